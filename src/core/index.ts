@@ -1,0 +1,2 @@
+export { type ErrorCode, MosError, type MosErrorOptions } from "./error.ts";
+export { type Random, type RandomState, randomFromState, randomStream } from "./random.ts";

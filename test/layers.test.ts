@@ -1,0 +1,31 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+
+/** Rooms from the ground up. A room may import only rooms on lower floors, and only by its #alias. */
+const FLOORS = [
+  ["core"],
+  ["graph", "formats"],
+  ["runtime", "nn", "text", "hub"],
+  ["models", "adapters", "data"],
+  ["training", "generation"],
+  ["recipes"],
+  ["cli"],
+];
+const floorOf = (room: string) => FLOORS.findIndex((rooms) => rooms.includes(room));
+
+const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter(
+  (f) => f.endsWith(".ts") && f.includes("/"),
+);
+
+test.each(files)("%s imports downwards only", (file) => {
+  const room = file.split("/")[0]!;
+  expect(floorOf(room), `${room} is not in the table of floors`).toBeGreaterThanOrEqual(0);
+  const text = readFileSync(`src/${file}`, "utf8");
+  for (const [, spec] of text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)) {
+    if (spec!.startsWith("#"))
+      expect(floorOf(spec!.slice(1)), `${file} -> ${spec}`).toBeLessThan(floorOf(room));
+    if (spec!.startsWith(".."))
+      expect(new URL(spec!, `file:///${file}`).pathname.split("/")[1], `${file} -> ${spec}`).toBe(room);
+    if (spec!.startsWith("onnxruntime")) expect(room, `${file} imports the runtime`).toBe("runtime");
+  }
+});
