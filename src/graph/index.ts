@@ -1,1 +1,17 @@
-export {};
+export { grad } from "./grad.ts";
+export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
+export * from "./ops/index.ts";
+export {
+  constant,
+  type Dim,
+  type DType,
+  int64s,
+  leaf,
+  type Shape,
+  scalar,
+  showShape,
+  sizeOf,
+  type TensorData,
+  type Value,
+  withGradient,
+} from "./value.ts";

@@ -1,0 +1,229 @@
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { MosError } from "#core";
+import type { Attribute, DType, Node, Shape, Source, TensorData, Value } from "./value.ts";
+
+// Numbers of the fields and types are those of onnx.proto (ONNX 1.16, IR version 10).
+const OPSET = 21;
+const IR_VERSION = 10;
+const TYPES: Readonly<Record<DType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+};
+
+const message = (writer: BinaryWriter, field: number, write: (inner: BinaryWriter) => void): void => {
+  writer.tag(field, WireType.LengthDelimited).fork();
+  write(writer);
+  writer.join();
+};
+const text = (writer: BinaryWriter, field: number, value: string): BinaryWriter =>
+  writer.tag(field, WireType.LengthDelimited).string(value);
+const integer = (writer: BinaryWriter, field: number, value: number): BinaryWriter =>
+  writer.tag(field, WireType.Varint).int64(value);
+
+/** A weight too large for the model's own bytes: they go into a second file at `offset`. */
+export interface ExternalData {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface SerializedProgram {
+  readonly model: Uint8Array;
+  /** Names and declared forms of the leaves that must be fed. */
+  readonly inputs: ReadonlyMap<string, { readonly shape: Shape; readonly dtype: DType }>;
+  readonly external: readonly ExternalData[];
+}
+
+export interface SerializeOptions {
+  /** Constants of at least this many bytes leave the model's bytes once all together exceed `inlineLimit`. */
+  readonly externalAbove?: number;
+  /** Protobuf messages end at 2 GiB; constants beyond this total become external data. */
+  readonly inlineLimit?: number;
+  /** The file name that external data refer to. */
+  readonly externalName?: string;
+}
+
+const bytesOf = (data: TensorData, dtype: DType): Uint8Array => {
+  if (dtype === "int64") {
+    const wide = BigInt64Array.from(data as Int32Array, BigInt);
+    return new Uint8Array(wide.buffer);
+  }
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+};
+
+function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): void {
+  text(writer, 1, name);
+  if (typeof value === "number") {
+    integer(writer, 3, value);
+    integer(writer, 20, 2);
+  } else if (typeof value === "string") {
+    text(writer, 4, value);
+    integer(writer, 20, 3);
+  } else if ("float" in value) {
+    writer.tag(2, WireType.Bit32).float(value.float);
+    integer(writer, 20, 1);
+  } else {
+    for (const item of value) integer(writer, 8, item);
+    integer(writer, 20, 7);
+  }
+}
+
+function writeValueInfo(
+  writer: BinaryWriter,
+  name: string,
+  { shape, dtype }: { shape: Shape; dtype: DType },
+): void {
+  text(writer, 1, name);
+  message(writer, 2, (type) =>
+    message(type, 1, (tensor) => {
+      integer(tensor, 1, TYPES[dtype]);
+      message(tensor, 2, (dims) => {
+        for (const dim of shape)
+          message(dims, 1, (d) => (typeof dim === "number" ? integer(d, 1, dim) : text(d, 2, dim)));
+      });
+    }),
+  );
+}
+
+/** Nodes and constants in an order in which every node follows what it reads. */
+class Program {
+  readonly nodes: Node[] = [];
+  readonly names = new Map<Node | Source, string>();
+  readonly constants: { readonly name: string; readonly value: Value; readonly data: TensorData }[] = [];
+  readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
+
+  nameOf({ source, shape, dtype }: Value): string {
+    if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
+    if (source.kind === "constant") return this.constantName({ source, shape, dtype }, source.data);
+    const known = this.inputs.get(source.name);
+    if (known === undefined) this.inputs.set(source.name, { shape, dtype });
+    else if (known.dtype !== dtype || known.shape.join() !== shape.join())
+      throw new MosError("bad_config", `leaf ${source.name} is used with two shapes or types`);
+    return source.name;
+  }
+
+  private constantName(value: Value, data: TensorData): string {
+    const known = this.names.get(value.source);
+    if (known !== undefined) return known;
+    const name = `constant.${this.constants.length}`;
+    this.names.set(value.source, name);
+    this.constants.push({ name, value, data });
+    return name;
+  }
+
+  /** Depth first without recursion: graphs are thousands of nodes deep. */
+  visit(root: Value): void {
+    const stack: { readonly node: Node; next: number }[] = [];
+    const enter = (value: Value | undefined): void => {
+      if (value?.source.kind !== "output" || this.names.has(value.source.node)) return;
+      this.names.set(value.source.node, "");
+      stack.push({ node: value.source.node, next: 0 });
+    };
+    enter(root);
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      if (top.next < top.node.inputs.length) enter(top.node.inputs[top.next++]);
+      else {
+        this.names.set(top.node, `${top.node.op}.${this.nodes.length}`);
+        this.nodes.push(top.node);
+        stack.pop();
+      }
+    }
+  }
+}
+
+/**
+ * The ONNX bytes of the program that computes `outputs` (by name) from its leaves. Only what the outputs need is
+ * written. Constants are inside, or external where the model would pass protobuf's 2 GiB.
+ *
+ * @example
+ * const { model, inputs } = serialize({ y: matmul(leaf("x", ["n", 4]), leaf("w", [4, 2])) });
+ */
+export function serialize(
+  outputs: Readonly<Record<string, Value>>,
+  options: SerializeOptions = {},
+): SerializedProgram {
+  const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
+  const program = new Program();
+  for (const value of Object.values(outputs)) program.visit(value);
+  const writer = new BinaryWriter();
+  integer(writer, 1, IR_VERSION);
+  text(writer, 2, "mixture-of-shards");
+  const external: ExternalData[] = [];
+  message(writer, 7, (graph) => {
+    for (const node of program.nodes) message(graph, 1, (n) => writeNode(n, node, program));
+    text(graph, 2, "program");
+    for (const [name, value] of Object.entries(outputs))
+      message(graph, 1, (n) => writeIdentity(n, program.nameOf(value), name));
+    const total = program.constants.reduce((bytes, { data }) => bytes + data.byteLength, 0);
+    for (const item of program.constants) {
+      const outside = total > inlineLimit && item.data.byteLength >= externalAbove;
+      message(graph, 5, (tensor) =>
+        writeConstant(tensor, item, outside ? { external, externalName } : undefined),
+      );
+    }
+    for (const [name, info] of program.inputs) message(graph, 11, (w) => writeValueInfo(w, name, info));
+    for (const [name, value] of Object.entries(outputs))
+      message(graph, 12, (w) => writeValueInfo(w, name, value));
+  });
+  for (const [domain, version] of [
+    ["", OPSET],
+    ["com.microsoft", 1],
+  ] as const)
+    message(writer, 8, (opset) => {
+      text(opset, 1, domain);
+      integer(opset, 2, version);
+    });
+  return { model: writer.finish(), inputs: program.inputs, external };
+}
+
+function writeNode(writer: BinaryWriter, node: Node, program: Program): void {
+  for (const input of node.inputs) text(writer, 1, input === undefined ? "" : program.nameOf(input));
+  const name = program.names.get(node) ?? "";
+  node.outputs.forEach((_, i) => {
+    text(writer, 2, `${name}.${i}`);
+  });
+  text(writer, 3, name);
+  text(writer, 4, node.op);
+  for (const [key, value] of Object.entries(node.attributes))
+    message(writer, 5, (a) => writeAttribute(a, key, value));
+  if (node.domain !== "") text(writer, 7, node.domain);
+}
+
+/** An output gets its public name by an Identity, which the runtime removes. */
+function writeIdentity(writer: BinaryWriter, from: string, to: string): void {
+  text(writer, 1, from);
+  text(writer, 2, to);
+  text(writer, 3, `output.${to}`);
+  text(writer, 4, "Identity");
+}
+
+function writeConstant(
+  writer: BinaryWriter,
+  { name, value, data }: { readonly name: string; readonly value: Value; readonly data: TensorData },
+  outside: { readonly external: ExternalData[]; readonly externalName: string } | undefined,
+): void {
+  for (const dim of value.shape) integer(writer, 1, dim as number);
+  integer(writer, 2, TYPES[value.dtype]);
+  text(writer, 8, name);
+  const bytes = bytesOf(data, value.dtype);
+  if (outside === undefined) {
+    writer.tag(9, WireType.LengthDelimited).bytes(bytes);
+    return;
+  }
+  const last = outside.external.at(-1);
+  const offset = last === undefined ? 0 : Math.ceil((last.offset + last.bytes.byteLength) / 4096) * 4096;
+  outside.external.push({ offset, bytes });
+  for (const [key, entry] of [
+    ["location", outside.externalName],
+    ["offset", String(offset)],
+    ["length", String(bytes.byteLength)],
+  ] as const)
+    message(writer, 13, (pair) => {
+      text(pair, 1, key);
+      text(pair, 2, entry);
+    });
+  integer(writer, 14, 1);
+}

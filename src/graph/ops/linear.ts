@@ -1,0 +1,155 @@
+import { MosError } from "#core";
+import { type Dim, emit, MICROSOFT, type Shape, showShape, type Value, withGradient } from "../value.ts";
+import { add, mul } from "./elementwise.ts";
+import { sum } from "./reduce.ts";
+import { reshape } from "./shape.ts";
+
+export interface MatmulOptions {
+  /** Use the transpose of the last two axes of a. */
+  readonly transposeA?: boolean;
+  /** Use the transpose of the last two axes of b. */
+  readonly transposeB?: boolean;
+  /** Factor on the product. */
+  readonly alpha?: number;
+}
+
+const matrix = (shape: Shape, transposed: boolean): readonly [Dim, Dim] => {
+  const [rows, columns] = shape.slice(-2);
+  if (rows === undefined || columns === undefined)
+    throw new MosError("bad_config", `matmul needs matrices, not ${showShape(shape)}`);
+  return transposed ? [columns, rows] : [rows, columns];
+};
+
+function productShape(a: Value, b: Value, { transposeA = false, transposeB = false }: MatmulOptions): Shape {
+  const [m, k] = matrix(a.shape, transposeA);
+  const [k2, n] = matrix(b.shape, transposeB);
+  const batch = a.shape.length >= b.shape.length ? a.shape.slice(0, -2) : b.shape.slice(0, -2);
+  const other = (a.shape.length >= b.shape.length ? b : a).shape.slice(0, -2);
+  if (k !== k2 || other.some((dim, i) => dim !== batch[batch.length - other.length + i]))
+    throw new MosError("bad_config", `cannot multiply ${showShape(a.shape)} by ${showShape(b.shape)}`);
+  return [...batch, m, n];
+}
+
+/** A matrix used for a whole batch gathers its gradient over the batch. */
+const overBatch = (dy: Value, shape: Shape): Value => {
+  const extra = dy.shape.length - shape.length;
+  return extra === 0
+    ? dy
+    : reshape(
+        sum(
+          dy,
+          Array.from({ length: extra }, (_, i) => i),
+        ),
+        shape,
+      );
+};
+
+/**
+ * Matrix product over the last two axes, alpha · op(a) · op(b); leading axes are a batch.
+ * Transposes and the factor are part of the one operator, so nothing is copied for them.
+ */
+export function matmul(a: Value, b: Value, options: MatmulOptions = {}): Value {
+  const { transposeA = false, transposeB = false, alpha = 1 } = options;
+  const shape = productShape(a, b, options);
+  const plain = !transposeA && !transposeB && alpha === 1;
+  const y = plain
+    ? emit("MatMul", [a, b], { shape })
+    : emit("FusedMatMul", [a, b], {
+        ...MICROSOFT,
+        shape,
+        attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
+      });
+  // y = a b: da = dy bᵀ, db = aᵀ dy; a transposed operand turns its own gradient round.
+  return withGradient(y, [a, b], (dy) => [
+    overBatch(
+      transposeA
+        ? matmul(b, dy, { transposeA: transposeB, transposeB: true, alpha })
+        : matmul(dy, b, { transposeB: !transposeB, alpha }),
+      a.shape,
+    ),
+    overBatch(
+      transposeB
+        ? matmul(dy, a, { transposeA: true, transposeB: transposeA, alpha })
+        : matmul(a, dy, { transposeA: !transposeA, alpha }),
+      b.shape,
+    ),
+  ]);
+}
+
+interface GemmOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  readonly alpha?: number;
+}
+
+/** alpha · op(a) · op(b) + c in one operator; no gradient of its own, it is a part of `lowRankLinear`. */
+function gemm(a: Value, b: Value, { c, ...options }: GemmOptions & { readonly c: Value }): Value {
+  const { transposeA = false, transposeB = false, alpha = 1 } = options;
+  return emit("Gemm", [a, b, c], {
+    shape: productShape(a, b, options),
+    attributes: {
+      transA: Number(transposeA),
+      transB: Number(transposeB),
+      alpha: { float: alpha },
+      beta: { float: 1 },
+    },
+  });
+}
+
+/** x [N, in] · Wᵀ for W [out, in] as checkpoints store it, giving [N, out]. */
+export const linear = (x: Value, weight: Value): Value => matmul(x, weight, { transposeB: true });
+
+export interface LowRank {
+  /** A [r, in] */
+  readonly a: Value;
+  /** Bᵀ [r, out] */
+  readonly b: Value;
+  /** Factor on B A. */
+  readonly scale: number;
+}
+
+export interface LowRankLinearOptions {
+  /** 0 or 1 / (1 − probability) for every element of x, on the adapter's branch only. */
+  readonly dropoutMask?: Value;
+  /** Add scale · B A to W once per step rather than to every row; only without dropout. */
+  readonly merge?: boolean;
+}
+
+/**
+ * x Wᵀ + scale · (x ∘ mask) Aᵀ Bᵀᵀ for x [N, in], W [out, in].
+ * The gradients of A and B are computed through the rank-r products (x Aᵀ and dy B), never through ∂W.
+ */
+export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRankLinearOptions): Value {
+  const { a, b, scale, dropoutMask, merge = false } = options;
+  // W' = W + s · B A                                             [out, in]
+  const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: weight }) : undefined;
+  const seen = dropoutMask === undefined ? x : mul(x, dropoutMask);
+  const u = matmul(seen, a, { transposeB: true }); //             [N, r]
+  const y =
+    merged === undefined
+      ? gemm(u, b, { alpha: scale, c: linear(x, weight) }) //     [N, out]
+      : linear(x, merged);
+  return withGradient(y, [x, weight, a, b], (dy) => {
+    const du = matmul(dy, b, { transposeB: true, alpha: scale }); // [N, r]
+    return [
+      merged === undefined ? throughBranch({ dy, du, weight, a, dropoutMask }) : matmul(dy, merged),
+      matmul(dy, x, { transposeA: true }),
+      matmul(du, seen, { transposeA: true }), //                  [r, in]
+      matmul(u, dy, { transposeA: true, alpha: scale }), //       [r, out]
+    ];
+  });
+}
+
+interface BranchGradient {
+  readonly dy: Value;
+  readonly du: Value;
+  readonly weight: Value;
+  readonly a: Value;
+  readonly dropoutMask: Value | undefined;
+}
+
+/** dx = dy W + mask ∘ (du A) */
+function throughBranch({ dy, du, weight, a, dropoutMask }: BranchGradient): Value {
+  const base = matmul(dy, weight);
+  return dropoutMask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), dropoutMask));
+}

@@ -1,0 +1,128 @@
+import { MosError } from "#core";
+import {
+  constant,
+  type Dim,
+  emit,
+  emitAll,
+  int64s,
+  type Shape,
+  showShape,
+  sizeOf,
+  type Value,
+  withGradient,
+  withGradients,
+} from "../value.ts";
+
+/** Reshape targets: 0 copies the dimension at the same place, −1 is the one that only the run knows. */
+function reshapeTarget(from: Shape, to: Shape): readonly number[] {
+  const target = to.map((dim, i) => (typeof dim === "number" ? dim : from[i] === dim ? 0 : -1));
+  if (target.filter((dim) => dim === -1).length > 1)
+    throw new MosError(
+      "bad_config",
+      `cannot reshape ${showShape(from)} to ${showShape(to)}: more than one unknown dimension`,
+    );
+  return target;
+}
+
+/** The same numbers in another shape. */
+export function reshape(x: Value, shape: Shape): Value {
+  if (![...x.shape, ...shape].some((dim) => typeof dim === "string") && sizeOf(x.shape) !== sizeOf(shape))
+    throw new MosError("bad_config", `cannot reshape ${showShape(x.shape)} to ${showShape(shape)}`);
+  const y = emit("Reshape", [x, int64s(...reshapeTarget(x.shape, shape))], { shape });
+  return withGradient(y, [x], (dy) => [reshape(dy, x.shape)]);
+}
+
+/** Dimensions in a new order; `order[i]` is the input axis that becomes axis i. */
+export function transpose(x: Value, order: readonly number[]): Value {
+  const y = emit("Transpose", [x], {
+    shape: order.map((axis) => x.shape[axis] as Dim),
+    attributes: { perm: order },
+  });
+  return withGradient(y, [x], (dy) => [
+    transpose(
+      dy,
+      order.map((_, axis) => order.indexOf(axis)),
+    ),
+  ]);
+}
+
+export interface SliceOptions {
+  readonly axis: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Indices `from` … `to` − 1 of one axis, whose size must be known; all of it is the value itself. */
+export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
+  const size = x.shape[axis];
+  if (typeof size !== "number" || from < 0 || to > size || from >= to)
+    throw new MosError("bad_config", `cannot take ${from}…${to} of axis ${axis} of ${showShape(x.shape)}`);
+  if (from === 0 && to === size) return x;
+  const shape = x.shape.map((dim, i) => (i === axis ? to - from : dim));
+  const y = emit("Slice", [x, int64s(from), int64s(to), int64s(axis)], { shape });
+  return withGradient(y, [x], (dy) => [padAxis(dy, { axis, before: from, after: size - to })]);
+}
+
+export interface PadOptions {
+  readonly axis: number;
+  readonly before: number;
+  readonly after: number;
+}
+
+/** Zeros added at both ends of one axis of known size. */
+export function padAxis(x: Value, { axis, before, after }: PadOptions): Value {
+  if (before === 0 && after === 0) return x;
+  const size = x.shape[axis];
+  if (typeof size !== "number")
+    throw new MosError("bad_config", `cannot pad axis ${axis} of ${showShape(x.shape)}`);
+  const pads = [
+    ...x.shape.map((_, i) => (i === axis ? before : 0)),
+    ...x.shape.map((_, i) => (i === axis ? after : 0)),
+  ];
+  const y = emit("Pad", [x, int64s(...pads)], {
+    shape: x.shape.map((dim, i) => (i === axis ? before + size + after : dim)),
+  });
+  return withGradient(y, [x], (dy) => [slice(dy, { axis, from: before, to: before + size })]);
+}
+
+/** Values joined along one axis. */
+export function concat(values: readonly Value[], axis: number): Value {
+  const [first] = values;
+  if (first === undefined) throw new MosError("bad_config", "concat needs at least one value");
+  if (values.length === 1) return first;
+  const sizes = values.map((v) => v.shape[axis] as Dim);
+  const known = sizes.every((size) => typeof size === "number");
+  const total: Dim = known ? (sizes as number[]).reduce((a, b) => a + b, 0) : sizes.join("+");
+  const y = emit("Concat", values, {
+    shape: first.shape.map((dim, i) => (i === axis ? total : dim)),
+    attributes: { axis },
+  });
+  if (!known) return y;
+  return withGradient(y, values, (dy) => split(dy, { axis, sizes: sizes as number[] }));
+}
+
+export interface SplitOptions {
+  readonly axis: number;
+  readonly sizes: readonly number[];
+}
+
+/** The parts of one axis, of the given sizes, which add up to the whole. */
+export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[] {
+  if (sizes.length === 1) return [x];
+  if (sizes.reduce((a, b) => a + b, 0) !== x.shape[axis])
+    throw new MosError(
+      "bad_config",
+      `cannot split axis ${axis} of ${showShape(x.shape)} into ${sizes.join(" + ")}`,
+    );
+  const shapes = sizes.map((size) => x.shape.map((dim, i) => (i === axis ? size : dim)));
+  const parts = emitAll("Split", [x, int64s(...sizes)], { outputs: shapes, attributes: { axis } });
+  return withGradients(parts, [x], (dys) => [
+    concat(
+      dys.map((dy, i) => dy ?? zeros(shapes[i] as Shape)),
+      axis,
+    ),
+  ]);
+}
+
+/** A constant of zeros. */
+export const zeros = (shape: Shape): Value => constant(new Float32Array(sizeOf(shape)), shape);

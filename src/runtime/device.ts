@@ -1,0 +1,17 @@
+import { MosError } from "#core";
+
+/** Where programs run. The graphs are the same; the provider must be part of the installed runtime. */
+export type Device = "cpu" | "webgpu" | "cuda";
+export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
+
+const ADVICE: Readonly<Record<Device, string>> = {
+  cpu: "reinstall onnxruntime-node for this platform",
+  webgpu: "it needs a GPU with a Vulkan, Metal or Direct3D 12 driver; or use the device cpu",
+  cuda: "install CUDA 12 with cuDNN 9 and onnxruntime-node's own CUDA files; or use the device cpu",
+};
+
+/** The error for a provider that is missing or failed to start. */
+export function deviceError(device: Device, cause: unknown): MosError {
+  const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
+  return new MosError("device", `device ${device} could not start: ${reason}; ${ADVICE[device]}`, { cause });
+}

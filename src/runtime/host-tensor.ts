@@ -1,0 +1,55 @@
+import { Tensor } from "onnxruntime-node";
+import { MosError } from "#core";
+import { type DType, type Shape, showShape, type TensorData } from "#graph";
+
+/** A tensor in the memory of this process. Whole numbers are Int32Array, whatever width the program uses inside. */
+export interface HostTensor {
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+/** What a leaf of a program accepts. */
+export interface LeafType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+const NATURAL: Readonly<Partial<Record<DType, (data: TensorData) => boolean>>> = {
+  float32: (data) => data instanceof Float32Array,
+  int32: (data) => data instanceof Int32Array,
+  int64: (data) => data instanceof Int32Array,
+  uint8: (data) => data instanceof Uint8Array,
+};
+
+function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void {
+  const fits =
+    shape.length === leaf.shape.length &&
+    shape.every((dim, i) => typeof leaf.shape[i] === "string" || leaf.shape[i] === dim);
+  if (!fits)
+    throw new MosError(
+      "bad_config",
+      `input ${name} has shape ${showShape(shape)}, the program takes ${showShape(leaf.shape)}`,
+    );
+  if (shape.reduce((a, b) => a * b, 1) !== data.length)
+    throw new MosError("bad_config", `input ${name}: ${data.length} numbers do not fill ${showShape(shape)}`);
+  if (NATURAL[leaf.dtype]?.(data) !== true)
+    throw new MosError("bad_config", `input ${name}: ${data.constructor.name} is not ${leaf.dtype}`);
+}
+
+/** The runtime's view of a host tensor; 32-bit data and floats are shared, not copied. */
+export function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Tensor {
+  check(name, tensor, leaf);
+  const { data, shape } = tensor;
+  if (leaf.dtype === "int64")
+    return new Tensor("int64", BigInt64Array.from(data as Int32Array, BigInt), shape);
+  if (data instanceof Float32Array) return new Tensor("float32", data, shape);
+  return data instanceof Int32Array ? new Tensor("int32", data, shape) : new Tensor("uint8", data, shape);
+}
+
+export function fromRuntime(tensor: Tensor): HostTensor {
+  const { data, dims: shape } = tensor;
+  if (data instanceof BigInt64Array) return { shape, data: Int32Array.from(data, Number) };
+  if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)
+    return { shape, data };
+  throw new MosError("unsupported", `a program returned ${tensor.type}, which has no host form`);
+}

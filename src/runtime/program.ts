@@ -1,0 +1,106 @@
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { InferenceSession, type Tensor } from "onnxruntime-node";
+import { MosError } from "#core";
+import { type SerializedProgram, serialize, type Value } from "#graph";
+import { type Device, deviceError } from "./device.ts";
+import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
+
+export interface CompileOptions {
+  readonly device?: Device;
+  /** Threads inside one operator; 0 lets the runtime choose. */
+  readonly threads?: number;
+  /** A file prefix: the runtime writes its own profile there. */
+  readonly profile?: string;
+}
+
+/** A compiled program. It holds native memory: dispose it. */
+export interface Program extends AsyncDisposable {
+  readonly inputs: ReadonlyMap<string, LeafType>;
+  /** Fixes inputs for all later runs. Their arrays are shared, so writing into one changes what the program sees. */
+  bind(tensors: Readonly<Record<string, HostTensor>>): void;
+  /** Runs with the bound inputs and these. `fetch` limits the outputs that are copied back. */
+  run(
+    feeds: Readonly<Record<string, HostTensor>>,
+    fetch?: readonly string[],
+  ): Promise<Readonly<Record<string, HostTensor>>>;
+}
+
+/** The session is opened from a file only where constants are too large for the model's own bytes. */
+async function openSession(
+  program: SerializedProgram,
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  if (program.external.length === 0) return InferenceSession.create(program.model, options);
+  const folder = await mkdtemp(join(tmpdir(), "mos-"));
+  try {
+    await writeFile(join(folder, "model.onnx"), program.model);
+    const file = await open(join(folder, "weights.bin"), "w");
+    for (const { offset, bytes } of program.external) await file.write(bytes, 0, bytes.byteLength, offset);
+    await file.close();
+    return await InferenceSession.create(join(folder, "model.onnx"), options);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Compiles the program that computes `outputs` from its leaves.
+ * Throws `device` where the provider cannot start.
+ *
+ * @example
+ * const x = leaf("x", ["n"]);
+ * await using program = await compile({ y: mul(x, x) });
+ * const { y } = await program.run({ x: { shape: [2], data: Float32Array.of(2, 3) } });
+ */
+export async function compile(
+  outputs: Readonly<Record<string, Value>>,
+  options: CompileOptions = {},
+): Promise<Program> {
+  const { device = "cpu", threads = 0, profile } = options;
+  const program = serialize(outputs);
+  const session = await openSession(program, {
+    executionProviders: [device],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Our graphs are already in the form that is fastest, and nodes computed twice on purpose must not be merged.
+    graphOptimizationLevel: "disabled",
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+    ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
+  }).catch((cause: unknown) => {
+    throw device === "cpu"
+      ? new MosError("unsupported", `the runtime refuses this program: ${String(cause)}`, { cause })
+      : deviceError(device, cause);
+  });
+  const leafType = (name: string): LeafType => {
+    const type = program.inputs.get(name);
+    if (type === undefined) throw new MosError("bad_config", `the program has no input ${name}`);
+    return type;
+  };
+  const bound: Record<string, Tensor> = {};
+  let isOpen = true;
+  return {
+    inputs: program.inputs,
+    bind(tensors) {
+      for (const [name, tensor] of Object.entries(tensors))
+        bound[name] = toRuntime(name, tensor, leafType(name));
+    },
+    async run(feeds, fetch = Object.keys(outputs)) {
+      const given = { ...bound };
+      for (const [name, tensor] of Object.entries(feeds))
+        given[name] = toRuntime(name, tensor, leafType(name));
+      const missing = [...program.inputs.keys()].find((name) => given[name] === undefined);
+      if (missing !== undefined) throw new MosError("bad_config", `input ${missing} was not given`);
+      const results = await session.run(given, fetch);
+      return Object.fromEntries(fetch.map((name) => [name, fromRuntime(results[name] as Tensor)]));
+    },
+    async [Symbol.asyncDispose]() {
+      if (!isOpen) return;
+      isOpen = false;
+      if (profile !== undefined) session.endProfiling();
+      await session.release();
+    },
+  };
+}
