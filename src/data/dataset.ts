@@ -1,0 +1,102 @@
+// A data set is a JSONL file. Its first line decides the form, which every other line must have too: a file that
+// mixes forms is more often a mistake than a wish.
+import { MosError } from "#core";
+import { readJsonLines } from "#formats";
+import type { Example } from "./example.ts";
+import {
+  ACCEPTED_FORMS,
+  describeValue,
+  FORMS,
+  type FormName,
+  fieldsOf,
+  formOf,
+  missingField,
+  readForm,
+} from "./forms.ts";
+
+export interface Dataset {
+  readonly path: string;
+  readonly form: FormName;
+  /** At least one, in the file's order. */
+  readonly examples: readonly Example[];
+}
+
+/** Lines with their numbers from 1, blank lines left out: what `readJsonLines` yields. */
+export type JsonLines = AsyncIterable<{ readonly line: number; readonly value: unknown }>;
+
+/** More text than any context window holds; a line like that is a broken file, and slow to find out later. */
+const MAX_CHARACTERS = 4_000_000;
+
+/**
+ * Reads a JSONL file of conversations, prompts, instructions or questions.
+ *
+ * @throws MosError `bad_data` with file and line for a line that is not JSON, does not have the form of the first
+ * line, or holds nothing to learn from; and for a file without examples.
+ *
+ * @example
+ * const { examples, form } = await readDataset("train.jsonl");
+ */
+export const readDataset = (path: string): Promise<Dataset> => parseDataset(readJsonLines(path), path);
+
+/** Reads lines that were parsed already; `path` is used in messages only. */
+export async function parseDataset(lines: JsonLines, path: string): Promise<Dataset> {
+  const examples: Example[] = [];
+  let first: FirstLine | undefined;
+  for await (const { line, value } of lines) {
+    const refuse = (problem: string): MosError =>
+      new MosError("bad_data", `${path}:${line}: ${problem}.\n${ACCEPTED_FORMS}`);
+    first ??= { line, form: detectForm(value, refuse) };
+    checkForm(value, first, refuse);
+    const example = readForm(first.form, value, line);
+    if (typeof example === "string") throw refuse(example);
+    checkSize(example, refuse);
+    examples.push(example);
+  }
+  if (first === undefined)
+    throw new MosError("bad_data", `${path}: the file holds no examples.\n${ACCEPTED_FORMS}`);
+  return { path, form: first.form, examples };
+}
+
+interface FirstLine {
+  readonly line: number;
+  readonly form: FormName;
+}
+
+type Refuse = (problem: string) => MosError;
+
+function detectForm(value: unknown, refuse: Refuse): FormName {
+  checkObject(value, refuse);
+  const form = formOf(value);
+  if (form === undefined) throw refuse(`no known form has these fields: ${fieldsOf(value)}`);
+  return form;
+}
+
+function checkObject(value: unknown, refuse: Refuse): void {
+  if (Array.isArray(value))
+    throw refuse(
+      "this line is a list, an object was expected; a list of examples in one JSON file becomes lines by: jq -c '.[]' FILE",
+    );
+  if (typeof value !== "object" || value === null)
+    throw refuse(`this line is ${describeValue(value)}, an object was expected`);
+}
+
+function checkForm(value: unknown, first: FirstLine, refuse: Refuse): void {
+  checkObject(value, refuse);
+  const missing = missingField(first.form, value);
+  if (missing === undefined) return;
+  const wanted = FORMS[first.form].fields.map((field) => `"${field}"`).join(" and ");
+  throw refuse(
+    `there is no field "${missing}" (found: ${fieldsOf(value)}); line ${first.line} made this a file of lines with ${wanted}`,
+  );
+}
+
+function checkSize(example: Example, refuse: Refuse): void {
+  const characters =
+    example.kind === "chat"
+      ? example.turns.reduce((sum, { content }) => sum + content.length, 0)
+      : example.prompt.length + example.completion.length;
+  if (characters > MAX_CHARACTERS)
+    throw refuse(
+      `this example has ${characters.toLocaleString("en")} characters, more than the ${MAX_CHARACTERS.toLocaleString("en")} of any model's context; split it`,
+    );
+}

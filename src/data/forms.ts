@@ -1,0 +1,185 @@
+import { z } from "zod";
+import type { Example, Turn } from "./example.ts";
+
+/** A form of line: how it is recognised, how it is written, and what it means. */
+interface Form<T> {
+  /** The fields that a line of this form must have. */
+  readonly fields: readonly string[];
+  readonly sample: string;
+  readonly schema: z.ZodType<T>;
+  /** What the line teaches, or a sentence (without a full stop) that says why it teaches nothing. */
+  readonly toExample: (value: T, line: number) => Example | string;
+}
+
+const text = z.string("text");
+const message = z.object(
+  {
+    role: z.enum(["system", "user", "assistant"], '"system", "user" or "assistant"'),
+    content: text,
+    weight: z.union([z.literal(0), z.literal(1)], "0 or 1").optional(),
+  },
+  "an object with role and content",
+);
+const conversation = z.object({
+  messages: z.array(message, "a list of messages").min(1, "at least one message"),
+});
+const completion = z.object({ prompt: text, completion: text });
+const instruction = z.object({ instruction: text, input: text.nullish(), output: text });
+const question = z.object({ question: text, answer: text });
+
+const isBlank = (content: string): boolean => content.trim() === "";
+
+function problemOf(turns: readonly Turn[]): string | undefined {
+  for (const [i, { role, content, trained }] of turns.entries()) {
+    if (role === "system" && i > 0) return `messages[${i}] is a system message; only the first one may be`;
+    if (role === "assistant" && turns[i - 1]?.role !== "user" && turns[i - 1]?.role !== "assistant")
+      return `messages[${i}] is an assistant message with no user message before it`;
+    if (trained && isBlank(content)) return `messages[${i}].content is empty, so there is nothing to learn`;
+  }
+  if (turns.some(({ trained }) => trained)) return undefined;
+  return turns.some(({ role }) => role === "assistant")
+    ? "every assistant message has weight 0, so there is nothing to learn"
+    : "there is no assistant message, so there is nothing to learn";
+}
+
+/** A question with its answer as a conversation of two turns. */
+function asChat(line: number, ask: string, answer: string): Example {
+  const turns: readonly Turn[] = [
+    { role: "user", content: ask, trained: false },
+    { role: "assistant", content: answer, trained: true },
+  ];
+  return { kind: "chat", line, turns };
+}
+
+const messagesForm: Form<z.output<typeof conversation>> = {
+  fields: ["messages"],
+  sample:
+    '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}',
+  schema: conversation,
+  toExample({ messages }, line) {
+    const turns = messages.map(({ role, content, weight = 1 }) => ({
+      role,
+      content,
+      trained: role === "assistant" && weight === 1,
+    }));
+    return problemOf(turns) ?? { kind: "chat", line, turns };
+  },
+};
+
+const completionForm: Form<z.output<typeof completion>> = {
+  fields: ["prompt", "completion"],
+  sample: '{"prompt": "The capital of France is", "completion": " Paris."}',
+  schema: completion,
+  toExample: ({ prompt, completion: goesOn }, line) =>
+    isBlank(goesOn)
+      ? "completion is empty, so there is nothing to learn"
+      : { kind: "completion", line, prompt, completion: goesOn },
+};
+
+const instructionForm: Form<z.output<typeof instruction>> = {
+  fields: ["instruction", "output"],
+  sample: '{"instruction": "Translate into French", "input": "cheese", "output": "fromage"}',
+  schema: instruction,
+  toExample({ instruction: ask, input, output }, line) {
+    const given = [ask, input ?? ""].filter((part) => !isBlank(part));
+    if (given.length === 0) return "instruction is empty";
+    if (isBlank(output)) return "output is empty, so there is nothing to learn";
+    return asChat(line, given.join("\n\n"), output);
+  },
+};
+
+const questionForm: Form<z.output<typeof question>> = {
+  fields: ["question", "answer"],
+  sample: '{"question": "How much is 2 + 2?", "answer": "2 + 2 = 4"}',
+  schema: question,
+  toExample({ question: ask, answer }, line) {
+    if (isBlank(ask)) return "question is empty";
+    return isBlank(answer) ? "answer is empty, so there is nothing to learn" : asChat(line, ask, answer);
+  },
+};
+
+/** Every accepted form; where a line has the fields of two, the first one counts. */
+export const FORMS = {
+  messages: messagesForm,
+  completion: completionForm,
+  instruction: instructionForm,
+  question: questionForm,
+} as const;
+
+export type FormName = keyof typeof FORMS;
+
+export const FORM_NAMES: readonly FormName[] = ["messages", "completion", "instruction", "question"];
+
+/** The end of every message about a line: what would have been accepted. */
+export const ACCEPTED_FORMS = `Accepted forms, one JSON object a line, the same form on every line:\n${FORM_NAMES.map(
+  (name) => `  ${FORMS[name].sample}`,
+).join("\n")}`;
+
+/** Reads one value as the given form: an example, or a sentence that says what is wrong with it. */
+export function readForm(name: FormName, value: unknown, line: number): Example | string {
+  const read = <T>(form: Form<T>): Example | string => {
+    const parsed = form.schema.safeParse(value);
+    return parsed.success ? form.toExample(parsed.data, line) : describeIssue(parsed.error, value);
+  };
+  switch (name) {
+    case "messages":
+      return read(FORMS.messages);
+    case "completion":
+      return read(FORMS.completion);
+    case "instruction":
+      return read(FORMS.instruction);
+    case "question":
+      return read(FORMS.question);
+  }
+}
+
+/** "messages[1].role is "bot"; "system", "user" or "assistant" was expected". */
+function describeIssue(error: z.ZodError, value: unknown): string {
+  const issue = error.issues[0];
+  if (issue === undefined) return "it cannot be read";
+  const keys = issue.path.map((key) => (typeof key === "symbol" ? key.toString() : key));
+  const found = keys.reduce<unknown>(at, value);
+  const last = keys.at(-1);
+  if (found === undefined && typeof last === "string") {
+    const parent = keys.slice(0, -1);
+    const owner = parent.length === 0 ? "there is" : `${pathOf(parent)} has`;
+    return `${owner} no field "${last}" (found: ${fieldsOf(parent.reduce<unknown>(at, value))})`;
+  }
+  return `${pathOf(keys)} is ${describeValue(found)}; ${issue.message} was expected`;
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function at(value: unknown, key: string | number): unknown {
+  if (Array.isArray(value) && typeof key === "number") return value[key];
+  return isRecord(value) && Object.hasOwn(value, String(key)) ? value[String(key)] : undefined;
+}
+
+const pathOf = (keys: readonly (string | number)[]): string =>
+  keys.map((key, i) => (typeof key === "number" ? `[${key}]` : i === 0 ? key : `.${key}`)).join("");
+
+const clip = (words: string, limit: number): string =>
+  words.length > limit ? `${words.slice(0, limit)}…` : words;
+
+/** The names of an object's fields, for a message. */
+export function fieldsOf(value: unknown): string {
+  const names = isRecord(value) ? Object.keys(value) : [];
+  const shown = names.slice(0, 8).map((name) => JSON.stringify(clip(name, 40)));
+  return names.length === 0 ? "no fields" : shown.join(", ") + (names.length > 8 ? ", …" : "");
+}
+
+/** What a value is, in a few words, for a message. */
+export function describeValue(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  if (isRecord(value)) return "an object";
+  return clip(JSON.stringify(value) ?? "missing", 60);
+}
+
+/** The first field of a form that a value does not have. */
+export const missingField = (name: FormName, value: unknown): string | undefined =>
+  FORMS[name].fields.find((field) => !isRecord(value) || !Object.hasOwn(value, field));
+
+/** The form whose fields a value has, if any. */
+export const formOf = (value: unknown): FormName | undefined =>
+  FORM_NAMES.find((name) => missingField(name, value) === undefined);

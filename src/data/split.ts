@@ -1,0 +1,53 @@
+import { MosError, randomStream } from "#core";
+
+/** How much to hold out: a share of the examples, or a number of them. */
+export type SplitOptions = { readonly seed: number } & (
+  | { readonly fraction: number }
+  | { readonly count: number }
+);
+
+export interface Split<T> {
+  readonly train: readonly T[];
+  readonly heldOut: readonly T[];
+}
+
+/**
+ * Holds out a seeded random part of the examples; both parts keep the order of the whole. A fraction is rounded to
+ * the nearest number, but to one example at least; 0 holds out nothing.
+ *
+ * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is no whole number; `bad_data` when
+ * nothing would be left to train on.
+ */
+export function splitHeldOut<T>(examples: readonly T[], options: SplitOptions): Split<T> {
+  const count = heldOutCount(examples.length, options);
+  if (count === 0) return { train: examples, heldOut: [] };
+  if (count >= examples.length)
+    throw new MosError(
+      "bad_data",
+      `holding out ${count} of ${examples.length} examples leaves none to train on; hold out fewer or add examples`,
+    );
+  const chosen = new Set(
+    randomStream(options.seed, "held-out split").permutation(examples.length).subarray(0, count),
+  );
+  return {
+    train: examples.filter((_, i) => !chosen.has(i)),
+    heldOut: examples.filter((_, i) => chosen.has(i)),
+  };
+}
+
+function heldOutCount(n: number, options: SplitOptions): number {
+  if ("count" in options) {
+    if (Number.isSafeInteger(options.count) && options.count >= 0) return options.count;
+    throw new MosError(
+      "bad_option",
+      `cannot hold out ${options.count} examples; give a whole number from 0 up`,
+    );
+  }
+  const { fraction } = options;
+  if (!(fraction >= 0 && fraction < 1))
+    throw new MosError(
+      "bad_option",
+      `cannot hold out a fraction of ${fraction}; give a number from 0 to below 1`,
+    );
+  return fraction === 0 ? 0 : Math.max(1, Math.round(n * fraction));
+}
