@@ -1,0 +1,48 @@
+import { decodeBytes, incompleteTail } from "./token-bytes.ts";
+import { leadingBlanks, type Tokenizer } from "./tokenizer.ts";
+
+/** Turns ids into text one by one. */
+export interface Detokenizer {
+  /** The text that is certain after this id; "" while a character is incomplete. */
+  push(id: number): string;
+  /** What is left at the end: U+FFFD for an incomplete character, else "". Starts anew afterwards. */
+  flush(): string;
+}
+
+/**
+ * An incremental detokenizer that never splits a code point. What all `push` and one `flush` give, joined, is
+ * `tokenizer.decode` of all ids.
+ *
+ * @example
+ * const detokenizer = createDetokenizer(tokenizer, { skipSpecialTokens: true });
+ * for (const id of ids) write(detokenizer.push(id));
+ * write(detokenizer.flush());
+ */
+export function createDetokenizer(
+  tokenizer: Pick<Tokenizer, "bytesOf" | "isSpecial" | "strippedBlanks">,
+  { skipSpecialTokens = false }: { readonly skipSpecialTokens?: boolean } = {},
+): Detokenizer {
+  let held: Uint8Array = new Uint8Array(0);
+  let blanksToStrip = tokenizer.strippedBlanks;
+  const emit = (text: string): string => {
+    const stripped = leadingBlanks(text, blanksToStrip);
+    // once something else than a blank came, blanks are text
+    blanksToStrip = stripped < text.length ? 0 : blanksToStrip - stripped;
+    return text.slice(stripped);
+  };
+  return {
+    push(id) {
+      if (skipSpecialTokens && tokenizer.isSpecial(id)) return "";
+      const bytes = Buffer.concat([held, tokenizer.bytesOf(id)]);
+      const complete = bytes.length - incompleteTail(bytes);
+      held = bytes.subarray(complete);
+      return emit(decodeBytes([bytes.subarray(0, complete)]));
+    },
+    flush() {
+      const text = emit(decodeBytes([held]));
+      held = new Uint8Array(0);
+      blanksToStrip = tokenizer.strippedBlanks;
+      return text;
+    },
+  };
+}

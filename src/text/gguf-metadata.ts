@@ -1,0 +1,58 @@
+import { MosError } from "#core";
+
+/** Key → value of a GGUF file's header. Integers may be bigint; arrays may be typed. */
+export type GgufMetadata = Readonly<Record<string, unknown>>;
+
+const wrong = (key: string, expected: string): MosError =>
+  new MosError("bad_model", `GGUF: ${key} is not ${expected}`);
+
+/** A string, or undefined where the key is absent. */
+export function stringAt(metadata: GgufMetadata, key: string): string | undefined {
+  const value = metadata[key];
+  if (value === undefined) return undefined;
+  if (typeof value !== "string") throw wrong(key, "a string");
+  return value;
+}
+
+/** A boolean, or undefined where the key is absent. */
+export function booleanAt(metadata: GgufMetadata, key: string): boolean | undefined {
+  const value = metadata[key];
+  if (value === undefined) return undefined;
+  if (typeof value !== "boolean") throw wrong(key, "true or false");
+  return value;
+}
+
+/** A whole number below `limit`, or undefined where the key is absent. */
+export function indexAt(metadata: GgufMetadata, key: string, limit: number): number | undefined {
+  const value = metadata[key];
+  if (value === undefined) return undefined;
+  const index = typeof value === "bigint" ? Number(value) : value;
+  if (typeof index !== "number" || !Number.isInteger(index) || index < 0 || index >= limit)
+    throw wrong(key, `a token id below ${limit}, but ${String(value)}`);
+  return index;
+}
+
+/** A list of strings, or undefined where the key is absent. */
+export function stringsAt(metadata: GgufMetadata, key: string): readonly string[] | undefined {
+  const value = metadata[key];
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value)) throw wrong(key, "a list of strings");
+  const bad = value.findIndex((item) => typeof item !== "string");
+  if (bad >= 0) throw wrong(`${key}[${bad}]`, "a string");
+  return value;
+}
+
+/** A list of `length` numbers, or undefined where the key is absent. */
+export function numbersAt(metadata: GgufMetadata, key: string, length: number): Float64Array | undefined {
+  const value = metadata[key];
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw wrong(key, "a list of numbers");
+  if (value instanceof DataView) throw wrong(key, "a list of numbers");
+  const items: ArrayLike<unknown> = value as unknown as ArrayLike<unknown>;
+  if (items.length !== length) throw wrong(key, `a list of ${length} numbers (it has ${items.length})`);
+  return Float64Array.from(items, (item) => {
+    const number = typeof item === "bigint" ? Number(item) : item;
+    if (typeof number !== "number" || Number.isNaN(number)) throw wrong(key, "a list of numbers");
+    return number;
+  });
+}

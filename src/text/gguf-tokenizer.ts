@@ -1,0 +1,191 @@
+import { MosError } from "#core";
+import { booleanAt, type GgufMetadata, indexAt, numbersAt, stringAt, stringsAt } from "./gguf-metadata.ts";
+import { BYTE_LEVEL_STEP, GPT2_SPLIT, splitStep } from "./pre-tokenizer.ts";
+import { mergesFromScores } from "./sentencepiece-merges.ts";
+import { type Tokenizer, type TokenizerFiles, tokenizerFromJson } from "./tokenizer.ts";
+
+/** llama.cpp's numbers for kinds of tokens (llama.h, llama_token_type). */
+const KIND = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;
+
+const LLAMA3_SPLIT =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" +
+  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const QWEN2_SPLIT = LLAMA3_SPLIT.replace("\\p{N}{1,3}", "\\p{N}");
+const TEKKEN_SPLIT =
+  "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+" +
+  "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*" +
+  "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+interface PreTokenizer {
+  readonly split: string;
+  /** A word that is a token is taken whole, whatever the merges say. */
+  readonly ignoreMerges: boolean;
+  /** Whether BOS is added where the file does not say. */
+  readonly addBos: boolean;
+}
+
+const gpt2: PreTokenizer = { split: GPT2_SPLIT, ignoreMerges: false, addBos: false };
+const llama3: PreTokenizer = { split: LLAMA3_SPLIT, ignoreMerges: true, addBos: true };
+
+/**
+ * `tokenizer.ggml.pre` → how text is cut before merging.
+ *
+ * "smollm" is read as transformers reads it, as GPT-2's. SmolLM's own tokenizer.json cuts at every digit first,
+ * which gives other ids only where two or more blanks stand before a number, or where signs such as ½ follow
+ * each other; ids from a GGUF file should not depend on which of two programs reads it.
+ */
+const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
+  ["default", gpt2],
+  ["gpt-2", gpt2],
+  ["smollm", gpt2],
+  ["olmo", gpt2],
+  ["llama3", llama3],
+  ["llama-v3", llama3],
+  ["llama-bpe", llama3],
+  ["falcon3", llama3],
+  ["pixtral", llama3],
+  ["smaug-bpe", { ...llama3, ignoreMerges: false, addBos: false }],
+  ["tekken", { split: TEKKEN_SPLIT, ignoreMerges: true, addBos: true }],
+  ["qwen2", { split: QWEN2_SPLIT, ignoreMerges: false, addBos: false }],
+]);
+
+/**
+ * The tokenizer that a GGUF file's metadata describes.
+ *
+ * @throws MosError `bad_model` naming the key, `unsupported` naming the kind of tokenizer or pre-tokenizer.
+ * @example
+ * const tokenizer = tokenizerFromGguf(metadata);
+ */
+export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
+  return tokenizerFromJson(tokenizerFilesFromGguf(metadata));
+}
+
+/** The same in the shape of tokenizer.json and tokenizer_config.json, so that there is one way to build both. */
+export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
+  const kind = stringAt(metadata, "tokenizer.ggml.model");
+  if (kind === undefined)
+    throw new MosError("bad_model", "GGUF: tokenizer.ggml.model is missing; the file holds no tokenizer");
+  const vocabulary = readVocabulary(metadata);
+  const { model, ...steps } = kindOf(kind)(vocabulary, metadata);
+  const { tokens } = vocabulary;
+  const named = (key: string): string | undefined => {
+    const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
+    return id === undefined ? undefined : tokens[id];
+  };
+  return {
+    tokenizer: {
+      ...steps,
+      added_tokens: addedTokens(vocabulary, metadata),
+      post_processor: postProcessor(vocabulary, metadata, steps.addBos),
+      model: { type: "BPE", vocab: Object.fromEntries(tokens.map((token, id) => [token, id])), ...model },
+    },
+    config: { bos_token: named("bos"), eos_token: named("eos") },
+  };
+}
+
+interface Vocabulary {
+  readonly tokens: readonly string[];
+  /** One of KIND for each token; all normal where the file does not say. */
+  readonly kinds: Float64Array;
+}
+
+function readVocabulary(metadata: GgufMetadata): Vocabulary {
+  const tokens = stringsAt(metadata, "tokenizer.ggml.tokens");
+  if (tokens === undefined || tokens.length === 0)
+    throw new MosError("bad_model", "GGUF: tokenizer.ggml.tokens is missing or empty");
+  const kinds = numbersAt(metadata, "tokenizer.ggml.token_type", tokens.length);
+  return { tokens, kinds: kinds ?? new Float64Array(tokens.length).fill(KIND.normal) };
+}
+
+interface Described {
+  readonly model: object;
+  readonly normalizer: object | null;
+  readonly pre_tokenizer: object | null;
+  readonly decoder: object;
+  readonly addBos: boolean;
+}
+
+type Describe = (vocabulary: Vocabulary, metadata: GgufMetadata) => Described;
+
+function kindOf(kind: string): Describe {
+  if (kind === "gpt2") return describeByteLevel;
+  if (kind === "llama") return describeSentencePiece;
+  throw new MosError(
+    "unsupported",
+    `GGUF: tokenizer.ggml.model "${kind}" is not supported; "gpt2" and "llama" are`,
+  );
+}
+
+const describeByteLevel: Describe = (_, metadata) => {
+  const name = stringAt(metadata, "tokenizer.ggml.pre") ?? "default";
+  const pre = PRE_TOKENIZERS.get(name);
+  if (pre === undefined)
+    throw new MosError(
+      "unsupported",
+      `GGUF: tokenizer.ggml.pre "${name}" is not supported; known are ${[...PRE_TOKENIZERS.keys()].join(", ")}`,
+    );
+  const merges = stringsAt(metadata, "tokenizer.ggml.merges");
+  if (merges === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.merges is missing");
+  return {
+    model: { merges, ignore_merges: pre.ignoreMerges },
+    normalizer: null,
+    pre_tokenizer: { type: "Sequence", pretokenizers: [splitStep(pre.split), BYTE_LEVEL_STEP] },
+    decoder: { type: "ByteLevel" },
+    addBos: pre.addBos,
+  };
+};
+
+const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
+  const scores = numbersAt(metadata, "tokenizer.ggml.scores", tokens.length);
+  if (scores === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.scores is missing");
+  const pieces = tokens.map((token, id) => ({ token, score: scores[id] ?? 0 }));
+  const merges = mergesFromScores(pieces.filter((_, id) => kinds[id] === KIND.normal));
+  const unknown = indexAt(metadata, "tokenizer.ggml.unknown_token_id", tokens.length);
+  const firstUnknown = unknown ?? kinds.indexOf(KIND.unknown);
+  const blank = { type: "Replace", pattern: { String: " " }, content: "▁" };
+  const prefix = booleanAt(metadata, "tokenizer.ggml.add_space_prefix") ?? true;
+  const decoders = [
+    { type: "Replace", pattern: { String: "▁" }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+    ...(prefix ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : []),
+  ];
+  return {
+    model: { merges, unk_token: tokens[firstUnknown] ?? null, fuse_unk: true, byte_fallback: true },
+    normalizer: prefix
+      ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, blank] }
+      : blank,
+    pre_tokenizer: null,
+    decoder: { type: "Sequence", decoders },
+    addBos: true,
+  };
+};
+
+/** Control and unknown tokens and the named ones are special; user-defined ones are only matched whole. */
+function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): object[] {
+  const special = new Set<number>();
+  for (const name of ["bos", "eos", "unknown", "padding", "eot"]) {
+    const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, tokens.length);
+    if (id !== undefined) special.add(id);
+  }
+  return tokens.flatMap((content, id) => {
+    const kind = kinds[id];
+    const isSpecial = special.has(id) || kind === KIND.control || kind === KIND.unknown;
+    if (content === "" || (!isSpecial && kind !== KIND.userDefined)) return [];
+    return [{ id, content, special: isSpecial, normalized: false }];
+  });
+}
+
+function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {
+  const wanted = (key: "bos" | "eos", byDefault: boolean): object[] => {
+    if (!(booleanAt(metadata, `tokenizer.ggml.add_${key}_token`) ?? byDefault)) return [];
+    const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
+    if (id === undefined) {
+      if (byDefault) return [];
+      throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
+    }
+    return [{ SpecialToken: { id: tokens[id], type_id: 0 } }];
+  };
+  const single = [...wanted("bos", addBos), { Sequence: { id: "A", type_id: 0 } }, ...wanted("eos", false)];
+  return { type: "TemplateProcessing", single, pair: single, special_tokens: {} };
+}

@@ -1,0 +1,86 @@
+import { MosError } from "#core";
+
+/** GPT-2's split of text into words. `\s` is Unicode White_Space, as in Rust, not JavaScript's. */
+export const GPT2_SPLIT =
+  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+type Step = Readonly<Record<string, unknown>>;
+
+const isStep = (value: unknown): value is Step => typeof value === "object" && value !== null;
+
+/** Splits by a regular expression (Oniguruma's syntax), each match and each gap a piece. */
+export const splitStep = (pattern: string): Step => ({
+  type: "Split",
+  pattern: { Regex: pattern },
+  behavior: "Isolated",
+  invert: false,
+});
+
+/** Writes bytes in GPT-2's alphabet, without splitting. */
+export const BYTE_LEVEL_STEP: Step = {
+  type: "ByteLevel",
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: false,
+};
+
+/**
+ * tokenizer.json's `pre_tokenizer`, said again in terms that the JavaScript library runs exactly as Rust's does:
+ * its ByteLevel uses JavaScript's `\s` (which has U+FEFF and lacks U+0085), its Digits only ASCII digits, its
+ * Metaspace never splits; its Split takes only two of the behaviours.
+ *
+ * @throws MosError `unsupported` for a Split that would be run wrongly.
+ */
+export function exactPreTokenizer(step: unknown): unknown {
+  if (!isStep(step)) return step;
+  switch (step["type"]) {
+    case "Sequence": {
+      const inner = step["pretokenizers"];
+      if (!Array.isArray(inner))
+        throw new MosError("bad_model", "tokenizer.json: pre_tokenizer.pretokenizers must be a list");
+      return { ...step, pretokenizers: inner.map(exactPreTokenizer) };
+    }
+    case "ByteLevel":
+      return exactByteLevel(step);
+    case "Digits":
+      return splitStep(step["individual_digits"] === true ? "\\p{N}" : "\\p{N}+");
+    case "Metaspace":
+      return exactMetaspace(step);
+    case "Split":
+      return checkedSplit(step);
+    default:
+      return step;
+  }
+}
+
+function exactByteLevel(step: Step): Step {
+  if (step["add_prefix_space"] === true)
+    throw new MosError("unsupported", "tokenizer.json: ByteLevel with add_prefix_space is not supported");
+  if (step["use_regex"] === false) return step;
+  return { type: "Sequence", pretokenizers: [splitStep(GPT2_SPLIT), BYTE_LEVEL_STEP] };
+}
+
+function exactMetaspace(step: Step): Step {
+  const replacement = step["replacement"] ?? "▁";
+  if (replacement !== "▁")
+    throw new MosError(
+      "unsupported",
+      `tokenizer.json: Metaspace with "${String(replacement)}" is not supported`,
+    );
+  const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
+  const metaspace = { type: "Metaspace", replacement, prepend_scheme: scheme };
+  if (step["split"] === false) return metaspace;
+  return { type: "Sequence", pretokenizers: [metaspace, splitStep("▁[^▁]*")] };
+}
+
+function checkedSplit(step: Step): Step {
+  const behavior = String(step["behavior"]);
+  const inverted = step["invert"] === true;
+  const exact = inverted ? behavior === "Removed" : behavior === "Isolated" || behavior === "Removed";
+  if (!exact)
+    throw new MosError(
+      "unsupported",
+      `tokenizer.json: Split with behavior "${behavior}"${inverted ? ", inverted," : ""} is not supported`,
+    );
+  return step;
+}

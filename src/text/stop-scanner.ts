@@ -1,0 +1,73 @@
+import { MosError } from "#core";
+
+export interface ScannedText {
+  /** Text that can be shown: no part of it belongs to a stop string. */
+  readonly text: string;
+  /** A stop string has come; it and all that follows is dropped. */
+  readonly stopped: boolean;
+}
+
+/** Finds stop strings in text that comes in pieces. */
+export interface StopScanner {
+  push(text: string): ScannedText;
+  /** What was held back and is text after all. */
+  flush(): string;
+}
+
+/**
+ * Stops at the stop string that is complete first, however the text is cut into pieces. Text that could be the
+ * beginning of a stop string is held back until it is certain.
+ *
+ * @throws MosError `bad_option` for an empty stop string.
+ * @example
+ * const scanner = createStopScanner(["\nUser:"]);
+ * scanner.push("Hi.\nUs"); // { text: "Hi.", stopped: false }
+ * scanner.push("er: ok"); // { text: "", stopped: true }
+ */
+export function createStopScanner(stops: readonly string[]): StopScanner {
+  if (stops.includes("")) throw new MosError("bad_option", "a stop string is empty; leave it out");
+  let held = "";
+  let stopped = false;
+  return {
+    push(text) {
+      if (stopped) return { text: "", stopped };
+      held += text;
+      const start = firstStop(held, stops);
+      const end = start ?? held.length - possibleStart(held, stops);
+      const certain = held.slice(0, end);
+      stopped = start !== undefined;
+      held = stopped ? "" : held.slice(end);
+      return { text: certain, stopped };
+    },
+    flush() {
+      const rest = held;
+      held = "";
+      return rest;
+    },
+  };
+}
+
+/** Where the stop string that ends first begins; of those that end together, the longest. */
+function firstStop(text: string, stops: readonly string[]): number | undefined {
+  let best: { readonly start: number; readonly end: number } | undefined;
+  for (const stop of stops) {
+    const start = text.indexOf(stop);
+    if (start < 0) continue;
+    const end = start + stop.length;
+    if (best === undefined || end < best.end || (end === best.end && start < best.start))
+      best = { start, end };
+  }
+  return best?.start;
+}
+
+/** The length of the longest end of the text that a stop string begins with. */
+function possibleStart(text: string, stops: readonly string[]): number {
+  let longest = 0;
+  for (const stop of stops)
+    for (let length = Math.min(stop.length - 1, text.length); length > longest; length--)
+      if (text.endsWith(stop.slice(0, length))) {
+        longest = length;
+        break;
+      }
+  return longest;
+}

@@ -1,0 +1,136 @@
+import { MosError } from "#core";
+
+/** How tokens turn back into bytes. */
+export interface DecodeRule {
+  /** byte-level: each character stands for a byte (GPT-2's alphabet); sentencepiece: ▁ is a blank, <0xNN> a byte */
+  readonly kind: "byte-level" | "sentencepiece";
+  readonly byteFallback: boolean;
+  readonly strippedBlanks: number;
+}
+
+/**
+ * The rule behind tokenizer.json's `decoder`.
+ *
+ * Byte fallback differs from Hugging Face in one point: where a run of byte tokens is not UTF-8, they print one
+ * U+FFFD for every byte of the run, good characters included; here only the broken part is replaced, so that a
+ * stream needs to hold back three bytes and not the run.
+ *
+ * @throws MosError `unsupported` for decoders outside the Llama family.
+ */
+export function decodeRuleOf(decoder: unknown): DecodeRule {
+  const steps = stepsOf(decoder);
+  const types = steps.map((step) => step["type"]);
+  if (types.length === 1 && types[0] === "ByteLevel")
+    return { kind: "byte-level", byteFallback: false, strippedBlanks: 0 };
+  const known = ["Replace", "ByteFallback", "Fuse", "Strip"];
+  const foreign = types.find((type) => typeof type !== "string" || !known.includes(type));
+  if (foreign !== undefined || types.length === 0)
+    throw new MosError("unsupported", `tokenizer.json: decoder "${String(foreign)}" is not supported`);
+  for (const step of steps) checkStep(step);
+  const strip = steps.find((step) => step["type"] === "Strip");
+  const start = strip?.["start"];
+  return {
+    kind: "sentencepiece",
+    byteFallback: types.includes("ByteFallback"),
+    strippedBlanks: typeof start === "number" ? start : 0,
+  };
+}
+
+type Step = Readonly<Record<string, unknown>>;
+
+const isStep = (value: unknown): value is Step => typeof value === "object" && value !== null;
+
+function stepsOf(decoder: unknown): readonly Step[] {
+  if (!isStep(decoder))
+    throw new MosError("unsupported", "tokenizer.json has no decoder; that is not supported");
+  const inner = decoder["type"] === "Sequence" ? decoder["decoders"] : [decoder];
+  if (!Array.isArray(inner) || !inner.every(isStep))
+    throw new MosError("bad_model", "tokenizer.json: decoder.decoders must be a list of objects");
+  return inner;
+}
+
+/** Only the one Replace and the one Strip that SentencePiece conversions write mean what this file does. */
+function checkStep(step: Step): void {
+  const pattern = step["pattern"];
+  const blank =
+    step["type"] !== "Replace" || (isStep(pattern) && pattern["String"] === "▁" && step["content"] === " ");
+  const strip = step["type"] !== "Strip" || (step["content"] === " " && (step["stop"] ?? 0) === 0);
+  if (!blank || !strip)
+    throw new MosError(
+      "unsupported",
+      `tokenizer.json: decoder step ${JSON.stringify(step)} is not supported`,
+    );
+}
+
+/** GPT-2's alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on. */
+const BYTE_OF: ReadonlyMap<string, number> = (() => {
+  const printable = (byte: number): boolean =>
+    (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
+  let next = 0x100;
+  return new Map(
+    Array.from({ length: 256 }, (_, byte) => [String.fromCharCode(printable(byte) ? byte : next++), byte]),
+  );
+})();
+
+const encoder = new TextEncoder();
+const NOTHING = new Uint8Array(0);
+
+export interface ByteTableOptions {
+  readonly tokens: readonly (string | undefined)[];
+  /** Ids of added tokens: their text is plain, not written in the byte alphabet. */
+  readonly added: ReadonlySet<number>;
+  readonly rule: DecodeRule;
+}
+
+/** Token id → bytes, worked out once for each id that is asked for. */
+export function byteTable({ tokens, added, rule }: ByteTableOptions): (id: number) => Uint8Array {
+  const known = new Map<number, Uint8Array>();
+  return (id) => {
+    const found = known.get(id);
+    if (found !== undefined) return found;
+    const token = tokens[id];
+    if (token === undefined) return NOTHING;
+    const bytes = added.has(id) ? encoder.encode(token) : bytesOfToken(token, rule);
+    known.set(id, bytes);
+    return bytes;
+  };
+}
+
+function bytesOfToken(token: string, rule: DecodeRule): Uint8Array {
+  if (rule.kind === "byte-level") {
+    const bytes = Array.from(token, (character) => BYTE_OF.get(character));
+    return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : encoder.encode(token);
+  }
+  const fallback = rule.byteFallback ? /^<0x([0-9A-Fa-f]{2})>$/.exec(token) : null;
+  if (fallback?.[1] !== undefined) return Uint8Array.of(Number.parseInt(fallback[1], 16));
+  return encoder.encode(token.replaceAll("▁", " "));
+}
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** UTF-8 to text; what is not UTF-8 becomes U+FFFD, as with Python's errors="replace". */
+export function decodeBytes(chunks: readonly Uint8Array[]): string {
+  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return utf8.decode(bytes);
+}
+
+/** How many bytes at the end could be the start of a character that is not complete yet: 0 to 3. */
+export function incompleteTail(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if (byte < 0x80) return 0;
+    if (byte >= 0xc0) return back < sequenceLength(byte) ? back : 0;
+  }
+  return 0;
+}
+
+function sequenceLength(lead: number): number {
+  if (lead < 0xe0) return 2;
+  if (lead < 0xf0) return 3;
+  return lead < 0xf5 ? 4 : 1;
+}

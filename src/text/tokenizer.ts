@@ -1,0 +1,189 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer as Backend } from "@huggingface/tokenizers";
+import { MosError } from "#core";
+import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
+import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
+
+/** Text to token ids and back, as Hugging Face's tokenizers do it. */
+export interface Tokenizer {
+  /** One more than the largest id. The model's embedding may have more rows (padding), never fewer. */
+  readonly vocabularySize: number;
+  readonly bosToken: number | undefined;
+  /** Ids that end a generation. */
+  readonly eosTokens: readonly number[];
+  /** How many leading blanks `decode` takes away: 1 for SentencePiece kinds, which put one in front, else 0. */
+  readonly strippedBlanks: number;
+  /** Special tokens written in the text become their ids. `addSpecialTokens` (default true): BOS and the like. */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  /** Ids outside the vocabulary are skipped; bytes that are not UTF-8 become U+FFFD. */
+  decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
+  tokenOf(id: number): string | undefined;
+  idOf(token: string): number | undefined;
+  isSpecial(id: number): boolean;
+  /** The UTF-8 bytes that this token stands for; none for an id outside the vocabulary. Do not change them. */
+  bytesOf(id: number): Uint8Array;
+}
+
+/** The two parsed JSON files that describe a tokenizer. Nothing about them is trusted. */
+export interface TokenizerFiles {
+  /** tokenizer.json */
+  readonly tokenizer: unknown;
+  /** tokenizer_config.json */
+  readonly config: unknown;
+}
+
+/**
+ * A tokenizer from parsed tokenizer.json and tokenizer_config.json.
+ *
+ * Only the BPE kinds of the Llama family are taken (byte-level, and SentencePiece with byte fallback).
+ * `clean_up_tokenization_spaces` has no effect, as in transformers 5: for BPE it would remove blanks that the
+ * model wrote.
+ *
+ * @throws MosError `bad_model` for a broken file, `unsupported` for another kind of tokenizer.
+ * @example
+ * const tokenizer = tokenizerFromJson({ tokenizer: JSON.parse(text), config: JSON.parse(configText) });
+ * tokenizer.decode(tokenizer.encode("Hello"), { skipSpecialTokens: true }); // "Hello"
+ */
+export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
+  const definition = parseTokenizerJson(files.tokenizer);
+  const config = parseTokenizerConfig(files.config);
+  const rule = decodeRuleOf(definition.decoder);
+  const backend = createBackend(definition);
+  const tokens = tokensById(definition);
+  const idOf = (token: string): number | undefined => backend.token_to_id(token);
+  const named = (field: string, token: string | undefined): number | undefined => {
+    if (token === undefined) return undefined;
+    const id = idOf(token);
+    if (id === undefined)
+      throw new MosError(
+        "bad_model",
+        `tokenizer_config.json: ${field} is "${token}", which is not in the vocabulary`,
+      );
+    return id;
+  };
+  const eos = named("eos_token", config.eosToken);
+  return assemble({
+    backend,
+    definition,
+    rule,
+    tokens,
+    bosToken: named("bos_token", config.bosToken),
+    eos,
+    idOf,
+  });
+}
+
+interface Parts {
+  readonly backend: Backend;
+  readonly definition: TokenizerDefinition;
+  readonly rule: DecodeRule;
+  readonly tokens: readonly (string | undefined)[];
+  readonly bosToken: number | undefined;
+  readonly eos: number | undefined;
+  readonly idOf: (token: string) => number | undefined;
+}
+
+function assemble({ backend, definition, rule, tokens, bosToken, eos, idOf }: Parts): Tokenizer {
+  const special = new Set(definition.addedTokens.filter((token) => token.special).map((token) => token.id));
+  const added = new Set(definition.addedTokens.map((token) => token.id));
+  const bytesOf = byteTable({ tokens, added, rule });
+  const encode: Tokenizer["encode"] = (text, { addSpecialTokens = true } = {}) =>
+    backend.encode(wellFormed(text), { add_special_tokens: addSpecialTokens }).ids;
+  if (encode("").some((id) => !Number.isInteger(id)))
+    throw new MosError(
+      "bad_model",
+      "tokenizer.json: post_processor adds a token that is not in the vocabulary",
+    );
+  return {
+    vocabularySize: tokens.length,
+    bosToken,
+    eosTokens: eos === undefined ? [] : [eos],
+    strippedBlanks: rule.strippedBlanks,
+    encode,
+    decode: (ids, { skipSpecialTokens = false } = {}) => {
+      const kept = skipSpecialTokens ? ids.filter((id) => !special.has(id)) : ids;
+      const text = decodeBytes(kept.map(bytesOf));
+      return text.slice(leadingBlanks(text, rule.strippedBlanks));
+    },
+    tokenOf: (id) => tokens[id],
+    idOf,
+    isSpecial: (id) => special.has(id),
+    bytesOf,
+  };
+}
+
+/** How many of the first `limit` characters are blanks. */
+export function leadingBlanks(text: string, limit: number): number {
+  let count = 0;
+  while (count < limit && text[count] === " ") count++;
+  return count;
+}
+
+/** A lone surrogate has no UTF-8 form; U+FFFD stands for it, as when Python encodes with errors="replace". */
+const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\uFFFD");
+
+function createBackend(definition: TokenizerDefinition): Backend {
+  try {
+    return new Backend(definition.backendJson, {});
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MosError("unsupported", `tokenizer.json asks for something not supported here: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+function tokensById({ vocabulary, addedTokens }: TokenizerDefinition): (string | undefined)[] {
+  let size = 0;
+  for (const id of vocabulary.values()) size = Math.max(size, id + 1);
+  for (const { id } of addedTokens) size = Math.max(size, id + 1);
+  const tokens = new Array<string | undefined>(size).fill(undefined);
+  for (const [token, id] of vocabulary) tokens[id] = token;
+  for (const { id, content } of addedTokens) tokens[id] = content;
+  return tokens;
+}
+
+/** Far above any real file (Llama 3's is 9 MB), far below what would fill the memory. */
+const LARGEST_JSON = 256 * 1024 * 1024;
+
+/**
+ * Parsed JSON of a file in a model folder.
+ *
+ * @throws MosError `not_found` when there is no such file, `bad_model` when it is not JSON or absurdly large.
+ */
+export async function readJson(path: string): Promise<unknown> {
+  const text = await readText(path);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MosError("bad_model", `${path} is not valid JSON: ${reason}`, { cause });
+  }
+}
+
+/** A text file of a model folder; errors as for {@link readJson}. */
+export async function readText(path: string): Promise<string> {
+  try {
+    const { size } = await stat(path);
+    if (size > LARGEST_JSON)
+      throw new MosError("bad_model", `${path} has ${size} bytes; that is not a tokenizer file`);
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    if (cause instanceof MosError) throw cause;
+    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
+      throw new MosError("not_found", `${path} does not exist; a model folder needs it`, { cause });
+    throw new MosError("bad_model", `${path} cannot be read: ${String(cause)}`, { cause });
+  }
+}
+
+/**
+ * The tokenizer of a Hugging Face folder: tokenizer.json and tokenizer_config.json.
+ *
+ * @throws MosError `not_found`, `bad_model` or `unsupported`, naming the file.
+ */
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const tokenizer = await readJson(join(folder, "tokenizer.json"));
+  const config = await readJson(join(folder, "tokenizer_config.json"));
+  return tokenizerFromJson({ tokenizer, config });
+}
