@@ -1,0 +1,156 @@
+import { randomUUID } from "node:crypto";
+import {
+  copyFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
+import { MosError } from "#core";
+import { isCommit, parseRepository, type Repository } from "./repository.ts";
+import { type ListedFile, type Selection, selectFiles } from "./select.ts";
+
+/** A model that is on this machine. */
+export interface PulledModel {
+  readonly kind: "folder" | "gguf";
+  /** `org/name`. */
+  readonly repository: string;
+  readonly revision: string;
+  readonly commit: string;
+  /** The folder of a safetensors model, or the GGUF file: what to give to the model loader. */
+  readonly path: string;
+  /** Names in the repository, and sizes in bytes. */
+  readonly files: readonly ListedFile[];
+  readonly bytes: number;
+}
+
+/**
+ * Where one repository lies in the cache. The layout is the one of Python's `huggingface_hub`: contents under
+ * `blobs/<digest>`, names under `snapshots/<commit>/` as links to them, and `refs/<revision>` holding a commit.
+ */
+export interface CacheEntry {
+  readonly root: string;
+  readonly blob: (digest: string) => string;
+  readonly snapshot: (commit: string) => string;
+  readonly ref: (revision: string) => string;
+}
+
+export function cacheEntry(cacheFolder: string, name: string): CacheEntry {
+  const root = join(cacheFolder, `models--${name.replace("/", "--")}`);
+  return {
+    root,
+    blob: (digest) => join(root, "blobs", digest),
+    snapshot: (commit) => join(root, "snapshots", commit),
+    ref: (revision) => join(root, "refs", revision),
+  };
+}
+
+export interface ResolveOptions {
+  readonly cacheFolder: string;
+  readonly revision?: string;
+  readonly include?: readonly string[];
+}
+
+/**
+ * Finds a model that `pull` or Python has downloaded, without any network.
+ *
+ * @returns undefined where the cache has no complete model of that name and revision.
+ * @throws MosError `bad_option` where the name is malformed, or several GGUF files are there to choose from.
+ * @example
+ * const model = await resolveCached("org/name", { cacheFolder });
+ */
+export async function resolveCached(
+  repository: string,
+  { cacheFolder, revision, include = [] }: ResolveOptions,
+): Promise<PulledModel | undefined> {
+  const wanted = parseRepository(repository, revision);
+  const entry = cacheEntry(cacheFolder, wanted.name);
+  const commit = isCommit(wanted.revision) ? wanted.revision : await readRef(entry, wanted.revision);
+  if (commit === undefined) return undefined;
+  const listed = await listFolder(entry.snapshot(commit));
+  try {
+    return describeModel(wanted, { entry, commit, selection: selectFiles(listed, wanted, include) });
+  } catch (error) {
+    // Incomplete here says nothing about the hub: leave the verdict to the next pull.
+    if (error instanceof MosError && error.code !== "bad_option") return undefined;
+    throw error;
+  }
+}
+
+export interface Placed {
+  readonly entry: CacheEntry;
+  readonly commit: string;
+  readonly selection: Selection;
+}
+
+/** The model that a selection of files makes in its snapshot folder. */
+export function describeModel(
+  { name, revision }: Repository,
+  { entry, commit, selection }: Placed,
+): PulledModel {
+  const folder = entry.snapshot(commit);
+  const files = selection.files.map(({ path, size }) => ({ path, size }));
+  const gguf = files.find(({ path }) => /\.gguf$/i.test(path));
+  return {
+    kind: selection.kind,
+    repository: name,
+    revision,
+    commit,
+    path: selection.kind === "gguf" && gguf !== undefined ? join(folder, gguf.path) : folder,
+    files,
+    bytes: files.reduce((sum, { size }) => sum + size, 0),
+  };
+}
+
+/** The size of a file in bytes, links followed; undefined where there is none. */
+export async function fileSize(path: string): Promise<number | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() ? found.size : undefined;
+}
+
+/** Gives a blob its name in a snapshot: a relative link, or where the platform has none, a hard link or a copy. */
+export async function placeInSnapshot(blob: string, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  await symlink(relative(dirname(path), blob), temporary)
+    .catch(() => link(blob, temporary))
+    .catch(() => copyFile(blob, temporary));
+  await rename(temporary, path);
+}
+
+/** Remembers which commit a revision meant, for use without the network. */
+export async function writeRef(entry: CacheEntry, revision: string, commit: string): Promise<void> {
+  if (isCommit(revision)) return;
+  const path = entry.ref(revision);
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(temporary, commit);
+  await rename(temporary, path).catch(async (error: unknown) => {
+    await rm(temporary, { force: true });
+    throw error;
+  });
+}
+
+async function readRef(entry: CacheEntry, revision: string): Promise<string | undefined> {
+  const path = entry.ref(revision);
+  const size = (await fileSize(path)) ?? 0;
+  if (size < 40 || size > 64) return undefined;
+  const commit = (await readFile(path, "utf8")).trim();
+  return isCommit(commit) ? commit : undefined;
+}
+
+async function listFolder(folder: string): Promise<readonly ListedFile[]> {
+  const names = await readdir(folder, { recursive: true }).catch(() => []);
+  const files = await Promise.all(
+    names.map(async (name) => ({ name, size: await fileSize(join(folder, name)) })),
+  );
+  return files.flatMap(({ name, size }) =>
+    size === undefined ? [] : [{ path: name.split(sep).join("/"), size }],
+  );
+}

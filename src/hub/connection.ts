@@ -1,0 +1,138 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { MosError } from "#core";
+import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
+
+/** Waits; rejects when the signal aborts. */
+export type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
+
+/** One hub, and how to talk to it. */
+export interface Connection {
+  /** Without a slash at the end. */
+  readonly endpoint: string;
+  readonly token: string | undefined;
+  readonly fetch: typeof fetch;
+  readonly sleep: Sleep;
+  readonly signal: AbortSignal | undefined;
+  /** How often a request is tried again in a row. */
+  readonly retries: number;
+  /** After how many milliseconds without a byte a download counts as broken. */
+  readonly stallMilliseconds: number;
+}
+
+/** The answer after all redirects. */
+export interface Answer {
+  readonly response: Response;
+  /** The content's own ETag: the hub says it on its redirect, before the CDN answers with another. */
+  readonly etag: string | undefined;
+}
+
+export interface RequestOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const MAX_REDIRECTS = 8;
+const MAX_API_BYTES = 32 * 2 ** 20;
+
+export const defaultSleep: Sleep = (milliseconds, signal) =>
+  delay(milliseconds, undefined, signal === undefined ? {} : { signal });
+
+/**
+ * GETs a URL and follows redirects by hand: the token goes to the endpoint's own origin and nowhere else, and
+ * nothing leads from https to http.
+ */
+export async function request(
+  connection: Connection,
+  url: string,
+  { headers = {}, signal = connection.signal }: RequestOptions = {},
+): Promise<Answer> {
+  const home = new URL(connection.endpoint).origin;
+  let target = new URL(url);
+  let linkedEtag: string | null = null;
+  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+    const credentials =
+      connection.token !== undefined && target.origin === home
+        ? { authorization: `Bearer ${connection.token}` }
+        : {};
+    const response = await connection.fetch(target.href, {
+      headers: { ...headers, ...credentials },
+      redirect: "manual",
+      ...(signal === undefined ? {} : { signal }),
+    });
+    linkedEtag ??= response.headers.get("x-linked-etag");
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status >= 400 || location === null) {
+      return { response, etag: linkedEtag ?? response.headers.get("etag") ?? undefined };
+    }
+    await response.body?.cancel();
+    target = redirectTarget(location, target);
+  }
+  throw new MosError("network", `${url} redirects more than ${MAX_REDIRECTS} times`);
+}
+
+/**
+ * A `fetch` for the functions of `@huggingface/hub`: own credentials, retries, errors in words, and answers of
+ * a bounded size and number (a listing may ask for page after page).
+ */
+export function apiFetch(connection: Connection, subject: Subject): typeof fetch {
+  let left = 1000;
+  return async (input) => {
+    if (left-- === 0) throw new MosError("network", `${subject.endpoint} lists ${subject.name} without end`);
+    const url = input instanceof Request ? input.url : String(input);
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await tryOnce(connection, subject, url);
+      if (outcome instanceof Response) return outcome;
+      if (!outcome.transient || attempt > Math.min(2, connection.retries)) throw outcome.error;
+      await pause(connection, subject, pauseSeconds(attempt, outcome));
+    }
+  };
+}
+
+/** Waits between attempts; a signal ends the wait with the error that says so. */
+export async function pause(connection: Connection, subject: Subject, seconds: number): Promise<void> {
+  try {
+    await connection.sleep(seconds * 1000, connection.signal);
+  } catch (error) {
+    throw failureOf(error, subject, connection.signal).error;
+  }
+  if (connection.signal?.aborted) throw cancelled(subject, connection.signal.reason);
+}
+
+/** 1, 2, 4, ... 60 seconds, or what the server asks for. */
+export const pauseSeconds = (attempt: number, { waitSeconds = 0 }: Failure): number =>
+  Math.max(waitSeconds, Math.min(60, 2 ** (attempt - 1)));
+
+async function tryOnce(connection: Connection, subject: Subject, url: string): Promise<Response | Failure> {
+  try {
+    const { response } = await request(connection, url, { headers: { accept: "application/json" } });
+    if (!response.ok) {
+      await response.body?.cancel();
+      return refusalOf(response, subject);
+    }
+    const body = await readBounded(response, subject);
+    return new Response(body, { headers: response.headers });
+  } catch (error) {
+    return failureOf(error, subject, connection.signal);
+  }
+}
+
+async function readBounded(response: Response, subject: Subject): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > MAX_API_BYTES)
+      throw new MosError("network", `${subject.endpoint} sent an endless answer about ${subject.name}`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function redirectTarget(location: string, from: URL): URL {
+  const target = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  const secure = target?.protocol === "https:" || (target?.protocol === "http:" && from.protocol === "http:");
+  if (target === undefined || !secure) {
+    throw new MosError("network", `${from.origin} redirects to an address that is not safe to follow`);
+  }
+  return target;
+}

@@ -1,0 +1,152 @@
+import { MosError } from "#core";
+import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
+import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
+import type { HubFile } from "./listing.ts";
+import { PartialFile } from "./partial.ts";
+import { describeBytes } from "./size.ts";
+
+/** One file to fetch: from where, to where, and what it has to be. */
+export interface Download {
+  readonly url: string;
+  /** The final path; until it is complete, the bytes are in `<path>.partial`. */
+  readonly target: string;
+  readonly file: HubFile;
+  readonly subject: Subject;
+}
+
+export type DownloadEvent =
+  /** Bytes of the file that are here, counted from its beginning. */
+  | { readonly type: "received"; readonly bytes: number }
+  | { readonly type: "retry"; readonly attempt: number; readonly seconds: number; readonly reason: string };
+
+const REPORT_BYTES = 2 ** 20;
+
+/**
+ * Fetches one file: goes on where an earlier run stopped, tries again after a break, checks size and digest,
+ * and gives the file its name only when it is whole.
+ *
+ * @throws MosError `network`, `not_found`, `storage`, or `cancelled` (what came is kept).
+ */
+export async function* download(connection: Connection, job: Download): AsyncGenerator<DownloadEvent, void> {
+  await using partial = await PartialFile.open(job.target, job.file);
+  yield { type: "received", bytes: partial.position };
+  let attempt = 0;
+  let best = partial.position;
+  for (;;) {
+    const failure = (yield* receive(connection, job, partial)) ?? (await verify(job, partial));
+    if (failure === undefined) return;
+    // An attempt that came further than all before it starts the count anew.
+    attempt = partial.position > best ? 1 : attempt + 1;
+    best = Math.max(best, partial.position);
+    if (!failure.transient || attempt > connection.retries) throw failure.error;
+    const seconds = pauseSeconds(attempt, failure);
+    yield { type: "retry", attempt, seconds, reason: failure.error.message };
+    await pause(connection, job.subject, seconds);
+  }
+}
+
+type Receiving = AsyncGenerator<DownloadEvent, Failure | undefined>;
+
+async function* receive(connection: Connection, job: Download, partial: PartialFile): Receiving {
+  if (connection.signal?.aborted)
+    return { error: cancelled(job.subject, connection.signal.reason), transient: false };
+  if (partial.position === job.file.size) return undefined;
+  const stall = new AbortController();
+  const timer = setTimeout(() => stall.abort(new Error("no data")), connection.stallMilliseconds);
+  const signal = AbortSignal.any(
+    connection.signal === undefined ? [stall.signal] : [connection.signal, stall.signal],
+  );
+  try {
+    const opened = await openAt(connection, { job, partial, signal });
+    if ("error" in opened) return opened;
+    let reported = partial.position;
+    for await (const chunk of opened.response.body ?? []) {
+      timer.refresh();
+      if (partial.position + chunk.byteLength > job.file.size) return tooLong(job);
+      await partial.append(chunk);
+      if (partial.position - reported < REPORT_BYTES && partial.position < job.file.size) continue;
+      reported = partial.position;
+      yield { type: "received", bytes: reported };
+    }
+    return partial.position === job.file.size ? undefined : cutOff(job, partial.position);
+  } catch (error) {
+    return failureOf(error, job.subject, connection.signal);
+  } finally {
+    clearTimeout(timer);
+    stall.abort();
+  }
+}
+
+interface Opening {
+  readonly job: Download;
+  readonly partial: PartialFile;
+  readonly signal: AbortSignal;
+}
+
+/** Opens the stream at the position of the partial file, or at its beginning where the server has other bytes now. */
+async function openAt(connection: Connection, { job, partial, signal }: Opening): Promise<Answer | Failure> {
+  // The bytes must come as they are: a compressed answer has no ranges.
+  const plain = { "accept-encoding": "identity" };
+  const known = await partial.etag();
+  if (partial.position > 0) {
+    const headers = { ...plain, range: `bytes=${partial.position}-` };
+    const answer = await request(connection, job.url, { headers, signal });
+    const { status } = answer.response;
+    const same = known === undefined || answer.etag === undefined || answer.etag === known;
+    if (status === 206 && same && continuesAt(answer.response, partial.position, job.file.size))
+      return answer;
+    if (status === 200) {
+      await partial.restart(answer.etag);
+      return answer;
+    }
+    await answer.response.body?.cancel();
+    if (status !== 206 && status !== 416) return refusalOf(answer.response, job.subject);
+  }
+  const answer = await request(connection, job.url, { headers: plain, signal });
+  if (answer.response.status !== 200) {
+    await answer.response.body?.cancel();
+    return refusalOf(answer.response, job.subject);
+  }
+  await partial.restart(answer.etag);
+  return answer;
+}
+
+/** Whether "Content-Range: bytes 100-199/200" continues at the position, in a file of this size. */
+function continuesAt(response: Response, position: number, size: number): boolean {
+  const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
+  return Number(range?.[1] ?? -1) === position && (range?.[2] === "*" || Number(range?.[2]) === size);
+}
+
+async function verify(
+  { file, target, subject }: Download,
+  partial: PartialFile,
+): Promise<Failure | undefined> {
+  const found = partial.digest();
+  try {
+    if (found === file.digest.hex) {
+      await partial.finish();
+      return undefined;
+    }
+    await partial.restart(undefined);
+    await partial.discard();
+  } catch (error) {
+    return failureOf(error, subject);
+  }
+  const error = new MosError(
+    "network",
+    `${file.path}: what came has the ${file.digest.algorithm} ${found}, but ${subject.endpoint} announces ` +
+      `${file.digest.hex}; it was thrown away (${target}). Run again; if it happens again, a proxy or mirror alters the file`,
+  );
+  return { error, transient: false };
+}
+
+function cutOff({ file, subject }: Download, position: number): Failure {
+  const found = `${describeBytes(position)} of ${describeBytes(file.size)}`;
+  const message = `${subject.endpoint} closed the connection after ${found} of ${file.path}; the same command goes on from there`;
+  return { error: new MosError("network", message), transient: true };
+}
+
+function tooLong({ file, subject }: Download): Failure {
+  const message = `${subject.endpoint} sends more than the ${describeBytes(file.size)} that it announced for ${file.path}`;
+  return { error: new MosError("network", message), transient: false };
+}

@@ -1,0 +1,135 @@
+import { MosError } from "#core";
+
+/** What a request is about, for the words of an error. */
+export interface Subject {
+  readonly name: string;
+  readonly revision: string;
+  readonly endpoint: string;
+  readonly hasToken: boolean;
+  readonly path?: string;
+}
+
+/** Why an attempt came to nothing, and whether another one may succeed. */
+export interface Failure {
+  readonly error: MosError;
+  readonly transient: boolean;
+  /** The pause that the server asks for (Retry-After), in seconds. */
+  readonly waitSeconds?: number;
+}
+
+const DISK_CODES = new Set([
+  "ENOSPC",
+  "EDQUOT",
+  "EROFS",
+  "EACCES",
+  "EPERM",
+  "EFBIG",
+  "EIO",
+  "EMFILE",
+  "ENOTDIR",
+]);
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/;
+
+/** A thrown value as a failure: MosErrors stay as they are, disk errors are "storage", the rest is the network. */
+export function failureOf(error: unknown, subject: Subject, signal?: AbortSignal): Failure {
+  if (signal?.aborted) return { error: cancelled(subject, error), transient: false };
+  if (error instanceof MosError) return { error, transient: false };
+  const code = errorCode(error);
+  if (DISK_CODES.has(code)) return { error: storageError(error), transient: false };
+  const reason = code === "" ? describe(error) : code;
+  const advice = CERTIFICATE.test(code)
+    ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
+    : "check the connection, or use a model that is already on this machine";
+  return {
+    error: new MosError("network", `${subject.endpoint} cannot be reached (${reason}): ${advice}`, {
+      cause: error,
+    }),
+    transient: !CERTIFICATE.test(code),
+  };
+}
+
+/** An answer other than 2xx as a failure that says what to do. */
+export function refusalOf(response: Response, subject: Subject): Failure {
+  const { status, headers } = response;
+  if (status === 404) return final(notFound(headers, subject));
+  if (status === 401 || status === 403) return final(forbidden(headers, subject));
+  const what = subject.path ?? subject.name;
+  const error = new MosError(
+    "network",
+    status === 429
+      ? `${subject.endpoint} limits the number of requests (429) at ${what}; wait some minutes${subject.hasToken ? "" : ", or set HF_TOKEN for a higher limit"}`
+      : `${subject.endpoint} answered ${status} for ${what}; try again later`,
+  );
+  const transient = status === 408 || status === 425 || status === 429 || status >= 500;
+  const wait = Number(headers.get("retry-after") ?? Number.NaN);
+  return wait >= 0 ? { error, transient, waitSeconds: Math.min(wait, 120) } : { error, transient };
+}
+
+/** The error of a run that its signal stopped. */
+export function cancelled(subject: Subject, cause?: unknown): MosError {
+  return new MosError(
+    "cancelled",
+    `stopped downloading ${subject.path ?? subject.name}; the same command goes on from here`,
+    {
+      cause,
+    },
+  );
+}
+
+/** A refused write as an error that names the file and the reason. */
+export function storageError(error: unknown): MosError {
+  const code = errorCode(error);
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  const advice = full
+    ? "the disk is full; free some space and run again: what was downloaded is kept"
+    : "check that the cache folder may be written";
+  return new MosError("storage", `the download cannot be stored: ${advice} (${describe(error)})`, {
+    cause: error,
+  });
+}
+
+/** The code of a system error, also where fetch wraps it: "ECONNRESET", "ENOSPC", or "". */
+export function errorCode(error: unknown): string {
+  if (!(error instanceof Error)) return "";
+  const own = "code" in error && typeof error.code === "string" ? error.code : "";
+  return own === "" ? errorCode(error.cause) : own;
+}
+
+const final = (error: MosError): Failure => ({ error, transient: false });
+const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+function notFound(headers: Headers, { name, revision, endpoint, hasToken, path }: Subject): MosError {
+  const kind = headers.get("x-error-code");
+  if (kind === "RevisionNotFound") {
+    return new MosError(
+      "not_found",
+      `${name} has no revision ${revision}; see ${endpoint}/${name}/tree/main`,
+    );
+  }
+  if (path !== undefined) {
+    return new MosError("not_found", `${name} has no file ${path} at revision ${revision}`);
+  }
+  const access = hasToken ? "or the token may not see it" : "or it is private and needs HF_TOKEN";
+  return new MosError("not_found", `there is no model ${name} at ${endpoint}; check the spelling, ${access}`);
+}
+
+function forbidden(headers: Headers, { name, endpoint, hasToken }: Subject): MosError {
+  const page = `${endpoint}/${name}`;
+  const tokens = `${endpoint}/settings/tokens`;
+  if (headers.get("x-error-code") === "GatedRepo") {
+    return new MosError(
+      "network",
+      hasToken
+        ? `${name} is gated, and the token's account has no access; accept the licence at ${page} with that account ` +
+            "(a fine-grained token must also allow public gated repositories)"
+        : `${name} is gated; accept the licence at ${page}, then set HF_TOKEN to a token of that account (${tokens})`,
+    );
+  }
+  // The hub answers 401 both for a repository that does not exist and for one that the public may not see.
+  return new MosError(
+    "network",
+    hasToken
+      ? `${endpoint} refuses the token for ${name}; check the spelling, accept the licence at ${page} if there is one, and renew HF_TOKEN (${tokens})`
+      : `${name} does not exist, or is private or gated; check the spelling, or set HF_TOKEN (${tokens}) and accept the licence at ${page}`,
+  );
+}

@@ -1,0 +1,103 @@
+import { listFiles, modelInfo } from "@huggingface/hub";
+import { z } from "zod";
+import { MosError } from "#core";
+import { apiFetch, type Connection } from "./connection.ts";
+import { failureOf, type Subject } from "./failure.ts";
+import { isCommit, isSafePath, type Repository } from "./repository.ts";
+import type { ListedFile } from "./select.ts";
+
+/** What the content of a file must hash to. Git hashes a header and the content with SHA-1. */
+export interface Digest {
+  readonly algorithm: "sha256" | "git-sha1";
+  readonly hex: string;
+}
+
+/** A file of the hub: its size in bytes is announced, its digest is what we hold it to. */
+export interface HubFile extends ListedFile {
+  readonly digest: Digest;
+}
+
+/** The files of one commit. */
+export interface Listing {
+  readonly commit: string;
+  readonly files: readonly HubFile[];
+}
+
+const MAX_FILES = 100_000;
+const bytes = z.int().nonnegative();
+const entrySchema = z.object({
+  type: z.string(),
+  path: z.string().min(1),
+  size: bytes.default(0),
+  oid: z
+    .string()
+    .regex(/^[0-9a-f]{40}$/)
+    .optional(),
+  lfs: z.object({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: bytes }).optional(),
+});
+
+/**
+ * Asks the hub for the commit behind a revision and for its files.
+ *
+ * @throws MosError `not_found`, `network`, `cancelled`, or `bad_model` for a file name that leads out of its folder.
+ */
+export async function listRepository(connection: Connection, repository: Repository): Promise<Listing> {
+  const { name, revision } = repository;
+  const { endpoint: hubUrl } = connection;
+  const subject: Subject = { name, revision, endpoint: hubUrl, hasToken: connection.token !== undefined };
+  const fetch = apiFetch(connection, subject);
+  try {
+    const { sha } = await modelInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] });
+    const commit = readCommit(sha, subject);
+    const files: HubFile[] = [];
+    const entries = listFiles({
+      repo: { type: "model", name },
+      revision: commit,
+      recursive: true,
+      hubUrl,
+      fetch,
+    });
+    for await (const entry of entries) {
+      const file = readEntry(entry, subject);
+      if (file !== undefined) files.push(file);
+      if (files.length > MAX_FILES) {
+        throw new MosError("unsupported", `${name} has more than ${MAX_FILES} files; it cannot be one model`);
+      }
+    }
+    return { commit, files };
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) {
+      throw notAHub(subject, error.message, error);
+    }
+    throw failureOf(error, subject, connection.signal).error;
+  }
+}
+
+function readCommit(sha: unknown, subject: Subject): string {
+  if (typeof sha === "string" && isCommit(sha)) return sha;
+  throw notAHub(subject, `the commit of ${subject.revision} is ${JSON.stringify(sha)}`);
+}
+
+function readEntry(entry: unknown, subject: Subject): HubFile | undefined {
+  const parsed = entrySchema.safeParse(entry);
+  if (!parsed.success) throw notAHub(subject, z.prettifyError(parsed.error));
+  const { type, path, size, oid, lfs } = parsed.data;
+  if (!isSafePath(path)) {
+    throw new MosError(
+      "bad_model",
+      `${subject.name} lists a file ${JSON.stringify(path)}, a name that could lead out of its folder; nothing was downloaded`,
+    );
+  }
+  if (type !== "file") return undefined;
+  if (lfs !== undefined) return { path, size: lfs.size, digest: { algorithm: "sha256", hex: lfs.oid } };
+  if (oid === undefined) throw notAHub(subject, `${path} has no digest`);
+  return { path, size, digest: { algorithm: "git-sha1", hex: oid } };
+}
+
+function notAHub(subject: Subject, found: string, cause?: unknown): MosError {
+  return new MosError(
+    "network",
+    `${subject.endpoint} does not answer as a Hugging Face Hub about ${subject.name}: ${found}`,
+    { cause },
+  );
+}

@@ -1,0 +1,122 @@
+import { createHash, type Hash } from "node:crypto";
+import { type FileHandle, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import type { Digest } from "./listing.ts";
+
+const READ_BYTES = 4 * 2 ** 20;
+
+export interface PartialOptions {
+  /** The size of the whole file in bytes. */
+  readonly size: number;
+  readonly digest: Digest;
+}
+
+/**
+ * A file on its way: `<final>.partial`, with the ETag that its bytes came under beside it. Bytes are written by
+ * position and hashed as they come, so two processes that fetch the same file do no harm to each other.
+ */
+export class PartialFile {
+  readonly #final: string;
+  readonly #options: PartialOptions;
+  readonly #handle: FileHandle;
+  #hash: Hash;
+  #position = 0;
+
+  private constructor(final: string, options: PartialOptions, handle: FileHandle) {
+    this.#final = final;
+    this.#options = options;
+    this.#handle = handle;
+    this.#hash = startHash(options);
+  }
+
+  /** Opens what an earlier run left, or begins. The bytes that are there are hashed again. */
+  static async open(final: string, options: PartialOptions): Promise<PartialFile> {
+    const handle = await open(`${final}.partial`, "a+").then(async (created) => {
+      await created.close(); // "a+" only makes sure that it exists: appending would ignore positions
+      return open(`${final}.partial`, "r+");
+    });
+    const partial = new PartialFile(final, options, handle);
+    try {
+      await partial.#readBack();
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    return partial;
+  }
+
+  /** Bytes that are here. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** The ETag under which the first bytes came, where it is known. */
+  async etag(): Promise<string | undefined> {
+    return readFile(`${this.#final}.partial.etag`, "utf8").catch(() => undefined);
+  }
+
+  /** Throws away what is here; what follows comes under this ETag. */
+  async restart(etag: string | undefined): Promise<void> {
+    await this.#handle.truncate(0);
+    this.#position = 0;
+    this.#hash = startHash(this.#options);
+    if (etag === undefined) await rm(`${this.#final}.partial.etag`, { force: true });
+    else await writeFile(`${this.#final}.partial.etag`, etag.slice(0, 1024));
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    let written = 0;
+    while (written < bytes.byteLength) {
+      const { bytesWritten } = await this.#handle.write(
+        bytes,
+        written,
+        bytes.byteLength - written,
+        this.#position + written,
+      );
+      written += bytesWritten;
+    }
+    this.#hash.update(bytes);
+    this.#position += bytes.byteLength;
+  }
+
+  /** The digest of what is here, in hexadecimal digits; the hash can still go on. */
+  digest(): string {
+    return this.#hash.copy().digest("hex");
+  }
+
+  /** Makes the bytes last, then gives the file its final name in one step. */
+  async finish(): Promise<void> {
+    await this.#handle.sync();
+    await rename(`${this.#final}.partial`, this.#final);
+    await rm(`${this.#final}.partial.etag`, { force: true });
+  }
+
+  /** Removes what is here from the disk. */
+  async discard(): Promise<void> {
+    await rm(`${this.#final}.partial`, { force: true });
+    await rm(`${this.#final}.partial.etag`, { force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#handle.close();
+  }
+
+  async #readBack(): Promise<void> {
+    const { size } = await this.#handle.stat();
+    if (size > this.#options.size) {
+      await this.restart(undefined);
+      return;
+    }
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, Math.max(size, 1)));
+    while (this.#position < size) {
+      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.byteLength, this.#position);
+      if (bytesRead === 0) return;
+      this.#hash.update(buffer.subarray(0, bytesRead));
+      this.#position += bytesRead;
+    }
+  }
+}
+
+function startHash({ size, digest }: PartialOptions): Hash {
+  if (digest.algorithm === "sha256") return createHash("sha256");
+  return createHash("sha1").update(`blob ${size}\0`); // how git names the content of a file
+}

@@ -1,0 +1,65 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { MosError } from "#core";
+
+/** The variables that Hugging Face's own tools read; `process.env` has this shape. */
+export interface HubEnvironment {
+  readonly HF_TOKEN?: string | undefined;
+  readonly HUGGING_FACE_HUB_TOKEN?: string | undefined;
+  readonly HF_TOKEN_PATH?: string | undefined;
+  readonly HF_ENDPOINT?: string | undefined;
+  readonly HF_HOME?: string | undefined;
+  readonly HF_HUB_CACHE?: string | undefined;
+  readonly HUGGINGFACE_HUB_CACHE?: string | undefined;
+  readonly HF_HUB_OFFLINE?: string | undefined;
+  readonly XDG_CACHE_HOME?: string | undefined;
+}
+
+/** Where the hub is, who asks, and where its files are kept. */
+export interface HubSettings {
+  readonly cacheFolder: string;
+  readonly endpoint: string;
+  readonly token?: string;
+  /** True where the environment forbids the network (`HF_HUB_OFFLINE=1`). */
+  readonly offline: boolean;
+}
+
+/**
+ * The settings that Python's `huggingface_hub` would use, so that both share one cache and one login.
+ *
+ * @param home The user's home folder.
+ * @throws MosError `bad_option` where the token cannot be sent.
+ */
+export async function hubSettings(environment: HubEnvironment, home: string): Promise<HubSettings> {
+  const cache = environment.XDG_CACHE_HOME || join(home, ".cache");
+  const hubHome = environment.HF_HOME || join(cache, "huggingface");
+  const cacheFolder = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE || join(hubHome, "hub");
+  const endpoint = (environment.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
+  const offline = /^(1|on|yes|true)$/i.test(environment.HF_HUB_OFFLINE ?? "");
+  const token =
+    environment.HF_TOKEN ||
+    environment.HUGGING_FACE_HUB_TOKEN ||
+    (await readOptional(environment.HF_TOKEN_PATH || join(hubHome, "token")));
+  const trimmed = token?.trim() ?? "";
+  return trimmed === ""
+    ? { cacheFolder, endpoint, offline }
+    : { cacheFolder, endpoint, offline, token: trimmed };
+}
+
+/** @throws MosError `bad_option` where a token has characters that no HTTP header can hold. */
+export function checkToken(token: string): void {
+  if (!/^[\x21-\x7e]{1,4096}$/.test(token)) {
+    throw new MosError(
+      "bad_option",
+      "the hub token holds a space or a character that cannot be sent; copy it again",
+    );
+  }
+}
+
+async function readOptional(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch {
+    return undefined; // not logged in is not an error: most models need no token
+  }
+}
