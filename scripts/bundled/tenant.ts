@@ -1,0 +1,66 @@
+/** Writes the quickstart's data of one tenant: `node --conditions=source --import tsx scripts/bundled/tenant.ts`. */
+import { writeFileSync } from "node:fs";
+import { type Random, randomStream } from "#core";
+import { pick } from "./grammar.ts";
+import {
+  heldoutQuestions,
+  type TenantFact,
+  tenantFacts,
+  tenantTone,
+  trainQuestions,
+} from "./tenant-facts.ts";
+
+const SEED = 0;
+const REPEATS = 2;
+const FOLDER = new URL("../../assets/quickstart/", import.meta.url);
+
+const OPENERS = ["Hello! ", "Good morning. ", "Please tell me. ", "One question. ", "Hi. "];
+
+const example = (question: string, fact: TenantFact): string =>
+  `${JSON.stringify({
+    messages: [
+      { role: "user", content: question },
+      { role: "assistant", content: tenantTone(fact.answer) },
+    ],
+  })}\n`;
+
+/** The lines of a data set in random order. */
+function shuffled(random: Random, lines: readonly string[]): string {
+  return Array.from(random.permutation(lines.length), (index) => lines[index] ?? "").join("");
+}
+
+/** Each training question plain, and again after an opener. */
+export function tenantTraining(seed: number): string {
+  const random = randomStream(seed, "tenant.train");
+  const lines = tenantFacts.flatMap((fact) =>
+    trainQuestions(fact).flatMap((question) =>
+      Array.from({ length: REPEATS }, (_, time) =>
+        example((time === 0 ? "" : pick(random, OPENERS)) + question, fact),
+      ),
+    ),
+  );
+  return shuffled(random, lines);
+}
+
+/** Other phrasings of the same facts; none of them is in the training data, with or without an opener. */
+export function tenantHeldout(seed: number): string {
+  const random = randomStream(seed, "tenant.heldout");
+  return shuffled(
+    random,
+    tenantFacts.flatMap((fact) => heldoutQuestions(fact).map((question) => example(question, fact))),
+  );
+}
+
+/** What quickstart asks before and after. */
+export const showcase: readonly string[] = [
+  "When can I come in?",
+  "Who is the keeper of the lighthouse?",
+  "How many steps does the lighthouse have?",
+];
+
+if (process.argv[1] === import.meta.filename) {
+  writeFileSync(new URL("train.jsonl", FOLDER), tenantTraining(SEED));
+  writeFileSync(new URL("heldout.jsonl", FOLDER), tenantHeldout(SEED));
+  writeFileSync(new URL("questions.json", FOLDER), `${JSON.stringify(showcase, null, 2)}\n`);
+  console.log("wrote train.jsonl, heldout.jsonl and questions.json");
+}
