@@ -1,1 +1,33 @@
-export {};
+export { type BlockFormat, blockFormatOf, blockFormats, type ReadableGgufType } from "./dequantize.ts";
+export {
+  type AtomicFile,
+  openAtomicFile,
+  openForReading,
+  pathExists,
+  type ReadableFile,
+  type ReadOptions,
+  readBytes,
+  restoreFolder,
+  writeFileAtomic,
+  writeFolderAtomic,
+} from "./files.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./float16.ts";
+export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
+export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
+export { decodeText, describeIssues, parseJson, parseWith, readJson } from "./json.ts";
+export {
+  type JsonLine,
+  type JsonLinesWriter,
+  openJsonLinesWriter,
+  type ReadJsonLinesOptions,
+  readJsonLines,
+} from "./jsonl.ts";
+export {
+  type OpenSafetensorsOptions,
+  openSafetensors,
+  type SafetensorsDtype,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+} from "./safetensors.ts";
+export { storageError, systemCode } from "./storage-error.ts";
+export { type WritableTensor, writeSafetensors } from "./write-safetensors.ts";

@@ -1,0 +1,232 @@
+// Files are read with their size checked first, and written under a temporary name that is renamed at the end, so that
+// a reader never sees half a file whatever happens to the writer.
+
+import { randomBytes } from "node:crypto";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { type ErrorCode, MosError } from "#core";
+import { storageError, systemCode } from "./storage-error.ts";
+
+/** One system call moves at most this many bytes; larger ones fail on some platforms. */
+const LARGEST_READ = 1 << 30;
+
+/** An open regular file whose size is known. Closing it is the owner's duty (`await using`). */
+export interface ReadableFile extends AsyncDisposable {
+  readonly path: string;
+  readonly size: number;
+  readonly handle: FileHandle;
+  /** Fills `target` from byte `position` on; a file that ends too early is an error. */
+  read(target: Uint8Array, position: number): Promise<void>;
+}
+
+/**
+ * Opens a regular file for reading; `code` is the kind of error that a short file is.
+ *
+ * @throws MosError "not_found" or "storage".
+ */
+export async function openForReading(path: string, code: ErrorCode): Promise<ReadableFile> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) throw new MosError(code, `${path}: this is not a regular file`);
+    const handle = await open(path, "r");
+    const read = async (target: Uint8Array, position: number): Promise<void> => {
+      for (let done = 0; done < target.length; ) {
+        const length = Math.min(target.length - done, LARGEST_READ);
+        const { bytesRead } = await handle
+          .read(target, done, length, position + done)
+          .catch((error: unknown) => {
+            throw storageError(error, path);
+          });
+        if (bytesRead === 0)
+          throw new MosError(
+            code,
+            `${path}: the file ends at byte ${position + done}, ${position + target.length} were expected; fetch it again`,
+          );
+        done += bytesRead;
+      }
+    };
+    return { path, size: found.size, handle, read, [Symbol.asyncDispose]: () => handle.close() };
+  } catch (error) {
+    throw storageError(error, path);
+  }
+}
+
+export interface ReadOptions {
+  /** What a file that is too large, or not readable as what it should be, counts as. */
+  readonly code: ErrorCode;
+  /** Files above this many bytes are refused before anything is allocated. */
+  readonly maximumBytes?: number;
+}
+
+/** Reads a whole file of bounded size (64 MiB unless told otherwise). */
+export async function readBytes(
+  path: string,
+  { code, maximumBytes = 64 << 20 }: ReadOptions,
+): Promise<Uint8Array> {
+  await using file = await openForReading(path, code);
+  if (file.size > maximumBytes)
+    throw new MosError(code, `${path}: ${file.size} bytes are too many; at most ${maximumBytes} are read`);
+  const bytes = new Uint8Array(file.size);
+  await file.read(bytes, 0);
+  return bytes;
+}
+
+/** Whether something with this name exists (a file, a folder, anything). */
+export async function pathExists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return false;
+    throw storageError(error, path);
+  }
+}
+
+const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f]{8}\.partial$/;
+
+/** A hidden neighbour of `path`: the same file system, so that a rename is atomic. */
+const partialName = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0); // signal 0 only asks
+    return true;
+  } catch (error) {
+    return systemCode(error) === "EPERM";
+  }
+}
+
+/** Removes what a killed writer of `path` left behind. Partial files of running processes stay. */
+async function removeLeftovers(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path)).catch(() => [])) {
+    const [, target, pid] = PARTIAL.exec(name) ?? [];
+    if (target === basename(path) && !isRunning(Number(pid)))
+      await rm(join(dirname(path), name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/** Makes a rename in `folder` survive a power cut. Not every platform can open a folder; that is no failure. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, "r");
+    await handle.sync().finally(() => handle.close());
+  } catch {}
+}
+
+/** A file being written: it appears under its name at `commit`; without a commit, disposal removes it. */
+export interface AtomicFile extends AsyncDisposable {
+  /** Appends bytes. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Flushes to the disk and gives the file its name, replacing a file of that name. */
+  commit(): Promise<void>;
+}
+
+/**
+ * Starts a file that is complete or absent, never half there.
+ *
+ * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
+ * @example
+ * await using file = await openAtomicFile("adapter_model.safetensors");
+ * await file.write(header);
+ * await file.commit();
+ */
+export async function openAtomicFile(path: string): Promise<AtomicFile> {
+  await removeLeftovers(path);
+  const temporary = partialName(path);
+  const handle = await open(temporary, "wx").catch((error: unknown) => {
+    throw storageError(error, path);
+  });
+  let state: "open" | "done" = "open";
+  const discard = async (): Promise<void> => {
+    if (state === "done") return;
+    state = "done";
+    await handle.close().catch(() => undefined);
+    await rm(temporary, { force: true }).catch(() => undefined);
+  };
+  const guarded = async (action: () => Promise<unknown>): Promise<void> => {
+    try {
+      await action();
+    } catch (error) {
+      await discard();
+      throw storageError(error, path);
+    }
+  };
+  return {
+    write: (bytes) =>
+      guarded(async () => {
+        for (let done = 0; done < bytes.length; ) {
+          const length = Math.min(bytes.length - done, LARGEST_READ);
+          done += (await handle.write(bytes, done, length)).bytesWritten;
+        }
+      }),
+    commit: () =>
+      guarded(async () => {
+        await handle.sync();
+        await handle.close();
+        await rename(temporary, path);
+        state = "done";
+        await syncFolder(dirname(path));
+      }),
+    [Symbol.asyncDispose]: discard,
+  };
+}
+
+/** Writes a whole file at once: afterwards it holds all of `content`, or what it held before. */
+export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
+  await using file = await openAtomicFile(path);
+  await file.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
+  await file.commit();
+}
+
+/** Where the old folder waits while the new one takes its name. */
+const replacedName = (path: string): string => join(dirname(path), `.${basename(path)}.replaced`);
+
+/**
+ * Puts back the old folder if a writer died between the two renames of `writeFolderAtomic`. Readers that resume from a
+ * folder call it first.
+ */
+export async function restoreFolder(path: string): Promise<void> {
+  const kept = replacedName(path);
+  if (!(await pathExists(kept))) return;
+  try {
+    if (await pathExists(path)) await rm(kept, { recursive: true, force: true });
+    else await rename(kept, path);
+  } catch (error) {
+    throw storageError(error, path);
+  }
+}
+
+/**
+ * Writes a folder as a whole: `fill` gets an empty folder under a temporary name, which then takes the place of `path`.
+ * If `fill` fails, the old folder stays and nothing else is left.
+ *
+ * @example
+ * await writeFolderAtomic("adapters/acme", async (folder) => {
+ *   await writeFileAtomic(`${folder}/adapter_config.json`, "{}");
+ * });
+ */
+export async function writeFolderAtomic(
+  path: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<void> {
+  await restoreFolder(path);
+  await removeLeftovers(path);
+  const temporary = partialName(path);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await mkdir(temporary);
+    await fill(temporary);
+    await syncFolder(temporary);
+    const replaces = await pathExists(path);
+    if (replaces) await rename(path, replacedName(path));
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+    if (replaces) await rm(replacedName(path), { recursive: true, force: true });
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
+    await restoreFolder(path).catch(() => undefined);
+    throw storageError(error, path);
+  }
+}

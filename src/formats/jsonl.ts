@@ -1,0 +1,154 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { MosError } from "#core";
+import { openForReading, type ReadableFile } from "./files.ts";
+import { storageError } from "./storage-error.ts";
+
+/** One value of a JSON Lines file; `line` counts from 1, blank lines included. */
+export interface JsonLine {
+  readonly line: number;
+  readonly value: unknown;
+}
+
+export interface ReadJsonLinesOptions {
+  /** A longer line is refused, so that a file without line ends cannot fill the memory. */
+  readonly maximumLineBytes?: number;
+}
+
+const CHUNK = 1 << 18;
+const NEWLINE = 0x0a;
+
+/** The lines as bytes, without their ends. Bytes are copied once per line that crosses a chunk. */
+async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<Uint8Array, void> {
+  let parts: Uint8Array[] = [];
+  let length = 0;
+  let line = 1;
+  const add = (part: Uint8Array): void => {
+    length += part.length;
+    if (length > maximum)
+      throw new MosError(
+        "bad_data",
+        `${file.path}:${line}: the line is longer than ${maximum} bytes; is this JSON Lines, one object per line?`,
+      );
+    if (part.length > 0) parts.push(part);
+  };
+  const finish = (): Uint8Array => {
+    const whole = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+    parts = [];
+    length = 0;
+    line++;
+    return whole;
+  };
+  for (let position = 0; position < file.size; position += CHUNK) {
+    const chunk = new Uint8Array(Math.min(CHUNK, file.size - position));
+    await file.read(chunk, position);
+    let begin = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
+      add(chunk.subarray(begin, end));
+      yield finish();
+      begin = end + 1;
+    }
+    add(chunk.subarray(begin));
+  }
+  if (length > 0) yield finish();
+}
+
+function excerptAround(text: string, position: number): string {
+  const begin = Math.max(0, position - 20);
+  const end = Math.min(text.length, position + 20);
+  return `${begin > 0 ? "…" : ""}${text.slice(begin, end)}${end < text.length ? "…" : ""}`;
+}
+
+function parseLine(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : "";
+    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
+    throw new MosError(
+      "bad_data",
+      `${where}:${position + 1}: not valid JSON near ${JSON.stringify(excerptAround(text, position))}`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Reads a JSON Lines file as a stream: a byte order mark, CRLF and blank lines are tolerated.
+ *
+ * @throws MosError "bad_data" as `file:line[:column]` for bytes that are not UTF-8 or text that is not JSON; "not_found".
+ * @example
+ * for await (const { line, value } of readJsonLines("train.jsonl")) check(value, line);
+ */
+export async function* readJsonLines(
+  path: string,
+  { maximumLineBytes = 1 << 24 }: ReadJsonLinesOptions = {},
+): AsyncGenerator<JsonLine, void> {
+  await using file = await openForReading(path, "bad_data");
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let line = 0;
+  for await (const bytes of rawLines(file, maximumLineBytes)) {
+    line++;
+    let text: string;
+    try {
+      text = decoder.decode(bytes);
+    } catch (error) {
+      throw new MosError("bad_data", `${path}:${line}: the line is not valid UTF-8; save the file as UTF-8`, {
+        cause: error,
+      });
+    }
+    if (line === 1 && text.startsWith("\uFEFF")) text = text.slice(1);
+    if (text.trim() !== "") yield { line, value: parseLine(text, `${path}:${line}`) };
+  }
+}
+
+/** Appends values to a JSON Lines file; every value is one write, so that readers meet whole lines. */
+export interface JsonLinesWriter extends AsyncDisposable {
+  write(value: unknown): Promise<void>;
+}
+
+/** Cuts off what follows the last line end: the rest of a line whose writer was killed. */
+async function removeTornLine(handle: FileHandle): Promise<void> {
+  const { size } = await handle.stat();
+  const buffer = new Uint8Array(1 << 16);
+  for (let end = size; end > 0; ) {
+    const begin = Math.max(0, end - buffer.length);
+    const { bytesRead } = await handle.read(buffer, 0, end - begin, begin);
+    const last = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE);
+    if (last >= 0) {
+      if (begin + last + 1 < size) await handle.truncate(begin + last + 1);
+      return;
+    }
+    end = begin;
+  }
+  if (size > 0) await handle.truncate(0);
+}
+
+/**
+ * Opens a JSON Lines file for appending, and makes it if need be. A last line without its end is removed first.
+ *
+ * @throws MosError "storage" or "not_found" (the folder does not exist).
+ * @example
+ * await using metrics = await openJsonLinesWriter("metrics.jsonl");
+ * await metrics.write({ step: 1, loss: 2.5 });
+ */
+export async function openJsonLinesWriter(path: string): Promise<JsonLinesWriter> {
+  try {
+    const handle = await open(path, "a+");
+    try {
+      await removeTornLine(handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    return {
+      write: async (value) => {
+        await handle.appendFile(`${JSON.stringify(value)}\n`).catch((error: unknown) => {
+          throw storageError(error, path);
+        });
+      },
+      [Symbol.asyncDispose]: () => handle.close(),
+    };
+  } catch (error) {
+    throw storageError(error, path);
+  }
+}

@@ -1,0 +1,255 @@
+// safetensors: eight bytes of header length, a JSON header, then the tensors' bytes without gaps
+// (https://huggingface.co/docs/safetensors). Nothing in the header is believed before it is compared with the file.
+
+import { z } from "zod";
+import { type ErrorCode, MosError } from "#core";
+import { openForReading, type ReadableFile } from "./files.ts";
+import { decodeBfloat16, decodeFloat16 } from "./float16.ts";
+import { decodeText, parseJson, parseWith } from "./json.ts";
+
+/** Bytes per number. Narrower types than a byte exist in newer files; they are refused by name. */
+const WIDTHS = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  I64: 8,
+  U64: 8,
+  F64: 8,
+} as const;
+
+export type SafetensorsDtype = keyof typeof WIDTHS;
+
+/** One tensor of a file. `begin` and `end` are byte positions in the file; the last dimension runs fastest. */
+export interface SafetensorsEntry {
+  readonly dtype: SafetensorsDtype;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface SafetensorsFile extends AsyncDisposable {
+  readonly path: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
+  /** F32, F16 or BF16 as float32. */
+  readFloat32(name: string): Promise<Float32Array>;
+  /** I32, or I64 whose values fit. */
+  readInt32(name: string): Promise<Int32Array>;
+  /** The bytes as they stand in the file. */
+  readBytes(name: string): Promise<Uint8Array>;
+}
+
+export interface OpenSafetensorsOptions {
+  /** What a broken file counts as: "bad_model" (the default) or "bad_adapter". */
+  readonly code?: ErrorCode;
+}
+
+const LARGEST_HEADER = 100_000_000;
+const CHUNK = 1 << 22;
+const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
+
+const dimension = z.int().nonnegative();
+const entrySchema = z.strictObject({
+  dtype: z.string(),
+  shape: z.array(dimension).max(16),
+  data_offsets: z.tuple([dimension, dimension]),
+});
+const headerSchema = z.record(z.string(), z.unknown());
+const metadataSchema = z.record(z.string(), z.string());
+
+interface Place {
+  readonly code: ErrorCode;
+  readonly where: string;
+}
+
+const isDtype = (name: string): name is SafetensorsDtype => Object.hasOwn(WIDTHS, name);
+
+/** Keys of all objects inside a parsed JSON value. */
+function keysWithin(value: unknown): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const inner = Object.values(value).flatMap(keysWithin);
+  return Array.isArray(value) ? inner : [...Object.keys(value), ...inner];
+}
+
+/** JSON.parse keeps the last of two equal keys silently; counting the keys in the text finds that out. */
+function refuseDoubtfulKeys(text: string, header: unknown, { code, where }: Place): void {
+  const keys = keysWithin(header);
+  const forbidden = keys.find((key) => FORBIDDEN_NAMES.has(key));
+  if (forbidden !== undefined) throw new MosError(code, `${where}: a tensor may not be named "${forbidden}"`);
+  let written = 0;
+  for (const [, colon] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g))
+    if (colon !== undefined) written++;
+  if (written !== keys.length) throw new MosError(code, `${where}: a name occurs twice in the header`);
+}
+
+async function readHeader(file: ReadableFile, code: ErrorCode): Promise<{ text: string; dataBegin: number }> {
+  const { path, size } = file;
+  if (size < 8)
+    throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; fetch it again`);
+  const prefix = new Uint8Array(8);
+  await file.read(prefix, 0);
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  if (length > LARGEST_HEADER || 8 + length > size)
+    throw new MosError(
+      code,
+      `${path}: the header claims ${length} bytes, but the file has ${size}; it is cut short or not a safetensors file`,
+    );
+  const bytes = new Uint8Array(length);
+  await file.read(bytes, 8);
+  return { text: decodeText(bytes, { code, where: `${path}: header` }), dataBegin: 8 + length };
+}
+
+function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntry {
+  const where = `${place.where}: tensor "${name}"`;
+  const entry = parseWith(entrySchema, value, { code: place.code, where });
+  const [begin, end] = entry.data_offsets;
+  if (!isDtype(entry.dtype))
+    throw new MosError(
+      "unsupported",
+      `${where} has type ${entry.dtype}; known are ${Object.keys(WIDTHS).join(", ")}`,
+    );
+  const bytes = entry.shape.reduce((product, size) => product * size, WIDTHS[entry.dtype]);
+  if (bytes !== end - begin)
+    throw new MosError(
+      place.code,
+      `${where}: ${entry.dtype} [${entry.shape.join(", ")}] takes ${bytes} bytes, but the offsets span ${end - begin}`,
+    );
+  return { dtype: entry.dtype, shape: entry.shape, begin, end };
+}
+
+/** The tensors must fill the data part exactly: no overlap, no gap, nothing behind the last. */
+function placeTensors(
+  relative: ReadonlyMap<string, SafetensorsEntry>,
+  { dataBegin, size, place }: { dataBegin: number; size: number; place: Place },
+): ReadonlyMap<string, SafetensorsEntry> {
+  const ordered = [...relative].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  let position = 0;
+  for (const [name, { begin, end }] of ordered) {
+    if (begin !== position)
+      throw new MosError(
+        place.code,
+        `${place.where}: tensor "${name}" begins at byte ${begin} of the data, ${position} was expected (${begin < position ? "overlap" : "gap"})`,
+      );
+    position = end;
+  }
+  if (dataBegin + position !== size)
+    throw new MosError(
+      place.code,
+      `${place.where}: the tensors end at byte ${dataBegin + position}, but the file has ${size}; it is cut short or damaged, fetch it again`,
+    );
+  const absolute = (entry: SafetensorsEntry): SafetensorsEntry => ({
+    ...entry,
+    begin: dataBegin + entry.begin,
+    end: dataBegin + entry.end,
+  });
+  return new Map([...relative].map(([name, entry]) => [name, absolute(entry)]));
+}
+
+async function readHalf(
+  file: ReadableFile,
+  entry: SafetensorsEntry,
+  decode: (source: Uint16Array, target: Float32Array) => Float32Array,
+): Promise<Float32Array> {
+  const result = new Float32Array((entry.end - entry.begin) / 2);
+  const buffer = new Uint16Array(Math.min(result.length, CHUNK));
+  for (let done = 0; done < result.length; done += buffer.length) {
+    const part = buffer.subarray(0, Math.min(buffer.length, result.length - done));
+    await file.read(new Uint8Array(part.buffer, 0, part.byteLength), entry.begin + 2 * done);
+    decode(part, result.subarray(done, done + part.length));
+  }
+  return result;
+}
+
+async function readFloats(file: ReadableFile, entry: SafetensorsEntry, place: Place): Promise<Float32Array> {
+  switch (entry.dtype) {
+    case "F32": {
+      const result = new Float32Array((entry.end - entry.begin) / 4);
+      await file.read(new Uint8Array(result.buffer), entry.begin);
+      return result;
+    }
+    case "F16":
+      return readHalf(file, entry, decodeFloat16);
+    case "BF16":
+      return readHalf(file, entry, decodeBfloat16);
+    default:
+      throw new MosError(
+        "unsupported",
+        `${place.where} has type ${entry.dtype}; F32, F16 or BF16 can be read as numbers`,
+      );
+  }
+}
+
+async function readIntegers(file: ReadableFile, entry: SafetensorsEntry, place: Place): Promise<Int32Array> {
+  const bytes = new Uint8Array(entry.end - entry.begin);
+  if (entry.dtype !== "I32" && entry.dtype !== "I64")
+    throw new MosError(
+      "unsupported",
+      `${place.where} has type ${entry.dtype}; I32 or I64 can be read as whole numbers`,
+    );
+  await file.read(bytes, entry.begin);
+  if (entry.dtype === "I32") return new Int32Array(bytes.buffer);
+  return Int32Array.from(new BigInt64Array(bytes.buffer), (value, i) => {
+    if (BigInt.asIntN(32, value) !== value)
+      throw new MosError(place.code, `${place.where}: value ${value} at ${i} does not fit 32 bits`);
+    return Number(value);
+  });
+}
+
+/**
+ * Opens a safetensors file and checks its whole header: length, JSON, types, shapes, and that the tensors fill the rest
+ * of the file exactly.
+ *
+ * @throws MosError `options.code` for a broken file, "unsupported" for an unknown type, "not_found", "storage".
+ * @example
+ * await using file = await openSafetensors("model.safetensors");
+ * const embedding = await file.readFloat32("model.embed_tokens.weight");
+ */
+export async function openSafetensors(
+  path: string,
+  { code = "bad_model" }: OpenSafetensorsOptions = {},
+): Promise<SafetensorsFile> {
+  const file = await openForReading(path, code);
+  try {
+    const place = { code, where: path };
+    const { text, dataBegin } = await readHeader(file, code);
+    const value = parseJson(text, { code, where: `${path}: header` });
+    refuseDoubtfulKeys(text, value, place);
+    const { __metadata__: rawMetadata = {}, ...entries } = parseWith(headerSchema, value, place);
+    const metadata = parseWith(metadataSchema, rawMetadata, { code, where: `${path}: __metadata__` });
+    const relative = new Map(
+      Object.entries(entries).map(([name, entry]) => [name, parseEntry(name, entry, place)]),
+    );
+    const tensors = placeTensors(relative, { dataBegin, size: file.size, place });
+    const find = (name: string): readonly [ReadableFile, SafetensorsEntry, Place] => {
+      const entry = tensors.get(name);
+      if (!entry) throw new MosError(code, `${path}: there is no tensor "${name}"`);
+      return [file, entry, { code, where: `${path}: tensor "${name}"` }];
+    };
+    return {
+      path,
+      metadata,
+      tensors,
+      readFloat32: async (name) => readFloats(...find(name)),
+      readInt32: async (name) => readIntegers(...find(name)),
+      readBytes: async (name) => {
+        const [, { begin, end }] = find(name);
+        const bytes = new Uint8Array(end - begin);
+        await file.read(bytes, begin);
+        return bytes;
+      },
+      [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,33 @@
+import { type ErrorCode, MosError } from "#core";
+
+/** The `code` of a failed system call ("ENOENT"), or undefined for any other error. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+const EXPLANATIONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  ENOENT: ["not_found", "no such file or folder; check the path"],
+  ENOTDIR: ["not_found", "a part of this path is a file, not a folder; check the path"],
+  EISDIR: ["storage", "this is a folder, a file was expected"],
+  ENOSPC: ["storage", "the disk is full; free some space or choose another folder"],
+  EDQUOT: ["storage", "the disk quota is used up; free some space or choose another folder"],
+  EROFS: ["storage", "the file system is read-only; choose a folder that can be written"],
+  EACCES: ["storage", "permission denied; change the permissions or choose another folder"],
+  EPERM: ["storage", "the operation is not permitted; change the permissions or choose another folder"],
+  EFBIG: ["storage", "the file is too large for this file system; choose another folder"],
+  EMFILE: ["storage", "too many files are open; raise the limit (ulimit -n)"],
+  ENAMETOOLONG: ["storage", "the name is too long; choose a shorter one"],
+};
+
+/**
+ * A failed system call as a `MosError`: "not_found" for a path that does not exist, "storage" for everything that a
+ * disk can refuse. A `MosError` passes through unchanged.
+ */
+export function storageError(error: unknown, path: string): MosError {
+  if (error instanceof MosError) return error;
+  const known = EXPLANATIONS[systemCode(error) ?? ""];
+  if (known) return new MosError(known[0], `${path}: ${known[1]}`, { cause: error });
+  const reason = error instanceof Error ? error.message : String(error);
+  return new MosError("storage", `${path}: could not be read or written (${reason})`, { cause: error });
+}
