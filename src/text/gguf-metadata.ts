@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 
-/** Key → value of a GGUF file's header. Integers may be bigint; arrays may be typed. */
+/** Key → value of a GGUF file's header. Integers may be bigint. */
 export type GgufMetadata = Readonly<Record<string, unknown>>;
 
 const wrong = (key: string, expected: string): MosError =>
@@ -46,9 +46,8 @@ export function stringsAt(metadata: GgufMetadata, key: string): readonly string[
 export function numbersAt(metadata: GgufMetadata, key: string, length: number): Float64Array | undefined {
   const value = metadata[key];
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw wrong(key, "a list of numbers");
-  if (value instanceof DataView) throw wrong(key, "a list of numbers");
-  const items: ArrayLike<unknown> = value as unknown as ArrayLike<unknown>;
+  if (!Array.isArray(value)) throw wrong(key, "a list of numbers");
+  const items: readonly unknown[] = value;
   if (items.length !== length) throw wrong(key, `a list of ${length} numbers (it has ${items.length})`);
   return Float64Array.from(items, (item) => {
     const number = typeof item === "bigint" ? Number(item) : item;

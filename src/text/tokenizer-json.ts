@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MosError } from "#core";
+import { parseWith } from "#formats";
 import { exactPreTokenizer } from "./pre-tokenizer.ts";
 
 export interface AddedToken {
@@ -58,9 +59,9 @@ type Model = z.output<typeof file>["model"];
  * @throws MosError `bad_model` naming the field, `unsupported` for kinds other than BPE.
  */
 export function parseTokenizerJson(json: unknown): TokenizerDefinition {
-  const { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model } = checked(file, {
-    json,
-    name: "tokenizer.json",
+  const { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model } = parseWith(file, json, {
+    code: "bad_model",
+    where: "tokenizer.json",
   });
   checkModel(model);
   const vocabulary = parseVocabulary(model.vocab);
@@ -149,23 +150,9 @@ export interface TokenizerConfig {
 
 /** Checks the shape of a parsed tokenizer_config.json; errors as for {@link parseTokenizerJson}. */
 export function parseTokenizerConfig(json: unknown): TokenizerConfig {
-  const { bos_token, eos_token } = checked(configFile, { json, name: "tokenizer_config.json" });
-  return { bosToken: bos_token ?? undefined, eosToken: eos_token ?? undefined };
-}
-
-interface Source {
-  readonly json: unknown;
-  /** The file's name, for the message. */
-  readonly name: string;
-}
-
-/** `json` as the schema's output, or a MosError `bad_model` that names file and field. */
-export function checked<Schema extends z.ZodType>(schema: Schema, { json, name }: Source): z.output<Schema> {
-  const result = schema.safeParse(json);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const where = issue?.path.length ? `: ${issue.path.join(".")}` : "";
-  throw new MosError("bad_model", `${name}${where}: ${issue?.message ?? "has another shape"}`, {
-    cause: result.error,
+  const { bos_token, eos_token } = parseWith(configFile, json, {
+    code: "bad_model",
+    where: "tokenizer_config.json",
   });
+  return { bosToken: bos_token ?? undefined, eosToken: eos_token ?? undefined };
 }

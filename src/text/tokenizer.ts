@@ -1,7 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
+import { z } from "zod";
 import { MosError } from "#core";
+import { readJson } from "#formats";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
 
@@ -147,34 +148,11 @@ function tokensById({ vocabulary, addedTokens }: TokenizerDefinition): (string |
 /** Far above any real file (Llama 3's is 9 MB), far below what would fill the memory. */
 const LARGEST_JSON = 256 * 1024 * 1024;
 
-/**
- * Parsed JSON of a file in a model folder.
- *
- * @throws MosError `not_found` when there is no such file, `bad_model` when it is not JSON or absurdly large.
- */
-export async function readJson(path: string): Promise<unknown> {
-  const text = await readText(path);
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new MosError("bad_model", `${path} is not valid JSON: ${reason}`, { cause });
-  }
-}
-
-/** A text file of a model folder; errors as for {@link readJson}. */
-export async function readText(path: string): Promise<string> {
-  try {
-    const { size } = await stat(path);
-    if (size > LARGEST_JSON)
-      throw new MosError("bad_model", `${path} has ${size} bytes; that is not a tokenizer file`);
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    if (cause instanceof MosError) throw cause;
-    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
-      throw new MosError("not_found", `${path} does not exist; a model folder needs it`, { cause });
-    throw new MosError("bad_model", `${path} cannot be read: ${String(cause)}`, { cause });
-  }
+/** The two files of a Hugging Face folder, parsed; errors as for {@link loadTokenizer}. */
+export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
+  const read = (name: string): Promise<unknown> =>
+    readJson(join(folder, name), z.unknown(), { code: "bad_model", maximumBytes: LARGEST_JSON });
+  return { tokenizer: await read("tokenizer.json"), config: await read("tokenizer_config.json") };
 }
 
 /**
@@ -182,8 +160,5 @@ export async function readText(path: string): Promise<string> {
  *
  * @throws MosError `not_found`, `bad_model` or `unsupported`, naming the file.
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const tokenizer = await readJson(join(folder, "tokenizer.json"));
-  const config = await readJson(join(folder, "tokenizer_config.json"));
-  return tokenizerFromJson({ tokenizer, config });
-}
+export const loadTokenizer = async (folder: string): Promise<Tokenizer> =>
+  tokenizerFromJson(await readTokenizerFiles(folder));

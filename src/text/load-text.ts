@@ -1,0 +1,120 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { decodeText, parseWith, pathExists, readBytes, readJson } from "#formats";
+import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
+import { type GgufMetadata, indexAt, stringAt } from "./gguf-metadata.ts";
+import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { readTokenizerFiles, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
+
+/** All that a model says about text. */
+export interface LoadedText {
+  /** Its `eosTokens` begin with the tokenizer's own and hold every token that ends a turn. */
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+}
+
+export interface LoadTextOptions {
+  /** For chat templates that print the date; without it they print the one they carry. */
+  readonly now?: Date | undefined;
+}
+
+const templates = z.looseObject({
+  chat_template: z
+    .union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))])
+    .nullish(),
+});
+
+/**
+ * Tokenizer and chat template of a Hugging Face folder. Reads tokenizer.json and tokenizer_config.json, and where they
+ * exist chat_template.jinja and the end tokens of generation_config.json.
+ *
+ * @throws MosError `not_found`, `bad_model`, `unsupported` or `storage`, naming the file.
+ * @example
+ * const { tokenizer, template } = await loadTextFromFolder("models/SmolLM2-135M-Instruct");
+ */
+export async function loadTextFromFolder(folder: string, { now }: LoadTextOptions = {}): Promise<LoadedText> {
+  const files = await readTokenizerFiles(folder);
+  const tokenizer = tokenizerFromJson(files);
+  const found = await folderTemplate(folder, files.config);
+  return joined({ tokenizer, more: await generationEnds(folder), template: { ...found, now } });
+}
+
+/**
+ * Tokenizer and chat template from a GGUF file's metadata.
+ *
+ * @throws MosError `bad_model` or `unsupported`, naming the key.
+ */
+export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = {}): LoadedText {
+  const tokenizer = tokenizerFromGguf(metadata);
+  const more = ["eot", "eom"].flatMap((name) => {
+    const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, tokenizer.vocabularySize);
+    return id === undefined ? [] : [id];
+  });
+  const template = stringAt(metadata, "tokenizer.chat_template");
+  return joined({ tokenizer, more, template: { template, name: "the GGUF file's chat template", now } });
+}
+
+interface FoundTemplate {
+  readonly template: string | undefined;
+  readonly name: string;
+}
+
+async function folderTemplate(folder: string, config: unknown): Promise<FoundTemplate> {
+  const path = join(folder, "chat_template.jinja");
+  if (await pathExists(path)) {
+    const bytes = await readBytes(path, { code: "bad_model" });
+    return { template: decodeText(bytes, { code: "bad_model", where: path }), name: path };
+  }
+  const name = join(folder, "tokenizer_config.json");
+  const { chat_template: found } = parseWith(templates, config, { code: "bad_model", where: name });
+  if (typeof found === "string") return { template: found, name: `the chat template of ${name}` };
+  const chosen = found?.find((entry) => entry.name === "default") ?? found?.[0];
+  return { template: chosen?.template, name: `the chat template "${chosen?.name}" of ${name}` };
+}
+
+const generationConfig = z.looseObject({ eos_token_id: z.union([z.int(), z.array(z.int())]).nullish() });
+
+async function generationEnds(folder: string): Promise<readonly number[]> {
+  const path = join(folder, "generation_config.json");
+  if (!(await pathExists(path))) return [];
+  const { eos_token_id: ids } = await readJson(path, generationConfig, { code: "bad_model" });
+  return typeof ids === "number" ? [ids] : (ids ?? []);
+}
+
+interface Parts {
+  readonly tokenizer: Tokenizer;
+  /** Further ids that end a generation. */
+  readonly more: readonly number[];
+  readonly template: FoundTemplate & LoadTextOptions;
+}
+
+function joined({ tokenizer, more, template: found }: Parts): LoadedText {
+  const template = chatTemplate({ ...found, tokenizer });
+  const turnEnd = endOfTurn(template, tokenizer);
+  const ends = [...tokenizer.eosTokens, ...more, ...(turnEnd === undefined ? [] : [turnEnd])];
+  const eosTokens = [...new Set(ends)].filter((id) => tokenizer.tokenOf(id) !== undefined);
+  return { tokenizer: { ...tokenizer, eosTokens }, template };
+}
+
+/** The special token that the template writes after what the assistant says, if it writes one. */
+function endOfTurn(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
+  const content = "Fine.";
+  const text = renderProbe(template, content);
+  const after = text.slice(text.lastIndexOf(content) + content.length).trimStart();
+  const first = tokenizer.encode(after, { addSpecialTokens: false })[0];
+  return first !== undefined && tokenizer.isSpecial(first) && after.startsWith(tokenizer.tokenOf(first) ?? "")
+    ? first
+    : undefined;
+}
+
+/** A template that cannot lay out even this says so when it is used; loading a model does not need it. */
+function renderProbe(template: ChatTemplate, content: string): string {
+  try {
+    return template.render([
+      { role: "user", content: "How are you?" },
+      { role: "assistant", content },
+    ]);
+  } catch {
+    return "";
+  }
+}
