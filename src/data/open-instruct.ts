@@ -13,7 +13,7 @@ export interface OpenInstructOptions {
   readonly system?: string | undefined;
 }
 
-/** Ids and labels; at most `maxLength + 1` lengths are ever compared, as truncated prefixes are. */
+/** All ids of the text, with the labels that the script gives to the first `maxLength` of them. */
 export function openInstruct(example: Example, options: OpenInstructOptions): Labelled {
   return example.kind === "chat"
     ? conversation(turnsOf(example, { system: options.system }), options)
@@ -62,5 +62,5 @@ const withSpecials =
 /** The end-of-text token as text, which the tokenizer reads back as that token. */
 function endOfText(tokenizer: Tokenizer): string {
   const eos = tokenizer.eosTokens[0];
-  return eos === undefined ? "" : tokenizer.decode([eos]);
+  return (eos === undefined ? undefined : tokenizer.tokenOf(eos)) ?? "";
 }

@@ -48,7 +48,8 @@ function renderTurns(template: ChatTemplate, turns: readonly ChatMessage[], line
     return template.renderTurns(turns.map(({ role, content }) => ({ role, content })));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new MosError("bad_data", `line ${line}: the chat template refuses this conversation: ${reason}`, {
+    const code = cause instanceof MosError ? cause.code : "bad_data";
+    throw new MosError(code, `line ${line}: the chat template refuses this conversation: ${reason}`, {
       cause,
     });
   }

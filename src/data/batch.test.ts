@@ -1,0 +1,126 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type BatchesOptions, batches, makeBatch } from "./batch.ts";
+import type { EncodedExample } from "./encode.ts";
+
+/** ids, with the labelled ones negated: [1, 2, -3] trains on 3 only. */
+const example = (...tokens: readonly number[]): EncodedExample => ({
+  line: 1,
+  ids: Int32Array.from(tokens, Math.abs),
+  labels: Int32Array.from(tokens, (token) => (token < 0 ? -token : -100)),
+  trainedTokens: tokens.slice(1).filter((token) => token < 0).length,
+  truncated: false,
+  lostTokens: 0,
+});
+
+test("lays two rows out", () => {
+  const batch = makeBatch([[example(11, 12, -13), example(-21, -22)], [example(31, -32, 33, -34)]], {
+    length: 6,
+    padToken: 7,
+  });
+  expect(batch).toEqual({
+    rows: 2,
+    length: 6,
+    ids: Int32Array.of(11, 12, 13, 21, 22, 7, 31, 32, 33, 34, 7, 7),
+    positions: Int32Array.of(0, 1, 2, 0, 1, 0, 0, 1, 2, 3, 0, 0),
+    segments: Int32Array.of(1, 1, 1, 2, 2, 0, 1, 1, 1, 1, 0, 0),
+    labelPositions: Int32Array.of(1, 3, 6, 8), // the first token of the second example is not predicted
+    labelIds: Int32Array.of(13, 22, 32, 34),
+    examples: 3,
+    tokens: 9,
+  });
+});
+
+test("refuses a row that is too long", () => {
+  expect(() =>
+    makeBatch([[example(1, 2)], [example(1, -2), example(3)]], { length: 2, padToken: 0 }),
+  ).toThrowError("row 1 holds 3 tokens, but the batch is 2 long");
+});
+
+const token = fc.integer({ min: 1, max: 999 }).chain((id) => fc.constantFrom(id, -id));
+const encoded = fc.array(
+  fc.array(token, { minLength: 1, maxLength: 40 }).map((tokens) => example(...tokens)),
+  { maxLength: 60 },
+);
+const options: BatchesOptions = {
+  epoch: 0,
+  seed: 5,
+  batchRows: 3,
+  rowLength: 50,
+  packed: true,
+  padToken: 0,
+};
+
+describe("batches", () => {
+  test("every label is predicted inside its own example, and none is lost", () => {
+    fc.assert(
+      fc.property(encoded, fc.boolean(), (examples, packed) => {
+        const all = [...batches(examples, { ...options, packed })];
+        for (const batch of all) {
+          expect(batch.length).toBeLessThanOrEqual(50);
+          expect(batch.tokens).toBe(batch.segments.filter((segment) => segment > 0).length);
+          for (const [k, place] of batch.labelPositions.entries()) {
+            expect(batch.segments[place]).toBeGreaterThan(0);
+            expect(batch.segments[place + 1]).toBe(batch.segments[place]);
+            expect(batch.positions[place + 1]).toBe(batch.positions[place]! + 1);
+            expect(batch.ids[place + 1]).toBe(batch.labelIds[k]);
+          }
+        }
+        const total = (of: (batch: (typeof all)[number]) => number) => all.reduce((sum, b) => sum + of(b), 0);
+        expect(total((b) => b.examples)).toBe(examples.length);
+        expect(total((b) => b.tokens)).toBe(examples.reduce((sum, { ids }) => sum + ids.length, 0));
+        expect(total((b) => b.labelIds.length)).toBe(
+          examples.reduce((sum, { trainedTokens }) => sum + trainedTokens, 0),
+        );
+      }),
+    );
+  });
+
+  test("segments count up along a row and end in padding; positions count up along a segment", () => {
+    const rowsOf = (flat: Int32Array, length: number) =>
+      Array.from({ length: flat.length / length }, (_, b) => [
+        ...flat.subarray(b * length, (b + 1) * length),
+      ]);
+    fc.assert(
+      fc.property(encoded, (examples) => {
+        const batched = [...batches(examples, options)];
+        const segments = batched.flatMap((batch) => rowsOf(batch.segments, batch.length));
+        const positions = batched.flatMap((batch) => rowsOf(batch.positions, batch.length));
+        for (const [b, row] of segments.entries()) {
+          const used = row.filter((segment) => segment > 0);
+          expect(row.slice(0, used.length)).toEqual(used);
+          expect(used).toEqual([...used].sort((x, y) => x - y));
+          expect([...new Set(used)]).toEqual(Array.from(new Set(used), (_, k) => k + 1));
+          const expected = row.map((segment, s) => (segment === 0 ? 0 : s - row.indexOf(segment)));
+          expect(positions[b]).toEqual(expected);
+        }
+      }),
+    );
+  });
+
+  test("start goes on where an epoch was left", () => {
+    fc.assert(
+      fc.property(encoded, fc.nat(8), fc.nat(3), (examples, start, epoch) => {
+        const whole = [...batches(examples, { ...options, epoch })];
+        expect([...batches(examples, { ...options, epoch, start })]).toEqual(whole.slice(start));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("a batch is its longest row rounded up, but never longer than a row may be", () => {
+    const lengthsOf = (lengthMultiple: number) =>
+      [
+        ...batches([example(...Array(33).fill(1)), example(1, 2), example(3)], {
+          ...options,
+          packed: false,
+          shuffle: false,
+          batchRows: 1,
+          lengthMultiple,
+        }),
+      ].map(({ length }) => length);
+    expect(lengthsOf(32)).toEqual([50, 32, 32]);
+    expect(lengthsOf(8)).toEqual([40, 8, 8]);
+    expect(lengthsOf(1)).toEqual([33, 2, 1]);
+  });
+});

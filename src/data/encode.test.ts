@@ -1,0 +1,314 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type ChatTemplate, chatTemplate, type Tokenizer } from "#text";
+import { type EncodeOptions, encodeExample, encodeExamples } from "./encode.ts";
+import type { ChatExample, CompletionExample, Turn } from "./example.ts";
+
+const SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
+const MERGED = ["\n\n", "\na", "ab", "ed", "> "];
+const TOKENS = [...SPECIAL, ...MERGED];
+
+/** One token a character, but for the special tokens and a few pairs, which let tokens straddle a cut. */
+function fakeTokenizer({ addsBos = false }: { readonly addsBos?: boolean } = {}): Tokenizer {
+  const tokenOf = (id: number) => TOKENS[id] ?? String.fromCodePoint(id - 100);
+  return {
+    vocabularySize: 100 + 0x110000,
+    bosToken: 0,
+    eosTokens: [1],
+    strippedBlanks: 0,
+    encode(text, { addSpecialTokens = true } = {}) {
+      const pieces = text.match(/<s>|<\/s>|<\|im_start\|>|<\|im_end\|>|\n\n|\na|ab|ed|> |./gsu) ?? [];
+      const ids = pieces.map((piece) =>
+        TOKENS.includes(piece) ? TOKENS.indexOf(piece) : 100 + piece.codePointAt(0)!,
+      );
+      return addsBos && addSpecialTokens ? [0, ...ids] : ids;
+    },
+    decode: (ids) => ids.map(tokenOf).join(""),
+    tokenOf,
+    idOf: (token) => (TOKENS.includes(token) ? TOKENS.indexOf(token) : undefined),
+    isSpecial: (id) => id < SPECIAL.length,
+    bytesOf: (id) => new TextEncoder().encode(tokenOf(id)),
+  };
+}
+
+/** "<s>user:Hi|assistant:Hello</s>|", with a default system message, as some real templates have. */
+const template: ChatTemplate = {
+  source: "model",
+  name: "the fake template",
+  render: () => "",
+  renderTurns: (messages) => [
+    { text: messages[0]?.role === "system" ? "<s>" : "<s>system:default|", trained: false },
+    ...messages.flatMap(({ role, content }) => [
+      { text: `${role}:`, trained: false },
+      { text: role === "assistant" ? `${content}</s>` : content, trained: role === "assistant" },
+      { text: "|", trained: false },
+    ]),
+  ],
+};
+
+const turn = (role: Turn["role"], content: string, trained = role === "assistant"): Turn => ({
+  role,
+  content,
+  trained,
+});
+const chat = (...turns: readonly Turn[]): ChatExample => ({ kind: "chat", line: 7, turns });
+const completion = (prompt: string, goesOn: string): CompletionExample => ({
+  kind: "completion",
+  line: 7,
+  prompt,
+  completion: goesOn,
+});
+
+const tokenizer = fakeTokenizer();
+const base: EncodeOptions = { tokenizer, template, maxLength: 10_000 };
+const read = (example: ChatExample | CompletionExample, options: Partial<EncodeOptions> = {}) => {
+  const { ids, labels } = encodeExample(example, { ...base, ...options });
+  for (const [i, label] of labels.entries()) if (label !== -100) expect(label).toBe(ids[i]);
+  expect(labels).toHaveLength(ids.length);
+  return {
+    text: tokenizer.decode([...ids]),
+    trained: tokenizer.decode([...labels].filter((label) => label !== -100)),
+    ids: [...ids],
+  };
+};
+
+const short = chat(turn("user", "Hi"), turn("assistant", "Yo"));
+
+describe("template", () => {
+  test("counts assistant tokens and their end of turn", () => {
+    const two = chat(...short.turns, turn("user", "And?"), turn("assistant", "So"));
+    expect(read(two)).toMatchObject({
+      text: "<s>system:default|user:Hi|assistant:Yo</s>|user:And?|assistant:So</s>|",
+      trained: "Yo</s>So</s>",
+    });
+  });
+
+  test("an assistant message of weight 0 is shown, not learned", () => {
+    const two = chat(
+      turn("user", "a"),
+      turn("assistant", "No", false),
+      turn("user", "b"),
+      turn("assistant", "Yes"),
+    );
+    expect(read(two)).toMatchObject({ text: expect.stringContaining("No</s>"), trained: "Yes</s>" });
+  });
+
+  test("prompt and completion become a conversation", () => {
+    expect(read(completion("Hi", "Yo"))).toEqual(read(short));
+  });
+
+  test("the system option stands in where there is no system message", () => {
+    expect(read(short, { system: "S" }).text).toBe("<s>system:S|user:Hi|assistant:Yo</s>|");
+    expect(read(chat(turn("system", "Own"), ...short.turns), { system: "S" }).text).toMatch(
+      /^<s>system:Own\|/,
+    );
+  });
+
+  test("BOS is added where the tokenizer adds one and the text has none", () => {
+    const bare = {
+      ...template,
+      renderTurns: () => [
+        { text: "x", trained: false },
+        { text: "y", trained: true },
+      ],
+    };
+    const ids = (options: Partial<EncodeOptions>) => read(short, options).ids;
+    expect(ids({ template: bare })[0]).not.toBe(0);
+    expect(ids({ template: bare, tokenizer: fakeTokenizer({ addsBos: true }) }).slice(0, 2)).toEqual([
+      0, 220,
+    ]);
+    expect(ids({ tokenizer: fakeTokenizer({ addsBos: true }) })).toEqual(ids({}));
+  });
+
+  test("a real template: ChatML's last line end is not learned, since generation stops before it", () => {
+    const real = chatTemplate({ tokenizer });
+    const two = chat(
+      turn("user", "a"),
+      turn("assistant", "No", false),
+      turn("user", "b"),
+      turn("assistant", "Yes"),
+    );
+    expect(read(two, { template: real })).toMatchObject({
+      text: "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nNo<|im_end|>\n<|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>\n",
+      trained: "Yes<|im_end|>",
+    });
+  });
+
+  test("a template that refuses is quoted with the line", () => {
+    const refusing: ChatTemplate = {
+      ...template,
+      renderTurns: () => {
+        throw new Error("roles must alternate");
+      },
+    };
+    expect(() => read(short, { template: refusing })).toThrowError(
+      "line 7: the chat template refuses this conversation: roles must alternate",
+    );
+  });
+
+  test("a template that hides an answer is refused", () => {
+    const hiding: ChatTemplate = { ...template, renderTurns: () => [{ text: "x", trained: false }] };
+    expect(() => read(short, { template: hiding })).toThrowError(
+      /line 7: the chat template does not show every/,
+    );
+  });
+});
+
+describe("chatml", () => {
+  test("has no default system message and counts the answer, the end of turn and the line end", () => {
+    expect(read(short, { rules: "chatml" })).toMatchObject({
+      text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n",
+      trained: "Yo<|im_end|>\n",
+    });
+  });
+
+  test("equals prompt and answer tokenised apart, even where a token would straddle the cut", () => {
+    const { ids } = read(chat(turn("user", "ab"), turn("assistant", "ab")), { rules: "chatml" });
+    const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
+    expect(encode("\nab")).not.toEqual([...encode("\n"), ...encode("ab")]);
+    expect(ids).toEqual([
+      ...encode("<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n"),
+      ...encode("ab<|im_end|>\n"),
+    ]);
+  });
+});
+
+describe("plain", () => {
+  test("joins nothing in between and ends with the end-of-text token", () => {
+    expect(read(completion("2+2=", "4"), { rules: "plain" })).toMatchObject({
+      text: "2+2=4</s>",
+      trained: "4</s>",
+    });
+  });
+
+  test("puts an answer on the line after its question", () => {
+    expect(read(short, { rules: "plain" })).toMatchObject({ text: "Hi\nYo</s>", trained: "Yo</s>" });
+  });
+
+  test("refuses a longer conversation", () => {
+    expect(() => read(chat(turn("system", "S"), ...short.turns), { rules: "plain" })).toThrowError(
+      "line 7: the plain rules know one user message and its answer, but this conversation has system, user, assistant; use the template rules",
+    );
+  });
+});
+
+describe("open-instruct", () => {
+  const rules = { rules: "open-instruct", tokenizer: fakeTokenizer({ addsBos: true }) } as const;
+
+  test("lays a conversation out and masks all but the answers, their end and the line end between turns", () => {
+    const two = chat(
+      turn("system", " S "),
+      turn("user", "Q\n"),
+      turn("assistant", " x "),
+      turn("user", "R"),
+      turn("assistant", "y"),
+    );
+    expect(read(two, rules)).toMatchObject({
+      text: "<s><|system|>\nS\n<|user|>\nQ\n<|assistant|>\nx</s>\n<|user|>\nR\n<|assistant|>\ny</s>",
+      trained: "x</s>\ny</s>",
+    });
+  });
+
+  test("the tag of a second answer in a row counts, as in the original", () => {
+    const two = chat(...short.turns, turn("assistant", "z"));
+    expect(read(two, rules).trained).toBe("Yo</s>\n<|assistant|>\nz</s>");
+  });
+
+  test("a cut conversation is masked by its cut prefixes", () => {
+    const whole = read(short, rules);
+    const firstTrained = whole.ids.length - 3; // Y, o, </s>
+    expect(read(short, { ...rules, maxLength: firstTrained }).trained).toBe("");
+    expect(read(short, { ...rules, maxLength: firstTrained + 1 }).trained).toBe("Y");
+  });
+
+  test("the mask ends where the prompt tokenised by itself ends, also inside a straddling token", () => {
+    // alone: "\n" is one token; in the text "\na" is one: the mask takes it whole
+    expect(read(chat(turn("user", "Hi"), turn("assistant", "ant")), rules).trained).toBe("nt</s>");
+  });
+
+  test.each([
+    ["Hi", "Yo", "<s>Hi Yo</s>", " Yo</s>"],
+    ["Hi ", "Yo", "<s>Hi Yo</s>", "Yo</s>"],
+    ["Hi", "\nYo", "<s>Hi\nYo</s>", "\nYo</s>"],
+    ["Hi\t", "Yo", "<s>Hi\tYo</s>", "Yo</s>"],
+  ])("joins %j and %j", (prompt, goesOn, text, trained) => {
+    expect(read(completion(prompt, goesOn), rules)).toMatchObject({ text, trained });
+  });
+
+  test("strips as Python does", () => {
+    const odd = chat(turn("user", "\u001c\u0085Q\ufeff\u3000"), turn("assistant", "y"));
+    expect(read(odd, rules).text).toBe("<s><|user|>\nQ\ufeff\n<|assistant|>\ny</s>");
+  });
+});
+
+test("masking law: under every rule but open-instruct the loss reads as the assistant's own words", () => {
+  const words = fc.string({
+    unit: fc.constantFrom("a", "b", "\n", " ", "e", "d", ">", "é", "😀"),
+    maxLength: 8,
+  });
+  const dialogue = fc.array(fc.tuple(words, words, fc.boolean()), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(dialogue, fc.boolean(), (exchanges, isChatml) => {
+      const turns = exchanges.flatMap(([ask, answer, trained]) => [
+        turn("user", ask),
+        turn("assistant", answer, trained),
+      ]);
+      const end = isChatml ? "<|im_end|>\n" : "</s>";
+      const { trained, text } = read(chat(...turns), isChatml ? { rules: "chatml" } : {});
+      expect(trained).toBe(exchanges.map(([, answer, counts]) => (counts ? answer + end : "")).join(""));
+      const pieces = template.renderTurns(turns).map((piece) => piece.text);
+      if (!isChatml) expect(text).toBe(pieces.join(""));
+    }),
+  );
+});
+
+test("ids are those of the whole text where no token straddles a cut", () => {
+  const example = chat(
+    turn("user", "cab"),
+    turn("assistant", "bed"),
+    turn("user", "x"),
+    turn("assistant", "y"),
+  );
+  const { ids, text } = read(example);
+  expect(ids).toEqual(tokenizer.encode(text, { addSpecialTokens: false }));
+});
+
+describe("truncation", () => {
+  test("cuts the end and says what the loss lost", () => {
+    const one = encodeExample(completion("abc", "defgh"), { ...base, rules: "plain", maxLength: 5 });
+    expect(one).toMatchObject({ truncated: true, trainedTokens: 3, lostTokens: 3 });
+    expect(tokenizer.decode([...one.ids])).toBe("abcdef"); // "ab" is one token
+  });
+
+  test.each([1, 0, 2.5, Number.NaN])("refuses a maximum of %d", (maxLength) => {
+    expect(() => encodeExample(short, { ...base, maxLength })).toThrowError(/maxLength is .*from 2 up/);
+  });
+
+  test("the report counts what was kept, cut and dropped", async () => {
+    const examples = [completion("xx", "yy"), completion("x", "yyyyyy"), completion("xxxxx", "y")];
+    const { encoded, report } = await encodeExamples(examples, { ...base, rules: "plain", maxLength: 5 });
+    expect(encoded.map(({ trainedTokens }) => trainedTokens)).toEqual([3, 4]);
+    expect(report).toEqual({
+      examples: 2,
+      tokens: 10,
+      trainedTokens: 7,
+      truncated: 1,
+      lostTokens: 3,
+      dropped: 1,
+      longest: 5,
+    });
+  });
+
+  test("nothing left is an error", async () => {
+    const options = { ...base, rules: "plain", maxLength: 2 } as const;
+    await expect(encodeExamples([completion("xxx", "y")], options)).rejects.toThrowError(
+      "all 1 examples have nothing left to learn after the cut to 2 tokens; use a longer maximum",
+    );
+    await expect(encodeExamples([], options)).rejects.toThrowError("there are no examples to encode");
+  });
+
+  test("a signal stops it", async () => {
+    const signal = AbortSignal.abort(new Error("stop"));
+    await expect(encodeExamples([short], { ...base, signal })).rejects.toThrowError("stop");
+  });
+});
