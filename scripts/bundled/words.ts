@@ -79,6 +79,7 @@ cow|moo|four|grass|on a farm|walk|fly|14
 horse|neigh|four|hay|on a farm|run|fly|15
 bear|growl|four|honey|in the forest|climb|fly|14
 whale|nothing|no|fish|in the sea|swim|walk|20
+fish|nothing|no|flies|in the water|swim|fly|2
 owl|hoot|two|mice|in the forest|fly|swim|4
 `;
 
