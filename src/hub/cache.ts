@@ -1,18 +1,8 @@
 import { randomUUID } from "node:crypto";
-import {
-  copyFile,
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
+import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "#core";
+import { writeFileAtomic } from "#formats";
 import { isCommit, parseRepository, type Repository } from "./repository.ts";
 import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 
@@ -121,20 +111,15 @@ export async function placeInSnapshot(blob: string, path: string): Promise<void>
   await symlink(relative(dirname(path), blob), temporary)
     .catch(() => link(blob, temporary))
     .catch(() => copyFile(blob, temporary));
-  await rename(temporary, path);
+  await rename(temporary, path).finally(() => rm(temporary, { force: true }));
 }
 
 /** Remembers which commit a revision meant, for use without the network. */
 export async function writeRef(entry: CacheEntry, revision: string, commit: string): Promise<void> {
   if (isCommit(revision)) return;
   const path = entry.ref(revision);
-  const temporary = `${path}.${randomUUID()}.tmp`;
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(temporary, commit);
-  await rename(temporary, path).catch(async (error: unknown) => {
-    await rm(temporary, { force: true });
-    throw error;
-  });
+  await writeFileAtomic(path, commit);
 }
 
 async function readRef(entry: CacheEntry, revision: string): Promise<string | undefined> {

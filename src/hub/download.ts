@@ -117,27 +117,27 @@ function continuesAt(response: Response, position: number, size: number): boolea
   return Number(range?.[1] ?? -1) === position && (range?.[2] === "*" || Number(range?.[2]) === size);
 }
 
-async function verify(
-  { file, target, subject }: Download,
-  partial: PartialFile,
-): Promise<Failure | undefined> {
+async function verify({ file, subject }: Download, partial: PartialFile): Promise<Failure | undefined> {
   const found = partial.digest();
+  const { algorithm, hex } = file.digest;
+  // Bytes of an earlier run may be what is wrong: then one fresh start is worth it.
+  const transient = partial.inherited;
   try {
-    if (found === file.digest.hex) {
+    if (found === hex) {
       await partial.finish();
       return undefined;
     }
     await partial.restart(undefined);
-    await partial.discard();
+    if (!transient) await partial.discard();
   } catch (error) {
     return failureOf(error, subject);
   }
   const error = new MosError(
     "network",
-    `${file.path}: what came has the ${file.digest.algorithm} ${found}, but ${subject.endpoint} announces ` +
-      `${file.digest.hex}; it was thrown away (${target}). Run again; if it happens again, a proxy or mirror alters the file`,
+    `${file.path}: what came has the ${algorithm} ${found}, but ${subject.endpoint} announces ${hex}; ` +
+      "it was thrown away. Run again; if it happens again, a proxy or mirror alters the file",
   );
-  return { error, transient: false };
+  return { error, transient };
 }
 
 function cutOff({ file, subject }: Download, position: number): Failure {

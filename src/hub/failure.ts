@@ -1,4 +1,5 @@
 import { MosError } from "#core";
+import { systemCode } from "#formats";
 
 /** What a request is about, for the words of an error. */
 export interface Subject {
@@ -32,10 +33,10 @@ const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/;
 
 /** A thrown value as a failure: MosErrors stay as they are, disk errors are "storage", the rest is the network. */
 export function failureOf(error: unknown, subject: Subject, signal?: AbortSignal): Failure {
-  if (signal?.aborted) return { error: cancelled(subject, error), transient: false };
   if (error instanceof MosError) return { error, transient: false };
+  if (signal?.aborted) return { error: cancelled(subject, error), transient: false };
+  if (isDiskError(error)) return { error: storageError(error), transient: false };
   const code = errorCode(error);
-  if (DISK_CODES.has(code)) return { error: storageError(error), transient: false };
   const reason = code === "" ? describe(error) : code;
   const advice = CERTIFICATE.test(code)
     ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
@@ -77,7 +78,7 @@ export function cancelled(subject: Subject, cause?: unknown): MosError {
 }
 
 /** A refused write as an error that names the file and the reason. */
-export function storageError(error: unknown): MosError {
+function storageError(error: unknown): MosError {
   const code = errorCode(error);
   const full = code === "ENOSPC" || code === "EDQUOT";
   const advice = full
@@ -89,10 +90,15 @@ export function storageError(error: unknown): MosError {
 }
 
 /** The code of a system error, also where fetch wraps it: "ECONNRESET", "ENOSPC", or "". */
-export function errorCode(error: unknown): string {
+function errorCode(error: unknown): string {
   if (!(error instanceof Error)) return "";
-  const own = "code" in error && typeof error.code === "string" ? error.code : "";
-  return own === "" ? errorCode(error.cause) : own;
+  return systemCode(error) ?? errorCode(error.cause);
+}
+
+/** The file system throws its errors bare; fetch wraps the network's, which can have the same codes (EACCES). */
+function isDiskError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return "path" in error || DISK_CODES.has(systemCode(error) ?? "");
 }
 
 const final = (error: MosError): Failure => ({ error, transient: false });

@@ -20,6 +20,7 @@ export class PartialFile {
   readonly #handle: FileHandle;
   #hash: Hash;
   #position = 0;
+  #inherited = false;
 
   private constructor(final: string, options: PartialOptions, handle: FileHandle) {
     this.#final = final;
@@ -37,6 +38,7 @@ export class PartialFile {
     const partial = new PartialFile(final, options, handle);
     try {
       await partial.#readBack();
+      partial.#inherited = partial.#position > 0;
     } catch (error) {
       await handle.close();
       throw error;
@@ -49,6 +51,11 @@ export class PartialFile {
     return this.#position;
   }
 
+  /** Whether some of the bytes are an earlier run's. */
+  get inherited(): boolean {
+    return this.#inherited;
+  }
+
   /** The ETag under which the first bytes came, where it is known. */
   async etag(): Promise<string | undefined> {
     return readFile(`${this.#final}.partial.etag`, "utf8").catch(() => undefined);
@@ -58,6 +65,7 @@ export class PartialFile {
   async restart(etag: string | undefined): Promise<void> {
     await this.#handle.truncate(0);
     this.#position = 0;
+    this.#inherited = false;
     this.#hash = startHash(this.#options);
     if (etag === undefined) await rm(`${this.#final}.partial.etag`, { force: true });
     else await writeFile(`${this.#final}.partial.etag`, etag.slice(0, 1024));

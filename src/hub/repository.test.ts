@@ -1,0 +1,53 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { isSafePath, looksLikeRepository, parseRepository } from "./repository.ts";
+
+test("reads name, revision and file", () => {
+  expect(parseRepository("org/name")).toEqual({ name: "org/name", revision: "main" });
+  expect(parseRepository("org/name", "v2")).toEqual({ name: "org/name", revision: "v2" });
+  expect(parseRepository("org/name@refs/pr/3")).toEqual({ name: "org/name", revision: "refs/pr/3" });
+  expect(parseRepository("o-r.g/n_a.me@v1.0:sub/file.Q4_1.gguf", "v2")).toEqual({
+    name: "o-r.g/n_a.me",
+    revision: "v1.0",
+    file: "sub/file.Q4_1.gguf",
+  });
+});
+
+test.each([
+  "name",
+  "",
+  "../name",
+  "org/..",
+  "a/b/c",
+  "/org/name",
+  "org/na me",
+  "org/a--b",
+  "https://huggingface.co/org/name",
+  "org/name@",
+  "org/name@../main",
+  "org/name@-x",
+  "org/name@a//b",
+  "org/name:../file.gguf",
+  "org/name:/etc/passwd",
+  "org/name:a\\b.gguf",
+])("refuses %j", (text) => {
+  expect(() => parseRepository(text)).toThrowError(expect.objectContaining({ code: "bad_option" }));
+});
+
+test("tells repositories from paths", () => {
+  expect(looksLikeRepository("org/name@main:file.gguf")).toBe(true);
+  expect(looksLikeRepository("./org/name")).toBe(false);
+  expect(looksLikeRepository("/models/name")).toBe(false);
+  expect(looksLikeRepository("model.gguf")).toBe(false);
+});
+
+test("a safe path never leaves its folder", () => {
+  const part = fc.constantFrom("..", ".", "", "a", "b.json", "C:", "\\", "\n", "\u0000", "\u0085", "x y");
+  fc.assert(
+    fc.property(fc.array(part, { minLength: 1, maxLength: 5 }), (parts) => {
+      const safe = parts.every((p) => p === "a" || p === "b.json" || p === "x y");
+      expect(isSafePath(parts.join("/"))).toBe(safe);
+    }),
+  );
+  expect(isSafePath("a".repeat(1025))).toBe(false);
+});

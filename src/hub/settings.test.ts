@@ -1,0 +1,45 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { checkToken, hubSettings } from "./settings.ts";
+
+test("the cache lies where Python's tools have it", async () => {
+  const folder = async (environment: Parameters<typeof hubSettings>[0]) =>
+    (await hubSettings(environment, "/nobody")).cacheFolder;
+  expect(await folder({})).toBe("/nobody/.cache/huggingface/hub");
+  expect(await folder({ XDG_CACHE_HOME: "/x" })).toBe("/x/huggingface/hub");
+  expect(await folder({ XDG_CACHE_HOME: "/x", HF_HOME: "/h" })).toBe("/h/hub");
+  expect(await folder({ HF_HOME: "/h", HF_HUB_CACHE: "/c" })).toBe("/c");
+});
+
+test("reads endpoint, offline and token", async () => {
+  expect(await hubSettings({}, "/nobody")).toEqual({
+    cacheFolder: "/nobody/.cache/huggingface/hub",
+    endpoint: "https://huggingface.co",
+    offline: false,
+  });
+  const environment = { HF_ENDPOINT: "http://mirror/", HF_HUB_OFFLINE: "1", HF_TOKEN: "hf_a\n" };
+  expect(await hubSettings(environment, "/nobody")).toMatchObject({
+    endpoint: "http://mirror",
+    offline: true,
+    token: "hf_a",
+  });
+});
+
+test("finds the token of an earlier login", async () => {
+  const home = await mkdtemp(join(tmpdir(), "hub-"));
+  await writeFile(join(home, "token"), "hf_stored\n");
+  expect(await hubSettings({ HF_HOME: home }, "/nobody")).toMatchObject({ token: "hf_stored" });
+  expect(await hubSettings({ HF_HOME: home, HF_TOKEN: "hf_env" }, "/nobody")).toMatchObject({
+    token: "hf_env",
+  });
+  await rm(home, { recursive: true });
+});
+
+test("refuses a token that no header can hold", () => {
+  expect(() => checkToken("hf_ok")).not.toThrow();
+  for (const bad of ["", "a b", "a\nb", "é"]) {
+    expect(() => checkToken(bad)).toThrowError(expect.objectContaining({ code: "bad_option" }));
+  }
+});
