@@ -17,8 +17,6 @@ export interface RenderedPiece {
 /** Lays out a conversation as the text that a model was trained on. */
 export interface ChatTemplate {
   readonly source: "model" | "default";
-  /** Where it comes from, for messages and reports. */
-  readonly name: string;
   /** `addGenerationPrompt` (default false) ends the text where the assistant begins to speak. */
   render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
   /**
@@ -72,7 +70,7 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const tokens = { bos_token: textOf(bosToken), eos_token: textOf(eosTokens[0]) };
   const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = false } = {}) =>
     run({ ...tokens, messages, add_generation_prompt: addGenerationPrompt });
-  return { source, name, render, renderTurns: (messages) => renderTurns(messages, { name, render }) };
+  return { source, render, renderTurns: (messages) => renderTurns(messages, { name, render }) };
 }
 
 interface Chosen {
@@ -91,7 +89,7 @@ function choose({ template, name = "the model's chat template", tokenizer }: Cha
 
 function renderTurns(
   messages: readonly ChatMessage[],
-  { name, render }: Pick<ChatTemplate, "name" | "render">,
+  { name, render }: { readonly name: string } & Pick<ChatTemplate, "render">,
 ): RenderedPiece[] {
   const whole = render(messages);
   const pieces: RenderedPiece[] = [];
