@@ -124,5 +124,11 @@ export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[]
   ]);
 }
 
+/** Parts of the last axis whose sizes [parts] int64 come with the run; no gradient. */
+export function splitDynamic(x: Value, sizes: Value, names: readonly string[]): readonly Value[] {
+  const shapes = names.map((name) => [...x.shape.slice(0, -1), name]);
+  return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis: x.shape.length - 1 } });
+}
+
 /** A constant of zeros. */
 export const zeros = (shape: Shape): Value => constant(new Float32Array(sizeOf(shape)), shape);

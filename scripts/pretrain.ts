@@ -1,0 +1,99 @@
+// Pretrains the bundled model from a seed: the text of scripts/bundled, all weights, this project's own engine.
+// usage: npm run pretrain -- [--tokens 6000000] [--out assets/tiny-english] [--seed 0]
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { randomStream } from "#core";
+import { readJson, writeSafetensors } from "#formats";
+import { parseHuggingFaceConfig, weightShapes } from "#models";
+import { wholeModel } from "#recipes";
+import { loadTextFromFolder } from "#text";
+import { initialState, type Parameter, type TrainSettings, train } from "#training";
+import { packRows, pretrainingDocuments } from "./bundled/documents.ts";
+
+const { values } = parseArgs({
+  options: {
+    tokens: { type: "string", default: "6000000" },
+    out: { type: "string", default: "assets/tiny-english" },
+    seed: { type: "string", default: "0" },
+    rows: { type: "string", default: "16" },
+    rate: { type: "string", default: "4e-3" },
+  },
+});
+const seed = Number(values.seed);
+const LENGTH = 256;
+const where = join(values.out, "config.json");
+const config = parseHuggingFaceConfig(await readJson(where, z.unknown(), { code: "bad_model" }), { where });
+const { tokenizer } = await loadTextFromFolder(values.out);
+const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
+
+/** Normal with standard deviation 0.02, and less for what adds to the residual stream; gains are 1. */
+function initialWeights(): ReadonlyMap<string, Parameter> {
+  const depth = 1 / Math.sqrt(2 * config.layers);
+  return new Map(
+    [...weightShapes(config)].map(([name, shape]) => {
+      const random = randomStream(seed, `pretraining.${name}`);
+      const deviation = /o_proj|down_proj/.test(name) ? 0.02 * depth : 0.02;
+      const length = shape.reduce((a, b) => a * b, 1);
+      const data = Float32Array.from({ length }, () =>
+        name.includes("norm") ? 1 : deviation * random.normal(),
+      );
+      return [name, { shape, data }];
+    }),
+  );
+}
+
+const rowsOf = (stream: "train" | "heldout", tokens: number) =>
+  [...packRows(pretrainingDocuments({ seed, tokens, encode, stream }), LENGTH)].map((ids, line) => ({
+    line,
+    ids,
+    labels: ids,
+    trainedTokens: ids.length - 1,
+    truncated: false,
+    lostTokens: 0,
+  }));
+
+const weights = initialWeights();
+const rows = rowsOf("train", Number(values.tokens));
+const batchRows = Number(values.rows);
+const steps = Math.floor(rows.length / batchRows);
+console.error(`${rows.length} rows of ${LENGTH} tokens, ${steps} steps`);
+const settings: TrainSettings = {
+  steps,
+  learningRate: Number(values.rate),
+  schedule: "cosine",
+  warmup: Math.min(100, Math.round(steps / 20)),
+  optimizer: { beta1: 0.9, beta2: 0.95, weightDecay: 0.05 },
+  maxGradientNorm: 1,
+  accumulate: 1,
+  batchRows,
+  rowLength: LENGTH,
+  packed: false,
+  dropout: 0,
+  seed,
+  padToken: config.padToken ?? 0,
+  evaluateEvery: Math.ceil(steps / 10),
+  saveEvery: 0,
+};
+const model = wholeModel({ config, weights });
+const started = performance.now();
+for await (const event of train({
+  model,
+  settings,
+  train: rows,
+  heldOut: rowsOf("heldout", 60_000),
+  state: initialState(model.parameters),
+  now: () => performance.now(),
+})) {
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  if (event.type === "step" && event.step % 50 === 0)
+    console.error(
+      `step ${event.step}/${steps} loss ${event.loss.toFixed(3)} ${(event.tokens / event.seconds).toFixed(0)} tokens/s ${seconds} s`,
+    );
+  if (event.type === "evaluation")
+    console.error(`step ${event.step} held-out loss ${event.loss.toFixed(4)} ${seconds} s`);
+}
+const tensors = [...weights].map(
+  ([name, { shape, data }]) => [name, { dtype: "F16" as const, shape, data }] as const,
+);
+await writeSafetensors(join(values.out, "model.safetensors"), Object.fromEntries(tensors), { format: "pt" });

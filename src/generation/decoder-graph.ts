@@ -1,0 +1,85 @@
+// B rows · S new tokens · N = B · S · M places of the cache · H query heads · K key heads · G = H / K · D head width
+import { add, concat, embed, leaf, linear, matmul, reshape, softmax, splitDynamic, type Value } from "#graph";
+import { type AttentionHook, type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
+import { type LinearHook, rotationTables, type Site, withBias } from "#nn";
+
+export interface DecoderGraphOptions {
+  readonly weights: ReadonlyMap<string, Value>;
+  /** Positions that can occur. */
+  readonly positions: number;
+  /** The rank of the adapter slots; 0 builds a graph without adapters. */
+  readonly slotRank: number;
+  /** Whether a linear layer has a slot. */
+  readonly adapted: (site: Site) => boolean;
+}
+
+/** The leaves of a slot: factors A [B, r, in] and scale · Bᵀ [B, r, out] of every row's own adapter. */
+export const slotNames = ({ layer, linear: name }: Site): { readonly a: string; readonly b: string } => ({
+  a: `slot.${layer}.${name}.a`,
+  b: `slot.${layer}.${name}.b`,
+});
+
+/** y = x Wᵀ + (x Aᵀ) B for every row with its own factors. */
+const slotLinear =
+  ({ slotRank, adapted }: DecoderGraphOptions): LinearHook =>
+  (x, site, { weight, bias }) => {
+    const y = linear(x, weight);
+    if (slotRank === 0 || !adapted(site)) return withBias(y, bias);
+    const [out, width] = weight.shape as readonly [number, number];
+    const names = slotNames(site);
+    const rows = reshape(x, ["batch", "tokens", width]);
+    const u = matmul(rows, leaf(names.a, ["batch", slotRank, width]), { transposeB: true }); // [B, S, r]
+    const branch = matmul(u, leaf(names.b, ["batch", slotRank, out])); //                       [B, S, out]
+    return withBias(add(y, reshape(branch, ["rows", out])), bias);
+  };
+
+/** New keys and values of all layers, collected while the graph is built. */
+interface Fresh {
+  readonly keys: Value[];
+  readonly values: Value[];
+}
+
+/**
+ * Attention over the cache and over the new tokens, whose scores meet only in the softmax: the cache is read where it
+ * lies and never copied.
+ */
+function cachedAttention({ heads, keyValueHeads: K, headDim: D }: LlamaConfig, fresh: Fresh): AttentionHook {
+  const pastMask = leaf("past_mask", ["batch", 1, 1, "past"]);
+  const newMask = leaf("new_mask", ["batch", 1, "grouped", "tokens"]);
+  const sizes = leaf("key_counts", [2], "int64");
+  return ({ q, k, v, layer }) => {
+    fresh.keys.push(k);
+    fresh.values.push(v);
+    const pastK = leaf(`past.${layer}.k`, ["batch", K, "past", D]);
+    const pastV = leaf(`past.${layer}.v`, ["batch", K, "past", D]);
+    const grouped = reshape(q, ["batch", K, "grouped", D]); // [B, K, G·S, D]
+    const scores = (keys: Value, mask: Value): Value =>
+      add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
+    const p = softmax(concat([scores(pastK, pastMask), scores(k, newMask)], 3)); // [B, K, G·S, M + S]
+    const [onPast, onNew] = splitDynamic(p, sizes, ["past", "tokens"]) as readonly [Value, Value];
+    return reshape(add(matmul(onPast, pastV), matmul(onNew, v)), ["batch", heads, "tokens", D]);
+  };
+}
+
+/**
+ * The program of one decoding step: `logits` [wanted, V] at the flat places `wanted`, and `fresh` [B, 2·L·K, S, D], the
+ * rotated keys of all layers and then their values, for the host to write into its cache.
+ */
+export function decoderGraph(
+  config: LlamaConfig,
+  options: DecoderGraphOptions,
+): Readonly<Record<string, Value>> {
+  const fresh: Fresh = { keys: [], values: [] };
+  const hidden = llama(config, {
+    ids: leaf("ids", ["batch", "tokens"], "int32"),
+    positions: leaf("positions", ["batch", "tokens"], "int64"),
+    rows: "rows",
+    rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: options.positions }),
+    weights: options.weights,
+    linear: slotLinear(options),
+    attend: cachedAttention(config, fresh),
+  });
+  const { norm, head } = llamaHead(config, options.weights);
+  const wanted = embed(hidden, leaf("wanted", ["wanted"], "int32"));
+  return { logits: linear(norm(wanted), head), fresh: concat([...fresh.keys, ...fresh.values], 1) };
+}

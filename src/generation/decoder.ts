@@ -1,0 +1,171 @@
+import { MosError } from "#core";
+import { type LlamaConfig, weightLeaves } from "#models";
+import { LINEAR_NAMES, type Site } from "#nn";
+import { type CompileOptions, compile, type HostTensor } from "#runtime";
+import { KeyValueCache } from "./cache.ts";
+import { decoderGraph, slotNames } from "./decoder-graph.ts";
+
+/** One site's factors as numbers: A [r, in], Bᵀ [r, out]. */
+export interface SlotFactors {
+  readonly rank: number;
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+  readonly scale: number;
+}
+
+/** A row's adapter, by `${layer}.${linear}`; undefined is the base model. */
+export type RowAdapter = ReadonlyMap<string, SlotFactors> | undefined;
+
+export interface DecoderOptions {
+  readonly config: LlamaConfig;
+  readonly weightData: ReadonlyMap<string, HostTensor>;
+  /** One entry for each row that is decoded side by side. */
+  readonly rows: readonly RowAdapter[];
+  /** The longest sequence, prompt and answer together. */
+  readonly maxLength: number;
+  readonly compile?: CompileOptions;
+}
+
+/** Rows of tokens that grow together. Holds native memory: dispose it. */
+export interface Decoder extends AsyncDisposable {
+  /** Tokens that each row holds. */
+  readonly lengths: readonly number[];
+  /**
+   * Appends tokens to each row (none for a row that is finished) and gives the logits [V] behind its last token;
+   * empty for rows without new tokens.
+   */
+  append(tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
+  /** Starts again with empty rows. */
+  clear(): void;
+}
+
+/** Longer prompts are read in parts, which bounds the memory of their scores. */
+const PREFILL_CHUNK = 256;
+
+const siteKey = ({ layer, linear }: Site): string => `${layer}.${linear}`;
+
+/** Prepares decoding with one adapter, or none, for each row. */
+export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
+  const { config, weightData, rows, maxLength } = options;
+  if (maxLength > config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `${maxLength} tokens are more than the ${config.maxPositions} that this model was made for`,
+    );
+  const slotRank = Math.max(0, ...rows.flatMap((row) => [...(row?.values() ?? [])].map(({ rank }) => rank)));
+  const adapted = (site: Site): boolean => rows.some((row) => row?.has(siteKey(site)) === true);
+  const graph = decoderGraph(config, {
+    weights: weightLeaves(config),
+    positions: maxLength,
+    slotRank,
+    adapted,
+  });
+  const program = await compile(graph, options.compile);
+  const cache = new KeyValueCache(config, rows.length);
+  program.bind(Object.fromEntries([...weightData].filter(([name]) => program.inputs.has(name))));
+  program.bind(slotTensors(options, slotRank));
+  program.bind(cache.tensors());
+  const step = async (tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]> => {
+    const length = Math.max(...tokens.map((row) => row.length));
+    if (cache.reserve(length)) program.bind(cache.tensors());
+    const { logits, fresh } = await program.run(
+      stepFeeds(tokens, { length, cache, groups: config.heads / config.keyValueHeads }),
+    );
+    cache.append(
+      fresh?.data as Float32Array,
+      tokens.map((row) => row.length),
+      length,
+    );
+    let next = 0;
+    return tokens.map((row) => {
+      const from = next * config.vocabularySize;
+      if (row.length === 0) return new Float32Array(0);
+      next++;
+      return (logits?.data as Float32Array).subarray(from, from + config.vocabularySize);
+    });
+  };
+  return {
+    lengths: cache.lengths,
+    async append(tokens) {
+      const longest = Math.max(...tokens.map((row, i) => row.length + (cache.lengths[i] ?? 0)));
+      if (longest > maxLength)
+        throw new MosError("bad_option", `a sequence of ${longest} tokens does not fit into ${maxLength}`);
+      const last: Float32Array[] = tokens.map(() => new Float32Array(0));
+      for (let from = 0; from < Math.max(...tokens.map((row) => row.length)); from += PREFILL_CHUNK) {
+        const part = await step(tokens.map((row) => row.slice(from, from + PREFILL_CHUNK)));
+        part.forEach((logits, row) => {
+          if (logits.length > 0) last[row] = logits;
+        });
+      }
+      return last;
+    },
+    clear: () => cache.clear(),
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+  };
+}
+
+/** Ids, positions and masks of one step; rows shorter than `length` are filled up with tokens nobody looks at. */
+function stepFeeds(
+  tokens: readonly (readonly number[])[],
+  {
+    length,
+    cache,
+    groups,
+  }: { readonly length: number; readonly cache: KeyValueCache; readonly groups: number },
+): Record<string, HostTensor> {
+  const grid = [tokens.length, length];
+  const ids = new Int32Array(tokens.length * length);
+  const positions = new Int32Array(ids.length);
+  const mask = new Float32Array(groups * ids.length * length).fill(-1e30); // [B, 1, G · S, S]
+  const wanted: number[] = [];
+  tokens.forEach((row, b) => {
+    ids.set(row, b * length);
+    for (let s = 0; s < length; s++) {
+      // a filler stays at a position that the tables have
+      positions[b * length + s] = (cache.lengths[b] ?? 0) + Math.min(s, Math.max(0, row.length - 1));
+      for (let g = 0; g < groups; g++) {
+        const from = ((b * groups + g) * length + s) * length;
+        mask.fill(0, from, from + s + 1);
+      }
+    }
+    if (row.length > 0) wanted.push(b * length + row.length - 1);
+  });
+  return {
+    ids: { shape: grid, data: ids },
+    positions: { shape: grid, data: positions },
+    new_mask: { shape: [tokens.length, 1, groups * length, length], data: mask },
+    key_counts: { shape: [2], data: Int32Array.of(cache.places, length) },
+    wanted: { shape: [wanted.length], data: Int32Array.from(wanted) },
+  };
+}
+
+/** Every row's factors in the slots; smaller ranks and rows without an adapter are filled up with zeros. */
+function slotTensors(
+  { config, rows, weightData }: DecoderOptions,
+  slotRank: number,
+): Record<string, HostTensor> {
+  const tensors: Record<string, HostTensor> = {};
+  for (let layer = 0; layer < config.layers; layer++)
+    for (const linear of LINEAR_NAMES) {
+      const site = { layer, linear };
+      if (slotRank === 0 || !rows.some((row) => row?.has(siteKey(site)))) continue;
+      const block =
+        linear === "gate_proj" || linear === "up_proj" || linear === "down_proj" ? "mlp" : "self_attn";
+      const [out = 0, width = 0] =
+        weightData.get(`model.layers.${layer}.${block}.${linear}.weight`)?.shape ?? [];
+      const a = new Float32Array(rows.length * slotRank * width);
+      const b = new Float32Array(rows.length * slotRank * out);
+      rows.forEach((row, i) => {
+        const factors = row?.get(siteKey(site));
+        if (factors === undefined) return;
+        a.set(factors.a, i * slotRank * width);
+        factors.b.forEach((x, k) => {
+          b[i * slotRank * out + k] = x * factors.scale;
+        });
+      });
+      const names = slotNames(site);
+      tensors[names.a] = { shape: [rows.length, slotRank, width], data: a };
+      tensors[names.b] = { shape: [rows.length, slotRank, out], data: b };
+    }
+  return tensors;
+}

@@ -1,0 +1,123 @@
+import { MosError, type Random } from "#core";
+
+/** How the next token is chosen. Everything at its default is greedy decoding. */
+export interface SamplingOptions {
+  /** 0 takes the most likely token. */
+  readonly temperature?: number;
+  /** Keep the smallest set of tokens whose probabilities reach this sum; 1 keeps all. */
+  readonly topP?: number;
+  /** Keep this many tokens; 0 keeps all. */
+  readonly topK?: number;
+  /** Keep tokens at least this likely as a share of the most likely one; 0 keeps all. */
+  readonly minP?: number;
+  /** Logits of tokens seen before are divided (if positive) or multiplied by this; 1 changes nothing. */
+  readonly repetitionPenalty?: number;
+}
+
+const LIMITS: Readonly<Record<keyof SamplingOptions, (x: number) => boolean>> = {
+  temperature: (x) => x >= 0,
+  topP: (x) => x > 0 && x <= 1,
+  topK: (x) => Number.isInteger(x) && x >= 0,
+  minP: (x) => x >= 0 && x <= 1,
+  repetitionPenalty: (x) => x > 0,
+};
+
+const RANGES: Readonly<Record<keyof SamplingOptions, string>> = {
+  temperature: "0 or more",
+  topP: "above 0 and at most 1",
+  topK: "a whole number, 0 or more",
+  minP: "from 0 to 1",
+  repetitionPenalty: "above 0",
+};
+
+/** Refuses settings out of range. Throws `bad_option`. */
+export function checkSampling(options: SamplingOptions): void {
+  for (const key of Object.keys(LIMITS) as (keyof SamplingOptions)[]) {
+    const value = options[key];
+    if (value !== undefined && !(Number.isFinite(value) && LIMITS[key](value)))
+      throw new MosError("bad_option", `${key} is ${value}; it must be ${RANGES[key]}`);
+  }
+}
+
+/** Index of the largest logit, the first where several are equal. */
+export function argmax(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
+  return best;
+}
+
+function penalised(logits: Float32Array, seen: Iterable<number>, penalty: number): Float32Array {
+  if (penalty === 1) return logits;
+  const changed = logits.slice();
+  for (const id of new Set(seen)) {
+    const z = changed[id];
+    if (z !== undefined) changed[id] = z > 0 ? z / penalty : z * penalty;
+  }
+  return changed;
+}
+
+interface Candidates {
+  readonly ids: ArrayLike<number>;
+  readonly weights: ArrayLike<number>;
+}
+
+/** Ids by falling weight, but only as many as `enough` asks for: a full sort of a vocabulary costs more than a step. */
+function ranked(weights: Float64Array, enough: (ids: readonly number[]) => boolean): readonly number[] {
+  for (let floor = 1e-2; ; floor *= 1e-3) {
+    const ids: number[] = [];
+    for (let i = 0; i < weights.length; i++) if ((weights[i] as number) >= floor) ids.push(i);
+    if (floor > 1e-30 && ids.length < weights.length && !enough(ids)) continue;
+    return ids.sort((a, b) => (weights[b] as number) - (weights[a] as number) || a - b);
+  }
+}
+
+/** What top-k, top-p and min-p, in this order, leave. */
+function candidates(
+  logits: Float32Array,
+  { temperature, topK, topP, minP }: Required<SamplingOptions>,
+): Candidates {
+  const top = logits[argmax(logits)] as number;
+  const weights = Float64Array.from(logits, (z) => Math.exp((z - top) / temperature));
+  const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
+  if (limit === weights.length && topP === 1 && minP === 0) return { ids: weights.map((_, i) => i), weights };
+  const massOf = (ids: readonly number[]): number =>
+    ids.reduce((sum, id) => sum + (weights[id] as number), 0);
+  const all = weights.reduce((a, b) => a + b, 0);
+  const enough = (found: readonly number[]): boolean => found.length >= limit || massOf(found) >= topP * all;
+  const ids = ranked(weights, enough).slice(0, limit);
+  const total = limit < weights.length ? massOf(ids) : all;
+  let kept = 0;
+  for (let mass = 0; kept < ids.length; kept++) {
+    const weight = weights[ids[kept] as number] as number;
+    if (mass >= topP * total || weight < minP) break;
+    mass += weight;
+  }
+  const chosen = ids.slice(0, Math.max(1, kept));
+  return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
+}
+
+/**
+ * The next token. `seen` are the ids of the sequence so far, for the repetition penalty; `random` is used only above
+ * temperature 0.
+ */
+export function sample(
+  logits: Float32Array,
+  {
+    seen,
+    random,
+    ...options
+  }: SamplingOptions & { readonly seen: Iterable<number>; readonly random: Random },
+): number {
+  const { temperature = 0, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1 } = options;
+  const adjusted = penalised(logits, seen, repetitionPenalty);
+  if (temperature === 0) return argmax(adjusted);
+  const { ids, weights } = candidates(adjusted, { temperature, topP, topK, minP, repetitionPenalty });
+  let total = 0;
+  for (let i = 0; i < ids.length; i++) total += weights[i] as number;
+  let left = random.uniform() * total;
+  for (let i = 0; i < ids.length; i++) {
+    left -= weights[i] as number;
+    if (left < 0) return ids[i] as number;
+  }
+  return ids[ids.length - 1] as number;
+}

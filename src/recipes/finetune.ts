@@ -1,0 +1,296 @@
+import { join } from "node:path";
+import {
+  type Adapter,
+  type AdapterConfig,
+  type AdapterConfigInput,
+  type Budget,
+  budget,
+  createAdapter,
+  parseAdapterConfig,
+  saveAdapter,
+  writeAdapterFiles,
+} from "#adapters";
+import { MosError } from "#core";
+import {
+  type EncodedDataset,
+  type EncodedExample,
+  type EncodingReport,
+  encodeExamples,
+  readDataset,
+  splitHeldOut,
+} from "#data";
+import {
+  type JsonLinesWriter,
+  openJsonLinesWriter,
+  pathExists,
+  readJsonLines,
+  writeFileAtomic,
+} from "#formats";
+import type { CompileOptions } from "#runtime";
+import {
+  initialState,
+  loadCheckpoint,
+  saveCheckpoint,
+  stepsOfEpochs,
+  type TrainEvent,
+  type TrainSettings,
+  train,
+} from "#training";
+import { type BaseModel, type LoadOptions, loadModel } from "./base.ts";
+import {
+  type FinetuneSettings,
+  type FinetuneSettingsInput,
+  parseFinetuneSettings,
+} from "./finetune-options.ts";
+import { checkResume, dataDigest, type RunRecord, startRun } from "./run-folder.ts";
+import { adapterModel, geometryOf } from "./trainable.ts";
+
+export interface FinetuneOptions extends LoadOptions {
+  /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
+  readonly model: string | BaseModel;
+  /** A JSONL file. */
+  readonly data: string;
+  /** A JSONL file of the held-out part; without it a part of `data` is held out. */
+  readonly heldOutData?: string;
+  /** The folder of the adapter and of its run. */
+  readonly out: string;
+  readonly adapter: AdapterConfigInput;
+  readonly settings?: FinetuneSettingsInput;
+  /** Go on from the last checkpoint in `out`. */
+  readonly resume?: boolean;
+  /** Replace what `out` holds. */
+  readonly overwrite?: boolean;
+  readonly compile?: CompileOptions;
+  /** Milliseconds of a steady clock, for rates only. */
+  readonly now?: () => number;
+}
+
+export type FinetuneEvent =
+  | {
+      readonly type: "ready";
+      readonly adapter: AdapterConfig;
+      readonly budget: Budget;
+      readonly train: EncodingReport;
+      readonly heldOut: EncodingReport | undefined;
+      readonly steps: number;
+      /** Updates already made, of a resumed run. */
+      readonly step: number;
+      readonly fingerprint: string;
+    }
+  | Exclude<TrainEvent, { type: "checkpoint" }>
+  | {
+      readonly type: "saved";
+      readonly what: "checkpoint" | "best" | "adapter";
+      readonly step: number;
+      readonly path: string;
+    };
+
+interface Plan {
+  readonly base: BaseModel;
+  readonly adapter: Adapter;
+  readonly settings: FinetuneSettings;
+  readonly train: EncodedDataset;
+  readonly heldOut: EncodedDataset | undefined;
+  readonly run: TrainSettings;
+  readonly record: RunRecord;
+}
+
+/**
+ * Fine-tunes an adapter and saves it in `out` in PEFT's folder shape, with metrics.jsonl, the best adapter by held-out
+ * loss, and checkpoints that `resume` continues to the same bytes. Aborting the signal saves and ends.
+ * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`.
+ *
+ * @example
+ * for await (const event of finetune({
+ *   model: "assets/tiny-english",
+ *   data: "assets/quickstart/train.jsonl",
+ *   out: "adapters/tenant",
+ *   adapter: { method: "mos", equivalentRank: 2, rank: 8 },
+ * }))
+ *   if (event.type === "step") console.log(event.step, event.loss);
+ */
+export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneEvent, void> {
+  const { out, resume = false, overwrite = false, signal, now = () => performance.now() } = options;
+  const plan = await planRun(options);
+  const { base, adapter, run, record } = plan;
+  const model = adapterModel(base.model, adapter);
+  if (resume) await checkResume(out, record);
+  const checkpoints = join(out, "checkpoints");
+  const found = resume ? await loadCheckpoint(checkpoints, model.parameters) : undefined;
+  const state = found ?? initialState(model.parameters);
+  if (!resume) await startRun(out, record, { overwrite });
+  yield {
+    type: "ready",
+    adapter: adapter.config,
+    budget: budget(adapter.config, adapter.geometry),
+    train: plan.train.report,
+    heldOut: plan.heldOut?.report,
+    steps: run.steps,
+    step: state.step,
+    fingerprint: base.model.fingerprint,
+  };
+  await using metrics = await openMetrics(join(out, "metrics.jsonl"), state.step);
+  const events = train({
+    model,
+    settings: run,
+    train: plan.train.encoded,
+    heldOut: plan.heldOut?.encoded ?? [],
+    state,
+    now,
+    signal,
+    ...(options.compile === undefined ? {} : { compile: options.compile }),
+  });
+  const save = {
+    out,
+    checkpoints,
+    adapter,
+    base: { name: base.model.name, fingerprint: base.model.fingerprint },
+  };
+  for await (const event of events) yield* persist(event, { ...save, metrics, steps: run.steps });
+  if (state.step === run.steps && !(await pathExists(join(out, "adapter_config.json"))))
+    yield await saveFinal(save, state.step);
+}
+
+interface Persistence {
+  readonly out: string;
+  readonly checkpoints: string;
+  readonly adapter: Adapter;
+  readonly base: { readonly name: string; readonly fingerprint: string };
+  readonly metrics: JsonLinesWriter;
+  readonly steps: number;
+}
+
+/** Writes what an event stands for, and passes it on. */
+async function* persist(event: TrainEvent, to: Persistence): AsyncGenerator<FinetuneEvent> {
+  const saved = (what: "checkpoint" | "best" | "adapter", path: string, step: number): FinetuneEvent => ({
+    type: "saved",
+    what,
+    path,
+    step,
+  });
+  if (event.type === "step" || event.type === "evaluation") await to.metrics.write(event);
+  if (event.type !== "checkpoint") yield event;
+  if (event.type === "evaluation" && event.best) {
+    const path = join(to.out, "best");
+    await saveAdapter(path, to.adapter, { base: to.base });
+    yield saved("best", path, event.step);
+  }
+  if (event.type === "checkpoint") {
+    const { step } = event.state;
+    yield saved("checkpoint", await saveCheckpoint(to.checkpoints, event.state), step);
+    if (step === to.steps) yield await saveFinal(to, step);
+  }
+}
+
+async function saveFinal(
+  { out, adapter, base }: Pick<Persistence, "out" | "adapter" | "base">,
+  step: number,
+): Promise<FinetuneEvent> {
+  await writeAdapterFiles(out, adapter, { base });
+  return { type: "saved", what: "adapter", path: out, step };
+}
+
+/** The metrics of the steps that count: a resumed run drops the lines of the steps that it makes again. */
+async function openMetrics(path: string, step: number): Promise<JsonLinesWriter> {
+  if (await pathExists(path)) {
+    const kept: string[] = [];
+    await using trimmed = await openJsonLinesWriter(path); // drops a torn last line
+    void trimmed;
+    for await (const { value } of readJsonLines(path))
+      if (Number((value as { step?: unknown }).step) <= step) kept.push(`${JSON.stringify(value)}\n`);
+    await writeFileAtomic(path, kept.join(""));
+  }
+  return openJsonLinesWriter(path);
+}
+
+/** Reads and checks everything that a run needs, before anything is written. */
+async function planRun(options: FinetuneOptions): Promise<Plan> {
+  const settings = parseFinetuneSettings(options.settings ?? {});
+  const config = parseAdapterConfig({ seed: settings.seed, ...options.adapter }, "adapter");
+  const dataset = await readDataset(options.data);
+  const heldOutData = options.heldOutData === undefined ? undefined : await readDataset(options.heldOutData);
+  const base = typeof options.model === "string" ? await loadModel(options.model, options) : options.model;
+  const { config: model } = base.model;
+  if (settings.maxLength > model.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `maxLength ${settings.maxLength} is more than the ${model.maxPositions} positions of ${base.model.name}; use at most ${model.maxPositions}`,
+    );
+  const adapter = createAdapter(config, geometryOf(model));
+  const chosen =
+    settings.examples === undefined ? dataset.examples : dataset.examples.slice(0, settings.examples);
+  const parts =
+    heldOutData === undefined
+      ? splitHeldOut(
+          chosen,
+          settings.heldOut < 1
+            ? { seed: settings.seed, fraction: settings.heldOut }
+            : { seed: settings.seed, count: settings.heldOut },
+        )
+      : { train: chosen, heldOut: heldOutData.examples };
+  const encoding = {
+    tokenizer: base.text.tokenizer,
+    template: base.text.template,
+    maxLength: settings.maxLength,
+    rules: settings.rules,
+    system: settings.system,
+    signal: options.signal,
+  };
+  const train = await encodeExamples(parts.train, encoding);
+  const heldOut = parts.heldOut.length === 0 ? undefined : await encodeExamples(parts.heldOut, encoding);
+  const run = trainSettings(settings, {
+    encoded: train.encoded,
+    dropout: config.dropout,
+    padToken: model.padToken ?? model.eosTokens[0] ?? 0,
+  });
+  const record: RunRecord = {
+    format: 1,
+    fingerprint: base.model.fingerprint,
+    adapter: config,
+    settings: run,
+    train: dataDigest(train.encoded),
+    heldOut: heldOut === undefined ? null : dataDigest(heldOut.encoded),
+  };
+  return { base, adapter, settings, train, heldOut, run, record };
+}
+
+interface RunFacts {
+  readonly encoded: readonly EncodedExample[];
+  readonly dropout: number;
+  readonly padToken: number;
+}
+
+function trainSettings(settings: FinetuneSettings, { encoded, dropout, padToken }: RunFacts): TrainSettings {
+  const { learningRate, schedule, maxGradientNorm, accumulate, packing, evaluateEvery, saveEvery, seed } =
+    settings;
+  const common = {
+    learningRate,
+    schedule,
+    optimizer: { beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay },
+    maxGradientNorm,
+    accumulate,
+    batchRows: settings.batchSize,
+    rowLength: settings.maxLength,
+    packed: packing,
+    dropout,
+    seed,
+    padToken,
+    evaluateEvery,
+    saveEvery,
+    warmup: 0,
+  };
+  const steps =
+    settings.steps ??
+    stepsOfEpochs(
+      encoded.map(({ ids }) => ids.length),
+      settings.epochs,
+      common,
+    );
+  const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
+  if (warmup > steps)
+    throw new MosError(
+      "bad_option",
+      `warmup of ${warmup} updates is more than the ${steps} updates of the run`,
+    );
+  return { ...common, steps, warmup };
+}

@@ -1,0 +1,70 @@
+// B rows · S tokens per row · N = B · S · C hidden width
+import { attention, crossEntropy, type Dim, embed, grad, leaf, packedMask, type Value } from "#graph";
+import { type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
+import { type LinearHook, rotationTables } from "#nn";
+
+export interface StepShape {
+  /** B */
+  readonly rows: number;
+  /** S */
+  readonly length: number;
+}
+
+export interface BatchGraphOptions {
+  readonly shape: StepShape;
+  readonly weights: ReadonlyMap<string, Value>;
+  readonly linear: LinearHook;
+  /** Queries whose probabilities exist at the same time. */
+  readonly queryBlock?: number;
+}
+
+/**
+ * Hidden states before the last norm, [N, C], of a batch of packed rows: a graph with the inputs `ids`, `positions` and
+ * `segments` [B, S]. A token sees its own segment only.
+ */
+export function hiddenStates(
+  config: LlamaConfig,
+  { shape, weights, linear, queryBlock = 128 }: BatchGraphOptions,
+): Value {
+  const grid: readonly Dim[] = [shape.rows, shape.length];
+  const masks = packedMask(leaf("segments", grid, "int32"), Math.min(queryBlock, shape.length));
+  const scale = 1 / Math.sqrt(config.headDim);
+  return llama(config, {
+    ids: leaf("ids", grid, "int32"),
+    positions: leaf("positions", grid, "int64"),
+    rows: shape.rows * shape.length,
+    rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: shape.length }),
+    weights,
+    linear,
+    attend: ({ q, k, v }) => attention(q, k, { v, scale, masks }),
+  });
+}
+
+export interface LossGraphOptions extends BatchGraphOptions {
+  /** Counted rows whose logits exist at the same time. */
+  readonly headChunk?: number;
+}
+
+/**
+ * The summed cross-entropy over the counted positions of a batch: `hiddenStates` with the further inputs
+ * `label_positions` and `label_ids` [labels]. The last norm and the head run on counted rows only.
+ */
+export function lossGraph(config: LlamaConfig, { headChunk = 256, ...options }: LossGraphOptions): Value {
+  const { norm, head } = llamaHead(config, options.weights);
+  const counted = embed(hiddenStates(config, options), leaf("label_positions", ["labels"], "int32")); // [labels, C]
+  return crossEntropy(norm(counted), head, {
+    labels: leaf("label_ids", ["labels"], "int32"),
+    chunk: headChunk,
+    most: options.shape.rows * options.shape.length,
+  });
+}
+
+/** `loss` and the gradient of each trainable leaf as `grad.<name>`. */
+export function stepOutputs(
+  loss: Value,
+  trainable: ReadonlyMap<string, Value>,
+): Readonly<Record<string, Value>> {
+  const names = [...trainable.keys()];
+  const gradients = grad(loss, [...trainable.values()]);
+  return { loss, ...Object.fromEntries(names.map((name, i) => [`grad.${name}`, gradients[i] as Value])) };
+}

@@ -1,0 +1,306 @@
+import { MosError } from "#core";
+import { type Batch, batches, type EncodedExample, type PlanOptions, planEpoch } from "#data";
+import type { CompileOptions } from "#runtime";
+import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
+import { drawTape } from "./dropout.ts";
+import {
+  type BatchGradients,
+  type GradientSource,
+  gradientSource,
+  type TrainableModel,
+} from "./gradients.ts";
+import { type AdamWOptions, adamW, clipFactor, emptyMoments, globalNorm } from "./optimizer.ts";
+import { learningRateFactor, type ScheduleName } from "./schedule.ts";
+
+/** What a run computes. Together with the data and the start it decides every bit of the result. */
+export interface TrainSettings {
+  /** Updates to make. */
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly schedule: ScheduleName;
+  /** Updates in which the rate grows to its full value. */
+  readonly warmup: number;
+  readonly optimizer: AdamWOptions;
+  /** Limit of the global gradient norm; 0 does not clip. */
+  readonly maxGradientNorm: number;
+  /** Micro-batches of one update. */
+  readonly accumulate: number;
+  readonly batchRows: number;
+  readonly rowLength: number;
+  readonly packed: boolean;
+  /** Probability, on the input of the adapters. */
+  readonly dropout: number;
+  readonly seed: number;
+  readonly padToken: number;
+  /** Updates between evaluations on the held-out part; 0 evaluates at the start and the end only. */
+  readonly evaluateEvery: number;
+  /** Updates between checkpoints; 0 saves at the end only. */
+  readonly saveEvery: number;
+}
+
+export interface TrainOptions {
+  readonly model: TrainableModel;
+  readonly settings: TrainSettings;
+  readonly train: readonly EncodedExample[];
+  readonly heldOut: readonly EncodedExample[];
+  readonly state: TrainingState;
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds of a steady clock. */
+  readonly now: () => number;
+}
+
+export interface StepEvent {
+  readonly type: "step";
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean cross-entropy over the counted tokens, in nats. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Before clipping. */
+  readonly gradientNorm: number;
+  readonly tokens: number;
+  readonly countedTokens: number;
+  readonly examples: number;
+  readonly seconds: number;
+}
+
+export type TrainEvent =
+  | StepEvent
+  | {
+      readonly type: "evaluation";
+      readonly step: number;
+      readonly loss: number;
+      readonly best: boolean;
+      readonly seconds: number;
+    }
+  /** The moment to save: the state is valid until the next event is asked for. */
+  | { readonly type: "checkpoint"; readonly state: TrainingState }
+  | { readonly type: "stopped"; readonly step: number };
+
+interface MicroBatch {
+  readonly batch: Batch;
+  readonly index: number;
+  readonly epoch: number;
+}
+
+const planOf = (settings: TrainSettings, epoch: number): PlanOptions => ({
+  epoch,
+  seed: settings.seed,
+  batchRows: settings.batchRows,
+  rowLength: settings.rowLength,
+  packed: settings.packed,
+});
+
+/** Packed rows are nearly full, so one shape, and with it one compiled program, serves them all. */
+const lengthMultiple = ({ packed, rowLength }: TrainSettings): number => (packed ? rowLength : 64);
+
+/** Updates that `epochs` passes over the data make. */
+export function stepsOfEpochs(
+  lengths: readonly number[],
+  epochs: number,
+  settings: Omit<TrainSettings, "steps">,
+): number {
+  let microBatches = 0;
+  for (let epoch = 0; epoch < Math.ceil(epochs); epoch++) {
+    const planned = planEpoch(lengths, planOf({ ...settings, steps: 0 }, epoch)).length;
+    microBatches += epoch + 1 <= epochs ? planned : Math.round(planned * (epochs - epoch));
+  }
+  return Math.max(1, Math.ceil(microBatches / settings.accumulate));
+}
+
+/** Micro-batches from `start` on, epoch after epoch, without end. */
+function* microBatches(
+  train: readonly EncodedExample[],
+  settings: TrainSettings,
+  start: number,
+): Generator<MicroBatch, never> {
+  const lengths = train.map(({ ids }) => ids.length);
+  let index = 0;
+  for (let epoch = 0; ; epoch++) {
+    const plan = planOf(settings, epoch);
+    const count = planEpoch(lengths, plan).length;
+    if (index + count <= start) {
+      index += count;
+      continue;
+    }
+    const skip = Math.max(0, start - index);
+    index += skip;
+    const options = {
+      ...plan,
+      start: skip,
+      padToken: settings.padToken,
+      lengthMultiple: lengthMultiple(settings),
+    };
+    for (const batch of batches(train, options)) yield { batch, index: index++, epoch };
+  }
+}
+
+/** Mean loss over the counted tokens of all examples. */
+export async function evaluateLoss(
+  source: GradientSource,
+  examples: readonly EncodedExample[],
+  settings: TrainSettings,
+): Promise<number> {
+  const plan = {
+    ...planOf(settings, 0),
+    shuffle: false,
+    padToken: settings.padToken,
+    lengthMultiple: lengthMultiple(settings),
+  };
+  let loss = 0;
+  let counted = 0;
+  for (const batch of batches(examples, plan)) {
+    const part = await source.loss(batch);
+    loss += part.loss;
+    counted += part.counted;
+    await breathe();
+  }
+  return loss / counted;
+}
+
+/** Lets signals and timers in: the runtime computes on this thread. */
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const finite = (
+  loss: number,
+  norm: number,
+  { step, learningRate }: { readonly step: number; readonly learningRate: number },
+): void => {
+  if (Number.isFinite(loss) && Number.isFinite(norm)) return;
+  throw new MosError(
+    "diverged",
+    `step ${step}: the loss is ${loss} and the gradient norm ${norm} at learning rate ${learningRate}; ` +
+      "use a lower --learning-rate or a longer --warmup, and look at the examples of this step. Checkpoints made before are kept",
+  );
+};
+
+interface Accumulated {
+  readonly loss: number;
+  readonly counted: number;
+  readonly tokens: number;
+  readonly examples: number;
+  readonly epoch: number;
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+}
+
+async function accumulateGradients(
+  source: GradientSource,
+  stream: Iterator<MicroBatch, never>,
+  settings: TrainSettings,
+): Promise<Accumulated> {
+  const { accumulate, seed, dropout } = settings;
+  const parts: (BatchGradients & MicroBatch)[] = [];
+  let sums: ReadonlyMap<string, Float32Array> | undefined;
+  for (let i = 0; i < accumulate; i++) {
+    const micro = stream.next().value;
+    const tape =
+      dropout === 0
+        ? undefined
+        : (length: number) => drawTape(length, { seed, microBatch: micro.index, probability: dropout });
+    const part = await source.gradients(micro.batch, tape);
+    for (const [name, sum] of sums ?? []) {
+      const more = part.gradients.get(name) ?? new Float32Array(0);
+      for (let k = 0; k < more.length; k++) sum[k] = (sum[k] as number) + (more[k] as number);
+    }
+    sums ??= part.gradients;
+    parts.push({ ...part, ...micro });
+    await breathe();
+  }
+  const total = (of: (part: BatchGradients & MicroBatch) => number): number =>
+    parts.reduce((sum, part) => sum + of(part), 0);
+  return {
+    loss: total(({ loss }) => loss),
+    counted: total(({ counted }) => counted),
+    tokens: total(({ batch }) => batch.tokens),
+    examples: total(({ batch }) => batch.examples),
+    epoch: parts[0]?.epoch ?? 0,
+    gradients: sums ?? new Map(),
+  };
+}
+
+/** One AdamW update of every parameter; gives the norm of the mean gradient before clipping. */
+function update(
+  state: TrainingState,
+  { gradients, counted }: Accumulated,
+  options: { settings: TrainSettings; learningRate: number; step: number },
+): number {
+  const { settings, learningRate, step } = options;
+  const norm = globalNorm(gradients.values()) / counted;
+  const clip = settings.maxGradientNorm > 0 ? clipFactor(norm, settings.maxGradientNorm) : 1;
+  if (Number.isFinite(norm))
+    for (const [name, { data }] of state.parameters) {
+      const moments = state.moments.get(name) ?? emptyMoments(data.length);
+      const gradient = gradients.get(name) ?? new Float32Array(data.length);
+      adamW(data, gradient, {
+        ...settings.optimizer,
+        moments,
+        learningRate,
+        step,
+        gradientScale: clip / counted,
+      });
+    }
+  return norm;
+}
+
+/**
+ * Trains in place from `state` to the last step. An aborted signal ends it after the step at hand, with a checkpoint.
+ * Throws `diverged` at a loss that is not finite.
+ *
+ * @example
+ * for await (const event of train(options)) if (event.type === "step") console.log(event.loss);
+ */
+export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
+  const { model, settings, heldOut, signal, now } = options;
+  await using source = gradientSource(model, options.compile);
+  const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);
+  let state = options.state;
+  const evaluation = async (): Promise<TrainEvent> => {
+    const started = now();
+    const loss = await evaluateLoss(source, heldOut, settings);
+    const best = state.step > 0 && loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
+    if (best) state = { ...state, best: { step: state.step, loss } satisfies BestEvaluation };
+    return { type: "evaluation", step: state.step, loss, best, seconds: (now() - started) / 1000 };
+  };
+  if (state.step === 0 && heldOut.length > 0) yield await evaluation();
+  let saved = state.step;
+  while (state.step < settings.steps && signal?.aborted !== true) {
+    const started = now();
+    const learningRate =
+      settings.learningRate *
+      learningRateFactor(state.step, {
+        name: settings.schedule,
+        steps: settings.steps,
+        warmup: settings.warmup,
+      });
+    const gathered = await accumulateGradients(source, stream, settings);
+    const step = state.step + 1;
+    const gradientNorm = update(state, gathered, { settings, learningRate, step });
+    const loss = gathered.loss / gathered.counted;
+    finite(loss, gradientNorm, { step, learningRate });
+    state = { ...state, step };
+    const { tokens, counted, examples, epoch } = gathered;
+    yield {
+      type: "step",
+      step,
+      epoch,
+      loss,
+      learningRate,
+      gradientNorm,
+      tokens,
+      countedTokens: counted,
+      examples,
+      seconds: (now() - started) / 1000,
+    };
+    const due = (every: number): boolean => step === settings.steps || (every > 0 && step % every === 0);
+    if (heldOut.length > 0 && due(settings.evaluateEvery)) yield await evaluation();
+    if (due(settings.saveEvery)) {
+      yield { type: "checkpoint", state };
+      saved = step;
+    }
+  }
+  if (state.step < settings.steps) {
+    if (saved !== state.step) yield { type: "checkpoint", state };
+    yield { type: "stopped", step: state.step };
+  }
+}
