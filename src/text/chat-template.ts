@@ -21,7 +21,7 @@ export interface ChatTemplate {
   render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
   /**
    * The same text as `render(messages)`, cut where the assistant speaks: one trained piece for each assistant
-   * message. It begins where the generation prompt ends and runs to the end of the turn, with the end-of-turn token
+   * message. It begins where the generation prompt ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token
    * and the line break after it, if there is one; but a line break after the last end-of-turn token of all is not
    * trained, since generation stops before it.
    *
@@ -96,8 +96,11 @@ function renderTurns(
   let done = 0;
   for (const [index, message] of messages.entries()) {
     if (message.role !== "assistant") continue;
-    const before = render(messages.slice(0, index), { addGenerationPrompt: true });
     const after = render(messages.slice(0, index + 1));
+    const before =
+      index === 0
+        ? untilContent(message, render)
+        : render(messages.slice(0, index), { addGenerationPrompt: true });
     if (before.length < done || !after.startsWith(before) || !whole.startsWith(after))
       throw new MosError(
         "bad_config",
@@ -111,6 +114,18 @@ function renderTurns(
   }
   pieces.push({ text: whole.slice(done), trained: false });
   return pieces.filter(({ text, trained }) => trained || text !== "");
+}
+
+/**
+ * What stands before the content of a first message. Templates treat the first message apart (BOS, a system text),
+ * so there is no generation prompt to ask for: it is what stays when the content begins with another letter.
+ */
+function untilContent(message: ChatMessage, render: ChatTemplate["render"]): string {
+  const text = render([message]);
+  const other = render([{ ...message, content: message.content.trimStart().startsWith("A") ? "B" : "A" }]);
+  let length = 0;
+  while (length < text.length && text[length] === other[length]) length++;
+  return text.slice(0, length);
 }
 
 /** Blanks at the end are left out when an end-of-turn token stands before them; else they are the end of turn. */

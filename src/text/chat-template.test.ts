@@ -1,0 +1,166 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type ChatMessage, type ChatTemplate, chatTemplate } from "./chat-template.ts";
+
+const names = ["<s>", "</s>"];
+const plain = {
+  bosToken: 0,
+  eosTokens: [1],
+  tokenOf: (id: number) => names[id],
+  idOf: (token: string) => (names.includes(token) ? names.indexOf(token) : undefined),
+};
+const chatMl = { ...plain, idOf: (token: string) => ["<|im_start|>", "<|im_end|>"].indexOf(token) };
+const from = (template: string, now?: Date): ChatTemplate =>
+  chatTemplate({ template, name: "test.jinja", tokenizer: plain, now });
+
+const user = (content: string): ChatMessage => ({ role: "user", content });
+const assistant = (content: string): ChatMessage => ({ role: "assistant", content });
+const talk = [user("Hi"), assistant("Hello"), user("Bye"), assistant("See you")];
+
+// The layouts of well-known families, written anew
+const header = from(
+  "{% for message in messages %}{{ (bos_token if loop.first else '') + '<|h|>' + message.role + '<|/h|>\n\n' + message.content | trim + '<|eot|>' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|h|>assistant<|/h|>\n\n' }}{% endif %}",
+);
+const instruct = from(`
+{%- for message in messages %}
+  {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+    {{- raise_exception('roles must alternate user/assistant') }}
+  {%- endif %}
+  {%- if message['role'] == 'user' %}
+    {{- bos_token + '[INST] ' + message['content'].strip() + ' [/INST]' }}
+  {%- else %}
+    {{- ' ' + message['content'].strip() + ' ' + eos_token }}
+  {%- endif %}
+{%- endfor %}`);
+
+test("a model's own template sees bos_token, eos_token and add_generation_prompt", () => {
+  expect(instruct.source).toBe("model");
+  expect(instruct.render(talk.slice(0, 3))).toBe("<s>[INST] Hi [/INST] Hello </s><s>[INST] Bye [/INST]");
+  expect(header.render([user(" Hi ")], { addGenerationPrompt: true })).toBe(
+    "<s><|h|>user<|/h|>\n\nHi<|eot|><|h|>assistant<|/h|>\n\n",
+  );
+});
+
+test("without a template: ChatML where its tokens exist, else Tulu", () => {
+  const chat = chatTemplate({ tokenizer: chatMl });
+  expect(chat.source).toBe("default");
+  expect(chat.render([{ role: "tool", content: "x" }], { addGenerationPrompt: true })).toBe(
+    "<|im_start|>tool\nx<|im_end|>\n<|im_start|>assistant\n",
+  );
+  const tulu = chatTemplate({ tokenizer: plain });
+  const messages = [{ role: "system", content: " s " }, user(" u "), assistant(" a \n")];
+  expect(tulu.render(messages, { addGenerationPrompt: true })).toBe(
+    "<|system|>\n s \n<|user|>\n u \n<|assistant|>\na</s>\n<|assistant|>\n",
+  );
+  expect(() => tulu.render([{ role: "tool", content: "x" }])).toThrowError(
+    expect.objectContaining({
+      code: "bad_data",
+      message:
+        "the default chat template (Tulu) refuses these messages: the role must be system, user or assistant, not tool",
+    }),
+  );
+});
+
+test("tags take their line with them (trim_blocks, lstrip_blocks)", () => {
+  expect(from("{% if true %}\na\n  {% endif %}\nb\n").render([])).toBe("a\nb");
+});
+
+describe("turns", () => {
+  test("ChatML: the answer with its end of turn is trained, the last line break is not", () => {
+    expect(chatTemplate({ tokenizer: chatMl }).renderTurns(talk)).toEqual([
+      { text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", trained: false },
+      { text: "Hello<|im_end|>\n", trained: true },
+      { text: "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n", trained: false },
+      { text: "See you<|im_end|>", trained: true },
+      { text: "\n", trained: false },
+    ]);
+  });
+
+  test("a template without generation prompt", () => {
+    expect(instruct.renderTurns(talk.slice(0, 2))).toEqual([
+      { text: "<s>[INST] Hi [/INST]", trained: false },
+      { text: " Hello </s>", trained: true },
+    ]);
+  });
+
+  test("a conversation that the assistant begins", () => {
+    expect(header.renderTurns([assistant("Yes"), user("So?")])).toEqual([
+      { text: "<s><|h|>assistant<|/h|>\n\n", trained: false },
+      { text: "Yes<|eot|>", trained: true },
+      { text: "<|h|>user<|/h|>\n\nSo?<|eot|>", trained: false },
+    ]);
+  });
+
+  test("where a line break is the end of turn, it is trained", () => {
+    const lines = from(
+      "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
+    );
+    expect(lines.renderTurns(talk.slice(0, 2)).at(-1)).toEqual({ text: "Hello\n", trained: true });
+  });
+
+  test("joined they are the whole text, one trained piece for each answer", () => {
+    const message = fc.record({
+      role: fc.constantFrom("system", "user", "assistant"),
+      content: fc.string({ unit: fc.constantFrom("a", " ", "\n", "é"), maxLength: 5 }),
+    });
+    const templates = [header, chatTemplate({ tokenizer: chatMl }), chatTemplate({ tokenizer: plain })];
+    fc.assert(
+      fc.property(
+        fc.array(message, { maxLength: 6 }),
+        fc.constantFrom(...templates),
+        (messages, template) => {
+          const pieces = template.renderTurns(messages);
+          expect(pieces.map((piece) => piece.text).join("")).toBe(template.render(messages));
+          expect(pieces.filter((piece) => piece.trained).length).toBe(
+            messages.filter(({ role }) => role === "assistant").length,
+          );
+        },
+      ),
+    );
+  });
+
+  test("a template that rewrites earlier turns cannot be trained with", () => {
+    const forgets = from(
+      "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content + '|' }}{% endif %}{% endfor %}",
+    );
+    expect(() => forgets.renderTurns(talk)).toThrowError(
+      expect.objectContaining({
+        code: "bad_config",
+        message: expect.stringMatching(/^test\.jinja: message 2 is not/),
+      }),
+    );
+  });
+});
+
+describe("errors are one message", () => {
+  test("the template's own refusal", () => {
+    expect(() => instruct.render([assistant("Hi")])).toThrowError(
+      expect.objectContaining({
+        code: "bad_data",
+        message: "test.jinja refuses these messages: roles must alternate user/assistant",
+      }),
+    );
+  });
+
+  test.each([
+    ["does not parse", "{% if %}", /^test\.jinja does not parse: /],
+    ["unknown filter", "{{ 'a' | frobnicate }}", /^test\.jinja fails: .*frobnicate/],
+    [
+      "an endless loop",
+      "{% for i in range(1000000000) %}x{% endfor %}",
+      /^test\.jinja fails: range of 1000000000/,
+    ],
+    ["a date without a clock", "{{ strftime_now('%Y') }}", /^test\.jinja fails: /],
+  ])("%s", (_, template, message) => {
+    expect(() => from(template).render([])).toThrowError(
+      expect.objectContaining({ code: "bad_model", message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+test("the date is the one given", () => {
+  const dated = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% else %}no date{% endif %}";
+  expect(from(dated, new Date("2024-07-26T23:59:59Z")).render([])).toBe("26 Jul 2024");
+  expect(from(dated).render([])).toBe("no date");
+});
