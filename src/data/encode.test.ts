@@ -34,7 +34,6 @@ function fakeTokenizer({ addsBos = false }: { readonly addsBos?: boolean } = {})
 /** "<s>user:Hi|assistant:Hello</s>|", with a default system message, as some real templates have. */
 const template: ChatTemplate = {
   source: "model",
-  name: "the fake template",
   render: () => "",
   renderTurns: (messages) => [
     { text: messages[0]?.role === "system" ? "<s>" : "<s>system:default|", trained: false },
@@ -271,6 +270,22 @@ test("ids are those of the whole text where no token straddles a cut", () => {
   );
   const { ids, text } = read(example);
   expect(ids).toEqual(tokenizer.encode(text, { addSpecialTokens: false }));
+});
+
+test("a tokenizer whose tokens are not the text's bytes gives the same", () => {
+  const changing: Tokenizer = { ...tokenizer, bytesOf: () => new Uint8Array(1) };
+  for (const answer of ["Yo", "\n\nab", "ant"]) {
+    const example = chat(
+      turn("user", "ab"),
+      turn("assistant", answer),
+      turn("user", "x"),
+      turn("assistant", "y"),
+    );
+    for (const rules of ["template", "chatml", "plain"] as const) {
+      const one = rules === "plain" ? completion("ab ", answer) : example;
+      expect(read(one, { rules, tokenizer: changing })).toEqual(read(one, { rules }));
+    }
+  }
 });
 
 describe("truncation", () => {

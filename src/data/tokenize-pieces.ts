@@ -18,10 +18,9 @@ export interface Labelled {
 export function tokenizePieces(pieces: readonly Piece[], tokenizer: Tokenizer): Labelled {
   const encode = (text: string): readonly number[] => tokenizer.encode(text, { addSpecialTokens: false });
   const merged = mergeEqual(pieces);
-  const parts = tokensOfParts(
-    merged.map(({ text }) => text),
-    encode,
-  );
+  const texts = merged.map(({ text }) => text);
+  const whole = encode(texts.join(""));
+  const parts = tokensByBytes(texts, whole, tokenizer) ?? tokensByPrefix(texts, whole, encode);
   const ids = parts.flat();
   const trained = parts.flatMap((part, k) => part.map(() => merged[k]?.trained === true));
   const bos = missingBos(ids, tokenizer);
@@ -40,20 +39,38 @@ function mergeEqual(pieces: readonly Piece[]): readonly Piece[] {
 }
 
 type Encode = (text: string) => readonly number[];
+type Parts = readonly (readonly number[])[];
 
-function tokensOfParts(texts: readonly string[], encode: Encode): readonly (readonly number[])[] {
-  const whole = encode(texts.join(""));
-  const alone = texts.map(encode);
-  // usual: special tokens or line ends stand at every cut
-  if (sameIds(alone.flat(), whole)) return alone;
-  return tokensByPrefix(texts, encode);
+/** The tokens of a text, dealt out to its parts by the bytes they stand for; none if one straddles a cut. */
+function tokensByBytes(
+  texts: readonly string[],
+  whole: readonly number[],
+  tokenizer: Tokenizer,
+): Parts | undefined {
+  const parts: number[][] = [];
+  let next = 0;
+  for (const text of texts) {
+    const bytes = new TextEncoder().encode(text);
+    const part: number[] = [];
+    for (let done = 0; done < bytes.length; next++) {
+      const id = whole[next];
+      if (id === undefined) return undefined;
+      const token = tokenizer.bytesOf(id);
+      // also where a tokenizer changes the text, as SentencePiece does with blanks
+      if (!token.every((byte, i) => byte === bytes[done + i])) return undefined;
+      done += token.length;
+      part.push(id);
+    }
+    parts.push(part);
+  }
+  return next === whole.length ? parts : undefined;
 }
 
 /** Each part's tokens are what its prefix of the text has more than the prefix before. */
-function tokensByPrefix(texts: readonly string[], encode: Encode): readonly (readonly number[])[] {
+function tokensByPrefix(texts: readonly string[], whole: readonly number[], encode: Encode): Parts {
   const parts: (readonly number[])[] = [];
   let start = 0; // first part of the stretch that is tokenised as one text
-  let rest = encode(texts.join(""));
+  let rest = whole;
   let used = 0; // tokens of the stretch that are given out
   for (let k = 0; k < texts.length; k++) {
     const prefix = k === texts.length - 1 ? rest : encode(texts.slice(start, k + 1).join(""));
@@ -69,9 +86,6 @@ function tokensByPrefix(texts: readonly string[], encode: Encode): readonly (rea
 
 const startsWith = (ids: readonly number[], prefix: readonly number[]): boolean =>
   prefix.length <= ids.length && prefix.every((id, i) => id === ids[i]);
-
-const sameIds = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && startsWith(a, b);
 
 function missingBos(ids: readonly number[], tokenizer: Tokenizer): number | undefined {
   const { bosToken } = tokenizer;
