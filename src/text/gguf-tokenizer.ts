@@ -30,9 +30,9 @@ const llama3: PreTokenizer = { split: LLAMA3_SPLIT, ignoreMerges: true, addBos: 
 /**
  * `tokenizer.ggml.pre` → how text is cut before merging.
  *
- * "smollm" is read as transformers reads it, as GPT-2's. SmolLM's own tokenizer.json cuts at every digit first,
- * which gives other ids only where two or more blanks stand before a number, or where signs such as ½ follow
- * each other; ids from a GGUF file should not depend on which of two programs reads it.
+ * "smollm" is read as transformers 5 reads it from GGUF, as GPT-2's, so that both give the same ids. SmolLM's own
+ * tokenizer.json, and llama.cpp, cut at every digit first, which gives other ids where two or more blanks stand
+ * before a number, or where signs such as ½ follow each other. From a Hugging Face folder its own rule is taken.
  */
 const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ["default", gpt2],
@@ -61,7 +61,7 @@ export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
 }
 
 /** The same in the shape of tokenizer.json and tokenizer_config.json, so that there is one way to build both. */
-export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
+function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
   const kind = stringAt(metadata, "tokenizer.ggml.model");
   if (kind === undefined)
     throw new MosError("bad_model", "GGUF: tokenizer.ggml.model is missing; the file holds no tokenizer");
