@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { Digest } from "./listing.ts";
 
 const READ_BYTES = 4 * 2 ** 20;
@@ -61,9 +61,11 @@ export class PartialFile {
     return readFile(`${this.#final}.partial.etag`, "utf8").catch(() => undefined);
   }
 
-  /** Throws away what is here; what follows comes under this ETag. */
+  /**
+   * Counts what is here for nothing: it is overwritten by what follows, which comes under this ETag. Not cut off,
+   * because another process may have written it and be about to give the file its name.
+   */
   async restart(etag: string | undefined): Promise<void> {
-    await this.#handle.truncate(0);
     this.#position = 0;
     this.#inherited = false;
     this.#hash = startHash(this.#options);
@@ -94,7 +96,11 @@ export class PartialFile {
   /** Makes the bytes last, then gives the file its final name in one step. */
   async finish(): Promise<void> {
     await this.#handle.sync();
-    await rename(`${this.#final}.partial`, this.#final);
+    await rename(`${this.#final}.partial`, this.#final).catch(async (error: unknown) => {
+      // Another process has just finished the same file.
+      const finished = await stat(this.#final).catch(() => undefined);
+      if (finished?.size !== this.#options.size) throw error;
+    });
     await rm(`${this.#final}.partial.etag`, { force: true });
   }
 
@@ -111,7 +117,7 @@ export class PartialFile {
   async #readBack(): Promise<void> {
     const { size } = await this.#handle.stat();
     if (size > this.#options.size) {
-      await this.restart(undefined);
+      await this.#handle.truncate(this.#options.size);
       return;
     }
     const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, Math.max(size, 1)));

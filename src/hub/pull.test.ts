@@ -207,6 +207,21 @@ test("spoilt bytes of an earlier run cost one fresh start", async () => {
   expect(fetched().map(({ range }) => range)).toEqual(["bytes=1000-", undefined]);
 });
 
+test("two runs at once give one whole file", async () => {
+  const [first, second] = await Promise.all([run(), run()]);
+  expect(second.model).toEqual(first.model);
+  expect((await readFile(join(first.model.path, "model.safetensors"))).equals(WEIGHTS)).toBe(true);
+  expect(await partials()).toEqual([]);
+});
+
+test("a partial file that is too long is of no use", async () => {
+  const root = join(cacheFolder, "models--org--name", "blobs");
+  await mkdir(root, { recursive: true });
+  await writeFile(join(root, `${sha256(WEIGHTS)}.partial`), Buffer.alloc(WEIGHTS.length + 9, "x"));
+  const { model } = await run();
+  expect((await readFile(join(model.path, "model.safetensors"))).equals(WEIGHTS)).toBe(true);
+});
+
 test("stops a server that sends more than it announced", async () => {
   hub.content.set("model.safetensors", Buffer.concat([WEIGHTS, WEIGHTS]));
   await expect(run()).rejects.toThrowError(failure("network", /more than the 5\.0 MB/));

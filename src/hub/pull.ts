@@ -1,4 +1,4 @@
-import { mkdir, rm, statfs } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { MosError } from "#core";
 import {
@@ -233,7 +233,6 @@ async function* fetchOne(
   }
   yield { type: "file", path, size, state: "started" };
   await mkdir(dirname(blob), { recursive: true });
-  await rm(blob, { force: true }); // a blob of another size is broken
   const url = `${endpoint}/${wanted.name}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
   for await (const event of download(connection, { url, target: blob, file, subject })) {
     yield event.type === "retry" ? { ...event, path } : event;
