@@ -1,1 +1,16 @@
-export {};
+export { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
+export { fingerprint } from "./fingerprint.ts";
+export {
+  type LoadedModel,
+  type LoadModelOptions,
+  type LoadProgress,
+  loadModel,
+  type ModelFiles,
+  type ModelSource,
+  openModel,
+} from "./load.ts";
+export { type ParseConfigOptions, parseHuggingFaceConfig } from "./parse-config.ts";
+export { type PresetName, presetConfig, presets } from "./registry.ts";
+export { checkShapes, type Weight, weightShapes } from "./weights.ts";
+export { type AttentionHook, type LlamaOptions, llama, llamaHead, weightLeaves } from "./llama.ts";
+export { ropeFrequencies } from "./rope-frequencies.ts";

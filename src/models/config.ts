@@ -1,0 +1,133 @@
+// The geometry of a model of the Llama family, whatever file it was read from. parse-config.ts and gguf.ts make it.
+
+import { MosError } from "#core";
+
+/** How rotary frequencies are scaled for contexts longer than the model was first trained on. */
+export type RopeConfig =
+  | { readonly kind: "default"; readonly theta: number }
+  | { readonly kind: "linear"; readonly theta: number; readonly factor: number }
+  | {
+      readonly kind: "llama3";
+      readonly theta: number;
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalMaxPositions: number;
+    }
+  /** GGUF's rope_freqs.weight: frequency i is divided by `factors[i]`, and by `factor` (1 without linear scaling). */
+  | {
+      readonly kind: "factors";
+      readonly theta: number;
+      readonly factor: number;
+      readonly factors: readonly number[];
+    };
+
+/** Everything about a model but its weights. */
+export interface LlamaConfig {
+  readonly architecture: "llama" | "mistral";
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  /** Width of one head; often, but not always, hiddenSize / heads. */
+  readonly headDim: number;
+  /** The longest sequence that the model was trained for. */
+  readonly maxPositions: number;
+  readonly normEpsilon: number;
+  readonly rope: RopeConfig;
+  /** The head is the embedding; there is no lm_head.weight. */
+  readonly tiedHead: boolean;
+  /** q, k, v and o have biases. */
+  readonly attentionBias: boolean;
+  /** gate, up and down have biases. */
+  readonly mlpBias: boolean;
+  readonly bosToken?: number;
+  readonly eosTokens: readonly number[];
+  readonly padToken?: number;
+}
+
+/** Generous bounds: no model comes near, and products of two of them stay exact. */
+const LARGEST = {
+  vocabularySize: 2 ** 24,
+  hiddenSize: 2 ** 17,
+  intermediateSize: 2 ** 20,
+  layers: 1024,
+  heads: 4096,
+  keyValueHeads: 4096,
+  headDim: 4096,
+  maxPositions: 2 ** 31,
+} as const;
+
+const isCount = (value: number, largest: number): boolean =>
+  Number.isSafeInteger(value) && value >= 1 && value <= largest;
+
+function checkSizes(config: LlamaConfig, where: string): void {
+  for (const [field, largest] of Object.entries(LARGEST)) {
+    const value = config[field as keyof typeof LARGEST];
+    if (!isCount(value, largest))
+      throw new MosError(
+        "bad_model",
+        `${where}: ${field} is ${value}; a whole number from 1 to ${largest} is possible`,
+      );
+  }
+}
+
+function checkRope({ rope, headDim }: LlamaConfig, where: string): void {
+  const numbers = Object.values(rope)
+    .flat()
+    .filter((value) => typeof value === "number");
+  const bad = numbers.find((value) => !(Number.isFinite(value) && value > 0));
+  if (bad !== undefined)
+    throw new MosError(
+      "bad_model",
+      `${where}: the rotary embedding has the value ${bad}; all must be positive`,
+    );
+  if (rope.kind === "factors" && rope.factors.length !== headDim / 2)
+    throw new MosError(
+      "bad_model",
+      `${where}: ${rope.factors.length} rotary factors for heads of width ${headDim}; ${headDim / 2} are needed`,
+    );
+  if (rope.kind === "llama3" && rope.highFrequencyFactor <= rope.lowFrequencyFactor)
+    throw new MosError(
+      "bad_model",
+      `${where}: rope high_freq_factor ${rope.highFrequencyFactor} must exceed low_freq_factor ${rope.lowFrequencyFactor}`,
+    );
+}
+
+function checkTokens(config: LlamaConfig, where: string): void {
+  const special = [config.bosToken, config.padToken, ...config.eosTokens];
+  for (const token of special)
+    if (token !== undefined && !(Number.isInteger(token) && token >= 0 && token < config.vocabularySize))
+      throw new MosError(
+        "bad_model",
+        `${where}: special token ${token} is outside the vocabulary of ${config.vocabularySize}`,
+      );
+}
+
+/**
+ * Checks that a config describes a model that can exist: sizes in range, heads that divide, an even head width.
+ *
+ * @returns the config itself.
+ * @throws MosError "bad_model" naming the field.
+ */
+export function checkConfig(config: LlamaConfig, where: string): LlamaConfig {
+  checkSizes(config, where);
+  const { heads, keyValueHeads, headDim, normEpsilon } = config;
+  if (heads % keyValueHeads !== 0)
+    throw new MosError(
+      "bad_model",
+      `${where}: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly`,
+    );
+  if (headDim % 2 !== 0)
+    throw new MosError(
+      "bad_model",
+      `${where}: the head width ${headDim} is odd; rotary embeddings need pairs`,
+    );
+  if (!(normEpsilon > 0 && normEpsilon < 1))
+    throw new MosError("bad_model", `${where}: the norm's epsilon is ${normEpsilon}; it must be in (0, 1)`);
+  checkRope(config, where);
+  checkTokens(config, where);
+  return config;
+}

@@ -1,0 +1,130 @@
+// A Hugging Face folder: config.json, and model.safetensors whole or in shards.
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { MosError } from "#core";
+import { openSafetensors, pathExists, readJson, type SafetensorsFile, storageError } from "#formats";
+import type { LlamaConfig } from "./config.ts";
+import { parseHuggingFaceConfig } from "./parse-config.ts";
+
+const WHOLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+
+const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+const options = { code: "bad_model" } as const;
+
+/** Reads config.json and, where there is one, generation_config.json. */
+export async function readFolderConfig(folder: string): Promise<LlamaConfig> {
+  const where = join(folder, "config.json");
+  const json = await readJson(where, z.unknown(), options);
+  const generationPath = join(folder, "generation_config.json");
+  const generation = (await pathExists(generationPath))
+    ? await readJson(generationPath, z.unknown(), options)
+    : {};
+  return parseHuggingFaceConfig(json, where, { generation });
+}
+
+/** Which file of the folder holds which weight, by the index. A shard is a plain file name: no way out of the folder. */
+async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
+  const where = join(folder, INDEX);
+  const { weight_map } = await readJson(where, indexSchema, options);
+  for (const [name, shard] of Object.entries(weight_map))
+    if (!/^[^/\\:]+\.safetensors$/.test(shard))
+      throw new MosError(
+        "bad_model",
+        `${where}: ${name} is said to be in "${shard}"; a .safetensors file of this folder is expected`,
+      );
+  return new Map(Object.entries(weight_map));
+}
+
+/** The safetensors files of a folder taken as one. */
+export interface FolderWeights extends AsyncDisposable {
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+  readFloat32(name: string): Promise<Float32Array>;
+}
+
+/** What a folder without safetensors should be told. */
+async function explainMissing(folder: string): Promise<MosError> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  const pickled = names.find((name) => /\.(bin|pth?|ckpt)$/.test(name));
+  if (pickled !== undefined)
+    return new MosError(
+      "unsupported",
+      `${folder}: ${pickled} is a Python pickle, which can run code and is never read; convert it to safetensors`,
+    );
+  return new MosError(
+    "not_found",
+    `${folder}: there is neither ${WHOLE} nor ${INDEX}; fetch the weights too`,
+  );
+}
+
+async function openShard(folder: string, shard: string): Promise<SafetensorsFile> {
+  const path = join(folder, shard);
+  if (await pathExists(path)) return openSafetensors(path);
+  throw new MosError("not_found", `${path}: the index names this shard, but it is missing; fetch it`);
+}
+
+/** Opens the files, or none: if one fails, those before it are closed again. */
+async function openAll(
+  folder: string,
+  shards: Iterable<string>,
+): Promise<ReadonlyMap<string, SafetensorsFile>> {
+  const files = new Map<string, SafetensorsFile>();
+  try {
+    for (const shard of shards) files.set(shard, await openShard(folder, shard));
+    return files;
+  } catch (error) {
+    await closeAll(files.values());
+    throw error;
+  }
+}
+
+async function closeAll(files: Iterable<SafetensorsFile>): Promise<void> {
+  for (const file of files) await file[Symbol.asyncDispose]();
+}
+
+/** Which open file holds which weight. */
+function findHomes(
+  files: ReadonlyMap<string, SafetensorsFile>,
+  { index, folder }: { readonly index: ReadonlyMap<string, string> | undefined; readonly folder: string },
+): ReadonlyMap<string, SafetensorsFile> {
+  const homes = new Map<string, SafetensorsFile>();
+  if (!index)
+    for (const file of files.values()) for (const name of file.tensors.keys()) homes.set(name, file);
+  for (const [name, shard] of index ?? []) {
+    const file = files.get(shard);
+    if (!file?.tensors.has(name))
+      throw new MosError(
+        "bad_model",
+        `${join(folder, INDEX)}: ${name} is not in ${shard}, as the index says`,
+      );
+    homes.set(name, file);
+  }
+  return homes;
+}
+
+/** Opens all weights of a folder: headers only. */
+export async function openFolderWeights(folder: string): Promise<FolderWeights> {
+  const whole = await pathExists(join(folder, WHOLE));
+  if (!whole && !(await pathExists(join(folder, INDEX)))) throw await explainMissing(folder);
+  const index = whole ? undefined : await readIndex(folder);
+  const files = await openAll(folder, index ? new Set(index.values()) : [WHOLE]);
+  try {
+    const homes = findHomes(files, { index, folder });
+    return {
+      shapes: new Map([...homes].map(([name, file]) => [name, file.tensors.get(name)?.shape ?? []])),
+      readFloat32: async (name) => {
+        const file = homes.get(name);
+        if (!file) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
+        return file.readFloat32(name);
+      },
+      [Symbol.asyncDispose]: () => closeAll(files.values()),
+    };
+  } catch (error) {
+    await closeAll(files.values());
+    throw error;
+  }
+}

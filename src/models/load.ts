@@ -1,0 +1,150 @@
+// A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
+
+import { readdir, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { MosError } from "#core";
+import { type GgufMetadata, openGguf, pathExists, storageError } from "#formats";
+import type { LlamaConfig } from "./config.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { openFolderWeights, readFolderConfig } from "./folder.ts";
+import { ggufShapes, parseGgufConfig, readGgufWeight } from "./gguf.ts";
+import { checkFinite, checkShapes, type Weight, weightShapes } from "./weights.ts";
+
+/** Where a model came from; the tokenizer is found there too. */
+export type ModelSource =
+  | { readonly kind: "folder"; readonly folder: string }
+  | { readonly kind: "gguf"; readonly file: { readonly path: string; readonly metadata: GgufMetadata } };
+
+/** An open model whose header was checked; weights are read one at a time. */
+export interface ModelFiles extends AsyncDisposable {
+  /** Name of the folder, or of the GGUF file without its ending. */
+  readonly name: string;
+  readonly path: string;
+  readonly config: LlamaConfig;
+  readonly source: ModelSource;
+  /** One weight by its Hugging Face name; linear layers are [out, in]. */
+  readWeight(name: string): Promise<Float32Array>;
+}
+
+/** A model in memory. Without a tied head the weights include lm_head.weight, with one they do not. */
+export interface LoadedModel {
+  readonly name: string;
+  readonly path: string;
+  readonly config: LlamaConfig;
+  readonly weights: ReadonlyMap<string, Weight>;
+  readonly fingerprint: string;
+  readonly source: ModelSource;
+}
+
+export interface LoadProgress {
+  readonly done: number;
+  readonly total: number;
+  /** The weight that was read last. */
+  readonly name: string;
+}
+
+export interface LoadModelOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+async function openFolder(folder: string): Promise<ModelFiles> {
+  const config = await readFolderConfig(folder);
+  const weights = await openFolderWeights(folder);
+  try {
+    checkShapes(weights.shapes, { config, where: folder });
+  } catch (error) {
+    await weights[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    name: basename(resolve(folder)),
+    path: folder,
+    config,
+    source: { kind: "folder", folder },
+    readWeight: (name) => weights.readFloat32(name),
+    [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
+  };
+}
+
+async function openGgufModel(path: string): Promise<ModelFiles> {
+  const file = await openGguf(path);
+  try {
+    const config = await parseGgufConfig(file);
+    checkShapes(ggufShapes(file, weightShapes(config).keys()), { config, where: path });
+    return {
+      name: basename(path).replace(/\.gguf$/i, ""),
+      path,
+      config,
+      source: { kind: "gguf", file: { path, metadata: file.metadata } },
+      readWeight: (name) => readGgufWeight(file, config, name),
+      [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The one GGUF file of a folder that has no config.json. */
+async function onlyGguf(folder: string): Promise<string> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  const found = names.filter((name) => name.toLowerCase().endsWith(".gguf")).sort();
+  const [only] = found;
+  if (only === undefined)
+    throw new MosError(
+      "not_found",
+      `${folder}: there is no config.json and no .gguf file; give the folder of a model or a GGUF file`,
+    );
+  if (found.length > 1)
+    throw new MosError("bad_option", `${folder}: several GGUF files (${found.join(", ")}); name one of them`);
+  return join(folder, only);
+}
+
+/**
+ * Opens a model without reading its weights: a Hugging Face folder (config.json and safetensors), a GGUF file, or a
+ * folder with exactly one GGUF file. Everything that headers can tell is checked.
+ *
+ * @throws MosError "not_found", "bad_model", "unsupported" (by name), "storage".
+ */
+export async function openModel(path: string): Promise<ModelFiles> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw storageError(error, path);
+  });
+  if (found.isDirectory())
+    return (await pathExists(join(path, "config.json")))
+      ? openFolder(path)
+      : openGgufModel(await onlyGguf(path));
+  if (path.endsWith(".safetensors"))
+    throw new MosError("bad_option", `${path}: give the folder that holds config.json and this file`);
+  return openGgufModel(path);
+}
+
+/**
+ * Loads a whole model as float32. Every expected weight must be there, have its exact shape, and be finite.
+ *
+ * @throws MosError as `openModel`, and "cancelled" when the signal fires.
+ * @example
+ * const model = await loadModel("SmolLM2-135M-Instruct.gguf");
+ * model.weights.get("model.layers.0.self_attn.q_proj.weight")?.shape; // [576, 576]
+ */
+export async function loadModel(
+  path: string,
+  { signal, onProgress }: LoadModelOptions = {},
+): Promise<LoadedModel> {
+  await using files = await openModel(path);
+  const shapes = weightShapes(files.config);
+  const weights = new Map<string, Weight>();
+  for (const [name, shape] of shapes) {
+    if (signal?.aborted)
+      throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
+    const data = await files.readWeight(name);
+    checkFinite(name, data, path);
+    weights.set(name, { shape, data });
+    onProgress?.({ done: weights.size, total: shapes.size, name });
+  }
+  const { config, name, source } = files;
+  return { name, path, config, weights, fingerprint: fingerprint(config, weights), source };
+}

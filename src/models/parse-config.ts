@@ -1,0 +1,188 @@
+// config.json of a Hugging Face folder → LlamaConfig. What would change the numbers and is not implemented is refused by
+// name; what does not matter for the forward pass is ignored.
+
+import { z } from "zod";
+import { MosError } from "#core";
+import { parseWith } from "#formats";
+import { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
+
+const SUPPORTED =
+  "supported are llama (Llama 2, 3.x, TinyLlama, SmolLM2) and mistral without a sliding window";
+
+const identitySchema = z.looseObject({
+  model_type: z.string().optional(),
+  architectures: z.array(z.string()).nullish(),
+});
+
+const tokens = z.union([z.int(), z.array(z.int())]).nullish();
+
+const ropeSchema = z.looseObject({
+  rope_type: z.string().optional(),
+  type: z.string().optional(),
+  rope_theta: z.number().optional(),
+  factor: z.number().optional(),
+  low_freq_factor: z.number().optional(),
+  high_freq_factor: z.number().optional(),
+  original_max_position_embeddings: z.number().optional(),
+  partial_rotary_factor: z.number().optional(),
+});
+
+const configSchema = z.looseObject({
+  vocab_size: z.number(),
+  hidden_size: z.number(),
+  intermediate_size: z.number(),
+  num_hidden_layers: z.number(),
+  num_attention_heads: z.number(),
+  num_key_value_heads: z.number().nullish(),
+  head_dim: z.number().nullish(),
+  max_position_embeddings: z.number().default(2048),
+  rms_norm_eps: z.number().default(1e-6),
+  hidden_act: z.string().default("silu"),
+  rope_theta: z.number().optional(),
+  rope_scaling: ropeSchema.nullish(),
+  rope_parameters: ropeSchema.nullish(),
+  partial_rotary_factor: z.number().nullish(),
+  tie_word_embeddings: z.boolean().default(false),
+  attention_bias: z.boolean().nullish(),
+  mlp_bias: z.boolean().nullish(),
+  sliding_window: z.number().nullish(),
+  pretraining_tp: z.number().nullish(),
+  quantization_config: z.unknown().optional(),
+  bos_token_id: z.int().nullish(),
+  eos_token_id: tokens,
+  pad_token_id: z.int().nullish(),
+});
+type RawConfig = z.output<typeof configSchema>;
+
+const unsupported = (where: string, what: string): MosError =>
+  new MosError("unsupported", `${where}: ${what}`);
+
+function architectureOf(json: unknown, where: string): LlamaConfig["architecture"] {
+  const { model_type, architectures } = parseWith(identitySchema, json, { code: "bad_model", where });
+  const classes = architectures ?? [];
+  const kind =
+    model_type ?? /^(Llama|Mistral)ForCausalLM$/.exec(classes[0] ?? "")?.[1]?.toLowerCase() ?? classes[0];
+  if (kind === undefined)
+    throw new MosError("bad_model", `${where}: neither model_type nor architectures say what this model is`);
+  if (kind !== "llama" && kind !== "mistral")
+    throw unsupported(where, `models of the type "${kind}" cannot be run; ${SUPPORTED}`);
+  const other = classes.find((name) => !/^(Llama|Mistral)ForCausalLM$/.test(name));
+  if (other !== undefined)
+    throw unsupported(where, `the architecture ${other} is not a language model of ours; ${SUPPORTED}`);
+  return kind;
+}
+
+function refuseUnsupported(raw: RawConfig, kind: LlamaConfig["architecture"], where: string): void {
+  if (raw.hidden_act !== "silu")
+    throw unsupported(where, `hidden_act "${raw.hidden_act}" cannot be run; only "silu" can`);
+  const rotated = raw.rope_parameters?.partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
+  if (rotated !== 1)
+    throw unsupported(where, `partial_rotary_factor ${rotated} cannot be run; only whole heads are rotated`);
+  if ((raw.pretraining_tp ?? 1) > 1)
+    throw unsupported(where, `pretraining_tp ${raw.pretraining_tp} cannot be run; only 1 can`);
+  if (raw.quantization_config !== undefined && raw.quantization_config !== null)
+    throw unsupported(
+      where,
+      "quantised weights (quantization_config) cannot be read; use the original or a GGUF",
+    );
+  const window = raw.sliding_window ?? Number.POSITIVE_INFINITY;
+  if (kind === "mistral" && window < raw.max_position_embeddings)
+    throw unsupported(where, `a sliding window of ${window} cannot be run; Mistral v0.2 and later have none`);
+}
+
+function parseRope(raw: RawConfig, where: string): RopeConfig {
+  const scaling = raw.rope_parameters ?? raw.rope_scaling ?? {};
+  const theta = scaling.rope_theta ?? raw.rope_theta ?? 10000;
+  const kind = scaling.rope_type ?? scaling.type ?? "default";
+  const need = (
+    field: "factor" | "low_freq_factor" | "high_freq_factor" | "original_max_position_embeddings",
+  ) => {
+    const value = scaling[field];
+    if (value === undefined)
+      throw new MosError("bad_model", `${where}: rope scaling of the type "${kind}" lacks ${field}`);
+    return value;
+  };
+  switch (kind) {
+    case "default":
+      return { kind, theta };
+    case "linear":
+      return { kind, theta, factor: need("factor") };
+    case "llama3":
+      return {
+        kind,
+        theta,
+        factor: need("factor"),
+        lowFrequencyFactor: need("low_freq_factor"),
+        highFrequencyFactor: need("high_freq_factor"),
+        originalMaxPositions: need("original_max_position_embeddings"),
+      };
+    default:
+      throw unsupported(
+        where,
+        `rope scaling of the type "${kind}" cannot be run; default, linear and llama3 can`,
+      );
+  }
+}
+
+type Tokens = z.output<typeof tokens>;
+const asList = (value: Tokens): readonly number[] =>
+  value === null || value === undefined ? [] : [value].flat();
+
+/** Ends of sequence by config.json and generation_config.json together. Some configs say −1 for "none". */
+function endTokens(raw: RawConfig, generation: Tokens): readonly number[] {
+  const all = [...asList(raw.eos_token_id), ...asList(generation)];
+  return [...new Set(all)].filter((token) => token >= 0).sort((a, b) => a - b);
+}
+
+export interface ParseConfigOptions {
+  /** The content of generation_config.json, whose eos_token_id counts too. */
+  readonly generation?: unknown;
+}
+
+const generationSchema = z.looseObject({ eos_token_id: tokens });
+
+/**
+ * config.json → LlamaConfig, in the style of transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters).
+ * `where` names the file in messages.
+ *
+ * @throws MosError "bad_model" for fields that are missing or impossible, "unsupported" for other architectures.
+ * @example
+ * const config = parseHuggingFaceConfig(JSON.parse(text), "config.json");
+ */
+export function parseHuggingFaceConfig(
+  json: unknown,
+  where: string,
+  { generation = {} }: ParseConfigOptions = {},
+): LlamaConfig {
+  const architecture = architectureOf(json, where);
+  const raw = parseWith(configSchema, json, { code: "bad_model", where });
+  refuseUnsupported(raw, architecture, where);
+  const place = { code: "bad_model", where: `${where}: generation_config.json` } as const;
+  const { eos_token_id } = parseWith(generationSchema, generation, place);
+  const config: LlamaConfig = {
+    architecture,
+    vocabularySize: raw.vocab_size,
+    hiddenSize: raw.hidden_size,
+    intermediateSize: raw.intermediate_size,
+    layers: raw.num_hidden_layers,
+    heads: raw.num_attention_heads,
+    keyValueHeads: raw.num_key_value_heads ?? raw.num_attention_heads,
+    headDim: raw.head_dim ?? raw.hidden_size / raw.num_attention_heads,
+    maxPositions: raw.max_position_embeddings,
+    normEpsilon: raw.rms_norm_eps,
+    rope: parseRope(raw, where),
+    tiedHead: raw.tie_word_embeddings,
+    attentionBias: raw.attention_bias ?? false,
+    mlpBias: raw.mlp_bias ?? false,
+    eosTokens: endTokens(raw, eos_token_id),
+    ...tokenField("bosToken", raw.bos_token_id),
+    ...tokenField("padToken", raw.pad_token_id),
+  };
+  return checkConfig(config, where);
+}
+
+const tokenField = <Name extends string>(
+  name: Name,
+  value: number | null | undefined,
+): { readonly [K in Name]?: number } =>
+  value === null || value === undefined || value < 0 ? {} : ({ [name]: value } as { [K in Name]: number });
