@@ -19,7 +19,7 @@ export const slotNames = ({ layer, linear: name }: Site): { readonly a: string; 
   b: `slot.${layer}.${name}.b`,
 });
 
-/** y = x Wᵀ + (x Aᵀ) B for every row with its own factors. */
+/** y = x Wᵀ + (x Aᵀ) B for x [B, S, in], every row with its own factors. */
 const slotLinear =
   ({ slotRank, adapted }: DecoderGraphOptions): LinearHook =>
   (x, site, { weight, bias }) => {
@@ -27,10 +27,9 @@ const slotLinear =
     if (slotRank === 0 || !adapted(site)) return withBias(y, bias);
     const [out, width] = weight.shape as readonly [number, number];
     const names = slotNames(site);
-    const rows = reshape(x, ["batch", "tokens", width]);
-    const u = matmul(rows, leaf(names.a, ["batch", slotRank, width]), { transposeB: true }); // [B, S, r]
-    const branch = matmul(u, leaf(names.b, ["batch", slotRank, out])); //                       [B, S, out]
-    return withBias(add(y, reshape(branch, ["rows", out])), bias);
+    const u = matmul(x, leaf(names.a, ["batch", slotRank, width]), { transposeB: true }); // [B, S, r]
+    const branch = matmul(u, leaf(names.b, ["batch", slotRank, out])); //                    [B, S, out]
+    return withBias(add(y, branch), bias);
   };
 
 /** New keys and values of all layers, collected while the graph is built. */
@@ -73,13 +72,13 @@ export function decoderGraph(
   const hidden = llama(config, {
     ids: leaf("ids", ["batch", "tokens"], "int32"),
     positions: leaf("positions", ["batch", "tokens"], "int64"),
-    rows: "rows",
+    layout: ["batch", "tokens"],
     rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: options.positions }),
     weights: options.weights,
     linear: slotLinear(options),
     attend: cachedAttention(config, fresh),
   });
   const { norm, head } = llamaHead(config, options.weights);
-  const wanted = embed(hidden, leaf("wanted", ["wanted"], "int32"));
+  const wanted = embed(reshape(hidden, ["rows", config.hiddenSize]), leaf("wanted", ["wanted"], "int32"));
   return { logits: linear(norm(wanted), head), fresh: concat([...fresh.keys, ...fresh.values], 1) };
 }

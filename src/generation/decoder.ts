@@ -52,7 +52,10 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
       "bad_option",
       `${maxLength} tokens are more than the ${config.maxPositions} that this model was made for`,
     );
-  const slotRank = Math.max(0, ...rows.flatMap((row) => [...(row?.values() ?? [])].map(({ rank }) => rank)));
+  const slotRank = Math.max(
+    0,
+    ...rows.flatMap((row) => [...(row ?? new Map()).values()].map(({ rank }) => rank)),
+  );
   const adapted = (site: Site): boolean => rows.some((row) => row?.has(siteKey(site)) === true);
   const graph = decoderGraph(config, {
     weights: weightLeaves(config),
@@ -155,14 +158,16 @@ function slotTensors(
         weightData.get(`model.layers.${layer}.${block}.${linear}.weight`)?.shape ?? [];
       const a = new Float32Array(rows.length * slotRank * width);
       const b = new Float32Array(rows.length * slotRank * out);
-      rows.forEach((row, i) => {
+      for (const [i, row] of rows.entries()) {
         const factors = row?.get(siteKey(site));
-        if (factors === undefined) return;
+        if (factors === undefined) continue;
+        const { scale } = factors;
         a.set(factors.a, i * slotRank * width);
-        factors.b.forEach((x, k) => {
-          b[i * slotRank * out + k] = x * factors.scale;
-        });
-      });
+        b.set(
+          factors.b.map((x) => x * scale),
+          i * slotRank * out,
+        );
+      }
       const names = slotNames(site);
       tensors[names.a] = { shape: [rows.length, slotRank, width], data: a };
       tensors[names.b] = { shape: [rows.length, slotRank, out], data: b };

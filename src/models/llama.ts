@@ -36,8 +36,8 @@ export type AttentionHook = (heads: {
 export interface LlamaOptions {
   readonly ids: Value; //       [B, S] int32
   readonly positions: Value; // [B, S] int64
-  /** N, as a number or as the name of the dimension. */
-  readonly rows: Dim;
+  /** How tokens are laid out between the layers: [N], or [B, S] where only the run knows these. */
+  readonly layout: readonly Dim[];
   readonly rotation: RotationTables;
   readonly weights: ReadonlyMap<string, Value>;
   readonly linear: LinearHook;
@@ -49,8 +49,8 @@ export interface LlamaOptions {
  * How linear layers and attention are computed is left to the caller: that is where adapters and caches enter.
  */
 export function llama(config: LlamaConfig, options: LlamaOptions): Value {
-  const { ids, rows } = options;
-  let x = reshape(embed(weightOf(options, "model.embed_tokens.weight"), ids), [rows, config.hiddenSize]); // [N, C]
+  const { ids, layout } = options;
+  let x = reshape(embed(weightOf(options, "model.embed_tokens.weight"), ids), [...layout, config.hiddenSize]); // [N, C]
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}`;
     const norm = (v: Value, name: string) =>
@@ -85,7 +85,7 @@ function selfAttention(x: Value, layer: number, { config, options }: Layer): Val
   const k = turn(splitHeads(project(x, "k_proj"), layout(config.keyValueHeads))); // [B, K, S, D]
   const v = splitHeads(project(x, "v_proj"), layout(config.keyValueHeads)); //       [B, K, S, D]
   const seen = options.attend({ q, k, v, layer }); //                                [B, H, S, D]
-  return project(joinHeads(seen, layout(config.heads), options.rows), "o_proj"); //  [N, C]
+  return project(joinHeads(seen, layout(config.heads), options.layout), "o_proj"); //  [N, C]
 }
 
 function mlp(x: Value, layer: number, options: LlamaOptions): Value {

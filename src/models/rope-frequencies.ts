@@ -11,19 +11,22 @@ function stretchLongWaves(frequency: number, rope: Extract<RopeConfig, { kind: "
   return ((1 - smooth) * frequency) / factor + smooth * frequency;
 }
 
-/** Rotary frequencies θ^(−2i/D), i < D / 2, after the model's scaling. */
-export function ropeFrequencies({ rope, headDim }: Pick<LlamaConfig, "rope" | "headDim">): readonly number[] {
-  return Array.from({ length: headDim / 2 }, (_, i) => {
-    const frequency = 1 / rope.theta ** ((2 * i) / headDim);
-    switch (rope.kind) {
-      case "default":
-        return frequency;
-      case "linear":
-        return frequency / rope.factor;
-      case "llama3":
-        return stretchLongWaves(frequency, rope);
-      case "factors":
-        return frequency / ((rope.factors[i] ?? 1) * rope.factor);
-    }
-  });
+function scaled(frequency: number, rope: RopeConfig, index: number): number {
+  switch (rope.kind) {
+    case "default":
+      return frequency;
+    case "linear":
+      return frequency / rope.factor;
+    case "llama3":
+      return stretchLongWaves(frequency, rope);
+    case "factors":
+      return frequency / ((rope.factors[index] ?? 1) * rope.factor);
+  }
 }
+
+/** Rotary frequencies θ^(−2i/D), i < D / 2, after the model's scaling. */
+export const ropeFrequencies = ({
+  rope,
+  headDim,
+}: Pick<LlamaConfig, "rope" | "headDim">): readonly number[] =>
+  Array.from({ length: headDim / 2 }, (_, i) => scaled(1 / rope.theta ** ((2 * i) / headDim), rope, i));

@@ -12,6 +12,6 @@ export interface HeadLayout {
 export const splitHeads = (x: Value, { batch, length, heads, headDim }: HeadLayout): Value =>
   transpose(reshape(x, [batch, length, heads, headDim]), [0, 2, 1, 3]);
 
-/** [B, H, S, D] as [N, H · D] */
-export const joinHeads = (x: Value, { heads, headDim }: HeadLayout, rows: Dim): Value =>
-  reshape(transpose(x, [0, 2, 1, 3]), [rows, heads * headDim]);
+/** [B, H, S, D] as [N, H · D], or [B, S, H · D] where that is the layout of tokens. */
+export const joinHeads = (x: Value, { heads, headDim }: HeadLayout, tokens: readonly Dim[]): Value =>
+  reshape(transpose(x, [0, 2, 1, 3]), [...tokens, heads * headDim]);

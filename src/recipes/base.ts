@@ -1,7 +1,7 @@
-import { stat } from "node:fs/promises";
 import { MosError } from "#core";
-import { type HubSettings, looksLikeRepository, pull, resolveCached } from "#hub";
-import { type LoadedModel, loadModel as loadWeights } from "#models";
+import { pathExists } from "#formats";
+import { type HubSettings, looksLikeRepository, type PullEvent, pull, resolveCached } from "#hub";
+import { type LoadedModel, type LoadProgress, loadModel as loadWeights } from "#models";
 import { type LoadedText, loadTextFromFolder, textFromGguf } from "#text";
 
 /** A base model in memory, with its tokenizer and chat template. */
@@ -10,21 +10,25 @@ export interface BaseModel {
   readonly text: LoadedText;
 }
 
-export interface LoadOptions {
+export interface LocateOptions {
   /** Where `org/name` is looked up and downloaded to; without it only local paths are taken. */
   readonly hub?: HubSettings | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
+export interface LoadOptions extends LocateOptions {
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
 
-/** The folder or GGUF file of a model: a local path as it is, `org/name` from the cache or else from the hub. */
-async function locate(model: string, { hub, signal }: LoadOptions): Promise<string> {
-  if (await exists(model)) return model;
+/**
+ * Finds the folder or GGUF file of a model: a local path as it is, `org/name` in the cache or else on the hub. Gives
+ * the events of a download, and returns the path.
+ */
+export async function* locateModel(
+  model: string,
+  { hub, signal }: LocateOptions,
+): AsyncGenerator<PullEvent, string> {
+  if (await pathExists(model)) return model;
   if (!looksLikeRepository(model))
     throw new MosError(
       "not_found",
@@ -42,8 +46,10 @@ async function locate(model: string, { hub, signal }: LoadOptions): Promise<stri
       "not_found",
       `${model} is not in the cache ${hub.cacheFolder}, and the network is switched off`,
     );
-  for await (const event of pull(model, { ...hub, ...(signal === undefined ? {} : { signal }) }))
+  for await (const event of pull(model, { ...hub, ...(signal === undefined ? {} : { signal }) })) {
     if (event.type === "done") return event.model.path;
+    yield event;
+  }
   throw new MosError("network", `${model} could not be downloaded`);
 }
 
@@ -55,8 +61,14 @@ async function locate(model: string, { hub, signal }: LoadOptions): Promise<stri
  * const base = await loadModel("assets/tiny-english");
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
-  const path = await locate(model, options);
-  const loaded = await loadWeights(path, options.signal === undefined ? {} : { signal: options.signal });
+  const { signal, onProgress } = options;
+  const location = locateModel(model, options);
+  let step = await location.next();
+  while (step.done !== true) step = await location.next();
+  const loaded = await loadWeights(step.value, {
+    ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  });
   const text =
     loaded.source.kind === "gguf"
       ? textFromGguf(loaded.source.file.metadata)

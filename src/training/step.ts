@@ -32,7 +32,7 @@ export function hiddenStates(
   return llama(config, {
     ids: leaf("ids", grid, "int32"),
     positions: leaf("positions", grid, "int64"),
-    rows: shape.rows * shape.length,
+    layout: [shape.rows * shape.length],
     rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: shape.length }),
     weights,
     linear,

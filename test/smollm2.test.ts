@@ -1,0 +1,47 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { argmax, createDecoder } from "../src/generation/index.ts";
+import { loadModel } from "../src/recipes/index.ts";
+
+const path = process.env["MOS_TEST_MODEL"];
+interface Case {
+  readonly prompt: string;
+  readonly ids: number[];
+  readonly tokens: number[];
+  readonly gaps: number[];
+}
+const expected = JSON.parse(readFileSync("test/fixtures/smollm2-greedy.json", "utf8")) as {
+  cases: Case[];
+  logits: number[];
+};
+
+describe.skipIf(path === undefined)("SmolLM2-135M from GGUF (skipped without MOS_TEST_MODEL)", () => {
+  test("continues greedily as transformers does, or differs only where two logits are within 1e-3", {
+    timeout: 300_000,
+  }, async () => {
+    const { model, text } = await loadModel(path!);
+    await using decoder = await createDecoder({
+      config: model.config,
+      weightData: model.weights,
+      rows: [undefined],
+      maxLength: 256,
+    });
+    for (const { prompt, ids, tokens, gaps } of expected.cases) {
+      expect(text.tokenizer.encode(prompt)).toEqual(ids);
+      decoder.clear();
+      let logits = (await decoder.append([ids]))[0]!;
+      if (prompt === expected.cases[0]!.prompt)
+        expected.logits.forEach((z, i) => {
+          expect(Math.abs(logits[i]! - z)).toBeLessThan(2e-3);
+        });
+      for (const [i, token] of tokens.entries()) {
+        const found = argmax(logits);
+        if (found !== token) {
+          expect(gaps[i], `${prompt}: token ${i} is ${found}, transformers has ${token}`).toBeLessThan(1e-3);
+          break;
+        }
+        logits = (await decoder.append([[token]]))[0]!;
+      }
+    }
+  });
+});
