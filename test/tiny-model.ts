@@ -1,0 +1,74 @@
+// Hand-made models of a few thousand weights, written as real files.
+
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { randomStream } from "#core";
+import { type WritableTensor, writeSafetensors } from "#formats";
+import { type LlamaConfig, parseHuggingFaceConfig, type Weight, weightShapes } from "#models";
+
+/** The content of config.json: two layers, four query heads on two key heads, an untied head. */
+export const tinyConfigJson = {
+  architectures: ["LlamaForCausalLM"],
+  model_type: "llama",
+  vocab_size: 48,
+  hidden_size: 16,
+  intermediate_size: 40,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 4,
+  max_position_embeddings: 64,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  hidden_act: "silu",
+  tie_word_embeddings: false,
+  attention_bias: false,
+  mlp_bias: false,
+  bos_token_id: 1,
+  eos_token_id: 2,
+} as const;
+
+export interface TinyModelOptions {
+  /** Fields that replace those of `tinyConfigJson`. */
+  readonly overrides?: Readonly<Record<string, unknown>>;
+  readonly seed?: number;
+  /** Changes the weights before they are written. */
+  readonly edit?: (weights: Map<string, Weight>) => void;
+}
+
+export interface TinyModel {
+  readonly config: LlamaConfig;
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+/** Config and seeded random weights; norms are near 1, all else near 0. */
+export function tinyModel({ overrides = {}, seed = 0, edit }: TinyModelOptions = {}): TinyModel {
+  const config = parseHuggingFaceConfig({ ...tinyConfigJson, ...overrides }, "config.json");
+  const weights = new Map<string, Weight>();
+  for (const [name, shape] of weightShapes(config)) {
+    const random = randomStream(seed, name);
+    const centre = name.includes("norm") ? 1 : 0;
+    const count = shape.reduce((product, size) => product * size, 1);
+    weights.set(name, {
+      shape,
+      data: Float32Array.from({ length: count }, () => centre + 0.1 * random.normal()),
+    });
+  }
+  edit?.(weights);
+  return { config, weights };
+}
+
+/** The weights as tensors that `writeSafetensors` takes. */
+export const asTensors = (weights: ReadonlyMap<string, Weight>): Record<string, WritableTensor> =>
+  Object.fromEntries(
+    [...weights].map(([name, { shape, data }]) => [name, { dtype: "F32", shape, data } as const]),
+  );
+
+/** Writes a tiny random Llama as a Hugging Face folder in float32: config.json and model.safetensors. */
+export async function writeTinyModel(folder: string, options: TinyModelOptions = {}): Promise<TinyModel> {
+  const model = tinyModel(options);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "config.json"), JSON.stringify({ ...tinyConfigJson, ...options.overrides }));
+  await writeSafetensors(join(folder, "model.safetensors"), asTensors(model.weights), { format: "pt" });
+  return model;
+}
