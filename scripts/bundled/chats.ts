@@ -75,15 +75,15 @@ const SYSTEMS = [
 
 /** A chat: questions about a business, general questions, small talk, things to remember, or a wish for a story. */
 export function chat(random: Random): readonly Message[] {
-  const kind = random.below(24);
+  const kind = random.below(26);
   let system = pick(random, SYSTEMS);
   let exchanges: readonly Exchange[];
   if (kind < 10) ({ system, exchanges } = businessTalk(random));
   else if (kind < 13) exchanges = Array.from({ length: 1 + random.below(3) }, () => generalQuestion(random));
   else if (kind < 16) exchanges = memoryTalk(random);
   else if (kind < 17) exchanges = [storyRequest(random)];
-  else if (kind < 20) exchanges = Array.from({ length: 1 + random.below(2) }, () => echo(random));
-  else if (kind < 22) exchanges = ownersTalk(random);
+  else if (kind < 21) exchanges = Array.from({ length: 1 + random.below(2) }, () => echo(random));
+  else if (kind < 24) exchanges = ownersTalk(random);
   else exchanges = pickSome(random, [smallTalk, smallTalk, generalQuestion], 2).map((make) => make(random));
   const opening = chance(random, 0.12) ? [smallTalk(random)] : [];
   const turns = [...opening, ...exchanges].flatMap(({ question, answer }): Message[] => [
