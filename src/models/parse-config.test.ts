@@ -1,0 +1,165 @@
+import { expect, test } from "vitest";
+import type { LlamaConfig } from "./config.ts";
+import { parseHuggingFaceConfig } from "./parse-config.ts";
+import { presets } from "./registry.ts";
+
+/** config.json of Llama-3.2-1B, as transformers 4 writes it. */
+const llama32 = {
+  architectures: ["LlamaForCausalLM"],
+  attention_bias: false,
+  bos_token_id: 128000,
+  eos_token_id: 128001,
+  head_dim: 64,
+  hidden_act: "silu",
+  hidden_size: 2048,
+  intermediate_size: 8192,
+  max_position_embeddings: 131072,
+  mlp_bias: false,
+  model_type: "llama",
+  num_attention_heads: 32,
+  num_hidden_layers: 16,
+  num_key_value_heads: 8,
+  pretraining_tp: 1,
+  rms_norm_eps: 1e-5,
+  rope_scaling: {
+    factor: 32,
+    high_freq_factor: 4,
+    low_freq_factor: 1,
+    original_max_position_embeddings: 8192,
+    rope_type: "llama3",
+  },
+  rope_theta: 500000,
+  tie_word_embeddings: true,
+  vocab_size: 128256,
+};
+const { rope_scaling, rope_theta, ...withoutRope } = llama32;
+const parse = (changes: object = {}, generation?: unknown): LlamaConfig =>
+  parseHuggingFaceConfig(
+    { ...llama32, ...changes },
+    "config.json",
+    generation === undefined ? {} : { generation },
+  );
+
+test("the style of transformers 4 and of 5 give the same config, which is the preset's", () => {
+  expect(parse()).toEqual(presets["llama3.2-1b"]);
+  const newer = { ...withoutRope, rope_parameters: { ...rope_scaling, rope_theta } };
+  expect(parseHuggingFaceConfig(newer, "config.json")).toEqual(presets["llama3.2-1b"]);
+});
+
+test("absent fields have their published defaults", () => {
+  const config = parse({
+    head_dim: null,
+    num_key_value_heads: undefined,
+    rope_scaling: null,
+    rope_theta: undefined,
+    tie_word_embeddings: undefined,
+  });
+  expect(config).toMatchObject({
+    headDim: 64,
+    keyValueHeads: 32,
+    rope: { kind: "default", theta: 10000 },
+    tiedHead: false,
+  });
+});
+
+test("linear scaling in the old spelling", () => {
+  expect(parse({ rope_scaling: { type: "linear", factor: 4 } }).rope).toEqual({
+    kind: "linear",
+    theta: 500000,
+    factor: 4,
+  });
+});
+
+test("ends of sequence of both files are merged", () => {
+  expect(parse({}, { eos_token_id: [128009, 128001] }).eosTokens).toEqual([128001, 128009]);
+  expect(parse({ eos_token_id: [5, 3] }).eosTokens).toEqual([3, 5]);
+  expect(parse({ eos_token_id: null, pad_token_id: -1 })).toMatchObject({ eosTokens: [] });
+});
+
+test("a head width of its own, and biases", () => {
+  expect(parse({ head_dim: 80, attention_bias: true, mlp_bias: true })).toMatchObject({
+    headDim: 80,
+    attentionBias: true,
+    mlpBias: true,
+  });
+});
+
+test.each<[string, object, RegExp]>([
+  [
+    "qwen2",
+    { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] },
+    /type "qwen2" cannot be run; supported are llama/,
+  ],
+  [
+    "gemma by its class",
+    { model_type: undefined, architectures: ["GemmaForCausalLM"] },
+    /"GemmaForCausalLM"/,
+  ],
+  ["phi3", { model_type: "phi3", architectures: undefined }, /"phi3"/],
+  ["gpt2, which has other fields", { model_type: "gpt2", hidden_size: undefined }, /"gpt2"/],
+  ["a classifier", { architectures: ["LlamaForSequenceClassification"] }, /LlamaForSequenceClassification/],
+  ["gelu", { hidden_act: "gelu" }, /hidden_act "gelu"/],
+  ["half rotation", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5/],
+  ["tensor-parallel pretraining", { pretraining_tp: 2 }, /pretraining_tp 2/],
+  ["quantised weights", { quantization_config: { quant_method: "awq" } }, /quantization_config/],
+  ["yarn", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /"yarn"/],
+  ["dynamic scaling", { rope_scaling: { type: "dynamic", factor: 2 } }, /"dynamic"/],
+  ["longrope", { rope_parameters: { rope_type: "longrope", rope_theta: 1 } }, /"longrope"/],
+  [
+    "a sliding window",
+    { model_type: "mistral", architectures: ["MistralForCausalLM"], sliding_window: 4096 },
+    /sliding window of 4096/,
+  ],
+])("%s is refused by name", (_, changes, message) => {
+  expect(() => parse(changes)).toThrowError(
+    expect.objectContaining({ code: "unsupported", message: expect.stringMatching(message) }),
+  );
+});
+
+test("Mistral without a window that matters is taken", () => {
+  const mistral = { model_type: "mistral", architectures: ["MistralForCausalLM"] };
+  expect(parse({ ...mistral, sliding_window: null }).architecture).toBe("mistral");
+  expect(parse({ ...mistral, sliding_window: 131072 }).architecture).toBe("mistral");
+});
+
+test.each<[string, unknown, RegExp]>([
+  ["no object", 3, /config\.json: expected object/],
+  [
+    "nothing that says what it is",
+    { ...llama32, model_type: undefined, architectures: [] },
+    /neither model_type nor architectures/,
+  ],
+  ["a missing field", { ...llama32, hidden_size: undefined }, /field "hidden_size"/],
+  [
+    "a field of another type",
+    { ...llama32, num_hidden_layers: "16" },
+    /field "num_hidden_layers": expected number/,
+  ],
+  ["zero layers", { ...llama32, num_hidden_layers: 0 }, /layers is 0/],
+  ["a fractional width", { ...llama32, hidden_size: 2048.5 }, /hiddenSize is 2048.5/],
+  [
+    "an absurd vocabulary",
+    { ...llama32, vocab_size: 1e15 },
+    /vocabularySize is 1000000000000000; a whole number/,
+  ],
+  ["heads that do not share", { ...llama32, num_key_value_heads: 5 }, /32 heads cannot share 5/],
+  ["an odd head", { ...llama32, head_dim: 63 }, /head width 63 is odd/],
+  ["heads that do not divide", { ...llama32, head_dim: null, num_attention_heads: 24 }, /headDim is 85.33/],
+  ["a negative epsilon", { ...llama32, rms_norm_eps: -1 }, /epsilon is -1/],
+  ["a negative theta", { ...llama32, rope_theta: -1 }, /has the value -1/],
+  [
+    "llama3 scaling without a factor",
+    { ...llama32, rope_scaling: { rope_type: "llama3" } },
+    /"llama3" lacks factor/,
+  ],
+  [
+    "factors upside down",
+    { ...llama32, rope_scaling: { ...rope_scaling, high_freq_factor: 0.5 } },
+    /high_freq_factor 0.5 must exceed/,
+  ],
+  ["an end outside the vocabulary", { ...llama32, eos_token_id: 128256 }, /token 128256 is outside/],
+])("%s is a broken config", (_, json, message) => {
+  expect(() => parseHuggingFaceConfig(json, "config.json")).toThrowError(
+    expect.objectContaining({ code: "bad_model", message: expect.stringMatching(message) }),
+  );
+});
