@@ -49,29 +49,24 @@ export interface LlamaConfig {
 }
 
 /** Generous bounds: no model comes near, and products of two of them stay exact. */
-const LARGEST = {
-  vocabularySize: 2 ** 24,
-  hiddenSize: 2 ** 17,
-  intermediateSize: 2 ** 20,
-  layers: 1024,
-  heads: 4096,
-  keyValueHeads: 4096,
-  headDim: 4096,
-  maxPositions: 2 ** 31,
-} as const;
-
-const isCount = (value: number, largest: number): boolean =>
-  Number.isSafeInteger(value) && value >= 1 && value <= largest;
+const largestSizes = (config: LlamaConfig): readonly (readonly [string, number, number])[] => [
+  ["vocabularySize", config.vocabularySize, 2 ** 24],
+  ["hiddenSize", config.hiddenSize, 2 ** 17],
+  ["intermediateSize", config.intermediateSize, 2 ** 20],
+  ["layers", config.layers, 1024],
+  ["heads", config.heads, 4096],
+  ["keyValueHeads", config.keyValueHeads, 4096],
+  ["headDim", config.headDim, 4096],
+  ["maxPositions", config.maxPositions, 2 ** 31],
+];
 
 function checkSizes(config: LlamaConfig, where: string): void {
-  for (const [field, largest] of Object.entries(LARGEST)) {
-    const value = config[field as keyof typeof LARGEST];
-    if (!isCount(value, largest))
+  for (const [field, value, largest] of largestSizes(config))
+    if (!Number.isSafeInteger(value) || value < 1 || value > largest)
       throw new MosError(
         "bad_model",
         `${where}: ${field} is ${value}; a whole number from 1 to ${largest} is possible`,
       );
-  }
 }
 
 function checkRope({ rope, headDim }: LlamaConfig, where: string): void {

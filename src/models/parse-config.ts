@@ -159,6 +159,9 @@ export function parseHuggingFaceConfig(
   refuseUnsupported(raw, architecture, where);
   const place = { code: "bad_model", where: `${where}: generation_config.json` } as const;
   const { eos_token_id } = parseWith(generationSchema, generation, place);
+  const bosToken = asList(raw.bos_token_id).find((token) => token >= 0);
+  // Some models state a padding token behind their vocabulary. Nothing here needs one, so it is dropped.
+  const padToken = asList(raw.pad_token_id).find((token) => token >= 0 && token < raw.vocab_size);
   const config: LlamaConfig = {
     architecture,
     vocabularySize: raw.vocab_size,
@@ -175,14 +178,8 @@ export function parseHuggingFaceConfig(
     attentionBias: raw.attention_bias ?? false,
     mlpBias: raw.mlp_bias ?? false,
     eosTokens: endTokens(raw, eos_token_id),
-    ...tokenField("bosToken", raw.bos_token_id),
-    ...tokenField("padToken", raw.pad_token_id),
+    ...(bosToken === undefined ? {} : { bosToken }),
+    ...(padToken === undefined ? {} : { padToken }),
   };
   return checkConfig(config, where);
 }
-
-const tokenField = <Name extends string>(
-  name: Name,
-  value: number | null | undefined,
-): { readonly [K in Name]?: number } =>
-  value === null || value === undefined || value < 0 ? {} : ({ [name]: value } as { [K in Name]: number });
