@@ -182,8 +182,6 @@ export const blockFormats = {
   Q6_K: { blockSize: 256, bytes: 210, decode: decodeQ6_K },
 } as const satisfies Readonly<Record<string, BlockFormat>>;
 
-export type ReadableGgufType = keyof typeof blockFormats;
-
 const formatTable: Readonly<Record<string, BlockFormat>> = blockFormats;
 
 /** The format of a tensor type, or undefined for one that this version cannot read. */

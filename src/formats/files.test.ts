@@ -115,6 +115,8 @@ test("a folder is replaced as a whole, or not at all", async () => {
     throw new Error("no");
   });
   await expect(failing).rejects.toMatchObject({ code: "storage" });
+  const deeper = writeFolderAtomic(at("out"), (inner) => writeFileAtomic(join(inner, "no/three"), "3"));
+  await expect(deeper).rejects.toThrow(`${at("out/no/three")}: no such file or folder`);
   expect(readdirSync(at("out"))).toEqual(["two"]);
   expect(readdirSync(folder)).toEqual(["out"]);
 });

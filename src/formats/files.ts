@@ -227,6 +227,8 @@ export async function writeFolderAtomic(
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
     await restoreFolder(path).catch(() => undefined);
-    throw storageError(error, path);
+    const failure = storageError(error, path);
+    // the person knows the folder by its own name
+    throw new MosError(failure.code, failure.message.replaceAll(temporary, path), { cause: error });
   }
 }

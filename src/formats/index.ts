@@ -1,4 +1,3 @@
-export { type BlockFormat, blockFormatOf, blockFormats, type ReadableGgufType } from "./dequantize.ts";
 export {
   type AtomicFile,
   openAtomicFile,
@@ -11,10 +10,10 @@ export {
   writeFileAtomic,
   writeFolderAtomic,
 } from "./files.ts";
-export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./float16.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
-export { decodeText, describeIssues, parseJson, parseWith, readJson } from "./json.ts";
+export { decodeText, parseJson, parseWith, readJson } from "./json.ts";
 export {
   type JsonLine,
   type JsonLinesWriter,

@@ -3,7 +3,7 @@ import { type ErrorCode, MosError } from "#core";
 import { type ReadOptions, readBytes } from "./files.ts";
 
 /** "rope_scaling.factor: expected number, received string; …": what a failed zod parse has to say to a person. */
-export function describeIssues(error: z.ZodError): string {
+function describeIssues(error: z.ZodError): string {
   const shown = error.issues.slice(0, 3).map(({ path, message }) => {
     const field = path.map(String).join(".");
     const said = message.replace(/^Invalid input: /, "");

@@ -177,7 +177,7 @@ const OUTER_NAMES: Readonly<Record<string, string>> = {
 };
 
 /** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight". */
-export function ggufName(name: string): string {
+function ggufName(name: string): string {
   const [, layer = "", inner = "", kind = ""] =
     /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? [];
   const block = BLOCK_NAMES[inner];
@@ -188,7 +188,7 @@ export function ggufName(name: string): string {
  * Undoes llama.cpp's reordering of the rows of q and k. It stores the two halves of a head's rotary pairs side by side
  * (0, D/2, 1, D/2 + 1, …), where Hugging Face keeps the halves apart. `data` is [heads · D, …], or [heads · D] for a bias.
  */
-export function separateRotaryHalves(
+function separateRotaryHalves(
   data: Float32Array,
   { heads, headDim }: { readonly heads: number; readonly headDim: number },
 ): Float32Array {
