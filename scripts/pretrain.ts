@@ -1,29 +1,30 @@
 // Pretrains the bundled model from a seed: the text of scripts/bundled, all weights, this project's own engine.
-// usage: npm run pretrain -- [--tokens 6000000] [--out assets/tiny-english] [--seed 0]
+// usage: npm run pretrain -- [--tokens 7000000] [--out assets/tiny-english] [--seed 0]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { randomStream } from "#core";
+import type { EncodedExample } from "#data";
 import { readJson, writeSafetensors } from "#formats";
 import { parseHuggingFaceConfig, weightShapes } from "#models";
 import { wholeModel } from "#recipes";
 import { loadTextFromFolder } from "#text";
 import { initialState, type Parameter, type TrainSettings, train } from "#training";
-import { packRows, pretrainingDocuments } from "./bundled/documents.ts";
+import { pretrainingDocuments } from "./bundled/documents.ts";
 
 const { values } = parseArgs({
   options: {
-    tokens: { type: "string", default: "6000000" },
+    tokens: { type: "string", default: "7000000" },
     out: { type: "string", default: "assets/tiny-english" },
     seed: { type: "string", default: "0" },
-    rows: { type: "string", default: "16" },
+    rows: { type: "string", default: "8" },
     rate: { type: "string", default: "4e-3" },
   },
 });
 const seed = Number(values.seed);
 const LENGTH = 256;
 const where = join(values.out, "config.json");
-const config = parseHuggingFaceConfig(await readJson(where, z.unknown(), { code: "bad_model" }), { where });
+const config = parseHuggingFaceConfig(await readJson(where, z.unknown(), { code: "bad_model" }), where);
 const { tokenizer } = await loadTextFromFolder(values.out);
 const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
 
@@ -43,32 +44,36 @@ function initialWeights(): ReadonlyMap<string, Parameter> {
   );
 }
 
-const rowsOf = (stream: "train" | "heldout", tokens: number) =>
-  [...packRows(pretrainingDocuments({ seed, tokens, encode, stream }), LENGTH)].map((ids, line) => ({
-    line,
-    ids,
-    labels: ids,
-    trainedTokens: ids.length - 1,
-    truncated: false,
-    lostTokens: 0,
-  }));
+/** Every token of a document but its first is predicted; documents share rows and do not see each other. */
+const examplesOf = (stream: "train" | "heldout", tokens: number): readonly EncodedExample[] =>
+  [...pretrainingDocuments({ seed, tokens, encode, stream })].map((document, line) => {
+    const ids = Int32Array.from(document.slice(0, LENGTH));
+    return {
+      line,
+      ids,
+      labels: ids,
+      trainedTokens: ids.length - 1,
+      truncated: ids.length < document.length,
+      lostTokens: 0,
+    };
+  });
 
 const weights = initialWeights();
-const rows = rowsOf("train", Number(values.tokens));
+const examples = examplesOf("train", Number(values.tokens));
 const batchRows = Number(values.rows);
-const steps = Math.floor(rows.length / batchRows);
-console.error(`${rows.length} rows of ${LENGTH} tokens, ${steps} steps`);
+const steps = Math.floor(examples.reduce((sum, { ids }) => sum + ids.length, 0) / (batchRows * LENGTH));
+console.error(`${examples.length} documents, ${steps} steps of ${batchRows * LENGTH} tokens`);
 const settings: TrainSettings = {
   steps,
   learningRate: Number(values.rate),
   schedule: "cosine",
-  warmup: Math.min(100, Math.round(steps / 20)),
-  optimizer: { beta1: 0.9, beta2: 0.95, weightDecay: 0.05 },
+  warmup: 50,
+  optimizer: { beta1: 0.9, beta2: 0.95, weightDecay: 0.01 },
   maxGradientNorm: 1,
   accumulate: 1,
   batchRows,
   rowLength: LENGTH,
-  packed: false,
+  packed: true,
   dropout: 0,
   seed,
   padToken: config.padToken ?? 0,
@@ -80,8 +85,8 @@ const started = performance.now();
 for await (const event of train({
   model,
   settings,
-  train: rows,
-  heldOut: rowsOf("heldout", 60_000),
+  train: examples,
+  heldOut: examplesOf("heldout", 60_000),
   state: initialState(model.parameters),
   now: () => performance.now(),
 })) {

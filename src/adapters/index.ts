@@ -1,1 +1,23 @@
-export {};
+export { type Budget, budget } from "./budget.ts";
+export { type Adapter, createAdapter } from "./create.ts";
+export { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
+export { type AdapterHookOptions, adapterHook } from "./hook.ts";
+export { type AdapterLeaves, adapterLeaves } from "./leaves.ts";
+export type {
+  AdapterGeometry,
+  AdapterMethod,
+  AdapterTensors,
+  Factors,
+  TensorSpec,
+  Widths,
+} from "./method.ts";
+export {
+  type AdapterConfig,
+  type AdapterConfigInput,
+  METHOD_NAMES,
+  type MethodName,
+  methodOf,
+  methods,
+  parseAdapterConfig,
+} from "./methods.ts";
+export { type AdapterBase, loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";

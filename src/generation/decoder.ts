@@ -79,13 +79,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
       tokens.map((row) => row.length),
       length,
     );
-    let next = 0;
-    return tokens.map((row) => {
-      const from = next * config.vocabularySize;
-      if (row.length === 0) return new Float32Array(0);
-      next++;
-      return (logits?.data as Float32Array).subarray(from, from + config.vocabularySize);
-    });
+    return cutLogits(logits, tokens, config.vocabularySize);
   };
   return {
     lengths: cache.lengths,
@@ -105,6 +99,22 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
     clear: () => cache.clear(),
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
+}
+
+/** One view [V] for each row that got tokens, in the order of the rows. */
+function cutLogits(
+  logits: HostTensor | undefined,
+  tokens: readonly (readonly number[])[],
+  width: number,
+): readonly Float32Array[] {
+  const all = logits?.data;
+  if (!(all instanceof Float32Array)) throw new MosError("device", "the decoding program gave no logits");
+  let next = 0;
+  return tokens.map(({ length }) => {
+    if (length === 0) return new Float32Array(0);
+    next++;
+    return all.subarray((next - 1) * width, next * width);
+  });
 }
 
 /** Ids, positions and masks of one step; rows shorter than `length` are filled up with tokens nobody looks at. */
@@ -143,34 +153,30 @@ function stepFeeds(
 }
 
 /** Every row's factors in the slots; smaller ranks and rows without an adapter are filled up with zeros. */
-function slotTensors(
-  { config, rows, weightData }: DecoderOptions,
-  slotRank: number,
-): Record<string, HostTensor> {
+function slotTensors({ config, rows }: DecoderOptions, slotRank: number): Record<string, HostTensor> {
   const tensors: Record<string, HostTensor> = {};
   for (let layer = 0; layer < config.layers; layer++)
     for (const linear of LINEAR_NAMES) {
-      const site = { layer, linear };
-      if (slotRank === 0 || !rows.some((row) => row?.has(siteKey(site)))) continue;
-      const block =
-        linear === "gate_proj" || linear === "up_proj" || linear === "down_proj" ? "mlp" : "self_attn";
-      const [out = 0, width = 0] =
-        weightData.get(`model.layers.${layer}.${block}.${linear}.weight`)?.shape ?? [];
-      const a = new Float32Array(rows.length * slotRank * width);
-      const b = new Float32Array(rows.length * slotRank * out);
-      for (const [i, row] of rows.entries()) {
-        const factors = row?.get(siteKey(site));
-        if (factors === undefined) continue;
-        const { scale } = factors;
-        a.set(factors.a, i * slotRank * width);
-        b.set(
-          factors.b.map((x) => x * scale),
-          i * slotRank * out,
-        );
-      }
-      const names = slotNames(site);
-      tensors[names.a] = { shape: [rows.length, slotRank, width], data: a };
-      tensors[names.b] = { shape: [rows.length, slotRank, out], data: b };
+      const factors = rows.map((row) => row?.get(siteKey({ layer, linear })));
+      const known = factors.find((one) => one !== undefined);
+      if (known === undefined) continue;
+      const names = slotNames({ layer, linear });
+      tensors[names.a] = stacked(
+        factors.map((one) => one?.a),
+        { slotRank, width: known.a.length / known.rank },
+      );
+      const scaled = factors.map((one) => one?.b.map((x) => x * one.scale));
+      tensors[names.b] = stacked(scaled, { slotRank, width: known.b.length / known.rank });
     }
   return tensors;
+}
+
+/** Factors [r, width] of all rows as one [B, slotRank, width]. */
+function stacked(
+  parts: readonly (Float32Array | undefined)[],
+  { slotRank, width }: { readonly slotRank: number; readonly width: number },
+): HostTensor {
+  const data = new Float32Array(parts.length * slotRank * width);
+  for (const [row, part] of parts.entries()) if (part !== undefined) data.set(part, row * slotRank * width);
+  return { shape: [parts.length, slotRank, width], data };
 }

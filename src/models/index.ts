@@ -1,5 +1,6 @@
 export { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
 export { fingerprint } from "./fingerprint.ts";
+export { type AttentionHook, type LlamaOptions, llama, llamaHead, weightLeaves } from "./llama.ts";
 export {
   type LoadedModel,
   type LoadModelOptions,
@@ -11,6 +12,5 @@ export {
 } from "./load.ts";
 export { type ParseConfigOptions, parseHuggingFaceConfig } from "./parse-config.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
-export { checkShapes, type Weight, weightShapes } from "./weights.ts";
-export { type AttentionHook, type LlamaOptions, llama, llamaHead, weightLeaves } from "./llama.ts";
 export { ropeFrequencies } from "./rope-frequencies.ts";
+export { checkShapes, type Weight, weightShapes } from "./weights.ts";

@@ -206,7 +206,7 @@ async function openMetrics(path: string, step: number): Promise<JsonLinesWriter>
 /** Reads and checks everything that a run needs, before anything is written. */
 async function planRun(options: FinetuneOptions): Promise<Plan> {
   const settings = parseFinetuneSettings(options.settings ?? {});
-  const config = parseAdapterConfig({ seed: settings.seed, ...options.adapter }, "adapter");
+  const config = parseAdapterConfig(Object.assign({ seed: settings.seed }, options.adapter), "adapter");
   const dataset = await readDataset(options.data);
   const heldOutData = options.heldOutData === undefined ? undefined : await readDataset(options.heldOutData);
   const base = typeof options.model === "string" ? await loadModel(options.model, options) : options.model;

@@ -1,2 +1,20 @@
-export { type BaseModel, type LoadOptions, loadModel } from "./base.ts";
+// Recipes: the whole jobs, each wired together on one page. This is the package's public door.
+export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES } from "#adapters";
+export { type ErrorCode, MosError } from "#core";
+export type { GenerateEvent, SamplingOptions } from "#generation";
+export type { Device } from "#runtime";
+export type { ChatMessage } from "#text";
+export { type BaseModel, type LoadOptions, loadModel, locateModel } from "./base.ts";
+export { type FinetuneEvent, type FinetuneOptions, finetune } from "./finetune.ts";
+export { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-options.ts";
+export {
+  type AnswerOptions,
+  type GenerateOptions,
+  generate,
+  openSession,
+  type Prompt,
+  type Session,
+  type SessionOptions,
+} from "./generate.ts";
+export { adapterModel, geometryOf } from "./trainable.ts";
 export { wholeModel } from "./whole-model.ts";

@@ -38,7 +38,8 @@ export function adapterModel({ config, weights: weightData }: LoadedModel, adapt
     trainable: leaves.trainable,
     parameters: leaves.parameters,
     linear: (shape, tape) =>
-      adapterHook(leaves, {
+      adapterHook({
+        factors: leaves.factors(),
         merge: tape === undefined && adapted <= MERGE_LIMIT,
         ...(tape === undefined
           ? {}

@@ -1,0 +1,60 @@
+// Compares this engine with numbers that PyTorch computed.
+// usage: npm run goldens -- DIR   (a folder with index.json, model folders and one .safetensors for each case)
+import { configOf, type GoldenEntry, readIndex } from "./goldens/cases.ts";
+import { type Comparison, compareCase, type Difference } from "./goldens/compare.ts";
+
+/** What float32 allows: absolute on logits and loss, relative on gradients, deltas and the losses of the six steps. */
+const ABSOLUTE = 1e-4;
+const RELATIVE = 1e-3;
+
+const worst = (differences: Iterable<Difference>): number =>
+  Math.max(0, ...[...differences].map(({ relative }) => relative));
+
+function report(name: string, result: Comparison): boolean {
+  const { logits, loss, gradients, deltas, losses } = result;
+  const passed =
+    logits.absolute <= ABSOLUTE &&
+    loss.absolute <= ABSOLUTE &&
+    worst(gradients.values()) <= RELATIVE &&
+    worst(deltas.values()) <= RELATIVE &&
+    (losses?.relative ?? 0) <= RELATIVE;
+  const number = (x: number): string => x.toExponential(1);
+  const trained = losses === undefined ? "" : `, six losses ${number(losses.relative)}`;
+  console.log(
+    `${passed ? "pass" : "FAIL"}  ${name}: logits ${number(logits.absolute)}, loss ${number(loss.absolute)}, ` +
+      `${gradients.size} gradients ${number(worst(gradients.values()))}, ${deltas.size} deltas ${number(worst(deltas.values()))}${trained}`,
+  );
+  for (const [kind, all] of [
+    ["gradient", gradients],
+    ["delta", deltas],
+  ] as const)
+    for (const [tensor, { relative }] of all)
+      if (relative > RELATIVE || process.argv.includes("--verbose"))
+        console.log(`        ${kind} ${tensor}: ${number(relative)}`);
+  return passed;
+}
+
+const folder = process.argv[2];
+if (folder === undefined) {
+  console.error("usage: npm run goldens -- DIR [--verbose]");
+  process.exit(2);
+}
+const entries = await readIndex(folder);
+const bases = new Map<string, GoldenEntry>(entries.map((entry) => [entry.base, entry]));
+let passed = 0;
+let failed = 0;
+const count = (ok: boolean): void => {
+  if (ok) passed++;
+  else failed++;
+};
+for (const [base, entry] of bases) count(report(`${base}.base`, await compareCase(folder, entry, undefined)));
+const skipped: string[] = [];
+for (const entry of entries) {
+  const config = configOf(entry);
+  const name = `${entry.base}.${entry.method}`;
+  if (config === undefined) skipped.push(name);
+  else count(report(name, await compareCase(folder, entry, config)));
+}
+if (skipped.length > 0) console.log(`not known to this version: ${skipped.join(", ")}`);
+console.log(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""}`);
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

@@ -1,0 +1,191 @@
+import { join } from "node:path";
+import { type Adapter, type AdapterConfig, createAdapter, deltaOf } from "#adapters";
+import type { EncodedExample } from "#data";
+import { openSafetensors, type SafetensorsFile } from "#formats";
+import { embed, leaf, linear, type Value } from "#graph";
+import { type LoadedModel, llamaHead, loadModel } from "#models";
+import { LINEAR_NAMES } from "#nn";
+import { adapterModel, geometryOf, wholeModel } from "#recipes";
+import { compile } from "#runtime";
+import { gradientSource, hiddenStates, initialState, type TrainableModel, train } from "#training";
+import type { GoldenEntry } from "./cases.ts";
+
+/** Largest absolute difference, and the same as a share of the largest expected number. */
+export interface Difference {
+  readonly absolute: number;
+  readonly relative: number;
+}
+
+export interface Comparison {
+  readonly logits: Difference;
+  readonly loss: Difference;
+  readonly gradients: ReadonlyMap<string, Difference>;
+  readonly deltas: ReadonlyMap<string, Difference>;
+  readonly losses: Difference | undefined;
+}
+
+function difference(found: ArrayLike<number>, expected: ArrayLike<number>): Difference {
+  if (found.length !== expected.length)
+    return { absolute: Number.POSITIVE_INFINITY, relative: Number.POSITIVE_INFINITY };
+  let absolute = 0;
+  let largest = 1e-30;
+  for (let i = 0; i < found.length; i++) {
+    const gap = Math.abs((found[i] as number) - (expected[i] as number));
+    absolute = Number.isNaN(gap) ? Number.POSITIVE_INFINITY : Math.max(absolute, gap);
+    largest = Math.max(largest, Math.abs(expected[i] as number));
+  }
+  return { absolute, relative: absolute / largest };
+}
+
+/** The rows of input_ids and labels, as the trainer takes them. */
+async function readRows(file: SafetensorsFile): Promise<readonly EncodedExample[]> {
+  const [ids, labels] = [await file.readInt32("input_ids"), await file.readInt32("labels")];
+  const [count = 0, length = 0] = file.tensors.get("input_ids")?.shape ?? [];
+  return Array.from({ length: count }, (_, line) => ({
+    line,
+    ids: ids.subarray(line * length, (line + 1) * length),
+    labels: labels.subarray(line * length, (line + 1) * length),
+    trainedTokens: labels.subarray(line * length + 1, (line + 1) * length).filter((label) => label >= 0)
+      .length,
+    truncated: false,
+    lostTokens: 0,
+  }));
+}
+
+function batchOf(rows: readonly EncodedExample[]) {
+  const length = rows[0]?.ids.length ?? 0;
+  const flat = (of: (row: EncodedExample) => Int32Array): Int32Array =>
+    Int32Array.from(rows.flatMap((row) => [...of(row)]));
+  const counted = rows.flatMap(({ labels }, b) =>
+    [...labels].flatMap((label, s) => (s > 0 && label >= 0 ? [{ at: b * length + s - 1, label }] : [])),
+  );
+  return {
+    rows: rows.length,
+    length,
+    ids: flat(({ ids }) => ids),
+    positions: flat(({ ids }) => ids.map((_, s) => s)),
+    segments: new Int32Array(rows.length * length).fill(1),
+    labelPositions: Int32Array.from(counted, ({ at }) => at),
+    labelIds: Int32Array.from(counted, ({ label }) => label),
+    examples: rows.length,
+    tokens: rows.length * length,
+  };
+}
+
+/** Logits of every position, [B · S, V]. */
+async function allLogits(model: TrainableModel, batch: ReturnType<typeof batchOf>): Promise<Float32Array> {
+  const shape = { rows: batch.rows, length: batch.length };
+  const hidden: Value = hiddenStates(model.config, {
+    shape,
+    weights: model.weights,
+    linear: model.linear(shape, undefined),
+  });
+  const { norm, head } = llamaHead(model.config, model.weights);
+  await using program = await compile({
+    logits: linear(norm(embed(hidden, leaf("rows", ["n"], "int32"))), head),
+  });
+  for (const [name, data] of [...model.weightData, ...model.parameters])
+    if (program.inputs.has(name)) program.bind({ [name]: data });
+  const grid = [batch.rows, batch.length];
+  const every = Int32Array.from({ length: batch.rows * batch.length }, (_, i) => i);
+  const { logits } = await program.run({
+    ids: { shape: grid, data: batch.ids },
+    positions: { shape: grid, data: batch.positions },
+    segments: { shape: grid, data: batch.segments },
+    rows: { shape: [every.length], data: every },
+  });
+  return logits?.data as Float32Array;
+}
+
+/** The adapter of a golden file: our tensors under the names that the file has too. */
+async function goldenAdapter(
+  model: LoadedModel,
+  config: AdapterConfig,
+  file: SafetensorsFile,
+): Promise<Adapter> {
+  const adapter = createAdapter(config, geometryOf(model.config));
+  for (const [name, { data }] of adapter.tensors)
+    if (data instanceof Int32Array) data.set(await file.readInt32(`frozen.${name}`));
+    else data.set(await file.readFloat32(`param.${name}`));
+  return adapter;
+}
+
+async function trainedLosses(
+  model: TrainableModel,
+  rows: readonly EncodedExample[],
+  { train: golden }: GoldenEntry,
+): Promise<readonly number[]> {
+  const losses: number[] = [];
+  for await (const event of train({
+    model,
+    settings: {
+      steps: golden.steps,
+      learningRate: golden.learning_rate,
+      schedule: golden.schedule,
+      warmup: golden.warmup_steps,
+      optimizer: {},
+      maxGradientNorm: golden.max_grad_norm,
+      accumulate: 1,
+      batchRows: rows.length,
+      rowLength: model.config.maxPositions,
+      packed: false,
+      dropout: 0,
+      seed: 0,
+      padToken: 0,
+      evaluateEvery: 0,
+      saveEvery: 0,
+    },
+    train: rows,
+    heldOut: [],
+    state: initialState(model.parameters),
+    now: () => 0,
+  }))
+    if (event.type === "step") losses.push(event.loss);
+  return losses;
+}
+
+/** Runs one case of a golden folder; the bare model where there is no adapter. */
+export async function compareCase(
+  folder: string,
+  entry: GoldenEntry,
+  config: AdapterConfig | undefined,
+): Promise<Comparison> {
+  const loaded = await loadModel(join(folder, entry.base));
+  await using inputs = await openSafetensors(join(folder, entry.inputs));
+  await using expected = await openSafetensors(
+    join(folder, config === undefined ? entry.inputs : entry.file),
+  );
+  const rows = await readRows(inputs);
+  const batch = batchOf(rows);
+  const adapter = config === undefined ? undefined : await goldenAdapter(loaded, config, expected);
+  const model = adapter === undefined ? wholeModel(loaded) : adapterModel(loaded, adapter);
+  const logits = difference(await allLogits(model, batch), await expected.readFloat32("logits"));
+  await using source = gradientSource(model);
+  const result = await source.gradients(batch, undefined);
+  const loss = difference([result.loss / result.counted], await expected.readFloat32("loss"));
+  const gradients = new Map<string, Difference>();
+  const deltas = new Map<string, Difference>();
+  for (const name of expected.tensors.keys()) {
+    const [kind, ...rest] = name.split(".");
+    if (kind === "grad") {
+      const found = result.gradients.get(`adapter.${rest.join(".")}`) ?? new Float32Array(0);
+      gradients.set(
+        rest.join("."),
+        difference(
+          found.map((g) => g / result.counted),
+          await expected.readFloat32(name),
+        ),
+      );
+    }
+    const linearName = LINEAR_NAMES.find((known) => known === rest[0]);
+    if (kind === "delta" && adapter !== undefined && linearName !== undefined) {
+      const found = await deltaOf(adapter, { layer: Number(rest[1]), linear: linearName });
+      deltas.set(rest.join("."), difference(found?.data ?? [], await expected.readFloat32(name)));
+    }
+  }
+  const losses =
+    config === undefined
+      ? undefined
+      : difference(await trainedLosses(model, rows, entry), entry.train.losses);
+  return { logits, loss, gradients, deltas, losses };
+}

@@ -1,0 +1,50 @@
+import type { AdapterGeometry, TensorSpec } from "./method.ts";
+import { type AdapterConfig, methodOf, parseAdapterConfig } from "./methods.ts";
+
+/** What an adapter costs, before it exists. */
+export interface Budget {
+  /** Trained numbers. */
+  readonly trainable: number;
+  /** Numbers of frozen tables, which are saved with the adapter. */
+  readonly frozen: number;
+  /** Bytes of the trained numbers in a precision, and of the tables as int32. */
+  readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };
+  /** LoRA of the same rank on the same targets. */
+  readonly lora: {
+    readonly trainable: number;
+    readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };
+  };
+  /** Trained numbers as a share of that LoRA's. */
+  readonly ratio: number;
+  /** The rank of the LoRA that trains as many numbers; not whole for every method. */
+  readonly equivalentRank: number;
+}
+
+const count = (specs: readonly TensorSpec[], role: TensorSpec["role"]): number =>
+  specs
+    .filter((spec) => spec.role === role)
+    .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+
+const bytesOf = (trainable: number, frozen: number) => ({
+  float32: 4 * (trainable + frozen),
+  bfloat16: 2 * trainable + 4 * frozen,
+  int8: trainable + 4 * frozen,
+});
+
+/** Counted from the tensors that training would create, so that it cannot disagree with them. Throws `bad_config`. */
+export function budget(config: AdapterConfig, geometry: AdapterGeometry): Budget {
+  const method = methodOf(config);
+  method.check(geometry);
+  const specs = method.tensors(geometry);
+  const [trainable, frozen] = [count(specs, "trainable"), count(specs, "frozen")];
+  const lora = parseAdapterConfig({ method: "lora", rank: config.rank, targets: config.targets });
+  const loraTrainable = count(methodOf(lora).tensors(geometry), "trainable");
+  return {
+    trainable,
+    frozen,
+    bytes: bytesOf(trainable, frozen),
+    lora: { trainable: loraTrainable, bytes: bytesOf(loraTrainable, 0) },
+    ratio: trainable / loraTrainable,
+    equivalentRank: (trainable / loraTrainable) * config.rank,
+  };
+}

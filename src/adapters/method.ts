@@ -1,0 +1,93 @@
+import type { z } from "zod";
+import type { Random } from "#core";
+import type { Value } from "#graph";
+import type { LinearName, Site } from "#nn";
+
+/** The linear layers that a model has, by their widths, in each of its decoder layers. */
+export interface AdapterGeometry {
+  /** L */
+  readonly layers: number;
+  readonly widths: Readonly<Partial<Record<LinearName, Widths>>>;
+}
+
+/** d_in and d_out of a linear layer. */
+export interface Widths {
+  readonly in: number;
+  readonly out: number;
+}
+
+/** A tensor that a method keeps: trained, or drawn once and frozen. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly role: "trainable" | "frozen";
+  readonly dtype: "float32" | "int32";
+  /** The start, from a stream of random numbers of the tensor's own. */
+  readonly initialize: (random: Random) => Float32Array | Int32Array;
+  /** What is wrong with content that was read from a file, beyond its shape; undefined if nothing is. */
+  readonly flaw?: (data: Int32Array) => string | undefined;
+}
+
+export interface AdapterTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array;
+}
+
+/** An adapter's tensors by name. */
+export type AdapterTensors = ReadonlyMap<string, AdapterTensor>;
+
+/** A [r, in], Bᵀ [r, out] and the factor on B A of one site. */
+export interface Factors {
+  readonly a: Value;
+  readonly b: Value;
+  readonly scale: number;
+}
+
+/** How a method sees its tensors while factors are built: numbers to compute with, and index tables known now. */
+export interface TensorView {
+  value(name: string): Value;
+  indices(name: string): Int32Array;
+}
+
+export interface FactorOptions {
+  readonly geometry: AdapterGeometry;
+  readonly view: TensorView;
+}
+
+/** What every method is configured by. */
+export interface CommonConfig {
+  /** r, of the factors as they are used. */
+  readonly rank: number;
+  readonly alpha: number;
+  /** Probability of dropping an input of the adapter's branch, in training only. */
+  readonly dropout: number;
+  readonly targets: readonly LinearName[];
+  readonly seed: number;
+}
+
+/**
+ * A method is a value: what configures it, the tensors it keeps, and the factors it makes of them. Training, merging,
+ * exporting and serving all go through `factors`, so they cannot disagree.
+ */
+export interface AdapterMethod<C extends CommonConfig> {
+  readonly schema: z.ZodType<C>;
+  /** A small valid configuration, for tests and docs. */
+  readonly example: C;
+  /** Throws `bad_config` with what is wrong and what would do. */
+  check(config: C, geometry: AdapterGeometry): void;
+  tensors(config: C, geometry: AdapterGeometry): readonly TensorSpec[];
+  /** Factors of a site, or undefined where the method does not touch it. */
+  factors(config: C, options: FactorOptions): (site: Site) => Factors | undefined;
+  /** How the adapter's folder names the method and its tensors. */
+  readonly folder: FolderForm<C>;
+}
+
+/** The saved form: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */
+export interface FolderForm<C extends CommonConfig> {
+  readonly peftType: string;
+  /** Fields beside those that all methods share. */
+  readonly fields: (config: C) => Readonly<Record<string, unknown>>;
+  /** The method's own settings from these fields, to be parsed by `schema`. */
+  readonly read: (fields: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
+  readonly tensorName: (name: string) => string;
+}

@@ -1,0 +1,91 @@
+import { z } from "zod";
+import { MosError } from "#core";
+import type { Site } from "#nn";
+import { type LoraConfig, lora } from "./lora.ts";
+import type {
+  AdapterGeometry,
+  AdapterMethod,
+  CommonConfig,
+  FactorOptions,
+  Factors,
+  FolderForm,
+  TensorSpec,
+} from "./method.ts";
+import { type MosConfig, mos } from "./mos.ts";
+
+export type AdapterConfig = LoraConfig | MosConfig;
+export type MethodName = AdapterConfig["method"];
+
+type Table = { readonly [M in MethodName]: AdapterMethod<Extract<AdapterConfig, { readonly method: M }>> };
+
+/** Every method that there is. A missing row does not compile; nothing else asks for a method's name. */
+export const methods = { lora, mos } satisfies Table;
+
+export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
+
+/** Settings before defaults are filled in. */
+export type AdapterConfigInput = z.input<typeof lora.schema> | z.input<typeof mos.schema>;
+
+/** A method with its settings filled in. */
+export interface BoundMethod {
+  check(geometry: AdapterGeometry): void;
+  tensors(geometry: AdapterGeometry): readonly TensorSpec[];
+  factors(options: FactorOptions): (site: Site) => Factors | undefined;
+  readonly peftType: string;
+  fields(): Readonly<Record<string, unknown>>;
+  tensorName(name: string): string;
+}
+
+function bind<C extends CommonConfig>(
+  { check, tensors, factors, folder }: AdapterMethod<C>,
+  config: C,
+): BoundMethod {
+  const form: FolderForm<C> = folder;
+  return {
+    check: (geometry) => check(config, geometry),
+    tensors: (geometry) => tensors(config, geometry),
+    factors: (options) => factors(config, options),
+    peftType: form.peftType,
+    fields: () => form.fields(config),
+    tensorName: form.tensorName,
+  };
+}
+
+export function methodOf(config: AdapterConfig): BoundMethod {
+  switch (config.method) {
+    case "lora":
+      return bind(methods.lora, config);
+    case "mos":
+      return bind(methods.mos, config);
+  }
+}
+
+/** The method of a folder's peft_type, and its settings from the folder's fields. */
+export function methodOfFolder(
+  peftType: string,
+): { readonly name: MethodName; readonly read: FolderForm<never>["read"] } | undefined {
+  for (const name of METHOD_NAMES) {
+    const { folder } = methods[name];
+    if (folder.peftType === peftType) return { name, read: folder.read };
+  }
+  return undefined;
+}
+
+/** Settings from outside. Throws `bad_config` with the field, what was given, and what would do. */
+export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterConfig {
+  const name: unknown = z.looseObject({ method: z.unknown().optional() }).safeParse(input).data?.method;
+  const method = METHOD_NAMES.find((known) => known === name);
+  if (method === undefined)
+    throw new MosError(
+      "bad_config",
+      `${where}: method ${JSON.stringify(name) ?? "is missing"} is not known; it can be ${METHOD_NAMES.join(", ")}`,
+    );
+  const parsed = methods[method].schema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const field = issue?.path.join(".") ?? "";
+  throw new MosError(
+    "bad_config",
+    `${where}${field === "" ? "" : `.${field}`}: ${issue?.message ?? "not usable"}`,
+  );
+}

@@ -1,0 +1,199 @@
+// L layers · e equivalent rank · r rank · l shards per vector · p private rank · w shard width, d_in / l or d_out / l.
+// Mixture of Shards (Wang et al., ICLR 2025): every vector of A and B is put together from l shards of pools that all
+// layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
+import { z } from "zod";
+import { MosError, type Random, randomStream } from "#core";
+import { gatherRows, reshape, split, type Value } from "#graph";
+import type { LinearName } from "#nn";
+import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
+import { commonFields } from "./schema.ts";
+import { kaiming, scaleOf, widthsOf } from "./widths.ts";
+
+const schema = z.strictObject({
+  method: z.literal("mos"),
+  ...commonFields,
+  /** e: as many trainable numbers as LoRA of this rank. */
+  equivalentRank: z.int().min(1).max(4096).default(2),
+  /** l */
+  shardsPerVector: z.int().min(1).max(65_536).default(4),
+  /** p: ranks that each layer keeps to itself. */
+  privateRank: z.int().min(0).max(4096).default(1),
+  /** A and B are routed independently; without it I_b = I_a. */
+  pairDissociation: z.boolean().default(true),
+});
+export type MosConfig = Readonly<z.output<typeof schema>>;
+
+const wrong = (message: string): MosError => new MosError("bad_config", message);
+
+/** Settings against each other. */
+function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig, layers: number): void {
+  if (p > e)
+    throw wrong(
+      `private rank ${p} is more than the equivalent rank ${e}; a layer cannot own more than its budget. Use a private rank of 0 to ${e}`,
+    );
+  if (r < e)
+    throw wrong(
+      `rank ${r} is less than the equivalent rank ${e}; MoS assembles at least as many ranks as it has budget for. Use a rank of ${e} or more`,
+    );
+  if (p === e && r !== e)
+    throw wrong(
+      `private rank ${p} leaves nothing to share (equivalent rank ${e}), so rank ${r} cannot be filled; use rank ${e}, which is LoRA, or a private rank below ${e}`,
+    );
+  const shared = layers * (e - p);
+  if (r - p > shared)
+    throw wrong(
+      `rank ${r} needs ${r - p} shared ranks, but ${layers} layers × (equivalent rank ${e} − private rank ${p}) share only ${shared}; use a rank of at most ${shared + p}`,
+    );
+}
+
+const divisors = (width: number): readonly number[] =>
+  Array.from({ length: Math.min(width, 64) }, (_, i) => i + 1).filter((l) => width % l === 0);
+
+/** l must cut every vector into equal shards. */
+function checkShards({ shardsPerVector: l, targets }: MosConfig, geometry: AdapterGeometry): void {
+  const widths = targets.flatMap((name) =>
+    Object.entries(widthsOf(geometry, name)).map(([side, width]) => ({ name, side, width })),
+  );
+  const bad = widths.find(({ width }) => width % l !== 0);
+  if (bad === undefined) return;
+  const usable = divisors(bad.width).filter((d) => widths.every(({ width }) => width % d === 0));
+  throw wrong(
+    `${bad.name}: its d_${bad.side} of ${bad.width} does not split into ${l} shards; shards per vector can be ${usable.join(", ")} for these targets`,
+  );
+}
+
+interface PoolLayout {
+  /** L·(e−p)·l rows that all layers share come first. */
+  readonly shared: number;
+  readonly rows: number;
+  /** (r−p)·l shared places of a layer, then its p·l own ones. */
+  readonly places: number;
+}
+
+const layoutOf = (
+  { rank: r, equivalentRank: e, privateRank: p, shardsPerVector: l }: MosConfig,
+  layers: number,
+): PoolLayout => ({
+  shared: layers * (e - p) * l,
+  rows: layers * e * l,
+  places: r * l,
+});
+
+/** [L, r·l]: for each layer the head of a random permutation of the shared rows, then its own rows in order. */
+function drawRouting(config: MosConfig, layers: number, random: Random): Int32Array {
+  const { shared, places } = layoutOf(config, layers);
+  const own = config.privateRank * config.shardsPerVector;
+  const table = new Int32Array(layers * places);
+  for (let k = 0; k < layers; k++) {
+    table.set(random.permutation(shared).subarray(0, places - own), k * places);
+    for (let i = 0; i < own; i++) table[(k + 1) * places - own + i] = shared + k * own + i;
+  }
+  return table;
+}
+
+/** A table from a file must route as `drawRouting` can: distinct shared rows, then exactly the layer's own. */
+function routingFlaw(config: MosConfig, layers: number, table: Int32Array): string | undefined {
+  const { shared, places } = layoutOf(config, layers);
+  const own = config.privateRank * config.shardsPerVector;
+  for (let k = 0; k < layers; k++) {
+    const row = table.subarray(k * places, (k + 1) * places);
+    const chosen = row.subarray(0, places - own);
+    const outside = chosen.find((index) => index < 0 || index >= shared);
+    if (outside !== undefined) return `layer ${k} uses shared shard ${outside}, there are ${shared}`;
+    if (new Set(chosen).size !== chosen.length) return `layer ${k} uses a shared shard twice`;
+    const foreign = row.subarray(places - own).find((index, i) => index !== shared + k * own + i);
+    if (foreign !== undefined) return `layer ${k} uses shard ${foreign} where its own should be`;
+  }
+  return undefined;
+}
+
+function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearName): readonly TensorSpec[] {
+  const { in: width, out } = widthsOf(geometry, linear);
+  const { layers } = geometry;
+  const { rows, places } = layoutOf(config, layers);
+  const l = config.shardsPerVector;
+  const table = (side: "a" | "b"): TensorSpec => ({
+    flaw: (data) => routingFlaw(config, layers, data),
+    name: `${linear}.I_${side}`,
+    shape: [layers, places],
+    role: "frozen",
+    dtype: "int32",
+    // −pd: B is routed as A is, from the same stream
+    initialize: (random) =>
+      drawRouting(
+        config,
+        layers,
+        side === "b" && !config.pairDissociation ? randomStream(config.seed, `${linear}.I_a`) : random,
+      ),
+  });
+  return [
+    // the fan-in is that of the whole vector, not of a shard
+    {
+      name: `${linear}.A_pool`,
+      shape: [rows, width / l],
+      role: "trainable",
+      dtype: "float32",
+      initialize: kaiming((rows * width) / l, width),
+    },
+    {
+      name: `${linear}.B_pool`,
+      shape: [rows, out / l],
+      role: "trainable",
+      dtype: "float32",
+      initialize: () => new Float32Array((rows * out) / l),
+    },
+    table("a"),
+    table("b"),
+  ];
+}
+
+export const mos: AdapterMethod<MosConfig> = {
+  schema,
+  example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),
+  check(config, geometry) {
+    for (const name of config.targets) widthsOf(geometry, name);
+    checkSettings(config, geometry.layers);
+    checkShards(config, geometry);
+  },
+  tensors: (config, geometry) => config.targets.flatMap((linear) => tensorsOf(config, geometry, linear)),
+  factors(config, { geometry: { layers }, view }) {
+    const assembled = new Map<string, readonly Value[]>();
+    /** The factor of every layer, gathered at once: row j is the join of its l shards. */
+    const assemble = (linear: LinearName, side: "A" | "B"): readonly Value[] => {
+      const key = `${linear}.${side}`;
+      const found = assembled.get(key);
+      if (found !== undefined) return found;
+      const pool = view.value(`${key}_pool`);
+      const width = (pool.shape[1] as number) * config.shardsPerVector;
+      const shards = gatherRows(pool, view.indices(`${linear}.I_${side === "A" ? "a" : "b"}`)); // [L·r·l, w]
+      const joined = reshape(shards, [layers * config.rank, width]); //                              [L·r, d]
+      const parts = split(joined, { axis: 0, sizes: Array.from({ length: layers }, () => config.rank) });
+      assembled.set(key, parts);
+      return parts;
+    };
+    return ({ layer, linear }) =>
+      config.targets.includes(linear)
+        ? {
+            a: assemble(linear, "A")[layer] as Value,
+            b: assemble(linear, "B")[layer] as Value,
+            scale: scaleOf(config),
+          }
+        : undefined;
+  },
+  folder: {
+    peftType: "MOS",
+    fields: ({ equivalentRank, shardsPerVector, privateRank, pairDissociation }) => ({
+      equivalent_rank: equivalentRank,
+      shards_per_vector: shardsPerVector,
+      private_rank: privateRank,
+      pair_dissociation: pairDissociation,
+    }),
+    read: (fields) => ({
+      equivalentRank: fields["equivalent_rank"],
+      shardsPerVector: fields["shards_per_vector"],
+      privateRank: fields["private_rank"],
+      pairDissociation: fields["pair_dissociation"],
+    }),
+    tensorName: (name) => `base_model.model.${name}`,
+  },
+};

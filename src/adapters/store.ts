@@ -1,0 +1,232 @@
+// An adapter's folder in the shape of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors.
+import { join } from "node:path";
+import { z } from "zod";
+import { MosError } from "#core";
+import {
+  openSafetensors,
+  pathExists,
+  readJson,
+  restoreFolder,
+  type SafetensorsFile,
+  writeFileAtomic,
+  writeFolderAtomic,
+  writeSafetensors,
+} from "#formats";
+import { LINEAR_NAMES } from "#nn";
+import type { Adapter } from "./create.ts";
+import type { AdapterGeometry, AdapterTensor, TensorSpec } from "./method.ts";
+import {
+  type AdapterConfig,
+  METHOD_NAMES,
+  methodOf,
+  methodOfFolder,
+  methods,
+  parseAdapterConfig,
+} from "./methods.ts";
+
+const CONFIG = "adapter_config.json";
+const MODEL = "adapter_model.safetensors";
+
+/** The model that an adapter was made for. */
+export interface AdapterBase {
+  readonly name: string;
+  /** Tells bases apart by their numbers, whatever file they come from. */
+  readonly fingerprint: string;
+}
+
+function configFields({ config }: Adapter, base: AdapterBase): Readonly<Record<string, unknown>> {
+  const method = methodOf(config);
+  return {
+    peft_type: method.peftType,
+    task_type: "CAUSAL_LM",
+    inference_mode: true,
+    base_model_name_or_path: base.name,
+    base_fingerprint: base.fingerprint,
+    r: config.rank,
+    lora_alpha: config.alpha,
+    lora_dropout: config.dropout,
+    target_modules: config.targets,
+    bias: "none",
+    ...method.fields(),
+    seed: config.seed,
+    format: 1,
+  };
+}
+
+/**
+ * Writes the two files into a folder that may hold other things, each complete or absent. The config comes last:
+ * a folder without it is no adapter.
+ */
+export async function writeAdapterFiles(
+  folder: string,
+  adapter: Adapter,
+  { base }: { readonly base: AdapterBase },
+): Promise<void> {
+  const method = methodOf(adapter.config);
+  const tensors = [...adapter.tensors].map(([name, { shape, data }]) => {
+    const named = method.tensorName(name);
+    return data instanceof Int32Array
+      ? ([named, { dtype: "I32" as const, shape, data }] as const)
+      : ([named, { dtype: "F32" as const, shape, data }] as const);
+  });
+  await writeSafetensors(join(folder, MODEL), Object.fromEntries(tensors), { format: "pt" });
+  await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(configFields(adapter, base), null, 2)}\n`);
+}
+
+/** Saves an adapter as a folder of its own, which takes the place of what was there only when it is complete. */
+export const saveAdapter = (
+  folder: string,
+  adapter: Adapter,
+  options: { readonly base: AdapterBase },
+): Promise<void> => writeFolderAtomic(folder, (into) => writeAdapterFiles(into, adapter, options));
+
+const saved = z.looseObject({
+  peft_type: z.string(),
+  base_model_name_or_path: z.string().nullish(),
+  base_fingerprint: z.string().optional(),
+  r: z.int(),
+  lora_alpha: z.number(),
+  lora_dropout: z.number().default(0),
+  target_modules: z.union([z.array(z.string()), z.string()]),
+  seed: z.int().min(0).default(0),
+});
+type Saved = z.output<typeof saved>;
+
+/** PEFT's options that change what a LoRA computes and that are not read. */
+const REFUSED = [
+  "use_dora",
+  "use_rslora",
+  "modules_to_save",
+  "rank_pattern",
+  "alpha_pattern",
+  "layers_to_transform",
+  "trainable_token_indices",
+  "alora_invocation_tokens",
+  "fan_in_fan_out",
+] as const;
+
+const isSet = (value: unknown): boolean =>
+  value !== undefined &&
+  value !== null &&
+  value !== false &&
+  !(typeof value === "object" && Object.keys(value).length === 0);
+
+function readConfig(fields: Saved, where: string): AdapterConfig {
+  const method = methodOfFolder(fields.peft_type);
+  if (method === undefined)
+    throw new MosError(
+      "unsupported",
+      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; ${METHOD_NAMES.map((name) => methods[name].folder.peftType).join(" and ")} are`,
+    );
+  const refused = REFUSED.find((name) => isSet(fields[name]));
+  if (refused !== undefined)
+    throw new MosError(
+      "unsupported",
+      `${where}: ${refused} ${JSON.stringify(fields[refused])} changes what the adapter computes and is not supported`,
+    );
+  if (fields["bias"] !== undefined && fields["bias"] !== "none")
+    throw new MosError(
+      "unsupported",
+      `${where}: bias ${JSON.stringify(fields["bias"])} is not supported; only "none" is`,
+    );
+  const given = fields.target_modules;
+  const targets =
+    given === "all-linear"
+      ? [...LINEAR_NAMES]
+      : Array.isArray(given)
+        ? given.map((name) => name.split(".").at(-1))
+        : [given];
+  try {
+    return parseAdapterConfig(
+      {
+        method: method.name,
+        rank: fields.r,
+        alpha: fields.lora_alpha,
+        dropout: fields.lora_dropout,
+        targets,
+        seed: fields.seed,
+        ...method.read(fields),
+      },
+      where,
+    );
+  } catch (cause) {
+    throw cause instanceof MosError ? new MosError("bad_adapter", cause.message, { cause }) : cause;
+  }
+}
+
+/** Reads one tensor. Shapes were checked against the file's header before. */
+async function readTensor(
+  file: SafetensorsFile,
+  { spec, name }: { readonly spec: TensorSpec; readonly name: string },
+): Promise<AdapterTensor> {
+  const wrong = (what: string): MosError =>
+    new MosError("bad_adapter", `${file.path}: ${name}: ${what}; the file is broken, save the adapter again`);
+  if (spec.dtype === "int32") {
+    const data = await file.readInt32(name);
+    const flaw = spec.flaw?.(data);
+    if (flaw !== undefined) throw wrong(flaw);
+    return { shape: spec.shape, data };
+  }
+  const data = await file.readFloat32(name);
+  const bad = data.findIndex((x) => !Number.isFinite(x));
+  if (bad >= 0) throw wrong(`number ${bad} is ${data[bad]}`);
+  return { shape: spec.shape, data };
+}
+
+function checkNames(file: SafetensorsFile, expected: ReadonlyMap<string, TensorSpec>): void {
+  const wrong = (what: string): MosError => new MosError("bad_adapter", `${file.path}: ${what}`);
+  for (const [name, { shape }] of expected) {
+    const found = file.tensors.get(name);
+    if (found === undefined)
+      throw wrong(`tensor ${name} is missing; the adapter may be for a base of another shape`);
+    if (found.shape.join() !== shape.join())
+      throw wrong(
+        `tensor ${name} has shape [${found.shape.join(", ")}], this base and these settings need [${shape.join(", ")}]`,
+      );
+  }
+  const extra = [...file.tensors.keys()].find((name) => !expected.has(name));
+  if (extra !== undefined) throw wrong(`tensor ${extra} is not part of such an adapter`);
+}
+
+export interface LoadAdapterOptions {
+  readonly geometry: AdapterGeometry;
+  /** Of the base that the adapter is to be used with. */
+  readonly fingerprint: string;
+}
+
+/**
+ * Loads an adapter's folder and checks all of it: settings, tensors, shapes, index ranges, finite numbers, and that it
+ * was trained on this base. A plain LoRA that PEFT saved has no fingerprint, and is checked by its shapes.
+ * Throws `not_found`, `bad_adapter`, `unsupported`.
+ */
+export async function loadAdapter(
+  folder: string,
+  { geometry, fingerprint }: LoadAdapterOptions,
+): Promise<Adapter> {
+  await restoreFolder(folder);
+  const where = join(folder, CONFIG);
+  if (!(await pathExists(where)))
+    throw new MosError("not_found", `${folder}: no adapter here (there is no ${CONFIG})`);
+  const fields = await readJson(where, saved, { code: "bad_adapter" });
+  const config = readConfig(fields, where);
+  if (fields.base_fingerprint !== undefined && fields.base_fingerprint !== fingerprint)
+    throw new MosError(
+      "bad_adapter",
+      `${folder} was trained on another base: ${fields.base_model_name_or_path ?? "unnamed"} (${fields.base_fingerprint.slice(0, 19)}…), this one is ${fingerprint.slice(0, 19)}…; use the base it was trained on`,
+    );
+  const method = methodOf(config);
+  try {
+    method.check(geometry);
+  } catch (cause) {
+    throw cause instanceof MosError
+      ? new MosError("bad_adapter", `${where}: ${cause.message}`, { cause })
+      : cause;
+  }
+  const specs = method.tensors(geometry);
+  await using file = await openSafetensors(join(folder, MODEL), { code: "bad_adapter" });
+  checkNames(file, new Map(specs.map((spec) => [method.tensorName(spec.name), spec])));
+  const tensors = new Map<string, AdapterTensor>();
+  for (const spec of specs)
+    tensors.set(spec.name, await readTensor(file, { spec, name: method.tensorName(spec.name) }));
+  return { config, geometry, tensors };
+}
