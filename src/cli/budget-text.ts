@@ -1,0 +1,35 @@
+import type { AdapterConfig, Budget } from "#recipes";
+import { formatBytes, formatCount, formatInteger } from "./progress.ts";
+
+const LETTERS: Readonly<Record<string, string>> = {
+  equivalentRank: "e",
+  rank: "r",
+  shardsPerVector: "l",
+  privateRank: "p",
+};
+
+/** Every letter of the paper that the method has: "mos: e 2, r 8, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down". */
+export function adapterText(adapter: AdapterConfig): string {
+  const fields = new Map(Object.entries(adapter));
+  const letters = Object.entries(LETTERS).flatMap(([field, letter]) =>
+    fields.has(field) ? [`${letter} ${fields.get(field)}`] : [],
+  );
+  const settings = [...letters, `alpha ${adapter.alpha}`];
+  if (adapter.dropout > 0) settings.push(`dropout ${adapter.dropout}`);
+  if (fields.get("pairDissociation") === false) settings.push("B routed as A");
+  const targets = adapter.targets.map((name) => name.replace(/_proj$/, ""));
+  return `${adapter.method}: ${settings.join(", ")}; on ${targets.join(", ")}`;
+}
+
+/** A share in as many digits as say something. */
+export const formatShare = (share: number): string => `${Number((100 * share).toPrecision(2))}%`;
+
+/** What the adapter costs, beside the model and beside LoRA of the same rank. */
+export function budgetText(
+  { trainable, bytes, lora, ratio }: Budget,
+  { parameters }: { readonly parameters: number },
+): string {
+  const cost = `${formatInteger(trainable)} trainable numbers (${formatShare(trainable / parameters)} of the model), ${formatBytes(bytes.float32)}`;
+  if (trainable === lora.trainable) return cost;
+  return `${cost}; LoRA of the same rank: ${formatCount(lora.trainable)} in ${formatBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)} times as many`;
+}

@@ -1,0 +1,165 @@
+import { createInterface, type Interface } from "node:readline";
+import { MosError } from "#core";
+import type { FinishReason } from "#generation";
+import type { AnswerOptions, Session } from "#recipes";
+import type { ChatMessage } from "#text";
+import { startClock } from "./answer-clock.ts";
+import { note, say, sayLine, shown } from "./terminal.ts";
+
+export interface ChatOptions {
+  /** The model's name. */
+  readonly title: string;
+  readonly adapter: string | null;
+  readonly system: string | undefined;
+  readonly answer: AnswerOptions;
+}
+
+/** What was said so far. Nothing is ever dropped from it without the user's word. */
+export interface Conversation {
+  readonly system: string | undefined;
+  readonly turns: readonly ChatMessage[];
+}
+
+export type ChatCommand =
+  | { readonly type: "say"; readonly text: string }
+  | { readonly type: "reset" }
+  | { readonly type: "exit" }
+  | { readonly type: "nothing" }
+  | { readonly type: "help" }
+  | { readonly type: "system"; readonly text: string | undefined }
+  | { readonly type: "unknown"; readonly name: string };
+
+const HELP =
+  "/reset forgets the conversation, /system TEXT sets the system message (alone: removes it), /exit ends";
+
+/** What a line that the user typed means. Two slashes begin a message with one. */
+export function parseLine(line: string): ChatCommand {
+  const text = line.trim();
+  if (text === "") return { type: "nothing" };
+  if (!text.startsWith("/") || text.startsWith("//"))
+    return { type: "say", text: text.replace(/^\/\//, "/") };
+  const [name = "", rest = ""] = text.slice(1).split(/\s+(.*)/s);
+  switch (name) {
+    case "reset":
+    case "exit":
+    case "help":
+      return { type: name };
+    case "quit":
+      return { type: "exit" };
+    case "system":
+      return { type: "system", text: rest === "" ? undefined : rest };
+    default:
+      return { type: "unknown", name };
+  }
+}
+
+export const messagesOf = ({ system, turns }: Conversation): readonly ChatMessage[] =>
+  system === undefined ? turns : [{ role: "system", content: system }, ...turns];
+
+/** Talks with the user until /exit or the end of input. */
+export async function runChat(session: Session, options: ChatOptions): Promise<void> {
+  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const lines = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    terminal,
+    prompt: terminal ? "> " : "",
+  });
+  if (terminal)
+    note(
+      `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D ends.`,
+    );
+  let answering: AbortController | undefined;
+  const interrupted = (): void => {
+    if (answering === undefined) {
+      note("\n(Ctrl-D or /exit ends)");
+      lines.prompt();
+    } else answering.abort();
+  };
+  lines.on("SIGINT", interrupted);
+  let conversation: Conversation = { system: options.system, turns: [] };
+  lines.prompt();
+  for await (const line of lines) {
+    const command = parseLine(line);
+    if (command.type === "exit") break;
+    if (command.type === "say") {
+      answering = new AbortController();
+      conversation = await answerTurn(session, conversation, {
+        text: command.text,
+        options,
+        signal: answering.signal,
+      });
+      answering = undefined;
+    } else conversation = obey(command, conversation);
+    lines.prompt();
+  }
+  endLine(lines, terminal);
+}
+
+function endLine(lines: Interface, terminal: boolean): void {
+  lines.close();
+  if (terminal) sayLine();
+}
+
+function obey(
+  command: Exclude<ChatCommand, { type: "say" | "exit" }>,
+  conversation: Conversation,
+): Conversation {
+  switch (command.type) {
+    case "nothing":
+      return conversation;
+    case "help":
+      note(HELP);
+      return conversation;
+    case "reset":
+      note("(forgotten)");
+      return { ...conversation, turns: [] };
+    case "system":
+      note(
+        command.text === undefined
+          ? "(no system message)"
+          : "(system message set; it counts for the whole conversation)",
+      );
+      return { ...conversation, system: command.text };
+    case "unknown":
+      note(`(there is no /${command.name}; ${HELP})`);
+      return conversation;
+  }
+}
+
+interface Turn {
+  readonly text: string;
+  readonly options: ChatOptions;
+  readonly signal: AbortSignal;
+}
+
+/** One question and its answer; the conversation with both, or as it was where there was no answer. */
+async function answerTurn(
+  session: Session,
+  before: Conversation,
+  { text, options, signal }: Turn,
+): Promise<Conversation> {
+  const asked: Conversation = { ...before, turns: [...before.turns, { role: "user", content: text }] };
+  const clock = startClock();
+  let answer = "";
+  let reason: FinishReason = "end";
+  try {
+    for await (const event of session.answer(
+      { kind: "chat", messages: messagesOf(asked) },
+      { ...options.answer, signal },
+    )) {
+      if (event.type === "token") clock.token();
+      if (event.type === "text") say(shown(event.text));
+      if (event.type === "end") ({ text: answer, reason } = event);
+    }
+  } catch (error) {
+    if (!(error instanceof MosError) || error.code !== "bad_option" || before.turns.length === 0) throw error;
+    note(`(${error.message}. /reset forgets the conversation; nothing was dropped from it)`);
+    return before;
+  }
+  sayLine();
+  if (reason === "cancelled") note("(stopped)");
+  else if (process.stderr.isTTY === true) note(`(${clock.summary([{ reason }])})`);
+  if (answer === "") return before;
+  return { ...asked, turns: [...asked.turns, { role: "assistant", content: answer }] };
+}

@@ -1,0 +1,100 @@
+// Options that several commands share, in the groups that their help shows them in.
+import { type Command, Option } from "commander";
+import { decimal, namesOf, whole } from "./option-values.ts";
+
+export const GROUPS = {
+  model: "Model:",
+  data: "Data:",
+  adapter: "Adapter:",
+  training: "Training:",
+  evaluation: "Evaluation and checkpoints:",
+  sampling: "Sampling:",
+  prompt: "Prompt:",
+  output: "Output:",
+  machine: "Machine:",
+  general: "General:",
+} as const;
+
+/** As #nn has them; help has to be quick, and loads no other room. */
+export const LINEAR_TYPES = [
+  "q_proj",
+  "k_proj",
+  "v_proj",
+  "o_proj",
+  "gate_proj",
+  "up_proj",
+  "down_proj",
+] as const;
+export type LinearType = (typeof LINEAR_TYPES)[number];
+
+export interface GeneralOptions {
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** --json and --verbose, which every command has. The program itself looks for them too, for errors of parsing. */
+export function generalOptions(command: Command, { json = "print JSON instead of text" } = {}): Command {
+  return command
+    .optionsGroup(GROUPS.general)
+    .option("--json", json)
+    .option("--verbose", "show where an error came from")
+    .helpOption("-h, --help", "show this help");
+}
+
+export interface MachineOptions {
+  readonly device?: "cpu" | "webgpu" | "cuda";
+  readonly threads?: number;
+}
+
+export function machineOptions(command: Command): Command {
+  return command
+    .optionsGroup(GROUPS.machine)
+    .addOption(
+      new Option("--device <name>", "where to compute").choices(["cpu", "webgpu", "cuda"]).default("cpu"),
+    )
+    .option("--threads <n>", "threads to compute with (default: one for each core)", whole(1));
+}
+
+export interface AdapterOptions {
+  readonly method: string;
+  readonly rank?: number;
+  readonly equivalentRank?: number;
+  readonly shardsPerVector?: number;
+  readonly privateRank?: number;
+  /** False for --no-pair-dissociation. */
+  readonly pairDissociation: boolean;
+  readonly alpha?: number;
+  readonly dropout?: number;
+  readonly targets?: readonly LinearType[];
+}
+
+export function adapterOptions(command: Command): Command {
+  return command
+    .optionsGroup(GROUPS.adapter)
+    .option("--method <name>", "mos (Mixture of Shards) or lora", "mos")
+    .option("--rank <r>", "rank of the update of each layer (default: 8)", whole(1))
+    .option(
+      "--equivalent-rank <e>",
+      "mos: the budget, as the rank of a LoRA with as many numbers (default: 2)",
+      whole(1),
+    )
+    .option(
+      "--shards-per-vector <l>",
+      "mos: equal shards that a vector is put together from (default: 4)",
+      whole(1),
+    )
+    .option("--private-rank <p>", "mos: rank that each layer keeps to itself, 0 to e (default: 1)", whole(0))
+    .option("--no-pair-dissociation", "mos: choose the shards of B with the same indices as those of A")
+    .option("--alpha <a>", "the update is scaled by alpha / rank (default: 16)", decimal)
+    .option("--dropout <p>", "share of the adapter's inputs left out in training (default: 0)", decimal)
+    .option(
+      "--targets <names>",
+      `linear layers to adapt, of ${LINEAR_TYPES.join(", ")} (default: all)`,
+      namesOf(LINEAR_TYPES),
+    );
+}
+
+/** The flags of a command's options by their attribute names. */
+export function flagsOf(command: Command): ReadonlyMap<string, string> {
+  return new Map(command.options.map((option) => [option.attributeName(), option.long ?? option.flags]));
+}

@@ -1,0 +1,79 @@
+import { CommanderError } from "commander";
+import { MosError } from "#core";
+
+/** What a failed command leaves behind: a line for people, a code for programs, a status for the shell. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly exitCode: number;
+}
+
+const CANCELLED = 130; // 128 + SIGINT, as shells have it
+const USAGE = 2;
+
+const isAbort = (error: unknown): boolean => error instanceof Error && error.name === "AbortError";
+
+/** Commander words its errors "error: unknown option '--foo'\n(Did you mean --bar?)". */
+function usageMessage({ message }: CommanderError, command: string): string {
+  const text = message
+    .replace(/^error: |\.$/g, "")
+    .replace(/\n\((D|d)id you mean (.*)\?\)$/, "; did you mean $2?");
+  return `${text}${text.endsWith("?") ? "" : `; see ${command} --help`}`;
+}
+
+/**
+ * Settings are camelCase below this room, options are not: `learningRate: 50 is …` becomes `--learning-rate: 50 is …`.
+ *
+ * @param options Attribute names and flags of the command that failed.
+ */
+export function inOptionTerms(message: string, options: ReadonlyMap<string, string>): string {
+  return message.replace(
+    /^(?:adapter[.:] ?)?([a-z][A-Za-z]*)\b/,
+    (whole, name: string) => options.get(name) ?? whole,
+  );
+}
+
+export interface FailedCommand {
+  /** As the user writes it: `mos train`. */
+  readonly command: string;
+  /** Attribute names and flags of its options. */
+  readonly options: ReadonlyMap<string, string>;
+}
+
+/** Turns whatever was thrown into what is shown. */
+export function describeFailure(error: unknown, { command, options }: FailedCommand): Failure {
+  if (error instanceof CommanderError)
+    return { code: "bad_option", message: usageMessage(error, command), exitCode: USAGE };
+  if (error instanceof MosError) {
+    const { code } = error;
+    const named =
+      code === "bad_option" || code === "bad_config" ? inOptionTerms(error.message, options) : error.message;
+    const exitCode = code === "cancelled" ? CANCELLED : code === "bad_option" ? USAGE : 1;
+    return { code, message: named, exitCode };
+  }
+  if (isAbort(error)) return { code: "cancelled", message: "stopped", exitCode: CANCELLED };
+  const reason = error instanceof Error ? error.message : String(error);
+  return {
+    code: "unexpected",
+    message: `unexpected: ${reason.trim()}; run again with --verbose to see where`,
+    exitCode: 1,
+  };
+}
+
+/** The text for stderr. */
+export function failureText(
+  failure: Failure,
+  { error, json, verbose }: { readonly error: unknown; readonly json: boolean; readonly verbose: boolean },
+): string {
+  const stack = verbose ? stackOf(error) : undefined;
+  const { code, message } = failure;
+  if (json)
+    return `${JSON.stringify({ error: { code, message, ...(stack === undefined ? {} : { stack }) } })}\n`;
+  return `mos: ${message}\n${stack === undefined ? "" : `${stack}\n`}`;
+}
+
+function stackOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const cause = error.cause === undefined ? undefined : stackOf(error.cause);
+  return cause === undefined ? error.stack : `${error.stack}\ncaused by ${cause}`;
+}

@@ -1,0 +1,89 @@
+// The command line: one file `…-command.ts` for each command declares its options and help; the work behind it is
+// loaded when it runs, so that help is quick. Errors become text and exit codes here and nowhere else.
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { flagsOf } from "./command-options.ts";
+import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
+import { generateCommand } from "./generate-command.ts";
+import { paramsCommand } from "./params-command.ts";
+import { pullCommand } from "./pull-command.ts";
+import { quickstartCommand } from "./quickstart-command.ts";
+import { trainCommand } from "./train-command.ts";
+
+/** The same place from src/cli and from dist/cli. */
+const PACKAGE = new URL("../../package.json", import.meta.url);
+
+function versionOf(): string {
+  const { version }: { version: string } = JSON.parse(readFileSync(PACKAGE, "utf8"));
+  return version;
+}
+
+export function createProgram(): Command {
+  const program = new Command("mos")
+    .description("Fine-tunes open language models with Mixture-of-Shards adapters, and runs them.")
+    .version(versionOf(), "-v, --version", "show the version")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [command]", "show the help of a command")
+    .option("--verbose", "show where an error came from")
+    .exitOverride() // errors are thrown, and worded in one place
+    .configureOutput({ outputError: () => undefined })
+    .addHelpText(
+      "after",
+      `
+First steps:
+  mos quickstart                                  the whole way on a bundled model, in less than a minute
+  mos pull HuggingFaceTB/SmolLM2-135M-Instruct    download a model
+  mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/mine
+  mos generate --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --chat
+
+mos COMMAND --help tells more about a command.`,
+    );
+  quickstartCommand(program);
+  trainCommand(program);
+  generateCommand(program);
+  paramsCommand(program);
+  pullCommand(program);
+  return program;
+}
+
+/** The command that arguments are for, as far as they were understood. */
+function commandOf(program: Command, args: readonly string[]): FailedCommand {
+  const name = args.find((arg) => !arg.startsWith("-"));
+  const command = program.commands.find((candidate) => candidate.name() === name);
+  return command === undefined
+    ? { command: "mos", options: new Map() }
+    : { command: `mos ${command.name()}`, options: flagsOf(command) };
+}
+
+/** A reader that has seen enough, such as `head`, is no error. */
+function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+}
+
+/**
+ * Runs the program on the arguments after its name.
+ *
+ * @returns The exit code: 0, 1 for an error, 2 for options that cannot be used, 130 when stopped.
+ */
+export async function run(args: readonly string[]): Promise<number> {
+  endQuietlyOnClosedPipe(process.stdout);
+  endQuietlyOnClosedPipe(process.stderr);
+  const program = createProgram();
+  try {
+    if (args.length === 0) {
+      program.outputHelp();
+      return 0;
+    }
+    await program.parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version was shown
+    const failure = describeFailure(error, commandOf(program, args));
+    const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };
+    process.stderr.write(failureText(failure, { error, ...flags }));
+    return failure.exitCode;
+  }
+}

@@ -1,0 +1,86 @@
+// Text for a terminal: widths as a terminal counts them, wrapping, and two texts side by side.
+
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}/u;
+const NARROW = /[©®™‼⁉]/u; // pictographic, but drawn as letters
+const ZERO = /^[\p{Mn}\p{Me}\p{Cf}]$/u;
+
+/** Columns that a terminal needs for a text. */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of text) {
+    if (ZERO.test(character)) continue;
+    width += WIDE.test(character) && !NARROW.test(character) ? 2 : 1;
+  }
+  return width;
+}
+
+/** Fills up with spaces to this many columns. */
+export const padToWidth = (text: string, width: number): string =>
+  text + " ".repeat(Math.max(0, width - displayWidth(text)));
+
+/** A word in pieces that each fit. */
+function piecesOf(word: string, width: number): readonly string[] {
+  const pieces: string[] = [];
+  let piece = "";
+  for (const character of word) {
+    if (piece !== "" && displayWidth(piece + character) > width) {
+      pieces.push(piece);
+      piece = "";
+    }
+    piece += character;
+  }
+  return [...pieces, piece];
+}
+
+function wrapParagraph(paragraph: string, width: number): readonly string[] {
+  const indent = /^ */.exec(paragraph)?.[0].slice(0, Math.floor(width / 2)) ?? "";
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of paragraph.trim().split(/\s+/)) {
+    const fits = line === indent || displayWidth(line) + 1 + displayWidth(word) <= width;
+    if (!fits) {
+      lines.push(line);
+      line = "";
+    }
+    const joined = line === indent || line === "" ? line + word : `${line} ${word}`;
+    const pieces = displayWidth(joined) > width ? piecesOf(joined, width) : [joined];
+    lines.push(...pieces.slice(0, -1));
+    line = pieces.at(-1) ?? "";
+  }
+  return [...lines, line];
+}
+
+/** Breaks a text into lines of at most `width` columns: at spaces, and inside words only where they are too long. */
+export function wrapText(text: string, width: number): readonly string[] {
+  return text
+    .replaceAll("\t", "  ")
+    .split(/\r?\n/)
+    .flatMap((paragraph) => wrapParagraph(paragraph, Math.max(1, width)));
+}
+
+export interface TitledText {
+  readonly title: string;
+  readonly text: string;
+}
+
+const NARROWEST = 80;
+
+/** Two texts side by side where there are at least 80 columns, else one after the other. */
+export function sideBySide(left: TitledText, right: TitledText, columns: number): string {
+  if (columns < NARROWEST)
+    return [left, right]
+      .map(({ title, text }) => [title, rule(title), ...wrapText(text, columns)].join("\n"))
+      .join("\n\n");
+  const width = Math.min(70, Math.floor((columns - 4) / 2));
+  const column = ({ title, text }: TitledText): readonly string[] => {
+    const [heading = ""] = wrapText(title, width);
+    return [heading, rule(heading), ...wrapText(text, width)];
+  };
+  const [first, second] = [column(left), column(right)];
+  return Array.from({ length: Math.max(first.length, second.length) }, (_, i) =>
+    `${padToWidth(first[i] ?? "", width)}   ${second[i] ?? ""}`.trimEnd(),
+  ).join("\n");
+}
+
+const rule = (title: string): string => "─".repeat(displayWidth(title));

@@ -1,0 +1,78 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import {
+  type AdapterConfig,
+  type AdapterConfigInput,
+  type Budget,
+  budget,
+  parseAdapterConfig,
+} from "#adapters";
+import { MosError } from "#core";
+import { pathExists, readJson } from "#formats";
+import { type LlamaConfig, openModel, parseHuggingFaceConfig, weightShapes } from "#models";
+import type { LinearName } from "#nn";
+import { geometryOf } from "./trainable.ts";
+
+/** The part of one type of linear layers, over all decoder layers. */
+export interface TypeParams {
+  readonly linear: LinearName;
+  readonly in: number;
+  readonly out: number;
+  readonly trainable: number;
+}
+
+/** What an adapter costs beside the model that it is for. */
+export interface AdapterParams {
+  readonly adapter: AdapterConfig;
+  readonly budget: Budget;
+  readonly layers: number;
+  /** Numbers of the model. */
+  readonly parameters: number;
+  readonly types: readonly TypeParams[];
+}
+
+const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** Numbers of a whole model. */
+export const parameterCount = (model: LlamaConfig): number =>
+  [...weightShapes(model).values()].reduce((sum, shape) => sum + product(shape), 0);
+
+/**
+ * Tells what an adapter will cost, from the model's config alone. Throws `bad_config` for settings that contradict
+ * each other or do not fit the model.
+ *
+ * @example
+ * adapterParams(presetConfig("llama2-7b"), { method: "mos", equivalentRank: 2, rank: 8 }).budget.trainable; // 4997120
+ */
+export function adapterParams(model: LlamaConfig, input: AdapterConfigInput): AdapterParams {
+  const adapter = parseAdapterConfig(input, "adapter");
+  const geometry = geometryOf(model);
+  return {
+    adapter,
+    budget: budget(adapter, geometry),
+    layers: model.layers,
+    parameters: parameterCount(model),
+    types: adapter.targets.map((linear) => ({
+      linear,
+      ...(geometry.widths[linear] ?? { in: 0, out: 0 }),
+      trainable: budget({ ...adapter, targets: [linear] }, geometry).trainable,
+    })),
+  };
+}
+
+/** The config of a model folder, a config.json or a GGUF file; of a folder the weights need not be there. */
+export async function readModelConfig(path: string): Promise<LlamaConfig> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw new MosError(
+      "not_found",
+      `${path}: no such folder or file; give a model folder, a config.json or a .gguf file`,
+      { cause },
+    );
+  });
+  const file = found.isDirectory() ? join(path, "config.json") : path;
+  if (file.endsWith(".json") && (await pathExists(file)))
+    return parseHuggingFaceConfig(await readJson(file, z.unknown(), { code: "bad_model" }), file);
+  await using model = await openModel(path);
+  return model.config;
+}
