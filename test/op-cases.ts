@@ -33,7 +33,7 @@ type Differentiable =
   | "crossEntropy";
 
 /** Functions of the door that have no gradient of their own. */
-type Plain = "broadcast" | "causalBlocks" | "packedMask" | "inverseIndex" | "scatterRows" | "splitDynamic" | "zeros";
+type Plain = "broadcast" | "packedBlocks" | "inverseIndex" | "scatterRows" | "splitDynamic" | "zeros";
 
 /** Every op must be here or in Plain: a new export without a row does not compile. */
 export type Cases = Readonly<Record<Exclude<keyof typeof ops, Plain>, readonly Case[]>> &
@@ -222,17 +222,20 @@ export const cases: Cases = {
     },
   ],
   softmax: [{ shapes: [[2, 4]], signed: true, build: (x) => ops.softmax(x!) }],
-  attention: [
-    {
-      shapes: [
-        [2, 4, 7, 2],
-        [2, 2, 7, 2],
-        [2, 2, 7, 2],
-      ],
-      signed: true,
-      build: (q, k, v) => ops.attention(q!, k!, { v: v!, scale: 0.7, masks: ops.packedMask(segments, 3) }),
-    },
-  ],
+  attention: [3, 7].map((window) => ({
+    shapes: [
+      [2, 4, 7, 2],
+      [2, 2, 7, 2],
+      [2, 2, 7, 2],
+    ],
+    signed: true,
+    build: (q, k, v) =>
+      ops.attention(q!, k!, {
+        v: v!,
+        scale: 0.7,
+        blocks: ops.packedBlocks(segments, { blockSize: 3, window }),
+      }),
+  })),
   crossEntropy: [
     {
       shapes: [

@@ -63,7 +63,18 @@ interface ProgramKey {
   readonly training: boolean;
 }
 
-export function gradientSource(model: TrainableModel, options: CompileOptions = {}): GradientSource {
+export interface GradientSourceOptions extends CompileOptions {
+  /** Tokens of the longest example of any batch, where it is known: packed rows are then compared within it only. */
+  readonly longest?: number;
+}
+
+export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
+  const { longest, ...compileOptions } = options;
+  const shapeOf = ({ rows, length }: Batch): StepShape => ({
+    rows,
+    length,
+    ...(longest === undefined ? {} : { longest: Math.min(longest, length) }),
+  });
   const programs = new Map<string, Program>();
   const build = async ({ shape, training }: ProgramKey): Promise<Program> => {
     const length = training ? model.tapeLength(shape) : 0;
@@ -73,7 +84,7 @@ export function gradientSource(model: TrainableModel, options: CompileOptions = 
       weights: model.weights,
       linear: model.linear(shape, tape),
     });
-    const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, options);
+    const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, compileOptions);
     for (const [name, data] of [...model.weightData, ...model.parameters])
       if (program.inputs.has(name)) program.bind({ [name]: data });
     return program;
@@ -95,7 +106,7 @@ export function gradientSource(model: TrainableModel, options: CompileOptions = 
   };
   return {
     async gradients(batch, tape) {
-      const shape = { rows: batch.rows, length: batch.length };
+      const shape = shapeOf(batch);
       const program = await programFor({ shape, training: true });
       const length = model.tapeLength(shape);
       const drawn = length === 0 || tape === undefined ? undefined : tape(length);
@@ -109,7 +120,7 @@ export function gradientSource(model: TrainableModel, options: CompileOptions = 
       return { loss: floats(outputs, "loss")[0] ?? Number.NaN, counted: batch.labelIds.length, gradients };
     },
     async loss(batch) {
-      const shape = { rows: batch.rows, length: batch.length };
+      const shape = shapeOf(batch);
       const program = await programFor({ shape, training: false });
       const outputs = await program.run(feedsOf(batch));
       return { loss: floats(outputs, "loss")[0] ?? Number.NaN, counted: batch.labelIds.length };

@@ -1,5 +1,5 @@
 // B rows · S tokens per row · N = B · S · C hidden width
-import { attention, crossEntropy, type Dim, embed, grad, leaf, packedMask, type Value } from "#graph";
+import { attention, crossEntropy, type Dim, embed, grad, leaf, packedBlocks, type Value } from "#graph";
 import { type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
 import { type LinearHook, rotationTables } from "#nn";
 
@@ -8,6 +8,8 @@ export interface StepShape {
   readonly rows: number;
   /** S */
   readonly length: number;
+  /** No segment of a row is longer than this; S where it is not known. */
+  readonly longest?: number;
 }
 
 export interface BatchGraphOptions {
@@ -27,7 +29,10 @@ export function hiddenStates(
   { shape, weights, linear, queryBlock = 128 }: BatchGraphOptions,
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
-  const masks = packedMask(leaf("segments", grid, "int32"), Math.min(queryBlock, shape.length));
+  const blocks = packedBlocks(leaf("segments", grid, "int32"), {
+    blockSize: Math.min(queryBlock, shape.length),
+    window: shape.longest ?? shape.length,
+  });
   const scale = 1 / Math.sqrt(config.headDim);
   return llama(config, {
     ids: leaf("ids", grid, "int32"),
@@ -36,7 +41,7 @@ export function hiddenStates(
     rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: shape.length }),
     weights,
     linear,
-    attend: ({ q, k, v }) => attention(q, k, { v, scale, masks }),
+    attend: ({ q, k, v }) => attention(q, k, { v, scale, blocks }),
   });
 }
 

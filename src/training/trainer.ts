@@ -252,7 +252,8 @@ function update(
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, heldOut, signal, now } = options;
-  await using source = gradientSource(model, options.compile);
+  const longest = [...options.train, ...heldOut].reduce((most, { ids }) => Math.max(most, ids.length), 1);
+  await using source = gradientSource(model, { ...options.compile, longest });
   const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);
   let state = options.state;
   const evaluation = async (): Promise<TrainEvent> => {

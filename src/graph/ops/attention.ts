@@ -42,47 +42,62 @@ export function softmax(x: Value): Value {
   });
 }
 
-export interface AttentionOptions {
-  /** Factor on q kᵀ, usually 1 / √D. */
-  readonly scale: number;
-  /** One additive mask [B, 1, 1, bs, hi] for each block of queries, from `packedMask`. */
-  readonly masks: readonly Value[];
+/** Queries from … to − 1 of S, and the keys first … to − 1 that they are compared with; lo = to − first. */
+export interface AttentionBlock {
+  readonly from: number;
+  readonly to: number;
+  readonly first: number;
+  /** Added to the scores, [B, 1, 1, to − from, lo]. */
+  readonly mask: Value;
 }
 
-/** Blocks of queries and the keys that causality lets them see: rows from … to − 1 of S, keys 0 … to − 1. */
-export function causalBlocks(
-  length: number,
-  size: number,
-): readonly { readonly from: number; readonly to: number }[] {
-  return Array.from({ length: Math.ceil(length / size) }, (_, i) => ({
-    from: i * size,
-    to: Math.min(length, (i + 1) * size),
-  }));
+export interface PackedBlocksOptions {
+  /** Queries of a block. */
+  readonly blockSize: number;
+  /** The longest segment: keys further back cannot be in the same one and are left out. */
+  readonly window?: number;
 }
 
 /**
- * 0 where a token may look and −10³⁰ where it may not: back in its own segment only. segments [B, S] int32 gives every
- * packed example its own number. One mask [B, 1, 1, bs, hi] per causal block of `blockSize` queries.
+ * Blocks of queries for packed rows. segments [B, S] int32 gives every example of a row its own number; the masks are
+ * 0 where a token may look, back in its own segment, and −10³⁰ elsewhere.
  */
-export function packedMask(segments: Value, blockSize: number): readonly Value[] {
+export function packedBlocks(segments: Value, options: PackedBlocksOptions): readonly AttentionBlock[] {
   const [batch, length] = segments.shape;
   if (typeof batch !== "number" || typeof length !== "number")
     throw new MosError(
       "bad_config",
-      `packedMask needs segments of known shape, not ${showShape(segments.shape)}`,
+      `packedBlocks needs segments of known shape, not ${showShape(segments.shape)}`,
     );
-  return causalBlocks(length, blockSize).map(({ from, to }) => {
+  const { blockSize, window = length } = options;
+  return Array.from({ length: Math.ceil(length / blockSize) }, (_, i): AttentionBlock => {
+    const from = i * blockSize;
+    const to = Math.min(length, from + blockSize);
+    const first = Math.max(0, from - window + 1);
     const queries = reshape(slice(segments, { axis: 1, from, to }), [batch, 1, 1, to - from, 1]);
-    const keys = reshape(slice(segments, { axis: 1, from: 0, to }), [batch, 1, 1, 1, to]);
-    const shape: Shape = [batch, 1, 1, to - from, to];
+    const keys = reshape(slice(segments, { axis: 1, from: first, to }), [batch, 1, 1, 1, to - first]);
+    const shape: Shape = [batch, 1, 1, to - from, to - first];
     const same = emit("Equal", [queries, keys], { shape, dtype: "bool" });
-    const causal = new Float32Array((to - from) * to);
-    for (let q = from; q < to; q++) causal.fill(-1e30, (q - from) * to + q + 1, (q - from + 1) * to);
-    return emit("Where", [same, constant(causal, [to - from, to]), scalar(-1e30)], {
-      shape,
-      dtype: "float32",
-    });
+    const causal = causalMask({ from, to, first });
+    const mask = emit("Where", [same, causal, scalar(-1e30)], { shape, dtype: "float32" });
+    return { from, to, first, mask };
   });
+}
+
+/** 0 up to a query's own place, −10³⁰ behind it: [to − from, to − first] */
+function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">): Value {
+  const width = to - first;
+  const mask = new Float32Array((to - from) * width);
+  for (let q = from; q < to; q++)
+    mask.fill(-1e30, (q - from) * width + q - first + 1, (q - from + 1) * width);
+  return constant(mask, [to - from, width]);
+}
+
+export interface AttentionOptions {
+  readonly v: Value;
+  /** Factor on q kᵀ, usually 1 / √D. */
+  readonly scale: number;
+  readonly blocks: readonly AttentionBlock[];
 }
 
 /**
@@ -90,25 +105,28 @@ export function packedMask(segments: Value, blockSize: number): readonly Value[]
  * Computed per block of queries, whose probabilities are computed again in the backward rather than kept. Query heads
  * that share a key head are rows of one product, so the gradients of k and v are summed over them for free.
  */
-export function attention(q: Value, k: Value, options: AttentionOptions & { readonly v: Value }): Value {
-  const { v, scale, masks } = options;
+export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOptions): Value {
   const [B, H, S, D] = q.shape as readonly [number, number, number, number];
   const K = k.shape[1] as number;
   const G = H / K;
-  const blocks = causalBlocks(S, masks[0]?.shape[3] as number);
-  const grouped = (x: Value, { from, to }: { from: number; to: number }): Value =>
+  const queries = (x: Value, { from, to }: AttentionBlock): Value =>
     reshape(slice(x, { axis: 2, from, to }), [B, K, G * (to - from), x.shape[3] as number]);
-  const probabilities = (i: number): Value => {
-    const { from, to } = blocks[i] as { from: number; to: number };
-    const keys = slice(k, { axis: 2, from: 0, to });
-    const scores = matmul(grouped(q, { from, to }), keys, { transposeB: true, alpha: scale }); // [B, K, G·bs, hi]
-    const masked = add(reshape(scores, [B, K, G, to - from, to]), masks[i] as Value);
-    return reshape(softmax(masked), [B, K, G * (to - from), to]);
+  const keys = (x: Value, { first, to }: AttentionBlock): Value => slice(x, { axis: 2, from: first, to });
+  const probabilities = (block: AttentionBlock): Value => {
+    const [rows, width] = [block.to - block.from, block.to - block.first];
+    const scores = matmul(queries(q, block), keys(k, block), { transposeB: true, alpha: scale }); // [B, K, G·bs, lo]
+    const masked = add(reshape(scores, [B, K, G, rows, width]), block.mask);
+    return reshape(softmax(masked), [B, K, G * rows, width]);
   };
-  const parts = blocks.map(({ from, to }, i) =>
-    reshape(matmul(probabilities(i), slice(v, { axis: 2, from: 0, to })), [B, H, to - from, D]),
-  );
-  const y = concat(parts, 2);
+  const joined = (parts: readonly Value[]): Value =>
+    concat(
+      parts.map((part, i) => {
+        const { from, to } = blocks[i] as AttentionBlock;
+        return reshape(part, [B, H, to - from, D]);
+      }),
+      2,
+    );
+  const y = joined(blocks.map((block) => matmul(probabilities(block), keys(v, block))));
   return withGradient(y, [q, k, v], (dy) => {
     // dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)): the last term is one more column of dO against a column of ones in V.
     const rowsum = sum(mul(dy, y), [3]); //                                               [B, H, S, 1]
@@ -117,20 +135,16 @@ export function attention(q: Value, k: Value, options: AttentionOptions & { read
     const dq: Value[] = [];
     const dk: Value[] = [];
     const dv: Value[] = [];
-    blocks.forEach(({ from, to }, i) => {
-      const p = probabilities(i); //                                                      [B, K, G·bs, hi]
-      const ds = mul(
-        p,
-        matmul(grouped(dOne, { from, to }), slice(vOne, { axis: 2, from: 0, to }), { transposeB: true }),
-      );
-      const keys = slice(k, { axis: 2, from: 0, to });
-      dq.push(reshape(matmul(ds, keys, { alpha: scale }), [B, H, to - from, D]));
-      const rest = { axis: 3, before: 0, after: S - to };
-      // as [B, K, D, hi]: the product with the short side first is the fast one
-      dk.push(padAxis(matmul(grouped(q, { from, to }), ds, { transposeA: true, alpha: scale }), rest));
-      dv.push(padAxis(matmul(grouped(dy, { from, to }), p, { transposeA: true }), rest));
-    });
-    return [concat(dq, 2), turned(dk), turned(dv)];
+    for (const block of blocks) {
+      const p = probabilities(block); //                                                  [B, K, G·bs, lo]
+      const ds = mul(p, matmul(queries(dOne, block), keys(vOne, block), { transposeB: true }));
+      dq.push(matmul(ds, keys(k, block), { alpha: scale }));
+      const place = { axis: 3, before: block.first, after: S - block.to };
+      // as [B, K, D, lo]: the product with the short side first is the fast one
+      dk.push(padAxis(matmul(queries(q, block), ds, { transposeA: true, alpha: scale }), place));
+      dv.push(padAxis(matmul(queries(dy, block), p, { transposeA: true }), place));
+    }
+    return [joined(dq), turned(dk), turned(dv)];
   });
 }
 
