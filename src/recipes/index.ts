@@ -16,5 +16,6 @@ export {
   type Session,
   type SessionOptions,
 } from "./generate.ts";
+export { type AdapterParams, adapterParams, parameterCount, readModelConfig, type TypeParams } from "./params.ts";
 export { adapterModel, geometryOf } from "./trainable.ts";
 export { wholeModel } from "./whole-model.ts";
