@@ -4,7 +4,7 @@ import type { Factors } from "./method.ts";
 
 export interface AdapterHookOptions {
   readonly factors: (site: Site) => Factors | undefined;
-  /** Add scale · B A to W once per step rather than to every row. Not together with dropout. */
+  /** Add scale · B A to W once per step rather than to every row. A site with a dropout mask keeps its branch. */
   readonly merge: boolean;
   /** 0 or 1 / (1 − probability) for each input of the site's branch. */
   readonly dropoutMask?: (site: Site) => Value;
@@ -20,7 +20,7 @@ export const adapterHook =
     return withBias(
       lowRankLinear(x, weights.weight, {
         ...found,
-        merge,
+        merge: merge && mask === undefined,
         ...(mask === undefined ? {} : { dropoutMask: mask }),
       }),
       weights.bias,

@@ -1,6 +1,7 @@
 export { type Budget, budget } from "./budget.ts";
 export { type Adapter, createAdapter } from "./create.ts";
 export { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
+export type { AdapterBase } from "./folder-config.ts";
 export { type AdapterHookOptions, adapterHook } from "./hook.ts";
 export { type AdapterLeaves, adapterLeaves } from "./leaves.ts";
 export type {
@@ -20,4 +21,4 @@ export {
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
-export { type AdapterBase, loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";
+export { loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";

@@ -50,8 +50,8 @@ export const lora: AdapterMethod<LoraConfig> = {
   },
   folder: {
     peftType: "LORA",
-    fields: () => ({ use_rslora: false, use_dora: false, fan_in_fan_out: false }),
-    read: () => ({}),
+    settings: {},
+    constants: { use_rslora: false, use_dora: false, fan_in_fan_out: false },
     tensorName: (name) => {
       const [linear, layer, side] = name.split(".") as [LinearName, string, "A" | "B"];
       return `base_model.model.${modulePath(Number(layer), linear)}.lora_${side}.weight`;

@@ -24,8 +24,11 @@ export interface TensorSpec {
   readonly dtype: "float32" | "int32";
   /** The start, from a stream of random numbers of the tensor's own. */
   readonly initialize: (random: Random) => Float32Array | Int32Array;
-  /** What is wrong with content that was read from a file, beyond its shape; undefined if nothing is. */
-  readonly flaw?: (data: Int32Array) => string | undefined;
+  /**
+   * What is wrong with content that was read from a file, beyond its shape; undefined if nothing is. `before` are the
+   * tensors that `tensors()` lists before this one.
+   */
+  readonly flaw?: (data: Int32Array, before: AdapterTensors) => string | undefined;
 }
 
 export interface AdapterTensor {
@@ -85,9 +88,9 @@ export interface AdapterMethod<C extends CommonConfig> {
 /** The saved form: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */
 export interface FolderForm<C extends CommonConfig> {
   readonly peftType: string;
-  /** Fields beside those that all methods share. */
-  readonly fields: (config: C) => Readonly<Record<string, unknown>>;
-  /** The method's own settings from these fields, to be parsed by `schema`. */
-  readonly read: (fields: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
+  /** What adapter_config.json calls the settings that only this method has. One that is left out does not compile. */
+  readonly settings: { readonly [K in Exclude<keyof C, keyof CommonConfig | "method">]: string };
+  /** Fields that always have the same value, for PEFT to read. */
+  readonly constants: Readonly<Record<string, unknown>>;
   readonly tensorName: (name: string) => string;
 }

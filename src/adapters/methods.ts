@@ -41,12 +41,18 @@ function bind<C extends CommonConfig>(
   config: C,
 ): BoundMethod {
   const form: FolderForm<C> = folder;
+  const values = new Map<string, unknown>(Object.entries(config));
   return {
     check: (geometry) => check(config, geometry),
     tensors: (geometry) => tensors(config, geometry),
     factors: (options) => factors(config, options),
     peftType: form.peftType,
-    fields: () => form.fields(config),
+    fields: () => ({
+      ...form.constants,
+      ...Object.fromEntries(
+        Object.entries<string>(form.settings).map(([name, field]) => [field, values.get(name)]),
+      ),
+    }),
     tensorName: form.tensorName,
   };
 }
@@ -60,13 +66,13 @@ export function methodOf(config: AdapterConfig): BoundMethod {
   }
 }
 
-/** The method of a folder's peft_type, and its settings from the folder's fields. */
+/** The method of a folder's peft_type, and what the folder calls the settings that only this method has. */
 export function methodOfFolder(
   peftType: string,
-): { readonly name: MethodName; readonly read: FolderForm<never>["read"] } | undefined {
+): { readonly name: MethodName; readonly settings: Readonly<Record<string, string>> } | undefined {
   for (const name of METHOD_NAMES) {
     const { folder } = methods[name];
-    if (folder.peftType === peftType) return { name, read: folder.read };
+    if (folder.peftType === peftType) return { name, settings: folder.settings };
   }
   return undefined;
 }
@@ -78,14 +84,16 @@ export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterCo
   if (method === undefined)
     throw new MosError(
       "bad_config",
-      `${where}: method ${JSON.stringify(name) ?? "is missing"} is not known; it can be ${METHOD_NAMES.join(", ")}`,
+      `${where}: ${name === undefined ? "method is missing" : `method ${JSON.stringify(name)} is not known`}; it can be ${METHOD_NAMES.join(" or ")}`,
     );
   const parsed = methods[method].schema.safeParse(input);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const field = issue?.path.join(".") ?? "";
-  throw new MosError(
-    "bad_config",
-    `${where}${field === "" ? "" : `.${field}`}: ${issue?.message ?? "not usable"}`,
-  );
+  const known = Object.keys(methods[method].example).filter((key) => key !== "method");
+  const said =
+    issue?.code === "unrecognized_keys"
+      ? `${issue.keys.map((key) => JSON.stringify(key)).join(", ")} is no setting of ${method}; it has ${known.join(", ")}`
+      : `${field === "" ? "" : `${field} `}${issue?.message ?? "not usable"}`;
+  throw new MosError("bad_config", `${where}: ${said}`, { cause: parsed.error });
 }

@@ -6,20 +6,20 @@ import { MosError, type Random, randomStream } from "#core";
 import { gatherRows, reshape, split, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { commonFields } from "./schema.ts";
+import { commonFields, wholeNumber, yesOrNo } from "./schema.ts";
 import { kaiming, scaleOf, widthsOf } from "./widths.ts";
 
 const schema = z.strictObject({
   method: z.literal("mos"),
   ...commonFields,
   /** e: as many trainable numbers as LoRA of this rank. */
-  equivalentRank: z.int().min(1).max(4096).default(2),
+  equivalentRank: wholeNumber(1, 4096).default(2),
   /** l */
-  shardsPerVector: z.int().min(1).max(65_536).default(4),
+  shardsPerVector: wholeNumber(1, 65_536).default(4),
   /** p: ranks that each layer keeps to itself. */
-  privateRank: z.int().min(0).max(4096).default(1),
+  privateRank: wholeNumber(0, 4096).default(1),
   /** A and B are routed independently; without it I_b = I_a. */
-  pairDissociation: z.boolean().default(true),
+  pairDissociation: yesOrNo().default(true),
 });
 export type MosConfig = Readonly<z.output<typeof schema>>;
 
@@ -46,8 +46,11 @@ function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig
     );
 }
 
-const divisors = (width: number): readonly number[] =>
-  Array.from({ length: Math.min(width, 64) }, (_, i) => i + 1).filter((l) => width % l === 0);
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
+
+const divisorsOf = (n: number): readonly number[] =>
+  Array.from({ length: n }, (_, i) => i + 1).filter((l) => n % l === 0);
 
 /** l must cut every vector into equal shards. */
 function checkShards({ shardsPerVector: l, targets }: MosConfig, geometry: AdapterGeometry): void {
@@ -56,7 +59,7 @@ function checkShards({ shardsPerVector: l, targets }: MosConfig, geometry: Adapt
   );
   const bad = widths.find(({ width }) => width % l !== 0);
   if (bad === undefined) return;
-  const usable = divisors(bad.width).filter((d) => widths.every(({ width }) => width % d === 0));
+  const usable = divisorsOf(widths.map(({ width }) => width).reduce(greatestCommonDivisor));
   throw wrong(
     `${bad.name}: its d_${bad.side} of ${bad.width} does not split into ${l} shards; shards per vector can be ${usable.join(", ")} for these targets`,
   );
@@ -107,13 +110,25 @@ function routingFlaw(config: MosConfig, layers: number, table: Int32Array): stri
   return undefined;
 }
 
+/** Without pair dissociation the tables of A and B are one. */
+function pairFlaw(table: Int32Array, partner: Int32Array | Float32Array | undefined): string | undefined {
+  const place = table.findIndex((index, i) => index !== partner?.[i]);
+  return place < 0
+    ? undefined
+    : `entry ${place} is ${table[place]}, but A's table has ${partner?.[place]}, and pair_dissociation is false`;
+}
+
 function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearName): readonly TensorSpec[] {
   const { in: width, out } = widthsOf(geometry, linear);
   const { layers } = geometry;
   const { rows, places } = layoutOf(config, layers);
   const l = config.shardsPerVector;
   const table = (side: "a" | "b"): TensorSpec => ({
-    flaw: (data) => routingFlaw(config, layers, data),
+    flaw: (data, before) =>
+      routingFlaw(config, layers, data) ??
+      (side === "a" || config.pairDissociation
+        ? undefined
+        : pairFlaw(data, before.get(`${linear}.I_a`)?.data)),
     name: `${linear}.I_${side}`,
     shape: [layers, places],
     role: "frozen",
@@ -182,18 +197,13 @@ export const mos: AdapterMethod<MosConfig> = {
   },
   folder: {
     peftType: "MOS",
-    fields: ({ equivalentRank, shardsPerVector, privateRank, pairDissociation }) => ({
-      equivalent_rank: equivalentRank,
-      shards_per_vector: shardsPerVector,
-      private_rank: privateRank,
-      pair_dissociation: pairDissociation,
-    }),
-    read: (fields) => ({
-      equivalentRank: fields["equivalent_rank"],
-      shardsPerVector: fields["shards_per_vector"],
-      privateRank: fields["private_rank"],
-      pairDissociation: fields["pair_dissociation"],
-    }),
+    settings: {
+      equivalentRank: "equivalent_rank",
+      shardsPerVector: "shards_per_vector",
+      privateRank: "private_rank",
+      pairDissociation: "pair_dissociation",
+    },
+    constants: {},
     tensorName: (name) => `base_model.model.${name}`,
   },
 };

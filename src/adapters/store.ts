@@ -1,6 +1,5 @@
 // An adapter's folder in the shape of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors.
 import { join } from "node:path";
-import { z } from "zod";
 import { MosError } from "#core";
 import {
   openSafetensors,
@@ -12,46 +11,13 @@ import {
   writeFolderAtomic,
   writeSafetensors,
 } from "#formats";
-import { LINEAR_NAMES } from "#nn";
 import type { Adapter } from "./create.ts";
-import type { AdapterGeometry, AdapterTensor, TensorSpec } from "./method.ts";
-import {
-  type AdapterConfig,
-  METHOD_NAMES,
-  methodOf,
-  methodOfFolder,
-  methods,
-  parseAdapterConfig,
-} from "./methods.ts";
+import { type AdapterBase, readFields, savedFields, writeFields } from "./folder-config.ts";
+import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
+import { methodOf } from "./methods.ts";
 
 const CONFIG = "adapter_config.json";
 const MODEL = "adapter_model.safetensors";
-
-/** The model that an adapter was made for. */
-export interface AdapterBase {
-  readonly name: string;
-  /** Tells bases apart by their numbers, whatever file they come from. */
-  readonly fingerprint: string;
-}
-
-function configFields({ config }: Adapter, base: AdapterBase): Readonly<Record<string, unknown>> {
-  const method = methodOf(config);
-  return {
-    peft_type: method.peftType,
-    task_type: "CAUSAL_LM",
-    inference_mode: true,
-    base_model_name_or_path: base.name,
-    base_fingerprint: base.fingerprint,
-    r: config.rank,
-    lora_alpha: config.alpha,
-    lora_dropout: config.dropout,
-    target_modules: config.targets,
-    bias: "none",
-    ...method.fields(),
-    seed: config.seed,
-    format: 1,
-  };
-}
 
 /**
  * Writes the two files into a folder that may hold other things, each complete or absent. The config comes last:
@@ -70,7 +36,7 @@ export async function writeAdapterFiles(
       : ([named, { dtype: "F32" as const, shape, data }] as const);
   });
   await writeSafetensors(join(folder, MODEL), Object.fromEntries(tensors), { format: "pt" });
-  await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(configFields(adapter, base), null, 2)}\n`);
+  await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(writeFields(adapter, base), null, 2)}\n`);
 }
 
 /** Saves an adapter as a folder of its own, which takes the place of what was there only when it is complete. */
@@ -80,90 +46,20 @@ export const saveAdapter = (
   options: { readonly base: AdapterBase },
 ): Promise<void> => writeFolderAtomic(folder, (into) => writeAdapterFiles(into, adapter, options));
 
-const saved = z.looseObject({
-  peft_type: z.string(),
-  base_model_name_or_path: z.string().nullish(),
-  base_fingerprint: z.string().optional(),
-  r: z.int(),
-  lora_alpha: z.number(),
-  lora_dropout: z.number().default(0),
-  target_modules: z.union([z.array(z.string()), z.string()]),
-  seed: z.int().min(0).default(0),
-});
-type Saved = z.output<typeof saved>;
-
-/** PEFT's options that change what a LoRA computes and that are not read. */
-const REFUSED = [
-  "use_dora",
-  "use_rslora",
-  "modules_to_save",
-  "rank_pattern",
-  "alpha_pattern",
-  "layers_to_transform",
-  "trainable_token_indices",
-  "alora_invocation_tokens",
-  "fan_in_fan_out",
-] as const;
-
-const isSet = (value: unknown): boolean =>
-  value !== undefined &&
-  value !== null &&
-  value !== false &&
-  !(typeof value === "object" && Object.keys(value).length === 0);
-
-function readConfig(fields: Saved, where: string): AdapterConfig {
-  const method = methodOfFolder(fields.peft_type);
-  if (method === undefined)
-    throw new MosError(
-      "unsupported",
-      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; ${METHOD_NAMES.map((name) => methods[name].folder.peftType).join(" and ")} are`,
-    );
-  const refused = REFUSED.find((name) => isSet(fields[name]));
-  if (refused !== undefined)
-    throw new MosError(
-      "unsupported",
-      `${where}: ${refused} ${JSON.stringify(fields[refused])} changes what the adapter computes and is not supported`,
-    );
-  if (fields["bias"] !== undefined && fields["bias"] !== "none")
-    throw new MosError(
-      "unsupported",
-      `${where}: bias ${JSON.stringify(fields["bias"])} is not supported; only "none" is`,
-    );
-  const given = fields.target_modules;
-  const targets =
-    given === "all-linear"
-      ? [...LINEAR_NAMES]
-      : Array.isArray(given)
-        ? given.map((name) => name.split(".").at(-1))
-        : [given];
-  try {
-    return parseAdapterConfig(
-      {
-        method: method.name,
-        rank: fields.r,
-        alpha: fields.lora_alpha,
-        dropout: fields.lora_dropout,
-        targets,
-        seed: fields.seed,
-        ...method.read(fields),
-      },
-      where,
-    );
-  } catch (cause) {
-    throw cause instanceof MosError ? new MosError("bad_adapter", cause.message, { cause }) : cause;
-  }
-}
-
 /** Reads one tensor. Shapes were checked against the file's header before. */
 async function readTensor(
   file: SafetensorsFile,
-  { spec, name }: { readonly spec: TensorSpec; readonly name: string },
+  {
+    spec,
+    name,
+    before,
+  }: { readonly spec: TensorSpec; readonly name: string; readonly before: AdapterTensors },
 ): Promise<AdapterTensor> {
   const wrong = (what: string): MosError =>
     new MosError("bad_adapter", `${file.path}: ${name}: ${what}; the file is broken, save the adapter again`);
   if (spec.dtype === "int32") {
     const data = await file.readInt32(name);
-    const flaw = spec.flaw?.(data);
+    const flaw = spec.flaw?.(data, before);
     if (flaw !== undefined) throw wrong(flaw);
     return { shape: spec.shape, data };
   }
@@ -207,8 +103,8 @@ export async function loadAdapter(
   const where = join(folder, CONFIG);
   if (!(await pathExists(where)))
     throw new MosError("not_found", `${folder}: no adapter here (there is no ${CONFIG})`);
-  const fields = await readJson(where, saved, { code: "bad_adapter" });
-  const config = readConfig(fields, where);
+  const fields = await readJson(where, savedFields, { code: "bad_adapter" });
+  const config = readFields(fields, where);
   if (fields.base_fingerprint !== undefined && fields.base_fingerprint !== fingerprint)
     throw new MosError(
       "bad_adapter",
@@ -222,11 +118,19 @@ export async function loadAdapter(
       ? new MosError("bad_adapter", `${where}: ${cause.message}`, { cause })
       : cause;
   }
+  if (!(await pathExists(join(folder, MODEL))))
+    throw new MosError(
+      "not_found",
+      `${folder}: ${MODEL} is missing${(await pathExists(join(folder, "adapter_model.bin"))) ? "; adapter_model.bin may hold code and is never read, save the adapter as safetensors" : ""}`,
+    );
   const specs = method.tensors(geometry);
   await using file = await openSafetensors(join(folder, MODEL), { code: "bad_adapter" });
   checkNames(file, new Map(specs.map((spec) => [method.tensorName(spec.name), spec])));
   const tensors = new Map<string, AdapterTensor>();
   for (const spec of specs)
-    tensors.set(spec.name, await readTensor(file, { spec, name: method.tensorName(spec.name) }));
+    tensors.set(
+      spec.name,
+      await readTensor(file, { spec, name: method.tensorName(spec.name), before: tensors }),
+    );
   return { config, geometry, tensors };
 }

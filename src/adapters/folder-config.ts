@@ -1,0 +1,145 @@
+// adapter_config.json: our settings under PEFT's names, and back. What PEFT can do and we cannot is refused by name.
+import { z } from "zod";
+import { MosError } from "#core";
+import { LINEAR_NAMES } from "#nn";
+import type { Adapter } from "./create.ts";
+import {
+  type AdapterConfig,
+  METHOD_NAMES,
+  methodOf,
+  methodOfFolder,
+  methods,
+  parseAdapterConfig,
+} from "./methods.ts";
+
+/** Raised when a folder of an older version could be misread. PEFT's own folders have no such field. */
+const FORMAT = 1;
+
+/** The model that an adapter was made for. */
+export interface AdapterBase {
+  readonly name: string;
+  /** Tells bases apart by their numbers, whatever file they come from. */
+  readonly fingerprint: string;
+}
+
+export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Record<string, unknown>> {
+  const method = methodOf(config);
+  return {
+    peft_type: method.peftType,
+    task_type: "CAUSAL_LM",
+    inference_mode: true,
+    base_model_name_or_path: base.name,
+    base_fingerprint: base.fingerprint,
+    r: config.rank,
+    lora_alpha: config.alpha,
+    lora_dropout: config.dropout,
+    target_modules: config.targets,
+    bias: "none",
+    ...method.fields(),
+    seed: config.seed,
+    format: FORMAT,
+  };
+}
+
+export const savedFields = z.looseObject({
+  peft_type: z.string(),
+  base_model_name_or_path: z.string().nullish(),
+  base_fingerprint: z.string().optional(),
+  r: z.int(),
+  lora_alpha: z.number(),
+  lora_dropout: z.number().default(0),
+  target_modules: z.union([z.array(z.string()), z.string()]),
+  seed: z.int().min(0).default(0),
+  format: z.int().optional(),
+});
+export type SavedFields = z.output<typeof savedFields>;
+
+/** PEFT's options that change what a LoRA computes and that are not read. */
+const REFUSED = [
+  "use_dora",
+  "use_rslora",
+  "use_qalora",
+  "use_bdlora",
+  "lora_bias",
+  "modules_to_save",
+  "rank_pattern",
+  "alpha_pattern",
+  "layers_to_transform",
+  "layer_replication",
+  "target_parameters",
+  "trainable_token_indices",
+  "alora_invocation_tokens",
+  "arrow_config",
+  "kasa_config",
+  "fan_in_fan_out",
+] as const;
+
+/** Ways to start that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, …) move a part of it into A and B. */
+const PLAIN_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
+
+const isSet = (value: unknown): boolean =>
+  value !== undefined &&
+  value !== null &&
+  value !== false &&
+  !(typeof value === "object" && Object.keys(value).length === 0);
+
+function refuseOptions(fields: SavedFields, where: string): void {
+  const refuse = (message: string): never => {
+    throw new MosError("unsupported", `${where}: ${message}`);
+  };
+  const { format = FORMAT, bias = "none", init_lora_weights: start } = fields;
+  if (format !== FORMAT)
+    refuse(`format ${format} comes from another version of this program; this one reads format ${FORMAT}`);
+  const refused = REFUSED.find((name) => isSet(fields[name]));
+  if (refused !== undefined)
+    refuse(
+      `${refused} ${JSON.stringify(fields[refused])} changes what the adapter computes and is not supported`,
+    );
+  if (bias !== "none") refuse(`bias ${JSON.stringify(bias)} is not supported; only "none" is`);
+  if (!PLAIN_STARTS.includes(start))
+    refuse(
+      `init_lora_weights ${JSON.stringify(start)} changes the base; let PEFT convert the adapter to a plain LoRA when it saves it`,
+    );
+}
+
+/** Names of modules, whole paths or one name; a pattern is left as it is, to be refused as a target. */
+function readTargets(given: SavedFields["target_modules"]): readonly (string | undefined)[] {
+  if (given === "all-linear") return LINEAR_NAMES;
+  return Array.isArray(given) ? given.map((name) => name.split(".").at(-1)) : [given];
+}
+
+/** The settings of an adapter_config.json. Throws `unsupported` or `bad_adapter`. */
+export function readFields(fields: SavedFields, where: string): AdapterConfig {
+  const method = methodOfFolder(fields.peft_type);
+  if (method === undefined)
+    throw new MosError(
+      "unsupported",
+      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; ${METHOD_NAMES.map((name) => methods[name].folder.peftType).join(" and ")} are`,
+    );
+  refuseOptions(fields, where);
+  const own = Object.entries(method.settings);
+  const missing = own.find(([, field]) => fields[field] === undefined);
+  if (missing !== undefined)
+    throw new MosError("bad_adapter", `${where}: field "${missing[1]}" is missing; save the adapter again`);
+  if (fields.format !== undefined && fields.base_fingerprint === undefined)
+    throw new MosError(
+      "bad_adapter",
+      `${where}: field "base_fingerprint" is missing, so its base cannot be told; save the adapter again`,
+    );
+  try {
+    return parseAdapterConfig(
+      {
+        method: method.name,
+        rank: fields.r,
+        alpha: fields.lora_alpha,
+        dropout: fields.lora_dropout,
+        targets: readTargets(fields.target_modules),
+        seed: fields.seed,
+        ...Object.fromEntries(own.map(([name, field]) => [name, fields[field]])),
+      },
+      where,
+    );
+  } catch (cause) {
+    throw cause instanceof MosError ? new MosError("bad_adapter", cause.message, { cause }) : cause;
+  }
+}
