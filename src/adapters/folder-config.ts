@@ -71,6 +71,7 @@ const REFUSED = [
   "alora_invocation_tokens",
   "arrow_config",
   "kasa_config",
+  "monteclora_config",
   "fan_in_fan_out",
 ] as const;
 
