@@ -55,6 +55,24 @@ function commandOf(program: Command, args: readonly string[]): FailedCommand {
     : { command: `mos ${command.name()}`, options: flagsOf(command) };
 }
 
+const isMissingOption = (error: unknown): boolean =>
+  error instanceof CommanderError && error.code === "commander.missingMandatoryOptionValue";
+
+/** Commander looks for required options first; where one was mistyped, that is the better thing to tell. */
+function mistypedOption(args: readonly string[]): unknown {
+  const program = createProgram();
+  for (const command of program.commands) {
+    for (const option of command.options) option.makeOptionMandatory(false);
+    command.action(() => undefined);
+  }
+  try {
+    program.parse(args, { from: "user" });
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
 /** A reader that has seen enough, such as `head`, is no error. */
 function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
   stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -81,7 +99,8 @@ export async function run(args: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version was shown
-    const failure = describeFailure(error, commandOf(program, args));
+    const cause = isMissingOption(error) ? (mistypedOption(args) ?? error) : error;
+    const failure = describeFailure(cause, commandOf(program, args));
     const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };
     process.stderr.write(failureText(failure, { error, ...flags }));
     return failure.exitCode;

@@ -5,7 +5,7 @@ import { given } from "./option-values.ts";
 import { formatBytes } from "./progress.ts";
 import type { PullOptions } from "./pull-command.ts";
 import { pullProgress } from "./pull-progress.ts";
-import { counted, labelled, liveLine, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { counted, labelled, liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
 
 /** The hub as the user's environment has it. */
 export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, homedir());
@@ -47,7 +47,7 @@ export function pulledText(
     ]),
     "",
     "Next:",
-    `  mos generate --model ${name} --chat`,
-    `  mos train --model ${name} --data train.jsonl --out adapters/mine`,
+    `  ${MOS} generate --model ${name} --chat`,
+    `  ${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
   ].join("\n");
 }

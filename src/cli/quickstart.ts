@@ -13,8 +13,18 @@ import { adapterText, budgetText } from "./budget-text.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { formatCount, formatDuration, type LiveLine } from "./progress.ts";
 import type { QuickstartOptions } from "./quickstart-command.ts";
-import { columnsOf, labelled, liveLine, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
-import { sideBySide } from "./text-columns.ts";
+import {
+  columnsOf,
+  labelled,
+  liveLine,
+  MOS,
+  nearPath,
+  sayJson,
+  sayLine,
+  shellWord,
+  shown,
+} from "./terminal.ts";
+import { hasTwoColumns, twoColumns } from "./text-columns.ts";
 import { curveText, heldOutText, readHistory } from "./train-history.ts";
 import { type ReadyEvent, watchTraining } from "./train-watch.ts";
 
@@ -25,17 +35,17 @@ const ASSETS = fileURLToPath(new URL("../../assets", import.meta.url));
 const MODEL = join(ASSETS, "tiny-english");
 const DATA = join(ASSETS, "quickstart");
 
-/** e = 2, r = 8, l = 4, p = 1: the numbers of a LoRA of rank 2. */
-const ADAPTER = { method: "mos", equivalentRank: 2, rank: 8, shardsPerVector: 4, privateRank: 1 } as const;
+/** The numbers of a LoRA of rank 2. Five layers with one shared rank each allow r = 6 at most. */
+const ADAPTER = { method: "mos", equivalentRank: 2, rank: 6, shardsPerVector: 4, privateRank: 1 } as const;
 
 /** A model this small learns with a rate far above those of large ones. */
 const SETTINGS = {
-  steps: 160,
+  steps: 200,
   batchSize: 4,
   maxLength: 128,
   learningRate: 1e-2,
   schedule: "linear",
-  evaluateEvery: 40,
+  evaluateEvery: 50,
   saveEvery: 0,
 } as const satisfies FinetuneSettingsInput;
 
@@ -68,13 +78,17 @@ export async function runQuickstart(options: QuickstartOptions): Promise<number>
       json,
       onReady: (event) => {
         ready = event;
+        if (!json)
+          sayLine(
+            `Now it learns from ${event.train.examples} answers of the tenant, with Mixture of Shards:\n`,
+          );
       },
     });
   })();
   if (outcome.stoppedAt !== undefined) {
     if (!json)
       sayLine(
-        `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Start again with mos quickstart.`,
+        `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Start again with ${MOS} quickstart.`,
       );
     return EXIT_INTERRUPTED;
   }
@@ -128,8 +142,6 @@ function introduction({ base, questions }: Quickstart, before: readonly string[]
     "",
     ...questions.flatMap((question, i) => [`  ${question}`, `    ${before[i]}`]),
     "",
-    "Now it learns from 224 questions and answers of the tenant, with Mixture of Shards:",
-    "",
   ].join("\n");
 }
 
@@ -140,23 +152,18 @@ interface Result {
   readonly seconds: number;
 }
 
-async function conclusion(
-  { options, base, questions }: Quickstart,
-  { before, after, ready, seconds }: Result,
-): Promise<string> {
+async function conclusion({ options, base, questions }: Quickstart, result: Result): Promise<string> {
+  const { ready, seconds } = result;
   const history = await readHistory(options.out);
   const columns = columnsOf();
   const out = shellWord(options.out);
-  const model = shellWord(MODEL);
-  const answers = (texts: readonly string[]): string =>
-    questions.map((question, i) => `${question}\n  ${texts[i]}`).join("\n\n");
+  const model = shellWord(nearPath(MODEL));
   return [
     "",
     "training loss",
     curveText(history, columns),
     "",
-    sideBySide({ title: "before", text: answers(before) }, { title: "after", text: answers(after) }, columns),
-    "",
+    answersText(questions, result, columns),
     labelled([
       ["held-out loss", heldOutText(history.heldOut) ?? "not measured"],
       ["adapter", adapterText(ready.adapter)],
@@ -169,9 +176,22 @@ async function conclusion(
     ]),
     "",
     "Next:",
-    `  mos generate --model ${model} --adapter ${out} --chat`,
-    `  mos generate --model ${model} --adapter ${out} --compare --prompt "How old is the lighthouse?"`,
-    "  mos pull HuggingFaceTB/SmolLM2-135M-Instruct      a real model",
-    "  mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data yours.jsonl --out adapters/yours",
+    `  ${MOS} generate --model ${model} --adapter ${out} --chat`,
+    `  ${MOS} generate --model ${model} --adapter ${out} --compare --prompt "How old is the lighthouse?"`,
+    `  ${MOS} pull HuggingFaceTB/SmolLM2-135M-Instruct      a real model`,
+    `  ${MOS} train --model HuggingFaceTB/SmolLM2-135M-Instruct --data yours.jsonl --out adapters/yours`,
   ].join("\n");
+}
+
+/** Each question with the two answers below it, beside each other where there is room. */
+function answersText(questions: readonly string[], { before, after }: Result, columns: number): string {
+  if (!hasTwoColumns(columns))
+    return questions
+      .map((question, i) => `${question}\n  before  ${before[i]}\n  after   ${after[i]}\n`)
+      .join("\n");
+  const titles = ["before\n──────", "after\n─────"] as const;
+  const pairs = questions.map(
+    (question, i) => `${question}\n${twoColumns(`  ${before[i]}`, `  ${after[i]}`, columns)}\n`,
+  );
+  return [twoColumns(...titles, columns), ...pairs].join("\n");
 }

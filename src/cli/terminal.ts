@@ -1,3 +1,4 @@
+import { relative } from "node:path";
 import { type LiveLine, openLiveLine } from "./progress.ts";
 
 /** Writes text to stdout, whole lines or parts of one. */
@@ -42,3 +43,12 @@ export const counted = (count: number, noun: string): string =>
 /** What a model wrote, for a terminal: without the control characters that would steer it. */
 export const shown = (text: string): string =>
   process.stdout.isTTY === true ? text.replace(/(?![\n\t])\p{Cc}/gu, "\ufffd") : text;
+
+/** How to write a next command: from a clone npm runs the program, else it is on the path. */
+export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mos";
+
+/** A path as seen from here, where that is shorter. */
+export function nearPath(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near !== "" && near.length < path.length ? near : path;
+}

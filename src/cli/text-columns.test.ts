@@ -19,7 +19,7 @@ describe("wrapText", () => {
       "is on.",
       "",
       "  always",
-      "on",
+      "  on",
     ]);
   });
 

@@ -41,9 +41,9 @@ function wrapParagraph(paragraph: string, width: number): readonly string[] {
     const fits = line === indent || displayWidth(line) + 1 + displayWidth(word) <= width;
     if (!fits) {
       lines.push(line);
-      line = "";
+      line = indent;
     }
-    const joined = line === indent || line === "" ? line + word : `${line} ${word}`;
+    const joined = line === indent ? line + word : `${line} ${word}`;
     const pieces = displayWidth(joined) > width ? piecesOf(joined, width) : [joined];
     lines.push(...pieces.slice(0, -1));
     line = pieces.at(-1) ?? "";
@@ -51,7 +51,8 @@ function wrapParagraph(paragraph: string, width: number): readonly string[] {
   return [...lines, line];
 }
 
-/** Breaks a text into lines of at most `width` columns: at spaces, and inside words only where they are too long. */
+/** Breaks a text into lines of at most `width` columns: at spaces, and inside words only where they are too long.
+ * Lines keep the indent of their paragraph. */
 export function wrapText(text: string, width: number): readonly string[] {
   return text
     .replaceAll("\t", "  ")
@@ -66,21 +67,29 @@ export interface TitledText {
 
 const NARROWEST = 80;
 
-/** Two texts side by side where there are at least 80 columns, else one after the other. */
-export function sideBySide(left: TitledText, right: TitledText, columns: number): string {
-  if (columns < NARROWEST)
-    return [left, right]
-      .map(({ title, text }) => [title, rule(title), ...wrapText(text, columns)].join("\n"))
-      .join("\n\n");
+/** Whether two texts fit beside each other. */
+export const hasTwoColumns = (columns: number): boolean => columns >= NARROWEST;
+
+/** Two texts beside each other, without titles. */
+export function twoColumns(left: string, right: string, columns: number): string {
   const width = Math.min(70, Math.floor((columns - 4) / 2));
-  const column = ({ title, text }: TitledText): readonly string[] => {
-    const [heading = ""] = wrapText(title, width);
-    return [heading, rule(heading), ...wrapText(text, width)];
-  };
-  const [first, second] = [column(left), column(right)];
+  const [first, second] = [wrapText(left, width), wrapText(right, width)];
   return Array.from({ length: Math.max(first.length, second.length) }, (_, i) =>
     `${padToWidth(first[i] ?? "", width)}   ${second[i] ?? ""}`.trimEnd(),
   ).join("\n");
+}
+
+/** Two texts side by side where there are at least 80 columns, else one after the other. */
+export function sideBySide(left: TitledText, right: TitledText, columns: number): string {
+  if (!hasTwoColumns(columns))
+    return [left, right]
+      .map(({ title, text }) => [title, rule(title), ...wrapText(text, columns)].join("\n"))
+      .join("\n\n");
+  return [
+    twoColumns(left.title, right.title, columns),
+    twoColumns(rule(left.title), rule(right.title), columns),
+    twoColumns(left.text, right.text, columns),
+  ].join("\n");
 }
 
 const rule = (title: string): string => "─".repeat(displayWidth(title));

@@ -12,7 +12,7 @@ import { adapterText, budgetText } from "./budget-text.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatBytes, formatCount, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
-import { columnsOf, counted, labelled, liveLine, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { columnsOf, counted, labelled, liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
 import type { TrainOptions } from "./train-command.ts";
 import { curveText, heldOutText, readHistory } from "./train-history.ts";
 import { type ReadyEvent, type TrainOutcome, watchTraining } from "./train-watch.ts";
@@ -157,12 +157,12 @@ async function endText(outcome: TrainOutcome, options: TrainOptions): Promise<st
 }
 
 function nextCommands({ model, out }: TrainOptions): readonly string[] {
-  const common = `mos generate --model ${shellWord(model)} --adapter ${shellWord(out)}`;
+  const common = `${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)}`;
   return [`  ${common} --chat`, `  ${common} --compare --prompt "…"`];
 }
 
 /** The command that continues a run that these arguments started. */
-export const resumeCommand = (args: readonly string[]): string =>
-  ["mos", ...args.filter((arg) => arg !== "--overwrite" && arg !== "--resume"), "--resume"]
-    .map(shellWord)
-    .join(" ");
+export function resumeCommand(args: readonly string[]): string {
+  const kept = args.filter((arg) => arg !== "--overwrite" && arg !== "--resume");
+  return [MOS, ...kept.map(shellWord), "--resume"].join(" ");
+}
