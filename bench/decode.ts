@@ -1,0 +1,84 @@
+// Speed of greedy decoding in float32, every row with an adapter, beside the peer's script (see docs/benchmarks.md).
+import { type Random, randomStream } from "#core";
+import { argmax, createDecoder, type RowAdapter, type SlotFactors } from "#generation";
+import { LINEAR_NAMES } from "#nn";
+import { geometryOf, loadModel } from "#recipes";
+import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
+
+const HELP = `usage: bench:decode -- --model DIR|FILE.gguf [--rows 1] [--adapters 1] [--new 64] [--prompt 32] [--json]
+
+Continues random prompts by the most likely token, every row with a random adapter on all seven linear layers.
+new_tokens_per_s counts the time of the prompt too; decode_tokens_per_s is of the steps after it.
+
+  --rows N            sequences side by side; --adapters N: adapters that they share out (0: the base alone)
+  --rank N (8)        --threads N (2)    --profile PREFIX: also write the runtime's own profile`;
+
+const given = readArguments(HELP, {
+  values: ["model", "rows", "adapters", "new", "prompt", "rank", "threads", "profile"],
+  flags: ["json"],
+});
+const path = given.text("model") ?? fail(HELP);
+const rows = given.number("rows", 1);
+const adapters = given.number("adapters", 1);
+const fresh = given.number("new", 64);
+const promptLength = given.number("prompt", 32);
+const rank = given.number("rank", 8);
+const profile = given.text("profile");
+
+const { model } = await loadModel(path);
+const { config, weights } = model;
+
+function randomAdapter(random: Random): RowAdapter {
+  const { layers, widths } = geometryOf(config);
+  const normal = (length: number): Float32Array =>
+    Float32Array.from({ length }, () => 0.02 * random.normal());
+  const factors = new Map<string, SlotFactors>();
+  for (let layer = 0; layer < layers; layer++)
+    for (const name of LINEAR_NAMES) {
+      const width = widths[name] ?? { in: 0, out: 0 };
+      const [a, b] = [normal(rank * width.in), normal(rank * width.out)];
+      factors.set(`${layer}.${name}`, { rank, scale: 16 / rank, a, b });
+    }
+  return factors;
+}
+
+const made = Array.from({ length: adapters }, (_, i) => randomAdapter(randomStream(i, "bench.adapter")));
+const random = randomStream(0, "bench.prompt");
+const prompts = Array.from({ length: rows }, () =>
+  Array.from({ length: promptLength }, () => 3 + Math.floor(random.uniform() * (config.vocabularySize - 3))),
+);
+
+await using decoder = await createDecoder({
+  config,
+  weightData: weights,
+  rows: prompts.map((_, row) => made[row % Math.max(1, adapters)]),
+  maxLength: Math.min(config.maxPositions, promptLength + fresh),
+  compile: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
+});
+
+/** Seconds of the prompt and of all further tokens. */
+async function decode(tokens: number): Promise<{ readonly prefill: number; readonly rest: number }> {
+  decoder.clear();
+  const start = performance.now();
+  let logits = await decoder.append(prompts);
+  const read = performance.now();
+  for (let token = 1; token < tokens; token++)
+    logits = await decoder.append(logits.map((row) => [argmax(row)]));
+  return { prefill: (read - start) / 1000, rest: (performance.now() - read) / 1000 };
+}
+
+await decode(4);
+const { prefill, rest } = await decode(fresh);
+printResult(
+  {
+    rows,
+    adapters,
+    rank,
+    seconds: rounded(prefill + rest, 2),
+    new_tokens_per_s: rounded((rows * fresh) / (prefill + rest), 1),
+    prefill_s: rounded(prefill, 3),
+    decode_tokens_per_s: rounded((rows * (fresh - 1)) / rest, 1),
+    peak_rss_gb: peakMemory(),
+  },
+  given.flag("json"),
+);

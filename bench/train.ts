@@ -1,0 +1,142 @@
+// Speed and memory of fine-tuning, beside the peers' scripts with the same arguments (see docs/benchmarks.md).
+import { basename } from "node:path";
+import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
+import { randomStream } from "#core";
+import { type EncodedExample, encodeExamples, readDataset } from "#data";
+import { adapterModel, type BaseModel, geometryOf, loadModel } from "#recipes";
+import { initialState, type StepEvent, stepsOfEpochs, type TrainSettings, train } from "#training";
+import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
+
+const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]
+       bench:train -- --model DIR|FILE.gguf --data train.jsonl [--examples 128] [--batch 8] [--row-length N] [--json]
+
+The first form trains on random tokens of one shape; of each row the last part, --labelled, counts in the loss.
+The second trains on the first examples of a file, as "mos train --rules chatml" does, once through.
+
+  --batch N           rows of an update; with --data, examples of an update on average: packed rows hold several
+                      examples, so the rows of an update are chosen to hold N times the mean number of tokens
+  --row-length N      places of a packed row; left out, one row holds the whole update
+  --no-packing        one example a row, padded to the longest of the batch
+  --method lora|mos   lora: rank 8, alpha 16; mos: --equivalent-rank 2, rank 8
+  --rank N            --threads N (2)
+  --profile PREFIX    also write the runtime's own profile
+
+A step is everything from a batch to the updated adapter. Loading and tokenising are not counted, and neither is the
+first step, in which the program is compiled.`;
+
+const given = readArguments(HELP, {
+  values: [
+    ...["model", "data", "examples", "batch", "seq", "labelled", "steps", "row-length"],
+    ...["method", "equivalent-rank", "rank", "threads", "profile"],
+  ],
+  flags: ["json", "no-packing"],
+});
+const path = given.text("model") ?? fail(HELP);
+const data = given.text("data");
+const batch = given.number("batch", data === undefined ? 4 : 8);
+const seq = given.number("seq", 256);
+const labelled = given.number("labelled", 1);
+const packed = !given.flag("no-packing");
+
+function adapterConfig(): AdapterConfigInput {
+  const method = given.text("method") ?? "lora";
+  const rank = given.number("rank", 8);
+  if (method === "lora") return { method, rank, alpha: 16 };
+  if (method === "mos") return { method, rank, equivalentRank: given.number("equivalent-rank", 2) };
+  return fail(`--method ${method}: lora and mos are measured`);
+}
+
+/** What is trained on, and how an update is laid out. */
+interface Work {
+  readonly examples: readonly EncodedExample[];
+  readonly rows: number;
+  readonly rowLength: number;
+}
+
+function randomWork(vocabulary: number): Work {
+  const random = randomStream(0, "bench");
+  const masked = Math.floor(seq * (1 - labelled));
+  const examples = Array.from({ length: batch * given.number("steps", 8) }, (_, line): EncodedExample => {
+    const ids = Int32Array.from({ length: seq }, () => Math.floor(random.uniform() * vocabulary));
+    const labels = ids.map((id, i) => (i < masked ? -100 : id));
+    const trainedTokens = seq - Math.max(1, masked);
+    return { line, ids, labels, trainedTokens, truncated: false, lostTokens: 0 };
+  });
+  return { examples, rows: batch, rowLength: seq };
+}
+
+async function fileWork(file: string, { model, text }: BaseModel): Promise<Work> {
+  const { examples } = await readDataset(file);
+  const { encoded, report } = await encodeExamples(examples.slice(0, given.number("examples", 128)), {
+    tokenizer: text.tokenizer,
+    template: text.template,
+    maxLength: model.config.maxPositions,
+    rules: "chatml",
+  });
+  if (!packed) return { examples: encoded, rows: batch, rowLength: model.config.maxPositions };
+  const tokens = (batch * report.tokens) / report.examples;
+  const rowLength = given.number("row-length", Math.ceil(tokens / 64) * 64);
+  return { examples: encoded, rows: Math.max(1, Math.round(tokens / rowLength)), rowLength };
+}
+
+const base = await loadModel(path);
+const { config } = base.model;
+const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);
+const adapter = createAdapter(parseAdapterConfig(adapterConfig(), "bench"), geometryOf(config));
+const model = adapterModel(base.model, adapter);
+const layout: Omit<TrainSettings, "steps"> = {
+  learningRate: 1e-4,
+  schedule: "constant",
+  warmup: 0,
+  optimizer: {},
+  maxGradientNorm: 0,
+  accumulate: 1,
+  batchRows: work.rows,
+  rowLength: work.rowLength,
+  packed,
+  dropout: 0,
+  seed: 0,
+  padToken: config.padToken ?? 0,
+  evaluateEvery: 0,
+  saveEvery: 0,
+};
+const lengths = work.examples.map(({ ids }) => ids.length);
+const profile = given.text("profile");
+const steps: StepEvent[] = [];
+for await (const event of train({
+  model,
+  settings: { ...layout, steps: stepsOfEpochs(lengths, 1, layout) },
+  train: work.examples,
+  heldOut: [],
+  state: initialState(model.parameters),
+  compile: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
+  now: () => performance.now(),
+}))
+  if (event.type === "step") steps.push(event);
+
+const counted = steps.slice(1);
+const sum = (of: (step: StepEvent) => number): number => counted.reduce((total, step) => total + of(step), 0);
+const total = sum(({ seconds }) => seconds);
+const median_step_s = median(counted.map(({ seconds }) => seconds));
+printResult(
+  {
+    method: adapter.config.method,
+    rank: adapter.config.rank,
+    data: data === undefined ? null : basename(data),
+    batch,
+    seq: data === undefined ? seq : null,
+    labelled: data === undefined ? labelled : null,
+    rows: work.rows,
+    row_length: work.rowLength,
+    updates: steps.length,
+    median_step_s: rounded(median_step_s, 3),
+    tokens_per_s: rounded(
+      data === undefined ? (batch * seq) / median_step_s : sum(({ tokens }) => tokens) / total,
+      1,
+    ),
+    examples_per_s: rounded(sum(({ examples }) => examples) / total, 3),
+    loss: rounded(steps.at(-1)?.loss ?? Number.NaN, 4),
+    peak_rss_gb: peakMemory(),
+  },
+  given.flag("json"),
+);
