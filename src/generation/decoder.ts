@@ -84,6 +84,11 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
   return {
     lengths: cache.lengths,
     async append(tokens) {
+      if (tokens.length !== rows.length)
+        throw new MosError(
+          "bad_option",
+          `${tokens.length} rows of tokens for a decoder of ${rows.length} rows`,
+        );
       const longest = Math.max(...tokens.map((row, i) => row.length + (cache.lengths[i] ?? 0)));
       if (longest > maxLength)
         throw new MosError("bad_option", `a sequence of ${longest} tokens does not fit into ${maxLength}`);
@@ -135,7 +140,8 @@ function stepFeeds(
     ids.set(row, b * length);
     for (let s = 0; s < length; s++) {
       // a filler stays at a position that the tables have
-      positions[b * length + s] = (cache.lengths[b] ?? 0) + Math.min(s, Math.max(0, row.length - 1));
+      positions[b * length + s] =
+        row.length === 0 ? 0 : (cache.lengths[b] ?? 0) + Math.min(s, row.length - 1);
       for (let g = 0; g < groups; g++) {
         const from = ((b * groups + g) * length + s) * length;
         mask.fill(0, from, from + s + 1);

@@ -83,7 +83,9 @@ function candidates(
   const massOf = (ids: readonly number[]): number =>
     ids.reduce((sum, id) => sum + (weights[id] as number), 0);
   const all = weights.reduce((a, b) => a + b, 0);
-  const enough = (found: readonly number[]): boolean => found.length >= limit || massOf(found) >= topP * all;
+  // top-p is a share of what top-k leaves, so that has to be found whole
+  const enough = (found: readonly number[]): boolean =>
+    limit < weights.length ? found.length >= limit : massOf(found) >= topP * all;
   const ids = ranked(weights, enough).slice(0, limit);
   const total = limit < weights.length ? massOf(ids) : all;
   let kept = 0;

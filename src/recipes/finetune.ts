@@ -194,10 +194,11 @@ async function saveFinal(
 async function openMetrics(path: string, step: number): Promise<JsonLinesWriter> {
   if (await pathExists(path)) {
     const kept: string[] = [];
-    await using trimmed = await openJsonLinesWriter(path); // drops a torn last line
-    void trimmed;
-    for await (const { value } of readJsonLines(path))
-      if (Number((value as { step?: unknown }).step) <= step) kept.push(`${JSON.stringify(value)}\n`);
+    await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
+    // a run without a checkpoint makes everything again, the evaluation before its first step too
+    if (step > 0)
+      for await (const { value } of readJsonLines(path))
+        if (Number((value as { step?: unknown }).step) <= step) kept.push(`${JSON.stringify(value)}\n`);
     await writeFileAtomic(path, kept.join(""));
   }
   return openJsonLinesWriter(path);

@@ -13,6 +13,8 @@ export interface CompileOptions {
   readonly threads?: number;
   /** A file prefix: the runtime writes its own profile there. */
   readonly profile?: string;
+  /** Bytes of constants up to which a program is handed over in memory; above, they go through a temporary file. */
+  readonly inlineLimit?: number;
 }
 
 /** A compiled program. It holds native memory: dispose it. */
@@ -27,6 +29,19 @@ export interface Program extends AsyncDisposable {
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
+/** One system call writes at most this many bytes; of more it would write a part only. */
+const LARGEST_WRITE = 1 << 30;
+
+async function writeProgram(folder: string, { model, external }: SerializedProgram): Promise<void> {
+  await writeFile(join(folder, "model.onnx"), model);
+  await using file = await open(join(folder, "weights.bin"), "w");
+  for (const { offset, bytes } of external)
+    for (let done = 0; done < bytes.byteLength; ) {
+      const length = Math.min(LARGEST_WRITE, bytes.byteLength - done);
+      done += (await file.write(bytes, done, length, offset + done)).bytesWritten;
+    }
+}
+
 /** The session is opened from a file only where constants are too large for the model's own bytes. */
 async function openSession(
   program: SerializedProgram,
@@ -35,10 +50,11 @@ async function openSession(
   if (program.external.length === 0) return InferenceSession.create(program.model, options);
   const folder = await mkdtemp(join(tmpdir(), "mos-"));
   try {
-    await writeFile(join(folder, "model.onnx"), program.model);
-    const file = await open(join(folder, "weights.bin"), "w");
-    for (const { offset, bytes } of program.external) await file.write(bytes, 0, bytes.byteLength, offset);
-    await file.close();
+    await writeProgram(folder, program).catch((cause: NodeJS.ErrnoException) => {
+      throw new MosError("storage", `${folder}: the program's constants cannot be written (${cause.code})`, {
+        cause,
+      });
+    });
     return await InferenceSession.create(join(folder, "model.onnx"), options);
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -58,8 +74,8 @@ export async function compile(
   outputs: Readonly<Record<string, Value>>,
   options: CompileOptions = {},
 ): Promise<Program> {
-  const { device = "cpu", threads = 0, profile } = options;
-  const program = serialize(outputs);
+  const { device = "cpu", threads = 0, profile, inlineLimit } = options;
+  const program = serialize(outputs, inlineLimit === undefined ? {} : { inlineLimit });
   const session = await openSession(program, {
     executionProviders: [device],
     intraOpNumThreads: threads,
@@ -70,6 +86,7 @@ export async function compile(
     logSeverityLevel: 3,
     ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
   }).catch((cause: unknown) => {
+    if (cause instanceof MosError) throw cause;
     throw device === "cpu"
       ? new MosError("unsupported", `the runtime refuses this program: ${String(cause)}`, { cause })
       : deviceError(device, cause);
@@ -93,7 +110,9 @@ export async function compile(
         given[name] = toRuntime(name, tensor, leafType(name));
       const missing = [...program.inputs.keys()].find((name) => given[name] === undefined);
       if (missing !== undefined) throw new MosError("bad_config", `input ${missing} was not given`);
-      const results = await session.run(given, fetch);
+      const results = await session.run(given, fetch).catch((cause: unknown) => {
+        throw new MosError("device", `the program failed on device ${device}: ${String(cause)}`, { cause });
+      });
       return Object.fromEntries(fetch.map((name) => [name, fromRuntime(results[name] as Tensor)]));
     },
     async [Symbol.asyncDispose]() {

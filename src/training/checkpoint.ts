@@ -6,6 +6,7 @@ import {
   openSafetensors,
   pathExists,
   readJson,
+  restoreFolder,
   writeFileAtomic,
   writeFolderAtomic,
   writeSafetensors,
@@ -63,34 +64,57 @@ export async function saveCheckpoint(
       `${JSON.stringify({ format: 1, step, ...(best ? { best } : {}) }, null, 2)}\n`,
     );
   });
-  for (const other of await checkpointsIn(folder))
-    if (other !== folderName(step)) await rm(join(folder, other), { recursive: true, force: true });
+  for (const { name } of await checkpointsIn(folder, ANY))
+    if (name !== folderName(step)) await rm(join(folder, name), { recursive: true, force: true });
   return target;
 }
 
-const checkpointsIn = async (folder: string): Promise<readonly string[]> =>
-  (await pathExists(folder))
-    ? (await readdir(folder)).filter((name) => /^step-\d{8}$/.test(name)).sort()
-    : [];
+/** A checkpoint, and what a killed writer of one leaves: `.step-….partial` and `.step-….replaced`. */
+const COMPLETE = /^(step-\d{8})$/;
+const REPLACED = /^\.(step-\d{8})\.replaced$/;
+const ANY = /^\.?(step-\d{8})(\..*\.partial|\.replaced)?$/;
 
-/** The latest checkpoint of a folder, read into `parameters`; undefined where there is none. */
+/** Names in the folder that match, and the checkpoint they are of; in the order of the steps. */
+async function checkpointsIn(
+  folder: string,
+  pattern: RegExp,
+): Promise<readonly { readonly name: string; readonly checkpoint: string }[]> {
+  if (!(await pathExists(folder))) return [];
+  return (await readdir(folder))
+    .map((name) => ({ name, checkpoint: pattern.exec(name)?.[1] ?? "" }))
+    .filter(({ checkpoint }) => checkpoint !== "")
+    .sort((a, b) => (a.checkpoint < b.checkpoint ? -1 : 1));
+}
+
+/**
+ * The latest checkpoint of a folder, read into `parameters`; undefined where there is none. What a killed writer left
+ * is passed over. Throws `bad_data` for a checkpoint that is broken or of another run.
+ */
 export async function loadCheckpoint(
   folder: string,
   parameters: ReadonlyMap<string, Parameter>,
 ): Promise<TrainingState | undefined> {
-  const latest = (await checkpointsIn(folder)).at(-1);
+  for (const { checkpoint } of await checkpointsIn(folder, REPLACED))
+    await restoreFolder(join(folder, checkpoint));
+  const latest = (await checkpointsIn(folder, COMPLETE)).at(-1)?.name;
   if (latest === undefined) return undefined;
   const at = join(folder, latest);
   const { step, best } = await readJson(join(at, "progress.json"), progress, { code: "bad_data" });
-  await using file = await openSafetensors(join(at, "state.safetensors"));
+  if (folderName(step) !== latest)
+    throw new MosError(
+      "bad_data",
+      `${at} is of step ${step}; was the folder renamed? Name it ${folderName(step)}`,
+    );
+  await using file = await openSafetensors(join(at, "state.safetensors"), { code: "bad_data" });
   const read = async (part: (typeof PARTS)[number], name: string, length: number): Promise<Float32Array> => {
-    const data = await file.readFloat32(`${part}.${name}`);
-    if (data.length !== length)
+    const shape = file.tensors.get(`${part}.${name}`)?.shape;
+    const size = shape?.reduce((a, b) => a * b, 1);
+    if (size !== undefined && size !== length)
       throw new MosError(
         "bad_data",
-        `${at}: ${part}.${name} holds ${data.length} numbers, this run has ${length}; start again without --resume`,
+        `${at}: ${part}.${name} holds ${size} numbers, this run has ${length}; start again without --resume`,
       );
-    return data;
+    return file.readFloat32(`${part}.${name}`);
   };
   const moments = new Map<string, Moments>();
   for (const [name, { data }] of parameters) {

@@ -219,27 +219,30 @@ async function accumulateGradients(
   };
 }
 
-/** One AdamW update of every parameter; gives the norm of the mean gradient before clipping. */
+/**
+ * One AdamW update of every parameter; gives the norm of the mean gradient before clipping. Throws `diverged`, with
+ * nothing changed, where that or the loss is not finite.
+ */
 function update(
   state: TrainingState,
-  { gradients, counted }: Accumulated,
+  { loss, gradients, counted }: Accumulated,
   options: { settings: TrainSettings; learningRate: number; step: number },
 ): number {
   const { settings, learningRate, step } = options;
   const norm = globalNorm(gradients.values()) / counted;
+  finite(loss / counted, norm, { step, learningRate });
   const clip = settings.maxGradientNorm > 0 ? clipFactor(norm, settings.maxGradientNorm) : 1;
-  if (Number.isFinite(norm))
-    for (const [name, { data }] of state.parameters) {
-      const moments = state.moments.get(name) ?? emptyMoments(data.length);
-      const gradient = gradients.get(name) ?? new Float32Array(data.length);
-      adamW(data, gradient, {
-        ...settings.optimizer,
-        moments,
-        learningRate,
-        step,
-        gradientScale: clip / counted,
-      });
-    }
+  for (const [name, { data }] of state.parameters) {
+    const moments = state.moments.get(name) ?? emptyMoments(data.length);
+    const gradient = gradients.get(name) ?? new Float32Array(data.length);
+    adamW(data, gradient, {
+      ...settings.optimizer,
+      moments,
+      learningRate,
+      step,
+      gradientScale: clip / counted,
+    });
+  }
   return norm;
 }
 
@@ -278,7 +281,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     const step = state.step + 1;
     const gradientNorm = update(state, gathered, { settings, learningRate, step });
     const loss = gathered.loss / gathered.counted;
-    finite(loss, gradientNorm, { step, learningRate });
     state = { ...state, step };
     const { tokens, counted, examples, epoch } = gathered;
     yield {
