@@ -12,6 +12,7 @@ import type {
   TensorSpec,
 } from "./method.ts";
 import { type MosConfig, mos } from "./mos.ts";
+import { show } from "./schema.ts";
 
 export type AdapterConfig = LoraConfig | MosConfig;
 export type MethodName = AdapterConfig["method"];
@@ -77,23 +78,31 @@ export function methodOfFolder(
   return undefined;
 }
 
+const bad = (message: string, cause?: unknown): MosError => new MosError("bad_config", message, { cause });
+
+/** What the first issue of a failed parse has to say to a person. */
+function describeIssue(method: MethodName, error: z.ZodError): string {
+  const [issue] = error.issues;
+  const field = issue?.path.join(".") ?? "";
+  if (issue?.code !== "unrecognized_keys")
+    return `${field === "" ? "" : `${field} `}${issue?.message ?? "not usable"}`;
+  const known = Object.keys(methods[method].example).filter((key) => key !== "method");
+  const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
+  return `${keys} ${issue.keys.length === 1 ? "is no setting" : "are no settings"} of ${method}; it has ${known.join(", ")}`;
+}
+
 /** Settings from outside. Throws `bad_config` with the field, what was given, and what would do. */
 export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterConfig {
-  const name: unknown = z.looseObject({ method: z.unknown().optional() }).safeParse(input).data?.method;
+  const object = z.looseObject({ method: z.unknown().optional() }).safeParse(input);
+  if (!object.success)
+    throw bad(`${where}: ${show(input)} is not usable; give an object with a method and its settings`);
+  const name = object.data.method;
   const method = METHOD_NAMES.find((known) => known === name);
   if (method === undefined)
-    throw new MosError(
-      "bad_config",
-      `${where}: ${name === undefined ? "method is missing" : `method ${JSON.stringify(name)} is not known`}; it can be ${METHOD_NAMES.join(" or ")}`,
+    throw bad(
+      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${METHOD_NAMES.join(" or ")}`,
     );
   const parsed = methods[method].schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const field = issue?.path.join(".") ?? "";
-  const known = Object.keys(methods[method].example).filter((key) => key !== "method");
-  const said =
-    issue?.code === "unrecognized_keys"
-      ? `${issue.keys.map((key) => JSON.stringify(key)).join(", ")} is no setting of ${method}; it has ${known.join(", ")}`
-      : `${field === "" ? "" : `${field} `}${issue?.message ?? "not usable"}`;
-  throw new MosError("bad_config", `${where}: ${said}`, { cause: parsed.error });
+  throw bad(`${where}: ${describeIssue(method, parsed.error)}`, parsed.error);
 }

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { LINEAR_NAMES, type LinearName } from "#nn";
 
-const show = (value: unknown): string =>
-  value === undefined
-    ? "nothing"
-    : typeof value === "number"
-      ? String(value)
-      : (JSON.stringify(value) ?? typeof value);
+/** A value as a person would write it. */
+export function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (typeof value === "number" || typeof value === "bigint") return String(value);
+  return JSON.stringify(value) ?? `a ${typeof value}`;
+}
 
 /** The message of a setting that cannot be used: what was given, and what would do. */
 const expected = (what: string) => ({

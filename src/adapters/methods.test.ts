@@ -1,0 +1,136 @@
+import { describe, expect, test } from "vitest";
+import { createAdapter } from "./create.ts";
+import type { AdapterGeometry } from "./method.ts";
+import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
+
+const geometry: AdapterGeometry = {
+  layers: 2,
+  widths: {
+    q_proj: { in: 16, out: 16 },
+    k_proj: { in: 16, out: 8 },
+    v_proj: { in: 16, out: 8 },
+    o_proj: { in: 16, out: 16 },
+    gate_proj: { in: 16, out: 40 },
+    up_proj: { in: 16, out: 40 },
+    down_proj: { in: 40, out: 16 },
+  },
+};
+const seven = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj";
+
+test.each(METHOD_NAMES)("the example of %s is valid, and parsing it again changes nothing", (name) => {
+  const { example } = methods[name];
+  expect(parseAdapterConfig(example)).toEqual(example);
+  expect(() => createAdapter(parseAdapterConfig(example), geometry)).not.toThrow();
+});
+
+test("targets are put in the order of the model, each once", () => {
+  const { targets } = parseAdapterConfig({ method: "lora", targets: ["up_proj", "q_proj", "up_proj"] });
+  expect(targets).toEqual(["q_proj", "up_proj"]);
+});
+
+describe("settings that cannot be read", () => {
+  const whole = (from: number, to: number): string => `not usable; give a whole number from ${from} to ${to}`;
+  const ofMos =
+    "rank, alpha, dropout, targets, seed, equivalentRank, shardsPerVector, privateRank, pairDissociation";
+  test.each<[unknown, string]>([
+    [null, "null is not usable; give an object with a method and its settings"],
+    ["lora", '"lora" is not usable; give an object with a method and its settings'],
+    [[], "[] is not usable; give an object with a method and its settings"],
+    [{}, "method is missing; it can be lora or mos"],
+    [{ rank: 8 }, "method is missing; it can be lora or mos"],
+    [{ method: "vera" }, 'method "vera" is not known; it can be lora or mos'],
+    [{ method: "toString" }, 'method "toString" is not known; it can be lora or mos'],
+    [{ method: 3n }, "method 3 is not known; it can be lora or mos"],
+    [
+      { method: "lora", shards: 2 },
+      '"shards" is no setting of lora; it has rank, alpha, dropout, targets, seed',
+    ],
+    [{ method: "mos", shards: 2, e: 1 }, `"shards", "e" are no settings of mos; it has ${ofMos}`],
+    [{ method: "lora", rank: "8" }, `rank "8" is ${whole(1, 4096)}`],
+    [{ method: "lora", rank: 0 }, `rank 0 is ${whole(1, 4096)}`],
+    [{ method: "lora", rank: 2.5 }, `rank 2.5 is ${whole(1, 4096)}`],
+    [{ method: "lora", rank: Number.NaN }, `rank NaN is ${whole(1, 4096)}`],
+    [{ method: "lora", rank: Number.POSITIVE_INFINITY }, `rank Infinity is ${whole(1, 4096)}`],
+    [{ method: "lora", rank: 1e9 }, `rank 1000000000 is ${whole(1, 4096)}`],
+    [{ method: "lora", rank: 8n }, `rank 8 is ${whole(1, 4096)}`],
+    [{ method: "mos", rank: null }, `rank null is ${whole(1, 4096)}`],
+    [{ method: "mos", equivalentRank: 0 }, `equivalentRank 0 is ${whole(1, 4096)}`],
+    [{ method: "mos", privateRank: -1 }, `privateRank -1 is ${whole(0, 4096)}`],
+    [{ method: "mos", shardsPerVector: 0 }, `shardsPerVector 0 is ${whole(1, 65_536)}`],
+    [{ method: "mos", pairDissociation: "no" }, 'pairDissociation "no" is not usable; give true or false'],
+    [{ method: "lora", alpha: 0 }, "alpha 0 is not usable; give a number above 0 and up to 1000000"],
+    [{ method: "lora", alpha: "16" }, 'alpha "16" is not usable; give a number above 0 and up to 1000000'],
+    [{ method: "lora", dropout: 1 }, "dropout 1 is not usable; give a probability from 0 to below 1"],
+    [{ method: "lora", dropout: -0.1 }, "dropout -0.1 is not usable; give a probability from 0 to below 1"],
+    [{ method: "lora", targets: [] }, `targets [] is not usable; give a list of one or more of ${seven}`],
+    [{ method: "lora", targets: "q" }, `targets "q" is not usable; give a list of one or more of ${seven}`],
+    [{ method: "lora", targets: ["q_proj", "q"] }, `targets.1 "q" is not usable; give one of ${seven}`],
+    [{ method: "lora", seed: -1 }, `seed -1 is ${whole(0, Number.MAX_SAFE_INTEGER)}`],
+    [{ method: "lora", seed: 2 ** 53 }, `seed 9007199254740992 is ${whole(0, Number.MAX_SAFE_INTEGER)}`],
+  ])("%o", (input, message) => {
+    expect(() => parseAdapterConfig(input, "settings.json")).toThrowError(
+      expect.objectContaining({ code: "bad_config", message: `settings.json: ${message}` }),
+    );
+  });
+});
+
+describe("settings that contradict each other or the model", () => {
+  test.each<[Record<string, unknown>, string]>([
+    [
+      { rank: 4, equivalentRank: 2, privateRank: 3 },
+      "private rank 3 is more than the equivalent rank 2; a layer cannot own more than its budget. Use a private rank of 0 to 2",
+    ],
+    [
+      { rank: 2, equivalentRank: 4, privateRank: 0 },
+      "rank 2 is less than the equivalent rank 4; MoS assembles at least as many ranks as it has budget for. Use a rank of 4 or more",
+    ],
+    [
+      { rank: 4, equivalentRank: 2, privateRank: 2 },
+      "private rank 2 leaves nothing to share (equivalent rank 2), so rank 4 cannot be filled; use rank 2, which is LoRA, or a private rank below 2",
+    ],
+    [
+      { rank: 4, equivalentRank: 2, privateRank: 1 },
+      "rank 4 needs 3 shared ranks, but 2 layers × (equivalent rank 2 − private rank 1) share only 2; use a rank of at most 3",
+    ],
+    [
+      { rank: 3, shardsPerVector: 3 },
+      "q_proj: its d_in of 16 does not split into 3 shards; shards per vector can be 1, 2, 4, 8 for these targets",
+    ],
+    [
+      { rank: 3, shardsPerVector: 16 },
+      "k_proj: its d_out of 8 does not split into 16 shards; shards per vector can be 1, 2, 4, 8 for these targets",
+    ],
+    [
+      { rank: 3, shardsPerVector: 3, targets: ["q_proj", "o_proj"] },
+      "q_proj: its d_in of 16 does not split into 3 shards; shards per vector can be 1, 2, 4, 8, 16 for these targets",
+    ],
+  ])("mos %o", (settings, message) => {
+    const config = parseAdapterConfig({ method: "mos", ...settings });
+    expect(() => createAdapter(config, geometry)).toThrowError(
+      expect.objectContaining({ code: "bad_config", message }),
+    );
+  });
+
+  test("the ranks that the messages name do work", () => {
+    for (const settings of [
+      { rank: 2, equivalentRank: 2, privateRank: 2 },
+      { rank: 3, equivalentRank: 2, privateRank: 1 },
+      { rank: 4, equivalentRank: 4, privateRank: 0 },
+      { rank: 3, shardsPerVector: 8 },
+    ])
+      expect(() => createAdapter(parseAdapterConfig({ method: "mos", ...settings }), geometry)).not.toThrow();
+  });
+
+  test.each(METHOD_NAMES)("%s on a model that lacks a target", (method) => {
+    const config = parseAdapterConfig({ ...methods[method].example, targets: ["q_proj", "gate_proj"] });
+    const { q_proj, up_proj } = geometry.widths;
+    expect(() =>
+      createAdapter(config, { layers: 2, widths: { q_proj: q_proj!, up_proj: up_proj! } }),
+    ).toThrowError(
+      expect.objectContaining({
+        code: "bad_config",
+        message: "targets: this model has no gate_proj; it has q_proj, up_proj",
+      }),
+    );
+  });
+});
