@@ -86,7 +86,7 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
     shown = latest;
     shownAt = now();
     // The last column stays free: some terminals wrap when it is filled.
-    if (isTerminal) stream.write(`\r${cutToColumns(latest, (stream.columns ?? 80) - 1)}\u001b[K`);
+    if (isTerminal) stream.write(`\r${cutToColumns(latest, (stream.columns || 80) - 1)}\u001b[K`);
     else stream.write(`${latest}\n`);
   };
   return {

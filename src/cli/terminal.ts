@@ -16,9 +16,9 @@ export const note = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
 
-/** Columns of the terminal, or what fits everywhere. */
+/** Columns of the terminal, or what fits everywhere; some terminals say 0. */
 export const columnsOf = (stream: { readonly columns?: number } = process.stdout): number =>
-  stream.columns ?? 80;
+  stream.columns || 80;
 
 /** The live line on stderr, so that stdout can go to a file; none where `silent`. */
 export function liveLine({ silent = false }: { readonly silent?: boolean } = {}): LiveLine {

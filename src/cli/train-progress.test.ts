@@ -21,7 +21,7 @@ test("shows what is known so far", () => {
   expect(progress.text(1e9)).toBe("held-out 2.500");
   progress.step(step(1, 3));
   expect(progress.text(1e9)).toBe(
-    "step 1/1,000  loss 3.000  held-out 2.500  lr 5.0e-4  200 tokens/s  8 min 20 s left  1.00 GB",
+    "1/1,000  loss 3.000  held-out 2.500  lr 5.0e-4  8 min 20 s left  200 tok/s  1.00 GB",
   );
 });
 

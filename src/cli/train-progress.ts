@@ -38,12 +38,12 @@ export function trainProgress(steps: number): TrainProgress {
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
       const tokens = recent.reduce((total, event) => total + event.tokens, 0);
       return [
-        `step ${formatInteger(last.step)}/${formatInteger(steps)}`,
+        `${formatInteger(last.step)}/${formatInteger(steps)}`,
         `loss ${(sum / weight).toFixed(3)}`,
         ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`]),
         `lr ${last.learningRate.toExponential(1)}`,
-        formatRate(tokens / seconds, "tokens"),
         `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
+        formatRate(tokens / seconds, "tok"),
         formatBytes(residentBytes),
       ].join("  ");
     },

@@ -53,7 +53,8 @@ export async function watchTraining(
         break;
       case "saved":
     }
-    line.update(progress.text(process.memoryUsage.rss()));
+    const state = progress.text(process.memoryUsage.rss());
+    if (state !== "") line.update(state);
   }
   return outcome;
 }
