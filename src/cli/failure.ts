@@ -26,7 +26,7 @@ function usageMessage({ message }: CommanderError, command: string): string {
  *
  * @param options Attribute names and flags of the command that failed.
  */
-export function inOptionTerms(message: string, options: ReadonlyMap<string, string>): string {
+function inOptionTerms(message: string, options: ReadonlyMap<string, string>): string {
   return message.replace(
     /^(?:adapter[.:] ?)?([a-z][A-Za-z]*)\b/,
     (whole, name: string) => options.get(name) ?? whole,

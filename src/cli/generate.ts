@@ -15,7 +15,7 @@ import { sideBySide } from "./text-columns.ts";
 const EXIT_INTERRUPTED = 130;
 
 /** What the answer options of the command line are to a session. */
-export function answerOptions(options: GenerateOptions): AnswerOptions {
+function answerOptions(options: GenerateOptions): AnswerOptions {
   const { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed, stop = [] } = options;
   return {
     sampling: { temperature, topP, topK, minP, repetitionPenalty },

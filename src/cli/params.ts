@@ -64,7 +64,7 @@ const perGigabyte = ({ budget }: AdapterParams): Readonly<Record<Precision, numb
 };
 
 /** Rows of cells with the first column at the left and the others at the right. */
-export function table(rows: readonly (readonly string[])[]): string {
+function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const cell = (text: string, column: number): string =>
     column === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart((widths[column] ?? 0) + 2);

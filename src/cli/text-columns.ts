@@ -16,7 +16,7 @@ export function displayWidth(text: string): number {
 }
 
 /** Fills up with spaces to this many columns. */
-export const padToWidth = (text: string, width: number): string =>
+const padToWidth = (text: string, width: number): string =>
   text + " ".repeat(Math.max(0, width - displayWidth(text)));
 
 /** A word in pieces that each fit. */

@@ -20,7 +20,7 @@ import { type ReadyEvent, type TrainOutcome, watchTraining } from "./train-watch
 const EXIT_INTERRUPTED = 130;
 
 /** What the training options of the command line are to the recipe. Epochs give way to steps. */
-export function settingsOf(options: TrainOptions): FinetuneSettingsInput {
+function settingsOf(options: TrainOptions): FinetuneSettingsInput {
   const { batchSize, accumulate, maxLength, packing, learningRate, schedule, warmup, weightDecay } = options;
   const { beta1, beta2, maxGradientNorm, rules, heldOut, evaluateEvery, saveEvery, seed } = options;
   return {

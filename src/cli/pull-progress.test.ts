@@ -1,0 +1,62 @@
+import { expect, test } from "vitest";
+import type { PulledModel } from "#hub";
+import { pulledText } from "./pull.ts";
+import { pullProgress } from "./pull-progress.ts";
+
+function recorder() {
+  const shown: string[] = [];
+  const line = {
+    update: (text: string) => shown.push(text),
+    print: (text: string) => shown.push(text),
+    [Symbol.dispose]: () => undefined,
+  };
+  return { shown, line };
+}
+
+test("speed and rest count what this run has fetched, not what was here", () => {
+  let clock = 1000;
+  const { shown, line } = recorder();
+  const show = pullProgress(line, () => clock);
+  const files = [{ path: "model.safetensors", size: 200e6 }];
+  show({
+    type: "listing",
+    repository: "org/name",
+    commit: "0123456789abcdef",
+    files,
+    bytes: 200e6,
+    received: 100e6,
+  });
+  clock += 5000;
+  show({
+    type: "progress",
+    path: "model.safetensors",
+    fileReceived: 150e6,
+    fileBytes: 200e6,
+    received: 150e6,
+    bytes: 200e6,
+  });
+  show({ type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, reason: "the connection broke" });
+  expect(shown).toEqual([
+    "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already here",
+    "##################------  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",
+    "model.safetensors: the connection broke; trying again in 2.0 s (1)",
+  ]);
+});
+
+test("next commands name the model as every command finds it", () => {
+  const model: PulledModel = {
+    kind: "gguf",
+    repository: "org/name",
+    revision: "main",
+    commit: "0123456789abcdef",
+    path: "/cache/x y/model.gguf",
+    files: [{ path: "model.gguf", size: 1e6 }],
+    bytes: 1e6,
+  };
+  expect(pulledText(model, { repository: "org/name:model.gguf", cache: undefined })).toContain(
+    " --model org/name:model.gguf --chat",
+  );
+  expect(pulledText(model, { repository: "org/name", cache: "/cache" })).toContain(
+    " --model '/cache/x y/model.gguf' --chat",
+  );
+});
