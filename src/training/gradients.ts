@@ -83,6 +83,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       shape,
       weights: model.weights,
       linear: model.linear(shape, tape),
+      training,
     });
     const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, compileOptions);
     for (const [name, data] of [...model.weightData, ...model.parameters])

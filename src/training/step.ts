@@ -48,18 +48,24 @@ export function hiddenStates(
 export interface LossGraphOptions extends BatchGraphOptions {
   /** Counted rows whose logits exist at the same time. */
   readonly headChunk?: number;
+  /** The graph is for gradients, not for the loss alone. */
+  readonly training?: boolean;
 }
 
 /**
  * The summed cross-entropy over the counted positions of a batch: `hiddenStates` with the further inputs
  * `label_positions` and `label_ids` [labels]. The last norm and the head run on counted rows only.
  */
-export function lossGraph(config: LlamaConfig, { headChunk = 256, ...options }: LossGraphOptions): Value {
+export function lossGraph(
+  config: LlamaConfig,
+  { headChunk = 256, training = true, ...options }: LossGraphOptions,
+): Value {
   const { norm, head } = llamaHead(config, options.weights);
   const counted = embed(hiddenStates(config, options), leaf("label_positions", ["labels"], "int32")); // [labels, C]
   return crossEntropy(norm(counted), head, {
     labels: leaf("label_ids", ["labels"], "int32"),
     chunk: headChunk,
+    training,
     most: options.shape.rows * options.shape.length,
   });
 }

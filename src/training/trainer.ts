@@ -255,6 +255,7 @@ function update(
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, heldOut, signal, now } = options;
+  if (options.train.length === 0) throw new MosError("bad_data", "there are no examples to train on");
   const longest = [...options.train, ...heldOut].reduce((most, { ids }) => Math.max(most, ids.length), 1);
   await using source = gradientSource(model, { ...options.compile, longest });
   const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);

@@ -1,0 +1,199 @@
+import { describe, expect, test } from "vitest";
+import { type Batch, type EncodedExample, makeBatch } from "#data";
+import { grad } from "#graph";
+import { weightLeaves } from "#models";
+import { plainLinear } from "#nn";
+import { wholeModel } from "#recipes";
+import { compile, type HostTensor } from "#runtime";
+import { type BatchGradients, gradientSource, lossGraph, type TrainableModel } from "#training";
+import { tinyModel } from "./tiny-model.ts";
+import { randomExamples, tinyTrainable } from "./tiny-training.ts";
+
+const examples = randomExamples([9, 5, 14, 3, 2]);
+const [a, b, c, d, e] = examples as [
+  EncodedExample,
+  EncodedExample,
+  EncodedExample,
+  EncodedExample,
+  EncodedExample,
+];
+const options = { length: 32, padToken: 0 };
+
+/** Gradients of a batch, copied before the next run. */
+async function gradientsOf(
+  model: TrainableModel,
+  batches: readonly Batch[],
+  longest?: number,
+): Promise<BatchGradients[]> {
+  await using source = gradientSource(model, longest === undefined ? {} : { longest });
+  const results: BatchGradients[] = [];
+  for (const batch of batches) {
+    const part = await source.gradients(batch, undefined);
+    results.push({ ...part, gradients: new Map([...part.gradients].map(([n, g]) => [n, g.slice()])) });
+  }
+  return results;
+}
+
+function sumOf(parts: readonly BatchGradients[]): BatchGradients {
+  return parts.reduce((left, right) => ({
+    loss: left.loss + right.loss,
+    counted: left.counted + right.counted,
+    gradients: new Map(
+      [...left.gradients].map(([name, g]) => [name, g.map((x, i) => x + right.gradients.get(name)![i]!)]),
+    ),
+  }));
+}
+
+function expectClose(left: BatchGradients, right: BatchGradients): void {
+  expect(left.counted).toBe(right.counted);
+  expect(Math.abs(left.loss - right.loss)).toBeLessThan(1e-5 * left.loss);
+  for (const [name, g] of left.gradients) {
+    const other = right.gradients.get(name)!;
+    const scale = g.reduce((most, x) => Math.max(most, Math.abs(x)), 1);
+    const worst = g.reduce((most, x, i) => Math.max(most, Math.abs(x - other[i]!)), 0);
+    expect(
+      g.some((x) => x !== 0),
+      name,
+    ).toBe(true);
+    expect(worst / scale, name).toBeLessThan(1e-5);
+  }
+}
+
+const adapter = tinyTrainable();
+const whole = wholeModel(tinyModel());
+
+describe.each([
+  ["an adapter", adapter],
+  ["the whole model", whole],
+])("%s", (_, model) => {
+  test("packed rows have the loss and the gradients of the same examples one to a row", async () => {
+    const packed = makeBatch(
+      [
+        [a, b, c],
+        [d, e],
+      ],
+      options,
+    );
+    const alone = examples.map((one) => makeBatch([[one]], { ...options, length: 16 }));
+    const [together, ...parts] = await gradientsOf(model, [packed, ...alone]);
+    expectClose(together!, sumOf(parts));
+  });
+
+  test("comparing tokens within the longest example only changes nothing", async () => {
+    const batch = makeBatch(
+      [
+        [a, b, c],
+        [d, e],
+      ],
+      options,
+    );
+    const [full] = await gradientsOf(model, [batch]);
+    const [windowed] = await gradientsOf(model, [batch], 14);
+    expectClose(full!, windowed!);
+  });
+
+  test("neither the order of examples in a row, nor the padding token, nor longer rows matter", async () => {
+    const [first, second] = await gradientsOf(model, [
+      makeBatch(
+        [
+          [a, b, c],
+          [d, e],
+        ],
+        options,
+      ),
+      makeBatch(
+        [
+          [e, c, d],
+          [b, a],
+        ],
+        { length: 40, padToken: 31 },
+      ),
+    ]);
+    expectClose(first!, second!);
+  });
+});
+
+test("the loss without gradients is that of the training graph", async () => {
+  const batch = makeBatch([[a, b], [c]], options);
+  await using source = gradientSource(adapter);
+  const { loss, counted } = await source.gradients(batch, undefined);
+  const evaluated = await source.loss(batch);
+  expect(evaluated.counted).toBe(counted);
+  expect(evaluated.loss).toBeCloseTo(loss, 3);
+});
+
+test("only counted labels matter: other ids at places that no counted one sees change nothing", async () => {
+  const ids = a.ids.slice();
+  ids[8] = (ids[8]! + 1) % 48; // the last token is seen by nobody
+  const labels = a.labels.map((label, i) => (i === 8 ? -100 : label));
+  const [first, second] = await gradientsOf(adapter, [
+    makeBatch([[{ ...a, labels }]], options),
+    makeBatch([[{ ...a, labels, ids }]], options),
+  ]);
+  expect(first!.counted).toBe(labels.filter((label) => label >= 0).length);
+  expectClose(first!, second!);
+});
+
+describe("the graph itself", () => {
+  const { config, weights } = tinyModel();
+  const leaves = weightLeaves(config);
+  const batch = makeBatch(
+    [
+      [a, b, c],
+      [d, e],
+    ],
+    options,
+  );
+  const feeds: Record<string, HostTensor> = {
+    ...Object.fromEntries(weights),
+    ids: { shape: [2, 32], data: batch.ids },
+    positions: { shape: [2, 32], data: batch.positions },
+    segments: { shape: [2, 32], data: batch.segments },
+    label_positions: { shape: [batch.labelIds.length], data: batch.labelPositions },
+    label_ids: { shape: [batch.labelIds.length], data: batch.labelIds },
+  };
+  const name = "model.layers.0.self_attn.k_proj.weight";
+  async function run(chunks: {
+    readonly headChunk?: number;
+    readonly queryBlock?: number;
+  }): Promise<BatchGradients> {
+    const loss = lossGraph(config, {
+      shape: { rows: 2, length: 32 },
+      weights: leaves,
+      linear: plainLinear,
+      ...chunks,
+    });
+    const [dk, head] = grad(loss, [leaves.get(name)!, leaves.get("lm_head.weight")!]);
+    await using program = await compile({ loss, dk: dk!, head: head! });
+    const outputs = await program.run(feeds);
+    const floats = (key: string) => outputs[key]!.data as Float32Array;
+    return {
+      loss: floats("loss")[0]!,
+      counted: batch.labelIds.length,
+      gradients: new Map([
+        ["dk", floats("dk")],
+        ["head", floats("head")],
+      ]),
+    };
+  }
+
+  test("chunks of labels and blocks of queries are a matter of memory only", async () => {
+    const usual = await run({});
+    for (const chunks of [
+      { headChunk: 1 },
+      { headChunk: 5 },
+      { headChunk: 64, queryBlock: 7 },
+      { queryBlock: 1 },
+    ])
+      expectClose(usual, await run(chunks));
+  });
+
+  test("the loss is that of a literal softmax over a hand-made head", async () => {
+    // with a head of zeros every token is equally likely
+    const head = { shape: [48, 16], data: new Float32Array(48 * 16) };
+    const loss = lossGraph(config, { shape: { rows: 2, length: 32 }, weights: leaves, linear: plainLinear });
+    await using program = await compile({ loss });
+    const outputs = await program.run({ ...feeds, "lm_head.weight": head });
+    expect(outputs["loss"]!.data[0]).toBeCloseTo(batch.labelIds.length * Math.log(48), 3);
+  });
+});

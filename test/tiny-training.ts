@@ -1,0 +1,62 @@
+// A tiny model with random examples, ready to be trained.
+
+import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
+import { randomStream } from "#core";
+import type { EncodedExample } from "#data";
+import type { LoadedModel } from "#models";
+import { adapterModel, geometryOf } from "#recipes";
+import type { Parameter, TrainableModel, TrainSettings } from "#training";
+import { type TinyModelOptions, tinyModel } from "./tiny-model.ts";
+
+export function tinyLoaded(options: TinyModelOptions = {}): LoadedModel {
+  const { config, weights } = tinyModel(options);
+  const source = { kind: "folder", folder: "tiny" } as const;
+  return { name: "tiny", path: "tiny", config, weights, fingerprint: "sha256:tiny", source };
+}
+
+/** An adapter on the tiny model whose B is not zero, so that all of it has a gradient. */
+export function tinyTrainable(
+  input: AdapterConfigInput = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 },
+): TrainableModel {
+  const loaded = tinyLoaded();
+  const adapter = createAdapter(parseAdapterConfig(input), geometryOf(loaded.config));
+  for (const [name, { data }] of adapter.tensors)
+    if (data instanceof Float32Array) {
+      const random = randomStream(7, name);
+      for (let i = 0; i < data.length; i++) data[i] = 0.2 * random.normal();
+    }
+  return adapterModel(loaded, adapter);
+}
+
+/** Examples of these lengths; the first third of each, a prompt, does not count in the loss. */
+export function randomExamples(lengths: readonly number[], seed = 0): EncodedExample[] {
+  return lengths.map((length, line) => {
+    const random = randomStream(seed, `example.${line}`);
+    const ids = Int32Array.from({ length }, () => random.below(48));
+    const labels = ids.map((id, i) => (3 * i < length ? -100 : id));
+    const trainedTokens = labels.filter((label, i) => i > 0 && label >= 0).length;
+    return { line: line + 1, ids, labels, trainedTokens, truncated: false, lostTokens: 0 };
+  });
+}
+
+export const tinySettings: TrainSettings = {
+  steps: 6,
+  learningRate: 1e-2,
+  schedule: "linear",
+  warmup: 1,
+  optimizer: { weightDecay: 0.01 },
+  maxGradientNorm: 1,
+  accumulate: 1,
+  batchRows: 2,
+  rowLength: 32,
+  packed: true,
+  dropout: 0,
+  seed: 11,
+  padToken: 0,
+  evaluateEvery: 0,
+  saveEvery: 0,
+};
+
+/** Copies that later steps do not change. */
+export const numbersOf = (parameters: ReadonlyMap<string, Parameter>): Record<string, Float32Array> =>
+  Object.fromEntries([...parameters].map(([name, { data }]) => [name, data.slice()]));

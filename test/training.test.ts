@@ -1,0 +1,272 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import {
+  evaluateLoss,
+  gradientSource,
+  initialState,
+  loadCheckpoint,
+  saveCheckpoint,
+  stepsOfEpochs,
+  type TrainableModel,
+  type TrainEvent,
+  type TrainingState,
+  type TrainOptions,
+  type TrainSettings,
+  train,
+} from "#training";
+import { numbersOf, randomExamples, tinySettings, tinyTrainable } from "./tiny-training.ts";
+
+const examples = randomExamples([9, 14, 5, 20, 7, 11, 16, 3, 12, 6, 18, 8]);
+const heldOut = randomExamples([10, 6, 13, 4], 1);
+
+interface RunOptions {
+  readonly model?: TrainableModel;
+  readonly state?: TrainingState;
+  readonly heldOut?: TrainOptions["heldOut"];
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: TrainEvent) => unknown;
+}
+
+/** Trains a new tiny adapter, or goes on, and gives its events (checkpoints without their states) and numbers. */
+async function run(settings: Partial<TrainSettings>, options: RunOptions = {}) {
+  const { model = tinyTrainable(), signal, onEvent } = options;
+  const events: TrainEvent[] = [];
+  const all = { ...tinySettings, ...settings };
+  const state = options.state ?? initialState(model.parameters);
+  const shared = { model, train: examples, heldOut: options.heldOut ?? [], signal, now: () => 0 };
+  for await (const event of train({ ...shared, settings: all, state })) {
+    events.push(event);
+    await onEvent?.(event);
+  }
+  return { events, numbers: numbersOf(model.parameters) };
+}
+
+const stepsIn = (events: readonly TrainEvent[]) => events.filter((event) => event.type === "step");
+const kinds = (events: readonly TrainEvent[]) =>
+  events.map((event) => `${event.type} ${event.type === "checkpoint" ? event.state.step : event.step}`);
+
+function expectNear(
+  left: Record<string, Float32Array>,
+  right: Record<string, Float32Array>,
+  limit: number,
+): void {
+  for (const [name, numbers] of Object.entries(left))
+    numbers.forEach((x, i) => {
+      expect(Math.abs(x - right[name]![i]!), `${name}[${i}]`).toBeLessThan(limit);
+    });
+}
+
+const busy = { dropout: 0.2, accumulate: 2, steps: 8 } as const;
+
+describe("a run", () => {
+  test("learns, and its events come in order", async () => {
+    const { events } = await run(
+      { steps: 24, evaluateEvery: 12, saveEvery: 16 },
+      { heldOut: examples.slice(0, 4) },
+    );
+    expect(kinds(events)).toEqual([
+      "evaluation 0",
+      ...Array.from({ length: 12 }, (_, i) => `step ${i + 1}`),
+      "evaluation 12",
+      ...Array.from({ length: 4 }, (_, i) => `step ${i + 13}`),
+      "checkpoint 16",
+      ...Array.from({ length: 8 }, (_, i) => `step ${i + 17}`),
+      "evaluation 24",
+      "checkpoint 24",
+    ]);
+    const losses = events.filter((event) => event.type === "evaluation").map(({ loss }) => loss);
+    expect(losses[1]).toBeLessThan(losses[0]! - 0.1);
+    expect(stepsIn(events)[0]!.learningRate).toBe(0);
+    expect(stepsIn(events)[1]!.learningRate).toBe(tinySettings.learningRate);
+  });
+
+  test("gives the same bytes again with the same seed, and others with another", async () => {
+    const first = await run(busy);
+    const second = await run(busy);
+    expect(second.numbers).toEqual(first.numbers);
+    expect(second.events).toEqual(first.events);
+    expect((await run({ ...busy, seed: 12 })).numbers).not.toEqual(first.numbers);
+  });
+
+  test("counts what it read", async () => {
+    const { events } = await run({ packed: false, batchRows: 12, steps: 2 });
+    const [step] = stepsIn(events);
+    expect(step).toMatchObject({ epoch: 0, examples: 12, tokens: 129 });
+    expect(step!.countedTokens).toBe(examples.reduce((sum, { trainedTokens }) => sum + trainedTokens, 0));
+    expect(stepsIn(events)[1]!.epoch).toBe(1);
+  });
+
+  test("needs examples", async () => {
+    const model = tinyTrainable();
+    const state = initialState(model.parameters);
+    const options = { model, settings: tinySettings, train: [], heldOut: [], state, now: () => 0 };
+    await expect(train(options).next()).rejects.toThrowError(
+      expect.objectContaining({ code: "bad_data", message: "there are no examples to train on" }),
+    );
+  });
+});
+
+test("two batches of two rows added up are one batch of four", async () => {
+  const settings = { packed: false, steps: 5, warmup: 0 };
+  const one = await run({ ...settings, batchRows: 4, accumulate: 1 });
+  const two = await run({ ...settings, batchRows: 2, accumulate: 2 });
+  expectNear(one.numbers, two.numbers, 1e-4);
+  stepsIn(one.events).forEach((step, i) => {
+    const other = stepsIn(two.events)[i]!;
+    expect(other.loss).toBeCloseTo(step.loss, 4);
+    expect(other.gradientNorm).toBeCloseTo(step.gradientNorm, 2);
+    expect(other).toMatchObject({ examples: step.examples, countedTokens: step.countedTokens });
+  });
+});
+
+test("the held-out loss does not depend on how examples are laid out", async () => {
+  await using source = gradientSource(tinyTrainable());
+  const loss = (settings: Partial<TrainSettings>) =>
+    evaluateLoss(source, examples, { ...tinySettings, ...settings });
+  const packed = await loss({});
+  expect(await loss({ packed: false })).toBeCloseTo(packed, 5);
+  expect(await loss({ packed: false, batchRows: 5, rowLength: 20 })).toBeCloseTo(packed, 5);
+  expect(await loss({ batchRows: 1, rowLength: 64, seed: 5, dropout: 0.5, accumulate: 3 })).toBeCloseTo(
+    packed,
+    5,
+  );
+});
+
+describe("going on from a checkpoint on disk gives the same bits as an uninterrupted run", () => {
+  test.each([
+    ["packed", { packed: true }],
+    ["one example to a row", { packed: false }],
+  ])("%s, with dropout and accumulation, from steps 1, 4 and 7", async (_, layout) => {
+    const folder = await mkdtemp(join(tmpdir(), "mos-resume-"));
+    try {
+      const settings = { ...busy, ...layout, saveEvery: 1, evaluateEvery: 2 };
+      const uninterrupted = await run(settings, {
+        heldOut,
+        onEvent: async (event) => {
+          if (event.type === "checkpoint" && [1, 4, 7].includes(event.state.step))
+            await saveCheckpoint(join(folder, String(event.state.step)), event.state);
+        },
+      });
+      for (const step of [1, 4, 7]) {
+        const model = tinyTrainable();
+        const state = (await loadCheckpoint(join(folder, String(step)), model.parameters))!;
+        expect(state.step).toBe(step);
+        const resumed = await run(settings, { model, state, heldOut });
+        expect(resumed.numbers).toEqual(uninterrupted.numbers);
+        const after = uninterrupted.events.findIndex(
+          (event) => event.type === "step" && event.step === step + 1,
+        );
+        expect(kinds(resumed.events)).toEqual(kinds(uninterrupted.events.slice(after)));
+        expect(stepsIn(resumed.events)).toEqual(stepsIn(uninterrupted.events.slice(after)));
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test("a finished run has nothing left to do", async () => {
+    const model = tinyTrainable();
+    const state = { ...initialState(model.parameters), step: tinySettings.steps };
+    expect((await run({}, { model, state, heldOut })).events).toEqual([]);
+  });
+});
+
+describe("a run that diverges", () => {
+  const poisoned = (): TrainableModel => {
+    const model = tinyTrainable();
+    const weights = new Map(model.weightData);
+    const { shape, data } = weights.get("lm_head.weight")!;
+    const changed = (data as Float32Array).slice();
+    changed[0] = Number.NaN;
+    return { ...model, weightData: weights.set("lm_head.weight", { shape, data: changed }) };
+  };
+
+  test("says at which step, what was found and what would do, and changes nothing", async () => {
+    const model = poisoned();
+    const before = numbersOf(model.parameters);
+    await expect(run({}, { model })).rejects.toThrowError(
+      expect.objectContaining({
+        name: "MosError",
+        code: "diverged",
+        message: expect.stringMatching(
+          /^step 1: the loss is NaN .*lower --learning-rate.*--warmup.*are kept$/,
+        ),
+      }),
+    );
+    expect(numbersOf(model.parameters)).toEqual(before);
+  });
+
+  test("leaves the parameters of the last good step", async () => {
+    const model = tinyTrainable();
+    let last: Record<string, Float32Array> | undefined;
+    let step = 0;
+    const huge = { learningRate: 1e30, warmup: 0, steps: 50, schedule: "constant" } as const;
+    const keep = (event: TrainEvent) => {
+      if (event.type !== "step") return;
+      last = numbersOf(model.parameters);
+      step = event.step;
+    };
+    await expect(run(huge, { model, onEvent: keep })).rejects.toThrowError(
+      expect.objectContaining({ code: "diverged", message: expect.stringMatching(/^step \d+: the loss is/) }),
+    );
+    expect(step).toBeGreaterThan(0);
+    expect(numbersOf(model.parameters)).toEqual(last);
+  });
+});
+
+describe("stopping", () => {
+  test("an aborted signal ends the run after the step at hand, with a checkpoint", async () => {
+    const controller = new AbortController();
+    const { events } = await run(busy, {
+      signal: controller.signal,
+      onEvent: (event) => event.type === "step" && event.step === 3 && controller.abort(),
+    });
+    expect(kinds(events)).toEqual(["step 1", "step 2", "step 3", "checkpoint 3", "stopped 3"]);
+  });
+
+  test("what was just saved is not saved twice", async () => {
+    const controller = new AbortController();
+    const { events } = await run(
+      { ...busy, saveEvery: 2 },
+      { signal: controller.signal, onEvent: (event) => event.type === "checkpoint" && controller.abort() },
+    );
+    expect(kinds(events)).toEqual(["step 1", "step 2", "checkpoint 2", "stopped 2"]);
+  });
+
+  test("a signal that is aborted from the start makes no step", async () => {
+    expect(kinds((await run({}, { signal: AbortSignal.abort() })).events)).toEqual(["stopped 0"]);
+  });
+
+  test("a timer can abort in the middle of a step's batches", async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 0);
+    const { events } = await run({ accumulate: 4, steps: 500 }, { signal: controller.signal });
+    expect(stepsIn(events).length).toBeLessThan(50);
+    expect(events.at(-1)?.type).toBe("stopped");
+  });
+
+  test("leaving the loop releases the programs, and the state can be trained further", async () => {
+    const model = tinyTrainable();
+    const options = { model, settings: tinySettings, train: examples, heldOut: [], now: () => 0 };
+    const events = train({ ...options, state: initialState(model.parameters) });
+    for await (const event of events) if (event.type === "step") break;
+    expect(await events.next()).toEqual({ done: true, value: undefined });
+    expect(kinds((await run({ steps: 2 }, { model })).events)).toContain("step 2");
+  });
+});
+
+describe("steps of epochs", () => {
+  const lengths = examples.map(({ ids }) => ids.length);
+  const settings = { ...tinySettings, packed: false };
+  test("are whole batches, whose leftover is one more update", () => {
+    expect(stepsOfEpochs(lengths, 1, { ...settings, batchRows: 4 })).toBe(3);
+    expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5 })).toBe(6);
+    expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5, accumulate: 4 })).toBe(2);
+  });
+  test("of a part of an epoch are its share, and at least one", () => {
+    expect(stepsOfEpochs(lengths, 1.5, { ...settings, batchRows: 1 })).toBe(18);
+    expect(stepsOfEpochs(lengths, 0.001, settings)).toBe(1);
+  });
+});
