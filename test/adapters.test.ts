@@ -1,0 +1,401 @@
+// What every adapter method promises. A new method has to be added to the tables below, or nothing compiles.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  type Adapter,
+  type AdapterConfig,
+  type AdapterConfigInput,
+  type AdapterGeometry,
+  adapterHook,
+  adapterLeaves,
+  budget,
+  createAdapter,
+  deltaOf,
+  expandFactors,
+  type Factors,
+  loadAdapter,
+  METHOD_NAMES,
+  type MethodName,
+  methods,
+  parseAdapterConfig,
+  saveAdapter,
+} from "../src/adapters/index.ts";
+import { randomStream } from "../src/core/index.ts";
+import { add, constant, grad, leaf, matmul, mul, sumAll, type Value } from "../src/graph/index.ts";
+import { LINEAR_NAMES, type LinearName, type Site } from "../src/nn/index.ts";
+import { compile } from "../src/runtime/index.ts";
+
+const geometry: AdapterGeometry = {
+  layers: 3,
+  widths: {
+    q_proj: { in: 16, out: 16 },
+    k_proj: { in: 16, out: 8 },
+    v_proj: { in: 16, out: 8 },
+    o_proj: { in: 16, out: 16 },
+    gate_proj: { in: 16, out: 40 },
+    up_proj: { in: 16, out: 40 },
+    down_proj: { in: 40, out: 16 },
+  },
+};
+const base = { name: "tiny", fingerprint: "sha256:0" };
+
+const variants = {
+  lora: [{ method: "lora", rank: 3 }],
+  mos: [
+    { method: "mos", rank: 4, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 },
+    // −sp, −vs, −pd, and the case that is LoRA
+    { method: "mos", rank: 4, equivalentRank: 2, shardsPerVector: 4, privateRank: 0 },
+    { method: "mos", rank: 4, equivalentRank: 2, shardsPerVector: 1, privateRank: 1 },
+    { method: "mos", rank: 4, equivalentRank: 2, shardsPerVector: 2, pairDissociation: false },
+    { method: "mos", rank: 2, equivalentRank: 2, shardsPerVector: 8, privateRank: 2 },
+  ],
+} as const satisfies Record<MethodName, readonly AdapterConfigInput[]>;
+
+const configs = METHOD_NAMES.flatMap((name) =>
+  [methods[name].example, ...variants[name]].map((settings) => {
+    const { method: _, targets: __, ...shown } = settings as AdapterConfig;
+    return [`${name} ${JSON.stringify(shown)}`, parseAdapterConfig(settings)] as const;
+  }),
+);
+
+/** Fills the trained tensors with random numbers, so that B is not zero. */
+function disturb(adapter: Adapter): Adapter {
+  for (const [name, { data }] of adapter.tensors) {
+    const random = randomStream(5, name);
+    if (data instanceof Float32Array) data.set(Float32Array.from(data, () => random.normal()));
+  }
+  return adapter;
+}
+
+const sitesOf = ({ config, geometry: { layers } }: Adapter): readonly Site[] =>
+  config.targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
+const numbers = (adapter: Adapter, name: string): ArrayLike<number> => adapter.tensors.get(name)!.data;
+
+/** A row-major matrix by its elements. */
+const build = (rows: number, columns: number, at: (i: number, j: number) => number): Float32Array =>
+  Float32Array.from({ length: rows * columns }, (_, n) => at(Math.floor(n / columns), n % columns));
+
+interface Plain {
+  readonly rank: number;
+  readonly scale: number;
+  /** A [r, in] and Bᵀ [r, out] */
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+}
+type Expand<M extends MethodName> = (
+  adapter: Adapter,
+  config: Extract<AdapterConfig, { readonly method: M }>,
+  site: Site,
+) => Plain;
+
+/** The definitions of the methods, as plain loops that share no code with the program. */
+const definitions: { readonly [M in MethodName]: Expand<M> } = {
+  lora(adapter, { rank, alpha }, { layer, linear }) {
+    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const a = numbers(adapter, `${linear}.${layer}.A`);
+    const b = numbers(adapter, `${linear}.${layer}.B`);
+    return {
+      rank,
+      scale: alpha / rank,
+      a: build(rank, width, (j, i) => a[j * width + i]!),
+      b: build(rank, out, (j, o) => b[o * rank + j]!),
+    };
+  },
+  mos(adapter, { rank, alpha, shardsPerVector: l }, { layer, linear }) {
+    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const side = (pool: ArrayLike<number>, indices: ArrayLike<number>, d: number) =>
+      build(rank, d, (j, i) => {
+        const shard = Math.floor(i / (d / l));
+        const row = indices[layer * rank * l + j * l + shard]!;
+        return pool[row * (d / l) + (i - shard * (d / l))]!;
+      });
+    return {
+      rank,
+      scale: alpha / rank,
+      a: side(numbers(adapter, `${linear}.A_pool`), numbers(adapter, `${linear}.I_a`), width),
+      b: side(numbers(adapter, `${linear}.B_pool`), numbers(adapter, `${linear}.I_b`), out),
+    };
+  },
+};
+
+function definitionOf(adapter: Adapter, site: Site): Plain {
+  const { config } = adapter;
+  switch (config.method) {
+    case "lora":
+      return definitions.lora(adapter, config, site);
+    case "mos":
+      return definitions.mos(adapter, config, site);
+  }
+}
+
+describe.each(configs)("%s", (_, config) => {
+  test("starts as the base model: every delta is zero, and A is not", async () => {
+    const adapter = createAdapter(config, geometry);
+    for (const site of sitesOf(adapter)) {
+      const { in: width, out } = geometry.widths[site.linear]!;
+      const delta = await deltaOf(adapter, site);
+      expect(delta?.shape).toEqual([out, width]);
+      expect(delta?.data.every((x) => x === 0)).toBe(true);
+    }
+    const expanded = await expandFactors(adapter);
+    for (const { a, b } of expanded.values()) {
+      expect(a.every((x) => x !== 0)).toBe(true);
+      expect(b.every((x) => x === 0)).toBe(true);
+    }
+  });
+
+  test("A starts uniform in ±1/√d_in", async () => {
+    const one = { layers: 4, widths: { q_proj: { in: 400, out: 400 } } };
+    const expanded = await expandFactors(createAdapter({ ...config, targets: ["q_proj"] }, one));
+    const a = [...expanded.values()].flatMap((factors) => [...factors.a]).map((x) => x * Math.sqrt(400));
+    const mean = (values: readonly number[]): number => values.reduce((x, y) => x + y) / values.length;
+    expect(Math.max(...a)).toBeLessThan(1.000001);
+    expect(Math.min(...a)).toBeGreaterThan(-1.000001);
+    expect(Math.max(...a)).toBeGreaterThan(0.99);
+    expect(Math.abs(mean(a))).toBeLessThan(0.06);
+    expect(Math.abs(mean(a.map((x) => x * x)) - 1 / 3)).toBeLessThan(0.03);
+  });
+
+  test("trains as many numbers as its budget says", () => {
+    const adapter = createAdapter(config, geometry);
+    const { parameters, trainable } = adapterLeaves(adapter);
+    const counted = { trainable: 0, frozen: 0 };
+    for (const [name, { shape, data }] of adapter.tensors) {
+      expect(data.length).toBe(shape.reduce((x, y) => x * y, 1));
+      const isTrained = parameters.has(`adapter.${name}`);
+      expect(isTrained).toBe(data instanceof Float32Array);
+      counted[isTrained ? "trainable" : "frozen"] += data.length;
+    }
+    expect(budget(config, geometry)).toMatchObject(counted);
+    expect([...trainable.keys()]).toEqual([...parameters.keys()]);
+  });
+
+  test("survives saving and loading bit for bit", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "adapter-"));
+    try {
+      const adapter = disturb(
+        createAdapter({ ...config, seed: 2 ** 40, dropout: 0.1, alpha: 12.5 }, geometry),
+      );
+      // numbers that a detour through text or another precision would change
+      for (const { data } of adapter.tensors.values())
+        if (data instanceof Float32Array) data.set([-0, 1e-45, 3.4028234663852886e38, 0.1]);
+      await saveAdapter(join(folder, "saved"), adapter, { base });
+      const loaded = await loadAdapter(join(folder, "saved"), { geometry, fingerprint: base.fingerprint });
+      expect(loaded.config).toEqual(adapter.config);
+      expect([...loaded.tensors.keys()]).toEqual([...adapter.tensors.keys()]);
+      for (const [name, { shape, data }] of adapter.tensors) {
+        const found = loaded.tensors.get(name)!;
+        expect(found.shape).toEqual(shape);
+        const bytes = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
+          Buffer.from(buffer, byteOffset, byteLength);
+        expect(bytes(found.data).equals(bytes(data)), name).toBe(true);
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  test("the seed decides everything that is drawn", () => {
+    const at = (seed: number) => createAdapter({ ...config, seed }, geometry).tensors;
+    expect(at(7)).toEqual(at(7));
+    const [first, second] = [at(7), at(8)];
+    // with a private rank as large as the budget there is nothing to draw for the tables
+    const fixed = config.method === "mos" && config.privateRank === config.equivalentRank;
+    for (const [name, { data }] of first) {
+      const isZero = data instanceof Float32Array && data.every((x) => x === 0);
+      const isRouting = data instanceof Int32Array;
+      if (isZero || (isRouting && fixed)) continue;
+      expect(second.get(name)!.data, name).not.toEqual(data);
+    }
+  });
+
+  test("expands to what the definition says", async () => {
+    const adapter = disturb(createAdapter(config, geometry));
+    const expanded = await expandFactors(adapter);
+    expect(expanded.size).toBe(sitesOf(adapter).length);
+    for (const site of sitesOf(adapter))
+      expect(expanded.get(`${site.layer}.${site.linear}`)).toEqual(definitionOf(adapter, site));
+  });
+
+  test("its delta is scale · B A", async () => {
+    const adapter = disturb(createAdapter(config, geometry));
+    for (const linear of ["k_proj", "down_proj"] as const) {
+      const site = { layer: 2, linear };
+      const { in: width, out } = geometry.widths[linear]!;
+      const { rank, scale, a, b } = definitionOf(adapter, site);
+      const expected = build(out, width, (o, i) => {
+        let sum = 0;
+        for (let j = 0; j < rank; j++) sum += b[j * out + o]! * a[j * width + i]!;
+        return scale * sum;
+      });
+      const delta = await deltaOf(adapter, site);
+      delta!.data.forEach((x, n) => {
+        expect(x).toBeCloseTo(expected[n]!, 3);
+      });
+    }
+  });
+
+  test("leaves alone what is not a target", async () => {
+    const adapter = disturb(createAdapter({ ...config, targets: ["v_proj", "up_proj"] }, geometry));
+    expect(await deltaOf(adapter, { layer: 0, linear: "q_proj" })).toBeUndefined();
+    const touched = [...(await expandFactors(adapter)).keys()].map((key) => key.split(".")[1]);
+    expect(new Set(touched)).toEqual(new Set(["v_proj", "up_proj"]));
+  });
+});
+
+describe("dropout", () => {
+  const [rows, site] = [5, { layer: 1, linear: "k_proj" }] as const;
+  const { in: width, out } = geometry.widths.k_proj!;
+  const draw = (label: string, rowCount: number, columns: number): Float32Array => {
+    const random = randomStream(3, label);
+    return build(rowCount, columns, () => random.normal());
+  };
+  const data = {
+    x: { shape: [rows, width], data: draw("x", rows, width) },
+    w: { shape: [out, width], data: draw("w", out, width) },
+    bias: { shape: [out], data: draw("bias", 1, out) },
+  };
+
+  async function outputs(adapter: Adapter, masks: Readonly<Record<string, Float32Array | undefined>>) {
+    const leaves = adapterLeaves(adapter);
+    const [x, weight, bias] = [leaf("x", [rows, width]), leaf("w", [out, width]), leaf("bias", [out])];
+    const values: Record<string, Value> = {};
+    for (const merge of [true, false])
+      for (const [name, mask] of Object.entries(masks)) {
+        const dropoutMask = mask === undefined ? {} : { dropoutMask: () => constant(mask, [rows, width]) };
+        const hook = adapterHook({ factors: leaves.factors(), merge, ...dropoutMask });
+        values[`${name} ${merge}`] = hook(x, site, { weight, bias });
+      }
+    await using program = await compile(values);
+    const used = [...leaves.parameters].filter(([name]) => program.inputs.has(name));
+    return await program.run({ ...data, ...Object.fromEntries(used) });
+  }
+
+  test.each(configs)("%s: acts on the input of the branch only", async (_, config) => {
+    const adapter = disturb(createAdapter(config, geometry));
+    const random = randomStream(4, "mask");
+    const drawn = build(rows, width, () => (random.uniform() < 0.5 ? 0 : 2));
+    const found = await outputs(adapter, {
+      none: undefined,
+      drawn,
+      all: new Float32Array(rows * width),
+    });
+    const { rank, scale, a, b } = definitionOf(adapter, site);
+    const expected = (mask: (n: number) => number): Float32Array =>
+      build(rows, out, (n, o) => {
+        let y = data.bias.data[o]!;
+        for (let i = 0; i < width; i++) y += data.x.data[n * width + i]! * data.w.data[o * width + i]!;
+        for (let j = 0; j < rank; j++)
+          for (let i = 0; i < width; i++)
+            y +=
+              scale * b[j * out + o]! * a[j * width + i]! * data.x.data[n * width + i]! * mask(n * width + i);
+        return y;
+      });
+    for (const [name, mask] of [
+      ["none", () => 1],
+      ["drawn", (n: number) => drawn[n]!],
+      ["all", () => 0],
+    ] as const)
+      for (const merge of [true, false])
+        found[`${name} ${merge}`]!.data.forEach((y, n) => {
+          expect(Math.abs(y - expected(mask)[n]!), `${name} ${merge} ${n}`).toBeLessThan(2e-3);
+        });
+  });
+});
+
+/** Settings that fit together, and a model of random widths that they fit. */
+const settings = fc
+  .record({
+    method: fc.constantFrom(...METHOD_NAMES),
+    layers: fc.integer({ min: 1, max: 3 }),
+    l: fc.constantFrom(1, 2, 3),
+    e: fc.integer({ min: 1, max: 3 }),
+    p: fc.nat({ max: 3 }),
+    extra: fc.nat({ max: 3 }),
+    width: fc.integer({ min: 1, max: 2 }),
+    out: fc.integer({ min: 1, max: 3 }),
+    linear: fc.constantFrom(...LINEAR_NAMES),
+    pairDissociation: fc.boolean(),
+    seed: fc.nat(),
+  })
+  .map(({ method, layers, l, e, p, extra, width, out, linear, pairDissociation, seed }) => {
+    const privateRank = Math.min(p, e);
+    const most = privateRank === e ? e : privateRank + layers * (e - privateRank);
+    const rank = Math.min(e + extra, most);
+    const own = { equivalentRank: e, shardsPerVector: l, privateRank, pairDissociation };
+    const shape: AdapterGeometry = { layers, widths: { [linear]: { in: l * width, out: l * out } } };
+    const common = { method, rank, targets: [linear], seed };
+    return { shape, linear, config: parseAdapterConfig(method === "mos" ? { ...common, ...own } : common) };
+  });
+
+/** Σ over the layers of C ∘ (scale · B A) for random C: it has a gradient at every trained number. */
+function weighDeltas(
+  factorsOf: (site: Site) => Factors | undefined,
+  linear: LinearName,
+  layers: number,
+): Value {
+  const random = randomStream(6, "weights");
+  const parts = Array.from({ length: layers }, (_, layer) => {
+    const { a, b, scale } = factorsOf({ layer, linear })!;
+    const delta = matmul(b, a, { transposeA: true, alpha: scale });
+    const [rows, columns] = delta.shape as [number, number];
+    return sumAll(
+      mul(
+        delta,
+        constant(
+          build(rows, columns, () => random.normal()),
+          [rows, columns],
+        ),
+      ),
+    );
+  });
+  return parts.reduce((x, y) => add(x, y));
+}
+
+test("gradients through the factors agree with finite differences, on random settings", async () => {
+  await fc.assert(
+    fc.asyncProperty(settings, async ({ shape, linear, config }) => {
+      const { parameters, trainable, factors } = adapterLeaves(disturb(createAdapter(config, shape)));
+      const loss = weighDeltas(factors(), linear, shape.layers);
+      const gradients = grad(loss, [...trainable.values()]);
+      const named = [...trainable.keys()].map((name, i) => [`d ${name}`, gradients[i]!] as const);
+      await using program = await compile({ loss, ...Object.fromEntries(named) });
+      const feeds = Object.fromEntries(parameters);
+      const lossNow = async (): Promise<number> => (await program.run(feeds, ["loss"]))["loss"]!.data[0]!;
+      const exact = await program.run(feeds);
+      for (const [name, { shape: expected, data }] of parameters) {
+        const gradient = exact[`d ${name}`]!;
+        expect(gradient.shape).toEqual(expected);
+        for (const [i, kept] of [...data].entries()) {
+          // the loss is linear in every single number, so a large step costs no accuracy
+          data[i] = kept + 0.5;
+          const above = await lossNow();
+          data[i] = kept - 0.5;
+          const slope = above - (await lossNow());
+          data[i] = kept;
+          const tolerance = 2e-3 * Math.max(1, Math.abs(slope));
+          expect(Math.abs(gradient.data[i]! - slope), `${name} ${i}`).toBeLessThan(tolerance);
+        }
+      }
+    }),
+    { numRuns: 12 },
+  );
+});
+
+test("budgets, tables and expansion hold for random settings", async () => {
+  await fc.assert(
+    fc.asyncProperty(settings, async ({ shape, linear, config }) => {
+      const adapter = disturb(createAdapter(config, shape));
+      const { in: width, out } = shape.widths[linear]!;
+      const equivalent = config.method === "mos" ? config.equivalentRank : config.rank;
+      expect(budget(config, shape).trainable).toBe(shape.layers * equivalent * (width + out));
+      const expanded = await expandFactors(adapter);
+      for (const site of sitesOf(adapter))
+        expect(expanded.get(`${site.layer}.${site.linear}`)).toEqual(definitionOf(adapter, site));
+    }),
+    { numRuns: 20 },
+  );
+});
