@@ -37,6 +37,21 @@ export interface Value {
   readonly dtype: DType;
   readonly source: Source;
   readonly rule?: Rule;
+  /** Computes it anew: cheaper than keeping it until the backward. */
+  readonly again?: () => Value;
+}
+
+/** What stands for a value in the backward: itself, or its cheap recomputation, which all users share. */
+export const recomputed = (value: Value): Value => value.again?.() ?? value;
+
+/** The value, with a way to compute it anew. */
+export function withRecomputation(value: Value, compute: () => Value): Value {
+  let made: Value | undefined;
+  const again = (): Value => {
+    made ??= compute();
+    return made;
+  };
+  return { ...value, again };
 }
 
 /** An input of the program, known by its name when it is run. */

@@ -3,11 +3,13 @@ import {
   type Dim,
   emit,
   MICROSOFT,
+  recomputed,
   type Shape,
   scalar,
   showShape,
   type Value,
   withGradient,
+  withRecomputation,
 } from "../value.ts";
 import { sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
@@ -86,9 +88,10 @@ export function silu(x: Value): Value {
 
 /** silu(gate) · up: the gated activation of the Llama MLP. Its parts are computed again in the backward, not kept. */
 export function swiglu(gate: Value, up: Value): Value {
-  const y = binary("Mul", silu(gate), up);
+  const activation = withRecomputation(silu(gate), () => silu(gate));
+  const y = withRecomputation(binary("Mul", activation, up), () => binary("Mul", recomputed(activation), up));
   return withGradient(y, [gate, up], (dy) => {
-    const again = silu(gate);
+    const again = recomputed(activation);
     // ∂/∂gate = up · σ (1 + gate − silu)
     const slope = mul(sigmoid(gate), sub(add(gate, scalar(1)), again));
     return [mul(mul(dy, up), slope), mul(dy, again)];

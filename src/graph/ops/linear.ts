@@ -1,8 +1,17 @@
 import { MosError } from "#core";
-import { type Dim, emit, MICROSOFT, type Shape, showShape, type Value, withGradient } from "../value.ts";
+import {
+  type Dim,
+  emit,
+  MICROSOFT,
+  recomputed,
+  type Shape,
+  showShape,
+  type Value,
+  withGradient,
+} from "../value.ts";
 import { add, mul } from "./elementwise.ts";
 import { sum } from "./reduce.ts";
-import { reshape } from "./shape.ts";
+import { after, reshape } from "./shape.ts";
 
 export interface MatmulOptions {
   /** Use the transpose of the last two axes of a. */
@@ -123,19 +132,23 @@ export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRan
   const { a, b, scale, dropoutMask, merge = false } = options;
   // W' = W + s · B A                                             [out, in]
   const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: weight }) : undefined;
-  const seen = dropoutMask === undefined ? x : mul(x, dropoutMask);
-  const u = matmul(seen, a, { transposeB: true }); //             [N, r]
+  const dropped = (v: Value): Value => (dropoutMask === undefined ? v : mul(v, dropoutMask));
+  const u = matmul(dropped(x), a, { transposeB: true }); //       [N, r]
   const y =
     merged === undefined
       ? gemm(u, b, { alpha: scale, c: linear(x, weight) }) //     [N, out]
       : linear(x, merged);
   return withGradient(y, [x, weight, a, b], (dy) => {
     const du = matmul(dy, b, { transposeB: true, alpha: scale }); // [N, r]
+    const da = matmul(du, dropped(recomputed(x)), { transposeA: true }); // [r, in]
+    const db = matmul(u, dy, { transposeA: true, alpha: scale }); // [r, out]
+    // the way down goes on only when this layer's own gradients are done and their inputs can be freed
+    const next = after(dy, [da, db]);
     return [
-      merged === undefined ? throughBranch({ dy, du, weight, a, dropoutMask }) : matmul(dy, merged),
+      merged === undefined ? throughBranch({ dy: next, du, weight, a, dropoutMask }) : matmul(next, merged),
       matmul(dy, x, { transposeA: true }),
-      matmul(du, seen, { transposeA: true }), //                  [r, in]
-      matmul(u, dy, { transposeA: true, alpha: scale }), //       [r, out]
+      da,
+      db,
     ];
   });
 }

@@ -4,6 +4,7 @@ import { add, mul, neg, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
 import { matmul } from "./linear.ts";
 import { sum, sumAll } from "./reduce.ts";
+import { after } from "./shape.ts";
 
 export interface CrossEntropyOptions {
   /** The token each row must predict, [N] int32. */
@@ -12,6 +13,8 @@ export interface CrossEntropyOptions {
   readonly chunk: number;
   /** The largest N of any run; it decides how many chunks there are. */
   readonly most: number;
+  /** The gradient is wanted too: each chunk's part of it is computed before the next chunk's logits. */
+  readonly training?: boolean;
 }
 
 /** Rows from … to − 1 of x, as many as the run has. */
@@ -20,47 +23,59 @@ const rowsOf = (x: Value, { from, to }: { readonly from: number; readonly to: nu
     shape: [`${x.shape[0]}:${from}`, ...x.shape.slice(1)],
   });
 
+const peak = (x: Value): Value =>
+  emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });
+
+interface Chunk {
+  readonly rows: Value;
+  /** softmax of the logits [n, V] */
+  readonly p: Value;
+  /** log Σ e^logit [n, 1] */
+  readonly lse: Value;
+  /** p · E [n, C] */
+  readonly mixed: Value;
+}
+
+function chunkOf(rows: Value, head: Value): Chunk {
+  const logits = matmul(rows, head, { transposeB: true }); //              [n, V]
+  const p = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
+  // log Σ e^z = max z − log max p
+  const lse = sub(peak(logits), emit("Log", [peak(p)], { shape: [logits.shape[0] ?? 1, 1] }));
+  return { rows, p, lse, mixed: matmul(p, head) };
+}
+
 /**
  * Σ over rows of −log softmax(x Eᵀ)[label], for x [N, C] and the head E [V, C], in chunks of rows, so that the logits
  * of all rows never exist together. dx = softmax · E − E[label], without one-hot rows.
  */
-export function crossEntropy(x: Value, head: Value, { labels, chunk, most }: CrossEntropyOptions): Value {
+export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions): Value {
+  const { labels, chunk, most, training = false } = options;
   const target = embed(head, labels); //                                     [N, C]
   const hit = sum(mul(x, target), [1]); //                                   [N, 1]
-  const starts = Array.from({ length: Math.max(1, Math.ceil(most / chunk)) }, (_, i) => i * chunk);
-  const chunks = starts.map((from) => {
-    const rows = starts.length === 1 ? x : rowsOf(x, { from, to: from + chunk });
-    const logits = matmul(rows, head, { transposeB: true }); //              [n, V]
-    const p = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
-    // log Σ e^z = max z − log max p
-    const lse = sub(peak(logits), emit("Log", [peak(p)], { shape: [logits.shape[0] ?? 1, 1] }));
-    return { rows, p, lse };
-  });
+  const chunks: Chunk[] = [];
+  for (let from = 0; from < Math.max(1, most); from += chunk) {
+    const rows = most <= chunk ? x : rowsOf(x, { from, to: from + chunk });
+    const last = chunks.at(-1);
+    chunks.push(
+      chunkOf(last === undefined ? rows : after(rows, training ? [last.lse, last.mixed] : [last.lse]), head),
+    );
+  }
   const joined = (parts: readonly Value[], like: Value): Value =>
     parts.length === 1
       ? (parts[0] as Value)
       : emit("Concat", parts, { shape: like.shape, attributes: { axis: 0 } });
-  const loss = sumAll(
-    sub(
-      joined(
-        chunks.map(({ lse }) => lse),
-        hit,
-      ),
-      hit,
-    ),
+  const lse = joined(
+    chunks.map((part) => part.lse),
+    hit,
   );
-  return withGradient(loss, [x, head], (dy) => {
+  return withGradient(sumAll(sub(lse, hit)), [x, head], (dy) => {
     const mixed = joined(
-      chunks.map(({ p }) => matmul(p, head)),
+      chunks.map((part) => part.mixed),
       x,
     );
-    const dx = mul(sub(mixed, target), dy);
     const pulled = chunks
       .map(({ p, rows }) => matmul(p, rows, { transposeA: true }))
       .reduce((a, b) => add(a, b));
-    return [dx, mul(add(pulled, scatterRows(neg(x), labels, head)), dy)];
+    return [mul(sub(mixed, target), dy), mul(add(pulled, scatterRows(neg(x), labels, head)), dy)];
   });
 }
-
-const peak = (x: Value): Value =>
-  emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });

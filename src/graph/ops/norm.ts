@@ -1,4 +1,13 @@
-import { constant, type Dim, emit, scalar, sizeOf, type Value, withGradient } from "../value.ts";
+import {
+  constant,
+  type Dim,
+  emit,
+  scalar,
+  sizeOf,
+  type Value,
+  withGradient,
+  withRecomputation,
+} from "../value.ts";
 import { mul, sub } from "./elementwise.ts";
 import { mean, sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
@@ -12,18 +21,17 @@ export interface NormOptions {
  * The backward computes 1/rms again from x: the runtime's second output is not written by every provider.
  */
 export function rmsNorm(x: Value, gain: Value, { epsilon }: NormOptions): Value {
-  const y = emit("SimplifiedLayerNormalization", [x, gain], {
-    shape: x.shape,
-    attributes: { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
-  });
+  const normalised = (by: Value): Value =>
+    emit("SimplifiedLayerNormalization", [x, by], {
+      shape: x.shape,
+      attributes: { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
+    });
+  const y = withRecomputation(normalised(gain), () => normalised(gain));
   const last = x.shape.length - 1;
   return withGradient(y, [x, gain], (dy) => {
     const width = sizeOf([x.shape[last] as Dim]);
     // n = x / rms without the gain, in the one fused operator
-    const n = emit("SimplifiedLayerNormalization", [x, constant(new Float32Array(width).fill(1))], {
-      shape: x.shape,
-      attributes: { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
-    });
+    const n = normalised(constant(new Float32Array(width).fill(1)));
     const square = emit("ReduceSumSquare", [x, constant(Int32Array.of(last), [1], "int64")], {
       shape: x.shape.map((dim, i) => (i === last ? 1 : dim)),
       attributes: { keepdims: 1 },

@@ -130,5 +130,19 @@ export function splitDynamic(x: Value, sizes: Value, names: readonly string[]): 
   return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis: x.shape.length - 1 } });
 }
 
+/**
+ * x itself, but computed only after `others`. The runtime decides the order of nodes by their inputs alone; with this
+ * it computes, and frees, what it would otherwise put off. Costs nothing: a Reshape whose target mentions the others.
+ */
+export function after(x: Value, others: readonly Value[]): Value {
+  const int64 = { shape: [1], dtype: "int64" } as const;
+  const total = others
+    .map((other) => emit("Shape", [other], { ...int64, attributes: { start: 0, end: 1 } }))
+    .reduce((a, b) => emit("Add", [a, b], int64));
+  const own = { shape: [x.shape.length], dtype: "int64" } as const;
+  const target = emit("Add", [emit("Shape", [x], own), emit("Mul", [total, int64s(0)], int64)], own);
+  return emit("Reshape", [x, target], { shape: x.shape });
+}
+
 /** A constant of zeros. */
 export const zeros = (shape: Shape): Value => constant(new Float32Array(sizeOf(shape)), shape);
