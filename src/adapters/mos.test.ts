@@ -4,6 +4,7 @@ import { randomStream } from "#core";
 import { add, constant, grad, matmul, mul, sizeOf, sumAll } from "#graph";
 import { LINEAR_NAMES, type LinearName } from "#nn";
 import { compile } from "#runtime";
+import { budget } from "./budget.ts";
 import { type Adapter, createAdapter } from "./create.ts";
 import { expandFactors } from "./expand.ts";
 import { adapterLeaves } from "./leaves.ts";
@@ -51,6 +52,16 @@ test("A is spread by the fan-in of the whole vector, not of a shard", () => {
   const { tensors } = create({ rank: 4, shardsPerVector: 4, privateRank: 0 });
   const largest = Math.max(...tensors.get("q_proj.A_pool")!.data.map(Math.abs));
   expect(largest).toBeLessThanOrEqual(1 / Math.sqrt(8));
+});
+
+test("stored narrower, the pools shrink and the index tables do not", () => {
+  const { config } = create({ rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 });
+  const [pools, tables] = [12 * 4 + 12 * 2, 2 * 3 * 6];
+  expect(budget(config, square(3, "q_proj")).bytes).toEqual({
+    float32: 4 * pools + 4 * tables,
+    bfloat16: 2 * pools + 4 * tables,
+    int8: pools + 4 * tables,
+  });
 });
 
 test("pair dissociation routes A and B apart; without it they share one routing", () => {
