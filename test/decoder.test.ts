@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { MosError, randomStream } from "#core";
+import { randomStream } from "#core";
 import { createDecoder, type DecoderOptions, type RowAdapter, type SlotFactors } from "#generation";
 import { embed, leaf, linear, reshape } from "#graph";
 import { llamaHead, weightLeaves } from "#models";
@@ -190,7 +190,13 @@ describe("a decoder", () => {
 
   test("says so when a token is outside the vocabulary", async () => {
     await using decoder = await decoderOf();
-    await expect(decoder.append([[config.vocabularySize]])).rejects.toThrowError(MosError);
+    for (const id of [config.vocabularySize, -1])
+      await expect(decoder.append([[1, id]])).rejects.toThrowError(
+        expect.objectContaining({
+          code: "bad_data",
+          message: `token ${id} is outside the model's vocabulary of 48; does the tokenizer belong to this model?`,
+        }),
+      );
   });
 
   test("gives nothing for nothing, and can be disposed twice", async () => {

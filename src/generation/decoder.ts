@@ -89,6 +89,12 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
           "bad_option",
           `${tokens.length} rows of tokens for a decoder of ${rows.length} rows`,
         );
+      const odd = tokens.flat().find((id) => !(id >= 0 && id < config.vocabularySize));
+      if (odd !== undefined)
+        throw new MosError(
+          "bad_data",
+          `token ${odd} is outside the model's vocabulary of ${config.vocabularySize}; does the tokenizer belong to this model?`,
+        );
       const longest = Math.max(...tokens.map((row, i) => row.length + (cache.lengths[i] ?? 0)));
       if (longest > maxLength)
         throw new MosError("bad_option", `a sequence of ${longest} tokens does not fit into ${maxLength}`);

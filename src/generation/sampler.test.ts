@@ -104,9 +104,9 @@ describe("what is kept, and how likely it is, is as the definitions say:", () =>
   });
 
   test("a few likely tokens among many do not shrink what top-k hands to top-p", () => {
-    // 20 tokens hold 96 % and the next 80 the rest: top-p has to count all 100
+    // 20 tokens hold 97 % and the next 80 the rest: top-p has to count all 100
     const logits = new Float32Array(2000).fill(-40);
-    logits.fill(0, 0, 20).fill(-4.6, 20, 100);
+    logits.fill(0, 0, 20).fill(-5, 20, 100);
     for (const topP of [0.9, 0.97, 0.99]) expectSameChoices(logits, { temperature: 1, topK: 100, topP });
   });
 });

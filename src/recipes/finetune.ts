@@ -239,6 +239,7 @@ async function planRun(options: FinetuneOptions): Promise<Plan> {
   };
   const train = await encodeExamples(parts.train, encoding);
   const heldOut = parts.heldOut.length === 0 ? undefined : await encodeExamples(parts.heldOut, encoding);
+  checkTokens([...train.encoded, ...(heldOut?.encoded ?? [])], base);
   const run = trainSettings(settings, {
     encoded: train.encoded,
     dropout: config.dropout,
@@ -253,6 +254,19 @@ async function planRun(options: FinetuneOptions): Promise<Plan> {
     heldOut: heldOut === undefined ? null : dataDigest(heldOut.encoded),
   };
   return { base, adapter, settings, train, heldOut, run, record };
+}
+
+/** A tokenizer may know tokens that its model has no embedding for. */
+function checkTokens(examples: readonly EncodedExample[], { model }: BaseModel): void {
+  const { vocabularySize } = model.config;
+  for (const { ids, line } of examples) {
+    const odd = ids.find((id) => id >= vocabularySize);
+    if (odd !== undefined)
+      throw new MosError(
+        "bad_data",
+        `line ${line} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${model.name}; does the tokenizer belong to this model?`,
+      );
+  }
 }
 
 interface RunFacts {

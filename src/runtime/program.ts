@@ -83,7 +83,8 @@ export async function compile(
     // Our graphs are already in the form that is fastest, and nodes computed twice on purpose must not be merged.
     graphOptimizationLevel: "disabled",
     enableMemPattern: false,
-    logSeverityLevel: 3,
+    // errors come back as exceptions; a library does not print them too
+    logSeverityLevel: 4,
     ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
   }).catch((cause: unknown) => {
     if (cause instanceof MosError) throw cause;
