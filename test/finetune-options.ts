@@ -1,0 +1,20 @@
+// What the runs that are killed, and the one that is not, have in common.
+
+import type { FinetuneOptions } from "#recipes";
+
+/** Small steps and much writing: a kill is likely to come while files are written. */
+export const killable = {
+  adapter: { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, dropout: 0.1 },
+  settings: {
+    steps: 40,
+    batchSize: 1,
+    accumulate: 2,
+    maxLength: 64,
+    warmup: 2,
+    learningRate: 2e-3,
+    evaluateEvery: 3,
+    saveEvery: 2,
+    heldOut: 4,
+  },
+  now: () => 0,
+} satisfies Partial<FinetuneOptions>;

@@ -1,0 +1,412 @@
+import { appendFile, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { ErrorCode } from "#core";
+import { openSafetensors } from "#formats";
+import {
+  type BaseModel,
+  type FinetuneEvent,
+  type FinetuneOptions,
+  finetune,
+  generate,
+  loadModel,
+  openSession,
+} from "#recipes";
+import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
+import { writeTinyModel } from "./tiny-model.ts";
+
+let folder: string;
+let tiny: TinyFolder;
+let base: BaseModel;
+let out: string;
+let runs = 0;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-finetune-"));
+  tiny = await writeTinyFolder(folder);
+  base = await loadModel(tiny.model);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+beforeEach(() => {
+  out = join(folder, `run-${runs++}`);
+});
+
+const settings = {
+  steps: 6,
+  batchSize: 1,
+  accumulate: 2,
+  maxLength: 64,
+  warmup: 1,
+  learningRate: 5e-3,
+  evaluateEvery: 2,
+  saveEvery: 3,
+  heldOut: 4,
+} as const;
+const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, dropout: 0.1 } as const;
+
+const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
+  model: base,
+  data: tiny.data,
+  out,
+  adapter,
+  settings,
+  now: () => 0,
+  ...change,
+});
+
+/** Runs to the end; `onEvent` may abort. */
+async function run(
+  change: Partial<FinetuneOptions> = {},
+  onEvent: (event: FinetuneEvent) => void = () => undefined,
+): Promise<readonly FinetuneEvent[]> {
+  const events: FinetuneEvent[] = [];
+  for await (const event of finetune(optionsOf(change))) {
+    events.push(event);
+    onEvent(event);
+  }
+  return events;
+}
+
+/** A run that is stopped after a step. */
+async function stopAt(
+  step: number,
+  change: Partial<FinetuneOptions> = {},
+): Promise<readonly FinetuneEvent[]> {
+  const controller = new AbortController();
+  return run(
+    { ...change, signal: controller.signal },
+    (event) => event.type === "step" && event.step === step && controller.abort(),
+  );
+}
+
+const describeEvent = (event: FinetuneEvent): string => {
+  if (event.type === "saved") return `${event.what} ${event.step}`;
+  return `${event.type} ${event.step}`;
+};
+/** Which evaluations are best depends on numbers, so they are left out. */
+const kinds = (events: readonly FinetuneEvent[]) =>
+  events.map(describeEvent).filter((kind) => !kind.startsWith("best"));
+
+const bytes = (name: string, of = out) => readFile(join(of, name));
+const metrics = async (of = out): Promise<readonly { type: string; step: number; loss: number }[]> =>
+  (await readFile(join(of, "metrics.jsonl"), "utf8"))
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+const refusal = (code: ErrorCode, message: RegExp) =>
+  expect.objectContaining({ name: "MosError", code, message: expect.stringMatching(message) });
+
+const wholeRun = [
+  "ready 0",
+  "evaluation 0",
+  "step 1",
+  "step 2",
+  "evaluation 2",
+  "step 3",
+  "checkpoint 3",
+].concat(["step 4", "evaluation 4", "step 5", "step 6", "evaluation 6", "checkpoint 6", "adapter 6"]);
+
+describe("a whole run", () => {
+  let whole: string;
+  let events: readonly FinetuneEvent[];
+  beforeAll(async () => {
+    whole = join(folder, "whole");
+    events = await run({ out: whole, model: tiny.model });
+  });
+
+  test("tells what it does, in order", () => {
+    expect(kinds(events)).toEqual(wholeRun);
+    expect(events[0]).toMatchObject({
+      steps: 6,
+      fingerprint: base.model.fingerprint,
+      train: { examples: 20 },
+      heldOut: { examples: 4 },
+      adapter: { ...adapter, seed: 0, alpha: 16 },
+    });
+    const losses = events.filter((event) => event.type === "evaluation").map(({ loss }) => loss);
+    expect(losses.at(-1)).toBeLessThan(losses[0]!);
+  });
+
+  test("leaves the adapter, the best one, the last checkpoint, the metrics and the record", async () => {
+    expect((await readdir(whole)).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "best",
+      "checkpoints",
+      "metrics.jsonl",
+      "run.json",
+    ]);
+    expect((await readdir(join(whole, "best"))).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+    ]);
+    expect(await readdir(join(whole, "checkpoints"))).toEqual(["step-00000006"]);
+    const config = JSON.parse((await bytes("adapter_config.json", whole)).toString());
+    expect(config).toMatchObject({
+      base_fingerprint: base.model.fingerprint,
+      base_model_name_or_path: "model",
+      r: 3,
+    });
+    const trained = (await metrics(whole)).map(({ type, step }) => `${type} ${step}`);
+    expect(trained).toEqual(wholeRun.filter((kind) => /^(step|evaluation)/.test(kind)));
+  });
+
+  test("has the best adapter of all evaluations in best/", async () => {
+    const saved = events.filter((event) => event.type === "saved" && event.what === "best").at(-1);
+    const evaluations = events.filter((event) => event.type === "evaluation" && event.step > 0);
+    const lowest = evaluations.reduce((a, b) =>
+      a.type === "evaluation" && b.type === "evaluation" && b.loss < a.loss ? b : a,
+    );
+    expect(saved).toMatchObject({ step: lowest.step, path: join(whole, "best") });
+    if (lowest.step === 6)
+      expect(await bytes("best/adapter_model.safetensors", whole)).toEqual(
+        await bytes("adapter_model.safetensors", whole),
+      );
+  });
+
+  test("gives the same bytes again", async () => {
+    await run();
+    for (const name of [
+      "adapter_model.safetensors",
+      "adapter_config.json",
+      "metrics.jsonl",
+      "best/adapter_model.safetensors",
+    ])
+      expect(await bytes(name), name).toEqual(await bytes(name, whole));
+  });
+
+  test("another seed gives another adapter", async () => {
+    await run({ settings: { ...settings, seed: 1 } });
+    expect(await bytes("adapter_model.safetensors")).not.toEqual(
+      await bytes("adapter_model.safetensors", whole),
+    );
+  });
+
+  test("the adapter changes what the model says, the same at every call", async () => {
+    const prompt = { kind: "chat", messages: [{ role: "user", content: "Do you have a cat?" }] } as const;
+    const answer = async (adapterFolder?: string) => {
+      const given = adapterFolder === undefined ? {} : { adapter: adapterFolder };
+      for await (const event of generate(base, prompt, { ...given, maxTokens: 12 }))
+        if (event.type === "end") return event.ids;
+      return [];
+    };
+    expect(await answer(whole)).not.toEqual(await answer());
+    expect(await answer(whole)).toEqual(await answer(whole));
+    await using session = await openSession(base, { adapters: [whole, null] });
+    const side: (readonly number[])[] = [];
+    for await (const event of session.answer(prompt, { maxTokens: 12 }))
+      if (event.type === "end") side[event.row] = event.ids;
+    expect(side).toEqual([await answer(whole), await answer()]);
+  });
+
+  test.each([1, 2, 3, 4, 5])("stopped after step %i and resumed, it leaves the same files", async (step) => {
+    const stopped = await stopAt(step);
+    expect(stopped.at(-1)).toEqual({ type: "stopped", step });
+    expect(await readdir(out)).not.toContain("adapter_config.json");
+    const resumed = await run({ resume: true });
+    expect(resumed[0]).toMatchObject({ type: "ready", step });
+    expect(kinds(resumed).slice(1)).toEqual(wholeRun.slice(wholeRun.indexOf(`step ${step + 1}`)));
+    for (const name of [
+      "adapter_model.safetensors",
+      "best/adapter_model.safetensors",
+      "metrics.jsonl",
+      "run.json",
+    ])
+      expect(await bytes(name), name).toEqual(await bytes(name, whole));
+    const file = "checkpoints/step-00000006/state.safetensors";
+    expect(await bytes(file)).toEqual(await bytes(file, whole));
+  });
+
+  test("resumed once more, it has nothing to do", async () => {
+    const before = await bytes("metrics.jsonl", whole);
+    expect(kinds(await run({ out: whole, resume: true }))).toEqual(["ready 6"]);
+    expect(await bytes("metrics.jsonl", whole)).toEqual(before);
+  });
+
+  test("killed between its last checkpoint and its adapter, it writes the adapter", async () => {
+    const model = await bytes("adapter_model.safetensors", whole);
+    await rm(join(whole, "adapter_config.json"));
+    await rm(join(whole, "adapter_model.safetensors"));
+    expect(kinds(await run({ out: whole, resume: true }))).toEqual(["ready 6", "adapter 6"]);
+    expect(await bytes("adapter_model.safetensors", whole)).toEqual(model);
+  });
+});
+
+describe("metrics of a resumed run", () => {
+  test("have every step once, whatever was written after the checkpoint", async () => {
+    await stopAt(3);
+    // steps after the checkpoint, and half a line, as a kill leaves them
+    await appendFile(join(out, "metrics.jsonl"), '{"type":"step","step":4,"loss":9}\n{"type":"step","st');
+    await run({ resume: true });
+    expect((await metrics()).map(({ type, step }) => `${type} ${step}`)).toEqual(
+      wholeRun.filter((kind) => /^(step|evaluation)/.test(kind)),
+    );
+    expect((await metrics()).some(({ loss }) => loss === 9)).toBe(false);
+  });
+
+  test("begin anew where there is no checkpoint yet", async () => {
+    await stopAt(2);
+    await rm(join(out, "checkpoints"), { recursive: true });
+    const resumed = await run({ resume: true });
+    expect(kinds(resumed)).toEqual(wholeRun);
+    expect((await metrics()).filter(({ step }) => step === 0)).toHaveLength(1);
+    expect(await metrics()).toHaveLength(10);
+  });
+});
+
+describe("an out folder in use", () => {
+  test("is refused, with the three ways on, and left as it is", async () => {
+    await stopAt(1);
+    const before = await readdir(out, { recursive: true });
+    await expect(run()).rejects.toThrowError(
+      refusal("bad_option", /already holds a run or an adapter; .*--resume, .*--overwrite, .*another --out$/),
+    );
+    expect(await readdir(out, { recursive: true })).toEqual(before);
+  });
+
+  test("is emptied of the old run with overwrite, and of nothing else", async () => {
+    await run();
+    await writeFile(join(out, "notes.txt"), "mine");
+    const events = await stopAt(1, { overwrite: true });
+    expect(kinds(events)).toEqual(["ready 0", "evaluation 0", "step 1", "checkpoint 1", "stopped 1"]);
+    expect((await readdir(out)).sort()).toEqual(["checkpoints", "metrics.jsonl", "notes.txt", "run.json"]);
+    expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000001"]);
+    expect((await bytes("notes.txt")).toString()).toBe("mine");
+  });
+
+  test("that is a file is an error of storage", async () => {
+    await expect(run({ out: tiny.data })).rejects.toThrowError(refusal("storage", /another --out/));
+  });
+});
+
+describe("resuming is refused", () => {
+  test("where there is no run", async () => {
+    await expect(run({ resume: true })).rejects.toThrowError(
+      refusal("not_found", /no run to resume.*without --resume$/),
+    );
+  });
+
+  test.each<[string, Partial<FinetuneOptions>, RegExp]>([
+    [
+      "another rate",
+      { settings: { ...settings, learningRate: 1e-3 } },
+      /settings\.learningRate was 0\.005, now 0\.001/,
+    ],
+    [
+      "another seed",
+      { settings: { ...settings, seed: 5 } },
+      /adapter\.seed was 0, now 5; settings\.seed was 0, now 5/,
+    ],
+    ["other steps", { settings: { ...settings, steps: 7 } }, /settings\.steps was 6, now 7/],
+    ["another rank", { adapter: { ...adapter, equivalentRank: 3 } }, /adapter\.equivalentRank was 2, now 3/],
+    ["another method", { adapter: { method: "lora", rank: 2 } }, /adapter\.method was "mos", now "lora"/],
+    ["fewer examples", { settings: { ...settings, examples: 20 } }, /train was "sha256:/],
+    [
+      "other held-out examples",
+      { settings: { ...settings, heldOut: 0 } },
+      /heldOut was "sha256:.*", now null/,
+    ],
+  ])("with %s, which it names", async (_, change, message) => {
+    await stopAt(1);
+    await expect(run({ ...change, resume: true })).rejects.toThrowError(refusal("bad_option", message));
+    await expect(run({ ...change, resume: true })).rejects.toThrowError(/started with other settings/);
+    expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000001"]);
+  });
+
+  test("with a record or a state that is broken", async () => {
+    await stopAt(1);
+    const state = join(out, "checkpoints/step-00000001/state.safetensors");
+    await writeFile(state, (await readFile(state)).subarray(0, 1000));
+    await expect(run({ resume: true })).rejects.toThrowError(refusal("bad_data", /state\.safetensors/));
+    await writeFile(join(out, "run.json"), '{"format": 1,');
+    await expect(run({ resume: true })).rejects.toThrowError(refusal("bad_data", /run\.json/));
+  });
+});
+
+describe("nothing is written when", () => {
+  test.each<[string, () => Partial<FinetuneOptions>, ErrorCode, RegExp]>([
+    [
+      "a setting is out of range",
+      () => ({ settings: { batchSize: 0 } }),
+      "bad_option",
+      /^batchSize: 0 is not usable/,
+    ],
+    ["a setting is unknown", () => ({ settings: { rate: 1 } as never }), "bad_option", /rate/],
+    [
+      "rows are longer than the model",
+      () => ({ settings: { maxLength: 256 } }),
+      "bad_option",
+      /use at most 128$/,
+    ],
+    [
+      "the warm-up is too long",
+      () => ({ settings: { ...settings, warmup: 7 } }),
+      "bad_option",
+      /7 updates.*6 updates/,
+    ],
+    ["the data is missing", () => ({ data: join(folder, "none.jsonl") }), "not_found", /none\.jsonl/],
+    ["the model is missing", () => ({ model: join(folder, "none") }), "not_found", /none/],
+    [
+      "the adapter does not fit",
+      () => ({ adapter: { ...adapter, shardsPerVector: 3 } }),
+      "bad_config",
+      /q_proj/,
+    ],
+    [
+      "everything is held out",
+      () => ({ settings: { ...settings, heldOut: 24 } }),
+      "bad_data",
+      /leaves none to train on/,
+    ],
+  ])("%s", async (_, change, code, message) => {
+    await expect(run(change())).rejects.toThrowError(refusal(code, message));
+    expect(await readdir(folder)).not.toContain(out.split("/").at(-1));
+  });
+});
+
+test("a tokenizer with tokens that the model lacks is found out before the first step", async () => {
+  const other = join(folder, "small");
+  await writeTinyModel(other, {
+    overrides: { vocab_size: 300, bos_token_id: 0, max_position_embeddings: 128 },
+  });
+  for (const name of ["tokenizer.json", "tokenizer_config.json"])
+    await writeFile(join(other, name), await readFile(join(tiny.model, name)));
+  await expect(run({ model: other })).rejects.toThrowError(
+    refusal(
+      "bad_data",
+      /^line \d+ has token \d+, outside the vocabulary of 300 of small; does the tokenizer belong/,
+    ),
+  );
+});
+
+test("without a held-out part there is no evaluation and no best adapter", async () => {
+  const events = await run({ settings: { ...settings, heldOut: 0 } });
+  expect(kinds(events).filter((kind) => kind.startsWith("evaluation"))).toEqual([]);
+  expect(events[0]).toMatchObject({ heldOut: undefined, train: { examples: 24 } });
+  expect(await readdir(out)).not.toContain("best");
+});
+
+test("a held-out file of its own leaves the training data whole", async () => {
+  const events = await run({ heldOutData: tiny.data, settings: { ...settings, steps: 1 } });
+  expect(events[0]).toMatchObject({ train: { examples: 24 }, heldOut: { examples: 24 } });
+});
+
+test("leaving the loop closes the files, and the run can be resumed", async () => {
+  for await (const event of finetune(optionsOf())) if (event.type === "step" && event.step === 5) break;
+  const resumed = await run({ resume: true });
+  expect(resumed[0]).toMatchObject({ type: "ready", step: 3 });
+  await using file = await openSafetensors(join(out, "adapter_model.safetensors"));
+  expect(file.tensors.size).toBeGreaterThan(0);
+});
+
+test("an adapter that is moved elsewhere still works", async () => {
+  await run({ settings: { ...settings, steps: 1 } });
+  const moved = join(folder, "moved");
+  await rename(out, moved);
+  await using session = await openSession(base, { adapters: [moved, join(moved, "best")] });
+  const ended: number[] = [];
+  for await (const event of session.answer({ kind: "text", text: "The cat" }, { maxTokens: 3 }))
+    if (event.type === "end") ended.push(event.row);
+  expect(ended.sort()).toEqual([0, 1]);
+});
