@@ -42,7 +42,7 @@ import {
   type FinetuneSettingsInput,
   parseFinetuneSettings,
 } from "./finetune-options.ts";
-import { checkResume, dataDigest, type RunRecord, startRun } from "./run-folder.ts";
+import { type ClaimedFolder, checkResume, claimFolder, dataDigest, type RunRecord } from "./run-folder.ts";
 import { adapterModel, geometryOf } from "./trainable.ts";
 
 export interface FinetuneOptions extends LoadOptions {
@@ -118,7 +118,10 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   const checkpoints = join(out, "checkpoints");
   const found = resume ? await loadCheckpoint(checkpoints, model.parameters) : undefined;
   const state = found ?? initialState(model.parameters);
-  if (!resume) await startRun(out, record, { overwrite });
+  await using files = runFiles(resume ? undefined : await claimFolder(out, record, { overwrite }), {
+    metrics: join(out, "metrics.jsonl"),
+    step: state.step,
+  });
   yield {
     type: "ready",
     adapter: adapter.config,
@@ -129,7 +132,6 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
     step: state.step,
     fingerprint: base.model.fingerprint,
   };
-  await using metrics = await openMetrics(join(out, "metrics.jsonl"), state.step);
   const events = train({
     model,
     settings: run,
@@ -146,7 +148,8 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
     adapter,
     base: { name: base.model.name, fingerprint: base.model.fingerprint },
   };
-  for await (const event of events) yield* persist(event, { ...save, metrics, steps: run.steps });
+  for await (const event of events)
+    yield* persist(event, { ...save, metrics: await files.begin(), steps: run.steps });
   if (state.step === run.steps && !(await pathExists(join(out, "adapter_config.json"))))
     yield await saveFinal(save, state.step);
 }
@@ -188,6 +191,30 @@ async function saveFinal(
 ): Promise<FinetuneEvent> {
   await writeAdapterFiles(out, adapter, { base });
   return { type: "saved", what: "adapter", path: out, step };
+}
+
+interface RunFiles extends AsyncDisposable {
+  /** Begins the run's folder at the first call, and gives the metrics. */
+  begin(): Promise<JsonLinesWriter>;
+}
+
+/** What is written from the first result on; before it, a run that fails leaves nothing behind. */
+function runFiles(
+  folder: ClaimedFolder | undefined,
+  { metrics: path, step }: { readonly metrics: string; readonly step: number },
+): RunFiles {
+  let metrics: JsonLinesWriter | undefined;
+  return {
+    begin: async () => {
+      await folder?.begin();
+      metrics ??= await openMetrics(path, step);
+      return metrics;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await metrics?.[Symbol.asyncDispose]();
+      await folder?.[Symbol.asyncDispose]();
+    },
+  };
 }
 
 /** The metrics of the steps that count: a resumed run drops the lines of the steps that it makes again. */

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { constants } from "node:fs";
+import { access, mkdir, rm, rmdir } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import type { EncodedExample } from "#data";
-import { pathExists, readJson, writeFileAtomic } from "#formats";
+import { pathExists, readJson, storageError, systemCode, writeFileAtomic } from "#formats";
 
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;
@@ -25,34 +26,83 @@ const canonical = (value: unknown): string =>
       : v,
   );
 
-/** Refuses an out folder that already holds a run or an adapter, unless it is to be overwritten. */
-export async function startRun(
+/** The folder of a run before its first result. Disposed of without `begin`, it leaves everything as it was. */
+export interface ClaimedFolder extends AsyncDisposable {
+  /** Removes what an older run has left and writes the record. Later calls do nothing. */
+  begin(): Promise<void>;
+}
+
+/**
+ * Makes sure that a run can be written to `out`, and writes nothing yet: a run that fails before its first result has
+ * to leave no trace. Throws `bad_option` for a folder in use, `storage` for one that cannot be made or written.
+ */
+export async function claimFolder(
   out: string,
   record: RunRecord,
   { overwrite }: { readonly overwrite: boolean },
-): Promise<void> {
-  await mkdir(out, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
-    throw new MosError("storage", `${out}: the folder cannot be made (${cause.code}); choose another --out`, {
-      cause,
-    });
-  });
+): Promise<ClaimedFolder> {
+  await refuseUsed(out, overwrite);
+  const made = await makeFolder(out);
+  let isUntouched = true;
+  return {
+    begin: async () => {
+      if (!isUntouched) return;
+      await refuseUsed(out, overwrite);
+      // the config goes first: without it the folder is no adapter, whatever else is left
+      for (const name of [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "metrics.jsonl",
+        "checkpoints",
+        "best",
+        RECORD,
+      ])
+        await rm(join(out, name), { recursive: true, force: true });
+      await writeFileAtomic(join(out, RECORD), `${JSON.stringify(record, null, 2)}\n`);
+      isUntouched = false;
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (isUntouched && made !== undefined) await removeEmpty(out, made);
+    },
+  };
+}
+
+async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
   const used = (await pathExists(join(out, RECORD))) || (await pathExists(join(out, "adapter_config.json")));
   if (used && !overwrite)
     throw new MosError(
       "bad_option",
       `${out} already holds a run or an adapter; continue it with --resume, replace it with --overwrite, or choose another --out`,
     );
-  // the config goes first: without it the folder is no adapter, whatever else is left
-  for (const name of [
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "metrics.jsonl",
-    "checkpoints",
-    "best",
-    RECORD,
-  ])
-    await rm(join(out, name), { recursive: true, force: true });
-  await writeFileAtomic(join(out, RECORD), `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** Makes the folder and those above it. Gives the topmost one that was made. */
+async function makeFolder(out: string): Promise<string | undefined> {
+  try {
+    const made = await mkdir(out, { recursive: true });
+    await access(out, constants.W_OK);
+    return made;
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === "EEXIST" || code === "ENOTDIR")
+      throw new MosError("storage", `${out}: this path is, or leads through, a file; choose another --out`, {
+        cause,
+      });
+    const { message } = storageError(cause, `${out}: the folder cannot be made or written`);
+    throw new MosError("storage", `${message} (--out)`, { cause });
+  }
+}
+
+/** Removes folders from `folder` up to `top`, as long as they are empty. */
+async function removeEmpty(folder: string, top: string): Promise<void> {
+  for (let path = resolve(folder); path.length >= resolve(top).length; path = dirname(path))
+    if (
+      !(await rmdir(path).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return;
 }
 
 /** Checks that the run in the folder is this one. Throws `not_found` or `bad_option`, naming what differs. */
