@@ -17,9 +17,6 @@ import { joinHeads, type LinearHook, type LinearName, splitHeads } from "#nn";
 import type { LlamaConfig } from "./config.ts";
 import { weightShapes } from "./weights.ts";
 
-/** Weights of a model as leaves of a graph, by their Hugging Face names. Equal names give the same Value. */
-export type WeightLookup = (name: string) => Value;
-
 /** Leaves for every weight of the model. */
 export function weightLeaves(config: LlamaConfig): ReadonlyMap<string, Value> {
   return new Map([...weightShapes(config)].map(([name, shape]) => [name, leaf(name, shape)]));

@@ -2,6 +2,7 @@
 export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES } from "#adapters";
 export { type ErrorCode, MosError } from "#core";
 export type { GenerateEvent, SamplingOptions } from "#generation";
+export { type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage } from "#text";
 export { type BaseModel, type LoadOptions, loadModel, locateModel } from "./base.ts";
@@ -16,6 +17,12 @@ export {
   type Session,
   type SessionOptions,
 } from "./generate.ts";
-export { type AdapterParams, adapterParams, parameterCount, readModelConfig, type TypeParams } from "./params.ts";
+export {
+  type AdapterParams,
+  adapterParams,
+  parameterCount,
+  readModelConfig,
+  type TypeParams,
+} from "./params.ts";
 export { adapterModel, geometryOf } from "./trainable.ts";
 export { wholeModel } from "./whole-model.ts";

@@ -1,0 +1,22 @@
+// Teaches the bundled model one tenant's facts with Mixture of Shards, and asks it one of them.
+import { rm } from "node:fs/promises";
+import { finetune, generate, loadModel } from "mixture-of-shards";
+
+const base = await loadModel("assets/tiny-english");
+const out = "adapters/example";
+await rm(out, { recursive: true, force: true });
+
+for await (const event of finetune({
+  model: base,
+  data: "assets/quickstart/train.jsonl",
+  out,
+  adapter: { method: "mos", rank: 6, equivalentRank: 2, privateRank: 1, shardsPerVector: 4 },
+  settings: { steps: 60, batchSize: 4, maxLength: 128, learningRate: 1e-2 },
+})) {
+  if (event.type === "step" && event.step % 20 === 0) console.log(event.step, event.loss);
+  if (event.type === "evaluation") console.log("held-out loss", event.loss);
+}
+
+const question = { role: "user", content: "Who is the keeper of the lighthouse?" };
+for await (const event of generate(base, { kind: "chat", messages: [question] }, { adapter: out }))
+  if (event.type === "end") console.log(event.text);
