@@ -1,0 +1,61 @@
+import { expect, test } from "vitest";
+import { add, constant, grad, leaf, mul, scalar, split, sumAll } from "./index.ts";
+
+const refusal = (message: string) =>
+  expect.objectContaining({ name: "MosError", code: "bad_config", message });
+const x = leaf("x", [2, 3]);
+
+test("only scalars have gradients", () => {
+  expect(() => grad(mul(x, x), [x])).toThrowError(refusal("grad needs a scalar, not [2, 3]"));
+});
+
+test("an input that the result does not depend on is refused", () => {
+  const message = "grad: the result does not depend on one of the inputs";
+  const y = sumAll(mul(x, x));
+  expect(() => grad(y, [leaf("z", [2])])).toThrowError(refusal(message));
+  expect(() => grad(y, [x, leaf("x", [2, 3])])).toThrowError(refusal(message));
+  // depends on z, but not where y comes from
+  const z = mul(x, scalar(2));
+  expect(() => grad(y, [z])).toThrowError(refusal(message));
+});
+
+test("gradients have the shapes of their inputs, whether leaves or values in between", () => {
+  const gain = leaf("gain", [3]);
+  const between = mul(x, gain);
+  const gradients = grad(sumAll(mul(between, between)), [gain, x, between]);
+  expect(gradients.map(({ shape }) => shape)).toEqual([[3], [2, 3], [2, 3]]);
+});
+
+test("of a value with respect to itself it is 1", () => {
+  const y = sumAll(x);
+  expect(grad(y, [y])[0]!.source).toEqual({ kind: "constant", data: Float32Array.of(1) });
+});
+
+test("a part that nothing uses gives zeros to its place", () => {
+  const [first] = split(x, { axis: 1, sizes: [1, 2] });
+  expect(grad(sumAll(first!), [x])[0]!.shape).toEqual([2, 3]);
+});
+
+test("a graph of many thousand nodes does not exhaust the stack", () => {
+  let y = x;
+  for (let i = 0; i < 20_000; i++) y = add(y, x);
+  expect(grad(sumAll(y), [x])[0]!.shape).toEqual([2, 3]);
+});
+
+test("parts that lead to no wanted value are not gone through", () => {
+  let asked = 0;
+  const frozen = { ...mul(constant(Float32Array.of(1)), scalar(2)) };
+  const watched = {
+    ...frozen,
+    rule: {
+      inputs: [frozen],
+      outputs: [frozen],
+      vjp: () => {
+        asked++;
+        return [undefined];
+      },
+    },
+  };
+  grad(sumAll(mul(x, watched)), [x]);
+  expect(asked).toBe(0);
+});

@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import { add, constant, type DType, leaf, matmul, mul, type Shape, serialize } from "./index.ts";
+
+const weights = (rows: number, columns: number) =>
+  constant(new Float32Array(rows * columns), [rows, columns]);
+
+describe("leaves", () => {
+  test("are the inputs, by name, each once, and only those that the outputs need", () => {
+    const x = leaf("x", ["n", 2]);
+    const unused = leaf("unused", [1]);
+    add(x, unused);
+    const { inputs } = serialize({
+      y: mul(x, x),
+      z: matmul(x, leaf("w", [2, 3])),
+      i: leaf("ids", ["m"], "int32"),
+    });
+    expect(new Map(inputs)).toEqual(
+      new Map<string, { shape: Shape; dtype: DType }>([
+        ["x", { shape: ["n", 2], dtype: "float32" }],
+        ["w", { shape: [2, 3], dtype: "float32" }],
+        ["ids", { shape: ["m"], dtype: "int32" }],
+      ]),
+    );
+  });
+
+  test.each<[string, Shape, DType]>([
+    ["two shapes", [3], "float32"],
+    ["two types", [2], "int32"],
+    ["a name for a known size", ["n"], "float32"],
+  ])("of one name with %s are refused", (_, shape, dtype) => {
+    const twice = { a: leaf("x", [2]), b: leaf("x", shape, dtype) };
+    expect(() => serialize(twice)).toThrowError(
+      expect.objectContaining({ code: "bad_config", message: "leaf x is used with two shapes or types" }),
+    );
+  });
+});
+
+describe("constants", () => {
+  const x = leaf("x", ["n", 64]);
+  const small = constant(new Float32Array(64));
+  const y = add(matmul(matmul(x, weights(64, 64)), weights(64, 64)), small);
+
+  test("are inside while they are small together", () => {
+    const { external, model } = serialize({ y });
+    expect(external).toEqual([]);
+    expect(model.length).toBeGreaterThan(2 * 64 * 64 * 4);
+  });
+
+  test("go outside above the limit, the large ones only, at aligned places", () => {
+    const { external, model } = serialize({ y }, { inlineLimit: 1000 });
+    expect(external.map(({ offset, bytes }) => [offset, bytes.length])).toEqual([
+      [0, 16384],
+      [16384, 16384],
+    ]);
+    expect(model.length).toBeLessThan(2000);
+    const odd = matmul(leaf("v", ["n", 3]), weights(3, 100));
+    const { external: places } = serialize({ odd, y }, { inlineLimit: 1000 });
+    for (const { offset } of places) expect(offset % 4096).toBe(0);
+    for (const [i, { offset }] of places.entries())
+      if (i > 0) expect(offset).toBeGreaterThanOrEqual(places[i - 1]!.offset + places[i - 1]!.bytes.length);
+  });
+
+  test("that are used twice are written once", () => {
+    const w = weights(64, 64);
+    const twice = serialize({ y: matmul(matmul(x, w), w) });
+    expect(twice.model.length).toBeLessThan(1.1 * 64 * 64 * 4);
+  });
+
+  test("need as many numbers as their shape has places", () => {
+    expect(() => constant(new Float32Array(5), [2, 3])).toThrowError(
+      expect.objectContaining({ message: "a constant of shape [2, 3] needs 6 numbers, not 5" }),
+    );
+    expect(() => constant(new Float32Array(5), ["n"])).toThrowError(
+      expect.objectContaining({ message: "dimension n has no size before the run" }),
+    );
+  });
+});
+
+test("the same graph gives the same bytes", () => {
+  const build = () => serialize({ y: matmul(leaf("x", ["n", 2]), weights(2, 3)) }).model;
+  expect(build()).toEqual(build());
+});
+
+test("a graph of many thousand nodes is written", () => {
+  let y = leaf("x", [1]);
+  for (let i = 0; i < 20_000; i++) y = add(y, y);
+  expect(serialize({ y }).model.length).toBeGreaterThan(20_000);
+});
