@@ -102,7 +102,7 @@ describe("adapter_config.json", () => {
       "peft_type absent",
       { peft_type: undefined },
       "bad_adapter",
-      'field "peft_type": expected string, received undefined',
+      'field "peft_type" is missing; a text is expected',
     ],
     [
       "a later format",
@@ -116,7 +116,7 @@ describe("adapter_config.json", () => {
       "bad_adapter",
       'field "private_rank" is missing; save the adapter again',
     ],
-    ["rank as text", { r: "3" }, "bad_adapter", 'field "r": expected number, received string'],
+    ["rank as text", { r: "3" }, "bad_adapter", 'field "r" is "3"; a number is expected'],
     ["rank 0", { r: 0 }, "bad_adapter", "rank 0 is not usable; give a whole number from 1 to 4096"],
     [
       "private rank −1",
@@ -159,6 +159,12 @@ describe("adapter_config.json", () => {
       { target_modules: ".*_proj" },
       "bad_adapter",
       'targets.0 ".*_proj" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+    ],
+    [
+      "fingerprint and format absent",
+      { base_fingerprint: undefined, format: undefined },
+      "bad_adapter",
+      'field "base_fingerprint" is missing, so its base cannot be told; save the adapter again',
     ],
     [
       "fingerprint absent",
@@ -210,7 +216,7 @@ describe("adapter_config.json", () => {
       }),
     );
     await writeFile(join(folder, CONFIG), "[]");
-    await expectRefusal("bad_adapter", "CONFIG: expected object, received array");
+    await expectRefusal("bad_adapter", "CONFIG: this is a list; an object is expected");
     await truncate(join(folder, CONFIG), 2 ** 30);
     await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes are too many; at most 67108864 are read");
     await rm(join(folder, CONFIG));

@@ -2,15 +2,62 @@ import type { z } from "zod";
 import { type ErrorCode, MosError } from "#core";
 import { type ReadOptions, readBytes } from "./files.ts";
 
-/** "rope_scaling.factor: expected number, received string; …": what a failed zod parse has to say to a person. */
-function describeIssues(error: z.ZodError): string {
-  const shown = error.issues.slice(0, 3).map(({ path, message }) => {
-    const field = path.map(String).join(".");
-    const said = message.replace(/^Invalid input: /, "");
-    return field === "" ? said : `field "${field}": ${said}`;
+const KINDS: Readonly<Record<string, string>> = {
+  number: "a number",
+  int: "a whole number",
+  string: "a text",
+  boolean: "true or false",
+  object: "an object",
+  record: "an object",
+  array: "a list",
+  tuple: "a list",
+};
+
+/** What would have been accepted, in plain words. */
+function wantedBy(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case "invalid_type":
+      return KINDS[issue.expected] ?? issue.expected;
+    case "invalid_value":
+      return issue.values.map((value) => JSON.stringify(value)).join(" or ");
+    case "invalid_union":
+      return issue.errors.flatMap(([first]) => (first === undefined ? [] : [wantedBy(first)])).join(" or ");
+    case "too_small":
+      return limitOf(issue, `at least ${issue.minimum}`);
+    case "too_big":
+      return limitOf(issue, `at most ${issue.maximum}`);
+    default:
+      return issue.message;
+  }
+}
+
+const limitOf = ({ origin }: { readonly origin: string }, limit: string): string =>
+  origin === "array" ? `${limit} items` : origin === "string" ? `${limit} characters` : limit;
+
+/** A value in a few words. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return "an object";
+  const text = JSON.stringify(value) ?? "missing";
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}
+
+const at = (value: unknown, key: PropertyKey): unknown =>
+  typeof value === "object" && value !== null
+    ? Object.entries(value).find(([name]) => name === String(key))?.[1]
+    : undefined;
+
+/** `field "rope_scaling.factor" is "2"; a number is expected`: what a failed parse has to say to a person. */
+function describeIssues({ issues }: z.ZodError, value: unknown): string {
+  const said = issues.slice(0, 3).map((issue) => {
+    if (issue.code === "unrecognized_keys")
+      return `${issue.keys.map((key) => `"${key}"`).join(", ")} is not a known field`;
+    const field = issue.path.map(String).join(".");
+    const found = shown(issue.path.reduce(at, value));
+    return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${wantedBy(issue)} is expected`;
   });
-  const more = error.issues.length - shown.length;
-  return shown.join("; ") + (more > 0 ? `; and ${more} more` : "");
+  const more = issues.length - said.length;
+  return said.join(". ") + (more > 0 ? `. And ${more} more` : "");
 }
 
 /** Checks a value that came from outside; the message names the place and the failing fields. */
@@ -21,7 +68,7 @@ export function parseWith<S extends z.ZodType>(
 ): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new MosError(code, `${where}: ${describeIssues(result.error)}`, { cause: result.error });
+  throw new MosError(code, `${where}: ${describeIssues(result.error, value)}`, { cause: result.error });
 }
 
 /** Bytes as text; bytes that are not UTF-8 are an error, never replaced silently. */

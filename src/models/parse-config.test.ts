@@ -123,7 +123,7 @@ test("Mistral without a window that matters is taken", () => {
 });
 
 test.each<[string, unknown, RegExp]>([
-  ["no object", 3, /config\.json: expected object/],
+  ["no object", 3, /config\.json: this is 3; an object is expected/],
   [
     "nothing that says what it is",
     { ...llama32, model_type: undefined, architectures: [] },
@@ -133,7 +133,7 @@ test.each<[string, unknown, RegExp]>([
   [
     "a field of another type",
     { ...llama32, num_hidden_layers: "16" },
-    /field "num_hidden_layers": expected number/,
+    /field "num_hidden_layers" is .*; a number is expected/,
   ],
   ["zero layers", { ...llama32, num_hidden_layers: 0 }, /layers is 0/],
   ["a fractional width", { ...llama32, hidden_size: 2048.5 }, /hiddenSize is 2048.5/],
