@@ -122,7 +122,8 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
   const missing = own.find(([, field]) => fields[field] === undefined);
   if (missing !== undefined)
     throw new MosError("bad_adapter", `${where}: field "${missing[1]}" is missing; save the adapter again`);
-  if (fields.format !== undefined && fields.base_fingerprint === undefined)
+  const isOurs = fields.format !== undefined || !method.isKnownToPeft;
+  if (isOurs && fields.base_fingerprint === undefined)
     throw new MosError(
       "bad_adapter",
       `${where}: field "base_fingerprint" is missing, so its base cannot be told; save the adapter again`,

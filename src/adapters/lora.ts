@@ -50,6 +50,7 @@ export const lora: AdapterMethod<LoraConfig> = {
   },
   folder: {
     peftType: "LORA",
+    isKnownToPeft: true,
     settings: {},
     constants: { use_rslora: false, use_dora: false, fan_in_fan_out: false },
     tensorName: (name) => {

@@ -88,6 +88,8 @@ export interface AdapterMethod<C extends CommonConfig> {
 /** The saved form: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */
 export interface FolderForm<C extends CommonConfig> {
   readonly peftType: string;
+  /** PEFT saves such folders too, without the fingerprint of a base; all others must have one. */
+  readonly isKnownToPeft: boolean;
   /** What adapter_config.json calls the settings that only this method has. One that is left out does not compile. */
   readonly settings: { readonly [K in Exclude<keyof C, keyof CommonConfig | "method">]: string };
   /** Fields that always have the same value, for PEFT to read. */

@@ -67,15 +67,20 @@ export function methodOf(config: AdapterConfig): BoundMethod {
   }
 }
 
-/** The method of a folder's peft_type, and what the folder calls the settings that only this method has. */
-export function methodOfFolder(
-  peftType: string,
-): { readonly name: MethodName; readonly settings: Readonly<Record<string, string>> } | undefined {
-  for (const name of METHOD_NAMES) {
-    const { folder } = methods[name];
-    if (folder.peftType === peftType) return { name, settings: folder.settings };
-  }
-  return undefined;
+/** How the folders of a method are read, without its settings. */
+export interface FolderMethod {
+  readonly name: MethodName;
+  /** What the folder calls the settings that only this method has. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly isKnownToPeft: boolean;
+}
+
+/** The method of a folder's peft_type. */
+export function methodOfFolder(peftType: string): FolderMethod | undefined {
+  const name = METHOD_NAMES.find((known) => methods[known].folder.peftType === peftType);
+  if (name === undefined) return undefined;
+  const { settings, isKnownToPeft } = methods[name].folder;
+  return { name, settings, isKnownToPeft };
 }
 
 const bad = (message: string, cause?: unknown): MosError => new MosError("bad_config", message, { cause });

@@ -197,6 +197,7 @@ export const mos: AdapterMethod<MosConfig> = {
   },
   folder: {
     peftType: "MOS",
+    isKnownToPeft: false,
     settings: {
       equivalentRank: "equivalent_rank",
       shardsPerVector: "shards_per_vector",
