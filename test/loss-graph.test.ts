@@ -156,13 +156,11 @@ describe("the graph itself", () => {
   async function run(chunks: {
     readonly headChunk?: number;
     readonly queryBlock?: number;
+    readonly longest?: number;
   }): Promise<BatchGradients> {
-    const loss = lossGraph(config, {
-      shape: { rows: 2, length: 32 },
-      weights: leaves,
-      linear: plainLinear,
-      ...chunks,
-    });
+    const { longest = 32, ...sizes } = chunks;
+    const shape = { rows: 2, length: 32, longest };
+    const loss = lossGraph(config, { shape, weights: leaves, linear: plainLinear, ...sizes });
     const [dk, head] = grad(loss, [leaves.get(name)!, leaves.get("lm_head.weight")!]);
     await using program = await compile({ loss, dk: dk!, head: head! });
     const outputs = await program.run(feeds);
@@ -186,6 +184,13 @@ describe("the graph itself", () => {
       { queryBlock: 1 },
     ])
       expectClose(usual, await run(chunks));
+  });
+
+  test("so is leaving out keys further back than the longest example", async () => {
+    const usual = await run({});
+    for (const queryBlock of [1, 2, 5, 13]) expectClose(usual, await run({ queryBlock, longest: 14 }));
+    // with less than the longest example something is missing
+    expect(Math.abs((await run({ queryBlock: 1, longest: 4 })).loss - usual.loss)).toBeGreaterThan(1e-4);
   });
 
   test("the loss is that of a literal softmax over a hand-made head", async () => {

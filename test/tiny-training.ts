@@ -14,10 +14,11 @@ export function tinyLoaded(options: TinyModelOptions = {}): LoadedModel {
   return { name: "tiny", path: "tiny", config, weights, fingerprint: "sha256:tiny", source };
 }
 
+/** The adapter of these tests. */
+export const tinyMos = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
+
 /** An adapter on the tiny model whose B is not zero, so that all of it has a gradient. */
-export function tinyTrainable(
-  input: AdapterConfigInput = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 },
-): TrainableModel {
+export function tinyTrainable(input: AdapterConfigInput = tinyMos): TrainableModel {
   const loaded = tinyLoaded();
   const adapter = createAdapter(parseAdapterConfig(input), geometryOf(loaded.config));
   for (const [name, { data }] of adapter.tensors)

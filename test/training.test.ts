@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { makeBatch } from "#data";
 import {
   evaluateLoss,
   gradientSource,
@@ -16,7 +17,7 @@ import {
   type TrainSettings,
   train,
 } from "#training";
-import { numbersOf, randomExamples, tinySettings, tinyTrainable } from "./tiny-training.ts";
+import { numbersOf, randomExamples, tinyMos, tinySettings, tinyTrainable } from "./tiny-training.ts";
 
 const examples = randomExamples([9, 14, 5, 20, 7, 11, 16, 3, 12, 6, 18, 8]);
 const heldOut = randomExamples([10, 6, 13, 4], 1);
@@ -106,6 +107,72 @@ describe("a run", () => {
       expect.objectContaining({ code: "bad_data", message: "there are no examples to train on" }),
     );
   });
+});
+
+test("an update is AdamW on the mean gradient of the counted tokens, clipped", async () => {
+  const model = tinyTrainable();
+  const before = numbersOf(model.parameters);
+  const gradients = new Map<string, Float32Array>();
+  let counted = 0;
+  {
+    await using source = gradientSource(model);
+    const batch = makeBatch(
+      examples.map((one) => [one]),
+      { length: 32, padToken: 0 },
+    );
+    const whole = await source.gradients(batch, undefined);
+    counted = whole.counted;
+    for (const [name, g] of whole.gradients) gradients.set(name, g.slice());
+  }
+  const norm = Math.hypot(...[...gradients.values()].flatMap((g) => [...g])) / counted;
+  expect(norm).toBeGreaterThan(0.5);
+  // a large ε, so that the size of the gradient matters
+  const { numbers, events } = await run(
+    {
+      steps: 1,
+      warmup: 0,
+      packed: false,
+      batchRows: 12,
+      learningRate: 0.1,
+      maxGradientNorm: 0.5,
+      optimizer: { epsilon: 0.05, weightDecay: 0.1 },
+    },
+    { model },
+  );
+  expect(stepsIn(events)[0]!.gradientNorm).toBeCloseTo(norm, 3);
+  const expected = Object.fromEntries(
+    Object.entries(before).map(([name, numbersBefore]) => [
+      name,
+      numbersBefore.map((x, i) => {
+        const g = (gradients.get(name)![i]! / counted) * (0.5 / norm);
+        return x - 0.1 * (g / (Math.abs(g) + 0.05) + 0.1 * x);
+      }),
+    ]),
+  );
+  expectNear(numbers, expected, 1e-5);
+});
+
+test("every micro-batch has a dropout of its own", async () => {
+  const still = { learningRate: 1e-30, steps: 4, batchRows: 1 };
+  const model = tinyTrainable();
+  const losses = async (dropout: number): Promise<readonly number[]> => {
+    const trainable = dropout === 0 ? model : tinyTrainable({ ...tinyMos, dropout });
+    const state = initialState(trainable.parameters);
+    const settings = { ...tinySettings, ...still, dropout };
+    const found: number[] = [];
+    const options = {
+      model: trainable,
+      settings,
+      train: examples.slice(0, 1),
+      heldOut: [],
+      state,
+      now: () => 0,
+    };
+    for await (const event of train(options)) if (event.type === "step") found.push(event.loss);
+    return found;
+  };
+  expect(new Set(await losses(0)).size).toBe(1);
+  expect(new Set(await losses(0.5)).size).toBe(4);
 });
 
 test("two batches of two rows added up are one batch of four", async () => {
