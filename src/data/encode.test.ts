@@ -317,7 +317,7 @@ describe("truncation", () => {
   test("nothing left is an error", async () => {
     const options = { ...base, rules: "plain", maxLength: 2 } as const;
     await expect(encodeExamples([completion("xxx", "y")], options)).rejects.toThrowError(
-      "all 1 examples have nothing left to learn after the cut to 2 tokens; use a longer maximum",
+      "all 1 examples have nothing left to learn after the cut to 2 tokens; use a longer --max-length",
     );
     await expect(encodeExamples([], options)).rejects.toThrowError("there are no examples to encode");
   });

@@ -137,7 +137,7 @@ export async function encodeExamples(
       "bad_data",
       examples.length === 0
         ? "there are no examples to encode"
-        : `all ${examples.length} examples have nothing left to learn after the cut to ${options.maxLength} tokens; use a longer maximum`,
+        : `all ${examples.length} examples have nothing left to learn after the cut to ${options.maxLength} tokens; use a longer --max-length`,
     );
   const sum = (of: (one: EncodedExample) => number): number =>
     encoded.reduce((total, one) => total + of(one), 0);

@@ -24,7 +24,7 @@ export function splitHeldOut<T>(examples: readonly T[], options: SplitOptions): 
   if (count >= examples.length)
     throw new MosError(
       "bad_data",
-      `holding out ${count} of ${examples.length} examples leaves none to train on; hold out fewer or add examples`,
+      `holding out ${count} of ${examples.length} examples leaves none to train on; hold out fewer (--held-out) or add examples`,
     );
   const chosen = new Set(
     randomStream(options.seed, "held-out split").permutation(examples.length).subarray(0, count),

@@ -145,7 +145,7 @@ test("reads are bounded and whole", async () => {
   });
   await expect(readBytes(folder, { code: "bad_data" })).rejects.toMatchObject({
     code: "bad_data",
-    message: expect.stringMatching(/not a regular file/),
+    message: expect.stringMatching(/this is a folder/),
   });
   await expect(readBytes(at("none"), { code: "bad_data" })).rejects.toMatchObject({ code: "not_found" });
 });

@@ -27,6 +27,7 @@ export interface ReadableFile extends AsyncDisposable {
 export async function openForReading(path: string, code: ErrorCode): Promise<ReadableFile> {
   try {
     const found = await stat(path);
+    if (found.isDirectory()) throw new MosError(code, `${path}: this is a folder, a file was expected`);
     if (!found.isFile()) throw new MosError(code, `${path}: this is not a regular file`);
     const handle = await open(path, "r");
     const read = async (target: Uint8Array, position: number): Promise<void> => {

@@ -58,12 +58,37 @@ function excerptAround(text: string, position: number): string {
   return `${begin > 0 ? "…" : ""}${text.slice(begin, end)}${end < text.length ? "…" : ""}`;
 }
 
+/** What V8 says about a text that is not JSON, or undefined for one that is. */
+function flawOf(text: string): string | undefined {
+  try {
+    JSON.parse(text);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : "";
+  }
+}
+
+/** Where the text stops being JSON. Of a token that does not belong V8 tells no place: the prefixes are asked. */
+function flawPosition(text: string, flaw: string): number {
+  const told = /at position (\d+)/.exec(flaw)?.[1];
+  if (told !== undefined) return Number(told);
+  const isToken = (reason: string | undefined): boolean => reason?.startsWith("Unexpected token") === true;
+  if (!isToken(flaw)) return text.length;
+  let [sound, broken] = [0, text.length];
+  while (broken - sound > 1) {
+    const middle = (sound + broken) >> 1;
+    if (isToken(flawOf(text.slice(0, middle)))) broken = middle;
+    else sound = middle;
+  }
+  return broken - 1;
+}
+
 function parseLine(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : "";
-    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
+    const position = flawPosition(text, reason);
     throw new MosError(
       "bad_data",
       `${where}:${position + 1}: not valid JSON near ${JSON.stringify(excerptAround(text, position))}`,

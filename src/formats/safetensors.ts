@@ -223,7 +223,10 @@ export async function openSafetensors(
     const { text, dataBegin } = await readHeader(file, code);
     const value = parseJson(text, { code, where: `${path}: header` });
     refuseDoubtfulKeys(text, value, place);
-    const { __metadata__: rawMetadata = {}, ...entries } = parseWith(headerSchema, value, place);
+    const { __metadata__: rawMetadata = {}, ...entries } = parseWith(headerSchema, value, {
+      code,
+      where: `${path}: header`,
+    });
     const metadata = parseWith(metadataSchema, rawMetadata, { code, where: `${path}: __metadata__` });
     const relative = new Map(
       Object.entries(entries).map(([name, entry]) => [name, parseEntry(name, entry, place)]),

@@ -157,7 +157,10 @@ export function parseHuggingFaceConfig(
   const architecture = architectureOf(json, where);
   const raw = parseWith(configSchema, json, { code: "bad_model", where });
   refuseUnsupported(raw, architecture, where);
-  const place = { code: "bad_model", where: `${where}: generation_config.json` } as const;
+  const place = {
+    code: "bad_model",
+    where: where.replace(/(?<=^|[\\/])config\.json$/, "generation_config.json"),
+  } as const;
   const { eos_token_id } = parseWith(generationSchema, generation, place);
   const bosToken = asList(raw.bos_token_id).find((token) => token >= 0);
   // Some models state a padding token behind their vocabulary. Nothing here needs one, so it is dropped.

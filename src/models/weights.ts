@@ -67,12 +67,12 @@ export function checkShapes(
     if (!actual)
       throw new MosError(
         "bad_model",
-        `${where}: the weight ${name} ${written(shape)} is missing${name === "lm_head.weight" ? " (the config says that the head is not tied to the embedding)" : ""}`,
+        `${where}: the weight ${name} ${written(shape)} is missing${name === "lm_head.weight" ? " (the config says that the head is not tied to the embedding)" : ""}; do the config and the weights belong together?`,
       );
     if (actual.length !== shape.length || actual.some((size, i) => size !== shape[i]))
       throw new MosError(
         "bad_model",
-        `${where}: ${name} has the shape ${written(actual)}, the config implies ${written(shape)}`,
+        `${where}: ${name} has the shape ${written(actual)}, the config implies ${written(shape)}; do the config and the weights belong together?`,
       );
   }
   for (const name of found.keys())

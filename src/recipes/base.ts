@@ -53,6 +53,19 @@ export async function* locateModel(
   throw new MosError("network", `${model} could not be downloaded`);
 }
 
+/** What is wrong with the header's tokenizer is said of this file. */
+function textOfGguf({
+  path,
+  metadata,
+}: Extract<LoadedModel["source"], { kind: "gguf" }>["file"]): LoadedText {
+  try {
+    return textFromGguf(metadata);
+  } catch (cause) {
+    if (!(cause instanceof MosError)) throw cause;
+    throw new MosError(cause.code, cause.message.replace(/^GGUF:/, `${path}:`), { cause });
+  }
+}
+
 /**
  * Loads a Llama-type model from a Hugging Face folder, a GGUF file, or `org/name` of the hub.
  * Throws `not_found`, `bad_model`, `unsupported`, and what a download throws.
@@ -71,7 +84,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   });
   const text =
     loaded.source.kind === "gguf"
-      ? textFromGguf(loaded.source.file.metadata)
+      ? textOfGguf(loaded.source.file)
       : await loadTextFromFolder(loaded.source.folder);
   return { model: loaded, text };
 }

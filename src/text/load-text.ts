@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
+import { MosError } from "#core";
 import { decodeText, parseWith, pathExists, readBytes, readJson } from "#formats";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import { type GgufMetadata, indexAt, stringAt } from "./gguf-metadata.ts";
@@ -34,9 +35,19 @@ const templates = z.looseObject({
  */
 export async function loadTextFromFolder(folder: string, { now }: LoadTextOptions = {}): Promise<LoadedText> {
   const files = await readTokenizerFiles(folder);
-  const tokenizer = tokenizerFromJson(files);
+  const tokenizer = inFolder(folder, () => tokenizerFromJson(files));
   const found = await folderTemplate(folder, files.config);
   return joined({ tokenizer, more: await generationEnds(folder), template: { ...found, now } });
+}
+
+/** A tokenizer's own errors begin with the name of its file; a person wants to know which folder's. */
+function inFolder<T>(folder: string, make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    if (!(cause instanceof MosError)) throw cause;
+    throw new MosError(cause.code, join(folder, cause.message), { cause });
+  }
 }
 
 /**

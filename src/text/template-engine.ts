@@ -38,10 +38,13 @@ function attempt<Result>(what: string, action: () => Result): Result {
     return action();
   } catch (cause) {
     if (cause instanceof MosError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    // the parser meets the end of a template as a property of nothing
+    const reason = cause instanceof TypeError ? "it ends too early, or is damaged" : reasonOf(cause);
     throw new MosError("bad_model", `${what}: ${reason}`, { cause });
   }
 }
+
+const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 function globals(name: string, now: Date | undefined): Record<string, unknown> {
   const shared = {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { MosError } from "#core";
-import { readJson } from "#formats";
+import { pathExists, readJson } from "#formats";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
 
@@ -150,8 +150,12 @@ const LARGEST_JSON = 256 * 1024 * 1024;
 
 /** The two files of a Hugging Face folder, parsed; errors as for {@link loadTokenizer}. */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
-  const read = (name: string): Promise<unknown> =>
-    readJson(join(folder, name), z.unknown(), { code: "bad_model", maximumBytes: LARGEST_JSON });
+  const read = async (name: string): Promise<unknown> => {
+    const path = join(folder, name);
+    if (await pathExists(path))
+      return readJson(path, z.unknown(), { code: "bad_model", maximumBytes: LARGEST_JSON });
+    throw new MosError("not_found", `${folder}: there is no ${name}; fetch the tokenizer's files too`);
+  };
   return { tokenizer: await read("tokenizer.json"), config: await read("tokenizer_config.json") };
 }
 
