@@ -1,7 +1,15 @@
 // Compares this engine with numbers that PyTorch computed.
-// usage: npm run goldens -- DIR   (a folder with index.json, model folders and one .safetensors for each case)
+// usage: npm run goldens -- DIR [--device cpu|webgpu|cuda] [--verbose]
+// DIR is a folder with index.json, model folders, and one .safetensors for each case.
+import { parseArgs } from "node:util";
+import { DEVICES, type Device } from "#runtime";
 import { configOf, type GoldenEntry, readIndex } from "./goldens/cases.ts";
 import { type Comparison, compareCase, type Difference } from "./goldens/compare.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { device: { type: "string", default: "cpu" }, verbose: { type: "boolean", default: false } },
+});
 
 /** What float32 allows: absolute on logits and loss, relative on gradients, deltas and the losses of the six steps. */
 const ABSOLUTE = 1e-4;
@@ -29,32 +37,41 @@ function report(name: string, result: Comparison): boolean {
     ["delta", deltas],
   ] as const)
     for (const [tensor, { relative }] of all)
-      if (relative > RELATIVE || process.argv.includes("--verbose"))
+      if (relative > RELATIVE || values.verbose)
         console.log(`        ${kind} ${tensor}: ${number(relative)}`);
   return passed;
 }
 
-const folder = process.argv[2];
-if (folder === undefined) {
-  console.error("usage: npm run goldens -- DIR [--verbose]");
+const [folder] = positionals;
+const device = DEVICES.find((known) => known === values.device);
+if (folder === undefined || device === undefined) {
+  console.error(`usage: npm run goldens -- DIR [--device ${DEVICES.join("|")}] [--verbose]`);
   process.exit(2);
 }
-const entries = await readIndex(folder);
-const bases = new Map<string, GoldenEntry>(entries.map((entry) => [entry.base, entry]));
-let passed = 0;
-let failed = 0;
-const count = (ok: boolean): void => {
-  if (ok) passed++;
-  else failed++;
-};
-for (const [base, entry] of bases) count(report(`${base}.base`, await compareCase(folder, entry, undefined)));
-const skipped: string[] = [];
-for (const entry of entries) {
-  const config = configOf(entry);
-  const name = `${entry.base}.${entry.method}`;
-  if (config === undefined) skipped.push(name);
-  else count(report(name, await compareCase(folder, entry, config)));
+async function main(golden: string, on: Device): Promise<void> {
+  const entries = await readIndex(golden);
+  const bases = new Map<string, GoldenEntry>(entries.map((entry) => [entry.base, entry]));
+  let passed = 0;
+  let failed = 0;
+  const count = (ok: boolean): void => {
+    if (ok) passed++;
+    else failed++;
+  };
+  for (const [base, entry] of bases)
+    count(report(`${base}.base`, await compareCase(golden, entry, { config: undefined, device: on })));
+  const skipped: string[] = [];
+  for (const entry of entries) {
+    const config = configOf(entry);
+    const name = `${entry.base}.${entry.method}`;
+    if (config === undefined) skipped.push(name);
+    else count(report(name, await compareCase(golden, entry, { config, device: on })));
+  }
+  if (skipped.length > 0) console.log(`not known to this version: ${skipped.join(", ")}`);
+  console.log(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""}`);
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 }
-if (skipped.length > 0) console.log(`not known to this version: ${skipped.join(", ")}`);
-console.log(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""}`);
-process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+
+await main(folder, device).catch((error: unknown) => {
+  console.error(`goldens: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+});

@@ -6,7 +6,7 @@ import { embed, leaf, linear, type Value } from "#graph";
 import { type LoadedModel, llamaHead, loadModel } from "#models";
 import { LINEAR_NAMES } from "#nn";
 import { adapterModel, geometryOf, wholeModel } from "#recipes";
-import { compile } from "#runtime";
+import { compile, type Device } from "#runtime";
 import { gradientSource, hiddenStates, initialState, type TrainableModel, train } from "#training";
 import type { GoldenEntry } from "./cases.ts";
 
@@ -73,7 +73,11 @@ function batchOf(rows: readonly EncodedExample[]) {
 }
 
 /** Logits of every position, [B · S, V]. */
-async function allLogits(model: TrainableModel, batch: ReturnType<typeof batchOf>): Promise<Float32Array> {
+async function allLogits(
+  model: TrainableModel,
+  batch: ReturnType<typeof batchOf>,
+  device: Device,
+): Promise<Float32Array> {
   const shape = { rows: batch.rows, length: batch.length };
   const hidden: Value = hiddenStates(model.config, {
     shape,
@@ -81,9 +85,8 @@ async function allLogits(model: TrainableModel, batch: ReturnType<typeof batchOf
     linear: model.linear(shape, undefined),
   });
   const { norm, head } = llamaHead(model.config, model.weights);
-  await using program = await compile({
-    logits: linear(norm(embed(hidden, leaf("rows", ["n"], "int32"))), head),
-  });
+  const logitsOf = linear(norm(embed(hidden, leaf("rows", ["n"], "int32"))), head);
+  await using program = await compile({ logits: logitsOf }, { device });
   for (const [name, data] of [...model.weightData, ...model.parameters])
     if (program.inputs.has(name)) program.bind({ [name]: data });
   const grid = [batch.rows, batch.length];
@@ -113,7 +116,7 @@ async function goldenAdapter(
 async function trainedLosses(
   model: TrainableModel,
   rows: readonly EncodedExample[],
-  { train: golden }: GoldenEntry,
+  { train: golden, device }: Pick<GoldenEntry, "train"> & { readonly device: Device },
 ): Promise<readonly number[]> {
   const losses: number[] = [];
   for await (const event of train({
@@ -137,6 +140,7 @@ async function trainedLosses(
     },
     train: rows,
     heldOut: [],
+    compile: { device },
     state: initialState(model.parameters),
     now: () => 0,
   }))
@@ -144,11 +148,17 @@ async function trainedLosses(
   return losses;
 }
 
-/** Runs one case of a golden folder; the bare model where there is no adapter. */
+export interface CaseOptions {
+  /** The adapter's settings; undefined runs the bare model. */
+  readonly config: AdapterConfig | undefined;
+  readonly device: Device;
+}
+
+/** Runs one case of a golden folder. */
 export async function compareCase(
   folder: string,
   entry: GoldenEntry,
-  config: AdapterConfig | undefined,
+  { config, device }: CaseOptions,
 ): Promise<Comparison> {
   const loaded = await loadModel(join(folder, entry.base));
   await using inputs = await openSafetensors(join(folder, entry.inputs));
@@ -159,8 +169,8 @@ export async function compareCase(
   const batch = batchOf(rows);
   const adapter = config === undefined ? undefined : await goldenAdapter(loaded, config, expected);
   const model = adapter === undefined ? wholeModel(loaded) : adapterModel(loaded, adapter);
-  const logits = difference(await allLogits(model, batch), await expected.readFloat32("logits"));
-  await using source = gradientSource(model);
+  const logits = difference(await allLogits(model, batch, device), await expected.readFloat32("logits"));
+  await using source = gradientSource(model, { device });
   const result = await source.gradients(batch, undefined);
   const loss = difference([result.loss / result.counted], await expected.readFloat32("loss"));
   const gradients = new Map<string, Difference>();
@@ -186,6 +196,6 @@ export async function compareCase(
   const losses =
     config === undefined
       ? undefined
-      : difference(await trainedLosses(model, rows, entry), entry.train.losses);
+      : difference(await trainedLosses(model, rows, { train: entry.train, device }), entry.train.losses);
   return { logits, loss, gradients, deltas, losses };
 }
