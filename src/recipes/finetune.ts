@@ -105,7 +105,7 @@ interface Plan {
  *   model: "assets/tiny-english",
  *   data: "assets/quickstart/train.jsonl",
  *   out: "adapters/tenant",
- *   adapter: { method: "mos", equivalentRank: 2, rank: 8 },
+ *   adapter: { method: "mos", equivalentRank: 2, rank: 6 },
  * }))
  *   if (event.type === "step") console.log(event.step, event.loss);
  */
