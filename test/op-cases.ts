@@ -33,7 +33,14 @@ type Differentiable =
   | "crossEntropy";
 
 /** Functions of the door that have no gradient of their own. */
-type Plain = "after" | "broadcast" | "packedBlocks" | "inverseIndex" | "scatterRows" | "splitDynamic" | "zeros";
+type Plain =
+  | "after"
+  | "broadcast"
+  | "packedBlocks"
+  | "inverseIndex"
+  | "scatterRows"
+  | "splitDynamic"
+  | "zeros";
 
 /** Every op must be here or in Plain: a new export without a row does not compile. */
 export type Cases = Readonly<Record<Exclude<keyof typeof ops, Plain>, readonly Case[]>> &
