@@ -23,13 +23,14 @@ function usageMessage({ message }: CommanderError, command: string): string {
 
 /**
  * Settings are camelCase below this room, options are not: `learningRate: 50 is …` becomes `--learning-rate: 50 is …`.
+ * The leading name is one, and later ones are where they are said to be.
  *
  * @param options Attribute names and flags of the command that failed.
  */
 function inOptionTerms(message: string, options: ReadonlyMap<string, string>): string {
   return message.replace(
-    /^(?:adapter[.:] ?)?([a-z][A-Za-z]*)\b/,
-    (whole, name: string) => options.get(name) ?? whole,
+    /^(?:adapter[.:] ?)?([a-z][A-Za-z0-9]*)(?=[: ])|\b(?:settings|adapter)\.([a-z][A-Za-z0-9]*)/g,
+    (whole, first?: string, later?: string) => options.get(first ?? later ?? "") ?? whole,
   );
 }
 

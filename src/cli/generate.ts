@@ -40,7 +40,11 @@ async function readPrompt(options: GenerateOptions): Promise<string> {
 
 function readPromptFile(path: string): Promise<string> {
   return readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    const reason = cause.code === "ENOENT" ? "there is no such file" : `it cannot be read (${cause.code})`;
+    const known: Readonly<Record<string, string>> = {
+      ENOENT: "there is no such file",
+      EISDIR: "it is a folder; give a file",
+    };
+    const reason = known[cause.code ?? ""] ?? `it cannot be read (${cause.code})`;
     throw new MosError("not_found", `--prompt-file ${path}: ${reason}`, { cause });
   });
 }

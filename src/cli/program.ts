@@ -73,6 +73,13 @@ function mistypedOption(args: readonly string[]): unknown {
   }
 }
 
+/** Help for a command that does not exist would be the general help; `mos NAME` says that there is none. */
+function helpTopic(args: readonly string[], program: Command): readonly string[] {
+  const [first, name] = args;
+  const isUnknown = name !== undefined && !program.commands.some((command) => command.name() === name);
+  return first === "help" && isUnknown ? args.slice(1) : args;
+}
+
 /** A reader that has seen enough, such as `head`, is no error. */
 function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
   stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -95,7 +102,7 @@ export async function run(args: readonly string[]): Promise<number> {
       program.outputHelp();
       return 0;
     }
-    await program.parseAsync(args, { from: "user" });
+    await program.parseAsync(helpTopic(args, program), { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version was shown

@@ -84,6 +84,28 @@ export async function pathExists(path: string): Promise<boolean> {
   }
 }
 
+/**
+ * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where
+ * a file system has no such folders, as /proc.
+ *
+ * @throws the system's error.
+ */
+export async function makeFolder(path: string): Promise<string | undefined> {
+  try {
+    await mkdir(path);
+    return path;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
+    if (code !== "ENOENT" || dirname(path) === path) throw error;
+  }
+  const made = await makeFolder(dirname(path));
+  await mkdir(path).catch((error: unknown) => {
+    if (systemCode(error) !== "EEXIST") throw error; // another process was quicker
+  });
+  return made ?? path;
+}
+
 const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f]{8}\.partial$/;
 
 /** A hidden neighbour of `path`: the same file system, so that a rename is atomic. */
@@ -216,7 +238,7 @@ export async function writeFolderAtomic(
   await removeLeftovers(path);
   const temporary = partialName(path);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await mkdir(temporary);
     await fill(temporary);
     await syncFolder(temporary);

@@ -1,5 +1,6 @@
 export {
   type AtomicFile,
+  makeFolder,
   openAtomicFile,
   openForReading,
   pathExists,

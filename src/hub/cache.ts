@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
+import { copyFile, link, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "#core";
-import { writeFileAtomic } from "#formats";
+import { makeFolder, writeFileAtomic } from "#formats";
 import { isCommit, parseRepository, type Repository } from "./repository.ts";
 import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 
@@ -106,7 +106,7 @@ export async function fileSize(path: string): Promise<number | undefined> {
 
 /** Gives a blob its name in a snapshot: a relative link, or where the platform has none, a hard link or a copy. */
 export async function placeInSnapshot(blob: string, path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const temporary = `${path}.${randomUUID()}.tmp`;
   await symlink(relative(dirname(path), blob), temporary)
     .catch(() => link(blob, temporary))
@@ -118,7 +118,7 @@ export async function placeInSnapshot(blob: string, path: string): Promise<void>
 export async function writeRef(entry: CacheEntry, revision: string, commit: string): Promise<void> {
   if (isCommit(revision)) return;
   const path = entry.ref(revision);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeFileAtomic(path, commit);
 }
 

@@ -1,6 +1,7 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { MosError } from "#core";
+import { makeFolder } from "#formats";
 import {
   type CacheEntry,
   cacheEntry,
@@ -232,7 +233,7 @@ async function* fetchOne(
     return;
   }
   yield { type: "file", path, size, state: "started" };
-  await mkdir(dirname(blob), { recursive: true });
+  await makeFolder(dirname(blob));
   const url = `${endpoint}/${wanted.name}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
   for await (const event of download(connection, { url, target: blob, file, subject })) {
     yield event.type === "retry" ? { ...event, path } : event;
@@ -242,7 +243,7 @@ async function* fetchOne(
 }
 
 async function expectSpace(needed: number, folder: string, freeBytes = freeBytesOf): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const free = await freeBytes(folder);
   if (free >= needed) return;
   throw new MosError(

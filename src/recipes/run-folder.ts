@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, rm, rmdir } from "node:fs/promises";
+import { access, rm, rmdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import type { EncodedExample } from "#data";
-import { pathExists, readJson, storageError, systemCode, writeFileAtomic } from "#formats";
+import { makeFolder, pathExists, readJson, storageError, systemCode, writeFileAtomic } from "#formats";
 
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;
@@ -42,7 +42,7 @@ export async function claimFolder(
   { overwrite }: { readonly overwrite: boolean },
 ): Promise<ClaimedFolder> {
   await refuseUsed(out, overwrite);
-  const made = await makeFolder(out);
+  const made = await writableFolder(out);
   let isUntouched = true;
   return {
     begin: async () => {
@@ -67,19 +67,20 @@ export async function claimFolder(
   };
 }
 
-async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
+/** Refuses a folder that holds a run or an adapter already, unless it is to be replaced. Throws `bad_option`. */
+export async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
   const used = (await pathExists(join(out, RECORD))) || (await pathExists(join(out, "adapter_config.json")));
   if (used && !overwrite)
     throw new MosError(
       "bad_option",
-      `${out} already holds a run or an adapter; continue it with --resume, replace it with --overwrite, or choose another --out`,
+      `the folder ${out} already holds a run or an adapter; continue it with --resume, replace it with --overwrite, or choose another --out`,
     );
 }
 
 /** Makes the folder and those above it. Gives the topmost one that was made. */
-async function makeFolder(out: string): Promise<string | undefined> {
+async function writableFolder(out: string): Promise<string | undefined> {
   try {
-    const made = await mkdir(out, { recursive: true });
+    const made = await makeFolder(out);
     await access(out, constants.W_OK);
     return made;
   } catch (cause) {
@@ -88,8 +89,9 @@ async function makeFolder(out: string): Promise<string | undefined> {
       throw new MosError("storage", `${out}: this path is, or leads through, a file; choose another --out`, {
         cause,
       });
-    const { message } = storageError(cause, `${out}: the folder cannot be made or written`);
-    throw new MosError("storage", `${message} (--out)`, { cause });
+    const { message } = storageError(cause, out);
+    const why = code === "ENOENT" ? `${out}: no folder can be made there; choose another --out` : message;
+    throw new MosError("storage", why, { cause });
   }
 }
 
@@ -117,11 +119,20 @@ export async function checkResume(out: string, record: RunRecord): Promise<void>
   if (changed.length > 0)
     throw new MosError(
       "bad_option",
-      `${out} was started with other settings: ${changed.map((name) => differences(name, before[name], record[name])).join("; ")}. Give the same ones to resume`,
+      `the run in ${out} was started with other settings: ${changed.map((name) => differences(name, before[name], record[name])).join("; ")}. Give the same ones to resume`,
     );
 }
 
+/** What to say of fields that are digests, or long for another reason. */
+const DIFFERS: Readonly<Record<string, string>> = {
+  fingerprint: "the base model is another one",
+  train: "the training examples are not the same (another file, --examples, --rules or tokenizer)",
+  heldOut: "the held-out examples are not the same",
+};
+
 function differences(name: string, before: unknown, now: unknown): string {
+  const said = DIFFERS[name];
+  if (said !== undefined) return said;
   if (!isPlain(before) || !isPlain(now))
     return `${name} was ${JSON.stringify(before)}, now ${JSON.stringify(now)}`;
   const keys = [...new Set([...Object.keys(before), ...Object.keys(now)])].filter(

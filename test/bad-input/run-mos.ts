@@ -45,6 +45,7 @@ export async function mos(args: readonly string[]): Promise<Ended> {
 export async function snapshot(path: string): Promise<Readonly<Record<string, string>>> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return {};
+  if (found.isSymbolicLink()) return { [path]: "link" };
   if (!found.isDirectory()) return { [path]: await digestOf(path) };
   const files: Record<string, string> = { [path]: "folder" };
   for (const name of await readdir(path)) Object.assign(files, await snapshot(join(path, name)));

@@ -1,0 +1,220 @@
+// Adapters that are broken or for another base, as `mos generate` meets them.
+
+import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openSafetensors, type WritableTensor, writeSafetensors } from "#formats";
+import { writeTinyFolder } from "../tiny-folder.ts";
+import { writeTinyModel } from "../tiny-model.ts";
+import { expectRefusal, mos } from "./run-mos.ts";
+
+let folder: string;
+let model: string;
+let adapter: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-bad-adapter-"));
+  const tiny = await writeTinyFolder(folder);
+  model = tiny.model;
+  adapter = join(folder, "adapter");
+  const trained = await mos([
+    ...["train", "--model", model, "--data", tiny.data, "--out", adapter, "--rank", "3", "--quiet"],
+    ...["--shards-per-vector", "2", "--max-length", "64", "--steps", "1", "--held-out", "0"],
+  ]);
+  expect(trained).toEqual({ code: 0, stdout: "", stderr: "" });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+type Arrange = (at: string) => Promise<unknown>;
+
+const CONFIG = "adapter_config.json";
+const TENSORS = "adapter_model.safetensors";
+const configEdit =
+  (change: Readonly<Record<string, unknown>>): Arrange =>
+  async (at) => {
+    const config = JSON.parse(await readFile(join(at, CONFIG), "utf8"));
+    await writeFile(join(at, CONFIG), JSON.stringify({ ...config, ...change }));
+  };
+
+type Tensors = Record<string, WritableTensor>;
+/** Reads the tensors, lets them be changed, and writes them again. */
+const tensorEdit =
+  (edit: (tensors: Tensors) => Tensors | undefined): Arrange =>
+  async (at) => {
+    const tensors: Tensors = {};
+    {
+      await using file = await openSafetensors(join(at, TENSORS));
+      for (const [name, { dtype, shape }] of file.tensors)
+        tensors[name] =
+          dtype === "I32"
+            ? { dtype, shape, data: await file.readInt32(name) }
+            : { dtype: "F32", shape, data: await file.readFloat32(name) };
+    }
+    await writeSafetensors(join(at, TENSORS), edit(tensors) ?? tensors);
+  };
+
+const POOL = "base_model.model.q_proj.A_pool";
+const TABLE = "base_model.model.q_proj.I_a";
+const numberEdit = (name: string, place: number, value: number): Arrange =>
+  tensorEdit((tensors) => {
+    tensors[name]!.data[place] = value;
+    return undefined;
+  });
+
+const cases: readonly (readonly [string, Arrange, RegExp])[] = [
+  ["no config", (at) => rm(join(at, CONFIG)), /no adapter here \(there is no adapter_config\.json\)/],
+  ["no tensors", (at) => rm(join(at, TENSORS)), /adapter_model\.safetensors is missing/],
+  [
+    "a broken config",
+    (at) => writeFile(join(at, CONFIG), '{"peft_type": "MOS",'),
+    /adapter_config\.json: not valid JSON/,
+  ],
+  ["an empty config", (at) => writeFile(join(at, CONFIG), ""), /adapter_config\.json: /],
+  [
+    "a config that is a list",
+    (at) => writeFile(join(at, CONFIG), "[1]"),
+    /this is a list; an object is expected/,
+  ],
+  [
+    "an unknown peft_type",
+    configEdit({ peft_type: "VERA" }),
+    /peft_type "VERA" is not supported; LORA and MOS are/,
+  ],
+  ["no peft_type", configEdit({ peft_type: undefined }), /field "peft_type" is missing; a text is expected/],
+  ["a rank of zero", configEdit({ r: 0 }), /rank.* 0 is not usable; give a whole number from 1/],
+  ["a rank as text", configEdit({ r: "3" }), /field "r" is "3"; a number is expected/],
+  [
+    "another rank",
+    configEdit({ r: 2 }),
+    /I_a has shape \[2, 6\], this base and these settings need \[2, 4\]/,
+  ],
+  ["a huge rank", configEdit({ r: 4000 }), /rank 4000 needs .* shared ranks, but 2 layers/],
+  [
+    "shards that do not divide",
+    configEdit({ shards_per_vector: 7 }),
+    /does not split into 7 shards; shards per vector can be/,
+  ],
+  [
+    "a field left out",
+    configEdit({ private_rank: undefined }),
+    /field "private_rank" is missing; save the adapter again/,
+  ],
+  ["a negative alpha", configEdit({ lora_alpha: -1 }), /alpha.* -1 is not usable; give a number above 0/],
+  [
+    "unknown target modules",
+    configEdit({ target_modules: ["c_attn"] }),
+    /c_attn.* is not usable; give one of q_proj/,
+  ],
+  ["no target modules", configEdit({ target_modules: [] }), /is not usable; give a list of one or more/],
+  ["a later format", configEdit({ format: 99 }), /format 99 comes from another version/],
+  [
+    "another base",
+    configEdit({ base_fingerprint: `sha256:${"0".repeat(64)}` }),
+    /was trained on another base: model \(sha256:0/,
+  ],
+  ["no fingerprint", configEdit({ base_fingerprint: undefined }), /field "base_fingerprint" is missing/],
+  ["an index out of range", numberEdit(TABLE, 0, 4096), /I_a: layer 0 uses shared shard 4096, there are 4/],
+  ["a negative index", numberEdit(TABLE, 0, -1), /I_a: layer 0 uses shared shard -1/],
+  [
+    "an index used twice",
+    tensorEdit((tensors) => {
+      const { data } = tensors[TABLE]!;
+      data[1] = data[0]!;
+      return undefined;
+    }),
+    /I_a: layer 0 uses a shared shard twice/,
+  ],
+  ["another layer's private shard", numberEdit(TABLE, 5, 7), /where its own should be/],
+  ["a pool with NaN", numberEdit(POOL, 3, Number.NaN), /A_pool: number 3 is NaN; the file is broken/],
+  ["a pool with infinity", numberEdit(POOL, 3, Number.NEGATIVE_INFINITY), /A_pool: number 3 is -Infinity/],
+  ["a missing tensor", tensorEdit(({ [POOL]: _, ...others }) => others), /q_proj\.A_pool is missing/],
+  [
+    "a tensor too many",
+    tensorEdit((tensors) => ({ ...tensors, extra: tensors[POOL]! })),
+    /tensor extra is not part of such an adapter/,
+  ],
+  [
+    "a pool of another width",
+    tensorEdit((tensors) => ({
+      ...tensors,
+      [POOL]: { dtype: "F32", shape: [8, 4], data: new Float32Array(32) },
+    })),
+    /A_pool has shape \[8, 4\], this base and these settings need \[8, 8\]/,
+  ],
+  [
+    "a table of floats",
+    tensorEdit((tensors) => ({
+      ...tensors,
+      [TABLE]: { dtype: "F32", shape: tensors[TABLE]!.shape, data: new Float32Array(12) },
+    })),
+    /has type F32; I32 or I64 can be read/,
+  ],
+  [
+    "tensors cut short",
+    async (at) => writeFile(join(at, TENSORS), (await readFile(join(at, TENSORS))).subarray(0, 4000)),
+    /adapter_model\.safetensors: .*cut short/,
+  ],
+  [
+    "tensors that are a text",
+    (at) => writeFile(join(at, TENSORS), "hello, hello, hello"),
+    /the header claims .* not a safetensors file/,
+  ],
+  [
+    "tensors in a folder of that name",
+    async (at) => {
+      await rm(join(at, TENSORS));
+      await cp(at, join(at, TENSORS), { recursive: true, filter: () => true }).catch(() => undefined);
+    },
+    /is missing|this is a folder/,
+  ],
+  [
+    "pickled tensors",
+    async (at) => {
+      await rm(join(at, TENSORS));
+      await copyFile(join(at, CONFIG), join(at, "adapter_model.bin"));
+    },
+    /adapter_model\.bin may hold code and is never read/,
+  ],
+];
+
+let count = 0;
+test.each(cases)("%s", async (_, arrange, message) => {
+  const at = join(folder, `adapter-${count++}`);
+  await cp(adapter, at, { recursive: true });
+  await arrange(at);
+  await expectRefusal(["generate", "--model", model, "--adapter", at, "--prompt", "Hi"], {
+    code: 1,
+    message,
+    untouched: folder,
+  });
+  await rm(at, { recursive: true });
+});
+
+test("a base with other numbers", async () => {
+  const other = join(folder, "other");
+  await cp(model, other, { recursive: true });
+  await writeTinyModel(other, {
+    overrides: { vocab_size: 1024, max_position_embeddings: 128, bos_token_id: 0, eos_token_id: 2 },
+    seed: 1,
+  });
+  const message = /was trained on another base: model \(sha256:.*use the base it was trained on/;
+  await expectRefusal(["generate", "--model", other, "--adapter", adapter, "--prompt", "Hi"], {
+    code: 1,
+    message,
+    untouched: folder,
+  });
+});
+test("a folder that does not exist", async () => {
+  await expectRefusal(["generate", "--model", model, "--adapter", join(folder, "none"), "--prompt", "Hi"], {
+    code: 1,
+    message: /none: no adapter here/,
+    untouched: folder,
+  });
+});
+test("a file in place of a folder", async () => {
+  await expectRefusal(["generate", "--model", model, "--adapter", join(adapter, CONFIG), "--prompt", "Hi"], {
+    code: 1,
+    message: /adapter_config\.json: no adapter here|folder/,
+    untouched: folder,
+  });
+});

@@ -1,0 +1,171 @@
+// Disks that are full or read-only. They are small file systems in memory, mounted for the test; where mounting is not
+// permitted the tests are skipped and say so.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { writeTinyFolder } from "../tiny-folder.ts";
+import { mos, snapshot } from "./run-mos.ts";
+
+const mount = (...args: readonly string[]): void => {
+  execFileSync("mount", args, { stdio: "ignore" });
+};
+
+function canMount(): boolean {
+  const probe = join(tmpdir(), `mos-mount-${process.pid}`);
+  try {
+    mkdirSync(probe);
+    mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", probe);
+    execFileSync("umount", [probe]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+const mountable = process.platform === "linux" && canMount();
+
+let folder: string;
+let model: string;
+let data: string;
+let disk: string;
+let mounted: string[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-bad-disk-"));
+  ({ model, data } = await writeTinyFolder(folder));
+});
+beforeEach(async () => {
+  disk = await mkdtemp(join(folder, "disk-"));
+});
+afterAll(async () => {
+  for (const path of mounted) execFileSync("umount", [path]);
+  mounted = [];
+  await rm(folder, { recursive: true, force: true });
+});
+
+const mountDisk = (options: string): void => {
+  mount("-t", "tmpfs", "-o", options, "tmpfs", disk);
+  mounted.push(disk);
+};
+
+/** A run whose checkpoint takes about 90 kB and whose adapter about 30 kB. */
+const train = (out: string, ...more: readonly string[]): readonly string[] => [
+  ...["train", "--model", model, "--data", data, "--out", out, "--rank", "3", "--shards-per-vector", "2"],
+  ...["--max-length", "64", "--held-out", "0", "--quiet", "--steps", "6", "--save-every", "2", ...more],
+];
+
+/** Fills the disk but for so many bytes. */
+async function fill(left: number): Promise<string> {
+  const free = Number(execFileSync("df", ["--output=avail", "-B1", disk]).toString().split("\n")[1]);
+  const ballast = join(disk, "ballast");
+  await writeFile(ballast, new Uint8Array(free - left));
+  return ballast;
+}
+
+const FULL = /^mos: .*: the disk is full; free some space or choose another folder\n$/;
+const partialFiles = async (): Promise<readonly string[]> =>
+  (await readdir(disk, { recursive: true })).filter((name) => name.includes(".partial"));
+
+describe.skipIf(!mountable)(`a disk (skipped without the right to mount: ${!mountable})`, () => {
+  test("that is read-only takes no run", async () => {
+    mountDisk("size=1m,ro");
+    for (const out of [disk, join(disk, "deep", "out")]) {
+      const ended = await mos(train(out));
+      expect(ended).toMatchObject({ code: 1, stdout: "" });
+      expect(ended.stderr).toMatch(
+        /^mos: .*: the file system is read-only; choose a folder that can be written\n$/,
+      );
+    }
+    expect(await readdir(disk)).toEqual([]);
+  });
+
+  test("that is full at the start is left empty", async () => {
+    mountDisk("size=256k");
+    await fill(0);
+    const ended = await mos(train(join(disk, "out")));
+    expect(ended).toMatchObject({ code: 1, stdout: "" });
+    expect(ended.stderr).toMatch(FULL);
+    expect(await readdir(disk)).toEqual(["ballast"]);
+  });
+
+  test("that is full at the first checkpoint leaves no half of one", async () => {
+    mountDisk("size=256k");
+    await fill(65_536);
+    const out = join(disk, "out");
+    const ended = await mos(train(out));
+    expect(ended).toMatchObject({ code: 1, stdout: "" });
+    expect(ended.stderr).toMatch(FULL);
+    expect(await partialFiles()).toEqual([]);
+    expect((await readdir(out)).sort()).toEqual(["checkpoints", "metrics.jsonl", "run.json"]);
+    expect(await readdir(join(out, "checkpoints"))).toEqual([]);
+  });
+
+  test("that becomes full keeps the checkpoint before, which is resumed to the same result", async () => {
+    const whole = join(folder, "whole");
+    expect(await mos(train(whole))).toEqual({ code: 0, stdout: "", stderr: "" });
+    mountDisk("size=2m");
+    const out = join(disk, "out");
+    // room for one checkpoint, not for the second that is written beside it
+    const ballast = await fill(172_032);
+    const ended = await mos(train(out));
+    expect(ended).toMatchObject({ code: 1, stdout: "" });
+    expect(ended.stderr).toMatch(FULL);
+    expect(await partialFiles()).toEqual([]);
+    expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000002"]);
+    const kept = await snapshot(join(out, "checkpoints"));
+    const again = await mos(train(out, "--resume"));
+    expect(again).toMatchObject({ code: 1 });
+    expect(await snapshot(join(out, "checkpoints"))).toEqual(kept);
+    await rm(ballast);
+    expect(await mos(train(out, "--resume"))).toEqual({ code: 0, stdout: "", stderr: "" });
+    const plain = async (path: string) =>
+      Object.fromEntries(
+        Object.entries(await snapshot(path)).map(([name, digest]) => [name.slice(path.length), digest]),
+      );
+    const [first, second] = [await plain(whole), await plain(out)];
+    for (const name of [
+      "/adapter_model.safetensors",
+      "/adapter_config.json",
+      "/checkpoints/step-00000006/state.safetensors",
+    ])
+      expect(second[name], name).toBe(first[name]);
+  });
+
+  test("that is full at the adapter keeps the last checkpoint, which is resumed", async () => {
+    mountDisk("size=2m");
+    const out = join(disk, "out");
+    const ballast = await fill(118_784);
+    const ended = await mos(train(out, "--save-every", "0"));
+    expect(ended).toMatchObject({ code: 1, stdout: "" });
+    expect(ended.stderr).toMatch(FULL);
+    expect(await partialFiles()).toEqual([]);
+    expect((await readdir(out)).sort()).toEqual(["checkpoints", "metrics.jsonl", "run.json"]);
+    expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000006"]);
+    await rm(ballast);
+    expect(await mos(train(out, "--resume", "--save-every", "0"))).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+    expect(await readdir(out)).toContain("adapter_config.json");
+  });
+
+  test("that is full does not lose the old run to --overwrite before the new one has a result", async () => {
+    mountDisk("size=2m");
+    const out = join(disk, "out");
+    expect(await mos(train(out))).toMatchObject({ code: 0 });
+    const before = await snapshot(out);
+    const data = join(folder, "bad.jsonl");
+    await writeFile(data, "{\n");
+    expect(await mos(train(out, "--overwrite", "--data", data))).toMatchObject({ code: 1 });
+    expect(await snapshot(out)).toEqual(before);
+  });
+
+  test("that is full takes no download", async () => {
+    mountDisk("size=256k");
+    await mkdir(join(disk, "cache"));
+    expect(await readdir(disk)).toEqual(["cache"]);
+  });
+});

@@ -1,0 +1,312 @@
+// Options that cannot be used: each is refused by the name that the user wrote.
+
+import { cp, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type TinyFolder, writeTinyFolder } from "../tiny-folder.ts";
+import { expectRefusal, mos } from "./run-mos.ts";
+
+let folder: string;
+let tiny: TinyFolder;
+let done: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-bad-option-"));
+  tiny = await writeTinyFolder(folder);
+  done = join(folder, "done");
+  expect(await mos(train(["--out", done, "--quiet", "--held-out", "0"]))).toMatchObject({
+    code: 0,
+    stderr: "",
+  });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A run of one step that works, unless `more` says otherwise: later options count. */
+const train = (more: readonly string[]): readonly string[] => [
+  ...["train", "--model", tiny.model, "--data", tiny.data, "--rank", "3", "--shards-per-vector", "2"],
+  ...[
+    "--max-length",
+    "64",
+    "--steps",
+    "1",
+    ...(more.includes("--out") ? [] : ["--out", join(folder, "out")]),
+    ...more,
+  ],
+];
+const generate = (more: readonly string[]): readonly string[] => [
+  ...[
+    "generate",
+    "--model",
+    tiny.model,
+    "--adapter",
+    done,
+    ...(more.includes("--prompt") ? [] : ["--prompt", "Hi"]),
+    ...more,
+  ],
+];
+
+type Case = readonly [options: string, code: 1 | 2, message: RegExp];
+const words = (options: string): readonly string[] =>
+  options
+    .split(" ")
+    .filter((word) => word !== "")
+    .map((word) => (word === "''" ? "" : word));
+
+const trainCases: readonly Case[] = [
+  ["--max-length 256", 2, /--max-length 256 is more than the 128 positions of model; use at most 128/],
+  ["--max-length 1", 2, /--max-length.*'1' is invalid.*2 or more/],
+  ["--max-length -5", 2, /--max-length.*whole number/],
+  ["--max-length 1e9999", 2, /--max-length.*whole number/],
+  ["--rank 0", 2, /--rank.*'0' is invalid.*1 or more/],
+  ["--rank 2.5", 2, /--rank.*'2\.5' is invalid.*whole number/],
+  ["--rank 5000", 1, /--?rank:? 5000 is not usable; give a whole number from 1 to 4096/],
+  ["--rank 1", 1, /rank 1 is less than the equivalent rank 2; .* Use a rank of 2 or more/],
+  ["--rank 4", 1, /rank 4 needs 3 shared ranks, but 2 layers × .* share only 2; use a rank of at most 3/],
+  [
+    "--private-rank 3",
+    1,
+    /private rank 3 is more than the equivalent rank 2; .*Use a private rank of 0 to 2/,
+  ],
+  [
+    "--private-rank 2",
+    1,
+    /private rank 2 leaves nothing to share .*use rank 2, which is LoRA, or a private rank below 2/,
+  ],
+  ["--private-rank -1", 2, /--private-rank.*0 or more/],
+  ["--equivalent-rank 0", 2, /--equivalent-rank.*1 or more/],
+  [
+    "--shards-per-vector 3",
+    1,
+    /q_proj: its d_in of 16 does not split into 3 shards; shards per vector can be 1, 2, 4, 8 for these targets/,
+  ],
+  ["--shards-per-vector 0", 2, /--shards-per-vector.*1 or more/],
+  ["--method vera", 2, /--method vera is not known; it can be lora or mos/],
+  ["--method lora", 2, /--shards-per-vector does not go with --method lora/],
+  ["--targets q_proj,c_attn", 2, /--targets.*one or more of q_proj, k_proj/],
+  ["--targets ''", 2, /--targets.*one or more of/],
+  ["--alpha 0", 1, /alpha:? 0 is not usable; give a number above 0/],
+  ["--alpha many", 2, /--alpha.*It must be a number/],
+  ["--dropout 1", 1, /dropout:? 1 is not usable; give a probability from 0 to below 1/],
+  ["--dropout -0.1", 1, /dropout:? -0\.1 is not usable/],
+  ["--learning-rate 0", 2, /--learning-rate: 0 is not usable; give a number above 0 and up to 10/],
+  ["--learning-rate -1e-3", 2, /--learning-rate: -0\.001 is not usable/],
+  ["--learning-rate NaN", 2, /--learning-rate.*It must be a number/],
+  ["--learning-rate Infinity", 2, /--learning-rate.*It must be a number/],
+  ["--learning-rate 5e-4x", 2, /--learning-rate.*It must be a number/],
+  ["--learning-rate 50", 2, /--learning-rate: 50 is not usable; give a number above 0 and up to 10/],
+  ["--steps 0", 2, /--steps.*'0' is invalid.*1 or more/],
+  ["--steps ten", 2, /--steps.*'ten' is invalid/],
+  ["--steps 99999999999999999999", 2, /--steps.*whole number/],
+  ["--batch-size 0", 2, /--batch-size.*1 or more/],
+  ["--batch-size 100000", 2, /--batch-size: 100000 is not usable; give a whole number, from 1 to 4096/],
+  ["--accumulate 100000", 2, /--accumulate: 100000 is not usable/],
+  ["--beta1 1", 2, /--beta1: 1 is not usable; give a number from 0 to below 1/],
+  ["--beta2 -1", 2, /--beta2: -1 is not usable/],
+  ["--weight-decay -1", 2, /--weight-decay: -1 is not usable; give a number from 0 to 10/],
+  ["--max-gradient-norm -1", 2, /--max-gradient-norm: -1 is not usable; give a number, 0 or more/],
+  ["--warmup 5", 2, /warmup of 5 updates is more than the 1 updates|--warmup/],
+  ["--warmup -1", 2, /--warmup: -1 is not usable/],
+  ["--held-out -1", 2, /--held-out: -1 is not usable/],
+  ["--held-out 2.5", 2, /cannot hold out 2\.5 examples; give a whole number from 0 up/],
+  ["--seed -1", 2, /--seed.*0 or more/],
+  ["--schedule exponential", 2, /--schedule.*exponential.*linear, cosine, constant/],
+  ["--rules alpaca", 2, /--rules.*alpaca.*template, chatml, plain, open-instruct/],
+  ["--threads 0", 2, /--threads.*1 or more/],
+  ["--device tpu", 2, /--device.*tpu.*cpu, webgpu, cuda/],
+  ["--epochs 1", 2, /--epochs.*--steps/],
+  ["--resume --overwrite", 2, /--overwrite.*--resume/],
+  ["--learnig-rate 1e-3", 2, /unknown option '--learnig-rate'; did you mean --learning-rate\?/],
+  ["stray", 2, /stray|too many arguments/],
+  ["--resume", 1, /no run to resume; start it without --resume/],
+];
+describe("mos train", () => {
+  test.each(trainCases)("%s", async (options, code, message) => {
+    await expectRefusal(train(words(options)), { code, message, untouched: folder });
+  });
+  test.each<[string, Case[1], RegExp]>([
+    [
+      "",
+      2,
+      /already holds a run or an adapter; continue it with --resume, replace it with --overwrite, or choose another --out/,
+    ],
+    [
+      "--resume --learning-rate 1e-3",
+      2,
+      /was started with other settings: --learning-rate was 0\.0005, now 0\.001.*Give the same/,
+    ],
+    [
+      "--resume --rank 2 --private-rank 0",
+      2,
+      /was started with other settings: --rank was 3, now 2; --private-rank was 1, now 0/,
+    ],
+    ["--overwrite --rank 0", 2, /--rank/],
+  ])("an out folder that holds a run, %s", async (options, code, message) => {
+    await expectRefusal(train(["--out", done, "--held-out", "0", ...words(options)]), {
+      code,
+      message,
+      untouched: folder,
+    });
+  });
+  test.each([["model"], ["data"], ["out"]])("without --%s", async (name) => {
+    const given = { model: tiny.model, data: tiny.data, out: join(folder, "out") };
+    const args = Object.entries(given).flatMap(([key, value]) => (key === name ? [] : [`--${key}`, value]));
+    await expectRefusal(["train", ...args], {
+      code: 2,
+      message: new RegExp(`required option '--${name} .*see mos train --help`),
+      untouched: folder,
+    });
+  });
+  test("an out that is a file", async () => {
+    await expectRefusal(train(["--out", tiny.data]), {
+      code: 1,
+      message: /train\.jsonl: this path is, or leads through, a file; choose another --out/,
+      untouched: folder,
+    });
+    await expectRefusal(train(["--out", join(tiny.data, "deep")]), {
+      code: 1,
+      message: /leads through, a file/,
+      untouched: folder,
+    });
+  });
+  test("an out where nobody can write", async () => {
+    await expectRefusal(train(["--out", "/proc/mos-out"]), {
+      code: 1,
+      message: /\/proc\/mos-out: no folder can be made there; choose another --out/,
+      untouched: folder,
+    });
+    await expectRefusal(train(["--out", "/dev/null/out"]), {
+      code: 1,
+      message: /leads through, a file/,
+      untouched: folder,
+    });
+  });
+  test("an out whose name is too long, or empty, or a link that leads nowhere", async () => {
+    await expectRefusal(train(["--out", join(folder, "x".repeat(300))]), {
+      code: 1,
+      message: /name is too long/,
+      untouched: folder,
+    });
+    await symlink(join(folder, "gone"), join(folder, "link"));
+    await expectRefusal(train(["--out", join(folder, "link")]), {
+      code: 1,
+      message: /link: no folder can be made there; choose another --out/,
+      untouched: folder,
+    });
+    await rm(join(folder, "link"));
+  });
+  test("a model that is nowhere, a folder without one, a text file", async () => {
+    await expectRefusal(train(["--model", join(folder, "none")]), {
+      code: 1,
+      message: /none: no such folder or file; give a model folder/,
+      untouched: folder,
+    });
+    await expectRefusal(train(["--model", folder]), {
+      code: 1,
+      message: /there is no config\.json and no \.gguf file/,
+      untouched: folder,
+    });
+    await expectRefusal(train(["--model", tiny.data]), {
+      code: 1,
+      message: /train\.jsonl: this is not a GGUF file/,
+      untouched: folder,
+    });
+    await expectRefusal(train(["--model", join(tiny.model, "model.safetensors")]), {
+      code: 2,
+      message: /give the folder that holds config\.json and this file/,
+      untouched: folder,
+    });
+  });
+  test("a checkpoint that is broken", async () => {
+    const broken = join(folder, "broken");
+    await cp(done, broken, { recursive: true });
+    await writeFile(join(broken, "checkpoints/step-00000001/state.safetensors"), "x");
+    await expectRefusal(train(["--out", broken, "--held-out", "0", "--resume"]), {
+      code: 1,
+      message: /state\.safetensors: 1 bytes are too few/,
+      untouched: folder,
+    });
+    await writeFile(join(broken, "run.json"), "[]");
+    await expectRefusal(train(["--out", broken, "--held-out", "0", "--resume"]), {
+      code: 1,
+      message: /run\.json: this is a list/,
+      untouched: folder,
+    });
+  });
+});
+
+describe("mos generate", () => {
+  test.each<Case>([
+    ["--temperature -1", 2, /--temperature is -1; it must be 0 or more/],
+    ["--temperature hot", 2, /--temperature.*It must be a number/],
+    ["--top-p 0", 2, /--top-p is 0; it must be above 0 and at most 1/],
+    ["--top-p 1.5", 2, /--top-p is 1\.5/],
+    ["--top-k -1", 2, /--top-k.*0 or more/],
+    ["--min-p 2", 2, /--min-p is 2; it must be from 0 to 1/],
+    ["--repetition-penalty 0", 2, /--repetition-penalty is 0; it must be above 0/],
+    ["--max-tokens 0", 2, /--max-tokens.*1 or more/],
+    ["--max-length 1", 2, /--max-length.*2 or more/],
+    ["--max-length 4", 2, /the prompt has \d+ tokens and leaves no room for an answer within 4; shorten it/],
+    ["--seed 1.5", 2, /--seed.*whole number/],
+    ["--prompt ''", 2, /the prompt is empty/],
+    ["--prompt-file x", 2, /--prompt.*--prompt-file|--prompt-file.*--prompt/],
+    ["--chat --raw", 2, /cannot be used with option/],
+    ["--raw --system S", 2, /--system.*--raw/],
+    ["--teperature 1", 2, /unknown option '--teperature'; did you mean --temperature\?/],
+  ])("%s", async (options, code, message) => {
+    await expectRefusal(generate(words(options)), { code, message, untouched: folder });
+  });
+  test("a prompt longer than the model", async () => {
+    const message = /the prompt has \d+ tokens and leaves no room for an answer within 128; shorten it/;
+    await expectRefusal(generate(["--prompt", "sea ".repeat(400)]), { code: 2, message, untouched: folder });
+  });
+  test("--compare without an adapter; a prompt file that is not there, or a folder", async () => {
+    const bare = ["generate", "--model", tiny.model];
+    await expectRefusal([...bare, "--prompt", "Hi", "--compare"], {
+      code: 2,
+      message: /give --adapter FOLDER too/,
+      untouched: folder,
+    });
+    await expectRefusal([...bare, "--prompt-file", join(folder, "none")], {
+      code: 1,
+      message: /--prompt-file .*none: there is no such file/,
+      untouched: folder,
+    });
+    await expectRefusal([...bare, "--prompt-file", folder], {
+      code: 1,
+      message: /--prompt-file .*: it is a folder/,
+      untouched: folder,
+    });
+  });
+});
+
+describe("mos params", () => {
+  test.each<Case>([
+    ["", 2, /for which model\? Give --model, --preset/],
+    ["--preset llama9", 1, /there is no preset "llama9"; known are llama2-7b/],
+    ["--preset __proto__", 1, /there is no preset "__proto__"/],
+    ["--preset llama2-7b --model x", 2, /--preset.*--model|--model.*--preset/],
+    ["--config /nowhere/config.json", 1, /\/nowhere\/config\.json: no such folder or file/],
+    [
+      "--preset llama2-7b --rank 1000",
+      1,
+      /rank 1000 needs 999 shared ranks, but 32 layers .* use a rank of at most 33/,
+    ],
+    ["--preset llama2-7b --shards-per-vector 3", 1, /does not split into 3 shards/],
+    [
+      "--preset llama2-7b --method lora --equivalent-rank 2",
+      2,
+      /--equivalent-rank does not go with --method lora/,
+    ],
+  ])("%s", async (options, code, message) => {
+    await expectRefusal(["params", ...words(options)], { code, message, untouched: folder });
+  });
+});
+
+test.each<Case>([
+  ["trian", 2, /unknown command 'trian'; did you mean train\?/],
+  ["frobnicate", 2, /unknown command 'frobnicate'; see mos --help/],
+  ["--frobnicate", 2, /unknown option '--frobnicate'/],
+  ["help frobnicate", 2, /unknown command 'frobnicate'/],
+])("mos %s", async (options, code, message) => {
+  await expectRefusal(words(options), { code, message, untouched: folder });
+});
