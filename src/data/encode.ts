@@ -128,7 +128,8 @@ export async function encodeExamples(
   const encoded: EncodedExample[] = [];
   for (const [i, example] of examples.entries()) {
     if (i % 128 === 127) await setImmediate(); // lets a signal and a progress line through
-    options.signal?.throwIfAborted();
+    if (options.signal?.aborted === true)
+      throw new MosError("cancelled", `cancelled after ${i} of ${examples.length} examples were encoded`);
     const one = encodeExample(example, options);
     if (one.trainedTokens > 0) encoded.push(one);
   }

@@ -13,6 +13,8 @@ export interface GenerateOptions {
   readonly endTokens: readonly number[];
   /** A stream of random numbers for each row. */
   readonly random: (row: number) => Random;
+  /** The answer goes on with the prompt's text, rather than being a text of its own. */
+  readonly continues?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -63,7 +65,7 @@ export async function* generate(
       seen: [...prompt],
       ids: [],
       text: "",
-      detokenizer: createDetokenizer(tokenizer),
+      detokenizer: createDetokenizer(tokenizer, { continues: options.continues ?? false }),
       stops: createStopScanner(options.stops ?? []),
       random: options.random(row),
       reason: undefined,

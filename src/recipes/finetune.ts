@@ -42,7 +42,14 @@ import {
   type FinetuneSettingsInput,
   parseFinetuneSettings,
 } from "./finetune-options.ts";
-import { type ClaimedFolder, checkResume, claimFolder, dataDigest, type RunRecord } from "./run-folder.ts";
+import {
+  type ClaimedFolder,
+  checkResume,
+  claimFolder,
+  dataDigest,
+  type RunRecord,
+  refuseUsed,
+} from "./run-folder.ts";
 import { adapterModel, geometryOf } from "./trainable.ts";
 
 export interface FinetuneOptions extends LoadOptions {
@@ -111,6 +118,8 @@ interface Plan {
  */
 export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneEvent, void> {
   const { out, resume = false, overwrite = false, signal, now = () => performance.now() } = options;
+  // asked before minutes of loading and encoding, and again when the folder is taken
+  if (!resume) await refuseUsed(out, overwrite);
   const plan = await planRun(options);
   const { base, adapter, run, record } = plan;
   const model = adapterModel(base.model, adapter);

@@ -112,6 +112,7 @@ async function* answer(
       tokenizer,
       sampling,
       stops,
+      continues: prompt.kind === "text",
       maxTokens: Math.min(maxTokens, room),
       endTokens: [...new Set([...base.model.config.eosTokens, ...tokenizer.eosTokens])],
       // every row draws the same numbers, so that answers side by side differ by their adapters alone

@@ -9,6 +9,12 @@ export interface Detokenizer {
   flush(): string;
 }
 
+export interface DetokenizerOptions {
+  readonly skipSpecialTokens?: boolean;
+  /** The ids go on in the middle of a text: the blank that SentencePiece puts before a text is one of its own. */
+  readonly continues?: boolean;
+}
+
 /**
  * An incremental detokenizer that never splits a code point. What all `push` and one `flush` give, joined, is
  * `tokenizer.decode` of all ids.
@@ -20,10 +26,10 @@ export interface Detokenizer {
  */
 export function createDetokenizer(
   tokenizer: Pick<Tokenizer, "bytesOf" | "isSpecial" | "strippedBlanks">,
-  { skipSpecialTokens = false }: { readonly skipSpecialTokens?: boolean } = {},
+  { skipSpecialTokens = false, continues = false }: DetokenizerOptions = {},
 ): Detokenizer {
   let held: Uint8Array = new Uint8Array(0);
-  let blanksToStrip = tokenizer.strippedBlanks;
+  let blanksToStrip = continues ? 0 : tokenizer.strippedBlanks;
   const emit = (text: string): string => {
     const stripped = leadingBlanks(text, blanksToStrip);
     // once something else than a blank came, blanks are text
