@@ -1,0 +1,122 @@
+// The commands that the documents show: found in their ```sh blocks, told apart, and checked without being run.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createProgram } from "../../src/cli/program.ts";
+
+export interface ShownCommand {
+  /** File and line, for messages. */
+  readonly where: string;
+  readonly text: string;
+}
+
+/** README, CONTRIBUTING and docs, in the order in which a person reads them. */
+export const documents = (): readonly string[] => [
+  "README.md",
+  "CONTRIBUTING.md",
+  ...readdirSync("docs")
+    .filter((name) => name.endsWith(".md"))
+    .sort()
+    .map((name) => `docs/${name}`),
+];
+
+export interface Block {
+  readonly language: string;
+  /** Line of the file where the content begins, from 1. */
+  readonly line: number;
+  readonly content: string;
+}
+
+export function blocksOf(markdown: string): readonly Block[] {
+  return [...markdown.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((found) => ({
+    language: found[1] ?? "",
+    line: markdown.slice(0, found.index).split("\n").length + 1,
+    content: found[2] ?? "",
+  }));
+}
+
+/** One command for each line of the sh blocks; a line that ends with a backslash goes on in the next. */
+export function commandsIn(path: string): readonly ShownCommand[] {
+  return blocksOf(readFileSync(path, "utf8"))
+    .filter(({ language }) => language === "sh")
+    .flatMap(({ line, content }) =>
+      content
+        .replace(/\\\n\s*/g, " ")
+        .split("\n")
+        .map((text, i) => ({
+          where: `${path}:${line + i}`,
+          text: text.replace(/(^|\s)#\s.*$/, "").trim(),
+        })),
+    )
+    .filter(({ text }) => text !== "");
+}
+
+/** The words of a command as a shell splits them; of a pipe its last part. */
+export function wordsOf(text: string): readonly string[] {
+  const words = [...text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
+    (found) => found[1] ?? found[2] ?? found[3] ?? "",
+  );
+  return words.slice(words.lastIndexOf("|") + 1);
+}
+
+const scripts = (): Readonly<Record<string, string>> =>
+  (JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> }).scripts;
+
+/** What is wrong with a command of ours, by the parser that it would meet; undefined if nothing is. */
+function flawOfMos(args: readonly string[]): string | undefined {
+  const program = createProgram();
+  for (const command of program.commands) command.action(() => undefined);
+  try {
+    program.parse(args, { from: "user" });
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** An npm script must exist, and its file must know each option that is given to it. */
+function flawOfScript(name: string, args: readonly string[]): string | undefined {
+  const command = scripts()[name];
+  if (command === undefined) return `package.json has no script ${name}`;
+  const file = command.split(" ").find((word) => word.endsWith(".ts"));
+  const unknown = args.find(
+    (arg) =>
+      arg.startsWith("--") &&
+      arg !== "--" &&
+      !readFileSync(file ?? "package.json", "utf8").includes(arg.slice(2)),
+  );
+  return unknown === undefined ? undefined : `${file} has no option ${unknown}`;
+}
+
+/** Programs that are not ours, and what they are shown with. */
+const OTHERS = new Set(["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "bash .ci/run"]);
+
+/** What is wrong with a shown command, without running it. Of commands joined by && the first flaw. */
+export const flawOf = (text: string): string | undefined =>
+  text
+    .split("&&")
+    .map(flawOfOne)
+    .find((flaw) => flaw !== undefined);
+
+function flawOfOne(text: string): string | undefined {
+  const words = wordsOf(text).filter((word) => !/^[A-Z_]+=/.test(word)); // VARIABLE=value command
+  const [first = "", second = "", third = "", ...rest] = words;
+  if (first === "npx" && second === "mos") return flawOfMos(words.slice(2));
+  if (first === "npm" && second === "run") return flawOfScript(third, rest);
+  const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|py|sh)$/.test(word));
+  if (file !== undefined) return existsSync(file) ? undefined : `${file} does not exist`;
+  const name = `${first} ${second}`;
+  return OTHERS.has(name) || first === "cd"
+    ? undefined
+    : `nobody checks "${name}"; add it to scripts/ci/commands.ts`;
+}
+
+const LOCAL = /^(assets|test)\//;
+
+/** Whether a command needs nothing but this repository, so that it can be run here and now. */
+export function runsHere(text: string): boolean {
+  const words = wordsOf(text);
+  if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
+  if (words[0] !== "npx" || words[1] !== "mos" || words[2] === "pull" || words[2] === "quickstart")
+    return false;
+  const files = words.filter((_, i) => /^--(model|data|held-out-data|config)$/.test(words[i - 1] ?? ""));
+  return files.every((file) => LOCAL.test(file));
+}
