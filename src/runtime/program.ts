@@ -1,7 +1,7 @@
 import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { InferenceSession, type Tensor } from "onnxruntime-node";
+import { env, InferenceSession, type Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
 import { type SerializedProgram, serialize, type Value } from "#graph";
 import { type Device, deviceError } from "./device.ts";
@@ -47,6 +47,8 @@ async function openSession(
   program: SerializedProgram,
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
+  // A provider that cannot be loaded is reported before any session's own level counts, so the runtime's is set too.
+  env.logLevel = "fatal";
   if (program.external.length === 0) return InferenceSession.create(program.model, options);
   const folder = await mkdtemp(join(tmpdir(), "mos-"));
   try {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { run } from "../../src/cli/program.ts";
 
-export interface Ended {
+interface Ended {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -65,7 +65,7 @@ const STACK = /^ {4}at /m;
 const JARGON =
   /undefined|\[object |NaN is not|expected .*, received|Too (big|small)|Invalid input|Cannot read prop|is not a function|unexpected:/;
 
-export interface Refusal {
+interface Refusal {
   readonly code: 1 | 2;
   readonly message: RegExp;
 }
