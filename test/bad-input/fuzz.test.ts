@@ -53,6 +53,38 @@ function damaged(bytes: Uint8Array, random: Random): Uint8Array {
   return changed;
 }
 
+const STRANGE: readonly unknown[] = [
+  null,
+  true,
+  0,
+  -1,
+  1.5,
+  1e300,
+  2 ** 31,
+  "",
+  "x",
+  [],
+  {},
+  [[]],
+  [null],
+  { type: "x" },
+  "9".repeat(50),
+];
+
+/** JSON that still parses, with one value somewhere inside replaced, removed or nested. */
+function twisted(value: unknown, random: Random): unknown {
+  if (typeof value !== "object" || value === null || random.uniform() < 0.15)
+    return random.uniform() < 0.2 ? [value] : STRANGE[Math.floor(random.uniform() * STRANGE.length)];
+  const copy = structuredClone(value) as Record<string, unknown>;
+  const keys = Object.keys(copy);
+  // the long tables of a tokenizer would take all the blows
+  const key = keys[Math.floor(random.uniform() * Math.min(keys.length, 12))];
+  if (key === undefined) return null;
+  if (random.uniform() < 0.1) delete copy[key];
+  else copy[key] = twisted(copy[key], random);
+  return copy;
+}
+
 async function expectOrder(args: readonly string[]): Promise<"works" | "refused"> {
   const { code, stderr } = await mos(args);
   if (code === 0) return "works";
@@ -98,15 +130,29 @@ const targets: readonly (readonly [string, (at: string) => string, (at: string) 
   ],
 ];
 
-test.each(targets)(`${RUNS} times a damaged %s`, async (name, file, args) => {
-  const random = randomStream(0, name);
+type Damage = (bytes: Uint8Array, random: Random) => Uint8Array | string;
+const ways: readonly (readonly [string, Damage])[] = [
+  ["damaged", damaged],
+  [
+    "twisted",
+    (bytes, random) => JSON.stringify(twisted(JSON.parse(Buffer.from(bytes).toString()), random)) ?? "",
+  ],
+];
+const cases = targets.flatMap(([name, file, args]) =>
+  ways
+    .filter(([way]) => way === "damaged" || name.endsWith(".json"))
+    .map(([way, damage]) => ({ way, name, file, args, damage })),
+);
+
+test.each(cases)(`${RUNS} times a $way $name`, async ({ way, name, file, args, damage }) => {
+  const random = randomStream(0, `${way} ${name}`);
   const outcomes: string[] = [];
   for (let run = 0; run < RUNS; run++) {
-    const at = join(folder, `${name}-${run}`);
+    const at = join(folder, `${way}-${name}-${run}`);
     await cp(join(folder, "model"), join(at, "model"), { recursive: true });
     await cp(adapter, join(at, "adapter"), { recursive: true });
     await cp(tiny.data, join(at, "train.jsonl"));
-    await writeFile(file(at), damaged(await readFile(file(at)), random));
+    await writeFile(file(at), damage(await readFile(file(at)), random));
     outcomes.push(await expectOrder(args(at)));
     await rm(at, { recursive: true });
   }
