@@ -82,7 +82,7 @@ function trainingOptions(command: Command): Command {
     .option("--steps <n>", "updates to make, in place of epochs", whole(1))
     .option("--batch-size <rows>", "rows of a batch", whole(1), 4)
     .option("--accumulate <n>", "batches for one update", whole(1), 1)
-    .option("--learning-rate <rate>", "the highest rate", decimal, 5e-4)
+    .option("--learning-rate <rate>", "the highest rate", decimal, 2e-4)
     .addOption(
       new Option("--schedule <name>", "how the rate falls")
         .choices(["linear", "cosine", "constant"])

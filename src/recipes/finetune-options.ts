@@ -43,7 +43,7 @@ export const finetuneSettings = z.strictObject({
   maxLength: whole(2).default(512),
   /** Several examples in one row, each attending to itself only. */
   packing: yesOrNo().default(true),
-  learningRate: positive(10).default(5e-4),
+  learningRate: positive(10).default(2e-4),
   schedule: oneOf(SCHEDULES as ["linear", "cosine", "constant"]).default("linear"),
   /** Updates of rising rate: a share of all below 1, else a number. */
   warmup: notNegative().default(0.03),
