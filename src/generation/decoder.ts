@@ -59,6 +59,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
   const adapted = (site: Site): boolean => rows.some((row) => row?.has(siteKey(site)) === true);
   const graph = decoderGraph(config, {
     weights: weightLeaves(config),
+    rows: rows.length,
     positions: maxLength,
     slotRank,
     adapted,
@@ -183,12 +184,12 @@ function slotTensors({ config, rows }: DecoderOptions, slotRank: number): Record
   return tensors;
 }
 
-/** Factors [r, width] of all rows as one [B, slotRank, width]. */
+/** Factors [r, width] of all rows as one [B, slotRank, width], of one row as [slotRank, width]. */
 function stacked(
   parts: readonly (Float32Array | undefined)[],
   { slotRank, width }: { readonly slotRank: number; readonly width: number },
 ): HostTensor {
   const data = new Float32Array(parts.length * slotRank * width);
   for (const [row, part] of parts.entries()) if (part !== undefined) data.set(part, row * slotRank * width);
-  return { shape: [parts.length, slotRank, width], data };
+  return { shape: [...(parts.length === 1 ? [] : [parts.length]), slotRank, width], data };
 }

@@ -108,11 +108,12 @@ export async function compile(
         bound[name] = toRuntime(name, tensor, leafType(name));
     },
     async run(feeds, fetch = Object.keys(outputs)) {
-      const given = { ...bound };
+      // what is bound is looked up behind the feeds: copying hundreds of entries would cost a share of a short run
+      const given: Record<string, Tensor> = Object.create(bound);
       for (const [name, tensor] of Object.entries(feeds))
         given[name] = toRuntime(name, tensor, leafType(name));
-      const missing = [...program.inputs.keys()].find((name) => given[name] === undefined);
-      if (missing !== undefined) throw new MosError("bad_config", `input ${missing} was not given`);
+      for (const name of program.inputs.keys())
+        if (given[name] === undefined) throw new MosError("bad_config", `input ${name} was not given`);
       const results = await session.run(given, fetch).catch((cause: unknown) => {
         throw new MosError("device", `the program failed on device ${device}: ${String(cause)}`, { cause });
       });
