@@ -2,6 +2,7 @@ import { lowRankLinear, type Value } from "#graph";
 import { type LinearHook, plainLinear, type Site, withBias } from "#nn";
 import type { Factors } from "./method.ts";
 
+/** Where the factors come from, and how they are applied. */
 export interface AdapterHookOptions {
   readonly factors: (site: Site) => Factors | undefined;
   /** Add scale · B A to W once per step rather than to every row. A site with a dropout mask keeps its branch. */

@@ -14,7 +14,9 @@ import type {
 import { type MosConfig, mos } from "./mos.ts";
 import { show } from "./schema.ts";
 
+/** Settings of any method, defaults filled in. */
 export type AdapterConfig = LoraConfig | MosConfig;
+/** A name that `--method` takes. */
 export type MethodName = AdapterConfig["method"];
 
 type Table = { readonly [M in MethodName]: AdapterMethod<Extract<AdapterConfig, { readonly method: M }>> };
@@ -22,6 +24,7 @@ type Table = { readonly [M in MethodName]: AdapterMethod<Extract<AdapterConfig, 
 /** Every method that there is. A missing row does not compile; nothing else asks for a method's name. */
 export const methods = { lora, mos } satisfies Table;
 
+/** All of them. */
 export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
 
 /** Settings before defaults are filled in. */
@@ -58,6 +61,7 @@ function bind<C extends CommonConfig>(
   };
 }
 
+/** The method of these settings, bound to them. */
 export function methodOf(config: AdapterConfig): BoundMethod {
   switch (config.method) {
     case "lora":

@@ -16,6 +16,7 @@ export interface SlotFactors {
 /** A row's adapter, by `${layer}.${linear}`; undefined is the base model. */
 export type RowAdapter = ReadonlyMap<string, SlotFactors> | undefined;
 
+/** The model, and what each row of the decoder adds to it. */
 export interface DecoderOptions {
   readonly config: LlamaConfig;
   readonly weightData: ReadonlyMap<string, HostTensor>;

@@ -3,6 +3,7 @@ import { createDetokenizer, createStopScanner, type Tokenizer } from "#text";
 import type { Decoder } from "./decoder.ts";
 import { checkSampling, type SamplingOptions, sample } from "./sampler.ts";
 
+/** How rows are continued, and what ends them. */
 export interface GenerateOptions {
   readonly sampling?: SamplingOptions;
   /** Most tokens of an answer. */
@@ -21,6 +22,7 @@ export interface GenerateOptions {
 /** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
+/** What happens while rows are written: tokens and text as they come, and one `end` for each row. */
 export type GenerateEvent =
   /** Text that is now certain, of the answer of one row; never half a character. */
   | { readonly type: "text"; readonly row: number; readonly text: string }

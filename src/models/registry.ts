@@ -134,6 +134,7 @@ export const presets = {
   },
 } as const satisfies Readonly<Record<string, LlamaConfig>>;
 
+/** A name that `presetConfig` knows. */
 export type PresetName = keyof typeof presets;
 
 /**

@@ -16,6 +16,7 @@ export interface LocateOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How a model is found and loaded. */
 export interface LoadOptions extends LocateOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }

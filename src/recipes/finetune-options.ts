@@ -66,7 +66,9 @@ export const finetuneSettings = z.strictObject({
   seed: whole(0).default(0),
 });
 
+/** Every setting of a run, defaults filled in. */
 export type FinetuneSettings = Readonly<z.output<typeof finetuneSettings>>;
+/** Settings as they are given; what is left out has its default. */
 export type FinetuneSettingsInput = Readonly<z.input<typeof finetuneSettings>>;
 
 /** Throws `bad_option` with the name of the setting, what was given, and what is accepted. */

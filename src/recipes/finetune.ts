@@ -52,6 +52,7 @@ import {
 } from "./run-folder.ts";
 import { adapterModel, geometryOf } from "./trainable.ts";
 
+/** What is trained on what, and where it goes. */
 export interface FinetuneOptions extends LoadOptions {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
   readonly model: string | BaseModel;
@@ -72,6 +73,7 @@ export interface FinetuneOptions extends LoadOptions {
   readonly now?: () => number;
 }
 
+/** What happens in a run: `ready` once, then updates, evaluations, and what was saved or stopped. */
 export type FinetuneEvent =
   | {
       readonly type: "ready";

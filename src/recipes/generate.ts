@@ -18,6 +18,7 @@ export type Prompt =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] };
 
+/** Who answers. */
 export interface SessionOptions {
   /** One entry for each answer that is written side by side: an adapter's folder, a loaded adapter, or null for the base. */
   readonly adapters: readonly (string | Adapter | null)[];
@@ -26,6 +27,7 @@ export interface SessionOptions {
   readonly compile?: CompileOptions;
 }
 
+/** How an answer is written; greedy, 256 tokens at most and seed 0 unless told otherwise. */
 export interface AnswerOptions {
   readonly sampling?: SamplingOptions;
   readonly maxTokens?: number;
@@ -36,7 +38,7 @@ export interface AnswerOptions {
 
 /** A base with adapters, ready to answer. Holds native memory: dispose it. */
 export interface Session extends AsyncDisposable {
-  /** One answer from each of the session's adapters to the same prompt. */
+  /** One answer from each of the session's adapters to the same prompt. One call at a time: they share a cache. */
   answer(prompt: Prompt, options?: AnswerOptions): AsyncGenerator<GenerateEvent, void>;
 }
 
@@ -122,6 +124,7 @@ async function* answer(
   );
 }
 
+/** An answer's options, and the adapter that gives it: a folder or a loaded one; the base without. */
 export interface GenerateOptions extends AnswerOptions, Omit<SessionOptions, "adapters"> {
   readonly adapter?: string | Adapter;
 }

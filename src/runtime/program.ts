@@ -7,6 +7,7 @@ import { type SerializedProgram, serialize, type Value } from "#graph";
 import { type Device, deviceError } from "./device.ts";
 import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
 
+/** Where and how a program runs. */
 export interface CompileOptions {
   readonly device?: Device;
   /** Threads inside one operator; 0 lets the runtime choose. */

@@ -2,6 +2,7 @@ import { MosError } from "#core";
 import { compileTemplate } from "./template-engine.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** One message of a conversation. */
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant" | "tool" | (string & {});
   readonly content: string;

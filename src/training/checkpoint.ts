@@ -23,6 +23,7 @@ export interface TrainingState {
   readonly best: BestEvaluation | undefined;
 }
 
+/** The lowest held-out loss so far, in nats, and the step after which it was measured. */
 export interface BestEvaluation {
   readonly step: number;
   readonly loss: number;

@@ -13,6 +13,7 @@ export interface TapeLayout {
   readonly sites: number;
 }
 
+/** Numbers of a tape that is long enough for every site. */
 export const tapeLength = ({ rows, widest, sites }: TapeLayout): number =>
   rows * widest + (sites - 1) * STRIDE;
 

@@ -27,6 +27,7 @@ export interface TrainableModel {
   readonly tapeLength: (shape: StepShape) => number;
 }
 
+/** What a batch gives: sums, not means, so that batches can be added up. */
 export interface BatchGradients {
   /** Σ of the losses of the counted positions. */
   readonly loss: number;
@@ -63,11 +64,13 @@ interface ProgramKey {
   readonly training: boolean;
 }
 
+/** How programs are compiled, and what is known of the batches. */
 export interface GradientSourceOptions extends CompileOptions {
   /** Tokens of the longest example of any batch, where it is known: packed rows are then compared within it only. */
   readonly longest?: number;
 }
 
+/** Losses and gradients of a model; a program is compiled when a shape of batch first comes. */
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
   const { longest, ...compileOptions } = options;
   const shapeOf = ({ rows, length }: Batch): StepShape => ({

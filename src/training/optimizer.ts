@@ -1,3 +1,4 @@
+/** Constants of AdamW; those of torch.optim where they are left out, but no decay. */
 export interface AdamWOptions {
   /** Decay rates of the first and second moment. */
   readonly beta1?: number;
@@ -13,11 +14,13 @@ export interface Moments {
   readonly second: Float32Array;
 }
 
+/** Moments before the first update, for a tensor of so many numbers. */
 export const emptyMoments = (length: number): Moments => ({
   first: new Float32Array(length),
   second: new Float32Array(length),
 });
 
+/** What one update of one tensor needs. */
 export interface UpdateOptions extends AdamWOptions {
   readonly moments: Moments;
   readonly learningRate: number;

@@ -1,8 +1,11 @@
 import { MosError } from "#core";
 
+/** How the learning rate falls after its warm-up. */
 export type ScheduleName = "linear" | "cosine" | "constant";
+/** All schedules. */
 export const SCHEDULES: readonly ScheduleName[] = ["linear", "cosine", "constant"];
 
+/** A schedule over a run. */
 export interface ScheduleOptions {
   readonly name: ScheduleName;
   /** Optimizer steps of the whole run. */

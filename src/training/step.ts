@@ -3,6 +3,7 @@ import { attention, crossEntropy, type Dim, embed, grad, leaf, packedBlocks, typ
 import { type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
 import { type LinearHook, rotationTables } from "#nn";
 
+/** The shape of a batch, which a program is compiled for. */
 export interface StepShape {
   /** B */
   readonly rows: number;
@@ -12,6 +13,7 @@ export interface StepShape {
   readonly longest?: number;
 }
 
+/** What a graph over a batch is built from. */
 export interface BatchGraphOptions {
   readonly shape: StepShape;
   readonly weights: ReadonlyMap<string, Value>;
@@ -45,6 +47,7 @@ export function hiddenStates(
   });
 }
 
+/** The same with a loss at the end. */
 export interface LossGraphOptions extends BatchGraphOptions {
   /** Counted rows whose logits exist at the same time. */
   readonly headChunk?: number;

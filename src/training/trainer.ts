@@ -38,6 +38,7 @@ export interface TrainSettings {
   readonly saveEvery: number;
 }
 
+/** What is trained on what, from where on. */
 export interface TrainOptions {
   readonly model: TrainableModel;
   readonly settings: TrainSettings;
@@ -50,6 +51,7 @@ export interface TrainOptions {
   readonly now: () => number;
 }
 
+/** One update. */
 export interface StepEvent {
   readonly type: "step";
   readonly step: number;
@@ -65,6 +67,7 @@ export interface StepEvent {
   readonly seconds: number;
 }
 
+/** What happens in a training, in the order in which it does. */
 export type TrainEvent =
   | StepEvent
   | {
