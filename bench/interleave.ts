@@ -94,7 +94,9 @@ for (const { name, numbers } of summary)
   for (const shown of new Set([field, "median_step_s", "peak_rss_gb"])) {
     const found = numbers[shown];
     if (found !== undefined)
-      console.log(`${name.padEnd(13)} ${shown.padEnd(20)} ${rounded(found.median, 3)}  (${found.least}–${found.most})`);
+      console.log(
+        `${name.padEnd(13)} ${shown.padEnd(20)} ${rounded(found.median, 3)}  (${found.least}–${found.most})`,
+      );
   }
 /** Median over median, and the least and the most of the rounds. */
 function ratios(name: string, other: Variant): readonly number[] {
