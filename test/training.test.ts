@@ -235,7 +235,8 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
 
   test("a finished run has nothing left to do", async () => {
     const model = tinyTrainable();
-    const state = { ...initialState(model.parameters), step: tinySettings.steps };
+    const { steps } = tinySettings;
+    const state = { ...initialState(model.parameters), step: steps, evaluated: steps };
     expect((await run({}, { model, state, heldOut })).events).toEqual([]);
   });
 });
@@ -300,6 +301,21 @@ describe("stopping", () => {
       { signal: controller.signal, onEvent: (event) => event.type === "checkpoint" && controller.abort() },
     );
     expect(kinds(events)).toEqual(["step 1", "step 2", "checkpoint 2", "stopped 2"]);
+  });
+
+  test("an evaluation that is cut short is made when the run goes on", async () => {
+    const controller = new AbortController();
+    const settings = { ...busy, evaluateEvery: 2 };
+    const first = await run(settings, {
+      heldOut,
+      signal: controller.signal,
+      onEvent: (event) => event.type === "step" && event.step === 2 && controller.abort(),
+    });
+    expect(kinds(first.events).slice(-2)).toEqual(["checkpoint 2", "stopped 2"]);
+    const saved = first.events.find((event) => event.type === "checkpoint");
+    if (saved?.type !== "checkpoint") throw new Error("no checkpoint");
+    const second = await run(settings, { heldOut, state: saved.state });
+    expect(kinds(second.events).slice(0, 2)).toEqual(["evaluation 2", "step 3"]);
   });
 
   test("a signal that is aborted from the start makes no step", async () => {

@@ -1,5 +1,5 @@
 import { matmul, type Value } from "#graph";
-import { LINEAR_NAMES, type Site } from "#nn";
+import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { compile, type HostTensor } from "#runtime";
 import type { Adapter } from "./create.ts";
 import { adapterLeaves } from "./leaves.ts";
@@ -14,8 +14,6 @@ export interface ExpandedFactors {
 
 const sites = ({ geometry: { layers } }: Adapter): readonly Site[] =>
   Array.from({ length: layers }, (_, layer) => LINEAR_NAMES.map((linear) => ({ layer, linear }))).flat();
-
-export const siteKey = ({ layer, linear }: Site): string => `${layer}.${linear}`;
 
 const floats = (tensor: HostTensor | undefined): Float32Array =>
   tensor?.data instanceof Float32Array ? tensor.data : new Float32Array(0);

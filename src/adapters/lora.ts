@@ -1,10 +1,10 @@
 // L layers · r rank. LoRA (Hu et al., 2022): every site has an A and a B of its own.
 import { z } from "zod";
 import { transpose } from "#graph";
-import type { LinearName } from "#nn";
+import { type LinearName, modulePath } from "#nn";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
 import { commonFields } from "./schema.ts";
-import { kaiming, modulePath, scaleOf, widthsOf } from "./widths.ts";
+import { kaiming, scaleOf, widthsOf } from "./widths.ts";
 
 const schema = z.strictObject({ method: z.literal("lora"), ...commonFields });
 export type LoraConfig = Readonly<z.output<typeof schema>>;
@@ -55,7 +55,7 @@ export const lora: AdapterMethod<LoraConfig> = {
     constants: { use_rslora: false, use_dora: false, fan_in_fan_out: false },
     tensorName: (name) => {
       const [linear, layer, side] = name.split(".") as [LinearName, string, "A" | "B"];
-      return `base_model.model.${modulePath(Number(layer), linear)}.lora_${side}.weight`;
+      return `base_model.model.${modulePath({ layer: Number(layer), linear })}.lora_${side}.weight`;
     },
   },
 };

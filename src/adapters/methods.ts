@@ -28,7 +28,13 @@ export const methods = { lora, mos } satisfies Table;
 export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
 
 /** Settings before defaults are filled in. */
-export type AdapterConfigInput = z.input<typeof lora.schema> | z.input<typeof mos.schema>;
+export type AdapterConfigInput = {
+  readonly [M in MethodName]: { readonly method: M } & {
+    readonly [K in keyof Omit<Extract<AdapterConfig, { readonly method: M }>, "method">]?:
+      | Extract<AdapterConfig, { readonly method: M }>[K]
+      | undefined;
+  };
+}[MethodName];
 
 /** A method with its settings filled in. */
 export interface BoundMethod {

@@ -22,17 +22,3 @@ export const kaiming =
   };
 
 export const scaleOf = ({ alpha, rank }: CommonConfig): number => alpha / rank;
-
-const MODULES = {
-  q_proj: "self_attn",
-  k_proj: "self_attn",
-  v_proj: "self_attn",
-  o_proj: "self_attn",
-  gate_proj: "mlp",
-  up_proj: "mlp",
-  down_proj: "mlp",
-} as const satisfies Record<LinearName, string>;
-
-/** The module path of a site inside a Hugging Face Llama. */
-export const modulePath = (layer: number, name: LinearName): string =>
-  `model.layers.${layer}.${MODULES[name]}.${name}`;

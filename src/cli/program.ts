@@ -1,6 +1,6 @@
 // The command line: one file `…-command.ts` for each command declares its options and help; the work behind it is
 // loaded when it runs, so that help is quick. Errors become text and exit codes here and nowhere else.
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { flagsOf } from "./command-options.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
@@ -80,11 +80,21 @@ function helpTopic(args: readonly string[], program: Command): readonly string[]
   return first === "help" && isUnknown ? args.slice(1) : args;
 }
 
-/** A reader that has seen enough, such as `head`, is no error. */
-function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
+/**
+ * A reader that has seen enough, such as `head`, is no error: it ends the program, and what can be saved is saved as
+ * after Ctrl-C. A stream that cannot be written for another reason, such as a full disk, is one.
+ */
+function endOnBrokenStream(stream: NodeJS.WriteStream, name: string): void {
+  let isBroken = false;
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    if (isBroken) return;
+    isBroken = true;
+    if (error.code === "EPIPE") {
+      if (!process.emit("SIGINT")) process.exit(0);
+      return;
+    }
+    writeSync(2, `mos: ${name} cannot be written (${error.code ?? error.message})\n`);
+    process.exit(1);
   });
 }
 
@@ -94,8 +104,8 @@ function endQuietlyOnClosedPipe(stream: NodeJS.WriteStream): void {
  * @returns The exit code: 0, 1 for an error, 2 for options that cannot be used, 130 when stopped.
  */
 export async function run(args: readonly string[]): Promise<number> {
-  endQuietlyOnClosedPipe(process.stdout);
-  endQuietlyOnClosedPipe(process.stderr);
+  endOnBrokenStream(process.stdout, "standard output");
+  endOnBrokenStream(process.stderr, "standard error");
   const program = createProgram();
   try {
     if (args.length === 0) {

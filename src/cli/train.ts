@@ -107,7 +107,7 @@ function startText(event: ReadyEvent, { base, options }: Started): string {
 }
 
 function dataText(
-  { examples, tokens, trainedTokens, truncated, dropped, longest }: ReadyEvent["train"],
+  { examples, tokens, trainedTokens, truncated, lostTokens, dropped, longest }: ReadyEvent["train"],
   file: string | undefined,
 ): string {
   const share = Math.round((100 * trainedTokens) / tokens);
@@ -116,7 +116,9 @@ function dataText(
     counted(examples, "example"),
     `${counted(tokens, "token")}, ${share}% of them trained`,
     `longest ${formatInteger(longest)}`,
-    ...(truncated > 0 ? [`${formatInteger(truncated)} cut off`] : []),
+    ...(truncated > 0
+      ? [`${formatInteger(truncated)} cut off, ${counted(lostTokens, "token")} not trained for it`]
+      : []),
     ...(dropped > 0 ? [`${formatInteger(dropped)} left out: nothing to learn`] : []),
   ].join(" · ");
 }

@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import { type LlamaConfig, weightLeaves } from "#models";
-import { LINEAR_NAMES, type Site } from "#nn";
+import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { type CompileOptions, compile, type HostTensor } from "#runtime";
 import { KeyValueCache } from "./cache.ts";
 import { decoderGraph, slotNames } from "./decoder-graph.ts";
@@ -42,8 +42,6 @@ export interface Decoder extends AsyncDisposable {
 
 /** Longer prompts are read in parts, which bounds the memory of their scores. */
 const PREFILL_CHUNK = 256;
-
-const siteKey = ({ layer, linear }: Site): string => `${layer}.${linear}`;
 
 /** Prepares decoding with one adapter, or none, for each row. */
 export async function createDecoder(options: DecoderOptions): Promise<Decoder> {

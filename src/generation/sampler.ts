@@ -111,6 +111,12 @@ export function sample(
   }: SamplingOptions & { readonly seen: Iterable<number>; readonly random: Random },
 ): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1 } = options;
+  const top = argmax(logits);
+  if (!Number.isFinite(logits[top]) || logits.some(Number.isNaN))
+    throw new MosError(
+      "bad_model",
+      "the model gave logits that are no numbers; its weights or the adapter are broken",
+    );
   const adjusted = penalised(logits, seen, repetitionPenalty);
   if (temperature === 0) return argmax(adjusted);
   const { ids, weights } = candidates(adjusted, { temperature, topP, topK, minP, repetitionPenalty });

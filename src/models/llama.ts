@@ -13,7 +13,7 @@ import {
   swiglu,
   type Value,
 } from "#graph";
-import { joinHeads, type LinearHook, type LinearName, splitHeads } from "#nn";
+import { joinHeads, type LinearHook, type LinearName, modulePath, splitHeads } from "#nn";
 import type { LlamaConfig } from "./config.ts";
 import { weightShapes } from "./weights.ts";
 
@@ -76,7 +76,7 @@ interface Layer {
 function selfAttention(x: Value, layer: number, { config, options }: Layer): Value {
   const [batch, length] = options.ids.shape as readonly [Dim, Dim];
   const layout = (heads: number) => ({ batch, length, heads, headDim: config.headDim });
-  const project = linearOf(options, { layer, block: "self_attn" });
+  const project = linearOf(options, layer);
   const turn = (v: Value) => rotate(v, options.positions, options.rotation);
   const q = turn(splitHeads(project(x, "q_proj"), layout(config.heads))); //         [B, H, S, D]
   const k = turn(splitHeads(project(x, "k_proj"), layout(config.keyValueHeads))); // [B, K, S, D]
@@ -86,7 +86,7 @@ function selfAttention(x: Value, layer: number, { config, options }: Layer): Val
 }
 
 function mlp(x: Value, layer: number, options: LlamaOptions): Value {
-  const project = linearOf(options, { layer, block: "mlp" });
+  const project = linearOf(options, layer);
   return project(swiglu(project(x, "gate_proj"), project(x, "up_proj")), "down_proj");
 }
 
@@ -97,12 +97,9 @@ function weightOf({ weights }: Pick<LlamaOptions, "weights">, name: string): Val
 }
 
 const linearOf =
-  (
-    options: LlamaOptions,
-    { layer, block }: { readonly layer: number; readonly block: "self_attn" | "mlp" },
-  ) =>
+  (options: LlamaOptions, layer: number) =>
   (x: Value, linear: LinearName): Value => {
-    const name = `model.layers.${layer}.${block}.${linear}`;
+    const name = modulePath({ layer, linear });
     const weights = {
       weight: weightOf(options, `${name}.weight`),
       bias: options.weights.get(`${name}.bias`),

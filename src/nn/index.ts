@@ -4,8 +4,10 @@ export {
   type LinearHook,
   type LinearName,
   type LinearWeights,
+  modulePath,
   plainLinear,
   type Site,
+  siteKey,
   withBias,
 } from "./linear.ts";
 export { type RotationOptions, rotationTables } from "./rope.ts";

@@ -18,6 +18,23 @@ export interface Site {
   readonly linear: LinearName;
 }
 
+/** A site as a key: `${layer}.${linear}`. */
+export const siteKey = ({ layer, linear }: Site): string => `${layer}.${linear}`;
+
+const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
+  q_proj: "self_attn",
+  k_proj: "self_attn",
+  v_proj: "self_attn",
+  o_proj: "self_attn",
+  gate_proj: "mlp",
+  up_proj: "mlp",
+  down_proj: "mlp",
+};
+
+/** Where a Hugging Face Llama keeps a site: `model.layers.0.self_attn.q_proj`. */
+export const modulePath = ({ layer, linear }: Site): string =>
+  `model.layers.${layer}.${BLOCKS[linear]}.${linear}`;
+
 /** Weights of a linear layer: W [out, in] and, where the model has one, a bias [out]. */
 export interface LinearWeights {
   readonly weight: Value;

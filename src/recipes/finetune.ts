@@ -107,7 +107,7 @@ interface Plan {
 /**
  * Fine-tunes an adapter and saves it in `out` in PEFT's folder shape, with metrics.jsonl, the best adapter by held-out
  * loss, and checkpoints that `resume` continues to the same bytes. Aborting the signal saves and ends.
- * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`.
+ * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`, `cancelled`.
  *
  * @example
  * for await (const event of finetune({
@@ -159,8 +159,11 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
     adapter,
     base: { name: base.model.name, fingerprint: base.model.fingerprint },
   };
-  for await (const event of events)
-    yield* persist(event, { ...save, metrics: await files.begin(), steps: run.steps });
+  for await (const event of events) {
+    // stopped before the first result: nothing was computed, and nothing is written
+    if (event.type === "stopped" && event.step === 0) yield event;
+    else yield* persist(event, { ...save, metrics: await files.begin(), steps: run.steps });
+  }
   if (state.step === run.steps && !(await pathExists(join(out, "adapter_config.json"))))
     yield await saveFinal(save, state.step);
 }
@@ -236,7 +239,8 @@ async function openMetrics(path: string, step: number): Promise<JsonLinesWriter>
     // a run without a checkpoint makes everything again, the evaluation before its first step too
     if (step > 0)
       for await (const { value } of readJsonLines(path))
-        if (Number((value as { step?: unknown }).step) <= step) kept.push(`${JSON.stringify(value)}\n`);
+        if (Number((value as { step?: unknown } | null)?.step) <= step)
+          kept.push(`${JSON.stringify(value)}\n`);
     await writeFileAtomic(path, kept.join(""));
   }
   return openJsonLinesWriter(path);
@@ -245,7 +249,10 @@ async function openMetrics(path: string, step: number): Promise<JsonLinesWriter>
 /** Reads and checks everything that a run needs, before anything is written. */
 async function planRun(options: FinetuneOptions): Promise<Plan> {
   const settings = parseFinetuneSettings(options.settings ?? {});
-  const config = parseAdapterConfig(Object.assign({ seed: settings.seed }, options.adapter), "adapter");
+  const config = parseAdapterConfig(
+    { ...options.adapter, seed: options.adapter.seed ?? settings.seed },
+    "adapter",
+  );
   const dataset = await readDataset(options.data);
   const heldOutData = options.heldOutData === undefined ? undefined : await readDataset(options.heldOutData);
   const base = typeof options.model === "string" ? await loadModel(options.model, options) : options.model;

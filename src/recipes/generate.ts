@@ -22,7 +22,7 @@ export type Prompt =
 export interface SessionOptions {
   /** One entry for each answer that is written side by side: an adapter's folder, a loaded adapter, or null for the base. */
   readonly adapters: readonly (string | Adapter | null)[];
-  /** The longest sequence, prompt and answer together. */
+  /** The longest sequence, prompt and answer together; 8,192 tokens, or fewer where the model has fewer. */
   readonly maxLength?: number;
   readonly compile?: CompileOptions;
 }
@@ -53,14 +53,18 @@ async function rowAdapter(base: BaseModel, adapter: string | Adapter | null): Pr
   return new Map([...factors].map(([site, { a, b, scale, rank }]) => [site, { rank, a, b, scale }]));
 }
 
-function promptIds({ text }: BaseModel, prompt: Prompt): readonly number[] {
-  if (prompt.kind === "text") return text.tokenizer.encode(prompt.text);
-  const rendered = text.template.render(prompt.messages, { addGenerationPrompt: true });
-  const bos = text.tokenizer.bosToken;
-  // a template that writes the beginning-of-text token itself must not get a second one
-  const ids = text.tokenizer.encode(rendered);
-  return bos !== undefined && ids[0] === bos && ids[1] === bos ? ids.slice(1) : ids;
+/** As in training: a BOS if the tokenizer begins texts with one and this text does not, and never an EOS at its end. */
+function promptIds({ text: { tokenizer, template } }: BaseModel, prompt: Prompt): readonly number[] {
+  const text =
+    prompt.kind === "text" ? prompt.text : template.render(prompt.messages, { addGenerationPrompt: true });
+  const ids = tokenizer.encode(text, { addSpecialTokens: false });
+  const bos = tokenizer.bosToken;
+  const beginsWithBos = bos !== undefined && tokenizer.encode(text)[0] === bos;
+  return beginsWithBos && ids[0] !== bos ? [bos, ...ids] : ids;
 }
+
+/** Tokens that a session has room for unless told otherwise: some models claim millions. */
+const DEFAULT_LENGTH = 8192;
 
 /**
  * Prepares a base for answering with the given adapters side by side.
@@ -70,7 +74,7 @@ export async function openSession(base: BaseModel, options: SessionOptions): Pro
   const { config, weights } = base.model;
   const rows: RowAdapter[] = [];
   for (const adapter of options.adapters) rows.push(await rowAdapter(base, adapter));
-  const maxLength = Math.min(options.maxLength ?? config.maxPositions, config.maxPositions);
+  const maxLength = Math.min(options.maxLength ?? DEFAULT_LENGTH, config.maxPositions);
   const decoder = await createDecoder({
     config,
     weightData: weights,

@@ -11,6 +11,15 @@ import { makeFolder, pathExists, readJson, storageError, systemCode, writeFileAt
 export type RunRecord = Readonly<Record<string, unknown>>;
 
 const RECORD = "run.json";
+/** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
+const RUN_FILES = [
+  "adapter_config.json",
+  "adapter_model.safetensors",
+  "metrics.jsonl",
+  "checkpoints",
+  "best",
+  RECORD,
+];
 
 /** sha256 over ids and labels: the data as the run sees it. */
 export function dataDigest(examples: readonly EncodedExample[]): string {
@@ -49,15 +58,7 @@ export async function claimFolder(
       if (!isUntouched) return;
       await refuseUsed(out, overwrite);
       // the config goes first: without it the folder is no adapter, whatever else is left
-      for (const name of [
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "metrics.jsonl",
-        "checkpoints",
-        "best",
-        RECORD,
-      ])
-        await rm(join(out, name), { recursive: true, force: true });
+      for (const name of RUN_FILES) await rm(join(out, name), { recursive: true, force: true });
       await writeFileAtomic(join(out, RECORD), `${JSON.stringify(record, null, 2)}\n`);
       isUntouched = false;
     },
@@ -67,13 +68,24 @@ export async function claimFolder(
   };
 }
 
-/** Refuses a folder that holds a run or an adapter already, unless it is to be replaced. Throws `bad_option`. */
+/**
+ * Refuses a folder that holds a run or an adapter already, unless it is to be replaced; and always one where something
+ * else has the name of a run's file, which must not be lost. Throws `bad_option`.
+ */
 export async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
-  const used = (await pathExists(join(out, RECORD))) || (await pathExists(join(out, "adapter_config.json")));
-  if (used && !overwrite)
+  const found: string[] = [];
+  for (const name of RUN_FILES) if (await pathExists(join(out, name))) found.push(name);
+  if (found.includes(RECORD) || found.includes("adapter_config.json")) {
+    if (overwrite) return;
     throw new MosError(
       "bad_option",
       `the folder ${out} already holds a run or an adapter; continue it with --resume, replace it with --overwrite, or choose another --out`,
+    );
+  }
+  if (found.length > 0)
+    throw new MosError(
+      "bad_option",
+      `the folder ${out} holds ${found.join(", ")}, but no run or adapter that these belong to; choose another --out, or move them`,
     );
 }
 

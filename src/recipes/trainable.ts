@@ -1,15 +1,13 @@
 import { type Adapter, type AdapterGeometry, adapterHook, adapterLeaves } from "#adapters";
 import { type LlamaConfig, type LoadedModel, weightLeaves, weightShapes } from "#models";
-import { LINEAR_NAMES, type LinearName, type Site } from "#nn";
+import { LINEAR_NAMES, modulePath, type Site } from "#nn";
 import { dropoutMask, type TrainableModel, tapeLength } from "#training";
-
-const blockOf = (name: LinearName): "self_attn" | "mlp" => (/gate|up|down/.test(name) ? "mlp" : "self_attn");
 
 /** The widths that adapters have to fit. */
 export function geometryOf(config: LlamaConfig): AdapterGeometry {
   const shapes = weightShapes(config);
   const widths = LINEAR_NAMES.map((name) => {
-    const [out = 0, width = 0] = shapes.get(`model.layers.0.${blockOf(name)}.${name}.weight`) ?? [];
+    const [out = 0, width = 0] = shapes.get(`${modulePath({ layer: 0, linear: name })}.weight`) ?? [];
     return [name, { in: width, out }] as const;
   });
   return { layers: config.layers, widths: Object.fromEntries(widths) };

@@ -21,6 +21,8 @@ export interface TrainingState {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly moments: ReadonlyMap<string, Moments>;
   readonly best: BestEvaluation | undefined;
+  /** The update after which the held-out loss was last measured. */
+  readonly evaluated?: number | undefined;
 }
 
 /** The lowest held-out loss so far, in nats, and the step after which it was measured. */
@@ -41,6 +43,7 @@ const progress = z.object({
   format: z.literal(1),
   step: z.int().nonnegative(),
   best: z.object({ step: z.int(), loss: z.number() }).optional(),
+  evaluated: z.int().optional(),
 });
 
 const PARTS = ["parameter", "first", "second"] as const;
@@ -49,7 +52,7 @@ const folderName = (step: number): string => `step-${String(step).padStart(8, "0
 /** Writes a checkpoint as a folder of its own, complete or absent, and then removes older ones. */
 export async function saveCheckpoint(
   folder: string,
-  { step, parameters, moments, best }: TrainingState,
+  { step, parameters, moments, best, evaluated }: TrainingState,
 ): Promise<string> {
   const target = join(folder, folderName(step));
   const tensors = [...parameters].flatMap(([name, { shape, data }]) => {
@@ -62,7 +65,7 @@ export async function saveCheckpoint(
     await writeSafetensors(join(into, "state.safetensors"), Object.fromEntries(tensors));
     await writeFileAtomic(
       join(into, "progress.json"),
-      `${JSON.stringify({ format: 1, step, ...(best ? { best } : {}) }, null, 2)}\n`,
+      `${JSON.stringify({ format: 1, step, best, evaluated }, null, 2)}\n`,
     );
   });
   for (const { name } of await checkpointsIn(folder, ANY))
@@ -100,7 +103,7 @@ export async function loadCheckpoint(
   const latest = (await checkpointsIn(folder, COMPLETE)).at(-1)?.name;
   if (latest === undefined) return undefined;
   const at = join(folder, latest);
-  const { step, best } = await readJson(join(at, "progress.json"), progress, { code: "bad_data" });
+  const { step, best, evaluated } = await readJson(join(at, "progress.json"), progress, { code: "bad_data" });
   if (folderName(step) !== latest)
     throw new MosError(
       "bad_data",
@@ -125,5 +128,5 @@ export async function loadCheckpoint(
       second: await read("second", name, data.length),
     });
   }
-  return { step, parameters, moments, best };
+  return { step, parameters, moments, best, evaluated };
 }

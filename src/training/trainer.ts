@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 import { type Batch, batches, type EncodedExample, type PlanOptions, planEpoch } from "#data";
 import type { CompileOptions } from "#runtime";
-import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
+import type { TrainingState } from "./checkpoint.ts";
 import { drawTape } from "./dropout.ts";
 import {
   type BatchGradients,
@@ -139,11 +139,11 @@ function* microBatches(
   }
 }
 
-/** Mean loss over the counted tokens of all examples. */
+/** Mean loss over the counted tokens of all examples, in nats. Throws `cancelled` when the signal is aborted. */
 export async function evaluateLoss(
   source: GradientSource,
   examples: readonly EncodedExample[],
-  settings: TrainSettings,
+  settings: TrainSettings & { readonly signal?: AbortSignal | undefined },
 ): Promise<number> {
   const plan = {
     ...planOf(settings, 0),
@@ -158,6 +158,7 @@ export async function evaluateLoss(
     loss += part.loss;
     counted += part.counted;
     await breathe();
+    if (settings.signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
   }
   return loss / counted;
 }
@@ -249,9 +250,56 @@ function update(
   return norm;
 }
 
+/** Weights that are no numbers any more must not replace a good checkpoint. Throws `diverged`. */
+function checkParameters({ step, parameters }: TrainingState): void {
+  for (const [name, { data }] of parameters)
+    if (!data.every(Number.isFinite))
+      throw new MosError(
+        "diverged",
+        `step ${step}: ${name} holds numbers that are not finite; use a lower --learning-rate. Checkpoints made before are kept`,
+      );
+}
+
+const longestOf = (examples: readonly EncodedExample[]): number =>
+  examples.reduce((most, { ids }) => Math.max(most, ids.length), 1);
+
+interface Progress {
+  readonly state: TrainingState;
+  readonly event: StepEvent;
+}
+
+/** Makes one update. */
+async function makeStep(
+  state: TrainingState,
+  source: GradientSource,
+  { stream, settings, now }: Pick<TrainOptions, "settings" | "now"> & { stream: Iterator<MicroBatch, never> },
+): Promise<Progress> {
+  const started = now();
+  const { steps, warmup, schedule: name } = settings;
+  const learningRate = settings.learningRate * learningRateFactor(state.step, { name, steps, warmup });
+  const gathered = await accumulateGradients(source, stream, settings);
+  const step = state.step + 1;
+  const gradientNorm = update(state, gathered, { settings, learningRate, step });
+  const { tokens, counted, examples, epoch } = gathered;
+  const event: StepEvent = {
+    type: "step",
+    step,
+    epoch,
+    loss: gathered.loss / counted,
+    learningRate,
+    gradientNorm,
+    tokens,
+    countedTokens: counted,
+    examples,
+    seconds: (now() - started) / 1000,
+  };
+  return { state: { ...state, step }, event };
+}
+
 /**
- * Trains in place from `state` to the last step. An aborted signal ends it after the step at hand, with a checkpoint.
- * Throws `diverged` at a loss that is not finite.
+ * Trains in place from `state` to the last step. An aborted signal ends it after the step at hand, with a checkpoint;
+ * an evaluation that it cuts short is made first when the run goes on.
+ * Throws `diverged` at a loss or a weight that is not finite.
  *
  * @example
  * for await (const event of train(options)) if (event.type === "step") console.log(event.loss);
@@ -259,55 +307,63 @@ function update(
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, heldOut, signal, now } = options;
   if (options.train.length === 0) throw new MosError("bad_data", "there are no examples to train on");
-  const longest = [...options.train, ...heldOut].reduce((most, { ids }) => Math.max(most, ids.length), 1);
+  const longest = longestOf([...options.train, ...heldOut]);
   await using source = gradientSource(model, { ...options.compile, longest });
   const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);
   let state = options.state;
-  const evaluation = async (): Promise<TrainEvent> => {
-    const started = now();
-    const loss = await evaluateLoss(source, heldOut, settings);
-    const best = state.step > 0 && loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
-    if (best) state = { ...state, best: { step: state.step, loss } satisfies BestEvaluation };
-    return { type: "evaluation", step: state.step, loss, best, seconds: (now() - started) / 1000 };
-  };
-  if (state.step === 0 && heldOut.length > 0) yield await evaluation();
   let saved = state.step;
-  while (state.step < settings.steps && signal?.aborted !== true) {
-    const started = now();
-    const learningRate =
-      settings.learningRate *
-      learningRateFactor(state.step, {
-        name: settings.schedule,
-        steps: settings.steps,
-        warmup: settings.warmup,
-      });
-    const gathered = await accumulateGradients(source, stream, settings);
-    const step = state.step + 1;
-    const gradientNorm = update(state, gathered, { settings, learningRate, step });
-    const loss = gathered.loss / gathered.counted;
-    state = { ...state, step };
-    const { tokens, counted, examples, epoch } = gathered;
-    yield {
-      type: "step",
-      step,
-      epoch,
-      loss,
-      learningRate,
-      gradientNorm,
-      tokens,
-      countedTokens: counted,
-      examples,
-      seconds: (now() - started) / 1000,
-    };
-    const due = (every: number): boolean => step === settings.steps || (every > 0 && step % every === 0);
-    if (heldOut.length > 0 && due(settings.evaluateEvery)) yield await evaluation();
-    if (due(settings.saveEvery)) {
-      yield { type: "checkpoint", state };
-      saved = step;
+  const due = (every: number): boolean =>
+    state.step === settings.steps || (every > 0 && state.step % every === 0);
+  const isMeasured = (): boolean =>
+    heldOut.length === 0 ||
+    state.evaluated === state.step ||
+    !(state.step === 0 || due(settings.evaluateEvery));
+  const isStopped = (): boolean => signal?.aborted === true;
+  const checkpoint = (): TrainEvent => {
+    checkParameters(state);
+    saved = state.step;
+    return { type: "checkpoint", state };
+  };
+  while (!isStopped()) {
+    if (!isMeasured()) {
+      const measured = await measure(state, source, options);
+      if (measured === undefined) break;
+      state = measured.state;
+      yield measured.event;
     }
+    if (due(settings.saveEvery) && saved !== state.step) yield checkpoint();
+    if (state.step === settings.steps) return;
+    // whoever got these events may have stopped the run
+    if (isStopped()) break;
+    const made = await makeStep(state, source, { stream, settings, now });
+    state = made.state;
+    yield made.event;
   }
-  if (state.step < settings.steps) {
-    if (saved !== state.step) yield { type: "checkpoint", state };
-    yield { type: "stopped", step: state.step };
-  }
+  if (saved !== state.step) yield checkpoint();
+  if (state.step < settings.steps || !isMeasured()) yield { type: "stopped", step: state.step };
+}
+
+/** Evaluates on the held-out part; undefined if the signal cut it short. */
+async function measure(
+  state: TrainingState,
+  source: GradientSource,
+  { heldOut, settings, signal, now }: TrainOptions,
+): Promise<{ readonly state: TrainingState; readonly event: TrainEvent } | undefined> {
+  const started = now();
+  const { step } = state;
+  const loss = await evaluateLoss(source, heldOut, { ...settings, signal }).catch((error: unknown) => {
+    if (error instanceof MosError && error.code === "cancelled") return undefined;
+    throw error;
+  });
+  if (loss === undefined) return undefined;
+  if (!Number.isFinite(loss))
+    throw new MosError(
+      "diverged",
+      `step ${step}: the held-out loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
+    );
+  const isBest = step > 0 && loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
+  return {
+    state: { ...state, evaluated: step, best: isBest ? { step, loss } : state.best },
+    event: { type: "evaluation", step, loss, best: isBest, seconds: (now() - started) / 1000 },
+  };
 }
