@@ -260,6 +260,16 @@ function checkParameters({ step, parameters }: TrainingState): void {
       );
 }
 
+/** The last update, and every so many before it; 0 stands for the last one alone. */
+const isDue = (step: number, every: number, { steps }: TrainSettings): boolean =>
+  step === steps || (every > 0 && step % every === 0);
+
+/** Whether the held-out loss is known, or not wanted, at this step. */
+const isMeasured = ({ step, evaluated }: TrainingState, { heldOut, settings }: TrainOptions): boolean =>
+  heldOut.length === 0 ||
+  evaluated === step ||
+  !(step === 0 || isDue(step, settings.evaluateEvery, settings));
+
 const longestOf = (examples: readonly EncodedExample[]): number =>
   examples.reduce((most, { ids }) => Math.max(most, ids.length), 1);
 
@@ -312,12 +322,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);
   let state = options.state;
   let saved = state.step;
-  const due = (every: number): boolean =>
-    state.step === settings.steps || (every > 0 && state.step % every === 0);
-  const isMeasured = (): boolean =>
-    heldOut.length === 0 ||
-    state.evaluated === state.step ||
-    !(state.step === 0 || due(settings.evaluateEvery));
   const isStopped = (): boolean => signal?.aborted === true;
   const checkpoint = (): TrainEvent => {
     checkParameters(state);
@@ -325,13 +329,13 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     return { type: "checkpoint", state };
   };
   while (!isStopped()) {
-    if (!isMeasured()) {
+    if (!isMeasured(state, options)) {
       const measured = await measure(state, source, options);
       if (measured === undefined) break;
       state = measured.state;
       yield measured.event;
     }
-    if (due(settings.saveEvery) && saved !== state.step) yield checkpoint();
+    if (isDue(state.step, settings.saveEvery, settings) && saved !== state.step) yield checkpoint();
     if (state.step === settings.steps) return;
     // whoever got these events may have stopped the run
     if (isStopped()) break;
@@ -340,7 +344,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     yield made.event;
   }
   if (saved !== state.step) yield checkpoint();
-  if (state.step < settings.steps || !isMeasured()) yield { type: "stopped", step: state.step };
+  if (state.step < settings.steps || !isMeasured(state, options)) yield { type: "stopped", step: state.step };
 }
 
 /** Evaluates on the held-out part; undefined if the signal cut it short. */
