@@ -11,11 +11,12 @@ Continues random prompts by the most likely token, every row with a random adapt
 new_tokens_per_s counts the time of the prompt too; decode_tokens_per_s is of the steps after it.
 
   --rows N            sequences side by side; --adapters N: adapters that they share out (0: the base alone)
+  --slots             keep a lone adapter beside the weights, as several are, instead of merging it
   --rank N (8)        --threads N (2)    --profile PREFIX: also write the runtime's own profile`;
 
 const given = readArguments(HELP, {
   values: ["model", "rows", "adapters", "new", "prompt", "rank", "threads", "profile"],
-  flags: ["json"],
+  flags: ["json", "slots"],
 });
 const path = given.text("model") ?? fail(HELP);
 const rows = given.number("rows", 1);
@@ -24,6 +25,7 @@ const fresh = given.number("new", 64);
 const promptLength = given.number("prompt", 32);
 const rank = given.number("rank", 8);
 const profile = given.text("profile");
+const slots = given.flag("slots");
 
 const { model } = await loadModel(path);
 const { config, weights } = model;
@@ -53,6 +55,7 @@ await using decoder = await createDecoder({
   weightData: weights,
   rows: prompts.map((_, row) => made[row % Math.max(1, adapters)]),
   maxLength: Math.min(config.maxPositions, promptLength + fresh),
+  ...(slots ? { mergeLimit: 0 } : {}),
   compile: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
 });
 

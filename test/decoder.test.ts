@@ -65,6 +65,23 @@ async function trainingLogits(tokens: readonly number[]): Promise<readonly Float
 }
 
 describe("the decoder's logits", () => {
+  test("are the same whether a lone adapter is merged into its weights or kept in a slot", async () => {
+    const adapter = randomAdapter(3, 5);
+    const untouched = weights.get("model.layers.0.self_attn.q_proj.weight")!.data.slice();
+    await using merged = await decoderOf({ rows: [adapter] });
+    await using slotted = await decoderOf({ rows: [adapter], mergeLimit: 0 });
+    await using base = await decoderOf();
+    const tokens = ids(20, 4);
+    const [m, s, b] = [
+      (await merged.append([tokens]))[0]!,
+      (await slotted.append([tokens]))[0]!,
+      (await base.append([tokens]))[0]!,
+    ];
+    expectClose(m, s);
+    expect(Math.max(...m.map((x, i) => Math.abs(x - b[i]!)))).toBeGreaterThan(0.1);
+    expect(weights.get("model.layers.0.self_attn.q_proj.weight")!.data).toEqual(untouched);
+  });
+
   test("are the training graph's, whether tokens come at once, in parts, or one by one across growing caches", async () => {
     const tokens = ids(330);
     const expected = await trainingLogits(tokens);

@@ -4,6 +4,7 @@ import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { type CompileOptions, compile, type HostTensor } from "#runtime";
 import { KeyValueCache } from "./cache.ts";
 import { decoderGraph, slotNames } from "./decoder-graph.ts";
+import { adaptedNumbers, MERGE_LIMIT, mergedWeights } from "./merge.ts";
 
 /** One site's factors as numbers: A [r, in], Bᵀ [r, out]. */
 export interface SlotFactors {
@@ -24,6 +25,8 @@ export interface DecoderOptions {
   readonly rows: readonly RowAdapter[];
   /** The longest sequence, prompt and answer together. */
   readonly maxLength: number;
+  /** Adapted numbers up to which the adapter of a lone row is merged into a copy of its weights; 0 never merges. */
+  readonly mergeLimit?: number;
   readonly compile?: CompileOptions;
 }
 
@@ -43,8 +46,19 @@ export interface Decoder extends AsyncDisposable {
 /** Longer prompts are read in parts, which bounds the memory of their scores. */
 const PREFILL_CHUNK = 256;
 
+/** What the program is built from: a lone adapter is merged into the weights where these are small enough. */
+async function withLoneAdapterMerged(options: DecoderOptions): Promise<DecoderOptions> {
+  const { rows, weightData, mergeLimit = MERGE_LIMIT } = options;
+  const [adapter] = rows;
+  if (rows.length !== 1 || adapter === undefined || adaptedNumbers(adapter, weightData) > mergeLimit)
+    return options;
+  const merged = await mergedWeights(weightData, adapter, options.compile ?? {});
+  return { ...options, weightData: merged, rows: [undefined] };
+}
+
 /** Prepares decoding with one adapter, or none, for each row. */
-export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
+export async function createDecoder(given: DecoderOptions): Promise<Decoder> {
+  const options = await withLoneAdapterMerged(given);
   const { config, weightData, rows, maxLength } = options;
   if (maxLength > config.maxPositions)
     throw new MosError(

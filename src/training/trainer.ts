@@ -323,10 +323,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   let state = options.state;
   let saved = state.step;
   const isStopped = (): boolean => signal?.aborted === true;
-  const checkpoint = (): TrainEvent => {
+  const save = function* (isWanted: boolean): Generator<TrainEvent> {
+    if (!isWanted || saved === state.step) return;
     checkParameters(state);
     saved = state.step;
-    return { type: "checkpoint", state };
+    yield { type: "checkpoint", state };
   };
   while (!isStopped()) {
     if (!isMeasured(state, options)) {
@@ -335,7 +336,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       state = measured.state;
       yield measured.event;
     }
-    if (isDue(state.step, settings.saveEvery, settings) && saved !== state.step) yield checkpoint();
+    yield* save(isDue(state.step, settings.saveEvery, settings));
     if (state.step === settings.steps) return;
     // whoever got these events may have stopped the run
     if (isStopped()) break;
@@ -343,7 +344,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     state = made.state;
     yield made.event;
   }
-  if (saved !== state.step) yield checkpoint();
+  yield* save(true);
   if (state.step < settings.steps || !isMeasured(state, options)) yield { type: "stopped", step: state.step };
 }
 
