@@ -1,4 +1,5 @@
 import { MosError } from "#core";
+import { constant, type Value } from "#graph";
 import { type LlamaConfig, weightLeaves } from "#models";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { type CompileOptions, compile, type HostTensor } from "#runtime";
@@ -46,6 +47,21 @@ export interface Decoder extends AsyncDisposable {
 /** Longer prompts are read in parts, which bounds the memory of their scores. */
 const PREFILL_CHUNK = 256;
 
+/**
+ * The weights as leaves, which share the model's memory; the small gains of norms as constants, since every input costs
+ * some microseconds at each token.
+ */
+const graphWeights = (
+  config: LlamaConfig,
+  weightData: ReadonlyMap<string, HostTensor>,
+): ReadonlyMap<string, Value> =>
+  new Map(
+    [...weightLeaves(config)].map(([name, value]) => {
+      const weight = weightData.get(name);
+      return [name, name.endsWith("norm.weight") && weight ? constant(weight.data, weight.shape) : value];
+    }),
+  );
+
 /** What the program is built from: a lone adapter is merged into the weights where these are small enough. */
 async function withLoneAdapterMerged(options: DecoderOptions): Promise<DecoderOptions> {
   const { rows, weightData, mergeLimit = MERGE_LIMIT } = options;
@@ -71,7 +87,7 @@ export async function createDecoder(given: DecoderOptions): Promise<Decoder> {
   );
   const adapted = (site: Site): boolean => rows.some((row) => row?.has(siteKey(site)) === true);
   const graph = decoderGraph(config, {
-    weights: weightLeaves(config),
+    weights: graphWeights(config, weightData),
     rows: rows.length,
     positions: maxLength,
     slotRank,
