@@ -18,3 +18,4 @@ export { epochOrder, type OrderOptions } from "./order.ts";
 export { type PackOptions, packExamples } from "./pack.ts";
 export { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
 export { type Split, type SplitOptions, splitHeldOut } from "./split.ts";
+export { missingBos } from "./tokenize-pieces.ts";

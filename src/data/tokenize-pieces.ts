@@ -87,7 +87,8 @@ function tokensByPrefix(texts: readonly string[], whole: readonly number[], enco
 const startsWith = (ids: readonly number[], prefix: readonly number[]): boolean =>
   prefix.length <= ids.length && prefix.every((id, i) => id === ids[i]);
 
-function missingBos(ids: readonly number[], tokenizer: Tokenizer): number | undefined {
+/** The BOS token that has to come before ids: only if the tokenizer begins texts with one, and these do not already. */
+export function missingBos(ids: readonly number[], tokenizer: Tokenizer): number | undefined {
   const { bosToken } = tokenizer;
   if (bosToken === undefined || ids[0] === bosToken) return undefined;
   return tokenizer.encode("", { addSpecialTokens: true })[0] === bosToken ? bosToken : undefined;

@@ -39,6 +39,17 @@ export function checkSampling(options: SamplingOptions): void {
   }
 }
 
+/** Throws `bad_model` where a logit is no number, or none is finite. A plain loop: it is passed at every token. */
+function checkNumbers(logits: Float32Array): void {
+  let isAnyNaN = false;
+  for (let i = 0; i < logits.length; i++) isAnyNaN ||= Number.isNaN(logits[i]);
+  if (isAnyNaN || !Number.isFinite(logits[argmax(logits)]))
+    throw new MosError(
+      "bad_model",
+      "the model gave logits that are no numbers; its weights or the adapter are broken",
+    );
+}
+
 /** Index of the largest logit, the first where several are equal. */
 export function argmax(logits: Float32Array): number {
   let best = 0;
@@ -111,12 +122,7 @@ export function sample(
   }: SamplingOptions & { readonly seen: Iterable<number>; readonly random: Random },
 ): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1 } = options;
-  const top = argmax(logits);
-  if (!Number.isFinite(logits[top]) || logits.some(Number.isNaN))
-    throw new MosError(
-      "bad_model",
-      "the model gave logits that are no numbers; its weights or the adapter are broken",
-    );
+  checkNumbers(logits);
   const adjusted = penalised(logits, seen, repetitionPenalty);
   if (temperature === 0) return argmax(adjusted);
   const { ids, weights } = candidates(adjusted, { temperature, topP, topK, minP, repetitionPenalty });

@@ -1,5 +1,6 @@
 import { type Adapter, type ExpandedFactors, expandFactors, loadAdapter } from "#adapters";
 import { MosError, randomStream } from "#core";
+import { missingBos } from "#data";
 import {
   createDecoder,
   type Decoder,
@@ -58,9 +59,8 @@ function promptIds({ text: { tokenizer, template } }: BaseModel, prompt: Prompt)
   const text =
     prompt.kind === "text" ? prompt.text : template.render(prompt.messages, { addGenerationPrompt: true });
   const ids = tokenizer.encode(text, { addSpecialTokens: false });
-  const bos = tokenizer.bosToken;
-  const beginsWithBos = bos !== undefined && tokenizer.encode(text)[0] === bos;
-  return beginsWithBos && ids[0] !== bos ? [bos, ...ids] : ids;
+  const bos = missingBos(ids, tokenizer);
+  return bos === undefined ? ids : [bos, ...ids];
 }
 
 /** Tokens that a session has room for unless told otherwise: some models claim millions. */
