@@ -4,11 +4,12 @@ import { expect, test } from "vitest";
 /** Rooms from the ground up. A room may import only rooms on lower floors, and only by its #alias. */
 const FLOORS = [
   ["core"],
-  ["graph", "formats"],
+  ["graph", "formats", "charts"],
   ["runtime", "nn", "text", "hub"],
   ["models", "adapters", "data"],
-  ["training", "generation"],
+  ["training", "generation", "exchange"],
   ["recipes"],
+  ["experiments"],
   ["cli"],
 ];
 const floorOf = (room: string) => FLOORS.findIndex((rooms) => rooms.includes(room));
