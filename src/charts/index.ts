@@ -1,0 +1,2 @@
+export { type Bar, type BarChartOptions, barChart } from "./bars.ts";
+export { type HeatCell, type HeatMapOptions, heatMap } from "./heat-map.ts";
