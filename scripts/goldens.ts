@@ -1,7 +1,9 @@
 // Compares this engine with numbers that PyTorch computed.
 // usage: npm run goldens -- DIR [--device cpu|webgpu|cuda]
 // DIR is a folder with index.json, model folders, and one .safetensors for each case.
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { readModelConfig } from "#recipes";
 import { DEVICES, type Device } from "#runtime";
 import { configOf, type GoldenEntry, readIndex } from "./goldens/cases.ts";
 import { type Comparison, compareCase, type Difference } from "./goldens/compare.ts";
@@ -64,7 +66,7 @@ async function main(golden: string, on: Device): Promise<void> {
   for (const entry of entries) {
     const name = `${entry.base}.${entry.method}`;
     try {
-      const config = configOf(entry);
+      const config = configOf(entry, await readModelConfig(join(golden, entry.base)));
       if (config === undefined) skipped.push(name);
       else count(report(name, await compareCase(golden, entry, { config, device: on })));
     } catch (error) {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { type AdapterConfig, parseAdapterConfig } from "#adapters";
+import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "#adapters";
 import { pathExists, readJson } from "#formats";
 
 /** One row of a golden folder's index.json. */
@@ -37,15 +37,25 @@ const NAMES: Readonly<Record<string, string>> = {
   e: "equivalentRank",
   l: "shardsPerVector",
   p: "privateRank",
+  u: "unsharedRank",
+  m: "chunks",
 };
 
 /** Our settings for a case; undefined for a method that this version does not have. */
-export function configOf({ method, config }: GoldenEntry): AdapterConfig | undefined {
-  const [name, ablation] = method.split("-");
-  if (name !== "lora" && name !== "mos") return undefined;
-  const settings = Object.entries(config).map(([key, value]) => [NAMES[key] ?? key, value] as const);
+export function configOf(
+  { method, config }: GoldenEntry,
+  { layers }: { readonly layers: number },
+): AdapterConfig | undefined {
+  const [name = "", ablation] = method.split("-"); // mos-pd is mos; our own names have dashes for underscores
+  const known = METHOD_NAMES.find((candidate) => candidate === name.replaceAll("_", "-"));
+  if (known === undefined) return undefined;
+  // the sharing methods are all configured by e here; two of ours by the pairs in the pool
+  const { mode, e, ...others } = config;
+  const isPool = mode === "pure" || mode === "random_scaling";
+  const size = isPool ? { r: Number(e) * layers } : e === undefined ? {} : { e };
+  const settings = Object.entries({ ...others, ...size }).map(([key, value]) => [NAMES[key] ?? key, value]);
   return parseAdapterConfig({
-    method: name,
+    method: known,
     ...Object.fromEntries(settings),
     ...(ablation === "pd" ? { pairDissociation: false } : {}),
   });

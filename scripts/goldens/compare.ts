@@ -109,7 +109,10 @@ async function goldenAdapter(
   const adapter = createAdapter(config, geometryOf(model.config));
   for (const [name, { data }] of adapter.tensors)
     if (data instanceof Int32Array) data.set(await file.readInt32(`frozen.${name}`));
-    else data.set(await file.readFloat32(`param.${name}`));
+    else
+      data.set(
+        await file.readFloat32(file.tensors.has(`param.${name}`) ? `param.${name}` : `frozen.${name}`),
+      );
   return adapter;
 }
 

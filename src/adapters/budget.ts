@@ -1,13 +1,14 @@
 import type { AdapterGeometry, TensorSpec } from "./method.ts";
-import { type AdapterConfig, methodOf, parseAdapterConfig } from "./methods.ts";
+import { type AdapterConfig, methodOf } from "./methods.ts";
+import { widthsOf } from "./widths.ts";
 
 /** What an adapter costs, before it exists. */
 export interface Budget {
   /** Trained numbers. */
   readonly trainable: number;
-  /** Numbers of frozen tables, which are saved with the adapter. */
+  /** Frozen numbers that are saved with the adapter; what is drawn again from the seed is not among them. */
   readonly frozen: number;
-  /** Bytes of the trained numbers in a precision, and of the tables as int32. */
+  /** Bytes of the trained numbers in a precision, and of the frozen ones, four bytes each. */
   readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };
   /** LoRA of the same rank on the same targets. */
   readonly lora: {
@@ -37,14 +38,15 @@ export function budget(config: AdapterConfig, geometry: AdapterGeometry): Budget
   method.check(geometry);
   const specs = method.tensors(geometry);
   const [trainable, frozen] = [count(specs, "trainable"), count(specs, "frozen")];
-  const lora = parseAdapterConfig({ method: "lora", rank: config.rank, targets: config.targets });
-  const loraTrainable = count(methodOf(lora).tensors(geometry), "trainable");
+  const widths = config.targets.map((name) => widthsOf(geometry, name));
+  const perRank = geometry.layers * widths.reduce((sum, { in: width, out }) => sum + width + out, 0);
+  const loraTrainable = config.rank * perRank;
   return {
     trainable,
     frozen,
     bytes: bytesOf(trainable, frozen),
     lora: { trainable: loraTrainable, bytes: bytesOf(loraTrainable, 0) },
     ratio: trainable / loraTrainable,
-    equivalentRank: (trainable / loraTrainable) * config.rank,
+    equivalentRank: trainable / perRank,
   };
 }

@@ -1,5 +1,5 @@
 import { randomStream } from "#core";
-import type { AdapterGeometry, AdapterTensors } from "./method.ts";
+import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
 import { type AdapterConfig, methodOf } from "./methods.ts";
 
 /** An adapter in memory: its settings, the shape of the base that it fits, and its tensors. */
@@ -8,6 +8,12 @@ export interface Adapter {
   readonly geometry: AdapterGeometry;
   readonly tensors: AdapterTensors;
 }
+
+/** A tensor's start: every tensor has a stream of its own. */
+export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number): AdapterTensor => ({
+  shape,
+  data: initialize(randomStream(seed, name)),
+});
 
 /**
  * A new adapter, which changes nothing yet: B is zero. Every tensor is drawn from its own stream of the seed, so the
@@ -19,11 +25,6 @@ export interface Adapter {
 export function createAdapter(config: AdapterConfig, geometry: AdapterGeometry): Adapter {
   const method = methodOf(config);
   method.check(geometry);
-  const tensors = method
-    .tensors(geometry)
-    .map(
-      ({ name, shape, initialize }) =>
-        [name, { shape, data: initialize(randomStream(config.seed, name)) }] as const,
-    );
+  const tensors = method.tensors(geometry).map((spec) => [spec.name, drawTensor(spec, config.seed)] as const);
   return { config, geometry, tensors: new Map(tensors) };
 }

@@ -31,7 +31,6 @@ export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Re
     base_model_name_or_path: base.name,
     base_fingerprint: base.fingerprint,
     r: config.rank,
-    lora_alpha: config.alpha,
     lora_dropout: config.dropout,
     target_modules: config.targets,
     bias: "none",
@@ -46,7 +45,6 @@ export const savedFields = z.looseObject({
   base_model_name_or_path: z.string().nullish(),
   base_fingerprint: z.string().optional(),
   r: z.int(),
-  lora_alpha: z.number(),
   lora_dropout: z.number().default(0),
   target_modules: z.union([z.array(z.string()), z.string()]),
   seed: z.int().min(0).default(0),
@@ -133,7 +131,6 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
       {
         method: method.name,
         rank: fields.r,
-        alpha: fields.lora_alpha,
         dropout: fields.lora_dropout,
         targets: readTargets(fields.target_modules),
         seed: fields.seed,

@@ -2,11 +2,12 @@
 import { z } from "zod";
 import { transpose } from "#graph";
 import { type LinearName, modulePath } from "#nn";
-import type { AdapterMethod, TensorSpec } from "./method.ts";
-import { commonFields } from "./schema.ts";
-import { kaiming, scaleOf, widthsOf } from "./widths.ts";
+import type { AdapterMethod } from "./method.ts";
+import { alphaField, commonFields } from "./schema.ts";
+import { kaiming, trainable, zeros } from "./tensor-spec.ts";
+import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
 
-const schema = z.strictObject({ method: z.literal("lora"), ...commonFields });
+const schema = z.strictObject({ method: z.literal("lora"), ...commonFields, ...alphaField });
 export type LoraConfig = Readonly<z.output<typeof schema>>;
 
 const nameOf = (linear: LinearName, layer: number, side: "A" | "B"): string => `${linear}.${layer}.${side}`;
@@ -14,27 +15,13 @@ const nameOf = (linear: LinearName, layer: number, side: "A" | "B"): string => `
 export const lora: AdapterMethod<LoraConfig> = {
   schema,
   example: schema.parse({ method: "lora", rank: 2 }),
-  check({ targets }, geometry) {
-    for (const name of targets) widthsOf(geometry, name);
-  },
+  check: checkTargets,
   tensors({ targets, rank }, geometry) {
     return targets.flatMap((linear) => {
       const { in: width, out } = widthsOf(geometry, linear);
-      return Array.from({ length: geometry.layers }, (_, layer): TensorSpec[] => [
-        {
-          name: nameOf(linear, layer, "A"),
-          shape: [rank, width],
-          role: "trainable",
-          dtype: "float32",
-          initialize: kaiming(rank * width, width),
-        },
-        {
-          name: nameOf(linear, layer, "B"),
-          shape: [out, rank],
-          role: "trainable",
-          dtype: "float32",
-          initialize: () => new Float32Array(out * rank),
-        },
+      return Array.from({ length: geometry.layers }, (_, layer) => [
+        trainable(nameOf(linear, layer, "A"), [rank, width], kaiming(rank * width, width)),
+        trainable(nameOf(linear, layer, "B"), [out, rank], zeros(out * rank)),
       ]).flat();
     });
   },
@@ -51,7 +38,7 @@ export const lora: AdapterMethod<LoraConfig> = {
   folder: {
     peftType: "LORA",
     isKnownToPeft: true,
-    settings: {},
+    settings: { alpha: "lora_alpha" },
     constants: { use_rslora: false, use_dora: false, fan_in_fan_out: false },
     tensorName: (name) => {
       const [linear, layer, side] = name.split(".") as [LinearName, string, "A" | "B"];

@@ -16,11 +16,15 @@ export interface Widths {
   readonly out: number;
 }
 
-/** A tensor that a method keeps: trained, or drawn once and frozen. */
+/** A tensor that a method keeps. */
 export interface TensorSpec {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly role: "trainable" | "frozen";
+  /**
+   * Trained; or drawn once, frozen and saved; or drawn again from the seed whenever the adapter is loaded, and not
+   * saved. Only uniform numbers may be drawn again: they come from whole numbers, the same on every machine.
+   */
+  readonly role: "trainable" | "frozen" | "seeded";
   readonly dtype: "float32" | "int32";
   /** The start, from a stream of random numbers of the tensor's own. */
   readonly initialize: (random: Random) => Float32Array | Int32Array;
@@ -61,7 +65,6 @@ export interface FactorOptions {
 export interface CommonConfig {
   /** r, of the factors as they are used. */
   readonly rank: number;
-  readonly alpha: number;
   /** Probability of dropping an input of the adapter's branch, in training only. */
   readonly dropout: number;
   readonly targets: readonly LinearName[];

@@ -12,17 +12,40 @@ import type {
   TensorSpec,
 } from "./method.ts";
 import { type MosConfig, mos } from "./mos.ts";
+import { type ProloraConfig, prolora } from "./prolora.ts";
+import { type PureSharingConfig, pureSharing } from "./pure-sharing.ts";
+import { type RandomScalingConfig, randomScaling } from "./random-scaling.ts";
 import { show } from "./schema.ts";
+import { type SubsetSelectionConfig, subsetSelection } from "./subset-selection.ts";
+import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
+import { type VeraConfig, vera } from "./vera.ts";
 
 /** Settings of any method, defaults filled in. */
-export type AdapterConfig = LoraConfig | MosConfig;
+export type AdapterConfig =
+  | LoraConfig
+  | MosConfig
+  | PureSharingConfig
+  | RandomScalingConfig
+  | SubsetSelectionConfig
+  | VeraConfig
+  | TiedLoraConfig
+  | ProloraConfig;
 /** A name that `--method` takes. */
 export type MethodName = AdapterConfig["method"];
 
 type Table = { readonly [M in MethodName]: AdapterMethod<Extract<AdapterConfig, { readonly method: M }>> };
 
 /** Every method that there is. A missing row does not compile; nothing else asks for a method's name. */
-export const methods = { lora, mos } satisfies Table;
+export const methods = {
+  lora,
+  mos,
+  "pure-sharing": pureSharing,
+  "random-scaling": randomScaling,
+  "subset-selection": subsetSelection,
+  vera,
+  "tied-lora": tiedLora,
+  prolora,
+} satisfies Table;
 
 /** All of them. */
 export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
@@ -74,6 +97,18 @@ export function methodOf(config: AdapterConfig): BoundMethod {
       return bind(methods.lora, config);
     case "mos":
       return bind(methods.mos, config);
+    case "pure-sharing":
+      return bind(methods["pure-sharing"], config);
+    case "random-scaling":
+      return bind(methods["random-scaling"], config);
+    case "subset-selection":
+      return bind(methods["subset-selection"], config);
+    case "vera":
+      return bind(methods.vera, config);
+    case "tied-lora":
+      return bind(methods["tied-lora"], config);
+    case "prolora":
+      return bind(methods.prolora, config);
   }
 }
 
@@ -115,7 +150,7 @@ export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterCo
   const method = METHOD_NAMES.find((known) => known === name);
   if (method === undefined)
     throw bad(
-      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${METHOD_NAMES.join(" or ")}`,
+      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${METHOD_NAMES.join(", ")}`,
     );
   const parsed = methods[method].schema.safeParse(input);
   if (parsed.success) return parsed.data;

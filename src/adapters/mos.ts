@@ -6,14 +6,15 @@ import { MosError, type Random, randomStream } from "#core";
 import { gatherRows, reshape, split, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { commonFields, wholeNumber, yesOrNo } from "./schema.ts";
-import { kaiming, scaleOf, widthsOf } from "./widths.ts";
+import { alphaField, commonFields, equivalentRankField, wholeNumber, yesOrNo } from "./schema.ts";
+import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
+import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
 
 const schema = z.strictObject({
   method: z.literal("mos"),
   ...commonFields,
-  /** e: as many trainable numbers as LoRA of this rank. */
-  equivalentRank: wholeNumber(1, 4096).default(2),
+  ...alphaField,
+  ...equivalentRankField,
   /** l */
   shardsPerVector: wholeNumber(1, 65_536).default(4),
   /** p: ranks that each layer keeps to itself. */
@@ -143,20 +144,8 @@ function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearN
   });
   return [
     // the fan-in is that of the whole vector, not of a shard
-    {
-      name: `${linear}.A_pool`,
-      shape: [rows, width / l],
-      role: "trainable",
-      dtype: "float32",
-      initialize: kaiming((rows * width) / l, width),
-    },
-    {
-      name: `${linear}.B_pool`,
-      shape: [rows, out / l],
-      role: "trainable",
-      dtype: "float32",
-      initialize: () => new Float32Array((rows * out) / l),
-    },
+    trainable(`${linear}.A_pool`, [rows, width / l], kaiming((rows * width) / l, width)),
+    trainable(`${linear}.B_pool`, [rows, out / l], zeros((rows * out) / l)),
     table("a"),
     table("b"),
   ];
@@ -166,7 +155,7 @@ export const mos: AdapterMethod<MosConfig> = {
   schema,
   example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),
   check(config, geometry) {
-    for (const name of config.targets) widthsOf(geometry, name);
+    checkTargets(config, geometry);
     checkSettings(config, geometry.layers);
     checkShards(config, geometry);
   },
@@ -199,12 +188,13 @@ export const mos: AdapterMethod<MosConfig> = {
     peftType: "MOS",
     isKnownToPeft: false,
     settings: {
+      alpha: "lora_alpha",
       equivalentRank: "equivalent_rank",
       shardsPerVector: "shards_per_vector",
       privateRank: "private_rank",
       pairDissociation: "pair_dissociation",
     },
     constants: {},
-    tensorName: (name) => `base_model.model.${name}`,
+    tensorName: ownTensorName,
   },
 };

@@ -18,21 +18,39 @@ export const wholeNumber = (from: number, to: number) => {
   return z.int(message).min(from, message).max(to, message);
 };
 
+export const anyNumber = (from: number, to: number) => {
+  const message = expected(`a number from ${from} to ${to}`);
+  return z.number(message).min(from, message).max(to, message);
+};
+
 export const yesOrNo = () => z.boolean(expected("true or false"));
 
 const alpha = expected("a number above 0 and up to 1000000");
 const dropout = expected("a probability from 0 to below 1");
-const targets = expected(`a list of one or more of ${LINEAR_NAMES.join(", ")}`);
+
+/** Linear types of those that a method can adapt, in the model's order; all of them by default. */
+export function targetsOf(names: readonly LinearName[]) {
+  const list = expected(`a list of one or more of ${names.join(", ")}`);
+  return z
+    .array(z.enum(names, expected(`one of ${names.join(", ")}`)), list)
+    .min(1, list)
+    .default([...names])
+    .transform((given): readonly LinearName[] => names.filter((name) => given.includes(name)));
+}
+
+/** alpha of scale = alpha / r, for the methods that have one. */
+export const alphaField = { alpha: z.number(alpha).positive(alpha).max(1e6, alpha).default(16) };
+
+/** The rank of a pool that all layers share: as many pairs as e · L. */
+export const poolRank = { rank: wholeNumber(1, 65_536).default(64) };
+
+/** e: the budget, as many trainable numbers as LoRA of this rank. */
+export const equivalentRankField = { equivalentRank: wholeNumber(1, 4096).default(2) };
 
 /** Fields that every method has, with their defaults. */
 export const commonFields = {
   rank: wholeNumber(1, 4096).default(8),
-  alpha: z.number(alpha).positive(alpha).max(1e6, alpha).default(16),
   dropout: z.number(dropout).min(0, dropout).lt(1, dropout).default(0),
-  targets: z
-    .array(z.enum(LINEAR_NAMES, expected(`one of ${LINEAR_NAMES.join(", ")}`)), targets)
-    .min(1, targets)
-    .default([...LINEAR_NAMES])
-    .transform((names): readonly LinearName[] => LINEAR_NAMES.filter((name) => names.includes(name))),
+  targets: targetsOf(LINEAR_NAMES),
   seed: wholeNumber(0, Number.MAX_SAFE_INTEGER).default(0),
 };

@@ -7,11 +7,12 @@ import {
   readJson,
   restoreFolder,
   type SafetensorsFile,
+  type WritableTensor,
   writeFileAtomic,
   writeFolderAtomic,
   writeSafetensors,
 } from "#formats";
-import type { Adapter } from "./create.ts";
+import { type Adapter, drawTensor } from "./create.ts";
 import { type AdapterBase, readFields, savedFields, writeFields } from "./folder-config.ts";
 import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
 import { methodOf } from "./methods.ts";
@@ -29,13 +30,16 @@ export async function writeAdapterFiles(
   { base }: { readonly base: AdapterBase },
 ): Promise<void> {
   const method = methodOf(adapter.config);
-  const tensors = [...adapter.tensors].map(([name, { shape, data }]) => {
-    const named = method.tensorName(name);
-    return data instanceof Int32Array
-      ? ([named, { dtype: "I32" as const, shape, data }] as const)
-      : ([named, { dtype: "F32" as const, shape, data }] as const);
-  });
-  await writeSafetensors(join(folder, MODEL), Object.fromEntries(tensors), { format: "pt" });
+  const named = new Map<string, WritableTensor>();
+  for (const { name, shape, role } of method.tensors(adapter.geometry)) {
+    const data = adapter.tensors.get(name)?.data;
+    if (role === "seeded" || data === undefined) continue;
+    named.set(
+      method.tensorName(name),
+      data instanceof Int32Array ? { dtype: "I32", shape, data } : { dtype: "F32", shape, data },
+    );
+  }
+  await writeSafetensors(join(folder, MODEL), Object.fromEntries(named), { format: "pt" });
   await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(writeFields(adapter, base), null, 2)}\n`);
 }
 
@@ -125,12 +129,15 @@ export async function loadAdapter(
     );
   const specs = method.tensors(geometry);
   await using file = await openSafetensors(join(folder, MODEL), { code: "bad_adapter" });
-  checkNames(file, new Map(specs.map((spec) => [method.tensorName(spec.name), spec])));
+  const saved = specs.filter(({ role }) => role !== "seeded");
+  checkNames(file, new Map(saved.map((spec) => [method.tensorName(spec.name), spec])));
   const tensors = new Map<string, AdapterTensor>();
   for (const spec of specs)
     tensors.set(
       spec.name,
-      await readTensor(file, { spec, name: method.tensorName(spec.name), before: tensors }),
+      spec.role === "seeded"
+        ? drawTensor(spec, config.seed)
+        : await readTensor(file, { spec, name: method.tensorName(spec.name), before: tensors }),
     );
   return { config, geometry, tensors };
 }

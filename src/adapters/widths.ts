@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import type { LinearName } from "#nn";
-import type { AdapterGeometry, CommonConfig, Widths } from "./method.ts";
+import type { AdapterGeometry, Widths } from "./method.ts";
 
 /** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
 export function widthsOf({ widths }: AdapterGeometry, name: LinearName): Widths {
@@ -13,12 +13,14 @@ export function widthsOf({ widths }: AdapterGeometry, name: LinearName): Widths 
   return found;
 }
 
-/** Uniform in ±1/√fanIn: Kaiming's rule with a = √5, as torch.nn.Linear and PEFT start A. */
-export const kaiming =
-  (length: number, fanIn: number) =>
-  ({ uniform }: { uniform(): number }): Float32Array => {
-    const bound = 1 / Math.sqrt(fanIn);
-    return Float32Array.from({ length }, () => (2 * uniform() - 1) * bound);
-  };
+/** Throws `bad_config` for a target that the model does not have. */
+export function checkTargets(
+  { targets }: { readonly targets: readonly LinearName[] },
+  geometry: AdapterGeometry,
+): void {
+  for (const name of targets) widthsOf(geometry, name);
+}
 
-export const scaleOf = ({ alpha, rank }: CommonConfig): number => alpha / rank;
+/** The factor on B A of a method that has an alpha. */
+export const scaleOf = ({ alpha, rank }: { readonly alpha: number; readonly rank: number }): number =>
+  alpha / rank;

@@ -14,6 +14,7 @@ export const flagOf = (name: string): string =>
  */
 export function adapterInput(options: AdapterOptions): AdapterConfigInput {
   const { rank, alpha, dropout, targets, equivalentRank, shardsPerVector, privateRank } = options;
+  const { unsharedRank, chunks, scaleMean, scaleDeviation } = options;
   const pairDissociation = options.pairDissociation ? undefined : false;
   const settings = given({
     rank,
@@ -23,13 +24,17 @@ export function adapterInput(options: AdapterOptions): AdapterConfigInput {
     equivalentRank,
     shardsPerVector,
     privateRank,
+    unsharedRank,
+    chunks,
+    scaleMean,
+    scaleDeviation,
     pairDissociation,
   });
   const method = METHOD_NAMES.find((name) => name === options.method);
   if (method === undefined)
     throw new MosError(
       "bad_option",
-      `--method ${options.method} is not known; it can be ${METHOD_NAMES.join(" or ")}`,
+      `--method ${options.method} is not known; it can be ${METHOD_NAMES.join(", ")}`,
     );
   const known = Object.keys(methods[method].example);
   const foreign = Object.keys(settings).find((name) => !known.includes(name));

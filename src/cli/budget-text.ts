@@ -6,6 +6,8 @@ const LETTERS: Readonly<Record<string, string>> = {
   rank: "r",
   shardsPerVector: "l",
   privateRank: "p",
+  unsharedRank: "u",
+  chunks: "m",
 };
 
 /** Every letter of the paper that the method has: "mos: e 2, r 8, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down". */
@@ -14,7 +16,7 @@ export function adapterText(adapter: AdapterConfig): string {
   const letters = Object.entries(LETTERS).flatMap(([field, letter]) =>
     fields.has(field) ? [`${letter} ${fields.get(field)}`] : [],
   );
-  const settings = [...letters, `alpha ${adapter.alpha}`];
+  const settings = [...letters, ...("alpha" in adapter ? [`alpha ${adapter.alpha}`] : [])];
   if (adapter.dropout > 0) settings.push(`dropout ${adapter.dropout}`);
   if (fields.get("pairDissociation") === false) settings.push("B routed as A");
   const targets = adapter.targets.map((name) => name.replace(/_proj$/, ""));

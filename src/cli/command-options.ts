@@ -63,6 +63,10 @@ export interface AdapterOptions {
   readonly privateRank?: number;
   /** False for --no-pair-dissociation. */
   readonly pairDissociation: boolean;
+  readonly unsharedRank?: number;
+  readonly chunks?: number;
+  readonly scaleMean?: number;
+  readonly scaleDeviation?: number;
   readonly alpha?: number;
   readonly dropout?: number;
   readonly targets?: readonly LinearType[];
@@ -71,11 +75,19 @@ export interface AdapterOptions {
 export function adapterOptions(command: Command): Command {
   return command
     .optionsGroup(GROUPS.adapter)
-    .option("--method <name>", "mos (Mixture of Shards) or lora", "mos")
-    .option("--rank <r>", "rank of the update of each layer (default: 8)", whole(1))
+    .option(
+      "--method <name>",
+      "mos (Mixture of Shards), lora, pure-sharing, random-scaling, subset-selection, vera, tied-lora or prolora",
+      "mos",
+    )
+    .option(
+      "--rank <r>",
+      "rank of the update of each layer (default: 8); for pure-sharing and random-scaling the pairs that all layers share (64), for vera 256, for prolora 4",
+      whole(1),
+    )
     .option(
       "--equivalent-rank <e>",
-      "mos: the budget, as the rank of a LoRA with as many numbers (default: 2)",
+      "mos, subset-selection: the budget, as the rank of a LoRA with as many numbers (default: 2)",
       whole(1),
     )
     .option(
@@ -85,6 +97,10 @@ export function adapterOptions(command: Command): Command {
     )
     .option("--private-rank <p>", "mos: rank that each layer keeps to itself, 0 to e (default: 1)", whole(0))
     .option("--no-pair-dissociation", "mos: choose the shards of B with the same indices as those of A")
+    .option("--unshared-rank <u>", "prolora: rank that is as in LoRA, 0 to r (default: 1)", whole(0))
+    .option("--chunks <m>", "prolora: copies of the shared chunk along the features (default: 3)", whole(1))
+    .option("--scale-mean <x>", "random-scaling: mean of the drawn scales (default: 1)", decimal)
+    .option("--scale-deviation <x>", "random-scaling: their standard deviation (default: 0.3)", decimal)
     .option("--alpha <a>", "the update is scaled by alpha / rank (default: 16)", decimal)
     .option("--dropout <p>", "share of the adapter's inputs left out in training (default: 0)", decimal)
     .option(

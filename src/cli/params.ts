@@ -83,7 +83,7 @@ function paramsText(name: string, params: AdapterParams): string {
         `${formatInteger(trainable)} numbers, ${formatShare(trainable / parameters)} of the model`,
       ],
       ...(frozen > 0
-        ? [["tables", `${formatInteger(frozen)} indices, drawn once and saved along`] as const]
+        ? [["tables", `${formatInteger(frozen)} numbers, drawn once and saved along`] as const]
         : []),
       ...(budget.ratio === 1 ? [] : [["budget", budgetRow(params)] as const]),
     ]),
@@ -96,7 +96,7 @@ function paramsText(name: string, params: AdapterParams): string {
         type.linear,
         formatInteger(type.in),
         formatInteger(type.out),
-        formatInteger(type.trainable),
+        type.trainable === undefined ? "shared" : formatInteger(type.trainable),
       ]),
     ]),
   ].join("\n");

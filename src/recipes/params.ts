@@ -19,7 +19,8 @@ export interface TypeParams {
   readonly linear: LinearName;
   readonly in: number;
   readonly out: number;
-  readonly trainable: number;
+  /** Undefined where types share what is trained. */
+  readonly trainable: number | undefined;
 }
 
 /** What an adapter costs beside the model that it is for. */
@@ -48,15 +49,20 @@ export const parameterCount = (model: LlamaConfig): number =>
 export function adapterParams(model: LlamaConfig, input: AdapterConfigInput): AdapterParams {
   const adapter = parseAdapterConfig(input, "adapter");
   const geometry = geometryOf(model);
+  const whole = budget(adapter, geometry);
+  const parts = adapter.targets.map(
+    (linear) => budget({ ...adapter, targets: [linear] }, geometry).trainable,
+  );
+  const areSeparate = parts.reduce((a, b) => a + b, 0) === whole.trainable;
   return {
     adapter,
-    budget: budget(adapter, geometry),
+    budget: whole,
     layers: model.layers,
     parameters: parameterCount(model),
-    types: adapter.targets.map((linear) => ({
+    types: adapter.targets.map((linear, i) => ({
       linear,
       ...(geometry.widths[linear] ?? { in: 0, out: 0 }),
-      trainable: budget({ ...adapter, targets: [linear] }, geometry).trainable,
+      trainable: areSeparate ? parts[i] : undefined,
     })),
   };
 }

@@ -1,0 +1,105 @@
+// r rank · u unshared rank · m chunks · w chunk width, ⌈d / m⌉. PRoLoRA (Wang et al., 2024): of a layer's r ranks the
+// first u are as in LoRA; the others are m copies of one chunk side by side, copy c rotated by c along the ranks.
+import { z } from "zod";
+import { MosError } from "#core";
+import { concat, gatherRows, reshape, slice, transpose, type Value } from "#graph";
+import type { LinearName } from "#nn";
+import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
+import { alphaField, commonFields, wholeNumber } from "./schema.ts";
+import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
+import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
+
+const schema = z.strictObject({
+  method: z.literal("prolora"),
+  ...commonFields,
+  ...alphaField,
+  rank: wholeNumber(1, 4096).default(4),
+  /** u */
+  unsharedRank: wholeNumber(0, 4096).default(1),
+  /** m: copies of the shared chunk along the features. */
+  chunks: wholeNumber(1, 65_536).default(3),
+});
+export type ProloraConfig = Readonly<z.output<typeof schema>>;
+
+/** The tensors of a site. A part without ranks has none. */
+function tensorsOf(
+  { rank, unsharedRank: u, chunks }: ProloraConfig,
+  geometry: AdapterGeometry,
+  { layer, linear }: { readonly layer: number; readonly linear: LinearName },
+): readonly TensorSpec[] {
+  const { in: width, out } = widthsOf(geometry, linear);
+  const shared = rank - u;
+  const [chunkIn, chunkOut] = [Math.ceil(width / chunks), Math.ceil(out / chunks)];
+  const name = (part: string): string => `${linear}.${layer}.${part}`;
+  const unshared = [
+    trainable(name("A_unshared"), [u, width], kaiming(u * width, width)),
+    trainable(name("B_unshared"), [out, u], zeros(out * u)),
+  ];
+  // the fan-in is that of the whole row, as it is used
+  const chunk = [
+    trainable(name("A_chunk"), [shared, chunkIn], kaiming(shared * chunkIn, width)),
+    trainable(name("B_chunk"), [chunkOut, shared], zeros(chunkOut * shared)),
+  ];
+  return [...(u > 0 ? unshared : []), ...(shared > 0 ? chunk : [])];
+}
+
+/** Row j of the result joins rows j, j + 1, …, j + m − 1 of the chunk [s, w] around its end, cut to the width: [s, d]. */
+function copies(chunk: Value, { chunks, width }: { readonly chunks: number; readonly width: number }): Value {
+  const [shared, chunkWidth] = chunk.shape as readonly [number, number];
+  const rows = Int32Array.from(
+    { length: shared * chunks },
+    (_, place) => (Math.floor(place / chunks) + (place % chunks)) % shared,
+  );
+  const joined = reshape(gatherRows(chunk, rows), [shared, chunks * chunkWidth]);
+  return slice(joined, { axis: 1, from: 0, to: width });
+}
+
+export const prolora: AdapterMethod<ProloraConfig> = {
+  schema,
+  example: schema.parse({ method: "prolora", rank: 4, unsharedRank: 1, chunks: 2 }),
+  check(config, geometry) {
+    checkTargets(config, geometry);
+    const { rank, unsharedRank, chunks, targets } = config;
+    if (unsharedRank > rank)
+      throw new MosError(
+        "bad_config",
+        `unshared rank ${unsharedRank} is more than the rank ${rank}; use an unshared rank of 0 to ${rank}`,
+      );
+    for (const name of targets)
+      for (const width of Object.values(widthsOf(geometry, name)))
+        if (Math.ceil(width / chunks) * (chunks - 1) >= width)
+          throw new MosError(
+            "bad_config",
+            `${chunks} chunks of ${Math.ceil(width / chunks)} are more than the width ${width} of ${name} has room for; use fewer chunks`,
+          );
+  },
+  tensors: (config, geometry) =>
+    config.targets.flatMap((linear) =>
+      Array.from({ length: geometry.layers }, (_, layer) =>
+        tensorsOf(config, geometry, { layer, linear }),
+      ).flat(),
+    ),
+  factors:
+    (config, { geometry, view }) =>
+    ({ layer, linear }) => {
+      const { targets, rank, unsharedRank: u, chunks } = config;
+      if (!targets.includes(linear)) return undefined;
+      const { in: width, out } = widthsOf(geometry, linear);
+      const part = (name: string): Value => view.value(`${linear}.${layer}.${name}`);
+      const turned = (name: string): Value => transpose(part(name), [1, 0]);
+      const a = u > 0 ? [part("A_unshared")] : [];
+      const b = u > 0 ? [turned("B_unshared")] : [];
+      if (u < rank) {
+        a.push(copies(part("A_chunk"), { chunks, width }));
+        b.push(copies(turned("B_chunk"), { chunks, width: out }));
+      }
+      return { a: concat(a, 0), b: concat(b, 0), scale: scaleOf(config) };
+    },
+  folder: {
+    peftType: "PROLORA",
+    isKnownToPeft: false,
+    settings: { alpha: "lora_alpha", unsharedRank: "unshared_rank", chunks: "chunks" },
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};

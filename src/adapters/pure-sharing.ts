@@ -1,0 +1,42 @@
+// L layers · r pairs. Pure sharing (MoS paper, table 1): every layer uses the same A and B of its linear type. With
+// r = e · L it trains as many numbers as LoRA of rank e.
+import { z } from "zod";
+import { transpose } from "#graph";
+import type { AdapterMethod } from "./method.ts";
+import { alphaField, commonFields, poolRank } from "./schema.ts";
+import { pairTensors } from "./shared-pairs.ts";
+import { ownTensorName } from "./tensor-spec.ts";
+import { checkTargets, scaleOf } from "./widths.ts";
+
+const schema = z.strictObject({
+  method: z.literal("pure-sharing"),
+  ...commonFields,
+  ...poolRank,
+  ...alphaField,
+});
+export type PureSharingConfig = Readonly<z.output<typeof schema>>;
+
+export const pureSharing: AdapterMethod<PureSharingConfig> = {
+  schema,
+  example: schema.parse({ method: "pure-sharing", rank: 6 }),
+  check: checkTargets,
+  tensors: ({ targets, rank }, geometry) =>
+    targets.flatMap((linear) => pairTensors(geometry, { linear, pairs: rank })),
+  factors:
+    (config, { view }) =>
+    ({ linear }) =>
+      config.targets.includes(linear)
+        ? {
+            a: view.value(`${linear}.A`),
+            b: transpose(view.value(`${linear}.B`), [1, 0]),
+            scale: scaleOf(config),
+          }
+        : undefined,
+  folder: {
+    peftType: "PURE_SHARING",
+    isKnownToPeft: false,
+    settings: { alpha: "lora_alpha" },
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};

@@ -1,0 +1,63 @@
+// L layers · r pairs. Pure sharing with random scaling (MoS paper, table 1): each layer scales the shared rows of A by
+// numbers of its own, which are drawn once and never trained.
+import { z } from "zod";
+import { mul, reshape, slice, transpose } from "#graph";
+import type { AdapterMethod, TensorSpec } from "./method.ts";
+import { alphaField, anyNumber, commonFields, poolRank } from "./schema.ts";
+import { pairTensors } from "./shared-pairs.ts";
+import { ownTensorName } from "./tensor-spec.ts";
+import { checkTargets, scaleOf } from "./widths.ts";
+
+const schema = z.strictObject({
+  method: z.literal("random-scaling"),
+  ...commonFields,
+  ...poolRank,
+  ...alphaField,
+  /** The scales are normal with this mean … */
+  scaleMean: anyNumber(-1000, 1000).default(1),
+  /** … and this standard deviation. */
+  scaleDeviation: anyNumber(0, 1000).default(0.3),
+});
+export type RandomScalingConfig = Readonly<z.output<typeof schema>>;
+
+/** s, [L, r] */
+const scales = (
+  { rank, scaleMean, scaleDeviation }: RandomScalingConfig,
+  { linear, layers }: { readonly linear: string; readonly layers: number },
+): TensorSpec => ({
+  name: `${linear}.scale`,
+  shape: [layers, rank],
+  role: "frozen",
+  dtype: "float32",
+  initialize: (random) =>
+    Float32Array.from({ length: layers * rank }, () => scaleMean + scaleDeviation * random.normal()),
+});
+
+export const randomScaling: AdapterMethod<RandomScalingConfig> = {
+  schema,
+  example: schema.parse({ method: "random-scaling", rank: 6 }),
+  check: checkTargets,
+  tensors: (config, geometry) =>
+    config.targets.flatMap((linear) => [
+      ...pairTensors(geometry, { linear, pairs: config.rank }),
+      scales(config, { linear, layers: geometry.layers }),
+    ]),
+  factors:
+    (config, { view }) =>
+    ({ layer, linear }) => {
+      if (!config.targets.includes(linear)) return undefined;
+      const own = slice(view.value(`${linear}.scale`), { axis: 0, from: layer, to: layer + 1 }); // [1, r]
+      return {
+        a: mul(reshape(own, [config.rank, 1]), view.value(`${linear}.A`)),
+        b: transpose(view.value(`${linear}.B`), [1, 0]),
+        scale: scaleOf(config),
+      };
+    },
+  folder: {
+    peftType: "RANDOM_SCALING",
+    isKnownToPeft: false,
+    settings: { alpha: "lora_alpha", scaleMean: "scale_mean", scaleDeviation: "scale_deviation" },
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};

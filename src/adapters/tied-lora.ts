@@ -1,0 +1,81 @@
+// L layers · r rank. Tied LoRA (Renduchintala et al., 2024): q, k and v of all layers share one A [r, in] and one B
+// [d_q + d_k + d_v, r]; a layer trains a vector u over the ranks and a vector v over the outputs.
+import { z } from "zod";
+import { MosError } from "#core";
+import { mul, reshape, slice, split, transpose, type Value } from "#graph";
+import type { LinearName } from "#nn";
+import type { AdapterGeometry, AdapterMethod } from "./method.ts";
+import { alphaField, commonFields, targetsOf } from "./schema.ts";
+import { filled, kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
+import { scaleOf, widthsOf } from "./widths.ts";
+
+const schema = z.strictObject({
+  method: z.literal("tied-lora"),
+  ...commonFields,
+  ...alphaField,
+  targets: targetsOf(["q_proj", "k_proj", "v_proj"]),
+});
+export type TiedLoraConfig = Readonly<z.output<typeof schema>>;
+
+/** Outputs of each target; they lie one after the other in B and v. */
+const outputsOf = (targets: readonly LinearName[], geometry: AdapterGeometry): readonly number[] =>
+  targets.map((name) => widthsOf(geometry, name).out);
+
+const inputOf = ([first = "q_proj"]: readonly LinearName[], geometry: AdapterGeometry): number =>
+  widthsOf(geometry, first).in;
+
+const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
+
+export const tiedLora: AdapterMethod<TiedLoraConfig> = {
+  schema,
+  example: schema.parse({ method: "tied-lora", rank: 3 }),
+  check({ targets }, geometry) {
+    const width = inputOf(targets, geometry);
+    const other = targets.find((name) => widthsOf(geometry, name).in !== width);
+    if (other !== undefined)
+      throw new MosError(
+        "bad_config",
+        `targets: ${other} reads ${widthsOf(geometry, other).in} inputs and ${targets[0]} ${width}; one A cannot serve both, so train them in adapters of their own`,
+      );
+  },
+  tensors({ targets, rank }, geometry) {
+    const [width, out] = [inputOf(targets, geometry), total(outputsOf(targets, geometry))];
+    const own = Array.from({ length: geometry.layers }, (_, layer) => [
+      trainable(`${layer}.u`, [rank], filled(rank, 1)),
+      trainable(`${layer}.v`, [out], filled(out, 1)),
+    ]);
+    return [
+      trainable("A", [rank, width], kaiming(rank * width, width)),
+      trainable("B", [out, rank], zeros(out * rank)),
+      ...own.flat(),
+    ];
+  },
+  factors(config, { geometry, view }) {
+    const { targets, rank } = config;
+    const sizes = outputsOf(targets, geometry);
+    let shared: readonly Value[] | undefined;
+    /** Bᵀ [r, out of the target], cut once for all layers. */
+    const columns = (target: number): Value => {
+      shared ??= split(transpose(view.value("B"), [1, 0]), { axis: 1, sizes });
+      return shared[target] as Value;
+    };
+    return ({ layer, linear }) => {
+      const target = targets.indexOf(linear);
+      if (target < 0) return undefined;
+      const from = total(sizes.slice(0, target));
+      const v = slice(view.value(`${layer}.v`), { axis: 0, from, to: from + (sizes[target] as number) });
+      return {
+        a: mul(reshape(view.value(`${layer}.u`), [rank, 1]), view.value("A")),
+        b: mul(columns(target), v),
+        scale: scaleOf(config),
+      };
+    };
+  },
+  folder: {
+    peftType: "TIED_LORA",
+    isKnownToPeft: false,
+    settings: { alpha: "lora_alpha" },
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};

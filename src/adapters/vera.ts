@@ -1,0 +1,63 @@
+// L layers · r rank. VeRA (Kopiczko et al., 2024): random A_0 and B_0, frozen and shared by all layers of a linear type;
+// a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
+// not saved, so a file holds L · Σ (r + d_out) numbers. PEFT slices one pair for all types instead, another method.
+import { z } from "zod";
+import { mul, reshape, transpose } from "#graph";
+import type { LinearName } from "#nn";
+import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
+import { commonFields, wholeNumber } from "./schema.ts";
+import { filled, ownTensorName, trainable, uniform, zeros } from "./tensor-spec.ts";
+import { checkTargets, widthsOf } from "./widths.ts";
+
+const schema = z.strictObject({
+  method: z.literal("vera"),
+  ...commonFields,
+  rank: wholeNumber(1, 65_536).default(256),
+});
+export type VeraConfig = Readonly<z.output<typeof schema>>;
+
+/** Where the paper starts d. */
+const START = 0.1;
+
+/** Uniform with Kaiming's bound √(6 / fan-in). */
+const projection = (name: string, rows: number, fanIn: number): TensorSpec => ({
+  name,
+  shape: [rows, fanIn],
+  role: "seeded",
+  dtype: "float32",
+  initialize: uniform(rows * fanIn, Math.sqrt(6 / fanIn)),
+});
+
+function tensorsOf(rank: number, geometry: AdapterGeometry, linear: LinearName): readonly TensorSpec[] {
+  const { in: width, out } = widthsOf(geometry, linear);
+  const own = Array.from({ length: geometry.layers }, (_, layer) => [
+    trainable(`${linear}.${layer}.d`, [rank], filled(rank, START)),
+    trainable(`${linear}.${layer}.b`, [out], zeros(out)),
+  ]);
+  return [projection(`${linear}.A`, rank, width), projection(`${linear}.B`, out, rank), ...own.flat()];
+}
+
+export const vera: AdapterMethod<VeraConfig> = {
+  schema,
+  example: schema.parse({ method: "vera", rank: 5 }),
+  check: checkTargets,
+  tensors: ({ targets, rank }, geometry) => targets.flatMap((linear) => tensorsOf(rank, geometry, linear)),
+  factors:
+    ({ targets, rank }, { view }) =>
+    ({ layer, linear }) => {
+      if (!targets.includes(linear)) return undefined;
+      const [d, b] = [view.value(`${linear}.${layer}.d`), view.value(`${linear}.${layer}.b`)];
+      return {
+        a: mul(reshape(d, [rank, 1]), view.value(`${linear}.A`)),
+        b: mul(transpose(view.value(`${linear}.B`), [1, 0]), b), // [r, out], b along the outputs
+        scale: 1,
+      };
+    },
+  folder: {
+    peftType: "VERA_BY_TYPE",
+    isKnownToPeft: false,
+    settings: {},
+    constants: {},
+    tensorName: ownTensorName,
+  },
+};
