@@ -30,4 +30,10 @@ export {
   type SafetensorsFile,
 } from "./safetensors.ts";
 export { storageError, systemCode } from "./storage-error.ts";
+export {
+  type WritableGguf,
+  type WritableGgufTensor,
+  type WritableGgufValue,
+  writeGguf,
+} from "./write-gguf.ts";
 export { type WritableTensor, writeSafetensors } from "./write-safetensors.ts";

@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
+import { MosError } from "#core";
 import type { LlamaConfig } from "./config.ts";
-import type { Weight } from "./weights.ts";
+import { checkFinite, type Weight, weightShapes } from "./weights.ts";
 
 const SAMPLES = 4096;
 
@@ -31,6 +32,13 @@ const geometry = (config: LlamaConfig): readonly unknown[] => [
   Math.fround(config.rope.theta),
 ];
 
+const startOf = (config: LlamaConfig): Hash => createHash("sha256").update(JSON.stringify(geometry(config)));
+
+const addWeight = (hash: Hash, name: string, { shape, data }: Weight): Hash =>
+  hash.update(JSON.stringify([name, shape])).update(sample(data));
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
+
 /**
  * A hash that identifies a base model whatever file format its float32 weights came from: its geometry, and name, shape
  * and a sample of every weight in the order of the names.
@@ -38,12 +46,43 @@ const geometry = (config: LlamaConfig): readonly unknown[] => [
  * @returns "sha256:" and 64 hexadecimal digits.
  */
 export function fingerprint(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string {
-  const hash = createHash("sha256");
-  hash.update(JSON.stringify(geometry(config)));
-  const ordered = [...weights].sort(([a], [b]) => (a < b ? -1 : 1));
-  for (const [name, { shape, data }] of ordered) {
-    hash.update(JSON.stringify([name, shape]));
-    hash.update(sample(data));
+  const hash = startOf(config);
+  for (const [name, weight] of [...weights].sort(byName)) addWeight(hash, name, weight);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** What `fingerprintOf` needs of an open model. */
+export interface FingerprintSource {
+  readonly path: string;
+  readonly config: LlamaConfig;
+  readWeight(name: string): Promise<Float32Array>;
+}
+
+export interface FingerprintOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each weight with how many of `total` were read. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+/**
+ * The same hash of an open model, of which only one weight at a time is in memory.
+ *
+ * @throws MosError as reading does, "bad_model" for a number that is none, and "cancelled".
+ */
+export async function fingerprintOf(
+  model: FingerprintSource,
+  { signal, onProgress }: FingerprintOptions = {},
+): Promise<string> {
+  const { path, config } = model;
+  const hash = startOf(config);
+  const shapes = [...weightShapes(config)].sort(byName);
+  for (const [i, [name, shape]] of shapes.entries()) {
+    if (signal?.aborted)
+      throw new MosError("cancelled", `${path}: reading was stopped`, { cause: signal.reason });
+    const data = await model.readWeight(name);
+    checkFinite(name, data, path);
+    addWeight(hash, name, { shape, data });
+    onProgress?.({ done: i + 1, total: shapes.length });
   }
   return `sha256:${hash.digest("hex")}`;
 }

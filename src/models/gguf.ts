@@ -3,6 +3,7 @@
 import { MosError } from "#core";
 import type { GgufFile, GgufMetadata, GgufTensor, GgufValue } from "#formats";
 import { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
+import { fromGgufRows, ggufName } from "./gguf-layout.ts";
 
 interface Header {
   readonly path: string;
@@ -157,52 +158,6 @@ export async function parseGgufConfig(file: GgufFile): Promise<LlamaConfig> {
   return checkConfig(config, file.path);
 }
 
-/** GGUF's names within a block, by Hugging Face's. */
-const BLOCK_NAMES: Readonly<Record<string, string>> = {
-  input_layernorm: "attn_norm",
-  "self_attn.q_proj": "attn_q",
-  "self_attn.k_proj": "attn_k",
-  "self_attn.v_proj": "attn_v",
-  "self_attn.o_proj": "attn_output",
-  post_attention_layernorm: "ffn_norm",
-  "mlp.gate_proj": "ffn_gate",
-  "mlp.up_proj": "ffn_up",
-  "mlp.down_proj": "ffn_down",
-};
-
-const OUTER_NAMES: Readonly<Record<string, string>> = {
-  "model.embed_tokens.weight": "token_embd.weight",
-  "model.norm.weight": "output_norm.weight",
-  "lm_head.weight": "output.weight",
-};
-
-/** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight". */
-function ggufName(name: string): string {
-  const [, layer = "", inner = "", kind = ""] =
-    /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? [];
-  const block = BLOCK_NAMES[inner];
-  return block === undefined ? (OUTER_NAMES[name] ?? name) : `blk.${layer}.${block}.${kind}`;
-}
-
-/**
- * Undoes llama.cpp's reordering of the rows of q and k. It stores the two halves of a head's rotary pairs side by side
- * (0, D/2, 1, D/2 + 1, …), where Hugging Face keeps the halves apart. `data` is [heads · D, …], or [heads · D] for a bias.
- */
-function separateRotaryHalves(
-  data: Float32Array,
-  { heads, headDim }: { readonly heads: number; readonly headDim: number },
-): Float32Array {
-  const width = data.length / (heads * headDim);
-  const half = headDim / 2;
-  const result = new Float32Array(data.length);
-  for (let head = 0; head < heads; head++)
-    for (let row = 0; row < headDim; row++) {
-      const stored = head * headDim + (row % half) * 2 + (row < half ? 0 : 1);
-      result.set(data.subarray(stored * width, (stored + 1) * width), (head * headDim + row) * width);
-    }
-  return result;
-}
-
 /** Shapes of the file's tensors under Hugging Face's names; names without a counterpart stay as they are. */
 export function ggufShapes(
   { tensors }: GgufFile,
@@ -222,9 +177,5 @@ export async function readGgufWeight(
   config: LlamaConfig,
   name: string,
 ): Promise<Float32Array> {
-  const data = await file.readFloat32(ggufName(name));
-  const { headDim } = config;
-  if (name.includes(".q_proj.")) return separateRotaryHalves(data, { heads: config.heads, headDim });
-  if (name.includes(".k_proj.")) return separateRotaryHalves(data, { heads: config.keyValueHeads, headDim });
-  return data;
+  return fromGgufRows(config, name, await file.readFloat32(ggufName(name)));
 }

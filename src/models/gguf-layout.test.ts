@@ -1,0 +1,73 @@
+import { readFile } from "node:fs/promises";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { LlamaConfig } from "./config.ts";
+import { fingerprint, fingerprintOf } from "./fingerprint.ts";
+import { fromGgufRows, ggufName, toGgufRows } from "./gguf-layout.ts";
+import { loadModel, openModel } from "./load.ts";
+import { parseHuggingFaceConfig } from "./parse-config.ts";
+
+const BUNDLED = "assets/tiny-english";
+const config = async (fields: Readonly<Record<string, number>>): Promise<LlamaConfig> =>
+  parseHuggingFaceConfig(
+    { ...JSON.parse(await readFile(`${BUNDLED}/config.json`, "utf8")), ...fields },
+    "config.json",
+  );
+
+test("names as llama.cpp has them", () => {
+  expect(ggufName("model.layers.11.self_attn.o_proj.weight")).toBe("blk.11.attn_output.weight");
+  expect(ggufName("model.layers.0.mlp.down_proj.bias")).toBe("blk.0.ffn_down.bias");
+  expect(ggufName("lm_head.weight")).toBe("output.weight");
+});
+
+test("rows of q in the order of llama.cpp: [heads, 2, D/2] becomes [heads, D/2, 2]", async () => {
+  const two = await config({ num_attention_heads: 2, num_key_value_heads: 1, head_dim: 6, hidden_size: 12 });
+  const rows = Float32Array.from({ length: 12 }, (_, i) => i);
+  const q = toGgufRows(two, "model.layers.0.self_attn.q_proj.weight", rows);
+  expect([...q]).toEqual([0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+  const k = toGgufRows(two, "model.layers.0.self_attn.k_proj.weight", rows); // one head of six rows of width 2
+  expect([...k]).toEqual([0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]);
+  expect(toGgufRows(two, "model.layers.0.self_attn.v_proj.weight", rows)).toBe(rows);
+});
+
+test("there and back is where it was", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        groups: fc.integer({ min: 1, max: 4 }),
+        keyValueHeads: fc.integer({ min: 1, max: 4 }),
+        half: fc.integer({ min: 1, max: 8 }),
+        width: fc.integer({ min: 1, max: 5 }),
+      }),
+      async ({ groups, keyValueHeads, half, width }) => {
+        const heads = groups * keyValueHeads;
+        const some = await config({
+          num_attention_heads: heads,
+          num_key_value_heads: keyValueHeads,
+          head_dim: 2 * half,
+          hidden_size: heads * 2 * half,
+        });
+        for (const [linear, count] of [
+          ["q_proj", heads],
+          ["k_proj", keyValueHeads],
+        ] as const) {
+          const name = `model.layers.0.self_attn.${linear}.weight`;
+          const data = Float32Array.from({ length: count * 2 * half * width }, (_, i) => i);
+          expect(fromGgufRows(some, name, toGgufRows(some, name, data))).toEqual(data);
+          expect(toGgufRows(some, name, fromGgufRows(some, name, data))).toEqual(data);
+        }
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
+test("the fingerprint of an open model is that of the loaded one", async () => {
+  const loaded = await loadModel(BUNDLED);
+  expect(loaded.fingerprint).toBe(fingerprint(loaded.config, loaded.weights));
+  await using files = await openModel(BUNDLED);
+  const seen: number[] = [];
+  expect(await fingerprintOf(files, { onProgress: ({ done }) => seen.push(done) })).toBe(loaded.fingerprint);
+  expect(seen).toEqual(Array.from({ length: loaded.weights.size }, (_, i) => i + 1));
+  await expect(fingerprintOf(files, { signal: AbortSignal.abort() })).rejects.toThrowError("was stopped");
+});
