@@ -11,6 +11,7 @@ import {
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
+import { anyOf } from "./schema.ts";
 
 /** Raised when a folder of an older version could be misread. PEFT's own folders have no such field. */
 const FORMAT = 1;
@@ -113,7 +114,7 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
   if (method === undefined)
     throw new MosError(
       "unsupported",
-      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; ${METHOD_NAMES.map((name) => methods[name].folder.peftType).join(" and ")} are`,
+      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; it can be ${anyOf(METHOD_NAMES.map((name) => methods[name].folder.peftType))}`,
     );
   refuseOptions(fields, where);
   const own = Object.entries(method.settings);

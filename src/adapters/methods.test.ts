@@ -30,20 +30,21 @@ test("targets are put in the order of the model, each once", () => {
 
 describe("settings that cannot be read", () => {
   const whole = (from: number, to: number): string => `not usable; give a whole number from ${from} to ${to}`;
+  const all = "lora, mos, pure-sharing, random-scaling, subset-selection, vera, tied-lora or prolora";
   const ofMos =
-    "rank, alpha, dropout, targets, seed, equivalentRank, shardsPerVector, privateRank, pairDissociation";
+    "rank, dropout, targets, seed, alpha, equivalentRank, shardsPerVector, privateRank, pairDissociation";
   test.each<[unknown, string]>([
     [null, "null is not usable; give an object with a method and its settings"],
     ["lora", '"lora" is not usable; give an object with a method and its settings'],
     [[], "[] is not usable; give an object with a method and its settings"],
-    [{}, "method is missing; it can be lora or mos"],
-    [{ rank: 8 }, "method is missing; it can be lora or mos"],
-    [{ method: "vera" }, 'method "vera" is not known; it can be lora or mos'],
-    [{ method: "toString" }, 'method "toString" is not known; it can be lora or mos'],
-    [{ method: 3n }, "method 3 is not known; it can be lora or mos"],
+    [{}, `method is missing; it can be ${all}`],
+    [{ rank: 8 }, `method is missing; it can be ${all}`],
+    [{ method: "dora" }, `method "dora" is not known; it can be ${all}`],
+    [{ method: "toString" }, `method "toString" is not known; it can be ${all}`],
+    [{ method: 3n }, `method 3 is not known; it can be ${all}`],
     [
       { method: "lora", shards: 2 },
-      '"shards" is no setting of lora; it has rank, alpha, dropout, targets, seed',
+      '"shards" is no setting of lora; it has rank, dropout, targets, seed, alpha',
     ],
     [{ method: "mos", shards: 2, e: 1 }, `"shards", "e" are no settings of mos; it has ${ofMos}`],
     [{ method: "lora", rank: "8" }, `rank "8" is ${whole(1, 4096)}`],
@@ -111,6 +112,42 @@ describe("settings that contradict each other or the model", () => {
     );
   });
 
+  test.each([
+    [
+      { method: "subset-selection", rank: 5, equivalentRank: 2 },
+      "rank 5 is more than the 4 shared pairs of 2 layers × equivalent rank 2; use a rank of at most 4",
+    ],
+    [
+      { method: "prolora", rank: 2, unsharedRank: 3 },
+      "unshared rank 3 is more than the rank 2; use an unshared rank of 0 to 2",
+    ],
+    [
+      { method: "prolora", rank: 2, chunks: 9 },
+      "9 chunks are more than the width 8 of k_proj; use at most 8",
+    ],
+  ])("%o", (settings, message) => {
+    expect(() => createAdapter(parseAdapterConfig(settings), geometry)).toThrowError(
+      expect.objectContaining({ code: "bad_config", message }),
+    );
+  });
+
+  test("tied-lora takes q, k and v only, and one A must fit all of them", () => {
+    expect(() => parseAdapterConfig({ method: "tied-lora", targets: ["up_proj"] })).toThrowError(
+      'adapter: targets.0 "up_proj" is not usable; give one of q_proj, k_proj, v_proj',
+    );
+    const widths = { q_proj: { in: 16, out: 16 }, v_proj: { in: 8, out: 8 } };
+    const config = parseAdapterConfig({ method: "tied-lora", targets: ["q_proj", "v_proj"] });
+    expect(() => createAdapter(config, { layers: 2, widths })).toThrowError(
+      "targets: v_proj reads 8 inputs and q_proj 16; one A cannot serve both, so train them in adapters of their own",
+    );
+  });
+
+  test("vera has no alpha", () => {
+    expect(() => parseAdapterConfig({ method: "vera", alpha: 16 })).toThrowError(
+      '"alpha" is no setting of vera; it has rank, dropout, targets, seed',
+    );
+  });
+
   test("the ranks that the messages name do work", () => {
     for (const settings of [
       { rank: 2, equivalentRank: 2, privateRank: 2 },
@@ -122,14 +159,14 @@ describe("settings that contradict each other or the model", () => {
   });
 
   test.each(METHOD_NAMES)("%s on a model that lacks a target", (method) => {
-    const config = parseAdapterConfig({ ...methods[method].example, targets: ["q_proj", "gate_proj"] });
+    const config = parseAdapterConfig({ ...methods[method].example, targets: ["q_proj", "v_proj"] });
     const { q_proj, up_proj } = geometry.widths;
     expect(() =>
       createAdapter(config, { layers: 2, widths: { q_proj: q_proj!, up_proj: up_proj! } }),
     ).toThrowError(
       expect.objectContaining({
         code: "bad_config",
-        message: "targets: this model has no gate_proj; it has q_proj, up_proj",
+        message: "targets: this model has no v_proj; it has q_proj, up_proj",
       }),
     );
   });

@@ -15,7 +15,7 @@ import { type MosConfig, mos } from "./mos.ts";
 import { type ProloraConfig, prolora } from "./prolora.ts";
 import { type PureSharingConfig, pureSharing } from "./pure-sharing.ts";
 import { type RandomScalingConfig, randomScaling } from "./random-scaling.ts";
-import { show } from "./schema.ts";
+import { anyOf, show } from "./schema.ts";
 import { type SubsetSelectionConfig, subsetSelection } from "./subset-selection.ts";
 import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
 import { type VeraConfig, vera } from "./vera.ts";
@@ -150,7 +150,7 @@ export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterCo
   const method = METHOD_NAMES.find((known) => known === name);
   if (method === undefined)
     throw bad(
-      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${METHOD_NAMES.join(", ")}`,
+      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${anyOf(METHOD_NAMES)}`,
     );
   const parsed = methods[method].schema.safeParse(input);
   if (parsed.success) return parsed.data;

@@ -67,10 +67,10 @@ export const prolora: AdapterMethod<ProloraConfig> = {
       );
     for (const name of targets)
       for (const width of Object.values(widthsOf(geometry, name)))
-        if (Math.ceil(width / chunks) * (chunks - 1) >= width)
+        if (chunks > width)
           throw new MosError(
             "bad_config",
-            `${chunks} chunks of ${Math.ceil(width / chunks)} are more than the width ${width} of ${name} has room for; use fewer chunks`,
+            `${chunks} chunks are more than the width ${width} of ${name}; use at most ${width}`,
           );
   },
   tensors: (config, geometry) =>

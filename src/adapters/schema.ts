@@ -8,6 +8,10 @@ export function show(value: unknown): string {
   return JSON.stringify(value) ?? `a ${typeof value}`;
 }
 
+/** "a, b or c". */
+export const anyOf = (names: readonly string[]): string =>
+  [names.slice(0, -1).join(", "), names.at(-1)].filter((part) => part !== "").join(" or ");
+
 /** The message of a setting that cannot be used: what was given, and what would do. */
 const expected = (what: string) => ({
   error: ({ input }: { readonly input?: unknown }) => `${show(input)} is not usable; give ${what}`,

@@ -96,7 +96,7 @@ describe("adapter_config.json", () => {
       "unknown method",
       { peft_type: "VERA" },
       "unsupported",
-      'peft_type "VERA" is not supported; LORA and MOS are',
+      'peft_type "VERA" is not supported; it can be LORA, MOS, PURE_SHARING, RANDOM_SCALING, SUBSET_SELECTION, VERA_BY_TYPE, TIED_LORA or PROLORA',
     ],
     [
       "peft_type absent",

@@ -31,9 +31,11 @@ export async function writeAdapterFiles(
 ): Promise<void> {
   const method = methodOf(adapter.config);
   const named = new Map<string, WritableTensor>();
-  for (const { name, shape, role } of method.tensors(adapter.geometry)) {
-    const data = adapter.tensors.get(name)?.data;
-    if (role === "seeded" || data === undefined) continue;
+  const seeded = new Set(
+    method.tensors(adapter.geometry).flatMap(({ name, role }) => (role === "seeded" ? [name] : [])),
+  );
+  for (const [name, { shape, data }] of adapter.tensors) {
+    if (seeded.has(name)) continue;
     named.set(
       method.tensorName(name),
       data instanceof Int32Array ? { dtype: "I32", shape, data } : { dtype: "F32", shape, data },

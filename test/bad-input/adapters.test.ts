@@ -78,7 +78,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
   [
     "an unknown peft_type",
     configEdit({ peft_type: "VERA" }),
-    /peft_type "VERA" is not supported; LORA and MOS are/,
+    /peft_type "VERA" is not supported; it can be LORA, MOS, /,
   ],
   ["no peft_type", configEdit({ peft_type: undefined }), /field "peft_type" is missing; a text is expected/],
   ["a rank of zero", configEdit({ r: 0 }), /rank.* 0 is not usable; give a whole number from 1/],

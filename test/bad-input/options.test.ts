@@ -80,7 +80,7 @@ const trainCases: readonly Case[] = [
     /q_proj: its d_in of 16 does not split into 3 shards; shards per vector can be 1, 2, 4, 8 for these targets/,
   ],
   ["--shards-per-vector 0", 2, /--shards-per-vector.*1 or more/],
-  ["--method vera", 2, /--method vera is not known; it can be lora or mos/],
+  ["--method dora", 2, /--method dora is not known; it can be lora, mos, /],
   ["--method lora", 2, /--shards-per-vector does not go with --method lora/],
   ["--targets q_proj,c_attn", 2, /--targets.*one or more of q_proj, k_proj/],
   ["--targets ''", 2, /--targets.*one or more of/],
