@@ -221,6 +221,65 @@ export async function restoreFolder(path: string): Promise<void> {
   }
 }
 
+/** A folder being written: it appears under its name at `commit`; without a commit, disposal removes it. */
+export interface AtomicFolder extends AsyncDisposable {
+  /** The empty folder under its temporary name, to be filled. */
+  readonly path: string;
+  /** Gives the folder its name; it takes the place of an old one. */
+  commit(): Promise<void>;
+  /** What went wrong, told of the folder by the name that the person knows. */
+  explain(error: unknown): MosError;
+}
+
+/**
+ * Starts a folder that is complete or absent, never half there.
+ *
+ * @throws MosError "storage" or "not_found"; nothing is left behind.
+ */
+export async function openAtomicFolder(path: string): Promise<AtomicFolder> {
+  const temporary = partialName(path);
+  let state: "open" | "done" = "open";
+  const explain = (error: unknown): MosError => {
+    const failure = storageError(error, path);
+    return new MosError(failure.code, failure.message.replaceAll(temporary, path), { cause: error });
+  };
+  const discard = async (): Promise<void> => {
+    if (state === "done") return;
+    state = "done";
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
+    await restoreFolder(path).catch(() => undefined);
+  };
+  const guarded = async (action: () => Promise<void>): Promise<void> => {
+    try {
+      await action();
+    } catch (error) {
+      await discard();
+      throw explain(error);
+    }
+  };
+  await restoreFolder(path);
+  await removeLeftovers(path);
+  await guarded(async () => {
+    await makeFolder(dirname(path));
+    await mkdir(temporary);
+  });
+  return {
+    path: temporary,
+    explain,
+    commit: () =>
+      guarded(async () => {
+        await syncFolder(temporary);
+        const replaces = await pathExists(path);
+        if (replaces) await rename(path, replacedName(path));
+        await rename(temporary, path);
+        state = "done";
+        await syncFolder(dirname(path));
+        if (replaces) await rm(replacedName(path), { recursive: true, force: true });
+      }),
+    [Symbol.asyncDispose]: discard,
+  };
+}
+
 /**
  * Writes a folder as a whole: `fill` gets an empty folder under a temporary name, which then takes the place of `path`.
  * If `fill` fails, the old folder stays and nothing else is left.
@@ -234,24 +293,11 @@ export async function writeFolderAtomic(
   path: string,
   fill: (folder: string) => Promise<void>,
 ): Promise<void> {
-  await restoreFolder(path);
-  await removeLeftovers(path);
-  const temporary = partialName(path);
+  await using folder = await openAtomicFolder(path);
   try {
-    await makeFolder(dirname(path));
-    await mkdir(temporary);
-    await fill(temporary);
-    await syncFolder(temporary);
-    const replaces = await pathExists(path);
-    if (replaces) await rename(path, replacedName(path));
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
-    if (replaces) await rm(replacedName(path), { recursive: true, force: true });
+    await fill(folder.path);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
-    await restoreFolder(path).catch(() => undefined);
-    const failure = storageError(error, path);
-    // the person knows the folder by its own name
-    throw new MosError(failure.code, failure.message.replaceAll(temporary, path), { cause: error });
+    throw folder.explain(error);
   }
+  await folder.commit();
 }

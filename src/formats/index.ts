@@ -1,7 +1,9 @@
 export {
   type AtomicFile,
+  type AtomicFolder,
   makeFolder,
   openAtomicFile,
+  openAtomicFolder,
   openForReading,
   pathExists,
   type ReadableFile,
@@ -36,4 +38,10 @@ export {
   type WritableGgufValue,
   writeGguf,
 } from "./write-gguf.ts";
-export { type WritableTensor, writeSafetensors } from "./write-safetensors.ts";
+export {
+  openSafetensorsWriter,
+  type PlannedTensor,
+  type SafetensorsWriter,
+  type WritableTensor,
+  writeSafetensors,
+} from "./write-safetensors.ts";

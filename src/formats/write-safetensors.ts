@@ -11,42 +11,34 @@ export type WritableTensor =
     }
   | { readonly dtype: "I32"; readonly shape: readonly number[]; readonly data: Int32Array };
 
+/** A tensor that is going to be written: all but its numbers. */
+export type PlannedTensor = Pick<WritableTensor, "dtype" | "shape"> & { readonly name: string };
+
 /** Numbers converted and written at a time. */
 const CHUNK = 1 << 20;
 
-const widthOf = ({ dtype }: WritableTensor): number => (dtype === "F32" || dtype === "I32" ? 4 : 2);
+const widthOf = (dtype: WritableTensor["dtype"]): number => (dtype === "F32" || dtype === "I32" ? 4 : 2);
+const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const asBytes = (array: ArrayBufferView): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-function encodePart(tensor: WritableTensor, begin: number): Uint8Array {
-  const part = tensor.data.subarray(begin, begin + CHUNK);
-  if (part instanceof Int32Array || tensor.dtype === "F32") return asBytes(part);
-  return asBytes(tensor.dtype === "F16" ? encodeFloat16(part) : encodeBfloat16(part));
+function encode(part: Float32Array | Int32Array, dtype: WritableTensor["dtype"]): Uint8Array {
+  if (part instanceof Int32Array || dtype === "F32") return asBytes(part);
+  return asBytes(dtype === "F16" ? encodeFloat16(part) : encodeBfloat16(part));
 }
 
-function checkTensor(name: string, { shape, data }: WritableTensor): void {
-  const count = shape.reduce((product, size) => product * size, 1);
-  if (count !== data.length)
-    throw new MosError(
-      "bad_config",
-      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} numbers, it has ${data.length}`,
-    );
-}
-
-/** Four-byte tensors first, so that all stand aligned in the file; then by name: the same input, the same bytes. */
 function buildHeader(
-  ordered: readonly (readonly [string, WritableTensor])[],
+  tensors: readonly PlannedTensor[],
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array {
   const pairs: string[] = [];
   const sorted = Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => compare(a, b)));
   if (Object.keys(sorted).length > 0) pairs.push(`"__metadata__":${JSON.stringify(sorted)}`);
   let position = 0;
-  for (const [name, tensor] of ordered) {
-    const end = position + tensor.data.length * widthOf(tensor);
-    const entry = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [position, end] };
-    pairs.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
+  for (const { name, dtype, shape } of tensors) {
+    const end = position + countOf(shape) * widthOf(dtype);
+    pairs.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [position, end] })}`);
     position = end;
   }
   const json = new TextEncoder().encode(`{${pairs.join(",")}}`);
@@ -56,8 +48,73 @@ function buildHeader(
   return header;
 }
 
+/** A safetensors file that is written tensor by tensor; it appears at `commit`, and never without. */
+export interface SafetensorsWriter extends AsyncDisposable {
+  /** Writes the next tensor of the plan. F16 and BF16 are rounded from float32. */
+  write(name: string, data: Float32Array | Int32Array): Promise<void>;
+  /** Gives the file its name, once all tensors are there. */
+  commit(): Promise<void>;
+}
+
 /**
- * Writes a safetensors file, complete or not at all. F16 and BF16 are rounded from float32.
+ * Starts a safetensors file whose tensors come one after the other, in the order of the plan. Where types are mixed,
+ * the four-byte ones should come first, so that all stand aligned.
+ *
+ * @throws MosError "bad_config" if a tensor is not the next one or has another size; "storage", "not_found".
+ * @example
+ * await using file = await openSafetensorsWriter("m.safetensors", [{ name: "w", dtype: "F16", shape: [2] }]);
+ * await file.write("w", Float32Array.of(1, 2));
+ * await file.commit();
+ */
+export async function openSafetensorsWriter(
+  path: string,
+  tensors: readonly PlannedTensor[],
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<SafetensorsWriter> {
+  const file = await openAtomicFile(path);
+  let done = 0;
+  const write: SafetensorsWriter["write"] = async (name, data) => {
+    const next = tensors[done];
+    if (next?.name !== name)
+      throw new MosError(
+        "bad_config",
+        `tensor "${name}" is not the next of the plan: ${next?.name ?? "none"} is`,
+      );
+    checkTensor(next, data);
+    for (let begin = 0; begin < data.length; begin += CHUNK)
+      await file.write(encode(data.subarray(begin, begin + CHUNK), next.dtype));
+    done++;
+  };
+  try {
+    await file.write(buildHeader(tensors, metadata));
+  } catch (error) {
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    write,
+    async commit() {
+      const missing = tensors[done];
+      if (missing !== undefined)
+        throw new MosError("bad_config", `tensor "${missing.name}" was never written`);
+      await file.commit();
+    },
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  };
+}
+
+function checkTensor({ name, shape }: PlannedTensor, data: Float32Array | Int32Array): void {
+  const count = countOf(shape);
+  if (count !== data.length)
+    throw new MosError(
+      "bad_config",
+      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} numbers, it has ${data.length}`,
+    );
+}
+
+/**
+ * Writes a safetensors file, complete or not at all. F16 and BF16 are rounded from float32. Four-byte tensors come
+ * first, so that all stand aligned in the file; then names decide: the same input, the same bytes.
  *
  * @throws MosError "bad_config" if a shape and its numbers disagree; "storage", "not_found".
  * @example
@@ -70,13 +127,10 @@ export async function writeSafetensors(
   tensors: Readonly<Record<string, WritableTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const entries = Object.entries(tensors);
-  for (const [name, tensor] of entries) checkTensor(name, tensor);
-  const ordered = entries.sort(([a, x], [b, y]) => widthOf(y) - widthOf(x) || compare(a, b));
-  await using file = await openAtomicFile(path);
-  await file.write(buildHeader(ordered, metadata));
-  for (const [, tensor] of ordered)
-    for (let begin = 0; begin < tensor.data.length; begin += CHUNK)
-      await file.write(encodePart(tensor, begin));
+  const entries = Object.entries(tensors).map(([name, tensor]) => ({ ...tensor, name }));
+  for (const tensor of entries) checkTensor(tensor, tensor.data);
+  const ordered = entries.sort((a, b) => widthOf(b.dtype) - widthOf(a.dtype) || compare(a.name, b.name));
+  await using file = await openSafetensorsWriter(path, ordered, metadata);
+  for (const { name, data } of ordered) await file.write(name, data);
   await file.commit();
 }
