@@ -60,13 +60,18 @@ export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
   return tokenizerFromJson(tokenizerFilesFromGguf(metadata));
 }
 
-/** The same in the shape of tokenizer.json and tokenizer_config.json, so that there is one way to build both. */
-function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
+/**
+ * The same in the shape of tokenizer.json and tokenizer_config.json, so that there is one way to build both; complete,
+ * so that Hugging Face's own libraries read them too.
+ *
+ * @throws MosError as `tokenizerFromGguf`.
+ */
+export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
   const kind = stringAt(metadata, "tokenizer.ggml.model");
   if (kind === undefined)
     throw new MosError("bad_model", "GGUF: tokenizer.ggml.model is missing; the file holds no tokenizer");
   const vocabulary = readVocabulary(metadata);
-  const { model, ...steps } = kindOf(kind)(vocabulary, metadata);
+  const { model, addBos, ...steps } = kindOf(kind)(vocabulary, metadata);
   const { tokens } = vocabulary;
   const named = (key: string): string | undefined => {
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
@@ -74,14 +79,40 @@ function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
   };
   return {
     tokenizer: {
-      ...steps,
+      version: "1.0",
+      truncation: null,
+      padding: null,
       added_tokens: addedTokens(vocabulary, metadata),
-      post_processor: postProcessor(vocabulary, metadata, steps.addBos),
-      model: { type: "BPE", vocab: Object.fromEntries(tokens.map((token, id) => [token, id])), ...model },
+      ...steps,
+      post_processor: postProcessor(vocabulary, metadata, addBos),
+      model: {
+        type: "BPE",
+        ...PLAIN_BPE,
+        ...model,
+        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      },
     },
-    config: { bos_token: named("bos"), eos_token: named("eos") },
+    config: {
+      tokenizer_class: "PreTrainedTokenizerFast",
+      bos_token: named("bos"),
+      eos_token: named("eos"),
+      unk_token: named("unknown"),
+      pad_token: named("padding"),
+      chat_template: stringAt(metadata, "tokenizer.chat_template"),
+      clean_up_tokenization_spaces: false,
+    },
   };
 }
+
+/** What tokenizer.json states of every BPE. */
+const PLAIN_BPE = {
+  dropout: null,
+  unk_token: null,
+  continuing_subword_prefix: null,
+  end_of_word_suffix: null,
+  fuse_unk: false,
+  byte_fallback: false,
+};
 
 interface Vocabulary {
   readonly tokens: readonly string[];
@@ -130,7 +161,7 @@ const describeByteLevel: Describe = (_, metadata) => {
     model: { merges, ignore_merges: pre.ignoreMerges },
     normalizer: null,
     pre_tokenizer: { type: "Sequence", pretokenizers: [splitStep(pre.split), BYTE_LEVEL_STEP] },
-    decoder: { type: "ByteLevel" },
+    decoder: { ...BYTE_LEVEL_STEP, use_regex: true },
     addBos: pre.addBos,
   };
 };
@@ -172,20 +203,33 @@ function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): obj
     const kind = kinds[id];
     const isSpecial = special.has(id) || kind === KIND.control || kind === KIND.unknown;
     if (content === "" || (!isSpecial && kind !== KIND.userDefined)) return [];
-    return [{ id, content, special: isSpecial, normalized: false }];
+    const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+    return [{ id, content, ...plain, special: isSpecial }];
   });
 }
 
 function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {
-  const wanted = (key: "bos" | "eos", byDefault: boolean): object[] => {
+  const wanted = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
     if (!(booleanAt(metadata, `tokenizer.ggml.add_${key}_token`) ?? byDefault)) return [];
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
-    if (id === undefined) {
-      if (byDefault) return [];
-      throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
-    }
-    return [{ SpecialToken: { id: tokens[id], type_id: 0 } }];
+    if (id !== undefined) return [id];
+    if (byDefault) return [];
+    throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
   };
-  const single = [...wanted("bos", addBos), { Sequence: { id: "A", type_id: 0 } }, ...wanted("eos", false)];
-  return { type: "TemplateProcessing", single, pair: single, special_tokens: {} };
+  const [before, after] = [wanted("bos", addBos), wanted("eos", false)];
+  /** A text, or the second one of a pair. */
+  const around = (sequence: "A" | "B", type: number): object[] => {
+    const special = (id: number): object => ({ SpecialToken: { id: tokens[id], type_id: type } });
+    return [...before.map(special), { Sequence: { id: sequence, type_id: type } }, ...after.map(special)];
+  };
+  const used = [...before, ...after].map((id) => {
+    const token = tokens[id] ?? "";
+    return [token, { id: token, ids: [id], tokens: [token] }] as const;
+  });
+  return {
+    type: "TemplateProcessing",
+    single: around("A", 0),
+    pair: [...around("A", 0), ...around("B", 1)],
+    special_tokens: Object.fromEntries(used),
+  };
 }

@@ -8,7 +8,7 @@ export {
   type RenderedPiece,
 } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
-export { tokenizerFromGguf } from "./gguf-tokenizer.ts";
+export { tokenizerFilesFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
 export { createStopScanner, type ScannedText, type StopScanner } from "./stop-scanner.ts";
 export { loadTokenizer, type Tokenizer, type TokenizerFiles, tokenizerFromJson } from "./tokenizer.ts";
