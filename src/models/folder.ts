@@ -4,7 +4,14 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { openSafetensors, pathExists, readJson, type SafetensorsFile, storageError } from "#formats";
+import {
+  openSafetensors,
+  pathExists,
+  readJson,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+  storageError,
+} from "#formats";
 import type { LlamaConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./parse-config.ts";
 
@@ -41,6 +48,8 @@ async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
 /** The safetensors files of a folder taken as one. */
 export interface FolderWeights extends AsyncDisposable {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** How the numbers of a weight are stored. */
+  dtypeOf(name: string): SafetensorsDtype | undefined;
   readFloat32(name: string): Promise<Float32Array>;
 }
 
@@ -116,6 +125,7 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
     const homes = findHomes(files, { index, folder });
     return {
       shapes: new Map([...homes].map(([name, file]) => [name, file.tensors.get(name)?.shape ?? []])),
+      dtypeOf: (name) => homes.get(name)?.tensors.get(name)?.dtype,
       readFloat32: async (name) => {
         const file = homes.get(name);
         if (!file) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);

@@ -14,4 +14,5 @@ export {
 export { type ParseConfigOptions, parseHuggingFaceConfig } from "./parse-config.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
 export { ropeFrequencies } from "./rope-frequencies.ts";
-export { checkShapes, type Weight, weightShapes } from "./weights.ts";
+export { checkFinite, checkShapes, type Weight, weightShapes } from "./weights.ts";
+export { huggingFaceConfig } from "./write-config.ts";

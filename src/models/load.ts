@@ -3,7 +3,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { MosError } from "#core";
-import { type GgufMetadata, openGguf, pathExists, storageError } from "#formats";
+import { type GgufMetadata, openGguf, pathExists, type SafetensorsDtype, storageError } from "#formats";
 import type { LlamaConfig } from "./config.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
@@ -22,6 +22,8 @@ export interface ModelFiles extends AsyncDisposable {
   readonly path: string;
   readonly config: LlamaConfig;
   readonly source: ModelSource;
+  /** How a folder stores the numbers of a weight; undefined for GGUF, whose types are its own. */
+  dtypeOf(name: string): SafetensorsDtype | undefined;
   /** One weight by its Hugging Face name; linear layers are [out, in]. */
   readWeight(name: string): Promise<Float32Array>;
 }
@@ -62,6 +64,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     path: folder,
     config,
     source: { kind: "folder", folder },
+    dtypeOf: (name) => weights.dtypeOf(name),
     readWeight: (name) => weights.readFloat32(name),
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
@@ -77,6 +80,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
       path,
       config,
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
+      dtypeOf: () => undefined,
       readWeight: (name) => readGgufWeight(file, config, name),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
