@@ -6,8 +6,10 @@ import { widthsOf } from "./widths.ts";
 export interface Budget {
   /** Trained numbers. */
   readonly trainable: number;
-  /** Frozen numbers that are saved with the adapter; what is drawn again from the seed is not among them. */
+  /** Frozen numbers that are saved with the adapter. */
   readonly frozen: number;
+  /** Frozen numbers that the seed gives again: not saved, and kept once for all adapters of that seed. */
+  readonly seeded: number;
   /** Bytes of the trained numbers in a precision, and of the frozen ones, four bytes each. */
   readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };
   /** LoRA of the same rank on the same targets. */
@@ -37,13 +39,15 @@ export function budget(config: AdapterConfig, geometry: AdapterGeometry): Budget
   const method = methodOf(config);
   method.check(geometry);
   const specs = method.tensors(geometry);
-  const [trainable, frozen] = [count(specs, "trainable"), count(specs, "frozen")];
+  const trainable = count(specs, "trainable");
+  const [frozen, seeded] = [count(specs, "frozen"), count(specs, "seeded")];
   const widths = config.targets.map((name) => widthsOf(geometry, name));
   const perRank = geometry.layers * widths.reduce((sum, { in: width, out }) => sum + width + out, 0);
   const loraTrainable = config.rank * perRank;
   return {
     trainable,
     frozen,
+    seeded,
     bytes: bytesOf(trainable, frozen),
     lora: { trainable: loraTrainable, bytes: bytesOf(loraTrainable, 0) },
     ratio: trainable / loraTrainable,

@@ -7,6 +7,7 @@ export { type AdapterLeaves, adapterLeaves } from "./leaves.ts";
 export type {
   AdapterGeometry,
   AdapterMethod,
+  AdapterTensor,
   AdapterTensors,
   Factors,
   TensorSpec,

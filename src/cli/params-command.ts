@@ -12,6 +12,7 @@ export interface ParamsOptions extends AdapterOptions, GeneralOptions {
   readonly preset?: string;
   readonly config?: string;
   readonly listPresets?: boolean;
+  readonly table?: boolean;
 }
 
 const EXAMPLES = `
@@ -19,6 +20,7 @@ Examples:
   mos params --preset llama2-7b
   mos params --preset llama3.2-3b --equivalent-rank 8 --rank 32 --shards-per-vector 8
   mos params --model models/llama --method lora --rank 8
+  mos params --preset llama2-7b --table
   mos params --list-presets
 
 Of a model folder only config.json is read, so the weights need not be there.`;
@@ -41,6 +43,9 @@ export function paramsCommand(program: Command): void {
     .addOption(new Option("--preset <name>", "a well-known model by name").conflicts(["model", "config"]))
     .addOption(new Option("--config <file>", "a config.json").conflicts(["model", "preset"]))
     .option("--list-presets", "show the names that --preset takes");
+  command
+    .optionsGroup(GROUPS.output)
+    .option("--table", "all methods of the paper's tables, and the memory of 1, 1,000 and 10,000 adapters");
   adapterOptions(command);
   generalOptions(command);
   command.addHelpText("after", EXAMPLES).action(async (options: ParamsOptions) => {

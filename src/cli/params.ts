@@ -2,13 +2,24 @@ import { MosError } from "#core";
 import { pathExists } from "#formats";
 import { pull, resolveCached } from "#hub";
 import { type LlamaConfig, presetConfig, presets } from "#models";
-import { type AdapterParams, adapterParams, parameterCount, readModelConfig } from "#recipes";
+import {
+  type AdapterParams,
+  adapterParams,
+  FLEETS,
+  PRECISIONS,
+  type Precision,
+  paperTable,
+  parameterCount,
+  readModelConfig,
+} from "#recipes";
 import { adapterInput } from "./adapter-input.ts";
 import { adapterText, formatShare } from "./budget-text.ts";
 import type { ParamsOptions } from "./params-command.ts";
+import { paperTableText, refuseSettings } from "./params-table.ts";
 import { formatBytes, formatCount, formatInteger } from "./progress.ts";
 import { hubOfUser } from "./pull.ts";
 import { labelled, sayJson, sayLine } from "./terminal.ts";
+import { textTable } from "./text-table.ts";
 
 const BYTES_TO_FILL = 1e9;
 
@@ -19,7 +30,14 @@ export async function runParams(options: ParamsOptions): Promise<void> {
     else sayLine(presetTable());
     return;
   }
+  if (options.table === true) refuseSettings(options);
   const { name, config } = await modelOf(options);
+  if (options.table === true) {
+    const rows = paperTable(config);
+    if (json) sayJson({ model: name, fleets: FLEETS, rows });
+    else sayLine(paperTableText(name, rows));
+    return;
+  }
   const params = adapterParams(config, adapterInput(options));
   if (json) sayJson({ model: name, ...params, perGigabyte: perGigabyte(params) });
   else sayLine(paramsText(name, params));
@@ -54,22 +72,11 @@ async function configPath(model: string): Promise<string> {
   return model;
 }
 
-const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
-type Precision = (typeof PRECISIONS)[number];
-
 /** How many adapters fit into a gigabyte. */
 const perGigabyte = ({ budget }: AdapterParams): Readonly<Record<Precision, number>> => {
   const fitting = (precision: Precision): number => Math.floor(BYTES_TO_FILL / budget.bytes[precision]);
   return { float32: fitting("float32"), bfloat16: fitting("bfloat16"), int8: fitting("int8") };
 };
-
-/** Rows of cells with the first column at the left and the others at the right. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const cell = (text: string, column: number): string =>
-    column === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart((widths[column] ?? 0) + 2);
-  return rows.map((row) => row.map(cell).join("").trimEnd()).join("\n");
-}
 
 function paramsText(name: string, params: AdapterParams): string {
   const { budget, layers, parameters, types, adapter } = params;
@@ -85,12 +92,20 @@ function paramsText(name: string, params: AdapterParams): string {
       ...(frozen > 0
         ? [["tables", `${formatInteger(frozen)} numbers, drawn once and saved along`] as const]
         : []),
+      ...(budget.seeded > 0
+        ? [
+            [
+              "from the seed",
+              `${formatInteger(budget.seeded)} numbers, drawn again at loading, not saved`,
+            ] as const,
+          ]
+        : []),
       ...(budget.ratio === 1 ? [] : [["budget", budgetRow(params)] as const]),
     ]),
     "",
     sizeTable(params),
     "",
-    table([
+    textTable([
       ["linear type", "in", "out", "trainable"],
       ...types.map((type) => [
         type.linear,
@@ -117,7 +132,7 @@ function sizeTable(params: AdapterParams): string {
       : [...own, formatBytes(bytes), formatInteger(Math.floor(BYTES_TO_FILL / bytes))];
   });
   const head = ["one adapter", "file", "in 1 GB"];
-  return table([budget.ratio === 1 ? head : [...head, `${beside}: file`, "in 1 GB"], ...rows]);
+  return textTable([budget.ratio === 1 ? head : [...head, `${beside}: file`, "in 1 GB"], ...rows]);
 }
 
 function presetTable(): string {
@@ -129,5 +144,5 @@ function presetTable(): string {
     formatInteger(config.intermediateSize),
     `${config.heads}/${config.keyValueHeads}`,
   ]);
-  return table([["preset", "parameters", "layers", "width", "mlp", "heads/kv"], ...rows]);
+  return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv"], ...rows]);
 }

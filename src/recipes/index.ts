@@ -18,6 +18,14 @@ export {
   type SessionOptions,
 } from "./generate.ts";
 export {
+  FLEETS,
+  type FleetBytes,
+  type PaperTableRow,
+  PRECISIONS,
+  type Precision,
+  paperTable,
+} from "./paper-table.ts";
+export {
   type AdapterParams,
   adapterParams,
   parameterCount,

@@ -1,0 +1,159 @@
+// The rows of the MoS paper's tables 1 and 2: their settings, what they cost on a model, and what serving them costs
+// beside LoRA of equal quality. Averages are the paper's, over six benchmark scores on LLaMA2-7B.
+import {
+  type AdapterConfigInput,
+  type AdapterGeometry,
+  type Budget,
+  budget,
+  parseAdapterConfig,
+} from "#adapters";
+import { MosError } from "#core";
+import type { LlamaConfig } from "#models";
+import { geometryOf } from "./trainable.ts";
+
+export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+/** How many adapters the memory is shown for. */
+export const FLEETS = [1, 1_000, 10_000] as const;
+
+/** Bytes of so many adapters, for each of `FLEETS`. */
+export type FleetBytes = Readonly<Record<Precision, readonly number[]>>;
+
+/** A row of the paper's tables. A rank of two numbers stands for two settings that cost the same. */
+interface PaperRow {
+  readonly method: string;
+  readonly rank: string;
+  /** The paper's average score; undefined where the paper has none for this row. */
+  readonly average: number;
+  readonly settings: (geometry: AdapterGeometry) => readonly AdapterConfigInput[];
+}
+
+export interface PaperTableRow {
+  readonly method: string;
+  readonly rank: string;
+  /** Undefined where the settings do not fit the model; `problem` says why. */
+  readonly parameters: number | undefined;
+  readonly problem?: string;
+  /** The paper's average score on LLaMA2-7B. */
+  readonly average: number;
+  readonly bytes: FleetBytes | undefined;
+  /** The LoRA of the table whose average is nearest. */
+  readonly lora: { readonly rank: number; readonly parameters: number; readonly bytes: FleetBytes };
+}
+
+const same =
+  (...settings: readonly AdapterConfigInput[]) =>
+  () =>
+    settings;
+
+const lora = (rank: number, average: number): PaperRow & { readonly loraRank: number } => ({
+  method: "LoRA",
+  rank: String(rank),
+  average,
+  settings: same({ method: "lora", rank }),
+  loraRank: rank,
+});
+
+type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
+
+/** At ranks of twice and four times the budget, as in the paper. */
+function mos(method: string, average: number, settings: Partial<Mos>): PaperRow {
+  const { equivalentRank = 8 } = settings;
+  const ranks = [2 * equivalentRank, 4 * equivalentRank];
+  return {
+    method,
+    rank: ranks.join("/"),
+    average,
+    settings: same(...ranks.map((rank) => ({ method: "mos" as const, ...settings, equivalentRank, rank }))),
+  };
+}
+
+const LORA_ROWS = [lora(2, 34.98), lora(8, 36.89), lora(16, 36.97), lora(64, 37.53)] as const;
+
+const ROWS: readonly PaperRow[] = [
+  ...LORA_ROWS,
+  {
+    method: "Pure Sharing",
+    rank: "64",
+    average: 34.33,
+    settings: ({ layers }) => [{ method: "pure-sharing", rank: 2 * layers }],
+  },
+  {
+    method: "+ Random Scaling",
+    rank: "64",
+    average: 34.77,
+    settings: ({ layers }) => [{ method: "random-scaling", rank: 2 * layers }],
+  },
+  {
+    method: "+ Subset Selection",
+    rank: "64",
+    average: 36.12,
+    settings: same({ method: "subset-selection", rank: 8, equivalentRank: 2 }),
+  },
+  { method: "VeRA", rank: "256", average: 34.0, settings: same({ method: "vera", rank: 256 }) },
+  { method: "Tied LoRA", rank: "280", average: 35.26, settings: same({ method: "tied-lora", rank: 280 }) },
+  {
+    // u = 0: with u = 1, as other writers read it, 3 or 7 chunks do not divide the widths, and the count is larger
+    method: "PRoLoRA",
+    rank: "4/8",
+    average: 36.03,
+    settings: same(
+      { method: "prolora", rank: 4, unsharedRank: 0, chunks: 2 },
+      { method: "prolora", rank: 8, unsharedRank: 0, chunks: 4 },
+    ),
+  },
+  mos("MoS", 36.39, { equivalentRank: 2 }),
+  mos("MoS", 37.63, { equivalentRank: 8 }),
+  mos("MoS-sp", 36.54, { privateRank: 0 }),
+  mos("MoS-vs", 37.22, { shardsPerVector: 1 }),
+  mos("MoS-pd", 36.54, { pairDissociation: false }),
+];
+
+const NUMBER_BYTES: Readonly<Record<Precision, number>> = { float32: 4, bfloat16: 2, int8: 1 };
+
+/** What comes from the seed is kept once for all. */
+function fleetBytes({ bytes, seeded }: Pick<Budget, "bytes" | "seeded">): FleetBytes {
+  const of = (precision: Precision): readonly number[] =>
+    FLEETS.map((count) => count * bytes[precision] + NUMBER_BYTES[precision] * seeded);
+  return { float32: of("float32"), bfloat16: of("bfloat16"), int8: of("int8") };
+}
+
+/** The largest cost of a row's settings. */
+function costOf(row: PaperRow, geometry: AdapterGeometry): Budget | MosError {
+  try {
+    const budgets = row.settings(geometry).map((input) => budget(parseAdapterConfig(input), geometry));
+    return budgets.reduce((a, b) => (b.bytes.float32 > a.bytes.float32 ? b : a));
+  } catch (error) {
+    if (error instanceof MosError) return error;
+    throw error;
+  }
+}
+
+/**
+ * The paper's tables on a model: trainable numbers, and the memory of 1, 1,000 and 10,000 adapters beside that of the
+ * LoRA whose average in the paper is nearest.
+ *
+ * @example
+ * paperTable(presetConfig("llama2-7b")).map(({ method, rank, parameters }) => [method, rank, parameters]);
+ */
+export function paperTable(model: LlamaConfig): readonly PaperTableRow[] {
+  const geometry = geometryOf(model);
+  const nearest = (average: number) =>
+    LORA_ROWS.reduce((a, b) => (Math.abs(b.average - average) < Math.abs(a.average - average) ? b : a));
+  return ROWS.map((row) => {
+    const cost = costOf(row, geometry);
+    const { loraRank } = nearest(row.average);
+    const beside = budget(parseAdapterConfig({ method: "lora", rank: loraRank }), geometry);
+    const { method, rank, average } = row;
+    return {
+      method,
+      rank,
+      average,
+      parameters: cost instanceof MosError ? undefined : cost.trainable,
+      bytes: cost instanceof MosError ? undefined : fleetBytes(cost),
+      ...(cost instanceof MosError ? { problem: cost.message } : {}),
+      lora: { rank: loraRank, parameters: beside.trainable, bytes: fleetBytes(beside) },
+    };
+  });
+}
