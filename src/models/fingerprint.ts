@@ -61,7 +61,12 @@ export interface FingerprintSource {
 export interface FingerprintOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after each weight with how many of `total` were read. */
-  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+  readonly onProgress?: ((progress: FingerprintProgress) => void) | undefined;
+}
+
+export interface FingerprintProgress {
+  readonly done: number;
+  readonly total: number;
 }
 
 /**
@@ -73,6 +78,19 @@ export async function fingerprintOf(
   model: FingerprintSource,
   { signal, onProgress }: FingerprintOptions = {},
 ): Promise<string> {
+  const steps = fingerprintSteps(model, { signal });
+  for (;;) {
+    const { done, value } = await steps.next();
+    if (done === true) return value;
+    onProgress?.(value);
+  }
+}
+
+/** `fingerprintOf` as a generator: gives how far it is after each weight, and returns the hash. */
+export async function* fingerprintSteps(
+  model: FingerprintSource,
+  { signal }: Pick<FingerprintOptions, "signal"> = {},
+): AsyncGenerator<FingerprintProgress, string> {
   const { path, config } = model;
   const hash = startOf(config);
   const shapes = [...weightShapes(config)].sort(byName);
@@ -82,7 +100,7 @@ export async function fingerprintOf(
     const data = await model.readWeight(name);
     checkFinite(name, data, path);
     addWeight(hash, name, { shape, data });
-    onProgress?.({ done: i + 1, total: shapes.length });
+    yield { done: i + 1, total: shapes.length };
   }
   return `sha256:${hash.digest("hex")}`;
 }

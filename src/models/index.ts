@@ -1,5 +1,5 @@
 export { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
-export { fingerprint, fingerprintOf } from "./fingerprint.ts";
+export { type FingerprintProgress, fingerprint, fingerprintOf, fingerprintSteps } from "./fingerprint.ts";
 export { fromGgufRows, ggufName, toGgufRows } from "./gguf-layout.ts";
 export { type AttentionHook, type LlamaOptions, llama, llamaHead, weightLeaves } from "./llama.ts";
 export {
