@@ -11,7 +11,10 @@ export interface OpenBaseOptions {
 }
 
 /** The folder or file of a model, downloaded if it has to be. */
-async function findModel(model: string, { signal, silent = false }: OpenBaseOptions = {}): Promise<string> {
+export async function findModel(
+  model: string,
+  { signal, silent = false }: OpenBaseOptions = {},
+): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
   const events = locateModel(model, { hub: await hubOfUser(), ...given({ signal }) });

@@ -3,8 +3,10 @@
 import { readFileSync, writeSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { flagsOf } from "./command-options.ts";
+import { exportCommand } from "./export-command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
 import { generateCommand } from "./generate-command.ts";
+import { importCommand } from "./import-command.ts";
 import { paramsCommand } from "./params-command.ts";
 import { pullCommand } from "./pull-command.ts";
 import { quickstartCommand } from "./quickstart-command.ts";
@@ -43,6 +45,8 @@ mos COMMAND --help tells more about a command.`,
   generateCommand(program);
   paramsCommand(program);
   pullCommand(program);
+  exportCommand(program);
+  importCommand(program);
   return program;
 }
 

@@ -1,11 +1,23 @@
 // Recipes: the whole jobs, each wired together on one page. This is the package's public door.
 export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES } from "#adapters";
 export { type ErrorCode, MosError } from "#core";
+export type { ExportDtype, ImportSource } from "#exchange";
 export type { GenerateEvent, SamplingOptions } from "#generation";
 export { type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage } from "#text";
 export { type BaseModel, type LoadOptions, loadModel, locateModel } from "./base.ts";
+export {
+  EXPORT_FORMATS,
+  type ExportFormat,
+  type ExportOptions,
+  type ExportSummary,
+  exportAdapter,
+  type ImportOptions,
+  type ImportSummary,
+  importAdapter,
+  type LoraSummary,
+} from "./exchange.ts";
 export { type FinetuneEvent, type FinetuneOptions, finetune } from "./finetune.ts";
 export { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-options.ts";
 export {

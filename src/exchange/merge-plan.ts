@@ -1,0 +1,112 @@
+// Which tensors a merged model has, how their numbers are stored, and which file each goes to.
+import { MosError } from "#core";
+import type { PlannedTensor } from "#formats";
+import { type ModelFiles, weightShapes } from "#models";
+
+/** How the numbers of a merged model can be stored. */
+export const MERGE_DTYPES = ["float32", "float16", "bfloat16"] as const;
+export type MergeDtype = (typeof MERGE_DTYPES)[number];
+
+/** As safetensors names them. */
+type StoredDtype = "F32" | "F16" | "BF16";
+const STORED: Readonly<Record<MergeDtype, StoredDtype>> = {
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+};
+
+export interface MergeShard {
+  readonly file: string;
+  readonly tensors: readonly (PlannedTensor & { readonly dtype: StoredDtype })[];
+  /** Of the numbers, without the header. */
+  readonly bytes: number;
+}
+
+/** Everything about the files of a merged model but their numbers. */
+export interface MergePlan {
+  readonly shards: readonly MergeShard[];
+  readonly bytes: number;
+  readonly tensors: number;
+  /** What config.json states: how most numbers are stored. */
+  readonly dtype: MergeDtype;
+}
+
+export interface MergePlanOptions {
+  /** One type for all tensors; without it each keeps the type that it has in the base, and float16 for GGUF. */
+  readonly dtype?: MergeDtype | undefined;
+  /** Bytes that a file may have, but for a tensor that is larger on its own; 5 GB, as Hugging Face's libraries. */
+  readonly shardSize?: number | undefined;
+}
+
+export const DEFAULT_SHARD_SIZE = 5e9;
+
+type Planned = MergeShard["tensors"][number];
+
+const bytesOf = ({ shape, dtype }: Planned): number =>
+  shape.reduce((product, size) => product * size, dtype === "F32" ? 4 : 2);
+
+const total = (tensors: readonly Planned[]): number =>
+  tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+
+function storedAs({ path, dtypeOf }: Pick<ModelFiles, "path" | "dtypeOf">, name: string): StoredDtype {
+  const found = dtypeOf(name) ?? "F16";
+  if (found === "F32" || found === "F16" || found === "BF16") return found;
+  throw new MosError(
+    "unsupported",
+    `${path}: ${name} is stored as ${found}; F32, F16 or BF16 can be merged into`,
+  );
+}
+
+/** In the order of the forward pass, as many in a file as fit. */
+function fillShards(tensors: readonly Planned[], shardSize: number): readonly (readonly Planned[])[] {
+  const shards: Planned[][] = [];
+  let room = 0;
+  for (const tensor of tensors) {
+    const bytes = bytesOf(tensor);
+    if (shards.length === 0 || bytes > room) {
+      shards.push([]);
+      room = shardSize;
+    }
+    shards.at(-1)?.push(tensor);
+    room -= bytes;
+  }
+  return shards;
+}
+
+const number = (value: number): string => String(value).padStart(5, "0");
+
+function mostUsed(tensors: readonly Planned[]): MergeDtype {
+  const bytes = (dtype: MergeDtype): number =>
+    total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / (dtype === "float32" ? 4 : 2);
+  return MERGE_DTYPES.reduce((most, dtype) => (bytes(dtype) > bytes(most) ? dtype : most));
+}
+
+/**
+ * Plans the files of a merged model, with Hugging Face's names: model.safetensors, or model-00001-of-0000N.safetensors
+ * where it is larger than one file may be.
+ *
+ * @throws MosError "unsupported" for a base whose numbers are stored in another way, "bad_option" for a shard size
+ * that is no size.
+ */
+export function planMerge(
+  model: Pick<ModelFiles, "path" | "config" | "dtypeOf">,
+  { dtype, shardSize = DEFAULT_SHARD_SIZE }: MergePlanOptions = {},
+): MergePlan {
+  if (!(shardSize >= 1)) throw new MosError("bad_option", `shardSize: ${shardSize} bytes hold nothing`);
+  const tensors = [...weightShapes(model.config)].map(([name, shape]) => ({
+    name,
+    shape,
+    dtype: dtype === undefined ? storedAs(model, name) : STORED[dtype],
+  }));
+  const parts = fillShards(tensors, shardSize);
+  const shards = parts.map((part, i) => ({
+    file:
+      parts.length === 1
+        ? "model.safetensors"
+        : `model-${number(i + 1)}-of-${number(parts.length)}.safetensors`,
+    // four-byte tensors first, so that all stand aligned
+    tensors: [...part.filter((tensor) => tensor.dtype === "F32"), ...part.filter((t) => t.dtype !== "F32")],
+    bytes: total(part),
+  }));
+  return { shards, bytes: total(tensors), tensors: tensors.length, dtype: mostUsed(tensors) };
+}

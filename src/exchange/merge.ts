@@ -1,0 +1,108 @@
+// Base + adapter as a model of its own: W' = W + scale · B A in float32, rounded once to the type that is stored. One
+// weight at a time is in memory, whatever the size of the model.
+import { join } from "node:path";
+import { type Adapter, deltaOf } from "#adapters";
+import { MosError } from "#core";
+import { openAtomicFolder, openSafetensorsWriter } from "#formats";
+import type { ModelFiles } from "#models";
+import { modulePath, type Site } from "#nn";
+import { expectSpace } from "./free-space.ts";
+import { writeMergedFiles } from "./merge-files.ts";
+import type { MergePlan, MergeShard } from "./merge-plan.ts";
+
+export interface WriteMergedOptions {
+  readonly model: ModelFiles;
+  /** Of this base: the caller has compared the fingerprints. */
+  readonly adapter: Adapter;
+  readonly plan: MergePlan;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How far the writing is, in tensors and in bytes. */
+export interface MergeProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly bytes: number;
+  readonly totalBytes: number;
+  readonly name: string;
+}
+
+/** From here on a number rounds to infinity in float16. */
+const FLOAT16_END = 65520;
+
+/** The sites that an adapter touches, by the names of their weights. */
+const adaptedSites = ({ config, geometry }: Adapter): ReadonlyMap<string, Site> =>
+  new Map(
+    Array.from({ length: geometry.layers }, (_, layer) =>
+      config.targets.map((linear) => [`${modulePath({ layer, linear })}.weight`, { layer, linear }] as const),
+    ).flat(),
+  );
+
+/** W + scale · B A, in place. */
+async function addUpdate(weight: Float32Array, adapter: Adapter, site: Site | undefined): Promise<void> {
+  const delta = site === undefined ? undefined : (await deltaOf(adapter, site))?.data;
+  if (delta === undefined) return;
+  for (let i = 0; i < weight.length; i++) weight[i] = (weight[i] ?? 0) + (delta[i] ?? 0);
+}
+
+function checkRange(
+  data: Float32Array,
+  { name, dtype }: { readonly name: string; readonly dtype: string },
+): void {
+  if (dtype !== "F16") return;
+  const place = data.findIndex((value) => Math.abs(value) >= FLOAT16_END);
+  if (place >= 0)
+    throw new MosError(
+      "bad_option",
+      `dtype: ${name} holds ${data[place]}, and float16 ends at 65504; store the merged model as bfloat16 or float32`,
+    );
+}
+
+async function* writeShard(
+  path: string,
+  { tensors }: MergeShard,
+  { model, adapter, signal }: WriteMergedOptions,
+): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void> {
+  const sites = adaptedSites(adapter);
+  await using file = await openSafetensorsWriter(path, tensors, { format: "pt" });
+  for (const tensor of tensors) {
+    const { name, dtype } = tensor;
+    if (signal?.aborted)
+      throw new MosError("cancelled", "merging was stopped; nothing was written", { cause: signal.reason });
+    const data = await model.readWeight(name);
+    await addUpdate(data, adapter, sites.get(name));
+    checkRange(data, tensor);
+    await file.write(name, data);
+    yield { name, bytes: data.length * (dtype === "F32" ? 4 : 2) };
+  }
+  await file.commit();
+}
+
+/**
+ * Writes the merged model as a Hugging Face folder, which appears when it is complete. Stopping the generator early, or
+ * the signal, leaves nothing behind.
+ *
+ * @throws MosError "storage" where the disk has no room, "bad_option" for numbers beyond float16, "cancelled".
+ */
+export async function* writeMerged(
+  folder: string,
+  options: WriteMergedOptions,
+): AsyncGenerator<MergeProgress, void> {
+  const { model, plan } = options;
+  await expectSpace(folder, { what: "the merged model", bytes: plan.bytes });
+  await using target = await openAtomicFolder(folder);
+  let done = 0;
+  let bytes = 0;
+  try {
+    await writeMergedFiles(model, plan, target.path);
+    for (const shard of plan.shards)
+      for await (const written of writeShard(join(target.path, shard.file), shard, options)) {
+        done++;
+        bytes += written.bytes;
+        yield { done, total: plan.tensors, bytes, totalBytes: plan.bytes, name: written.name };
+      }
+  } catch (error) {
+    throw target.explain(error);
+  }
+  await target.commit();
+}

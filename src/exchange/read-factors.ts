@@ -1,0 +1,151 @@
+// L layers · e rank that the pools pay for · r rank · l chunks of a vector. One site's factors from a file: plain ones,
+// and those that the authors of MoS leave as pools with masks.
+import type { Widths } from "#adapters";
+import { MosError } from "#core";
+import type { SafetensorsFile } from "#formats";
+import { modulePath } from "#nn";
+import type { SiteFactors } from "./assemble-lora.ts";
+import type { SitePart, SiteTensors } from "./lora-tensors.ts";
+
+const LARGEST_RANK = 4096;
+
+export interface FactorSource {
+  readonly file: SafetensorsFile;
+  readonly widths: Widths;
+}
+
+const wrong = (file: SafetensorsFile, what: string): MosError =>
+  new MosError("bad_adapter", `${file.path}: ${what}`);
+
+/** Name and shape of one part; every tensor that is needed was found before. */
+function partOf(file: SafetensorsFile, { site, parts }: SiteTensors, part: SitePart) {
+  const name = parts.get(part) ?? "";
+  const shape = file.tensors.get(name)?.shape;
+  if (shape === undefined) throw wrong(file, `${modulePath(site)} has no ${part}; the file is incomplete`);
+  return { name, shape };
+}
+
+async function readFinite(file: SafetensorsFile, name: string): Promise<Float32Array> {
+  const data = await file.readFloat32(name);
+  const bad = data.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0)
+    throw wrong(file, `${name}: number ${bad} is ${data[bad]}; the file is broken, save the adapter again`);
+  return data;
+}
+
+const written = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
+
+function checkRank(file: SafetensorsFile, name: string, rank: number): void {
+  if (!(Number.isInteger(rank) && rank >= 1 && rank <= LARGEST_RANK))
+    throw wrong(file, `${name} has rank ${rank}; ranks from 1 to ${LARGEST_RANK} are read`);
+}
+
+/** A [r, in] and B [out, r] as they stand in the file. */
+export async function readPlainFactors(
+  tensors: SiteTensors,
+  { file, widths }: FactorSource,
+): Promise<Omit<SiteFactors, "scale">> {
+  const [a, b] = [partOf(file, tensors, "lora_A"), partOf(file, tensors, "lora_B")];
+  const rank = a.shape[0] ?? 0;
+  if (a.shape.length !== 2 || a.shape[1] !== widths.in)
+    throw wrong(
+      file,
+      `${a.name} has shape ${written(a.shape)}, this base needs ${written(["rank", widths.in])}`,
+    );
+  checkRank(file, a.name, rank);
+  if (b.shape.length !== 2 || b.shape[0] !== widths.out || b.shape[1] !== rank)
+    throw wrong(
+      file,
+      `${b.name} has shape ${written(b.shape)}, this base and its A need ${written([widths.out, rank])}`,
+    );
+  return { rank, a: await readFinite(file, a.name), b: await readFinite(file, b.name) };
+}
+
+/** [rows, columns] → [columns, rows] */
+function transposed(data: Float32Array, columns: number): Float32Array {
+  const rows = data.length / columns;
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      result[column * rows + row] = data[row * columns + column] ?? 0;
+  return result;
+}
+
+/** lora_A_vec · lora_A_anti_vec, [r]: the authors' code multiplies the ranks by it; 1 where they are absent. */
+async function readVector(
+  tensors: SiteTensors,
+  { file, rank }: { readonly file: SafetensorsFile; readonly rank: number },
+): Promise<Float32Array> {
+  const result = new Float32Array(rank).fill(1);
+  for (const part of ["lora_A_vec", "lora_A_anti_vec"] as const) {
+    if (!tensors.parts.has(part)) continue;
+    const { name, shape } = partOf(file, tensors, part);
+    if (shape.length !== 1 || shape[0] !== rank)
+      throw wrong(file, `${name} has shape ${written(shape)}, ${written([rank])} was expected`);
+    const data = await readFinite(file, name);
+    for (let i = 0; i < rank; i++) result[i] = (result[i] ?? 0) * (data[i] ?? 0);
+  }
+  return result;
+}
+
+interface PoolParts {
+  readonly pool: { readonly name: string; readonly shape: readonly number[] };
+  readonly mask: { readonly name: string; readonly shape: readonly number[] };
+  /** Chunks stand in columns, as in B. */
+  readonly inColumns: boolean;
+}
+
+/** Row j of the result is the join of the chunks mask[j·l] to mask[j·l + l − 1]: [r, width of the layer]. */
+async function joinChunks(
+  file: SafetensorsFile,
+  { pool, mask, inColumns }: PoolParts,
+): Promise<Float32Array> {
+  const stored = await readFinite(file, pool.name);
+  const [rows = 0, columns = 0] = pool.shape;
+  const chunks = inColumns ? transposed(stored, columns) : stored;
+  const [count, width] = inColumns ? [columns, rows] : [rows, columns];
+  const indices = await file.readInt32(mask.name);
+  const result = new Float32Array(indices.length * width);
+  indices.forEach((index, i) => {
+    if (index < 0 || index >= count)
+      throw wrong(file, `${mask.name}: entry ${i} is ${index}, the pool has ${count} chunks`);
+    result.set(chunks.subarray(index * width, (index + 1) * width), i * width);
+  });
+  return result;
+}
+
+/**
+ * Factors of pools A [L·e·l, in / l] and B [out / l, L·e·l] with a mask [r·l] for each, as PEFT's own saving leaves them
+ * beside the expanded adapter_model.bin of the authors' code.
+ */
+export async function readPooledFactors(
+  tensors: SiteTensors,
+  { file, widths }: FactorSource,
+): Promise<Omit<SiteFactors, "scale">> {
+  const [poolA, poolB] = [partOf(file, tensors, "lora_A"), partOf(file, tensors, "lora_B")];
+  const maskA = partOf(file, tensors, "lora_pair_mask");
+  const maskB = partOf(file, tensors, "lora_pair_mask_B");
+  const chunks = widths.in / (poolA.shape[1] ?? 0);
+  const isPool =
+    Number.isInteger(chunks) &&
+    [poolA, poolB].every(({ shape }) => shape.length === 2) &&
+    (poolB.shape[0] ?? 0) * chunks === widths.out &&
+    poolA.shape[0] === poolB.shape[1];
+  if (!isPool)
+    throw wrong(
+      file,
+      `${poolA.name} ${written(poolA.shape)} and ${poolB.name} ${written(poolB.shape)} are no pools for a layer of ${widths.in} by ${widths.out}`,
+    );
+  const rank = (maskA.shape[0] ?? 0) / chunks;
+  if (maskA.shape.length !== 1 || maskA.shape.join() !== maskB.shape.join())
+    throw wrong(
+      file,
+      `${maskA.name} ${written(maskA.shape)} and ${maskB.name} ${written(maskB.shape)} differ`,
+    );
+  checkRank(file, maskA.name, rank);
+  const a = await joinChunks(file, { pool: poolA, mask: maskA, inColumns: false });
+  const b = await joinChunks(file, { pool: poolB, mask: maskB, inColumns: true });
+  const vector = await readVector(tensors, { file, rank });
+  for (let i = 0; i < a.length; i++) a[i] = (a[i] ?? 0) * (vector[Math.floor(i / widths.in)] ?? 0);
+  return { rank, a, b: transposed(b, widths.out) };
+}

@@ -1,0 +1,55 @@
+import { readdir, realpath, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { MosError } from "#core";
+import { storageError } from "#formats";
+
+export interface TargetOptions {
+  readonly overwrite: boolean;
+  /** What is read: it may not be replaced by the result. */
+  readonly sources: readonly string[];
+}
+
+const realPath = (path: string): Promise<string> => realpath(path).catch(() => resolve(path));
+const refuse = (message: string): never => {
+  throw new MosError("bad_option", message);
+};
+
+async function refuseSources(path: string, sources: readonly string[]): Promise<void> {
+  const own = await realPath(path);
+  for (const source of sources)
+    if ((await realPath(source)) === own)
+      refuse(`${path} is what is read, and would be replaced; choose another place for the result`);
+}
+
+const kindOf = async (path: string): Promise<"folder" | "file" | undefined> => {
+  const found = await stat(path).catch(() => undefined);
+  return found === undefined ? undefined : found.isDirectory() ? "folder" : "file";
+};
+
+/** Refuses to write a file where something is. Throws `bad_option`. */
+export async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
+  await refuseSources(path, sources);
+  const kind = await kindOf(path);
+  if (kind === "folder") refuse(`${path} is a folder; name the file that is to be written`);
+  if (kind === "file" && !overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
+}
+
+const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);
+
+/** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
+export async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
+  await refuseSources(path, sources);
+  const kind = await kindOf(path);
+  if (kind === undefined) return;
+  if (kind === "file") refuse(`${path} is a file; name the folder that is to be written`);
+  const names = await readdir(path).catch((cause: unknown) => {
+    throw storageError(cause, path);
+  });
+  const foreign = names.find((name) => !ADAPTER_FILES.has(name));
+  if (foreign !== undefined)
+    refuse(
+      `${path} holds ${foreign}, which is no part of an adapter and would be lost; choose another folder`,
+    );
+  if (names.length > 0 && !overwrite)
+    refuse(`${path} holds an adapter already; add --overwrite to replace it`);
+}

@@ -1,0 +1,148 @@
+// Adapters that go to other programs, and LoRAs that come from them.
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
+import { MosError } from "#core";
+import { type ExportDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
+import { makeFolder, pathExists, readJson, storageError } from "#formats";
+import { fingerprintOf, openModel } from "#models";
+import type { LinearName } from "#nn";
+import { checkFileTarget, checkFolderTarget } from "./exchange-target.ts";
+import { geometryOf } from "./trainable.ts";
+
+export const EXPORT_FORMATS = ["peft", "gguf"] as const;
+/** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+interface ExchangeOptions {
+  /** A model folder or a GGUF file: the base of the adapter. Its weights are read one at a time. */
+  readonly model: string;
+  /** Where the result goes: a folder, or a file for GGUF. */
+  readonly out: string;
+  /** Replace what is there, if it is such a result. */
+  readonly overwrite?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** How much of the base was read, to know it by its numbers. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+export interface ExportOptions extends ExchangeOptions {
+  /** An adapter's folder. */
+  readonly adapter: string;
+  readonly format: ExportFormat;
+  /** How numbers are stored; float32, which loses nothing, unless told otherwise. */
+  readonly dtype?: ExportDtype | undefined;
+}
+
+/** The plain LoRA that was written. */
+export interface LoraSummary {
+  readonly out: string;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly targets: readonly LinearName[];
+  /** Linear layers that have factors. */
+  readonly sites: number;
+  readonly baseName: string;
+}
+
+export interface ExportSummary extends LoraSummary {
+  readonly format: ExportFormat;
+  readonly dtype: ExportDtype;
+  /** The method that the adapter was trained with. */
+  readonly method: Adapter["config"]["method"];
+}
+
+export interface ImportOptions extends ExchangeOptions {
+  /** The folder that PEFT or the authors' code saved. */
+  readonly folder: string;
+  /** "peft" unless told otherwise. */
+  readonly from?: ImportSource | undefined;
+}
+
+/** Sites are named `${layer}.${linear}`. */
+export interface ImportSummary extends LoraSummary {
+  readonly from: ImportSource;
+  /** Sites of lower rank, filled up with zeros. */
+  readonly padded: readonly string[];
+  /** Sites of another scale, folded into B. */
+  readonly folded: readonly string[];
+  /** Sites that the folder leaves as the base has them. */
+  readonly absent: readonly string[];
+}
+
+/** base_model_name_or_path of a folder that was loaded. */
+async function baseNameOf(folder: string): Promise<string | undefined> {
+  const schema = z.looseObject({ base_model_name_or_path: z.string().nullish() });
+  const fields = await readJson(join(folder, "adapter_config.json"), schema, { code: "bad_adapter" });
+  return fields.base_model_name_or_path ?? undefined;
+}
+
+/**
+ * Writes any adapter as a plain LoRA for other programs. Every method of this package expands exactly; `float16` and
+ * `bfloat16` round the numbers.
+ *
+ * @throws MosError "bad_option" for a place that is taken, and what loading the adapter and the base throws.
+ * @example
+ * await exportAdapter({ adapter: "adapters/acme", model: "models/llama", format: "peft", out: "acme-peft" });
+ */
+export async function exportAdapter(options: ExportOptions): Promise<ExportSummary> {
+  const { adapter: folder, model: path, format, out, dtype = "float32", overwrite = false } = options;
+  const target = { overwrite, sources: [folder, path] };
+  await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
+  await requireAdapter(folder);
+  await using model = await openModel(path);
+  const fingerprint = await fingerprintOf(model, options);
+  const adapter = await loadAdapter(folder, { geometry: geometryOf(model.config), fingerprint });
+  const baseName = (await baseNameOf(folder)) ?? model.name;
+  const lora = await toLora(adapter);
+  if (format === "peft") await writePeft(out, lora, { dtype, baseName });
+  else {
+    await makeFolder(dirname(out)).catch((cause: unknown) => {
+      throw storageError(cause, out);
+    });
+    await writeGgufLora(out, lora, { dtype, model: model.config });
+  }
+  const { rank, targets } = lora.adapter.config;
+  return {
+    ...{ out, format, dtype, method: adapter.config.method, rank, alpha: lora.alpha, targets, baseName },
+    sites: targets.length * adapter.geometry.layers - lora.absent.length,
+  };
+}
+
+/** Before the base is read, which can take a while. */
+async function requireAdapter(folder: string): Promise<void> {
+  if (!(await pathExists(join(folder, "adapter_config.json"))))
+    throw new MosError("not_found", `${folder}: no adapter here (there is no adapter_config.json)`);
+}
+
+/**
+ * Reads a LoRA that another program saved, and saves it as an adapter of this package, bound to its base by the base's
+ * numbers. Lower ranks of single layers are filled up with zeros, and other scales are multiplied into B: the summary
+ * names the layers.
+ *
+ * @throws MosError "bad_option" for a place that is taken; "not_found", "bad_adapter"; "unsupported" by name for what is
+ * no plain LoRA.
+ * @example
+ * await importAdapter({ folder: "peft-lora", model: "models/llama", out: "adapters/acme" });
+ */
+export async function importAdapter(options: ImportOptions): Promise<ImportSummary> {
+  const { folder, model: path, out, from = "peft", overwrite = false } = options;
+  await checkFolderTarget(out, { overwrite, sources: [folder, path] });
+  await requireAdapter(folder);
+  await using model = await openModel(path);
+  const lora = await readLora(folder, { geometry: geometryOf(model.config), from });
+  const fingerprint = await fingerprintOf(model, options);
+  if (lora.baseFingerprint !== undefined && lora.baseFingerprint !== fingerprint)
+    throw new MosError(
+      "bad_adapter",
+      `${folder} was trained on another base: ${lora.baseName ?? "unnamed"} (${lora.baseFingerprint.slice(0, 19)}…), this one is ${fingerprint.slice(0, 19)}…; use the base it was trained on`,
+    );
+  const baseName = lora.baseName ?? model.name;
+  await saveAdapter(out, lora.adapter, { base: { name: baseName, fingerprint } });
+  const { rank, targets } = lora.adapter.config;
+  const { alpha, padded, folded, absent } = lora;
+  return {
+    ...{ out, from, rank, alpha, targets, baseName, padded, folded, absent },
+    sites: targets.length * lora.adapter.geometry.layers - absent.length,
+  };
+}
