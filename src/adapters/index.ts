@@ -1,3 +1,4 @@
+export { checkBase, readAdapterBase, type SavedBase } from "./base-of.ts";
 export { type Budget, budget } from "./budget.ts";
 export { type Adapter, createAdapter } from "./create.ts";
 export { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";

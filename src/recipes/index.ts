@@ -29,6 +29,7 @@ export {
   type Session,
   type SessionOptions,
 } from "./generate.ts";
+export { type MergeEvent, type MergeOptions, mergeAdapter } from "./merge.ts";
 export {
   FLEETS,
   type FleetBytes,

@@ -1,0 +1,66 @@
+import { checkBase, loadAdapter, readAdapterBase } from "#adapters";
+import { MosError } from "#core";
+import { type MergeDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
+import { pathExists } from "#formats";
+import { type FingerprintProgress, fingerprintSteps, openModel } from "#models";
+import { geometryOf } from "./trainable.ts";
+
+export interface MergeOptions {
+  /** The base: a Hugging Face folder or a GGUF file. */
+  readonly model: string;
+  /** The adapter's folder. */
+  readonly adapter: string;
+  /** The folder to be written; it must not exist yet. */
+  readonly out: string;
+  /** How numbers are stored; as in the base unless told otherwise, and float16 for a GGUF base. */
+  readonly dtype?: MergeDtype | undefined;
+  /** Bytes that a file may have; 5 GB unless told otherwise. */
+  readonly shardSize?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What happens while a model is merged. */
+export type MergeEvent =
+  | ({ readonly type: "plan"; readonly out: string } & MergePlan)
+  /** The base is read once to see that it is the adapter's. */
+  | ({ readonly type: "checking" } & FingerprintProgress)
+  | ({ readonly type: "writing" } & MergeProgress)
+  | {
+      readonly type: "done";
+      readonly out: string;
+      readonly files: readonly string[];
+      readonly bytes: number;
+      readonly dtype: MergeDtype;
+    };
+
+/**
+ * Writes base + adapter as a Hugging Face folder that needs no adapter any more. One weight at a time is in memory.
+ * Throws `bad_option` for a folder that exists, `bad_adapter` for an adapter of another base, `storage`, `cancelled`.
+ *
+ * @example
+ * const options = { model: "assets/tiny-english", adapter: "adapters/acme", out: "models/acme" };
+ * for await (const event of mergeAdapter(options)) if (event.type === "done") console.log(event.files);
+ */
+export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<MergeEvent, void> {
+  const { model: path, adapter: folder, out, dtype, shardSize, signal } = options;
+  if (await pathExists(out))
+    throw new MosError("bad_option", `${out} exists; give a folder that does not, or remove this one`);
+  await using model = await openModel(path);
+  const base = await readAdapterBase(folder);
+  const adapter = await loadAdapter(folder, {
+    geometry: geometryOf(model.config),
+    fingerprint: base.fingerprint ?? "", // what the base really is comes below: it takes a while
+  });
+  const plan = planMerge(model, { dtype, shardSize });
+  yield { type: "plan", out, ...plan };
+  if (base.fingerprint !== undefined) {
+    const steps = fingerprintSteps(model, { signal });
+    let step = await steps.next();
+    for (; step.done !== true; step = await steps.next()) yield { type: "checking", ...step.value };
+    checkBase(folder, base, step.value);
+  }
+  for await (const progress of writeMerged(out, { model, adapter, plan, signal }))
+    yield { type: "writing", ...progress };
+  const files = plan.shards.map(({ file }) => file);
+  yield { type: "done", out, files, bytes: plan.bytes, dtype: plan.dtype };
+}
