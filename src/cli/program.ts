@@ -11,6 +11,7 @@ import { mergeCommand } from "./merge-command.ts";
 import { paramsCommand } from "./params-command.ts";
 import { pullCommand } from "./pull-command.ts";
 import { quickstartCommand } from "./quickstart-command.ts";
+import { reproduceCommand } from "./reproduce-command.ts";
 import { trainCommand } from "./train-command.ts";
 
 /** The same place from src/cli and from dist/cli. */
@@ -46,6 +47,7 @@ mos COMMAND --help tells more about a command.`,
   generateCommand(program);
   mergeCommand(program);
   paramsCommand(program);
+  reproduceCommand(program);
   pullCommand(program);
   exportCommand(program);
   importCommand(program);

@@ -1,0 +1,148 @@
+import { availableParallelism, cpus } from "node:os";
+import { MosError } from "#core";
+import {
+  EXPERIMENTS,
+  type ExperimentName,
+  experimentOf,
+  FIGURE_AXES,
+  type ReproduceOptions as GridOptions,
+  type ReproduceEvent,
+  type Row,
+  reproduce,
+} from "#experiments";
+import { geometryOf, readModelConfig } from "#recipes";
+import { findModel } from "./base-model.ts";
+import { listenForInterrupt } from "./interrupt.ts";
+import { given } from "./option-values.ts";
+import { formatInteger, type LiveLine } from "./progress.ts";
+import type { ReproduceOptions } from "./reproduce-command.ts";
+import { reproduceProgress } from "./reproduce-progress.ts";
+import { liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
+
+const EXIT_MISSING = 1;
+const EXIT_INTERRUPTED = 130;
+
+/** Runs an experiment, tells how it goes, and returns the exit code. */
+export async function runReproduce(
+  name: string,
+  options: ReproduceOptions,
+  version: string,
+): Promise<number> {
+  const experiment = EXPERIMENTS.find((known) => known === name);
+  if (experiment === undefined)
+    throw new MosError(
+      "bad_option",
+      `there is no experiment "${name}" to reproduce; there are ${EXPERIMENTS.join(", ")}`,
+    );
+  const silent = options.quiet === true || options.json === true;
+  let line: LiveLine | undefined;
+  using interrupt = listenForInterrupt(() =>
+    line?.print("stopping the cells after their update; the same command goes on. Ctrl-C again ends at once"),
+  );
+  const model = await findModel(required("--model", options.model), { signal: interrupt.signal, silent });
+  if (options.list === true) return await list(experiment, model, options);
+  using live = liveLine({ silent });
+  line = live;
+  const grid = { ...gridOptions(experiment, options), model, version, signal: interrupt.signal };
+  return await watch(reproduce(grid), { line: live, options });
+}
+
+function required(flag: string, value: string | undefined): string {
+  if (value !== undefined) return value;
+  throw new MosError("bad_option", `required option '${flag}' not given; see mos reproduce --help`);
+}
+
+/** What the options of the command line are to the experiment. */
+function gridOptions(
+  experiment: ExperimentName,
+  options: ReproduceOptions,
+): Omit<GridOptions, "model" | "version" | "signal"> {
+  const { batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay, maxGradientNorm } =
+    options;
+  const { rules, system, examples, seeds, steps, learningRates, alpha, dropout, answers, answerTokens } =
+    options;
+  const { privateRanks, shards, jobs } = options;
+  const [cpu] = cpus();
+  return {
+    experiment,
+    train: required("--train", options.train),
+    evaluation: required("--eval", options.eval),
+    out: required("--out", options.out),
+    ...{ seeds, steps, learningRates, alpha, dropout, answers, answerTokens, jobs },
+    training: {
+      ...{ batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay, maxGradientNorm, rules },
+      ...given({ system, examples }),
+    },
+    axes: given({ privateRanks, shards }),
+    ...given({
+      only: options.only?.flatMap((words) => words.split(",")),
+      tuneSteps: options.tuneSteps,
+      evaluationExamples: options.evalExamples,
+      threads: options.threads,
+    }),
+    keepAdapters: options.keepAdapters === true,
+    command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
+    environment: { node: process.version, cpu: cpu?.model ?? "unknown", cores: availableParallelism() },
+  };
+}
+
+/** The rows of an experiment on a model, without running anything. */
+async function list(experiment: ExperimentName, model: string, options: ReproduceOptions): Promise<number> {
+  const geometry = geometryOf(await readModelConfig(model));
+  const { alpha, dropout, privateRanks, shards } = options;
+  const axes = { ...FIGURE_AXES, ...given({ privateRanks, shards }) };
+  const { rows, title } = experimentOf(experiment, { geometry, alpha, dropout }, axes);
+  if (options.json === true) sayJson({ experiment, title, rows });
+  else sayLine(`${title}\n\n${listText(rows)}`);
+  return 0;
+}
+
+function listText(rows: readonly Row[]): string {
+  const cells = rows.map(({ key, label, rank, trainable, notes, adapter }) => [
+    key,
+    label,
+    rank,
+    adapter === undefined ? "does not fit" : trainable === 0 ? "–" : formatInteger(trainable),
+    notes.join("; "),
+  ]);
+  const table = [["key", "row", "rank", "trainable", ""], ...cells];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  const isRight = (column: number): boolean => column === 2 || column === 3;
+  return table
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          isRight(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+        )
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+interface Watching {
+  readonly line: LiveLine;
+  readonly options: ReproduceOptions;
+}
+
+/** Shows how the cells go, and gives the exit code. */
+async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: Watching): Promise<number> {
+  const json = options.json === true;
+  const progress = reproduceProgress({ jobs: options.jobs, now: () => performance.now() });
+  let code = 0;
+  for await (const event of events) {
+    if (json) sayJson(event);
+    const said = progress.take(event);
+    if (said !== undefined) line.print(said);
+    line.update(progress.text());
+    if (event.type !== "end") continue;
+    code = exitCodeOf(event);
+    if (!json && options.quiet !== true) sayLine(progress.summary(event));
+  }
+  return code;
+}
+
+function exitCodeOf({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "end" }>): number {
+  if (stopped) return EXIT_INTERRUPTED;
+  return missing > 0 ? EXIT_MISSING : 0;
+}

@@ -1,0 +1,145 @@
+// A cell is one row of a table at one learning rate with one seed. It is run in a process of its own, and its result is
+// one file; whatever decides the result is in the cell's identity.
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { z } from "zod";
+import type { AdapterConfig } from "#adapters";
+import { pathExists, readJson } from "#formats";
+import type { FinetuneSettingsInput } from "#recipes";
+
+/** To choose a learning rate on a part of the training file, or to measure on the evaluation file. */
+export type Purpose = "tune" | "measure";
+
+/** What names a cell among those of its experiment. */
+export interface CellName {
+  /** Of the row. */
+  readonly key: string;
+  readonly purpose: Purpose;
+  readonly learningRate: number;
+  readonly seed: number;
+}
+
+/** How a trained adapter is measured. */
+export interface Evaluation {
+  readonly file: string;
+  /** The first so many; all without. */
+  readonly examples?: number | undefined;
+  /** Greedy answers to the first so many; 0 for none. */
+  readonly answers: number;
+  /** Most tokens of an answer. */
+  readonly answerTokens: number;
+  /** Prompts that are answered side by side. */
+  readonly answerRows: number;
+}
+
+/** All that a process needs to run a cell. */
+export interface CellSpec extends CellName {
+  readonly identity: string;
+  readonly folder: string;
+  readonly model: string;
+  readonly train: string;
+  /** None where the cell tunes: the part that training holds out is measured then. */
+  readonly evaluation: Evaluation | undefined;
+  /** Null for the base model as it is. */
+  readonly adapter: AdapterConfig | null;
+  readonly settings: FinetuneSettingsInput;
+  readonly threads: number | undefined;
+  readonly keepAdapter: boolean;
+  /** Begin again, whatever an earlier attempt has left. */
+  readonly fresh: boolean;
+}
+
+/** Seconds of the parts of a cell. */
+const seconds = z.object({
+  /** From the start of the process to the result, loading and compiling included; of the last process if there were several. */
+  total: z.number(),
+  /** Loading the model. */
+  load: z.number(),
+  /** All updates, with the first of each process at the median: it compiles the program. */
+  training: z.number(),
+  /** Median of the updates. */
+  step: z.number(),
+  evaluation: z.number(),
+  answers: z.number(),
+});
+
+const resultSchema = z.object({
+  format: z.literal(1),
+  identity: z.string(),
+  key: z.string(),
+  purpose: z.enum(["tune", "measure"]),
+  learningRate: z.number(),
+  seed: z.int(),
+  trainable: z.int(),
+  /** Of each update, in nats. */
+  losses: z.array(z.number()),
+  /** Mean over the trained tokens of the held-out examples, in nats. */
+  heldOutLoss: z.number(),
+  heldOutExamples: z.int(),
+  answers: z.object({ correct: z.int(), total: z.int() }).optional(),
+  /** Of all updates, padding not counted. */
+  tokens: z.int(),
+  seconds,
+  /** Of the process, up to the evaluation. */
+  peakMemoryBytes: z.number(),
+  threads: z.int().optional(),
+  /** The update after which the last process went on. */
+  resumedAt: z.int().optional(),
+});
+const failureSchema = z.object({
+  format: z.literal(1),
+  identity: z.string(),
+  failure: z.object({ code: z.string(), message: z.string() }),
+});
+const storedSchema = z.union([resultSchema, failureSchema]);
+
+/** What came of a cell. */
+export type CellResult = Readonly<z.output<typeof resultSchema>>;
+/** A result, or a failure that would come again, such as a loss that diverged. */
+export type StoredResult = CellResult | Readonly<z.output<typeof failureSchema>>;
+
+/** What a process tells while it runs a cell. */
+export type CellEvent =
+  | { readonly type: "phase"; readonly phase: "loading" | "training" | "evaluating" | "answering" }
+  | { readonly type: "step"; readonly step: number; readonly steps: number; readonly loss: number }
+  | { readonly type: "finished" }
+  | { readonly type: "stopped" }
+  | { readonly type: "failed"; readonly code: string; readonly message: string };
+
+/** JSON with the keys of objects in order, so that equal values have one text. */
+export const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) =>
+    part !== null && typeof part === "object" && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+
+/** sha256 over everything that decides a cell's result. */
+export const identityOf = (parts: Readonly<Record<string, unknown>>): string =>
+  `sha256:${createHash("sha256").update(canonical(parts)).digest("hex")}`;
+
+/** The folder of a cell in that of the experiment. */
+export const cellFolder = (out: string, { key, purpose, learningRate, seed }: CellName): string =>
+  join(
+    out,
+    "cells",
+    key,
+    purpose === "tune" ? `tuning-rate-${learningRate}` : `seed-${seed}-rate-${learningRate}`,
+  );
+
+export const RESULT = "result.json";
+
+/** The stored result of a cell of this identity; undefined where there is none, or one of other settings. */
+export async function readResult(folder: string, identity: string): Promise<StoredResult | undefined> {
+  const path = join(folder, RESULT);
+  if (!(await pathExists(path))) return undefined;
+  const stored = await readJson(path, z.looseObject({ identity: z.unknown() }), { code: "bad_data" }).catch(
+    () => undefined, // a broken file is no result; the cell is run again
+  );
+  if (stored?.identity !== identity) return undefined;
+  const parsed = storedSchema.safeParse(stored);
+  return parsed.success ? parsed.data : undefined;
+}
+
+export const isResult = (stored: StoredResult | undefined): stored is CellResult =>
+  stored !== undefined && "heldOutLoss" in stored;

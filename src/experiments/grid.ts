@@ -1,0 +1,164 @@
+// The plan of an experiment: its rows on this model, the files it reads, and every cell with all that decides it.
+import { availableParallelism } from "node:os";
+import type { AdapterConfig } from "#adapters";
+import { MosError } from "#core";
+import { readDataset } from "#data";
+import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConfig } from "#recipes";
+import { type CellName, type CellSpec, cellFolder, type Evaluation, identityOf } from "./cell.ts";
+import { fileDigest, modelDigest } from "./digest.ts";
+import { type ReproduceOptions, type Settings, settingsOf } from "./settings.ts";
+import { type Experiment, experimentOf, type Row, selectRows } from "./tables.ts";
+
+/** What the files hold, so that results of other files never count. */
+export interface Digests {
+  readonly model: string;
+  readonly train: string;
+  readonly evaluation: string;
+}
+
+/** Everything known before the first cell. */
+export interface Grid {
+  readonly options: ReproduceOptions;
+  readonly settings: Settings;
+  readonly experiment: Experiment;
+  /** The rows to be run, those that do not fit the model too. */
+  readonly selected: readonly Row[];
+  readonly digests: Digests;
+  /** Examples of the training file that a tuning cell measures on. */
+  readonly tuningExamples: number;
+  readonly seeds: readonly number[];
+}
+
+/** No grid has as many seeds, so no row is measured with the seed that chose its rate. */
+const TUNING_SEED = 1_000_003;
+const TUNING_SHARE = 0.1;
+const MOST_TUNING_EXAMPLES = 64;
+/** Updates between checkpoints: what a killed cell does again. */
+const SAVE_EVERY = 50;
+const ANSWER_ROWS = 8;
+
+/** Reads and checks everything that can be, so that a mistake is one message and not a failure of every cell. */
+export async function planGrid(options: ReproduceOptions): Promise<Grid> {
+  const settings = settingsOf(options);
+  const { model, train, evaluation } = options;
+  const config = await readModelConfig(model);
+  const { maxLength } = settings.training;
+  if (maxLength > config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `maxLength ${maxLength} is more than the ${config.maxPositions} positions of ${model}; use at most ${config.maxPositions}`,
+    );
+  checkTraining(settings);
+  const { alpha, dropout, axes, experiment: name } = settings;
+  const experiment = experimentOf(name, { geometry: geometryOf(config), alpha, dropout }, axes);
+  const selected = selectRows(experiment.rows, options.only);
+  const [trainSet] = [await readDataset(train), await readDataset(evaluation)];
+  const digests = {
+    model: await modelDigest(model),
+    train: await fileDigest(train),
+    evaluation: await fileDigest(evaluation),
+  };
+  if (digests.train === digests.evaluation)
+    throw new MosError(
+      "bad_option",
+      `${evaluation} holds the same as ${train}; measure on examples that are not trained on`,
+    );
+  const examples = Math.min(trainSet.examples.length, settings.training.examples ?? Number.POSITIVE_INFINITY);
+  return {
+    options,
+    settings,
+    experiment,
+    selected,
+    digests,
+    tuningExamples: Math.max(1, Math.min(MOST_TUNING_EXAMPLES, Math.floor(examples * TUNING_SHARE))),
+    seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
+  };
+}
+
+/** The settings that `finetune` checks, before any cell is started. */
+function checkTraining({ training, steps, tuneSteps }: Settings): void {
+  const parsed = finetuneSettings.safeParse({ ...training, steps });
+  const [issue] = parsed.error?.issues ?? [];
+  if (issue !== undefined) {
+    const name = String(issue.path[0] ?? "settings");
+    const given = Object.entries(training).find(([key]) => key === name)?.[1];
+    throw new MosError("bad_option", `${name}: ${JSON.stringify(given)} is not usable; ${issue.message}`);
+  }
+  const fewest = Math.min(steps, tuneSteps);
+  if (training.warmup >= 1 && training.warmup > fewest)
+    throw new MosError(
+      "bad_option",
+      `warmup of ${training.warmup} updates is more than the ${fewest} updates of a cell`,
+    );
+}
+
+const isTuned = ({ settings }: Grid): boolean => settings.learningRates.length > 1;
+
+/** The cells that choose a row's rate; none where there is one rate only, or nothing to train. */
+export function tuningCells(grid: Grid, row: Row): readonly CellSpec[] {
+  const { adapter, key } = row;
+  if (!adapter || !isTuned(grid)) return [];
+  return grid.settings.learningRates.map((learningRate) =>
+    specOf(grid, { key, purpose: "tune", learningRate, seed: TUNING_SEED }, adapter),
+  );
+}
+
+/** The cells of a row at its rate, one for each seed. The base has nothing random, and one cell. */
+export function measuringCells(
+  grid: Grid,
+  { adapter, key }: Row,
+  learningRate: number | undefined,
+): readonly CellSpec[] {
+  if (adapter === null) return [specOf(grid, { key, purpose: "measure", learningRate: 0, seed: 0 }, null)];
+  if (adapter === undefined || learningRate === undefined) return [];
+  return grid.seeds.map((seed) => specOf(grid, { key, purpose: "measure", learningRate, seed }, adapter));
+}
+
+function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellSpec {
+  const { options, digests, settings } = grid;
+  const { learningRate, seed, purpose } = name;
+  const isTuning = purpose === "tune";
+  const adapter = config === null ? null : { ...config, seed };
+  const training: FinetuneSettingsInput = {
+    ...settings.training,
+    steps: isTuning ? settings.tuneSteps : settings.steps,
+    heldOut: isTuning ? grid.tuningExamples : 0,
+    saveEvery: SAVE_EVERY,
+    seed,
+    ...(learningRate > 0 ? { learningRate } : {}),
+  };
+  const evaluation: Evaluation | undefined = isTuning
+    ? undefined
+    : {
+        file: options.evaluation,
+        examples: settings.evaluationExamples,
+        answers: settings.answers,
+        answerTokens: settings.answerTokens,
+        answerRows: ANSWER_ROWS,
+      };
+  return {
+    ...name,
+    identity: identityOf({
+      version: options.version,
+      model: digests.model,
+      train: adapter === null ? null : digests.train,
+      evaluation: evaluation === undefined ? null : { ...evaluation, file: digests.evaluation },
+      adapter,
+      // without an adapter nothing is trained, and only what measuring needs counts
+      training: adapter === null ? { ...settings.training, examples: undefined } : training,
+    }),
+    folder: cellFolder(options.out, name),
+    model: options.model,
+    train: options.train,
+    evaluation,
+    adapter,
+    settings: training,
+    threads: options.threads ?? threadsFor(options.jobs ?? 1),
+    keepAdapter: options.keepAdapters === true,
+    fresh: false,
+  };
+}
+
+/** Several cells at a time share the cores; one alone leaves the choice to the runtime. */
+const threadsFor = (jobs: number): number | undefined =>
+  jobs === 1 ? undefined : Math.max(1, Math.floor(availableParallelism() / jobs));

@@ -1,0 +1,15 @@
+// Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts and
+// run-cell.ts.
+export { exactMatch } from "./exact-match.ts";
+export { type ReproduceEvent, reproduce } from "./reproduce.ts";
+export { type ReproduceOptions, TRAINING_DEFAULTS, type TrainingSettings } from "./settings.ts";
+export {
+  EXPERIMENTS,
+  type Experiment,
+  type ExperimentName,
+  experimentOf,
+  FIGURE_AXES,
+  type FigureAxes,
+  type Row,
+  type RowContext,
+} from "./tables.ts";

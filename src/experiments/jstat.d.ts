@@ -1,0 +1,9 @@
+// jstat has no types of its own. Only what is used stands here.
+declare module "jstat" {
+  interface StudentT {
+    /** P(T ≤ x) at this many degrees of freedom. */
+    cdf(x: number, degreesOfFreedom: number): number;
+  }
+  const jStat: { readonly studentt: StudentT };
+  export = jStat;
+}

@@ -1,0 +1,117 @@
+import { type Bar, barChart, type HeatCell, heatMap } from "#charts";
+import type { RowSummary } from "./report.ts";
+import type { Experiment } from "./tables.ts";
+
+/** SVG texts by file name; none of what was not measured. */
+type Pictures = Readonly<Record<string, string>>;
+
+const nameOf = ({ row }: RowSummary): string =>
+  row.adapter === null ? row.label : `${row.label} r=${row.rank}`;
+
+type Measure = Pick<Bar, "mean"> & {
+  readonly deviation: number | undefined;
+  readonly points: readonly number[];
+};
+
+function barsOf(
+  rows: readonly RowSummary[],
+  { references }: Experiment,
+  measure: (row: RowSummary) => Measure | undefined,
+): readonly Bar[] {
+  return rows.flatMap((row) => {
+    const measured = measure(row);
+    if (measured === undefined) return [];
+    const { mean, deviation, points } = measured;
+    return [
+      {
+        label: nameOf(row),
+        mean,
+        points,
+        emphasised: references.includes(row.row.key),
+        ...(deviation === undefined ? {} : { deviation }),
+      },
+    ];
+  });
+}
+
+const lossOf = ({ heldOutLoss, cells }: RowSummary): Measure | undefined =>
+  heldOutLoss && {
+    mean: heldOutLoss.mean,
+    deviation: heldOutLoss.deviation,
+    points: cells.map((cell) => cell.heldOutLoss),
+  };
+
+const answersOf = ({ exactMatch, cells }: RowSummary): Measure | undefined =>
+  exactMatch && {
+    mean: 100 * exactMatch.mean,
+    deviation: exactMatch.deviation === undefined ? undefined : 100 * exactMatch.deviation,
+    points: cells.flatMap(({ answers }) =>
+      answers === undefined || answers.total === 0 ? [] : [(100 * answers.correct) / answers.total],
+    ),
+  };
+
+/** The held-out losses of a table's adapters, and their answers where there are some. */
+export async function drawTable(experiment: Experiment, rows: readonly RowSummary[]): Promise<Pictures> {
+  const { name, title } = experiment;
+  // the base is so far away that the others could not be told apart beside it
+  const losses = barsOf(
+    rows.filter(({ row }) => row.adapter !== null),
+    experiment,
+    lossOf,
+  );
+  const answers = barsOf(rows, experiment, answersOf);
+  const subtitle = "mean and standard deviation over seeds; rings are the seeds";
+  const common = { title, subtitle, horizontal: true, printMeans: true } as const;
+  return {
+    ...(losses.length === 0
+      ? {}
+      : {
+          [`${name}-loss.svg`]: await barChart({
+            ...common,
+            bars: losses,
+            mark: "point",
+            valueTitle: "held-out loss (nats per token)",
+            valueFormat: ".4f",
+          }),
+        }),
+    ...(answers.length === 0
+      ? {}
+      : {
+          [`${name}-answers.svg`]: await barChart({
+            ...common,
+            bars: answers,
+            valueTitle: "exact match (%)",
+            valueFormat: ".1f",
+          }),
+        }),
+  };
+}
+
+/** The grid of figure 1; what was not measured, or does not fit the model, is empty. */
+export async function drawFigure(rows: readonly RowSummary[]): Promise<Pictures> {
+  const draw = (value: (row: RowSummary) => number | undefined, more: object): Promise<string> => {
+    const cells = rows.flatMap((row): HeatCell[] => {
+      const { place } = row.row;
+      if (place === undefined) return [];
+      const measured = value(row);
+      const at = { x: String(place.shards), y: String(place.privateRank) };
+      return [measured === undefined ? at : { ...at, value: measured }];
+    });
+    return heatMap({ cells, xTitle: "shards per vector", yTitle: "private rank", ...more });
+  };
+  const hasAnswers = rows.some(({ exactMatch }) => exactMatch !== undefined);
+  return {
+    "figure1-loss.svg": await draw(({ heldOutLoss }) => heldOutLoss?.mean, {
+      title: "Held-out loss (nats per token), mean over seeds",
+      valueFormat: ".4f",
+    }),
+    ...(hasAnswers
+      ? {
+          "figure1-answers.svg": await draw(({ exactMatch }) => exactMatch && 100 * exactMatch.mean, {
+            title: "Exact match (%), mean over seeds",
+            valueFormat: ".1f",
+          }),
+        }
+      : {}),
+  };
+}

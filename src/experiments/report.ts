@@ -1,0 +1,160 @@
+// Everything that is written of an experiment: numbers as JSON, the table as Markdown, and pictures.
+import { join } from "node:path";
+import { writeFileAtomic } from "#formats";
+import type { CellName, CellResult } from "./cell.ts";
+import type { Grid } from "./grid.ts";
+import { markdownOf } from "./markdown.ts";
+import { drawFigure, drawTable } from "./pictures.ts";
+import { holm, type PairedTest, pairedTest, type Summary, summarize } from "./statistics.ts";
+import type { Row } from "./tables.ts";
+
+/** What came of a row. */
+export interface RowOutcome {
+  readonly row: Row;
+  /** The one that the cells were run with; unknown until tuning is done. */
+  readonly learningRate: number | undefined;
+  /** Cells that there should be. */
+  readonly expected: number;
+  readonly cells: readonly CellResult[];
+  readonly failures: readonly { readonly cell: CellName; readonly message: string }[];
+  readonly tuning: readonly { readonly learningRate: number; readonly heldOutLoss: number | undefined }[];
+}
+
+/** A row in numbers, means over its seeds. */
+export interface RowSummary extends RowOutcome {
+  readonly heldOutLoss: Summary | undefined;
+  /** Share of greedy answers that are the reference, 0 to 1. */
+  readonly exactMatch: Summary | undefined;
+  readonly stepSeconds: Summary | undefined;
+  /** Seconds of an update as a multiple of those of this run's first LoRA row. */
+  readonly relativeTime: number | undefined;
+  readonly tokensPerSecond: Summary | undefined;
+  readonly peakMemoryBytes: Summary | undefined;
+}
+
+export type Metric = "heldOutLoss" | "exactMatch";
+
+/** A reference row against another row, over the seeds that both have. */
+export interface Comparison {
+  readonly metric: Metric;
+  readonly ours: string;
+  readonly theirs: string;
+  readonly pairs: number;
+  /** Undefined with fewer than two pairs, or where the differences have no spread. */
+  readonly test: PairedTest | undefined;
+  /** Holm's, over all tests of one reference row on one metric. */
+  readonly adjusted: number | undefined;
+}
+
+const exactMatchOf = ({ answers }: CellResult): number | undefined =>
+  answers === undefined || answers.total === 0 ? undefined : answers.correct / answers.total;
+
+const metricOf = (cell: CellResult, metric: Metric): number | undefined =>
+  metric === "heldOutLoss" ? cell.heldOutLoss : exactMatchOf(cell);
+
+const isNumber = (value: number | undefined): value is number => value !== undefined;
+
+/** Means and spreads of every row. */
+export function summariesOf(outcomes: readonly RowOutcome[]): readonly RowSummary[] {
+  const stepOf = ({ row, cells }: RowOutcome): Summary | undefined =>
+    row.adapter ? summarize(cells.map(({ seconds }) => seconds.step)) : undefined;
+  const lora = outcomes.find(({ row }) => row.adapter?.method === "lora");
+  const unit = lora === undefined ? undefined : stepOf(lora)?.mean;
+  return outcomes.map((outcome) => {
+    const { cells, row } = outcome;
+    const stepSeconds = stepOf(outcome);
+    return {
+      ...outcome,
+      heldOutLoss: summarize(cells.map(({ heldOutLoss }) => heldOutLoss)),
+      exactMatch: summarize(cells.map(exactMatchOf).filter(isNumber)),
+      stepSeconds,
+      relativeTime: stepSeconds === undefined || unit === undefined ? undefined : stepSeconds.mean / unit,
+      tokensPerSecond: row.adapter
+        ? summarize(cells.map(({ tokens, seconds }) => tokens / seconds.training))
+        : undefined,
+      peakMemoryBytes: summarize(cells.map(({ peakMemoryBytes }) => peakMemoryBytes)),
+    };
+  });
+}
+
+/** Whether a row is tested against a reference row: every method, and the reference's own ablations. */
+const isCompared = ({ row }: RowOutcome, ours: string, references: readonly string[]): boolean =>
+  row.adapter !== null &&
+  !references.includes(row.key) &&
+  (row.ablates === undefined || row.ablates === ours);
+
+function pairsOf(ours: RowOutcome, theirs: RowOutcome, metric: Metric): (readonly [number, number])[] {
+  return ours.cells.flatMap((cell) => {
+    const partner = theirs.cells.find(({ seed }) => seed === cell.seed);
+    const [mine, other] = [metricOf(cell, metric), partner && metricOf(partner, metric)];
+    return mine === undefined || other === undefined ? [] : [[mine, other] as const];
+  });
+}
+
+/** Every paired test, with p adjusted within the family of its reference row and metric. */
+export function comparisonsOf(
+  outcomes: readonly RowOutcome[],
+  references: readonly string[],
+): readonly Comparison[] {
+  const metrics: readonly Metric[] = ["heldOutLoss", "exactMatch"];
+  return metrics.flatMap((metric) =>
+    references.flatMap((key) => {
+      const ours = outcomes.find(({ row }) => row.key === key);
+      if (ours === undefined) return [];
+      const others = outcomes.filter((other) => isCompared(other, key, references));
+      return adjusted(
+        others
+          .map((theirs) => {
+            const pairs = pairsOf(ours, theirs, metric);
+            return {
+              metric,
+              ours: key,
+              theirs: theirs.row.key,
+              pairs: pairs.length,
+              test: pairedTest(pairs),
+            };
+          })
+          .filter(({ pairs }) => pairs > 0),
+      );
+    }),
+  );
+}
+
+function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Comparison[] {
+  const values = holm(family.flatMap(({ test }) => (test === undefined ? [] : [test.p])));
+  let next = 0;
+  return family.map((one) => ({ ...one, adjusted: one.test === undefined ? undefined : values[next++] }));
+}
+
+/** Everything that was found, for programs. */
+function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly Comparison[]): string {
+  const { options, settings, experiment, digests, tuningExamples } = grid;
+  const { version, command, environment, model, train, evaluation, jobs = 1, threads } = options;
+  const value = {
+    format: 1,
+    experiment: experiment.name,
+    title: experiment.title,
+    program: { version, command, ...environment },
+    files: { model, train, evaluation, digests },
+    settings: { ...settings, jobs, threads, tuningExamples },
+    rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest })),
+    comparisons,
+  };
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** Writes the report anew, each file as a whole, and gives their paths. */
+export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<readonly string[]> {
+  const { experiment, options } = grid;
+  const rows = summariesOf(outcomes);
+  const comparisons = comparisonsOf(outcomes, experiment.references);
+  const pictures = experiment.name === "figure1" ? await drawFigure(rows) : await drawTable(experiment, rows);
+  const texts: Readonly<Record<string, string>> = {
+    [`${experiment.name}.json`]: jsonOf(grid, rows, comparisons),
+    ...pictures,
+    [`${experiment.name}.md`]: markdownOf(grid, { rows, comparisons, pictures: Object.keys(pictures) }),
+  };
+  const files = Object.entries(texts).map(([name, text]) => ({ path: join(options.out, name), text }));
+  for (const { path, text } of files) await writeFileAtomic(path, text);
+  return files.map(({ path }) => path);
+}

@@ -1,0 +1,288 @@
+// Runs an experiment: plans its cells, runs each in a process of its own, and writes the tables anew after every one.
+import { makeFolder, storageError } from "#formats";
+import {
+  type CellName,
+  type CellResult,
+  type CellSpec,
+  isResult,
+  readResult,
+  type StoredResult,
+} from "./cell.ts";
+import { type CellEnd, runInChild } from "./cell-child.ts";
+import { type Channel, channel } from "./channel.ts";
+import { type Grid, measuringCells, planGrid, tuningCells } from "./grid.ts";
+import { type RowOutcome, writeReport } from "./report.ts";
+import type { ReproduceOptions } from "./settings.ts";
+import type { ExperimentName, Row } from "./tables.ts";
+
+/** What happens in an experiment. */
+export type ReproduceEvent =
+  | {
+      readonly type: "plan";
+      readonly experiment: ExperimentName;
+      readonly title: string;
+      readonly rows: readonly Row[];
+      /** Of all phases, and how many of them are finished from an earlier run. */
+      readonly cells: number;
+      readonly finished: number;
+    }
+  | { readonly type: "started"; readonly cell: CellName; readonly attempt: number }
+  | { readonly type: "phase"; readonly cell: CellName; readonly phase: string }
+  | {
+      readonly type: "progress";
+      readonly cell: CellName;
+      readonly step: number;
+      readonly steps: number;
+      readonly loss: number;
+    }
+  | {
+      readonly type: "result";
+      readonly cell: CellName;
+      readonly heldOutLoss: number;
+      readonly answers?: { readonly correct: number; readonly total: number };
+      readonly seconds: number;
+    }
+  | {
+      readonly type: "failed";
+      readonly cell: CellName;
+      readonly message: string;
+      /** Whether it is tried once more. */
+      readonly retried: boolean;
+    }
+  | { readonly type: "tuned"; readonly key: string; readonly learningRate: number | undefined }
+  | {
+      readonly type: "end";
+      readonly stopped: boolean;
+      readonly files: readonly string[];
+      /** Cells of the chosen rows without a result, rows that do not fit the model left out. */
+      readonly missing: number;
+    };
+
+/** What is known of the cells, by their folders. */
+interface Records {
+  readonly results: Map<string, StoredResult>;
+  /** Why a cell has no result, for this run only. */
+  readonly failures: Map<string, string>;
+}
+
+/**
+ * Runs what is not finished of an experiment, and writes its tables and pictures into `out` after every cell. Run again
+ * with the same settings it goes on where it stopped, and with everything finished it only writes them anew.
+ * Throws MosError `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage` before the first cell; a
+ * cell that fails loses only itself.
+ *
+ * @example
+ * for await (const event of reproduce({
+ *   experiment: "table1",
+ *   model: "assets/tiny-english",
+ *   train: "assets/quickstart/train.jsonl",
+ *   evaluation: "assets/quickstart/heldout.jsonl",
+ *   seeds: 2,
+ *   steps: 20,
+ *   out: "reproduction",
+ *   version: "0.1.0",
+ * }))
+ *   if (event.type === "result") console.log(event.cell.key, event.heldOutLoss);
+ */
+export async function* reproduce(options: ReproduceOptions): AsyncGenerator<ReproduceEvent, void> {
+  const grid = await planGrid(options);
+  await makeFolder(options.out).catch((error: unknown) => {
+    throw storageError(error, options.out);
+  });
+  const records: Records = { results: new Map(), failures: new Map() };
+  for (const row of grid.experiment.rows) await recall(grid, row, records);
+  yield planEvent(grid, records);
+  const events = channel<ReproduceEvent>();
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  options.signal?.addEventListener("abort", stop, { once: true });
+  if (options.signal?.aborted === true) stop();
+  const work = runAll({ grid, records, events, signal: controller.signal }).then(
+    () => events.close(),
+    (error: unknown) => events.close(error ?? new Error("the experiment failed")),
+  );
+  try {
+    for await (const event of events) {
+      if (event.type === "result" || event.type === "failed")
+        await writeReport(grid, outcomesOf(grid, records));
+      yield event;
+    }
+    const files = await writeReport(grid, outcomesOf(grid, records));
+    yield { type: "end", stopped: controller.signal.aborted, files, missing: missingOf(grid, records) };
+  } finally {
+    // also where whoever reads the events has had enough
+    controller.abort();
+    await work;
+    options.signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** Reads what earlier runs have left of a row. */
+async function recall(grid: Grid, row: Row, { results }: Records): Promise<void> {
+  const read = async (specs: readonly CellSpec[]): Promise<void> => {
+    for (const { folder, identity } of specs) {
+      const result = await readResult(folder, identity);
+      if (result !== undefined) results.set(folder, result);
+    }
+  };
+  await read(tuningCells(grid, row));
+  await read(measuringCells(grid, row, rateOf(grid, row, results)));
+}
+
+/** The only rate, or the one with the lowest loss on the part held out for tuning, once all are known. */
+function rateOf(grid: Grid, row: Row, results: ReadonlyMap<string, StoredResult>): number | undefined {
+  const cells = tuningCells(grid, row);
+  if (cells.length === 0) return grid.settings.learningRates[0];
+  const known = cells.map(({ folder }) => results.get(folder));
+  if (known.includes(undefined)) return undefined;
+  const usable = known.filter(isResult);
+  const [first] = usable;
+  return first === undefined
+    ? undefined
+    : usable.reduce((best, one) => (one.heldOutLoss < best.heldOutLoss ? one : best), first).learningRate;
+}
+
+function planEvent(grid: Grid, { results }: Records): ReproduceEvent {
+  const rows = grid.selected.filter(({ adapter }) => adapter !== undefined);
+  const tuning = rows.flatMap((row) => tuningCells(grid, row));
+  const [anyRate] = grid.settings.learningRates;
+  const measuring = rows.flatMap((row) => measuringCells(grid, row, rateOf(grid, row, results) ?? anyRate));
+  const cells = [...tuning, ...measuring];
+  return {
+    type: "plan",
+    experiment: grid.experiment.name,
+    title: grid.experiment.title,
+    rows: grid.selected,
+    cells: cells.length,
+    finished: cells.filter(({ folder }) => results.has(folder)).length,
+  };
+}
+
+interface Work {
+  readonly grid: Grid;
+  readonly records: Records;
+  readonly events: Channel<ReproduceEvent>;
+  readonly signal: AbortSignal;
+}
+
+/** Tunes what has to be tuned, then measures seed by seed over all rows, so that partial results can be compared. */
+async function runAll(work: Work): Promise<void> {
+  const { grid, records, events } = work;
+  const rows = grid.selected;
+  await runCells(
+    rows.flatMap((row) => tuningCells(grid, row)),
+    work,
+  );
+  const byRow = rows.map((row) => {
+    const learningRate = rateOf(grid, row, records.results);
+    if (tuningCells(grid, row).length > 0) events.send({ type: "tuned", key: row.key, learningRate });
+    return measuringCells(grid, row, learningRate);
+  });
+  const bySeed = grid.seeds.flatMap((seed) =>
+    byRow.flatMap((cells) => cells.filter((cell) => cell.seed === seed)),
+  );
+  await runCells(bySeed, work);
+}
+
+/** Runs the cells that have no result, so many at a time. */
+async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
+  const queue = cells.filter(({ folder }) => !work.records.results.has(folder));
+  const worker = async (): Promise<void> => {
+    for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+      if (work.signal.aborted) return;
+      await runWithRetry(cell, work);
+    }
+  };
+  await Promise.all(Array.from({ length: work.grid.options.jobs ?? 1 }, worker));
+}
+
+const ATTEMPTS = 2;
+
+/** A failure that names its code is of what was computed or left behind: the second attempt starts afresh. */
+async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
+  let fresh = false;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    const cell = nameOf(spec);
+    work.events.send({ type: "started", cell, attempt });
+    const end = await runOnce({ ...spec, fresh }, work);
+    if (end.type === "stopped") return;
+    const result = await readResult(spec.folder, spec.identity);
+    if (result !== undefined) work.records.results.set(spec.folder, result);
+    if (isResult(result)) return work.events.send(resultEvent(cell, result));
+    const message = end.type === "failed" ? end.message : "its process ended without a result";
+    work.records.failures.set(spec.folder, message);
+    // a stored failure, such as a loss that diverged, would come again
+    const retried = result === undefined && attempt < ATTEMPTS;
+    work.events.send({ type: "failed", cell, message, retried });
+    if (!retried) return;
+    fresh = end.type === "failed" && end.code !== undefined;
+  }
+}
+
+const resultEvent = (cell: CellName, { heldOutLoss, answers, seconds }: CellResult): ReproduceEvent => ({
+  type: "result",
+  cell,
+  heldOutLoss,
+  seconds: seconds.total,
+  ...(answers === undefined ? {} : { answers }),
+});
+
+const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName => ({
+  key,
+  purpose,
+  learningRate,
+  seed,
+});
+
+const runOnce = (spec: CellSpec, { grid, events, signal }: Work): Promise<CellEnd> =>
+  runInChild(spec, {
+    entry: grid.options.entry,
+    signal,
+    onEvent: (event) => {
+      const cell = nameOf(spec);
+      if (event.type === "step")
+        events.send({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
+      if (event.type === "phase") events.send({ type: "phase", cell, phase: event.phase });
+    },
+  });
+
+/** What the tables are made of: every row that was chosen or has results. */
+function outcomesOf(grid: Grid, { results, failures }: Records): readonly RowOutcome[] {
+  return grid.experiment.rows
+    .map((row): RowOutcome => {
+      const learningRate = rateOf(grid, row, results);
+      const tuning = tuningCells(grid, row);
+      const measuring = measuringCells(grid, row, learningRate);
+      const measured = measuring.map(({ folder }) => results.get(folder));
+      return {
+        row,
+        learningRate: row.adapter ? learningRate : undefined,
+        expected: measuring.length,
+        cells: measured.filter(isResult),
+        failures: [...tuning, ...measuring].flatMap((spec) => {
+          const stored = results.get(spec.folder);
+          const message = failureOf(stored) ?? (stored === undefined ? failures.get(spec.folder) : undefined);
+          return message === undefined ? [] : [{ cell: nameOf(spec), message }];
+        }),
+        tuning: tuning.map(({ folder, learningRate: rate }) => {
+          const result = results.get(folder);
+          return { learningRate: rate, heldOutLoss: isResult(result) ? result.heldOutLoss : undefined };
+        }),
+      };
+    })
+    .filter(({ row, cells }) => grid.selected.includes(row) || cells.length > 0);
+}
+
+const failureOf = (stored: StoredResult | undefined): string | undefined =>
+  stored !== undefined && "failure" in stored ? stored.failure.message : undefined;
+
+function missingOf(grid: Grid, { results }: Records): number {
+  return grid.selected
+    .filter(({ adapter }) => adapter !== undefined)
+    .map((row) => {
+      const cells = measuringCells(grid, row, rateOf(grid, row, results));
+      const wanted = row.adapter === null ? 1 : grid.seeds.length;
+      return wanted - cells.filter(({ folder }) => isResult(results.get(folder))).length;
+    })
+    .reduce((sum, count) => sum + count, 0);
+}

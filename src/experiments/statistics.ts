@@ -1,0 +1,76 @@
+// n seeds · d differences of pairs that share a seed, ours − theirs
+import jStat from "jstat";
+
+/** Mean and spread of a metric over seeds. */
+export interface Summary {
+  readonly count: number;
+  readonly mean: number;
+  /** Sample standard deviation (n − 1); undefined for a single value. */
+  readonly deviation: number | undefined;
+}
+
+const meanOf = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+
+/** Undefined where there are no values. */
+export function summarize(values: readonly number[]): Summary | undefined {
+  const count = values.length;
+  if (count === 0) return undefined;
+  const mean = meanOf(values);
+  const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+  return { count, mean, deviation: count < 2 ? undefined : Math.sqrt(squares / (count - 1)) };
+}
+
+/** The middle value; the mean of the two middle ones of an even number. NaN of none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  const [low, high] = [sorted[Math.ceil(half) - 1], sorted[Math.floor(half)]];
+  return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
+}
+
+/** A paired t test of ours − theirs. */
+export interface PairedTest {
+  readonly pairs: number;
+  /** Mean of the differences. */
+  readonly difference: number;
+  readonly t: number;
+  /** Two-sided, from Student's t with n − 1 degrees of freedom. */
+  readonly p: number;
+  /** Cohen's d_z: the mean difference over the standard deviation of the differences. */
+  readonly effect: number;
+}
+
+/**
+ * Compares two methods over the seeds that both were run with. Undefined for fewer than two pairs, and for differences
+ * that are all the same, which have no spread to measure against.
+ *
+ * @example
+ * pairedTest([[0.71, 0.74], [0.7, 0.75], [0.72, 0.74]])?.p;
+ */
+export function pairedTest(
+  pairs: readonly (readonly [ours: number, theirs: number])[],
+): PairedTest | undefined {
+  const summary = summarize(pairs.map(([ours, theirs]) => ours - theirs));
+  if (summary?.deviation === undefined) return undefined;
+  const { mean, deviation, count } = summary;
+  // what rounding leaves of equal differences is no spread
+  if (deviation <= 1e-12 * Math.max(...pairs.flat().map(Math.abs))) return undefined;
+  const effect = mean / deviation;
+  const t = effect * Math.sqrt(count);
+  return { pairs: count, difference: mean, t, p: 2 * jStat.studentt.cdf(-Math.abs(t), count - 1), effect };
+}
+
+/**
+ * Holm's step-down adjustment of a family of p values: the chance of one false alarm among all of them stays below the
+ * level that the adjusted values are compared with. In the order given.
+ */
+export function holm(values: readonly number[]): readonly number[] {
+  const order = values.map((p, index) => ({ p, index })).sort((a, b) => a.p - b.p);
+  const adjusted = values.map(() => 1);
+  let highest = 0;
+  for (const [rank, { p, index }] of order.entries()) {
+    highest = Math.max(highest, Math.min(1, p * (values.length - rank)));
+    adjusted[index] = highest;
+  }
+  return adjusted;
+}

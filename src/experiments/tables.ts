@@ -1,0 +1,375 @@
+// L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables and
+// the grid of its figure 1, as data: what is adapted how is decided here and nowhere else.
+import {
+  type AdapterConfig,
+  type AdapterConfigInput,
+  type AdapterGeometry,
+  budget,
+  methodOf,
+  parseAdapterConfig,
+} from "#adapters";
+import { MosError } from "#core";
+
+/** What the paper shows, and can be run again. */
+export const EXPERIMENTS = ["table1", "table2", "figure1"] as const;
+export type ExperimentName = (typeof EXPERIMENTS)[number];
+
+/** What rows are built for. */
+export interface RowContext {
+  readonly geometry: AdapterGeometry;
+  /** Of every method that has one. */
+  readonly alpha: number;
+  readonly dropout: number;
+}
+
+/** A row as it will be run on a model. */
+export interface Row {
+  /** Stable, in kebab case: names the folder of the row's cells. */
+  readonly key: string;
+  /** As in the paper. */
+  readonly label: string;
+  /** As in the table: "8", "8 of 60" selected pairs, "–". */
+  readonly rank: string;
+  /** Null for the base model as it is; undefined where the row does not fit the model. */
+  readonly adapter: AdapterConfig | null | undefined;
+  /** Trained numbers. */
+  readonly trainable: number;
+  /** Where the row is not what the paper has, and why. */
+  readonly notes: readonly string[];
+  /** Key of the row that this is an ablation of: it is tested against that one only. */
+  readonly ablates?: string;
+  /** In figure 1. */
+  readonly place?: { readonly privateRank: number; readonly shards: number };
+}
+
+/** An experiment on one model. */
+export interface Experiment {
+  readonly name: ExperimentName;
+  readonly title: string;
+  readonly rows: readonly Row[];
+  /** Keys of the rows that all others are tested against. */
+  readonly references: readonly string[];
+}
+
+type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
+
+const isFitting = (config: AdapterConfig, geometry: AdapterGeometry): boolean => {
+  try {
+    methodOf(config).check(geometry);
+    return true;
+  } catch (error) {
+    if (error instanceof MosError) return false;
+    throw error;
+  }
+};
+
+const trainableOf = (config: AdapterConfig, { geometry }: RowContext): number =>
+  budget(config, geometry).trainable;
+
+interface Asked {
+  readonly key: string;
+  readonly label: string;
+  readonly adapter: AdapterConfigInput;
+  readonly notes?: readonly string[];
+  readonly ablates?: string;
+  /** With another rank it would be another point. */
+  readonly isExact?: boolean;
+  /** Replaces the rank in the table. */
+  readonly rank?: (rank: number) => string;
+}
+
+/** A row with the largest rank up to the one asked for that fits the model. */
+function fitted(
+  { key, label, adapter, notes = [], ablates, isExact = false, rank: shown = String }: Asked,
+  context: RowContext,
+): Row {
+  const asked = parseAdapterConfig(adapter, key);
+  let config = asked;
+  while (!isExact && config.rank > 1 && !isFitting(config, context.geometry))
+    config = parseAdapterConfig({ ...asked, rank: config.rank - 1 }, key);
+  const more = ablates === undefined ? {} : { ablates };
+  if (!isFitting(config, context.geometry)) {
+    const problem = problemOf(asked, context.geometry);
+    return {
+      key,
+      label,
+      rank: shown(asked.rank),
+      adapter: undefined,
+      trainable: 0,
+      notes: [problem],
+      ...more,
+    };
+  }
+  const lower =
+    config.rank < asked.rank ? [`rank ${config.rank}, the most that fits, in place of ${asked.rank}`] : [];
+  return {
+    key,
+    label,
+    rank: shown(config.rank),
+    adapter: config,
+    trainable: trainableOf(config, context),
+    notes: [...notes, ...lower],
+    ...more,
+  };
+}
+
+function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string {
+  try {
+    methodOf(config).check(geometry);
+    return "";
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
+
+/** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
+export function nearestShards(wanted: number, { widths }: AdapterGeometry): number {
+  const common = Object.values(widths)
+    .flatMap((width) => [width.in, width.out])
+    .reduce(greatestCommonDivisor);
+  let best = 1;
+  for (let l = 2; l <= common; l++)
+    if (common % l === 0 && Math.abs(l - wanted) < Math.abs(best - wanted)) best = l;
+  return best;
+}
+
+/**
+ * The largest rank whose trainable numbers are at most `limit`; 1 if none is. The count must grow with the rank.
+ */
+export function largestRank(
+  trainable: (rank: number) => number,
+  { limit, most }: { readonly limit: number; readonly most: number },
+): number {
+  let [low, high] = [1, most];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (trainable(middle) <= limit) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** Rank of VeRA in the paper, and its highest here. */
+const VERA_RANK = 256;
+const MOST_VERA_RANK = 65_536;
+const MOST_RANK = 4096;
+const SHARDS = 4;
+const PRIVATE_RANK = 1;
+const BUDGET = 2;
+/** Pairs that a layer selects of the pool. */
+const SELECTED = 8;
+const FIGURE = { rank: 8, equivalentRank: 4 } as const;
+
+const BASE: Row = { key: "base", label: "Base model", rank: "–", adapter: null, trainable: 0, notes: [] };
+
+const lora = (rank: number, context: RowContext): Row =>
+  fitted(
+    { key: `lora-${rank}`, label: "LoRA", adapter: { method: "lora", rank, ...scaled(context) } },
+    context,
+  );
+
+const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
+
+function mosRow(asked: Omit<Asked, "adapter">, own: Partial<Mos>, context: RowContext): Row {
+  const shards = own.shardsPerVector ?? nearestShards(SHARDS, context.geometry);
+  const notes =
+    shards === SHARDS || own.shardsPerVector !== undefined
+      ? []
+      : [`${shards} shards per vector, which divide every width, in place of ${SHARDS}`];
+  const adapter: Mos = {
+    method: "mos",
+    privateRank: PRIVATE_RANK,
+    ...own,
+    shardsPerVector: shards,
+    ...scaled(context),
+  };
+  return fitted({ ...asked, adapter, notes }, context);
+}
+
+/** What the first table compares: the ways to share. */
+function sharing(context: RowContext): readonly Row[] {
+  const { geometry } = context;
+  const pairs = BUDGET * geometry.layers;
+  return [
+    fitted(
+      {
+        key: "pure-sharing",
+        label: "Pure Sharing",
+        adapter: { method: "pure-sharing", rank: pairs, ...scaled(context) },
+      },
+      context,
+    ),
+    fitted(
+      {
+        key: "random-scaling",
+        label: "+ Random Scaling",
+        adapter: { method: "random-scaling", rank: pairs, ...scaled(context) },
+      },
+      context,
+    ),
+    fitted(
+      {
+        key: "subset-selection",
+        label: "+ Subset Selection",
+        adapter: {
+          method: "subset-selection",
+          rank: SELECTED,
+          equivalentRank: BUDGET,
+          ...scaled(context),
+        },
+        rank: (rank) => `${rank} of ${pairs}`,
+      },
+      context,
+    ),
+  ];
+}
+
+/** VeRA has no alpha. */
+function veraRows(context: RowContext): readonly Row[] {
+  const { dropout } = context;
+  const limit = lora(BUDGET, context).trainable;
+  const vera = (rank: number) => parseAdapterConfig({ method: "vera", rank, dropout }, "vera");
+  const equal = largestRank((rank) => trainableOf(vera(rank), context), { limit, most: MOST_VERA_RANK });
+  return [
+    fitted(
+      { key: "vera-256", label: "VeRA", adapter: { method: "vera", rank: VERA_RANK, dropout } },
+      context,
+    ),
+    fitted(
+      {
+        key: "vera-equal",
+        label: "VeRA, as many as LoRA",
+        adapter: { method: "vera", rank: equal, dropout },
+        notes: [
+          "asked for by the paper's reviewers; the largest rank with at most the numbers of LoRA of rank 2",
+        ],
+      },
+      context,
+    ),
+  ];
+}
+
+function tiedRow(context: RowContext): Row {
+  const tied = (rank: number) =>
+    parseAdapterConfig({ method: "tied-lora", rank, ...scaled(context) }, "tied-lora");
+  const limit = lora(BUDGET, context).trainable;
+  const rank = largestRank((r) => trainableOf(tied(r), context), { limit, most: MOST_RANK });
+  return fitted(
+    { key: "tied-lora", label: "Tied LoRA", adapter: { method: "tied-lora", rank, ...scaled(context) } },
+    context,
+  );
+}
+
+const proloraRow = (context: RowContext): Row =>
+  fitted(
+    {
+      key: "prolora",
+      label: "PRoLoRA",
+      adapter: { method: "prolora", rank: 4, unsharedRank: 1, chunks: 3, ...scaled(context) },
+    },
+    context,
+  );
+
+/** MoS at both budgets, and what is taken from the larger one. */
+function mosRows(context: RowContext): readonly Row[] {
+  const large = { equivalentRank: 8, rank: 32 } as const;
+  const ablates = "mos-8";
+  return [
+    mosRow({ key: "mos-2", label: "MoS" }, { equivalentRank: BUDGET, rank: 8 }, context),
+    mosRow({ key: "mos-8", label: "MoS" }, large, context),
+    mosRow({ key: "mos-8-sp", label: "MoS-sp", ablates }, { ...large, privateRank: 0 }, context),
+    mosRow({ key: "mos-8-vs", label: "MoS-vs", ablates }, { ...large, shardsPerVector: 1 }, context),
+    mosRow({ key: "mos-8-pd", label: "MoS-pd", ablates }, { ...large, pairDissociation: false }, context),
+  ];
+}
+
+/** The axes of figure 1. */
+export interface FigureAxes {
+  readonly privateRanks: readonly number[];
+  readonly shards: readonly number[];
+}
+
+export const FIGURE_AXES: FigureAxes = { privateRanks: [0, 1, 2, 3], shards: [1, 2, 4, 8, 16] };
+
+/** Every point of the grid, those that do not fit the model too. */
+function figureRows({ privateRanks, shards }: FigureAxes, context: RowContext): readonly Row[] {
+  return privateRanks.flatMap((privateRank) =>
+    shards.map((shardsPerVector): Row => {
+      const place = { privateRank, shards: shardsPerVector };
+      const key = `mos-p${privateRank}-l${shardsPerVector}`;
+      const label = `MoS p=${privateRank} l=${shardsPerVector}`;
+      return {
+        ...mosRow({ key, label, isExact: true }, { ...FIGURE, privateRank, shardsPerVector }, context),
+        place,
+      };
+    }),
+  );
+}
+
+/**
+ * The rows of an experiment for a model's geometry. Where a rank or a number of shards does not fit, the nearest that
+ * does is taken and noted; points of figure 1 that do not fit have no adapter.
+ *
+ * @example
+ * experimentOf("table2", { geometry, alpha: 16, dropout: 0.1 }).rows.map(({ key }) => key);
+ */
+export function experimentOf(
+  name: ExperimentName,
+  context: RowContext,
+  axes: FigureAxes = FIGURE_AXES,
+): Experiment {
+  switch (name) {
+    case "table1":
+      return {
+        name,
+        title: "Table 1: ways to share at the budget of LoRA r = 2",
+        rows: [BASE, lora(BUDGET, context), ...sharing(context)],
+        references: ["subset-selection"],
+      };
+    case "table2":
+      return {
+        name,
+        title: "Table 2: methods",
+        rows: [
+          BASE,
+          ...[2, 8, 16, 64].map((rank) => lora(rank, context)),
+          ...sharing(context),
+          ...veraRows(context),
+          tiedRow(context),
+          proloraRow(context),
+          ...mosRows(context),
+        ],
+        references: ["mos-2", "mos-8"],
+      };
+    case "figure1":
+      return {
+        name,
+        title: `Figure 1: MoS of rank ${FIGURE.rank} and equivalent rank ${FIGURE.equivalentRank}`,
+        rows: figureRows(axes, context),
+        references: [],
+      };
+  }
+}
+
+const matches = ({ key, label, rank }: Row, wanted: string): boolean =>
+  [key, label, `${label} ${rank}`, `${label} r=${rank}`].some(
+    (name) => name.toLowerCase() === wanted.trim().toLowerCase(),
+  );
+
+/**
+ * The rows that labels or keys name; all without any. A label that several rows have names them all.
+ *
+ * @throws MosError `bad_option` for a name that no row has.
+ */
+export function selectRows(rows: readonly Row[], only: readonly string[] = []): readonly Row[] {
+  const unknown = only.find((wanted) => !rows.some((row) => matches(row, wanted)));
+  if (unknown !== undefined)
+    throw new MosError(
+      "bad_option",
+      `only: there is no row "${unknown}"; there are ${rows.map(({ key }) => key).join(", ")}`,
+    );
+  return only.length === 0 ? rows : rows.filter((row) => only.some((wanted) => matches(row, wanted)));
+}
