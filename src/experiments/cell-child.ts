@@ -14,6 +14,7 @@ export interface ChildOptions {
   /** A module that runs a cell as cell-process.ts does. */
   readonly entry: string | undefined;
   readonly signal: AbortSignal | undefined;
+  readonly onStart: (pid: number | undefined) => void;
   readonly onEvent: (event: CellEvent) => void;
 }
 
@@ -33,13 +34,14 @@ const LAST_WORDS = 2000;
 /** Runs a cell in a process of its own, to its end. An aborted signal asks it to save and stop. */
 export async function runInChild(
   spec: CellSpec,
-  { entry = ENTRY, signal, onEvent }: ChildOptions,
+  { entry = ENTRY, signal, onStart, onEvent }: ChildOptions,
 ): Promise<CellEnd> {
   if (signal?.aborted === true) return { type: "stopped" };
   const child = fork(entry, [], {
     execArgv: [...nodeOptions(entry)],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
+  onStart(child.pid);
   let end: CellEnd | undefined;
   let errors = "";
   child.stderr?.on("data", (chunk: Buffer) => {

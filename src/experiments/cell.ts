@@ -44,6 +44,8 @@ export interface CellSpec extends CellName {
   readonly adapter: AdapterConfig | null;
   readonly settings: FinetuneSettingsInput;
   readonly threads: number | undefined;
+  /** Cells that run at the same time: nothing but the times depends on it. */
+  readonly jobs: number;
   readonly keepAdapter: boolean;
   /** Begin again, whatever an earlier attempt has left. */
   readonly fresh: boolean;
@@ -82,6 +84,7 @@ const resultSchema = z.object({
   seconds,
   /** Of the process, up to the evaluation. */
   peakMemoryBytes: z.number(),
+  jobs: z.int(),
   threads: z.int().optional(),
   /** The update after which the last process went on. */
   resumedAt: z.int().optional(),

@@ -154,6 +154,7 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
     adapter,
     settings: training,
     threads: options.threads ?? threadsFor(options.jobs ?? 1),
+    jobs: options.jobs ?? 1,
     keepAdapter: options.keepAdapters === true,
     fresh: false,
   };

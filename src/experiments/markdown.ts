@@ -98,19 +98,34 @@ const failureText = (rows: readonly RowSummary[]): readonly string[] =>
     }),
   );
 
-function settingsText({ options, settings, tuningExamples }: Grid): string {
+const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** How the cells shared the machine; times of rows that were run otherwise cannot be compared. */
+function machineText(rows: readonly RowSummary[]): string {
+  const ways = new Set(
+    rows.flatMap(({ cells }) =>
+      cells.map(
+        ({ jobs, threads }) =>
+          `${plural(jobs, "cell")} at a time${threads === undefined ? "" : ` with ${plural(threads, "thread")} each`}`,
+      ),
+    ),
+  );
+  const warning = ways.size > 1 ? "; times of rows that differ in this cannot be compared" : "";
+  return ways.size === 0 ? "Nothing was run yet." : `Run ${[...ways].join(", or ")}${warning}.`;
+}
+
+function settingsText({ options, settings, tuningExamples }: Grid, measured: readonly RowSummary[]): string {
   const { training, steps, seeds, alpha, dropout, learningRates, tuneSteps, evaluationExamples } = settings;
-  const { jobs = 1, threads } = options;
   const rows = training.batchSize * training.accumulate;
-  const measured =
+  const examples =
     evaluationExamples === undefined ? "all examples" : `the first ${evaluationExamples} examples`;
   return [
-    `${basename(options.model)}, trained on ${basename(options.train)}, measured on ${measured} of ${basename(options.evaluation)}.`,
-    `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}; ${seeds === 1 ? "1 seed" : `${seeds} seeds`}.`,
+    `${basename(options.model)}, trained on ${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
+    `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}; ${plural(seeds, "seed")}.`,
     learningRates.length > 1
       ? `The learning rate of each row is the best of ${learningRates.join(", ")} on ${tuningExamples} examples held out of the training file, after ${tuneSteps} updates with a seed of its own.`
       : `Learning rate ${learningRates[0]} for all rows.`,
-    `${jobs} cell${jobs === 1 ? "" : "s"} at a time${threads === undefined ? "" : `, ${threads} thread${threads === 1 ? "" : "s"} each`}.`,
+    machineText(measured),
     ...(settings.answers > 0
       ? [
           `Exact match of greedy answers of up to ${settings.answerTokens} tokens to the first ${settings.answers} examples.`,
@@ -140,7 +155,7 @@ export function markdownOf(grid: Grid, { rows, comparisons, pictures }: ReportPa
   const tests = comparisonTables(comparisons, rows);
   return `${[
     `# ${experiment.title}`,
-    settingsText(grid),
+    settingsText(grid, rows),
     mainTable(rows, { hasAnswers }),
     HOW_TO_READ,
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),

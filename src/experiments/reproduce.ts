@@ -26,7 +26,12 @@ export type ReproduceEvent =
       readonly cells: number;
       readonly finished: number;
     }
-  | { readonly type: "started"; readonly cell: CellName; readonly attempt: number }
+  | {
+      readonly type: "started";
+      readonly cell: CellName;
+      readonly attempt: number;
+      readonly pid: number | undefined;
+    }
   | { readonly type: "phase"; readonly cell: CellName; readonly phase: string }
   | {
       readonly type: "progress";
@@ -203,8 +208,7 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
   let fresh = false;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     const cell = nameOf(spec);
-    work.events.send({ type: "started", cell, attempt });
-    const end = await runOnce({ ...spec, fresh }, work);
+    const end = await runOnce({ ...spec, fresh }, attempt, work);
     if (end.type === "stopped") return;
     const result = await readResult(spec.folder, spec.identity);
     if (result !== undefined) work.records.results.set(spec.folder, result);
@@ -234,17 +238,19 @@ const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName => ({
   seed,
 });
 
-const runOnce = (spec: CellSpec, { grid, events, signal }: Work): Promise<CellEnd> =>
-  runInChild(spec, {
+function runOnce(spec: CellSpec, attempt: number, { grid, events, signal }: Work): Promise<CellEnd> {
+  const cell = nameOf(spec);
+  return runInChild(spec, {
     entry: grid.options.entry,
     signal,
+    onStart: (pid) => events.send({ type: "started", cell, attempt, pid }),
     onEvent: (event) => {
-      const cell = nameOf(spec);
       if (event.type === "step")
         events.send({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
       if (event.type === "phase") events.send({ type: "phase", cell, phase: event.phase });
     },
   });
+}
 
 /** What the tables are made of: every row that was chosen or has results. */
 function outcomesOf(grid: Grid, { results, failures }: Records): readonly RowOutcome[] {

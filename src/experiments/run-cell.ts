@@ -90,6 +90,7 @@ export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGe
     ...measured.result,
     tokens: trained.tokens,
     seconds: { total: now() / 1000, load, ...trained.seconds, ...measured.seconds },
+    jobs: spec.jobs,
     ...(spec.threads === undefined ? {} : { threads: spec.threads }),
     ...(typeof resumedAt === "number" && resumedAt > 0 ? { resumedAt } : {}),
   };
