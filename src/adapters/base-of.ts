@@ -23,9 +23,13 @@ export async function readSavedFields(
 
 /** The base of an adapter, before it is loaded. Throws `not_found`, `bad_adapter`. */
 export async function readAdapterBase(folder: string): Promise<SavedBase> {
-  const { fields } = await readSavedFields(folder);
-  return { name: fields.base_model_name_or_path ?? undefined, fingerprint: fields.base_fingerprint };
+  return baseOf((await readSavedFields(folder)).fields);
 }
+
+export const baseOf = (fields: SavedFields): SavedBase => ({
+  name: fields.base_model_name_or_path ?? undefined,
+  fingerprint: fields.base_fingerprint,
+});
 
 /** Throws `bad_adapter` where an adapter was made for another base than the one of this fingerprint. */
 export function checkBase(folder: string, { name, fingerprint }: SavedBase, actual: string): void {

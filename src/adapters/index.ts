@@ -11,6 +11,7 @@ export type {
   AdapterTensor,
   AdapterTensors,
   Factors,
+  RoutingTable,
   TensorSpec,
   Widths,
 } from "./method.ts";
@@ -23,4 +24,7 @@ export {
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
+export { type SiteNorms, siteNorms } from "./norms.ts";
+export { readGeometry } from "./read-geometry.ts";
+export { type RoutingUse, routingUse } from "./routing-use.ts";
 export { loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";

@@ -71,6 +71,21 @@ export interface CommonConfig {
   readonly seed: number;
 }
 
+/** Which rows of a pool each layer uses, by an index table that was drawn once. */
+export interface RoutingTable {
+  readonly linear: LinearName;
+  /** Whose vectors the rows become. */
+  readonly side: "A" | "B" | "A and B";
+  /** What a row is: a part of a vector, or a whole one. */
+  readonly unit: "shard" | "pair";
+  /** The index tensor [L, places]. */
+  readonly table: string;
+  /** Rows that all layers share; they come first. */
+  readonly shared: number;
+  /** Rows behind them that belong to one layer each. */
+  readonly private: number;
+}
+
 /**
  * A method is a value: what configures it, the tensors it keeps, and the factors it makes of them. Training, merging,
  * exporting and serving all go through `factors`, so they cannot disagree.
@@ -86,6 +101,8 @@ export interface AdapterMethod<C extends CommonConfig> {
   factors(config: C, options: FactorOptions): (site: Site) => Factors | undefined;
   /** How the adapter's folder names the method and its tensors. */
   readonly folder: FolderForm<C>;
+  /** The tables of a method that routes. */
+  routing?(config: C, geometry: AdapterGeometry): readonly RoutingTable[];
 }
 
 /** The saved form: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */

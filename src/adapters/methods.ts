@@ -9,6 +9,7 @@ import type {
   FactorOptions,
   Factors,
   FolderForm,
+  RoutingTable,
   TensorSpec,
 } from "./method.ts";
 import { type MosConfig, mos } from "./mos.ts";
@@ -64,13 +65,15 @@ export interface BoundMethod {
   check(geometry: AdapterGeometry): void;
   tensors(geometry: AdapterGeometry): readonly TensorSpec[];
   factors(options: FactorOptions): (site: Site) => Factors | undefined;
+  /** None for a method that does not route. */
+  routing(geometry: AdapterGeometry): readonly RoutingTable[];
   readonly peftType: string;
   fields(): Readonly<Record<string, unknown>>;
   tensorName(name: string): string;
 }
 
 function bind<C extends CommonConfig>(
-  { check, tensors, factors, folder }: AdapterMethod<C>,
+  { check, tensors, factors, folder, routing }: AdapterMethod<C>,
   config: C,
 ): BoundMethod {
   const form: FolderForm<C> = folder;
@@ -79,6 +82,7 @@ function bind<C extends CommonConfig>(
     check: (geometry) => check(config, geometry),
     tensors: (geometry) => tensors(config, geometry),
     factors: (options) => factors(config, options),
+    routing: (geometry) => routing?.(config, geometry) ?? [],
     peftType: form.peftType,
     fields: () => ({
       ...form.constants,

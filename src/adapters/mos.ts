@@ -184,6 +184,19 @@ export const mos: AdapterMethod<MosConfig> = {
           }
         : undefined;
   },
+  routing(config, { layers }) {
+    const { shared, rows } = layoutOf(config, layers);
+    return config.targets.flatMap((linear) =>
+      (["A", "B"] as const).map((side) => ({
+        linear,
+        side,
+        unit: "shard" as const,
+        table: `${linear}.I_${side.toLowerCase()}`,
+        shared,
+        private: rows - shared,
+      })),
+    );
+  },
   folder: {
     peftType: "MOS",
     isKnownToPeft: false,

@@ -4,16 +4,15 @@ import { MosError } from "#core";
 import {
   openSafetensors,
   pathExists,
-  readJson,
-  restoreFolder,
   type SafetensorsFile,
   type WritableTensor,
   writeFileAtomic,
   writeFolderAtomic,
   writeSafetensors,
 } from "#formats";
+import { baseOf, checkBase, readSavedFields } from "./base-of.ts";
 import { type Adapter, drawTensor } from "./create.ts";
-import { type AdapterBase, readFields, savedFields, writeFields } from "./folder-config.ts";
+import { type AdapterBase, readFields, writeFields } from "./folder-config.ts";
 import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
 import { methodOf } from "./methods.ts";
 
@@ -92,8 +91,8 @@ function checkNames(file: SafetensorsFile, expected: ReadonlyMap<string, TensorS
 
 export interface LoadAdapterOptions {
   readonly geometry: AdapterGeometry;
-  /** Of the base that the adapter is to be used with. */
-  readonly fingerprint: string;
+  /** Of the base that the adapter is to be used with; undefined where only the adapter itself matters. */
+  readonly fingerprint: string | undefined;
 }
 
 /**
@@ -105,17 +104,9 @@ export async function loadAdapter(
   folder: string,
   { geometry, fingerprint }: LoadAdapterOptions,
 ): Promise<Adapter> {
-  await restoreFolder(folder);
-  const where = join(folder, CONFIG);
-  if (!(await pathExists(where)))
-    throw new MosError("not_found", `${folder}: no adapter here (there is no ${CONFIG})`);
-  const fields = await readJson(where, savedFields, { code: "bad_adapter" });
+  const { where, fields } = await readSavedFields(folder);
   const config = readFields(fields, where);
-  if (fields.base_fingerprint !== undefined && fields.base_fingerprint !== fingerprint)
-    throw new MosError(
-      "bad_adapter",
-      `${folder} was trained on another base: ${fields.base_model_name_or_path ?? "unnamed"} (${fields.base_fingerprint.slice(0, 19)}…), this one is ${fingerprint.slice(0, 19)}…; use the base it was trained on`,
-    );
+  if (fingerprint !== undefined) checkBase(folder, baseOf(fields), fingerprint);
   const method = methodOf(config);
   try {
     method.check(geometry);

@@ -80,6 +80,15 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
         scale: scaleOf(config),
       };
     },
+  routing: ({ targets, equivalentRank }, { layers }) =>
+    targets.map((linear) => ({
+      linear,
+      side: "A and B",
+      unit: "pair",
+      table: `${linear}.I`,
+      shared: equivalentRank * layers,
+      private: 0,
+    })),
   folder: {
     peftType: "SUBSET_SELECTION",
     isKnownToPeft: false,

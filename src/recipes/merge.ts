@@ -49,7 +49,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   const base = await readAdapterBase(folder);
   const adapter = await loadAdapter(folder, {
     geometry: geometryOf(model.config),
-    fingerprint: base.fingerprint ?? "", // what the base really is comes below: it takes a while
+    fingerprint: undefined, // is compared below, as that takes a while
   });
   const plan = planMerge(model, { dtype, shardSize });
   yield { type: "plan", out, ...plan };

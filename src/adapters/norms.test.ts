@@ -1,0 +1,179 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { randomStream } from "#core";
+import { LINEAR_NAMES } from "#nn";
+import { type Adapter, createAdapter } from "./create.ts";
+import { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
+import type { AdapterGeometry } from "./method.ts";
+import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
+import { siteNorms } from "./norms.ts";
+import { readGeometry } from "./read-geometry.ts";
+import { routingUse } from "./routing-use.ts";
+import { saveAdapter } from "./store.ts";
+
+const geometry: AdapterGeometry = {
+  layers: 3,
+  widths: Object.fromEntries(
+    LINEAR_NAMES.map((name, i) => [
+      name,
+      { in: i === 6 ? 36 : 24, out: [24, 12, 12, 24, 36, 36, 24][i] ?? 24 },
+    ]),
+  ),
+};
+
+/** Random numbers in place of what training would have found. */
+function randomAdapter(settings: unknown, seed: number): Adapter {
+  const adapter = createAdapter(parseAdapterConfig(settings), geometry);
+  for (const [name, { data }] of adapter.tensors) {
+    const random = randomStream(seed, name);
+    if (data instanceof Float32Array) data.set(data.map((x) => x + 0.3 * random.normal()));
+  }
+  return adapter;
+}
+
+const norm = (data: ArrayLike<number>): number =>
+  Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0));
+
+/** The largest singular value of a matrix of `rows` rows, by many plain steps of W Wᵀ x. */
+function largestSingularValue(data: Float32Array, rows: number): number {
+  const width = data.length / rows;
+  let x = Array.from({ length: width }, (_, i) => Math.sin(1 + i));
+  let size = 0;
+  for (let step = 0; step < 3000; step++) {
+    const y = Array.from({ length: rows }, (_, r) =>
+      x.reduce((sum, v, c) => sum + v * data[r * width + c]!, 0),
+    );
+    x = x.map((_, c) => y.reduce((sum, v, r) => sum + v * data[r * width + c]!, 0));
+    size = norm(x);
+    x = x.map((v) => v / size);
+  }
+  return Math.sqrt(size);
+}
+
+/** scale · B A, [out, in], of A [r, in] and Bᵀ [r, out]. */
+function explicitProduct({ a, b, rank, scale }: ExpandedFactors, width: number, out: number): Float32Array {
+  const product = new Float32Array(width * out);
+  for (let o = 0; o < out; o++)
+    for (let i = 0; i < width; i++)
+      for (let k = 0; k < rank; k++) product[o * width + i]! += scale * b[k * out + o]! * a[k * width + i]!;
+  return product;
+}
+
+describe.each(METHOD_NAMES)("norms of %s", (method) => {
+  test("are those of the explicit product, by plain loops", async () => {
+    const adapter = randomAdapter(methods[method].example, 1);
+    const factors = await expandFactors(adapter);
+    const norms = await siteNorms(adapter);
+    expect(norms.map(({ layer, linear }) => `${layer}.${linear}`).sort()).toEqual([...factors.keys()].sort());
+    for (const site of norms) {
+      const { a, b, rank, scale } = factors.get(`${site.layer}.${site.linear}`)!;
+      const { in: width, out } = geometry.widths[site.linear]!;
+      const product = explicitProduct({ a, b, rank, scale }, width, out);
+      expect(site.rank).toBe(rank);
+      expect(site.a / norm(a)).toBeCloseTo(1, 5);
+      expect(site.b / norm(b)).toBeCloseTo(1, 5);
+      expect(site.update / norm(product)).toBeCloseTo(1, 4);
+      const delta = (await deltaOf(adapter, site))!.data;
+      expect(site.update / norm(delta)).toBeCloseTo(1, 4);
+      if (site.layer !== 1) continue;
+      const spectral = largestSingularValue(product, out);
+      expect(site.spectral / spectral).toBeCloseTo(1, 4);
+      expect(site.stableRank / (norm(product) / spectral) ** 2).toBeCloseTo(1, 3);
+    }
+  });
+
+  test("are 0 before training, or finite", async () => {
+    const fresh = createAdapter(parseAdapterConfig(methods[method].example), geometry);
+    for (const { update, spectral, stableRank, a } of await siteNorms(fresh)) {
+      expect([update, spectral, stableRank]).toEqual([0, 0, 0]);
+      expect(a).toBeGreaterThan(0);
+    }
+  });
+});
+
+test("the stable rank is between 1 and the rank, and 1 for a single pair", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 6 }), fc.nat(1000), async (rank, seed) => {
+      const adapter = randomAdapter({ method: "lora", rank, targets: ["q_proj"] }, seed);
+      for (const { stableRank } of await siteNorms(adapter)) {
+        expect(stableRank).toBeGreaterThanOrEqual(1 - 1e-6);
+        expect(stableRank).toBeLessThanOrEqual(rank + 1e-6);
+      }
+    }),
+    { numRuns: 20 },
+  );
+});
+
+describe("the use of pools", () => {
+  test("of MoS is counted by table, and private shards apart", () => {
+    const settings = { method: "mos", rank: 4, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 };
+    const adapter = randomAdapter(settings, 1);
+    const uses = routingUse(adapter);
+    expect(uses.map(({ linear, side }) => `${linear} ${side}`).slice(0, 3)).toEqual([
+      "q_proj A",
+      "q_proj B",
+      "k_proj A",
+    ]);
+    for (const { linear, side, shared, usedTimes, meanUses, mostUsed, privateShare, ...use } of uses) {
+      expect(use).toEqual({ unit: "shard", private: 6 }); // L · p · l
+      expect(shared).toBe(6); // L · (e − p) · l
+      expect(privateShare).toBe(0.5);
+      const table = Array.from(adapter.tensors.get(`${linear}.I_${side === "A" ? "a" : "b"}`)!.data);
+      const counts = Array.from(
+        { length: shared },
+        (_, row) => table.filter((entry) => entry === row).length,
+      );
+      expect(usedTimes).toEqual(
+        Array.from(
+          { length: Math.max(...counts) + 1 },
+          (_, n) => counts.filter((count) => count === n).length,
+        ),
+      );
+      expect(mostUsed).toEqual({ row: counts.indexOf(Math.max(...counts)), times: Math.max(...counts) });
+      expect(meanUses).toBe(3); // L · (r − p) · l places for them
+    }
+  });
+
+  test("of MoS without shared shards is empty", () => {
+    const adapter = randomAdapter(
+      { method: "mos", rank: 1, equivalentRank: 1, privateRank: 1, shardsPerVector: 2 },
+      1,
+    );
+    expect(routingUse(adapter)[0]).toMatchObject({ shared: 0, usedTimes: [0], meanUses: 0, privateShare: 1 });
+  });
+
+  test("of subset selection is counted in pairs; other methods have none", () => {
+    const [use] = routingUse(randomAdapter({ method: "subset-selection", rank: 2, equivalentRank: 2 }, 1));
+    expect(use).toMatchObject({ side: "A and B", unit: "pair", shared: 6, private: 0, meanUses: 1 });
+    expect(routingUse(randomAdapter(methods.lora.example, 1))).toEqual([]);
+  });
+});
+
+describe("the geometry of the base", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "mos-geometry-"));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** What is kept too little of: see the message. */
+  const silent = ["pure-sharing", "vera", "tied-lora"];
+  test.each(METHOD_NAMES)("is told by the tensors of %s, or asked for", async (method) => {
+    const adapter = randomAdapter(methods[method].example, 1);
+    const path = join(folder, method);
+    await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });
+    if (silent.includes(method))
+      await expect(readGeometry(path)).rejects.toMatchObject({
+        code: "bad_option",
+        message: expect.stringContaining("give --model too"),
+      });
+    else {
+      const { layers, widths } = await readGeometry(path);
+      expect(layers).toBe(geometry.layers);
+      for (const linear of adapter.config.targets) expect(widths[linear]).toEqual(geometry.widths[linear]);
+    }
+  });
+});

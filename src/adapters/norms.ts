@@ -1,0 +1,122 @@
+// How large and how many-sided the update of each layer is, from products of size r × r: with G_A = A Aᵀ and G_B = Bᵀ B,
+// ‖B A‖²_F = Σ G_A ∘ G_B, and the squares of the singular values of B A are the eigenvalues of G_A G_B.
+import { MosError, randomStream } from "#core";
+import { matmul, type Value } from "#graph";
+import { LINEAR_NAMES, type LinearName, type Site } from "#nn";
+import { compile } from "#runtime";
+import type { Adapter } from "./create.ts";
+import { adapterLeaves } from "./leaves.ts";
+
+/** Norms of the factors of one site. */
+export interface SiteNorms extends Site {
+  readonly rank: number;
+  readonly scale: number;
+  /** ‖A‖_F */
+  readonly a: number;
+  /** ‖B‖_F */
+  readonly b: number;
+  /** ‖scale · B A‖_F */
+  readonly update: number;
+  /** ‖scale · B A‖₂, its largest singular value. */
+  readonly spectral: number;
+  /** ‖B A‖²_F / ‖B A‖²₂: how many directions count, from 1 to the rank; 0 for an update of zero. */
+  readonly stableRank: number;
+}
+
+/** Two matrices of this side are compared with a gigabyte. */
+const LARGEST_RANK = 8192;
+const MOST_ITERATIONS = 1000;
+const CLOSE_ENOUGH = 1e-12;
+
+const trace = (gram: Float32Array, rank: number): number =>
+  Array.from({ length: rank }, (_, i) => gram[i * rank + i] ?? 0).reduce((a, b) => a + b, 0);
+
+function dot(x: Float32Array | Float64Array, y: Float32Array | Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += (x[i] ?? 0) * (y[i] ?? 0);
+  return sum;
+}
+
+const times = (matrix: Float32Array, x: Float64Array): Float64Array =>
+  x.map((_, row) => dot(matrix.subarray(row * x.length, (row + 1) * x.length), x));
+
+/** The largest eigenvalue of G_A G_B by the power method, in the inner product that makes it symmetric. */
+function largestEigenvalue(gramA: Float32Array, gramB: Float32Array, rank: number): number {
+  const random = randomStream(0, "power method");
+  let x = Float64Array.from({ length: rank }, () => random.normal());
+  let value = 0;
+  for (let i = 0; i < MOST_ITERATIONS; i++) {
+    const u = times(gramB, x);
+    const v = times(gramA, u);
+    const before = value;
+    value = dot(u, v) / dot(x, u);
+    const size = Math.sqrt(dot(v, v));
+    if (!(size > 0) || !Number.isFinite(value)) return 0;
+    if (Math.abs(value - before) <= CLOSE_ENOUGH * value) break;
+    x = v.map((entry) => entry / size);
+  }
+  return value;
+}
+
+interface SiteGrams extends Site {
+  readonly rank: number;
+  readonly scale: number;
+  readonly gramA: Float32Array;
+  readonly gramB: Float32Array;
+}
+
+function normsOf({ layer, linear, rank, scale, gramA, gramB }: SiteGrams): SiteNorms {
+  const frobenius = Math.max(0, dot(gramA, gramB));
+  const spectral = Math.min(frobenius, largestEigenvalue(gramA, gramB, rank));
+  return {
+    layer,
+    linear,
+    rank,
+    scale,
+    a: Math.sqrt(trace(gramA, rank)),
+    b: Math.sqrt(trace(gramB, rank)),
+    update: Math.abs(scale) * Math.sqrt(frobenius),
+    spectral: Math.abs(scale) * Math.sqrt(spectral),
+    stableRank: spectral > 0 ? frobenius / spectral : 0,
+  };
+}
+
+/** One program for a linear type: its factors never leave the runtime, only their small products. */
+async function normsOfType(adapter: Adapter, linear: LinearName): Promise<readonly SiteNorms[]> {
+  const leaves = adapterLeaves(adapter);
+  const factors = leaves.factors();
+  const outputs: Record<string, Value> = {};
+  const sites = Array.from({ length: adapter.geometry.layers }, (_, layer) => {
+    const found = factors({ layer, linear });
+    if (found === undefined) return undefined;
+    const rank = Number(found.a.shape[0]);
+    if (rank > LARGEST_RANK)
+      throw new MosError(
+        "unsupported",
+        `rank ${rank} is too much to compare; ranks up to ${LARGEST_RANK} can be inspected`,
+      );
+    outputs[`a.${layer}`] = matmul(found.a, found.a, { transposeB: true });
+    outputs[`b.${layer}`] = matmul(found.b, found.b, { transposeB: true });
+    return { layer, linear, rank, scale: found.scale };
+  }).filter((site) => site !== undefined);
+  if (sites.length === 0) return [];
+  await using program = await compile(outputs);
+  program.bind(Object.fromEntries([...leaves.parameters].filter(([name]) => program.inputs.has(name))));
+  const norms: SiteNorms[] = [];
+  const grams = await program.run({});
+  const gram = (name: string): Float32Array => {
+    const data = grams[name]?.data;
+    return data instanceof Float32Array ? data : new Float32Array(0);
+  };
+  for (const site of sites)
+    norms.push(normsOf({ ...site, gramA: gram(`a.${site.layer}`), gramB: gram(`b.${site.layer}`) }));
+  return norms;
+}
+
+/** Norms of every site that an adapter touches, by linear type and then by layer. */
+export async function siteNorms(adapter: Adapter): Promise<readonly SiteNorms[]> {
+  const norms: SiteNorms[] = [];
+  for (const linear of LINEAR_NAMES.filter((name) => adapter.config.targets.includes(name)))
+    norms.push(...(await normsOfType(adapter, linear)));
+  return norms;
+}
