@@ -59,7 +59,7 @@ async function modelOf({ model, preset, config }: ParamsOptions): Promise<NamedC
 }
 
 /** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
-async function configPath(model: string): Promise<string> {
+export async function configPath(model: string): Promise<string> {
   if (!/^[^/\\.][^/\\]*\/[^/\\]+$/.test(model) || (await pathExists(model))) return model;
   const hub = await hubOfUser();
   const cached = await resolveCached(model, hub);

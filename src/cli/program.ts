@@ -7,6 +7,7 @@ import { exportCommand } from "./export-command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
 import { generateCommand } from "./generate-command.ts";
 import { importCommand } from "./import-command.ts";
+import { inspectCommand } from "./inspect-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import { paramsCommand } from "./params-command.ts";
 import { pullCommand } from "./pull-command.ts";
@@ -45,6 +46,7 @@ mos COMMAND --help tells more about a command.`,
   quickstartCommand(program);
   trainCommand(program);
   generateCommand(program);
+  inspectCommand(program);
   mergeCommand(program);
   paramsCommand(program);
   reproduceCommand(program);

@@ -29,6 +29,7 @@ export {
   type Session,
   type SessionOptions,
 } from "./generate.ts";
+export { drawNorms, type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
 export { type MergeEvent, type MergeOptions, mergeAdapter } from "./merge.ts";
 export {
   FLEETS,

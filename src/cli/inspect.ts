@@ -1,0 +1,99 @@
+import { basename, resolve } from "node:path";
+import { writeFileAtomic } from "#formats";
+import { drawNorms, type Inspection, inspectAdapter, readModelConfig } from "#recipes";
+import { adapterText, formatShare } from "./budget-text.ts";
+import type { InspectOptions } from "./inspect-command.ts";
+import { configPath } from "./params.ts";
+import { formatBytes, formatInteger } from "./progress.ts";
+import { labelled, sayJson, sayLine } from "./terminal.ts";
+import { textTable } from "./text-table.ts";
+
+export async function runInspect(folder: string, { model, svg, json }: InspectOptions): Promise<void> {
+  const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
+  const inspection = await inspectAdapter(folder, { model: config });
+  const name = basename(resolve(folder));
+  if (svg !== undefined) await writeFileAtomic(svg, await drawNorms(inspection, name));
+  if (json === true) sayJson({ name, ...inspection });
+  else sayLine(inspectionText(folder, inspection));
+}
+
+/** Everything for a person: facts, norms, use of the pools. */
+function inspectionText(folder: string, inspection: Inspection): string {
+  const { routing, sites } = inspection;
+  const isNew = sites.every(({ update }) => update === 0);
+  return [
+    facts(folder, inspection),
+    ...(isNew ? ["All updates are zero: this adapter was not trained."] : []),
+    `Size of the update, the Frobenius norm of scale * B A\n${normTable(inspection)}`,
+    `Means over the layers\n${typeTable(inspection)}`,
+    ...(routing.length === 0
+      ? []
+      : [`How many shared ${routing[0]?.unit}s are used how often\n${useTable(inspection)}`]),
+  ].join("\n\n");
+}
+
+function facts(folder: string, { adapter, base, budget, geometry }: Inspection): string {
+  const { trainable, frozen, bytes, ratio } = budget;
+  const cost = `${formatInteger(trainable)} numbers, ${formatBytes(bytes.float32)} in float32`;
+  const fingerprint =
+    base.fingerprint === undefined ? ", without a fingerprint" : ` (${base.fingerprint.slice(0, 19)}…)`;
+  return labelled([
+    ["adapter", folder],
+    ["method", adapterText(adapter)],
+    ["base", `${base.name ?? "unnamed"}${fingerprint}, ${geometry.layers} layers`],
+    ["trainable", ratio === 1 ? cost : `${cost}; ${formatShare(ratio)} of LoRA of rank ${adapter.rank}`],
+    ...(frozen > 0 ? [["tables", `${formatInteger(frozen)} numbers, drawn once`] as const] : []),
+  ]);
+}
+
+/** Three digits, as people compare sizes. */
+const short = (value: number): string => (value === 0 ? "0" : value.toPrecision(3));
+
+function normTable({ adapter, geometry, sites }: Inspection): string {
+  const found = new Map(sites.map((site) => [`${site.layer} ${site.linear}`, site]));
+  const rows = Array.from({ length: geometry.layers }, (_, layer) => [
+    String(layer),
+    ...adapter.targets.map((linear) => short(found.get(`${layer} ${linear}`)?.update ?? 0)),
+  ]);
+  return textTable([["layer", ...adapter.targets], ...rows]);
+}
+
+function typeTable({ adapter, sites }: Inspection): string {
+  const mean = (values: readonly number[]): string =>
+    short(values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length));
+  const rows = adapter.targets.map((linear) => {
+    const some = sites.filter((site) => site.linear === linear);
+    return [
+      linear,
+      mean(some.map(({ a }) => a)),
+      mean(some.map(({ b }) => b)),
+      mean(some.map(({ update }) => update)),
+      mean(some.map(({ spectral }) => spectral)),
+      mean(some.map(({ stableRank }) => stableRank)),
+      String(some[0]?.rank ?? 0),
+    ];
+  });
+  const head = ["linear type", "|A|", "|B|", "|update|", "largest singular value", "stable rank", "rank"];
+  return textTable([head, ...rows]);
+}
+
+/** From so many uses on, rows are counted together. */
+const MOST_COLUMNS = 8;
+
+function useTable({ routing }: Inspection): string {
+  const longest = Math.max(...routing.map(({ usedTimes }) => usedTimes.length)) - 1;
+  const last = Math.min(longest, MOST_COLUMNS);
+  const head = Array.from({ length: last + 1 }, (_, n) => `${n}${n === last && longest > last ? "+" : ""}×`);
+  const rows = routing.map(({ linear, side, shared, usedTimes, meanUses, mostUsed, privateShare }) => [
+    `${linear} ${side}`,
+    formatInteger(shared),
+    ...head.map((_, n) => {
+      const counts = n === last ? usedTimes.slice(n) : [usedTimes[n] ?? 0];
+      return formatInteger(counts.reduce((sum, count) => sum + count, 0));
+    }),
+    short(meanUses),
+    mostUsed.times === 0 ? "none" : `${mostUsed.times}× (no. ${mostUsed.row})`,
+    formatShare(privateShare),
+  ]);
+  return textTable([["pool", "shared", ...head, "mean", "most used", "private"], ...rows]);
+}

@@ -1,0 +1,76 @@
+import {
+  type AdapterConfig,
+  type AdapterGeometry,
+  type Budget,
+  budget,
+  loadAdapter,
+  type RoutingUse,
+  readAdapterBase,
+  readGeometry,
+  routingUse,
+  type SavedBase,
+  type SiteNorms,
+  siteNorms,
+} from "#adapters";
+import { heatMap } from "#charts";
+import type { LlamaConfig } from "#models";
+import { geometryOf } from "./trainable.ts";
+
+/** What an adapter is, costs, and does to its base. */
+export interface Inspection {
+  readonly adapter: AdapterConfig;
+  /** What the folder says about the base; it is not compared with any. */
+  readonly base: SavedBase;
+  readonly geometry: AdapterGeometry;
+  readonly budget: Budget;
+  /** By linear type, then by layer. */
+  readonly sites: readonly SiteNorms[];
+  /** Of methods that route. */
+  readonly routing: readonly RoutingUse[];
+}
+
+export interface InspectOptions {
+  /** The base's config; some methods keep too little to tell the base's shape without it. */
+  readonly model?: LlamaConfig | undefined;
+}
+
+/**
+ * Describes a saved adapter: settings, budget, norms of each layer, and how its pools are used. No weights of the base
+ * are read. Throws `bad_option` where the base's config is needed, and what loading an adapter throws.
+ *
+ * @example
+ * const { sites } = await inspectAdapter("adapters/acme");
+ * sites.map(({ layer, linear, update }) => `${layer} ${linear} ${update}`);
+ */
+export async function inspectAdapter(folder: string, { model }: InspectOptions = {}): Promise<Inspection> {
+  const base = await readAdapterBase(folder);
+  const geometry = model === undefined ? await readGeometry(folder) : geometryOf(model);
+  const adapter = await loadAdapter(folder, { geometry, fingerprint: undefined });
+  return {
+    adapter: adapter.config,
+    base,
+    geometry,
+    budget: budget(adapter.config, geometry),
+    sites: await siteNorms(adapter),
+    routing: routingUse(adapter),
+  };
+}
+
+/** The norms of the updates as a heat map, layers by linear types: SVG. */
+export function drawNorms({ sites, adapter }: Inspection, title: string): Promise<string> {
+  const layers = [...new Set(sites.map(({ layer }) => layer))].sort((a, b) => a - b);
+  const found = new Map(sites.map((site) => [`${site.layer} ${site.linear}`, site.update]));
+  return heatMap({
+    title,
+    subtitle: "Frobenius norm of the update, scale · B A",
+    xTitle: "linear type",
+    yTitle: "layer",
+    valueTitle: "norm",
+    cells: layers.flatMap((layer) =>
+      adapter.targets.map((linear) => {
+        const value = found.get(`${layer} ${linear}`);
+        return { x: linear, y: String(layer), ...(value === undefined ? {} : { value }) };
+      }),
+    ),
+  });
+}
