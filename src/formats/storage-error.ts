@@ -9,6 +9,7 @@ export function systemCode(error: unknown): string | undefined {
 const EXPLANATIONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ENOENT: ["not_found", "no such file or folder; check the path"],
   ENOTDIR: ["not_found", "a part of this path is a file, not a folder; check the path"],
+  EEXIST: ["storage", "a file is in the way, by this name or on the path to it; choose another place"],
   EISDIR: ["storage", "this is a folder, a file was expected"],
   ENOSPC: ["storage", "the disk is full; free some space or choose another folder"],
   EDQUOT: ["storage", "the disk quota is used up; free some space or choose another folder"],

@@ -1,0 +1,288 @@
+// `mergeAdapter` across rooms: what is in the folder, by plain loops; how it ends when it is stopped.
+
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Adapter, createAdapter, expandFactors, parseAdapterConfig, saveAdapter } from "#adapters";
+import { randomStream } from "#core";
+import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#formats";
+import { type LoadedModel, loadModel } from "#models";
+import { LINEAR_NAMES, modulePath } from "#nn";
+import {
+  geometryOf,
+  loadModel as loadWithText,
+  type MergeEvent,
+  type MergeOptions,
+  mergeAdapter,
+} from "#recipes";
+import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
+import { writeTinyModel } from "./tiny-model.ts";
+
+let folder = "";
+let model = "";
+let adapter = "";
+let base: LoadedModel;
+let loaded: Adapter;
+let count = 0;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-merge-"));
+  model = join(folder, "model");
+  await writeTinyModel(model);
+  base = await loadModel(model);
+  adapter = join(folder, "adapter");
+  loaded = await randomAdapter(base, adapter);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const SETTINGS = {
+  method: "mos",
+  rank: 3,
+  equivalentRank: 2,
+  shardsPerVector: 2,
+  targets: ["q_proj", "down_proj"],
+};
+
+/** A MoS adapter of random numbers. */
+async function randomAdapter({ config, fingerprint }: LoadedModel, path: string): Promise<Adapter> {
+  const made = createAdapter(parseAdapterConfig(SETTINGS), geometryOf(config));
+  for (const [name, { data }] of made.tensors) {
+    const random = randomStream(3, name);
+    if (data instanceof Float32Array) data.set(data.map(() => 0.2 * random.normal()));
+  }
+  await saveAdapter(path, made, { base: { name: "tiny", fingerprint } });
+  return made;
+}
+
+type Choice = Partial<MergeOptions>;
+const options = (choice: Choice): MergeOptions & { readonly out: string } => ({
+  model,
+  adapter,
+  out: join(folder, `merged-${count++}`),
+  ...choice,
+});
+
+async function merge(
+  choice: Choice = {},
+): Promise<{ readonly out: string; readonly events: readonly MergeEvent[] }> {
+  const chosen = options(choice);
+  const events: MergeEvent[] = [];
+  for await (const event of mergeAdapter(chosen)) events.push(event);
+  return { out: chosen.out, events };
+}
+
+/** W + scale · B A of every weight, by plain loops in float64. */
+async function expected(): Promise<ReadonlyMap<string, Float64Array>> {
+  const weights = new Map([...base.weights].map(([name, { data }]) => [name, Float64Array.from(data)]));
+  const factors = await expandFactors(loaded);
+  for (let layer = 0; layer < base.config.layers; layer++)
+    for (const linear of LINEAR_NAMES) {
+      const found = factors.get(`${layer}.${linear}`);
+      const weight = weights.get(`${modulePath({ layer, linear })}.weight`)!;
+      if (found !== undefined) addProduct(weight, found);
+    }
+  return weights;
+}
+
+interface Found {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+  readonly rank: number;
+  readonly scale: number;
+}
+
+function addProduct(weight: Float64Array, { a, b, rank, scale }: Found): void {
+  const [width, out] = [a.length / rank, b.length / rank];
+  for (let i = 0; i < weight.length; i++)
+    for (let k = 0; k < rank; k++)
+      weight[i]! += scale * b[k * out + Math.floor(i / width)]! * a[k * width + (i % width)]!;
+}
+
+const bytesOf = ({ weights }: LoadedModel): number =>
+  [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+
+const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+  Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
+
+test("the merged folder holds W + scale · B A, and is a model of its own", async () => {
+  const { out, events } = await merge();
+  const merged = await loadModel(out);
+  expect(merged.config).toEqual(base.config);
+  const wanted = await expected();
+  expect([...merged.weights.keys()]).toEqual([...wanted.keys()]);
+  for (const [name, { data }] of merged.weights) expect(farthest(data, wanted.get(name)!)).toBeLessThan(1e-6);
+  expect(
+    farthest(
+      merged.weights.get("model.layers.1.mlp.down_proj.weight")!.data,
+      base.weights.get("model.layers.1.mlp.down_proj.weight")!.data,
+    ),
+  ).toBeGreaterThan(0.1);
+  expect(merged.weights.get("model.norm.weight")).toEqual(base.weights.get("model.norm.weight"));
+  const total = base.weights.size;
+  expect(events.map(({ type }) => type)).toEqual([
+    "plan",
+    ...Array.from({ length: total }, () => "checking"),
+    ...Array.from({ length: total }, () => "writing"),
+    "done",
+  ]);
+  expect(events.at(-2)).toMatchObject({
+    done: total,
+    total,
+    bytes: bytesOf(base),
+    totalBytes: bytesOf(base),
+  });
+  expect(events.at(-1)).toEqual({
+    type: "done",
+    out,
+    files: ["model.safetensors"],
+    bytes: bytesOf(base),
+    dtype: "float32",
+  });
+});
+
+test.each([
+  ["float16", "F16", (data: Float32Array) => decodeFloat16(encodeFloat16(data))],
+  ["bfloat16", "BF16", (data: Float32Array) => decodeBfloat16(encodeBfloat16(data))],
+] as const)("%s is rounded once from float32, and said in config.json", async (dtype, stored, rounded) => {
+  const exact = await loadModel((await merge()).out);
+  const { out } = await merge({ dtype });
+  const merged = await loadModel(out);
+  for (const [name, { data }] of merged.weights) expect(data).toEqual(rounded(exact.weights.get(name)!.data));
+  expect(JSON.parse(await readFile(join(out, "config.json"), "utf8"))).toMatchObject({ torch_dtype: dtype });
+  await using file = await openSafetensors(join(out, "model.safetensors"));
+  expect(file.metadata).toEqual({ format: "pt" });
+  expect([...file.tensors.values()].every((tensor) => tensor.dtype === stored)).toBe(true);
+});
+
+test("without a wish, every tensor keeps the base's type", async () => {
+  const half = (await merge({ dtype: "bfloat16" })).out;
+  const own = join(folder, "own");
+  await randomAdapter(await loadModel(half), own);
+  const { out } = await merge({ model: half, adapter: own });
+  await using file = await openSafetensors(join(out, "model.safetensors"));
+  expect(new Set([...file.tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(["BF16"]));
+});
+
+test("large models go to several files with an index, and are the same model", async () => {
+  const whole = await loadModel((await merge()).out);
+  const { out, events } = await merge({ shardSize: 5000 });
+  const names = (await readdir(out)).filter((name) => name.endsWith(".safetensors")).sort();
+  expect(names.length).toBeGreaterThan(3);
+  expect(names[0]).toBe(`model-00001-of-0000${names.length}.safetensors`);
+  const done = events.at(-1)!;
+  expect(done.type === "done" && done.files).toEqual(names);
+  const index = JSON.parse(await readFile(join(out, "model.safetensors.index.json"), "utf8"));
+  expect(index.metadata).toEqual({ total_size: bytesOf(base) });
+  expect(Object.keys(index.weight_map)).toEqual([...base.weights.keys()].sort());
+  for (const name of names) {
+    await using file = await openSafetensors(join(out, name));
+    const bytes = [...file.tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
+    expect(bytes <= 5000 || file.tensors.size === 1).toBe(true);
+  }
+  const merged = await loadModel(out);
+  expect(merged.weights).toEqual(whole.weights);
+  expect(merged.fingerprint).toBe(whole.fingerprint);
+});
+
+test("tokenizer, template and licence come along; weights of other formats, code and cards do not", async () => {
+  const files = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "LICENSE",
+  ];
+  for (const name of files) await writeFile(join(model, name), `{"of": "${name}"}`);
+  const foreign = ["README.md", "pytorch_model.bin", "modeling_llama.py", "other.safetensors"];
+  for (const name of foreign) await writeFile(join(model, name), "x");
+  const { out } = await merge();
+  expect((await readdir(out)).sort()).toEqual([...files, "config.json", "model.safetensors"].sort());
+  for (const name of files) expect(await readFile(join(out, name), "utf8")).toBe(`{"of": "${name}"}`);
+  for (const name of [...files, ...foreign]) await rm(join(model, name));
+});
+
+test("a GGUF base becomes a whole Hugging Face folder", async () => {
+  const { model: bpe, added_tokens: added } = JSON.parse(
+    await readFile("assets/tiny-english/tokenizer.json", "utf8"),
+  );
+  const tokens = Object.keys(bpe.vocab).sort((a, b) => bpe.vocab[a] - bpe.vocab[b]);
+  for (const { id, content } of added) tokens[id] = content;
+  const tiny = await writeTinyModel(join(folder, "as-folder"), { overrides: { vocab_size: tokens.length } });
+  const file = join(folder, "tiny.gguf");
+  const gguf = tinyGguf(tiny);
+  const merges = bpe.merges.map((pair: string | readonly string[]) =>
+    typeof pair === "string" ? pair : pair.join(" "),
+  );
+  await writeGguf(file, {
+    ...gguf,
+    metadata: {
+      ...gguf.metadata,
+      "tokenizer.ggml.model": ["string", "gpt2"],
+      "tokenizer.ggml.pre": ["string", "gpt-2"],
+      "tokenizer.ggml.tokens": ["strings", tokens],
+      "tokenizer.ggml.merges": ["strings", merges],
+      "tokenizer.chat_template": [
+        "string",
+        "{% for m in messages %}[{{ m['content'] }}]{% endfor %}{{ eos_token }}",
+      ],
+    },
+  });
+  const own = join(folder, "gguf-adapter");
+  const before = await loadWithText(file);
+  await randomAdapter(before.model, own);
+  const { out, events } = await merge({ model: file, adapter: own });
+  expect(events[0]).toMatchObject({ type: "plan", dtype: "float16" });
+  expect((await readdir(out)).sort()).toEqual([
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+  ]);
+  const after = await loadWithText(out);
+  expect(after.model.config).toEqual(before.model.config);
+  const text = "The opposite of dry is wet.\n  Is 12 a number?";
+  expect(after.text.tokenizer.encode(text)).toEqual(before.text.tokenizer.encode(text));
+  expect(after.text.tokenizer.eosTokens).toEqual(before.text.tokenizer.eosTokens);
+  const chat = [{ role: "user", content: "Hi" }];
+  expect(after.text.template.render(chat)).toBe(before.text.template.render(chat));
+  expect(after.text.template.render(chat)).toContain("[Hi]");
+  const untouched = "model.layers.0.self_attn.v_proj.weight";
+  const rounded = decodeFloat16(encodeFloat16(before.model.weights.get(untouched)!.data));
+  expect(after.model.weights.get(untouched)!.data).toEqual(rounded);
+});
+
+const leftovers = async (): Promise<readonly string[]> =>
+  (await readdir(folder)).filter((name) => name.includes(".partial") || name === "stopped");
+
+test("stopping leaves nothing: by signal, by break, while checking and while writing", async () => {
+  const out = join(folder, "stopped");
+  for (const [type, done] of [
+    ["checking", 3],
+    ["writing", 5],
+  ] as const) {
+    const controller = new AbortController();
+    const run = async (): Promise<void> => {
+      for await (const event of mergeAdapter(options({ out, signal: controller.signal })))
+        if (event.type === type && event.done === done) controller.abort();
+    };
+    await expect(run()).rejects.toMatchObject({ code: "cancelled" });
+    expect(await leftovers()).toEqual([]);
+    for await (const event of mergeAdapter(options({ out })))
+      if (event.type === type && event.done === done) break;
+    expect(await leftovers()).toEqual([]);
+  }
+});
+
+test("a sum beyond float16 is refused, and float32 takes it", async () => {
+  const large = join(folder, "large");
+  await writeTinyModel(large, { edit: (weights) => weights.get("lm_head.weight")!.data.fill(70000, 0, 1) });
+  const own = join(folder, "large-adapter");
+  await randomAdapter(await loadModel(large), own);
+  await expect(merge({ model: large, adapter: own, dtype: "float16" })).rejects.toMatchObject({
+    code: "bad_option",
+    message:
+      "dtype: lm_head.weight holds 70000, and float16 ends at 65504; store the merged model as bfloat16 or float32",
+  });
+  await merge({ model: large, adapter: own, dtype: "float32" });
+});
