@@ -1,0 +1,100 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import type { CellSpec } from "./cell.ts";
+import { type Grid, measuringCells, planGrid, tuningCells } from "./grid.ts";
+import type { ReproduceOptions } from "./settings.ts";
+
+const options: ReproduceOptions = {
+  experiment: "table2",
+  model: "assets/tiny-english",
+  train: "assets/quickstart/train.jsonl",
+  evaluation: "assets/quickstart/heldout.jsonl",
+  seeds: 2,
+  steps: 10,
+  learningRates: [1e-3, 1e-2],
+  training: { maxLength: 64 },
+  out: "out",
+  version: "1",
+};
+
+const cellsOf = (grid: Grid): readonly CellSpec[] =>
+  grid.selected.flatMap((row) => [...tuningCells(grid, row), ...measuringCells(grid, row, 1e-3)]);
+const identities = async (more: Partial<ReproduceOptions> = {}): Promise<ReadonlyMap<string, string>> =>
+  new Map(cellsOf(await planGrid({ ...options, ...more })).map(({ folder, identity }) => [folder, identity]));
+
+let before: ReadonlyMap<string, string>;
+beforeAll(async () => {
+  before = await identities();
+});
+
+/** Which kinds of cells are no longer what they were. */
+const changedBy = async (more: Partial<ReproduceOptions>): Promise<string> => {
+  const after = await identities(more);
+  const changed = [...before].filter(([folder, identity]) => after.get(folder) !== identity);
+  const kinds = changed.map(([folder]) =>
+    folder.includes("base") ? "base" : folder.includes("tuning") ? "tuning" : "measuring",
+  );
+  return [...new Set(kinds)].sort().join(" ");
+};
+
+describe("a cell is another one when anything that decides its result is", () => {
+  test.each<[string, Partial<ReproduceOptions>, string]>([
+    ["nothing", {}, ""],
+    ["updates", { steps: 11, tuneSteps: 10 }, "measuring"],
+    ["updates of tuning", { tuneSteps: 5 }, "tuning"],
+    ["the program's version", { version: "2" }, "base measuring tuning"],
+    ["dropout", { dropout: 0 }, "measuring tuning"],
+    ["rows of a batch", { training: { maxLength: 64, batchSize: 2 } }, "base measuring tuning"],
+    ["examples to train on", { training: { maxLength: 64, examples: 100 } }, "measuring tuning"],
+    ["examples to measure on", { evaluationExamples: 5 }, "base measuring"],
+    ["answers", { answers: 5 }, "base measuring"],
+    ["length of answers", { answerTokens: 5 }, "base measuring"],
+    ["the file to measure on", { evaluation: "test/fixtures/none.jsonl" }, "refused"],
+    [
+      "the file to train on",
+      { train: "assets/quickstart/heldout.jsonl", evaluation: options.train },
+      "base measuring tuning",
+    ],
+    ["jobs, threads, and what is kept", { jobs: 2, threads: 3, keepAdapters: true, command: "mos" }, ""],
+    ["more seeds", { seeds: 5 }, ""],
+  ])("%s", async (_, more, kinds) => {
+    if (kinds === "refused") await expect(changedBy(more)).rejects.toMatchObject({ code: "not_found" });
+    else expect(await changedBy(more)).toBe(kinds);
+  });
+
+  test("alpha, but not for VeRA, which has none", async () => {
+    const after = await identities({ alpha: 8 });
+    const same = [...before].filter(([folder, identity]) => after.get(folder) === identity);
+    expect(new Set(same.map(([folder]) => folder.split("/")[2]))).toEqual(
+      new Set(["base", "vera-256", "vera-equal"]),
+    );
+  });
+
+  test("no two cells are the same, but those of rows that are the same on this model", () => {
+    expect(new Set(before.values()).size).toBe(before.size);
+  });
+});
+
+describe("cells", () => {
+  test("of one seed see the same data in the same order, whatever the row", async () => {
+    const grid = await planGrid({ ...options, seeds: 1 });
+    const cells = grid.selected.flatMap((row) => measuringCells(grid, row, 1e-3));
+    expect(new Set(cells.slice(1).map(({ settings }) => JSON.stringify(settings))).size).toBe(1);
+    for (const { settings, adapter } of cells) {
+      expect(settings).toMatchObject({ seed: 0, heldOut: 0 });
+      if (adapter !== null) expect(adapter.seed).toBe(0);
+    }
+  });
+
+  test("that tune have a seed of their own and never see the file that is measured on", async () => {
+    const grid = await planGrid(options);
+    const tuning = grid.selected.flatMap((row) => tuningCells(grid, row));
+    expect(tuning).toHaveLength(16 * 2); // the base is not tuned
+    for (const { seed, evaluation, settings } of tuning) {
+      expect(grid.seeds).not.toContain(seed);
+      expect(evaluation).toBeUndefined();
+      expect(settings.heldOut).toBe(grid.tuningExamples);
+    }
+    const single = await planGrid({ ...options, learningRates: [1e-3] });
+    expect(single.selected.flatMap((row) => tuningCells(single, row))).toEqual([]);
+  });
+});

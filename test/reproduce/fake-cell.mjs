@@ -1,0 +1,77 @@
+// In place of a cell's process: a result without training, or what the cell's system message asks for. Plain JavaScript,
+// because it is started a hundred times.
+import { appendFile, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const tell = (event) => {
+  process.send?.(event);
+};
+
+/** Lower for MoS and for the rate 0.01, and another for every seed. */
+const lossOf = ({ key, learningRate, seed }) =>
+  (key.startsWith("mos") ? 1 : 2) + (learningRate === 0.01 ? 0 : 0.5) + ((seed * 37) % 11) / 100;
+
+const resultOf = (spec) => ({
+  format: 1,
+  identity: spec.identity,
+  key: spec.key,
+  purpose: spec.purpose,
+  learningRate: spec.learningRate,
+  seed: spec.seed,
+  trainable: 10,
+  losses: [3, 2],
+  heldOutLoss: lossOf(spec),
+  heldOutExamples: 4,
+  ...(spec.evaluation === undefined || spec.evaluation.answers === 0
+    ? {}
+    : { answers: { correct: spec.key.startsWith("mos") ? 3 : 1 + (spec.seed % 2), total: 4 } }),
+  tokens: 100,
+  seconds: { total: 2, load: 0.1, training: 1, step: 0.5, evaluation: 0.1, answers: 0 },
+  peakMemoryBytes: 2e9,
+  jobs: spec.jobs,
+});
+
+async function run(spec) {
+  await mkdir(spec.folder, { recursive: true });
+  // one line for each attempt, in the order of all cells
+  await appendFile(
+    join(spec.folder, "..", "..", "..", "order.txt"),
+    `${spec.key} ${spec.purpose} ${spec.seed} ${spec.learningRate} ${spec.fresh}\n`,
+  );
+  const wish = spec.key === "lora-2" && spec.seed === 0 ? (spec.settings.system ?? "") : "";
+  tell({ type: "phase", phase: "training" });
+  tell({ type: "step", step: 1, steps: 2, loss: 3 });
+  if (wish === "hang") return;
+  const marker = join(spec.folder, "crashed-before");
+  const isFirst = await writeFile(marker, "", { flag: "wx" }).then(
+    () => true,
+    () => false,
+  );
+  if (wish === "crash" || (wish === "crash once" && isFirst)) {
+    process.stderr.write("out of cheese\n");
+    process.exit(7);
+  }
+  if (wish === "kill once" && isFirst) process.kill(process.pid, "SIGKILL");
+  if (wish === "refuse once" && isFirst)
+    tell({ type: "failed", code: "storage", message: "the disk is full" });
+  else if (wish === "diverge" || (wish === "rate 0.1 diverges" && spec.learningRate === 0.1)) {
+    const failure = { code: "diverged", message: "step 2: the loss is NaN" };
+    await writeFile(
+      join(spec.folder, "result.json"),
+      JSON.stringify({ format: 1, identity: spec.identity, failure }),
+    );
+    tell({ type: "failed", ...failure });
+  } else {
+    await writeFile(join(spec.folder, "result.json"), JSON.stringify(resultOf(spec)));
+    tell({ type: "finished" });
+  }
+  process.disconnect();
+}
+
+process.on("message", (order) => {
+  if (order.type === "run") void run(order.spec);
+  else {
+    tell({ type: "stopped" });
+    process.disconnect();
+  }
+});
