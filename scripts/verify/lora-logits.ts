@@ -7,37 +7,9 @@ import { z } from "zod";
 import { type Adapter, createAdapter, loadAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { randomStream } from "#core";
 import { readJson, writeSafetensors } from "#formats";
-import { embed, leaf, linear } from "#graph";
-import { type LoadedModel, llamaHead, loadModel } from "#models";
-import { adapterModel, geometryOf } from "#recipes";
-import { compile } from "#runtime";
-import { hiddenStates } from "#training";
-
-/** Logits [B · S, V] of rows of equal length. */
-async function logitsOf(loaded: LoadedModel, adapter: Adapter, rows: readonly (readonly number[])[]) {
-  const model = adapterModel(loaded, adapter);
-  const [count, length] = [rows.length, rows[0]?.length ?? 0];
-  const hidden = hiddenStates(model.config, {
-    shape: { rows: count, length },
-    weights: model.weights,
-    linear: model.linear({ rows: count, length }, undefined),
-  });
-  const { norm, head } = llamaHead(model.config, model.weights);
-  const wanted = embed(hidden, leaf("rows", ["n"], "int32"));
-  await using program = await compile({ logits: linear(norm(wanted), head) });
-  for (const [name, data] of [...model.weightData, ...model.parameters])
-    if (program.inputs.has(name)) program.bind({ [name]: data });
-  const every = Int32Array.from({ length: count * length }, (_, i) => i);
-  const grid = (data: Int32Array) => ({ shape: [count, length], data });
-  const { logits } = await program.run({
-    ids: grid(Int32Array.from(rows.flat())),
-    positions: grid(every.map((i) => i % length)),
-    segments: grid(every.map(() => 1)),
-    rows: { shape: [every.length], data: every },
-  });
-  if (!(logits?.data instanceof Float32Array)) throw new Error("no logits");
-  return { shape: logits.shape, data: logits.data };
-}
+import { type LoadedModel, loadModel } from "#models";
+import { geometryOf } from "#recipes";
+import { logitsOf } from "./engine-logits.ts";
 
 /** A LoRA of unlike settings with random numbers in it. */
 function ownAdapter({ config }: LoadedModel): Adapter {

@@ -1,0 +1,37 @@
+// Logits of this engine for whole rows of tokens: what the other side's are compared with.
+import type { Adapter } from "#adapters";
+import { embed, leaf, linear } from "#graph";
+import { type LoadedModel, llamaHead } from "#models";
+import { adapterModel } from "#recipes";
+import { compile, type HostTensor } from "#runtime";
+import { hiddenStates } from "#training";
+
+/** Logits [B · S, V] of rows of equal length. */
+export async function logitsOf(
+  loaded: LoadedModel,
+  adapter: Adapter,
+  rows: readonly (readonly number[])[],
+): Promise<HostTensor & { readonly data: Float32Array }> {
+  const model = adapterModel(loaded, adapter);
+  const [count, length] = [rows.length, rows[0]?.length ?? 0];
+  const hidden = hiddenStates(model.config, {
+    shape: { rows: count, length },
+    weights: model.weights,
+    linear: model.linear({ rows: count, length }, undefined),
+  });
+  const { norm, head } = llamaHead(model.config, model.weights);
+  const wanted = embed(hidden, leaf("rows", ["n"], "int32"));
+  await using program = await compile({ logits: linear(norm(wanted), head) });
+  for (const [name, data] of [...model.weightData, ...model.parameters])
+    if (program.inputs.has(name)) program.bind({ [name]: data });
+  const every = Int32Array.from({ length: count * length }, (_, i) => i);
+  const grid = (data: Int32Array) => ({ shape: [count, length], data });
+  const { logits } = await program.run({
+    ids: grid(Int32Array.from(rows.flat())),
+    positions: grid(every.map((i) => i % length)),
+    segments: grid(every.map(() => 1)),
+    rows: { shape: [every.length], data: every },
+  });
+  if (!(logits?.data instanceof Float32Array)) throw new Error("no logits");
+  return { shape: logits.shape, data: logits.data };
+}

@@ -1,0 +1,118 @@
+// The other side of mos export --format gguf: llama.cpp, through node-llama-cpp, has to write the same greedy tokens with
+// the exported adapter on the same base. The base must be float32 or float16, as llama.cpp rounds activations otherwise.
+// usage (from this repository; node-llama-cpp@3.21.1 is installed elsewhere, with npm install):
+//   node scripts/verify/llama_cpp.mjs BASE.gguf FOLDER --llama PATH/TO/node_modules [--deviation 0.02] [--tokens 40]
+// Adapters with random numbers are made in FOLDER, and exported to it.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    llama: { type: "string" },
+    deviation: { type: "string", default: "0.02" },
+    tokens: { type: "string", default: "40" },
+    methods: { type: "string", default: "mos,tied-lora,vera" },
+  },
+});
+const [base, folder] = positionals;
+if (base === undefined || folder === undefined || values.llama === undefined)
+  throw new Error("usage: llama_cpp.mjs BASE.gguf FOLDER --llama PATH/TO/node_modules");
+
+const PROMPTS = [
+  "The capital of France is",
+  "Once upon a time, in a small village by the sea,",
+  "def fibonacci(n):\n    ",
+  "Water boils at 100 degrees because",
+  "<|im_start|>user\nWhat is 12 times 7?<|im_end|>\n<|im_start|>assistant\n",
+  "Dear Sir or Madam,\n\nI am writing to",
+  "The mitochondria is the powerhouse of the cell. In more detail,",
+  "1, 1, 2, 3, 5, 8,",
+];
+const ENGINE = ["--conditions=source", "--import", "tsx"];
+const run = (file, ...args) =>
+  execFileSync(process.execPath, [...ENGINE, file, ...args], { encoding: "utf8", maxBuffer: 1 << 26 });
+
+mkdirSync(folder, { recursive: true });
+const prompts = join(folder, "prompts.json");
+writeFileSync(prompts, JSON.stringify(PROMPTS));
+const { getLlama } = await import(
+  pathToFileURL(join(resolve(values.llama), "node-llama-cpp/dist/index.js")).href
+);
+const llama = await getLlama({ gpu: false, build: "never", logLevel: "error" });
+const model = await llama.loadModel({ modelPath: base });
+
+/** Greedy continuations of token ids by llama.cpp, with an adapter's file or none. */
+async function continuations(cases, lora) {
+  const context = await model.createContext({
+    contextSize: 256,
+    threads: 1, // its threads wait for each other in a loop, which is slow where a core has other work
+    batchSize: 256,
+    flashAttention: false,
+    experimentalKvCacheKeyType: "F32",
+    experimentalKvCacheValueType: "F32",
+    ...(lora === undefined ? {} : { lora }),
+  });
+  const sequence = context.getSequence();
+  const results = [];
+  for (const { ids } of cases) {
+    await sequence.clearHistory();
+    const tokens = [];
+    for await (const token of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) {
+      tokens.push(token);
+      if (model.isEogToken(token) || tokens.length >= Number(values.tokens)) break;
+    }
+    results.push(tokens);
+  }
+  await context.dispose();
+  return results;
+}
+
+const generate = (adapter) =>
+  JSON.parse(run("scripts/verify/greedy-tokens.ts", base, adapter, values.tokens, prompts));
+/** This engine leaves the end token out of an answer. */
+const shared = (ours, theirs) => {
+  const length = Math.min(ours.length, theirs.length);
+  const differs = ours.findIndex((token, i) => i < length && token !== theirs[i]);
+  return differs < 0 ? length : differs;
+};
+const isSame = (ours, theirs) =>
+  shared(ours, theirs) === ours.length && theirs.slice(ours.length).every((token) => model.isEogToken(token));
+
+let failures = 0;
+const bare = generate("none");
+for (const [name, cases] of [
+  ["none", bare],
+  ...values.methods.split(",").map((method) => {
+    run("scripts/verify/random-adapters.ts", base, folder, values.deviation, method);
+    return [method, generate(join(folder, method))];
+  }),
+]) {
+  let file;
+  if (name !== "none") {
+    file = resolve(folder, `${name}.gguf`);
+    const options = ["--model", base, "--format", "gguf", "--out", file, "--overwrite"];
+    run("src/cli/main.ts", "export", join(folder, name), ...options);
+  }
+  const theirs = await continuations(cases, file);
+  const same = cases.filter(({ tokens }, i) => isSame(tokens, theirs[i])).length;
+  const moved = cases.filter(({ tokens }, i) => tokens.join() !== bare[i].tokens.join()).length;
+  const total = cases.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const encoded = cases.filter(
+    ({ prompt, ids }) => model.tokenize(prompt, true).join() === ids.join(),
+  ).length;
+  console.log(
+    `${name}: ${same} of ${cases.length} prompts give the same ${total} tokens; ${moved} differ from the base's; ${encoded} prompts are the same ids`,
+  );
+  cases.forEach(({ prompt, tokens, text }, i) => {
+    if (i < 2) console.log(`    ${JSON.stringify(prompt)} → ${JSON.stringify(text.slice(0, 90))}`);
+    if (!isSame(tokens, theirs[i]))
+      console.log(`    differs from token ${shared(tokens, theirs[i])} on: ${JSON.stringify(prompt)}`);
+  });
+  if (same < cases.length || (name !== "none" && moved === 0)) failures++;
+}
+console.log(failures === 0 ? "all agree" : `${failures} adapters do not agree`);
+process.exit(failures === 0 ? 0 : 1);
