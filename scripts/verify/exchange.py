@@ -10,12 +10,14 @@ engine's logits compared with PEFT's. All logits must agree within 1e-4, and dif
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
 
 NODE = ["node", "--conditions=source", "--import", "tsx"]
 QKV = ["q_proj", "k_proj", "v_proj"]
@@ -136,6 +138,8 @@ def check(base, folder):
 
 
 def main(folder, *bases):
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     folder = Path(folder)
