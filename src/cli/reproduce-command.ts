@@ -60,11 +60,13 @@ function gridOptions(command: Command): Command {
       "figure1: the other axis, shards per vector (default: 1,2,4,8,16)",
       listOf(whole(1)),
     )
-    .option(
-      "--learning-rates <list>",
-      "the highest rate; of several, each row's best on a part held out of --train",
-      listOf(decimal),
-      [1e-3],
+    .addOption(
+      new Option(
+        "--learning-rates <list>",
+        "the highest rate; of several, each row's best on a part held out of --train",
+      )
+        .argParser(listOf(decimal))
+        .default([1e-3], "1e-3"),
     )
     .option("--tune-steps <n>", "updates for choosing the rate (default: as many as --steps)", whole(1));
 }
@@ -134,8 +136,8 @@ export function reproduceCommand(program: Command): void {
     .command("reproduce")
     .summary("run the tables and the figure of the MoS paper again, on any model and data")
     .description(
-      "Runs rows of the Mixture-of-Shards paper's tables 1 and 2, or the grid of its figure 1, on your model and data:\n" +
-        "every method at the same training, over several seeds, with paired tests.",
+      "Runs the rows of the Mixture-of-Shards paper's tables 1 and 2, or the grid of its figure 1,\n" +
+        "on your model and data: every method with the same training, over several seeds, with paired tests.",
     )
     .usage("table1|table2|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]")
     .argument("<experiment>", "table1, table2 or figure1")
