@@ -74,6 +74,9 @@ const REFUSED = [
   "fan_in_fan_out",
 ] as const;
 
+/** Those of them that still make a plain LoRA of another shape, which `mos import` works out. */
+const IMPORTED: readonly string[] = ["use_rslora", "rank_pattern", "alpha_pattern", "layers_to_transform"];
+
 /** Ways to start that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, …) move a part of it into A and B. */
 const PLAIN_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
 
@@ -93,7 +96,7 @@ function refuseOptions(fields: SavedFields, where: string): void {
   const refused = REFUSED.find((name) => isSet(fields[name]));
   if (refused !== undefined)
     refuse(
-      `${refused} ${JSON.stringify(fields[refused])} changes what the adapter computes and is not supported`,
+      `${refused} ${JSON.stringify(fields[refused])} changes what the adapter computes and is not supported${IMPORTED.includes(refused) ? " here; mos import makes an adapter of such a folder" : ""}`,
     );
   if (bias !== "none") refuse(`bias ${JSON.stringify(bias)} is not supported; only "none" is`);
   if (!PLAIN_STARTS.includes(start))

@@ -191,7 +191,7 @@ describe("adapter_config.json", () => {
     await editConfig(fields);
     await expectRefusal(
       "unsupported",
-      `CONFIG: ${shown} changes what the adapter computes and is not supported`,
+      `CONFIG: ${shown} changes what the adapter computes and is not supported${/rslora|_pattern|layers_to/.test(shown) ? " here; mos import makes an adapter of such a folder" : ""}`,
     );
   });
 
