@@ -1,6 +1,6 @@
-// How much memory merging takes at the widths of Llama 2 7B.
-// usage: node --conditions=source --import tsx scripts/verify/merge-memory.ts FOLDER [LAYERS] [ADAPTER-JSON]
-// Writes FOLDER/base (random float16 numbers in files of 1 GB; 0.4 GB a layer) and FOLDER/adapter, merges them in a process
+// How much memory merging takes at the widths of a large model.
+// usage: node --conditions=source --import tsx scripts/verify/merge-memory.ts FOLDER [LAYERS] [ADAPTER-JSON] [PRESET]
+// Writes FOLDER/base (random float16 numbers at the widths of llama2-7b, in files of 1 GB; 0.4 GB a layer) and FOLDER/adapter, merges them in a process
 // of its own as FOLDER/merged, and prints that process's peak of resident memory. FOLDER is left for a look.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
@@ -12,8 +12,8 @@ import { openSafetensorsWriter } from "#formats";
 import { fingerprintOf, huggingFaceConfig, openModel, presetConfig } from "#models";
 import { geometryOf, mergeAdapter } from "#recipes";
 
-async function writeBase(folder: string, layers: number): Promise<void> {
-  const config = { ...presetConfig("llama2-7b"), layers };
+async function writeBase(folder: string, layers: number, preset: string): Promise<void> {
+  const config = { ...presetConfig(preset), layers };
   const plan = planMerge({ path: folder, config, dtypeOf: () => "F16" }, { shardSize: 1e9 });
   const random = randomStream(0, "base");
   const noise = Float32Array.from({ length: 1 << 20 }, () => 0.02 * random.normal());
@@ -58,13 +58,13 @@ async function merge(folder: string): Promise<void> {
     }
 }
 
-const [folder, layers = "8", settings = '{"method":"mos","rank":8,"equivalentRank":2}'] =
-  process.argv.slice(2);
+const MOS = '{"method":"mos","rank":8,"equivalentRank":2}';
+const [folder, layers = "8", settings = MOS, preset = "llama2-7b"] = process.argv.slice(2);
 if (folder === undefined) throw new Error("usage: merge-memory.ts FOLDER [LAYERS] [ADAPTER-JSON]");
 if (layers === "merge") await merge(folder);
 else {
   rmSync(folder, { recursive: true, force: true });
-  await writeBase(join(folder, "base"), Number(layers));
+  await writeBase(join(folder, "base"), Number(layers), preset);
   await writeAdapter(join(folder, "adapter"), join(folder, "base"), JSON.parse(settings));
   const [script = ""] = process.argv.slice(1);
   spawnSync(process.execPath, [...process.execArgv, script, folder, "merge"], { stdio: "inherit" });

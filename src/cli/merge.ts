@@ -53,8 +53,9 @@ function progressText(now: () => number): (event: MergeEvent) => string | undefi
       case "writing": {
         startedAt ??= now();
         const share = event.bytes / event.totalBytes;
-        const left = ((now() - startedAt) / 1000) * (1 / share - 1);
-        return `${formatBar(share, 24)} ${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}  ${formatDuration(left)} left  ${event.name}`;
+        const seconds = (now() - startedAt) / 1000;
+        const left = seconds < 1 ? "" : `  ${formatDuration(seconds * (1 / share - 1))} left`;
+        return `${formatBar(share, 24)} ${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}${left}  ${event.name}`;
       }
       default:
         return undefined;

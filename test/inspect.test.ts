@@ -1,0 +1,68 @@
+// `mos inspect` as a person and as a program see it.
+
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createAdapter, METHOD_NAMES, methods, parseAdapterConfig, saveAdapter } from "#adapters";
+import { type LoadedModel, loadModel } from "#models";
+import { geometryOf } from "#recipes";
+import { mos } from "./bad-input/run-mos.ts";
+
+const MODEL = "assets/tiny-english";
+let folder = "";
+let base: LoadedModel;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-inspect-"));
+  base = await loadModel(MODEL);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function adapterOf(name: string, settings: unknown): Promise<string> {
+  const { config, fingerprint } = base;
+  const made = createAdapter(parseAdapterConfig(settings), geometryOf(config));
+  for (const { data } of made.tensors.values())
+    if (data instanceof Float32Array) data.set(data.map((x, i) => x + 0.01 * Math.sin(i + 1)));
+  const path = join(folder, name);
+  await saveAdapter(path, made, { base: { name: "tiny-english", fingerprint } });
+  return path;
+}
+
+test("a MoS adapter: facts, norms, use of shards, a picture", async () => {
+  const path = await adapterOf("mos", { method: "mos", rank: 4, equivalentRank: 2 });
+  const svg = join(folder, "norms.svg");
+  const { code, stdout, stderr } = await mos(["inspect", path, "--svg", svg]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toContain("method      mos: e 2, r 4, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down\n");
+  expect(stdout).toMatch(/^base +tiny-english \(sha256:[0-9a-f]{12}…\), 5 layers$/m);
+  expect(stdout).toMatch(/^trainable +23,360 numbers, 97\.9 kB in float32; 50% of LoRA of rank 4$/m);
+  expect(stdout).toMatch(/^layer +q_proj +k_proj/m);
+  expect(stdout.match(/^[0-4]( +\d[\d.e-]*){7}$/gm)).toHaveLength(5);
+  expect(stdout).toMatch(/^pool +shared +0× +1×.* mean +most used +private$/m);
+  expect(stdout.match(/^\w+_proj [AB] +20 .* 3\.00 +[45]× \(no\. \d+\) +50%$/gm)).toHaveLength(14);
+  const picture = await readFile(svg, "utf8");
+  expect(picture).toMatch(/^<svg/);
+  expect(picture.length).toBeLessThan(60_000);
+  for (const word of ["mos", "layer", "linear type", "down_proj"])
+    expect(picture).toContain(`>${word}</text>`);
+});
+
+test("--json has all of it, and the same geometry with and without the model", async () => {
+  const path = await adapterOf("lora", { method: "lora", rank: 2, targets: ["q_proj", "up_proj"] });
+  const alone = JSON.parse((await mos(["inspect", path, "--json"])).stdout);
+  expect(Object.keys(alone)).toEqual(["name", "adapter", "base", "geometry", "budget", "sites", "routing"]);
+  expect(alone.sites).toHaveLength(10);
+  expect(alone.sites[0]).toMatchObject({ layer: 0, linear: "q_proj", rank: 2, scale: 8 });
+  expect(alone.routing).toEqual([]);
+  const helped = JSON.parse((await mos(["inspect", path, "--model", MODEL, "--json"])).stdout);
+  expect(helped.sites).toEqual(alone.sites);
+  expect(helped.geometry.widths).toMatchObject(alone.geometry.widths);
+});
+
+test.each(METHOD_NAMES)("%s can be inspected", async (method) => {
+  const path = await adapterOf(`one-${method}`, methods[method].example);
+  const { code, stdout, stderr } = await mos(["inspect", path, "--model", MODEL]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toContain(`method      ${method}: `);
+  expect(stdout).not.toMatch(/NaN|undefined|Infinity/);
+});
