@@ -101,7 +101,7 @@ function flawOfOne(text: string): string | undefined {
   const [first = "", second = "", third = "", ...rest] = words;
   if (first === "npx" && second === "mos") return flawOfMos(words.slice(2));
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
-  const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|py|sh)$/.test(word));
+  const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
   if (file !== undefined) return existsSync(file) ? undefined : `${file} does not exist`;
   const name = `${first} ${second}`;
   return OTHERS.has(name) || first === "cd"
