@@ -38,8 +38,7 @@ export interface CellSpec extends CellName {
   readonly folder: string;
   readonly model: string;
   readonly train: string;
-  /** None where the cell tunes: the part that training holds out is measured then. */
-  readonly evaluation: Evaluation | undefined;
+  readonly evaluation: Evaluation;
   /** Null for the base model as it is. */
   readonly adapter: AdapterConfig | null;
   readonly settings: FinetuneSettingsInput;

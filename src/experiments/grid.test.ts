@@ -89,10 +89,10 @@ describe("cells", () => {
     const grid = await planGrid(options);
     const tuning = grid.selected.flatMap((row) => tuningCells(grid, row));
     expect(tuning).toHaveLength(16 * 2); // the base is not tuned
-    for (const { seed, evaluation, settings } of tuning) {
+    for (const { seed, train, evaluation, settings } of tuning) {
       expect(grid.seeds).not.toContain(seed);
-      expect(evaluation).toBeUndefined();
-      expect(settings.heldOut).toBe(grid.tuningExamples);
+      expect([train, evaluation.file]).toEqual(["out/tuning/train.jsonl", "out/tuning/held-out.jsonl"]);
+      expect(settings.heldOut).toBe(0);
     }
     const single = await planGrid({ ...options, learningRates: [1e-3] });
     expect(single.selected.flatMap((row) => tuningCells(single, row))).toEqual([]);

@@ -1,8 +1,10 @@
 // The plan of an experiment: its rows on this model, the files it reads, and every cell with all that decides it.
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import type { AdapterConfig } from "#adapters";
 import { MosError } from "#core";
-import { readDataset } from "#data";
+import { readDataset, splitHeldOut } from "#data";
+import { makeFolder, readJsonLines, writeFileAtomic } from "#formats";
 import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConfig } from "#recipes";
 import { type CellName, type CellSpec, cellFolder, type Evaluation, identityOf } from "./cell.ts";
 import { fileDigest, modelDigest } from "./digest.ts";
@@ -94,6 +96,28 @@ function checkTraining({ training, steps, tuneSteps }: Settings): void {
 
 const isTuned = ({ settings }: Grid): boolean => settings.learningRates.length > 1;
 
+const tuningFiles = (out: string) => ({
+  folder: join(out, "tuning"),
+  train: join(out, "tuning", "train.jsonl"),
+  heldOut: join(out, "tuning", "held-out.jsonl"),
+});
+
+/** Writes the two parts of the training file that tuning cells train and measure on; the same ones for all rows. */
+export async function writeTuningFiles(grid: Grid): Promise<void> {
+  if (!isTuned(grid)) return;
+  const { options, settings, tuningExamples } = grid;
+  const lines: string[] = [];
+  for await (const { value } of readJsonLines(options.train)) lines.push(JSON.stringify(value));
+  const { train, heldOut } = splitHeldOut(lines.slice(0, settings.training.examples), {
+    seed: TUNING_SEED,
+    count: tuningExamples,
+  });
+  const files = tuningFiles(options.out);
+  await makeFolder(files.folder);
+  await writeFileAtomic(files.train, `${train.join("\n")}\n`);
+  await writeFileAtomic(files.heldOut, `${heldOut.join("\n")}\n`);
+}
+
 /** The cells that choose a row's rate; none where there is one rate only, or nothing to train. */
 export function tuningCells(grid: Grid, row: Row): readonly CellSpec[] {
   const { adapter, key } = row;
@@ -118,38 +142,39 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
   const { options, digests, settings } = grid;
   const { learningRate, seed, purpose } = name;
   const isTuning = purpose === "tune";
+  const tuning = tuningFiles(options.out);
   const adapter = config === null ? null : { ...config, seed };
   const training: FinetuneSettingsInput = {
     ...settings.training,
     steps: isTuning ? settings.tuneSteps : settings.steps,
-    heldOut: isTuning ? grid.tuningExamples : 0,
+    heldOut: 0, // what is measured on is in a file of its own
     saveEvery: SAVE_EVERY,
     seed,
     ...(learningRate > 0 ? { learningRate } : {}),
   };
-  const evaluation: Evaluation | undefined = isTuning
-    ? undefined
-    : {
-        file: options.evaluation,
-        examples: settings.evaluationExamples,
-        answers: settings.answers,
-        answerTokens: settings.answerTokens,
-        answerRows: ANSWER_ROWS,
-      };
+  const evaluation: Evaluation = {
+    file: isTuning ? tuning.heldOut : options.evaluation,
+    examples: isTuning ? undefined : settings.evaluationExamples,
+    answers: isTuning ? 0 : settings.answers,
+    answerTokens: settings.answerTokens,
+    answerRows: ANSWER_ROWS,
+  };
   return {
     ...name,
     identity: identityOf({
       version: options.version,
       model: digests.model,
       train: adapter === null ? null : digests.train,
-      evaluation: evaluation === undefined ? null : { ...evaluation, file: digests.evaluation },
+      evaluation: isTuning
+        ? { heldOut: grid.tuningExamples, seed: TUNING_SEED }
+        : { ...evaluation, file: digests.evaluation },
       adapter,
       // without an adapter nothing is trained, and only what measuring needs counts
       training: adapter === null ? { ...settings.training, examples: undefined } : training,
     }),
     folder: cellFolder(options.out, name),
     model: options.model,
-    train: options.train,
+    train: isTuning ? tuning.train : options.train,
     evaluation,
     adapter,
     settings: training,

@@ -77,7 +77,7 @@ export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGe
   if (resumedAt === "stopped") return;
   const trained = await trainedPart(running, resumedAt);
   yield { type: "phase", phase: "evaluating" };
-  const measured = yield* measure(running, trained);
+  const measured = yield* measure(running);
   const result: CellResult = {
     format: 1,
     identity: spec.identity,
@@ -149,16 +149,13 @@ const metricLine = z.looseObject({
 
 interface Trained {
   readonly losses: readonly number[];
-  /** Held-out loss of the last measurement of training itself. */
-  readonly heldOutLoss: number | undefined;
   readonly tokens: number;
   readonly seconds: { readonly training: number; readonly step: number };
 }
 
 /** What the run's metrics say, those of earlier processes included. */
 async function trainedPart({ spec }: Running, resumedAt: number | undefined): Promise<Trained> {
-  if (spec.adapter === null)
-    return { losses: [], heldOutLoss: undefined, tokens: 0, seconds: { training: 0, step: 0 } };
+  if (spec.adapter === null) return { losses: [], tokens: 0, seconds: { training: 0, step: 0 } };
   const lines: z.output<typeof metricLine>[] = [];
   for await (const { value } of readJsonLines(join(runOf(spec), "metrics.jsonl")))
     lines.push(metricLine.parse(value));
@@ -170,7 +167,6 @@ async function trainedPart({ spec }: Running, resumedAt: number | undefined): Pr
   );
   return {
     losses: steps.map(({ loss }) => loss),
-    heldOutLoss: lines.findLast(({ type }) => type === "evaluation")?.loss,
     tokens: steps.reduce((sum, { tokens = 0 }) => sum + tokens, 0),
     seconds: { training: counted.reduce((sum, seconds) => sum + seconds, 0), step },
   };
@@ -182,18 +178,9 @@ interface Measured {
 }
 
 /** The held-out loss, and the answers where they are wanted. */
-async function* measure(running: Running, trained: Trained): AsyncGenerator<CellEvent, Measured> {
+async function* measure(running: Running): AsyncGenerator<CellEvent, Measured> {
   const { spec, base, now, peakMemory, settings, signal } = running;
   const { evaluation } = spec;
-  if (evaluation === undefined) {
-    const heldOutLoss = trained.heldOutLoss;
-    if (heldOutLoss === undefined)
-      throw new MosError("bad_data", `${spec.train}: nothing was held out to tune on`);
-    return {
-      result: { heldOutLoss, heldOutExamples: settings.heldOut, peakMemoryBytes: peakMemory() },
-      seconds: { evaluation: 0, answers: 0 },
-    };
-  }
   const started = now();
   const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
   const adapter = spec.adapter === null ? null : await finalAdapter(running);

@@ -22,7 +22,7 @@ const resultOf = (spec) => ({
   losses: [3, 2],
   heldOutLoss: lossOf(spec),
   heldOutExamples: 4,
-  ...(spec.evaluation === undefined || spec.evaluation.answers === 0
+  ...(spec.evaluation.answers === 0
     ? {}
     : { answers: { correct: spec.key.startsWith("mos") ? 3 : 1 + (spec.seed % 2), total: 4 } }),
   tokens: 100,

@@ -223,7 +223,13 @@ describe("several rates", () => {
       "mos-2 measure 0 0.01",
     ]);
     const spec = JSON.parse(await read("table2.json"));
-    expect(spec.settings.tuningExamples).toBeGreaterThan(0);
+    const { tuningExamples } = spec.settings;
+    expect(tuningExamples).toBeGreaterThan(0);
+    const lines = async (name: string) => (await read(`tuning/${name}`)).trim().split("\n");
+    const [train, heldOut] = [await lines("train.jsonl"), await lines("held-out.jsonl")];
+    expect(heldOut).toHaveLength(tuningExamples);
+    const all = (await readFile("assets/quickstart/train.jsonl", "utf8")).trim().split("\n");
+    expect([...train, ...heldOut].sort()).toEqual(all.sort());
     expect(ofType(await eventsOf(optionsOf({ ...rates, seeds: 1 })), "started")).toEqual([]);
   });
 
