@@ -15,6 +15,7 @@ export interface ReproduceOptions extends GeneralOptions {
   readonly shards?: readonly number[];
   readonly learningRates: readonly number[];
   readonly tuneSteps?: number;
+  readonly tuneExamples?: number;
   readonly alpha: number;
   readonly dropout: number;
   readonly batchSize: number;
@@ -68,7 +69,12 @@ function gridOptions(command: Command): Command {
         .argParser(listOf(decimal))
         .default([1e-3], "1e-3"),
     )
-    .option("--tune-steps <n>", "updates for choosing the rate (default: as many as --steps)", whole(1));
+    .option("--tune-steps <n>", "updates for choosing the rate (default: as many as --steps)", whole(1))
+    .option(
+      "--tune-examples <n>",
+      "examples of --train to choose the rate on (default: 64, or a tenth of a small file)",
+      whole(1),
+    );
 }
 
 function trainingOptions(command: Command): Command {

@@ -77,6 +77,7 @@ function gridOptions(
     ...given({
       only: options.only?.flatMap((words) => words.split(",")),
       tuneSteps: options.tuneSteps,
+      tuneExamples: options.tuneExamples,
       evaluationExamples: options.evalExamples,
       threads: options.threads,
     }),

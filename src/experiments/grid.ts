@@ -72,7 +72,9 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     experiment,
     selected,
     digests,
-    tuningExamples: Math.max(1, Math.min(MOST_TUNING_EXAMPLES, Math.floor(examples * TUNING_SHARE))),
+    tuningExamples:
+      settings.tuneExamples ??
+      Math.max(1, Math.min(MOST_TUNING_EXAMPLES, Math.floor(examples * TUNING_SHARE))),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
   };
 }

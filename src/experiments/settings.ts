@@ -51,6 +51,8 @@ export interface ReproduceOptions {
   readonly learningRates?: readonly number[];
   /** Updates of a tuning cell; as many as of the others without. */
   readonly tuneSteps?: number | undefined;
+  /** Examples of the training file to tune on; 64, or a tenth of a small file, without. */
+  readonly tuneExamples?: number | undefined;
   readonly alpha?: number;
   readonly dropout?: number;
   readonly training?: Partial<TrainingSettings>;
@@ -84,6 +86,7 @@ export interface Settings {
   readonly steps: number;
   readonly learningRates: readonly number[];
   readonly tuneSteps: number;
+  readonly tuneExamples?: number | undefined;
   readonly alpha: number;
   readonly dropout: number;
   readonly training: TrainingSettings;
@@ -116,6 +119,7 @@ const schema = z.object({
     .min(1, rates)
     .refine(isSet, rates),
   tuneSteps: whole(1, MOST),
+  tuneExamples: whole(1, MOST).optional(),
   alpha: z.number(alpha).positive(alpha).max(1e6, alpha),
   dropout: z.number(dropout).min(0, dropout).lt(1, dropout),
   privateRanks: z.array(whole(0, 4096), axis).min(1, axis).refine(isSet, axis),
@@ -129,7 +133,15 @@ const schema = z.object({
 
 /** Throws `bad_option` with the name of the setting, what was given, and what would do. Training's own settings are checked by `finetune`. */
 export function settingsOf(options: ReproduceOptions): Settings {
-  const { experiment, seeds, steps, learningRates = [1e-3], tuneSteps = steps, axes = {} } = options;
+  const {
+    experiment,
+    seeds,
+    steps,
+    learningRates = [1e-3],
+    tuneSteps = steps,
+    tuneExamples,
+    axes = {},
+  } = options;
   const { privateRanks, shards } = { ...FIGURE_AXES, ...axes };
   const { answers = 32, answerTokens = 200, evaluationExamples } = options;
   const common = {
@@ -138,6 +150,7 @@ export function settingsOf(options: ReproduceOptions): Settings {
     steps,
     learningRates,
     tuneSteps,
+    tuneExamples,
     answers,
     answerTokens,
     evaluationExamples,
