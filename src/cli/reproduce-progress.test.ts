@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { reproduceProgress } from "./reproduce-progress.ts";
+
+test("follows cells, guesses what is left, and names what failed", () => {
+  let time = 0;
+  const progress = reproduceProgress({ jobs: 2, now: () => time });
+  const plan = {
+    type: "plan",
+    experiment: "table1",
+    title: "Table 1",
+    rows: [],
+    cells: 5,
+    finished: 1,
+  } as const;
+  expect(progress.take(plan)).toBe("Table 1: 0 rows, 5 cells, 1 of them finished before, 2 at a time");
+  expect(progress.text()).toBe("1/5");
+  const cell = { key: "mos-2", purpose: "measure", learningRate: 1e-3, seed: 0 } as const;
+  const other = { ...cell, key: "lora-2", purpose: "tune" } as const;
+  progress.take({ type: "started", cell, attempt: 1, pid: 1 });
+  progress.take({ type: "started", cell: other, attempt: 1, pid: 2 });
+  progress.take({ type: "progress", cell, step: 5, steps: 10, loss: 1.23456 });
+  time = 45_000;
+  // 0.45 of a cell in 45 s, and 3.55 are left
+  expect(progress.text()).toBe(
+    "1/5  5 min 55 s left  ·  mos-2 seed 0 5/10 loss 1.235  ·  lora-2 at 0.001 starting",
+  );
+  const answers = { correct: 3, total: 32 };
+  expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, answers, seconds: 75 })).toBe(
+    "mos-2 seed 0: held-out loss 0.7123, 3 of 32 answers right, 1 min 15 s",
+  );
+  expect(progress.take({ type: "failed", cell: other, message: "it crashed", retried: true })).toBe(
+    "lora-2 at 0.001 failed, trying once more: it crashed",
+  );
+  expect(progress.text()).toMatch(/^2\/5 {2}.* left$/);
+  progress.take({ type: "failed", cell: other, message: "it crashed", retried: false });
+  expect(progress.text()).toMatch(/^3\/5/);
+  const end = { type: "end", stopped: false, files: ["out/table1.md"], missing: 2 } as const;
+  expect(progress.summary(end)).toBe(
+    "out/table1.md\n\n2 results missing; see the table's list of failed cells",
+  );
+});
