@@ -78,12 +78,13 @@ def check(name, base, folder, only=None):
         there = logits(AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32), tokens)
         here = load_file(folder / f"{adapter}.safetensors")["logits"]
         error, size = (there - here).abs().max().item(), here.abs().max().item()
-        moved = 0.0
+        note = ""
         if not gguf:
             bare = logits(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), tokens)
             moved = (here - bare).abs().max().item()
+            note = f", moved by {moved:.2f}"
             passed = passed and moved > 1e-3
-        print(f"{name}, {adapter}: differ by {error:.1e} at most, logits up to {size:.2f}, moved by {moved:.2f}")
+        print(f"{name}, {adapter}: differ by {error:.1e} at most, logits up to {size:.2f}{note}")
         passed = passed and error < 1e-4
         if gguf:
             passed = same_text(merged, folder) and passed

@@ -38,11 +38,23 @@ const adaptedSites = ({ config, geometry }: Adapter): ReadonlyMap<string, Site> 
     ).flat(),
   );
 
-/** W + scale · B A, in place. */
-async function addUpdate(weight: Float32Array, adapter: Adapter, site: Site | undefined): Promise<void> {
+/** W + scale · B A where the adapter has a site, as a whole; W in parts elsewhere: embeddings can be very large. */
+async function* mergedParts(
+  name: string,
+  { model, adapter, site }: MergedWeight,
+): AsyncGenerator<Float32Array, void> {
   const delta = site === undefined ? undefined : (await deltaOf(adapter, site))?.data;
-  if (delta === undefined) return;
+  if (delta === undefined) {
+    yield* model.readWeightParts(name);
+    return;
+  }
+  const weight = await model.readWeight(name);
   for (let i = 0; i < weight.length; i++) weight[i] = (weight[i] ?? 0) + (delta[i] ?? 0);
+  yield weight;
+}
+
+interface MergedWeight extends Pick<WriteMergedOptions, "model" | "adapter"> {
+  readonly site: Site | undefined;
 }
 
 function checkRange(
@@ -69,11 +81,13 @@ async function* writeShard(
     const { name, dtype } = tensor;
     if (signal?.aborted)
       throw new MosError("cancelled", "merging was stopped; nothing was written", { cause: signal.reason });
-    const data = await model.readWeight(name);
-    await addUpdate(data, adapter, sites.get(name));
-    checkRange(data, tensor);
-    await file.write(name, data);
-    yield { name, bytes: data.length * (dtype === "F32" ? 4 : 2) };
+    let numbers = 0;
+    for await (const part of mergedParts(name, { model, adapter, site: sites.get(name) })) {
+      checkRange(part, tensor);
+      await file.write(name, part);
+      numbers += part.length;
+    }
+    yield { name, bytes: numbers * (dtype === "F32" ? 4 : 2) };
   }
   await file.commit();
 }

@@ -7,6 +7,7 @@ import { type BlockFormat, blockFormatOf, blockFormats } from "./dequantize.ts";
 import { openForReading, type ReadableFile } from "./files.ts";
 import { type GgufCursor, ggufCursor } from "./gguf-cursor.ts";
 import { type GgufMetadata, readGgufMetadata } from "./gguf-metadata.ts";
+import type { NumberRange } from "./safetensors.ts";
 
 /** One tensor. `shape` is row-major, as Hugging Face writes it: the last dimension runs fastest. */
 export interface GgufTensor {
@@ -22,8 +23,8 @@ export interface GgufFile extends AsyncDisposable {
   readonly version: number;
   readonly metadata: GgufMetadata;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** Any readable type as float32. */
-  readFloat32(name: string): Promise<Float32Array>;
+  /** Any readable type as float32: all of the tensor, or a part that begins and ends between rows. */
+  readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
 }
 
 /** Names by type number; the gaps are types that were withdrawn. */
@@ -154,10 +155,12 @@ function placeTensors(
 
 async function dequantizeTensor(
   file: ReadableFile,
-  { shape, offset }: GgufTensor,
+  { shape, offset: start, range }: GgufTensor & { readonly range: NumberRange | undefined },
   format: BlockFormat,
 ): Promise<Float32Array> {
-  const result = new Float32Array(countOf(shape));
+  const { begin, end } = range ?? { begin: 0, end: countOf(shape) };
+  const offset = start + (begin / format.blockSize) * format.bytes; // rows are whole blocks
+  const result = new Float32Array(Math.min(end, countOf(shape)) - begin);
   const blocks = result.length / format.blockSize;
   const step = Math.min(blocks, Math.ceil(CHUNK / format.bytes));
   const buffer = new Uint8Array(step * format.bytes);
@@ -194,11 +197,11 @@ export async function openGguf(path: string): Promise<GgufFile> {
       version: counts.version,
       metadata,
       tensors,
-      readFloat32: async (name) => {
+      readFloat32: async (name, range) => {
         const tensor = tensors.get(name);
         if (!tensor) throw new MosError("bad_model", `${path}: there is no tensor "${name}"`);
         const format = blockFormatOf(tensor.type);
-        if (format) return dequantizeTensor(file, tensor, format);
+        if (format) return dequantizeTensor(file, { ...tensor, range }, format);
         throw new MosError(
           "unsupported",
           `${path}: tensor "${name}" has type ${tensor.type}; readable are ${Object.keys(blockFormats).join(", ")}`,

@@ -25,6 +25,7 @@ export {
   readJsonLines,
 } from "./jsonl.ts";
 export {
+  type NumberRange,
   type OpenSafetensorsOptions,
   openSafetensors,
   type SafetensorsDtype,

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
 import { openSafetensors } from "./safetensors.ts";
-import { writeSafetensors } from "./write-safetensors.ts";
+import { openSafetensorsWriter, writeSafetensors } from "./write-safetensors.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mos-safetensors-"));
 const path = join(folder, "x.safetensors");
@@ -189,4 +189,29 @@ test("no damage to the header goes further than a clear error", async () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test("a part of a tensor is that part of the whole, and a file may be written in parts", async () => {
+  const data = Float32Array.from({ length: 60 }, (_, i) => i - 30);
+  for (const dtype of ["F32", "F16", "BF16"] as const) {
+    {
+      const plan = [
+        { name: "first", dtype, shape: [2] },
+        { name: "second", dtype, shape: [6, 10] },
+      ];
+      await using writer = await openSafetensorsWriter(path, plan);
+      await expect(writer.write("second", data)).rejects.toThrowError(/"second" is not the next of the plan/);
+      await writer.write("first", data.subarray(0, 2));
+      await writer.write("second", data.subarray(0, 25));
+      await expect(writer.commit()).rejects.toThrowError(/"second" was not written to its end/);
+      await writer.write("second", data.subarray(25));
+      await writer.commit();
+    }
+    await using file = await openSafetensors(path);
+    expect(await file.readFloat32("second")).toEqual(data);
+    expect(await file.readFloat32("second", { begin: 20, end: 50 })).toEqual(data.subarray(20, 50));
+    expect(await file.readFloat32("second", { begin: 50, end: 1000 })).toEqual(data.subarray(50));
+    await using excess = await openSafetensorsWriter(path, [{ name: "one", dtype, shape: [1] }]);
+    await expect(excess.write("one", data)).rejects.toThrowError(/"one" has 1 numbers, and 60 were given/);
+  }
 });

@@ -36,12 +36,18 @@ export interface SafetensorsEntry {
   readonly end: number;
 }
 
+/** Numbers of a tensor from `begin` to before `end`, counted from its first. */
+export interface NumberRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
 export interface SafetensorsFile extends AsyncDisposable {
   readonly path: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
-  /** F32, F16 or BF16 as float32. */
-  readFloat32(name: string): Promise<Float32Array>;
+  /** F32, F16 or BF16 as float32: all of the tensor, or a part. */
+  readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
   /** I32, or I64 whose values fit. */
   readInt32(name: string): Promise<Int32Array>;
   /** The bytes as they stand in the file. */
@@ -169,6 +175,14 @@ async function readHalf(
   return result;
 }
 
+/** The bytes of a part of a tensor. */
+function partOf(entry: SafetensorsEntry, range: NumberRange | undefined): SafetensorsEntry {
+  if (range === undefined) return entry;
+  const width = WIDTHS[entry.dtype];
+  const place = (index: number): number => Math.min(entry.end, entry.begin + index * width);
+  return { ...entry, begin: place(range.begin), end: place(range.end) };
+}
+
 async function readFloats(file: ReadableFile, entry: SafetensorsEntry, place: Place): Promise<Float32Array> {
   switch (entry.dtype) {
     case "F32": {
@@ -241,7 +255,10 @@ export async function openSafetensors(
       path,
       metadata,
       tensors,
-      readFloat32: async (name) => readFloats(...find(name)),
+      readFloat32: async (name, range) => {
+        const [source, entry, where] = find(name);
+        return readFloats(source, partOf(entry, range), where);
+      },
       readInt32: async (name) => readIntegers(...find(name)),
       readBytes: async (name) => {
         const [, { begin, end }] = find(name);

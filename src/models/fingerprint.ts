@@ -5,13 +5,25 @@ import { checkFinite, type Weight, weightShapes } from "./weights.ts";
 
 const SAMPLES = 4096;
 
-/** At most 4,096 numbers, evenly spread over the tensor. */
+/** Takes at most 4,096 numbers, evenly spread over a tensor of so many, from its parts in their order. */
+function sampler(count: number) {
+  const stride = Math.max(1, Math.ceil(count / SAMPLES));
+  const bytes = new DataView(new ArrayBuffer(Math.ceil(count / stride) * 4));
+  let seen = 0;
+  return {
+    take(part: Float32Array): void {
+      for (let i = Math.ceil(seen / stride) * stride; i < seen + part.length; i += stride)
+        bytes.setFloat32((i / stride) * 4, part[i - seen] ?? 0, true);
+      seen += part.length;
+    },
+    bytes: (): Uint8Array => new Uint8Array(bytes.buffer),
+  };
+}
+
 function sample(data: Float32Array): Uint8Array {
-  const stride = Math.max(1, Math.ceil(data.length / SAMPLES));
-  const count = Math.ceil(data.length / stride);
-  const bytes = new DataView(new ArrayBuffer(count * 4));
-  for (let i = 0; i < count; i++) bytes.setFloat32(i * 4, data[i * stride] ?? 0, true);
-  return new Uint8Array(bytes.buffer);
+  const { take, bytes } = sampler(data.length);
+  take(data);
+  return bytes();
 }
 
 /**
@@ -32,10 +44,12 @@ const geometry = (config: LlamaConfig): readonly unknown[] => [
   Math.fround(config.rope.theta),
 ];
 
+type NamedShape = readonly [name: string, shape: readonly number[]];
+
 const startOf = (config: LlamaConfig): Hash => createHash("sha256").update(JSON.stringify(geometry(config)));
 
-const addWeight = (hash: Hash, name: string, { shape, data }: Weight): Hash =>
-  hash.update(JSON.stringify([name, shape])).update(sample(data));
+const addWeight = (hash: Hash, [name, shape]: NamedShape, samples: Uint8Array): Hash =>
+  hash.update(JSON.stringify([name, shape])).update(samples);
 
 const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
 
@@ -47,7 +61,8 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
  */
 export function fingerprint(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string {
   const hash = startOf(config);
-  for (const [name, weight] of [...weights].sort(byName)) addWeight(hash, name, weight);
+  for (const [name, { shape, data }] of [...weights].sort(byName))
+    addWeight(hash, [name, shape], sample(data));
   return `sha256:${hash.digest("hex")}`;
 }
 
@@ -55,7 +70,7 @@ export function fingerprint(config: LlamaConfig, weights: ReadonlyMap<string, We
 export interface FingerprintSource {
   readonly path: string;
   readonly config: LlamaConfig;
-  readWeight(name: string): Promise<Float32Array>;
+  readWeightParts(name: string): AsyncIterable<Float32Array>;
 }
 
 export interface FingerprintOptions {
@@ -70,7 +85,7 @@ export interface FingerprintProgress {
 }
 
 /**
- * The same hash of an open model, of which only one weight at a time is in memory.
+ * The same hash of an open model, of which only a part of one weight at a time is in memory.
  *
  * @throws MosError as reading does, "bad_model" for a number that is none, and "cancelled".
  */
@@ -97,9 +112,14 @@ export async function* fingerprintSteps(
   for (const [i, [name, shape]] of shapes.entries()) {
     if (signal?.aborted)
       throw new MosError("cancelled", `${path}: reading was stopped`, { cause: signal.reason });
-    const data = await model.readWeight(name);
-    checkFinite(name, data, path);
-    addWeight(hash, name, { shape, data });
+    const samples = sampler(shape.reduce((product, size) => product * size, 1));
+    let begin = 0;
+    for await (const part of model.readWeightParts(name)) {
+      checkFinite(name, part, { where: path, begin });
+      samples.take(part);
+      begin += part.length;
+    }
+    addWeight(hash, [name, shape], samples.bytes());
     yield { done: i + 1, total: shapes.length };
   }
   return `sha256:${hash.digest("hex")}`;

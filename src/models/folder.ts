@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import {
+  type NumberRange,
   openSafetensors,
   pathExists,
   readJson,
@@ -50,7 +51,7 @@ export interface FolderWeights extends AsyncDisposable {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** How the numbers of a weight are stored. */
   dtypeOf(name: string): SafetensorsDtype | undefined;
-  readFloat32(name: string): Promise<Float32Array>;
+  readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
 }
 
 /** What a folder without safetensors should be told. */
@@ -126,10 +127,10 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
     return {
       shapes: new Map([...homes].map(([name, file]) => [name, file.tensors.get(name)?.shape ?? []])),
       dtypeOf: (name) => homes.get(name)?.tensors.get(name)?.dtype,
-      readFloat32: async (name) => {
+      readFloat32: async (name, range) => {
         const file = homes.get(name);
         if (!file) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
-        return file.readFloat32(name);
+        return file.readFloat32(name, range);
       },
       [Symbol.asyncDispose]: () => closeAll(files.values()),
     };

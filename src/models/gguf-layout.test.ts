@@ -71,3 +71,26 @@ test("the fingerprint of an open model is that of the loaded one", async () => {
   expect(seen).toEqual(Array.from({ length: loaded.weights.size }, (_, i) => i + 1));
   await expect(fingerprintOf(files, { signal: AbortSignal.abort() })).rejects.toThrowError("was stopped");
 });
+
+test("the fingerprint does not depend on the parts in which a weight is read", async () => {
+  const { config, weights, fingerprint: whole } = await loadModel(BUNDLED);
+  for (const step of [1000, 4096, 7777]) {
+    const parts = {
+      path: BUNDLED,
+      config,
+      async *readWeightParts(name: string) {
+        const { data } = weights.get(name)!;
+        for (let begin = 0; begin < data.length; begin += step) yield data.subarray(begin, begin + step);
+      },
+    };
+    expect(await fingerprintOf(parts)).toBe(whole);
+  }
+});
+
+test("the parts of a weight are the weight", async () => {
+  await using files = await openModel(BUNDLED);
+  const name = "model.layers.0.self_attn.q_proj.weight";
+  const parts: Float32Array[] = [];
+  for await (const part of files.readWeightParts(name)) parts.push(part);
+  expect(parts.flatMap((part) => [...part])).toEqual([...(await files.readWeight(name))]);
+});

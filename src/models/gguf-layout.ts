@@ -36,6 +36,9 @@ function rotatedHeads({ heads, keyValueHeads }: LlamaConfig, name: string): numb
   return name.includes(".k_proj.") ? keyValueHeads : undefined;
 }
 
+/** Whether llama.cpp keeps the rows of a weight in another order, so that no part can be read alone. */
+export const isReordered = (name: string): boolean => /\.[qk]_proj\./.test(name);
+
 /**
  * llama.cpp stores the two halves of a head's rotary pairs side by side (0, D/2, 1, D/2 + 1, …), where Hugging Face
  * keeps the halves apart. Gives where row `row` of a head of width D stands in the file.

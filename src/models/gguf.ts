@@ -1,9 +1,9 @@
 // A GGUF file as a model with Hugging Face's names and layout.
 
 import { MosError } from "#core";
-import type { GgufFile, GgufMetadata, GgufTensor, GgufValue } from "#formats";
+import type { GgufFile, GgufMetadata, GgufTensor, GgufValue, NumberRange } from "#formats";
 import { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
-import { fromGgufRows, ggufName } from "./gguf-layout.ts";
+import { fromGgufRows, ggufName, isReordered } from "./gguf-layout.ts";
 
 interface Header {
   readonly path: string;
@@ -171,11 +171,13 @@ export function ggufShapes(
   return shapes;
 }
 
-/** Reads a weight by its Hugging Face name, in Hugging Face's order of rows. */
+/** Reads a weight, or whole rows of it, by its Hugging Face name, in Hugging Face's order of rows. */
 export async function readGgufWeight(
   file: GgufFile,
   config: LlamaConfig,
-  name: string,
+  { name, range }: { readonly name: string; readonly range?: NumberRange | undefined },
 ): Promise<Float32Array> {
-  return fromGgufRows(config, name, await file.readFloat32(ggufName(name)));
+  if (!isReordered(name)) return file.readFloat32(ggufName(name), range);
+  const whole = fromGgufRows(config, name, await file.readFloat32(ggufName(name)));
+  return range === undefined ? whole : whole.subarray(range.begin, range.end);
 }

@@ -3,7 +3,14 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { MosError } from "#core";
-import { type GgufMetadata, openGguf, pathExists, type SafetensorsDtype, storageError } from "#formats";
+import {
+  type GgufMetadata,
+  type NumberRange,
+  openGguf,
+  pathExists,
+  type SafetensorsDtype,
+  storageError,
+} from "#formats";
 import type { LlamaConfig } from "./config.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
@@ -26,6 +33,8 @@ export interface ModelFiles extends AsyncDisposable {
   dtypeOf(name: string): SafetensorsDtype | undefined;
   /** One weight by its Hugging Face name; linear layers are [out, in]. */
   readWeight(name: string): Promise<Float32Array>;
+  /** The same in parts of whole rows, so that a large embedding is never in memory as a whole. */
+  readWeightParts(name: string): AsyncIterable<Float32Array>;
 }
 
 /** A model in memory. Without a tied head the weights include lm_head.weight, with one they do not. */
@@ -50,6 +59,30 @@ export interface LoadModelOptions {
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 
+/** Numbers that are read at a time, where a row has fewer. */
+const PART = 1 << 24;
+
+type ReadRange = (name: string, range?: NumberRange) => Promise<Float32Array>;
+
+/** Reads a weight whole, or some rows at a time. */
+function weightReaders(
+  config: LlamaConfig,
+  read: ReadRange,
+): Pick<ModelFiles, "readWeight" | "readWeightParts"> {
+  const shapes = weightShapes(config);
+  return {
+    readWeight: (name) => read(name),
+    async *readWeightParts(name) {
+      const shape = shapes.get(name) ?? [];
+      const count = shape.reduce((product, size) => product * size, 1);
+      const row = shape.at(-1) ?? 1;
+      const step = Math.max(1, Math.floor(PART / row)) * row;
+      for (let begin = 0; begin < count; begin += step)
+        yield await read(name, { begin, end: Math.min(count, begin + step) });
+    },
+  };
+}
+
 async function openFolder(folder: string): Promise<ModelFiles> {
   const config = await readFolderConfig(folder);
   const weights = await openFolderWeights(folder);
@@ -65,7 +98,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     config,
     source: { kind: "folder", folder },
     dtypeOf: (name) => weights.dtypeOf(name),
-    readWeight: (name) => weights.readFloat32(name),
+    ...weightReaders(config, (name, range) => weights.readFloat32(name, range)),
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
 }
@@ -81,7 +114,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
       config,
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
       dtypeOf: () => undefined,
-      readWeight: (name) => readGgufWeight(file, config, name),
+      ...weightReaders(config, (name, range) => readGgufWeight(file, config, { name, range })),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
   } catch (error) {
@@ -145,7 +178,7 @@ export async function loadModel(
     if (signal?.aborted)
       throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
     const data = await files.readWeight(name);
-    checkFinite(name, data, path);
+    checkFinite(name, data, { where: path });
     weights.set(name, { shape, data });
     onProgress?.({ done: weights.size, total: shapes.size, name });
   }

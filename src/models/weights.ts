@@ -84,17 +84,21 @@ export function checkShapes(
 }
 
 /**
- * Refuses NaN and infinite numbers, which would spread through every result.
+ * Refuses NaN and infinite numbers, which would spread through every result. `data` are the numbers from `begin` on.
  *
  * @throws MosError "bad_model" with the weight's name and the position.
  */
-export function checkFinite(name: string, data: Float32Array, where: string): void {
+export function checkFinite(
+  name: string,
+  data: Float32Array,
+  { where, begin = 0 }: { readonly where: string; readonly begin?: number },
+): void {
   const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
   const exponent = 0x7f800000;
   for (let i = 0; i < bits.length; i++)
     if (((bits[i] ?? 0) & exponent) === exponent)
       throw new MosError(
         "bad_model",
-        `${where}: ${name} holds the value ${data[i]} at ${i}; the file is damaged`,
+        `${where}: ${name} holds the value ${data[i]} at ${begin + i}; the file is damaged`,
       );
 }
