@@ -74,7 +74,8 @@ export async function drawTable(experiment: Experiment, rows: readonly RowSummar
             valueFormat: ".4f",
           }),
         }),
-    ...(answers.length === 0
+    // where no model gets anything right there is nothing to see
+    ...(answers.every(({ mean }) => mean === 0)
       ? {}
       : {
           [`${name}-answers.svg`]: await barChart({
@@ -99,7 +100,7 @@ export async function drawFigure(rows: readonly RowSummary[]): Promise<Pictures>
     });
     return heatMap({ cells, xTitle: "shards per vector", yTitle: "private rank", ...more });
   };
-  const hasAnswers = rows.some(({ exactMatch }) => exactMatch !== undefined);
+  const hasAnswers = rows.some(({ exactMatch }) => (exactMatch?.mean ?? 0) > 0);
   return {
     "figure1-loss.svg": await draw(({ heldOutLoss }) => heldOutLoss?.mean, {
       title: "Held-out loss (nats per token), mean over seeds",

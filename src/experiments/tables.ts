@@ -241,7 +241,7 @@ function veraRows(context: RowContext): readonly Row[] {
     fitted(
       {
         key: "vera-equal",
-        label: "VeRA, as many as LoRA",
+        label: "VeRA (equal)",
         adapter: { method: "vera", rank: equal, dropout },
         notes: [
           "asked for by the paper's reviewers; the largest rank with at most the numbers of LoRA of rank 2",
