@@ -1,7 +1,7 @@
 // The other side of mos export --format gguf: llama.cpp, through node-llama-cpp, has to write the same greedy tokens with
 // the exported adapter on the same base. The base must be float32 or float16, as llama.cpp rounds activations otherwise.
 // usage (from this repository; node-llama-cpp@3.21.1 is installed elsewhere, with npm install):
-//   node scripts/verify/llama_cpp.mjs BASE.gguf FOLDER --llama PATH/TO/node_modules [--deviation 0.02] [--tokens 40]
+//   node scripts/verify/llama_cpp.mjs BASE.gguf FOLDER --llama PATH/TO/node_modules [--deviation 0.05] [--tokens 40]
 // Adapters with random numbers are made in FOLDER, and exported to it.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -13,9 +13,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     llama: { type: "string" },
-    deviation: { type: "string", default: "0.02" },
+    deviation: { type: "string", default: "0.05" },
     tokens: { type: "string", default: "40" },
-    methods: { type: "string", default: "mos,tied-lora,vera" },
+    methods: {
+      type: "string",
+      default: "lora,mos,pure-sharing,random-scaling,subset-selection,vera,tied-lora,prolora",
+    },
   },
 });
 const [base, folder] = positionals;
