@@ -25,7 +25,7 @@ function versionOf(): string {
 
 export function createProgram(): Command {
   const program = new Command("mos")
-    .description("Fine-tunes open language models with Mixture-of-Shards adapters, and runs them.")
+    .description("Fine-tunes open language models with Mixture-of-Shards adapters, runs and exports them.")
     .version(versionOf(), "-v, --version", "show the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
@@ -40,19 +40,20 @@ First steps:
   mos pull HuggingFaceTB/SmolLM2-135M-Instruct    download a model
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/mine
   mos generate --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --chat
+  mos export adapters/mine --model HuggingFaceTB/SmolLM2-135M-Instruct --format peft --out mine-lora
 
 mos COMMAND --help tells more about a command.`,
     );
   quickstartCommand(program);
+  pullCommand(program);
   trainCommand(program);
   generateCommand(program);
   inspectCommand(program);
+  exportCommand(program);
+  importCommand(program);
   mergeCommand(program);
   paramsCommand(program);
   reproduceCommand(program);
-  pullCommand(program);
-  exportCommand(program);
-  importCommand(program);
   return program;
 }
 
