@@ -41,3 +41,8 @@ answer=$(node dist/cli/main.js generate --model "$MOS_TEST_MODEL" --adapter "$wo
   --prompt "What is the capital of France?" --max-tokens 24)
 echo "$answer"
 grep -q Paris <<<"$answer" || { echo "the answer does not name Paris"; exit 1; }
+
+echo "-- the same from the merged folder"
+node dist/cli/main.js merge "$work/adapter" --model "$MOS_TEST_MODEL" --out "$work/merged" --dtype float32 --quiet
+merged=$(node dist/cli/main.js generate --model "$work/merged" --prompt "What is the capital of France?" --max-tokens 24)
+[ "$merged" = "$answer" ] || { echo "the merged folder answers otherwise: $merged"; exit 1; }
