@@ -1,32 +1,49 @@
 import { MosError } from "#core";
 
 const LONGEST = 200;
-const MOST_REPEATS = 3;
+/** Ways to match that all patterns of a file may have together: some seconds at most, on the layers of a large model. */
+const MOST_WAYS = 2 ** 18;
+/** A repeat can end at any of the characters of a module's path, which has about this many. */
+const ENDS = 32;
+
+/** What Python and JavaScript read differently, and repeated groups, whose ways to match nobody can count. */
+const INTRICATE = /\)[*+?{]|\(\?|\\[AZ1-9]|\{,|\[\^?\]/;
+
+/** How many ways a backtracking matcher may have to try: the product of its choices, or more. */
+function waysOf(plain: string): number {
+  const repeats = ENDS ** (plain.match(/[*+{]/g)?.length ?? 0) * 2 ** (plain.match(/\?/g)?.length ?? 0);
+  return plain.split(/[()]/).reduce((product, part) => product * part.split("|").length, repeats);
+}
 
 /**
- * A key of PEFT's rank_pattern or alpha_pattern as a test of module paths: Python's `re.match(rf"(.*\.)?({key})$", path)`.
- * Patterns come with a file, so those that could keep a backtracking matcher busy for long are refused: repeated groups,
- * more than three repeats, and what Python and JavaScript read differently.
+ * The keys of PEFT's rank_pattern or alpha_pattern as tests of module paths: Python's
+ * `re.match(rf"(.*\.)?({key})$", path)`. They come with a file, so those that could keep a backtracking matcher busy for
+ * long are refused, alone or all together, and what Python and JavaScript read differently.
  *
  * @throws MosError "unsupported"
  */
-export function modulePattern(key: string, where: string): (path: string) => boolean {
-  const refuse = (): never => {
-    const shown = key.length > 60 ? `${key.slice(0, 60)}…` : key;
-    throw new MosError(
-      "unsupported",
-      `${where}: the pattern ${JSON.stringify(shown)} is too intricate; write the names of the modules instead`,
-    );
-  };
-  const plain = key.replaceAll("(?:", "(");
-  const repeats = plain.match(/[*+?{]/g)?.length ?? 0;
-  if (key.length > LONGEST || repeats > MOST_REPEATS || /\)[*+?{]|\(\?|\\[AZ1-9]/.test(plain))
-    return refuse();
-  try {
-    new RegExp(key); // on its own, so that no stray parenthesis closes the group around it
-    const pattern = new RegExp(`^(?:.*\\.)?(?:${key})$`);
-    return (path) => pattern.test(path);
-  } catch {
-    return refuse();
-  }
+export function modulePatterns(
+  keys: readonly string[],
+  where: string,
+): readonly ((path: string) => boolean)[] {
+  let ways = 0;
+  return keys.map((key) => {
+    const refuse = (): never => {
+      const shown = key.length > 60 ? `${key.slice(0, 60)}…` : key;
+      throw new MosError(
+        "unsupported",
+        `${where}: the pattern ${JSON.stringify(shown)} is too intricate; write the names of the modules instead`,
+      );
+    };
+    const plain = key.replaceAll("(?:", "(");
+    ways += waysOf(plain);
+    if (key.length > LONGEST || ways > MOST_WAYS || INTRICATE.test(plain)) return refuse();
+    try {
+      new RegExp(key); // on its own, so that no stray parenthesis closes the group around it
+      const pattern = new RegExp(`^(?:.*\\.)?(?:${key})$`);
+      return (path) => pattern.test(path);
+    } catch {
+      return refuse();
+    }
+  });
 }

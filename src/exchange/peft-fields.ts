@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { MosError } from "#core";
 import { modulePath, type Site } from "#nn";
-import { modulePattern } from "./module-pattern.ts";
+import { modulePatterns } from "./module-pattern.ts";
 
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const pattern = z.record(z.string(), z.number()).nullish();
@@ -45,7 +45,10 @@ const REFUSED: Readonly<Record<string, string>> = {
 };
 
 /** Ways to start that leave the base as it is; the others move a part of it into A and B. */
-const PLAIN_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
+const PLAIN_STARTS: readonly unknown[] = [
+  ...[undefined, null, true, false],
+  ...["gaussian", "orthogonal", "eva", "mica"],
+];
 
 const isSet = (value: unknown): boolean =>
   value !== undefined &&
@@ -104,7 +107,8 @@ export function targetTest(fields: PeftFields): ((site: Site) => boolean) | unde
   return (site) => {
     const path = modulePath(site);
     if (listed(path, asList(excluded))) return false;
-    return (isAll || listed(path, asList(targets))) && inLayers(fields, site.layer);
+    if (isAll || asList(targets).includes(path)) return true; // a whole path is meant, whatever the layers
+    return listed(path, asList(targets)) && inLayers(fields, site.layer);
   };
 }
 
@@ -117,10 +121,14 @@ export interface SiteRule {
 
 /** Rank and scale of each site: rank_pattern and alpha_pattern before r and lora_alpha, the first key that fits. */
 export function siteRules(fields: PeftFields, where: string): (site: Site) => SiteRule {
-  const tests = (field: "rank_pattern" | "alpha_pattern") =>
-    Object.entries(fields[field] ?? {}).map(
-      ([key, value]) => ({ fits: modulePattern(key, `${where}: ${field}`), value }) as const,
-    );
+  const tests = (field: "rank_pattern" | "alpha_pattern") => {
+    const given = fields[field] ?? {};
+    const values = Object.values(given);
+    return modulePatterns(Object.keys(given), `${where}: ${field}`).map((fits, i) => ({
+      fits,
+      value: values[i],
+    }));
+  };
   const [ranks, alphas] = [tests("rank_pattern"), tests("alpha_pattern")];
   const stabilised = fields.use_rslora === true;
   return (site) => {

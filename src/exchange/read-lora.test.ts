@@ -7,7 +7,7 @@ import { type AdapterGeometry, createAdapter, expandFactors, methods, parseAdapt
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#formats";
 import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#nn";
-import { modulePattern } from "./module-pattern.ts";
+import { modulePatterns } from "./module-pattern.ts";
 import { type ImportSource, readLora } from "./read-lora.ts";
 
 const geometry: AdapterGeometry = {
@@ -119,6 +119,14 @@ describe("what is read", () => {
       { layers_to_transform: [0], layers_pattern: "layers" },
       both.filter(({ layer }) => layer === 0),
     ],
+    [
+      "full paths, which are meant whatever the layers",
+      { target_modules: ["model.layers.1.self_attn.q_proj", "v_proj"], layers_to_transform: [0] },
+      [
+        { layer: 1, linear: "q_proj" },
+        { layer: 0, linear: "v_proj" },
+      ],
+    ],
     ["another name of layers", { layers_to_transform: [0], layers_pattern: ["h"] }, both.slice(0, 3)],
   ])("targets as %s", async (_, fields, places) => {
     await save(fields, factors(places));
@@ -166,6 +174,11 @@ describe("what is read", () => {
     own.forEach((value, i) => {
       expect(Math.abs(value - given[i]!)).toBeLessThanOrEqual(Math.abs(given[i]!) / 128);
     });
+  });
+
+  test.each([false, "gaussian", "orthogonal", "eva", "mica"])("what began as %s", async (start) => {
+    await save({ init_lora_weights: start }, factors(both));
+    expect((await read()).adapter.config).toMatchObject({ rank: 2, alpha: 6 });
   });
 
   test("an adapter's name in the tensors' names", async () => {
@@ -336,6 +349,11 @@ describe("what is refused, by name", () => {
     );
   });
 
+  test("a config that is far too long", async () => {
+    await save({ target_modules: ["x".repeat(1 << 20)] }, factors(places));
+    await expect(read()).rejects.toThrowError("bytes are too many; at most 1048576 are read");
+  });
+
   test("a pickled file is never opened", async () => {
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify(plain));
     await writeFile(join(folder, "adapter_model.bin"), "cos\nsystem\n");
@@ -347,12 +365,26 @@ describe("what is refused, by name", () => {
 
 describe("patterns of module paths", () => {
   test("match as PEFT's do: the whole path, or its end after a dot", () => {
-    const fits = (key: string, where: string) => modulePattern(key, "here")(where);
+    const fits = (key: string, where: string) => modulePatterns([key], "here")[0]!(where);
     expect(fits("q_proj", "model.layers.0.self_attn.q_proj")).toBe(true);
     expect(fits("proj", "model.layers.0.self_attn.q_proj")).toBe(false);
     expect(fits("^model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.q_proj")).toBe(true);
     expect(fits("layers\\.\\d+\\.self_attn\\.(q|k)_proj", "model.layers.12.self_attn.k_proj")).toBe(true);
     expect(fits("self_attn", "model.layers.0.self_attn.q_proj")).toBe(false);
+    const layers = Array.from({ length: 32 }, (_, i) => i).join("|");
+    expect(fits(`layers\\.(${layers})\\.mlp\\.(up|down)_proj`, "model.layers.31.mlp.up_proj")).toBe(true);
+    expect(fits(".*\\.layers\\.[0-9]{1,2}\\..*_proj", "model.layers.31.mlp.up_proj")).toBe(true);
+  });
+
+  test.each([
+    ["alternatives that multiply", ["(.|.)".repeat(30)]],
+    ["many that are slow together", Array.from({ length: 9 }, (_, i) => `.*.*.*${i}`)],
+    ["a repeat from nothing, which JavaScript takes literally", ["a{,3}"]],
+    ["a class that Python ends later", ["[]a]"]],
+  ])("refused: %s", (_, keys) => {
+    expect(() => modulePatterns(keys, "here")).toThrowError(
+      /is too intricate; write the names of the modules/,
+    );
   });
 
   test("no pattern keeps a matcher busy", () => {
@@ -361,7 +393,7 @@ describe("patterns of module paths", () => {
       fc.property(fc.stringMatching(/^[a.*+?()|\\dq_]{1,24}$/), (key) => {
         const started = performance.now();
         try {
-          modulePattern(key, "here")(path);
+          modulePatterns([key], "here")[0]!(path);
         } catch (error) {
           expect(error).toMatchObject({ code: "unsupported" });
         }

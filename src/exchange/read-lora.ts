@@ -15,6 +15,8 @@ export type ImportSource = (typeof IMPORT_SOURCES)[number];
 
 const CONFIG = "adapter_config.json";
 const MODEL = "adapter_model.safetensors";
+/** A config that names each layer of a large model three times has a tenth of this. */
+const LARGEST_CONFIG = 1 << 20;
 
 export interface ReadLoraOptions {
   readonly geometry: AdapterGeometry;
@@ -109,7 +111,7 @@ export async function readLora(folder: string, { geometry, from }: ReadLoraOptio
   const where = join(folder, CONFIG);
   if (!(await pathExists(where)))
     throw new MosError("not_found", `${folder}: no adapter here (there is no ${CONFIG})`);
-  const fields = await readJson(where, peftFields, { code: "bad_adapter" });
+  const fields = await readJson(where, peftFields, { code: "bad_adapter", maximumBytes: LARGEST_CONFIG });
   refuseOtherThanLora(fields, where);
   if (fields.lora_alpha === 0)
     throw new MosError(
