@@ -43,9 +43,11 @@ export const peftTensorName = (site: Site, side: "A" | "B"): string =>
   `base_model.model.${modulePath(site)}.lora_${side}.weight`;
 
 const LARGEST_ALPHA = 1e6;
-/** Numbers that a LoRA may have whatever it is made from; above, padding may not multiply them by more than four. */
-const FREE_NUMBERS = 2 ** 28;
-const MOST_GROWTH = 4;
+/**
+ * How many numbers a LoRA may have that is made from so many: 2²⁸ whatever it is made from, above that four times as
+ * many. A small file does not fill the memory.
+ */
+export const mostNumbers = (given: number): number => Math.max(2 ** 28, 4 * given);
 
 /** alpha as the short decimal that it probably was: 16 / 3 · 3 is 16. */
 const alphaOf = (scale: number, rank: number): number => Number((scale * rank).toPrecision(15));
@@ -71,7 +73,7 @@ function checkGrowth(
     return found === undefined ? sum : sum + found.in + found.out;
   }, 0);
   const needed = rank * geometry.layers * width;
-  if (needed > Math.max(FREE_NUMBERS, MOST_GROWTH * given))
+  if (needed > mostNumbers(given))
     throw new MosError(
       "unsupported",
       `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}`,

@@ -4,7 +4,7 @@ import type { Widths } from "#adapters";
 import { MosError } from "#core";
 import type { SafetensorsFile } from "#formats";
 import { modulePath } from "#nn";
-import type { SiteFactors } from "./assemble-lora.ts";
+import { mostNumbers, type SiteFactors } from "./assemble-lora.ts";
 import type { SitePart, SiteTensors } from "./lora-tensors.ts";
 
 const LARGEST_RANK = 4096;
@@ -86,6 +86,28 @@ async function readVector(
     for (let i = 0; i < rank; i++) result[i] = (result[i] ?? 0) * (data[i] ?? 0);
   }
   return result;
+}
+
+const countOf = (shape: readonly number[] = []): number => shape.reduce((product, size) => product * size, 1);
+
+/**
+ * Refuses pools whose masks would make a large adapter of a small file: each entry becomes a chunk. Only headers are
+ * looked at.
+ */
+export function checkExpansion(sites: Iterable<SiteTensors>, file: SafetensorsFile): void {
+  let expanded = 0;
+  for (const { parts } of sites) {
+    const shapeOf = (part: SitePart) => file.tensors.get(parts.get(part) ?? "")?.shape;
+    if (!parts.has("lora_pair_mask")) continue;
+    expanded += countOf(shapeOf("lora_pair_mask")) * (shapeOf("lora_A")?.[1] ?? 0);
+    expanded += countOf(shapeOf("lora_pair_mask_B")) * (shapeOf("lora_B")?.[0] ?? 0);
+  }
+  const most = mostNumbers([...file.tensors.values()].reduce((sum, { shape }) => sum + countOf(shape), 0));
+  if (expanded > most)
+    throw wrong(
+      file,
+      `its masks would make ${expanded} numbers of the pools; at most ${most} are read from a file of this size`,
+    );
 }
 
 interface PoolParts {

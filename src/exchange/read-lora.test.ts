@@ -251,6 +251,27 @@ describe("what the code of the authors of MoS saves", () => {
   });
 });
 
+test("masks do not make a large adapter of a small file", async () => {
+  const wide: AdapterGeometry = { layers: 8, widths: { k_proj: { in: 16_384, out: 1024 } } };
+  const pool = (shape: readonly number[]): WritableTensor => ({
+    ...{ dtype: "F32", shape },
+    data: new Float32Array(shape[0]! * shape[1]!),
+  });
+  const mask: WritableTensor = { dtype: "I32", shape: [4096], data: new Int32Array(4096) };
+  const tensors: Tensors = {};
+  for (let layer = 0; layer < 8; layer++) {
+    const path = `base_model.model.${modulePath({ layer, linear: "k_proj" })}`;
+    tensors[`${path}.lora_A.weight`] = pool([1, 16_384]);
+    tensors[`${path}.lora_B.weight`] = pool([1024, 1]);
+    tensors[`${path}.lora_pair_mask`] = mask;
+    tensors[`${path}.lora_pair_mask_B`] = mask;
+  }
+  await save({ target_modules: ["k_proj"] }, tensors);
+  await expect(readLora(folder, { geometry: wide, from: "mos-official" })).rejects.toThrowError(
+    "its masks would make 570425344 numbers of the pools; at most 268435456 are read",
+  );
+});
+
 describe("what is refused, by name", () => {
   const places = sites(["q_proj", "v_proj"]);
   test.each<[Readonly<Record<string, unknown>>, string]>([

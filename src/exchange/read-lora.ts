@@ -7,7 +7,7 @@ import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
 import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
 import { type SiteTensors, siteTensors } from "./lora-tensors.ts";
 import { type PeftFields, peftFields, refuseOtherThanLora, siteRules, targetTest } from "./peft-fields.ts";
-import { readPlainFactors, readPooledFactors } from "./read-factors.ts";
+import { checkExpansion, readPlainFactors, readPooledFactors } from "./read-factors.ts";
 
 /** Who saved the folder. */
 export const IMPORT_SOURCES = ["peft", "mos-official"] as const;
@@ -70,6 +70,7 @@ async function readFactors(
   found: ReadonlyMap<string, SiteTensors>,
   { file, fields, geometry, from }: FactorReading,
 ): Promise<ReadonlyMap<string, SiteFactors>> {
+  checkExpansion(found.values(), file);
   const ruleOf = siteRules(fields, CONFIG);
   const result = new Map<string, SiteFactors>();
   for (const [key, tensors] of found) {
