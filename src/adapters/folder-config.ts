@@ -48,7 +48,8 @@ export const savedFields = z.looseObject({
   r: z.int(),
   lora_dropout: z.number().default(0),
   target_modules: z.union([z.array(z.string()), z.string()]),
-  seed: z.int().min(0).default(0),
+  /** A LoRA of PEFT has none, and needs none. */
+  seed: z.int().min(0).optional(),
   format: z.int().optional(),
 });
 export type SavedFields = z.output<typeof savedFields>;

@@ -24,6 +24,13 @@ const MOS = {
   privateRank: 1,
   targets: ["q_proj", "v_proj"],
 } as const satisfies AdapterConfigInput;
+const SUBSET = {
+  method: "subset-selection",
+  rank: 3,
+  equivalentRank: 2,
+  targets: ["q_proj", "v_proj"],
+} as const;
+const SCALED = { method: "random-scaling", rank: 4, targets: ["q_proj", "v_proj"] } as const;
 const LORA = { method: "lora", rank: 2, targets: ["q_proj", "v_proj"] } as const satisfies AdapterConfigInput;
 
 /** An adapter whose trained tensors are all random. */
@@ -206,6 +213,22 @@ describe("adapter_config.json", () => {
     );
   });
 
+  test("no seed: asked for only where a part is drawn from it", async () => {
+    const settings = { method: "vera", rank: 3, seed: 7, targets: ["q_proj", "v_proj"] } as const;
+    await save(settings);
+    expect((await load()).tensors.get("q_proj.A")).toEqual(
+      createAdapter(parseAdapterConfig(settings), geometry).tensors.get("q_proj.A"),
+    );
+    await editConfig({ seed: undefined });
+    await expectRefusal(
+      "bad_adapter",
+      'CONFIG: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again',
+    );
+    await save(MOS);
+    await editConfig({ seed: undefined });
+    expect((await load()).tensors).toEqual(trained(MOS).tensors);
+  });
+
   test("no config, no JSON, no object, too much of it", async () => {
     await save(MOS);
     await writeFile(join(folder, CONFIG), '{"peft_type": "MOS"');
@@ -264,6 +287,8 @@ describe("adapter_model.safetensors", () => {
   test.each<[string, AdapterConfigInput, string]>([
     ["a pool", MOS, "q_proj.B_pool"],
     ["a table", MOS, "v_proj.I_b"],
+    ["a table of pairs", SUBSET, "v_proj.I"],
+    ["the scales", SCALED, "q_proj.scale"],
     ["a layer's A", LORA, "model.layers.1.self_attn.v_proj.lora_A.weight"],
   ])("%s is missing", async (_, settings, name) => {
     await save(settings);
@@ -271,7 +296,7 @@ describe("adapter_model.safetensors", () => {
     await expectRefusal("bad_adapter", lacking(name));
   });
 
-  test.each([MOS, LORA])("a tensor too many ($method)", async (settings) => {
+  test.each([MOS, LORA, SUBSET, SCALED])("a tensor too many ($method)", async (settings) => {
     await save(settings);
     await editTensors((tensors) =>
       tensors.set("lm_head.weight", { dtype: "F32", shape: [1], data: Float32Array.of(1) }),
@@ -325,6 +350,55 @@ describe("adapter_model.safetensors", () => {
     await expectRefusal("bad_adapter", broken("v_proj.I_a", message));
   });
 
+  // L 2 · e 2: four pairs, of which each layer uses three
+  test.each<[string, Readonly<Record<number, number>>, string]>([
+    ["a pair out of range", { 0: 4 }, "layer 0 uses pair 4, there are 4"],
+    ["a negative pair", { 5: -1 }, "layer 1 uses pair -1, there are 4"],
+    ["the largest pair there is", { 3: 2 ** 31 - 1 }, "layer 1 uses pair 2147483647, there are 4"],
+    ["the same pair twice", { 0: 2, 1: 1, 2: 2 }, "layer 0 uses a pair twice"],
+  ])("subset selection: %s", async (_, values, message) => {
+    await save(SUBSET);
+    await put("v_proj.I", values);
+    await expectRefusal("bad_adapter", broken("v_proj.I", message));
+  });
+
+  test.each<[string, AdapterConfigInput, string, readonly number[], string]>([
+    ["fewer pairs", SUBSET, "q_proj.I", [2, 2], "[2, 3]"],
+    ["one layer's pairs", SUBSET, "q_proj.I", [1, 3], "[2, 3]"],
+    ["a flat table", SUBSET, "v_proj.I", [6], "[2, 3]"],
+    ["the scales of one layer", SCALED, "q_proj.scale", [1, 4], "[2, 4]"],
+    ["turned scales", SCALED, "v_proj.scale", [4, 2], "[2, 4]"],
+  ])("a frozen tensor of another shape: %s", async (_, settings, name, shape, needed) => {
+    await save(settings);
+    const full = `base_model.model.${name}`;
+    await editTensors((tensors) => {
+      const tensor = tensors.get(full)!;
+      const length = shape.reduce((a, b) => a * b, 1);
+      tensors.set(full, { ...tensor, shape, data: tensor.data.slice(0, length) } as WritableTensor);
+    });
+    await expectRefusal(
+      "bad_adapter",
+      `MODEL: tensor ${full} has shape [${shape.join(", ")}], this base and these settings need ${needed}`,
+    );
+  });
+
+  test("another budget or rank than the tensors have", async () => {
+    await save(SUBSET);
+    await editConfig({ equivalent_rank: 3 });
+    await expect(load()).rejects.toThrowError(/q_proj\.A has shape \[4, 8\], .* need \[6, 8\]/);
+    await editConfig({ equivalent_rank: 1 });
+    await expectRefusal(
+      "bad_adapter",
+      "CONFIG: rank 3 is more than the 2 shared pairs of 2 layers × equivalent rank 1; use a rank of at most 2",
+    );
+    await save(SCALED);
+    await editConfig({ scale_deviation: -1 });
+    await expectRefusal(
+      "bad_adapter",
+      "CONFIG: scaleDeviation -1 is not usable; give a number from 0 to 1000",
+    );
+  });
+
   test("two routings where the config says that there is one", async () => {
     await save({ ...MOS, pairDissociation: false });
     await put("q_proj.I_b", { 0: 0, 1: 1, 2: 2, 3: 3 });
@@ -339,6 +413,8 @@ describe("adapter_model.safetensors", () => {
     [MOS, "q_proj.A_pool", Number.NaN],
     [MOS, "v_proj.B_pool", Number.POSITIVE_INFINITY],
     [LORA, "model.layers.0.self_attn.q_proj.lora_B.weight", Number.NEGATIVE_INFINITY],
+    [SCALED, "v_proj.scale", Number.NaN],
+    [SUBSET, "q_proj.B", Number.POSITIVE_INFINITY],
   ])("%o: a number of %s is %d", async (settings, name, value) => {
     await save(settings);
     await put(name, { 5: value });

@@ -121,6 +121,11 @@ export async function loadAdapter(
       `${folder}: ${MODEL} is missing${(await pathExists(join(folder, "adapter_model.bin"))) ? "; adapter_model.bin may hold code and is never read, save the adapter as safetensors" : ""}`,
     );
   const specs = method.tensors(geometry);
+  if (fields.seed === undefined && specs.some(({ role }) => role === "seeded"))
+    throw new MosError(
+      "bad_adapter",
+      `${where}: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again`,
+    );
   await using file = await openSafetensors(join(folder, MODEL), { code: "bad_adapter" });
   const saved = specs.filter(({ role }) => role !== "seeded");
   checkNames(file, new Map(saved.map((spec) => [method.tensorName(spec.name), spec])));
