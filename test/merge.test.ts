@@ -1,6 +1,6 @@
 // `mergeAdapter` across rooms: what is in the folder, by plain loops; how it ends when it is stopped.
 
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -274,6 +274,24 @@ test("stopping leaves nothing: by signal, by break, while checking and while wri
   }
 });
 
+test("what takes the folder's name meanwhile is kept", async () => {
+  const out = join(folder, "stopped");
+  const run = async (): Promise<void> => {
+    for await (const event of mergeAdapter(options({ out })))
+      if (event.type === "writing" && event.done === 2) {
+        await mkdir(out);
+        await writeFile(join(out, "mine"), "x");
+      }
+  };
+  await expect(run()).rejects.toMatchObject({
+    code: "storage",
+    message: expect.stringMatching(/appeared while the model was being merged, and is kept/),
+  });
+  expect(await readdir(out)).toEqual(["mine"]);
+  await rm(out, { recursive: true });
+  expect(await leftovers()).toEqual([]);
+});
+
 test("a sum beyond float16 is refused, and float32 takes it", async () => {
   const large = join(folder, "large");
   await writeTinyModel(large, { edit: (weights) => weights.get("lm_head.weight")!.data.fill(70000, 0, 1) });
@@ -282,7 +300,7 @@ test("a sum beyond float16 is refused, and float32 takes it", async () => {
   await expect(merge({ model: large, adapter: own, dtype: "float16" })).rejects.toMatchObject({
     code: "bad_option",
     message:
-      "dtype: lm_head.weight holds 70000, and float16 ends at 65504; store the merged model as bfloat16 or float32",
+      "dtype: lm_head.weight holds 70000, and float16 ends at 65504; store the numbers as bfloat16 or float32",
   });
   await merge({ model: large, adapter: own, dtype: "float32" });
 });

@@ -181,7 +181,7 @@ test("float16 is refused for numbers that it cannot hold", async () => {
   const write = (dtype: "float16" | "bfloat16") =>
     writePeft(join(folder, "wide"), lora, { dtype, baseName: "base" });
   await expect(write("float16")).rejects.toThrowError(
-    "layers.1.self_attn.q_proj.lora_B.weight holds 70000, which float16 cannot; take --dtype bfloat16 or float32",
+    "layers.1.self_attn.q_proj.lora_B.weight holds 70000, and float16 ends at 65504; store the numbers as bfloat16 or float32",
   );
   await write("bfloat16");
 });

@@ -5,7 +5,8 @@ import { z } from "zod";
 import { readJson, storageError, writeFileAtomic } from "#formats";
 import { huggingFaceConfig, type ModelFiles } from "#models";
 import { tokenizerFilesFromGguf } from "#text";
-import type { MergeDtype, MergePlan } from "./merge-plan.ts";
+import type { FileDtype } from "./file-dtype.ts";
+import type { MergePlan } from "./merge-plan.ts";
 
 /** Files of a folder that the merged model takes over as they are. Weights and code are not among them. */
 const COPIED =
@@ -14,7 +15,7 @@ const COPIED =
 const asText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** config.json of a folder, with another type of numbers; transformers 5 calls the field `dtype`. */
-async function retypedConfig(folder: string, dtype: MergeDtype): Promise<object> {
+async function retypedConfig(folder: string, dtype: FileDtype): Promise<object> {
   const config = await readJson(join(folder, "config.json"), z.looseObject({}), { code: "bad_model" });
   return { ...config, [Object.hasOwn(config, "dtype") ? "dtype" : "torch_dtype"]: dtype };
 }
@@ -32,7 +33,7 @@ async function copyFiles(from: string, into: string): Promise<void> {
 /** A GGUF file's header holds all that Hugging Face keeps in files of their own. */
 function filesOfGguf(
   { config, path, source }: ModelFiles & { readonly source: { readonly kind: "gguf" } },
-  dtype: MergeDtype,
+  dtype: FileDtype,
 ): Readonly<Record<string, unknown>> {
   const { tokenizer, config: tokenizerConfig } = tokenizerFilesFromGguf(source.file.metadata);
   const fields = huggingFaceConfig(config, path);

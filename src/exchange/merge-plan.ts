@@ -2,18 +2,7 @@
 import { MosError } from "#core";
 import type { PlannedTensor } from "#formats";
 import { type ModelFiles, weightShapes } from "#models";
-
-/** How the numbers of a merged model can be stored. */
-export const MERGE_DTYPES = ["float32", "float16", "bfloat16"] as const;
-export type MergeDtype = (typeof MERGE_DTYPES)[number];
-
-/** As safetensors names them. */
-type StoredDtype = "F32" | "F16" | "BF16";
-const STORED: Readonly<Record<MergeDtype, StoredDtype>> = {
-  float32: "F32",
-  float16: "F16",
-  bfloat16: "BF16",
-};
+import { FILE_DTYPES, type FileDtype, STORED, type StoredDtype } from "./file-dtype.ts";
 
 export interface MergeShard {
   readonly file: string;
@@ -28,12 +17,12 @@ export interface MergePlan {
   readonly bytes: number;
   readonly tensors: number;
   /** What config.json states: how most numbers are stored. */
-  readonly dtype: MergeDtype;
+  readonly dtype: FileDtype;
 }
 
 export interface MergePlanOptions {
   /** One type for all tensors; without it each keeps the type that it has in the base, and float16 for GGUF. */
-  readonly dtype?: MergeDtype | undefined;
+  readonly dtype?: FileDtype | undefined;
   /** Bytes that a file may have, but for a tensor that is larger on its own; 5 GB, as Hugging Face's libraries. */
   readonly shardSize?: number | undefined;
 }
@@ -75,10 +64,10 @@ function fillShards(tensors: readonly Planned[], shardSize: number): readonly (r
 
 const number = (value: number): string => String(value).padStart(5, "0");
 
-function mostUsed(tensors: readonly Planned[]): MergeDtype {
-  const bytes = (dtype: MergeDtype): number =>
+function mostUsed(tensors: readonly Planned[]): FileDtype {
+  const bytes = (dtype: FileDtype): number =>
     total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / (dtype === "float32" ? 4 : 2);
-  return MERGE_DTYPES.reduce((most, dtype) => (bytes(dtype) > bytes(most) ? dtype : most));
+  return FILE_DTYPES.reduce((most, dtype) => (bytes(dtype) > bytes(most) ? dtype : most));
 }
 
 /**

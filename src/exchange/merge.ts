@@ -3,9 +3,10 @@
 import { join } from "node:path";
 import { type Adapter, deltaOf } from "#adapters";
 import { MosError } from "#core";
-import { openAtomicFolder, openSafetensorsWriter } from "#formats";
+import { openAtomicFolder, openSafetensorsWriter, pathExists } from "#formats";
 import type { ModelFiles } from "#models";
 import { modulePath, type Site } from "#nn";
+import { checkRange } from "./file-dtype.ts";
 import { expectSpace } from "./free-space.ts";
 import { writeMergedFiles } from "./merge-files.ts";
 import type { MergePlan, MergeShard } from "./merge-plan.ts";
@@ -26,9 +27,6 @@ export interface MergeProgress {
   readonly totalBytes: number;
   readonly name: string;
 }
-
-/** From here on a number rounds to infinity in float16. */
-const FLOAT16_END = 65520;
 
 /** The sites that an adapter touches, by the names of their weights. */
 const adaptedSites = ({ config, geometry }: Adapter): ReadonlyMap<string, Site> =>
@@ -57,19 +55,6 @@ interface MergedWeight extends Pick<WriteMergedOptions, "model" | "adapter"> {
   readonly site: Site | undefined;
 }
 
-function checkRange(
-  data: Float32Array,
-  { name, dtype }: { readonly name: string; readonly dtype: string },
-): void {
-  if (dtype !== "F16") return;
-  const place = data.findIndex((value) => Math.abs(value) >= FLOAT16_END);
-  if (place >= 0)
-    throw new MosError(
-      "bad_option",
-      `dtype: ${name} holds ${data[place]}, and float16 ends at 65504; store the merged model as bfloat16 or float32`,
-    );
-}
-
 async function* writeShard(
   path: string,
   { tensors }: MergeShard,
@@ -94,9 +79,9 @@ async function* writeShard(
 
 /**
  * Writes the merged model as a Hugging Face folder, which appears when it is complete. Stopping the generator early, or
- * the signal, leaves nothing behind.
+ * the signal, leaves nothing behind. What takes the folder's name meanwhile is never replaced.
  *
- * @throws MosError "storage" where the disk has no room, "bad_option" for numbers beyond float16, "cancelled".
+ * @throws MosError "storage" where the disk has no room, "bad_option" for numbers beyond the dtype, "cancelled".
  */
 export async function* writeMerged(
   folder: string,
@@ -118,5 +103,10 @@ export async function* writeMerged(
   } catch (error) {
     throw target.explain(error);
   }
+  if (await pathExists(folder))
+    throw new MosError(
+      "storage",
+      `${folder} appeared while the model was being merged, and is kept; merge again into another folder`,
+    );
   await target.commit();
 }

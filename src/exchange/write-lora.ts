@@ -1,9 +1,7 @@
 // A plain LoRA for other programs: as the folder that Hugging Face PEFT saves, and as the GGUF file that llama.cpp takes.
 import { join } from "node:path";
 import { type Adapter, methodOf } from "#adapters";
-import { MosError } from "#core";
 import {
-  encodeFloat16,
   type WritableGgufTensor,
   writeFileAtomic,
   writeFolderAtomic,
@@ -13,28 +11,22 @@ import {
 import { ggufName, type LlamaConfig, toGgufRows } from "#models";
 import { LINEAR_NAMES, modulePath, type Site } from "#nn";
 import { type AssembledLora, peftTensorName } from "./assemble-lora.ts";
+import { checkRange, type FileDtype, STORED } from "./file-dtype.ts";
 
-/** How the numbers are stored. */
-export const EXPORT_DTYPES = ["float32", "float16", "bfloat16"] as const;
-export type ExportDtype = (typeof EXPORT_DTYPES)[number];
-
-const STORED = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
 /** llama.cpp's numbers for a file that is mostly of one type. */
 const FILE_TYPES = { float32: 0, float16: 1, bfloat16: 32 } as const;
-
-type StoredTensor = WritableGgufTensor;
 
 /** Both factors of every site, in the order of the layers. */
 function storedSites(
   { config, geometry, tensors }: Adapter,
-  dtype: ExportDtype,
-): readonly { readonly site: Site; readonly a: StoredTensor; readonly b: StoredTensor }[] {
+  dtype: FileDtype,
+): readonly { readonly site: Site; readonly a: WritableGgufTensor; readonly b: WritableGgufTensor }[] {
   const method = methodOf(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));
-  const read = (site: Site, side: "A" | "B"): StoredTensor | undefined => {
+  const read = (site: Site, side: "A" | "B"): WritableGgufTensor | undefined => {
     const found = byName.get(peftTensorName(site, side));
     if (!(found?.data instanceof Float32Array)) return undefined;
-    checkRange(peftTensorName(site, side), found.data, dtype);
+    checkRange(found.data, { name: peftTensorName(site, side), dtype: STORED[dtype] });
     return { dtype: STORED[dtype], shape: found.shape, data: found.data };
   };
   const sites = Array.from({ length: geometry.layers }, (_, layer) =>
@@ -46,19 +38,8 @@ function storedSites(
   });
 }
 
-/** float16 ends at 65504; bfloat16 reaches as far as float32. */
-function checkRange(name: string, data: Float32Array, dtype: ExportDtype): void {
-  if (dtype !== "float16") return;
-  const place = encodeFloat16(data).findIndex((bits) => (bits & 0x7c00) === 0x7c00);
-  if (place >= 0)
-    throw new MosError(
-      "bad_option",
-      `${name} holds ${data[place]}, which float16 cannot; take --dtype bfloat16 or float32`,
-    );
-}
-
 export interface WritePeftOptions {
-  readonly dtype: ExportDtype;
+  readonly dtype: FileDtype;
   /** For base_model_name_or_path: where other programs look for the base. */
   readonly baseName: string;
 }
@@ -107,7 +88,7 @@ export async function writePeft(
 }
 
 export interface WriteGgufLoraOptions {
-  readonly dtype: ExportDtype;
+  readonly dtype: FileDtype;
   /** The base's config: its heads decide the order of the rows of q and k. */
   readonly model: LlamaConfig;
 }

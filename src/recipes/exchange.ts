@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { type ExportDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
+import { type FileDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
 import { makeFolder, pathExists, readJson, storageError } from "#formats";
 import { fingerprintOf, openModel } from "#models";
 import type { LinearName } from "#nn";
@@ -31,7 +31,7 @@ export interface ExportOptions extends ExchangeOptions {
   readonly adapter: string;
   readonly format: ExportFormat;
   /** How numbers are stored; float32, which loses nothing, unless told otherwise. */
-  readonly dtype?: ExportDtype | undefined;
+  readonly dtype?: FileDtype | undefined;
 }
 
 /** The plain LoRA that was written. */
@@ -47,7 +47,7 @@ export interface LoraSummary {
 
 export interface ExportSummary extends LoraSummary {
   readonly format: ExportFormat;
-  readonly dtype: ExportDtype;
+  readonly dtype: FileDtype;
   /** The method that the adapter was trained with. */
   readonly method: Adapter["config"]["method"];
 }

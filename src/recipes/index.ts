@@ -1,7 +1,7 @@
 // Recipes: the whole jobs, each wired together on one page. This is the package's public door.
 export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES } from "#adapters";
 export { type ErrorCode, MosError } from "#core";
-export type { ExportDtype, ImportSource } from "#exchange";
+export type { FileDtype, ImportSource } from "#exchange";
 export type { GenerateEvent, SamplingOptions } from "#generation";
 export { type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";

@@ -1,6 +1,6 @@
 import { checkBase, loadAdapter, readAdapterBase } from "#adapters";
 import { MosError } from "#core";
-import { type MergeDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
+import { type FileDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
 import { pathExists } from "#formats";
 import { type FingerprintProgress, fingerprintSteps, openModel } from "#models";
 import { geometryOf } from "./trainable.ts";
@@ -13,7 +13,7 @@ export interface MergeOptions {
   /** The folder to be written; it must not exist yet. */
   readonly out: string;
   /** How numbers are stored; as in the base unless told otherwise, and float16 for a GGUF base. */
-  readonly dtype?: MergeDtype | undefined;
+  readonly dtype?: FileDtype | undefined;
   /** Bytes that a file may have; 5 GB unless told otherwise. */
   readonly shardSize?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -30,7 +30,7 @@ export type MergeEvent =
       readonly out: string;
       readonly files: readonly string[];
       readonly bytes: number;
-      readonly dtype: MergeDtype;
+      readonly dtype: FileDtype;
     };
 
 /**
