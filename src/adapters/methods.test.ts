@@ -23,6 +23,18 @@ test.each(METHOD_NAMES)("the example of %s is valid, and parsing it again change
   expect(() => createAdapter(parseAdapterConfig(example), geometry)).not.toThrow();
 });
 
+test("what is drawn again from the seed never changes", () => {
+  // Saved adapters of VeRA do not hold these numbers. A change here breaks them.
+  const { tensors } = createAdapter(parseAdapterConfig({ method: "vera", rank: 3, seed: 5 }), geometry);
+  const first = (name: string): readonly number[] => [...tensors.get(name)!.data.subarray(0, 4)];
+  expect(first("q_proj.A")).toEqual([
+    -0.3951106369495392, 0.35274243354797363, 0.28562131524086, 0.42994117736816406,
+  ]);
+  expect(first("down_proj.B")).toEqual([
+    -1.3182051181793213, -0.7666613459587097, 0.2689215838909149, -1.345412015914917,
+  ]);
+});
+
 test("targets are put in the order of the model, each once", () => {
   const { targets } = parseAdapterConfig({ method: "lora", targets: ["up_proj", "q_proj", "up_proj"] });
   expect(targets).toEqual(["q_proj", "up_proj"]);
@@ -116,6 +128,10 @@ describe("settings that contradict each other or the model", () => {
     [
       { method: "subset-selection", rank: 5, equivalentRank: 2 },
       "rank 5 is more than the 4 shared pairs of 2 layers × equivalent rank 2; use a rank of at most 4",
+    ],
+    [
+      { method: "random-scaling", rank: 4, scaleMean: 0, scaleDeviation: 0 },
+      "scale mean 0 and scale deviation 0 make every scale 0, so nothing could be trained; give another mean or a deviation above 0",
     ],
     [
       { method: "prolora", rank: 2, unsharedRank: 3 },

@@ -1,6 +1,7 @@
 // L layers · r pairs. Pure sharing with random scaling (MoS paper, table 1): each layer scales the shared rows of A by
 // numbers of its own, which are drawn once and never trained.
 import { z } from "zod";
+import { MosError } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
 import { alphaField, anyNumber, commonFields, poolRank } from "./schema.ts";
@@ -36,7 +37,14 @@ const scales = (
 export const randomScaling: AdapterMethod<RandomScalingConfig> = {
   schema,
   example: schema.parse({ method: "random-scaling", rank: 6 }),
-  check: checkTargets,
+  check(config, geometry) {
+    checkTargets(config, geometry);
+    if (config.scaleMean === 0 && config.scaleDeviation === 0)
+      throw new MosError(
+        "bad_config",
+        "scale mean 0 and scale deviation 0 make every scale 0, so nothing could be trained; give another mean or a deviation above 0",
+      );
+  },
   tensors: (config, geometry) =>
     config.targets.flatMap((linear) => [
       ...pairTensors(geometry, { linear, pairs: config.rank }),
