@@ -68,11 +68,21 @@ const equal = (found: Shapes, made: Shapes | undefined): boolean =>
   made.size === found.size &&
   [...made].every(([name, shape]) => found.get(name)?.join() === shape.join());
 
+/** Whether a width of one less would make the same tensors: chunks are rounded up. */
+const isLoose = (config: AdapterConfig, { layers, widths }: AdapterGeometry, found: Shapes): boolean =>
+  config.targets.some((linear) =>
+    (["in", "out"] as const).some((side) => {
+      const given = widths[linear] ?? { in: 0, out: 0 };
+      const narrower = { ...widths, [linear]: { ...given, [side]: given[side] - 1 } };
+      return equal(found, shapesFor(config, { layers, widths: narrower }));
+    }),
+  );
+
 /**
  * The geometry of an adapter's base, by the names and shapes of the adapter's tensors.
  *
- * @throws MosError `bad_option` where they do not tell: some methods draw a part again from the seed, or keep nothing
- * for each layer.
+ * @throws MosError `bad_option` where they do not tell: some methods draw a part again from the seed, keep nothing for
+ * each layer, or round widths up.
  */
 export function inferGeometry(config: AdapterConfig, found: Shapes): AdapterGeometry {
   const fitting: AdapterGeometry[] = [];
@@ -82,7 +92,7 @@ export function inferGeometry(config: AdapterConfig, found: Shapes): AdapterGeom
       fitting.push({ layers, widths });
   }
   const [only, another] = fitting;
-  if (only !== undefined && another === undefined) return only;
+  if (only !== undefined && another === undefined && !isLoose(config, only, found)) return only;
   throw new MosError(
     "bad_option",
     `the tensors of this ${config.method} adapter do not tell how many layers its base has, or how wide they are; give --model too`,

@@ -161,6 +161,20 @@ describe("the geometry of the base", () => {
 
   /** What is kept too little of: see the message. */
   const silent = ["pure-sharing", "vera", "tied-lora"];
+  test.each([
+    [{ unsharedRank: 0, chunks: 5 }, false], // five chunks of 5 are 25, the width is 24
+    [{ unsharedRank: 0, chunks: 4 }, false], // 21 to 24 would be the same
+    [{ unsharedRank: 0, chunks: 1 }, true],
+    [{ unsharedRank: 1, chunks: 5 }, true],
+    [{ unsharedRank: 3, chunks: 5 }, true],
+  ])("of prolora %j is not guessed from chunks that are rounded up", async (settings, isTold) => {
+    const adapter = randomAdapter({ method: "prolora", rank: 3, ...settings }, 1);
+    const path = join(folder, JSON.stringify(settings).replaceAll(/\W/g, ""));
+    await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });
+    if (isTold) expect(await readGeometry(path)).toEqual(geometry);
+    else await expect(readGeometry(path)).rejects.toMatchObject({ code: "bad_option" });
+  });
+
   test.each(METHOD_NAMES)("is told by the tensors of %s, or asked for", async (method) => {
     const adapter = randomAdapter(methods[method].example, 1);
     const path = join(folder, method);

@@ -12,8 +12,8 @@ Examples:
   mos inspect adapters/acme --svg norms.svg
   mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
 
-The base's weights are not read. Of most methods not even its config is needed; pure-sharing, vera and tied-lora keep too
-little to tell the base's shape, and need --model.`;
+The base's weights are not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
+without unshared ranks keep too little to tell the base's shape, and need --model.`;
 
 export function inspectCommand(program: Command): void {
   const command = program
