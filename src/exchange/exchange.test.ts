@@ -98,7 +98,7 @@ describe.each(METHOD_NAMES)("%s as a plain LoRA", (name) => {
     const place = join(folder, `${name}-peft`);
     await writePeft(place, lora, { dtype: "float32", baseName: "org/base" });
     const back = await readLora(place, { geometry, from: "peft" });
-    expect(back).toMatchObject({ baseName: "org/base", padded: [], folded: [], absent: [] });
+    expect(back).toMatchObject({ base: { name: "org/base" }, padded: [], folded: [], absent: [] });
     expect(back.adapter.config).toEqual({ ...lora.adapter.config, seed: 0 });
     expect(back.adapter.tensors).toEqual(lora.adapter.tensors);
     const loaded = await loadAdapter(place, { geometry, fingerprint: "any" });

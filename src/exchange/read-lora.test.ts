@@ -95,7 +95,7 @@ describe("what is read", () => {
     const lora = await read();
     const settings = { rank: 2, alpha: 6, dropout: 0.1, targets: ["q_proj", "v_proj"] };
     expect(lora.adapter.config).toEqual(parseAdapterConfig({ method: "lora", ...settings }));
-    expect(lora).toMatchObject({ baseName: "org/base", padded: [], folded: [], absent: [] });
+    expect(lora).toMatchObject({ base: { name: "org/base" }, padded: [], folded: [], absent: [] });
     for (const site of both)
       for (const side of ["A", "B"])
         expect(lora.adapter.tensors.get(`${site.linear}.${site.layer}.${side}`)?.data).toEqual(

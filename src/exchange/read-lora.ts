@@ -1,6 +1,6 @@
 // A LoRA of Hugging Face PEFT, or of the code of the authors of MoS, → a plain LoRA of this package.
 import { join } from "node:path";
-import type { AdapterGeometry } from "#adapters";
+import type { AdapterGeometry, SavedBase } from "#adapters";
 import { MosError } from "#core";
 import { openSafetensors, pathExists, readJson, type SafetensorsFile } from "#formats";
 import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
@@ -24,10 +24,8 @@ export interface ReadLoraOptions {
 }
 
 export interface ReadLora extends AssembledLora {
-  /** base_model_name_or_path, if the folder has one. */
-  readonly baseName: string | undefined;
-  /** The base's fingerprint, where this package wrote the folder. */
-  readonly baseFingerprint: string | undefined;
+  /** The base by what the folder says: a name, and a fingerprint where this package wrote the folder. */
+  readonly base: SavedBase;
 }
 
 /** Which file holds the tensors; pickled ones are never opened. */
@@ -127,7 +125,6 @@ export async function readLora(folder: string, { geometry, from }: ReadLoraOptio
   const dropout = fields.lora_dropout ?? 0;
   return {
     ...assembleLora(sites, { geometry, dropout, seed: 0 }),
-    baseName: fields.base_model_name_or_path ?? undefined,
-    baseFingerprint: fields.base_fingerprint,
+    base: { name: fields.base_model_name_or_path ?? undefined, fingerprint: fields.base_fingerprint },
   };
 }

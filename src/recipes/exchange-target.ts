@@ -1,7 +1,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { MosError } from "#core";
-import { storageError } from "#formats";
+import { openGguf, storageError } from "#formats";
 
 export interface TargetOptions {
   readonly overwrite: boolean;
@@ -26,12 +26,26 @@ const kindOf = async (path: string): Promise<"folder" | "file" | undefined> => {
   return found === undefined ? undefined : found.isDirectory() ? "folder" : "file";
 };
 
-/** Refuses to write a file where something is. Throws `bad_option`. */
+/** Whether a file is what export writes: a GGUF file that says that it holds an adapter. */
+async function isGgufLora(path: string): Promise<boolean> {
+  try {
+    await using file = await openGguf(path);
+    return file.metadata["general.type"] === "adapter";
+  } catch (error) {
+    if (error instanceof MosError) return false;
+    throw error;
+  }
+}
+
+/** Refuses to write a GGUF file where something is, and ever to replace another file. Throws `bad_option`. */
 export async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await refuseSources(path, sources);
   const kind = await kindOf(path);
   if (kind === "folder") refuse(`${path} is a folder; name the file that is to be written`);
-  if (kind === "file" && !overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
+  if (kind !== "file") return;
+  if (!(await isGgufLora(path)))
+    refuse(`${path} is no adapter in GGUF and would be lost; choose another name`);
+  if (!overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
 }
 
 const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);

@@ -1,10 +1,8 @@
 // Adapters that go to other programs, and LoRAs that come from them.
-import { dirname, join } from "node:path";
-import { z } from "zod";
-import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
-import { MosError } from "#core";
+import { dirname } from "node:path";
+import { type Adapter, checkBase, loadAdapter, readAdapterBase, saveAdapter } from "#adapters";
 import { type FileDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
-import { makeFolder, pathExists, readJson, storageError } from "#formats";
+import { makeFolder, storageError } from "#formats";
 import { fingerprintOf, openModel } from "#models";
 import type { LinearName } from "#nn";
 import { checkFileTarget, checkFolderTarget } from "./exchange-target.ts";
@@ -70,13 +68,6 @@ export interface ImportSummary extends LoraSummary {
   readonly absent: readonly string[];
 }
 
-/** base_model_name_or_path of a folder that was loaded. */
-async function baseNameOf(folder: string): Promise<string | undefined> {
-  const schema = z.looseObject({ base_model_name_or_path: z.string().nullish() });
-  const fields = await readJson(join(folder, "adapter_config.json"), schema, { code: "bad_adapter" });
-  return fields.base_model_name_or_path ?? undefined;
-}
-
 /**
  * Writes any adapter as a plain LoRA for other programs. Every method of this package expands exactly; `float16` and
  * `bfloat16` round the numbers.
@@ -89,11 +80,14 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const { adapter: folder, model: path, format, out, dtype = "float32", overwrite = false } = options;
   const target = { overwrite, sources: [folder, path] };
   await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
-  await requireAdapter(folder);
+  const base = await readAdapterBase(folder);
   await using model = await openModel(path);
-  const fingerprint = await fingerprintOf(model, options);
-  const adapter = await loadAdapter(folder, { geometry: geometryOf(model.config), fingerprint });
-  const baseName = (await baseNameOf(folder)) ?? model.name;
+  const adapter = await loadAdapter(folder, {
+    geometry: geometryOf(model.config),
+    fingerprint: undefined, // is compared below, as that takes a while
+  });
+  if (base.fingerprint !== undefined) checkBase(folder, base, await fingerprintOf(model, options));
+  const baseName = base.name ?? model.name;
   const lora = await toLora(adapter);
   if (format === "peft") await writePeft(out, lora, { dtype, baseName });
   else {
@@ -109,12 +103,6 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   };
 }
 
-/** Before the base is read, which can take a while. */
-async function requireAdapter(folder: string): Promise<void> {
-  if (!(await pathExists(join(folder, "adapter_config.json"))))
-    throw new MosError("not_found", `${folder}: no adapter here (there is no adapter_config.json)`);
-}
-
 /**
  * Reads a LoRA that another program saved, and saves it as an adapter of this package, bound to its base by the base's
  * numbers. Lower ranks of single layers are filled up with zeros, and other scales are multiplied into B: the summary
@@ -128,16 +116,11 @@ async function requireAdapter(folder: string): Promise<void> {
 export async function importAdapter(options: ImportOptions): Promise<ImportSummary> {
   const { folder, model: path, out, from = "peft", overwrite = false } = options;
   await checkFolderTarget(out, { overwrite, sources: [folder, path] });
-  await requireAdapter(folder);
   await using model = await openModel(path);
   const lora = await readLora(folder, { geometry: geometryOf(model.config), from });
   const fingerprint = await fingerprintOf(model, options);
-  if (lora.baseFingerprint !== undefined && lora.baseFingerprint !== fingerprint)
-    throw new MosError(
-      "bad_adapter",
-      `${folder} was trained on another base: ${lora.baseName ?? "unnamed"} (${lora.baseFingerprint.slice(0, 19)}…), this one is ${fingerprint.slice(0, 19)}…; use the base it was trained on`,
-    );
-  const baseName = lora.baseName ?? model.name;
+  checkBase(folder, lora.base, fingerprint);
+  const baseName = lora.base.name ?? model.name;
   await saveAdapter(out, lora.adapter, { base: { name: baseName, fingerprint } });
   const { rank, targets } = lora.adapter.config;
   const { alpha, padded, folded, absent } = lora;

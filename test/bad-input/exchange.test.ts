@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { createAdapter, methods, parseAdapterConfig, saveAdapter } from "#adapters";
 import { loadModel } from "#models";
 import { geometryOf } from "#recipes";
+import { tinyGguf, writeGguf } from "../tiny-gguf.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos } from "./run-mos.ts";
 
@@ -14,13 +15,16 @@ let folder: string;
 let model: string;
 let adapter: string;
 let peft: string;
+/** A model in GGUF. */
+let other: string;
 /** A copy of the PEFT folder for one test. */
 let given: string;
 let count = 0;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-bad-exchange-"));
   model = join(folder, "model");
-  await writeTinyModel(model);
+  other = join(folder, "other.gguf");
+  await writeGguf(other, tinyGguf(await writeTinyModel(model)));
   adapter = join(folder, "adapter");
   peft = join(folder, "peft");
   const { config, fingerprint } = await loadModel(model);
@@ -105,7 +109,19 @@ describe("mos export", () => {
       "a file that is taken",
       () => exporting("gguf", "--out", join(model, "config.json")),
       2,
-      /config\.json exists already; add --overwrite/,
+      /config\.json is no adapter in GGUF and would be lost; choose another name/,
+    ],
+    [
+      "a file of the adapter that is read",
+      () => exporting("gguf", "--out", join(adapter, TENSORS), "--overwrite"),
+      2,
+      /adapter_model\.safetensors is no adapter in GGUF and would be lost/,
+    ],
+    [
+      "a GGUF file that is a model",
+      () => exporting("gguf", "--out", other, "--overwrite"),
+      2,
+      /other\.gguf is no adapter in GGUF and would be lost/,
     ],
     [
       "a folder in place of a file",
@@ -144,6 +160,9 @@ describe("mos export", () => {
     expect(done).toMatchObject({ code: 0, stderr: "" });
     expect(done.stdout).toContain("llama-cli --model base.gguf --lora");
     expect((await readFile(out)).subarray(0, 4).toString()).toBe("GGUF");
+    const message = /lora\.gguf exists already; add --overwrite to replace it/;
+    await expectRefusal(exporting("gguf", "--out", out), { code: 2, message, untouched: folder });
+    expect(await mos(exporting("gguf", "--out", out, "--overwrite"))).toMatchObject({ code: 0 });
   });
 });
 
