@@ -86,7 +86,7 @@ export function reproduceProgress({
           return `${nameOf(event.cell)} failed${event.retried ? ", trying once more" : ""}: ${event.message}`;
         case "tuned":
           return event.learningRate === undefined
-            ? `${event.key}: no rate could be used`
+            ? `${event.key}: no rate could be chosen, and it is not measured`
             : `${event.key}: learning rate ${event.learningRate}`;
         case "end":
           return undefined;

@@ -173,12 +173,14 @@ interface Work {
 
 /** Tunes what has to be tuned, then measures seed by seed over all rows, so that partial results can be compared. */
 async function runAll(work: Work): Promise<void> {
-  const { grid, records, events } = work;
+  const { grid, records, events, signal } = work;
   const rows = grid.selected;
   await runCells(
     rows.flatMap((row) => tuningCells(grid, row)),
     work,
   );
+  // a rate that is not known yet is none that could not be found
+  if (signal.aborted) return;
   const byRow = rows.map((row) => {
     const learningRate = rateOf(grid, row, records.results);
     if (tuningCells(grid, row).length > 0) events.send({ type: "tuned", key: row.key, learningRate });

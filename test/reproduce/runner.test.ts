@@ -233,6 +233,17 @@ describe("several rates", () => {
     expect(ofType(await eventsOf(optionsOf({ ...rates, seeds: 1 })), "started")).toEqual([]);
   });
 
+  test("are not decided on when tuning is stopped", async () => {
+    const controller = new AbortController();
+    const events: ReproduceEvent[] = [];
+    for await (const event of reproduce(wishing("hang", { ...rates, signal: controller.signal }))) {
+      events.push(event);
+      if (event.type === "progress") controller.abort();
+    }
+    expect(ofType(events, "tuned")).toEqual([]);
+    expect(endOf(events)).toMatchObject({ stopped: true, missing: 5 });
+  });
+
   test("one that diverges is not the best, and no failure", async () => {
     const events = await eventsOf(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
     expect(endOf(events).missing).toBe(0);
