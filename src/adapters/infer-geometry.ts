@@ -40,15 +40,18 @@ function widthFrom(found: Shapes, before: Shapes, after: Shapes): number | undef
   return undefined;
 }
 
+interface Probe {
+  readonly layers: number;
+  readonly before: Shapes;
+}
+
 function widthsFor(
   config: AdapterConfig,
-  layers: number,
+  { layers, before }: Probe,
   found: Shapes,
 ): Readonly<Partial<Record<LinearName, Widths>>> | undefined {
   const widths = probes(config);
-  const before = shapesFor(config, { layers, widths });
-  if (before === undefined || before.size !== found.size) return undefined;
-  if ([...before.keys()].some((name) => !found.has(name))) return undefined;
+  if (before.size !== found.size || [...before.keys()].some((name) => !found.has(name))) return undefined;
   const result: Record<string, Widths> = {};
   for (const linear of config.targets) {
     const sides = (["in", "out"] as const).map((side) => {
@@ -87,7 +90,10 @@ const isLoose = (config: AdapterConfig, { layers, widths }: AdapterGeometry, fou
 export function inferGeometry(config: AdapterConfig, found: Shapes): AdapterGeometry {
   const fitting: AdapterGeometry[] = [];
   for (let layers = 1; layers <= MOST_LAYERS && fitting.length < 2; layers++) {
-    const widths = widthsFor(config, layers, found);
+    const before = shapesFor(config, { layers, widths: probes(config) });
+    // more layers never make fewer tensors
+    if (before === undefined || before.size > found.size) break;
+    const widths = widthsFor(config, { layers, before }, found);
     if (widths !== undefined && equal(found, shapesFor(config, { layers, widths })))
       fitting.push({ layers, widths });
   }
