@@ -42,7 +42,7 @@ function largestSingularValue(data: Float32Array, rows: number): number {
   const width = data.length / rows;
   let x = Array.from({ length: width }, (_, i) => Math.sin(1 + i));
   let size = 0;
-  for (let step = 0; step < 3000; step++) {
+  for (let step = 0; step < 500; step++) {
     const y = Array.from({ length: rows }, (_, r) =>
       x.reduce((sum, v, c) => sum + v * data[r * width + c]!, 0),
     );
@@ -92,6 +92,24 @@ describe.each(METHOD_NAMES)("norms of %s", (method) => {
       expect(a).toBeGreaterThan(0);
     }
   });
+});
+
+test("numbers that cannot be squared are told, not shown as NaN", async () => {
+  const adapter = randomAdapter({ method: "lora", rank: 2, targets: ["q_proj"] }, 1);
+  adapter.tensors.get("q_proj.2.A")!.data.fill(1e20);
+  await expect(siteNorms(adapter)).rejects.toMatchObject({
+    code: "bad_adapter",
+    message: expect.stringContaining("layer 2, q_proj: A or B holds numbers too large to be squared"),
+  });
+});
+
+test("layers of a large rank are compared one after the other", async () => {
+  const widths = { q_proj: { in: 4, out: 4 } };
+  const settings = { method: "pure-sharing", rank: 5000, targets: ["q_proj"] };
+  const adapter = createAdapter(parseAdapterConfig(settings), { layers: 3, widths });
+  expect((await siteNorms(adapter)).map(({ layer }) => layer)).toEqual([0, 1, 2]);
+  const larger = createAdapter(parseAdapterConfig({ ...settings, rank: 8193 }), { layers: 1, widths });
+  await expect(siteNorms(larger)).rejects.toMatchObject({ code: "unsupported" });
 });
 
 test("the stable rank is between 1 and the rank, and 1 for a single pair", async () => {

@@ -2,7 +2,7 @@
 // ‖B A‖²_F = Σ G_A ∘ G_B, and the squares of the singular values of B A are the eigenvalues of G_A G_B.
 import { MosError, randomStream } from "#core";
 import { matmul, type Value } from "#graph";
-import { LINEAR_NAMES, type LinearName, type Site } from "#nn";
+import { type Site, siteKey } from "#nn";
 import { compile } from "#runtime";
 import type { Adapter } from "./create.ts";
 import { adapterLeaves } from "./leaves.ts";
@@ -23,10 +23,13 @@ export interface SiteNorms extends Site {
   readonly stableRank: number;
 }
 
-/** Two matrices of this side are compared with a gigabyte. */
+/** The two products of a site are half a gigabyte then. */
 const LARGEST_RANK = 8192;
+/** Of one factor's products at once. */
+const MOST_NUMBERS = 2 ** 26;
 const MOST_ITERATIONS = 1000;
-const CLOSE_ENOUGH = 1e-12;
+/** Far below the rounding of the products, which are float32. */
+const CLOSE_ENOUGH = 1e-9;
 
 const trace = (gram: Float32Array, rank: number): number =>
   Array.from({ length: rank }, (_, i) => gram[i * rank + i] ?? 0).reduce((a, b) => a + b, 0);
@@ -67,6 +70,11 @@ interface SiteGrams extends Site {
 
 function normsOf({ layer, linear, rank, scale, gramA, gramB }: SiteGrams): SiteNorms {
   const frobenius = Math.max(0, dot(gramA, gramB));
+  if (!Number.isFinite(frobenius))
+    throw new MosError(
+      "bad_adapter",
+      `layer ${layer}, ${linear}: A or B holds numbers too large to be squared; training went wrong, train again with a lower learning rate`,
+    );
   const spectral = Math.min(frobenius, largestEigenvalue(gramA, gramB, rank));
   return {
     layer,
@@ -81,42 +89,51 @@ function normsOf({ layer, linear, rank, scale, gramA, gramB }: SiteGrams): SiteN
   };
 }
 
-/** One program for a linear type: its factors never leave the runtime, only their small products. */
-async function normsOfType(adapter: Adapter, linear: LinearName): Promise<readonly SiteNorms[]> {
+/** One program for these sites: their factors never leave the runtime, only their small products. */
+async function normsOfSites(adapter: Adapter, sites: readonly Site[]): Promise<readonly SiteNorms[]> {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
-  const sites = Array.from({ length: adapter.geometry.layers }, (_, layer) => {
-    const found = factors({ layer, linear });
-    if (found === undefined) return undefined;
-    const rank = Number(found.a.shape[0]);
-    if (rank > LARGEST_RANK)
-      throw new MosError(
-        "unsupported",
-        `rank ${rank} is too much to compare; ranks up to ${LARGEST_RANK} can be inspected`,
-      );
-    outputs[`a.${layer}`] = matmul(found.a, found.a, { transposeB: true });
-    outputs[`b.${layer}`] = matmul(found.b, found.b, { transposeB: true });
-    return { layer, linear, rank, scale: found.scale };
-  }).filter((site) => site !== undefined);
-  if (sites.length === 0) return [];
+  const touched = sites.flatMap((site) => {
+    const found = factors(site);
+    if (found === undefined) return [];
+    outputs[`a.${siteKey(site)}`] = matmul(found.a, found.a, { transposeB: true });
+    outputs[`b.${siteKey(site)}`] = matmul(found.b, found.b, { transposeB: true });
+    return [{ ...site, rank: adapter.config.rank, scale: found.scale }];
+  });
+  if (touched.length === 0) return [];
   await using program = await compile(outputs);
   program.bind(Object.fromEntries([...leaves.parameters].filter(([name]) => program.inputs.has(name))));
-  const norms: SiteNorms[] = [];
   const grams = await program.run({});
   const gram = (name: string): Float32Array => {
     const data = grams[name]?.data;
     return data instanceof Float32Array ? data : new Float32Array(0);
   };
-  for (const site of sites)
-    norms.push(normsOf({ ...site, gramA: gram(`a.${site.layer}`), gramB: gram(`b.${site.layer}`) }));
-  return norms;
+  return touched.map((site) => {
+    const key = siteKey(site);
+    return normsOf({ ...site, gramA: gram(`a.${key}`), gramB: gram(`b.${key}`) });
+  });
 }
 
-/** Norms of every site that an adapter touches, by linear type and then by layer. */
+/**
+ * Norms of every site that an adapter touches, by linear type and then by layer.
+ *
+ * @throws MosError `unsupported` for a rank above 8192, `bad_adapter` for numbers too large to be squared.
+ */
 export async function siteNorms(adapter: Adapter): Promise<readonly SiteNorms[]> {
+  const { config, geometry } = adapter;
+  if (config.rank > LARGEST_RANK)
+    throw new MosError(
+      "unsupported",
+      `rank ${config.rank} is too much to compare; ranks up to ${LARGEST_RANK} can be inspected`,
+    );
+  const atOnce = Math.floor(MOST_NUMBERS / config.rank ** 2);
   const norms: SiteNorms[] = [];
-  for (const linear of LINEAR_NAMES.filter((name) => adapter.config.targets.includes(name)))
-    norms.push(...(await normsOfType(adapter, linear)));
+  for (const linear of config.targets)
+    for (let from = 0; from < geometry.layers; from += atOnce) {
+      const count = Math.min(atOnce, geometry.layers - from);
+      const sites = Array.from({ length: count }, (_, i) => ({ layer: from + i, linear }));
+      norms.push(...(await normsOfSites(adapter, sites)));
+    }
   return norms;
 }
