@@ -3,7 +3,7 @@
 
 import { MosError } from "#core";
 import { openAtomicFile } from "./files.ts";
-import { encodeBfloat16, encodeFloat16 } from "./float16.ts";
+import { type FloatDtype, writeNumbers } from "./write-numbers.ts";
 
 /** A value of the header with the type that it is written in. */
 export type WritableGgufValue =
@@ -13,7 +13,7 @@ export type WritableGgufValue =
 
 /** A tensor to be written; the last dimension runs fastest, and F16 and BF16 are rounded from float32. */
 export interface WritableGgufTensor {
-  readonly dtype: "F32" | "F16" | "BF16";
+  readonly dtype: FloatDtype;
   readonly shape: readonly number[];
   readonly data: Float32Array;
 }
@@ -27,8 +27,6 @@ const MAGIC = 0x46554747; // "GGUF", read little-endian
 const VERSION = 3;
 /** The alignment of files that do not state another. */
 const ALIGNMENT = 32;
-/** Numbers converted and written at a time. */
-const CHUNK = 1 << 20;
 /** llama.cpp keeps names in 64 bytes with a zero at the end, and tensors of four dimensions. */
 const LONGEST_NAME = 63;
 const MOST_DIMENSIONS = 4;
@@ -100,12 +98,6 @@ function buildHeader({ metadata, tensors }: WritableGguf): Uint8Array {
   return header;
 }
 
-function encodePart({ dtype, data }: WritableGgufTensor, begin: number): Uint8Array {
-  const part = data.subarray(begin, begin + CHUNK);
-  const stored = dtype === "F32" ? part : dtype === "F16" ? encodeFloat16(part) : encodeBfloat16(part);
-  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
-}
-
 /**
  * Writes a GGUF file, complete or not at all.
  *
@@ -121,8 +113,7 @@ export async function writeGguf(path: string, content: WritableGguf): Promise<vo
   await using file = await openAtomicFile(path);
   await file.write(buildHeader(content));
   for (const tensor of Object.values(content.tensors)) {
-    for (let begin = 0; begin < tensor.data.length; begin += CHUNK)
-      await file.write(encodePart(tensor, begin));
+    await writeNumbers(file, tensor.data, tensor.dtype);
     const size = sizeOf(tensor);
     await file.write(new Uint8Array(padded(size) - size));
   }

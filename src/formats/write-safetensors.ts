@@ -1,11 +1,11 @@
 import { MosError } from "#core";
 import { openAtomicFile } from "./files.ts";
-import { encodeBfloat16, encodeFloat16 } from "./float16.ts";
+import { type FloatDtype, writeNumbers } from "./write-numbers.ts";
 
 /** A tensor to be written; the last dimension runs fastest. */
 export type WritableTensor =
   | {
-      readonly dtype: "F32" | "F16" | "BF16";
+      readonly dtype: FloatDtype;
       readonly shape: readonly number[];
       readonly data: Float32Array;
     }
@@ -14,19 +14,9 @@ export type WritableTensor =
 /** A tensor that is going to be written: all but its numbers. */
 export type PlannedTensor = Pick<WritableTensor, "dtype" | "shape"> & { readonly name: string };
 
-/** Numbers converted and written at a time. */
-const CHUNK = 1 << 20;
-
 const widthOf = (dtype: WritableTensor["dtype"]): number => (dtype === "F32" || dtype === "I32" ? 4 : 2);
 const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-const asBytes = (array: ArrayBufferView): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-
-function encode(part: Float32Array | Int32Array, dtype: WritableTensor["dtype"]): Uint8Array {
-  if (part instanceof Int32Array || dtype === "F32") return asBytes(part);
-  return asBytes(dtype === "F16" ? encodeFloat16(part) : encodeBfloat16(part));
-}
 
 function buildHeader(
   tensors: readonly PlannedTensor[],
@@ -85,8 +75,7 @@ export async function openSafetensorsWriter(
     const count = countOf(next.shape);
     if (filled > count)
       throw new MosError("bad_config", `tensor "${name}" has ${count} numbers, and ${filled} were given`);
-    for (let begin = 0; begin < data.length; begin += CHUNK)
-      await file.write(encode(data.subarray(begin, begin + CHUNK), next.dtype));
+    await writeNumbers(file, data, next.dtype);
     if (filled < count) return;
     done++;
     filled = 0;
