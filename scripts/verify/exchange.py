@@ -31,7 +31,7 @@ IMPORTS = {
         lora_alpha=12,
         target_modules="all-linear",
         rank_pattern={"q_proj": 2, "layers.1.mlp.up_proj": 7, r"layers\.0\.self_attn\.(k|v)_proj": 1},
-        alpha_pattern={"v_proj": 5, "model.layers.0.mlp.gate_proj": 30},
+        alpha_pattern={r"^model\.layers\.2\.self_attn\.v_proj": 20, "v_proj": 5, "model.layers.0.mlp.gate_proj": 30},
     ),
     "rslora": dict(r=5, lora_alpha=7, use_rslora=True, target_modules=["o_proj", "gate_proj"]),
     "rslora-patterns": dict(
@@ -42,7 +42,13 @@ IMPORTS = {
         rank_pattern={"k_proj": 3},
         alpha_pattern={"v_proj": 9},
     ),
-    "layers": dict(r=3, lora_alpha=6, target_modules=QKV, layers_to_transform=[1], layers_pattern="layers"),
+    "layers": dict(  # a whole path is meant whatever the layers
+        r=3,
+        lora_alpha=6,
+        target_modules=[*QKV, "model.layers.0.mlp.up_proj"],
+        layers_to_transform=[1],
+        layers_pattern="layers",
+    ),
     "one-layer": dict(r=3, lora_alpha=6, target_modules=["up_proj"], layers_to_transform=0),
     "pattern": dict(r=2, lora_alpha=8, target_modules=LAYER + r"self_attn\.[qo]_proj"),
     "excluded": dict(r=2, lora_alpha=8, target_modules="all-linear", exclude_modules=["layers.0.mlp.up_proj"]),

@@ -3,7 +3,7 @@ import { findModel } from "./base-model.ts";
 import type { ExportOptions } from "./export-command.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { formatBar } from "./progress.ts";
-import { counted, labelled, liveLine, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { counted, labelled, liveLine, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
 export async function runExport(adapter: string, options: ExportOptions): Promise<void> {
   using interrupt = listenForInterrupt();
@@ -50,7 +50,7 @@ function exportText(summary: ExportSummary): string {
     labelled([
       ["adapter", `${method}, as LoRA of ${loraText(summary)}`],
       ["written", `${out}: factors of ${counted(sites, "linear layer")} in ${dtype}`],
-      ["base", baseName],
+      ["base", shown(baseName)],
     ]),
     "",
     format === "peft" ? "With PEFT:" : "With llama.cpp, on the same base as GGUF:",

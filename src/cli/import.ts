@@ -3,7 +3,7 @@ import { findModel } from "./base-model.ts";
 import { loraText, withReadingLine } from "./export.ts";
 import type { ImportOptions } from "./import-command.ts";
 import { listenForInterrupt } from "./interrupt.ts";
-import { counted, labelled, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { counted, labelled, MOS, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
 export async function runImport(folder: string, options: ImportOptions): Promise<void> {
   using interrupt = listenForInterrupt();
@@ -21,7 +21,7 @@ function importText(summary: ImportSummary, { model }: ImportOptions): string {
   const rows: (readonly [string, string])[] = [
     ["adapter", `lora: ${loraText(summary)}`],
     ["written", `${out}: factors of ${counted(sites, "linear layer")}`],
-    ["base", baseName],
+    ["base", shown(baseName)],
   ];
   if (padded.length > 0)
     rows.push(["ranks", `${counted(padded.length, "linear layer")} of lower rank filled up with zeros`]);

@@ -76,7 +76,7 @@ function checkGrowth(
   if (needed > mostNumbers(given))
     throw new MosError(
       "unsupported",
-      `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}`,
+      `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}; merge the adapter into its base with PEFT (merge_and_unload) instead`,
     );
 }
 

@@ -1,7 +1,7 @@
 import { statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { MosError } from "#core";
-import { pathExists } from "#formats";
+import { pathExists, storageError } from "#formats";
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;
 
@@ -16,9 +16,12 @@ async function existing(path: string): Promise<string> {
   return (await pathExists(path)) || dirname(path) === path ? path : existing(dirname(path));
 }
 
+/** Some file systems over a network have no size to tell; they are taken as large enough. */
 async function freeBytesOf(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
+  const { bavail, blocks, bsize } = await statfs(folder).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
 }
 
 export interface ExpectSpaceOptions {

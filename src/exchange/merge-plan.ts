@@ -42,7 +42,7 @@ function storedAs({ path, dtypeOf }: Pick<ModelFiles, "path" | "dtypeOf">, name:
   if (found === "F32" || found === "F16" || found === "BF16") return found;
   throw new MosError(
     "unsupported",
-    `${path}: ${name} is stored as ${found}; F32, F16 or BF16 can be merged into`,
+    `${path}: ${name} is stored as ${found}; use the base in F32, F16 or BF16`,
   );
 }
 
