@@ -59,9 +59,10 @@ function mainTable(rows: readonly RowSummary[], { hasAnswers }: { readonly hasAn
   );
 }
 
-const METRIC_NAMES: Readonly<Record<Metric, string>> = {
-  heldOutLoss: "held-out loss (negative is better)",
-  exactMatch: "exact match (positive is better)",
+/** In the units of the main table. */
+const METRICS: Readonly<Record<Metric, Format & { readonly title: string }>> = {
+  heldOutLoss: { title: "held-out loss (negative is better)", digits: 4 },
+  exactMatch: { title: "exact match in points of % (positive is better)", digits: 1, factor: 100 },
 };
 
 function comparisonTables(comparisons: readonly Comparison[], rows: readonly RowSummary[]): string {
@@ -75,19 +76,45 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
       const members = comparisons.filter(({ metric, ours }) => `${metric} ${ours}` === family);
       const [first] = members;
       if (first === undefined) return "";
+      const { title, digits, factor = 1 } = METRICS[first.metric];
+      // where no model gets anything right there is nothing to test
+      if (members.every(({ difference, test }) => difference === 0 && test === undefined))
+        return `${named(first.ours)}, ${title}: no pair differs.`;
       const head = [`${named(first.ours)} against`, "Pairs", "Mean difference", "d_z", "t", "p", "p (Holm)"];
-      const body = members.map(({ theirs, pairs, test, adjusted }) => [
+      const body = members.map(({ theirs, pairs, difference, test, adjusted }) => [
         named(theirs),
         String(pairs),
-        plain(test?.difference, 4),
+        (difference * factor).toFixed(digits),
         plain(test?.effect, 2),
         plain(test?.t, 2),
         p(test?.p),
         p(adjusted),
       ]);
-      return `${named(first.ours)}, ${METRIC_NAMES[first.metric]}:\n\n${tableOf(head, body)}`;
+      return `${named(first.ours)}, ${title}:\n\n${tableOf(head, body)}`;
     })
     .join("\n\n");
+}
+
+/** What each rate came to, and where a wider choice might have found a better one. */
+function rateText(rows: readonly RowSummary[], rates: readonly number[]): string {
+  const tuned = rows.filter(({ tuning }) => tuning.some(({ heldOutLoss }) => heldOutLoss !== undefined));
+  if (tuned.length === 0) return "";
+  const losses = tableOf(
+    ["Method", ...rates.map(String)],
+    tuned.map(({ row, tuning }) => [
+      namedRow(row),
+      ...rates.map((rate) => plain(tuning.find(({ learningRate }) => learningRate === rate)?.heldOutLoss, 4)),
+    ]),
+  );
+  const at = (end: "lowest" | "highest"): string => {
+    const rate = end === "lowest" ? Math.min(...rates) : Math.max(...rates);
+    const names = tuned.filter(({ learningRate }) => learningRate === rate).map(({ row }) => namedRow(row));
+    return names.length === 0 ? "" : `Best at the ${end} rate tried, ${rate}: ${names.join(", ")}.`;
+  };
+  const ends = [at("lowest"), at("highest")].filter((text) => text !== "");
+  const warning =
+    "These may do better at a rate that was not tried, and rows beside them may only seem to win.";
+  return [losses, ...(ends.length === 0 ? [] : [[...ends, warning].join("\n")])].join("\n\n");
 }
 
 const failureText = (rows: readonly RowSummary[]): readonly string[] =>
@@ -119,9 +146,11 @@ function settingsText({ options, settings, tuningExamples }: Grid, measured: rea
   const rows = training.batchSize * training.accumulate;
   const examples =
     evaluationExamples === undefined ? "all examples" : `the first ${evaluationExamples} examples`;
+  const trained = training.examples === undefined ? "" : `the first ${training.examples} examples of `;
+  const decay = training.weightDecay === 0 ? "" : `, weight decay ${training.weightDecay}`;
   return [
-    `${basename(options.model)}, trained on ${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
-    `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}; ${plural(seeds, "seed")}.`,
+    `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
+    `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
     learningRates.length > 1
       ? `The learning rate of each row is the best of ${learningRates.join(", ")} on ${tuningExamples} examples held out of the training file, after ${tuneSteps} updates with a seed of its own.`
       : `Learning rate ${learningRates[0]} for all rows.`,
@@ -148,10 +177,11 @@ export interface ReportParts {
 
 /** The whole report of an experiment. */
 export function markdownOf(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
-  const { experiment, options } = grid;
+  const { experiment, options, settings } = grid;
   const hasAnswers = rows.some(({ exactMatch }) => exactMatch !== undefined);
   const notes = rows.flatMap(({ row }) => row.notes.map((text) => `- ${namedRow(row)}: ${text}`));
   const failures = failureText(rows);
+  const rates = rateText(rows, settings.learningRates);
   const tests = comparisonTables(comparisons, rows);
   return `${[
     `# ${experiment.title}`,
@@ -160,10 +190,11 @@ export function markdownOf(grid: Grid, { rows, comparisons, pictures }: ReportPa
     HOW_TO_READ,
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),
     ...pictures.map((name) => `![${name.replace(/\.svg$/, "")}](${name})`),
+    ...(rates === "" ? [] : [`## Learning rates\n\nLosses on the part held out for tuning.\n\n${rates}`]),
     ...(tests === ""
       ? []
       : [
-          `## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table.\n\n${tests}`,
+          `## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.\n\n${tests}`,
         ]),
     ...(failures.length === 0 ? [] : [`## Failed cells\n\n${failures.join("\n")}`]),
     ...(options.command === undefined ? [] : [`## Command\n\n\`\`\`sh\n${options.command}\n\`\`\``]),

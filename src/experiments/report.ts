@@ -40,6 +40,8 @@ export interface Comparison {
   readonly ours: string;
   readonly theirs: string;
   readonly pairs: number;
+  /** Mean of ours − theirs over the pairs. */
+  readonly difference: number;
   /** Undefined with fewer than two pairs, or where the differences have no spread. */
   readonly test: PairedTest | undefined;
   /** Holm's, over all tests of one reference row on one metric. */
@@ -103,18 +105,14 @@ export function comparisonsOf(
       if (ours === undefined) return [];
       const others = outcomes.filter((other) => isCompared(other, key, references));
       return adjusted(
-        others
-          .map((theirs) => {
-            const pairs = pairsOf(ours, theirs, metric);
-            return {
-              metric,
-              ours: key,
-              theirs: theirs.row.key,
-              pairs: pairs.length,
-              test: pairedTest(pairs),
-            };
-          })
-          .filter(({ pairs }) => pairs > 0),
+        others.flatMap((theirs) => {
+          const pairs = pairsOf(ours, theirs, metric);
+          const differences = summarize(pairs.map(([mine, other]) => mine - other));
+          if (differences === undefined) return [];
+          const { count, mean } = differences;
+          const names = { metric, ours: key, theirs: theirs.row.key };
+          return [{ ...names, pairs: count, difference: mean, test: pairedTest(pairs) }];
+        }),
       );
     }),
   );

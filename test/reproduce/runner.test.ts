@@ -62,6 +62,9 @@ describe("cells", () => {
       "| MoS | 6 | 23,360 | 1.5200 ± 0.0283 | 75.0 ± 0.0 | 1.00 × | 100 | 2.00 | 0.001 | 2 of 2 |",
     );
     expect(table).toContain("| Base model | – | – | 2.5000 | 25.0 | – |");
+    // every pair of losses differs by as much; answers by 50 and 25 points
+    expect(table).toContain("| LoRA r=2 | 2 | -1.0000 | – | – | not available | not available |");
+    expect(table).toContain("| LoRA r=2 | 2 | 37.5 | 2.12 | 3.00 | 0.2048 | 0.2048 |");
     const { rows, comparisons, settings } = JSON.parse(await read("table2.json"));
     expect(rows.map(({ key }: { key: string }) => key)).toEqual(["base", "lora-2", "mos-2"]);
     expect(rows[1].cells[1]).toMatchObject({ seed: 1, losses: [3, 2], trainable: 10 });
@@ -74,7 +77,7 @@ describe("cells", () => {
   test("with one seed no test is possible, and the table says so", async () => {
     await eventsOf(optionsOf({ seeds: 1 }));
     expect(await read("table2.md")).toMatch(
-      /\| LoRA r=2 \| 1 \| – \| – \| – \| not available \| not available \|/,
+      /\| LoRA r=2 \| 1 \| -1\.0000 \| – \| – \| not available \| not available \|/,
     );
   });
 
@@ -222,6 +225,11 @@ describe("several rates", () => {
       "lora-2 measure 0 0.01",
       "mos-2 measure 0 0.01",
     ]);
+    const table = await read("table2.md");
+    expect(table).toMatch(
+      /\| Method \| 0\.001 \| 0\.01 \| 0\.1 \|\n.*\n\| LoRA r=2 \| 2\.5500 \| 2\.0500 \| 2\.5500 \|/,
+    );
+    expect(table).not.toContain("Best at");
     const spec = JSON.parse(await read("table2.json"));
     const { tuningExamples } = spec.settings;
     expect(tuningExamples).toBeGreaterThan(0);
@@ -242,6 +250,13 @@ describe("several rates", () => {
     }
     expect(ofType(events, "tuned")).toEqual([]);
     expect(endOf(events)).toMatchObject({ stopped: true, missing: 5 });
+  });
+
+  test("that end too early are told of", async () => {
+    await eventsOf(optionsOf({ learningRates: [0.01, 0.1], tuneSteps: 1, seeds: 1 }));
+    const table = await read("table2.md");
+    expect(table).toContain("Best at the lowest rate tried, 0.01: LoRA r=2, MoS r=6.");
+    expect(table).not.toContain("highest rate");
   });
 
   test("one that diverges is not the best, and no failure", async () => {
