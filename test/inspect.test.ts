@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createAdapter, METHOD_NAMES, methods, parseAdapterConfig, saveAdapter } from "#adapters";
+import { budget, createAdapter, METHOD_NAMES, methods, parseAdapterConfig, saveAdapter } from "#adapters";
 import { type LoadedModel, loadModel } from "#models";
 import { geometryOf } from "#recipes";
 import { mos } from "./bad-input/run-mos.ts";
@@ -63,6 +63,10 @@ test.each(METHOD_NAMES)("%s can be inspected", async (method) => {
   const path = await adapterOf(`one-${method}`, methods[method].example);
   const { code, stdout, stderr } = await mos(["inspect", path, "--model", MODEL]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expect(stdout).toContain(`method      ${method}: `);
+  expect(stdout).toMatch(new RegExp(`^method +${method}: (e \\d+, )?r \\d+`, "m"));
+  // what is not trained is told, whether it is saved or not
+  const { frozen, seeded } = budget(methods[method].example, geometryOf(base.config));
+  expect(/^tables +\d/m.test(stdout)).toBe(frozen > 0);
+  expect(/^from the seed +\d/m.test(stdout)).toBe(seeded > 0);
   expect(stdout).not.toMatch(/NaN|undefined|Infinity/);
 });

@@ -8,9 +8,11 @@ const LETTERS: Readonly<Record<string, string>> = {
   privateRank: "p",
   unsharedRank: "u",
   chunks: "m",
+  scaleMean: "scale mean",
+  scaleDeviation: "scale deviation",
 };
 
-/** Every letter of the paper that the method has: "mos: e 2, r 8, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down". */
+/** The method with its settings, by the paper's letters where it has some: "mos: e 2, r 8, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down". */
 export function adapterText(adapter: AdapterConfig): string {
   const fields = new Map(Object.entries(adapter));
   const letters = Object.entries(LETTERS).flatMap(([field, letter]) =>
@@ -22,6 +24,16 @@ export function adapterText(adapter: AdapterConfig): string {
   const targets = adapter.targets.map((name) => name.replace(/_proj$/, ""));
   return `${adapter.method}: ${settings.join(", ")}; on ${targets.join(", ")}`;
 }
+
+/** Rows of numbers that are not trained, for `labelled`; none where there are none. */
+export const frozenRows = ({ frozen, seeded }: Budget): readonly (readonly [string, string])[] => [
+  ...(frozen > 0
+    ? ([["tables", `${formatInteger(frozen)} numbers, drawn once and saved along`]] as const)
+    : []),
+  ...(seeded > 0
+    ? ([["from the seed", `${formatInteger(seeded)} numbers, drawn again at loading, not saved`]] as const)
+    : []),
+];
 
 /** A share in as many digits as say something. */
 export const formatShare = (share: number): string => `${Number((100 * share).toPrecision(2))}%`;

@@ -55,6 +55,10 @@ export function machineOptions(command: Command): Command {
     .option("--threads <n>", "threads to compute with (default: one for each core)", whole(1));
 }
 
+/** What --method is where it is not given. */
+export const DEFAULT_METHOD = "mos";
+
+/** How an adapter is described by options; what is left out is the method's own to fill in. */
 export interface AdapterOptions {
   readonly method: string;
   readonly rank?: number;
@@ -78,7 +82,7 @@ export function adapterOptions(command: Command): Command {
     .option(
       "--method <name>",
       "mos (Mixture of Shards), lora, pure-sharing, random-scaling, subset-selection, vera, tied-lora or prolora",
-      "mos",
+      DEFAULT_METHOD,
     )
     .option(
       "--rank <r>",
@@ -101,11 +105,11 @@ export function adapterOptions(command: Command): Command {
     .option("--chunks <m>", "prolora: copies of the shared chunk along the features (default: 3)", whole(1))
     .option("--scale-mean <x>", "random-scaling: mean of the drawn scales (default: 1)", decimal)
     .option("--scale-deviation <x>", "random-scaling: their standard deviation (default: 0.3)", decimal)
-    .option("--alpha <a>", "the update is scaled by alpha / rank (default: 16)", decimal)
+    .option("--alpha <a>", "all but vera: the update is scaled by alpha / rank (default: 16)", decimal)
     .option("--dropout <p>", "share of the adapter's inputs left out in training (default: 0)", decimal)
     .option(
       "--targets <names>",
-      `linear layers to adapt, of ${LINEAR_TYPES.join(", ")} (default: all)`,
+      `linear layers to adapt, of ${LINEAR_TYPES.join(", ")} (default: all); for tied-lora of the first three`,
       namesOf(LINEAR_TYPES),
     );
 }

@@ -1,7 +1,7 @@
 import { basename, resolve } from "node:path";
 import { writeFileAtomic } from "#formats";
 import { drawNorms, type Inspection, inspectAdapter, readModelConfig } from "#recipes";
-import { adapterText, formatShare } from "./budget-text.ts";
+import { adapterText, formatShare, frozenRows } from "./budget-text.ts";
 import type { InspectOptions } from "./inspect-command.ts";
 import { configPath } from "./params.ts";
 import { formatBytes, formatInteger } from "./progress.ts";
@@ -33,7 +33,7 @@ function inspectionText(folder: string, inspection: Inspection): string {
 }
 
 function facts(folder: string, { adapter, base, budget, geometry }: Inspection): string {
-  const { trainable, frozen, bytes, ratio } = budget;
+  const { trainable, bytes, ratio } = budget;
   const cost = `${formatInteger(trainable)} numbers, ${formatBytes(bytes.float32)} in float32`;
   const fingerprint =
     base.fingerprint === undefined ? ", without a fingerprint" : ` (${base.fingerprint.slice(0, 19)}…)`;
@@ -42,7 +42,7 @@ function facts(folder: string, { adapter, base, budget, geometry }: Inspection):
     ["method", adapterText(adapter)],
     ["base", `${base.name ?? "unnamed"}${fingerprint}, ${geometry.layers} layers`],
     ["trainable", ratio === 1 ? cost : `${cost}; ${formatShare(ratio)} of LoRA of rank ${adapter.rank}`],
-    ...(frozen > 0 ? [["tables", `${formatInteger(frozen)} numbers, drawn once`] as const] : []),
+    ...frozenRows(budget),
   ]);
 }
 

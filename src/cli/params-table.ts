@@ -1,20 +1,6 @@
-import { MosError } from "#core";
 import { FLEETS, type PaperTableRow, PRECISIONS, type Precision } from "#recipes";
-import { adapterInput, flagOf } from "./adapter-input.ts";
-import type { AdapterOptions } from "./command-options.ts";
 import { formatBytes, formatInteger } from "./progress.ts";
 import { textTable } from "./text-table.ts";
-
-/** The table has settings of its own. */
-export function refuseSettings(options: AdapterOptions): void {
-  const { method, ...settings } = adapterInput(options);
-  const [first = method === "mos" ? undefined : "method"] = Object.keys(settings);
-  if (first !== undefined)
-    throw new MosError(
-      "bad_option",
-      `${flagOf(first)} does not go with --table, which shows the paper's settings; leave one of them out`,
-    );
-}
 
 const nameOf = ({ method, rank }: PaperTableRow): readonly string[] => [method, rank];
 

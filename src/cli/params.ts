@@ -12,10 +12,10 @@ import {
   parameterCount,
   readModelConfig,
 } from "#recipes";
-import { adapterInput } from "./adapter-input.ts";
-import { adapterText, formatShare } from "./budget-text.ts";
+import { adapterInput, refuseSettings } from "./adapter-input.ts";
+import { adapterText, formatShare, frozenRows } from "./budget-text.ts";
 import type { ParamsOptions } from "./params-command.ts";
-import { paperTableText, refuseSettings } from "./params-table.ts";
+import { paperTableText } from "./params-table.ts";
 import { formatBytes, formatCount, formatInteger } from "./progress.ts";
 import { hubOfUser } from "./pull.ts";
 import { labelled, sayJson, sayLine } from "./terminal.ts";
@@ -80,7 +80,7 @@ const perGigabyte = ({ budget }: AdapterParams): Readonly<Record<Precision, numb
 
 function paramsText(name: string, params: AdapterParams): string {
   const { budget, layers, parameters, types, adapter } = params;
-  const { trainable, frozen } = budget;
+  const { trainable } = budget;
   return [
     labelled([
       ["model", `${name}: ${formatCount(parameters)} parameters in ${layers} layers`],
@@ -89,17 +89,7 @@ function paramsText(name: string, params: AdapterParams): string {
         "trainable",
         `${formatInteger(trainable)} numbers, ${formatShare(trainable / parameters)} of the model`,
       ],
-      ...(frozen > 0
-        ? [["tables", `${formatInteger(frozen)} numbers, drawn once and saved along`] as const]
-        : []),
-      ...(budget.seeded > 0
-        ? [
-            [
-              "from the seed",
-              `${formatInteger(budget.seeded)} numbers, drawn again at loading, not saved`,
-            ] as const,
-          ]
-        : []),
+      ...frozenRows(budget),
       ...(budget.ratio === 1 ? [] : [["budget", budgetRow(params)] as const]),
     ]),
     "",

@@ -42,6 +42,19 @@ test("the adapter's defaults in the help are those of the methods", () => {
     expect(option?.description).toContain(`(default: ${mos[name]})`);
   }
   expect(mos.targets).toEqual(LINEAR_NAMES);
+  const textOf = (name: string) => options.find((one) => one.attributeName() === name)?.description;
+  const { rank, unsharedRank, chunks } = methods.prolora.schema.parse({ method: "prolora" });
+  expect(textOf("unsharedRank")).toContain(`(default: ${unsharedRank})`);
+  expect(textOf("chunks")).toContain(`(default: ${chunks})`);
+  const scaled = methods["random-scaling"].schema.parse({ method: "random-scaling" });
+  expect(textOf("scaleMean")).toContain(`(default: ${scaled.scaleMean})`);
+  expect(textOf("scaleDeviation")).toContain(`(default: ${scaled.scaleDeviation})`);
+  expect(textOf("rank")).toContain(`layers share (${scaled.rank})`);
+  expect(methods["pure-sharing"].schema.parse({ method: "pure-sharing" }).rank).toBe(scaled.rank);
+  expect(textOf("rank")).toContain(`for vera ${methods.vera.schema.parse({ method: "vera" }).rank}, `);
+  expect(textOf("rank")).toContain(`for prolora ${rank}`);
+  for (const method of ["subset-selection", "tied-lora"] as const)
+    expect(methods[method].schema.parse({ method }).rank).toBe(mos.rank);
 });
 
 test("the names that help lists by itself are those of the rooms below", () => {

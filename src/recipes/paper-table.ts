@@ -11,6 +11,7 @@ import { MosError } from "#core";
 import type { LlamaConfig } from "#models";
 import { geometryOf } from "./trainable.ts";
 
+/** Types of number that the memory is shown in. */
 export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
@@ -24,7 +25,7 @@ export type FleetBytes = Readonly<Record<Precision, readonly number[]>>;
 interface PaperRow {
   readonly method: string;
   readonly rank: string;
-  /** The paper's average score; undefined where the paper has none for this row. */
+  /** The paper's average score. */
   readonly average: number;
   readonly settings: (geometry: AdapterGeometry) => readonly AdapterConfigInput[];
 }

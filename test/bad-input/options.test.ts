@@ -82,6 +82,9 @@ const trainCases: readonly Case[] = [
   ["--shards-per-vector 0", 2, /--shards-per-vector.*1 or more/],
   ["--method dora", 2, /--method dora is not known; it can be lora, mos, /],
   ["--method lora", 2, /--shards-per-vector does not go with --method lora/],
+  ["--unshared-rank 1", 2, /--unshared-rank does not go with --method mos/],
+  ["--scale-mean x", 2, /--scale-mean.*It must be a number/],
+  ["--chunks 0", 2, /--chunks.*'0' is invalid.*1 or more/],
   ["--targets q_proj,c_attn", 2, /--targets.*one or more of q_proj, k_proj/],
   ["--targets ''", 2, /--targets.*one or more of/],
   ["--alpha 0", 1, /alpha:? 0 is not usable; give a number above 0/],
@@ -119,9 +122,35 @@ const trainCases: readonly Case[] = [
   ["stray", 2, /stray|too many arguments/],
   ["--resume", 1, /no run to resume; start it without --resume/],
 ];
+/** A run of another method than MoS, whose options the run above has. */
+const methodCases: readonly Case[] = [
+  ["pure-sharing --no-pair-dissociation", 2, /--no-pair-dissociation does not go with --method pure-sharing/],
+  ["pure-sharing --rank 70000", 1, /rank 70000 is not usable; give a whole number from 1 to 65536/],
+  [
+    "random-scaling --scale-deviation -1",
+    1,
+    /--scale-deviation -1 is not usable; give a number from 0 to 1000/,
+  ],
+  ["random-scaling --scale-mean 0 --scale-deviation 0", 1, /make every scale 0, so nothing could be trained/],
+  ["subset-selection --rank 9", 1, /rank 9 is more than the 4 shared pairs of 2 layers × equivalent rank 2/],
+  ["subset-selection --private-rank 1", 2, /--private-rank does not go with --method subset-selection/],
+  ["vera --alpha 16", 2, /--alpha does not go with --method vera/],
+  ["tied-lora --targets o_proj", 1, /"o_proj" is not usable; give one of q_proj, k_proj, v_proj/],
+  ["prolora --unshared-rank 5", 1, /unshared rank 5 is more than the rank 4; use an unshared rank of 0 to 4/],
+  ["prolora --chunks 9999", 1, /9999 chunks are more than the width \d+ of [a-z]+_proj; use at most \d+/],
+];
 describe("mos train", () => {
   test.each(trainCases)("%s", async (options, code, message) => {
     await expectRefusal(train(words(options)), { code, message, untouched: folder });
+  });
+  test.each(methodCases)("--method %s", async (options, code, message) => {
+    const paths = ["--model", tiny.model, "--data", tiny.data, "--out", join(folder, "out")];
+    const run = ["train", ...paths, "--max-length", "64", "--steps", "1"];
+    await expectRefusal([...run, "--method", ...words(options)], {
+      code,
+      message,
+      untouched: folder,
+    });
   });
   test.each<[string, Case[1], RegExp]>([
     [
@@ -297,6 +326,9 @@ describe("mos params", () => {
       2,
       /--equivalent-rank does not go with --method lora/,
     ],
+    ["--preset llama2-7b --table --chunks 3", 2, /--chunks does not go with --table/],
+    ["--preset llama2-7b --table --method vera", 2, /--method does not go with --table/],
+    ["--preset llama2-7b --table --no-pair-dissociation", 2, /: --no-pair-dissociation does not go with --t/],
   ])("%s", async (options, code, message) => {
     await expectRefusal(["params", ...words(options)], { code, message, untouched: folder });
   });
