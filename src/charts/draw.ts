@@ -1,7 +1,7 @@
 import type { Loader, Spec } from "vega";
 import type { TopLevelSpec } from "vega-lite";
 
-/** Blue, orange, green, pink, yellow, light blue, red-brown: told apart by the colour-blind (Okabe and Ito, 2008). */
+/** Blue, orange, green, pink, light blue, red-orange (Okabe and Ito, 2008) and grey: told apart by the colour-blind. */
 export const CATEGORIES = [
   "#0072b2",
   "#e69f00",

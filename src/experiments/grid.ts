@@ -54,7 +54,8 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
   const { alpha, dropout, axes, experiment: name } = settings;
   const experiment = experimentOf(name, { geometry: geometryOf(config), alpha, dropout }, axes);
   const selected = selectRows(experiment.rows, options.only);
-  const [trainSet] = [await readDataset(train), await readDataset(evaluation)];
+  const trainSet = await readDataset(train);
+  await readDataset(evaluation);
   const digests = {
     model: await modelDigest(model),
     train: await fileDigest(train),
@@ -65,18 +66,28 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
       "bad_option",
       `${evaluation} holds the same as ${train}; measure on examples that are not trained on`,
     );
-  const examples = Math.min(trainSet.examples.length, settings.training.examples ?? Number.POSITIVE_INFINITY);
   return {
     options,
     settings,
     experiment,
     selected,
     digests,
-    tuningExamples:
-      settings.tuneExamples ??
-      Math.max(1, Math.min(MOST_TUNING_EXAMPLES, Math.floor(examples * TUNING_SHARE))),
+    tuningExamples: tuningExamplesOf(settings, trainSet.examples.length),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
   };
+}
+
+/** Something has to be left to train on, where there is a rate to choose. */
+function tuningExamplesOf({ training, tuneExamples, learningRates }: Settings, count: number): number {
+  const examples = Math.min(count, training.examples ?? count);
+  const held =
+    tuneExamples ?? Math.max(1, Math.min(MOST_TUNING_EXAMPLES, Math.floor(examples * TUNING_SHARE)));
+  if (learningRates.length > 1 && held >= examples)
+    throw new MosError(
+      "bad_option",
+      `tuneExamples: ${held} of ${examples} examples to train on leave none to tune with; use fewer, or one learning rate`,
+    );
+  return held;
 }
 
 /** The settings that `finetune` checks, before any cell is started. */

@@ -53,15 +53,16 @@ export interface Experiment {
 
 type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
 
-const isFitting = (config: AdapterConfig, geometry: AdapterGeometry): boolean => {
+/** Why a config does not fit a model; undefined where it does. */
+function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string | undefined {
   try {
     methodOf(config).check(geometry);
-    return true;
+    return undefined;
   } catch (error) {
-    if (error instanceof MosError) return false;
+    if (error instanceof MosError) return error.message;
     throw error;
   }
-};
+}
 
 const trainableOf = (config: AdapterConfig, { geometry }: RowContext): number =>
   budget(config, geometry).trainable;
@@ -83,22 +84,15 @@ function fitted(
   { key, label, adapter, notes = [], ablates, isExact = false, rank: shown = String }: Asked,
   context: RowContext,
 ): Row {
+  const { geometry } = context;
   const asked = parseAdapterConfig(adapter, key);
   let config = asked;
-  while (!isExact && config.rank > 1 && !isFitting(config, context.geometry))
+  while (!isExact && config.rank > 1 && problemOf(config, geometry) !== undefined)
     config = parseAdapterConfig({ ...asked, rank: config.rank - 1 }, key);
   const more = ablates === undefined ? {} : { ablates };
-  if (!isFitting(config, context.geometry)) {
-    const problem = problemOf(asked, context.geometry);
-    return {
-      key,
-      label,
-      rank: shown(asked.rank),
-      adapter: undefined,
-      trainable: 0,
-      notes: [problem],
-      ...more,
-    };
+  if (problemOf(config, geometry) !== undefined) {
+    const notes = [problemOf(asked, geometry) ?? ""];
+    return { key, label, rank: shown(asked.rank), adapter: undefined, trainable: 0, notes, ...more };
   }
   const lower =
     config.rank < asked.rank ? [`rank ${config.rank}, the most that fits, in place of ${asked.rank}`] : [];
@@ -111,15 +105,6 @@ function fitted(
     notes: [...notes, ...lower],
     ...more,
   };
-}
-
-function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string {
-  try {
-    methodOf(config).check(geometry);
-    return "";
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
 }
 
 const greatestCommonDivisor = (a: number, b: number): number =>

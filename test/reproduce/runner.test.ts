@@ -312,6 +312,11 @@ describe("refuses, before any cell is started", () => {
       { evaluation: "assets/quickstart/train.jsonl" },
       /measure on examples that are not trained on/,
     ],
+    [
+      "bad_option",
+      { learningRates: [1e-3, 1e-2], tuneExamples: 224 },
+      /^tuneExamples: 224 of 224 examples to train on leave none to tune with/,
+    ],
     ["not_found", { model: "no/such/model" }, /no\/such\/model: no such folder or file/],
     ["not_found", { train: "no-such.jsonl" }, /no-such\.jsonl/],
     ["bad_data", { evaluation: "assets/quickstart/questions.json" }, /questions\.json/],
