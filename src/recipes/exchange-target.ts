@@ -1,5 +1,5 @@
 import { readdir, realpath, stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { MosError } from "#core";
 import { openGguf, storageError } from "#formats";
 
@@ -14,7 +14,15 @@ const refuse = (message: string): never => {
   throw new MosError("bad_option", message);
 };
 
-async function refuseSources(path: string, sources: readonly string[]): Promise<void> {
+/** Refuses a place that no file or folder can be moved to: nothing, ".", "..", "/". Throws `bad_option`. */
+export function checkName(path: string): void {
+  if (["", ".", ".."].includes(basename(path)))
+    refuse(`${JSON.stringify(path)} is no name for a result; name the file or folder that is to be written`);
+}
+
+/** Refuses a place without a name, and what is read. Throws `bad_option`. */
+async function checkPlace(path: string, sources: readonly string[]): Promise<void> {
+  checkName(path);
   const own = await realPath(path);
   for (const source of sources)
     if ((await realPath(source)) === own)
@@ -39,7 +47,7 @@ async function isGgufLora(path: string): Promise<boolean> {
 
 /** Refuses to write a GGUF file where something is, and ever to replace another file. Throws `bad_option`. */
 export async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
-  await refuseSources(path, sources);
+  await checkPlace(path, sources);
   const kind = await kindOf(path);
   if (kind === "folder") refuse(`${path} is a folder; name the file that is to be written`);
   if (kind !== "file") return;
@@ -52,7 +60,7 @@ const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adap
 
 /** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
 export async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
-  await refuseSources(path, sources);
+  await checkPlace(path, sources);
   const kind = await kindOf(path);
   if (kind === undefined) return;
   if (kind === "file") refuse(`${path} is a file; name the folder that is to be written`);

@@ -3,6 +3,7 @@ import { MosError } from "#core";
 import { type FileDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
 import { pathExists } from "#formats";
 import { type FingerprintProgress, fingerprintSteps, openModel } from "#models";
+import { checkName } from "./exchange-target.ts";
 import { geometryOf } from "./trainable.ts";
 
 export interface MergeOptions {
@@ -43,6 +44,7 @@ export type MergeEvent =
  */
 export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<MergeEvent, void> {
   const { model: path, adapter: folder, out, dtype, shardSize, signal } = options;
+  checkName(out);
   if (await pathExists(out))
     throw new MosError("bad_option", `${out} exists; give a folder that does not, or remove this one`);
   await using model = await openModel(path);

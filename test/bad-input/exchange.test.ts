@@ -130,6 +130,13 @@ describe("mos export", () => {
       /given-\d+ is a folder; name the file/,
     ],
     [
+      "no name",
+      () => exporting("peft", "--out", ""),
+      2,
+      /"" is no name for a result; name the file or folder/,
+    ],
+    ["this folder", () => exporting("peft", "--out", "."), 2, /"\." is no name for a result/],
+    [
       "a place below a file",
       () => exporting("gguf", "--out", join(model, "config.json", "x.gguf")),
       1,

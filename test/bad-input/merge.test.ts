@@ -68,6 +68,11 @@ test("a place that is taken, by a folder or by a file", async () => {
     );
 });
 
+test("a place that has no name", async () => {
+  for (const name of ["", "..", "/"])
+    await refusal(["merge", adapter, "--model", model, "--out", name], /is no name for a result/, 2);
+});
+
 test("another base, of the same shape and of another", async () => {
   await refusal(merge(other), /was trained on another base: model \(sha256:.*use the base it was trained on/);
   const wide = at("wide");
