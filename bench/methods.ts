@@ -1,11 +1,5 @@
 // What a training step costs with each method, beside LoRA of the same rank (see docs/benchmarks.md).
-import {
-  type AdapterConfigInput,
-  createAdapter,
-  METHOD_NAMES,
-  type MethodName,
-  parseAdapterConfig,
-} from "#adapters";
+import { createAdapter, METHOD_NAMES, type MethodName, methods, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
 import { adapterModel, geometryOf, loadModel } from "#recipes";
@@ -34,25 +28,19 @@ const [rank, dropout] = [given.number("rank", 8), given.number("dropout", 0)];
 const equivalentRank = given.number("equivalent-rank", 2);
 
 const others = METHOD_NAMES.filter((name) => name !== "lora");
-const methods = (given.text("methods")?.split(",") ?? others).map(
+const measured = (given.text("methods")?.split(",") ?? others).map(
   (name): MethodName =>
     METHOD_NAMES.find((known) => known === name) ??
     fail(`--methods ${name}: ${METHOD_NAMES.join(", ")} are known`),
 );
 
-/** Settings of a method at the rank asked for. */
-function settingsOf(method: MethodName): AdapterConfigInput {
-  const common = { rank, dropout };
-  switch (method) {
-    case "mos":
-    case "subset-selection":
-      return { method, ...common, equivalentRank };
-    case "prolora":
-      return { method, ...common, unsharedRank: 1, chunks: 3 };
-    default:
-      return { method, ...common };
-  }
-}
+/** Settings of a method at the rank asked for: those that it has. */
+const settingsOf = (method: MethodName): unknown => ({
+  method,
+  ...Object.fromEntries(
+    Object.entries({ rank, dropout, equivalentRank }).filter(([name]) => name in methods[method].example),
+  ),
+});
 
 const { model: base } = await loadModel(path);
 const random = randomStream(0, "bench");
@@ -101,7 +89,7 @@ async function nextStep(events: AsyncIterator<TrainEvent>): Promise<number> {
   }
 }
 
-for (const method of methods) {
+for (const method of measured) {
   const runs = [stepsOf("lora"), stepsOf(method)] as const;
   const seconds: (readonly [lora: number, other: number])[] = [];
   for (let step = 0; step <= steps; step++) {

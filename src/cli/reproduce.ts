@@ -18,6 +18,7 @@ import { formatInteger, type LiveLine } from "./progress.ts";
 import type { ReproduceOptions } from "./reproduce-command.ts";
 import { reproduceProgress } from "./reproduce-progress.ts";
 import { liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { textTable } from "./text-table.ts";
 
 const EXIT_MISSING = 1;
 const EXIT_INTERRUPTED = 130;
@@ -106,19 +107,7 @@ function listText(rows: readonly Row[]): string {
     adapter === undefined ? "does not fit" : trainable === 0 ? "–" : formatInteger(trainable),
     notes.join("; "),
   ]);
-  const table = [["key", "row", "rank", "trainable", ""], ...cells];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const isRight = (column: number): boolean => column === 2 || column === 3;
-  return table
-    .map((row) =>
-      row
-        .map((cell, column) =>
-          isRight(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
-        )
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return textTable([["key", "row", "rank", "trainable", ""], ...cells], { left: [0, 1, 4] });
 }
 
 interface Watching {
