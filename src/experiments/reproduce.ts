@@ -10,6 +10,7 @@ import {
 } from "./cell.ts";
 import { type CellEnd, runInChild } from "./cell-child.ts";
 import { type Channel, channel } from "./channel.ts";
+import { lockFolder } from "./folder-lock.ts";
 import { type Grid, measuringCells, planGrid, tuningCells, writeTuningFiles } from "./grid.ts";
 import { type RowOutcome, writeReport } from "./report.ts";
 import type { ReproduceOptions } from "./settings.ts";
@@ -94,6 +95,7 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   await makeFolder(options.out).catch((error: unknown) => {
     throw storageError(error, options.out);
   });
+  await using _lock = await lockFolder(options.out);
   await writeTuningFiles(grid);
   const records: Records = { results: new Map(), failures: new Map() };
   for (const row of grid.experiment.rows) await recall(grid, row, records);

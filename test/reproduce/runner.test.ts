@@ -1,6 +1,6 @@
 // The runner of experiments, with a process that only pretends to train (fake-cell.mjs).
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ReproduceEvent, type ReproduceOptions, reproduce } from "#experiments";
@@ -262,6 +262,34 @@ describe("several rates", () => {
   test("one that diverges is not the best, and no failure", async () => {
     const events = await eventsOf(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
     expect(endOf(events).missing).toBe(0);
+  });
+});
+
+describe("another process", () => {
+  const lock = (holder: object): Promise<void> =>
+    mkdir(join(folder, "out")).then(() =>
+      writeFile(join(folder, "out", "running.json"), JSON.stringify(holder)),
+    );
+
+  test.each([
+    ["on this machine", { pid: process.ppid, host: hostname() }],
+    ["on another one", { pid: 4_000_000, host: "elsewhere" }],
+  ])("that runs in the folder %s keeps this one out", async (_, holder) => {
+    await lock(holder);
+    await expect(eventsOf(optionsOf())).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(`is in use by process ${holder.pid} on ${holder.host}: .*running.json$`),
+    });
+    expect(await readdir(join(folder, "out"))).toEqual(["running.json"]);
+  });
+
+  test.each([
+    ["that was killed", 4_194_305],
+    ["of this number, from before a restart", process.pid],
+  ])("%s does not", async (_, pid) => {
+    await lock({ pid, host: hostname() });
+    expect(endOf(await eventsOf(optionsOf({ seeds: 1 }))).missing).toBe(0);
+    expect(await readdir(join(folder, "out"))).not.toContain("running.json");
   });
 });
 
