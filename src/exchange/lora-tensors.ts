@@ -33,7 +33,11 @@ const TELLING: readonly (readonly [RegExp, string])[] = [
 ];
 
 const NAME =
-  /^(?:base_model\.model\.)?(model\.layers\.(\d+)\.[a-z_]+\.([a-z]+_proj))\.(lora_[A-Za-z_]+?)(?:\.([^.]+))??(?:\.weight)?$/;
+  /^(?:base_model\.model\.)?(model\.layers\.(\d{1,6})\.[a-z_]+\.([a-z]+_proj))\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
+
+/** A name out of a file for a message: no more than a line, and nothing that steers a terminal. */
+const printable = (name: string): string =>
+  (name.length > 200 ? `${name.slice(0, 200)}…` : name).replace(/\p{Cc}/gu, "\ufffd");
 
 interface Parsed {
   readonly site: Site;
@@ -47,7 +51,7 @@ function parseName(name: string, where: string): Parsed {
   if (told !== undefined)
     throw new MosError(
       "unsupported",
-      `${where}: tensor ${name} is ${told[1]}; merge the adapter into its base with PEFT instead`,
+      `${where}: tensor ${printable(name)} is ${told[1]}; merge the adapter into its base with PEFT instead`,
     );
   const [, path, layer, last, kind, adapter = ""] = NAME.exec(name) ?? [];
   const linear = LINEAR_NAMES.find((known) => known === last);
@@ -58,7 +62,7 @@ function parseName(name: string, where: string): Parsed {
   }
   throw new MosError(
     "unsupported",
-    `${where}: tensor ${name} is no factor of a linear layer of a Llama; names such as base_model.model.${modulePath({ layer: 0, linear: "q_proj" })}.lora_A.weight are read`,
+    `${where}: tensor ${printable(name)} is no factor of a linear layer of a Llama; names such as base_model.model.${modulePath({ layer: 0, linear: "q_proj" })}.lora_A.weight are read`,
   );
 }
 

@@ -321,6 +321,8 @@ describe("what is refused, by name", () => {
     ["base_model.model.model.layers.0.mlp.q_proj.lora_A.weight", "is no factor of a linear layer of a Llama"],
     [`${path.replace(".0.", ".7.")}.lora_A.weight`, "is for layer 7; this base has layers 0 to 1"],
     [`${path}.lora_A.other.weight`, "occurs under two names"],
+    [`${path}.lora_A.\u001b[2J.weight`, "lora_A.\ufffd[2J.weight is no factor"],
+    [`${"x".repeat(300)}`, `tensor ${"x".repeat(200)}… is no factor`],
     [`${path}.lora_C.weight`, "is no factor of a linear layer of a Llama"],
   ])("a tensor %s", async (name, message) => {
     await save({}, { ...factors(places), [name]: one });
