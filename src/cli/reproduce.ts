@@ -40,11 +40,14 @@ export async function runReproduce(
   using interrupt = listenForInterrupt(() =>
     line?.print("stopping the cells after their update; the same command goes on. Ctrl-C again ends at once"),
   );
-  const model = await findModel(required("--model", options.model), { signal: interrupt.signal, silent });
-  if (options.list === true) return await list(experiment, model, options);
+  const wanted = required("--model", options.model);
+  // what is missing is said before a model is fetched
+  const asked = options.list === true ? undefined : gridOptions(experiment, options);
+  const model = await findModel(wanted, { signal: interrupt.signal, silent });
+  if (asked === undefined) return await list(experiment, model, options);
   using live = liveLine({ silent });
   line = live;
-  const grid = { ...gridOptions(experiment, options), model, version, signal: interrupt.signal };
+  const grid = { ...asked, model, version, signal: interrupt.signal };
   return await watch(reproduce(grid), { line: live, options });
 }
 

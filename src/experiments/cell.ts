@@ -81,7 +81,7 @@ const resultSchema = z.object({
   /** Of all updates, padding not counted. */
   tokens: z.int(),
   seconds,
-  /** Of the process, up to the evaluation. */
+  /** Of the process, with the held-out loss and without the answers. */
   peakMemoryBytes: z.number(),
   jobs: z.int(),
   threads: z.int().optional(),

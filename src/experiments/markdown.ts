@@ -165,7 +165,7 @@ function settingsText({ options, settings, tuningExamples }: Grid, measured: rea
 
 const HOW_TO_READ = [
   "Means over seeds ± sample standard deviation. Losses are nats per trained token. Time per step is the median update,",
-  "relative to the first LoRA row. Peak memory is that of the cell's process.",
+  "relative to the first LoRA row. Peak memory is that of the cell's process, answers left out.",
 ].join("\n");
 
 /** What the report shows, and the names of its pictures. */

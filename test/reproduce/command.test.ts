@@ -48,6 +48,7 @@ test.each<[string, RegExp]>([
   ["", /missing required argument 'experiment'/],
   ["table1 --train a.jsonl", /required option '--model' not given/],
   ["table1 MODEL", /required option '--train' not given/],
+  ["table1 --model no-such/model FILES", /required option '--out' not given/],
   ["table1 MODEL FILES", /required option '--out' not given/],
   ["table1 MODEL FILES OUT --seeds 0", /--seeds.*'0' is invalid.*1 or more/],
   ["table1 MODEL FILES OUT --seeds 5000", /--seeds: 5000 is not usable; give a whole number from 1 to 1000/],
