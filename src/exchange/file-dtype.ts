@@ -1,14 +1,17 @@
 import { MosError } from "#core";
+import type { WritableGgufTensor } from "#formats";
 
 /** How numbers can be stored in the files for other programs. */
 export const FILE_DTYPES = ["float32", "float16", "bfloat16"] as const;
 export type FileDtype = (typeof FILE_DTYPES)[number];
 
 /** As safetensors and GGUF name them. */
-export type StoredDtype = "F32" | "F16" | "BF16";
+export type StoredDtype = WritableGgufTensor["dtype"];
 export const STORED = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const satisfies Readonly<
   Record<FileDtype, StoredDtype>
 >;
+
+export const bytesPerNumber = (dtype: StoredDtype): number => (dtype === "F32" ? 4 : 2);
 
 /** From `end` on a number rounds to infinity: the type's largest, and half of its last step. */
 const RANGES = {

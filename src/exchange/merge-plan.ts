@@ -2,7 +2,7 @@
 import { MosError } from "#core";
 import type { PlannedTensor } from "#formats";
 import { type ModelFiles, weightShapes } from "#models";
-import { FILE_DTYPES, type FileDtype, STORED, type StoredDtype } from "./file-dtype.ts";
+import { bytesPerNumber, FILE_DTYPES, type FileDtype, STORED, type StoredDtype } from "./file-dtype.ts";
 
 export interface MergeShard {
   readonly file: string;
@@ -32,7 +32,7 @@ export const DEFAULT_SHARD_SIZE = 5e9;
 type Planned = MergeShard["tensors"][number];
 
 const bytesOf = ({ shape, dtype }: Planned): number =>
-  shape.reduce((product, size) => product * size, dtype === "F32" ? 4 : 2);
+  shape.reduce((product, size) => product * size, bytesPerNumber(dtype));
 
 const total = (tensors: readonly Planned[]): number =>
   tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
@@ -66,7 +66,7 @@ const number = (value: number): string => String(value).padStart(5, "0");
 
 function mostUsed(tensors: readonly Planned[]): FileDtype {
   const bytes = (dtype: FileDtype): number =>
-    total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / (dtype === "float32" ? 4 : 2);
+    total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / bytesPerNumber(STORED[dtype]);
   return FILE_DTYPES.reduce((most, dtype) => (bytes(dtype) > bytes(most) ? dtype : most));
 }
 

@@ -6,7 +6,7 @@ import { MosError } from "#core";
 import { openAtomicFolder, openSafetensorsWriter, pathExists } from "#formats";
 import type { ModelFiles } from "#models";
 import { modulePath, type Site } from "#nn";
-import { checkRange } from "./file-dtype.ts";
+import { bytesPerNumber, checkRange } from "./file-dtype.ts";
 import { expectSpace } from "./free-space.ts";
 import { writeMergedFiles } from "./merge-files.ts";
 import type { MergePlan, MergeShard } from "./merge-plan.ts";
@@ -72,7 +72,7 @@ async function* writeShard(
       await file.write(name, part);
       numbers += part.length;
     }
-    yield { name, bytes: numbers * (dtype === "F32" ? 4 : 2) };
+    yield { name, bytes: numbers * bytesPerNumber(dtype) };
   }
   await file.commit();
 }
