@@ -62,12 +62,13 @@ function fillShards(tensors: readonly Planned[], shardSize: number): readonly (r
   return shards;
 }
 
-const number = (value: number): string => String(value).padStart(5, "0");
+/** "00003", as in the names of shards. */
+const fiveDigits = (value: number): string => String(value).padStart(5, "0");
 
 function mostUsed(tensors: readonly Planned[]): FileDtype {
-  const bytes = (dtype: FileDtype): number =>
+  const numbersOf = (dtype: FileDtype): number =>
     total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / bytesPerNumber(STORED[dtype]);
-  return FILE_DTYPES.reduce((most, dtype) => (bytes(dtype) > bytes(most) ? dtype : most));
+  return FILE_DTYPES.reduce((most, dtype) => (numbersOf(dtype) > numbersOf(most) ? dtype : most));
 }
 
 /**
@@ -92,7 +93,7 @@ export function planMerge(
     file:
       parts.length === 1
         ? "model.safetensors"
-        : `model-${number(i + 1)}-of-${number(parts.length)}.safetensors`,
+        : `model-${fiveDigits(i + 1)}-of-${fiveDigits(parts.length)}.safetensors`,
     // four-byte tensors first, so that all stand aligned
     tensors: [...part.filter((tensor) => tensor.dtype === "F32"), ...part.filter((t) => t.dtype !== "F32")],
     bytes: total(part),
