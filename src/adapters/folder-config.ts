@@ -79,7 +79,16 @@ const REFUSED = [
 const IMPORTED: readonly string[] = ["use_rslora", "rank_pattern", "alpha_pattern", "layers_to_transform"];
 
 /** Ways to start that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, …) move a part of it into A and B. */
-const PLAIN_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
+const PLAIN_STARTS: readonly unknown[] = [
+  undefined,
+  null,
+  true,
+  false,
+  "gaussian",
+  "orthogonal",
+  "eva",
+  "mica",
+];
 
 const isSet = (value: unknown): boolean =>
   value !== undefined &&

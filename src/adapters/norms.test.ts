@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -176,6 +176,18 @@ describe("the geometry of the base", () => {
     folder = await mkdtemp(join(tmpdir(), "mos-geometry-"));
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  test("needs the tensors, and never a pickle", async () => {
+    const path = join(folder, "pickled");
+    await saveAdapter(path, randomAdapter(methods.lora.example, 1), {
+      base: { name: "tiny", fingerprint: "sha256:0" },
+    });
+    await rename(join(path, "adapter_model.safetensors"), join(path, "adapter_model.bin"));
+    await expect(readGeometry(path)).rejects.toMatchObject({
+      code: "not_found",
+      message: `${path}: adapter_model.safetensors is missing; adapter_model.bin may hold code and is never read, save the adapter as safetensors`,
+    });
+  });
 
   /** What is kept too little of: see the message. */
   const silent = ["pure-sharing", "vera", "tied-lora"];

@@ -1,9 +1,8 @@
-import { join } from "node:path";
-import { openSafetensors } from "#formats";
 import { readSavedFields } from "./base-of.ts";
 import { readFields } from "./folder-config.ts";
 import { inferGeometry } from "./infer-geometry.ts";
 import type { AdapterGeometry } from "./method.ts";
+import { openTensors } from "./open-tensors.ts";
 
 /**
  * The shape of the base that a saved adapter fits, told from its folder alone.
@@ -12,9 +11,8 @@ import type { AdapterGeometry } from "./method.ts";
  */
 export async function readGeometry(folder: string): Promise<AdapterGeometry> {
   const { where, fields } = await readSavedFields(folder);
-  await using file = await openSafetensors(join(folder, "adapter_model.safetensors"), {
-    code: "bad_adapter",
-  });
+  const config = readFields(fields, where);
+  await using file = await openTensors(folder);
   const shapes = new Map([...file.tensors].map(([name, { shape }]) => [name, shape]));
-  return inferGeometry(readFields(fields, where), shapes);
+  return inferGeometry(config, shapes);
 }

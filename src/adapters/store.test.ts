@@ -561,6 +561,13 @@ describe("a LoRA as PEFT saves it", () => {
     expect(adapter.tensors).toEqual(trained(LORA).tensors);
   });
 
+  test.each([false, "gaussian", "orthogonal", "eva", "mica"])("loads what began as %s", async (start) => {
+    await save(LORA);
+    await editConfig({ ...plain, init_lora_weights: start });
+    const adapter = await loadAdapter(folder, { geometry, fingerprint: "any" });
+    expect(adapter.tensors).toEqual(trained(LORA).tensors);
+  });
+
   test("loads from half precision", async () => {
     await save(LORA);
     await editConfig(plain);

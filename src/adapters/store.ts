@@ -2,8 +2,6 @@
 import { join } from "node:path";
 import { MosError } from "#core";
 import {
-  openSafetensors,
-  pathExists,
   type SafetensorsFile,
   type WritableTensor,
   writeFileAtomic,
@@ -15,9 +13,9 @@ import { type Adapter, drawTensor } from "./create.ts";
 import { type AdapterBase, readFields, writeFields } from "./folder-config.ts";
 import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
 import { methodOf } from "./methods.ts";
+import { openTensors, TENSORS } from "./open-tensors.ts";
 
 const CONFIG = "adapter_config.json";
-const MODEL = "adapter_model.safetensors";
 
 /**
  * Writes the two files into a folder that may hold other things, each complete or absent. The config comes last:
@@ -40,7 +38,7 @@ export async function writeAdapterFiles(
       data instanceof Int32Array ? { dtype: "I32", shape, data } : { dtype: "F32", shape, data },
     );
   }
-  await writeSafetensors(join(folder, MODEL), Object.fromEntries(named), { format: "pt" });
+  await writeSafetensors(join(folder, TENSORS), Object.fromEntries(named), { format: "pt" });
   await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(writeFields(adapter, base), null, 2)}\n`);
 }
 
@@ -115,18 +113,13 @@ export async function loadAdapter(
       ? new MosError("bad_adapter", `${where}: ${cause.message}`, { cause })
       : cause;
   }
-  if (!(await pathExists(join(folder, MODEL))))
-    throw new MosError(
-      "not_found",
-      `${folder}: ${MODEL} is missing${(await pathExists(join(folder, "adapter_model.bin"))) ? "; adapter_model.bin may hold code and is never read, save the adapter as safetensors" : ""}`,
-    );
   const specs = method.tensors(geometry);
   if (fields.seed === undefined && specs.some(({ role }) => role === "seeded"))
     throw new MosError(
       "bad_adapter",
       `${where}: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again`,
     );
-  await using file = await openSafetensors(join(folder, MODEL), { code: "bad_adapter" });
+  await using file = await openTensors(folder);
   const saved = specs.filter(({ role }) => role !== "seeded");
   checkNames(file, new Map(saved.map((spec) => [method.tensorName(spec.name), spec])));
   const tensors = new Map<string, AdapterTensor>();
