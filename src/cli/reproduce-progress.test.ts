@@ -11,6 +11,7 @@ test("follows cells, guesses what is left, and names what failed", () => {
     rows: [],
     cells: 5,
     finished: 1,
+    updates: { tune: 5, measure: 10, left: 35 },
   } as const;
   expect(progress.take(plan)).toBe("Table 1: 0 rows, 5 cells, 1 of them finished before, 2 at a time");
   expect(progress.text()).toBe("1/5");
@@ -20,9 +21,9 @@ test("follows cells, guesses what is left, and names what failed", () => {
   progress.take({ type: "started", cell: other, attempt: 1, pid: 2 });
   progress.take({ type: "progress", cell, step: 5, steps: 10, loss: 1.23456 });
   time = 45_000;
-  // 0.45 of a cell in 45 s, and 3.55 are left
+  // 4.5 updates in 45 s, and 30.5 are left
   expect(progress.text()).toBe(
-    "1/5  5 min 55 s left  ·  mos-2 seed 0 5/10 loss 1.235  ·  lora-2 at 0.001 starting",
+    "1/5  5 min 05 s left  ·  mos-2 seed 0 5/10 loss 1.235  ·  lora-2 at 0.001 starting",
   );
   const answers = { correct: 3, total: 32 };
   expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, answers, seconds: 75 })).toBe(

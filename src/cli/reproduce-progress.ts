@@ -2,6 +2,7 @@ import type { ReproduceEvent } from "#experiments";
 import { formatDuration } from "./progress.ts";
 import { counted } from "./terminal.ts";
 
+type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;
 type Cell = Extract<ReproduceEvent, { readonly type: "started" }>["cell"];
 
 /** What the terminal shows of an experiment. */
@@ -16,10 +17,7 @@ export interface ReproduceProgress {
 const nameOf = ({ key, purpose, learningRate, seed }: Cell): string =>
   purpose === "tune" ? `${key} at ${learningRate}` : `${key} seed ${seed}`;
 
-const planText = (
-  { title, rows, cells, finished }: Extract<ReproduceEvent, { readonly type: "plan" }>,
-  jobs: number,
-): string =>
+const planText = ({ title, rows, cells, finished }: PlanEvent, jobs: number): string =>
   [
     `${title}: ${counted(rows.length, "row")}`,
     counted(cells, "cell"),
@@ -37,6 +35,35 @@ const resultText = ({
   return `${nameOf(cell)}: held-out loss ${heldOutLoss.toFixed(4)}${exact}, ${formatDuration(seconds)}`;
 };
 
+interface Clock {
+  /** Made so far by a cell that runs. */
+  run(cell: Cell, made: number): void;
+  end(cell: Cell, isDone: boolean): void;
+  /** `  3 min left`; nothing before the first guess. */
+  text(): string;
+}
+
+/** Guesses by the updates that are left. Cells that are made in parts count as such, so that the guess comes early. */
+function clock({ tune, measure, left }: PlanEvent["updates"], now: () => number): Clock {
+  const startedAt = now();
+  const parts = new Map<string, number>();
+  let done = 0;
+  return {
+    // a tenth for loading and measuring
+    run: (cell, made) => parts.set(nameOf(cell), 0.9 * made),
+    end: (cell, isDone) => {
+      parts.delete(nameOf(cell));
+      // the base model has nothing to train, and the rate 0
+      if (isDone && cell.learningRate > 0) done += { tune, measure }[cell.purpose];
+    },
+    text: () => {
+      const made = [...parts.values()].reduce((sum, part) => sum + part, done);
+      if (made === 0 || made < 0.05 * measure) return "";
+      return `  ${formatDuration(((now() - startedAt) / 1000 / made) * (left - made))} left`;
+    },
+  };
+}
+
 /** Follows an experiment. `now` is in milliseconds. */
 export function reproduceProgress({
   jobs,
@@ -45,30 +72,21 @@ export function reproduceProgress({
   readonly jobs: number;
   readonly now: () => number;
 }): ReproduceProgress {
-  let [cells, done, made] = [0, 0, 0];
-  let startedAt: number | undefined;
+  let [cells, done] = [0, 0];
+  let left: Clock | undefined;
   const running = new Map<string, string>();
-  /** Cells that are done in parts count as such, so that the first estimate comes early. */
-  const parts = new Map<string, number>();
-  const end = (cell: Cell, count: 0 | 1): void => {
+  const end = (cell: Cell, isDone: boolean): void => {
     running.delete(nameOf(cell));
-    parts.delete(nameOf(cell));
-    [done, made] = [done + count, made + count];
-  };
-  const left = (): string => {
-    const part = [...parts.values()].reduce((sum, share) => sum + share, made);
-    if (startedAt === undefined || part < 0.05) return "";
-    const seconds = ((now() - startedAt) / 1000 / part) * (cells - done - (part - made));
-    return `  ${formatDuration(seconds)} left`;
+    left?.end(cell, isDone);
+    done += Number(isDone);
   };
   return {
     take(event) {
       switch (event.type) {
         case "plan":
-          [cells, done] = [event.cells, event.finished];
+          [cells, done, left] = [event.cells, event.finished, clock(event.updates, now)];
           return planText(event, jobs);
         case "started":
-          startedAt ??= now();
           running.set(nameOf(event.cell), "starting");
           return undefined;
         case "phase":
@@ -76,13 +94,13 @@ export function reproduceProgress({
           return undefined;
         case "progress":
           running.set(nameOf(event.cell), `${event.step}/${event.steps} loss ${event.loss.toFixed(3)}`);
-          parts.set(nameOf(event.cell), (0.9 * event.step) / event.steps);
+          left?.run(event.cell, event.step);
           return undefined;
         case "result":
-          end(event.cell, 1);
+          end(event.cell, true);
           return resultText(event);
         case "failed":
-          end(event.cell, event.retried ? 0 : 1);
+          end(event.cell, !event.retried);
           return `${nameOf(event.cell)} failed${event.retried ? ", trying once more" : ""}: ${event.message}`;
         case "tuned":
           return event.learningRate === undefined
@@ -94,7 +112,7 @@ export function reproduceProgress({
     },
     text: () => {
       const states = [...running].map(([name, state]) => `${name} ${state}`);
-      return [`${done}/${cells}${left()}`, ...states].join("  ·  ");
+      return [`${done}/${cells}${left?.text() ?? ""}`, ...states].join("  ·  ");
     },
     summary: ({ files, missing, stopped }) =>
       [

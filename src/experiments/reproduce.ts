@@ -26,6 +26,8 @@ export type ReproduceEvent =
       /** Of all phases, and how many of them are finished from an earlier run. */
       readonly cells: number;
       readonly finished: number;
+      /** Of training: those of a cell by what it is for, and those of all cells that are left. */
+      readonly updates: { readonly tune: number; readonly measure: number; readonly left: number };
     }
   | {
       readonly type: "started";
@@ -156,13 +158,18 @@ function planEvent(grid: Grid, { results }: Records): ReproduceEvent {
   const [anyRate] = grid.settings.learningRates;
   const measuring = rows.flatMap((row) => measuringCells(grid, row, rateOf(grid, row, results) ?? anyRate));
   const cells = [...tuning, ...measuring];
+  const left = cells.filter(({ folder }) => !results.has(folder));
+  const { tuneSteps: tune, steps: measure } = grid.settings;
+  const updatesOf = ({ adapter, purpose }: CellSpec): number =>
+    adapter === null ? 0 : { tune, measure }[purpose];
   return {
     type: "plan",
     experiment: grid.experiment.name,
     title: grid.experiment.title,
     rows: grid.selected,
     cells: cells.length,
-    finished: cells.filter(({ folder }) => results.has(folder)).length,
+    finished: cells.length - left.length,
+    updates: { tune, measure, left: left.reduce((sum, cell) => sum + updatesOf(cell), 0) },
   };
 }
 

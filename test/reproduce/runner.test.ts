@@ -85,7 +85,9 @@ describe("cells", () => {
     await eventsOf(optionsOf());
     const again = await eventsOf(optionsOf());
     expect(ofType(again, "started")).toEqual([]);
-    expect(ofType(again, "plan")[0]).toMatchObject({ cells: 5, finished: 5 });
+    expect(ofType(again, "plan")[0]).toMatchObject({
+      ...{ cells: 5, finished: 5, updates: { tune: 2, measure: 2, left: 0 } },
+    });
     const more = await eventsOf(optionsOf({ only: ["lora-8"], seeds: 3 }));
     expect(ofType(more, "started").map(({ cell }) => cell.key)).toEqual(["lora-8", "lora-8", "lora-8"]);
     // rows of earlier runs stay in the table
