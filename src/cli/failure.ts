@@ -70,8 +70,11 @@ export function failureText(
   const { code, message } = failure;
   if (json)
     return `${JSON.stringify({ error: { code, message, ...(stack === undefined ? {} : { stack }) } })}\n`;
-  return `mos: ${message}\n${stack === undefined ? "" : `${stack}\n`}`;
+  return `mos: ${printable(message)}\n${stack === undefined ? "" : `${stack}\n`}`;
 }
+
+/** Names out of files may hold characters that move a terminal's cursor or change its colours. */
+const printable = (text: string): string => text.replace(/[^\P{Cc}\n\t]/gu, "�");
 
 function stackOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
