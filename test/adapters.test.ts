@@ -293,8 +293,9 @@ describe.each(configs)("%s", (_, config) => {
       expect(parameters.has(`adapter.${name}`)).toBe(role === "trainable");
       counted[role] += data.length;
     }
-    const { trainable: count, frozen } = budget(config, geometry);
-    expect({ trainable: count, frozen }).toEqual({ trainable: counted.trainable, frozen: counted.frozen });
+    const { bytes, ...costs } = budget(config, geometry);
+    expect(costs).toMatchObject(counted);
+    expect(bytes.float32).toBe(4 * (counted.trainable + counted.frozen));
     expect([...trainable.keys()]).toEqual([...parameters.keys()]);
   });
 

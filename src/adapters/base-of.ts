@@ -26,6 +26,7 @@ export async function readAdapterBase(folder: string): Promise<SavedBase> {
   return baseOf((await readSavedFields(folder)).fields);
 }
 
+/** The base that the fields name. */
 export const baseOf = (fields: SavedFields): SavedBase => ({
   name: fields.base_model_name_or_path ?? undefined,
   fingerprint: fields.base_fingerprint,

@@ -23,6 +23,7 @@ export interface AdapterBase {
   readonly fingerprint: string;
 }
 
+/** The fields of an adapter_config.json. */
 export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Record<string, unknown>> {
   const method = methodOf(config);
   return {
@@ -41,6 +42,7 @@ export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Re
   };
 }
 
+/** What any adapter_config.json has, ours or PEFT's; other fields are kept for the method. */
 export const savedFields = z.looseObject({
   peft_type: z.string(),
   base_model_name_or_path: z.string().nullish(),

@@ -8,10 +8,12 @@ import { kaiming, trainable, zeros } from "./tensor-spec.ts";
 import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
 
 const schema = z.strictObject({ method: z.literal("lora"), ...commonFields, ...alphaField });
+/** Settings of LoRA, defaults filled in. */
 export type LoraConfig = Readonly<z.output<typeof schema>>;
 
 const nameOf = (linear: LinearName, layer: number, side: "A" | "B"): string => `${linear}.${layer}.${side}`;
 
+/** LoRA, as the top of this file tells it. */
 export const lora: AdapterMethod<LoraConfig> = {
   schema,
   example: schema.parse({ method: "lora", rank: 2 }),

@@ -35,6 +35,7 @@ export interface TensorSpec {
   readonly flaw?: (data: Int32Array, before: AdapterTensors) => string | undefined;
 }
 
+/** Numbers or indices in row-major order. */
 export interface AdapterTensor {
   readonly shape: readonly number[];
   readonly data: Float32Array | Int32Array;
@@ -56,6 +57,7 @@ export interface TensorView {
   indices(name: string): Int32Array;
 }
 
+/** What factors are made from. */
 export interface FactorOptions {
   readonly geometry: AdapterGeometry;
   readonly view: TensorView;

@@ -22,6 +22,7 @@ const schema = z.strictObject({
   /** A and B are routed independently; without it I_b = I_a. */
   pairDissociation: yesOrNo().default(true),
 });
+/** Settings of Mixture of Shards, defaults filled in. */
 export type MosConfig = Readonly<z.output<typeof schema>>;
 
 const wrong = (message: string): MosError => new MosError("bad_config", message);
@@ -151,6 +152,7 @@ function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearN
   ];
 }
 
+/** Mixture of Shards, as the top of this file tells it. */
 export const mos: AdapterMethod<MosConfig> = {
   schema,
   example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),

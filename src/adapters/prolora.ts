@@ -19,6 +19,7 @@ const schema = z.strictObject({
   /** m: copies of the shared chunk along the features. */
   chunks: wholeNumber(1, 65_536).default(3),
 });
+/** Settings of PRoLoRA, defaults filled in. */
 export type ProloraConfig = Readonly<z.output<typeof schema>>;
 
 /** The tensors of a site. A part without ranks has none. */
@@ -54,6 +55,7 @@ function copies(chunk: Value, { chunks, width }: { readonly chunks: number; read
   return slice(joined, { axis: 1, from: 0, to: width });
 }
 
+/** PRoLoRA, as the top of this file tells it. */
 export const prolora: AdapterMethod<ProloraConfig> = {
   schema,
   example: schema.parse({ method: "prolora", rank: 4, unsharedRank: 1, chunks: 2 }),

@@ -14,8 +14,10 @@ const schema = z.strictObject({
   ...poolRank,
   ...alphaField,
 });
+/** Settings of pure sharing, defaults filled in. */
 export type PureSharingConfig = Readonly<z.output<typeof schema>>;
 
+/** Pure sharing, as the top of this file tells it. */
 export const pureSharing: AdapterMethod<PureSharingConfig> = {
   schema,
   example: schema.parse({ method: "pure-sharing", rank: 6 }),

@@ -19,6 +19,7 @@ const schema = z.strictObject({
   /** … and this standard deviation. */
   scaleDeviation: anyNumber(0, 1000).default(0.3),
 });
+/** Settings of random scaling, defaults filled in. */
 export type RandomScalingConfig = Readonly<z.output<typeof schema>>;
 
 /** s, [L, r] */
@@ -34,6 +35,7 @@ const scales = (
     Float32Array.from({ length: layers * rank }, () => scaleMean + scaleDeviation * random.normal()),
 });
 
+/** Random scaling, as the top of this file tells it. */
 export const randomScaling: AdapterMethod<RandomScalingConfig> = {
   schema,
   example: schema.parse({ method: "random-scaling", rank: 6 }),

@@ -17,16 +17,19 @@ const expected = (what: string) => ({
   error: ({ input }: { readonly input?: unknown }) => `${show(input)} is not usable; give ${what}`,
 });
 
+/** A setting that is a whole number in this range, both ends in it. */
 export const wholeNumber = (from: number, to: number) => {
   const message = expected(`a whole number from ${from} to ${to}`);
   return z.int(message).min(from, message).max(to, message);
 };
 
+/** A setting that is a number in this range, both ends in it. */
 export const anyNumber = (from: number, to: number) => {
   const message = expected(`a number from ${from} to ${to}`);
   return z.number(message).min(from, message).max(to, message);
 };
 
+/** A setting that is on or off. */
 export const yesOrNo = () => z.boolean(expected("true or false"));
 
 const alpha = expected("a number above 0 and up to 1000000");

@@ -87,6 +87,7 @@ function checkNames(file: SafetensorsFile, expected: ReadonlyMap<string, TensorS
   if (extra !== undefined) throw wrong(`tensor ${extra} is not part of such an adapter`);
 }
 
+/** What an adapter is checked against. */
 export interface LoadAdapterOptions {
   readonly geometry: AdapterGeometry;
   /** Of the base that the adapter is to be used with; undefined where only the adapter itself matters. */

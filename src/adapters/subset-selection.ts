@@ -15,6 +15,7 @@ const schema = z.strictObject({
   ...alphaField,
   ...equivalentRankField,
 });
+/** Settings of subset selection, defaults filled in. */
 export type SubsetSelectionConfig = Readonly<z.output<typeof schema>>;
 
 /** What a choice of layers × rank pairs is made from. */
@@ -41,6 +42,7 @@ function choiceFlaw({ layers, rank, pairs }: Choice, table: Int32Array): string 
   return undefined;
 }
 
+/** Subset selection, as the top of this file tells it. */
 export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
   schema,
   example: schema.parse({ method: "subset-selection", rank: 3, equivalentRank: 2 }),

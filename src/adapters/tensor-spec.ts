@@ -20,11 +20,13 @@ export const uniform =
 /** Uniform in ±1/√fanIn: Kaiming's rule with a = √5, as torch.nn.Linear and PEFT start A. */
 export const kaiming = (length: number, fanIn: number): Initialize => uniform(length, 1 / Math.sqrt(fanIn));
 
+/** The same number everywhere. */
 export const filled =
   (length: number, value: number): Initialize =>
   () =>
     new Float32Array(length).fill(value);
 
+/** Zero everywhere, as B starts. */
 export const zeros = (length: number): Initialize => filled(length, 0);
 
 /** Where the folder of a method that PEFT does not know keeps a tensor. */

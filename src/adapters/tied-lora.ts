@@ -15,6 +15,7 @@ const schema = z.strictObject({
   ...alphaField,
   targets: targetsOf(["q_proj", "k_proj", "v_proj"]),
 });
+/** Settings of Tied LoRA, defaults filled in. */
 export type TiedLoraConfig = Readonly<z.output<typeof schema>>;
 
 /** Outputs of each target; they lie one after the other in B and v. */
@@ -26,6 +27,7 @@ const inputOf = ([first = "q_proj"]: readonly LinearName[], geometry: AdapterGeo
 
 const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
 
+/** Tied LoRA, as the top of this file tells it. */
 export const tiedLora: AdapterMethod<TiedLoraConfig> = {
   schema,
   example: schema.parse({ method: "tied-lora", rank: 3 }),

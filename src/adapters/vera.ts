@@ -14,6 +14,7 @@ const schema = z.strictObject({
   ...commonFields,
   rank: wholeNumber(1, 65_536).default(256),
 });
+/** Settings of VeRA, defaults filled in. */
 export type VeraConfig = Readonly<z.output<typeof schema>>;
 
 /** Where the paper starts d. */
@@ -37,6 +38,7 @@ function tensorsOf(rank: number, geometry: AdapterGeometry, linear: LinearName):
   return [projection(`${linear}.A`, rank, width), projection(`${linear}.B`, out, rank), ...own.flat()];
 }
 
+/** VeRA, as the top of this file tells it. */
 export const vera: AdapterMethod<VeraConfig> = {
   schema,
   example: schema.parse({ method: "vera", rank: 5 }),

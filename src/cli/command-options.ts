@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { decimal, namesOf, whole } from "./option-values.ts";
 
+/** Headings of the help. */
 export const GROUPS = {
   model: "Model:",
   data: "Data:",
@@ -27,6 +28,7 @@ export const LINEAR_TYPES = [
 ] as const;
 export type LinearType = (typeof LINEAR_TYPES)[number];
 
+/** Options of every command. */
 export interface GeneralOptions {
   readonly json?: boolean;
   readonly verbose?: boolean;
@@ -41,11 +43,13 @@ export function generalOptions(command: Command, { json = "print JSON instead of
     .helpOption("-h, --help", "show this help");
 }
 
+/** Where to compute. */
 export interface MachineOptions {
   readonly device?: "cpu" | "webgpu" | "cuda";
   readonly threads?: number;
 }
 
+/** --device and --threads. */
 export function machineOptions(command: Command): Command {
   return command
     .optionsGroup(GROUPS.machine)
@@ -76,6 +80,7 @@ export interface AdapterOptions {
   readonly targets?: readonly LinearType[];
 }
 
+/** --method and the settings of all methods. */
 export function adapterOptions(command: Command): Command {
   return command
     .optionsGroup(GROUPS.adapter)

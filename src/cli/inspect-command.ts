@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
 
+/** Options of `mos inspect`. */
 export interface InspectOptions extends GeneralOptions {
   readonly model?: string;
   readonly svg?: string;
@@ -15,6 +16,7 @@ Examples:
 The base's weights are not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
 without unshared ranks keep too little to tell the base's shape, and need --model.`;
 
+/** Adds `mos inspect`. */
 export function inspectCommand(program: Command): void {
   const command = program
     .command("inspect")

@@ -8,6 +8,7 @@ import { formatBytes, formatInteger } from "./progress.ts";
 import { labelled, sayJson, sayLine } from "./terminal.ts";
 import { textTable } from "./text-table.ts";
 
+/** Prints what an adapter is and does. */
 export async function runInspect(folder: string, { model, svg, json }: InspectOptions): Promise<void> {
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(folder, { model: config });

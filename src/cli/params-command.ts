@@ -7,6 +7,7 @@ import {
   generalOptions,
 } from "./command-options.ts";
 
+/** Options of `mos params`. */
 export interface ParamsOptions extends AdapterOptions, GeneralOptions {
   readonly model?: string;
   readonly preset?: string;
@@ -25,6 +26,7 @@ Examples:
 
 Of a model folder only config.json is read, so the weights need not be there.`;
 
+/** Adds `mos params`. */
 export function paramsCommand(program: Command): void {
   const command = program
     .command("params")
@@ -35,10 +37,10 @@ export function paramsCommand(program: Command): void {
     .usage("--model <model> | --preset <name> | --config <file> [options]")
     .optionsGroup(GROUPS.model)
     .addOption(
-      new Option("--model <model>", "a model folder, a .gguf file, or org/name that was pulled").conflicts([
-        "preset",
-        "config",
-      ]),
+      new Option(
+        "--model <model>",
+        "a model folder, a .gguf file, or org/name; only its config is read",
+      ).conflicts(["preset", "config"]),
     )
     .addOption(new Option("--preset <name>", "a well-known model by name").conflicts(["model", "config"]))
     .addOption(new Option("--config <file>", "a config.json").conflicts(["model", "preset"]))

@@ -23,6 +23,7 @@ import { textTable } from "./text-table.ts";
 
 const BYTES_TO_FILL = 1e9;
 
+/** Prints what an adapter will cost. */
 export async function runParams(options: ParamsOptions): Promise<void> {
   const json = options.json === true;
   if (options.listPresets === true) {

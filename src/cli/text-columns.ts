@@ -60,6 +60,7 @@ export function wrapText(text: string, width: number): readonly string[] {
     .flatMap((paragraph) => wrapParagraph(paragraph, Math.max(1, width)));
 }
 
+/** A text and what stands above it. */
 export interface TitledText {
   readonly title: string;
   readonly text: string;

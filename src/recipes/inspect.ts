@@ -29,6 +29,7 @@ export interface Inspection {
   readonly routing: readonly RoutingUse[];
 }
 
+/** What helps to inspect an adapter. */
 export interface InspectOptions {
   /** The base's config; some methods keep too little to tell the base's shape without it. */
   readonly model?: LlamaConfig | undefined;

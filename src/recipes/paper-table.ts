@@ -13,6 +13,7 @@ import { geometryOf } from "./trainable.ts";
 
 /** Types of number that the memory is shown in. */
 export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
+/** One of `PRECISIONS`. */
 export type Precision = (typeof PRECISIONS)[number];
 
 /** How many adapters the memory is shown for. */
@@ -30,6 +31,7 @@ interface PaperRow {
   readonly settings: (geometry: AdapterGeometry) => readonly AdapterConfigInput[];
 }
 
+/** A row of the paper's tables on a model. */
 export interface PaperTableRow {
   readonly method: string;
   readonly rank: string;
