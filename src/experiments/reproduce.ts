@@ -221,11 +221,11 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     const cell = nameOf(spec);
     const end = await runOnce({ ...spec, fresh }, attempt, work);
-    if (end.type === "stopped") return;
+    if (end.type === "stopped" && work.signal.aborted) return;
     const result = await readResult(spec.folder, spec.identity);
     if (result !== undefined) work.records.results.set(spec.folder, result);
     if (isResult(result)) return work.events.send(resultEvent(cell, result));
-    const message = end.type === "failed" ? end.message : "its process ended without a result";
+    const message = endText(end);
     work.records.failures.set(spec.folder, message);
     // a stored failure, such as a loss that diverged, would come again
     const retried = result === undefined && attempt < ATTEMPTS;
@@ -233,6 +233,13 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
     if (!retried) return;
     fresh = end.type === "failed" && end.code !== undefined;
   }
+}
+
+function endText(end: CellEnd): string {
+  if (end.type === "failed") return end.message;
+  return end.type === "stopped"
+    ? "its process was told to stop, but not from here"
+    : "its process ended without a result";
 }
 
 const resultEvent = (cell: CellName, { heldOutLoss, answers, seconds }: CellResult): ReproduceEvent => ({

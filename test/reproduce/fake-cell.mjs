@@ -52,7 +52,8 @@ async function run(spec) {
     process.exit(7);
   }
   if (wish === "kill once" && isFirst) process.kill(process.pid, "SIGKILL");
-  if (wish === "refuse once" && isFirst)
+  if (wish === "stop once" && isFirst) tell({ type: "stopped" });
+  else if (wish === "refuse once" && isFirst)
     tell({ type: "failed", code: "storage", message: "the disk is full" });
   else if (wish === "diverge" || (wish === "rate 0.1 diverges" && spec.learningRate === 0.1)) {
     const failure = { code: "diverged", message: "step 2: the loss is NaN" };

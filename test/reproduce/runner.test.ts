@@ -147,6 +147,14 @@ describe("a cell that fails", () => {
     expect(endOf(events).missing).toBe(0);
   });
 
+  test("because somebody else stopped it goes on", async () => {
+    const events = await eventsOf(wishing("stop once"));
+    expect(ofType(events, "failed")).toMatchObject([
+      { retried: true, message: "its process was told to stop, but not from here" },
+    ]);
+    expect(endOf(events)).toMatchObject({ stopped: false, missing: 0 });
+  });
+
   test("for a reason of its own begins afresh", async () => {
     await eventsOf(wishing("refuse once"));
     expect((await order()).filter((line) => line.startsWith("lora-2 measure 0"))).toEqual([
