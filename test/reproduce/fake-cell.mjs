@@ -31,6 +31,12 @@ const resultOf = (spec) => ({
   jobs: spec.jobs,
 });
 
+/** How a first attempt ends that writes nothing. */
+const FIRST_ENDS = {
+  "stop once": { type: "stopped" },
+  "refuse once": { type: "failed", code: "storage", message: "the disk is full" },
+};
+
 async function run(spec) {
   await mkdir(spec.folder, { recursive: true });
   // one line for each attempt, in the order of all cells
@@ -52,9 +58,8 @@ async function run(spec) {
     process.exit(7);
   }
   if (wish === "kill once" && isFirst) process.kill(process.pid, "SIGKILL");
-  if (wish === "stop once" && isFirst) tell({ type: "stopped" });
-  else if (wish === "refuse once" && isFirst)
-    tell({ type: "failed", code: "storage", message: "the disk is full" });
+  const end = isFirst ? FIRST_ENDS[wish] : undefined;
+  if (end !== undefined) tell(end);
   else if (wish === "diverge" || (wish === "rate 0.1 diverges" && spec.learningRate === 0.1)) {
     const failure = { code: "diverged", message: "step 2: the loss is NaN" };
     await writeFile(
