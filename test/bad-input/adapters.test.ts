@@ -4,7 +4,10 @@ import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type AdapterConfigInput, createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#formats";
+import { loadModel } from "#models";
+import { geometryOf } from "#recipes";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos } from "./run-mos.ts";
@@ -181,6 +184,74 @@ let count = 0;
 test.each(cases)("%s", async (_, arrange, message) => {
   const at = join(folder, `adapter-${count++}`);
   await cp(adapter, at, { recursive: true });
+  await arrange(at);
+  await expectRefusal(["generate", "--model", model, "--adapter", at, "--prompt", "Hi"], {
+    code: 1,
+    message,
+    untouched: folder,
+  });
+  await rm(at, { recursive: true });
+});
+
+const PAIRS = "base_model.model.k_proj.I";
+const SCALES = "base_model.model.k_proj.scale";
+const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegExp])[] = [
+  [
+    "a pair out of range",
+    { method: "subset-selection", rank: 3 },
+    numberEdit(PAIRS, 0, 4),
+    /k_proj\.I: layer 0 uses pair 4, there are 4/,
+  ],
+  [
+    "a pair used twice",
+    { method: "subset-selection", rank: 3 },
+    tensorEdit((tensors) => {
+      const { data } = tensors[PAIRS]!;
+      data[5] = data[3]!;
+      return undefined;
+    }),
+    /k_proj\.I: layer 1 uses a pair twice; the file is broken/,
+  ],
+  [
+    "a table for one layer",
+    { method: "subset-selection", rank: 3 },
+    tensorEdit((tensors) => ({
+      ...tensors,
+      [PAIRS]: { dtype: "I32", shape: [1, 3], data: Int32Array.of(0, 1, 2) },
+    })),
+    /k_proj\.I has shape \[1, 3\], this base and these settings need \[2, 3\]/,
+  ],
+  [
+    "a scale that is no number",
+    { method: "random-scaling", rank: 4 },
+    numberEdit(SCALES, 2, Number.NaN),
+    /k_proj\.scale: number 2 is NaN; the file is broken/,
+  ],
+  [
+    "no scales",
+    { method: "random-scaling", rank: 4 },
+    tensorEdit(({ [SCALES]: _, ...others }) => others),
+    /k_proj\.scale is missing/,
+  ],
+  ["no seed", { method: "vera", rank: 4 }, configEdit({ seed: undefined }), /field "seed" is missing/],
+  [
+    "a rank of another adapter",
+    { method: "prolora", rank: 4 },
+    configEdit({ unshared_rank: 2 }),
+    /A_unshared has shape \[1, 16\], this base and these settings need \[2, 16\]/,
+  ],
+  [
+    "a target that the method cannot have",
+    { method: "tied-lora", rank: 2 },
+    configEdit({ target_modules: ["q_proj", "up_proj"] }),
+    /"up_proj" is not usable; give one of q_proj, k_proj, v_proj/,
+  ],
+];
+test.each(otherCases)("%s", async (_, settings, arrange, message) => {
+  const { config, fingerprint } = await loadModel(model);
+  const at = join(folder, `adapter-${count++}`);
+  const made = createAdapter(parseAdapterConfig(settings), geometryOf(config));
+  await saveAdapter(at, made, { base: { name: "model", fingerprint } });
   await arrange(at);
   await expectRefusal(["generate", "--model", model, "--adapter", at, "--prompt", "Hi"], {
     code: 1,
