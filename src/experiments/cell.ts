@@ -56,7 +56,7 @@ const seconds = z.object({
   total: z.number(),
   /** Loading the model. */
   load: z.number(),
-  /** All updates, with the first of each process at the median: it compiles the program. */
+  /** All updates, with the first of all and of the last process at the median: these compile the program. */
   training: z.number(),
   /** Median of the updates. */
   step: z.number(),

@@ -103,7 +103,7 @@ export async function drawFigure(rows: readonly RowSummary[]): Promise<Pictures>
   const hasAnswers = rows.some(({ exactMatch }) => (exactMatch?.mean ?? 0) > 0);
   return {
     "figure1-loss.svg": await draw(({ heldOutLoss }) => heldOutLoss?.mean, {
-      title: "Held-out loss (nats per token), mean over seeds",
+      title: "Held-out loss (nats per token; lower is better), mean over seeds",
       valueFormat: ".4f",
     }),
     ...(hasAnswers

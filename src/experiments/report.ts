@@ -1,4 +1,5 @@
 // Everything that is written of an experiment: numbers as JSON, the table as Markdown, and pictures.
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "#formats";
 import type { CellName, CellResult } from "./cell.ts";
@@ -154,5 +155,8 @@ export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): 
   };
   const files = Object.entries(texts).map(([name, text]) => ({ path: join(options.out, name), text }));
   for (const { path, text } of files) await writeFileAtomic(path, text);
+  // what other settings have drawn is no part of this report
+  const drawn = ["loss", "answers"].map((kind) => `${experiment.name}-${kind}.svg`);
+  for (const name of drawn) if (!(name in pictures)) await rm(join(options.out, name), { force: true });
   return files.map(({ path }) => path);
 }

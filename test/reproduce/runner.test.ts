@@ -318,6 +318,14 @@ test("figure 1 is drawn, with the points that do not fit left empty", async () =
   expect(await read("figure1.md")).toMatch(/\| MoS p=0 l=3 \|.*does not fit/);
 });
 
+test("a picture of other settings does not stay beside the report", async () => {
+  await eventsOf(optionsOf({ seeds: 1 }));
+  await eventsOf(optionsOf({ seeds: 1, answers: 0 }));
+  const names = await readdir(join(folder, "out"));
+  expect(names).toContain("table2-loss.svg");
+  expect(names).not.toContain("table2-answers.svg");
+});
+
 test("nothing but what belongs there is left in the folder", async () => {
   await eventsOf(optionsOf({ seeds: 1 }));
   expect((await readdir(join(folder, "out"))).sort()).toEqual([
