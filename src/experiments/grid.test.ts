@@ -1,3 +1,6 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { CellSpec } from "./cell.ts";
 import { type Grid, measuringCells, planGrid, tuningCells } from "./grid.ts";
@@ -72,6 +75,24 @@ describe("a cell is another one when anything that decides its result is", () =>
   test("no two cells are the same, but those of rows that are the same on this model", () => {
     expect(new Set(before.values()).size).toBe(before.size);
   });
+});
+
+test("examples that are both trained and measured on are counted", async () => {
+  expect((await planGrid(options)).repeatedExamples).toBe(0);
+  const folder = await mkdtemp(join(tmpdir(), "mos-grid-"));
+  try {
+    const lines = (await readFile(options.train, "utf8")).split("\n");
+    const own = '{"messages":[{"role":"user","content":"No?"},{"role":"assistant","content":"Yes."}]}';
+    const evaluation = join(folder, "some.jsonl");
+    await writeFile(evaluation, ["", lines[3], lines[8], own].join("\n"));
+    const count = async (more: Partial<ReproduceOptions>): Promise<number> =>
+      (await planGrid({ ...options, evaluation, ...more })).repeatedExamples;
+    expect(await count({})).toBe(2);
+    expect(await count({ evaluationExamples: 1 })).toBe(1);
+    expect(await count({ training: { maxLength: 64, examples: 8 } })).toBe(1);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe("cells", () => {

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { AdapterConfig } from "#adapters";
 import { MosError } from "#core";
-import { readDataset, splitHeldOut } from "#data";
+import { type Example, readDataset, splitHeldOut } from "#data";
 import { makeFolder, readJsonLines, writeFileAtomic } from "#formats";
 import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConfig } from "#recipes";
 import { type CellName, type CellSpec, cellFolder, type Evaluation, identityOf } from "./cell.ts";
@@ -28,6 +28,8 @@ export interface Grid {
   readonly digests: Digests;
   /** Examples of the training file that a tuning cell measures on. */
   readonly tuningExamples: number;
+  /** Examples measured on that are trained on, too. */
+  readonly repeatedExamples: number;
   readonly seeds: readonly number[];
 }
 
@@ -55,7 +57,7 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
   const experiment = experimentOf(name, { geometry: geometryOf(config), alpha, dropout }, axes);
   const selected = selectRows(experiment.rows, options.only);
   const trainSet = await readDataset(train);
-  await readDataset(evaluation);
+  const evaluationSet = await readDataset(evaluation);
   const digests = {
     model: await modelDigest(model),
     train: await fileDigest(train),
@@ -73,8 +75,18 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     selected,
     digests,
     tuningExamples: tuningExamplesOf(settings, trainSet.examples.length),
+    repeatedExamples: countRepeated(
+      evaluationSet.examples.slice(0, settings.evaluationExamples),
+      trainSet.examples.slice(0, settings.training.examples),
+    ),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
   };
+}
+
+function countRepeated(measured: readonly Example[], trained: readonly Example[]): number {
+  const contentOf = ({ line: _, ...content }: Example): string => JSON.stringify(content);
+  const known = new Set(trained.map(contentOf));
+  return measured.filter((example) => known.has(contentOf(example))).length;
 }
 
 /** Something has to be left to train on, where there is a rate to choose. */

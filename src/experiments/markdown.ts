@@ -141,7 +141,10 @@ function machineText(rows: readonly RowSummary[]): string {
   return ways.size === 0 ? "Nothing was run yet." : `Run ${[...ways].join(", or ")}${warning}.`;
 }
 
-function settingsText({ options, settings, tuningExamples }: Grid, measured: readonly RowSummary[]): string {
+function settingsText(
+  { options, settings, tuningExamples, repeatedExamples }: Grid,
+  measured: readonly RowSummary[],
+): string {
   const { training, steps, seeds, alpha, dropout, learningRates, tuneSteps, evaluationExamples } = settings;
   const rows = training.batchSize * training.accumulate;
   const examples =
@@ -150,6 +153,11 @@ function settingsText({ options, settings, tuningExamples }: Grid, measured: rea
   const decay = training.weightDecay === 0 ? "" : `, weight decay ${training.weightDecay}`;
   return [
     `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
+    ...(repeatedExamples === 0
+      ? []
+      : [
+          `${plural(repeatedExamples, "example")} of those measured on can be found in the training file, too.`,
+        ]),
     `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
     learningRates.length > 1
       ? `The learning rate of each row is the best of ${learningRates.join(", ")} on ${tuningExamples} examples held out of the training file, after ${tuneSteps} updates with a seed of its own.`

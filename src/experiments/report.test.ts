@@ -62,6 +62,9 @@ test("the report of one pair, of a row without cells, and of answers that are al
     ...{ rows: summariesOf(made), comparisons: comparisonsOf(made, references), pictures: [] },
   });
   expect(text).toContain("trained on the first 100 examples of train.jsonl");
+  expect(text).not.toContain("can be found in the training file");
+  const leaking = markdownOf({ ...grid, repeatedExamples: 1 }, { rows: [], comparisons: [], pictures: [] });
+  expect(leaking).toContain("\n1 example of those measured on can be found in the training file, too.\n");
   expect(text).toContain("| LoRA r=2 | 1 | -0.5000 | – | – | not available | not available |");
   expect(text).toContain("MoS r=6, exact match in points of % (positive is better): no pair differs.");
   expect(text).toMatch(/\| LoRA \| 8 \| 93,440 \| – \| – \| – \| – \| – \| 0\.001 \| 0 of 3 \|/);

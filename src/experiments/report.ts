@@ -127,7 +127,7 @@ function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Com
 
 /** Everything that was found, for programs. */
 function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly Comparison[]): string {
-  const { options, settings, experiment, digests, tuningExamples } = grid;
+  const { options, settings, experiment, digests, tuningExamples, repeatedExamples } = grid;
   const { version, command, environment, model, train, evaluation, jobs = 1, threads } = options;
   const value = {
     format: 1,
@@ -135,7 +135,7 @@ function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly C
     title: experiment.title,
     program: { version, command, ...environment },
     files: { model, train, evaluation, digests },
-    settings: { ...settings, jobs, threads, tuningExamples },
+    settings: { ...settings, jobs, threads, tuningExamples, repeatedExamples },
     rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest })),
     comparisons,
   };
