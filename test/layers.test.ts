@@ -8,8 +8,9 @@ const FLOORS = [
   ["runtime", "nn", "text", "hub"],
   ["models", "adapters", "data"],
   ["training", "generation", "exchange"],
+  ["serving"],
   ["recipes"],
-  ["experiments"],
+  ["experiments", "server"],
   ["cli"],
 ];
 const floorOf = (room: string) => FLOORS.findIndex((rooms) => rooms.includes(room));

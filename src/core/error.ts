@@ -10,6 +10,7 @@ export type ErrorCode =
   | "device" // an execution provider or its memory is not available
   | "storage" // the disk is full, read-only, or refuses
   | "network" // the hub cannot be reached or refuses
+  | "busy" // too much is waiting, or memory is taken: the same request can succeed later
   | "diverged" // the loss is not a finite number
   | "cancelled"; // stopped by the caller's signal
 

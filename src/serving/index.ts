@@ -1,0 +1,11 @@
+export type {
+  AdapterInfo,
+  Engine,
+  EngineEvent,
+  EngineFinish,
+  EngineModel,
+  EngineRequest,
+  EngineStats,
+  EngineUsage,
+  TokenLogprob,
+} from "./types.ts";

@@ -1,0 +1,137 @@
+// The contract between whoever serves (HTTP, evaluation, a program) and the engine: requests go in, events come out.
+import type { SamplingOptions } from "#generation";
+
+/** One completion of one prompt. A caller that wants n of them submits n requests. */
+export interface EngineRequest {
+  /** Token ids; at least one. */
+  readonly prompt: readonly number[];
+  /** The registered name of an adapter, or null for the base. */
+  readonly adapter: string | null;
+  /** Most tokens of the answer; 0 only scores the prompt. */
+  readonly maxTokens: number;
+  readonly sampling?: SamplingOptions;
+  /** Of the request's own stream of random numbers: the same request with the same seed gets the same answer. */
+  readonly seed: number;
+  /** Texts that end the answer and are not part of it. */
+  readonly stops?: readonly string[];
+  /** Tokens that end the answer, beside those of the model; `ignoreEnd` leaves even the model's out. */
+  readonly ignoreEnd?: boolean;
+  /** Log-probabilities of the answer's tokens with so many likely alternatives; left out, none are computed. */
+  readonly logprobs?: number;
+  /** The same of the prompt's tokens, which costs the head at every place. */
+  readonly promptLogprobs?: number;
+  /** Whose turn it is when there are more requests than rows: tenants take turns, each in its own order. */
+  readonly tenant: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
+export interface TokenLogprob {
+  readonly id: number;
+  /** null at the first token of a prompt, which nothing predicts. */
+  readonly logprob: number | null;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+/** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
+export type EngineFinish = "end" | "stop" | "length" | "cancelled";
+
+/** What happens to a request, in this order: `admitted`, perhaps `prompt`, any `token`s, `end`. */
+export type EngineEvent =
+  /** It has a row now. `digest` says which content of the adapter answers; null is the base. */
+  | { readonly type: "admitted"; readonly digest: string | null }
+  /** All of the prompt's tokens, where they were asked for. */
+  | { readonly type: "prompt"; readonly logprobs: readonly TokenLogprob[] }
+  /** A token, and the text that became certain with it: never half a character, and nothing that may be a stop. */
+  | {
+      readonly type: "token";
+      readonly id: number;
+      readonly text: string;
+      readonly logprob?: TokenLogprob;
+    }
+  | {
+      readonly type: "end";
+      readonly reason: EngineFinish;
+      /** Text that was held back until the end. */
+      readonly text: string;
+      readonly usage: EngineUsage;
+    };
+
+/** What a request took. */
+export interface EngineUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Seconds from submission to a row, and to the first token (or the end without one). */
+  readonly queuedSeconds: number;
+  readonly firstTokenSeconds: number;
+}
+
+/** A registered adapter as callers see it. */
+export interface AdapterInfo {
+  readonly name: string;
+  /** Of the adapter's files: another content has another digest. */
+  readonly digest: string;
+  readonly method: string;
+  readonly rank: number;
+  /** Numbers and tables in memory, in bytes. */
+  readonly residentBytes: number;
+  /** Seconds since 1970. */
+  readonly changedAt: number;
+}
+
+/** The engine at one moment, and counts since it started. */
+export interface EngineStats {
+  readonly waiting: number;
+  readonly running: number;
+  /** Waiting and running requests by adapter name. */
+  readonly waitingAdapters: Readonly<Record<string, number>>;
+  readonly runningAdapters: Readonly<Record<string, number>>;
+  readonly maxBatch: number;
+  readonly steps: number;
+  /** Rows that decoded, summed over steps: over `steps`, the mean occupancy. */
+  readonly decodedRows: number;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly adapters: {
+    readonly registered: number;
+    readonly resident: number;
+    readonly residentBytes: number;
+    readonly residentLimit: number;
+    readonly active: number;
+    readonly activeBytes: number;
+    /** A request found its adapter resident, or not. */
+    readonly hits: number;
+    readonly misses: number;
+    readonly evictions: number;
+    readonly loads: number;
+    readonly loadSeconds: number;
+    readonly failures: number;
+  };
+}
+
+/** The model that an engine runs. */
+export interface EngineModel {
+  readonly vocabularySize: number;
+  /** The longest sequence, prompt and answer together. */
+  readonly maxLength: number;
+  readonly endTokens: readonly number[];
+}
+
+/** Runs requests side by side on one base. Holds native memory: dispose it, which cancels what runs. */
+export interface Engine extends AsyncDisposable {
+  readonly model: EngineModel;
+  /**
+   * Queues a request. Breaking out of the loop, or its signal, cancels it.
+   *
+   * The iteration throws `busy` where the queue is full or the adapter's memory is, `not_found` for an unknown adapter,
+   * `bad_adapter` for one that cannot be loaded, `bad_option` for settings or lengths out of range, `device`.
+   */
+  submit(request: EngineRequest): AsyncIterable<EngineEvent>;
+  /** Adapters as last seen in the folder, by name. */
+  adapters(): readonly AdapterInfo[];
+  /** Looks at the folder now rather than at the next look. */
+  refreshAdapters(): Promise<readonly AdapterInfo[]>;
+  stats(): Promise<EngineStats>;
+  /** Takes nothing more (`busy`) and ends when everything that was taken has ended. */
+  drain(): Promise<void>;
+}
