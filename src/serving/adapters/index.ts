@@ -1,0 +1,7 @@
+export type {
+  AdapterLease,
+  AdapterTiers,
+  AdapterTiersOptions,
+  AdapterTiersStats,
+  ResidentDtype,
+} from "./types.ts";

@@ -1,0 +1,73 @@
+// The contract between the engine and its adapters on disk and in memory.
+import type { AdapterGeometry, ExpandedFactors } from "#adapters";
+import type { AdapterInfo } from "../types.ts";
+
+/** How trained numbers are kept in memory. */
+export type ResidentDtype = "float32" | "bfloat16";
+
+/** What the adapters of a folder are checked against, and how much of them is kept. */
+export interface AdapterTiersOptions {
+  /** Every sub-folder with an adapter_config.json is an adapter of that name. */
+  readonly folder: string;
+  readonly geometry: AdapterGeometry;
+  /** Of the base; adapters that name another one are `bad_adapter`. */
+  readonly fingerprint: string;
+  /** Most bytes of resident adapters. */
+  readonly limitBytes: number;
+  readonly dtype: ResidentDtype;
+  /** Milliseconds from any start. */
+  readonly now: () => number;
+  /** Seconds between looks at the folder (2); 0 leaves looking to `refresh`. */
+  readonly pollSeconds?: number;
+  /** Called after every look that changed the list. */
+  readonly onChange?: (adapters: readonly AdapterInfo[]) => void;
+  /** Stops the first look at the folder: `cancelled`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Counts at one moment, and since the tiers were opened. */
+export interface AdapterTiersStats {
+  readonly registered: number;
+  readonly resident: number;
+  /** With tensors that several adapters share, each counted once, and with what is being loaded. */
+  readonly residentBytes: number;
+  readonly residentLimit: number;
+  /** `acquire` found the adapter resident, or not. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly evictions: number;
+  readonly loads: number;
+  readonly loadSeconds: number;
+  /** Folders that were found broken, and loads that failed. */
+  readonly failures: number;
+}
+
+/** The adapters of a folder: registered by name, and resident in memory in a compact form as far as a limit allows. */
+export interface AdapterTiers extends AsyncDisposable {
+  /** As last seen in the folder, by name. */
+  list(): readonly AdapterInfo[];
+  /** Looks at the folder now. */
+  refresh(): Promise<readonly AdapterInfo[]>;
+  /**
+   * The resident form, loaded if need be; callers of one adapter share one load.
+   *
+   * @throws MosError `not_found` for a name that is not registered, `bad_adapter` for one that cannot be used, `busy`
+   * where pinned adapters leave no room, `cancelled` by the signal.
+   */
+  acquire(name: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<AdapterLease>;
+  stats(): AdapterTiersStats;
+}
+
+/** Pins an adapter's resident form until it is disposed. A replaced or removed adapter lives on for its leases. */
+export interface AdapterLease extends Disposable {
+  readonly name: string;
+  /** Of the content that this lease holds, whatever the folder holds by now. */
+  readonly digest: string;
+  /** The largest rank of its factors. */
+  readonly rank: number;
+  /**
+   * The factors of all sites by `siteKey`, computed on this thread: A [r, in], Bᵀ [r, out], scale. The arrays may be
+   * the resident ones or be shared between sites: copy them, never write into them.
+   */
+  expand(): ReadonlyMap<string, ExpandedFactors>;
+}
