@@ -38,6 +38,7 @@ type Plain =
   | "broadcast"
   | "packedBlocks"
   | "inverseIndex"
+  | "quantizedLinear"
   | "scatterRows"
   | "splitDynamic"
   | "zeros";

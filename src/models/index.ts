@@ -12,6 +12,15 @@ export {
   openModel,
 } from "./load.ts";
 export { type ParseConfigOptions, parseHuggingFaceConfig } from "./parse-config.ts";
+export {
+  dequantizeMatrix,
+  type MatrixSize,
+  QUANTIZATION,
+  type Quantization,
+  type QuantizationName,
+  type QuantizeSettings,
+  quantizeMatrix,
+} from "./quantize.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
 export { ropeFrequencies } from "./rope-frequencies.ts";
 export { checkFinite, checkShapes, type Weight, weightShapes } from "./weights.ts";

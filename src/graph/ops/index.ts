@@ -4,5 +4,6 @@ export * from "./gather.ts";
 export * from "./linear.ts";
 export * from "./loss.ts";
 export * from "./norm.ts";
+export * from "./quantized.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";

@@ -1,0 +1,114 @@
+// Numbers and scales of the blocks of a matrix, by least squares. Loops over typed arrays: a model has 10⁸ weights.
+
+/** Adding and taking away 1.5 · 2⁵² rounds a double to the nearest whole number, faster than Math.round. */
+const ROUND = 6755399441055744;
+
+/** Steps of a 4-bit block relative to the smallest that covers all its weights; smaller ones clip the outermost. */
+const STEPS_4 = Float64Array.of(1.06, 1, 0.94, 0.88, 0.82);
+
+/** A block of a row, and what is found for it. One object serves all blocks of a matrix. */
+export class Block {
+  /** It holds the weights `from` … `to` − 1 of the matrix. */
+  from = 0;
+  to = 0;
+  low = 0;
+  high = 0;
+  scale = 0;
+  zeroPoint = 0;
+  /** Σ w² less the squared error: the larger, the better. */
+  explained = 0;
+}
+
+/** Takes a step and zero point for the block where the best scale to the numbers they give is better than before. */
+function tryStep(data: Float32Array, block: Block, { step, zero }: { step: number; zero: number }): void {
+  const inverse = 1 / step;
+  const least = -zero;
+  const most = 15 - zero;
+  let products = 0;
+  let squares = 0;
+  for (let i = block.from; i < block.to; i++) {
+    const w = data[i] as number;
+    let n = w * inverse + ROUND - ROUND;
+    if (n < least) n = least;
+    else if (n > most) n = most;
+    products += w * n;
+    squares += n * n;
+  }
+  const explained = squares > 0 ? (products * products) / squares : 0;
+  if (explained <= block.explained) return;
+  block.explained = explained;
+  block.scale = products / squares;
+  block.zeroPoint = zero;
+}
+
+/** The largest weight above zero and below it. */
+function measure(data: Float32Array, block: Block): void {
+  let low = 0;
+  let high = 0;
+  for (let i = block.from; i < block.to; i++) {
+    const w = data[i] as number;
+    if (w < low) low = w;
+    else if (w > high) high = w;
+  }
+  block.low = low;
+  block.high = high;
+}
+
+/**
+ * Finds the scale and zero point of a 4-bit block with the least squared error: every zero point near the one that the
+ * extremes imply is tried with several step sizes, and given the numbers, the best scale is a quotient.
+ */
+export function fitBlock4(data: Float32Array, block: Block): void {
+  measure(data, block);
+  const { low, high } = block;
+  block.scale = 0;
+  block.zeroPoint = 8;
+  block.explained = 0;
+  const range = high - low;
+  if (range === 0) return;
+  const centre = Math.round((-low / range) * 15);
+  const candidate = { step: 0, zero: 0 };
+  for (let zero = Math.max(0, centre - 1); zero <= Math.min(15, centre + 1); zero++) {
+    const covering = Math.max(zero < 15 ? high / (15 - zero) : 0, zero > 0 ? -low / zero : 0);
+    candidate.zero = zero;
+    for (let k = 0; k < STEPS_4.length; k++) {
+      candidate.step = covering * (STEPS_4[k] as number);
+      if (candidate.step > 0) tryStep(data, block, candidate);
+    }
+  }
+}
+
+/** The scale of a block at 8 bits around the zero point 128: its largest weight becomes 127. */
+export function fitBlock8(data: Float32Array, block: Block): void {
+  measure(data, block);
+  block.scale = Math.max(block.high, -block.low) / 127;
+  block.zeroPoint = 128;
+}
+
+/** Where a block's numbers go. */
+export interface BlockTarget {
+  readonly packed: Uint8Array;
+  /** The block's first byte. */
+  offset: number;
+}
+
+/** Writes the nearest numbers of a block, two to a byte. A weight w becomes round(w / scale) + zero point. */
+export function packBlock4(data: Float32Array, block: Block, target: BlockTarget): void {
+  const { from, to, scale, zeroPoint } = block;
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  const packed = target.packed;
+  for (let i = from, at = target.offset; i < to; i += 2, at++) {
+    const first = (data[i] as number) * inverse + ROUND - ROUND + zeroPoint;
+    const second = i + 1 < to ? (data[i + 1] as number) * inverse + ROUND - ROUND + zeroPoint : zeroPoint;
+    packed[at] = Math.min(15, Math.max(0, first)) | (Math.min(15, Math.max(0, second)) << 4);
+  }
+}
+
+/** The same with a byte for each number. */
+export function packBlock8(data: Float32Array, block: Block, target: BlockTarget): void {
+  const { from, to, scale, zeroPoint } = block;
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  const packed = target.packed;
+  for (let i = from, at = target.offset; i < to; i++, at++)
+    packed[at] = Math.min(255, Math.max(0, (data[i] as number) * inverse + ROUND - ROUND + zeroPoint));
+}
