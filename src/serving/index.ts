@@ -1,3 +1,4 @@
+export { createStepProgram, type Step, type StepProgram } from "./step-program.ts";
 export type {
   AdapterInfo,
   Engine,
@@ -9,3 +10,4 @@ export type {
   EngineUsage,
   TokenLogprob,
 } from "./types.ts";
+export { prepareWeights, type Quantize, type ServingWeights } from "./weights.ts";

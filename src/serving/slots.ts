@@ -1,0 +1,141 @@
+// R rows · r slot rank. The active tier: expanded factors of the adapters whose requests run, one slot for each row.
+import type { ExpandedFactors } from "#adapters";
+import type { HostTensor } from "#runtime";
+import { GROUPS, type GroupSite, type GroupWidths, groupSites } from "./groups.ts";
+import type { RowRange } from "./row-cache.ts";
+import { slotNames } from "./step-graph.ts";
+import type { ServingWeights } from "./weights.ts";
+
+/** Factors by `${layer}.${linear}`. */
+export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
+
+/** Two arrays of a group: A [R, parts · r, in] and scale · Bᵀ [R, parts · r, Σ out]. */
+interface GroupSlots {
+  readonly site: GroupSite;
+  readonly widths: GroupWidths;
+  a: Float32Array;
+  b: Float32Array;
+}
+
+/**
+ * A slot for each row. Bᵀ of a group has the factors of its parts on a block diagonal, so that two products serve the
+ * whole group; smaller ranks and rows without an adapter are zero.
+ */
+export class AdapterSlots {
+  readonly #groups: readonly GroupSlots[];
+  #rows = 0;
+  #rank = 0;
+  /** Counts the times that the arrays were replaced. */
+  version = 0;
+
+  constructor({ config, widths }: ServingWeights) {
+    this.#groups = groupSites(config.layers).map((site) => ({
+      site,
+      widths: widths[site.group],
+      a: new Float32Array(0),
+      b: new Float32Array(0),
+    }));
+  }
+
+  get rank(): number {
+    return this.#rank;
+  }
+
+  get bytes(): number {
+    return this.#groups.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
+  }
+
+  /** Gives the slots another size. All of them are empty afterwards. */
+  resize(rows: number, rank: number): void {
+    this.#rows = rows;
+    this.#rank = rank;
+    for (const group of this.#groups) {
+      const { parts, out } = sizesOf(group);
+      group.a = new Float32Array(rows * parts * rank * group.widths.in);
+      group.b = new Float32Array(rows * parts * rank * out);
+    }
+    this.version++;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** The arrays of some rows as inputs of a step. */
+  view({ from, count }: RowRange): Readonly<Record<string, HostTensor>> {
+    return Object.fromEntries(
+      this.#groups.flatMap((group) => {
+        const { parts, out } = sizesOf(group);
+        const depth = parts * this.#rank;
+        const part = (data: Float32Array, width: number): HostTensor => ({
+          shape: [count, depth, width],
+          data: data.subarray(from * depth * width, (from + count) * depth * width),
+        });
+        const names = slotNames(group.site);
+        return [
+          [names.a, part(group.a, group.widths.in)],
+          [names.b, part(group.b, out)],
+        ];
+      }),
+    );
+  }
+
+  /** Makes a row compute the base alone. */
+  clear(row: number): void {
+    for (const group of this.#groups)
+      for (const data of [group.a, group.b]) {
+        const size = data.length / this.#rows;
+        data.fill(0, row * size, (row + 1) * size);
+      }
+  }
+
+  /** Puts an adapter of at most the slots' rank into a row. */
+  fill(row: number, factors: FactorMap): void {
+    this.clear(row);
+    for (const group of this.#groups) {
+      const { parts, out } = sizesOf(group);
+      let column = 0;
+      GROUPS[group.site.group].forEach((linear, part) => {
+        const found = factors.get(`${group.site.layer}.${linear}`);
+        const first = (row * parts + part) * this.#rank;
+        if (found !== undefined) place(found, group, { first, column, out });
+        column += group.widths.outs[part] as number;
+      });
+    }
+  }
+
+  /** Copies a slot. */
+  move(from: number, to: number): void {
+    for (const { a, b } of this.#groups)
+      for (const data of [a, b]) {
+        const size = data.length / this.#rows;
+        data.copyWithin(to * size, from * size, (from + 1) * size);
+      }
+  }
+}
+
+const sizesOf = ({ widths: { outs } }: GroupSlots): { readonly parts: number; readonly out: number } => ({
+  parts: outs.length,
+  out: outs.reduce((a, b) => a + b, 0),
+});
+
+interface Place {
+  /** The row of A and of Bᵀ, among those of all slots, that the first rank goes to. */
+  readonly first: number;
+  /** Where the part's outputs begin among the group's. */
+  readonly column: number;
+  readonly out: number;
+}
+
+function place(
+  { rank, a, b, scale }: ExpandedFactors,
+  group: GroupSlots,
+  { first, column, out }: Place,
+): void {
+  group.a.set(a, first * group.widths.in);
+  const width = b.length / rank;
+  for (let i = 0; i < rank; i++) {
+    const to = (first + i) * out + column;
+    for (let j = 0; j < width; j++) group.b[to + j] = (b[i * width + j] as number) * scale;
+  }
+}

@@ -1,0 +1,121 @@
+// R rows · S new tokens of each · M places of the cache · H query heads · K key heads · G = H / K · D head width
+import {
+  add,
+  concat,
+  type Dim,
+  embed,
+  leaf,
+  matmul,
+  reshape,
+  softmax,
+  split,
+  splitDynamic,
+  type Value,
+} from "#graph";
+import { type AttentionHook, llama, llamaHead, ropeFrequencies, weightLeaves } from "#models";
+import { type LinearHook, rotationTables, withBias } from "#nn";
+import { GROUPS, type GroupSite, groupKey, groupOfSite } from "./groups.ts";
+import type { ServingWeights } from "./weights.ts";
+
+export interface StepGraphOptions {
+  /** Positions that can occur. */
+  readonly positions: number;
+  /** Whether rows have adapter slots. */
+  readonly slots: boolean;
+}
+
+/** The leaves of a group's slots: A [R, parts · r, in] and scale · Bᵀ [R, parts · r, out], block by block of the parts. */
+export const slotNames = (site: GroupSite): { readonly a: string; readonly b: string } => ({
+  a: `slot.${groupKey(site)}.a`,
+  b: `slot.${groupKey(site)}.b`,
+});
+
+/** x [R, S, in] times a group's matrix, each row with the factors of its own slot. */
+function groupProduct(x: Value, site: GroupSite, { weights, slots }: GroupOptions): Value {
+  const y = weights.product(site)(x); // [R, S, Σ out]
+  if (!slots) return y;
+  const { in: width, outs } = weights.widths[site.group];
+  const names = slotNames(site);
+  const rank: Dim = `rank.${site.group}`;
+  const a = leaf(names.a, ["rows", rank, width]);
+  const b = leaf(names.b, ["rows", rank, outs.reduce((sum, out) => sum + out, 0)]);
+  return add(y, matmul(matmul(x, a, { transposeB: true }), b));
+}
+
+interface GroupOptions {
+  readonly weights: ServingWeights;
+  readonly slots: boolean;
+}
+
+/** The model asks for one linear layer after the other; those of a group are computed with the first of them. */
+function groupedLinear(options: GroupOptions): LinearHook {
+  const parts = new Map<string, readonly Value[]>();
+  return (x, site, { bias }) => {
+    const group = groupOfSite(site);
+    const key = groupKey(group);
+    const members = GROUPS[group.group];
+    if (site.linear === members[0])
+      parts.set(
+        key,
+        split(groupProduct(x, group, options), { axis: 2, sizes: options.weights.widths[group.group].outs }),
+      );
+    const part = parts.get(key)?.[members.indexOf(site.linear)] as Value;
+    return withBias(part, bias);
+  };
+}
+
+/** New keys and values of all layers, collected while the graph is built. */
+interface Fresh {
+  readonly keys: Value[];
+  readonly values: Value[];
+}
+
+/**
+ * Attention over the cache and over the new tokens, whose scores meet only in the softmax: the cache is read where it
+ * lies and never copied.
+ */
+function cachedAttention({ config }: ServingWeights, fresh: Fresh): AttentionHook {
+  const { heads, keyValueHeads: K, headDim: D } = config;
+  const pastMask = leaf("past_mask", ["rows", 1, 1, "past"]);
+  const newMask = leaf("new_mask", [1, 1, "grouped", "tokens"]);
+  const sizes = leaf("key_counts", [2], "int64");
+  return ({ q, k, v, layer }) => {
+    fresh.keys.push(k);
+    fresh.values.push(v);
+    const pastK = leaf(`past.${layer}.k`, ["rows", K, "past", D]);
+    const pastV = leaf(`past.${layer}.v`, ["rows", K, "past", D]);
+    const grouped = reshape(q, ["rows", K, "grouped", D]); // [R, K, G·S, D]
+    const scores = (keys: Value, mask: Value): Value =>
+      add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
+    const p = softmax(concat([scores(pastK, pastMask), scores(k, newMask)], 3)); // [R, K, G·S, M + S]
+    const [onPast, onNew] = splitDynamic(p, sizes, ["past", "tokens"]) as readonly [Value, Value];
+    return reshape(add(matmul(onPast, pastV), matmul(onNew, v)), ["rows", heads, "tokens", D]);
+  };
+}
+
+/**
+ * The program of a step: `logits` [wanted, V] at the flat places `wanted` of [R, S], and `fresh` [R, 2·L·K, S, D], the
+ * rotated keys of all layers and then their values, for the host to write into its cache.
+ */
+export function stepGraph(
+  weights: ServingWeights,
+  { positions, slots }: StepGraphOptions,
+): Readonly<Record<string, Value>> {
+  const { config } = weights;
+  const fresh: Fresh = { keys: [], values: [] };
+  const grid: readonly Dim[] = ["rows", "tokens"];
+  // linear layers come from the groups, so their own leaves are reached by nothing
+  const values = new Map([...weightLeaves(config), ...weights.values]);
+  const hidden = llama(config, {
+    ids: leaf("ids", grid, "int32"),
+    positions: leaf("positions", grid, "int64"),
+    layout: grid,
+    rotation: rotationTables({ frequencies: ropeFrequencies(config), positions }),
+    weights: values,
+    linear: groupedLinear({ weights, slots }),
+    attend: cachedAttention(weights, fresh),
+  });
+  const { norm } = llamaHead(config, values);
+  const wanted = embed(reshape(hidden, ["places", config.hiddenSize]), leaf("wanted", ["wanted"], "int32"));
+  return { logits: weights.head(norm(wanted)), fresh: concat([...fresh.keys, ...fresh.values], 1) };
+}
