@@ -15,6 +15,7 @@ import {
   createAdapter,
   deltaOf,
   expandFactors,
+  expandOnHost,
   type Factors,
   loadAdapter,
   METHOD_NAMES,
@@ -26,7 +27,7 @@ import {
 } from "../src/adapters/index.ts";
 import { randomStream } from "../src/core/index.ts";
 import { add, constant, grad, leaf, matmul, mul, sumAll, type Value } from "../src/graph/index.ts";
-import { LINEAR_NAMES, type LinearName, type Site } from "../src/nn/index.ts";
+import { LINEAR_NAMES, type LinearName, type Site, siteKey } from "../src/nn/index.ts";
 import { compile } from "../src/runtime/index.ts";
 
 const geometry: AdapterGeometry = {
@@ -346,6 +347,23 @@ describe.each(configs)("%s", (_, config) => {
     expect(expanded.size).toBe(sitesOf(adapter).length);
     for (const site of sitesOf(adapter))
       expect(expanded.get(`${site.layer}.${site.linear}`)).toEqual(definitionOf(adapter, site));
+  });
+
+  test("the host's factors are those of a compiled program, bit for bit", async () => {
+    const adapter = disturb(createAdapter(config, geometry));
+    const leaves = adapterLeaves(adapter);
+    const factors = leaves.factors();
+    const values: Record<string, Value> = {};
+    for (const site of sitesOf(adapter)) {
+      values[`${siteKey(site)} a`] = factors(site)!.a;
+      values[`${siteKey(site)} b`] = factors(site)!.b;
+    }
+    await using program = await compile(values);
+    const expected = await program.run(Object.fromEntries(leaves.parameters));
+    const found = expandOnHost(adapter);
+    expect(found.size).toBe(sitesOf(adapter).length);
+    for (const [key, { a, b }] of found)
+      expect({ a, b }, key).toEqual({ a: expected[`${key} a`]!.data, b: expected[`${key} b`]!.data });
   });
 
   test("its delta is scale · B A", async () => {

@@ -1,4 +1,4 @@
-import { matmul, type Value } from "#graph";
+import { evaluateOnHost, type HostArray, matmul, type Value } from "#graph";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { compile, type HostTensor } from "#runtime";
 import type { Adapter } from "./create.ts";
@@ -15,11 +15,14 @@ export interface ExpandedFactors {
 const sites = ({ geometry: { layers } }: Adapter): readonly Site[] =>
   Array.from({ length: layers }, (_, layer) => LINEAR_NAMES.map((linear) => ({ layer, linear }))).flat();
 
-const floats = (tensor: HostTensor | undefined): Float32Array =>
-  tensor?.data instanceof Float32Array ? tensor.data : new Float32Array(0);
+const floats = (array: HostArray | undefined): Float32Array =>
+  array?.data instanceof Float32Array ? array.data : new Float32Array(0);
 
-/** The adapter as a plain LoRA, by `${layer}.${linear}`: exact, because routing does not depend on the input. */
-export async function expandFactors(adapter: Adapter): Promise<ReadonlyMap<string, ExpandedFactors>> {
+/**
+ * The adapter as a plain LoRA, by `siteKey`: exact, because routing does not depend on the input. Computed on this
+ * thread. The arrays may be the adapter's own or be shared between sites: they are for reading.
+ */
+export function expandOnHost(adapter: Adapter): ReadonlyMap<string, ExpandedFactors> {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
@@ -32,12 +35,21 @@ export async function expandFactors(adapter: Adapter): Promise<ReadonlyMap<strin
     outputs[`b.${key}`] = found.b;
     scales.set(key, { rank: found.a.shape[0] as number, scale: found.scale });
   }
-  await using program = await compile(outputs);
-  const results = await program.run(Object.fromEntries(leaves.parameters));
+  const results = evaluateOnHost(outputs, leaves.parameters);
   return new Map(
     [...scales].map(([key, { rank, scale }]) => [
       key,
-      { rank, scale, a: floats(results[`a.${key}`]), b: floats(results[`b.${key}`]) },
+      { rank, scale, a: floats(results.get(`a.${key}`)), b: floats(results.get(`b.${key}`)) },
+    ]),
+  );
+}
+
+/** The same in arrays of its own. */
+export async function expandFactors(adapter: Adapter): Promise<ReadonlyMap<string, ExpandedFactors>> {
+  return new Map(
+    [...expandOnHost(adapter)].map(([key, { rank, scale, a, b }]) => [
+      key,
+      { rank, scale, a: a.slice(), b: b.slice() },
     ]),
   );
 }

@@ -1,7 +1,7 @@
 export { checkBase, readAdapterBase, type SavedBase } from "./base-of.ts";
 export { type Budget, budget } from "./budget.ts";
 export { type Adapter, createAdapter } from "./create.ts";
-export { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
+export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost } from "./expand.ts";
 export type { AdapterBase } from "./folder-config.ts";
 export { type AdapterHookOptions, adapterHook } from "./hook.ts";
 export { type AdapterLeaves, adapterLeaves } from "./leaves.ts";

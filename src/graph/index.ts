@@ -1,4 +1,5 @@
 export { grad } from "./grad.ts";
+export { evaluateOnHost, type HostArray } from "./host.ts";
 export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
 export * from "./ops/index.ts";
 export {

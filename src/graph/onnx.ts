@@ -1,5 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError } from "#core";
+import { nodesOf } from "./order.ts";
 import type { Attribute, DType, Node, Shape, Source, TensorData, Value } from "./value.ts";
 
 // Numbers of the fields and types are those of onnx.proto (ONNX 1.16, IR version 10).
@@ -90,10 +91,17 @@ function writeValueInfo(
 
 /** Nodes and constants in an order in which every node follows what it reads. */
 class Program {
-  readonly nodes: Node[] = [];
+  readonly nodes: readonly Node[];
   readonly names = new Map<Node | Source, string>();
   readonly constants: { readonly name: string; readonly value: Value; readonly data: TensorData }[] = [];
   readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
+
+  constructor(outputs: Iterable<Value>) {
+    this.nodes = nodesOf(outputs);
+    this.nodes.forEach((node, i) => {
+      this.names.set(node, `${node.op}.${i}`);
+    });
+  }
 
   nameOf({ source, shape, dtype }: Value): string {
     if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
@@ -113,25 +121,6 @@ class Program {
     this.constants.push({ name, value, data });
     return name;
   }
-
-  /** Depth first without recursion: graphs are thousands of nodes deep. */
-  visit(root: Value): void {
-    const stack: { readonly node: Node; next: number }[] = [];
-    const enter = (value: Value | undefined): void => {
-      if (value?.source.kind !== "output" || this.names.has(value.source.node)) return;
-      this.names.set(value.source.node, "");
-      stack.push({ node: value.source.node, next: 0 });
-    };
-    enter(root);
-    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-      if (top.next < top.node.inputs.length) enter(top.node.inputs[top.next++]);
-      else {
-        this.names.set(top.node, `${top.node.op}.${this.nodes.length}`);
-        this.nodes.push(top.node);
-        stack.pop();
-      }
-    }
-  }
 }
 
 /**
@@ -146,8 +135,7 @@ export function serialize(
   options: SerializeOptions = {},
 ): SerializedProgram {
   const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
-  const program = new Program();
-  for (const value of Object.values(outputs)) program.visit(value);
+  const program = new Program(Object.values(outputs));
   const writer = new BinaryWriter();
   integer(writer, 1, IR_VERSION);
   text(writer, 2, "mixture-of-shards");
