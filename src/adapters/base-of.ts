@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { MosError } from "#core";
 import { pathExists, readJson, restoreFolder } from "#formats";
-import { type SavedFields, savedFields } from "./folder-config.ts";
+import { CONFIG, type SavedFields, savedFields } from "./folder-config.ts";
 
 /** What an adapter's folder says about the model that it was made for. */
 export interface SavedBase {
@@ -15,7 +15,7 @@ export async function readSavedFields(
   folder: string,
 ): Promise<{ readonly where: string; readonly fields: SavedFields }> {
   await restoreFolder(folder);
-  const where = join(folder, "adapter_config.json");
+  const where = join(folder, CONFIG);
   if (!(await pathExists(where)))
     throw new MosError("not_found", `${folder}: no adapter here (there is no adapter_config.json)`);
   return { where, fields: await readJson(where, savedFields, { code: "bad_adapter" }) };

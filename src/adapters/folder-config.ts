@@ -13,6 +13,9 @@ import {
 } from "./methods.ts";
 import { anyOf } from "./schema.ts";
 
+/** The file of an adapter's folder that holds its settings. */
+export const CONFIG = "adapter_config.json";
+
 /** Raised when a folder of an older version could be misread. PEFT's own folders have no such field. */
 const FORMAT = 1;
 

@@ -1,8 +1,9 @@
+export { type AdapterFiles, type OpenedAdapter, openAdapterFiles } from "./adapter-files.ts";
 export { checkBase, readAdapterBase, type SavedBase } from "./base-of.ts";
 export { type Budget, budget } from "./budget.ts";
-export { type Adapter, createAdapter } from "./create.ts";
+export { type Adapter, createAdapter, drawTensor } from "./create.ts";
 export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost } from "./expand.ts";
-export type { AdapterBase } from "./folder-config.ts";
+export { type AdapterBase, CONFIG as ADAPTER_CONFIG } from "./folder-config.ts";
 export { type AdapterHookOptions, adapterHook } from "./hook.ts";
 export { type AdapterLeaves, adapterLeaves } from "./leaves.ts";
 export type {
@@ -25,6 +26,8 @@ export {
   parseAdapterConfig,
 } from "./methods.ts";
 export { type SiteNorms, siteNorms } from "./norms.ts";
+export { TENSORS as ADAPTER_TENSORS } from "./open-tensors.ts";
+export type { DrawTensor, LoadAdapterOptions } from "./read-adapter.ts";
 export { readGeometry } from "./read-geometry.ts";
 export { type RoutingUse, routingUse } from "./routing-use.ts";
 export { loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";

@@ -22,10 +22,13 @@ export interface TensorSpec {
   readonly shape: readonly number[];
   /**
    * Trained; or drawn once, frozen and saved; or drawn again from the seed whenever the adapter is loaded, and not
-   * saved. Only uniform numbers may be drawn again: they come from whole numbers, the same on every machine.
+   * saved. Only uniform numbers may be drawn again: they come from whole numbers, the same on every machine. What is
+   * drawn again depends on nothing but the method, the seed, the name and the shape, so that adapters can share it.
    */
   readonly role: "trainable" | "frozen" | "seeded";
   readonly dtype: "float32" | "int32";
+  /** The entries of an index table are from 0 to below this number. */
+  readonly below?: number;
   /** The start, from a stream of random numbers of the tensor's own. */
   readonly initialize: (random: Random) => Float32Array | Int32Array;
   /**

@@ -135,6 +135,7 @@ function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearN
     shape: [layers, places],
     role: "frozen",
     dtype: "int32",
+    below: rows,
     // −pd: B is routed as A is, from the same stream
     initialize: (random) =>
       drawRouting(

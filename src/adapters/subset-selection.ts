@@ -65,6 +65,7 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
           shape: [layers, rank],
           role: "frozen",
           dtype: "int32",
+          below: choice.pairs,
           initialize: (random) => drawPairs(choice, random),
           flaw: (table) => choiceFlaw(choice, table),
         },

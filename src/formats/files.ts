@@ -10,14 +10,31 @@ import { storageError, systemCode } from "./storage-error.ts";
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const LARGEST_READ = 1 << 30;
 
-/** An open regular file whose size is known. Closing it is the owner's duty (`await using`). */
-export interface ReadableFile extends AsyncDisposable {
+/** A file's bytes, on the disk or in memory. Closing it is the owner's duty (`await using`). */
+export interface ByteSource extends AsyncDisposable {
+  /** What messages call it. */
   readonly path: string;
   readonly size: number;
-  readonly handle: FileHandle;
   /** Fills `target` from byte `position` on; a file that ends too early is an error. */
   read(target: Uint8Array, position: number): Promise<void>;
 }
+
+/** An open regular file whose size is known. */
+export interface ReadableFile extends ByteSource {
+  readonly handle: FileHandle;
+}
+
+/** Bytes that were read already, by the path that they came from. */
+export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
+  path,
+  size: bytes.length,
+  async read(target, position) {
+    if (position + target.length > bytes.length)
+      throw new MosError("storage", `${path}: the file ends at byte ${bytes.length}; fetch it again`);
+    target.set(bytes.subarray(position, position + target.length));
+  },
+  [Symbol.asyncDispose]: async () => {},
+});
 
 /**
  * Opens a regular file for reading; `code` is the kind of error that a short file is.

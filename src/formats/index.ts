@@ -1,6 +1,8 @@
 export {
   type AtomicFile,
   type AtomicFolder,
+  type ByteSource,
+  bytesInMemory,
   makeFolder,
   openAtomicFile,
   openAtomicFolder,

@@ -3,7 +3,7 @@
 
 import { z } from "zod";
 import { type ErrorCode, MosError } from "#core";
-import { openForReading, type ReadableFile } from "./files.ts";
+import { type ByteSource, openForReading } from "./files.ts";
 import { decodeBfloat16, decodeFloat16 } from "./float16.ts";
 import { decodeText, parseJson, parseWith } from "./json.ts";
 
@@ -97,7 +97,7 @@ function refuseDoubtfulKeys(text: string, header: unknown, { code, where }: Plac
   if (written !== keys.length) throw new MosError(code, `${where}: a name occurs twice in the header`);
 }
 
-async function readHeader(file: ReadableFile, code: ErrorCode): Promise<{ text: string; dataBegin: number }> {
+async function readHeader(file: ByteSource, code: ErrorCode): Promise<{ text: string; dataBegin: number }> {
   const { path, size } = file;
   if (size < 8)
     throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; fetch it again`);
@@ -161,7 +161,7 @@ function placeTensors(
 }
 
 async function readHalf(
-  file: ReadableFile,
+  file: ByteSource,
   entry: SafetensorsEntry,
   decode: (source: Uint16Array, target: Float32Array) => Float32Array,
 ): Promise<Float32Array> {
@@ -183,7 +183,7 @@ function partOf(entry: SafetensorsEntry, range: NumberRange | undefined): Safete
   return { ...entry, begin: place(range.begin), end: place(range.end) };
 }
 
-async function readFloats(file: ReadableFile, entry: SafetensorsEntry, place: Place): Promise<Float32Array> {
+async function readFloats(file: ByteSource, entry: SafetensorsEntry, place: Place): Promise<Float32Array> {
   switch (entry.dtype) {
     case "F32": {
       const result = new Float32Array((entry.end - entry.begin) / 4);
@@ -202,7 +202,7 @@ async function readFloats(file: ReadableFile, entry: SafetensorsEntry, place: Pl
   }
 }
 
-async function readIntegers(file: ReadableFile, entry: SafetensorsEntry, place: Place): Promise<Int32Array> {
+async function readIntegers(file: ByteSource, entry: SafetensorsEntry, place: Place): Promise<Int32Array> {
   const bytes = new Uint8Array(entry.end - entry.begin);
   if (entry.dtype !== "I32" && entry.dtype !== "I64")
     throw new MosError(
@@ -220,7 +220,7 @@ async function readIntegers(file: ReadableFile, entry: SafetensorsEntry, place: 
 
 /**
  * Opens a safetensors file and checks its whole header: length, JSON, types, shapes, and that the tensors fill the rest
- * of the file exactly.
+ * of the file exactly. A source that is given is closed with the file, or where it fails.
  *
  * @throws MosError `options.code` for a broken file, "unsupported" for an unknown type, "not_found", "storage".
  * @example
@@ -228,10 +228,11 @@ async function readIntegers(file: ReadableFile, entry: SafetensorsEntry, place: 
  * const embedding = await file.readFloat32("model.embed_tokens.weight");
  */
 export async function openSafetensors(
-  path: string,
+  from: string | ByteSource,
   { code = "bad_model" }: OpenSafetensorsOptions = {},
 ): Promise<SafetensorsFile> {
-  const file = await openForReading(path, code);
+  const file = typeof from === "string" ? await openForReading(from, code) : from;
+  const { path } = file;
   try {
     const place = { code, where: path };
     const { text, dataBegin } = await readHeader(file, code);
@@ -246,7 +247,7 @@ export async function openSafetensors(
       Object.entries(entries).map(([name, entry]) => [name, parseEntry(name, entry, place)]),
     );
     const tensors = placeTensors(relative, { dataBegin, size: file.size, place });
-    const find = (name: string): readonly [ReadableFile, SafetensorsEntry, Place] => {
+    const find = (name: string): readonly [ByteSource, SafetensorsEntry, Place] => {
       const entry = tensors.get(name);
       if (!entry) throw new MosError(code, `${path}: there is no tensor "${name}"`);
       return [file, entry, { code, where: `${path}: tensor "${name}"` }];
