@@ -11,3 +11,4 @@ export type {
   TokenLogprob,
 } from "./types.ts";
 export { prepareWeights, type Quantize, type ServingWeights } from "./weights.ts";
+export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";

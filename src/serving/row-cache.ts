@@ -134,15 +134,15 @@ export class RowCache {
           const begin = (from * K + head) * this.#places * D;
           data.copyWithin((to * K + head) * this.#places * D, begin, begin + length * D);
         }
-    this.clear(to);
+    this.truncate(to, 0);
     this.#mask.fill(0, to * this.#places, to * this.#places + length);
     this.lengths[to] = length;
   }
 
-  /** Forgets a row. */
-  clear(row: number): void {
-    this.#mask.fill(MASKED, row * this.#places, (row + 1) * this.#places);
-    this.lengths[row] = 0;
+  /** Keeps the first tokens of a row. */
+  truncate(row: number, length: number): void {
+    this.#mask.fill(MASKED, row * this.#places + length, (row + 1) * this.#places);
+    this.lengths[row] = length;
   }
 }
 

@@ -45,6 +45,14 @@ export class AdapterSlots {
     return this.#groups.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
   }
 
+  /** Bytes of one row's slot for each rank. */
+  get bytesPerRank(): number {
+    return this.#groups.reduce((sum, group) => {
+      const { parts, out } = sizesOf(group);
+      return sum + parts * (group.widths.in + out) * Float32Array.BYTES_PER_ELEMENT;
+    }, 0);
+  }
+
   /** Gives the slots another size. All of them are empty afterwards. */
   resize(rows: number, rank: number): void {
     this.#rows = rows;

@@ -1,5 +1,6 @@
 // R rows of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
+import type { LlamaConfig } from "#models";
 import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
 import { RowCache, type RowRange } from "./row-cache.ts";
 import { AdapterSlots } from "./slots.ts";
@@ -16,6 +17,7 @@ export interface Step extends RowRange {
 
 /** The base with its cache and slots. Holds native memory: dispose it. */
 export interface StepProgram extends AsyncDisposable {
+  readonly config: LlamaConfig;
   readonly cache: RowCache;
   readonly slots: AdapterSlots;
   /** Runs a step, appends to the cache, and gives the logits [V] of each wanted place, row by row. */
@@ -42,6 +44,7 @@ export async function createStepProgram(
   const slots = new AdapterSlots(weights);
   const bind = bindRows(program, { cache, slots });
   return {
+    config,
     cache,
     slots,
     async run(step) {

@@ -14,8 +14,10 @@ export interface EngineRequest {
   readonly seed: number;
   /** Texts that end the answer and are not part of it. */
   readonly stops?: readonly string[];
-  /** Tokens that end the answer, beside those of the model; `ignoreEnd` leaves even the model's out. */
+  /** Goes on behind tokens that end an answer. */
   readonly ignoreEnd?: boolean;
+  /** The answer goes on with the prompt's text, rather than being a text of its own. */
+  readonly continues?: boolean;
   /** Log-probabilities of the answer's tokens with so many likely alternatives; left out, none are computed. */
   readonly logprobs?: number;
   /** The same of the prompt's tokens, which costs the head at every place. */

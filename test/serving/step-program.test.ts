@@ -70,7 +70,7 @@ describe("rows side by side equal each alone", () => {
     // row 0 ends, row 2 takes its place, row 1 pauses
     cache.move(2, 0);
     slots.move(2, 0);
-    cache.clear(2);
+    cache.truncate(2, 0);
     const moved = await program.run({ from: 0, count: 2, tokens: [[4], []] });
     expect(moved[1]).toEqual([]);
     expectClose(moved[0]![0], await alone(two, [...prompts[2]!, 9, 4]));
@@ -88,7 +88,7 @@ describe("rows side by side equal each alone", () => {
   test("at every place of a prompt", async () => {
     const { cache, slots } = program;
     cache.resize(1, 64);
-    cache.clear(0);
+    cache.truncate(0, 0);
     slots.resize(1, 1);
     const ids = prompt(4, 6);
     const [logits] = await program.run({ from: 0, count: 1, tokens: [ids], everyPlace: true });

@@ -1,0 +1,42 @@
+import { MosError } from "#core";
+import { checkSampling } from "#generation";
+import type { LlamaConfig } from "#models";
+import { bytesPerPlace, placesFor } from "./row-cache.ts";
+import type { EngineModel, EngineRequest } from "./types.ts";
+
+interface RequestBounds {
+  readonly model: EngineModel;
+  readonly config: LlamaConfig;
+  readonly cacheLimit: number;
+}
+
+const wrong = (message: string): MosError => new MosError("bad_option", message);
+
+function checkCount(name: string, value: number | undefined, most: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= most))
+    throw wrong(`${name} is ${value}; it must be a whole number from 0 to ${most}`);
+}
+
+/** Refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
+export function checkRequest(request: EngineRequest, { model, config, cacheLimit }: RequestBounds): void {
+  const { prompt, maxTokens, sampling = {}, seed, logprobs, promptLogprobs } = request;
+  if (prompt.length === 0) throw new MosError("bad_data", "the prompt is empty; give at least one token");
+  checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
+  checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
+  checkCount("logprobs", logprobs, config.vocabularySize);
+  checkCount("promptLogprobs", promptLogprobs, config.vocabularySize);
+  checkSampling(sampling);
+  const length = prompt.length + maxTokens;
+  if (length > model.maxLength)
+    throw wrong(
+      `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${model.maxLength} fit`,
+    );
+  if (placesFor(length) * bytesPerPlace(config) > cacheLimit)
+    throw wrong(`${length} tokens need more than the ${cacheLimit} bytes for keys and values of this engine`);
+  const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < config.vocabularySize));
+  if (odd !== undefined)
+    throw new MosError(
+      "bad_data",
+      `token ${odd} of the prompt is outside the model's vocabulary of ${config.vocabularySize}`,
+    );
+}

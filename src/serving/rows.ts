@@ -1,0 +1,230 @@
+// Which request has which row. A row is one place in the cache and one adapter slot; what a request leaves behind in both
+// serves the next one that begins alike.
+import type { AdapterLease } from "./adapters/index.ts";
+import { planMoves } from "./plan.ts";
+import { bytesPerPlace, placesFor } from "./row-cache.ts";
+import type { Sequence } from "./sequence.ts";
+import type { StepProgram } from "./step-program.ts";
+
+/** A request with a row. */
+export interface Occupant {
+  readonly sequence: Sequence;
+  /** undefined is the base. */
+  readonly lease: AdapterLease | undefined;
+}
+
+export interface RowsOptions {
+  /** Rows that run side by side. */
+  readonly maxRows: number;
+  /** Bytes of keys and values of all rows. */
+  readonly cacheLimit: number;
+  /** Bytes of the slots of all rows. */
+  readonly slotLimit: number;
+}
+
+/** What a row's cache and slot hold, whoever has the row. */
+interface Held {
+  /** Whose keys and values these are: the adapter's digest, null for the base. */
+  digest: string | null;
+  tokens: readonly number[];
+  /** Whose factors are in the slot; undefined if nobody's. */
+  slot: string | null | undefined;
+}
+
+const digestOf = (lease: AdapterLease | undefined): string | null => lease?.digest ?? null;
+
+/** How many tokens two beginnings share. */
+function sharedLength(a: readonly number[], b: readonly number[]): number {
+  const most = Math.min(a.length, b.length);
+  let shared = 0;
+  while (shared < most && a[shared] === b[shared]) shared++;
+  return shared;
+}
+
+/** The rows of an engine. */
+export class Rows<T extends Occupant> {
+  readonly #program: StepProgram;
+  readonly #options: RowsOptions;
+  readonly #bytesPerPlace: number;
+  readonly #taken: (T | undefined)[] = [];
+  readonly #held: Held[] = [];
+
+  constructor(program: StepProgram, options: RowsOptions) {
+    this.#program = program;
+    this.#options = options;
+    this.#bytesPerPlace = bytesPerPlace(program.config);
+  }
+
+  get count(): number {
+    return this.#taken.filter((one) => one !== undefined).length;
+  }
+
+  /** Rows that are taken, with who has them. */
+  entries(): readonly (readonly [number, T])[] {
+    return this.#taken.flatMap((one, row) => (one === undefined ? [] : [[row, one] as const]));
+  }
+
+  /** Tokens of a row that the cache holds. */
+  computed(row: number): number {
+    return this.#program.cache.lengths[row] ?? 0;
+  }
+
+  /** Whether one more request fits beside those that have rows. */
+  fits({ sequence, lease }: Occupant): boolean {
+    const { maxRows, cacheLimit, slotLimit } = this.#options;
+    const rows = this.count + 1;
+    const places = placesFor(this.#longest(sequence.tokens.length + 1));
+    return (
+      rows <= maxRows &&
+      rows * places * this.#bytesPerPlace <= cacheLimit &&
+      rows * this.#rankWith(lease) * this.#program.slots.bytesPerRank <= slotLimit
+    );
+  }
+
+  /** Gives a row to a request that fits: the free one whose content serves it best. */
+  place(occupant: T): void {
+    const { cache, slots } = this.#program;
+    const row = this.#choose(occupant);
+    this.#taken[row] = occupant;
+    const rank = this.#rankWith(undefined);
+    const rows = Math.max(cache.rows, row + 1);
+    const isRoomy = rows * cache.places * this.#bytesPerPlace <= this.#options.cacheLimit;
+    this.#resizeCache(rows, isRoomy && cache.places > 0 ? cache.places : placesFor(this.#longest(1)));
+    if (row >= slots.rows || rank > slots.rank)
+      this.#resizeSlots(Math.min(cache.rows, this.#slotsOf(rank)), rank);
+    this.#fill(row);
+    const held = this.#heldAt(row);
+    const { tokens, scoresPrompt } = occupant.sequence;
+    const isSame = held.digest === digestOf(occupant.lease) && !scoresPrompt;
+    // the last token is read again, for the logits behind it
+    const kept = isSame ? Math.min(sharedLength(held.tokens, tokens), tokens.length - 1) : 0;
+    cache.truncate(row, Math.min(kept, this.computed(row)));
+    held.digest = digestOf(occupant.lease);
+    held.tokens = [];
+  }
+
+  /** Takes a row back; its content stays for a request that begins alike. */
+  release(row: number): void {
+    const occupant = this.#taken[row];
+    if (occupant === undefined) return;
+    this.#heldAt(row).tokens = occupant.sequence.tokens.slice(0, this.computed(row));
+    this.#taken[row] = undefined;
+  }
+
+  /** Closes gaps between taken rows, so that a step covers none in vain. */
+  compact(): void {
+    for (const { from, to } of planMoves(this.entries().map(([row]) => row))) {
+      this.#program.cache.move(from, to);
+      this.#program.slots.move(from, to);
+      const held = this.#heldAt(from);
+      this.#held[to] = { ...held };
+      held.tokens = [];
+      this.#program.cache.truncate(from, 0);
+      this.#taken[to] = this.#taken[from];
+      this.#taken[from] = undefined;
+    }
+  }
+
+  /** Makes room for so many tokens in the longest row. False where the limit of bytes is in the way. */
+  reserve(tokens: number): boolean {
+    const { cache } = this.#program;
+    const needed = placesFor(tokens);
+    if (needed <= cache.places) return true;
+    const rows = Math.max(1, ...this.entries().map(([row]) => row + 1));
+    const affordable = Math.floor(this.#options.cacheLimit / (this.#bytesPerPlace * rows));
+    if (needed > affordable) return false;
+    const roomy = Math.min(placesFor(Math.floor(cache.places * 1.5)), affordable);
+    this.#resizeCache(rows, Math.max(needed, roomy));
+    return true;
+  }
+
+  /** Gives memory back that only longer requests or larger ranks needed. */
+  trim(): void {
+    const { cache, slots } = this.#program;
+    const places = placesFor(2 * this.#longest(1));
+    if (this.count > 0 && cache.places > 2 * places) this.#resizeCache(cache.rows, places);
+    const rank = this.#rankWith(undefined);
+    if (this.count > 0 && slots.rank >= 2 * rank) {
+      this.#resizeSlots(slots.rows, rank);
+      for (const [row] of this.entries()) this.#fill(row);
+    }
+  }
+
+  /** Forgets what free rows hold, after a step that failed. */
+  forget(): void {
+    this.#held.forEach((held, row) => {
+      held.tokens = [];
+      if (row < this.#program.cache.rows && this.#taken[row] === undefined)
+        this.#program.cache.truncate(row, 0);
+    });
+  }
+
+  #longest(atLeast: number): number {
+    return Math.max(atLeast, ...this.entries().map(([, { sequence }]) => sequence.tokens.length + 1));
+  }
+
+  #rankWith(lease: AdapterLease | undefined): number {
+    return Math.max(1, lease?.rank ?? 0, ...this.entries().map(([, one]) => one.lease?.rank ?? 0));
+  }
+
+  /** Slots of this rank that the limit allows. */
+  #slotsOf(rank: number): number {
+    return Math.floor(this.#options.slotLimit / (rank * this.#program.slots.bytesPerRank));
+  }
+
+  #heldAt(row: number): Held {
+    this.#held[row] ??= { digest: null, tokens: [], slot: undefined };
+    return this.#held[row] as Held;
+  }
+
+  /** The free row that spares most work: a shared beginning first, then factors in place, then the lowest. */
+  #choose({ sequence, lease }: Occupant): number {
+    const digest = digestOf(lease);
+    const gain = (row: number): number => {
+      const held = this.#heldAt(row);
+      const shared = held.digest === digest ? sharedLength(held.tokens, sequence.tokens) : 0;
+      return shared + (held.slot === digest ? 0.5 : 0);
+    };
+    const rows = Math.min(this.#program.cache.rows, this.#slotsOf(this.#rankWith(lease)));
+    const free = Array.from({ length: rows }, (_, row) => row).filter(
+      (row) => this.#taken[row] === undefined,
+    );
+    const [first] = free;
+    if (first === undefined) return this.#program.cache.rows;
+    return free.reduce((best, row) => (gain(row) > gain(best) ? row : best), first);
+  }
+
+  /** Rows grow by doubling where that fits. */
+  #resizeCache(needed: number, places: number): void {
+    const { cache } = this.#program;
+    const { maxRows, cacheLimit } = this.#options;
+    const doubled = Math.min(maxRows, Math.max(needed, 2 * cache.rows));
+    const rows =
+      needed <= cache.rows || doubled * places * this.#bytesPerPlace > cacheLimit ? needed : doubled;
+    for (let row = 0; row < cache.rows; row++)
+      if (row >= rows || this.computed(row) > places) this.#drop(row);
+    cache.resize(rows, places);
+  }
+
+  #drop(row: number): void {
+    this.#heldAt(row).tokens = [];
+    this.#program.cache.truncate(row, 0);
+  }
+
+  /** All slots are empty afterwards; those of rows that are taken are filled again. */
+  #resizeSlots(rows: number, rank: number): void {
+    this.#program.slots.resize(rows, rank);
+    for (const held of this.#held) held.slot = undefined;
+    for (const [row] of this.entries()) this.#fill(row);
+  }
+
+  #fill(row: number): void {
+    const held = this.#heldAt(row);
+    const lease = this.#taken[row]?.lease;
+    const digest = digestOf(lease);
+    if (held.slot === digest) return;
+    if (lease === undefined) this.#program.slots.clear(row);
+    else this.#program.slots.fill(row, lease.expand());
+    held.slot = digest;
+  }
+}

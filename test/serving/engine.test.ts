@@ -1,0 +1,75 @@
+import { describe, expect, test } from "vitest";
+import { randomStream } from "#core";
+import type { Engine, EngineRequest } from "#serving";
+import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import { answerOf, config, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
+
+const adapters = new Map([
+  ["lora", await randomFactors(1, { method: "lora", rank: 3 })],
+  ["mos", await randomFactors(2, { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 })],
+  ["vera", await randomFactors(3, { method: "vera", rank: 4 })],
+  ["small", await randomFactors(4, { method: "lora", rank: 1, targets: ["q_proj", "down_proj"] })],
+]);
+const names = [null, ...adapters.keys()];
+
+async function withEngine<T>(
+  work: (engine: Engine, tiers: MemoryTiers) => Promise<T>,
+  options: Parameters<typeof tinyEngine>[1] & { readonly delay?: (name: string) => number } = {},
+): Promise<T> {
+  const { delay, ...limits } = options;
+  const tiers = memoryTiers(adapters, delay);
+  await using engine = await tinyEngine(tiers, limits);
+  const result = await work(engine, tiers);
+  expect(tiers.leases(), "leases that nobody gave back").toBe(0);
+  return result;
+}
+
+/** Requests of several lengths with every adapter and none. */
+const requests: readonly EngineRequest[] = Array.from({ length: 20 }, (_, i) => {
+  const random = randomStream(i, "request");
+  return request({
+    prompt: Array.from({ length: 1 + random.below(20) }, () => random.below(config.vocabularySize)),
+    adapter: names[i % names.length] ?? null,
+    maxTokens: 1 + random.below(12),
+    ignoreEnd: i % 2 === 0,
+    seed: i,
+    ...(i % 3 === 0 ? { sampling: { temperature: 0.8, topP: 0.9 } } : {}),
+  });
+});
+
+const alone = await withEngine(
+  async (engine) => {
+    const answers = [];
+    for (const one of requests) answers.push(await answerOf(engine.submit(one)));
+    return answers;
+  },
+  { maxRows: 1 },
+);
+
+describe("requests side by side get the answers that each gets alone", () => {
+  test.each([
+    ["four rows", {}],
+    ["sixteen rows", { maxRows: 16 }],
+    ["adapters that come late", { delay: (name: string) => name.length }],
+    ["memory for two rows of 64 places", { cacheLimit: 2 * 64 * 256 }],
+    ["chunks of one token", { chunk: 1, loneChunk: 1 }],
+  ])("%s", async (_, limits) => {
+    const answers = await withEngine(
+      (engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one)))),
+      limits,
+    );
+    answers.forEach((answer, i) => {
+      expect(answer.ids, `request ${i}`).toEqual(alone[i]?.ids);
+      expect(answer.end.reason).toBe(alone[i]?.end.reason);
+      expect(answer.text).toBe(alone[i]?.text);
+    });
+  });
+
+  test("answers differ between adapters", () => {
+    const prompts = names.map((adapter) => request({ adapter, maxTokens: 12, ignoreEnd: true }));
+    return withEngine(async (engine) => {
+      const answers = await Promise.all(prompts.map((one) => answerOf(engine.submit(one))));
+      expect(new Set(answers.map(({ text }) => text)).size).toBe(names.length);
+    });
+  });
+});

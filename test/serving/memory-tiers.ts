@@ -1,0 +1,60 @@
+// Adapters that are simply there, for tests of the engine alone.
+import type { ExpandedFactors } from "#adapters";
+import { MosError } from "#core";
+import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
+
+export interface MemoryTiers extends AdapterTiers {
+  /** Puts other factors behind a name, under another digest. */
+  replace(name: string, factors: ReadonlyMap<string, ExpandedFactors>): void;
+  readonly leases: () => number;
+}
+
+/** Tiers over given factors; `delay` milliseconds pass before a lease is given. */
+export function memoryTiers(
+  adapters: ReadonlyMap<string, ReadonlyMap<string, ExpandedFactors>>,
+  delay: (name: string) => number = () => 0,
+): MemoryTiers {
+  const known = new Map([...adapters].map(([name, factors]) => [name, { digest: `${name}@1`, factors }]));
+  let leases = 0;
+  let version = 1;
+  return {
+    list: () => [],
+    refresh: async () => [],
+    leases: () => leases,
+    replace(name, factors) {
+      version++;
+      known.set(name, { digest: `${name}@${version}`, factors });
+    },
+    async acquire(name) {
+      const milliseconds = delay(name);
+      if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      const found = known.get(name);
+      if (found === undefined) throw new MosError("not_found", `no adapter ${name}`);
+      leases++;
+      let isHeld = true;
+      return {
+        name,
+        digest: found.digest,
+        rank: Math.max(...[...found.factors.values()].map(({ rank }) => rank)),
+        expand: () => found.factors,
+        [Symbol.dispose]() {
+          if (isHeld) leases--;
+          isHeld = false;
+        },
+      };
+    },
+    stats: () => ({
+      registered: known.size,
+      resident: known.size,
+      residentBytes: 0,
+      residentLimit: 0,
+      hits: 0,
+      misses: 0,
+      evictions: 0,
+      loads: 0,
+      loadSeconds: 0,
+      failures: 0,
+    }),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}

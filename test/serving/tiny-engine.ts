@@ -1,0 +1,102 @@
+// An engine over the tiny model, whose tokenizer writes one letter for each id.
+import { createAdapter, type ExpandedFactors, expandFactors, parseAdapterConfig } from "#adapters";
+import { randomStream } from "#core";
+import { geometryOf } from "#recipes";
+import {
+  createEngine,
+  createStepProgram,
+  type Engine,
+  type EngineEvent,
+  type EngineLimits,
+  type EngineRequest,
+  prepareWeights,
+} from "#serving";
+import type { Tokenizer } from "#text";
+import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
+import { tinyModel } from "../tiny-model.ts";
+
+export const { config, weights } = tinyModel();
+export const MAX_LENGTH = 64;
+
+const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const letter = (id: number): string => LETTERS[id] ?? "?";
+
+/** Just what the engine asks of a tokenizer. */
+export const tokenizer: Tokenizer = {
+  vocabularySize: config.vocabularySize,
+  bosToken: undefined,
+  eosTokens: [2],
+  strippedBlanks: 0,
+  encode: (text) => [...text].map((c) => LETTERS.indexOf(c)),
+  decode: (ids) => ids.map(letter).join(""),
+  tokenOf: letter,
+  idOf: (token) => LETTERS.indexOf(token),
+  isSpecial: () => false,
+  bytesOf: (id) => new TextEncoder().encode(letter(id)),
+};
+
+/** A random adapter of a method whose trained numbers are far from zero. */
+export async function randomFactors(
+  seed: number,
+  settings: object,
+): Promise<ReadonlyMap<string, ExpandedFactors>> {
+  const adapter = createAdapter(parseAdapterConfig({ seed, ...settings }, "test"), geometryOf(config));
+  const random = randomStream(seed, "numbers");
+  for (const { data } of adapter.tensors.values())
+    if (data instanceof Float32Array) for (let i = 0; i < data.length; i++) data[i] = 0.3 * random.normal();
+  return expandFactors(adapter);
+}
+
+export const LIMITS: EngineLimits = {
+  maxRows: 4,
+  maxWaiting: 100,
+  cacheLimit: 1e9,
+  slotLimit: 1e9,
+  chunk: 4,
+  loneChunk: 8,
+};
+
+export async function tinyEngine(tiers: AdapterTiers, limits: Partial<EngineLimits> = {}): Promise<Engine> {
+  const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
+  return createEngine({
+    program: await createStepProgram(prepared, { maxLength: MAX_LENGTH, compile: { threads: 1 } }),
+    tiers,
+    tokenizer,
+    model: { vocabularySize: config.vocabularySize, maxLength: MAX_LENGTH, endTokens: config.eosTokens },
+    limits: { ...LIMITS, ...limits },
+    now: () => performance.now(),
+  });
+}
+
+export const request = (over: Partial<EngineRequest> = {}): EngineRequest => ({
+  prompt: [5, 6, 7],
+  adapter: null,
+  maxTokens: 8,
+  seed: 0,
+  tenant: "test",
+  ...over,
+});
+
+export interface Answer {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly digest: string | null;
+  readonly end: Extract<EngineEvent, { type: "end" }>;
+  readonly events: readonly EngineEvent[];
+}
+
+/** All of an answer. */
+export async function answerOf(events: AsyncIterable<EngineEvent>): Promise<Answer> {
+  const all: EngineEvent[] = [];
+  for await (const event of events) all.push(event);
+  const end = all.find((event) => event.type === "end");
+  if (end === undefined) throw new Error("no end event");
+  const tokens = all.filter((event) => event.type === "token");
+  return {
+    text: tokens.map(({ text }) => text).join("") + end.text,
+    ids: tokens.map(({ id }) => id),
+    digest: all.find((event) => event.type === "admitted")?.digest ?? null,
+    end,
+    events: all,
+  };
+}
