@@ -1,4 +1,5 @@
 import { MosError } from "#core";
+import { LINEAR_NAMES, type LinearName, modulePath } from "#nn";
 import type { LlamaConfig } from "./config.ts";
 
 /** A weight in memory; linear layers are [out, in], the last dimension runs fastest. */
@@ -44,6 +45,20 @@ export function weightShapes(config: LlamaConfig): ReadonlyMap<string, Shape> {
   shapes.set("model.norm.weight", [config.hiddenSize]);
   if (!config.tiedHead) shapes.set("lm_head.weight", [config.vocabularySize, config.hiddenSize]);
   return shapes;
+}
+
+/** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
+export function geometryOf(config: LlamaConfig): {
+  readonly layers: number;
+  readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;
+} {
+  const shapes = weightShapes(config);
+  const widthsOf = (linear: LinearName) => {
+    const [out = 0, width = 0] = shapes.get(`${modulePath({ layer: 0, linear })}.weight`) ?? [];
+    return { in: width, out };
+  };
+  const widths = Object.fromEntries(LINEAR_NAMES.map((name) => [name, widthsOf(name)]));
+  return { layers: config.layers, widths: widths as Record<LinearName, { in: number; out: number }> };
 }
 
 /** Weights that files may hold although nothing reads them. */

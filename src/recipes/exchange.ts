@@ -3,10 +3,9 @@ import { dirname } from "node:path";
 import { type Adapter, checkBase, loadAdapter, readAdapterBase, saveAdapter } from "#adapters";
 import { type FileDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
 import { makeFolder, storageError } from "#formats";
-import { fingerprintOf, openModel } from "#models";
+import { fingerprintOf, geometryOf, openModel } from "#models";
 import type { LinearName } from "#nn";
 import { checkFileTarget, checkFolderTarget } from "./exchange-target.ts";
-import { geometryOf } from "./trainable.ts";
 
 export const EXPORT_FORMATS = ["peft", "gguf"] as const;
 /** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */

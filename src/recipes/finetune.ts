@@ -26,6 +26,7 @@ import {
   readJsonLines,
   writeFileAtomic,
 } from "#formats";
+import { geometryOf } from "#models";
 import type { CompileOptions } from "#runtime";
 import {
   initialState,
@@ -50,7 +51,7 @@ import {
   type RunRecord,
   refuseUsed,
 } from "./run-folder.ts";
-import { adapterModel, geometryOf } from "./trainable.ts";
+import { adapterModel } from "./trainable.ts";
 
 /** What is trained on what, and where it goes. */
 export interface FinetuneOptions extends LoadOptions {

@@ -9,10 +9,10 @@ import {
   type RowAdapter,
   type SamplingOptions,
 } from "#generation";
+import { geometryOf } from "#models";
 import type { CompileOptions } from "#runtime";
 import type { ChatMessage } from "#text";
 import type { BaseModel } from "./base.ts";
-import { geometryOf } from "./trainable.ts";
 
 /** What is continued: raw text, or a conversation in the model's chat template. */
 export type Prompt =

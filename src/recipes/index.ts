@@ -3,7 +3,7 @@ export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES 
 export { type ErrorCode, MosError } from "#core";
 export type { FileDtype, ImportSource } from "#exchange";
 export type { GenerateEvent, SamplingOptions } from "#generation";
-export { type PresetName, presetConfig, presets } from "#models";
+export { geometryOf, type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage } from "#text";
 export { type BaseModel, type LoadOptions, loadModel, locateModel } from "./base.ts";
@@ -46,5 +46,5 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
-export { adapterModel, geometryOf } from "./trainable.ts";
+export { adapterModel } from "./trainable.ts";
 export { wholeModel } from "./whole-model.ts";

@@ -13,8 +13,7 @@ import {
   siteNorms,
 } from "#adapters";
 import { heatMap } from "#charts";
-import type { LlamaConfig } from "#models";
-import { geometryOf } from "./trainable.ts";
+import { geometryOf, type LlamaConfig } from "#models";
 
 /** What an adapter is, costs, and does to its base. */
 export interface Inspection {

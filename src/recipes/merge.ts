@@ -2,9 +2,8 @@ import { checkBase, loadAdapter, readAdapterBase } from "#adapters";
 import { MosError } from "#core";
 import { type FileDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
 import { pathExists } from "#formats";
-import { type FingerprintProgress, fingerprintSteps, openModel } from "#models";
+import { type FingerprintProgress, fingerprintSteps, geometryOf, openModel } from "#models";
 import { checkName } from "./exchange-target.ts";
-import { geometryOf } from "./trainable.ts";
 
 export interface MergeOptions {
   /** The base: a Hugging Face folder or a GGUF file. */

@@ -8,8 +8,7 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import { MosError } from "#core";
-import type { LlamaConfig } from "#models";
-import { geometryOf } from "./trainable.ts";
+import { geometryOf, type LlamaConfig } from "#models";
 
 /** Types of number that the memory is shown in. */
 export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;

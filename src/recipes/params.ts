@@ -10,9 +10,8 @@ import {
 } from "#adapters";
 import { MosError } from "#core";
 import { pathExists, readJson } from "#formats";
-import { type LlamaConfig, openModel, parseHuggingFaceConfig, weightShapes } from "#models";
+import { geometryOf, type LlamaConfig, openModel, parseHuggingFaceConfig, weightShapes } from "#models";
 import type { LinearName } from "#nn";
-import { geometryOf } from "./trainable.ts";
 
 /** The part of one type of linear layers, over all decoder layers. */
 export interface TypeParams {

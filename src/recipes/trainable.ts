@@ -1,17 +1,7 @@
-import { type Adapter, type AdapterGeometry, adapterHook, adapterLeaves } from "#adapters";
-import { type LlamaConfig, type LoadedModel, weightLeaves, weightShapes } from "#models";
-import { LINEAR_NAMES, modulePath, type Site } from "#nn";
+import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
+import { type LoadedModel, weightLeaves } from "#models";
+import type { Site } from "#nn";
 import { dropoutMask, type TrainableModel, tapeLength } from "#training";
-
-/** The widths that adapters have to fit. */
-export function geometryOf(config: LlamaConfig): AdapterGeometry {
-  const shapes = weightShapes(config);
-  const widths = LINEAR_NAMES.map((name) => {
-    const [out = 0, width = 0] = shapes.get(`${modulePath({ layer: 0, linear: name })}.weight`) ?? [];
-    return [name, { in: width, out }] as const;
-  });
-  return { layers: config.layers, widths: Object.fromEntries(widths) };
-}
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
