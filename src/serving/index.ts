@@ -1,3 +1,7 @@
+export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";
+export type { OpenProgress } from "./local-engine.ts";
+export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
+export type { EngineSettings } from "./settings.ts";
 export { createStepProgram, type Step, type StepProgram } from "./step-program.ts";
 export type {
   AdapterInfo,
@@ -11,4 +15,3 @@ export type {
   TokenLogprob,
 } from "./types.ts";
 export { prepareWeights, type Quantize, type ServingWeights } from "./weights.ts";
-export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";

@@ -1,0 +1,100 @@
+// From a model's path to an engine on this thread. engine-process.ts runs it in a process of its own.
+import { geometryOf, type LoadedModel, loadModel } from "#models";
+import type { HostTensor } from "#runtime";
+import { type LoadedText, loadTextFromFolder, textFromGguf } from "#text";
+import { type AdapterTiers, openAdapterTiers } from "./adapters/index.ts";
+import { createEngine, type EngineLimits } from "./engine.ts";
+import { noAdapters } from "./no-adapters.ts";
+import { type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
+import { createStepProgram } from "./step-program.ts";
+import type { AdapterInfo, Engine } from "./types.ts";
+import { prepareWeights } from "./weights.ts";
+
+/** How far opening is: weights read, adapters found, weights joined and quantised, the program compiled. */
+export interface OpenProgress {
+  readonly type: "model" | "adapters" | "quantize" | "compile";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface OpenLocalOptions {
+  readonly onProgress?: (progress: OpenProgress) => void;
+  readonly onAdapters?: (adapters: readonly AdapterInfo[]) => void;
+  /** Milliseconds from any start. */
+  readonly now: () => number;
+}
+
+/** Prompt tokens of a turn when nobody waits for them. */
+const LONE_CHUNK = 512;
+const MAX_LENGTH = 4096;
+
+const textOf = ({ source }: LoadedModel): Promise<LoadedText> | LoadedText =>
+  source.kind === "gguf" ? textFromGguf(source.file.metadata) : loadTextFromFolder(source.folder);
+
+/** The weights out of the model, which keeps none: they are joined one by one, and none should be held twice. */
+function takeWeights({ weights }: LoadedModel): Map<string, HostTensor> {
+  const taken = new Map<string, HostTensor>(weights);
+  (weights as Map<string, HostTensor>).clear();
+  return taken;
+}
+
+const openTiers = (
+  settings: FullSettings,
+  model: LoadedModel,
+  options: OpenLocalOptions,
+): Promise<AdapterTiers> =>
+  settings.adapters === undefined
+    ? Promise.resolve(noAdapters)
+    : openAdapterTiers({
+        folder: settings.adapters,
+        geometry: geometryOf(model.config),
+        fingerprint: model.fingerprint,
+        limitBytes: settings.adapterMemory,
+        dtype: settings.adapterDtype,
+        now: options.now,
+        ...(options.onAdapters === undefined ? {} : { onChange: options.onAdapters }),
+      });
+
+/**
+ * Opens an engine whose steps block the thread that calls this.
+ *
+ * @throws MosError what loading a model throws, `bad_option`, `not_found` for an adapters' folder that is not there.
+ */
+export async function openLocalEngine(given: EngineSettings, options: OpenLocalOptions): Promise<Engine> {
+  const settings = fullSettings(given);
+  const report = (type: OpenProgress["type"], done: number, total: number): void =>
+    options.onProgress?.({ type, done, total });
+  const model = await loadModel(settings.model, {
+    onProgress: ({ done, total }) => report("model", done, total),
+  });
+  const { config } = model;
+  const { tokenizer } = await textOf(model);
+  const tiers = await openTiers(settings, model, options);
+  report("adapters", tiers.list().length, tiers.list().length);
+  const weights = await prepareWeights(config, takeWeights(model), {
+    quantize: settings.quantize,
+    onProgress: (done, total) => report("quantize", done, total),
+  });
+  report("compile", 0, 1);
+  const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, config.maxPositions);
+  const program = await createStepProgram(weights, { maxLength, compile: { threads: settings.threads } });
+  report("compile", 1, 1);
+  const endTokens = [...new Set([...tokenizer.eosTokens, ...config.eosTokens])];
+  return createEngine({
+    program,
+    tiers,
+    tokenizer,
+    model: { vocabularySize: config.vocabularySize, maxLength, endTokens },
+    limits: limitsOf(settings),
+    now: options.now,
+  });
+}
+
+const limitsOf = (settings: FullSettings): EngineLimits => ({
+  maxRows: settings.maxBatch,
+  maxWaiting: settings.maxWaiting,
+  cacheLimit: settings.cacheMemory,
+  slotLimit: settings.slotMemory,
+  chunk: settings.prefillChunk,
+  loneChunk: Math.max(LONE_CHUNK, settings.prefillChunk),
+});
