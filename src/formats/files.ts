@@ -221,7 +221,7 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
 }
 
 /** Where the old folder waits while the new one takes its name. */
-const replacedName = (path: string): string => join(dirname(path), `.${basename(path)}.replaced`);
+export const replacedName = (path: string): string => join(dirname(path), `.${basename(path)}.replaced`);
 
 /**
  * Puts back the old folder if a writer died between the two renames of `writeFolderAtomic`. Readers that resume from a

@@ -11,6 +11,7 @@ export {
   type ReadableFile,
   type ReadOptions,
   readBytes,
+  replacedName,
   restoreFolder,
   writeFileAtomic,
   writeFolderAtomic,

@@ -1,3 +1,5 @@
+export { type ResidentBytes, residentBytes } from "./layout.ts";
+export { openAdapterTiers } from "./tiers.ts";
 export type {
   AdapterLease,
   AdapterTiers,

@@ -17,7 +17,7 @@ export interface AdapterTiersOptions {
   readonly dtype: ResidentDtype;
   /** Milliseconds from any start. */
   readonly now: () => number;
-  /** Seconds between looks at the folder (2); 0 leaves looking to `refresh`. */
+  /** Seconds between looks at the folder (5); 0 leaves looking to `refresh`. */
   readonly pollSeconds?: number;
   /** Called after every look that changed the list. */
   readonly onChange?: (adapters: readonly AdapterInfo[]) => void;

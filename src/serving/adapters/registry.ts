@@ -1,0 +1,208 @@
+// The registered tier: what a folder of adapters holds, by name, as it was last seen.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type AdapterConfig, openAdapterFiles } from "#adapters";
+import { MosError } from "#core";
+import { pathExists, replacedName, restoreFolder, storageError } from "#formats";
+import type { AdapterInfo } from "../types.ts";
+import { contentDigest } from "./content-digest.ts";
+import { residentBytes } from "./layout.ts";
+import { limiter } from "./limiter.ts";
+import { folderVersion, type OpenFolder, openFolder } from "./read-folder.ts";
+import type { AdapterTiersOptions } from "./types.ts";
+
+/** An adapter that can be loaded. */
+export interface RegisteredAdapter {
+  readonly info: AdapterInfo;
+  readonly config: AdapterConfig;
+  readonly path: string;
+  /** Of the folder when it was read; another one has to be read again. */
+  readonly version: string;
+}
+
+/** A sub-folder as it was last seen. */
+type State =
+  | { readonly version: string; readonly adapter: RegisteredAdapter }
+  /** Undefined where the failure may pass by itself. */
+  | { readonly version: string | undefined; readonly error: MosError };
+
+const FILES_AT_ONCE = 8;
+const ATTEMPTS = 3;
+
+/** Hidden folders are those that are being written; control characters cannot be asked for. */
+const canBeName = (name: string): boolean => !name.startsWith(".") && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name);
+
+const errorOf = (state: State | undefined): MosError | undefined =>
+  state !== undefined && "error" in state ? state.error : undefined;
+const adapterOf = (state: State | undefined): RegisteredAdapter | undefined =>
+  state !== undefined && "adapter" in state ? state.adapter : undefined;
+
+/** What the options say about every adapter. */
+type RegistryOptions = Pick<
+  AdapterTiersOptions,
+  "folder" | "geometry" | "fingerprint" | "dtype" | "limitBytes"
+>;
+
+export class Registry {
+  failures = 0;
+  private readonly options: RegistryOptions;
+  private states: ReadonlyMap<string, State> = new Map();
+  private infos: readonly AdapterInfo[] = [];
+  private digests: ReadonlySet<string> = new Set();
+
+  constructor(options: RegistryOptions) {
+    this.options = options;
+  }
+
+  list(): readonly AdapterInfo[] {
+    return this.infos;
+  }
+
+  has(digest: string): boolean {
+    return this.digests.has(digest);
+  }
+
+  /** Throws `not_found`, `bad_adapter`. */
+  get(name: string): RegisteredAdapter {
+    const state = this.states.get(name);
+    const error = errorOf(state);
+    if (error !== undefined) throw error;
+    const adapter = adapterOf(state);
+    if (adapter !== undefined) return adapter;
+    // not which: who asks may not be allowed to know their names
+    throw new MosError(
+      "not_found",
+      `there is no adapter ${JSON.stringify(name.slice(0, 100))}; ${this.infos.length} are registered`,
+    );
+  }
+
+  /** The next look reads this folder even if nothing about it seems to have changed. */
+  doubt(name: string): void {
+    const adapter = adapterOf(this.states.get(name));
+    if (adapter !== undefined) this.put(name, { adapter, version: "" });
+  }
+
+  /** Strikes out an adapter whose content turned out to be broken, and says so. */
+  fail({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
+    this.failures++;
+    const state = this.failureOf(name, version, cause);
+    if (adapterOf(this.states.get(name))?.version === version) this.put(name, state);
+    this.publish();
+    return state.error;
+  }
+
+  /** Puts back folders whose writer was killed before the new one had its name. */
+  async restore(): Promise<void> {
+    for (const file of await this.folders()) {
+      const name = /^\.(.+)\.replaced$/.exec(file)?.[1];
+      if (name !== undefined) await restoreFolder(join(this.options.folder, name));
+    }
+  }
+
+  /** Looks at the folder. Throws `not_found`, `storage`, `cancelled`. */
+  async look(signal?: AbortSignal): Promise<void> {
+    // names known before are asked for themselves: a listing may fall between the two renames of a replacement
+    const before = this.states;
+    const names = new Set([...(await this.folders()).filter(canBeName), ...before.keys()]);
+    const turn = limiter(FILES_AT_ONCE);
+    const seen = await Promise.all(
+      [...names].map((name) =>
+        turn(async () => {
+          if (signal?.aborted === true) throw new MosError("cancelled", "stopped while looking for adapters");
+          return [name, await this.stateOf(name)] as const;
+        }),
+      ),
+    );
+    const states = new Map<string, State>();
+    for (const [name, found] of seen) {
+      // a load may have found out more in the meantime
+      const [known, now] = [before.get(name), this.states.get(name)];
+      const state = now === known ? found : now;
+      if (state !== undefined) states.set(name, state);
+    }
+    this.states = states;
+    this.publish();
+  }
+
+  private async folders(): Promise<readonly string[]> {
+    const { folder } = this.options;
+    const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+      throw storageError(error, folder);
+    });
+    return entries.flatMap((entry) => (entry.isDirectory() || entry.isSymbolicLink() ? [entry.name] : []));
+  }
+
+  private async stateOf(name: string): Promise<State | undefined> {
+    const path = join(this.options.folder, name);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const found = await this.tryState(name, path);
+      if (found !== "changing") return found;
+    }
+    const cause = new MosError("storage", `${path}: this folder changes while it is read`);
+    return this.failureOf(name, undefined, cause);
+  }
+
+  private async tryState(name: string, path: string): Promise<State | undefined | "changing"> {
+    const before = this.states.get(name);
+    let version: string | undefined;
+    try {
+      version = (await folderVersion(path))?.text ?? (await this.betweenRenames(path, before));
+      if (version === undefined) return undefined;
+      if (version === before?.version) return before;
+      await using folder = await openFolder(path);
+      const adapter = await this.register(name, path, folder);
+      return (await folder.isCurrent()) ? { version: adapter.version, adapter } : "changing";
+    } catch (cause) {
+      const now = await folderVersion(path).catch(() => undefined);
+      if (now?.text !== version) return "changing"; // what failed was half of one and half of another
+      const state = this.failureOf(name, version, storageError(cause, path));
+      if (errorOf(before)?.message !== state.error.message) this.failures++;
+      return state;
+    }
+  }
+
+  /** A known adapter that is not there: it is being replaced right now, or it is gone. */
+  private async betweenRenames(path: string, before: State | undefined): Promise<string | undefined> {
+    if (before === undefined) return undefined;
+    if (await pathExists(replacedName(path))) return before.version ?? "";
+    return (await folderVersion(path))?.text;
+  }
+
+  private failureOf(name: string, version: string | undefined, cause: MosError) {
+    const lasting = cause.code === "bad_adapter" || cause.code === "unsupported";
+    const what = cause.message.replaceAll(`${this.options.folder}/`, "");
+    const message = `adapter ${JSON.stringify(name)} cannot be used: ${what}`;
+    return { version: lasting ? version : undefined, error: new MosError("bad_adapter", message, { cause }) };
+  }
+
+  private async register(name: string, path: string, folder: OpenFolder): Promise<RegisteredAdapter> {
+    const { geometry, dtype, fingerprint, limitBytes } = this.options;
+    const { config, tensors, version } = folder;
+    await using opened = await openAdapterFiles({ folder: path, config, tensors }, { geometry, fingerprint });
+    const { own, shared } = residentBytes(opened.config, geometry, dtype);
+    if (own + shared > limitBytes)
+      throw new MosError(
+        "bad_adapter",
+        `it takes ${own + shared} bytes of memory, and all adapters together may take ${limitBytes}; allow them more`,
+      );
+    const info: AdapterInfo = {
+      name,
+      digest: await contentDigest(folder),
+      method: opened.config.method,
+      rank: opened.config.rank,
+      residentBytes: own,
+      changedAt: version.changedAt,
+    };
+    return { info, config: opened.config, path, version: version.text };
+  }
+
+  private put(name: string, state: State): void {
+    this.states = new Map(this.states).set(name, state);
+  }
+
+  private publish(): void {
+    const adapters = [...this.states.values()].flatMap((state) => adapterOf(state) ?? []);
+    this.infos = adapters.map(({ info }) => info).sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.digests = new Set(this.infos.map(({ digest }) => digest));
+  }
+}

@@ -1,0 +1,219 @@
+// The resident tier: compact adapters in memory by the digest of their content, the least recently used first to go.
+import { ADAPTER_TENSORS, type AdapterTensor, openAdapterFiles } from "#adapters";
+import { MosError } from "#core";
+import { bytesInMemory } from "#formats";
+import { type CompactAdapter, packAdapter } from "./compact.ts";
+import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
+import { limiter } from "./limiter.ts";
+import { readFolder } from "./read-folder.ts";
+import type { RegisteredAdapter } from "./registry.ts";
+import { SharedTensors } from "./shared-tensors.ts";
+import type { AdapterTiersOptions } from "./types.ts";
+
+/** An adapter in memory, or on its way there. */
+interface Entry {
+  readonly digest: string;
+  /** Its own; what it shares is counted once for all. */
+  readonly bytes: number;
+  readonly shared: readonly SharedTensor[];
+  pins: number;
+  /** Undefined while it is being loaded. */
+  compact: CompactAdapter | undefined;
+  /** False where the folder holds another content by now. */
+  loading: Promise<boolean>;
+}
+
+const isIdle = ({ pins, compact }: Entry): boolean => pins === 0 && compact !== undefined;
+
+/** Bytes of these together: each shared tensor counts once. */
+function bytesOf(entries: readonly Pick<Entry, "bytes" | "shared">[]): number {
+  const shared = new Map(entries.flatMap((entry) => entry.shared.map(({ key, bytes }) => [key, bytes])));
+  return [...shared.values(), ...entries.map(({ bytes }) => bytes)].reduce((a, b) => a + b, 0);
+}
+
+/** A pinned adapter. */
+export interface Pinned {
+  readonly compact: CompactAdapter;
+  readonly shared: ReadonlyMap<string, AdapterTensor>;
+  release(): void;
+}
+
+const LOADS_AT_ONCE = 4;
+
+interface ResidentOptions extends Pick<AdapterTiersOptions, "geometry" | "limitBytes" | "dtype" | "now"> {
+  /** Whether a content can still be asked for. */
+  readonly isWanted: (digest: string) => boolean;
+}
+
+export class Resident {
+  readonly counts = { hits: 0, misses: 0, evictions: 0, loads: 0, loadSeconds: 0 };
+  private readonly options: ResidentOptions;
+  /** The least recently used comes first. */
+  private readonly entries = new Map<string, Entry>();
+  private readonly shared = new SharedTensors();
+  private readonly turn = limiter(LOADS_AT_ONCE);
+  private ownBytes = 0;
+
+  constructor(options: ResidentOptions) {
+    this.options = options;
+  }
+
+  get bytes(): number {
+    return this.ownBytes + this.shared.bytes;
+  }
+
+  get count(): number {
+    return [...this.entries.values()].filter(({ compact }) => compact !== undefined).length;
+  }
+
+  /**
+   * Pins an adapter, loaded if need be; undefined where its folder holds another content by now.
+   * Throws `busy`, `bad_adapter`, `cancelled`, and what reading throws.
+   */
+  async pin(adapter: RegisteredAdapter, signal: AbortSignal | undefined): Promise<Pinned | undefined> {
+    const entry = this.entries.get(adapter.info.digest) ?? this.admit(adapter);
+    if (entry.compact === undefined) this.counts.misses++;
+    else this.counts.hits++;
+    this.entries.delete(entry.digest);
+    this.entries.set(entry.digest, entry);
+    entry.pins++; // before waiting, or another could evict it in between
+    try {
+      const loaded = entry.compact !== undefined || (await untilAborted(entry.loading, signal));
+      if (loaded && entry.compact !== undefined) return this.pinned(entry, entry.compact);
+    } catch (error) {
+      this.unpin(entry);
+      throw error;
+    }
+    this.unpin(entry);
+    return undefined;
+  }
+
+  /** Lets go of contents that cannot be asked for any more. */
+  dropUnwanted(): void {
+    for (const entry of this.entries.values()) this.dropIfUnwanted(entry);
+  }
+
+  /** Waits for loads, and forgets everything; what is pinned lives on with its leases. */
+  async clear(): Promise<void> {
+    await Promise.allSettled([...this.entries.values()].map(({ loading }) => loading));
+    for (const entry of this.entries.values()) this.remove(entry);
+  }
+
+  private pinned(entry: Entry, compact: CompactAdapter): Pinned {
+    const { seed } = compact.config;
+    return {
+      compact,
+      shared: new Map(entry.shared.map((tensor) => [tensor.spec.name, this.shared.get(tensor, seed)])),
+      release: () => this.unpin(entry),
+    };
+  }
+
+  private unpin(entry: Entry): void {
+    entry.pins--;
+    this.dropIfUnwanted(entry);
+  }
+
+  private dropIfUnwanted(entry: Entry): void {
+    if (isIdle(entry) && !this.options.isWanted(entry.digest)) this.remove(entry);
+  }
+
+  private remove(entry: Entry): void {
+    if (this.entries.get(entry.digest) !== entry) return;
+    this.entries.delete(entry.digest);
+    this.ownBytes -= entry.bytes;
+    this.shared.release(entry.shared);
+  }
+
+  /** Makes room and starts the load. Throws `busy`. */
+  private admit(adapter: RegisteredAdapter): Entry {
+    const { info, config } = adapter;
+    const shared = sharedTensorsOf(config, this.options.geometry);
+    this.makeRoom(info.name, info.residentBytes, shared);
+    this.ownBytes += info.residentBytes;
+    this.shared.hold(shared);
+    const entry: Entry = {
+      digest: info.digest,
+      bytes: info.residentBytes,
+      shared,
+      pins: 0,
+      compact: undefined,
+      loading: Promise.resolve(false),
+    };
+    this.entries.set(entry.digest, entry);
+    entry.loading = this.turn(() => this.load(adapter, entry));
+    // whoever waits gets the error; that nobody may be waiting any more is no failure of the process
+    entry.loading.catch(() => undefined);
+    return entry;
+  }
+
+  /** Evicts what is idle until an adapter fits, or nothing where it would not fit all the same. */
+  private makeRoom(name: string, own: number, shared: readonly SharedTensor[]): void {
+    const { limitBytes } = this.options;
+    const kept = [...this.entries.values()].filter((entry) => !isIdle(entry));
+    if (bytesOf([...kept, { bytes: own, shared }]) > limitBytes)
+      throw new MosError(
+        "busy",
+        `adapters in use take ${bytesOf(kept)} of the ${limitBytes} bytes for adapters, and ${JSON.stringify(name)} takes ${own}; try again later`,
+      );
+    for (const entry of this.entries.values()) {
+      if (this.bytes + own + this.shared.missingBytes(shared) <= limitBytes) return;
+      if (!isIdle(entry)) continue;
+      this.remove(entry);
+      this.counts.evictions++;
+    }
+  }
+
+  private async load(adapter: RegisteredAdapter, entry: Entry): Promise<boolean> {
+    const { now } = this.options;
+    const start = now();
+    try {
+      entry.compact = await this.read(adapter, entry);
+    } finally {
+      if (entry.compact === undefined) this.remove(entry);
+    }
+    if (entry.compact === undefined) return false;
+    this.counts.loads++;
+    this.counts.loadSeconds += (now() - start) / 1000;
+    this.dropIfUnwanted(entry);
+    return true;
+  }
+
+  private async read(
+    { info: { name, digest }, path, version }: RegisteredAdapter,
+    entry: Entry,
+  ): Promise<CompactAdapter | undefined> {
+    const { geometry, dtype } = this.options;
+    const content = await readFolder(path, version);
+    if (content === undefined || content.digest !== digest) return undefined;
+    const files = {
+      folder: name,
+      config: content.config,
+      tensors: bytesInMemory(`${name}/${ADAPTER_TENSORS}`, content.tensors),
+    };
+    // the fingerprint was compared when this content was registered
+    await using opened = await openAdapterFiles(files, { geometry, fingerprint: undefined });
+    const byName = new Map(entry.shared.map((tensor) => [tensor.spec.name, tensor]));
+    const loaded = await opened.read((spec, seed) => {
+      const shared = byName.get(spec.name);
+      return this.shared.get(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
+    });
+    return packAdapter(loaded, dtype);
+  }
+}
+
+/** The promise, or `cancelled` as soon as the signal says so. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  const cancelled = (): MosError => new MosError("cancelled", "stopped while an adapter was being loaded");
+  if (signal.aborted) throw cancelled();
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(cancelled());
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    if (stop !== undefined) signal.removeEventListener("abort", stop);
+  }
+}

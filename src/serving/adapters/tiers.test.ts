@@ -1,0 +1,409 @@
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  type Adapter,
+  type AdapterConfigInput,
+  createAdapter,
+  expandOnHost,
+  METHOD_NAMES,
+  methodOf,
+  methods,
+  parseAdapterConfig,
+  saveAdapter,
+} from "#adapters";
+import { randomStream } from "#core";
+import { decodeBfloat16, encodeBfloat16 } from "#formats";
+import { layoutOf, residentBytes } from "./layout.ts";
+import { openAdapterTiers } from "./tiers.ts";
+import type { AdapterTiers, AdapterTiersOptions } from "./types.ts";
+
+const geometry = {
+  layers: 2,
+  widths: {
+    q_proj: { in: 16, out: 16 },
+    k_proj: { in: 16, out: 8 },
+    v_proj: { in: 16, out: 8 },
+    o_proj: { in: 16, out: 16 },
+    gate_proj: { in: 16, out: 40 },
+    up_proj: { in: 16, out: 40 },
+    down_proj: { in: 40, out: 16 },
+  },
+};
+const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
+
+let folder = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tiers-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** An adapter with random numbers everywhere. */
+function trained(settings: AdapterConfigInput, content = 0): Adapter {
+  const adapter = createAdapter(parseAdapterConfig(settings), geometry);
+  for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
+    const data = adapter.tensors.get(name)!.data;
+    const random = randomStream(content, name);
+    if (role === "trainable") data.set(data.map(() => random.normal()));
+  }
+  return adapter;
+}
+
+const MOS = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
+const save = async (name: string, adapter: Adapter): Promise<Adapter> => {
+  await saveAdapter(join(folder, name), adapter, { base });
+  return adapter;
+};
+const open = (options: Partial<AdapterTiersOptions> = {}): Promise<AdapterTiers> =>
+  openAdapterTiers({
+    folder,
+    geometry,
+    fingerprint: base.fingerprint,
+    limitBytes: 1e9,
+    dtype: "float32",
+    now: () => performance.now(),
+    pollSeconds: 0,
+    ...options,
+  });
+const names = (tiers: AdapterTiers): readonly string[] => tiers.list().map(({ name }) => name);
+
+/** The adapter as bfloat16 keeps it. */
+function inBfloat16(adapter: Adapter): Adapter {
+  const tensors = new Map(adapter.tensors);
+  for (const { name, role, shape } of methodOf(adapter.config).tensors(geometry)) {
+    const data = adapter.tensors.get(name)!.data as Float32Array;
+    if (role === "trainable") tensors.set(name, { shape, data: decodeBfloat16(encodeBfloat16(data)) });
+  }
+  return { ...adapter, tensors };
+}
+
+describe.each(METHOD_NAMES)("%s", (method) => {
+  test.each(["float32", "bfloat16"] as const)(
+    "in %s: its factors, in the bytes that were told",
+    async (dtype) => {
+      const adapter = await save("acme", trained(methods[method].example));
+      await using tiers = await open({ dtype });
+      const { own, shared } = residentBytes(adapter.config, geometry, dtype);
+      expect(tiers.list()).toMatchObject([{ name: "acme", method, residentBytes: own }]);
+      using lease = await tiers.acquire("acme");
+      expect(lease.expand()).toEqual(expandOnHost(dtype === "float32" ? adapter : inBfloat16(adapter)));
+      expect(lease.rank).toBe(adapter.config.rank);
+      expect(tiers.stats()).toMatchObject({ resident: 1, residentBytes: own + shared, loads: 1 });
+    },
+  );
+
+  test.each([
+    ["float32", 4],
+    ["bfloat16", 2],
+  ] as const)("in %s: its bytes are those of its tensors", (dtype, width) => {
+    const { config, tensors } = trained(methods[method].example);
+    const sums = { own: 0, shared: 0 };
+    for (const { name, role, dtype: type } of methodOf(config).tensors(geometry)) {
+      const { length } = tensors.get(name)!.data;
+      const frozen = type === "int32" ? 2 : 4;
+      sums[role === "seeded" ? "shared" : "own"] += length * (role === "trainable" ? width : frozen);
+    }
+    expect(residentBytes(config, geometry, dtype)).toEqual(sums);
+  });
+});
+
+test("a table whose entries do not fit sixteen bits is kept wider", () => {
+  const config = parseAdapterConfig({
+    method: "subset-selection",
+    rank: 3,
+    equivalentRank: 3,
+    targets: ["q_proj"],
+  });
+  const forms = [21_845, 21_846].map((layers) => {
+    const { places } = layoutOf(config, { layers, widths: { q_proj: { in: 1, out: 1 } } }, "bfloat16");
+    return places.find(({ name }) => name === "q_proj.I")!.form;
+  });
+  expect(forms).toEqual(["uint16", "int32"]);
+});
+
+describe("the folder", () => {
+  test("is seen again: added, replaced and removed adapters", async () => {
+    const told: string[][] = [];
+    await using tiers = await open({ onChange: (list) => told.push(list.map(({ name }) => name)) });
+    expect(tiers.list()).toEqual([]);
+    const first = await save("acme", trained(MOS, 1));
+    await save("zeta", trained({ method: "lora", rank: 2 }));
+    await tiers.refresh();
+    expect(names(tiers)).toEqual(["acme", "zeta"]);
+    const { digest } = tiers.list()[0]!;
+
+    using old = await tiers.acquire("acme");
+    const second = await save("acme", trained(MOS, 2));
+    await tiers.refresh();
+    expect(tiers.list()[0]!.digest).not.toBe(digest);
+    using replaced = await tiers.acquire("acme");
+    expect(old.digest).toBe(digest);
+    expect(old.expand()).toEqual(expandOnHost(first));
+    expect(replaced.expand()).toEqual(expandOnHost(second));
+
+    await rm(join(folder, "zeta"), { recursive: true });
+    await tiers.refresh();
+    await tiers.refresh();
+    expect(names(tiers)).toEqual(["acme"]);
+    expect(told).toEqual([["acme", "zeta"], ["acme", "zeta"], ["acme"]]);
+    await expect(tiers.acquire("zeta")).rejects.toMatchObject({ code: "not_found" });
+  });
+
+  test("is looked at by itself", async () => {
+    const change = new Promise((resolve) => {
+      void open({ pollSeconds: 0.05, onChange: resolve }).then((tiers) =>
+        save("acme", trained(MOS)).then(() => change.then(() => tiers[Symbol.asyncDispose]())),
+      );
+    });
+    expect(await change).toMatchObject([{ name: "acme" }]);
+  });
+
+  test("what is no adapter is passed over", async () => {
+    await mkdir(join(folder, "empty"));
+    await writeFile(join(folder, "file"), "");
+    await save(".hidden", trained(MOS));
+    await save("bell\u0007", trained(MOS));
+    await using tiers = await open();
+    expect(tiers.list()).toEqual([]);
+    expect(tiers.stats().failures).toBe(0);
+    await expect(tiers.acquire("../etc")).rejects.toMatchObject({ code: "not_found" });
+  });
+
+  test("an adapter that is just being replaced is still there", async () => {
+    await save("acme", trained(MOS));
+    await using tiers = await open();
+    await rename(join(folder, "acme"), join(folder, ".acme.replaced"));
+    await tiers.refresh();
+    expect(names(tiers)).toEqual(["acme"]);
+  });
+
+  test("an adapter whose writer was killed between the two renames is put back", async () => {
+    await save("acme", trained(MOS));
+    await rename(join(folder, "acme"), join(folder, ".acme.replaced"));
+    await using tiers = await open();
+    expect(names(tiers)).toEqual(["acme"]);
+  });
+
+  test("that is missing is an error, and that vanishes keeps what it had", async () => {
+    await expect(open({ folder: join(folder, "no") })).rejects.toMatchObject({ code: "not_found" });
+    await save("acme", trained(MOS));
+    await using tiers = await open();
+    await rename(folder, `${folder}.away`);
+    await expect(tiers.refresh()).rejects.toMatchObject({ code: "not_found" });
+    expect(names(tiers)).toEqual(["acme"]);
+    await rename(`${folder}.away`, folder);
+  });
+
+  test("can be left before it was read", async () => {
+    await save("acme", trained(MOS));
+    await expect(open({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "cancelled" });
+  });
+
+  test("the digest is the content's: copies share their memory", async () => {
+    await save("acme", trained(MOS));
+    await save("copy", trained(MOS));
+    await using tiers = await open();
+    using _first = await tiers.acquire("acme");
+    using second = await tiers.acquire("copy");
+    expect(second.name).toBe("copy");
+    expect(tiers.stats()).toMatchObject({ resident: 1, loads: 1, hits: 1, misses: 1 });
+  });
+});
+
+describe("an adapter that cannot be used", () => {
+  test.each<[string, string, (path: string) => Promise<void>]>([
+    [
+      "another base",
+      "was trained on another base",
+      (path) => edit(path, { base_fingerprint: "sha256:ffff" }),
+    ],
+    ["a setting", "rank 0 is not usable", (path) => edit(path, { r: 0 })],
+    [
+      "no tensors",
+      "adapter_model.safetensors is missing",
+      (path) => rm(join(path, "adapter_model.safetensors")),
+    ],
+    [
+      "tensors cut short",
+      "cut short",
+      async (path) => {
+        const file = join(path, "adapter_model.safetensors");
+        await writeFile(file, (await readFile(file)).subarray(0, 3000));
+      },
+    ],
+    [
+      "a number",
+      "is NaN",
+      async (path) => {
+        const file = join(path, "adapter_model.safetensors");
+        const bytes = await readFile(file);
+        bytes.writeFloatLE(Number.NaN, bytes.length - 4); // of the last tensor, which is one of numbers
+        await writeFile(file, bytes);
+      },
+    ],
+  ])("%s is told, once it is asked for, and mended by writing it again", async (_, message, spoil) => {
+    const path = join(folder, "acme");
+    await save("acme", trained({ method: "lora", rank: 2 }));
+    await spoil(path);
+    await using tiers = await open();
+    for (let i = 0; i < 2; i++)
+      await expect(tiers.acquire("acme")).rejects.toMatchObject({
+        code: "bad_adapter",
+        message: expect.stringMatching(new RegExp(`^adapter "acme" cannot be used: (?!/).*${message}`)),
+      });
+    expect(tiers.list()).toEqual([]);
+    await tiers.refresh();
+    expect(tiers.stats()).toMatchObject({ failures: 1, residentBytes: 0 });
+    await save("acme", trained(MOS));
+    await tiers.refresh();
+    using lease = await tiers.acquire("acme");
+    expect(lease.rank).toBe(3);
+  });
+
+  test("one larger than all memory says how large both are", async () => {
+    const { config } = await save("acme", trained(MOS));
+    const { own } = residentBytes(config, geometry, "float32");
+    await using tiers = await open({ limitBytes: own - 1 });
+    await expect(tiers.acquire("acme")).rejects.toMatchObject({
+      code: "bad_adapter",
+      message: expect.stringContaining(
+        `${own} bytes of memory, and all adapters together may take ${own - 1}`,
+      ),
+    });
+  });
+
+  test("a number that bfloat16 would make infinite is refused", async () => {
+    const adapter = trained(MOS);
+    (adapter.tensors.get("q_proj.A_pool")!.data as Float32Array)[3] = 3.4e38;
+    await save("acme", adapter);
+    await using tiers = await open({ dtype: "bfloat16" });
+    await expect(tiers.acquire("acme")).rejects.toMatchObject({ code: "bad_adapter" });
+  });
+
+  test("a plain LoRA of PEFT needs no fingerprint", async () => {
+    await save("acme", trained({ method: "lora", rank: 2 }));
+    await edit(join(folder, "acme"), { base_fingerprint: undefined, format: undefined, seed: undefined });
+    await using tiers = await open();
+    using lease = await tiers.acquire("acme");
+    expect(lease.rank).toBe(2);
+  });
+});
+
+async function edit(path: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
+  const file = join(path, "adapter_config.json");
+  const before: object = JSON.parse(await readFile(file, "utf8"));
+  await writeFile(file, JSON.stringify({ ...before, ...fields }));
+}
+
+describe("memory", () => {
+  test("the least recently used goes first, and never one that is pinned", async () => {
+    for (const name of ["a", "b", "c", "d"]) await save(name, trained(MOS, name.charCodeAt(0)));
+    const { own } = residentBytes(parseAdapterConfig(MOS), geometry, "float32");
+    await using tiers = await open({ limitBytes: 2 * own + 1 });
+    const use = async (name: string): Promise<void> => (await tiers.acquire(name))[Symbol.dispose]();
+    await use("a");
+    await use("b");
+    await use("a");
+    await use("c"); // b goes
+    await use("a");
+    expect(tiers.stats()).toMatchObject({ resident: 2, hits: 2, misses: 3, evictions: 1 });
+    using _a = await tiers.acquire("a");
+    await use("d"); // c goes
+    using d = await tiers.acquire("d");
+    await expect(tiers.acquire("b")).rejects.toMatchObject({ code: "busy" });
+    expect(tiers.stats()).toMatchObject({ resident: 2, residentBytes: 2 * own, evictions: 2 });
+    d[Symbol.dispose]();
+    d[Symbol.dispose](); // giving back twice is giving back once
+    await use("b");
+    expect(() => d.expand()).toThrow("given back");
+  });
+
+  test("nothing is evicted for one that does not fit all the same", async () => {
+    for (const name of ["a", "b"]) await save(name, trained(MOS, name.charCodeAt(0)));
+    await save("big", trained({ ...MOS, equivalentRank: 3 }));
+    const { own } = residentBytes(parseAdapterConfig(MOS), geometry, "float32");
+    await using tiers = await open({ limitBytes: 2 * own });
+    using _a = await tiers.acquire("a");
+    (await tiers.acquire("b"))[Symbol.dispose]();
+    await expect(tiers.acquire("big")).rejects.toMatchObject({ code: "busy" });
+    expect(tiers.stats()).toMatchObject({ resident: 2, evictions: 0 });
+  });
+
+  test("what the seed gives is kept once for all that use it", async () => {
+    const vera = { method: "vera", rank: 8 } as const;
+    for (const name of ["a", "b"]) await save(name, trained(vera, name.charCodeAt(0)));
+    await save("other", trained({ ...vera, seed: 1 }));
+    const { own, shared } = residentBytes(parseAdapterConfig(vera), geometry, "float32");
+    await using tiers = await open({ limitBytes: 2 * (own + shared) });
+    using _a = await tiers.acquire("a");
+    const b = await tiers.acquire("b");
+    expect(tiers.stats().residentBytes).toBe(2 * own + shared);
+    await expect(tiers.acquire("other")).rejects.toMatchObject({ code: "busy" });
+    b[Symbol.dispose]();
+    using _other = await tiers.acquire("other"); // b goes, and what it shares stays
+    expect(tiers.stats()).toMatchObject({ residentBytes: 2 * (own + shared), evictions: 1 });
+  });
+
+  test("callers of one adapter share one load, and one who leaves does not stop it", async () => {
+    const adapter = await save("acme", trained(MOS));
+    await using tiers = await open();
+    const stop = new AbortController();
+    const leaving = tiers.acquire("acme", { signal: stop.signal });
+    const staying = [tiers.acquire("acme"), tiers.acquire("acme")];
+    stop.abort();
+    await expect(leaving).rejects.toMatchObject({ code: "cancelled" });
+    for (const lease of await Promise.all(staying)) {
+      expect(lease.expand()).toEqual(expandOnHost(adapter));
+      lease[Symbol.dispose]();
+    }
+    expect(tiers.stats()).toMatchObject({ loads: 1, misses: 3, resident: 1 });
+  });
+
+  test("a content that nobody can ask for is let go with its last lease", async () => {
+    await save("acme", trained(MOS, 1));
+    await using tiers = await open();
+    const lease = await tiers.acquire("acme");
+    await save("acme", trained(MOS, 2));
+    await tiers.refresh();
+    expect(tiers.stats().resident).toBe(1);
+    lease[Symbol.dispose]();
+    expect(tiers.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
+  });
+
+  test("a folder that was replaced since the last look is loaded as it is now", async () => {
+    await save("acme", trained(MOS, 1));
+    await using tiers = await open();
+    const [before] = tiers.list();
+    const second = await save("acme", trained(MOS, 2));
+    using lease = await tiers.acquire("acme");
+    expect(lease.digest).not.toBe(before!.digest);
+    expect(lease.digest).toBe(tiers.list()[0]!.digest);
+    expect(lease.expand()).toEqual(expandOnHost(second));
+  });
+
+  test("leases outlive the tiers, and nothing new is given", async () => {
+    const adapter = await save("acme", trained(MOS));
+    const tiers = await open();
+    using lease = await tiers.acquire("acme");
+    await tiers[Symbol.asyncDispose]();
+    expect(lease.expand()).toEqual(expandOnHost(adapter));
+    await expect(tiers.acquire("acme")).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+test("hundreds of adapters are registered, and stay where nothing changed", async () => {
+  const adapters = Array.from({ length: 300 }, (_, i) => trained({ ...MOS, targets: ["q_proj"] }, i));
+  for (const [i, adapter] of adapters.entries()) await save(`tenant-${i}`, adapter);
+  await using tiers = await open();
+  expect(tiers.list()).toHaveLength(300);
+  expect(new Set(tiers.list().map(({ digest }) => digest)).size).toBe(300);
+  const before = tiers.list();
+  const after = await tiers.refresh();
+  after.forEach((info, i) => {
+    expect(info).toBe(before[i]); // not read again
+  });
+  const leases = await Promise.all(tiers.list().map(({ name }) => tiers.acquire(name)));
+  expect(tiers.stats()).toMatchObject({ resident: 300, loads: 300 });
+  expect(leases[7]!.expand()).toEqual(expandOnHost(adapters[Number(leases[7]!.name.slice(7))]!));
+});

@@ -1,0 +1,190 @@
+import { type ExpandedFactors, expandOnHost } from "#adapters";
+import { MosError } from "#core";
+import type { AdapterInfo } from "../types.ts";
+import { unpackAdapter } from "./compact.ts";
+import { type RegisteredAdapter, Registry } from "./registry.ts";
+import { type Pinned, Resident } from "./resident.ts";
+import type { AdapterLease, AdapterTiers, AdapterTiersOptions } from "./types.ts";
+
+const POLL_SECONDS = 5;
+const ATTEMPTS = 4;
+
+/** Looks come one after the other, and who asks for one gets one that starts after asking. */
+function oneAtATime(look: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const start = (): Promise<void> => {
+    next = undefined;
+    running = look().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+  return () => {
+    if (running === undefined) return start();
+    next ??= running.then(start, start);
+    return next;
+  };
+}
+
+const sameList = (a: readonly AdapterInfo[], b: readonly AdapterInfo[]): boolean =>
+  a.length === b.length && a.every(({ name, digest }, i) => name === b[i]?.name && digest === b[i]?.digest);
+
+function leaseOf(
+  { info: { name, digest, rank } }: RegisteredAdapter,
+  pinned: Pinned,
+  geometry: AdapterTiersOptions["geometry"],
+): AdapterLease {
+  let held: Pinned | undefined = pinned;
+  return {
+    name,
+    digest,
+    rank,
+    expand(): ReadonlyMap<string, ExpandedFactors> {
+      if (held === undefined)
+        throw new MosError(
+          "bad_option",
+          `the lease of adapter ${JSON.stringify(name)} was given back already`,
+        );
+      return expandOnHost(unpackAdapter(held.compact, geometry, held.shared));
+    },
+    [Symbol.dispose]() {
+      held?.release();
+      held = undefined;
+    },
+  };
+}
+
+const isBroken = (error: unknown): error is MosError =>
+  error instanceof MosError && (error.code === "bad_adapter" || error.code === "unsupported");
+
+/** The disk or its files are not what they were when the folder was looked at. */
+const mayBeStale = (error: unknown): boolean =>
+  error instanceof MosError && (error.code === "not_found" || error.code === "storage");
+
+class Tiers implements AdapterTiers {
+  private readonly options: AdapterTiersOptions;
+  private readonly registry: Registry;
+  private readonly resident: Resident;
+  private readonly look: () => Promise<void>;
+  private timer: NodeJS.Timeout | undefined;
+  private closed = false;
+  private told: readonly AdapterInfo[] = [];
+
+  constructor(options: AdapterTiersOptions) {
+    this.options = options;
+    this.registry = new Registry(options);
+    this.resident = new Resident({ ...options, isWanted: (digest) => this.registry.has(digest) });
+    this.look = oneAtATime(async () => {
+      await this.registry.look();
+      this.tell();
+    });
+  }
+
+  async open(): Promise<void> {
+    await this.registry.restore();
+    await this.registry.look(this.options.signal);
+    this.told = this.registry.list();
+    this.schedule();
+  }
+
+  list(): readonly AdapterInfo[] {
+    return this.registry.list();
+  }
+
+  async refresh(): Promise<readonly AdapterInfo[]> {
+    await this.look();
+    return this.list();
+  }
+
+  async acquire(
+    name: string,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<AdapterLease> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (this.closed || signal?.aborted === true)
+        throw new MosError("cancelled", `adapter ${JSON.stringify(name)} is not wanted any more`);
+      const adapter = this.registry.get(name);
+      const pinned = await this.pin(adapter, signal);
+      if (pinned !== undefined) return leaseOf(adapter, pinned, this.options.geometry);
+      this.registry.doubt(name);
+      await this.look();
+    }
+    throw new MosError(
+      "busy",
+      `adapter ${JSON.stringify(name)} changes whenever it is read; try again when it is complete`,
+    );
+  }
+
+  stats(): ReturnType<AdapterTiers["stats"]> {
+    return {
+      registered: this.registry.list().length,
+      resident: this.resident.count,
+      residentBytes: this.resident.bytes,
+      residentLimit: this.options.limitBytes,
+      ...this.resident.counts,
+      failures: this.registry.failures,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closed = true;
+    clearTimeout(this.timer);
+    await this.resident.clear();
+  }
+
+  /** Undefined where the folder has changed since it was looked at. */
+  private async pin(
+    adapter: RegisteredAdapter,
+    signal: AbortSignal | undefined,
+  ): Promise<Pinned | undefined> {
+    try {
+      return await this.resident.pin(adapter, signal);
+    } catch (error) {
+      if (mayBeStale(error)) return undefined;
+      if (!isBroken(error)) throw error;
+      throw this.strikeOut(adapter, error);
+    }
+  }
+
+  private strikeOut(adapter: RegisteredAdapter, cause: MosError): MosError {
+    const failure = this.registry.fail(adapter, cause);
+    this.tell();
+    return failure;
+  }
+
+  private tell(): void {
+    if (this.closed) return;
+    this.resident.dropUnwanted();
+    const list = this.list();
+    if (sameList(list, this.told)) return;
+    this.told = list;
+    this.options.onChange?.(list);
+  }
+
+  private schedule(): void {
+    const seconds = this.options.pollSeconds ?? POLL_SECONDS;
+    if (seconds === 0 || this.closed) return;
+    this.timer = setTimeout(() => {
+      // a folder that cannot be listed now is looked at again, and keeps what it had until then
+      this.look()
+        .catch(() => undefined)
+        .finally(() => this.schedule());
+    }, seconds * 1000).unref();
+  }
+}
+
+/**
+ * Registers the adapters of a folder, and keeps looking for changes. Dispose it; leases that are still held stay good.
+ *
+ * @throws MosError `not_found` or `storage` for the folder, `cancelled`.
+ * @example
+ * await using tiers = await openAdapterTiers({ folder, geometry, fingerprint, limitBytes: 2e9, dtype: "bfloat16", now });
+ * using lease = await tiers.acquire("acme");
+ * const factors = lease.expand();
+ */
+export async function openAdapterTiers(options: AdapterTiersOptions): Promise<AdapterTiers> {
+  const tiers = new Tiers(options);
+  await tiers.open();
+  return tiers;
+}
