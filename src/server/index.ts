@@ -1,0 +1,7 @@
+// Server: OpenAI's API over HTTP in front of an engine. Start with app.ts, then chat.ts and completions.ts.
+export { type ApiServer, createServer } from "./app.ts";
+export type { ServerLog, ServerOptions } from "./context.ts";
+export { type KeyFileOptions, openKeyFile } from "./key-file.ts";
+export { type ApiKey, hashOfKey, type KeyRing } from "./key-ring.ts";
+export { defaultLimits, type ServerLimits } from "./limits.ts";
+export { type Listening, type ListenOptions, listen } from "./listen.ts";

@@ -1,0 +1,151 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Engine, EngineStats } from "#serving";
+import type { RequestRecord } from "./request-record.ts";
+
+/** Counts and times of the server, in a registry of its own. */
+export interface ServerMetrics {
+  /** A request has ended. */
+  ended(record: RequestRecord): void;
+  /** A first token came so many seconds after the request. */
+  firstToken(seconds: number): void;
+  /** A further token came so many seconds after the one before. */
+  nextToken(seconds: number): void;
+  /** Prometheus' text format. */
+  render(): Promise<{ readonly type: string; readonly text: string }>;
+}
+
+export interface MetricsOptions {
+  readonly engine: Engine;
+  readonly modelName: string;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** Adapters that have labels of their own; further ones share one, so that thousands of them make no thousands of series. */
+const NAMED_MODELS = 100;
+
+const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];
+const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320];
+
+type Reading = readonly [name: string, help: string, read: (stats: EngineStats) => number];
+
+const GAUGES: readonly Reading[] = [
+  ["mos_requests_waiting", "Requests that wait for a row.", (s) => s.waiting],
+  ["mos_requests_running", "Requests that have a row of the batch.", (s) => s.running],
+  ["mos_batch_rows", "Rows of the batch.", (s) => s.maxBatch],
+  ["mos_batch_occupancy", "Share of the rows that are taken.", (s) => s.running / s.maxBatch],
+  ["mos_adapters_registered", "Adapters known by name.", (s) => s.adapters.registered],
+  ["mos_adapters_resident", "Adapters in memory in compact form.", (s) => s.adapters.resident],
+  ["mos_adapters_resident_bytes", "Bytes of the adapters in memory.", (s) => s.adapters.residentBytes],
+  ["mos_adapters_resident_limit_bytes", "Bytes that they may take.", (s) => s.adapters.residentLimit],
+  ["mos_adapters_active", "Adapters expanded in slots of the batch.", (s) => s.adapters.active],
+  ["mos_adapters_active_bytes", "Bytes of the expanded adapters.", (s) => s.adapters.activeBytes],
+  ["vllm:num_requests_waiting", "As mos_requests_waiting, for inference gateways.", (s) => s.waiting],
+  ["vllm:num_requests_running", "As mos_requests_running, for inference gateways.", (s) => s.running],
+];
+
+const COUNTERS: readonly Reading[] = [
+  ["mos_engine_steps_total", "Steps of the engine.", (s) => s.steps],
+  [
+    "mos_engine_decoded_rows_total",
+    "Rows that decoded, summed over steps: over the steps, the mean occupancy.",
+    (s) => s.decodedRows,
+  ],
+  ["mos_engine_prompt_tokens_total", "Prompt tokens computed.", (s) => s.promptTokens],
+  ["mos_engine_completion_tokens_total", "Tokens generated.", (s) => s.completionTokens],
+  ["mos_adapter_hits_total", "Requests that found their adapter in memory.", (s) => s.adapters.hits],
+  ["mos_adapter_misses_total", "Requests that did not.", (s) => s.adapters.misses],
+  ["mos_adapter_evictions_total", "Adapters dropped from memory for others.", (s) => s.adapters.evictions],
+  ["mos_adapter_loads_total", "Adapters read into memory.", (s) => s.adapters.loads],
+  ["mos_adapter_load_seconds_total", "Seconds that reading took.", (s) => s.adapters.loadSeconds],
+  ["mos_adapter_failures_total", "Adapters that could not be read.", (s) => s.adapters.failures],
+];
+
+export function createMetrics({ engine, modelName, now }: MetricsOptions): ServerMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const requests = new Counter({
+    name: "mos_http_requests_total",
+    help: "Requests by route, model and status; adapters beyond the first hundred share the model other.",
+    labelNames: ["route", "model", "status"],
+    registers,
+  });
+  const tokens = new Counter({
+    name: "mos_tokens_total",
+    help: "Tokens of prompts and answers by model.",
+    labelNames: ["kind", "model"],
+    registers,
+  });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers });
+  const firstToken = histogram(
+    "mos_time_to_first_token_seconds",
+    "From a request's arrival to the first token of an answer.",
+    REQUEST_SECONDS,
+  );
+  const nextToken = histogram("mos_inter_token_seconds", "Between tokens of the same answer.", TOKEN_SECONDS);
+  const whole = histogram(
+    "mos_request_seconds",
+    "From the arrival of a request for an answer to its end.",
+    REQUEST_SECONDS,
+  );
+  const updateEngine = engineReadings(registers, now);
+  const labelOf = modelLabels(modelName);
+  return {
+    firstToken: (seconds) => firstToken.observe(seconds),
+    nextToken: (seconds) => nextToken.observe(seconds),
+    ended(record) {
+      const model = labelOf(record.model);
+      requests.inc({ route: record.route, model, status: String(record.status) });
+      if (record.model === undefined) return;
+      tokens.inc({ kind: "prompt", model }, record.promptTokens);
+      tokens.inc({ kind: "completion", model }, record.completionTokens);
+      whole.observe((now() - record.startedAt) / 1000);
+    },
+    async render() {
+      updateEngine(await engine.stats());
+      return { type: registry.contentType, text: await registry.metrics() };
+    },
+  };
+}
+
+/** A label for each model, and one for all adapters beyond the first hundred that were used. */
+function modelLabels(modelName: string): (model: string | undefined) => string {
+  const named = new Set([modelName]);
+  return (model) => {
+    if (model === undefined) return "none";
+    if (named.size < NAMED_MODELS) named.add(model);
+    return named.has(model) ? model : "other";
+  };
+}
+
+/** What the engine tells of itself. The counts are its own, so they are set rather than raised. */
+function engineReadings(registers: Registry[], now: () => number): (stats: EngineStats) => void {
+  const gauges = GAUGES.map(([name, help, read]) => ({ gauge: new Gauge({ name, help, registers }), read }));
+  const counters = COUNTERS.map(([name, help, read]) => ({
+    counter: new Counter({ name, help, registers }),
+    read,
+  }));
+  const adapters = new Gauge({
+    name: "vllm:lora_requests_info",
+    help: "Adapters of running and waiting requests, at the time that is the value.",
+    labelNames: ["max_lora", "waiting_lora_adapters", "running_lora_adapters"],
+    registers,
+  });
+  return (stats) => {
+    for (const { gauge, read } of gauges) gauge.set(read(stats));
+    for (const { counter, read } of counters) {
+      counter.reset();
+      counter.inc(read(stats));
+    }
+    adapters.reset(); // or each set of adapters that ever ran would stay as a series
+    adapters.set(
+      {
+        max_lora: String(stats.maxBatch),
+        running_lora_adapters: Object.keys(stats.runningAdapters).join(","),
+        waiting_lora_adapters: Object.keys(stats.waitingAdapters).join(","),
+      },
+      now() / 1000,
+    );
+  };
+}

@@ -1,0 +1,83 @@
+import type { LoadedText } from "#text";
+import { Refusal } from "./refusal.ts";
+
+/** A prompt as the engine takes it. */
+export interface Prompt {
+  readonly ids: readonly number[];
+  /** As it was sent; undefined where token ids were. */
+  readonly text?: string;
+}
+
+/** Turns texts into prompts that can fit, without working through those that cannot. */
+export interface PromptReader {
+  fromText(text: string, field: string): Prompt;
+  /** Text that a chat template has written: it brings its own special tokens. */
+  fromTemplate(text: string, field: string): Prompt;
+  fromIds(ids: readonly number[], field: string): Prompt;
+}
+
+export const tooLong = (maxLength: number, found: string, field: string): Refusal =>
+  new Refusal(`this model's maximum context length is ${maxLength} tokens, and ${found}; send less`, {
+    status: 400,
+    reason: "context_length_exceeded",
+    field,
+  });
+
+/** Characters that are counted at a time where a text is suspiciously long, and tokens that cutting there may add. */
+const CHUNK = 4096;
+const CUT = 32;
+
+interface Lengths {
+  readonly vocabularySize: number;
+  readonly maxLength: number;
+}
+
+export function createPromptReader(
+  { tokenizer }: Pick<LoadedText, "tokenizer">,
+  { vocabularySize, maxLength }: Lengths,
+): PromptReader {
+  const longestToken = Math.max(
+    1,
+    ...Array.from({ length: tokenizer.vocabularySize }, (_, id) => tokenizer.bytesOf(id).length),
+  );
+  const refuseLongText = (text: string, field: string): void => {
+    if (Buffer.byteLength(text) > maxLength * longestToken)
+      throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+    if (text.length < 8 * maxLength) return;
+    let tokens = 0;
+    for (let start = 0; start < text.length; start += CHUNK) {
+      const chunk = text.slice(start, start + CHUNK);
+      tokens += Math.max(0, tokenizer.encode(chunk, { addSpecialTokens: false }).length - CUT);
+      if (tokens > maxLength) throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+    }
+  };
+  const checked = (prompt: Prompt, field: string): Prompt => {
+    const { ids } = prompt;
+    if (ids.length === 0)
+      throw new Refusal(`${field} holds no token; send a text`, {
+        status: 400,
+        reason: "invalid_value",
+        field,
+      });
+    if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
+    return prompt;
+  };
+  const fromText = (text: string, field: string, addSpecialTokens: boolean): Prompt => {
+    refuseLongText(text, field);
+    return checked({ ids: tokenizer.encode(text, { addSpecialTokens }), text }, field);
+  };
+  return {
+    fromText: (text, field) => fromText(text, field, true),
+    fromTemplate: (text, field) => fromText(text, field, false),
+    fromIds: (ids, field) => {
+      const wrong = ids.find((id) => id >= vocabularySize);
+      if (wrong !== undefined)
+        throw new Refusal(`${field} holds token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`, {
+          status: 400,
+          reason: "invalid_value",
+          field,
+        });
+      return checked({ ids }, field);
+    },
+  };
+}

@@ -1,0 +1,195 @@
+// An engine without a model: its answers are told in advance, and it does what the contract says of signals and errors.
+import { setTimeout as sleep } from "node:timers/promises";
+import { MosError } from "#core";
+import type {
+  AdapterInfo,
+  Engine,
+  EngineEvent,
+  EngineFinish,
+  EngineRequest,
+  EngineStats,
+  TokenLogprob,
+} from "#serving";
+import { createDetokenizer, type LoadedText } from "#text";
+
+export interface FakeEngineOptions {
+  readonly text: LoadedText;
+  readonly adapters?: readonly string[];
+  readonly maxLength?: number;
+  /** What the base answers; an adapter puts its name before it. */
+  readonly answer?: string;
+  /** Milliseconds before each token. */
+  readonly delay?: number;
+  /** Requests that it takes at a time; more are refused as busy. */
+  readonly capacity?: number;
+  /** Looks for the names of adapters anew. */
+  readonly look?: () => Promise<readonly string[]>;
+}
+
+export interface FakeEngine extends Engine {
+  /** All requests that came. */
+  readonly seen: EngineRequest[];
+  readonly running: number;
+  readonly cancelled: number;
+}
+
+const infoOf = (name: string): AdapterInfo => ({
+  name,
+  digest: `sha256:${name}`,
+  method: "mos",
+  rank: 8,
+  residentBytes: 1000,
+  changedAt: 1_700_000_000,
+});
+
+const logprobOf = (id: number, place: number, top: number): TokenLogprob => ({
+  id,
+  logprob: place === 0 ? null : -0.5 * place,
+  top:
+    place === 0
+      ? []
+      : Array.from({ length: top }, (_, i) => ({
+          id: i === 0 ? id : (id + i) % 500,
+          logprob: -0.5 * place - i,
+        })),
+});
+
+type Ending = Readonly<Record<"isCancelled" | "isCut" | "isStopped", boolean>>;
+
+function reasonOf({ isCancelled, isCut, isStopped }: Ending): EngineFinish {
+  if (isCancelled) return "cancelled";
+  if (isCut) return "length";
+  return isStopped ? "stop" : "end";
+}
+
+export function fakeEngine(options: FakeEngineOptions): FakeEngine {
+  const {
+    text,
+    maxLength = 256,
+    answer = " one two three four five six",
+    delay = 0,
+    capacity = 1000,
+  } = options;
+  const { tokenizer } = text;
+  let names = options.adapters ?? [];
+  const seen: EngineRequest[] = [];
+  let running = 0;
+  let cancelled = 0;
+  let draining = false;
+
+  async function* submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
+    seen.push(request);
+    if (draining || running >= capacity)
+      throw new MosError("busy", "too many requests wait; send it again later");
+    if (request.adapter !== null && !names.includes(request.adapter))
+      throw new MosError("not_found", `there is no adapter ${request.adapter}`);
+    if (request.adapter === "broken")
+      throw new MosError("bad_adapter", "/srv/secret/broken/adapter_model.safetensors: tensor x is missing");
+    running++;
+    try {
+      yield* answerTo(request);
+    } finally {
+      running--;
+    }
+  }
+
+  /** The answer's tokens, without a stop and what follows it. */
+  function planned({ adapter, stops = [] }: EngineRequest) {
+    const whole = (adapter === null ? "" : ` ${adapter}:`) + answer;
+    const found = stops.map((one) => whole.indexOf(one)).filter((at) => at >= 0);
+    const said = whole.slice(0, Math.min(whole.length, ...found));
+    return { ids: tokenizer.encode(said, { addSpecialTokens: false }), isStopped: found.length > 0 };
+  }
+
+  async function* answerTo(request: EngineRequest): AsyncGenerator<EngineEvent> {
+    const { adapter, prompt, promptLogprobs } = request;
+    yield { type: "admitted", digest: adapter === null ? null : `sha256:${adapter}` };
+    if (promptLogprobs !== undefined)
+      yield { type: "prompt", logprobs: prompt.map((id, place) => logprobOf(id, place, promptLogprobs)) };
+    yield* speak(request);
+  }
+
+  /** Waits for the next token; false when the request was cancelled meanwhile. */
+  async function wait({ signal }: EngineRequest): Promise<boolean> {
+    if (delay > 0) await sleep(delay, undefined, { signal }).catch(() => undefined);
+    return signal?.aborted !== true;
+  }
+
+  async function* speak(request: EngineRequest): AsyncGenerator<EngineEvent> {
+    const { prompt, maxTokens, logprobs } = request;
+    const { ids, isStopped } = planned(request);
+    const detokenizer = createDetokenizer(tokenizer, { continues: true });
+    let count = 0;
+    for (const id of ids.slice(0, maxTokens)) {
+      if (!(await wait(request))) break;
+      count++;
+      const logprob =
+        logprobs === undefined ? {} : { logprob: logprobOf(id, prompt.length + count, logprobs) };
+      yield { type: "token", id, text: detokenizer.push(id), ...logprob };
+    }
+    const isCancelled = request.signal?.aborted === true;
+    cancelled += Number(isCancelled);
+    yield {
+      type: "end",
+      reason: reasonOf({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
+      text: detokenizer.flush(),
+      usage: { promptTokens: prompt.length, completionTokens: count, queuedSeconds: 0, firstTokenSeconds: 0 },
+    };
+  }
+
+  const adapters = () => names.map(infoOf);
+  return {
+    model: {
+      vocabularySize: tokenizer.vocabularySize,
+      maxLength,
+      endTokens: tokenizer.eosTokens,
+    },
+    seen,
+    get running() {
+      return running;
+    },
+    get cancelled() {
+      return cancelled;
+    },
+    submit,
+    adapters,
+    async refreshAdapters() {
+      names = (await options.look?.()) ?? names;
+      return adapters();
+    },
+    stats: async () => statsOf(running, names),
+    async drain() {
+      draining = true;
+      while (running > 0) await sleep(5);
+    },
+    async [Symbol.asyncDispose]() {
+      draining = true;
+    },
+  };
+}
+
+const statsOf = (running: number, names: readonly string[]): EngineStats => ({
+  waiting: 1,
+  running,
+  waitingAdapters: { late: 1 },
+  runningAdapters: { acme: 1, zeta: 2 },
+  maxBatch: 16,
+  steps: 10,
+  decodedRows: 40,
+  promptTokens: 100,
+  completionTokens: 50,
+  adapters: {
+    registered: names.length,
+    resident: 1,
+    residentBytes: 1000,
+    residentLimit: 2000,
+    active: 1,
+    activeBytes: 500,
+    hits: 3,
+    misses: 2,
+    evictions: 1,
+    loads: 2,
+    loadSeconds: 0.25,
+    failures: 0,
+  },
+});

@@ -1,0 +1,206 @@
+import OpenAI, { APIUserAbortError, BadRequestError, NotFoundError, RateLimitError } from "openai";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Harness, startServer } from "./harness.ts";
+
+const WORDS = " one two three four five six";
+let server: Harness;
+let client: OpenAI;
+
+beforeAll(async () => {
+  server = await startServer({ engine: { adapters: ["acme", "zeta", "broken"] } });
+  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const hello = [{ role: "user" as const, content: "Hello" }];
+
+test("models are the base and its adapters, with their parent", async () => {
+  const models = [];
+  for await (const model of client.models.list()) models.push(model);
+  expect(models.map(({ id }) => id)).toEqual(["base", "acme", "zeta", "broken"]);
+  expect(models[0]).toMatchObject({ object: "model", parent: null, root: "base", owned_by: "mos" });
+  expect(await client.models.retrieve("acme")).toMatchObject({ parent: "base", created: 1_700_000_000 });
+  await expect(client.models.retrieve("a/../b")).rejects.toThrow(NotFoundError);
+});
+
+test("chat answers with the adapter that is the model", async () => {
+  const answer = await client.chat.completions.create({ model: "base", messages: hello, seed: 7 });
+  expect(answer.choices).toEqual([
+    {
+      index: 0,
+      message: { role: "assistant", content: WORDS, refusal: null },
+      logprobs: null,
+      finish_reason: "stop",
+    },
+  ]);
+  expect(answer.object).toBe("chat.completion");
+  const { usage } = answer;
+  expect(usage!.total_tokens).toBe(usage!.prompt_tokens + usage!.completion_tokens);
+  expect(server.engine.seen.at(-1)).toMatchObject({ adapter: null, seed: 7, tenant: "anybody" });
+  const adapted = await client.chat.completions.create({ model: "acme", messages: hello });
+  expect(adapted.choices[0]!.message.content).toBe(` acme:${WORDS}`);
+  expect(adapted.system_fingerprint).toBe("sha256:acme");
+});
+
+test("settings reach the engine, and what is left out has OpenAI's defaults", async () => {
+  await client.chat.completions.create({ model: "base", messages: hello });
+  const bare = server.engine.seen.at(-1)!;
+  expect(bare.sampling).toEqual({ temperature: 1, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 });
+  expect(bare.maxTokens).toBe(256 - bare.prompt.length);
+  await client.chat.completions.create({
+    model: "base",
+    messages: [
+      { role: "developer", content: "Be brief." },
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "Hel" },
+          { type: "text", text: "lo" },
+        ],
+      },
+    ],
+    temperature: 0.5,
+    top_p: 0.9,
+    max_completion_tokens: 5,
+    stop: " three",
+    frequency_penalty: 0,
+    logit_bias: null,
+    // @ts-expect-error beyond OpenAI's API
+    top_k: 3,
+  });
+  expect(server.engine.seen.at(-1)).toMatchObject({
+    maxTokens: 5,
+    stops: [" three"],
+    sampling: { temperature: 0.5, topP: 0.9, topK: 3 },
+  });
+});
+
+test("a chat is streamed, with usage at the end, and several answers side by side", async () => {
+  const stream = await client.chat.completions.create({
+    model: "zeta",
+    messages: hello,
+    n: 2,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  const texts = ["", ""];
+  const finishes: unknown[] = [];
+  let usage: unknown;
+  for await (const chunk of stream) {
+    expect(chunk.object).toBe("chat.completion.chunk");
+    for (const { index, delta, finish_reason } of chunk.choices) {
+      texts[index] += delta.content ?? "";
+      if (finish_reason !== null) finishes.push(finish_reason);
+    }
+    if (chunk.choices.length === 0) usage = chunk.usage;
+    else expect(chunk.usage).toBeNull();
+  }
+  expect(texts).toEqual([` zeta:${WORDS}`, ` zeta:${WORDS}`]);
+  expect(finishes).toEqual(["stop", "stop"]);
+  expect(usage).toMatchObject({ completion_tokens: expect.any(Number) });
+  const [first, second] = server.engine.seen.slice(-2);
+  expect(second!.seed).toBe(first!.seed + 1);
+});
+
+test("log-probabilities of a chat have tokens, bytes and alternatives", async () => {
+  const answer = await client.chat.completions.create({
+    model: "base",
+    messages: hello,
+    logprobs: true,
+    top_logprobs: 2,
+    max_tokens: 3,
+  });
+  const content = answer.choices[0]!.logprobs!.content!;
+  expect(content).toHaveLength(3);
+  expect(content.map(({ token }) => token).join("")).toBe(answer.choices[0]!.message.content);
+  expect(Buffer.from(content[0]!.bytes!).toString()).toBe(content[0]!.token);
+  expect(content[0]!.top_logprobs).toHaveLength(2);
+  expect(answer.choices[0]!.finish_reason).toBe("length");
+});
+
+test("completions take texts and token ids, one or several", async () => {
+  const { choices, usage } = await client.completions.create({ model: "base", prompt: ["a", "b c"], n: 2 });
+  expect(choices.map(({ index, text }) => [index, text])).toEqual([0, 1, 2, 3].map((i) => [i, WORDS]));
+  expect(usage!.completion_tokens).toBeGreaterThan(0);
+  const prompts = server.engine.seen.slice(-4).map(({ prompt }) => prompt);
+  expect(prompts[0]).toEqual(prompts[1]);
+  await client.completions.create({ model: "base", prompt: [5, 6, 7] });
+  expect(server.engine.seen.at(-1)).toMatchObject({ prompt: [5, 6, 7], maxTokens: 16 });
+  await client.completions.create({ model: "base", prompt: [[5, 6], [8]] });
+  expect(server.engine.seen.slice(-2).map(({ prompt }) => prompt)).toEqual([[5, 6], [8]]);
+});
+
+test("a completion is streamed with its echo", async () => {
+  const stream = await client.completions.create({
+    model: "base",
+    prompt: "Count:",
+    echo: true,
+    stream: true,
+    logprobs: 1,
+  });
+  let text = "";
+  const tokens: string[] = [];
+  let finish: string | null = null;
+  for await (const chunk of stream) {
+    const choice = chunk.choices[0]!;
+    text += choice.text;
+    tokens.push(...(choice.logprobs?.tokens ?? []));
+    finish = choice.finish_reason ?? finish;
+  }
+  expect(text).toBe(`Count:${WORDS}`);
+  expect(tokens.join("")).toBe(text);
+  expect(finish).toBe("stop");
+});
+
+test("errors have the client's classes, and name field and code", async () => {
+  const unknown = client.chat.completions.create({ model: "nobody", messages: hello });
+  await expect(unknown).rejects.toThrow(NotFoundError);
+  await expect(unknown).rejects.toMatchObject({ code: "model_not_found", param: "model" });
+  const strange = client.chat.completions.create({
+    model: "base",
+    messages: hello,
+    presence_penalty: 1,
+  });
+  await expect(strange).rejects.toThrow(BadRequestError);
+  await expect(strange).rejects.toMatchObject({ code: "unsupported_parameter", param: "presence_penalty" });
+  await expect(
+    client.chat.completions.create({ model: "base", messages: hello, max_tokens: 100_000 }),
+  ).rejects.toMatchObject({ status: 400, code: "context_length_exceeded" });
+  await expect(client.chat.completions.create({ model: "broken", messages: hello })).rejects.toMatchObject({
+    status: 422,
+    code: "bad_adapter",
+    message: expect.not.stringContaining("/srv"),
+  });
+});
+
+test("a full engine is busy, for streams too", async () => {
+  await using full = await startServer({ engine: { capacity: 0 } });
+  const impatient = new OpenAI({ baseURL: `${full.url}/v1`, apiKey: "none", maxRetries: 0 });
+  for (const stream of [false, true]) {
+    const refused = impatient.chat.completions.create({ model: "base", messages: hello, stream });
+    await expect(refused).rejects.toThrow(RateLimitError);
+    const { status, headers } = await full.send("/v1/completions", { model: "base", prompt: "x", stream });
+    expect([status, headers.get("retry-after")]).toEqual([429, "1"]);
+  }
+});
+
+test("a client that leaves cancels its request, in the middle of a stream and before an answer", async () => {
+  await using slow = await startServer({ engine: { delay: 30 } });
+  const { engine } = slow;
+  const leaving = new OpenAI({ baseURL: `${slow.url}/v1`, apiKey: "none", maxRetries: 0 });
+  const stream = await leaving.chat.completions.create({ model: "base", messages: hello, stream: true });
+  for await (const chunk of stream) if (chunk.choices[0]?.delta.content) break;
+  await expect.poll(() => [engine.cancelled, engine.running]).toEqual([1, 0]);
+  const controller = new AbortController();
+  const waiting = leaving.chat.completions.create(
+    { model: "base", messages: hello },
+    { signal: controller.signal },
+  );
+  await expect.poll(() => engine.running).toBe(1);
+  controller.abort();
+  await expect(waiting).rejects.toThrow(APIUserAbortError);
+  await expect.poll(() => [engine.cancelled, engine.running]).toEqual([2, 0]);
+  await expect
+    .poll(() => slow.log.filter(({ message }) => message === "request").map(({ fields }) => fields["status"]))
+    .toEqual([499, 499]);
+});
