@@ -13,8 +13,8 @@ export interface CompactAdapter {
 }
 
 /** bfloat16 reaches as far as float32 does, but for the last half step, which would become infinite. */
-function rounded(data: Float32Array, name: string): Uint16Array {
-  const bits = encodeBfloat16(data);
+function rounded(data: AdapterTensor["data"], name: string): Uint16Array {
+  const bits = encodeBfloat16(data instanceof Float32Array ? data : new Float32Array(data));
   const bad = bits.findIndex((x) => (x & 0x7f80) === 0x7f80);
   if (bad >= 0)
     throw new MosError("bad_adapter", `${name}: number ${bad} is ${data[bad]}, too large for bfloat16`);
@@ -26,11 +26,11 @@ function write({ name, form, offset, length }: Place, tensor: AdapterTensor, buf
   if (form === "uint16") new Uint16Array(buffer, offset, length).set(data);
   else if (form === "int32") new Int32Array(buffer, offset, length).set(data);
   else if (form === "float32") new Float32Array(buffer, offset, length).set(data);
-  else new Uint16Array(buffer, offset, length).set(rounded(Float32Array.from(data), name));
+  else new Uint16Array(buffer, offset, length).set(rounded(data, name));
 }
 
 function read({ shape, form, offset, length }: Place, buffer: ArrayBuffer): AdapterTensor {
-  if (form === "uint16") return { shape, data: Int32Array.from(new Uint16Array(buffer, offset, length)) };
+  if (form === "uint16") return { shape, data: new Int32Array(new Uint16Array(buffer, offset, length)) };
   if (form === "int32") return { shape, data: new Int32Array(buffer, offset, length) };
   if (form === "float32") return { shape, data: new Float32Array(buffer, offset, length) };
   return { shape, data: decodeBfloat16(new Uint16Array(buffer, offset, length)) };
