@@ -8,11 +8,13 @@ import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
 import { generateCommand } from "./generate-command.ts";
 import { importCommand } from "./import-command.ts";
 import { inspectCommand } from "./inspect-command.ts";
+import { keysCommand } from "./keys-command.ts";
 import { mergeCommand } from "./merge-command.ts";
 import { paramsCommand } from "./params-command.ts";
 import { pullCommand } from "./pull-command.ts";
 import { quickstartCommand } from "./quickstart-command.ts";
 import { reproduceCommand } from "./reproduce-command.ts";
+import { serveCommand } from "./serve-command.ts";
 import { trainCommand } from "./train-command.ts";
 
 /** The same place from src/cli and from dist/cli. */
@@ -54,6 +56,8 @@ mos COMMAND --help tells more about a command.`,
   mergeCommand(program);
   paramsCommand(program);
   reproduceCommand(program);
+  serveCommand(program);
+  keysCommand(program);
   return program;
 }
 

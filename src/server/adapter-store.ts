@@ -1,13 +1,14 @@
 // Adapters on disk: a folder of its own for each, complete or absent. Names come from clients, paths never do.
 import { randomBytes } from "node:crypto";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { link, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { MosError } from "#core";
 import {
   decodeText,
   openSafetensors,
   parseJson,
   pathExists,
+  restoreFolder,
   storageError,
   writeFileAtomic,
   writeFolderAtomic,
@@ -99,20 +100,28 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
   let last: Promise<unknown> = Promise.resolve();
   /** One change at a time: two uploads of the same name would race for it. */
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = last.then(work);
+    const done = last.then(work).catch((error: unknown) => {
+      // a missing file of ours is nothing that a client has asked for
+      if (!(error instanceof MosError) || error instanceof Refusal || error.code !== "not_found") throw error;
+      throw new MosError("storage", error.message, { cause: error });
+    });
     last = done.catch(() => undefined);
     return done;
   };
   const put = async (name: string, files: AdapterFiles): Promise<AdapterInfo> => {
     const path = pathOf(name, options);
+    await using old = await keepOld(path);
     await writeFolderAtomic(path, (folder) => writeUpload(folder, { files, check })).catch((error) => {
       // the folder's helper tells errors anew, by the final name
       throw error instanceof MosError && error.cause instanceof Refusal ? error.cause : error;
     });
-    const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
-    if (found === undefined)
-      throw badAdapter(`${name} was written, but it is no adapter of this model; remove or replace it`);
-    return found;
+    const find = async (): Promise<AdapterInfo | undefined> =>
+      (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
+    const found = await find();
+    if (found !== undefined) return found;
+    await (old === undefined ? removeFolder(path) : old.restore());
+    await find();
+    throw badAdapter(`${name}: this is no adapter of this model, so all is as it was`);
   };
   const remove = async (name: string): Promise<void> => {
     const path = pathOf(name, options);
@@ -122,7 +131,7 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
         reason: "model_not_found",
         field: "name",
       });
-    await removeFolder(path, name);
+    await removeFolder(path);
     await engine.refreshAdapters();
   };
   return {
@@ -131,14 +140,58 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
   };
 }
 
+/** A hidden name beside a path; what a killed process leaves under it goes when the path is written again. */
+const hidden = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
+
 /** Under a hidden name first, so that nobody ever sees half of it. */
-async function removeFolder(path: string, name: string): Promise<void> {
-  const bin = join(path, "..", `.${name}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
+async function removeFolder(path: string): Promise<void> {
+  const bin = hidden(path);
   try {
-    await mkdir(bin);
-    await rename(path, join(bin, "adapter"));
+    await rename(path, bin);
     await rm(bin, { recursive: true, force: true });
   } catch (error) {
     throw storageError(error, path);
+  }
+}
+
+/** An adapter's files under a hidden name, while others take their place. */
+interface KeptAdapter extends AsyncDisposable {
+  restore(): Promise<void>;
+}
+
+async function linkFiles(from: string, to: string): Promise<void> {
+  for (const name of [CONFIG, TENSORS])
+    if (await pathExists(join(from, name))) await link(join(from, name), join(to, name));
+}
+
+/** Keeps the old files by links, which cost nothing; undefined where there are none. */
+async function keepOld(path: string): Promise<KeptAdapter | undefined> {
+  if (!(await pathExists(join(path, CONFIG)))) return undefined;
+  const folder = hidden(path);
+  const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  try {
+    await mkdir(folder);
+    await linkFiles(path, folder);
+  } catch (error) {
+    await discard();
+    throw storageError(error, path);
+  }
+  return {
+    restore: () => writeFolderAtomic(path, (into) => linkFiles(folder, into)),
+    [Symbol.asyncDispose]: discard,
+  };
+}
+
+const REPLACED = /^\.(.+)\.replaced$/;
+
+/** Puts back what a server that was killed had in its hands; before the folder is served. */
+export async function restoreAdapters(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  for (const name of names) {
+    const [, replaced] = REPLACED.exec(name) ?? [];
+    if (replaced !== undefined) await restoreFolder(join(folder, replaced));
   }
 }

@@ -56,7 +56,7 @@ export function answerChat(server: ServerContext, context: Context<ServerEnv>): 
     record.model = request.model;
     checkChoices(request.n ?? 1, server.limits.choices);
     const logprobs = checkLogprobs(request);
-    const prompt = server.prompts.fromTemplate(layOut(server.text, request), "messages");
+    const prompt = server.prompts.fromText(layOut(server.text, request), "messages");
     const { maxLength } = server.engine.model;
     const maxTokens = answerLength(prompt, request, { maxLength, missing: maxLength, field: "messages" });
     const requests = answersOf({

@@ -1,4 +1,5 @@
 // Server: OpenAI's API over HTTP in front of an engine. Start with app.ts, then chat.ts and completions.ts.
+export { restoreAdapters } from "./adapter-store.ts";
 export { type ApiServer, createServer } from "./app.ts";
 export type { ServerLog, ServerOptions } from "./context.ts";
 export { type KeyFileOptions, openKeyFile } from "./key-file.ts";

@@ -47,7 +47,7 @@ export async function listen(server: ApiServer, { host, port }: ListenOptions): 
   http.maxConnections = limits.connections;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
   http.on("clientError", answerBrokenRequest);
-  dropStalled(http, limits);
+  const closeIdle = watchConnections(http, limits);
   const bound = await bind(http, { host, port });
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
@@ -56,7 +56,7 @@ export async function listen(server: ApiServer, { host, port }: ListenOptions): 
     async close({ drainSeconds = 30 } = {}) {
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       await activity.drain(drainSeconds);
-      http.closeIdleConnections();
+      closeIdle();
       const timer = setTimeout(() => http.closeAllConnections(), LAST_WORDS);
       await closed.finally(() => clearTimeout(timer));
     },
@@ -116,9 +116,16 @@ function answerBrokenRequest(
 /**
  * Drops connections whose client does not read what is written to it. A client that waits for its answer is silent,
  * too, and is left alone: nothing waits to be sent to it.
+ *
+ * @returns A function that closes the connections that no answer is written to.
  */
-function dropStalled(http: Server, { stalledSeconds }: ServerLimits): void {
+function watchConnections(http: Server, { stalledSeconds }: ServerLimits): () => void {
+  const sockets = new Set<Socket>();
   const answering = new Map<Socket, ServerResponse>();
+  http.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   http.on("request", ({ socket }, response) => {
     answering.set(socket, response);
     response.once("close", () => {
@@ -129,4 +136,7 @@ function dropStalled(http: Server, { stalledSeconds }: ServerLimits): void {
     if (answering.has(socket) && socket.writableLength === 0) socket.setTimeout(stalledSeconds * 1000);
     else socket.destroy();
   });
+  return () => {
+    for (const socket of sockets) if (!answering.has(socket)) socket.destroy();
+  };
 }

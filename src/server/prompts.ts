@@ -1,3 +1,4 @@
+import { missingBos } from "#data";
 import type { LoadedText } from "#text";
 import { Refusal } from "./refusal.ts";
 
@@ -10,9 +11,8 @@ export interface Prompt {
 
 /** Turns texts into prompts that can fit, without working through those that cannot. */
 export interface PromptReader {
+  /** As in training: a BOS if the tokenizer begins texts with one and this text does not, and never an EOS at its end. */
   fromText(text: string, field: string): Prompt;
-  /** Text that a chat template has written: it brings its own special tokens. */
-  fromTemplate(text: string, field: string): Prompt;
   fromIds(ids: readonly number[], field: string): Prompt;
 }
 
@@ -62,13 +62,13 @@ export function createPromptReader(
     if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
     return prompt;
   };
-  const fromText = (text: string, field: string, addSpecialTokens: boolean): Prompt => {
-    refuseLongText(text, field);
-    return checked({ ids: tokenizer.encode(text, { addSpecialTokens }), text }, field);
-  };
   return {
-    fromText: (text, field) => fromText(text, field, true),
-    fromTemplate: (text, field) => fromText(text, field, false),
+    fromText: (text, field) => {
+      refuseLongText(text, field);
+      const ids = tokenizer.encode(text, { addSpecialTokens: false });
+      const bos = missingBos(ids, tokenizer);
+      return checked({ ids: bos === undefined ? ids : [bos, ...ids], text }, field);
+    },
     fromIds: (ids, field) => {
       const wrong = ids.find((id) => id >= vocabularySize);
       if (wrong !== undefined)
