@@ -13,7 +13,7 @@ export {
 } from "./load.ts";
 export { type ParseConfigOptions, parseHuggingFaceConfig } from "./parse-config.ts";
 export {
-  dequantizeMatrix,
+  dequantizeRows,
   type MatrixSize,
   QUANTIZATION,
   type Quantization,

@@ -15,6 +15,8 @@ export class Block {
   high = 0;
   scale = 0;
   zeroPoint = 0;
+  /** What is added to every weight of the block. */
+  offset = 0;
   /** Σ w² less the squared error: the larger, the better. */
   explained = 0;
 }
@@ -76,6 +78,59 @@ export function fitBlock4(data: Float32Array, block: Block): void {
       if (candidate.step > 0) tryStep(data, block, candidate);
     }
   }
+}
+
+/** Takes a step and origin where the line through the weights over the numbers they give explains more of them. */
+function tryLine(data: Float32Array, block: Block, { step, origin }: { step: number; origin: number }): void {
+  const { from, to } = block;
+  const inverse = 1 / step;
+  const shift = -origin * inverse;
+  let products = 0;
+  let squares = 0;
+  let numbers = 0;
+  let weights = 0;
+  for (let i = from; i < to; i++) {
+    const w = data[i] as number;
+    let n = w * inverse + shift + ROUND - ROUND;
+    if (n < 0) n = 0;
+    else if (n > 15) n = 15;
+    products += w * n;
+    squares += n * n;
+    numbers += n;
+    weights += w;
+  }
+  const count = to - from;
+  const spread = squares - (numbers * numbers) / count;
+  const slope = spread > 0 ? (products - (numbers * weights) / count) / spread : 0;
+  const explained = slope * slope * spread;
+  if (explained <= block.explained) return;
+  block.explained = explained;
+  block.scale = slope;
+  block.offset = (weights - slope * numbers) / count;
+}
+
+/**
+ * The same with an offset: weight = scale · (number − zero point) + offset, where the offset is at most half a step.
+ * Weights that lie on any grid of sixteen, as those of a 4-bit file do, are found again as they are.
+ */
+export function fitBlock4WithOffset(data: Float32Array, block: Block): void {
+  measure(data, block);
+  const { low, high } = block;
+  block.scale = 0;
+  block.zeroPoint = 8;
+  block.offset = 0;
+  block.explained = 0;
+  const range = high - low;
+  if (range === 0) return;
+  const candidate = { step: 0, origin: 0 };
+  for (let k = 0; k < STEPS_4.length; k++) {
+    candidate.step = (range / 15) * (STEPS_4[k] as number);
+    candidate.origin = (low + high - 15 * candidate.step) / 2;
+    tryLine(data, block, candidate);
+  }
+  if (block.scale === 0) return;
+  block.zeroPoint = Math.max(0, Math.min(15, Math.round(-block.offset / block.scale)));
+  block.offset += block.scale * block.zeroPoint;
 }
 
 /** The scale of a block at 8 bits around the zero point 128: its largest weight becomes 127. */

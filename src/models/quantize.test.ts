@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
 import { grad, leaf, type QuantizedMatrix, quantizedLinear, sumAll } from "#graph";
 import { compile } from "#runtime";
-import { dequantizeMatrix, QUANTIZATION, quantizeMatrix } from "./quantize.ts";
+import { dequantizeRows, QUANTIZATION, quantizeMatrix } from "./quantize.ts";
 
 const random = (count: number, label: string): Float32Array => {
   const stream = randomStream(1, label);
@@ -25,6 +25,7 @@ const matrices = fc
     blockSize: fc.constantFrom(16, 32, 64),
     out: fc.integer({ min: 1, max: 4 }),
     in: fc.integer({ min: 1, max: 100 }),
+    offsets: fc.boolean(),
   })
   .chain((options) =>
     fc.record({
@@ -44,7 +45,7 @@ describe("a matrix and back", () => {
     fc.assert(
       fc.property(matrices, ({ options, data }) => {
         const { bits, blockSize, out, in: width } = options;
-        const back = dequantizeMatrix(quantizeMatrix(data, options));
+        const back = dequantizeRows(quantizeMatrix(data, options));
         for (let row = 0; row < out; row++)
           for (let from = row * width; from < (row + 1) * width; from += blockSize) {
             const block = data.subarray(from, Math.min(from + blockSize, (row + 1) * width));
@@ -70,14 +71,34 @@ describe("a matrix and back", () => {
           ? (most - zero) * 0.25
           : (Math.floor(stream.uniform() * (most + 1)) - zero) * 0.25,
     );
-    const back = dequantizeMatrix(quantizeMatrix(data, { out: 4, in: 64, bits, blockSize: 32 }));
+    const back = dequantizeRows(quantizeMatrix(data, { out: 4, in: 64, bits, blockSize: 32 }));
     for (const [i, w] of data.entries()) expect(back[i]).toBeCloseTo(w, 5);
+  });
+
+  test("finds any grid of sixteen again with offsets, which are a sixteenth off", () => {
+    const stream = randomStream(1, "offsets");
+    const size = { out: 3, in: 128, bits: 4, blockSize: 32 } as const;
+    const steps: number[] = [];
+    const data = new Float32Array(3 * 128);
+    for (let from = 0; from < data.length; from += 32) {
+      const step = 0.5 + stream.uniform();
+      const least = -step * (5 + 5 * stream.uniform());
+      for (let i = 0; i < 32; i++)
+        data[from + i] = least + step * (i < 2 ? 15 * i : Math.floor(16 * stream.uniform()));
+      steps.push(step);
+    }
+    const worst = (offsets: boolean): number => {
+      const back = dequantizeRows(quantizeMatrix(data, { ...size, offsets }));
+      return Math.max(...data.map((w, i) => Math.abs(w - back[i]!) / steps[Math.floor(i / 32)]!));
+    };
+    expect(worst(true)).toBeLessThan(0.1);
+    expect(worst(false)).toBeGreaterThan(0.4);
   });
 
   test("of zeros is zeros", () => {
     for (const bits of [4, 8] as const)
       expect(
-        dequantizeMatrix(quantizeMatrix(new Float32Array(40), { out: 1, in: 40, bits, blockSize: 16 })),
+        dequantizeRows(quantizeMatrix(new Float32Array(40), { out: 1, in: 40, bits, blockSize: 16 })),
       ).toEqual(new Float32Array(40));
   });
 
@@ -94,17 +115,20 @@ describe("a matrix and back", () => {
 
 describe("the runtime's product", () => {
   test.each([
-    [4, 16, 7, 48],
-    [4, 32, 33, 100],
-    [4, 128, 16, 192],
-    [8, 16, 5, 40],
-    [8, 32, 33, 100],
-    [8, 64, 16, 192],
+    [4, 16, 7, 48, false],
+    [4, 32, 33, 100, false],
+    [4, 32, 33, 96, true],
+    [4, 16, 5, 16 * 19, true],
+    [4, 128, 16, 192, false],
+    [8, 16, 5, 40, false],
+    [8, 32, 33, 100, false],
+    [8, 64, 16, 192, true],
   ] as const)(
-    "of %i bits in blocks of %i is x · Wᵀ of the dequantised [%i, %i]",
-    async (bits, blockSize, out, width) => {
+    "of %i bits in blocks of %i is x · Wᵀ of the dequantised [%i, %i], offsets %s",
+    async (bits, blockSize, out, width, offsets) => {
       const size = { out, in: width };
-      const matrix = quantizeMatrix(random(out * width, "w"), { ...size, bits, blockSize });
+      const matrix = quantizeMatrix(random(out * width, "w"), { ...size, bits, blockSize, offsets });
+      expect(matrix.offsets).toBe(offsets && bits === 4 ? width / blockSize : 0);
       const x = random(3 * width, "x");
       const value = leaf("x", ["n", width]);
       await using program = await compile({
@@ -112,11 +136,11 @@ describe("the runtime's product", () => {
         fast: quantizedLinear(value, matrix),
       });
       const { exact, fast } = await program.run({ x: { shape: [3, width], data: x } });
-      const wanted = product(x, dequantizeMatrix(matrix), size);
-      const size2 = Math.sqrt(wanted.reduce((sum, y) => sum + y * y, 0) / wanted.length);
+      const wanted = product(x, dequantizeRows(matrix), size);
+      const typical = Math.sqrt(wanted.reduce((sum, y) => sum + y * y, 0) / wanted.length);
       for (const [i, y] of wanted.entries()) {
-        expect(Math.abs(exact!.data[i]! - y)).toBeLessThan(1e-4 * size2);
-        expect(Math.abs(fast!.data[i]! - y)).toBeLessThan(0.05 * size2);
+        expect(Math.abs(exact!.data[i]! - y)).toBeLessThan(1e-4 * typical);
+        expect(Math.abs(fast!.data[i]! - y)).toBeLessThan(0.05 * typical);
       }
     },
   );

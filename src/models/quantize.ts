@@ -1,12 +1,14 @@
 // Weight-only quantisation of a base: settings, and a matrix to what MatMulNBits reads.
 import { MosError } from "#core";
 import type { QuantizedMatrix } from "#graph";
-import { Block, fitBlock4, fitBlock8, packBlock4, packBlock8 } from "./quantize-blocks.ts";
+import { MatrixWriter, readRow } from "./quantize-rows.ts";
 
 export interface QuantizeSettings {
   readonly bits: 4 | 8;
   /** Weights of a row that share a scale: a power of two, 16 or more. */
   readonly blockSize: number;
+  /** At 4 bits: blocks have offsets, which is much closer; where the blocks divide the rows. */
+  readonly offsets?: boolean;
 }
 
 /** How a base is quantised: its linear layers, and the head with the rows of a tied embedding. */
@@ -22,16 +24,17 @@ export type QuantizationName = "int8" | "int4";
 /** The two ways to quantise a base. `npm run verify:quantization` measures what they cost in quality. */
 export const QUANTIZATION: Readonly<Record<QuantizationName, Quantization>> = {
   int8: { layers: { bits: 8, blockSize: 32 }, head: { bits: 8, blockSize: 32 }, activations: "int8" },
-  int4: { layers: { bits: 4, blockSize: 32 }, head: { bits: 8, blockSize: 32 }, activations: "int8" },
+  int4: {
+    layers: { bits: 4, blockSize: 32, offsets: true },
+    head: { bits: 8, blockSize: 32 },
+    activations: "int8",
+  },
 };
 
 export interface MatrixSize {
   readonly out: number;
   readonly in: number;
 }
-
-const FITS = { 4: fitBlock4, 8: fitBlock8 } as const;
-const PACKERS = { 4: packBlock4, 8: packBlock8 } as const;
 
 function checkSettings(data: Float32Array, options: MatrixSize & QuantizeSettings): void {
   const { out, in: width, blockSize } = options;
@@ -54,60 +57,16 @@ function checkSettings(data: Float32Array, options: MatrixSize & QuantizeSetting
  */
 export function quantizeMatrix(data: Float32Array, options: MatrixSize & QuantizeSettings): QuantizedMatrix {
   checkSettings(data, options);
-  const { out, in: width, bits, blockSize } = options;
-  const blocks = Math.ceil(width / blockSize);
-  const blockBytes = (blockSize * bits) / 8;
-  const packed = new Uint8Array(out * blocks * blockBytes);
-  const scales = new Float32Array(out * blocks);
-  const zeroRow = Math.ceil(blocks / 2);
-  const zeroPoints = bits === 4 ? new Uint8Array(out * zeroRow) : undefined;
-  const fitBlock = FITS[bits];
-  const packBlock = PACKERS[bits];
-  const block = new Block();
-  const target = { packed, offset: 0 };
-  for (let row = 0, index = 0; row < out; row++)
-    for (let column = 0; column < blocks; column++, index++) {
-      block.from = row * width + column * blockSize;
-      block.to = Math.min(block.from + blockSize, (row + 1) * width);
-      fitBlock(data, block);
-      scales[index] = block.scale;
-      // the numbers are those nearest to the weights at the scale as it is stored
-      block.scale = scales[index] as number;
-      target.offset = index * blockBytes;
-      packBlock(data, block, target);
-      if (zeroPoints !== undefined) {
-        const at = row * zeroRow + (column >> 1);
-        zeroPoints[at] = (zeroPoints[at] as number) | (block.zeroPoint << ((column & 1) * 4));
-      }
-    }
-  return {
-    bits,
-    blockSize,
-    out,
-    in: width,
-    packed,
-    scales,
-    ...(zeroPoints === undefined ? {} : { zeroPoints }),
-  };
+  const writer = new MatrixWriter(options);
+  for (let row = 0; row < options.out; row++) writer.write(data, row);
+  return writer.matrix;
 }
 
-/** The weights that the numbers of a matrix stand for, [out, in]. */
-export function dequantizeMatrix(matrix: QuantizedMatrix): Float32Array {
-  const { bits, blockSize, out, in: width, packed, scales, zeroPoints } = matrix;
-  const blocks = Math.ceil(width / blockSize);
-  const rowBytes = (blocks * blockSize * bits) / 8;
-  const zeroRow = Math.ceil((blocks * bits) / 8);
-  const numberAt = (bytes: Uint8Array, start: number, index: number): number =>
-    bits === 8
-      ? (bytes[start + index] as number)
-      : ((bytes[start + (index >> 1)] as number) >> ((index & 1) * 4)) & 15;
-  const data = new Float32Array(out * width);
-  for (let row = 0; row < out; row++)
-    for (let i = 0; i < width; i++) {
-      const block = Math.floor(i / blockSize);
-      const zero = zeroPoints === undefined ? 1 << (bits - 1) : numberAt(zeroPoints, row * zeroRow, block);
-      const scale = scales[row * blocks + block] as number;
-      data[row * width + i] = scale * (numberAt(packed, row * rowBytes, i) - zero);
-    }
+/** The weights that the numbers of some rows of a matrix stand for, [rows, in]; all rows where none are named. */
+export function dequantizeRows(matrix: QuantizedMatrix, rows?: Int32Array): Float32Array {
+  const { in: width, out } = matrix;
+  const count = rows?.length ?? out;
+  const data = new Float32Array(count * width);
+  for (let i = 0; i < count; i++) readRow(matrix, rows?.[i] ?? i, data.subarray(i * width, (i + 1) * width));
   return data;
 }

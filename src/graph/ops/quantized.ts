@@ -1,10 +1,12 @@
 // N rows · in, out widths of the matrix · K blocks per row
 import { MosError } from "#core";
 import { constant, emit, MICROSOFT, showShape, type Value, withGradient } from "../value.ts";
+import { sum } from "./reduce.ts";
+import { concat, reshape } from "./shape.ts";
 
 /**
  * A matrix [out, in] of small whole numbers with one scale per block of a row: weight = scale · (number − zero point).
- * The layout is that of ONNX Runtime's MatMulNBits; the last block of a row is filled up where `in` does not end it.
+ * The layout is that of ONNX Runtime's MatMulNBits; the last block of a row is filled up where its columns end early.
  */
 export interface QuantizedMatrix {
   readonly bits: 4 | 8;
@@ -12,7 +14,12 @@ export interface QuantizedMatrix {
   readonly blockSize: number;
   readonly out: number;
   readonly in: number;
-  /** [out, K, blockSize · bits / 8]; of two 4-bit numbers in a byte the first has the low half. */
+  /**
+   * How many of a row's columns, behind its weights, are offsets: one for each block of weights, to be added to all of
+   * them, so that zero points are as good as real-valued; or none. Blocks of weights are then whole.
+   */
+  readonly offsets: number;
+  /** [out, K, blockSize · bits / 8] for K = ⌈(in + offsets) / blockSize⌉; of two 4-bit numbers the first has the low half. */
   readonly packed: Uint8Array;
   /** [out, K] */
   readonly scales: Float32Array;
@@ -23,6 +30,14 @@ export interface QuantizedMatrix {
 export interface QuantizedLinearOptions {
   /** Whether the rows of x become int8 by blocks too, which is several times faster and a little less exact. */
   readonly activations?: "float32" | "int8";
+}
+
+/** x with its sums over blocks behind it: an offset counts once for each weight of its block. */
+function withBlockSums(x: Value, { blockSize, offsets }: QuantizedMatrix): Value {
+  if (offsets === 0) return x;
+  const axis = x.shape.length - 1;
+  const blocks = reshape(x, [...x.shape.slice(0, -1), offsets, blockSize]);
+  return concat([x, reshape(sum(blocks, [axis + 1]), [...x.shape.slice(0, -1), offsets])], axis);
 }
 
 /**
@@ -36,20 +51,20 @@ export function quantizedLinear(
   weight: QuantizedMatrix,
   { activations = "int8" }: QuantizedLinearOptions = {},
 ): Value {
-  const { bits, blockSize, out, in: width, packed, scales, zeroPoints } = weight;
+  const { bits, blockSize, out, in: width, offsets, packed, scales, zeroPoints } = weight;
   if (x.shape.at(-1) !== width)
     throw new MosError(
       "bad_config",
       `cannot multiply ${showShape(x.shape)} by [${out}, ${width}] transposed`,
     );
-  const blocks = Math.ceil(width / blockSize);
+  const blocks = Math.ceil((width + offsets) / blockSize);
   const parts = [constant(packed, [out, blocks, (blockSize * bits) / 8]), constant(scales, [out, blocks])];
   if (zeroPoints !== undefined) parts.push(constant(zeroPoints, [out, Math.ceil((blocks * bits) / 8)]));
-  const y = emit("MatMulNBits", [x, ...parts], {
+  const y = emit("MatMulNBits", [withBlockSums(x, weight), ...parts], {
     ...MICROSOFT,
     shape: [...x.shape.slice(0, -1), out],
     attributes: {
-      K: width,
+      K: width + offsets,
       N: out,
       bits,
       block_size: blockSize,
