@@ -74,7 +74,7 @@ async function readTexts({ text }: BaseModel, { gsm8k, bbh, examples, prompts }:
   };
 }
 
-/** Greedy answers of the float32 base, all of the same number of tokens. */
+/** Greedy answers of the float32 base. */
 async function greedyAnswers(
   { model, text }: BaseModel,
   prompts: Texts["prompts"],
@@ -87,7 +87,8 @@ async function greedyAnswers(
     maxLength: maxTokens + Math.max(...prompts.map((ids) => ids.length)),
   });
   const answers = prompts.map((ids) => ({ ids, from: ids.length }));
-  const options = { tokenizer: text.tokenizer, maxTokens, endTokens: [] };
+  const endTokens = [...new Set([...model.config.eosTokens, ...text.tokenizer.eosTokens])];
+  const options = { tokenizer: text.tokenizer, maxTokens, endTokens };
   for await (const event of generate(decoder, prompts, {
     ...options,
     random: () => randomStream(0, "greedy"),
@@ -110,11 +111,11 @@ async function perplexity(scorer: Scorer, sequences: readonly Sequence[]): Promi
   return Math.exp(total / count);
 }
 
-/** Tokens before the first at which greedy choice would leave the given answer. */
-async function agreement(scorer: Scorer, answer: Sequence): Promise<number> {
+/** The place of the first token at which greedy choice would leave the given answer; null where it never does. */
+async function firstDifference(scorer: Scorer, answer: Sequence): Promise<number | null> {
   const choices = await scorer.choices(answer);
   const differs = choices.findIndex((id, i) => id !== answer.ids[answer.from + i]);
-  return differs === -1 ? choices.length : differs;
+  return differs === -1 ? null : differs;
 }
 
 async function measure(
@@ -123,14 +124,14 @@ async function measure(
   { texts, answers }: { readonly texts: Texts; readonly answers: readonly Sequence[] },
 ) {
   await using scorer = await createScorer(base.model, name === "float32" ? null : QUANTIZATION[name]);
-  const agreeing: number[] = [];
-  for (const answer of answers) agreeing.push(await agreement(scorer, answer));
+  const differences: (number | null)[] = [];
+  for (const answer of answers) differences.push(await firstDifference(scorer, answer));
   return {
     name,
     gsm8k: await perplexity(scorer, texts.gsm8k),
     bbh: await perplexity(scorer, texts.bbh),
     quantizeSeconds: scorer.quantizeSeconds,
-    agreeing,
+    differences,
   };
 }
 
@@ -160,11 +161,11 @@ const rows = results.map((result) => ({
 }));
 if (given.flag("json")) console.log(JSON.stringify({ model: base.model.name, tokens, rows }));
 else
-  for (const { name, gsm8k: answersOf, bbh: inputsOf, gsm8kRatio, bbhRatio, agreeing, ...row } of rows) {
-    const whole = agreeing.filter((count) => count === tokens).length;
+  for (const { name, gsm8k: answersOf, bbh: inputsOf, gsm8kRatio, bbhRatio, differences, ...row } of rows) {
+    const equal = differences.filter((place) => place === null).length;
+    const perplexities = `GSM8K ${answersOf.toFixed(4)} (×${gsm8kRatio.toFixed(4)})  BBH ${inputsOf.toFixed(4)} (×${bbhRatio.toFixed(4)})`;
     console.log(
-      `${name.padEnd(8)} GSM8K ${answersOf.toFixed(4)} (×${gsm8kRatio.toFixed(4)})  BBH ${inputsOf.toFixed(4)} (×${bbhRatio.toFixed(4)})` +
-        `  ${whole} of ${agreeing.length} greedy answers agree for ${tokens} tokens; quantised in ${row.quantizeSeconds.toFixed(1)} s`,
+      `${name.padEnd(8)} ${perplexities}  quantised in ${row.quantizeSeconds.toFixed(1)} s\n` +
+        `         ${equal} of ${differences.length} greedy answers are equal; first differing tokens: ${differences.map((place) => place ?? "–").join(" ")}`,
     );
-    console.log(`         tokens until they differ: ${agreeing.join(" ")}`);
   }

@@ -1,7 +1,6 @@
 // N rows · in, out widths of the matrix · K blocks per row
 import { MosError } from "#core";
-import { constant, emit, MICROSOFT, showShape, type Value, withGradient } from "../value.ts";
-import { sum } from "./reduce.ts";
+import { constant, emit, int64s, MICROSOFT, showShape, type Value, withGradient } from "../value.ts";
 import { concat, reshape } from "./shape.ts";
 
 /**
@@ -37,7 +36,11 @@ function withBlockSums(x: Value, { blockSize, offsets }: QuantizedMatrix): Value
   if (offsets === 0) return x;
   const axis = x.shape.length - 1;
   const blocks = reshape(x, [...x.shape.slice(0, -1), offsets, blockSize]);
-  return concat([x, reshape(sum(blocks, [axis + 1]), [...x.shape.slice(0, -1), offsets])], axis);
+  const sums = emit("ReduceSum", [blocks, int64s(axis + 1)], {
+    shape: [...x.shape.slice(0, -1), offsets],
+    attributes: { keepdims: 0 },
+  });
+  return concat([x, sums], axis);
 }
 
 /**
