@@ -156,13 +156,13 @@ async function recorded(
   context.set("record", record);
   context.header("x-request-id", record.id);
   context.header("x-content-type-options", "nosniff");
-  if (activity.draining) context.header("connection", "close");
   record.end = () => {
     if (record.isAborted) record.status = CLIENT_LEFT;
     metrics.ended(record);
     log.info(logFields(record, now()), "request");
   };
   await next();
+  if (activity.draining) context.header("connection", "close");
   record.route = routeOf(context);
   record.status = context.res.status;
   if (record.isStream) return;

@@ -117,11 +117,12 @@ function answerBrokenRequest(
  * Drops connections whose client does not read what is written to it. A client that waits for its answer is silent,
  * too, and is left alone: nothing waits to be sent to it.
  *
- * @returns A function that closes the connections that no answer is written to.
+ * @returns A function that closes the connections, those that an answer is written to when it is written.
  */
 function watchConnections(http: Server, { stalledSeconds }: ServerLimits): () => void {
   const sockets = new Set<Socket>();
   const answering = new Map<Socket, ServerResponse>();
+  let isClosing = false;
   http.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
@@ -130,6 +131,7 @@ function watchConnections(http: Server, { stalledSeconds }: ServerLimits): () =>
     answering.set(socket, response);
     response.once("close", () => {
       if (answering.get(socket) === response) answering.delete(socket);
+      if (isClosing) socket.destroySoon();
     });
   });
   http.setTimeout(stalledSeconds * 1000, (socket) => {
@@ -137,6 +139,7 @@ function watchConnections(http: Server, { stalledSeconds }: ServerLimits): () =>
     else socket.destroy();
   });
   return () => {
+    isClosing = true;
     for (const socket of sockets) if (!answering.has(socket)) socket.destroy();
   };
 }

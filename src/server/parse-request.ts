@@ -32,13 +32,13 @@ function refusalOf(schema: z.ZodObject, error: MosError): Refusal {
   const path = issue?.path.map(String) ?? [];
   const refuse = (message: string, reason: string, field = path.join(".")): Refusal =>
     new Refusal(message, { status: 400, reason, field: field === "" ? undefined : field, cause: error });
+  const [first = ""] = path;
+  if (isUnsupported(schema, first))
+    return refuse(`${first} is not supported by this server; leave it out`, "unsupported_parameter", first);
   if (issue?.code === "unrecognized_keys") {
     const field = [...path, issue.keys[0]].join(".");
     return refuse(`${field} is not a known field; leave it out`, "unknown_parameter", field);
   }
-  const [first = ""] = path;
-  if (isUnsupported(schema, first))
-    return refuse(`${first} is not supported by this server; leave it out`, "unsupported_parameter", first);
   return refuse(error.message, issue?.code === "invalid_type" ? "invalid_type" : "invalid_value");
 }
 

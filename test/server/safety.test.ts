@@ -1,0 +1,333 @@
+// What anybody may send to the port, and what must come back.
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { hashOfKey, openKeyFile } from "#server";
+import { type Harness, startServer } from "./harness.ts";
+
+const chat = (model: string, more: object = {}) => ({
+  model,
+  messages: [{ role: "user", content: "Hello" }],
+  ...more,
+});
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+/** Sends bytes as they are, and gives all that comes back until the server closes or falls silent. */
+async function raw(port: number, parts: readonly (string | Buffer)[], wait = 300): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  let received = "";
+  socket.on("data", (data) => {
+    received += data.toString();
+  });
+  const closed = new Promise((resolve) => socket.on("close", resolve));
+  socket.on("error", () => undefined);
+  for (const part of parts) socket.write(part);
+  await Promise.race([closed, sleep(wait)]);
+  socket.destroy();
+  return received;
+}
+
+describe("without keys", () => {
+  let server: Harness;
+  beforeAll(async () => {
+    server = await startServer({
+      engine: { adapters: ["acme"], maxLength: 256 },
+      server: { limits: { bodyBytes: 1_000_000, headerSeconds: 1, requestSeconds: 2 } },
+    });
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+
+  /** After everything: it still answers, and nothing runs on. */
+  const stillServes = async () => {
+    expect((await server.send("/v1/chat/completions", chat("base"))).status).toBe(200);
+    await expect.poll(() => server.engine.running).toBe(0);
+  };
+
+  const post = async (body: Buffer | string, type = "application/json") => {
+    const response = await fetch(`${server.url}/v1/chat/completions`, {
+      method: "POST",
+      body,
+      headers: { "content-type": type },
+    });
+    return { status: response.status, error: ((await response.json()) as { error: { code: string } }).error };
+  };
+
+  test.each([
+    ["malformed JSON", '{"model": "base", ', 400, "invalid_json"],
+    ["no JSON object", "[1, 2]", 400, "invalid_json"],
+    ["no body", "", 400, "invalid_json"],
+    ["a deep nest", "[".repeat(400_000), 400, "invalid_json"],
+    ["bytes that are no UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), 400, "invalid_json"],
+    ["many wrong messages", `{"model":"base","messages":[${"1,".repeat(400_000)}1]}`, 400, "invalid_value"],
+    [
+      "many wrong parts",
+      JSON.stringify(chat("base", { messages: [{ role: "user", content: Array(90_000).fill(1) }] })),
+      400,
+      "invalid_value",
+    ],
+  ])("%s is refused", async (_, body, status, code) => {
+    const answer = await post(body);
+    expect([answer.status, answer.error.code]).toEqual([status, code]);
+    await stillServes();
+  });
+
+  test("an unknown field is named, at any depth, as is one that is not supported", async () => {
+    const { json } = await server.send("/v1/chat/completions", chat("base", { temprature: 1 }));
+    expect(json.error).toMatchObject({ code: "unknown_parameter", param: "temprature" });
+    const nested = await server.send(
+      "/v1/chat/completions",
+      chat("base", { stream_options: { usage: true } }),
+    );
+    expect(nested.json.error.param).toBe("stream_options.usage");
+    for (const more of [
+      { tools: [{}] },
+      { logit_bias: { "5": 1 } },
+      { response_format: { type: "json_object" } },
+    ]) {
+      const { status, json } = await server.send("/v1/chat/completions", chat("base", more));
+      expect([status, json.error.code, json.error.param]).toEqual([
+        400,
+        "unsupported_parameter",
+        Object.keys(more)[0],
+      ]);
+    }
+    const completion = await server.send("/v1/completions", { model: "base", prompt: "x", suffix: "y" });
+    expect(completion.json.error).toMatchObject({ code: "unsupported_parameter", param: "suffix" });
+    const best = await server.send("/v1/completions", { model: "base", prompt: "x", n: 2, best_of: 3 });
+    expect(best.json.error).toMatchObject({ code: "unsupported_parameter", param: "best_of" });
+  });
+
+  test("only JSON is taken, so that no web page can send a request unasked, and nothing compressed", async () => {
+    for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+      expect((await post(JSON.stringify(chat("base")), type)).status).toBe(415);
+    const encoding = { "content-encoding": "gzip" };
+    expect((await server.send("/v1/chat/completions", chat("base"), encoding)).status).toBe(415);
+  });
+
+  test("prompts that cannot fit are refused before they are worked on", async () => {
+    const texts = ["word ".repeat(100_000), "a".repeat(900_000), "é".repeat(300_000), " ".repeat(900_000)];
+    for (const content of texts) {
+      const started = performance.now();
+      const { status, json } = await server.send("/v1/completions", { model: "base", prompt: content });
+      expect([status, json.error.code]).toEqual([400, "context_length_exceeded"]);
+      expect(performance.now() - started).toBeLessThan(3000);
+    }
+    const ids = Array.from({ length: 100_000 }, () => 5);
+    const { json } = await server.send("/v1/completions", { model: "base", prompt: ids });
+    expect(json.error).toMatchObject({ code: "context_length_exceeded", param: "prompt" });
+    const strange = await server.send("/v1/completions", { model: "base", prompt: [10_000_000] });
+    expect(strange.json.error).toMatchObject({ code: "invalid_value", param: "prompt" });
+    const wrong = await server.send("/v1/completions", { model: "base", prompt: [[1], "x"] });
+    expect(wrong.json.error).toMatchObject({ code: "invalid_value", param: "prompt" });
+    const many = await server.send("/v1/completions", { model: "base", prompt: ["a", "b"], n: 100 });
+    expect(many.json.error).toMatchObject({ code: "invalid_value", param: "n" });
+    await stillServes();
+  });
+
+  test("a body of 1 GB is refused by its length, and one without a length when it grows", async () => {
+    const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    const answer = await raw(server.port, [`${head}content-length: 1000000000\r\n\r\n`, "{"], 1500);
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+    expect(answer).toContain('"code":"request_too_large"');
+    const chunk = Buffer.concat([Buffer.from("40000\r\n"), Buffer.alloc(0x40000, 0x20), Buffer.from("\r\n")]);
+    const grown = await raw(
+      server.port,
+      [`${head}transfer-encoding: chunked\r\n\r\n`, ...Array.from({ length: 8 }, () => chunk)],
+      1500,
+    );
+    expect(grown).toMatch(/^HTTP\/1\.1 413 /);
+    await stillServes();
+  });
+
+  test("floods of headers, and what is no HTTP, are answered in the same form", async () => {
+    const flood = Array.from({ length: 2000 }, (_, i) => `x-${i}: ${"y".repeat(50)}\r\n`).join("");
+    const flooded = await raw(server.port, [`GET /health HTTP/1.1\r\nhost: x\r\n${flood}\r\n`]);
+    expect(flooded).toMatch(/^HTTP\/1\.1 431 /);
+    expect(flooded).toContain('{"error":{"message"');
+    expect(await raw(server.port, ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])).toMatch(
+      /^HTTP\/1\.1 400 /,
+    );
+    expect(await raw(server.port, ["GET //[ HTTP/1.1\r\nhost: [\r\n\r\n"])).toMatch(/^HTTP\/1\.1 400 /);
+    await stillServes();
+  });
+
+  test("half-open connections and requests that trickle in are dropped", async () => {
+    const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    const [headers, body] = await Promise.all([
+      raw(server.port, ["GET /health HTTP/1.1\r\nhost:"], 5000),
+      raw(server.port, [`${head}content-length: 100\r\n\r\n{`], 8000),
+    ]);
+    expect(headers).toMatch(/^HTTP\/1\.1 408 /);
+    expect(body).toMatch(/^(HTTP\/1\.1 408 |$)/);
+    await stillServes();
+  });
+
+  test("routes that do not exist, and methods that do not, have the same form of error", async () => {
+    const missing = await server.send("/v1/embeddings", {});
+    expect([missing.status, missing.json.error.code]).toEqual([404, "unknown_url"]);
+    const wrong = await server.send("/v1/chat/completions");
+    expect([wrong.status, wrong.json.error.code, wrong.headers.get("allow")]).toEqual([
+      405,
+      "method_not_allowed",
+      "POST",
+    ]);
+    expect((await server.send("/v1/models/%E0%A4%A")).status).toBe(404);
+    expect(missing.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
+  });
+
+  test("nobody changes adapters", async () => {
+    const { status, json } = await server.send("/v1/adapters", { name: "x" });
+    expect([status, json.error.code]).toEqual([403, "admin_key_required"]);
+  });
+});
+
+test("a client that does not read its answer is dropped, and its request cancelled", async () => {
+  await using server = await startServer({
+    engine: { answer: " one two".repeat(100), maxLength: 1_000_000, adapters: ["x"] },
+    server: { limits: { stalledSeconds: 1, choices: 128 } },
+  });
+  const body = JSON.stringify({
+    model: "base",
+    prompt: Array.from({ length: 64 }, () => "one two ".repeat(400)),
+    max_tokens: 200,
+    stream: true,
+    echo: true,
+    logprobs: 5,
+  });
+  const socket: Socket = connect(server.port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  socket.pause();
+  socket.write(
+    `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  await expect.poll(() => server.engine.running).toBeGreaterThan(0);
+  await expect
+    .poll(() => server.log.find(({ message }) => message === "request")?.fields["status"], { timeout: 8000 })
+    .toBe(499);
+  await expect.poll(() => server.engine.running).toBe(0);
+  socket.destroy();
+});
+
+describe("with keys", () => {
+  const keys = {
+    acme: "key-of-acme",
+    zeta: "key-of-zeta",
+    operator: "key-of-operator",
+    gone: "key-that-is-revoked",
+  };
+  let folder: string;
+  let file: string;
+  let server: Harness;
+  const lines = [
+    { name: "acme", sha256: hashOfKey(keys.acme), adapters: ["acme-*"], max_concurrent: 1 },
+    { name: "zeta", sha256: hashOfKey(keys.zeta), adapters: ["zeta"], requests_per_minute: 3 },
+    { name: "operator", sha256: hashOfKey(keys.operator), admin: true },
+    { name: "gone", sha256: hashOfKey(keys.gone), revoked: true },
+  ];
+  let clock = 0;
+
+  const write = async (content: readonly object[]) => {
+    await writeFile(`${file}.new`, content.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    await rename(`${file}.new`, file);
+  };
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "mos-keys-"));
+    file = join(folder, "keys.jsonl");
+    await write(lines);
+    const now = () => Date.now() + clock;
+    const log = { info: () => undefined, error: () => undefined };
+    server = await startServer({
+      engine: { adapters: ["acme-1", "acme-2", "zeta"], delay: 20 },
+      server: { now, keys: await openKeyFile(file, { now, log }) },
+    });
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  test("missing, wrong and revoked keys are refused alike", async () => {
+    const headers = [
+      {},
+      bearer("wrong"),
+      bearer(keys.gone),
+      bearer(`${keys.acme} `.repeat(2)),
+      bearer("k".repeat(5000)),
+      { authorization: keys.acme },
+    ];
+    for (const header of headers)
+      for (const path of ["/v1/models", "/v1/nothing", "/metrics"]) {
+        const { status, json } = await server.send(path, undefined, header as Record<string, string>);
+        expect([status, json.error.code]).toEqual([401, "invalid_api_key"]);
+      }
+    for (const path of ["/health", "/ready", "/openapi.json", "/docs"])
+      expect((await server.send(path)).status).toBe(200);
+    expect(JSON.stringify(server.log)).not.toContain("key-of");
+  });
+
+  test("another tenant's adapter does not exist", async () => {
+    const { json: models } = await server.send("/v1/models", undefined, bearer(keys.acme));
+    expect(models.data.map(({ id }: { id: string }) => id)).toEqual(["base", "acme-1", "acme-2"]);
+    const alone = await server.send("/v1/completions", { model: "zeta", prompt: "x" }, bearer(keys.acme));
+    const unknown = await server.send("/v1/completions", { model: "nobody", prompt: "x" }, bearer(keys.acme));
+    expect(alone.status).toBe(404);
+    expect(alone.text.replace("zeta", "nobody")).toBe(unknown.text);
+    expect((await server.send("/v1/models/zeta", undefined, bearer(keys.acme))).status).toBe(404);
+    const { json: own } = await server.send(
+      "/v1/completions",
+      { model: "acme-1", prompt: "x" },
+      bearer(keys.acme),
+    );
+    expect(own.choices[0].text).toMatch(/^ acme-1:/);
+    expect(server.engine.seen.at(-1)!.tenant).toBe("acme");
+    const { json: adapters } = await server.send("/v1/adapters", undefined, bearer(keys.acme));
+    expect(adapters.data.map(({ id }: { id: string }) => id)).toEqual(["acme-1", "acme-2"]);
+  });
+
+  test("a key has its number of requests at a time, and a minute", async () => {
+    const first = server.send("/v1/completions", { model: "base", prompt: "x" }, bearer(keys.acme));
+    await expect.poll(() => server.engine.running).toBe(1);
+    const second = await server.send("/v1/completions", { model: "base", prompt: "x" }, bearer(keys.acme));
+    expect([second.status, second.json.error.code]).toEqual([429, "concurrency_limit_exceeded"]);
+    expect((await first).status).toBe(200);
+    const statuses: number[] = [];
+    for (let i = 0; i < 4; i++)
+      statuses.push((await server.send("/v1/models", undefined, bearer(keys.zeta))).status);
+    expect(statuses).toEqual([200, 200, 200, 429]);
+    const refused = await server.send("/v1/models", undefined, bearer(keys.zeta));
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(10);
+    clock += 21_000;
+    expect((await server.send("/v1/models", undefined, bearer(keys.zeta))).status).toBe(200);
+  });
+
+  test("metrics are for administrators", async () => {
+    expect((await server.send("/metrics", undefined, bearer(keys.acme))).status).toBe(403);
+    const { status, text } = await server.send("/metrics", undefined, bearer(keys.operator));
+    expect(status).toBe(200);
+    expect(text).toMatch(
+      /^vllm:lora_requests_info\{max_lora="16",running_lora_adapters="acme,zeta",waiting_lora_adapters="late"\} \d+/m,
+    );
+    expect(text).toMatch(/^vllm:num_requests_waiting 1$/m);
+    expect(text).toMatch(/^mos_adapter_hits_total 3$/m);
+    expect(text).toMatch(
+      /^mos_http_requests_total\{route="\/v1\/completions",model="acme-1",status="200"\} 1$/m,
+    );
+    expect(text).toMatch(/^mos_inter_token_seconds_count [1-9]/m);
+  });
+
+  test("a key is revoked without a restart, and a broken file changes nothing", async () => {
+    const status = async () => (await server.send("/v1/models", undefined, bearer(keys.acme))).status;
+    expect(await status()).toBe(200);
+    await writeFile(file, "{ broken");
+    clock += 2000;
+    expect(await status()).toBe(200);
+    await write(lines.map((line) => ({ ...line, ...(line.name === "acme" ? { revoked: true } : {}) })));
+    clock += 2000;
+    expect(await status()).toBe(401);
+    expect(await readFile(file, "utf8")).not.toContain(keys.acme);
+  });
+});
