@@ -109,13 +109,16 @@ export interface FolderContent {
   readonly tensors: Uint8Array;
 }
 
-/** Reads all of a folder; undefined where it holds another version by now. */
+/** Reads all of a folder; undefined where it holds another version by now. Only the digest says what was read. */
 export async function readFolder(folder: string, version: string): Promise<FolderContent | undefined> {
   await using open = await openFolder(folder);
   if (open.version.text !== version) return undefined;
   const { config } = open;
   const tensors = await readAll(open.tensors);
   // of what is in memory, whatever the disk holds by now
-  const digest = await contentDigest({ config, tensors: bytesInMemory(open.tensors.path, tensors) });
-  return (await open.isCurrent()) ? { digest, config, tensors } : undefined;
+  return {
+    digest: await contentDigest({ config, tensors: bytesInMemory(open.tensors.path, tensors) }),
+    config,
+    tensors,
+  };
 }

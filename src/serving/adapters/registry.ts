@@ -7,8 +7,8 @@ import { pathExists, replacedName, restoreFolder, storageError } from "#formats"
 import type { AdapterInfo } from "../types.ts";
 import { contentDigest } from "./content-digest.ts";
 import { residentBytes } from "./layout.ts";
-import { limiter } from "./limiter.ts";
 import { folderVersion, type OpenFolder, openFolder } from "./read-folder.ts";
+import { limiter } from "./turns.ts";
 import type { AdapterTiersOptions } from "./types.ts";
 
 /** An adapter that can be loaded. */
@@ -109,7 +109,7 @@ export class Registry {
       [...names].map((name) =>
         turn(async () => {
           if (signal?.aborted === true) throw new MosError("cancelled", "stopped while looking for adapters");
-          return [name, await this.stateOf(name)] as const;
+          return [name, await this.stateOf(name, before.get(name))] as const;
         }),
       ),
     );
@@ -132,18 +132,21 @@ export class Registry {
     return entries.flatMap((entry) => (entry.isDirectory() || entry.isSymbolicLink() ? [entry.name] : []));
   }
 
-  private async stateOf(name: string): Promise<State | undefined> {
+  private async stateOf(name: string, before: State | undefined): Promise<State | undefined> {
     const path = join(this.options.folder, name);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const found = await this.tryState(name, path);
+      const found = await this.tryState(name, path, before);
       if (found !== "changing") return found;
     }
     const cause = new MosError("storage", `${path}: this folder changes while it is read`);
     return this.failureOf(name, undefined, cause);
   }
 
-  private async tryState(name: string, path: string): Promise<State | undefined | "changing"> {
-    const before = this.states.get(name);
+  private async tryState(
+    name: string,
+    path: string,
+    before: State | undefined,
+  ): Promise<State | undefined | "changing"> {
     let version: string | undefined;
     try {
       version = (await folderVersion(path))?.text ?? (await this.betweenRenames(path, before));

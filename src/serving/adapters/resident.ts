@@ -4,10 +4,10 @@ import { MosError } from "#core";
 import { bytesInMemory } from "#formats";
 import { type CompactAdapter, packAdapter } from "./compact.ts";
 import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
-import { limiter } from "./limiter.ts";
 import { readFolder } from "./read-folder.ts";
 import type { RegisteredAdapter } from "./registry.ts";
 import { SharedTensors } from "./shared-tensors.ts";
+import { limiter } from "./turns.ts";
 import type { AdapterTiersOptions } from "./types.ts";
 
 /** An adapter in memory, or on its way there. */

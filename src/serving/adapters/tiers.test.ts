@@ -371,6 +371,15 @@ describe("memory", () => {
     expect(tiers.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
   });
 
+  test("a content that nobody can ask for, nor holds, is let go by the next look", async () => {
+    await save("acme", trained(MOS, 1));
+    await using tiers = await open();
+    (await tiers.acquire("acme"))[Symbol.dispose]();
+    await rm(join(folder, "acme"), { recursive: true });
+    await tiers.refresh();
+    expect(tiers.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
+  });
+
   test("a folder that was replaced since the last look is loaded as it is now", async () => {
     await save("acme", trained(MOS, 1));
     await using tiers = await open();

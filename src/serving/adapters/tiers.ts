@@ -4,28 +4,11 @@ import type { AdapterInfo } from "../types.ts";
 import { unpackAdapter } from "./compact.ts";
 import { type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, Resident } from "./resident.ts";
+import { oneAtATime } from "./turns.ts";
 import type { AdapterLease, AdapterTiers, AdapterTiersOptions } from "./types.ts";
 
 const POLL_SECONDS = 5;
 const ATTEMPTS = 4;
-
-/** Looks come one after the other, and who asks for one gets one that starts after asking. */
-function oneAtATime(look: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  const start = (): Promise<void> => {
-    next = undefined;
-    running = look().finally(() => {
-      running = undefined;
-    });
-    return running;
-  };
-  return () => {
-    if (running === undefined) return start();
-    next ??= running.then(start, start);
-    return next;
-  };
-}
 
 const sameList = (a: readonly AdapterInfo[], b: readonly AdapterInfo[]): boolean =>
   a.length === b.length && a.every(({ name, digest }, i) => name === b[i]?.name && digest === b[i]?.digest);

@@ -1,0 +1,104 @@
+// What a look and a load find where the folder moves under them.
+import { mkdtemp, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
+import { MosError } from "#core";
+import { openFolder } from "./read-folder.ts";
+import { Registry } from "./registry.ts";
+import { Resident } from "./resident.ts";
+
+const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
+const base = { name: "tiny", fingerprint: "sha256:0" };
+const options = { geometry, fingerprint: base.fingerprint, dtype: "float32", limitBytes: 1e6 } as const;
+
+let folder = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "registry-"));
+  await save("acme", 1);
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const save = (name: string, seed: number): Promise<void> => {
+  const config = parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed });
+  return saveAdapter(join(folder, name), createAdapter(config, geometry), { base });
+};
+
+async function registryOf(): Promise<Registry> {
+  const registry = new Registry({ ...options, folder });
+  await registry.look();
+  return registry;
+}
+
+test("an open folder knows whether it is still the one of its name", async () => {
+  await using open = await openFolder(join(folder, "acme"));
+  expect(await open.isCurrent()).toBe(true);
+  await save("acme", 1); // the same content is another version
+  expect(await open.isCurrent()).toBe(false);
+  await rm(join(folder, "acme"), { recursive: true });
+  expect(await open.isCurrent()).toBe(false);
+});
+
+test("what a load found out stands, though a look was under way", async () => {
+  const registry = await registryOf();
+  const looking = registry.look();
+  registry.fail(registry.get("acme"), new MosError("bad_adapter", "number 3 is NaN"));
+  await looking;
+  expect(() => registry.get("acme")).toThrow("number 3 is NaN");
+  await registry.look();
+  expect(() => registry.get("acme")).toThrow("number 3 is NaN");
+});
+
+test("a doubtful folder is read again", async () => {
+  const registry = await registryOf();
+  const before = registry.get("acme");
+  registry.doubt("acme");
+  expect(registry.get("acme")).toBe(before);
+  await registry.look();
+  expect(registry.get("acme")).not.toBe(before);
+  expect(registry.get("acme")).toEqual(before);
+});
+
+test("a load takes only the version and the content that were registered", async () => {
+  const adapter = (await registryOf()).get("acme");
+  const resident = new Resident({ ...options, now: () => 0, isWanted: () => true });
+  const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
+  expect(await resident.pin(other, undefined)).toBeUndefined();
+  expect(await resident.pin({ ...adapter, version: "other" }, undefined)).toBeUndefined();
+  expect(resident).toMatchObject({ bytes: 0, count: 0 });
+  const pinned = await resident.pin(adapter, undefined);
+  expect(pinned?.compact.config).toEqual(adapter.config);
+});
+
+test("digests are only those of contents that the folder had, however fast it is replaced", async () => {
+  const seeds = [1, 2, 3];
+  for (const seed of seeds) await save(`.kept-${seed}`, seed);
+  const digests = new Set<string>();
+  for (const seed of seeds) {
+    await save("acme", seed);
+    digests.add((await registryOf()).get("acme").info.digest);
+  }
+  expect(digests.size).toBe(3);
+  const registry = await registryOf();
+  let running = true;
+  const write = async (): Promise<void> => {
+    const [path, replaced] = [join(folder, "acme"), join(folder, ".acme.replaced")];
+    for (let i = 0; i < 600; i++) {
+      const next = join(folder, `.kept-${1 + (i % 3)}`);
+      await rename(path, replaced);
+      await rename(next, path);
+      await rename(replaced, next);
+    }
+    running = false;
+  };
+  const look = async (): Promise<void> => {
+    while (running) {
+      await registry.look();
+      for (const { digest } of registry.list()) expect(digests).toContain(digest);
+    }
+  };
+  await Promise.all([write(), look()]);
+  await registry.look();
+  expect(registry.list()).toHaveLength(1);
+});
