@@ -17,6 +17,9 @@ import { counted, labelled, liveLine, note, sayJson, sayLine } from "./terminal.
 const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 
+/** With any other name a request has not come from here, but from a page that was given this address. */
+const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
+
 /** What others can reach asks for keys, unless its owner says that it shall not. */
 function checkHost({ host, apiKeys, keys }: ServeOptions): void {
   if (apiKeys === undefined && keys && !isLoopback(host))
@@ -147,7 +150,11 @@ export async function runServe(options: ServeOptions): Promise<number> {
     nextSeed: () => randomInt(2 ** 32),
     publicMetrics: options.publicMetrics === true,
     checkAdapter,
-    ...given({ keys, adapterFolder: options.adapters }),
+    ...given({
+      keys,
+      hosts: keys === undefined && isLoopback(options.host) ? LOOPBACK_NAMES : undefined,
+      adapterFolder: options.adapters,
+    }),
   });
   await serveUntil(interrupt.signal, { server, log, options, modelName, engine });
   return 0;

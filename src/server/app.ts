@@ -7,7 +7,7 @@ import { type Activity, createActivity } from "./activity.ts";
 import { addAdapter, listAdapters, removeAdapter } from "./adapter-routes.ts";
 import { createAdapterStore } from "./adapter-store.ts";
 import { createAdmission } from "./admission.ts";
-import { authenticate } from "./authenticate.ts";
+import { authenticate, checkHost } from "./authenticate.ts";
 import { answerChat } from "./chat.ts";
 import { answerCompletion } from "./completions.ts";
 import type { ServerContext, ServerEnv, ServerOptions } from "./context.ts";
@@ -60,6 +60,10 @@ export function createServer(options: ServerOptions): ApiServer {
   const server = contextOf(options);
   const app = new OpenAPIHono<ServerEnv>();
   app.use("*", (context, next) => recorded(server, context, next));
+  app.use("*", async (context, next) => {
+    checkHost(server, context);
+    await next();
+  });
   app.use("/v1/*", async (context, next) => {
     context.set("key", await authenticate(server, context));
     await next();

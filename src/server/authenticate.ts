@@ -30,3 +30,13 @@ export async function authenticate(server: ServerContext, context: Context<Serve
   server.admission.count(key);
   return key;
 }
+
+/** @throws Refusal 403 for a request to a host of another name. */
+export function checkHost({ hosts }: ServerContext, context: Context<ServerEnv>): void {
+  const { hostname } = new URL(context.req.url);
+  if (hosts === undefined || hosts.includes(hostname)) return;
+  throw new Refusal(`this server is not called ${hostname}; use ${hosts.join(" or ")}`, {
+    status: 403,
+    reason: "wrong_host",
+  });
+}

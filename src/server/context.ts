@@ -29,6 +29,11 @@ export interface ServerOptions {
   readonly checkAdapter?: ((folder: string) => Promise<void>) | undefined;
   /** Who may use the server; left out, everybody may, and nobody may change adapters. */
   readonly keys?: KeyRing | undefined;
+  /**
+   * Names that a request may call the server by; left out, any. Without keys they keep out web pages whose own name
+   * was turned to this machine.
+   */
+  readonly hosts?: readonly string[] | undefined;
   /** Whether /metrics, which names adapters, is shown to everybody although there are keys. */
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;

@@ -8,7 +8,6 @@ export interface ServerLimits {
   readonly choices: number;
   /** Answers of one request that the engine has at a time. */
   readonly choicesAtOnce: number;
-  readonly stops: number;
   /** Of all headers together. */
   readonly headerBytes: number;
   readonly headerCount: number;
@@ -28,7 +27,6 @@ export const defaultLimits: ServerLimits = {
   uploadBytes: 512_000_000,
   choices: 128,
   choicesAtOnce: 16,
-  stops: 4,
   headerBytes: 16_384,
   headerCount: 100,
   connections: 1024,

@@ -184,6 +184,13 @@ describe("without keys", () => {
   });
 });
 
+test("a page whose name was turned to this machine is kept out", async () => {
+  await using server = await startServer({ server: { hosts: ["localhost", "127.0.0.1"] } });
+  expect((await server.send("/v1/models")).status).toBe(200);
+  const strange = await raw(server.port, ["GET /v1/models HTTP/1.1\r\nhost: evil.example\r\n\r\n"]);
+  expect(strange).toMatch(/^HTTP\/1\.1 403 /);
+});
+
 test("a client that does not read its answer is dropped, and its request cancelled", async () => {
   await using server = await startServer({
     engine: { answer: " one two".repeat(100), maxLength: 1_000_000, adapters: ["x"] },

@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import { createAdmission } from "./admission.ts";
+import { type ApiKey, findKey, hashOfKey, parseKeys } from "./key-ring.ts";
+
+const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashOfKey(name), ...more });
+
+test("keys are found by their hash, and patterns match whole names", () => {
+  const keys = parseKeys(
+    `${line("acme", { adapters: ["acme-*", "a.b"] })}\n\n${line("all")}\n`,
+    "keys.jsonl",
+  );
+  const acme = findKey(keys, "acme")!;
+  expect(["acme-1", "acme-", "acme", "xacme-1", "a.b", "axb"].map(acme.mayUse)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    true,
+    false,
+  ]);
+  expect(findKey(keys, "all")?.mayUse("anything")).toBe(true);
+  expect(findKey(keys, "Acme")).toBeUndefined();
+  expect(findKey(keys, hashOfKey("acme"))).toBeUndefined();
+  expect(findKey(parseKeys(`[${line("acme", { revoked: true })}]`, "k"), "acme")).toBeUndefined();
+});
+
+test("a wrong line is named, and no key is shown", () => {
+  const wrong = (text: string) => () => parseKeys(text, "keys.jsonl");
+  expect(wrong(`${line("a")}\n{"name": "b", "key": "secret"}`)).toThrowError(/^keys\.jsonl:2: /);
+  expect(wrong("nonsense")).toThrowError(/keys\.jsonl:1/);
+  expect(wrong(line("a", { sha256: "short" }))).toThrowError(/64 hexadecimal/);
+  expect(wrong(line("a b"))).toThrowError(/field "name"/);
+});
+
+test("a minute's requests at once, then steadily; places come back once", () => {
+  let now = 0;
+  const admission = createAdmission(() => now);
+  const key: ApiKey = {
+    name: "k",
+    isAdmin: false,
+    requestsPerMinute: 60,
+    maxConcurrent: 2,
+    mayUse: () => true,
+  };
+  for (let i = 0; i < 60; i++) admission.count(key);
+  expect(() => admission.count(key)).toThrowError(/60 requests a minute/);
+  now += 999;
+  expect(() => admission.count(key)).toThrowError();
+  now += 1;
+  admission.count(key);
+  expect(() => admission.count(key)).toThrowError();
+  const leave = admission.enter(key);
+  admission.enter(key);
+  expect(() => admission.enter(key)).toThrowError(/2 requests at a time/);
+  leave();
+  leave();
+  admission.enter(key);
+  expect(() => admission.enter(key)).toThrowError();
+});

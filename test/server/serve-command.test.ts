@@ -1,0 +1,92 @@
+// The command itself, with the real engine on the bundled model.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createProgram, run } from "../../src/cli/program.ts";
+import { byteSize } from "../../src/cli/serve-command.ts";
+
+const MODEL = "assets/tiny-english";
+let folder: string;
+let child: ChildProcess;
+let address: string;
+let log = "";
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-serve-"));
+  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
+  const options = ["--model", MODEL, "--adapters", folder, "--port", "0", "--json", "--max-batch", "4"];
+  child = spawn(process.execPath, [...main, ...options], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stderr!.on("data", (data) => {
+    log += data;
+  });
+  const [line] = (await once(createInterface(child.stdout!), "line")) as [string];
+  const ready = JSON.parse(line);
+  expect(ready).toMatchObject({ type: "ready", model: "tiny-english", adapters: 0 });
+  address = ready.address;
+});
+afterAll(async () => {
+  child.kill("SIGKILL");
+  await rm(folder, { recursive: true });
+});
+
+const complete = async (body: object) => {
+  const response = await fetch(`${address}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny-english", temperature: 0, ...body }),
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: answers of any form are looked into
+  return { status: response.status, json: (await response.json()) as any };
+};
+
+test("a prompt is scored the same when it is text, ids, alone or beside others", async () => {
+  const scoring = { max_tokens: 1, logprobs: 1, echo: true };
+  const { json } = await complete({ prompt: "The opposite of up is down.", ...scoring });
+  const { tokens, token_logprobs, top_logprobs } = json.choices[0].logprobs;
+  expect(tokens.join("")).toBe(json.choices[0].text);
+  expect(token_logprobs[0]).toBeNull();
+  for (const [i, top] of top_logprobs.entries()) if (i > 0) expect(top[tokens[i]]).toBe(token_logprobs[i]);
+  const both = await complete({ prompt: ["The opposite of up is down.", "One"], ...scoring });
+  expect(both.json.choices[0].logprobs.tokens).toEqual(tokens);
+  const pairs = both.json.choices[0].logprobs.token_logprobs
+    .slice(1)
+    .map((x: number, i: number) => [x, token_logprobs[i + 1]]);
+  for (const [one, other] of pairs) expect(one).toBeCloseTo(other, 3);
+});
+
+test("the same seed gives the same answer", async () => {
+  const request = { prompt: "Once", max_tokens: 12, temperature: 1, seed: 5 };
+  const [first, second] = await Promise.all([complete(request), complete(request)]);
+  expect(first.json.choices).toEqual(second.json.choices);
+  expect(first.json.usage).toMatchObject({ completion_tokens: 12 });
+});
+
+test("SIGTERM ends it with 0, and each request has left its line", async () => {
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  expect(await exited).toEqual([0, null]);
+  const lines = log.split("\n").filter((line) => line.startsWith("{"));
+  const requests = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "request");
+  expect(requests.length).toBeGreaterThanOrEqual(4);
+  expect(requests[0]).toMatchObject({ status: 200, model: "tiny-english", path: "/v1/completions" });
+  expect(log).not.toContain("opposite");
+});
+
+test("others are let in only with keys, or by its owner's will", async () => {
+  expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0"])).toBe(2);
+  const keys = join(folder, "keys.jsonl");
+  await writeFile(keys, '{"name": "x"}\n');
+  expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0", "--api-keys", keys])).toBe(1);
+  expect(await run(["serve", "--model", MODEL, "--no-keys", "--api-keys", keys])).toBe(2);
+});
+
+test("sizes are written as people write them", () => {
+  expect(["2GB", "500 MB", "1.5GiB", "10b"].map(byteSize)).toEqual([2e9, 5e8, 1.5 * 2 ** 30, 10]);
+  for (const wrong of ["2", "GB", "2 XB", "-1GB", "1e3MB"]) expect(() => byteSize(wrong)).toThrowError();
+  const serve = createProgram().commands.find((command) => command.name() === "serve")!;
+  expect(serve.helpInformation()).toContain("2GB");
+});
