@@ -78,8 +78,11 @@ export async function compile(
   options: CompileOptions = {},
 ): Promise<Program> {
   const { device = "cpu", threads = 0, profile, inlineLimit } = options;
-  const program = serialize(outputs, inlineLimit === undefined ? {} : { inlineLimit });
-  const session = await openSession(program, {
+  const names = Object.keys(outputs);
+  const serialized = serialize(outputs, inlineLimit === undefined ? {} : { inlineLimit });
+  // the program below holds neither the graph nor its bytes: the runtime has its own copy of the constants
+  const { inputs } = serialized;
+  const session = await openSession(serialized, {
     executionProviders: [device],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
@@ -96,24 +99,24 @@ export async function compile(
       : deviceError(device, cause);
   });
   const leafType = (name: string): LeafType => {
-    const type = program.inputs.get(name);
+    const type = inputs.get(name);
     if (type === undefined) throw new MosError("bad_config", `the program has no input ${name}`);
     return type;
   };
   const bound: Record<string, Tensor> = {};
   let isOpen = true;
   return {
-    inputs: program.inputs,
+    inputs,
     bind(tensors) {
       for (const [name, tensor] of Object.entries(tensors))
         bound[name] = toRuntime(name, tensor, leafType(name));
     },
-    async run(feeds, fetch = Object.keys(outputs)) {
+    async run(feeds, fetch = names) {
       // what is bound is looked up behind the feeds: copying hundreds of entries would cost a share of a short run
       const given: Record<string, Tensor> = Object.create(bound);
       for (const [name, tensor] of Object.entries(feeds))
         given[name] = toRuntime(name, tensor, leafType(name));
-      for (const name of program.inputs.keys())
+      for (const name of inputs.keys())
         if (given[name] === undefined) throw new MosError("bad_config", `input ${name} was not given`);
       const results = await session.run(given, fetch).catch((cause: unknown) => {
         throw new MosError("device", `the program failed on device ${device}: ${String(cause)}`, { cause });
