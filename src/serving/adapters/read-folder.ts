@@ -1,6 +1,6 @@
 // A folder may be replaced while it is read. What is read here is the content that it had at one moment, or an error.
 import type { BigIntStats } from "node:fs";
-import { stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "#adapters";
 import { MosError } from "#core";
@@ -10,6 +10,7 @@ import {
   openForReading,
   pathExists,
   type ReadableFile,
+  storageError,
   systemCode,
 } from "#formats";
 import { contentDigest } from "./content-digest.ts";
@@ -69,21 +70,36 @@ async function readAll(file: ByteSource): Promise<Uint8Array> {
   return bytes;
 }
 
-async function openTensors(folder: string): Promise<ReadableFile> {
+/** Opens a file of the folder `real`, which messages call `folder`. */
+async function openFile(real: string, folder: string, name: string): Promise<ReadableFile> {
+  try {
+    const file = await openForReading(join(real, name), "bad_adapter");
+    return { ...file, path: join(folder, name) };
+  } catch (error) {
+    if (!(error instanceof MosError)) throw error;
+    throw new MosError(error.code, error.message.replaceAll(real, folder), { cause: error });
+  }
+}
+
+async function openTensors(real: string, folder: string): Promise<ReadableFile> {
+  if (await pathExists(join(real, ADAPTER_TENSORS))) return openFile(real, folder, ADAPTER_TENSORS);
   const path = join(folder, ADAPTER_TENSORS);
-  if (await pathExists(path)) return openForReading(path, "bad_adapter");
   throw new MosError("bad_adapter", `${path} is missing; save the adapter again, as safetensors`);
 }
 
 /** Opens a folder and reads its settings. Throws `bad_adapter`, `not_found`, `storage`. */
 export async function openFolder(folder: string): Promise<OpenFolder> {
-  await using config = await openForReading(join(folder, ADAPTER_CONFIG), "bad_adapter");
+  // both files of one folder, should it be a link that changes now
+  const real = await realpath(folder).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  await using config = await openFile(real, folder, ADAPTER_CONFIG);
   if (config.size > LARGEST_CONFIG)
     throw new MosError(
       "bad_adapter",
       `${config.path}: ${config.size} bytes are too many; at most ${LARGEST_CONFIG} are read`,
     );
-  const tensors = await openTensors(folder);
+  const tensors = await openTensors(real, folder);
   try {
     const version = combine(
       await config.handle.stat({ bigint: true }),
