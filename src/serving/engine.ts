@@ -28,6 +28,9 @@ export interface EngineParts {
   readonly now: () => number;
 }
 
+/** Waiting requests that are looked at in a turn. */
+const LOOK_AT = 1000;
+
 /** Turns between looks at memory that could be given back. */
 const TRIM_EVERY = 64;
 
@@ -47,10 +50,13 @@ class LocalEngine implements Engine {
   readonly #queue = new FairQueue<Job>();
   readonly #loop: Promise<void>;
   #wake: (() => void) | undefined;
+  #isStirred = false;
   #drained: (() => void) | undefined;
   #isDraining = false;
   #isClosed = false;
   #nextOrder = 1;
+  /** Adapters that are being loaded. */
+  #loads = 0;
   /** Adapters found no memory; nothing was given back since. */
   #isMemoryTaken = false;
   #counts = { steps: 0, decodedRows: 0, promptTokens: 0, completionTokens: 0 };
@@ -150,11 +156,13 @@ class LocalEngine implements Engine {
   }
 
   #stir(): void {
+    this.#isStirred = true;
     this.#wake?.();
   }
 
   async #run(): Promise<void> {
     for (let turn = 1; !this.#isClosed; turn++) {
+      this.#isStirred = false;
       this.#dropCancelled();
       this.#admit();
       if (this.#rows.count === 0) {
@@ -171,12 +179,11 @@ class LocalEngine implements Engine {
       job.finish("cancelled");
   }
 
+  /** Until something happens; what happened since the last look counts. */
   async #sleep(): Promise<void> {
+    if (this.#isStirred || this.#isClosed) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      // what came between the last look and now
-      if (this.#isClosed || [...this.#queue].some(({ load, isCancelled }) => load === "ready" || isCancelled))
-        resolve();
     });
     this.#wake = undefined;
   }
@@ -196,9 +203,11 @@ class LocalEngine implements Engine {
 
   /** Rows for those that wait, in turn; who waits for an adapter holds nobody up, who waits for memory does. */
   #admit(): void {
-    for (const job of this.#queue.first(this.#parts.limits.maxRows)) {
-      if (job.load === "none" && !this.#isMemoryTaken)
-        job.startLoading(this.#parts.tiers, (failure) => this.#loaded(job, failure));
+    const { maxRows } = this.#parts.limits;
+    let ahead = 0;
+    for (const job of this.#queue.first(LOOK_AT)) {
+      if (this.#rows.count === maxRows && ahead >= maxRows) break;
+      if (ahead++ < maxRows && job.load === "none" && !this.#isMemoryTaken) this.#load(job);
       if (job.load !== "ready") continue;
       if (!this.#rows.fits(job)) {
         if (this.#rows.count === 0) this.#reject(job, tooLarge(job));
@@ -213,16 +222,24 @@ class LocalEngine implements Engine {
     this.#rows.compact();
   }
 
-  #loaded(job: Job, failure: unknown): void {
-    const holds = [...this.#queue].some(({ lease }) => lease !== undefined) || this.#rows.count > 0;
-    if (failure !== undefined && !job.sequence.ended) {
-      // memory comes back when others end; without others it will not
-      if (failure instanceof MosError && failure.code === "busy" && holds) {
-        job.load = "none";
-        this.#isMemoryTaken = true;
-      } else this.#reject(job, asError(failure));
-    }
-    this.#stir();
+  #load(job: Job): void {
+    this.#loads++;
+    job.startLoading(this.#parts.tiers, (failure) => {
+      this.#loads--;
+      // a job that ended meanwhile has given its adapter back
+      if (job.sequence.ended) this.#isMemoryTaken = false;
+      else if (failure !== undefined) this.#refused(job, asError(failure));
+      this.#stir();
+    });
+  }
+
+  /** Memory comes back when others end; without others it will not. */
+  #refused(job: Job, error: MosError): void {
+    const holds =
+      this.#loads > 0 || this.#rows.count > 0 || [...this.#queue].some(({ lease }) => lease !== undefined);
+    if (error.code !== "busy" || !holds) return this.#reject(job, error);
+    job.load = "none";
+    this.#isMemoryTaken = true;
   }
 
   #reject(job: Job, error: MosError): void {

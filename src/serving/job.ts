@@ -31,7 +31,7 @@ export class Job implements Occupant {
   /** Begins to load the adapter; `then` is called with the failure, if there is one. */
   startLoading(tiers: AdapterTiers, then: (failure?: unknown) => void): void {
     const { adapter } = this.sequence.request;
-    if (this.load !== "none" || adapter === null) return;
+    if (adapter === null) return;
     this.load = "loading";
     tiers.acquire(adapter, { signal: this.#loading.signal }).then((lease) => {
       if (this.sequence.ended) lease[Symbol.dispose]();
