@@ -204,22 +204,27 @@ class LocalEngine implements Engine {
   /** Rows for those that wait, in turn; who waits for an adapter holds nobody up, who waits for memory does. */
   #admit(): void {
     const { maxRows } = this.#parts.limits;
-    let ahead = 0;
-    for (const job of this.#queue.first(LOOK_AT)) {
-      if (this.#rows.count === maxRows && ahead >= maxRows) break;
-      if (ahead++ < maxRows && job.load === "none" && !this.#isMemoryTaken) this.#load(job);
-      if (job.load !== "ready") continue;
-      if (!this.#rows.fits(job)) {
-        if (this.#rows.count === 0) this.#reject(job, tooLarge(job));
-        break;
-      }
-      this.#queue.remove(job.tenant, job);
-      this.#queue.charge(job.tenant, job.sequence.tokens.length);
-      if (job.order === 0) job.order = this.#nextOrder++;
-      this.#rows.place(job);
-      job.stream.push(...job.sequence.admit(job.lease?.digest ?? null));
+    for (const [place, job] of this.#queue.first(LOOK_AT).entries()) {
+      const isNear = place < maxRows;
+      if (this.#rows.count === maxRows && !isNear) break;
+      if (isNear && job.load === "none" && !this.#isMemoryTaken) this.#load(job);
+      if (job.load === "ready" && !this.#enter(job)) break;
     }
     this.#rows.compact();
+  }
+
+  /** Gives a job a row. False where there is no room for it now. */
+  #enter(job: Job): boolean {
+    if (!this.#rows.fits(job)) {
+      if (this.#rows.count === 0) this.#reject(job, tooLarge(job));
+      return false;
+    }
+    this.#queue.remove(job.tenant, job);
+    this.#queue.charge(job.tenant, job.sequence.tokens.length);
+    if (job.order === 0) job.order = this.#nextOrder++;
+    this.#rows.place(job);
+    job.stream.push(...job.sequence.admit(job.lease?.digest ?? null));
+    return true;
   }
 
   #load(job: Job): void {
@@ -237,9 +242,10 @@ class LocalEngine implements Engine {
   #refused(job: Job, error: MosError): void {
     const holds =
       this.#loads > 0 || this.#rows.count > 0 || [...this.#queue].some(({ lease }) => lease !== undefined);
-    if (error.code !== "busy" || !holds) return this.#reject(job, error);
-    job.load = "none";
-    this.#isMemoryTaken = true;
+    if (error.code === "busy" && holds) {
+      job.load = "none";
+      this.#isMemoryTaken = true;
+    } else this.#reject(job, error);
   }
 
   #reject(job: Job, error: MosError): void {
