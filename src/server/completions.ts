@@ -1,5 +1,6 @@
 // POST /v1/completions
 import { randomUUID } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Context } from "hono";
 import type { EngineEvent, EngineRequest } from "#serving";
 import { createDetokenizer } from "#text";
@@ -28,10 +29,14 @@ function promptItems(input: PromptInput): readonly (string | readonly number[])[
   return input.filter((item) => typeof item === "string" || isIds(item));
 }
 
-function readPrompts(input: PromptInput, reader: PromptReader): readonly Prompt[] {
-  return promptItems(input).map((item) =>
-    typeof item === "string" ? reader.fromText(item, "prompt") : reader.fromIds(item, "prompt"),
-  );
+/** One prompt in each turn of the event loop: many long ones hold nobody else up. */
+async function readPrompts(input: PromptInput, reader: PromptReader): Promise<readonly Prompt[]> {
+  const prompts: Prompt[] = [];
+  for (const item of promptItems(input)) {
+    prompts.push(typeof item === "string" ? reader.fromText(item, "prompt") : reader.fromIds(item, "prompt"));
+    await nextTurn();
+  }
+  return prompts;
 }
 
 function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {
@@ -75,7 +80,7 @@ export function answerCompletion(server: ServerContext, context: Context<ServerE
     checkBestOf(request);
     const { n = 1 } = request;
     checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
-    const prompts = readPrompts(request.prompt, server.prompts);
+    const prompts = await readPrompts(request.prompt, server.prompts);
     const { maxLength } = server.engine.model;
     const seed = request.seed ?? server.nextSeed();
     const requests = prompts.flatMap((prompt) => {

@@ -24,8 +24,24 @@ export const tooLong = (maxLength: number, found: string, field: string): Refusa
   });
 
 /** Characters that are counted at a time where a text is suspiciously long, and tokens that cutting there may add. */
-const CHUNK = 4096;
+const CHUNK = 1024;
 const CUT = 32;
+
+/** A tokenizer's work grows with the square of a word's length: no word of any language comes near this. */
+const LONGEST_WORD = 4096;
+
+/** What tokenizers take as one word: letters, digits, blanks or signs in a row. */
+const WORDS = /\p{L}+|\p{N}+|\s+|[^\s\p{L}\p{N}]+/gu;
+
+function refuseLongWord(text: string, field: string): void {
+  if (text.length <= LONGEST_WORD) return;
+  for (const [word] of text.matchAll(WORDS))
+    if (word.length > LONGEST_WORD)
+      throw new Refusal(
+        `${field} holds ${word.length} letters, digits, blanks or signs in a row; at most ${LONGEST_WORD} are taken`,
+        { status: 400, reason: "invalid_value", field },
+      );
+}
 
 interface Lengths {
   readonly vocabularySize: number;
@@ -65,6 +81,7 @@ export function createPromptReader(
   return {
     fromText: (text, field) => {
       refuseLongText(text, field);
+      refuseLongWord(text, field);
       const ids = tokenizer.encode(text, { addSpecialTokens: false });
       const bos = missingBos(ids, tokenizer);
       return checked({ ids: bos === undefined ? ids : [bos, ...ids], text }, field);

@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { loadTextFromFolder } from "#text";
+import { createPromptReader } from "./prompts.ts";
+
+const text = await loadTextFromFolder("assets/tiny-english");
+const reader = (maxLength: number) =>
+  createPromptReader(text, { vocabularySize: text.tokenizer.vocabularySize, maxLength });
+
+test("a text that fits exactly is taken, and with one token more refused", () => {
+  const words = "The opposite of up is down. ".repeat(40);
+  const { length } = text.tokenizer.encode(words);
+  expect(reader(length).fromText(words, "prompt").ids).toHaveLength(length);
+  expect(() => reader(length - 1).fromText(words, "prompt")).toThrowError(/maximum context length/);
+  expect(() => reader(10).fromText("", "prompt")).toThrowError(/no token/);
+});
+
+test("a long text of few tokens is taken: counting in parts refuses only what cannot fit", () => {
+  const longest = Math.max(
+    ...Array.from({ length: text.tokenizer.vocabularySize }, (_, id) => text.tokenizer.bytesOf(id).length),
+  );
+  const id = Array.from({ length: text.tokenizer.vocabularySize }, (_, i) => i).find(
+    (i) => text.tokenizer.bytesOf(i).length === longest && !text.tokenizer.isSpecial(i),
+  );
+  const word = Buffer.from(text.tokenizer.bytesOf(id ?? 0)).toString();
+  const repeated = word.repeat(600);
+  const { length } = text.tokenizer.encode(repeated);
+  expect(reader(length).fromText(repeated, "prompt").ids).toHaveLength(length);
+});
+
+test.each(["x", " ", "7", "-"])(
+  "thousands of %j in a row are refused before the tokenizer sees them",
+  (letter) => {
+    const started = performance.now();
+    expect(() => reader(100_000).fromText(letter.repeat(300_000), "prompt")).toThrowError(/in a row|maximum/);
+    expect(performance.now() - started).toBeLessThan(2000);
+  },
+);
