@@ -1,24 +1,15 @@
 // What resident adapters cost in memory, measured beside the arithmetic, and how fast folders are registered and loaded.
 import { fork } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import {
-  type Adapter,
-  type AdapterConfig,
-  type AdapterGeometry,
-  createAdapter,
-  methodOf,
-  parseAdapterConfig,
-  saveAdapter,
-} from "#adapters";
-import { randomStream } from "#core";
-import { makeFolder } from "#formats";
+import { type AdapterGeometry, parseAdapterConfig } from "#adapters";
 import { geometryOf } from "#models";
 import { readModelConfig } from "#recipes";
 import { openAdapterTiers, type ResidentDtype, residentBytes } from "../src/serving/adapters/index.ts";
+import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:adapter-memory -- --model DIR|FILE.gguf [--adapters 2000] [--lora 200] [--folder DIR] [--json]
@@ -34,11 +25,6 @@ adapter takes of a LoRA's bytes.
   --folder DIR   where they are kept; left out, they are removed in the end`;
 
 const FINGERPRINT = "sha256:bench";
-const KINDS = {
-  mos: { method: "mos", rank: 8, equivalentRank: 2 },
-  lora: { method: "lora", rank: 8 },
-} as const;
-type Kind = keyof typeof KINDS;
 const DTYPES = ["bfloat16", "float32"] as const;
 /** The part that is loaded before growth is measured: code, caches and what the allocator keeps are there then. */
 const WARM_UP = 0.25;
@@ -49,36 +35,6 @@ const given = readArguments(HELP, {
 });
 const model = given.text("model") ?? fail(HELP);
 const geometry: AdapterGeometry = geometryOf(await readModelConfig(model));
-const configOf = (kind: Kind, seed: number): AdapterConfig => parseAdapterConfig({ ...KINDS[kind], seed });
-
-/** A new adapter whose B is not zero. Only speed matters: the numbers come from a linear congruence. */
-function randomAdapter(kind: Kind, seed: number): Adapter {
-  const adapter = createAdapter(configOf(kind, seed), geometry);
-  let state = randomStream(seed, "bench").uint32();
-  for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
-    const data = adapter.tensors.get(name)?.data;
-    if (role !== "trainable" || data === undefined || data[0] !== 0) continue;
-    for (let i = 0; i < data.length; i++) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      data[i] = (state / 2 ** 32 - 0.5) * 0.02;
-    }
-  }
-  return adapter;
-}
-
-/** Fills a folder up to so many adapters, one for each seed. */
-async function writeAdapters(folder: string, kind: Kind, count: number): Promise<void> {
-  await makeFolder(folder);
-  const present = new Set(await readdir(folder));
-  for (let seed = 0; seed < count; seed++) {
-    const name = `tenant-${seed}`;
-    if (present.has(name)) continue;
-    const base = { name: "bench", fingerprint: FINGERPRINT };
-    await saveAdapter(join(folder, name), randomAdapter(kind, seed), { base });
-    if (seed % 200 === 0) console.error(`writing ${kind} adapters: ${seed} of ${count}`);
-  }
-}
-
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
 
@@ -151,12 +107,18 @@ async function compare(folder: string): Promise<void> {
   for (const dtype of DTYPES) {
     const process: Partial<Record<Kind, number>> = {};
     for (const kind of ["mos", "lora"] as const) {
-      await writeAdapters(join(folder, kind), kind, counts[kind]);
+      await writeAdapters(join(folder, kind), {
+        geometry,
+        kind,
+        count: counts[kind],
+        fingerprint: FINGERPRINT,
+      });
       const result = await inOwnProcess(join(folder, kind), dtype);
       process[kind] = result["process_bytes"] ?? Number.NaN;
       printResult({ kind, dtype, ...result }, given.flag("json"));
     }
-    const bytes = (kind: Kind): number => residentBytes(configOf(kind, 0), geometry, dtype).own;
+    const bytes = (kind: Kind): number =>
+      residentBytes(parseAdapterConfig({ ...KINDS[kind], seed: 0 }), geometry, dtype).own;
     const ratios = {
       dtype,
       of_lora_arithmetic: rounded(bytes("mos") / bytes("lora"), 4),

@@ -1,0 +1,59 @@
+// Folders of adapters with random numbers, as a server's customers would have them.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Adapter,
+  type AdapterGeometry,
+  createAdapter,
+  methodOf,
+  parseAdapterConfig,
+  saveAdapter,
+} from "#adapters";
+import { randomStream } from "#core";
+import { makeFolder } from "#formats";
+
+/** MoS at a quarter of the numbers of the LoRA beside it. */
+export const KINDS = {
+  mos: { method: "mos", rank: 8, equivalentRank: 2 },
+  lora: { method: "lora", rank: 8 },
+} as const;
+export type Kind = keyof typeof KINDS;
+
+/** A new adapter whose B is not zero. Only speed matters: the numbers come from a linear congruence. */
+function randomAdapter(geometry: AdapterGeometry, kind: Kind, seed: number): Adapter {
+  const adapter = createAdapter(parseAdapterConfig({ ...KINDS[kind], seed }), geometry);
+  let state = randomStream(seed, "bench").uint32();
+  for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
+    const data = adapter.tensors.get(name)?.data;
+    if (role !== "trainable" || data === undefined || data[0] !== 0) continue;
+    for (let i = 0; i < data.length; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      data[i] = (state / 2 ** 32 - 0.5) * 0.02;
+    }
+  }
+  return adapter;
+}
+
+export interface FolderOptions {
+  readonly geometry: AdapterGeometry;
+  readonly kind: Kind;
+  readonly count: number;
+  /** Of the base that the adapters say they were made for. */
+  readonly fingerprint: string;
+}
+
+/** Fills a folder up to so many adapters, `tenant-0` and so on, one for each seed. */
+export async function writeAdapters(
+  folder: string,
+  { geometry, kind, count, fingerprint }: FolderOptions,
+): Promise<void> {
+  await makeFolder(folder);
+  const present = new Set(await readdir(folder));
+  for (let seed = 0; seed < count; seed++) {
+    const name = `tenant-${seed}`;
+    if (present.has(name)) continue;
+    const base = { name: "bench", fingerprint };
+    await saveAdapter(join(folder, name), randomAdapter(geometry, kind, seed), { base });
+    if (seed % 200 === 0) console.error(`writing ${kind} adapters: ${seed} of ${count}`);
+  }
+}

@@ -1,0 +1,205 @@
+// Throughput of the engine with many adapters in one batch, and time to the first token (see docs/benchmarks.md).
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Random, randomStream } from "#core";
+import { loadModel } from "#models";
+import { geometryOf } from "#recipes";
+import { type Engine, type EngineEvent, openEngine, type Quantize } from "#serving";
+import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
+import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
+
+const HELP = `usage: bench:serve -- --model DIR|FILE.gguf [--quantize int4] [--streams 16] [--adapters 16] [--json]
+
+So many clients at a time, each asking again when it was answered, each time with another adapter. Printed: new tokens a
+second, all told (new_tokens_per_s) and behind the last first token of a round (decode_tokens_per_s).
+
+  --quantize none|int8|int4 (none)   --kind mos|lora (mos)
+  --streams N (16)    --rounds N     answers of each stream (1; more where adapters are many)
+  --adapters N (16)   adapters of the folder; 0: the base alone
+  --draw round|uniform|zipf          how a request's adapter is drawn (round)
+  --folder DIR        where adapters are kept; left out, they are removed in the end
+  --prompt N (32)     --new N (64)   tokens
+  --first             time to the first token of a 500-token prompt, alone and while 8 streams run, instead
+  --dtype float32|bfloat16 (float32) --memory BYTES (2e9)   --threads N (2)`;
+
+const given = readArguments(HELP, {
+  values: [
+    ...["model", "quantize", "kind", "streams", "rounds", "adapters", "draw", "folder", "prompt", "new"],
+    ...["dtype", "memory", "threads"],
+  ],
+  flags: ["json", "first"],
+});
+
+const choice = <T extends string>(name: string, choices: readonly T[]): T => {
+  const value = given.text(name) ?? choices[0];
+  return (
+    choices.find((one) => one === value) ?? fail(`--${name} ${value}: ${choices.join(", ")} are possible`)
+  );
+};
+
+const path = given.text("model") ?? fail(HELP);
+const quantize = choice<Quantize>("quantize", ["none", "int8", "int4"]);
+const kind = choice<Kind>("kind", ["mos", "lora"]);
+const draw = choice("draw", ["round", "uniform", "zipf"]);
+const streams = given.number("streams", 16);
+const adapters = given.number("adapters", 16);
+const [promptTokens, newTokens] = [given.number("prompt", 32), given.number("new", 64)];
+const rounds = given.number("rounds", 1);
+
+/** Index i with a probability as 1 / (i + 1): a few adapters have most requests. */
+function zipf(random: Random, count: number): number {
+  const total = Array.from({ length: count }, (_, i) => 1 / (i + 1)).reduce((a, b) => a + b, 0);
+  let left = random.uniform() * total;
+  for (let i = 0; i < count; i++) {
+    left -= 1 / (i + 1);
+    if (left < 0) return i;
+  }
+  return count - 1;
+}
+
+function adapterOf(request: number, random: Random): string | null {
+  if (adapters === 0) return null;
+  const index =
+    draw === "round"
+      ? request % adapters
+      : draw === "uniform"
+        ? random.below(adapters)
+        : zipf(random, adapters);
+  return `tenant-${index}`;
+}
+
+let vocabularySize = 0;
+const idsOf = (length: number, random: Random): readonly number[] =>
+  Array.from({ length }, () => 3 + random.below(vocabularySize - 3));
+
+interface Ask {
+  readonly prompt: number;
+  readonly answer: number;
+  readonly adapter: string | null;
+  readonly seed: number;
+}
+
+/** Sends one request; gives the times of its tokens. */
+async function ask(engine: Engine, { prompt, answer, adapter, seed }: Ask): Promise<readonly number[]> {
+  const times: number[] = [];
+  const events: AsyncIterable<EngineEvent> = engine.submit({
+    prompt: idsOf(prompt, randomStream(seed, "bench.prompt")),
+    adapter,
+    maxTokens: answer,
+    ignoreEnd: true,
+    seed,
+    tenant: "bench",
+  });
+  for await (const event of events) if (event.type === "token") times.push(performance.now());
+  return times;
+}
+
+interface Throughput {
+  readonly newTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+}
+
+async function throughput(engine: Engine, answers: number, length: number): Promise<Throughput> {
+  const random = randomStream(0, "bench.draw");
+  let request = 0;
+  const start = performance.now();
+  const all: (readonly number[])[] = [];
+  const stream = async (): Promise<void> => {
+    for (let i = 0; i < answers; i++) {
+      const seed = request++;
+      const adapter = adapterOf(seed, random);
+      all.push(await ask(engine, { prompt: promptTokens, answer: length, adapter, seed }));
+    }
+  };
+  await Promise.all(Array.from({ length: streams }, stream));
+  const times = all.flat();
+  const end = Math.max(...times);
+  // with one answer a stream, as the peer counts: tokens behind the first ones, since the last of these
+  const firsts = Math.max(...all.map(([first = 0]) => first));
+  const later = times.filter((time) => time > firsts).length;
+  return {
+    newTokensPerSecond: (times.length * 1000) / (end - start),
+    decodeTokensPerSecond: (later * 1000) / (end - firsts),
+  };
+}
+
+/** Seconds to the first token of a prompt of 500. */
+async function firstToken(engine: Engine, seed: number): Promise<number> {
+  const start = performance.now();
+  const [first = Number.NaN] = await ask(engine, {
+    prompt: 500,
+    answer: 1,
+    adapter: adapterOf(seed, randomStream(seed, "a")),
+    seed,
+  });
+  return (first - start) / 1000;
+}
+
+async function firstTokens(engine: Engine): Promise<Readonly<Record<string, number>>> {
+  const alone: number[] = [];
+  const beside: number[] = [];
+  for (let i = 0; i < 5; i++) alone.push(await firstToken(engine, 100 + i));
+  const controller = new AbortController();
+  const company = Array.from({ length: 8 }, (_, seed) =>
+    ask(engine, {
+      prompt: promptTokens,
+      answer: 400,
+      adapter: adapterOf(seed, randomStream(seed, "a")),
+      seed,
+    }),
+  );
+  for (let i = 0; i < 5; i++) beside.push(await firstToken(engine, 200 + i));
+  controller.abort();
+  await Promise.all(company);
+  return {
+    first_token_alone_s: rounded(median(alone), 3),
+    first_token_beside_8_s: rounded(median(beside), 3),
+  };
+}
+
+async function prepare(folder: string): Promise<void> {
+  const model = await loadModel(path);
+  vocabularySize = model.config.vocabularySize;
+  const geometry = geometryOf(model.config);
+  if (adapters > 0)
+    await writeAdapters(folder, { geometry, kind, count: adapters, fingerprint: model.fingerprint });
+}
+
+const folder = given.text("folder") ?? (await mkdtemp(join(tmpdir(), "bench-serve-")));
+try {
+  await prepare(folder);
+  await using engine = await openEngine({
+    model: path,
+    quantize,
+    ...(adapters > 0 ? { adapters: folder } : {}),
+    adapterDtype: choice("dtype", ["float32", "bfloat16"]),
+    adapterMemory: given.number("memory", 2e9),
+    maxBatch: Math.max(16, streams),
+    threads: given.number("threads", 2),
+  });
+  await throughput(engine, 1, 8);
+  const measured = given.flag("first")
+    ? await firstTokens(engine)
+    : await throughput(engine, rounds, newTokens).then(({ newTokensPerSecond, decodeTokensPerSecond }) => ({
+        new_tokens_per_s: rounded(newTokensPerSecond, 1),
+        decode_tokens_per_s: rounded(decodeTokensPerSecond, 1),
+      }));
+  const { adapters: tiers } = await engine.stats();
+  printResult(
+    {
+      quantize,
+      streams,
+      adapters,
+      kind: adapters > 0 ? KINDS[kind].method : "base",
+      draw,
+      ...measured,
+      hits: tiers.hits,
+      misses: tiers.misses,
+      evictions: tiers.evictions,
+    },
+    given.flag("json"),
+  );
+} finally {
+  if (given.text("folder") === undefined) await rm(folder, { recursive: true, force: true });
+}
