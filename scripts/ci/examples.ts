@@ -9,6 +9,7 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "finetune.ts": [/^held-out loss/m, /^60 /m, /keeper/],
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
   "gradients.ts": [/^inputs x, w$/m, /^gradient 3 × 2$/m],
+  "serve.ts": [/The keeper of the lighthouse/, /In the morning/],
 };
 
 let failed = 0;
