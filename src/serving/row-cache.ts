@@ -128,19 +128,27 @@ export class RowCache {
   move(from: number, to: number): void {
     const { layers, keyValueHeads: K, headDim: D } = this.#config;
     const length = this.lengths[from] ?? 0;
+    this.truncate(to, 0);
     for (let layer = 0; layer < layers; layer++)
       for (const data of [this.#keys[layer] as Float32Array, this.#values[layer] as Float32Array])
         for (let head = 0; head < K; head++) {
           const begin = (from * K + head) * this.#places * D;
           data.copyWithin((to * K + head) * this.#places * D, begin, begin + length * D);
         }
-    this.truncate(to, 0);
     this.#mask.fill(0, to * this.#places, to * this.#places + length);
     this.lengths[to] = length;
   }
 
-  /** Keeps the first tokens of a row. */
+  /**
+   * Keeps the first tokens of a row. The others are wiped, not just masked: numbers as large as a broken adapter makes,
+   * or none at all, would come through the mask to whoever has the row next.
+   */
   truncate(row: number, length: number): void {
+    const { keyValueHeads: K, headDim: D } = this.#config;
+    const held = this.lengths[row] ?? 0;
+    for (const data of [...this.#keys, ...this.#values])
+      for (let head = row * K; head < (row + 1) * K; head++)
+        data.fill(0, (head * this.#places + length) * D, (head * this.#places + held) * D);
     this.#mask.fill(MASKED, row * this.#places + length, (row + 1) * this.#places);
     this.lengths[row] = length;
   }
