@@ -10,6 +10,8 @@ interface Line<T> {
 /** Waiting items by tenant. */
 export class FairQueue<T> {
   readonly #lines = new Map<string, Line<T>>();
+  /** What the tenant whose line emptied last was served: who comes when nobody waits begins there. */
+  #lastServed = 0;
 
   get size(): number {
     let size = 0;
@@ -32,9 +34,11 @@ export class FairQueue<T> {
   }
 
   remove(tenant: string, item: T): void {
-    const items = this.#lines.get(tenant)?.items;
-    const place = items?.indexOf(item) ?? -1;
-    if (place >= 0) items?.splice(place, 1);
+    const line = this.#lines.get(tenant);
+    const place = line?.items.indexOf(item) ?? -1;
+    if (line === undefined || place < 0) return;
+    line.items.splice(place, 1);
+    if (line.items.length === 0) this.#lastServed = line.served;
   }
 
   /** Counts tokens that a tenant was served. */
@@ -75,11 +79,11 @@ export class FairQueue<T> {
     return line.items;
   }
 
-  /** The least that any waiting tenant was served. */
+  /** The least that any waiting tenant was served, which is where one that comes begins. */
   #least(): number {
     let least = Number.POSITIVE_INFINITY;
     for (const { items, served } of this.#lines.values())
       if (items.length > 0) least = Math.min(least, served);
-    return Number.isFinite(least) ? least : 0;
+    return Number.isFinite(least) ? least : this.#lastServed;
   }
 }
