@@ -30,10 +30,10 @@ export async function openEngine({ onProgress, signal, ...settings }: OpenEngine
   const stop = (): void => void child.kill("SIGKILL");
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    const opened = await new Promise<Opened>((resolve, reject) => {
+    return await new Promise<RemoteEngine>((resolve, reject) => {
       child.on("message", (message: FromEngine) => {
         if (message.type === "progress") onProgress?.(message.progress);
-        else if (message.type === "open") resolve(message);
+        else if (message.type === "open") resolve(new RemoteEngine(child, message));
         else if (message.type === "refused") reject(received(message.error));
       });
       child.once("error", (cause) => reject(broken(cause.message)));
@@ -42,8 +42,6 @@ export async function openEngine({ onProgress, signal, ...settings }: OpenEngine
       );
       child.send({ type: "open", settings } satisfies ToEngine);
     });
-    child.removeAllListeners();
-    return new RemoteEngine(child, opened);
   } catch (error) {
     stop();
     throw error;
@@ -71,9 +69,15 @@ const stopped = (signal: AbortSignal): MosError =>
 const broken = (cause: unknown): MosError =>
   new MosError(
     "device",
-    `the engine's thread broke: ${cause instanceof Error ? cause.message : String(cause)}`,
+    `the engine's process broke: ${cause instanceof Error ? cause.message : String(cause)}`,
     { cause },
   );
+
+interface Running {
+  readonly stream: EventStream<EngineEvent>;
+  /** Lets go of the request's signal. */
+  readonly unlisten: () => void;
+}
 
 interface Asked {
   readonly resolve: (value: never) => void;
@@ -83,7 +87,7 @@ interface Asked {
 class RemoteEngine implements Engine {
   readonly model: EngineModel;
   readonly #child: ChildProcess;
-  readonly #streams = new Map<number, EventStream<EngineEvent>>();
+  readonly #running = new Map<number, Running>();
   readonly #asked = new Map<number, Asked>();
   #adapters: readonly AdapterInfo[];
   #nextId = 1;
@@ -94,19 +98,27 @@ class RemoteEngine implements Engine {
     this.#child = child;
     this.#adapters = adapters;
     child.on("message", (message: FromEngine) => this.#receive(message));
-    child.on("error", (cause) => this.#break(broken(cause.message)));
+    child.on("error", (cause) => {
+      this.#break(broken(cause.message));
+      // whoever cannot be talked to is of no use
+      child.kill("SIGKILL");
+    });
     child.on("exit", (code, signal) => this.#break(broken(`it ended with ${signal ?? code}`)));
   }
 
   submit({ signal, ...request }: EngineRequest): AsyncIterable<EngineEvent> {
     const id = this.#nextId++;
     const stream = new EventStream<EngineEvent>();
-    if (this.#failure !== undefined) stream.close(this.#failure);
-    else {
-      this.#streams.set(id, stream);
-      this.#tell({ type: "submit", id, request });
+    if (this.#failure !== undefined) {
+      stream.close(this.#failure);
+      return stream.read();
     }
-    return this.#events(id, stream, signal);
+    const cancel = (): void => this.#tell({ type: "cancel", id });
+    this.#running.set(id, { stream, unlisten: () => signal?.removeEventListener("abort", cancel) });
+    this.#tell({ type: "submit", id, request });
+    if (signal?.aborted === true) cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    return this.#events(id, stream);
   }
 
   adapters(): readonly AdapterInfo[] {
@@ -129,25 +141,26 @@ class RemoteEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#failure !== undefined) return;
     const exited = new Promise((resolve) => this.#child.once("exit", resolve));
-    await this.#ask("close");
-    this.#failure = new MosError("busy", "the engine was closed");
+    // a process that breaks meanwhile is closed too
+    await this.#ask("close").catch(() => undefined);
+    this.#failure ??= new MosError("busy", "the engine was closed");
     await exited;
   }
 
-  async *#events(
-    id: number,
-    stream: EventStream<EngineEvent>,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<EngineEvent, void> {
-    const cancel = (): void => this.#tell({ type: "cancel", id });
-    if (signal?.aborted === true) cancel();
-    signal?.addEventListener("abort", cancel, { once: true });
+  async *#events(id: number, stream: EventStream<EngineEvent>): AsyncGenerator<EngineEvent, void> {
     try {
       yield* stream.read();
     } finally {
-      signal?.removeEventListener("abort", cancel);
-      if (this.#streams.delete(id)) cancel();
+      if (this.#end(id)) this.#tell({ type: "cancel", id });
     }
+  }
+
+  /** False where it has ended already. */
+  #end(id: number, failure?: MosError): boolean {
+    const running = this.#running.get(id);
+    running?.unlisten();
+    running?.stream.close(failure);
+    return this.#running.delete(id);
   }
 
   #ask<Q extends keyof Questions>(question: Q): Promise<Questions[Q]> {
@@ -165,12 +178,9 @@ class RemoteEngine implements Engine {
 
   #receive(message: FromEngine): void {
     if (message.type === "adapters") this.#adapters = message.adapters;
-    else if (message.type === "events") this.#streams.get(message.id)?.push(...message.events);
-    else if (message.type === "ended") {
-      const stream = this.#streams.get(message.id);
-      this.#streams.delete(message.id);
-      stream?.close(message.error && received(message.error));
-    } else if (message.type === "answer") this.#take(message.id)?.resolve(message.value as never);
+    else if (message.type === "events") this.#running.get(message.id)?.stream.push(...message.events);
+    else if (message.type === "ended") this.#end(message.id, message.error && received(message.error));
+    else if (message.type === "answer") this.#take(message.id)?.resolve(message.value as never);
     else if (message.type === "noAnswer") this.#take(message.id)?.reject(received(message.error));
   }
 
@@ -183,8 +193,7 @@ class RemoteEngine implements Engine {
   /** Everybody who waits hears of it. */
   #break(error: MosError): void {
     this.#failure ??= error;
-    for (const stream of this.#streams.values()) stream.close(this.#failure);
-    this.#streams.clear();
+    for (const id of [...this.#running.keys()]) this.#end(id, this.#failure);
     for (const { reject } of this.#asked.values()) reject(this.#failure);
     this.#asked.clear();
   }
