@@ -31,7 +31,8 @@ export function checkRequest(request: EngineRequest, { model, config, cacheLimit
     throw wrong(
       `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${model.maxLength} fit`,
     );
-  if (placesFor(length) * bytesPerPlace(config) > cacheLimit)
+  // rows are given with room for one token more
+  if (placesFor(Math.max(length, prompt.length + 1)) * bytesPerPlace(config) > cacheLimit)
     throw wrong(`${length} tokens need more than the ${cacheLimit} bytes for keys and values of this engine`);
   const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < config.vocabularySize));
   if (odd !== undefined)

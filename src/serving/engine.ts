@@ -2,9 +2,10 @@
 import { MosError } from "#core";
 import type { Tokenizer } from "#text";
 import type { AdapterTiers } from "./adapters/index.ts";
+import { Admission } from "./admission.ts";
 import { checkRequest } from "./check-request.ts";
-import { FairQueue } from "./fair-queue.ts";
-import { Job } from "./job.ts";
+import { EventStream } from "./event-stream.ts";
+import { asError, Job } from "./job.ts";
 import { planTurn, type RowState, type TurnOptions, type TurnPlan } from "./plan.ts";
 import { Rows, type RowsOptions } from "./rows.ts";
 import { Sequence } from "./sequence.ts";
@@ -28,16 +29,8 @@ export interface EngineParts {
   readonly now: () => number;
 }
 
-/** Waiting requests that are looked at in a turn. */
-const LOOK_AT = 1000;
-
 /** Turns between looks at memory that could be given back. */
 const TRIM_EVERY = 64;
-
-const asError = (cause: unknown): MosError =>
-  cause instanceof MosError
-    ? cause
-    : new MosError("device", `the engine failed: ${String(cause)}`, { cause });
 
 /** Runs the requests on the thread that calls it. */
 export function createEngine(parts: EngineParts): Engine {
@@ -47,23 +40,26 @@ export function createEngine(parts: EngineParts): Engine {
 class LocalEngine implements Engine {
   readonly #parts: EngineParts;
   readonly #rows: Rows<Job>;
-  readonly #queue = new FairQueue<Job>();
+  readonly #waiting: Admission;
   readonly #loop: Promise<void>;
   #wake: (() => void) | undefined;
   #isStirred = false;
-  #drained: (() => void) | undefined;
+  /** Who waits for the end of all work. */
+  #drains: (() => void)[] = [];
   #isDraining = false;
   #isClosed = false;
-  #nextOrder = 1;
-  /** Adapters that are being loaded. */
-  #loads = 0;
-  /** Adapters found no memory; nothing was given back since. */
-  #isMemoryTaken = false;
   #counts = { steps: 0, decodedRows: 0, promptTokens: 0, completionTokens: 0 };
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
-    this.#rows = new Rows(parts.program, parts.limits);
+    const { program, limits, tiers } = parts;
+    this.#rows = new Rows(program, limits);
+    this.#waiting = new Admission({
+      rows: this.#rows,
+      tiers,
+      maxRows: limits.maxRows,
+      stir: () => this.#stir(),
+    });
     this.#loop = this.#run();
   }
 
@@ -72,16 +68,19 @@ class LocalEngine implements Engine {
   }
 
   submit(request: EngineRequest): AsyncIterable<EngineEvent> {
-    const { tokenizer, model, now } = this.#parts;
-    const job = new Job(new Sequence(request, { tokenizer, endTokens: model.endTokens, now }));
     try {
       this.#check(request);
-      this.#queue.push(request.tenant, job);
+      const { tokenizer, model, now } = this.#parts;
+      const sequence = new Sequence(request, { tokenizer, endTokens: model.endTokens, now });
+      const job = new Job(sequence, () => this.#stir());
+      this.#waiting.add(job);
+      this.#stir();
+      return job.events();
     } catch (error) {
-      job.fail(asError(error));
+      const refused = new EventStream<EngineEvent>();
+      refused.close(asError(error));
+      return refused.read();
     }
-    this.#stir();
-    return this.#events(job);
   }
 
   adapters(): readonly AdapterInfo[] {
@@ -98,9 +97,9 @@ class LocalEngine implements Engine {
     const { slots } = program;
     const active = new Set(running.flatMap(({ lease }) => (lease === undefined ? [] : [lease.digest])));
     return {
-      waiting: this.#queue.size,
+      waiting: this.#waiting.size,
       running: running.length,
-      waitingAdapters: countAdapters(this.#queue),
+      waitingAdapters: countAdapters(this.#waiting),
       runningAdapters: countAdapters(running),
       maxBatch: limits.maxRows,
       ...this.#counts,
@@ -110,9 +109,8 @@ class LocalEngine implements Engine {
 
   async drain(): Promise<void> {
     this.#isDraining = true;
-    const ended = new Promise<void>((resolve) => {
-      this.#drained = resolve;
-    });
+    if (this.#isClosed) return;
+    const ended = new Promise<void>((resolve) => this.#drains.push(resolve));
     this.#stir();
     await ended;
   }
@@ -132,27 +130,11 @@ class LocalEngine implements Engine {
     if (this.#isDraining)
       throw new MosError("busy", "the engine is shutting down and takes nothing more; ask another one");
     checkRequest(request, { model, ...limits, config: program.config });
-    if (this.#queue.sizeOf(request.tenant) >= limits.maxWaiting)
+    if (this.#waiting.sizeOf(request.tenant) >= limits.maxWaiting)
       throw new MosError(
         "busy",
         `${limits.maxWaiting} requests of ${request.tenant} are waiting already; try again when some have ended`,
       );
-  }
-
-  async *#events(job: Job): AsyncGenerator<EngineEvent, void> {
-    const { signal } = job.sequence.request;
-    const cancel = (): void => {
-      job.isCancelled = true;
-      this.#stir();
-    };
-    if (signal?.aborted === true) cancel();
-    signal?.addEventListener("abort", cancel, { once: true });
-    try {
-      yield* job.stream.read();
-    } finally {
-      signal?.removeEventListener("abort", cancel);
-      if (!job.sequence.ended) cancel();
-    }
   }
 
   #stir(): void {
@@ -163,20 +145,36 @@ class LocalEngine implements Engine {
   async #run(): Promise<void> {
     for (let turn = 1; !this.#isClosed; turn++) {
       this.#isStirred = false;
-      this.#dropCancelled();
-      this.#admit();
-      if (this.#rows.count === 0) {
-        if (this.#queue.size === 0) this.#drained?.();
-        await this.#sleep();
-        continue;
-      }
-      await this.#turn().catch((cause: unknown) => this.#failRunning(asError(cause)));
-      if (turn % TRIM_EVERY === 0) this.#rows.trim();
+      const isBusy = await this.#turn(turn).catch((cause: unknown) => this.#failRunning(cause));
       // requests, cancellations and loaded adapters come in here
-      await new Promise((resolve) => setImmediate(resolve));
+      if (isBusy) await new Promise((resolve) => setImmediate(resolve));
+      else await this.#sleep();
     }
-    for (const job of [...this.#queue, ...this.#rows.entries().map(([, running]) => running)])
+    for (const job of [...this.#waiting, ...this.#rows.entries().map(([, running]) => running)])
       job.finish("cancelled");
+    this.#endDrains();
+  }
+
+  /** Whether there was anything to do. */
+  async #turn(turn: number): Promise<boolean> {
+    if (turn % TRIM_EVERY === 0) {
+      this.#rows.trim();
+      this.#waiting.prune();
+    }
+    this.#dropCancelled();
+    this.#waiting.admit();
+    if (this.#rows.count === 0) {
+      if (this.#waiting.size === 0) this.#endDrains();
+      return false;
+    }
+    const plan = this.#plan();
+    for (const { row, tokens } of plan.prompts) await this.#read(row, tokens);
+    await this.#write(plan.decode);
+    return true;
+  }
+
+  #endDrains(): void {
+    for (const resolve of this.#drains.splice(0)) resolve();
   }
 
   /** Until something happens; what happened since the last look counts. */
@@ -189,75 +187,12 @@ class LocalEngine implements Engine {
   }
 
   #dropCancelled(): void {
-    for (const job of [...this.#queue].filter(({ isCancelled }) => isCancelled)) {
-      this.#queue.remove(job.tenant, job);
-      job.finish("cancelled");
-      this.#isMemoryTaken = false;
-    }
+    this.#waiting.dropCancelled();
     for (const [row, job] of this.#rows.entries()) {
       if (!job.isCancelled) continue;
       job.finish("cancelled");
       this.#leave(row);
     }
-  }
-
-  /** Rows for those that wait, in turn; who waits for an adapter holds nobody up, who waits for memory does. */
-  #admit(): void {
-    const { maxRows } = this.#parts.limits;
-    for (const [place, job] of this.#queue.first(LOOK_AT).entries()) {
-      const isNear = place < maxRows;
-      if (this.#rows.count === maxRows && !isNear) break;
-      if (isNear && job.load === "none" && !this.#isMemoryTaken) this.#load(job);
-      if (job.load === "ready" && !this.#enter(job)) break;
-    }
-    this.#rows.compact();
-  }
-
-  /** Gives a job a row. False where there is no room for it now. */
-  #enter(job: Job): boolean {
-    if (!this.#rows.fits(job)) {
-      if (this.#rows.count === 0) this.#reject(job, tooLarge(job));
-      return false;
-    }
-    this.#queue.remove(job.tenant, job);
-    this.#queue.charge(job.tenant, job.sequence.tokens.length);
-    if (job.order === 0) job.order = this.#nextOrder++;
-    this.#rows.place(job);
-    job.stream.push(...job.sequence.admit(job.lease?.digest ?? null));
-    return true;
-  }
-
-  #load(job: Job): void {
-    this.#loads++;
-    job.startLoading(this.#parts.tiers, (failure) => {
-      this.#loads--;
-      // a job that ended meanwhile has given its adapter back
-      if (job.sequence.ended) this.#isMemoryTaken = false;
-      else if (failure !== undefined) this.#refused(job, asError(failure));
-      this.#stir();
-    });
-  }
-
-  /** Memory comes back when others end; without others it will not. */
-  #refused(job: Job, error: MosError): void {
-    const holds =
-      this.#loads > 0 || this.#rows.count > 0 || [...this.#queue].some(({ lease }) => lease !== undefined);
-    if (error.code === "busy" && holds) {
-      job.load = "none";
-      this.#isMemoryTaken = true;
-    } else this.#reject(job, error);
-  }
-
-  #reject(job: Job, error: MosError): void {
-    this.#queue.remove(job.tenant, job);
-    job.fail(error);
-    this.#isMemoryTaken = false;
-  }
-
-  async #turn(): Promise<void> {
-    const plan = this.#plan();
-    for (const { row, tokens } of plan.prompts) await this.#read(row, tokens);
-    await this.#write(plan.decode);
   }
 
   /** A plan that there is memory for: the youngest rows wait again where there is not. */
@@ -273,7 +208,7 @@ class LocalEngine implements Engine {
       if (this.#rows.reserve(longest) || rows.length <= 1) return plan;
       const [row, job] = rows.reduce((youngest, one) => (one[1].order > youngest[1].order ? one : youngest));
       this.#rows.release(row);
-      this.#queue.pushFirst(job.tenant, job);
+      this.#waiting.putBack(job);
       this.#rows.compact();
     }
   }
@@ -298,7 +233,7 @@ class LocalEngine implements Engine {
       everyPlace,
     });
     this.#counts.promptTokens += tokens.length;
-    if (everyPlace) sequence.score(logits);
+    if (everyPlace) sequence.score(logits, from);
     const last = logits.at(-1);
     if (from + count === sequence.tokens.length && last !== undefined) this.#advance(row, job, last);
   }
@@ -323,13 +258,13 @@ class LocalEngine implements Engine {
   #advance(row: number, job: Job, logits: Float32Array): void {
     const before = job.sequence.generated;
     try {
-      job.stream.push(...job.sequence.advance(logits));
+      job.tell(job.sequence.advance(logits));
     } catch (cause) {
-      job.fail(asError(cause));
+      job.fail(cause);
     }
     const written = job.sequence.generated - before;
     this.#counts.completionTokens += written;
-    this.#queue.charge(job.tenant, written);
+    this.#waiting.charge(job, written);
     if (job.sequence.ended) {
       job.close();
       this.#leave(row);
@@ -338,30 +273,24 @@ class LocalEngine implements Engine {
 
   #leave(row: number): void {
     this.#rows.release(row);
-    this.#isMemoryTaken = false;
+    this.#waiting.noteEnd();
   }
 
-  #failRunning(error: MosError): void {
-    for (const [row, job] of this.#rows.entries()) {
-      job.fail(error);
-      this.#leave(row);
-    }
-    this.#rows.forget();
+  /** After a failure that is nobody's own: whoever runs hears of it, and nothing that it touched is used again. */
+  #failRunning(cause: unknown): true {
+    for (const [, job] of this.#rows.entries()) job.fail(cause);
+    this.#rows.reset();
+    this.#waiting.noteEnd();
+    return true;
   }
 }
 
-const tooLarge = ({ sequence, lease }: Job): MosError =>
-  new MosError(
-    "bad_option",
-    `${sequence.tokens.length} tokens with an adapter of rank ${lease?.rank ?? 0} do not fit into the engine's memory; raise its limits`,
-  );
-
 /** Requests by the name of their adapter. */
 function countAdapters(jobs: Iterable<Job>): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
+  const counts = new Map<string, number>();
   for (const { sequence } of jobs) {
     const name = sequence.request.adapter;
-    if (name !== null) counts[name] = (counts[name] ?? 0) + 1;
+    if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  return counts;
+  return Object.fromEntries(counts);
 }

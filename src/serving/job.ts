@@ -1,4 +1,4 @@
-import type { MosError } from "#core";
+import { MosError } from "#core";
 import type { AdapterLease, AdapterTiers } from "./adapters/index.ts";
 import { EventStream } from "./event-stream.ts";
 import type { Occupant } from "./rows.ts";
@@ -8,24 +8,50 @@ import type { EngineEvent, EngineFinish } from "./types.ts";
 /** How far a job's adapter is. */
 export type LoadState = "none" | "loading" | "ready";
 
+export const asError = (cause: unknown): MosError =>
+  cause instanceof MosError
+    ? cause
+    : new MosError("device", `the engine failed: ${String(cause)}`, { cause });
+
 /** A request between its submission and its end, with what it holds. */
 export class Job implements Occupant {
   readonly sequence: Sequence;
-  readonly stream = new EventStream<EngineEvent>();
   lease: AdapterLease | undefined;
   load: LoadState;
+  /** Its adapter found no memory once: those behind it leave it what comes back. */
+  lacksMemory = false;
   /** Jobs that got their first row earlier have a lower one. */
   order = 0;
   isCancelled = false;
+  readonly #stream = new EventStream<EngineEvent>();
   readonly #loading = new AbortController();
+  readonly #stir: () => void;
 
-  constructor(sequence: Sequence) {
+  /** `stir` is called when it is cancelled. */
+  constructor(sequence: Sequence, stir: () => void) {
     this.sequence = sequence;
     this.load = sequence.request.adapter === null ? "ready" : "none";
+    this.#stir = stir;
+    const { signal } = sequence.request;
+    this.isCancelled = signal?.aborted === true;
+    signal?.addEventListener("abort", this.#cancel, { once: true });
   }
 
   get tenant(): string {
     return this.sequence.request.tenant;
+  }
+
+  /** The job's events; leaving them cancels it. */
+  async *events(): AsyncGenerator<EngineEvent, void> {
+    try {
+      yield* this.#stream.read();
+    } finally {
+      this.#cancel();
+    }
+  }
+
+  tell(events: readonly EngineEvent[]): void {
+    this.#stream.push(...events);
   }
 
   /** Begins to load the adapter; `then` is called with the failure, if there is one. */
@@ -43,20 +69,27 @@ export class Job implements Occupant {
 
   /** Ends the job early, whatever it is doing. */
   finish(reason: EngineFinish): void {
-    if (!this.sequence.ended) this.stream.push(this.sequence.finish(reason));
+    if (!this.sequence.ended) this.tell([this.sequence.finish(reason)]);
     this.close();
   }
 
-  fail(error: MosError): void {
+  fail(cause: unknown): void {
     this.sequence.ended = true;
-    this.close(error);
+    this.close(asError(cause));
   }
 
   /** Gives back what the job holds. */
   close(failure?: MosError): void {
+    this.sequence.request.signal?.removeEventListener("abort", this.#cancel);
     this.#loading.abort();
     this.lease?.[Symbol.dispose]();
     this.lease = undefined;
-    this.stream.close(failure);
+    this.#stream.close(failure);
   }
+
+  readonly #cancel = (): void => {
+    if (this.sequence.ended) return;
+    this.isCancelled = true;
+    this.#stir();
+  };
 }

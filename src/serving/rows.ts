@@ -41,6 +41,14 @@ function sharedLength(a: readonly number[], b: readonly number[]): number {
   return shared;
 }
 
+/** Tokens of the longest with its next one. */
+const longestOf = (occupants: readonly Occupant[]): number =>
+  Math.max(...occupants.map(({ sequence }) => sequence.tokens.length + 1));
+
+/** Of the slots that these need. */
+const rankOf = (occupants: readonly Occupant[]): number =>
+  Math.max(1, ...occupants.map(({ lease }) => lease?.rank ?? 0));
+
 /** The rows of an engine. */
 export class Rows<T extends Occupant> {
   readonly #program: StepProgram;
@@ -70,37 +78,41 @@ export class Rows<T extends Occupant> {
   }
 
   /** Whether one more request fits beside those that have rows. */
-  fits({ sequence, lease }: Occupant): boolean {
-    const { maxRows, cacheLimit, slotLimit } = this.#options;
-    const rows = this.count + 1;
-    const places = placesFor(this.#longest(sequence.tokens.length + 1));
-    return (
-      rows <= maxRows &&
-      rows * places * this.#bytesPerPlace <= cacheLimit &&
-      rows * this.#rankWith(lease) * this.#program.slots.bytesPerRank <= slotLimit
-    );
+  fits(occupant: Occupant): boolean {
+    return this.#haveRoom([...this.#occupants(), occupant]);
   }
 
-  /** Gives a row to a request that fits: the free one whose content serves it best. */
+  /** Whether a request would fit if it were the only one. */
+  fitsAlone(occupant: Occupant): boolean {
+    return this.#haveRoom([occupant]);
+  }
+
+  /**
+   * Gives a row to a request that fits: the free one whose content serves it best. Where that throws, it has no row, and
+   * `refill` is due.
+   */
   place(occupant: T): void {
-    const { cache, slots } = this.#program;
+    // fewer slots of a larger rank fit, so the rows that are taken have to be the first ones
+    if (rankOf([...this.#occupants(), occupant]) > this.#program.slots.rank) this.compact();
     const row = this.#choose(occupant);
     this.#taken[row] = occupant;
-    const rank = this.#rankWith(undefined);
-    const rows = Math.max(cache.rows, row + 1);
-    const isRoomy = rows * cache.places * this.#bytesPerPlace <= this.#options.cacheLimit;
-    this.#resizeCache(rows, isRoomy && cache.places > 0 ? cache.places : placesFor(this.#longest(1)));
-    if (row >= slots.rows || rank > slots.rank)
-      this.#resizeSlots(Math.min(cache.rows, this.#slotsOf(rank)), rank);
-    this.#fill(row);
+    try {
+      this.#makeRoom(row);
+    } catch (cause) {
+      this.#taken[row] = undefined;
+      throw cause;
+    }
     const held = this.#heldAt(row);
-    const { tokens, scoresPrompt } = occupant.sequence;
-    const isSame = held.digest === digestOf(occupant.lease) && !scoresPrompt;
-    // the last token is read again, for the logits behind it
-    const kept = isSame ? Math.min(sharedLength(held.tokens, tokens), tokens.length - 1) : 0;
-    cache.truncate(row, Math.min(kept, this.computed(row)));
+    const { tokens, firstWanted } = occupant.sequence;
+    const shared = held.digest === digestOf(occupant.lease) ? sharedLength(held.tokens, tokens) : 0;
+    this.#program.cache.truncate(row, Math.min(shared, firstWanted, this.computed(row)));
     held.digest = digestOf(occupant.lease);
     held.tokens = [];
+  }
+
+  /** Fills the slots of rows that lack their adapter. */
+  refill(): void {
+    for (const [row] of this.entries()) this.#fill(row);
   }
 
   /** Takes a row back; its content stays for a request that begins alike. */
@@ -141,30 +153,48 @@ export class Rows<T extends Occupant> {
   /** Gives memory back that only longer requests or larger ranks needed. */
   trim(): void {
     const { cache, slots } = this.#program;
-    const places = placesFor(2 * this.#longest(1));
-    if (this.count > 0 && cache.places > 2 * places) this.#resizeCache(cache.rows, places);
-    const rank = this.#rankWith(undefined);
-    if (this.count > 0 && slots.rank >= 2 * rank) {
-      this.#resizeSlots(slots.rows, rank);
-      for (const [row] of this.entries()) this.#fill(row);
-    }
+    if (this.count === 0) return;
+    const places = placesFor(2 * longestOf(this.#occupants()));
+    if (cache.places > 2 * places) this.#resizeCache(cache.rows, places);
+    const rank = rankOf(this.#occupants());
+    if (slots.rank >= 2 * rank) this.#resizeSlots(slots.rows, rank);
   }
 
-  /** Forgets what free rows hold, after a step that failed. */
-  forget(): void {
-    this.#held.forEach((held, row) => {
-      held.tokens = [];
-      if (row < this.#program.cache.rows && this.#taken[row] === undefined)
-        this.#program.cache.truncate(row, 0);
-    });
+  /** Takes all rows back and forgets what they hold, after a failure that may have left anything half done. */
+  reset(): void {
+    this.#taken.length = 0;
+    this.#held.length = 0;
+    this.#program.cache.resize(0, 0);
+    this.#program.slots.resize(0, 0);
   }
 
-  #longest(atLeast: number): number {
-    return Math.max(atLeast, ...this.entries().map(([, { sequence }]) => sequence.tokens.length + 1));
+  #occupants(): readonly T[] {
+    return this.entries().map(([, occupant]) => occupant);
   }
 
-  #rankWith(lease: AdapterLease | undefined): number {
-    return Math.max(1, lease?.rank ?? 0, ...this.entries().map(([, one]) => one.lease?.rank ?? 0));
+  #haveRoom(occupants: readonly Occupant[]): boolean {
+    const { maxRows, cacheLimit, slotLimit } = this.#options;
+    const rows = occupants.length;
+    return (
+      rows <= maxRows &&
+      rows * placesFor(longestOf(occupants)) * this.#bytesPerPlace <= cacheLimit &&
+      rows * rankOf(occupants) * this.#program.slots.bytesPerRank <= slotLimit
+    );
+  }
+
+  /** Room in cache and slots for a row that was just taken, with its adapter in the slot. */
+  #makeRoom(row: number): void {
+    const { cache, slots } = this.#program;
+    const rank = rankOf(this.#occupants());
+    const rows = Math.max(cache.rows, row + 1);
+    const isRoomy = rows * cache.places * this.#bytesPerPlace <= this.#options.cacheLimit;
+    this.#resizeCache(
+      rows,
+      isRoomy && cache.places > 0 ? cache.places : placesFor(longestOf(this.#occupants())),
+    );
+    if (row >= slots.rows || rank > slots.rank)
+      this.#resizeSlots(Math.min(cache.rows, this.#slotsOf(rank)), rank);
+    this.#fill(row);
   }
 
   /** Slots of this rank that the limit allows. */
@@ -178,14 +208,15 @@ export class Rows<T extends Occupant> {
   }
 
   /** The free row that spares most work: a shared beginning first, then factors in place, then the lowest. */
-  #choose({ sequence, lease }: Occupant): number {
+  #choose(occupant: Occupant): number {
+    const { sequence, lease } = occupant;
     const digest = digestOf(lease);
     const gain = (row: number): number => {
       const held = this.#heldAt(row);
       const shared = held.digest === digest ? sharedLength(held.tokens, sequence.tokens) : 0;
       return shared + (held.slot === digest ? 0.5 : 0);
     };
-    const rows = Math.min(this.#program.cache.rows, this.#slotsOf(this.#rankWith(lease)));
+    const rows = Math.min(this.#program.cache.rows, this.#slotsOf(rankOf([...this.#occupants(), occupant])));
     const free = Array.from({ length: rows }, (_, row) => row).filter(
       (row) => this.#taken[row] === undefined,
     );
@@ -215,7 +246,7 @@ export class Rows<T extends Occupant> {
   #resizeSlots(rows: number, rank: number): void {
     this.#program.slots.resize(rows, rank);
     for (const held of this.#held) held.slot = undefined;
-    for (const [row] of this.entries()) this.#fill(row);
+    this.refill();
   }
 
   #fill(row: number): void {
@@ -223,6 +254,7 @@ export class Rows<T extends Occupant> {
     const lease = this.#taken[row]?.lease;
     const digest = digestOf(lease);
     if (held.slot === digest) return;
+    held.slot = undefined;
     if (lease === undefined) this.#program.slots.clear(row);
     else this.#program.slots.fill(row, lease.expand());
     held.slot = digest;

@@ -60,14 +60,23 @@ export class Sequence {
     return [{ type: "admitted", digest }];
   }
 
-  /** Logits behind prompt tokens, in order: they score the token after each. */
-  score(logits: readonly Float32Array[]): void {
+  /** The first place whose logits are wanted: a cache that holds what lies before it saves work. */
+  get firstWanted(): number {
+    return this.scoresPrompt ? Math.max(0, this.#scores.length - 1) : this.tokens.length - 1;
+  }
+
+  /**
+   * Logits behind the prompt's tokens from place `from` on: they score the token after each. A prompt that is read again
+   * keeps the scores it has.
+   */
+  score(logits: readonly Float32Array[], from: number): void {
     const { prompt, promptLogprobs = 0 } = this.request;
     if (this.#scores.length === 0) this.#scores.push({ id: prompt[0] as number, logprob: null, top: [] });
-    for (const at of logits) {
-      const next = prompt[this.#scores.length];
-      if (next !== undefined) this.#scores.push(tokenLogprob(at, next, promptLogprobs));
-    }
+    logits.forEach((at, i) => {
+      const next = prompt[from + i + 1];
+      if (next !== undefined && from + i + 1 === this.#scores.length)
+        this.#scores.push(tokenLogprob(at, next, promptLogprobs));
+    });
   }
 
   /** Chooses the next token from the logits behind the last one. */
