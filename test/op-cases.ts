@@ -34,11 +34,14 @@ type Differentiable =
 
 /** Functions of the door that have no gradient of their own. */
 type Plain =
+  | "addRmsNorm"
   | "after"
   | "broadcast"
+  | "groupedAttention"
   | "packedBlocks"
   | "inverseIndex"
   | "quantizedLinear"
+  | "rotateJoined"
   | "scatterRows"
   | "splitDynamic"
   | "zeros";

@@ -31,7 +31,7 @@ export const slotNames = (site: GroupSite): { readonly a: string; readonly b: st
 });
 
 /** x [R, S, in] times a group's matrix, each row with the factors of its own slot. */
-function groupProduct(x: Value, site: GroupSite, { weights, slots }: GroupOptions): Value {
+export function groupProduct(x: Value, site: GroupSite, { weights, slots }: GroupOptions): Value {
   const y = weights.product(site)(x); // [R, S, Σ out]
   if (!slots) return y;
   const { in: width, outs } = weights.widths[site.group];
@@ -42,7 +42,7 @@ function groupProduct(x: Value, site: GroupSite, { weights, slots }: GroupOption
   return add(y, matmul(matmul(x, a, { transposeB: true }), b));
 }
 
-interface GroupOptions {
+export interface GroupOptions {
   readonly weights: ServingWeights;
   readonly slots: boolean;
 }

@@ -6,6 +6,7 @@ import { RowCache, type RowRange } from "./row-cache.ts";
 import { AdapterSlots } from "./slots.ts";
 import { stepGraph } from "./step-graph.ts";
 import type { ServingWeights } from "./weights.ts";
+import { writeGraph } from "./write-graph.ts";
 
 /** Some rows of the engine, and what each of them reads in this step. */
 export interface Step extends RowRange {
@@ -27,53 +28,101 @@ export interface StepProgram extends AsyncDisposable {
 export interface StepProgramOptions {
   /** The longest sequence. */
   readonly maxLength: number;
+  /** Whether rows can have adapters; without, steps are cheaper. */
+  readonly adapters?: boolean;
   readonly compile?: CompileOptions;
 }
+
+/** Rows up to which the fused program is faster; it copies the cache of each. */
+const FEW_ROWS = 2;
+
+/**
+ * Bytes of a base up to which a program of its own serves few rows that write. In float32 programs share the weights;
+ * quantised ones are part of each program.
+ */
+const SECOND_COPY_LIMIT = 1e9;
 
 /** Compiles the steps of an engine. */
 export async function createStepProgram(
   weights: ServingWeights,
-  { maxLength, compile: options = {} }: StepProgramOptions,
+  { maxLength, adapters = true, compile: options = {} }: StepProgramOptions,
 ): Promise<StepProgram> {
   const { config } = weights;
-  const program = await compile(stepGraph(weights, { positions: maxLength, slots: true }), options);
-  program.bind(
-    Object.fromEntries(Object.entries(weights.feeds).filter(([name]) => program.inputs.has(name))),
-  );
   const cache = new RowCache(config);
   const slots = new AdapterSlots(weights);
-  const bind = bindRows(program, { cache, slots });
+  const graphOptions = { positions: maxLength, slots: adapters };
+  const bindings = { cache, slots, feeds: weights.feeds };
+  const step = bound(await compile(stepGraph(weights, graphOptions), options), bindings);
+  // the fused attention takes only such heads
+  const canWrite = config.headDim % 8 === 0 && weights.constantBytes <= SECOND_COPY_LIMIT;
+  const write = canWrite
+    ? bound(await compile(writeGraph(weights, graphOptions), options), bindings)
+    : undefined;
   return {
     config,
     cache,
     slots,
-    async run(step) {
-      const tokens = Math.max(...step.tokens.map((row) => row.length));
-      bind(step);
-      const feeds = stepFeeds(step, { tokens, cache, groups: config.heads / config.keyValueHeads });
-      const { logits, fresh } = await program.run(feeds);
+    async run(given) {
+      const tokens = Math.max(...given.tokens.map((row) => row.length));
+      const isFew =
+        write !== undefined && given.count <= FEW_ROWS && given.tokens.every((row) => row.length === 1);
+      const { program, bind } = isFew ? write : step;
+      bind(given);
+      const { logits, fresh } = await program.run(
+        isFew
+          ? writeFeeds(given, cache)
+          : stepFeeds(given, { tokens, cache, groups: config.heads / config.keyValueHeads }),
+      );
       if (!(logits?.data instanceof Float32Array && fresh?.data instanceof Float32Array))
         throw new MosError("device", "the step's program gave no logits");
-      const counts = step.tokens.map((row) => row.length);
-      cache.append(fresh.data, counts, { from: step.from, tokens });
-      return cut(logits.data, { counts: wantedCounts(step), width: config.vocabularySize });
+      const counts = given.tokens.map((row) => row.length);
+      cache.append(fresh.data, counts, { from: given.from, tokens });
+      return cut(logits.data, { counts: wantedCounts(given), width: config.vocabularySize });
     },
-    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await step.program[Symbol.asyncDispose]();
+      await write?.program[Symbol.asyncDispose]();
+    },
   };
 }
 
-/** Hands over the arrays of a range of rows; making hundreds of views takes a while, so only where they changed. */
-function bindRows(
-  program: Program,
-  { cache, slots }: Pick<StepProgram, "cache" | "slots">,
-): (range: RowRange) => void {
-  let bound = "";
-  return ({ from, count }) => {
+/** A program, and how it is told which rows it works on. */
+interface Bound {
+  readonly program: Program;
+  readonly bind: (range: RowRange) => void;
+}
+
+interface Bindings {
+  readonly cache: RowCache;
+  readonly slots: AdapterSlots;
+  readonly feeds: Readonly<Record<string, HostTensor>>;
+}
+
+/** Making hundreds of views takes a while, so rows are handed over only where they changed. */
+function bound(program: Program, { cache, slots, feeds }: Bindings): Bound {
+  const known = (tensors: Readonly<Record<string, HostTensor>>): Readonly<Record<string, HostTensor>> =>
+    Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name)));
+  program.bind(known(feeds));
+  let last = "";
+  const bind = ({ from, count }: RowRange): void => {
     const wanted = `${from} ${count} ${cache.version} ${slots.version}`;
-    if (wanted === bound) return;
-    program.bind(cache.view({ from, count }));
-    program.bind(slots.view({ from, count }));
-    bound = wanted;
+    if (wanted === last) return;
+    program.bind(known(cache.view({ from, count })));
+    program.bind(known(slots.view({ from, count })));
+    last = wanted;
+  };
+  return { program, bind };
+}
+
+/** One token of each row. */
+function writeFeeds({ from, count, tokens }: Step, cache: RowCache): Record<string, HostTensor> {
+  const lengths = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
+  const column = { shape: [count, 1] };
+  return {
+    ids: { ...column, data: Int32Array.from(tokens.flat()) },
+    positions: { ...column, data: lengths },
+    lengths: { shape: [count], data: lengths },
+    total: { shape: [], data: Int32Array.of(Math.max(...lengths) + 1) },
   };
 }
 

@@ -20,6 +20,8 @@ export interface ServingWeights {
   readonly head: Product;
   /** Embedding, norms and biases, by Hugging Face's names. */
   readonly values: ReadonlyMap<string, Value>;
+  /** Bytes of the matrices that are part of every program: all quantised ones. */
+  readonly constantBytes: number;
   /** What the leaves among all these are fed with. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
 }
@@ -46,8 +48,13 @@ export async function prepareWeights(
   const quantization = quantize === "none" ? undefined : QUANTIZATION[quantize];
   const sites = groupSites(config.layers);
   const products = new Map<string, Product>();
+  let constantBytes = 0;
   const prepare = (name: string, matrix: HostTensor, at: "layers" | "head"): Product => {
-    if (quantization !== undefined) return quantizedProduct(matrix, quantization, at);
+    if (quantization !== undefined) {
+      const quantized = quantizedProduct(matrix, quantization, at);
+      constantBytes += quantized.bytes;
+      return quantized.product;
+    }
     feeds[name] = matrix;
     const weight = leaf(name, matrix.shape);
     return (x) => linear(x, weight);
@@ -75,6 +82,7 @@ export async function prepareWeights(
     widths,
     head,
     feeds,
+    constantBytes,
     product: (site) => found(products.get(groupKey(site)), groupKey(site)),
     values: new Map([...small, [EMBEDDING, leaf(EMBEDDING, embedding.shape)]]),
   };
@@ -116,7 +124,10 @@ function quantizedProduct(
   { shape: [out = 0, width = 0], data }: HostTensor,
   quantization: Quantization,
   at: "layers" | "head",
-): Product {
+): { readonly product: Product; readonly bytes: number } {
   const matrix = quantizeMatrix(data as Float32Array, { out, in: width, ...quantization[at] });
-  return (x) => quantizedLinear(x, matrix, { activations: quantization.activations });
+  return {
+    product: (x) => quantizedLinear(x, matrix, { activations: quantization.activations }),
+    bytes: matrix.packed.byteLength + matrix.scales.byteLength,
+  };
 }

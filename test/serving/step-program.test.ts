@@ -4,13 +4,16 @@ import { randomStream } from "#core";
 import { createDecoder, type RowAdapter } from "#generation";
 import { geometryOf } from "#recipes";
 import { createStepProgram, prepareWeights, type StepProgram } from "../../src/serving/index.ts";
-import { tinyModel } from "../tiny-model.ts";
+import { type TinyModel, tinyModel } from "../tiny-model.ts";
 
-const { config, weights } = tinyModel();
 const MAX_LENGTH = 64;
 
 /** An adapter whose B is not zero. */
-async function adapterOf(seed: number, rank: number): Promise<ReadonlyMap<string, ExpandedFactors>> {
+async function adapterOf(
+  { config }: TinyModel,
+  seed: number,
+  rank: number,
+): Promise<ReadonlyMap<string, ExpandedFactors>> {
   const settings = parseAdapterConfig({ method: "lora", rank, seed }, "test");
   const adapter = createAdapter(settings, geometryOf(config));
   const random = randomStream(seed, "b");
@@ -20,7 +23,11 @@ async function adapterOf(seed: number, rank: number): Promise<ReadonlyMap<string
 }
 
 /** Logits behind the last of some tokens, by the decoder, alone. */
-async function alone(adapter: RowAdapter, tokens: readonly number[]): Promise<Float32Array> {
+async function aloneOf(
+  { config, weights }: TinyModel,
+  adapter: RowAdapter,
+  tokens: readonly number[],
+): Promise<Float32Array> {
   await using decoder = await createDecoder({
     config,
     weightData: weights,
@@ -32,7 +39,7 @@ async function alone(adapter: RowAdapter, tokens: readonly number[]): Promise<Fl
 
 const prompt = (seed: number, length: number): readonly number[] => {
   const random = randomStream(seed, "prompt");
-  return Array.from({ length }, () => random.below(config.vocabularySize));
+  return Array.from({ length }, () => random.below(48));
 };
 
 function expectClose(actual: Float32Array | undefined, expected: Float32Array): void {
@@ -42,7 +49,15 @@ function expectClose(actual: Float32Array | undefined, expected: Float32Array): 
   });
 }
 
-describe("rows side by side equal each alone", () => {
+// the fused step of few rows takes heads of 8, 16 and so on; others have the general one
+describe.each([
+  ["heads of 4", {}],
+  ["heads of 8", { head_dim: 8 }],
+  ["biases", { head_dim: 8, attention_bias: true, mlp_bias: true }],
+])("rows side by side equal each alone: %s", (_, overrides) => {
+  const model = tinyModel({ overrides });
+  const { config, weights } = model;
+  const alone = (adapter: RowAdapter, tokens: readonly number[]) => aloneOf(model, adapter, tokens);
   let program: StepProgram;
   beforeAll(async () => {
     const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
@@ -51,7 +66,7 @@ describe("rows side by side equal each alone", () => {
   afterAll(() => program[Symbol.asyncDispose]());
 
   test("with different adapters, lengths, chunks, and rows that come and go", async () => {
-    const [one, two] = [await adapterOf(1, 2), await adapterOf(2, 3)];
+    const [one, two] = [await adapterOf(model, 1, 2), await adapterOf(model, 2, 3)];
     const { cache, slots } = program;
     cache.resize(3, 64);
     slots.resize(3, 3);
@@ -74,6 +89,9 @@ describe("rows side by side equal each alone", () => {
     const moved = await program.run({ from: 0, count: 2, tokens: [[4], []] });
     expect(moved[1]).toEqual([]);
     expectClose(moved[0]![0], await alone(two, [...prompts[2]!, 9, 4]));
+    // one row alone
+    const lone = await program.run({ from: 0, count: 1, tokens: [[11]] });
+    expectClose(lone[0]![0], await alone(two, [...prompts[2]!, 9, 4, 11]));
     // more places, and a row that goes on after its pause
     cache.resize(3, 128);
     const paused = await program.run({ from: 1, count: 1, tokens: [[3]] });
@@ -81,7 +99,7 @@ describe("rows side by side equal each alone", () => {
     // fewer rows and places
     cache.resize(2, 64);
     const both = await program.run({ from: 0, count: 2, tokens: [[1], [2]] });
-    expectClose(both[0]![0], await alone(two, [...prompts[2]!, 9, 4, 1]));
+    expectClose(both[0]![0], await alone(two, [...prompts[2]!, 9, 4, 11, 1]));
     expectClose(both[1]![0], await alone(undefined, [...prompts[1]!, 8, 3, 2]));
   });
 

@@ -1,4 +1,5 @@
 export * from "./attention.ts";
+export * from "./decoding.ts";
 export * from "./elementwise.ts";
 export * from "./gather.ts";
 export * from "./linear.ts";
