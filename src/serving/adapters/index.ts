@@ -1,9 +1,3 @@
-export { type ResidentBytes, residentBytes } from "./layout.ts";
+export { residentBytes } from "./layout.ts";
 export { openAdapterTiers } from "./tiers.ts";
-export type {
-  AdapterLease,
-  AdapterTiers,
-  AdapterTiersOptions,
-  AdapterTiersStats,
-  ResidentDtype,
-} from "./types.ts";
+export type { AdapterLease, AdapterTiers, ResidentDtype } from "./types.ts";
