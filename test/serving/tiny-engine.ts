@@ -1,6 +1,6 @@
 // An engine over the tiny model, whose tokenizer writes one letter for each id.
 import { createAdapter, type ExpandedFactors, expandFactors, parseAdapterConfig } from "#adapters";
-import { randomStream } from "#core";
+import { MosError, randomStream } from "#core";
 import { geometryOf } from "#recipes";
 import {
   createEngine,
@@ -10,12 +10,13 @@ import {
   type EngineLimits,
   type EngineRequest,
   prepareWeights,
+  type StepProgram,
 } from "#serving";
 import type { Tokenizer } from "#text";
 import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
 import { tinyModel } from "../tiny-model.ts";
 
-export const { config, weights } = tinyModel();
+export const { config, weights } = tinyModel({ overrides: { max_position_embeddings: 512 } });
 export const MAX_LENGTH = 64;
 
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -56,13 +57,20 @@ export const LIMITS: EngineLimits = {
   loneChunk: 8,
 };
 
-export async function tinyEngine(tiers: AdapterTiers, limits: Partial<EngineLimits> = {}): Promise<Engine> {
+export interface TinyEngineOptions extends Partial<EngineLimits> {
+  readonly maxLength?: number;
+  /** Changes the program before the engine gets it. */
+  readonly wrap?: (program: StepProgram) => StepProgram;
+}
+
+export async function tinyEngine(tiers: AdapterTiers, options: TinyEngineOptions = {}): Promise<Engine> {
+  const { maxLength = MAX_LENGTH, wrap = (program) => program, ...limits } = options;
   const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
   return createEngine({
-    program: await createStepProgram(prepared, { maxLength: MAX_LENGTH, compile: { threads: 1 } }),
+    program: wrap(await createStepProgram(prepared, { maxLength, compile: { threads: 1 } })),
     tiers,
     tokenizer,
-    model: { vocabularySize: config.vocabularySize, maxLength: MAX_LENGTH, endTokens: config.eosTokens },
+    model: { vocabularySize: config.vocabularySize, maxLength, endTokens: config.eosTokens },
     limits: { ...LIMITS, ...limits },
     now: () => performance.now(),
   });
@@ -100,3 +108,16 @@ export async function answerOf(events: AsyncIterable<EngineEvent>): Promise<Answ
     events: all,
   };
 }
+
+/** A random prompt. */
+export const promptOf = (seed: number, length: number): readonly number[] => {
+  const random = randomStream(seed, "prompt");
+  return Array.from({ length }, () => random.below(config.vocabularySize));
+};
+
+/** The code of the error that an answer ends with. */
+export const refusalOf = (events: AsyncIterable<EngineEvent>): Promise<string> =>
+  answerOf(events).then(
+    () => "answered",
+    (error: unknown) => (error instanceof MosError ? error.code : String(error)),
+  );

@@ -1,0 +1,149 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { HostTensor } from "#runtime";
+import { tinyModel } from "../../test/tiny-model.ts";
+import { bytesPerPlace, placesFor, RowCache } from "./row-cache.ts";
+
+const { config } = tinyModel();
+const { layers, keyValueHeads: K, headDim: D } = config;
+
+/** What each row should hold: one number for each token. */
+type Model = number[][];
+
+/** The number that head h (keys of all layers, then values) has at a token's place d. */
+const numberAt = (token: number, head: number, d: number): number => token + head / 100 + d / 1000;
+
+/** New tokens of some rows in the form that a step gives them: [count, 2·L·K, S, D]. */
+function freshOf(rows: readonly (readonly number[])[], S: number): Float32Array {
+  const fresh = new Float32Array(rows.length * 2 * layers * K * S * D).fill(-99);
+  rows.forEach((tokens, i) => {
+    for (let head = 0; head < 2 * layers * K; head++)
+      tokens.forEach((token, s) => {
+        for (let d = 0; d < D; d++)
+          fresh[((i * 2 * layers * K + head) * S + s) * D + d] = numberAt(token, head, d);
+      });
+  });
+  return fresh;
+}
+
+/** Equal element by element: the matcher's own comparison takes seconds for so many numbers. */
+const isSame = (found: HostTensor | undefined, shape: readonly number[], data: Float32Array): boolean =>
+  found !== undefined &&
+  String(found.shape) === String(shape) &&
+  found.data.length === data.length &&
+  data.every((x, i) => x === found.data[i]);
+
+/** Every number and mask of the cache: nothing is left where no token is. */
+function expectHolds(cache: RowCache, model: Model): void {
+  expect(cache.lengths).toEqual(model.map((row) => row.length));
+  expect(cache.bytes).toBe(cache.rows * cache.places * bytesPerPlace(config));
+  const M = cache.places;
+  for (const [row, tokens] of model.entries()) {
+    const view = cache.view({ from: row, count: 1 });
+    const mask = new Float32Array(M).fill(-1e30).fill(0, 0, tokens.length);
+    expect(isSame(view["past_mask"], [1, 1, 1, M], mask), `mask of row ${row}`).toBe(true);
+    for (let layer = 0; layer < layers; layer++)
+      for (const [kind, first] of [
+        ["k", 0],
+        ["v", layers * K],
+      ] as const) {
+        const expected = new Float32Array(K * M * D);
+        for (let head = 0; head < K; head++)
+          tokens.forEach((token, m) => {
+            for (let d = 0; d < D; d++)
+              expected[(head * M + m) * D + d] = numberAt(token, first + layer * K + head, d);
+          });
+        const found = view[`past.${layer}.${kind}`];
+        expect(isSame(found, [1, K, M, D], expected), `${kind} of row ${row}`).toBe(true);
+      }
+  }
+}
+
+const row = fc.nat({ max: 3 });
+const action = fc.oneof(
+  fc.record({
+    type: fc.constant("append" as const),
+    row,
+    counts: fc.array(fc.nat({ max: 4 }), { minLength: 1, maxLength: 3 }),
+  }),
+  fc.record({ type: fc.constant("move" as const), row, to: row }),
+  fc.record({
+    type: fc.constant("truncate" as const),
+    row,
+    share: fc.double({ min: 0, max: 1, noNaN: true }),
+  }),
+  fc.record({
+    type: fc.constant("resize" as const),
+    rows: fc.nat({ max: 4 }),
+    places: fc.integer({ min: 1, max: 16 }),
+  }),
+);
+type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
+
+/** Does to both what an engine may do; what it may not is left out. */
+function act(cache: RowCache, model: Model, one: Action, next: () => number): void {
+  if (one.type === "resize") {
+    const longest = Math.max(0, ...model.slice(0, one.rows).map((held) => held.length));
+    cache.resize(one.rows, Math.max(longest, one.places));
+    model.length = Math.min(model.length, one.rows);
+    while (model.length < one.rows) model.push([]);
+  } else if (one.row >= model.length) return;
+  else if (one.type === "append") {
+    const rows = one.counts
+      .slice(0, model.length - one.row)
+      .map((count, i) => Math.min(count, cache.places - (model[one.row + i]?.length ?? 0)))
+      .map((count) => Array.from({ length: count }, next));
+    const S = Math.max(...rows.map((tokens) => tokens.length));
+    cache.append(
+      freshOf(rows, S),
+      rows.map((tokens) => tokens.length),
+      { from: one.row, tokens: S },
+    );
+    rows.forEach((tokens, i) => {
+      model[one.row + i]?.push(...tokens);
+    });
+  } else if (one.type === "truncate") {
+    const length = Math.round(one.share * (model[one.row]?.length ?? 0));
+    cache.truncate(one.row, length);
+    model[one.row]?.splice(length);
+  } else if (one.to < model.length && one.to !== one.row) {
+    cache.move(one.row, one.to);
+    model[one.to] = [...(model[one.row] ?? [])];
+  }
+}
+
+test("rows hold what was appended, moved and kept, and nothing else", () => {
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 25 }), (actions) => {
+      const cache = new RowCache(config);
+      const model: Model = [[], [], []];
+      cache.resize(3, 8);
+      let token = 0;
+      for (const one of actions) act(cache, model, one, () => ++token);
+      expectHolds(cache, model);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+describe("sizes", () => {
+  test("a view is stale once the arrays were replaced, and only then", () => {
+    const cache = new RowCache(config);
+    cache.resize(2, 64);
+    const { version } = cache;
+    cache.resize(2, 64);
+    cache.truncate(1, 0);
+    cache.move(0, 1);
+    expect(cache.version).toBe(version);
+    const before = cache.view({ from: 0, count: 2 })["past_mask"]?.data;
+    cache.append(freshOf([[7]], 1), [1], { from: 1, tokens: 1 });
+    expect(before?.[64]).toBe(0);
+    cache.resize(2, 128);
+    expect(cache.version).toBeGreaterThan(version);
+  });
+
+  test("places come in blocks of 64", () => {
+    expect([0, 1, 64, 65, 128, 129].map(placesFor)).toEqual([64, 64, 64, 128, 128, 192]);
+    expect(bytesPerPlace(config)).toBe(2 * layers * K * D * 4);
+  });
+});

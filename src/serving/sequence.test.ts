@@ -1,0 +1,116 @@
+import { describe, expect, test } from "vitest";
+import type { Tokenizer } from "#text";
+import { Sequence } from "./sequence.ts";
+import type { EngineEvent, EngineRequest } from "./types.ts";
+
+/** One byte for each id: "é" takes two tokens. */
+const tokenizer: Tokenizer = {
+  vocabularySize: 256,
+  bosToken: undefined,
+  eosTokens: [0],
+  strippedBlanks: 0,
+  encode: (text) => [...new TextEncoder().encode(text)],
+  decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
+  tokenOf: (id) => String(id),
+  idOf: Number,
+  isSpecial: () => false,
+  bytesOf: (id) => Uint8Array.of(id),
+};
+
+/** Logits whose largest is that of one token. */
+const towards = (id: number): Float32Array => {
+  const logits = new Float32Array(256);
+  logits[id] = 5;
+  return logits;
+};
+
+function sequenceOf(over: Partial<EngineRequest> = {}, now: () => number = () => 0): Sequence {
+  const request = { prompt: [1, 2, 3], adapter: null, maxTokens: 99, seed: 0, tenant: "test", ...over };
+  return new Sequence(request, { tokenizer, endTokens: [0], now });
+}
+
+/** The events of an answer that would go on with this text. */
+const write = (sequence: Sequence, text: string): readonly EngineEvent[] =>
+  tokenizer.encode(text).flatMap((id) => (sequence.ended ? [] : sequence.advance(towards(id))));
+
+const textOf = (events: readonly EngineEvent[]): readonly string[] =>
+  events.flatMap((event) => ("text" in event ? [event.text] : []));
+
+describe("text comes when it is certain:", () => {
+  test("never half a character", () => {
+    const sequence = sequenceOf({ maxTokens: 3 });
+    expect(textOf(write(sequence, "aé"))).toEqual(["a", "", "é", ""]);
+    expect(sequence.ended).toBe(true);
+  });
+
+  test("half a character at the end is what UTF-8 says it is", () => {
+    const events = write(sequenceOf({ maxTokens: 2 }), "aé");
+    expect(textOf(events)).toEqual(["a", "", "\ufffd"]);
+    expect(events.at(-1)).toMatchObject({ type: "end", reason: "length" });
+  });
+
+  test("nothing that may be a stop", () => {
+    const sequence = sequenceOf({ stops: ["xyz"] });
+    expect(textOf(write(sequence, "axyxyz?"))).toEqual(["a", "", "", "xy", "", "", ""]);
+    expect(sequence.ended).toBe(true);
+    expect(sequence.generated).toBe(6);
+  });
+
+  test("what was held back comes with the end token", () => {
+    const sequence = sequenceOf({ stops: ["xyz"] });
+    const [, , end] = [...write(sequence, "xy"), ...sequence.advance(towards(0))];
+    expect(end).toMatchObject({ type: "end", reason: "end", text: "xy", usage: { completionTokens: 2 } });
+  });
+
+  test("and with a cancellation", () => {
+    const sequence = sequenceOf({ stops: ["xyz"] });
+    write(sequence, "ax");
+    expect(sequence.finish("cancelled")).toMatchObject({ type: "end", reason: "cancelled", text: "x" });
+  });
+});
+
+describe("a prompt's scores", () => {
+  const logits = [2, 3, 9].map(towards);
+
+  test("stay in place where a part is read again, or begins again", () => {
+    const whole = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
+    whole.score(logits, 0);
+    const expected = whole.advance(towards(9));
+    const again = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
+    expect([again.scoresPrompt, again.firstWanted]).toEqual([true, 0]);
+    again.score(logits.slice(0, 1), 0);
+    expect([again.scoresPrompt, again.firstWanted]).toEqual([true, 1]);
+    again.score(logits.slice(0, 2), 0);
+    // the last token's logits score nothing: they choose what comes next
+    expect([again.scoresPrompt, again.firstWanted]).toEqual([false, 2]);
+    again.score(logits.slice(1), 1);
+    expect(again.advance(towards(9))).toEqual(expected);
+    const [prompt] = expected;
+    expect(prompt?.type === "prompt" ? prompt.logprobs.map(({ id, top }) => [id, top[0]?.id]) : []).toEqual([
+      [1, undefined],
+      [2, 2],
+      [3, 3],
+    ]);
+  });
+
+  test("come once, before the first token", () => {
+    const sequence = sequenceOf({ promptLogprobs: 0 });
+    sequence.score(logits, 0);
+    expect(write(sequence, "ab").map(({ type }) => type)).toEqual(["prompt", "token", "token"]);
+  });
+});
+
+test("usage counts seconds from the submission", () => {
+  let time = 1000;
+  const sequence = sequenceOf({ maxTokens: 2 }, () => time);
+  time = 3000;
+  expect(sequence.admit("digest")).toEqual([{ type: "admitted", digest: "digest" }]);
+  time = 4000;
+  // it lost its row and has another
+  expect(sequence.admit("digest")).toEqual([]);
+  write(sequence, "a");
+  time = 9000;
+  expect(write(sequence, "b").at(-1)).toMatchObject({
+    usage: { promptTokens: 3, completionTokens: 2, queuedSeconds: 2, firstTokenSeconds: 3 },
+  });
+});

@@ -1,0 +1,45 @@
+import { describe, expect, test } from "vitest";
+import { type EngineSettings, fullSettings } from "./settings.ts";
+
+const model = "somewhere";
+
+test("what is left out is filled in, what is given stays", () => {
+  expect(fullSettings({ model })).toEqual({
+    model,
+    quantize: "none",
+    adapterMemory: 2e9,
+    adapterDtype: "float32",
+    maxBatch: 16,
+    maxWaiting: 256,
+    cacheMemory: 4e9,
+    slotMemory: 2e9,
+    prefillChunk: 128,
+    threads: 0,
+  });
+  const given = { model, adapters: "a", quantize: "int4", maxBatch: 3, maxLength: 9, threads: 2 } as const;
+  expect(fullSettings(given)).toMatchObject(given);
+});
+
+describe("numbers out of range are refused by name:", () => {
+  const cases: readonly (readonly [keyof EngineSettings, number])[] = [
+    ["maxBatch", 0],
+    ["maxBatch", 1.5],
+    ["maxWaiting", 0],
+    ["cacheMemory", 0],
+    ["slotMemory", -1],
+    ["prefillChunk", 0],
+    ["adapterMemory", -1],
+    ["threads", -1],
+    ["maxLength", 1],
+    ["maxLength", Number.NaN],
+    ["cacheMemory", Number.POSITIVE_INFINITY],
+  ];
+  test.each(cases)("%s %d", (name, value) => {
+    expect(() => fullSettings({ model, [name]: value })).toThrowError(
+      expect.objectContaining({
+        code: "bad_option",
+        message: expect.stringContaining(`${name} is ${value}`),
+      }),
+    );
+  });
+});

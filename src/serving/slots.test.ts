@@ -1,0 +1,123 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { HostTensor } from "#runtime";
+import { tinyModel } from "../../test/tiny-model.ts";
+import { GROUPS, groupSites } from "./groups.ts";
+import { AdapterSlots, type FactorMap } from "./slots.ts";
+import { slotNames } from "./step-graph.ts";
+import { prepareWeights } from "./weights.ts";
+
+const { config, weights } = tinyModel();
+const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
+const SCALE = 0.5;
+
+/** Factors whose numbers are all `mark`, for some of the linear layers. */
+function factorsOf(mark: number, rank: number, linears: readonly string[]): FactorMap {
+  const all = groupSites(config.layers).flatMap(({ layer, group }) => {
+    const { in: width, outs } = prepared.widths[group];
+    return GROUPS[group].map((linear, part) => ({ layer, linear, width, out: outs[part] as number }));
+  });
+  return new Map(
+    all
+      .filter(({ linear }) => linears.includes(linear))
+      .map(({ layer, linear, width, out }) => [
+        `${layer}.${linear}`,
+        {
+          rank,
+          scale: SCALE,
+          a: new Float32Array(rank * width).fill(mark),
+          b: new Float32Array(rank * out).fill(mark),
+        },
+      ]),
+  );
+}
+
+/** Equal element by element: the matcher's own comparison takes seconds for so many numbers. */
+const isSame = (found: HostTensor | undefined, shape: readonly number[], data: Float32Array): boolean =>
+  found !== undefined &&
+  String(found.shape) === String(shape) &&
+  found.data.length === data.length &&
+  data.every((x, i) => x === found.data[i]);
+
+/** What a row's slot should be: Bᵀ has the factors of the group's parts on a block diagonal. */
+function expectSlot(slots: AdapterSlots, row: number, held: FactorMap | undefined): void {
+  const view = slots.view({ from: row, count: 1 });
+  for (const site of groupSites(config.layers)) {
+    const { in: width, outs } = prepared.widths[site.group];
+    const out = outs.reduce((a, b) => a + b, 0);
+    const depth = outs.length * slots.rank;
+    const names = slotNames(site);
+    const [a, b] = [new Float32Array(depth * width), new Float32Array(depth * out)];
+    GROUPS[site.group].forEach((linear, part) => {
+      const found = held?.get(`${site.layer}.${linear}`);
+      const column = outs.slice(0, part).reduce((x, y) => x + y, 0);
+      for (let i = 0; i < (found?.rank ?? 0); i++) {
+        const at = part * slots.rank + i;
+        a.fill(found?.a[0] ?? 0, at * width, (at + 1) * width);
+        b.fill(SCALE * (found?.b[0] ?? 0), at * out + column, at * out + column + (outs[part] as number));
+      }
+    });
+    expect(isSame(view[names.a], [1, depth, width], a), `${names.a} of row ${row}`).toBe(true);
+    expect(isSame(view[names.b], [1, depth, out], b), `${names.b} of row ${row}`).toBe(true);
+  }
+}
+
+const ROWS = 4;
+const row = fc.nat({ max: ROWS - 1 });
+const action = fc.oneof(
+  fc.record({
+    type: fc.constant("fill" as const),
+    row,
+    rank: fc.integer({ min: 1, max: 3 }),
+    linears: fc.subarray(["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]),
+  }),
+  fc.record({ type: fc.constant("clear" as const), row }),
+  fc.record({ type: fc.constant("move" as const), row, to: row }),
+);
+
+test("a slot holds what was put there last, whatever happens to the others", () => {
+  const slots = new AdapterSlots(prepared);
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 12 }), (actions) => {
+      slots.resize(ROWS, 3);
+      const held: (FactorMap | undefined)[] = Array(ROWS).fill(undefined);
+      actions.forEach((one, i) => {
+        if (one.type === "fill") {
+          held[one.row] = factorsOf(i + 1, one.rank, one.linears);
+          slots.fill(one.row, held[one.row] as FactorMap);
+        } else if (one.type === "clear") {
+          held[one.row] = undefined;
+          slots.clear(one.row);
+        } else {
+          held[one.to] = held[one.row];
+          slots.move(one.row, one.to);
+        }
+      });
+      for (const [at, factors] of held.entries()) expectSlot(slots, at, factors);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("bytes are those of the arrays, and another size is another version with nothing in it", () => {
+  const slots = new AdapterSlots(prepared);
+  const seen = new Set([slots.version]);
+  for (const [rows, rank] of [
+    [2, 1],
+    [3, 4],
+    [1, 2],
+    [0, 0],
+  ] as const) {
+    slots.resize(rows, rank);
+    seen.add(slots.version);
+    expect([slots.rows, slots.rank]).toEqual([rows, rank]);
+    expect(slots.bytes).toBe(rows * rank * slots.bytesPerRank);
+    const arrays = Object.values(slots.view({ from: 0, count: rows }));
+    expect(arrays.reduce((sum, { data }) => sum + data.byteLength, 0)).toBe(slots.bytes);
+    for (let at = 0; at < rows; at++) {
+      expectSlot(slots, at, undefined);
+      slots.fill(at, factorsOf(1, rank, ["k_proj"]));
+    }
+  }
+  expect(seen.size).toBe(5);
+});

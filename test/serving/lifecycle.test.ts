@@ -1,0 +1,209 @@
+// How requests end: cancelled wherever they are, refused, drained, or with the engine.
+import { describe, expect, test, vi } from "vitest";
+import { MosError } from "#core";
+import type { Engine, EngineRequest } from "#serving";
+import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import {
+  answerOf,
+  promptOf,
+  randomFactors,
+  refusalOf,
+  request,
+  type TinyEngineOptions,
+  tinyEngine,
+} from "./tiny-engine.ts";
+
+const adapters = new Map([
+  ["late", await randomFactors(1, { method: "lora", rank: 3 })],
+  ["prompt", await randomFactors(2, { method: "lora", rank: 2 })],
+]);
+const long = request({ maxTokens: 300, ignoreEnd: true });
+
+async function withEngine<T>(
+  work: (engine: Engine, tiers: MemoryTiers) => Promise<T>,
+  options: TinyEngineOptions = {},
+): Promise<T> {
+  const tiers = memoryTiers(adapters, (name) => (name === "late" ? 50 : 0));
+  await using engine = await tinyEngine(tiers, { maxLength: 400, ...options });
+  const result = await work(engine, tiers);
+  await vi.waitFor(() => expect(tiers.leases(), "leases that nobody gave back").toBe(0));
+  return result;
+}
+
+const alone = await withEngine((engine) => answerOf(engine.submit(long)));
+
+describe("a request that is cancelled ends, wherever it is, and disturbs nobody:", () => {
+  const cases: readonly (readonly [string, Partial<EngineRequest>, TinyEngineOptions, string[]])[] = [
+    ["waiting for a row", {}, { maxRows: 1 }, ["end"]],
+    ["loading its adapter", { adapter: "late" }, {}, ["end"]],
+    ["reading its prompt", { prompt: promptOf(1, 250), maxTokens: 9 }, { chunk: 1 }, ["admitted", "end"]],
+    [
+      "having its prompt scored",
+      { prompt: promptOf(1, 250), maxTokens: 9, promptLogprobs: 0, adapter: "prompt" },
+      { chunk: 1 },
+      ["admitted", "end"],
+    ],
+  ];
+  test.each(cases)("%s", (_, over, options, events) =>
+    withEngine(async (engine) => {
+      const running = answerOf(engine.submit(long));
+      const controller = new AbortController();
+      const answer = answerOf(engine.submit(request({ ...over, signal: controller.signal })));
+      setTimeout(() => controller.abort(), 15);
+      const { end, events: seen } = await answer;
+      expect(end.reason).toBe("cancelled");
+      expect(seen.map(({ type }) => type)).toEqual(events);
+      const stats = await engine.stats();
+      expect(stats).toMatchObject({ waiting: 0, running: 1, waitingAdapters: {}, runningAdapters: {} });
+      expect((await running).ids).toEqual(alone.ids);
+    }, options),
+  );
+
+  test("writing, by its signal", () =>
+    withEngine(async (engine) => {
+      const running = answerOf(engine.submit(long));
+      const controller = new AbortController();
+      let tokens = 0;
+      const one = { ...long, prompt: [3], adapter: "prompt", signal: controller.signal };
+      let usage: object | undefined;
+      for await (const event of engine.submit(one)) {
+        if (event.type === "token" && ++tokens === 5) controller.abort();
+        if (event.type === "end") usage = { reason: event.reason, written: event.usage.completionTokens };
+      }
+      expect(usage).toEqual({ reason: "cancelled", written: tokens });
+      expect(tokens).toBeLessThan(50);
+      expect((await running).ids).toEqual(alone.ids);
+    }));
+
+  test("writing, by a client that leaves", () =>
+    withEngine(async (engine) => {
+      for await (const event of engine.submit({ ...long, adapter: "prompt" }))
+        if (event.type === "token") break;
+      await expect.poll(async () => (await engine.stats()).running).toBe(0);
+      expect((await engine.stats()).completionTokens).toBeLessThan(50);
+    }));
+
+  test("before anybody reads its events", () =>
+    withEngine(async (engine) => {
+      const controller = new AbortController();
+      const events = engine.submit({ ...long, signal: controller.signal });
+      await expect.poll(async () => (await engine.stats()).running).toBe(1);
+      controller.abort();
+      await expect.poll(async () => (await engine.stats()).running).toBe(0);
+      expect((await answerOf(events)).end.reason).toBe("cancelled");
+      const late = engine.submit({ ...long, signal: controller.signal });
+      expect((await answerOf(late)).events.map(({ type }) => type)).toEqual(["end"]);
+    }));
+});
+
+describe("refusals", () => {
+  test("come from the iteration, with a code each", () =>
+    withEngine(async (engine) => {
+      const codeOf = (over: Partial<EngineRequest>) => refusalOf(engine.submit(request(over)));
+      expect(await codeOf({ prompt: [] })).toBe("bad_data");
+      expect(await codeOf({ prompt: [48] })).toBe("bad_data");
+      expect(await codeOf({ maxTokens: 398 })).toBe("bad_option");
+      expect(await codeOf({ stops: [""] })).toBe("bad_option");
+      expect(await codeOf({ sampling: { temperature: -1 } })).toBe("bad_option");
+      expect(await codeOf({ adapter: "nobody" })).toBe("not_found");
+      expect(await codeOf({})).toBe("answered");
+    }));
+
+  test("of those that wait too many are each tenant's own", () =>
+    withEngine(
+      async (engine) => {
+        const runs = engine.submit({ ...long, tenant: "a" });
+        await expect.poll(async () => (await engine.stats()).running).toBe(1);
+        const codes = Array.from({ length: 4 }, () => refusalOf(engine.submit(request({ tenant: "a" }))));
+        const other = refusalOf(engine.submit(request({ tenant: "b" })));
+        expect((await engine.stats()).waiting).toBe(3);
+        expect(await Promise.all(codes.slice(2))).toEqual(["busy", "busy"]);
+        expect((await answerOf(runs)).ids).toEqual(alone.ids);
+        expect(await Promise.all(codes.slice(0, 2))).toEqual(["answered", "answered"]);
+        expect(await other).toBe("answered");
+      },
+      { maxRows: 1, maxWaiting: 2 },
+    ));
+
+  test("names that every object has are names like others in the counts", () =>
+    withEngine(async (engine) => {
+      const codes = ["constructor", "__proto__"].map((adapter) =>
+        refusalOf(engine.submit(request({ adapter }))),
+      );
+      const { waitingAdapters } = await engine.stats();
+      expect(Object.entries(waitingAdapters)).toEqual([
+        ["constructor", 1],
+        ["__proto__", 1],
+      ]);
+      expect(await Promise.all(codes)).toEqual(["not_found", "not_found"]);
+    }));
+});
+
+describe("draining", () => {
+  test("takes nothing more and ends behind the last answer, however often it is asked for", () =>
+    withEngine(
+      async (engine) => {
+        const answers = ["late", "prompt", null].map((adapter) => {
+          let isDone = false;
+          const answer = answerOf(engine.submit(request({ adapter, maxTokens: 30 }))).then((found) => {
+            isDone = true;
+            return found;
+          });
+          return { answer, isDone: () => isDone };
+        });
+        const drains = [engine.drain(), engine.drain()];
+        expect(await refusalOf(engine.submit(request()))).toBe("busy");
+        await Promise.all(drains);
+        expect(answers.map(({ isDone }) => isDone())).toEqual([true, true, true]);
+        await engine.drain();
+      },
+      { maxRows: 1 },
+    ));
+
+  test("ends with the engine too", async () => {
+    const engine = await tinyEngine(memoryTiers(adapters), { maxLength: 400 });
+    const answer = answerOf(engine.submit(long));
+    const drained = engine.drain();
+    await engine[Symbol.asyncDispose]();
+    await drained;
+    await engine.drain();
+    expect((await answer).end.reason).toBe("cancelled");
+  });
+});
+
+test("disposing cancels what runs, loads and waits", async () => {
+  const tiers = memoryTiers(adapters, (name) => (name === "late" ? 50 : 0));
+  const engine = await tinyEngine(tiers, { maxRows: 2, maxLength: 400 });
+  const all = [null, "prompt", "late", null].map((adapter) => answerOf(engine.submit({ ...long, adapter })));
+  await expect.poll(async () => (await engine.stats()).completionTokens).toBeGreaterThan(3);
+  await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
+  for (const answer of all) expect((await answer).end.reason).toBe("cancelled");
+  expect(await refusalOf(engine.submit(request()))).toBe("busy");
+  await expect.poll(() => tiers.leases()).toBe(0);
+});
+
+test("a step that fails ends those that run, and the next ones get their answers", async () => {
+  let left = 60;
+  const options: TinyEngineOptions = {
+    maxRows: 2,
+    maxLength: 400,
+    wrap: (program) => ({
+      ...program,
+      run: (step) => (left-- === 0 ? Promise.reject(new Error("out of memory")) : program.run(step)),
+    }),
+  };
+  await withEngine(async (engine, tiers) => {
+    const failures = [null, "prompt"].map((adapter) =>
+      answerOf(engine.submit({ ...long, adapter })).catch((error: unknown) => error),
+    );
+    await expect.poll(async () => (await engine.stats()).running).toBe(2);
+    const answer = answerOf(engine.submit(long));
+    for (const failure of await Promise.all(failures)) {
+      expect(failure).toBeInstanceOf(MosError);
+      expect(failure).toMatchObject({ code: "device", message: expect.stringContaining("out of memory") });
+    }
+    expect((await answer).ids).toEqual(alone.ids);
+    expect(tiers.leases()).toBe(0);
+    expect((await engine.stats()).running).toBe(0);
+  }, options);
+});

@@ -1,0 +1,181 @@
+// Log-probabilities, stop texts and seeds of the engine's answers, against the plain decoder and a plain log-softmax.
+import { beforeAll, describe, expect, test } from "vitest";
+import { createDecoder } from "#generation";
+import type { EngineRequest, TokenLogprob } from "#serving";
+import { memoryTiers } from "./memory-tiers.ts";
+import {
+  type Answer,
+  answerOf,
+  config,
+  promptOf,
+  randomFactors,
+  request,
+  type TinyEngineOptions,
+  tinyEngine,
+  weights,
+} from "./tiny-engine.ts";
+
+const lora = await randomFactors(1, { method: "lora", rank: 3 });
+
+async function answersOf(
+  requests: readonly EngineRequest[],
+  options: TinyEngineOptions = {},
+): Promise<readonly Answer[]> {
+  await using engine = await tinyEngine(memoryTiers(new Map([["lora", lora]])), options);
+  return await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
+}
+
+/** ln softmax behind every token, by the decoder. */
+async function decoded(tokens: readonly number[], adapter?: typeof lora): Promise<readonly Float64Array[]> {
+  await using decoder = await createDecoder({ config, weightData: weights, rows: [adapter], maxLength: 64 });
+  const all: Float64Array[] = [];
+  for (const id of tokens) {
+    const [logits = new Float32Array()] = await decoder.append([[id]]);
+    const total = Math.log(logits.reduce((sum, z) => sum + Math.exp(z), 0));
+    all.push(Float64Array.from(logits, (z) => z - total));
+  }
+  return all;
+}
+
+function expectScore(score: TokenLogprob | undefined, behind: Float64Array | undefined, top: number): void {
+  const expected = [...(behind ?? [])];
+  expect(score?.logprob).toBeCloseTo(expected[score?.id ?? 0] ?? Number.NaN, 4);
+  const ranked = expected.map((logprob, id) => ({ id, logprob })).sort((a, b) => b.logprob - a.logprob);
+  expect(score?.top).toHaveLength(top);
+  score?.top.forEach(({ id, logprob }, i) => {
+    expect(logprob).toBeCloseTo(ranked[i]?.logprob ?? Number.NaN, 4);
+    expect(logprob).toBeCloseTo(expected[id] ?? Number.NaN, 4);
+  });
+}
+
+const scoresOf = ({ events }: Answer): readonly TokenLogprob[] =>
+  events.flatMap((event) => (event.type === "prompt" ? event.logprobs : []));
+
+describe("a prompt's scores are those of the plain decoder", () => {
+  const prompt = promptOf(1, 23);
+  let expected: readonly (readonly Float64Array[])[];
+  beforeAll(async () => {
+    expected = [await decoded(prompt), await decoded(prompt, lora)];
+  });
+
+  test.each([
+    ["in one chunk", { chunk: 64, loneChunk: 64 }, 0],
+    ["in chunks of 1", { chunk: 1, loneChunk: 1 }, 3],
+    ["in chunks of 3", { chunk: 3 }, 0],
+    ["in chunks of 22, which leave one token", { chunk: 22, loneChunk: 22 }, 1],
+    ["in chunks of 23", { chunk: 23, loneChunk: 23 }, 0],
+  ])("%s", async (_, limits, maxTokens) => {
+    const scored = { prompt, promptLogprobs: 4, maxTokens, ignoreEnd: true };
+    const company = request({ prompt: [9], maxTokens: 40, ignoreEnd: true });
+    const answers = await answersOf(
+      [
+        company,
+        request(scored),
+        request({ ...scored, adapter: "lora" }),
+        request({ ...scored, prompt: [4] }),
+      ],
+      limits,
+    );
+    for (const which of [0, 1]) {
+      const answer = answers[which + 1] as Answer;
+      const scores = scoresOf(answer);
+      expect(scores.map(({ id }) => id)).toEqual(prompt);
+      expect(scores[0]).toEqual({ id: prompt[0], logprob: null, top: [] });
+      scores.slice(1).forEach((score, i) => {
+        expectScore(score, expected[which]?.[i], 4);
+      });
+      expect(answer.events.map(({ type }) => type)).toEqual([
+        "admitted",
+        "prompt",
+        ...Array(maxTokens).fill("token"),
+        "end",
+      ]);
+      expect(answer.end).toMatchObject({ reason: "length", usage: { promptTokens: 23 } });
+    }
+    expect(scoresOf(answers[3] as Answer)).toEqual([{ id: 4, logprob: null, top: [] }]);
+  });
+});
+
+describe("an answer's log-probabilities", () => {
+  test("are those of the unmodified logits, whatever chose the token", async () => {
+    const prompt = promptOf(2, 6);
+    for (const sampling of [{}, { temperature: 1.5, topK: 30, repetitionPenalty: 1.4 }]) {
+      const one = request({ prompt, maxTokens: 8, ignoreEnd: true, logprobs: 5, adapter: "lora", sampling });
+      const [answer] = await answersOf([one, request()]);
+      const ids = answer?.ids ?? [];
+      const expected = await decoded([...prompt, ...ids], lora);
+      const tokens = answer?.events.filter((event) => event.type === "token") ?? [];
+      expect(tokens).toHaveLength(8);
+      tokens.forEach(({ id, logprob }, i) => {
+        expect(logprob?.id).toBe(id);
+        expectScore(logprob, expected[prompt.length - 1 + i], 5);
+      });
+    }
+  });
+
+  test("are left out where nobody asked", async () => {
+    const [answer] = await answersOf([request()]);
+    for (const event of answer?.events ?? []) expect(event).not.toHaveProperty("logprob");
+  });
+});
+
+describe("a stop text", () => {
+  const free = request({
+    maxTokens: 20,
+    ignoreEnd: true,
+    prompt: promptOf(3, 5),
+    sampling: { temperature: 2 },
+  });
+
+  test("ends the answer before it, also across tokens", async () => {
+    const [whole] = await answersOf([free]);
+    const text = whole?.text ?? "";
+    expect(text).toHaveLength(20);
+    const stop = text.slice(6, 9);
+    const at = text.indexOf(stop);
+    const [answer, other] = await answersOf([{ ...free, stops: ["##", stop] }, free]);
+    expect(answer?.text).toBe(text.slice(0, at));
+    expect(answer?.end).toMatchObject({ reason: "stop", usage: { completionTokens: at + 3 } });
+    expect(other?.text).toBe(text);
+  });
+
+  test("that stays incomplete is text after all", async () => {
+    const [whole] = await answersOf([free]);
+    const text = whole?.text ?? "";
+    const [answer] = await answersOf([{ ...free, stops: [`${text.slice(-3)}#`] }]);
+    expect(answer?.text).toBe(text);
+    expect(answer?.end).toMatchObject({ reason: "length", text: text.slice(-3) });
+  });
+});
+
+test("a seed gives one answer in any company, another seed another", async () => {
+  const of = (seed: number) =>
+    request({ seed, sampling: { temperature: 2 }, maxTokens: 15, ignoreEnd: true, adapter: "lora" });
+  const seeds = [1, 2, 3, 4, 5];
+  const together = await answersOf([...seeds.map(of), ...seeds.map(of)], { maxRows: 7 });
+  const backwards = await answersOf(seeds.toReversed().map(of), { maxRows: 2, chunk: 1 });
+  const texts = together.map(({ text }) => text);
+  expect(texts.slice(0, 5)).toEqual(texts.slice(5));
+  expect(backwards.map(({ text }) => text).toReversed()).toEqual(texts.slice(0, 5));
+  expect(new Set(texts).size).toBe(5);
+});
+
+test("an end token ends the answer and is no part of it", async () => {
+  const hot = { sampling: { temperature: 3 }, maxTokens: 50 };
+  const free = await answersOf(
+    Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed, ignoreEnd: true })),
+  );
+  const answers = await answersOf(Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed })));
+  let ended = 0;
+  answers.forEach((answer, i) => {
+    const ids = free[i]?.ids ?? [];
+    const at = ids.indexOf(config.eosTokens[0] ?? -1);
+    if (at >= 0) ended++;
+    expect(answer.ids).toEqual(at < 0 ? ids : ids.slice(0, at));
+    expect(answer.end).toMatchObject({
+      reason: at < 0 ? "length" : "end",
+      usage: { completionTokens: answer.ids.length },
+    });
+  });
+  expect(ended).toBeGreaterThan(0);
+});

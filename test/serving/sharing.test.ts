@@ -1,0 +1,274 @@
+// What requests share, and what of one must not reach another: turns, slots, memory of adapters, rows after rows.
+import { describe, expect, test, vi } from "vitest";
+import type { ExpandedFactors } from "#adapters";
+import { MosError, randomStream } from "#core";
+import { type Engine, type EngineRequest, prepareWeights } from "#serving";
+import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
+import { AdapterSlots } from "../../src/serving/slots.ts";
+import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import {
+  type Answer,
+  answerOf,
+  config,
+  promptOf,
+  randomFactors,
+  refusalOf,
+  request,
+  type TinyEngineOptions,
+  tinyEngine,
+  weights,
+} from "./tiny-engine.ts";
+
+const RANKS = [1, 2, 3, 4, 5];
+const adapters = new Map(
+  await Promise.all(
+    RANKS.map(async (rank) => [`rank ${rank}`, await randomFactors(rank, { method: "lora", rank })] as const),
+  ),
+);
+const perRank = new AdapterSlots(await prepareWeights(config, new Map(weights), { quantize: "none" }))
+  .bytesPerRank;
+
+interface Options extends TinyEngineOptions {
+  readonly tiers?: (tiers: MemoryTiers) => AdapterTiers;
+}
+
+async function withEngine<T>(work: (engine: Engine) => Promise<T>, options: Options = {}): Promise<T> {
+  const { tiers: change = (same) => same, ...rest } = options;
+  const tiers = memoryTiers(adapters);
+  await using engine = await tinyEngine(change(tiers), { maxLength: 400, ...rest });
+  const result = await work(engine);
+  await vi.waitFor(() => expect(tiers.leases(), "leases that nobody gave back").toBe(0));
+  return result;
+}
+
+const answersOf = (requests: readonly EngineRequest[], options: Options = {}): Promise<readonly Answer[]> =>
+  withEngine((engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one)))), options);
+
+const aloneAnswers = (requests: readonly EngineRequest[]): Promise<readonly Answer[]> =>
+  answersOf(requests, { maxRows: 1 });
+
+const ids = (answers: readonly Answer[]) => answers.map((answer) => answer.ids);
+
+describe("tenants take turns:", () => {
+  test("a flood does not delay another tenant by more than about a batch", () =>
+    withEngine(
+      async (engine) => {
+        const order: string[] = [];
+        const send = async (tenant: string): Promise<void> => {
+          await answerOf(engine.submit(request({ tenant, ignoreEnd: true })));
+          order.push(tenant);
+        };
+        const flood = Array.from({ length: 40 }, () => send("flood"));
+        while (order.length < 4) await new Promise((resolve) => setImmediate(resolve));
+        const before = order.length;
+        await send("single");
+        expect(order.indexOf("single") - before).toBeLessThanOrEqual(4);
+        await Promise.all(flood);
+        expect(order).toHaveLength(41);
+      },
+      { maxRows: 2 },
+    ));
+
+  test("whoever was served while nobody else wanted anything is not made to wait for it later", () =>
+    withEngine(
+      async (engine) => {
+        for (let i = 0; i < 10; i++)
+          await answerOf(engine.submit({ ...request(), tenant: "old", maxTokens: 50 }));
+        const order: string[] = [];
+        const send = async (tenant: string): Promise<void> => {
+          await answerOf(engine.submit(request({ tenant, ignoreEnd: true })));
+          order.push(tenant);
+        };
+        const flood = Array.from({ length: 30 }, () => send("new"));
+        while (order.length < 4) await new Promise((resolve) => setImmediate(resolve));
+        const before = order.length;
+        await send("old");
+        expect(order.indexOf("old") - before).toBeLessThan(12);
+        await Promise.all(flood);
+      },
+      { maxRows: 1 },
+    ));
+});
+
+describe("slots", () => {
+  test("of ranks that grow and shrink, within a limit, hold what each row needs", async () => {
+    const requests = Array.from({ length: 40 }, (_, i) => {
+      const random = randomStream(i, "slots");
+      const rank = random.below(RANKS.length + 1);
+      return request({
+        prompt: promptOf(i, 1 + random.below(5)),
+        adapter: rank === 0 ? null : `rank ${rank}`,
+        maxTokens: 1 + random.below(random.below(3) === 0 ? 60 : 6),
+        ignoreEnd: true,
+      });
+    });
+    const alone = await aloneAnswers(requests);
+    for (const slots of [5, 7, 12])
+      expect(ids(await answersOf(requests, { maxRows: 6, slotLimit: slots * perRank }))).toEqual(ids(alone));
+  });
+
+  test("that become fewer and larger while a high row stays", async () => {
+    const short = Array.from({ length: 5 }, (_, i) =>
+      request({ prompt: [i], maxTokens: 4, ignoreEnd: true }),
+    );
+    // it is loaded while the short ones take the rows below
+    const long = request({ prompt: [9], maxTokens: 60, ignoreEnd: true, adapter: "rank 1" });
+    const large = request({ prompt: [7], maxTokens: 9, ignoreEnd: true, adapter: "rank 3" });
+    const all = [long, ...short, large];
+    const answers = await answersOf(all, { maxRows: 6, slotLimit: 6 * perRank });
+    expect(ids(answers)).toEqual(ids(await aloneAnswers(all)));
+  });
+
+  test("too small for an adapter refuse it at once, and nobody else", () =>
+    withEngine(
+      async (engine) => {
+        let isDone = false;
+        const long = answerOf(engine.submit(request({ maxTokens: 200, ignoreEnd: true }))).then((answer) => {
+          isDone = true;
+          return answer;
+        });
+        await expect.poll(async () => (await engine.stats()).running).toBe(1);
+        const tooLarge = refusalOf(engine.submit(request({ adapter: "rank 5" })));
+        const behind = answerOf(engine.submit(request()));
+        expect(await tooLarge).toBe("bad_option");
+        expect(isDone).toBe(false);
+        expect((await behind).end.reason).toBe("length");
+        await long;
+        // also where nothing runs that could wake the engine afterwards
+        const codes = [{ adapter: "rank 5" }, { adapter: "rank 5" }, {}].map((over) =>
+          refusalOf(engine.submit(request(over))),
+        );
+        expect(await Promise.all(codes)).toEqual(["bad_option", "bad_option", "answered"]);
+      },
+      { slotLimit: 4 * perRank, maxRows: 2 },
+    ));
+});
+
+describe("an adapter that fails", () => {
+  test("while it is loaded or expanded, fails its own requests only", async () => {
+    const good = RANKS.slice(0, 4).map((rank) =>
+      request({ adapter: `rank ${rank}`, maxTokens: 30, ignoreEnd: true }),
+    );
+    const broken = (tiers: MemoryTiers): AdapterTiers => ({
+      ...tiers,
+      async acquire(name) {
+        if (name === "no file") throw new MosError("bad_adapter", "no file");
+        const lease = await tiers.acquire(name);
+        if (name !== "rank 5") return lease;
+        const expand = (): never => {
+          throw new MosError("bad_adapter", "a table points nowhere");
+        };
+        return { ...lease, expand };
+      },
+    });
+    const alone = await aloneAnswers(good);
+    await withEngine(
+      async (engine) => {
+        const codes: Promise<string>[] = [];
+        const answers = good.map((one) => {
+          for (const adapter of ["rank 5", "no file"])
+            codes.push(refusalOf(engine.submit(request({ adapter }))));
+          return answerOf(engine.submit(one));
+        });
+        expect(ids(await Promise.all(answers))).toEqual(ids(alone));
+        expect(new Set(await Promise.all(codes))).toEqual(new Set(["bad_adapter"]));
+      },
+      { maxRows: 3, tiers: broken },
+    );
+  });
+
+  test.each([
+    ["gives no numbers", 1e38, ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]],
+    ["gives keys larger than any mask", 1e18, ["k_proj"]],
+  ])("because it %s leaves nothing in its row", async (_, size, targets) => {
+    const honest = await randomFactors(9, { method: "lora", rank: 1, targets });
+    const poison = new Map<string, ExpandedFactors>(
+      [...honest].map(([site, { a, b, ...rest }]) => [
+        site,
+        { ...rest, a: a.map((x) => size * x), b: b.map((x) => size * x) },
+      ]),
+    );
+    const tiers = memoryTiers(new Map([...adapters, ["poison", poison]]));
+    await using engine = await tinyEngine(tiers, { maxRows: 1 });
+    const after = request({ prompt: promptOf(3, 4), maxTokens: 9, ignoreEnd: true, adapter: "rank 2" });
+    const [alone] = await aloneAnswers([after]);
+    for (const prompt of [promptOf(1, 20), promptOf(2, 9)]) {
+      await refusalOf(engine.submit(request({ prompt, adapter: "poison", maxTokens: 20 })));
+      expect((await answerOf(engine.submit(after))).ids).toEqual(alone?.ids);
+    }
+  });
+});
+
+describe("where memory for adapters is short", () => {
+  /** Room for adapters whose ranks add up to so much. */
+  const scarce =
+    (limit: number) =>
+    (tiers: MemoryTiers): AdapterTiers => {
+      let used = 0;
+      return {
+        ...tiers,
+        async acquire(name) {
+          const lease = await tiers.acquire(name);
+          if (used + lease.rank > limit) {
+            lease[Symbol.dispose]();
+            throw new MosError("busy", "pinned adapters leave no room");
+          }
+          used += lease.rank;
+          let isHeld = true;
+          return {
+            ...lease,
+            [Symbol.dispose]() {
+              if (isHeld) used -= lease.rank;
+              isHeld = false;
+              lease[Symbol.dispose]();
+            },
+          };
+        },
+      };
+    };
+
+  test("requests wait for it and get their answers", async () => {
+    const requests = Array.from({ length: 20 }, (_, i) =>
+      request({ adapter: `rank ${1 + (i % 5)}`, prompt: promptOf(i, 3), ignoreEnd: true }),
+    );
+    const alone = await aloneAnswers(requests);
+    for (const limit of [5, 8])
+      expect(ids(await answersOf(requests, { tiers: scarce(limit) }))).toEqual(ids(alone));
+  });
+
+  test("an adapter that can never have it is refused", async () => {
+    const codes = await withEngine(
+      (engine) =>
+        Promise.all(
+          [5, 1, 2, 5].map((rank) => refusalOf(engine.submit(request({ adapter: `rank ${rank}` })))),
+        ),
+      { tiers: scarce(4) },
+    );
+    expect(codes).toEqual(["busy", "answered", "answered", "busy"]);
+  });
+
+  test("small adapters that keep coming do not keep a large one out", () =>
+    withEngine(
+      async (engine) => {
+        let isDone = false;
+        let others = 0;
+        const keepComing = async (tenant: string): Promise<void> => {
+          // of all lengths, so that they never end together
+          for (let i = 1; !isDone && others < 500; i++) {
+            const maxTokens = 1 + ((7 * i + 13 * tenant.charCodeAt(0)) % 29);
+            const one = request({ tenant, adapter: "rank 1", maxTokens, ignoreEnd: true });
+            await answerOf(engine.submit(one));
+            others++;
+          }
+        };
+        const crowd = [..."abcdefgh"].map(keepComing);
+        while (others < 4) await new Promise((resolve) => setImmediate(resolve));
+        const answer = await answerOf(engine.submit(request({ tenant: "large", adapter: "rank 5" })));
+        isDone = true;
+        expect(answer.end.reason).toBe("length");
+        expect(others).toBeLessThan(30);
+        await Promise.all(crowd);
+      },
+      { tiers: scarce(5), maxRows: 4 },
+    ));
+});
