@@ -244,8 +244,8 @@ export class Rows<T extends Occupant> {
 
   /** All slots are empty afterwards; those of rows that are taken are filled again. */
   #resizeSlots(rows: number, rank: number): void {
-    this.#program.slots.resize(rows, rank);
     for (const held of this.#held) held.slot = undefined;
+    this.#program.slots.resize(rows, rank);
     this.refill();
   }
 

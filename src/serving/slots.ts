@@ -55,14 +55,21 @@ export class AdapterSlots {
 
   /** Gives the slots another size. All of them are empty afterwards. */
   resize(rows: number, rank: number): void {
-    this.#rows = rows;
-    this.#rank = rank;
+    // nothing is left half done where memory runs out
+    this.#rows = 0;
+    this.#rank = 0;
+    for (const group of this.#groups) {
+      group.a = new Float32Array(0);
+      group.b = new Float32Array(0);
+    }
+    this.version++;
     for (const group of this.#groups) {
       const { parts, out } = sizesOf(group);
       group.a = new Float32Array(rows * parts * rank * group.widths.in);
       group.b = new Float32Array(rows * parts * rank * out);
     }
-    this.version++;
+    this.#rows = rows;
+    this.#rank = rank;
   }
 
   get rows(): number {
