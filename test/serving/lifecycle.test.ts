@@ -11,6 +11,7 @@ import {
   request,
   type TinyEngineOptions,
   tinyEngine,
+  until,
 } from "./tiny-engine.ts";
 
 const adapters = new Map([
@@ -49,7 +50,9 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
       const running = answerOf(engine.submit(long));
       const controller = new AbortController();
       const answer = answerOf(engine.submit(request({ ...over, signal: controller.signal })));
-      setTimeout(() => controller.abort(), 15);
+      const rows = events.includes("admitted") ? 2 : 1;
+      await until(async () => (await engine.stats()).running === rows);
+      controller.abort();
       const { end, events: seen } = await answer;
       expect(end.reason).toBe("cancelled");
       expect(seen.map(({ type }) => type)).toEqual(events);
@@ -79,7 +82,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
     withEngine(async (engine) => {
       for await (const event of engine.submit({ ...long, adapter: "prompt" }))
         if (event.type === "token") break;
-      await expect.poll(async () => (await engine.stats()).running).toBe(0);
+      await until(async () => (await engine.stats()).running === 0);
       expect((await engine.stats()).completionTokens).toBeLessThan(50);
     }));
 
@@ -87,9 +90,9 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
     withEngine(async (engine) => {
       const controller = new AbortController();
       const events = engine.submit({ ...long, signal: controller.signal });
-      await expect.poll(async () => (await engine.stats()).running).toBe(1);
+      await until(async () => (await engine.stats()).running === 1);
       controller.abort();
-      await expect.poll(async () => (await engine.stats()).running).toBe(0);
+      await until(async () => (await engine.stats()).running === 0);
       expect((await answerOf(events)).end.reason).toBe("cancelled");
       const late = engine.submit({ ...long, signal: controller.signal });
       expect((await answerOf(late)).events.map(({ type }) => type)).toEqual(["end"]);
@@ -113,7 +116,7 @@ describe("refusals", () => {
     withEngine(
       async (engine) => {
         const runs = engine.submit({ ...long, tenant: "a" });
-        await expect.poll(async () => (await engine.stats()).running).toBe(1);
+        await until(async () => (await engine.stats()).running === 1);
         const codes = Array.from({ length: 4 }, () => refusalOf(engine.submit(request({ tenant: "a" }))));
         const other = refusalOf(engine.submit(request({ tenant: "b" })));
         expect((await engine.stats()).waiting).toBe(3);
@@ -175,7 +178,7 @@ test("disposing cancels what runs, loads and waits", async () => {
   const tiers = memoryTiers(adapters, (name) => (name === "late" ? 50 : 0));
   const engine = await tinyEngine(tiers, { maxRows: 2, maxLength: 400 });
   const all = [null, "prompt", "late", null].map((adapter) => answerOf(engine.submit({ ...long, adapter })));
-  await expect.poll(async () => (await engine.stats()).completionTokens).toBeGreaterThan(3);
+  await until(async () => (await engine.stats()).completionTokens > 3);
   await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
   for (const answer of all) expect((await answer).end.reason).toBe("cancelled");
   expect(await refusalOf(engine.submit(request()))).toBe("busy");
@@ -196,7 +199,7 @@ test("a step that fails ends those that run, and the next ones get their answers
     const failures = [null, "prompt"].map((adapter) =>
       answerOf(engine.submit({ ...long, adapter })).catch((error: unknown) => error),
     );
-    await expect.poll(async () => (await engine.stats()).running).toBe(2);
+    await until(async () => (await engine.stats()).running === 2);
     const answer = answerOf(engine.submit(long));
     for (const failure of await Promise.all(failures)) {
       expect(failure).toBeInstanceOf(MosError);

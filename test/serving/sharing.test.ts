@@ -16,6 +16,7 @@ import {
   request,
   type TinyEngineOptions,
   tinyEngine,
+  until,
   weights,
 } from "./tiny-engine.ts";
 
@@ -59,7 +60,7 @@ describe("tenants take turns:", () => {
           order.push(tenant);
         };
         const flood = Array.from({ length: 40 }, () => send("flood"));
-        while (order.length < 4) await new Promise((resolve) => setImmediate(resolve));
+        await until(() => order.length > 3);
         const before = order.length;
         await send("single");
         expect(order.indexOf("single") - before).toBeLessThanOrEqual(4);
@@ -80,7 +81,7 @@ describe("tenants take turns:", () => {
           order.push(tenant);
         };
         const flood = Array.from({ length: 30 }, () => send("new"));
-        while (order.length < 4) await new Promise((resolve) => setImmediate(resolve));
+        await until(() => order.length > 3);
         const before = order.length;
         await send("old");
         expect(order.indexOf("old") - before).toBeLessThan(12);
@@ -127,7 +128,7 @@ describe("slots", () => {
           isDone = true;
           return answer;
         });
-        await expect.poll(async () => (await engine.stats()).running).toBe(1);
+        await until(async () => (await engine.stats()).running === 1);
         const tooLarge = refusalOf(engine.submit(request({ adapter: "rank 5" })));
         const behind = answerOf(engine.submit(request()));
         expect(await tooLarge).toBe("bad_option");
@@ -262,7 +263,7 @@ describe("where memory for adapters is short", () => {
           }
         };
         const crowd = [..."abcdefgh"].map(keepComing);
-        while (others < 4) await new Promise((resolve) => setImmediate(resolve));
+        await until(() => others > 3);
         const answer = await answerOf(engine.submit(request({ tenant: "large", adapter: "rank 5" })));
         isDone = true;
         expect(answer.end.reason).toBe("length");

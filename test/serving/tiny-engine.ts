@@ -121,3 +121,8 @@ export const refusalOf = (events: AsyncIterable<EngineEvent>): Promise<string> =
     () => "answered",
     (error: unknown) => (error instanceof MosError ? error.code : String(error)),
   );
+
+/** Waits turn by turn: polling by the clock would miss what a tiny model does between two looks. */
+export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve));
+}
