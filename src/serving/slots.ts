@@ -106,15 +106,15 @@ export class AdapterSlots {
 
   /** Puts an adapter of at most the slots' rank into a row. */
   fill(row: number, factors: FactorMap): void {
-    this.clear(row);
     for (const group of this.#groups) {
       const { parts, out } = sizesOf(group);
       let column = 0;
       GROUPS[group.site.group].forEach((linear, part) => {
-        const found = factors.get(`${group.site.layer}.${linear}`);
+        const width = group.widths.outs[part] as number;
         const first = (row * parts + part) * this.#rank;
-        if (found !== undefined) place(found, group, { first, column, out });
-        column += group.widths.outs[part] as number;
+        const found = factors.get(`${group.site.layer}.${linear}`);
+        place(found, group, { first, ranks: this.#rank, column, width, out });
+        column += width;
       });
     }
   }
@@ -137,20 +137,29 @@ const sizesOf = ({ widths: { outs } }: GroupSlots): { readonly parts: number; re
 interface Place {
   /** The row of A and of Bᵀ, among those of all slots, that the first rank goes to. */
   readonly first: number;
-  /** Where the part's outputs begin among the group's. */
+  /** Ranks that the slot has for this part. */
+  readonly ranks: number;
+  /** Where the part's outputs begin among the group's, and how many they are. */
   readonly column: number;
+  readonly width: number;
   readonly out: number;
 }
 
+/** Writes one part of a group: its factors, and zeros behind them. All outside the block diagonal is zero anyway. */
 function place(
-  { rank, a, b, scale }: ExpandedFactors,
+  factors: ExpandedFactors | undefined,
   group: GroupSlots,
-  { first, column, out }: Place,
+  { first, ranks, column, width, out }: Place,
 ): void {
+  const { rank, a, b, scale } = factors ?? NOTHING;
+  const target = group.b;
   group.a.set(a, first * group.widths.in);
-  const width = b.length / rank;
-  for (let i = 0; i < rank; i++) {
+  group.a.fill(0, (first + rank) * group.widths.in, (first + ranks) * group.widths.in);
+  for (let i = 0; i < ranks; i++) {
     const to = (first + i) * out + column;
-    for (let j = 0; j < width; j++) group.b[to + j] = (b[i * width + j] as number) * scale;
+    if (i >= rank) target.fill(0, to, to + width);
+    else for (let j = 0; j < width; j++) target[to + j] = (b[i * width + j] as number) * scale;
   }
 }
+
+const NOTHING: ExpandedFactors = { rank: 0, scale: 0, a: new Float32Array(0), b: new Float32Array(0) };

@@ -50,13 +50,15 @@ export async function createStepProgram(
   const { config } = weights;
   const cache = new RowCache(config);
   const slots = new AdapterSlots(weights);
+  // quantised matrices go through a file, so that only the runtime holds them
+  const compileOptions = { ...options, inlineLimit: 0 };
   const graphOptions = { positions: maxLength, slots: adapters };
   const bindings = { cache, slots, feeds: weights.feeds };
-  const step = bound(await compile(stepGraph(weights, graphOptions), options), bindings);
+  const step = bound(await compile(stepGraph(weights, graphOptions), compileOptions), bindings);
   // the fused attention takes only such heads
   const canWrite = config.headDim % 8 === 0 && weights.constantBytes <= SECOND_COPY_LIMIT;
   const write = canWrite
-    ? bound(await compile(writeGraph(weights, graphOptions), options), bindings)
+    ? bound(await compile(writeGraph(weights, graphOptions), compileOptions), bindings)
     : undefined;
   return {
     config,
