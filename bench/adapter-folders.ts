@@ -20,15 +20,15 @@ export const KINDS = {
 export type Kind = keyof typeof KINDS;
 
 /** A new adapter whose B is not zero. Only speed matters: the numbers come from a linear congruence. */
-function randomAdapter(geometry: AdapterGeometry, kind: Kind, seed: number): Adapter {
-  const adapter = createAdapter(parseAdapterConfig({ ...KINDS[kind], seed }), geometry);
+function randomAdapter({ geometry, kind, rank = 8, scale = 0.02 }: FolderOptions, seed: number): Adapter {
+  const adapter = createAdapter(parseAdapterConfig({ ...KINDS[kind], rank, seed }), geometry);
   let state = randomStream(seed, "bench").uint32();
   for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
     const data = adapter.tensors.get(name)?.data;
     if (role !== "trainable" || data === undefined || data[0] !== 0) continue;
     for (let i = 0; i < data.length; i++) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      data[i] = (state / 2 ** 32 - 0.5) * 0.02;
+      data[i] = (state / 2 ** 32 - 0.5) * scale;
     }
   }
   return adapter;
@@ -40,20 +40,24 @@ export interface FolderOptions {
   readonly count: number;
   /** Of the base that the adapters say they were made for. */
   readonly fingerprint: string;
+  /** What names begin with ("tenant"). */
+  readonly prefix?: string;
+  /** 8 unless it is given; small models have no room for it. */
+  readonly rank?: number;
+  /** The width of the numbers of B (0.02): the larger, the more an adapter changes. */
+  readonly scale?: number;
 }
 
 /** Fills a folder up to so many adapters, `tenant-0` and so on, one for each seed. */
-export async function writeAdapters(
-  folder: string,
-  { geometry, kind, count, fingerprint }: FolderOptions,
-): Promise<void> {
+export async function writeAdapters(folder: string, options: FolderOptions): Promise<void> {
+  const { kind, count, fingerprint, prefix = "tenant" } = options;
   await makeFolder(folder);
   const present = new Set(await readdir(folder));
   for (let seed = 0; seed < count; seed++) {
-    const name = `tenant-${seed}`;
+    const name = `${prefix}-${seed}`;
     if (present.has(name)) continue;
     const base = { name: "bench", fingerprint };
-    await saveAdapter(join(folder, name), randomAdapter(geometry, kind, seed), { base });
+    await saveAdapter(join(folder, name), randomAdapter(options, seed), { base });
     if (seed % 200 === 0) console.error(`writing ${kind} adapters: ${seed} of ${count}`);
   }
 }

@@ -1,0 +1,203 @@
+// A server under load: many connections with good and bad requests, for minutes, and what they met.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { Agent } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { randomStream } from "#core";
+import { fail, readArguments, rounded } from "./arguments.ts";
+import { ChildServer } from "./load/child-server.ts";
+import { send } from "./load/http.ts";
+import { createMemoryLog, type MemoryLog } from "./load/memory-log.ts";
+import { quantiles, Tally } from "./load/tally.ts";
+import { digestOf, makeAdapters, makeTenants, type Tenant } from "./load/tenants.ts";
+import { Busy, draw, KINDS, type Visitor } from "./load/visits.ts";
+
+const HELP = `usage: bench:load -- --model DIR|FILE.gguf [--adapters 16] [--minutes 10] [--connections 200] [--restart]
+
+Starts mos serve (npm run build) with keys of four tenants, and visits it from so many connections: streams and whole
+answers on random adapters, clients that leave, that read slowly or send half a request, and bad requests. Each visit has
+the one outcome that is intended; 429 is asked again when retry-after says so. In float32 the same greedy request must
+always have the same answer. Any other outcome ends this with 1.
+
+  --quantize none|int8|int4 (none)   --max-batch N (16)
+  --restart   kill the server in the middle and start it again: clients ask again as OpenAI's does, all must end well,
+              and the adapters' folders must be as they were
+  --keep      keep the server's log, and say where it is
+
+Printed: one JSON line. first_token_ms and inter_token_ms are as clients see them; memory is of the server's and the
+engine's process, behind the first fifth of the time and at the end, with its slope between the two.`;
+
+const given = readArguments(HELP, {
+  values: ["model", "adapters", "quantize", "max-batch", "minutes", "connections"],
+  flags: ["restart", "keep"],
+});
+const model = given.text("model") ?? fail(HELP);
+const quantize = given.text("quantize") ?? "none";
+const connections = given.number("connections", 200);
+const adapterCount = given.number("adapters", 16);
+if (adapterCount < 4) fail("--adapters: four at least, one for each tenant");
+const milliseconds = given.number("minutes", 10) * 60_000;
+const restarts = given.flag("restart");
+
+const work = await mkdtemp(join(tmpdir(), "bench-load-"));
+const folder = join(work, "adapters");
+const keyFile = join(work, "keys.jsonl");
+const log = join(work, "server.log");
+const tally = new Tally(quantize === "none");
+const server = new ChildServer({
+  log,
+  options: [
+    ...["--model", model, "--adapters", folder, "--api-keys", keyFile, "--quantize", quantize],
+    ...["--max-batch", String(given.number("max-batch", 16))],
+    // fewer than connections, so that some are told that it is busy
+    ...["--max-waiting", String(Math.max(2, Math.floor(connections / 5)))],
+  ],
+});
+
+/** As OpenAI's client waits between tries, in milliseconds. */
+const backoff = (attempt: number): number => Math.min(8000, 500 * 2 ** attempt);
+
+/** One visit, again while the server is busy or has been killed under it. */
+async function visit(name: string, visitor: Visitor): Promise<void> {
+  for (let attempt = 0; ; ) {
+    const { generation } = server;
+    try {
+      await KINDS[name]?.visit(visitor);
+      return tally.visited(name);
+    } catch (error) {
+      const wasKilled = server.isDown || server.generation !== generation;
+      if (error instanceof Busy) {
+        tally.busy++;
+        await sleep(error.seconds * 1000);
+      } else if (wasKilled && attempt < 20) {
+        tally.retried++;
+        await sleep(backoff(attempt++));
+      } else return tally.visited(name, error);
+    }
+  }
+}
+
+/** A client on a connection of its own. */
+async function connection(i: number, tenants: readonly Tenant[], until: number): Promise<void> {
+  const random = randomStream(i, "bench.load");
+  // few connections for the tenant that may have few requests at a time
+  const own = tenants[i % 20 === 19 ? 3 : i % 3];
+  if (own === undefined) return;
+  using agent = disposable(new Agent({ keepAlive: true, maxSockets: 1 }));
+  const foreign = tenants.filter((tenant) => tenant !== own).flatMap(({ adapters }) => adapters);
+  await sleep(random.below(1000));
+  while (performance.now() < until) {
+    const { address } = server;
+    const models = [server.model, ...own.adapters];
+    await visit(draw(random), { address, agent: agent.value, key: own.key, models, foreign, random, tally });
+  }
+}
+
+const disposable = (value: Agent): { readonly value: Agent } & Disposable => ({
+  value,
+  [Symbol.dispose]: () => value.destroy(),
+});
+
+function sayProgress(seconds: number, memory: MemoryLog): void {
+  const visits = Object.values(tally.visits).reduce((sum, count) => sum + count, 0);
+  const { server: own = Number.NaN, engine = Number.NaN } = memory.last() ?? {};
+  console.error(
+    `${seconds.toFixed(0)} s: ${visits} visits, ${tally.completionTokens} tokens, ${tally.busy} busy, ` +
+      `${tally.failures} not intended, ${(own / 1e6).toFixed(0)} + ${(engine / 1e6).toFixed(0)} MB`,
+  );
+}
+
+async function observe(memory: MemoryLog, signal: AbortSignal): Promise<void> {
+  const start = performance.now();
+  while (!signal.aborted) {
+    const at = await server.memory();
+    if (at !== undefined && !server.isDown) memory.add((performance.now() - start) / 1000, at);
+    sayProgress((performance.now() - start) / 1000, memory);
+    await sleep(5000, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Kills the server in the middle, and starts it again. Gives the seconds until it was ready. */
+async function restartAt(milliseconds: number, memory: MemoryLog): Promise<number> {
+  await sleep(milliseconds);
+  console.error("killing the server");
+  const start = performance.now();
+  await server.kill();
+  memory.restart();
+  await server.start();
+  console.error("the server is ready again");
+  return (performance.now() - start) / 1000;
+}
+
+/** All requests that were left must end: nothing may run when nobody is there. */
+async function leftRunning(admin: string): Promise<number> {
+  using agent = disposable(new Agent());
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    const received = await send(server.address, { path: "/metrics", key: admin }, { agent: agent.value });
+    let text = "";
+    for await (const chunk of received.body) text += chunk;
+    const lines = text.split("\n").filter((line) => /^mos_requests_(running|waiting) /.test(line));
+    const running = lines.reduce((sum, line) => sum + Number(line.split(" ")[1]), 0);
+    if (running === 0 || performance.now() > deadline) return running;
+    await sleep(500);
+  }
+}
+
+/** Lines of the server's log that say that something is wrong with it. */
+async function loggedErrors(): Promise<readonly string[]> {
+  const lines = (await readFile(log, "utf8")).split("\n").filter((line) => line !== "");
+  return lines.filter((line) => !line.startsWith("{") || JSON.parse(line).level >= 50);
+}
+
+async function load(): Promise<Readonly<Record<string, unknown>>> {
+  const adapters = await makeAdapters(folder, model, adapterCount);
+  const { tenants, admin } = await makeTenants(keyFile, adapters);
+  const digest = await digestOf(folder);
+  await server.start();
+  const memory = createMemoryLog();
+  const stopped = new AbortController();
+  const observed = observe(memory, stopped.signal);
+  const start = performance.now();
+  const until = start + milliseconds;
+  const [restartSeconds] = await Promise.all([
+    restarts ? restartAt(milliseconds / 2, memory) : undefined,
+    ...Array.from({ length: connections }, (_, i) => connection(i, tenants, until)),
+  ]);
+  const seconds = (performance.now() - start) / 1000;
+  stopped.abort();
+  await observed;
+  const running = await leftRunning(admin);
+  const code = await server.stop();
+  const logged = await loggedErrors();
+  for (const line of logged.slice(0, 5)) console.error(`the server's log: ${line}`);
+  return {
+    ...{ model, quantize, adapters: adapterCount, connections, seconds: rounded(seconds, 1) },
+    visits: tally.visits,
+    requests_per_s: rounded(tally.requests / seconds, 1),
+    tokens_per_s: rounded(tally.completionTokens / seconds, 1),
+    prompt_tokens_per_s: rounded(tally.promptTokens / seconds, 1),
+    busy: tally.busy,
+    first_token_ms: quantiles(tally.firstTokens),
+    inter_token_ms: quantiles(tally.gaps),
+    memory: memory.report(),
+    ...(restarts ? { retried: tally.retried, restart_s: rounded(restartSeconds ?? Number.NaN, 1) } : {}),
+    not_intended: tally.unintended,
+    left_running: running,
+    logged_errors: logged.length,
+    exit_code: code,
+    adapters_unharmed: (await digestOf(folder)) === digest,
+  };
+}
+
+try {
+  const result = await load();
+  console.log(JSON.stringify(result));
+  const isClean = result["left_running"] === 0 && result["logged_errors"] === 0 && result["exit_code"] === 0;
+  process.exitCode = isClean && result["adapters_unharmed"] === true && tally.failures === 0 ? 0 : 1;
+} finally {
+  await server.stop();
+  if (given.flag("keep")) console.error(`the server's log: ${log}`);
+  else await rm(work, { recursive: true, force: true });
+}

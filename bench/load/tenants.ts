@@ -1,0 +1,67 @@
+// Adapters of a server that is put under load, and the tenants who share them.
+import { createHash, randomBytes } from "node:crypto";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { loadModel } from "#models";
+import { geometryOf } from "#recipes";
+import { hashOfKey } from "#server";
+import { type Kind, writeAdapters } from "../adapter-folders.ts";
+
+export interface Tenant {
+  readonly key: string;
+  readonly adapters: readonly string[];
+}
+
+/** Adapters of half as many MoS and LoRAs, that change answers. Gives their names. */
+export async function makeAdapters(folder: string, path: string, count: number): Promise<readonly string[]> {
+  const { config, fingerprint } = await loadModel(path);
+  const geometry = geometryOf(config);
+  // of equivalent rank 2, one rank is a layer's own, and the layers share the rest
+  const rank = Math.min(8, geometry.layers + 1);
+  const kinds: readonly Kind[] = ["mos", "lora"];
+  for (const [i, kind] of kinds.entries())
+    await writeAdapters(folder, {
+      ...{ geometry, kind, rank, fingerprint },
+      count: Math.floor((count + 1 - i) / 2),
+      ...{ prefix: kind, scale: 0.2 },
+    });
+  return (await readdir(folder)).sort();
+}
+
+const newKey = (): string => `mos-${randomBytes(24).toString("base64url")}`;
+
+/**
+ * Deals the adapters out to four tenants and writes their keys; the last one may have four requests at a time.
+ *
+ * @returns The tenants, and an administrator's key.
+ */
+export async function makeTenants(
+  file: string,
+  adapters: readonly string[],
+): Promise<{ readonly tenants: readonly Tenant[]; readonly admin: string }> {
+  const tenants = [0, 1, 2, 3].map((i) => ({
+    key: newKey(),
+    adapters: adapters.filter((_, k) => k % 4 === i),
+  }));
+  const admin = newKey();
+  const lines = tenants.map(({ key, adapters: own }, i) => ({
+    name: `tenant-${i}`,
+    sha256: hashOfKey(key),
+    adapters: own,
+    ...(i === 3 ? { max_concurrent: 4 } : {}),
+  }));
+  const all = [...lines, { name: "operator", sha256: hashOfKey(admin), admin: true }];
+  await writeFile(file, all.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  return { tenants, admin };
+}
+
+/** A digest of every file of a folder, with its path. */
+export async function digestOf(folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const entry of (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((one) => one.isFile())
+    .map((one) => join(one.parentPath, one.name))
+    .sort())
+    hash.update(`${entry}\n`).update(await readFile(entry));
+  return hash.digest("hex");
+}
