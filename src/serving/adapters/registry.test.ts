@@ -50,6 +50,16 @@ test("what a load found out stands, though a look was under way", async () => {
   expect(() => registry.get("acme")).toThrow("number 3 is NaN");
 });
 
+test("a look finds another version, though a load missed the old one meanwhile", async () => {
+  const registry = await registryOf();
+  const before = registry.get("acme").info.digest;
+  await save("acme", 2);
+  const looking = registry.look();
+  registry.doubt("acme");
+  await looking;
+  expect(registry.get("acme").info.digest).not.toBe(before);
+});
+
 test("a doubtful folder is read again", async () => {
   const registry = await registryOf();
   const before = registry.get("acme");

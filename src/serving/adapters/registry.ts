@@ -115,9 +115,10 @@ export class Registry {
     );
     const states = new Map<string, State>();
     for (const [name, found] of seen) {
-      // a load may have found out more in the meantime
+      // a load may have found out more in the meantime, but not about another version
       const [known, now] = [before.get(name), this.states.get(name)];
-      const state = now === known ? found : now;
+      const isNews = found !== known && found?.version !== now?.version;
+      const state = now === known || isNews ? found : now;
       if (state !== undefined) states.set(name, state);
     }
     this.states = states;
