@@ -187,12 +187,17 @@ test("disposing cancels what runs, loads and waits", async () => {
 
 test("a step that fails ends those that run, and the next ones get their answers", async () => {
   let left = 60;
+  const widths: number[] = [];
   const options: TinyEngineOptions = {
     maxRows: 2,
     maxLength: 400,
     wrap: (program) => ({
       ...program,
-      run: (step) => (left-- === 0 ? Promise.reject(new Error("out of memory")) : program.run(step)),
+      run: (step) => {
+        if (left-- === 0) return Promise.reject(new Error("out of memory"));
+        if (left < 0) widths.push(step.count);
+        return program.run(step);
+      },
     }),
   };
   await withEngine(async (engine, tiers) => {
@@ -206,6 +211,7 @@ test("a step that fails ends those that run, and the next ones get their answers
       expect(failure).toMatchObject({ code: "device", message: expect.stringContaining("out of memory") });
     }
     expect((await answer).ids).toEqual(alone.ids);
+    expect(Math.max(...widths), "rows of those that failed").toBe(1);
     expect(tiers.leases()).toBe(0);
     expect((await engine.stats()).running).toBe(0);
   }, options);

@@ -26,11 +26,15 @@ export function memoryTiers(
       known.set(name, { digest: `${name}@${version}`, factors });
     },
     async acquire(name) {
+      // what is on its way counts too
+      leases++;
       const milliseconds = delay(name);
       if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
       const found = known.get(name);
-      if (found === undefined) throw new MosError("not_found", `no adapter ${name}`);
-      leases++;
+      if (found === undefined) {
+        leases--;
+        throw new MosError("not_found", `no adapter ${name}`);
+      }
       let isHeld = true;
       return {
         name,
