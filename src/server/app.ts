@@ -11,6 +11,7 @@ import { authenticate, checkHost } from "./authenticate.ts";
 import { answerChat } from "./chat.ts";
 import { answerCompletion } from "./completions.ts";
 import type { ServerContext, ServerEnv, ServerOptions } from "./context.ts";
+import { answerHealth, answerReady } from "./health.ts";
 import { defaultLimits, type ServerLimits } from "./limits.ts";
 import { createMetrics } from "./metrics.ts";
 import { describeModel, listModels } from "./models.ts";
@@ -103,8 +104,8 @@ function addRoutes(app: OpenAPIHono<ServerEnv>, server: ServerContext): void {
       POST: (context) => addAdapter(server, context),
     },
     "/v1/adapters/:name{.+}": { DELETE: (context) => removeAdapter(server, context) },
-    "/health": { GET: (context) => context.json({ status: "up" }) },
-    "/ready": { GET: (context) => ready(server, context) },
+    "/health": { GET: (context) => answerHealth(server, context) },
+    "/ready": { GET: (context) => answerReady(server, context) },
     "/metrics": { GET: (context) => showMetrics(server, context) },
     "/openapi.json": { GET: (context) => context.json(document) },
     "/docs": { GET: (context) => context.html(docsPage(server.modelName)) },
@@ -124,10 +125,6 @@ const wrongMethod = ({ req }: Context<ServerEnv>, allowed: readonly string[]): R
       headers: { allow: allowed.join(", ") },
     },
   );
-
-function ready({ activity }: ServerContext, context: Context<ServerEnv>): Response {
-  return activity.draining ? context.json({ status: "draining" }, 503) : context.json({ status: "ready" });
-}
 
 /** Labels name adapters, so where there are keys only administrators see them, or everybody by the operator's will. */
 async function showMetrics(server: ServerContext, context: Context<ServerEnv>): Promise<Response> {

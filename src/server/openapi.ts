@@ -185,8 +185,8 @@ const ROUTES = [
   createRoute({
     method: "get",
     path: "/health",
-    summary: "Whether the process is up",
-    responses: { 200: textAnswer("application/json", "It is.") },
+    summary: "Whether the process is up, and its engine",
+    responses: { 200: textAnswer("application/json", "It is."), 503: failed },
   }),
   createRoute({
     method: "get",

@@ -238,6 +238,24 @@ describe("adapters", () => {
   });
 });
 
+test("who asks hears that the engine is busy, or gone", async () => {
+  await using server = await startServer();
+  const asked = () => Promise.all(["/health", "/ready"].map((path) => server.send(path)));
+  const answers = async () => (await asked()).map(({ status, json }) => [status, json.status]);
+  const up = [
+    [200, "up"],
+    [200, "ready"],
+  ];
+  expect(await answers()).toEqual(up);
+  server.engine.stats = () => new Promise(() => undefined);
+  expect(await answers()).toEqual(up);
+  server.engine.stats = () => Promise.reject(new MosError("device", "it ended with SIGKILL"));
+  expect(await answers()).toEqual([
+    [503, "broken"],
+    [503, "broken"],
+  ]);
+});
+
 describe("stopping", () => {
   const chat = { model: "base", messages: [{ role: "user", content: "Hi" }] };
 
