@@ -8,7 +8,7 @@ const adapters = new Map([
   ["lora", await randomFactors(1, { method: "lora", rank: 3 })],
   ["vera", await randomFactors(3, { method: "vera", rank: 4 })],
 ]);
-const PLACE = 128; // bytes of keys and values of a token
+const PLACE = 256; // bytes of keys and values of a token
 
 const requests: readonly EngineRequest[] = Array.from({ length: 6 }, (_, i) =>
   request({
