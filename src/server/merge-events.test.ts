@@ -75,3 +75,19 @@ test("the caller's signal reaches the sources", async () => {
   expect(count).toBeLessThan(10);
   expect(running.now).toBe(0);
 });
+
+test("many sources that listen to the signal are no warning of a leak", async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", note);
+  const listening = async function* (signal: AbortSignal): AsyncGenerator<number> {
+    signal.addEventListener("abort", () => undefined);
+    yield 1;
+  };
+  const sources = Array.from({ length: 16 }, () => listening);
+  const { signal } = new AbortController();
+  for await (const _ of mergeEvents(sources, { atOnce: 16, signal }));
+  await sleep(0);
+  process.off("warning", note);
+  expect(warnings).toEqual([]);
+});

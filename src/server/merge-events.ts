@@ -1,4 +1,5 @@
 // Several answers of one request, side by side: their events as they come.
+import { setMaxListeners } from "node:events";
 
 /** An event and the number of the answer that it belongs to. */
 export interface Numbered<Event> {
@@ -21,6 +22,7 @@ export async function* mergeEvents<Event>(
   { atOnce, signal }: MergeOptions,
 ): AsyncGenerator<Numbered<Event>, void> {
   const own = new AbortController();
+  setMaxListeners(0, own.signal); // one of each source, which is no leak
   const stop = (): void => own.abort();
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
