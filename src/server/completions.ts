@@ -58,10 +58,12 @@ const scoresOnly = ({ echo, logprobs }: CompletionRequest, maxTokens: number): b
 function engineOptions(
   request: CompletionRequest,
   maxTokens: number,
-): Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEnd">> {
+): Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEnd" | "continues">> {
   const { logprobs, echo } = request;
-  if (logprobs === undefined) return {};
+  // a blank before the first word is part of the answer, which goes on with the prompt
+  if (logprobs === undefined) return { continues: true };
   return {
+    continues: true,
     logprobs,
     ...(echo === true ? { promptLogprobs: logprobs } : {}),
     ...(scoresOnly(request, maxTokens) ? { ignoreEnd: true } : {}),

@@ -57,10 +57,20 @@ export interface AnswerOptions {
   readonly maxTokens: number;
   readonly adapter: string | null;
   readonly fields: SamplingFields;
-  /** Of the first answer; each further one has the next. */
+  /** A whole number of either sign, of the first answer; each further one has the next. */
   readonly seed: number;
   readonly tenant: string;
-  readonly more?: Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEnd">>;
+  readonly more?: Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEnd" | "continues">>;
+}
+
+/** The engine's seeds begin at 0 and end below this; others come round. */
+const SEEDS = Number.MAX_SAFE_INTEGER + 1;
+
+/** The seed that is so many behind another one. */
+function seedAt(seed: number, further: number): number {
+  const first = seed < 0 ? seed + SEEDS : seed;
+  const left = SEEDS - first;
+  return further < left ? first + further : further - left;
 }
 
 /** The requests of one prompt, one for each of the n answers. */
@@ -75,7 +85,7 @@ export function answersOf(options: AnswerOptions): readonly EngineRequest[] {
     adapter,
     maxTokens,
     sampling: { ...chosen, topK: top_k, minP: min_p, repetitionPenalty: repetition_penalty },
-    seed: seed + i,
+    seed: seedAt(seed, i),
     stops,
     tenant,
     ...more,

@@ -125,7 +125,7 @@ test("completions take texts and token ids, one or several", async () => {
   const prompts = server.engine.seen.slice(-4).map(({ prompt }) => prompt);
   expect(prompts[0]).toEqual(prompts[1]);
   await client.completions.create({ model: "base", prompt: [5, 6, 7] });
-  expect(server.engine.seen.at(-1)).toMatchObject({ prompt: [5, 6, 7], maxTokens: 16 });
+  expect(server.engine.seen.at(-1)).toMatchObject({ prompt: [5, 6, 7], maxTokens: 16, continues: true });
   await client.completions.create({ model: "base", prompt: [[5, 6], [8]] });
   expect(server.engine.seen.slice(-2).map(({ prompt }) => prompt)).toEqual([[5, 6], [8]]);
 });
