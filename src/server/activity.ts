@@ -15,9 +15,18 @@ export interface Activity {
   readonly count: number;
   /** @throws Refusal 503 while draining. */
   begin(client: AbortSignal): Running;
-  /** Takes no more, waits for those that run, and stops what runs after so many seconds. */
+  /**
+   * Takes no more, waits for those that run, and stops what runs after so many seconds. Who does not hear that, since
+   * its body is still coming, is waited for two seconds more.
+   */
   drain(seconds: number): Promise<void>;
 }
+
+/** Milliseconds in which what was stopped has to end. */
+const LAST_WORDS = 2000;
+
+/** Timers count no further. */
+const LONGEST_WAIT = 2 ** 31 - 1 - LAST_WORDS;
 
 export function createActivity(): Activity {
   const running = new Set<AbortController>();
@@ -56,10 +65,14 @@ export function createActivity(): Activity {
       const idle = new Promise<void>((resolve) => {
         whenIdle = resolve;
       });
-      const timer = setTimeout(() => {
+      const patience = Math.min(seconds * 1000, LONGEST_WAIT);
+      const stop = setTimeout(() => {
         for (const controller of running) controller.abort();
-      }, seconds * 1000);
-      await idle.finally(() => clearTimeout(timer));
+      }, patience);
+      const leave = setTimeout(whenIdle, patience + LAST_WORDS);
+      await idle;
+      clearTimeout(stop);
+      clearTimeout(leave);
     },
   };
 }

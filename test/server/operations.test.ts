@@ -1,8 +1,10 @@
 // Scoring as lm-evaluation-harness does it, adapters by upload, draining, the document.
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { writeSafetensors } from "#formats";
@@ -283,6 +285,20 @@ describe("stopping", () => {
     expect([(await whole).status, (await whole).json.error.code]).toEqual([503, "shutting_down"]);
     expect((await streamed).text).toContain('"code":"shutting_down"');
     expect(server.engine.cancelled).toBe(2);
+  });
+
+  test("a request that never comes to its end holds nobody up", async () => {
+    const server = await startServer();
+    const socket = connect(server.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.write(
+      "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+    );
+    await sleep(200);
+    const started = performance.now();
+    await server.close(0.2);
+    expect(performance.now() - started).toBeLessThan(6000);
+    socket.destroy();
   });
 });
 
