@@ -1,6 +1,7 @@
 // A port for the server, and the patience that it has with connections.
 import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
 import type { ApiServer } from "./app.ts";
@@ -46,8 +47,11 @@ export async function listen(server: ApiServer, { host, port }: ListenOptions): 
   http.maxHeadersCount = limits.headerCount;
   http.maxConnections = limits.connections;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
-  http.on("clientError", answerBrokenRequest);
-  const closeIdle = watchConnections(http, limits);
+  const { closeIdle, answerOn } = watchConnections(http, limits);
+  http.on("clientError", (error: NodeJS.ErrnoException, socket) =>
+    // in the middle of an answer it would be taken for a part of it
+    answerOn(socket)?.headersSent === true ? socket.destroy() : answerBrokenRequest(error, socket),
+  );
   const bound = await bind(http, { host, port });
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
@@ -96,10 +100,7 @@ const BROKEN: Readonly<Record<string, RefusalAnswer>> = {
 type RefusalAnswer = readonly [status: string, message: string];
 
 /** What is no HTTP gets an answer in the same form, and no further word. */
-function answerBrokenRequest(
-  error: NodeJS.ErrnoException,
-  socket: Socket | import("node:stream").Duplex,
-): void {
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();
     return;
@@ -113,15 +114,20 @@ function answerBrokenRequest(
   );
 }
 
+interface WatchedConnections {
+  /** The answer that is being written to a connection. */
+  answerOn(socket: Duplex): ServerResponse | undefined;
+  /** Closes the connections, those that an answer is written to when it is written. */
+  closeIdle(): void;
+}
+
 /**
  * Drops connections whose client does not read what is written to it. A client that waits for its answer is silent,
  * too, and is left alone: nothing waits to be sent to it.
- *
- * @returns A function that closes the connections, those that an answer is written to when it is written.
  */
-function watchConnections(http: Server, { stalledSeconds }: ServerLimits): () => void {
+function watchConnections(http: Server, { stalledSeconds }: ServerLimits): WatchedConnections {
   const sockets = new Set<Socket>();
-  const answering = new Map<Socket, ServerResponse>();
+  const answering = new Map<Duplex, ServerResponse>();
   let isClosing = false;
   http.on("connection", (socket: Socket) => {
     sockets.add(socket);
@@ -138,8 +144,11 @@ function watchConnections(http: Server, { stalledSeconds }: ServerLimits): () =>
     if (answering.has(socket) && socket.writableLength === 0) socket.setTimeout(stalledSeconds * 1000);
     else socket.destroy();
   });
-  return () => {
-    isClosing = true;
-    for (const socket of sockets) if (!answering.has(socket)) socket.destroy();
+  return {
+    answerOn: (socket) => answering.get(socket),
+    closeIdle() {
+      isClosing = true;
+      for (const socket of sockets) if (!answering.has(socket)) socket.destroy();
+    },
   };
 }

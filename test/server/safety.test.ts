@@ -1,4 +1,5 @@
 // What anybody may send to the port, and what must come back.
+import { once } from "node:events";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -152,6 +153,24 @@ describe("without keys", () => {
     );
     expect(await raw(server.port, ["GET //[ HTTP/1.1\r\nhost: [\r\n\r\n"])).toMatch(/^HTTP\/1\.1 400 /);
     await stillServes();
+  });
+
+  test("what is no HTTP in the middle of an answer is no part of it", async () => {
+    await using slow = await startServer({ engine: { delay: 50 } });
+    const body = JSON.stringify(chat("base", { stream: true }));
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const socket = connect(slow.port, "127.0.0.1");
+    let received = "";
+    socket.on("error", () => undefined);
+    socket.on("data", (data) => {
+      received += data.toString();
+      if (received.includes("one")) socket.write("no HTTP\r\n\r\n");
+    });
+    socket.write(head + body);
+    await once(socket, "close");
+    expect(received).toContain('"content":" one"');
+    expect(received.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    await expect.poll(() => slow.engine.running).toBe(0);
   });
 
   test("half-open connections and requests that trickle in are dropped", async () => {
