@@ -22,6 +22,9 @@ test("keys are found by their hash, and patterns match whole names", () => {
   expect(findKey(keys, "Acme")).toBeUndefined();
   expect(findKey(keys, hashOfKey("acme"))).toBeUndefined();
   expect(findKey(parseKeys(`[${line("acme", { revoked: true })}]`, "k"), "acme")).toBeUndefined();
+  const [live, gone] = [line("acme"), line("acme", { revoked: true })];
+  for (const both of [`${live}\n${gone}`, `${gone}\n${live}`])
+    expect(findKey(parseKeys(both, "k"), "acme")).toBeUndefined();
 });
 
 test("a wrong line is named, and no key is shown", () => {

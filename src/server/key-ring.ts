@@ -60,7 +60,7 @@ interface KnownKey {
 }
 
 /**
- * Keys out of the text of a key file: a JSON array, or one object a line.
+ * Keys out of the text of a key file: a JSON array, or one object a line. A key that any line revokes is revoked.
  *
  * @throws MosError `bad_config`, naming the line.
  */
@@ -68,8 +68,9 @@ export function parseKeys(text: string, where: string): readonly KnownKey[] {
   const lines = linesOf(text, where).map(({ value, place }) =>
     parseWith(keySchema, value, { code: "bad_config", where: place }),
   );
+  const gone = new Set(lines.filter(({ revoked }) => revoked === true).map((line) => line.sha256));
   return lines
-    .filter(({ revoked }) => revoked !== true)
+    .filter((line) => !gone.has(line.sha256))
     .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: keyOf(line) }));
 }
 
