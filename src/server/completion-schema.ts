@@ -21,7 +21,7 @@ const ids = { type: "array" as const, items: { type: "integer" as const, minimum
 const prompt = z
   .custom<PromptInput>(isPrompt, "a text, its token ids, or a list of texts or of lists of token ids")
   .openapi({
-    type: "object",
+    type: ["string", "array"],
     anyOf: [
       { type: "string" },
       { type: "array", items: { type: "string" } },

@@ -59,8 +59,8 @@ const chatAnswer = z
     choices: z.array(
       z.object({
         index: z.int(),
-        message: z.object({ role: z.literal("assistant"), content: z.string() }),
-        logprobs: z.object({ content: z.array(z.unknown()) }).nullable(),
+        message: z.object({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
+        logprobs: z.object({ content: z.array(z.unknown()), refusal: z.null() }).nullable(),
         finish_reason: finish,
       }),
     ),
@@ -96,11 +96,8 @@ const ok = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
 });
 const failed = { content: json(errorAnswer), description: "An error in OpenAI's form." };
+const state = (...statuses: readonly [string, ...string[]]) => z.object({ status: z.enum(statuses) });
 const security = [{ key: [] }];
-const textAnswer = (type: string, description: string) => ({
-  description,
-  content: { [type]: { schema: z.string() } },
-});
 
 const streamed = <T extends z.ZodType>(schema: T) => ({
   description: "The answer, or with stream: true its parts as server-sent events that end with [DONE].",
@@ -186,19 +183,26 @@ const ROUTES = [
     method: "get",
     path: "/health",
     summary: "Whether the process is up, and its engine",
-    responses: { 200: textAnswer("application/json", "It is."), 503: failed },
+    responses: { 200: ok(state("up"), "It is."), 503: ok(state("broken"), "The engine is gone.") },
   }),
   createRoute({
     method: "get",
     path: "/ready",
     summary: "Whether requests are taken",
-    responses: { 200: textAnswer("application/json", "They are."), 503: failed },
+    responses: {
+      200: ok(state("ready"), "They are."),
+      503: ok(state("draining", "broken"), "They are not."),
+    },
   }),
   createRoute({
     method: "get",
     path: "/metrics",
-    summary: "Counts and times for Prometheus",
-    responses: { 200: textAnswer("text/plain", "Prometheus' text format.") },
+    summary: "Counts and times for Prometheus (administrators)",
+    security,
+    responses: {
+      200: { description: "Prometheus' text format.", content: { "text/plain": { schema: z.string() } } },
+      default: failed,
+    },
   }),
 ];
 
