@@ -66,9 +66,29 @@ interface Upload {
 const missing = (field: string, what: string): Refusal =>
   new Refusal(`${field} is missing; send ${what}`, { status: 400, reason: "invalid_value", field });
 
+/** Parts of a form: three count, and a parser would work through millions. */
+const MOST_PARTS = 8;
+
+/** Counts the lines between the parts of a form before it is parsed; the last one stands behind them all. */
+function checkParts(bytes: Uint8Array<ArrayBuffer>, type: string): void {
+  const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(type) ?? [];
+  const boundary = quoted ?? plain;
+  if (boundary === undefined) return; // the parser refuses it
+  const body = Buffer.from(bytes.buffer);
+  const line = `--${boundary}`;
+  let count = 0;
+  for (let at = body.indexOf(line); at >= 0; at = body.indexOf(line, at + line.length))
+    if (++count > MOST_PARTS + 1)
+      throw new Refusal(`the form has more than ${MOST_PARTS} parts; send name and the two files`, {
+        status: 400,
+        reason: "invalid_multipart",
+      });
+}
+
 async function readMultipart(request: Request, limit: number): Promise<Upload> {
   const type = request.headers.get("content-type") ?? "";
   const bytes = await readBody(request, limit);
+  checkParts(bytes, type);
   const form = await new Response(bytes, { headers: { "content-type": type } }).formData().catch((cause) => {
     throw new Refusal("the request's body is no valid multipart/form-data", {
       status: 400,

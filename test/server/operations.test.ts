@@ -231,6 +231,14 @@ describe("adapters", () => {
     expect(existsSync(join(folder, "x"))).toBe(false);
   });
 
+  test("a form of many parts is refused before it is parsed", async () => {
+    const form = new FormData();
+    form.set("name", "x");
+    for (let i = 0; i < 8; i++) form.append("more", "");
+    const response = await fetch(`${server.url}/v1/adapters`, { method: "POST", body: form, headers: admin });
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining("8 parts")]);
+  });
+
   test("uploads of one name at the same time leave one of them whole", async () => {
     const all = await Promise.all(Array.from({ length: 8 }, (_, i) => upload("raced", { i })));
     expect(all.map(({ status }) => status)).toEqual(Array(8).fill(201));
