@@ -123,11 +123,15 @@ function compare(request: EngineRequest, together: Answer, alone: Answer): boole
   return false;
 }
 
-/** The largest difference of the log-probabilities of the same tokens. */
+/** The largest difference of log-probabilities, as far as the tokens are the same. */
 function drift(together: Served, alone: Served): number {
-  const differences = together.answers.flatMap((tokens, i) =>
-    tokens.map(({ logprob }, k) => Math.abs((logprob ?? 0) - (alone.answers[i]?.[k]?.logprob ?? 0))),
-  );
+  const differences = together.answers.flatMap((tokens, i) => {
+    const others = alone.answers[i] ?? [];
+    const parting = tokens.findIndex(({ id }, k) => id !== others[k]?.id);
+    return tokens
+      .slice(0, parting < 0 ? tokens.length : parting)
+      .map(({ logprob }, k) => Math.abs((logprob ?? 0) - (others[k]?.logprob ?? 0)));
+  });
   return Math.max(...differences);
 }
 
