@@ -14,7 +14,11 @@ then one by one in an engine of one row, in float32. Each prompt is asked of two
 change anything. Printed: how many answers are equal, for each other one the first place that differs and how near the two
 likeliest tokens are there, and one JSON line. Any difference ends this with 1.
 
-  --max-batch N (32)   --scale N   width of the adapters' numbers (0.2)   --threads N`;
+Sums are not taken in the same order in both, so log-probabilities differ by some 1e-5: where the two likeliest tokens are
+nearer than that, as can be where adapters of a large scale make noise of the text, either may come.
+
+  --max-batch N (32)   --threads N
+  --scale N   width of the adapters' numbers (0.5, where each adapter changes the answers)`;
 
 const given = readArguments(HELP, {
   values: ["model", "requests", "adapters", "new", "max-batch", "scale", "threads"],
@@ -50,7 +54,7 @@ async function makeAdapters(folder: string, { model }: BaseModel): Promise<reado
       ...{ geometry, fingerprint, prefix, kind: prefix },
       count: Math.ceil(adapterCount / 2),
       rank: Math.min(8, geometry.layers + 1),
-      scale: given.number("scale", 0.2),
+      scale: given.number("scale", 0.5),
     });
   return Array.from({ length: adapterCount }, (_, i) => `${kinds[i % 2]}-${Math.floor(i / 2)}`);
 }
