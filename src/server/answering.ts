@@ -40,7 +40,7 @@ export function finishOf(reason: EngineFinish): "stop" | "length" {
   });
 }
 
-/** Starts the answers, and waits until the first ones run or are refused. */
+/** Starts the answers, and waits until one runs or is refused: for a row of each, a stream would wait for others' ends. */
 export async function startAnswering(
   server: ServerContext,
   { record, running }: { readonly record: RequestRecord; readonly running: Running },
@@ -52,7 +52,7 @@ export async function startAnswering(
     (request) => (signal: AbortSignal) => server.engine.submit({ ...request, signal }),
   );
   const merged = mergeEvents(sources, { atOnce: choicesAtOnce, signal: running.signal });
-  const events = await prime(watched(server, record, merged), Math.min(choicesAtOnce, requests.length));
+  const events = await prime(watched(server, record, merged), 1);
   return {
     events,
     running,

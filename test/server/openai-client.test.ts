@@ -184,6 +184,34 @@ test("a full engine is busy, for streams too", async () => {
   }
 });
 
+test("a stream begins with its first answer, though the others wait", async () => {
+  await using narrow = await startServer();
+  const { engine } = narrow;
+  const { submit } = engine;
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  engine.submit = async function* (request) {
+    if (engine.seen.length > 0) await released;
+    yield* submit(request);
+  };
+  const patient = new OpenAI({ baseURL: `${narrow.url}/v1`, apiKey: "none", maxRetries: 0, timeout: 2000 });
+  const stream = await patient.chat.completions.create({
+    model: "base",
+    messages: hello,
+    n: 2,
+    stream: true,
+  });
+  const ended: number[] = [];
+  for await (const { choices } of stream) {
+    const [choice] = choices;
+    if (choice?.finish_reason === "stop") ended.push(choice.index);
+    if (ended.length === 1) release();
+  }
+  expect(ended).toEqual([0, 1]);
+});
+
 test("a client that leaves cancels its request, in the middle of a stream and before an answer", async () => {
   await using slow = await startServer({ engine: { delay: 30 } });
   const { engine } = slow;
