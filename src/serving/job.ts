@@ -24,7 +24,6 @@ export class Job implements Occupant {
   order = 0;
   isCancelled = false;
   readonly #stream = new EventStream<EngineEvent>();
-  readonly #loading = new AbortController();
   readonly #stir: () => void;
 
   /** `stir` is called when it is cancelled. */
@@ -59,7 +58,8 @@ export class Job implements Occupant {
     const { adapter } = this.sequence.request;
     if (adapter === null) return;
     this.load = "loading";
-    tiers.acquire(adapter, { signal: this.#loading.signal }).then((lease) => {
+    // without a signal: a load goes on to its end anyway, and what it takes is known until then
+    tiers.acquire(adapter).then((lease) => {
       if (this.sequence.ended) lease[Symbol.dispose]();
       else this.lease = lease;
       this.load = "ready";
@@ -81,7 +81,6 @@ export class Job implements Occupant {
   /** Gives back what the job holds. */
   close(failure?: MosError): void {
     this.sequence.request.signal?.removeEventListener("abort", this.#cancel);
-    this.#loading.abort();
     this.lease?.[Symbol.dispose]();
     this.lease = undefined;
     this.#stream.close(failure);

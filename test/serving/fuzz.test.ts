@@ -175,6 +175,6 @@ test("no answer is wrong or mixed, whatever happens around it", { timeout: 120_0
       }
     }),
     // another seed is another story: smaller ones are not simpler
-    { numRuns: 3, endOnFailure: true },
+    { numRuns: 3, endOnFailure: true, examples: [[28]] },
   ),
 );

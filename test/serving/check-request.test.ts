@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { tinyModel } from "../../test/tiny-model.ts";
-import { checkRequest } from "./check-request.ts";
-import { bytesPerPlace } from "./row-cache.ts";
-import type { EngineRequest } from "./types.ts";
+import { checkRequest } from "../../src/serving/check-request.ts";
+import { bytesPerPlace } from "../../src/serving/row-cache.ts";
+import type { EngineRequest } from "../../src/serving/types.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const { config } = tinyModel();
 const model = { vocabularySize: config.vocabularySize, maxLength: 200, endTokens: [2] };

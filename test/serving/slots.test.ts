@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { HostTensor } from "#runtime";
-import { tinyModel } from "../../test/tiny-model.ts";
-import { GROUPS, groupSites } from "./groups.ts";
-import { AdapterSlots, type FactorMap } from "./slots.ts";
-import { slotNames } from "./step-graph.ts";
-import { prepareWeights } from "./weights.ts";
+import { GROUPS, groupSites } from "../../src/serving/groups.ts";
+import { AdapterSlots, type FactorMap } from "../../src/serving/slots.ts";
+import { slotNames } from "../../src/serving/step-graph.ts";
+import { prepareWeights } from "../../src/serving/weights.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const { config, weights } = tinyModel();
 const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
