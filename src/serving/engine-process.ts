@@ -6,7 +6,8 @@ import type { EngineSettings } from "./settings.ts";
 import type { Engine } from "./types.ts";
 
 const tell = (message: FromEngine): void => {
-  if (process.connected) process.send?.(message);
+  // where the other end has just gone, "disconnect" is on its way
+  if (process.connected) process.send?.(message, () => undefined);
 };
 const leave = (): void => {
   if (process.connected) process.disconnect();
