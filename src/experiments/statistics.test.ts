@@ -51,7 +51,16 @@ describe("paired t test", () => {
         expect(one.p).toBeGreaterThanOrEqual(0);
         expect(one.p).toBeLessThanOrEqual(1);
       }),
-      { numRuns: 50 },
+      {
+        numRuns: 50,
+        // a mean difference of exactly 0
+        examples: [
+          [
+            [7, 793, 877, -720, -31, -310],
+            [-326, 999, -704, -510, 180, 977],
+          ],
+        ],
+      },
     );
   });
 });
