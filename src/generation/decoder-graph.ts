@@ -9,12 +9,11 @@ import {
   lowRankLinear,
   matmul,
   reshape,
-  softmax,
-  splitDynamic,
   type Value,
 } from "#graph";
-import { type AttentionHook, type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
+import { type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
 import { type LinearHook, rotationTables, type Site, withBias } from "#nn";
+import { cachedAttention, type Fresh } from "./cached-attention.ts";
 
 export interface DecoderGraphOptions {
   readonly weights: ReadonlyMap<string, Value>;
@@ -52,37 +51,6 @@ const slotLinear =
     const branch = matmul(matmul(x, a, { transposeB: true }), b); // [B, S, out]
     return withBias(add(linear(x, weight), branch), bias);
   };
-
-/** New keys and values of all layers, collected while the graph is built. */
-interface Fresh {
-  readonly keys: Value[];
-  readonly values: Value[];
-}
-
-/**
- * Attention over the cache and over the new tokens, whose scores meet only in the softmax: the cache is read where it
- * lies and never copied.
- */
-function cachedAttention(
-  { heads, keyValueHeads: K, headDim: D }: LlamaConfig,
-  { rows, fresh }: { readonly rows: number; readonly fresh: Fresh },
-): AttentionHook {
-  const pastMask = leaf("past_mask", [rows, 1, 1, "past"]);
-  const newMask = leaf("new_mask", [rows, 1, "grouped", "tokens"]);
-  const sizes = leaf("key_counts", [2], "int64");
-  return ({ q, k, v, layer }) => {
-    fresh.keys.push(k);
-    fresh.values.push(v);
-    const pastK = leaf(`past.${layer}.k`, [rows, K, "past", D]);
-    const pastV = leaf(`past.${layer}.v`, [rows, K, "past", D]);
-    const grouped = reshape(q, [rows, K, "grouped", D]); // [B, K, G·S, D]
-    const scores = (keys: Value, mask: Value): Value =>
-      add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
-    const p = softmax(concat([scores(pastK, pastMask), scores(k, newMask)], 3)); // [B, K, G·S, M + S]
-    const [onPast, onNew] = splitDynamic(p, sizes, ["past", "tokens"]) as readonly [Value, Value];
-    return reshape(add(matmul(onPast, pastV), matmul(onNew, v)), [rows, heads, "tokens", D]);
-  };
-}
 
 /**
  * The program of one decoding step: `logits` [wanted, V] at the flat places `wanted`, and `fresh` [B, 2·L·K, S, D], the

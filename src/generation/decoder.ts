@@ -3,9 +3,10 @@ import { constant, type Value } from "#graph";
 import { type LlamaConfig, weightLeaves } from "#models";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { type CompileOptions, compile, type HostTensor } from "#runtime";
-import { KeyValueCache } from "./cache.ts";
 import { decoderGraph, slotNames } from "./decoder-graph.ts";
 import { adaptedNumbers, MERGE_LIMIT, mergedWeights } from "./merge.ts";
+import { placesFor, RowCache } from "./row-cache.ts";
+import { cutLogits, stepFeeds } from "./step-feeds.ts";
 
 /** One site's factors as numbers: A [r, in], Bᵀ [r, out]. */
 export interface SlotFactors {
@@ -94,40 +95,33 @@ export async function createDecoder(given: DecoderOptions): Promise<Decoder> {
     adapted,
   });
   const program = await compile(graph, options.compile);
-  const cache = new KeyValueCache(config, rows.length);
+  const cache = new RowCache(config);
+  const all = { from: 0, count: rows.length };
+  cache.resize(rows.length, placesFor(1));
   program.bind(Object.fromEntries([...weightData].filter(([name]) => program.inputs.has(name))));
   program.bind(slotTensors(options, slotRank));
-  program.bind(cache.tensors());
+  program.bind(cache.view(all));
   const step = async (tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]> => {
-    const length = Math.max(...tokens.map((row) => row.length));
-    if (cache.reserve(length)) program.bind(cache.tensors());
-    const { logits, fresh } = await program.run(
-      stepFeeds(tokens, { length, cache, groups: config.heads / config.keyValueHeads }),
-    );
-    cache.append(
-      fresh?.data as Float32Array,
-      tokens.map((row) => row.length),
-      length,
-    );
-    return cutLogits(logits, tokens, config.vocabularySize);
+    const given = { ...all, tokens };
+    const counts = tokens.map((row) => row.length);
+    const length = Math.max(...counts);
+    const needed = Math.max(...cache.lengths) + length;
+    if (needed > cache.places) {
+      // by half, so that a token is copied a few times in all, not once per later token
+      cache.resize(rows.length, placesFor(Math.max(needed, Math.floor(cache.places * 1.5))));
+      program.bind(cache.view(all));
+    }
+    const { logits, fresh } = await program.run(stepFeeds(given, cache, config));
+    if (!(logits?.data instanceof Float32Array && fresh?.data instanceof Float32Array))
+      throw new MosError("device", "the decoding program gave no logits");
+    cache.append(fresh.data, counts, { from: 0, tokens: length });
+    const last = cutLogits(logits.data, given, config.vocabularySize);
+    return last.map(([behind]) => behind ?? new Float32Array(0));
   };
   return {
     lengths: cache.lengths,
     async append(tokens) {
-      if (tokens.length !== rows.length)
-        throw new MosError(
-          "bad_option",
-          `${tokens.length} rows of tokens for a decoder of ${rows.length} rows`,
-        );
-      const odd = tokens.flat().find((id) => !(id >= 0 && id < config.vocabularySize));
-      if (odd !== undefined)
-        throw new MosError(
-          "bad_data",
-          `token ${odd} is outside the model's vocabulary of ${config.vocabularySize}; does the tokenizer belong to this model?`,
-        );
-      const longest = Math.max(...tokens.map((row, i) => row.length + (cache.lengths[i] ?? 0)));
-      if (longest > maxLength)
-        throw new MosError("bad_option", `a sequence of ${longest} tokens does not fit into ${maxLength}`);
+      checkTokens(tokens, { options, lengths: cache.lengths });
       const last: Float32Array[] = tokens.map(() => new Float32Array(0));
       for (let from = 0; from < Math.max(...tokens.map((row) => row.length)); from += PREFILL_CHUNK) {
         const part = await step(tokens.map((row) => row.slice(from, from + PREFILL_CHUNK)));
@@ -137,61 +131,35 @@ export async function createDecoder(given: DecoderOptions): Promise<Decoder> {
       }
       return last;
     },
-    clear: () => cache.clear(),
+    clear() {
+      for (let row = 0; row < rows.length; row++) cache.truncate(row, 0);
+    },
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
 }
 
-/** One view [V] for each row that got tokens, in the order of the rows. */
-function cutLogits(
-  logits: HostTensor | undefined,
-  tokens: readonly (readonly number[])[],
-  width: number,
-): readonly Float32Array[] {
-  const all = logits?.data;
-  if (!(all instanceof Float32Array)) throw new MosError("device", "the decoding program gave no logits");
-  let next = 0;
-  return tokens.map(({ length }) => {
-    if (length === 0) return new Float32Array(0);
-    next++;
-    return all.subarray((next - 1) * width, next * width);
-  });
+interface TokenBounds {
+  readonly options: DecoderOptions;
+  /** Tokens that each row holds. */
+  readonly lengths: readonly number[];
 }
 
-/** Ids, positions and masks of one step; rows shorter than `length` are filled up with tokens nobody looks at. */
-function stepFeeds(
+/** Refuses what the rows cannot take. Throws `bad_option`, `bad_data`. */
+function checkTokens(
   tokens: readonly (readonly number[])[],
-  {
-    length,
-    cache,
-    groups,
-  }: { readonly length: number; readonly cache: KeyValueCache; readonly groups: number },
-): Record<string, HostTensor> {
-  const grid = [tokens.length, length];
-  const ids = new Int32Array(tokens.length * length);
-  const positions = new Int32Array(ids.length);
-  const mask = new Float32Array(groups * ids.length * length).fill(-1e30); // [B, 1, G · S, S]
-  const wanted: number[] = [];
-  tokens.forEach((row, b) => {
-    ids.set(row, b * length);
-    for (let s = 0; s < length; s++) {
-      // a filler stays at a position that the tables have
-      positions[b * length + s] =
-        row.length === 0 ? 0 : (cache.lengths[b] ?? 0) + Math.min(s, row.length - 1);
-      for (let g = 0; g < groups; g++) {
-        const from = ((b * groups + g) * length + s) * length;
-        mask.fill(0, from, from + s + 1);
-      }
-    }
-    if (row.length > 0) wanted.push(b * length + row.length - 1);
-  });
-  return {
-    ids: { shape: grid, data: ids },
-    positions: { shape: grid, data: positions },
-    new_mask: { shape: [tokens.length, 1, groups * length, length], data: mask },
-    key_counts: { shape: [2], data: Int32Array.of(cache.places, length) },
-    wanted: { shape: [wanted.length], data: Int32Array.from(wanted) },
-  };
+  { options: { config, rows, maxLength }, lengths }: TokenBounds,
+): void {
+  if (tokens.length !== rows.length)
+    throw new MosError("bad_option", `${tokens.length} rows of tokens for a decoder of ${rows.length} rows`);
+  const odd = tokens.flat().find((id) => !(id >= 0 && id < config.vocabularySize));
+  if (odd !== undefined)
+    throw new MosError(
+      "bad_data",
+      `token ${odd} is outside the model's vocabulary of ${config.vocabularySize}; does the tokenizer belong to this model?`,
+    );
+  const longest = Math.max(...tokens.map((row, i) => row.length + (lengths[i] ?? 0)));
+  if (longest > maxLength)
+    throw new MosError("bad_option", `a sequence of ${longest} tokens does not fit into ${maxLength}`);
 }
 
 /** Every row's factors in the slots; smaller ranks and rows without an adapter are filled up with zeros. */

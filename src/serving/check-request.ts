@@ -1,7 +1,6 @@
 import { MosError } from "#core";
-import { checkSampling } from "#generation";
+import { bytesPerPlace, checkSampling, placesFor } from "#generation";
 import type { LlamaConfig } from "#models";
-import { bytesPerPlace, placesFor } from "./row-cache.ts";
 import type { EngineModel, EngineRequest } from "./types.ts";
 
 interface RequestBounds {

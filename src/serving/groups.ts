@@ -31,10 +31,11 @@ export const groupOfSite = ({ layer, linear }: Site): GroupSite => ({ layer, gro
 export const groupSites = (layers: number): readonly GroupSite[] =>
   Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
 
-/** d_in of a group, and d_out of each of its linear layers. */
+/** d_in of a group, d_out of each of its linear layers, and their sum. */
 export interface GroupWidths {
   readonly in: number;
   readonly outs: readonly number[];
+  readonly out: number;
 }
 
 /** Widths of a model's groups from the shapes [out, in] of its linear layers. */
@@ -42,9 +43,9 @@ export function groupWidths(
   shapeOf: (linear: LinearName) => readonly number[],
 ): Readonly<Record<GroupName, GroupWidths>> {
   const shapes = Object.fromEntries(LINEAR_NAMES.map((linear) => [linear, shapeOf(linear)]));
-  const widthsOf = (group: GroupName): GroupWidths => ({
-    in: shapes[GROUPS[group][0] ?? ""]?.[1] ?? 0,
-    outs: GROUPS[group].map((linear) => shapes[linear]?.[0] ?? 0),
-  });
+  const widthsOf = (group: GroupName): GroupWidths => {
+    const outs = GROUPS[group].map((linear) => shapes[linear]?.[0] ?? 0);
+    return { in: shapes[GROUPS[group][0] ?? ""]?.[1] ?? 0, outs, out: outs.reduce((a, b) => a + b, 0) };
+  };
   return { qkv: widthsOf("qkv"), o: widthsOf("o"), gateUp: widthsOf("gateUp"), down: widthsOf("down") };
 }

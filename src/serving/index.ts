@@ -2,7 +2,7 @@ export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";
 export type { OpenProgress } from "./local-engine.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
 export type { EngineSettings } from "./settings.ts";
-export { createStepProgram, type Step, type StepProgram } from "./step-program.ts";
+export { createStepProgram, type StepProgram } from "./step-program.ts";
 export type {
   AdapterInfo,
   Engine,

@@ -1,8 +1,9 @@
 // Which request has which row. A row is one place in the cache and one adapter slot; what a request leaves behind in both
 // serves the next one that begins alike.
+
+import { bytesPerPlace, placesFor } from "#generation";
 import type { AdapterLease } from "./adapters/index.ts";
 import { planMoves } from "./plan.ts";
-import { bytesPerPlace, placesFor } from "./row-cache.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepProgram } from "./step-program.ts";
 

@@ -1,8 +1,8 @@
 // R rows · r slot rank. The active tier: expanded factors of the adapters whose requests run, one slot for each row.
 import type { ExpandedFactors } from "#adapters";
+import type { RowRange } from "#generation";
 import type { HostTensor } from "#runtime";
 import { GROUPS, type GroupSite, type GroupWidths, groupSites } from "./groups.ts";
-import type { RowRange } from "./row-cache.ts";
 import { slotNames } from "./step-graph.ts";
 import type { ServingWeights } from "./weights.ts";
 
@@ -129,9 +129,11 @@ export class AdapterSlots {
   }
 }
 
-const sizesOf = ({ widths: { outs } }: GroupSlots): { readonly parts: number; readonly out: number } => ({
+const sizesOf = ({
+  widths: { outs, out },
+}: GroupSlots): { readonly parts: number; readonly out: number } => ({
   parts: outs.length,
-  out: outs.reduce((a, b) => a + b, 0),
+  out,
 });
 
 interface Place {

@@ -1,18 +1,7 @@
-// R rows · S new tokens of each · M places of the cache · H query heads · K key heads · G = H / K · D head width
-import {
-  add,
-  concat,
-  type Dim,
-  embed,
-  leaf,
-  matmul,
-  reshape,
-  softmax,
-  split,
-  splitDynamic,
-  type Value,
-} from "#graph";
-import { type AttentionHook, llama, llamaHead, ropeFrequencies, weightLeaves } from "#models";
+// R rows · S new tokens of each · L layers · K key heads · D head width
+import { cachedAttention, type Fresh } from "#generation";
+import { add, concat, type Dim, embed, leaf, matmul, reshape, split, type Value } from "#graph";
+import { llama, llamaHead, ropeFrequencies, weightLeaves } from "#models";
 import { type LinearHook, rotationTables, withBias } from "#nn";
 import { GROUPS, type GroupSite, groupKey, groupOfSite } from "./groups.ts";
 import type { ServingWeights } from "./weights.ts";
@@ -34,11 +23,11 @@ export const slotNames = (site: GroupSite): { readonly a: string; readonly b: st
 export function groupProduct(x: Value, site: GroupSite, { weights, slots }: GroupOptions): Value {
   const y = weights.product(site)(x); // [R, S, Σ out]
   if (!slots) return y;
-  const { in: width, outs } = weights.widths[site.group];
+  const { in: width, out } = weights.widths[site.group];
   const names = slotNames(site);
   const rank: Dim = `rank.${site.group}`;
   const a = leaf(names.a, ["rows", rank, width]);
-  const b = leaf(names.b, ["rows", rank, outs.reduce((sum, out) => sum + out, 0)]);
+  const b = leaf(names.b, ["rows", rank, out]);
   return add(y, matmul(matmul(x, a, { transposeB: true }), b));
 }
 
@@ -64,35 +53,6 @@ function groupedLinear(options: GroupOptions): LinearHook {
   };
 }
 
-/** New keys and values of all layers, collected while the graph is built. */
-interface Fresh {
-  readonly keys: Value[];
-  readonly values: Value[];
-}
-
-/**
- * Attention over the cache and over the new tokens, whose scores meet only in the softmax: the cache is read where it
- * lies and never copied.
- */
-function cachedAttention({ config }: ServingWeights, fresh: Fresh): AttentionHook {
-  const { heads, keyValueHeads: K, headDim: D } = config;
-  const pastMask = leaf("past_mask", ["rows", 1, 1, "past"]);
-  const newMask = leaf("new_mask", [1, 1, "grouped", "tokens"]);
-  const sizes = leaf("key_counts", [2], "int64");
-  return ({ q, k, v, layer }) => {
-    fresh.keys.push(k);
-    fresh.values.push(v);
-    const pastK = leaf(`past.${layer}.k`, ["rows", K, "past", D]);
-    const pastV = leaf(`past.${layer}.v`, ["rows", K, "past", D]);
-    const grouped = reshape(q, ["rows", K, "grouped", D]); // [R, K, G·S, D]
-    const scores = (keys: Value, mask: Value): Value =>
-      add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
-    const p = softmax(concat([scores(pastK, pastMask), scores(k, newMask)], 3)); // [R, K, G·S, M + S]
-    const [onPast, onNew] = splitDynamic(p, sizes, ["past", "tokens"]) as readonly [Value, Value];
-    return reshape(add(matmul(onPast, pastV), matmul(onNew, v)), ["rows", heads, "tokens", D]);
-  };
-}
-
 /**
  * The program of a step: `logits` [wanted, V] at the flat places `wanted` of [R, S], and `fresh` [R, 2·L·K, S, D], the
  * rotated keys of all layers and then their values, for the host to write into its cache.
@@ -113,7 +73,7 @@ export function stepGraph(
     rotation: rotationTables({ frequencies: ropeFrequencies(config), positions }),
     weights: values,
     linear: groupedLinear({ weights, slots }),
-    attend: cachedAttention(weights, fresh),
+    attend: cachedAttention(config, { rows: "rows", fresh }),
   });
   const { norm } = llamaHead(config, values);
   const wanted = embed(reshape(hidden, ["places", config.hiddenSize]), leaf("wanted", ["wanted"], "int32"));

@@ -110,14 +110,13 @@ function joined(
   const parts = GROUPS[group].map((name) => take(`${modulePath({ layer, linear: name })}.weight`));
   const [first] = parts;
   if (parts.length === 1 && first !== undefined) return first;
-  const out = widths.outs.reduce((a, b) => a + b, 0);
-  const data = new Float32Array(out * widths.in);
+  const data = new Float32Array(widths.out * widths.in);
   let place = 0;
   for (const part of parts) {
     data.set(part.data, place);
     place += part.data.length;
   }
-  return { shape: [out, widths.in], data };
+  return { shape: [widths.out, widths.in], data };
 }
 
 function quantizedProduct(

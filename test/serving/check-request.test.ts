@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { bytesPerPlace } from "#generation";
 import { checkRequest } from "../../src/serving/check-request.ts";
-import { bytesPerPlace } from "../../src/serving/row-cache.ts";
 import type { EngineRequest } from "../../src/serving/types.ts";
 import { tinyModel } from "../tiny-model.ts";
 

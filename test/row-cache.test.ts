@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { bytesPerPlace, placesFor, RowCache } from "#generation";
 import type { HostTensor } from "#runtime";
-import { bytesPerPlace, placesFor, RowCache } from "../../src/serving/row-cache.ts";
-import { tinyModel } from "../tiny-model.ts";
+import { tinyModel } from "./tiny-model.ts";
 
 const { config } = tinyModel();
 const { layers, keyValueHeads: K, headDim: D } = config;
