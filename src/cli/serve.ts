@@ -3,10 +3,10 @@ import { isIPv4 } from "node:net";
 import { pino } from "pino";
 import { loadAdapter } from "#adapters";
 import { MosError } from "#core";
-import { geometryOf, openModel } from "#models";
+import { geometryOf, loadModelText, openModel } from "#models";
 import { type ApiServer, createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
 import { type AdapterInfo, type Engine, type OpenEngineOptions, openEngine } from "#serving";
-import { type LoadedText, loadTextFromFolder, textFromGguf } from "#text";
+import type { LoadedText } from "#text";
 import { findModel } from "./base-model.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
@@ -39,11 +39,7 @@ interface Served {
 async function readModel(path: string): Promise<Served> {
   await using files = await openModel(path);
   const { source, config, name } = files;
-  const now = new Date();
-  const text =
-    source.kind === "gguf"
-      ? textFromGguf(source.file.metadata, { now })
-      : await loadTextFromFolder(source.folder, { now });
+  const text = await loadModelText(source, { now: new Date() });
   const geometry = geometryOf(config);
   return {
     name,

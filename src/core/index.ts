@@ -1,2 +1,3 @@
+export { childOptions } from "./child-options.ts";
 export { type ErrorCode, MosError, type MosErrorOptions } from "./error.ts";
 export { type Random, type RandomState, randomFromState, randomStream } from "./random.ts";

@@ -1,6 +1,7 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { childOptions } from "#core";
 import type { CellEvent, CellSpec } from "./cell.ts";
 import type { CellOrder } from "./cell-process.ts";
 
@@ -21,14 +22,6 @@ export interface ChildOptions {
 const isSource = import.meta.url.endsWith(".ts");
 const ENTRY = fileURLToPath(new URL(isSource ? "./cell-process.ts" : "./cell-process.js", import.meta.url));
 
-/** Options of Node for a child that can read the same files as this process. */
-function nodeOptions(entry: string): readonly string[] {
-  if (!/\.m?ts$/.test(entry)) return process.execArgv;
-  return process.execArgv.some((option) => option.includes("tsx"))
-    ? process.execArgv
-    : ["--conditions=source", "--import", "tsx"];
-}
-
 const LAST_WORDS = 2000;
 
 /** Runs a cell in a process of its own, to its end. An aborted signal asks it to save and stop. */
@@ -38,7 +31,7 @@ export async function runInChild(
 ): Promise<CellEnd> {
   if (signal?.aborted === true) return { type: "stopped" };
   const child = fork(entry, [], {
-    execArgv: [...nodeOptions(entry)],
+    execArgv: [...childOptions(entry)],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   onStart(child.pid);

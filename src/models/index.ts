@@ -23,5 +23,6 @@ export {
 } from "./quantize.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
 export { ropeFrequencies } from "./rope-frequencies.ts";
+export { loadModelText } from "./text.ts";
 export { checkFinite, checkShapes, geometryOf, type Weight, weightShapes } from "./weights.ts";
 export { huggingFaceConfig } from "./write-config.ts";

@@ -1,8 +1,8 @@
 import { MosError } from "#core";
 import { pathExists } from "#formats";
 import { type HubSettings, looksLikeRepository, type PullEvent, pull, resolveCached } from "#hub";
-import { type LoadedModel, type LoadProgress, loadModel as loadWeights } from "#models";
-import { type LoadedText, loadTextFromFolder, textFromGguf } from "#text";
+import { type LoadedModel, type LoadProgress, loadModelText, loadModel as loadWeights } from "#models";
+import type { LoadedText } from "#text";
 
 /** A base model in memory, with its tokenizer and chat template. */
 export interface BaseModel {
@@ -54,19 +54,6 @@ export async function* locateModel(
   throw new MosError("network", `${model} could not be downloaded`);
 }
 
-/** What is wrong with the header's tokenizer is said of this file. */
-function textOfGguf({
-  path,
-  metadata,
-}: Extract<LoadedModel["source"], { kind: "gguf" }>["file"]): LoadedText {
-  try {
-    return textFromGguf(metadata);
-  } catch (cause) {
-    if (!(cause instanceof MosError)) throw cause;
-    throw new MosError(cause.code, cause.message.replace(/^GGUF:/, `${path}:`), { cause });
-  }
-}
-
 /**
  * Loads a Llama-type model from a Hugging Face folder, a GGUF file, or `org/name` of the hub.
  * Throws `not_found`, `bad_model`, `unsupported`, and what a download throws.
@@ -83,9 +70,6 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });
-  const text =
-    loaded.source.kind === "gguf"
-      ? textOfGguf(loaded.source.file)
-      : await loadTextFromFolder(loaded.source.folder);
+  const text = await loadModelText(loaded.source);
   return { model: loaded, text };
 }

@@ -1,7 +1,6 @@
 // From a model's path to an engine on this thread. engine-process.ts runs it in a process of its own.
-import { geometryOf, type LoadedModel, loadModel } from "#models";
+import { geometryOf, type LoadedModel, loadModel, loadModelText } from "#models";
 import type { HostTensor } from "#runtime";
-import { type LoadedText, loadTextFromFolder, textFromGguf } from "#text";
 import { type AdapterTiers, openAdapterTiers } from "./adapters/index.ts";
 import { createEngine, type EngineLimits } from "./engine.ts";
 import { noAdapters } from "./no-adapters.ts";
@@ -27,9 +26,6 @@ export interface OpenLocalOptions {
 /** Prompt tokens of a turn when nobody waits for them. */
 const LONE_CHUNK = 512;
 const MAX_LENGTH = 4096;
-
-const textOf = ({ source }: LoadedModel): Promise<LoadedText> | LoadedText =>
-  source.kind === "gguf" ? textFromGguf(source.file.metadata) : loadTextFromFolder(source.folder);
 
 /** The weights out of the model, which keeps none: they are joined one by one, and none should be held twice. */
 function takeWeights({ weights }: LoadedModel): Map<string, HostTensor> {
@@ -68,7 +64,7 @@ export async function openLocalEngine(given: EngineSettings, options: OpenLocalO
     onProgress: ({ done, total }) => report("model", done, total),
   });
   const { config } = model;
-  const { tokenizer } = await textOf(model);
+  const { tokenizer } = await loadModelText(model.source);
   const tiers = await openTiers(settings, model, options);
   report("adapters", tiers.list().length, tiers.list().length);
   const weights = await prepareWeights(config, takeWeights(model), {
@@ -77,7 +73,11 @@ export async function openLocalEngine(given: EngineSettings, options: OpenLocalO
   });
   report("compile", 0, 1);
   const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, config.maxPositions);
-  const program = await createStepProgram(weights, { maxLength, compile: { threads: settings.threads } });
+  const program = await createStepProgram(weights, {
+    maxLength,
+    adapters: settings.adapters !== undefined,
+    compile: { threads: settings.threads },
+  });
   report("compile", 1, 1);
   const endTokens = [...new Set([...tokenizer.eosTokens, ...config.eosTokens])];
   return createEngine({

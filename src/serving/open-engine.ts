@@ -1,7 +1,7 @@
 // An engine in a process of its own: its steps never hold up the one that talks to clients, nor does its end end that.
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { MosError } from "#core";
+import { childOptions, MosError } from "#core";
 import { EventStream } from "./event-stream.ts";
 import type { OpenProgress } from "./local-engine.ts";
 import type { FromEngine, Questions, SentError, ToEngine } from "./messages.ts";
@@ -55,9 +55,11 @@ type Opened = Extract<FromEngine, { type: "open" }>;
 /** The process reads the same files as this one: sources where this is a source, else what was built. */
 function startProcess(): ChildProcess {
   const isSource = import.meta.url.endsWith(".ts");
-  const entry = new URL(isSource ? "./engine-process.ts" : "./engine-process.js", import.meta.url);
-  return fork(fileURLToPath(entry), [], {
-    execArgv: isSource ? ["--conditions=source", "--import", "tsx"] : process.execArgv,
+  const entry = fileURLToPath(
+    new URL(isSource ? "./engine-process.ts" : "./engine-process.js", import.meta.url),
+  );
+  return fork(entry, [], {
+    execArgv: [...childOptions(entry)],
     // JSON has no infinite numbers
     serialization: "advanced",
   });

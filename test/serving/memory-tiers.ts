@@ -2,6 +2,7 @@
 import type { ExpandedFactors } from "#adapters";
 import { MosError } from "#core";
 import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
+import { noAdapters } from "../../src/serving/no-adapters.ts";
 
 export interface MemoryTiers extends AdapterTiers {
   /** Puts other factors behind a name, under another digest. */
@@ -47,18 +48,7 @@ export function memoryTiers(
         },
       };
     },
-    stats: () => ({
-      registered: known.size,
-      resident: known.size,
-      residentBytes: 0,
-      residentLimit: 0,
-      hits: 0,
-      misses: 0,
-      evictions: 0,
-      loads: 0,
-      loadSeconds: 0,
-      failures: 0,
-    }),
+    stats: () => ({ ...noAdapters.stats(), registered: known.size, resident: known.size }),
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
