@@ -5,11 +5,12 @@ import { expect, test } from "vitest";
 const FLOORS = [
   ["core"],
   ["graph", "formats", "charts"],
-  ["runtime", "nn", "text", "hub"],
+  ["runtime", "nn", "text", "hub", "sandbox"],
   ["models", "adapters", "data"],
   ["training", "generation", "exchange"],
   ["serving"],
   ["recipes"],
+  ["evaluation"],
   ["experiments", "server"],
   ["cli"],
 ];
