@@ -134,10 +134,8 @@ function createWriter(
   return {
     write(event) {
       if (event.type === "admitted") return { text: echoed, finish: null };
-      if (event.type === "prompt") {
-        collector?.prompt(event.logprobs, { isGiven: prompt?.text !== undefined });
-        return { text: "", finish: null };
-      }
+      if (event.type === "prompt") collector?.prompt(event.logprobs, { isGiven: prompt?.text !== undefined });
+      if (event.type === "prompt" || event.type === "candidates") return { text: "", finish: null };
       if (event.type === "token") {
         lastId = event.id;
         if (event.logprob !== undefined) collector?.token(event.logprob, event.text);

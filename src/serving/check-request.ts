@@ -16,6 +16,15 @@ function checkCount(name: string, value: number | undefined, most: number): void
     throw wrong(`${name} is ${value}; it must be a whole number from 0 to ${most}`);
 }
 
+function checkTokens(where: string, ids: readonly number[], { vocabularySize }: LlamaConfig): void {
+  const odd = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
+  if (odd !== undefined)
+    throw new MosError(
+      "bad_data",
+      `token ${odd} of ${where} is outside the model's vocabulary of ${vocabularySize}`,
+    );
+}
+
 /** Refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
 export function checkRequest(request: EngineRequest, { model, config, cacheLimit }: RequestBounds): void {
   const { prompt, maxTokens, sampling = {}, seed, logprobs, promptLogprobs } = request;
@@ -33,10 +42,6 @@ export function checkRequest(request: EngineRequest, { model, config, cacheLimit
   // rows are given with room for one token more
   if (placesFor(Math.max(length, prompt.length + 1)) * bytesPerPlace(config) > cacheLimit)
     throw wrong(`${length} tokens need more than the ${cacheLimit} bytes for keys and values of this engine`);
-  const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < config.vocabularySize));
-  if (odd !== undefined)
-    throw new MosError(
-      "bad_data",
-      `token ${odd} of the prompt is outside the model's vocabulary of ${config.vocabularySize}`,
-    );
+  checkTokens("the prompt", prompt, config);
+  checkTokens("the candidates", request.candidates ?? [], config);
 }

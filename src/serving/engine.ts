@@ -233,9 +233,11 @@ class LocalEngine implements Engine {
       everyPlace,
     });
     this.#counts.promptTokens += tokens.length;
-    if (everyPlace) sequence.score(logits, from);
     const last = logits.at(-1);
-    if (from + count === sequence.tokens.length && last !== undefined) this.#advance(row, job, last);
+    this.#settle(row, job, () => {
+      if (everyPlace) sequence.score(logits, from);
+      if (from + count === sequence.tokens.length && last !== undefined) job.tell(sequence.advance(last));
+    });
   }
 
   /** One token of every row that writes. */
@@ -251,14 +253,16 @@ class LocalEngine implements Engine {
     this.#counts.decodedRows += rows.length;
     for (const row of rows) {
       const [job, last] = [jobs.get(row), logits[row]?.[0]];
-      if (job !== undefined && last !== undefined) this.#advance(row, job, last);
+      if (job !== undefined && last !== undefined)
+        this.#settle(row, job, () => job.tell(job.sequence.advance(last)));
     }
   }
 
-  #advance(row: number, job: Job, logits: Float32Array): void {
+  /** What a step means for one job. Its failure is that job's alone. */
+  #settle(row: number, job: Job, work: () => void): void {
     const before = job.sequence.generated;
     try {
-      job.tell(job.sequence.advance(logits));
+      work();
     } catch (cause) {
       job.fail(cause);
     }

@@ -5,7 +5,7 @@ import { type AdapterTiers, openAdapterTiers } from "./adapters/index.ts";
 import { createEngine, type EngineLimits } from "./engine.ts";
 import { noAdapters } from "./no-adapters.ts";
 import { type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
-import { createStepProgram } from "./step-program.ts";
+import { createStepProgram, type StepProgram } from "./step-program.ts";
 import type { AdapterInfo, Engine } from "./types.ts";
 import { prepareWeights } from "./weights.ts";
 
@@ -58,36 +58,49 @@ const openTiers = (
  */
 export async function openLocalEngine(given: EngineSettings, options: OpenLocalOptions): Promise<Engine> {
   const settings = fullSettings(given);
-  const report = (type: OpenProgress["type"], done: number, total: number): void =>
-    options.onProgress?.({ type, done, total });
+  const report: Report = (type, done, total) => options.onProgress?.({ type, done, total });
   const model = await loadModel(settings.model, {
     onProgress: ({ done, total }) => report("model", done, total),
   });
-  const { config } = model;
   const { tokenizer } = await loadModelText(model.source);
   const tiers = await openTiers(settings, model, options);
   report("adapters", tiers.list().length, tiers.list().length);
-  const weights = await prepareWeights(config, takeWeights(model), {
+  try {
+    const program = await openProgram(settings, model, report);
+    const { vocabularySize, eosTokens } = model.config;
+    const endTokens = [...new Set([...tokenizer.eosTokens, ...eosTokens])];
+    return createEngine({
+      program,
+      tiers,
+      tokenizer,
+      model: { vocabularySize, maxLength: longest(settings, model), endTokens },
+      limits: limitsOf(settings),
+      now: options.now,
+    });
+  } catch (cause) {
+    await tiers[Symbol.asyncDispose]();
+    throw cause;
+  }
+}
+
+type Report = (type: OpenProgress["type"], done: number, total: number) => void;
+
+const longest = ({ maxLength }: FullSettings, { config }: LoadedModel): number =>
+  Math.min(maxLength ?? MAX_LENGTH, config.maxPositions);
+
+async function openProgram(settings: FullSettings, model: LoadedModel, report: Report): Promise<StepProgram> {
+  const weights = await prepareWeights(model.config, takeWeights(model), {
     quantize: settings.quantize,
     onProgress: (done, total) => report("quantize", done, total),
   });
   report("compile", 0, 1);
-  const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, config.maxPositions);
   const program = await createStepProgram(weights, {
-    maxLength,
+    maxLength: longest(settings, model),
     adapters: settings.adapters !== undefined,
     compile: { threads: settings.threads },
   });
   report("compile", 1, 1);
-  const endTokens = [...new Set([...tokenizer.eosTokens, ...config.eosTokens])];
-  return createEngine({
-    program,
-    tiers,
-    tokenizer,
-    model: { vocabularySize: config.vocabularySize, maxLength, endTokens },
-    limits: limitsOf(settings),
-    now: options.now,
-  });
+  return program;
 }
 
 const limitsOf = (settings: FullSettings): EngineLimits => ({

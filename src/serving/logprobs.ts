@@ -1,12 +1,18 @@
+import { MosError } from "#core";
 import type { TokenLogprob } from "./types.ts";
 
-/** log Σ e^z, safe for large logits. */
+/** log Σ e^z, safe for large logits. Throws `bad_model` where that is no number. */
 function logSumExp(logits: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) top = Math.max(top, logits[i] as number);
   let sum = 0;
   for (let i = 0; i < logits.length; i++) sum += Math.exp((logits[i] as number) - top);
-  return top + Math.log(sum);
+  const total = top + Math.log(sum);
+  if (Number.isFinite(total)) return total;
+  throw new MosError(
+    "bad_model",
+    "the model gave logits that are no numbers; its weights or the adapter are broken",
+  );
 }
 
 /** The `count` largest logits, largest first; of equal ones the smaller id first. */
@@ -21,6 +27,12 @@ function largest(logits: Float32Array, count: number): readonly number[] {
     if (ids.length > count) ids.pop();
   }
   return ids;
+}
+
+/** ln softmax of some tokens from logits [V]. */
+export function logprobsOf(logits: Float32Array, ids: readonly number[]): readonly number[] {
+  const total = logSumExp(logits);
+  return ids.map((id) => (logits[id] as number) - total);
 }
 
 /** ln softmax of one token and of the `top` likeliest, from logits [V] as the model gave them. */

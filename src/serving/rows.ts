@@ -28,6 +28,8 @@ interface Held {
   /** Whose keys and values these are: the adapter's digest, null for the base. */
   digest: string | null;
   tokens: readonly number[];
+  /** Whose prompt it was: nobody else's is shortened by it. */
+  tenant: string;
   /** Whose factors are in the slot; undefined if nobody's. */
   slot: string | null | undefined;
 }
@@ -41,6 +43,12 @@ function sharedLength(a: readonly number[], b: readonly number[]): number {
   while (shared < most && a[shared] === b[shared]) shared++;
   return shared;
 }
+
+/** How many tokens of a row's content a request can go on from. */
+const sharedBy = ({ digest, tenant, tokens }: Held, { lease, sequence }: Occupant): number =>
+  digest === digestOf(lease) && tenant === sequence.request.tenant
+    ? sharedLength(tokens, sequence.tokens)
+    : 0;
 
 /** Tokens of the longest with its next one. */
 const longestOf = (occupants: readonly Occupant[]): number =>
@@ -104,10 +112,11 @@ export class Rows<T extends Occupant> {
       throw cause;
     }
     const held = this.#heldAt(row);
-    const { tokens, firstWanted } = occupant.sequence;
-    const shared = held.digest === digestOf(occupant.lease) ? sharedLength(held.tokens, tokens) : 0;
+    const { firstWanted, request } = occupant.sequence;
+    const shared = sharedBy(held, occupant);
     this.#program.cache.truncate(row, Math.min(shared, firstWanted, this.computed(row)));
     held.digest = digestOf(occupant.lease);
+    held.tenant = request.tenant;
     held.tokens = [];
   }
 
@@ -204,18 +213,16 @@ export class Rows<T extends Occupant> {
   }
 
   #heldAt(row: number): Held {
-    this.#held[row] ??= { digest: null, tokens: [], slot: undefined };
+    this.#held[row] ??= { digest: null, tokens: [], tenant: "", slot: undefined };
     return this.#held[row] as Held;
   }
 
   /** The free row that spares most work: a shared beginning first, then factors in place, then the lowest. */
   #choose(occupant: Occupant): number {
-    const { sequence, lease } = occupant;
-    const digest = digestOf(lease);
+    const digest = digestOf(occupant.lease);
     const gain = (row: number): number => {
       const held = this.#heldAt(row);
-      const shared = held.digest === digest ? sharedLength(held.tokens, sequence.tokens) : 0;
-      return shared + (held.slot === digest ? 0.5 : 0);
+      return sharedBy(held, occupant) + (held.slot === digest ? 0.5 : 0);
     };
     const rows = Math.min(this.#program.cache.rows, this.#slotsOf(rankOf([...this.#occupants(), occupant])));
     const free = Array.from({ length: rows }, (_, row) => row).filter(

@@ -8,7 +8,7 @@ import {
   type StopScanner,
   type Tokenizer,
 } from "#text";
-import { tokenLogprob } from "./logprobs.ts";
+import { logprobsOf, tokenLogprob } from "./logprobs.ts";
 import type { EngineEvent, EngineFinish, EngineRequest, TokenLogprob } from "./types.ts";
 
 interface SequenceOptions {
@@ -85,6 +85,8 @@ export class Sequence {
     const events: EngineEvent[] = [];
     if (this.generated === 0 && this.request.promptLogprobs !== undefined)
       events.push({ type: "prompt", logprobs: this.#scores });
+    if (this.generated === 0 && this.request.candidates !== undefined)
+      events.push({ type: "candidates", logprobs: logprobsOf(logits, this.request.candidates) });
     this.#first ??= this.#options.now();
     if (maxTokens === 0) return [...events, this.finish("length")];
     const id = sample(logits, { ...sampling, seen: this.tokens, random: this.#random });

@@ -20,6 +20,12 @@ test("what is left out is filled in, what is given stays", () => {
   expect(fullSettings(given)).toMatchObject(given);
 });
 
+test.each(["quantize", "adapterDtype"])("%s has a closed list of values", (name) => {
+  expect(() => fullSettings({ model, [name]: "int3" })).toThrowError(
+    expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`${name} is int3`) }),
+  );
+});
+
 describe("numbers out of range are refused by name:", () => {
   const cases: readonly (readonly [keyof EngineSettings, number])[] = [
     ["maxBatch", 0],

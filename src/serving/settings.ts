@@ -55,6 +55,14 @@ const SMALLEST = {
   threads: 0,
 };
 
+const CHOICES = {
+  quantize: ["none", "int8", "int4"],
+  adapterDtype: ["float32", "bfloat16"],
+} as const satisfies {
+  quantize: readonly Quantize[];
+  adapterDtype: readonly ResidentDtype[];
+};
+
 /** Fills in and checks. Throws `bad_option`. */
 export function fullSettings(given: EngineSettings): FullSettings {
   const settings = { ...DEFAULTS, ...given };
@@ -68,6 +76,11 @@ export function fullSettings(given: EngineSettings): FullSettings {
         "bad_option",
         `${name} is ${value}; it must be a whole number of at least ${smallest}`,
       );
+  }
+  for (const [name, choices] of Object.entries(CHOICES)) {
+    const value: string = settings[name as keyof typeof CHOICES];
+    if (!(choices as readonly string[]).includes(value))
+      throw new MosError("bad_option", `${name} is ${value}; it must be one of ${choices.join(", ")}`);
   }
   return settings;
 }

@@ -22,7 +22,12 @@ export interface EngineRequest {
   readonly logprobs?: number;
   /** The same of the prompt's tokens, which costs the head at every place. */
   readonly promptLogprobs?: number;
-  /** Whose turn it is when there are more requests than rows: tenants take turns, each in its own order. */
+  /** Token ids whose log-probabilities behind the prompt are told, however unlikely they are: a choice between them. */
+  readonly candidates?: readonly number[];
+  /**
+   * Whose turn it is when there are more requests than rows: tenants take turns, each in its own order. What was computed
+   * for one tenant's prompt never shortens another's, which could tell by the time what the first had asked.
+   */
   readonly tenant: string;
   readonly signal?: AbortSignal | undefined;
 }
@@ -38,10 +43,12 @@ export interface TokenLogprob {
 /** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
 export type EngineFinish = "end" | "stop" | "length" | "cancelled";
 
-/** What happens to a request, in this order: `admitted`, perhaps `prompt`, any `token`s, `end`. */
+/** What happens to a request, in this order: `admitted`, perhaps `prompt` and `candidates`, any `token`s, `end`. */
 export type EngineEvent =
   /** It has a row now. `digest` says which content of the adapter answers; null is the base. */
   | { readonly type: "admitted"; readonly digest: string | null }
+  /** Natural log-probabilities behind the prompt of the request's candidates, in their order. */
+  | { readonly type: "candidates"; readonly logprobs: readonly number[] }
   /** All of the prompt's tokens, where they were asked for. */
   | { readonly type: "prompt"; readonly logprobs: readonly TokenLogprob[] }
   /** A token, and the text that became certain with it: never half a character, and nothing that may be a stop. */

@@ -117,6 +117,10 @@ describe("a prompt that begins as an earlier one", () => {
     expect(await readFor(request({ prompt: [...first.prompt, ...ids, 3, 4] }), [first])).toBe(3);
   });
 
+  test("is read whole where the other was another tenant's", async () => {
+    expect(await readFor(second, [{ ...first, tenant: "somebody else" }])).toBe(37);
+  });
+
   test("is read whole where it is scored", async () => {
     expect(await readFor({ ...second, promptLogprobs: 0 }, [first])).toBeGreaterThanOrEqual(36);
   });

@@ -96,6 +96,42 @@ describe("a prompt's scores are those of the plain decoder", () => {
   });
 });
 
+describe("a choice between candidates", () => {
+  const prompt = promptOf(5, 9);
+  const candidates = [7, 3, 7, 30];
+
+  test.each([0, 2])("is told before an answer of %d tokens", async (maxTokens) => {
+    const one = request({ prompt, maxTokens, ignoreEnd: true, candidates, adapter: "lora" });
+    const [answer] = await answersOf([one, request()]);
+    const expected = (await decoded(prompt, lora)).at(-1) ?? [];
+    const told = answer?.events.filter((event) => event.type === "candidates") ?? [];
+    expect(told).toHaveLength(1);
+    candidates.forEach((id, i) => {
+      expect(told[0]?.logprobs[i]).toBeCloseTo(expected[id] ?? Number.NaN, 4);
+    });
+    expect(answer?.ids).toHaveLength(maxTokens);
+  });
+
+  test("outside the vocabulary is refused", async () => {
+    await expect(answersOf([request({ candidates: [config.vocabularySize] })])).rejects.toMatchObject({
+      code: "bad_data",
+      message: expect.stringContaining("the candidates"),
+    });
+  });
+});
+
+test("a broken adapter's scores are refused, and only they", async () => {
+  const broken = await randomFactors(2, { method: "lora", rank: 3 });
+  for (const { a } of broken.values()) a.fill(Number.NaN);
+  await using engine = await tinyEngine(memoryTiers(new Map([["broken", broken]])), {});
+  const scored = { prompt: promptOf(6, 12), promptLogprobs: 0, maxTokens: 0, adapter: "broken" };
+  const answers = await Promise.allSettled(
+    [request(scored), request({ ...scored, adapter: null })].map((one) => answerOf(engine.submit(one))),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+  expect(answers[0]).toMatchObject({ reason: { code: "bad_model" } });
+});
+
 describe("an answer's log-probabilities", () => {
   test("are those of the unmodified logits, whatever chose the token", async () => {
     const prompt = promptOf(2, 6);
