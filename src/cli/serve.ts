@@ -122,7 +122,11 @@ function sayStart({ engine, options, modelName, address }: Started): void {
   );
 }
 
-/** Serves until SIGTERM or Ctrl-C, and returns the exit code. */
+/**
+ * Serves until SIGTERM or Ctrl-C, and returns the exit code.
+ *
+ * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one.
+ */
 export async function runServe(options: ServeOptions): Promise<number> {
   checkHost(options);
   const silent = options.quiet === true || options.json === true;
@@ -161,12 +165,24 @@ interface Serving extends Omit<Started, "address"> {
   readonly log: ServerLog;
 }
 
+/** Without its engine a server has only errors to give, which are on their way at once. */
+const SECONDS_WITHOUT_ENGINE = 2;
+
+const aborted = (signal: AbortSignal): Promise<undefined> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+
 async function serveUntil(signal: AbortSignal, { server, log, ...started }: Serving): Promise<void> {
-  const { host, port, drainSeconds } = started.options;
+  const { options, engine } = started;
+  const { host, port, drainSeconds } = options;
   const listening = await listen(server, { host, port });
   sayStart({ ...started, address: listening.address });
-  if (!signal.aborted) await new Promise((stop) => signal.addEventListener("abort", stop, { once: true }));
+  const failure = await Promise.race([aborted(signal), engine.closed]);
+  if (failure !== undefined) log.error({ reason: failure.message }, "the engine is gone");
   log.info({ running: server.activity.count }, "draining");
-  await listening.close({ drainSeconds });
+  await listening.close({ drainSeconds: failure === undefined ? drainSeconds : SECONDS_WITHOUT_ENGINE });
+  if (failure !== undefined) throw failure;
   log.info({}, "stopped");
 }

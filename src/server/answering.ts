@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { EngineEvent, EngineFinish, EngineRequest } from "#serving";
 import type { Running } from "./activity.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
+import type { EngineWatch } from "./engine-watch.ts";
 import { mergeEvents, type Numbered, prime } from "./merge-events.ts";
 import { Refusal } from "./refusal.ts";
 import type { RequestRecord } from "./request-record.ts";
@@ -67,12 +68,12 @@ export async function startAnswering(
 
 /** Keeps the record and the metrics while the events pass. */
 async function* watched(
-  { metrics, now }: ServerContext,
+  { metrics, now, engineWatch }: ServerContext,
   record: RequestRecord,
   events: AsyncGenerator<Numbered<EngineEvent>, void>,
 ): AsyncGenerator<Numbered<EngineEvent>, void> {
   const lastTokenAt = new Map<number, number>();
-  for await (const numbered of events) {
+  for await (const numbered of explained(events, engineWatch)) {
     const { choice, event } = numbered;
     if (event.type === "admitted" && event.digest !== null) record.digest = event.digest;
     if (event.type === "token") {
@@ -91,6 +92,18 @@ async function* watched(
   }
 }
 
+/** The same events; a stream, too, says that the engine is gone rather than that something went wrong. */
+async function* explained(
+  events: AsyncGenerator<Numbered<EngineEvent>, void>,
+  engineWatch: EngineWatch,
+): AsyncGenerator<Numbered<EngineEvent>, void> {
+  try {
+    yield* events;
+  } catch (error) {
+    throw engineWatch.explain(error);
+  }
+}
+
 /** Runs a handler as a request that can be cancelled and waited for; a stream ends it later by itself. */
 export async function asRunning(
   server: ServerContext,
@@ -102,6 +115,7 @@ export async function asRunning(
   const leave = server.admission.enter(key);
   let running: Running;
   try {
+    server.engineWatch.check();
     running = server.activity.begin(context.req.raw.signal);
   } catch (error) {
     leave();

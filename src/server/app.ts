@@ -11,6 +11,7 @@ import { authenticate, checkHost } from "./authenticate.ts";
 import { answerChat } from "./chat.ts";
 import { answerCompletion } from "./completions.ts";
 import type { ServerContext, ServerEnv, ServerOptions } from "./context.ts";
+import { watchEngine } from "./engine-watch.ts";
 import { answerHealth, answerReady } from "./health.ts";
 import { defaultLimits, type ServerLimits } from "./limits.ts";
 import { createMetrics } from "./metrics.ts";
@@ -38,6 +39,7 @@ function contextOf(options: ServerOptions): ServerContext {
     limits,
     createdAt: Math.floor(now() / 1000),
     activity: createActivity(),
+    engineWatch: watchEngine(engine),
     admission: createAdmission(now),
     prompts: createPromptReader(text, engine.model),
     metrics: createMetrics({ engine, modelName, now }),
@@ -171,8 +173,8 @@ async function recorded(
   record.end();
 }
 
-function failed({ log }: ServerContext, context: Context<ServerEnv>, error: unknown): Response {
-  const { status, body, headers, isOurs } = answerTo(error);
+function failed({ log, engineWatch }: ServerContext, context: Context<ServerEnv>, error: unknown): Response {
+  const { status, body, headers, isOurs } = answerTo(engineWatch.explain(error));
   const record = context.get("record");
   record.error = body.error.code ?? body.error.type;
   if (isOurs && !context.req.raw.signal.aborted) {

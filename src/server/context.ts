@@ -5,6 +5,7 @@ import type { LoadedText } from "#text";
 import type { Activity } from "./activity.ts";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { Admission } from "./admission.ts";
+import type { EngineWatch } from "./engine-watch.ts";
 import type { ApiKey, KeyRing } from "./key-ring.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { ServerMetrics } from "./metrics.ts";
@@ -50,6 +51,7 @@ export interface ServerContext extends Omit<ServerOptions, "limits"> {
   /** When the server was started, in seconds since 1970. */
   readonly createdAt: number;
   readonly activity: Activity;
+  readonly engineWatch: EngineWatch;
   readonly admission: Admission;
   readonly prompts: PromptReader;
   readonly metrics: ServerMetrics;

@@ -42,6 +42,8 @@ class LocalEngine implements Engine {
   readonly #rows: Rows<Job>;
   readonly #waiting: Admission;
   readonly #loop: Promise<void>;
+  /** A failed step ends its requests and not the engine. */
+  readonly closed: Promise<undefined>;
   #wake: (() => void) | undefined;
   #isStirred = false;
   /** Who waits for the end of all work. */
@@ -61,6 +63,7 @@ class LocalEngine implements Engine {
       stir: () => this.#stir(),
     });
     this.#loop = this.#run();
+    this.closed = this.#loop.then(() => undefined);
   }
 
   get model(): EngineModel {

@@ -88,15 +88,21 @@ interface Asked {
 
 class RemoteEngine implements Engine {
   readonly model: EngineModel;
+  readonly closed: Promise<MosError | undefined>;
   readonly #child: ChildProcess;
   readonly #running = new Map<number, Running>();
   readonly #asked = new Map<number, Asked>();
   #adapters: readonly AdapterInfo[];
   #nextId = 1;
   #failure: MosError | undefined;
+  #isDisposed = false;
+  #close: (failure: MosError | undefined) => void = () => undefined;
 
   constructor(child: ChildProcess, { model, adapters }: Opened) {
     this.model = model;
+    this.closed = new Promise((resolve) => {
+      this.#close = resolve;
+    });
     this.#child = child;
     this.#adapters = adapters;
     child.on("message", (message: FromEngine) => this.#receive(message));
@@ -142,6 +148,7 @@ class RemoteEngine implements Engine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#failure !== undefined) return;
+    this.#isDisposed = true;
     const exited = new Promise((resolve) => this.#child.once("exit", resolve));
     // a process that breaks meanwhile is closed too
     await this.#ask("close").catch(() => undefined);
@@ -195,6 +202,8 @@ class RemoteEngine implements Engine {
   /** Everybody who waits hears of it. */
   #break(error: MosError): void {
     this.#failure ??= error;
+    // first of all, so that whoever hears of a failure can know that it is the end
+    this.#close(this.#isDisposed ? undefined : this.#failure);
     for (const id of [...this.#running.keys()]) this.#end(id, this.#failure);
     for (const { reject } of this.#asked.values()) reject(this.#failure);
     this.#asked.clear();

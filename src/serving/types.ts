@@ -1,4 +1,5 @@
 // The contract between whoever serves (HTTP, evaluation, a program) and the engine: requests go in, events come out.
+import type { MosError } from "#core";
 import type { SamplingOptions } from "#generation";
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
@@ -129,6 +130,8 @@ export interface EngineModel {
 /** Runs requests side by side on one base. Holds native memory: dispose it, which cancels what runs. */
 export interface Engine extends AsyncDisposable {
   readonly model: EngineModel;
+  /** Resolves when it works no more: to the error that broke it, or undefined where it was disposed. Never rejects. */
+  readonly closed: Promise<MosError | undefined>;
   /**
    * Queues a request. Breaking out of the loop, or its signal, cancels it.
    *

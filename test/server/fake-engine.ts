@@ -31,6 +31,8 @@ export interface FakeEngine extends Engine {
   readonly seen: EngineRequest[];
   readonly running: number;
   readonly cancelled: number;
+  /** What a process that ends does to it: everybody hears of it, and nothing is taken any more. */
+  break(): void;
 }
 
 const infoOf = (name: string): AdapterInfo => ({
@@ -76,9 +78,15 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   let running = 0;
   let cancelled = 0;
   let draining = false;
+  let broken: MosError | undefined;
+  let close: (failure?: MosError) => void = () => undefined;
+  const closed = new Promise<MosError | undefined>((resolve) => {
+    close = resolve;
+  });
 
   async function* submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
     seen.push(request);
+    if (broken !== undefined) throw broken;
     if (draining || running >= capacity)
       throw new MosError("busy", "too many requests wait; send it again later");
     if (request.adapter !== null && !names.includes(request.adapter))
@@ -122,6 +130,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     let count = 0;
     for (const id of ids.slice(0, maxTokens)) {
       if (!(await wait(request))) break;
+      if (broken !== undefined) throw broken;
       count++;
       const logprob =
         logprobs === undefined ? {} : { logprob: logprobOf(id, prompt.length + count, logprobs) };
@@ -154,16 +163,26 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     submit,
     adapters,
     async refreshAdapters() {
+      if (broken !== undefined) throw broken;
       names = (await options.look?.()) ?? names;
       return adapters();
     },
-    stats: async () => statsOf(running, names),
+    async stats() {
+      if (broken !== undefined) throw broken;
+      return statsOf(running, names);
+    },
+    closed,
+    break() {
+      broken = new MosError("device", "the engine's process broke: it ended with SIGKILL");
+      close(broken);
+    },
     async drain() {
       draining = true;
       while (running > 0) await sleep(5);
     },
     async [Symbol.asyncDispose]() {
       draining = true;
+      close();
     },
   };
 }

@@ -259,11 +259,40 @@ test("who asks hears that the engine is busy, or gone", async () => {
   expect(await answers()).toEqual(up);
   server.engine.stats = () => new Promise(() => undefined);
   expect(await answers()).toEqual(up);
-  server.engine.stats = () => Promise.reject(new MosError("device", "it ended with SIGKILL"));
+  server.engine.break();
   expect(await answers()).toEqual([
     [503, "broken"],
     [503, "broken"],
   ]);
+});
+
+test("requests whose engine is gone, before or in the middle, are told to come again", async () => {
+  await using server = await startServer({ engine: { delay: 30 } });
+  const whole = server.send("/v1/completions", { model: "base", prompt: "x" });
+  const streamed = server.send("/v1/completions", { model: "base", prompt: "x", stream: true });
+  await expect.poll(() => server.engine.running).toBe(2);
+  server.engine.break();
+  const unavailable = { type: "server_error", param: null, code: "engine_unavailable" };
+  expect([(await whole).status, (await whole).json.error]).toEqual([
+    503,
+    expect.objectContaining(unavailable),
+  ]);
+  expect((await streamed).text).toContain('"code":"engine_unavailable"');
+  const later = await server.send("/v1/completions", { model: "base", prompt: "x" });
+  expect([later.status, later.json.error]).toEqual([503, expect.objectContaining(unavailable)]);
+  expect(later.headers.get("retry-after")).toBe("5");
+  expect((await server.send("/metrics")).status).toBe(503);
+});
+
+test("a step that fails is no end of the engine", async () => {
+  await using server = await startServer();
+  server.engine.submit = async function* () {
+    yield { type: "admitted", digest: null };
+    throw new MosError("device", "out of memory");
+  };
+  const { status, json } = await server.send("/v1/completions", { model: "base", prompt: "x" });
+  expect([status, json.error.code]).toEqual([500, "internal_error"]);
+  expect((await server.send("/ready")).status).toBe(200);
 });
 
 describe("stopping", () => {

@@ -13,18 +13,27 @@ const MODEL = "assets/tiny-english";
 let folder: string;
 let child: ChildProcess;
 let address: string;
-let log = "";
+let said: { readonly log: string };
+
+/** A server of its own, and what it said when it was ready. */
+async function startCommand() {
+  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
+  const options = ["--model", MODEL, "--adapters", folder, "--port", "0", "--json", "--max-batch", "4"];
+  const started = spawn(process.execPath, [...main, ...options], { stdio: ["ignore", "pipe", "pipe"] });
+  const said = { log: "" };
+  started.stderr!.on("data", (data) => {
+    said.log += data;
+  });
+  const [line] = (await once(createInterface(started.stdout!), "line")) as [string];
+  return { child: started, said, ready: JSON.parse(line) };
+}
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-serve-"));
-  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
-  const options = ["--model", MODEL, "--adapters", folder, "--port", "0", "--json", "--max-batch", "4"];
-  child = spawn(process.execPath, [...main, ...options], { stdio: ["ignore", "pipe", "pipe"] });
-  child.stderr!.on("data", (data) => {
-    log += data;
-  });
-  const [line] = (await once(createInterface(child.stdout!), "line")) as [string];
-  const ready = JSON.parse(line);
+  const started = await startCommand();
+  child = started.child;
+  said = started.said;
+  const { ready } = started;
   expect(ready).toMatchObject({ type: "ready", model: "tiny-english", adapters: 0 });
   address = ready.address;
 });
@@ -69,12 +78,35 @@ test("SIGTERM ends it with 0, and each request has left its line", async () => {
   const exited = once(child, "exit");
   child.kill("SIGTERM");
   expect(await exited).toEqual([0, null]);
-  const lines = log.split("\n").filter((line) => line.startsWith("{"));
+  const lines = said.log.split("\n").filter((line) => line.startsWith("{"));
   const requests = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "request");
   expect(requests.length).toBeGreaterThanOrEqual(4);
   expect(requests[0]).toMatchObject({ status: 200, model: "tiny-english", path: "/v1/completions" });
-  expect(log).not.toContain("opposite");
+  expect(said.log).not.toContain("opposite");
 });
+
+test.runIf(process.platform === "linux")(
+  "without its engine it ends with 1 and the reason, when its clients know",
+  async () => {
+    const { child: server, said: words, ready } = await startCommand();
+    try {
+      const exited = once(server, "close");
+      const response = await fetch(`${ready.address}/v1/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model: "tiny-english", prompt: "Once", max_tokens: 200, n: 16, stream: true }),
+      });
+      const [engine] = (await readFile(`/proc/${server.pid}/task/${server.pid}/children`, "utf8")).split(" ");
+      process.kill(Number(engine), "SIGKILL");
+      expect(await response.text()).toContain('"code":"engine_unavailable"');
+      expect(await exited).toEqual([1, null]);
+      const last = JSON.parse(words.log.trimEnd().split("\n").at(-1)!);
+      expect(last.error).toEqual({ code: "device", message: expect.stringContaining("ended with SIGKILL") });
+    } finally {
+      server.kill("SIGKILL");
+    }
+  },
+);
 
 test("others are let in only with keys, or by its owner's will", async () => {
   expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0"])).toBe(2);

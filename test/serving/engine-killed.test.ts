@@ -41,6 +41,7 @@ test("an engine whose process is killed says so to everybody, and can be closed"
   expect(await waiting).toBe("device");
   expect(["device", "answered"]).toContain(await asked[0]);
   expect(await asked[1]).toBe("device");
+  expect(await engine.closed).toMatchObject({ code: "device", message: expect.stringContaining("SIGKILL") });
   expect(await refusalOf(engine.submit(long))).toBe("device");
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   await engine[Symbol.asyncDispose]();
@@ -54,6 +55,7 @@ test("an engine whose process dies while it is closed is closed", async () => {
   await closed;
   expect(await rest).toBe("device");
   expect(child.signalCode).toBe("SIGKILL");
+  expect(await engine.closed).toBeUndefined();
 });
 
 test("closing cancels what runs and ends the process; a request that nobody reads can be cancelled", async () => {
