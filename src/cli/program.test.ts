@@ -2,12 +2,14 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
+import { RULES, TASK_NAMES } from "#evaluation";
 import { LINEAR_NAMES } from "#nn";
 import { finetuneSettings } from "#recipes";
 import { DEVICES } from "#runtime";
 import { adapterInput, flagOf } from "./adapter-input.ts";
 import { LINEAR_TYPES } from "./command-options.ts";
 import { createProgram } from "./program.ts";
+import { TASK_RULES, TASKS } from "./score-command.ts";
 import { resumeCommand } from "./train.ts";
 
 const commandNamed = (name: string): Command => {
@@ -63,6 +65,8 @@ test("the names that help lists by itself are those of the rooms below", () => {
   expect(device?.argChoices).toEqual(DEVICES);
   const method = commandNamed("train").options.find(({ long }) => long === "--method");
   for (const name of METHOD_NAMES) expect(method?.description).toContain(name);
+  expect(TASKS).toEqual(TASK_NAMES);
+  expect(TASK_RULES).toEqual(RULES);
 });
 
 test("options become an adapter, and strangers to a method are refused", () => {

@@ -14,6 +14,7 @@ import { paramsCommand } from "./params-command.ts";
 import { pullCommand } from "./pull-command.ts";
 import { quickstartCommand } from "./quickstart-command.ts";
 import { reproduceCommand } from "./reproduce-command.ts";
+import { scoreCommand } from "./score-command.ts";
 import { serveCommand } from "./serve-command.ts";
 import { trainCommand } from "./train-command.ts";
 
@@ -56,6 +57,7 @@ mos COMMAND --help tells more about a command.`,
   mergeCommand(program);
   paramsCommand(program);
   reproduceCommand(program);
+  scoreCommand(program);
   serveCommand(program);
   keysCommand(program);
   return program;

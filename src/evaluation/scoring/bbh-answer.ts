@@ -7,8 +7,12 @@ export const NO_ANSWER = "[invalid]";
  * open-instruct's answer: what follows the first "the answer is " up to the next period of its line, else all of the
  * text. The original's `[t|T]` takes a bar, too.
  */
-export const statedAnswer = (text: string): string =>
-  strip(/[t|T]he answer is ([^\n.]*)\./.exec(text)?.[1] ?? text);
+export function statedAnswer(text: string): string {
+  // Where a line end comes first it does so for later beginnings in that line, too: no character is read twice.
+  for (const [, answer = "", period] of text.matchAll(/[t|T]he answer is ([^\n.]*)(\.?)/g))
+    if (period === ".") return strip(answer);
+  return strip(text);
+}
 
 /**
  * lm-evaluation-harness's answer: what follows the first "the answer is " to the end of its line without the last

@@ -1,0 +1,102 @@
+import { z } from "zod";
+import { MosError } from "#core";
+import { humanEvalProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
+import { parseWith, readJsonLines, writeFileAtomic } from "#formats";
+import { listenForInterrupt } from "./interrupt.ts";
+import type { ScoreOptions } from "./score-command.ts";
+import { counted, note, sayLine } from "./terminal.ts";
+
+const caseSchema = z.object({
+  prediction: z.string(),
+  references: z.union([z.string(), z.array(z.string()).min(1)]),
+});
+const problemSchema = z.object({
+  prediction: z.string(),
+  references: z.tuple([z.string(), z.string(), z.string()]),
+});
+
+interface Case {
+  readonly prediction: string;
+  readonly references: readonly string[];
+}
+
+/** All of the file, so that a broken line is told before anything is marked. */
+async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]> {
+  const cases: Case[] = [];
+  for await (const { line, value } of readJsonLines(file)) {
+    const place = { code: "bad_data", where: `${file}:${line}` } as const;
+    if (task === "humaneval") {
+      cases.push(parseWith(problemSchema, value, place));
+      continue;
+    }
+    const { prediction, references } = parseWith(caseSchema, value, place);
+    cases.push({ prediction, references: typeof references === "string" ? [references] : references });
+  }
+  if (cases.length === 0)
+    throw new MosError(
+      "bad_data",
+      `${file}: the file holds no cases; give a line {"prediction": "…", "references": "…"} for each`,
+    );
+  return cases;
+}
+
+/** A line of the result: the first metric as the score, and all of several by their names. */
+function markOf({ extracted, scores }: Verdict): { readonly score: number } {
+  const metrics = Object.entries(scores);
+  const score = metrics[0]?.[1] ?? 0;
+  return { ...{ extracted, score }, ...(metrics.length > 1 ? scores : {}) };
+}
+
+type Marker = (one: Case) => Promise<{ readonly score: number }>;
+
+const problemMarker =
+  (checker: ProgramChecker, signal: AbortSignal): Marker =>
+  async ({ prediction, references: [prompt = "", test = "", entryPoint = ""] }) => {
+    const program = humanEvalProgram({ prompt, completion: prediction, test, entryPoint });
+    const { passed, reason } = await checker.check(program, signal);
+    return { ...{ extracted: prediction, score: passed ? 1 : 0 }, reason };
+  };
+
+function openChecker(): ProgramChecker {
+  throw new MosError("unsupported", "humaneval: this version cannot run programs; mark another task");
+}
+
+async function markAll(cases: readonly Case[], mark: Marker, write: (line: string) => void): Promise<number> {
+  let sum = 0;
+  for (const one of cases) {
+    const line = await mark(one);
+    sum += line.score;
+    write(JSON.stringify(line));
+  }
+  return sum / cases.length;
+}
+
+async function mean(
+  cases: readonly Case[],
+  { task, rules }: ScoreOptions,
+  write: (line: string) => void,
+): Promise<number> {
+  if (task !== "humaneval")
+    return markAll(
+      cases,
+      async ({ prediction, references }) => markOf(scorers[task][rules](prediction, references)),
+      write,
+    );
+  using interrupt = listenForInterrupt();
+  await using checker = openChecker();
+  return markAll(cases, problemMarker(checker, interrupt.signal), write);
+}
+
+/** Marks the answers of a file, one line each in the file's order. */
+export async function runScore(options: ScoreOptions): Promise<void> {
+  const { task, rules, out, json } = options;
+  const cases = await readCases(options);
+  const lines: string[] = [];
+  const score = await mean(cases, options, out === undefined ? sayLine : (line) => lines.push(line));
+  if (out !== undefined) await writeFileAtomic(out, `${lines.join("\n")}\n`);
+  note(
+    json === true
+      ? JSON.stringify({ task, rules, cases: cases.length, mean: score })
+      : `${task} by the rules of ${rules}: mean ${Number(score.toFixed(4))} of ${counted(cases.length, "case")}`,
+  );
+}

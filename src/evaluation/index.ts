@@ -1,0 +1,19 @@
+export {
+  estimatePassAtK,
+  type HumanEvalAnswer,
+  humanEvalProgram,
+  type PassCount,
+  passAtK,
+  scorers,
+  type TextTask,
+} from "./scoring/index.ts";
+export { tasks } from "./tasks/index.ts";
+export {
+  type ProgramChecker,
+  RULES,
+  type Rules,
+  type Scorer,
+  TASK_NAMES,
+  type TaskName,
+  type Verdict,
+} from "./types.ts";
