@@ -1,6 +1,6 @@
 import type { TokenLogprob } from "#serving";
-import { createDetokenizer } from "#text";
-import { characters, type TokenWriter, tokenText } from "./token-text.ts";
+import { tokenPlaces } from "./token-places.ts";
+import { type TokenWriter, tokenText } from "./token-text.ts";
 
 /** `logprobs` of a completion: one entry for each token in each list. */
 export interface CompletionLogprobs {
@@ -8,16 +8,16 @@ export interface CompletionLogprobs {
   readonly token_logprobs: (number | null)[];
   /** null at a first token, which nothing predicts. */
   readonly top_logprobs: (Record<string, number> | null)[];
-  /** Characters of the answer's text before the token. */
+  /** Characters of the text before the token's own. */
   readonly text_offset: number[];
 }
 
 /** Collects the lists of one answer. */
 export interface LogprobsCollector {
-  /** All of a prompt's tokens. `isGiven` says that a tokenizer has put special tokens before the text. */
-  prompt(logprobs: readonly TokenLogprob[], options: { readonly isGiven: boolean }): void;
-  /** A token of the answer, with the text that it added. */
-  token(logprob: TokenLogprob, text: string): void;
+  /** All of a prompt's tokens, the first of which were put `before` its text. */
+  prompt(logprobs: readonly TokenLogprob[], before: number): void;
+  /** A token of the answer. */
+  token(logprob: TokenLogprob): void;
   /** What was collected since the last time, or undefined for nothing. */
   take(): CompletionLogprobs | undefined;
 }
@@ -40,27 +40,22 @@ function topOf(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob): Reco
   return Object.fromEntries(likely);
 }
 
-/** @param offset Characters of the answer's text before its first token. */
-export function collectLogprobs(tokenizer: TokenWriter, offset = 0): LogprobsCollector {
+/** @param echoed Characters of the prompt that the text begins with. */
+export function collectLogprobs(tokenizer: TokenWriter, echoed: number): LogprobsCollector {
   let held = empty();
-  let at = offset;
-  const add = (entry: TokenLogprob, text: string): void => {
+  const placeOf = tokenPlaces(tokenizer, { start: echoed, continues: true });
+  const add = (entry: TokenLogprob, place: number): void => {
     held.tokens.push(tokenText(tokenizer, entry.id));
     held.token_logprobs.push(entry.logprob);
     held.top_logprobs.push(topOf(tokenizer, entry));
-    held.text_offset.push(at);
-    at += characters(text);
+    held.text_offset.push(place);
   };
   return {
-    prompt(logprobs, { isGiven }) {
-      const detokenizer = createDetokenizer(tokenizer);
-      let isText = !isGiven;
-      for (const entry of logprobs) {
-        isText ||= !tokenizer.isSpecial(entry.id);
-        add(entry, isText ? detokenizer.push(entry.id) : "");
-      }
+    prompt(logprobs, before) {
+      const placeInPrompt = tokenPlaces(tokenizer, { start: 0, continues: false });
+      for (const [i, entry] of logprobs.entries()) add(entry, i < before ? 0 : placeInPrompt(entry.id));
     },
-    token: add,
+    token: (entry) => add(entry, placeOf(entry.id)),
     take() {
       if (held.tokens.length === 0) return undefined;
       const taken = held;

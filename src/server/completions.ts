@@ -6,7 +6,7 @@ import type { EngineEvent, EngineRequest } from "#serving";
 import { createDetokenizer } from "#text";
 import { type Answering, asRunning, finishOf, startAnswering, type UsageFields } from "./answering.ts";
 import { readJsonBody } from "./body.ts";
-import { type CompletionLogprobs, collectLogprobs, type LogprobsCollector } from "./completion-logprobs.ts";
+import { type CompletionLogprobs, collectLogprobs } from "./completion-logprobs.ts";
 import { type CompletionRequest, completionRequest, type PromptInput } from "./completion-schema.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
 import { adapterOf, answerLength, answersOf, checkChoices } from "./engine-requests.ts";
@@ -125,27 +125,25 @@ function createWriter(
   prompt: Prompt | undefined,
 ): ChoiceWriter {
   const echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, text.tokenizer) : "";
-  const isScored = request.echo === true && request.logprobs !== undefined;
-  const collector: LogprobsCollector | undefined =
-    request.logprobs === undefined
-      ? undefined
-      : collectLogprobs(text.tokenizer, isScored ? 0 : characters(echoed));
+  const collector = collectLogprobs(text.tokenizer, characters(echoed));
   let lastId: number | undefined;
+  const note = (event: EngineEvent): void => {
+    if (event.type === "prompt") collector.prompt(event.logprobs, prompt?.before ?? 0);
+    if (event.type !== "token") return;
+    lastId = event.id;
+    if (event.logprob !== undefined) collector.token(event.logprob);
+  };
   return {
     write(event) {
+      note(event);
       if (event.type === "admitted") return { text: echoed, finish: null };
-      if (event.type === "prompt") collector?.prompt(event.logprobs, { isGiven: prompt?.text !== undefined });
-      if (event.type === "prompt" || event.type === "candidates") return { text: "", finish: null };
-      if (event.type === "token") {
-        lastId = event.id;
-        if (event.logprob !== undefined) collector?.token(event.logprob, event.text);
-        return { text: event.text, finish: null };
-      }
+      if (event.type === "token") return { text: event.text, finish: null };
+      if (event.type !== "end") return { text: "", finish: null };
       const finish = finishOf(event.reason);
       const isEnd = lastId !== undefined && engine.model.endTokens.includes(lastId);
       return { text: event.text, finish: isEnd ? "stop" : finish };
     },
-    logprobs: () => collector?.take() ?? null,
+    logprobs: () => collector.take() ?? null,
   };
 }
 

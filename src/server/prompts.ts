@@ -7,6 +7,8 @@ export interface Prompt {
   readonly ids: readonly number[];
   /** As it was sent; undefined where token ids were. */
   readonly text?: string;
+  /** Tokens that were put before the text. */
+  readonly before?: number;
 }
 
 /** Turns texts into prompts that can fit, without working through those that cannot. */
@@ -84,7 +86,8 @@ export function createPromptReader(
       refuseLongWord(text, field);
       const ids = tokenizer.encode(text, { addSpecialTokens: false });
       const bos = missingBos(ids, tokenizer);
-      return checked({ ids: bos === undefined ? ids : [bos, ...ids], text }, field);
+      const prompt = bos === undefined ? { ids, text } : { ids: [bos, ...ids], text, before: 1 };
+      return checked(prompt, field);
     },
     fromIds: (ids, field) => {
       const wrong = ids.find((id) => id >= vocabularySize);

@@ -11,4 +11,5 @@ export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { tokenizerFilesFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
 export { createStopScanner, type ScannedText, type StopScanner } from "./stop-scanner.ts";
+export { incompleteTail } from "./token-bytes.ts";
 export { loadTokenizer, type Tokenizer, type TokenizerFiles, tokenizerFromJson } from "./tokenizer.ts";

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { writeSafetensors } from "#formats";
 import { type ApiKey, hashOfKey, type KeyRing } from "#server";
+import { loadTextFromFolder } from "#text";
 import { type Harness, startServer } from "./harness.ts";
 
 describe("scoring", () => {
@@ -69,6 +70,28 @@ describe("scoring", () => {
     expect(tokens.some((token: string) => token.startsWith("bytes:\\x"))).toBe(true);
     expect(text_offset.at(-1)).toBe([...text].length);
     expect([...text_offset].sort((a: number, b: number) => a - b)).toEqual(text_offset);
+  });
+
+  test("half a character at the end of a prompt, and what is broken, count as the text shows them", async () => {
+    const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
+    const [half = 0] = tokenizer.encode("🦤", { addSpecialTokens: false });
+    expect(tokenizer.decode([half])).toBe("\uFFFD");
+    const [word = 0] = tokenizer.encode("cat", { addSpecialTokens: false });
+    const { json } = await server.send("/v1/completions", scoring([word, half, word, half]));
+    const [{ text, logprobs }] = json.choices;
+    const shown = tokenizer.decode([word]).length;
+    expect(logprobs.text_offset).toEqual([0, shown, shown + 1, 2 * shown + 1, 2 * shown + 2]);
+    expect(text.slice(logprobs.text_offset.at(-1))).toBe(logprobs.tokens.at(-1));
+  });
+
+  test("special tokens that a prompt writes are part of its text", async () => {
+    const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
+    const id = tokenizer.eosTokens[0]!;
+    const special = Buffer.from(tokenizer.bytesOf(id)).toString();
+    const { json } = await server.send("/v1/completions", scoring(`${special}one`));
+    const [{ text, logprobs }] = json.choices;
+    const at = logprobs.tokens.indexOf(special);
+    expect(text.slice(logprobs.text_offset[at + 1])).toMatch(/^one/);
   });
 
   test("a prompt alone is scored with max_tokens 0", async () => {

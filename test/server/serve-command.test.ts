@@ -67,6 +67,19 @@ test("a prompt is scored the same when it is text, ids, alone or beside others",
   for (const [one, other] of pairs) expect(one).toBeCloseTo(other, 3);
 });
 
+test("offsets are the same where text is held back as the possible start of a stop", async () => {
+  const request = { prompt: "The opposite of up is", max_tokens: 12, logprobs: 0, echo: true };
+  const { json } = await complete(request);
+  const [{ text, logprobs }] = json.choices;
+  const answer = text.slice(request.prompt.length);
+  const { json: held } = await complete({ ...request, stop: `${answer.slice(1, -1)}#` });
+  expect(held.choices[0].text).toBe(text);
+  expect(held.choices[0].logprobs).toEqual(logprobs);
+  const { tokens, text_offset } = logprobs;
+  const places = tokens.map((_: string, i: number) => tokens.slice(0, i).join("").length);
+  expect(text_offset).toEqual(places);
+});
+
 test("the same seed gives the same answer", async () => {
   const request = { prompt: "Once", max_tokens: 12, temperature: 1, seed: 5 };
   const [first, second] = await Promise.all([complete(request), complete(request)]);
