@@ -41,9 +41,9 @@ export function checkSampling(options: SamplingOptions): void {
 
 /** Throws `bad_model` where a logit is no number, or none is finite. A plain loop: it is passed at every token. */
 function checkNumbers(logits: Float32Array): void {
-  let isAnyNaN = false;
-  for (let i = 0; i < logits.length; i++) isAnyNaN ||= Number.isNaN(logits[i]);
-  if (isAnyNaN || !Number.isFinite(logits[argmax(logits)]))
+  let missing = 0;
+  for (let i = 0; i < logits.length; i++) missing += Number.isNaN(logits[i]) ? 1 : 0;
+  if (missing > 0 || !Number.isFinite(logits[argmax(logits)]))
     throw new MosError(
       "bad_model",
       "the model gave logits that are no numbers; its weights or the adapter are broken",
@@ -53,7 +53,13 @@ function checkNumbers(logits: Float32Array): void {
 /** Index of the largest logit, the first where several are equal. */
 export function argmax(logits: Float32Array): number {
   let best = 0;
-  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
+  let top = logits[0] as number;
+  for (let i = 1; i < logits.length; i++) {
+    const z = logits[i] as number;
+    if (z <= top) continue;
+    best = i;
+    top = z;
+  }
   return best;
 }
 

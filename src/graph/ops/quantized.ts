@@ -1,6 +1,6 @@
 // N rows · in, out widths of the matrix · K blocks per row
 import { MosError } from "#core";
-import { constant, emit, int64s, MICROSOFT, showShape, type Value, withGradient } from "../value.ts";
+import { constant, emit, MICROSOFT, showShape, type Value, withGradient } from "../value.ts";
 import { concat, reshape } from "./shape.ts";
 
 /**
@@ -31,16 +31,22 @@ export interface QuantizedLinearOptions {
   readonly activations?: "float32" | "int8";
 }
 
-/** x with its sums over blocks behind it: an offset counts once for each weight of its block. */
-function withBlockSums(x: Value, { blockSize, offsets }: QuantizedMatrix): Value {
-  if (offsets === 0) return x;
-  const axis = x.shape.length - 1;
-  const blocks = reshape(x, [...x.shape.slice(0, -1), offsets, blockSize]);
-  const sums = emit("ReduceSum", [blocks, int64s(axis + 1)], {
-    shape: [...x.shape.slice(0, -1), offsets],
-    attributes: { keepdims: 0 },
+/** x with the means of its blocks behind it: one operator finds them all, of [R, S, in]. */
+function withBlockMeans(x: Value, { blockSize, offsets }: QuantizedMatrix): Value {
+  const rows = x.shape.slice(0, -1);
+  const isGrid = rows.length === 2;
+  const grid = isGrid ? x : reshape(x, [1, ...x.shape]);
+  const means = emit("AveragePool", [grid], {
+    shape: [...grid.shape.slice(0, -1), offsets],
+    attributes: { kernel_shape: [blockSize], strides: [blockSize] },
   });
-  return concat([x, sums], axis);
+  return concat([x, isGrid ? means : reshape(means, [...rows, offsets])], rows.length);
+}
+
+/** An offset counts once for each weight of its block, so a mean counts as often. */
+function scalesOfMeans({ scales, blockSize, in: width, offsets }: QuantizedMatrix): Float32Array {
+  const [blocks, first] = [Math.ceil((width + offsets) / blockSize), width / blockSize];
+  return scales.map((scale, i) => (i % blocks < first ? scale : scale * blockSize));
 }
 
 /**
@@ -54,16 +60,17 @@ export function quantizedLinear(
   weight: QuantizedMatrix,
   { activations = "int8" }: QuantizedLinearOptions = {},
 ): Value {
-  const { bits, blockSize, out, in: width, offsets, packed, scales, zeroPoints } = weight;
+  const { bits, blockSize, out, in: width, offsets, packed, zeroPoints } = weight;
   if (x.shape.at(-1) !== width)
     throw new MosError(
       "bad_config",
       `cannot multiply ${showShape(x.shape)} by [${out}, ${width}] transposed`,
     );
   const blocks = Math.ceil((width + offsets) / blockSize);
+  const scales = offsets > 0 ? scalesOfMeans(weight) : weight.scales;
   const parts = [constant(packed, [out, blocks, (blockSize * bits) / 8]), constant(scales, [out, blocks])];
   if (zeroPoints !== undefined) parts.push(constant(zeroPoints, [out, Math.ceil((blocks * bits) / 8)]));
-  const y = emit("MatMulNBits", [withBlockSums(x, weight), ...parts], {
+  const y = emit("MatMulNBits", [offsets > 0 ? withBlockMeans(x, weight) : x, ...parts], {
     ...MICROSOFT,
     shape: [...x.shape.slice(0, -1), out],
     attributes: {
