@@ -1,4 +1,5 @@
 // Bodies come from anybody: their size is checked before and while they come, then their bytes, then their JSON.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { decodeText, parseJson } from "#formats";
 import { Refusal } from "./refusal.ts";
 
@@ -19,6 +20,9 @@ function checkHeaders(headers: Headers, limit: number): void {
   if (Number(headers.get("content-length") ?? 0) > limit) throw tooLarge(limit);
 }
 
+/** Bytes that are copied in one turn of the event loop. */
+const AT_ONCE = 8_000_000;
+
 /** The whole body, never more than `limit` bytes of it. */
 export async function readBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   checkHeaders(request.headers, limit);
@@ -31,15 +35,19 @@ export async function readBody(request: Request, limit: number): Promise<Uint8Ar
   }
   const whole = new Uint8Array(size);
   let done = 0;
+  let rested = 0;
   for (const chunk of chunks) {
     whole.set(chunk, done);
     done += chunk.length;
+    if (done - rested < AT_ONCE) continue;
+    rested = done;
+    await nextTurn();
   }
   return whole;
 }
 
 /** Browsers send JSON to other sites only after asking them; other types they send unasked, so those are refused. */
-function checkJsonType(request: Request): void {
+export function checkJsonType(request: Request): void {
   const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (type === "application/json") return;
   throw new Refusal(`content-type is ${type ?? "missing"}; send application/json`, {
@@ -54,7 +62,11 @@ export async function readJsonBody(
   limit: number,
 ): Promise<Readonly<Record<string, unknown>>> {
   checkJsonType(request);
-  const bytes = await readBody(request, limit);
+  return fieldsOf(await readBody(request, limit));
+}
+
+/** The fields of a JSON object, without those that are null. */
+export function fieldsOf(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   const value = jsonOf(bytes);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new Refusal("the request's body is not a JSON object", { status: 400, reason: "invalid_json" });

@@ -1,9 +1,9 @@
 // The OpenAPI document, from the schemas that requests are checked with.
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { uploadRequest } from "./adapter-routes.ts";
 import { chatRequest } from "./chat-schema.ts";
 import { completionRequest } from "./completion-schema.ts";
 import type { ServerEnv } from "./context.ts";
+import { uploadRequest } from "./read-upload.ts";
 
 const errorAnswer = z
   .object({
