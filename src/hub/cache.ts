@@ -3,7 +3,7 @@ import { copyFile, link, readdir, readFile, rename, rm, stat, symlink } from "no
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "#core";
 import { makeFolder, writeFileAtomic } from "#formats";
-import { isCommit, parseRepository, type Repository } from "./repository.ts";
+import { isCommit, parseRepository, type Repository, type RepositoryKind } from "./repository.ts";
 import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 
 /** A model that is on this machine. */
@@ -31,8 +31,8 @@ export interface CacheEntry {
   readonly ref: (revision: string) => string;
 }
 
-export function cacheEntry(cacheFolder: string, name: string): CacheEntry {
-  const root = join(cacheFolder, `models--${name.replace("/", "--")}`);
+export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKind = "model"): CacheEntry {
+  const root = join(cacheFolder, `${kind}s--${name.replace("/", "--")}`);
   return {
     root,
     blob: (digest) => join(root, "blobs", digest),

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { MosError } from "#core";
 import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
+import { checkToken } from "./settings.ts";
 
 /** Waits; rejects when the signal aborts. */
 export type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
@@ -17,6 +18,19 @@ export interface Connection {
   readonly retries: number;
   /** After how many milliseconds without a byte a download counts as broken. */
   readonly stallMilliseconds: number;
+}
+
+/** What a caller may say of a connection. */
+export interface ConnectionOptions {
+  readonly endpoint?: string;
+  /** Sent to the endpoint's own origin only. */
+  readonly token?: string;
+  readonly signal?: AbortSignal;
+  readonly fetch?: typeof fetch;
+  readonly sleep?: Sleep;
+  /** How often a broken transfer is tried again without getting further. */
+  readonly retries?: number;
+  readonly stallMilliseconds?: number;
 }
 
 /** The answer after all redirects. */
@@ -36,6 +50,27 @@ const MAX_API_BYTES = 32 * 2 ** 20;
 
 export const defaultSleep: Sleep = (milliseconds, signal) =>
   delay(milliseconds, undefined, signal === undefined ? {} : { signal });
+
+/** @throws MosError `bad_option` for an address or a token that cannot be used. */
+export function connect(options: ConnectionOptions): Connection {
+  const { endpoint = "https://huggingface.co", token } = options;
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol)) {
+    throw new MosError(
+      "bad_option",
+      `${JSON.stringify(endpoint)} cannot be a hub; write its address with https://`,
+    );
+  }
+  if (token !== undefined) checkToken(token);
+  return {
+    endpoint: endpoint.replace(/\/+$/, ""),
+    token,
+    fetch: options.fetch ?? fetch,
+    sleep: options.sleep ?? defaultSleep,
+    signal: options.signal,
+    retries: options.retries ?? 5,
+    stallMilliseconds: options.stallMilliseconds ?? 60_000,
+  };
+}
 
 /**
  * GETs a URL and follows redirects by hand: the token goes to the endpoint's own origin and nowhere else, and

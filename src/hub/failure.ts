@@ -1,5 +1,6 @@
 import { MosError } from "#core";
 import { systemCode } from "#formats";
+import type { Repository, RepositoryKind } from "./repository.ts";
 
 /** What a request is about, for the words of an error. */
 export interface Subject {
@@ -8,7 +9,20 @@ export interface Subject {
   readonly endpoint: string;
   readonly hasToken: boolean;
   readonly path?: string;
+  /** A model where it is not said. */
+  readonly kind?: RepositoryKind;
 }
+
+/** What a request about a repository is about. */
+export const subjectOf = (
+  { name, revision }: Repository,
+  { endpoint, token }: { readonly endpoint: string; readonly token: string | undefined },
+  kind: RepositoryKind = "model",
+): Subject => ({ name, revision, endpoint, hasToken: token !== undefined, kind });
+
+/** The page of a repository, under which its files are. */
+export const pageOf = ({ endpoint, name, kind }: Subject): string =>
+  `${endpoint}/${kind === "dataset" ? "datasets/" : ""}${name}`;
 
 /** Why an attempt came to nothing, and whether another one may succeed. */
 export interface Failure {
@@ -40,7 +54,7 @@ export function failureOf(error: unknown, subject: Subject, signal?: AbortSignal
   const reason = code === "" ? describe(error) : code;
   const advice = CERTIFICATE.test(code)
     ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
-    : "check the connection, or use a model that is already on this machine";
+    : `check the connection, or use a ${subject.kind ?? "model"} that is already on this machine`;
   return {
     error: new MosError("network", `${subject.endpoint} cannot be reached (${reason}): ${advice}`, {
       cause: error,
@@ -104,23 +118,25 @@ function isDiskError(error: unknown): boolean {
 const final = (error: MosError): Failure => ({ error, transient: false });
 const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-function notFound(headers: Headers, { name, revision, endpoint, hasToken, path }: Subject): MosError {
-  const kind = headers.get("x-error-code");
-  if (kind === "RevisionNotFound") {
-    return new MosError(
-      "not_found",
-      `${name} has no revision ${revision}; see ${endpoint}/${name}/tree/main`,
-    );
+function notFound(headers: Headers, subject: Subject): MosError {
+  const { name, revision, endpoint, hasToken, path, kind = "model" } = subject;
+  const refusal = headers.get("x-error-code");
+  if (refusal === "RevisionNotFound") {
+    return new MosError("not_found", `${name} has no revision ${revision}; see ${pageOf(subject)}/tree/main`);
   }
   if (path !== undefined) {
     return new MosError("not_found", `${name} has no file ${path} at revision ${revision}`);
   }
   const access = hasToken ? "or the token may not see it" : "or it is private and needs HF_TOKEN";
-  return new MosError("not_found", `there is no model ${name} at ${endpoint}; check the spelling, ${access}`);
+  return new MosError(
+    "not_found",
+    `there is no ${kind} ${name} at ${endpoint}; check the spelling, ${access}`,
+  );
 }
 
-function forbidden(headers: Headers, { name, endpoint, hasToken }: Subject): MosError {
-  const page = `${endpoint}/${name}`;
+function forbidden(headers: Headers, subject: Subject): MosError {
+  const { name, endpoint, hasToken } = subject;
+  const page = pageOf(subject);
   const tokens = `${endpoint}/settings/tokens`;
   if (headers.get("x-error-code") === "GatedRepo") {
     return new MosError(

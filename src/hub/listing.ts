@@ -1,9 +1,9 @@
-import { listFiles, modelInfo } from "@huggingface/hub";
+import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { MosError } from "#core";
 import { apiFetch, type Connection } from "./connection.ts";
-import { failureOf, type Subject } from "./failure.ts";
-import { isCommit, isSafePath, type Repository } from "./repository.ts";
+import { failureOf, type Subject, subjectOf } from "./failure.ts";
+import { isCommit, isSafePath, type Repository, type RepositoryKind } from "./repository.ts";
 import type { ListedFile } from "./select.ts";
 
 /** What the content of a file must hash to. Git hashes a header and the content with SHA-1. */
@@ -41,17 +41,24 @@ const entrySchema = z.object({
  *
  * @throws MosError `not_found`, `network`, `cancelled`, or `bad_model` for a file name that leads out of its folder.
  */
-export async function listRepository(connection: Connection, repository: Repository): Promise<Listing> {
+export async function listRepository(
+  connection: Connection,
+  repository: Repository,
+  kind: RepositoryKind = "model",
+): Promise<Listing> {
   const { name, revision } = repository;
   const { endpoint: hubUrl } = connection;
-  const subject: Subject = { name, revision, endpoint: hubUrl, hasToken: connection.token !== undefined };
+  const subject = subjectOf(repository, connection, kind);
   const fetch = apiFetch(connection, subject);
   try {
-    const { sha } = await modelInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] });
+    const { sha } =
+      kind === "dataset"
+        ? await datasetInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] })
+        : await modelInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] });
     const commit = readCommit(sha, subject);
     const files: HubFile[] = [];
     const entries = listFiles({
-      repo: { type: "model", name },
+      repo: { type: kind, name },
       revision: commit,
       recursive: true,
       hubUrl,
@@ -61,7 +68,10 @@ export async function listRepository(connection: Connection, repository: Reposit
       const file = readEntry(entry, subject);
       if (file !== undefined) files.push(file);
       if (files.length > MAX_FILES) {
-        throw new MosError("unsupported", `${name} has more than ${MAX_FILES} files; it cannot be one model`);
+        throw new MosError(
+          "unsupported",
+          `${name} has more than ${MAX_FILES} files; it cannot be one ${kind}`,
+        );
       }
     }
     return { commit, files };

@@ -1,5 +1,8 @@
 import { MosError } from "#core";
 
+/** What the hub keeps apart; a name may stand for one of each. */
+export type RepositoryKind = "model" | "dataset";
+
 /** A model on the hub as a user writes it: `org/name[@revision][:file]`. */
 export interface Repository {
   /** `org/name`. */
