@@ -1,0 +1,146 @@
+// @ts-check
+// The wall. Whatever Python does outside of its own memory goes through a function that the WebAssembly module imports from
+// JavaScript. While a program runs, only those named here answer; this holds against memory corrupted on purpose, too.
+
+/** Act on Python's memory, clocks, random numbers, and files that were in it from the start. */
+const ALLOWED = new Set([
+  ...["_PyEM_TrampolineCall_JS", "_Py_CheckEmscriptenSignals_Helper", "_Py_emscripten_runtime"],
+  ...["emscripten_date_now", "emscripten_get_now", "emscripten_get_heap_max"],
+  ...["_tzset_js", "_timegm_js", "_mktime_js", "_localtime_js", "_gmtime_js"],
+  ...["clock_res_get", "clock_time_get", "random_get"],
+  ...["__syscall_stat64", "__syscall_lstat64", "__syscall_fstat64", "__syscall_newfstatat"],
+  ...["__syscall_faccessat", "__syscall_readlinkat", "__syscall_getcwd", "__syscall_getdents64"],
+  ...["__syscall_statfs64", "__syscall_fstatfs64", "__syscall_getuid32_js", "__syscall_ioctl"],
+  ...["fd_seek", "fd_pread", "fd_fdstat_get"],
+]);
+
+// Emscripten's numbers, which are WASI's
+const BAD_DESCRIPTOR = 8;
+const INPUT_OUTPUT = 29;
+const NOT_PERMITTED = 63;
+const READ_ONLY = 69;
+
+const STANDARD = 2;
+/** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC and O_APPEND of Emscripten. */
+const WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000;
+/** F_GETFD, F_SETFD (nothing happens) and F_GETFL. */
+const HARMLESS_CONTROLS = new Set([1, 2, 3]);
+
+/** @type {import("./types.ts").Answer} */
+const notPermitted = () => -NOT_PERMITTED;
+/** @type {import("./types.ts").Answer} */
+const readOnly = () => -READ_ONLY;
+
+/**
+ * What programs may well try is refused as an operating system would, so that they go on or fail by themselves.
+ *
+ * @type {Readonly<Record<string, import("./types.ts").Answer>>}
+ */
+const ANSWERS = {
+  __syscall_openat: (real, args) => ((args[2] ?? 0) & WRITING ? -READ_ONLY : real(...args)),
+  __syscall_fcntl64: (real, args) => (HARMLESS_CONTROLS.has(args[1] ?? 0) ? real(...args) : -NOT_PERMITTED),
+  fd_read: (real, args) => ((args[0] ?? 0) <= STANDARD ? INPUT_OUTPUT : real(...args)),
+  fd_close: (real, args) => ((args[0] ?? 0) <= STANDARD ? 0 : real(...args)),
+  fd_write: swallow,
+  fd_pwrite: () => NOT_PERMITTED,
+  fd_sync: () => 0,
+  __syscall_mkdirat: readOnly,
+  __syscall_mknodat: readOnly,
+  __syscall_unlinkat: readOnly,
+  __syscall_rmdir: readOnly,
+  __syscall_renameat: readOnly,
+  __syscall_symlinkat: readOnly,
+  __syscall_chmod: readOnly,
+  __syscall_fchmod: readOnly,
+  __syscall_fchmodat2: readOnly,
+  __syscall_fchownat: readOnly,
+  __syscall_fchown32: readOnly,
+  __syscall_truncate64: readOnly,
+  __syscall_ftruncate64: readOnly,
+  __syscall_fallocate: readOnly,
+  __syscall_utimensat: readOnly,
+  __syscall_chdir: notPermitted,
+  __syscall_fchdir: notPermitted,
+  __syscall_umask_js: notPermitted,
+  __syscall_dup: notPermitted,
+  __syscall_dup3: notPermitted,
+  __syscall_pipe: notPermitted,
+  __syscall_poll: notPermitted,
+  __syscall_socket: notPermitted,
+  // the shell's status of a command that cannot be run
+  _emscripten_system: () => 126 << 8,
+  _mmap_js: notPermitted,
+  // EAI_FAIL
+  getaddrinfo: () => -4,
+  // sleeping waits here instead of in JavaScript
+  can_run_sync_js: () => 0,
+  _try_fcntl64: () => 0,
+  _maybe_poll_async: () => null,
+};
+
+/**
+ * Says that all was written, and forgets it.
+ *
+ * @type {import("./types.ts").Answer}
+ */
+function swallow(_real, [descriptor = 0, vectors = 0, count = 0, result = 0], memory) {
+  if (descriptor < 1 || descriptor > STANDARD) return BAD_DESCRIPTOR;
+  const view = new DataView(memory());
+  let length = 0;
+  for (let i = 0; i < count; i++) length += view.getUint32((vectors >>> 0) + 8 * i + 4, true);
+  view.setUint32(result >>> 0, length, true);
+  return 0;
+}
+
+/**
+ * The imports of the module behind a gate. Open, everything is passed on, since Pyodide needs it to load; only memory has its
+ * limit from the start.
+ *
+ * @param {import("./types.ts").Imports} imports
+ * @param {import("./types.ts").Gate} gate
+ * @param {{ memory: () => ArrayBuffer, limit: number }} options `limit`: bytes of memory at most
+ * @returns {import("./types.ts").Imports}
+ */
+export function guardImports(imports, gate, { memory, limit }) {
+  /** @type {import("./types.ts").Imports} */
+  const guarded = {};
+  for (const [module, functions] of Object.entries(imports)) {
+    // a module that makes its members when they are asked for has no members, and no functions
+    if (module.startsWith("GOT.")) {
+      guarded[module] = functions;
+      continue;
+    }
+    /** @type {Record<string, unknown>} */
+    const members = {};
+    for (const [name, value] of Object.entries(functions))
+      members[name] =
+        typeof value !== "function" || ALLOWED.has(name)
+          ? value
+          : guard(name, /** @type {import("./types.ts").Import} */ (value), { gate, memory });
+    guarded[module] = members;
+  }
+  const grow = /** @type {import("./types.ts").Import} */ (imports["env"]?.["emscripten_resize_heap"]);
+  // it grows memory by up to a fifth more than is asked for
+  guarded["env"] = {
+    ...guarded["env"],
+    emscripten_resize_heap: (/** @type {number} */ size) => (size >>> 0 > limit / 1.2 ? 0 : grow(size)),
+  };
+  return guarded;
+}
+
+/**
+ * @param {string} name
+ * @param {import("./types.ts").Import} real
+ * @param {{ gate: import("./types.ts").Gate, memory: () => ArrayBuffer }} options
+ * @returns {import("./types.ts").Import}
+ */
+function guard(name, real, { gate, memory }) {
+  const answer = Object.hasOwn(ANSWERS, name) ? ANSWERS[name] : undefined;
+  return (...args) => {
+    if (!gate.closed) return real(...args);
+    if (answer !== undefined) return answer(real, args, memory);
+    // remembered as well as thrown: whatever catches it, this program has failed
+    gate.breach ??= name;
+    throw new Error(`${name} is not for programs`);
+  };
+}

@@ -1,0 +1,21 @@
+// @ts-check
+// The process in which programs run. Arguments: Pyodide's folder, bytes of memory. ../jailed-worker.ts is its other end.
+import { harden } from "./harden.js";
+import { openInterpreter } from "./interpreter.js";
+
+process.on("disconnect", () => process.exit());
+
+const [folder = "", memory] = process.argv.slice(2);
+try {
+  const interpreter = await openInterpreter(folder, Number(memory));
+  const tell = harden();
+  process.on("message", (/** @type {import("./types.ts").ToJail} */ { id, program, seconds }) => {
+    const outcome = interpreter.run(program, seconds);
+    tell({ type: "outcome", id, ...outcome });
+    if (outcome.reusable) interpreter.restore();
+  });
+  tell({ type: "ready" });
+} catch (cause) {
+  const message = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  process.send?.({ type: "refused", message }, () => process.exit(1));
+}

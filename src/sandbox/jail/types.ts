@@ -1,0 +1,55 @@
+// The shapes that the jail's files share. They run as they stand, without a loader, so they are JavaScript.
+
+/** A function that the WebAssembly module imports. Its arguments are numbers, or references that only pass through. */
+export type Import = (...args: number[]) => unknown;
+/** What is said in place of an import while a program runs. */
+export type Answer = (real: Import, args: readonly number[], memory: () => ArrayBuffer) => unknown;
+export type Imports = Record<string, Record<string, unknown>>;
+
+/** Closed while a program runs. */
+export interface Gate {
+  closed: boolean;
+  /** The first import that a program reached for and may not have. */
+  breach: string | undefined;
+}
+
+/** Of Python's C API and the C library, as the module exports them; pointers are numbers. */
+export interface Exports {
+  readonly memory: { readonly buffer: ArrayBuffer };
+  malloc(bytes: number): number;
+  PyDict_New(): number;
+  PyRun_StringFlags(source: number, start: number, globals: number, locals: number, flags: number): number;
+  PyErr_GetRaisedException(): number;
+  PyErr_Clear(): void;
+  PyObject_Type(object: number): number;
+  PyExceptionClass_Name(type: number): number;
+  PyObject_Str(object: number): number;
+  PyUnicode_AsUTF8(text: number): number;
+}
+
+export interface Outcome {
+  readonly passed: boolean;
+  readonly reason: string;
+  /** False where the interpreter may no longer be as it was. */
+  readonly reusable: boolean;
+}
+
+/** An interpreter that is the same again for every program. */
+export interface Interpreter {
+  run(program: string, seconds: number): Outcome;
+  /** Puts everything back as it was before the first program. */
+  restore(): void;
+}
+
+export type ToJail = {
+  readonly type: "run";
+  /** A secret of this run: JavaScript knows it, Python's memory never holds it. */
+  readonly id: string;
+  readonly program: string;
+  readonly seconds: number;
+};
+
+export type FromJail =
+  | { readonly type: "ready" }
+  | { readonly type: "refused"; readonly message: string }
+  | ({ readonly type: "outcome"; readonly id: string } & Outcome);
