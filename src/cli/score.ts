@@ -57,17 +57,16 @@ const problemMarker =
     return { ...{ extracted: prediction, score: passed ? 1 : 0 }, reason };
   };
 
-function openChecker(): ProgramChecker {
-  throw new MosError("unsupported", "humaneval: this version cannot run programs; mark another task");
-}
+/** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */
+const AT_A_TIME = 8;
 
 async function markAll(cases: readonly Case[], mark: Marker, write: (line: string) => void): Promise<number> {
   let sum = 0;
-  for (const one of cases) {
-    const line = await mark(one);
-    sum += line.score;
-    write(JSON.stringify(line));
-  }
+  for (let begin = 0; begin < cases.length; begin += AT_A_TIME)
+    for (const line of await Promise.all(cases.slice(begin, begin + AT_A_TIME).map(mark))) {
+      sum += line.score;
+      write(JSON.stringify(line));
+    }
   return sum / cases.length;
 }
 
@@ -83,8 +82,9 @@ async function mean(
       write,
     );
   using interrupt = listenForInterrupt();
-  await using checker = openChecker();
-  return markAll(cases, problemMarker(checker, interrupt.signal), write);
+  const { createProgramChecker } = await import("#sandbox");
+  await using checker = await createProgramChecker({ signal: interrupt.signal });
+  return await markAll(cases, problemMarker(checker, interrupt.signal), write); // before the checker is closed
 }
 
 /** Marks the answers of a file, one line each in the file's order. */
