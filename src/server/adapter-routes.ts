@@ -2,6 +2,7 @@
 
 import type { Context } from "hono";
 import type { AdapterInfo } from "#serving";
+import { checkAdapterName } from "./adapter-name.ts";
 import { asRunning } from "./answering.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
 import type { ApiKey } from "./key-ring.ts";
@@ -51,6 +52,7 @@ export function addAdapter(server: ServerContext, context: Context<ServerEnv>): 
   checkAdmin(server, key);
   return asRunning(server, context, async () => {
     const { name, files } = await readUpload(context.req.raw, server.limits);
+    checkAdapterName(name);
     checkName(key, name);
     return context.json(adapterJson(await server.store.put(name, files)), 201);
   });

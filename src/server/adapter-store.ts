@@ -1,7 +1,6 @@
 // Adapters on disk: a folder of its own for each, complete or absent. Names come from clients, paths never do.
-import { randomBytes } from "node:crypto";
-import { link, mkdir, readdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { MosError } from "#core";
 import {
   decodeText,
@@ -14,6 +13,8 @@ import {
   writeFolderAtomic,
 } from "#formats";
 import type { AdapterInfo, Engine } from "#serving";
+import { checkAdapterName, isFolderName } from "./adapter-name.ts";
+import { type KeptFolder, keepFolder, takeFolder } from "./kept-folder.ts";
 import { Refusal } from "./refusal.ts";
 
 const CONFIG = "adapter_config.json";
@@ -38,23 +39,37 @@ export interface AdapterStoreOptions {
   readonly check?: ((folder: string) => Promise<void>) | undefined;
 }
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+/** The adapters' folder. @throws Refusal 400 where the server has none. */
+function folderOf({ folder }: AdapterStoreOptions): string {
+  if (folder !== undefined) return folder;
+  throw new Refusal("the server runs without a folder of adapters; start it with --adapters", {
+    status: 400,
+    reason: "no_adapter_folder",
+  });
+}
 
-/** The path of a name's folder. @throws Refusal for a name that is no plain one. */
-function pathOf(name: string, { folder, modelName }: AdapterStoreOptions): string {
-  const refuse = (message: string): Refusal =>
-    new Refusal(message, { status: 400, reason: "invalid_value", field: "name" });
-  if (folder === undefined)
-    throw new Refusal("the server runs without a folder of adapters; start it with --adapters", {
+/** The path of an upload. @throws Refusal 400 for a name that is no plain one. */
+function newPath(name: string, options: AdapterStoreOptions): string {
+  const folder = folderOf(options);
+  checkAdapterName(name);
+  if (name === options.modelName)
+    throw new Refusal(`name: ${name} is the base model; take another name`, {
       status: 400,
-      reason: "no_adapter_folder",
+      reason: "invalid_value",
+      field: "name",
     });
-  if (!NAME.test(name))
-    throw refuse(
-      "name: an adapter's name begins with a letter or digit; letters, digits and . _ - follow, 128 at most",
-    );
-  if (name === modelName) throw refuse(`name: ${name} is the base model; take another name`);
   return join(folder, name);
+}
+
+/** The path of an adapter that is there: whoever laid it into the folder may have called it otherwise. @throws Refusal 404. */
+async function knownPath(name: string, options: AdapterStoreOptions): Promise<string> {
+  const folder = folderOf(options);
+  if (isFolderName(name) && (await pathExists(join(folder, name, CONFIG)))) return join(folder, name);
+  throw new Refusal(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, {
+    status: 404,
+    reason: "model_not_found",
+    field: "name",
+  });
 }
 
 const badAdapter = (message: string, cause?: unknown): Refusal =>
@@ -109,77 +124,38 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     return done;
   };
   const put = async (name: string, files: AdapterFiles): Promise<AdapterInfo> => {
-    const path = pathOf(name, options);
-    await using old = await keepOld(path);
+    const path = newPath(name, options);
+    await using old = await keepFolder(path);
     await writeFolderAtomic(path, (folder) => writeUpload(folder, { files, check })).catch((error) => {
       // the folder's helper tells errors anew, by the final name
       throw error instanceof MosError && error.cause instanceof Refusal ? error.cause : error;
     });
-    const find = async (): Promise<AdapterInfo | undefined> =>
-      (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
-    const found = await find();
-    if (found !== undefined) return found;
-    await (old === undefined ? removeFolder(path) : old.restore());
-    await find();
-    throw badAdapter(`${name}: this is no adapter of this model, so all is as it was`);
+    try {
+      const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
+      if (found !== undefined) return found;
+      throw badAdapter(`${name}: this is no adapter of this model, so all is as it was`);
+    } catch (error) {
+      await takeBack(old);
+      throw error;
+    }
   };
   const remove = async (name: string): Promise<void> => {
-    const path = pathOf(name, options);
-    if (!(await pathExists(path)))
-      throw new Refusal(`there is no adapter ${name}`, {
-        status: 404,
-        reason: "model_not_found",
-        field: "name",
-      });
-    await removeFolder(path);
-    await engine.refreshAdapters();
+    await using taken = await takeFolder(await knownPath(name, options));
+    try {
+      await engine.refreshAdapters();
+    } catch (error) {
+      await takeBack(taken);
+      throw error;
+    }
+  };
+  /** The engine looks again when it can: what is to be told is why it came to this. */
+  const takeBack = async (old: KeptFolder): Promise<void> => {
+    await old.restore();
+    await engine.refreshAdapters().catch(() => undefined);
   };
   return {
     put: (name, files) => inTurn(() => put(name, files)),
     remove: (name) => inTurn(() => remove(name)),
-  };
-}
-
-/** A hidden name beside a path; what a killed process leaves under it goes when the path is written again. */
-const hidden = (path: string): string =>
-  join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
-
-/** Under a hidden name first, so that nobody ever sees half of it. */
-async function removeFolder(path: string): Promise<void> {
-  const bin = hidden(path);
-  try {
-    await rename(path, bin);
-    await rm(bin, { recursive: true, force: true });
-  } catch (error) {
-    throw storageError(error, path);
-  }
-}
-
-/** An adapter's files under a hidden name, while others take their place. */
-interface KeptAdapter extends AsyncDisposable {
-  restore(): Promise<void>;
-}
-
-async function linkFiles(from: string, to: string): Promise<void> {
-  for (const name of [CONFIG, TENSORS])
-    if (await pathExists(join(from, name))) await link(join(from, name), join(to, name));
-}
-
-/** Keeps the old files by links, which cost nothing; undefined where there are none. */
-async function keepOld(path: string): Promise<KeptAdapter | undefined> {
-  if (!(await pathExists(join(path, CONFIG)))) return undefined;
-  const folder = hidden(path);
-  const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  try {
-    await mkdir(folder);
-    await linkFiles(path, folder);
-  } catch (error) {
-    await discard();
-    throw storageError(error, path);
-  }
-  return {
-    restore: () => writeFolderAtomic(path, (into) => linkFiles(folder, into)),
-    [Symbol.asyncDispose]: discard,
   };
 }
 

@@ -1,6 +1,6 @@
 // Scoring as lm-evaluation-harness does it, adapters by upload, draining, the document.
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -129,10 +129,12 @@ describe("adapters", () => {
   let folder: string;
   let server: Harness;
   let tensors: Buffer;
+  let isBlind = false;
 
   const namesIn = async (path: string) => (await readdir(path)).sort();
   /** An adapter is one that says so: the engine of the tests looks no further. */
   const look = async () => {
+    if (isBlind) throw new MosError("storage", "the disk is away");
     const names = (await readdir(folder)).filter((name) => !name.startsWith("."));
     const configs = await Promise.all(
       names.map(
@@ -145,7 +147,7 @@ describe("adapters", () => {
   beforeAll(async () => {
     const base = await mkdtemp(join(tmpdir(), "mos-adapters-"));
     folder = join(base, "adapters");
-    await import("node:fs/promises").then(({ mkdir }) => mkdir(folder));
+    await mkdir(folder);
     await writeSafetensors(join(base, "t.safetensors"), {
       a: { dtype: "F32", shape: [1], data: Float32Array.of(1) },
     });
@@ -218,6 +220,42 @@ describe("adapters", () => {
     expect((await upload("new", { foreign: true })).status).toBe(400);
     expect(await namesIn(folder)).toEqual(["kept"]);
     expect((await server.send("/v1/completions", { model: "kept", prompt: "x" }, admin)).status).toBe(200);
+  });
+
+  test("what the engine could not look at is as it was: replaced, new or removed", async () => {
+    const stands = join(folder, "stands");
+    await upload("stands", { version: 1 });
+    await mkdir(join(stands, "more"));
+    await writeFile(join(stands, "more/README.md"), "ours");
+    const before = await readFile(join(stands, "adapter_config.json"), "utf8");
+    isBlind = true;
+    const refused = [
+      await upload("stands", { version: 2 }),
+      await upload("another", {}),
+      await fetch(`${server.url}/v1/adapters/stands`, { method: "DELETE", headers: admin }),
+    ];
+    isBlind = false;
+    expect(refused.map(({ status }) => status)).toEqual([500, 500, 500]);
+    expect(await readFile(join(stands, "adapter_config.json"), "utf8")).toBe(before);
+    expect(await readFile(join(stands, "more/README.md"), "utf8")).toBe("ours");
+    expect((await upload("stands", { foreign: true })).status).toBe(400);
+    expect(await readFile(join(stands, "more/README.md"), "utf8")).toBe("ours");
+    expect((await namesIn(folder)).filter((name) => name !== "kept")).toEqual(["stands"]);
+    expect((await server.send("/v1/completions", { model: "stands", prompt: "x" }, admin)).status).toBe(200);
+    await fetch(`${server.url}/v1/adapters/stands`, { method: "DELETE", headers: admin });
+  });
+
+  test("a folder that is a link is a link again", async () => {
+    const elsewhere = join(folder, "../elsewhere");
+    await mkdir(elsewhere);
+    await writeFile(join(elsewhere, "adapter_config.json"), "{}");
+    await symlink("../elsewhere", join(folder, "linked"));
+    expect((await upload("linked", { foreign: true })).status).toBe(400);
+    expect(await readlink(join(folder, "linked"))).toBe("../elsewhere");
+    expect((await upload("linked", { version: 2 })).status).toBe(201);
+    expect(await namesIn(elsewhere)).toEqual(["adapter_config.json"]);
+    await rm(join(folder, "linked"), { recursive: true });
+    await rm(elsewhere, { recursive: true });
   });
 
   test.each([
