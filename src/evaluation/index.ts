@@ -1,3 +1,4 @@
+export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
   estimatePassAtK,
   type HumanEvalAnswer,
