@@ -9,9 +9,37 @@ const message = z.strictObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool"]),
   content,
   name: z.string().optional(),
-  refusal: z.null().optional(),
   tool_call_id: z.string().optional(),
+  refusal: neutral(nothing),
+  tool_calls: neutral(z.array(nothing).max(0)),
+  function_call: neutral(nothing),
+  audio: neutral(nothing),
+  annotations: neutral(z.array(nothing).max(0)),
 });
+
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** An object without the members that are null. */
+const withoutNulls = (value: unknown): unknown =>
+  isObject(value) ? Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null)) : value;
+
+function messageWithoutNulls(value: unknown): unknown {
+  const message = withoutNulls(value);
+  if (!isObject(message) || !("content" in message) || !Array.isArray(message.content)) return message;
+  const parts: readonly unknown[] = message.content;
+  return { ...message, content: parts.filter((part) => part !== null).map(withoutNulls) };
+}
+
+/** As in the body itself, null counts as left out: clients send messages back with all the members they know. */
+export function leaveOutNulls({
+  messages,
+  ...fields
+}: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const others = Object.entries(fields).map(([name, value]) => [name, withoutNulls(value)]);
+  const said = Array.isArray(messages) ? messages.map(messageWithoutNulls) : messages;
+  return { ...Object.fromEntries(others), ...(said === undefined ? {} : { messages: said }) };
+}
 
 /** The body of POST /v1/chat/completions. */
 export const chatRequest = z

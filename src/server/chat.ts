@@ -5,7 +5,7 @@ import type { EngineEvent, TokenLogprob } from "#serving";
 import type { ChatMessage, LoadedText } from "#text";
 import { type Answering, asRunning, finishOf, startAnswering, type UsageFields } from "./answering.ts";
 import { readJsonBody } from "./body.ts";
-import { type ChatRequest, chatRequest } from "./chat-schema.ts";
+import { type ChatRequest, chatRequest, leaveOutNulls } from "./chat-schema.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
 import { adapterOf, answerLength, answersOf, checkChoices } from "./engine-requests.ts";
 import { parseRequest } from "./parse-request.ts";
@@ -51,7 +51,8 @@ export function answerChat(server: ServerContext, context: Context<ServerEnv>): 
   return asRunning(server, context, async (running) => {
     const key = context.get("key");
     const record = context.get("record");
-    const request = parseRequest(chatRequest, await readJsonBody(context.req.raw, server.limits.bodyBytes));
+    const body = await readJsonBody(context.req.raw, server.limits.bodyBytes);
+    const request = parseRequest(chatRequest, leaveOutNulls(body));
     const adapter = adapterOf(server, { model: request.model, key });
     record.model = request.model;
     checkChoices(request.n ?? 1, server.limits.choices);

@@ -22,24 +22,45 @@ function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unk
   }
 }
 
-/** Fields of OpenAI's API that the schema knows only to refuse: it describes them so. */
-const isUnsupported = (schema: z.ZodObject, field: string): boolean =>
-  schema.shape[field] instanceof z.ZodType &&
-  schema.shape[field].description?.startsWith("Not supported") === true;
+/**
+ * The field of OpenAI's API on the way to a value that the schema knows only to refuse: it describes it so. `tools` of
+ * `tools.0.type`, or `messages.0.audio`.
+ */
+function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | undefined {
+  let at: unknown = schema;
+  for (const [i, key] of path.entries()) {
+    if (at instanceof z.ZodObject) at = at.shape[key];
+    else if (at instanceof z.ZodArray) at = at.element;
+    else return undefined;
+    if (at instanceof z.ZodType && at.description?.startsWith("Not supported") === true)
+      return path.slice(0, i + 1).join(".");
+  }
+  return undefined;
+}
 
 function refusalOf(schema: z.ZodObject, error: MosError): Refusal {
-  const issue = error.cause instanceof z.ZodError ? error.cause.issues[0] : undefined;
-  const path = issue?.path.map(String) ?? [];
-  const refuse = (message: string, reason: string, field = path.join(".")): Refusal =>
+  const issues = error.cause instanceof z.ZodError ? error.cause.issues : [];
+  const pathOf = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] => path.map(String);
+  const refuse = (message: string, reason: string, field: string): Refusal =>
     new Refusal(message, { status: 400, reason, field: field === "" ? undefined : field, cause: error });
-  const [first = ""] = path;
-  if (isUnsupported(schema, first))
-    return refuse(`${first} is not supported by this server; leave it out`, "unsupported_parameter", first);
+  // before others: a message that calls tools need not have a content
+  const unsupported = issues
+    .map((issue) => unsupportedOn(pathOf(issue), schema))
+    .find((field) => field !== undefined);
+  if (unsupported !== undefined)
+    return refuse(
+      `${unsupported} is not supported by this server; leave it out`,
+      "unsupported_parameter",
+      unsupported,
+    );
+  const [issue] = issues;
+  const path = issue === undefined ? [] : pathOf(issue);
   if (issue?.code === "unrecognized_keys") {
     const field = [...path, issue.keys[0]].join(".");
     return refuse(`${field} is not a known field; leave it out`, "unknown_parameter", field);
   }
-  return refuse(error.message, issue?.code === "invalid_type" ? "invalid_type" : "invalid_value");
+  const reason = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
+  return refuse(error.message, reason, path.join("."));
 }
 
 /**

@@ -75,6 +75,62 @@ test("settings reach the engine, and what is left out has OpenAI's defaults", as
   });
 });
 
+test("messages go back as they came, with members that are null or empty", async () => {
+  const first = await client.chat.completions.create({ model: "base", messages: hello });
+  await client.chat.completions.create({
+    model: "base",
+    messages: [...hello, first.choices[0]!.message, ...hello],
+  });
+  const plain = server.engine.seen.at(-1)!.prompt;
+  // what the Python client's message.model_dump() holds, and other servers' messages
+  const dumped = {
+    role: "assistant",
+    content: [null, { type: "text", text: WORDS, annotations: null, cache_control: null }, null],
+    refusal: null,
+    annotations: [],
+    audio: null,
+    function_call: null,
+    tool_calls: null,
+    name: null,
+    reasoning_content: null,
+  };
+  const again = [{ role: "user", content: "Hello", name: null }, { ...dumped, tool_calls: [] }, ...hello];
+  for (const messages of [[...hello, dumped, ...hello], again]) {
+    const { status } = await server.send("/v1/chat/completions", {
+      model: "base",
+      messages,
+      stream_options: { include_usage: null },
+      response_format: null,
+    });
+    expect(status).toBe(200);
+    expect(server.engine.seen.at(-1)!.prompt).toEqual(plain);
+  }
+});
+
+test.each([
+  ["tool_calls", { content: null, tool_calls: [{ id: "1", type: "function" }] }],
+  ["tool_calls", { content: "x", tool_calls: "all" }],
+  ["function_call", { content: null, function_call: { name: "f", arguments: "" } }],
+  ["audio", { content: null, audio: { id: "1" } }],
+  ["refusal", { content: null, refusal: "no" }],
+  ["annotations", { content: "x", annotations: [{ type: "url_citation" }] }],
+])("a message's %s that says something is named", async (member, more) => {
+  const messages = [...hello, { role: "assistant", ...more }];
+  const { status, json } = await server.send("/v1/chat/completions", { model: "base", messages });
+  const named = { code: "unsupported_parameter", param: `messages.1.${member}` };
+  expect([status, json.error]).toEqual([400, expect.objectContaining(named)]);
+});
+
+test.each([
+  ["messages.0", [null]],
+  ["messages.0.content", [{ role: "assistant", content: null }]],
+  ["messages.0.strange", [{ role: "user", content: "x", strange: 1 }]],
+  ["messages.0.role", [{ role: null, content: "x" }]],
+])("%s is refused", async (param, messages) => {
+  const { status, json } = await server.send("/v1/chat/completions", { model: "base", messages });
+  expect([status, json.error.param]).toEqual([400, param]);
+});
+
 test("a chat is streamed, with usage at the end, and several answers side by side", async () => {
   const stream = await client.chat.completions.create({
     model: "zeta",
