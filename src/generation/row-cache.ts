@@ -124,10 +124,9 @@ export class RowCache {
     });
   }
 
-  /** Copies what one row holds into another. */
-  move(from: number, to: number): void {
+  /** Copies what one row holds, or the first `length` tokens of it, into another. */
+  move(from: number, to: number, length = this.lengths[from] ?? 0): void {
     const { layers, keyValueHeads: K, headDim: D } = this.#config;
-    const length = this.lengths[from] ?? 0;
     this.truncate(to, 0);
     for (let layer = 0; layer < layers; layer++)
       for (const data of [this.#keys[layer] as Float32Array, this.#values[layer] as Float32Array])

@@ -9,6 +9,7 @@ import { asError, Job } from "./job.ts";
 import { planTurn, type RowState, type TurnOptions, type TurnPlan } from "./plan.ts";
 import { Rows, type RowsOptions } from "./rows.ts";
 import { Sequence } from "./sequence.ts";
+import { planSharing } from "./share-beginnings.ts";
 import type { StepProgram } from "./step-program.ts";
 import type { AdapterInfo, Engine, EngineEvent, EngineModel, EngineRequest, EngineStats } from "./types.ts";
 
@@ -201,9 +202,11 @@ class LocalEngine implements Engine {
   /** A plan that there is memory for: the youngest rows wait again where there is not. */
   #plan(): TurnPlan {
     for (;;) {
+      const { copies, waiting } = planSharing(this.#rows.contents());
+      for (const copy of copies) this.#rows.copyBeginning(copy);
       const rows = this.#rows.entries();
       const plan = planTurn(
-        rows.map(([row, job]) => this.#stateOf(row, job)),
+        rows.filter(([row]) => !waiting.has(row)).map(([row, job]) => this.#stateOf(row, job)),
         this.#parts.limits,
       );
       const parts = [...plan.prompts, ...plan.decode.map((row) => ({ row, tokens: 1 }))];

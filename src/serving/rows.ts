@@ -5,10 +5,13 @@ import { bytesPerPlace, placesFor } from "#generation";
 import type { AdapterLease } from "./adapters/index.ts";
 import { planMoves } from "./plan.ts";
 import type { Sequence } from "./sequence.ts";
+import { type RowContent, type SharedBeginning, sharedLength } from "./share-beginnings.ts";
 import type { StepProgram } from "./step-program.ts";
 
 /** A request with a row. */
 export interface Occupant {
+  /** Those that got their first row earlier have a lower one. */
+  readonly order: number;
   readonly sequence: Sequence;
   /** undefined is the base. */
   readonly lease: AdapterLease | undefined;
@@ -35,14 +38,6 @@ interface Held {
 }
 
 const digestOf = (lease: AdapterLease | undefined): string | null => lease?.digest ?? null;
-
-/** How many tokens two beginnings share. */
-function sharedLength(a: readonly number[], b: readonly number[]): number {
-  const most = Math.min(a.length, b.length);
-  let shared = 0;
-  while (shared < most && a[shared] === b[shared]) shared++;
-  return shared;
-}
 
 /** How many tokens of a row's content a request can go on from. */
 const sharedBy = ({ digest, tenant, tokens }: Held, { lease, sequence }: Occupant): number =>
@@ -118,6 +113,23 @@ export class Rows<T extends Occupant> {
     held.digest = digestOf(occupant.lease);
     held.tenant = request.tenant;
     held.tokens = [];
+  }
+
+  /** What every row holds, and what those that are taken are going to hold. */
+  contents(): readonly RowContent[] {
+    return Array.from({ length: this.#program.cache.rows }, (_, row) => {
+      const { digest, tenant, tokens } = this.#heldAt(row);
+      const content = { row, owner: JSON.stringify([digest, tenant]), computed: this.computed(row) };
+      const taken = this.#taken[row];
+      if (taken === undefined) return { ...content, tokens };
+      const { tokens: all, firstWanted } = taken.sequence;
+      return { ...content, tokens: all, reader: { order: taken.order, firstWanted } };
+    });
+  }
+
+  /** Copies what another row has computed, so that this one need not. */
+  copyBeginning({ from, to, length }: SharedBeginning): void {
+    this.#program.cache.move(from, to, length);
   }
 
   /** Fills the slots of rows that lack their adapter. */

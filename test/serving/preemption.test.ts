@@ -84,6 +84,25 @@ test("a prompt that loses its row while it is scored has every token's score onc
   expect(answers[1]?.ids).toEqual(undisturbed.answers[0]?.ids);
 });
 
+describe("prompts that begin alike and run at once", () => {
+  const beginning = promptOf(30, 90);
+  const asked = (adapter: string | null, seed: number) =>
+    request({ prompt: [...beginning, ...promptOf(seed, 7)], adapter, maxTokens: 9, ignoreEnd: true });
+
+  test("are read once, and answered as if each were alone", async () => {
+    const requests = [asked(null, 1), asked(null, 2), asked("lora", 3), asked("lora", 4), asked(null, 2)];
+    await using engine = await tinyEngine(memoryTiers(adapters), { maxRows: 5, maxLength: 200 });
+    const answers = await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
+    const { promptTokens } = await engine.stats();
+    for (const [i, one] of requests.entries()) {
+      const alone = await answersOf({ maxRows: 1, maxLength: 200 }, together([one]));
+      expect(answers[i]?.ids).toEqual(alone.answers[0]?.ids);
+    }
+    // two beginnings, and the rest of five prompts, whose last tokens the first step of the answer reads
+    expect(promptTokens).toBeLessThanOrEqual(2 * 90 + 5 * 7);
+  });
+});
+
 describe("a prompt that begins as an earlier one", () => {
   const first = request({ prompt: promptOf(20, 40), maxTokens: 10, ignoreEnd: true });
   const second = request({ prompt: [...first.prompt.slice(0, 30), ...promptOf(21, 7)] });
