@@ -1,6 +1,7 @@
 // What chat and completions have in common: a request is read, its answers run side by side, and the record is kept.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Context } from "hono";
-import type { EngineEvent, EngineFinish, EngineRequest } from "#serving";
+import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#serving";
 import type { Running } from "./activity.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
 import type { EngineWatch } from "./engine-watch.ts";
@@ -41,7 +42,20 @@ export function finishOf(reason: EngineFinish): "stop" | "length" {
   });
 }
 
-/** Starts the answers, and waits until one runs or is refused: for a row of each, a stream would wait for others' ends. */
+/**
+ * Waits until the engine has told what it refuses at once of that which it was asked before. Its first answer may overtake
+ * refusals of the same moment, and its second one comes behind them.
+ */
+async function refusalsOf(engine: Engine): Promise<void> {
+  await engine.stats();
+  await engine.stats();
+  await nextTurn();
+}
+
+/**
+ * Starts the answers, and waits until one runs and none is refused: for a row of each, a stream would wait for others'
+ * ends. What is refused later, after its load or after the first answers that fit, ends a stream with an error.
+ */
 export async function startAnswering(
   server: ServerContext,
   { record, running }: { readonly record: RequestRecord; readonly running: Running },
@@ -52,7 +66,11 @@ export async function startAnswering(
   const sources = requests.map(
     (request) => (signal: AbortSignal) => server.engine.submit({ ...request, signal }),
   );
-  const merged = mergeEvents(sources, { atOnce: choicesAtOnce, signal: running.signal });
+  const merged = mergeEvents(sources, {
+    atOnce: choicesAtOnce,
+    signal: running.signal,
+    settled: () => refusalsOf(server.engine),
+  });
   const events = await prime(watched(server, record, merged), 1);
   return {
     events,

@@ -62,6 +62,25 @@ test("a source that fails ends the others, and so does a caller that leaves", as
   expect(running.now).toBe(0);
 });
 
+test("what fails at once is told before any event, wherever it stands", async () => {
+  const running = { now: 0, most: 0 };
+  const { signal } = new AbortController();
+  const refused = async function* (): AsyncGenerator<number> {
+    yield sleep(2).then(() => Promise.reject(new Error("refused")));
+  };
+  const sources = [sourceOf([1, 2, 4], running), sourceOf([1, 2, 4], running), refused];
+  const merged = mergeEvents(sources, { atOnce: 3, signal, settled: () => sleep(20) });
+  await expect(merged.next()).rejects.toThrow("refused");
+  expect(running.now).toBe(0);
+  const untold = mergeEvents(sources.slice(0, 2), {
+    atOnce: 2,
+    signal,
+    settled: () => Promise.reject(new Error("unknown")),
+  });
+  expect(await untold.next()).toMatchObject({ value: { choice: 0, event: 1 } });
+  await untold.return();
+});
+
 test("the caller's signal reaches the sources", async () => {
   const running = { now: 0, most: 0 };
   const controller = new AbortController();

@@ -11,6 +11,8 @@ export interface MergeOptions {
   /** Sources that run at a time; the others follow as these end. */
   readonly atOnce: number;
   readonly signal: AbortSignal;
+  /** Resolves when each source that was opened and fails at once has failed: that is told before any event. */
+  readonly settled?: () => Promise<unknown>;
 }
 
 /**
@@ -19,13 +21,14 @@ export interface MergeOptions {
  */
 export async function* mergeEvents<Event>(
   sources: readonly ((signal: AbortSignal) => AsyncIterable<Event>)[],
-  { atOnce, signal }: MergeOptions,
+  { atOnce, signal, settled }: MergeOptions,
 ): AsyncGenerator<Numbered<Event>, void> {
   const own = new AbortController();
   setMaxListeners(0, own.signal); // one of each source, which is no leak
   const stop = (): void => own.abort();
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
+  const failures: unknown[] = [];
   const active = new Map<number, Promise<Pulled<Event>>>();
   let opened = 0;
   const openNext = (): void => {
@@ -35,11 +38,15 @@ export async function* mergeEvents<Event>(
   };
   const pull = (choice: number, iterator: AsyncIterator<Event>): void => {
     const next = iterator.next().then((result) => ({ choice, iterator, result }));
-    next.catch(() => undefined); // it is told where it is awaited, or the caller has left
+    // it is told where it is awaited, or the caller has left
+    next.catch((error: unknown) => failures.push(error));
     active.set(choice, next);
   };
   try {
     while (opened < Math.min(atOnce, sources.length)) openNext();
+    // what it cannot say, the sources can
+    if (active.size > 1) await settled?.().catch(() => undefined);
+    if (failures.length > 0) throw failures[0];
     while (active.size > 0) {
       const { choice, iterator, result } = await Promise.race(active.values());
       active.delete(choice);

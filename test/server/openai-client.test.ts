@@ -1,5 +1,7 @@
-import OpenAI, { APIUserAbortError, BadRequestError, NotFoundError, RateLimitError } from "openai";
+import { setTimeout as sleep } from "node:timers/promises";
+import OpenAI, { APIError, APIUserAbortError, BadRequestError, NotFoundError, RateLimitError } from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { MosError } from "#core";
 import { type Harness, startServer } from "./harness.ts";
 
 const WORDS = " one two three four five six";
@@ -238,6 +240,49 @@ test("a full engine is busy, for streams too", async () => {
     const { status, headers } = await full.send("/v1/completions", { model: "base", prompt: "x", stream });
     expect([status, headers.get("retry-after")]).toEqual([429, "1"]);
   }
+});
+
+test("a stream of several answers does not begin where one of them is refused", async () => {
+  await using narrow = await startServer({ engine: { capacity: 2, delay: 5 } });
+  const { engine } = narrow;
+  const { submit, stats } = engine;
+  // an engine in another process: what it says comes in order, and after a while
+  engine.submit = async function* (request) {
+    if (engine.running === 2) await sleep(10);
+    yield* submit(request);
+  };
+  engine.stats = () => sleep(10).then(stats);
+  for (const more of [{ n: 3 }, { prompt: ["a", "b", "c"] }]) {
+    const body = { model: "base", prompt: "x", stream: true, ...more };
+    const { status, json } = await narrow.send("/v1/completions", body);
+    expect([status, json.error.code]).toEqual([429, "busy"]);
+    await expect.poll(() => narrow.engine.running).toBe(0);
+  }
+});
+
+test("what is refused in the middle of a stream ends it with an error, and no other answer goes on", async () => {
+  await using narrow = await startServer({ engine: { delay: 20 }, server: { limits: { choicesAtOnce: 2 } } });
+  const { engine } = narrow;
+  const { submit } = engine;
+  engine.submit = async function* (request) {
+    if (engine.seen.length === 2) throw new MosError("busy", "too many requests wait");
+    yield* submit({ ...request, maxTokens: engine.seen.length === 0 ? 1 : 200 });
+  };
+  const body = { model: "base", messages: hello, n: 3, stream: true };
+  const { status, text } = await narrow.send("/v1/chat/completions", body);
+  expect(status).toBe(200);
+  const last = JSON.parse(text.trimEnd().split("\n\n").at(-1)!.slice("data: ".length));
+  const error = { message: "too many requests wait", type: "rate_limit_error", param: null, code: "busy" };
+  expect(last).toEqual({ error });
+  expect(text).not.toContain("[DONE]");
+  await expect.poll(() => [engine.running, engine.cancelled]).toEqual([0, 1]);
+  engine.seen.length = 0;
+  const other = new OpenAI({ baseURL: `${narrow.url}/v1`, apiKey: "none", maxRetries: 0 });
+  const read = async () => {
+    const stream = other.chat.completions.create({ model: "base", messages: hello, n: 3, stream: true });
+    for await (const _ of await stream);
+  };
+  await expect(read()).rejects.toThrow(APIError);
 });
 
 test("a stream begins with its first answer, though the others wait", async () => {

@@ -16,10 +16,12 @@ let address: string;
 let said: { readonly log: string };
 
 /** A server of its own, and what it said when it was ready. */
-async function startCommand() {
+async function startCommand(...more: readonly string[]) {
   const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
   const options = ["--model", MODEL, "--adapters", folder, "--port", "0", "--json", "--max-batch", "4"];
-  const started = spawn(process.execPath, [...main, ...options], { stdio: ["ignore", "pipe", "pipe"] });
+  const started = spawn(process.execPath, [...main, ...options, ...more], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const said = { log: "" };
   started.stderr!.on("data", (data) => {
     said.log += data;
@@ -121,6 +123,29 @@ test.runIf(process.platform === "linux")(
     }
   },
 );
+
+test("a stream that does not fit is refused before it begins, whatever the engine is at", async () => {
+  const { child: server, ready } = await startCommand("--max-waiting", "1");
+  const stream = async (n: number, max_tokens = 20) => {
+    const body = { model: "tiny-english", prompt: "Once", max_tokens, n, stream: true };
+    const response = await fetch(`${ready.address}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return [response.status, (await response.text()).includes("[DONE]")];
+  };
+  try {
+    const long = stream(2, 400);
+    for (let i = 0; i < 5; i++) {
+      expect(await stream(16)).toEqual([429, false]);
+      expect(await stream(1)).toEqual([200, true]);
+    }
+    expect(await long).toEqual([200, true]);
+  } finally {
+    server.kill("SIGKILL");
+  }
+});
 
 test("others are let in only with keys, or by its owner's will", async () => {
   expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0"])).toBe(2);
