@@ -19,7 +19,7 @@ export const bbh: Task = {
     const data = await readBbh(folder);
     const drafts = data.tasks.flatMap((task) => draftsOf(task, layout));
     return {
-      questions: finishDrafts(chooseDrafts(drafts, options, "bbh"), options, askOf(options)),
+      questions: await finishDrafts(chooseDrafts(drafts, options, "bbh"), options, askOf(options)),
       shots,
       dataDigest: data.digest,
       notes: notesOfCounts(data.counts),

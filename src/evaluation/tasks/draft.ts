@@ -1,4 +1,5 @@
 // Every task drafts all of its questions cheaply; only those that are asked get a prompt and tokens.
+import { setImmediate } from "node:timers/promises";
 import { MosError, randomStream } from "#core";
 import { encodePrompt, type Layout, renderLayout } from "../prompts/layout.ts";
 import type { Ask, Question, QuestionOptions, TaskName } from "../types.ts";
@@ -29,15 +30,19 @@ export function chooseDrafts(
 }
 
 /** Questions out of drafts. `ask` is what all of them ask for. */
-export function finishDrafts(
+export async function finishDrafts(
   drafts: readonly Draft[],
   { format, text }: Pick<QuestionOptions, "format" | "text">,
   ask: Ask,
-): readonly Question[] {
-  return drafts.map(({ id, group, references, layout }) => {
+): Promise<readonly Question[]> {
+  const questions: Question[] = [];
+  for (const { id, group, references, layout } of drafts) {
     const prompt = renderLayout(layout(), { format, text });
-    return { id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), ask, references };
-  });
+    questions.push({ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), ask, references });
+    // thousands of long prompts take half a minute, in which a signal has to be heard
+    if (questions.length % 64 === 0) await setImmediate();
+  }
+  return questions;
 }
 
 /** How many examples the rules show, and between which numbers one may choose. */

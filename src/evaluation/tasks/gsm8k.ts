@@ -21,7 +21,7 @@ export const gsm8k: Task = {
     const data = await readGsm8k(folder);
     const drafts = chooseDrafts(draftsOf(data.test, shots, options), options, "gsm8k");
     return {
-      questions: finishDrafts(drafts, options, askOf(options)),
+      questions: await finishDrafts(drafts, options, askOf(options)),
       shots,
       dataDigest: data.digest,
       notes: notesOfCounts(data.counts),

@@ -20,7 +20,7 @@ export const humaneval: Task = {
     const data = await readHumanEval(folder);
     const drafts = chooseDrafts(draftsOf(data.test, options), options, "humaneval");
     return {
-      questions: finishDrafts(drafts, options, ask),
+      questions: await finishDrafts(drafts, options, ask),
       shots,
       dataDigest: data.digest,
       notes: notesOfCounts(data.counts),

@@ -22,7 +22,7 @@ export const mmlu: Task = {
     const data = await readMmlu(folder);
     const drafts = chooseDrafts(draftsOf(data, shots, options), options, "mmlu");
     return {
-      questions: finishDrafts(drafts, options, askOf(drafts[0], options)),
+      questions: await finishDrafts(drafts, options, askOf(drafts[0], options)),
       shots,
       dataDigest: data.digest,
       notes: notesOfCounts(data.counts),

@@ -19,13 +19,13 @@ export const tydiqa: Task = {
         "bad_option",
         "tydiqa: lm-evaluation-harness has no TyDi QA with gold passages; use open-instruct's rules",
       );
-    const reason = "longer prompts of 512-token passages fit no model of the rules";
+    const reason = "five passages of 512 tokens each fill a prompt";
     const shots = shotsOf(options, { task: "tydiqa", usual: 1, least: 0, most: 5, reason });
     const data = await readTydiqa(folder);
     const examples = drawExamples(data.languages, shots);
     const drafts = chooseDrafts(draftsOf(data, examples.byLanguage, options), options, "tydiqa");
     return {
-      questions: finishDrafts(drafts, options, askOf(options)),
+      questions: await finishDrafts(drafts, options, askOf(options)),
       shots,
       dataDigest: data.digest,
       notes: [...notesOfCounts(data.counts), ...examples.notes],
