@@ -3,6 +3,7 @@
 import { readFileSync, writeSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { flagsOf } from "./command-options.ts";
+import { evalCommand } from "./eval-command.ts";
 import { exportCommand } from "./export-command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
 import { generateCommand } from "./generate-command.ts";
@@ -57,6 +58,7 @@ mos COMMAND --help tells more about a command.`,
   mergeCommand(program);
   paramsCommand(program);
   reproduceCommand(program);
+  evalCommand(program);
   scoreCommand(program);
   serveCommand(program);
   keysCommand(program);

@@ -8,9 +8,10 @@ import { type ApiServer, createServer, listen, openKeyFile, restoreAdapters, typ
 import { type AdapterInfo, type Engine, type OpenEngineOptions, openEngine } from "#serving";
 import type { LoadedText } from "#text";
 import { findModel } from "./base-model.ts";
+import { engineProgress } from "./engine-progress.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
-import { formatBar, formatBytes, formatInteger } from "./progress.ts";
+import { formatBytes, formatInteger } from "./progress.ts";
 import type { ServeOptions } from "./serve-command.ts";
 import { counted, labelled, liveLine, note, sayJson, sayLine } from "./terminal.ts";
 
@@ -49,13 +50,6 @@ async function readModel(path: string): Promise<Served> {
   };
 }
 
-const PHASES: Readonly<Record<string, string>> = {
-  model: "loading the model",
-  adapters: "looking at the adapters",
-  quantize: "quantising the weights",
-  compile: "compiling",
-};
-
 async function openWithProgress(path: string, options: ServeOptions, interrupt: Interrupt): Promise<Engine> {
   const silent = options.quiet === true || options.json === true;
   using line = liveLine({ silent });
@@ -64,8 +58,7 @@ async function openWithProgress(path: string, options: ServeOptions, interrupt: 
     model: path,
     ...{ quantize, adapterMemory, adapterDtype, maxBatch, maxWaiting },
     ...given({ adapters: options.adapters, maxLength: options.maxLength, threads: options.threads }),
-    onProgress: ({ type, done, total }) =>
-      line.update(`${PHASES[type] ?? type} ${formatBar(done / Math.max(1, total), 24)} ${done} of ${total}`),
+    onProgress: engineProgress(line),
     signal: interrupt.signal,
   };
   return openEngine(settings);

@@ -1,5 +1,16 @@
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
+  type EvaluateEvent,
+  type EvaluateOptions,
+  type EvaluationResult,
+  evaluate,
+  inPercent,
+  linkAdapters,
+  resultTable,
+  type Subject,
+  type TaskScore,
+} from "./run/index.ts";
+export {
   estimatePassAtK,
   type HumanEvalAnswer,
   humanEvalProgram,
@@ -10,6 +21,8 @@ export {
 } from "./scoring/index.ts";
 export { tasks } from "./tasks/index.ts";
 export {
+  CHAT_FORMATS,
+  type ChatFormat,
   type ProgramChecker,
   RULES,
   type Rules,

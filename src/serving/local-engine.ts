@@ -73,7 +73,12 @@ export async function openLocalEngine(given: EngineSettings, options: OpenLocalO
       program,
       tiers,
       tokenizer,
-      model: { vocabularySize, maxLength: longest(settings, model), endTokens },
+      model: {
+        vocabularySize,
+        maxLength: longest(settings, model),
+        endTokens,
+        fingerprint: model.fingerprint,
+      },
       limits: limitsOf(settings),
       now: options.now,
     });

@@ -125,6 +125,8 @@ export interface EngineModel {
   /** The longest sequence, prompt and answer together. */
   readonly maxLength: number;
   readonly endTokens: readonly number[];
+  /** Of the weights: adapters say which one they were trained on. */
+  readonly fingerprint: string;
 }
 
 /** Runs requests side by side on one base. Holds native memory: dispose it, which cancels what runs. */

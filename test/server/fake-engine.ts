@@ -152,6 +152,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       vocabularySize: tokenizer.vocabularySize,
       maxLength,
       endTokens: tokenizer.eosTokens,
+      fingerprint: "test",
     },
     seen,
     get running() {

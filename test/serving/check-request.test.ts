@@ -5,7 +5,7 @@ import type { EngineRequest } from "../../src/serving/types.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config } = tinyModel();
-const model = { vocabularySize: config.vocabularySize, maxLength: 200, endTokens: [2] };
+const model = { vocabularySize: config.vocabularySize, maxLength: 200, endTokens: [2], fingerprint: "test" };
 const bounds = { model, config, cacheLimit: 1e9 };
 const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5, seed: 1, tenant: "test" };
 const check =

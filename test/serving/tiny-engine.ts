@@ -71,7 +71,12 @@ export async function tinyEngine(tiers: AdapterTiers, options: TinyEngineOptions
     program: wrap(await createStepProgram(prepared, { maxLength, compile: { threads: 1 } })),
     tiers,
     tokenizer,
-    model: { vocabularySize: config.vocabularySize, maxLength, endTokens: config.eosTokens },
+    model: {
+      vocabularySize: config.vocabularySize,
+      maxLength,
+      endTokens: config.eosTokens,
+      fingerprint: "test",
+    },
     limits: { ...LIMITS, ...limits },
     now: () => performance.now(),
   });

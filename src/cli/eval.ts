@@ -1,0 +1,145 @@
+import { availableParallelism, cpus } from "node:os";
+import { join, resolve } from "node:path";
+import {
+  type EvaluateEvent,
+  evaluate,
+  fetchBenchmark,
+  inPercent,
+  linkAdapters,
+  resultTable,
+  type Subject,
+  type TaskName,
+} from "#evaluation";
+import { loadModelText, openModel } from "#models";
+import { createProgramChecker } from "#sandbox";
+import { type Engine, openEngine } from "#serving";
+import type { LoadedText } from "#text";
+import { findModel } from "./base-model.ts";
+import { engineProgress } from "./engine-progress.ts";
+import type { EvalOptions } from "./eval-command.ts";
+import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
+import { given } from "./option-values.ts";
+import { formatBar, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
+import { hubOfUser } from "./pull.ts";
+import { pullProgress } from "./pull-progress.ts";
+import { liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { textTable } from "./text-table.ts";
+
+interface Files {
+  readonly path: string;
+  readonly name: string;
+  readonly text: LoadedText;
+}
+
+async function readModel(path: string): Promise<Files> {
+  await using files = await openModel(path);
+  return { path, name: files.name, text: await loadModelText(files.source) };
+}
+
+/** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
+async function findData(
+  { data, tasks }: EvalOptions,
+  { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
+): Promise<ReadonlyMap<TaskName, string>> {
+  if (data !== undefined) return new Map(tasks.map((task) => [task, data]));
+  const hub = await hubOfUser();
+  const folders = new Map<TaskName, string>();
+  const show = pullProgress(line, () => performance.now());
+  for (const task of tasks) {
+    const folder = join(hub.cacheFolder, "benchmarks");
+    const events = fetchBenchmark(task, { hub, folder, signal: interrupt.signal });
+    let step = await events.next();
+    for (; step.done !== true; step = await events.next()) show(step.value);
+    folders.set(task, step.value);
+  }
+  return folders;
+}
+
+const subjectsOf = (names: readonly string[], { base }: EvalOptions): readonly Subject[] => [
+  ...(names.length === 0 || base === true ? [{ name: "base", adapter: null }] : []),
+  ...names.map((name) => ({ name, adapter: name })),
+];
+
+async function openEngineFor(
+  path: string,
+  { options, folder, line, interrupt }: Opening & { readonly folder: string | undefined },
+): Promise<Engine> {
+  const { quantize, maxBatch, maxLength, threads } = options;
+  return openEngine({
+    model: path,
+    ...{ quantize, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER },
+    ...given({ adapters: folder, maxLength, threads }),
+    onProgress: engineProgress(line),
+    signal: interrupt.signal,
+  });
+}
+
+interface Opening {
+  readonly options: EvalOptions;
+  readonly line: LiveLine;
+  readonly interrupt: Interrupt;
+}
+
+/** Evaluates, and tells how it goes. */
+export async function runEval(options: EvalOptions, version: string): Promise<void> {
+  const silent = options.quiet === true || options.json === true;
+  using line = liveLine({ silent });
+  using interrupt = listenForInterrupt(() =>
+    line.print("stopping; the same command goes on. Ctrl-C again ends at once"),
+  );
+  const { text, name, path } = await readModel(
+    await findModel(options.model, { signal: interrupt.signal, silent }),
+  );
+  const folders = await findData(options, { line, interrupt });
+  await using linked = await linkAdapters(options.adapter ?? []);
+  const folder = linked.names.length === 0 ? undefined : linked.folder;
+  await using engine = await openEngineFor(path, { options, folder, line, interrupt });
+  const { rules, seed, quantize, tasks, maxBatch, shots, limit, samples, temperature, direct } = options;
+  const [cpu] = cpus();
+  const events = evaluate({
+    ...{ engine, text, rules, seed, tasks, version, shots, limit, samples, temperature, direct },
+    format: options.chatFormat ?? (rules === "open-instruct" ? "tulu" : "none"),
+    model: { name, fingerprint: engine.model.fingerprint, quantize },
+    subjects: subjectsOf(linked.names, options),
+    dataFolder: (task) => folders.get(task) ?? "",
+    out: resolve(options.out),
+    openChecker: () =>
+      createProgramChecker({ ...given({ python: options.python }), signal: interrupt.signal }),
+    // the engine is never without the next question
+    concurrency: 2 * maxBatch,
+    command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
+    environment: { node: process.version, cpu: cpu?.model ?? "unknown", cores: availableParallelism() },
+    now: Date.now,
+    signal: interrupt.signal,
+  });
+  for await (const event of events) {
+    if (options.json === true) sayJson(event);
+    show(event, line);
+    if (event.type === "end" && !silent) sayLine(endText(event));
+  }
+}
+
+function show(event: EvaluateEvent, line: LiveLine): void {
+  if (event.type === "task") {
+    const { task, known, wanted } = { ...event, task: event.task.task };
+    for (const text of event.task.notes) line.print(`${task}: ${text}`);
+    if (known > 0)
+      line.print(`${task}: ${formatInteger(known)} of ${formatInteger(wanted)} answers are there`);
+  } else if (event.type === "progress") {
+    const { task, subject, done, wanted, score, secondsLeft } = event;
+    const left = secondsLeft === undefined ? "" : `  ${formatDuration(secondsLeft)} left`;
+    line.update(
+      `${task} ${subject} ${formatBar(done / wanted, 24)} ${done} of ${wanted}  ${score.toFixed(3)}${left}`,
+    );
+  } else if (event.type === "score") {
+    const { task, subject, scores, questions, seconds } = event.score;
+    const [[metric, score] = ["", 0]] = Object.entries(scores);
+    line.print(
+      `${task} ${subject}: ${metric} ${inPercent(metric, score).toFixed(2)} % of ${formatInteger(questions)} questions, ${formatDuration(seconds)}`,
+    );
+  }
+}
+
+function endText({ result, out }: Extract<EvaluateEvent, { readonly type: "end" }>): string {
+  return `${textTable(resultTable(result), { left: [0] })}\n\nresult   ${nearPath(out)}`;
+}

@@ -1,0 +1,110 @@
+// Tasks × subjects × questions through one engine, as events. Answers are logged as they come, and the result is written
+// whenever a subject has all its answers to a task.
+import { dirname } from "node:path";
+import { MosError } from "#core";
+import { makeFolder, writeFileAtomic } from "#formats";
+import { tasks } from "../tasks/index.ts";
+import type { Questions, Task, TaskName } from "../types.ts";
+import { askTask } from "./ask-task.ts";
+import type { EvaluationResult, SubjectRecord, TaskRecord, TaskScore } from "./result.ts";
+import type { EvaluateOptions } from "./settings.ts";
+
+/** How an evaluation goes. */
+export type EvaluateEvent =
+  /** A task begins: so many answers are wanted of all subjects, and so many are known from earlier runs. */
+  | { readonly type: "task"; readonly task: TaskRecord; readonly wanted: number; readonly known: number }
+  /** After each answer, with the subject's mean so far. */
+  | {
+      readonly type: "progress";
+      readonly task: TaskName;
+      readonly subject: string;
+      readonly done: number;
+      readonly wanted: number;
+      readonly score: number;
+      readonly secondsLeft: number | undefined;
+    }
+  | { readonly type: "score"; readonly score: TaskScore }
+  | { readonly type: "end"; readonly result: EvaluationResult; readonly out: string };
+
+/**
+ * Asks every subject all questions of every task. Broken off, the same call goes on with what is missing.
+ *
+ * @throws MosError `bad_option`, `not_found` or `bad_data` for data that cannot be used, `bad_adapter`, `cancelled`.
+ * @example
+ * for await (const event of evaluate(options)) if (event.type === "score") console.log(event.score);
+ */
+export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
+  const subjects = subjectsOf(options);
+  await makeFolder(dirname(options.out));
+  const records: TaskRecord[] = [];
+  const scores: TaskScore[] = [];
+  const result = (): EvaluationResult => resultOf({ subjects, records, scores }, options);
+  for (const name of options.tasks) {
+    const task = tasks[name];
+    const asked = await task.questions(options.dataFolder(name), {
+      ...options,
+      maxLength: options.engine.model.maxLength,
+    });
+    const record = recordOf(task, asked, options);
+    records.push(record);
+    for await (const event of askTask({ task, asked, record }, options)) {
+      if (event.type === "score") {
+        scores.push(event.score);
+        await writeResult(result(), options.out);
+      }
+      yield event;
+    }
+  }
+  yield { type: "end", result: result(), out: options.out };
+}
+
+const writeResult = (result: EvaluationResult, out: string): Promise<void> =>
+  writeFileAtomic(out, `${JSON.stringify(result, null, 2)}\n`);
+
+/** Subjects with what made them. Throws `bad_option`, `not_found`. */
+function subjectsOf({ subjects, engine, tasks: names }: EvaluateOptions): readonly SubjectRecord[] {
+  if (subjects.length === 0 || names.length === 0)
+    throw new MosError("bad_option", "an evaluation needs a subject and a task at least");
+  if (new Set(names).size < names.length)
+    throw new MosError("bad_option", `a task is named twice in ${names.join(", ")}`);
+  return subjects.map(({ name, adapter }) => {
+    if (adapter === null) return { name, digest: null };
+    const info = engine.adapters().find((one) => one.name === adapter);
+    if (info === undefined) throw new MosError("not_found", `the engine has no adapter ${adapter}`);
+    return { name, digest: info.digest, method: info.method, rank: info.rank };
+  });
+}
+
+const recordOf = (
+  task: Task,
+  { questions, shots, dataDigest, notes }: Questions,
+  { rules, format }: EvaluateOptions,
+): TaskRecord => ({
+  ...{ task: task.name, metric: task.metric[rules], rules, format, shots },
+  ...{ questions: questions.length, dataDigest, notes },
+});
+
+function resultOf(
+  {
+    subjects,
+    records,
+    scores,
+  }: {
+    readonly subjects: readonly SubjectRecord[];
+    readonly records: readonly TaskRecord[];
+    readonly scores: readonly TaskScore[];
+  },
+  { version, command, environment, model, now, ...options }: EvaluateOptions,
+): EvaluationResult {
+  const { rules, format, seed, shots, limit, samples, temperature, direct, engine } = options;
+  return {
+    ...{ version, date: new Date(now()).toISOString(), command },
+    ...(environment === undefined ? {} : { environment }),
+    model,
+    settings: {
+      ...{ rules, format, seed, shots: shots ?? null, limit: limit ?? null, samples: samples ?? null },
+      ...{ temperature: temperature ?? null, direct: direct === true, maxLength: engine.model.maxLength },
+    },
+    ...{ subjects, tasks: [...records], scores: [...scores] },
+  };
+}

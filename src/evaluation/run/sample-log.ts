@@ -1,0 +1,94 @@
+// What was asked and answered, one JSON line each: for people to read, and for a later run to go on from.
+import { join } from "node:path";
+import { z } from "zod";
+import { MosError } from "#core";
+import { type JsonLinesWriter, makeFolder, openJsonLinesWriter, pathExists, readJsonLines } from "#formats";
+
+const sampleSchema = z.looseObject({
+  type: z.literal("sample"),
+  id: z.string(),
+  group: z.string(),
+  answers: z.array(z.string()),
+  verdicts: z.array(z.object({ extracted: z.string(), scores: z.record(z.string(), z.number()) })),
+  tooLong: z.literal(true).optional(),
+});
+const headSchema = z.object({ type: z.literal("run"), identity: z.record(z.string(), z.json()) });
+
+/** A line of the log. */
+export interface Sample extends z.output<typeof sampleSchema> {
+  readonly [more: string]: unknown;
+}
+
+/** Everything that an answer depends on, by name. */
+export type Identity = Readonly<Record<string, string | number | boolean | null>>;
+
+export interface SampleLog extends AsyncDisposable {
+  /** From earlier runs, by id. */
+  readonly known: ReadonlyMap<string, Sample>;
+  write(sample: Sample): Promise<void>;
+}
+
+export interface SampleLogOptions {
+  /** The log is `<subject>.<task>.jsonl` there. */
+  readonly folder: string;
+  readonly subject: string;
+  readonly task: string;
+  readonly identity: Identity;
+}
+
+/** Throws where the log is of a run with other settings, and names the first that differs. */
+function checkIdentity(path: string, found: unknown, wanted: Identity): void {
+  const head = headSchema.safeParse(found);
+  if (!head.success)
+    throw new MosError("bad_data", `${path} is not a log of answers; remove it, or give another --out`);
+  const before = head.data.identity;
+  const differs = Object.keys({ ...before, ...wanted }).find((key) => before[key] !== wanted[key]);
+  if (differs !== undefined)
+    throw new MosError(
+      "bad_option",
+      `${path} has answers of another run (${differs} was ${before[differs] ?? "not set"}, now ${wanted[differs] ?? "not set"}); give another --out, or remove it`,
+    );
+}
+
+/**
+ * Opens the log of a task's answers. A last line that was not written to its end is dropped.
+ *
+ * @throws MosError `bad_option` where it has answers of another run, `bad_data`, `storage`.
+ */
+export async function openSampleLog({
+  folder,
+  subject,
+  task,
+  identity,
+}: SampleLogOptions): Promise<SampleLog> {
+  await makeFolder(folder);
+  const path = join(folder, `${encodeURIComponent(subject)}.${task}.jsonl`);
+  const isNew = !(await pathExists(path));
+  const writer: JsonLinesWriter = await openJsonLinesWriter(path);
+  try {
+    const known = new Map<string, Sample>();
+    let lines = 0;
+    for await (const { line, value } of readJsonLines(path)) {
+      if (lines++ === 0) {
+        checkIdentity(path, value, identity);
+        continue;
+      }
+      const sample = sampleSchema.safeParse(value);
+      if (!sample.success)
+        throw new MosError(
+          "bad_data",
+          `${path}:${line} is no answer; remove the line, or give another --out`,
+        );
+      known.set(sample.data.id, sample.data);
+    }
+    if (isNew || lines === 0) await writer.write({ type: "run", identity });
+    return {
+      known,
+      write: (sample) => writer.write(sample),
+      [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await writer[Symbol.asyncDispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,54 @@
+import type { Engine, Quantize } from "#serving";
+import type { LoadedText } from "#text";
+import type { ChatFormat, ProgramChecker, Rules, TaskName } from "../types.ts";
+
+/** How every question is put, whatever the model and the adapter. */
+export interface PromptSettings {
+  readonly rules: Rules;
+  readonly format: ChatFormat;
+  readonly shots?: number | undefined;
+  /** Questions of each task; all without. The same ones for every adapter. */
+  readonly limit?: number | undefined;
+  /** Of the choice of questions, and of answers that are drawn. */
+  readonly seed: number;
+  readonly samples?: number | undefined;
+  readonly temperature?: number | undefined;
+  readonly direct?: boolean | undefined;
+}
+
+/** Whose answers are marked: the base, or an adapter of the engine. */
+export interface Subject {
+  /** `base`, or the adapter's name. */
+  readonly name: string;
+  /** null is the base. */
+  readonly adapter: string | null;
+}
+
+/** What `evaluate` works with; everything ambient is an argument. */
+export interface EvaluateOptions extends PromptSettings {
+  readonly engine: Engine;
+  readonly text: LoadedText;
+  readonly model: {
+    readonly name: string;
+    readonly fingerprint: string;
+    readonly quantize: Quantize;
+  };
+  readonly subjects: readonly Subject[];
+  readonly tasks: readonly TaskName[];
+  /** Where a task's data are, as `Task.questions` reads them. */
+  readonly dataFolder: (task: TaskName) => string;
+  /** The result, a JSON file; answers are logged in a folder beside it, from which a later run goes on. */
+  readonly out: string;
+  /** Opens what runs HumanEval's programs, if they are asked for. */
+  readonly openChecker: () => Promise<ProgramChecker>;
+  /** Questions that are asked at the same time. */
+  readonly concurrency: number;
+  /** Of the program. Answers of another version do not count. */
+  readonly version: string;
+  /** For the record. */
+  readonly command?: string | undefined;
+  readonly environment?: Readonly<Record<string, string | number>>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly signal?: AbortSignal | undefined;
+}
