@@ -1,0 +1,136 @@
+import { expect, test } from "vitest";
+import type { Marked, ProgramChecker, Question } from "../types.ts";
+import { tasks } from "./index.ts";
+
+const marked = (group: string, ...answers: Readonly<Record<string, number>>[]): Marked => ({
+  id: group,
+  group,
+  verdicts: answers.map((scores) => ({ extracted: "", scores })),
+});
+const groupsOf = (groups: ReadonlyMap<string, unknown>) => Object.fromEntries(groups);
+
+test("MMLU counts every question alike, in all and in categories", () => {
+  const { overall, groups } = tasks.mmlu.summarise([
+    marked("virology", { acc: 0 }),
+    marked("abstract_algebra", { acc: 1 }),
+    marked("college_mathematics", { acc: 0 }),
+    marked("college_mathematics", { acc: 0 }),
+    marked("college_physics", { acc: 1 }),
+    marked("a_new_subject", { acc: 1 }),
+  ]);
+  expect(overall).toEqual({
+    questions: 6,
+    scores: {
+      average_acc: 0.5,
+      acc: 0.5,
+      "cat_acc/STEM": 0.5,
+      "cat_acc/other (business, health, misc.)": 0,
+      "subcat_acc/health": 0,
+      "subcat_acc/math": 1 / 3,
+      "subcat_acc/physics": 1,
+    },
+  });
+  expect([...groups.keys()]).toEqual([
+    "a_new_subject",
+    "abstract_algebra",
+    "college_mathematics",
+    "college_physics",
+    "virology",
+  ]);
+  expect(groups.get("college_mathematics")).toEqual({ questions: 2, scores: { acc: 0 } });
+});
+
+test("BBH's mean counts tasks alike, the harness's questions", () => {
+  const { overall, groups } = tasks.bbh.summarise([
+    marked("snarks", { exact_match: 1 }),
+    marked("navigate", { exact_match: 0 }),
+    marked("navigate", { exact_match: 0 }),
+    marked("navigate", { exact_match: 1 }),
+  ]);
+  expect(overall).toEqual({ questions: 4, scores: { average_exact_match: 2 / 3, exact_match: 0.5 } });
+  expect(groupsOf(groups)).toEqual({
+    navigate: { questions: 3, scores: { exact_match: 1 / 3 } },
+    snarks: { questions: 1, scores: { exact_match: 1 } },
+  });
+});
+
+test("TyDi QA's means count languages alike", () => {
+  const { overall } = tasks.tydiqa.summarise([
+    marked("korean", { f1: 50, exact_match: 0 }),
+    marked("english", { f1: 100, exact_match: 100 }),
+    marked("english", { f1: 0, exact_match: 0 }),
+    marked("english", { f1: 0, exact_match: 0 }),
+  ]);
+  expect(overall.questions).toBe(4);
+  expect(overall.scores["f1"]).toBeCloseTo((100 / 3 + 50) / 2);
+  expect(overall.scores["exact_match"]).toBeCloseTo(100 / 6);
+});
+
+test("HumanEval reports pass@k only where every problem has k answers", () => {
+  const answers = (samples: number, passed: number) =>
+    marked("humaneval", ...Array.from({ length: samples }, (_, i) => ({ passed: i < passed ? 1 : 0 })));
+  const { scores } = tasks.humaneval.summarise([answers(20, 3)]).overall;
+  expect(Object.keys(scores)).toEqual(["pass@1", "pass@5", "pass@10", "pass@20"]);
+  expect(scores["pass@1"]).toBeCloseTo(0.15);
+  expect(scores["pass@5"]).toBeCloseTo(0.600877, 6);
+  expect(tasks.humaneval.summarise([answers(20, 0), answers(5, 5)]).overall).toEqual({
+    questions: 2,
+    scores: { "pass@1": 0.5, "pass@5": 0.5 },
+  });
+});
+
+test("nothing is told of no questions", () => {
+  for (const task of Object.values(tasks))
+    expect(task.summarise([])).toEqual({ overall: { questions: 0, scores: {} }, groups: new Map() });
+});
+
+test("the figures of the tables are among those that a summary has", () => {
+  const scores = { acc: 1, exact_match: 1, f1: 1, passed: 1, "strict-match": 1 };
+  for (const task of Object.values(tasks))
+    for (const metric of Object.values(task.metric))
+      expect(
+        task.summarise([marked("english", scores)]).overall.scores[metric],
+        `${task.name} ${metric}`,
+      ).toBe(1);
+});
+
+const question = (references: string[]): Question => ({
+  id: "humaneval/0",
+  group: "humaneval",
+  prompt: "",
+  tokens: [],
+  ask: { kind: "text", maxTokens: 1, stops: [], temperature: 0, topP: 1, samples: 1 },
+  references,
+});
+
+test("answers are marked by the rules that are asked for", async () => {
+  const mark = (task: "gsm8k" | "mmlu" | "bbh", rules: "open-instruct" | "lm-eval", answer: string) =>
+    tasks[task].mark(question(["5"]), [answer], { rules });
+  expect(await mark("gsm8k", "open-instruct", "4 and then 5")).toEqual([
+    { extracted: "5", scores: { exact_match: 1 } },
+  ]);
+  expect((await mark("gsm8k", "lm-eval", "4 and then 5"))[0]?.scores["strict-match"]).toBe(0);
+  expect(await tasks.mmlu.mark(question(["B"]), ["B"], { rules: "open-instruct" })).toEqual([
+    { extracted: "B", scores: { acc: 1 } },
+  ]);
+});
+
+test("HumanEval's answers are run with their tests, each by itself", async () => {
+  const programs: string[] = [];
+  const checker: ProgramChecker = {
+    check: async (program) => {
+      programs.push(program);
+      return { passed: program.includes("return 1"), reason: "why" };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+  const { mark } = tasks.humaneval;
+  const asked = question(["def f():\n", "def check(f): pass", "f"]);
+  const tools = { rules: "open-instruct", checker } as const;
+  expect(await mark(asked, ["    return 1", "    return 2"], tools)).toEqual([
+    { extracted: "why", scores: { passed: 1 } },
+    { extracted: "why", scores: { passed: 0 } },
+  ]);
+  expect(programs[0]).toBe("def f():\n    return 1\ndef check(f): pass\ncheck(f)");
+  await expect(mark(asked, ["x"], { rules: "open-instruct" })).rejects.toThrow(/give a checker/);
+});
