@@ -167,7 +167,7 @@ print("words")
 
 let checker: ProgramChecker;
 beforeAll(async () => {
-  checker = await createProgramChecker({ workers: 1, seconds: 1, memory: 256 * 2 ** 20 });
+  checker = await createProgramChecker({ workers: 1, memory: 256 * 2 ** 20 });
 });
 afterAll(() => checker[Symbol.asyncDispose]());
 

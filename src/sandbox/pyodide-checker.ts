@@ -8,6 +8,9 @@ import type { Settings } from "./options.ts";
 import { cancelled } from "./turns.ts";
 import type { CheckResult, ProgramChecker } from "./types.ts";
 
+/** So many processes in a row may fail to load, as on a machine that is short of memory for a while. */
+const STARTS = 3;
+
 interface Waiting {
   readonly resolve: (worker: JailedWorker) => void;
   readonly reject: (error: unknown) => void;
@@ -19,6 +22,7 @@ export class PyodideChecker implements ProgramChecker {
   readonly #all = new Set<JailedWorker>();
   readonly #idle: JailedWorker[] = [];
   readonly #waiting = new Set<Waiting>();
+  #failedStarts = 0;
   /** Why no more processes are started. */
   #failure: MosError | undefined;
 
@@ -32,9 +36,11 @@ export class PyodideChecker implements ProgramChecker {
     const folder = await mkdtemp(join(tmpdir(), "mos-sandbox-"));
     const checker = new PyodideChecker(settings, folder);
     try {
-      // one more than run at a time: it stands in for one that was spoiled
-      for (let i = 0; i <= settings.workers; i++) checker.#start();
+      // alone, the first loads sooner
+      checker.#start();
       checker.#give(await checker.#take(signal));
+      // in all one more than run at a time: it stands in for one that was spoiled
+      for (let i = 0; i < settings.workers; i++) checker.#start();
       return checker;
     } catch (error) {
       await checker[Symbol.asyncDispose]();
@@ -70,11 +76,14 @@ export class PyodideChecker implements ProgramChecker {
     const worker = new JailedWorker({ folder: this.#folder, seconds, memory });
     this.#keep(worker);
     worker.ready().then(
-      () => this.#give(worker),
+      () => {
+        this.#failedStarts = 0;
+        this.#give(worker);
+      },
       (error: unknown) => {
-        this.#all.delete(worker);
-        // others may do; where none does, the next would not either
-        if (this.#all.size === 0) this.#fail(error);
+        this.#failedStarts++;
+        if (this.#failedStarts < STARTS) this.#start();
+        else this.#fail(error);
       },
     );
   }

@@ -23,7 +23,8 @@ export async function openInterpreter(folder, limit) {
   /** @type {import("./types.ts").Gate} */
   const gate = { closed: false, breach: undefined };
   const { pyodide, python } = await load(folder, gate, limit);
-  pyodide.runPython(PREPARE);
+  const unprepared = execute(python, place(python, PREPARE));
+  if (unprepared !== undefined) throw new Error(`Pyodide is not as expected: ${unprepared}`);
 
   const home = pyodide.FS.cwd();
   const descriptors = pyodide.FS.streams.length;
