@@ -68,7 +68,8 @@ def main():
         result = "timed out"
     except BaseException as error:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        result = f"failed: {type(error).__name__}: {str(error)[:200]}"
+        message = str(error)[:200]
+        result = f"failed: {type(error).__name__}" + (f": {message}" if message else "")
     write(3, encode(result, "utf-8", "replace"))
     leave(0)
 
