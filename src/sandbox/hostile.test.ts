@@ -55,6 +55,7 @@ const PROGRAMS: readonly (readonly [name: string, program: string, reason: RegEx
   ["maps a file", "import mmap, os\nmmap.mmap(os.open('/proc/self/fd', 0), 10)", /failed/],
   ["reads input", "input()", /OSError/],
   ["reads standard input", "import os\nassert os.read(0, 1)", /OSError/],
+  ["opens standard input as a file", "open('/dev/stdin').read()", /OSError/],
   ["imports js", "import js\njs.process.exit(0)", /No module named 'js'/],
   ["imports pyodide_js", "import pyodide_js", /No module named 'pyodide_js'/],
   ["runs JavaScript", "from pyodide.code import run_js\nrun_js('process.exit(0)')", /failed/],

@@ -93,39 +93,38 @@ function swallow(_real, [descriptor = 0, vectors = 0, count = 0, result = 0], me
 }
 
 /**
- * The imports of the module behind a gate. Open, everything is passed on, since Pyodide needs it to load; only memory has its
- * limit from the start.
+ * Puts the imports of the module behind a gate, in place: Emscripten's table of functions is filled from the same objects.
+ * Open, everything is passed on, since Pyodide needs it to load; only memory has its limit from the start.
  *
  * @param {import("./types.ts").Imports} imports
  * @param {import("./types.ts").Gate} gate
  * @param {{ memory: () => ArrayBuffer, limit: number }} options `limit`: bytes of memory at most
- * @returns {import("./types.ts").Imports}
  */
 export function guardImports(imports, gate, { memory, limit }) {
-  /** @type {import("./types.ts").Imports} */
-  const guarded = {};
-  for (const [module, functions] of Object.entries(imports)) {
-    // a module that makes its members when they are asked for has no members, and no functions
-    if (module.startsWith("GOT.")) {
-      guarded[module] = functions;
-      continue;
+  // the modules of a name that starts with GOT hold addresses, which are made as they are asked for
+  const objects = new Set(
+    Object.entries(imports).flatMap(([name, object]) => (name.startsWith("GOT.") ? [] : [object])),
+  );
+  for (const object of objects)
+    for (const [name, value] of Object.entries(object)) {
+      if (typeof value !== "function" || ALLOWED.has(name)) continue;
+      const real = /** @type {import("./types.ts").Import} */ (value);
+      const guarded = name === GROW ? limitGrowth(real, limit) : guard(name, real, { gate, memory });
+      // Emscripten notes a function's signature on it
+      object[name] = Object.assign(guarded, real);
     }
-    /** @type {Record<string, unknown>} */
-    const members = {};
-    for (const [name, value] of Object.entries(functions))
-      members[name] =
-        typeof value !== "function" || ALLOWED.has(name)
-          ? value
-          : guard(name, /** @type {import("./types.ts").Import} */ (value), { gate, memory });
-    guarded[module] = members;
-  }
-  const grow = /** @type {import("./types.ts").Import} */ (imports["env"]?.["emscripten_resize_heap"]);
-  // it grows memory by up to a fifth more than is asked for
-  guarded["env"] = {
-    ...guarded["env"],
-    emscripten_resize_heap: (/** @type {number} */ size) => (size >>> 0 > limit / 1.2 ? 0 : grow(size)),
-  };
-  return guarded;
+}
+
+const GROW = "emscripten_resize_heap";
+
+/**
+ * @param {import("./types.ts").Import} grow
+ * @param {number} limit
+ * @returns {import("./types.ts").Import}
+ */
+function limitGrowth(grow, limit) {
+  // memory grows by up to a fifth more than is asked for
+  return (size = 0) => (size >>> 0 > limit / 1.2 ? 0 : grow(size));
 }
 
 /**

@@ -27,7 +27,7 @@ export async function openInterpreter(folder, limit) {
   if (unprepared !== undefined) throw new Error(`Pyodide is not as expected: ${unprepared}`);
 
   const home = pyodide.FS.cwd();
-  const descriptors = pyodide.FS.streams.length;
+  const streams = new Set(pyodide.FS.streams);
   const before = new Uint8Array(python.memory.buffer).slice();
   const timed = timedRunner();
 
@@ -55,7 +55,8 @@ export async function openInterpreter(folder, limit) {
       const now = new Uint8Array(python.memory.buffer);
       now.set(before);
       now.fill(0, before.length);
-      for (const stream of pyodide.FS.streams.slice(descriptors)) if (stream) pyodide.FS.close(stream);
+      for (const stream of [...pyodide.FS.streams])
+        if (stream && !streams.has(stream)) pyodide.FS.close(stream);
       pyodide.FS.chdir(home);
     },
   };
@@ -97,7 +98,8 @@ async function load(folder, gate, limit) {
   ) => {
     if (!("wasi_snapshot_preview1" in imports)) return instantiate(module, imports);
     const memory = () => /** @type {import("./types.ts").Exports} */ (exports).memory.buffer;
-    const made = await instantiate(module, guardImports(imports, gate, { memory, limit }));
+    guardImports(imports, gate, { memory, limit });
+    const made = await instantiate(module, imports);
     exports = (made.instance ?? made).exports;
     return made;
   };
@@ -112,6 +114,8 @@ async function load(folder, gate, limit) {
     stderr: () => undefined,
   });
   WebAssembly.instantiate = instantiate;
+  // for /dev/stdin as well
+  pyodide.setStdin({ error: true });
   if (exports === undefined) throw new Error("Pyodide did not load as expected: its module was not seen");
   return { pyodide, python: exports };
 }

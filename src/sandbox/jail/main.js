@@ -3,6 +3,8 @@
 import { harden } from "./harden.js";
 import { openInterpreter } from "./interpreter.js";
 
+// Ctrl-C reaches the whole group of processes: the other end decides what it means
+process.on("SIGINT", () => undefined);
 process.on("disconnect", () => process.exit());
 
 const [folder = "", memory] = process.argv.slice(2);
