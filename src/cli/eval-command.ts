@@ -89,7 +89,7 @@ export function evalCommand(program: Command): void {
     .option("--quiet", "errors only")
     .optionsGroup(GROUPS.machine)
     .option("--python <path>", "run HumanEval's programs with this Python, which is no sandbox")
-    .option("--max-batch <n>", "questions that are answered side by side", whole(1), 16)
+    .option("--max-batch <n>", "questions that are answered side by side", whole(1), 32)
     .option(
       "--max-length <tokens>",
       "longest prompt and answer together (default: what the model allows, 4096 at most)",

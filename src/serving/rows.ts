@@ -167,7 +167,8 @@ export class Rows<T extends Occupant> {
     const rows = Math.max(1, ...this.entries().map(([row]) => row + 1));
     const affordable = Math.floor(this.#options.cacheLimit / (this.#bytesPerPlace * rows));
     if (needed > affordable) return false;
-    const roomy = Math.min(placesFor(Math.floor(cache.places * 1.5)), affordable);
+    // a step reads all places: growing often costs less than reading many that are empty
+    const roomy = Math.min(placesFor(Math.floor(cache.places * 1.125)), affordable);
     this.#resizeCache(rows, Math.max(needed, roomy));
     return true;
   }
