@@ -1,5 +1,5 @@
 // Runs an experiment: plans its cells, runs each in a process of its own, and writes the tables anew after every one.
-import { makeFolder, storageError } from "#formats";
+import { lockFolder, makeFolder, storageError } from "#formats";
 import {
   type CellName,
   type CellResult,
@@ -10,7 +10,6 @@ import {
 } from "./cell.ts";
 import { type CellEnd, runInChild } from "./cell-child.ts";
 import { type Channel, channel } from "./channel.ts";
-import { lockFolder } from "./folder-lock.ts";
 import { type Grid, measuringCells, planGrid, tuningCells, writeTuningFiles } from "./grid.ts";
 import { type RowOutcome, writeReport } from "./report.ts";
 import type { ReproduceOptions } from "./settings.ts";

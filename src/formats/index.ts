@@ -17,6 +17,7 @@ export {
   writeFolderAtomic,
 } from "./files.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
+export { lockFolder } from "./folder-lock.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
 export { decodeText, parseJson, parseWith, readJson } from "./json.ts";

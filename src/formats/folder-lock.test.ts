@@ -1,0 +1,58 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { lockFolder } from "./folder-lock.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-lock-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const leave = (holder: object): Promise<void> =>
+  writeFile(join(folder, "running.json"), JSON.stringify(holder));
+const inUse = (by: string) => ({
+  code: "bad_option",
+  message: expect.stringMatching(`^the folder ${folder} is in use${by}: .* remove ${folder}/running.json$`),
+});
+
+test("a folder has one user at a time, also in one process", async () => {
+  {
+    await using _lock = await lockFolder(folder);
+    await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${process.pid} on .*`));
+    await expect(lockFolder(`${folder}/x/..`)).rejects.toMatchObject({ code: "bad_option" });
+  }
+  expect(await readdir(folder)).toEqual([]);
+  await using _again = await lockFolder(folder);
+});
+
+test("of several that come at once one gets it", async () => {
+  const locks = await Promise.allSettled(Array.from({ length: 8 }, () => lockFolder(folder)));
+  expect(locks.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  for (const lock of locks) if (lock.status === "fulfilled") await lock.value[Symbol.asyncDispose]();
+});
+
+test("what a crash has left is taken over: a process that is gone, or one of this number from before", async () => {
+  const child = spawn(process.execPath, ["--version"], { stdio: "ignore" });
+  await once(child, "exit");
+  for (const pid of [child.pid, process.pid]) {
+    await leave({ pid, host: hostname() });
+    await using _lock = await lockFolder(folder);
+  }
+});
+
+test("a process that runs, one of another machine, and what cannot be read keep it", async () => {
+  await leave({ pid: process.ppid, host: hostname() });
+  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${process.ppid} on .*`));
+  await leave({ pid: 1, host: "elsewhere" });
+  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on elsewhere"));
+  await leave({});
+  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(""));
+});
+
+test("a folder that is not there", async () => {
+  await expect(lockFolder(join(folder, "none"))).rejects.toMatchObject({ code: "not_found" });
+});

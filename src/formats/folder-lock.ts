@@ -1,0 +1,67 @@
+import { rm, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { MosError } from "#core";
+import { readJson } from "./json.ts";
+import { storageError, systemCode } from "./storage-error.ts";
+
+const LOCK = "running.json";
+/** Locks that this process holds: its number alone may be that of a process from before a restart. */
+const held = new Set<string>();
+const holderSchema = z.object({ pid: z.int().positive(), host: z.string() });
+type Holder = z.output<typeof holderSchema>;
+
+/** What a crash has left. */
+function isGone({ pid, host }: Holder, path: string): boolean {
+  if (host !== hostname()) return false;
+  if (pid === process.pid) return !held.has(path);
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return systemCode(error) === "ESRCH";
+  }
+}
+
+async function take(path: string): Promise<boolean> {
+  try {
+    await writeFile(path, JSON.stringify({ pid: process.pid, host: hostname() }), { flag: "wx" });
+  } catch (error) {
+    if (systemCode(error) === "EEXIST") return false;
+    throw storageError(error, path);
+  }
+  held.add(path);
+  return true;
+}
+
+const inUse = (folder: string, path: string, holder: Holder | undefined): MosError =>
+  new MosError(
+    "bad_option",
+    `the folder ${folder} is in use${holder === undefined ? "" : ` by process ${holder.pid} on ${holder.host}`}: ` +
+      `wait for it, or choose another --out. If nothing runs there any more, remove ${path}`,
+  );
+
+/**
+ * Keeps others from working in a folder, until disposed of: two would write the same files. A lock that a crash has left
+ * is taken over.
+ *
+ * @throws MosError `bad_option` where somebody works there, `storage`.
+ * @example
+ * await using _lock = await lockFolder(out);
+ */
+export async function lockFolder(folder: string): Promise<AsyncDisposable> {
+  const path = resolve(folder, LOCK);
+  if (!(await take(path))) {
+    const shown = join(folder, LOCK);
+    const holder = await readJson(path, holderSchema, { code: "bad_data" }).catch(() => undefined);
+    if (holder !== undefined && isGone(holder, path)) await rm(path, { force: true });
+    if (!(await take(path))) throw inUse(folder, shown, holder);
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      held.delete(path);
+      await rm(path, { force: true });
+    },
+  };
+}
