@@ -1,5 +1,6 @@
 import { availableParallelism, cpus } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
+import type { AdapterGeometry } from "#adapters";
 import {
   type EvaluateEvent,
   evaluate,
@@ -10,7 +11,7 @@ import {
   type Subject,
   type TaskName,
 } from "#evaluation";
-import { loadModelText, openModel } from "#models";
+import { geometryOf, loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
 import { type Engine, openEngine } from "#serving";
 import type { LoadedText } from "#text";
@@ -20,7 +21,7 @@ import type { EvalOptions } from "./eval-command.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatBar, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
-import { hubOfUser } from "./pull.ts";
+import { benchmarksOfUser, hubOfUser } from "./pull.ts";
 import { pullProgress } from "./pull-progress.ts";
 import { liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
 import { textTable } from "./text-table.ts";
@@ -29,11 +30,13 @@ interface Files {
   readonly path: string;
   readonly name: string;
   readonly text: LoadedText;
+  readonly geometry: AdapterGeometry;
 }
 
 async function readModel(path: string): Promise<Files> {
   await using files = await openModel(path);
-  return { path, name: files.name, text: await loadModelText(files.source) };
+  const { name, config, source } = files;
+  return { path, name, text: await loadModelText(source), geometry: geometryOf(config) };
 }
 
 /** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
@@ -46,8 +49,7 @@ async function findData(
   const folders = new Map<TaskName, string>();
   const show = pullProgress(line, () => performance.now());
   for (const task of tasks) {
-    const folder = join(hub.cacheFolder, "benchmarks");
-    const events = fetchBenchmark(task, { hub, folder, signal: interrupt.signal });
+    const events = fetchBenchmark(task, { hub, folder: benchmarksOfUser(), signal: interrupt.signal });
     let step = await events.next();
     for (; step.done !== true; step = await events.next()) show(step.value);
     folders.set(task, step.value);
@@ -87,11 +89,11 @@ export async function runEval(options: EvalOptions, version: string): Promise<vo
   using interrupt = listenForInterrupt(() =>
     line.print("stopping; the same command goes on. Ctrl-C again ends at once"),
   );
-  const { text, name, path } = await readModel(
+  const { text, name, path, geometry } = await readModel(
     await findModel(options.model, { signal: interrupt.signal, silent }),
   );
+  await using linked = await linkAdapters(options.adapter ?? [], geometry);
   const folders = await findData(options, { line, interrupt });
-  await using linked = await linkAdapters(options.adapter ?? []);
   const folder = linked.names.length === 0 ? undefined : linked.folder;
   await using engine = await openEngineFor(path, { options, folder, line, interrupt });
   const { rules, seed, quantize, tasks, maxBatch, shots, limit, samples, temperature, direct } = options;
@@ -132,11 +134,15 @@ function show(event: EvaluateEvent, line: LiveLine): void {
       `${task} ${subject} ${formatBar(done / wanted, 24)} ${done} of ${wanted}  ${score.toFixed(3)}${left}`,
     );
   } else if (event.type === "score") {
-    const { task, subject, scores, questions, seconds } = event.score;
+    const { task, subject, scores, questions, seconds, tooLong } = event.score;
     const [[metric, score] = ["", 0]] = Object.entries(scores);
     line.print(
       `${task} ${subject}: ${metric} ${inPercent(metric, score).toFixed(2)} % of ${formatInteger(questions)} questions, ${formatDuration(seconds)}`,
     );
+    if (tooLong > 0)
+      line.print(
+        `${task} ${subject}: ${formatInteger(tooLong)} of them left no room for an answer, and count as wrong`,
+      );
   }
 }
 

@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
-import { type HubSettings, hubSettings, type PulledModel, pull } from "#hub";
+import { join } from "node:path";
+import { type HubSettings, hubAssetsFolder, hubSettings, type PulledModel, pull } from "#hub";
 import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatBytes } from "./progress.ts";
@@ -9,6 +10,9 @@ import { counted, labelled, liveLine, MOS, sayJson, sayLine, shellWord } from ".
 
 /** The hub as the user's environment has it. */
 export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, homedir());
+
+/** Where benchmarks are kept that were fetched from the hub. */
+export const benchmarksOfUser = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
 
 export async function runPull(repository: string, options: PullOptions): Promise<void> {
   const settings = await hubOfUser();

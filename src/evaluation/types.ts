@@ -81,6 +81,8 @@ export interface QuestionOptions {
   /** HumanEval: answers of each question, and their temperature; the rules' own without. */
   readonly samples?: number | undefined;
   readonly temperature?: number | undefined;
+  /** Stops the making of prompts, which may take half a minute. */
+  readonly signal?: AbortSignal | undefined;
   /** BBH: examples that show only the answer, without a chain of thought. */
   readonly direct?: boolean | undefined;
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { checkToken, hubSettings } from "./settings.ts";
+import { checkToken, hubAssetsFolder, hubSettings } from "./settings.ts";
 
 test("the cache lies where Python's tools have it", async () => {
   const folder = async (environment: Parameters<typeof hubSettings>[0]) =>
@@ -11,6 +11,15 @@ test("the cache lies where Python's tools have it", async () => {
   expect(await folder({ XDG_CACHE_HOME: "/x" })).toBe("/x/huggingface/hub");
   expect(await folder({ XDG_CACHE_HOME: "/x", HF_HOME: "/h" })).toBe("/h/hub");
   expect(await folder({ HF_HOME: "/h", HF_HUB_CACHE: "/c" })).toBe("/c");
+});
+
+test("what a program makes of downloads has a folder of its own, where Python's tools have them", () => {
+  const folder = (environment: Parameters<typeof hubAssetsFolder>[0]) =>
+    hubAssetsFolder(environment, "/nobody");
+  expect(folder({})).toBe("/nobody/.cache/huggingface/assets/mixture-of-shards");
+  expect(folder({ XDG_CACHE_HOME: "/x" })).toBe("/x/huggingface/assets/mixture-of-shards");
+  expect(folder({ HF_HOME: "/h", HF_HUB_CACHE: "/c" })).toBe("/h/assets/mixture-of-shards");
+  expect(folder({ HF_HOME: "/h", HF_ASSETS_CACHE: "/a" })).toBe("/a/mixture-of-shards");
 });
 
 test("reads endpoint, offline and token", async () => {

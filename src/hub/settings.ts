@@ -11,6 +11,7 @@ export interface HubEnvironment {
   readonly HF_HOME?: string | undefined;
   readonly HF_HUB_CACHE?: string | undefined;
   readonly HUGGINGFACE_HUB_CACHE?: string | undefined;
+  readonly HF_ASSETS_CACHE?: string | undefined;
   readonly HF_HUB_OFFLINE?: string | undefined;
   readonly XDG_CACHE_HOME?: string | undefined;
 }
@@ -24,6 +25,16 @@ export interface HubSettings {
   readonly offline: boolean;
 }
 
+const hubHomeOf = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): string =>
+  HF_HOME || join(XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
+
+/**
+ * Where the hub's tools want a program to keep what it makes of downloads: a folder of its name, outside the cache of
+ * repositories, whose layout is theirs.
+ */
+export const hubAssetsFolder = (environment: HubEnvironment, home: string): string =>
+  join(environment.HF_ASSETS_CACHE || join(hubHomeOf(environment, home), "assets"), "mixture-of-shards");
+
 /**
  * The settings that Python's `huggingface_hub` would use, so that both share one cache and one login.
  *
@@ -31,8 +42,7 @@ export interface HubSettings {
  * @throws MosError `bad_option` where the token cannot be sent.
  */
 export async function hubSettings(environment: HubEnvironment, home: string): Promise<HubSettings> {
-  const cache = environment.XDG_CACHE_HOME || join(home, ".cache");
-  const hubHome = environment.HF_HOME || join(cache, "huggingface");
+  const hubHome = hubHomeOf(environment, home);
   const cacheFolder = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE || join(hubHome, "hub");
   const endpoint = (environment.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
   const offline = /^(1|on|yes|true)$/i.test(environment.HF_HUB_OFFLINE ?? "");

@@ -35,7 +35,7 @@ const TABLE = /^(?:.*\/)?([\w-]+)\/([a-z_]+)(?:-\d+-of-\d+|\/\d+)\.parquet$/;
  * @throws MosError `bad_data` where the data set has another size than the rules were written for; `unsupported`, and
  * what a download throws.
  * @example
- * const folder = yield* fetchBenchmark("gsm8k", { hub, folder: join(hub.cacheFolder, "benchmarks") });
+ * const folder = yield* fetchBenchmark("gsm8k", { hub, folder: join(cache, "benchmarks") });
  */
 export async function* fetchBenchmark(
   task: TaskName,

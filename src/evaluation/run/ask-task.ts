@@ -13,6 +13,8 @@ export interface AskedTask {
   readonly task: Task;
   readonly asked: Questions;
   readonly record: TaskRecord;
+  /** What made each subject, by its name; null is the base. */
+  readonly digests: ReadonlyMap<string, string | null>;
 }
 
 /** A subject while a task is asked. */
@@ -36,14 +38,17 @@ const inOrder = (questions: readonly Question[]): readonly Question[] =>
 export const logFolderOf = (out: string): string => `${out.replace(/\.json$/, "")}.answers`;
 
 /** Everything that an answer depends on. */
-function identityOf({ adapter }: Subject, { record, asked }: AskedTask, options: EvaluateOptions): Identity {
-  const digest = options.engine.adapters().find(({ name }) => name === adapter)?.digest ?? null;
+function identityOf(
+  { name }: Subject,
+  { record, asked, digests }: AskedTask,
+  options: EvaluateOptions,
+): Identity {
   const { rules, format, seed, samples, temperature, direct, model, version, engine } = options;
   return {
     ...{ task: record.task, rules, format, shots: asked.shots, direct: direct === true, seed },
     ...{ samples: samples ?? null, temperature: temperature ?? null, data: asked.dataDigest },
     ...{ model: model.fingerprint, quantize: model.quantize, maxLength: engine.model.maxLength },
-    ...{ adapter: digest, version },
+    ...{ adapter: digests.get(name) ?? null, version },
   };
 }
 
@@ -69,14 +74,24 @@ async function sampleOf(
   question: Question,
   {
     subject,
-    task,
+    work: { task, digests },
     checker,
+    signal,
     options,
-  }: { subject: Subject; task: Task; checker: ProgramChecker | undefined; options: EvaluateOptions },
+  }: {
+    readonly subject: Subject;
+    readonly work: AskedTask;
+    readonly checker: ProgramChecker | undefined;
+    readonly signal: AbortSignal;
+    readonly options: EvaluateOptions;
+  },
 ): Promise<Sample> {
-  const { engine, seed, rules, signal, now } = options;
+  const { engine, seed, rules, now } = options;
   const startedAt = now();
-  const answered = await answersTo(question, { engine, adapter: subject.adapter, seed, signal });
+  const answered = await answersTo(question, {
+    ...{ engine, adapter: subject.adapter, seed, signal },
+    digest: digests.get(subject.name) ?? null,
+  });
   const verdicts = await task.mark(question, answered.answers, { rules, checker, signal });
   const { id, group, prompt, references, tokens } = question;
   return {
@@ -140,14 +155,15 @@ export async function* askTask(
     let done = 0;
     for await (const { asking, sample, tokens } of sideBySide(
       pending,
-      options.concurrency,
-      async ({ asking, question }) => {
-        if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
+      { most: options.concurrency, signal },
+      async ({ asking, question }, stopping) => {
+        if (stopping.aborted) throw new MosError("cancelled", "the evaluation was stopped");
         asking.startedAt ??= now();
         const sample = await sampleOf(question, {
           subject: asking.subject,
-          task: work.task,
+          work,
           checker,
+          signal: stopping,
           options,
         });
         return { asking, sample, tokens: Number(sample["answerTokens"] ?? 0) };

@@ -18,6 +18,8 @@ export interface AskOptions {
   readonly engine: Engine;
   /** null is the base. */
   readonly adapter: string | null;
+  /** Of the adapter's content: answers of another one would be another's. */
+  readonly digest: string | null;
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -27,12 +29,14 @@ const TENANT = "evaluation";
 
 async function eventsOf(
   request: EngineRequest,
-  { engine }: AskOptions,
+  { engine, adapter, digest }: AskOptions,
   take: (event: EngineEvent) => void,
 ): Promise<void> {
   for await (const event of engine.submit(request)) {
     if (event.type === "end" && event.reason === "cancelled")
       throw new MosError("cancelled", "the evaluation was stopped");
+    if (event.type === "admitted" && event.digest !== digest)
+      throw new MosError("bad_adapter", `adapter ${adapter} was replaced while it was asked; start again`);
     take(event);
   }
 }
@@ -63,7 +67,7 @@ async function write(request: EngineRequest, options: AskOptions): Promise<{ tex
  * Asks a question as often as it wants to be. A prompt too long for the model is answered by nothing, and an answer is cut
  * where the model ends, as the rules' own programs do.
  *
- * @throws MosError `cancelled`, and what the engine throws.
+ * @throws MosError `cancelled`, `bad_adapter` for an adapter that was replaced meanwhile, and what the engine throws.
  */
 export async function answersTo(question: Question, options: AskOptions): Promise<Answers> {
   const { ask, tokens: prompt, id } = question;

@@ -1,11 +1,11 @@
 // Tasks × subjects × questions through one engine, as events. Answers are logged as they come, and the result is written
 // whenever a subject has all its answers to a task.
-import { dirname } from "node:path";
 import { MosError } from "#core";
-import { makeFolder, writeFileAtomic } from "#formats";
+import { lockFolder, makeFolder, writeFileAtomic } from "#formats";
+import type { Engine } from "#serving";
 import { tasks } from "../tasks/index.ts";
 import type { Questions, Task, TaskName } from "../types.ts";
-import { askTask } from "./ask-task.ts";
+import { askTask, logFolderOf } from "./ask-task.ts";
 import type { EvaluationResult, SubjectRecord, TaskRecord, TaskScore } from "./result.ts";
 import type { EvaluateOptions } from "./settings.ts";
 
@@ -34,20 +34,23 @@ export type EvaluateEvent =
  * for await (const event of evaluate(options)) if (event.type === "score") console.log(event.score);
  */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
-  const subjects = subjectsOf(options);
-  await makeFolder(dirname(options.out));
+  const subjects = await subjectsOf(options);
+  const questionOptions = { ...options, maxLength: options.engine.model.maxLength };
+  // before anything is asked: the last task's data may be hours away
+  for (const name of options.tasks)
+    await tasks[name].questions(options.dataFolder(name), { ...questionOptions, limit: 1 });
+  await makeFolder(logFolderOf(options.out));
+  await using _lock = await lockFolder(logFolderOf(options.out));
+  const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
   const records: TaskRecord[] = [];
   const scores: TaskScore[] = [];
   const result = (): EvaluationResult => resultOf({ subjects, records, scores }, options);
   for (const name of options.tasks) {
     const task = tasks[name];
-    const asked = await task.questions(options.dataFolder(name), {
-      ...options,
-      maxLength: options.engine.model.maxLength,
-    });
+    const asked = await task.questions(options.dataFolder(name), questionOptions);
     const record = recordOf(task, asked, options);
     records.push(record);
-    for await (const event of askTask({ task, asked, record }, options)) {
+    for await (const event of askTask({ task, asked, record, digests }, options)) {
       if (event.type === "score") {
         scores.push(event.score);
         await writeResult(result(), options.out);
@@ -61,18 +64,44 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 const writeResult = (result: EvaluationResult, out: string): Promise<void> =>
   writeFileAtomic(out, `${JSON.stringify(result, null, 2)}\n`);
 
-/** Subjects with what made them. Throws `bad_option`, `not_found`. */
-function subjectsOf({ subjects, engine, tasks: names }: EvaluateOptions): readonly SubjectRecord[] {
+/** Why the engine does not list an adapter: asked for it, it says so. */
+async function missing(engine: Engine, adapter: string): Promise<MosError> {
+  const request = { prompt: [0], maxTokens: 0, seed: 0, tenant: "evaluation" };
+  try {
+    for await (const _ of engine.submit({ ...request, adapter })) break;
+  } catch (error) {
+    if (error instanceof MosError) return error;
+    throw error;
+  }
+  return new MosError("not_found", `the engine has no adapter ${adapter}`);
+}
+
+/** Subjects with what made them. Throws `bad_option`, and why the engine does not list an adapter. */
+async function subjectsOf({
+  subjects,
+  engine,
+  tasks: names,
+}: EvaluateOptions): Promise<readonly SubjectRecord[]> {
   if (subjects.length === 0 || names.length === 0)
     throw new MosError("bad_option", "an evaluation needs a subject and a task at least");
   if (new Set(names).size < names.length)
     throw new MosError("bad_option", `a task is named twice in ${names.join(", ")}`);
-  return subjects.map(({ name, adapter }) => {
-    if (adapter === null) return { name, digest: null };
+  if (new Set(subjects.map(({ name }) => name)).size < subjects.length)
+    throw new MosError(
+      "bad_option",
+      `two of ${subjects.map(({ name }) => name).join(", ")} have one name, and would share a log`,
+    );
+  const records: SubjectRecord[] = [];
+  for (const { name, adapter } of subjects) {
     const info = engine.adapters().find((one) => one.name === adapter);
-    if (info === undefined) throw new MosError("not_found", `the engine has no adapter ${adapter}`);
-    return { name, digest: info.digest, method: info.method, rank: info.rank };
-  });
+    if (adapter !== null && info === undefined) throw await missing(engine, adapter);
+    records.push(
+      info === undefined
+        ? { name, digest: null }
+        : { name, digest: info.digest, method: info.method, rank: info.rank },
+    );
+  }
+  return records;
 }
 
 const recordOf = (
@@ -105,6 +134,10 @@ function resultOf(
       ...{ rules, format, seed, shots: shots ?? null, limit: limit ?? null, samples: samples ?? null },
       ...{ temperature: temperature ?? null, direct: direct === true, maxLength: engine.model.maxLength },
     },
-    ...{ subjects, tasks: [...records], scores: [...scores] },
+    ...{ subjects, tasks: [...records] },
+    // whoever came first: two runs are to be compared
+    scores: records.flatMap(({ task }) =>
+      subjects.flatMap(({ name }) => scores.filter((one) => one.task === task && one.subject === name)),
+    ),
   };
 }

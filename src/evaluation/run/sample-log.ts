@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { type JsonLinesWriter, makeFolder, openJsonLinesWriter, pathExists, readJsonLines } from "#formats";
+import {
+  type JsonLinesWriter,
+  makeFolder,
+  openJsonLinesWriter,
+  pathExists,
+  readJsonLines,
+  writeFileAtomic,
+} from "#formats";
 
 const sampleSchema = z.looseObject({
   type: z.literal("sample"),
@@ -36,9 +43,19 @@ export interface SampleLogOptions {
   readonly identity: Identity;
 }
 
+/** The first line of a file; undefined where it is empty or no JSON. */
+async function firstLine(path: string): Promise<unknown> {
+  try {
+    for await (const { value } of readJsonLines(path)) return value;
+  } catch (error) {
+    if (!(error instanceof MosError && error.code === "bad_data")) throw error;
+  }
+  return undefined;
+}
+
 /** Throws where the log is of a run with other settings, and names the first that differs. */
-function checkIdentity(path: string, found: unknown, wanted: Identity): void {
-  const head = headSchema.safeParse(found);
+async function checkIdentity(path: string, wanted: Identity): Promise<void> {
+  const head = headSchema.safeParse(await firstLine(path));
   if (!head.success)
     throw new MosError("bad_data", `${path} is not a log of answers; remove it, or give another --out`);
   const before = head.data.identity;
@@ -63,14 +80,17 @@ export async function openSampleLog({
 }: SampleLogOptions): Promise<SampleLog> {
   await makeFolder(folder);
   const path = join(folder, `${encodeURIComponent(subject)}.${task}.jsonl`);
-  const isNew = !(await pathExists(path));
+  // whole or not at all: what is not a log is never touched
+  if (!(await pathExists(path)))
+    await writeFileAtomic(path, `${JSON.stringify({ type: "run", identity })}\n`);
+  await checkIdentity(path, identity);
   const writer: JsonLinesWriter = await openJsonLinesWriter(path);
   try {
     const known = new Map<string, Sample>();
-    let lines = 0;
+    let isHead = true;
     for await (const { line, value } of readJsonLines(path)) {
-      if (lines++ === 0) {
-        checkIdentity(path, value, identity);
+      if (isHead) {
+        isHead = false;
         continue;
       }
       const sample = sampleSchema.safeParse(value);
@@ -81,7 +101,6 @@ export async function openSampleLog({
         );
       known.set(sample.data.id, sample.data);
     }
-    if (isNew || lines === 0) await writer.write({ type: "run", identity });
     return {
       known,
       write: (sample) => writer.write(sample),

@@ -2,8 +2,9 @@
 import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
+import { type AdapterGeometry, loadAdapter } from "#adapters";
 import { MosError } from "#core";
-import { pathExists, storageError } from "#formats";
+import { storageError } from "#formats";
 
 /** A folder of links to adapters; disposing it removes the links. */
 export interface LinkedAdapters extends AsyncDisposable {
@@ -12,28 +13,36 @@ export interface LinkedAdapters extends AsyncDisposable {
   readonly names: readonly string[];
 }
 
-/** The last part of the path, and the part before it where that is not enough to tell them apart. */
+/** What tables call the model without an adapter. */
+export const BASE_NAME = "base";
+
+/** The last part of the path, with a number before it where that does not tell them apart or is taken. */
 function namesOf(paths: readonly string[]): readonly string[] {
   const short = paths.map((path) => basename(path));
-  if (new Set(short).size === short.length) return short;
-  return paths.map((path, i) => `${i + 1}-${basename(path)}`);
+  const isPlain = new Set([...short, BASE_NAME]).size > short.length;
+  return isPlain && !short.some((name) => name.startsWith("."))
+    ? short
+    : short.map((name, i) => `${i + 1}-${name}`);
 }
 
 /**
- * Links adapter folders into one.
+ * Links adapter folders into one, after a look at all of them. Whether they were trained on these very weights is for the
+ * engine to say.
  *
- * @throws MosError `not_found` for a folder without an adapter, `storage`.
+ * @throws MosError `not_found` for a folder without an adapter, `bad_adapter`, `unsupported`, `bad_option` for one that is
+ * given twice, `storage`.
  * @example
- * await using linked = await linkAdapters(["adapters/mos", "adapters/lora"]);
+ * await using linked = await linkAdapters(["adapters/mos", "adapters/lora"], geometryOf(config));
  */
-export async function linkAdapters(adapters: readonly string[]): Promise<LinkedAdapters> {
+export async function linkAdapters(
+  adapters: readonly string[],
+  geometry: AdapterGeometry,
+): Promise<LinkedAdapters> {
   const paths = adapters.map((path) => resolve(path));
-  for (const path of paths)
-    if (!(await pathExists(join(path, "adapter_config.json"))))
-      throw new MosError(
-        "not_found",
-        `${path}: there is no adapter_config.json; give the folder of an adapter, as mos train --out writes it`,
-      );
+  const twice = paths.find((path, i) => paths.indexOf(path) < i);
+  if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
+  // the engine would leave a broken one out; here every one is wanted, so what is wrong is told
+  for (const path of paths) await loadAdapter(path, { geometry, fingerprint: undefined });
   const names = namesOf(paths);
   const folder = await mkdtemp(join(tmpdir(), "mos-adapters-")).catch((error: unknown) => {
     throw storageError(error, tmpdir());

@@ -29,10 +29,10 @@ export function chooseDrafts(
   return drafts.filter((_, index) => chosen.has(index));
 }
 
-/** Questions out of drafts. `ask` is what all of them ask for. */
+/** Questions out of drafts. `ask` is what all of them ask for. Throws `cancelled`. */
 export async function finishDrafts(
   drafts: readonly Draft[],
-  { format, text }: Pick<QuestionOptions, "format" | "text">,
+  { format, text, signal }: Pick<QuestionOptions, "format" | "text" | "signal">,
   ask: Ask,
 ): Promise<readonly Question[]> {
   const questions: Question[] = [];
@@ -41,6 +41,7 @@ export async function finishDrafts(
     questions.push({ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), ask, references });
     // thousands of long prompts take half a minute, in which a signal has to be heard
     if (questions.length % 64 === 0) await setImmediate();
+    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
   }
   return questions;
 }
