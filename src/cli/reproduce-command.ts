@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
-import { decimal, whole } from "./option-values.ts";
+import { decimal, namesOf, whole } from "./option-values.ts";
+import { TASK_RULES, TASKS } from "./score-command.ts";
 
 export interface ReproduceOptions extends GeneralOptions {
   readonly model?: string;
@@ -32,6 +33,12 @@ export interface ReproduceOptions extends GeneralOptions {
   readonly evalExamples?: number;
   readonly answers: number;
   readonly answerTokens: number;
+  readonly benchmarks?: readonly (typeof TASKS)[number][];
+  readonly benchmarkData?: string;
+  readonly benchmarkLimit?: number;
+  readonly benchmarkSamples?: number;
+  readonly benchmarkRules: (typeof TASK_RULES)[number];
+  readonly benchmarkFormat?: "tulu" | "model" | "none";
   readonly keepAdapters?: boolean;
   readonly jobs: number;
   readonly threads?: number;
@@ -103,8 +110,36 @@ function trainingOptions(command: Command): Command {
     .option("--examples <n>", "train on the first examples of the file only", whole(1));
 }
 
-function measuringOptions(command: Command): Command {
+function benchmarkOptions(command: Command): Command {
   return command
+    .optionsGroup("Benchmarks:")
+    .option("--benchmarks <names>", `scores as columns, with commas: ${TASKS.join(", ")}`, namesOf(TASKS))
+    .option("--benchmark-data <folder>", "their data, as for mos eval (default: fetched from the Hub)")
+    .option(
+      "--benchmark-limit <n>",
+      "questions of each, the same ones for all cells (default: all)",
+      whole(1),
+    )
+    .option(
+      "--benchmark-samples <n>",
+      "HumanEval: answers of each problem (default: what the rules draw)",
+      whole(1),
+    )
+    .addOption(
+      new Option("--benchmark-rules <name>", "open-instruct's, as in the paper, or lm-evaluation-harness's")
+        .choices(TASK_RULES)
+        .default("open-instruct"),
+    )
+    .addOption(
+      new Option(
+        "--benchmark-format <name>",
+        "Tulu's tags, the model's own template, or none (default: what the rules use)",
+      ).choices(["tulu", "model", "none"]),
+    );
+}
+
+function measuringOptions(command: Command): Command {
+  command
     .optionsGroup("Evaluation:")
     .option("--eval-examples <n>", "measure on the first examples of the file only", whole(1))
     .option(
@@ -113,7 +148,8 @@ function measuringOptions(command: Command): Command {
       whole(0),
       32,
     )
-    .option("--answer-tokens <n>", "most tokens of an answer", whole(1), 200)
+    .option("--answer-tokens <n>", "most tokens of an answer", whole(1), 200);
+  return benchmarkOptions(command)
     .optionsGroup(GROUPS.output)
     .option("--out <folder>", "the folder of tables, pictures and cells; finished cells are not run again")
     .option("--keep-adapters", "keep the adapter of every cell")
@@ -130,6 +166,10 @@ Examples:
 
   mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl \\
       --learning-rates 3e-4,1e-3,3e-3 --tune-steps 60 --steps 200 --seeds 3 --jobs 2 --out reproduction
+
+  mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl --out reproduction \\
+      --benchmarks mmlu,bbh,gsm8k,tydiqa,humaneval --benchmark-limit 100
+      the paper's seven columns, beside the held-out loss
 
   mos reproduce figure1 --model model.gguf --train train.jsonl --eval test.jsonl --answers 0 --out reproduction
 

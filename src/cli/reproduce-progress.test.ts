@@ -11,6 +11,7 @@ test("follows cells, guesses what is left, and names what failed", () => {
     rows: [],
     cells: 5,
     finished: 1,
+    retrained: 0,
     updates: { tune: 5, measure: 10, left: 35 },
   } as const;
   expect(progress.take(plan)).toBe("Table 1: 0 rows, 5 cells, 1 of them finished before, 2 at a time");
@@ -29,6 +30,17 @@ test("follows cells, guesses what is left, and names what failed", () => {
   expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, answers, seconds: 75 })).toBe(
     "mos-2 seed 0: held-out loss 0.7123, 3 of 32 answers right, 1 min 15 s",
   );
+  progress.take({ type: "benchmark", cell, task: "gsm8k", done: 3, wanted: 8 });
+  expect(progress.text()).toContain("mos-2 seed 0 gsm8k 3/8");
+  const scores = { "GSM8K EM": 12.5, "Avg.": 7 };
+  expect(progress.take({ type: "result", cell, heldOutLoss: 0.7, scores, seconds: 75 })).toBe(
+    "mos-2 seed 0: held-out loss 0.7000, GSM8K EM 12.50 %, Avg. 7.00 %, 1 min 15 s",
+  );
+  expect(progress.take({ ...plan, retrained: 2 })).toMatch(
+    /, 2 finished cells trained again for the benchmarks, without a kept adapter$/,
+  );
+  progress.take({ type: "started", cell: other, attempt: 1, pid: 2 });
+  progress.take({ type: "failed", cell, message: "…", retried: false });
   expect(progress.take({ type: "failed", cell: other, message: "it crashed", retried: true })).toBe(
     "lora-2 at 0.001 failed, trying once more: it crashed",
   );

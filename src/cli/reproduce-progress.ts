@@ -17,22 +17,27 @@ export interface ReproduceProgress {
 const nameOf = ({ key, purpose, learningRate, seed }: Cell): string =>
   purpose === "tune" ? `${key} at ${learningRate}` : `${key} seed ${seed}`;
 
-const planText = ({ title, rows, cells, finished }: PlanEvent, jobs: number): string =>
+const planText = ({ title, rows, cells, finished, retrained }: PlanEvent, jobs: number): string =>
   [
     `${title}: ${counted(rows.length, "row")}`,
     counted(cells, "cell"),
     ...(finished > 0 ? [`${finished} of them finished before`] : []),
     ...(jobs > 1 ? [`${jobs} at a time`] : []),
+    ...(retrained > 0
+      ? [`${counted(retrained, "finished cell")} trained again for the benchmarks, without a kept adapter`]
+      : []),
   ].join(", ");
 
 const resultText = ({
   cell,
   heldOutLoss,
   answers,
+  scores = {},
   seconds,
 }: Extract<ReproduceEvent, { readonly type: "result" }>): string => {
   const exact = answers === undefined ? "" : `, ${answers.correct} of ${answers.total} answers right`;
-  return `${nameOf(cell)}: held-out loss ${heldOutLoss.toFixed(4)}${exact}, ${formatDuration(seconds)}`;
+  const marks = Object.entries(scores).map(([title, score]) => `, ${title} ${score.toFixed(2)} %`);
+  return `${nameOf(cell)}: held-out loss ${heldOutLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
 };
 
 interface Clock {
@@ -95,6 +100,9 @@ export function reproduceProgress({
         case "progress":
           running.set(nameOf(event.cell), `${event.step}/${event.steps} loss ${event.loss.toFixed(3)}`);
           left?.run(event.cell, event.step);
+          return undefined;
+        case "benchmark":
+          running.set(nameOf(event.cell), `${event.task} ${event.done}/${event.wanted}`);
           return undefined;
         case "result":
           end(event.cell, true);

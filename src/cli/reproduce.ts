@@ -1,6 +1,8 @@
 import { availableParallelism, cpus } from "node:os";
 import { MosError } from "#core";
+import type { TaskName } from "#evaluation";
 import {
+  type BenchmarkOptions,
   EXPERIMENTS,
   type ExperimentName,
   experimentOf,
@@ -12,7 +14,8 @@ import {
 } from "#experiments";
 import { geometryOf, readModelConfig } from "#recipes";
 import { findModel } from "./base-model.ts";
-import { listenForInterrupt } from "./interrupt.ts";
+import { findBenchmarks } from "./benchmark-data.ts";
+import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatInteger, type LiveLine } from "./progress.ts";
 import type { ReproduceOptions } from "./reproduce-command.ts";
@@ -47,8 +50,27 @@ export async function runReproduce(
   if (asked === undefined) return await list(experiment, model, options);
   using live = liveLine({ silent });
   line = live;
-  const grid = { ...asked, model, version, signal: interrupt.signal };
+  const benchmarks = await benchmarksOf(options, { line: live, interrupt });
+  const grid = { ...asked, ...given({ benchmarks }), model, version, signal: interrupt.signal };
   return await watch(reproduce(grid), { line: live, options });
+}
+
+/** Data that are not given are fetched before anything is trained. */
+async function benchmarksOf(
+  options: ReproduceOptions,
+  at: { readonly line: LiveLine; readonly interrupt: Interrupt },
+): Promise<BenchmarkOptions | undefined> {
+  const { benchmarks: tasks, benchmarkData: data } = options;
+  if (tasks === undefined) return undefined;
+  const folders: ReadonlyMap<TaskName, string> = await findBenchmarks({ data, tasks }, at);
+  return {
+    tasks,
+    dataFolder: (task) => folders.get(task) ?? "",
+    rules: options.benchmarkRules,
+    limit: options.benchmarkLimit,
+    samples: options.benchmarkSamples,
+    format: options.benchmarkFormat,
+  };
 }
 
 function required(flag: string, value: string | undefined): string {

@@ -1,23 +1,40 @@
-import { beforeAll, expect, test } from "vitest";
-import { createAdapter, parseAdapterConfig } from "#adapters";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import type { Example } from "#data";
 import { type BaseModel, generate, geometryOf, loadModel } from "#recipes";
-import { type AnswerSettings, countCorrect, questionOf } from "./answers.ts";
+import { type Engine, openEngine } from "#serving";
+import { type AnswerSettings, countCorrect, type Question, questionOf } from "./answers.ts";
 
 let base: BaseModel;
+let folder: string;
+let engine: Engine;
 beforeAll(async () => {
   base = await loadModel("assets/tiny-english");
+  folder = await mkdtemp(join(tmpdir(), "mos-answers-"));
+  const geometry = geometryOf(base.model.config);
+  const adapter = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), geometry);
+  const { name: model, fingerprint } = base.model;
+  const of = { base: { name: model, fingerprint } };
+  await saveAdapter(join(folder, "fresh"), adapter, of);
+  for (const [name, { data }] of adapter.tensors) if (name.includes("B")) data.fill(0.3);
+  await saveAdapter(join(folder, "loud"), adapter, of);
+  engine = await openEngine({ model: "assets/tiny-english", adapters: folder, threads: 1 });
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
 });
 
-const settings: AnswerSettings = {
-  adapter: null,
-  rules: "template",
-  system: undefined,
-  maxTokens: 6,
-  rows: 3,
-  compile: {},
-  signal: undefined,
-};
+const settingsOf = (engine: Engine, adapter: string | null = null): AnswerSettings => ({
+  ...{ engine, adapter, maxTokens: 6, signal: undefined },
+});
+const questionsOf = (examples: readonly Example[]): readonly Question[] =>
+  examples.map((example) =>
+    questionOf(example, { text: base.text, rules: "template", system: undefined, maxLength: 512 }),
+  );
 
 const asked = (question: string, answer: string): Example => ({
   kind: "chat",
@@ -53,21 +70,21 @@ test("answers side by side are those that each prompt has alone", async () => {
   const examples = QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x"));
   const expected = answers.filter((answer) => answer.trim() !== "").length;
   expect(expected).toBeGreaterThan(2);
-  expect(await countCorrect(base, examples, settings)).toEqual({ correct: expected, total: 5 });
+  expect(await countCorrect(questionsOf(examples), settingsOf(engine))).toEqual({
+    correct: expected,
+    total: 5,
+  });
   const wrong = [asked(QUESTIONS[0]!, "Something else."), ...examples.slice(1)];
-  const found = await countCorrect(base, wrong, settings);
+  const found = await countCorrect(questionsOf(wrong), settingsOf(engine));
   expect(found.correct).toBeLessThan(expected);
 });
 
-test("an adapter is part of the answer: as merged weights, and nothing at the start", async () => {
+test("an adapter is part of the answer, and nothing at the start", async () => {
   const answers = await answersAlone();
-  const examples = QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x"));
-  const config = parseAdapterConfig({ method: "lora", rank: 2 });
-  const fresh = createAdapter(config, geometryOf(base.model.config));
-  const before = await countCorrect(base, examples, settings);
-  expect(await countCorrect(base, examples, { ...settings, adapter: fresh })).toEqual(before);
-  for (const [name, { data }] of fresh.tensors) if (name.includes("B")) data.fill(0.3);
-  expect((await countCorrect(base, examples, { ...settings, adapter: fresh })).correct).toBe(0);
+  const questions = questionsOf(QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x")));
+  const before = await countCorrect(questions, settingsOf(engine));
+  expect(await countCorrect(questions, settingsOf(engine, "fresh"))).toEqual(before);
+  expect((await countCorrect(questions, settingsOf(engine, "loud"))).correct).toBe(0);
 });
 
 test("a question is all that stands before the last answer, as training shows it", () => {
@@ -81,7 +98,7 @@ test("a question is all that stands before the last answer, as training shows it
       { role: "assistant", content: "Four.", trained: true },
     ],
   };
-  const { ids, reference } = questionOf(example, { base, rules: "template", system: undefined });
+  const [{ ids, reference } = { ids: [], reference: "" }] = questionsOf([example]);
   const text = base.text.template.render(
     example.turns.slice(0, 3).map(({ role, content }) => ({ role, content })),
     { addGenerationPrompt: true },
@@ -90,7 +107,7 @@ test("a question is all that stands before the last answer, as training shows it
   expect(reference).toBe("Four.");
   const plain = questionOf(
     { kind: "completion", line: 1, prompt: "The cat", completion: " sat." },
-    { base, rules: "plain", system: undefined },
+    { text: base.text, rules: "plain", system: undefined, maxLength: 512 },
   );
   expect(plain.reference).toBe(" sat.");
   const bare = base.text.tokenizer.encode("The cat", { addSpecialTokens: false });
@@ -99,10 +116,6 @@ test("a question is all that stands before the last answer, as training shows it
 
 test("a prompt that leaves no room for an answer is not answered", async () => {
   const long = asked("cat ".repeat(200), "x");
-  expect(
-    await countCorrect(base, [long], { ...settings, maxTokens: base.model.config.maxPositions - 1 }),
-  ).toEqual({
-    correct: 0,
-    total: 1,
-  });
+  const settings = { ...settingsOf(engine), maxTokens: base.model.config.maxPositions - 1 };
+  expect(await countCorrect(questionsOf([long]), settings)).toEqual({ correct: 0, total: 1 });
 });

@@ -1,5 +1,6 @@
 // The process of one cell. Its parent sends the cell, hears how it goes, and may ask it to stop; when the parent is
 // gone it stops by itself. Ctrl-C reaches the whole group of processes: the parent decides what it means.
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { MosError } from "#core";
 import { writeFileAtomic } from "#formats";
@@ -10,6 +11,8 @@ import { runCell } from "./run-cell.ts";
 export type CellOrder = { readonly type: "run"; readonly spec: CellSpec } | { readonly type: "stop" };
 
 const controller = new AbortController();
+// every question listens to it
+setMaxListeners(0, controller.signal);
 
 const tell = (event: CellEvent): void => {
   if (process.connected) process.send?.(event);
@@ -20,6 +23,7 @@ async function work(spec: CellSpec): Promise<void> {
     const events = runCell(spec, {
       signal: controller.signal,
       now: () => performance.now(),
+      date: () => Date.now(),
       peakMemory: () => process.resourceUsage().maxRSS * 1024,
     });
     for await (const event of events) tell(event);

@@ -4,8 +4,10 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
 import type { AdapterConfig } from "#adapters";
+import { TASK_NAMES, type TaskName } from "#evaluation";
 import { pathExists, readJson } from "#formats";
 import type { FinetuneSettingsInput } from "#recipes";
+import type { BenchmarkSpec } from "./benchmarks.ts";
 
 /** To choose a learning rate on a part of the training file, or to measure on the evaluation file. */
 export type Purpose = "tune" | "measure";
@@ -28,8 +30,6 @@ export interface Evaluation {
   readonly answers: number;
   /** Most tokens of an answer. */
   readonly answerTokens: number;
-  /** Prompts that are answered side by side. */
-  readonly answerRows: number;
 }
 
 /** All that a process needs to run a cell. */
@@ -39,6 +39,10 @@ export interface CellSpec extends CellName {
   readonly model: string;
   readonly train: string;
   readonly evaluation: Evaluation;
+  /** Asked after the result is written, each score being added to it. */
+  readonly benchmarks: readonly BenchmarkSpec[];
+  /** Of the program. */
+  readonly version: string;
   /** Null for the base model as it is. */
   readonly adapter: AdapterConfig | null;
   readonly settings: FinetuneSettingsInput;
@@ -64,6 +68,27 @@ const seconds = z.object({
   answers: z.number(),
 });
 
+const benchmarkScore = z.object({
+  task: z.enum(TASK_NAMES),
+  /** As its BenchmarkSpec has it. */
+  identity: z.string(),
+  /** The one that tables show, of the scores below. */
+  metric: z.string(),
+  /** 0 to 1, but 0 to 100 for TyDi QA's. */
+  scores: z.record(z.string(), z.number()),
+  questions: z.int(),
+  /** Questions that left no room for an answer. */
+  tooLong: z.int(),
+  rules: z.string(),
+  format: z.string(),
+  shots: z.int(),
+  /** Of the last process that asked. */
+  seconds: z.number(),
+});
+
+/** What an adapter scored in a benchmark. */
+export type BenchmarkScore = Readonly<z.output<typeof benchmarkScore>>;
+
 const resultSchema = z.object({
   format: z.literal(1),
   identity: z.string(),
@@ -78,6 +103,7 @@ const resultSchema = z.object({
   heldOutLoss: z.number(),
   heldOutExamples: z.int(),
   answers: z.object({ correct: z.int(), total: z.int() }).optional(),
+  benchmarks: z.array(benchmarkScore).optional(),
   /** Of all updates, padding not counted. */
   tokens: z.int(),
   seconds,
@@ -102,8 +128,12 @@ export type StoredResult = CellResult | Readonly<z.output<typeof failureSchema>>
 
 /** What a process tells while it runs a cell. */
 export type CellEvent =
-  | { readonly type: "phase"; readonly phase: "loading" | "training" | "evaluating" | "answering" }
+  | {
+      readonly type: "phase";
+      readonly phase: "loading" | "training" | "evaluating" | "answering" | "scoring";
+    }
   | { readonly type: "step"; readonly step: number; readonly steps: number; readonly loss: number }
+  | { readonly type: "benchmark"; readonly task: TaskName; readonly done: number; readonly wanted: number }
   | { readonly type: "finished" }
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
@@ -145,3 +175,32 @@ export async function readResult(folder: string, identity: string): Promise<Stor
 
 export const isResult = (stored: StoredResult | undefined): stored is CellResult =>
   stored !== undefined && "heldOutLoss" in stored;
+
+/** The benchmarks that a result has no score of. */
+export const unscored = (
+  { benchmarks }: Pick<CellSpec, "benchmarks">,
+  result: CellResult,
+): readonly BenchmarkSpec[] =>
+  benchmarks.filter(({ identity }) => !result.benchmarks?.some((score) => score.identity === identity));
+
+/** Whether nothing is left to be done for a cell. */
+export const isFinished = (spec: CellSpec, stored: StoredResult | undefined): boolean =>
+  stored !== undefined && (!isResult(stored) || unscored(spec, stored).length === 0);
+
+/** A result with the scores only that were asked for. */
+export function withScoresOf(
+  { benchmarks }: CellSpec,
+  { benchmarks: all, ...result }: CellResult,
+): CellResult {
+  const asked = (all ?? []).filter(({ identity }) => benchmarks.some((one) => one.identity === identity));
+  return asked.length === 0 ? result : { ...result, benchmarks: asked };
+}
+
+/** Where a cell trains, and keeps its adapter: the one sub-folder of its folder that an engine can serve. */
+export const RUN = "run";
+/** Logs of the answers to benchmarks. */
+export const BENCHMARKS = "benchmarks";
+
+/** Whether a cell's adapter is there, so that it can be asked without being trained again. */
+export const hasAdapter = ({ folder, adapter }: CellSpec): Promise<boolean> =>
+  adapter === null ? Promise.resolve(true) : pathExists(join(folder, RUN, "adapter_config.json"));

@@ -4,12 +4,14 @@ import { join } from "node:path";
 import type { AdapterConfig } from "#adapters";
 import { MosError } from "#core";
 import { type Example, readDataset, splitHeldOut } from "#data";
+import type { ChatFormat } from "#evaluation";
 import { makeFolder, readJsonLines, writeFileAtomic } from "#formats";
 import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConfig } from "#recipes";
+import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
 import { type CellName, type CellSpec, cellFolder, type Evaluation, identityOf } from "./cell.ts";
 import { fileDigest, modelDigest } from "./digest.ts";
 import { type ReproduceOptions, type Settings, settingsOf } from "./settings.ts";
-import { type Experiment, experimentOf, type Row, selectRows } from "./tables.ts";
+import { type Experiment, experimentOf, type Row, selectRows, withPlainBase } from "./tables.ts";
 
 /** What the files hold, so that results of other files never count. */
 export interface Digests {
@@ -31,6 +33,8 @@ export interface Grid {
   /** Examples measured on that are trained on, too. */
   readonly repeatedExamples: number;
   readonly seeds: readonly number[];
+  /** What measured cells are asked, in the order of columns. */
+  readonly benchmarks: readonly BenchmarkPlan[];
 }
 
 /** No grid has as many seeds, so no row is measured with the seed that chose its rate. */
@@ -39,7 +43,6 @@ const TUNING_SHARE = 0.1;
 const MOST_TUNING_EXAMPLES = 64;
 /** Updates between checkpoints: what a killed cell does again. */
 const SAVE_EVERY = 50;
-const ANSWER_ROWS = 8;
 
 /** Reads and checks everything that can be, so that a mistake is one message and not a failure of every cell. */
 export async function planGrid(options: ReproduceOptions): Promise<Grid> {
@@ -54,7 +57,12 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     );
   checkTraining(settings);
   const { alpha, dropout, axes, experiment: name } = settings;
-  const experiment = experimentOf(name, { geometry: geometryOf(config), alpha, dropout }, axes);
+  const context = { geometry: geometryOf(config), alpha, dropout };
+  const asked = settings.benchmarks;
+  // a base that knows no chat is asked without one, too, as the paper does
+  const isChat = asked !== undefined && asked.format !== "none";
+  const plain = experimentOf(name, context, axes);
+  const experiment = isChat ? withPlainBase(plain) : plain;
   const selected = selectRows(experiment.rows, options.only);
   const trainSet = await readDataset(train);
   const evaluationSet = await readDataset(evaluation);
@@ -80,7 +88,16 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
       trainSet.examples.slice(0, settings.training.examples),
     ),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
+    benchmarks: await benchmarksOf(options, settings),
   };
+}
+
+async function benchmarksOf(
+  { benchmarks, model }: ReproduceOptions,
+  settings: Settings,
+): Promise<readonly BenchmarkPlan[]> {
+  if (benchmarks === undefined || settings.benchmarks === undefined) return [];
+  return planBenchmarks(settings.benchmarks, { model, dataFolder: benchmarks.dataFolder });
 }
 
 function countRepeated(measured: readonly Example[], trained: readonly Example[]): number {
@@ -155,13 +172,24 @@ export function tuningCells(grid: Grid, row: Row): readonly CellSpec[] {
 /** The cells of a row at its rate, one for each seed. The base has nothing random, and one cell. */
 export function measuringCells(
   grid: Grid,
-  { adapter, key }: Row,
+  { adapter, key, chatFormat }: Row,
   learningRate: number | undefined,
 ): readonly CellSpec[] {
-  if (adapter === null) return [specOf(grid, { key, purpose: "measure", learningRate: 0, seed: 0 }, null)];
+  if (adapter === null) {
+    const spec = specOf(grid, { key, purpose: "measure", learningRate: 0, seed: 0 }, null);
+    return [chatFormat === undefined ? spec : { ...spec, benchmarks: askedOf(grid, chatFormat) }];
+  }
   if (adapter === undefined || learningRate === undefined) return [];
   return grid.seeds.map((seed) => specOf(grid, { key, purpose: "measure", learningRate, seed }, adapter));
 }
+
+const askedOf = (
+  { benchmarks, settings, options: { version } }: Grid,
+  format?: ChatFormat,
+): readonly BenchmarkSpec[] =>
+  settings.benchmarks === undefined
+    ? []
+    : benchmarkSpecs(benchmarks, settings.benchmarks, { version, format });
 
 function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellSpec {
   const { options, digests, settings } = grid;
@@ -182,12 +210,12 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
     examples: isTuning ? undefined : settings.evaluationExamples,
     answers: isTuning ? 0 : settings.answers,
     answerTokens: settings.answerTokens,
-    answerRows: ANSWER_ROWS,
   };
+  const { version } = options;
   return {
     ...name,
     identity: identityOf({
-      version: options.version,
+      version,
       model: digests.model,
       train: adapter === null ? null : digests.train,
       evaluation: isTuning
@@ -201,6 +229,8 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
     model: options.model,
     train: isTuning ? tuning.train : options.train,
     evaluation,
+    benchmarks: isTuning ? [] : askedOf(grid),
+    version,
     adapter,
     settings: training,
     threads: options.threads ?? threadsFor(options.jobs ?? 1),

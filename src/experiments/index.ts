@@ -1,5 +1,6 @@
 // Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts and
 // run-cell.ts.
+export type { BenchmarkOptions } from "./benchmarks.ts";
 export { exactMatch } from "./exact-match.ts";
 export { type ReproduceEvent, reproduce } from "./reproduce.ts";
 export { type ReproduceOptions, TRAINING_DEFAULTS, type TrainingSettings } from "./settings.ts";

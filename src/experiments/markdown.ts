@@ -1,5 +1,7 @@
 // The table in the paper's layout, and what is needed to read it.
 import { basename } from "node:path";
+import { TASK_NAMES } from "#evaluation";
+import { type Column, columnsOf } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import type { Comparison, Metric, RowSummary } from "./report.ts";
 import type { Summary } from "./statistics.ts";
@@ -31,9 +33,13 @@ const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]):
 
 const namedRow = ({ label, rank, adapter }: Row): string => (adapter === null ? label : `${label} r=${rank}`);
 
-function mainTable(rows: readonly RowSummary[], { hasAnswers }: { readonly hasAnswers: boolean }): string {
+function mainTable(
+  rows: readonly RowSummary[],
+  { hasAnswers, columns }: { readonly hasAnswers: boolean; readonly columns: readonly Column[] },
+): string {
   const head = ["Method", "Rank", "# Param.", "Held-out loss"];
   if (hasAnswers) head.push("Exact match (%)");
+  head.push(...columns.map(({ title }) => `${title} (%)`));
   head.push("Time per step", "Tokens/s", "Peak memory (GB)", "Learning rate", "Seeds");
   return tableOf(
     head,
@@ -45,6 +51,7 @@ function mainTable(rows: readonly RowSummary[], { hasAnswers }: { readonly hasAn
         row.trainable === 0 ? MISSING : row.trainable.toLocaleString("en-US"),
         spread(one.heldOutLoss, { digits: 4 }),
         ...(hasAnswers ? [spread(one.exactMatch, { digits: 1, factor: 100 })] : []),
+        ...columns.map(({ key }) => spread(one.scores?.[key], { digits: 2 })),
         one.relativeTime === undefined ? MISSING : `${one.relativeTime.toFixed(2)} ×`,
         plain(one.tokensPerSecond?.mean, 0),
         plain(one.peakMemoryBytes && one.peakMemoryBytes.mean / 1e9, 2),
@@ -60,10 +67,16 @@ function mainTable(rows: readonly RowSummary[], { hasAnswers }: { readonly hasAn
 }
 
 /** In the units of the main table. */
-const METRICS: Readonly<Record<Metric, Format & { readonly title: string }>> = {
+const METRICS: Readonly<Record<"heldOutLoss" | "exactMatch", Format & { readonly title: string }>> = {
   heldOutLoss: { title: "held-out loss (negative is better)", digits: 4 },
   exactMatch: { title: "exact match in points of % (positive is better)", digits: 1, factor: 100 },
 };
+
+function formatOf(metric: Metric): Format & { readonly title: string } {
+  if (metric === "heldOutLoss" || metric === "exactMatch") return METRICS[metric];
+  const column = columnsOf(TASK_NAMES).find(({ key }) => key === metric);
+  return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits: 2 };
+}
 
 function comparisonTables(comparisons: readonly Comparison[], rows: readonly RowSummary[]): string {
   const named = (key: string): string => {
@@ -76,7 +89,7 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
       const members = comparisons.filter(({ metric, ours }) => `${metric} ${ours}` === family);
       const [first] = members;
       if (first === undefined) return "";
-      const { title, digits, factor = 1 } = METRICS[first.metric];
+      const { title, digits, factor = 1 } = formatOf(first.metric);
       // where no model gets anything right there is nothing to test
       if (members.every(({ difference, test }) => difference === 0 && test === undefined))
         return `${named(first.ours)}, ${title}: no pair differs.`;
@@ -171,6 +184,41 @@ function settingsText(
   ].join("\n");
 }
 
+/** Whose rules, how many questions, and what the paper does otherwise. */
+function benchmarkText(
+  { settings, benchmarks, options }: Grid,
+  rows: readonly RowSummary[],
+): readonly string[] {
+  const asked = settings.benchmarks;
+  if (asked === undefined) return [];
+  const formats = {
+    tulu: "in Tulu's chat format",
+    model: "in the model's own chat format",
+    none: "without a chat format",
+  };
+  const tasks = benchmarks.map(
+    ({ task, questions, shots }) => `${task} (${plural(questions, "question")}, ${shots}-shot)`,
+  );
+  const scores = rows.flatMap(({ cells }) => cells.flatMap((cell) => cell.benchmarks ?? []));
+  const notes = benchmarks.flatMap(({ task, notes: own, questions }) => {
+    const tooLong = Math.max(
+      0,
+      ...scores.filter((score) => score.task === task).map((score) => score.tooLong),
+    );
+    const room = `${tooLong} of ${plural(questions, "question")} without room for an answer, which count as wrong`;
+    return [...own, ...(tooLong === 0 ? [] : [room])].map((text) => `- ${task}: ${text}`);
+  });
+  return [
+    [
+      `Benchmarks by ${asked.rules}'s rules, ${formats[asked.format]}: ${tasks.join(", ")}.`,
+      `All of them are asked of the same adapters, trained on ${basename(options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
+      "and HumanEval have a training set each, so columns of other topics than the training file's cannot be compared with its own.",
+      ...(benchmarks.length > 1 ? ["Avg. is the mean of the columns of benchmarks before it."] : []),
+    ].join("\n"),
+    ...(notes.length === 0 ? [] : [`Of the benchmarks' data:\n\n${notes.join("\n")}`]),
+  ];
+}
+
 const HOW_TO_READ = [
   "Means over seeds ± sample standard deviation. Losses are nats per trained token. Time per step is the median update,",
   "relative to the first LoRA row. Peak memory is that of the cell's process, answers left out.",
@@ -194,8 +242,9 @@ export function markdownOf(grid: Grid, { rows, comparisons, pictures }: ReportPa
   return `${[
     `# ${experiment.title}`,
     settingsText(grid, rows),
-    mainTable(rows, { hasAnswers }),
+    mainTable(rows, { hasAnswers, columns: columnsOf(settings.benchmarks?.tasks ?? []) }),
     HOW_TO_READ,
+    ...benchmarkText(grid, rows),
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),
     ...pictures.map((name) => `![${name.replace(/\.svg$/, "")}](${name})`),
     ...(rates === "" ? [] : [`## Learning rates\n\nLosses on the part held out for tuning.\n\n${rates}`]),

@@ -1,4 +1,5 @@
 import { type Bar, barChart, type HeatCell, heatMap } from "#charts";
+import type { Column } from "./columns.ts";
 import type { RowSummary } from "./report.ts";
 import type { Experiment } from "./tables.ts";
 
@@ -50,8 +51,22 @@ const answersOf = ({ exactMatch, cells }: RowSummary): Measure | undefined =>
     ),
   };
 
-/** The held-out losses of a table's adapters, and their answers where there are some. */
-export async function drawTable(experiment: Experiment, rows: readonly RowSummary[]): Promise<Pictures> {
+const titleOf = ({ key, title }: Column): string =>
+  key === "average" ? "mean of the benchmarks' columns (%)" : `${title} (%)`;
+
+const scoreOf =
+  (column: Column | undefined) =>
+  ({ scores }: RowSummary): Measure | undefined => {
+    const summary = column && scores?.[column.key];
+    return summary && { mean: summary.mean, deviation: summary.deviation, points: [] };
+  };
+
+/** The held-out losses of a table's adapters, their answers where there are some, and a column of benchmarks. */
+export async function drawTable(
+  experiment: Experiment,
+  rows: readonly RowSummary[],
+  column: Column | undefined,
+): Promise<Pictures> {
   const { name, title } = experiment;
   // the base is so far away that the others could not be told apart beside it
   const losses = barsOf(
@@ -60,6 +75,7 @@ export async function drawTable(experiment: Experiment, rows: readonly RowSummar
     lossOf,
   );
   const answers = barsOf(rows, experiment, answersOf);
+  const scores = barsOf(rows, experiment, scoreOf(column));
   const subtitle = "mean and standard deviation over seeds; rings are the seeds";
   const common = { title, subtitle, horizontal: true, printMeans: true } as const;
   return {
@@ -85,11 +101,22 @@ export async function drawTable(experiment: Experiment, rows: readonly RowSummar
             valueFormat: ".1f",
           }),
         }),
+    ...(column === undefined || scores.every(({ mean }) => mean === 0)
+      ? {}
+      : {
+          [`${name}-benchmarks.svg`]: await barChart({
+            ...common,
+            subtitle: "mean and standard deviation over seeds",
+            bars: scores,
+            valueTitle: titleOf(column),
+            valueFormat: ".2f",
+          }),
+        }),
   };
 }
 
 /** The grid of figure 1; what was not measured, or does not fit the model, is empty. */
-export async function drawFigure(rows: readonly RowSummary[]): Promise<Pictures> {
+export async function drawFigure(rows: readonly RowSummary[], column: Column | undefined): Promise<Pictures> {
   const draw = (value: (row: RowSummary) => number | undefined, more: object): Promise<string> => {
     const cells = rows.flatMap((row): HeatCell[] => {
       const { place } = row.row;
@@ -100,6 +127,7 @@ export async function drawFigure(rows: readonly RowSummary[]): Promise<Pictures>
     });
     return heatMap({ cells, xTitle: "shards per vector", yTitle: "private rank", ...more });
   };
+  const score = (row: RowSummary): number | undefined => scoreOf(column)(row)?.mean;
   const hasAnswers = rows.some(({ exactMatch }) => (exactMatch?.mean ?? 0) > 0);
   return {
     "figure1-loss.svg": await draw(({ heldOutLoss }) => heldOutLoss?.mean, {
@@ -114,5 +142,13 @@ export async function drawFigure(rows: readonly RowSummary[]): Promise<Pictures>
           }),
         }
       : {}),
+    ...(column === undefined || !rows.some((row) => (score(row) ?? 0) > 0)
+      ? {}
+      : {
+          "figure1-benchmarks.svg": await draw(score, {
+            title: `${titleOf(column)}, mean over seeds`,
+            valueFormat: ".2f",
+          }),
+        }),
   };
 }

@@ -1,8 +1,10 @@
 // Everything that is written of an experiment: numbers as JSON, the table as Markdown, and pictures.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { TaskName } from "#evaluation";
 import { writeFileAtomic } from "#formats";
 import type { CellName, CellResult } from "./cell.ts";
+import { type ColumnKey, columnsOf, columnValue } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import { markdownOf } from "./markdown.ts";
 import { drawFigure, drawTable } from "./pictures.ts";
@@ -26,6 +28,8 @@ export interface RowSummary extends RowOutcome {
   readonly heldOutLoss: Summary | undefined;
   /** Share of greedy answers that are the reference, 0 to 1. */
   readonly exactMatch: Summary | undefined;
+  /** In per cent, over the seeds that have been asked. */
+  readonly scores?: Readonly<Partial<Record<ColumnKey, Summary>>>;
   readonly stepSeconds: Summary | undefined;
   /** Seconds of an update as a multiple of those of this run's first LoRA row. */
   readonly relativeTime: number | undefined;
@@ -33,7 +37,7 @@ export interface RowSummary extends RowOutcome {
   readonly peakMemoryBytes: Summary | undefined;
 }
 
-export type Metric = "heldOutLoss" | "exactMatch";
+export type Metric = "heldOutLoss" | "exactMatch" | ColumnKey;
 
 /** A reference row against another row, over the seeds that both have. */
 export interface Comparison {
@@ -52,13 +56,30 @@ export interface Comparison {
 const exactMatchOf = ({ answers }: CellResult): number | undefined =>
   answers === undefined || answers.total === 0 ? undefined : answers.correct / answers.total;
 
-const metricOf = (cell: CellResult, metric: Metric): number | undefined =>
-  metric === "heldOutLoss" ? cell.heldOutLoss : exactMatchOf(cell);
+function metricOf(cell: CellResult, metric: Metric, tasks: readonly TaskName[]): number | undefined {
+  if (metric === "heldOutLoss") return cell.heldOutLoss;
+  return metric === "exactMatch" ? exactMatchOf(cell) : columnValue(cell, metric, tasks);
+}
 
 const isNumber = (value: number | undefined): value is number => value !== undefined;
 
-/** Means and spreads of every row. */
-export function summariesOf(outcomes: readonly RowOutcome[]): readonly RowSummary[] {
+function scoresOf(
+  cells: readonly CellResult[],
+  tasks: readonly TaskName[],
+): Readonly<Partial<Record<ColumnKey, Summary>>> {
+  return Object.fromEntries(
+    columnsOf(tasks).flatMap(({ key }) => {
+      const summary = summarize(cells.map((cell) => columnValue(cell, key, tasks)).filter(isNumber));
+      return summary === undefined ? [] : [[key, summary]];
+    }),
+  );
+}
+
+/** Means and spreads of every row, with the scores of these benchmarks. */
+export function summariesOf(
+  outcomes: readonly RowOutcome[],
+  tasks: readonly TaskName[] = [],
+): readonly RowSummary[] {
   const stepOf = ({ row, cells }: RowOutcome): Summary | undefined =>
     row.adapter ? summarize(cells.map(({ seconds }) => seconds.step)) : undefined;
   const lora = outcomes.find(({ row }) => row.adapter?.method === "lora");
@@ -70,6 +91,7 @@ export function summariesOf(outcomes: readonly RowOutcome[]): readonly RowSummar
       ...outcome,
       heldOutLoss: summarize(cells.map(({ heldOutLoss }) => heldOutLoss)),
       exactMatch: summarize(cells.map(exactMatchOf).filter(isNumber)),
+      ...(tasks.length === 0 ? {} : { scores: scoresOf(cells, tasks) }),
       stepSeconds,
       relativeTime: stepSeconds === undefined || unit === undefined ? undefined : stepSeconds.mean / unit,
       tokensPerSecond: row.adapter
@@ -86,10 +108,14 @@ const isCompared = ({ row }: RowOutcome, ours: string, references: readonly stri
   !references.includes(row.key) &&
   (row.ablates === undefined || row.ablates === ours);
 
-function pairsOf(ours: RowOutcome, theirs: RowOutcome, metric: Metric): (readonly [number, number])[] {
+function pairsOf(
+  ours: RowOutcome,
+  theirs: RowOutcome,
+  measureOf: (cell: CellResult) => number | undefined,
+): (readonly [number, number])[] {
   return ours.cells.flatMap((cell) => {
     const partner = theirs.cells.find(({ seed }) => seed === cell.seed);
-    const [mine, other] = [metricOf(cell, metric), partner && metricOf(partner, metric)];
+    const [mine, other] = [measureOf(cell), partner && measureOf(partner)];
     return mine === undefined || other === undefined ? [] : [[mine, other] as const];
   });
 }
@@ -98,8 +124,10 @@ function pairsOf(ours: RowOutcome, theirs: RowOutcome, metric: Metric): (readonl
 export function comparisonsOf(
   outcomes: readonly RowOutcome[],
   references: readonly string[],
+  tasks: readonly TaskName[] = [],
 ): readonly Comparison[] {
-  const metrics: readonly Metric[] = ["heldOutLoss", "exactMatch"];
+  const columns = columnsOf(tasks).map(({ key }) => key);
+  const metrics: readonly Metric[] = ["heldOutLoss", "exactMatch", ...columns];
   return metrics.flatMap((metric) =>
     references.flatMap((key) => {
       const ours = outcomes.find(({ row }) => row.key === key);
@@ -107,7 +135,7 @@ export function comparisonsOf(
       const others = outcomes.filter((other) => isCompared(other, key, references));
       return adjusted(
         others.flatMap((theirs) => {
-          const pairs = pairsOf(ours, theirs, metric);
+          const pairs = pairsOf(ours, theirs, (cell) => metricOf(cell, metric, tasks));
           const differences = summarize(pairs.map(([mine, other]) => mine - other));
           if (differences === undefined) return [];
           const { count, mean } = differences;
@@ -136,6 +164,7 @@ function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly C
     program: { version, command, ...environment },
     files: { model, train, evaluation, digests },
     settings: { ...settings, jobs, threads, tuningExamples, repeatedExamples },
+    ...(grid.benchmarks.length === 0 ? {} : { benchmarks: grid.benchmarks }),
     rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest })),
     comparisons,
   };
@@ -145,9 +174,14 @@ function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly C
 /** Writes the report anew, each file as a whole, and gives their paths. */
 export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<readonly string[]> {
   const { experiment, options } = grid;
-  const rows = summariesOf(outcomes);
-  const comparisons = comparisonsOf(outcomes, experiment.references);
-  const pictures = experiment.name === "figure1" ? await drawFigure(rows) : await drawTable(experiment, rows);
+  const { tasks } = grid.settings.benchmarks ?? { tasks: [] };
+  const rows = summariesOf(outcomes, tasks);
+  const comparisons = comparisonsOf(outcomes, experiment.references, tasks);
+  const column = columnsOf(tasks).at(-1);
+  const pictures =
+    experiment.name === "figure1"
+      ? await drawFigure(rows, column)
+      : await drawTable(experiment, rows, column);
   const texts: Readonly<Record<string, string>> = {
     [`${experiment.name}.json`]: jsonOf(grid, rows, comparisons),
     ...pictures,
@@ -156,7 +190,7 @@ export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): 
   const files = Object.entries(texts).map(([name, text]) => ({ path: join(options.out, name), text }));
   for (const { path, text } of files) await writeFileAtomic(path, text);
   // what other settings have drawn is no part of this report
-  const drawn = ["loss", "answers"].map((kind) => `${experiment.name}-${kind}.svg`);
+  const drawn = ["loss", "answers", "benchmarks"].map((kind) => `${experiment.name}-${kind}.svg`);
   for (const name of drawn) if (!(name in pictures)) await rm(join(options.out, name), { force: true });
   return files.map(({ path }) => path);
 }

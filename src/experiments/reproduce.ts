@@ -1,15 +1,20 @@
 // Runs an experiment: plans its cells, runs each in a process of its own, and writes the tables anew after every one.
+import type { TaskName } from "#evaluation";
 import { lockFolder, makeFolder, storageError } from "#formats";
 import {
   type CellName,
   type CellResult,
   type CellSpec,
+  hasAdapter,
+  isFinished,
   isResult,
   readResult,
   type StoredResult,
+  withScoresOf,
 } from "./cell.ts";
 import { type CellEnd, runInChild } from "./cell-child.ts";
 import { type Channel, channel } from "./channel.ts";
+import { columnsOf, columnValue } from "./columns.ts";
 import { type Grid, measuringCells, planGrid, tuningCells, writeTuningFiles } from "./grid.ts";
 import { type RowOutcome, writeReport } from "./report.ts";
 import type { ReproduceOptions } from "./settings.ts";
@@ -25,6 +30,8 @@ export type ReproduceEvent =
       /** Of all phases, and how many of them are finished from an earlier run. */
       readonly cells: number;
       readonly finished: number;
+      /** Cells whose results lack scores of benchmarks, and whose adapters were not kept: they are trained again. */
+      readonly retrained: number;
       /** Of training: those of a cell by what it is for, and those of all cells that are left. */
       readonly updates: { readonly tune: number; readonly measure: number; readonly left: number };
     }
@@ -43,10 +50,19 @@ export type ReproduceEvent =
       readonly loss: number;
     }
   | {
+      readonly type: "benchmark";
+      readonly cell: CellName;
+      readonly task: TaskName;
+      readonly done: number;
+      readonly wanted: number;
+    }
+  | {
       readonly type: "result";
       readonly cell: CellName;
       readonly heldOutLoss: number;
       readonly answers?: { readonly correct: number; readonly total: number };
+      /** In per cent, by the titles of columns. */
+      readonly scores?: Readonly<Record<string, number>>;
       readonly seconds: number;
     }
   | {
@@ -61,15 +77,17 @@ export type ReproduceEvent =
       readonly type: "end";
       readonly stopped: boolean;
       readonly files: readonly string[];
-      /** Cells of the chosen rows without a result, rows that do not fit the model left out. */
+      /** Cells of the chosen rows without a result or without all scores, rows that do not fit the model left out. */
       readonly missing: number;
     };
 
 /** What is known of the cells, by their folders. */
 interface Records {
   readonly results: Map<string, StoredResult>;
-  /** Why a cell has no result, for this run only. */
+  /** Why a cell has no result, or no scores, for this run only. */
   readonly failures: Map<string, string>;
+  /** Of results that lack scores, those that cannot get them without the adapter. */
+  readonly retrained: Set<string>;
 }
 
 /**
@@ -98,7 +116,7 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   });
   await using _lock = await lockFolder(options.out);
   await writeTuningFiles(grid);
-  const records: Records = { results: new Map(), failures: new Map() };
+  const records: Records = { results: new Map(), failures: new Map(), retrained: new Set() };
   for (const row of grid.experiment.rows) await recall(grid, row, records);
   yield planEvent(grid, records);
   const events = channel<ReproduceEvent>();
@@ -127,11 +145,14 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
 }
 
 /** Reads what earlier runs have left of a row. */
-async function recall(grid: Grid, row: Row, { results }: Records): Promise<void> {
+async function recall(grid: Grid, row: Row, { results, retrained }: Records): Promise<void> {
   const read = async (specs: readonly CellSpec[]): Promise<void> => {
-    for (const { folder, identity } of specs) {
+    for (const spec of specs) {
+      const { folder, identity } = spec;
       const result = await readResult(folder, identity);
       if (result !== undefined) results.set(folder, result);
+      if (result !== undefined && !isFinished(spec, result) && !(await hasAdapter(spec)))
+        retrained.add(folder);
     }
   };
   await read(tuningCells(grid, row));
@@ -151,16 +172,16 @@ function rateOf(grid: Grid, row: Row, results: ReadonlyMap<string, StoredResult>
     : usable.reduce((best, one) => (one.heldOutLoss < best.heldOutLoss ? one : best), first).learningRate;
 }
 
-function planEvent(grid: Grid, { results }: Records): ReproduceEvent {
+function planEvent(grid: Grid, { results, retrained }: Records): ReproduceEvent {
   const rows = grid.selected.filter(({ adapter }) => adapter !== undefined);
   const tuning = rows.flatMap((row) => tuningCells(grid, row));
   const [anyRate] = grid.settings.learningRates;
   const measuring = rows.flatMap((row) => measuringCells(grid, row, rateOf(grid, row, results) ?? anyRate));
   const cells = [...tuning, ...measuring];
-  const left = cells.filter(({ folder }) => !results.has(folder));
+  const left = cells.filter((spec) => !isFinished(spec, results.get(spec.folder)));
   const { tuneSteps: tune, steps: measure } = grid.settings;
-  const updatesOf = ({ adapter, purpose }: CellSpec): number =>
-    adapter === null ? 0 : { tune, measure }[purpose];
+  const updatesOf = ({ adapter, purpose, folder }: CellSpec): number =>
+    adapter === null || (results.has(folder) && !retrained.has(folder)) ? 0 : { tune, measure }[purpose];
   return {
     type: "plan",
     experiment: grid.experiment.name,
@@ -168,6 +189,7 @@ function planEvent(grid: Grid, { results }: Records): ReproduceEvent {
     rows: grid.selected,
     cells: cells.length,
     finished: cells.length - left.length,
+    retrained: left.filter(({ folder }) => retrained.has(folder)).length,
     updates: { tune, measure, left: left.reduce((sum, cell) => sum + updatesOf(cell), 0) },
   };
 }
@@ -200,9 +222,9 @@ async function runAll(work: Work): Promise<void> {
   await runCells(bySeed, work);
 }
 
-/** Runs the cells that have no result, so many at a time. */
+/** Runs the cells that have no result, or not all scores, so many at a time. */
 async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
-  const queue = cells.filter(({ folder }) => !work.records.results.has(folder));
+  const queue = cells.filter((spec) => !isFinished(spec, work.records.results.get(spec.folder)));
   const worker = async (): Promise<void> => {
     for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
       if (work.signal.aborted) return;
@@ -223,14 +245,15 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
     if (end.type === "stopped" && work.signal.aborted) return;
     const result = await readResult(spec.folder, spec.identity);
     if (result !== undefined) work.records.results.set(spec.folder, result);
-    if (isResult(result)) return work.events.send(resultEvent(cell, result));
+    const isOver = isFinished(spec, result);
+    if (isOver && isResult(result)) return work.events.send(resultEvent(spec, result, work.grid));
     const message = endText(end);
     work.records.failures.set(spec.folder, message);
     // a stored failure, such as a loss that diverged, would come again
-    const retried = result === undefined && attempt < ATTEMPTS;
+    const retried = !isOver && attempt < ATTEMPTS;
     work.events.send({ type: "failed", cell, message, retried });
     if (!retried) return;
-    fresh = end.type === "failed" && end.code !== undefined;
+    fresh = end.type === "failed" && end.code !== undefined && result === undefined;
   }
 }
 
@@ -241,13 +264,20 @@ function endText(end: CellEnd): string {
     : "its process ended without a result";
 }
 
-const resultEvent = (cell: CellName, { heldOutLoss, answers, seconds }: CellResult): ReproduceEvent => ({
-  type: "result",
-  cell,
-  heldOutLoss,
-  seconds: seconds.total,
-  ...(answers === undefined ? {} : { answers }),
-});
+function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): ReproduceEvent {
+  const { heldOutLoss, answers, seconds } = result;
+  const { tasks } = settings.benchmarks ?? { tasks: [] };
+  const asked = withScoresOf(spec, result);
+  const scores = columnsOf(tasks).flatMap(({ key, title }) => {
+    const value = columnValue(asked, key, tasks);
+    return value === undefined ? [] : [[title, value] as const];
+  });
+  return {
+    ...{ type: "result", cell: nameOf(spec), heldOutLoss, seconds: seconds.total },
+    ...(answers === undefined ? {} : { answers }),
+    ...(scores.length === 0 ? {} : { scores: Object.fromEntries(scores) }),
+  };
+}
 
 const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName => ({
   key,
@@ -266,6 +296,7 @@ function runOnce(spec: CellSpec, attempt: number, { grid, events, signal }: Work
       if (event.type === "step")
         events.send({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
       if (event.type === "phase") events.send({ type: "phase", cell, phase: event.phase });
+      if (event.type === "benchmark") events.send({ ...event, cell });
     },
   });
 }
@@ -277,15 +308,19 @@ function outcomesOf(grid: Grid, { results, failures }: Records): readonly RowOut
       const learningRate = rateOf(grid, row, results);
       const tuning = tuningCells(grid, row);
       const measuring = measuringCells(grid, row, learningRate);
-      const measured = measuring.map(({ folder }) => results.get(folder));
+      const measured = measuring.flatMap((spec) => {
+        const stored = results.get(spec.folder);
+        return isResult(stored) ? [withScoresOf(spec, stored)] : [];
+      });
       return {
         row,
         learningRate: row.adapter ? learningRate : undefined,
         expected: measuring.length,
-        cells: measured.filter(isResult),
+        cells: measured,
         failures: [...tuning, ...measuring].flatMap((spec) => {
           const stored = results.get(spec.folder);
-          const message = failureOf(stored) ?? (stored === undefined ? failures.get(spec.folder) : undefined);
+          const message =
+            failureOf(stored) ?? (isFinished(spec, stored) ? undefined : failures.get(spec.folder));
           return message === undefined ? [] : [{ cell: nameOf(spec), message }];
         }),
         tuning: tuning.map(({ folder, learningRate: rate }) => {
@@ -306,7 +341,11 @@ function missingOf(grid: Grid, { results }: Records): number {
     .map((row) => {
       const cells = measuringCells(grid, row, rateOf(grid, row, results));
       const wanted = row.adapter === null ? 1 : grid.seeds.length;
-      return wanted - cells.filter(({ folder }) => isResult(results.get(folder))).length;
+      const has = (spec: CellSpec): boolean => {
+        const stored = results.get(spec.folder);
+        return isResult(stored) && isFinished(spec, stored);
+      };
+      return wanted - cells.filter(has).length;
     })
     .reduce((sum, count) => sum + count, 0);
 }

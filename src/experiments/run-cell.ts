@@ -18,8 +18,20 @@ import {
   wholeModel,
 } from "#recipes";
 import { evaluateLoss, gradientSource, type TrainSettings } from "#training";
-import { countCorrect } from "./answers.ts";
-import { type CellEvent, type CellResult, type CellSpec, type Evaluation, RESULT } from "./cell.ts";
+import { countCorrect, type Question, questionOf } from "./answers.ts";
+import {
+  BENCHMARKS,
+  type CellEvent,
+  type CellResult,
+  type CellSpec,
+  hasAdapter,
+  isResult,
+  RESULT,
+  RUN,
+  readResult,
+  unscored,
+} from "./cell.ts";
+import { adapterName, openCellEngine, scoreCell, writeResult } from "./score-cell.ts";
 import { median } from "./statistics.ts";
 
 export interface RunCellOptions {
@@ -28,6 +40,8 @@ export interface RunCellOptions {
   readonly now: () => number;
   /** Bytes of memory that the process has had at most. */
   readonly peakMemory: () => number;
+  /** Milliseconds since 1970. */
+  readonly date: () => number;
 }
 
 /** What a cell has at hand while it runs. */
@@ -38,35 +52,73 @@ interface Running extends RunCellOptions {
 }
 
 const RECORD = "cell.json";
-const runOf = ({ folder }: CellSpec): string => join(folder, "run");
-const recordSchema = z.looseObject({ identity: z.string() });
+const runOf = ({ folder }: CellSpec): string => join(folder, RUN);
+const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
 
-const isOwn = async ({ folder, identity }: CellSpec): Promise<boolean> => {
+async function ownRecord({ folder, identity }: CellSpec): Promise<z.output<typeof recordSchema> | undefined> {
   const path = join(folder, RECORD);
-  if (!(await pathExists(path))) return false;
+  if (!(await pathExists(path))) return undefined;
   const record = await readJson(path, recordSchema, { code: "bad_data" }).catch(() => undefined);
-  return record?.identity === identity;
-};
+  return record?.identity === identity ? record : undefined;
+}
 
-/** Whether an earlier attempt can be gone on with; what cannot be used is removed. */
-async function prepareFolder(spec: CellSpec): Promise<boolean> {
+/** What earlier attempts have left. */
+interface Left {
+  /** The cell's result, where nothing but scores of benchmarks is missing. */
+  readonly result: CellResult | undefined;
+  /** Whether training can be gone on with. */
+  readonly resume: boolean;
+  /** Whether the adapter was to be kept. */
+  readonly wasKept: boolean;
+}
+
+/** Looks at what earlier attempts have left; what cannot be used is removed. */
+async function prepareFolder(spec: CellSpec): Promise<Left> {
   const run = runOf(spec);
   await mkdir(spec.folder, { recursive: true });
-  const isKept = !spec.fresh && (await isOwn(spec));
+  const record = spec.fresh ? undefined : await ownRecord(spec);
+  const wasKept = record?.keepAdapter === true;
+  const stored = record === undefined ? undefined : await readResult(spec.folder, spec.identity);
+  if (isResult(stored) && (await hasAdapter(spec))) return { result: stored, resume: false, wasKept };
   await rm(join(spec.folder, RESULT), { force: true });
-  if (!isKept) {
+  // answers of an adapter that is trained anew
+  await rm(join(spec.folder, BENCHMARKS), { recursive: true, force: true });
+  if (record === undefined) {
     await rm(run, { recursive: true, force: true });
     await writeFileAtomic(join(spec.folder, RECORD), `${JSON.stringify(spec, null, 2)}\n`);
   }
-  return isKept && (await pathExists(join(run, "run.json")));
+  const resume = record !== undefined && (await pathExists(join(run, "run.json")));
+  return { result: undefined, resume, wasKept };
 }
 
 /**
- * Runs a cell to its result, or to a checkpoint when the signal is aborted. Throws what `finetune` throws.
+ * Runs a cell to its result, or to a checkpoint when the signal is aborted; then asks its adapter the benchmarks. Throws
+ * what `finetune`, `openEngine` and `evaluate` throw.
  */
 export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGenerator<CellEvent, void> {
+  const { result, resume, wasKept } = await prepareFolder(spec);
+  const measured =
+    result === undefined ? yield* trainAndMeasure(spec, options, resume) : { result, questions: [] };
+  if (measured === "stopped") return;
+  yield* askAdapter(spec, measured, options);
+  const isKept = spec.keepAdapter || wasKept;
+  await rm(isKept ? join(runOf(spec), "checkpoints") : runOf(spec), { recursive: true, force: true });
+  yield { type: "finished" };
+}
+
+/** A result without what is asked, and questions to be answered before it is written. */
+interface Measured {
+  readonly result: CellResult;
+  readonly questions: readonly Question[];
+}
+
+/** All that needs the model in this process, which lets go of it with the end of this. */
+async function* trainAndMeasure(
+  spec: CellSpec,
+  options: RunCellOptions,
+  resume: boolean,
+): AsyncGenerator<CellEvent, Measured | "stopped"> {
   const { signal, now } = options;
-  const resume = await prepareFolder(spec);
   yield { type: "phase", phase: "loading" };
   const loading = now();
   const base = await loadModel(spec.model, { signal });
@@ -74,10 +126,10 @@ export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGe
   const settings = finetuneSettings.parse(spec.settings);
   const running: Running = { ...options, spec, base, settings };
   const resumedAt = spec.adapter === null ? undefined : yield* trainCell(running, resume);
-  if (resumedAt === "stopped") return;
+  if (resumedAt === "stopped") return "stopped";
   const trained = await trainedPart(running, resumedAt);
   yield { type: "phase", phase: "evaluating" };
-  const measured = yield* measure(running);
+  const measured = await measure(running);
   const result: CellResult = {
     format: 1,
     identity: spec.identity,
@@ -89,17 +141,38 @@ export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGe
     losses: [...trained.losses],
     ...measured.result,
     tokens: trained.tokens,
-    seconds: { total: now() / 1000, load, ...trained.seconds, ...measured.seconds },
+    seconds: { total: now() / 1000, load, ...trained.seconds, evaluation: measured.seconds, answers: 0 },
     jobs: spec.jobs,
     ...(spec.threads === undefined ? {} : { threads: spec.threads }),
     ...(typeof resumedAt === "number" && resumedAt > 0 ? { resumedAt } : {}),
   };
-  await writeFileAtomic(join(spec.folder, RESULT), `${JSON.stringify(result, null, 2)}\n`);
-  await rm(spec.keepAdapter ? join(runOf(spec), "checkpoints") : runOf(spec), {
-    recursive: true,
-    force: true,
-  });
-  yield { type: "finished" };
+  return { result, questions: measured.questions };
+}
+
+/** Counts the answers, writes the result, and adds the scores of benchmarks to it. */
+async function* askAdapter(
+  spec: CellSpec,
+  { result, questions }: Measured,
+  { signal, now, date }: RunCellOptions,
+): AsyncGenerator<CellEvent, void> {
+  const isScored = unscored(spec, result).length === 0;
+  if (questions.length === 0 && isScored) return writeResult(spec, result);
+  const started = now();
+  yield { type: "phase", phase: questions.length > 0 ? "answering" : "scoring" };
+  await using engine = await openCellEngine(spec, signal);
+  let answered = result;
+  if (questions.length > 0) {
+    const { answerTokens: maxTokens } = spec.evaluation;
+    const answers = await countCorrect(questions, {
+      ...{ engine, adapter: adapterName(spec), maxTokens, signal },
+    });
+    const seconds = { ...result.seconds, total: now() / 1000, answers: (now() - started) / 1000 };
+    answered = { ...result, answers, seconds };
+  }
+  await writeResult(spec, answered);
+  if (isScored) return;
+  yield { type: "phase", phase: "scoring" };
+  yield* scoreCell(spec, answered, { engine, signal, date });
 }
 
 /** Trains in the cell's folder; gives the update that it went on from, or that it was stopped. */
@@ -172,48 +245,28 @@ async function trainedPart({ spec }: Running, resumedAt: number | undefined): Pr
   };
 }
 
-interface Measured {
-  readonly result: Pick<CellResult, "heldOutLoss" | "heldOutExamples" | "answers" | "peakMemoryBytes">;
-  readonly seconds: { readonly evaluation: number; readonly answers: number };
-}
-
-/** The held-out loss, and the answers where they are wanted. */
-async function* measure(running: Running): AsyncGenerator<CellEvent, Measured> {
-  const { spec, base, now, peakMemory, settings, signal } = running;
+/** The held-out loss, and what is to be answered. */
+async function measure(running: Running): Promise<{
+  readonly result: Pick<CellResult, "heldOutLoss" | "heldOutExamples" | "peakMemoryBytes">;
+  readonly questions: readonly Question[];
+  readonly seconds: number;
+}> {
+  const { spec, base, now, peakMemory, settings } = running;
   const { evaluation } = spec;
   const started = now();
   const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
   const adapter = spec.adapter === null ? null : await finalAdapter(running);
   const loss = await heldOutLoss(running, adapter, examples);
-  const peakMemoryBytes = peakMemory();
-  const answering = now();
-  if (evaluation.answers > 0) yield { type: "phase", phase: "answering" };
-  const answers =
-    evaluation.answers === 0
-      ? undefined
-      : await countCorrect(base, examples.slice(0, evaluation.answers), {
-          ...answerSettings(evaluation, settings),
-          adapter,
-          compile: compileOf(spec),
-          signal,
-        });
+  const { rules, system } = settings;
+  const { maxPositions: maxLength } = base.model.config;
   return {
-    result: {
-      heldOutLoss: loss.mean,
-      heldOutExamples: loss.examples,
-      ...(answers === undefined ? {} : { answers }),
-      peakMemoryBytes,
-    },
-    seconds: { evaluation: (answering - started) / 1000, answers: (now() - answering) / 1000 },
+    result: { heldOutLoss: loss.mean, heldOutExamples: loss.examples, peakMemoryBytes: peakMemory() },
+    questions: examples
+      .slice(0, evaluation.answers)
+      .map((example) => questionOf(example, { text: base.text, rules, system, maxLength })),
+    seconds: (now() - started) / 1000,
   };
 }
-
-const answerSettings = ({ answerTokens, answerRows }: Evaluation, { rules, system }: FinetuneSettings) => ({
-  rules,
-  system,
-  maxTokens: answerTokens,
-  rows: answerRows,
-});
 
 const finalAdapter = ({ spec, base: { model } }: Running): Promise<Adapter> =>
   loadAdapter(runOf(spec), { geometry: geometryOf(model.config), fingerprint: model.fingerprint });

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { MosError } from "#core";
 import type { EncodingRules } from "#data";
 import type { ScheduleName } from "#training";
+import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
 import { EXPERIMENTS, type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
 
 /** What is trained alike in every cell. Named and valued as `finetune` has it, but for what the paper has otherwise. */
@@ -62,6 +63,8 @@ export interface ReproduceOptions {
   /** Greedy answers of a cell; 0 for none. */
   readonly answers?: number;
   readonly answerTokens?: number;
+  /** Scores of the paper's benchmarks as columns; none without. */
+  readonly benchmarks?: BenchmarkOptions | undefined;
   /** Cells at a time. */
   readonly jobs?: number;
   /** Threads of a cell; the runtime's choice without. */
@@ -94,6 +97,7 @@ export interface Settings {
   readonly evaluationExamples?: number | undefined;
   readonly answers: number;
   readonly answerTokens: number;
+  readonly benchmarks?: BenchmarkSettings;
 }
 
 const expected = (what: string) => ({ error: `give ${what}` });
@@ -171,5 +175,6 @@ export function settingsOf(options: ReproduceOptions): Settings {
     ...given,
     axes: { privateRanks, shards },
     training: { ...TRAINING_DEFAULTS, ...options.training },
+    ...(options.benchmarks === undefined ? {} : { benchmarks: benchmarkSettingsOf(options.benchmarks) }),
   };
 }

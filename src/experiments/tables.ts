@@ -9,6 +9,7 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import { MosError } from "#core";
+import type { ChatFormat } from "#evaluation";
 
 /** What the paper shows, and can be run again. */
 export const EXPERIMENTS = ["table1", "table2", "figure1"] as const;
@@ -40,6 +41,8 @@ export interface Row {
   readonly ablates?: string;
   /** In figure 1. */
   readonly place?: { readonly privateRank: number; readonly shards: number };
+  /** Of the questions of benchmarks, where it is not that of the other rows. */
+  readonly chatFormat?: ChatFormat;
 }
 
 /** An experiment on one model. */
@@ -338,6 +341,14 @@ export function experimentOf(
       };
   }
 }
+
+const PLAIN_BASE: Row = { ...BASE, key: "base-no-chat", label: "Base model (no chat)", chatFormat: "none" };
+
+/** The same with the base a second time, asked benchmarks without a chat format. */
+export const withPlainBase = ({ rows, ...experiment }: Experiment): Experiment => ({
+  ...experiment,
+  rows: rows.flatMap((row) => (row === BASE ? [row, PLAIN_BASE] : [row])),
+});
 
 const matches = ({ key, label, rank }: Row, wanted: string): boolean =>
   [key, label, `${label} ${rank}`, `${label} r=${rank}`].some(

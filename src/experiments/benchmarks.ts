@@ -1,0 +1,134 @@
+// The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
+import { z } from "zod";
+import { MosError } from "#core";
+import {
+  CHAT_FORMATS,
+  type ChatFormat,
+  RULES,
+  type Rules,
+  TASK_NAMES,
+  type TaskName,
+  tasks,
+} from "#evaluation";
+import { loadModelText, openModel } from "#models";
+import { identityOf } from "./cell.ts";
+
+/** Benchmarks whose scores are columns. Named and valued as `evaluate` has it. */
+export interface BenchmarkOptions {
+  readonly tasks: readonly TaskName[];
+  /** Where a task's data are, laid out as `mos eval --data` has them. */
+  readonly dataFolder: (task: TaskName) => string;
+  /** Questions of each task, the same ones for every cell; all without. */
+  readonly limit?: number | undefined;
+  /** Answers to each question of HumanEval; what the rules draw without. */
+  readonly samples?: number | undefined;
+  /** open-instruct's without, as in the paper. */
+  readonly rules?: Rules | undefined;
+  /** Tulu's tags with open-instruct's rules, none with the others, without. */
+  readonly format?: ChatFormat | undefined;
+}
+
+/** The same, filled in and checked. */
+export interface BenchmarkSettings {
+  readonly tasks: readonly TaskName[];
+  readonly limit?: number | undefined;
+  readonly samples?: number | undefined;
+  readonly rules: Rules;
+  readonly format: ChatFormat;
+}
+
+/** A benchmark as a cell is asked it. */
+export interface BenchmarkSpec extends Omit<BenchmarkSettings, "tasks"> {
+  readonly task: TaskName;
+  readonly folder: string;
+  /** Of everything that decides the score, but for the adapter. */
+  readonly identity: string;
+}
+
+/** What its data hold, read once for all cells. */
+export interface BenchmarkPlan {
+  readonly task: TaskName;
+  readonly folder: string;
+  readonly dataDigest: string;
+  readonly questions: number;
+  readonly shots: number;
+  readonly notes: readonly string[];
+}
+
+/** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
+export const BENCHMARK_SEED = 0;
+/** What an engine takes where its model takes more. */
+const MOST_POSITIONS = 4096;
+
+const count = (what: string) => {
+  const message = { error: `give a whole number of ${what}, 1 or more` };
+  return z.int(message).min(1, message);
+};
+const schema = z.object({
+  benchmarks: z
+    .array(z.enum(TASK_NAMES))
+    .min(1)
+    .refine((names) => new Set(names).size === names.length),
+  benchmarkLimit: count("questions").optional(),
+  benchmarkSamples: count("answers").optional(),
+  benchmarkRules: z.enum(RULES),
+  benchmarkFormat: z.enum(CHAT_FORMATS),
+});
+
+/** Throws `bad_option` with the name of the setting. */
+export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
+  const { limit, samples, rules = "open-instruct" } = options;
+  const format = options.format ?? (rules === "open-instruct" ? "tulu" : "none");
+  const checked = {
+    benchmarks: options.tasks,
+    benchmarkLimit: limit,
+    benchmarkSamples: samples,
+    benchmarkRules: rules,
+    benchmarkFormat: format,
+  };
+  const parsed = schema.safeParse(checked);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const name = String(issue?.path[0] ?? "benchmarks");
+    const value = Object.entries(checked).find(([key]) => key === name)?.[1];
+    const wanted =
+      name === "benchmarks" ? `give one or more different ones of ${TASK_NAMES.join(", ")}` : issue?.message;
+    throw new MosError("bad_option", `${name}: ${JSON.stringify(value)} is not usable; ${wanted}`);
+  }
+  // in the order of the paper's columns
+  return { tasks: TASK_NAMES.filter((name) => options.tasks.includes(name)), limit, samples, rules, format };
+}
+
+/** Reads the data of all tasks, so that what is wrong with them is said before anything is trained. */
+export async function planBenchmarks(
+  { tasks: names, ...settings }: BenchmarkSettings,
+  { model, dataFolder }: { readonly model: string; readonly dataFolder: BenchmarkOptions["dataFolder"] },
+): Promise<readonly BenchmarkPlan[]> {
+  await using files = await openModel(model);
+  const text = await loadModelText(files.source);
+  const maxLength = Math.min(files.config.maxPositions, MOST_POSITIONS);
+  const plans: BenchmarkPlan[] = [];
+  for (const task of names) {
+    const folder = dataFolder(task);
+    const asked = await tasks[task].questions(folder, { ...settings, seed: BENCHMARK_SEED, text, maxLength });
+    const { dataDigest, questions, shots, notes } = asked;
+    plans.push({ task, folder, dataDigest, questions: questions.length, shots, notes });
+  }
+  return plans;
+}
+
+/** What a cell is asked; in another format than the others, if it has to be. */
+export function benchmarkSpecs(
+  plans: readonly BenchmarkPlan[],
+  { tasks: _, ...settings }: BenchmarkSettings,
+  {
+    version,
+    format = settings.format,
+  }: { readonly version: string; readonly format?: ChatFormat | undefined },
+): readonly BenchmarkSpec[] {
+  return plans.map(({ task, folder, dataDigest }) => {
+    const asked = { ...settings, format, samples: task === "humaneval" ? settings.samples : undefined };
+    const identity = identityOf({ version, task, ...asked, data: dataDigest, seed: BENCHMARK_SEED });
+    return { task, folder, identity, ...asked };
+  });
+}

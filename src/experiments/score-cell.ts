@@ -1,0 +1,105 @@
+// Everything of a cell that is asked through the serving engine, which has a process and a copy of the model of its own.
+import { join } from "node:path";
+import { type EvaluateEvent, evaluate } from "#evaluation";
+import { makeFolder, writeFileAtomic } from "#formats";
+import { loadModelText, openModel } from "#models";
+import { createProgramChecker } from "#sandbox";
+import { type Engine, openEngine } from "#serving";
+import type { LoadedText } from "#text";
+import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
+import {
+  BENCHMARKS,
+  type BenchmarkScore,
+  type CellEvent,
+  type CellResult,
+  type CellSpec,
+  RESULT,
+  RUN,
+  unscored,
+} from "./cell.ts";
+
+/** Prompts side by side. */
+const ROWS = 32;
+
+/** The engine with a cell's adapter, or with the base alone. Throws what `openEngine` throws. */
+export async function openCellEngine(
+  { model, folder, adapter, threads }: CellSpec,
+  signal: AbortSignal,
+): Promise<Engine> {
+  return openEngine({
+    ...{ model, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    ...(adapter === null ? {} : { adapters: folder }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+}
+
+/** What the engine calls the cell's adapter. */
+export const adapterName = ({ adapter }: CellSpec): string | null => (adapter === null ? null : RUN);
+
+export const writeResult = ({ folder }: CellSpec, result: CellResult): Promise<void> =>
+  writeFileAtomic(join(folder, RESULT), `${JSON.stringify(result, null, 2)}\n`);
+
+export interface ScoreOptions {
+  readonly engine: Engine;
+  readonly signal: AbortSignal;
+  /** Milliseconds since 1970. */
+  readonly date: () => number;
+}
+
+/** Asks what the result has no score of, and writes it anew with each score. Broken off, it goes on from its logs. */
+export async function* scoreCell(
+  spec: CellSpec,
+  result: CellResult,
+  options: ScoreOptions,
+): AsyncGenerator<CellEvent, void> {
+  await using files = await openModel(spec.model);
+  const text = await loadModelText(files.source);
+  await makeFolder(join(spec.folder, BENCHMARKS));
+  let benchmarks = result.benchmarks ?? [];
+  for (const benchmark of unscored(spec, result)) {
+    const score = yield* ask(benchmark, { ...options, spec, text, name: files.name });
+    benchmarks = [...benchmarks.filter(({ task }) => task !== score.task), score];
+    await writeResult(spec, { ...result, benchmarks });
+  }
+}
+
+/** A log is of one way to ask; another limit adds to it or leaves it. */
+const logOf = ({ folder }: CellSpec, { task, identity }: BenchmarkSpec): string =>
+  join(folder, BENCHMARKS, `${task}-${identity.slice(-8)}.json`);
+
+async function* ask(
+  benchmark: BenchmarkSpec,
+  {
+    spec,
+    text,
+    name,
+    engine,
+    signal,
+    date,
+  }: ScoreOptions & { readonly spec: CellSpec; readonly text: LoadedText; readonly name: string },
+): AsyncGenerator<CellEvent, BenchmarkScore> {
+  const { task, folder, rules, format, limit, samples, identity } = benchmark;
+  const adapter = adapterName(spec);
+  const events: AsyncIterable<EvaluateEvent> = evaluate({
+    ...{ engine, text, rules, format, limit, samples, seed: BENCHMARK_SEED, tasks: [task] },
+    model: { name, fingerprint: engine.model.fingerprint, quantize: "none" },
+    subjects: [{ name: spec.key, adapter }],
+    dataFolder: () => folder,
+    out: logOf(spec, benchmark),
+    openChecker: () => createProgramChecker({ signal }),
+    // the engine is never without the next question
+    concurrency: 2 * ROWS,
+    ...{ version: spec.version, now: date, signal },
+  });
+  for await (const event of events) {
+    if (event.type === "progress") yield { type: "benchmark", task, done: event.done, wanted: event.wanted };
+    if (event.type !== "end") continue;
+    const [record] = event.result.tasks;
+    const [score] = event.result.scores;
+    if (record === undefined || score === undefined) break;
+    const { scores, questions, tooLong, seconds } = score;
+    const { metric, shots } = record;
+    return { task, identity, metric, scores, questions, tooLong, rules, format, shots, seconds };
+  }
+  throw new Error(`${task} ended without a score`);
+}
