@@ -44,7 +44,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
   const records: TaskRecord[] = [];
   const scores: TaskScore[] = [];
-  const result = (): EvaluationResult => resultOf({ subjects, records, scores }, options);
+  let result = resultOf({ subjects, records, scores }, options);
   for (const name of options.tasks) {
     const task = tasks[name];
     const asked = await task.questions(options.dataFolder(name), questionOptions);
@@ -53,12 +53,13 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     for await (const event of askTask({ task, asked, record, digests }, options)) {
       if (event.type === "score") {
         scores.push(event.score);
-        await writeResult(result(), options.out);
+        result = resultOf({ subjects, records, scores }, options);
+        await writeResult(result, options.out);
       }
       yield event;
     }
   }
-  yield { type: "end", result: result(), out: options.out };
+  yield { type: "end", result, out: options.out };
 }
 
 const writeResult = (result: EvaluationResult, out: string): Promise<void> =>

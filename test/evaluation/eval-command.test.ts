@@ -1,0 +1,202 @@
+// The command itself, on the bundled model: what it says, what it refuses, and what is left where it is killed.
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { TASK_NAMES } from "#evaluation";
+import { createProgram } from "../../src/cli/program.ts";
+import { TASKS } from "../../src/cli/score-command.ts";
+import { expectRefusal, mos } from "../bad-input/run-mos.ts";
+import { DATA, MODEL, timeless, writeAdapter, writeSums } from "./bundled.ts";
+
+let folder: string;
+let sums: string;
+let adapters: readonly string[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-eval-"));
+  sums = await writeSums(join(folder, "sums"), 120);
+  adapters = [
+    await writeAdapter(join(folder, "lora")),
+    await writeAdapter(join(folder, "mos"), { method: "mos", rank: 6, equivalentRank: 2 }),
+  ];
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const evalArgs = (out: string, ...more: readonly string[]): readonly string[] => [
+  ...["eval", "--model", MODEL, "--data", DATA, "--out", join(folder, out), "--threads", "1", ...more],
+];
+const plain = ["--chat-format", "none", "--shots", "0"];
+const lines = (stdout: string) =>
+  stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+const read = async (out: string) => JSON.parse(await readFile(join(folder, out), "utf8"));
+
+function start(args: readonly string[], environment: Readonly<Record<string, string>> = {}): ChildProcess {
+  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+  return spawn(process.execPath, [...main, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+  });
+}
+
+/** Waits for the end of a process; `signal` is sent to it after so many answers. */
+async function ended(
+  child: ChildProcess,
+  stop?: { readonly signal: NodeJS.Signals; readonly after: number },
+) {
+  const closed = new Promise<readonly [number | null, NodeJS.Signals | null]>((resolve) =>
+    child.on("close", (code, signal) => resolve([code, signal])),
+  );
+  const stderr = text(child.stderr!);
+  let answers = 0;
+  for await (const line of createInterface(child.stdout!))
+    if (line.includes('"type":"progress"') && ++answers === stop?.after) child.kill(stop.signal);
+  const [code, signal] = await closed;
+  return { code, signal, answers, stderr: await stderr };
+}
+
+test("help names the benchmarks as the library has them", async () => {
+  expect(TASKS).toEqual(TASK_NAMES);
+  const help = createProgram()
+    .commands.find((command) => command.name() === "eval")
+    ?.helpInformation();
+  for (const word of [
+    ...TASK_NAMES,
+    "--adapter",
+    "--chat-format",
+    "--limit",
+    "--python",
+    "docs/12-evaluation.md",
+  ])
+    expect(help).toContain(word);
+  expect((await mos(["eval", "--help"])).code).toBe(0);
+});
+
+test("one table of the base and two adapters, all rules' settings in the result", async () => {
+  const chosen = ["--tasks", "mmlu,gsm8k", "--base", "--adapter", adapters[0]!, "--adapter", adapters[1]!];
+  const { code, stdout, stderr } = await mos(evalArgs("table.json", ...chosen, ...plain));
+  expect(code, stderr).toBe(0);
+  const rows = stdout.split("\n").map((row) => row.trim().split(/ {2,}/));
+  expect(rows[0]).toEqual(["mmlu average_acc", "gsm8k exact_match", "mean"]);
+  expect(rows.slice(1, 4).map(([name]) => name)).toEqual(["base", "lora", "mos"]);
+  expect(stderr).toMatch(/^mmlu: 3 questions of MMLU instead of 14042$/m);
+  expect(stderr).toMatch(/^gsm8k mos: exact_match [\d.]+ % of 3 questions, /m);
+  const result = await read("table.json");
+  expect(result).toMatchObject({
+    model: { name: "tiny-english", quantize: "none" },
+    settings: { rules: "open-instruct", format: "none", shots: 0, seed: 0, maxLength: 512 },
+    subjects: [{ name: "base" }, { name: "lora", method: "lora" }, { name: "mos", method: "mos", rank: 6 }],
+  });
+  expect(result.subjects[1].digest).toMatch(/^sha256:/);
+});
+
+test("--json: one line for each event, and no words", async () => {
+  const { code, stdout, stderr } = await mos(evalArgs("json.json", "--tasks", "gsm8k", "--json", ...plain));
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(lines(stdout).map(({ type }) => type)).toEqual([
+    ...["task", "progress", "progress", "progress", "score", "end"],
+  ]);
+  expect(lines(stdout).at(-1).result).toEqual(await read("json.json"));
+});
+
+test("rules other than the paper's have their own format and metric", async () => {
+  const { code } = await mos(evalArgs("rules.json", "--tasks", "gsm8k", "--rules", "lm-eval", "--quiet"));
+  expect(code).toBe(0);
+  const { tasks, settings } = await read("rules.json");
+  expect(tasks[0]).toMatchObject({ metric: "strict-match", rules: "lm-eval", format: "none", shots: 8 });
+  expect(settings).toMatchObject({ shots: null });
+});
+
+test("options and folders that cannot be used", async () => {
+  const bad = join(folder, "bad");
+  await mkdir(join(bad, "gsm8k"), { recursive: true });
+  await writeFile(join(bad, "gsm8k", "test.jsonl"), '{"question": "1 + 1?", "answer": "2"}\n');
+  const broken = await writeAdapter(join(folder, "broken"));
+  await writeFile(join(broken, "adapter_config.json"), "{}");
+  const out = ["--out", join(folder, "no.json")];
+  const model = ["--model", MODEL, ...out];
+  const gsm8k = [...model, "--data", DATA, "--tasks", "gsm8k"];
+  const cases: readonly (readonly [readonly string[], 1 | 2, RegExp])[] = [
+    [out, 2, /required option '--model <model>' not specified/],
+    [["--model", MODEL], 2, /required option '--out <file>' not specified/],
+    [[...model, "--tasks", "mmul"], 2, /one or more of mmlu, bbh, gsm8k, tydiqa, humaneval/],
+    [[...model, "--rules", "mine"], 2, /Allowed choices are open-instruct, lm-eval/],
+    [[...model, "--chat-format", "alpaca"], 2, /Allowed choices are tulu, model, none/],
+    [[...gsm8k, "--limit", "0"], 2, /a whole number, 1 or more/],
+    [[...gsm8k, "--shots", "9"], 2, /9 shots cannot be given.*give 0 to 8/],
+    [
+      [...model, "--data", join(folder, "none"), "--tasks", "gsm8k"],
+      1,
+      /none\/gsm8k\/test\.jsonl: there is no such/,
+    ],
+    [[...model, "--data", bad, "--tasks", "gsm8k"], 1, /gsm8k\/test\.jsonl:1: field "answer"/],
+    [[...gsm8k, "--adapter", folder], 1, /no adapter here \(there is no adapter_config\.json\)/],
+    [[...gsm8k, "--adapter", broken], 1, /broken\/adapter_config\.json/],
+    [[...gsm8k, "--adapter", adapters[0]!, "--adapter", adapters[0]!], 2, /is given twice/],
+  ];
+  for (const [args, code, message] of cases)
+    await expectRefusal(["eval", ...args, "--quiet"], { code, message, untouched: folder });
+});
+
+test("an adapter of another base says so", async () => {
+  const foreign = await writeAdapter(join(folder, "foreign"), { fingerprint: `sha256:${"0".repeat(64)}` });
+  const args = evalArgs("no.json", "--tasks", "gsm8k", "--quiet", "--adapter", foreign);
+  await expectRefusal(args, { code: 1, message: /adapter "foreign" cannot be used: /, untouched: folder });
+});
+
+test("without --data and without the network it says what is missing", async () => {
+  const args = ["eval", "--model", MODEL, "--out", join(folder, "no.json"), "--tasks", "gsm8k"];
+  const home = join(folder, "home");
+  const { code, stderr } = await ended(start(args, { HF_HOME: home, HF_HUB_OFFLINE: "1" }));
+  expect(code).toBe(1);
+  expect(stderr).toContain(
+    `openai/gsm8k is not in ${home}/assets/mixture-of-shards/benchmarks, and the network is switched off`,
+  );
+});
+
+test("a run that is killed and then interrupted goes on to the same result, without asking twice", async () => {
+  const chosen = [
+    "--tasks",
+    "gsm8k",
+    "--base",
+    "--adapter",
+    adapters[0]!,
+    "--json",
+    ...plain,
+    "--data",
+    sums,
+  ];
+  expect(await ended(start(evalArgs("whole.json", ...chosen)))).toMatchObject({
+    ...{ code: 0, answers: 240, stderr: "" },
+  });
+  expect((await read("whole.json")).command).toMatch(/^(npx )?mos eval --model assets\/tiny-english --data /);
+  const args = evalArgs("broken.json", ...chosen);
+  // anywhere, so that repeated runs of this test meet different moments
+  const after = 1 + Math.floor(Math.random() * 100);
+  const killed = await ended(start(args), { signal: "SIGKILL", after });
+  expect(killed, `${after} answers`).toMatchObject({ signal: "SIGKILL" });
+  const stopped = await ended(start(args), { signal: "SIGINT", after: 10 });
+  expect(stopped.code).toBe(130);
+  expect(JSON.parse(stopped.stderr.trimEnd())).toMatchObject({ error: { code: "cancelled" } });
+  expect(await ended(start(args))).toMatchObject({ code: 0, stderr: "" });
+  expect(timeless(await read("broken.json"))).toEqual(timeless(await read("whole.json")));
+  expect(await readdir(join(folder, "broken.answers"))).toEqual(["base.gsm8k.jsonl", "lora.gsm8k.jsonl"]);
+  for (const name of ["base", "lora"]) {
+    const [logged, expected] = await Promise.all(
+      ["broken", "whole"].map(async (run) => {
+        const samples = lines(await readFile(join(folder, `${run}.answers`, `${name}.gsm8k.jsonl`), "utf8"));
+        return samples
+          .slice(1)
+          .map(({ seconds: _, ...sample }) => sample)
+          .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      }),
+    );
+    expect(logged).toHaveLength(120);
+    expect(logged).toEqual(expected);
+  }
+}, 300_000);

@@ -1,0 +1,289 @@
+// Whole evaluations on the bundled model, through the real engine.
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  type EvaluateEvent,
+  type EvaluateOptions,
+  type EvaluationResult,
+  evaluate,
+  linkAdapters,
+  resultTable,
+} from "#evaluation";
+import { lockFolder } from "#formats";
+import { type Engine, openEngine } from "#serving";
+import type { LoadedText } from "#text";
+import { MODEL, optionsOf, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";
+
+let folder: string;
+let engine: Engine;
+let text: LoadedText;
+let sums: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-evaluate-"));
+  ({ text } = await readBundled());
+  await writeAdapter(join(folder, "adapters", "one"));
+  await writeAdapter(join(folder, "adapters", "two"), { method: "mos", rank: 6, equivalentRank: 2 });
+  await writeAdapter(join(folder, "adapters", "foreign"), { fingerprint: `sha256:${"0".repeat(64)}` });
+  sums = await writeSums(join(folder, "sums"), 40);
+  engine = await openEngine({ model: MODEL, adapters: join(folder, "adapters"), threads: 1 });
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+let runs = 0;
+const newOut = (): string => join(folder, `out-${runs++}`, "results.json");
+const options = (out: string, more: Partial<EvaluateOptions> = {}) => optionsOf({ engine, text, out }, more);
+const subjects = [
+  { name: "base", adapter: null },
+  { name: "one", adapter: "one" },
+  { name: "two", adapter: "two" },
+];
+
+async function eventsOf(chosen: EvaluateOptions): Promise<readonly EvaluateEvent[]> {
+  const events: EvaluateEvent[] = [];
+  for await (const event of evaluate(chosen)) events.push(event);
+  return events;
+}
+const read = async (out: string): Promise<EvaluationResult> => JSON.parse(await readFile(out, "utf8"));
+const idsOf = async (out: string, log: string): Promise<readonly string[]> =>
+  (await readFile(join(out.replace(".json", ".answers"), log), "utf8"))
+    .trimEnd()
+    .split("\n")
+    .slice(1)
+    .map((line) => JSON.parse(line).id);
+
+test("several subjects and tasks: events in order, one table, a log for each", async () => {
+  const out = newOut();
+  const events = await eventsOf(options(out, { subjects, tasks: ["mmlu", "gsm8k"] }));
+  const kinds = events.map(({ type }) => type).join(" ");
+  expect(kinds).toMatch(/^(task( (progress|score)){12} ?){2}end$/);
+  const scores = events.flatMap((event) => (event.type === "score" ? [event.score] : []));
+  expect(scores.map(({ task, asked, tooLong }) => [task, asked, tooLong])).toEqual([
+    ...Array(3).fill(["mmlu", 3, 0]),
+    ...Array(3).fill(["gsm8k", 3, 0]),
+  ]);
+  for (const task of ["mmlu", "gsm8k"] as const) {
+    const done = events.flatMap((event) =>
+      event.type === "progress" && event.task === task ? [event.done] : [],
+    );
+    expect(done).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  }
+  const end = events.at(-1);
+  if (end?.type !== "end") throw new Error("no end");
+  expect(await read(out)).toEqual(JSON.parse(JSON.stringify(end.result)));
+  expect(end.result.subjects.map(({ name, method }) => [name, method])).toEqual([
+    ["base", undefined],
+    ["one", "lora"],
+    ["two", "mos"],
+  ]);
+  expect(end.result.scores.map(({ task, subject }) => `${task} ${subject}`)).toEqual([
+    ...["mmlu base", "mmlu one", "mmlu two", "gsm8k base", "gsm8k one", "gsm8k two"],
+  ]);
+  const table = resultTable(end.result);
+  expect(table.map(([name]) => name)).toEqual(["", "base", "one", "two"]);
+  expect(table[0]).toEqual(["", "mmlu average_acc", "gsm8k exact_match", "mean"]);
+  expect((await readdir(out.replace(".json", ".answers"))).toSorted()).toEqual(
+    ["base", "one", "two"].flatMap((name) => [`${name}.gsm8k.jsonl`, `${name}.mmlu.jsonl`]),
+  );
+  expect(await idsOf(out, "two.mmlu.jsonl")).toHaveLength(3);
+  expect(await readdir(join(out, ".."))).toEqual(["results.answers", "results.json"]);
+});
+
+test("an adapter's answers are its own", async () => {
+  const out = newOut();
+  await eventsOf(options(out, { subjects, dataFolder: () => sums, limit: 4 }));
+  const answers = await Promise.all(
+    ["base", "one", "two"].map(async (name) => {
+      const lines = await readFile(join(out.replace(".json", ".answers"), `${name}.gsm8k.jsonl`), "utf8");
+      const samples = lines
+        .trimEnd()
+        .split("\n")
+        .slice(1)
+        .map((line) => JSON.parse(line));
+      return samples
+        .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+        .flatMap((sample) => sample.answers)
+        .join("|");
+    }),
+  );
+  expect(new Set(answers).size).toBe(3);
+});
+
+test("the result is there after each task, before the next begins", async () => {
+  const out = newOut();
+  for await (const event of evaluate(options(out, { tasks: ["mmlu", "gsm8k"] }))) {
+    if (event.type !== "task" || event.task.task !== "gsm8k") continue;
+    const result = await read(out);
+    expect(result.scores.map(({ task }) => task)).toEqual(["mmlu"]);
+  }
+});
+
+test("a larger limit keeps what is there, and a smaller one counts only its own", async () => {
+  const out = newOut();
+  const known: number[] = [];
+  for (const limit of [5, 12, 5]) {
+    const events = await eventsOf(options(out, { dataFolder: () => sums, limit }));
+    for (const event of events) if (event.type === "task") known.push(event.known);
+    expect((await read(out)).scores[0]?.questions).toBe(limit);
+  }
+  expect(known).toEqual([0, 5, 5]);
+  const ids = await idsOf(out, "base.gsm8k.jsonl");
+  expect([ids.length, new Set(ids).size]).toEqual([12, 12]);
+});
+
+test("whoever leaves early finds what was answered, and the same result as without a break", async () => {
+  const [whole, broken] = [newOut(), newOut()];
+  const chosen = { subjects, dataFolder: () => sums };
+  await eventsOf(options(whole, chosen));
+  let left = 0;
+  for await (const event of evaluate(options(broken, chosen)))
+    if (event.type === "progress" && ++left === 50) break;
+  const [, rest] = [
+    await readdir(broken.replace(".json", ".answers")),
+    await eventsOf(options(broken, chosen)),
+  ];
+  expect(rest[0]).toMatchObject({ type: "task", wanted: 120, known: 50 });
+  expect(timeless(await read(broken))).toEqual(timeless(await read(whole)));
+  for (const name of ["base", "one", "two"]) {
+    const ids = await idsOf(broken, `${name}.gsm8k.jsonl`);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids).toHaveLength(40);
+  }
+});
+
+test("the signal stops it with `cancelled`, and what was answered stays", async () => {
+  const out = newOut();
+  const controller = new AbortController();
+  const stopped = (async () => {
+    for await (const event of evaluate(options(out, { dataFolder: () => sums, signal: controller.signal })))
+      if (event.type === "progress" && event.done === 3) controller.abort();
+  })();
+  await expect(stopped).rejects.toMatchObject({ code: "cancelled" });
+  const ids = await idsOf(out, "base.gsm8k.jsonl");
+  expect(ids.length).toBeGreaterThanOrEqual(3);
+  expect(ids.length).toBeLessThan(40);
+  expect(await readdir(out.replace(".json", ".answers"))).toEqual(["base.gsm8k.jsonl"]);
+  expect(await engine.stats()).toMatchObject({ running: 0, waiting: 0 });
+});
+
+test("other settings do not mix with a log, and are named", async () => {
+  const out = newOut();
+  await eventsOf(options(out));
+  for (const [more, message] of [
+    [{ seed: 1 }, /seed was 0, now 1/],
+    [{ format: "tulu" }, /format was none, now tulu/],
+    [{ shots: 1 }, /shots was 0, now 1/],
+    [{ dataFolder: () => sums }, /data was [0-9a-f]+, now/],
+    [{ subjects: [{ name: "base", adapter: "one" }] }, /adapter was not set, now sha256/],
+  ] as const) {
+    const error = { code: "bad_option", message: expect.stringMatching(message) };
+    await expect(eventsOf(options(out, more as Partial<EvaluateOptions>))).rejects.toMatchObject(error);
+  }
+});
+
+test("a folder of answers has one user at a time", async () => {
+  const out = newOut();
+  await eventsOf(options(out));
+  {
+    await using _lock = await lockFolder(out.replace(".json", ".answers"));
+    const error = { code: "bad_option", message: expect.stringMatching(/is in use by process/) };
+    await expect(eventsOf(options(out))).rejects.toMatchObject(error);
+  }
+  await eventsOf(options(out));
+});
+
+test("what cannot be used is told before anything is asked or written", async () => {
+  const twice = [...subjects.slice(0, 1), { name: "base", adapter: "one" }];
+  const cases: readonly (readonly [Partial<EvaluateOptions>, string, RegExp])[] = [
+    [{ subjects: [] }, "bad_option", /a subject and a task/],
+    [{ tasks: [] }, "bad_option", /a subject and a task/],
+    [{ tasks: ["gsm8k", "gsm8k"] }, "bad_option", /named twice/],
+    [{ subjects: twice }, "bad_option", /base, base have one name/],
+    [{ subjects: [{ name: "x", adapter: "none" }] }, "not_found", /there is no adapter "none"/],
+    [
+      { subjects: [{ name: "foreign", adapter: "foreign" }] },
+      "bad_adapter",
+      /"foreign" cannot be used: .*base/,
+    ],
+    [{ shots: 9 }, "bad_option", /9 shots/],
+    [
+      { tasks: ["gsm8k", "mmlu"], dataFolder: () => sums },
+      "not_found",
+      /mmlu\/test\.jsonl: there is no such file/,
+    ],
+  ];
+  for (const [more, code, message] of cases) {
+    const out = newOut();
+    const error = { code, message: expect.stringMatching(message) };
+    await expect(eventsOf(options(out, more))).rejects.toMatchObject(error);
+    await expect(readdir(join(out, "..")), String(message)).rejects.toMatchObject({ code: "ENOENT" });
+  }
+});
+
+test("questions without room for an answer are counted, and wrong", async () => {
+  const out = newOut();
+  await eventsOf(options(out, { shots: 8, format: "tulu" }));
+  expect((await read(out)).scores[0]).toMatchObject({ tooLong: 3, scores: { exact_match: 0 }, questions: 3 });
+});
+
+test("HumanEval's programs go through the checker, which is closed in the end", async () => {
+  const out = newOut();
+  const programs: string[] = [];
+  let closed = 0;
+  const openChecker: EvaluateOptions["openChecker"] = async () => ({
+    check: async (program) => ({ passed: programs.push(program) % 2 === 0, reason: "told so" }),
+    [Symbol.asyncDispose]: async () => void closed++,
+  });
+  const more = { tasks: ["humaneval"], samples: 2, openChecker, shots: undefined, concurrency: 1 } as const;
+  await eventsOf(options(out, more));
+  expect([programs.length, closed]).toEqual([4, 1]);
+  expect(programs[0]).toMatch(/\ncheck\((one|double)\)$/);
+  expect((await read(out)).scores[0]?.scores).toEqual({ "pass@1": 0.5 });
+  await eventsOf(options(out, more));
+  expect([programs.length, closed]).toEqual([4, 1]);
+});
+
+test("linked adapters have the names of their folders, with numbers where these are not enough", async () => {
+  const { geometry } = await readBundled();
+  const paths = ["one/mos", "two/mos", "base", ".hidden"].map((name) => join(folder, "linked", name));
+  for (const path of paths) await writeAdapter(path);
+  const namesOf = async (...chosen: readonly number[]): Promise<readonly string[]> => {
+    await using linked = await linkAdapters(
+      chosen.map((i) => paths[i] ?? ""),
+      geometry,
+    );
+    expect((await readdir(linked.folder)).toSorted()).toEqual([...linked.names].toSorted());
+    return linked.names;
+  };
+  expect(await namesOf()).toEqual([]);
+  expect(await namesOf(1)).toEqual(["mos"]);
+  expect(await namesOf(1, 0)).toEqual(["1-mos", "2-mos"]);
+  expect(await namesOf(2, 0)).toEqual(["1-base", "2-mos"]);
+  expect(await namesOf(3)).toEqual(["1-.hidden"]);
+  const linked = await linkAdapters([paths[0] ?? ""], geometry);
+  await linked[Symbol.asyncDispose]();
+  await expect(readdir(linked.folder)).rejects.toMatchObject({ code: "ENOENT" });
+  expect(await readdir(paths[0] ?? "")).toContain("adapter_config.json");
+});
+
+test("what is no sound adapter says what is wrong with it", async () => {
+  const { geometry } = await readBundled();
+  const broken = await writeAdapter(join(folder, "broken"));
+  await writeFile(join(broken, "adapter_model.safetensors"), "nothing");
+  const other = { ...geometry, layers: geometry.layers + 1 };
+  for (const [adapters, shape, error] of [
+    [[folder], geometry, { code: "not_found", message: expect.stringMatching(/no adapter_config\.json/) }],
+    [
+      [broken],
+      geometry,
+      { code: "bad_adapter", message: expect.stringMatching(/adapter_model\.safetensors/) },
+    ],
+    [[join(folder, "adapters/one")], other, { code: "bad_adapter" }],
+    [["a", "./a"], geometry, { code: "bad_option", message: expect.stringMatching(/\/a is given twice/) }],
+  ] as const)
+    await expect(linkAdapters(adapters, shape)).rejects.toMatchObject(error);
+});
