@@ -117,6 +117,7 @@ export function runsHere(text: string): boolean {
   if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
   if (words[0] !== "npx" || words[1] !== "mos" || words[2] === "pull" || words[2] === "quickstart")
     return false;
-  const files = words.filter((_, i) => /^--(model|data|held-out-data|config)$/.test(words[i - 1] ?? ""));
+  const files = words.filter((_, i) => /^--(model|data|held-out-data|config|file)$/.test(words[i - 1] ?? ""));
+  if (words[2] === "eval" && !words.includes("--data")) return false; // it would be fetched
   return files.every((file) => LOCAL.test(file));
 }

@@ -6,6 +6,7 @@ import { readdirSync } from "node:fs";
 /** What each example has to say. An example without a line here fails. */
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
+  "evaluate.ts": [/^base\t\d+\.\d\d\t\d+\.\d\d$/m, /^{ exact_match: 1 }$/m],
   "finetune.ts": [/^held-out loss/m, /^60 /m, /keeper/],
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
   "gradients.ts": [/^inputs x, w$/m, /^gradient 3 × 2$/m],

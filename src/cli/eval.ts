@@ -4,25 +4,22 @@ import type { AdapterGeometry } from "#adapters";
 import {
   type EvaluateEvent,
   evaluate,
-  fetchBenchmark,
   inPercent,
   linkAdapters,
   resultTable,
   type Subject,
-  type TaskName,
 } from "#evaluation";
 import { geometryOf, loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
 import { type Engine, openEngine } from "#serving";
 import type { LoadedText } from "#text";
 import { findModel } from "./base-model.ts";
+import { findBenchmarks } from "./benchmark-data.ts";
 import { engineProgress } from "./engine-progress.ts";
 import type { EvalOptions } from "./eval-command.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatBar, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
-import { benchmarksOfUser, hubOfUser } from "./pull.ts";
-import { pullProgress } from "./pull-progress.ts";
 import { liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
 import { textTable } from "./text-table.ts";
 
@@ -37,24 +34,6 @@ async function readModel(path: string): Promise<Files> {
   await using files = await openModel(path);
   const { name, config, source } = files;
   return { path, name, text: await loadModelText(source), geometry: geometryOf(config) };
-}
-
-/** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
-async function findData(
-  { data, tasks }: EvalOptions,
-  { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
-): Promise<ReadonlyMap<TaskName, string>> {
-  if (data !== undefined) return new Map(tasks.map((task) => [task, data]));
-  const hub = await hubOfUser();
-  const folders = new Map<TaskName, string>();
-  const show = pullProgress(line, () => performance.now());
-  for (const task of tasks) {
-    const events = fetchBenchmark(task, { hub, folder: benchmarksOfUser(), signal: interrupt.signal });
-    let step = await events.next();
-    for (; step.done !== true; step = await events.next()) show(step.value);
-    folders.set(task, step.value);
-  }
-  return folders;
 }
 
 const subjectsOf = (names: readonly string[], { base }: EvalOptions): readonly Subject[] => [
@@ -85,6 +64,16 @@ interface Opening {
 /** Evaluates, and tells how it goes. */
 export async function runEval(options: EvalOptions, version: string): Promise<void> {
   const silent = options.quiet === true || options.json === true;
+  const end = await watchEvaluation(options, { version, silent });
+  if (end !== undefined && !silent) sayLine(endText(end));
+}
+
+type End = Extract<EvaluateEvent, { readonly type: "end" }>;
+
+async function watchEvaluation(
+  options: EvalOptions,
+  { version, silent }: { readonly version: string; readonly silent: boolean },
+): Promise<End | undefined> {
   using line = liveLine({ silent });
   using interrupt = listenForInterrupt(() =>
     line.print("stopping; the same command goes on. Ctrl-C again ends at once"),
@@ -93,7 +82,7 @@ export async function runEval(options: EvalOptions, version: string): Promise<vo
     await findModel(options.model, { signal: interrupt.signal, silent }),
   );
   await using linked = await linkAdapters(options.adapter ?? [], geometry);
-  const folders = await findData(options, { line, interrupt });
+  const folders = await findBenchmarks(options, { line, interrupt });
   const folder = linked.names.length === 0 ? undefined : linked.folder;
   await using engine = await openEngineFor(path, { options, folder, line, interrupt });
   const { rules, seed, quantize, tasks, maxBatch, shots, limit, samples, temperature, direct } = options;
@@ -117,8 +106,9 @@ export async function runEval(options: EvalOptions, version: string): Promise<vo
   for await (const event of events) {
     if (options.json === true) sayJson(event);
     show(event, line);
-    if (event.type === "end" && !silent) sayLine(endText(event));
+    if (event.type === "end") return event;
   }
+  return undefined;
 }
 
 function show(event: EvaluateEvent, line: LiveLine): void {
@@ -146,6 +136,6 @@ function show(event: EvaluateEvent, line: LiveLine): void {
   }
 }
 
-function endText({ result, out }: Extract<EvaluateEvent, { readonly type: "end" }>): string {
+function endText({ result, out }: End): string {
   return `${textTable(resultTable(result), { left: [0] })}\n\nresult   ${nearPath(out)}`;
 }

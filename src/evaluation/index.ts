@@ -1,3 +1,5 @@
+export { type HubSettings, hubSettings } from "#hub";
+export { type CheckerOptions, createProgramChecker } from "#sandbox";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
   type EvaluateEvent,
@@ -5,7 +7,9 @@ export {
   type EvaluationResult,
   evaluate,
   inPercent,
+  type LinkedAdapters,
   linkAdapters,
+  type PromptSettings,
   resultTable,
   type Subject,
   type TaskScore,
@@ -28,6 +32,7 @@ export {
   type Rules,
   type Scorer,
   TASK_NAMES,
+  type Task,
   type TaskName,
   type Verdict,
 } from "./types.ts";
