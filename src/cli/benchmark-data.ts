@@ -1,8 +1,7 @@
-import { join } from "node:path";
 import { fetchBenchmark, type TaskName } from "#evaluation";
 import type { Interrupt } from "./interrupt.ts";
 import type { LiveLine } from "./progress.ts";
-import { hubOfUser } from "./pull.ts";
+import { benchmarksOfUser, hubOfUser } from "./pull.ts";
 import { pullProgress } from "./pull-progress.ts";
 
 /** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
@@ -15,8 +14,7 @@ export async function findBenchmarks(
   const folders = new Map<TaskName, string>();
   const show = pullProgress(line, () => performance.now());
   for (const task of tasks) {
-    const folder = join(hub.cacheFolder, "benchmarks");
-    const events = fetchBenchmark(task, { hub, folder, signal: interrupt.signal });
+    const events = fetchBenchmark(task, { hub, folder: benchmarksOfUser(), signal: interrupt.signal });
     let step = await events.next();
     for (; step.done !== true; step = await events.next()) show(step.value);
     folders.set(task, step.value);

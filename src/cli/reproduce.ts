@@ -11,6 +11,7 @@ import {
   type ReproduceEvent,
   type Row,
   reproduce,
+  withPlainBase,
 } from "#experiments";
 import { geometryOf, readModelConfig } from "#recipes";
 import { findModel } from "./base-model.ts";
@@ -118,7 +119,9 @@ async function list(experiment: ExperimentName, model: string, options: Reproduc
   const geometry = geometryOf(await readModelConfig(model));
   const { alpha, dropout, privateRanks, shards } = options;
   const axes = { ...FIGURE_AXES, ...given({ privateRanks, shards }) };
-  const { rows, title } = experimentOf(experiment, { geometry, alpha, dropout }, axes);
+  const plain = experimentOf(experiment, { geometry, alpha, dropout }, axes);
+  const isAsked = options.benchmarks !== undefined && options.benchmarkFormat !== "none";
+  const { rows, title } = isAsked ? withPlainBase(plain) : plain;
   if (options.json === true) sayJson({ experiment, title, rows });
   else sayLine(`${title}\n\n${listText(rows)}`);
   return 0;

@@ -13,4 +13,5 @@ export {
   type FigureAxes,
   type Row,
   type RowContext,
+  withPlainBase,
 } from "./tables.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { CellResult } from "./cell.ts";
-import { planGrid } from "./grid.ts";
+import { measuringCells, planGrid } from "./grid.ts";
 import { markdownOf } from "./markdown.ts";
 import { comparisonsOf, type RowOutcome, summariesOf } from "./report.ts";
 
@@ -16,6 +16,10 @@ const grid = await planGrid({
   version: "1",
 });
 const { references } = grid.experiment;
+const asked = await planGrid({
+  ...grid.options,
+  benchmarks: { tasks: ["tydiqa", "gsm8k"], dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
+});
 
 const cell = (key: string, seed: number, heldOutLoss: number): CellResult => ({
   ...{ format: 1, identity: "", key, purpose: "measure", learningRate: 1e-3, seed, trainable: 1 },
@@ -69,4 +73,92 @@ test("the report of one pair, of a row without cells, and of answers that are al
   expect(text).toContain("MoS r=6, exact match in points of % (positive is better): no pair differs.");
   expect(text).toMatch(/\| LoRA \| 8 \| 93,440 \| – \| – \| – \| – \| – \| 0\.001 \| 0 of 3 \|/);
   expect(text).not.toMatch(/NaN|undefined|Infinity/);
+});
+
+test("benchmarks are columns in the paper's order behind the losses, with tests of their own", () => {
+  const scored = (one: CellResult, gsm8k: number, f1: number): CellResult => ({
+    ...one,
+    benchmarks: [
+      { ...score, task: "tydiqa", metric: "f1", scores: { f1, exact_match: f1 / 2 } },
+      { ...score, task: "gsm8k", metric: "exact_match", scores: { exact_match: gsm8k }, tooLong: 1 },
+    ],
+  });
+  const score = {
+    ...{
+      identity: "",
+      questions: 2,
+      tooLong: 0,
+      rules: "open-instruct",
+      format: "tulu",
+      shots: 8,
+      seconds: 1,
+    },
+  };
+  const made = outcomes({ base: [3], "lora-2": [1, 2], "mos-2": [0.5, 2] }).map((outcome) => ({
+    ...outcome,
+    cells: outcome.cells.map((one, i) =>
+      outcome.row.key === "base" ? one : scored(one, i / 4, outcome.row.key === "mos-2" ? 30 + i : 20),
+    ),
+  }));
+  const { tasks } = asked.settings.benchmarks!;
+  const comparisons = comparisonsOf(made, references, tasks);
+  const text = markdownOf(asked, { rows: summariesOf(made, tasks), comparisons, pictures: [] });
+  expect(text).toContain(
+    "| Held-out loss | Exact match (%) | GSM8K EM (%) | TyDi QA F1 (%) | TyDi QA EM (%) | Avg. (%) | Time per step |",
+  );
+  expect(text).toContain("| 12.50 ± 17.68 | 30.50 ± 0.71 | 15.25 ± 0.35 | 19.42 ± 6.25 | 1.00 × |");
+  expect(text).toContain("| Base model | – | – | 3.0000 | 0.0 | – | – | – | – | – |");
+  expect(text).toContain("gsm8k (2 questions, 8-shot), tydiqa (2 questions, 1-shot)");
+  expect(text).toContain("asked of the same adapters, trained on train.jsonl: in the paper");
+  expect(text).toContain("- gsm8k: 1 of 2 questions without room for an answer, which count as wrong");
+  expect(text).toContain("- tydiqa: 3 questions of TyDi QA instead of 5077");
+  expect(text).toContain("MoS r=6, GSM8K EM in points of % (positive is better): no pair differs.");
+  expect(text).toMatch(
+    /TyDi QA F1 in points of % \(positive is better\):\n\n.*\n.*\n\| LoRA r=2 \| 2 \| 10\.50 \|/,
+  );
+  expect(text).not.toMatch(/NaN|undefined|Infinity/);
+});
+
+test("the base is asked a second time without a chat format, where others are asked in one", async () => {
+  const keys = asked.experiment.rows.map(({ key }) => key);
+  expect(keys.slice(0, 3)).toEqual(["base", "base-no-chat", "lora-2"]);
+  expect(grid.experiment.rows.map(({ key }) => key)).not.toContain("base-no-chat");
+  const formats = asked.experiment.rows
+    .slice(0, 3)
+    .map((row) => measuringCells(asked, row, 1e-3)[0]!.benchmarks.map(({ format }) => format));
+  expect(formats).toEqual([
+    ["tulu", "tulu"],
+    ["none", "none"],
+    ["tulu", "tulu"],
+  ]);
+});
+
+test("what is asked decides only the scores' identity, and not that of a cell", () => {
+  const [row] = grid.experiment.rows.filter(({ key }) => key === "mos-2");
+  const [plain] = measuringCells(grid, row!, 1e-3);
+  const [scored] = measuringCells(asked, row!, 1e-3);
+  expect(scored!.identity).toBe(plain!.identity);
+  expect(plain!.benchmarks).toEqual([]);
+  expect(scored!.benchmarks.map(({ task, limit }) => [task, limit])).toEqual([
+    ["gsm8k", 2],
+    ["tydiqa", 2],
+  ]);
+});
+
+test("a benchmark that cannot be asked is said before anything is trained", async () => {
+  const plan = (more: object) =>
+    planGrid({
+      ...grid.options,
+      benchmarks: { tasks: ["gsm8k"], dataFolder: () => "test/fixtures/benchmarks", ...more },
+    });
+  await expect(plan({ dataFolder: () => "test/fixtures" })).rejects.toMatchObject({ code: "not_found" });
+  await expect(plan({ limit: 0 })).rejects.toMatchObject({
+    code: "bad_option",
+    message: "benchmarkLimit: 0 is not usable; give a whole number of questions, 1 or more",
+  });
+  await expect(plan({ tasks: ["gsm8k", "gsm8k"] })).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(/^benchmarks: .* give one or more different ones of mmlu, bbh/),
+  });
+  await expect(plan({ tasks: ["tydiqa"], rules: "lm-eval" })).rejects.toMatchObject({ code: "bad_option" });
 });

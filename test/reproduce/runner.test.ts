@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ReproduceEvent, type ReproduceOptions, reproduce } from "#experiments";
+import { type BenchmarkOptions, type ReproduceEvent, type ReproduceOptions, reproduce } from "#experiments";
 
 let folder: string;
 beforeEach(async () => {
@@ -336,6 +336,62 @@ test("nothing but what belongs there is left in the folder", async () => {
     "table2.json",
     "table2.md",
   ]);
+});
+
+describe("benchmarks", () => {
+  const benchmarks: BenchmarkOptions = {
+    ...{ dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
+    tasks: ["mmlu", "gsm8k"],
+  };
+  const only = ["lora-2", "mos-2"];
+
+  test("are asked of finished cells, too; without their adapters these are trained again", async () => {
+    await eventsOf(optionsOf({ only }));
+    const plain = await read("table2.md");
+    // one of the adapters was kept
+    const run = join(folder, "out", "cells", "mos-2", "seed-1-rate-0.001", "run");
+    await mkdir(run);
+    await writeFile(join(run, "adapter_config.json"), "{}");
+    const events = await eventsOf(optionsOf({ only, benchmarks }));
+    expect(ofType(events, "plan")[0]).toMatchObject({ finished: 0, retrained: 3, updates: { left: 6 } });
+    expect(ofType(events, "result")[0]).toMatchObject({
+      scores: { "MMLU EM": 25, "GSM8K EM": 25, "Avg.": 25 },
+    });
+    expect(await read("table2.md")).toContain(
+      "| 75.0 ± 0.0 | 37.50 ± 17.68 | 37.50 ± 17.68 | 37.50 ± 17.68 |",
+    );
+    const { rows, comparisons, benchmarks: asked } = JSON.parse(await read("table2.json"));
+    expect(rows[0].scores.average).toMatchObject({ count: 2, mean: 37.5 });
+    expect(rows[0].cells[1].benchmarks).toHaveLength(2);
+    expect(comparisons).toContainEqual(expect.objectContaining({ metric: "gsm8k", pairs: 2, difference: 0 }));
+    expect(asked).toMatchObject([{ task: "mmlu", questions: 2 }, { task: "gsm8k" }]);
+    expect(ofType(await eventsOf(optionsOf({ only, benchmarks })), "started")).toEqual([]);
+    // not asked for, they are no columns
+    expect(ofType(await eventsOf(optionsOf({ only })), "started")).toEqual([]);
+    expect(await read("table2.md")).toBe(plain);
+  });
+
+  test("are asked again in another way, and only those", async () => {
+    await eventsOf(optionsOf({ only, benchmarks, seeds: 1 }));
+    const limited = { ...benchmarks, limit: 1 };
+    expect(
+      ofType(await eventsOf(optionsOf({ only, benchmarks: limited, seeds: 1 })), "started"),
+    ).toHaveLength(2);
+    const fewer: BenchmarkOptions = { ...limited, tasks: ["gsm8k"] };
+    expect(ofType(await eventsOf(optionsOf({ only, benchmarks: fewer, seeds: 1 })), "started")).toEqual([]);
+  });
+
+  test("that fail leave a result without them, and are tried again", async () => {
+    const events = await eventsOf(wishing("no gsm8k", { only, benchmarks, seeds: 1 }));
+    expect(ofType(events, "failed")).toMatchObject([{ retried: true }, { retried: false }]);
+    expect(endOf(events).missing).toBe(1);
+    // what was trained is not trained again
+    expect(await order()).toContain("lora-2 measure 0 0.001 false");
+    expect((await order()).filter((line) => line.endsWith("true"))).toEqual([]);
+    const table = await read("table2.md");
+    expect(table).toMatch(/\| LoRA \| 2 \| 23,360 \| 2\.5000 \| 25\.0 \| 25\.00 \| – \| – \|/);
+    expect(table).toContain("- lora-2, seed 0, learning rate 0.001: the engine broke");
+  });
 });
 
 describe("refuses, before any cell is started", () => {
