@@ -50,7 +50,6 @@ export interface BenchmarkPlan {
   readonly task: TaskName;
   readonly folder: string;
   readonly dataDigest: string;
-  readonly questions: number;
   readonly shots: number;
   readonly notes: readonly string[];
 }
@@ -110,9 +109,10 @@ export async function planBenchmarks(
   const plans: BenchmarkPlan[] = [];
   for (const task of names) {
     const folder = dataFolder(task);
-    const asked = await tasks[task].questions(folder, { ...settings, seed: BENCHMARK_SEED, text, maxLength });
-    const { dataDigest, questions, shots, notes } = asked;
-    plans.push({ task, folder, dataDigest, questions: questions.length, shots, notes });
+    // all data are read; making all prompts is for the cells
+    const options = { ...settings, limit: 1, seed: BENCHMARK_SEED, text, maxLength };
+    const { dataDigest, shots, notes } = await tasks[task].questions(folder, options);
+    plans.push({ task, folder, dataDigest, shots, notes });
   }
   return plans;
 }

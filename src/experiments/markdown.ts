@@ -1,6 +1,6 @@
 // The table in the paper's layout, and what is needed to read it.
 import { basename } from "node:path";
-import { TASK_NAMES } from "#evaluation";
+import { type ChatFormat, TASK_NAMES } from "#evaluation";
 import { type Column, columnsOf } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import type { Comparison, Metric, RowSummary } from "./report.ts";
@@ -184,38 +184,45 @@ function settingsText(
   ].join("\n");
 }
 
-/** Whose rules, how many questions, and what the paper does otherwise. */
-function benchmarkText(
-  { settings, benchmarks, options }: Grid,
+/** Of each benchmark how many questions were asked, and what is to be known of its scores. */
+function aboutBenchmarks(
+  { settings, benchmarks }: Grid,
   rows: readonly RowSummary[],
-): readonly string[] {
-  const asked = settings.benchmarks;
-  if (asked === undefined) return [];
-  const formats = {
-    tulu: "in Tulu's chat format",
-    model: "in the model's own chat format",
-    none: "without a chat format",
-  };
-  const tasks = benchmarks.map(
-    ({ task, questions, shots }) => `${task} (${plural(questions, "question")}, ${shots}-shot)`,
-  );
+): { readonly tasks: readonly string[]; readonly notes: readonly string[] } {
   const scores = rows.flatMap(({ cells }) => cells.flatMap((cell) => cell.benchmarks ?? []));
-  const notes = benchmarks.flatMap(({ task, notes: own, questions }) => {
-    const tooLong = Math.max(
-      0,
-      ...scores.filter((score) => score.task === task).map((score) => score.tooLong),
-    );
-    const room = `${tooLong} of ${plural(questions, "question")} without room for an answer, which count as wrong`;
-    return [...own, ...(tooLong === 0 ? [] : [room])].map((text) => `- ${task}: ${text}`);
+  const about = benchmarks.map(({ task, shots, notes }) => {
+    const own = scores.filter((score) => score.task === task);
+    const [{ questions = settings.benchmarks?.limit } = {}] = own;
+    const count = questions === undefined ? "all questions" : plural(questions, "question");
+    const tooLong = Math.max(0, ...own.map((score) => score.tooLong));
+    const room = `${tooLong} of ${count} without room for an answer, which count as wrong`;
+    const all = tooLong === 0 ? notes : [...notes, room];
+    return { text: `${task} (${count}, ${shots}-shot)`, notes: all.map((note) => `- ${task}: ${note}`) };
   });
+  return { tasks: about.map(({ text }) => text), notes: about.flatMap(({ notes }) => notes) };
+}
+
+const FORMATS: Readonly<Record<ChatFormat, string>> = {
+  tulu: "in Tulu's chat format",
+  model: "in the model's own chat format",
+  none: "without a chat format",
+};
+
+/** Whose rules, how many questions, and what the paper does otherwise. */
+function benchmarkText(grid: Grid, rows: readonly RowSummary[]): readonly string[] {
+  const asked = grid.settings.benchmarks;
+  if (asked === undefined) return [];
+  const { tasks, notes } = aboutBenchmarks(grid, rows);
   return [
     [
-      `Benchmarks by ${asked.rules}'s rules, ${formats[asked.format]}: ${tasks.join(", ")}.`,
-      `All of them are asked of the same adapters, trained on ${basename(options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
+      `Benchmarks by ${asked.rules}'s rules, ${FORMATS[asked.format]}: ${tasks.join(", ")}.`,
+      `All of them are asked of the same adapters, trained on ${basename(grid.options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
       "and HumanEval have a training set each, so columns of other topics than the training file's cannot be compared with its own.",
-      ...(benchmarks.length > 1 ? ["Avg. is the mean of the columns of benchmarks before it."] : []),
+      ...(columnsOf(asked.tasks).length > 1
+        ? ["Avg. is the mean of the columns of benchmarks before it."]
+        : []),
     ].join("\n"),
-    ...(notes.length === 0 ? [] : [`Of the benchmarks' data:\n\n${notes.join("\n")}`]),
+    ...(notes.length === 0 ? [] : [`Of the benchmarks:\n\n${notes.join("\n")}`]),
   ];
 }
 

@@ -364,7 +364,10 @@ describe("benchmarks", () => {
     expect(rows[0].scores.average).toMatchObject({ count: 2, mean: 37.5 });
     expect(rows[0].cells[1].benchmarks).toHaveLength(2);
     expect(comparisons).toContainEqual(expect.objectContaining({ metric: "gsm8k", pairs: 2, difference: 0 }));
-    expect(asked).toMatchObject([{ task: "mmlu", questions: 2 }, { task: "gsm8k" }]);
+    expect(asked).toMatchObject([
+      { task: "mmlu", shots: 0 },
+      { task: "gsm8k", shots: 8 },
+    ]);
     expect(ofType(await eventsOf(optionsOf({ only, benchmarks })), "started")).toEqual([]);
     // not asked for, they are no columns
     expect(ofType(await eventsOf(optionsOf({ only })), "started")).toEqual([]);
