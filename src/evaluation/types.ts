@@ -128,6 +128,8 @@ export interface Task {
       readonly signal?: AbortSignal | undefined;
     },
   ): Promise<readonly Verdict[]>;
+  /** Whether a mark may be the machine's fault, which was busy with other answers: such are marked again at the end. */
+  isDoubtful?(verdict: Verdict): boolean;
   /** Overall, and by group in the order of the groups' names. */
   summarise(marks: readonly Marked[]): {
     readonly overall: Summary;

@@ -287,3 +287,29 @@ test("what is no sound adapter says what is wrong with it", async () => {
   ] as const)
     await expect(linkAdapters(adapters, shape)).rejects.toMatchObject(error);
 });
+
+test("programs that ran out of time beside other work get their marks when nothing else runs", async () => {
+  const seen = new Map<string, number>();
+  const openChecker: EvaluateOptions["openChecker"] = async () => ({
+    check: async (program) => {
+      const times = (seen.get(program) ?? 0) + 1;
+      seen.set(program, times);
+      return times === 1 ? { passed: false, reason: "timed out" } : { passed: true, reason: "passed" };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  });
+  const out = newOut();
+  const more = { tasks: ["humaneval"], samples: 1, openChecker, shots: undefined } as const;
+  const events = await eventsOf(options(out, more));
+  expect([...seen.values()].every((times) => times === 2)).toBe(true);
+  expect(events.map(({ type }) => type).filter((type) => type !== "progress")).toEqual([
+    "task",
+    "score",
+    "end",
+  ]);
+  expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
+  // a later run takes the second mark from the log
+  await eventsOf(options(out, more));
+  expect([...seen.values()].every((times) => times === 2)).toBe(true);
+  expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
+});

@@ -1,73 +1,12 @@
 // One task for all subjects: opens their logs, asks what is missing, marks answers as they come.
 import { MosError } from "#core";
-import type { Marked, ProgramChecker, Question, Questions, Task } from "../types.ts";
+import type { ProgramChecker, Question } from "../types.ts";
 import { answersTo } from "./ask.ts";
+import { type AskedTask, type Asking, meanSoFar, openAsking, scoreOf } from "./asking.ts";
 import type { EvaluateEvent } from "./evaluate.ts";
-import type { TaskRecord, TaskScore } from "./result.ts";
-import { type Identity, openSampleLog, type Sample, type SampleLog } from "./sample-log.ts";
+import type { Sample } from "./sample-log.ts";
 import type { EvaluateOptions, Subject } from "./settings.ts";
 import { sideBySide } from "./side-by-side.ts";
-
-/** A task whose questions are made. */
-export interface AskedTask {
-  readonly task: Task;
-  readonly asked: Questions;
-  readonly record: TaskRecord;
-  /** What made each subject, by its name; null is the base. */
-  readonly digests: ReadonlyMap<string, string | null>;
-}
-
-/** A subject while a task is asked. */
-interface Asking {
-  readonly subject: Subject;
-  readonly log: SampleLog;
-  readonly samples: Map<string, Sample>;
-  readonly pending: readonly Question[];
-  startedAt: number | undefined;
-  asked: number;
-  answerTokens: number;
-}
-
-/** Questions of a group one after another, since their prompts begin alike; in it, short ones first. */
-const inOrder = (questions: readonly Question[]): readonly Question[] =>
-  questions.toSorted((a, b) =>
-    a.group === b.group ? a.tokens.length - b.tokens.length : a.group < b.group ? -1 : 1,
-  );
-
-/** The folder of logs that belongs to a result. */
-export const logFolderOf = (out: string): string => `${out.replace(/\.json$/, "")}.answers`;
-
-/** Everything that an answer depends on. */
-function identityOf(
-  { name }: Subject,
-  { record, asked, digests }: AskedTask,
-  options: EvaluateOptions,
-): Identity {
-  const { rules, format, seed, samples, temperature, direct, model, version, engine } = options;
-  return {
-    ...{ task: record.task, rules, format, shots: asked.shots, direct: direct === true, seed },
-    ...{ samples: samples ?? null, temperature: temperature ?? null, data: asked.dataDigest },
-    ...{ model: model.fingerprint, quantize: model.quantize, maxLength: engine.model.maxLength },
-    ...{ adapter: digests.get(name) ?? null, version },
-  };
-}
-
-async function openAsking(subject: Subject, work: AskedTask, options: EvaluateOptions): Promise<Asking> {
-  const log = await openSampleLog({
-    folder: logFolderOf(options.out),
-    subject: subject.name,
-    task: work.record.task,
-    identity: identityOf(subject, work, options),
-  });
-  const { questions } = work.asked;
-  const samples = new Map<string, Sample>();
-  for (const { id } of questions) {
-    const sample = log.known.get(id);
-    if (sample !== undefined) samples.set(id, sample);
-  }
-  const pending = inOrder(questions.filter(({ id }) => !samples.has(id)));
-  return { subject, log, samples, pending, startedAt: undefined, asked: 0, answerTokens: 0 };
-}
 
 /** Asks one question and marks what comes back. */
 async function sampleOf(
@@ -101,93 +40,98 @@ async function sampleOf(
   };
 }
 
-const marksOf = ({ samples }: Asking, { asked }: AskedTask): readonly Marked[] =>
-  asked.questions.flatMap(({ id }) => {
-    const sample = samples.get(id);
-    return sample === undefined ? [] : [{ id, group: sample.group, verdicts: sample.verdicts }];
-  });
-
-/** What a subject has scored so far. */
-function scoreOf(asking: Asking, work: AskedTask, now: () => number): TaskScore {
-  const { overall, groups } = work.task.summarise(marksOf(asking, work));
-  const { subject, startedAt, asked, answerTokens, samples } = asking;
-  return {
-    ...{ task: work.record.task, subject: subject.name, ...overall },
-    tooLong: [...samples.values()].filter(({ tooLong }) => tooLong === true).length,
-    groups: Object.fromEntries(groups),
-    seconds: startedAt === undefined ? 0 : (now() - startedAt) / 1000,
-    ...{ asked, answerTokens },
-  };
-}
-
-/** The mean of what tables show, or of what it is made of: cheap enough for every answer. */
-function meanSoFar({ samples }: Asking): number {
-  let [sum, count] = [0, 0];
-  for (const { verdicts } of samples.values())
-    for (const { scores } of verdicts) {
-      sum += Object.values(scores)[0] ?? 0;
-      count++;
-    }
-  return sum / Math.max(1, count);
+/** Marks those answers again, now that nothing else runs, that a busy machine may have failed. */
+async function markAgain(
+  { pending, samples, log }: Asking,
+  { task }: AskedTask,
+  { checker, options }: { readonly checker: ProgramChecker | undefined; readonly options: EvaluateOptions },
+): Promise<void> {
+  const { rules, signal } = options;
+  for (const question of pending) {
+    const sample = samples.get(question.id);
+    if (sample?.verdicts.some((verdict) => task.isDoubtful?.(verdict)) !== true) continue;
+    const verdicts = await task.mark(question, sample.answers, { rules, checker, signal });
+    const again = { ...sample, verdicts: verdicts.map(({ extracted, scores }) => ({ extracted, scores })) };
+    await log.write(again);
+    samples.set(question.id, again);
+  }
 }
 
 /** Answers until the clock says something: the first ones take longest. */
 const UNTIMED = 5;
+
+interface Pending {
+  readonly asking: Asking;
+  readonly question: Question;
+}
+
+interface AskAll {
+  readonly work: AskedTask;
+  readonly pending: readonly Pending[];
+  /** Answers from earlier runs, which count as done. */
+  readonly known: number;
+  readonly checker: ProgramChecker | undefined;
+  readonly options: EvaluateOptions;
+}
+
+/** Asks what is pending, logs every answer, and tells how it goes. */
+async function* askAll({ work, pending, known, checker, options }: AskAll) {
+  const { now, signal, concurrency } = options;
+  const startedAt = now();
+  const secondsLeft = (done: number): number | undefined =>
+    done < UNTIMED ? undefined : ((now() - startedAt) / 1000 / done) * (pending.length - done);
+  let done = 0;
+  const ask = async ({ asking, question }: Pending, stopping: AbortSignal) => {
+    if (stopping.aborted) throw new MosError("cancelled", "the evaluation was stopped");
+    asking.startedAt ??= now();
+    const { subject } = asking;
+    return {
+      asking,
+      sample: await sampleOf(question, { subject, work, checker, signal: stopping, options }),
+    };
+  };
+  for await (const { asking, sample } of sideBySide(pending, { most: concurrency, signal }, ask)) {
+    await asking.log.write(sample);
+    asking.samples.set(sample.id, sample);
+    asking.asked++;
+    asking.answerTokens += Number(sample["answerTokens"] ?? 0);
+    done++;
+    const wanted = known + pending.length;
+    const progress = { task: work.record.task, subject: asking.subject.name, done: known + done, wanted };
+    yield {
+      asking,
+      event: { type: "progress", ...progress, score: meanSoFar(asking), secondsLeft: secondsLeft(done) },
+    } as const;
+  }
+}
 
 /** Asks every subject what it has not answered yet. Throws `cancelled`, and what engine, marks and logs throw. */
 export async function* askTask(
   work: AskedTask,
   options: EvaluateOptions,
 ): AsyncGenerator<EvaluateEvent, void> {
-  const { now, signal } = options;
+  const { task, asked, record } = work;
+  const score = (asking: Asking) =>
+    ({ type: "score", score: scoreOf(asking, work, options.now) }) satisfies EvaluateEvent;
   const all: Asking[] = [];
   let checker: ProgramChecker | undefined;
   try {
     for (const subject of options.subjects) all.push(await openAsking(subject, work, options));
     const pending = all.flatMap((asking) => asking.pending.map((question) => ({ asking, question })));
-    const wanted = work.asked.questions.length * all.length;
+    const wanted = asked.questions.length * all.length;
     const known = wanted - pending.length;
-    yield { type: "task", task: work.record, wanted, known };
-    for (const asking of all)
-      if (asking.pending.length === 0) yield { type: "score", score: scoreOf(asking, work, now) };
-    if (work.task.name === "humaneval" && pending.length > 0) checker = await options.openChecker();
-    const startedAt = now();
-    let done = 0;
-    for await (const { asking, sample, tokens } of sideBySide(
-      pending,
-      { most: options.concurrency, signal },
-      async ({ asking, question }, stopping) => {
-        if (stopping.aborted) throw new MosError("cancelled", "the evaluation was stopped");
-        asking.startedAt ??= now();
-        const sample = await sampleOf(question, {
-          subject: asking.subject,
-          work,
-          checker,
-          signal: stopping,
-          options,
-        });
-        return { asking, sample, tokens: Number(sample["answerTokens"] ?? 0) };
-      },
-    )) {
-      await asking.log.write(sample);
-      asking.samples.set(sample.id, sample);
-      asking.asked++;
-      asking.answerTokens += tokens;
-      done++;
-      yield {
-        ...{
-          type: "progress",
-          task: work.record.task,
-          subject: asking.subject.name,
-          done: known + done,
-          wanted,
-        },
-        score: meanSoFar(asking),
-        secondsLeft:
-          done < UNTIMED ? undefined : ((now() - startedAt) / 1000 / done) * (pending.length - done),
-      };
-      if (asking.samples.size === work.asked.questions.length)
-        yield { type: "score", score: scoreOf(asking, work, now) };
+    yield { type: "task", task: record, wanted, known };
+    for (const asking of all) if (asking.pending.length === 0) yield score(asking);
+    if (task.name === "humaneval" && pending.length > 0) checker = await options.openChecker();
+    for await (const { asking, event } of askAll({ work, pending, known, checker, options })) {
+      yield event;
+      const isWhole = asking.samples.size === asked.questions.length;
+      if (isWhole && task.isDoubtful === undefined) yield score(asking);
+    }
+    if (task.isDoubtful === undefined) return;
+    for (const asking of all.filter((one) => one.pending.length > 0)) {
+      await markAgain(asking, work, { checker, options });
+      yield score(asking);
     }
   } finally {
     await checker?.[Symbol.asyncDispose]();

@@ -5,7 +5,8 @@ import { lockFolder, makeFolder, writeFileAtomic } from "#formats";
 import type { Engine } from "#serving";
 import { tasks } from "../tasks/index.ts";
 import type { Questions, Task, TaskName } from "../types.ts";
-import { askTask, logFolderOf } from "./ask-task.ts";
+import { askTask } from "./ask-task.ts";
+import { logFolderOf } from "./asking.ts";
 import type { EvaluationResult, SubjectRecord, TaskRecord, TaskScore } from "./result.ts";
 import type { EvaluateOptions } from "./settings.ts";
 

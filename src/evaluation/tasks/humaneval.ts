@@ -40,6 +40,7 @@ export const humaneval: Task = {
     }
     return verdicts;
   },
+  isDoubtful: ({ extracted }) => extracted === "timed out",
   summarise: (marks) => ({
     overall: passRates(marks),
     groups: new Map([...groupMarks(marks)].map(([name, group]) => [name, passRates(group)])),
