@@ -21,6 +21,7 @@ float32, and the first place at which a greedy answer differs from that of float
   --examples N     of each (100)
   --prompts N      greedy answers to the last questions of GSM8K's file (20)
   --tokens N       of a greedy answer (64)
+  --only int8|int4 one of the two
   --json           one JSON object`;
 
 /** Longer texts are cut off here. */
@@ -136,7 +137,7 @@ async function measure(
 }
 
 const given = readArguments(HELP, {
-  values: ["model", "gsm8k", "bbh", "examples", "prompts", "tokens"],
+  values: ["model", "gsm8k", "bbh", "examples", "prompts", "tokens", "only"],
   flags: ["json"],
 });
 const required = (name: string): string => given.text(name) ?? fail(`--${name} is needed; see --help`);
@@ -152,7 +153,9 @@ const texts = await readTexts(base, {
 const answers = await greedyAnswers(base, texts.prompts, tokens);
 const float32 = await measure(base, "float32", { texts, answers });
 const results = [float32];
-for (const name of ["int8", "int4"] as const) results.push(await measure(base, name, { texts, answers }));
+const wanted = given.text("only");
+for (const name of ["int8", "int4"] as const)
+  if (wanted === undefined || wanted === name) results.push(await measure(base, name, { texts, answers }));
 const rows = results.map((result) => ({
   ...result,
   settings: result.name === "float32" ? null : QUANTIZATION[result.name],

@@ -23,7 +23,7 @@ export type QuantizationName = "int8" | "int4";
 
 /** The two ways to quantise a base. `npm run verify:quantization` measures what they cost in quality. */
 export const QUANTIZATION: Readonly<Record<QuantizationName, Quantization>> = {
-  int8: { layers: { bits: 8, blockSize: 128 }, head: { bits: 8, blockSize: 128 }, activations: "int8" },
+  int8: { layers: { bits: 8, blockSize: 64 }, head: { bits: 8, blockSize: 64 }, activations: "int8" },
   int4: {
     layers: { bits: 4, blockSize: 32, offsets: true },
     head: { bits: 8, blockSize: 64 },
