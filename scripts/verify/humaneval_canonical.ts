@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { z } from "zod";
+import { humanEvalProgram } from "#evaluation";
 import { createProgramChecker } from "#sandbox";
 import { fail, readArguments } from "../../bench/arguments.ts";
 
@@ -42,8 +43,9 @@ await using checker = await createProgramChecker({
 const loaded = performance.now();
 const results = await Promise.all(
   problems.map(async (problem) => {
+    const { prompt, test, entry_point: entryPoint } = problem;
     const answer = completion ?? problem.canonical_solution;
-    const program = `${problem.prompt}${answer}\n${problem.test}\ncheck(${problem.entry_point})`;
+    const program = humanEvalProgram({ prompt, completion: answer, test, entryPoint });
     return { name: problem.task_id, ...(await checker.check(program)) };
   }),
 );

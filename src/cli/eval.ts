@@ -8,6 +8,7 @@ import {
   linkAdapters,
   resultTable,
   type Subject,
+  usualFormat,
 } from "#evaluation";
 import { geometryOf, loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
@@ -89,7 +90,7 @@ async function watchEvaluation(
   const [cpu] = cpus();
   const events = evaluate({
     ...{ engine, text, rules, seed, tasks, version, shots, limit, samples, temperature, direct },
-    format: options.chatFormat ?? (rules === "open-instruct" ? "tulu" : "none"),
+    format: options.chatFormat ?? usualFormat(rules),
     model: { name, fingerprint: engine.model.fingerprint, quantize },
     subjects: subjectsOf(linked.names, options),
     dataFolder: (task) => folders.get(task) ?? "",
@@ -127,7 +128,7 @@ function show(event: EvaluateEvent, line: LiveLine): void {
     const { task, subject, scores, questions, seconds, tooLong } = event.score;
     const [[metric, score] = ["", 0]] = Object.entries(scores);
     line.print(
-      `${task} ${subject}: ${metric} ${inPercent(metric, score).toFixed(2)} % of ${formatInteger(questions)} questions, ${formatDuration(seconds)}`,
+      `${task} ${subject}: ${metric} ${inPercent(task, score).toFixed(2)} % of ${formatInteger(questions)} questions, ${formatDuration(seconds)}`,
     );
     if (tooLong > 0)
       line.print(

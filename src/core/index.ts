@@ -1,3 +1,4 @@
 export { childOptions } from "./child-options.ts";
 export { type ErrorCode, MosError, type MosErrorOptions } from "./error.ts";
+export { limiter } from "./limiter.ts";
 export { type Random, type RandomState, randomFromState, randomStream } from "./random.ts";

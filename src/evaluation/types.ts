@@ -66,25 +66,33 @@ export interface Question {
   readonly references: readonly string[];
 }
 
-/** How questions are put. */
-export interface QuestionOptions {
+/** How every question is put, whatever the model and the adapter. */
+export interface PromptSettings {
   readonly rules: Rules;
   readonly format: ChatFormat;
   /** Examples before the question; the rules' own number without. */
   readonly shots?: number | undefined;
   /** The first so many questions of a random order that `seed` draws (all groups alike); all without. */
   readonly limit?: number | undefined;
+  /** Of the choice of questions, and of answers that are drawn. */
   readonly seed: number;
-  readonly text: LoadedText;
-  /** The model's longest sequence. A question that leaves no room for its answer is kept: it is marked as not answered. */
-  readonly maxLength: number;
   /** HumanEval: answers of each question, and their temperature; the rules' own without. */
   readonly samples?: number | undefined;
   readonly temperature?: number | undefined;
-  /** Stops the making of prompts, which may take half a minute. */
-  readonly signal?: AbortSignal | undefined;
   /** BBH: examples that show only the answer, without a chain of thought. */
   readonly direct?: boolean | undefined;
+}
+
+/** What the rules' own programs use, where nobody says otherwise. */
+export const usualFormat = (rules: Rules): ChatFormat => (rules === "open-instruct" ? "tulu" : "none");
+
+/** What questions are made with. */
+export interface QuestionOptions extends PromptSettings {
+  readonly text: LoadedText;
+  /** The model's longest sequence. A question that leaves no room for its answer is kept: it is marked as not answered. */
+  readonly maxLength: number;
+  /** Stops the making of prompts, which may take half a minute. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** All questions of a task, and what a result says of them. */

@@ -9,6 +9,7 @@ import {
   TASK_NAMES,
   type TaskName,
   tasks,
+  usualFormat,
 } from "#evaluation";
 import { loadModelText, openModel } from "#models";
 import { identityOf } from "./cell.ts";
@@ -77,7 +78,7 @@ const schema = z.object({
 /** Throws `bad_option` with the name of the setting. */
 export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
   const { limit, samples, rules = "open-instruct" } = options;
-  const format = options.format ?? (rules === "open-instruct" ? "tulu" : "none");
+  const format = options.format ?? usualFormat(rules);
   const checked = {
     benchmarks: options.tasks,
     benchmarkLimit: limit,

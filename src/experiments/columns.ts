@@ -1,5 +1,5 @@
 // The columns of the paper's tables that are scores of benchmarks.
-import type { TaskName } from "#evaluation";
+import { inPercent, type TaskName } from "#evaluation";
 import type { CellResult } from "./cell.ts";
 
 export const COLUMN_KEYS = [
@@ -50,8 +50,7 @@ function scoreOf({ benchmarks = [] }: CellResult, { task, metric }: Source): num
   const found = benchmarks.find((one) => one.task === task);
   const name = metric ?? found?.metric ?? "";
   const score = found?.scores[name];
-  // TyDi QA's marks are in per cent already
-  return score === undefined || task === "tydiqa" ? score : 100 * score;
+  return score === undefined ? undefined : inPercent(task, score);
 }
 
 /** A cell's number in a column, in per cent; an average needs all columns before it. */

@@ -1,7 +1,8 @@
+import { limiter } from "#core";
+import { cancelled } from "./cancelled.ts";
 import { parseOptions, unreadable } from "./options.ts";
 import { PyodideChecker } from "./pyodide-checker.ts";
 import { SystemPythonChecker } from "./system-python.ts";
-import { Turns } from "./turns.ts";
 import type { CheckerOptions, ProgramChecker } from "./types.ts";
 
 /**
@@ -19,12 +20,12 @@ export async function createProgramChecker(options: CheckerOptions = {}): Promis
     settings.python === undefined
       ? await PyodideChecker.open(settings, options.signal)
       : await SystemPythonChecker.open({ ...settings, python: settings.python });
-  const turns = new Turns(settings.workers);
+  const turn = limiter(settings.workers, cancelled);
   return {
     async check(program, signal) {
       const reason = unreadable(program);
       if (reason !== undefined) return { passed: false, reason: `failed: ${reason}` };
-      return turns.run(() => checker.check(program, signal), signal);
+      return turn(() => checker.check(program, signal), signal);
     },
     [Symbol.asyncDispose]: () => checker[Symbol.asyncDispose](),
   };

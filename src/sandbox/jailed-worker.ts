@@ -2,10 +2,10 @@
 import type { ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { MosError } from "#core";
+import { cancelled } from "./cancelled.ts";
 import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
 import { residentMemory, watchMemory } from "./resident-memory.ts";
 import { startJail } from "./start-jail.ts";
-import { cancelled } from "./turns.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
 const GRACE = 1;

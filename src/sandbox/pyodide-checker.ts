@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MosError } from "#core";
+import { cancelled } from "./cancelled.ts";
 import { JailedWorker } from "./jailed-worker.ts";
 import type { Settings } from "./options.ts";
-import { cancelled } from "./turns.ts";
 import type { CheckResult, ProgramChecker } from "./types.ts";
 
 /** So many processes in a row may fail to load, as on a machine that is short of memory for a while. */

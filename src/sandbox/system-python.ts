@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { MosError } from "#core";
+import { cancelled } from "./cancelled.ts";
 import type { Settings } from "./options.ts";
 import { HARNESS } from "./system-python-harness.ts";
-import { cancelled } from "./turns.ts";
 import type { CheckResult, ProgramChecker } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */

@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { evaluate, type TaskName } from "#evaluation";
-import { type BenchmarkOptions, type ReproduceEvent, type ReproduceOptions, reproduce } from "#experiments";
+import type { BenchmarkOptions, ReproduceEvent, ReproduceOptions } from "#experiments";
 import { loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
 import { openEngine } from "#serving";
+import { eventsOf } from "./events-of.ts";
 
 const MODEL = "assets/tiny-english";
 let folder: string;
@@ -49,17 +50,6 @@ const cellPath = (out: string, key: string, rate = 0.001): string =>
 const cellOf = async (out: string, key: string, rate?: number): Promise<Record<string, unknown>> =>
   JSON.parse(await readFile(join(cellPath(out, key, rate), "result.json"), "utf8"));
 
-async function eventsOf(
-  options: ReproduceOptions,
-  onEvent: (event: ReproduceEvent) => void = () => undefined,
-): Promise<readonly ReproduceEvent[]> {
-  const events: ReproduceEvent[] = [];
-  for await (const event of reproduce(options)) {
-    events.push(event);
-    onEvent(event);
-  }
-  return events;
-}
 const typesOf = (events: readonly ReproduceEvent[]): ReadonlySet<string> =>
   new Set(events.map(({ type }) => type));
 

@@ -3,8 +3,9 @@ import { access, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ReproduceEvent, type ReproduceOptions, reproduce } from "#experiments";
+import type { ReproduceOptions } from "#experiments";
 import { finetune, loadModel } from "#recipes";
+import { eventsOf } from "./events-of.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -31,18 +32,6 @@ const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): Reproduce
 
 const cellOf = async (out: string, key: string, rate = 0.001): Promise<Record<string, unknown>> =>
   JSON.parse(await readFile(join(folder, out, "cells", key, `seed-0-rate-${rate}`, "result.json"), "utf8"));
-
-async function eventsOf(
-  options: ReproduceOptions,
-  onEvent: (event: ReproduceEvent) => void = () => undefined,
-): Promise<readonly ReproduceEvent[]> {
-  const events: ReproduceEvent[] = [];
-  for await (const event of reproduce(options)) {
-    events.push(event);
-    onEvent(event);
-  }
-  return events;
-}
 
 test("a cell is measured as `finetune` measures, and answers are counted", async () => {
   const only = ["base", "lora-2", "mos-2"];

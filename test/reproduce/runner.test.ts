@@ -4,6 +4,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type BenchmarkOptions, type ReproduceEvent, type ReproduceOptions, reproduce } from "#experiments";
+import { eventsOf } from "./events-of.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -29,11 +30,6 @@ const optionsOf = (more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
 const wishing = (system: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions =>
   optionsOf({ ...more, training: { maxLength: 64, system } });
 
-async function eventsOf(options: ReproduceOptions): Promise<readonly ReproduceEvent[]> {
-  const events: ReproduceEvent[] = [];
-  for await (const event of reproduce(options)) events.push(event);
-  return events;
-}
 const ofType = <T extends ReproduceEvent["type"]>(events: readonly ReproduceEvent[], type: T) =>
   events.filter((event): event is Extract<ReproduceEvent, { type: T }> => event.type === type);
 const endOf = (events: readonly ReproduceEvent[]) => ofType(events, "end")[0]!;

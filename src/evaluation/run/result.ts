@@ -48,19 +48,15 @@ export interface EvaluationResult {
   readonly scores: readonly TaskScore[];
 }
 
-/** Metrics whose scale is not 0 to 1 already. */
-const PERCENT_METRICS = new Set(["f1"]);
-
-/** A score in per cent, as the paper's tables have it. */
-export const inPercent = (metric: string, score: number): number =>
-  PERCENT_METRICS.has(metric) ? score : 100 * score;
+/** A score in per cent, as the paper's tables have it. TyDi QA's marks are so already. */
+export const inPercent = (task: TaskName, score: number): number => (task === "tydiqa" ? score : 100 * score);
 
 /** A row for each subject and a column for each task, in per cent, with the mean of a row that is whole at its end. */
 export function resultTable({ subjects, tasks, scores }: EvaluationResult): readonly (readonly string[])[] {
   const rows = subjects.map(({ name }) => {
     const values = tasks.map(({ task, metric }) => {
       const score = scores.find((one) => one.subject === name && one.task === task)?.scores[metric];
-      return score === undefined ? undefined : inPercent(metric, score);
+      return score === undefined ? undefined : inPercent(task, score);
     });
     const whole = values.every((value) => value !== undefined);
     const mean = whole

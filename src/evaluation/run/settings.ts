@@ -1,20 +1,6 @@
 import type { Engine, Quantize } from "#serving";
 import type { LoadedText } from "#text";
-import type { ChatFormat, ProgramChecker, Rules, TaskName } from "../types.ts";
-
-/** How every question is put, whatever the model and the adapter. */
-export interface PromptSettings {
-  readonly rules: Rules;
-  readonly format: ChatFormat;
-  readonly shots?: number | undefined;
-  /** Questions of each task; all without. The same ones for every adapter. */
-  readonly limit?: number | undefined;
-  /** Of the choice of questions, and of answers that are drawn. */
-  readonly seed: number;
-  readonly samples?: number | undefined;
-  readonly temperature?: number | undefined;
-  readonly direct?: boolean | undefined;
-}
+import type { ProgramChecker, PromptSettings, TaskName } from "../types.ts";
 
 /** Whose answers are marked: the base, or an adapter of the engine. */
 export interface Subject {

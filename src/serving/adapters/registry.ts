@@ -2,13 +2,12 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type AdapterConfig, openAdapterFiles } from "#adapters";
-import { MosError } from "#core";
+import { limiter, MosError } from "#core";
 import { pathExists, replacedName, restoreFolder, storageError } from "#formats";
 import type { AdapterInfo } from "../types.ts";
 import { contentDigest } from "./content-digest.ts";
 import { residentBytes } from "./layout.ts";
 import { folderVersion, type OpenFolder, openFolder } from "./read-folder.ts";
-import { limiter } from "./turns.ts";
 import type { AdapterTiersOptions } from "./types.ts";
 
 /** An adapter that can be loaded. */

@@ -1,13 +1,12 @@
 // The resident tier: compact adapters in memory by the digest of their content, the least recently used first to go.
 import { ADAPTER_TENSORS, type AdapterTensor, openAdapterFiles } from "#adapters";
-import { MosError } from "#core";
+import { limiter, MosError } from "#core";
 import { bytesInMemory } from "#formats";
 import { type CompactAdapter, packAdapter } from "./compact.ts";
 import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
 import { readFolder } from "./read-folder.ts";
 import type { RegisteredAdapter } from "./registry.ts";
 import { SharedTensors } from "./shared-tensors.ts";
-import { limiter } from "./turns.ts";
 import type { AdapterTiersOptions } from "./types.ts";
 
 /** An adapter in memory, or on its way there. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { limiter, oneAtATime } from "./turns.ts";
+import { oneAtATime } from "./turns.ts";
 
 /** Work that ends when it is told to. */
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
@@ -10,24 +10,6 @@ function deferred(): { readonly promise: Promise<void>; readonly resolve: () => 
   return { promise, resolve };
 }
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-test("no more than so many run at once, and all have their turn", async () => {
-  const turn = limiter(2);
-  let [running, most] = [0, 0];
-  const results = await Promise.allSettled(
-    Array.from({ length: 9 }, (_, i) =>
-      turn(async () => {
-        most = Math.max(most, ++running);
-        await settled();
-        running--;
-        if (i === 3) throw new Error("one that fails gives its place back, too");
-        return i;
-      }),
-    ),
-  );
-  expect(most).toBe(2);
-  expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(8);
-});
 
 test("who asks while work runs gets a run that starts after asking, shared by all who ask", async () => {
   const runs: ReturnType<typeof deferred>[] = [];
