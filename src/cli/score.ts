@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { MosError } from "#core";
-import { humanEvalProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
+import { markProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
 import { parseWith, readJsonLines, writeFileAtomic } from "#formats";
 import { listenForInterrupt } from "./interrupt.ts";
+import { given } from "./option-values.ts";
 import type { ScoreOptions } from "./score-command.ts";
 import { counted, note, sayLine } from "./terminal.ts";
 
@@ -41,21 +42,18 @@ async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]>
 }
 
 /** A line of the result: the first metric as the score, and all of several by their names. */
-function markOf({ extracted, scores }: Verdict): { readonly score: number } {
+function markOf({ extracted, scores, reason }: Verdict): { readonly score: number } {
   const metrics = Object.entries(scores);
   const score = metrics[0]?.[1] ?? 0;
-  return { ...{ extracted, score }, ...(metrics.length > 1 ? scores : {}) };
+  return { ...{ extracted, score }, ...(metrics.length > 1 ? scores : {}), ...given({ reason }) };
 }
 
 type Marker = (one: Case) => Promise<{ readonly score: number }>;
 
 const problemMarker =
   (checker: ProgramChecker, signal: AbortSignal): Marker =>
-  async ({ prediction, references: [prompt = "", test = "", entryPoint = ""] }) => {
-    const program = humanEvalProgram({ prompt, completion: prediction, test, entryPoint });
-    const { passed, reason } = await checker.check(program, signal);
-    return { ...{ extracted: prediction, score: passed ? 1 : 0 }, reason };
-  };
+  async ({ prediction: completion, references: [prompt = "", test = "", entryPoint = ""] }) =>
+    markOf(await markProgram({ prompt, completion, test, entryPoint }, checker, signal));
 
 /** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */
 const AT_A_TIME = 8;

@@ -1,5 +1,5 @@
 export { type HubSettings, hubSettings } from "#hub";
-export { type CheckerOptions, createProgramChecker } from "#sandbox";
+export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
   type EvaluateEvent,
@@ -17,6 +17,7 @@ export {
   estimatePassAtK,
   type HumanEvalAnswer,
   humanEvalProgram,
+  markProgram,
   type PassCount,
   passAtK,
   scorers,
@@ -26,7 +27,6 @@ export { tasks } from "./tasks/index.ts";
 export {
   CHAT_FORMATS,
   type ChatFormat,
-  type ProgramChecker,
   type PromptSettings,
   RULES,
   type Rules,

@@ -1,4 +1,5 @@
 // The contract of a benchmark: what it asks a model, how answers are marked, how marks become the figures of a table.
+import type { CheckReason, ProgramChecker } from "#sandbox";
 import type { LoadedText } from "#text";
 
 export const TASK_NAMES = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
@@ -18,18 +19,12 @@ export interface Verdict {
   readonly extracted: string;
   /** By metric, on the scale of the original: 0 to 1, but 0 to 100 for TyDi QA's. The first is the one that tables show. */
   readonly scores: Readonly<Record<string, number>>;
+  /** How a program ended that was run for it. */
+  readonly reason?: CheckReason | undefined;
 }
 
 /** Marks one answer against the right ones. Pure: the same text gets the same mark. */
 export type Scorer = (prediction: string, references: readonly string[]) => Verdict;
-
-/** Runs a program made of an answer and its tests; true where all of it ran without an error. */
-export interface ProgramChecker extends AsyncDisposable {
-  check(
-    program: string,
-    signal?: AbortSignal,
-  ): Promise<{ readonly passed: boolean; readonly reason: string }>;
-}
 
 /** What a model is asked: one of some tokens, or texts of its own. */
 export type Ask =
@@ -105,11 +100,11 @@ export interface Questions {
   readonly notes: readonly string[];
 }
 
-/** A question with its answers (a label for a choice) and their marks. */
+/** A question with the marks of its answers. */
 export interface Marked {
   readonly id: string;
   readonly group: string;
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly Pick<Verdict, "scores">[];
 }
 
 /** The figures of a task or of one of its groups. */
@@ -126,7 +121,9 @@ export interface Task {
   readonly metric: Readonly<Record<Rules, string>>;
   /** Reads its data from a folder laid out as `docs/12-evaluation.md` says. Throws `not_found`, `bad_data`. */
   questions(folder: string, options: QuestionOptions): Promise<Questions>;
-  /** Marks the answers to one question. Only HumanEval needs the checker. */
+  /** Whether marks are found by running programs: HumanEval's. */
+  readonly runsPrograms: boolean;
+  /** Marks the answers to one question; where programs are run, with a checker. */
   mark(
     question: Question,
     answers: readonly string[],
@@ -136,8 +133,6 @@ export interface Task {
       readonly signal?: AbortSignal | undefined;
     },
   ): Promise<readonly Verdict[]>;
-  /** Whether a mark may be the machine's fault, which was busy with other answers: such are marked again at the end. */
-  isDoubtful?(verdict: Verdict): boolean;
   /** Overall, and by group in the order of the groups' names. */
   summarise(marks: readonly Marked[]): {
     readonly overall: Summary;

@@ -6,6 +6,7 @@ import { cancelled } from "./cancelled.ts";
 import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
 import { residentMemory, watchMemory } from "./resident-memory.ts";
 import { startJail } from "./start-jail.ts";
+import type { CheckReason } from "./types.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
 const GRACE = 1;
@@ -60,7 +61,7 @@ export class JailedWorker {
     const unwatch: (() => void)[] = [];
     try {
       return await new Promise<Outcome>((resolve, reject) => {
-        const end = (reason: string): void => {
+        const end = (reason: CheckReason): void => {
           this.kill();
           resolve({ passed: false, reason, reusable: false });
         };

@@ -1,7 +1,7 @@
 /**
  * Runs one program in the system's Python, as HumanEval's own harness does: an alarm, limits of the system, functions that
  * could do harm by accident set to None. Standard input is one JSON object; descriptor 3 gets its token if the program ran to
- * its end without an error, else the error.
+ * its end without an error, the error if there was one, and nothing if it was late.
  */
 export const HARNESS = `
 import sys, os, json
@@ -65,11 +65,11 @@ def main():
         signal.setitimer(signal.ITIMER_REAL, 0)
         result = token
     except TimedOut:
-        result = "timed out"
+        result = ""
     except BaseException as error:
         signal.setitimer(signal.ITIMER_REAL, 0)
         message = str(error)[:200]
-        result = f"failed: {type(error).__name__}" + (f": {message}" if message else "")
+        result = type(error).__name__ + (f": {message}" if message else "")
     write(3, encode(result, "utf-8", "replace"))
     leave(0)
 

@@ -61,7 +61,7 @@ export class SystemPythonChecker implements ProgramChecker {
       if (signal.aborted) throw cancelled(signal);
       if (result === token) return { passed: true, reason: "passed" };
       // as in the original, who leaves without a word counts as late
-      return { passed: false, reason: result === "" ? "timed out" : result };
+      return { passed: false, reason: result === "" ? "timed out" : `failed: ${result}` };
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

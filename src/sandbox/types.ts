@@ -1,10 +1,12 @@
 // What the room offers: whether a program runs to its end.
 
+/** For people. A program chooses what follows the colon. */
+export type CheckReason = "passed" | "timed out" | `failed: ${string}` | `not allowed: ${string}`;
+
 export interface CheckResult {
   /** True where the whole program ran without an error, in time. */
   readonly passed: boolean;
-  /** `passed`, `timed out`, or `failed: …` and the like: for people. A program chooses some of its words. */
-  readonly reason: string;
+  readonly reason: CheckReason;
 }
 
 /** Runs Python programs that nobody vouches for. Disposing it ends its processes. */

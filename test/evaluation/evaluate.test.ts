@@ -3,12 +3,14 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { MosError } from "#core";
 import {
   type EvaluateEvent,
   type EvaluateOptions,
   type EvaluationResult,
   evaluate,
   linkAdapters,
+  type ProgramChecker,
   resultTable,
 } from "#evaluation";
 import { lockFolder } from "#formats";
@@ -235,7 +237,7 @@ test("HumanEval's programs go through the checker, which is closed in the end", 
   const programs: string[] = [];
   let closed = 0;
   const openChecker: EvaluateOptions["openChecker"] = async () => ({
-    check: async (program) => ({ passed: programs.push(program) % 2 === 0, reason: "told so" }),
+    check: async (program) => ({ passed: programs.push(program) % 2 === 0, reason: "passed" }),
     [Symbol.asyncDispose]: async () => void closed++,
   });
   const more = { tasks: ["humaneval"], samples: 2, openChecker, shots: undefined, concurrency: 1 } as const;
@@ -312,4 +314,22 @@ test("programs that ran out of time beside other work get their marks when nothi
   await eventsOf(options(out, more));
   expect([...seen.values()].every((times) => times === 2)).toBe(true);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
+});
+
+test("a run that is stopped before those second marks finds them later, without asking again", async () => {
+  const out = newOut();
+  const more = { tasks: ["humaneval"], samples: 1, shots: undefined, concurrency: 1 } as const;
+  let checked = 0;
+  const checkerOf =
+    (check: ProgramChecker["check"]): EvaluateOptions["openChecker"] =>
+    async () => ({ check, [Symbol.asyncDispose]: async () => undefined });
+  const stopped = checkerOf(async () => {
+    if (++checked > 2) throw new MosError("cancelled", "stopped");
+    return { passed: false, reason: "timed out" };
+  });
+  await expect(eventsOf(options(out, { ...more, openChecker: stopped }))).rejects.toThrow("stopped");
+  const openChecker = checkerOf(async () => ({ passed: true, reason: "passed" }));
+  const events = await eventsOf(options(out, { ...more, openChecker }));
+  expect(events.map(({ type }) => type)).toEqual(["task", "score", "end"]);
+  expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 }, asked: 0 }]);
 });

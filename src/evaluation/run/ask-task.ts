@@ -1,12 +1,17 @@
 // One task for all subjects: opens their logs, asks what is missing, marks answers as they come.
 import { MosError } from "#core";
-import type { ProgramChecker, Question } from "../types.ts";
+import type { ProgramChecker } from "#sandbox";
+import type { Question, Verdict } from "../types.ts";
 import { answersTo } from "./ask.ts";
 import { type AskedTask, type Asking, meanSoFar, openAsking, scoreOf } from "./asking.ts";
 import type { EvaluateEvent } from "./evaluate.ts";
 import type { Sample } from "./sample-log.ts";
 import type { EvaluateOptions, Subject } from "./settings.ts";
 import { sideBySide } from "./side-by-side.ts";
+
+const markedWith = (verdicts: readonly Verdict[]): Pick<Sample, "verdicts"> => ({
+  verdicts: verdicts.map(({ scores, ...verdict }) => ({ ...verdict, scores: { ...scores } })),
+});
 
 /** Asks one question and marks what comes back. */
 async function sampleOf(
@@ -35,27 +40,37 @@ async function sampleOf(
   const { id, group, prompt, references, tokens } = question;
   return {
     ...{ type: "sample", id, group, prompt, ...answered, answers: [...answered.answers] },
-    verdicts: verdicts.map(({ extracted, scores }) => ({ extracted, scores: { ...scores } })),
+    ...markedWith(verdicts),
+    // a busy machine may have been too slow for a program
+    ...(verdicts.some(({ reason }) => reason === "timed out") ? { provisional: true } : {}),
     ...{ references, promptTokens: tokens.length, seconds: (now() - startedAt) / 1000 },
   };
 }
 
 /** Marks those answers again, now that nothing else runs, that a busy machine may have failed. */
 async function markAgain(
-  { pending, samples, log }: Asking,
-  { task }: AskedTask,
+  { samples, log }: Asking,
+  { task, asked }: AskedTask,
   { checker, options }: { readonly checker: ProgramChecker | undefined; readonly options: EvaluateOptions },
 ): Promise<void> {
   const { rules, signal } = options;
-  for (const question of pending) {
+  for (const question of asked.questions) {
     const sample = samples.get(question.id);
-    if (sample?.verdicts.some((verdict) => task.isDoubtful?.(verdict)) !== true) continue;
+    if (sample?.provisional !== true) continue;
     const verdicts = await task.mark(question, sample.answers, { rules, checker, signal });
-    const again = { ...sample, verdicts: verdicts.map(({ extracted, scores }) => ({ extracted, scores })) };
+    const { provisional: _, ...rest } = sample;
+    const again: Sample = { ...rest, ...markedWith(verdicts) };
     await log.write(again);
     samples.set(question.id, again);
   }
 }
+
+const hasProvisional = ({ samples }: Asking): boolean =>
+  [...samples.values()].some(({ provisional }) => provisional === true);
+
+/** Whether a subject's score will not change any more. */
+const isSettled = (asking: Asking, { asked }: AskedTask): boolean =>
+  asking.samples.size === asked.questions.length && !hasProvisional(asking);
 
 /** Answers until the clock says something: the first ones take longest. */
 const UNTIMED = 5;
@@ -121,15 +136,14 @@ export async function* askTask(
     const wanted = asked.questions.length * all.length;
     const known = wanted - pending.length;
     yield { type: "task", task: record, wanted, known };
-    for (const asking of all) if (asking.pending.length === 0) yield score(asking);
-    if (task.name === "humaneval" && pending.length > 0) checker = await options.openChecker();
+    for (const asking of all) if (isSettled(asking, work)) yield score(asking);
+    if (task.runsPrograms && !all.every((asking) => isSettled(asking, work)))
+      checker = await options.openChecker();
     for await (const { asking, event } of askAll({ work, pending, known, checker, options })) {
       yield event;
-      const isWhole = asking.samples.size === asked.questions.length;
-      if (isWhole && task.isDoubtful === undefined) yield score(asking);
+      if (isSettled(asking, work)) yield score(asking);
     }
-    if (task.isDoubtful === undefined) return;
-    for (const asking of all.filter((one) => one.pending.length > 0)) {
+    for (const asking of all.filter(hasProvisional)) {
       await markAgain(asking, work, { checker, options });
       yield score(asking);
     }

@@ -36,10 +36,15 @@ export type EvaluateEvent =
  */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
   const subjects = await subjectsOf(options);
-  const questionOptions = { ...options, maxLength: options.engine.model.maxLength };
-  // before anything is asked: the last task's data may be hours away
+  const read = (name: TaskName, limit = options.limit): Promise<Questions> => {
+    const { maxLength } = options.engine.model;
+    return tasks[name].questions(options.dataFolder(name), { ...options, limit, maxLength });
+  };
+  // before anything is written or asked: the last task's data may be hours away
+  const made = new Map<TaskName, Questions>();
   for (const name of options.tasks)
-    await tasks[name].questions(options.dataFolder(name), { ...questionOptions, limit: 1 });
+    if (made.size === 0) made.set(name, await read(name));
+    else await read(name, 1);
   await makeFolder(logFolderOf(options.out));
   await using _lock = await lockFolder(logFolderOf(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
@@ -48,7 +53,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   let result = resultOf({ subjects, records, scores }, options);
   for (const name of options.tasks) {
     const task = tasks[name];
-    const asked = await task.questions(options.dataFolder(name), questionOptions);
+    const asked = made.get(name) ?? (await read(name));
     const record = recordOf(task, asked, options);
     records.push(record);
     for await (const event of askTask({ task, asked, record, digests }, options)) {

@@ -16,7 +16,15 @@ const sampleSchema = z.looseObject({
   id: z.string(),
   group: z.string(),
   answers: z.array(z.string()),
-  verdicts: z.array(z.object({ extracted: z.string(), scores: z.record(z.string(), z.number()) })),
+  verdicts: z.array(
+    z.object({
+      extracted: z.string(),
+      scores: z.record(z.string(), z.number()),
+      reason: z.string().optional(),
+    }),
+  ),
+  /** Marks that a busy machine may have spoiled, until they are found again at the end. */
+  provisional: z.literal(true).optional(),
   tooLong: z.literal(true).optional(),
 });
 const headSchema = z.object({ type: z.literal("run"), identity: z.record(z.string(), z.json()) });

@@ -1,6 +1,7 @@
+import type { ProgramChecker } from "#sandbox";
 import type { Engine, Quantize } from "#serving";
 import type { LoadedText } from "#text";
-import type { ProgramChecker, PromptSettings, TaskName } from "../types.ts";
+import type { PromptSettings, TaskName } from "../types.ts";
 
 /** Whose answers are marked: the base, or an adapter of the engine. */
 export interface Subject {

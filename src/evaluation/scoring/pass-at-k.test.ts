@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { humanEvalProgram } from "./human-eval-program.ts";
+import { humanEvalProgram } from "./human-eval.ts";
 import { estimatePassAtK, passAtK } from "./pass-at-k.ts";
 
 const { passAtK: vectors }: { readonly passAtK: readonly (readonly [number, number, number, number])[] } =

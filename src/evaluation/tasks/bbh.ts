@@ -12,6 +12,7 @@ import { meanOfGroups, summariesOf, summaryOf } from "./summary.ts";
 export const bbh: Task = {
   name: "bbh",
   metric: { "open-instruct": "average_exact_match", "lm-eval": "exact_match" },
+  runsPrograms: false,
   async questions(folder, options) {
     const reason = "every task comes with a prompt of three examples";
     const shots = shotsOf(options, { task: "bbh", usual: 3, least: 3, most: 3, reason });

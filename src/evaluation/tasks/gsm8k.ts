@@ -14,6 +14,7 @@ import { summariesOf, summaryOf } from "./summary.ts";
 export const gsm8k: Task = {
   name: "gsm8k",
   metric: { "open-instruct": "exact_match", "lm-eval": "strict-match" },
+  runsPrograms: false,
   async questions(folder, options) {
     const most = WORKED_EXAMPLES.length;
     const reason = "there are eight worked examples";

@@ -2,7 +2,7 @@ import { MosError } from "#core";
 import { notesOfCounts } from "../data/counts.ts";
 import { type HumanEvalRow, readHumanEval } from "../data/humaneval.ts";
 import { humanEvalLayouts } from "../prompts/humaneval.ts";
-import { estimatePassAtK, humanEvalProgram } from "../scoring/index.ts";
+import { estimatePassAtK, markProgram } from "../scoring/index.ts";
 import type { Ask, Marked, QuestionOptions, Summary, Task, Verdict } from "../types.ts";
 import { chooseDrafts, type Draft, finishDrafts, shotsOf } from "./draft.ts";
 import { groupMarks } from "./summary.ts";
@@ -13,6 +13,7 @@ const STOPS = ["\nclass", "\ndef", "\n#", "\nif", "\nprint"];
 export const humaneval: Task = {
   name: "humaneval",
   metric: { "open-instruct": "pass@1", "lm-eval": "pass@1" },
+  runsPrograms: true,
   async questions(folder, options) {
     const reason = "HumanEval has no examples";
     const shots = shotsOf(options, { task: "humaneval", usual: 0, least: 0, most: 0, reason });
@@ -33,14 +34,10 @@ export const humaneval: Task = {
     if (prompt === undefined || test === undefined || entryPoint === undefined)
       throw new MosError("bad_data", `${id}: a prompt, a test and an entry point are expected`);
     const verdicts: Verdict[] = [];
-    for (const completion of answers) {
-      const program = humanEvalProgram({ prompt, completion, test, entryPoint });
-      const { passed, reason } = await checker.check(program, signal);
-      verdicts.push({ extracted: reason, scores: { passed: passed ? 1 : 0 } });
-    }
+    for (const completion of answers)
+      verdicts.push(await markProgram({ prompt, completion, test, entryPoint }, checker, signal));
     return verdicts;
   },
-  isDoubtful: ({ extracted }) => extracted === "timed out",
   summarise: (marks) => ({
     overall: passRates(marks),
     groups: new Map([...groupMarks(marks)].map(([name, group]) => [name, passRates(group)])),

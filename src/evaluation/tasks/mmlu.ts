@@ -16,6 +16,7 @@ const MOST_TOKENS = 2048;
 export const mmlu: Task = {
   name: "mmlu",
   metric: { "open-instruct": "average_acc", "lm-eval": "acc" },
+  runsPrograms: false,
   async questions(folder, options) {
     const reason = "there are five solved questions of each subject";
     const shots = shotsOf(options, { task: "mmlu", usual: 0, least: 0, most: 5, reason });

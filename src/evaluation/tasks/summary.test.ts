@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import type { Marked, ProgramChecker, Question } from "../types.ts";
+import type { ProgramChecker } from "#sandbox";
+import type { Marked, Question } from "../types.ts";
 import { tasks } from "./index.ts";
 
 const marked = (group: string, ...answers: Readonly<Record<string, number>>[]): Marked => ({
@@ -120,7 +121,7 @@ test("HumanEval's answers are run with their tests, each by itself", async () =>
   const checker: ProgramChecker = {
     check: async (program) => {
       programs.push(program);
-      return { passed: program.includes("return 1"), reason: "why" };
+      return { passed: program.includes("return 1"), reason: "failed: why" };
     },
     [Symbol.asyncDispose]: async () => undefined,
   };
@@ -128,8 +129,8 @@ test("HumanEval's answers are run with their tests, each by itself", async () =>
   const asked = question(["def f():\n", "def check(f): pass", "f"]);
   const tools = { rules: "open-instruct", checker } as const;
   expect(await mark(asked, ["    return 1", "    return 2"], tools)).toEqual([
-    { extracted: "why", scores: { passed: 1 } },
-    { extracted: "why", scores: { passed: 0 } },
+    { extracted: "    return 1", scores: { passed: 1 }, reason: "failed: why" },
+    { extracted: "    return 2", scores: { passed: 0 }, reason: "failed: why" },
   ]);
   expect(programs[0]).toBe("def f():\n    return 1\ndef check(f): pass\ncheck(f)");
   await expect(mark(asked, ["x"], { rules: "open-instruct" })).rejects.toThrow(/give a checker/);

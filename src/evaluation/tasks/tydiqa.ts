@@ -13,6 +13,7 @@ import { meanOfGroups, summariesOf } from "./summary.ts";
 export const tydiqa: Task = {
   name: "tydiqa",
   metric: { "open-instruct": "f1", "lm-eval": "f1" },
+  runsPrograms: false,
   async questions(folder, options) {
     if (options.rules === "lm-eval")
       throw new MosError(

@@ -68,13 +68,16 @@ export async function openInterpreter(folder, limit) {
 }
 
 /**
- * @param {string} reason
+ * @param {import("../types.ts").CheckReason} reason
  * @param {boolean} reusable
  * @returns {import("./types.ts").Outcome}
  */
 const failed = (reason, reusable) => ({ passed: false, reason, reusable });
 
-/** @param {unknown} cause */
+/**
+ * @param {unknown} cause
+ * @returns {import("../types.ts").CheckReason}
+ */
 function crash(cause) {
   if (!(cause instanceof Error)) return "failed: the interpreter crashed";
   if ("code" in cause && cause.code === "ERR_SCRIPT_EXECUTION_TIMEOUT") return "timed out";

@@ -1,4 +1,5 @@
 // The shapes that the jail's files share. They run as they stand, without a loader, so they are JavaScript.
+import type { CheckReason } from "../types.ts";
 
 /** A function that the WebAssembly module imports. Its arguments are numbers, or references that only pass through. */
 export type Import = (...args: number[]) => unknown;
@@ -29,7 +30,7 @@ export interface Exports {
 
 export interface Outcome {
   readonly passed: boolean;
-  readonly reason: string;
+  readonly reason: CheckReason;
   /** False where the interpreter may no longer be as it was. */
   readonly reusable: boolean;
 }
