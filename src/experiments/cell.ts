@@ -21,6 +21,13 @@ export interface CellName {
   readonly seed: number;
 }
 
+export const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName => ({
+  key,
+  purpose,
+  learningRate,
+  seed,
+});
+
 /** How a trained adapter is measured. */
 export interface Evaluation {
   readonly file: string;

@@ -2,7 +2,8 @@
 // run-cell.ts.
 export type { BenchmarkOptions } from "./benchmarks.ts";
 export { exactMatch } from "./exact-match.ts";
-export { type ReproduceEvent, reproduce } from "./reproduce.ts";
+export { reproduce } from "./reproduce.ts";
+export type { ReproduceEvent } from "./reproduce-event.ts";
 export { type ReproduceOptions, TRAINING_DEFAULTS, type TrainingSettings } from "./settings.ts";
 export {
   EXPERIMENTS,

@@ -44,6 +44,18 @@ test("what a crash has left is taken over: a process that is gone, or one of thi
   }
 });
 
+test("of several that find what a crash has left, one takes it over", async () => {
+  const child = spawn(process.execPath, ["--version"], { stdio: "ignore" });
+  await once(child, "exit");
+  for (let round = 0; round < 20; round++) {
+    await leave({ pid: child.pid, host: hostname() });
+    const locks = await Promise.allSettled(Array.from({ length: 50 }, () => lockFolder(folder)));
+    expect(locks.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const lock of locks) if (lock.status === "fulfilled") await lock.value[Symbol.asyncDispose]();
+    expect(await readdir(folder)).toEqual([]);
+  }
+});
+
 test("a process that runs, one of another machine, and what cannot be read keep it", async () => {
   await leave({ pid: process.ppid, host: hostname() });
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${process.ppid} on .*`));

@@ -24,15 +24,36 @@ function isGone({ pid, host }: Holder, path: string): boolean {
   }
 }
 
-async function take(path: string): Promise<boolean> {
+/** Only one of several gets to make a file. */
+async function make(path: string): Promise<boolean> {
   try {
     await writeFile(path, JSON.stringify({ pid: process.pid, host: hostname() }), { flag: "wx" });
   } catch (error) {
     if (systemCode(error) === "EEXIST") return false;
     throw storageError(error, path);
   }
-  held.add(path);
   return true;
+}
+
+async function take(path: string): Promise<boolean> {
+  const isMine = await make(path);
+  if (isMine) held.add(path);
+  return isMine;
+}
+
+const holderOf = (path: string): Promise<Holder | undefined> =>
+  readJson(path, holderSchema, { code: "bad_data" }).catch(() => undefined);
+
+/** Removes what a crash has left. Of several that come at once one does it: another would remove the lock that follows. */
+async function clear(path: string): Promise<void> {
+  const guard = `${path}.clearing`;
+  if (!(await make(guard))) return;
+  try {
+    const holder = await holderOf(path);
+    if (holder !== undefined && isGone(holder, path)) await rm(path, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
 }
 
 const inUse = (folder: string, path: string, holder: Holder | undefined): MosError =>
@@ -53,10 +74,8 @@ const inUse = (folder: string, path: string, holder: Holder | undefined): MosErr
 export async function lockFolder(folder: string): Promise<AsyncDisposable> {
   const path = resolve(folder, LOCK);
   if (!(await take(path))) {
-    const shown = join(folder, LOCK);
-    const holder = await readJson(path, holderSchema, { code: "bad_data" }).catch(() => undefined);
-    if (holder !== undefined && isGone(holder, path)) await rm(path, { force: true });
-    if (!(await take(path))) throw inUse(folder, shown, holder);
+    await clear(path);
+    if (!(await take(path))) throw inUse(folder, join(folder, LOCK), await holderOf(path));
   }
   return {
     async [Symbol.asyncDispose]() {

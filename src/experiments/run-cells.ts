@@ -1,0 +1,116 @@
+// Runs an experiment's cells, each in a process of its own: first those that choose learning rates, then the measured ones.
+import {
+  type CellResult,
+  type CellSpec,
+  isFinished,
+  isResult,
+  nameOf,
+  readResult,
+  withScoresOf,
+} from "./cell.ts";
+import { type CellEnd, runInChild } from "./cell-child.ts";
+import type { Channel } from "./channel.ts";
+import { columnsOf, columnValue } from "./columns.ts";
+import { type Grid, measuringCells, tuningCells } from "./grid.ts";
+import { type Records, rateOf } from "./records.ts";
+import type { ReproduceEvent } from "./reproduce-event.ts";
+
+export interface Work {
+  readonly grid: Grid;
+  readonly records: Records;
+  readonly events: Channel<ReproduceEvent>;
+  readonly signal: AbortSignal;
+}
+
+/** Tunes what has to be tuned, then measures seed by seed over all rows, so that partial results can be compared. */
+export async function runAll(work: Work): Promise<void> {
+  const { grid, records, events, signal } = work;
+  const rows = grid.selected;
+  await runCells(
+    rows.flatMap((row) => tuningCells(grid, row)),
+    work,
+  );
+  // a rate that is not known yet is none that could not be found
+  if (signal.aborted) return;
+  const byRow = rows.map((row) => {
+    const learningRate = rateOf(grid, row, records.results);
+    if (tuningCells(grid, row).length > 0) events.send({ type: "tuned", key: row.key, learningRate });
+    return measuringCells(grid, row, learningRate);
+  });
+  const bySeed = grid.seeds.flatMap((seed) =>
+    byRow.flatMap((cells) => cells.filter((cell) => cell.seed === seed)),
+  );
+  await runCells(bySeed, work);
+}
+
+/** Runs the cells that have no result, or not all scores, so many at a time. */
+async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
+  const queue = cells.filter((spec) => !isFinished(spec, work.records.results.get(spec.folder)));
+  const worker = async (): Promise<void> => {
+    for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+      if (work.signal.aborted) return;
+      await runWithRetry(cell, work);
+    }
+  };
+  await Promise.all(Array.from({ length: work.grid.options.jobs ?? 1 }, worker));
+}
+
+const ATTEMPTS = 2;
+
+/** A failure that names its code is of what was computed or left behind: the second attempt starts afresh. */
+async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
+  let fresh = false;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    const cell = nameOf(spec);
+    const end = await runOnce({ ...spec, fresh }, attempt, work);
+    if (end.type === "stopped" && work.signal.aborted) return;
+    const result = await readResult(spec.folder, spec.identity);
+    if (result !== undefined) work.records.results.set(spec.folder, result);
+    const isOver = isFinished(spec, result);
+    if (isOver && isResult(result)) return work.events.send(resultEvent(spec, result, work.grid));
+    const message = endText(end);
+    work.records.failures.set(spec.folder, message);
+    // a stored failure, such as a loss that diverged, would come again
+    const retried = !isOver && attempt < ATTEMPTS;
+    work.events.send({ type: "failed", cell, message, retried });
+    if (!retried) return;
+    fresh = end.type === "failed" && end.code !== undefined && result === undefined;
+  }
+}
+
+function endText(end: CellEnd): string {
+  if (end.type === "failed") return end.message;
+  return end.type === "stopped"
+    ? "its process was told to stop, but not from here"
+    : "its process ended without a result";
+}
+
+function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): ReproduceEvent {
+  const { heldOutLoss, answers, seconds } = result;
+  const { tasks } = settings.benchmarks ?? { tasks: [] };
+  const asked = withScoresOf(spec, result);
+  const scores = columnsOf(tasks).flatMap(({ key, title }) => {
+    const value = columnValue(asked, key, tasks);
+    return value === undefined ? [] : [[title, value] as const];
+  });
+  return {
+    ...{ type: "result", cell: nameOf(spec), heldOutLoss, seconds: seconds.total },
+    ...(answers === undefined ? {} : { answers }),
+    ...(scores.length === 0 ? {} : { scores: Object.fromEntries(scores) }),
+  };
+}
+
+function runOnce(spec: CellSpec, attempt: number, { grid, events, signal }: Work): Promise<CellEnd> {
+  const cell = nameOf(spec);
+  return runInChild(spec, {
+    entry: grid.options.entry,
+    signal,
+    onStart: (pid) => events.send({ type: "started", cell, attempt, pid }),
+    onEvent: (event) => {
+      if (event.type === "step")
+        events.send({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
+      if (event.type === "phase") events.send({ type: "phase", cell, phase: event.phase });
+      if (event.type === "benchmark") events.send({ ...event, cell });
+    },
+  });
+}
