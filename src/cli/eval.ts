@@ -2,12 +2,14 @@ import { availableParallelism, cpus } from "node:os";
 import { resolve } from "node:path";
 import type { AdapterGeometry } from "#adapters";
 import {
+  checkTasks,
   type EvaluateEvent,
   evaluate,
   inPercent,
   linkAdapters,
   resultTable,
   type Subject,
+  type TaskOptions,
   usualFormat,
 } from "#evaluation";
 import { geometryOf, loadModelText, openModel } from "#models";
@@ -84,16 +86,21 @@ async function watchEvaluation(
   );
   await using linked = await linkAdapters(options.adapter ?? [], geometry);
   const folders = await findBenchmarks(options, { line, interrupt });
+  const { rules, seed, quantize, tasks, maxBatch, shots, limit, samples, temperature, direct } = options;
+  const asked: TaskOptions = {
+    ...{ text, rules, seed, tasks, shots, limit, samples, temperature, direct, signal: interrupt.signal },
+    format: options.chatFormat ?? usualFormat(rules),
+    dataFolder: (task) => folders.get(task) ?? "",
+  };
+  await checkTasks(asked);
   const folder = linked.names.length === 0 ? undefined : linked.folder;
   await using engine = await openEngineFor(path, { options, folder, line, interrupt });
-  const { rules, seed, quantize, tasks, maxBatch, shots, limit, samples, temperature, direct } = options;
   const [cpu] = cpus();
   const events = evaluate({
-    ...{ engine, text, rules, seed, tasks, version, shots, limit, samples, temperature, direct },
-    format: options.chatFormat ?? usualFormat(rules),
+    ...asked,
+    ...{ engine, version },
     model: { name, fingerprint: engine.model.fingerprint, quantize },
     subjects: subjectsOf(linked.names, options),
-    dataFolder: (task) => folders.get(task) ?? "",
     out: resolve(options.out),
     openChecker: () =>
       createProgramChecker({ ...given({ python: options.python }), signal: interrupt.signal }),
@@ -102,7 +109,6 @@ async function watchEvaluation(
     command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
     environment: { node: process.version, cpu: cpu?.model ?? "unknown", cores: availableParallelism() },
     now: Date.now,
-    signal: interrupt.signal,
   });
   for await (const event of events) {
     if (options.json === true) sayJson(event);

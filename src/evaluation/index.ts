@@ -2,6 +2,7 @@ export { type HubSettings, hubSettings } from "#hub";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
+  checkTasks,
   type EvaluateEvent,
   type EvaluateOptions,
   type EvaluationResult,
@@ -11,6 +12,7 @@ export {
   linkAdapters,
   resultTable,
   type Subject,
+  type TaskOptions,
   type TaskScore,
 } from "./run/index.ts";
 export {

@@ -84,8 +84,6 @@ export const usualFormat = (rules: Rules): ChatFormat => (rules === "open-instru
 /** What questions are made with. */
 export interface QuestionOptions extends PromptSettings {
   readonly text: LoadedText;
-  /** The model's longest sequence. A question that leaves no room for its answer is kept: it is marked as not answered. */
-  readonly maxLength: number;
   /** Stops the making of prompts, which may take half a minute. */
   readonly signal?: AbortSignal | undefined;
 }

@@ -8,7 +8,7 @@ import type { Questions, Task, TaskName } from "../types.ts";
 import { askTask } from "./ask-task.ts";
 import { logFolderOf } from "./asking.ts";
 import type { EvaluationResult, SubjectRecord, TaskRecord, TaskScore } from "./result.ts";
-import type { EvaluateOptions } from "./settings.ts";
+import type { EvaluateOptions, TaskOptions } from "./settings.ts";
 
 /** How an evaluation goes. */
 export type EvaluateEvent =
@@ -36,15 +36,8 @@ export type EvaluateEvent =
  */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
   const subjects = await subjectsOf(options);
-  const read = (name: TaskName, limit = options.limit): Promise<Questions> => {
-    const { maxLength } = options.engine.model;
-    return tasks[name].questions(options.dataFolder(name), { ...options, limit, maxLength });
-  };
   // before anything is written or asked: the last task's data may be hours away
-  const made = new Map<TaskName, Questions>();
-  for (const name of options.tasks)
-    if (made.size === 0) made.set(name, await read(name));
-    else await read(name, 1);
+  await checkTasks(options);
   await makeFolder(logFolderOf(options.out));
   await using _lock = await lockFolder(logFolderOf(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
@@ -53,7 +46,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   let result = resultOf({ subjects, records, scores }, options);
   for (const name of options.tasks) {
     const task = tasks[name];
-    const asked = made.get(name) ?? (await read(name));
+    const asked = await task.questions(options.dataFolder(name), options);
     const record = recordOf(task, asked, options);
     records.push(record);
     for await (const event of askTask({ task, asked, record, digests }, options)) {
@@ -66,6 +59,17 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     }
   }
   yield { type: "end", result, out: options.out };
+}
+
+/**
+ * Reads the data of all tasks and makes a question of each, in a second: what cannot be used is told before a model is
+ * loaded, which may take long.
+ *
+ * @throws MosError `bad_option`, `not_found` or `bad_data`.
+ */
+export async function checkTasks(options: TaskOptions): Promise<void> {
+  for (const name of options.tasks)
+    await tasks[name].questions(options.dataFolder(name), { ...options, limit: 1 });
 }
 
 const writeResult = (result: EvaluationResult, out: string): Promise<void> =>

@@ -1,7 +1,6 @@
 import type { ProgramChecker } from "#sandbox";
 import type { Engine, Quantize } from "#serving";
-import type { LoadedText } from "#text";
-import type { PromptSettings, TaskName } from "../types.ts";
+import type { QuestionOptions, TaskName } from "../types.ts";
 
 /** Whose answers are marked: the base, or an adapter of the engine. */
 export interface Subject {
@@ -11,19 +10,22 @@ export interface Subject {
   readonly adapter: string | null;
 }
 
+/** What is asked, and how. */
+export interface TaskOptions extends QuestionOptions {
+  readonly tasks: readonly TaskName[];
+  /** Where a task's data are, as `Task.questions` reads them. */
+  readonly dataFolder: (task: TaskName) => string;
+}
+
 /** What `evaluate` works with; everything ambient is an argument. */
-export interface EvaluateOptions extends PromptSettings {
+export interface EvaluateOptions extends TaskOptions {
   readonly engine: Engine;
-  readonly text: LoadedText;
   readonly model: {
     readonly name: string;
     readonly fingerprint: string;
     readonly quantize: Quantize;
   };
   readonly subjects: readonly Subject[];
-  readonly tasks: readonly TaskName[];
-  /** Where a task's data are, as `Task.questions` reads them. */
-  readonly dataFolder: (task: TaskName) => string;
   /** The result, a JSON file; answers are logged in a folder beside it, from which a later run goes on. */
   readonly out: string;
   /** Opens what runs HumanEval's programs, if they are asked for. */
@@ -37,5 +39,4 @@ export interface EvaluateOptions extends PromptSettings {
   readonly environment?: Readonly<Record<string, string | number>>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  readonly signal?: AbortSignal | undefined;
 }

@@ -9,6 +9,6 @@ import { tydiqa } from "./tydiqa.ts";
  * The benchmarks by name.
  *
  * @example
- * const { questions } = await tasks.gsm8k.questions("data", { rules: "open-instruct", format: "tulu", seed: 0, text, maxLength: 2048 });
+ * const { questions } = await tasks.gsm8k.questions("data", { rules: "open-instruct", format: "tulu", seed: 0, text });
  */
 export const tasks: Readonly<Record<TaskName, Task>> = { mmlu, bbh, gsm8k, tydiqa, humaneval };

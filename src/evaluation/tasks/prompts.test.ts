@@ -23,7 +23,6 @@ const ask = (task: TaskName, more: Partial<QuestionOptions> = {}) =>
     format: "tulu",
     seed: 0,
     text,
-    maxLength: 2048,
     ...more,
   });
 async function question(id: string, more: Partial<QuestionOptions> = {}): Promise<Question> {
