@@ -97,9 +97,10 @@ async function load(folder, gate, limit) {
   const { instantiate } = WebAssembly;
   WebAssembly.instantiate = async (
     /** @type {unknown} */ module,
-    /** @type {import("./types.ts").Imports} */ imports,
+    /** @type {import("./types.ts").Imports | undefined} */ imports,
   ) => {
-    if (!("wasi_snapshot_preview1" in imports)) return instantiate(module, imports);
+    // a module without imports asks whether this Node has a feature
+    if (imports === undefined || !("wasi_snapshot_preview1" in imports)) return instantiate(module, imports);
     const memory = () => /** @type {import("./types.ts").Exports} */ (exports).memory.buffer;
     guardImports(imports, gate, { memory, limit });
     const made = await instantiate(module, imports);
