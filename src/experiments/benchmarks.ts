@@ -57,8 +57,6 @@ export interface BenchmarkPlan {
 
 /** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
 export const BENCHMARK_SEED = 0;
-/** What an engine takes where its model takes more. */
-const MOST_POSITIONS = 4096;
 
 const count = (what: string) => {
   const message = { error: `give a whole number of ${what}, 1 or more` };
@@ -106,12 +104,11 @@ export async function planBenchmarks(
 ): Promise<readonly BenchmarkPlan[]> {
   await using files = await openModel(model);
   const text = await loadModelText(files.source);
-  const maxLength = Math.min(files.config.maxPositions, MOST_POSITIONS);
   const plans: BenchmarkPlan[] = [];
   for (const task of names) {
     const folder = dataFolder(task);
     // all data are read; making all prompts is for the cells
-    const options = { ...settings, limit: 1, seed: BENCHMARK_SEED, text, maxLength };
+    const options = { ...settings, limit: 1, seed: BENCHMARK_SEED, text };
     const { dataDigest, shots, notes } = await tasks[task].questions(folder, options);
     plans.push({ task, folder, dataDigest, shots, notes });
   }
