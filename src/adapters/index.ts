@@ -31,3 +31,4 @@ export type { DrawTensor, LoadAdapterOptions } from "./read-adapter.ts";
 export { readGeometry } from "./read-geometry.ts";
 export { type RoutingUse, routingUse } from "./routing-use.ts";
 export { loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";
+export { shardCounts } from "./widths.ts";

@@ -8,7 +8,7 @@ import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
 import { alphaField, commonFields, equivalentRankField, wholeNumber, yesOrNo } from "./schema.ts";
 import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
-import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
+import { checkTargets, scaleOf, shardCounts, widthsOf } from "./widths.ts";
 
 const schema = z.strictObject({
   method: z.literal("mos"),
@@ -48,12 +48,6 @@ function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig
     );
 }
 
-const greatestCommonDivisor = (a: number, b: number): number =>
-  b === 0 ? a : greatestCommonDivisor(b, a % b);
-
-const divisorsOf = (n: number): readonly number[] =>
-  Array.from({ length: n }, (_, i) => i + 1).filter((l) => n % l === 0);
-
 /** l must cut every vector into equal shards. */
 function checkShards({ shardsPerVector: l, targets }: MosConfig, geometry: AdapterGeometry): void {
   const widths = targets.flatMap((name) =>
@@ -61,7 +55,7 @@ function checkShards({ shardsPerVector: l, targets }: MosConfig, geometry: Adapt
   );
   const bad = widths.find(({ width }) => width % l !== 0);
   if (bad === undefined) return;
-  const usable = divisorsOf(widths.map(({ width }) => width).reduce(greatestCommonDivisor));
+  const usable = shardCounts(targets.map((name) => widthsOf(geometry, name)));
   throw wrong(
     `${bad.name}: its d_${bad.side} of ${bad.width} does not split into ${l} shards; shards per vector can be ${usable.join(", ")} for these targets`,
   );

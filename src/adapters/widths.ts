@@ -21,6 +21,15 @@ export function checkTargets(
   for (const name of targets) widthsOf(geometry, name);
 }
 
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
+
+/** The numbers of shards that cut every one of the widths into equal parts, from 1 up. */
+export function shardCounts(widths: readonly Widths[]): readonly number[] {
+  const common = widths.flatMap((width) => [width.in, width.out]).reduce(greatestCommonDivisor);
+  return Array.from({ length: common }, (_, i) => i + 1).filter((count) => common % count === 0);
+}
+
 /** The factor on B A of a method that has an alpha. */
 export const scaleOf = ({ alpha, rank }: { readonly alpha: number; readonly rank: number }): number =>
   alpha / rank;

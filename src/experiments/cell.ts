@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { AdapterConfig } from "#adapters";
 import { TASK_NAMES, type TaskName } from "#evaluation";
-import { pathExists, readJson } from "#formats";
+import { canonicalJson, pathExists, readJson } from "#formats";
 import type { FinetuneSettingsInput } from "#recipes";
 import type { BenchmarkSpec } from "./benchmarks.ts";
 
@@ -145,17 +145,9 @@ export type CellEvent =
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 
-/** JSON with the keys of objects in order, so that equal values have one text. */
-export const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) =>
-    part !== null && typeof part === "object" && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
-
 /** sha256 over everything that decides a cell's result. */
 export const identityOf = (parts: Readonly<Record<string, unknown>>): string =>
-  `sha256:${createHash("sha256").update(canonical(parts)).digest("hex")}`;
+  `sha256:${createHash("sha256").update(canonicalJson(parts)).digest("hex")}`;
 
 /** The folder of a cell in that of the experiment. */
 export const cellFolder = (out: string, { key, purpose, learningRate, seed }: CellName): string =>

@@ -7,6 +7,7 @@ import {
   budget,
   methodOf,
   parseAdapterConfig,
+  shardCounts,
 } from "#adapters";
 import { MosError } from "#core";
 import type { ChatFormat } from "#evaluation";
@@ -110,19 +111,11 @@ function fitted(
   };
 }
 
-const greatestCommonDivisor = (a: number, b: number): number =>
-  b === 0 ? a : greatestCommonDivisor(b, a % b);
-
 /** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
-export function nearestShards(wanted: number, { widths }: AdapterGeometry): number {
-  const common = Object.values(widths)
-    .flatMap((width) => [width.in, width.out])
-    .reduce(greatestCommonDivisor);
-  let best = 1;
-  for (let l = 2; l <= common; l++)
-    if (common % l === 0 && Math.abs(l - wanted) < Math.abs(best - wanted)) best = l;
-  return best;
-}
+export const nearestShards = (wanted: number, { widths }: AdapterGeometry): number =>
+  shardCounts(Object.values(widths)).reduce((best, count) =>
+    Math.abs(count - wanted) < Math.abs(best - wanted) ? count : best,
+  );
 
 /**
  * The largest rank whose trainable numbers are at most `limit`; 1 if none is. The count must grow with the rank.

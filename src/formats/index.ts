@@ -20,7 +20,7 @@ export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./
 export { lockFolder } from "./folder-lock.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
-export { decodeText, parseJson, parseWith, readJson } from "./json.ts";
+export { canonicalJson, decodeText, parseJson, parseWith, readJson } from "./json.ts";
 export {
   type JsonLine,
   type JsonLinesWriter,

@@ -90,6 +90,14 @@ export function parseJson(text: string, { code, where }: { code: ErrorCode; wher
   }
 }
 
+/** JSON with the keys of objects in order, so that equal values have one text. */
+export const canonicalJson = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) =>
+    part !== null && typeof part === "object" && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+
 /**
  * Reads a JSON file of bounded size and checks it against a zod schema.
  *

@@ -5,7 +5,15 @@ import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import type { EncodedExample } from "#data";
-import { makeFolder, pathExists, readJson, storageError, systemCode, writeFileAtomic } from "#formats";
+import {
+  canonicalJson,
+  makeFolder,
+  pathExists,
+  readJson,
+  storageError,
+  systemCode,
+  writeFileAtomic,
+} from "#formats";
 
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;
@@ -27,13 +35,6 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
   for (const { ids, labels } of examples) hash.update(Int32Array.of(ids.length)).update(ids).update(labels);
   return `sha256:${hash.digest("hex")}`;
 }
-
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, v: unknown) =>
-    v !== null && typeof v === "object" && !Array.isArray(v)
-      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : v,
-  );
 
 /** The folder of a run before its first result. Disposed of without `begin`, it leaves everything as it was. */
 export interface ClaimedFolder extends AsyncDisposable {
@@ -126,7 +127,7 @@ export async function checkResume(out: string, record: RunRecord): Promise<void>
   const before = await readJson(join(out, RECORD), z.record(z.string(), z.unknown()), { code: "bad_data" });
   const names = new Set([...Object.keys(before), ...Object.keys(record)]);
   const changed = [...names].filter(
-    (name) => canonical(before[name]) !== canonical(JSON.parse(JSON.stringify(record))[name]),
+    (name) => canonicalJson(before[name]) !== canonicalJson(JSON.parse(JSON.stringify(record))[name]),
   );
   if (changed.length > 0)
     throw new MosError(
@@ -148,7 +149,7 @@ function differences(name: string, before: unknown, now: unknown): string {
   if (!isPlain(before) || !isPlain(now))
     return `${name} was ${JSON.stringify(before)}, now ${JSON.stringify(now)}`;
   const keys = [...new Set([...Object.keys(before), ...Object.keys(now)])].filter(
-    (key) => canonical(before[key]) !== canonical(now[key]),
+    (key) => canonicalJson(before[key]) !== canonicalJson(now[key]),
   );
   return keys
     .map((key) => `${name}.${key} was ${JSON.stringify(before[key])}, now ${JSON.stringify(now[key])}`)
