@@ -1,5 +1,6 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
+import { byteSize } from "./option-values.ts";
 
 export interface MergeOptions extends GeneralOptions {
   readonly model: string;
@@ -9,16 +10,6 @@ export interface MergeOptions extends GeneralOptions {
   readonly quiet?: boolean;
 }
 
-const UNITS: Readonly<Record<string, number>> = { "": 1, kb: 1e3, mb: 1e6, gb: 1e9 };
-
-/** A size in decimal units, as Hugging Face's tools take it: 5GB, 500MB. */
-export function byteSize(text: string): number {
-  const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*([kmg]b)?$/i.exec(text.trim()) ?? [];
-  const bytes = digits === "" ? Number.NaN : Math.round(Number(digits) * (UNITS[unit.toLowerCase()] ?? 1));
-  if (Number.isSafeInteger(bytes) && bytes >= 1) return bytes;
-  throw new InvalidArgumentError("It must be a size, such as 5GB or 500MB.");
-}
-
 const EXAMPLES = `
 Examples:
   mos merge adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --out models/acme
@@ -26,7 +17,8 @@ Examples:
   mos merge adapters/acme --model models/llama --out models/acme --shard-size 2GB
 
 The folder that is written opens in transformers, vLLM and others, and as --model here. One weight at a time is in
-memory, so a model may be larger than the memory. W + scale * B A is computed in float32 and rounded once.`;
+memory, so a model may be larger than the memory. W + scale * B A is computed in float32 and rounded once.
+A size is in bytes, or has a unit: kB, MB, GB and TB count by 1000, KiB, MiB, GiB and TiB by 1024.`;
 
 export function mergeCommand(program: Command): void {
   const command = program
@@ -49,7 +41,7 @@ export function mergeCommand(program: Command): void {
     )
     .addOption(
       new Option("--shard-size <size>", "largest file of weights; above it they are split")
-        .argParser(byteSize)
+        .argParser(byteSize(1))
         .default(5e9, "5GB"),
     )
     .option("--quiet", "errors only");

@@ -16,6 +16,30 @@ export function decimal(text: string): number {
   throw new InvalidArgumentError("It must be a number, such as 0.05 or 5e-4.");
 }
 
+const BYTES: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** A size in bytes, at least `least`: `2GB`, `500 MB`, `1.5GiB`, and without a unit the bytes themselves. */
+export const byteSize =
+  (least = 0) =>
+  (text: string): number => {
+    const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?) ?([kmgt]?i?b)?$/i.exec(text.trim()) ?? [];
+    const factor = BYTES[unit.toLowerCase()];
+    const bytes = digits === "" || factor === undefined ? Number.NaN : Math.round(Number(digits) * factor);
+    if (Number.isSafeInteger(bytes) && bytes >= least) return bytes;
+    throw new InvalidArgumentError(`It must be a size of ${least}B or more, such as 500MB, 2GB or 1.5GiB.`);
+  };
+
 /** Some of these names, with commas between them. */
 export const namesOf =
   <const Name extends string>(known: readonly Name[]) =>

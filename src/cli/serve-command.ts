@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
-import { whole } from "./option-values.ts";
+import { byteSize, whole } from "./option-values.ts";
 
 export interface ServeOptions extends GeneralOptions {
   readonly model: string;
@@ -23,25 +23,6 @@ export interface ServeOptions extends GeneralOptions {
   readonly quiet?: boolean;
 }
 
-const UNITS: Readonly<Record<string, number>> = {
-  b: 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  tb: 1e12,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-};
-
-/** A size in bytes: `2GB`, `500 MB`, `1.5GiB`. */
-export function byteSize(text: string): number {
-  const [, digits, unit] = /^(\d+(?:\.\d+)?) ?([a-z]+)$/i.exec(text) ?? [];
-  const factor = UNITS[unit?.toLowerCase() ?? ""];
-  if (digits !== undefined && factor !== undefined) return Math.round(Number(digits) * factor);
-  throw new InvalidArgumentError("It must be a size, such as 500MB, 2GB or 1.5GiB.");
-}
-
 function port(text: string): number {
   const value = whole(0)(text);
   if (value <= 65_535) return value;
@@ -62,7 +43,7 @@ function engineOptions(command: Command): Command {
     .option("--adapters <folder>", "each of its sub-folders is an adapter, and its name a model of the API")
     .addOption(
       new Option("--adapter-memory <size>", "memory of adapters that are ready to be used")
-        .argParser(byteSize)
+        .argParser(byteSize())
         .default(2e9, "2GB"),
     )
     .addOption(
@@ -107,7 +88,8 @@ Examples:
 
 The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.
 /docs lists the routes, /metrics is for Prometheus. Requests are logged on stderr, one JSON object a line.
-SIGTERM or Ctrl-C lets running requests end; a second one ends at once.`;
+SIGTERM or Ctrl-C lets running requests end; a second one ends at once.
+A size is in bytes, or has a unit: kB, MB, GB and TB count by 1000, KiB, MiB, GiB and TiB by 1024.`;
 
 export function serveCommand(program: Command): void {
   const command = program

@@ -6,8 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createProgram, run } from "../../src/cli/program.ts";
-import { byteSize } from "../../src/cli/serve-command.ts";
+import { run } from "../../src/cli/program.ts";
 
 const MODEL = "assets/tiny-english";
 let folder: string;
@@ -166,11 +165,4 @@ test("a new key's line stands alone, whatever the file ended with", async () => 
   await writeFile(file, "[]\n");
   expect(await create("third")).toBe(1);
   expect(await readFile(file, "utf8")).toBe("[]\n");
-});
-
-test("sizes are written as people write them", () => {
-  expect(["2GB", "500 MB", "1.5GiB", "10b"].map(byteSize)).toEqual([2e9, 5e8, 1.5 * 2 ** 30, 10]);
-  for (const wrong of ["2", "GB", "2 XB", "-1GB", "1e3MB"]) expect(() => byteSize(wrong)).toThrowError();
-  const serve = createProgram().commands.find((command) => command.name() === "serve")!;
-  expect(serve.helpInformation()).toContain("2GB");
 });
