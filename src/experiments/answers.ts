@@ -3,7 +3,7 @@ import { MosError } from "#core";
 import { type EncodingRules, type Example, encodeExample, IGNORED } from "#data";
 import type { Engine } from "#serving";
 import type { LoadedText } from "#text";
-import { exactMatch } from "./exact-match.ts";
+import { isCorrectAnswer } from "./correct-answer.ts";
 
 /** How examples become prompts, as in training. */
 export interface QuestionSettings {
@@ -67,7 +67,7 @@ export async function countCorrect(
   // what leaves no room for an answer counts as not answered, and so does what asks nothing
   const fitting = questions.filter(({ ids }) => ids.length > 0 && ids.length <= room);
   const marks = await Promise.all(
-    fitting.map(async (question) => exactMatch(await answerTo(question, settings), question.reference)),
+    fitting.map(async (question) => isCorrectAnswer(await answerTo(question, settings), question.reference)),
   );
   return { correct: marks.filter((isCorrect) => isCorrect).length, total: questions.length };
 }

@@ -10,8 +10,9 @@ import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConf
 import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
 import { type CellName, type CellSpec, cellFolder, type Evaluation, identityOf } from "./cell.ts";
 import { fileDigest, modelDigest } from "./digest.ts";
+import type { Row } from "./fit-row.ts";
 import { type ReproduceOptions, type Settings, settingsOf } from "./settings.ts";
-import { type Experiment, experimentOf, type Row, selectRows, withPlainBase } from "./tables.ts";
+import { type Experiment, experimentOf, selectRows, withPlainBase } from "./tables.ts";
 
 /** What the files hold, so that results of other files never count. */
 export interface Digests {

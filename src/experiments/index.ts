@@ -1,7 +1,7 @@
 // Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts and
 // run-cell.ts.
 export type { BenchmarkOptions } from "./benchmarks.ts";
-export { exactMatch } from "./exact-match.ts";
+export type { Row, RowContext } from "./fit-row.ts";
 export { reproduce } from "./reproduce.ts";
 export type { ReproduceEvent } from "./reproduce-event.ts";
 export { type ReproduceOptions, TRAINING_DEFAULTS, type TrainingSettings } from "./settings.ts";
@@ -12,7 +12,5 @@ export {
   experimentOf,
   FIGURE_AXES,
   type FigureAxes,
-  type Row,
-  type RowContext,
   withPlainBase,
 } from "./tables.ts";

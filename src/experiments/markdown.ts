@@ -2,10 +2,10 @@
 import { basename } from "node:path";
 import { type ChatFormat, TASK_NAMES } from "#evaluation";
 import { type Column, columnsOf } from "./columns.ts";
+import type { Row } from "./fit-row.ts";
 import type { Grid } from "./grid.ts";
 import type { Comparison, Metric, RowSummary } from "./report.ts";
 import type { Summary } from "./statistics.ts";
-import type { Row } from "./tables.ts";
 
 const MISSING = "–";
 

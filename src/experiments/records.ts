@@ -9,9 +9,9 @@ import {
   type StoredResult,
   withScoresOf,
 } from "./cell.ts";
+import type { Row } from "./fit-row.ts";
 import { type Grid, measuringCells, tuningCells } from "./grid.ts";
 import type { RowOutcome } from "./report.ts";
-import type { Row } from "./tables.ts";
 
 /** What is known of the cells, by their folders. */
 export interface Records {

@@ -5,11 +5,11 @@ import type { TaskName } from "#evaluation";
 import { writeFileAtomic } from "#formats";
 import type { CellName, CellResult } from "./cell.ts";
 import { type ColumnKey, columnsOf, columnValue } from "./columns.ts";
+import type { Row } from "./fit-row.ts";
 import type { Grid } from "./grid.ts";
 import { markdownOf } from "./markdown.ts";
 import { drawFigure, drawTable } from "./pictures.ts";
 import { holm, type PairedTest, pairedTest, type Summary, summarize } from "./statistics.ts";
-import type { Row } from "./tables.ts";
 
 /** What came of a row. */
 export interface RowOutcome {

@@ -1,7 +1,8 @@
 // What is told while an experiment runs.
 import type { TaskName } from "#evaluation";
 import type { CellName } from "./cell.ts";
-import type { ExperimentName, Row } from "./tables.ts";
+import type { Row } from "./fit-row.ts";
+import type { ExperimentName } from "./tables.ts";
 
 /** What happens in an experiment. */
 export type ReproduceEvent =

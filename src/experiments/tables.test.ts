@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { presetConfig } from "#models";
 import { geometryOf } from "#recipes";
-import { experimentOf, largestRank, nearestShards, type Row, type RowContext, selectRows } from "./tables.ts";
+import type { Row, RowContext } from "./fit-row.ts";
+import { experimentOf, selectRows } from "./tables.ts";
 
 const contextOf = (preset: string, layers?: number): RowContext => {
   const config = presetConfig(preset);
@@ -79,20 +80,6 @@ test("a rank that does not fit few layers is lowered, and the row says so", () =
     notes: ["rank 4, the most that fits, in place of 8"],
   });
   expect(rows.get("subset-selection")).toMatchObject({ rank: "6 of 6" });
-});
-
-test("shards that do not divide every width give way to the nearest number that does", () => {
-  const geometry = { layers: 8, widths: { q_proj: { in: 30, out: 60 }, up_proj: { in: 30, out: 90 } } };
-  expect(nearestShards(4, { layers: 8, widths: geometry.widths })).toBe(3); // 3 and 5 are as near
-  expect(nearestShards(1, geometry)).toBe(1);
-  expect(nearestShards(100, geometry)).toBe(30);
-});
-
-test("the largest rank within a limit", () => {
-  for (const limit of [1, 2, 9, 10, 11, 100])
-    expect(largestRank((rank) => 3 * rank + 1, { limit, most: 20 })).toBe(
-      Math.max(1, Math.min(20, Math.floor((limit - 1) / 3))),
-    );
 });
 
 test("figure 1 has every point of its axes, and those that do not fit have no adapter", () => {

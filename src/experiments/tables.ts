@@ -1,50 +1,20 @@
 // L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables and
 // the grid of its figure 1, as data: what is adapted how is decided here and nowhere else.
-import {
-  type AdapterConfig,
-  type AdapterConfigInput,
-  type AdapterGeometry,
-  budget,
-  methodOf,
-  parseAdapterConfig,
-  shardCounts,
-} from "#adapters";
+import { type AdapterConfigInput, parseAdapterConfig } from "#adapters";
 import { MosError } from "#core";
-import type { ChatFormat } from "#evaluation";
+import {
+  type AskedRow,
+  fitRow,
+  largestRank,
+  nearestShards,
+  type Row,
+  type RowContext,
+  trainableOf,
+} from "./fit-row.ts";
 
 /** What the paper shows, and can be run again. */
 export const EXPERIMENTS = ["table1", "table2", "figure1"] as const;
 export type ExperimentName = (typeof EXPERIMENTS)[number];
-
-/** What rows are built for. */
-export interface RowContext {
-  readonly geometry: AdapterGeometry;
-  /** Of every method that has one. */
-  readonly alpha: number;
-  readonly dropout: number;
-}
-
-/** A row as it will be run on a model. */
-export interface Row {
-  /** Stable, in kebab case: names the folder of the row's cells. */
-  readonly key: string;
-  /** As in the paper. */
-  readonly label: string;
-  /** As in the table: "8", "8 of 60" selected pairs, "–". */
-  readonly rank: string;
-  /** Null for the base model as it is; undefined where the row does not fit the model. */
-  readonly adapter: AdapterConfig | null | undefined;
-  /** Trained numbers. */
-  readonly trainable: number;
-  /** Where the row is not what the paper has, and why. */
-  readonly notes: readonly string[];
-  /** Key of the row that this is an ablation of: it is tested against that one only. */
-  readonly ablates?: string;
-  /** In figure 1. */
-  readonly place?: { readonly privateRank: number; readonly shards: number };
-  /** Of the questions of benchmarks, where it is not that of the other rows. */
-  readonly chatFormat?: ChatFormat;
-}
 
 /** An experiment on one model. */
 export interface Experiment {
@@ -56,82 +26,6 @@ export interface Experiment {
 }
 
 type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
-
-/** Why a config does not fit a model; undefined where it does. */
-function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string | undefined {
-  try {
-    methodOf(config).check(geometry);
-    return undefined;
-  } catch (error) {
-    if (error instanceof MosError) return error.message;
-    throw error;
-  }
-}
-
-const trainableOf = (config: AdapterConfig, { geometry }: RowContext): number =>
-  budget(config, geometry).trainable;
-
-interface Asked {
-  readonly key: string;
-  readonly label: string;
-  readonly adapter: AdapterConfigInput;
-  readonly notes?: readonly string[];
-  readonly ablates?: string;
-  /** With another rank it would be another point. */
-  readonly isExact?: boolean;
-  /** Replaces the rank in the table. */
-  readonly rank?: (rank: number) => string;
-}
-
-/** A row with the largest rank up to the one asked for that fits the model. */
-function fitted(
-  { key, label, adapter, notes = [], ablates, isExact = false, rank: shown = String }: Asked,
-  context: RowContext,
-): Row {
-  const { geometry } = context;
-  const asked = parseAdapterConfig(adapter, key);
-  let config = asked;
-  while (!isExact && config.rank > 1 && problemOf(config, geometry) !== undefined)
-    config = parseAdapterConfig({ ...asked, rank: config.rank - 1 }, key);
-  const more = ablates === undefined ? {} : { ablates };
-  if (problemOf(config, geometry) !== undefined) {
-    const notes = [problemOf(asked, geometry) ?? ""];
-    return { key, label, rank: shown(asked.rank), adapter: undefined, trainable: 0, notes, ...more };
-  }
-  const lower =
-    config.rank < asked.rank ? [`rank ${config.rank}, the most that fits, in place of ${asked.rank}`] : [];
-  return {
-    key,
-    label,
-    rank: shown(config.rank),
-    adapter: config,
-    trainable: trainableOf(config, context),
-    notes: [...notes, ...lower],
-    ...more,
-  };
-}
-
-/** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
-export const nearestShards = (wanted: number, { widths }: AdapterGeometry): number =>
-  shardCounts(Object.values(widths)).reduce((best, count) =>
-    Math.abs(count - wanted) < Math.abs(best - wanted) ? count : best,
-  );
-
-/**
- * The largest rank whose trainable numbers are at most `limit`; 1 if none is. The count must grow with the rank.
- */
-export function largestRank(
-  trainable: (rank: number) => number,
-  { limit, most }: { readonly limit: number; readonly most: number },
-): number {
-  let [low, high] = [1, most];
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (trainable(middle) <= limit) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
 
 /** Rank of VeRA in the paper, and its highest here. */
 const VERA_RANK = 256;
@@ -147,14 +41,14 @@ const FIGURE = { rank: 8, equivalentRank: 4 } as const;
 const BASE: Row = { key: "base", label: "Base model", rank: "–", adapter: null, trainable: 0, notes: [] };
 
 const lora = (rank: number, context: RowContext): Row =>
-  fitted(
+  fitRow(
     { key: `lora-${rank}`, label: "LoRA", adapter: { method: "lora", rank, ...scaled(context) } },
     context,
   );
 
 const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
 
-function mosRow(asked: Omit<Asked, "adapter">, own: Partial<Mos>, context: RowContext): Row {
+function mosRow(asked: Omit<AskedRow, "adapter">, own: Partial<Mos>, context: RowContext): Row {
   const shards = own.shardsPerVector ?? nearestShards(SHARDS, context.geometry);
   const notes =
     shards === SHARDS || own.shardsPerVector !== undefined
@@ -167,7 +61,7 @@ function mosRow(asked: Omit<Asked, "adapter">, own: Partial<Mos>, context: RowCo
     shardsPerVector: shards,
     ...scaled(context),
   };
-  return fitted({ ...asked, adapter, notes }, context);
+  return fitRow({ ...asked, adapter, notes }, context);
 }
 
 /** What the first table compares: the ways to share. */
@@ -175,7 +69,7 @@ function sharing(context: RowContext): readonly Row[] {
   const { geometry } = context;
   const pairs = BUDGET * geometry.layers;
   return [
-    fitted(
+    fitRow(
       {
         key: "pure-sharing",
         label: "Pure Sharing",
@@ -183,7 +77,7 @@ function sharing(context: RowContext): readonly Row[] {
       },
       context,
     ),
-    fitted(
+    fitRow(
       {
         key: "random-scaling",
         label: "+ Random Scaling",
@@ -191,7 +85,7 @@ function sharing(context: RowContext): readonly Row[] {
       },
       context,
     ),
-    fitted(
+    fitRow(
       {
         key: "subset-selection",
         label: "+ Subset Selection",
@@ -215,11 +109,11 @@ function veraRows(context: RowContext): readonly Row[] {
   const vera = (rank: number) => parseAdapterConfig({ method: "vera", rank, dropout }, "vera");
   const equal = largestRank((rank) => trainableOf(vera(rank), context), { limit, most: MOST_VERA_RANK });
   return [
-    fitted(
+    fitRow(
       { key: "vera-256", label: "VeRA", adapter: { method: "vera", rank: VERA_RANK, dropout } },
       context,
     ),
-    fitted(
+    fitRow(
       {
         key: "vera-equal",
         label: "VeRA (equal)",
@@ -238,14 +132,14 @@ function tiedRow(context: RowContext): Row {
     parseAdapterConfig({ method: "tied-lora", rank, ...scaled(context) }, "tied-lora");
   const limit = lora(BUDGET, context).trainable;
   const rank = largestRank((r) => trainableOf(tied(r), context), { limit, most: MOST_RANK });
-  return fitted(
+  return fitRow(
     { key: "tied-lora", label: "Tied LoRA", adapter: { method: "tied-lora", rank, ...scaled(context) } },
     context,
   );
 }
 
 const proloraRow = (context: RowContext): Row =>
-  fitted(
+  fitRow(
     {
       key: "prolora",
       label: "PRoLoRA",

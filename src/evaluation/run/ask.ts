@@ -1,7 +1,7 @@
 // A question to the engine, and what comes back.
 import { MosError, randomStream } from "#core";
 import type { Engine, EngineEvent, EngineRequest } from "#serving";
-import type { Question } from "../types.ts";
+import type { Ask, Question } from "../types.ts";
 
 /** All answers to one question. */
 export interface Answers {
@@ -41,9 +41,11 @@ async function eventsOf(
   }
 }
 
-async function choose(question: Question, request: EngineRequest, options: AskOptions): Promise<Answers> {
-  const { ask } = question;
-  if (ask.kind !== "choice") return { answers: [], answerTokens: 0 };
+async function choose(
+  ask: Extract<Ask, { readonly kind: "choice" }>,
+  request: EngineRequest,
+  options: AskOptions,
+): Promise<Answers> {
   let logprobs: readonly number[] = [];
   await eventsOf({ ...request, maxTokens: 0, candidates: ask.candidates }, options, (event) => {
     if (event.type === "candidates") logprobs = event.logprobs;
@@ -76,7 +78,7 @@ export async function answersTo(question: Question, options: AskOptions): Promis
   const samples = ask.kind === "text" ? ask.samples : 1;
   if (room < 1) return { answers: Array(samples).fill(""), answerTokens: 0, tooLong: true };
   const request = { prompt, adapter, maxTokens: 0, seed: 0, tenant: TENANT, signal };
-  if (ask.kind === "choice") return choose(question, request, options);
+  if (ask.kind === "choice") return choose(ask, request, options);
   const written = await Promise.all(
     Array.from({ length: samples }, (_, i) =>
       write(

@@ -20,9 +20,9 @@ const afterMark = (text: string): string | undefined => {
  * trimmed.
  *
  * @example
- * exactMatch("So it is 1,000.\n#### 1,000", "#### 1000"); // true
+ * isCorrectAnswer("So it is 1,000.\n#### 1,000", "#### 1000"); // true
  */
-export function exactMatch(answer: string, reference: string): boolean {
+export function isCorrectAnswer(answer: string, reference: string): boolean {
   if (!hasMarkedLine(reference)) return answer.trim() === reference.trim();
   return afterMark(answer) === afterMark(reference);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { exactMatch } from "./exact-match.ts";
+import { isCorrectAnswer } from "./correct-answer.ts";
 
 const reference = "She sells 48/2 = <<48/2=24>>24 in May.\n#### 1,072";
 
@@ -18,5 +18,5 @@ test.each([
   ["commas count in free text", "1000", "1,000", false],
   ["a mark inside a line of the reference is text", "#### 3", "No. #### 3", false],
 ])("%s", (_, answer, expected, isRight) => {
-  expect(exactMatch(answer, expected)).toBe(isRight);
+  expect(isCorrectAnswer(answer, expected)).toBe(isRight);
 });
