@@ -95,15 +95,20 @@ export class JailedWorker {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve, reject) => {
       timer = setTimeout(() => reject(unusable(`it did not load within ${LOADING} s`)), LOADING * 1000);
-      this.#child.once("message", (message: FromJail) => {
-        if (message.type === "ready") resolve();
-        else reject(unusable(message.type === "refused" ? message.message : "it answered out of turn"));
+      this.#child.once("message", (answer: FromJail) => {
+        if (answer.type === "ready") resolve();
+        else if (answer.type === "outcome") reject(unusable("it answered out of turn"));
+        else reject(unusable(answer.message, errorFrom(answer)));
       });
-      this.#child.once("error", (cause) => reject(unusable(cause.message)));
+      this.#child.once("error", (cause) => reject(unusable(cause.message, cause)));
       this.#child.once("exit", (code, by) => reject(unusable(`it ended with ${by ?? code}`)));
     }).finally(() => clearTimeout(timer));
   }
 }
 
-const unusable = (cause: string): MosError =>
-  new MosError("device", `the process that runs programs in Pyodide does not start: ${cause}`);
+/** An error of the process, with the stack that it had there. */
+const errorFrom = ({ message, stack }: Extract<FromJail, { readonly type: "refused" }>): Error =>
+  Object.assign(new Error(message), { stack });
+
+const unusable = (reason: string, cause?: Error): MosError =>
+  new MosError("device", `the process that runs programs in Pyodide does not start: ${reason}`, { cause });

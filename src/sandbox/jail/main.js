@@ -18,6 +18,6 @@ try {
   });
   tell({ type: "ready" });
 } catch (cause) {
-  const message = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-  process.send?.({ type: "refused", message }, () => process.exit(1));
+  const { message, stack } = cause instanceof Error ? cause : new Error(String(cause));
+  process.send?.({ type: "refused", message: message.split("\n", 1)[0], stack }, () => process.exit(1));
 }

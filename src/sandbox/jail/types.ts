@@ -52,5 +52,6 @@ export type ToJail = {
 
 export type FromJail =
   | { readonly type: "ready" }
-  | { readonly type: "refused"; readonly message: string }
+  /** The message is one line. */
+  | { readonly type: "refused"; readonly message: string; readonly stack?: string }
   | ({ readonly type: "outcome"; readonly id: string } & Outcome);

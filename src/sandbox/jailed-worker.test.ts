@@ -1,0 +1,25 @@
+import { fork } from "node:child_process";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+import { expect, test, vi } from "vitest";
+import type { MosError } from "#core";
+import { JailedWorker } from "./jailed-worker.ts";
+import { startJail } from "./start-jail.ts";
+
+vi.mock("./start-jail.ts", { spy: true });
+const settings = { folder: tmpdir(), seconds: 1, memory: 64 << 20 };
+
+test("a process that cannot load says so in one line, and its stack is the cause's", async () => {
+  const main = fileURLToPath(new URL("./jail/main.js", import.meta.url));
+  vi.mocked(startJail).mockImplementationOnce(() => fork(main, ["/no/pyodide", "1"], { silent: true }));
+  const worker = new JailedWorker(settings);
+  const error: MosError = await worker.ready().then(
+    () => expect.unreachable(),
+    (refusal: MosError) => refusal,
+  );
+  expect(error.code).toBe("device");
+  expect(error.message).toMatch(/^the process .* does not start: Cannot find module .*pyodide.*$/);
+  // not where this end of it was
+  expect((error.cause as Error).stack).toMatch(/Cannot find module .*\n {4}at (?!.*jailed-worker)/);
+  await worker.exited;
+});
