@@ -23,3 +23,25 @@ test("a process that cannot load says so in one line, and its stack is the cause
   expect((error.cause as Error).stack).toMatch(/Cannot find module .*\n {4}at (?!.*jailed-worker)/);
   await worker.exited;
 });
+
+test("a run leaves nothing on the process, and one that is gone ends it", async () => {
+  const worker = new JailedWorker({ ...settings, seconds: 60 });
+  const child = vi.mocked(startJail).mock.results.at(-1)?.value as ReturnType<typeof startJail>;
+  await worker.ready();
+  const held = vi.spyOn(worker.exited, "then");
+  const listeners = () => child.eventNames().map((name) => [name, child.listenerCount(name)]);
+  const before = listeners();
+  for (const program of ["assert True", "assert False"])
+    expect(await worker.run(program, undefined)).toMatchObject({ passed: program === "assert True" });
+  expect(listeners()).toEqual(before);
+  expect(held).not.toHaveBeenCalled();
+  held.mockRestore();
+
+  const endless = worker.run("while True: pass", undefined);
+  child.kill("SIGKILL");
+  expect(await endless).toMatchObject({ passed: false, reason: "failed: the program ended its process" });
+  await worker.exited;
+  expect(await worker.run("assert True", undefined)).toEqual({
+    ...{ passed: false, reason: "failed: the process is gone", reusable: false },
+  });
+});

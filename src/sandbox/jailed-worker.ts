@@ -65,6 +65,8 @@ export class JailedWorker {
           this.kill();
           resolve({ passed: false, reason, reusable: false });
         };
+        if (this.#isGone()) return end("failed: the process is gone");
+        const onExit = (): void => end("failed: the program ended its process");
         const onMessage = (message: FromJail): void => {
           if (message.type === "outcome" && message.id === id) resolve(message);
         };
@@ -74,13 +76,15 @@ export class JailedWorker {
         };
         this.#child.on("message", onMessage);
         signal?.addEventListener("abort", onAbort, { once: true });
-        void this.exited.then(() => end("failed: the program ended its process"));
+        // not by `exited`, which would hold every program as long as this worker lives
+        this.#child.once("exit", onExit);
         const timer = setTimeout(() => end("timed out"), (seconds + GRACE) * 1000);
         unwatch.push(
           watchMemory(this.#child.pid ?? 0, this.#baseline + memory, () => end("failed: out of memory")),
           () => clearTimeout(timer),
           () => signal?.removeEventListener("abort", onAbort),
           () => this.#child.off("message", onMessage),
+          () => this.#child.off("exit", onExit),
         );
         this.#child.send({ type: "run", id, program, seconds } satisfies ToJail, (cause) => {
           if (cause !== null) end("failed: the process is gone");
@@ -89,6 +93,11 @@ export class JailedWorker {
     } finally {
       for (const stop of unwatch) stop();
     }
+  }
+
+  /** Whether it has told its exit already. */
+  #isGone(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
   async #loaded(): Promise<void> {
