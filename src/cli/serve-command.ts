@@ -9,6 +9,8 @@ export interface ServeOptions extends GeneralOptions {
   readonly quantize: "none" | "int8" | "int4";
   readonly adapterMemory: number;
   readonly adapterDtype: "float32" | "bfloat16";
+  readonly slotMemory: number;
+  readonly cacheMemory: number;
   readonly maxBatch: number;
   readonly maxWaiting: number;
   readonly maxLength?: number;
@@ -47,11 +49,21 @@ function engineOptions(command: Command): Command {
         .default(2e9, "2GB"),
     )
     .addOption(
+      new Option("--slot-memory <size>", "memory of adapters whose requests run, each expanded for its row")
+        .argParser(byteSize(1))
+        .default(2e9, "2GB"),
+    )
+    .addOption(
       new Option("--adapter-dtype <name>", "how adapters keep their numbers in memory")
         .choices(["float32", "bfloat16"])
         .default("float32"),
     )
     .optionsGroup(GROUPS.machine)
+    .addOption(
+      new Option("--cache-memory <size>", "memory of the keys and values of running requests")
+        .argParser(byteSize(1))
+        .default(4e9, "4GB"),
+    )
     .option("--max-batch <n>", "requests that are answered side by side", whole(1), 16)
     .option(
       "--max-waiting <n>",
@@ -84,6 +96,7 @@ const EXAMPLES = `
 Examples:
   mos serve --model org/name --adapters adapters
   mos serve --model org/name --adapters adapters --quantize int8 --adapter-memory 4GB --adapter-dtype bfloat16
+  mos serve --model org/name --adapters adapters --max-batch 64 --max-length 16384 --cache-memory 24GB
   mos serve --model org/name --adapters adapters --host 0.0.0.0 --api-keys keys.jsonl
 
 The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.

@@ -53,10 +53,10 @@ async function readModel(path: string): Promise<Served> {
 async function openWithProgress(path: string, options: ServeOptions, interrupt: Interrupt): Promise<Engine> {
   const silent = options.quiet === true || options.json === true;
   using line = liveLine({ silent });
-  const { quantize, adapterMemory, adapterDtype, maxBatch, maxWaiting } = options;
+  const { quantize, adapterMemory, adapterDtype, slotMemory, cacheMemory, maxBatch, maxWaiting } = options;
   const settings: OpenEngineOptions = {
     model: path,
-    ...{ quantize, adapterMemory, adapterDtype, maxBatch, maxWaiting },
+    ...{ quantize, adapterMemory, adapterDtype, slotMemory, cacheMemory, maxBatch, maxWaiting },
     ...given({ adapters: options.adapters, maxLength: options.maxLength, threads: options.threads }),
     onProgress: engineProgress(line),
     signal: interrupt.signal,

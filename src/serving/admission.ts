@@ -145,8 +145,9 @@ export class Admission {
   }
 }
 
-const tooLarge = ({ sequence, lease }: Job): MosError =>
+/** Its keys and values fit, or it had been refused when it came; what is left is the slot. */
+const tooLarge = ({ lease }: Job): MosError =>
   new MosError(
     "bad_option",
-    `${sequence.tokens.length} tokens with an adapter of rank ${lease?.rank ?? 0} do not fit into the engine's memory; raise its limits`,
+    `a slot for an adapter of rank ${Math.max(1, lease?.rank ?? 0)} does not fit into the engine's memory for slots; raise it with --slot-memory of mos serve`,
   );

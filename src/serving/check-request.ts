@@ -41,7 +41,9 @@ export function checkRequest(request: EngineRequest, { model, config, cacheLimit
     );
   // rows are given with room for one token more
   if (placesFor(Math.max(length, prompt.length + 1)) * bytesPerPlace(config) > cacheLimit)
-    throw wrong(`${length} tokens need more than the ${cacheLimit} bytes for keys and values of this engine`);
+    throw wrong(
+      `${length} tokens need more than the ${cacheLimit} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
+    );
   checkTokens("the prompt", prompt, config);
   checkTokens("the candidates", request.candidates ?? [], config);
 }

@@ -23,6 +23,8 @@ export interface OpenLocalOptions {
   readonly now: () => number;
 }
 
+/** Prompt tokens that are read between two steps of the rows that write. */
+const CHUNK = 128;
 /** Prompt tokens of a turn when nobody waits for them. */
 const LONE_CHUNK = 512;
 const MAX_LENGTH = 4096;
@@ -113,6 +115,6 @@ const limitsOf = (settings: FullSettings): EngineLimits => ({
   maxWaiting: settings.maxWaiting,
   cacheLimit: settings.cacheMemory,
   slotLimit: settings.slotMemory,
-  chunk: settings.prefillChunk,
-  loneChunk: Math.max(LONE_CHUNK, settings.prefillChunk),
+  chunk: CHUNK,
+  loneChunk: LONE_CHUNK,
 });

@@ -13,7 +13,6 @@ test("what is left out is filled in, what is given stays", () => {
     maxWaiting: 256,
     cacheMemory: 4e9,
     slotMemory: 2e9,
-    prefillChunk: 128,
     threads: 0,
   });
   const given = { model, adapters: "a", quantize: "int4", maxBatch: 3, maxLength: 9, threads: 2 } as const;
@@ -33,7 +32,6 @@ describe("numbers out of range are refused by name:", () => {
     ["maxWaiting", 0],
     ["cacheMemory", 0],
     ["slotMemory", -1],
-    ["prefillChunk", 0],
     ["adapterMemory", -1],
     ["threads", -1],
     ["maxLength", 1],

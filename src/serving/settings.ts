@@ -23,8 +23,6 @@ export interface EngineSettings {
   readonly cacheMemory?: number;
   /** Bytes of the slots of running adapters (2 GB). */
   readonly slotMemory?: number;
-  /** Prompt tokens that are read between two steps of the rows that write (128). */
-  readonly prefillChunk?: number;
   /** Threads of a step; 0 lets the runtime choose. */
   readonly threads?: number;
 }
@@ -41,7 +39,6 @@ const DEFAULTS = {
   maxWaiting: 256,
   cacheMemory: 4e9,
   slotMemory: 2e9,
-  prefillChunk: 128,
   threads: 0,
 } as const;
 
@@ -51,7 +48,6 @@ const SMALLEST = {
   maxWaiting: 1,
   cacheMemory: 1,
   slotMemory: 1,
-  prefillChunk: 1,
   threads: 0,
 };
 

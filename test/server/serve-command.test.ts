@@ -146,6 +146,24 @@ test("a stream that does not fit is refused before it begins, whatever the engin
   }
 });
 
+test.each([
+  ["--cache-memory", /more than the 1000 bytes for keys and values .* --cache-memory of mos serve/],
+  ["--slot-memory", /a slot for an adapter of rank 1 does not fit .* --slot-memory of mos serve/],
+])("%s bounds what a request may take, and the refusal names it", async (option, message) => {
+  const { child: server, ready } = await startCommand(option, "1kB");
+  try {
+    const response = await fetch(`${ready.address}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "tiny-english", prompt: "Once", max_tokens: 4 }),
+    });
+    expect(response.status).toBe(400);
+    expect(await response.text()).toMatch(message);
+  } finally {
+    server.kill("SIGKILL");
+  }
+});
+
 test("others are let in only with keys, or by its owner's will", async () => {
   expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0"])).toBe(2);
   const keys = join(folder, "keys.jsonl");
