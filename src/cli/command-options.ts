@@ -16,7 +16,9 @@ export const GROUPS = {
   general: "General:",
 } as const;
 
-/** As #nn has them; help has to be quick, and loads no other room. */
+// Names that help lists are written again here: it has to be quick, and loads no other room.
+
+/** As #nn has them. */
 export const LINEAR_TYPES = [
   "q_proj",
   "k_proj",
@@ -27,6 +29,13 @@ export const LINEAR_TYPES = [
   "down_proj",
 ] as const;
 export type LinearType = (typeof LINEAR_TYPES)[number];
+
+/** As #evaluation has them. */
+export const TASKS = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
+export const TASK_RULES = ["open-instruct", "lm-eval"] as const;
+
+/** As #exchange has them. */
+export const FILE_DTYPES = ["float32", "float16", "bfloat16"] as const;
 
 /** Options of every command. */
 export interface GeneralOptions {

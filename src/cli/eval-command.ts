@@ -1,7 +1,6 @@
 import { type Command, Option } from "commander";
-import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
+import { type GeneralOptions, GROUPS, generalOptions, TASK_RULES, TASKS } from "./command-options.ts";
 import { collected, decimal, namesOf, whole } from "./option-values.ts";
-import { TASK_RULES, TASKS } from "./score-command.ts";
 
 /** Options of `mos eval`. */
 export interface EvalOptions extends GeneralOptions {

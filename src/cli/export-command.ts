@@ -1,15 +1,14 @@
 import { type Command, Option } from "commander";
-import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
+import { FILE_DTYPES, type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
 
-/** As #recipes and #exchange have them; help has to be quick, and loads no other room. */
+/** As #recipes has them; help has to be quick, and loads no other room. */
 const FORMATS = ["peft", "gguf"] as const;
-const DTYPES = ["float32", "float16", "bfloat16"] as const;
 
 export interface ExportOptions extends GeneralOptions {
   readonly model: string;
   readonly format: (typeof FORMATS)[number];
   readonly out: string;
-  readonly dtype: (typeof DTYPES)[number];
+  readonly dtype: (typeof FILE_DTYPES)[number];
   readonly overwrite?: boolean;
 }
 
@@ -36,7 +35,7 @@ export function exportCommand(program: Command): void {
       new Option("--format <name>", "peft: a folder; gguf: a file").choices(FORMATS).makeOptionMandatory(),
     )
     .requiredOption("--out <path>", "the folder or file to write")
-    .addOption(new Option("--dtype <name>", "how numbers are stored").choices(DTYPES).default("float32"))
+    .addOption(new Option("--dtype <name>", "how numbers are stored").choices(FILE_DTYPES).default("float32"))
     .option("--overwrite", "replace an earlier result in that place");
   generalOptions(command);
   command.addHelpText("after", EXAMPLES).action(async (adapter: string, options: ExportOptions) => {

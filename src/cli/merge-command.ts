@@ -1,11 +1,11 @@
 import { type Command, Option } from "commander";
-import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
+import { FILE_DTYPES, type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
 import { byteSize } from "./option-values.ts";
 
 export interface MergeOptions extends GeneralOptions {
   readonly model: string;
   readonly out: string;
-  readonly dtype?: "float32" | "float16" | "bfloat16";
+  readonly dtype?: (typeof FILE_DTYPES)[number];
   readonly shardSize: number;
   readonly quiet?: boolean;
 }
@@ -37,7 +37,7 @@ export function mergeCommand(program: Command): void {
       new Option(
         "--dtype <type>",
         "how numbers are stored (default: as in the base; float16 for a .gguf base)",
-      ).choices(["float32", "float16", "bfloat16"]),
+      ).choices(FILE_DTYPES),
     )
     .addOption(
       new Option("--shard-size <size>", "largest file of weights; above it they are split")

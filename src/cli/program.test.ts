@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
-import { RULES, TASK_NAMES } from "#evaluation";
+import { CHAT_FORMATS, RULES, TASK_NAMES } from "#evaluation";
+import { DEFAULT_SHARD_SIZE, FILE_DTYPES, IMPORT_SOURCES } from "#exchange";
 import { LINEAR_NAMES } from "#nn";
-import { finetuneSettings } from "#recipes";
+import { EXPORT_FORMATS, finetuneSettings } from "#recipes";
 import { DEVICES } from "#runtime";
 import { adapterInput, flagOf } from "./adapter-input.ts";
-import { LINEAR_TYPES } from "./command-options.ts";
+import { LINEAR_TYPES, TASK_RULES, TASKS } from "./command-options.ts";
 import { createProgram } from "./program.ts";
-import { TASK_RULES, TASKS } from "./score-command.ts";
 import { resumeCommand } from "./train.ts";
 
 const commandNamed = (name: string): Command => {
@@ -61,12 +61,21 @@ test("the adapter's defaults in the help are those of the methods", () => {
 
 test("the names that help lists by itself are those of the rooms below", () => {
   expect(LINEAR_TYPES).toEqual(LINEAR_NAMES);
-  const device = commandNamed("train").options.find(({ long }) => long === "--device");
-  expect(device?.argChoices).toEqual(DEVICES);
-  const method = commandNamed("train").options.find(({ long }) => long === "--method");
+  const optionOf = (command: string, flag: string) =>
+    commandNamed(command).options.find(({ long }) => long === flag);
+  const choices = (command: string, flag: string) => optionOf(command, flag)?.argChoices;
+  expect(choices("train", "--device")).toEqual(DEVICES);
+  const method = optionOf("train", "--method");
   for (const name of METHOD_NAMES) expect(method?.description).toContain(name);
   expect(TASKS).toEqual(TASK_NAMES);
   expect(TASK_RULES).toEqual(RULES);
+  expect(choices("eval", "--chat-format")).toEqual(CHAT_FORMATS);
+  expect(choices("reproduce", "--benchmark-format")).toEqual(CHAT_FORMATS);
+  expect(choices("export", "--format")).toEqual(EXPORT_FORMATS);
+  expect(choices("export", "--dtype")).toEqual(FILE_DTYPES);
+  expect(choices("merge", "--dtype")).toEqual(FILE_DTYPES);
+  expect(choices("import", "--from")).toEqual(IMPORT_SOURCES);
+  expect(optionOf("merge", "--shard-size")?.defaultValue).toBe(DEFAULT_SHARD_SIZE);
 });
 
 test("options become an adapter, and strangers to a method are refused", () => {

@@ -1,7 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
+import { type GeneralOptions, GROUPS, generalOptions, TASK_RULES, TASKS } from "./command-options.ts";
 import { decimal, namesOf, whole } from "./option-values.ts";
-import { TASK_RULES, TASKS } from "./score-command.ts";
 
 export interface ReproduceOptions extends GeneralOptions {
   readonly model?: string;

@@ -1,9 +1,5 @@
 import { type Command, Option } from "commander";
-import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.ts";
-
-/** As #evaluation has them; help has to be quick, and loads no other room. */
-export const TASKS = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
-export const TASK_RULES = ["open-instruct", "lm-eval"] as const;
+import { type GeneralOptions, GROUPS, generalOptions, TASK_RULES, TASKS } from "./command-options.ts";
 
 /** Options of `mos score`. */
 export interface ScoreOptions extends GeneralOptions {

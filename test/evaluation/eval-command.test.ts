@@ -7,8 +7,8 @@ import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TASK_NAMES } from "#evaluation";
+import { TASKS } from "../../src/cli/command-options.ts";
 import { createProgram } from "../../src/cli/program.ts";
-import { TASKS } from "../../src/cli/score-command.ts";
 import { expectRefusal, mos } from "../bad-input/run-mos.ts";
 import { DATA, MODEL, timeless, writeAdapter, writeSums } from "./bundled.ts";
 
