@@ -1,5 +1,5 @@
 // Runs an experiment: plans its cells, runs what is not finished, and writes the tables anew after every cell.
-import { lockFolder, makeFolder, storageError } from "#formats";
+import { lockFolder, makeFolder } from "#formats";
 import { type CellSpec, isFinished } from "./cell.ts";
 import { channel } from "./channel.ts";
 import { type Grid, measuringCells, planGrid, tuningCells, writeTuningFiles } from "./grid.ts";
@@ -30,9 +30,7 @@ import type { ReproduceOptions } from "./settings.ts";
  */
 export async function* reproduce(options: ReproduceOptions): AsyncGenerator<ReproduceEvent, void> {
   const grid = await planGrid(options);
-  await makeFolder(options.out).catch((error: unknown) => {
-    throw storageError(error, options.out);
-  });
+  await makeFolder(options.out);
   await using _lock = await lockFolder(options.out);
   await writeTuningFiles(grid);
   const records: Records = { results: new Map(), failures: new Map(), retrained: new Set() };

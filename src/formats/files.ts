@@ -105,9 +105,21 @@ export async function pathExists(path: string): Promise<boolean> {
  * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where
  * a file system has no such folders, as /proc.
  *
- * @throws the system's error.
+ * @throws MosError "storage", whose cause is the system's error.
  */
 export async function makeFolder(path: string): Promise<string | undefined> {
+  try {
+    return await makeWithParents(path);
+  } catch (cause) {
+    const { message } = storageError(cause, path);
+    const why =
+      systemCode(cause) === "ENOENT" ? `${path}: no folder can be made there; choose another place` : message;
+    // what is missing was to be made: never "not_found"
+    throw new MosError("storage", why, { cause });
+  }
+}
+
+async function makeWithParents(path: string): Promise<string | undefined> {
   try {
     await mkdir(path);
     return path;
@@ -116,7 +128,7 @@ export async function makeFolder(path: string): Promise<string | undefined> {
     if (code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
     if (code !== "ENOENT" || dirname(path) === path) throw error;
   }
-  const made = await makeFolder(dirname(path));
+  const made = await makeWithParents(dirname(path));
   await mkdir(path).catch((error: unknown) => {
     if (systemCode(error) !== "EEXIST") throw error; // another process was quicker
   });

@@ -381,7 +381,7 @@ test("a cache folder that cannot be made is a storage error", async () => {
   const file = join(cacheFolder, "file");
   await writeFile(file, "");
   await expect(run("org/name", { cacheFolder: file })).rejects.toThrowError(
-    failure("storage", /cannot be stored/),
+    failure("storage", /file\/.*: a part of this path is a file/),
   );
 });
 

@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { type Adapter, checkBase, loadAdapter, readAdapterBase, saveAdapter } from "#adapters";
 import { type FileDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
-import { makeFolder, storageError } from "#formats";
+import { makeFolder } from "#formats";
 import { fingerprintOf, geometryOf, openModel } from "#models";
 import type { LinearName } from "#nn";
 import { checkFileTarget, checkFolderTarget } from "./exchange-target.ts";
@@ -90,9 +90,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const lora = await toLora(adapter);
   if (format === "peft") await writePeft(out, lora, { dtype, baseName });
   else {
-    await makeFolder(dirname(out)).catch((cause: unknown) => {
-      throw storageError(cause, out);
-    });
+    await makeFolder(dirname(out));
     await writeGgufLora(out, lora, { dtype, model: model.config });
   }
   const { rank, targets } = lora.adapter.config;

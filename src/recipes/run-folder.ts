@@ -97,7 +97,7 @@ async function writableFolder(out: string): Promise<string | undefined> {
     await access(out, constants.W_OK);
     return made;
   } catch (cause) {
-    const code = systemCode(cause);
+    const code = systemCode(cause instanceof MosError ? cause.cause : cause);
     if (code === "EEXIST" || code === "ENOTDIR")
       throw new MosError("storage", `${out}: this path is, or leads through, a file; choose another --out`, {
         cause,

@@ -4,7 +4,6 @@ import { z } from "zod";
 import { MosError } from "#core";
 import {
   type JsonLinesWriter,
-  makeFolder,
   openJsonLinesWriter,
   pathExists,
   readJsonLines,
@@ -44,7 +43,7 @@ export interface SampleLog extends AsyncDisposable {
 }
 
 export interface SampleLogOptions {
-  /** The log is `<subject>.<task>.jsonl` there. */
+  /** Exists; the log is `<subject>.<task>.jsonl` there. */
   readonly folder: string;
   readonly subject: string;
   readonly task: string;
@@ -86,7 +85,6 @@ export async function openSampleLog({
   task,
   identity,
 }: SampleLogOptions): Promise<SampleLog> {
-  await makeFolder(folder);
   const path = join(folder, `${encodeURIComponent(subject)}.${task}.jsonl`);
   // whole or not at all: what is not a log is never touched
   if (!(await pathExists(path)))
