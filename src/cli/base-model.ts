@@ -2,7 +2,7 @@ import { type BaseModel, loadModel, locateModel } from "#recipes";
 import { given } from "./option-values.ts";
 import { formatBar } from "./progress.ts";
 import { hubOfUser } from "./pull.ts";
-import { pullProgress } from "./pull-progress.ts";
+import { pullProgress, shownResult } from "./pull-progress.ts";
 import { liveLine } from "./terminal.ts";
 
 export interface OpenBaseOptions {
@@ -17,13 +17,7 @@ export async function findModel(
 ): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
-  const events = locateModel(model, { hub: await hubOfUser(), ...given({ signal }) });
-  let step = await events.next();
-  while (step.done !== true) {
-    show(step.value);
-    step = await events.next();
-  }
-  return step.value;
+  return await shownResult(locateModel(model, { hub: await hubOfUser(), ...given({ signal }) }), show);
 }
 
 /** Loads a model, with a line that shows how far it is where that takes a while. */

@@ -2,7 +2,7 @@ import { fetchBenchmark, type TaskName } from "#evaluation";
 import type { Interrupt } from "./interrupt.ts";
 import type { LiveLine } from "./progress.ts";
 import { benchmarksOfUser, hubOfUser } from "./pull.ts";
-import { pullProgress } from "./pull-progress.ts";
+import { pullProgress, shownResult } from "./pull-progress.ts";
 
 /** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
 export async function findBenchmarks(
@@ -15,9 +15,7 @@ export async function findBenchmarks(
   const show = pullProgress(line, () => performance.now());
   for (const task of tasks) {
     const events = fetchBenchmark(task, { hub, folder: benchmarksOfUser(), signal: interrupt.signal });
-    let step = await events.next();
-    for (; step.done !== true; step = await events.next()) show(step.value);
-    folders.set(task, step.value);
+    folders.set(task, await shownResult(events, show));
   }
   return folders;
 }

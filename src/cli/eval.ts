@@ -1,4 +1,3 @@
-import { availableParallelism, cpus } from "node:os";
 import { resolve } from "node:path";
 import type { AdapterGeometry } from "#adapters";
 import {
@@ -23,8 +22,9 @@ import type { EvalOptions } from "./eval-command.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatBar, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
-import { liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { liveLine, nearPath, sayJson, sayLine } from "./terminal.ts";
 import { textTable } from "./text-table.ts";
+import { thisRun } from "./this-run.ts";
 
 interface Files {
   readonly path: string;
@@ -95,7 +95,6 @@ async function watchEvaluation(
   await checkTasks(asked);
   const folder = linked.names.length === 0 ? undefined : linked.folder;
   await using engine = await openEngineFor(path, { options, folder, line, interrupt });
-  const [cpu] = cpus();
   const events = evaluate({
     ...asked,
     ...{ engine, version },
@@ -106,8 +105,7 @@ async function watchEvaluation(
       createProgramChecker({ ...given({ python: options.python }), signal: interrupt.signal }),
     // the engine is never without the next question
     concurrency: 2 * maxBatch,
-    command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
-    environment: { node: process.version, cpu: cpu?.model ?? "unknown", cores: availableParallelism() },
+    ...thisRun(),
     now: Date.now,
   });
   for await (const event of events) {

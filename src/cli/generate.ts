@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
 import { MosError } from "#core";
+import { storageError } from "#formats";
 import type { FinishReason } from "#generation";
 import { type AnswerOptions, openSession, type Prompt, type Session } from "#recipes";
 import { type AnswerClock, startClock } from "./answer-clock.ts";
@@ -39,13 +40,8 @@ async function readPrompt(options: GenerateOptions): Promise<string> {
 }
 
 function readPromptFile(path: string): Promise<string> {
-  return readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    const known: Readonly<Record<string, string>> = {
-      ENOENT: "there is no such file",
-      EISDIR: "it is a folder; give a file",
-    };
-    const reason = known[cause.code ?? ""] ?? `it cannot be read (${cause.code})`;
-    throw new MosError("not_found", `--prompt-file ${path}: ${reason}`, { cause });
+  return readFile(path, "utf8").catch((error) => {
+    throw storageError(error, `--prompt-file ${path}`);
   });
 }
 

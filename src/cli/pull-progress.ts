@@ -36,4 +36,14 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
   };
 }
 
+/** Shows the events of a download, and gives what it returns. */
+export async function shownResult<Result>(
+  events: AsyncGenerator<PullEvent, Result>,
+  show: (event: PullEvent) => void,
+): Promise<Result> {
+  let step = await events.next();
+  for (; step.done !== true; step = await events.next()) show(step.value);
+  return step.value;
+}
+
 const percent = (share: number): string => `${Math.floor(share * 100)}%`.padStart(4);

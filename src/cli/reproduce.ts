@@ -1,4 +1,3 @@
-import { availableParallelism, cpus } from "node:os";
 import { MosError } from "#core";
 import type { TaskName } from "#evaluation";
 import {
@@ -21,8 +20,9 @@ import { given } from "./option-values.ts";
 import { formatInteger, type LiveLine } from "./progress.ts";
 import type { ReproduceOptions } from "./reproduce-command.ts";
 import { reproduceProgress } from "./reproduce-progress.ts";
-import { liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { liveLine, sayJson, sayLine } from "./terminal.ts";
 import { textTable } from "./text-table.ts";
+import { thisRun } from "./this-run.ts";
 
 const EXIT_MISSING = 1;
 const EXIT_INTERRUPTED = 130;
@@ -89,7 +89,6 @@ function gridOptions(
   const { rules, system, examples, seeds, steps, learningRates, alpha, dropout, answers, answerTokens } =
     options;
   const { privateRanks, shards, jobs } = options;
-  const [cpu] = cpus();
   return {
     experiment,
     train: required("--train", options.train),
@@ -109,8 +108,7 @@ function gridOptions(
       threads: options.threads,
     }),
     keepAdapters: options.keepAdapters === true,
-    command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
-    environment: { node: process.version, cpu: cpu?.model ?? "unknown", cores: availableParallelism() },
+    ...thisRun(),
   };
 }
 

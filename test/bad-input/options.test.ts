@@ -297,12 +297,12 @@ describe("mos generate", () => {
     });
     await expectRefusal([...bare, "--prompt-file", join(folder, "none")], {
       code: 1,
-      message: /--prompt-file .*none: there is no such file/,
+      message: /--prompt-file .*none: no such file or folder/,
       untouched: folder,
     });
     await expectRefusal([...bare, "--prompt-file", folder], {
       code: 1,
-      message: /--prompt-file .*: it is a folder/,
+      message: /--prompt-file .*: this is a folder, a file was expected/,
       untouched: folder,
     });
   });
