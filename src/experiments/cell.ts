@@ -197,9 +197,16 @@ export function withScoresOf(
 
 /** Where a cell trains, and keeps its adapter: the one sub-folder of its folder that an engine can serve. */
 export const RUN = "run";
+export const runOf = ({ folder }: Pick<CellSpec, "folder">): string => join(folder, RUN);
 /** Logs of the answers to benchmarks. */
 export const BENCHMARKS = "benchmarks";
 
 /** Whether a cell's adapter is there, so that it can be asked without being trained again. */
-export const hasAdapter = ({ folder, adapter }: CellSpec): Promise<boolean> =>
-  adapter === null ? Promise.resolve(true) : pathExists(join(folder, RUN, "adapter_config.json"));
+export const hasAdapter = (spec: CellSpec): Promise<boolean> =>
+  spec.adapter === null ? Promise.resolve(true) : pathExists(join(runOf(spec), "adapter_config.json"));
+
+/** Where and with how many threads a cell computes. */
+export const compileOf = ({ threads }: CellSpec) => ({
+  device: "cpu" as const,
+  ...(threads === undefined ? {} : { threads }),
+});

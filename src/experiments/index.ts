@@ -1,5 +1,5 @@
-// Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts and
-// run-cell.ts.
+// Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts,
+// run-cell.ts and measure-cell.ts.
 export type { BenchmarkOptions } from "./benchmarks.ts";
 export type { Row, RowContext } from "./fit-row.ts";
 export { reproduce } from "./reproduce.ts";

@@ -3,56 +3,32 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type Adapter, budget, loadAdapter } from "#adapters";
-import { MosError } from "#core";
-import { type Example, encodeExamples, readDataset } from "#data";
-import { pathExists, readJson, readJsonLines, writeFileAtomic } from "#formats";
-import {
-  adapterModel,
-  type BaseModel,
-  type FinetuneSettings,
-  finetune,
-  finetuneSettings,
-  geometryOf,
-  loadModel,
-  wholeModel,
-} from "#recipes";
-import { evaluateLoss, gradientSource, type TrainSettings } from "#training";
-import { countCorrect, type Question, questionOf } from "./answers.ts";
+import { budget } from "#adapters";
+import { pathExists, readJson, writeFileAtomic } from "#formats";
+import { finetune, finetuneSettings, geometryOf, loadModel } from "#recipes";
+import { countCorrect, type Question } from "./answers.ts";
 import {
   BENCHMARKS,
   type CellEvent,
   type CellResult,
   type CellSpec,
+  compileOf,
   hasAdapter,
   isResult,
   RESULT,
-  RUN,
   readResult,
+  runOf,
   unscored,
 } from "./cell.ts";
+import { measure, type RunningCell, trainedPart } from "./measure-cell.ts";
 import { adapterName, openCellEngine, scoreCell, writeResult } from "./score-cell.ts";
-import { median } from "./statistics.ts";
 
-export interface RunCellOptions {
-  readonly signal: AbortSignal;
-  /** Milliseconds since the process started. */
-  readonly now: () => number;
-  /** Bytes of memory that the process has had at most. */
-  readonly peakMemory: () => number;
+export interface RunCellOptions extends Pick<RunningCell, "signal" | "now" | "peakMemory"> {
   /** Milliseconds since 1970. */
   readonly date: () => number;
 }
 
-/** What a cell has at hand while it runs. */
-interface Running extends RunCellOptions {
-  readonly spec: CellSpec;
-  readonly base: BaseModel;
-  readonly settings: FinetuneSettings;
-}
-
 const RECORD = "cell.json";
-const runOf = ({ folder }: CellSpec): string => join(folder, RUN);
 const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
 
 async function ownRecord({ folder, identity }: CellSpec): Promise<z.output<typeof recordSchema> | undefined> {
@@ -124,10 +100,10 @@ async function* trainAndMeasure(
   const base = await loadModel(spec.model, { signal });
   const load = (now() - loading) / 1000;
   const settings = finetuneSettings.parse(spec.settings);
-  const running: Running = { ...options, spec, base, settings };
+  const running = { ...options, spec, base, settings };
   const resumedAt = spec.adapter === null ? undefined : yield* trainCell(running, resume);
   if (resumedAt === "stopped") return "stopped";
-  const trained = await trainedPart(running, resumedAt);
+  const trained = await trainedPart(spec, resumedAt);
   yield { type: "phase", phase: "evaluating" };
   const measured = await measure(running);
   const result: CellResult = {
@@ -177,7 +153,7 @@ async function* askAdapter(
 
 /** Trains in the cell's folder; gives the update that it went on from, or that it was stopped. */
 async function* trainCell(
-  { spec, base, signal, now }: Running,
+  { spec, base, signal, now }: RunningCell,
   resume: boolean,
 ): AsyncGenerator<CellEvent, number | "stopped"> {
   if (spec.adapter === null) return 0;
@@ -205,105 +181,4 @@ async function* trainCell(
     }
   }
   return from;
-}
-
-const compileOf = ({ threads }: CellSpec) => ({
-  device: "cpu" as const,
-  ...(threads === undefined ? {} : { threads }),
-});
-
-const metricLine = z.looseObject({
-  type: z.string(),
-  step: z.number(),
-  loss: z.number(),
-  seconds: z.number(),
-  tokens: z.number().optional(),
-});
-
-interface Trained {
-  readonly losses: readonly number[];
-  readonly tokens: number;
-  readonly seconds: { readonly training: number; readonly step: number };
-}
-
-/** What the run's metrics say, those of earlier processes included. */
-async function trainedPart({ spec }: Running, resumedAt: number | undefined): Promise<Trained> {
-  if (spec.adapter === null) return { losses: [], tokens: 0, seconds: { training: 0, step: 0 } };
-  const lines: z.output<typeof metricLine>[] = [];
-  for await (const { value } of readJsonLines(join(runOf(spec), "metrics.jsonl")))
-    lines.push(metricLine.parse(value));
-  const steps = lines.filter(({ type }) => type === "step");
-  const step = median(steps.map(({ seconds }) => seconds));
-  // the first update of a process compiles the program
-  const counted = steps.map(({ step: at, seconds }) =>
-    at === 1 || at === (resumedAt ?? 0) + 1 ? step : seconds,
-  );
-  return {
-    losses: steps.map(({ loss }) => loss),
-    tokens: steps.reduce((sum, { tokens = 0 }) => sum + tokens, 0),
-    seconds: { training: counted.reduce((sum, seconds) => sum + seconds, 0), step },
-  };
-}
-
-/** The held-out loss, and what is to be answered. */
-async function measure(running: Running): Promise<{
-  readonly result: Pick<CellResult, "heldOutLoss" | "heldOutExamples" | "peakMemoryBytes">;
-  readonly questions: readonly Question[];
-  readonly seconds: number;
-}> {
-  const { spec, base, now, peakMemory, settings } = running;
-  const { evaluation } = spec;
-  const started = now();
-  const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
-  const adapter = spec.adapter === null ? null : await finalAdapter(running);
-  const loss = await heldOutLoss(running, adapter, examples);
-  const { rules, system } = settings;
-  const { maxPositions: maxLength } = base.model.config;
-  return {
-    result: { heldOutLoss: loss.mean, heldOutExamples: loss.examples, peakMemoryBytes: peakMemory() },
-    questions: examples
-      .slice(0, evaluation.answers)
-      .map((example) => questionOf(example, { text: base.text, rules, system, maxLength })),
-    seconds: (now() - started) / 1000,
-  };
-}
-
-const finalAdapter = ({ spec, base: { model } }: Running): Promise<Adapter> =>
-  loadAdapter(runOf(spec), { geometry: geometryOf(model.config), fingerprint: model.fingerprint });
-
-/** As training measures it: a mean over the trained tokens, in batches of the training's shape. */
-async function heldOutLoss(
-  { spec, base, settings, signal }: Running,
-  adapter: Adapter | null,
-  examples: readonly Example[],
-): Promise<{ readonly mean: number; readonly examples: number }> {
-  const { tokenizer, template } = base.text;
-  const { maxLength, rules, system } = settings;
-  const { encoded } = await encodeExamples(examples, {
-    tokenizer,
-    template,
-    maxLength,
-    rules,
-    system,
-    signal,
-  });
-  const longest = Math.max(...encoded.map(({ ids }) => ids.length));
-  const model = adapter === null ? wholeModel(base.model) : adapterModel(base.model, adapter);
-  await using source = gradientSource(model, { ...compileOf(spec), longest });
-  const mean = await evaluateLoss(source, encoded, { ...batchSettings(settings, base), signal });
-  if (!Number.isFinite(mean))
-    throw new MosError("diverged", `the held-out loss is ${mean}; use a lower --learning-rate`);
-  return { mean, examples: encoded.length };
-}
-
-/** Of training's settings, measuring needs those of the batches only. */
-function batchSettings(settings: FinetuneSettings, { model }: BaseModel): TrainSettings {
-  const { batchSize, maxLength, packing, seed } = settings;
-  return {
-    ...{ batchRows: batchSize, rowLength: maxLength, packed: packing, seed },
-    padToken: model.config.padToken ?? model.config.eosTokens[0] ?? 0,
-    ...{ steps: 0, learningRate: 0, schedule: "constant", warmup: 0, maxGradientNorm: 0, accumulate: 1 },
-    optimizer: { beta1: 0, beta2: 0, weightDecay: 0 },
-    ...{ dropout: 0, evaluateEvery: 0, saveEvery: 0 },
-  };
 }

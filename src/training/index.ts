@@ -24,6 +24,7 @@ export {
   stepOutputs,
 } from "./step.ts";
 export {
+  type BatchSettings,
   evaluateLoss,
   type StepEvent,
   stepsOfEpochs,

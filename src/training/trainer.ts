@@ -12,8 +12,16 @@ import {
 import { type AdamWOptions, adamW, clipFactor, emptyMoments, globalNorm } from "./optimizer.ts";
 import { learningRateFactor, type ScheduleName } from "./schedule.ts";
 
+/** How examples are laid out in batches. */
+export interface BatchSettings {
+  readonly batchRows: number;
+  readonly rowLength: number;
+  readonly packed: boolean;
+  readonly padToken: number;
+}
+
 /** What a run computes. Together with the data and the start it decides every bit of the result. */
-export interface TrainSettings {
+export interface TrainSettings extends BatchSettings {
   /** Updates to make. */
   readonly steps: number;
   readonly learningRate: number;
@@ -25,13 +33,9 @@ export interface TrainSettings {
   readonly maxGradientNorm: number;
   /** Micro-batches of one update. */
   readonly accumulate: number;
-  readonly batchRows: number;
-  readonly rowLength: number;
-  readonly packed: boolean;
   /** Probability, on the input of the adapters. */
   readonly dropout: number;
   readonly seed: number;
-  readonly padToken: number;
   /** Updates between evaluations on the held-out part; 0 evaluates at the start and the end only. */
   readonly evaluateEvery: number;
   /** Updates between checkpoints; 0 saves at the end only. */
@@ -96,7 +100,7 @@ const planOf = (settings: TrainSettings, epoch: number): PlanOptions => ({
 });
 
 /** Packed rows are nearly full, so one shape, and with it one compiled program, serves them all. */
-const lengthMultiple = ({ packed, rowLength }: TrainSettings): number => (packed ? rowLength : 64);
+const lengthMultiple = ({ packed, rowLength }: BatchSettings): number => (packed ? rowLength : 64);
 
 /** Updates that `epochs` passes over the data make. */
 export function stepsOfEpochs(
@@ -143,22 +147,17 @@ function* microBatches(
 export async function evaluateLoss(
   source: GradientSource,
   examples: readonly EncodedExample[],
-  settings: TrainSettings & { readonly signal?: AbortSignal | undefined },
+  { signal, ...layout }: BatchSettings & { readonly signal?: AbortSignal | undefined },
 ): Promise<number> {
-  const plan = {
-    ...planOf(settings, 0),
-    shuffle: false,
-    padToken: settings.padToken,
-    lengthMultiple: lengthMultiple(settings),
-  };
+  const inOrder = { epoch: 0, seed: 0, shuffle: false };
   let loss = 0;
   let counted = 0;
-  for (const batch of batches(examples, plan)) {
+  for (const batch of batches(examples, { ...layout, ...inOrder, lengthMultiple: lengthMultiple(layout) })) {
     const part = await source.loss(batch);
     loss += part.loss;
     counted += part.counted;
     await breathe();
-    if (settings.signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
+    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
   }
   return loss / counted;
 }
