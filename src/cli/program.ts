@@ -29,7 +29,10 @@ function versionOf(): string {
 
 export function createProgram(): Command {
   const program = new Command("mos")
-    .description("Fine-tunes open language models with Mixture-of-Shards adapters, runs and exports them.")
+    .description(
+      "Fine-tunes open language models with Mixture-of-Shards adapters; runs, evaluates, serves, merges and exports them, " +
+        "and reproduces the tables and the figure of the paper.",
+    )
     .version(versionOf(), "-v, --version", "show the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
@@ -40,11 +43,14 @@ export function createProgram(): Command {
       "after",
       `
 First steps:
-  mos quickstart                                  the whole way on a bundled model, in less than a minute
+  mos quickstart                                  the whole way on a bundled model, in well under 90 s
   mos pull HuggingFaceTB/SmolLM2-135M-Instruct    download a model
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/mine
   mos generate --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --chat
+  mos eval --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --base --limit 100 --out results.json
+  mos serve --model HuggingFaceTB/SmolLM2-135M-Instruct --adapters adapters
   mos export adapters/mine --model HuggingFaceTB/SmolLM2-135M-Instruct --format peft --out mine-lora
+  mos reproduce table2 --list --model HuggingFaceTB/SmolLM2-135M-Instruct
 
 mos COMMAND --help tells more about a command.`,
     );

@@ -10,7 +10,7 @@ export interface QuickstartOptions extends GeneralOptions {
 export function quickstartCommand(program: Command): void {
   const command = program
     .command("quickstart")
-    .summary("the whole way on a bundled model and data, in less than a minute")
+    .summary("the whole way on a bundled model and data, in well under 90 s")
     .description(
       "Teaches a bundled toy model of a million numbers one tenant's facts and tone with a Mixture-of-Shards adapter,\n" +
         "and shows what changed. Needs no network and no GPU.",

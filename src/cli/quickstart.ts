@@ -56,7 +56,7 @@ interface Quickstart {
   readonly interrupt: Interrupt;
 }
 
-/** The whole way, from a base model to an adapter that answers, in less than a minute. Returns the exit code. */
+/** The whole way, from a base model to an adapter that answers. Returns the exit code. */
 export async function runQuickstart(options: QuickstartOptions): Promise<number> {
   const started = performance.now();
   let line: LiveLine | undefined;
