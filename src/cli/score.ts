@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { MosError } from "#core";
 import { markProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
-import { parseWith, readJsonLines, writeFileAtomic } from "#formats";
+import { expectNoFolder, parseWith, readJsonLines, writeFileAtomic } from "#formats";
 import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import type { ScoreOptions } from "./score-command.ts";
@@ -88,6 +88,7 @@ async function mean(
 /** Marks the answers of a file, one line each in the file's order. */
 export async function runScore(options: ScoreOptions): Promise<void> {
   const { task, rules, out, json } = options;
+  if (out !== undefined) await expectNoFolder(out);
   const cases = await readCases(options);
   const lines: string[] = [];
   const score = await mean(cases, options, out === undefined ? sayLine : (line) => lines.push(line));

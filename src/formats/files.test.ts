@@ -7,16 +7,13 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
-import type { MosError } from "#core";
 import {
-  makeFolder,
   openAtomicFile,
   openForReading,
   readBytes,
@@ -25,7 +22,7 @@ import {
   writeFolderAtomic,
 } from "./files.ts";
 import { readJson } from "./json.ts";
-import { storageError, systemCode } from "./storage-error.ts";
+import { storageError } from "./storage-error.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -50,28 +47,6 @@ test("a file that is not committed leaves nothing and keeps the old content", as
   }
   expect(readFileSync(at("a"), "utf8")).toBe("old");
   expect(readdirSync(folder)).toEqual(["a"]);
-});
-
-test("a folder is made with those above it, and the topmost new one is told", async () => {
-  expect(await makeFolder(at("a/b/c"))).toBe(at("a"));
-  expect(await makeFolder(at("a/b/d"))).toBe(at("a/b/d"));
-  expect(await makeFolder(at("a/b/c"))).toBeUndefined();
-  expect(readdirSync(at("a/b"))).toEqual(["c", "d"]);
-});
-
-test("a folder that cannot be made says why", async () => {
-  writeFileSync(at("file"), "");
-  symlinkSync(at("gone"), at("link"));
-  for (const [path, message, code] of [
-    ["file", /file: a file is in the way/, "EEXIST"],
-    ["file/b/c", /file\/b\/c: a part of this path is a file/, "ENOTDIR"],
-    ["link", /link: no folder can be made there/, "ENOENT"],
-    ["x".repeat(300), /the name is too long/, "ENAMETOOLONG"],
-  ] as const)
-    await expect(makeFolder(at(path))).rejects.toSatisfy((error: MosError) => {
-      expect(error).toMatchObject({ code: "storage", message: expect.stringMatching(message) });
-      return systemCode(error.cause) === code;
-    });
 });
 
 test("a missing folder and a folder in the way are told apart", async () => {

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type ErrorCode, MosError } from "#core";
+import { makeFolder } from "./folders.ts";
 import { storageError, systemCode } from "./storage-error.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
@@ -99,40 +100,6 @@ export async function pathExists(path: string): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTDIR") return false;
     throw storageError(error, path);
   }
-}
-
-/**
- * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where
- * a file system has no such folders, as /proc.
- *
- * @throws MosError "storage", whose cause is the system's error.
- */
-export async function makeFolder(path: string): Promise<string | undefined> {
-  try {
-    return await makeWithParents(path);
-  } catch (cause) {
-    const { message } = storageError(cause, path);
-    const why =
-      systemCode(cause) === "ENOENT" ? `${path}: no folder can be made there; choose another place` : message;
-    // what is missing was to be made: never "not_found"
-    throw new MosError("storage", why, { cause });
-  }
-}
-
-async function makeWithParents(path: string): Promise<string | undefined> {
-  try {
-    await mkdir(path);
-    return path;
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
-    if (code !== "ENOENT" || dirname(path) === path) throw error;
-  }
-  const made = await makeWithParents(dirname(path));
-  await mkdir(path).catch((error: unknown) => {
-    if (systemCode(error) !== "EEXIST") throw error; // another process was quicker
-  });
-  return made ?? path;
 }
 
 const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f]{8}\.partial$/;

@@ -3,7 +3,6 @@ export {
   type AtomicFolder,
   type ByteSource,
   bytesInMemory,
-  makeFolder,
   openAtomicFile,
   openAtomicFolder,
   openForReading,
@@ -18,6 +17,7 @@ export {
 } from "./files.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
 export { lockFolder } from "./folder-lock.ts";
+export { expectNoFolder, makeFolder } from "./folders.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
 export { canonicalJson, decodeText, parseJson, parseWith, readJson } from "./json.ts";

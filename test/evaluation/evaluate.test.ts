@@ -1,5 +1,5 @@
 // Whole evaluations on the bundled model, through the real engine.
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -224,6 +224,22 @@ test("what cannot be used is told before anything is asked or written", async ()
     await expect(eventsOf(options(out, more))).rejects.toMatchObject(error);
     await expect(readdir(join(out, "..")), String(message)).rejects.toMatchObject({ code: "ENOENT" });
   }
+});
+
+test("a result where none can be written is told before anything is asked", async () => {
+  const taken = join(folder, "taken");
+  await mkdir(taken);
+  const file = join(folder, "file");
+  await writeFile(file, "");
+  for (const [out, code, message] of [
+    [taken, "bad_option", /taken is a folder; name the file/],
+    [join(file, "results.json"), "storage", /file\/results\.answers: a part of this path is a file/],
+  ] as const) {
+    const error = { code, message: expect.stringMatching(message) };
+    const events = evaluate(options(out));
+    await expect(events.next()).rejects.toMatchObject(error);
+  }
+  expect(await readdir(folder)).not.toContain("taken.answers");
 });
 
 test("questions without room for an answer are counted, and wrong", async () => {

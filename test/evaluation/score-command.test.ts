@@ -133,6 +133,8 @@ test("options that cannot be used", async () => {
     [["--task", "bbh", "--rules", "mine", "--file", file], 2, /Allowed choices are open-instruct, lm-eval/],
     [["--task", "bbh", "--file", join(folder, "none.jsonl")], 1, /none\.jsonl/],
     [["--task", "bbh", "--file", file, "--out", join(folder, "no", "x.jsonl")], 1, /x\.jsonl/],
+    // told before the cases are read: these cannot be
+    [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name the file/],
   ] as const;
   for (const [args, code, message] of cases)
     await expectRefusal(["score", ...args], { code, message, untouched: folder });

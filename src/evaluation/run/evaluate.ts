@@ -1,7 +1,7 @@
 // Tasks × subjects × questions through one engine, as events. Answers are logged as they come, and the result is written
 // whenever a subject has all its answers to a task.
 import { MosError } from "#core";
-import { lockFolder, makeFolder, writeFileAtomic } from "#formats";
+import { expectNoFolder, lockFolder, makeFolder, writeFileAtomic } from "#formats";
 import type { Engine } from "#serving";
 import { tasks } from "../tasks/index.ts";
 import type { Questions, Task, TaskName } from "../types.ts";
@@ -38,6 +38,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   const subjects = await subjectsOf(options);
   // before anything is written or asked: the last task's data may be hours away
   await checkTasks(options);
+  await expectNoFolder(options.out);
   await makeFolder(logFolderOf(options.out));
   await using _lock = await lockFolder(logFolderOf(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
