@@ -3,11 +3,10 @@
 import { join } from "node:path";
 import { type Adapter, deltaOf } from "#adapters";
 import { MosError } from "#core";
-import { openAtomicFolder, openSafetensorsWriter, pathExists } from "#formats";
+import { expectSpace, openAtomicFolder, openSafetensorsWriter, pathExists } from "#formats";
 import type { ModelFiles } from "#models";
 import { modulePath, type Site } from "#nn";
 import { bytesPerNumber, checkRange } from "./file-dtype.ts";
-import { expectSpace } from "./free-space.ts";
 import { writeMergedFiles } from "./merge-files.ts";
 import type { MergePlan, MergeShard } from "./merge-plan.ts";
 

@@ -1,3 +1,4 @@
+export { describeBytes } from "./describe-bytes.ts";
 export {
   type AtomicFile,
   type AtomicFolder,
@@ -18,6 +19,7 @@ export {
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
 export { lockFolder } from "./folder-lock.ts";
 export { expectNoFolder, makeFolder } from "./folders.ts";
+export { expectSpace } from "./free-space.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
 export { canonicalJson, decodeText, parseJson, parseWith, readJson } from "./json.ts";

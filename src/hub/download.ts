@@ -1,9 +1,9 @@
 import { MosError } from "#core";
+import { describeBytes } from "#formats";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
 import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import { PartialFile } from "./partial.ts";
-import { describeBytes } from "./size.ts";
 
 /** One file to fetch: from where, to where, and what it has to be. */
 export interface Download {

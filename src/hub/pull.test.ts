@@ -372,7 +372,7 @@ test("a silent server is given up on, and tried again", async () => {
 
 test("asks for room before it begins", async () => {
   await expect(run("org/name", { freeBytes: async () => 1_000_000 })).rejects.toThrowError(
-    failure("storage", /5\.0 MB are still to be downloaded, but the disk of .* has 1\.0 MB free/),
+    failure("storage", /what is still to be downloaded takes 5\.0 MB, but its disk has 1\.0 MB free/),
   );
   expect(resolves()).toEqual([]);
 });

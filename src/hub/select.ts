@@ -1,6 +1,6 @@
 import { MosError } from "#core";
+import { describeBytes } from "#formats";
 import type { Repository } from "./repository.ts";
-import { describeBytes } from "./size.ts";
 
 /** A file as the hub or a folder lists it; `size` in bytes. */
 export interface ListedFile {

@@ -1,15 +1,12 @@
 // From a list of files of one commit to files in the cache: what is here already, what is fetched, and where it is put.
-import { statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { MosError } from "#core";
-import { makeFolder } from "#formats";
+import { expectSpace, makeFolder } from "#formats";
 import { type CacheEntry, fileSize, placeInSnapshot, writeRef } from "./cache.ts";
 import type { Connection } from "./connection.ts";
 import { download } from "./download.ts";
 import { cancelled, pageOf, type Subject } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import type { ListedFile } from "./select.ts";
-import { describeBytes } from "./size.ts";
 
 /** What happens while files come. Sizes are in bytes; `received` counts what is on this machine, cached files included. */
 export type TransferEvent =
@@ -73,7 +70,11 @@ export async function* transfer(
     bytes: plan.bytes,
     received: plan.received,
   };
-  await expectSpace(plan.bytes - plan.received, entry.root, request.freeBytes);
+  await expectSpace(entry.root, {
+    what: "what is still to be downloaded",
+    bytes: plan.bytes - plan.received,
+    freeBytes: request.freeBytes,
+  });
   yield* fetchAll(connection, plan);
   await writeRef(entry, subject.revision, commit);
 }
@@ -164,20 +165,4 @@ async function* fetchOne(
   }
   await placeInSnapshot(blob, name);
   yield { type: "file", path, size, state: "complete" };
-}
-
-async function expectSpace(needed: number, folder: string, freeBytes = freeBytesOf): Promise<void> {
-  await makeFolder(folder);
-  const free = await freeBytes(folder);
-  if (free >= needed) return;
-  throw new MosError(
-    "storage",
-    `${describeBytes(needed)} are still to be downloaded, but the disk of ${folder} has ${describeBytes(free)} free; ` +
-      "make room, or choose another cache folder",
-  );
-}
-
-async function freeBytesOf(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
 }

@@ -1,15 +1,9 @@
 import { statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { MosError } from "#core";
-import { pathExists, storageError } from "#formats";
-
-const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;
-
-/** Bytes in three digits, in decimal units. */
-function describeBytes(bytes: number): string {
-  const unit = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
-  return `${Number((bytes / 1000 ** unit).toPrecision(3))} ${UNITS[unit]}`;
-}
+import { describeBytes } from "./describe-bytes.ts";
+import { pathExists } from "./files.ts";
+import { storageError } from "./storage-error.ts";
 
 /** The folder itself, or the nearest above it that exists. */
 async function existing(path: string): Promise<string> {
@@ -29,10 +23,14 @@ export interface ExpectSpaceOptions {
   readonly what: string;
   readonly bytes: number;
   /** Bytes that a user may still write to the disk of a folder. */
-  readonly freeBytes?: (folder: string) => Promise<number>;
+  readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
 }
 
-/** Throws `storage` where the disk of a folder, which need not exist yet, has no room for so many bytes. */
+/**
+ * Makes sure, before they are written, that the disk of a folder, which need not exist yet, has room for so many bytes.
+ *
+ * @throws MosError "storage".
+ */
 export async function expectSpace(
   folder: string,
   { what, bytes, freeBytes = freeBytesOf }: ExpectSpaceOptions,
