@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MosError } from "#core";
+import { MosError, show } from "#core";
 import type { Site } from "#nn";
 import { type LoraConfig, lora } from "./lora.ts";
 import type {
@@ -16,7 +16,7 @@ import { type MosConfig, mos } from "./mos.ts";
 import { type ProloraConfig, prolora } from "./prolora.ts";
 import { type PureSharingConfig, pureSharing } from "./pure-sharing.ts";
 import { type RandomScalingConfig, randomScaling } from "./random-scaling.ts";
-import { anyOf, show } from "./schema.ts";
+import { anyOf } from "./schema.ts";
 import { type SubsetSelectionConfig, subsetSelection } from "./subset-selection.ts";
 import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
 import { type VeraConfig, vera } from "./vera.ts";
@@ -139,7 +139,7 @@ function describeIssue(method: MethodName, error: z.ZodError): string {
   const [issue] = error.issues;
   const field = issue?.path.join(".") ?? "";
   if (issue?.code !== "unrecognized_keys")
-    return `${field === "" ? "" : `${field} `}${issue?.message ?? "not usable"}`;
+    return `${field === "" ? "" : `${field} `}${show(issue?.input)} is not usable; ${issue?.message}`;
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
   const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
   return `${keys} ${issue.keys.length === 1 ? "is no setting" : "are no settings"} of ${method}; it has ${known.join(", ")}`;
@@ -156,7 +156,7 @@ export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterCo
     throw bad(
       `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${anyOf(METHOD_NAMES)}`,
     );
-  const parsed = methods[method].schema.safeParse(input);
+  const parsed = methods[method].schema.safeParse(input, { reportInput: true });
   if (parsed.success) return parsed.data;
   throw bad(`${where}: ${describeIssue(method, parsed.error)}`, parsed.error);
 }

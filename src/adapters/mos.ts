@@ -2,11 +2,11 @@
 // Mixture of Shards (Wang et al., ICLR 2025): every vector of A and B is put together from l shards of pools that all
 // layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
 import { z } from "zod";
-import { MosError, type Random, randomStream } from "#core";
+import { MosError, type Random, randomStream, wholeNumber, yesOrNo } from "#core";
 import { gatherRows, reshape, split, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaField, commonFields, equivalentRankField, wholeNumber, yesOrNo } from "./schema.ts";
+import { alphaField, commonFields, equivalentRankField } from "./schema.ts";
 import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
 import { checkTargets, scaleOf, shardCounts, widthsOf } from "./widths.ts";
 

@@ -1,11 +1,11 @@
 // r rank · u unshared rank · m chunks · w chunk width, ⌈d / m⌉. PRoLoRA (Wang et al., 2024): of a layer's r ranks the
 // first u are as in LoRA; the others are m copies of one chunk side by side, copy c rotated by c along the ranks.
 import { z } from "zod";
-import { MosError } from "#core";
+import { MosError, wholeNumber } from "#core";
 import { concat, gatherRows, reshape, slice, transpose, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaField, commonFields, wholeNumber } from "./schema.ts";
+import { alphaField, commonFields } from "./schema.ts";
 import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
 import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
 

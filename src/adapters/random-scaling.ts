@@ -1,10 +1,10 @@
 // L layers · r pairs. Pure sharing with random scaling (MoS paper, table 1): each layer scales the shared rows of A by
 // numbers of its own, which are drawn once and never trained.
 import { z } from "zod";
-import { MosError } from "#core";
+import { anyNumber, MosError } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaField, anyNumber, commonFields, poolRank } from "./schema.ts";
+import { alphaField, commonFields, poolRank } from "./schema.ts";
 import { pairTensors } from "./shared-pairs.ts";
 import { ownTensorName } from "./tensor-spec.ts";
 import { checkTargets, scaleOf } from "./widths.ts";

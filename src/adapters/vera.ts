@@ -2,10 +2,11 @@
 // a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
 // not saved, so a file holds L · Σ (r + d_out) numbers. PEFT slices one pair for all types instead, another method.
 import { z } from "zod";
+import { wholeNumber } from "#core";
 import { mul, reshape, transpose } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { commonFields, wholeNumber } from "./schema.ts";
+import { commonFields } from "./schema.ts";
 import { filled, ownTensorName, trainable, uniform, zeros } from "./tensor-spec.ts";
 import { checkTargets, widthsOf } from "./widths.ts";
 

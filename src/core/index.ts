@@ -2,3 +2,14 @@ export { childOptions } from "./child-options.ts";
 export { type ErrorCode, MosError, type MosErrorOptions } from "./error.ts";
 export { limiter } from "./limiter.ts";
 export { type Random, type RandomState, randomFromState, randomStream } from "./random.ts";
+export {
+  anyNumber,
+  belowOne,
+  expected,
+  oneOf,
+  parseSettings,
+  positiveNumber,
+  show,
+  wholeNumber,
+  yesOrNo,
+} from "./settings.ts";

@@ -1,6 +1,6 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
 import { z } from "zod";
-import { MosError } from "#core";
+import { expected, oneOf, parseSettings, wholeNumber } from "#core";
 import {
   CHAT_FORMATS,
   type ChatFormat,
@@ -58,41 +58,29 @@ export interface BenchmarkPlan {
 /** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
 export const BENCHMARK_SEED = 0;
 
-const count = (what: string) => {
-  const message = { error: `give a whole number of ${what}, 1 or more` };
-  return z.int(message).min(1, message);
-};
+const names = expected(`one or more different ones of ${TASK_NAMES.join(", ")}`);
 const schema = z.object({
   benchmarks: z
-    .array(z.enum(TASK_NAMES))
-    .min(1)
-    .refine((names) => new Set(names).size === names.length),
-  benchmarkLimit: count("questions").optional(),
-  benchmarkSamples: count("answers").optional(),
-  benchmarkRules: z.enum(RULES),
-  benchmarkFormat: z.enum(CHAT_FORMATS),
+    .array(z.enum(TASK_NAMES, names), names)
+    .min(1, names)
+    .refine((given) => new Set(given).size === given.length, names),
+  benchmarkLimit: wholeNumber(1).optional(),
+  benchmarkSamples: wholeNumber(1).optional(),
+  benchmarkRules: oneOf(RULES),
+  benchmarkFormat: oneOf(CHAT_FORMATS),
 });
 
 /** Throws `bad_option` with the name of the setting. */
 export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
   const { limit, samples, rules = "open-instruct" } = options;
   const format = options.format ?? usualFormat(rules);
-  const checked = {
+  parseSettings(schema, {
     benchmarks: options.tasks,
     benchmarkLimit: limit,
     benchmarkSamples: samples,
     benchmarkRules: rules,
     benchmarkFormat: format,
-  };
-  const parsed = schema.safeParse(checked);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const name = String(issue?.path[0] ?? "benchmarks");
-    const value = Object.entries(checked).find(([key]) => key === name)?.[1];
-    const wanted =
-      name === "benchmarks" ? `give one or more different ones of ${TASK_NAMES.join(", ")}` : issue?.message;
-    throw new MosError("bad_option", `${name}: ${JSON.stringify(value)} is not usable; ${wanted}`);
-  }
+  });
   // in the order of the paper's columns
   return { tasks: TASK_NAMES.filter((name) => options.tasks.includes(name)), limit, samples, rules, format };
 }

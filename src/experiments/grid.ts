@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { AdapterConfig } from "#adapters";
-import { MosError } from "#core";
+import { MosError, parseSettings } from "#core";
 import { type Example, readDataset, splitHeldOut } from "#data";
 import type { ChatFormat } from "#evaluation";
 import { makeFolder, readJsonLines, writeFileAtomic } from "#formats";
@@ -122,13 +122,7 @@ function tuningExamplesOf({ training, tuneExamples, learningRates }: Settings, c
 
 /** The settings that `finetune` checks, before any cell is started. */
 function checkTraining({ training, steps, tuneSteps }: Settings): void {
-  const parsed = finetuneSettings.safeParse({ ...training, steps });
-  const [issue] = parsed.error?.issues ?? [];
-  if (issue !== undefined) {
-    const name = String(issue.path[0] ?? "settings");
-    const given = Object.entries(training).find(([key]) => key === name)?.[1];
-    throw new MosError("bad_option", `${name}: ${JSON.stringify(given)} is not usable; ${issue.message}`);
-  }
+  parseSettings(finetuneSettings, { ...training, steps });
   const fewest = Math.min(steps, tuneSteps);
   if (training.warmup >= 1 && training.warmup > fewest)
     throw new MosError(

@@ -4,6 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { budget } from "#adapters";
+import { parseSettings } from "#core";
 import { pathExists, readJson, writeFileAtomic } from "#formats";
 import { finetune, finetuneSettings, geometryOf, loadModel } from "#recipes";
 import { countCorrect, type Question } from "./answers.ts";
@@ -99,7 +100,7 @@ async function* trainAndMeasure(
   const loading = now();
   const base = await loadModel(spec.model, { signal });
   const load = (now() - loading) / 1000;
-  const settings = finetuneSettings.parse(spec.settings);
+  const settings = parseSettings(finetuneSettings, spec.settings);
   const running = { ...options, spec, base, settings };
   const resumedAt = spec.adapter === null ? undefined : yield* trainCell(running, resume);
   if (resumedAt === "stopped") return "stopped";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MosError } from "#core";
+import { belowOne, expected, oneOf, parseSettings, positiveNumber, wholeNumber } from "#core";
 import type { EncodingRules } from "#data";
 import type { ScheduleName } from "#training";
 import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
@@ -100,39 +100,28 @@ export interface Settings {
   readonly benchmarks?: BenchmarkSettings;
 }
 
-const expected = (what: string) => ({ error: `give ${what}` });
-const whole = (from: number, to: number) => {
-  const message = expected(`a whole number from ${from} to ${to}`);
-  return z.int(message).min(from, message).max(to, message);
-};
 const MOST = 100_000_000;
-const rate = expected("a number above 0 and up to 10");
-const alpha = expected("a number above 0 and up to 1000000");
-const dropout = expected("a probability from 0 to below 1");
 const rates = expected("one or more different rates");
 const axis = expected("one or more different numbers");
 const isSet = (values: readonly number[]): boolean => new Set(values).size === values.length;
 
 /** Names as the options of the command have them, so that a message finds its flag. */
 const schema = z.object({
-  experiment: z.enum(EXPERIMENTS, expected(`one of ${EXPERIMENTS.join(", ")}`)),
-  seeds: whole(1, 1000),
-  steps: whole(1, MOST),
-  learningRates: z
-    .array(z.number(rate).positive(rate).max(10, rate), rates)
-    .min(1, rates)
-    .refine(isSet, rates),
-  tuneSteps: whole(1, MOST),
-  tuneExamples: whole(1, MOST).optional(),
-  alpha: z.number(alpha).positive(alpha).max(1e6, alpha),
-  dropout: z.number(dropout).min(0, dropout).lt(1, dropout),
-  privateRanks: z.array(whole(0, 4096), axis).min(1, axis).refine(isSet, axis),
-  shards: z.array(whole(1, 65_536), axis).min(1, axis).refine(isSet, axis),
-  evaluationExamples: whole(1, MOST).optional(),
-  answers: whole(0, MOST),
-  answerTokens: whole(1, 1_000_000),
-  jobs: whole(1, 1024),
-  threads: whole(1, 1024).optional(),
+  experiment: oneOf(EXPERIMENTS),
+  seeds: wholeNumber(1, 1000),
+  steps: wholeNumber(1, MOST),
+  learningRates: z.array(positiveNumber(10), rates).min(1, rates).refine(isSet, rates),
+  tuneSteps: wholeNumber(1, MOST),
+  tuneExamples: wholeNumber(1, MOST).optional(),
+  alpha: positiveNumber(1e6),
+  dropout: belowOne("a probability"),
+  privateRanks: z.array(wholeNumber(0, 4096), axis).min(1, axis).refine(isSet, axis),
+  shards: z.array(wholeNumber(1, 65_536), axis).min(1, axis).refine(isSet, axis),
+  evaluationExamples: wholeNumber(1, MOST).optional(),
+  answers: wholeNumber(0, MOST),
+  answerTokens: wholeNumber(1, 1_000_000),
+  jobs: wholeNumber(1, 1024),
+  threads: wholeNumber(1, 1024).optional(),
 });
 
 /** Throws `bad_option` with the name of the setting, what was given, and what would do. Training's own settings are checked by `finetune`. */
@@ -161,16 +150,7 @@ export function settingsOf(options: ReproduceOptions): Settings {
   };
   const given = { ...common, alpha: options.alpha ?? 16, dropout: options.dropout ?? 0.1 };
   const checked = { ...given, privateRanks, shards, jobs: options.jobs ?? 1, threads: options.threads };
-  const parsed = schema.safeParse(checked);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const name = String(issue?.path[0] ?? "settings");
-    const value = Object.entries(checked).find(([key]) => key === name)?.[1];
-    throw new MosError(
-      "bad_option",
-      `${name}: ${JSON.stringify(value) ?? "nothing"} is not usable; ${issue?.message}`,
-    );
-  }
+  parseSettings(schema, checked);
   return {
     ...given,
     axes: { privateRanks, shards },

@@ -10,7 +10,7 @@ import {
   saveAdapter,
   writeAdapterFiles,
 } from "#adapters";
-import { MosError } from "#core";
+import { MosError, parseSettings } from "#core";
 import {
   type EncodedDataset,
   type EncodedExample,
@@ -38,11 +38,7 @@ import {
   train,
 } from "#training";
 import { type BaseModel, type LoadOptions, loadModel } from "./base.ts";
-import {
-  type FinetuneSettings,
-  type FinetuneSettingsInput,
-  parseFinetuneSettings,
-} from "./finetune-options.ts";
+import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-options.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -249,7 +245,7 @@ async function openMetrics(path: string, step: number): Promise<JsonLinesWriter>
 
 /** Reads and checks everything that a run needs, before anything is written. */
 async function planRun(options: FinetuneOptions): Promise<Plan> {
-  const settings = parseFinetuneSettings(options.settings ?? {});
+  const settings = parseSettings(finetuneSettings, options.settings ?? {});
   const config = parseAdapterConfig(
     { ...options.adapter, seed: options.adapter.seed ?? settings.seed },
     "adapter",

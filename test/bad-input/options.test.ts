@@ -101,7 +101,7 @@ const trainCases: readonly Case[] = [
   ["--steps ten", 2, /--steps.*'ten' is invalid/],
   ["--steps 99999999999999999999", 2, /--steps.*whole number/],
   ["--batch-size 0", 2, /--batch-size.*1 or more/],
-  ["--batch-size 100000", 2, /--batch-size: 100000 is not usable; give a whole number, from 1 to 4096/],
+  ["--batch-size 100000", 2, /--batch-size: 100000 is not usable; give a whole number from 1 to 4096/],
   ["--accumulate 100000", 2, /--accumulate: 100000 is not usable/],
   ["--beta1 1", 2, /--beta1: 1 is not usable; give a number from 0 to below 1/],
   ["--beta2 -1", 2, /--beta2: -1 is not usable/],
