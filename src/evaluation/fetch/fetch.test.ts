@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { type ParquetWriteOptions, parquetWriteBuffer } from "hyparquet-writer";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
@@ -15,6 +16,7 @@ import { readMmlu } from "../data/mmlu.ts";
 import { readTydiqa } from "../data/tydiqa.ts";
 import { type FetchBenchmarkOptions, fetchBenchmark } from "./index.ts";
 import { readParquet } from "./parquet.ts";
+import { SOURCES } from "./sources.ts";
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 type Columns = Omit<ParquetWriteOptions, "writer">["columnData"];
@@ -330,4 +332,33 @@ test("a Parquet file that cannot be read says so", async () => {
   await expect(read()).rejects.toThrow(failure("unsupported", /packed by ZSTD/));
   await writeFile(path, parquet([texts("a", ["x", "y"])], { codec: "UNCOMPRESSED" }));
   expect(await read()).toEqual([{ a: "x" }, { a: "y" }]);
+});
+
+test("a page packed by gzip is unpacked up to the size that it says", async () => {
+  const path = join(folder, "a.parquet");
+  const packed = (pack: (bytes: Uint8Array) => Uint8Array) =>
+    writeFile(
+      path,
+      Buffer.from(
+        parquetWriteBuffer({
+          columnData: [{ ...texts("a", ["x", "y"]), encoding: "PLAIN" }],
+          codec: "GZIP",
+          compressors: { GZIP: pack },
+        }),
+      ),
+    );
+  const read = () => readParquet(path, z.object({ a: z.string() }));
+  await packed((bytes) => gzipSync(bytes));
+  expect(await read()).toEqual([{ a: "x" }, { a: "y" }]);
+  await packed((bytes) => gzipSync(Buffer.concat([bytes, Buffer.alloc(1 << 24)])));
+  await expect(read()).rejects.toThrow(failure("bad_data", /Cannot create a Buffer larger than 10 bytes/));
+});
+
+test("a table of more rows than a call takes arguments is copied whole", async () => {
+  const rows = 150_000;
+  const path = join(folder, "a.parquet");
+  await writeFile(path, gsm8k(rows));
+  await SOURCES.gsm8k.write(new Map([["main/test", [path]]]), folder);
+  const written = await readFile(join(folder, "gsm8k/test.jsonl"), "utf8");
+  expect(written.split("\n")).toHaveLength(rows + 1);
 });

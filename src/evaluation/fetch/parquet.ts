@@ -24,12 +24,16 @@ export async function readParquet<S extends z.ZodType>(
   const rows = await guarded(path, async () => {
     const metadata = parquetMetadata(file);
     checkSizes(metadata, path);
-    return parquetReadObjects({ file, metadata, compressors: { GZIP: (packed) => gunzipSync(packed) } });
+    return parquetReadObjects({ file, metadata, compressors: { GZIP: unpack } });
   });
   return rows.map((row, index) =>
     parseWith(schema, row, { code: "bad_data", where: `${path}: row ${index + 1}` }),
   );
 }
+
+/** A page of `length` bytes; one that holds more than it says is not unpacked to its end. */
+const unpack = (packed: Uint8Array, length: number): Uint8Array =>
+  gunzipSync(packed, { maxOutputLength: Math.max(1, Math.min(length, MAXIMUM_UNPACKED)) });
 
 async function guarded<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {

@@ -96,7 +96,9 @@ async function rowsOf<S extends z.ZodType>(
   schema: S,
 ): Promise<readonly z.output<S>[]> {
   const rows: z.output<S>[] = [];
-  for (const path of tables.get(name) ?? []) rows.push(...(await readParquet(path, schema)));
+  // one by one: a call takes only so many arguments
+  for (const path of tables.get(name) ?? [])
+    for (const row of await readParquet(path, schema)) rows.push(row);
   return rows;
 }
 
