@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { createAdmission } from "./admission.ts";
-import { type ApiKey, findKey, hashOfKey, parseKeys } from "./key-ring.ts";
+import { type ApiKey, findKey, hashOfKey, keyLines, parseKeys } from "./key-ring.ts";
 
 const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashOfKey(name), ...more });
 
@@ -25,6 +25,21 @@ test("keys are found by their hash, and patterns match whole names", () => {
   const [live, gone] = [line("acme"), line("acme", { revoked: true })];
   for (const both of [`${live}\n${gone}`, `${gone}\n${live}`])
     expect(findKey(parseKeys(both, "k"), "acme")).toBeUndefined();
+});
+
+test("each key stands once, with its last line, and whether any line revokes it", () => {
+  const text = [
+    line("a", { admin: true }),
+    line("b"),
+    line("b", { adapters: ["b"] }),
+    line("a", { revoked: true }),
+  ];
+  const { sha256: a } = JSON.parse(line("a"));
+  const { sha256: b } = JSON.parse(line("b"));
+  expect(keyLines(text.join("\n"), "keys.jsonl")).toEqual([
+    { name: "a", sha256: a, admin: true, revoked: true },
+    { name: "b", sha256: b, adapters: ["b"] },
+  ]);
 });
 
 test("a wrong line is named, and no key is shown", () => {

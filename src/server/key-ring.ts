@@ -32,7 +32,8 @@ const keySchema = z.strictObject({
   revoked: z.boolean().optional(),
 });
 
-type KeyLine = z.output<typeof keySchema>;
+/** What a key file says about a key; the key itself is not in it. */
+export type KeyLine = z.output<typeof keySchema>;
 
 /** `acme-*` as a test of names; only * has a meaning. */
 function matcher(pattern: string): (name: string) => boolean {
@@ -60,19 +61,26 @@ interface KnownKey {
 }
 
 /**
- * Keys out of the text of a key file: a JSON array, or one object a line. A key that any line revokes is revoked.
+ * Each key of the text of a key file once: a JSON array, or one object a line. A key that any line revokes is revoked; of
+ * several other lines the last one counts.
  *
  * @throws MosError `bad_config`, naming the line.
  */
-export function parseKeys(text: string, where: string): readonly KnownKey[] {
+export function keyLines(text: string, where: string): readonly KeyLine[] {
   const lines = linesOf(text, where).map(({ value, place }) =>
     parseWith(keySchema, value, { code: "bad_config", where: place }),
   );
   const gone = new Set(lines.filter(({ revoked }) => revoked === true).map((line) => line.sha256));
-  return lines
-    .filter((line) => !gone.has(line.sha256))
-    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: keyOf(line) }));
+  const keys = new Map<string, KeyLine>();
+  for (const line of lines) if (line.revoked !== true || !keys.has(line.sha256)) keys.set(line.sha256, line);
+  return [...keys.values()].map((line) => (gone.has(line.sha256) ? { ...line, revoked: true } : line));
 }
+
+/** The keys of a key file that are not revoked. Throws as `keyLines` does. */
+export const parseKeys = (text: string, where: string): readonly KnownKey[] =>
+  keyLines(text, where)
+    .filter(({ revoked }) => revoked !== true)
+    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: keyOf(line) }));
 
 function linesOf(
   text: string,

@@ -1,0 +1,118 @@
+// `mos keys` on a file of keys, and what a server makes of that file.
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { openKeyFile } from "#server";
+import { expectRefusal, mos } from "../bad-input/run-mos.ts";
+
+let folder = "";
+let file = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-keys-"));
+  file = join(folder, "keys.jsonl");
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+interface Made {
+  readonly key: string;
+  readonly line: { readonly name: string; readonly sha256: string };
+}
+
+async function create(name: string, ...more: readonly string[]): Promise<Made> {
+  const { code, stdout } = await mos(["keys", "create", "--name", name, "--append", file, "--json", ...more]);
+  expect(code).toBe(0);
+  return JSON.parse(stdout);
+}
+const ring = () => openKeyFile(file, { now: () => 0, log: { info: () => {}, error: () => {} } });
+const isKnown = async ({ key }: Made): Promise<boolean> => (await (await ring()).find(key)) !== undefined;
+
+test("list shows names, limits and the start of hashes, and neither keys nor whole hashes", async () => {
+  const acme = await create(
+    "acme",
+    ...["--adapters", "acme-*", "shared", "--requests-per-minute", "60", "--max-concurrent", "4"],
+  );
+  const operator = await create("operator", "--admin");
+  await mos(["keys", "revoke", file, "--name", "operator"]);
+  const text = await mos(["keys", "list", file]);
+  expect(text).toMatchObject({ code: 0, stderr: "" });
+  const [head, first, second, ...rest] = text.stdout.trimEnd().split("\n");
+  expect(head).toMatch(/^name +sha256 +a minute +at a time +adapters$/);
+  expect(first).toMatch(/^acme +[0-9a-f]{12} +60 +4 +acme-\* shared$/);
+  expect(second).toMatch(/^operator +[0-9a-f]{12} +revoked +– +– +all$/);
+  expect(rest).toEqual([]);
+  const json = await mos(["keys", "list", file, "--json"]);
+  const sha256 = ({ line }: Made) => line.sha256.slice(0, 12);
+  const limits = { adapters: ["acme-*", "shared"], requests_per_minute: 60, max_concurrent: 4 };
+  expect(JSON.parse(json.stdout)).toEqual({
+    keys: [
+      { name: "acme", sha256: sha256(acme), ...limits },
+      { name: "operator", sha256: sha256(operator), admin: true, revoked: true },
+    ],
+  });
+  for (const { key, line } of [acme, operator])
+    for (const secret of [key, line.sha256]) expect(text.stdout + json.stdout).not.toContain(secret);
+});
+
+test("revoke takes all keys of a name, or one by its hash; the other lines stay as they were", async () => {
+  const [old, renewed, other] = [await create("acme"), await create("acme"), await create("other")];
+  const before = (await readFile(file, "utf8")).trimEnd();
+  await writeFile(file, before, { mode: 0o600 }); // as an editor leaves it
+  const one = await mos(["keys", "revoke", file, "--sha256", old.line.sha256.slice(0, 8).toUpperCase()]);
+  expect(one).toEqual({ code: 0, stderr: "", stdout: `revoked   acme  ${old.line.sha256.slice(0, 12)}\n` });
+  expect(await Promise.all([old, renewed, other].map(isKnown))).toEqual([false, true, true]);
+  expect(await readFile(file, "utf8")).toMatch(`${before}\n{`);
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+
+  const all = await mos(["keys", "revoke", file, "--name", "acme", "--json"]);
+  const sha256 = renewed.line.sha256.slice(0, 12);
+  expect(JSON.parse(all.stdout)).toEqual({ revoked: [{ name: "acme", sha256 }] });
+  expect(await Promise.all([old, renewed, other].map(isKnown))).toEqual([false, false, true]);
+  const after = await readFile(file, "utf8");
+  const again = await mos(["keys", "revoke", file, "--name", "acme"]);
+  expect(again).toMatchObject({ code: 0, stdout: "nothing to do: 2 keys revoked before\n" });
+  expect(await readFile(file, "utf8")).toBe(after);
+});
+
+test("a server that runs refuses a revoked key a second later", async () => {
+  const made = await create("acme");
+  let now = 0;
+  const running = await openKeyFile(file, { now: () => now, log: { info: () => {}, error: () => {} } });
+  expect((await running.find(made.key))?.name).toBe("acme");
+  await mos(["keys", "revoke", file, "--name", "acme"]);
+  now = 1000;
+  expect(await running.find(made.key)).toBeUndefined();
+});
+
+test("what cannot be done is told, and changes nothing", async () => {
+  await create("acme");
+  const array = join(folder, "array.json");
+  await writeFile(array, `[${(await readFile(file, "utf8")).trim()}]`);
+  const broken = join(folder, "broken.jsonl");
+  await writeFile(broken, '{"name": "x", "key": "mos-secret"}\n');
+  // two hashes that begin alike
+  const alike = join(folder, "alike.jsonl");
+  const hashes = ["0", "1"].map((end) => `${"a".repeat(63)}${end}`);
+  await writeFile(alike, hashes.map((sha256) => JSON.stringify({ name: "x", sha256 })).join("\n"));
+  const cases: readonly (readonly [args: readonly string[], code: 1 | 2, message: RegExp])[] = [
+    [[], 2, /missing required argument 'action'/],
+    [["remove"], 2, /It must be one of create, list, revoke/],
+    [["create"], 2, /required option '--name <name>' not given/],
+    [["create", file, "--name", "x"], 2, /create reads no file; write --append/],
+    [["create", "--name", "x", "--sha256", "0123abcd"], 2, /--sha256 does not go with mos keys create/],
+    [["create", "--name", "x", "--append", array], 1, /this is an array/],
+    [["list"], 2, /needs the key file: mos keys list keys\.jsonl/],
+    [["list", file, "--name", "acme"], 2, /--name does not go with mos keys list/],
+    [["list", join(folder, "none")], 1, /none: no such file/],
+    [["list", broken], 1, /broken\.jsonl:1: /],
+    [["revoke", file], 2, /which keys\? Give --name NAME/],
+    [["revoke", file, "--name", "acme", "--max-concurrent", "1"], 2, /--max-concurrent does not go with/],
+    [["revoke", file, "--name", "nobody"], 1, /there is no key of the name nobody; mos keys list/],
+    [["revoke", file, "--sha256", "00000000"], 1, /there is no key 00000000…/],
+    [["revoke", file, "--sha256", "0000"], 2, /8 at least/],
+    [["revoke", alike, "--sha256", "aaaaaaaa"], 2, /is the start of 2 hashes; give more digits/],
+    [["revoke", array, "--name", "acme"], 1, /this is an array/],
+  ];
+  for (const [args, code, message] of cases)
+    await expectRefusal(["keys", ...args], { code, message, untouched: folder });
+});
