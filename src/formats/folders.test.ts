@@ -1,16 +1,19 @@
 import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { basename, join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { MosError } from "#core";
-import { expectNoFolder, makeFolder } from "./folders.ts";
+import { expectNoFolder, makeFolder, makeTemporaryFolder } from "./folders.ts";
 import { systemCode } from "./storage-error.ts";
 
 let folder = "";
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "mos-folders-"));
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true, force: true });
+});
 const at = (name: string) => join(folder, name);
 
 test("a folder is made with those above it, and the topmost new one is told", async () => {
@@ -33,6 +36,20 @@ test("a folder that cannot be made says why", async () => {
       expect(error).toMatchObject({ code: "storage", message: expect.stringMatching(message) });
       return systemCode(error.cause) === code;
     });
+});
+
+test("a temporary folder has a name of its own, and says where it cannot be made", async () => {
+  vi.stubEnv("TMPDIR", folder);
+  const made = [await makeTemporaryFolder("mos-"), await makeTemporaryFolder("mos-")].map((path) =>
+    basename(path),
+  );
+  expect(readdirSync(folder).sort()).toEqual(made.sort());
+  for (const name of made) expect(name).toMatch(/^mos-\w{6}$/);
+  vi.stubEnv("TMPDIR", at("none"));
+  await expect(makeTemporaryFolder("mos-")).rejects.toMatchObject({
+    code: "storage",
+    message: `no temporary folder can be made in ${at("none")}: no such file or folder; check the path`,
+  });
 });
 
 test("a folder in a file's place is refused, anything else is not", async () => {

@@ -1,5 +1,6 @@
-import { mkdir, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir, mkdtemp, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { MosError } from "#core";
 import { storageError, systemCode } from "./storage-error.ts";
 
@@ -35,6 +36,21 @@ async function makeWithParents(path: string): Promise<string | undefined> {
     if (systemCode(error) !== "EEXIST") throw error; // another process was quicker
   });
   return made ?? path;
+}
+
+/**
+ * Makes a folder of its own among the system's temporary ones, named by `prefix` and a random end. Whoever makes it removes
+ * it.
+ *
+ * @throws MosError "storage", whose cause is the system's error.
+ */
+export async function makeTemporaryFolder(prefix: string): Promise<string> {
+  try {
+    return await mkdtemp(join(tmpdir(), prefix));
+  } catch (cause) {
+    const { message } = storageError(cause, tmpdir());
+    throw new MosError("storage", `no temporary folder can be made in ${message}`, { cause });
+  }
 }
 
 /**

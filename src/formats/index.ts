@@ -18,7 +18,7 @@ export {
 } from "./files.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
 export { lockFolder } from "./folder-lock.ts";
-export { expectNoFolder, makeFolder } from "./folders.ts";
+export { expectNoFolder, makeFolder, makeTemporaryFolder } from "./folders.ts";
 export { expectSpace } from "./free-space.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";

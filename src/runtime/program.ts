@@ -1,8 +1,8 @@
-import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { env, InferenceSession, type Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
+import { makeTemporaryFolder } from "#formats";
 import { type SerializedProgram, serialize, type Value } from "#graph";
 import { type Device, deviceError } from "./device.ts";
 import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
@@ -51,7 +51,7 @@ async function openSession(
   // A provider that cannot be loaded is reported before any session's own level counts, so the runtime's is set too.
   env.logLevel = "fatal";
   if (program.external.length === 0) return InferenceSession.create(program.model, options);
-  const folder = await mkdtemp(join(tmpdir(), "mos-"));
+  const folder = await makeTemporaryFolder("mos-");
   try {
     await writeProgram(folder, program).catch((cause: NodeJS.ErrnoException) => {
       throw new MosError("storage", `${folder}: the program's constants cannot be written (${cause.code})`, {

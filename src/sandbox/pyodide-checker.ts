@@ -1,8 +1,7 @@
 // Programs in Pyodide: some processes that have loaded it, each used until a program spoils it.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { MosError } from "#core";
+import { makeTemporaryFolder } from "#formats";
 import { cancelled } from "./cancelled.ts";
 import { JailedWorker } from "./jailed-worker.ts";
 import type { Settings } from "./options.ts";
@@ -33,7 +32,7 @@ export class PyodideChecker implements ProgramChecker {
 
   /** Resolves when a first program can run; the other processes go on loading. */
   static async open(settings: Settings, signal: AbortSignal | undefined): Promise<PyodideChecker> {
-    const folder = await mkdtemp(join(tmpdir(), "mos-sandbox-"));
+    const folder = await makeTemporaryFolder("mos-sandbox-");
     const checker = new PyodideChecker(settings, folder);
     try {
       // alone, the first loads sooner

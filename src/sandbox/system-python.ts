@@ -1,11 +1,10 @@
 // Programs in the system's Python, only where somebody asks for it: limits, but no sandbox.
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { access, constants, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { access, constants, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { MosError } from "#core";
+import { makeTemporaryFolder } from "#formats";
 import { cancelled } from "./cancelled.ts";
 import type { Settings } from "./options.ts";
 import { HARNESS } from "./system-python-harness.ts";
@@ -54,7 +53,7 @@ export class SystemPythonChecker implements ProgramChecker {
   }
 
   async #check(program: string, signal: AbortSignal): Promise<CheckResult> {
-    const folder = await mkdtemp(join(tmpdir(), "mos-python-"));
+    const folder = await makeTemporaryFolder("mos-python-");
     try {
       const token = randomUUID();
       const result = await runHarness({ ...this.#settings, folder, program, token, signal });

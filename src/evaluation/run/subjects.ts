@@ -1,10 +1,9 @@
 // Adapters from anywhere, as the folder of adapters that an engine serves.
-import { mkdtemp, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, symlink } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type AdapterGeometry, loadAdapter } from "#adapters";
 import { MosError } from "#core";
-import { storageError } from "#formats";
+import { makeTemporaryFolder, storageError } from "#formats";
 
 /** A folder of links to adapters; disposing it removes the links. */
 export interface LinkedAdapters extends AsyncDisposable {
@@ -44,9 +43,7 @@ export async function linkAdapters(
   // the engine would leave a broken one out; here every one is wanted, so what is wrong is told
   for (const path of paths) await loadAdapter(path, { geometry, fingerprint: undefined });
   const names = namesOf(paths);
-  const folder = await mkdtemp(join(tmpdir(), "mos-adapters-")).catch((error: unknown) => {
-    throw storageError(error, tmpdir());
-  });
+  const folder = await makeTemporaryFolder("mos-adapters-");
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
     for (const [i, path] of paths.entries())
