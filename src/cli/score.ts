@@ -70,7 +70,7 @@ async function markAll(cases: readonly Case[], mark: Marker, write: (line: strin
 
 async function mean(
   cases: readonly Case[],
-  { task, rules }: ScoreOptions,
+  { task, rules, python }: ScoreOptions,
   write: (line: string) => void,
 ): Promise<number> {
   if (task !== "humaneval")
@@ -81,7 +81,7 @@ async function mean(
     );
   using interrupt = listenForInterrupt();
   const { createProgramChecker } = await import("#sandbox");
-  await using checker = await createProgramChecker({ signal: interrupt.signal });
+  await using checker = await createProgramChecker({ ...given({ python }), signal: interrupt.signal });
   return await markAll(cases, problemMarker(checker, interrupt.signal), write); // before the checker is closed
 }
 
