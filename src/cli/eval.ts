@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { AdapterGeometry } from "#adapters";
 import {
+  BASE_NAME,
   checkTasks,
   type EvaluateEvent,
   evaluate,
@@ -40,7 +41,7 @@ async function readModel(path: string): Promise<Files> {
 }
 
 const subjectsOf = (names: readonly string[], { base }: EvalOptions): readonly Subject[] => [
-  ...(names.length === 0 || base === true ? [{ name: "base", adapter: null }] : []),
+  ...(names.length === 0 || base === true ? [{ name: BASE_NAME, adapter: null }] : []),
   ...names.map((name) => ({ name, adapter: name })),
 ];
 

@@ -2,6 +2,7 @@ export { type HubSettings, hubSettings } from "#hub";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
+  BASE_NAME,
   checkTasks,
   type EvaluateEvent,
   type EvaluateOptions,
