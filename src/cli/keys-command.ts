@@ -3,7 +3,7 @@ import { type GeneralOptions, GROUPS, generalOptions } from "./command-options.t
 import { whole } from "./option-values.ts";
 
 /** What `mos keys` can do. */
-export const KEY_ACTIONS = ["create", "list", "revoke"] as const;
+const KEY_ACTIONS = ["create", "list", "revoke"] as const;
 export type KeyAction = (typeof KEY_ACTIONS)[number];
 
 export interface KeysOptions extends GeneralOptions {
