@@ -53,7 +53,7 @@ export function keysCommand(program: Command): void {
     .command("keys")
     .summary("make, list and revoke API keys of mos serve")
     .description(
-      "Makes a random API key, and the line of a key file that lets mos serve know it by its hash; lists the keys of such\n" +
+      "Makes a random API key, and the line of a key file that lets mos serve know it by its hash; lists the keys of such " +
         "a file, and revokes them.",
     )
     .usage("create --name <name> [options] | list <file> | revoke <file> (--name <name> | --sha256 <start>)")
