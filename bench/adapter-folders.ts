@@ -11,6 +11,7 @@ import {
 } from "#adapters";
 import { randomStream } from "#core";
 import { makeFolder } from "#formats";
+import { geometryOf, type LoadedModel } from "#models";
 
 /** MoS at a quarter of the numbers of the LoRA beside it. */
 export const KINDS = {
@@ -60,4 +61,22 @@ export async function writeAdapters(folder: string, options: FolderOptions): Pro
     await saveAdapter(join(folder, name), randomAdapter(options, seed), { base });
     if (seed % 200 === 0) console.error(`writing ${kind} adapters: ${seed} of ${count}`);
   }
+}
+
+/** Fills a folder with so many MoS and LoRA adapters by turns, all small enough for small models; gives their names. */
+export async function makeAdapters(
+  folder: string,
+  { config, fingerprint }: Pick<LoadedModel, "config" | "fingerprint">,
+  { count, scale }: { readonly count: number; readonly scale: number },
+): Promise<readonly string[]> {
+  const geometry = geometryOf(config);
+  // of equivalent rank 2, one rank is a layer's own, and the layers share the rest
+  const rank = Math.min(8, geometry.layers + 1);
+  const kinds: readonly Kind[] = ["mos", "lora"];
+  for (const [i, kind] of kinds.entries())
+    await writeAdapters(folder, {
+      ...{ geometry, kind, rank, fingerprint, scale, prefix: kind },
+      count: Math.floor((count + 1 - i) / 2),
+    });
+  return Array.from({ length: count }, (_, i) => `${kinds[i % 2]}-${Math.floor(i / 2)}`);
 }

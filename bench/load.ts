@@ -5,12 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { randomStream } from "#core";
+import { loadModel } from "#models";
+import { makeAdapters } from "./adapter-folders.ts";
 import { fail, readArguments, rounded } from "./arguments.ts";
 import { ChildServer } from "./load/child-server.ts";
 import { send } from "./load/http.ts";
 import { createMemoryLog, type MemoryLog } from "./load/memory-log.ts";
 import { quantiles, Tally } from "./load/tally.ts";
-import { digestOf, makeAdapters, makeTenants, type Tenant } from "./load/tenants.ts";
+import { digestOf, makeTenants, type Tenant } from "./load/tenants.ts";
 import { Busy, draw, KINDS, type Visitor } from "./load/visits.ts";
 
 const HELP = `usage: bench:load -- --model DIR|FILE.gguf [--adapters 16] [--minutes 10] [--connections 200] [--restart]
@@ -152,8 +154,10 @@ async function loggedErrors(): Promise<readonly string[]> {
 }
 
 async function load(): Promise<Readonly<Record<string, unknown>>> {
-  const adapters = await makeAdapters(folder, model, adapterCount);
-  const { tenants, admin } = await makeTenants(keyFile, adapters);
+  // wide enough that they change answers
+  const adapters = await makeAdapters(folder, await loadModel(model), { count: adapterCount, scale: 0.2 });
+  // sorted, every tenant has some of both kinds
+  const { tenants, admin } = await makeTenants(keyFile, adapters.toSorted());
   const digest = await digestOf(folder);
   await server.start();
   const memory = createMemoryLog();

@@ -29,6 +29,7 @@ import { randomStream } from "../src/core/index.ts";
 import { add, constant, grad, leaf, matmul, mul, sumAll, type Value } from "../src/graph/index.ts";
 import { LINEAR_NAMES, type LinearName, type Site, siteKey } from "../src/nn/index.ts";
 import { compile } from "../src/runtime/index.ts";
+import { fillRandom } from "./random-adapter.ts";
 
 const geometry: AdapterGeometry = {
   layers: 3,
@@ -82,13 +83,7 @@ const configs = METHOD_NAMES.flatMap((name) =>
 const trainedOf = (adapter: Adapter) => [...adapterLeaves(adapter).parameters.values()];
 
 /** Fills the trained tensors with random numbers, so that B is not zero. */
-function disturb(adapter: Adapter): Adapter {
-  for (const [name, { data }] of adapterLeaves(adapter).parameters) {
-    const random = randomStream(5, name);
-    data.set(Float32Array.from(data, () => random.normal()));
-  }
-  return adapter;
-}
+const disturb = (adapter: Adapter): Adapter => fillRandom(adapter, { seed: 5, only: "trainable" });
 
 /** A of the factors is drawn as LoRA's is. */
 const startsAsLora = ({ method }: AdapterConfig): boolean => method !== "vera" && method !== "random-scaling";

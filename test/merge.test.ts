@@ -4,8 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Adapter, createAdapter, expandFactors, parseAdapterConfig, saveAdapter } from "#adapters";
-import { randomStream } from "#core";
+import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#formats";
 import { type LoadedModel, loadModel } from "#models";
 import { LINEAR_NAMES, modulePath } from "#nn";
@@ -16,6 +15,7 @@ import {
   type MergeOptions,
   mergeAdapter,
 } from "#recipes";
+import { randomAdapter } from "./random-adapter.ts";
 import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
 import { writeTinyModel } from "./tiny-model.ts";
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
   await writeTinyModel(model);
   base = await loadModel(model);
   adapter = join(folder, "adapter");
-  loaded = await randomAdapter(base, adapter);
+  loaded = await saveRandom(base, adapter);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -44,12 +44,8 @@ const SETTINGS = {
 };
 
 /** A MoS adapter of random numbers. */
-async function randomAdapter({ config, fingerprint }: LoadedModel, path: string): Promise<Adapter> {
-  const made = createAdapter(parseAdapterConfig(SETTINGS), geometryOf(config));
-  for (const [name, { data }] of made.tensors) {
-    const random = randomStream(3, name);
-    if (data instanceof Float32Array) data.set(data.map(() => 0.2 * random.normal()));
-  }
+async function saveRandom({ config, fingerprint }: LoadedModel, path: string): Promise<Adapter> {
+  const made = randomAdapter(SETTINGS, geometryOf(config), { seed: 3, deviation: 0.2 });
   await saveAdapter(path, made, { base: { name: "tiny", fingerprint } });
   return made;
 }
@@ -157,7 +153,7 @@ test.each([
 test("without a wish, every tensor keeps the base's type", async () => {
   const half = (await merge({ dtype: "bfloat16" })).out;
   const own = join(folder, "own");
-  await randomAdapter(await loadModel(half), own);
+  await saveRandom(await loadModel(half), own);
   const { out } = await merge({ model: half, adapter: own });
   await using file = await openSafetensors(join(out, "model.safetensors"));
   expect(new Set([...file.tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(["BF16"]));
@@ -229,7 +225,7 @@ test("a GGUF base becomes a whole Hugging Face folder", async () => {
   });
   const own = join(folder, "gguf-adapter");
   const before = await loadWithText(file);
-  await randomAdapter(before.model, own);
+  await saveRandom(before.model, own);
   const { out, events } = await merge({ model: file, adapter: own });
   expect(events[0]).toMatchObject({ type: "plan", dtype: "float16" });
   expect((await readdir(out)).sort()).toEqual([
@@ -296,7 +292,7 @@ test("a sum beyond float16 is refused, and float32 takes it", async () => {
   const large = join(folder, "large");
   await writeTinyModel(large, { edit: (weights) => weights.get("lm_head.weight")!.data.fill(70000, 0, 1) });
   const own = join(folder, "large-adapter");
-  await randomAdapter(await loadModel(large), own);
+  await saveRandom(await loadModel(large), own);
   await expect(merge({ model: large, adapter: own, dtype: "float16" })).rejects.toMatchObject({
     code: "bad_option",
     message:

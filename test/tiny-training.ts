@@ -1,11 +1,12 @@
 // A tiny model with random examples, ready to be trained.
 
-import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
+import type { AdapterConfigInput } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
 import type { LoadedModel } from "#models";
 import { adapterModel, geometryOf } from "#recipes";
 import type { Parameter, TrainableModel, TrainSettings } from "#training";
+import { randomAdapter } from "./random-adapter.ts";
 import { type TinyModelOptions, tinyModel } from "./tiny-model.ts";
 
 export function tinyLoaded(options: TinyModelOptions = {}): LoadedModel {
@@ -20,13 +21,8 @@ export const tinyMos = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVec
 /** An adapter on the tiny model whose B is not zero, so that all of it has a gradient. */
 export function tinyTrainable(input: AdapterConfigInput = tinyMos): TrainableModel {
   const loaded = tinyLoaded();
-  const adapter = createAdapter(parseAdapterConfig(input), geometryOf(loaded.config));
-  for (const [name, { data }] of adapter.tensors)
-    if (data instanceof Float32Array) {
-      const random = randomStream(7, name);
-      for (let i = 0; i < data.length; i++) data[i] = 0.2 * random.normal();
-    }
-  return adapterModel(loaded, adapter);
+  const numbers = { seed: 7, deviation: 0.2 };
+  return adapterModel(loaded, randomAdapter(input, geometryOf(loaded.config), numbers));
 }
 
 /** Examples of these lengths; the first third of each, a prompt, does not count in the loss. */

@@ -1,31 +1,12 @@
-// Adapters of a server that is put under load, and the tenants who share them.
+// The tenants of a server that is put under load.
 import { createHash, randomBytes } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadModel } from "#models";
-import { geometryOf } from "#recipes";
 import { hashOfKey } from "#server";
-import { type Kind, writeAdapters } from "../adapter-folders.ts";
 
 export interface Tenant {
   readonly key: string;
   readonly adapters: readonly string[];
-}
-
-/** Adapters of half as many MoS and LoRAs, that change answers. Gives their names. */
-export async function makeAdapters(folder: string, path: string, count: number): Promise<readonly string[]> {
-  const { config, fingerprint } = await loadModel(path);
-  const geometry = geometryOf(config);
-  // of equivalent rank 2, one rank is a layer's own, and the layers share the rest
-  const rank = Math.min(8, geometry.layers + 1);
-  const kinds: readonly Kind[] = ["mos", "lora"];
-  for (const [i, kind] of kinds.entries())
-    await writeAdapters(folder, {
-      ...{ geometry, kind, rank, fingerprint },
-      count: Math.floor((count + 1 - i) / 2),
-      ...{ prefix: kind, scale: 0.2 },
-    });
-  return (await readdir(folder)).sort();
 }
 
 const newKey = (): string => `mos-${randomBytes(24).toString("base64url")}`;

@@ -4,22 +4,17 @@
 // engine computes with each for the tokens of FOLDER/tokens.json as FOLDER/<name>.safetensors.
 import { join } from "node:path";
 import { z } from "zod";
-import { type Adapter, createAdapter, loadAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
-import { randomStream } from "#core";
+import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
 import { readJson, writeSafetensors } from "#formats";
 import { type LoadedModel, loadModel } from "#models";
 import { geometryOf } from "#recipes";
+import { randomAdapter } from "../../test/random-adapter.ts";
 import { logitsOf } from "./engine-logits.ts";
 
 /** A LoRA of unlike settings with random numbers in it. */
 function ownAdapter({ config }: LoadedModel): Adapter {
   const settings = { method: "lora", rank: 4, alpha: 6, targets: ["q_proj", "v_proj", "down_proj"] };
-  const adapter = createAdapter(parseAdapterConfig(settings), geometryOf(config));
-  for (const [name, { data }] of adapter.tensors) {
-    const random = randomStream(1, name);
-    if (data instanceof Float32Array) data.set(data.map(() => 0.1 * random.normal()));
-  }
-  return adapter;
+  return randomAdapter(settings, geometryOf(config), { seed: 1, deviation: 0.1 });
 }
 
 const [base, folder] = process.argv.slice(2);

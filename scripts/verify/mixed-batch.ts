@@ -2,9 +2,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BaseModel, geometryOf, loadModel } from "#recipes";
+import { loadModel } from "#recipes";
 import { type Engine, type EngineRequest, openEngine, type TokenLogprob } from "#serving";
-import { type Kind, writeAdapters } from "../../bench/adapter-folders.ts";
+import { makeAdapters } from "../../bench/adapter-folders.ts";
 import { fail, readArguments, rounded } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:mixed-batch -- --model DIR|FILE.gguf [--requests 32] [--adapters 16] [--new 48]
@@ -43,21 +43,6 @@ const SENTENCES = [
 /** Texts from a few tokens to some hundreds, so that rows read and write at different times. */
 const textOf = (i: number): string =>
   Array.from({ length: 1 + ((i * 5) % 12) }, (_, k) => SENTENCES[(i + k) % SENTENCES.length]).join(" ");
-
-/** Fills a folder with MoS and LoRA adapters by turns; gives their names. */
-async function makeAdapters(folder: string, { model }: BaseModel): Promise<readonly string[]> {
-  const { config, fingerprint } = model;
-  const geometry = geometryOf(config);
-  const kinds: readonly Kind[] = ["mos", "lora"];
-  for (const prefix of kinds)
-    await writeAdapters(folder, {
-      ...{ geometry, fingerprint, prefix, kind: prefix },
-      count: Math.ceil(adapterCount / 2),
-      rank: Math.min(8, geometry.layers + 1),
-      scale: given.number("scale", 0.5),
-    });
-  return Array.from({ length: adapterCount }, (_, i) => `${kinds[i % 2]}-${Math.floor(i / 2)}`);
-}
 
 /** The first half of the requests has all adapters in turn; in the second half, some have none. */
 function makeRequests(
@@ -142,7 +127,8 @@ function drift(together: Served, alone: Served): number {
 const folder = await mkdtemp(join(tmpdir(), "mixed-batch-"));
 try {
   const base = await loadModel(path);
-  const names = await makeAdapters(folder, base);
+  const numbers = { count: adapterCount, scale: given.number("scale", 0.5) };
+  const names = await makeAdapters(folder, base.model, numbers);
   const requests = makeRequests((text) => base.text.tokenizer.encode(text), names);
   const together = await serve(folder, requests, maxBatch);
   const alone = await serve(folder, requests, 1);

@@ -3,18 +3,10 @@
 // Saves FOLDER/<name> for each method and for the ablations of MoS, or NAME alone; zeros of a new adapter become normal
 // numbers of this standard deviation (0.1). Prints the names.
 import { join } from "node:path";
-import {
-  type Adapter,
-  createAdapter,
-  METHOD_NAMES,
-  methodOf,
-  methods,
-  parseAdapterConfig,
-  saveAdapter,
-} from "#adapters";
-import { randomStream } from "#core";
+import { METHOD_NAMES, methods, saveAdapter } from "#adapters";
 import { loadModel } from "#models";
 import { geometryOf } from "#recipes";
+import { randomAdapter } from "../../test/random-adapter.ts";
 
 /** Settings that fit every base of two layers and more whose widths are even; alpha is an unlikely one. */
 function settings(): ReadonlyMap<string, unknown> {
@@ -31,24 +23,14 @@ function settings(): ReadonlyMap<string, unknown> {
   return found;
 }
 
-function fillZeros({ config, geometry, tensors }: Adapter, deviation: number): void {
-  for (const { name, role } of methodOf(config).tensors(geometry)) {
-    const data = tensors.get(name)?.data;
-    if (role !== "trainable" || !(data instanceof Float32Array) || data.some((value) => value !== 0))
-      continue;
-    const random = randomStream(7, name);
-    data.set(data.map(() => deviation * random.normal()));
-  }
-}
-
 const [base, folder, deviation = "0.1", only] = process.argv.slice(2);
 if (base === undefined || folder === undefined)
   throw new Error("usage: random-adapters.ts BASE FOLDER [DEVIATION] [NAME]");
 const { config, fingerprint, name: model } = await loadModel(base);
 for (const [name, given] of settings()) {
   if (only !== undefined && only !== name) continue;
-  const adapter = createAdapter(parseAdapterConfig(given, name), geometryOf(config));
-  fillZeros(adapter, Number(deviation));
+  const numbers = { seed: 7, deviation: Number(deviation), only: "zeros" } as const;
+  const adapter = randomAdapter(given, geometryOf(config), numbers);
   await saveAdapter(join(folder, name), adapter, { base: { name: model, fingerprint } });
   console.log(name);
 }

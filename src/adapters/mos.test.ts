@@ -4,6 +4,7 @@ import { randomStream } from "#core";
 import { add, constant, grad, matmul, mul, sizeOf, sumAll } from "#graph";
 import { LINEAR_NAMES, type LinearName } from "#nn";
 import { compile } from "#runtime";
+import { randomAdapter } from "../../test/random-adapter.ts";
 import { budget } from "./budget.ts";
 import { type Adapter, createAdapter } from "./create.ts";
 import { expandFactors } from "./expand.ts";
@@ -176,11 +177,7 @@ function joinShards(adapter: Adapter, pool: string, indices: string): (layer: nu
 test("factors are the joined shards, by a loop of our own", async () => {
   await fc.assert(
     fc.asyncProperty(valid, async ({ config, geometry }) => {
-      const adapter = createAdapter(config, geometry);
-      for (const [name, { data }] of adapter.tensors) {
-        const random = randomStream(1, name);
-        if (data instanceof Float32Array) data.set(Float32Array.from(data, () => random.normal()));
-      }
+      const adapter = randomAdapter(config, geometry, { seed: 1 });
       const expanded = await expandFactors(adapter);
       expect(expanded.size).toBe(geometry.layers * config.targets.length);
       for (const linear of config.targets) {
@@ -224,11 +221,7 @@ function weightedDeltas(adapter: Adapter) {
 test("gradients of the pools agree with finite differences for any settings", async () => {
   await fc.assert(
     fc.asyncProperty(valid, async ({ config, geometry }) => {
-      const adapter = createAdapter(config, geometry);
-      for (const [name, { data }] of adapter.tensors) {
-        const random = randomStream(1, name);
-        if (data instanceof Float32Array) data.set(Float32Array.from(data, () => random.normal()));
-      }
+      const adapter = randomAdapter(config, geometry, { seed: 1 });
       const { leaves, outputs } = weightedDeltas(adapter);
       await using program = await compile(outputs);
       program.bind(Object.fromEntries(leaves.parameters));

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { randomStream } from "#core";
 import { LINEAR_NAMES } from "#nn";
+import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./create.ts";
 import { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
 import type { AdapterGeometry } from "./method.ts";
@@ -24,15 +24,8 @@ const geometry: AdapterGeometry = {
   ),
 };
 
-/** Random numbers in place of what training would have found. */
-function randomAdapter(settings: unknown, seed: number): Adapter {
-  const adapter = createAdapter(parseAdapterConfig(settings), geometry);
-  for (const [name, { data }] of adapter.tensors) {
-    const random = randomStream(seed, name);
-    if (data instanceof Float32Array) data.set(data.map((x) => x + 0.3 * random.normal()));
-  }
-  return adapter;
-}
+const trained = (settings: unknown, seed: number): Adapter =>
+  randomAdapter(settings, geometry, { seed, deviation: 0.3 });
 
 const norm = (data: ArrayLike<number>): number =>
   Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0));
@@ -64,7 +57,7 @@ function explicitProduct({ a, b, rank, scale }: ExpandedFactors, width: number, 
 
 describe.each(METHOD_NAMES)("norms of %s", (method) => {
   test("are those of the explicit product, by plain loops", async () => {
-    const adapter = randomAdapter(methods[method].example, 1);
+    const adapter = trained(methods[method].example, 1);
     const factors = await expandFactors(adapter);
     const norms = await siteNorms(adapter);
     expect(norms.map(({ layer, linear }) => `${layer}.${linear}`).sort()).toEqual([...factors.keys()].sort());
@@ -95,7 +88,7 @@ describe.each(METHOD_NAMES)("norms of %s", (method) => {
 });
 
 test("numbers that cannot be squared are told, not shown as NaN", async () => {
-  const adapter = randomAdapter({ method: "lora", rank: 2, targets: ["q_proj"] }, 1);
+  const adapter = trained({ method: "lora", rank: 2, targets: ["q_proj"] }, 1);
   adapter.tensors.get("q_proj.2.A")!.data.fill(1e20);
   await expect(siteNorms(adapter)).rejects.toMatchObject({
     code: "bad_adapter",
@@ -115,7 +108,7 @@ test("layers of a large rank are compared one after the other", async () => {
 test("the stable rank is between 1 and the rank, and 1 for a single pair", async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 6 }), fc.nat(1000), async (rank, seed) => {
-      const adapter = randomAdapter({ method: "lora", rank, targets: ["q_proj"] }, seed);
+      const adapter = trained({ method: "lora", rank, targets: ["q_proj"] }, seed);
       for (const { stableRank } of await siteNorms(adapter)) {
         expect(stableRank).toBeGreaterThanOrEqual(1 - 1e-6);
         expect(stableRank).toBeLessThanOrEqual(rank + 1e-6);
@@ -128,7 +121,7 @@ test("the stable rank is between 1 and the rank, and 1 for a single pair", async
 describe("the use of pools", () => {
   test("of MoS is counted by table, and private shards apart", () => {
     const settings = { method: "mos", rank: 4, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 };
-    const adapter = randomAdapter(settings, 1);
+    const adapter = trained(settings, 1);
     const uses = routingUse(adapter);
     expect(uses.map(({ linear, side }) => `${linear} ${side}`).slice(0, 3)).toEqual([
       "q_proj A",
@@ -156,7 +149,7 @@ describe("the use of pools", () => {
   });
 
   test("of MoS without shared shards is empty", () => {
-    const adapter = randomAdapter(
+    const adapter = trained(
       { method: "mos", rank: 1, equivalentRank: 1, privateRank: 1, shardsPerVector: 2 },
       1,
     );
@@ -164,9 +157,9 @@ describe("the use of pools", () => {
   });
 
   test("of subset selection is counted in pairs; other methods have none", () => {
-    const [use] = routingUse(randomAdapter({ method: "subset-selection", rank: 2, equivalentRank: 2 }, 1));
+    const [use] = routingUse(trained({ method: "subset-selection", rank: 2, equivalentRank: 2 }, 1));
     expect(use).toMatchObject({ side: "A and B", unit: "pair", shared: 6, private: 0, meanUses: 1 });
-    expect(routingUse(randomAdapter(methods.lora.example, 1))).toEqual([]);
+    expect(routingUse(trained(methods.lora.example, 1))).toEqual([]);
   });
 });
 
@@ -179,7 +172,7 @@ describe("the geometry of the base", () => {
 
   test("needs the tensors, and never a pickle", async () => {
     const path = join(folder, "pickled");
-    await saveAdapter(path, randomAdapter(methods.lora.example, 1), {
+    await saveAdapter(path, trained(methods.lora.example, 1), {
       base: { name: "tiny", fingerprint: "sha256:0" },
     });
     await rename(join(path, "adapter_model.safetensors"), join(path, "adapter_model.bin"));
@@ -198,7 +191,7 @@ describe("the geometry of the base", () => {
     [{ unsharedRank: 1, chunks: 5 }, true],
     [{ unsharedRank: 3, chunks: 5 }, true],
   ])("of prolora %j is not guessed from chunks that are rounded up", async (settings, isTold) => {
-    const adapter = randomAdapter({ method: "prolora", rank: 3, ...settings }, 1);
+    const adapter = trained({ method: "prolora", rank: 3, ...settings }, 1);
     const path = join(folder, JSON.stringify(settings).replaceAll(/\W/g, ""));
     await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });
     if (isTold) expect(await readGeometry(path)).toEqual(geometry);
@@ -206,7 +199,7 @@ describe("the geometry of the base", () => {
   });
 
   test.each(METHOD_NAMES)("is told by the tensors of %s, or asked for", async (method) => {
-    const adapter = randomAdapter(methods[method].example, 1);
+    const adapter = trained(methods[method].example, 1);
     const path = join(folder, method);
     await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });
     if (silent.includes(method))

@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { randomStream } from "#core";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#formats";
+import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./create.ts";
 import type { AdapterGeometry } from "./method.ts";
 import { type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
@@ -33,15 +33,9 @@ const SUBSET = {
 const SCALED = { method: "random-scaling", rank: 4, targets: ["q_proj", "v_proj"] } as const;
 const LORA = { method: "lora", rank: 2, targets: ["q_proj", "v_proj"] } as const satisfies AdapterConfigInput;
 
-/** An adapter whose trained tensors are all random. */
-function trained(settings: AdapterConfigInput, shape = geometry): Adapter {
-  const adapter = createAdapter(parseAdapterConfig(settings), shape);
-  for (const [name, { data }] of adapter.tensors) {
-    const random = randomStream(9, name);
-    if (data instanceof Float32Array) data.set(Float32Array.from(data, () => random.normal()));
-  }
-  return adapter;
-}
+/** An adapter whose numbers are all random. */
+const trained = (settings: AdapterConfigInput, shape = geometry): Adapter =>
+  randomAdapter(settings, shape, { seed: 9 });
 
 let folder = "";
 beforeEach(async () => {

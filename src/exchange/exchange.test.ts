@@ -3,20 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type Adapter,
-  type AdapterGeometry,
-  createAdapter,
-  deltaOf,
-  loadAdapter,
-  METHOD_NAMES,
-  methods,
-  parseAdapterConfig,
-} from "#adapters";
+import { type Adapter, type AdapterGeometry, deltaOf, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#core";
 import { openGguf, openSafetensors } from "#formats";
 import { parseHuggingFaceConfig } from "#models";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
+import { randomAdapter } from "../../test/random-adapter.ts";
 import { assembleLora, type SiteFactors } from "./assemble-lora.ts";
 import { readLora } from "./read-lora.ts";
 import { toLora } from "./to-lora.ts";
@@ -59,15 +51,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** An adapter whose zeros became random numbers. */
-function filled(settings: unknown): Adapter {
-  const adapter = createAdapter(parseAdapterConfig(settings), geometry);
-  for (const [name, { data }] of adapter.tensors)
-    if (data instanceof Float32Array && data.every((value) => value === 0)) {
-      const random = randomStream(3, name);
-      data.set(data.map(() => random.normal()));
-    }
-  return adapter;
-}
+const filled = (settings: unknown): Adapter => randomAdapter(settings, geometry, { seed: 3, only: "zeros" });
 
 async function deltas(adapter: Adapter): Promise<ReadonlyMap<string, Float32Array>> {
   const found = new Map<string, Float32Array>();

@@ -1,11 +1,12 @@
 // The bundled model with adapters that were never trained, asked hand-made questions: all of an evaluation in a second.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type AdapterConfigInput, createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
+import { type AdapterConfigInput, saveAdapter } from "#adapters";
 import type { EvaluateOptions } from "#evaluation";
 import { geometryOf, loadModelText, openModel } from "#models";
 import type { Engine } from "#serving";
 import type { LoadedText } from "#text";
+import { randomAdapter } from "../random-adapter.ts";
 
 export const MODEL = "assets/tiny-english";
 export const DATA = "test/fixtures/benchmarks";
@@ -26,14 +27,7 @@ export async function writeAdapter(
 ): Promise<string> {
   const { geometry } = await readBundled();
   const input = { method: "lora", rank: 2, seed: 1, ...config };
-  const adapter = createAdapter(parseAdapterConfig(input, "test"), geometry);
-  let x = 1;
-  for (const { data } of adapter.tensors.values())
-    if (data instanceof Float32Array)
-      for (let i = 0; i < data.length; i++) {
-        x = (x * 48_271) % 2_147_483_647;
-        data[i] = 0.2 * (x / 2_147_483_647 - 0.5);
-      }
+  const adapter = randomAdapter(input, geometry, { seed: 1, deviation: 0.06 });
   await saveAdapter(folder, adapter, { base: { name: "tiny-english", fingerprint } });
   return folder;
 }

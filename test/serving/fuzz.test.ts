@@ -5,18 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  type Adapter,
-  createAdapter,
-  expandFactors,
-  methodOf,
-  parseAdapterConfig,
-  saveAdapter,
-} from "#adapters";
+import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { MosError, type Random, randomStream } from "#core";
 import { geometryOf } from "#models";
 import type { Engine, EngineRequest } from "#serving";
 import { openAdapterTiers } from "../../src/serving/adapters/index.ts";
+import { randomAdapter } from "../random-adapter.ts";
 import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
 import { type Answer, answerOf, config, request, tinyEngine } from "./tiny-engine.ts";
 
@@ -30,14 +24,8 @@ const SETTINGS = [
 const FINGERPRINT = "sha256:0123456789abcdef";
 
 function trained(seed: number): Adapter {
-  const settings = SETTINGS[seed % SETTINGS.length];
-  const adapter = createAdapter(parseAdapterConfig({ seed, ...settings }, "test"), geometryOf(config));
-  const random = randomStream(seed, "numbers");
-  for (const { name, role } of methodOf(adapter.config).tensors(adapter.geometry)) {
-    const data = adapter.tensors.get(name)?.data;
-    if (role === "trainable" && data !== undefined) data.set(data.map(() => 0.3 * random.normal()));
-  }
-  return adapter;
+  const settings = { seed, ...SETTINGS[seed % SETTINGS.length] };
+  return randomAdapter(settings, geometryOf(config), { seed, deviation: 0.3, only: "trainable" });
 }
 
 interface Sent {

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createAdapter, type ExpandedFactors, expandFactors, parseAdapterConfig } from "#adapters";
+import { type ExpandedFactors, expandFactors } from "#adapters";
 import { randomStream } from "#core";
 import { createDecoder, type RowAdapter } from "#generation";
 import { geometryOf } from "#recipes";
 import { createStepProgram, prepareWeights, type StepProgram } from "../../src/serving/index.ts";
+import { randomAdapter } from "../random-adapter.ts";
 import { type TinyModel, tinyModel } from "../tiny-model.ts";
 
 const MAX_LENGTH = 64;
@@ -14,12 +15,8 @@ async function adapterOf(
   seed: number,
   rank: number,
 ): Promise<ReadonlyMap<string, ExpandedFactors>> {
-  const settings = parseAdapterConfig({ method: "lora", rank, seed }, "test");
-  const adapter = createAdapter(settings, geometryOf(config));
-  const random = randomStream(seed, "b");
-  for (const { data } of adapter.tensors.values())
-    if (data instanceof Float32Array) for (let i = 0; i < data.length; i++) data[i] = 0.3 * random.normal();
-  return expandFactors(adapter);
+  const settings = { method: "lora", rank, seed };
+  return expandFactors(randomAdapter(settings, geometryOf(config), { seed, deviation: 0.3 }));
 }
 
 /** Logits behind the last of some tokens, by the decoder, alone. */

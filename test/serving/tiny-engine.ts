@@ -1,5 +1,5 @@
 // An engine over the tiny model, whose tokenizer writes one letter for each id.
-import { createAdapter, type ExpandedFactors, expandFactors, parseAdapterConfig } from "#adapters";
+import { type ExpandedFactors, expandFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import { geometryOf } from "#recipes";
 import {
@@ -14,6 +14,7 @@ import {
 } from "#serving";
 import type { Tokenizer } from "#text";
 import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
+import { randomAdapter } from "../random-adapter.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 // heads of 8, so that few rows take the fused step and more take the general one
@@ -42,11 +43,8 @@ export async function randomFactors(
   seed: number,
   settings: object,
 ): Promise<ReadonlyMap<string, ExpandedFactors>> {
-  const adapter = createAdapter(parseAdapterConfig({ seed, ...settings }, "test"), geometryOf(config));
-  const random = randomStream(seed, "numbers");
-  for (const { data } of adapter.tensors.values())
-    if (data instanceof Float32Array) for (let i = 0; i < data.length; i++) data[i] = 0.3 * random.normal();
-  return expandFactors(adapter);
+  const numbers = { seed, deviation: 0.3 };
+  return expandFactors(randomAdapter({ seed, ...settings }, geometryOf(config), numbers));
 }
 
 export const LIMITS: EngineLimits = {
