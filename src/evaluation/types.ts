@@ -92,6 +92,8 @@ export interface QuestionOptions extends PromptSettings {
 export interface Questions {
   readonly questions: readonly Question[];
   readonly shots: number;
+  /** BBH: whether the examples are without chains of thought. */
+  readonly direct?: boolean;
   /** Of everything that was read. */
   readonly dataDigest: string;
   /** What differs from the rules, such as an example that was drawn from another language. */

@@ -212,6 +212,9 @@ test("what cannot be used is told before anything is asked or written", async ()
       /"foreign" cannot be used: .*base/,
     ],
     [{ shots: 9 }, "bad_option", /9 shots/],
+    [{ limit: 1.5 }, "bad_option", /limit 1.5/],
+    [{ tasks: ["humaneval"], shots: undefined, temperature: -1 }, "bad_option", /temperature -1/],
+    [{ tasks: ["humaneval"], shots: undefined, samples: 0 }, "bad_option", /0 samples/],
     [
       { tasks: ["gsm8k", "mmlu"], dataFolder: () => sums },
       "not_found",
@@ -240,6 +243,38 @@ test("a result where none can be written is told before anything is asked", asyn
     await expect(events.next()).rejects.toMatchObject(error);
   }
   expect(await readdir(folder)).not.toContain("taken.answers");
+});
+
+test("another's file stays as it is, and a later task's log is looked at before the first is asked", async () => {
+  const out = newOut();
+  const notes = join(folder, "notes.json");
+  await writeFile(notes, "my notes");
+  await expect(evaluate(options(notes)).next()).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(/notes\.json is there and is no result/),
+  });
+  expect(await readFile(notes, "utf8")).toBe("my notes");
+  await eventsOf(options(out, { tasks: ["gsm8k"] }));
+  const later = evaluate(options(out, { tasks: ["mmlu", "gsm8k"], seed: 1 }));
+  await expect(later.next()).rejects.toMatchObject({ message: expect.stringMatching(/seed was 0, now 1/) });
+  expect(await readdir(out.replace(".json", ".answers"))).toEqual(["base.gsm8k.jsonl"]);
+});
+
+test("options of other tasks do not matter to a task's log, and neither does saying what is usual", async () => {
+  const out = newOut();
+  const askedOf = async (more: Partial<EvaluateOptions>): Promise<readonly number[]> => {
+    await eventsOf(options(out, { ...more, openChecker }));
+    return (await read(out)).scores.map(({ asked }) => asked);
+  };
+  const openChecker: EvaluateOptions["openChecker"] = async () => ({
+    check: async () => ({ passed: true, reason: "passed" }),
+    [Symbol.asyncDispose]: async () => undefined,
+  });
+  const harness = { rules: "lm-eval", shots: undefined } as const;
+  expect(await askedOf({ ...harness, tasks: ["gsm8k"] })).toEqual([3]);
+  const both = { ...harness, tasks: ["gsm8k", "humaneval"] } as const;
+  expect(await askedOf({ ...both, temperature: 0 })).toEqual([0, 2]);
+  expect(await askedOf({ ...both, samples: 1, direct: true })).toEqual([0, 0]);
 });
 
 test("questions without room for an answer are counted, and wrong", async () => {

@@ -15,10 +15,10 @@ export interface TydiqaExamples {
 }
 
 /**
- * The examples that each language's questions are shown. A language without a train file borrows English's, or those of
- * the first language that has one; its own words stay around them.
+ * The examples that each language's questions are shown. A language with fewer train questions borrows English's
+ * examples, or those of the first language that has some; its own words stay around them.
  *
- * @throws MosError `not_found` where there is no train file at all.
+ * @throws MosError `not_found` where no language has so many.
  */
 export function drawExamples(languages: readonly TydiqaLanguage[], shots: number): TydiqaExamples {
   const indices = drawnIndices(shots);
@@ -39,11 +39,13 @@ export function drawExamples(languages: readonly TydiqaLanguage[], shots: number
   if (lender === undefined)
     throw new MosError(
       "not_found",
-      "tydiqa: no train file is there to draw examples from; add one, such as english-train.json, or ask for 0 shots",
+      `tydiqa: no train file of ${shots} or more questions is there to draw examples from; add one, such as english-train.json, or ask for 0 shots`,
     );
   const borrowers = languages.map(({ name }) => name).filter((name) => !own.has(name));
   if (borrowers.length > 0)
-    notes.push(`${borrowers.join(", ")}: without a train file of their own, shown the examples of ${lender}`);
+    notes.push(
+      `${borrowers.join(", ")}: too few train questions of their own, so they are shown the examples of ${lender}`,
+    );
   const lent = own.get(lender) ?? [];
   return { byLanguage: new Map(languages.map(({ name }) => [name, own.get(name) ?? lent])), notes };
 }

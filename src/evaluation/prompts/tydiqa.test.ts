@@ -51,7 +51,7 @@ test("draws the same where only some train files are at hand, and lends English'
     telugu: "english-102",
   });
   expect(examples.notes).toEqual([
-    "arabic, bengali, finnish, indonesian, russian, telugu: without a train file of their own, shown the examples of english",
+    "arabic, bengali, finnish, indonesian, russian, telugu: too few train questions of their own, so they are shown the examples of english",
   ]);
 });
 

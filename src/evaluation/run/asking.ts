@@ -1,7 +1,14 @@
 // A subject while a task is asked: what it has answered, what it is still asked, and what it has scored.
 import type { Marked, Question, Questions, Task } from "../types.ts";
 import type { TaskRecord, TaskScore } from "./result.ts";
-import { type Identity, openSampleLog, type Sample, type SampleLog } from "./sample-log.ts";
+import {
+  checkSampleLog,
+  type Identity,
+  openSampleLog,
+  type Sample,
+  type SampleLog,
+  type SampleLogOptions,
+} from "./sample-log.ts";
 import type { EvaluateOptions, Subject } from "./settings.ts";
 
 /** A task whose questions are made. */
@@ -39,13 +46,28 @@ function identityOf(
   { record, asked, digests }: AskedTask,
   options: EvaluateOptions,
 ): Identity {
-  const { rules, format, seed, samples, temperature, direct, model, version, engine } = options;
+  const { rules, format, seed, model, version, engine } = options;
+  const { shots, direct = false, dataDigest: data, questions } = asked;
+  const ask = questions[0]?.ask;
+  // as they are for this task, whatever was said for others
+  const { samples, temperature } = ask?.kind === "text" ? ask : { samples: 1, temperature: 0 };
   return {
-    ...{ task: record.task, rules, format, shots: asked.shots, direct: direct === true, seed },
-    ...{ samples: samples ?? null, temperature: temperature ?? null, data: asked.dataDigest },
+    ...{ task: record.task, rules, format, shots, direct, seed, samples, temperature, data },
     ...{ model: model.fingerprint, quantize: model.quantize, maxLength: engine.model.maxLength },
     ...{ adapter: digests.get(name) ?? null, version },
   };
+}
+
+const logOptionsOf = (subject: Subject, work: AskedTask, options: EvaluateOptions): SampleLogOptions => ({
+  folder: logFolderOf(options.out),
+  subject: subject.name,
+  task: work.record.task,
+  identity: identityOf(subject, work, options),
+});
+
+/** Makes sure that the answers which earlier runs have left are of such a run. One question of the task is enough. */
+export async function checkLogs(work: AskedTask, options: EvaluateOptions): Promise<void> {
+  for (const subject of options.subjects) await checkSampleLog(logOptionsOf(subject, work, options));
 }
 
 export async function openAsking(
@@ -53,12 +75,7 @@ export async function openAsking(
   work: AskedTask,
   options: EvaluateOptions,
 ): Promise<Asking> {
-  const log = await openSampleLog({
-    folder: logFolderOf(options.out),
-    subject: subject.name,
-    task: work.record.task,
-    identity: identityOf(subject, work, options),
-  });
+  const log = await openSampleLog(logOptionsOf(subject, work, options));
   const { questions } = work.asked;
   const samples = new Map<string, Sample>();
   for (const { id } of questions) {

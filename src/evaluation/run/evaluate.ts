@@ -1,14 +1,14 @@
 // Tasks × subjects × questions through one engine, as events. Answers are logged as they come, and the result is written
 // whenever a subject has all its answers to a task.
-import { MosError } from "#core";
-import { expectNoFolder, lockFolder, makeFolder, writeFileAtomic } from "#formats";
-import type { Engine } from "#serving";
+import { lockFolder, makeFolder } from "#formats";
 import { tasks } from "../tasks/index.ts";
 import type { Questions, Task, TaskName } from "../types.ts";
 import { askTask } from "./ask-task.ts";
-import { logFolderOf } from "./asking.ts";
+import { type AskedTask, checkLogs, logFolderOf } from "./asking.ts";
 import type { EvaluationResult, SubjectRecord, TaskRecord, TaskScore } from "./result.ts";
+import { expectResult, writeResult } from "./result-file.ts";
 import type { EvaluateOptions, TaskOptions } from "./settings.ts";
+import { subjectsOf } from "./subjects.ts";
 
 /** How an evaluation goes. */
 export type EvaluateEvent =
@@ -36,21 +36,24 @@ export type EvaluateEvent =
  */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
   const subjects = await subjectsOf(options);
-  // before anything is written or asked: the last task's data may be hours away
-  await checkTasks(options);
-  await expectNoFolder(options.out);
+  // before anything is written or asked: the last task may be hours away
+  const previews = await checkTasks(options);
+  await expectResult(options.out);
   await makeFolder(logFolderOf(options.out));
   await using _lock = await lockFolder(logFolderOf(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
+  const workOf = (name: TaskName, asked: Questions): AskedTask => {
+    const task = tasks[name];
+    return { task, asked, record: recordOf(task, asked, options), digests };
+  };
+  for (const [name, asked] of previews) await checkLogs(workOf(name, asked), options);
   const records: TaskRecord[] = [];
   const scores: TaskScore[] = [];
   let result = resultOf({ subjects, records, scores }, options);
   for (const name of options.tasks) {
-    const task = tasks[name];
-    const asked = await task.questions(options.dataFolder(name), options);
-    const record = recordOf(task, asked, options);
-    records.push(record);
-    for await (const event of askTask({ task, asked, record, digests }, options)) {
+    const work = workOf(name, await tasks[name].questions(options.dataFolder(name), options));
+    records.push(work.record);
+    for await (const event of askTask(work, options)) {
       if (event.type === "score") {
         scores.push(event.score);
         result = resultOf({ subjects, records, scores }, options);
@@ -63,57 +66,23 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 }
 
 /**
- * Reads the data of all tasks and makes a question of each, in a second: what cannot be used is told before a model is
+ * Reads the data of all tasks and makes one question of each, in a second: what cannot be used is told before a model is
  * loaded, which may take long.
  *
  * @throws MosError `bad_option`, `not_found` or `bad_data`.
  */
-export async function checkTasks(options: TaskOptions): Promise<void> {
-  for (const name of options.tasks)
-    await tasks[name].questions(options.dataFolder(name), { ...options, limit: 1 });
-}
-
-const writeResult = (result: EvaluationResult, out: string): Promise<void> =>
-  writeFileAtomic(out, `${JSON.stringify(result, null, 2)}\n`);
-
-/** Why the engine does not list an adapter: asked for it, it says so. */
-async function missing(engine: Engine, adapter: string): Promise<MosError> {
-  const request = { prompt: [0], maxTokens: 0, seed: 0, tenant: "evaluation" };
-  try {
-    for await (const _ of engine.submit({ ...request, adapter })) break;
-  } catch (error) {
-    if (error instanceof MosError) return error;
-    throw error;
+export async function checkTasks(options: TaskOptions): Promise<ReadonlyMap<TaskName, Questions>> {
+  const { limit } = options;
+  const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
+  const previews = new Map<TaskName, Questions>();
+  for (const name of options.tasks) {
+    const asked = tasks[name].questions(options.dataFolder(name), {
+      ...options,
+      limit: isUsable ? 1 : limit,
+    });
+    previews.set(name, await asked);
   }
-  return new MosError("not_found", `the engine has no adapter ${adapter}`);
-}
-
-/** Subjects with what made them. Throws `bad_option`, and why the engine does not list an adapter. */
-async function subjectsOf({
-  subjects,
-  engine,
-  tasks: names,
-}: EvaluateOptions): Promise<readonly SubjectRecord[]> {
-  if (subjects.length === 0 || names.length === 0)
-    throw new MosError("bad_option", "an evaluation needs a subject and a task at least");
-  if (new Set(names).size < names.length)
-    throw new MosError("bad_option", `a task is named twice in ${names.join(", ")}`);
-  if (new Set(subjects.map(({ name }) => name)).size < subjects.length)
-    throw new MosError(
-      "bad_option",
-      `two of ${subjects.map(({ name }) => name).join(", ")} have one name, and would share a log`,
-    );
-  const records: SubjectRecord[] = [];
-  for (const { name, adapter } of subjects) {
-    const info = engine.adapters().find((one) => one.name === adapter);
-    if (adapter !== null && info === undefined) throw await missing(engine, adapter);
-    records.push(
-      info === undefined
-        ? { name, digest: null }
-        : { name, digest: info.digest, method: info.method, rank: info.rank },
-    );
-  }
-  return records;
+  return previews;
 }
 
 const recordOf = (

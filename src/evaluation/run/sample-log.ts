@@ -74,18 +74,23 @@ async function checkIdentity(path: string, wanted: Identity): Promise<void> {
     );
 }
 
+const pathOf = ({ folder, subject, task }: SampleLogOptions): string =>
+  join(folder, `${encodeURIComponent(subject)}.${task}.jsonl`);
+
+/** Makes sure that a log can be gone on with, if there is one. Throws `bad_option`, `bad_data`, `storage`. */
+export async function checkSampleLog(options: SampleLogOptions): Promise<void> {
+  const path = pathOf(options);
+  if (await pathExists(path)) await checkIdentity(path, options.identity);
+}
+
 /**
  * Opens the log of a task's answers. A last line that was not written to its end is dropped.
  *
  * @throws MosError `bad_option` where it has answers of another run, `bad_data`, `storage`.
  */
-export async function openSampleLog({
-  folder,
-  subject,
-  task,
-  identity,
-}: SampleLogOptions): Promise<SampleLog> {
-  const path = join(folder, `${encodeURIComponent(subject)}.${task}.jsonl`);
+export async function openSampleLog(options: SampleLogOptions): Promise<SampleLog> {
+  const { identity } = options;
+  const path = pathOf(options);
   // whole or not at all: what is not a log is never touched
   if (!(await pathExists(path)))
     await writeFileAtomic(path, `${JSON.stringify({ type: "run", identity })}\n`);

@@ -14,9 +14,18 @@ export function lastNumber(text: string): string {
   return plain.match(NUMBER)?.at(-1) ?? plain;
 }
 
-/** The right answer out of a worked one of GSM8K: what follows its last `####`. A bare number stays as it is. */
-export const goldNumber = (answer: string): string =>
-  answer.includes("####") ? withoutGrouping(strip(answer.slice(answer.lastIndexOf("####") + 4))) : answer;
+/** open-instruct's right answer out of a worked one of GSM8K: what stands behind its first `####`. A bare one stays. */
+export function goldNumber(answer: string): string {
+  const [, found] = answer.split("####");
+  return found === undefined ? answer : withoutGrouping(strip(found));
+}
+
+/** lm-evaluation-harness's: what stands behind the last `####`. */
+export function harnessGold(answer: string): string {
+  const [, ...found] = answer.split("####");
+  const last = found.at(-1);
+  return last === undefined ? answer : strip(last);
+}
 
 /**
  * lm-evaluation-harness's strict-match: the number behind "The answer is ", which some character has to follow; of

@@ -2,7 +2,14 @@ import type { Rules, Scorer, TaskName } from "../types.ts";
 import { restOfLine, statedAnswer } from "./bbh-answer.ts";
 import { chosenLetter } from "./choice.ts";
 import { exactMatch, foldAnswer } from "./exact-match.ts";
-import { flexibleNumber, goldNumber, lastNumber, plainNumber, strictNumber } from "./last-number.ts";
+import {
+  flexibleNumber,
+  goldNumber,
+  harnessGold,
+  lastNumber,
+  plainNumber,
+  strictNumber,
+} from "./last-number.ts";
 import { strip } from "./python-text.ts";
 import { squadScores } from "./squad.ts";
 
@@ -13,7 +20,9 @@ const choice: Scorer = (prediction, references) => {
   const extracted = chosenLetter(prediction);
   return {
     extracted,
-    scores: { acc: references.some((reference) => strip(reference) === extracted) ? 1 : 0 },
+    scores: {
+      acc: extracted !== "" && references.some((reference) => strip(reference) === extracted) ? 1 : 0,
+    },
   };
 };
 
@@ -37,11 +46,12 @@ const lastGsm8k: Scorer = (prediction, references) => {
 
 const harnessGsm8k: Scorer = (prediction, references) => {
   const extracted = strictNumber(prediction);
+  const golds = references.map(harnessGold);
   return {
     extracted,
     scores: {
-      "strict-match": exactMatch(extracted, references, plainNumber),
-      "flexible-extract": exactMatch(flexibleNumber(prediction), references, plainNumber),
+      "strict-match": exactMatch(extracted, golds, plainNumber),
+      "flexible-extract": exactMatch(flexibleNumber(prediction), golds, plainNumber),
     },
   };
 };

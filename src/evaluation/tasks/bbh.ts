@@ -22,6 +22,7 @@ export const bbh: Task = {
     return {
       questions: await finishDrafts(chooseDrafts(drafts, options, "bbh"), options, askOf(options)),
       shots,
+      direct: options.direct === true,
       dataDigest: data.digest,
       notes: notesOfCounts(data.counts),
     };

@@ -3,8 +3,7 @@ import { notesOfCounts } from "../data/counts.ts";
 import { type Gsm8kRow, readGsm8k } from "../data/gsm8k.ts";
 import { gsm8kExamples, gsm8kLayouts } from "../prompts/gsm8k.ts";
 import { WORKED_EXAMPLES } from "../prompts/worked-examples.ts";
-import { goldNumber } from "../scoring/index.ts";
-import { strip } from "../scoring/python-text.ts";
+import { goldNumber, harnessGold } from "../scoring/index.ts";
 import type { Ask, QuestionOptions, Task } from "../types.ts";
 import { chooseDrafts, type Draft, finishDrafts, shotsOf } from "./draft.ts";
 import { markText } from "./mark.ts";
@@ -39,13 +38,11 @@ function draftsOf(rows: readonly Gsm8kRow[], shots: number, { rules }: QuestionO
     return {
       id,
       group: "gsm8k",
-      references: [rules === "open-instruct" ? goldOf(answer, id) : rawGold(answer)],
+      references: [rules === "open-instruct" ? goldOf(answer, id) : harnessGold(answer)],
       layout: () => gsm8kLayouts[rules]({ question, examples }),
     };
   });
 }
-
-const rawGold = (answer: string): string => strip(answer.slice(answer.lastIndexOf("####") + 4));
 
 function goldOf(answer: string, id: string): string {
   const gold = goldNumber(answer);

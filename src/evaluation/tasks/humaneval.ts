@@ -53,6 +53,13 @@ const draftsOf = (rows: readonly HumanEvalRow[], { rules }: QuestionOptions): re
   }));
 
 function askOf({ rules, samples, temperature }: QuestionOptions): Ask {
+  if (samples !== undefined && !(Number.isSafeInteger(samples) && samples > 0))
+    throw new MosError(
+      "bad_option",
+      `humaneval: ${samples} samples cannot be drawn; give a whole number from 1`,
+    );
+  if (temperature !== undefined && !(Number.isFinite(temperature) && temperature >= 0))
+    throw new MosError("bad_option", `humaneval: temperature ${temperature} is not usable; give 0 or more`);
   const own = { kind: "text", stops: STOPS } as const;
   const usual =
     rules === "open-instruct"

@@ -401,7 +401,7 @@ test("notes say what is only a part, and whose examples are shown", async () => 
     "3 languages of TyDi QA instead of 9",
     "english: the examples are drawn from 2 questions, not from all",
     "swahili: the examples are drawn from 1 questions, not from all",
-    "telugu: without a train file of their own, shown the examples of english",
+    "telugu: too few train questions of their own, so they are shown the examples of english",
   ]);
   expect((await ask("humaneval")).notes).toEqual(["2 problems of HumanEval instead of 164"]);
 });
