@@ -1,7 +1,7 @@
 export { childOptions } from "./child-options.ts";
-export { type ErrorCode, MosError, type MosErrorOptions } from "./error.ts";
+export { type ErrorCode, MosError } from "./error.ts";
 export { limiter } from "./limiter.ts";
-export { type Random, type RandomState, randomFromState, randomStream } from "./random.ts";
+export { type Random, randomStream } from "./random.ts";
 export {
   anyNumber,
   belowOne,

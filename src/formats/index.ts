@@ -1,15 +1,11 @@
 export { describeBytes } from "./describe-bytes.ts";
 export {
-  type AtomicFile,
-  type AtomicFolder,
   type ByteSource,
   bytesInMemory,
-  openAtomicFile,
   openAtomicFolder,
   openForReading,
   pathExists,
   type ReadableFile,
-  type ReadOptions,
   readBytes,
   replacedName,
   restoreFolder,
@@ -23,32 +19,18 @@ export { expectSpace } from "./free-space.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
 export { canonicalJson, decodeText, parseJson, parseWith, readJson } from "./json.ts";
-export {
-  type JsonLine,
-  type JsonLinesWriter,
-  openJsonLinesWriter,
-  type ReadJsonLinesOptions,
-  readJsonLines,
-} from "./jsonl.ts";
+export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./jsonl.ts";
 export {
   type NumberRange,
-  type OpenSafetensorsOptions,
   openSafetensors,
   type SafetensorsDtype,
-  type SafetensorsEntry,
   type SafetensorsFile,
 } from "./safetensors.ts";
 export { storageError, systemCode } from "./storage-error.ts";
-export {
-  type WritableGguf,
-  type WritableGgufTensor,
-  type WritableGgufValue,
-  writeGguf,
-} from "./write-gguf.ts";
+export { type WritableGgufTensor, writeGguf } from "./write-gguf.ts";
 export {
   openSafetensorsWriter,
   type PlannedTensor,
-  type SafetensorsWriter,
   type WritableTensor,
   writeSafetensors,
 } from "./write-safetensors.ts";

@@ -15,7 +15,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type PullEvent, type PullOptions, pull, resolveCached } from "./index.ts";
+import { resolveCached } from "./cache.ts";
+import { type PullEvent, type PullOptions, pull } from "./pull.ts";
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS = Buffer.alloc(5_000_000, "weights and more ");

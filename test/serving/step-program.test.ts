@@ -3,7 +3,7 @@ import { type ExpandedFactors, expandFactors } from "#adapters";
 import { randomStream } from "#core";
 import { createDecoder, type RowAdapter } from "#generation";
 import { geometryOf } from "#recipes";
-import { createStepProgram, prepareWeights, type StepProgram } from "../../src/serving/index.ts";
+import { createStepProgram, prepareWeights, type StepProgram } from "#serving";
 import { randomAdapter } from "../random-adapter.ts";
 import { type TinyModel, tinyModel } from "../tiny-model.ts";
 
