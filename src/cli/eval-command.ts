@@ -41,7 +41,11 @@ them with a Python of this machine instead, which is no sandbox.`;
 function askingOptions(command: Command): Command {
   return command
     .optionsGroup("Benchmarks:")
-    .option("--tasks <names>", `with commas: ${TASKS.join(", ")} (default: all)`, namesOf(TASKS), TASKS)
+    .addOption(
+      new Option("--tasks <names>", `with commas: ${TASKS.join(", ")}`)
+        .argParser(namesOf(TASKS))
+        .default(TASKS, "all"),
+    )
     .addOption(
       new Option("--rules <name>", "open-instruct's, as in the paper, or lm-evaluation-harness's")
         .choices(TASK_RULES)
@@ -69,7 +73,7 @@ export function evalCommand(program: Command): void {
     .command("eval")
     .summary("score a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval")
     .description(
-      "Asks a model, and adapters on it, the questions of five benchmarks, and marks the answers as the\n" +
+      "Asks a model, and adapters on it, the questions of five benchmarks, and marks the answers as the " +
         "Mixture-of-Shards paper's authors did, or as lm-evaluation-harness does.",
     )
     .usage("--model <model> --out <file> [options]")

@@ -92,6 +92,7 @@ async function watchEvaluation(
     ...{ text, rules, seed, tasks, shots, limit, samples, temperature, direct, signal: interrupt.signal },
     format: options.chatFormat ?? usualFormat(rules),
     dataFolder: (task) => folders.get(task) ?? "",
+    out: resolve(options.out),
   };
   await checkTasks(asked);
   const folder = linked.names.length === 0 ? undefined : linked.folder;
@@ -101,7 +102,6 @@ async function watchEvaluation(
     ...{ engine, version },
     model: { name, fingerprint: engine.model.fingerprint, quantize },
     subjects: subjectsOf(linked.names, options),
-    out: resolve(options.out),
     openChecker: () =>
       createProgramChecker({ ...given({ python: options.python }), signal: interrupt.signal }),
     // the engine is never without the next question

@@ -1,11 +1,12 @@
+import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import { markProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
-import { expectNoFolder, parseWith, readJsonLines, writeFileAtomic } from "#formats";
+import { expectNoFolder, makeFolder, parseWith, readJsonLines, writeFileAtomic } from "#formats";
 import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import type { ScoreOptions } from "./score-command.ts";
-import { counted, note, sayLine } from "./terminal.ts";
+import { counted, liveLine, note, sayLine } from "./terminal.ts";
 
 const caseSchema = z.object({
   prediction: z.string(),
@@ -30,8 +31,16 @@ async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]>
       cases.push(parseWith(problemSchema, value, place));
       continue;
     }
-    const { prediction, references } = parseWith(caseSchema, value, place);
-    cases.push({ prediction, references: typeof references === "string" ? [references] : references });
+    const { prediction, references: given } = parseWith(caseSchema, value, place);
+    const references = typeof given === "string" ? [given] : given;
+    // anything else would never be met, and nobody would know
+    const odd = task === "mmlu" ? references.find((text) => !/^\s*[A-D]\s*$/.test(text)) : undefined;
+    if (odd !== undefined)
+      throw new MosError(
+        "bad_data",
+        `${place.where}: reference ${JSON.stringify(odd)} is none of A, B, C, D`,
+      );
+    cases.push({ prediction, references });
   }
   if (cases.length === 0)
     throw new MosError(
@@ -85,14 +94,31 @@ async function mean(
   return await markAll(cases, problemMarker(checker, interrupt.signal), write); // before the checker is closed
 }
 
+/** What cannot be written is told before anything is marked, and the cases are not written over. */
+async function prepareOut(out: string, { file }: ScoreOptions): Promise<void> {
+  await expectNoFolder(out);
+  if (resolve(out) === resolve(file))
+    throw new MosError("bad_option", `--out ${out} is the file of the cases; give another`);
+  await makeFolder(dirname(resolve(out)));
+}
+
+async function scoreInto(out: string, cases: readonly Case[], options: ScoreOptions): Promise<number> {
+  using progress = liveLine({ silent: options.json === true });
+  const lines: string[] = [];
+  const score = await mean(cases, options, (line) =>
+    progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} marked`),
+  );
+  await writeFileAtomic(out, `${lines.join("\n")}\n`);
+  return score;
+}
+
 /** Marks the answers of a file, one line each in the file's order. */
 export async function runScore(options: ScoreOptions): Promise<void> {
   const { task, rules, out, json } = options;
-  if (out !== undefined) await expectNoFolder(out);
+  if (out !== undefined) await prepareOut(out, options);
   const cases = await readCases(options);
-  const lines: string[] = [];
-  const score = await mean(cases, options, out === undefined ? sayLine : (line) => lines.push(line));
-  if (out !== undefined) await writeFileAtomic(out, `${lines.join("\n")}\n`);
+  const score =
+    out === undefined ? await mean(cases, options, sayLine) : await scoreInto(out, cases, options);
   note(
     json === true
       ? JSON.stringify({ task, rules, cases: cases.length, mean: score })

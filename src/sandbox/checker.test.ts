@@ -96,6 +96,10 @@ for (const [name, path] of kinds) {
 }
 
 test("options that cannot be used are refused", async () => {
+  await expect(createProgramChecker({ python: process.execPath })).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(/does not run Python programs/),
+  });
   await expect(createProgramChecker({ workers: 0 })).rejects.toMatchObject({ code: "bad_option" });
   await expect(createProgramChecker({ seconds: Number.NaN })).rejects.toMatchObject({ code: "bad_option" });
   await expect(createProgramChecker({ memory: 1 })).rejects.toMatchObject({ code: "bad_option" });

@@ -25,13 +25,16 @@ export class SystemPythonChecker implements ProgramChecker {
     this.#settings = settings;
   }
 
-  /** @throws MosError `not_found`. */
+  /** @throws MosError `not_found`, `bad_option` for what is no Python. */
   static async open(settings: PythonSettings): Promise<SystemPythonChecker> {
     await access(settings.python, constants.X_OK).catch((cause: unknown) => {
       const found = `${settings.python} is not a program that can be run; give the whole path of a Python`;
       throw new MosError("not_found", found, { cause });
     });
-    return new SystemPythonChecker(settings);
+    const checker = new SystemPythonChecker(settings);
+    const { passed, reason } = await checker.check("assert 1 + 1 == 2");
+    if (passed) return checker;
+    throw new MosError("bad_option", `${settings.python} does not run Python programs: ${reason}`);
   }
 
   async check(program: string, signal?: AbortSignal): Promise<CheckResult> {

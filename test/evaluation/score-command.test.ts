@@ -63,6 +63,20 @@ test("the marks go to a file on request", async () => {
   expect(ended).toMatchObject({ code: 0, stdout: "" });
   expect(await readFile(out, "utf8")).toBe('{"extracted":"B","score":1}\n');
   await rm(out);
+  const deep = join(folder, "new", "marks.jsonl");
+  expect(await mos(["score", "--task", "mmlu", "--file", file, "--out", deep])).toMatchObject({ code: 0 });
+  expect(await readFile(deep, "utf8")).toBe('{"extracted":"B","score":1}\n');
+  await rm(join(folder, "new"), { recursive: true });
+});
+
+test("the cases are not written over", async () => {
+  const file = await fileOf({ prediction: "B", references: "B" });
+  const message = /--out .*cases\.jsonl is the file of the cases; give another/;
+  await expectRefusal(["score", "--task", "mmlu", "--file", file, "--out", file], {
+    code: 2,
+    message,
+    untouched: folder,
+  });
 });
 
 const good = { prediction: "B", references: "B" };
@@ -78,6 +92,11 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
   ["no references", [{ prediction: "B" }], /:1: field "references" is missing; a text or a list is expected/],
   ["an empty list", [{ prediction: "B", references: [] }], /:1: field "references" is a list; at least 1/],
   ["other references", [{ prediction: "B", references: [1] }], /:1: field "references/],
+  [
+    "a choice that is none",
+    [{ prediction: "B", references: ["(B)"] }],
+    /:1: reference "\(B\)" is none of A, B, C, D/,
+  ],
   ["nothing", [""], /cases\.jsonl: the file holds no cases; give a line/],
 ])("a broken line is refused before anything is marked: %s", async (_name, lines, message) => {
   const file = await fileOf(...lines);
@@ -164,7 +183,6 @@ test("options that cannot be used", async () => {
     [["--task", "mmlu"], 2, /required option '--file <file>' not specified/],
     [["--task", "bbh", "--rules", "mine", "--file", file], 2, /Allowed choices are open-instruct, lm-eval/],
     [["--task", "bbh", "--file", join(folder, "none.jsonl")], 1, /none\.jsonl/],
-    [["--task", "bbh", "--file", file, "--out", join(folder, "no", "x.jsonl")], 1, /x\.jsonl/],
     // told before the cases are read: these cannot be
     [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name the file/],
   ] as const;

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { storageError } from "#formats";
+import { storageError, systemCode } from "#formats";
 import { readText, readValue } from "./benchmark-file.ts";
 import type { Count } from "./counts.ts";
 import { digestOfRows } from "./digest.ts";
@@ -49,14 +49,20 @@ export async function readBbh(folder: string): Promise<BbhData> {
   };
 }
 
+const missing = (path: string): MosError =>
+  new MosError(
+    "not_found",
+    `${path}: there is no task; give the folder that holds bbh/tasks/snarks.json and so on (--data), or leave it out to fetch the data`,
+  );
+
 async function taskNames(folder: string): Promise<readonly string[]> {
   const path = join(folder, "bbh", "tasks");
   const files = await readdir(path).catch((error: unknown) => {
-    throw storageError(error, path);
+    throw systemCode(error) === "ENOENT" ? missing(path) : storageError(error, path);
   });
   const names = files.flatMap((file) => TASK_FILE.exec(file)?.[1] ?? []).sort();
   if (names.length > 0) return names;
-  throw new MosError("not_found", `${path}: there is no task; files such as snarks.json are expected`);
+  throw missing(path);
 }
 
 /** A canary and a line of dashes stand above every prompt of the original. */

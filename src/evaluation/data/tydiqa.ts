@@ -53,7 +53,7 @@ export async function readTydiqa(folder: string): Promise<TydiqaData> {
   if (asked.length === 0)
     throw new MosError(
       "not_found",
-      `${folder}/tydiqa: there are no questions; files such as english-dev.json are expected`,
+      `${folder}/tydiqa: there are no questions; give the folder that holds tydiqa/english-dev.json and so on (--data), or leave it out to fetch the data`,
     );
   expectUnique(
     asked.map(({ id }) => id),

@@ -38,7 +38,6 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   const subjects = await subjectsOf(options);
   // before anything is written or asked: the last task may be hours away
   const previews = await checkTasks(options);
-  await expectResult(options.out);
   await makeFolder(logFolderOf(options.out));
   await using _lock = await lockFolder(logFolderOf(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
@@ -66,13 +65,14 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 }
 
 /**
- * Reads the data of all tasks and makes one question of each, in a second: what cannot be used is told before a model is
- * loaded, which may take long.
+ * Reads the data of all tasks and makes one question of each, in a second, and looks at the result's place: what cannot be
+ * used is told before a model is loaded, which may take long.
  *
  * @throws MosError `bad_option`, `not_found` or `bad_data`.
  */
 export async function checkTasks(options: TaskOptions): Promise<ReadonlyMap<TaskName, Questions>> {
-  const { limit } = options;
+  const { limit, out } = options;
+  await expectResult(out);
   const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
   const previews = new Map<TaskName, Questions>();
   for (const name of options.tasks) {

@@ -15,6 +15,8 @@ export interface TaskOptions extends QuestionOptions {
   readonly tasks: readonly TaskName[];
   /** Where a task's data are, as `Task.questions` reads them. */
   readonly dataFolder: (task: TaskName) => string;
+  /** The result, a JSON file; answers are logged in a folder beside it, from which a later run goes on. */
+  readonly out: string;
 }
 
 /** What `evaluate` works with; everything ambient is an argument. */
@@ -26,8 +28,6 @@ export interface EvaluateOptions extends TaskOptions {
     readonly quantize: Quantize;
   };
   readonly subjects: readonly Subject[];
-  /** The result, a JSON file; answers are logged in a folder beside it, from which a later run goes on. */
-  readonly out: string;
   /** Opens what runs HumanEval's programs, if they are asked for. */
   readonly openChecker: () => Promise<ProgramChecker>;
   /** Questions that are asked at the same time. */
