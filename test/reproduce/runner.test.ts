@@ -421,7 +421,7 @@ describe("refuses, before any cell is started", () => {
     ["not_found", { model: "no/such/model" }, /no\/such\/model: no such folder or file/],
     ["not_found", { train: "no-such.jsonl" }, /no-such\.jsonl/],
     ["bad_data", { evaluation: "assets/quickstart/questions.json" }, /questions\.json/],
-    ["not_found", { out: "package.json/out" }, /package\.json/],
+    ["storage", { out: "package.json/out" }, /package\.json/],
   ])("%s: %o", async (code, changed, message) => {
     await expect(eventsOf(optionsOf(changed))).rejects.toMatchObject({
       code,
