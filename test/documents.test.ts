@@ -1,7 +1,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { blocksOf, commandsIn, documents, flawOf, runsHere, wordsOf } from "../scripts/ci/commands.ts";
+import {
+  blocksOf,
+  commandsIn,
+  documents,
+  flawOf,
+  runsHere,
+  unmarkedCommands,
+  wordsOf,
+} from "../scripts/ci/commands.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
@@ -9,6 +17,10 @@ describe.each(documents())("%s", (path) => {
   test("shows only commands that the programs understand", () => {
     const flaws = commandsIn(path).map(({ where, text }) => [where, text, flawOf(text)] as const);
     expect(flaws.filter(([, , flaw]) => flaw !== undefined)).toEqual([]);
+  });
+
+  test("marks its commands, so that they are checked", () => {
+    expect(unmarkedCommands(path)).toEqual([]);
   });
 
   test("has no link that leads nowhere", () => {

@@ -12,7 +12,7 @@ export interface ShownCommand {
 export const documents = (): readonly string[] => [
   "README.md",
   "CONTRIBUTING.md",
-  ...readdirSync("docs")
+  ...readdirSync("docs", { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".md"))
     .sort()
     .map((name) => `docs/${name}`),
@@ -60,6 +60,12 @@ export function wordsOf(text: string): readonly string[] {
 const scripts = (): Readonly<Record<string, string>> =>
   (JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> }).scripts;
 
+/** Places of blocks that show a command and are not marked as such, so that nobody checks them. */
+export const unmarkedCommands = (path: string): readonly string[] =>
+  blocksOf(readFileSync(path, "utf8"))
+    .filter(({ language, content }) => language === "" && /^(npm run|npx mos|python) /m.test(content))
+    .map(({ line }) => `${path}:${line}`);
+
 /** What is wrong with a command of ours, by the parser that it would meet; undefined if nothing is. */
 function flawOfMos(args: readonly string[]): string | undefined {
   const program = createProgram();
@@ -100,6 +106,7 @@ function flawOfOne(text: string): string | undefined {
   const words = wordsOf(text).filter((word) => !/^[A-Z_]+=/.test(word)); // VARIABLE=value command
   const [first = "", second = "", third = "", ...rest] = words;
   if (first === "npx" && second === "mos") return flawOfMos(words.slice(2));
+  if (first === "mos") return flawOfMos(words.slice(1));
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
   const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
   if (file !== undefined) return existsSync(file) ? undefined : `${file} does not exist`;
