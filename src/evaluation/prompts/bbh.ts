@@ -3,7 +3,7 @@ import { strip } from "../scoring/python-text.ts";
 import type { Layout } from "./layout.ts";
 
 export interface BbhPrompt {
-  /** The task's description with its three examples, as `bbhExamples` or the file gives them. */
+  /** The task's description with its three examples, as `directExamples` or the file gives them. */
   readonly prompt: string;
   readonly input: string;
 }

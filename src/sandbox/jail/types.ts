@@ -21,7 +21,6 @@ export interface Exports {
   PyDict_New(): number;
   PyRun_StringFlags(source: number, start: number, globals: number, locals: number, flags: number): number;
   PyErr_GetRaisedException(): number;
-  PyErr_Clear(): void;
   PyObject_Type(object: number): number;
   PyExceptionClass_Name(type: number): number;
   PyObject_Str(object: number): number;

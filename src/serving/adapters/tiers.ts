@@ -2,6 +2,7 @@ import { type ExpandedFactors, expandOnHost } from "#adapters";
 import { MosError } from "#core";
 import type { AdapterInfo } from "../types.ts";
 import { unpackAdapter } from "./compact.ts";
+import { folderVersion } from "./read-folder.ts";
 import { type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, Resident } from "./resident.ts";
 import { oneAtATime } from "./turns.ts";
@@ -126,6 +127,9 @@ class Tiers implements AdapterTiers {
     } catch (error) {
       if (mayBeStale(error)) return undefined;
       if (!isBroken(error)) throw error;
+      // it may be half of one content and half of another
+      const now = await folderVersion(adapter.path).catch(() => undefined);
+      if (now?.text !== adapter.version) return undefined;
       throw this.strikeOut(adapter, error);
     }
   }
