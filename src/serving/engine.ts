@@ -134,7 +134,10 @@ class LocalEngine implements Engine {
     if (this.#isDraining)
       throw new MosError("busy", "the engine is shutting down and takes nothing more; ask another one");
     checkRequest(request, { model, ...limits, config: program.config });
-    if (this.#waiting.sizeOf(request.tenant) >= limits.maxWaiting)
+    const waiting = this.#waiting.sizeOf(request.tenant);
+    // who finds a free row at the next turn does not wait
+    const free = limits.maxRows - this.#rows.count - (this.#waiting.size - waiting);
+    if (waiting >= limits.maxWaiting + Math.max(0, free))
       throw new MosError(
         "busy",
         `${limits.maxWaiting} requests of ${request.tenant} are waiting already; try again when some have ended`,

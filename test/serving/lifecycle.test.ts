@@ -128,6 +128,15 @@ describe("refusals", () => {
       { maxRows: 1, maxWaiting: 2 },
     ));
 
+  test("who finds a free row does not count as waiting, though all come in one moment", () =>
+    withEngine(
+      async (engine) => {
+        const codes = Array.from({ length: 6 }, () => refusalOf(engine.submit(request())));
+        expect(await Promise.all(codes)).toEqual([...Array(5).fill("answered"), "busy"]);
+      },
+      { maxRows: 4, maxWaiting: 1 },
+    ));
+
   test("names that every object has are names like others in the counts", () =>
     withEngine(async (engine) => {
       const codes = ["constructor", "__proto__"].map((adapter) =>
