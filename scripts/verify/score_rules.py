@@ -40,7 +40,7 @@ def bbh_open_instruct(text, references):
 
 def gold(answer):
     """The number of a worked answer of the data set; any other text as it is."""
-    return re.sub(r"(\d),(\d)", r"\1\2", answer.split("####")[-1].strip()) if "####" in answer else answer
+    return re.sub(r"(\d),(\d)", r"\1\2", answer.split("####")[1].strip()) if "####" in answer else answer
 
 
 def gsm8k_open_instruct(text, references):
@@ -73,6 +73,7 @@ def without_ignored(text):
 
 
 def gsm8k_lm_eval(text, references):
+    references = [one.split("####")[-1].strip() if "####" in one else one for one in references]
     strict = found(r"The answer is (\-?[0-9\.\,]+).", text, 0)
     flexible = found(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", text, -1)
     return strict, {
