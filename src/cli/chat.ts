@@ -69,16 +69,24 @@ export async function runChat(session: Session, options: ChatOptions): Promise<v
     note(
       `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D ends.`,
     );
+  // piped input may end while an answer is written, and newer Nodes refuse to ask for more then
+  let isOpen = true;
+  lines.once("close", () => {
+    isOpen = false;
+  });
+  const askForLine = (): void => {
+    if (isOpen) lines.prompt();
+  };
   let answering: AbortController | undefined;
   const interrupted = (): void => {
     if (answering === undefined) {
       note("\n(Ctrl-D or /exit ends)");
-      lines.prompt();
+      askForLine();
     } else answering.abort();
   };
   lines.on("SIGINT", interrupted);
   let conversation: Conversation = { system: options.system, turns: [] };
-  lines.prompt();
+  askForLine();
   for await (const line of lines) {
     const command = parseLine(line);
     if (command.type === "exit") break;
@@ -91,7 +99,7 @@ export async function runChat(session: Session, options: ChatOptions): Promise<v
       });
       answering = undefined;
     } else conversation = obey(command, conversation);
-    lines.prompt();
+    askForLine();
   }
   endLine(lines, terminal);
 }
