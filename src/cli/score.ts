@@ -31,8 +31,8 @@ async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]>
       cases.push(parseWith(problemSchema, value, place));
       continue;
     }
-    const { prediction, references: given } = parseWith(caseSchema, value, place);
-    const references = typeof given === "string" ? [given] : given;
+    const { prediction, references: oneOrMore } = parseWith(caseSchema, value, place);
+    const references = typeof oneOrMore === "string" ? [oneOrMore] : oneOrMore;
     // anything else would never be met, and nobody would know
     const odd = task === "mmlu" ? references.find((text) => !/^\s*[A-D]\s*$/.test(text)) : undefined;
     if (odd !== undefined)

@@ -11,6 +11,7 @@ export {
   inPercent,
   type LinkedAdapters,
   linkAdapters,
+  previewTasks,
   resultTable,
   type Subject,
   type TaskOptions,

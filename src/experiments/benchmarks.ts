@@ -4,11 +4,11 @@ import { expected, oneOf, parseSettings, wholeNumber } from "#core";
 import {
   CHAT_FORMATS,
   type ChatFormat,
+  previewTasks,
   RULES,
   type Rules,
   TASK_NAMES,
   type TaskName,
-  tasks,
   usualFormat,
 } from "#evaluation";
 import { loadModelText, openModel } from "#models";
@@ -87,20 +87,16 @@ export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSetting
 
 /** Reads the data of all tasks, so that what is wrong with them is said before anything is trained. */
 export async function planBenchmarks(
-  { tasks: names, ...settings }: BenchmarkSettings,
+  settings: BenchmarkSettings,
   { model, dataFolder }: { readonly model: string; readonly dataFolder: BenchmarkOptions["dataFolder"] },
 ): Promise<readonly BenchmarkPlan[]> {
   await using files = await openModel(model);
   const text = await loadModelText(files.source);
-  const plans: BenchmarkPlan[] = [];
-  for (const task of names) {
-    const folder = dataFolder(task);
-    // all data are read; making all prompts is for the cells
-    const options = { ...settings, limit: 1, seed: BENCHMARK_SEED, text };
-    const { dataDigest, shots, notes } = await tasks[task].questions(folder, options);
-    plans.push({ task, folder, dataDigest, shots, notes });
-  }
-  return plans;
+  // making all prompts is for the cells
+  const previews = await previewTasks({ ...settings, dataFolder, seed: BENCHMARK_SEED, text });
+  return [...previews].map(([task, { dataDigest, shots, notes }]) => ({
+    ...{ task, folder: dataFolder(task), dataDigest, shots, notes },
+  }));
 }
 
 /** What a cell is asked; in another format than the others, if it has to be. */

@@ -38,6 +38,10 @@ afterAll(async () => {
 
 let runs = 0;
 const newOut = (): string => join(folder, `out-${runs++}`, "results.json");
+/** What opens a checker of this kind. */
+const checkerOf =
+  (check: ProgramChecker["check"]): EvaluateOptions["openChecker"] =>
+  async () => ({ check, [Symbol.asyncDispose]: async () => undefined });
 const options = (out: string, more: Partial<EvaluateOptions> = {}) => optionsOf({ engine, text, out }, more);
 const subjects = [
   { name: "base", adapter: null },
@@ -266,10 +270,7 @@ test("options of other tasks do not matter to a task's log, and neither does say
     await eventsOf(options(out, { ...more, openChecker }));
     return (await read(out)).scores.map(({ asked }) => asked);
   };
-  const openChecker: EvaluateOptions["openChecker"] = async () => ({
-    check: async () => ({ passed: true, reason: "passed" }),
-    [Symbol.asyncDispose]: async () => undefined,
-  });
+  const openChecker = checkerOf(async () => ({ passed: true, reason: "passed" }));
   const harness = { rules: "lm-eval", shots: undefined } as const;
   expect(await askedOf({ ...harness, tasks: ["gsm8k"] })).toEqual([3]);
   const both = { ...harness, tasks: ["gsm8k", "humaneval"] } as const;
@@ -343,13 +344,10 @@ test("what is no sound adapter says what is wrong with it", async () => {
 
 test("programs that ran out of time beside other work get their marks when nothing else runs", async () => {
   const seen = new Map<string, number>();
-  const openChecker: EvaluateOptions["openChecker"] = async () => ({
-    check: async (program) => {
-      const times = (seen.get(program) ?? 0) + 1;
-      seen.set(program, times);
-      return times === 1 ? { passed: false, reason: "timed out" } : { passed: true, reason: "passed" };
-    },
-    [Symbol.asyncDispose]: async () => undefined,
+  const openChecker = checkerOf(async (program) => {
+    const times = (seen.get(program) ?? 0) + 1;
+    seen.set(program, times);
+    return times === 1 ? { passed: false, reason: "timed out" } : { passed: true, reason: "passed" };
   });
   const out = newOut();
   const more = { tasks: ["humaneval"], samples: 1, openChecker, shots: undefined } as const;
@@ -371,9 +369,6 @@ test("a run that is stopped before those second marks finds them later, without 
   const out = newOut();
   const more = { tasks: ["humaneval"], samples: 1, shots: undefined, concurrency: 1 } as const;
   let checked = 0;
-  const checkerOf =
-    (check: ProgramChecker["check"]): EvaluateOptions["openChecker"] =>
-    async () => ({ check, [Symbol.asyncDispose]: async () => undefined });
   const stopped = checkerOf(async () => {
     if (++checked > 2) throw new MosError("cancelled", "stopped");
     return { passed: false, reason: "timed out" };

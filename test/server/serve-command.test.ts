@@ -43,12 +43,14 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-const complete = async (body: object) => {
-  const response = await fetch(`${address}/v1/completions`, {
+const post = (server: string, body: object): Promise<Response> =>
+  fetch(`${server}/v1/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "tiny-english", temperature: 0, ...body }),
+    body: JSON.stringify({ model: "tiny-english", ...body }),
   });
+const complete = async (body: object) => {
+  const response = await post(address, { temperature: 0, ...body });
   // biome-ignore lint/suspicious/noExplicitAny: answers of any form are looked into
   return { status: response.status, json: (await response.json()) as any };
 };
@@ -125,14 +127,8 @@ test.runIf(process.platform === "linux")(
 
 test("a stream that does not fit is refused before it begins, whatever the engine is at", async () => {
   const { child: server, ready } = await startCommand("--max-waiting", "1");
-  const begin = (n: number, max_tokens = 20): Promise<Response> => {
-    const body = { model: "tiny-english", prompt: "Once", max_tokens, n, stream: true };
-    return fetch(`${ready.address}/v1/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-  };
+  const begin = (n: number, max_tokens = 20): Promise<Response> =>
+    post(ready.address, { prompt: "Once", max_tokens, n, stream: true });
   const whole = async (response: Response) => [response.status, (await response.text()).includes("[DONE]")];
   const stream = async (n: number) => whole(await begin(n));
   try {
@@ -153,11 +149,7 @@ test.each([
 ])("%s bounds what a request may take, and the refusal names it", async (option, message) => {
   const { child: server, ready } = await startCommand(option, "1kB");
   try {
-    const response = await fetch(`${ready.address}/v1/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ model: "tiny-english", prompt: "Once", max_tokens: 4 }),
-    });
+    const response = await post(ready.address, { prompt: "Once", max_tokens: 4 });
     expect(response.status).toBe(400);
     expect(await response.text()).toMatch(message);
   } finally {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import { storageError, systemCode } from "#formats";
-import { readText, readValue } from "./benchmark-file.ts";
+import { missingData, readText, readValue } from "./benchmark-file.ts";
 import type { Count } from "./counts.ts";
 import { digestOfRows } from "./digest.ts";
 
@@ -50,10 +50,7 @@ export async function readBbh(folder: string): Promise<BbhData> {
 }
 
 const missing = (path: string): MosError =>
-  new MosError(
-    "not_found",
-    `${path}: there is no task; give the folder that holds bbh/tasks/snarks.json and so on (--data), or leave it out to fetch the data`,
-  );
+  missingData(`${path}: there is no task`, "bbh/tasks/snarks.json and so on");
 
 async function taskNames(folder: string): Promise<readonly string[]> {
   const path = join(folder, "bbh", "tasks");

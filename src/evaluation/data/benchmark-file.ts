@@ -19,14 +19,18 @@ const pathOf = ({ folder, parts }: BenchmarkFile): string => join(folder, ...par
 
 export const benchmarkFileExists = (file: BenchmarkFile): Promise<boolean> => pathExists(pathOf(file));
 
+/** What was found in place of a benchmark's data, with what would do. */
+export const missingData = (found: string, holds: string): MosError =>
+  new MosError(
+    "not_found",
+    `${found}; give the folder that holds ${holds} (--data), or leave it out to fetch the data`,
+  );
+
 /** Fails with what would do, where a file that a benchmark needs is not there. */
 export async function expectFile(file: BenchmarkFile): Promise<string> {
   const path = pathOf(file);
   if (await pathExists(path)) return path;
-  throw new MosError(
-    "not_found",
-    `${path}: there is no such file; give the folder that holds ${file.parts.join("/")} (--data), or leave it out to fetch the data`,
-  );
+  throw missingData(`${path}: there is no such file`, file.parts.join("/"));
 }
 
 /** All rows of a JSON Lines file. */

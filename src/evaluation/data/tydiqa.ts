@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { MosError } from "#core";
-import { type BenchmarkFile, benchmarkFileExists, readValue } from "./benchmark-file.ts";
+import { type BenchmarkFile, benchmarkFileExists, missingData, readValue } from "./benchmark-file.ts";
 import type { Count } from "./counts.ts";
 import { digestOfRows } from "./digest.ts";
 import { LANGUAGES, type Language } from "./languages.ts";
@@ -51,10 +50,7 @@ export async function readTydiqa(folder: string): Promise<TydiqaData> {
   }
   const asked = languages.flatMap(({ dev }) => dev);
   if (asked.length === 0)
-    throw new MosError(
-      "not_found",
-      `${folder}/tydiqa: there are no questions; give the folder that holds tydiqa/english-dev.json and so on (--data), or leave it out to fetch the data`,
-    );
+    throw missingData(`${folder}/tydiqa: there are no questions`, "tydiqa/english-dev.json and so on");
   expectUnique(
     asked.map(({ id }) => id),
     "tydiqa",

@@ -65,14 +65,25 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 }
 
 /**
- * Reads the data of all tasks and makes one question of each, in a second, and looks at the result's place: what cannot be
- * used is told before a model is loaded, which may take long.
+ * Looks at the result's place, and previews all tasks: what cannot be used is told before a model is loaded, which may take
+ * long.
  *
  * @throws MosError `bad_option`, `not_found` or `bad_data`.
  */
 export async function checkTasks(options: TaskOptions): Promise<ReadonlyMap<TaskName, Questions>> {
-  const { limit, out } = options;
-  await expectResult(out);
+  await expectResult(options.out);
+  return previewTasks(options);
+}
+
+/**
+ * Reads the data of all tasks and makes one question of each, in a second.
+ *
+ * @throws MosError `bad_option`, `not_found` or `bad_data`.
+ */
+export async function previewTasks(
+  options: Omit<TaskOptions, "out">,
+): Promise<ReadonlyMap<TaskName, Questions>> {
+  const { limit } = options;
   const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
   const previews = new Map<TaskName, Questions>();
   for (const name of options.tasks) {
