@@ -8,7 +8,7 @@ import { runInNewContext } from "node:vm";
 import { type AdapterGeometry, parseAdapterConfig } from "#adapters";
 import { geometryOf } from "#models";
 import { readModelConfig } from "#recipes";
-import { openAdapterTiers, type ResidentDtype, residentBytes } from "../src/serving/adapters/index.ts";
+import { openAdapterTiers, type ResidentDtype, residentBytes } from "../src/inference/adapters/index.ts";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 

@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Random, randomStream } from "#core";
+import { type Engine, type EngineEvent, openEngine, type Quantize } from "#inference";
 import { loadModel } from "#models";
 import { geometryOf } from "#recipes";
-import { type Engine, type EngineEvent, openEngine, type Quantize } from "#serving";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 

@@ -1,7 +1,7 @@
 // The bundled model on three hand-made questions. With openEngine({ adapters }) each adapter can be a subject, too.
 import { loadModel } from "mixture-of-shards";
 import { createProgramChecker, evaluate, resultTable, scorers } from "mixture-of-shards/evaluation";
-import { openEngine } from "mixture-of-shards/serving";
+import { openEngine } from "mixture-of-shards/inference";
 
 const { text, model } = await loadModel("assets/tiny-english");
 await using engine = await openEngine({ model: "assets/tiny-english" });

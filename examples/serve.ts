@@ -1,6 +1,6 @@
 // Requests side by side on one base; with a folder of adapters each can name its own.
 import { loadModel } from "mixture-of-shards";
-import { openEngine } from "mixture-of-shards/serving";
+import { openEngine } from "mixture-of-shards/inference";
 
 const { text } = await loadModel("assets/tiny-english");
 await using engine = await openEngine({ model: "assets/tiny-english" });

@@ -8,7 +8,7 @@ const FLOORS = [
   ["runtime", "nn", "text", "hub", "sandbox"],
   ["models", "adapters", "data"],
   ["training", "generation", "exchange"],
-  ["serving"],
+  ["inference"],
   ["recipes"],
   ["evaluation"],
   ["experiments", "server"],

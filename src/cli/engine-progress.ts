@@ -1,4 +1,4 @@
-import type { OpenProgress } from "#serving";
+import type { OpenProgress } from "#inference";
 import { formatBar, type LiveLine } from "./progress.ts";
 
 const PHASES: Readonly<Record<OpenProgress["type"], string>> = {

@@ -12,9 +12,9 @@ import {
   type TaskOptions,
   usualFormat,
 } from "#evaluation";
+import { type Engine, openEngine } from "#inference";
 import { geometryOf, loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
-import { type Engine, openEngine } from "#serving";
 import type { LoadedText } from "#text";
 import { findModel } from "./base-model.ts";
 import { findBenchmarks } from "./benchmark-data.ts";

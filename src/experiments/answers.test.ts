@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import type { Example } from "#data";
+import { type Engine, openEngine } from "#inference";
 import { type BaseModel, generate, geometryOf, loadModel } from "#recipes";
-import { type Engine, openEngine } from "#serving";
 import { type AnswerSettings, countCorrect, type Question, questionOf } from "./answers.ts";
 
 let base: BaseModel;

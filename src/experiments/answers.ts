@@ -1,7 +1,7 @@
 // Greedy answers to held-out prompts, and how many of them are the reference.
 import { MosError } from "#core";
 import { type EncodingRules, type Example, encodeExample, IGNORED } from "#data";
-import type { Engine } from "#serving";
+import type { Engine } from "#inference";
 import type { LoadedText } from "#text";
 import { isCorrectAnswer } from "./correct-answer.ts";
 

@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { type EvaluateEvent, evaluate } from "#evaluation";
 import { makeFolder, writeFileAtomic } from "#formats";
+import { type Engine, openEngine } from "#inference";
 import { loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
-import { type Engine, openEngine } from "#serving";
 import type { LoadedText } from "#text";
 import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
 import {

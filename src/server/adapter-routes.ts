@@ -1,7 +1,7 @@
 // /v1/adapters: what there is, and for administrators adding, replacing and removing.
 
 import type { Context } from "hono";
-import type { AdapterInfo } from "#serving";
+import type { AdapterInfo } from "#inference";
 import { checkAdapterName } from "./adapter-name.ts";
 import { asRunning } from "./answering.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";

@@ -12,7 +12,7 @@ import {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#formats";
-import type { AdapterInfo, Engine } from "#serving";
+import type { AdapterInfo, Engine } from "#inference";
 import { checkAdapterName, isFolderName } from "./adapter-name.ts";
 import { type KeptFolder, keepFolder, takeFolder } from "./kept-folder.ts";
 import { Refusal } from "./refusal.ts";

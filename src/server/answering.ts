@@ -1,7 +1,7 @@
 // What chat and completions have in common: a request is read, its answers run side by side, and the record is kept.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Context } from "hono";
-import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#serving";
+import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#inference";
 import type { Running } from "./activity.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
 import type { EngineWatch } from "./engine-watch.ts";

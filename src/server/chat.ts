@@ -1,7 +1,7 @@
 // POST /v1/chat/completions
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
-import type { EngineEvent, TokenLogprob } from "#serving";
+import type { EngineEvent, TokenLogprob } from "#inference";
 import type { ChatMessage, LoadedText } from "#text";
 import { type Answering, asRunning, finishOf, startAnswering, type UsageFields } from "./answering.ts";
 import { readJsonBody } from "./body.ts";

@@ -1,4 +1,4 @@
-import type { TokenLogprob } from "#serving";
+import type { TokenLogprob } from "#inference";
 import { tokenPlaces } from "./token-places.ts";
 import { type TokenWriter, tokenText } from "./token-text.ts";
 

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Context } from "hono";
-import type { EngineEvent, EngineRequest } from "#serving";
+import type { EngineEvent, EngineRequest } from "#inference";
 import { createDetokenizer } from "#text";
 import { type Answering, asRunning, finishOf, startAnswering, type UsageFields } from "./answering.ts";
 import { readJsonBody } from "./body.ts";

@@ -1,6 +1,6 @@
 // What all routes work with.
 import type { HttpBindings } from "@hono/node-server";
-import type { AdapterInfo, Engine } from "#serving";
+import type { AdapterInfo, Engine } from "#inference";
 import type { LoadedText } from "#text";
 import type { Activity } from "./activity.ts";
 import type { AdapterStore } from "./adapter-store.ts";

@@ -1,5 +1,5 @@
 // From what a client asked for to what the engine is asked for.
-import type { EngineRequest } from "#serving";
+import type { EngineRequest } from "#inference";
 import type { ServerContext } from "./context.ts";
 import { findAdapter } from "./context.ts";
 import type { ApiKey } from "./key-ring.ts";

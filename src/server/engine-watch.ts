@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import type { Engine } from "#serving";
+import type { Engine } from "#inference";
 import { Refusal } from "./refusal.ts";
 
 /** Whether the engine is still there. A request can fail without it, and only another start brings it back. */

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Engine, EngineStats } from "#serving";
+import type { Engine, EngineStats } from "#inference";
 import type { RequestRecord } from "./request-record.ts";
 
 /** Counts and times of the server, in a registry of its own. */

@@ -1,5 +1,5 @@
 // GET /v1/models: the base and the adapters that a key may use.
-import type { AdapterInfo } from "#serving";
+import type { AdapterInfo } from "#inference";
 import { findAdapter, type ServerContext } from "./context.ts";
 import type { ApiKey } from "./key-ring.ts";
 import { Refusal } from "./refusal.ts";

@@ -3,8 +3,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AdapterConfigInput, saveAdapter } from "#adapters";
 import type { EvaluateOptions } from "#evaluation";
+import type { Engine } from "#inference";
 import { geometryOf, loadModelText, openModel } from "#models";
-import type { Engine } from "#serving";
 import type { LoadedText } from "#text";
 import { randomAdapter } from "../random-adapter.ts";
 

@@ -14,7 +14,7 @@ import {
   resultTable,
 } from "#evaluation";
 import { lockFolder } from "#formats";
-import { type Engine, openEngine } from "#serving";
+import { type Engine, openEngine } from "#inference";
 import type { LoadedText } from "#text";
 import { MODEL, optionsOf, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";
 

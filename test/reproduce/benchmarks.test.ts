@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { evaluate, type TaskName } from "#evaluation";
 import type { BenchmarkOptions, ReproduceEvent, ReproduceOptions } from "#experiments";
+import { openEngine } from "#inference";
 import { loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
-import { openEngine } from "#serving";
 import { eventsOf } from "./events-of.ts";
 
 const MODEL = "assets/tiny-english";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
-import { Registry } from "../../src/serving/adapters/registry.ts";
+import { Registry } from "../../src/inference/adapters/registry.ts";
 import { type Harness, startServer } from "./harness.ts";
 
 const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };

@@ -9,7 +9,7 @@ import type {
   EngineRequest,
   EngineStats,
   TokenLogprob,
-} from "#serving";
+} from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
 
 export interface FakeEngineOptions {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#serving";
+import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#inference";
 import type { Question } from "../types.ts";
 import { answersTo } from "./ask.ts";
 

@@ -1,6 +1,6 @@
 // A question to the engine, and what comes back.
 import { MosError, randomStream } from "#core";
-import type { Engine, EngineEvent, EngineRequest } from "#serving";
+import type { Engine, EngineEvent, EngineRequest } from "#inference";
 import type { Ask, Question } from "../types.ts";
 
 /** All answers to one question. */

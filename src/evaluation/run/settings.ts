@@ -1,5 +1,5 @@
+import type { Engine, Quantize } from "#inference";
 import type { ProgramChecker } from "#sandbox";
-import type { Engine, Quantize } from "#serving";
 import type { QuestionOptions, TaskName } from "../types.ts";
 
 /** Whose answers are marked: the base, or an adapter of the engine. */

@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import type { Engine } from "#serving";
+import type { Engine } from "#inference";
 import type { SubjectRecord } from "./result.ts";
 import type { EvaluateOptions } from "./settings.ts";
 

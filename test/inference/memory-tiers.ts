@@ -1,8 +1,8 @@
 // Adapters that are simply there, for tests of the engine alone.
 import type { ExpandedFactors } from "#adapters";
 import { MosError } from "#core";
-import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
-import { noAdapters } from "../../src/serving/no-adapters.ts";
+import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
+import { noAdapters } from "../../src/inference/no-adapters.ts";
 
 export interface MemoryTiers extends AdapterTiers {
   /** Puts other factors behind a name, under another digest. */

@@ -2,9 +2,9 @@
 import { describe, expect, test, vi } from "vitest";
 import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
-import { type Engine, type EngineRequest, prepareWeights } from "#serving";
-import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
-import { AdapterSlots } from "../../src/serving/slots.ts";
+import { type Engine, type EngineRequest, prepareWeights } from "#inference";
+import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
+import { AdapterSlots } from "../../src/inference/slots.ts";
 import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
 import {
   type Answer,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
+import { type Engine, openEngine } from "#inference";
 import { generate, loadModel } from "#recipes";
-import { type Engine, openEngine } from "#serving";
 import { answerOf, request } from "./tiny-engine.ts";
 
 const MODEL = "assets/tiny-english";

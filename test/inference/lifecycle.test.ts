@@ -1,7 +1,7 @@
 // How requests end: cancelled wherever they are, refused, drained, or with the engine.
 import { describe, expect, test, vi } from "vitest";
 import { MosError } from "#core";
-import type { Engine, EngineRequest } from "#serving";
+import type { Engine, EngineRequest } from "#inference";
 import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
 import {
   answerOf,

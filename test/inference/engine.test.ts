@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import type { Engine, EngineRequest } from "#serving";
+import type { Engine, EngineRequest } from "#inference";
 import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
 import { answerOf, config, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
 

@@ -1,7 +1,6 @@
 // An engine over the tiny model, whose tokenizer writes one letter for each id.
 import { type ExpandedFactors, expandFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
-import { geometryOf } from "#recipes";
 import {
   createEngine,
   createStepProgram,
@@ -11,9 +10,10 @@ import {
   type EngineRequest,
   prepareWeights,
   type StepProgram,
-} from "#serving";
+} from "#inference";
+import { geometryOf } from "#recipes";
 import type { Tokenizer } from "#text";
-import type { AdapterTiers } from "../../src/serving/adapters/index.ts";
+import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { tinyModel } from "../tiny-model.ts";
 

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { HostTensor } from "#runtime";
-import { GROUPS, groupSites } from "../../src/serving/groups.ts";
-import { AdapterSlots, type FactorMap } from "../../src/serving/slots.ts";
-import { slotNames } from "../../src/serving/step-graph.ts";
-import { prepareWeights } from "../../src/serving/weights.ts";
+import { GROUPS, groupSites } from "../../src/inference/groups.ts";
+import { AdapterSlots, type FactorMap } from "../../src/inference/slots.ts";
+import { slotNames } from "../../src/inference/step-graph.ts";
+import { prepareWeights } from "../../src/inference/weights.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config, weights } = tinyModel();

@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { expect, test, vi } from "vitest";
-import { openEngine } from "#serving";
+import { openEngine } from "#inference";
 import { answerOf, refusalOf, request } from "./tiny-engine.ts";
 
 const children: ChildProcess[] = [];

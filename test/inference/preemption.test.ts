@@ -1,6 +1,6 @@
 // More tokens than the cache has places for: the youngest rows wait again, and nobody sees it in an answer.
 import { describe, expect, test } from "vitest";
-import type { Engine, EngineRequest } from "#serving";
+import type { Engine, EngineRequest } from "#inference";
 import { memoryTiers } from "./memory-tiers.ts";
 import { type Answer, answerOf, promptOf, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
 

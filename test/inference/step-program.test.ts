@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ExpandedFactors, expandFactors } from "#adapters";
 import { randomStream } from "#core";
 import { createDecoder, type RowAdapter } from "#generation";
+import { createStepProgram, prepareWeights, type StepProgram } from "#inference";
 import { geometryOf } from "#recipes";
-import { createStepProgram, prepareWeights, type StepProgram } from "#serving";
 import { randomAdapter } from "../random-adapter.ts";
 import { type TinyModel, tinyModel } from "../tiny-model.ts";
 

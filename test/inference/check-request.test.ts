@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { bytesPerPlace } from "#generation";
-import { checkRequest } from "../../src/serving/check-request.ts";
-import type { EngineRequest } from "../../src/serving/types.ts";
+import { checkRequest } from "../../src/inference/check-request.ts";
+import type { EngineRequest } from "../../src/inference/types.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config } = tinyModel();
