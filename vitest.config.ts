@@ -1,7 +1,21 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({
+/** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. All others: `npm test`. */
+const SLOW = ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts"];
+
+const tier = (name: string, files: { readonly include: string[]; readonly exclude?: string[] }) => ({
   resolve: { conditions: ["source"] },
   ssr: { resolve: { conditions: ["source", "node", "import", "default"] } },
-  test: { include: ["src/**/*.test.ts", "test/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+  test: { name, ...files, testTimeout: 60_000, hookTimeout: 60_000 },
+});
+
+export default defineConfig({
+  test: {
+    // a tier may be empty in a filtered run
+    passWithNoTests: true,
+    projects: [
+      tier("fast", { include: ["src/**/*.test.ts", "test/**/*.test.ts"], exclude: SLOW }),
+      tier("slow", { include: SLOW }),
+    ],
+  },
 });
