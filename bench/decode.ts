@@ -1,6 +1,7 @@
 // Speed of greedy decoding in float32, every row with an adapter, beside the peer's script (see docs/benchmarks.md).
 import { type Random, randomStream } from "#core";
-import { argmax, createDecoder, type RowAdapter, type SlotFactors } from "#generation";
+import { argmax } from "#generation";
+import { createDecoder, type RowAdapter, type SlotFactors } from "#inference";
 import { LINEAR_NAMES } from "#nn";
 import { geometryOf, loadModel } from "#recipes";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";

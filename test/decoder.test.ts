@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { createDecoder, type DecoderOptions, type RowAdapter, type SlotFactors } from "#generation";
 import { embed, leaf, linear, reshape } from "#graph";
+import { createDecoder, type DecoderOptions, type RowAdapter, type SlotFactors } from "#inference";
 import { llamaHead, weightLeaves } from "#models";
 import { LINEAR_NAMES, plainLinear } from "#nn";
 import { geometryOf } from "#recipes";

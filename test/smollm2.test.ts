@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { argmax, createDecoder } from "../src/generation/index.ts";
+import { argmax } from "../src/generation/index.ts";
+import { createDecoder } from "../src/inference/index.ts";
 import { loadModel } from "../src/recipes/index.ts";
 
 const path = process.env["MOS_TEST_MODEL"];

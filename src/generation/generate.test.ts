@@ -2,8 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
 import type { Tokenizer } from "#text";
-import type { Decoder } from "./decoder.ts";
-import { type GenerateEvent, type GenerateOptions, generate } from "./generate.ts";
+import { type Decoder, type GenerateEvent, type GenerateOptions, generate } from "./generate.ts";
 
 /** Ids are bytes, so that characters come in parts. */
 const tokenizer: Tokenizer = {

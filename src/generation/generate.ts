@@ -1,7 +1,19 @@
 import { MosError, type Random } from "#core";
 import { createDetokenizer, createStopScanner, type Tokenizer } from "#text";
-import type { Decoder } from "./decoder.ts";
 import { checkSampling, type SamplingOptions, sample } from "./sampler.ts";
+
+/** Rows of tokens that grow together. Holds native memory: dispose it. */
+export interface Decoder extends AsyncDisposable {
+  /** Tokens that each row holds. */
+  readonly lengths: readonly number[];
+  /**
+   * Appends tokens to each row (none for a row that is finished) and gives the logits [V] behind its last token;
+   * empty for rows without new tokens.
+   */
+  append(tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
+  /** Starts again with empty rows. */
+  clear(): void;
+}
 
 /** How rows are continued, and what ends them. */
 export interface GenerateOptions {

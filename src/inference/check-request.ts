@@ -1,6 +1,7 @@
 import { MosError } from "#core";
-import { bytesPerPlace, checkSampling, placesFor } from "#generation";
+import { checkSampling } from "#generation";
 import type { LlamaConfig } from "#models";
+import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
 import type { EngineModel, EngineRequest } from "./types.ts";
 
 interface RequestBounds {
@@ -40,7 +41,7 @@ export function checkRequest(request: EngineRequest, { model, config, cacheLimit
       `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${model.maxLength} fit`,
     );
   // rows are given with room for one token more
-  if (placesFor(Math.max(length, prompt.length + 1)) * bytesPerPlace(config) > cacheLimit)
+  if (capacityFor(Math.max(length, prompt.length + 1)) * bytesPerPosition(config) > cacheLimit)
     throw wrong(
       `${length} tokens need more than the ${cacheLimit} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
     );

@@ -6,11 +6,11 @@ import { Admission } from "./admission.ts";
 import { checkRequest } from "./check-request.ts";
 import { EventStream } from "./event-stream.ts";
 import { asError, Job } from "./job.ts";
+import type { ModelRunner } from "./model-runner.ts";
 import { planTurn, type RowState, type TurnOptions, type TurnPlan } from "./plan.ts";
 import { Rows, type RowsOptions } from "./rows.ts";
 import { Sequence } from "./sequence.ts";
 import { planSharing } from "./share-beginnings.ts";
-import type { StepProgram } from "./step-program.ts";
 import type { AdapterInfo, Engine, EngineEvent, EngineModel, EngineRequest, EngineStats } from "./types.ts";
 
 /** Bounds of an engine; all of them are arguments of whoever opens it. */
@@ -21,7 +21,7 @@ export interface EngineLimits extends TurnOptions, Pick<RowsOptions, "maxRows" |
 
 /** What an engine is made of. It disposes the program and the tiers. */
 export interface EngineParts {
-  readonly program: StepProgram;
+  readonly program: ModelRunner;
   readonly tiers: AdapterTiers;
   readonly tokenizer: Tokenizer;
   readonly model: EngineModel;
@@ -239,7 +239,7 @@ class LocalEngine implements Engine {
       from: row,
       count: 1,
       tokens: [tokens],
-      everyPlace,
+      allLogits: everyPlace,
     });
     this.#counts.promptTokens += tokens.length;
     const last = logits.at(-1);

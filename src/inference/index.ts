@@ -1,8 +1,11 @@
+export { type BaseWeights, prepareWeights, type Quantize } from "./base-weights.ts";
+export { createDecoder, type DecoderOptions, type RowAdapter, type SlotFactors } from "./decoder.ts";
 export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";
+export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
 export type { OpenProgress } from "./local-engine.ts";
+export { createModelRunner, type ModelRunner } from "./model-runner.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
 export type { EngineSettings } from "./settings.ts";
-export { createStepProgram, type StepProgram } from "./step-program.ts";
 export type {
   AdapterInfo,
   Engine,
@@ -14,4 +17,3 @@ export type {
   EngineUsage,
   TokenLogprob,
 } from "./types.ts";
-export { prepareWeights, type Quantize, type ServingWeights } from "./weights.ts";

@@ -2,12 +2,12 @@
 import { geometryOf, type LoadedModel, loadModel, loadModelText } from "#models";
 import type { HostTensor } from "#runtime";
 import { type AdapterTiers, openAdapterTiers } from "./adapters/index.ts";
+import { prepareWeights } from "./base-weights.ts";
 import { createEngine, type EngineLimits } from "./engine.ts";
+import { createModelRunner, type ModelRunner } from "./model-runner.ts";
 import { noAdapters } from "./no-adapters.ts";
 import { type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
-import { createStepProgram, type StepProgram } from "./step-program.ts";
 import type { AdapterInfo, Engine } from "./types.ts";
-import { prepareWeights } from "./weights.ts";
 
 /** How far opening is: weights read, adapters found, weights joined and quantised, the program compiled. */
 export interface OpenProgress {
@@ -95,13 +95,13 @@ type Report = (type: OpenProgress["type"], done: number, total: number) => void;
 const longest = ({ maxLength }: FullSettings, { config }: LoadedModel): number =>
   Math.min(maxLength ?? MAX_LENGTH, config.maxPositions);
 
-async function openProgram(settings: FullSettings, model: LoadedModel, report: Report): Promise<StepProgram> {
+async function openProgram(settings: FullSettings, model: LoadedModel, report: Report): Promise<ModelRunner> {
   const weights = await prepareWeights(model.config, takeWeights(model), {
     quantize: settings.quantize,
     onProgress: (done, total) => report("quantize", done, total),
   });
   report("compile", 0, 1);
-  const program = await createStepProgram(weights, {
+  const program = await createModelRunner(weights, {
     maxLength: longest(settings, model),
     adapters: settings.adapters !== undefined,
     compile: { threads: settings.threads },

@@ -1,12 +1,12 @@
 // Which request has which row. A row is one place in the cache and one adapter slot; what a request leaves behind in both
 // serves the next one that begins alike.
 
-import { bytesPerPlace, placesFor } from "#generation";
 import type { AdapterLease } from "./adapters/index.ts";
+import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
+import type { ModelRunner } from "./model-runner.ts";
 import { planMoves } from "./plan.ts";
 import type { Sequence } from "./sequence.ts";
 import { type RowContent, type SharedBeginning, sharedLength } from "./share-beginnings.ts";
-import type { StepProgram } from "./step-program.ts";
 
 /** A request with a row. */
 export interface Occupant {
@@ -55,16 +55,16 @@ const rankOf = (occupants: readonly Occupant[]): number =>
 
 /** The rows of an engine. */
 export class Rows<T extends Occupant> {
-  readonly #program: StepProgram;
+  readonly #program: ModelRunner;
   readonly #options: RowsOptions;
-  readonly #bytesPerPlace: number;
+  readonly #bytesPerPosition: number;
   readonly #taken: (T | undefined)[] = [];
   readonly #held: Held[] = [];
 
-  constructor(program: StepProgram, options: RowsOptions) {
+  constructor(program: ModelRunner, options: RowsOptions) {
     this.#program = program;
     this.#options = options;
-    this.#bytesPerPlace = bytesPerPlace(program.config);
+    this.#bytesPerPosition = bytesPerPosition(program.config);
   }
 
   get count(): number {
@@ -117,7 +117,7 @@ export class Rows<T extends Occupant> {
 
   /** What every row holds, and what those that are taken are going to hold. */
   contents(): readonly RowContent[] {
-    return Array.from({ length: this.#program.cache.rows }, (_, row) => {
+    return Array.from({ length: this.#program.cache.slots }, (_, row) => {
       const { digest, tenant, tokens } = this.#heldAt(row);
       const content = { row, owner: JSON.stringify([digest, tenant]), computed: this.computed(row) };
       const taken = this.#taken[row];
@@ -162,13 +162,13 @@ export class Rows<T extends Occupant> {
   /** Makes room for so many tokens in the longest row. False where the limit of bytes is in the way. */
   reserve(tokens: number): boolean {
     const { cache } = this.#program;
-    const needed = placesFor(tokens);
-    if (needed <= cache.places) return true;
+    const needed = capacityFor(tokens);
+    if (needed <= cache.capacity) return true;
     const rows = Math.max(1, ...this.entries().map(([row]) => row + 1));
-    const affordable = Math.floor(this.#options.cacheLimit / (this.#bytesPerPlace * rows));
+    const affordable = Math.floor(this.#options.cacheLimit / (this.#bytesPerPosition * rows));
     if (needed > affordable) return false;
     // a step reads all places: growing often costs less than reading many that are empty
-    const roomy = Math.min(placesFor(Math.floor(cache.places * 1.125)), affordable);
+    const roomy = Math.min(capacityFor(Math.floor(cache.capacity * 1.125)), affordable);
     this.#resizeCache(rows, Math.max(needed, roomy));
     return true;
   }
@@ -177,10 +177,10 @@ export class Rows<T extends Occupant> {
   trim(): void {
     const { cache, slots } = this.#program;
     if (this.count === 0) return;
-    const places = placesFor(2 * longestOf(this.#occupants()));
-    if (cache.places > 2 * places) this.#resizeCache(cache.rows, places);
+    const places = capacityFor(2 * longestOf(this.#occupants()));
+    if (cache.capacity > 2 * places) this.#resizeCache(cache.slots, places);
     const rank = rankOf(this.#occupants());
-    if (slots.rank >= 2 * rank) this.#resizeSlots(slots.rows, rank);
+    if (slots.rank >= 2 * rank) this.#resizeSlots(slots.count, rank);
   }
 
   /** Takes all rows back and forgets what they hold, after a failure that may have left anything half done. */
@@ -200,7 +200,7 @@ export class Rows<T extends Occupant> {
     const rows = occupants.length;
     return (
       rows <= maxRows &&
-      rows * placesFor(longestOf(occupants)) * this.#bytesPerPlace <= cacheLimit &&
+      rows * capacityFor(longestOf(occupants)) * this.#bytesPerPosition <= cacheLimit &&
       rows * rankOf(occupants) * this.#program.slots.bytesPerRank <= slotLimit
     );
   }
@@ -209,14 +209,14 @@ export class Rows<T extends Occupant> {
   #makeRoom(row: number): void {
     const { cache, slots } = this.#program;
     const rank = rankOf(this.#occupants());
-    const rows = Math.max(cache.rows, row + 1);
-    const isRoomy = rows * cache.places * this.#bytesPerPlace <= this.#options.cacheLimit;
+    const rows = Math.max(cache.slots, row + 1);
+    const isRoomy = rows * cache.capacity * this.#bytesPerPosition <= this.#options.cacheLimit;
     this.#resizeCache(
       rows,
-      isRoomy && cache.places > 0 ? cache.places : placesFor(longestOf(this.#occupants())),
+      isRoomy && cache.capacity > 0 ? cache.capacity : capacityFor(longestOf(this.#occupants())),
     );
-    if (row >= slots.rows || rank > slots.rank)
-      this.#resizeSlots(Math.min(cache.rows, this.#slotsOf(rank)), rank);
+    if (row >= slots.count || rank > slots.rank)
+      this.#resizeSlots(Math.min(cache.slots, this.#slotsOf(rank)), rank);
     this.#fill(row);
   }
 
@@ -237,12 +237,12 @@ export class Rows<T extends Occupant> {
       const held = this.#heldAt(row);
       return sharedBy(held, occupant) + (held.slot === digest ? 0.5 : 0);
     };
-    const rows = Math.min(this.#program.cache.rows, this.#slotsOf(rankOf([...this.#occupants(), occupant])));
+    const rows = Math.min(this.#program.cache.slots, this.#slotsOf(rankOf([...this.#occupants(), occupant])));
     const free = Array.from({ length: rows }, (_, row) => row).filter(
       (row) => this.#taken[row] === undefined,
     );
     const [first] = free;
-    if (first === undefined) return this.#program.cache.rows;
+    if (first === undefined) return this.#program.cache.slots;
     return free.reduce((best, row) => (gain(row) > gain(best) ? row : best), first);
   }
 
@@ -250,10 +250,10 @@ export class Rows<T extends Occupant> {
   #resizeCache(needed: number, places: number): void {
     const { cache } = this.#program;
     const { maxRows, cacheLimit } = this.#options;
-    const doubled = Math.min(maxRows, Math.max(needed, 2 * cache.rows));
+    const doubled = Math.min(maxRows, Math.max(needed, 2 * cache.slots));
     const rows =
-      needed <= cache.rows || doubled * places * this.#bytesPerPlace > cacheLimit ? needed : doubled;
-    for (let row = 0; row < cache.rows; row++)
+      needed <= cache.slots || doubled * places * this.#bytesPerPosition > cacheLimit ? needed : doubled;
+    for (let row = 0; row < cache.slots; row++)
       if (row >= rows || this.computed(row) > places) this.#drop(row);
     cache.resize(rows, places);
   }

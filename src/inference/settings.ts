@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import type { ResidentDtype } from "./adapters/index.ts";
-import type { Quantize } from "./weights.ts";
+import type { Quantize } from "./base-weights.ts";
 
 /** What an engine serves, and how much of the machine it takes. */
 export interface EngineSettings {

@@ -1,10 +1,11 @@
 // R rows · S new tokens of each · L layers · K key heads · D head width
-import { cachedAttention, type Fresh } from "#generation";
+
 import { add, concat, type Dim, embed, leaf, matmul, reshape, split, type Value } from "#graph";
 import { llama, llamaHead, ropeFrequencies, weightLeaves } from "#models";
 import { type LinearHook, rotationTables, withBias } from "#nn";
+import type { BaseWeights } from "./base-weights.ts";
+import { cachedAttention, type Fresh } from "./cached-attention.ts";
 import { GROUPS, type GroupSite, groupKey, groupOfSite } from "./groups.ts";
-import type { ServingWeights } from "./weights.ts";
 
 export interface StepGraphOptions {
   /** Positions that can occur. */
@@ -32,7 +33,7 @@ export function groupProduct(x: Value, site: GroupSite, { weights, slots }: Grou
 }
 
 export interface GroupOptions {
-  readonly weights: ServingWeights;
+  readonly weights: BaseWeights;
   readonly slots: boolean;
 }
 
@@ -58,7 +59,7 @@ function groupedLinear(options: GroupOptions): LinearHook {
  * rotated keys of all layers and then their values, for the host to write into its cache.
  */
 export function stepGraph(
-  weights: ServingWeights,
+  weights: BaseWeights,
   { positions, slots }: StepGraphOptions,
 ): Readonly<Record<string, Value>> {
   const { config } = weights;

@@ -17,9 +17,9 @@ import {
 } from "#graph";
 import { ropeFrequencies } from "#models";
 import { modulePath, rotationTables } from "#nn";
+import type { BaseWeights } from "./base-weights.ts";
 import { GROUPS, type GroupName, type GroupSite } from "./groups.ts";
 import { groupProduct, type StepGraphOptions } from "./step-graph.ts";
-import type { ServingWeights } from "./weights.ts";
 
 const GRID: readonly Dim[] = ["rows", 1];
 
@@ -37,7 +37,7 @@ function groupOutput(x: Value, site: GroupSite, options: WriteOptions): readonly
 }
 
 interface WriteOptions {
-  readonly weights: ServingWeights;
+  readonly weights: BaseWeights;
   readonly slots: boolean;
 }
 
@@ -46,7 +46,7 @@ interface WriteOptions {
  * graph. `lengths` are the filled places of each row, `total` one more than the largest.
  */
 export function writeGraph(
-  weights: ServingWeights,
+  weights: BaseWeights,
   { positions: count, slots }: StepGraphOptions,
 ): Readonly<Record<string, Value>> {
   const { config } = weights;

@@ -2,13 +2,12 @@ import { type Adapter, type ExpandedFactors, expandFactors, loadAdapter } from "
 import { MosError, randomStream } from "#core";
 import { missingBos } from "#data";
 import {
-  createDecoder,
   type Decoder,
   type GenerateEvent,
   generate as generateRows,
-  type RowAdapter,
   type SamplingOptions,
 } from "#generation";
+import { createDecoder, type RowAdapter } from "#inference";
 import { geometryOf } from "#models";
 import type { CompileOptions } from "#runtime";
 import type { ChatMessage } from "#text";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bytesPerPlace } from "#generation";
+import { bytesPerPosition } from "#inference";
 import { checkRequest } from "../../src/inference/check-request.ts";
 import type { EngineRequest } from "../../src/inference/types.ts";
 import { tinyModel } from "../tiny-model.ts";
@@ -37,7 +37,7 @@ describe("what could not run to its end is refused:", () => {
   });
 
   test("more than the cache can ever hold", () => {
-    const limits = { cacheLimit: 64 * bytesPerPlace(config) };
+    const limits = { cacheLimit: 64 * bytesPerPosition(config) };
     expect(check({ maxTokens: 61 }, limits)).not.toThrow();
     expect(check({ maxTokens: 62 }, limits)).toThrowError(expect.objectContaining({ code: "bad_option" }));
     expect(check({ prompt: ones(63), maxTokens: 0 }, limits)).not.toThrow();

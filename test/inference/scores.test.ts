@@ -1,7 +1,7 @@
 // Log-probabilities, stop texts and seeds of the engine's answers, against the plain decoder and a plain log-softmax.
 import { beforeAll, describe, expect, test } from "vitest";
-import { createDecoder } from "#generation";
 import type { EngineRequest, TokenLogprob } from "#inference";
+import { createDecoder } from "#inference";
 import { memoryTiers } from "./memory-tiers.ts";
 import {
   type Answer,

@@ -3,8 +3,8 @@ import { describe, expect, test, vi } from "vitest";
 import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import { type Engine, type EngineRequest, prepareWeights } from "#inference";
+import { AdapterSlots } from "../../src/inference/adapter-slots.ts";
 import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
-import { AdapterSlots } from "../../src/inference/slots.ts";
 import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
 import {
   type Answer,

@@ -3,13 +3,13 @@ import { type ExpandedFactors, expandFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import {
   createEngine,
-  createStepProgram,
+  createModelRunner,
   type Engine,
   type EngineEvent,
   type EngineLimits,
   type EngineRequest,
+  type ModelRunner,
   prepareWeights,
-  type StepProgram,
 } from "#inference";
 import { geometryOf } from "#recipes";
 import type { Tokenizer } from "#text";
@@ -59,14 +59,14 @@ export const LIMITS: EngineLimits = {
 export interface TinyEngineOptions extends Partial<EngineLimits> {
   readonly maxLength?: number;
   /** Changes the program before the engine gets it. */
-  readonly wrap?: (program: StepProgram) => StepProgram;
+  readonly wrap?: (program: ModelRunner) => ModelRunner;
 }
 
 export async function tinyEngine(tiers: AdapterTiers, options: TinyEngineOptions = {}): Promise<Engine> {
   const { maxLength = MAX_LENGTH, wrap = (program) => program, ...limits } = options;
   const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
   return createEngine({
-    program: wrap(await createStepProgram(prepared, { maxLength, compile: { threads: 1 } })),
+    program: wrap(await createModelRunner(prepared, { maxLength, compile: { threads: 1 } })),
     tiers,
     tokenizer,
     model: {

@@ -13,7 +13,7 @@ export type Quantize = "none" | "int8" | "int4";
 export type Product = (x: Value) => Value;
 
 /** A base that is ready to be built into step programs. */
-export interface ServingWeights {
+export interface BaseWeights {
   readonly config: LlamaConfig;
   readonly widths: ReturnType<typeof groupWidths>;
   readonly product: (site: GroupSite) => Product;
@@ -40,7 +40,7 @@ export async function prepareWeights(
   config: LlamaConfig,
   weights: Map<string, HostTensor>,
   { quantize, onProgress }: PrepareOptions,
-): Promise<ServingWeights> {
+): Promise<BaseWeights> {
   const shapes = weightShapes(config);
   const widths = groupWidths((name) => shapes.get(`${modulePath({ layer: 0, linear: name })}.weight`) ?? []);
   const feeds: Record<string, HostTensor> = {};

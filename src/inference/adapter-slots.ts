@@ -1,10 +1,11 @@
 // R rows · r slot rank. The active tier: expanded factors of the adapters whose requests run, one slot for each row.
 import type { ExpandedFactors } from "#adapters";
-import type { RowRange } from "#generation";
+
 import type { HostTensor } from "#runtime";
+import type { BaseWeights } from "./base-weights.ts";
 import { GROUPS, type GroupSite, type GroupWidths, groupSites } from "./groups.ts";
+import type { SlotRange } from "./kv-cache.ts";
 import { slotNames } from "./step-graph.ts";
-import type { ServingWeights } from "./weights.ts";
 
 /** Factors by `${layer}.${linear}`. */
 export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
@@ -28,7 +29,7 @@ export class AdapterSlots {
   /** Counts the times that the arrays were replaced. */
   version = 0;
 
-  constructor({ config, widths }: ServingWeights) {
+  constructor({ config, widths }: BaseWeights) {
     this.#groups = groupSites(config.layers).map((site) => ({
       site,
       widths: widths[site.group],
@@ -72,12 +73,12 @@ export class AdapterSlots {
     this.#rank = rank;
   }
 
-  get rows(): number {
+  get count(): number {
     return this.#rows;
   }
 
   /** The arrays of some rows as inputs of a step. */
-  view({ from, count }: RowRange): Readonly<Record<string, HostTensor>> {
+  view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
       this.#groups.flatMap((group) => {
         const { parts, out } = sizesOf(group);

@@ -1,23 +1,25 @@
 // R rows of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
-import { cutLogits, RowCache, type RowRange, type Step, stepFeeds } from "#generation";
+
 import type { LlamaConfig } from "#models";
 import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
-import { AdapterSlots } from "./slots.ts";
+import { AdapterSlots } from "./adapter-slots.ts";
+import type { BaseWeights } from "./base-weights.ts";
+import { KVCache, type SlotRange } from "./kv-cache.ts";
+import { cutLogits, type Step, stepFeeds } from "./step-feeds.ts";
 import { stepGraph } from "./step-graph.ts";
-import type { ServingWeights } from "./weights.ts";
 import { writeGraph } from "./write-graph.ts";
 
 /** The base with its cache and slots. Holds native memory: dispose it. */
-export interface StepProgram extends AsyncDisposable {
+export interface ModelRunner extends AsyncDisposable {
   readonly config: LlamaConfig;
-  readonly cache: RowCache;
+  readonly cache: KVCache;
   readonly slots: AdapterSlots;
   /** Runs a step, appends to the cache, and gives the logits [V] of each wanted place, row by row. */
   run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
 }
 
-export interface StepProgramOptions {
+export interface ModelRunnerOptions {
   /** The longest sequence. */
   readonly maxLength: number;
   /** Whether rows can have adapters; without, steps are cheaper. */
@@ -35,12 +37,12 @@ const FEW_ROWS = 2;
 const SECOND_COPY_LIMIT = 1e9;
 
 /** Compiles the steps of an engine. */
-export async function createStepProgram(
-  weights: ServingWeights,
-  { maxLength, adapters = true, compile: options = {} }: StepProgramOptions,
-): Promise<StepProgram> {
+export async function createModelRunner(
+  weights: BaseWeights,
+  { maxLength, adapters = true, compile: options = {} }: ModelRunnerOptions,
+): Promise<ModelRunner> {
   const { config } = weights;
-  const cache = new RowCache(config);
+  const cache = new KVCache(config);
   const slots = new AdapterSlots(weights);
   // quantised matrices go through a file, so that only the runtime holds them
   const compileOptions = { ...options, inlineLimit: 0 };
@@ -80,11 +82,11 @@ export async function createStepProgram(
 /** A program, and how it is told which rows it works on. */
 interface Bound {
   readonly program: Program;
-  readonly bind: (range: RowRange) => void;
+  readonly bind: (range: SlotRange) => void;
 }
 
 interface Bindings {
-  readonly cache: RowCache;
+  readonly cache: KVCache;
   readonly slots: AdapterSlots;
   readonly feeds: Readonly<Record<string, HostTensor>>;
 }
@@ -95,7 +97,7 @@ function bound(program: Program, { cache, slots, feeds }: Bindings): Bound {
     Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name)));
   program.bind(known(feeds));
   let last = "";
-  const bind = ({ from, count }: RowRange): void => {
+  const bind = ({ from, count }: SlotRange): void => {
     const wanted = `${from} ${count} ${cache.version} ${slots.version}`;
     if (wanted === last) return;
     program.bind(known(cache.view({ from, count })));
@@ -106,7 +108,7 @@ function bound(program: Program, { cache, slots, feeds }: Bindings): Bound {
 }
 
 /** One token of each row. */
-function writeFeeds({ from, count, tokens }: Step, cache: RowCache): Record<string, HostTensor> {
+function writeFeeds({ from, count, tokens }: Step, cache: KVCache): Record<string, HostTensor> {
   const lengths = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
   const column = { shape: [count, 1] };
   return {

@@ -1,8 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ExpandedFactors, expandFactors } from "#adapters";
 import { randomStream } from "#core";
-import { createDecoder, type RowAdapter } from "#generation";
-import { createStepProgram, prepareWeights, type StepProgram } from "#inference";
+import {
+  createDecoder,
+  createModelRunner,
+  type ModelRunner,
+  prepareWeights,
+  type RowAdapter,
+} from "#inference";
 import { geometryOf } from "#recipes";
 import { randomAdapter } from "../random-adapter.ts";
 import { type TinyModel, tinyModel } from "../tiny-model.ts";
@@ -55,10 +60,10 @@ describe.each([
   const model = tinyModel({ overrides });
   const { config, weights } = model;
   const alone = (adapter: RowAdapter, tokens: readonly number[]) => aloneOf(model, adapter, tokens);
-  let program: StepProgram;
+  let program: ModelRunner;
   beforeAll(async () => {
     const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
-    program = await createStepProgram(prepared, { maxLength: MAX_LENGTH });
+    program = await createModelRunner(prepared, { maxLength: MAX_LENGTH });
   });
   afterAll(() => program[Symbol.asyncDispose]());
 
@@ -106,7 +111,7 @@ describe.each([
     cache.truncate(0, 0);
     slots.resize(1, 1);
     const ids = prompt(4, 6);
-    const [logits] = await program.run({ from: 0, count: 1, tokens: [ids], everyPlace: true });
+    const [logits] = await program.run({ from: 0, count: 1, tokens: [ids], allLogits: true });
     expect(logits).toHaveLength(6);
     for (const [i, at] of logits!.entries()) expectClose(at, await alone(undefined, ids.slice(0, i + 1)));
   });

@@ -1,20 +1,20 @@
 // R rows of the step · S new tokens of each · G query heads of a key head · V vocabulary
 import type { LlamaConfig } from "#models";
 import type { HostTensor } from "#runtime";
-import type { RowCache, RowRange } from "./row-cache.ts";
+import type { KVCache, SlotRange } from "./kv-cache.ts";
 
 /** Some rows of a cache, and what each of them reads in a step. */
-export interface Step extends RowRange {
+export interface Step extends SlotRange {
   /** New tokens of each row of the range; none for a row that only lies between others. */
   readonly tokens: readonly (readonly number[])[];
   /** Logits behind every token, rather than behind the last of each row. */
-  readonly everyPlace?: boolean;
+  readonly allLogits?: boolean;
 }
 
 /** Ids, positions and masks of a step; rows shorter than S are filled up with tokens nobody looks at. */
 export function stepFeeds(
-  { from, count, tokens, everyPlace = false }: Step,
-  cache: RowCache,
+  { from, count, tokens, allLogits = false }: Step,
+  cache: KVCache,
   { heads, keyValueHeads }: LlamaConfig,
 ): Record<string, HostTensor> {
   const S = Math.max(...tokens.map((row) => row.length));
@@ -29,13 +29,13 @@ export function stepFeeds(
     // a filler stays at a position that the tables have
     for (let s = 0; s < S; s++)
       positions[i * S + s] = row.length === 0 ? 0 : start + Math.min(s, row.length - 1);
-    for (let s = everyPlace ? 0 : Math.max(0, row.length - 1); s < row.length; s++) wanted.push(i * S + s);
+    for (let s = allLogits ? 0 : Math.max(0, row.length - 1); s < row.length; s++) wanted.push(i * S + s);
   });
   return {
     ids: { shape: grid, data: ids },
     positions: { shape: grid, data: positions },
     new_mask: { shape: [1, 1, groups * S, S], data: causalMask(S, groups) },
-    key_counts: { shape: [2], data: Int32Array.of(cache.places, S) },
+    key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
     wanted: { shape: [wanted.length], data: Int32Array.from(wanted) },
   };
 }
@@ -50,12 +50,12 @@ function causalMask(S: number, groups: number): Float32Array {
 /** Views [V] of the logits that a step wanted, row by row. */
 export function cutLogits(
   logits: Float32Array,
-  { tokens, everyPlace = false }: Step,
+  { tokens, allLogits = false }: Step,
   vocabularySize: number,
 ): readonly (readonly Float32Array[])[] {
   let next = 0;
   return tokens.map(({ length }) =>
-    Array.from({ length: everyPlace ? length : Math.min(1, length) }, () => {
+    Array.from({ length: allLogits ? length : Math.min(1, length) }, () => {
       next++;
       return logits.subarray((next - 1) * vocabularySize, next * vocabularySize);
     }),

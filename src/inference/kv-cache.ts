@@ -6,23 +6,23 @@ const BLOCK = 64;
 const MASKED = -1e30;
 
 /** Rows from … from + count − 1. */
-export interface RowRange {
+export interface SlotRange {
   readonly from: number;
   readonly count: number;
 }
 
 /** Bytes of keys and values of one place of one row. */
-export const bytesPerPlace = ({ layers, keyValueHeads, headDim }: LlamaConfig): number =>
+export const bytesPerPosition = ({ layers, keyValueHeads, headDim }: LlamaConfig): number =>
   2 * layers * keyValueHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
 
 /** Places are kept in blocks, so that a row that grows moves seldom. */
-export const placesFor = (tokens: number): number => Math.ceil(Math.max(1, tokens) / BLOCK) * BLOCK;
+export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tokens) / BLOCK) * BLOCK;
 
 /**
  * Keys and values of all layers, [R, K, M, D] each, and how many of the M places each row has filled. A step sees a range
  * of rows without copying. Every row has M places: as many as the longest needs.
  */
-export class RowCache {
+export class KVCache {
   readonly lengths: number[] = [];
   readonly #config: LlamaConfig;
   #rows = 0;
@@ -38,20 +38,20 @@ export class RowCache {
   }
 
   /** M */
-  get places(): number {
+  get capacity(): number {
     return this.#places;
   }
 
-  get rows(): number {
+  get slots(): number {
     return this.#rows;
   }
 
   get bytes(): number {
-    return this.#rows * this.#places * bytesPerPlace(this.#config);
+    return this.#rows * this.#places * bytesPerPosition(this.#config);
   }
 
   /** The arrays of some rows as inputs of a step. */
-  view({ from, count }: RowRange): Readonly<Record<string, HostTensor>> {
+  view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     const { keyValueHeads: K, headDim: D } = this.#config;
     const perRow = K * this.#places * D;
     const shape = [count, K, this.#places, D];

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { HostTensor } from "#runtime";
+import { AdapterSlots, type FactorMap } from "../../src/inference/adapter-slots.ts";
+import { prepareWeights } from "../../src/inference/base-weights.ts";
 import { GROUPS, groupSites } from "../../src/inference/groups.ts";
-import { AdapterSlots, type FactorMap } from "../../src/inference/slots.ts";
 import { slotNames } from "../../src/inference/step-graph.ts";
-import { prepareWeights } from "../../src/inference/weights.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config, weights } = tinyModel();
@@ -110,7 +110,7 @@ test("bytes are those of the arrays, and another size is another version with no
   ] as const) {
     slots.resize(rows, rank);
     seen.add(slots.version);
-    expect([slots.rows, slots.rank]).toEqual([rows, rank]);
+    expect([slots.count, slots.rank]).toEqual([rows, rank]);
     expect(slots.bytes).toBe(rows * rank * slots.bytesPerRank);
     const arrays = Object.values(slots.view({ from: 0, count: rows }));
     expect(arrays.reduce((sum, { data }) => sum + data.byteLength, 0)).toBe(slots.bytes);

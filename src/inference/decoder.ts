@@ -1,11 +1,12 @@
 import { MosError } from "#core";
+import type { Decoder } from "#generation";
 import { constant, type Value } from "#graph";
 import { type LlamaConfig, weightLeaves } from "#models";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { type CompileOptions, compile, type HostTensor } from "#runtime";
 import { decoderGraph, slotNames } from "./decoder-graph.ts";
+import { capacityFor, KVCache } from "./kv-cache.ts";
 import { adaptedNumbers, MERGE_LIMIT, mergedWeights } from "./merge.ts";
-import { placesFor, RowCache } from "./row-cache.ts";
 import { cutLogits, stepFeeds } from "./step-feeds.ts";
 
 /** One site's factors as numbers: A [r, in], Bᵀ [r, out]. */
@@ -30,19 +31,6 @@ export interface DecoderOptions {
   /** Adapted numbers up to which the adapter of a lone row is merged into a copy of its weights; 0 never merges. */
   readonly mergeLimit?: number;
   readonly compile?: CompileOptions;
-}
-
-/** Rows of tokens that grow together. Holds native memory: dispose it. */
-export interface Decoder extends AsyncDisposable {
-  /** Tokens that each row holds. */
-  readonly lengths: readonly number[];
-  /**
-   * Appends tokens to each row (none for a row that is finished) and gives the logits [V] behind its last token;
-   * empty for rows without new tokens.
-   */
-  append(tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
-  /** Starts again with empty rows. */
-  clear(): void;
 }
 
 /** Longer prompts are read in parts, which bounds the memory of their scores. */
@@ -95,9 +83,9 @@ export async function createDecoder(given: DecoderOptions): Promise<Decoder> {
     adapted,
   });
   const program = await compile(graph, options.compile);
-  const cache = new RowCache(config);
+  const cache = new KVCache(config);
   const all = { from: 0, count: rows.length };
-  cache.resize(rows.length, placesFor(1));
+  cache.resize(rows.length, capacityFor(1));
   program.bind(Object.fromEntries([...weightData].filter(([name]) => program.inputs.has(name))));
   program.bind(slotTensors(options, slotRank));
   program.bind(cache.view(all));
@@ -106,9 +94,9 @@ export async function createDecoder(given: DecoderOptions): Promise<Decoder> {
     const counts = tokens.map((row) => row.length);
     const length = Math.max(...counts);
     const needed = Math.max(...cache.lengths) + length;
-    if (needed > cache.places) {
+    if (needed > cache.capacity) {
       // by half, so that a token is copied a few times in all, not once per later token
-      cache.resize(rows.length, placesFor(Math.max(needed, Math.floor(cache.places * 1.5))));
+      cache.resize(rows.length, capacityFor(Math.max(needed, Math.floor(cache.capacity * 1.5))));
       program.bind(cache.view(all));
     }
     const { logits, fresh } = await program.run(stepFeeds(given, cache, config));

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { bytesPerPlace, placesFor, RowCache } from "#generation";
+import { bytesPerPosition, capacityFor, KVCache } from "#inference";
 import type { HostTensor } from "#runtime";
-import { tinyModel } from "./tiny-model.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const { config } = tinyModel();
 const { layers, keyValueHeads: K, headDim: D } = config;
@@ -34,10 +34,10 @@ const isSame = (found: HostTensor | undefined, shape: readonly number[], data: F
   data.every((x, i) => x === found.data[i]);
 
 /** Every number and mask of the cache: nothing is left where no token is. */
-function expectHolds(cache: RowCache, model: Model): void {
+function expectHolds(cache: KVCache, model: Model): void {
   expect(cache.lengths).toEqual(model.map((row) => row.length));
-  expect(cache.bytes).toBe(cache.rows * cache.places * bytesPerPlace(config));
-  const M = cache.places;
+  expect(cache.bytes).toBe(cache.slots * cache.capacity * bytesPerPosition(config));
+  const M = cache.capacity;
   for (const [row, tokens] of model.entries()) {
     const view = cache.view({ from: row, count: 1 });
     const mask = new Float32Array(M).fill(-1e30).fill(0, 0, tokens.length);
@@ -81,7 +81,7 @@ const action = fc.oneof(
 type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
 
 /** Does to both what an engine may do; what it may not is left out. */
-function act(cache: RowCache, model: Model, one: Action, next: () => number): void {
+function act(cache: KVCache, model: Model, one: Action, next: () => number): void {
   if (one.type === "resize") {
     const longest = Math.max(0, ...model.slice(0, one.rows).map((held) => held.length));
     cache.resize(one.rows, Math.max(longest, one.places));
@@ -91,7 +91,7 @@ function act(cache: RowCache, model: Model, one: Action, next: () => number): vo
   else if (one.type === "append") {
     const rows = one.counts
       .slice(0, model.length - one.row)
-      .map((count, i) => Math.min(count, cache.places - (model[one.row + i]?.length ?? 0)))
+      .map((count, i) => Math.min(count, cache.capacity - (model[one.row + i]?.length ?? 0)))
       .map((count) => Array.from({ length: count }, next));
     const S = Math.max(...rows.map((tokens) => tokens.length));
     cache.append(
@@ -115,7 +115,7 @@ function act(cache: RowCache, model: Model, one: Action, next: () => number): vo
 test("rows hold what was appended, moved and kept, and nothing else", () => {
   fc.assert(
     fc.property(fc.array(action, { maxLength: 25 }), (actions) => {
-      const cache = new RowCache(config);
+      const cache = new KVCache(config);
       const model: Model = [[], [], []];
       cache.resize(3, 8);
       let token = 0;
@@ -128,7 +128,7 @@ test("rows hold what was appended, moved and kept, and nothing else", () => {
 
 describe("sizes", () => {
   test("a view is stale once the arrays were replaced, and only then", () => {
-    const cache = new RowCache(config);
+    const cache = new KVCache(config);
     cache.resize(2, 64);
     const { version } = cache;
     cache.resize(2, 64);
@@ -143,7 +143,7 @@ describe("sizes", () => {
   });
 
   test("places come in blocks of 64", () => {
-    expect([0, 1, 64, 65, 128, 129].map(placesFor)).toEqual([64, 64, 64, 128, 128, 192]);
-    expect(bytesPerPlace(config)).toBe(2 * layers * K * D * 4);
+    expect([0, 1, 64, 65, 128, 129].map(capacityFor)).toEqual([64, 64, 64, 128, 128, 192]);
+    expect(bytesPerPosition(config)).toBe(2 * layers * K * D * 4);
   });
 });
