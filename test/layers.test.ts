@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 /** Rooms from the ground up. A room may import only rooms on lower floors, and only by its #alias. */
 const FLOORS = [
   ["core"],
-  ["graph", "formats", "charts"],
-  ["runtime", "nn", "text", "hub", "sandbox"],
+  ["graph", "storage", "charts"],
+  ["runtime", "nn", "text", "hub", "sandbox", "formats"],
   ["models", "adapters", "data"],
   ["training", "generation", "exchange"],
   ["inference"],

@@ -4,9 +4,10 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "#adapters";
-import { readJson, writeSafetensors } from "#formats";
+import { writeSafetensors } from "#formats";
 import { loadModel } from "#models";
 import { geometryOf } from "#recipes";
+import { readJson } from "#storage";
 import { logitsOf } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);

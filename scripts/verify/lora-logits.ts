@@ -5,9 +5,10 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
-import { readJson, writeSafetensors } from "#formats";
+import { writeSafetensors } from "#formats";
 import { type LoadedModel, loadModel } from "#models";
 import { geometryOf } from "#recipes";
+import { readJson } from "#storage";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { logitsOf } from "./engine-logits.ts";
 

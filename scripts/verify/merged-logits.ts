@@ -7,9 +7,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "#adapters";
-import { pathExists, readJson, writeSafetensors } from "#formats";
+import { writeSafetensors } from "#formats";
 import { loadModel as loadWeights } from "#models";
 import { geometryOf, loadModel, mergeAdapter } from "#recipes";
+import { pathExists, readJson } from "#storage";
 import { logitsOf } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);

@@ -1,4 +1,6 @@
-import { type ByteSource, decodeText, openSafetensors, parseJson, parseWith } from "#formats";
+import { decodeText, parseJson, parseWith } from "#core";
+import { openSafetensors } from "#formats";
+import type { ByteSource } from "#storage";
 import type { Adapter } from "./create.ts";
 import { CONFIG, savedFields } from "./folder-config.ts";
 import type { AdapterConfig } from "./methods.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { MosError } from "#core";
-import { pathExists, readJson, restoreFolder } from "#formats";
+import { pathExists, readJson, restoreFolder } from "#storage";
 import { CONFIG, type SavedFields, savedFields } from "./folder-config.ts";
 
 /** What an adapter's folder says about the model that it was made for. */

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { MosError } from "#core";
-import { openSafetensors, pathExists, type SafetensorsFile } from "#formats";
+import { openSafetensors, type SafetensorsFile } from "#formats";
+import { pathExists } from "#storage";
 
 /** The file of an adapter's folder that holds its tensors. */
 export const TENSORS = "adapter_model.safetensors";

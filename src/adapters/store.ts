@@ -1,6 +1,7 @@
 // An adapter's folder in the shape of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors.
 import { join } from "node:path";
-import { type WritableTensor, writeFileAtomic, writeFolderAtomic, writeSafetensors } from "#formats";
+import { type WritableTensor, writeSafetensors } from "#formats";
+import { writeFileAtomic, writeFolderAtomic } from "#storage";
 import { readSavedFields } from "./base-of.ts";
 import type { Adapter } from "./create.ts";
 import { type AdapterBase, CONFIG, writeFields } from "./folder-config.ts";

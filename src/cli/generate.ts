@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
 import { MosError } from "#core";
-import { storageError } from "#formats";
 import type { FinishReason } from "#generation";
 import { type AnswerOptions, openSession, type Prompt, type Session } from "#recipes";
+import { storageError } from "#storage";
 import { type AnswerClock, startClock } from "./answer-clock.ts";
 import { openBase } from "./base-model.ts";
 import { runChat } from "./chat.ts";

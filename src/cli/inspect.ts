@@ -1,6 +1,6 @@
 import { basename, resolve } from "node:path";
-import { writeFileAtomic } from "#formats";
 import { drawNorms, type Inspection, inspectAdapter, readModelConfig } from "#recipes";
+import { writeFileAtomic } from "#storage";
 import { adapterText, formatShare, frozenRows } from "./budget-text.ts";
 import type { InspectOptions } from "./inspect-command.ts";
 import { configPath } from "./params.ts";

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
-import { MosError } from "#core";
-import { decodeText, pathExists, readBytes, storageError } from "#formats";
+import { decodeText, MosError } from "#core";
 import { hashOfKey, type KeyLine, keyLines } from "#server";
+import { pathExists, readBytes, storageError } from "#storage";
 import { flagOf } from "./adapter-input.ts";
 import type { KeyAction, KeysOptions } from "./keys-command.ts";
 import { given } from "./option-values.ts";

@@ -1,5 +1,4 @@
 import { MosError } from "#core";
-import { pathExists } from "#formats";
 import { pull, resolveCached } from "#hub";
 import { type LlamaConfig, presetConfig, presets } from "#models";
 import {
@@ -12,6 +11,7 @@ import {
   parameterCount,
   readModelConfig,
 } from "#recipes";
+import { pathExists } from "#storage";
 import { adapterInput, refuseSettings } from "./adapter-input.ts";
 import { adapterText, formatShare, frozenRows } from "./budget-text.ts";
 import type { ParamsOptions } from "./params-command.ts";

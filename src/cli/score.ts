@@ -1,8 +1,8 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { MosError } from "#core";
+import { MosError, parseWith } from "#core";
 import { markProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
-import { expectNoFolder, makeFolder, parseWith, readJsonLines, writeFileAtomic } from "#formats";
+import { expectNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "#storage";
 import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import type { ScoreOptions } from "./score-command.ts";

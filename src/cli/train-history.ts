@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { pathExists, readJsonLines } from "#formats";
+import { pathExists, readJsonLines } from "#storage";
 import { type CurvePoint, drawCurve } from "./curve.ts";
 
 /** The losses of a run from its first step on, those before a break included. */

@@ -1,7 +1,7 @@
 // A data set is a JSONL file. Its first line decides the form, which every other line must have too: a file that
 // mixes forms is more often a mistake than a wish.
 import { MosError } from "#core";
-import { readJsonLines } from "#formats";
+import { readJsonLines } from "#storage";
 import type { Example } from "./example.ts";
 import {
   ACCEPTED_FORMS,

@@ -2,8 +2,8 @@
 import { copyFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { readJson, storageError, writeFileAtomic } from "#formats";
 import { huggingFaceConfig, type ModelFiles } from "#models";
+import { readJson, storageError, writeFileAtomic } from "#storage";
 import { tokenizerFilesFromGguf } from "#text";
 import type { FileDtype } from "./file-dtype.ts";
 import type { MergePlan } from "./merge-plan.ts";

@@ -3,9 +3,10 @@
 import { join } from "node:path";
 import { type Adapter, deltaOf } from "#adapters";
 import { MosError } from "#core";
-import { expectSpace, openAtomicFolder, openSafetensorsWriter, pathExists } from "#formats";
+import { openSafetensorsWriter } from "#formats";
 import type { ModelFiles } from "#models";
 import { modulePath, type Site } from "#nn";
+import { expectSpace, openAtomicFolder, pathExists } from "#storage";
 import { bytesPerNumber, checkRange } from "./file-dtype.ts";
 import { writeMergedFiles } from "./merge-files.ts";
 import type { MergePlan, MergeShard } from "./merge-plan.ts";

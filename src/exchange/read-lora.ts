@@ -2,8 +2,9 @@
 import { join } from "node:path";
 import type { AdapterGeometry, SavedBase } from "#adapters";
 import { MosError } from "#core";
-import { openSafetensors, pathExists, readJson, type SafetensorsFile } from "#formats";
+import { openSafetensors, type SafetensorsFile } from "#formats";
 import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
+import { pathExists, readJson } from "#storage";
 import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
 import { type SiteTensors, siteTensors } from "./lora-tensors.ts";
 import { type PeftFields, peftFields, refuseOtherThanLora, siteRules, targetTest } from "./peft-fields.ts";

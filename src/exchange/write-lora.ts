@@ -1,15 +1,10 @@
 // A plain LoRA for other programs: as the folder that Hugging Face PEFT saves, and as the GGUF file that llama.cpp takes.
 import { join } from "node:path";
 import { type Adapter, methodOf } from "#adapters";
-import {
-  type WritableGgufTensor,
-  writeFileAtomic,
-  writeFolderAtomic,
-  writeGguf,
-  writeSafetensors,
-} from "#formats";
+import { type WritableGgufTensor, writeGguf, writeSafetensors } from "#formats";
 import { ggufName, type LlamaConfig, toGgufRows } from "#models";
 import { LINEAR_NAMES, modulePath, type Site } from "#nn";
+import { writeFileAtomic, writeFolderAtomic } from "#storage";
 import { type AssembledLora, peftTensorName } from "./assemble-lora.ts";
 import { checkRange, type FileDtype, STORED } from "./file-dtype.ts";
 

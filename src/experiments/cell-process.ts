@@ -3,7 +3,7 @@
 import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { MosError } from "#core";
-import { writeFileAtomic } from "#formats";
+import { writeFileAtomic } from "#storage";
 import { type CellEvent, type CellSpec, RESULT } from "./cell.ts";
 import { runCell } from "./run-cell.ts";
 

@@ -4,9 +4,10 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
 import type { AdapterConfig } from "#adapters";
+import { canonicalJson } from "#core";
 import { TASK_NAMES, type TaskName } from "#evaluation";
-import { canonicalJson, pathExists, readJson } from "#formats";
 import type { FinetuneSettingsInput } from "#recipes";
+import { pathExists, readJson } from "#storage";
 import type { BenchmarkSpec } from "./benchmarks.ts";
 
 /** To choose a learning rate on a part of the training file, or to measure on the evaluation file. */

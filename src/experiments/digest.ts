@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { openForReading, storageError } from "#formats";
+import { openForReading, storageError } from "#storage";
 
 /** Files up to this size are read whole; of larger ones, evenly spread blocks. */
 const WHOLE = 16 << 20;

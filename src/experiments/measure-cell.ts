@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type Adapter, loadAdapter } from "#adapters";
-import { MosError } from "#core";
+import { MosError, parseWith } from "#core";
 import { type Example, encodeExamples, readDataset } from "#data";
-import { parseWith, readJsonLines } from "#formats";
 import { adapterModel, type BaseModel, type FinetuneSettings, geometryOf, wholeModel } from "#recipes";
+import { readJsonLines } from "#storage";
 import { evaluateLoss, gradientSource } from "#training";
 import { type Question, questionOf } from "./answers.ts";
 import { type CellResult, type CellSpec, compileOf, runOf } from "./cell.ts";

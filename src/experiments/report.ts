@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { TaskName } from "#evaluation";
-import { writeFileAtomic } from "#formats";
+import { writeFileAtomic } from "#storage";
 import type { CellName, CellResult } from "./cell.ts";
 import { type ColumnKey, columnsOf, columnValue } from "./columns.ts";
 import type { Row } from "./fit-row.ts";

@@ -1,5 +1,5 @@
 // Runs an experiment: plans its cells, runs what is not finished, and writes the tables anew after every cell.
-import { lockFolder, makeFolder } from "#formats";
+import { lockFolder, makeFolder } from "#storage";
 import { type CellSpec, isFinished } from "./cell.ts";
 import { channel } from "./channel.ts";
 import { type Grid, measuringCells, planGrid, tuningCells, writeTuningFiles } from "./grid.ts";

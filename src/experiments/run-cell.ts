@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { budget } from "#adapters";
 import { parseSettings } from "#core";
-import { pathExists, readJson, writeFileAtomic } from "#formats";
 import { finetune, finetuneSettings, geometryOf, loadModel } from "#recipes";
+import { pathExists, readJson, writeFileAtomic } from "#storage";
 import { countCorrect, type Question } from "./answers.ts";
 import {
   BENCHMARKS,

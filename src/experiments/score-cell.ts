@@ -1,10 +1,10 @@
 // Everything of a cell that is asked through the serving engine, which has a process and a copy of the model of its own.
 import { join } from "node:path";
 import { type EvaluateEvent, evaluate } from "#evaluation";
-import { makeFolder, writeFileAtomic } from "#formats";
 import { type Engine, openEngine } from "#inference";
 import { loadModelText, openModel } from "#models";
 import { createProgramChecker } from "#sandbox";
+import { makeFolder, writeFileAtomic } from "#storage";
 import type { LoadedText } from "#text";
 import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
 import {

@@ -1,7 +1,6 @@
 import { readSync } from "node:fs";
 import { MosError } from "#core";
-import type { ReadableFile } from "./files.ts";
-import { storageError } from "./storage-error.ts";
+import { type ReadableFile, storageError } from "#storage";
 
 const WINDOW = 1 << 20;
 

@@ -3,8 +3,8 @@
 // with the file before use, and a message names the key or tensor that does not fit.
 
 import { MosError } from "#core";
+import { openForReading, type ReadableFile } from "#storage";
 import { type BlockFormat, blockFormatOf, blockFormats } from "./dequantize.ts";
-import { openForReading, type ReadableFile } from "./files.ts";
 import { type GgufCursor, ggufCursor } from "./gguf-cursor.ts";
 import { type GgufMetadata, readGgufMetadata } from "./gguf-metadata.ts";
 import type { NumberRange } from "./safetensors.ts";

@@ -2,10 +2,9 @@
 // (https://huggingface.co/docs/safetensors). Nothing in the header is believed before it is compared with the file.
 
 import { z } from "zod";
-import { type ErrorCode, MosError } from "#core";
-import { type ByteSource, openForReading } from "./files.ts";
+import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
+import { type ByteSource, openForReading } from "#storage";
 import { decodeBfloat16, decodeFloat16 } from "./float16.ts";
-import { decodeText, parseJson, parseWith } from "./json.ts";
 
 /** Bytes per number. Narrower types than a byte exist in newer files; they are refused by name. */
 const WIDTHS = {

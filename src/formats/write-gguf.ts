@@ -2,7 +2,7 @@
 // each at a multiple of 32. llama.cpp refuses a table whose offsets leave any other gaps.
 
 import { MosError } from "#core";
-import { openAtomicFile } from "./files.ts";
+import { openAtomicFile } from "#storage";
 import { type FloatDtype, writeNumbers } from "./write-numbers.ts";
 
 /** A value of the header with the type that it is written in. */

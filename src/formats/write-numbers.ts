@@ -1,4 +1,4 @@
-import type { AtomicFile } from "./files.ts";
+import type { AtomicFile } from "#storage";
 import { encodeBfloat16, encodeFloat16 } from "./float16.ts";
 
 /** How float32 numbers can be stored, as safetensors and GGUF name it. */

@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { openAtomicFile } from "./files.ts";
+import { openAtomicFile } from "#storage";
 import { type FloatDtype, writeNumbers } from "./write-numbers.ts";
 
 /** A tensor to be written; the last dimension runs fastest. */

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { copyFile, link, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "#core";
-import { makeFolder, writeFileAtomic } from "#formats";
+import { makeFolder, writeFileAtomic } from "#storage";
 import { isCommit, parseRepository, type Repository, type RepositoryKind } from "./repository.ts";
 import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 

@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { describeBytes } from "#formats";
+import { describeBytes } from "#storage";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
 import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
 import type { HubFile } from "./listing.ts";

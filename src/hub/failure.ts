@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { systemCode } from "#formats";
+import { systemCode } from "#storage";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
 /** What a request is about, for the words of an error. */

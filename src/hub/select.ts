@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { describeBytes } from "#formats";
+import { describeBytes } from "#storage";
 import type { Repository } from "./repository.ts";
 
 /** A file as the hub or a folder lists it; `size` in bytes. */

@@ -1,6 +1,6 @@
 // From a list of files of one commit to files in the cache: what is here already, what is fetched, and where it is put.
 import { dirname, join } from "node:path";
-import { expectSpace, makeFolder } from "#formats";
+import { expectSpace, makeFolder } from "#storage";
 import { type CacheEntry, fileSize, placeInSnapshot, writeRef } from "./cache.ts";
 import type { Connection } from "./connection.ts";
 import { download } from "./download.ts";

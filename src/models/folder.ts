@@ -4,15 +4,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import {
-  type NumberRange,
-  openSafetensors,
-  pathExists,
-  readJson,
-  type SafetensorsDtype,
-  type SafetensorsFile,
-  storageError,
-} from "#formats";
+import { type NumberRange, openSafetensors, type SafetensorsDtype, type SafetensorsFile } from "#formats";
+import { pathExists, readJson, storageError } from "#storage";
 import type { LlamaConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./parse-config.ts";
 

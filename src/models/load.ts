@@ -3,14 +3,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { MosError } from "#core";
-import {
-  type GgufMetadata,
-  type NumberRange,
-  openGguf,
-  pathExists,
-  type SafetensorsDtype,
-  storageError,
-} from "#formats";
+import { type GgufMetadata, type NumberRange, openGguf, type SafetensorsDtype } from "#formats";
+import { pathExists, storageError } from "#storage";
 import type { LlamaConfig } from "./config.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";

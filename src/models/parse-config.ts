@@ -2,8 +2,7 @@
 // name; what does not matter for the forward pass is ignored.
 
 import { z } from "zod";
-import { MosError } from "#core";
-import { parseWith } from "#formats";
+import { MosError, parseWith } from "#core";
 import { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
 
 const SUPPORTED =

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
-import { pathExists } from "#formats";
 import { type HubSettings, looksLikeRepository, type PullEvent, pull, resolveCached } from "#hub";
 import { type LoadedModel, type LoadProgress, loadModelText, loadModel as loadWeights } from "#models";
+import { pathExists } from "#storage";
 import type { LoadedText } from "#text";
 
 /** A base model in memory, with its tokenizer and chat template. */

@@ -1,7 +1,8 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { MosError } from "#core";
-import { openGguf, storageError } from "#formats";
+import { openGguf } from "#formats";
+import { storageError } from "#storage";
 
 export interface TargetOptions {
   readonly overwrite: boolean;

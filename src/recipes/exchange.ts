@@ -2,9 +2,9 @@
 import { dirname } from "node:path";
 import { type Adapter, checkBase, loadAdapter, readAdapterBase, saveAdapter } from "#adapters";
 import { type FileDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
-import { makeFolder } from "#formats";
 import { fingerprintOf, geometryOf, openModel } from "#models";
 import type { LinearName } from "#nn";
+import { makeFolder } from "#storage";
 import { checkFileTarget, checkFolderTarget } from "./exchange-target.ts";
 
 export const EXPORT_FORMATS = ["peft", "gguf"] as const;

@@ -19,15 +19,15 @@ import {
   readDataset,
   splitHeldOut,
 } from "#data";
+import { geometryOf } from "#models";
+import type { CompileOptions } from "#runtime";
 import {
   type JsonLinesWriter,
   openJsonLinesWriter,
   pathExists,
   readJsonLines,
   writeFileAtomic,
-} from "#formats";
-import { geometryOf } from "#models";
-import type { CompileOptions } from "#runtime";
+} from "#storage";
 import {
   initialState,
   loadCheckpoint,

@@ -1,8 +1,8 @@
 import { checkBase, loadAdapter, readAdapterBase } from "#adapters";
 import { MosError } from "#core";
 import { type FileDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
-import { pathExists } from "#formats";
 import { type FingerprintProgress, fingerprintSteps, geometryOf, openModel } from "#models";
+import { pathExists } from "#storage";
 import { checkName } from "./exchange-target.ts";
 
 export interface MergeOptions {

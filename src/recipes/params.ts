@@ -9,9 +9,9 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import { MosError } from "#core";
-import { pathExists, readJson } from "#formats";
 import { geometryOf, type LlamaConfig, openModel, parseHuggingFaceConfig, weightShapes } from "#models";
 import type { LinearName } from "#nn";
+import { pathExists, readJson } from "#storage";
 
 /** The part of one type of linear layers, over all decoder layers. */
 export interface TypeParams {

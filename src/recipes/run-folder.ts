@@ -3,17 +3,9 @@ import { constants } from "node:fs";
 import { access, rm, rmdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { MosError } from "#core";
+import { canonicalJson, MosError } from "#core";
 import type { EncodedExample } from "#data";
-import {
-  canonicalJson,
-  makeFolder,
-  pathExists,
-  readJson,
-  storageError,
-  systemCode,
-  writeFileAtomic,
-} from "#formats";
+import { makeFolder, pathExists, readJson, storageError, systemCode, writeFileAtomic } from "#storage";
 
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;

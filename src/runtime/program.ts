@@ -2,8 +2,8 @@ import { open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { env, InferenceSession, type Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
-import { makeTemporaryFolder } from "#formats";
 import { type SerializedProgram, serialize, type Value } from "#graph";
+import { makeTemporaryFolder } from "#storage";
 import { type Device, deviceError } from "./device.ts";
 import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
 

@@ -1,7 +1,7 @@
 // Programs in Pyodide: some processes that have loaded it, each used until a program spoils it.
 import { rm } from "node:fs/promises";
 import { MosError } from "#core";
-import { makeTemporaryFolder } from "#formats";
+import { makeTemporaryFolder } from "#storage";
 import { cancelled } from "./cancelled.ts";
 import { JailedWorker } from "./jailed-worker.ts";
 import type { Settings } from "./options.ts";

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { access, constants, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { MosError } from "#core";
-import { makeTemporaryFolder } from "#formats";
+import { makeTemporaryFolder } from "#storage";
 import { cancelled } from "./cancelled.ts";
 import type { Settings } from "./options.ts";
 import { HARNESS } from "./system-python-harness.ts";

@@ -1,20 +1,20 @@
 // Adapters on disk: a folder of its own for each, complete or absent. Names come from clients, paths never do.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { MosError } from "#core";
+import { decodeText, MosError, parseJson } from "#core";
+import { openSafetensors } from "#formats";
+import type { AdapterInfo, Engine } from "#inference";
 import {
-  decodeText,
-  openSafetensors,
-  parseJson,
+  type KeptFolder,
+  keepFolder,
   pathExists,
   restoreFolder,
   storageError,
+  takeFolder,
   writeFileAtomic,
   writeFolderAtomic,
-} from "#formats";
-import type { AdapterInfo, Engine } from "#inference";
+} from "#storage";
 import { checkAdapterName, isFolderName } from "./adapter-name.ts";
-import { type KeptFolder, keepFolder, takeFolder } from "./kept-folder.ts";
 import { Refusal } from "./refusal.ts";
 
 const CONFIG = "adapter_config.json";

@@ -1,6 +1,6 @@
 // Bodies come from anybody: their size is checked before and while they come, then their bytes, then their JSON.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { decodeText, parseJson } from "#formats";
+import { decodeText, parseJson } from "#core";
 import { Refusal } from "./refusal.ts";
 
 const tooLarge = (limit: number): Refusal =>

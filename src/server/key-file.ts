@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
-import { decodeText, readBytes } from "#formats";
+import { decodeText } from "#core";
+import { readBytes } from "#storage";
 import type { ServerLog } from "./context.ts";
 import { findKey, type KeyRing, parseKeys } from "./key-ring.ts";
 

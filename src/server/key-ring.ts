@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import { parseJson, parseWith } from "#formats";
+import { parseJson, parseWith } from "#core";
 
 /** Who sends a request, and what it may do. */
 export interface ApiKey {

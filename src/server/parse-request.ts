@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { MosError } from "#core";
-import { parseWith } from "#formats";
+import { MosError, parseWith } from "#core";
 import { Refusal } from "./refusal.ts";
 
 /** Far more than any real request holds, and few enough that a schema's complaints about each stay cheap. */

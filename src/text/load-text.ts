@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { MosError } from "#core";
-import { decodeText, parseWith, pathExists, readBytes, readJson } from "#formats";
+import { decodeText, MosError, parseWith } from "#core";
+import { pathExists, readBytes, readJson } from "#storage";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import { type GgufMetadata, indexAt, stringAt } from "./gguf-metadata.ts";
 import { tokenizerFromGguf } from "./gguf-tokenizer.ts";

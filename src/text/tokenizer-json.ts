@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { MosError } from "#core";
-import { parseWith } from "#formats";
+import { MosError, parseWith } from "#core";
 import { exactPreTokenizer } from "./pre-tokenizer.ts";
 
 export interface AddedToken {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { MosError } from "#core";
-import { pathExists, readJson } from "#formats";
+import { pathExists, readJson } from "#storage";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
 

@@ -2,15 +2,8 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import {
-  openSafetensors,
-  pathExists,
-  readJson,
-  restoreFolder,
-  writeFileAtomic,
-  writeFolderAtomic,
-  writeSafetensors,
-} from "#formats";
+import { openSafetensors, writeSafetensors } from "#formats";
+import { pathExists, readJson, restoreFolder, writeFileAtomic, writeFolderAtomic } from "#storage";
 import type { Parameter } from "./gradients.ts";
 import { emptyMoments, type Moments } from "./optimizer.ts";
 

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { storageError, systemCode } from "#formats";
+import { storageError, systemCode } from "#storage";
 import { missingData, readText, readValue } from "./benchmark-file.ts";
 import type { Count } from "./counts.ts";
 import { digestOfRows } from "./digest.ts";

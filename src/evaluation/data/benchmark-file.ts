@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { z } from "zod";
-import { MosError } from "#core";
-import { decodeText, parseJson, parseWith, pathExists, readBytes, readJsonLines } from "#formats";
+import { decodeText, MosError, parseJson, parseWith } from "#core";
+import { pathExists, readBytes, readJsonLines } from "#storage";
 
 /** Above all files of the five benchmarks (the largest has 45 MB), far below what fills the memory. */
 const MAXIMUM_BYTES = 256 << 20;

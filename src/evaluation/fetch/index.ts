@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { MosError } from "#core";
-import { makeFolder, pathExists, writeFileAtomic, writeFolderAtomic } from "#formats";
 import {
   type ConnectionOptions,
   type HubSettings,
@@ -9,6 +8,7 @@ import {
   pullDataset,
   type TransferEvent,
 } from "#hub";
+import { makeFolder, pathExists, writeFileAtomic, writeFolderAtomic } from "#storage";
 import { expectCounts } from "../data/counts.ts";
 import { readers } from "../data/readers.ts";
 import type { TaskName } from "../types.ts";

@@ -1,8 +1,8 @@
 import { gunzipSync } from "node:zlib";
 import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import type { z } from "zod";
-import { MosError } from "#core";
-import { parseWith, readBytes } from "#formats";
+import { MosError, parseWith } from "#core";
+import { readBytes } from "#storage";
 
 /** The largest of the benchmarks' files has 54 MB packed. */
 const MAXIMUM_BYTES = 256 << 20;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { z } from "zod";
-import { makeFolder, writeFileAtomic } from "#formats";
+import { makeFolder, writeFileAtomic } from "#storage";
 import { LANGUAGES } from "../data/languages.ts";
 import type { TaskName } from "../types.ts";
 import { readParquet } from "./parquet.ts";

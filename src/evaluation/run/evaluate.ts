@@ -1,6 +1,6 @@
 // Tasks × subjects × questions through one engine, as events. Answers are logged as they come, and the result is written
 // whenever a subject has all its answers to a task.
-import { lockFolder, makeFolder } from "#formats";
+import { lockFolder, makeFolder } from "#storage";
 import { tasks } from "../tasks/index.ts";
 import type { Questions, Task, TaskName } from "../types.ts";
 import { askTask } from "./ask-task.ts";

@@ -3,7 +3,7 @@ import { rm, symlink } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type AdapterGeometry, loadAdapter } from "#adapters";
 import { MosError } from "#core";
-import { makeTemporaryFolder, storageError } from "#formats";
+import { makeTemporaryFolder, storageError } from "#storage";
 
 /** A folder of links to adapters; disposing it removes the links. */
 export interface LinkedAdapters extends AsyncDisposable {

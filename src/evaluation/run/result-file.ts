@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { MosError } from "#core";
-import { expectNoFolder, pathExists, readJson, writeFileAtomic } from "#formats";
+import { expectNoFolder, pathExists, readJson, writeFileAtomic } from "#storage";
 import type { EvaluationResult } from "./result.ts";
 
 const resultSchema = z.looseObject({

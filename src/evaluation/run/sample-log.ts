@@ -8,7 +8,7 @@ import {
   pathExists,
   readJsonLines,
   writeFileAtomic,
-} from "#formats";
+} from "#storage";
 
 const sampleSchema = z.looseObject({
   type: z.literal("sample"),

@@ -1,5 +1,5 @@
 import { createHash, webcrypto } from "node:crypto";
-import type { ByteSource } from "#formats";
+import type { ByteSource } from "#storage";
 
 /** Pieces are hashed on threads of their own, so that the one that computes is not kept. */
 const PIECE = 1 << 22;

@@ -12,7 +12,7 @@ import {
   type ReadableFile,
   storageError,
   systemCode,
-} from "#formats";
+} from "#storage";
 import { contentDigest } from "./content-digest.ts";
 
 const LARGEST_CONFIG = 1 << 20;

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type AdapterConfig, openAdapterFiles } from "#adapters";
 import { limiter, MosError } from "#core";
-import { pathExists, replacedName, restoreFolder, storageError } from "#formats";
+import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
 import { contentDigest } from "./content-digest.ts";
 import { residentBytes } from "./layout.ts";

@@ -1,7 +1,7 @@
 // The resident tier: compact adapters in memory by the digest of their content, the least recently used first to go.
 import { ADAPTER_TENSORS, type AdapterTensor, openAdapterFiles } from "#adapters";
 import { limiter, MosError } from "#core";
-import { bytesInMemory } from "#formats";
+import { bytesInMemory } from "#storage";
 import { type CompactAdapter, packAdapter } from "./compact.ts";
 import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
 import { readFolder } from "./read-folder.ts";

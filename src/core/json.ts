@@ -1,6 +1,5 @@
 import type { z } from "zod";
-import { type ErrorCode, MosError } from "#core";
-import { type ReadOptions, readBytes } from "./files.ts";
+import { type ErrorCode, MosError } from "./error.ts";
 
 const KINDS: Readonly<Record<string, string>> = {
   number: "a number",
@@ -97,19 +96,3 @@ export const canonicalJson = (value: unknown): string =>
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
       : part,
   );
-
-/**
- * Reads a JSON file of bounded size and checks it against a zod schema.
- *
- * @throws MosError "not_found" or "storage" from the disk; `options.code` for anything wrong with the content.
- * @example
- * const config = await readJson("config.json", z.looseObject({ hidden_size: z.int() }), { code: "bad_model" });
- */
-export async function readJson<S extends z.ZodType>(
-  path: string,
-  schema: S,
-  options: ReadOptions,
-): Promise<z.output<S>> {
-  const place = { code: options.code, where: path };
-  return parseWith(schema, parseJson(decodeText(await readBytes(path, options), place), place), place);
-}

@@ -13,16 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
-import {
-  openAtomicFile,
-  openForReading,
-  readBytes,
-  restoreFolder,
-  writeFileAtomic,
-  writeFolderAtomic,
-} from "./files.ts";
-import { readJson } from "./json.ts";
-import { storageError } from "./storage-error.ts";
+import { storageError } from "./error.ts";
+import { openAtomicFile, openForReading, readBytes, readJson, writeFileAtomic } from "./files.ts";
+import { restoreFolder, writeFolderAtomic } from "./folders.ts";
 
 let folder = "";
 beforeEach(() => {

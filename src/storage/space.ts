@@ -1,9 +1,21 @@
 import { statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { MosError } from "#core";
-import { describeBytes } from "./describe-bytes.ts";
+import { storageError } from "./error.ts";
 import { pathExists } from "./files.ts";
-import { storageError } from "./storage-error.ts";
+
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;
+
+/** Bytes for an error message, in decimal units as the Hub shows them: 270000000 is "270 MB". */
+export function describeBytes(bytes: number): string {
+  let unit = 0;
+  let value = bytes;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toPrecision(2)} ${UNITS[unit]}`;
+}
 
 /** The folder itself, or the nearest above it that exists. */
 async function existing(path: string): Promise<string> {

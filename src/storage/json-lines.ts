@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { MosError } from "#core";
+import { storageError } from "./error.ts";
 import { openForReading, type ReadableFile } from "./files.ts";
-import { storageError } from "./storage-error.ts";
 
 /** One value of a JSON Lines file; `line` counts from 1, blank lines included. */
 export interface JsonLine {

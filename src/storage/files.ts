@@ -2,11 +2,11 @@
 // a reader never sees half a file whatever happens to the writer.
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type ErrorCode, MosError } from "#core";
-import { makeFolder } from "./folders.ts";
-import { storageError, systemCode } from "./storage-error.ts";
+import type { z } from "zod";
+import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
+import { storageError, systemCode } from "./error.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const LARGEST_READ = 1 << 30;
@@ -77,7 +77,7 @@ export interface ReadOptions {
   readonly maximumBytes?: number;
 }
 
-/** Reads a whole file of bounded size (64 MiB unless told otherwise). */
+/** Reads a whole file of bounded size (64 MiB by default). */
 export async function readBytes(
   path: string,
   { code, maximumBytes = 64 << 20 }: ReadOptions,
@@ -88,6 +88,22 @@ export async function readBytes(
   const bytes = new Uint8Array(file.size);
   await file.read(bytes, 0);
   return bytes;
+}
+
+/**
+ * Reads a JSON file of bounded size and checks it against a zod schema.
+ *
+ * @throws MosError "not_found" or "storage" from the disk; `options.code` for anything wrong with the content.
+ * @example
+ * const config = await readJson("config.json", z.looseObject({ hidden_size: z.int() }), { code: "bad_model" });
+ */
+export async function readJson<S extends z.ZodType>(
+  path: string,
+  schema: S,
+  options: ReadOptions,
+): Promise<z.output<S>> {
+  const place = { code: options.code, where: path };
+  return parseWith(schema, parseJson(decodeText(await readBytes(path, options), place), place), place);
 }
 
 /** Whether something with this name exists (a file, a folder, anything). */
@@ -105,7 +121,7 @@ export async function pathExists(path: string): Promise<boolean> {
 const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f]{8}\.partial$/;
 
 /** A hidden neighbour of `path`: the same file system, so that a rename is atomic. */
-const partialName = (path: string): string =>
+export const partialName = (path: string): string =>
   join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
 
 function isRunning(pid: number): boolean {
@@ -118,7 +134,7 @@ function isRunning(pid: number): boolean {
 }
 
 /** Removes what a killed writer of `path` left behind. Partial files of running processes stay. */
-async function removeLeftovers(path: string): Promise<void> {
+export async function removeLeftovers(path: string): Promise<void> {
   for (const name of await readdir(dirname(path)).catch(() => [])) {
     const [, target, pid] = PARTIAL.exec(name) ?? [];
     if (target === basename(path) && !isRunning(Number(pid)))
@@ -127,7 +143,7 @@ async function removeLeftovers(path: string): Promise<void> {
 }
 
 /** Makes a rename in `folder` survive a power cut. Not every platform can open a folder; that is no failure. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, "r");
     await handle.sync().finally(() => handle.close());
@@ -197,103 +213,4 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
   await using file = await openAtomicFile(path);
   await file.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
   await file.commit();
-}
-
-/** Where the old folder waits while the new one takes its name. */
-export const replacedName = (path: string): string => join(dirname(path), `.${basename(path)}.replaced`);
-
-/**
- * Puts back the old folder if a writer died between the two renames of `writeFolderAtomic`. Readers that resume from a
- * folder call it first.
- */
-export async function restoreFolder(path: string): Promise<void> {
-  const kept = replacedName(path);
-  if (!(await pathExists(kept))) return;
-  try {
-    if (await pathExists(path)) await rm(kept, { recursive: true, force: true });
-    else await rename(kept, path);
-  } catch (error) {
-    throw storageError(error, path);
-  }
-}
-
-/** A folder being written: it appears under its name at `commit`; without a commit, disposal removes it. */
-export interface AtomicFolder extends AsyncDisposable {
-  /** The empty folder under its temporary name, to be filled. */
-  readonly path: string;
-  /** Gives the folder its name; it takes the place of an old one. */
-  commit(): Promise<void>;
-  /** What went wrong, told of the folder by the name that the person knows. */
-  explain(error: unknown): MosError;
-}
-
-/**
- * Starts a folder that is complete or absent, never half there.
- *
- * @throws MosError "storage" or "not_found"; nothing is left behind.
- */
-export async function openAtomicFolder(path: string): Promise<AtomicFolder> {
-  const temporary = partialName(path);
-  let state: "open" | "done" = "open";
-  const explain = (error: unknown): MosError => {
-    const failure = storageError(error, path);
-    return new MosError(failure.code, failure.message.replaceAll(temporary, path), { cause: error });
-  };
-  const discard = async (): Promise<void> => {
-    if (state === "done") return;
-    state = "done";
-    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
-    await restoreFolder(path).catch(() => undefined);
-  };
-  const guarded = async (action: () => Promise<void>): Promise<void> => {
-    try {
-      await action();
-    } catch (error) {
-      await discard();
-      throw explain(error);
-    }
-  };
-  await restoreFolder(path);
-  await removeLeftovers(path);
-  await guarded(async () => {
-    await makeFolder(dirname(path));
-    await mkdir(temporary);
-  });
-  return {
-    path: temporary,
-    explain,
-    commit: () =>
-      guarded(async () => {
-        await syncFolder(temporary);
-        const replaces = await pathExists(path);
-        if (replaces) await rename(path, replacedName(path));
-        await rename(temporary, path);
-        state = "done";
-        await syncFolder(dirname(path));
-        if (replaces) await rm(replacedName(path), { recursive: true, force: true });
-      }),
-    [Symbol.asyncDispose]: discard,
-  };
-}
-
-/**
- * Writes a folder as a whole: `fill` gets an empty folder under a temporary name, which then takes the place of `path`.
- * If `fill` fails, the old folder stays and nothing else is left.
- *
- * @example
- * await writeFolderAtomic("adapters/acme", async (folder) => {
- *   await writeFileAtomic(`${folder}/adapter_config.json`, "{}");
- * });
- */
-export async function writeFolderAtomic(
-  path: string,
-  fill: (folder: string) => Promise<void>,
-): Promise<void> {
-  await using folder = await openAtomicFolder(path);
-  try {
-    await fill(folder.path);
-  } catch (error) {
-    throw folder.explain(error);
-  }
-  await folder.commit();
 }

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { lockFolder } from "./folder-lock.ts";
+import { lockFolder } from "./lock.ts";
 
 let folder: string;
 beforeEach(async () => {

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { openGguf } from "#formats";
-import { createDetokenizer } from "./detokenizer.ts";
-import { type LoadedText, textFromGguf } from "./load-text.ts";
+
+import { createDetokenizer, type LoadedText, textFromGguf } from "#text";
 
 // Texts with the ids that transformers gives for them: scripts/verify/tokenizer_text.py
 interface Line {
@@ -19,7 +19,7 @@ const reason =
 const needsModel = test.skipIf(path === undefined);
 
 function readLines(): readonly Line[] {
-  const packed = readFileSync(new URL("../../test/fixtures/smollm2-tokens.jsonl.gz", import.meta.url));
+  const packed = readFileSync(new URL("./fixtures/smollm2-tokens.jsonl.gz", import.meta.url));
   const lines = gunzipSync(packed).toString("utf8").trimEnd().split("\n");
   return lines.slice(1).map((line): Line => JSON.parse(line));
 }

@@ -1,8 +1,7 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { describeBytes } from "./describe-bytes.ts";
-import { expectSpace } from "./free-space.ts";
+import { describeBytes, expectSpace } from "./space.ts";
 
 vi.mock("node:fs/promises", { spy: true });
 type Disk = Awaited<ReturnType<typeof statfs>>;

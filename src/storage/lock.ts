@@ -3,8 +3,8 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { readJson } from "./json.ts";
-import { storageError, systemCode } from "./storage-error.ts";
+import { storageError, systemCode } from "./error.ts";
+import { readJson } from "./files.ts";
 
 const LOCK = "running.json";
 /** Locks that this process holds: its number alone may be that of a process from before a restart. */

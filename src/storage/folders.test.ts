@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { MosError } from "#core";
+import { systemCode } from "./error.ts";
 import { expectNoFolder, makeFolder, makeTemporaryFolder } from "./folders.ts";
-import { systemCode } from "./storage-error.ts";
 
 let folder = "";
 beforeEach(() => {

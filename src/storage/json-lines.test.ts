@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { type JsonLine, openJsonLinesWriter, readJsonLines } from "./jsonl.ts";
+import { type JsonLine, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mos-jsonl-"));
 const path = join(folder, "data.jsonl");

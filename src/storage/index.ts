@@ -1,0 +1,29 @@
+export { storageError, systemCode } from "./error.ts";
+export {
+  type AtomicFile,
+  type ByteSource,
+  bytesInMemory,
+  openAtomicFile,
+  openForReading,
+  pathExists,
+  type ReadableFile,
+  readBytes,
+  readJson,
+  writeFileAtomic,
+} from "./files.ts";
+export {
+  expectNoFolder,
+  type KeptFolder,
+  keepFolder,
+  listFolder,
+  makeFolder,
+  makeTemporaryFolder,
+  openAtomicFolder,
+  replacedName,
+  restoreFolder,
+  takeFolder,
+  writeFolderAtomic,
+} from "./folders.ts";
+export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
+export { lockFolder } from "./lock.ts";
+export { describeBytes, expectSpace } from "./space.ts";
