@@ -87,7 +87,7 @@ async function ask(engine: Engine, { prompt, answer, adapter, seed }: Ask): Prom
     prompt: idsOf(prompt, randomStream(seed, "bench.prompt")),
     adapter,
     maxTokens: answer,
-    ignoreEnd: true,
+    ignoreEos: true,
     seed,
     tenant: "bench",
   });

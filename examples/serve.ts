@@ -7,10 +7,10 @@ await using engine = await openEngine({ model: "assets/tiny-english" });
 
 async function complete(beginning: string, seed: number): Promise<void> {
   const prompt = text.tokenizer.encode(beginning);
-  const request = { prompt, adapter: null, maxTokens: 16, seed, tenant: "me", continues: true };
+  const request = { prompt, maxTokens: 16, seed, continuesPrompt: true };
   let answer = beginning;
   for await (const event of engine.submit(request))
-    if (event.type === "token" || event.type === "end") answer += event.text;
+    if (event.type === "token" || event.type === "finish") answer += event.text;
   console.log(answer);
 }
 

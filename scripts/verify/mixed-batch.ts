@@ -57,7 +57,7 @@ function makeRequests(
     adapter: adapterOf(i),
     maxTokens: newTokens,
     sampling: { temperature: 0 },
-    ignoreEnd: true,
+    ignoreEos: true,
     logprobs: 2,
     seed: 0,
     tenant: `tenant-${i % 3}`,

@@ -51,8 +51,8 @@ async function answerTo(
   const request = { prompt: ids, adapter, maxTokens, seed: 0, tenant: "answers", signal };
   let text = "";
   for await (const event of engine.submit({ ...request, sampling: { temperature: 0 } })) {
-    if (event.type === "token" || event.type === "end") text += event.text;
-    if (event.type === "end" && event.reason === "cancelled")
+    if (event.type === "token" || event.type === "finish") text += event.text;
+    if (event.type === "finish" && event.reason === "cancelled")
       throw new MosError("cancelled", "the answers were stopped");
   }
   return text;

@@ -4,6 +4,29 @@ import type { LlamaConfig } from "#models";
 import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
 import type { EngineModel, EngineRequest } from "./types.ts";
 
+/** A request with its defaults filled in; the signal stays with the caller. */
+export type FullRequest = Required<
+  Omit<EngineRequest, "signal" | "logprobs" | "promptLogprobs" | "candidates">
+> &
+  Pick<EngineRequest, "logprobs" | "promptLogprobs" | "candidates">;
+
+const DEFAULTS = {
+  adapter: null,
+  maxTokens: 256,
+  sampling: {},
+  seed: 0,
+  stop: [],
+  ignoreEos: false,
+  continuesPrompt: false,
+  tenant: "default",
+} satisfies Partial<EngineRequest>;
+
+/** What a request is when the settings that it leaves out have their defaults. */
+export const fullRequest = ({ signal: _, ...request }: EngineRequest): FullRequest => ({
+  ...DEFAULTS,
+  ...request,
+});
+
 interface RequestBounds {
   readonly model: EngineModel;
   readonly config: LlamaConfig;
@@ -27,14 +50,15 @@ function checkTokens(where: string, ids: readonly number[], { vocabularySize }: 
 }
 
 /** Refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
-export function checkRequest(request: EngineRequest, { model, config, cacheLimit }: RequestBounds): void {
-  const { prompt, maxTokens, sampling = {}, seed, logprobs, promptLogprobs } = request;
+export function checkRequest(request: FullRequest, { model, config, cacheLimit }: RequestBounds): void {
+  const { prompt, maxTokens, sampling, seed, stop, logprobs, promptLogprobs } = request;
   if (prompt.length === 0) throw new MosError("bad_data", "the prompt is empty; give at least one token");
   checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
   checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
   checkCount("logprobs", logprobs, config.vocabularySize);
   checkCount("promptLogprobs", promptLogprobs, config.vocabularySize);
   checkSampling(sampling);
+  if (stop.includes("")) throw wrong("a stop string is empty; leave it out");
   const length = prompt.length + maxTokens;
   if (length > model.maxLength)
     throw wrong(

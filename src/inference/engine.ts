@@ -3,9 +3,8 @@ import { MosError } from "#core";
 import type { Tokenizer } from "#text";
 import type { AdapterTiers } from "./adapters/index.ts";
 import { Admission } from "./admission.ts";
-import { checkRequest } from "./check-request.ts";
-import { EventStream } from "./event-stream.ts";
-import { asError, Job } from "./job.ts";
+import { checkRequest, type FullRequest, fullRequest } from "./check-request.ts";
+import { Job } from "./job.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { planTurn, type RowState, type TurnOptions, type TurnPlan } from "./plan.ts";
 import { Rows, type RowsOptions } from "./rows.ts";
@@ -71,20 +70,15 @@ class LocalEngine implements Engine {
     return this.#parts.model;
   }
 
-  submit(request: EngineRequest): AsyncIterable<EngineEvent> {
-    try {
-      this.#check(request);
-      const { tokenizer, model, now } = this.#parts;
-      const sequence = new Sequence(request, { tokenizer, endTokens: model.endTokens, now });
-      const job = new Job(sequence, () => this.#stir());
-      this.#waiting.add(job);
-      this.#stir();
-      return job.events();
-    } catch (error) {
-      const refused = new EventStream<EngineEvent>();
-      refused.close(asError(error));
-      return refused.read();
-    }
+  submit(given: EngineRequest): AsyncIterable<EngineEvent> {
+    const request = fullRequest(given);
+    this.#check(request);
+    const { tokenizer, model, now } = this.#parts;
+    const sequence = new Sequence(request, { tokenizer, endTokens: model.endTokens, now });
+    const job = new Job(sequence, { stir: () => this.#stir(), signal: given.signal });
+    this.#waiting.add(job);
+    this.#stir();
+    return job.events();
   }
 
   adapters(): readonly AdapterInfo[] {
@@ -129,7 +123,7 @@ class LocalEngine implements Engine {
     await this.#parts.tiers[Symbol.asyncDispose]();
   }
 
-  #check(request: EngineRequest): void {
+  #check(request: FullRequest): void {
     const { model, limits, program } = this.#parts;
     if (this.#isDraining)
       throw new MosError("busy", "the engine is shutting down and takes nothing more; ask another one");

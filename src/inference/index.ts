@@ -10,10 +10,10 @@ export type {
   AdapterInfo,
   Engine,
   EngineEvent,
-  EngineFinish,
   EngineModel,
   EngineRequest,
   EngineStats,
   EngineUsage,
+  FinishReason,
   TokenLogprob,
 } from "./types.ts";

@@ -3,7 +3,7 @@ import type { AdapterLease, AdapterTiers } from "./adapters/index.ts";
 import { EventStream } from "./event-stream.ts";
 import type { Occupant } from "./rows.ts";
 import type { Sequence } from "./sequence.ts";
-import type { EngineEvent, EngineFinish } from "./types.ts";
+import type { EngineEvent, FinishReason } from "./types.ts";
 
 /** How far a job's adapter is. */
 export type LoadState = "none" | "loading" | "ready";
@@ -12,6 +12,12 @@ export const asError = (cause: unknown): MosError =>
   cause instanceof MosError
     ? cause
     : new MosError("device", `the engine failed: ${String(cause)}`, { cause });
+
+interface JobOptions {
+  /** Called when it is cancelled. */
+  readonly stir: () => void;
+  readonly signal: AbortSignal | undefined;
+}
 
 /** A request between its submission and its end, with what it holds. */
 export class Job implements Occupant {
@@ -25,13 +31,13 @@ export class Job implements Occupant {
   isCancelled = false;
   readonly #stream = new EventStream<EngineEvent>();
   readonly #stir: () => void;
+  readonly #signal: AbortSignal | undefined;
 
-  /** `stir` is called when it is cancelled. */
-  constructor(sequence: Sequence, stir: () => void) {
+  constructor(sequence: Sequence, { stir, signal }: JobOptions) {
     this.sequence = sequence;
     this.load = sequence.request.adapter === null ? "ready" : "none";
     this.#stir = stir;
-    const { signal } = sequence.request;
+    this.#signal = signal;
     this.isCancelled = signal?.aborted === true;
     signal?.addEventListener("abort", this.#cancel, { once: true });
   }
@@ -68,7 +74,7 @@ export class Job implements Occupant {
   }
 
   /** Ends the job early, whatever it is doing. */
-  finish(reason: EngineFinish): void {
+  finish(reason: FinishReason): void {
     if (!this.sequence.ended) this.tell([this.sequence.finish(reason)]);
     this.close();
   }
@@ -80,7 +86,7 @@ export class Job implements Occupant {
 
   /** Gives back what the job holds. */
   close(failure?: MosError): void {
-    this.sequence.request.signal?.removeEventListener("abort", this.#cancel);
+    this.#signal?.removeEventListener("abort", this.#cancel);
     this.lease?.[Symbol.dispose]();
     this.lease = undefined;
     this.#stream.close(failure);

@@ -21,8 +21,7 @@ export interface OpenEngineOptions extends EngineSettings {
  * @throws MosError what loading a model throws, `bad_option`, `not_found` for an adapters' folder that is not there.
  * @example
  * await using engine = await openEngine({ model: "assets/tiny-english" });
- * const request = { prompt: [1, 2, 3], adapter: null, maxTokens: 8, seed: 0, tenant: "me" };
- * for await (const event of engine.submit(request)) if (event.type === "token") process.stdout.write(event.text);
+ * for await (const event of engine.submit({ prompt: [1, 2, 3] })) if (event.type === "token") process.stdout.write(event.text);
  */
 export async function openEngine({ onProgress, signal, ...settings }: OpenEngineOptions): Promise<Engine> {
   if (signal?.aborted === true) throw stopped(signal);
@@ -115,12 +114,9 @@ class RemoteEngine implements Engine {
   }
 
   submit({ signal, ...request }: EngineRequest): AsyncIterable<EngineEvent> {
+    if (this.#failure !== undefined) throw this.#failure;
     const id = this.#nextId++;
     const stream = new EventStream<EngineEvent>();
-    if (this.#failure !== undefined) {
-      stream.close(this.#failure);
-      return stream.read();
-    }
     const cancel = (): void => this.#tell({ type: "cancel", id });
     this.#running.set(id, { stream, unlisten: () => signal?.removeEventListener("abort", cancel) });
     this.#tell({ type: "submit", id, request });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
+import { fullRequest } from "./check-request.ts";
 import { Sequence } from "./sequence.ts";
 import type { EngineEvent, EngineRequest } from "./types.ts";
 
@@ -25,7 +26,7 @@ const towards = (id: number): Float32Array => {
 };
 
 function sequenceOf(over: Partial<EngineRequest> = {}, now: () => number = () => 0): Sequence {
-  const request = { prompt: [1, 2, 3], adapter: null, maxTokens: 99, seed: 0, tenant: "test", ...over };
+  const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...over });
   return new Sequence(request, { tokenizer, endTokens: [0], now });
 }
 
@@ -46,26 +47,26 @@ describe("text comes when it is certain:", () => {
   test("half a character at the end is what UTF-8 says it is", () => {
     const events = write(sequenceOf({ maxTokens: 2 }), "aé");
     expect(textOf(events)).toEqual(["a", "", "\ufffd"]);
-    expect(events.at(-1)).toMatchObject({ type: "end", reason: "length" });
+    expect(events.at(-1)).toMatchObject({ type: "finish", reason: "length" });
   });
 
   test("nothing that may be a stop", () => {
-    const sequence = sequenceOf({ stops: ["xyz"] });
+    const sequence = sequenceOf({ stop: ["xyz"] });
     expect(textOf(write(sequence, "axyxyz?"))).toEqual(["a", "", "", "xy", "", "", ""]);
     expect(sequence.ended).toBe(true);
     expect(sequence.generated).toBe(6);
   });
 
   test("what was held back comes with the end token", () => {
-    const sequence = sequenceOf({ stops: ["xyz"] });
+    const sequence = sequenceOf({ stop: ["xyz"] });
     const [, , end] = [...write(sequence, "xy"), ...sequence.advance(towards(0))];
-    expect(end).toMatchObject({ type: "end", reason: "end", text: "xy", usage: { completionTokens: 2 } });
+    expect(end).toMatchObject({ type: "finish", reason: "end", text: "xy", usage: { completionTokens: 2 } });
   });
 
   test("and with a cancellation", () => {
-    const sequence = sequenceOf({ stops: ["xyz"] });
+    const sequence = sequenceOf({ stop: ["xyz"] });
     write(sequence, "ax");
-    expect(sequence.finish("cancelled")).toMatchObject({ type: "end", reason: "cancelled", text: "x" });
+    expect(sequence.finish("cancelled")).toMatchObject({ type: "finish", reason: "cancelled", text: "x" });
   });
 });
 
@@ -104,7 +105,7 @@ test("usage counts seconds from the submission", () => {
   let time = 1000;
   const sequence = sequenceOf({ maxTokens: 2 }, () => time);
   time = 3000;
-  expect(sequence.admit("digest")).toEqual([{ type: "admitted", digest: "digest" }]);
+  expect(sequence.admit("digest")).toEqual([{ type: "scheduled", digest: "digest" }]);
   time = 4000;
   // it lost its row and has another
   expect(sequence.admit("digest")).toEqual([]);

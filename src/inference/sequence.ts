@@ -8,8 +8,9 @@ import {
   type StopScanner,
   type Tokenizer,
 } from "#text";
+import type { FullRequest } from "./check-request.ts";
 import { logprobsOf, tokenLogprob } from "./logprobs.ts";
-import type { EngineEvent, EngineFinish, EngineRequest, TokenLogprob } from "./types.ts";
+import type { EngineEvent, FinishReason, TokenLogprob } from "./types.ts";
 
 interface SequenceOptions {
   readonly tokenizer: Tokenizer;
@@ -20,7 +21,7 @@ interface SequenceOptions {
 
 /** One request's tokens and text. It knows nothing of rows; `ended` is true once its `end` event was given. */
 export class Sequence {
-  readonly request: EngineRequest;
+  readonly request: FullRequest;
   /** The prompt, then the answer so far. */
   readonly tokens: number[];
   ended = false;
@@ -33,12 +34,12 @@ export class Sequence {
   #admitted: number | undefined;
   #first: number | undefined;
 
-  constructor(request: EngineRequest, options: SequenceOptions) {
+  constructor(request: FullRequest, options: SequenceOptions) {
     this.request = request;
     this.tokens = [...request.prompt];
     this.#options = options;
-    this.#detokenizer = createDetokenizer(options.tokenizer, { continues: request.continues ?? false });
-    this.#stops = createStopScanner(request.stops ?? []);
+    this.#detokenizer = createDetokenizer(options.tokenizer, { continues: request.continuesPrompt });
+    this.#stops = createStopScanner(request.stop);
     this.#random = randomStream(request.seed, "sampling");
     this.#submitted = options.now();
   }
@@ -57,7 +58,7 @@ export class Sequence {
   admit(digest: string | null): readonly EngineEvent[] {
     if (this.#admitted !== undefined) return [];
     this.#admitted = this.#options.now();
-    return [{ type: "admitted", digest }];
+    return [{ type: "scheduled", digest }];
   }
 
   /** The first place whose logits are wanted: a cache that holds what lies before it saves work. */
@@ -81,7 +82,7 @@ export class Sequence {
 
   /** Chooses the next token from the logits behind the last one. */
   advance(logits: Float32Array): readonly EngineEvent[] {
-    const { maxTokens, sampling = {}, logprobs, ignoreEnd = false } = this.request;
+    const { maxTokens, sampling, logprobs, ignoreEos } = this.request;
     const events: EngineEvent[] = [];
     if (this.generated === 0 && this.request.promptLogprobs !== undefined)
       events.push({ type: "prompt", logprobs: this.#scores });
@@ -90,7 +91,7 @@ export class Sequence {
     this.#first ??= this.#options.now();
     if (maxTokens === 0) return [...events, this.finish("length")];
     const id = sample(logits, { ...sampling, seen: this.tokens, random: this.#random });
-    if (!ignoreEnd && this.#options.endTokens.includes(id)) return [...events, this.finish("end")];
+    if (!ignoreEos && this.#options.endTokens.includes(id)) return [...events, this.finish("end")];
     this.tokens.push(id);
     const { text, stopped } = this.#stops.push(this.#detokenizer.push(id));
     const scored = logprobs === undefined ? {} : { logprob: tokenLogprob(logits, id, logprobs) };
@@ -101,14 +102,14 @@ export class Sequence {
   }
 
   /** The last event. */
-  finish(reason: EngineFinish): EngineEvent {
+  finish(reason: FinishReason): EngineEvent {
     this.ended = true;
     const rest = reason === "stop" ? undefined : this.#stops.push(this.#detokenizer.flush());
     const held = rest === undefined ? "" : rest.text + (rest.stopped ? "" : this.#stops.flush());
     const end = this.#options.now();
     const since = (time: number | undefined): number => ((time ?? end) - this.#submitted) / 1000;
     return {
-      type: "end",
+      type: "finish",
       reason: rest?.stopped === true ? "stop" : reason,
       text: held,
       usage: {

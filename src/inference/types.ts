@@ -1,35 +1,38 @@
 // The contract between whoever serves (HTTP, evaluation, a program) and the engine: requests go in, events come out.
 import type { MosError } from "#core";
-import type { SamplingOptions } from "#generation";
+import type { FinishReason, SamplingOptions } from "#generation";
+
+export type { FinishReason };
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
 export interface EngineRequest {
   /** Token ids; at least one. */
   readonly prompt: readonly number[];
-  /** The registered name of an adapter, or null for the base. */
-  readonly adapter: string | null;
-  /** Most tokens of the answer; 0 only scores the prompt. */
-  readonly maxTokens: number;
+  /** The registered name of an adapter; null, the default, is the base. */
+  readonly adapter?: string | null;
+  /** Maximum number of tokens to generate (256); 0 only scores the prompt. */
+  readonly maxTokens?: number;
+  /** Greedy unless set. */
   readonly sampling?: SamplingOptions;
-  /** Of the request's own stream of random numbers: the same request with the same seed gets the same answer. */
-  readonly seed: number;
+  /** Of the request's own stream of random numbers (0): the same request with the same seed gets the same answer. */
+  readonly seed?: number;
   /** Texts that end the answer and are not part of it. */
-  readonly stops?: readonly string[];
-  /** Goes on behind tokens that end an answer. */
-  readonly ignoreEnd?: boolean;
-  /** The answer goes on with the prompt's text, rather than being a text of its own. */
-  readonly continues?: boolean;
-  /** Log-probabilities of the answer's tokens with so many likely alternatives; left out, none are computed. */
+  readonly stop?: readonly string[];
+  /** Continues past end-of-sequence tokens. */
+  readonly ignoreEos?: boolean;
+  /** The answer continues the prompt's text, rather than being a text of its own. */
+  readonly continuesPrompt?: boolean;
+  /** Log-probabilities of the answer's tokens with this many likely alternatives; left out, none are computed. */
   readonly logprobs?: number;
-  /** The same of the prompt's tokens, which costs the head at every place. */
+  /** The same of the prompt's tokens, which costs the output head at every position. */
   readonly promptLogprobs?: number;
-  /** Token ids whose log-probabilities behind the prompt are told, however unlikely they are: a choice between them. */
+  /** Token ids whose log-probabilities after the prompt are reported, however unlikely: a choice between them. */
   readonly candidates?: readonly number[];
   /**
-   * Whose turn it is when there are more requests than rows: tenants take turns, each in its own order. What was computed
-   * for one tenant's prompt never shortens another's, which could tell by the time what the first had asked.
+   * The unit of fairness ("default"): when there are more requests than slots, tenants alternate, each in its own order.
+   * Prefixes are shared within a tenant only, since timing could tell another one what the first had asked.
    */
-  readonly tenant: string;
+  readonly tenant?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -41,13 +44,10 @@ export interface TokenLogprob {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
-/** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
-export type EngineFinish = "end" | "stop" | "length" | "cancelled";
-
-/** What happens to a request, in this order: `admitted`, perhaps `prompt` and `candidates`, any `token`s, `end`. */
+/** What happens to a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. */
 export type EngineEvent =
-  /** It has a row now. `digest` says which content of the adapter answers; null is the base. */
-  | { readonly type: "admitted"; readonly digest: string | null }
+  /** It has a slot now. `digest` says which content of the adapter answers; null is the base. */
+  | { readonly type: "scheduled"; readonly digest: string | null }
   /** Natural log-probabilities behind the prompt of the request's candidates, in their order. */
   | { readonly type: "candidates"; readonly logprobs: readonly number[] }
   /** All of the prompt's tokens, where they were asked for. */
@@ -60,8 +60,8 @@ export type EngineEvent =
       readonly logprob?: TokenLogprob;
     }
   | {
-      readonly type: "end";
-      readonly reason: EngineFinish;
+      readonly type: "finish";
+      readonly reason: FinishReason;
       /** Text that was held back until the end. */
       readonly text: string;
       readonly usage: EngineUsage;
@@ -137,8 +137,10 @@ export interface Engine extends AsyncDisposable {
   /**
    * Queues a request. Breaking out of the loop, or its signal, cancels it.
    *
-   * The iteration throws `busy` where the queue is full or the adapter's memory is, `not_found` for an unknown adapter,
-   * `bad_adapter` for one that cannot be loaded, `bad_option` for settings or lengths out of range, `device`.
+   * @throws MosError at once where the request is not accepted: `busy` for a full queue or an engine that is shutting
+   * down, `bad_option` for settings or lengths out of range, `bad_data` for tokens the model does not have, `device`.
+   * The iteration throws what only loading the adapter can tell, before its first event: `not_found`, `bad_adapter`,
+   * `busy` where the adapters' memory is taken, `bad_option` where its slot can never fit; and `device` at any time.
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;
   /** Adapters as last seen in the folder, by name. */
@@ -146,6 +148,6 @@ export interface Engine extends AsyncDisposable {
   /** Looks at the folder now rather than at the next look. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
   stats(): Promise<EngineStats>;
-  /** Takes nothing more (`busy`) and ends when everything that was taken has ended. */
+  /** Accepts no more requests (`busy`), and resolves when all accepted ones have finished. */
   drain(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // What chat and completions have in common: a request is read, its answers run side by side, and the record is kept.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Context } from "hono";
-import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#inference";
+import type { Engine, EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { Running } from "./activity.ts";
 import type { ServerContext, ServerEnv } from "./context.ts";
 import type { EngineWatch } from "./engine-watch.ts";
@@ -32,7 +32,7 @@ export interface AnsweringOptions {
 }
 
 /** OpenAI's word for an end. @throws Refusal 503 for an answer that the server cut off. */
-export function finishOf(reason: EngineFinish): "stop" | "length" {
+export function finishOf(reason: FinishReason): "stop" | "length" {
   if (reason === "length") return "length";
   if (reason !== "cancelled") return "stop";
   throw new Refusal("the answer was cut off, since the server is shutting down; send the request again", {
@@ -93,7 +93,7 @@ async function* watched(
   const lastTokenAt = new Map<number, number>();
   for await (const numbered of explained(events, engineWatch)) {
     const { choice, event } = numbered;
-    if (event.type === "admitted" && event.digest !== null) record.digest = event.digest;
+    if (event.type === "scheduled" && event.digest !== null) record.digest = event.digest;
     if (event.type === "token") {
       const at = now();
       const before = lastTokenAt.get(choice);
@@ -103,7 +103,7 @@ async function* watched(
       record.completionTokens++;
       lastTokenAt.set(choice, at);
     }
-    if (event.type === "end") {
+    if (event.type === "finish") {
       record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, event.usage.queuedSeconds);
     }
     yield numbered;

@@ -131,10 +131,10 @@ async function wholeChat(form: ChatForm): Promise<object> {
   for await (const { choice: index, event } of answering.events) {
     const choice = choices[index];
     if (choice === undefined) continue;
-    if (event.type === "token" || event.type === "end") choice.text += event.text;
+    if (event.type === "token" || event.type === "finish") choice.text += event.text;
     if (event.type === "token" && event.logprob !== undefined)
       choice.logprobs.push(chatLogprob(server, event.logprob));
-    if (event.type === "end") choice.finish = finishOf(event.reason);
+    if (event.type === "finish") choice.finish = finishOf(event.reason);
   }
   return {
     ...head(form, "chat.completion"),
@@ -156,13 +156,13 @@ interface ChunkParts {
 
 /** What an event adds to an answer that is streamed. */
 function* chunkParts(server: ServerContext, event: EngineEvent): Generator<ChunkParts, void> {
-  if (event.type === "admitted") yield { delta: { role: "assistant", content: "", refusal: null } };
+  if (event.type === "scheduled") yield { delta: { role: "assistant", content: "", refusal: null } };
   if (event.type === "token") {
     const logprobs = event.logprob === undefined ? {} : { logprobs: [chatLogprob(server, event.logprob)] };
     if (event.text !== "" || event.logprob !== undefined)
       yield { delta: { content: event.text }, ...logprobs };
   }
-  if (event.type === "end") {
+  if (event.type === "finish") {
     if (event.text !== "") yield { delta: { content: event.text } };
     yield { delta: {}, finish: finishOf(event.reason) };
   }

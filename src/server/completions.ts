@@ -58,15 +58,15 @@ const scoresOnly = ({ echo, logprobs }: CompletionRequest, maxTokens: number): b
 function engineOptions(
   request: CompletionRequest,
   maxTokens: number,
-): Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEnd" | "continues">> {
+): Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt">> {
   const { logprobs, echo } = request;
   // a blank before the first word is part of the answer, which goes on with the prompt
-  if (logprobs === undefined) return { continues: true };
+  if (logprobs === undefined) return { continuesPrompt: true };
   return {
-    continues: true,
+    continuesPrompt: true,
     logprobs,
     ...(echo === true ? { promptLogprobs: logprobs } : {}),
-    ...(scoresOnly(request, maxTokens) ? { ignoreEnd: true } : {}),
+    ...(scoresOnly(request, maxTokens) ? { ignoreEos: true } : {}),
   };
 }
 
@@ -136,9 +136,9 @@ function createWriter(
   return {
     write(event) {
       note(event);
-      if (event.type === "admitted") return { text: echoed, finish: null };
+      if (event.type === "scheduled") return { text: echoed, finish: null };
       if (event.type === "token") return { text: event.text, finish: null };
-      if (event.type !== "end") return { text: "", finish: null };
+      if (event.type !== "finish") return { text: "", finish: null };
       const finish = finishOf(event.reason);
       const isEnd = lastId !== undefined && engine.model.endTokens.includes(lastId);
       return { text: event.text, finish: isEnd ? "stop" : finish };

@@ -10,7 +10,7 @@ const seedsOf = (seed: number, n: number): number[] =>
     fields: { model: "base", n },
     seed,
     tenant: "t",
-  }).map((request) => request.seed);
+  }).map(({ seed: own = -1 }) => own);
 
 test("every whole number is a seed, and answers of one request have seeds of their own", () => {
   expect(seedsOf(5, 3)).toEqual([5, 6, 7]);

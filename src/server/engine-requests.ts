@@ -60,7 +60,9 @@ export interface AnswerOptions {
   /** A whole number of either sign, of the first answer; each further one has the next. */
   readonly seed: number;
   readonly tenant: string;
-  readonly more?: Partial<Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEnd" | "continues">>;
+  readonly more?: Partial<
+    Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt">
+  >;
 }
 
 /** The engine's seeds begin at 0 and end below this; others come round. */
@@ -86,7 +88,7 @@ export function answersOf(options: AnswerOptions): readonly EngineRequest[] {
     maxTokens,
     sampling: { ...chosen, topK: top_k, minP: min_p, repetitionPenalty: repetition_penalty },
     seed: seedAt(seed, i),
-    stops,
+    stop: stops,
     tenant,
     ...more,
   }));

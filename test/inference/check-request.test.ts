@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bytesPerPosition } from "#inference";
-import { checkRequest } from "../../src/inference/check-request.ts";
+import { checkRequest, fullRequest } from "../../src/inference/check-request.ts";
 import type { EngineRequest } from "../../src/inference/types.ts";
 import { tinyModel } from "../tiny-model.ts";
 
@@ -11,7 +11,7 @@ const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5,
 const check =
   (over: Partial<EngineRequest>, limits: Partial<typeof bounds> = {}) =>
   () =>
-    checkRequest({ ...request, ...over }, { ...bounds, ...limits });
+    checkRequest(fullRequest({ ...request, ...over }), { ...bounds, ...limits });
 const ones = (length: number) => Array<number>(length).fill(1);
 
 describe("what could not run to its end is refused:", () => {
@@ -28,6 +28,7 @@ describe("what could not run to its end is refused:", () => {
     ["a seed that is none", { seed: Number.NaN }, "bad_option", /seed/],
     ["more alternatives than tokens", { logprobs: 49 }, "bad_option", /logprobs is 49/],
     ["the same of the prompt", { promptLogprobs: 49 }, "bad_option", /promptLogprobs is 49/],
+    ["an empty stop", { stop: ["a", ""] }, "bad_option", /stop string is empty/],
     ["sampling out of range", { sampling: { topP: 2 } }, "bad_option", /topP/],
   ];
   test.each(cases)("%s", (_, over, code, message) => {

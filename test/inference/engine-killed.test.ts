@@ -15,14 +15,14 @@ vi.mock("node:child_process", async (original) => {
 });
 
 const settings = { model: "assets/tiny-english", threads: 1 };
-const long = request({ maxTokens: 400, ignoreEnd: true });
+const long = request({ maxTokens: 400, ignoreEos: true });
 
 async function openRunning() {
   const engine = await openEngine(settings);
   const reads = engine.submit(long)[Symbol.asyncIterator]();
   for (let i = 0; i < 4; i++) await reads.next();
   const child = children.at(-1) as ChildProcess;
-  const rest = refusalOf({ [Symbol.asyncIterator]: () => reads });
+  const rest = refusalOf(() => ({ [Symbol.asyncIterator]: () => reads }));
   return { engine, child, rest };
 }
 
@@ -35,14 +35,14 @@ test("an engine whose process is killed says so to everybody, and can be closed"
     ),
   );
   child.kill("SIGSTOP");
-  const waiting = refusalOf(engine.submit(long));
+  const waiting = refusalOf(() => engine.submit(long));
   child.kill("SIGKILL");
   expect(await rest).toBe("device");
   expect(await waiting).toBe("device");
   expect(["device", "answered"]).toContain(await asked[0]);
   expect(await asked[1]).toBe("device");
   expect(await engine.closed).toMatchObject({ code: "device", message: expect.stringContaining("SIGKILL") });
-  expect(await refusalOf(engine.submit(long))).toBe("device");
+  expect(await refusalOf(() => engine.submit(long))).toBe("device");
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   await engine[Symbol.asyncDispose]();
 });

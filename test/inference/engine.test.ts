@@ -31,7 +31,7 @@ const requests: readonly EngineRequest[] = Array.from({ length: 20 }, (_, i) => 
     prompt: Array.from({ length: 1 + random.below(20) }, () => random.below(config.vocabularySize)),
     adapter: names[i % names.length] ?? null,
     maxTokens: 1 + random.below(12),
-    ignoreEnd: i % 2 === 0,
+    ignoreEos: i % 2 === 0,
     seed: i,
     ...(i % 3 === 0 ? { sampling: { temperature: 0.8, topP: 0.9 } } : {}),
   });
@@ -66,7 +66,7 @@ describe("requests side by side get the answers that each gets alone", () => {
   });
 
   test("answers differ between adapters", () => {
-    const prompts = names.map((adapter) => request({ adapter, maxTokens: 12, ignoreEnd: true }));
+    const prompts = names.map((adapter) => request({ adapter, maxTokens: 12, ignoreEos: true }));
     return withEngine(async (engine) => {
       const answers = await Promise.all(prompts.map((one) => answerOf(engine.submit(one))));
       expect(new Set(answers.map(({ text }) => text)).size).toBe(names.length);

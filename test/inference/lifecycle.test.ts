@@ -10,6 +10,7 @@ import {
   refusalOf,
   request,
   type TinyEngineOptions,
+  thrownBy,
   tinyEngine,
   until,
 } from "./tiny-engine.ts";
@@ -18,7 +19,7 @@ const adapters = new Map([
   ["late", await randomFactors(1, { method: "lora", rank: 3 })],
   ["prompt", await randomFactors(2, { method: "lora", rank: 2 })],
 ]);
-const long = request({ maxTokens: 300, ignoreEnd: true });
+const long = request({ maxTokens: 300, ignoreEos: true });
 
 async function withEngine<T>(
   work: (engine: Engine, tiers: MemoryTiers) => Promise<T>,
@@ -35,14 +36,14 @@ const alone = await withEngine((engine) => answerOf(engine.submit(long)));
 
 describe("a request that is cancelled ends, wherever it is, and disturbs nobody:", () => {
   const cases: readonly (readonly [string, Partial<EngineRequest>, TinyEngineOptions, string[]])[] = [
-    ["waiting for a row", {}, { maxRows: 1 }, ["end"]],
-    ["loading its adapter", { adapter: "late" }, {}, ["end"]],
-    ["reading its prompt", { prompt: promptOf(1, 250), maxTokens: 9 }, { chunk: 1 }, ["admitted", "end"]],
+    ["waiting for a row", {}, { maxRows: 1 }, ["finish"]],
+    ["loading its adapter", { adapter: "late" }, {}, ["finish"]],
+    ["reading its prompt", { prompt: promptOf(1, 250), maxTokens: 9 }, { chunk: 1 }, ["scheduled", "finish"]],
     [
       "having its prompt scored",
       { prompt: promptOf(1, 250), maxTokens: 9, promptLogprobs: 0, adapter: "prompt" },
       { chunk: 1 },
-      ["admitted", "end"],
+      ["scheduled", "finish"],
     ],
   ];
   test.each(cases)("%s", (_, over, options, events) =>
@@ -50,7 +51,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
       const running = answerOf(engine.submit(long));
       const controller = new AbortController();
       const answer = answerOf(engine.submit(request({ ...over, signal: controller.signal })));
-      const rows = events.includes("admitted") ? 2 : 1;
+      const rows = events.includes("scheduled") ? 2 : 1;
       await until(async () => (await engine.stats()).running === rows);
       controller.abort();
       const { end, events: seen } = await answer;
@@ -71,7 +72,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
       let usage: object | undefined;
       for await (const event of engine.submit(one)) {
         if (event.type === "token" && ++tokens === 5) controller.abort();
-        if (event.type === "end") usage = { reason: event.reason, written: event.usage.completionTokens };
+        if (event.type === "finish") usage = { reason: event.reason, written: event.usage.completionTokens };
       }
       expect(usage).toEqual({ reason: "cancelled", written: tokens });
       expect(tokens).toBeLessThan(50);
@@ -95,21 +96,21 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
       await until(async () => (await engine.stats()).running === 0);
       expect((await answerOf(events)).end.reason).toBe("cancelled");
       const late = engine.submit({ ...long, signal: controller.signal });
-      expect((await answerOf(late)).events.map(({ type }) => type)).toEqual(["end"]);
+      expect((await answerOf(late)).events.map(({ type }) => type)).toEqual(["finish"]);
     }));
 });
 
 describe("refusals", () => {
-  test("come from the iteration, with a code each", () =>
+  test("are thrown at once, with a code each; what only loading tells comes from the iteration", () =>
     withEngine(async (engine) => {
-      const codeOf = (over: Partial<EngineRequest>) => refusalOf(engine.submit(request(over)));
-      expect(await codeOf({ prompt: [] })).toBe("bad_data");
-      expect(await codeOf({ prompt: [48] })).toBe("bad_data");
-      expect(await codeOf({ maxTokens: 398 })).toBe("bad_option");
-      expect(await codeOf({ stops: [""] })).toBe("bad_option");
-      expect(await codeOf({ sampling: { temperature: -1 } })).toBe("bad_option");
-      expect(await codeOf({ adapter: "nobody" })).toBe("not_found");
-      expect(await codeOf({})).toBe("answered");
+      const codeOf = (over: Partial<EngineRequest>) => thrownBy(() => engine.submit(request(over)));
+      expect(codeOf({ prompt: [] })).toBe("bad_data");
+      expect(codeOf({ prompt: [48] })).toBe("bad_data");
+      expect(codeOf({ maxTokens: 398 })).toBe("bad_option");
+      expect(codeOf({ stop: [""] })).toBe("bad_option");
+      expect(codeOf({ sampling: { temperature: -1 } })).toBe("bad_option");
+      expect(await refusalOf(() => engine.submit(request({ adapter: "nobody" })))).toBe("not_found");
+      expect(await refusalOf(() => engine.submit(request()))).toBe("answered");
     }));
 
   test("of those that wait too many are each tenant's own", () =>
@@ -117,8 +118,10 @@ describe("refusals", () => {
       async (engine) => {
         const runs = engine.submit({ ...long, tenant: "a" });
         await until(async () => (await engine.stats()).running === 1);
-        const codes = Array.from({ length: 4 }, () => refusalOf(engine.submit(request({ tenant: "a" }))));
-        const other = refusalOf(engine.submit(request({ tenant: "b" })));
+        const codes = Array.from({ length: 4 }, () =>
+          refusalOf(() => engine.submit(request({ tenant: "a" }))),
+        );
+        const other = refusalOf(() => engine.submit(request({ tenant: "b" })));
         expect((await engine.stats()).waiting).toBe(3);
         expect(await Promise.all(codes.slice(2))).toEqual(["busy", "busy"]);
         expect((await answerOf(runs)).ids).toEqual(alone.ids);
@@ -131,7 +134,7 @@ describe("refusals", () => {
   test("who finds a free row does not count as waiting, though all come in one moment", () =>
     withEngine(
       async (engine) => {
-        const codes = Array.from({ length: 6 }, () => refusalOf(engine.submit(request())));
+        const codes = Array.from({ length: 6 }, () => refusalOf(() => engine.submit(request())));
         expect(await Promise.all(codes)).toEqual([...Array(5).fill("answered"), "busy"]);
       },
       { maxRows: 4, maxWaiting: 1 },
@@ -140,7 +143,7 @@ describe("refusals", () => {
   test("names that every object has are names like others in the counts", () =>
     withEngine(async (engine) => {
       const codes = ["constructor", "__proto__"].map((adapter) =>
-        refusalOf(engine.submit(request({ adapter }))),
+        refusalOf(() => engine.submit(request({ adapter }))),
       );
       const { waitingAdapters } = await engine.stats();
       expect(Object.entries(waitingAdapters)).toEqual([
@@ -164,7 +167,7 @@ describe("draining", () => {
           return { answer, isDone: () => isDone };
         });
         const drains = [engine.drain(), engine.drain()];
-        expect(await refusalOf(engine.submit(request()))).toBe("busy");
+        expect(await refusalOf(() => engine.submit(request()))).toBe("busy");
         await Promise.all(drains);
         expect(answers.map(({ isDone }) => isDone())).toEqual([true, true, true]);
         await engine.drain();
@@ -190,7 +193,7 @@ test("disposing cancels what runs, loads and waits", async () => {
   await until(async () => (await engine.stats()).completionTokens > 3);
   await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
   for (const answer of all) expect((await answer).end.reason).toBe("cancelled");
-  expect(await refusalOf(engine.submit(request()))).toBe("busy");
+  expect(await refusalOf(() => engine.submit(request()))).toBe("busy");
   await expect.poll(() => tiers.leases()).toBe(0);
 });
 

@@ -22,7 +22,7 @@ describe("an engine in a process of its own", () => {
   test("answers as generate does", async () => {
     const base = await loadModel(MODEL);
     const prompt = base.text.tokenizer.encode(text);
-    const answer = await answerOf(engine.submit(request({ prompt, maxTokens: 20, continues: true })));
+    const answer = await answerOf(engine.submit(request({ prompt, maxTokens: 20, continuesPrompt: true })));
     let expected = "";
     for await (const event of generate(base, { kind: "text", text }, { maxTokens: 20 }))
       if (event.type === "text") expected += event.text;
@@ -50,16 +50,16 @@ describe("an engine in a process of its own", () => {
 
   test("a request is cancelled by its signal, and by leaving the loop", async () => {
     const controller = new AbortController();
-    const long = request({ maxTokens: 200, ignoreEnd: true, signal: controller.signal });
+    const long = request({ maxTokens: 200, ignoreEos: true, signal: controller.signal });
     let tokens = 0;
     let reason: string | undefined;
     for await (const event of engine.submit(long)) {
       if (event.type === "token" && ++tokens === 3) controller.abort();
-      if (event.type === "end") reason = event.reason;
+      if (event.type === "finish") reason = event.reason;
     }
     expect(reason).toBe("cancelled");
     expect(tokens).toBeLessThan(200);
-    for await (const event of engine.submit(request({ maxTokens: 200, ignoreEnd: true })))
+    for await (const event of engine.submit(request({ maxTokens: 200, ignoreEos: true })))
       if (event.type === "token") break;
     await expect.poll(async () => (await engine.stats()).running).toBe(0);
   });

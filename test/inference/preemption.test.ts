@@ -15,7 +15,7 @@ const requests: readonly EngineRequest[] = Array.from({ length: 6 }, (_, i) =>
     prompt: promptOf(i, 5 + 3 * i),
     adapter: [null, "lora", "vera"][i % 3] ?? null,
     maxTokens: 90 + i,
-    ignoreEnd: true,
+    ignoreEos: true,
     seed: i,
     logprobs: 2,
     ...(i % 2 === 0 ? { sampling: { temperature: 1 } } : {}),
@@ -57,15 +57,15 @@ describe("rows that lose their place go on as if nothing had been:", () => {
     answers.forEach((answer, i) => {
       expect(answer.ids, `request ${i}`).toEqual(alone.answers[i]?.ids);
       expect(answer.text).toBe(alone.answers[i]?.text);
-      expect(answer.events.filter(({ type }) => type === "admitted")).toHaveLength(1);
-      expect(answer.events.at(-1)).toMatchObject({ type: "end", usage: { completionTokens: 90 + i } });
+      expect(answer.events.filter(({ type }) => type === "scheduled")).toHaveLength(1);
+      expect(answer.events.at(-1)).toMatchObject({ type: "finish", usage: { completionTokens: 90 + i } });
       expect(answer.events).toHaveLength(92 + i);
     });
   });
 });
 
 test("a prompt that loses its row while it is scored has every token's score once", async () => {
-  const long = request({ prompt: promptOf(7, 60), maxTokens: 200, ignoreEnd: true });
+  const long = request({ prompt: promptOf(7, 60), maxTokens: 200, ignoreEos: true });
   const scored = request({ prompt: promptOf(8, 180), maxTokens: 2, promptLogprobs: 1 });
   const undisturbed = await answersOf({ maxRows: 1 }, together([scored]));
   const { answers, promptTokens } = await answersOf(
@@ -87,7 +87,7 @@ test("a prompt that loses its row while it is scored has every token's score onc
 describe("prompts that begin alike and run at once", () => {
   const beginning = promptOf(30, 90);
   const asked = (adapter: string | null, seed: number) =>
-    request({ prompt: [...beginning, ...promptOf(seed, 7)], adapter, maxTokens: 9, ignoreEnd: true });
+    request({ prompt: [...beginning, ...promptOf(seed, 7)], adapter, maxTokens: 9, ignoreEos: true });
 
   test("are read once, and answered as if each were alone", async () => {
     const requests = [asked(null, 1), asked(null, 2), asked("lora", 3), asked("lora", 4), asked(null, 2)];
@@ -104,7 +104,7 @@ describe("prompts that begin alike and run at once", () => {
 });
 
 describe("a prompt that begins as an earlier one", () => {
-  const first = request({ prompt: promptOf(20, 40), maxTokens: 10, ignoreEnd: true });
+  const first = request({ prompt: promptOf(20, 40), maxTokens: 10, ignoreEos: true });
   const second = request({ prompt: [...first.prompt.slice(0, 30), ...promptOf(21, 7)] });
 
   async function readFor(one: EngineRequest, after: readonly EngineRequest[]): Promise<number> {

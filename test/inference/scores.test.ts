@@ -65,8 +65,8 @@ describe("a prompt's scores are those of the plain decoder", () => {
     ["in chunks of 22, which leave one token", { chunk: 22, loneChunk: 22 }, 1],
     ["in chunks of 23", { chunk: 23, loneChunk: 23 }, 0],
   ])("%s", async (_, limits, maxTokens) => {
-    const scored = { prompt, promptLogprobs: 4, maxTokens, ignoreEnd: true };
-    const company = request({ prompt: [9], maxTokens: 40, ignoreEnd: true });
+    const scored = { prompt, promptLogprobs: 4, maxTokens, ignoreEos: true };
+    const company = request({ prompt: [9], maxTokens: 40, ignoreEos: true });
     const answers = await answersOf(
       [
         company,
@@ -85,10 +85,10 @@ describe("a prompt's scores are those of the plain decoder", () => {
         expectScore(score, expected[which]?.[i], 4);
       });
       expect(answer.events.map(({ type }) => type)).toEqual([
-        "admitted",
+        "scheduled",
         "prompt",
         ...Array(maxTokens).fill("token"),
-        "end",
+        "finish",
       ]);
       expect(answer.end).toMatchObject({ reason: "length", usage: { promptTokens: 23 } });
     }
@@ -101,7 +101,7 @@ describe("a choice between candidates", () => {
   const candidates = [7, 3, 7, 30];
 
   test.each([0, 2])("is told before an answer of %d tokens", async (maxTokens) => {
-    const one = request({ prompt, maxTokens, ignoreEnd: true, candidates, adapter: "lora" });
+    const one = request({ prompt, maxTokens, ignoreEos: true, candidates, adapter: "lora" });
     const [answer] = await answersOf([one, request()]);
     const expected = (await decoded(prompt, lora)).at(-1) ?? [];
     const told = answer?.events.filter((event) => event.type === "candidates") ?? [];
@@ -136,7 +136,7 @@ describe("an answer's log-probabilities", () => {
   test("are those of the unmodified logits, whatever chose the token", async () => {
     const prompt = promptOf(2, 6);
     for (const sampling of [{}, { temperature: 1.5, topK: 30, repetitionPenalty: 1.4 }]) {
-      const one = request({ prompt, maxTokens: 8, ignoreEnd: true, logprobs: 5, adapter: "lora", sampling });
+      const one = request({ prompt, maxTokens: 8, ignoreEos: true, logprobs: 5, adapter: "lora", sampling });
       const [answer] = await answersOf([one, request()]);
       const ids = answer?.ids ?? [];
       const expected = await decoded([...prompt, ...ids], lora);
@@ -158,7 +158,7 @@ describe("an answer's log-probabilities", () => {
 describe("a stop text", () => {
   const free = request({
     maxTokens: 20,
-    ignoreEnd: true,
+    ignoreEos: true,
     prompt: promptOf(3, 5),
     sampling: { temperature: 2 },
   });
@@ -169,7 +169,7 @@ describe("a stop text", () => {
     expect(text).toHaveLength(20);
     const stop = text.slice(6, 9);
     const at = text.indexOf(stop);
-    const [answer, other] = await answersOf([{ ...free, stops: ["##", stop] }, free]);
+    const [answer, other] = await answersOf([{ ...free, stop: ["##", stop] }, free]);
     expect(answer?.text).toBe(text.slice(0, at));
     expect(answer?.end).toMatchObject({ reason: "stop", usage: { completionTokens: at + 3 } });
     expect(other?.text).toBe(text);
@@ -178,7 +178,7 @@ describe("a stop text", () => {
   test("that stays incomplete is text after all", async () => {
     const [whole] = await answersOf([free]);
     const text = whole?.text ?? "";
-    const [answer] = await answersOf([{ ...free, stops: [`${text.slice(-3)}#`] }]);
+    const [answer] = await answersOf([{ ...free, stop: [`${text.slice(-3)}#`] }]);
     expect(answer?.text).toBe(text);
     expect(answer?.end).toMatchObject({ reason: "length", text: text.slice(-3) });
   });
@@ -186,7 +186,7 @@ describe("a stop text", () => {
 
 test("a seed gives one answer in any company, another seed another", async () => {
   const of = (seed: number) =>
-    request({ seed, sampling: { temperature: 2 }, maxTokens: 15, ignoreEnd: true, adapter: "lora" });
+    request({ seed, sampling: { temperature: 2 }, maxTokens: 15, ignoreEos: true, adapter: "lora" });
   const seeds = [1, 2, 3, 4, 5];
   const together = await answersOf([...seeds.map(of), ...seeds.map(of)], { maxRows: 7 });
   const backwards = await answersOf(seeds.toReversed().map(of), { maxRows: 2, chunk: 1 });
@@ -199,7 +199,7 @@ test("a seed gives one answer in any company, another seed another", async () =>
 test("an end token ends the answer and is no part of it", async () => {
   const hot = { sampling: { temperature: 3 }, maxTokens: 50 };
   const free = await answersOf(
-    Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed, ignoreEnd: true })),
+    Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed, ignoreEos: true })),
   );
   const answers = await answersOf(Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed })));
   let ended = 0;

@@ -56,7 +56,7 @@ describe("tenants take turns:", () => {
       async (engine) => {
         const order: string[] = [];
         const send = async (tenant: string): Promise<void> => {
-          await answerOf(engine.submit(request({ tenant, ignoreEnd: true })));
+          await answerOf(engine.submit(request({ tenant, ignoreEos: true })));
           order.push(tenant);
         };
         const flood = Array.from({ length: 40 }, () => send("flood"));
@@ -77,7 +77,7 @@ describe("tenants take turns:", () => {
           await answerOf(engine.submit({ ...request(), tenant: "old", maxTokens: 50 }));
         const order: string[] = [];
         const send = async (tenant: string): Promise<void> => {
-          await answerOf(engine.submit(request({ tenant, ignoreEnd: true })));
+          await answerOf(engine.submit(request({ tenant, ignoreEos: true })));
           order.push(tenant);
         };
         const flood = Array.from({ length: 30 }, () => send("new"));
@@ -100,7 +100,7 @@ describe("slots", () => {
         prompt: promptOf(i, 1 + random.below(5)),
         adapter: rank === 0 ? null : `rank ${rank}`,
         maxTokens: 1 + random.below(random.below(3) === 0 ? 60 : 6),
-        ignoreEnd: true,
+        ignoreEos: true,
       });
     });
     const alone = await aloneAnswers(requests);
@@ -110,11 +110,11 @@ describe("slots", () => {
 
   test("that become fewer and larger while a high row stays", async () => {
     const short = Array.from({ length: 5 }, (_, i) =>
-      request({ prompt: [i], maxTokens: 4, ignoreEnd: true }),
+      request({ prompt: [i], maxTokens: 4, ignoreEos: true }),
     );
     // it is loaded while the short ones take the rows below
-    const long = request({ prompt: [9], maxTokens: 60, ignoreEnd: true, adapter: "rank 1" });
-    const large = request({ prompt: [7], maxTokens: 9, ignoreEnd: true, adapter: "rank 3" });
+    const long = request({ prompt: [9], maxTokens: 60, ignoreEos: true, adapter: "rank 1" });
+    const large = request({ prompt: [7], maxTokens: 9, ignoreEos: true, adapter: "rank 3" });
     const all = [long, ...short, large];
     const answers = await answersOf(all, { maxRows: 6, slotLimit: 6 * perRank });
     expect(ids(answers)).toEqual(ids(await aloneAnswers(all)));
@@ -124,12 +124,12 @@ describe("slots", () => {
     withEngine(
       async (engine) => {
         let isDone = false;
-        const long = answerOf(engine.submit(request({ maxTokens: 200, ignoreEnd: true }))).then((answer) => {
+        const long = answerOf(engine.submit(request({ maxTokens: 200, ignoreEos: true }))).then((answer) => {
           isDone = true;
           return answer;
         });
         await until(async () => (await engine.stats()).running === 1);
-        const tooLarge = refusalOf(engine.submit(request({ adapter: "rank 5" })));
+        const tooLarge = refusalOf(() => engine.submit(request({ adapter: "rank 5" })));
         const behind = answerOf(engine.submit(request()));
         expect(await tooLarge).toBe("bad_option");
         expect(isDone).toBe(false);
@@ -137,7 +137,7 @@ describe("slots", () => {
         await long;
         // also where nothing runs that could wake the engine afterwards
         const codes = [{ adapter: "rank 5" }, { adapter: "rank 5" }, {}].map((over) =>
-          refusalOf(engine.submit(request(over))),
+          refusalOf(() => engine.submit(request(over))),
         );
         expect(await Promise.all(codes)).toEqual(["bad_option", "bad_option", "answered"]);
       },
@@ -148,7 +148,7 @@ describe("slots", () => {
 describe("an adapter that fails", () => {
   test("while it is loaded or expanded, fails its own requests only", async () => {
     const good = RANKS.slice(0, 4).map((rank) =>
-      request({ adapter: `rank ${rank}`, maxTokens: 30, ignoreEnd: true }),
+      request({ adapter: `rank ${rank}`, maxTokens: 30, ignoreEos: true }),
     );
     const broken = (tiers: MemoryTiers): AdapterTiers => ({
       ...tiers,
@@ -168,7 +168,7 @@ describe("an adapter that fails", () => {
         const codes: Promise<string>[] = [];
         const answers = good.map((one) => {
           for (const adapter of ["rank 5", "no file"])
-            codes.push(refusalOf(engine.submit(request({ adapter }))));
+            codes.push(refusalOf(() => engine.submit(request({ adapter }))));
           return answerOf(engine.submit(one));
         });
         expect(ids(await Promise.all(answers))).toEqual(ids(alone));
@@ -191,10 +191,10 @@ describe("an adapter that fails", () => {
     );
     const tiers = memoryTiers(new Map([...adapters, ["poison", poison]]));
     await using engine = await tinyEngine(tiers, { maxRows: 1 });
-    const after = request({ prompt: promptOf(3, 4), maxTokens: 9, ignoreEnd: true, adapter: "rank 2" });
+    const after = request({ prompt: promptOf(3, 4), maxTokens: 9, ignoreEos: true, adapter: "rank 2" });
     const [alone] = await aloneAnswers([after]);
     for (const prompt of [promptOf(1, 20), promptOf(2, 9)]) {
-      await refusalOf(engine.submit(request({ prompt, adapter: "poison", maxTokens: 20 })));
+      await refusalOf(() => engine.submit(request({ prompt, adapter: "poison", maxTokens: 20 })));
       expect((await answerOf(engine.submit(after))).ids).toEqual(alone?.ids);
     }
   });
@@ -230,7 +230,7 @@ describe("where memory for adapters is short", () => {
 
   test("requests wait for it and get their answers", async () => {
     const requests = Array.from({ length: 20 }, (_, i) =>
-      request({ adapter: `rank ${1 + (i % 5)}`, prompt: promptOf(i, 3), ignoreEnd: true }),
+      request({ adapter: `rank ${1 + (i % 5)}`, prompt: promptOf(i, 3), ignoreEos: true }),
     );
     const alone = await aloneAnswers(requests);
     for (const limit of [5, 8])
@@ -241,7 +241,7 @@ describe("where memory for adapters is short", () => {
     const codes = await withEngine(
       (engine) =>
         Promise.all(
-          [5, 1, 2, 5].map((rank) => refusalOf(engine.submit(request({ adapter: `rank ${rank}` })))),
+          [5, 1, 2, 5].map((rank) => refusalOf(() => engine.submit(request({ adapter: `rank ${rank}` })))),
         ),
       { tiers: scarce(4) },
     );
@@ -257,14 +257,14 @@ describe("where memory for adapters is short", () => {
           // of all lengths, so that they never end together
           for (let i = 1; !isDone && others < 500; i++) {
             const maxTokens = 1 + ((7 * i + 13 * tenant.charCodeAt(0)) % 29);
-            const one = request({ tenant, adapter: "rank 1", maxTokens, ignoreEnd: true });
+            const one = request({ tenant, adapter: "rank 1", maxTokens, ignoreEos: true });
             await answerOf(engine.submit(one));
             others++;
           }
         };
         const crowd = [..."abcdefgh"].map(keepComing);
         await until(() => others > 3);
-        const large = request({ tenant: "large", adapter: "rank 5", ignoreEnd: true });
+        const large = request({ tenant: "large", adapter: "rank 5", ignoreEos: true });
         const answer = await answerOf(engine.submit(large));
         isDone = true;
         expect(answer.end.reason).toBe("length");

@@ -93,7 +93,7 @@ export interface Answer {
   readonly text: string;
   readonly ids: readonly number[];
   readonly digest: string | null;
-  readonly end: Extract<EngineEvent, { type: "end" }>;
+  readonly end: Extract<EngineEvent, { type: "finish" }>;
   readonly events: readonly EngineEvent[];
 }
 
@@ -101,13 +101,13 @@ export interface Answer {
 export async function answerOf(events: AsyncIterable<EngineEvent>): Promise<Answer> {
   const all: EngineEvent[] = [];
   for await (const event of events) all.push(event);
-  const end = all.find((event) => event.type === "end");
+  const end = all.find((event) => event.type === "finish");
   if (end === undefined) throw new Error("no end event");
   const tokens = all.filter((event) => event.type === "token");
   return {
     text: tokens.map(({ text }) => text).join("") + end.text,
     ids: tokens.map(({ id }) => id),
-    digest: all.find((event) => event.type === "admitted")?.digest ?? null,
+    digest: all.find((event) => event.type === "scheduled")?.digest ?? null,
     end,
     events: all,
   };
@@ -119,12 +119,25 @@ export const promptOf = (seed: number, length: number): readonly number[] => {
   return Array.from({ length }, () => random.below(config.vocabularySize));
 };
 
-/** The code of the error that an answer ends with. */
-export const refusalOf = (events: AsyncIterable<EngineEvent>): Promise<string> =>
-  answerOf(events).then(
-    () => "answered",
-    (error: unknown) => (error instanceof MosError ? error.code : String(error)),
-  );
+/** The code of the error that an answer ends with, or that refuses its request. */
+export async function refusalOf(submit: () => AsyncIterable<EngineEvent>): Promise<string> {
+  try {
+    await answerOf(submit());
+    return "answered";
+  } catch (error) {
+    return error instanceof MosError ? error.code : String(error);
+  }
+}
+
+/** The code of the error that `submit` itself throws. */
+export function thrownBy(submit: () => unknown): string {
+  try {
+    submit();
+    return "accepted";
+  } catch (error) {
+    return error instanceof MosError ? error.code : String(error);
+  }
+}
 
 /** Waits turn by turn: polling by the clock would miss what a tiny model does between two looks. */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {

@@ -5,9 +5,9 @@ import type {
   AdapterInfo,
   Engine,
   EngineEvent,
-  EngineFinish,
   EngineRequest,
   EngineStats,
+  FinishReason,
   TokenLogprob,
 } from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
@@ -58,7 +58,7 @@ const logprobOf = (id: number, place: number, top: number): TokenLogprob => ({
 
 type Ending = Readonly<Record<"isCancelled" | "isCut" | "isStopped", boolean>>;
 
-function reasonOf({ isCancelled, isCut, isStopped }: Ending): EngineFinish {
+function reasonOf({ isCancelled, isCut, isStopped }: Ending): FinishReason {
   if (isCancelled) return "cancelled";
   if (isCut) return "length";
   return isStopped ? "stop" : "end";
@@ -84,12 +84,16 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     close = resolve;
   });
 
-  async function* submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
+  function submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
     seen.push(request);
     if (broken !== undefined) throw broken;
     if (draining || running >= capacity)
       throw new MosError("busy", "too many requests wait; send it again later");
-    if (request.adapter !== null && !names.includes(request.adapter))
+    return run(request);
+  }
+
+  async function* run(request: EngineRequest): AsyncGenerator<EngineEvent> {
+    if (request.adapter != null && !names.includes(request.adapter))
       throw new MosError("not_found", `there is no adapter ${request.adapter}`);
     if (request.adapter === "broken")
       throw new MosError("bad_adapter", "/srv/secret/broken/adapter_model.safetensors: tensor x is missing");
@@ -102,16 +106,16 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   }
 
   /** The answer's tokens, without a stop and what follows it. */
-  function planned({ adapter, stops = [] }: EngineRequest) {
+  function planned({ adapter = null, stop = [] }: EngineRequest) {
     const whole = (adapter === null ? "" : ` ${adapter}:`) + answer;
-    const found = stops.map((one) => whole.indexOf(one)).filter((at) => at >= 0);
+    const found = stop.map((one) => whole.indexOf(one)).filter((at) => at >= 0);
     const said = whole.slice(0, Math.min(whole.length, ...found));
     return { ids: tokenizer.encode(said, { addSpecialTokens: false }), isStopped: found.length > 0 };
   }
 
   async function* answerTo(request: EngineRequest): AsyncGenerator<EngineEvent> {
-    const { adapter, prompt, promptLogprobs } = request;
-    yield { type: "admitted", digest: adapter === null ? null : `sha256:${adapter}` };
+    const { adapter = null, prompt, promptLogprobs } = request;
+    yield { type: "scheduled", digest: adapter === null ? null : `sha256:${adapter}` };
     if (promptLogprobs !== undefined)
       yield { type: "prompt", logprobs: prompt.map((id, place) => logprobOf(id, place, promptLogprobs)) };
     yield* speak(request);
@@ -124,7 +128,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   }
 
   async function* speak(request: EngineRequest): AsyncGenerator<EngineEvent> {
-    const { prompt, maxTokens, logprobs } = request;
+    const { prompt, maxTokens = 256, logprobs } = request;
     const { ids, isStopped } = planned(request);
     const detokenizer = createDetokenizer(tokenizer, { continues: true });
     let count = 0;
@@ -139,7 +143,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     const isCancelled = request.signal?.aborted === true;
     cancelled += Number(isCancelled);
     yield {
-      type: "end",
+      type: "finish",
       reason: reasonOf({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
       text: detokenizer.flush(),
       usage: { promptTokens: prompt.length, completionTokens: count, queuedSeconds: 0, firstTokenSeconds: 0 },

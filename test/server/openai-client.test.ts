@@ -72,7 +72,7 @@ test("settings reach the engine, and what is left out has OpenAI's defaults", as
   });
   expect(server.engine.seen.at(-1)).toMatchObject({
     maxTokens: 5,
-    stops: [" three"],
+    stop: [" three"],
     sampling: { temperature: 0.5, topP: 0.9, topK: 3 },
   });
 });
@@ -157,7 +157,7 @@ test("a chat is streamed, with usage at the end, and several answers side by sid
   expect(finishes).toEqual(["stop", "stop"]);
   expect(usage).toMatchObject({ completion_tokens: expect.any(Number) });
   const [first, second] = server.engine.seen.slice(-2);
-  expect(second!.seed).toBe(first!.seed + 1);
+  expect(second!.seed).toBe(first!.seed! + 1);
 });
 
 test("log-probabilities of a chat have tokens, bytes and alternatives", async () => {
@@ -183,7 +183,11 @@ test("completions take texts and token ids, one or several", async () => {
   const prompts = server.engine.seen.slice(-4).map(({ prompt }) => prompt);
   expect(prompts[0]).toEqual(prompts[1]);
   await client.completions.create({ model: "base", prompt: [5, 6, 7] });
-  expect(server.engine.seen.at(-1)).toMatchObject({ prompt: [5, 6, 7], maxTokens: 16, continues: true });
+  expect(server.engine.seen.at(-1)).toMatchObject({
+    prompt: [5, 6, 7],
+    maxTokens: 16,
+    continuesPrompt: true,
+  });
   await client.completions.create({ model: "base", prompt: [[5, 6], [8]] });
   expect(server.engine.seen.slice(-2).map(({ prompt }) => prompt)).toEqual([[5, 6], [8]]);
 });

@@ -58,7 +58,7 @@ describe("scoring", () => {
       logprobs: 1,
       promptLogprobs: 1,
       maxTokens: 1,
-      ignoreEnd: true,
+      ignoreEos: true,
     });
   });
 
@@ -348,7 +348,7 @@ test("requests whose engine is gone, before or in the middle, are told to come a
 test("a step that fails is no end of the engine", async () => {
   await using server = await startServer();
   server.engine.submit = async function* () {
-    yield { type: "admitted", digest: null };
+    yield { type: "scheduled", digest: null };
     throw new MosError("device", "out of memory");
   };
   const { status, json } = await server.send("/v1/completions", { model: "base", prompt: "x" });

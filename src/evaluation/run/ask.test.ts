@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Engine, EngineEvent, EngineFinish, EngineRequest } from "#inference";
+import type { Engine, EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { Question } from "../types.ts";
 import { answersTo } from "./ask.ts";
 
@@ -8,7 +8,7 @@ const MAX_LENGTH = 20;
 interface Script {
   readonly logprobs?: readonly number[];
   readonly digest?: string | null;
-  readonly finish?: EngineFinish;
+  readonly finish?: FinishReason;
 }
 
 /** An engine that says its seed, and keeps what it was asked. */
@@ -16,14 +16,14 @@ function scripted({ logprobs = [], digest = null, finish = "end" }: Script = {})
   const seen: EngineRequest[] = [];
   async function* submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
     seen.push(request);
-    yield { type: "admitted", digest };
+    yield { type: "scheduled", digest };
     if (request.candidates !== undefined) yield { type: "candidates", logprobs };
-    if (request.maxTokens > 0) {
+    if (request.maxTokens !== 0) {
       yield { type: "token", id: 1, text: "seed " };
       yield { type: "token", id: 2, text: String(request.seed) };
     }
     const usage = { promptTokens: 3, completionTokens: 3, queuedSeconds: 0, firstTokenSeconds: 0 };
-    yield { type: "end", reason: finish, text: ".", usage };
+    yield { type: "finish", reason: finish, text: ".", usage };
   }
   const engine = { submit, model: { maxLength: MAX_LENGTH } } as unknown as Engine;
   return { engine, seen };
@@ -66,7 +66,7 @@ test("an answer is all of its text, and what the engine is asked is what the que
   expect(answers).toEqual([`seed ${seen[0]?.seed}.`]);
   expect(answerTokens).toBe(3);
   expect(seen[0]).toMatchObject({
-    ...{ adapter: null, maxTokens: 8, stops: ["\n", "Q:"], continues: true },
+    ...{ adapter: null, maxTokens: 8, stop: ["\n", "Q:"], continuesPrompt: true },
     sampling: { temperature: 0, topP: 1 },
   });
 });
@@ -79,7 +79,7 @@ test("samples have seeds of their own, the same in every run, others for another
     expect(answers).toEqual(seen.map((request) => `seed ${request.seed}.`));
     expect(answerTokens).toBe(15);
     expect(seen[0]?.sampling).toEqual({ temperature: 0.1, topP: 0.95 });
-    return seen.map((request) => request.seed);
+    return seen.map(({ seed: own = 0 }) => own);
   };
   const seeds = await seedsOf(0);
   expect(new Set(seeds).size).toBe(5);

@@ -33,9 +33,9 @@ async function eventsOf(
   take: (event: EngineEvent) => void,
 ): Promise<void> {
   for await (const event of engine.submit(request)) {
-    if (event.type === "end" && event.reason === "cancelled")
+    if (event.type === "finish" && event.reason === "cancelled")
       throw new MosError("cancelled", "the evaluation was stopped");
-    if (event.type === "admitted" && event.digest !== digest)
+    if (event.type === "scheduled" && event.digest !== digest)
       throw new MosError("bad_adapter", `adapter ${adapter} was replaced while it was asked; start again`);
     take(event);
   }
@@ -59,8 +59,8 @@ async function write(request: EngineRequest, options: AskOptions): Promise<{ tex
   let text = "";
   let tokens = 0;
   await eventsOf(request, options, (event) => {
-    if (event.type === "token" || event.type === "end") text += event.text;
-    if (event.type === "end") tokens = event.usage.completionTokens;
+    if (event.type === "token" || event.type === "finish") text += event.text;
+    if (event.type === "finish") tokens = event.usage.completionTokens;
   });
   return { text, tokens };
 }
@@ -86,8 +86,8 @@ export async function answersTo(question: Question, options: AskOptions): Promis
           ...request,
           maxTokens: Math.min(ask.maxTokens, room),
           sampling: { temperature: ask.temperature, topP: ask.topP },
-          stops: ask.stops,
-          continues: true,
+          stop: ask.stops,
+          continuesPrompt: true,
           seed: randomStream(options.seed, `${id} ${i}`).uint32(),
         },
         options,
