@@ -11,7 +11,7 @@ const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256
        bench:train -- --model DIR|FILE.gguf --data train.jsonl [--examples 128] [--batch 8] [--row-length N] [--json]
 
 The first form trains on random tokens of one shape; of each row the last part, --labelled, counts in the loss.
-The second trains on the first examples of a file, as "mos train --rules chatml" does, once through.
+The second trains on the first examples of a file, as "mos train --prompt-format chatml" does, once through.
 
   --batch N           rows of an update; with --data, examples of an update on average: packed rows hold several
                       examples, so the rows of an update are chosen to hold N times the mean number of tokens
@@ -71,7 +71,7 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
     tokenizer: text.tokenizer,
     template: text.template,
     maxLength: model.config.maxPositions,
-    rules: "chatml",
+    promptFormat: "chatml",
   });
   if (!packed) return { examples: encoded, rows: batch, rowLength: model.config.maxPositions };
   const tokens = (batch * report.tokens) / report.examples;

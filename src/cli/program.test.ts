@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
+import { parseSettings } from "#core";
 import { CHAT_FORMATS, RULES, TASK_NAMES } from "#evaluation";
 import { DEFAULT_SHARD_SIZE, FILE_DTYPES, IMPORT_SOURCES } from "#exchange";
 import { LINEAR_NAMES } from "#nn";
@@ -20,10 +21,15 @@ const commandNamed = (name: string): Command => {
 
 test("mos train has an option with the same default for every setting of a run", () => {
   const shown = commandNamed("train").opts();
-  const { steps: _steps, system: _system, examples: _examples, ...defaults } = finetuneSettings.parse({});
+  const {
+    steps: _steps,
+    system: _system,
+    examples: _examples,
+    ...defaults
+  } = parseSettings(finetuneSettings, {});
   expect(shown).toMatchObject(defaults);
   const flags = commandNamed("train").options.map(({ long }) => long);
-  for (const name of Object.keys(finetuneSettings.shape))
+  for (const name of Object.keys(finetuneSettings))
     expect(flags, name).toContain(name === "packing" ? "--no-packing" : flagOf(name));
 });
 

@@ -26,7 +26,7 @@ export interface ReproduceOptions extends GeneralOptions {
   readonly warmup: number;
   readonly weightDecay: number;
   readonly maxGradientNorm: number;
-  readonly rules: "template" | "chatml" | "plain" | "open-instruct";
+  readonly promptFormat: "template" | "chatml" | "plain" | "open-instruct";
   readonly system?: string;
   readonly examples?: number;
   readonly evalExamples?: number;
@@ -101,7 +101,7 @@ function trainingOptions(command: Command): Command {
     .option("--weight-decay <x>", "AdamW's weight decay", decimal, 0)
     .option("--max-gradient-norm <x>", "longer gradients are shortened to this; 0 leaves them", decimal, 0.3)
     .addOption(
-      new Option("--rules <name>", "how a line becomes tokens, as for mos train")
+      new Option("--prompt-format <name>", "how a line becomes tokens, as for mos train")
         .choices(["template", "chatml", "plain", "open-instruct"])
         .default("template"),
     )

@@ -86,8 +86,18 @@ function gridOptions(
 ): Omit<GridOptions, "model" | "version" | "signal"> {
   const { batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay, maxGradientNorm } =
     options;
-  const { rules, system, examples, seeds, steps, learningRates, alpha, dropout, answers, answerTokens } =
-    options;
+  const {
+    promptFormat,
+    system,
+    examples,
+    seeds,
+    steps,
+    learningRates,
+    alpha,
+    dropout,
+    answers,
+    answerTokens,
+  } = options;
   const { privateRanks, shards, jobs } = options;
   return {
     experiment,
@@ -96,7 +106,17 @@ function gridOptions(
     out: required("--out", options.out),
     ...{ seeds, steps, learningRates, alpha, dropout, answers, answerTokens, jobs },
     training: {
-      ...{ batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay, maxGradientNorm, rules },
+      ...{
+        batchSize,
+        accumulate,
+        maxLength,
+        packing,
+        schedule,
+        warmup,
+        weightDecay,
+        maxGradientNorm,
+        promptFormat,
+      },
       ...given({ system, examples }),
     },
     axes: given({ privateRanks, shards }),

@@ -31,7 +31,7 @@ export interface TrainOptions extends AdapterOptions, MachineOptions, GeneralOpt
   readonly beta1: number;
   readonly beta2: number;
   readonly maxGradientNorm: number;
-  readonly rules: "template" | "chatml" | "plain" | "open-instruct";
+  readonly promptFormat: "template" | "chatml" | "plain" | "open-instruct";
   readonly system?: string;
   readonly heldOut: number;
   readonly examples?: number;
@@ -49,7 +49,7 @@ function dataOptions(command: Command): Command {
     )
     .addOption(
       new Option(
-        "--rules <name>",
+        "--prompt-format <name>",
         "how a line becomes tokens: by the model's chat template, as ChatML, as plain text, or as open-instruct does",
       )
         .choices(["template", "chatml", "plain", "open-instruct"])

@@ -22,7 +22,7 @@ const EXIT_INTERRUPTED = 130;
 /** What the training options of the command line are to the recipe. Epochs give way to steps. */
 function settingsOf(options: TrainOptions): FinetuneSettingsInput {
   const { batchSize, accumulate, maxLength, packing, learningRate, schedule, warmup, weightDecay } = options;
-  const { beta1, beta2, maxGradientNorm, rules, heldOut, evaluateEvery, saveEvery, seed } = options;
+  const { beta1, beta2, maxGradientNorm, promptFormat, heldOut, evaluateEvery, saveEvery, seed } = options;
   return {
     ...given({
       epochs: options.epochs,
@@ -31,7 +31,7 @@ function settingsOf(options: TrainOptions): FinetuneSettingsInput {
       examples: options.examples,
     }),
     ...{ batchSize, accumulate, maxLength, packing, learningRate, schedule, warmup, weightDecay },
-    ...{ beta1, beta2, maxGradientNorm, rules, heldOut, evaluateEvery, saveEvery, seed },
+    ...{ beta1, beta2, maxGradientNorm, promptFormat, heldOut, evaluateEvery, saveEvery, seed },
   };
 }
 

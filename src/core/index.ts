@@ -3,14 +3,27 @@ export { type ErrorCode, MosError } from "./error.ts";
 export { canonicalJson, decodeText, parseJson, parseWith } from "./json.ts";
 export { limiter } from "./limiter.ts";
 export { type Random, randomStream } from "./random.ts";
+export { anyNumber, belowOne, oneOf, positiveNumber, wholeNumber, yesOrNo } from "./schema-pieces.ts";
 export {
-  anyNumber,
-  belowOne,
+  bytes,
+  choice,
   expected,
-  oneOf,
+  flag,
+  integer,
+  listOf,
+  names,
+  number,
   parseSettings,
-  positiveNumber,
+  parseWithSchema,
+  pick,
+  type Setting,
+  type SettingInput,
+  type Settings,
+  type SettingValues,
+  shapeOf,
   show,
-  wholeNumber,
-  yesOrNo,
+  text,
+  texts,
+  type ValueOf,
+  withoutDefaults,
 } from "./settings.ts";

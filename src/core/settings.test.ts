@@ -1,31 +1,50 @@
-import { expect, test } from "vitest";
-import { z } from "zod";
+import { expect, expectTypeOf, test } from "vitest";
 import {
-  anyNumber,
-  belowOne,
-  expected,
-  oneOf,
+  bytes,
+  choice,
+  flag,
+  integer,
+  listOf,
+  names,
+  number,
   parseSettings,
-  positiveNumber,
-  wholeNumber,
-  yesOrNo,
+  pick,
+  type Setting,
+  type SettingInput,
+  type SettingValues,
+  text,
+  texts,
+  withoutDefaults,
 } from "./settings.ts";
 
-const rates = expected("one or more rates");
-const schema = z.strictObject({
-  rank: wholeNumber(1, 64).default(8),
-  steps: wholeNumber(1).optional(),
-  warmup: anyNumber(0).optional(),
-  decay: anyNumber(0, 10).optional(),
-  rate: positiveNumber(10).optional(),
-  dropout: belowOne("a probability").optional(),
-  packing: yesOrNo().optional(),
-  schedule: oneOf(["linear", "cosine"]).optional(),
-  rates: z.array(positiveNumber(10), rates).min(1, rates).optional(),
-});
+const help = "what it does";
+const settings = {
+  rank: integer({ min: 1, max: 64, default: 8, help }),
+  steps: integer({ min: 1, help }),
+  warmup: number({ min: 0, help }),
+  decay: number({ min: 0, max: 10, help }),
+  rate: number({ above: 0, max: 10, help }),
+  dropout: number({ min: 0, below: 1, what: "a probability", help }),
+  packing: flag({ default: true, help }),
+  verbose: flag({ help }),
+  schedule: choice(["linear", "cosine"], { default: "linear", help }),
+  memory: bytes({ min: 1, default: 2e9, defaultText: "2GB", help }),
+  name: text({ pattern: /^\w+$/, what: "a word", help }),
+  stops: texts({ help }),
+  targets: names(["q", "v"], { default: ["q", "v"], help }),
+  rates: listOf(number({ above: 0, max: 10, help }), { what: "one or more different rates", help }),
+};
+const defaults = {
+  rank: 8,
+  packing: true,
+  verbose: false,
+  schedule: "linear",
+  memory: 2e9,
+  targets: ["q", "v"],
+};
 
 test("what is usable, with defaults", () => {
-  expect(parseSettings(schema, {})).toEqual({ rank: 8 });
+  expect(parseSettings(settings, {})).toEqual(defaults);
   const given = {
     rank: 64,
     steps: 1,
@@ -34,9 +53,15 @@ test("what is usable, with defaults", () => {
     rate: 10,
     dropout: 0,
     packing: false,
-    rates: [1],
+    verbose: true,
+    memory: 1,
+    name: "a",
+    stops: [],
+    targets: ["v"],
+    rates: [1, 2],
   };
-  expect(parseSettings(schema, given)).toEqual(given);
+  expect(parseSettings(settings, given)).toEqual({ ...given, schedule: "linear" });
+  expect(parseSettings(settings, { rank: undefined, steps: undefined })).toEqual(defaults);
 });
 
 test.each([
@@ -46,19 +71,74 @@ test.each([
   [{ steps: 0 }, "steps: 0 is not usable; give a whole number, 1 or more"],
   [{ steps: null }, "steps: null is not usable; give a whole number, 1 or more"],
   [{ warmup: -1 }, "warmup: -1 is not usable; give a number, 0 or more"],
+  [{ warmup: Number.POSITIVE_INFINITY }, "warmup: Infinity is not usable; give a number, 0 or more"],
   [{ decay: 11 }, "decay: 11 is not usable; give a number from 0 to 10"],
   [{ rate: 0 }, "rate: 0 is not usable; give a number above 0 and up to 10"],
   [{ dropout: 1 }, "dropout: 1 is not usable; give a probability from 0 to below 1"],
   [{ packing: "yes" }, 'packing: "yes" is not usable; give true or false'],
   [{ schedule: "step" }, 'schedule: "step" is not usable; give one of linear, cosine'],
-  [{ rates: [] }, "rates: [] is not usable; give one or more rates"],
+  [{ memory: 0 }, "memory: 0 is not usable; give a whole number of bytes, 1 or more"],
+  [{ name: "a b" }, 'name: "a b" is not usable; give a word'],
+  [{ stops: "a" }, 'stops: "a" is not usable; give a list of texts'],
+  [{ targets: [] }, "targets: [] is not usable; give a list of one or more of q, v"],
+  [{ targets: ["w"] }, 'targets: ["w"] is not usable; give one of q, v'],
+  [{ rates: [] }, "rates: [] is not usable; give one or more different rates"],
+  [{ rates: [1, 1] }, "rates: [1,1] is not usable; give one or more different rates"],
   [{ rates: [1, 0] }, "rates: [1,0] is not usable; give a number above 0 and up to 10"],
-  [
-    { ranks: 8 },
-    "ranks: there is no such setting; there are rank, steps, warmup, decay, rate, dropout, packing, schedule, rates",
-  ],
+  [{ ranks: 8 }, `ranks: there is no such setting; there are ${Object.keys(settings).join(", ")}`],
 ])("%j", (given, message) => {
-  expect(() => parseSettings(schema, given)).toThrowError(
+  expect(() => parseSettings(settings, given)).toThrowError(
     expect.objectContaining({ code: "bad_option", message }),
   );
+});
+
+test("types follow: a default or a requirement makes a value certain", () => {
+  type Values = SettingValues<typeof settings>;
+  expectTypeOf<Values["rank"]>().toEqualTypeOf<number>();
+  expectTypeOf<Values["steps"]>().toEqualTypeOf<number | undefined>();
+  expectTypeOf<Values["schedule"]>().toEqualTypeOf<"linear" | "cosine">();
+  expectTypeOf<Values["targets"]>().toEqualTypeOf<readonly ("q" | "v")[]>();
+  expectTypeOf<SettingInput<typeof settings>["rank"]>().toEqualTypeOf<number | undefined>();
+  const out = text({ required: true, help });
+  expectTypeOf(out).toEqualTypeOf<Setting<string>>();
+  expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is not usable; give a text");
+});
+
+test("pick takes what belongs to the settings and was given; withoutDefaults fills nothing in", () => {
+  const { rank, steps } = settings;
+  const values = { rank: 4, steps: undefined, out: "folder" };
+  expect(pick({ rank, steps }, values)).toEqual({ rank: 4 });
+  expect(parseSettings(withoutDefaults(settings), {})).toEqual({});
+});
+
+/** Values of texts that are usable. */
+const read = (setting: Setting, texts: readonly string[]): readonly unknown[] =>
+  texts.map((given) => setting.read(given)).filter((value) => setting.check.safeParse(value).success);
+
+test("whole numbers and numbers of a command line", () => {
+  expect(read(integer({ min: 1, help }), ["10_000"])).toEqual([10_000]);
+  const odd = ["0", "-1", "1.5", "", "1e3", "0x10", "99999999999999999999"];
+  expect(read(integer({ min: 1, help }), odd)).toEqual([]);
+  expect(read(number({ help }), ["5e-4", "", " ", "1,5", "NaN", "Infinity", "x"])).toEqual([0.0005]);
+});
+
+test("sizes: bytes, or decimal and binary units", () => {
+  const size = bytes({ min: 1, help });
+  const sizes = ["500", "10b", "2GB", "500 MB", "1TB", "64kb", "5GiB", "1.5GiB", "2TiB", "3 KiB", "4mib"];
+  expect(read(size, sizes)).toEqual([
+    ...[500, 10, 2e9, 5e8, 1e12, 64e3],
+    ...[5 * 2 ** 30, 1.5 * 2 ** 30, 2 ** 41, 3 * 2 ** 10, 4 * 2 ** 20],
+  ]);
+  expect(read(bytes({ help }), ["0"])).toEqual([0]);
+  const odd = ["", "GB", "ib", "2 XB", "-1GB", "1e3MB", "5e9", "2  GB", "99999TB", "0GB", "0"];
+  expect(read(size, odd)).toEqual([]);
+  expect(size.expectedText).toBe("a size of 1B or more, such as 500MB, 2GB or 1.5GiB");
+});
+
+test("lists of a command line", () => {
+  const linears = names(["q_proj", "v_proj"], { help });
+  expect(read(linears, ["q_proj, v_proj"])).toEqual([["q_proj", "v_proj"]]);
+  expect(read(linears, ["", "q_proj,,v_proj", ",", "w_proj"])).toEqual([]);
+  const rates = settings.rates;
+  expect(read(rates, ["1e-3, 3e-3", "1,1", "0", "1,x"])).toEqual([[0.001, 0.003]]);
 });

@@ -1,6 +1,329 @@
-// What a setting may be. The message of one that cannot be used shows it, and ends with what would do.
+// A setting is declared once, as data, in the room that uses it: what it may be, its default, and what it does. The
+// check of a library call, the option of a command and the tables of the documents all come from that declaration.
 import { z } from "zod";
 import { MosError } from "./error.ts";
+
+/** One setting. `Value` includes undefined where it may be left out and has no default. */
+export interface Setting<Value = unknown> {
+  readonly kind: "integer" | "number" | "bytes" | "flag" | "choice" | "text" | "list";
+  /** What it does, in half a sentence. Of a flag that is on by default: what switching it off does. */
+  readonly help: string;
+  /** What stands for the value in a help text: the `n` of `--steps <n>`. */
+  readonly placeholder: string;
+  /** The end of an error message: "give a whole number, 1 or more". */
+  readonly expected: string;
+  /** The same for what was typed, where that is not the value itself: "a size of 1B or more, such as 2GB". */
+  readonly expectedText: string;
+  readonly isRequired: boolean;
+  readonly default: Value | undefined;
+  /** How a default is shown: `5GB` for 5e9, or what decides it where it is not a constant. */
+  readonly defaultText: string | undefined;
+  /** All values of a choice, or the names that a list may hold. */
+  readonly choices: readonly string[] | undefined;
+  /** Whether each use of the option adds one entry to a list. */
+  readonly isRepeated: boolean;
+  /** The option's name before it was renamed; it still works, with a note. */
+  readonly formerly: string | undefined;
+  /** Checks a value that was given. */
+  readonly check: z.ZodType<Exclude<Value, undefined>>;
+  /** The same with the default filled in. */
+  readonly schema: z.ZodType<Value>;
+  /** The value that a text of the command line stands for, not checked yet; NaN or undefined where it is none. */
+  readonly read: (text: string) => unknown;
+}
+
+/** Settings by name. */
+export type Settings = Readonly<Record<string, Setting>>;
+/** The value of a setting, its default filled in. */
+export type ValueOf<S> = S extends Setting<infer Value> ? Value : never;
+/** Values of settings, defaults filled in. */
+export type SettingValues<S extends Settings> = { readonly [K in keyof S]: ValueOf<S[K]> };
+/** Values as they are given: what is left out has its default. */
+export type SettingInput<S extends Settings> = { readonly [K in keyof S]?: ValueOf<S[K]> | undefined };
+
+interface About<Value> {
+  readonly help: string;
+  readonly placeholder?: string;
+  readonly default?: Value;
+  readonly defaultText?: string;
+  readonly required?: boolean;
+  readonly formerly?: string;
+}
+interface Bounds {
+  readonly min?: number;
+  readonly max?: number;
+}
+interface NumberBounds extends Bounds {
+  /** Every number greater than this. */
+  readonly above?: number;
+  /** Every number less than this. */
+  readonly below?: number;
+  /** What the number is, for messages: "a probability". */
+  readonly what?: string;
+}
+
+/** What a setting without a default and without a value is. */
+type Absent<Options> = Options extends { readonly required: true } | { readonly default: unknown }
+  ? never
+  : undefined;
+
+interface Form<Value> {
+  readonly kind: Setting["kind"];
+  readonly placeholder: string;
+  readonly expected: string;
+  readonly expectedText?: string;
+  readonly choices?: readonly string[];
+  readonly isRepeated?: boolean;
+  readonly check: z.ZodType<Value>;
+  readonly read: (text: string) => unknown;
+}
+
+function setting<Value, const Options extends About<Value>>(
+  options: Options,
+  { check, ...form }: Form<Value>,
+): Setting<Value | Absent<Options>> {
+  const { help, placeholder, default: standard, defaultText, required = false, formerly } = options;
+  // zod takes readonly lists for defaults only as a function
+  const schema =
+    standard !== undefined ? check.default(() => standard as never) : required ? check : check.optional();
+  const made = {
+    ...form,
+    check,
+    help,
+    formerly,
+    placeholder: placeholder ?? form.placeholder,
+    expectedText: form.expectedText ?? form.expected,
+    choices: form.choices,
+    isRepeated: form.isRepeated ?? false,
+    isRequired: required,
+    default: standard,
+    defaultText,
+    schema,
+  };
+  // undefined is a value of it exactly where the schema is optional
+  return made as Setting<unknown> as Setting<Value | Absent<Options>>;
+}
+
+/** The message of a zod schema: what would be accepted. */
+export const expected = (what: string) => ({ error: `give ${what}` });
+
+const between = (what: string, { min, max }: Bounds): string =>
+  min === undefined
+    ? max === undefined
+      ? what
+      : `${what} up to ${max}`
+    : max === undefined
+      ? `${what}, ${min} or more`
+      : `${what} from ${min} to ${max}`;
+
+/** Whole numbers as text; underscores may group digits. */
+const readInteger = (text: string): number =>
+  /^\d[\d_]*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
+
+const readNumber = (text: string): number => (text.trim() === "" ? Number.NaN : Number(text));
+
+/** A whole number, both bounds included. */
+export function integer<const Options extends About<number> & Bounds>(
+  options: Options,
+): Setting<number | Absent<Options>> {
+  const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = options;
+  const what = between("a whole number", options);
+  const message = expected(what);
+  return setting(options, {
+    kind: "integer",
+    placeholder: "n",
+    expected: what,
+    check: z.int(message).min(min, message).max(max, message),
+    read: readInteger,
+  });
+}
+
+const rangeText = ({ what = "a number", above, below, ...bounds }: NumberBounds): string => {
+  if (above !== undefined)
+    return bounds.max === undefined
+      ? `${what} above ${above}`
+      : `${what} above ${above} and up to ${bounds.max}`;
+  if (below !== undefined && bounds.min !== undefined) return `${what} from ${bounds.min} to below ${below}`;
+  return between(what, bounds);
+};
+
+/** A finite number in a range. */
+export function number<const Options extends About<number> & NumberBounds>(
+  options: Options,
+): Setting<number | Absent<Options>> {
+  const { min, max, above, below } = options;
+  const what = rangeText(options);
+  const message = expected(what);
+  let check = z.number(message);
+  if (min !== undefined) check = check.min(min, message);
+  if (max !== undefined) check = check.max(max, message);
+  if (above !== undefined) check = check.gt(above, message);
+  if (below !== undefined) check = check.lt(below, message);
+  return setting(options, { kind: "number", placeholder: "x", expected: what, check, read: readNumber });
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** `2GB`, `500 MB`, `1.5GiB`; without a unit the bytes themselves. */
+function readBytes(text: string): number {
+  const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?) ?([kmgt]?i?b)?$/i.exec(text.trim()) ?? [];
+  const factor = UNITS[unit.toLowerCase()];
+  return digits === "" || factor === undefined ? Number.NaN : Math.round(Number(digits) * factor);
+}
+
+/** A size in bytes. On the command line it may have a unit. */
+export function bytes<const Options extends About<number> & Bounds>(
+  options: Options,
+): Setting<number | Absent<Options>> {
+  const { min = 0 } = options;
+  const what = `a whole number of bytes, ${min} or more`;
+  const message = expected(what);
+  return setting(options, {
+    kind: "bytes",
+    placeholder: "size",
+    expected: what,
+    expectedText: `a size of ${min}B or more, such as 500MB, 2GB or 1.5GiB`,
+    check: z.int(message).min(min, message),
+    read: readBytes,
+  });
+}
+
+/** Yes or no. Its option is `--name`, or `--no-name` where it is on by default. */
+export const flag = ({ default: standard = false, ...about }: About<boolean>): Setting<boolean> =>
+  setting(
+    { ...about, default: standard },
+    {
+      kind: "flag",
+      placeholder: "",
+      expected: "true or false",
+      check: z.boolean(expected("true or false")),
+      read: (text) => text === "true",
+    },
+  );
+
+/** One of some names. */
+export function choice<const Name extends string, const Options extends About<Name>>(
+  names: readonly Name[],
+  options: Options,
+): Setting<Name | Absent<Options>> {
+  const what = `one of ${names.join(", ")}`;
+  return setting(options, {
+    kind: "choice",
+    placeholder: "name",
+    expected: what,
+    choices: names,
+    check: z.enum(names, expected(what)),
+    read: (text) => text,
+  });
+}
+
+/** Any text, or one of a form. */
+export function text<
+  const Options extends About<string> & { readonly pattern?: RegExp; readonly what?: string },
+>(options: Options): Setting<string | Absent<Options>> {
+  const { pattern, what = "a text" } = options;
+  const message = expected(what);
+  return setting(options, {
+    kind: "text",
+    placeholder: "text",
+    expected: what,
+    check: pattern === undefined ? z.string(message) : z.string(message).regex(pattern, message),
+    read: (given) => given,
+  });
+}
+
+/** Several texts; each use of the option adds one. */
+export function texts<const Options extends About<readonly string[]>>(
+  options: Options,
+): Setting<readonly string[] | Absent<Options>> {
+  const what = "a list of texts";
+  return setting(options, {
+    kind: "list",
+    placeholder: "text",
+    expected: what,
+    isRepeated: true,
+    check: z.array(z.string(expected(what)), expected(what)).readonly(),
+    read: (given) => [given],
+  });
+}
+
+/** One or more of some names; on the command line with commas between them. */
+export function names<const Name extends string, const Options extends About<readonly Name[]>>(
+  known: readonly Name[],
+  options: Options,
+): Setting<readonly Name[] | Absent<Options>> {
+  const what = `a list of one or more of ${known.join(", ")}`;
+  const message = expected(what);
+  return setting(options, {
+    kind: "list",
+    placeholder: "names",
+    expected: what,
+    expectedText: `one or more of ${known.join(", ")}, with commas between them`,
+    choices: known,
+    check: z
+      .array(z.enum(known, expected(`one of ${known.join(", ")}`)), message)
+      .min(1, message)
+      .readonly(),
+    read: (given) => given.split(",").map((part) => part.trim()),
+  });
+}
+
+/** One or more different values of a kind; on the command line with commas between them. */
+export function listOf<Value, const Options extends About<readonly Value[]> & { readonly what: string }>(
+  { check, read, expectedText }: Setting<Value | undefined>,
+  options: Options,
+): Setting<readonly Value[] | Absent<Options>> {
+  const { what } = options;
+  const message = expected(what);
+  const isSet = (values: readonly unknown[]): boolean => new Set(values).size === values.length;
+  return setting<readonly Value[], Options>(options, {
+    kind: "list",
+    placeholder: "list",
+    expected: what,
+    expectedText: `${expectedText}; or several different ones, with commas between them`,
+    check: z.array(check, message).min(1, message).refine(isSet, message).readonly(),
+    read: (given) => given.split(",").map((part) => read(part.trim())),
+  });
+}
+
+/** The settings without their defaults: what is left out stays undefined. */
+export function withoutDefaults<const S extends Settings>(
+  settings: S,
+): { readonly [K in keyof S]: Setting<ValueOf<S[K]> | undefined> } {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, { check, ...rest }]) => [
+      name,
+      { ...rest, check, default: undefined, isRequired: false, schema: check.optional() },
+    ]),
+  ) as unknown as { [K in keyof S]: Setting<ValueOf<S[K]> | undefined> };
+}
+
+/** Those of the given values that belong to these settings, without what was left out. */
+export function pick<S extends Settings>(settings: S, values: SettingInput<S>): SettingInput<S> {
+  return Object.fromEntries(
+    Object.entries(values).filter(([name, value]) => name in settings && value !== undefined),
+  ) as SettingInput<S>;
+}
+
+/** The zod shape of settings, to be part of a larger schema. */
+export function shapeOf<S extends Settings>(
+  settings: S,
+): { readonly [K in keyof S]: z.ZodType<ValueOf<S[K]>> } {
+  return Object.fromEntries(Object.entries(settings).map(([name, { schema }]) => [name, schema])) as {
+    [K in keyof S]: z.ZodType<ValueOf<S[K]>>;
+  };
+}
 
 /** A value as a person would write it. */
 export function show(value: unknown): string {
@@ -9,52 +332,22 @@ export function show(value: unknown): string {
   return JSON.stringify(value) ?? `a ${typeof value}`;
 }
 
-/** The message of a schema: what would do. */
-export const expected = (what: string) => ({ error: `give ${what}` });
-
-/** A whole number in this range, both ends in it. */
-export const wholeNumber = (from: number, to?: number) => {
-  const message = expected(
-    to === undefined ? `a whole number, ${from} or more` : `a whole number from ${from} to ${to}`,
-  );
-  return z
-    .int(message)
-    .min(from, message)
-    .max(to ?? Number.MAX_SAFE_INTEGER, message);
-};
-
-/** A number in this range, both ends in it. */
-export const anyNumber = (from: number, to?: number) => {
-  const message = expected(to === undefined ? `a number, ${from} or more` : `a number from ${from} to ${to}`);
-  return z
-    .number(message)
-    .min(from, message)
-    .max(to ?? Number.MAX_VALUE, message);
-};
-
-/** A number above 0 and at most this. */
-export const positiveNumber = (most: number) => {
-  const message = expected(`a number above 0 and up to ${most}`);
-  return z.number(message).positive(message).max(most, message);
-};
-
-/** A number from 0 to below 1. */
-export const belowOne = (what = "a number") => {
-  const message = expected(`${what} from 0 to below 1`);
-  return z.number(message).min(0, message).lt(1, message);
-};
-
-export const yesOrNo = () => z.boolean(expected("true or false"));
-
-export const oneOf = <const T extends readonly string[]>(names: T) =>
-  z.enum(names, expected(`one of ${names.join(", ")}`));
-
 /**
- * Checks settings by a schema of the pieces above, and fills in its defaults.
+ * Checks settings and fills in their defaults.
  *
- * @throws MosError `bad_option` with the name of the setting, what was given, and what would do.
+ * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
+ * @example
+ * const { steps } = parseSettings({ steps: integer({ min: 1, default: 100, help: "updates to make" }) }, {});
  */
-export function parseSettings<S extends z.ZodObject>(
+export function parseSettings<S extends Settings>(
+  settings: S,
+  given: Readonly<Record<string, unknown>>,
+): SettingValues<S> {
+  return parseWithSchema(z.strictObject(shapeOf(settings)), given) as SettingValues<S>;
+}
+
+/** The same with a schema of one's own. */
+export function parseWithSchema<S extends z.ZodObject>(
   schema: S,
   given: Readonly<Record<string, unknown>>,
 ): z.output<S> {

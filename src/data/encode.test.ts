@@ -155,14 +155,14 @@ describe("template", () => {
 
 describe("chatml", () => {
   test("has no default system message and counts the answer, the end of turn and the line end", () => {
-    expect(read(short, { rules: "chatml" })).toMatchObject({
+    expect(read(short, { promptFormat: "chatml" })).toMatchObject({
       text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n",
       trained: "Yo<|im_end|>\n",
     });
   });
 
   test("equals prompt and answer tokenised apart, even where a token would straddle the cut", () => {
-    const { ids } = read(chat(turn("user", "ab"), turn("assistant", "ab")), { rules: "chatml" });
+    const { ids } = read(chat(turn("user", "ab"), turn("assistant", "ab")), { promptFormat: "chatml" });
     const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
     expect(encode("\nab")).not.toEqual([...encode("\n"), ...encode("ab")]);
     expect(ids).toEqual([
@@ -174,25 +174,25 @@ describe("chatml", () => {
 
 describe("plain", () => {
   test("joins nothing in between and ends with the end-of-text token", () => {
-    expect(read(completion("2+2=", "4"), { rules: "plain" })).toMatchObject({
+    expect(read(completion("2+2=", "4"), { promptFormat: "plain" })).toMatchObject({
       text: "2+2=4</s>",
       trained: "4</s>",
     });
   });
 
   test("puts an answer on the line after its question", () => {
-    expect(read(short, { rules: "plain" })).toMatchObject({ text: "Hi\nYo</s>", trained: "Yo</s>" });
+    expect(read(short, { promptFormat: "plain" })).toMatchObject({ text: "Hi\nYo</s>", trained: "Yo</s>" });
   });
 
   test("refuses a longer conversation", () => {
-    expect(() => read(chat(turn("system", "S"), ...short.turns), { rules: "plain" })).toThrowError(
-      "line 7: the plain rules know one user message and its answer, but this conversation has system, user, assistant; use the template rules",
+    expect(() => read(chat(turn("system", "S"), ...short.turns), { promptFormat: "plain" })).toThrowError(
+      "line 7: the plain prompt format takes one user message and its answer, but this conversation has system, user, assistant; use the template format",
     );
   });
 });
 
 describe("open-instruct", () => {
-  const rules = { rules: "open-instruct", tokenizer: fakeTokenizer({ addsBos: true }) } as const;
+  const rules = { promptFormat: "open-instruct", tokenizer: fakeTokenizer({ addsBos: true }) } as const;
 
   test("lays a conversation out and masks all but the answers, their end and the line end between turns", () => {
     const two = chat(
@@ -253,7 +253,7 @@ test("masking law: under every rule but open-instruct the loss reads as the assi
         turn("assistant", answer, trained),
       ]);
       const end = isChatml ? "<|im_end|>\n" : "</s>";
-      const { trained, text } = read(chat(...turns), isChatml ? { rules: "chatml" } : {});
+      const { trained, text } = read(chat(...turns), isChatml ? { promptFormat: "chatml" } : {});
       expect(trained).toBe(exchanges.map(([, answer, counts]) => (counts ? answer + end : "")).join(""));
       const pieces = template.renderTurns(turns).map((piece) => piece.text);
       if (!isChatml) expect(text).toBe(pieces.join(""));
@@ -281,16 +281,16 @@ test("a tokenizer whose tokens are not the text's bytes gives the same", () => {
       turn("user", "x"),
       turn("assistant", "y"),
     );
-    for (const rules of ["template", "chatml", "plain"] as const) {
-      const one = rules === "plain" ? completion("ab ", answer) : example;
-      expect(read(one, { rules, tokenizer: changing })).toEqual(read(one, { rules }));
+    for (const promptFormat of ["template", "chatml", "plain"] as const) {
+      const one = promptFormat === "plain" ? completion("ab ", answer) : example;
+      expect(read(one, { promptFormat, tokenizer: changing })).toEqual(read(one, { promptFormat }));
     }
   }
 });
 
 describe("truncation", () => {
   test("cuts the end and says what the loss lost", () => {
-    const one = encodeExample(completion("abc", "defgh"), { ...base, rules: "plain", maxLength: 5 });
+    const one = encodeExample(completion("abc", "defgh"), { ...base, promptFormat: "plain", maxLength: 5 });
     expect(one).toMatchObject({ truncated: true, trainedTokens: 3, lostTokens: 3 });
     expect(tokenizer.decode([...one.ids])).toBe("abcdef"); // "ab" is one token
   });
@@ -301,7 +301,11 @@ describe("truncation", () => {
 
   test("the report counts what was kept, cut and dropped", async () => {
     const examples = [completion("xx", "yy"), completion("x", "yyyyyy"), completion("xxxxx", "y")];
-    const { encoded, report } = await encodeExamples(examples, { ...base, rules: "plain", maxLength: 5 });
+    const { encoded, report } = await encodeExamples(examples, {
+      ...base,
+      promptFormat: "plain",
+      maxLength: 5,
+    });
     expect(encoded.map(({ trainedTokens }) => trainedTokens)).toEqual([3, 4]);
     expect(report).toEqual({
       examples: 2,
@@ -315,7 +319,7 @@ describe("truncation", () => {
   });
 
   test("nothing left is an error", async () => {
-    const options = { ...base, rules: "plain", maxLength: 2 } as const;
+    const options = { ...base, promptFormat: "plain", maxLength: 2 } as const;
     await expect(encodeExamples([completion("xxx", "y")], options)).rejects.toThrowError(
       "all 1 examples have nothing left to learn after the cut to 2 tokens; use a longer --max-length",
     );

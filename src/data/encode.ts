@@ -1,4 +1,5 @@
-// From an example to token ids and labels. What an example looks like to the model is a matter of rules:
+// From an example to token ids and labels. What an example looks like to the model depends on the
+// prompt format:
 //
 //   template       the model's own chat template; an instruction, a question or a prompt becomes a user message
 //   chatml         the bare ChatML layout, without the system message that some templates add by themselves
@@ -17,14 +18,17 @@ import { type Labelled, tokenizePieces } from "./tokenize-pieces.ts";
 /** Label of a token that does not count in the loss. */
 export const IGNORED = -100;
 
-export type EncodingRules = "template" | "chatml" | "plain" | "open-instruct";
+/** Ways to lay an example out for the model. */
+export const PROMPT_FORMATS = ["template", "chatml", "plain", "open-instruct"] as const;
+/** One of `PROMPT_FORMATS`. */
+export type PromptFormat = (typeof PROMPT_FORMATS)[number];
 
 export interface EncodeOptions {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   /** Tokens kept of an example; the rest is cut off at its end. */
   readonly maxLength: number;
-  readonly rules?: EncodingRules;
+  readonly promptFormat?: PromptFormat;
   /** Put before conversations that have no system message of their own. */
   readonly system?: string | undefined;
 }
@@ -44,7 +48,7 @@ export interface EncodedExample {
 /**
  * Encodes one example.
  *
- * @throws MosError `bad_data`, with the line, when its turns do not fit the rules or the template refuses them.
+ * @throws MosError `bad_data`, with the line, when its turns do not fit the prompt format or the template refuses them.
  */
 export function encodeExample(example: Example, options: EncodeOptions): EncodedExample {
   const { maxLength } = options;
@@ -74,8 +78,8 @@ function countTrained(trained: readonly boolean[], length: number): number {
 }
 
 function labelledTokens(example: Example, options: EncodeOptions): Labelled {
-  const { tokenizer, template, rules = "template", system } = options;
-  switch (rules) {
+  const { tokenizer, template, promptFormat = "template", system } = options;
+  switch (promptFormat) {
     case "template":
       return tokenizePieces(templatePieces(example, { template, system }), tokenizer);
     case "chatml":
@@ -114,7 +118,7 @@ export interface EncodedDataset {
 }
 
 /**
- * Encodes examples in their order; leaves out those in which truncation, or the rules, left nothing to learn.
+ * Encodes examples in their order; leaves out those in which truncation, or the prompt format, left nothing to learn.
  *
  * @throws MosError as `encodeExample` does, and `bad_data` when no example is left.
  *

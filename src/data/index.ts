@@ -6,10 +6,11 @@ export {
   type EncodedDataset,
   type EncodedExample,
   type EncodingReport,
-  type EncodingRules,
   encodeExample,
   encodeExamples,
   IGNORED,
+  PROMPT_FORMATS,
+  type PromptFormat,
 } from "./encode.ts";
 export type { Example } from "./example.ts";
 export { type PlanOptions, planEpoch } from "./plan.ts";

@@ -33,7 +33,7 @@ export function templatePieces(example: Example, { template, system }: TemplateO
   if (rendered.filter(({ trained }) => trained).length !== spoken.length)
     throw new MosError(
       "bad_data",
-      `line ${example.line}: the chat template does not show every assistant message as it is, so the loss cannot be placed; use the chatml or plain rules`,
+      `line ${example.line}: the chat template does not show every assistant message as it is, so the loss cannot be placed; use the chatml or plain prompt format`,
     );
   let k = 0;
   // an assistant message of weight 0 is shown, but not learned
@@ -76,7 +76,7 @@ export function plainPieces(example: Example): readonly Piece[] {
   if (user?.role !== "user" || assistant?.role !== "assistant" || more !== undefined)
     throw new MosError(
       "bad_data",
-      `line ${example.line}: the plain rules know one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; use the template rules`,
+      `line ${example.line}: the plain prompt format takes one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; use the template format`,
     );
   return [
     { text: `${user.content}\n`, trained: false },

@@ -33,7 +33,7 @@ const settingsOf = (engine: Engine, adapter: string | null = null): AnswerSettin
 });
 const questionsOf = (examples: readonly Example[]): readonly Question[] =>
   examples.map((example) =>
-    questionOf(example, { text: base.text, rules: "template", system: undefined, maxLength: 512 }),
+    questionOf(example, { text: base.text, promptFormat: "template", system: undefined, maxLength: 512 }),
   );
 
 const asked = (question: string, answer: string): Example => ({
@@ -107,7 +107,7 @@ test("a question is all that stands before the last answer, as training shows it
   expect(reference).toBe("Four.");
   const plain = questionOf(
     { kind: "completion", line: 1, prompt: "The cat", completion: " sat." },
-    { text: base.text, rules: "plain", system: undefined, maxLength: 512 },
+    { text: base.text, promptFormat: "plain", system: undefined, maxLength: 512 },
   );
   expect(plain.reference).toBe(" sat.");
   const bare = base.text.tokenizer.encode("The cat", { addSpecialTokens: false });

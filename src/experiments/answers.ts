@@ -1,6 +1,6 @@
 // Greedy answers to held-out prompts, and how many of them are the reference.
 import { MosError } from "#core";
-import { type EncodingRules, type Example, encodeExample, IGNORED } from "#data";
+import { type Example, encodeExample, IGNORED, type PromptFormat } from "#data";
 import type { Engine } from "#inference";
 import type { LoadedText } from "#text";
 import { isCorrectAnswer } from "./correct-answer.ts";
@@ -8,7 +8,7 @@ import { isCorrectAnswer } from "./correct-answer.ts";
 /** How examples become prompts, as in training. */
 export interface QuestionSettings {
   readonly text: LoadedText;
-  readonly rules: EncodingRules;
+  readonly promptFormat: PromptFormat;
   readonly system: string | undefined;
   /** The model's longest sequence. */
   readonly maxLength: number;
@@ -23,9 +23,9 @@ export interface Question {
 /** Everything before the last stretch that training counts, which is the reference. */
 export function questionOf(
   example: Example,
-  { text: { tokenizer, template }, rules, system, maxLength }: QuestionSettings,
+  { text: { tokenizer, template }, promptFormat, system, maxLength }: QuestionSettings,
 ): Question {
-  const { ids, labels } = encodeExample(example, { tokenizer, template, rules, system, maxLength });
+  const { ids, labels } = encodeExample(example, { tokenizer, template, promptFormat, system, maxLength });
   let start = labels.length;
   while (start > 0 && labels[start - 1] === IGNORED) start--;
   while (start > 0 && labels[start - 1] !== IGNORED) start--;

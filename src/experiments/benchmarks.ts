@@ -1,6 +1,6 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
 import { z } from "zod";
-import { expected, oneOf, parseSettings, wholeNumber } from "#core";
+import { expected, oneOf, parseWithSchema, wholeNumber } from "#core";
 import {
   CHAT_FORMATS,
   type ChatFormat,
@@ -74,7 +74,7 @@ const schema = z.object({
 export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
   const { limit, samples, rules = "open-instruct" } = options;
   const format = options.format ?? usualFormat(rules);
-  parseSettings(schema, {
+  parseWithSchema(schema, {
     benchmarks: options.tasks,
     benchmarkLimit: limit,
     benchmarkSamples: samples,

@@ -72,13 +72,13 @@ export async function measure(running: RunningCell): Promise<{
   const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
   const adapter = spec.adapter === null ? null : await finalAdapter(running);
   const loss = await heldOutLoss(running, adapter, examples);
-  const { rules, system } = settings;
+  const { promptFormat, system } = settings;
   const { maxPositions: maxLength } = base.model.config;
   return {
     result: { heldOutLoss: loss.mean, heldOutExamples: loss.examples, peakMemoryBytes: peakMemory() },
     questions: examples
       .slice(0, evaluation.answers)
-      .map((example) => questionOf(example, { text: base.text, rules, system, maxLength })),
+      .map((example) => questionOf(example, { text: base.text, promptFormat, system, maxLength })),
     seconds: (now() - started) / 1000,
   };
 }
@@ -93,12 +93,12 @@ async function heldOutLoss(
   examples: readonly Example[],
 ): Promise<{ readonly mean: number; readonly examples: number }> {
   const { tokenizer, template } = base.text;
-  const { maxLength, rules, system } = settings;
+  const { maxLength, promptFormat, system } = settings;
   const { encoded } = await encodeExamples(examples, {
     tokenizer,
     template,
     maxLength,
-    rules,
+    promptFormat,
     system,
     signal,
   });

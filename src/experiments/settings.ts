@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { belowOne, expected, oneOf, parseSettings, positiveNumber, wholeNumber } from "#core";
-import type { EncodingRules } from "#data";
+import { belowOne, expected, oneOf, parseWithSchema, positiveNumber, wholeNumber } from "#core";
+import type { PromptFormat } from "#data";
 import type { ScheduleName } from "#training";
 import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
 import { EXPERIMENTS, type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
@@ -15,7 +15,7 @@ export interface TrainingSettings {
   readonly warmup: number;
   readonly weightDecay: number;
   readonly maxGradientNorm: number;
-  readonly rules: EncodingRules;
+  readonly promptFormat: PromptFormat;
   readonly system?: string | undefined;
   readonly examples?: number | undefined;
 }
@@ -30,7 +30,7 @@ export const TRAINING_DEFAULTS: TrainingSettings = {
   warmup: 0.03,
   weightDecay: 0,
   maxGradientNorm: 0.3,
-  rules: "template",
+  promptFormat: "template",
 };
 
 /** A grid of cells: what is trained on what, how often, and where it goes. */
@@ -150,7 +150,7 @@ export function settingsOf(options: ReproduceOptions): Settings {
   };
   const given = { ...common, alpha: options.alpha ?? 16, dropout: options.dropout ?? 0.1 };
   const checked = { ...given, privateRanks, shards, jobs: options.jobs ?? 1, threads: options.threads };
-  parseSettings(schema, checked);
+  parseWithSchema(schema, checked);
   return {
     ...given,
     axes: { privateRanks, shards },

@@ -38,7 +38,7 @@ import {
   train,
 } from "#training";
 import { type BaseModel, type LoadOptions, loadModel } from "./base.ts";
-import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-options.ts";
+import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -275,7 +275,7 @@ async function planRun(options: FinetuneOptions): Promise<Plan> {
     tokenizer: base.text.tokenizer,
     template: base.text.template,
     maxLength: settings.maxLength,
-    rules: settings.rules,
+    promptFormat: settings.promptFormat,
     system: settings.system,
     signal: options.signal,
   };

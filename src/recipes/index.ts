@@ -19,7 +19,7 @@ export {
   type LoraSummary,
 } from "./exchange.ts";
 export { type FinetuneEvent, type FinetuneOptions, finetune } from "./finetune.ts";
-export { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-options.ts";
+export { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
 export {
   type AnswerOptions,
   type GenerateOptions,

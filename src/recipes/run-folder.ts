@@ -131,7 +131,7 @@ export async function checkResume(out: string, record: RunRecord): Promise<void>
 /** What to say of fields that are digests, or long for another reason. */
 const DIFFERS: Readonly<Record<string, string>> = {
   fingerprint: "the base model is another one",
-  train: "the training examples are not the same (another file, --examples, --rules or tokenizer)",
+  train: "the training examples are not the same (another file, --examples, --prompt-format or tokenizer)",
   heldOut: "the held-out examples are not the same",
 };
 

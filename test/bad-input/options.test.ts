@@ -113,7 +113,7 @@ const trainCases: readonly Case[] = [
   ["--held-out 2.5", 2, /cannot hold out 2\.5 examples; give a whole number from 0 up/],
   ["--seed -1", 2, /--seed.*0 or more/],
   ["--schedule exponential", 2, /--schedule.*exponential.*linear, cosine, constant/],
-  ["--rules alpaca", 2, /--rules.*alpaca.*template, chatml, plain, open-instruct/],
+  ["--prompt-format alpaca", 2, /--prompt-format.*alpaca.*template, chatml, plain, open-instruct/],
   ["--threads 0", 2, /--threads.*1 or more/],
   ["--device tpu", 2, /--device.*tpu.*cpu, webgpu, cuda/],
   ["--epochs 1", 2, /--epochs.*--steps/],

@@ -1,0 +1,98 @@
+// Every setting of a training run. Each is an option of `mos train` and a row of docs/5-training.md.
+import { choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
+import { PROMPT_FORMATS } from "#data";
+import { SCHEDULES } from "#training";
+
+/** What becomes of the data. */
+export const dataSettings = {
+  promptFormat: choice(PROMPT_FORMATS, {
+    default: "template",
+    formerly: "rules",
+    help: "how an example becomes tokens: by the model's chat template, as ChatML, as plain text, or as open-instruct does",
+  }),
+  system: text({ help: "system message for conversations that have none" }),
+  maxLength: integer({
+    min: 2,
+    default: 512,
+    placeholder: "tokens",
+    help: "tokens kept of an example, and tokens in a row of a batch",
+  }),
+  packing: flag({
+    default: true,
+    help: "put one example in a row, instead of several that attend only to themselves",
+  }),
+  examples: integer({ min: 1, defaultText: "all", help: "use only the first examples of the file" }),
+  heldOut: number({
+    min: 0,
+    default: 0.05,
+    placeholder: "n",
+    help: "examples held out to measure the loss on: a share below 1, or a number of them",
+  }),
+};
+
+/** How long and how fast is trained. */
+export const trainingSettings = {
+  epochs: number({
+    above: 0,
+    max: 10_000,
+    default: 1,
+    placeholder: "n",
+    help: "passes over the data; fractions are allowed",
+  }),
+  steps: integer({ min: 1, help: "updates to make, instead of epochs" }),
+  batchSize: integer({ min: 1, max: 4096, default: 4, placeholder: "rows", help: "rows of a batch" }),
+  accumulate: integer({
+    min: 1,
+    max: 65_536,
+    default: 1,
+    help: "batches whose gradients are summed for one update",
+  }),
+  learningRate: number({
+    above: 0,
+    max: 10,
+    default: 2e-4,
+    placeholder: "rate",
+    help: "peak learning rate",
+  }),
+  schedule: choice(SCHEDULES, { default: "linear", help: "how the learning rate decays" }),
+  warmup: number({
+    min: 0,
+    default: 0.03,
+    placeholder: "n",
+    help: "updates of warm-up: a share of all below 1, or a number of them",
+  }),
+  weightDecay: number({ min: 0, max: 10, default: 0, help: "AdamW's weight decay" }),
+  beta1: number({ min: 0, below: 1, default: 0.9, help: "AdamW's decay of the mean" }),
+  beta2: number({ min: 0, below: 1, default: 0.999, help: "AdamW's decay of the mean square" }),
+  maxGradientNorm: number({
+    min: 0,
+    default: 1,
+    help: "gradients with a larger norm are scaled down to it; 0 switches this off",
+  }),
+  seed: integer({
+    min: 0,
+    default: 0,
+    help: "decides routing, initial values, the held-out part, order and dropout",
+  }),
+};
+
+/** When the loss is measured and the state saved. */
+export const checkpointSettings = {
+  evaluateEvery: integer({
+    min: 0,
+    default: 0,
+    help: "updates between measurements; 0 measures only before and after",
+  }),
+  saveEvery: integer({
+    min: 0,
+    default: 100,
+    help: "updates between checkpoints; 0 saves only at the end and when stopped",
+  }),
+};
+
+/** All settings of a run. */
+export const finetuneSettings = { ...dataSettings, ...trainingSettings, ...checkpointSettings };
+/** Every setting of a run, defaults filled in. */
+export type FinetuneSettings = SettingValues<typeof finetuneSettings>;
+/** Settings as they are given; what is left out has its default. */
+export type FinetuneSettingsInput = SettingInput<typeof finetuneSettings>;
