@@ -1,6 +1,6 @@
 import type { AdapterGeometry, TensorSpec } from "./method.ts";
+import { widthsOf } from "./method-parts.ts";
 import { type AdapterConfig, methodOf } from "./methods.ts";
-import { widthsOf } from "./widths.ts";
 
 /** What an adapter costs, before it exists. */
 export interface Budget {

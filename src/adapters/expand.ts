@@ -1,8 +1,7 @@
 import { evaluateOnHost, type HostArray, matmul, type Value } from "#graph";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { compile, type HostTensor } from "#runtime";
-import type { Adapter } from "./create.ts";
-import { adapterLeaves } from "./leaves.ts";
+import { type Adapter, adapterLeaves } from "./adapter.ts";
 
 /** A site's factors as numbers: A [r, in], Bᵀ [r, out]. */
 export interface ExpandedFactors {

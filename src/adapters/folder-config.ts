@@ -2,19 +2,16 @@
 import { z } from "zod";
 import { MosError } from "#core";
 import { LINEAR_NAMES } from "#nn";
-import type { Adapter } from "./create.ts";
+import type { Adapter } from "./adapter.ts";
 import {
   type AdapterConfig,
+  anyOf,
   METHOD_NAMES,
   methodOf,
   methodOfFolder,
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
-import { anyOf } from "./schema.ts";
-
-/** The file of an adapter's folder that holds its settings. */
-export const CONFIG = "adapter_config.json";
 
 /** Raised when a folder of an older version could be misread. PEFT's own folders have no such field. */
 const FORMAT = 1;
@@ -58,6 +55,19 @@ export const savedFields = z.looseObject({
   format: z.int().optional(),
 });
 export type SavedFields = z.output<typeof savedFields>;
+
+/** What an adapter's folder says about the model that it was made for. */
+export interface SavedBase {
+  readonly name: string | undefined;
+  /** Undefined for a plain LoRA of PEFT, which knows no such thing. */
+  readonly fingerprint: string | undefined;
+}
+
+/** The base that the fields name. */
+export const baseOf = (fields: SavedFields): SavedBase => ({
+  name: fields.base_model_name_or_path ?? undefined,
+  fingerprint: fields.base_fingerprint,
+});
 
 /** PEFT's options that change what a LoRA computes and that are not read. */
 const REFUSED = [

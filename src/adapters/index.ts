@@ -1,11 +1,33 @@
-export { type AdapterFiles, type OpenedAdapter, openAdapterFiles } from "./adapter-files.ts";
-export { checkBase, readAdapterBase, type SavedBase } from "./base-of.ts";
+export {
+  type Adapter,
+  type AdapterHookOptions,
+  type AdapterLeaves,
+  adapterHook,
+  adapterLeaves,
+  createAdapter,
+  drawTensor,
+} from "./adapter.ts";
 export { type Budget, budget } from "./budget.ts";
-export { type Adapter, createAdapter, drawTensor } from "./create.ts";
 export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost } from "./expand.ts";
-export { type AdapterBase, CONFIG as ADAPTER_CONFIG } from "./folder-config.ts";
-export { type AdapterHookOptions, adapterHook } from "./hook.ts";
-export { type AdapterLeaves, adapterLeaves } from "./leaves.ts";
+export {
+  ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
+  type AdapterFolder,
+  type CheckedAdapter,
+  checkBase,
+  type DrawTensor,
+  type FolderVersion,
+  folderVersion,
+  type LoadAdapterOptions,
+  loadAdapter,
+  openAdapterFolder,
+  readAdapterBase,
+  readGeometry,
+  saveAdapter,
+  writeAdapterFiles,
+} from "./folder.ts";
+export type { AdapterBase, SavedBase } from "./folder-config.ts";
+export { type RoutingUse, routingUse, type SiteNorms, siteNorms } from "./inspect.ts";
 export type {
   AdapterGeometry,
   AdapterMethod,
@@ -16,6 +38,7 @@ export type {
   TensorSpec,
   Widths,
 } from "./method.ts";
+export { shardCounts } from "./method-parts.ts";
 export {
   type AdapterConfig,
   type AdapterConfigInput,
@@ -25,10 +48,3 @@ export {
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
-export { type SiteNorms, siteNorms } from "./norms.ts";
-export { TENSORS as ADAPTER_TENSORS } from "./open-tensors.ts";
-export type { DrawTensor, LoadAdapterOptions } from "./read-adapter.ts";
-export { readGeometry } from "./read-geometry.ts";
-export { type RoutingUse, routingUse } from "./routing-use.ts";
-export { loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";
-export { shardCounts } from "./widths.ts";

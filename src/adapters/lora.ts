@@ -3,9 +3,16 @@ import { z } from "zod";
 import { transpose } from "#graph";
 import { type LinearName, modulePath } from "#nn";
 import type { AdapterMethod } from "./method.ts";
-import { alphaField, commonFields } from "./schema.ts";
-import { kaiming, trainable, zeros } from "./tensor-spec.ts";
-import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
+import {
+  alphaField,
+  checkTargets,
+  commonFields,
+  kaiming,
+  scaleOf,
+  trainable,
+  widthsOf,
+  zeros,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({ method: z.literal("lora"), ...commonFields, ...alphaField });
 /** Settings of LoRA, defaults filled in. */

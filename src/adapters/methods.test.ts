@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createAdapter } from "./create.ts";
+import { createAdapter } from "./adapter.ts";
 import type { AdapterGeometry } from "./method.ts";
 import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
 

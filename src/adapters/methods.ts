@@ -16,10 +16,13 @@ import { type MosConfig, mos } from "./mos.ts";
 import { type ProloraConfig, prolora } from "./prolora.ts";
 import { type PureSharingConfig, pureSharing } from "./pure-sharing.ts";
 import { type RandomScalingConfig, randomScaling } from "./random-scaling.ts";
-import { anyOf } from "./schema.ts";
 import { type SubsetSelectionConfig, subsetSelection } from "./subset-selection.ts";
 import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
 import { type VeraConfig, vera } from "./vera.ts";
+
+/** Names in a sentence: "a, b or c". */
+export const anyOf = (names: readonly string[]): string =>
+  [names.slice(0, -1).join(", "), names.at(-1)].filter((part) => part !== "").join(" or ");
 
 /** Settings of any method, defaults filled in. */
 export type AdapterConfig =

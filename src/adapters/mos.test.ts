@@ -5,10 +5,9 @@ import { add, constant, grad, matmul, mul, sizeOf, sumAll } from "#graph";
 import { LINEAR_NAMES, type LinearName } from "#nn";
 import { compile } from "#runtime";
 import { randomAdapter } from "../../test/random-adapter.ts";
+import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
 import { budget } from "./budget.ts";
-import { type Adapter, createAdapter } from "./create.ts";
 import { expandFactors } from "./expand.ts";
-import { adapterLeaves } from "./leaves.ts";
 import type { AdapterGeometry } from "./method.ts";
 import { parseAdapterConfig } from "./methods.ts";
 

@@ -6,9 +6,19 @@ import { MosError, type Random, randomStream, wholeNumber, yesOrNo } from "#core
 import { gatherRows, reshape, split, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaField, commonFields, equivalentRankField } from "./schema.ts";
-import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
-import { checkTargets, scaleOf, shardCounts, widthsOf } from "./widths.ts";
+import {
+  alphaField,
+  checkTargets,
+  commonFields,
+  equivalentRankField,
+  kaiming,
+  ownTensorName,
+  scaleOf,
+  shardCounts,
+  trainable,
+  widthsOf,
+  zeros,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("mos"),

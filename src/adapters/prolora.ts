@@ -5,9 +5,17 @@ import { MosError, wholeNumber } from "#core";
 import { concat, gatherRows, reshape, slice, transpose, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaField, commonFields } from "./schema.ts";
-import { kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
-import { checkTargets, scaleOf, widthsOf } from "./widths.ts";
+import {
+  alphaField,
+  checkTargets,
+  commonFields,
+  kaiming,
+  ownTensorName,
+  scaleOf,
+  trainable,
+  widthsOf,
+  zeros,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("prolora"),

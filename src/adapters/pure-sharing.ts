@@ -3,10 +3,15 @@
 import { z } from "zod";
 import { transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { alphaField, commonFields, poolRank } from "./schema.ts";
-import { pairTensors } from "./shared-pairs.ts";
-import { ownTensorName } from "./tensor-spec.ts";
-import { checkTargets, scaleOf } from "./widths.ts";
+import {
+  alphaField,
+  checkTargets,
+  commonFields,
+  ownTensorName,
+  pairTensors,
+  poolRank,
+  scaleOf,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("pure-sharing"),

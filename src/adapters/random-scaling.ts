@@ -4,10 +4,15 @@ import { z } from "zod";
 import { anyNumber, MosError } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaField, commonFields, poolRank } from "./schema.ts";
-import { pairTensors } from "./shared-pairs.ts";
-import { ownTensorName } from "./tensor-spec.ts";
-import { checkTargets, scaleOf } from "./widths.ts";
+import {
+  alphaField,
+  checkTargets,
+  commonFields,
+  ownTensorName,
+  pairTensors,
+  poolRank,
+  scaleOf,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("random-scaling"),

@@ -4,10 +4,15 @@ import { z } from "zod";
 import { MosError, type Random } from "#core";
 import { gatherRows, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { alphaField, commonFields, equivalentRankField } from "./schema.ts";
-import { pairTensors } from "./shared-pairs.ts";
-import { ownTensorName } from "./tensor-spec.ts";
-import { checkTargets, scaleOf } from "./widths.ts";
+import {
+  alphaField,
+  checkTargets,
+  commonFields,
+  equivalentRankField,
+  ownTensorName,
+  pairTensors,
+  scaleOf,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("subset-selection"),

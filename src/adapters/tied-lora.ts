@@ -5,9 +5,18 @@ import { MosError } from "#core";
 import { mul, reshape, slice, split, transpose, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod } from "./method.ts";
-import { alphaField, commonFields, targetsOf } from "./schema.ts";
-import { filled, kaiming, ownTensorName, trainable, zeros } from "./tensor-spec.ts";
-import { scaleOf, widthsOf } from "./widths.ts";
+import {
+  alphaField,
+  commonFields,
+  filled,
+  kaiming,
+  ownTensorName,
+  scaleOf,
+  targetsOf,
+  trainable,
+  widthsOf,
+  zeros,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("tied-lora"),

@@ -6,9 +6,16 @@ import { wholeNumber } from "#core";
 import { mul, reshape, transpose } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { commonFields } from "./schema.ts";
-import { filled, ownTensorName, trainable, uniform, zeros } from "./tensor-spec.ts";
-import { checkTargets, widthsOf } from "./widths.ts";
+import {
+  checkTargets,
+  commonFields,
+  filled,
+  ownTensorName,
+  trainable,
+  uniform,
+  widthsOf,
+  zeros,
+} from "./method-parts.ts";
 
 const schema = z.strictObject({
   method: z.literal("vera"),

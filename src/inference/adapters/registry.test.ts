@@ -3,9 +3,8 @@ import { mkdtemp, rename, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
+import { createAdapter, openAdapterFolder, parseAdapterConfig, saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { openFolder } from "./read-folder.ts";
 import { Registry } from "./registry.ts";
 import { Resident } from "./resident.ts";
 
@@ -32,7 +31,7 @@ async function registryOf(): Promise<Registry> {
 }
 
 test("an open folder knows whether it is still the one of its name", async () => {
-  await using open = await openFolder(join(folder, "acme"));
+  await using open = await openAdapterFolder(join(folder, "acme"));
   expect(await open.isCurrent()).toBe(true);
   await save("acme", 1); // the same content is another version
   expect(await open.isCurrent()).toBe(false);

@@ -1,13 +1,11 @@
 // The registered tier: what a folder of adapters holds, by name, as it was last seen.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type AdapterConfig, openAdapterFiles } from "#adapters";
+import { type AdapterConfig, type AdapterFolder, folderVersion, openAdapterFolder } from "#adapters";
 import { limiter, MosError } from "#core";
 import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
-import { contentDigest } from "./content-digest.ts";
 import { residentBytes } from "./layout.ts";
-import { folderVersion, type OpenFolder, openFolder } from "./read-folder.ts";
 import type { AdapterTiersOptions } from "./types.ts";
 
 /** An adapter that can be loaded. */
@@ -152,7 +150,7 @@ export class Registry {
       version = (await folderVersion(path))?.text ?? (await this.betweenRenames(path, before));
       if (version === undefined) return undefined;
       if (version === before?.version) return before;
-      await using folder = await openFolder(path);
+      await using folder = await openAdapterFolder(path);
       const adapter = await this.register(name, path, folder);
       return (await folder.isCurrent()) ? { version: adapter.version, adapter } : "changing";
     } catch (cause) {
@@ -172,17 +170,18 @@ export class Registry {
   }
 
   private failureOf(name: string, version: string | undefined, cause: MosError) {
-    const lasting = cause.code === "bad_adapter" || cause.code === "unsupported";
+    // a file that is missing changes the version when it appears
+    const lasting = ["bad_adapter", "unsupported", "not_found"].includes(cause.code);
     const what = cause.message.replaceAll(`${this.options.folder}/`, "");
     const message = `adapter ${JSON.stringify(name)} cannot be used: ${what}`;
     return { version: lasting ? version : undefined, error: new MosError("bad_adapter", message, { cause }) };
   }
 
-  private async register(name: string, path: string, folder: OpenFolder): Promise<RegisteredAdapter> {
+  private async register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
     const { geometry, dtype, fingerprint, limitBytes } = this.options;
-    const { config, tensors, version } = folder;
-    await using opened = await openAdapterFiles({ folder: path, config, tensors }, { geometry, fingerprint });
-    const { own, shared } = residentBytes(opened.config, geometry, dtype);
+    const { version } = folder;
+    const { config } = await folder.check({ geometry, fingerprint });
+    const { own, shared } = residentBytes(config, geometry, dtype);
     if (own + shared > limitBytes)
       throw new MosError(
         "bad_adapter",
@@ -190,13 +189,13 @@ export class Registry {
       );
     const info: AdapterInfo = {
       name,
-      digest: await contentDigest(folder),
-      method: opened.config.method,
-      rank: opened.config.rank,
+      digest: await folder.digest(),
+      method: config.method,
+      rank: config.rank,
       residentBytes: own,
       changedAt: version.changedAt,
     };
-    return { info, config: opened.config, path, version: version.text };
+    return { info, config, path, version: version.text };
   }
 
   private put(name: string, state: State): void {

@@ -1,10 +1,8 @@
 // The resident tier: compact adapters in memory by the digest of their content, the least recently used first to go.
-import { ADAPTER_TENSORS, type AdapterTensor, openAdapterFiles } from "#adapters";
+import { type AdapterTensor, openAdapterFolder } from "#adapters";
 import { limiter, MosError } from "#core";
-import { bytesInMemory } from "#storage";
 import { type CompactAdapter, packAdapter } from "./compact.ts";
 import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
-import { readFolder } from "./read-folder.ts";
 import type { RegisteredAdapter } from "./registry.ts";
 import { SharedTensors } from "./shared-tensors.ts";
 import type { AdapterTiersOptions } from "./types.ts";
@@ -178,25 +176,21 @@ export class Resident {
   }
 
   private async read(
-    { info: { name, digest }, path, version }: RegisteredAdapter,
+    { info: { digest }, path, version }: RegisteredAdapter,
     entry: Entry,
   ): Promise<CompactAdapter | undefined> {
     const { geometry, dtype } = this.options;
-    const content = await readFolder(path, version);
-    if (content === undefined || content.digest !== digest) return undefined;
-    const files = {
-      folder: name,
-      config: content.config,
-      tensors: bytesInMemory(`${name}/${ADAPTER_TENSORS}`, content.tensors),
-    };
+    // only a digest of what is in memory says what will be parsed
+    await using folder = await openAdapterFolder(path, { inMemory: true });
+    if (folder.version.text !== version || (await folder.digest()) !== digest) return undefined;
     // the fingerprint was compared when this content was registered
-    await using opened = await openAdapterFiles(files, { geometry, fingerprint: undefined });
+    const opened = await folder.check({ geometry, fingerprint: undefined });
     const byName = new Map(entry.shared.map((tensor) => [tensor.spec.name, tensor]));
     const loaded = await opened.read((spec, seed) => {
       const shared = byName.get(spec.name);
       return this.shared.get(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
     });
-    return packAdapter(loaded, dtype);
+    return await packAdapter(loaded, dtype);
   }
 }
 

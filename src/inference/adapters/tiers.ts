@@ -1,8 +1,7 @@
-import { type ExpandedFactors, expandOnHost } from "#adapters";
+import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#core";
 import type { AdapterInfo } from "../types.ts";
 import { unpackAdapter } from "./compact.ts";
-import { folderVersion } from "./read-folder.ts";
 import { type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, Resident } from "./resident.ts";
 import { oneAtATime } from "./turns.ts";

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#formats";
 import { randomAdapter } from "../../test/random-adapter.ts";
-import { type Adapter, createAdapter } from "./create.ts";
+import { type Adapter, createAdapter } from "./adapter.ts";
+import { loadAdapter, saveAdapter, writeAdapterFiles } from "./folder.ts";
 import type { AdapterGeometry } from "./method.ts";
 import { type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
-import { loadAdapter, saveAdapter, writeAdapterFiles } from "./store.ts";
 
 const geometry: AdapterGeometry = {
   layers: 2,
@@ -235,7 +235,7 @@ describe("adapter_config.json", () => {
     await writeFile(join(folder, CONFIG), "[]");
     await expectRefusal("bad_adapter", "CONFIG: this is a list; an object is expected");
     await truncate(join(folder, CONFIG), 2 ** 30);
-    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes are too many; at most 67108864 are read");
+    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes are too many; at most 1048576 are read");
     await rm(join(folder, CONFIG));
     await expectRefusal("not_found", `FOLDER: no adapter here (there is no ${CONFIG})`);
     await rm(folder, { recursive: true });

@@ -5,14 +5,12 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LINEAR_NAMES } from "#nn";
 import { randomAdapter } from "../../test/random-adapter.ts";
-import { type Adapter, createAdapter } from "./create.ts";
+import { type Adapter, createAdapter } from "./adapter.ts";
 import { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
+import { readGeometry, saveAdapter } from "./folder.ts";
+import { routingUse, siteNorms } from "./inspect.ts";
 import type { AdapterGeometry } from "./method.ts";
 import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
-import { siteNorms } from "./norms.ts";
-import { readGeometry } from "./read-geometry.ts";
-import { routingUse } from "./routing-use.ts";
-import { saveAdapter } from "./store.ts";
 
 const geometry: AdapterGeometry = {
   layers: 3,

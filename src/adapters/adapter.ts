@@ -1,0 +1,110 @@
+// An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
+import { MosError, randomStream } from "#core";
+import { constant, leaf, lowRankLinear, type Value } from "#graph";
+import { type LinearHook, plainLinear, type Site, withBias } from "#nn";
+import type {
+  AdapterGeometry,
+  AdapterTensor,
+  AdapterTensors,
+  Factors,
+  TensorSpec,
+  TensorView,
+} from "./method.ts";
+import { type AdapterConfig, methodOf } from "./methods.ts";
+
+/** An adapter in memory: its settings, the shape of the base that it fits, and its tensors. */
+export interface Adapter {
+  readonly config: AdapterConfig;
+  readonly geometry: AdapterGeometry;
+  readonly tensors: AdapterTensors;
+}
+
+/** A tensor's start: every tensor has a stream of its own. */
+export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number): AdapterTensor => ({
+  shape,
+  data: initialize(randomStream(seed, name)),
+});
+
+/**
+ * A new adapter, which changes nothing yet: B is zero. Every tensor is drawn from its own stream of the seed, so the
+ * same settings give the same adapter everywhere. Throws `bad_config`.
+ *
+ * @example
+ * const adapter = createAdapter(parseAdapterConfig({ method: "mos", rank: 8, equivalentRank: 2 }), geometry);
+ */
+export function createAdapter(config: AdapterConfig, geometry: AdapterGeometry): Adapter {
+  const method = methodOf(config);
+  method.check(geometry);
+  const tensors = method.tensors(geometry).map((spec) => [spec.name, drawTensor(spec, config.seed)] as const);
+  return { config, geometry, tensors: new Map(tensors) };
+}
+
+/** An adapter as part of a graph. */
+export interface AdapterLeaves {
+  /** The trained tensors as inputs, named `adapter.<tensor>`, and their content, which training overwrites. */
+  readonly trainable: ReadonlyMap<string, Value>;
+  readonly parameters: ReadonlyMap<
+    string,
+    { readonly shape: readonly number[]; readonly data: Float32Array }
+  >;
+  /** The factors of a new graph: call it once for each graph that is built. */
+  readonly factors: () => (site: Site) => Factors | undefined;
+}
+
+/** The trained tensors of an adapter become leaves of a graph, the frozen ones constants. */
+export function adapterLeaves({ config, geometry, tensors }: Adapter): AdapterLeaves {
+  const method = methodOf(config);
+  const trainable = new Map<string, Value>();
+  const parameters = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();
+  const values = new Map<string, Value>();
+  for (const { name, role } of method.tensors(geometry)) {
+    const tensor = tensors.get(name);
+    if (!(tensor?.data instanceof Float32Array)) continue;
+    const { shape, data } = tensor;
+    const value = role === "trainable" ? leaf(`adapter.${name}`, shape) : constant(data, shape);
+    values.set(name, value);
+    if (role !== "trainable") continue;
+    trainable.set(`adapter.${name}`, value);
+    parameters.set(`adapter.${name}`, { shape, data });
+  }
+  const view: TensorView = {
+    value(name) {
+      const value = values.get(name);
+      if (value === undefined) throw new MosError("bad_adapter", `the adapter has no tensor ${name}`);
+      return value;
+    },
+    indices(name) {
+      const data = tensors.get(name)?.data;
+      if (!(data instanceof Int32Array))
+        throw new MosError("bad_adapter", `the adapter has no index table ${name}`);
+      return data;
+    },
+  };
+  return { trainable, parameters, factors: () => method.factors({ geometry, view }) };
+}
+
+/** Where the factors come from, and how they are applied. */
+export interface AdapterHookOptions {
+  readonly factors: (site: Site) => Factors | undefined;
+  /** Add scale · B A to W once per step rather than to every row. A site with a dropout mask keeps its branch. */
+  readonly merge: boolean;
+  /** 0 or 1 / (1 − probability) for each input of the site's branch. */
+  readonly dropoutMask?: (site: Site) => Value;
+}
+
+/** Linear layers with an adapter where it has factors, and as they are elsewhere. */
+export const adapterHook =
+  ({ factors, merge, dropoutMask }: AdapterHookOptions): LinearHook =>
+  (x, site, weights) => {
+    const found = factors(site);
+    if (found === undefined) return plainLinear(x, site, weights);
+    const mask = dropoutMask?.(site);
+    return withBias(
+      lowRankLinear(x, weights.weight, {
+        ...found,
+        merge: merge && mask === undefined,
+        ...(mask === undefined ? {} : { dropoutMask: mask }),
+      }),
+      weights.bias,
+    );
+  };

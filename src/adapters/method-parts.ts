@@ -1,0 +1,112 @@
+// What methods are built from: fields of their settings, tensors and how they start, widths of the layers that they adapt.
+// L layers · r rank.
+import { z } from "zod";
+import { belowOne, expected, MosError, oneOf, positiveNumber, wholeNumber } from "#core";
+import { LINEAR_NAMES, type LinearName } from "#nn";
+import type { AdapterGeometry, TensorSpec, Widths } from "./method.ts";
+
+/** Linear types of those that a method can adapt, in the model's order; all of them by default. */
+export function targetsOf(names: readonly LinearName[]) {
+  const list = expected(`a list of one or more of ${names.join(", ")}`);
+  return z
+    .array(oneOf(names), list)
+    .min(1, list)
+    .default([...names])
+    .transform((given): readonly LinearName[] => names.filter((name) => given.includes(name)));
+}
+
+/** alpha of scale = alpha / r, for the methods that have one. */
+export const alphaField = { alpha: positiveNumber(1e6).default(16) };
+
+/** The rank of a pool that all layers share: as many pairs as e · L. */
+export const poolRank = { rank: wholeNumber(1, 65_536).default(64) };
+
+/** e: the budget, as many trainable numbers as LoRA of this rank. */
+export const equivalentRankField = { equivalentRank: wholeNumber(1, 4096).default(2) };
+
+/** Fields that every method has, with their defaults. */
+export const commonFields = {
+  rank: wholeNumber(1, 4096).default(8),
+  dropout: belowOne("a probability").default(0),
+  targets: targetsOf(LINEAR_NAMES),
+  seed: wholeNumber(0, Number.MAX_SAFE_INTEGER).default(0),
+};
+
+/** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
+export function widthsOf({ widths }: AdapterGeometry, name: LinearName): Widths {
+  const found = widths[name];
+  if (found === undefined)
+    throw new MosError(
+      "bad_config",
+      `targets: this model has no ${name}; it has ${Object.keys(widths).join(", ")}`,
+    );
+  return found;
+}
+
+/** Throws `bad_config` for a target that the model does not have. */
+export function checkTargets(
+  { targets }: { readonly targets: readonly LinearName[] },
+  geometry: AdapterGeometry,
+): void {
+  for (const name of targets) widthsOf(geometry, name);
+}
+
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
+
+/** The numbers of shards that cut every one of the widths into equal parts, from 1 up. */
+export function shardCounts(widths: readonly Widths[]): readonly number[] {
+  const common = widths.flatMap((width) => [width.in, width.out]).reduce(greatestCommonDivisor);
+  return Array.from({ length: common }, (_, i) => i + 1).filter((count) => common % count === 0);
+}
+
+/** The factor on B A of a method that has an alpha. */
+export const scaleOf = ({ alpha, rank }: { readonly alpha: number; readonly rank: number }): number =>
+  alpha / rank;
+
+type Initialize = TensorSpec["initialize"];
+
+/** A trained tensor of float32. */
+export const trainable = (name: string, shape: readonly number[], initialize: Initialize): TensorSpec => ({
+  name,
+  shape,
+  role: "trainable",
+  dtype: "float32",
+  initialize,
+});
+
+/** Uniform in ±bound. */
+export const uniform =
+  (length: number, bound: number): Initialize =>
+  (random) =>
+    Float32Array.from({ length }, () => (2 * random.uniform() - 1) * bound);
+
+/** Uniform in ±1/√fanIn: Kaiming's rule with a = √5, as torch.nn.Linear and PEFT start A. */
+export const kaiming = (length: number, fanIn: number): Initialize => uniform(length, 1 / Math.sqrt(fanIn));
+
+/** The same number everywhere. */
+export const filled =
+  (length: number, value: number): Initialize =>
+  () =>
+    new Float32Array(length).fill(value);
+
+/** Zero everywhere, as B starts. */
+export const zeros = (length: number): Initialize => filled(length, 0);
+
+/** Where the folder of a method that PEFT does not know keeps a tensor. */
+export const ownTensorName = (name: string): string => `base_model.model.${name}`;
+
+/**
+ * The pool that pure sharing and its variants have for one linear type: an A [r, in] and a B [out, r] that all layers
+ * use. A pair is a row of A with its column of B.
+ */
+export function pairTensors(
+  geometry: AdapterGeometry,
+  { linear, pairs }: { readonly linear: LinearName; readonly pairs: number },
+): readonly TensorSpec[] {
+  const { in: width, out } = widthsOf(geometry, linear);
+  return [
+    trainable(`${linear}.A`, [pairs, width], kaiming(pairs * width, width)),
+    trainable(`${linear}.B`, [out, pairs], zeros(out * pairs)),
+  ];
+}
