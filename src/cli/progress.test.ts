@@ -102,6 +102,25 @@ test("a file sees whole lines at intervals", () => {
   expect(text()).toBe("one is not cut here\ntwo\nstays\nthree\n");
 });
 
+test("a line that is cleared leaves nothing in front of what comes next", () => {
+  const terminal = open(true);
+  terminal.line.update("5/5");
+  terminal.line.update("not seen");
+  terminal.line.clear();
+  terminal.line[Symbol.dispose]();
+  expect(terminal.text()).toBe("\r5/5\u001b[K\r\u001b[K");
+  const file = open(false);
+  file.line.update("4/5");
+  file.line.update("5/5");
+  file.line.clear();
+  file.line[Symbol.dispose]();
+  expect(file.text()).toBe("4/5\n");
+  const unused = open(true);
+  unused.line.clear();
+  unused.line.print("only this");
+  expect(unused.text()).toBe("only this\n");
+});
+
 test("a live line that was never used writes nothing", () => {
   const { line, text } = open(true);
   line.print("only this");

@@ -66,6 +66,8 @@ export interface LiveLine extends Disposable {
   readonly update: (text: string) => void;
   /** Writes a line that stays, above the live one. */
   readonly print: (text: string) => void;
+  /** Takes the line away, and the state with it: nothing of it is left in front of what comes next. */
+  readonly clear: () => void;
 }
 
 /**
@@ -98,6 +100,11 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
       if (isTerminal && shown !== "") stream.write("\r\u001b[K");
       stream.write(`${text}\n`);
       if (isTerminal && shown !== "") show();
+    },
+    clear() {
+      if (isTerminal && shown !== "") stream.write("\r\u001b[K");
+      latest = "";
+      shown = "";
     },
     [Symbol.dispose]() {
       if (latest !== shown) show();

@@ -8,6 +8,7 @@ function recorder() {
   const line = {
     update: (text: string) => shown.push(text),
     print: (text: string) => shown.push(text),
+    clear: () => undefined,
     [Symbol.dispose]: () => undefined,
   };
   return { shown, line };

@@ -15,7 +15,10 @@ export interface ReproduceOptions extends GeneralOptions {
   readonly shards?: readonly number[];
   readonly learningRates: readonly number[];
   readonly tuneSteps?: number;
+  readonly tuneSeeds?: number;
   readonly tuneExamples?: number;
+  readonly tuneTrain?: string;
+  readonly tuneEval?: string;
   readonly alpha: number;
   readonly dropout: number;
   readonly batchSize: number;
@@ -70,17 +73,20 @@ function gridOptions(command: Command): Command {
     .addOption(
       new Option(
         "--learning-rates <list>",
-        "the highest rate; of several, each row's best on a part held out of --train",
+        "the highest rate of all rows; several begin each row's search for its own",
       )
         .argParser(listOf(decimal))
         .default([1e-3], "1e-3"),
     )
     .option("--tune-steps <n>", "updates for choosing the rate (default: as many as --steps)", whole(1))
+    .option("--tune-seeds <n>", "seeds that each rate is tried with (default: 2)", whole(1))
     .option(
       "--tune-examples <n>",
-      "examples of --train to choose the rate on (default: 64, or a tenth of a small file)",
+      "examples held out of --train while rates are chosen on them (default: 64, or a tenth of a small file)",
       whole(1),
-    );
+    )
+    .option("--tune-eval <file>", "choose rates on this file, and hold nothing out of --train")
+    .option("--tune-train <file>", "with --tune-eval, train on this file meanwhile");
 }
 
 function trainingOptions(command: Command): Command {
@@ -164,7 +170,8 @@ Examples:
       the rows on this model: keys, ranks and trainable numbers
 
   mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl \\
-      --learning-rates 3e-4,1e-3,3e-3 --tune-steps 60 --steps 200 --seeds 3 --jobs 2 --out reproduction
+      --learning-rates 1e-3,3e-3,1e-2 --steps 200 --seeds 5 --jobs 2 --out reproduction
+      each row with its own rate: the search goes on beyond an end, and to a factor of 1.5 around the best
 
   mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl --out reproduction \\
       --benchmarks mmlu,bbh,gsm8k,tydiqa,humaneval --benchmark-limit 100

@@ -1,7 +1,9 @@
 import type { ReproduceEvent } from "#experiments";
 import { formatDuration } from "./progress.ts";
 import { counted } from "./terminal.ts";
+import { textTable } from "./text-table.ts";
 
+type EndEvent = Extract<ReproduceEvent, { readonly type: "end" }>;
 type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;
 type Cell = Extract<ReproduceEvent, { readonly type: "started" }>["cell"];
 
@@ -11,11 +13,11 @@ export interface ReproduceProgress {
   take(event: ReproduceEvent): string | undefined;
   /** The live line. */
   text(): string;
-  summary(end: Extract<ReproduceEvent, { readonly type: "end" }>): string;
+  summary(end: EndEvent): string;
 }
 
 const nameOf = ({ key, purpose, learningRate, seed }: Cell): string =>
-  purpose === "tune" ? `${key} at ${learningRate}` : `${key} seed ${seed}`;
+  purpose === "tune" ? `${key} tuning at ${learningRate} seed ${seed}` : `${key} seed ${seed}`;
 
 const planText = ({ title, rows, cells, finished, retrained }: PlanEvent, jobs: number): string =>
   [
@@ -37,10 +39,13 @@ const resultText = ({
 }: Extract<ReproduceEvent, { readonly type: "result" }>): string => {
   const exact = answers === undefined ? "" : `, ${answers.correct} of ${answers.total} answers right`;
   const marks = Object.entries(scores).map(([title, score]) => `, ${title} ${score.toFixed(2)} %`);
-  return `${nameOf(cell)}: held-out loss ${heldOutLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
+  const loss = cell.purpose === "tune" ? "tuning loss" : "held-out loss";
+  return `${nameOf(cell)}: ${loss} ${heldOutLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
 };
 
 interface Clock {
+  /** More updates are to be made than was planned. */
+  add(updates: number): void;
   /** Made so far by a cell that runs. */
   run(cell: Cell, made: number): void;
   end(cell: Cell, isDone: boolean): void;
@@ -49,11 +54,15 @@ interface Clock {
 }
 
 /** Guesses by the updates that are left. Cells that are made in parts count as such, so that the guess comes early. */
-function clock({ tune, measure, left }: PlanEvent["updates"], now: () => number): Clock {
+function clock({ tune, measure, left: planned }: PlanEvent["updates"], now: () => number): Clock {
   const startedAt = now();
+  let left = planned;
   const parts = new Map<string, number>();
   let done = 0;
   return {
+    add(updates) {
+      left += updates;
+    },
     // a tenth for loading and measuring
     run: (cell, made) => parts.set(nameOf(cell), 0.9 * made),
     end: (cell, isDone) => {
@@ -110,6 +119,10 @@ export function reproduceProgress({
         case "failed":
           end(event.cell, !event.retried);
           return `${nameOf(event.cell)} failed${event.retried ? ", trying once more" : ""}: ${event.message}`;
+        case "refine":
+          cells += event.cells;
+          left?.add(event.updates);
+          return `${event.key}: next rates ${event.learningRates.join(", ")}`;
         case "tuned":
           return event.learningRate === undefined
             ? `${event.key}: no rate could be chosen, and it is not measured`
@@ -122,15 +135,18 @@ export function reproduceProgress({
       const states = [...running].map(([name, state]) => `${name} ${state}`);
       return [`${done}/${cells}${left?.text() ?? ""}`, ...states].join("  ·  ");
     },
-    summary: ({ files, missing, stopped }) =>
-      [
-        ...files,
-        ...(missing > 0
-          ? [
-              "",
-              `${counted(missing, "result")} missing${stopped ? "; the same command goes on" : "; see the table's list of failed cells"}`,
-            ]
-          : []),
-      ].join("\n"),
+    summary: summaryText,
   };
+}
+
+/** The table, how its rates were found, what is doubtful, and where all of it is. */
+function summaryText({ table, rates, warnings, files, missing, stopped }: EndEvent): string {
+  const why = stopped ? "; the same command goes on" : "; see the table's list of failed cells";
+  return [
+    textTable(table),
+    ...(rates.length === 0 ? [] : [textTable(rates)]),
+    ...(warnings.length === 0 ? [] : [warnings.map((text) => `warning: ${text}`).join("\n")]),
+    files.join("\n"),
+    ...(missing > 0 ? [`${counted(missing, "result")} missing${why}`] : []),
+  ].join("\n\n");
 }

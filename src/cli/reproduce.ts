@@ -123,7 +123,10 @@ function gridOptions(
     ...given({
       only: options.only?.flatMap((words) => words.split(",")),
       tuneSteps: options.tuneSteps,
+      tuneSeeds: options.tuneSeeds,
       tuneExamples: options.tuneExamples,
+      tuneTrain: options.tuneTrain,
+      tuneEvaluation: options.tuneEval,
       evaluationExamples: options.evalExamples,
       threads: options.threads,
     }),
@@ -168,12 +171,15 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
   let code = 0;
   for await (const event of events) {
     if (json) sayJson(event);
+    if (event.type === "end") {
+      code = exitCodeOf(event);
+      line.clear();
+      if (!json && options.quiet !== true) sayLine(progress.summary(event));
+      continue;
+    }
     const said = progress.take(event);
     if (said !== undefined) line.print(said);
     line.update(progress.text());
-    if (event.type !== "end") continue;
-    code = exitCodeOf(event);
-    if (!json && options.quiet !== true) sayLine(progress.summary(event));
   }
   return code;
 }

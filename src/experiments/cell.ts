@@ -152,12 +152,7 @@ export const identityOf = (parts: Readonly<Record<string, unknown>>): string =>
 
 /** The folder of a cell in that of the experiment. */
 export const cellFolder = (out: string, { key, purpose, learningRate, seed }: CellName): string =>
-  join(
-    out,
-    "cells",
-    key,
-    purpose === "tune" ? `tuning-rate-${learningRate}` : `seed-${seed}-rate-${learningRate}`,
-  );
+  join(out, "cells", key, `${purpose === "tune" ? "tuning-" : ""}seed-${seed}-rate-${learningRate}`);
 
 export const RESULT = "result.json";
 

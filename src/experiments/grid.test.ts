@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { CellSpec } from "./cell.ts";
-import { type Grid, measuringCells, planGrid, tuningCells } from "./grid.ts";
+import { type Grid, measuringCells, planGrid } from "./grid.ts";
 import type { ReproduceOptions } from "./settings.ts";
+import { searchRate } from "./tuning.ts";
 
 const options: ReproduceOptions = {
   experiment: "table2",
@@ -19,10 +20,14 @@ const options: ReproduceOptions = {
   version: "1",
 };
 
+const tuningCells = (grid: Grid, row: Grid["selected"][number]): readonly CellSpec[] =>
+  searchRate(grid, row, new Map()).cells;
 const cellsOf = (grid: Grid): readonly CellSpec[] =>
   grid.selected.flatMap((row) => [...tuningCells(grid, row), ...measuringCells(grid, row, 1e-3)]);
 const identities = async (more: Partial<ReproduceOptions> = {}): Promise<ReadonlyMap<string, string>> =>
   new Map(cellsOf(await planGrid({ ...options, ...more })).map(({ folder, identity }) => [folder, identity]));
+
+const TUNING = "test/fixtures/tuning.jsonl";
 
 let before: ReadonlyMap<string, string>;
 beforeAll(async () => {
@@ -44,6 +49,9 @@ describe("a cell is another one when anything that decides its result is", () =>
     ["nothing", {}, ""],
     ["updates", { steps: 11, tuneSteps: 10 }, "measuring"],
     ["updates of tuning", { tuneSteps: 5 }, "tuning"],
+    ["examples to choose rates on", { tuneExamples: 5 }, "tuning"],
+    ["a file to choose rates on", { tuneEvaluation: TUNING }, "tuning"],
+    ["seeds to choose rates with", { tuneSeeds: 3 }, ""],
     ["the program's version", { version: "2" }, "base measuring tuning"],
     ["dropout", { dropout: 0 }, "measuring tuning"],
     ["rows of a batch", { training: { maxLength: 64, batchSize: 2 } }, "base measuring tuning"],
@@ -109,13 +117,45 @@ describe("cells", () => {
   test("that tune have a seed of their own and never see the file that is measured on", async () => {
     const grid = await planGrid(options);
     const tuning = grid.selected.flatMap((row) => tuningCells(grid, row));
-    expect(tuning).toHaveLength(16 * 2); // the base is not tuned
-    for (const { seed, train, evaluation, settings } of tuning) {
+    expect(tuning).toHaveLength(16 * 2 * 2); // the base is not tuned
+    expect(new Set(tuning.map(({ seed }) => seed)).size).toBe(2);
+    for (const { seed, train, evaluation, settings, benchmarks } of tuning) {
+      // at full length, unless it is asked for otherwise
+      expect(settings.steps).toBe(10);
+      expect(benchmarks).toEqual([]);
       expect(grid.seeds).not.toContain(seed);
       expect([train, evaluation.file]).toEqual(["out/tuning/train.jsonl", "out/tuning/held-out.jsonl"]);
       expect(settings.heldOut).toBe(0);
     }
     const single = await planGrid({ ...options, learningRates: [1e-3] });
     expect(single.selected.flatMap((row) => tuningCells(single, row))).toEqual([]);
+  });
+
+  test("that tune on a file of their own leave the training file whole, or train on another one", async () => {
+    const cellsWith = async (more: Partial<ReproduceOptions>) => {
+      const grid = await planGrid({ ...options, tuneEvaluation: TUNING, ...more });
+      return tuningCells(grid, grid.selected[1]!).map(({ train, evaluation }) => [
+        train,
+        evaluation.file,
+        evaluation.examples,
+      ]);
+    };
+    const twice = (...one: readonly unknown[]) => [one, one, one, one];
+    expect(await cellsWith({})).toEqual(twice(options.train, TUNING, 3));
+    expect(await cellsWith({ tuneExamples: 2 })).toEqual(twice(options.train, TUNING, 2));
+    const tuneTrain = "test/fixtures/other-training.jsonl";
+    expect(await cellsWith({ tuneTrain })).toEqual(twice(tuneTrain, TUNING, 3));
+  });
+
+  test.each<[Partial<ReproduceOptions>, RegExp]>([
+    [{ tuneEvaluation: options.evaluation }, /holds what is measured on; choose learning rates on other/],
+    [{ tuneEvaluation: options.train }, /holds the same as assets.*; tune on other examples/],
+    [{ tuneTrain: options.train }, /tuneTrain is of use with tuneEvaluation only/],
+    [{ tuneSeeds: 0 }, /^tuneSeeds: 0 is not usable/],
+  ])("refuses to tune with %o", async (more, message) => {
+    await expect(planGrid({ ...options, ...more })).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(message),
+    });
   });
 });

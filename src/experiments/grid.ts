@@ -1,18 +1,25 @@
 // The plan of an experiment: its rows on this model, the files it reads, and every cell with all that decides it.
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import type { AdapterConfig } from "#adapters";
 import { MosError, parseSettings } from "#core";
-import { type Example, readDataset, splitHeldOut } from "#data";
+import { type Example, readDataset } from "#data";
 import type { ChatFormat } from "#evaluation";
 import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConfig } from "#recipes";
 import { makeFolder, readJsonLines, writeFileAtomic } from "#storage";
 import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
-import { type CellName, type CellSpec, cellFolder, type Evaluation, identityOf } from "./cell.ts";
+import {
+  type CellName,
+  type CellSpec,
+  cellFolder,
+  type Evaluation,
+  identityOf,
+  type Purpose,
+} from "./cell.ts";
 import { fileDigest, modelDigest } from "./digest.ts";
 import type { Row } from "./fit-row.ts";
 import { type ReproduceOptions, type Settings, settingsOf } from "./settings.ts";
 import { type Experiment, experimentOf, selectRows, withPlainBase } from "./tables.ts";
+import { planTuning, type TuningPlan } from "./tuning-files.ts";
 
 /** What the files hold, so that results of other files never count. */
 export interface Digests {
@@ -29,8 +36,7 @@ export interface Grid {
   /** The rows to be run, those that do not fit the model too. */
   readonly selected: readonly Row[];
   readonly digests: Digests;
-  /** Examples of the training file that a tuning cell measures on. */
-  readonly tuningExamples: number;
+  readonly tuning: TuningPlan;
   /** Examples measured on that are trained on, too. */
   readonly repeatedExamples: number;
   readonly seeds: readonly number[];
@@ -38,12 +44,8 @@ export interface Grid {
   readonly benchmarks: readonly BenchmarkPlan[];
 }
 
-/** No grid has as many seeds, so no row is measured with the seed that chose its rate. */
-const TUNING_SEED = 1_000_003;
-const TUNING_SHARE = 0.1;
-const MOST_TUNING_EXAMPLES = 64;
 /** Updates between checkpoints: what a killed cell does again. */
-const SAVE_EVERY = 50;
+const SAVE_EVERY = 20;
 
 /** Reads and checks everything that can be, so that a mistake is one message and not a failure of every cell. */
 export async function planGrid(options: ReproduceOptions): Promise<Grid> {
@@ -83,7 +85,7 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     experiment,
     selected,
     digests,
-    tuningExamples: tuningExamplesOf(settings, trainSet.examples.length),
+    tuning: await planTuning(options, settings, { train: trainSet.examples.length, digests }),
     repeatedExamples: countRepeated(
       evaluationSet.examples.slice(0, settings.evaluationExamples),
       trainSet.examples.slice(0, settings.training.examples),
@@ -107,19 +109,6 @@ function countRepeated(measured: readonly Example[], trained: readonly Example[]
   return measured.filter((example) => known.has(contentOf(example))).length;
 }
 
-/** Something has to be left to train on, where there is a rate to choose. */
-function tuningExamplesOf({ training, tuneExamples, learningRates }: Settings, count: number): number {
-  const examples = Math.min(count, training.examples ?? count);
-  const held =
-    tuneExamples ?? Math.max(1, Math.min(MOST_TUNING_EXAMPLES, Math.floor(examples * TUNING_SHARE)));
-  if (learningRates.length > 1 && held >= examples)
-    throw new MosError(
-      "bad_option",
-      `tuneExamples: ${held} of ${examples} examples to train on leave none to tune with; use fewer, or one learning rate`,
-    );
-  return held;
-}
-
 /** The settings that `finetune` checks, before any cell is started. */
 function checkTraining({ training, steps, tuneSteps }: Settings): void {
   parseSettings(finetuneSettings, { ...training, steps });
@@ -131,38 +120,12 @@ function checkTraining({ training, steps, tuneSteps }: Settings): void {
     );
 }
 
-const isTuned = ({ settings }: Grid): boolean => settings.learningRates.length > 1;
-
-const tuningFiles = (out: string) => ({
-  folder: join(out, "tuning"),
-  train: join(out, "tuning", "train.jsonl"),
-  heldOut: join(out, "tuning", "held-out.jsonl"),
-});
-
-/** Writes the two parts of the training file that tuning cells train and measure on; the same ones for all rows. */
-export async function writeTuningFiles(grid: Grid): Promise<void> {
-  if (!isTuned(grid)) return;
-  const { options, settings, tuningExamples } = grid;
-  const lines: string[] = [];
-  for await (const { value } of readJsonLines(options.train)) lines.push(JSON.stringify(value));
-  const { train, heldOut } = splitHeldOut(lines.slice(0, settings.training.examples), {
-    seed: TUNING_SEED,
-    count: tuningExamples,
-  });
-  const files = tuningFiles(options.out);
-  await makeFolder(files.folder);
-  await writeFileAtomic(files.train, `${train.join("\n")}\n`);
-  await writeFileAtomic(files.heldOut, `${heldOut.join("\n")}\n`);
-}
-
-/** The cells that choose a row's rate; none where there is one rate only, or nothing to train. */
-export function tuningCells(grid: Grid, row: Row): readonly CellSpec[] {
-  const { adapter, key } = row;
-  if (!adapter || !isTuned(grid)) return [];
-  return grid.settings.learningRates.map((learningRate) =>
-    specOf(grid, { key, purpose: "tune", learningRate, seed: TUNING_SEED }, adapter),
-  );
-}
+/** A cell that tries a rate for a row. */
+export const tuningCell = (
+  grid: Grid,
+  { key, adapter }: { readonly key: string; readonly adapter: AdapterConfig },
+  { learningRate, seed }: Pick<CellName, "learningRate" | "seed">,
+): CellSpec => specOf(grid, { key, purpose: "tune", learningRate, seed }, adapter);
 
 /** The cells of a row at its rate, one for each seed. The base has nothing random, and one cell. */
 export function measuringCells(
@@ -186,25 +149,37 @@ const askedOf = (
     ? []
     : benchmarkSpecs(benchmarks, settings.benchmarks, { version, format });
 
+/** What a cell reads, and that as it counts for its identity. */
+function inputsOf(grid: Grid, purpose: Purpose) {
+  const { options, digests, settings, tuning } = grid;
+  const { answerTokens } = settings;
+  if (purpose === "tune") {
+    const { files, examples, identity } = tuning;
+    const evaluation: Evaluation = { file: files.heldOut, examples, answers: 0, answerTokens };
+    return {
+      train: files.train,
+      evaluation,
+      identity: { train: identity.train, evaluation: identity.heldOut },
+    };
+  }
+  const { answers, evaluationExamples: examples } = settings;
+  const evaluation: Evaluation = { file: options.evaluation, examples, answers, answerTokens };
+  const identity = { train: digests.train, evaluation: { ...evaluation, file: digests.evaluation } };
+  return { train: options.train, evaluation, identity };
+}
+
 function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellSpec {
   const { options, digests, settings } = grid;
   const { learningRate, seed, purpose } = name;
-  const isTuning = purpose === "tune";
-  const tuning = tuningFiles(options.out);
+  const inputs = inputsOf(grid, purpose);
   const adapter = config === null ? null : { ...config, seed };
   const training: FinetuneSettingsInput = {
     ...settings.training,
-    steps: isTuning ? settings.tuneSteps : settings.steps,
+    steps: purpose === "tune" ? settings.tuneSteps : settings.steps,
     heldOut: 0, // what is measured on is in a file of its own
     saveEvery: SAVE_EVERY,
     seed,
     ...(learningRate > 0 ? { learningRate } : {}),
-  };
-  const evaluation: Evaluation = {
-    file: isTuning ? tuning.heldOut : options.evaluation,
-    examples: isTuning ? undefined : settings.evaluationExamples,
-    answers: isTuning ? 0 : settings.answers,
-    answerTokens: settings.answerTokens,
   };
   const { version } = options;
   return {
@@ -212,19 +187,17 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
     identity: identityOf({
       version,
       model: digests.model,
-      train: adapter === null ? null : digests.train,
-      evaluation: isTuning
-        ? { heldOut: grid.tuningExamples, seed: TUNING_SEED }
-        : { ...evaluation, file: digests.evaluation },
+      train: adapter === null ? null : inputs.identity.train,
+      evaluation: inputs.identity.evaluation,
       adapter,
       // without an adapter nothing is trained, and only what measuring needs counts
       training: adapter === null ? { ...settings.training, examples: undefined } : training,
     }),
     folder: cellFolder(options.out, name),
     model: options.model,
-    train: isTuning ? tuning.train : options.train,
-    evaluation,
-    benchmarks: isTuning ? [] : askedOf(grid),
+    train: inputs.train,
+    evaluation: inputs.evaluation,
+    benchmarks: purpose === "tune" ? [] : askedOf(grid),
     version,
     adapter,
     settings: training,

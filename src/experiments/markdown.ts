@@ -1,27 +1,12 @@
 // The table in the paper's layout, and what is needed to read it.
 import { basename } from "node:path";
 import { type ChatFormat, TASK_NAMES } from "#evaluation";
-import { type Column, columnsOf } from "./columns.ts";
-import type { Row } from "./fit-row.ts";
+import { columnsOf } from "./columns.ts";
 import type { Grid } from "./grid.ts";
+import { type Format, mainTable, namedRow, plain, plural } from "./main-table.ts";
+import { FINEST_STEP } from "./rate-search.ts";
+import { isWithinRateStep, rateTable, warningsOf } from "./rates-text.ts";
 import type { Comparison, Metric, RowSummary } from "./report.ts";
-import type { Summary } from "./statistics.ts";
-
-const MISSING = "–";
-
-interface Format {
-  readonly digits: number;
-  readonly factor?: number;
-}
-
-/** `0.7432 ± 0.0021`; the spread only where there is one. */
-function spread(summary: Summary | undefined, { digits, factor = 1 }: Format): string {
-  if (summary === undefined) return MISSING;
-  const mean = (summary.mean * factor).toFixed(digits);
-  return summary.deviation === undefined ? mean : `${mean} ± ${(summary.deviation * factor).toFixed(digits)}`;
-}
-
-const plain = (value: number | undefined, digits: number): string => value?.toFixed(digits) ?? MISSING;
 
 const p = (value: number | undefined): string =>
   value === undefined ? "not available" : value < 0.0001 ? value.toExponential(1) : value.toFixed(4);
@@ -30,41 +15,6 @@ const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]):
   [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows]
     .map((cells) => `| ${cells.join(" | ")} |`)
     .join("\n");
-
-const namedRow = ({ label, rank, adapter }: Row): string => (adapter === null ? label : `${label} r=${rank}`);
-
-function mainTable(
-  rows: readonly RowSummary[],
-  { hasAnswers, columns }: { readonly hasAnswers: boolean; readonly columns: readonly Column[] },
-): string {
-  const head = ["Method", "Rank", "# Param.", "Held-out loss"];
-  if (hasAnswers) head.push("Exact match (%)");
-  head.push(...columns.map(({ title }) => `${title} (%)`));
-  head.push("Time per step", "Tokens/s", "Peak memory (GB)", "Learning rate", "Seeds");
-  return tableOf(
-    head,
-    rows.map((one) => {
-      const { row, cells, expected } = one;
-      return [
-        row.label,
-        row.rank,
-        row.trainable === 0 ? MISSING : row.trainable.toLocaleString("en-US"),
-        spread(one.heldOutLoss, { digits: 4 }),
-        ...(hasAnswers ? [spread(one.exactMatch, { digits: 1, factor: 100 })] : []),
-        ...columns.map(({ key }) => spread(one.scores?.[key], { digits: 2 })),
-        one.relativeTime === undefined ? MISSING : `${one.relativeTime.toFixed(2)} ×`,
-        plain(one.tokensPerSecond?.mean, 0),
-        plain(one.peakMemoryBytes && one.peakMemoryBytes.mean / 1e9, 2),
-        one.learningRate === undefined ? MISSING : String(one.learningRate),
-        row.adapter === undefined
-          ? "does not fit"
-          : row.adapter === null
-            ? MISSING
-            : `${cells.length} of ${expected}`,
-      ];
-    }),
-  );
-}
 
 /** In the units of the main table. */
 const METRICS: Readonly<Record<"heldOutLoss" | "exactMatch", Format & { readonly title: string }>> = {
@@ -77,6 +27,9 @@ function formatOf(metric: Metric): Format & { readonly title: string } {
   const column = columnsOf(TASK_NAMES).find(({ key }) => key === metric);
   return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits: 2 };
 }
+
+const stepText = (comparison: Comparison): string =>
+  `${plain(comparison.rateStep, 4)}${isWithinRateStep(comparison) ? " (more than the difference)" : ""}`;
 
 function comparisonTables(comparisons: readonly Comparison[], rows: readonly RowSummary[]): string {
   const named = (key: string): string => {
@@ -94,40 +47,32 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
       if (members.every(({ difference, test }) => difference === 0 && test === undefined))
         return `${named(first.ours)}, ${title}: no pair differs.`;
       const head = [`${named(first.ours)} against`, "Pairs", "Mean difference", "d_z", "t", "p", "p (Holm)"];
-      const body = members.map(({ theirs, pairs, difference, test, adjusted }) => [
-        named(theirs),
-        String(pairs),
-        (difference * factor).toFixed(digits),
-        plain(test?.effect, 2),
-        plain(test?.t, 2),
-        p(test?.p),
-        p(adjusted),
+      const hasSteps = members.some(({ rateStep }) => rateStep !== undefined);
+      const body = members.map((one) => [
+        named(one.theirs),
+        String(one.pairs),
+        (one.difference * factor).toFixed(digits),
+        plain(one.test?.effect, 2),
+        plain(one.test?.t, 2),
+        p(one.test?.p),
+        p(one.adjusted),
+        ...(hasSteps ? [stepText(one)] : []),
       ]);
+      if (hasSteps) head.push("One step of the rates");
       return `${named(first.ours)}, ${title}:\n\n${tableOf(head, body)}`;
     })
     .join("\n\n");
 }
 
-/** What each rate came to, and where a wider choice might have found a better one. */
-function rateText(rows: readonly RowSummary[], rates: readonly number[]): string {
-  const tuned = rows.filter(({ tuning }) => tuning.some(({ heldOutLoss }) => heldOutLoss !== undefined));
-  if (tuned.length === 0) return "";
-  const losses = tableOf(
-    ["Method", ...rates.map(String)],
-    tuned.map(({ row, tuning }) => [
-      namedRow(row),
-      ...rates.map((rate) => plain(tuning.find(({ learningRate }) => learningRate === rate)?.heldOutLoss, 4)),
-    ]),
-  );
-  const at = (end: "lowest" | "highest"): string => {
-    const rate = end === "lowest" ? Math.min(...rates) : Math.max(...rates);
-    const names = tuned.filter(({ learningRate }) => learningRate === rate).map(({ row }) => namedRow(row));
-    return names.length === 0 ? "" : `Best at the ${end} rate tried, ${rate}: ${names.join(", ")}.`;
-  };
-  const ends = [at("lowest"), at("highest")].filter((text) => text !== "");
-  const warning =
-    "These may do better at a rate that was not tried, and rows beside them may only seem to win.";
-  return [losses, ...(ends.length === 0 ? [] : [[...ends, warning].join("\n")])].join("\n\n");
+/** How rates were found; nothing where there was one for all. */
+function rateText(rows: readonly RowSummary[]): readonly string[] {
+  const [head, ...lines] = rateTable(rows);
+  if (head === undefined) return [];
+  return [
+    "## Learning rates",
+    "Tuning losses: means over the tuning seeds, on examples that no row is measured on. One step of the finished grid to\neither side of the best rate changes them by as much as shown.",
+    tableOf(head, lines),
+  ];
 }
 
 const failureText = (rows: readonly RowSummary[]): readonly string[] =>
@@ -137,8 +82,6 @@ const failureText = (rows: readonly RowSummary[]): readonly string[] =>
       return `- ${cell.key}, ${which}, learning rate ${cell.learningRate}: ${message.split("\n")[0]}`;
     }),
   );
-
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** How the cells shared the machine; times of rows that were run otherwise cannot be compared. */
 function machineText(rows: readonly RowSummary[]): string {
@@ -155,7 +98,7 @@ function machineText(rows: readonly RowSummary[]): string {
 }
 
 function settingsText(
-  { options, settings, tuningExamples, repeatedExamples }: Grid,
+  { options, settings, tuning, repeatedExamples }: Grid,
   measured: readonly RowSummary[],
 ): string {
   const { training, steps, seeds, alpha, dropout, learningRates, tuneSteps, evaluationExamples } = settings;
@@ -173,7 +116,7 @@ function settingsText(
         ]),
     `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
     learningRates.length > 1
-      ? `The learning rate of each row is the best of ${learningRates.join(", ")} on ${tuningExamples} examples held out of the training file, after ${tuneSteps} updates with a seed of its own.`
+      ? `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, goes on beyond its ends where the best lies there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.heldOut)}`}, after ${plural(tuneSteps, "update")} with ${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own.`
       : `Learning rate ${learningRates[0]} for all rows.`,
     machineText(measured),
     ...(settings.answers > 0
@@ -240,21 +183,24 @@ export interface ReportParts {
 
 /** The whole report of an experiment. */
 export function markdownOf(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
-  const { experiment, options, settings } = grid;
-  const hasAnswers = rows.some(({ exactMatch }) => exactMatch !== undefined);
+  const { experiment, options } = grid;
+  const [head = [], ...body] = mainTable(rows, grid, { withCosts: true });
   const notes = rows.flatMap(({ row }) => row.notes.map((text) => `- ${namedRow(row)}: ${text}`));
   const failures = failureText(rows);
-  const rates = rateText(rows, settings.learningRates);
+  const warnings = warningsOf(grid, rows, comparisons);
   const tests = comparisonTables(comparisons, rows);
   return `${[
     `# ${experiment.title}`,
     settingsText(grid, rows),
-    mainTable(rows, { hasAnswers, columns: columnsOf(settings.benchmarks?.tasks ?? []) }),
+    tableOf(head, body),
     HOW_TO_READ,
     ...benchmarkText(grid, rows),
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),
     ...pictures.map((name) => `![${name.replace(/\.svg$/, "")}](${name})`),
-    ...(rates === "" ? [] : [`## Learning rates\n\nLosses on the part held out for tuning.\n\n${rates}`]),
+    ...(warnings.length === 0
+      ? []
+      : [`Before rows are compared:\n\n${warnings.map((text) => `- ${text}`).join("\n")}`]),
+    ...rateText(rows),
     ...(tests === ""
       ? []
       : [

@@ -10,8 +10,9 @@ import {
   withScoresOf,
 } from "./cell.ts";
 import type { Row } from "./fit-row.ts";
-import { type Grid, measuringCells, tuningCells } from "./grid.ts";
+import { type Grid, measuringCells } from "./grid.ts";
 import type { RowOutcome } from "./report.ts";
+import { searchRate } from "./tuning.ts";
 
 /** What is known of the cells, by their folders. */
 export interface Records {
@@ -33,29 +34,20 @@ export async function recall(grid: Grid, row: Row, { results, retrained }: Recor
         retrained.add(folder);
     }
   };
-  await read(tuningCells(grid, row));
-  await read(measuringCells(grid, row, rateOf(grid, row, results)));
-}
-
-/** The only rate, or the one with the lowest loss on the part held out for tuning, once all are known. */
-export function rateOf(grid: Grid, row: Row, results: ReadonlyMap<string, StoredResult>): number | undefined {
-  const cells = tuningCells(grid, row);
-  if (cells.length === 0) return grid.settings.learningRates[0];
-  const known = cells.map(({ folder }) => results.get(folder));
-  if (known.includes(undefined)) return undefined;
-  const usable = known.filter(isResult);
-  const [first] = usable;
-  return first === undefined
-    ? undefined
-    : usable.reduce((best, one) => (one.heldOutLoss < best.heldOutLoss ? one : best), first).learningRate;
+  // each result that is known may lead the search on to further rates
+  for (let asked = -1; ; ) {
+    const { cells, learningRate } = searchRate(grid, row, results);
+    if (cells.length === asked) return read(measuringCells(grid, row, learningRate));
+    asked = cells.length;
+    await read(cells);
+  }
 }
 
 /** What the tables are made of: every row that was chosen or has results. */
 export function outcomesOf(grid: Grid, { results, failures }: Records): readonly RowOutcome[] {
   return grid.experiment.rows
     .map((row): RowOutcome => {
-      const learningRate = rateOf(grid, row, results);
-      const tuning = tuningCells(grid, row);
+      const { learningRate, cells: tuning, tried } = searchRate(grid, row, results);
       const measuring = measuringCells(grid, row, learningRate);
       const measured = measuring.flatMap((spec) => {
         const stored = results.get(spec.folder);
@@ -72,10 +64,7 @@ export function outcomesOf(grid: Grid, { results, failures }: Records): readonly
             failureOf(stored) ?? (isFinished(spec, stored) ? undefined : failures.get(spec.folder));
           return message === undefined ? [] : [{ cell: nameOf(spec), message }];
         }),
-        tuning: tuning.map(({ folder, learningRate: rate }) => {
-          const result = results.get(folder);
-          return { learningRate: rate, heldOutLoss: isResult(result) ? result.heldOutLoss : undefined };
-        }),
+        tuning: tried,
       };
     })
     .filter(({ row, cells }) => grid.selected.includes(row) || cells.length > 0);
@@ -88,7 +77,7 @@ export function missingOf(grid: Grid, { results }: Records): number {
   return grid.selected
     .filter(({ adapter }) => adapter !== undefined)
     .map((row) => {
-      const cells = measuringCells(grid, row, rateOf(grid, row, results));
+      const cells = measuringCells(grid, row, searchRate(grid, row, results).learningRate);
       const wanted = row.adapter === null ? 1 : grid.seeds.length;
       const has = (spec: CellSpec): boolean => {
         const stored = results.get(spec.folder);

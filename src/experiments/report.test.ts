@@ -1,7 +1,9 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { CellResult } from "./cell.ts";
 import { measuringCells, planGrid } from "./grid.ts";
 import { markdownOf } from "./markdown.ts";
+import { bestOf } from "./rate-search.ts";
+import { warningsOf } from "./rates-text.ts";
 import { comparisonsOf, type RowOutcome, summariesOf } from "./report.ts";
 
 const grid = await planGrid({
@@ -161,4 +163,52 @@ test("a benchmark that cannot be asked is said before anything is trained", asyn
     message: expect.stringMatching(/^benchmarks: .* give one or more different ones of mmlu, bbh/),
   });
   await expect(plan({ tasks: ["tydiqa"], rules: "lm-eval" })).rejects.toMatchObject({ code: "bad_option" });
+});
+
+const tuned = await planGrid({ ...grid.options, learningRates: [1e-3, 1e-2], tuneSteps: 10 });
+
+describe("rates that were searched for", () => {
+  const tuning = (losses: readonly number[]) =>
+    losses.map((loss, i) => ({ learningRate: [0.01, 0.015, 0.0225, 0.03][i]!, loss }));
+  const rowsWith = (found: Readonly<Record<string, readonly number[]>>) =>
+    outcomes({ "lora-2": [1, 1.1], "mos-2": [0.9, 1.05] }).map((outcome) => {
+      const tried = tuning(found[outcome.row.key]!);
+      return { ...outcome, tuning: tried, learningRate: bestOf(tried)!.learningRate };
+    });
+  const reportOf = (found: Readonly<Record<string, readonly number[]>>) => {
+    const rows = summariesOf(rowsWith(found));
+    const comparisons = comparisonsOf(rows, references);
+    const text = markdownOf(tuned, { rows, comparisons, pictures: [] });
+    return { text, comparisons, warnings: warningsOf(tuned, rows, comparisons) };
+  };
+
+  test("a difference is compared with the larger step of both rows", () => {
+    const { comparisons, warnings, text } = reportOf({
+      "lora-2": [1.02, 1, 1.01],
+      "mos-2": [1.2, 1, 1.1],
+    });
+    expect(comparisons[0]).toMatchObject({ metric: "heldOutLoss", ours: "mos-2", theirs: "lora-2" });
+    expect(comparisons[0]!.rateStep).toBeCloseTo(0.2);
+    expect(comparisons.filter(({ metric }) => metric !== "heldOutLoss")[0]?.rateStep).toBeUndefined();
+    expect(warnings).toEqual([
+      expect.stringMatching(/^MoS r=6 differs .* from LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /),
+    ]);
+    expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.2000 | 0.0225: +0.1000 |");
+    expect(text).toContain("0.2000 (more than the difference) |");
+    expect(text).toContain(`- ${warnings[0]}`);
+    expect(reportOf({ "lora-2": [1.07, 1, 1.06], "mos-2": [1.02, 1, 1.01] }).warnings).toEqual([]);
+  });
+
+  test("one at an end of all rates, and one next to a rate that diverged, are named as such", () => {
+    const { warnings, text } = reportOf({
+      "lora-2": [1, 1.01, 1.02, 2],
+      "mos-2": [1.01, 1, Number.POSITIVE_INFINITY],
+    });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^Best at the lowest rate tried: LoRA r=2 \(0\.01\)\. These may do better/),
+    ]);
+    expect(text).toContain("| LoRA r=2 | 0.01 | 1.0000 | – | 0.015: +0.0100 |");
+    expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.0100 | 0.0225: diverged |");
+    expect(text).not.toMatch(/NaN|undefined|Infinity/);
+  });
 });

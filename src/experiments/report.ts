@@ -7,8 +7,11 @@ import type { CellName, CellResult } from "./cell.ts";
 import { type ColumnKey, columnsOf, columnValue } from "./columns.ts";
 import type { Row } from "./fit-row.ts";
 import type { Grid } from "./grid.ts";
+import { mainTable } from "./main-table.ts";
 import { markdownOf } from "./markdown.ts";
 import { drawFigure, drawTable } from "./pictures.ts";
+import { stepsOf, type TriedRate } from "./rate-search.ts";
+import { rateTable, warningsOf } from "./rates-text.ts";
 import { holm, type PairedTest, pairedTest, type Summary, summarize } from "./statistics.ts";
 
 /** What came of a row. */
@@ -20,7 +23,8 @@ export interface RowOutcome {
   readonly expected: number;
   readonly cells: readonly CellResult[];
   readonly failures: readonly { readonly cell: CellName; readonly message: string }[];
-  readonly tuning: readonly { readonly learningRate: number; readonly heldOutLoss: number | undefined }[];
+  /** The rates tried for it, in the order of the search. */
+  readonly tuning: readonly TriedRate[];
 }
 
 /** A row in numbers, means over its seeds. */
@@ -51,6 +55,8 @@ export interface Comparison {
   readonly test: PairedTest | undefined;
   /** Holm's, over all tests of one reference row on one metric. */
   readonly adjusted: number | undefined;
+  /** What one step of the learning rates changes in the tuning loss, the larger of both rows; of losses only. */
+  readonly rateStep?: number;
 }
 
 const exactMatchOf = ({ answers }: CellResult): number | undefined =>
@@ -140,11 +146,18 @@ export function comparisonsOf(
           if (differences === undefined) return [];
           const { count, mean } = differences;
           const names = { metric, ours: key, theirs: theirs.row.key };
-          return [{ ...names, pairs: count, difference: mean, test: pairedTest(pairs) }];
+          const test = pairedTest(pairs);
+          const steps = metric === "heldOutLoss" ? rateStepOf(ours, theirs) : {};
+          return [{ ...names, pairs: count, difference: mean, test, ...steps }];
         }),
       );
     }),
   );
+}
+
+function rateStepOf(...rows: readonly RowOutcome[]): Pick<Comparison, "rateStep"> {
+  const changes = rows.map(({ tuning }) => stepsOf(tuning)?.change).filter(isNumber);
+  return changes.length === 0 ? {} : { rateStep: Math.max(...changes) };
 }
 
 function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Comparison[] {
@@ -155,7 +168,7 @@ function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Com
 
 /** Everything that was found, for programs. */
 function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly Comparison[]): string {
-  const { options, settings, experiment, digests, tuningExamples, repeatedExamples } = grid;
+  const { options, settings, experiment, digests, tuning, repeatedExamples } = grid;
   const { version, command, environment, model, train, evaluation, jobs = 1, threads } = options;
   const value = {
     format: 1,
@@ -163,16 +176,27 @@ function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly C
     title: experiment.title,
     program: { version, command, ...environment },
     files: { model, train, evaluation, digests },
-    settings: { ...settings, jobs, threads, tuningExamples, repeatedExamples },
+    settings: { ...settings, jobs, threads, tuningExamples: tuning.examples, repeatedExamples },
+    tuning: { seeds: tuning.seeds, ...tuning.identity },
     ...(grid.benchmarks.length === 0 ? {} : { benchmarks: grid.benchmarks }),
-    rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest })),
+    rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest, rateSteps: stepsOf(rest.tuning) })),
     comparisons,
+    warnings: warningsOf(grid, rows, comparisons),
   };
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** Writes the report anew, each file as a whole, and gives their paths. */
-export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<readonly string[]> {
+/** What was written, and what a terminal shows of it. */
+export interface Report {
+  readonly files: readonly string[];
+  /** A head and a line for each row. */
+  readonly table: readonly (readonly string[])[];
+  readonly rates: readonly (readonly string[])[];
+  readonly warnings: readonly string[];
+}
+
+/** Writes the report anew, each file as a whole. */
+export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<Report> {
   const { experiment, options } = grid;
   const { tasks } = grid.settings.benchmarks ?? { tasks: [] };
   const rows = summariesOf(outcomes, tasks);
@@ -192,5 +216,10 @@ export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): 
   // what other settings have drawn is no part of this report
   const drawn = ["loss", "answers", "benchmarks"].map((kind) => `${experiment.name}-${kind}.svg`);
   for (const name of drawn) if (!(name in pictures)) await rm(join(options.out, name), { force: true });
-  return files.map(({ path }) => path);
+  return {
+    files: files.map(({ path }) => path),
+    table: mainTable(rows, grid, { withCosts: false }),
+    rates: rateTable(rows).map((cells) => cells.slice(0, -1)),
+    warnings: warningsOf(grid, rows, comparisons),
+  };
 }

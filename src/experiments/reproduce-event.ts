@@ -11,7 +11,7 @@ export type ReproduceEvent =
       readonly experiment: ExperimentName;
       readonly title: string;
       readonly rows: readonly Row[];
-      /** Of all phases, and how many of them are finished from an earlier run. */
+      /** Of all phases as far as they are known, and how many of them are finished from an earlier run. */
       readonly cells: number;
       readonly finished: number;
       /** Cells whose results lack scores of benchmarks, and whose adapters were not kept: they are trained again. */
@@ -43,6 +43,7 @@ export type ReproduceEvent =
   | {
       readonly type: "result";
       readonly cell: CellName;
+      /** Of a cell that tunes, its tuning loss: on the examples that rates are chosen on. */
       readonly heldOutLoss: number;
       readonly answers?: { readonly correct: number; readonly total: number };
       /** In per cent, by the titles of columns. */
@@ -56,11 +57,26 @@ export type ReproduceEvent =
       /** Whether it is tried once more. */
       readonly retried: boolean;
     }
+  | {
+      /** The search for a row's rate goes on with further rates. */
+      readonly type: "refine";
+      readonly key: string;
+      readonly learningRates: readonly number[];
+      /** Cells that the plan did not have, and their updates. */
+      readonly cells: number;
+      readonly updates: number;
+    }
   | { readonly type: "tuned"; readonly key: string; readonly learningRate: number | undefined }
   | {
       readonly type: "end";
       readonly stopped: boolean;
       readonly files: readonly string[];
+      /** A head and a line for each row: what came of it. */
+      readonly table: readonly (readonly string[])[];
+      /** The same of how its learning rate was found; empty with one rate for all. */
+      readonly rates: readonly (readonly string[])[];
+      /** What makes a comparison of the rows doubtful, in sentences. */
+      readonly warnings: readonly string[];
       /** Cells of the chosen rows without a result or without all scores, rows that do not fit the model left out. */
       readonly missing: number;
     };

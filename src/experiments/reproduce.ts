@@ -2,12 +2,14 @@
 import { lockFolder, makeFolder } from "#storage";
 import { type CellSpec, isFinished } from "./cell.ts";
 import { channel } from "./channel.ts";
-import { type Grid, measuringCells, planGrid, tuningCells, writeTuningFiles } from "./grid.ts";
-import { missingOf, outcomesOf, type Records, rateOf, recall } from "./records.ts";
+import { type Grid, measuringCells, planGrid } from "./grid.ts";
+import { missingOf, outcomesOf, type Records, recall } from "./records.ts";
 import { writeReport } from "./report.ts";
 import type { ReproduceEvent } from "./reproduce-event.ts";
 import { runAll } from "./run-cells.ts";
 import type { ReproduceOptions } from "./settings.ts";
+import { searchRate } from "./tuning.ts";
+import { writeTuningFiles } from "./tuning-files.ts";
 
 /**
  * Runs what is not finished of an experiment, and writes its tables and pictures into `out` after every cell. Run again
@@ -32,7 +34,7 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   const grid = await planGrid(options);
   await makeFolder(options.out);
   await using _lock = await lockFolder(options.out);
-  await writeTuningFiles(grid);
+  await writeTuningFiles(options, grid.settings, grid.tuning);
   const records: Records = { results: new Map(), failures: new Map(), retrained: new Set() };
   for (const row of grid.experiment.rows) await recall(grid, row, records);
   yield planEvent(grid, records);
@@ -51,8 +53,8 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
         await writeReport(grid, outcomesOf(grid, records));
       yield event;
     }
-    const files = await writeReport(grid, outcomesOf(grid, records));
-    yield { type: "end", stopped: controller.signal.aborted, files, missing: missingOf(grid, records) };
+    const report = await writeReport(grid, outcomesOf(grid, records));
+    yield { type: "end", stopped: controller.signal.aborted, ...report, missing: missingOf(grid, records) };
   } finally {
     // also where whoever reads the events has had enough
     controller.abort();
@@ -63,10 +65,11 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
 
 function planEvent(grid: Grid, { results, retrained }: Records): ReproduceEvent {
   const rows = grid.selected.filter(({ adapter }) => adapter !== undefined);
-  const tuning = rows.flatMap((row) => tuningCells(grid, row));
   const [anyRate] = grid.settings.learningRates;
-  const measuring = rows.flatMap((row) => measuringCells(grid, row, rateOf(grid, row, results) ?? anyRate));
-  const cells = [...tuning, ...measuring];
+  const cells = rows.flatMap((row) => {
+    const { cells: tuning, learningRate = anyRate } = searchRate(grid, row, results);
+    return [...tuning, ...measuringCells(grid, row, learningRate)];
+  });
   const left = cells.filter((spec) => !isFinished(spec, results.get(spec.folder)));
   const { tuneSteps: tune, steps: measure } = grid.settings;
   const updatesOf = ({ adapter, purpose, folder }: CellSpec): number =>

@@ -11,9 +11,10 @@ import {
 import { type CellEnd, runInChild } from "./cell-child.ts";
 import type { Channel } from "./channel.ts";
 import { columnsOf, columnValue } from "./columns.ts";
-import { type Grid, measuringCells, tuningCells } from "./grid.ts";
-import { type Records, rateOf } from "./records.ts";
+import { type Grid, measuringCells } from "./grid.ts";
+import type { Records } from "./records.ts";
 import type { ReproduceEvent } from "./reproduce-event.ts";
+import { searchRate } from "./tuning.ts";
 
 export interface Work {
   readonly grid: Grid;
@@ -26,15 +27,12 @@ export interface Work {
 export async function runAll(work: Work): Promise<void> {
   const { grid, records, events, signal } = work;
   const rows = grid.selected;
-  await runCells(
-    rows.flatMap((row) => tuningCells(grid, row)),
-    work,
-  );
+  await tune(work);
   // a rate that is not known yet is none that could not be found
   if (signal.aborted) return;
   const byRow = rows.map((row) => {
-    const learningRate = rateOf(grid, row, records.results);
-    if (tuningCells(grid, row).length > 0) events.send({ type: "tuned", key: row.key, learningRate });
+    const { learningRate, cells } = searchRate(grid, row, records.results);
+    if (cells.length > 0) events.send({ type: "tuned", key: row.key, learningRate });
     return measuringCells(grid, row, learningRate);
   });
   const bySeed = grid.seeds.flatMap((seed) =>
@@ -42,6 +40,34 @@ export async function runAll(work: Work): Promise<void> {
   );
   await runCells(bySeed, work);
 }
+
+/** Tries rates for all rows, round after round, until every row's search is over or has failed. */
+async function tune(work: Work): Promise<void> {
+  const { grid, records, events, signal } = work;
+  const asked = new Set<string>();
+  for (let round = 0; !signal.aborted; round++) {
+    const rows = grid.selected.map(({ key, ...row }) => {
+      const { cells } = searchRate(grid, { key, ...row }, records.results);
+      return { key, cells: cells.filter(({ folder }) => !records.results.has(folder) && !asked.has(folder)) };
+    });
+    const wanted = rows.filter(({ cells }) => cells.length > 0);
+    if (wanted.length === 0) return;
+    for (const { key, cells } of wanted) {
+      for (const { folder } of cells) asked.add(folder);
+      // the first round is in the plan
+      if (round > 0) events.send(refineEvent(key, cells, grid));
+    }
+    await runCells(
+      wanted.flatMap(({ cells }) => cells),
+      work,
+    );
+  }
+}
+
+const refineEvent = (key: string, cells: readonly CellSpec[], { settings }: Grid): ReproduceEvent => ({
+  ...{ type: "refine", key, cells: cells.length, updates: cells.length * settings.tuneSteps },
+  learningRates: [...new Set(cells.map(({ learningRate }) => learningRate))],
+});
 
 /** Runs the cells that have no result, or not all scores, so many at a time. */
 async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {

@@ -48,12 +48,18 @@ export interface ReproduceOptions {
   readonly out: string;
   /** Labels or keys of rows; all without. */
   readonly only?: readonly string[];
-  /** One: all rows have it. Several: each row is tuned first. */
+  /** One: all rows have it. Several: each row's search for its own begins with them. */
   readonly learningRates?: readonly number[];
+  /** Seeds that each rate is tried with, none of which is measured; 2 without. */
+  readonly tuneSeeds?: number | undefined;
   /** Updates of a tuning cell; as many as of the others without. */
   readonly tuneSteps?: number | undefined;
-  /** Examples of the training file to tune on; 64, or a tenth of a small file, without. */
+  /** Examples to choose rates on; 64, or a tenth of a small training file, or all of a file of their own, without. */
   readonly tuneExamples?: number | undefined;
+  /** A file of examples to choose rates on; a part of the training file, held out while tuning, without. */
+  readonly tuneEvaluation?: string | undefined;
+  /** With a file to choose rates on, what is trained on meanwhile; the training file without. */
+  readonly tuneTrain?: string | undefined;
   readonly alpha?: number;
   readonly dropout?: number;
   readonly training?: Partial<TrainingSettings>;
@@ -89,6 +95,7 @@ export interface Settings {
   readonly steps: number;
   readonly learningRates: readonly number[];
   readonly tuneSteps: number;
+  readonly tuneSeeds: number;
   readonly tuneExamples?: number | undefined;
   readonly alpha: number;
   readonly dropout: number;
@@ -112,6 +119,7 @@ const schema = z.object({
   steps: wholeNumber(1, MOST),
   learningRates: z.array(positiveNumber(10), rates).min(1, rates).refine(isSet, rates),
   tuneSteps: wholeNumber(1, MOST),
+  tuneSeeds: wholeNumber(1, 1000),
   tuneExamples: wholeNumber(1, MOST).optional(),
   alpha: positiveNumber(1e6),
   dropout: belowOne("a probability"),
@@ -132,6 +140,7 @@ export function settingsOf(options: ReproduceOptions): Settings {
     steps,
     learningRates = [1e-3],
     tuneSteps = steps,
+    tuneSeeds = 2,
     tuneExamples,
     axes = {},
   } = options;
@@ -143,6 +152,7 @@ export function settingsOf(options: ReproduceOptions): Settings {
     steps,
     learningRates,
     tuneSteps,
+    tuneSeeds,
     tuneExamples,
     answers,
     answerTokens,

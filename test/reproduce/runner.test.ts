@@ -216,24 +216,34 @@ describe("stopping", () => {
 
 describe("several rates", () => {
   const rates = { learningRates: [0.001, 0.01, 0.1], tuneSteps: 1 };
+  const refined = [0.00681, 0.0147];
+  const tuned = (keys: readonly string[], of: readonly number[], seeds = [1_000_003, 1_000_004]) =>
+    keys.flatMap((key) => of.flatMap((rate) => seeds.map((seed) => `${key} tune ${seed} ${rate}`)));
+  const cellsRun = async () => (await order()).map((line) => line.split(" ").slice(0, 4).join(" "));
 
-  test("are tried on a part of the training file first, and the best one is used", async () => {
+  test("are tried on a part of the training file first, refined around the best, and the best one is used", async () => {
     const events = await eventsOf(optionsOf({ ...rates, seeds: 1 }));
+    expect(ofType(events, "plan")[0]).toMatchObject({ cells: 2 * 3 * 2 + 3, updates: { left: 12 + 4 } });
+    expect(ofType(events, "refine")).toEqual(
+      ["lora-2", "mos-2"].map((key) => ({
+        ...{ type: "refine", key, learningRates: refined, cells: 4, updates: 4 },
+      })),
+    );
     expect(ofType(events, "tuned")).toEqual([
       { type: "tuned", key: "lora-2", learningRate: 0.01 },
       { type: "tuned", key: "mos-2", learningRate: 0.01 },
     ]);
-    expect((await order()).map((line) => line.split(" ").slice(0, 4).join(" "))).toEqual([
-      ...["lora-2", "mos-2"].flatMap((key) =>
-        rates.learningRates.map((rate) => `${key} tune 1000003 ${rate}`),
-      ),
+    expect(await cellsRun()).toEqual([
+      ...tuned(["lora-2", "mos-2"], rates.learningRates),
+      ...tuned(["lora-2", "mos-2"], refined),
       "base measure 0 0",
       "lora-2 measure 0 0.01",
       "mos-2 measure 0 0.01",
     ]);
     const table = await read("table2.md");
-    expect(table).toMatch(
-      /\| Method \| 0\.001 \| 0\.01 \| 0\.1 \|\n.*\n\| LoRA r=2 \| 2\.5500 \| 2\.0500 \| 2\.5500 \|/,
+    // a mean over both seeds
+    expect(table).toContain(
+      "| LoRA r=2 | 0.01 | 2.0700 | 0.00681: +0.5000 | 0.0147: +0.5000 | 0.001: 2.5700, 0.00681: 2.5700, 0.01: 2.0700, 0.0147: 2.5700, 0.1: 2.5700 |",
     );
     expect(table).not.toContain("Best at");
     const spec = JSON.parse(await read("table2.json"));
@@ -244,7 +254,62 @@ describe("several rates", () => {
     expect(heldOut).toHaveLength(tuningExamples);
     const all = (await readFile("assets/quickstart/train.jsonl", "utf8")).trim().split("\n");
     expect([...train, ...heldOut].sort()).toEqual(all.sort());
-    expect(ofType(await eventsOf(optionsOf({ ...rates, seeds: 1 })), "started")).toEqual([]);
+    const again = await eventsOf(optionsOf({ ...rates, seeds: 1 }));
+    expect(ofType(again, "started")).toEqual([]);
+    expect(ofType(again, "plan")[0]).toMatchObject({ cells: 2 * 5 * 2 + 3, finished: 23 });
+  });
+
+  test("are gone on with where a search was stopped, to the same rates", async () => {
+    const controller = new AbortController();
+    const seen: ReproduceEvent[] = [];
+    for await (const event of reproduce(optionsOf({ ...rates, signal: controller.signal }))) {
+      seen.push(event);
+      if (event.type === "refine") controller.abort();
+    }
+    expect(endOf(seen).stopped).toBe(true);
+    expect(ofType(seen, "tuned")).toEqual([]);
+    const events = await eventsOf(optionsOf(rates));
+    expect(ofType(events, "plan")[0]).toMatchObject({ cells: 2 * 5 * 2 + 5, finished: 12 });
+    // what is left of the search is in the plan already
+    expect(ofType(events, "refine")).toEqual([]);
+    expect(endOf(events).missing).toBe(0);
+    expect((await cellsRun()).slice(12, 20)).toEqual(tuned(["lora-2", "mos-2"], refined));
+    expect(new Set(await cellsRun()).size).toBe((await cellsRun()).length);
+  });
+
+  test("are tried as long as cells are measured, with as many seeds as wished, on a file of its own", async () => {
+    const tuneEvaluation = "test/fixtures/tuning.jsonl";
+    await eventsOf(optionsOf({ learningRates: [0.001, 0.01, 0.1], tuneSeeds: 1, tuneEvaluation, seeds: 1 }));
+    expect((await cellsRun()).filter((line) => line.startsWith("lora-2 tune"))).toEqual(
+      tuned(["lora-2"], [...rates.learningRates, ...refined], [1_000_003]),
+    );
+    const cell = "cells/lora-2/tuning-seed-1000003-rate-0.01/result.json";
+    expect(JSON.parse(await read(cell))).toMatchObject({ purpose: "tune", seed: 1_000_003 });
+    expect(await readdir(join(folder, "out"))).not.toContain("tuning");
+    const table = await read("table2.md");
+    expect(table).toMatch(/on 3 examples of tuning\.jsonl, after 2 updates with 1 seed of its own\.$/m);
+    expect(table).not.toContain("best rates of shorter runs");
+  });
+
+  test("warn of what makes their choice doubtful: fewer updates, and differences within a step", async () => {
+    const events = await eventsOf(optionsOf(rates));
+    const { warnings, table, rates: found } = endOf(events);
+    // mos-2 is better by 1, a step changes 0.5
+    expect(warnings).toEqual([
+      "Learning rates were chosen after 1 update and used for 2: the best rates of shorter runs are often others.",
+    ]);
+    expect(table.map(([method, , , loss]) => [method, loss])).toEqual([
+      ["Method", "Held-out loss"],
+      ["Base model", "2.5000"],
+      ["LoRA", "2.0200 ± 0.0283"],
+      ["MoS", "1.0200 ± 0.0283"],
+    ]);
+    expect(found[1]).toEqual(["LoRA r=2", "0.01", "2.0700", "0.00681: +0.5000", "0.0147: +0.5000"]);
+    const close = await eventsOf(optionsOf({ ...rates, only: ["mos-2", "mos-8", "mos-8-sp"] }));
+    expect(endOf(close).warnings.join("\n")).toMatch(
+      /^MoS r=32 differs in held-out loss by less than one step of the learning rates changes from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
+    );
+    expect(await read("table2.md")).toMatch(/\| 0\.5000 \(more than the difference\) \|/);
   });
 
   test("are not decided on when tuning is stopped", async () => {
@@ -258,16 +323,19 @@ describe("several rates", () => {
     expect(endOf(events)).toMatchObject({ stopped: true, missing: 5 });
   });
 
-  test("that end too early are told of", async () => {
-    await eventsOf(optionsOf({ learningRates: [0.01, 0.1], tuneSteps: 1, seeds: 1 }));
-    const table = await read("table2.md");
-    expect(table).toContain("Best at the lowest rate tried, 0.01: LoRA r=2, MoS r=6.");
-    expect(table).not.toContain("highest rate");
+  test("that end too early are gone beyond", async () => {
+    await eventsOf(optionsOf({ learningRates: [0.01, 0.1], tuneSteps: 1, tuneSeeds: 1, seeds: 1 }));
+    expect((await cellsRun()).filter((line) => line.startsWith("mos-2 tune"))).toEqual(
+      tuned(["mos-2"], [0.01, 0.1, 0.001, ...refined], [1_000_003]),
+    );
+    expect(await read("table2.md")).not.toContain("Best at");
   });
 
   test("one that diverges is not the best, and no failure", async () => {
     const events = await eventsOf(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
     expect(endOf(events).missing).toBe(0);
+    const { rows } = JSON.parse(await read("table2.json"));
+    expect(rows.map((row: { learningRate?: number }) => row.learningRate)).toEqual([undefined, 0.01, 0.01]);
   });
 });
 

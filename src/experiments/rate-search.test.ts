@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import { bestOf, nextRates, stepsOf, type TriedRate } from "./rate-search.ts";
+
+/** Runs a search to its end: the rates in the order in which they were tried. */
+function search(coarse: readonly number[], lossOf: (rate: number) => number): readonly TriedRate[] {
+  const tried = coarse.map((learningRate) => ({ learningRate, loss: lossOf(learningRate) }));
+  for (let next = nextRates(tried, coarse); next.length > 0; next = nextRates(tried, coarse)) {
+    tried.push(...next.map((learningRate) => ({ learningRate, loss: lossOf(learningRate) })));
+    if (tried.length > 100) throw new Error("the search does not end");
+  }
+  return tried;
+}
+
+const valley = (best: number) => (rate: number) => Math.log(rate / best) ** 2;
+const ratesOf = (tried: readonly TriedRate[]) => tried.map(({ learningRate }) => learningRate);
+
+/** How far the neighbours of the best rate are. */
+function gaps(tried: readonly TriedRate[]): readonly number[] {
+  const rates = [...ratesOf(tried)].sort((a, b) => a - b);
+  const at = rates.indexOf(bestOf(tried)?.learningRate ?? Number.NaN);
+  return [rates[at]! / rates[at - 1]!, rates[at + 1]! / rates[at]!];
+}
+
+describe("a search", () => {
+  test.each([0.0011, 0.0019, 0.0042, 0.01, 0.017, 0.029, 0.07, 0.2])(
+    "ends with neighbours within a factor of 1.5 of the best rate, here near %d",
+    (best) => {
+      const tried = search([1e-3, 3e-3, 1e-2, 3e-2, 1e-1], valley(best));
+      for (const gap of gaps(tried)) {
+        expect(gap).toBeGreaterThan(1);
+        expect(gap).toBeLessThanOrEqual(1.5 * 1.011);
+      }
+      // on such a valley the best rate tried is at most half a step away
+      expect(Math.abs(Math.log(bestOf(tried)!.learningRate / best))).toBeLessThanOrEqual(Math.log(1.51) / 2);
+    },
+  );
+
+  test("of a grid that is fine enough adds nothing", () => {
+    expect(ratesOf(search([0.01, 0.015, 0.0225], valley(0.015)))).toEqual([0.01, 0.015, 0.0225]);
+  });
+
+  test("refines next to the best rate only, and follows it", () => {
+    const tried = search([1e-3, 1e-2, 1e-1], valley(0.018));
+    expect(ratesOf(tried).slice(0, 5)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147]);
+    expect(ratesOf(tried)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147, 0.0216, 0.0317]);
+  });
+
+  test("goes on beyond an end where the best rate lies, by a step of the coarse grid", () => {
+    expect(ratesOf(search([0.01, 0.03], valley(0.002))).slice(0, 4)).toEqual([0.01, 0.03, 0.00333, 0.00111]);
+    expect(ratesOf(search([0.01, 0.03], valley(0.2))).slice(0, 4)).toEqual([0.01, 0.03, 0.09, 0.27]);
+  });
+
+  test("ends where the loss falls for ever, within reach of the coarse grid and at most at 10", () => {
+    expect(Math.max(...ratesOf(search([0.01, 0.03], (rate) => -rate)))).toBeLessThanOrEqual(3.04);
+    expect(Math.max(...ratesOf(search([1, 3], (rate) => -rate)))).toBe(10);
+    expect(Math.min(...ratesOf(search([0.01, 0.03], (rate) => rate)))).toBeGreaterThanOrEqual(0.99e-4);
+  });
+
+  test("looks for lower rates where all diverge", () => {
+    const tried = search([0.1, 0.3], (rate) => (rate < 0.02 ? valley(0.01)(rate) : Number.POSITIVE_INFINITY));
+    expect(bestOf(tried)?.learningRate).toBeCloseTo(0.0111, 3);
+    expect(bestOf(search([0.1, 0.3], () => Number.POSITIVE_INFINITY))).toBeUndefined();
+  });
+});
+
+describe("a step", () => {
+  const tried = [
+    { learningRate: 0.02, loss: 1.25 },
+    { learningRate: 0.01, loss: 1 },
+    { learningRate: 0.005, loss: 1.5 },
+    { learningRate: 0.001, loss: 9 },
+  ];
+  test("changes as much as the nearer losses say, whatever the order", () => {
+    expect(stepsOf(tried)).toEqual({
+      below: { learningRate: 0.005, change: 0.5 },
+      above: { learningRate: 0.02, change: 0.25 },
+      change: 0.5,
+    });
+  });
+
+  test("to a rate that diverges, or to none, has no size", () => {
+    const diverged = [...tried.slice(1), { learningRate: 0.02, loss: Number.POSITIVE_INFINITY }];
+    expect(stepsOf(diverged)).toMatchObject({ above: { change: Number.POSITIVE_INFINITY }, change: 0.5 });
+    expect(stepsOf(tried.slice(0, 2))).toMatchObject({ below: undefined, change: 0.25 });
+    expect(stepsOf(tried.slice(1, 2))).toMatchObject({ change: undefined });
+    expect(stepsOf([])).toBeUndefined();
+  });
+});
