@@ -1,43 +1,44 @@
+// Benchmarks, and runs of them through the engine. Start with benchmark.ts (the contract), then benchmarks/gsm8k.ts (one
+// benchmark), evaluate.ts and run-task.ts.
 export { type HubSettings, hubSettings } from "#hub";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
-export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch/index.ts";
 export {
-  BASE_NAME,
-  checkTasks,
-  type EvaluateEvent,
-  type EvaluateOptions,
-  type EvaluationResult,
-  evaluate,
-  inPercent,
-  type LinkedAdapters,
-  linkAdapters,
-  previewTasks,
-  resultTable,
-  type Subject,
-  type TaskOptions,
-  type TaskScore,
-} from "./run/index.ts";
-export {
-  estimatePassAtK,
-  type HumanEvalAnswer,
-  humanEvalProgram,
-  markProgram,
-  type PassCount,
-  passAtK,
-  scorers,
-  type TextTask,
-} from "./scoring/index.ts";
-export { tasks } from "./tasks/index.ts";
-export {
+  type Benchmark,
   CHAT_FORMATS,
   type ChatFormat,
+  defaultChatFormat,
+  type ProgramBenchmark,
   type PromptSettings,
+  type Question,
+  type QuestionOptions,
+  type QuestionSet,
   RULES,
   type Rules,
   type Scorer,
-  TASK_NAMES,
-  type Task,
-  type TaskName,
-  usualFormat,
+  type ScoreSummary,
+  type ScoringTools,
+  scorePrediction,
+  type TextBenchmark,
   type Verdict,
+} from "./benchmark.ts";
+export {
+  estimatePassAtK,
+  type HumanEvalCompletion,
+  humanEvalProgram,
+  type PassCount,
+  passAtK,
+} from "./benchmarks/humaneval.ts";
+export { BENCHMARK_NAMES, type BenchmarkName, benchmarkOf, benchmarks } from "./benchmarks/index.ts";
+export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
+export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
+export { inPercent, resultTable } from "./results.ts";
+export type {
+  EvaluateEvent,
+  EvaluateOptions,
+  EvaluationResult,
+  Subject,
+  SubjectRecord,
+  TaskOptions,
+  TaskRecord,
+  TaskScore,
 } from "./types.ts";

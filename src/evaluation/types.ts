@@ -1,141 +1,109 @@
-// The contract of a benchmark: what it asks a model, how answers are marked, how marks become the figures of a table.
-import type { CheckReason, ProgramChecker } from "#sandbox";
-import type { LoadedText } from "#text";
+// What an evaluation takes, reports while it runs, and leaves as results.json.
+import type { Engine, Quantize } from "#inference";
+import type { ProgramChecker } from "#sandbox";
+import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
+import type { BenchmarkName } from "./benchmarks/index.ts";
 
-export const TASK_NAMES = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
-export type TaskName = (typeof TASK_NAMES)[number];
-
-/** Whose rules: open-instruct's of November 2023, which the paper's tables use, or lm-evaluation-harness's. */
-export const RULES = ["open-instruct", "lm-eval"] as const;
-export type Rules = (typeof RULES)[number];
-
-/** How a prompt becomes a chat: Tulu's tags, the model's own template, or not at all. */
-export const CHAT_FORMATS = ["tulu", "model", "none"] as const;
-export type ChatFormat = (typeof CHAT_FORMATS)[number];
-
-/** What a scorer says of one answer. */
-export interface Verdict {
-  /** What was taken from the answer to be compared. */
-  readonly extracted: string;
-  /** By metric, on the scale of the original: 0 to 1, but 0 to 100 for TyDi QA's. The first is the one that tables show. */
-  readonly scores: Readonly<Record<string, number>>;
-  /** How a program ended that was run for it. */
-  readonly reason?: CheckReason | undefined;
+/** What is evaluated: the base, or an adapter on it. */
+export interface Subject {
+  /** `base`, or the adapter's name: in the result, and in the names of logs. */
+  readonly name: string;
+  /** As the engine calls it; null is the base. */
+  readonly adapter: string | null;
 }
 
-/** Marks one answer against the right ones. Pure: the same text gets the same mark. */
-export type Scorer = (prediction: string, references: readonly string[]) => Verdict;
+/** Which benchmarks are asked, and how. */
+export interface TaskOptions extends QuestionOptions {
+  readonly tasks: readonly BenchmarkName[];
+  /** Where a benchmark's data are, as `Benchmark.questions` reads them. */
+  readonly dataFolder: (task: BenchmarkName) => string;
+  /** The result, a JSON file; samples are logged in a folder beside it, from which a later run resumes. */
+  readonly out: string;
+}
 
-/** What a model is asked: one of some tokens, or texts of its own. */
-export type Ask =
+/** What `evaluate` works with; everything ambient is an argument. */
+export interface EvaluateOptions extends TaskOptions {
+  readonly engine: Engine;
+  readonly model: {
+    readonly name: string;
+    readonly fingerprint: string;
+    readonly quantize: Quantize;
+  };
+  readonly subjects: readonly Subject[];
+  /** Opens what runs HumanEval's programs, if there are any to run. */
+  readonly openChecker: () => Promise<ProgramChecker>;
+  /** Questions that are asked at the same time. */
+  readonly concurrency: number;
+  /** Of the program. Samples of another version do not count. */
+  readonly version: string;
+  /** For the record. */
+  readonly command?: string | undefined;
+  readonly environment?: Readonly<Record<string, string | number>>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** How an evaluation goes. */
+export type EvaluateEvent =
+  /** A task begins: samples that all subjects need, and those that are known from earlier runs. */
+  | { readonly type: "task"; readonly task: TaskRecord; readonly wanted: number; readonly known: number }
+  /** After each sample, with the subject's mean so far. */
   | {
-      readonly kind: "choice";
-      /** Token ids whose log-probabilities behind the prompt are compared; the first of equal ones wins. */
-      readonly candidates: readonly number[];
-      /** What each stands for, such as A to D. */
-      readonly labels: readonly string[];
+      readonly type: "progress";
+      readonly task: BenchmarkName;
+      readonly subject: string;
+      readonly done: number;
+      readonly wanted: number;
+      readonly score: number;
+      readonly secondsLeft: number | undefined;
     }
-  | {
-      readonly kind: "text";
-      readonly maxTokens: number;
-      readonly stops: readonly string[];
-      /** 0 is greedy. */
-      readonly temperature: number;
-      readonly topP: number;
-      /** Answers that are drawn of each question. */
-      readonly samples: number;
-    };
+  | { readonly type: "score"; readonly score: TaskScore }
+  | { readonly type: "end"; readonly result: EvaluationResult; readonly out: string };
 
-/** One question, ready for a model. */
-export interface Question {
-  /** Unique in its task, and the same in every run: `bbh/snarks/12`. */
-  readonly id: string;
-  /** Subject, BBH task or language; the task's name where there are no groups. */
-  readonly group: string;
-  /** All of the text that the model sees, lead-in included. */
-  readonly prompt: string;
-  /** The same as token ids, with the tokenizer's first token where it has one. */
-  readonly tokens: readonly number[];
-  readonly ask: Ask;
-  /** What a scorer is given. HumanEval: [prompt, test, entry point]. */
-  readonly references: readonly string[];
-}
-
-/** How every question is put, whatever the model and the adapter. */
-export interface PromptSettings {
-  readonly rules: Rules;
-  readonly format: ChatFormat;
-  /** Examples before the question; the rules' own number without. */
-  readonly shots?: number | undefined;
-  /** The first so many questions of a random order that `seed` draws (all groups alike); all without. */
-  readonly limit?: number | undefined;
-  /** Of the choice of questions, and of answers that are drawn. */
-  readonly seed: number;
-  /** HumanEval: answers of each question, and their temperature; the rules' own without. */
-  readonly samples?: number | undefined;
-  readonly temperature?: number | undefined;
-  /** BBH: examples that show only the answer, without a chain of thought. */
-  readonly direct?: boolean | undefined;
-}
-
-/** What the rules' own programs use, where nobody says otherwise. */
-export const usualFormat = (rules: Rules): ChatFormat => (rules === "open-instruct" ? "tulu" : "none");
-
-/** What questions are made with. */
-export interface QuestionOptions extends PromptSettings {
-  readonly text: LoadedText;
-  /** Stops the making of prompts, which may take half a minute. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** All questions of a task, and what a result says of them. */
-export interface Questions {
-  readonly questions: readonly Question[];
+/** A task: a benchmark as it was asked. */
+export interface TaskRecord {
+  readonly task: BenchmarkName;
+  readonly metric: string;
+  readonly rules: string;
+  readonly format: string;
   readonly shots: number;
-  /** BBH: whether the examples are without chains of thought. */
-  readonly direct?: boolean;
-  /** Of everything that was read. */
+  readonly questions: number;
+  /** Of the data that were read. */
   readonly dataDigest: string;
-  /** What differs from the rules, such as an example that was drawn from another language. */
   readonly notes: readonly string[];
 }
 
-/** A question with the marks of its answers. */
-export interface Marked {
-  readonly id: string;
-  readonly group: string;
-  readonly verdicts: readonly Pick<Verdict, "scores">[];
+/** What a subject scored in a task. */
+export interface TaskScore extends ScoreSummary {
+  readonly task: BenchmarkName;
+  readonly subject: string;
+  /** Questions whose prompts left no room for an answer. */
+  readonly tooLong: number;
+  readonly groups: Readonly<Record<string, ScoreSummary>>;
+  /** Seconds of this run, how many questions were asked in it rather than before, and tokens of their predictions. */
+  readonly seconds: number;
+  readonly asked: number;
+  readonly answerTokens: number;
 }
 
-/** The figures of a task or of one of its groups. */
-export interface Summary {
-  /** By metric, as Verdict has them; means that the rules name have names of their own, such as `pass@1`. */
-  readonly scores: Readonly<Record<string, number>>;
-  readonly questions: number;
+/** A subject, with what identifies the adapter's content. */
+export interface SubjectRecord {
+  readonly name: string;
+  readonly digest: string | null;
+  readonly method?: string;
+  readonly rank?: number;
 }
 
-/** A benchmark. */
-export interface Task {
-  readonly name: TaskName;
-  /** The metric of the paper's tables, by rules. */
-  readonly metric: Readonly<Record<Rules, string>>;
-  /** Reads its data from a folder laid out as `docs/12-evaluation.md` says. Throws `not_found`, `bad_data`. */
-  questions(folder: string, options: QuestionOptions): Promise<Questions>;
-  /** Whether marks are found by running programs: HumanEval's. */
-  readonly runsPrograms: boolean;
-  /** Marks the answers to one question; where programs are run, with a checker. */
-  mark(
-    question: Question,
-    answers: readonly string[],
-    tools: {
-      readonly rules: Rules;
-      readonly checker?: ProgramChecker | undefined;
-      readonly signal?: AbortSignal | undefined;
-    },
-  ): Promise<readonly Verdict[]>;
-  /** Overall, and by group in the order of the groups' names. */
-  summarise(marks: readonly Marked[]): {
-    readonly overall: Summary;
-    readonly groups: ReadonlyMap<string, Summary>;
-  };
+/** The whole of results.json. */
+export interface EvaluationResult {
+  readonly version: string;
+  /** ISO 8601 */
+  readonly date: string;
+  readonly command?: string | undefined;
+  readonly environment?: Readonly<Record<string, string | number>>;
+  readonly model: { readonly name: string; readonly fingerprint: string; readonly quantize: string };
+  readonly settings: Readonly<Record<string, string | number | boolean | null>>;
+  readonly subjects: readonly SubjectRecord[];
+  readonly tasks: readonly TaskRecord[];
+  readonly scores: readonly TaskScore[];
 }

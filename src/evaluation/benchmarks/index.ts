@@ -1,0 +1,26 @@
+// The table of benchmarks: adding one is its file and a row here.
+import type { Benchmark } from "../benchmark.ts";
+import { bbh } from "./bbh.ts";
+import { gsm8k } from "./gsm8k.ts";
+import { humaneval } from "./humaneval.ts";
+import { mmlu } from "./mmlu.ts";
+import { tydiqa } from "./tydiqa.ts";
+
+/**
+ * The benchmarks by name, in the order of the paper's tables.
+ *
+ * @example
+ * const { questions } = await benchmarks.gsm8k.questions("data", { rules: "open-instruct", format: "tulu", seed: 0, text });
+ */
+export const benchmarks = { mmlu, bbh, gsm8k, tydiqa, humaneval } as const satisfies Record<
+  string,
+  Benchmark
+>;
+
+export type BenchmarkName = keyof typeof benchmarks;
+
+/** In the order of the table. That each row has its benchmark's own name is checked by the type. */
+export const BENCHMARK_NAMES: readonly BenchmarkName[] = Object.values(benchmarks).map(({ name }) => name);
+
+/** One of them, whichever it is. */
+export const benchmarkOf = (name: BenchmarkName): Benchmark<BenchmarkName> => benchmarks[name];

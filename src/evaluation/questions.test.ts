@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import { renderPrompt } from "./questions.ts";
+
+const layout = (content: string, leadIn: string) => ({
+  messages: [{ role: "user", content }],
+  leadIn,
+  plain: `plain ${content}`,
+});
+const says = (rendered: string) => ({
+  template: { source: "model" as const, render: () => rendered, renderTurns: () => [] },
+});
+
+test.each([
+  ["[assistant]", "A:", "[assistant] A:"],
+  ["assistant\n", "A:", "assistant\nA:"],
+  ["assistant ", "A:", "assistant A:"],
+  ["assistant\t", "A:", "assistant\t A:"],
+  ["", "A:", " A:"],
+  ["[assistant]", "", "[assistant]"],
+])("a lead-in behind %j", (rendered, leadIn, expected) => {
+  expect(renderPrompt(layout("x", leadIn), { format: "model", text: says(rendered) })).toBe(expected);
+});
+
+test("Tulu's tags stand around contents as they are", () => {
+  const messages = [
+    { role: "system", content: " s\n\n" },
+    { role: "user", content: "\nu " },
+  ];
+  expect(renderPrompt({ messages, leadIn: "A:", plain: "" }, { format: "tulu", text: says("") })).toBe(
+    "<|system|>\n s\n\n\n<|user|>\n\nu \n<|assistant|>\nA:",
+  );
+  expect(renderPrompt(layout("x", "A:"), { format: "none", text: says("") })).toBe("plain x");
+});
