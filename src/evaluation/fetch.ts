@@ -1,7 +1,6 @@
 // Benchmarks from the Hugging Face Hub, kept as the folders that `--data` takes.
 import { join } from "node:path";
 import { MosError } from "#core";
-import { pathExists, writeFileAtomic, writeFolderAtomic } from "#storage";
 import {
   type ConnectionOptions,
   fetchTextFile,
@@ -11,6 +10,7 @@ import {
   pullDataset,
   type TransferEvent,
 } from "#hub";
+import { pathExists, writeFileAtomic, writeFolderAtomic } from "#storage";
 import type { HubSource } from "./benchmark.ts";
 import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
 import { expectCounts } from "./data.ts";

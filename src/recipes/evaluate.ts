@@ -1,0 +1,180 @@
+// A whole evaluation: the model's text, adapters from anywhere as one folder, the benchmarks' data, the engine, the result.
+import { rm, symlink } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { type AdapterGeometry, loadAdapter } from "#adapters";
+import { MosError } from "#core";
+import {
+  BENCHMARK_NAMES,
+  type BenchmarkName,
+  checkTasks,
+  createProgramChecker,
+  defaultChatFormat,
+  type EvaluateEvent,
+  type EvaluateOptions,
+  evaluate,
+  type FetchBenchmarkOptions,
+  fetchBenchmark,
+  type PromptSettings,
+  type Subject,
+} from "#evaluation";
+import type { TransferEvent } from "#hub";
+import { type OpenEngineOptions, openEngine } from "#inference";
+import { geometryOf, loadModelText, openModel } from "#models";
+import { makeTemporaryFolder, storageError } from "#storage";
+
+/** What is evaluated, on what, and where the result goes. */
+export interface EvaluateModelOptions
+  extends Partial<PromptSettings>,
+    Pick<OpenEngineOptions, "quantize" | "maxBatch" | "maxLength" | "threads" | "onProgress" | "signal">,
+    Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
+  /** A model folder or a .gguf file. */
+  readonly model: string;
+  /** Folders of adapters on it. Default: none, so that the base is evaluated. */
+  readonly adapters?: readonly string[];
+  /** The base is evaluated beside its adapters. Default: only where there are none. */
+  readonly base?: boolean;
+  /** Default: all benchmarks. */
+  readonly tasks?: readonly BenchmarkName[];
+  /** A folder laid out as `docs/12-evaluation.md` says, or how to fetch the data and where to keep them. */
+  readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
+  /** Runs HumanEval's programs with this Python of the machine, which is no sandbox. Default: in the sandbox. */
+  readonly python?: string | undefined;
+}
+
+export type EvaluateModelEvent =
+  /** A benchmark's data are being fetched. */
+  | { readonly type: "fetch"; readonly task: BenchmarkName; readonly transfer: TransferEvent }
+  | EvaluateEvent;
+
+/** What results call the model without an adapter. */
+const BASE_NAME = "base";
+
+/** Questions that are answered side by side. */
+const MAX_BATCH = 32;
+
+/**
+ * Asks a model, and adapters on it, the questions of benchmarks, and scores the predictions. After a break the same call
+ * resumes with what is missing. Adapters, data and settings are checked before the model is loaded.
+ *
+ * @throws MosError `bad_option`, `not_found`, `bad_data`, `bad_model`, `bad_adapter`, `cancelled`, and what a download throws.
+ * @example
+ * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: Date.now };
+ * for await (const event of evaluateModel(options)) if (event.type === "score") console.log(event.score);
+ */
+export async function* evaluateModel({
+  model,
+  adapters = [],
+  base = false,
+  tasks = BENCHMARK_NAMES,
+  data,
+  python,
+  quantize = "none",
+  maxBatch = MAX_BATCH,
+  maxLength,
+  threads,
+  onProgress,
+  rules = "open-instruct",
+  format = defaultChatFormat(rules),
+  seed = 0,
+  ...options
+}: EvaluateModelOptions): AsyncGenerator<EvaluateModelEvent, void> {
+  const { signal } = options;
+  const { name, text, geometry } = await readModel(model);
+  await using linked = await linkAdapters(adapters, geometry);
+  const folders = yield* findData(tasks, data, signal);
+  const dataFolder = (task: BenchmarkName): string => folders.get(task) ?? "";
+  const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
+  await checkTasks(asked);
+  await using engine = await openEngine({
+    ...{ model, quantize, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    ...(linked.names.length === 0 ? {} : { adapters: linked.folder }),
+    ...(maxLength === undefined ? {} : { maxLength }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  });
+  const subjects: readonly Subject[] = [
+    ...(base || linked.names.length === 0 ? [{ name: BASE_NAME, adapter: null }] : []),
+    ...linked.names.map((adapter) => ({ name: adapter, adapter })),
+  ];
+  yield* evaluate({
+    ...asked,
+    ...{ engine, subjects, model: { name, fingerprint: engine.model.fingerprint, quantize } },
+    openChecker: () => createProgramChecker({ python, signal }),
+    // the engine is never without the next question
+    concurrency: 2 * maxBatch,
+  });
+}
+
+async function readModel(path: string) {
+  await using files = await openModel(path);
+  const { name, config, source } = files;
+  return { name, text: await loadModelText(source), geometry: geometryOf(config) };
+}
+
+/** The folder of each benchmark's data; what is not given is fetched, before anything is asked. */
+async function* findData(
+  tasks: readonly BenchmarkName[],
+  data: EvaluateModelOptions["data"],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<EvaluateModelEvent, ReadonlyMap<BenchmarkName, string>> {
+  const folders = new Map<BenchmarkName, string>();
+  for (const task of tasks) {
+    if (typeof data === "string") {
+      folders.set(task, data);
+      continue;
+    }
+    const transfers = fetchBenchmark(task, { ...data, ...(signal === undefined ? {} : { signal }) });
+    let step = await transfers.next();
+    for (; step.done !== true; step = await transfers.next())
+      yield { type: "fetch", task, transfer: step.value };
+    folders.set(task, step.value);
+  }
+  return folders;
+}
+
+/** A folder of links to adapters; disposing it removes the links. */
+export interface LinkedAdapters extends AsyncDisposable {
+  readonly folder: string;
+  /** In the order that they were given. */
+  readonly names: readonly string[];
+}
+
+/**
+ * Links adapter folders into one, which an engine can serve, after a look at all of them. Whether they were trained on these
+ * very weights is for the engine to say.
+ *
+ * @throws MosError `not_found` for a folder without an adapter, `bad_adapter`, `unsupported`, `bad_option` for one that is
+ * given twice, `storage`.
+ * @example
+ * await using linked = await linkAdapters(["adapters/mos", "adapters/lora"], geometryOf(config));
+ */
+export async function linkAdapters(
+  adapters: readonly string[],
+  geometry: AdapterGeometry,
+): Promise<LinkedAdapters> {
+  const paths = adapters.map((path) => resolve(path));
+  const twice = paths.find((path, i) => paths.indexOf(path) < i);
+  if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
+  // the engine would leave a broken one out; here every one is needed, so what is wrong is reported
+  for (const path of paths) await loadAdapter(path, { geometry, fingerprint: undefined });
+  const names = linkNames(paths);
+  const folder = await makeTemporaryFolder("mos-adapters-");
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  try {
+    for (const [i, path] of paths.entries())
+      await symlink(path, join(folder, names[i] ?? ""), process.platform === "win32" ? "junction" : "dir");
+  } catch (error) {
+    await remove();
+    throw storageError(error, folder);
+  }
+  return { folder, names, [Symbol.asyncDispose]: remove };
+}
+
+/** The last part of the path, with a number before it where that does not tell them apart or is taken. */
+function linkNames(paths: readonly string[]): readonly string[] {
+  const short = paths.map((path) => basename(path));
+  const isPlain = new Set([...short, BASE_NAME]).size > short.length;
+  return isPlain && !short.some((name) => name.startsWith("."))
+    ? short
+    : short.map((name, i) => `${i + 1}-${name}`);
+}
