@@ -9,8 +9,8 @@ const FLOORS = [
   ["models", "adapters", "data"],
   ["training", "generation", "exchange"],
   ["inference"],
-  ["recipes"],
   ["evaluation"],
+  ["recipes"],
   ["experiments", "server"],
   ["cli"],
 ];

@@ -1,78 +1,26 @@
 import { resolve } from "node:path";
-import type { AdapterGeometry } from "#adapters";
-import {
-  BASE_NAME,
-  checkTasks,
-  type EvaluateEvent,
-  evaluate,
-  inPercent,
-  linkAdapters,
-  resultTable,
-  type Subject,
-  type TaskOptions,
-  usualFormat,
-} from "#evaluation";
-import { type Engine, openEngine } from "#inference";
-import { geometryOf, loadModelText, openModel } from "#models";
-import { createProgramChecker } from "#sandbox";
-import type { LoadedText } from "#text";
+import { type EvaluateEvent, inPercent, resultTable } from "#evaluation";
+import { evaluateModel } from "#recipes";
 import { findModel } from "./base-model.ts";
-import { findBenchmarks } from "./benchmark-data.ts";
 import { engineProgress } from "./engine-progress.ts";
 import type { EvalOptions } from "./eval-command.ts";
-import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import { formatBar, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
+import { benchmarksOfUser, hubOfUser } from "./pull.ts";
+import { pullProgress } from "./pull-progress.ts";
 import { liveLine, nearPath, sayJson, sayLine } from "./terminal.ts";
 import { textTable } from "./text-table.ts";
 import { thisRun } from "./this-run.ts";
 
-interface Files {
-  readonly path: string;
-  readonly name: string;
-  readonly text: LoadedText;
-  readonly geometry: AdapterGeometry;
-}
+type End = Extract<EvaluateEvent, { readonly type: "end" }>;
 
-async function readModel(path: string): Promise<Files> {
-  await using files = await openModel(path);
-  const { name, config, source } = files;
-  return { path, name, text: await loadModelText(source), geometry: geometryOf(config) };
-}
-
-const subjectsOf = (names: readonly string[], { base }: EvalOptions): readonly Subject[] => [
-  ...(names.length === 0 || base === true ? [{ name: BASE_NAME, adapter: null }] : []),
-  ...names.map((name) => ({ name, adapter: name })),
-];
-
-async function openEngineFor(
-  path: string,
-  { options, folder, line, interrupt }: Opening & { readonly folder: string | undefined },
-): Promise<Engine> {
-  const { quantize, maxBatch, maxLength, threads } = options;
-  return openEngine({
-    model: path,
-    ...{ quantize, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER },
-    ...given({ adapters: folder, maxLength, threads }),
-    onProgress: engineProgress(line),
-    signal: interrupt.signal,
-  });
-}
-
-interface Opening {
-  readonly options: EvalOptions;
-  readonly line: LiveLine;
-  readonly interrupt: Interrupt;
-}
-
-/** Evaluates, and tells how it goes. */
+/** Evaluates, and shows how it goes. */
 export async function runEval(options: EvalOptions, version: string): Promise<void> {
   const silent = options.quiet === true || options.json === true;
   const end = await watchEvaluation(options, { version, silent });
   if (end !== undefined && !silent) sayLine(endText(end));
 }
-
-type End = Extract<EvaluateEvent, { readonly type: "end" }>;
 
 async function watchEvaluation(
   options: EvalOptions,
@@ -82,34 +30,25 @@ async function watchEvaluation(
   using interrupt = listenForInterrupt(() =>
     line.print("stopping; the same command goes on. Ctrl-C again ends at once"),
   );
-  const { text, name, path, geometry } = await readModel(
-    await findModel(options.model, { signal: interrupt.signal, silent }),
-  );
-  await using linked = await linkAdapters(options.adapter ?? [], geometry);
-  const folders = await findBenchmarks(options, { line, interrupt });
-  const { rules, seed, quantize, tasks, maxBatch, shots, limit, samples, temperature, direct } = options;
-  const asked: TaskOptions = {
-    ...{ text, rules, seed, tasks, shots, limit, samples, temperature, direct, signal: interrupt.signal },
-    format: options.chatFormat ?? usualFormat(rules),
-    dataFolder: (task) => folders.get(task) ?? "",
-    out: resolve(options.out),
-  };
-  await checkTasks(asked);
-  const folder = linked.names.length === 0 ? undefined : linked.folder;
-  await using engine = await openEngineFor(path, { options, folder, line, interrupt });
-  const events = evaluate({
-    ...asked,
-    ...{ engine, version },
-    model: { name, fingerprint: engine.model.fingerprint, quantize },
-    subjects: subjectsOf(linked.names, options),
-    openChecker: () =>
-      createProgramChecker({ ...given({ python: options.python }), signal: interrupt.signal }),
-    // the engine is never without the next question
-    concurrency: 2 * maxBatch,
+  const { signal } = interrupt;
+  const { rules, seed, quantize, tasks, maxBatch, chatFormat, maxLength, threads } = options;
+  const { adapter: adapters, base, shots, limit, samples, temperature, direct, python } = options;
+  const events = evaluateModel({
+    model: await findModel(options.model, { signal, silent }),
+    data: options.data ?? { hub: await hubOfUser(), folder: benchmarksOfUser() },
+    ...{ rules, seed, quantize, tasks, maxBatch, out: resolve(options.out), version, signal },
+    ...{ shots, limit, samples, temperature, direct, python },
+    ...given({ adapters, base, format: chatFormat, maxLength, threads }),
+    onProgress: engineProgress(line),
     ...thisRun(),
     now: Date.now,
   });
+  const showTransfer = pullProgress(line, () => performance.now());
   for await (const event of events) {
+    if (event.type === "fetch") {
+      showTransfer(event.transfer);
+      continue;
+    }
     if (options.json === true) sayJson(event);
     show(event, line);
     if (event.type === "end") return event;

@@ -1,46 +1,37 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
-import { markProgram, type ProgramChecker, scorers, type Verdict } from "#evaluation";
+import {
+  benchmarkOf,
+  createProgramChecker,
+  type ScoringTools,
+  scorePrediction,
+  type Verdict,
+} from "#evaluation";
 import { expectNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "#storage";
 import { listenForInterrupt } from "./interrupt.ts";
 import { given } from "./option-values.ts";
 import type { ScoreOptions } from "./score-command.ts";
 import { counted, liveLine, note, sayLine } from "./terminal.ts";
 
-const caseSchema = z.object({
-  prediction: z.string(),
-  references: z.union([z.string(), z.array(z.string()).min(1)]),
-});
-const problemSchema = z.object({
-  prediction: z.string(),
-  references: z.tuple([z.string(), z.string(), z.string()]),
-});
+const anyReferences = z.union([z.string(), z.array(z.string()).min(1)]);
 
 interface Case {
   readonly prediction: string;
   readonly references: readonly string[];
 }
 
-/** All of the file, so that a broken line is told before anything is marked. */
+/** All of the file, so that a broken line is reported before anything is scored. */
 async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]> {
+  const schema = z.object({
+    prediction: z.string(),
+    references: benchmarkOf(task).references ?? anyReferences,
+  });
   const cases: Case[] = [];
   for await (const { line, value } of readJsonLines(file)) {
     const place = { code: "bad_data", where: `${file}:${line}` } as const;
-    if (task === "humaneval") {
-      cases.push(parseWith(problemSchema, value, place));
-      continue;
-    }
-    const { prediction, references: oneOrMore } = parseWith(caseSchema, value, place);
-    const references = typeof oneOrMore === "string" ? [oneOrMore] : oneOrMore;
-    // anything else would never be met, and nobody would know
-    const odd = task === "mmlu" ? references.find((text) => !/^\s*[A-D]\s*$/.test(text)) : undefined;
-    if (odd !== undefined)
-      throw new MosError(
-        "bad_data",
-        `${place.where}: reference ${JSON.stringify(odd)} is none of A, B, C, D`,
-      );
-    cases.push({ prediction, references });
+    const { prediction, references } = parseWith(schema, value, place);
+    cases.push({ prediction, references: typeof references === "string" ? [references] : references });
   }
   if (cases.length === 0)
     throw new MosError(
@@ -51,50 +42,42 @@ async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]>
 }
 
 /** A line of the result: the first metric as the score, and all of several by their names. */
-function markOf({ extracted, scores, reason }: Verdict): { readonly score: number } {
+function lineOf({ extracted, scores, reason }: Verdict): { readonly score: number } {
   const metrics = Object.entries(scores);
   const score = metrics[0]?.[1] ?? 0;
   return { ...{ extracted, score }, ...(metrics.length > 1 ? scores : {}), ...given({ reason }) };
 }
 
-type Marker = (one: Case) => Promise<{ readonly score: number }>;
-
-const problemMarker =
-  (checker: ProgramChecker, signal: AbortSignal): Marker =>
-  async ({ prediction: completion, references: [prompt = "", test = "", entryPoint = ""] }) =>
-    markOf(await markProgram({ prompt, completion, test, entryPoint }, checker, signal));
-
 /** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */
 const AT_A_TIME = 8;
 
-async function markAll(cases: readonly Case[], mark: Marker, write: (line: string) => void): Promise<number> {
-  let sum = 0;
-  for (let begin = 0; begin < cases.length; begin += AT_A_TIME)
-    for (const line of await Promise.all(cases.slice(begin, begin + AT_A_TIME).map(mark))) {
-      sum += line.score;
-      write(JSON.stringify(line));
-    }
-  return sum / cases.length;
-}
-
-async function mean(
+/** The mean of all cases, each of which is written as a line. */
+async function scoreCases(
   cases: readonly Case[],
   { task, rules, python }: ScoreOptions,
   write: (line: string) => void,
 ): Promise<number> {
-  if (task !== "humaneval")
-    return markAll(
-      cases,
-      async ({ prediction, references }) => markOf(scorers[task][rules](prediction, references)),
-      write,
-    );
-  using interrupt = listenForInterrupt();
-  const { createProgramChecker } = await import("#sandbox");
-  await using checker = await createProgramChecker({ ...given({ python }), signal: interrupt.signal });
-  return await markAll(cases, problemMarker(checker, interrupt.signal), write); // before the checker is closed
+  const benchmark = benchmarkOf(task);
+  const runsPrograms = "program" in benchmark;
+  using interrupt = runsPrograms ? listenForInterrupt() : undefined;
+  const signal = interrupt?.signal;
+  await using checker = runsPrograms
+    ? await createProgramChecker({ ...given({ python }), signal })
+    : undefined;
+  const tools: ScoringTools = { rules, checker, signal };
+  let sum = 0;
+  for (let begin = 0; begin < cases.length; begin += AT_A_TIME) {
+    const some = cases.slice(begin, begin + AT_A_TIME);
+    for (const verdict of await Promise.all(some.map((one) => scorePrediction(benchmark, one, tools)))) {
+      const line = lineOf(verdict);
+      sum += line.score;
+      write(JSON.stringify(line));
+    }
+  }
+  return sum / cases.length;
 }
 
-/** What cannot be written is told before anything is marked, and the cases are not written over. */
+/** What cannot be written is reported before anything is scored, and the cases are not written over. */
 async function prepareOut(out: string, { file }: ScoreOptions): Promise<void> {
   await expectNoFolder(out);
   if (resolve(out) === resolve(file))
@@ -105,20 +88,20 @@ async function prepareOut(out: string, { file }: ScoreOptions): Promise<void> {
 async function scoreInto(out: string, cases: readonly Case[], options: ScoreOptions): Promise<number> {
   using progress = liveLine({ silent: options.json === true });
   const lines: string[] = [];
-  const score = await mean(cases, options, (line) =>
-    progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} marked`),
+  const score = await scoreCases(cases, options, (line) =>
+    progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} scored`),
   );
   await writeFileAtomic(out, `${lines.join("\n")}\n`);
   return score;
 }
 
-/** Marks the answers of a file, one line each in the file's order. */
+/** Scores the predictions of a file, one line each in the file's order. */
 export async function runScore(options: ScoreOptions): Promise<void> {
   const { task, rules, out, json } = options;
   if (out !== undefined) await prepareOut(out, options);
   const cases = await readCases(options);
   const score =
-    out === undefined ? await mean(cases, options, sayLine) : await scoreInto(out, cases, options);
+    out === undefined ? await scoreCases(cases, options, sayLine) : await scoreInto(out, cases, options);
   note(
     json === true
       ? JSON.stringify({ task, rules, cases: cases.length, mean: score })

@@ -7,6 +7,7 @@ export {
   CHAT_FORMATS,
   type ChatFormat,
   defaultChatFormat,
+  defaultChatFormat as usualFormat,
   type ProgramBenchmark,
   type PromptSettings,
   type Question,
@@ -28,7 +29,15 @@ export {
   type PassCount,
   passAtK,
 } from "./benchmarks/humaneval.ts";
-export { BENCHMARK_NAMES, type BenchmarkName, benchmarkOf, benchmarks } from "./benchmarks/index.ts";
+// the names of before, until all rooms use the new ones
+export {
+  BENCHMARK_NAMES,
+  BENCHMARK_NAMES as TASK_NAMES,
+  type BenchmarkName,
+  type BenchmarkName as TaskName,
+  benchmarkOf,
+  benchmarks,
+} from "./benchmarks/index.ts";
 export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
 export { inPercent, resultTable } from "./results.ts";

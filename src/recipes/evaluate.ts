@@ -43,8 +43,7 @@ export interface EvaluateModelOptions
 
 export type EvaluateModelEvent =
   /** A benchmark's data are being fetched. */
-  | { readonly type: "fetch"; readonly task: BenchmarkName; readonly transfer: TransferEvent }
-  | EvaluateEvent;
+  { readonly type: "fetch"; readonly task: BenchmarkName; readonly transfer: TransferEvent } | EvaluateEvent;
 
 /** What results call the model without an adapter. */
 const BASE_NAME = "base";

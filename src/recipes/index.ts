@@ -8,6 +8,13 @@ export type { Device } from "#runtime";
 export type { ChatMessage } from "#text";
 export { type BaseModel, type LoadOptions, loadModel, locateModel } from "./base.ts";
 export {
+  type EvaluateModelEvent,
+  type EvaluateModelOptions,
+  evaluateModel,
+  type LinkedAdapters,
+  linkAdapters,
+} from "./evaluate.ts";
+export {
   EXPORT_FORMATS,
   type ExportFormat,
   type ExportOptions,

@@ -9,11 +9,11 @@ import {
   type EvaluateOptions,
   type EvaluationResult,
   evaluate,
-  linkAdapters,
   type ProgramChecker,
   resultTable,
 } from "#evaluation";
 import { type Engine, openEngine } from "#inference";
+import { linkAdapters } from "#recipes";
 import { lockFolder } from "#storage";
 import type { LoadedText } from "#text";
 import { MODEL, optionsOf, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";

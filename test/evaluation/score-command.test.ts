@@ -95,7 +95,7 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
   [
     "a choice that is none",
     [{ prediction: "B", references: ["(B)"] }],
-    /:1: reference "\(B\)" is none of A, B, C, D/,
+    /:1: field "references.*one of A, B, C, D/,
   ],
   ["nothing", [""], /cases\.jsonl: the file holds no cases; give a line/],
 ])("a broken line is refused before anything is marked: %s", async (_name, lines, message) => {
