@@ -5,7 +5,6 @@ import { MosError, parseSettings } from "#core";
 import { type Example, readDataset } from "#data";
 import type { ChatFormat } from "#evaluation";
 import { type FinetuneSettingsInput, finetuneSettings, geometryOf, readModelConfig } from "#recipes";
-import { makeFolder, readJsonLines, writeFileAtomic } from "#storage";
 import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
 import {
   type CellName,

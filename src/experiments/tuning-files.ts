@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { MosError } from "#core";
 import { readDataset, splitHeldOut } from "#data";
-import { makeFolder, readJsonLines, writeFileAtomic } from "#formats";
+import { makeFolder, readJsonLines, writeFileAtomic } from "#storage";
 import { fileDigest } from "./digest.ts";
 import type { ReproduceOptions, Settings } from "./settings.ts";
 
