@@ -1,9 +1,23 @@
-import { limiter } from "#core";
-import { cancelled } from "./cancelled.ts";
-import { parseOptions, unreadable } from "./options.ts";
+import { z } from "zod";
+import { limiter, MosError } from "#core";
 import { PyodideChecker } from "./pyodide-checker.ts";
 import { SystemPythonChecker } from "./system-python.ts";
-import type { CheckerOptions, ProgramChecker } from "./types.ts";
+import { type CheckerOptions, cancelled, type ProgramChecker } from "./types.ts";
+
+const MIB = 2 ** 20;
+/** Longer programs are refused: HumanEval's have some kilobytes. */
+const MAX_PROGRAM_BYTES = MIB;
+
+const schema = z.object({
+  workers: z.int().min(1).max(64).default(2),
+  seconds: z.number().positive().max(3600).default(3),
+  memory: z
+    .int()
+    .min(64 * MIB)
+    .max(2048 * MIB)
+    .default(512 * MIB),
+  python: z.string().min(1).optional(),
+});
 
 /**
  * Opens what runs Python programs. Without `python` they run in Pyodide, in processes that can reach neither files nor network
@@ -14,12 +28,17 @@ import type { CheckerOptions, ProgramChecker } from "./types.ts";
  * await using checker = await createProgramChecker();
  * const { passed, reason } = await checker.check("assert sorted([2, 1]) == [1, 2]");
  */
-export async function createProgramChecker(options: CheckerOptions = {}): Promise<ProgramChecker> {
-  const settings = parseOptions(options);
+export async function createProgramChecker({
+  signal,
+  ...options
+}: CheckerOptions = {}): Promise<ProgramChecker> {
+  const parsed = schema.safeParse(options);
+  if (!parsed.success) throw new MosError("bad_option", `program checker: ${z.prettifyError(parsed.error)}`);
+  const { python, ...settings } = parsed.data;
   const checker =
-    settings.python === undefined
-      ? await PyodideChecker.open(settings, options.signal)
-      : await SystemPythonChecker.open({ ...settings, python: settings.python });
+    python === undefined
+      ? await PyodideChecker.open(settings, signal)
+      : await SystemPythonChecker.open(python, settings);
   const turn = limiter(settings.workers, cancelled);
   return {
     async check(program, signal) {
@@ -29,4 +48,13 @@ export async function createProgramChecker(options: CheckerOptions = {}): Promis
     },
     [Symbol.asyncDispose]: () => checker[Symbol.asyncDispose](),
   };
+}
+
+/** Why a text is no program at all, in Python's words; undefined if it may be one. */
+function unreadable(program: string): string | undefined {
+  if (Buffer.byteLength(program) > MAX_PROGRAM_BYTES) return `longer than ${MAX_PROGRAM_BYTES} bytes`;
+  // C would end the program there, before its tests
+  if (program.includes("\0")) return "SyntaxError: source code string cannot contain null bytes";
+  if (/\p{Surrogate}/u.test(program)) return "UnicodeEncodeError: surrogates not allowed";
+  return undefined;
 }

@@ -1,17 +1,17 @@
-import { fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
 import type { MosError } from "#core";
 import { JailedWorker } from "./jailed-worker.ts";
-import { startJail } from "./start-jail.ts";
 
-vi.mock("./start-jail.ts", { spy: true });
+vi.mock("node:child_process", { spy: true });
+const actual = await vi.importActual<typeof import("node:child_process")>("node:child_process");
 const settings = { folder: tmpdir(), seconds: 1, memory: 64 << 20 };
 
 test("a process that cannot load says so in one line, and its stack is the cause's", async () => {
   const main = fileURLToPath(new URL("./jail/main.js", import.meta.url));
-  vi.mocked(startJail).mockImplementationOnce(() => fork(main, ["/no/pyodide", "1"], { silent: true }));
+  vi.mocked(fork).mockImplementationOnce(() => actual.fork(main, ["/no/pyodide", "1"], { silent: true }));
   const worker = new JailedWorker(settings);
   const error: MosError = await worker.ready().then(
     () => expect.unreachable(),
@@ -26,7 +26,7 @@ test("a process that cannot load says so in one line, and its stack is the cause
 
 test("a run leaves nothing on the process, and one that is gone ends it", async () => {
   const worker = new JailedWorker({ ...settings, seconds: 60 });
-  const child = vi.mocked(startJail).mock.results.at(-1)?.value as ReturnType<typeof startJail>;
+  const child = vi.mocked(fork).mock.results.at(-1)?.value as ChildProcess;
   await worker.ready();
   const held = vi.spyOn(worker.exited, "then");
   const listeners = () => child.eventNames().map((name) => [name, child.listenerCount(name)]);

@@ -1,17 +1,20 @@
 // This end of a process that runs programs one after another: it watches time and memory from outside.
-import type { ChildProcess } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { MosError } from "#core";
-import { cancelled } from "./cancelled.ts";
 import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
-import { residentMemory, watchMemory } from "./resident-memory.ts";
-import { startJail } from "./start-jail.ts";
-import type { CheckReason } from "./types.ts";
+import { type CheckReason, cancelled } from "./types.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
 const GRACE = 1;
 /** Seconds that loading may take on a busy machine. */
 const LOADING = 120;
+/** Node's heap, in MiB: Python's memory is not in it. */
+const HEAP = 256;
 
 export interface WorkerSettings {
   /** Where the process is: an empty folder. */
@@ -121,3 +124,47 @@ const errorFrom = ({ message, stack }: Extract<FromJail, { readonly type: "refus
 
 const unusable = (reason: string, cause?: Error): MosError =>
   new MosError("device", `the process that runs programs in Pyodide does not start: ${reason}`, { cause });
+
+/**
+ * Starts the process in which programs run: with no environment, in `folder`, allowed by Node to read Pyodide and its own few
+ * files, and neither to write any nor to start processes or threads. Its output is dropped.
+ */
+function startJail(folder: string, memory: number): ChildProcess {
+  const pyodide = dirname(createRequire(import.meta.url).resolve("pyodide/package.json"));
+  // as it stands, whether this is the source or was built: a loader would need more permissions
+  const jail = fileURLToPath(new URL("./jail", import.meta.url));
+  const permission = process.allowedNodeEnvironmentFlags.has("--permission")
+    ? "--permission"
+    : "--experimental-permission";
+  return fork(join(jail, "main.js"), [pyodide, String(memory)], {
+    cwd: folder,
+    env: {},
+    execArgv: [
+      permission,
+      ...[pyodide, jail].map((readable) => `--allow-fs-read=${join(readable, "*")}`),
+      "--disallow-code-generation-from-strings",
+      `--max-old-space-size=${HEAP}`,
+    ],
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+  });
+}
+
+/** Bytes of memory that a process has now; undefined where the system does not tell. */
+async function residentMemory(pid: number): Promise<number | undefined> {
+  try {
+    const [, kibibytes] = /^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, "utf8")) ?? [];
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Calls `onExcess` once if a process comes to have more than so many bytes. Returns what ends the watch. */
+function watchMemory(pid: number, limit: number, onExcess: () => void): () => void {
+  const timer = setInterval(async () => {
+    if (((await residentMemory(pid)) ?? 0) <= limit) return;
+    clearInterval(timer);
+    onExcess();
+  }, 100);
+  return () => clearInterval(timer);
+}

@@ -2,10 +2,8 @@
 import { rm } from "node:fs/promises";
 import { MosError } from "#core";
 import { makeTemporaryFolder } from "#storage";
-import { cancelled } from "./cancelled.ts";
 import { JailedWorker } from "./jailed-worker.ts";
-import type { Settings } from "./options.ts";
-import type { CheckResult, ProgramChecker } from "./types.ts";
+import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
 
 /** So many processes in a row may fail to load, as on a machine that is short of memory for a while. */
 const STARTS = 3;

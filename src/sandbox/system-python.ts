@@ -1,20 +1,19 @@
-// Programs in the system's Python, only where somebody asks for it: limits, but no sandbox.
+// Programs in the system's Python, only on request: limits, but no sandbox.
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { access, constants, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { MosError } from "#core";
 import { makeTemporaryFolder } from "#storage";
-import { cancelled } from "./cancelled.ts";
-import type { Settings } from "./options.ts";
-import { HARNESS } from "./system-python-harness.ts";
-import type { CheckResult, ProgramChecker } from "./types.ts";
+import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */
 const GRACE = 1;
-const LONGEST_RESULT = 1000;
+const MAX_RESULT = 1000;
 
-type PythonSettings = Settings & { readonly python: string };
+interface PythonSettings extends Settings {
+  readonly python: string;
+}
 
 export class SystemPythonChecker implements ProgramChecker {
   readonly #settings: PythonSettings;
@@ -26,15 +25,15 @@ export class SystemPythonChecker implements ProgramChecker {
   }
 
   /** @throws MosError `not_found`, `bad_option` for what is no Python. */
-  static async open(settings: PythonSettings): Promise<SystemPythonChecker> {
-    await access(settings.python, constants.X_OK).catch((cause: unknown) => {
-      const found = `${settings.python} is not a program that can be run; give the whole path of a Python`;
+  static async open(python: string, settings: Settings): Promise<SystemPythonChecker> {
+    await access(python, constants.X_OK).catch((cause: unknown) => {
+      const found = `${python} is not a program that can be run; give the whole path of a Python`;
       throw new MosError("not_found", found, { cause });
     });
-    const checker = new SystemPythonChecker(settings);
+    const checker = new SystemPythonChecker({ ...settings, python });
     const { passed, reason } = await checker.check("assert 1 + 1 == 2");
     if (passed) return checker;
-    throw new MosError("bad_option", `${settings.python} does not run Python programs: ${reason}`);
+    throw new MosError("bad_option", `${python} does not run Python programs: ${reason}`);
   }
 
   async check(program: string, signal?: AbortSignal): Promise<CheckResult> {
@@ -98,7 +97,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     let result = "";
     const results = child.stdio[3] as Readable;
     results.setEncoding("utf8").on("data", (text: string) => {
-      result = (result + text).slice(0, LONGEST_RESULT);
+      result = (result + text).slice(0, MAX_RESULT);
     });
     const end = (): void => {
       clearTimeout(timer);
@@ -123,3 +122,81 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     child.stdin?.end(JSON.stringify({ program, token, seconds, memory }));
   });
 }
+
+/**
+ * Runs one program in the system's Python, as HumanEval's own harness does: an alarm, limits of the system, functions that
+ * could do harm by accident set to None. Standard input is one JSON object; descriptor 3 gets its token if the program ran to
+ * its end without an error, the error if there was one, and nothing if it was late.
+ */
+const HARNESS = `
+import sys, os, json
+
+def limits(job):
+    try:
+        import resource
+    except ImportError:
+        return
+    seconds = int(job["seconds"]) + 2
+    for name, value in (
+        ("RLIMIT_AS", job["memory"]), ("RLIMIT_DATA", job["memory"]), ("RLIMIT_CPU", seconds),
+        ("RLIMIT_FSIZE", 1 << 20), ("RLIMIT_CORE", 0), ("RLIMIT_NPROC", 64),
+    ):
+        try:
+            resource.setrlimit(getattr(resource, name), (value, value))
+        except (AttributeError, ValueError, OSError):
+            pass
+
+def guard():
+    import builtins, faulthandler, shutil, subprocess
+    faulthandler.disable()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for module, names in (
+        (builtins, "exit quit help"),
+        (os, "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace"
+             " unlink fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir"),
+        (shutil, "rmtree move chown"),
+        (subprocess, "Popen"),
+    ):
+        for name in names.split():
+            setattr(module, name, None)
+    for name in ("ipdb", "joblib", "resource", "psutil", "tkinter"):
+        sys.modules[name] = None
+
+def main():
+    import io, signal
+    job = json.load(sys.stdin)
+
+    class Closed(io.StringIO):
+        def read(self, *_): raise OSError("no input")
+        readline = readlines = read
+        def readable(self): return False
+
+    class TimedOut(BaseException):
+        pass
+
+    def alarm(*_):
+        raise TimedOut
+
+    sys.stdin, sys.stdout, sys.stderr = Closed(), open(os.devnull, "w"), open(os.devnull, "w")
+    sys.argv = [""]
+    limits(job)
+    guard()
+    write, leave, encode = os.write, os._exit, str.encode
+    program, token, seconds = job.pop("program"), job.pop("token"), job["seconds"]
+    signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        exec(program, {})
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        result = token
+    except TimedOut:
+        result = ""
+    except BaseException as error:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        message = str(error)[:200]
+        result = type(error).__name__ + (f": {message}" if message else "")
+    write(3, encode(result, "utf-8", "replace"))
+    leave(0)
+
+main()
+`;

@@ -1,4 +1,5 @@
-// What the room offers: whether a program runs to its end.
+// What the room offers: whether a Python program runs to its end.
+import { MosError } from "#core";
 
 /** For people. A program chooses what follows the colon. */
 export type CheckReason = "passed" | "timed out" | `failed: ${string}` | `not allowed: ${string}`;
@@ -9,7 +10,7 @@ export interface CheckResult {
   readonly reason: CheckReason;
 }
 
-/** Runs Python programs that nobody vouches for. Disposing it ends its processes. */
+/** Runs untrusted Python programs. Disposing it ends its processes. */
 export interface ProgramChecker extends AsyncDisposable {
   /**
    * Runs a program in empty globals. Each finds everything as the first one did, whatever others have done.
@@ -20,11 +21,11 @@ export interface ProgramChecker extends AsyncDisposable {
 }
 
 export interface CheckerOptions {
-  /** Programs at a time; 2 without. One more process than that is kept ready. */
+  /** Programs at a time; default 2. One more process than that is kept ready. */
   readonly workers?: number | undefined;
-  /** Longest time of a program; 3 without. What has not ended one second later is killed. */
+  /** Maximum time of a program in seconds; default 3. What has not ended one second later is killed. */
   readonly seconds?: number | undefined;
-  /** Most memory of a program in bytes; 512 MiB without, and 64 MiB at least. */
+  /** Maximum memory of a program in bytes, at least 64 MiB; default 512 MiB. */
   readonly memory?: number | undefined;
   /**
    * Path of a Python of the system that runs the programs instead of Pyodide. It has limits of time and memory, but is NOT a
@@ -35,3 +36,13 @@ export interface CheckerOptions {
   /** Stops starting; a checker that has started is ended by disposing it. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The same, checked and with its defaults. */
+export interface Settings {
+  readonly workers: number;
+  readonly seconds: number;
+  readonly memory: number;
+}
+
+export const cancelled = (signal: AbortSignal | undefined): MosError =>
+  new MosError("cancelled", "checking a program was stopped", { cause: signal?.reason });
