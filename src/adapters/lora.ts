@@ -1,20 +1,16 @@
 // L layers · r rank. LoRA (Hu et al., 2022): every site has an A and a B of its own.
-import { z } from "zod";
+import type { z } from "zod";
 import { transpose } from "#graph";
 import { type LinearName, modulePath } from "#nn";
 import type { AdapterMethod } from "./method.ts";
-import {
-  alphaField,
-  checkTargets,
-  commonFields,
-  kaiming,
-  scaleOf,
-  trainable,
-  widthsOf,
-  zeros,
-} from "./method-parts.ts";
+import { checkTargets, kaiming, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
+import { alphaSetting, commonSettings, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({ method: z.literal("lora"), ...commonFields, ...alphaField });
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
+};
+const schema = schemaOf("lora", settings);
 /** Settings of LoRA, defaults filled in. */
 export type LoraConfig = Readonly<z.output<typeof schema>>;
 
@@ -22,6 +18,7 @@ const nameOf = (linear: LinearName, layer: number, side: "A" | "B"): string => `
 
 /** LoRA, as the top of this file tells it. */
 export const lora: AdapterMethod<LoraConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "lora", rank: 2 }),
   check: checkTargets,

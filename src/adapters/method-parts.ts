@@ -1,36 +1,8 @@
-// What methods are built from: fields of their settings, tensors and how they start, widths of the layers that they adapt.
+// What methods are built from: tensors and how they start, widths of the layers that they adapt.
 // L layers · r rank.
-import { z } from "zod";
-import { belowOne, expected, MosError, oneOf, positiveNumber, wholeNumber } from "#core";
-import { LINEAR_NAMES, type LinearName } from "#nn";
+import { MosError } from "#core";
+import type { LinearName } from "#nn";
 import type { AdapterGeometry, TensorSpec, Widths } from "./method.ts";
-
-/** Linear types of those that a method can adapt, in the model's order; all of them by default. */
-export function targetsOf(names: readonly LinearName[]) {
-  const list = expected(`a list of one or more of ${names.join(", ")}`);
-  return z
-    .array(oneOf(names), list)
-    .min(1, list)
-    .default([...names])
-    .transform((given): readonly LinearName[] => names.filter((name) => given.includes(name)));
-}
-
-/** alpha of scale = alpha / r, for the methods that have one. */
-export const alphaField = { alpha: positiveNumber(1e6).default(16) };
-
-/** The rank of a pool that all layers share: as many pairs as e · L. */
-export const poolRank = { rank: wholeNumber(1, 65_536).default(64) };
-
-/** e: the budget, as many trainable numbers as LoRA of this rank. */
-export const equivalentRankField = { equivalentRank: wholeNumber(1, 4096).default(2) };
-
-/** Fields that every method has, with their defaults. */
-export const commonFields = {
-  rank: wholeNumber(1, 4096).default(8),
-  dropout: belowOne("a probability").default(0),
-  targets: targetsOf(LINEAR_NAMES),
-  seed: wholeNumber(0, Number.MAX_SAFE_INTEGER).default(0),
-};
 
 /** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
 export function widthsOf({ widths }: AdapterGeometry, name: LinearName): Widths {

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { Random } from "#core";
+import type { Random, Settings } from "#core";
 import type { Value } from "#graph";
 import type { LinearName, Site } from "#nn";
 
@@ -96,6 +96,8 @@ export interface RoutingTable {
  * exporting and serving all go through `factors`, so they cannot disagree.
  */
 export interface AdapterMethod<C extends CommonConfig> {
+  /** What configures it, as data: options and documents are made from it. */
+  readonly settings: Settings;
   readonly schema: z.ZodType<C>;
   /** A small valid configuration, for tests and docs. */
   readonly example: C;

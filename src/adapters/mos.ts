@@ -1,16 +1,13 @@
 // L layers · e equivalent rank · r rank · l shards per vector · p private rank · w shard width, d_in / l or d_out / l.
 // Mixture of Shards (Wang et al., ICLR 2025): every vector of A and B is put together from l shards of pools that all
 // layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
-import { z } from "zod";
-import { MosError, type Random, randomStream, wholeNumber, yesOrNo } from "#core";
+import type { z } from "zod";
+import { flag, integer, MosError, type Random, randomStream } from "#core";
 import { gatherRows, reshape, split, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
 import {
-  alphaField,
   checkTargets,
-  commonFields,
-  equivalentRankField,
   kaiming,
   ownTensorName,
   scaleOf,
@@ -19,19 +16,32 @@ import {
   widthsOf,
   zeros,
 } from "./method-parts.ts";
+import { alphaSetting, commonSettings, equivalentRankSetting, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("mos"),
-  ...commonFields,
-  ...alphaField,
-  ...equivalentRankField,
-  /** l */
-  shardsPerVector: wholeNumber(1, 65_536).default(4),
-  /** p: ranks that each layer keeps to itself. */
-  privateRank: wholeNumber(0, 4096).default(1),
-  /** A and B are routed independently; without it I_b = I_a. */
-  pairDissociation: yesOrNo().default(true),
-});
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
+  ...equivalentRankSetting,
+  shardsPerVector: integer({
+    min: 1,
+    max: 65_536,
+    default: 4,
+    placeholder: "l",
+    help: "equal shards that a vector is assembled from",
+  }),
+  privateRank: integer({
+    min: 0,
+    max: 4096,
+    default: 1,
+    placeholder: "p",
+    help: "ranks that each layer keeps to itself, 0 to e",
+  }),
+  pairDissociation: flag({
+    default: true,
+    help: "choose the shards of B by the same indices as those of A",
+  }),
+};
+const schema = schemaOf("mos", settings);
 /** Settings of Mixture of Shards, defaults filled in. */
 export type MosConfig = Readonly<z.output<typeof schema>>;
 
@@ -159,6 +169,7 @@ function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearN
 
 /** Mixture of Shards, as the top of this file tells it. */
 export const mos: AdapterMethod<MosConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),
   check(config, geometry) {

@@ -1,32 +1,33 @@
 // r rank · u unshared rank · m chunks · w chunk width, ⌈d / m⌉. PRoLoRA (Wang et al., 2024): of a layer's r ranks the
 // first u are as in LoRA; the others are m copies of one chunk side by side, copy c rotated by c along the ranks.
-import { z } from "zod";
-import { MosError, wholeNumber } from "#core";
+import type { z } from "zod";
+import { integer, MosError } from "#core";
 import { concat, gatherRows, reshape, slice, transpose, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import {
-  alphaField,
-  checkTargets,
-  commonFields,
-  kaiming,
-  ownTensorName,
-  scaleOf,
-  trainable,
-  widthsOf,
-  zeros,
-} from "./method-parts.ts";
+import { checkTargets, kaiming, ownTensorName, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
+import { alphaSetting, commonSettings, rankOf, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("prolora"),
-  ...commonFields,
-  ...alphaField,
-  rank: wholeNumber(1, 4096).default(4),
-  /** u */
-  unsharedRank: wholeNumber(0, 4096).default(1),
-  /** m: copies of the shared chunk along the features. */
-  chunks: wholeNumber(1, 65_536).default(3),
-});
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
+  rank: rankOf({ standard: 4 }),
+  unsharedRank: integer({
+    min: 0,
+    max: 4096,
+    default: 1,
+    placeholder: "u",
+    help: "ranks that are as in LoRA, 0 to r",
+  }),
+  chunks: integer({
+    min: 1,
+    max: 65_536,
+    default: 3,
+    placeholder: "m",
+    help: "copies of the shared chunk along the features",
+  }),
+};
+const schema = schemaOf("prolora", settings);
 /** Settings of PRoLoRA, defaults filled in. */
 export type ProloraConfig = Readonly<z.output<typeof schema>>;
 
@@ -65,6 +66,7 @@ function copies(chunk: Value, { chunks, width }: { readonly chunks: number; read
 
 /** PRoLoRA, as the top of this file tells it. */
 export const prolora: AdapterMethod<ProloraConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "prolora", rank: 4, unsharedRank: 1, chunks: 2 }),
   check(config, geometry) {

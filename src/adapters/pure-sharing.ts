@@ -1,29 +1,23 @@
 // L layers · r pairs. Pure sharing (MoS paper, table 1): every layer uses the same A and B of its linear type. With
 // r = e · L it trains as many numbers as LoRA of rank e.
-import { z } from "zod";
+import type { z } from "zod";
 import { transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import {
-  alphaField,
-  checkTargets,
-  commonFields,
-  ownTensorName,
-  pairTensors,
-  poolRank,
-  scaleOf,
-} from "./method-parts.ts";
+import { checkTargets, ownTensorName, pairTensors, scaleOf } from "./method-parts.ts";
+import { alphaSetting, commonSettings, poolRank, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("pure-sharing"),
-  ...commonFields,
+const settings = {
+  ...commonSettings,
   ...poolRank,
-  ...alphaField,
-});
+  ...alphaSetting,
+};
+const schema = schemaOf("pure-sharing", settings);
 /** Settings of pure sharing, defaults filled in. */
 export type PureSharingConfig = Readonly<z.output<typeof schema>>;
 
 /** Pure sharing, as the top of this file tells it. */
 export const pureSharing: AdapterMethod<PureSharingConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "pure-sharing", rank: 6 }),
   check: checkTargets,

@@ -1,29 +1,25 @@
 // L layers · r pairs. Pure sharing with random scaling (MoS paper, table 1): each layer scales the shared rows of A by
 // numbers of its own, which are drawn once and never trained.
-import { z } from "zod";
-import { anyNumber, MosError } from "#core";
+import type { z } from "zod";
+import { MosError, number } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
-import {
-  alphaField,
-  checkTargets,
-  commonFields,
-  ownTensorName,
-  pairTensors,
-  poolRank,
-  scaleOf,
-} from "./method-parts.ts";
+import { checkTargets, ownTensorName, pairTensors, scaleOf } from "./method-parts.ts";
+import { alphaSetting, commonSettings, poolRank, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("random-scaling"),
-  ...commonFields,
+const settings = {
+  ...commonSettings,
   ...poolRank,
-  ...alphaField,
-  /** The scales are normal with this mean … */
-  scaleMean: anyNumber(-1000, 1000).default(1),
-  /** … and this standard deviation. */
-  scaleDeviation: anyNumber(0, 1000).default(0.3),
-});
+  ...alphaSetting,
+  scaleMean: number({ min: -1000, max: 1000, default: 1, help: "mean of the random scales" }),
+  scaleDeviation: number({
+    min: 0,
+    max: 1000,
+    default: 0.3,
+    help: "standard deviation of the random scales",
+  }),
+};
+const schema = schemaOf("random-scaling", settings);
 /** Settings of random scaling, defaults filled in. */
 export type RandomScalingConfig = Readonly<z.output<typeof schema>>;
 
@@ -42,6 +38,7 @@ const scales = (
 
 /** Random scaling, as the top of this file tells it. */
 export const randomScaling: AdapterMethod<RandomScalingConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "random-scaling", rank: 6 }),
   check(config, geometry) {

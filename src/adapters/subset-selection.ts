@@ -1,25 +1,18 @@
 // L layers · e equivalent rank · r rank. Pure sharing with subset selection (MoS paper, table 1): each layer uses r of
 // the e · L shared pairs, drawn once without replacement; the same pairs for A and for B.
-import { z } from "zod";
+import type { z } from "zod";
 import { MosError, type Random } from "#core";
 import { gatherRows, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import {
-  alphaField,
-  checkTargets,
-  commonFields,
-  equivalentRankField,
-  ownTensorName,
-  pairTensors,
-  scaleOf,
-} from "./method-parts.ts";
+import { checkTargets, ownTensorName, pairTensors, scaleOf } from "./method-parts.ts";
+import { alphaSetting, commonSettings, equivalentRankSetting, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("subset-selection"),
-  ...commonFields,
-  ...alphaField,
-  ...equivalentRankField,
-});
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
+  ...equivalentRankSetting,
+};
+const schema = schemaOf("subset-selection", settings);
 /** Settings of subset selection, defaults filled in. */
 export type SubsetSelectionConfig = Readonly<z.output<typeof schema>>;
 
@@ -49,6 +42,7 @@ function choiceFlaw({ layers, rank, pairs }: Choice, table: Int32Array): string 
 
 /** Subset selection, as the top of this file tells it. */
 export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "subset-selection", rank: 3, equivalentRank: 2 }),
   check(config, geometry) {

@@ -1,29 +1,19 @@
 // L layers · r rank. Tied LoRA (Renduchintala et al., 2024): q, k and v of all layers share one A [r, in] and one B
 // [d_q + d_k + d_v, r]; a layer trains a vector u over the ranks and a vector v over the outputs.
-import { z } from "zod";
+import type { z } from "zod";
 import { MosError } from "#core";
 import { mul, reshape, slice, split, transpose, type Value } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod } from "./method.ts";
-import {
-  alphaField,
-  commonFields,
-  filled,
-  kaiming,
-  ownTensorName,
-  scaleOf,
-  targetsOf,
-  trainable,
-  widthsOf,
-  zeros,
-} from "./method-parts.ts";
+import { filled, kaiming, ownTensorName, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
+import { alphaSetting, commonSettings, schemaOf, targetsOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("tied-lora"),
-  ...commonFields,
-  ...alphaField,
+const settings = {
+  ...commonSettings,
+  ...alphaSetting,
   targets: targetsOf(["q_proj", "k_proj", "v_proj"]),
-});
+};
+const schema = schemaOf("tied-lora", settings);
 /** Settings of Tied LoRA, defaults filled in. */
 export type TiedLoraConfig = Readonly<z.output<typeof schema>>;
 
@@ -38,6 +28,7 @@ const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b
 
 /** Tied LoRA, as the top of this file tells it. */
 export const tiedLora: AdapterMethod<TiedLoraConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "tied-lora", rank: 3 }),
   check({ targets }, geometry) {

@@ -1,27 +1,18 @@
 // L layers · r rank. VeRA (Kopiczko et al., 2024): random A_0 and B_0, frozen and shared by all layers of a linear type;
 // a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
 // not saved, so a file holds L · Σ (r + d_out) numbers. PEFT slices one pair for all types instead, another method.
-import { z } from "zod";
-import { wholeNumber } from "#core";
+import type { z } from "zod";
 import { mul, reshape, transpose } from "#graph";
 import type { LinearName } from "#nn";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import {
-  checkTargets,
-  commonFields,
-  filled,
-  ownTensorName,
-  trainable,
-  uniform,
-  widthsOf,
-  zeros,
-} from "./method-parts.ts";
+import { checkTargets, filled, ownTensorName, trainable, uniform, widthsOf, zeros } from "./method-parts.ts";
+import { commonSettings, rankOf, schemaOf } from "./settings.ts";
 
-const schema = z.strictObject({
-  method: z.literal("vera"),
-  ...commonFields,
-  rank: wholeNumber(1, 65_536).default(256),
-});
+const settings = {
+  ...commonSettings,
+  rank: rankOf({ standard: 256, max: 65_536 }),
+};
+const schema = schemaOf("vera", settings);
 /** Settings of VeRA, defaults filled in. */
 export type VeraConfig = Readonly<z.output<typeof schema>>;
 
@@ -48,6 +39,7 @@ function tensorsOf(rank: number, geometry: AdapterGeometry, linear: LinearName):
 
 /** VeRA, as the top of this file tells it. */
 export const vera: AdapterMethod<VeraConfig> = {
+  settings,
   schema,
   example: schema.parse({ method: "vera", rank: 5 }),
   check: checkTargets,

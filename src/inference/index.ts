@@ -5,7 +5,14 @@ export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
 export type { OpenProgress } from "./local-engine.ts";
 export { createModelRunner, type ModelRunner } from "./model-runner.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
-export type { EngineSettings } from "./settings.ts";
+export {
+  adapterSettings,
+  answerSettings,
+  baseSettings,
+  batchSettings,
+  type EngineSettings,
+  engineSettings,
+} from "./settings.ts";
 export type {
   AdapterInfo,
   Engine,

@@ -21,7 +21,7 @@ test("what is left out is filled in, what is given stays", () => {
 
 test.each(["quantize", "adapterDtype"])("%s has a closed list of values", (name) => {
   expect(() => fullSettings({ model, [name]: "int3" })).toThrowError(
-    expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`${name} is int3`) }),
+    expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`${name}: "int3"`) }),
   );
 });
 
@@ -42,7 +42,7 @@ describe("numbers out of range are refused by name:", () => {
     expect(() => fullSettings({ model, [name]: value })).toThrowError(
       expect.objectContaining({
         code: "bad_option",
-        message: expect.stringContaining(`${name} is ${value}`),
+        message: expect.stringContaining(`${name}: ${value}`),
       }),
     );
   });

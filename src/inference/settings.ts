@@ -1,82 +1,126 @@
-import { MosError } from "#core";
+import {
+  bytes,
+  choice,
+  integer,
+  number,
+  parseSettings,
+  type SettingInput,
+  type SettingValues,
+  texts,
+} from "#core";
 import type { ResidentDtype } from "./adapters/index.ts";
 import type { Quantize } from "./base-weights.ts";
 
-/** What an engine serves, and how much of the machine it takes. */
-export interface EngineSettings {
+const QUANTIZE = ["none", "int8", "int4"] as const satisfies readonly Quantize[];
+const RESIDENT_DTYPES = ["float32", "bfloat16"] as const satisfies readonly ResidentDtype[];
+
+/** How the base is kept in memory. */
+export const baseSettings = {
+  quantize: choice(QUANTIZE, {
+    default: "none",
+    placeholder: "bits",
+    help: "keep the base's weights in fewer bits",
+  }),
+};
+
+/** What adapters may take of the memory. */
+export const adapterSettings = {
+  adapterMemory: bytes({
+    default: 2e9,
+    defaultText: "2GB",
+    help: "memory of resident adapters, which are ready to be used",
+  }),
+  slotMemory: bytes({
+    min: 1,
+    default: 2e9,
+    defaultText: "2GB",
+    help: "memory of the adapters of running requests, each expanded in its slot",
+  }),
+  adapterDtype: choice(RESIDENT_DTYPES, {
+    default: "float32",
+    help: "how resident adapters keep their numbers",
+  }),
+};
+
+/** How many requests run, how long they may be, and what they may take of the machine. */
+export const batchSettings = {
+  cacheMemory: bytes({
+    min: 1,
+    default: 4e9,
+    defaultText: "4GB",
+    help: "memory of the keys and values of running requests",
+  }),
+  maxBatch: integer({ min: 1, default: 16, help: "requests that run side by side" }),
+  maxWaiting: integer({
+    min: 1,
+    default: 256,
+    help: "requests of one tenant that may wait; more are refused until there is room",
+  }),
+  maxLength: integer({
+    min: 2,
+    placeholder: "tokens",
+    defaultText: "what the model allows, at most 4096",
+    help: "longest prompt and answer together",
+  }),
+  threads: integer({ min: 0, default: 0, defaultText: "one for each core", help: "threads to compute with" }),
+};
+
+/** Everything that an engine can be told beside what it serves. */
+export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSettings };
+
+/** What an engine serves, and how much of the machine it takes; `engineSettings` says what each setting means. */
+export interface EngineSettings extends SettingInput<typeof engineSettings> {
   /** A model folder or a .gguf file. */
   readonly model: string;
   /** A folder with one sub-folder for each adapter. */
   readonly adapters?: string;
-  readonly quantize?: Quantize;
-  /** Bytes of resident adapters (2 GB). */
-  readonly adapterMemory?: number;
-  /** How resident adapters keep their numbers ("float32"). */
-  readonly adapterDtype?: ResidentDtype;
-  /** Requests that run side by side (16). */
-  readonly maxBatch?: number;
-  /** The longest sequence: 4,096 tokens, or fewer where the model has fewer. */
-  readonly maxLength?: number;
-  /** Requests of one tenant that may wait (256). */
-  readonly maxWaiting?: number;
-  /** Bytes of keys and values (4 GB). */
-  readonly cacheMemory?: number;
-  /** Bytes of the slots of running adapters (2 GB). */
-  readonly slotMemory?: number;
-  /** Threads of a step; 0 lets the runtime choose. */
-  readonly threads?: number;
 }
 
 /** The settings with everything that was left out. */
-export type FullSettings = Required<Omit<EngineSettings, "adapters" | "maxLength">> &
-  Pick<EngineSettings, "adapters" | "maxLength">;
-
-const DEFAULTS = {
-  quantize: "none",
-  adapterMemory: 2e9,
-  adapterDtype: "float32",
-  maxBatch: 16,
-  maxWaiting: 256,
-  cacheMemory: 4e9,
-  slotMemory: 2e9,
-  threads: 0,
-} as const;
-
-const SMALLEST = {
-  adapterMemory: 0,
-  maxBatch: 1,
-  maxWaiting: 1,
-  cacheMemory: 1,
-  slotMemory: 1,
-  threads: 0,
-};
-
-const CHOICES = {
-  quantize: ["none", "int8", "int4"],
-  adapterDtype: ["float32", "bfloat16"],
-} as const satisfies {
-  quantize: readonly Quantize[];
-  adapterDtype: readonly ResidentDtype[];
-};
-
-/** Fills in and checks. Throws `bad_option`. */
-export function fullSettings(given: EngineSettings): FullSettings {
-  const settings = { ...DEFAULTS, ...given };
-  for (const [name, smallest] of Object.entries({
-    ...SMALLEST,
-    ...(given.maxLength === undefined ? {} : { maxLength: 2 }),
-  })) {
-    const value: unknown = settings[name as keyof typeof SMALLEST];
-    if (!(typeof value === "number" && Number.isSafeInteger(value) && value >= smallest))
-      throw new MosError(
-        "bad_option",
-        `${name} is ${value}; it must be a whole number of at least ${smallest}`,
-      );
-  }
-  for (const [name, choices] of Object.entries(CHOICES)) {
-    const value: string = settings[name as keyof typeof CHOICES];
-    if (!(choices as readonly string[]).includes(value))
-      throw new MosError("bad_option", `${name} is ${value}; it must be one of ${choices.join(", ")}`);
-  }
-  return settings;
+export interface FullSettings extends SettingValues<typeof engineSettings> {
+  readonly model: string;
+  readonly adapters?: string;
 }
+
+/**
+ * Fills in and checks.
+ *
+ * @throws MosError `bad_option` with the setting's name, what was given, and what would be accepted.
+ */
+export function fullSettings({ model, adapters, ...settings }: EngineSettings): FullSettings {
+  const full = { model, ...parseSettings(engineSettings, settings) };
+  return adapters === undefined ? full : { ...full, adapters };
+}
+
+/** How an answer is written. All at their defaults are greedy decoding. */
+export const answerSettings = {
+  maxTokens: integer({ min: 1, default: 256, help: "most tokens of an answer" }),
+  temperature: number({ min: 0, default: 0, placeholder: "t", help: "0 always takes the most likely token" }),
+  topP: number({
+    above: 0,
+    max: 1,
+    default: 1,
+    placeholder: "p",
+    help: "keep the fewest tokens whose probabilities reach this sum; 1 keeps all",
+  }),
+  topK: integer({
+    min: 0,
+    default: 0,
+    placeholder: "k",
+    help: "keep this many of the most likely tokens; 0 keeps all",
+  }),
+  minP: number({
+    min: 0,
+    max: 1,
+    default: 0,
+    placeholder: "p",
+    help: "keep tokens at least this likely, relative to the most likely one; 0 keeps all",
+  }),
+  repetitionPenalty: number({
+    above: 0,
+    default: 1,
+    help: "above 1 avoids tokens that have occurred before",
+  }),
+  stop: texts({ help: "text that ends an answer, \\n for a line break; may be repeated" }),
+  seed: integer({ min: 0, default: 0, help: "the same seed gives the same answer" }),
+};
