@@ -19,7 +19,7 @@ const FORMAT = 1;
 /** The model that an adapter was made for. */
 export interface AdapterBase {
   readonly name: string;
-  /** Tells bases apart by their numbers, whatever file they come from. */
+  /** A hash of the weights, the same for every file format. */
   readonly fingerprint: string;
 }
 
@@ -90,7 +90,7 @@ const REFUSED = [
   "fan_in_fan_out",
 ] as const;
 
-/** Those of them that still make a plain LoRA of another shape, which `mos import` works out. */
+/** Those of them that still make a plain LoRA of another shape, which `mos import` can read. */
 const IMPORTED: readonly string[] = ["use_rslora", "rank_pattern", "alpha_pattern", "layers_to_transform"];
 
 /** Ways to start that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, …) move a part of it into A and B. */

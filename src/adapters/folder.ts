@@ -92,7 +92,7 @@ export interface FolderVersion {
   readonly changedAt: number;
 }
 
-/** Differs whenever a file has changed, without reading it. */
+/** Changes whenever the file does; needs no reading. */
 const stampOf = ({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>
   `${ino}:${size}:${mtimeNs}:${ctimeNs}`;
 
@@ -251,7 +251,7 @@ export interface AdapterFolder extends AsyncDisposable {
    * @throws MosError `bad_adapter`, `unsupported`.
    */
   check(options: LoadAdapterOptions): Promise<CheckedAdapter>;
-  /** The shape of the base that the adapter fits. Throws `bad_option` where its tensors do not tell. */
+  /** The shape of the base that the adapter fits. Throws `bad_option` where its tensors do not determine it. */
   geometry(): Promise<AdapterGeometry>;
 }
 
@@ -315,7 +315,7 @@ export async function loadAdapter(folder: string, options: LoadAdapterOptions): 
 /**
  * The shape of the base that a saved adapter fits, by its folder alone.
  *
- * @throws MosError `bad_option` where its tensors do not tell, and what loading an adapter throws.
+ * @throws MosError `bad_option` where its tensors do not determine it, and what loading an adapter throws.
  */
 export async function readGeometry(folder: string): Promise<AdapterGeometry> {
   await restoreFolder(folder);

@@ -7,7 +7,7 @@ import { type AdapterConfig, methodOf } from "./methods.ts";
 
 type Shapes = ReadonlyMap<string, readonly number[]>;
 
-const MOST_LAYERS = 512;
+const MAX_LAYERS = 512;
 /** A width that every number of shards and chunks divides that a person would take; the other is its double. */
 const PROBE = 2 ** 16 * 3 * 5 * 7;
 
@@ -84,12 +84,12 @@ const isLoose = (config: AdapterConfig, { layers, widths }: AdapterGeometry, fou
 /**
  * The geometry of an adapter's base, by the names and shapes of the adapter's tensors.
  *
- * @throws MosError `bad_option` where they do not tell: some methods draw a part again from the seed, keep nothing for
+ * @throws MosError `bad_option` where they do not determine it: some methods draw a part again from the seed, keep nothing for
  * each layer, or round widths up.
  */
 export function inferGeometry(config: AdapterConfig, found: Shapes): AdapterGeometry {
   const fitting: AdapterGeometry[] = [];
-  for (let layers = 1; layers <= MOST_LAYERS && fitting.length < 2; layers++) {
+  for (let layers = 1; layers <= MAX_LAYERS && fitting.length < 2; layers++) {
     const before = shapesFor(config, { layers, widths: probes(config) });
     // more layers never make fewer tensors
     if (before === undefined || before.size > found.size) break;

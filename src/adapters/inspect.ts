@@ -27,8 +27,8 @@ export interface SiteNorms extends Site {
 /** The two products of a site are half a gigabyte then. */
 const LARGEST_RANK = 8192;
 /** Of one factor's products at once. */
-const MOST_NUMBERS = 2 ** 26;
-const MOST_ITERATIONS = 1000;
+const MAX_NUMBERS = 2 ** 26;
+const MAX_ITERATIONS = 1000;
 /** Far below the rounding of the products, which are float32. */
 const CLOSE_ENOUGH = 1e-9;
 
@@ -49,7 +49,7 @@ function largestEigenvalue(gramA: Float32Array, gramB: Float32Array, rank: numbe
   const random = randomStream(0, "power method");
   let x = Float64Array.from({ length: rank }, () => random.normal());
   let value = 0;
-  for (let i = 0; i < MOST_ITERATIONS; i++) {
+  for (let i = 0; i < MAX_ITERATIONS; i++) {
     const u = times(gramB, x);
     const v = times(gramA, u);
     const before = value;
@@ -128,7 +128,7 @@ export async function siteNorms(adapter: Adapter): Promise<readonly SiteNorms[]>
       "unsupported",
       `rank ${config.rank} is too much to compare; ranks up to ${LARGEST_RANK} can be inspected`,
     );
-  const atOnce = Math.floor(MOST_NUMBERS / config.rank ** 2);
+  const atOnce = Math.floor(MAX_NUMBERS / config.rank ** 2);
   const norms: SiteNorms[] = [];
   for (const linear of config.targets)
     for (let from = 0; from < geometry.layers; from += atOnce) {

@@ -16,7 +16,7 @@ export type LoraConfig = Readonly<z.output<typeof schema>>;
 
 const nameOf = (linear: LinearName, layer: number, side: "A" | "B"): string => `${linear}.${layer}.${side}`;
 
-/** LoRA, as the top of this file tells it. */
+/** LoRA, as the head of this file describes it. */
 export const lora: AdapterMethod<LoraConfig> = {
   settings,
   schema,

@@ -167,7 +167,7 @@ function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearN
   ];
 }
 
-/** Mixture of Shards, as the top of this file tells it. */
+/** Mixture of Shards, as the head of this file describes it. */
 export const mos: AdapterMethod<MosConfig> = {
   settings,
   schema,

@@ -64,7 +64,7 @@ function copies(chunk: Value, { chunks, width }: { readonly chunks: number; read
   return slice(joined, { axis: 1, from: 0, to: width });
 }
 
-/** PRoLoRA, as the top of this file tells it. */
+/** PRoLoRA, as the head of this file describes it. */
 export const prolora: AdapterMethod<ProloraConfig> = {
   settings,
   schema,

@@ -15,7 +15,7 @@ const schema = schemaOf("pure-sharing", settings);
 /** Settings of pure sharing, defaults filled in. */
 export type PureSharingConfig = Readonly<z.output<typeof schema>>;
 
-/** Pure sharing, as the top of this file tells it. */
+/** Pure sharing, as the head of this file describes it. */
 export const pureSharing: AdapterMethod<PureSharingConfig> = {
   settings,
   schema,

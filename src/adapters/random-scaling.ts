@@ -36,7 +36,7 @@ const scales = (
     Float32Array.from({ length: layers * rank }, () => scaleMean + scaleDeviation * random.normal()),
 });
 
-/** Random scaling, as the top of this file tells it. */
+/** Random scaling, as the head of this file describes it. */
 export const randomScaling: AdapterMethod<RandomScalingConfig> = {
   settings,
   schema,

@@ -40,7 +40,7 @@ function choiceFlaw({ layers, rank, pairs }: Choice, table: Int32Array): string 
   return undefined;
 }
 
-/** Subset selection, as the top of this file tells it. */
+/** Subset selection, as the head of this file describes it. */
 export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
   settings,
   schema,

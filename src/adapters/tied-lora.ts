@@ -26,7 +26,7 @@ const inputOf = ([first = "q_proj"]: readonly LinearName[], geometry: AdapterGeo
 
 const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
 
-/** Tied LoRA, as the top of this file tells it. */
+/** Tied LoRA, as the head of this file describes it. */
 export const tiedLora: AdapterMethod<TiedLoraConfig> = {
   settings,
   schema,

@@ -37,7 +37,7 @@ function tensorsOf(rank: number, geometry: AdapterGeometry, linear: LinearName):
   return [projection(`${linear}.A`, rank, width), projection(`${linear}.B`, out, rank), ...own.flat()];
 }
 
-/** VeRA, as the top of this file tells it. */
+/** VeRA, as the head of this file describes it. */
 export const vera: AdapterMethod<VeraConfig> = {
   settings,
   schema,

@@ -4,6 +4,8 @@ import {
   type Adapter,
   type AdapterGeometry,
   type AdapterTensor,
+  type ExpandedFactors,
+  expandFactors,
   methodOf,
   parseAdapterConfig,
 } from "#adapters";
@@ -26,7 +28,7 @@ export interface AssembleOptions {
   readonly seed: number;
 }
 
-/** A plain LoRA, and what had to be done to make its sites alike. Sites are named `${layer}.${linear}`. */
+/** A plain LoRA, and what had to change to give its sites one rank and one scale. Sites are named `${layer}.${linear}`. */
 export interface AssembledLora {
   readonly adapter: Adapter;
   readonly alpha: number;
@@ -44,10 +46,10 @@ export const peftTensorName = (site: Site, side: "A" | "B"): string =>
 
 const LARGEST_ALPHA = 1e6;
 /**
- * How many numbers a LoRA may have that is made from so many: 2²⁸ whatever it is made from, above that four times as
- * many. A small file does not fill the memory.
+ * The most numbers that a LoRA made from a file of `given` numbers may have: 2²⁸, or four times as many as the file. So a
+ * small file cannot fill the memory.
  */
-export const mostNumbers = (given: number): number => Math.max(2 ** 28, 4 * given);
+export const maxNumbers = (given: number): number => Math.max(2 ** 28, 4 * given);
 
 /** alpha as the short decimal that it probably was: 16 / 3 · 3 is 16. */
 const alphaOf = (scale: number, rank: number): number => Number((scale * rank).toPrecision(15));
@@ -73,7 +75,7 @@ function checkGrowth(
     return found === undefined ? sum : sum + found.in + found.out;
   }, 0);
   const needed = rank * geometry.layers * width;
-  if (needed > mostNumbers(given))
+  if (needed > maxNumbers(given))
     throw new MosError(
       "unsupported",
       `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}; merge the adapter into its base with PEFT (merge_and_unload) instead`,
@@ -155,4 +157,38 @@ function checkNumbers(tensors: ReadonlyMap<string, AdapterTensor>): void {
     for (const value of data)
       if (!Number.isFinite(value))
         throw new MosError("bad_adapter", `${name}: scaled to the adapter's one alpha it overflows float32`);
+}
+
+/** Bᵀ [r, out] → B [out, r]. */
+function transposed({ rank, b }: ExpandedFactors): Float32Array {
+  const out = b.length / rank;
+  const result = new Float32Array(b.length);
+  for (let i = 0; i < rank; i++)
+    for (let row = 0; row < out; row++) result[row * rank + i] = b[i * out + row] ?? 0;
+  return result;
+}
+
+const siteFactors = (factors: ExpandedFactors): SiteFactors => ({
+  rank: factors.rank,
+  scale: factors.scale,
+  a: factors.a,
+  b: transposed(factors),
+});
+
+/**
+ * Any adapter as a plain LoRA: the rank of its factors, alpha = scale · rank, and the linear types that it really
+ * changes. Exact where every site has the same rank and scale, as in all methods of this package: no number is rounded.
+ *
+ * @throws MosError "bad_config" for factors of a rank that no LoRA can have.
+ * @example
+ * const { adapter: lora, alpha } = await toLora(adapter);
+ */
+export async function toLora(adapter: Adapter): Promise<AssembledLora> {
+  const factors = await expandFactors(adapter);
+  const { geometry, config } = adapter;
+  return assembleLora(new Map([...factors].map(([key, found]) => [key, siteFactors(found)])), {
+    geometry,
+    dropout: config.dropout,
+    seed: config.seed,
+  });
 }

@@ -9,9 +9,8 @@ import { openGguf, openSafetensors } from "#formats";
 import { parseHuggingFaceConfig } from "#models";
 import { LINEAR_NAMES, type Site, siteKey } from "#nn";
 import { randomAdapter } from "../../test/random-adapter.ts";
-import { assembleLora, type SiteFactors } from "./assemble-lora.ts";
+import { assembleLora, type SiteFactors, toLora } from "./assemble-lora.ts";
 import { readLora } from "./read-lora.ts";
-import { toLora } from "./to-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
 
 const model = parseHuggingFaceConfig(

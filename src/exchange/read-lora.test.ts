@@ -7,7 +7,7 @@ import { type AdapterGeometry, createAdapter, expandFactors, methods, parseAdapt
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#formats";
 import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#nn";
-import { modulePatterns } from "./module-pattern.ts";
+import { modulePatterns } from "./peft-fields.ts";
 import { type ImportSource, readLora } from "./read-lora.ts";
 
 const geometry: AdapterGeometry = {

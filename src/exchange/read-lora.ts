@@ -6,9 +6,14 @@ import { openSafetensors, type SafetensorsFile } from "#formats";
 import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
 import { pathExists, readJson } from "#storage";
 import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
-import { type SiteTensors, siteTensors } from "./lora-tensors.ts";
 import { type PeftFields, peftFields, refuseOtherThanLora, siteRules, targetTest } from "./peft-fields.ts";
-import { checkExpansion, readPlainFactors, readPooledFactors } from "./read-factors.ts";
+import {
+  checkExpansion,
+  readPlainFactors,
+  readPooledFactors,
+  type SiteTensors,
+  siteTensors,
+} from "./read-factors.ts";
 
 /** Who saved the folder. */
 export const IMPORT_SOURCES = ["peft", "mos-official"] as const;

@@ -5,8 +5,7 @@
 import { MosError } from "#core";
 import { openForReading, type ReadableFile } from "#storage";
 import { type BlockFormat, blockFormatOf, blockFormats } from "./dequantize.ts";
-import { type GgufCursor, ggufCursor } from "./gguf-cursor.ts";
-import { type GgufMetadata, readGgufMetadata } from "./gguf-metadata.ts";
+import { type GgufCursor, type GgufMetadata, ggufCursor, readGgufMetadata } from "./gguf-header.ts";
 import type { NumberRange } from "./safetensors.ts";
 
 /** One tensor. `shape` is row-major, as Hugging Face writes it: the last dimension runs fastest. */
@@ -65,11 +64,11 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
 };
 
 const MAGIC = 0x46554747; // "GGUF", read little-endian
-const MOST_TENSORS = 1 << 17;
+const MAX_TENSORS = 1 << 17;
 const LARGEST_ALIGNMENT = 1 << 20;
 const LONGEST_NAME = 1 << 10;
 /** 2⁴⁰ weights: beyond any model, and far from where float64 loses whole numbers. */
-const MOST_WEIGHTS = 2 ** 40;
+const MAX_WEIGHTS = 2 ** 40;
 const CHUNK = 1 << 22;
 
 const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
@@ -82,7 +81,7 @@ function readCounts(cursor: GgufCursor, path: string): { version: number; tensor
     throw new MosError("unsupported", `${path}: a big-endian GGUF file; only little-endian ones are read`);
   if (version !== 2 && version !== 3)
     throw new MosError("unsupported", `${path}: GGUF version ${version}; versions 2 and 3 are read`);
-  const tensors = cursor.count("the number of tensors", MOST_TENSORS);
+  const tensors = cursor.count("the number of tensors", MAX_TENSORS);
   const keys = cursor.count("the number of keys", Number.MAX_SAFE_INTEGER);
   return { version, tensors, keys };
 }
@@ -93,8 +92,8 @@ function readTensor(cursor: GgufCursor, path: string): readonly [string, GgufTen
   const rank = cursor.uint32(`the rank of ${where}`);
   if (rank > 4) throw new MosError("bad_model", `${path}: ${where} has ${rank} dimensions; at most 4 exist`);
   const shape: number[] = [];
-  for (let i = 0; i < rank; i++) shape.unshift(cursor.count(`dimension ${i} of ${where}`, MOST_WEIGHTS));
-  if (countOf(shape) > MOST_WEIGHTS)
+  for (let i = 0; i < rank; i++) shape.unshift(cursor.count(`dimension ${i} of ${where}`, MAX_WEIGHTS));
+  if (countOf(shape) > MAX_WEIGHTS)
     throw new MosError("bad_model", `${path}: ${where} claims the impossible shape [${shape.join(", ")}]`);
   const type = cursor.uint32(`the type of ${where}`);
   const offset = cursor.count(`the offset of ${where}`, Number.MAX_SAFE_INTEGER);

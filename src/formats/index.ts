@@ -1,6 +1,6 @@
-export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
-export type { GgufMetadata, GgufValue } from "./gguf-metadata.ts";
+export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
 export {
   type NumberRange,
   openSafetensors,

@@ -4,7 +4,7 @@
 import { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { type ByteSource, openForReading } from "#storage";
-import { decodeBfloat16, decodeFloat16 } from "./float16.ts";
+import { decodeBfloat16, decodeFloat16 } from "./floats.ts";
 
 /** Bytes per number. Narrower types than a byte exist in newer files; they are refused by name. */
 const WIDTHS = {

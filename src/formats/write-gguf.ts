@@ -3,7 +3,7 @@
 
 import { MosError } from "#core";
 import { openAtomicFile } from "#storage";
-import { type FloatDtype, writeNumbers } from "./write-numbers.ts";
+import { type FloatDtype, writeNumbers } from "./floats.ts";
 
 /** A value of the header with the type that it is written in. */
 export type WritableGgufValue =
@@ -29,7 +29,7 @@ const VERSION = 3;
 const ALIGNMENT = 32;
 /** llama.cpp keeps names in 64 bytes with a zero at the end, and tensors of four dimensions. */
 const LONGEST_NAME = 63;
-const MOST_DIMENSIONS = 4;
+const MAX_DIMENSIONS = 4;
 
 const VALUE_TYPES = { uint32: 4, float32: 6, bool: 7, string: 8 } as const;
 const TENSOR_TYPES = { F32: 0, F16: 1, BF16: 30 } as const;
@@ -43,7 +43,7 @@ function checkTensor(name: string, { shape, data }: WritableGgufTensor): void {
   };
   const count = shape.reduce((product, size) => product * size, 1);
   if (count !== data.length) refuse(`needs ${count} numbers, it has ${data.length}`);
-  if (shape.length > MOST_DIMENSIONS) refuse(`has more than ${MOST_DIMENSIONS} dimensions`);
+  if (shape.length > MAX_DIMENSIONS) refuse(`has more than ${MAX_DIMENSIONS} dimensions`);
   if (new TextEncoder().encode(name).length > LONGEST_NAME)
     refuse(`has a name of more than ${LONGEST_NAME} bytes`);
 }

@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import { openAtomicFile } from "#storage";
-import { type FloatDtype, writeNumbers } from "./write-numbers.ts";
+import { type FloatDtype, writeNumbers } from "./floats.ts";
 
 /** A tensor to be written; the last dimension runs fastest. */
 export type WritableTensor =

@@ -21,7 +21,7 @@ export interface PulledModel {
 }
 
 /**
- * Where one repository lies in the cache. The layout is the one of Python's `huggingface_hub`: contents under
+ * Paths of one repository in the cache. The layout is the one of Python's `huggingface_hub`: contents under
  * `blobs/<digest>`, names under `snapshots/<commit>/` as links to them, and `refs/<revision>` holding a commit.
  */
 export interface CacheEntry {
@@ -51,7 +51,7 @@ export interface ResolveOptions {
  * Finds a model that `pull` or Python has downloaded, without any network.
  *
  * @returns undefined where the cache has no complete model of that name and revision.
- * @throws MosError `bad_option` where the name is malformed, or several GGUF files are there to choose from.
+ * @throws MosError `bad_option` where the name is malformed, or the cache holds several GGUF files to choose from.
  * @example
  * const model = await resolveCached("org/name", { cacheFolder });
  */
@@ -67,7 +67,7 @@ export async function resolveCached(
   try {
     return describeModel(wanted, { entry, commit, selection: selectFiles(listed, wanted, include) });
   } catch (error) {
-    // Incomplete here says nothing about the hub: leave the verdict to the next pull.
+    // an incomplete snapshot says nothing about the hub; the next pull decides
     if (error instanceof MosError && error.code !== "bad_option") return undefined;
     throw error;
   }
@@ -104,7 +104,7 @@ export async function fileSize(path: string): Promise<number | undefined> {
   return found?.isFile() ? found.size : undefined;
 }
 
-/** Gives a blob its name in a snapshot: a relative link, or where the platform has none, a hard link or a copy. */
+/** Links a blob into a snapshot: by a relative link or, where the platform has none, by a hard link or a copy. */
 export async function placeInSnapshot(blob: string, path: string): Promise<void> {
   await makeFolder(dirname(path));
   const temporary = `${path}.${randomUUID()}.tmp`;
@@ -114,7 +114,7 @@ export async function placeInSnapshot(blob: string, path: string): Promise<void>
   await rename(temporary, path).finally(() => rm(temporary, { force: true }));
 }
 
-/** Remembers which commit a revision meant, for use without the network. */
+/** Records which commit a revision stands for, for use without the network. */
 export async function writeRef(entry: CacheEntry, revision: string, commit: string): Promise<void> {
   if (isCommit(revision)) return;
   const path = entry.ref(revision);

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { MosError } from "#core";
-import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
+import { cancelled, type Failure, failureOf, failureOfResponse, type Resource } from "./failure.ts";
 import { checkToken } from "./settings.ts";
 
 /** Waits; rejects when the signal aborts. */
@@ -14,13 +14,13 @@ export interface Connection {
   readonly fetch: typeof fetch;
   readonly sleep: Sleep;
   readonly signal: AbortSignal | undefined;
-  /** How often a request is tried again in a row. */
+  /** How many times in a row a request is retried. */
   readonly retries: number;
   /** After how many milliseconds without a byte a download counts as broken. */
   readonly stallMilliseconds: number;
 }
 
-/** What a caller may say of a connection. */
+/** Options of a connection. */
 export interface ConnectionOptions {
   readonly endpoint?: string;
   /** Sent to the endpoint's own origin only. */
@@ -28,7 +28,7 @@ export interface ConnectionOptions {
   readonly signal?: AbortSignal;
   readonly fetch?: typeof fetch;
   readonly sleep?: Sleep;
-  /** How often a broken transfer is tried again without getting further. */
+  /** How many times in a row a transfer is retried without any progress. */
   readonly retries?: number;
   readonly stallMilliseconds?: number;
 }
@@ -36,7 +36,7 @@ export interface ConnectionOptions {
 /** The answer after all redirects. */
 export interface Answer {
   readonly response: Response;
-  /** The content's own ETag: the hub says it on its redirect, before the CDN answers with another. */
+  /** The content's own ETag: the hub sends it with its redirect; the CDN has another. */
   readonly etag: string | undefined;
 }
 
@@ -106,58 +106,59 @@ export async function request(
 }
 
 /**
- * A `fetch` for the functions of `@huggingface/hub`: own credentials, retries, errors in words, and answers of
+ * A `fetch` for the functions of `@huggingface/hub`: own credentials, retries, readable errors, and answers of
  * a bounded size and number (a listing may ask for page after page).
  */
-export function apiFetch(connection: Connection, subject: Subject): typeof fetch {
+export function apiFetch(connection: Connection, resource: Resource): typeof fetch {
   let left = 1000;
   return async (input) => {
-    if (left-- === 0) throw new MosError("network", `${subject.endpoint} lists ${subject.name} without end`);
+    if (left-- === 0)
+      throw new MosError("network", `${resource.endpoint} lists ${resource.name} without end`);
     const url = input instanceof Request ? input.url : String(input);
     for (let attempt = 1; ; attempt++) {
-      const outcome = await tryOnce(connection, subject, url);
+      const outcome = await tryOnce(connection, resource, url);
       if (outcome instanceof Response) return outcome;
       if (!outcome.transient || attempt > Math.min(2, connection.retries)) throw outcome.error;
-      await pause(connection, subject, pauseSeconds(attempt, outcome));
+      await pause(connection, resource, pauseSeconds(attempt, outcome));
     }
   };
 }
 
-/** Waits between attempts; a signal ends the wait with the error that says so. */
-export async function pause(connection: Connection, subject: Subject, seconds: number): Promise<void> {
+/** Waits between attempts. Throws `cancelled` when the signal aborts. */
+export async function pause(connection: Connection, resource: Resource, seconds: number): Promise<void> {
   try {
     await connection.sleep(seconds * 1000, connection.signal);
   } catch (error) {
-    throw failureOf(error, subject, connection.signal).error;
+    throw failureOf(error, resource, connection.signal).error;
   }
-  if (connection.signal?.aborted) throw cancelled(subject, connection.signal.reason);
+  if (connection.signal?.aborted) throw cancelled(resource, connection.signal.reason);
 }
 
-/** 1, 2, 4, ... 60 seconds, or what the server asks for. */
+/** 1, 2, 4, … 60 seconds, or what the server asks for. */
 export const pauseSeconds = (attempt: number, { waitSeconds = 0 }: Failure): number =>
   Math.max(waitSeconds, Math.min(60, 2 ** (attempt - 1)));
 
-async function tryOnce(connection: Connection, subject: Subject, url: string): Promise<Response | Failure> {
+async function tryOnce(connection: Connection, resource: Resource, url: string): Promise<Response | Failure> {
   try {
     const { response } = await request(connection, url, { headers: { accept: "application/json" } });
     if (!response.ok) {
       await response.body?.cancel();
-      return refusalOf(response, subject);
+      return failureOfResponse(response, resource);
     }
-    const body = await readBounded(response, subject);
+    const body = await readBounded(response, resource);
     return new Response(body, { headers: response.headers });
   } catch (error) {
-    return failureOf(error, subject, connection.signal);
+    return failureOf(error, resource, connection.signal);
   }
 }
 
-async function readBounded(response: Response, subject: Subject): Promise<Buffer> {
+async function readBounded(response: Response, resource: Resource): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength;
     if (size > MAX_API_BYTES)
-      throw new MosError("network", `${subject.endpoint} sent an endless answer about ${subject.name}`);
+      throw new MosError("network", `${resource.endpoint} sent an endless answer about ${resource.name}`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 import { describeBytes } from "#storage";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
-import { cancelled, type Failure, failureOf, refusalOf, type Subject } from "./failure.ts";
+import { cancelled, type Failure, failureOf, failureOfResponse, type Resource } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import { PartialFile } from "./partial.ts";
 
@@ -11,21 +11,21 @@ export interface Download {
   /** The final path; until it is complete, the bytes are in `<path>.partial`. */
   readonly target: string;
   readonly file: HubFile;
-  readonly subject: Subject;
+  readonly resource: Resource;
 }
 
 export type DownloadEvent =
-  /** Bytes of the file that are here, counted from its beginning. */
+  /** Bytes of the file so far. */
   | { readonly type: "received"; readonly bytes: number }
   | { readonly type: "retry"; readonly attempt: number; readonly seconds: number; readonly reason: string };
 
 const REPORT_BYTES = 2 ** 20;
 
 /**
- * Fetches one file: goes on where an earlier run stopped, tries again after a break, checks size and digest,
- * and gives the file its name only when it is whole.
+ * Fetches one file: resumes an earlier run, retries after a break, checks size and digest, and renames the file to its
+ * final name only when it is complete.
  *
- * @throws MosError `network`, `not_found`, `storage`, or `cancelled` (what came is kept).
+ * @throws MosError `network`, `not_found`, `storage`, or `cancelled` (the bytes so far are kept).
  */
 export async function* download(connection: Connection, job: Download): AsyncGenerator<DownloadEvent, void> {
   await using partial = await PartialFile.open(job.target, job.file);
@@ -35,13 +35,13 @@ export async function* download(connection: Connection, job: Download): AsyncGen
   for (;;) {
     const failure = (yield* receive(connection, job, partial)) ?? (await verify(job, partial));
     if (failure === undefined) return;
-    // An attempt that came further than all before it starts the count anew.
+    // progress beyond all earlier attempts resets the count
     attempt = partial.position > best ? 1 : attempt + 1;
     best = Math.max(best, partial.position);
     if (!failure.transient || attempt > connection.retries) throw failure.error;
     const seconds = pauseSeconds(attempt, failure);
     yield { type: "retry", attempt, seconds, reason: failure.error.message };
-    await pause(connection, job.subject, seconds);
+    await pause(connection, job.resource, seconds);
   }
 }
 
@@ -49,7 +49,7 @@ type Receiving = AsyncGenerator<DownloadEvent, Failure | undefined>;
 
 async function* receive(connection: Connection, job: Download, partial: PartialFile): Receiving {
   if (connection.signal?.aborted)
-    return { error: cancelled(job.subject, connection.signal.reason), transient: false };
+    return { error: cancelled(job.resource, connection.signal.reason), transient: false };
   if (partial.position === job.file.size) return undefined;
   const stall = new AbortController();
   const timer = setTimeout(() => stall.abort(new Error("no data")), connection.stallMilliseconds);
@@ -70,7 +70,7 @@ async function* receive(connection: Connection, job: Download, partial: PartialF
     }
     return partial.position === job.file.size ? undefined : cutOff(job, partial.position);
   } catch (error) {
-    return failureOf(error, job.subject, connection.signal);
+    return failureOf(error, job.resource, connection.signal);
   } finally {
     clearTimeout(timer);
     stall.abort();
@@ -85,7 +85,7 @@ interface Opening {
 
 /** Opens the stream at the position of the partial file, or at its beginning where the server has other bytes now. */
 async function openAt(connection: Connection, { job, partial, signal }: Opening): Promise<Answer | Failure> {
-  // The bytes must come as they are: a compressed answer has no ranges.
+  // a compressed answer has no ranges
   const plain = { "accept-encoding": "identity" };
   const known = await partial.etag();
   if (partial.position > 0) {
@@ -100,12 +100,12 @@ async function openAt(connection: Connection, { job, partial, signal }: Opening)
       return answer;
     }
     await answer.response.body?.cancel();
-    if (status !== 206 && status !== 416) return refusalOf(answer.response, job.subject);
+    if (status !== 206 && status !== 416) return failureOfResponse(answer.response, job.resource);
   }
   const answer = await request(connection, job.url, { headers: plain, signal });
   if (answer.response.status !== 200) {
     await answer.response.body?.cancel();
-    return refusalOf(answer.response, job.subject);
+    return failureOfResponse(answer.response, job.resource);
   }
   await partial.restart(answer.etag);
   return answer;
@@ -117,10 +117,10 @@ function continuesAt(response: Response, position: number, size: number): boolea
   return Number(range?.[1] ?? -1) === position && (range?.[2] === "*" || Number(range?.[2]) === size);
 }
 
-async function verify({ file, subject }: Download, partial: PartialFile): Promise<Failure | undefined> {
+async function verify({ file, resource }: Download, partial: PartialFile): Promise<Failure | undefined> {
   const found = partial.digest();
   const { algorithm, hex } = file.digest;
-  // Bytes of an earlier run may be what is wrong: then one fresh start is worth it.
+  // the bytes of an earlier run may be at fault: then it is worth starting over once
   const transient = partial.inherited;
   try {
     if (found === hex) {
@@ -130,23 +130,23 @@ async function verify({ file, subject }: Download, partial: PartialFile): Promis
     await partial.restart(undefined);
     if (!transient) await partial.discard();
   } catch (error) {
-    return failureOf(error, subject);
+    return failureOf(error, resource);
   }
   const error = new MosError(
     "network",
-    `${file.path}: what came has the ${algorithm} ${found}, but ${subject.endpoint} announces ${hex}; ` +
+    `${file.path}: what came has the ${algorithm} ${found}, but ${resource.endpoint} announces ${hex}; ` +
       "it was thrown away. Run again; if it happens again, a proxy or mirror alters the file",
   );
   return { error, transient };
 }
 
-function cutOff({ file, subject }: Download, position: number): Failure {
+function cutOff({ file, resource }: Download, position: number): Failure {
   const found = `${describeBytes(position)} of ${describeBytes(file.size)}`;
-  const message = `${subject.endpoint} closed the connection after ${found} of ${file.path}; the same command goes on from there`;
+  const message = `${resource.endpoint} closed the connection after ${found} of ${file.path}; the same command resumes from there`;
   return { error: new MosError("network", message), transient: true };
 }
 
-function tooLong({ file, subject }: Download): Failure {
-  const message = `${subject.endpoint} sends more than the ${describeBytes(file.size)} that it announced for ${file.path}`;
+function tooLong({ file, resource }: Download): Failure {
+  const message = `${resource.endpoint} sends more than the ${describeBytes(file.size)} that it announced for ${file.path}`;
   return { error: new MosError("network", message), transient: false };
 }

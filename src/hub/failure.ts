@@ -2,29 +2,29 @@ import { MosError } from "#core";
 import { systemCode } from "#storage";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
-/** What a request is about, for the words of an error. */
-export interface Subject {
+/** What a request is about; error messages name it. */
+export interface Resource {
   readonly name: string;
   readonly revision: string;
   readonly endpoint: string;
   readonly hasToken: boolean;
   readonly path?: string;
-  /** A model where it is not said. */
+  /** A model by default. */
   readonly kind?: RepositoryKind;
 }
 
 /** What a request about a repository is about. */
-export const subjectOf = (
+export const resourceOf = (
   { name, revision }: Repository,
   { endpoint, token }: { readonly endpoint: string; readonly token: string | undefined },
   kind: RepositoryKind = "model",
-): Subject => ({ name, revision, endpoint, hasToken: token !== undefined, kind });
+): Resource => ({ name, revision, endpoint, hasToken: token !== undefined, kind });
 
 /** The page of a repository, under which its files are. */
-export const pageOf = ({ endpoint, name, kind }: Subject): string =>
+export const pageOf = ({ endpoint, name, kind }: Resource): string =>
   `${endpoint}/${kind === "dataset" ? "datasets/" : ""}${name}`;
 
-/** Why an attempt came to nothing, and whether another one may succeed. */
+/** Why an attempt failed, and whether another one may succeed. */
 export interface Failure {
   readonly error: MosError;
   readonly transient: boolean;
@@ -46,17 +46,17 @@ const DISK_CODES = new Set([
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/;
 
 /** A thrown value as a failure: MosErrors stay as they are, disk errors are "storage", the rest is the network. */
-export function failureOf(error: unknown, subject: Subject, signal?: AbortSignal): Failure {
+export function failureOf(error: unknown, resource: Resource, signal?: AbortSignal): Failure {
   if (error instanceof MosError) return { error, transient: false };
-  if (signal?.aborted) return { error: cancelled(subject, error), transient: false };
-  if (isDiskError(error)) return { error: storageError(error), transient: false };
+  if (signal?.aborted) return { error: cancelled(resource, error), transient: false };
+  if (isDiskError(error)) return { error: diskError(error), transient: false };
   const code = errorCode(error);
   const reason = code === "" ? describe(error) : code;
   const advice = CERTIFICATE.test(code)
     ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
-    : `check the connection, or use a ${subject.kind ?? "model"} that is already on this machine`;
+    : `check the connection, or use a ${resource.kind ?? "model"} that is already on this machine`;
   return {
-    error: new MosError("network", `${subject.endpoint} cannot be reached (${reason}): ${advice}`, {
+    error: new MosError("network", `${resource.endpoint} cannot be reached (${reason}): ${advice}`, {
       cause: error,
     }),
     transient: !CERTIFICATE.test(code),
@@ -64,27 +64,27 @@ export function failureOf(error: unknown, subject: Subject, signal?: AbortSignal
 }
 
 /** An answer other than 2xx as a failure that says what to do. */
-export function refusalOf(response: Response, subject: Subject): Failure {
+export function failureOfResponse(response: Response, resource: Resource): Failure {
   const { status, headers } = response;
-  if (status === 404) return final(notFound(headers, subject));
-  if (status === 401 || status === 403) return final(forbidden(headers, subject));
-  const what = subject.path ?? subject.name;
+  if (status === 404) return final(notFound(headers, resource));
+  if (status === 401 || status === 403) return final(forbidden(headers, resource));
+  const what = resource.path ?? resource.name;
   const error = new MosError(
     "network",
     status === 429
-      ? `${subject.endpoint} limits the number of requests (429) at ${what}; wait some minutes${subject.hasToken ? "" : ", or set HF_TOKEN for a higher limit"}`
-      : `${subject.endpoint} answered ${status} for ${what}; try again later`,
+      ? `${resource.endpoint} limits the number of requests (429) at ${what}; wait some minutes${resource.hasToken ? "" : ", or set HF_TOKEN for a higher limit"}`
+      : `${resource.endpoint} answered ${status} for ${what}; try again later`,
   );
   const transient = status === 408 || status === 425 || status === 429 || status >= 500;
   const wait = Number(headers.get("retry-after") ?? Number.NaN);
   return wait >= 0 ? { error, transient, waitSeconds: Math.min(wait, 120) } : { error, transient };
 }
 
-/** The error of a run that its signal stopped. */
-export function cancelled(subject: Subject, cause?: unknown): MosError {
+/** The error of a download that its signal stopped. */
+export function cancelled(resource: Resource, cause?: unknown): MosError {
   return new MosError(
     "cancelled",
-    `stopped downloading ${subject.path ?? subject.name}; the same command goes on from here`,
+    `stopped downloading ${resource.path ?? resource.name}; the same command resumes from here`,
     {
       cause,
     },
@@ -92,7 +92,7 @@ export function cancelled(subject: Subject, cause?: unknown): MosError {
 }
 
 /** A refused write as an error that names the file and the reason. */
-function storageError(error: unknown): MosError {
+function diskError(error: unknown): MosError {
   const code = errorCode(error);
   const full = code === "ENOSPC" || code === "EDQUOT";
   const advice = full
@@ -118,11 +118,14 @@ function isDiskError(error: unknown): boolean {
 const final = (error: MosError): Failure => ({ error, transient: false });
 const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-function notFound(headers: Headers, subject: Subject): MosError {
-  const { name, revision, endpoint, hasToken, path, kind = "model" } = subject;
+function notFound(headers: Headers, resource: Resource): MosError {
+  const { name, revision, endpoint, hasToken, path, kind = "model" } = resource;
   const refusal = headers.get("x-error-code");
   if (refusal === "RevisionNotFound") {
-    return new MosError("not_found", `${name} has no revision ${revision}; see ${pageOf(subject)}/tree/main`);
+    return new MosError(
+      "not_found",
+      `${name} has no revision ${revision}; see ${pageOf(resource)}/tree/main`,
+    );
   }
   if (path !== undefined) {
     return new MosError("not_found", `${name} has no file ${path} at revision ${revision}`);
@@ -134,9 +137,9 @@ function notFound(headers: Headers, subject: Subject): MosError {
   );
 }
 
-function forbidden(headers: Headers, subject: Subject): MosError {
-  const { name, endpoint, hasToken } = subject;
-  const page = pageOf(subject);
+function forbidden(headers: Headers, resource: Resource): MosError {
+  const { name, endpoint, hasToken } = resource;
+  const page = pageOf(resource);
   const tokens = `${endpoint}/settings/tokens`;
   if (headers.get("x-error-code") === "GatedRepo") {
     return new MosError(

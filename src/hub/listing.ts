@@ -2,7 +2,7 @@ import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { MosError } from "#core";
 import { apiFetch, type Connection } from "./connection.ts";
-import { failureOf, type Subject, subjectOf } from "./failure.ts";
+import { failureOf, type Resource, resourceOf } from "./failure.ts";
 import { isCommit, isSafePath, type Repository, type RepositoryKind } from "./repository.ts";
 import type { ListedFile } from "./select.ts";
 
@@ -12,7 +12,7 @@ export interface Digest {
   readonly hex: string;
 }
 
-/** A file of the hub: its size in bytes is announced, its digest is what we hold it to. */
+/** A file of the hub: its announced size in bytes, and the digest that it must have. */
 export interface HubFile extends ListedFile {
   readonly digest: Digest;
 }
@@ -48,14 +48,14 @@ export async function listRepository(
 ): Promise<Listing> {
   const { name, revision } = repository;
   const { endpoint: hubUrl } = connection;
-  const subject = subjectOf(repository, connection, kind);
-  const fetch = apiFetch(connection, subject);
+  const resource = resourceOf(repository, connection, kind);
+  const fetch = apiFetch(connection, resource);
   try {
     const { sha } =
       kind === "dataset"
         ? await datasetInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] })
         : await modelInfo({ name, revision, hubUrl, fetch, additionalFields: ["sha"] });
-    const commit = readCommit(sha, subject);
+    const commit = readCommit(sha, resource);
     const files: HubFile[] = [];
     const entries = listFiles({
       repo: { type: kind, name },
@@ -65,7 +65,7 @@ export async function listRepository(
       fetch,
     });
     for await (const entry of entries) {
-      const file = readEntry(entry, subject);
+      const file = readEntry(entry, resource);
       if (file !== undefined) files.push(file);
       if (files.length > MAX_FILES) {
         throw new MosError(
@@ -77,37 +77,37 @@ export async function listRepository(
     return { commit, files };
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) {
-      throw notAHub(subject, error.message, error);
+      throw notAHub(resource, error.message, error);
     }
-    throw failureOf(error, subject, connection.signal).error;
+    throw failureOf(error, resource, connection.signal).error;
   }
 }
 
-function readCommit(sha: unknown, subject: Subject): string {
+function readCommit(sha: unknown, resource: Resource): string {
   if (typeof sha === "string" && isCommit(sha)) return sha;
-  throw notAHub(subject, `the commit of ${subject.revision} is ${JSON.stringify(sha)}`);
+  throw notAHub(resource, `the commit of ${resource.revision} is ${JSON.stringify(sha)}`);
 }
 
-function readEntry(entry: unknown, subject: Subject): HubFile | undefined {
+function readEntry(entry: unknown, resource: Resource): HubFile | undefined {
   const parsed = entrySchema.safeParse(entry);
-  if (!parsed.success) throw notAHub(subject, z.prettifyError(parsed.error));
+  if (!parsed.success) throw notAHub(resource, z.prettifyError(parsed.error));
   const { type, path, size, oid, lfs } = parsed.data;
   if (!isSafePath(path)) {
     throw new MosError(
       "bad_model",
-      `${subject.name} lists a file ${JSON.stringify(path)}, a name that could lead out of its folder; nothing was downloaded`,
+      `${resource.name} lists a file ${JSON.stringify(path)}, a name that could lead out of its folder; nothing was downloaded`,
     );
   }
   if (type !== "file") return undefined;
   if (lfs !== undefined) return { path, size: lfs.size, digest: { algorithm: "sha256", hex: lfs.oid } };
-  if (oid === undefined) throw notAHub(subject, `${path} has no digest`);
+  if (oid === undefined) throw notAHub(resource, `${path} has no digest`);
   return { path, size, digest: { algorithm: "git-sha1", hex: oid } };
 }
 
-function notAHub(subject: Subject, found: string, cause?: unknown): MosError {
+function notAHub(resource: Resource, found: string, cause?: unknown): MosError {
   return new MosError(
     "network",
-    `${subject.endpoint} does not answer as a Hugging Face Hub about ${subject.name}: ${found}`,
+    `${resource.endpoint} does not answer as a Hugging Face Hub about ${resource.name}: ${found}`,
     { cause },
   );
 }

@@ -11,8 +11,8 @@ export interface PartialOptions {
 }
 
 /**
- * A file on its way: `<final>.partial`, with the ETag that its bytes came under beside it. Bytes are written by
- * position and hashed as they come, so two processes that fetch the same file do no harm to each other.
+ * A file that is being downloaded: `<final>.partial`, and beside it the ETag of its bytes. Bytes are written by position
+ * and hashed as they arrive, so two processes may fetch the same file at once.
  */
 export class PartialFile {
   readonly #final: string;
@@ -29,7 +29,7 @@ export class PartialFile {
     this.#hash = startHash(options);
   }
 
-  /** Opens what an earlier run left, or begins. The bytes that are there are hashed again. */
+  /** Opens what an earlier run left, or starts a file. The bytes that exist are hashed again. */
   static async open(final: string, options: PartialOptions): Promise<PartialFile> {
     const handle = await open(`${final}.partial`, "a+").then(async (created) => {
       await created.close(); // "a+" only makes sure that it exists: appending would ignore positions
@@ -46,24 +46,24 @@ export class PartialFile {
     return partial;
   }
 
-  /** Bytes that are here. */
+  /** Bytes so far. */
   get position(): number {
     return this.#position;
   }
 
-  /** Whether some of the bytes are an earlier run's. */
+  /** Whether some of the bytes come from an earlier run. */
   get inherited(): boolean {
     return this.#inherited;
   }
 
-  /** The ETag under which the first bytes came, where it is known. */
+  /** The ETag of the first bytes, where it is known. */
   async etag(): Promise<string | undefined> {
     return readFile(`${this.#final}.partial.etag`, "utf8").catch(() => undefined);
   }
 
   /**
-   * Counts what is here for nothing: it is overwritten by what follows, which comes under this ETag. Not cut off,
-   * because another process may have written it and be about to give the file its name.
+   * Starts again at byte 0: what follows, under this ETag, overwrites what is here. The file is not truncated, because
+   * another process may have written it and be about to rename it.
    */
   async restart(etag: string | undefined): Promise<void> {
     this.#position = 0;
@@ -88,12 +88,12 @@ export class PartialFile {
     this.#position += bytes.byteLength;
   }
 
-  /** The digest of what is here, in hexadecimal digits; the hash can still go on. */
+  /** The digest of the bytes so far, in hexadecimal digits; more can be appended. */
   digest(): string {
     return this.#hash.copy().digest("hex");
   }
 
-  /** Makes the bytes last, then gives the file its final name in one step. */
+  /** Flushes the bytes to the disk, then renames the file to its final name. */
   async finish(): Promise<void> {
     await this.#handle.sync();
     await rename(`${this.#final}.partial`, this.#final).catch(async (error: unknown) => {
@@ -104,7 +104,7 @@ export class PartialFile {
     await rm(`${this.#final}.partial.etag`, { force: true });
   }
 
-  /** Removes what is here from the disk. */
+  /** Removes the partial file. */
   async discard(): Promise<void> {
     await rm(`${this.#final}.partial`, { force: true });
     await rm(`${this.#final}.partial.etag`, { force: true });

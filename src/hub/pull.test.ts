@@ -142,7 +142,7 @@ test("a cancelled run is gone on with by the next", async () => {
     }
   })();
   await expect(stopped).rejects.toThrowError(
-    failure("cancelled", /model\.safetensors; the same command goes on/),
+    failure("cancelled", /model\.safetensors; the same command resumes/),
   );
   expect(await partials()).toHaveLength(1);
   expect(await resolveCached("org/name", { cacheFolder })).toBeUndefined();

@@ -1,9 +1,12 @@
+// What is fetched from the hub: a model, files of a data set, a text file of any server.
+import { join } from "node:path";
+import { MosError } from "#core";
 import { cacheEntry, describeModel, type PulledModel } from "./cache.ts";
-import { type ConnectionOptions, connect } from "./connection.ts";
-import { failureOf, subjectOf } from "./failure.ts";
+import { apiFetch, type ConnectionOptions, connect } from "./connection.ts";
+import { failureOf, resourceOf } from "./failure.ts";
 import { listRepository } from "./listing.ts";
 import { parseRepository } from "./repository.ts";
-import { selectFiles } from "./select.ts";
+import { type ListedFile, selectFiles } from "./select.ts";
 import { type TransferEvent, transfer } from "./transfer.ts";
 
 /** What happens during a pull. */
@@ -38,17 +41,101 @@ export async function* pull(
 ): AsyncGenerator<PullEvent, PulledModel> {
   const wanted = parseRepository(repository, options.revision);
   const connection = connect(options);
-  const subject = subjectOf(wanted, connection);
+  const resource = resourceOf(wanted, connection);
   const { commit, files: listed } = await listRepository(connection, wanted);
   const selection = selectFiles(listed, wanted, options.include);
   const entry = cacheEntry(options.cacheFolder, wanted.name);
   const { files } = selection;
   try {
-    yield* transfer(connection, { subject, entry, commit, files, freeBytes: options.freeBytes });
+    yield* transfer(connection, { resource, entry, commit, files, freeBytes: options.freeBytes });
     const model = describeModel(wanted, { entry, commit, selection });
     yield { type: "done", model };
     return model;
   } catch (error) {
-    throw failureOf(error, subject, connection.signal).error;
+    throw failureOf(error, resource, connection.signal).error;
+  }
+}
+
+/** Some files of a data set that are on this machine. */
+export interface PulledDataset {
+  readonly repository: string;
+  readonly revision: string;
+  readonly commit: string;
+  /** By their names in the repository, where they are. */
+  readonly paths: ReadonlyMap<string, string>;
+}
+
+export interface PullDatasetOptions extends ConnectionOptions {
+  /** The hub cache, as Python lays it out: see `hubSettings`. */
+  readonly cacheFolder: string;
+  readonly revision?: string;
+  /** Chooses files; choosing none is an error. */
+  readonly select: (files: readonly ListedFile[]) => readonly string[];
+}
+
+/**
+ * Downloads files of a data set of the Hugging Face Hub into the cache, each checked against the hub's digest. What an
+ * interrupted run has downloaded is used; `break` and the signal stop it.
+ *
+ * @throws MosError `bad_option`, `not_found`, `network`, `storage`, `cancelled`.
+ * @example
+ * const select = (files) => files.map(({ path }) => path).filter((path) => path.endsWith(".parquet"));
+ * const { paths } = yield* pullDataset("openai/gsm8k", { ...settings, select });
+ */
+export async function* pullDataset(
+  repository: string,
+  options: PullDatasetOptions,
+): AsyncGenerator<TransferEvent, PulledDataset> {
+  const wanted = parseRepository(repository, options.revision);
+  const { name, revision } = wanted;
+  const connection = connect(options);
+  const resource = resourceOf(wanted, connection, "dataset");
+  const { commit, files: listed } = await listRepository(connection, wanted, "dataset");
+  const names = new Set(options.select(listed));
+  const files = listed.filter(({ path }) => names.has(path));
+  if (files.length === 0)
+    throw new MosError("not_found", `the data set ${name} has none of the wanted files at ${revision}`);
+  const entry = cacheEntry(options.cacheFolder, name, "dataset");
+  try {
+    yield* transfer(connection, { resource, entry, commit, files });
+  } catch (error) {
+    throw failureOf(error, resource, connection.signal).error;
+  }
+  const paths = new Map(files.map(({ path }) => [path, join(entry.snapshot(commit), path)]));
+  return { repository: name, revision, commit, paths };
+}
+
+/** A small public text file on any server, such as one of a GitHub repository. */
+export interface TextFile {
+  readonly url: string;
+  /** The repository and the file, for messages. */
+  readonly repository: string;
+  readonly path: string;
+}
+
+/**
+ * Fetches a text file of at most 32 MiB; retries after a break. No token is sent.
+ *
+ * @throws MosError `bad_option`, `not_found`, `network`, `bad_data` where it is not UTF-8, `cancelled`.
+ */
+export async function fetchTextFile(
+  { url, repository, path }: TextFile,
+  options: Omit<ConnectionOptions, "endpoint" | "token"> = {},
+): Promise<string> {
+  if (!URL.canParse(url)) throw new MosError("bad_option", `${JSON.stringify(url)} is not an address`);
+  const connection = connect({
+    endpoint: new URL(url).origin,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+    ...(options.sleep === undefined ? {} : { sleep: options.sleep }),
+    ...(options.retries === undefined ? {} : { retries: options.retries }),
+  });
+  const resource = { ...resourceOf({ name: repository, revision: "main" }, connection, "dataset"), path };
+  const response = await apiFetch(connection, resource)(url);
+  const bytes = await response.arrayBuffer();
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new MosError("bad_data", `${url}: the text is not valid UTF-8`, { cause });
   }
 }

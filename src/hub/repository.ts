@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 
-/** What the hub keeps apart; a name may stand for one of each. */
+/** Models and data sets have separate name spaces. */
 export type RepositoryKind = "model" | "dataset";
 
 /** A model on the hub as a user writes it: `org/name[@revision][:file]`. */
@@ -33,8 +33,8 @@ export function isSafePath(path: string): boolean {
 }
 
 /**
- * Whether text has the form `org/name[@revision][:file]`. A local path of the same form is for the caller to
- * rule out first.
+ * Whether text has the form `org/name[@revision][:file]`. The caller rules out local paths of the same form
+ * first.
  */
 export const looksLikeRepository = (text: string): boolean =>
   NAME.test(WRITTEN.exec(text)?.groups?.["name"] ?? "");

@@ -8,7 +8,7 @@ export interface ListedFile {
   readonly size: number;
 }
 
-/** What of a repository makes one model. */
+/** The files of a repository that make up one model. */
 export interface Selection<File extends ListedFile = ListedFile> {
   readonly kind: "folder" | "gguf";
   readonly files: readonly File[];
@@ -33,12 +33,12 @@ const isUsable = (path: string): boolean =>
   (isGguf(path) || isWeights(path) || path === INDEX || SETTINGS.has(path.slice(path.lastIndexOf("/") + 1)));
 
 /**
- * Chooses the files of one model: those that the user names, or else the safetensors model at the root of the
+ * Chooses the files of one model: those that the caller names, or else the safetensors model at the root of the
  * repository, or else its only GGUF file. Never a pickle and never code. Pure: the same for the hub's listing
  * and for a folder of the cache.
  *
  * @param include File names, in which `*` stands for anything but a slash.
- * @throws MosError `bad_option` where the user has to choose, `not_found` where a named file is missing,
+ * @throws MosError `bad_option` where the caller has to choose, `not_found` where a named file is missing,
  * `unsupported` where the repository holds nothing that can be read.
  */
 export function selectFiles<File extends ListedFile>(

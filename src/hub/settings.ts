@@ -16,7 +16,7 @@ export interface HubEnvironment {
   readonly XDG_CACHE_HOME?: string | undefined;
 }
 
-/** Where the hub is, who asks, and where its files are kept. */
+/** The address of the hub, the token, and the folder of the cache. */
 export interface HubSettings {
   readonly cacheFolder: string;
   readonly endpoint: string;
@@ -29,8 +29,8 @@ const hubHomeOf = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): s
   HF_HOME || join(XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
 
 /**
- * Where the hub's tools want a program to keep what it makes of downloads: a folder of its name, outside the cache of
- * repositories, whose layout is theirs.
+ * The folder in which a program keeps what it derives from downloads, by the convention of the hub's tools: one of its
+ * own name, outside the cache of repositories.
  */
 export const hubAssetsFolder = (environment: HubEnvironment, home: string): string =>
   join(environment.HF_ASSETS_CACHE || join(hubHomeOf(environment, home), "assets"), "mixture-of-shards");

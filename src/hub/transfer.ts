@@ -1,14 +1,14 @@
-// From a list of files of one commit to files in the cache: what is here already, what is fetched, and where it is put.
+// Brings the files of one commit into the cache: what is cached already, what is downloaded, and where it is linked.
 import { dirname, join } from "node:path";
 import { expectSpace, makeFolder } from "#storage";
 import { type CacheEntry, fileSize, placeInSnapshot, writeRef } from "./cache.ts";
 import type { Connection } from "./connection.ts";
 import { download } from "./download.ts";
-import { cancelled, pageOf, type Subject } from "./failure.ts";
+import { cancelled, pageOf, type Resource } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import type { ListedFile } from "./select.ts";
 
-/** What happens while files come. Sizes are in bytes; `received` counts what is on this machine, cached files included. */
+/** Events of a transfer. Sizes are in bytes; `received` counts what is on this machine, cached files included. */
 export type TransferEvent =
   | {
       readonly type: "listing";
@@ -16,7 +16,7 @@ export type TransferEvent =
       readonly commit: string;
       readonly files: readonly ListedFile[];
       readonly bytes: number;
-      /** What is already here. */
+      /** Bytes that are on this machine already. */
       readonly received: number;
     }
   | {
@@ -43,7 +43,7 @@ export type TransferEvent =
 
 /** The files of one commit that have to be in the cache. */
 export interface TransferRequest {
-  readonly subject: Subject;
+  readonly resource: Resource;
   readonly entry: CacheEntry;
   readonly commit: string;
   readonly files: readonly HubFile[];
@@ -52,7 +52,7 @@ export interface TransferRequest {
 }
 
 /**
- * Brings files into the cache: uses what an interrupted run left, and remembers which commit the revision meant.
+ * Brings files into the cache, resuming an interrupted run, and records which commit the revision stands for.
  *
  * @throws MosError `not_found`, `network`, `storage`, `cancelled`.
  */
@@ -60,11 +60,11 @@ export async function* transfer(
   connection: Connection,
   request: TransferRequest,
 ): AsyncGenerator<TransferEvent, void> {
-  const { subject, entry, commit } = request;
+  const { resource, entry, commit } = request;
   const plan = await planTransfer(request);
   yield {
     type: "listing",
-    repository: subject.name,
+    repository: resource.name,
     commit,
     files: plan.listed,
     bytes: plan.bytes,
@@ -76,7 +76,7 @@ export async function* transfer(
     freeBytes: request.freeBytes,
   });
   yield* fetchAll(connection, plan);
-  await writeRef(entry, subject.revision, commit);
+  await writeRef(entry, resource.revision, commit);
 }
 
 interface PlannedFile {
@@ -84,7 +84,7 @@ interface PlannedFile {
   readonly blob: string;
   /** Its name in the snapshot folder. */
   readonly name: string;
-  /** Bytes that are already here. */
+  /** Bytes that are on this machine already. */
   readonly received: number;
 }
 
@@ -112,7 +112,7 @@ async function planTransfer(request: TransferRequest): Promise<Plan> {
   };
 }
 
-/** A whole file under one of these names, or else what a `.partial` holds. Empty files are always made anew. */
+/** A whole file under one of these names, or else what a `.partial` holds. Empty files are always written again. */
 async function receivedOf({ size }: HubFile, [blob, name]: readonly [string, string]): Promise<number> {
   if ((await fileSize(blob)) === size || (await fileSize(name)) === size) return size;
   const partial = (await fileSize(`${blob}.partial`)) ?? 0;
@@ -149,8 +149,8 @@ async function* fetchOne(
   const { path, size } = file;
   const { commit } = plan;
   const { signal } = connection;
-  const subject: Subject = { ...plan.subject, path };
-  if (signal?.aborted) throw cancelled(subject, signal.reason);
+  const resource: Resource = { ...plan.resource, path };
+  if (signal?.aborted) throw cancelled(resource, signal.reason);
   const blobIsWhole = (await fileSize(blob)) === size;
   if (blobIsWhole || (await fileSize(name)) === size) {
     if ((await fileSize(name)) !== size) await placeInSnapshot(blob, name);
@@ -159,8 +159,8 @@ async function* fetchOne(
   }
   yield { type: "file", path, size, state: "started" };
   await makeFolder(dirname(blob));
-  const url = `${pageOf(subject)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
-  for await (const event of download(connection, { url, target: blob, file, subject })) {
+  const url = `${pageOf(resource)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+  for await (const event of download(connection, { url, target: blob, file, resource })) {
     yield event.type === "retry" ? { ...event, path } : event;
   }
   await placeInSnapshot(blob, name);

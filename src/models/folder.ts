@@ -1,13 +1,12 @@
 // A Hugging Face folder: config.json, and model.safetensors whole or in shards.
 
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import { type NumberRange, openSafetensors, type SafetensorsDtype, type SafetensorsFile } from "#formats";
-import { pathExists, readJson, storageError } from "#storage";
+import { listFolder, pathExists, readJson } from "#storage";
 import type { LlamaConfig } from "./config.ts";
-import { parseHuggingFaceConfig } from "./parse-config.ts";
+import { parseHuggingFaceConfig } from "./config-json.ts";
 
 const WHOLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -47,11 +46,9 @@ export interface FolderWeights extends AsyncDisposable {
   readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
 }
 
-/** What a folder without safetensors should be told. */
+/** The error for a folder without safetensors. */
 async function explainMissing(folder: string): Promise<MosError> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    throw storageError(error, folder);
-  });
+  const names = await listFolder(folder);
   const pickled = names.find((name) => /\.(bin|pth?|ckpt)$/.test(name));
   if (pickled !== undefined)
     return new MosError(

@@ -1,9 +1,17 @@
 export type { LlamaConfig } from "./config.ts";
+export { ropeFrequencies } from "./config.ts";
+export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export { type FingerprintProgress, fingerprintOf, fingerprintSteps } from "./fingerprint.ts";
-export { ggufName, toGgufRows } from "./gguf-layout.ts";
+export { ggufName, toGgufRows } from "./gguf.ts";
 export { type AttentionHook, llama, llamaHead, weightLeaves } from "./llama.ts";
-export { type LoadedModel, type LoadProgress, loadModel, type ModelFiles, openModel } from "./load.ts";
-export { parseHuggingFaceConfig } from "./parse-config.ts";
+export {
+  type LoadedModel,
+  type LoadProgress,
+  loadModel,
+  loadModelText,
+  type ModelFiles,
+  openModel,
+} from "./load.ts";
 export {
   dequantizeRows,
   QUANTIZATION,
@@ -12,7 +20,4 @@ export {
   quantizeMatrix,
 } from "./quantize.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
-export { ropeFrequencies } from "./rope-frequencies.ts";
-export { loadModelText } from "./text.ts";
 export { geometryOf, type Weight, weightShapes } from "./weights.ts";
-export { huggingFaceConfig } from "./write-config.ts";

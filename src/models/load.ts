@@ -1,10 +1,10 @@
 // A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
-
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { MosError } from "#core";
 import { type GgufMetadata, type NumberRange, openGguf, type SafetensorsDtype } from "#formats";
-import { pathExists, storageError } from "#storage";
+import { listFolder, pathExists, storageError } from "#storage";
+import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import type { LlamaConfig } from "./config.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
@@ -119,9 +119,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
 
 /** The one GGUF file of a folder that has no config.json. */
 async function onlyGguf(folder: string): Promise<string> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    throw storageError(error, folder);
-  });
+  const names = await listFolder(folder);
   const found = names.filter((name) => name.toLowerCase().endsWith(".gguf")).sort();
   const [only] = found;
   if (only === undefined)
@@ -136,7 +134,7 @@ async function onlyGguf(folder: string): Promise<string> {
 
 /**
  * Opens a model without reading its weights: a Hugging Face folder (config.json and safetensors), a GGUF file, or a
- * folder with exactly one GGUF file. Everything that headers can tell is checked.
+ * folder with exactly one GGUF file. Everything that the headers state is checked.
  *
  * @throws MosError "not_found", "bad_model", "unsupported" (by name), "storage".
  */
@@ -178,4 +176,16 @@ export async function loadModel(
   }
   const { config, name, source } = files;
   return { name, path, config, weights, fingerprint: fingerprint(config, weights), source };
+}
+
+/** The tokenizer and chat template beside a model's weights. Throws `bad_model`, `unsupported`, naming the file. */
+export async function loadModelText(source: ModelSource, options: LoadTextOptions = {}): Promise<LoadedText> {
+  if (source.kind === "folder") return loadTextFromFolder(source.folder, options);
+  const { path, metadata } = source.file;
+  try {
+    return textFromGguf(metadata, options);
+  } catch (cause) {
+    if (!(cause instanceof MosError)) throw cause;
+    throw new MosError(cause.code, cause.message.replace(/^GGUF:/, `${path}:`), { cause });
+  }
 }

@@ -1,5 +1,5 @@
 // Files are read with their size checked first, and written under a temporary name that is renamed at the end, so that
-// a reader never sees half a file whatever happens to the writer.
+// a reader never sees half a file, even if the writer is killed.
 
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { storageError, systemCode } from "./error.ts";
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const LARGEST_READ = 1 << 30;
 
-/** A file's bytes, on the disk or in memory. Closing it is the owner's duty (`await using`). */
+/** A file's bytes, on the disk or in memory. The owner closes it (`await using`). */
 export interface ByteSource extends AsyncDisposable {
   /** What messages call it. */
   readonly path: string;
@@ -25,7 +25,7 @@ export interface ReadableFile extends ByteSource {
   readonly handle: FileHandle;
 }
 
-/** Bytes that were read already, by the path that they came from. */
+/** Bytes in memory as a `ByteSource`; `path` is what messages call them. */
 export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
   path,
   size: bytes.length,
@@ -159,7 +159,7 @@ export interface AtomicFile extends AsyncDisposable {
 }
 
 /**
- * Starts a file that is complete or absent, never half there.
+ * Starts a file that is complete or absent, never partial.
  *
  * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
  * @example

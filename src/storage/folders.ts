@@ -92,7 +92,7 @@ export async function expectNoFolder(path: string): Promise<void> {
     throw new MosError("bad_option", `${path} is a folder; name the file that is to be written`);
 }
 
-/** Where the old folder waits while the new one takes its name. */
+/** The name of the old folder while the new one is renamed into place. */
 export const replacedName = (path: string): string => join(dirname(path), `.${basename(path)}.replaced`);
 
 /**

@@ -68,7 +68,7 @@ function flawOf(text: string): string | undefined {
   }
 }
 
-/** Where the text stops being JSON. Of a token that does not belong V8 tells no place: the prefixes are asked. */
+/** Where the text stops being JSON. V8 gives no position for an unexpected token, so prefixes are tried. */
 function flawPosition(text: string, flaw: string): number {
   const told = /at position (\d+)/.exec(flaw)?.[1];
   if (told !== undefined) return Number(told);
@@ -126,12 +126,12 @@ export async function* readJsonLines(
   }
 }
 
-/** Appends values to a JSON Lines file; every value is one write, so that readers meet whole lines. */
+/** Appends values to a JSON Lines file; every value is one write, so that readers see whole lines. */
 export interface JsonLinesWriter extends AsyncDisposable {
   write(value: unknown): Promise<void>;
 }
 
-/** Cuts off what follows the last line end: the rest of a line whose writer was killed. */
+/** Cuts off a last line without its end, which a killed writer has left. */
 async function removeTornLine(handle: FileHandle): Promise<void> {
   const { size } = await handle.stat();
   const buffer = new Uint8Array(1 << 16);

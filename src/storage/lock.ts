@@ -7,12 +7,12 @@ import { storageError, systemCode } from "./error.ts";
 import { readJson } from "./files.ts";
 
 const LOCK = "running.json";
-/** Locks that this process holds: its number alone may be that of a process from before a restart. */
+/** Locks that this process holds: after a restart of the machine another process may have had the same id. */
 const held = new Set<string>();
 const holderSchema = z.object({ pid: z.int().positive(), host: z.string() });
 type Holder = z.output<typeof holderSchema>;
 
-/** What a crash has left. */
+/** Whether a crash has left this lock behind. */
 function isGone({ pid, host }: Holder, path: string): boolean {
   if (host !== hostname()) return false;
   if (pid === process.pid) return !held.has(path);
@@ -24,7 +24,7 @@ function isGone({ pid, host }: Holder, path: string): boolean {
   }
 }
 
-/** Only one of several gets to make a file. */
+/** Creates the file, unless it exists; atomic among processes. */
 async function make(path: string): Promise<boolean> {
   try {
     await writeFile(path, JSON.stringify({ pid: process.pid, host: hostname() }), { flag: "wx" });
@@ -44,7 +44,7 @@ async function take(path: string): Promise<boolean> {
 const holderOf = (path: string): Promise<Holder | undefined> =>
   readJson(path, holderSchema, { code: "bad_data" }).catch(() => undefined);
 
-/** Removes what a crash has left. Of several that come at once one does it: another would remove the lock that follows. */
+/** Removes a lock that a crash has left, one process at a time: a second one could remove the lock of the first. */
 async function clear(path: string): Promise<void> {
   const guard = `${path}.clearing`;
   if (!(await make(guard))) return;
@@ -64,10 +64,10 @@ const inUse = (folder: string, path: string, holder: Holder | undefined): MosErr
   );
 
 /**
- * Keeps others from working in a folder, until disposed of: two would write the same files. A lock that a crash has left
- * is taken over.
+ * Locks a folder until it is disposed, so that two processes do not write the same files. A lock that a crash has left is
+ * taken over.
  *
- * @throws MosError `bad_option` where somebody works there, `storage`.
+ * @throws MosError `bad_option` where another process holds the lock, `storage`.
  * @example
  * await using _lock = await lockFolder(out);
  */

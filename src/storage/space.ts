@@ -22,7 +22,7 @@ async function existing(path: string): Promise<string> {
   return (await pathExists(path)) || dirname(path) === path ? path : existing(dirname(path));
 }
 
-/** Some file systems over a network have no size to tell; they are taken as large enough. */
+/** Some network file systems report no size; they are taken as large enough. */
 async function freeBytesOf(folder: string): Promise<number> {
   const { bavail, blocks, bsize } = await statfs(folder).catch((error: unknown) => {
     throw storageError(error, folder);
@@ -31,7 +31,7 @@ async function freeBytesOf(folder: string): Promise<number> {
 }
 
 export interface ExpectSpaceOptions {
-  /** What is going to be written, as a sentence begins: "the merged model". */
+  /** What will be written, as the start of a sentence: "the merged model". */
   readonly what: string;
   readonly bytes: number;
   /** Bytes that a user may still write to the disk of a folder. */
@@ -39,7 +39,7 @@ export interface ExpectSpaceOptions {
 }
 
 /**
- * Makes sure, before they are written, that the disk of a folder, which need not exist yet, has room for so many bytes.
+ * Checks that the disk of a folder, which need not exist yet, has room for so many bytes.
  *
  * @throws MosError "storage".
  */

@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { LlamaConfig } from "./config.ts";
+import { parseHuggingFaceConfig } from "./config-json.ts";
 import { fingerprint, fingerprintOf } from "./fingerprint.ts";
-import { fromGgufRows, ggufName, toGgufRows } from "./gguf-layout.ts";
+import { fromGgufRows, ggufName, toGgufRows } from "./gguf.ts";
 import { loadModel, openModel } from "./load.ts";
-import { parseHuggingFaceConfig } from "./parse-config.ts";
 
 const BUNDLED = "assets/tiny-english";
 const config = async (fields: Readonly<Record<string, number>>): Promise<LlamaConfig> =>

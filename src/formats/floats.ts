@@ -1,5 +1,6 @@
 // Half floats as bits. JavaScript computes in float64, which holds every float16 and bfloat16 exactly, so only the
 // roundings of the encoders need thought.
+import type { AtomicFile } from "#storage";
 
 /** Powers of two that scale an 11-bit significand by its biased exponent: 2^(e − 25). */
 const SCALES = Float64Array.from({ length: 32 }, (_, exponent) => 2 ** (exponent - 25));
@@ -76,4 +77,30 @@ export function encodeBfloat16(source: Float32Array): Uint16Array {
     target[i] = undefinedNumber ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
   return target;
+}
+
+/** How float32 numbers can be stored, as safetensors and GGUF name it. */
+export type FloatDtype = "F32" | "F16" | "BF16";
+
+/** Numbers converted and written at a time. */
+const CHUNK = 1 << 20;
+
+function encode(part: Float32Array | Int32Array, dtype: FloatDtype | "I32"): Uint8Array {
+  const stored =
+    part instanceof Int32Array || dtype === "F32" || dtype === "I32"
+      ? part
+      : dtype === "F16"
+        ? encodeFloat16(part)
+        : encodeBfloat16(part);
+  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+}
+
+/** Appends numbers to a file, little-endian; F16 and BF16 are rounded from float32. */
+export async function writeNumbers(
+  file: Pick<AtomicFile, "write">,
+  data: Float32Array | Int32Array,
+  dtype: FloatDtype | "I32",
+): Promise<void> {
+  for (let begin = 0; begin < data.length; begin += CHUNK)
+    await file.write(encode(data.subarray(begin, begin + CHUNK), dtype));
 }

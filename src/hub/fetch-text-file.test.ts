@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { fetchTextFile } from "./text-file.ts";
+import { fetchTextFile } from "./pull.ts";
 
 const file = { url: "https://example.org/a/b.txt", repository: "org/name", path: "b.txt" };
 const sleep = async (): Promise<void> => undefined;
