@@ -174,7 +174,7 @@ async function serveUntil(signal: AbortSignal, { server, log, ...started }: Serv
   sayStart({ ...started, address: listening.address });
   const failure = await Promise.race([aborted(signal), engine.closed]);
   if (failure !== undefined) log.error({ reason: failure.message }, "the engine is gone");
-  log.info({ running: server.activity.count }, "draining");
+  log.info({ running: server.inFlight.count }, "draining");
   await listening.close({ drainSeconds: failure === undefined ? drainSeconds : SECONDS_WITHOUT_ENGINE });
   if (failure !== undefined) throw failure;
   log.info({}, "stopped");

@@ -1,6 +1,6 @@
 export { childOptions } from "./child-options.ts";
 export { type ErrorCode, MosError } from "./error.ts";
-export { canonicalJson, decodeText, parseJson, parseWith } from "./json.ts";
+export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export { limiter } from "./limiter.ts";
 export { type Random, randomStream } from "./random.ts";
 export { anyNumber, belowOne, oneOf, positiveNumber, wholeNumber, yesOrNo } from "./schema-pieces.ts";

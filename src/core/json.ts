@@ -47,7 +47,7 @@ const at = (value: unknown, key: PropertyKey): unknown =>
     : undefined;
 
 /** `field "rope_scaling.factor" is "2"; a number is expected`: what a failed parse has to say to a person. */
-function describeIssues({ issues }: z.ZodError, value: unknown): string {
+export function describeIssues({ issues }: z.ZodError, value: unknown): string {
   const said = issues.slice(0, 3).map((issue) => {
     if (issue.code === "unrecognized_keys")
       return `${issue.keys.map((key) => `"${key}"`).join(", ")} is not a known field`;

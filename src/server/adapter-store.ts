@@ -1,12 +1,13 @@
 // Adapters on disk: a folder of its own for each, complete or absent. Names come from clients, paths never do.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { decodeText, MosError, parseJson } from "#core";
+import { MosError, parseJson } from "#core";
 import { openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
 import {
   type KeptFolder,
   keepFolder,
+  openAtomicFile,
   pathExists,
   restoreFolder,
   storageError,
@@ -14,21 +15,24 @@ import {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#storage";
-import { checkAdapterName, isFolderName } from "./adapter-name.ts";
-import { Refusal } from "./refusal.ts";
+import { ApiError } from "./errors.ts";
 
 const CONFIG = "adapter_config.json";
 const TENSORS = "adapter_model.safetensors";
 
-/** An adapter's two files. */
-export interface AdapterFiles {
-  readonly config: Uint8Array;
-  readonly tensors: Uint8Array;
+/** An adapter's two files as a client sent them. */
+export interface UploadedAdapter {
+  /** JSON. */
+  readonly config: string;
+  /** Safetensors. */
+  readonly tensors: Blob;
 }
 
-/** Adds, replaces and removes adapters, one after the other. */
+/** Adds, replaces and removes adapters, one after the other. A change that fails leaves everything as it was. */
 export interface AdapterStore {
-  put(name: string, files: AdapterFiles): Promise<AdapterInfo>;
+  /** @throws ApiError 400 for a wrong name, or files that are not an adapter of the served model. */
+  put(name: string, files: UploadedAdapter): Promise<AdapterInfo>;
+  /** @throws ApiError 404 if there is no such adapter. */
   remove(name: string): Promise<void>;
 }
 
@@ -36,77 +40,101 @@ export interface AdapterStoreOptions {
   readonly engine: Engine;
   readonly modelName: string;
   readonly folder: string | undefined;
+  /** Checks a folder with the two files before it takes its name. Throws a MosError. */
   readonly check?: ((folder: string) => Promise<void>) | undefined;
 }
 
-/** The adapters' folder. @throws Refusal 400 where the server has none. */
+const PLAIN_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+/** Names that Windows keeps for devices, with any ending. */
+const DEVICE_NAME = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+
+/**
+ * An uploaded adapter's name must be a folder's name on every system, and the same text wherever it is written.
+ *
+ * @throws ApiError 400 for any other.
+ */
+export function checkAdapterName(name: string): void {
+  if (PLAIN_NAME.test(name) && !name.endsWith(".") && !DEVICE_NAME.test(name)) return;
+  throw new ApiError(
+    "name: an adapter's name begins with a letter or digit; letters, digits and . _ - follow, 128 at most; it does not end with a dot, and is not that of a device, such as CON or COM1",
+    { status: 400, code: "invalid_value", param: "name" },
+  );
+}
+
+/** Whether a name can be that of a folder in the adapters' folder, and of nothing elsewhere. */
+const isFolderName = (name: string): boolean => !name.startsWith(".") && /^[^/\\\0]{1,255}$/.test(name);
+
+/** The adapters' folder. @throws ApiError 400 if the server has none. */
 function folderOf({ folder }: AdapterStoreOptions): string {
   if (folder !== undefined) return folder;
-  throw new Refusal("the server runs without a folder of adapters; start it with --adapters", {
+  throw new ApiError("the server runs without a folder of adapters; start it with --adapters", {
     status: 400,
-    reason: "no_adapter_folder",
+    code: "no_adapter_folder",
   });
 }
 
-/** The path of an upload. @throws Refusal 400 for a name that is no plain one. */
+/** The path of an upload. @throws ApiError 400 for a name that is not a plain one. */
 function newPath(name: string, options: AdapterStoreOptions): string {
   const folder = folderOf(options);
   checkAdapterName(name);
   if (name === options.modelName)
-    throw new Refusal(`name: ${name} is the base model; take another name`, {
+    throw new ApiError(`name: ${name} is the base model; take another name`, {
       status: 400,
-      reason: "invalid_value",
-      field: "name",
+      code: "invalid_value",
+      param: "name",
     });
   return join(folder, name);
 }
 
-/** The path of an adapter that is there: whoever laid it into the folder may have called it otherwise. @throws Refusal 404. */
+/** The path of an existing adapter, whose name need not be a plain one: the operator may have put it there. @throws ApiError 404. */
 async function knownPath(name: string, options: AdapterStoreOptions): Promise<string> {
   const folder = folderOf(options);
   if (isFolderName(name) && (await pathExists(join(folder, name, CONFIG)))) return join(folder, name);
-  throw new Refusal(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, {
+  throw new ApiError(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, {
     status: 404,
-    reason: "model_not_found",
-    field: "name",
+    code: "model_not_found",
+    param: "name",
   });
 }
 
-const badAdapter = (message: string, cause?: unknown): Refusal =>
-  new Refusal(message, { status: 400, reason: "bad_adapter", cause });
+const badAdapter = (message: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "bad_adapter", cause });
 
-/** What is wrong with uploaded files is their sender's to know, without the place where they lay. */
+/** The client learns what is wrong with its files, but not the path where they were checked. */
 async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    const isTheirs =
+    const isClientFault =
       cause instanceof MosError && ["bad_adapter", "bad_config", "unsupported"].includes(cause.code);
-    if (!isTheirs || cause instanceof Refusal) throw cause;
+    if (!isClientFault || cause instanceof ApiError) throw cause;
     throw badAdapter(cause.message.replaceAll(`${folder}/`, "").replaceAll(folder, "the adapter"), cause);
   }
 }
 
-function checkConfig(config: Uint8Array): void {
-  const place = { code: "bad_adapter", where: CONFIG } as const;
-  const value = parseJson(decodeText(config, place), place);
+function checkConfig(config: string): void {
+  const value = parseJson(config, { code: "bad_adapter", where: CONFIG });
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new MosError("bad_adapter", `${CONFIG}: this is no JSON object`);
+    throw new MosError("bad_adapter", `${CONFIG}: this is not a JSON object`);
 }
 
 async function writeUpload(folder: string, { files, check }: Upload): Promise<void> {
   await inUpload(folder, async () => {
     checkConfig(files.config);
-    await writeFileAtomic(join(folder, TENSORS), files.tensors);
+    await using tensors = await openAtomicFile(join(folder, TENSORS));
+    for await (const chunk of files.tensors.stream()) await tensors.write(chunk);
+    await tensors.commit();
     await using opened = await openSafetensors(join(folder, TENSORS), { code: "bad_adapter" });
-    if (opened.tensors.size === 0) throw new MosError("bad_adapter", `${TENSORS}: there is no tensor in it`);
+    if (opened.tensors.size === 0)
+      throw new MosError("bad_adapter", `${TENSORS}: there are no tensors in it`);
     await writeFileAtomic(join(folder, CONFIG), files.config);
     await check?.(folder);
   });
 }
 
 interface Upload {
-  readonly files: AdapterFiles;
+  readonly files: UploadedAdapter;
   readonly check: AdapterStoreOptions["check"];
 }
 
@@ -114,28 +142,29 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
   const { engine, check } = options;
   let last: Promise<unknown> = Promise.resolve();
   /** One change at a time: two uploads of the same name would race for it. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
     const done = last.then(work).catch((error: unknown) => {
-      // a missing file of ours is nothing that a client has asked for
-      if (!(error instanceof MosError) || error instanceof Refusal || error.code !== "not_found") throw error;
+      // a file that is missing in the server's folder is not what the client asked for
+      if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "not_found")
+        throw error;
       throw new MosError("storage", error.message, { cause: error });
     });
     last = done.catch(() => undefined);
     return done;
   };
-  const put = async (name: string, files: AdapterFiles): Promise<AdapterInfo> => {
+  const put = async (name: string, files: UploadedAdapter): Promise<AdapterInfo> => {
     const path = newPath(name, options);
     await using old = await keepFolder(path);
     await writeFolderAtomic(path, (folder) => writeUpload(folder, { files, check })).catch((error) => {
-      // the folder's helper tells errors anew, by the final name
-      throw error instanceof MosError && error.cause instanceof Refusal ? error.cause : error;
+      // writeFolderAtomic rewrites errors to name the final path
+      throw error instanceof MosError && error.cause instanceof ApiError ? error.cause : error;
     });
     try {
       const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
       if (found !== undefined) return found;
-      throw badAdapter(`${name}: this is no adapter of this model, so all is as it was`);
+      throw badAdapter(`${name}: this is not an adapter of this model, so nothing was changed`);
     } catch (error) {
-      await takeBack(old);
+      await undo(old);
       throw error;
     }
   };
@@ -144,24 +173,24 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     try {
       await engine.refreshAdapters();
     } catch (error) {
-      await takeBack(taken);
+      await undo(taken);
       throw error;
     }
   };
-  /** The engine looks again when it can: what is to be told is why it came to this. */
-  const takeBack = async (old: KeptFolder): Promise<void> => {
+  /** The client learns why it came to this; an engine that cannot look at the folder now does so later. */
+  const undo = async (old: KeptFolder): Promise<void> => {
     await old.restore();
     await engine.refreshAdapters().catch(() => undefined);
   };
   return {
-    put: (name, files) => inTurn(() => put(name, files)),
-    remove: (name) => inTurn(() => remove(name)),
+    put: (name, files) => exclusively(() => put(name, files)),
+    remove: (name) => exclusively(() => remove(name)),
   };
 }
 
 const REPLACED = /^\.(.+)\.replaced$/;
 
-/** Puts back what a server that was killed had in its hands; before the folder is served. */
+/** Puts back the adapters that a killed server was about to replace. To be called before the folder is served. */
 export async function restoreAdapters(folder: string): Promise<void> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw storageError(error, folder);

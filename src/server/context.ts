@@ -1,18 +1,18 @@
-// What all routes work with.
+// What the routes work with: the options of a server, its parts, and what a request carries with it.
 import type { HttpBindings } from "@hono/node-server";
-import type { AdapterInfo, Engine } from "#inference";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { Engine } from "#inference";
 import type { LoadedText } from "#text";
-import type { Activity } from "./activity.ts";
 import type { AdapterStore } from "./adapter-store.ts";
-import type { Admission } from "./admission.ts";
-import type { EngineWatch } from "./engine-watch.ts";
-import type { ApiKey, KeyRing } from "./key-ring.ts";
-import type { ServerLimits } from "./limits.ts";
-import type { ServerMetrics } from "./metrics.ts";
+import type { ApiKey, KeyRing } from "./auth.ts";
+import type { EngineWatch } from "./errors.ts";
+import type { InFlight, RunningRequest } from "./http.ts";
+import type { ConcurrencyLimiter, RateLimiter, ServerLimits } from "./limits.ts";
+import type { RequestRecord, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
-import type { RequestRecord } from "./request-record.ts";
 
-/** Where the server writes what happens; pino's loggers are of this kind. */
+/** Where the server logs. pino's loggers fit. */
 export interface ServerLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
@@ -21,21 +21,19 @@ export interface ServerLog {
 
 export interface ServerOptions {
   readonly engine: Engine;
+  /** The model's tokenizer and chat template. */
   readonly text: LoadedText;
   /** What clients call the base. */
   readonly modelName: string;
-  /** The folder whose sub-folders are the adapters; without it none can be added or removed. */
+  /** The folder whose sub-folders are the adapters. Without it none can be added or removed. */
   readonly adapterFolder?: string | undefined;
   /** Checks a folder with an adapter's two files before it takes its name. Throws a MosError. */
   readonly checkAdapter?: ((folder: string) => Promise<void>) | undefined;
-  /** Who may use the server; left out, everybody may, and nobody may change adapters. */
+  /** The keys of clients. Without them every client may use the server, and none may change adapters. */
   readonly keys?: KeyRing | undefined;
-  /**
-   * Names that a request may call the server by; left out, any. Without keys they keep out web pages whose own name
-   * was turned to this machine.
-   */
+  /** Host names that a request may use; left out, any. */
   readonly hosts?: readonly string[] | undefined;
-  /** Whether /metrics, which names adapters, is shown to everybody although there are keys. */
+  /** Shows /metrics, which names adapters, to every client although there are keys (false). */
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;
   readonly log: ServerLog;
@@ -45,14 +43,15 @@ export interface ServerOptions {
   readonly nextSeed: () => number;
 }
 
-/** The options, completed. */
+/** The options and the parts that are made of them. */
 export interface ServerContext extends Omit<ServerOptions, "limits"> {
   readonly limits: ServerLimits;
   /** When the server was started, in seconds since 1970. */
   readonly createdAt: number;
-  readonly activity: Activity;
+  readonly inFlight: InFlight;
   readonly engineWatch: EngineWatch;
-  readonly admission: Admission;
+  readonly rateLimiter: RateLimiter;
+  readonly concurrencyLimiter: ConcurrencyLimiter;
   readonly prompts: PromptReader;
   readonly metrics: ServerMetrics;
   readonly store: AdapterStore;
@@ -61,15 +60,14 @@ export interface ServerContext extends Omit<ServerOptions, "limits"> {
 /** What Hono carries with a request. */
 export interface ServerEnv {
   readonly Bindings: Partial<HttpBindings>;
-  readonly Variables: { readonly record: RequestRecord; readonly key: ApiKey };
+  readonly Variables: {
+    readonly server: ServerContext;
+    readonly record: RequestRecord;
+    readonly key: ApiKey;
+    /** Only of requests that may run long: all but GET. */
+    readonly running: RunningRequest;
+  };
 }
 
-/** An adapter that a key may use, by name. */
-export function findAdapter(
-  engine: Engine,
-  { name, key }: { readonly name: string; readonly key: ApiKey },
-): AdapterInfo | undefined {
-  // asked first, so that the time tells nothing of others' names
-  if (!key.mayUse(name)) return undefined;
-  return engine.adapters().find((adapter) => adapter.name === name);
-}
+export type ServerApp = OpenAPIHono<ServerEnv>;
+export type RequestContext = Context<ServerEnv>;

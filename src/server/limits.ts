@@ -1,20 +1,24 @@
-/** What one request, client or connection may take. Sizes in bytes, times in seconds. */
+// What a request, a client, a connection and a key may take.
+import { ApiError } from "./errors.ts";
+
+/** Limits of the server. Sizes in bytes, times in seconds. */
 export interface ServerLimits {
   /** Of a request's body. */
   readonly bodyBytes: number;
-  /** Of an uploaded adapter's request. */
+  /** Of a form that uploads an adapter. */
   readonly uploadBytes: number;
-  /** Answers of one request: prompts times n. */
+  /** Choices of one request: prompts times n. */
   readonly choices: number;
-  /** Answers of one request that the engine has at a time. */
+  /** Choices of one request that the engine has at a time. */
   readonly choicesAtOnce: number;
   /** Of all headers together. */
   readonly headerBytes: number;
   readonly headerCount: number;
   readonly connections: number;
   readonly requestsPerConnection: number;
-  /** Until the headers, and until the whole request, must have come. */
+  /** Until the headers have arrived. */
   readonly headerSeconds: number;
+  /** Until the whole request has arrived. */
   readonly requestSeconds: number;
   /** Until a connection without a request is closed. */
   readonly idleSeconds: number;
@@ -36,3 +40,76 @@ export const defaultLimits: ServerLimits = {
   idleSeconds: 15,
   stalledSeconds: 30,
 };
+
+/** What the limiters need to know of a key. */
+export interface LimitedKey {
+  readonly name: string;
+  readonly requestsPerMinute?: number | undefined;
+  readonly maxConcurrent?: number | undefined;
+}
+
+/** Limits how many requests a key sends. */
+export interface RateLimiter {
+  /** Counts a request. @throws ApiError 429 with the seconds until the next one is allowed. */
+  count(key: LimitedKey): void;
+}
+
+/** Limits how many requests of a key run at the same time. */
+export interface ConcurrencyLimiter {
+  /** Counts a running request until the returned function is called. @throws ApiError 429. */
+  enter(key: LimitedKey): () => void;
+}
+
+interface Bucket {
+  tokens: number;
+  filledAt: number;
+}
+
+/**
+ * A token bucket for each key: it holds one minute's requests and refills steadily.
+ *
+ * @param now Milliseconds since 1970.
+ */
+export function createRateLimiter(now: () => number): RateLimiter {
+  const buckets = new Map<string, Bucket>();
+  return {
+    count({ name, requestsPerMinute: limit }) {
+      if (limit === undefined) return;
+      const capacity = Math.max(1, limit);
+      const bucket = buckets.get(name) ?? { tokens: capacity, filledAt: now() };
+      const elapsed = Math.max(0, now() - bucket.filledAt);
+      const tokens = Math.min(capacity, bucket.tokens + (elapsed / 60_000) * limit);
+      buckets.set(name, { tokens: tokens < 1 ? tokens : tokens - 1, filledAt: now() });
+      if (tokens < 1)
+        throw new ApiError(`this key may send ${limit} requests a minute; wait as long as retry-after says`, {
+          status: 429,
+          code: "rate_limit_exceeded",
+          retryAfter: ((1 - tokens) / limit) * 60,
+        });
+    },
+  };
+}
+
+export function createConcurrencyLimiter(): ConcurrencyLimiter {
+  const running = new Map<string, number>();
+  return {
+    enter({ name, maxConcurrent = Number.POSITIVE_INFINITY }) {
+      const count = running.get(name) ?? 0;
+      if (count >= maxConcurrent)
+        throw new ApiError(`this key may have ${maxConcurrent} requests at a time; wait for one to end`, {
+          status: 429,
+          code: "concurrency_limit_exceeded",
+          retryAfter: 1,
+        });
+      running.set(name, count + 1);
+      let hasLeft = false;
+      return () => {
+        if (hasLeft) return;
+        hasLeft = true;
+        const left = (running.get(name) ?? 1) - 1;
+        if (left > 0) running.set(name, left);
+        else running.delete(name);
+      };
+    },
+  };
+}

@@ -1,6 +1,72 @@
+// What is kept of each request: its record, which becomes a line of the log, and the counts and times for Prometheus.
+import { randomUUID } from "node:crypto";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine, EngineStats } from "#inference";
-import type { RequestRecord } from "./request-record.ts";
+
+/** What is known of a request, for its line in the log and for the metrics. Times in milliseconds since 1970. */
+export interface RequestRecord {
+  readonly id: string;
+  readonly startedAt: number;
+  readonly method: string;
+  readonly path: string;
+  /** The pattern of the route, never the path that the client wrote. */
+  route: string;
+  status: number;
+  keyName?: string;
+  /** The base's name, or a registered adapter's. */
+  model?: string;
+  digest?: string;
+  promptTokens: number;
+  completionTokens: number;
+  queuedSeconds?: number;
+  firstTokenAt?: number;
+  /** The answer continues after its head, and the stream's end ends the record. */
+  isStream: boolean;
+  /** Writes the line of the log and counts the request. */
+  end?: () => void;
+  /** The client left before the end. */
+  isAborted: boolean;
+  error?: string;
+}
+
+export const createRecord = (request: {
+  readonly method: string;
+  readonly path: string;
+  readonly now: number;
+}): RequestRecord => ({
+  id: `req_${randomUUID().replaceAll("-", "")}`,
+  startedAt: request.now,
+  method: request.method,
+  path: request.path,
+  route: "none",
+  status: 0,
+  promptTokens: 0,
+  completionTokens: 0,
+  isStream: false,
+  isAborted: false,
+});
+
+/** The record as a line of the log. Never the key, the prompt or the answer. */
+export function logFields(record: RequestRecord, now: number): object {
+  const secondsUntil = (time: number | undefined): number | undefined =>
+    time === undefined ? undefined : (time - record.startedAt) / 1000;
+  return {
+    request: record.id,
+    key: record.keyName,
+    method: record.method,
+    path: record.path.slice(0, 200),
+    status: record.status,
+    model: record.model,
+    adapterDigest: record.digest,
+    promptTokens: record.promptTokens,
+    completionTokens: record.completionTokens,
+    queuedSeconds: record.queuedSeconds,
+    firstTokenSeconds: secondsUntil(record.firstTokenAt),
+    seconds: secondsUntil(now),
+    ...(record.isAborted ? { clientLeft: true } : {}),
+    ...(record.error === undefined ? {} : { error: record.error }),
+  };
+}
 
 /** Counts and times of the server, in a registry of its own. */
 export interface ServerMetrics {
@@ -21,8 +87,8 @@ export interface MetricsOptions {
   readonly now: () => number;
 }
 
-/** Adapters that have labels of their own; further ones share one, so that thousands of them make no thousands of series. */
-const NAMED_MODELS = 100;
+/** Models with a label of their own. Further ones share one, so that thousands of adapters do not make thousands of series. */
+const MAX_MODEL_LABELS = 100;
 
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];
 const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320];
@@ -30,15 +96,15 @@ const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 4
 type Reading = readonly [name: string, help: string, read: (stats: EngineStats) => number];
 
 const GAUGES: readonly Reading[] = [
-  ["mos_requests_waiting", "Requests that wait for a row.", (s) => s.waiting],
-  ["mos_requests_running", "Requests that have a row of the batch.", (s) => s.running],
-  ["mos_batch_rows", "Rows of the batch.", (s) => s.maxBatch],
-  ["mos_batch_occupancy", "Share of the rows that are taken.", (s) => s.running / s.maxBatch],
+  ["mos_requests_waiting", "Requests that wait for a slot of the batch.", (s) => s.waiting],
+  ["mos_requests_running", "Requests that have a slot of the batch.", (s) => s.running],
+  ["mos_batch_rows", "Slots of the batch.", (s) => s.maxBatch],
+  ["mos_batch_occupancy", "Share of the slots that are taken.", (s) => s.running / s.maxBatch],
   ["mos_adapters_registered", "Adapters known by name.", (s) => s.adapters.registered],
   ["mos_adapters_resident", "Adapters in memory in compact form.", (s) => s.adapters.resident],
   ["mos_adapters_resident_bytes", "Bytes of the adapters in memory.", (s) => s.adapters.residentBytes],
   ["mos_adapters_resident_limit_bytes", "Bytes that they may take.", (s) => s.adapters.residentLimit],
-  ["mos_adapters_active", "Adapters expanded in slots of the batch.", (s) => s.adapters.active],
+  ["mos_adapters_active", "Adapters expanded in adapter slots.", (s) => s.adapters.active],
   ["mos_adapters_active_bytes", "Bytes of the expanded adapters.", (s) => s.adapters.activeBytes],
   ["vllm:num_requests_waiting", "As mos_requests_waiting, for inference gateways.", (s) => s.waiting],
   ["vllm:num_requests_running", "As mos_requests_running, for inference gateways.", (s) => s.running],
@@ -48,7 +114,7 @@ const COUNTERS: readonly Reading[] = [
   ["mos_engine_steps_total", "Steps of the engine.", (s) => s.steps],
   [
     "mos_engine_decoded_rows_total",
-    "Rows that decoded, summed over steps: over the steps, the mean occupancy.",
+    "Slots that decoded, summed over steps: over the steps, the mean occupancy.",
     (s) => s.decodedRows,
   ],
   ["mos_engine_prompt_tokens_total", "Prompt tokens computed.", (s) => s.promptTokens],
@@ -114,12 +180,12 @@ function modelLabels(modelName: string): (model: string | undefined) => string {
   const named = new Set([modelName]);
   return (model) => {
     if (model === undefined) return "none";
-    if (named.size < NAMED_MODELS) named.add(model);
+    if (named.size < MAX_MODEL_LABELS) named.add(model);
     return named.has(model) ? model : "other";
   };
 }
 
-/** What the engine tells of itself. The counts are its own, so they are set rather than raised. */
+/** The engine's statistics. It keeps the counts itself, so they are set rather than raised. */
 function engineReadings(registers: Registry[], now: () => number): (stats: EngineStats) => void {
   const gauges = GAUGES.map(([name, help, read]) => ({ gauge: new Gauge({ name, help, registers }), read }));
   const counters = COUNTERS.map(([name, help, read]) => ({

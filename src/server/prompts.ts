@@ -1,47 +1,52 @@
+// Prompts as token ids. A text that cannot fit is refused before the tokenizer has worked through it.
 import { missingBos } from "#data";
 import type { LoadedText } from "#text";
-import { Refusal } from "./refusal.ts";
+import { ApiError } from "./errors.ts";
 
 /** A prompt as the engine takes it. */
-export interface Prompt {
+export interface EncodedPrompt {
   readonly ids: readonly number[];
   /** As it was sent; undefined where token ids were. */
   readonly text?: string;
-  /** Tokens that were put before the text. */
-  readonly before?: number;
+  /** Tokens that were added before the text, such as a BOS. */
+  readonly added?: number;
 }
 
-/** Turns texts into prompts that can fit, without working through those that cannot. */
+/** Encodes prompts. Its methods throw ApiError 400, naming the field. */
 export interface PromptReader {
-  /** As in training: a BOS if the tokenizer begins texts with one and this text does not, and never an EOS at its end. */
-  fromText(text: string, field: string): Prompt;
-  fromIds(ids: readonly number[], field: string): Prompt;
+  /** As in training: with a BOS if the tokenizer begins texts with one and this text does not, and never with an EOS. */
+  fromText(text: string, field: string): EncodedPrompt;
+  fromIds(ids: readonly number[], field: string): EncodedPrompt;
 }
 
-export const tooLong = (maxLength: number, found: string, field: string): Refusal =>
-  new Refusal(`this model's maximum context length is ${maxLength} tokens, and ${found}; send less`, {
+const invalid = (message: string, field: string): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param: field });
+
+/** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */
+export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
+  new ApiError(`this model's maximum context length is ${maxLength} tokens, and ${found}; send less`, {
     status: 400,
-    reason: "context_length_exceeded",
-    field,
+    code: "context_length_exceeded",
+    param: field,
   });
 
-/** Characters that are counted at a time where a text is suspiciously long, and tokens that cutting there may add. */
+/** A suspiciously long text is counted in chunks of this many characters; each cut may add this many tokens. */
 const CHUNK = 1024;
 const CUT = 32;
 
-/** A tokenizer's work grows with the square of a word's length: no word of any language comes near this. */
-const LONGEST_WORD = 4096;
+/** A tokenizer's work grows with the square of a word's length. No word of any language comes near this. */
+const MAX_WORD = 4096;
 
 /** What tokenizers take as one word: letters, digits, blanks or signs in a row. */
 const WORDS = /\p{L}+|\p{N}+|\s+|[^\s\p{L}\p{N}]+/gu;
 
-function refuseLongWord(text: string, field: string): void {
-  if (text.length <= LONGEST_WORD) return;
+function checkWords(text: string, field: string): void {
+  if (text.length <= MAX_WORD) return;
   for (const [word] of text.matchAll(WORDS))
-    if (word.length > LONGEST_WORD)
-      throw new Refusal(
-        `${field} holds ${word.length} letters, digits, blanks or signs in a row; at most ${LONGEST_WORD} are taken`,
-        { status: 400, reason: "invalid_value", field },
+    if (word.length > MAX_WORD)
+      throw invalid(
+        `${field} holds ${word.length} letters, digits, blanks or signs in a row; at most ${MAX_WORD} are taken`,
+        field,
       );
 }
 
@@ -54,12 +59,12 @@ export function createPromptReader(
   { tokenizer }: Pick<LoadedText, "tokenizer">,
   { vocabularySize, maxLength }: Lengths,
 ): PromptReader {
-  const longestToken = Math.max(
+  const maxTokenBytes = Math.max(
     1,
     ...Array.from({ length: tokenizer.vocabularySize }, (_, id) => tokenizer.bytesOf(id).length),
   );
-  const refuseLongText = (text: string, field: string): void => {
-    if (Buffer.byteLength(text) > maxLength * longestToken)
+  const checkLength = (text: string, field: string): void => {
+    if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
       throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
     if (text.length < 8 * maxLength) return;
     let tokens = 0;
@@ -69,34 +74,25 @@ export function createPromptReader(
       if (tokens > maxLength) throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
     }
   };
-  const checked = (prompt: Prompt, field: string): Prompt => {
+  const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {
     const { ids } = prompt;
-    if (ids.length === 0)
-      throw new Refusal(`${field} holds no token; send a text`, {
-        status: 400,
-        reason: "invalid_value",
-        field,
-      });
+    if (ids.length === 0) throw invalid(`${field} holds no token; send a text`, field);
     if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
     return prompt;
   };
   return {
     fromText: (text, field) => {
-      refuseLongText(text, field);
-      refuseLongWord(text, field);
+      checkLength(text, field);
+      checkWords(text, field);
       const ids = tokenizer.encode(text, { addSpecialTokens: false });
       const bos = missingBos(ids, tokenizer);
-      const prompt = bos === undefined ? { ids, text } : { ids: [bos, ...ids], text, before: 1 };
+      const prompt = bos === undefined ? { ids, text } : { ids: [bos, ...ids], text, added: 1 };
       return checked(prompt, field);
     },
     fromIds: (ids, field) => {
       const wrong = ids.find((id) => id >= vocabularySize);
       if (wrong !== undefined)
-        throw new Refusal(`${field} holds token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`, {
-          status: 400,
-          reason: "invalid_value",
-          field,
-        });
+        throw invalid(`${field} holds token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`, field);
       return checked({ ids }, field);
     },
   };

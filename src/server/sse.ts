@@ -1,18 +1,44 @@
 // Server-sent events, as OpenAI's clients read them: one JSON object in each, [DONE] at the end.
-import { answerTo } from "./refusal.ts";
+import type { RequestContext } from "./context.ts";
+import { answerTo } from "./errors.ts";
 
-export interface StreamOptions {
-  /** The stream is over: done, failed, or its reader has gone. Called once. */
+const HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache",
+  "x-accel-buffering": "no",
+} as const;
+
+/** Streams chunks as the answer to a request. The request and its record end with the stream, however it ends. */
+export function streamChunks(context: RequestContext, chunks: AsyncGenerator<object, void>) {
+  const { server, record, running } = context.var;
+  record.isStream = true;
+  const body = eventStream(chunks, {
+    explain: server.engineWatch.explain,
+    onEnd: (error) => {
+      record.isAborted = context.req.raw.signal.aborted;
+      if (error !== undefined) record.error = error instanceof Error ? error.message : String(error);
+      running.stop();
+      running.end();
+      record.end?.();
+    },
+  });
+  return context.body(body, 200, HEADERS);
+}
+
+interface StreamOptions {
+  /** Finds the reason for an error. */
+  readonly explain: (error: unknown) => unknown;
+  /** The stream is over: done, failed, or its reader has left. Called once. */
   readonly onEnd: (error?: unknown) => void;
 }
 
 /**
- * A stream of events that is made as fast as it is read. What goes wrong in the middle is an event, too, since the
- * status has gone out long before.
+ * The events' bytes, made as fast as they are read. An error in the middle becomes an event, too, since the status was
+ * sent long before.
  */
-export function eventStream(
+function eventStream(
   chunks: AsyncGenerator<object, void>,
-  { onEnd }: StreamOptions,
+  { explain, onEnd }: StreamOptions,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let isOver = false;
@@ -32,7 +58,8 @@ export function eventStream(
         send("[DONE]");
         if (!isOver) controller.close();
         end();
-      } catch (error) {
+      } catch (thrown) {
+        const error = explain(thrown);
         send(JSON.stringify(answerTo(error).body));
         if (!isOver) controller.close();
         end(error);
@@ -44,9 +71,3 @@ export function eventStream(
     },
   });
 }
-
-export const STREAM_HEADERS = {
-  "content-type": "text/event-stream; charset=utf-8",
-  "cache-control": "no-cache",
-  "x-accel-buffering": "no",
-} as const;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { Registry } from "../../src/inference/adapters/registry.ts";
-import { type Harness, startServer } from "./harness.ts";
+import { type Harness, makeServer } from "./harness.ts";
 
 const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };
@@ -35,7 +35,7 @@ beforeAll(async () => {
     dtype: "float32",
     limitBytes: 1e6,
   });
-  server = await startServer({
+  server = await makeServer({
     engine: {
       look: async () => {
         await registry.look();
@@ -51,7 +51,6 @@ beforeAll(async () => {
     (await server.send("/v1/adapters", { name, adapter_config: config, adapter_model: model }, admin)).status;
 });
 afterAll(async () => {
-  await server[Symbol.asyncDispose]();
   await rm(root, { recursive: true });
 });
 
@@ -62,7 +61,7 @@ const listed = async (): Promise<string[]> => {
 const call = async (model: string) =>
   (await server.send("/v1/completions", { model, prompt: "x" }, admin)).status;
 const remove = async (name: string) =>
-  (await fetch(`${server.url}/v1/adapters/${encodeURIComponent(name)}`, { method: "DELETE", headers: admin }))
+  (await server.fetch(`/v1/adapters/${encodeURIComponent(name)}`, { method: "DELETE", headers: admin }))
     .status;
 
 test.each([

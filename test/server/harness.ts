@@ -1,4 +1,5 @@
-import { createServer, listen, type ServerOptions } from "#server";
+import OpenAI from "openai";
+import { type ApiServer, createServer, listen, type ServerOptions } from "#server";
 import { loadTextFromFolder } from "#text";
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from "./fake-engine.ts";
 
@@ -13,16 +14,6 @@ export interface LogLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-export interface Harness extends AsyncDisposable {
-  readonly engine: FakeEngine;
-  readonly url: string;
-  readonly port: number;
-  readonly log: LogLine[];
-  readonly close: (drainSeconds: number) => Promise<void>;
-  /** A request with a JSON body, or none. */
-  send(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
-}
-
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -31,11 +22,51 @@ export interface Answer {
   readonly json: any;
 }
 
-/** A server on a free port, in front of a fake engine. */
-export async function startServer({
-  engine: engineOptions,
-  server: options,
-}: HarnessOptions = {}): Promise<Harness> {
+/** A server in front of a fake engine. */
+export interface Harness extends AsyncDisposable {
+  readonly engine: FakeEngine;
+  readonly log: LogLine[];
+  /** By way of the port if there is one, and directly otherwise. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** A request with a JSON body, or none. */
+  send(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  /** OpenAI's own client of this server. */
+  client(options?: { readonly timeout?: number }): OpenAI;
+}
+
+/** A harness with a port, for tests in which the socket is the point. */
+export interface SocketHarness extends Harness {
+  readonly url: string;
+  readonly port: number;
+  readonly close: (drainSeconds: number) => Promise<void>;
+}
+
+/** A server without a port. */
+export async function makeServer(options: HarnessOptions = {}): Promise<Harness> {
+  const { server, engine, log } = await createParts(options);
+  const request = async (path: string, init?: RequestInit) => server.app.request(path, init);
+  return { engine, log, ...requests(request), [Symbol.asyncDispose]: async () => undefined };
+}
+
+/** A server on a free port. */
+export async function startServer(options: HarnessOptions = {}): Promise<SocketHarness> {
+  const { server, engine, log } = await createParts(options);
+  const listening = await listen(server, { host: "127.0.0.1", port: 0 });
+  const { address: url, port } = listening;
+  let isOpen = true;
+  const close = async (drainSeconds: number): Promise<void> => {
+    if (isOpen) await listening.close({ drainSeconds });
+    isOpen = false;
+  };
+  const request = (path: string, init?: RequestInit) => fetch(new URL(path, url), init);
+  return { engine, log, url, port, close, ...requests(request), [Symbol.asyncDispose]: () => close(0.2) };
+}
+
+interface Parts extends Pick<Harness, "engine" | "log"> {
+  readonly server: ApiServer;
+}
+
+async function createParts({ engine: engineOptions, server: options }: HarnessOptions): Promise<Parts> {
   const text = await loadTextFromFolder("assets/tiny-english");
   const engine = fakeEngine({ text, ...engineOptions });
   const log: LogLine[] = [];
@@ -51,34 +82,37 @@ export async function startServer({
     nextSeed: () => seed++,
     ...options,
   });
-  const listening = await listen(server, { host: "127.0.0.1", port: 0 });
-  const url = listening.address;
-  let isOpen = true;
-  const close = async (drainSeconds: number): Promise<void> => {
-    if (isOpen) await listening.close({ drainSeconds });
-    isOpen = false;
-  };
+  return { server, engine, log };
+}
+
+function requests(request: Harness["fetch"]): Pick<Harness, "fetch" | "send" | "client"> {
   return {
-    engine,
-    url,
-    port: listening.port,
-    log,
-    close,
+    fetch: request,
     async send(path, body, headers = {}) {
       const init = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
-      const response = await fetch(`${url}${path}`, {
+      const response = await request(path, {
         ...init,
         headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
       });
-      const answer = await response.text();
+      const text = await response.text();
       const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
       return {
         status: response.status,
         headers: response.headers,
-        text: answer,
-        json: isJson ? JSON.parse(answer) : undefined,
+        text,
+        json: isJson ? JSON.parse(text) : undefined,
       };
     },
-    [Symbol.asyncDispose]: () => close(0.2),
+    client: ({ timeout = 60_000 } = {}) =>
+      new OpenAI({
+        baseURL: "http://localhost/v1",
+        apiKey: "none",
+        maxRetries: 0,
+        timeout,
+        fetch: (url, init) => {
+          const { pathname, search } = new URL(url instanceof Request ? url.url : url);
+          return request(pathname + search, init);
+        },
+      }),
   };
 }

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { createAdmission } from "./admission.ts";
-import { type ApiKey, findKey, hashOfKey, keyLines, parseKeys } from "./key-ring.ts";
+import { findKey, hashOfKey, keyLines, parseKeys } from "./auth.ts";
 
 const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashOfKey(name), ...more });
 
@@ -48,30 +47,4 @@ test("a wrong line is named, and no key is shown", () => {
   expect(wrong("nonsense")).toThrowError(/keys\.jsonl:1/);
   expect(wrong(line("a", { sha256: "short" }))).toThrowError(/64 hexadecimal/);
   expect(wrong(line("a b"))).toThrowError(/field "name"/);
-});
-
-test("a minute's requests at once, then steadily; places come back once", () => {
-  let now = 0;
-  const admission = createAdmission(() => now);
-  const key: ApiKey = {
-    name: "k",
-    isAdmin: false,
-    requestsPerMinute: 60,
-    maxConcurrent: 2,
-    mayUse: () => true,
-  };
-  for (let i = 0; i < 60; i++) admission.count(key);
-  expect(() => admission.count(key)).toThrowError(/60 requests a minute/);
-  now += 999;
-  expect(() => admission.count(key)).toThrowError();
-  now += 1;
-  admission.count(key);
-  expect(() => admission.count(key)).toThrowError();
-  const leave = admission.enter(key);
-  admission.enter(key);
-  expect(() => admission.enter(key)).toThrowError(/2 requests at a time/);
-  leave();
-  leave();
-  admission.enter(key);
-  expect(() => admission.enter(key)).toThrowError();
 });

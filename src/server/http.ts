@@ -1,12 +1,82 @@
-// A port for the server, and the patience that it has with connections.
+// Connections: the port, timeouts for clients that are slow or silent, and the end, when running requests drain.
 import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
-import type { ApiServer } from "./app.ts";
+import { ApiError, answerTo, shuttingDown } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
-import { answerTo, Refusal } from "./refusal.ts";
+
+/** A request that is being answered. */
+export interface RunningRequest {
+  /** Fires when the client has left, and when the server's time to drain is over. */
+  readonly signal: AbortSignal;
+  /** Cancels the request: the client has left. */
+  stop(): void;
+  end(): void;
+}
+
+/** The requests that are being answered, and whether new ones are accepted. */
+export interface InFlight {
+  readonly draining: boolean;
+  readonly count: number;
+  /** @throws ApiError 503 while draining. */
+  begin(client: AbortSignal): RunningRequest;
+  /**
+   * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
+   * as their body is still arriving, get two seconds more.
+   */
+  drain(seconds: number): Promise<void>;
+}
+
+/** Time for cancelled requests to end and for written answers to reach their clients, in milliseconds. */
+const GRACE = 2000;
+
+/** The longest delay that a timer can have. */
+const MAX_DELAY = 2 ** 31 - 1 - GRACE;
+
+export function createInFlight(): InFlight {
+  const running = new Set<AbortController>();
+  let draining = false;
+  let whenIdle: () => void = () => undefined;
+  return {
+    get draining() {
+      return draining;
+    },
+    get count() {
+      return running.size;
+    },
+    begin(client) {
+      if (draining) throw shuttingDown();
+      const controller = new AbortController();
+      const stop = (): void => controller.abort();
+      if (client.aborted) stop();
+      client.addEventListener("abort", stop);
+      running.add(controller);
+      const end = (): void => {
+        client.removeEventListener("abort", stop);
+        running.delete(controller);
+        if (running.size === 0) whenIdle();
+      };
+      return { signal: controller.signal, stop, end };
+    },
+    async drain(seconds) {
+      draining = true;
+      if (running.size === 0) return;
+      const idle = new Promise<void>((resolve) => {
+        whenIdle = resolve;
+      });
+      const delay = Math.min(seconds * 1000, MAX_DELAY);
+      const stop = setTimeout(() => {
+        for (const controller of running) controller.abort();
+      }, delay);
+      const giveUp = setTimeout(whenIdle, delay + GRACE);
+      await idle;
+      clearTimeout(stop);
+      clearTimeout(giveUp);
+    },
+  };
+}
 
 export interface ListenOptions {
   readonly host: string;
@@ -14,24 +84,28 @@ export interface ListenOptions {
   readonly port: number;
 }
 
-/** A server that takes requests. */
+/** What a port needs of a server. */
+export interface ListeningServer {
+  readonly app: { readonly fetch: Parameters<typeof getRequestListener>[0] };
+  readonly inFlight: InFlight;
+  readonly limits: ServerLimits;
+}
+
+/** A server with an open port. */
 export interface Listening {
   readonly port: number;
   readonly address: string;
-  /** Takes no more, lets what runs end for so many seconds, and then stops it. */
+  /** Accepts no more requests, gives running ones this long to end (30 seconds), then cancels them and closes the port. */
   close(options?: { readonly drainSeconds?: number }): Promise<void>;
 }
-
-/** How long answers that are written may take to reach their clients at the end, in milliseconds. */
-const LAST_WORDS = 2000;
 
 /**
  * Listens on a port.
  *
  * @throws MosError `bad_option` where the port is taken or not allowed.
  */
-export async function listen(server: ApiServer, { host, port }: ListenOptions): Promise<Listening> {
-  const { limits, app, activity } = server;
+export async function listen(server: ListeningServer, { host, port }: ListenOptions): Promise<Listening> {
+  const { limits, app, inFlight } = server;
   const http = createHttpServer(
     {
       maxHeaderSize: limits.headerBytes,
@@ -49,7 +123,7 @@ export async function listen(server: ApiServer, { host, port }: ListenOptions): 
   http.maxRequestsPerSocket = limits.requestsPerConnection;
   const { closeIdle, answerOn } = watchConnections(http, limits);
   http.on("clientError", (error: NodeJS.ErrnoException, socket) =>
-    // in the middle of an answer it would be taken for a part of it
+    // in the middle of an answer, the client would take an error for a part of it
     answerOn(socket)?.headersSent === true ? socket.destroy() : answerBrokenRequest(error, socket),
   );
   const bound = await bind(http, { host, port });
@@ -59,9 +133,9 @@ export async function listen(server: ApiServer, { host, port }: ListenOptions): 
     address: `http://${shownHost}:${bound}`,
     async close({ drainSeconds = 30 } = {}) {
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
-      await activity.drain(drainSeconds);
+      await inFlight.drain(drainSeconds);
       closeIdle();
-      const timer = setTimeout(() => http.closeAllConnections(), LAST_WORDS);
+      const timer = setTimeout(() => http.closeAllConnections(), GRACE);
       await closed.finally(() => clearTimeout(timer));
     },
   };
@@ -85,21 +159,20 @@ function bind(http: Server, { host, port }: ListenOptions): Promise<number> {
   });
 }
 
-/** An answer outside of the app, for requests that never reach it. */
+/** The answer to requests whose address or host makes no URL, so that they never reach the app. */
 function jsonAnswer(): Response {
   const { status, body } = answerTo(
-    new Refusal("the request's address or host is not valid", { status: 400, reason: "bad_request" }),
+    new ApiError("the request's address or host is not valid", { status: 400, code: "bad_request" }),
   );
   return Response.json(body, { status });
 }
 
-const BROKEN: Readonly<Record<string, RefusalAnswer>> = {
+const BROKEN: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "the headers are too large"],
-  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request did not come in time"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request did not arrive in time"],
 };
-type RefusalAnswer = readonly [status: string, message: string];
 
-/** What is no HTTP gets an answer in the same form, and no further word. */
+/** Bytes that are not HTTP get an answer in the same form, and the connection is closed. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();
@@ -117,13 +190,13 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
 interface WatchedConnections {
   /** The answer that is being written to a connection. */
   answerOn(socket: Duplex): ServerResponse | undefined;
-  /** Closes the connections, those that an answer is written to when it is written. */
+  /** Closes idle connections now, and each other one once its answer is written. */
   closeIdle(): void;
 }
 
 /**
- * Drops connections whose client does not read what is written to it. A client that waits for its answer is silent,
- * too, and is left alone: nothing waits to be sent to it.
+ * Drops connections whose client does not read its answer. A client that waits for a slow answer is silent, too, but
+ * nothing is buffered for it, so it stays.
  */
 function watchConnections(http: Server, { stalledSeconds }: ServerLimits): WatchedConnections {
   const sockets = new Set<Socket>();

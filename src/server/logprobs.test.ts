@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { tokenPlaces } from "./token-places.ts";
+import { textOffsets } from "./logprobs.ts";
 
 const canBegin = (bytes: readonly number[]): boolean => {
   try {
@@ -33,7 +33,7 @@ function charactersOf(bytes: readonly number[]): readonly number[] {
   return numbers;
 }
 
-test("a token's place is that of the character that its first byte belongs to", () => {
+test("a token's offset is that of the character that its first byte belongs to", () => {
   const token = fc.oneof(
     fc.uint8Array({ minLength: 1, maxLength: 4 }),
     fc
@@ -43,8 +43,8 @@ test("a token's place is that of the character that its first byte belongs to", 
   fc.assert(
     fc.property(fc.array(token, { maxLength: 12 }), fc.nat(9), (tokens, start) => {
       const tokenizer = { bytesOf: (id: number) => tokens[id]!, isSpecial: () => false, strippedBlanks: 1 };
-      const placeOf = tokenPlaces(tokenizer, { start, continues: true });
-      const places = tokens.map((_, id) => placeOf(id));
+      const offsetOf = textOffsets(tokenizer, { start, continues: true });
+      const offsets = tokens.map((_, id) => offsetOf(id));
       const numbers = charactersOf(tokens.flatMap((bytes) => [...bytes]));
       let first = 0;
       const expected = tokens.map((bytes) => {
@@ -52,7 +52,7 @@ test("a token's place is that of the character that its first byte belongs to", 
         first += bytes.length;
         return start + number;
       });
-      expect(places).toEqual(expected);
+      expect(offsets).toEqual(expected);
     }),
     { numRuns: 1000 },
   );

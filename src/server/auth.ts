@@ -1,0 +1,218 @@
+// Who sends a request: API keys, the file that keeps their hashes, and the names that the server answers to.
+import { createHash, timingSafeEqual } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { z } from "zod";
+import { decodeText, parseJson, parseWith } from "#core";
+import { readBytes } from "#storage";
+import { ApiError } from "./errors.ts";
+
+/** The client of a request, and what it may do. */
+export interface ApiKey {
+  /** The tenant: fair shares and limits are by it. Two keys may have the same name while one replaces the other. */
+  readonly name: string;
+  readonly isAdmin: boolean;
+  readonly requestsPerMinute?: number | undefined;
+  /** Requests that may run at the same time. */
+  readonly maxConcurrent?: number | undefined;
+  /** Whether the adapter of this name exists for the key. */
+  mayUse(adapter: string): boolean;
+}
+
+/** Knows keys by their hashes. */
+export interface KeyRing {
+  /** The key of a token, or undefined for one that is unknown or revoked. */
+  find(token: string): Promise<ApiKey | undefined>;
+}
+
+/** The key of every client where the server runs without keys. */
+const ANYBODY: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
+
+const keySchema = z.strictObject({
+  name: z.string().regex(/^[\w.@-]{1,64}$/, "a name of letters, digits and . _ - @, at most 64"),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, "the SHA-256 of the key, 64 hexadecimal digits"),
+  adapters: z.array(z.string().max(200)).max(10_000).optional(),
+  admin: z.boolean().optional(),
+  requests_per_minute: z.number().gt(0).optional(),
+  max_concurrent: z.int().min(1).optional(),
+  revoked: z.boolean().optional(),
+});
+
+/** What a key file says about a key. The key itself is not in it. */
+export type KeyLine = z.output<typeof keySchema>;
+
+/** `acme-*` as a test of names; only * has a meaning. */
+function matcher(pattern: string): (name: string) => boolean {
+  const parts = pattern.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const expression = new RegExp(`^${parts.join("[^]*")}$`);
+  return (name) => expression.test(name);
+}
+
+function keyOf({ name, adapters, admin, requests_per_minute, max_concurrent }: KeyLine): ApiKey {
+  const matchers = adapters?.map(matcher);
+  return {
+    name,
+    isAdmin: admin === true,
+    requestsPerMinute: requests_per_minute,
+    maxConcurrent: max_concurrent,
+    mayUse: (adapter) => matchers?.some((matches) => matches(adapter)) ?? true,
+  };
+}
+
+const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();
+
+/** The hash under which a key file keeps a key, in hexadecimal digits. */
+export const hashOfKey = (token: string): string => sha256(token).toString("hex");
+
+/** A key by the hash of its token. */
+export interface HashedKey {
+  readonly hash: Buffer;
+  readonly key: ApiKey;
+}
+
+/**
+ * Each key of the text of a key file once: a JSON array, or one object a line. A key that any line revokes is revoked; of
+ * several other lines the last one counts.
+ *
+ * @throws MosError `bad_config`, naming the line.
+ */
+export function keyLines(text: string, where: string): readonly KeyLine[] {
+  const lines = linesOf(text, where).map(({ value, place }) =>
+    parseWith(keySchema, value, { code: "bad_config", where: place }),
+  );
+  const revoked = new Set(lines.filter((line) => line.revoked === true).map((line) => line.sha256));
+  const keys = new Map<string, KeyLine>();
+  for (const line of lines) if (line.revoked !== true || !keys.has(line.sha256)) keys.set(line.sha256, line);
+  return [...keys.values()].map((line) => (revoked.has(line.sha256) ? { ...line, revoked: true } : line));
+}
+
+/** The keys of a key file that are not revoked. Throws as `keyLines` does. */
+export const parseKeys = (text: string, where: string): readonly HashedKey[] =>
+  keyLines(text, where)
+    .filter(({ revoked }) => revoked !== true)
+    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: keyOf(line) }));
+
+function linesOf(
+  text: string,
+  where: string,
+): readonly { readonly value: unknown; readonly place: string }[] {
+  if (text.trimStart().startsWith("[")) {
+    const value = parseJson(text, { code: "bad_config", where });
+    return z
+      .array(z.unknown())
+      .parse(value)
+      .map((entry, i) => ({ value: entry, place: `${where}, key ${i + 1}` }));
+  }
+  return text.split("\n").flatMap((line, i) => {
+    const place = `${where}:${i + 1}`;
+    return line.trim() === ""
+      ? []
+      : [{ value: parseJson(line, { code: "bad_config", where: place }), place }];
+  });
+}
+
+/** The key of a token. Every hash is compared, each in constant time, so that the time reveals nothing. */
+export function findKey(keys: readonly HashedKey[], token: string): ApiKey | undefined {
+  const hash = sha256(token);
+  let found: ApiKey | undefined;
+  for (const known of keys) if (timingSafeEqual(known.hash, hash)) found = known.key;
+  return found;
+}
+
+export interface KeyFileOptions {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Where a changed or broken file is reported. */
+  readonly log: {
+    info(fields: object, message: string): void;
+    error(fields: object, message: string): void;
+  };
+}
+
+/** How often the file's times are compared, in milliseconds. */
+const CHECK_EVERY = 1000;
+
+const place = (path: string) => ({ code: "bad_config", where: path }) as const;
+
+/** Size and times: another stamp means that the file was written to or replaced. */
+async function stampOf(path: string): Promise<string> {
+  const { mtimeNs, ctimeNs, size, ino } = await stat(path, { bigint: true });
+  return `${mtimeNs} ${ctimeNs} ${size} ${ino}`;
+}
+
+const readKeys = async (path: string): Promise<readonly HashedKey[]> =>
+  parseKeys(decodeText(await readBytes(path, place(path)), place(path)), path);
+
+/**
+ * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the
+ * file cannot be read then, the keys stay as they were and the log says so.
+ *
+ * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
+ */
+export async function openKeyFile(path: string, { now, log }: KeyFileOptions): Promise<KeyRing> {
+  let stamp = await stampOf(path).catch(() => "");
+  let keys = await readKeys(path);
+  let checkedAt = now();
+  const refresh = async (): Promise<void> => {
+    try {
+      const current = await stampOf(path);
+      if (current === stamp) return;
+      keys = await readKeys(path);
+      stamp = current;
+      log.info({ keys: keys.length }, "the key file was read again");
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      log.error({ reason }, "the key file cannot be read; the keys stay as they were");
+    }
+  };
+  return {
+    async find(token) {
+      if (now() - checkedAt >= CHECK_EVERY) {
+        checkedAt = now();
+        await refresh();
+      }
+      return findKey(keys, token);
+    },
+  };
+}
+
+/** Longer than any key that this package makes; nothing longer is hashed. */
+const MAX_KEY_LENGTH = 512;
+
+/**
+ * The key that a request was sent with.
+ *
+ * @throws ApiError 401 for a missing, wrong or revoked key, without saying which of the last two.
+ */
+export async function authenticate(
+  keys: KeyRing | undefined,
+  authorization: string | undefined,
+): Promise<ApiKey> {
+  if (keys === undefined) return ANYBODY;
+  const token = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  const unauthorized = (message: string): ApiError =>
+    new ApiError(message, {
+      status: 401,
+      code: "invalid_api_key",
+      headers: { "www-authenticate": "Bearer" },
+    });
+  if (token === undefined)
+    throw unauthorized("there is no API key; send it in the header Authorization: Bearer KEY");
+  const key = token.length > MAX_KEY_LENGTH ? undefined : await keys.find(token);
+  if (key === undefined) throw unauthorized("the API key is not valid");
+  return key;
+}
+
+/**
+ * Compares the name by which a request calls the server with the allowed ones: without keys, this keeps out web pages
+ * whose own name was pointed at this machine (DNS rebinding).
+ *
+ * @throws ApiError 403.
+ */
+export function checkHost(hosts: readonly string[] | undefined, url: string): void {
+  const { hostname } = new URL(url);
+  if (hosts === undefined || hosts.includes(hostname)) return;
+  throw new ApiError(`this server is not called ${hostname}; use ${hosts.join(" or ")}`, {
+    status: 403,
+    code: "wrong_host",
+  });
+}

@@ -1,0 +1,306 @@
+// The choices of a request: what the engine is asked for each, and their events side by side, as they come.
+import { setMaxListeners } from "node:events";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { AdapterInfo, Engine, EngineEvent, EngineRequest, FinishReason } from "#inference";
+import type { ApiKey } from "./auth.ts";
+import type { RequestContext, ServerContext } from "./context.ts";
+import { ApiError, shuttingDown } from "./errors.ts";
+import { type EncodedPrompt, tooLong } from "./prompts.ts";
+import type { SamplingFields } from "./schemas.ts";
+
+/** An adapter that a key may use, by name. */
+export function findAdapter(
+  { engine }: Pick<ServerContext, "engine">,
+  { name, key }: { readonly name: string; readonly key: ApiKey },
+): AdapterInfo | undefined {
+  // the key first, so that the time reveals nothing about other tenants' names
+  if (!key.mayUse(name)) return undefined;
+  return engine.adapters().find((adapter) => adapter.name === name);
+}
+
+/** The adapter that a model name means; null is the base. @throws ApiError 404 rather than answering with the base. */
+export function adapterOf(
+  server: Pick<ServerContext, "engine" | "modelName">,
+  { model, key }: { readonly model: string; readonly key: ApiKey },
+): string | null {
+  if (model === server.modelName) return null;
+  if (findAdapter(server, { name: model, key }) !== undefined) return model;
+  throw new ApiError(
+    `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`,
+    { status: 404, code: "model_not_found", param: "model" },
+  );
+}
+
+export interface LengthFields {
+  readonly max_tokens?: number | undefined;
+  readonly max_completion_tokens?: number | undefined;
+}
+
+export interface LengthOptions {
+  /** Of prompt and answer together, in tokens. */
+  readonly maxLength: number;
+  /** Tokens if the request names no number, cut to what is left of the context. */
+  readonly fallback: number;
+  readonly field: string;
+}
+
+/** How many tokens an answer may have. @throws ApiError 400 if prompt and answer do not fit into the context. */
+export function maxTokensOf(
+  { ids: { length } }: EncodedPrompt,
+  { max_completion_tokens, max_tokens }: LengthFields,
+  { maxLength, fallback, field }: LengthOptions,
+): number {
+  const left = maxLength - length;
+  const asked = max_completion_tokens ?? max_tokens;
+  if (asked === undefined && left > 0) return Math.min(fallback, left);
+  if (asked !== undefined && asked <= left) return asked;
+  throw tooLong(
+    maxLength,
+    asked === undefined
+      ? `the prompt has ${length}, which leaves none for the answer`
+      : `${length + asked} were asked for (${length} in the prompt, ${asked} in the answer)`,
+    field,
+  );
+}
+
+/** The engine's seeds are whole numbers from 0 to just below this; others wrap around. */
+const SEEDS = Number.MAX_SAFE_INTEGER + 1;
+
+function seedAt(seed: number, index: number): number {
+  const first = seed < 0 ? seed + SEEDS : seed;
+  const left = SEEDS - first;
+  return index < left ? first + index : index - left;
+}
+
+export interface ChoiceOptions {
+  readonly prompt: EncodedPrompt;
+  readonly maxTokens: number;
+  readonly adapter: string | null;
+  readonly fields: SamplingFields;
+  /** A whole number of either sign, of the first choice; each further one has the next. */
+  readonly seed: number;
+  readonly tenant: string;
+  readonly more?: Partial<
+    Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt">
+  >;
+}
+
+/** The engine's requests for one prompt, one for each of its n choices. */
+export function requestsOf(options: ChoiceOptions): readonly EngineRequest[] {
+  const { prompt, maxTokens, adapter, fields, seed, tenant, more = {} } = options;
+  const {
+    n = 1,
+    temperature = 1,
+    top_p = 1,
+    top_k = 0,
+    min_p = 0,
+    repetition_penalty = 1,
+    stop = [],
+  } = fields;
+  // the smallest set of tokens whose probabilities reach 0 is the likeliest token
+  const chosen = top_p === 0 ? { temperature: 0 } : { temperature, topP: top_p };
+  return Array.from({ length: n }, (_, i) => ({
+    prompt: prompt.ids,
+    adapter,
+    maxTokens,
+    sampling: { ...chosen, topK: top_k, minP: min_p, repetitionPenalty: repetition_penalty },
+    seed: seedAt(seed, i),
+    stop: typeof stop === "string" ? [stop] : stop,
+    tenant,
+    ...more,
+  }));
+}
+
+/** @throws ApiError 400 if a request asks for too many choices. */
+export function checkChoices(count: number, limit: number): void {
+  if (count > limit)
+    throw new ApiError(`the request asks for ${count} answers; at most ${limit} are given at once`, {
+      status: 400,
+      code: "invalid_value",
+      param: "n",
+    });
+}
+
+/** An event and the number of the choice that it belongs to. */
+export interface ChoiceEvent<Event = EngineEvent> {
+  readonly choice: number;
+  readonly event: Event;
+}
+
+/** Sources of events that run side by side. */
+export interface MergedEvents<Event> {
+  /** Resolves when the first event is there. @throws what a source has failed with until then. */
+  ready(): Promise<void>;
+  /** All events as they come. If one source fails, or the caller leaves the loop, the others are cancelled. */
+  events(): AsyncGenerator<ChoiceEvent<Event>, void>;
+}
+
+export interface MergeOptions<Event> {
+  /** Sources that run at a time. The others follow as these end. */
+  readonly atOnce: number;
+  readonly signal: AbortSignal;
+  /** Called with each event before the reader has it. */
+  readonly onEvent?: (event: ChoiceEvent<Event>) => void;
+}
+
+interface Pulled<Event> {
+  readonly choice: number;
+  readonly iterator: AsyncIterator<Event>;
+  readonly result: IteratorResult<Event>;
+}
+
+/**
+ * Opens the first sources, each with a signal that fires when the merged events end.
+ *
+ * @throws what a source throws when it is opened; those before it are cancelled.
+ */
+export function mergeEvents<Event>(
+  sources: readonly ((signal: AbortSignal) => AsyncIterable<Event>)[],
+  { atOnce, signal, onEvent = () => undefined }: MergeOptions<Event>,
+): MergedEvents<Event> {
+  const own = new AbortController();
+  setMaxListeners(0, own.signal); // one for each source, which is no leak
+  const stop = (): void => own.abort();
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop);
+  const pulls = new Map<number, Promise<Pulled<Event>>>();
+  let opened = 0;
+  let failure: { readonly error: unknown } | undefined;
+  const openNext = (): void => {
+    const choice = opened++;
+    const source = sources[choice];
+    if (source !== undefined) pull(choice, source(own.signal)[Symbol.asyncIterator]());
+  };
+  const pull = (choice: number, iterator: AsyncIterator<Event>): void => {
+    const next = iterator.next().then((result) => ({ choice, iterator, result }));
+    // thrown where it is awaited, unless the reader has left
+    next.catch((error: unknown) => {
+      failure ??= { error };
+    });
+    pulls.set(choice, next);
+  };
+  const close = async (): Promise<void> => {
+    signal.removeEventListener("abort", stop);
+    own.abort();
+    await Promise.allSettled([...pulls.values()].map(async (next) => (await next).iterator.return?.()));
+  };
+  async function* events(): AsyncGenerator<ChoiceEvent<Event>, void> {
+    try {
+      while (pulls.size > 0) {
+        const { choice, iterator, result } = await Promise.race(pulls.values());
+        pulls.delete(choice);
+        if (result.done === true) openNext();
+        else {
+          pull(choice, iterator);
+          const event = { choice, event: result.value };
+          onEvent(event);
+          yield event;
+        }
+      }
+    } finally {
+      await close();
+    }
+  }
+  try {
+    while (opened < Math.min(atOnce, sources.length)) openNext();
+  } catch (error) {
+    void close();
+    throw error;
+  }
+  return {
+    events,
+    async ready() {
+      await Promise.race(pulls.values()).catch(() => undefined);
+      if (failure === undefined) return;
+      await close();
+      throw failure.error;
+    },
+  };
+}
+
+/** OpenAI's count of tokens. */
+export interface UsageFields {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+/** The choices of a request that the engine has accepted. */
+export interface RunningChoices {
+  readonly events: AsyncGenerator<ChoiceEvent, void>;
+  /** After the last event. */
+  usage(): UsageFields;
+  /** Digest of the adapter that answers; null for the base. */
+  readonly digest: string | null;
+}
+
+/**
+ * Hands a request's choices to the engine, which accepts the first of them (as many as run at a time) or none, and waits
+ * until one runs. So an answer begins only when it will have content. An adapter that turns out to be broken, and a
+ * later choice that the engine does not accept, end it with an error.
+ *
+ * @throws whatever the engine refuses.
+ */
+export async function startChoices(
+  context: RequestContext,
+  { requests, promptTokens }: { readonly requests: readonly EngineRequest[]; readonly promptTokens: number },
+): Promise<RunningChoices> {
+  const { server, record, running } = context.var;
+  const { engine, limits } = server;
+  record.promptTokens = promptTokens;
+  const merged = mergeEvents(
+    requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
+    { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context) },
+  );
+  if (requests.length > 1) await refusalsOf(engine);
+  await merged.ready();
+  return {
+    events: merged.events(),
+    usage: () => ({
+      prompt_tokens: promptTokens,
+      completion_tokens: record.completionTokens,
+      total_tokens: promptTokens + record.completionTokens,
+    }),
+    get digest() {
+      return record.digest ?? null;
+    },
+  };
+}
+
+/**
+ * Waits until an engine in another process has reported which of the requests so far it does not accept: its first
+ * answer may overtake such a report, and its second one comes after it.
+ */
+async function refusalsOf(engine: Engine): Promise<void> {
+  await engine.stats().catch(() => undefined);
+  await engine.stats().catch(() => undefined);
+  await nextTurn();
+}
+
+/** Keeps a request's record and the metrics, event by event. */
+function recorder(context: RequestContext): (event: ChoiceEvent) => void {
+  const { server, record } = context.var;
+  const { metrics, now } = server;
+  const lastTokenAt = new Map<number, number>();
+  return ({ choice, event }) => {
+    if (event.type === "scheduled" && event.digest !== null) record.digest = event.digest;
+    if (event.type === "token") {
+      const at = now();
+      const before = lastTokenAt.get(choice);
+      if (before === undefined) metrics.firstToken((at - record.startedAt) / 1000);
+      else metrics.nextToken((at - before) / 1000);
+      record.firstTokenAt ??= at;
+      record.completionTokens++;
+      lastTokenAt.set(choice, at);
+    }
+    if (event.type === "finish")
+      record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, event.usage.queuedSeconds);
+  };
+}
+
+/** OpenAI's word for the end of an answer. @throws ApiError 503 for one that the server cut off. */
+export function finishReasonOf(reason: FinishReason): "stop" | "length" {
+  if (reason === "length") return "length";
+  if (reason !== "cancelled") return "stop";
+  throw shuttingDown("the answer was cut off, since the server is shutting down; send the request again");
+}

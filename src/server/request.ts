@@ -1,0 +1,182 @@
+// A request's body from bytes to checked fields: the size while it arrives, then UTF-8, JSON and the route's schema.
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import { decodeText, describeIssues, parseJson } from "#core";
+import type { ServerEnv } from "./context.ts";
+import { ApiError } from "./errors.ts";
+
+const tooLarge = (limit: number): ApiError =>
+  new ApiError(`the request's body is larger than the ${limit} bytes that are taken; send less at once`, {
+    status: 413,
+    code: "request_too_large",
+    headers: { connection: "close" },
+  });
+
+function checkHeaders(headers: Headers, limit: number): void {
+  const encoding = headers.get("content-encoding") ?? "identity";
+  if (encoding !== "identity")
+    throw new ApiError(`content-encoding ${encoding} is not taken; send the body as it is`, {
+      status: 415,
+      code: "unsupported_encoding",
+    });
+  if (Number(headers.get("content-length") ?? 0) > limit) throw tooLarge(limit);
+}
+
+/**
+ * A body as it arrives, never more than `limit` bytes of it.
+ *
+ * @throws ApiError 413 or 415.
+ */
+export async function* bodyChunks(request: Request, limit: number): AsyncGenerator<Uint8Array, void> {
+  checkHeaders(request.headers, limit);
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.length;
+    if (size > limit) throw tooLarge(limit);
+    yield chunk;
+  }
+}
+
+async function readBody(request: Request, limit: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of bodyChunks(request, limit)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** The media type of a body, in lower case. */
+export const mediaTypeOf = ({ headers }: Request): string | undefined =>
+  headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+
+/** Browsers send JSON to other sites only after asking them. Other types they send unasked, so those are refused. */
+function checkJsonType(request: Request): void {
+  const type = mediaTypeOf(request);
+  if (type === "application/json") return;
+  throw new ApiError(`content-type is ${type ?? "missing"}; send application/json`, {
+    status: 415,
+    code: "unsupported_media_type",
+  });
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  const place = { code: "bad_option", where: "the request's body" } as const;
+  try {
+    return parseJson(decodeText(bytes, place), place);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new ApiError(message, { status: 400, code: "invalid_json", cause });
+  }
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Far more than any real request holds, and few enough that a schema's complaints about each stay cheap. */
+const MAX_VALUES = 50_000;
+
+/** Counts the values that a schema would walk through. Prompts have a check of their own. */
+function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unknown>>): void {
+  const pending: unknown[] = [fields];
+  for (let count = 0; pending.length > 0; count++) {
+    const value = pending.pop();
+    if (typeof value !== "object" || value === null) continue;
+    const parts = Object.values(value);
+    if (count + pending.length + parts.length > MAX_VALUES)
+      throw new ApiError(`the request holds more than ${MAX_VALUES} values; send fewer messages`, {
+        status: 400,
+        code: "invalid_value",
+      });
+    for (const part of parts) pending.push(part);
+  }
+}
+
+/** How deep OpenAI's fields go: body, messages, message, content, part. */
+const FIELD_DEPTH = 5;
+
+/** As in OpenAI's API, null counts as left out: clients send messages back with all the members they know. */
+function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
+  if (depth === 0) return value;
+  if (Array.isArray(value)) return value.map((item) => withoutNulls(item, depth - 1));
+  if (!isObject(value)) return value;
+  const members = Object.entries(value).filter(([, member]) => member !== null);
+  return Object.fromEntries(members.map(([name, member]) => [name, withoutNulls(member, depth - 1)]));
+}
+
+/**
+ * The fields of a JSON body, of which nothing is known but that they are not null.
+ *
+ * @throws ApiError 400, 413 or 415.
+ */
+export async function readJsonBody(
+  request: Request,
+  limit: number,
+): Promise<Readonly<Record<string, unknown>>> {
+  checkJsonType(request);
+  const body = jsonOf(await readBody(request, limit));
+  if (!isObject(body))
+    throw new ApiError("the request's body is not a JSON object", { status: 400, code: "invalid_json" });
+  checkExtent(body);
+  const { prompt, ...fields } = body;
+  const kept = withoutNulls(fields);
+  await nextTurn(); // a body of megabytes took its time
+  return { ...(isObject(kept) ? kept : {}), ...(prompt === undefined || prompt === null ? {} : { prompt }) };
+}
+
+/** Reads a JSON body before the route's schema checks it, in place of Hono's reader, which knows no limits. */
+export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  const fields = await readJsonBody(context.req.raw, context.var.server.limits.bodyBytes);
+  context.req.json = async () => fields as never;
+  await next();
+};
+
+/**
+ * The field of OpenAI's API on the way to a wrong value that the schema knows only to refuse: `tools` for
+ * `tools.0.type`, or `messages.0.audio`. Such a field's description says so.
+ */
+function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | undefined {
+  let at: unknown = schema;
+  for (const [i, key] of path.entries()) {
+    if (at instanceof z.ZodObject) at = at.shape[key];
+    else if (at instanceof z.ZodArray) at = at.element;
+    else return undefined;
+    if (at instanceof z.ZodType && at.description?.startsWith("Not supported") === true)
+      return path.slice(0, i + 1).join(".");
+  }
+  return undefined;
+}
+
+function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown): ApiError {
+  const pathOf = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] => path.map(String);
+  const invalid = (message: string, code: string, param: string): ApiError =>
+    new ApiError(message, { status: 400, code, param: param === "" ? undefined : param, cause: error });
+  // before other complaints: a message that calls tools need not have a content
+  const unsupported = error.issues
+    .map((issue) => unsupportedOn(pathOf(issue), schema))
+    .find((field) => field !== undefined);
+  if (unsupported !== undefined)
+    return invalid(
+      `${unsupported} is not supported by this server; leave it out`,
+      "unsupported_parameter",
+      unsupported,
+    );
+  const [issue] = error.issues;
+  const path = issue === undefined ? [] : pathOf(issue);
+  if (issue?.code === "unrecognized_keys") {
+    const field = [...path, issue.keys[0]].join(".");
+    return invalid(`${field} is not a known field; leave it out`, "unknown_parameter", field);
+  }
+  const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
+  return invalid(`the request: ${describeIssues(error, value)}`, code, path.join("."));
+}
+
+/** What a schema says of a request's fields, as Hono hands it to a route's hook. */
+type Checked =
+  | { readonly success: true }
+  | { readonly success: false; readonly error: z.ZodError; readonly data?: unknown };
+
+/** The hook of a route: fields that do not fit the schema end in an ApiError 400 that names the first wrong one. */
+export const checkedBy =
+  (schema: z.ZodObject) =>
+  (result: Checked): undefined => {
+    if (!result.success) throw invalidRequest(schema, result.error, result.data);
+  };

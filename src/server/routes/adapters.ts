@@ -1,0 +1,252 @@
+// /v1/adapters: the adapters there are, and for administrators adding, replacing and removing them.
+
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { Busboy, type BusboyInstance } from "@fastify/busboy";
+import { createRoute, z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import { decodeText } from "#core";
+import type { AdapterInfo } from "#inference";
+import { checkAdapterName } from "../adapter-store.ts";
+import type { ApiKey } from "../auth.ts";
+import type { ServerApp, ServerEnv } from "../context.ts";
+import { ApiError } from "../errors.ts";
+import type { ServerLimits } from "../limits.ts";
+import { bodyChunks, checkedBy, jsonBody, mediaTypeOf } from "../request.ts";
+import { failed, ok, security } from "../schemas.ts";
+
+const adapterSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("adapter"),
+    created: z.int(),
+    digest: z.string(),
+    method: z.string(),
+    rank: z.int(),
+    resident_bytes: z.int(),
+  })
+  .openapi("Adapter");
+
+const name = z.string().describe("The model name by which it is called.");
+
+const uploadJson = z
+  .strictObject({
+    name,
+    adapter_config: z.record(z.string(), z.unknown()).describe("adapter_config.json"),
+    adapter_model: z
+      .string()
+      .regex(/^[A-Za-z0-9+/]*={0,2}$/, "base64 without line breaks")
+      .refine((text) => text.length % 4 === 0, "base64 without line breaks")
+      .openapi({ format: "byte" })
+      .describe("adapter_model.safetensors in base64"),
+  })
+  .openapi("AdapterUpload");
+
+const uploadForm = z
+  .strictObject({
+    name,
+    adapter_config: z.string().openapi({ format: "binary" }).describe("adapter_config.json"),
+    adapter_model: z
+      .instanceof(Blob)
+      .openapi({ type: "string", format: "binary" })
+      .describe("adapter_model.safetensors"),
+  })
+  .openapi("AdapterForm");
+
+/** Before the body is read: an upload is large. */
+const adminOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  const { server, key } = context.var;
+  if (!key.isAdmin) {
+    const way =
+      server.keys === undefined
+        ? "start the server with --api-keys and a key with admin: true"
+        : "use a key with admin: true";
+    throw new ApiError(`this key may not change adapters; ${way}`, {
+      status: 403,
+      code: "admin_key_required",
+    });
+  }
+  await next();
+};
+
+/** Reads a form or JSON before the schema of either checks it. */
+const uploadBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  const {
+    req,
+    var: { server },
+  } = context;
+  if (mediaTypeOf(req.raw) !== "multipart/form-data") return jsonBody(context, next).catch(adviseForm);
+  req.bodyCache.formData = await readForm(req.raw, server.limits);
+  await next();
+};
+
+/** JSON is read as a whole, so it is for small adapters. */
+function adviseForm(error: unknown): never {
+  if (!(error instanceof ApiError) || error.details.code !== "request_too_large") throw error;
+  throw new ApiError(`${error.message}, or send the adapter as multipart/form-data`, error.details);
+}
+
+const listRoute = createRoute({
+  method: "get",
+  path: "/v1/adapters",
+  summary: "The adapters that the key may use, with their sizes",
+  security,
+  responses: {
+    200: ok(z.object({ object: z.literal("list"), data: z.array(adapterSchema) }), "All adapters."),
+    default: failed,
+  },
+});
+
+const addRoute = createRoute({
+  method: "post",
+  path: "/v1/adapters",
+  summary: "Add or replace an adapter (administrators)",
+  security,
+  middleware: [adminOnly, uploadBody] as const,
+  request: {
+    body: {
+      content: {
+        "multipart/form-data": { schema: uploadForm },
+        "application/json": { schema: uploadJson },
+      },
+    },
+  },
+  responses: { 201: ok(adapterSchema, "The adapter as it is served now."), default: failed },
+});
+
+const removeRoute = createRoute({
+  method: "delete",
+  path: "/v1/adapters/{name{.+}}",
+  summary: "Remove an adapter (administrators)",
+  security,
+  middleware: adminOnly,
+  request: { params: z.object({ name: z.string() }) },
+  responses: {
+    200: ok(
+      z.object({ id: z.string(), object: z.literal("adapter"), deleted: z.literal(true) }),
+      "It is removed. Requests that run with it end as they began.",
+    ),
+    default: failed,
+  },
+});
+
+const adapterJson = (info: AdapterInfo): z.output<typeof adapterSchema> => ({
+  id: info.name,
+  object: "adapter",
+  created: Math.floor(info.changedAt),
+  digest: info.digest,
+  method: info.method,
+  rank: info.rank,
+  resident_bytes: info.residentBytes,
+});
+
+/** An administrator's key, too, may be limited to some names. */
+function checkMayChange(key: ApiKey, adapter: string): void {
+  if (!key.mayUse(adapter))
+    throw new ApiError(`this key may not change the adapter ${JSON.stringify(adapter)}`, {
+      status: 403,
+      code: "adapter_not_allowed",
+      param: "name",
+    });
+}
+
+export function adapterRoutes(app: ServerApp): void {
+  app.openapi(listRoute, (context) => {
+    const { server, key } = context.var;
+    const shown = server.engine.adapters().filter((adapter) => key.mayUse(adapter.name));
+    return context.json({ object: "list" as const, data: shown.map(adapterJson) }, 200);
+  });
+  app.openapi(
+    addRoute,
+    async (context) => {
+      const { server, key } = context.var;
+      const upload = context.req.valid(mediaTypeOf(context.req.raw) === "application/json" ? "json" : "form");
+      checkAdapterName(upload.name);
+      checkMayChange(key, upload.name);
+      const { adapter_config: config, adapter_model: tensors } = upload;
+      const added = await server.store.put(upload.name, {
+        config: typeof config === "string" ? config : `${JSON.stringify(config, null, 2)}\n`,
+        tensors: typeof tensors === "string" ? new Blob([Buffer.from(tensors, "base64")]) : tensors,
+      });
+      return context.json(adapterJson(added), 201);
+    },
+    checkedBy(uploadJson),
+  );
+  app.openapi(removeRoute, async (context) => {
+    const { server, key } = context.var;
+    const adapter = context.req.valid("param").name;
+    checkMayChange(key, adapter);
+    await server.store.remove(adapter);
+    return context.json({ id: adapter, object: "adapter" as const, deleted: true as const }, 200);
+  });
+}
+
+/** Parts that a form may have. Three count, and a parser would work through millions. */
+const MAX_PARTS = 8;
+
+const invalidForm = (message: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_multipart", cause });
+
+/**
+ * The fields of a form, part by part as it arrives. All but the tensors are texts of at most `bodyBytes` together.
+ *
+ * @throws ApiError 400, 413 or 415.
+ */
+async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimits): Promise<FormData> {
+  const parser = createParser(request);
+  const form = new FormData();
+  let textBytes = 0;
+  parser.on("partsLimit", () =>
+    parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts; send name and the two files`)),
+  );
+  parser.on("file", (field, part) => {
+    const isText = field !== "adapter_model";
+    const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
+    part.on("data", (chunk: Buffer) => {
+      if (isText) textBytes += chunk.length;
+      if (textBytes > bodyBytes) parser.destroy(tooLarge(bodyBytes));
+      else chunks.push(new Blob([chunk]));
+    });
+    part.on("error", (error) => parser.destroy(error));
+    part.on("end", () => form.append(field, new Blob(chunks)));
+  });
+  try {
+    await pipeline(Readable.from(bodyChunks(request, uploadBytes)), parser);
+  } catch (cause) {
+    if (cause instanceof ApiError) throw cause;
+    throw invalidForm("the request's body is no valid multipart/form-data", cause);
+  }
+  return withTexts(form);
+}
+
+const tooLarge = (bodyBytes: number): ApiError =>
+  new ApiError(`beside adapter_model the form is larger than the ${bodyBytes} bytes that are taken`, {
+    status: 413,
+    code: "request_too_large",
+    headers: { connection: "close" },
+  });
+
+function createParser(request: Request): BusboyInstance {
+  try {
+    return new Busboy({
+      headers: { "content-type": request.headers.get("content-type") ?? "" },
+      limits: { parts: MAX_PARTS, headerPairs: 16, headerSize: 8192 },
+      // as bytes, so that a text that is not UTF-8 is noticed
+      isPartAFile: () => true,
+    });
+  } catch (cause) {
+    throw invalidForm("the form's content-type names no boundary", cause);
+  }
+}
+
+/** The form with all parts but the tensors as texts. */
+async function withTexts(form: FormData): Promise<FormData> {
+  const texts = new FormData();
+  for (const [field, part] of form)
+    if (field === "adapter_model" || typeof part === "string") texts.append(field, part);
+    else {
+      const bytes = new Uint8Array(await part.arrayBuffer());
+      texts.append(field, decodeText(bytes, { code: "bad_option", where: field }));
+    }
+  return texts;
+}

@@ -1,0 +1,318 @@
+// POST /v1/completions: continues or scores texts.
+import { randomUUID } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { createRoute, z } from "@hono/zod-openapi";
+import type { EngineEvent, EngineRequest } from "#inference";
+import { createDetokenizer } from "#text";
+import {
+  adapterOf,
+  checkChoices,
+  finishReasonOf,
+  maxTokensOf,
+  type RunningChoices,
+  requestsOf,
+  startChoices,
+  type UsageFields,
+} from "../choices.ts";
+import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { ApiError } from "../errors.ts";
+import { type CompletionLogprobs, characters, collectLogprobs } from "../logprobs.ts";
+import type { EncodedPrompt, PromptReader } from "../prompts.ts";
+import { checkedBy, jsonBody } from "../request.ts";
+import {
+  answerFields,
+  failed,
+  finishReason,
+  json,
+  neutral,
+  nothing,
+  okOrStream,
+  samplingFields,
+  security,
+} from "../schemas.ts";
+import { streamChunks } from "../sse.ts";
+
+/** One text, the ids of one, or several of either. */
+type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+
+const isId = (value: unknown): boolean =>
+  typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+
+/** By hand: a union would collect an error for each of a million wrong items. */
+function isPrompt(value: unknown): value is PromptInput {
+  if (typeof value === "string") return true;
+  if (!Array.isArray(value) || value.length === 0) return false;
+  if (typeof value[0] === "string") return value.every((item) => typeof item === "string");
+  if (typeof value[0] === "number") return value.every(isId);
+  return value.every((item) => Array.isArray(item) && item.length > 0 && item.every(isId));
+}
+
+const idsSchema = { type: "array" as const, items: { type: "integer" as const, minimum: 0 } };
+
+const promptSchema = z
+  .custom<PromptInput>(isPrompt, "a text, its token ids, or a list of texts or of lists of token ids")
+  .openapi({
+    type: ["string", "array"],
+    anyOf: [
+      { type: "string" },
+      { type: "array", items: { type: "string" } },
+      idsSchema,
+      { type: "array", items: idsSchema },
+    ],
+  });
+
+/** What OpenAI's API generates if max_tokens is missing. */
+const DEFAULT_TOKENS = 16;
+
+const completionRequest = z
+  .strictObject({
+    ...samplingFields,
+    prompt: promptSchema,
+    max_tokens: z
+      .int()
+      .min(0)
+      .optional()
+      .describe(`Default ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`),
+    max_completion_tokens: z.int().min(0).optional(),
+    logprobs: z.int().min(0).max(20).optional(),
+    echo: z.boolean().optional().describe("The prompt is part of the text, and of the log-probabilities."),
+    best_of: z.int().optional().describe("Only if it equals n."),
+    suffix: neutral(nothing),
+  })
+  .openapi("CompletionRequest");
+
+type CompletionRequest = z.output<typeof completionRequest>;
+
+const completionAnswer = z
+  .object({
+    ...answerFields,
+    object: z.literal("text_completion"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        text: z.string(),
+        logprobs: z
+          .object({
+            tokens: z.array(z.string()),
+            token_logprobs: z.array(z.number().nullable()),
+            top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
+            text_offset: z.array(z.int()),
+          })
+          .nullable(),
+        finish_reason: finishReason,
+      }),
+    ),
+  })
+  .openapi("CompletionAnswer");
+
+type CompletionAnswer = z.output<typeof completionAnswer>;
+
+const completionRoute = createRoute({
+  method: "post",
+  path: "/v1/completions",
+  summary: "Continue or score texts",
+  security,
+  middleware: jsonBody,
+  request: { body: { required: true, content: json(completionRequest) } },
+  responses: { 200: okOrStream(completionAnswer), default: failed },
+});
+
+export function completionRoutes(app: ServerApp): void {
+  app.openapi(
+    completionRoute,
+    async (context) => {
+      const request = context.req.valid("json");
+      const answer = await startCompletion(context, request);
+      if (request.stream === true) return streamChunks(context, answer.chunks());
+      return context.json(await answer.whole(), 200);
+    },
+    checkedBy(completionRequest),
+  );
+}
+
+async function startCompletion(context: RequestContext, request: CompletionRequest): Promise<Answer> {
+  const { server, key, record } = context.var;
+  const adapter = adapterOf(server, { model: request.model, key });
+  record.model = request.model;
+  checkBestOf(request);
+  const { n = 1 } = request;
+  checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
+  const prompts = await readPrompts(request.prompt, server.prompts);
+  const { maxLength } = server.engine.model;
+  const seed = request.seed ?? server.nextSeed();
+  const requests = prompts.flatMap((prompt) => {
+    const lengths = { maxLength, fallback: DEFAULT_TOKENS, field: "prompt" };
+    const maxTokens = maxTokensOf(prompt, request, lengths);
+    const more = engineOptions(request, maxTokens);
+    return requestsOf({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
+  });
+  const promptTokens = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
+  const choices = await startChoices(context, { requests, promptTokens });
+  const writers = requests.map((_, i) => createWriter(server, request, prompts[Math.floor(i / n)]));
+  return new Answer({ request, choices, writers, created: Math.floor(server.now() / 1000) });
+}
+
+const isIds = (item: unknown): item is readonly number[] => Array.isArray(item);
+
+/** A list of texts, or of lists of ids. A single prompt becomes a list of one. */
+function promptItems(input: PromptInput): readonly (string | readonly number[])[] {
+  if (typeof input === "string") return [input];
+  const ids = input.filter((item) => typeof item === "number");
+  if (ids.length > 0) return [ids];
+  return input.filter((item) => typeof item === "string" || isIds(item));
+}
+
+/** One prompt in each turn of the event loop, so that many long ones do not delay other requests. */
+async function readPrompts(input: PromptInput, reader: PromptReader): Promise<readonly EncodedPrompt[]> {
+  const prompts: EncodedPrompt[] = [];
+  for (const item of promptItems(input)) {
+    prompts.push(typeof item === "string" ? reader.fromText(item, "prompt") : reader.fromIds(item, "prompt"));
+    await nextTurn();
+  }
+  return prompts;
+}
+
+function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {
+  if (best_of !== undefined && best_of !== n)
+    throw new ApiError(`best_of is ${best_of} and n is ${n}; only the same number is supported`, {
+      status: 400,
+      code: "unsupported_parameter",
+      param: "best_of",
+    });
+}
+
+/**
+ * Harnesses score a prompt with echo, log-probabilities and one more token, and drop the last entry. So there has to be
+ * one even if the model would end.
+ */
+const scoresOnly = ({ echo, logprobs }: CompletionRequest, maxTokens: number): boolean =>
+  echo === true && logprobs !== undefined && maxTokens === 1;
+
+function engineOptions(
+  request: CompletionRequest,
+  maxTokens: number,
+): Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt"> {
+  const { logprobs, echo } = request;
+  // a blank before the first word is part of the answer, which continues the prompt
+  if (logprobs === undefined) return { continuesPrompt: true };
+  return {
+    continuesPrompt: true,
+    logprobs,
+    ...(echo === true ? { promptLogprobs: logprobs } : {}),
+    ...(scoresOnly(request, maxTokens) ? { ignoreEos: true } : {}),
+  };
+}
+
+/** Turns the events of one choice into its text and lists. */
+interface ChoiceWriter {
+  /** What an event adds. */
+  write(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null };
+  /** The log-probabilities since the last call. */
+  logprobs(): CompletionLogprobs | null;
+}
+
+function createWriter(
+  { text, engine }: ServerContext,
+  request: CompletionRequest,
+  prompt: EncodedPrompt | undefined,
+): ChoiceWriter {
+  const echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, text.tokenizer) : "";
+  const collector = collectLogprobs(text.tokenizer, characters(echoed));
+  let lastId: number | undefined;
+  const collect = (event: EngineEvent): void => {
+    if (event.type === "prompt") collector.prompt(event.logprobs, prompt?.added ?? 0);
+    if (event.type !== "token") return;
+    lastId = event.id;
+    if (event.logprob !== undefined) collector.token(event.logprob);
+  };
+  return {
+    write(event) {
+      collect(event);
+      if (event.type === "scheduled") return { text: echoed, finish: null };
+      if (event.type === "token") return { text: event.text, finish: null };
+      if (event.type !== "finish") return { text: "", finish: null };
+      const finish = finishReasonOf(event.reason);
+      const isEnd = lastId !== undefined && engine.model.endTokens.includes(lastId);
+      return { text: event.text, finish: isEnd ? "stop" : finish };
+    },
+    logprobs: () => collector.take() ?? null,
+  };
+}
+
+/** A prompt as text: as it was sent, or what its ids stand for. */
+function echoOf({ text, ids }: EncodedPrompt, tokenizer: ServerContext["text"]["tokenizer"]): string {
+  if (text !== undefined) return text;
+  const detokenizer = createDetokenizer(tokenizer);
+  return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();
+}
+
+interface AnswerParts {
+  readonly request: CompletionRequest;
+  readonly choices: RunningChoices;
+  /** One for each choice. */
+  readonly writers: readonly ChoiceWriter[];
+  readonly created: number;
+}
+
+/** A completion's choices in OpenAI's form: as one object, or as chunks. */
+class Answer {
+  readonly #parts: AnswerParts;
+  readonly #id = `cmpl-${randomUUID().replaceAll("-", "")}`;
+
+  constructor(parts: AnswerParts) {
+    this.#parts = parts;
+  }
+
+  /** The fields that every object begins with. The fingerprint says which content of an adapter answers. */
+  #head() {
+    const { request, choices, created } = this.#parts;
+    return {
+      id: this.#id,
+      object: "text_completion" as const,
+      created,
+      model: request.model,
+      system_fingerprint: choices.digest,
+    };
+  }
+
+  async whole(): Promise<CompletionAnswer> {
+    const { choices, writers } = this.#parts;
+    const written = writers.map(() => ({ text: "", finish: "stop" as "stop" | "length" }));
+    for await (const { choice, event } of choices.events) {
+      const [writer, whole] = [writers[choice], written[choice]];
+      if (writer === undefined || whole === undefined) continue;
+      const { text, finish } = writer.write(event);
+      whole.text += text;
+      whole.finish = finish ?? whole.finish;
+    }
+    return {
+      ...this.#head(),
+      choices: written.map(({ text, finish }, index) => ({
+        index,
+        text,
+        logprobs: writers[index]?.logprobs() ?? null,
+        finish_reason: finish,
+      })),
+      usage: choices.usage(),
+    };
+  }
+
+  async *chunks(): AsyncGenerator<object, void> {
+    const { choices, writers, request } = this.#parts;
+    const withUsage = request.stream_options?.include_usage === true;
+    const chunk = (parts: readonly object[], usage: UsageFields | null = null): object => ({
+      ...this.#head(),
+      choices: parts,
+      ...(withUsage ? { usage } : {}),
+    });
+    for await (const { choice: index, event } of choices.events) {
+      const writer = writers[index];
+      if (writer === undefined) continue;
+      const { text, finish } = writer.write(event);
+      const logprobs = writer.logprobs();
+      if (text !== "" || logprobs !== null || finish !== null)
+        yield chunk([{ index, text, logprobs, finish_reason: finish }]);
+    }
+    if (withUsage) yield chunk([], choices.usage());
+  }
+}

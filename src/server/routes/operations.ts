@@ -1,0 +1,113 @@
+// What supervisors, load balancers, Prometheus and readers of the API ask.
+import { createRoute, z } from "@hono/zod-openapi";
+import { authenticate } from "../auth.ts";
+import type { RequestContext, ServerApp } from "../context.ts";
+import { ApiError } from "../errors.ts";
+import { failed, ok, security } from "../schemas.ts";
+
+const state = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
+  z.object({ status: z.enum(statuses) });
+
+const healthRoute = createRoute({
+  method: "get",
+  path: "/health",
+  summary: "Whether the process and its engine are up",
+  responses: { 200: ok(state("up"), "They are."), 503: ok(state("broken"), "The engine is gone.") },
+});
+
+const readyRoute = createRoute({
+  method: "get",
+  path: "/ready",
+  summary: "Whether requests are accepted",
+  responses: {
+    200: ok(state("ready"), "They are."),
+    503: ok(state("draining", "broken"), "They are not."),
+  },
+});
+
+const metricsRoute = createRoute({
+  method: "get",
+  path: "/metrics",
+  summary: "Counts and times for Prometheus (administrators)",
+  security,
+  responses: {
+    200: { description: "Prometheus' text format.", content: { "text/plain": { schema: z.string() } } },
+    default: failed,
+  },
+});
+
+/** Labels name adapters, so where there are keys only administrators see them, unless the operator publishes them. */
+async function checkMayReadMetrics(context: RequestContext): Promise<void> {
+  const { keys, publicMetrics, rateLimiter } = context.var.server;
+  if (keys === undefined || publicMetrics === true) return;
+  const key = await authenticate(keys, context.req.header("authorization"));
+  context.var.record.keyName = key.name;
+  rateLimiter.count(key);
+  if (!key.isAdmin)
+    throw new ApiError("metrics name the adapters of all tenants; use a key with admin: true", {
+      status: 403,
+      code: "admin_key_required",
+    });
+}
+
+export function operationRoutes(app: ServerApp): void {
+  // a busy engine is up; one that is gone needs a restart
+  app.openapi(healthRoute, (context) =>
+    context.var.server.engineWatch.isGone
+      ? context.json({ status: "broken" as const }, 503)
+      : context.json({ status: "up" as const }, 200),
+  );
+  app.openapi(readyRoute, (context) => {
+    const { inFlight, engineWatch } = context.var.server;
+    if (inFlight.draining) return context.json({ status: "draining" as const }, 503);
+    return engineWatch.isGone
+      ? context.json({ status: "broken" as const }, 503)
+      : context.json({ status: "ready" as const }, 200);
+  });
+  app.openapi(metricsRoute, async (context) => {
+    await checkMayReadMetrics(context);
+    const { type, text } = await context.var.server.metrics.render();
+    return context.text(text, 200, { "content-type": type });
+  });
+  let document: object | undefined;
+  app.get("/openapi.json", (context) => {
+    document ??= openApiDocument(app);
+    return context.json(document);
+  });
+  app.get("/docs", (context) => context.html(docsPage(app, context.var.server.modelName)));
+}
+
+/** A route's path as the document writes it, without the pattern of a parameter. */
+const documentPath = (path: string): string => path.replace(/\{(\w+)\{.*?\}\}/, "{$1}");
+
+/** The document of all routes that the app has. */
+function openApiDocument(app: ServerApp): object {
+  app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
+  const document = app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "mixture-of-shards",
+      version: "1",
+      description: "A base model and its adapters by OpenAI's API. The adapter is the model of a request.",
+    },
+  });
+  const paths = Object.entries(document.paths ?? {}).map(([path, item]) => [documentPath(path), item]);
+  return { ...document, paths: Object.fromEntries(paths) };
+}
+
+const escaped = (text: string): string => text.replace(/[&<>"]/g, (letter) => `&#${letter.codePointAt(0)};`);
+
+/** The routes as a page that loads nothing from elsewhere. */
+function docsPage({ openAPIRegistry }: ServerApp, modelName: string): string {
+  const rows = openAPIRegistry.definitions.flatMap((definition) => {
+    if (definition.type !== "route") return [];
+    const { method, path, summary = "" } = definition.route;
+    const name = escaped(`${method.toUpperCase()} ${documentPath(path)}`);
+    return [`<tr><td><code>${name}</code></td><td>${escaped(summary)}</td></tr>`];
+  });
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mos serve</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
+</head><body><h1>mos serve</h1><p>The base model is <code>${escaped(modelName)}</code>; <code>GET /v1/models</code> lists
+the adapters. Fields of requests and answers: <a href="/openapi.json">openapi.json</a>.</p>
+<table>${rows.join("\n")}</table></body></html>\n`;
+}

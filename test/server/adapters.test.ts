@@ -1,0 +1,304 @@
+// Adapters by upload: what is added, replaced and removed, and what a failed change leaves behind.
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { MosError } from "#core";
+import { writeSafetensors } from "#formats";
+import { type ApiKey, hashOfKey, type KeyRing } from "#server";
+import { type Harness, makeServer, startServer } from "./harness.ts";
+
+describe("adapters", () => {
+  const key = (name: string, isAdmin: boolean): ApiKey => ({ name, isAdmin, mayUse: () => true });
+  const keys: KeyRing = {
+    find: async (token) =>
+      hashOfKey(token) === hashOfKey("admin")
+        ? key("admin", true)
+        : token === "user"
+          ? key("user", false)
+          : undefined,
+  };
+  const admin = { authorization: "Bearer admin" };
+  let folder: string;
+  let server: Harness;
+  let tensors: Buffer;
+  let isBlind = false;
+
+  const namesIn = async (path: string) => (await readdir(path)).sort();
+  /** An adapter is one that says so: the engine of the tests looks no further. */
+  const look = async () => {
+    if (isBlind) throw new MosError("storage", "the disk is away");
+    const names = (await readdir(folder)).filter((name) => !name.startsWith("."));
+    const configs = await Promise.all(
+      names.map(
+        async (name) => [name, await readFile(join(folder, name, "adapter_config.json"), "utf8")] as const,
+      ),
+    );
+    return configs.filter(([, config]) => !config.includes("foreign")).map(([name]) => name);
+  };
+
+  beforeAll(async () => {
+    const base = await mkdtemp(join(tmpdir(), "mos-adapters-"));
+    folder = join(base, "adapters");
+    await mkdir(folder);
+    await writeSafetensors(join(base, "t.safetensors"), {
+      a: { dtype: "F32", shape: [1], data: Float32Array.of(1) },
+    });
+    tensors = await readFile(join(base, "t.safetensors"));
+    server = await makeServer({
+      engine: { look },
+      server: {
+        keys,
+        adapterFolder: folder,
+        limits: { uploadBytes: 100_000, bodyBytes: 50_000 },
+        checkAdapter: async (path) => {
+          const config = await readFile(join(path, "adapter_config.json"), "utf8");
+          if (config.includes("wrong"))
+            throw new MosError("bad_adapter", `${path}/adapter_config.json: this is wrong`);
+        },
+      },
+    });
+  });
+  afterAll(async () => {
+    await rm(join(folder, ".."), { recursive: true });
+  });
+
+  const formOf = (parts: Readonly<Record<string, string | Buffer>>): FormData => {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(parts))
+      form.append(name, typeof value === "string" ? value : new Blob([Uint8Array.from(value)]));
+    return form;
+  };
+  const sendForm = async (form: FormData) => {
+    const response = await server.fetch("/v1/adapters", { method: "POST", body: form, headers: admin });
+    const { error } = (await response.json()) as { readonly error: object };
+    return [response.status, error] as const;
+  };
+  const whole = { name: "x", adapter_config: "{}", adapter_model: "x" };
+
+  const upload = (name: string, config: object, headers: Record<string, string> = admin) =>
+    server.send(
+      "/v1/adapters",
+      { name, adapter_config: config, adapter_model: tensors.toString("base64") },
+      headers,
+    );
+
+  test("are added, called, replaced and removed", async () => {
+    const added = await upload("acme", { version: 1 });
+    expect([added.status, added.json]).toEqual([201, expect.objectContaining({ id: "acme", rank: 8 })]);
+    expect(await namesIn(folder)).toEqual(["acme"]);
+    expect(await namesIn(join(folder, "acme"))).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    const call = { model: "acme", prompt: "x" };
+    expect((await server.send("/v1/completions", call, admin)).status).toBe(200);
+    const form = new FormData();
+    form.set("name", "acme");
+    form.set("adapter_config", new Blob(['{"version": 2}']), "../../etc/passwd");
+    form.set("adapter_model", new Blob([new Uint8Array(tensors)]), "x.bin");
+    const replaced = await server.fetch("/v1/adapters", { method: "POST", body: form, headers: admin });
+    expect(replaced.status).toBe(201);
+    expect(await readFile(join(folder, "acme/adapter_config.json"), "utf8")).toBe('{"version": 2}');
+    expect(await namesIn(folder)).toEqual(["acme"]);
+    const removed = await server.fetch("/v1/adapters/acme", { method: "DELETE", headers: admin });
+    expect(await removed.json()).toEqual({ id: "acme", object: "adapter", deleted: true });
+    expect(await namesIn(folder)).toEqual([]);
+    expect((await server.send("/v1/completions", call, admin)).status).toBe(404);
+    const again = await server.fetch("/v1/adapters/acme", { method: "DELETE", headers: admin });
+    expect(again.status).toBe(404);
+  });
+
+  test("what is no adapter leaves the old one as it was", async () => {
+    await upload("kept", { version: 1 });
+    const before = await readFile(join(folder, "kept/adapter_config.json"), "utf8");
+    const wrong = await upload("kept", { wrong: true });
+    expect([wrong.status, wrong.json.error.code]).toEqual([400, "bad_adapter"]);
+    expect(wrong.json.error.message).toBe("adapter_config.json: this is wrong");
+    const foreign = await upload("kept", { foreign: true });
+    expect([foreign.status, foreign.json.error.code]).toEqual([400, "bad_adapter"]);
+    const broken = await server.send(
+      "/v1/adapters",
+      { name: "kept", adapter_config: {}, adapter_model: Buffer.from("nothing").toString("base64") },
+      admin,
+    );
+    expect([broken.status, broken.json.error.code]).toEqual([400, "bad_adapter"]);
+    expect(broken.text).not.toContain(folder);
+    expect(await readFile(join(folder, "kept/adapter_config.json"), "utf8")).toBe(before);
+    expect((await upload("new", { foreign: true })).status).toBe(400);
+    expect(await namesIn(folder)).toEqual(["kept"]);
+    expect((await server.send("/v1/completions", { model: "kept", prompt: "x" }, admin)).status).toBe(200);
+  });
+
+  test("what the engine could not look at is as it was: replaced, new or removed", async () => {
+    const stands = join(folder, "stands");
+    await upload("stands", { version: 1 });
+    await mkdir(join(stands, "more"));
+    await writeFile(join(stands, "more/README.md"), "ours");
+    const before = await readFile(join(stands, "adapter_config.json"), "utf8");
+    isBlind = true;
+    const refused = [
+      await upload("stands", { version: 2 }),
+      await upload("another", {}),
+      await server.fetch("/v1/adapters/stands", { method: "DELETE", headers: admin }),
+    ];
+    isBlind = false;
+    expect(refused.map(({ status }) => status)).toEqual([500, 500, 500]);
+    expect(await readFile(join(stands, "adapter_config.json"), "utf8")).toBe(before);
+    expect(await readFile(join(stands, "more/README.md"), "utf8")).toBe("ours");
+    expect((await upload("stands", { foreign: true })).status).toBe(400);
+    expect(await readFile(join(stands, "more/README.md"), "utf8")).toBe("ours");
+    expect((await namesIn(folder)).filter((name) => name !== "kept")).toEqual(["stands"]);
+    expect((await server.send("/v1/completions", { model: "stands", prompt: "x" }, admin)).status).toBe(200);
+    await server.fetch("/v1/adapters/stands", { method: "DELETE", headers: admin });
+  });
+
+  test("a folder that is a link is a link again", async () => {
+    const elsewhere = join(folder, "../elsewhere");
+    await mkdir(elsewhere);
+    await writeFile(join(elsewhere, "adapter_config.json"), "{}");
+    await symlink("../elsewhere", join(folder, "linked"));
+    expect((await upload("linked", { foreign: true })).status).toBe(400);
+    expect(await readlink(join(folder, "linked"))).toBe("../elsewhere");
+    expect((await upload("linked", { version: 2 })).status).toBe(201);
+    expect(await namesIn(elsewhere)).toEqual(["adapter_config.json"]);
+    await rm(join(folder, "linked"), { recursive: true });
+    await rm(elsewhere, { recursive: true });
+  });
+
+  test.each([
+    "../evil",
+    "..",
+    ".",
+    ".hidden",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "/etc",
+    "",
+    "ä",
+    "a".repeat(129),
+    "base",
+  ])("the name %j is no name", async (name) => {
+    const before = await namesIn(join(folder, ".."));
+    const { status, json } = await upload(name, {});
+    expect([status, json.error.param]).toEqual([400, "name"]);
+    const path = `/v1/adapters/${encodeURIComponent(name)}`;
+    const removed = await server.fetch(path, { method: "DELETE", headers: admin });
+    expect(removed.status).toBeGreaterThanOrEqual(400);
+    expect(await namesIn(join(folder, ".."))).toEqual(before);
+  });
+
+  test("only administrators change them, and only so large ones", async () => {
+    const refused = await upload("x", {}, { authorization: "Bearer user" });
+    expect([refused.status, refused.json.error.code]).toEqual([403, "admin_key_required"]);
+    const path = `/v1/adapters/kept`;
+    const removal = await server.fetch(path, { method: "DELETE", headers: { authorization: "Bearer user" } });
+    expect(removal.status).toBe(403);
+    const large = await upload("x", { filler: "x".repeat(60_000) });
+    expect([large.status, large.json.error.code]).toEqual([413, "request_too_large"]);
+    expect(large.json.error.message).toContain("multipart/form-data");
+    for (const form of [
+      formOf({ name: "x", adapter_config: "{}", adapter_model: Buffer.alloc(200_000) }),
+      formOf({ name: "x", adapter_config: `"${"x".repeat(60_000)}"`, adapter_model: tensors }),
+    ])
+      expect(await sendForm(form)).toMatchObject([413, { code: "request_too_large" }]);
+    expect(existsSync(join(folder, "x"))).toBe(false);
+  });
+
+  test("a form of many parts is refused before it is parsed", async () => {
+    const form = formOf({ name: "x" });
+    for (let i = 0; i < 8; i++) form.append("more", "");
+    expect(await sendForm(form)).toMatchObject([400, { message: expect.stringContaining("8 parts") }]);
+  });
+
+  test.each([
+    ["a part that is missing", { name: "x", adapter_config: "{}" }, "adapter_model"],
+    ["a part that is not known", { ...whole, more: "x" }, "more"],
+    ["no name", { adapter_config: "{}", adapter_model: "x" }, "name"],
+  ])("a form with %s is refused, and the part named", async (_, parts, param) => {
+    expect(await sendForm(formOf(parts))).toMatchObject([400, { param }]);
+  });
+
+  test("a form that names a part twice, is cut off or is no form is refused", async () => {
+    const twice = formOf(whole);
+    twice.append("name", "y");
+    expect(await sendForm(twice)).toMatchObject([400, { param: "name" }]);
+    const send = async (body: string, type: string) => {
+      const headers = { ...admin, "content-type": type };
+      const response = await server.fetch("/v1/adapters", { method: "POST", body, headers });
+      const { error } = (await response.json()) as { readonly error: { readonly code: string } };
+      return [response.status, error.code];
+    };
+    const type = "multipart/form-data; boundary=b";
+    const head = '--b\r\ncontent-disposition: form-data; name="adapter_model"; filename="x"\r\n\r\n';
+    for (const body of ["", "nothing", head, `${head}abc`, `${head}abc\r\n--b`])
+      expect(await send(body, type)).toEqual([400, "invalid_multipart"]);
+    expect(await send("--b--", "multipart/form-data")).toEqual([400, "invalid_multipart"]);
+    const bytes = formOf({ ...whole, adapter_config: Buffer.from([0x7b, 0xff, 0x7d]) });
+    expect(await sendForm(bytes)).toMatchObject([400, { message: expect.stringContaining("UTF-8") }]);
+    expect(existsSync(join(folder, "x"))).toBe(false);
+  });
+
+  test.each([
+    "A",
+    "AAA",
+    "AA=A",
+    "A===",
+    "====",
+    "AAAA=",
+    "AA-_",
+    "AA\n=",
+    "AAAÄ",
+    "AAAA\n",
+    " ".repeat(40_000),
+  ])("%j is not base64", async (model) => {
+    const body = { name: "x", adapter_config: {}, adapter_model: model };
+    const { status, json } = await server.send("/v1/adapters", body, admin);
+    expect([status, json.error.param]).toEqual([400, "adapter_model"]);
+  });
+
+  test("uploads of one name at the same time leave one of them whole", async () => {
+    const all = await Promise.all(Array.from({ length: 8 }, (_, i) => upload("raced", { i })));
+    expect(all.map(({ status }) => status)).toEqual(Array(8).fill(201));
+    const { i } = JSON.parse(await readFile(join(folder, "raced/adapter_config.json"), "utf8"));
+    expect(i).toBe(7);
+    expect((await namesIn(folder)).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+});
+
+test("tensors of megabytes arrive as they were sent, wherever they stand, and other requests go on meanwhile", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mos-upload-"));
+  const path = join(folder, "large.safetensors");
+  const data = Float32Array.from({ length: 12_500_000 }, (_, i) => i);
+  await writeSafetensors(path, { a: { dtype: "F32", shape: [data.length], data } });
+  const tensors = await readFile(path);
+  tensors.write("\r\n\r\n--x\r\n", 1000);
+  const adapters = join(folder, "adapters");
+  await mkdir(adapters);
+  const keys: KeyRing = { find: async () => ({ name: "admin", isAdmin: true, mayUse: () => true }) };
+  await using server = await startServer({
+    engine: { look: () => readdir(adapters) },
+    server: { keys, adapterFolder: adapters },
+  });
+  const headers = { authorization: "Bearer x" };
+  const model = new Blob([tensors]);
+  for (const order of [
+    ["name", "adapter_config", "adapter_model"],
+    ["adapter_model", "adapter_config", "name"],
+  ]) {
+    const form = new FormData();
+    for (const part of order)
+      form.append(part, part === "name" ? "large" : part === "adapter_config" ? "{}" : model);
+    let isDone = false;
+    const sent = server.fetch("/v1/adapters", { method: "POST", body: form, headers }).finally(() => {
+      isDone = true;
+    });
+    let answered = 0;
+    for (; !isDone; answered++) expect((await server.send("/health")).status).toBe(200);
+    expect((await sent).status).toBe(201);
+    expect(answered).toBeGreaterThan(10);
+    const kept = await readFile(join(adapters, "large", "adapter_model.safetensors"));
+    expect(kept.equals(tensors)).toBe(true);
+    await rm(join(adapters, "large"), { recursive: true });
+  }
+  await rm(folder, { recursive: true });
+});
