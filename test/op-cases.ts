@@ -254,7 +254,7 @@ export const cases: Cases = {
         [5, 2],
       ],
       signed: true,
-      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 8, most: 3 }),
+      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 8, maxRows: 3 }),
     },
     {
       shapes: [
@@ -262,7 +262,7 @@ export const cases: Cases = {
         [5, 2],
       ],
       signed: true,
-      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, most: 7 }),
+      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }),
     },
   ],
 };

@@ -2,7 +2,7 @@ import { MosError } from "#core";
 import { add } from "./ops/elementwise.ts";
 import { type Rule, scalar, showShape, type Value } from "./value.ts";
 
-/** Rules that lead from `y` back to its leaves, each after all rules it depends on. */
+/** The gradient rules between `y` and its leaves in topological order: each after all that it depends on. */
 function rulesBefore(y: Value): readonly Rule[] {
   const order: Rule[] = [];
   const seen = new Set<Rule>();
@@ -22,20 +22,22 @@ function rulesBefore(y: Value): readonly Rule[] {
 }
 
 /**
- * Reverse-mode gradients of a scalar with respect to `inputs` (leaves or any values it was computed from).
+ * Reverse-mode gradients of a scalar with respect to `inputs`: leaves, or any values that it was computed from. Each
+ * has the shape of its input.
  *
+ * @throws MosError `bad_config` where `y` is not a scalar or does not depend on one of the inputs.
  * @example
  * const [dw] = grad(meanSquare(matmul(x, w)), [w]);
  */
 export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
   if (y.shape.length !== 0)
     throw new MosError("bad_config", `grad needs a scalar, not ${showShape(y.shape)}`);
-  const wanted = new Set(inputs);
+  const targets = new Set(inputs);
   const order = rulesBefore(y);
-  // Only rules on a path to a wanted value are followed, so that frozen weights cost nothing.
+  // only rules on a path to one of the inputs are followed, so that frozen weights cost nothing
   const useful = new Set<Rule>();
   const leads = (value: Value): boolean =>
-    wanted.has(value) || (value.rule !== undefined && useful.has(value.rule));
+    targets.has(value) || (value.rule !== undefined && useful.has(value.rule));
   for (const rule of order) if (rule.inputs.some(leads)) useful.add(rule);
 
   const gradients = new Map<Value, Value>([[y, scalar(1)]]);

@@ -1,16 +1,15 @@
-// Values computed here and now rather than by ONNX Runtime: no program is compiled. It knows the ops that adapters'
-// factors are made of, on float32, and rounds as the runtime does.
+// An interpreter of graphs in TypeScript, for work so small that compiling a program for ONNX Runtime would dominate. It
+// has the ops that adapters' factors are made of, on float32, with the same rounding as the runtime.
 import { MosError } from "#core";
-import { nodesOf } from "./order.ts";
-import { type Node, type Shape, showShape, sizeOf, type TensorData, type Value } from "./value.ts";
+import { type Node, nodesOf, type Shape, showShape, sizeOf, type TensorData, type Value } from "./value.ts";
 
-/** Numbers in row-major order. */
+/** A tensor of known shape in memory, in row-major order. */
 export interface HostArray {
   readonly shape: readonly number[];
   readonly data: TensorData;
 }
 
-/** Computes the outputs of a node from what it reads. */
+/** The outputs of a node, computed from its inputs. */
 type HostOp = (inputs: readonly HostArray[], node: Node) => readonly TensorData[];
 
 const knownShape = (shape: Shape): readonly number[] => shape.map((dim) => sizeOf([dim]));
@@ -54,7 +53,7 @@ interface Part {
   readonly length: number;
 }
 
-/** Steps `from` … of an axis: a view where they lie together, or else a copy. */
+/** `length` steps of an axis beginning at `from`: a view where they are contiguous, a copy elsewhere. */
 function partOf(x: HostArray, op: string, { axis, from, length }: Part): Float32Array {
   const data = floatsOf(x, op);
   const { outer, size, inner } = blocksOf(x.shape, axis);
@@ -75,9 +74,9 @@ function gather(inputs: readonly HostArray[], node: Node): readonly TensorData[]
   const data = floatsOf(table, "Gather");
   const { inner: width } = blocksOf(table.shape, 0);
   const result = new Float32Array(indices.length * width);
-  for (let place = 0; place < indices.length; place++) {
-    const begin = (indices[place] ?? 0) * width;
-    result.set(data.subarray(begin, begin + width), place * width);
+  for (let i = 0; i < indices.length; i++) {
+    const begin = (indices[i] ?? 0) * width;
+    result.set(data.subarray(begin, begin + width), i * width);
   }
   return [result];
 }
@@ -130,7 +129,7 @@ function transpose(inputs: readonly HostArray[], { attributes }: Node): readonly
   return [result];
 }
 
-/** Steps through an operand as through a matrix: 0 along an axis on which it repeats. */
+/** Strides of an operand taken as a matrix: 0 along an axis that is broadcast. */
 function stridesOf(x: HostArray): {
   readonly data: Float32Array;
   readonly row: number;
@@ -148,7 +147,7 @@ function mul(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
   const result = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++)
-      // exact in float64, so that storing it is the one rounding
+      // exact in float64, so that storing the product rounds only once
       result[row * columns + column] =
         (a.data[row * a.row + column * a.column] ?? 0) * (b.data[row * b.row + column * b.column] ?? 0);
   return [result];
@@ -164,7 +163,7 @@ const OPS: ReadonlyMap<string, HostOp> = new Map<string, HostOp>([
   ["Mul", mul],
 ]);
 
-/** What has been computed so far. The same op on the same arrays is computed once. */
+/** The results so far. An op that appears several times with the same inputs is computed once. */
 class Evaluation {
   private readonly feeds: ReadonlyMap<string, HostArray>;
   private readonly results = new Map<Node, readonly HostArray[]>();
@@ -208,10 +207,10 @@ class Evaluation {
 }
 
 /**
- * Computes values on this thread, without a program. An output may share its memory with a feed, a constant or another
- * output. `feeds` are the leaves by name; all shapes must be numbers.
+ * Computes `outputs` on this thread, without compiling a program. `feeds` are the leaves by name; all dimensions must be
+ * numbers. An output may share its memory with a feed, a constant or another output.
  *
- * @throws MosError `unsupported` for an op or a form of it that is not known here, `bad_config` for a missing feed.
+ * @throws MosError `unsupported` for an op, or a form of one, that the interpreter lacks; `bad_config` for a missing feed.
  * @example
  * evaluateOnHost({ y: mul(leaf("x", [2]), scalar(3)) }, new Map([["x", { shape: [2], data: Float32Array.of(1, 2) }]]));
  */

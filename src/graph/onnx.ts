@@ -1,7 +1,15 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError } from "#core";
-import { nodesOf } from "./order.ts";
-import type { Attribute, DType, Node, Shape, Source, TensorData, Value } from "./value.ts";
+import {
+  type Attribute,
+  type DType,
+  type Node,
+  nodesOf,
+  type Shape,
+  type Source,
+  type TensorData,
+  type Value,
+} from "./value.ts";
 
 // Numbers of the fields and types are those of onnx.proto (ONNX 1.16, IR version 10).
 const OPSET = 21;
@@ -25,25 +33,29 @@ const text = (writer: BinaryWriter, field: number, value: string): BinaryWriter 
 const integer = (writer: BinaryWriter, field: number, value: number): BinaryWriter =>
   writer.tag(field, WireType.Varint).int64(value);
 
-/** A weight too large for the model's own bytes: they go into a second file at `offset`. */
+/** A constant too large for the model's own bytes, which belongs into a second file at `offset` (bytes). */
 export interface ExternalData {
   readonly offset: number;
   readonly bytes: Uint8Array;
 }
 
+/** A program as ONNX. */
 export interface SerializedProgram {
+  /** The bytes of an .onnx file. */
   readonly model: Uint8Array;
-  /** Names and declared forms of the leaves that must be fed. */
+  /** Names, shapes and types of the leaves that a run must be fed. */
   readonly inputs: ReadonlyMap<string, { readonly shape: Shape; readonly dtype: DType }>;
+  /** Constants that are not in `model`; empty unless all together exceed `inlineLimit`. */
   readonly external: readonly ExternalData[];
 }
 
+/** Where large constants go. */
 export interface SerializeOptions {
-  /** Constants of at least this many bytes leave the model's bytes once all together exceed `inlineLimit`. */
+  /** Constants of at least this many bytes become external data once all together exceed `inlineLimit`; 1024. */
   readonly externalAbove?: number;
-  /** Protobuf messages end at 2 GiB; constants beyond this total become external data. */
+  /** Bytes of all constants up to which they stay in the model, since a protobuf message ends at 2 GiB; 1.5 GiB. */
   readonly inlineLimit?: number;
-  /** The file name that external data refer to. */
+  /** The file name that external data refer to; "weights.bin". */
   readonly externalName?: string;
 }
 
@@ -89,7 +101,7 @@ function writeValueInfo(
   );
 }
 
-/** Nodes and constants in an order in which every node follows what it reads. */
+/** The nodes in topological order, and names for them, their constants and their inputs. */
 class Program {
   readonly nodes: readonly Node[];
   readonly names = new Map<Node | Source, string>();
@@ -125,8 +137,9 @@ class Program {
 
 /**
  * The ONNX bytes of the program that computes `outputs` (by name) from its leaves. Only what the outputs need is
- * written. Constants are inside, or external where the model would pass protobuf's 2 GiB.
+ * written. Constants are part of the bytes, or external where the model would exceed protobuf's 2 GiB.
  *
+ * @throws MosError `bad_config` where two leaves of one name differ in shape or type.
  * @example
  * const { model, inputs } = serialize({ y: matmul(leaf("x", ["n", 4]), leaf("w", [4, 2])) });
  */

@@ -2,10 +2,12 @@ import { MosError } from "#core";
 
 /** A dimension is a number, or a name where only the run knows it. Equal names mean equal sizes. */
 export type Dim = number | string;
+/** The sizes of all axes, the outermost first; `[]` is a scalar. */
 export type Shape = readonly Dim[];
+/** Element types of tensors, those of ONNX that this package uses. */
 export type DType = "float32" | "float16" | "int64" | "int32" | "uint8" | "bool";
 
-/** What constants and feeds are made of. Whole numbers travel as Int32Array, also into int64 inputs. */
+/** What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too. */
 export type TensorData = Float32Array | Int32Array | Uint8Array;
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
@@ -24,7 +26,10 @@ export type Source =
   | { readonly kind: "constant"; readonly data: TensorData }
   | { readonly kind: "output"; readonly node: Node; readonly index: number };
 
-/** How a gradient flows back through one operation; `vjp` gets one gradient per output, undefined where none came. */
+/**
+ * How gradients flow back through one operation: the vector-Jacobian product `vjp` maps the gradients of its outputs,
+ * undefined for an output that the result does not depend on, to the gradients of its inputs.
+ */
 export interface Rule {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
@@ -37,30 +42,40 @@ export interface Value {
   readonly dtype: DType;
   readonly source: Source;
   readonly rule?: Rule;
-  /** Computes it anew: cheaper than keeping it until the backward. */
-  readonly again?: () => Value;
+  /** Rematerialises it for the backward pass, where that is cheaper than keeping it in memory. */
+  readonly rematerialise?: () => Value;
 }
 
-/** What stands for a value in the backward: itself, or its cheap recomputation, which all users share. */
-export const recomputed = (value: Value): Value => value.again?.() ?? value;
+/** What the backward pass reads instead of a value: the value itself, or its rematerialisation, which all readers share. */
+export const rematerialised = (value: Value): Value => value.rematerialise?.() ?? value;
 
-/** The value, with a way to compute it anew. */
-export function withRecomputation(value: Value, compute: () => Value): Value {
+/** The value, which the backward pass computes again with `compute` rather than keeping it in memory. */
+export function withRematerialisation(value: Value, compute: () => Value): Value {
   let made: Value | undefined;
-  const again = (): Value => {
+  const rematerialise = (): Value => {
     made ??= compute();
     return made;
   };
-  return { ...value, again };
+  return { ...value, rematerialise };
 }
 
-/** An input of the program, known by its name when it is run. */
+/**
+ * An input of the program, which each run is fed by this name. Float32 unless `dtype` says otherwise.
+ *
+ * @example
+ * const x = leaf("x", ["tokens", 64]); // the number of tokens may differ from run to run
+ */
 export const leaf = (name: string, shape: Shape, dtype: DType = "float32"): Value => ({
   shape,
   dtype,
   source: { kind: "leaf", name },
 });
 
+/**
+ * The number of elements of a tensor of this shape.
+ *
+ * @throws MosError `bad_config` where a dimension is a name, known only to the run.
+ */
 export const sizeOf = (shape: Shape): number =>
   shape.reduce<number>((size, dim) => {
     if (typeof dim === "string")
@@ -68,7 +83,12 @@ export const sizeOf = (shape: Shape): number =>
     return size * dim;
   }, 1);
 
-/** A tensor whose content is part of the program. */
+/**
+ * A tensor whose content is part of the program: one axis of all numbers unless `shape` says otherwise, and of the type
+ * of the array unless `dtype` does.
+ *
+ * @throws MosError `bad_config` where the shape does not hold as many numbers as there are.
+ */
 export function constant(data: TensorData, shape: Shape = [data.length], dtype?: DType): Value {
   if (sizeOf(shape) !== data.length)
     throw new MosError(
@@ -79,8 +99,9 @@ export function constant(data: TensorData, shape: Shape = [data.length], dtype?:
   return { shape, dtype: dtype ?? natural, source: { kind: "constant", data } };
 }
 
+/** A float32 constant of shape []. */
 export const scalar = (x: number): Value => constant(Float32Array.of(x), []);
-/** Shape arguments of ONNX operators are int64. */
+/** A constant of whole numbers as int64, the type of ONNX operators' shape and axis arguments: [number of them]. */
 export const int64s = (...xs: readonly number[]): Value =>
   constant(Int32Array.from(xs), [xs.length], "int64");
 
@@ -93,7 +114,7 @@ export interface EmitOptions {
 /** com.microsoft operators are part of every ONNX Runtime build. */
 export const MICROSOFT: EmitOptions = { domain: "com.microsoft" };
 
-/** One node with several outputs; gradients are added by `withGradient`. */
+/** One node with several outputs and no gradient yet. */
 export function emitAll(
   op: string,
   inputs: readonly (Value | undefined)[],
@@ -120,7 +141,10 @@ export function emit(
   return value as Value;
 }
 
-/** The same tensor, through which gradients flow to `inputs` by `vjp` (and not by how it was computed). */
+/**
+ * The same tensor, with a gradient rule of its own: gradients flow to `inputs` by `vjp`, whatever it was computed from.
+ * `vjp` maps the gradient of the tensor (and the tensor y itself) to those of the inputs; undefined for none.
+ */
 export function withGradient(
   value: Value,
   inputs: readonly Value[],
@@ -148,4 +172,29 @@ export function withGradients(
   return outputs;
 }
 
+/** The nodes that compute these values, each once, in topological order. */
+export function nodesOf(roots: Iterable<Value>): readonly Node[] {
+  const nodes: Node[] = [];
+  const seen = new Set<Node>();
+  // without recursion, since graphs are thousands of nodes deep
+  const stack: { readonly node: Node; next: number }[] = [];
+  const enter = (value: Value | undefined): void => {
+    if (value?.source.kind !== "output" || seen.has(value.source.node)) return;
+    seen.add(value.source.node);
+    stack.push({ node: value.source.node, next: 0 });
+  };
+  for (const root of roots) {
+    enter(root);
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      if (top.next < top.node.inputs.length) enter(top.node.inputs[top.next++]);
+      else {
+        nodes.push(top.node);
+        stack.pop();
+      }
+    }
+  }
+  return nodes;
+}
+
+/** A shape as messages show it: `[tokens, 64]`. */
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;

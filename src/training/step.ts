@@ -69,7 +69,7 @@ export function lossGraph(
     labels: leaf("label_ids", ["labels"], "int32"),
     chunk: headChunk,
     training,
-    most: options.shape.rows * options.shape.length,
+    maxRows: options.shape.rows * options.shape.length,
   });
 }
 

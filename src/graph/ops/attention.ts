@@ -1,4 +1,4 @@
-// B batch · S tokens · H query heads · K key heads · G = H / K · D head width · M keys already in the cache
+// B batch · S tokens · H query heads · K key heads · G = H / K · D head width · M keys in the cache
 import { MosError } from "#core";
 import {
   constant,
@@ -15,13 +15,15 @@ import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";
 import { concat, padAxis, reshape, slice, transpose } from "./shape.ts";
 
+/** The angles of rotary position embeddings. */
 export interface RotationTables {
-  /** Cosine and sine of position · frequency, [positions, D / 2]. */
+  /** Cosine of position · frequency, [positions, D / 2]. */
   readonly cosine: Value;
+  /** Sine of the same, [positions, D / 2]. */
   readonly sine: Value;
 }
 
-/** Rotary positions on x [B, heads, S, D]; positions [B, S] int64. A rotation by the opposite angle is its gradient. */
+/** Rotary position embedding of x [B, heads, S, D] at `positions` [B, S] int64; its gradient is the inverse rotation. */
 export function rotate(x: Value, positions: Value, tables: RotationTables): Value {
   const turn = (v: Value, sine: Value): Value =>
     emit("RotaryEmbedding", [v, positions, tables.cosine, sine], {
@@ -42,25 +44,28 @@ export function softmax(x: Value): Value {
   });
 }
 
-/** Queries from … to − 1 of S, and the keys first … to − 1 that they are compared with; lo = to − first. */
+/** A block of queries, from … to − 1 of S, and the range of keys that they attend to, first … to − 1 (lo of them). */
 export interface AttentionBlock {
   readonly from: number;
   readonly to: number;
   readonly first: number;
-  /** Added to the scores, [B, 1, 1, to − from, lo]. */
+  /** Added to the attention scores, [B, 1, 1, to − from, lo]. */
   readonly mask: Value;
 }
 
+/** How queries are split into blocks. */
 export interface PackedBlocksOptions {
-  /** Queries of a block. */
+  /** Queries of a block, in tokens. */
   readonly blockSize: number;
-  /** The longest segment: keys further back cannot be in the same one and are left out. */
+  /** The longest segment in tokens: keys further back belong to another segment and are left out. All of S by default. */
   readonly window?: number;
 }
 
 /**
- * Blocks of queries for packed rows. segments [B, S] int32 gives every example of a row its own number; the masks are
- * 0 where a token may look, back in its own segment, and −10³⁰ elsewhere.
+ * Blocks of queries for packed rows. `segments` [B, S] int32 are segment ids: the tokens of one example share an id. The
+ * masks are 0 where a token may attend, up to itself in its own segment, and −10³⁰ elsewhere.
+ *
+ * @throws MosError `bad_config` where the shape of the segments is not known.
  */
 export function packedBlocks(segments: Value, options: PackedBlocksOptions): readonly AttentionBlock[] {
   const [batch, length] = segments.shape;
@@ -84,7 +89,7 @@ export function packedBlocks(segments: Value, options: PackedBlocksOptions): rea
   });
 }
 
-/** 0 up to a query's own place, −10³⁰ behind it: [to − from, to − first] */
+/** 0 for keys up to the query's own position, −10³⁰ for later ones: [to − from, to − first] */
 function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">): Value {
   const width = to - first;
   const mask = new Float32Array((to - from) * width);
@@ -93,17 +98,20 @@ function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">): Value {
   return constant(mask, [to - from, width]);
 }
 
+/** What attention needs besides queries and keys. */
 export interface AttentionOptions {
+  /** Values, [B, K, S, D]. */
   readonly v: Value;
   /** Factor on q kᵀ, usually 1 / √D. */
   readonly scale: number;
+  /** From `packedBlocks`; together they cover all S queries. */
   readonly blocks: readonly AttentionBlock[];
 }
 
 /**
- * Causal attention with grouped heads: q [B, H, S, D], k and v [B, K, S, D], giving [B, H, S, D].
- * Computed per block of queries, whose probabilities are computed again in the backward rather than kept. Query heads
- * that share a key head are rows of one product, so the gradients of k and v are summed over them for free.
+ * Causal grouped-query attention: q [B, H, S, D], k and v [B, K, S, D], giving [B, H, S, D].
+ * It is computed by blocks of queries; the backward pass rematerialises their probabilities. Query heads that share a
+ * key head are rows of one product, so the gradients of k and v are summed over them for free.
  */
 export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOptions): Value {
   const [B, H, S, D] = q.shape as readonly [number, number, number, number];
@@ -128,7 +136,7 @@ export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOpt
     );
   const y = joined(blocks.map((block) => matmul(probabilities(block), keys(v, block))));
   return withGradient(y, [q, k, v], (dy) => {
-    // dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)): the last term is one more column of dO against a column of ones in V.
+    // dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)): the last term is an extra column of dO times a column of ones in V
     const rowsum = sum(mul(dy, y), [3]); //                                               [B, H, S, 1]
     const dOne = concat([dy, neg(rowsum)], 3); //                                         [B, H, S, D + 1]
     const vOne = concat([v, constant(new Float32Array(B * K * S).fill(1), [B, K, S, 1])], 3);
@@ -139,17 +147,17 @@ export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOpt
       const p = probabilities(block); //                                                  [B, K, G·bs, lo]
       const ds = mul(p, matmul(queries(dOne, block), keys(vOne, block), { transposeB: true }));
       dq.push(matmul(ds, keys(k, block), { alpha: scale }));
-      const place = { axis: 3, before: block.first, after: S - block.to };
-      // as [B, K, D, lo]: the product with the short side first is the fast one
-      dk.push(padAxis(matmul(queries(q, block), ds, { transposeA: true, alpha: scale }), place));
-      dv.push(padAxis(matmul(queries(dy, block), p, { transposeA: true }), place));
+      const padding = { axis: 3, before: block.first, after: S - block.to };
+      // computed as [B, K, D, lo], since the product with the short side first is the fast one
+      dk.push(padAxis(matmul(queries(q, block), ds, { transposeA: true, alpha: scale }), padding));
+      dv.push(padAxis(matmul(queries(dy, block), p, { transposeA: true }), padding));
     }
-    return [joined(dq), turned(dk), turned(dv)];
+    return [joined(dq), sumTransposed(dk), sumTransposed(dv)];
   });
 }
 
 /** The sum of parts [B, K, D, S], as [B, K, S, D]. */
-const turned = (parts: readonly Value[]): Value =>
+const sumTransposed = (parts: readonly Value[]): Value =>
   transpose(
     parts.reduce((a, b) => add(a, b)),
     [0, 1, 3, 2],

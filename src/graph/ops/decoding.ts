@@ -1,20 +1,21 @@
-// B rows · S new tokens of each · H query heads · K key heads · D head width · M places of the cache
-// Fused operators for writing one token after the other: each spares several small ones, and none has a gradient.
+// B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
+// Fused operators for inference: each replaces several small ones, and none has a gradient.
 import { emit, emitAll, MICROSOFT, type Value } from "../value.ts";
 import type { RotationTables } from "./attention.ts";
 import type { NormOptions } from "./norm.ts";
 
-/** A sum, and its root-mean-square norm over the last axis. */
+/** The outputs of `addRmsNorm`, both in the shape of its inputs. */
 export interface AddedNorm {
   /** x + y */
   readonly sum: Value;
+  /** The root-mean-square norm of the sum over the last axis, times the gain. */
   readonly norm: Value;
 }
 
-/** x + y, and the norm of that in the same operator. */
+/** A residual addition and the norm that follows it, x + y and rmsNorm(x + y), in one operator. `gain` is [C]. */
 export function addRmsNorm(x: Value, y: Value, options: NormOptions & { readonly gain: Value }): AddedNorm {
   const { gain, epsilon } = options;
-  // the two outputs between are statistics that the CPU leaves out
+  // the two outputs in between are statistics, which the CPU provider does not compute
   const [norm, , , sum] = emitAll("SkipSimplifiedLayerNormalization", [x, y, gain], {
     ...MICROSOFT,
     outputs: [x.shape, x.shape, x.shape, x.shape],
@@ -23,7 +24,7 @@ export function addRmsNorm(x: Value, y: Value, options: NormOptions & { readonly
   return { norm: norm as Value, sum: sum as Value };
 }
 
-/** Rotary positions on x [B, S, heads · D]; positions [B, S] int64. */
+/** Rotary position embedding of heads side by side, x [B, S, heads · D], at `positions` [B, S] int64. */
 export const rotateJoined = (
   x: Value,
   positions: Value,
@@ -35,22 +36,27 @@ export const rotateJoined = (
     attributes: { interleaved: 0, num_heads: heads },
   });
 
+/** The KV cache that new tokens attend to, and the heads of the model. */
 export interface CachedAttentionOptions {
-  /** Keys and values of earlier tokens, [B, K, M, D]. */
+  /** Keys of earlier tokens, [B, K, M, D]. */
   readonly pastKeys: Value;
+  /** Their values, [B, K, M, D]. */
   readonly pastValues: Value;
-  /** int32 [B]: places of each row that are filled. */
+  /** Filled positions of each sequence, [B] int32. */
   readonly lengths: Value;
-  /** int32 []: one more than the largest of them. */
+  /** The largest of them plus one, [] int32. */
   readonly total: Value;
+  /** H */
   readonly heads: number;
+  /** K */
   readonly keyValueHeads: number;
+  /** D */
   readonly headDim: number;
 }
 
 /**
- * Attention of one rotated token of each row, q [B, 1, H · D] and k, v [B, 1, K · D], over the cache and itself:
- * [B, 1, H · D]. The runtime copies the cache, so it is for few rows.
+ * Attention of one rotated token of each sequence, q [B, 1, H · D] and k, v [B, 1, K · D], to the cache and itself:
+ * [B, 1, H · D]. The runtime copies the cache at each call, so this pays off for small batches only.
  */
 export function groupedAttention(
   q: Value,

@@ -3,18 +3,22 @@ import {
   type Dim,
   emit,
   MICROSOFT,
-  recomputed,
+  rematerialised,
   type Shape,
   scalar,
   showShape,
   type Value,
   withGradient,
-  withRecomputation,
+  withRematerialisation,
 } from "../value.ts";
 import { sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 
-/** NumPy's rule: shapes are aligned at the right, and a dimension of 1 stretches. */
+/**
+ * The shape of an elementwise operation by NumPy's rule: shapes are aligned at the right, and a dimension of 1 stretches.
+ *
+ * @throws MosError `bad_config` where two dimensions differ and neither is 1.
+ */
 export function broadcast(a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i): Dim => {
@@ -26,7 +30,7 @@ export function broadcast(a: Shape, b: Shape): Shape {
   });
 }
 
-/** The gradient of a stretched operand: summed over the axes along which it was repeated. */
+/** The gradient of a broadcast operand: summed over the axes along which it was repeated. */
 function unbroadcast(dy: Value, shape: Shape): Value {
   const offset = dy.shape.length - shape.length;
   const axes = dy.shape.flatMap((dim, i) =>
@@ -64,12 +68,15 @@ export const div = (a: Value, b: Value): Value =>
     unbroadcast(neg(div(mul(dy, y), b)), b.shape),
   ]);
 
+/** −x */
 export const neg = (x: Value): Value =>
   withGradient(emit("Neg", [x], { shape: x.shape }), [x], (dy) => [neg(dy)]);
 
+/** eˣ, element by element. */
 export const exp = (x: Value): Value =>
   withGradient(emit("Exp", [x], { shape: x.shape }), [x], (dy, y) => [mul(dy, y)]);
 
+/** The natural logarithm, element by element. */
 export const log = (x: Value): Value =>
   withGradient(emit("Log", [x], { shape: x.shape }), [x], (dy) => [div(dy, x)]);
 
@@ -79,21 +86,23 @@ export const sigmoid = (x: Value): Value =>
     mul(dy, mul(y, sub(scalar(1), y))),
   ]);
 
-/** x · σ(x). QuickGelu with α = 1 is this function, in one pass. */
+/** x · σ(x), by the fused operator QuickGelu with α = 1. */
 export function silu(x: Value): Value {
   const y = emit("QuickGelu", [x], { ...MICROSOFT, shape: x.shape, attributes: { alpha: { float: 1 } } });
   // y' = σ (1 + x − y)
   return withGradient(y, [x], (dy) => [mul(mul(dy, sigmoid(x)), sub(add(x, scalar(1)), y))]);
 }
 
-/** silu(gate) · up: the gated activation of the Llama MLP. Its parts are computed again in the backward, not kept. */
+/** silu(gate) · up: the gated activation of the Llama MLP. The backward pass rematerialises it. */
 export function swiglu(gate: Value, up: Value): Value {
-  const activation = withRecomputation(silu(gate), () => silu(gate));
-  const y = withRecomputation(binary("Mul", activation, up), () => binary("Mul", recomputed(activation), up));
+  const activation = withRematerialisation(silu(gate), () => silu(gate));
+  const y = withRematerialisation(binary("Mul", activation, up), () =>
+    binary("Mul", rematerialised(activation), up),
+  );
   return withGradient(y, [gate, up], (dy) => {
-    const again = recomputed(activation);
+    const activated = rematerialised(activation);
     // ∂/∂gate = up · σ (1 + gate − silu)
-    const slope = mul(sigmoid(gate), sub(add(gate, scalar(1)), again));
-    return [mul(mul(dy, up), slope), mul(dy, again)];
+    const slope = mul(sigmoid(gate), sub(add(gate, scalar(1)), activated));
+    return [mul(mul(dy, up), slope), mul(dy, activated)];
   });
 }

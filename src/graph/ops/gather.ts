@@ -4,9 +4,10 @@ import { sum } from "./reduce.ts";
 import { concat, reshape, zeros } from "./shape.ts";
 
 /**
- * For every row of a table of `rows` rows the places that used it, filled up with the number of places (which stands
- * for a row of zeros): [rows, widest use]. Summing these places is a Gather and a ReduceSum, which run in parallel and
- * always in the same order; ScatterND with addition races on ONNX Runtime's CPU provider.
+ * The inverse of a gather from a table of `rows` rows: for every row the positions in `indices` that read it, padded with
+ * `indices.length`, which stands for a row of zeros: `places` [rows, width] for the most frequent row's `width`. A Gather
+ * and a ReduceSum over these run in parallel and always in the same order, whereas ScatterND with addition races on ONNX
+ * Runtime's CPU provider.
  */
 export function inverseIndex(
   indices: Int32Array,
@@ -25,7 +26,11 @@ export function inverseIndex(
   return { places, width };
 }
 
-/** Rows of a table [rows, width] by indices known now: [indices, width]. */
+/**
+ * Rows of a table [rows, width] by indices that are part of the program: [indices, width].
+ *
+ * @throws MosError `bad_config` for a table of unknown size, or an index outside it.
+ */
 export function gatherRows(table: Value, indices: Int32Array): Value {
   const [rows, width] = table.shape;
   if (typeof rows !== "number" || typeof width !== "number")
@@ -47,7 +52,11 @@ export function gatherRows(table: Value, indices: Int32Array): Value {
   });
 }
 
-/** Rows of a table [rows, width] by indices that come with the run, of any shape: [...indices, width]. */
+/**
+ * Rows of a table [rows, width] by indices that each run is fed, of any shape: [...indices, width].
+ *
+ * @throws MosError `bad_config` where `table` is not a matrix.
+ */
 export function embed(table: Value, indices: Value): Value {
   const [rows, width] = table.shape;
   if (rows === undefined || width === undefined)
@@ -56,7 +65,12 @@ export function embed(table: Value, indices: Value): Value {
   return withGradient(y, [table], (dy) => [scatterRows(dy, indices, table)]);
 }
 
-/** Sums rows of dy into the rows of a table of zeros that `indices` name. Sequential in the runtime, and so repeatable. */
+/**
+ * Adds the rows of dy [..., width] to the rows `indices` [...] of a table of zeros with the shape of `like`. The runtime
+ * does so sequentially, so the result is the same each time.
+ *
+ * @throws MosError `bad_config` where the width of the rows is not known.
+ */
 export function scatterRows(dy: Value, indices: Value, like: Value): Value {
   const width = dy.shape.at(-1);
   if (typeof width !== "number") throw new MosError("bad_config", "scatterRows needs rows of known width");

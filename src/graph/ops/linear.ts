@@ -3,7 +3,7 @@ import {
   type Dim,
   emit,
   MICROSOFT,
-  recomputed,
+  rematerialised,
   type Shape,
   showShape,
   type Value,
@@ -13,12 +13,13 @@ import { add, mul } from "./elementwise.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
+/** What is part of a product besides its operands. */
 export interface MatmulOptions {
   /** Use the transpose of the last two axes of a. */
   readonly transposeA?: boolean;
   /** Use the transpose of the last two axes of b. */
   readonly transposeB?: boolean;
-  /** Factor on the product. */
+  /** Factor on the product; 1. */
   readonly alpha?: number;
 }
 
@@ -39,7 +40,7 @@ function productShape(a: Value, b: Value, { transposeA = false, transposeB = fal
   return [...batch, m, n];
 }
 
-/** A matrix used for a whole batch gathers its gradient over the batch. */
+/** The gradient of a matrix that was used for a whole batch: summed over the batch. */
 const overBatch = (dy: Value, shape: Shape): Value => {
   const extra = dy.shape.length - shape.length;
   return extra === 0
@@ -56,6 +57,8 @@ const overBatch = (dy: Value, shape: Shape): Value => {
 /**
  * Matrix product over the last two axes, alpha · op(a) · op(b); leading axes are a batch.
  * Transposes and the factor are part of the one operator, so nothing is copied for them.
+ *
+ * @throws MosError `bad_config` where the shapes do not fit together.
  */
 export function matmul(a: Value, b: Value, options: MatmulOptions = {}): Value {
   const { transposeA = false, transposeB = false, alpha = 1 } = options;
@@ -68,7 +71,7 @@ export function matmul(a: Value, b: Value, options: MatmulOptions = {}): Value {
         shape,
         attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
       });
-  // y = a b: da = dy bᵀ, db = aᵀ dy; a transposed operand turns its own gradient round.
+  // y = a b: da = dy bᵀ, db = aᵀ dy; the gradient of a transposed operand is transposed
   return withGradient(y, [a, b], (dy) => [
     overBatch(
       transposeA
@@ -85,14 +88,8 @@ export function matmul(a: Value, b: Value, options: MatmulOptions = {}): Value {
   ]);
 }
 
-interface GemmOptions {
-  readonly transposeA?: boolean;
-  readonly transposeB?: boolean;
-  readonly alpha?: number;
-}
-
-/** alpha · op(a) · op(b) + c in one operator; no gradient of its own, it is a part of `lowRankLinear`. */
-function gemm(a: Value, b: Value, { c, ...options }: GemmOptions & { readonly c: Value }): Value {
+/** alpha · op(a) · op(b) + c in one operator. It is part of `lowRankLinear` and has no gradient of its own. */
+function gemm(a: Value, b: Value, { c, ...options }: MatmulOptions & { readonly c: Value }): Value {
   const { transposeA = false, transposeB = false, alpha = 1 } = options;
   return emit("Gemm", [a, b, c], {
     shape: productShape(a, b, options),
@@ -108,6 +105,7 @@ function gemm(a: Value, b: Value, { c, ...options }: GemmOptions & { readonly c:
 /** x [N, in] · Wᵀ for W [out, in] as checkpoints store it, giving [N, out]. */
 export const linear = (x: Value, weight: Value): Value => matmul(x, weight, { transposeB: true });
 
+/** A low-rank update scale · B A of a weight [out, in]. */
 export interface LowRank {
   /** A [r, in] */
   readonly a: Value;
@@ -117,8 +115,9 @@ export interface LowRank {
   readonly scale: number;
 }
 
+/** How the low-rank branch is computed. */
 export interface LowRankLinearOptions {
-  /** 0 or 1 / (1 − probability) for every element of x, on the adapter's branch only. */
+  /** 0 or 1 / (1 − probability) for every element of x [N, in], on the adapter's branch only. */
   readonly dropoutMask?: Value;
   /** Add scale · B A to W once per step rather than to every row; only without dropout. */
   readonly merge?: boolean;
@@ -140,9 +139,9 @@ export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRan
       : linear(x, merged);
   return withGradient(y, [x, weight, a, b], (dy) => {
     const du = matmul(dy, b, { transposeB: true, alpha: scale }); // [N, r]
-    const da = matmul(du, dropped(recomputed(x)), { transposeA: true }); // [r, in]
+    const da = matmul(du, dropped(rematerialised(x)), { transposeA: true }); // [r, in]
     const db = matmul(u, dy, { transposeA: true, alpha: scale }); // [r, out]
-    // the way down goes on only when this layer's own gradients are done and their inputs can be freed
+    // the gradient reaches earlier layers only after this layer's own, whose inputs can then be freed
     const next = after(dy, [da, db]);
     return [
       merged === undefined ? throughBranch({ dy: next, du, weight, a, dropoutMask }) : matmul(next, merged),

@@ -1,4 +1,4 @@
-// N counted positions · C hidden width · V vocabulary
+// N target tokens · C hidden width · V vocabulary
 import { emit, int64s, type Value, withGradient } from "../value.ts";
 import { add, mul, neg, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
@@ -6,14 +6,15 @@ import { matmul } from "./linear.ts";
 import { sum, sumAll } from "./reduce.ts";
 import { after } from "./shape.ts";
 
+/** Targets, and how many logits exist at a time. */
 export interface CrossEntropyOptions {
-  /** The token each row must predict, [N] int32. */
+  /** The token that each row must predict, [N] int32. */
   readonly labels: Value;
   /** Rows whose logits exist at the same time. */
   readonly chunk: number;
   /** The largest N of any run; it decides how many chunks there are. */
-  readonly most: number;
-  /** The gradient is wanted too: each chunk's part of it is computed before the next chunk's logits. */
+  readonly maxRows: number;
+  /** Whether the gradient is computed too, each chunk's part before the logits of the next; false. */
   readonly training?: boolean;
 }
 
@@ -45,16 +46,17 @@ function chunkOf(rows: Value, head: Value): Chunk {
 }
 
 /**
- * Σ over rows of −log softmax(x Eᵀ)[label], for x [N, C] and the head E [V, C], in chunks of rows, so that the logits
- * of all rows never exist together. dx = softmax · E − E[label], without one-hot rows.
+ * The summed cross-entropy in nats, Σ over rows of −log softmax(x Eᵀ)[label], a scalar, for x [N, C] and the head
+ * E [V, C]. It works in chunks of rows, so that the logits of all rows never exist together, and its gradient
+ * dx = softmax · E − E[label] needs no one-hot rows.
  */
 export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions): Value {
-  const { labels, chunk, most, training = false } = options;
+  const { labels, chunk, maxRows, training = false } = options;
   const target = embed(head, labels); //                                     [N, C]
   const hit = sum(mul(x, target), [1]); //                                   [N, 1]
   const chunks: Chunk[] = [];
-  for (let from = 0; from < Math.max(1, most); from += chunk) {
-    const rows = most <= chunk ? x : rowsOf(x, { from, to: from + chunk });
+  for (let from = 0; from < Math.max(1, maxRows); from += chunk) {
+    const rows = maxRows <= chunk ? x : rowsOf(x, { from, to: from + chunk });
     const last = chunks.at(-1);
     chunks.push(
       chunkOf(last === undefined ? rows : after(rows, training ? [last.lse, last.mixed] : [last.lse]), head),
@@ -73,9 +75,9 @@ export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions
       chunks.map((part) => part.mixed),
       x,
     );
-    const pulled = chunks
+    const headGradient = chunks
       .map(({ p, rows }) => matmul(p, rows, { transposeA: true }))
       .reduce((a, b) => add(a, b));
-    return [mul(sub(mixed, target), dy), mul(add(pulled, scatterRows(neg(x), labels, head)), dy)];
+    return [mul(sub(mixed, target), dy), mul(add(headGradient, scatterRows(neg(x), labels, head)), dy)];
   });
 }

@@ -6,19 +6,21 @@ import {
   sizeOf,
   type Value,
   withGradient,
-  withRecomputation,
+  withRematerialisation,
 } from "../value.ts";
 import { mul, sub } from "./elementwise.ts";
 import { mean, sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 
+/** Settings of a norm. */
 export interface NormOptions {
+  /** ε, added to the mean square. */
   readonly epsilon: number;
 }
 
 /**
- * Root-mean-square norm over the last axis, x / √(mean x² + ε) · gain.
- * The backward computes 1/rms again from x: the runtime's second output is not written by every provider.
+ * Root-mean-square norm over the last axis, x / √(mean x² + ε) · gain, for x [..., C] and gain [C].
+ * The backward pass computes 1/rms again from x, since not every provider writes the operator's second output.
  */
 export function rmsNorm(x: Value, gain: Value, { epsilon }: NormOptions): Value {
   const normalised = (by: Value): Value =>
@@ -26,7 +28,7 @@ export function rmsNorm(x: Value, gain: Value, { epsilon }: NormOptions): Value 
       shape: x.shape,
       attributes: { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
     });
-  const y = withRecomputation(normalised(gain), () => normalised(gain));
+  const y = withRematerialisation(normalised(gain), () => normalised(gain));
   const last = x.shape.length - 1;
   return withGradient(y, [x, gain], (dy) => {
     const width = sizeOf([x.shape[last] as Dim]);

@@ -4,34 +4,38 @@ import { constant, emit, MICROSOFT, showShape, type Value, withGradient } from "
 import { concat, reshape } from "./shape.ts";
 
 /**
- * A matrix [out, in] of small whole numbers with one scale per block of a row: weight = scale · (number − zero point).
- * The layout is that of ONNX Runtime's MatMulNBits; the last block of a row is filled up where its columns end early.
+ * A matrix [out, in] in block-wise quantised form, one scale per block of a row: weight = scale · (number − zero point).
+ * The layout is that of ONNX Runtime's MatMulNBits; the last block of a row is padded.
  */
 export interface QuantizedMatrix {
+  /** Bits of a number. */
   readonly bits: 4 | 8;
   /** Weights of a row that share a scale: a power of two, 16 or more. */
   readonly blockSize: number;
+  /** Rows. */
   readonly out: number;
+  /** Columns. */
   readonly in: number;
   /**
-   * How many of a row's columns, behind its weights, are offsets: one for each block of weights, to be added to all of
-   * them, so that zero points are as good as real-valued; or none. Blocks of weights are then whole.
+   * Columns after the weights of a row that hold offsets, one per block of weights, which is added to each of them: in
+   * effect, real-valued zero points. 0 for none; where there are some, every block of weights is full.
    */
   readonly offsets: number;
   /** [out, K, blockSize · bits / 8] for K = ⌈(in + offsets) / blockSize⌉; of two 4-bit numbers the first has the low half. */
   readonly packed: Uint8Array;
   /** [out, K] */
   readonly scales: Float32Array;
-  /** [out, ⌈K · bits / 8⌉], packed as the numbers are; left out, they are all 2^(bits − 1). */
+  /** [out, ⌈K · bits / 8⌉], packed as the numbers are; 2^(bits − 1) for all where it is left out. */
   readonly zeroPoints?: Uint8Array;
 }
 
+/** The precision of the product. */
 export interface QuantizedLinearOptions {
-  /** Whether the rows of x become int8 by blocks too, which is several times faster and a little less exact. */
+  /** int8 (the default) quantises the rows of x by blocks, too: several times faster and a little less exact. */
   readonly activations?: "float32" | "int8";
 }
 
-/** x with the means of its blocks behind it: one operator finds them all, of [R, S, in]. */
+/** x followed by the means of its blocks, which one pooling operator computes from [R, S, in]. */
 function withBlockMeans(x: Value, { blockSize, offsets }: QuantizedMatrix): Value {
   const rows = x.shape.slice(0, -1);
   const isGrid = rows.length === 2;
@@ -43,7 +47,7 @@ function withBlockMeans(x: Value, { blockSize, offsets }: QuantizedMatrix): Valu
   return concat([x, isGrid ? means : reshape(means, [...rows, offsets])], rows.length);
 }
 
-/** An offset counts once for each weight of its block, so a mean counts as often. */
+/** An offset applies to each weight of its block, so the mean that it multiplies is scaled by the block's size. */
 function scalesOfMeans({ scales, blockSize, in: width, offsets }: QuantizedMatrix): Float32Array {
   const [blocks, first] = [Math.ceil((width + offsets) / blockSize), width / blockSize];
   return scales.map((scale, i) => (i % blocks < first ? scale : scale * blockSize));
@@ -53,7 +57,7 @@ function scalesOfMeans({ scales, blockSize, in: width, offsets }: QuantizedMatri
  * x [..., in] · Wᵀ for a quantised W, giving [..., out]. The matrix is part of the program, because the runtime packs
  * only constants for its kernels. It has no gradient: `grad` through it throws `bad_config`.
  *
- * @throws MosError "bad_config" where x or the matrix's parts do not fit its size.
+ * @throws MosError `bad_config` where x or the matrix's parts do not fit its size.
  */
 export function quantizedLinear(
   x: Value,

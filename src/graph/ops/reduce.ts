@@ -3,11 +3,11 @@ import { emit, int64s, type Shape, scalar, sizeOf, type Value, withGradient } fr
 const kept = (shape: Shape, axes: readonly number[]): Shape =>
   shape.map((dim, i) => (axes.includes(i) ? 1 : dim));
 
-/** dy repeated to the shape of x, which only the run may know. */
+/** dy repeated to the shape of x, some of which may be known only to the run. */
 const stretch = (dy: Value, x: Value): Value =>
   emit("Expand", [dy, emit("Shape", [x], { shape: [x.shape.length], dtype: "int64" })], { shape: x.shape });
 
-/** Sum over axes, which stay with size 1. */
+/** The sum over axes, which remain with size 1. */
 export function sum(x: Value, axes: readonly number[]): Value {
   const y = emit("ReduceSum", [x, int64s(...axes)], {
     shape: kept(x.shape, axes),
@@ -16,7 +16,7 @@ export function sum(x: Value, axes: readonly number[]): Value {
   return withGradient(y, [x], (dy) => [stretch(dy, x)]);
 }
 
-/** Mean over axes of known size, which stay with size 1. */
+/** The mean over axes of known size, which remain with size 1. */
 export function mean(x: Value, axes: readonly number[]): Value {
   const y = emit("ReduceMean", [x, int64s(...axes)], {
     shape: kept(x.shape, axes),
@@ -26,7 +26,7 @@ export function mean(x: Value, axes: readonly number[]): Value {
   return withGradient(y, [x], (dy) => [stretch(emit("Mul", [dy, share], { shape: dy.shape }), x)]);
 }
 
-/** The sum of all elements, a scalar; dimensions may be unknown before the run. */
+/** The sum of all elements, a scalar. Dimensions may be names. */
 export function sumAll(x: Value): Value {
   const y = emit("ReduceSum", [x], { shape: [], attributes: { keepdims: 0 } });
   return withGradient(y, [x], (dy) => [stretch(dy, x)]);

@@ -13,7 +13,7 @@ import {
   withGradients,
 } from "../value.ts";
 
-/** Reshape targets: 0 copies the dimension at the same place, −1 is the one that only the run knows. */
+/** ONNX's form of a shape: 0 copies the dimension of the same axis, −1 is inferred from the others. */
 function reshapeTarget(from: Shape, to: Shape): readonly number[] {
   const target = to.map((dim, i) => (typeof dim === "number" ? dim : from[i] === dim ? 0 : -1));
   if (target.filter((dim) => dim === -1).length > 1)
@@ -24,7 +24,11 @@ function reshapeTarget(from: Shape, to: Shape): readonly number[] {
   return target;
 }
 
-/** The same numbers in another shape. */
+/**
+ * The same numbers in another shape.
+ *
+ * @throws MosError `bad_config` where the sizes differ, or more than one dimension would have to be inferred.
+ */
 export function reshape(x: Value, shape: Shape): Value {
   if (![...x.shape, ...shape].some((dim) => typeof dim === "string") && sizeOf(x.shape) !== sizeOf(shape))
     throw new MosError("bad_config", `cannot reshape ${showShape(x.shape)} to ${showShape(shape)}`);
@@ -46,13 +50,19 @@ export function transpose(x: Value, order: readonly number[]): Value {
   ]);
 }
 
+/** A range of one axis. */
 export interface SliceOptions {
+  /** 0 for the outermost. */
   readonly axis: number;
   readonly from: number;
   readonly to: number;
 }
 
-/** Indices `from` … `to` − 1 of one axis, whose size must be known; all of it is the value itself. */
+/**
+ * Indices `from` … `to` − 1 of one axis of known size.
+ *
+ * @throws MosError `bad_config` where the range is empty or outside the axis, or the axis' size is not known.
+ */
 export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
   const size = x.shape[axis];
   if (typeof size !== "number" || from < 0 || to > size || from >= to)
@@ -63,13 +73,19 @@ export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
   return withGradient(y, [x], (dy) => [padAxis(dy, { axis, before: from, after: size - to })]);
 }
 
+/** How many zeros are added to one axis. */
 export interface PadOptions {
+  /** 0 for the outermost. */
   readonly axis: number;
   readonly before: number;
   readonly after: number;
 }
 
-/** Zeros added at both ends of one axis of known size. */
+/**
+ * x with zeros before and after, along one axis of known size.
+ *
+ * @throws MosError `bad_config` where the axis' size is not known.
+ */
 export function padAxis(x: Value, { axis, before, after }: PadOptions): Value {
   if (before === 0 && after === 0) return x;
   const size = x.shape[axis];
@@ -85,7 +101,11 @@ export function padAxis(x: Value, { axis, before, after }: PadOptions): Value {
   return withGradient(y, [x], (dy) => [slice(dy, { axis, from: before, to: before + size })]);
 }
 
-/** Values joined along one axis. */
+/**
+ * Values joined along one axis. There is no gradient where their sizes along it are not known.
+ *
+ * @throws MosError `bad_config` for no values.
+ */
 export function concat(values: readonly Value[], axis: number): Value {
   const [first] = values;
   if (first === undefined) throw new MosError("bad_config", "concat needs at least one value");
@@ -101,12 +121,19 @@ export function concat(values: readonly Value[], axis: number): Value {
   return withGradient(y, values, (dy) => split(dy, { axis, sizes: sizes as number[] }));
 }
 
+/** How an axis is divided. */
 export interface SplitOptions {
+  /** 0 for the outermost. */
   readonly axis: number;
+  /** Of the parts; they add up to the size of the axis. */
   readonly sizes: readonly number[];
 }
 
-/** The parts of one axis, of the given sizes, which add up to the whole. */
+/**
+ * x divided along one axis into parts of the given sizes.
+ *
+ * @throws MosError `bad_config` where the sizes do not add up to that of the axis.
+ */
 export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[] {
   if (sizes.length === 1) return [x];
   if (sizes.reduce((a, b) => a + b, 0) !== x.shape[axis])
@@ -124,15 +151,18 @@ export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[]
   ]);
 }
 
-/** Parts of the last axis whose sizes [parts] int64 come with the run; no gradient. */
+/**
+ * x divided along the last axis into parts whose `sizes` [parts] int64 each run is fed; `names` are those of the new
+ * dimensions. No gradient.
+ */
 export function splitDynamic(x: Value, sizes: Value, names: readonly string[]): readonly Value[] {
   const shapes = names.map((name) => [...x.shape.slice(0, -1), name]);
   return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis: x.shape.length - 1 } });
 }
 
 /**
- * x itself, but computed only after `others`. The runtime decides the order of nodes by their inputs alone; with this
- * it computes, and frees, what it would otherwise put off. Costs nothing: a Reshape whose target mentions the others.
+ * x itself, but computed only after `others`. The runtime orders nodes by their inputs alone; with this it computes, and
+ * frees, earlier what it would otherwise put off. It is a Reshape whose target depends on the others, so it costs nothing.
  */
 export function after(x: Value, others: readonly Value[]): Value {
   const int64 = { shape: [1], dtype: "int64" } as const;
@@ -144,5 +174,5 @@ export function after(x: Value, others: readonly Value[]): Value {
   return emit("Reshape", [x, target], { shape: x.shape });
 }
 
-/** A constant of zeros. */
+/** A float32 constant of zeros; all dimensions must be numbers. */
 export const zeros = (shape: Shape): Value => constant(new Float32Array(sizeOf(shape)), shape);
