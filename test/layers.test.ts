@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
 import { expect, test } from "vitest";
 
 /** Rooms from the ground up. A room may import only rooms on lower floors, and only by its #alias. */
@@ -35,4 +36,40 @@ test.each(files)("%s imports downwards only", (file) => {
       );
     if (spec!.startsWith("onnxruntime")) expect(room, `${file} imports the runtime`).toBe("runtime");
   }
+});
+
+/** Rooms in which files still import each other in a circle. */
+const ROOMS_WITH_CIRCLES: readonly string[] = ["cli", "evaluation", "experiments", "inference"];
+
+const importsOf = (file: string): readonly string[] =>
+  [...readFileSync(`src/${file}`, "utf8").matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, spec]) =>
+    posix.join(posix.dirname(file), spec!),
+  );
+
+/** The first circle of imports, types included, that a walk from these files meets; undefined where there is none. */
+function circleAmong(sources: readonly string[]): readonly string[] | undefined {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): readonly string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file) || !sources.includes(file)) return undefined;
+    for (const imported of importsOf(file)) {
+      const circle = visit(imported, [...path, file]);
+      if (circle !== undefined) return circle;
+    }
+    done.add(file);
+    return undefined;
+  };
+  for (const file of sources) {
+    const circle = visit(file, []);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+// a circle between rooms would break the direction of the floors already
+test.each(FLOORS.flat())("no files of %s import each other in a circle", (room) => {
+  const circle = circleAmong(
+    files.filter((file) => file.startsWith(`${room}/`) && !file.endsWith(".test.ts")),
+  );
+  if (!ROOMS_WITH_CIRCLES.includes(room)) expect(circle?.join(" → ")).toBeUndefined();
 });
