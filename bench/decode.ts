@@ -1,7 +1,8 @@
 // Speed of greedy decoding in float32, every row with an adapter, beside the peer's script (see docs/benchmarks.md).
+import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
 import { argmax } from "#generation";
-import { createDecoder, type RowAdapter, type SlotFactors } from "#inference";
+import { capacityFor, createModelRunner, isWorthMerging, prepareWeights } from "#inference";
 import { LINEAR_NAMES } from "#nn";
 import { geometryOf, loadModel } from "#recipes";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
@@ -26,16 +27,15 @@ const fresh = given.number("new", 64);
 const promptLength = given.number("prompt", 32);
 const rank = given.number("rank", 8);
 const profile = given.text("profile");
-const slots = given.flag("slots");
 
 const { model } = await loadModel(path);
 const { config, weights } = model;
 
-function randomAdapter(random: Random): RowAdapter {
+function randomAdapter(random: Random): FactorMap {
   const { layers, widths } = geometryOf(config);
   const normal = (length: number): Float32Array =>
     Float32Array.from({ length }, () => 0.02 * random.normal());
-  const factors = new Map<string, SlotFactors>();
+  const factors = new Map<string, ExpandedFactors>();
   for (let layer = 0; layer < layers; layer++)
     for (const name of LINEAR_NAMES) {
       const width = widths[name] ?? { in: 0, out: 0 };
@@ -51,23 +51,35 @@ const prompts = Array.from({ length: rows }, () =>
   Array.from({ length: promptLength }, () => 3 + Math.floor(random.uniform() * (config.vocabularySize - 3))),
 );
 
-await using decoder = await createDecoder({
-  config,
-  weightData: weights,
-  rows: prompts.map((_, row) => made[row % Math.max(1, adapters)]),
-  maxLength: Math.min(config.maxPositions, promptLength + fresh),
-  ...(slots ? { mergeLimit: 0 } : {}),
+const [lone] = made;
+const merged =
+  rows === 1 && lone !== undefined && !given.flag("slots") && isWorthMerging(lone, "none") ? lone : undefined;
+const maxLength = Math.min(config.maxPositions, promptLength + fresh);
+const base = await prepareWeights(config, new Map(weights), { quantize: "none", mergedAdapter: merged });
+await using runner = await createModelRunner(base, {
+  maxLength,
+  adapters: made.length > 0 && merged === undefined,
   compile: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
 });
+const { cache, slots } = runner;
+cache.resize(rows, capacityFor(maxLength));
+if (made.length > 0 && merged === undefined) {
+  slots.resize(rows, rank);
+  for (let slot = 0; slot < rows; slot++) slots.fill(slot, made[slot % made.length] as FactorMap);
+}
+
+const step = async (tokens: readonly (readonly number[])[]): Promise<readonly number[][]> => {
+  const logits = await runner.run({ from: 0, count: rows, tokens });
+  return logits.map((row) => row.map(argmax));
+};
 
 /** Seconds of the prompt and of all further tokens. */
 async function decode(tokens: number): Promise<{ readonly prefill: number; readonly rest: number }> {
-  decoder.clear();
+  for (let slot = 0; slot < rows; slot++) cache.truncate(slot, 0);
   const start = performance.now();
-  let logits = await decoder.append(prompts);
+  let last = await step(prompts);
   const read = performance.now();
-  for (let token = 1; token < tokens; token++)
-    logits = await decoder.append(logits.map((row) => [argmax(row)]));
+  for (let token = 1; token < tokens; token++) last = await step(last);
   return { prefill: (read - start) / 1000, rest: (performance.now() - read) / 1000 };
 }
 

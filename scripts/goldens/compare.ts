@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { type Adapter, type AdapterConfig, createAdapter, deltaOf } from "#adapters";
 import type { EncodedExample } from "#data";
 import { openSafetensors, type SafetensorsFile } from "#formats";
-import { embed, leaf, linear, type Value } from "#graph";
-import { type LoadedModel, llamaHead, loadModel } from "#models";
+import { linear } from "#graph";
+import { headWeight, type LoadedModel, loadModel } from "#models";
 import { LINEAR_NAMES } from "#nn";
 import { adapterModel, geometryOf, wholeModel } from "#recipes";
 import { compile, type Device } from "#runtime";
@@ -79,23 +79,20 @@ async function allLogits(
   device: Device,
 ): Promise<Float32Array> {
   const shape = { rows: batch.rows, length: batch.length };
-  const hidden: Value = hiddenStates(model.config, {
+  const hidden = hiddenStates(model.config, {
     shape,
     weights: model.weights,
     linear: model.linear(shape, undefined),
   });
-  const { norm, head } = llamaHead(model.config, model.weights);
-  const logitsOf = linear(norm(embed(hidden, leaf("rows", ["n"], "int32"))), head);
+  const logitsOf = linear(hidden, headWeight(model.config, model.weights));
   await using program = await compile({ logits: logitsOf }, { device });
   for (const [name, data] of [...model.weightData, ...model.parameters])
     if (program.inputs.has(name)) program.bind({ [name]: data });
   const grid = [batch.rows, batch.length];
-  const every = Int32Array.from({ length: batch.rows * batch.length }, (_, i) => i);
   const { logits } = await program.run({
     ids: { shape: grid, data: batch.ids },
     positions: { shape: grid, data: batch.positions },
     segments: { shape: grid, data: batch.segments },
-    rows: { shape: [every.length], data: every },
   });
   return logits?.data as Float32Array;
 }

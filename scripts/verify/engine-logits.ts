@@ -1,7 +1,7 @@
 // Logits of this engine for whole rows of tokens: what the other side's are compared with.
 import type { Adapter } from "#adapters";
-import { embed, leaf, linear } from "#graph";
-import { type LoadedModel, llamaHead } from "#models";
+import { linear } from "#graph";
+import { headWeight, type LoadedModel } from "#models";
 import { adapterModel } from "#recipes";
 import { compile, type HostTensor } from "#runtime";
 import { hiddenStates } from "#training";
@@ -19,9 +19,9 @@ export async function logitsOf(
     weights: model.weights,
     linear: model.linear({ rows: count, length }, undefined),
   });
-  const { norm, head } = llamaHead(model.config, model.weights);
-  const wanted = embed(hidden, leaf("rows", ["n"], "int32"));
-  await using program = await compile({ logits: linear(norm(wanted), head) });
+  await using program = await compile({
+    logits: linear(hidden, headWeight(model.config, model.weights)),
+  });
   for (const [name, data] of [...model.weightData, ...model.parameters])
     if (program.inputs.has(name)) program.bind({ [name]: data });
   const every = Int32Array.from({ length: count * length }, (_, i) => i);
@@ -30,7 +30,6 @@ export async function logitsOf(
     ids: grid(Int32Array.from(rows.flat())),
     positions: grid(every.map((i) => i % length)),
     segments: grid(every.map(() => 1)),
-    rows: { shape: [every.length], data: every },
   });
   if (!(logits?.data instanceof Float32Array)) throw new Error("no logits");
   return { shape: logits.shape, data: logits.data };

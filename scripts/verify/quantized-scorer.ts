@@ -13,17 +13,16 @@ import {
 } from "#graph";
 import {
   type AttentionHook,
+  decoder,
   dequantizeRows,
+  eachLinear,
   type LlamaConfig,
   type LoadedModel,
-  llama,
-  llamaHead,
   type Quantization,
   quantizeMatrix,
-  ropeFrequencies,
   weightLeaves,
 } from "#models";
-import { type LinearHook, modulePath, plainLinear, rotationTables, withBias } from "#nn";
+import { type LinearHook, modulePath, plainLinear, withBias } from "#nn";
 import { compile } from "#runtime";
 
 /** Token ids, and the first one that counts; those from there on are predicted by those before. */
@@ -98,31 +97,32 @@ function quantizedProducts(model: LoadedModel, { layers, head, activations }: Qu
 }
 
 /** Causal attention within the one sequence; all query heads of a key head are rows of one product. */
-const causal =
-  ({ heads, keyValueHeads: K, headDim: D }: LlamaConfig): AttentionHook =>
-  ({ q, k, v }) => {
+const causal = ({ heads, keyValueHeads: K, headDim: D }: LlamaConfig): AttentionHook => ({
+  heads: "split",
+  attend: ({ q, k, v }) => {
     const grouped = reshape(q, [1, K, "grouped", D]); // [1, K, G · S, D]
     const scores = matmul(grouped, k, { transposeB: true, alpha: 1 / Math.sqrt(D) });
     const p = softmax(add(scores, leaf("mask", [1, 1, "grouped", "tokens"])));
     return reshape(matmul(p, v), [1, heads, "tokens", D]);
-  };
+  },
+});
 
 function scoringGraph(config: LlamaConfig, { linear, head }: Products): Readonly<Record<string, Value>> {
   // the sequence's own rows of the embedding stand for all of it: token i has row i
   const weights = new Map(weightLeaves(config)).set(EMBEDDING, leaf("rows", ["tokens", config.hiddenSize]));
-  const hidden = llama(config, {
+  const hidden = decoder(config, {
     ids: leaf("ids", [1, "tokens"], "int32"),
     positions: leaf("positions", [1, "tokens"], "int64"),
     layout: ["tokens"],
-    rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: config.maxPositions }),
+    maxPositions: config.maxPositions,
+    logitsIndices: leaf("logits_indices", ["logits"], "int32"),
     weights,
-    linear,
-    attend: causal(config),
+    project: eachLinear(weights, linear),
+    attention: causal(config),
   });
-  const wanted = embed(hidden, leaf("wanted", ["wanted"], "int32"));
-  const logits = head(llamaHead(config, weights).norm(wanted)); //                       [wanted, V]
+  const logits = head(hidden); // [logits, V]
   const all = reshape(softmax(logits), ["places", 1]);
-  return { logits, p: embed(all, leaf("labels", ["wanted"], "int32")) };
+  return { logits, p: embed(all, leaf("labels", ["logits"], "int32")) };
 }
 
 const NOT_SEEN = -1e9;
@@ -141,7 +141,7 @@ function feedsOf({ ids, from }: Sequence, { config, rows }: { config: LlamaConfi
     ids: { shape: [1, S], data: range },
     positions: { shape: [1, S], data: range },
     mask: { shape: [1, 1, groups * S, S], data: mask },
-    wanted: { shape: [S - from], data: counted.map((i) => i - 1) },
+    logits_indices: { shape: [S - from], data: counted.map((i) => i - 1) },
     labels: { shape: [S - from], data: counted.map((id, place) => place * V + (ids[id] ?? 0)) },
   };
 }

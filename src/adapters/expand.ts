@@ -11,6 +11,9 @@ export interface ExpandedFactors {
   readonly scale: number;
 }
 
+/** A whole adapter as factors, by `siteKey`; sites that it does not touch are missing. */
+export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
+
 const sites = ({ geometry: { layers } }: Adapter): readonly Site[] =>
   Array.from({ length: layers }, (_, layer) => LINEAR_NAMES.map((linear) => ({ layer, linear }))).flat();
 
@@ -21,7 +24,7 @@ const floats = (array: HostArray | undefined): Float32Array =>
  * The adapter as a plain LoRA, by `siteKey`: exact, because routing does not depend on the input. Computed on this
  * thread. The arrays may be the adapter's own or be shared between sites: they are for reading.
  */
-export function expandOnHost(adapter: Adapter): ReadonlyMap<string, ExpandedFactors> {
+export function expandOnHost(adapter: Adapter): FactorMap {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
@@ -44,7 +47,7 @@ export function expandOnHost(adapter: Adapter): ReadonlyMap<string, ExpandedFact
 }
 
 /** The same in arrays of its own. */
-export async function expandFactors(adapter: Adapter): Promise<ReadonlyMap<string, ExpandedFactors>> {
+export async function expandFactors(adapter: Adapter): Promise<FactorMap> {
   return new Map(
     [...expandOnHost(adapter)].map(([key, { rank, scale, a, b }]) => [
       key,

@@ -8,7 +8,7 @@ export {
   drawTensor,
 } from "./adapter.ts";
 export { type Budget, budget } from "./budget.ts";
-export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost } from "./expand.ts";
+export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost, type FactorMap } from "./expand.ts";
 export {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,

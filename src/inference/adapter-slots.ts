@@ -1,16 +1,17 @@
-// R rows · r slot rank. The active tier: expanded factors of the adapters whose requests run, one slot for each row.
-import type { ExpandedFactors } from "#adapters";
-
+// R slots · r their rank. The factors of the adapters whose requests run, expanded to A and B: one slot for each.
+import type { ExpandedFactors, FactorMap } from "#adapters";
+import { GROUPS, type GroupSite, groupKey, groupSites, siteKey } from "#nn";
 import type { HostTensor } from "#runtime";
-import type { BaseWeights } from "./base-weights.ts";
-import { GROUPS, type GroupSite, type GroupWidths, groupSites } from "./groups.ts";
+import type { BaseWeights, GroupWidths } from "./base-weights.ts";
 import type { SlotRange } from "./kv-cache.ts";
-import { slotNames } from "./step-graph.ts";
 
-/** Factors by `${layer}.${linear}`. */
-export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
+/** The inputs of a group: A [R, parts · r, in] and scale · Bᵀ [R, parts · r, Σ out], block by block of the parts. */
+export const slotNames = (site: GroupSite): { readonly a: string; readonly b: string } => ({
+  a: `slot.${groupKey(site)}.a`,
+  b: `slot.${groupKey(site)}.b`,
+});
 
-/** Two arrays of a group: A [R, parts · r, in] and scale · Bᵀ [R, parts · r, Σ out]. */
+/** The two arrays of a group. */
 interface GroupSlots {
   readonly site: GroupSite;
   readonly widths: GroupWidths;
@@ -19,12 +20,12 @@ interface GroupSlots {
 }
 
 /**
- * A slot for each row. Bᵀ of a group has the factors of its parts on a block diagonal, so that two products serve the
- * whole group; smaller ranks and rows without an adapter are zero.
+ * A slot for each place in the batch. Bᵀ of a group has the factors of its parts on a block diagonal, so that two
+ * products serve the whole group; smaller ranks and slots without an adapter are zero.
  */
 export class AdapterSlots {
   readonly #groups: readonly GroupSlots[];
-  #rows = 0;
+  #count = 0;
   #rank = 0;
   /** Counts the times that the arrays were replaced. */
   version = 0;
@@ -38,6 +39,12 @@ export class AdapterSlots {
     }));
   }
 
+  /** R */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** r */
   get rank(): number {
     return this.#rank;
   }
@@ -46,18 +53,19 @@ export class AdapterSlots {
     return this.#groups.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
   }
 
-  /** Bytes of one row's slot for each rank. */
+  /** Bytes of one slot for each rank. */
   get bytesPerRank(): number {
-    return this.#groups.reduce((sum, group) => {
-      const { parts, out } = sizesOf(group);
-      return sum + parts * (group.widths.in + out) * Float32Array.BYTES_PER_ELEMENT;
-    }, 0);
+    return this.#groups.reduce(
+      (sum, { widths: { in: width, out, outs } }) =>
+        sum + outs.length * (width + out) * Float32Array.BYTES_PER_ELEMENT,
+      0,
+    );
   }
 
   /** Gives the slots another size. All of them are empty afterwards. */
-  resize(rows: number, rank: number): void {
+  resize(count: number, rank: number): void {
     // nothing is left half done where memory runs out
-    this.#rows = 0;
+    this.#count = 0;
     this.#rank = 0;
     for (const group of this.#groups) {
       group.a = new Float32Array(0);
@@ -65,58 +73,53 @@ export class AdapterSlots {
     }
     this.version++;
     for (const group of this.#groups) {
-      const { parts, out } = sizesOf(group);
-      group.a = new Float32Array(rows * parts * rank * group.widths.in);
-      group.b = new Float32Array(rows * parts * rank * out);
+      const { in: width, out, outs } = group.widths;
+      group.a = new Float32Array(count * outs.length * rank * width);
+      group.b = new Float32Array(count * outs.length * rank * out);
     }
-    this.#rows = rows;
+    this.#count = count;
     this.#rank = rank;
   }
 
-  get count(): number {
-    return this.#rows;
-  }
-
-  /** The arrays of some rows as inputs of a step. */
+  /** The arrays of some slots as inputs of a step. */
   view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
-      this.#groups.flatMap((group) => {
-        const { parts, out } = sizesOf(group);
-        const depth = parts * this.#rank;
-        const part = (data: Float32Array, width: number): HostTensor => ({
-          shape: [count, depth, width],
-          data: data.subarray(from * depth * width, (from + count) * depth * width),
+      this.#groups.flatMap(({ site, widths: { in: width, out, outs }, a, b }) => {
+        const depth = outs.length * this.#rank;
+        const part = (data: Float32Array, columns: number): HostTensor => ({
+          shape: [count, depth, columns],
+          data: data.subarray(from * depth * columns, (from + count) * depth * columns),
         });
-        const names = slotNames(group.site);
+        const names = slotNames(site);
         return [
-          [names.a, part(group.a, group.widths.in)],
-          [names.b, part(group.b, out)],
+          [names.a, part(a, width)],
+          [names.b, part(b, out)],
         ];
       }),
     );
   }
 
-  /** Makes a row compute the base alone. */
-  clear(row: number): void {
-    for (const group of this.#groups)
-      for (const data of [group.a, group.b]) {
-        const size = data.length / this.#rows;
-        data.fill(0, row * size, (row + 1) * size);
+  /** Empties a slot: it computes the base alone. */
+  clear(slot: number): void {
+    for (const { a, b } of this.#groups)
+      for (const data of [a, b]) {
+        const size = data.length / this.#count;
+        data.fill(0, slot * size, (slot + 1) * size);
       }
   }
 
-  /** Puts an adapter of at most the slots' rank into a row. */
-  fill(row: number, factors: FactorMap): void {
+  /** Puts an adapter of at most the slots' rank into a slot. */
+  fill(slot: number, factors: FactorMap): void {
     for (const group of this.#groups) {
-      const { parts, out } = sizesOf(group);
+      const { site, widths } = group;
       let column = 0;
-      GROUPS[group.site.group].forEach((linear, part) => {
-        const width = group.widths.outs[part] as number;
-        const first = (row * parts + part) * this.#rank;
-        const found = factors.get(`${group.site.layer}.${linear}`);
-        place(found, group, { first, ranks: this.#rank, column, width, out });
+      for (const [part, linear] of GROUPS[site.group].entries()) {
+        const width = widths.outs[part] as number;
+        const first = (slot * widths.outs.length + part) * this.#rank;
+        const found = factors.get(siteKey({ layer: site.layer, linear }));
+        writePart(group, found ?? NOTHING, { first, ranks: this.#rank, column, width });
         column += width;
-      });
+      }
     }
   }
 
@@ -124,20 +127,15 @@ export class AdapterSlots {
   move(from: number, to: number): void {
     for (const { a, b } of this.#groups)
       for (const data of [a, b]) {
-        const size = data.length / this.#rows;
+        const size = data.length / this.#count;
         data.copyWithin(to * size, from * size, (from + 1) * size);
       }
   }
 }
 
-const sizesOf = ({
-  widths: { outs, out },
-}: GroupSlots): { readonly parts: number; readonly out: number } => ({
-  parts: outs.length,
-  out,
-});
+const NOTHING: ExpandedFactors = { rank: 0, scale: 0, a: new Float32Array(0), b: new Float32Array(0) };
 
-interface Place {
+interface Part {
   /** The row of A and of Bᵀ, among those of all slots, that the first rank goes to. */
   readonly first: number;
   /** Ranks that the slot has for this part. */
@@ -145,24 +143,19 @@ interface Place {
   /** Where the part's outputs begin among the group's, and how many they are. */
   readonly column: number;
   readonly width: number;
-  readonly out: number;
 }
 
 /** Writes one part of a group: its factors, and zeros behind them. All outside the block diagonal is zero anyway. */
-function place(
-  factors: ExpandedFactors | undefined,
-  group: GroupSlots,
-  { first, ranks, column, width, out }: Place,
+function writePart(
+  { a: groupA, b: groupB, widths: { in: into, out } }: GroupSlots,
+  { rank, a, b, scale }: ExpandedFactors,
+  { first, ranks, column, width }: Part,
 ): void {
-  const { rank, a, b, scale } = factors ?? NOTHING;
-  const target = group.b;
-  group.a.set(a, first * group.widths.in);
-  group.a.fill(0, (first + rank) * group.widths.in, (first + ranks) * group.widths.in);
+  groupA.set(a, first * into);
+  groupA.fill(0, (first + rank) * into, (first + ranks) * into);
   for (let i = 0; i < ranks; i++) {
     const to = (first + i) * out + column;
-    if (i >= rank) target.fill(0, to, to + width);
-    else for (let j = 0; j < width; j++) target[to + j] = (b[i * width + j] as number) * scale;
+    if (i >= rank) groupB.fill(0, to, to + width);
+    else for (let j = 0; j < width; j++) groupB[to + j] = (b[i * width + j] as number) * scale;
   }
 }
-
-const NOTHING: ExpandedFactors = { rank: 0, scale: 0, a: new Float32Array(0), b: new Float32Array(0) };

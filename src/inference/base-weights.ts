@@ -1,50 +1,77 @@
 // The base as the engine holds it: one matrix for each group of linear layers, in float32 or quantised.
+import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { constant, leaf, linear, quantizedLinear, type Value } from "#graph";
-import { type LlamaConfig, QUANTIZATION, type Quantization, quantizeMatrix, weightShapes } from "#models";
-import { modulePath } from "#nn";
-import type { HostTensor } from "#runtime";
-import { GROUPS, type GroupSite, type GroupWidths, groupKey, groupSites, groupWidths } from "./groups.ts";
+import { add, constant, leaf, linear, matmul, quantizedLinear, type Value } from "#graph";
+import {
+  geometryOf,
+  type LlamaConfig,
+  QUANTIZATION,
+  type Quantization,
+  quantizeMatrix,
+  type WeightValues,
+} from "#models";
+import {
+  GROUPS,
+  type GroupName,
+  type GroupSite,
+  groupKey,
+  groupSites,
+  LINEAR_NAMES,
+  modulePath,
+  siteKey,
+  withBias,
+} from "#nn";
+import { type CompileOptions, compile, type HostTensor } from "#runtime";
 
 /** How the linear layers and the head are kept. */
 export type Quantize = "none" | "int8" | "int4";
 
-/** x [..., in] times a matrix that was prepared for it. */
-export type Product = (x: Value) => Value;
+/** d_in of a group, d_out of each of its linear layers, and their sum. */
+export interface GroupWidths {
+  readonly in: number;
+  readonly outs: readonly number[];
+  readonly out: number;
+}
 
-/** A base that is ready to be built into step programs. */
+/** A base that is ready to be built into the programs of a model runner. */
 export interface BaseWeights {
   readonly config: LlamaConfig;
-  readonly widths: ReturnType<typeof groupWidths>;
-  readonly product: (site: GroupSite) => Product;
-  readonly head: Product;
-  /** Embedding, norms and biases, by Hugging Face's names. */
-  readonly values: ReadonlyMap<string, Value>;
+  readonly widths: Readonly<Record<GroupName, GroupWidths>>;
+  /** The linear layers of a group in one product, x [..., in] giving [..., Σ out]. */
+  readonly project: (x: Value, site: GroupSite) => Value;
+  /** Hidden states [..., C] giving logits [..., V]. */
+  readonly head: (x: Value) => Value;
+  /** Embedding and norms, by Hugging Face's names. */
+  readonly values: WeightValues;
   /** Bytes of the matrices that are part of every program: all quantised ones. */
   readonly constantBytes: number;
   /** What the leaves among all these are fed with. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
 }
 
-interface PrepareOptions {
+export interface PrepareOptions {
   readonly quantize: Quantize;
+  /** An adapter that becomes part of the base; see `isWorthMerging`. */
+  readonly mergedAdapter?: FactorMap | undefined;
   readonly onProgress?: (done: number, total: number) => void;
+  /** How the merging is computed. */
+  readonly compile?: CompileOptions;
 }
 
 const EMBEDDING = "model.embed_tokens.weight";
 
 /**
- * Joins and quantises the weights. The map is emptied on the way, so that no weight is held twice for long.
+ * Joins and quantises the weights. The map is emptied on the way, so that no weight is held twice for long; the arrays
+ * in it are only read.
  */
 export async function prepareWeights(
   config: LlamaConfig,
   weights: Map<string, HostTensor>,
-  { quantize, onProgress }: PrepareOptions,
+  { quantize, mergedAdapter, onProgress, compile: compileOptions = {} }: PrepareOptions,
 ): Promise<BaseWeights> {
-  const shapes = weightShapes(config);
-  const widths = groupWidths((name) => shapes.get(`${modulePath({ layer: 0, linear: name })}.weight`) ?? []);
+  if (mergedAdapter !== undefined) await mergeAdapter(weights, mergedAdapter, compileOptions);
+  const widths = groupWidths(config);
   const feeds: Record<string, HostTensor> = {};
-  const take = takeFrom(weights);
   const quantization = quantize === "none" ? undefined : QUANTIZATION[quantize];
   const sites = groupSites(config.layers);
   const products = new Map<string, Product>();
@@ -60,32 +87,45 @@ export async function prepareWeights(
     return (x) => linear(x, weight);
   };
   for (const [done, site] of sites.entries()) {
-    products.set(
-      groupKey(site),
-      prepare(`group.${groupKey(site)}`, joined(site, widths[site.group], take), "layers"),
-    );
+    const key = groupKey(site);
+    const product = prepare(`group.${key}`, joinedMatrix(site, widths[site.group], weights), "layers");
+    const bias = joinedBias(site, weights);
+    products.set(key, (x) => withBias(product(x), bias));
     onProgress?.(done, sites.length + 1);
     // long work on the engine's thread: let messages in
     await new Promise((resolve) => setImmediate(resolve));
   }
-  const embedding = take(EMBEDDING);
+  const embedding = take(weights, EMBEDDING);
   feeds[EMBEDDING] = embedding;
   const head = config.tiedHead
     ? quantization === undefined
       ? (x: Value) => linear(x, leaf(EMBEDDING, embedding.shape))
       : prepare("head", embedding, "head")
-    : prepare("lm_head.weight", take("lm_head.weight"), "head");
+    : prepare("lm_head.weight", take(weights, "lm_head.weight"), "head");
   onProgress?.(sites.length + 1, sites.length + 1);
-  const small = [...weights].map(([name, { data, shape }]): [string, Value] => [name, constant(data, shape)]);
+  const norms = [...weights].map(([name, { data, shape }]): [string, Value] => [name, constant(data, shape)]);
   return {
     config,
     widths,
     head,
     feeds,
     constantBytes,
-    product: (site) => found(products.get(groupKey(site)), groupKey(site)),
-    values: new Map([...small, [EMBEDDING, leaf(EMBEDDING, embedding.shape)]]),
+    project: (x, site) => found(products.get(groupKey(site)), groupKey(site))(x),
+    values: new Map([...norms, [EMBEDDING, leaf(EMBEDDING, embedding.shape)]]),
   };
+}
+
+/** x [..., in] times a matrix that was prepared for it. */
+type Product = (x: Value) => Value;
+
+function groupWidths(config: LlamaConfig): BaseWeights["widths"] {
+  const { widths } = geometryOf(config);
+  const widthsOf = (group: GroupName): GroupWidths => {
+    const [first] = GROUPS[group];
+    const outs = GROUPS[group].map((name) => widths[name].out);
+    return { in: widths[first].in, outs, out: outs.reduce((a, b) => a + b, 0) };
+  };
+  return { qkv: widthsOf("qkv"), o: widthsOf("o"), gateUp: widthsOf("gateUp"), down: widthsOf("down") };
 }
 
 function found<T>(value: T | undefined, name: string): T {
@@ -93,30 +133,44 @@ function found<T>(value: T | undefined, name: string): T {
   return value;
 }
 
-const takeFrom =
-  (weights: Map<string, HostTensor>) =>
-  (name: string): HostTensor => {
-    const tensor = found(weights.get(name), name);
-    weights.delete(name);
-    return tensor;
-  };
+function take(weights: Map<string, HostTensor>, name: string): HostTensor {
+  const tensor = found(weights.get(name), name);
+  weights.delete(name);
+  return tensor;
+}
 
 /** The matrices of a group under each other: [Σ out, in]. */
-function joined(
+function joinedMatrix(
   { layer, group }: GroupSite,
-  widths: GroupWidths,
-  take: (name: string) => HostTensor,
+  { in: width, out }: GroupWidths,
+  weights: Map<string, HostTensor>,
 ): HostTensor {
-  const parts = GROUPS[group].map((name) => take(`${modulePath({ layer, linear: name })}.weight`));
+  const names = GROUPS[group].map((name) => `${modulePath({ layer, linear: name })}.weight`);
+  return joined(
+    names.map((name) => take(weights, name)),
+    [out, width],
+  );
+}
+
+/** The biases of a group behind each other, [Σ out], where the model has them. */
+function joinedBias({ layer, group }: GroupSite, weights: Map<string, HostTensor>): Value | undefined {
+  const names = GROUPS[group].map((name) => `${modulePath({ layer, linear: name })}.bias`);
+  const parts = names.filter((name) => weights.has(name)).map((name) => take(weights, name));
+  if (parts.length === 0) return undefined;
+  const { data, shape } = joined(parts, [parts.reduce((sum, part) => sum + part.data.length, 0)]);
+  return constant(data, shape);
+}
+
+function joined(parts: readonly HostTensor[], shape: readonly number[]): HostTensor {
   const [first] = parts;
   if (parts.length === 1 && first !== undefined) return first;
-  const data = new Float32Array(widths.out * widths.in);
-  let place = 0;
+  const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+  let start = 0;
   for (const part of parts) {
-    data.set(part.data, place);
-    place += part.data.length;
+    data.set(part.data, start);
+    start += part.data.length;
   }
-  return { shape: [widths.out, widths.in], data };
+  return { shape, data };
 }
 
 function quantizedProduct(
@@ -129,4 +183,45 @@ function quantizedProduct(
     product: (x) => quantizedLinear(x, matrix, { activations: quantization.activations }),
     bytes: matrix.packed.byteLength + matrix.scales.byteLength,
   };
+}
+
+/** Numbers of the adapted weights up to which the second copy of them that merging makes is taken. */
+const MERGE_LIMIT = 300e6;
+
+/** Whether a lone adapter is better merged, W + scale · B A, than kept in a slot: float32 weights that are not large. */
+export function isWorthMerging(adapter: FactorMap, quantize: Quantize): boolean {
+  const numbers = [...adapter.values()].reduce(
+    (sum, { rank, a, b }) => sum + (a.length / rank) * (b.length / rank),
+    0,
+  );
+  return quantize === "none" && numbers <= MERGE_LIMIT;
+}
+
+/** Puts W + scale · B A in the place of every weight that an adapter touches; the old arrays stay as they are. */
+async function mergeAdapter(
+  weights: Map<string, HostTensor>,
+  adapter: FactorMap,
+  options: CompileOptions,
+): Promise<void> {
+  const layers = [...adapter.keys()].map((key) => Number(key.split(".")[0]));
+  for (const linear of LINEAR_NAMES) {
+    const sites = [...new Set(layers)].map((layer) => ({ layer, linear }));
+    const adapted = sites.flatMap((site) => {
+      const factors = adapter.get(siteKey(site));
+      const name = `${modulePath(site)}.weight`;
+      return factors === undefined ? [] : [{ name, factors, weight: found(weights.get(name), name) }];
+    });
+    const [first] = adapted;
+    if (first === undefined) continue;
+    const [out = 0, width = 0] = first.weight.shape;
+    const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
+    // one program serves the layers, so that no more than one of them is held twice
+    await using program = await compile({ merged: add(leaf("w", [out, width]), delta) }, options);
+    for (const { name, factors, weight } of adapted) {
+      const { rank, scale } = factors;
+      const a = { shape: [rank, width], data: factors.a };
+      const b = { shape: [rank, out], data: factors.b.map((x) => x * scale) };
+      weights.set(name, found((await program.run({ w: weight, a, b }))["merged"], name));
+    }
+  }
 }

@@ -1,78 +1,188 @@
-// B rows · S new tokens · N = B · S · M places of the cache · H query heads · K key heads · G = H / K · D head width
+// The programs of a step: the decoder of #models with the engine's hooks, and beside each what it is fed with.
+// R slots of the step · S new tokens of each · M positions of the cache · T logits · V vocabulary · L layers
+// H query heads · K key heads · G = H / K · D head width
 import {
   add,
+  addRmsNorm,
   concat,
-  type Dim,
-  embed,
+  groupedAttention,
   leaf,
-  linear,
-  lowRankLinear,
   matmul,
   reshape,
+  softmax,
+  split,
+  splitDynamic,
   type Value,
 } from "#graph";
-import { type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
-import { type LinearHook, rotationTables, type Site, withBias } from "#nn";
-import { cachedAttention, type Fresh } from "./cached-attention.ts";
+import { type AttentionHook, decoder, type Heads, type LlamaConfig, type ProjectHook } from "#models";
+import { type Device, type HostTensor, supports } from "#runtime";
+import { slotNames } from "./adapter-slots.ts";
+import type { BaseWeights } from "./base-weights.ts";
+import type { KVCache, SlotRange } from "./kv-cache.ts";
 
-export interface DecoderGraphOptions {
-  readonly weights: ReadonlyMap<string, Value>;
-  /** B */
-  readonly rows: number;
-  /** Positions that can occur. */
-  readonly positions: number;
-  /** The rank of the adapter slots; 0 builds a graph without adapters. */
-  readonly slotRank: number;
-  /** Whether a linear layer has a slot. */
-  readonly adapted: (site: Site) => boolean;
+/** Some slots, and the new tokens of each. */
+export interface Step extends SlotRange {
+  /** For each slot of the range; none for one that only lies between others. */
+  readonly tokens: readonly (readonly number[])[];
+  /** Logits of every token, rather than of the last one of each slot. */
+  readonly allLogits?: boolean;
 }
 
-/**
- * The leaves of a slot: factors A [B, r, in] and scale · Bᵀ [B, r, out] of every row's own adapter; with one row only
- * [r, in] and [r, out].
- */
-export const slotNames = ({ layer, linear: name }: Site): { readonly a: string; readonly b: string } => ({
-  a: `slot.${layer}.${name}.a`,
-  b: `slot.${layer}.${name}.b`,
-});
+export interface StepGraphOptions {
+  /** The longest sequence. */
+  readonly maxLength: number;
+  /** Whether slots can hold adapters. */
+  readonly adapters: boolean;
+  readonly device: Device;
+}
 
-/** y = x Wᵀ + (x Aᵀ) B for x [B, S, in], every row with its own factors; of one row x is [S, in]. */
-const slotLinear =
-  ({ rows, slotRank, adapted }: DecoderGraphOptions): LinearHook =>
-  (x, site, { weight, bias }) => {
-    if (slotRank === 0 || !adapted(site)) return withBias(linear(x, weight), bias);
-    const [out, width] = weight.shape as readonly [number, number];
-    const names = slotNames(site);
-    const batch = rows === 1 ? [] : [rows];
-    const a = leaf(names.a, [...batch, slotRank, width]);
-    const b = leaf(names.b, [...batch, slotRank, out]);
-    // plain matrices need one operator less
-    if (rows === 1) return withBias(lowRankLinear(x, weight, { a, b, scale: 1 }), bias);
-    const branch = matmul(matmul(x, a, { transposeB: true }), b); // [B, S, out]
-    return withBias(add(linear(x, weight), branch), bias);
+/** A program of a step: its outputs are `logits` [T, V] and `new_keys_values`, of all layers the rotated keys, then the values. */
+export interface StepGraph {
+  readonly outputs: (base: BaseWeights, options: StepGraphOptions) => Readonly<Record<string, Value>>;
+  /** All that changes with each step; cache, slots and weights are bound. */
+  readonly feeds: (step: Step, cache: KVCache) => Record<string, HostTensor>;
+}
+
+/** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
+export const generalStep: StepGraph = {
+  outputs(base, { maxLength, adapters }) {
+    const grid = ["slots", "tokens"];
+    const written = { keys: [], values: [] };
+    const hidden = decoder(base.config, {
+      ids: leaf("ids", grid, "int32"),
+      positions: leaf("positions", grid, "int64"),
+      maxPositions: maxLength,
+      logitsIndices: leaf("logits_indices", ["logits"], "int32"),
+      weights: base.values,
+      project: joinedLayers(base, adapters),
+      attention: cachedAttention(base.config, written),
+    });
+    return { logits: base.head(hidden), new_keys_values: joined(written, 1) }; // [T, V], [R, 2·L·K, S, D]
+  },
+  feeds({ from, count, tokens, allLogits = false }, cache) {
+    const { heads, keyValueHeads } = cache.config;
+    const S = Math.max(...tokens.map(({ length }) => length));
+    const groups = heads / keyValueHeads;
+    const ids = new Int32Array(count * S);
+    const positions = new Int32Array(count * S);
+    const logitsIndices: number[] = [];
+    for (const [i, row] of tokens.entries()) {
+      ids.set(row, i * S);
+      const start = cache.lengths[from + i] ?? 0;
+      // padding has a position that the rotary tables have
+      for (let s = 0; s < S; s++)
+        positions[i * S + s] = row.length === 0 ? 0 : start + Math.min(s, row.length - 1);
+      for (let s = allLogits ? 0 : Math.max(0, row.length - 1); s < row.length; s++)
+        logitsIndices.push(i * S + s);
+    }
+    return {
+      ids: { shape: [count, S], data: ids },
+      positions: { shape: [count, S], data: positions },
+      new_mask: { shape: [1, 1, groups * S, S], data: causalMask(S, groups) },
+      key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
+      logits_indices: { shape: [logitsIndices.length], data: Int32Array.from(logitsIndices) },
+    };
+  },
+};
+
+/** One token of every slot, with all operators fused that the device has. */
+export const fusedStep: StepGraph = {
+  outputs(base, { maxLength, adapters, device }) {
+    const grid = ["slots", 1];
+    const written = { keys: [], values: [] };
+    const hidden = decoder(base.config, {
+      ids: leaf("ids", grid, "int32"),
+      positions: leaf("positions", grid, "int64"),
+      maxPositions: maxLength,
+      weights: base.values,
+      project: joinedLayers(base, adapters),
+      attention: fusedAttention(base.config, written),
+      ...(supports(device, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
+    });
+    return { logits: base.head(hidden), new_keys_values: joined(written, 2) }; // [R, 1, V], [R, 1, 2·L·K·D]
+  },
+  feeds({ from, count, tokens }, cache) {
+    const lengths = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
+    return {
+      ids: { shape: [count, 1], data: Int32Array.from(tokens.flat()) },
+      positions: { shape: [count, 1], data: lengths },
+      lengths: { shape: [count], data: lengths },
+      total: { shape: [], data: Int32Array.of(Math.max(...lengths) + 1) },
+    };
+  },
+};
+
+/** Each group by its one matrix, and with the factors of each slot: x A ᵀ B for A [R, parts · r, in], B [R, parts · r, Σ out]. */
+const joinedLayers =
+  (base: BaseWeights, adapters: boolean): ProjectHook =>
+  (x, site) => {
+    const { in: width, out, outs } = base.widths[site.group];
+    const y = base.project(x, site); // [R, S, Σ out]
+    const { a, b } = slotNames(site);
+    const rank = `rank.${site.group}`;
+    const branch = (): Value =>
+      matmul(matmul(x, leaf(a, ["slots", rank, width]), { transposeB: true }), leaf(b, ["slots", rank, out]));
+    return split(adapters ? add(y, branch()) : y, { axis: y.shape.length - 1, sizes: outs });
   };
 
+/** New keys and values of all layers, collected while a graph is built. */
+interface NewKeysValues {
+  readonly keys: Value[];
+  readonly values: Value[];
+}
+
+const joined = ({ keys, values }: NewKeysValues, axis: number): Value => concat([...keys, ...values], axis);
+
+/** The cache of one layer, [R, K, M, D]. */
+const cached = ({ keyValueHeads, headDim }: LlamaConfig, { layer }: Heads, part: "k" | "v"): Value =>
+  leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim]);
+
 /**
- * The program of one decoding step: `logits` [wanted, V] at the flat places `wanted`, and `fresh` [B, 2·L·K, S, D], the
- * rotated keys of all layers and then their values, for the host to write into its cache.
+ * The plain form: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
+ * read where it lies and never copied.
  */
-export function decoderGraph(
-  config: LlamaConfig,
-  options: DecoderGraphOptions,
-): Readonly<Record<string, Value>> {
-  const fresh: Fresh = { keys: [], values: [] };
-  const { rows } = options;
-  const grid: readonly Dim[] = [rows, "tokens"];
-  const hidden = llama(config, {
-    ids: leaf("ids", grid, "int32"),
-    positions: leaf("positions", grid, "int64"),
-    layout: rows === 1 ? ["tokens"] : grid,
-    rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: options.positions }),
-    weights: options.weights,
-    linear: slotLinear(options),
-    attend: cachedAttention(config, { rows, fresh }),
-  });
-  const { norm, head } = llamaHead(config, options.weights);
-  const wanted = embed(reshape(hidden, ["places", config.hiddenSize]), leaf("wanted", ["wanted"], "int32"));
-  return { logits: linear(norm(wanted), head), fresh: concat([...fresh.keys, ...fresh.values], 1) };
+function cachedAttention(config: LlamaConfig, written: NewKeysValues): AttentionHook {
+  const { heads: H, keyValueHeads: K, headDim: D } = config;
+  const cacheMask = leaf("past_mask", ["slots", 1, 1, "cached"]);
+  const newMask = leaf("new_mask", [1, 1, "grouped", "tokens"]);
+  const counts = leaf("key_counts", [2], "int64");
+  return {
+    heads: "split",
+    attend(heads) {
+      const { q, k, v } = heads;
+      written.keys.push(k);
+      written.values.push(v);
+      const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
+      const scores = (keys: Value, mask: Value): Value =>
+        add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
+      const p = softmax(concat([scores(cached(config, heads, "k"), cacheMask), scores(k, newMask)], 3)); // [R, K, G·S, M + S]
+      const [onCache, onNew] = splitDynamic(p, counts, ["cached", "tokens"]) as readonly [Value, Value];
+      const seen = add(matmul(onCache, cached(config, heads, "v")), matmul(onNew, v));
+      return reshape(seen, ["slots", H, "tokens", D]);
+    },
+  };
+}
+
+/** The same of one token in one operator. The runtime copies the cache for it. */
+function fusedAttention(config: LlamaConfig, written: NewKeysValues): AttentionHook {
+  const lengths = leaf("lengths", ["slots"], "int32");
+  const total = leaf("total", [], "int32");
+  const { heads: H, keyValueHeads, headDim } = config;
+  return {
+    heads: "joined",
+    attend(heads) {
+      const { q, k, v } = heads;
+      written.keys.push(k);
+      written.values.push(v);
+      const past = { pastKeys: cached(config, heads, "k"), pastValues: cached(config, heads, "v") };
+      return groupedAttention(q, [k, v], { ...past, lengths, total, heads: H, keyValueHeads, headDim });
+    },
+  };
+}
+
+/** 0 up to a query's own position, −10³⁰ behind it: [G · S, S] */
+function causalMask(S: number, groups: number): Float32Array {
+  const mask = new Float32Array(groups * S * S);
+  for (let q = 0; q < groups * S; q++) mask.fill(-1e30, q * S + (q % S) + 1, (q + 1) * S);
+  return mask;
 }

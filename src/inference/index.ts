@@ -1,9 +1,15 @@
-export { type BaseWeights, prepareWeights, type Quantize } from "./base-weights.ts";
-export { createDecoder, type DecoderOptions, type RowAdapter, type SlotFactors } from "./decoder.ts";
+export {
+  type BaseWeights,
+  isWorthMerging,
+  type PrepareOptions,
+  prepareWeights,
+  type Quantize,
+} from "./base-weights.ts";
+export { createDecoder, type DecoderOptions, type RowAdapter } from "./decoder.ts";
 export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
 export type { OpenProgress } from "./local-engine.ts";
-export { createModelRunner, type ModelRunner } from "./model-runner.ts";
+export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
 export {
   adapterSettings,

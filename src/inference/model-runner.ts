@@ -1,86 +1,103 @@
-// R rows of the step · S new tokens of each · V vocabulary
+// R slots of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
-
 import type { LlamaConfig } from "#models";
-import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
+import { type CompileOptions, compile, type Device, type HostTensor, type Program, supports } from "#runtime";
 import { AdapterSlots } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
+import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";
 import { KVCache, type SlotRange } from "./kv-cache.ts";
-import { cutLogits, type Step, stepFeeds } from "./step-feeds.ts";
-import { stepGraph } from "./step-graph.ts";
-import { writeGraph } from "./write-graph.ts";
 
-/** The base with its cache and slots. Holds native memory: dispose it. */
+// How a step is computed is decided here and in base-weights.ts, once, when a runner is opened:
+// - The general program takes any step. It reads the cache where it lies, and is all that a device needs to have.
+// - A few slots that decode wait for the number of operators rather than for their work, so they get a program of fused
+//   ones. Its attention copies the cache of each slot, which more slots would notice. A quantised base is part of each
+//   program, and a second copy of a large one costs more memory than the speed is worth.
+// - Without adapters programs have no slots. A lone adapter is merged into float32 weights before (`mergedAdapter` of
+//   prepareWeights), and then costs nothing at any step.
+// - Norm gains and biases are constants: every input costs some microseconds at each step.
+
+/** Slots up to which the fused program is faster. */
+const FEW_SLOTS = 2;
+
+/** Bytes of matrices in a program up to which a second program holds them again. */
+const SECOND_COPY_LIMIT = 1e9;
+
+/** GroupQueryAttention wants heads of a multiple of 8. */
+const canFuse = ({ config, constantBytes }: BaseWeights, device: Device): boolean =>
+  supports(device, "groupedAttention") && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
+
+const isFewDecoding = ({ count, tokens, allLogits = false }: Step): boolean =>
+  count <= FEW_SLOTS && !allLogits && tokens.every(({ length }) => length === 1);
+
+/** The base with its cache and adapter slots. Holds native memory: dispose it. */
 export interface ModelRunner extends AsyncDisposable {
   readonly config: LlamaConfig;
   readonly cache: KVCache;
   readonly slots: AdapterSlots;
-  /** Runs a step, appends to the cache, and gives the logits [V] of each wanted place, row by row. */
+  /**
+   * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot: of its last token,
+   * or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for the step.
+   */
   run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
 }
 
 export interface ModelRunnerOptions {
   /** The longest sequence. */
   readonly maxLength: number;
-  /** Whether rows can have adapters; without, steps are cheaper. */
+  /** Whether slots can hold adapters; without, steps are cheaper. */
   readonly adapters?: boolean;
   readonly compile?: CompileOptions;
 }
 
-/** Rows up to which the fused program is faster; it copies the cache of each. */
-const FEW_ROWS = 2;
-
 /**
- * Bytes of a base up to which a program of its own serves few rows that write. In float32 programs share the weights;
- * quantised ones are part of each program.
+ * Compiles the programs of an engine's steps.
+ *
+ * @throws MosError "bad_option" where `maxLength` is more than the model has; "device".
  */
-const SECOND_COPY_LIMIT = 1e9;
-
-/** Compiles the steps of an engine. */
 export async function createModelRunner(
-  weights: BaseWeights,
-  { maxLength, adapters = true, compile: options = {} }: ModelRunnerOptions,
+  base: BaseWeights,
+  { maxLength, adapters = true, compile: given = {} }: ModelRunnerOptions,
 ): Promise<ModelRunner> {
-  const { config } = weights;
-  const cache = new KVCache(config);
-  const slots = new AdapterSlots(weights);
-  // quantised matrices go through a file, so that only the runtime holds them
-  const compileOptions = { ...options, inlineLimit: 0 };
-  const graphOptions = { positions: maxLength, slots: adapters };
-  const bindings = { cache, slots, feeds: weights.feeds };
-  const step = bound(await compile(stepGraph(weights, graphOptions), compileOptions), bindings);
-  // the fused attention takes only such heads
-  const canWrite = config.headDim % 8 === 0 && weights.constantBytes <= SECOND_COPY_LIMIT;
-  const write = canWrite
-    ? bound(await compile(writeGraph(weights, graphOptions), compileOptions), bindings)
-    : undefined;
+  const { config } = base;
+  if (maxLength > config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `${maxLength} tokens are more than the ${config.maxPositions} that this model was made for`,
+    );
+  const { device = "cpu" } = given;
+  const [cache, slots] = [new KVCache(config), new AdapterSlots(base)];
+  const open = async (graph: StepGraph): Promise<BoundProgram> => {
+    const outputs = graph.outputs(base, { maxLength, adapters, device });
+    // quantised matrices go through a file, so that only the runtime holds them
+    const program = await compile(outputs, { ...given, inlineLimit: 0 });
+    return { graph, program, bind: binder(program, { cache, slots, feeds: base.feeds }) };
+  };
+  const general = await open(generalStep);
+  const fused = canFuse(base, device) ? await open(fusedStep) : undefined;
   return {
     config,
     cache,
     slots,
-    async run(given) {
-      const isFew =
-        write !== undefined && given.count <= FEW_ROWS && given.tokens.every((row) => row.length === 1);
-      const { program, bind } = isFew ? write : step;
-      bind(given);
-      const { logits, fresh } = await program.run(
-        isFew ? writeFeeds(given, cache) : stepFeeds(given, cache, config),
-      );
-      if (!(logits?.data instanceof Float32Array && fresh?.data instanceof Float32Array))
+    async run(step) {
+      const { graph, program, bind } = fused !== undefined && isFewDecoding(step) ? fused : general;
+      bind(step);
+      const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache));
+      if (!(logits?.data instanceof Float32Array && written?.data instanceof Float32Array))
         throw new MosError("device", "the step's program gave no logits");
-      const counts = given.tokens.map((row) => row.length);
-      cache.append(fresh.data, counts, { from: given.from, tokens: Math.max(...counts) });
-      return cutLogits(logits.data, given, config.vocabularySize);
+      const counts = step.tokens.map(({ length }) => length);
+      cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
+      return logitsBySlot(logits.data, step, config);
     },
     async [Symbol.asyncDispose]() {
-      await step.program[Symbol.asyncDispose]();
-      await write?.program[Symbol.asyncDispose]();
+      await general.program[Symbol.asyncDispose]();
+      await fused?.program[Symbol.asyncDispose]();
     },
   };
 }
 
-/** A program, and how it is told which rows it works on. */
-interface Bound {
+/** A program, and how it gets the slots that it works on. */
+interface BoundProgram {
+  readonly graph: StepGraph;
   readonly program: Program;
   readonly bind: (range: SlotRange) => void;
 }
@@ -91,30 +108,32 @@ interface Bindings {
   readonly feeds: Readonly<Record<string, HostTensor>>;
 }
 
-/** Making hundreds of views takes a while, so rows are handed over only where they changed. */
-function bound(program: Program, { cache, slots, feeds }: Bindings): Bound {
-  const known = (tensors: Readonly<Record<string, HostTensor>>): Readonly<Record<string, HostTensor>> =>
-    Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name)));
-  program.bind(known(feeds));
-  let last = "";
-  const bind = ({ from, count }: SlotRange): void => {
-    const wanted = `${from} ${count} ${cache.version} ${slots.version}`;
-    if (wanted === last) return;
-    program.bind(known(cache.view({ from, count })));
-    program.bind(known(slots.view({ from, count })));
-    last = wanted;
+/** Making hundreds of views takes a while, so they are bound again only when they changed. */
+function binder(program: Program, { cache, slots, feeds }: Bindings): (range: SlotRange) => void {
+  const bind = (tensors: Readonly<Record<string, HostTensor>>): void =>
+    program.bind(Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name))));
+  bind(feeds);
+  let bound = "";
+  return ({ from, count }) => {
+    const needed = `${from} ${count} ${cache.version} ${slots.version}`;
+    if (needed === bound) return;
+    bind(cache.view({ from, count }));
+    bind(slots.view({ from, count }));
+    bound = needed;
   };
-  return { program, bind };
 }
 
-/** One token of each row. */
-function writeFeeds({ from, count, tokens }: Step, cache: KVCache): Record<string, HostTensor> {
-  const lengths = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
-  const column = { shape: [count, 1] };
-  return {
-    ids: { ...column, data: Int32Array.from(tokens.flat()) },
-    positions: { ...column, data: lengths },
-    lengths: { shape: [count], data: lengths },
-    total: { shape: [], data: Int32Array.of(Math.max(...lengths) + 1) },
-  };
+/** Views [V] of the logits of a step. */
+function logitsBySlot(
+  logits: Float32Array,
+  { tokens, allLogits = false }: Step,
+  { vocabularySize }: LlamaConfig,
+): readonly (readonly Float32Array[])[] {
+  let next = 0;
+  return tokens.map(({ length }) =>
+    Array.from({ length: allLogits ? length : Math.min(1, length) }, () => {
+      next++;
+      return logits.subarray((next - 1) * vocabularySize, next * vocabularySize);
+    }),
+  );
 }

@@ -1,9 +1,19 @@
 export type { LlamaConfig } from "./config.ts";
-export { ropeFrequencies } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
+export {
+  type AddNormHook,
+  type AttentionHook,
+  type DecoderOptions,
+  decoder,
+  eachLinear,
+  type Heads,
+  headWeight,
+  type ProjectHook,
+  type WeightValues,
+  weightLeaves,
+} from "./decoder.ts";
 export { type FingerprintProgress, fingerprintOf, fingerprintSteps } from "./fingerprint.ts";
 export { ggufName, toGgufRows } from "./gguf.ts";
-export { type AttentionHook, llama, llamaHead, weightLeaves } from "./llama.ts";
 export {
   type LoadedModel,
   type LoadProgress,

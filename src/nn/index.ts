@@ -1,5 +1,10 @@
-export { joinHeads, splitHeads } from "./heads.ts";
 export {
+  GROUP_NAMES,
+  GROUPS,
+  type GroupName,
+  type GroupSite,
+  groupKey,
+  groupSites,
   LINEAR_NAMES,
   type LinearHook,
   type LinearName,
@@ -9,4 +14,3 @@ export {
   siteKey,
   withBias,
 } from "./linear.ts";
-export { rotationTables } from "./rope.ts";

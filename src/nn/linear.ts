@@ -35,6 +35,29 @@ const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
 export const modulePath = ({ layer, linear }: Site): string =>
   `model.layers.${layer}.${BLOCKS[linear]}.${linear}`;
 
+/** Linear layers that read the same input, so that one product can serve all of a group. */
+export const GROUPS = {
+  qkv: ["q_proj", "k_proj", "v_proj"],
+  o: ["o_proj"],
+  gateUp: ["gate_proj", "up_proj"],
+  down: ["down_proj"],
+} as const satisfies Readonly<Record<string, readonly LinearName[]>>;
+export type GroupName = keyof typeof GROUPS;
+export const GROUP_NAMES: readonly GroupName[] = ["qkv", "o", "gateUp", "down"];
+
+/** One group of one decoder layer. */
+export interface GroupSite {
+  readonly layer: number;
+  readonly group: GroupName;
+}
+
+/** A group as a key: `${layer}.${group}`. */
+export const groupKey = ({ layer, group }: GroupSite): string => `${layer}.${group}`;
+
+/** All groups of a model of so many layers. */
+export const groupSites = (layers: number): readonly GroupSite[] =>
+  Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
+
 /** Weights of a linear layer: W [out, in] and, where the model has one, a bias [out]. */
 export interface LinearWeights {
   readonly weight: Value;

@@ -4,6 +4,20 @@ import { MosError } from "#core";
 export type Device = "cpu" | "webgpu" | "cuda";
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
 
+/** Fused operators that not every provider has in float32; each has a plain form of several operators. */
+export type FusedOperator = "groupedAttention" | "addRmsNorm";
+
+/** CUDA's attention takes only halves: such a node would run on the CPU, with the cache copied there at each step. */
+const LACKS: Readonly<Record<Device, readonly FusedOperator[]>> = {
+  cpu: [],
+  webgpu: [],
+  cuda: ["groupedAttention"],
+};
+
+/** Whether a device computes a fused operator itself. Where it does not, graphs take the plain form. */
+export const supports = (device: Device, operator: FusedOperator): boolean =>
+  !LACKS[device].includes(operator);
+
 const ADVICE: Readonly<Record<Device, string>> = {
   cpu: "reinstall onnxruntime-node for this platform",
   webgpu: "it needs a GPU with a Vulkan, Metal or Direct3D 12 driver; or use the device cpu",

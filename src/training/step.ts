@@ -1,7 +1,7 @@
 // B rows · S tokens per row · N = B · S · C hidden width
-import { attention, crossEntropy, type Dim, embed, grad, leaf, packedBlocks, type Value } from "#graph";
-import { type LlamaConfig, llama, llamaHead, ropeFrequencies } from "#models";
-import { type LinearHook, rotationTables } from "#nn";
+import { attention, crossEntropy, type Dim, grad, leaf, packedBlocks, type Value } from "#graph";
+import { decoder, eachLinear, headWeight, type LlamaConfig } from "#models";
+import type { LinearHook } from "#nn";
 
 /** The shape of a batch, which a program is compiled for. */
 export interface StepShape {
@@ -20,15 +20,17 @@ export interface BatchGraphOptions {
   readonly linear: LinearHook;
   /** Queries whose probabilities exist at the same time. */
   readonly queryBlock?: number;
+  /** Tokens whose hidden states are needed, int32 [T], as indices into the N tokens; left out, all are. */
+  readonly logitsIndices?: Value;
 }
 
 /**
- * Hidden states before the last norm, [N, C], of a batch of packed rows: a graph with the inputs `ids`, `positions` and
- * `segments` [B, S]. A token sees its own segment only.
+ * Hidden states behind the last norm, [T, C] or [N, C], of a batch of packed rows: a graph with the inputs `ids`,
+ * `positions` and `segments` [B, S]. A token sees its own segment only.
  */
 export function hiddenStates(
   config: LlamaConfig,
-  { shape, weights, linear, queryBlock = 128 }: BatchGraphOptions,
+  { shape, weights, linear, queryBlock = 128, logitsIndices }: BatchGraphOptions,
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
   const blocks = packedBlocks(leaf("segments", grid, "int32"), {
@@ -36,19 +38,20 @@ export function hiddenStates(
     window: shape.longest ?? shape.length,
   });
   const scale = 1 / Math.sqrt(config.headDim);
-  return llama(config, {
+  return decoder(config, {
     ids: leaf("ids", grid, "int32"),
     positions: leaf("positions", grid, "int64"),
     layout: [shape.rows * shape.length],
-    rotation: rotationTables({ frequencies: ropeFrequencies(config), positions: shape.length }),
+    maxPositions: shape.length,
     weights,
-    linear,
-    attend: ({ q, k, v }) => attention(q, k, { v, scale, blocks }),
+    project: eachLinear(weights, linear),
+    attention: { heads: "split", attend: ({ q, k, v }) => attention(q, k, { v, scale, blocks }) },
+    ...(logitsIndices === undefined ? {} : { logitsIndices }),
   });
 }
 
 /** The same with a loss at the end. */
-export interface LossGraphOptions extends BatchGraphOptions {
+export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices"> {
   /** Counted rows whose logits exist at the same time. */
   readonly headChunk?: number;
   /** The graph is for gradients, not for the loss alone. */
@@ -63,9 +66,9 @@ export function lossGraph(
   config: LlamaConfig,
   { headChunk = 256, training = true, ...options }: LossGraphOptions,
 ): Value {
-  const { norm, head } = llamaHead(config, options.weights);
-  const counted = embed(hiddenStates(config, options), leaf("label_positions", ["labels"], "int32")); // [labels, C]
-  return crossEntropy(norm(counted), head, {
+  const logitsIndices = leaf("label_positions", ["labels"], "int32");
+  const hidden = hiddenStates(config, { ...options, logitsIndices }); // [labels, C]
+  return crossEntropy(hidden, headWeight(config, options.weights), {
     labels: leaf("label_ids", ["labels"], "int32"),
     chunk: headChunk,
     training,

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { FactorMap } from "#adapters";
+import { GROUPS, groupSites } from "#nn";
 import type { HostTensor } from "#runtime";
-import { AdapterSlots, type FactorMap } from "../../src/inference/adapter-slots.ts";
+import { AdapterSlots, slotNames } from "../../src/inference/adapter-slots.ts";
 import { prepareWeights } from "../../src/inference/base-weights.ts";
-import { GROUPS, groupSites } from "../../src/inference/groups.ts";
-import { slotNames } from "../../src/inference/step-graph.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config, weights } = tinyModel();

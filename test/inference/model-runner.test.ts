@@ -1,118 +1,257 @@
+// Steps of the model runner against the forward pass of training.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ExpandedFactors, expandFactors } from "#adapters";
+import { expandFactors, type FactorMap } from "#adapters";
 import { randomStream } from "#core";
 import {
-  createDecoder,
   createModelRunner,
+  isWorthMerging,
   type ModelRunner,
+  type ModelRunnerOptions,
   prepareWeights,
-  type RowAdapter,
 } from "#inference";
 import { geometryOf } from "#recipes";
 import { randomAdapter } from "../random-adapter.ts";
 import { type TinyModel, tinyModel } from "../tiny-model.ts";
+import { trainingLogits } from "../training-logits.ts";
 
-const MAX_LENGTH = 64;
-
-/** An adapter whose B is not zero. */
-async function adapterOf(
+/** The factors of a LoRA whose B is not zero, on all linear layers or some. */
+function adapterOf(
   { config }: TinyModel,
   seed: number,
-  rank: number,
-): Promise<ReadonlyMap<string, ExpandedFactors>> {
-  const settings = { method: "lora", rank, seed };
-  return expandFactors(randomAdapter(settings, geometryOf(config), { seed, deviation: 0.3 }));
+  settings: { readonly rank: number; readonly targets?: readonly string[] },
+): Promise<FactorMap> {
+  const given = { method: "lora", seed, ...settings };
+  return expandFactors(randomAdapter(given, geometryOf(config), { seed, deviation: 0.3 }));
 }
 
-/** Logits behind the last of some tokens, by the decoder, alone. */
-async function aloneOf(
+async function openRunner(
   { config, weights }: TinyModel,
-  adapter: RowAdapter,
-  tokens: readonly number[],
-): Promise<Float32Array> {
-  await using decoder = await createDecoder({
-    config,
-    weightData: weights,
-    rows: [adapter],
-    maxLength: MAX_LENGTH,
-  });
-  return (await decoder.append([tokens]))[0]!.slice();
+  { mergedAdapter, ...options }: Partial<ModelRunnerOptions> & { readonly mergedAdapter?: FactorMap } = {},
+): Promise<ModelRunner> {
+  const base = await prepareWeights(config, new Map(weights), { quantize: "none", mergedAdapter });
+  return createModelRunner(base, { maxLength: config.maxPositions, ...options });
 }
 
-const prompt = (seed: number, length: number): readonly number[] => {
+const idsOf = (seed: number, length: number): readonly number[] => {
   const random = randomStream(seed, "prompt");
   return Array.from({ length }, () => random.below(48));
 };
 
-function expectClose(actual: Float32Array | undefined, expected: Float32Array): void {
-  expect(actual).toBeDefined();
-  expected.forEach((x, i) => {
-    expect(Math.abs(x - actual![i]!)).toBeLessThan(1e-4);
-  });
+function differenceOf(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
+  expect(actual).toHaveLength(48);
+  expect(expected).toHaveLength(48);
+  return actual!.reduce((max, x, i) => Math.max(max, Math.abs(x - expected![i]!)), 0);
 }
 
-// the fused step of few rows takes heads of 8, 16 and so on; others have the general one
-describe.each([
-  ["heads of 4", {}],
-  ["heads of 8", { head_dim: 8 }],
-  ["biases", { head_dim: 8, attention_bias: true, mlp_bias: true }],
-])("rows side by side equal each alone: %s", (_, overrides) => {
-  const model = tinyModel({ overrides });
-  const { config, weights } = model;
-  const alone = (adapter: RowAdapter, tokens: readonly number[]) => aloneOf(model, adapter, tokens);
-  let program: ModelRunner;
-  beforeAll(async () => {
-    const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
-    program = await createModelRunner(prepared, { maxLength: MAX_LENGTH });
-  });
-  afterAll(() => program[Symbol.asyncDispose]());
+const expectClose = (actual: Float32Array | undefined, expected: Float32Array | undefined): void =>
+  expect(differenceOf(actual, expected)).toBeLessThan(1e-4);
 
-  test("with different adapters, lengths, chunks, and rows that come and go", async () => {
-    const [one, two] = [await adapterOf(model, 1, 2), await adapterOf(model, 2, 3)];
-    const { cache, slots } = program;
+// heads of a multiple of 8 decode a few slots by the fused program, others by the general one
+const models: readonly (readonly [string, TinyModel])[] = [
+  ["heads of 4", tinyModel({ overrides: { max_position_embeddings: 400 } })],
+  ["heads of 8", tinyModel({ overrides: { head_dim: 8, max_position_embeddings: 400 } })],
+  [
+    "biases and a tied head",
+    tinyModel({
+      overrides: { head_dim: 8, attention_bias: true, mlp_bias: true, tie_word_embeddings: true },
+    }),
+  ],
+];
+
+describe.each(models)("slots side by side compute what training computes: %s", (_, model) => {
+  const last = async (tokens: readonly number[], adapter?: FactorMap): Promise<Float32Array | undefined> =>
+    (await trainingLogits(model, tokens, adapter)).at(-1);
+  let runner: ModelRunner;
+  beforeAll(async () => {
+    runner = await openRunner(model);
+  });
+  afterAll(() => runner[Symbol.asyncDispose]());
+
+  test("with different adapters, lengths, chunks, and slots that come and go", async () => {
+    const [one, two] = [await adapterOf(model, 1, { rank: 2 }), await adapterOf(model, 2, { rank: 3 })];
+    const { cache, slots } = runner;
     cache.resize(3, 64);
     slots.resize(3, 3);
     slots.fill(0, one);
     slots.fill(2, two);
-    const prompts = [prompt(1, 9), prompt(2, 5), prompt(3, 13)];
-    // the prompts, each in a step of its own row, the last in two chunks
-    await program.run({ from: 0, count: 1, tokens: [prompts[0]!] });
-    await program.run({ from: 1, count: 1, tokens: [prompts[1]!] });
-    await program.run({ from: 2, count: 1, tokens: [prompts[2]!.slice(0, 6)] });
-    await program.run({ from: 2, count: 1, tokens: [prompts[2]!.slice(6)] });
-    const next = await program.run({ from: 0, count: 3, tokens: [[7], [8], [9]] });
-    expectClose(next[0]![0], await alone(one, [...prompts[0]!, 7]));
-    expectClose(next[1]![0], await alone(undefined, [...prompts[1]!, 8]));
-    expectClose(next[2]![0], await alone(two, [...prompts[2]!, 9]));
-    // row 0 ends, row 2 takes its place, row 1 pauses
+    const prompts = [idsOf(1, 9), idsOf(2, 5), idsOf(3, 13)];
+    // the prompts, each in a step of its own slot, the last in two chunks
+    await runner.run({ from: 0, count: 1, tokens: [prompts[0]!] });
+    await runner.run({ from: 1, count: 1, tokens: [prompts[1]!] });
+    await runner.run({ from: 2, count: 1, tokens: [prompts[2]!.slice(0, 6)] });
+    await runner.run({ from: 2, count: 1, tokens: [prompts[2]!.slice(6)] });
+    const next = await runner.run({ from: 0, count: 3, tokens: [[7], [8], [9]] });
+    expectClose(next[0]![0], await last([...prompts[0]!, 7], one));
+    expectClose(next[1]![0], await last([...prompts[1]!, 8]));
+    expectClose(next[2]![0], await last([...prompts[2]!, 9], two));
+    // slot 0 ends, slot 2 takes its place, slot 1 pauses
     cache.move(2, 0);
     slots.move(2, 0);
     cache.truncate(2, 0);
-    const moved = await program.run({ from: 0, count: 2, tokens: [[4], []] });
+    const moved = await runner.run({ from: 0, count: 2, tokens: [[4], []] });
     expect(moved[1]).toEqual([]);
-    expectClose(moved[0]![0], await alone(two, [...prompts[2]!, 9, 4]));
-    // one row alone
-    const lone = await program.run({ from: 0, count: 1, tokens: [[11]] });
-    expectClose(lone[0]![0], await alone(two, [...prompts[2]!, 9, 4, 11]));
-    // more places, and a row that goes on after its pause
+    expectClose(moved[0]![0], await last([...prompts[2]!, 9, 4], two));
+    // one slot alone
+    const lone = await runner.run({ from: 0, count: 1, tokens: [[11]] });
+    expectClose(lone[0]![0], await last([...prompts[2]!, 9, 4, 11], two));
+    // a larger cache, and a slot that resumes after its pause
     cache.resize(3, 128);
-    const paused = await program.run({ from: 1, count: 1, tokens: [[3]] });
-    expectClose(paused[0]![0], await alone(undefined, [...prompts[1]!, 8, 3]));
-    // fewer rows and places
+    const paused = await runner.run({ from: 1, count: 1, tokens: [[3]] });
+    expectClose(paused[0]![0], await last([...prompts[1]!, 8, 3]));
+    // fewer slots and positions
     cache.resize(2, 64);
-    const both = await program.run({ from: 0, count: 2, tokens: [[1], [2]] });
-    expectClose(both[0]![0], await alone(two, [...prompts[2]!, 9, 4, 11, 1]));
-    expectClose(both[1]![0], await alone(undefined, [...prompts[1]!, 8, 3, 2]));
+    const both = await runner.run({ from: 0, count: 2, tokens: [[1], [2]] });
+    expectClose(both[0]![0], await last([...prompts[2]!, 9, 4, 11, 1], two));
+    expectClose(both[1]![0], await last([...prompts[1]!, 8, 3, 2]));
   });
 
-  test("at every place of a prompt", async () => {
-    const { cache, slots } = program;
-    cache.resize(1, 64);
-    cache.truncate(0, 0);
-    slots.resize(1, 1);
-    const ids = prompt(4, 6);
-    const [logits] = await program.run({ from: 0, count: 1, tokens: [ids], allLogits: true });
-    expect(logits).toHaveLength(6);
-    for (const [i, at] of logits!.entries()) expectClose(at, await alone(undefined, ids.slice(0, i + 1)));
+  test("where a step has slots with many tokens, few and none", async () => {
+    const adapters = [
+      await adapterOf(model, 1, { rank: 3 }),
+      undefined,
+      await adapterOf(model, 2, { rank: 1, targets: ["q_proj", "down_proj"] }),
+      await adapterOf(model, 3, { rank: 5, targets: ["v_proj", "gate_proj"] }),
+    ];
+    const steps = [
+      [idsOf(1, 5), idsOf(2, 20), idsOf(3, 1), idsOf(4, 7)],
+      [idsOf(5, 3), [], idsOf(6, 9), idsOf(7, 1)],
+      [[], [], idsOf(8, 30), []],
+      [idsOf(9, 10), idsOf(10, 2), [], idsOf(11, 1)],
+    ];
+    const { cache, slots } = runner;
+    cache.resize(0, 0);
+    cache.resize(4, 64);
+    slots.resize(4, 5);
+    for (const [slot, adapter] of adapters.entries()) if (adapter !== undefined) slots.fill(slot, adapter);
+    const held = adapters.map((): number[] => []);
+    for (const tokens of steps) {
+      const logits = await runner.run({ from: 0, count: 4, tokens });
+      for (const [slot, added] of tokens.entries()) {
+        held[slot]!.push(...added);
+        if (added.length === 0) expect(logits[slot]).toEqual([]);
+        else expectClose(logits[slot]![0], await last(held[slot]!, adapters[slot]));
+      }
+    }
+    expect(cache.lengths).toEqual(held.map(({ length }) => length));
   });
+
+  test("in the general program and in that for few slots, at every position of a prompt and at its last", async () => {
+    const adapter = await adapterOf(model, 4, { rank: 2 });
+    const { cache, slots } = runner;
+    cache.resize(0, 0);
+    cache.resize(2, 64);
+    slots.resize(2, 2);
+    slots.fill(1, adapter);
+    const prompts = [idsOf(4, 6), idsOf(5, 9)] as const;
+    const [all] = await runner.run({ from: 0, count: 1, tokens: [prompts[0]], allLogits: true });
+    const [first] = await runner.run({ from: 1, count: 1, tokens: [prompts[1]] });
+    expect(all).toHaveLength(6);
+    expect(first).toHaveLength(1);
+    for (const [i, expected] of (await trainingLogits(model, prompts[0])).entries())
+      expectClose(all![i], expected);
+    const few = { from: 0, count: 2, tokens: [[3], [4]] };
+    const fused = (await runner.run(few)).map(([logits]) => logits!.slice());
+    cache.truncate(0, 6);
+    cache.truncate(1, 9);
+    // logits of all tokens are given by the general program only
+    const plain = await runner.run({ ...few, allLogits: true });
+    expectClose(fused[0], plain[0]![0]);
+    expectClose(fused[1], plain[1]![0]);
+    expectClose(fused[1], await last([...prompts[1], 4], adapter));
+  });
+});
+
+const [, [, model]] = models as readonly [unknown, readonly [string, TinyModel]];
+
+describe("one slot", () => {
+  test.each(models.slice(0, 2))(
+    "computes what training computes, whether tokens come at once, in parts, or one by one across growing caches: %s",
+    async (_, long) => {
+      const tokens = idsOf(7, 330);
+      const expected = await trainingLogits(long, tokens);
+      await using runner = await openRunner(long, { adapters: false });
+      const { cache } = runner;
+      cache.resize(1, 64);
+      for (const [i, token] of tokens.entries()) {
+        if (i === cache.capacity) cache.resize(1, i + 64);
+        const [logits] = await runner.run({ from: 0, count: 1, tokens: [[token]] });
+        if ([0, 1, 62, 63, 64, 65, 95, 96, 127, 128, 191, 192, 256, 287, 288, 329].includes(i))
+          expectClose(logits![0], expected[i]);
+      }
+      for (const cuts of [[330], [63, 64, 65, 97, 330], [1, 129, 330], [300, 330]]) {
+        cache.truncate(0, 0);
+        let from = 0;
+        for (const to of cuts) {
+          const [logits] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(from, to)] });
+          expectClose(logits![0], expected[to - 1]);
+          expect(cache.lengths).toEqual([to]);
+          from = to;
+        }
+      }
+    },
+  );
+
+  test("computes the same with an adapter in the slot and with the adapter merged into the base", async () => {
+    const adapter = await adapterOf(model, 5, {
+      rank: 3,
+      targets: ["q_proj", "o_proj", "up_proj", "down_proj"],
+    });
+    const untouched = model.weights.get("model.layers.0.self_attn.q_proj.weight")!.data.slice();
+    await using merged = await openRunner(model, { mergedAdapter: adapter, adapters: false });
+    await using slotted = await openRunner(model);
+    slotted.slots.resize(1, 4);
+    slotted.slots.fill(0, adapter);
+    const tokens = idsOf(8, 20);
+    const expected = await trainingLogits(model, tokens, adapter);
+    const base = await trainingLogits(model, tokens);
+    for (const runner of [merged, slotted]) {
+      runner.cache.resize(1, 64);
+      const [prompt] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(0, 19)] });
+      expectClose(prompt![0], expected[18]);
+      const [decoded] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(19)] });
+      expectClose(decoded![0], expected[19]);
+      expect(differenceOf(decoded![0], base[19])).toBeGreaterThan(0.1);
+    }
+    expect(model.weights.get("model.layers.0.self_attn.q_proj.weight")!.data).toEqual(untouched);
+  });
+
+  test("takes its longest sequence to the last token, and starts again without a trace of what it held", async () => {
+    await using runner = await openRunner(model, { maxLength: 70, adapters: false });
+    runner.cache.resize(1, 128);
+    const tokens = idsOf(9, 70);
+    await runner.run({ from: 0, count: 1, tokens: [tokens.slice(0, 69)] });
+    const [first] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(69)] });
+    expectClose(first![0], (await trainingLogits(model, tokens)).at(-1));
+    runner.cache.truncate(0, 0);
+    const [again] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(0, 30)] });
+    expect(differenceOf(again![0], (await trainingLogits(model, tokens.slice(0, 30))).at(-1))).toBeLessThan(
+      1e-5,
+    );
+  });
+});
+
+describe("a model runner", () => {
+  test("refuses more positions than the model has", async () => {
+    await expect(openRunner(model, { maxLength: 401 })).rejects.toThrowError(
+      expect.objectContaining({
+        code: "bad_option",
+        message: "401 tokens are more than the 400 that this model was made for",
+      }),
+    );
+  });
+
+  test("can be disposed twice", async () => {
+    const runner = await openRunner(model);
+    await runner[Symbol.asyncDispose]();
+    await runner[Symbol.asyncDispose]();
+  });
+});
+
+test("adapters of small float32 bases are worth merging", () => {
+  const factors = { rank: 2, scale: 1, a: new Float32Array(2 * 1000), b: new Float32Array(2 * 1000) };
+  const of = (sites: number): FactorMap =>
+    new Map(Array.from({ length: sites }, (_, layer) => [`${layer}.q_proj`, factors]));
+  expect(isWorthMerging(of(300), "none")).toBe(true);
+  expect(isWorthMerging(of(301), "none")).toBe(false);
+  expect(isWorthMerging(of(1), "int8")).toBe(false);
 });
