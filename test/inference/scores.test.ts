@@ -1,7 +1,7 @@
-// Log-probabilities, stop texts and seeds of the engine's answers, against the plain decoder and a plain log-softmax.
+// Log-probabilities, stop texts and seeds of the engine's answers, against the forward pass of training and a plain log-softmax.
 import { beforeAll, describe, expect, test } from "vitest";
 import type { EngineRequest, TokenLogprob } from "#inference";
-import { createDecoder } from "#inference";
+import { trainingLogits } from "../training-logits.ts";
 import { memoryTiers } from "./memory-tiers.ts";
 import {
   type Answer,
@@ -25,16 +25,15 @@ async function answersOf(
   return await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
 }
 
-/** ln softmax behind every token, by the decoder. */
-async function decoded(tokens: readonly number[], adapter?: typeof lora): Promise<readonly Float64Array[]> {
-  await using decoder = await createDecoder({ config, weightData: weights, rows: [adapter], maxLength: 64 });
-  const all: Float64Array[] = [];
-  for (const id of tokens) {
-    const [logits = new Float32Array()] = await decoder.append([[id]]);
+/** ln softmax of every token's logits, by the forward pass of training. */
+async function logSoftmaxOf(
+  tokens: readonly number[],
+  adapter?: typeof lora,
+): Promise<readonly Float64Array[]> {
+  return (await trainingLogits({ config, weights }, tokens, adapter)).map((logits) => {
     const total = Math.log(logits.reduce((sum, z) => sum + Math.exp(z), 0));
-    all.push(Float64Array.from(logits, (z) => z - total));
-  }
-  return all;
+    return Float64Array.from(logits, (z) => z - total);
+  });
 }
 
 function expectScore(score: TokenLogprob | undefined, behind: Float64Array | undefined, top: number): void {
@@ -51,11 +50,11 @@ function expectScore(score: TokenLogprob | undefined, behind: Float64Array | und
 const scoresOf = ({ events }: Answer): readonly TokenLogprob[] =>
   events.flatMap((event) => (event.type === "prompt" ? event.logprobs : []));
 
-describe("a prompt's scores are those of the plain decoder", () => {
+describe("a prompt's scores are those of the forward pass of training", () => {
   const prompt = promptOf(1, 23);
   let expected: readonly (readonly Float64Array[])[];
   beforeAll(async () => {
-    expected = [await decoded(prompt), await decoded(prompt, lora)];
+    expected = [await logSoftmaxOf(prompt), await logSoftmaxOf(prompt, lora)];
   });
 
   test.each([
@@ -103,7 +102,7 @@ describe("a choice between candidates", () => {
   test.each([0, 2])("is told before an answer of %d tokens", async (maxTokens) => {
     const one = request({ prompt, maxTokens, ignoreEos: true, candidates, adapter: "lora" });
     const [answer] = await answersOf([one, request()]);
-    const expected = (await decoded(prompt, lora)).at(-1) ?? [];
+    const expected = (await logSoftmaxOf(prompt, lora)).at(-1) ?? [];
     const told = answer?.events.filter((event) => event.type === "candidates") ?? [];
     expect(told).toHaveLength(1);
     candidates.forEach((id, i) => {
@@ -139,7 +138,7 @@ describe("an answer's log-probabilities", () => {
       const one = request({ prompt, maxTokens: 8, ignoreEos: true, logprobs: 5, adapter: "lora", sampling });
       const [answer] = await answersOf([one, request()]);
       const ids = answer?.ids ?? [];
-      const expected = await decoded([...prompt, ...ids], lora);
+      const expected = await logSoftmaxOf([...prompt, ...ids], lora);
       const tokens = answer?.events.filter((event) => event.type === "token") ?? [];
       expect(tokens).toHaveLength(8);
       tokens.forEach(({ id, logprob }, i) => {
