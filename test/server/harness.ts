@@ -1,3 +1,5 @@
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { type ApiServer, createServer, listen, type ServerOptions } from "#server";
 import { loadTextFromFolder } from "#text";
@@ -115,4 +117,23 @@ function requests(request: Harness["fetch"]): Pick<Harness, "fetch" | "send" | "
         },
       }),
   };
+}
+
+/** Sends bytes as they are, and gives all that comes back until the server closes the connection or `wait` milliseconds are over. */
+export async function sendBytes(
+  port: number,
+  parts: readonly (string | Buffer)[],
+  wait = 300,
+): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  let received = "";
+  socket.on("data", (data) => {
+    received += data.toString();
+  });
+  const closed = new Promise((resolve) => socket.on("close", resolve));
+  socket.on("error", () => undefined);
+  for (const part of parts) socket.write(part);
+  await Promise.race([closed, sleep(wait)]);
+  socket.destroy();
+  return received;
 }

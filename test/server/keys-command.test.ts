@@ -1,9 +1,10 @@
-// `mos keys` on a file of keys, and what a server makes of that file.
+// `mos keys` on a file of keys, and what a server does with that file.
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openKeyFile } from "#server";
+import { run } from "../../src/cli/program.ts";
 import { expectRefusal, mos } from "../bad-input/run-mos.ts";
 
 let folder = "";
@@ -115,4 +116,25 @@ test("what cannot be done is told, and changes nothing", async () => {
   ];
   for (const [args, code, message] of cases)
     await expectRefusal(["keys", ...args], { code, message, untouched: folder });
+});
+
+test("a new key's line stands alone, whatever the file ended with", async () => {
+  const append = (name: string) => run(["keys", "create", "--name", name, "--append", file, "--json"]);
+  expect(await append("first")).toBe(0);
+  await writeFile(file, (await readFile(file, "utf8")).trimEnd());
+  expect(await append("second")).toBe(0);
+  const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
+  expect(lines.map((line) => JSON.parse(line).name)).toEqual(["first", "second"]);
+  await writeFile(file, "[]\n");
+  expect(await append("third")).toBe(1);
+  expect(await readFile(file, "utf8")).toBe("[]\n");
+});
+
+test("mos serve lets other machines in only with keys, or with --no-keys", async () => {
+  expect(await run(["serve", "--model", "assets/tiny-english", "--host", "0.0.0.0"])).toBe(2);
+  await writeFile(file, '{"name": "x"}\n');
+  expect(
+    await run(["serve", "--model", "assets/tiny-english", "--host", "0.0.0.0", "--api-keys", file]),
+  ).toBe(1);
+  expect(await run(["serve", "--model", "assets/tiny-english", "--no-keys", "--api-keys", file])).toBe(2);
 });

@@ -1,10 +1,9 @@
 // Where the socket is the point: bytes that are not HTTP, slow and silent clients, clients that leave, the end.
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "node:net";
 import { APIUserAbortError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type SocketHarness, startServer } from "./harness.ts";
+import { type SocketHarness, sendBytes, startServer } from "./harness.ts";
 
 const chat = (model: string, more: object = {}) => ({
   model,
@@ -13,25 +12,10 @@ const chat = (model: string, more: object = {}) => ({
 });
 const hello = chat("base").messages;
 
-/** Sends bytes as they are, and gives all that comes back until the server closes or falls silent. */
-async function raw(port: number, parts: readonly (string | Buffer)[], wait = 300): Promise<string> {
-  const socket = connect(port, "127.0.0.1");
-  let received = "";
-  socket.on("data", (data) => {
-    received += data.toString();
-  });
-  const closed = new Promise((resolve) => socket.on("close", resolve));
-  socket.on("error", () => undefined);
-  for (const part of parts) socket.write(part);
-  await Promise.race([closed, sleep(wait)]);
-  socket.destroy();
-  return received;
-}
-
 let server: SocketHarness;
 beforeAll(async () => {
   server = await startServer({
-    server: { limits: { bodyBytes: 1_000_000, headerSeconds: 1, requestSeconds: 2 } },
+    server: { limits: { bodyBytes: 1_000_000 } },
   });
 });
 afterAll(() => server[Symbol.asyncDispose]());
@@ -44,11 +28,11 @@ const stillServes = async () => {
 
 test("a body of 1 GB is refused by its length, and one without a length when it grows", async () => {
   const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
-  const answer = await raw(server.port, [`${head}content-length: 1000000000\r\n\r\n`, "{"], 1500);
+  const answer = await sendBytes(server.port, [`${head}content-length: 1000000000\r\n\r\n`, "{"], 1500);
   expect(answer).toMatch(/^HTTP\/1\.1 413 /);
   expect(answer).toContain('"code":"request_too_large"');
   const chunk = Buffer.concat([Buffer.from("40000\r\n"), Buffer.alloc(0x40000, 0x20), Buffer.from("\r\n")]);
-  const grown = await raw(
+  const grown = await sendBytes(
     server.port,
     [`${head}transfer-encoding: chunked\r\n\r\n`, ...Array.from({ length: 8 }, () => chunk)],
     1500,
@@ -59,13 +43,13 @@ test("a body of 1 GB is refused by its length, and one without a length when it 
 
 test("floods of headers, and what is no HTTP, are answered in the same form", async () => {
   const flood = Array.from({ length: 2000 }, (_, i) => `x-${i}: ${"y".repeat(50)}\r\n`).join("");
-  const flooded = await raw(server.port, [`GET /health HTTP/1.1\r\nhost: x\r\n${flood}\r\n`]);
+  const flooded = await sendBytes(server.port, [`GET /health HTTP/1.1\r\nhost: x\r\n${flood}\r\n`]);
   expect(flooded).toMatch(/^HTTP\/1\.1 431 /);
   expect(flooded).toContain('{"error":{"message"');
-  expect(await raw(server.port, ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])).toMatch(
+  expect(await sendBytes(server.port, ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])).toMatch(
     /^HTTP\/1\.1 400 /,
   );
-  expect(await raw(server.port, ["GET //[ HTTP/1.1\r\nhost: [\r\n\r\n"])).toMatch(/^HTTP\/1\.1 400 /);
+  expect(await sendBytes(server.port, ["GET //[ HTTP/1.1\r\nhost: [\r\n\r\n"])).toMatch(/^HTTP\/1\.1 400 /);
   await stillServes();
 });
 
@@ -87,48 +71,10 @@ test("what is no HTTP in the middle of an answer is no part of it", async () => 
   await expect.poll(() => slow.engine.running).toBe(0);
 });
 
-test("half-open connections and requests that trickle in are dropped", async () => {
-  const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
-  const [headers, body] = await Promise.all([
-    raw(server.port, ["GET /health HTTP/1.1\r\nhost:"], 5000),
-    raw(server.port, [`${head}content-length: 100\r\n\r\n{`], 8000),
-  ]);
-  expect(headers).toMatch(/^HTTP\/1\.1 408 /);
-  expect(body).toMatch(/^(HTTP\/1\.1 408 |$)/);
-  await stillServes();
-});
-
-test("a client that does not read its answer is dropped, and its request cancelled", async () => {
-  await using server = await startServer({
-    engine: { answer: " one two".repeat(100), maxLength: 1_000_000, adapters: ["x"] },
-    server: { limits: { stalledSeconds: 1, choices: 128 } },
-  });
-  const body = JSON.stringify({
-    model: "base",
-    prompt: Array.from({ length: 64 }, () => "one two ".repeat(400)),
-    max_tokens: 200,
-    stream: true,
-    echo: true,
-    logprobs: 5,
-  });
-  const socket: Socket = connect(server.port, "127.0.0.1");
-  socket.on("error", () => undefined);
-  socket.pause();
-  socket.write(
-    `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-  );
-  await expect.poll(() => server.engine.running).toBeGreaterThan(0);
-  await expect
-    .poll(() => server.log.find(({ message }) => message === "request")?.fields["status"], { timeout: 8000 })
-    .toBe(499);
-  await expect.poll(() => server.engine.running).toBe(0);
-  socket.destroy();
-});
-
 test("a page whose name was turned to this machine is kept out", async () => {
   await using server = await startServer({ server: { hosts: ["localhost", "127.0.0.1"] } });
   expect((await server.send("/v1/models")).status).toBe(200);
-  const strange = await raw(server.port, ["GET /v1/models HTTP/1.1\r\nhost: evil.example\r\n\r\n"]);
+  const strange = await sendBytes(server.port, ["GET /v1/models HTTP/1.1\r\nhost: evil.example\r\n\r\n"]);
   expect(strange).toMatch(/^HTTP\/1\.1 403 /);
 });
 
@@ -180,19 +126,5 @@ describe("stopping", () => {
     expect([(await whole).status, (await whole).json.error.code]).toEqual([503, "shutting_down"]);
     expect((await streamed).text).toContain('"code":"shutting_down"');
     expect(server.engine.cancelled).toBe(2);
-  });
-
-  test("a request that never comes to its end holds nobody up", async () => {
-    const server = await startServer();
-    const socket = connect(server.port, "127.0.0.1");
-    socket.on("error", () => undefined);
-    socket.write(
-      "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
-    );
-    await sleep(200);
-    const started = performance.now();
-    await server.close(0.2);
-    expect(performance.now() - started).toBeLessThan(6000);
-    socket.destroy();
   });
 });

@@ -1,12 +1,11 @@
 // The command itself, with the real engine on the bundled model.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { run } from "../../src/cli/program.ts";
 
 const MODEL = "assets/tiny-english";
 let folder: string;
@@ -155,25 +154,4 @@ test.each([
   } finally {
     server.kill("SIGKILL");
   }
-});
-
-test("others are let in only with keys, or by its owner's will", async () => {
-  expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0"])).toBe(2);
-  const keys = join(folder, "keys.jsonl");
-  await writeFile(keys, '{"name": "x"}\n');
-  expect(await run(["serve", "--model", MODEL, "--host", "0.0.0.0", "--api-keys", keys])).toBe(1);
-  expect(await run(["serve", "--model", MODEL, "--no-keys", "--api-keys", keys])).toBe(2);
-});
-
-test("a new key's line stands alone, whatever the file ended with", async () => {
-  const file = join(folder, "new-keys.jsonl");
-  const create = (name: string) => run(["keys", "create", "--name", name, "--append", file, "--json"]);
-  expect(await create("first")).toBe(0);
-  await writeFile(file, (await readFile(file, "utf8")).trimEnd());
-  expect(await create("second")).toBe(0);
-  const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
-  expect(lines.map((line) => JSON.parse(line).name)).toEqual(["first", "second"]);
-  await writeFile(file, "[]\n");
-  expect(await create("third")).toBe(1);
-  expect(await readFile(file, "utf8")).toBe("[]\n");
 });
