@@ -1,62 +1,68 @@
-import type { TopLevelSpec } from "vega-lite";
 import { MosError } from "#core";
-import { CATEGORIES, draw, EMPHASISED, type Heading, heading, INK, PLAIN } from "./draw.ts";
+import {
+  decimalsOf,
+  EMPHASISED,
+  element,
+  FONT_SIZE,
+  GRID,
+  type Heading,
+  heading,
+  INK,
+  label,
+  PADDING,
+  PALE,
+  PLAIN,
+  picture,
+  ticksOf,
+  widthOf,
+  wrap,
+  written,
+} from "./svg.ts";
 
-/** One bar: a mean over seeds, how far the seeds lie apart, and the seeds themselves. */
+/** One bar: a mean over seeds, its standard deviation, and the values of the seeds. */
 export interface Bar {
   readonly label: string;
-  /** Which of several bars beside each other under one label. */
-  readonly group?: string;
   readonly mean: number;
-  /** Standard deviation: the error bar reaches this far up and down. */
+  /** Standard deviation: the error bar extends this far to both sides. */
   readonly deviation?: number;
-  /** The seeds' own values, drawn as small rings. */
+  /** The values of the seeds, drawn as small rings. */
   readonly points?: readonly number[];
-  /** Draws the reader's eye: another colour (without groups) or full strength beside paler ones, and a bold label. */
+  /** Another colour and a bold label. */
   readonly emphasised?: boolean;
 }
 
+/** What a bar chart is drawn from. */
 export interface BarChartOptions extends Heading {
+  /** From top to bottom. */
   readonly bars: readonly Bar[];
   /** What the values are, and in which unit. */
   readonly valueTitle?: string;
-  readonly labelTitle?: string;
-  readonly groupTitle?: string;
-  /** Labels down the left, bars to the right: for many or long labels. */
-  readonly horizontal?: boolean;
   /** `point` for values far from zero that differ little (losses): a bar that does not start at zero misleads. */
   readonly mark?: "bar" | "point";
   /** Whether the axis of values starts at zero: always for bars, and only on demand for points. */
   readonly fromZero?: boolean;
   /** Writes each mean beside its bar. */
   readonly printMeans?: boolean;
-  /** How numbers are written, as d3-format has it: `.3f`. */
-  readonly valueFormat?: string;
-  /** Pixels of the whole picture. */
+  /** Decimals of the means and of the axis; without them three significant digits. */
+  readonly decimals?: number;
+  /** Pixels of the whole picture (800); its height grows with the bars. */
   readonly width?: number;
-  /** Pixels of the whole picture; a horizontal chart grows with its bars instead. */
-  readonly height?: number;
 }
 
-const WIDTH = 800;
-
-interface Row {
-  readonly label: string;
-  readonly group: string;
-  readonly mean: number;
-  readonly low: number;
-  readonly high: number;
-  readonly end: number;
-  readonly emphasised: boolean;
-}
+/** Pixels of the longest line of a label; longer ones wrap. */
+const LABEL_WIDTH = 250;
+const LINE = 17;
+/** Pixels from the end of a bar to its mean. */
+const GAP = 10;
+const TICKS = 6;
 
 /**
- * Draws means with their error bars (standard deviation) and the seeds' own points, in the order given.
+ * Draws means with their error bars (standard deviation) and the values of the seeds, one bar below the other.
  *
  * @returns SVG text; the same text for the same options.
  * @throws MosError `bad_option`: no bars, a number that is not finite, or bars on an axis that does not start at zero.
  * @example
- * await barChart({
+ * barChart({
  *   title: "Accuracy",
  *   bars: [
  *     { label: "LoRA", mean: 0.41, deviation: 0.02 },
@@ -64,13 +70,30 @@ interface Row {
  *   ],
  * });
  */
-export async function barChart(options: BarChartOptions): Promise<string> {
+export function barChart(options: BarChartOptions): string {
   check(options);
-  const labels = new Set(options.bars.map(({ label }) => label)).size;
-  const room = options.horizontal ? 34 : Math.max(8, Math.floor((options.width ?? WIDTH) / 9 / labels));
-  return draw(
-    describe({ ...options, bars: options.bars.map((bar) => ({ ...bar, label: wrap(bar.label, room) })) }),
-  );
+  const { valueTitle, width = 800 } = options;
+  const { content, bottom: top } = heading(options, width);
+  const rows = placeRows(options.bars, top);
+  const bottom = rows.at(-1)?.bottom ?? top;
+  const axis = axisOf(options, { left: labelsWidth(rows) + 2 * PADDING, right: width - PADDING });
+  const title =
+    valueTitle === undefined
+      ? []
+      : [
+          label(valueTitle, {
+            x: (axis.left + axis.right) / 2,
+            y: bottom + 2 * LINE + PADDING,
+            "text-anchor": "middle",
+          }),
+        ];
+  const height = bottom + LINE + PADDING + (title.length > 0 ? LINE + PADDING : 0);
+  return picture({ width, height }, [
+    ...content,
+    ...drawAxis(axis, { top, bottom }),
+    ...rows.flatMap((row) => drawRow(row, axis, options)),
+    ...title,
+  ]);
 }
 
 function check({ bars, mark = "bar", fromZero = mark === "bar" }: BarChartOptions): void {
@@ -81,154 +104,127 @@ function check({ bars, mark = "bar", fromZero = mark === "bar" }: BarChartOption
       'bars on an axis that does not start at zero mislead the eye: use mark "point", or let the axis start at zero',
     );
   const seen = new Set<string>();
-  for (const { label, group = "", mean, deviation = 0, points = [] } of bars) {
-    const name = group === "" ? `"${label}"` : `"${label}" of "${group}"`;
+  for (const { label: name, mean, deviation = 0, points = [] } of bars) {
     if (![mean, deviation, ...points].every(Number.isFinite))
       throw new MosError(
         "bad_option",
-        `bar ${name} holds a number that is not finite: leave it out of the chart`,
+        `bar "${name}" holds a number that is not finite: leave it out of the chart`,
       );
-    if (deviation < 0) throw new MosError("bad_option", `bar ${name} has a negative deviation, ${deviation}`);
-    const key = JSON.stringify([label, group]);
-    if (seen.has(key))
-      throw new MosError("bad_option", `bar ${name} is there twice: two bars cannot share a place`);
-    seen.add(key);
+    if (deviation < 0)
+      throw new MosError("bad_option", `bar "${name}" has a negative deviation, ${deviation}`);
+    if (seen.has(name)) throw new MosError("bad_option", `bar "${name}" occurs twice`);
+    seen.add(name);
   }
 }
 
-function describe(options: BarChartOptions): TopLevelSpec {
-  const { bars, horizontal = false, mark = "bar", printMeans = false, width = WIDTH, height = 420 } = options;
-  const rows = bars.map((bar) => rowOf(bar, mark === "bar" ? 0 : bar.mean));
-  const groups = [...new Set(rows.map(({ group }) => group))];
-  const place = placing(options, groups);
-  const value = horizontal ? "x" : "y";
-  const ink = colouring(rows, { groups, title: options.groupTitle });
-  const points = bars.flatMap(({ label, group = "", points: values = [] }) =>
-    values.map((one) => ({ label, group, one })),
+interface Row {
+  readonly bar: Bar;
+  readonly lines: readonly string[];
+  readonly bottom: number;
+  readonly middle: number;
+}
+
+function placeRows(bars: readonly Bar[], top: number): readonly Row[] {
+  let bottom = top;
+  return bars.map((bar) => {
+    const lines = wrap(bar.label, { width: LABEL_WIDTH });
+    const height = LINE * lines.length + PADDING;
+    bottom += height;
+    return { bar, lines, bottom, middle: bottom - height / 2 };
+  });
+}
+
+/** Bold letters are about a tenth wider. */
+const labelsWidth = (rows: readonly Row[]): number =>
+  Math.max(
+    ...rows.flatMap(({ lines, bar }) => lines.map((line) => widthOf(line) * (bar.emphasised ? 1.1 : 1))),
   );
-  const text = { align: horizontal ? "left" : "center", baseline: horizontal ? "middle" : "bottom" } as const;
-  const lines = Math.max(...rows.map(({ label }) => label.split("\n").length));
-  const size = horizontal
-    ? { width, height: { step: groups.length > 1 ? 18 : 12 + 17 * lines } }
-    : { width, height };
+
+interface Axis {
+  readonly left: number;
+  readonly right: number;
+  readonly ticks: readonly number[];
+  readonly decimals: number;
+  /** A value as a position. */
+  readonly at: (value: number) => number;
+}
+
+const endsOf = ({ mean, deviation = 0, points = [] }: Bar): readonly number[] => [
+  mean - deviation,
+  mean + deviation,
+  ...points,
+];
+
+function axisOf(
+  { bars, mark = "bar", fromZero = mark === "bar", printMeans = false, decimals }: BarChartOptions,
+  { left, right }: { readonly left: number; readonly right: number },
+): Axis {
+  const values = [...bars.flatMap(endsOf), ...(fromZero ? [0] : [])];
+  const ticks = ticksOf(Math.min(...values), Math.max(...values), TICKS);
+  const [low = 0, high = 1] = [ticks[0], ticks.at(-1)];
+  // the longest mean may be that of the longest bar
+  const text = Math.max(...bars.map(({ mean }) => widthOf(written(mean, decimals))));
+  const end = right - (printMeans ? GAP + text : PADDING);
   return {
-    ...heading(options),
-    ...size,
-    autosize: { type: horizontal ? "fit-x" : "fit", contains: "padding" },
-    padding: 12,
-    data: { values: rows },
-    encoding: place,
-    layer: [
-      {
-        mark: mark === "bar" ? { type: "bar" } : { type: "point", filled: true, size: 130, opacity: 1 },
-        encoding: { [value]: valueAxis(options), ...ink },
-      },
-      {
-        transform: [{ filter: "datum.high > datum.low" }],
-        mark: { type: "errorbar", ticks: { color: INK, size: 10 }, rule: { color: INK, strokeWidth: 1.5 } },
-        encoding: { [value]: { ...valueAxis(options), field: "low" }, [`${value}2`]: { field: "high" } },
-      },
-      {
-        data: { values: points },
-        mark: { type: "point", filled: false, size: 26, strokeWidth: 1.2, color: INK, opacity: 0.75 },
-        encoding: { [value]: { ...valueAxis(options), field: "one" } },
-      },
-      ...(printMeans
-        ? [
-            {
-              mark: {
-                type: "text" as const,
-                ...text,
-                ...(horizontal ? { dx: 6 } : { dy: -5 }),
-                fontSize: 11,
-              },
-              encoding: {
-                [value]: { ...valueAxis(options), field: "end" },
-                text: { field: "mean", type: "quantitative" as const, format: options.valueFormat ?? ".3~g" },
-                color: { value: INK },
-              },
-            },
-          ]
-        : []),
-    ],
+    left,
+    right: end,
+    ticks,
+    decimals: Math.max(decimalsOf(ticks), Math.min(decimals ?? 0, 2)),
+    at: (value) => left + ((value - low) / (high - low)) * (end - left),
   };
 }
 
-/** Breaks a label into lines of about `width` characters, between words. */
-function wrap(label: string, width: number): string {
-  const lines: string[] = [];
-  for (const word of label.split(/\s+/)) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines.join("\n");
+function drawAxis(
+  { ticks, decimals, at }: Axis,
+  { top, bottom }: { readonly top: number; readonly bottom: number },
+): readonly string[] {
+  return ticks.flatMap((tick) => {
+    const x = at(tick);
+    return [
+      element("line", { x1: x, x2: x, y1: top, y2: bottom, stroke: GRID }),
+      label(tick.toFixed(decimals), { x, y: bottom + LINE, "text-anchor": "middle", fill: PALE }),
+    ];
+  });
 }
 
-function rowOf(
-  { label, group = "", mean, deviation = 0, points = [], emphasised = false }: Bar,
-  foot: number,
-): Row {
-  const [low, high] = [mean - deviation, mean + deviation];
-  // The written mean stands beyond everything that is drawn of its bar.
-  return { label, group, mean, low, high, end: Math.max(foot, high, ...points), emphasised };
+/** The error bar with its two ends. */
+function drawDeviation({ mean, deviation = 0 }: Bar, middle: number, at: Axis["at"]): readonly string[] {
+  if (deviation === 0) return [];
+  const [low, high] = [at(mean - deviation), at(mean + deviation)];
+  const line = (x1: number, x2: number, [y1, y2]: readonly [number, number]): string =>
+    element("line", { x1, x2, y1, y2, stroke: INK, "stroke-width": 1.5 });
+  return [
+    line(low, high, [middle, middle]),
+    line(low, low, [middle - 5, middle + 5]),
+    line(high, high, [middle - 5, middle + 5]),
+  ];
 }
 
-/** Where a bar stands: its label, and its group's place under the label. */
-function placing({ bars, labelTitle, horizontal = false }: BarChartOptions, groups: readonly string[]) {
-  const labels = [...new Set(bars.map(({ label }) => label))];
-  const bold = labels.filter((label) => bars.some((bar) => bar.label === label && bar.emphasised));
-  const axis = horizontal ? "y" : "x";
-  const weight = {
-    condition: { test: `indexof(${JSON.stringify(bold)}, datum.value) >= 0`, value: "bold" as const },
-    value: "normal" as const,
-  };
-  return {
-    [axis]: {
-      field: "label",
-      type: "nominal" as const,
-      title: labelTitle ?? null,
-      scale: { domain: labels, paddingInner: 0.25, paddingOuter: 0.15 },
-      axis: {
-        labelLimit: 360,
-        labelAngle: 0,
-        labelExpr: "split(datum.label, '\\n')",
-        ticks: false,
-        labelPadding: 8,
-        labelFontWeight: weight,
-      },
-    },
-    ...(groups.length > 1
-      ? { [`${axis}Offset`]: { field: "group", type: "nominal" as const, scale: { domain: [...groups] } } }
-      : {}),
-  };
-}
-
-function valueAxis({ valueTitle, valueFormat, mark = "bar", fromZero = mark === "bar" }: BarChartOptions) {
-  return {
-    field: "mean",
-    type: "quantitative" as const,
-    title: valueTitle ?? null,
-    scale: { zero: fromZero, nice: true },
-    axis: { grid: true, tickCount: 6, ...(valueFormat === undefined ? {} : { format: valueFormat }) },
-  };
-}
-
-function colouring(
-  rows: readonly Row[],
-  { groups, title }: { groups: readonly string[]; title: string | undefined },
-) {
-  const some = rows.some(({ emphasised }) => emphasised);
-  if (groups.length <= 1)
-    return { color: { condition: { test: "datum.emphasised", value: EMPHASISED }, value: PLAIN } };
-  const range = groups.map((_, index) => CATEGORIES[index % CATEGORIES.length] ?? PLAIN);
-  return {
-    color: {
-      field: "group",
-      type: "nominal" as const,
-      scale: { domain: [...groups], range },
-      legend: { title: title ?? null, orient: "top" as const },
-    },
-    ...(some ? { opacity: { condition: { test: "datum.emphasised", value: 1 }, value: 0.55 } } : {}),
-  };
+function drawRow(
+  { bar, lines, middle }: Row,
+  { left, at }: Axis,
+  { mark = "bar", printMeans = false, decimals }: BarChartOptions,
+): readonly string[] {
+  const { mean, points = [], emphasised = false } = bar;
+  const fill = emphasised ? EMPHASISED : PLAIN;
+  const [from, to] = [Math.min(at(0), at(mean)), Math.max(at(0), at(mean))];
+  const thickness = LINE;
+  const drawn =
+    mark === "bar"
+      ? element("rect", { x: from, y: middle - thickness / 2, width: to - from, height: thickness, fill })
+      : element("circle", { cx: at(mean), cy: middle, r: 6, fill });
+  const names = lines.map((line, i) =>
+    label(line, {
+      x: left - PADDING,
+      y: middle + (i - (lines.length - 1) / 2) * LINE,
+      "text-anchor": "end",
+      ...(emphasised ? { "font-weight": "bold" } : {}),
+    }),
+  );
+  const rings = points.map((point) =>
+    element("circle", { cx: at(point), cy: middle, r: 3, fill: "none", stroke: INK, "stroke-width": 1.2 }),
+  );
+  const end = Math.max(to, ...endsOf(bar).map(at));
+  const number = label(written(mean, decimals), { x: end + GAP, y: middle, "font-size": FONT_SIZE - 1 });
+  return [...names, drawn, ...drawDeviation(bar, middle, at), ...rings, ...(printMeans ? [number] : [])];
 }

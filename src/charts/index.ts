@@ -1,2 +1,3 @@
-export { type Bar, barChart } from "./bars.ts";
-export { type HeatCell, heatMap } from "./heat-map.ts";
+export { type Bar, type BarChartOptions, barChart } from "./bars.ts";
+export { type HeatCell, type HeatMapOptions, heatMap } from "./heat-map.ts";
+export type { Heading } from "./svg.ts";

@@ -77,39 +77,39 @@ export async function drawTable(
   const answers = barsOf(rows, experiment, answersOf);
   const scores = barsOf(rows, experiment, scoreOf(column));
   const subtitle = "mean and standard deviation over seeds; rings are the seeds";
-  const common = { title, subtitle, horizontal: true, printMeans: true } as const;
+  const common = { title, subtitle, printMeans: true } as const;
   return {
     ...(losses.length === 0
       ? {}
       : {
-          [`${name}-loss.svg`]: await barChart({
+          [`${name}-loss.svg`]: barChart({
             ...common,
             bars: losses,
             mark: "point",
             valueTitle: "held-out loss (nats per token)",
-            valueFormat: ".4f",
+            decimals: 4,
           }),
         }),
     // where no model gets anything right there is nothing to see
     ...(answers.every(({ mean }) => mean === 0)
       ? {}
       : {
-          [`${name}-answers.svg`]: await barChart({
+          [`${name}-answers.svg`]: barChart({
             ...common,
             bars: answers,
             valueTitle: "exact match (%)",
-            valueFormat: ".1f",
+            decimals: 1,
           }),
         }),
     ...(column === undefined || scores.every(({ mean }) => mean === 0)
       ? {}
       : {
-          [`${name}-benchmarks.svg`]: await barChart({
+          [`${name}-benchmarks.svg`]: barChart({
             ...common,
             subtitle: "mean and standard deviation over seeds",
             bars: scores,
             valueTitle: titleOf(column),
-            valueFormat: ".2f",
+            decimals: 2,
           }),
         }),
   };
@@ -117,7 +117,7 @@ export async function drawTable(
 
 /** The grid of figure 1; what was not measured, or does not fit the model, is empty. */
 export async function drawFigure(rows: readonly RowSummary[], column: Column | undefined): Promise<Pictures> {
-  const draw = (value: (row: RowSummary) => number | undefined, more: object): Promise<string> => {
+  const draw = (value: (row: RowSummary) => number | undefined, more: object): string => {
     const cells = rows.flatMap((row): HeatCell[] => {
       const { place } = row.row;
       if (place === undefined) return [];
@@ -130,24 +130,24 @@ export async function drawFigure(rows: readonly RowSummary[], column: Column | u
   const score = (row: RowSummary): number | undefined => scoreOf(column)(row)?.mean;
   const hasAnswers = rows.some(({ exactMatch }) => (exactMatch?.mean ?? 0) > 0);
   return {
-    "figure1-loss.svg": await draw(({ heldOutLoss }) => heldOutLoss?.mean, {
+    "figure1-loss.svg": draw(({ heldOutLoss }) => heldOutLoss?.mean, {
       title: "Held-out loss (nats per token; lower is better), mean over seeds",
-      valueFormat: ".4f",
+      decimals: 4,
     }),
     ...(hasAnswers
       ? {
-          "figure1-answers.svg": await draw(({ exactMatch }) => exactMatch && 100 * exactMatch.mean, {
+          "figure1-answers.svg": draw(({ exactMatch }) => exactMatch && 100 * exactMatch.mean, {
             title: "Exact match (%), mean over seeds",
-            valueFormat: ".1f",
+            decimals: 1,
           }),
         }
       : {}),
     ...(column === undefined || !rows.some((row) => (score(row) ?? 0) > 0)
       ? {}
       : {
-          "figure1-benchmarks.svg": await draw(score, {
+          "figure1-benchmarks.svg": draw(score, {
             title: `${titleOf(column)}, mean over seeds`,
-            valueFormat: ".2f",
+            decimals: 2,
           }),
         }),
   };

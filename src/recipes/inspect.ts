@@ -57,7 +57,7 @@ export async function inspectAdapter(folder: string, { model }: InspectOptions =
 }
 
 /** The norms of the updates as a heat map, layers by linear types: SVG. */
-export function drawNorms({ sites, adapter }: Inspection, title: string): Promise<string> {
+export function drawNorms({ sites, adapter }: Inspection, title: string): string {
   const layers = [...new Set(sites.map(({ layer }) => layer))].sort((a, b) => a - b);
   const found = new Map(sites.map((site) => [`${site.layer} ${site.linear}`, site.update]));
   return heatMap({
