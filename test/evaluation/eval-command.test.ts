@@ -1,23 +1,18 @@
-// The command itself, on the bundled model: what it says, what it refuses, and what is left where it is killed.
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TASK_NAMES } from "#evaluation";
 import { TASKS } from "../../src/cli/command-options.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { expectRefusal, mos } from "../bad-input/run-mos.ts";
-import { DATA, MODEL, timeless, writeAdapter, writeSums } from "./bundled.ts";
+import { DATA, MODEL, writeAdapter } from "./bundled.ts";
+import { ended, start } from "./eval-process.ts";
 
 let folder: string;
-let sums: string;
 let adapters: readonly string[];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-eval-"));
-  sums = await writeSums(join(folder, "sums"), 120);
   adapters = [
     await writeAdapter(join(folder, "lora")),
     await writeAdapter(join(folder, "mos"), { method: "mos", rank: 6, equivalentRank: 2 }),
@@ -35,30 +30,6 @@ const lines = (stdout: string) =>
     .split("\n")
     .map((line) => JSON.parse(line));
 const read = async (out: string) => JSON.parse(await readFile(join(folder, out), "utf8"));
-
-function start(args: readonly string[], environment: Readonly<Record<string, string>> = {}): ChildProcess {
-  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
-  return spawn(process.execPath, [...main, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...environment },
-  });
-}
-
-/** Waits for the end of a process; `signal` is sent to it after so many answers. */
-async function ended(
-  child: ChildProcess,
-  stop?: { readonly signal: NodeJS.Signals; readonly after: number },
-) {
-  const closed = new Promise<readonly [number | null, NodeJS.Signals | null]>((resolve) =>
-    child.on("close", (code, signal) => resolve([code, signal])),
-  );
-  const stderr = text(child.stderr!);
-  let answers = 0;
-  for await (const line of createInterface(child.stdout!))
-    if (line.includes('"type":"progress"') && ++answers === stop?.after) child.kill(stop.signal);
-  const [code, signal] = await closed;
-  return { code, signal, answers, stderr: await stderr };
-}
 
 test("help names the benchmarks as the library has them", async () => {
   expect(TASKS).toEqual(TASK_NAMES);
@@ -158,45 +129,3 @@ test("without --data and without the network it says what is missing", async () 
     `openai/gsm8k is not in ${home}/assets/mixture-of-shards/benchmarks, and the network is switched off`,
   );
 });
-
-test("a run that is killed and then interrupted goes on to the same result, without asking twice", async () => {
-  const chosen = [
-    "--tasks",
-    "gsm8k",
-    "--base",
-    "--adapter",
-    adapters[0]!,
-    "--json",
-    ...plain,
-    "--data",
-    sums,
-  ];
-  expect(await ended(start(evalArgs("whole.json", ...chosen)))).toMatchObject({
-    ...{ code: 0, answers: 240, stderr: "" },
-  });
-  expect((await read("whole.json")).command).toMatch(/^(npx )?mos eval --model assets\/tiny-english --data /);
-  const args = evalArgs("broken.json", ...chosen);
-  // anywhere, so that repeated runs of this test meet different moments
-  const after = 1 + Math.floor(Math.random() * 100);
-  const killed = await ended(start(args), { signal: "SIGKILL", after });
-  expect(killed, `${after} answers`).toMatchObject({ signal: "SIGKILL" });
-  const stopped = await ended(start(args), { signal: "SIGINT", after: 10 });
-  expect(stopped.code).toBe(130);
-  expect(JSON.parse(stopped.stderr.trimEnd())).toMatchObject({ error: { code: "cancelled" } });
-  expect(await ended(start(args))).toMatchObject({ code: 0, stderr: "" });
-  expect(timeless(await read("broken.json"))).toEqual(timeless(await read("whole.json")));
-  expect(await readdir(join(folder, "broken.answers"))).toEqual(["base.gsm8k.jsonl", "lora.gsm8k.jsonl"]);
-  for (const name of ["base", "lora"]) {
-    const [logged, expected] = await Promise.all(
-      ["broken", "whole"].map(async (run) => {
-        const samples = lines(await readFile(join(folder, `${run}.answers`, `${name}.gsm8k.jsonl`), "utf8"));
-        return samples
-          .slice(1)
-          .map(({ seconds: _, ...sample }) => sample)
-          .toSorted((a, b) => (a.id < b.id ? -1 : 1));
-      }),
-    );
-    expect(logged).toHaveLength(120);
-    expect(logged).toEqual(expected);
-  }
-}, 300_000);

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -130,27 +129,6 @@ test("HumanEval's answers are run, and the reason is told", async () => {
     })),
   );
 }, 120_000);
-
-const python = (() => {
-  try {
-    return execFileSync("which", ["python3"], { encoding: "utf8" }).trim();
-  } catch {
-    return undefined; // there is none on this machine
-  }
-})();
-
-test.skipIf(python === undefined)(
-  "HumanEval's answers are run with the Python that is given",
-  async () => {
-    const prediction = "    import sys\n    return sys.platform\n";
-    const references = ["def one():\n", "def check(f):\n    assert f() != 'emscripten'\n", "one"];
-    const score = ["score", "--task", "humaneval", "--file", await fileOf({ prediction, references })];
-    const marks = async (args: readonly string[]) => values((await mos(args)).stdout);
-    expect(await marks([...score, "--python", python!])).toMatchObject([{ score: 1 }]);
-    expect(await marks(score)).toMatchObject([{ score: 0 }]);
-  },
-  120_000,
-);
 
 test("a Python that is not there", async () => {
   const references = ["def one():\n", "def check(f):\n    pass\n", "one"];
