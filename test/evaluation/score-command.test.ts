@@ -102,34 +102,6 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
   await expectRefusal(["score", "--task", "mmlu", "--file", file], { code: 1, message, untouched: folder });
 });
 
-test("HumanEval's answers are run, and the reason is told", async () => {
-  const references = ["def one():\n", "def check(f):\n    assert f() == 1\n", "one"];
-  const bodies = [
-    "    return 1\n",
-    "    return 2\n",
-    "    return (",
-    "    while True: pass\n",
-    "    return 1",
-  ];
-  const file = await fileOf(...bodies.map((prediction) => ({ prediction, references })));
-  const ended = await mos(["score", "--task", "humaneval", "--file", file]);
-  expect(ended.stderr).toBe("humaneval by the rules of open-instruct: mean 0.4 of 5 cases\n");
-  expect(ended.code).toBe(0);
-  expect(values(ended.stdout)).toEqual(
-    [
-      [1, /^passed$/],
-      [0, /AssertionError/],
-      [0, /SyntaxError/],
-      [0, /timed out/],
-      [1, /^passed$/],
-    ].map(([score, reason], at) => ({
-      extracted: bodies[at],
-      score,
-      reason: expect.stringMatching(reason as RegExp),
-    })),
-  );
-}, 120_000);
-
 test("a Python that is not there", async () => {
   const references = ["def one():\n", "def check(f):\n    pass\n", "one"];
   const file = await fileOf({ prediction: "    return 1", references });
