@@ -28,7 +28,7 @@ always have the same answer. Any other outcome ends this with 1.
   --keep      keep the server's log, and say where it is
 
 Printed: one JSON line. first_token_ms and inter_token_ms are as clients see them; memory is of the server's and the
-engine's process, behind the first fifth of the time and at the end, with its slope between the two.`;
+engine's process, after the first fifth of the time and at the end, with its slope between the two.`;
 
 const given = readArguments(HELP, {
   values: ["model", "adapters", "quantize", "max-batch", "minutes", "connections"],
@@ -52,7 +52,7 @@ const server = new ChildServer({
   options: [
     ...["--model", model, "--adapters", folder, "--api-keys", keyFile, "--quantize", quantize],
     ...["--max-batch", String(given.number("max-batch", 16))],
-    // fewer than connections, so that some are told that it is busy
+    // fewer than connections, so that some requests are refused as busy
     ...["--max-waiting", String(Math.max(2, Math.floor(connections / 5)))],
   ],
 });
@@ -80,7 +80,7 @@ async function visit(name: string, visitor: Visitor): Promise<void> {
   }
 }
 
-/** A client on a connection of its own. */
+/** A client with one connection. */
 async function connection(i: number, tenants: readonly Tenant[], until: number): Promise<void> {
   const random = randomStream(i, "bench.load");
   // few connections for the tenant that may have few requests at a time
@@ -132,7 +132,7 @@ async function restartAt(milliseconds: number, memory: MemoryLog): Promise<numbe
   return (performance.now() - start) / 1000;
 }
 
-/** All requests that were left must end: nothing may run when nobody is there. */
+/** Requests whose clients left must end: nothing may run without a client. */
 async function leftRunning(admin: string): Promise<number> {
   using agent = disposable(new Agent());
   const deadline = performance.now() + 30_000;

@@ -1,4 +1,4 @@
-// mos serve as a child process that can be killed and started again at the same place, and the memory that it takes.
+// mos serve as a child process that can be killed and started again on the same port, and the memory that it takes.
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { open } from "node:fs/promises";

@@ -7,7 +7,7 @@ export interface MemoryLog {
   last(): Memory | undefined;
   /** Another process is there: what was seen before does not count. */
   restart(): void;
-  /** Megabytes behind the first fifth of the time and at the end, and the slope between the two. */
+  /** Megabytes after the first fifth of the time and at the end, and the slope between the two. */
   report(): Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 

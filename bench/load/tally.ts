@@ -21,7 +21,7 @@ export class Tally {
   requests = 0;
   promptTokens = 0;
   completionTokens = 0;
-  /** Refused with 429, and asked again when they were told to. */
+  /** Refused with 429, and sent again after retry-after. */
   busy = 0;
   /** Asked again because the server had been killed. */
   retried = 0;

@@ -6,7 +6,7 @@ import type { Random } from "#core";
 import { type Received, readEvents, readJson, send } from "./http.ts";
 import type { Tally } from "./tally.ts";
 
-/** Who visits, and where. */
+/** A client, and the server that it visits. */
 export interface Visitor {
   readonly address: string;
   readonly agent: Agent;
@@ -18,7 +18,7 @@ export interface Visitor {
   readonly tally: Tally;
 }
 
-/** The server has told the client to come later. */
+/** The server has refused a request as busy. */
 export class Busy extends Error {
   readonly seconds: number;
 
@@ -141,7 +141,7 @@ async function readStream(received: Received, pause?: () => Promise<void>): Prom
     if (answer.choices.some((choice) => textOf(choice) !== "")) times.push(performance.now());
     answers.push(answer);
   }
-  if (last !== "[DONE]") throw new Error(`the stream broke off behind ${last.slice(0, 60)}`);
+  if (last !== "[DONE]") throw new Error(`the stream broke off after ${last.slice(0, 60)}`);
   const choices = answers.flatMap((answer) => answer.choices);
   return {
     text: choices.map(textOf).join(""),
@@ -178,7 +178,7 @@ async function leaveStream(visitor: Visitor): Promise<void> {
   received.leave();
 }
 
-/** Leaves before the answer, or just behind it. */
+/** Leaves before the answer, or just after it. */
 async function leaveEarly(visitor: Visitor): Promise<void> {
   const { path, fields } = ask(visitor);
   const signal = AbortSignal.timeout(20 + visitor.random.below(1500));
@@ -227,7 +227,7 @@ async function refused(visitor: Visitor, { prompt, fields, status, code, ...sent
   if (found.code !== code) throw new Error(`code ${found.code}, not ${code}: ${found.message}`);
 }
 
-/** Sends the beginning of a request and no more: the server must lose patience before its client does. */
+/** Sends the beginning of a request and no more: the server must close the connection before the client does. */
 async function halfOpen({ address }: Visitor): Promise<void> {
   const { hostname, port } = new URL(address);
   const socket = connect({ host: hostname, port: Number(port) });
@@ -237,7 +237,7 @@ async function halfOpen({ address }: Visitor): Promise<void> {
   socket.write("POST /v1/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-");
   const outcome = await Promise.race([closed, sleep(40_000, "open", { ref: false })]);
   socket.destroy();
-  if (outcome === "open") throw new Error("a connection that sends no request is open behind 40 s");
+  if (outcome === "open") throw new Error("a connection that sends no request is still open after 40 s");
 }
 
 interface Kind {

@@ -256,7 +256,7 @@ def leaving(served):
         next(iter(stream))
     deadline = time.time() + 20
     while served.admin is not None and served.running() > 0:
-        assert time.time() < deadline, "the request of a client that left goes on"
+        assert time.time() < deadline, "the request of a client that left still runs"
         time.sleep(0.1)
     try:
         client.with_options(timeout=0.05).completions.create(**request, n=64)

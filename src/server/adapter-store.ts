@@ -1,4 +1,4 @@
-// Adapters on disk: a folder of its own for each, complete or absent. Names come from clients, paths never do.
+// Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError, parseJson } from "#core";

@@ -13,7 +13,7 @@ const seedsOf = (seed: number, n: number): number[] =>
     tenant: "t",
   }).map(({ seed: own = -1 }) => own);
 
-test("every whole number is a seed, and choices of one request have seeds of their own", () => {
+test("every whole number is a seed, and the choices of a request have different ones", () => {
   expect(seedsOf(5, 3)).toEqual([5, 6, 7]);
   expect(seedsOf(-1, 2)).toEqual([Number.MAX_SAFE_INTEGER, 0]);
   fc.assert(

@@ -68,7 +68,7 @@ export function logFields(record: RequestRecord, now: number): object {
   };
 }
 
-/** Counts and times of the server, in a registry of its own. */
+/** Counts and times of one server. */
 export interface ServerMetrics {
   /** A request has ended. */
   ended(record: RequestRecord): void;
@@ -87,7 +87,7 @@ export interface MetricsOptions {
   readonly now: () => number;
 }
 
-/** Models with a label of their own. Further ones share one, so that thousands of adapters do not make thousands of series. */
+/** Models that have their own label. Further ones share one, so that thousands of adapters do not make thousands of series. */
 const MAX_MODEL_LABELS = 100;
 
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];

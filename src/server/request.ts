@@ -74,7 +74,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 /** Far more than any real request holds, and few enough that a schema's complaints about each stay cheap. */
 const MAX_VALUES = 50_000;
 
-/** Counts the values that a schema would walk through. Prompts have a check of their own. */
+/** Counts the values that a schema would walk through. Prompts are checked separately. */
 function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unknown>>): void {
   const pending: unknown[] = [fields];
   for (let count = 0; pending.length > 0; count++) {

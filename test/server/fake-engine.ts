@@ -1,4 +1,4 @@
-// An engine without a model: its answers are told in advance, and it does what the contract says of signals and errors.
+// An engine without a model: it gives answers that are set in advance, and keeps the contract for signals and errors.
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "#core";
 import type {
@@ -31,7 +31,7 @@ export interface FakeEngine extends Engine {
   readonly seen: EngineRequest[];
   readonly running: number;
   readonly cancelled: number;
-  /** What a process that ends does to it: everybody hears of it, and nothing is taken any more. */
+  /** Ends it as a killed process does: requests fail, and no more are accepted. */
   break(): void;
 }
 
@@ -44,15 +44,15 @@ const infoOf = (name: string): AdapterInfo => ({
   changedAt: 1_700_000_000,
 });
 
-const logprobOf = (id: number, place: number, top: number): TokenLogprob => ({
+const logprobOf = (id: number, position: number, top: number): TokenLogprob => ({
   id,
-  logprob: place === 0 ? null : -0.5 * place,
+  logprob: position === 0 ? null : -0.5 * position,
   top:
-    place === 0
+    position === 0
       ? []
       : Array.from({ length: top }, (_, i) => ({
           id: i === 0 ? id : (id + i) % 500,
-          logprob: -0.5 * place - i,
+          logprob: -0.5 * position - i,
         })),
 });
 
@@ -117,7 +117,10 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     const { adapter = null, prompt, promptLogprobs } = request;
     yield { type: "scheduled", digest: adapter === null ? null : `sha256:${adapter}` };
     if (promptLogprobs !== undefined)
-      yield { type: "prompt", logprobs: prompt.map((id, place) => logprobOf(id, place, promptLogprobs)) };
+      yield {
+        type: "prompt",
+        logprobs: prompt.map((id, position) => logprobOf(id, position, promptLogprobs)),
+      };
     yield* speak(request);
   }
 

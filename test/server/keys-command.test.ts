@@ -85,7 +85,7 @@ test("a server that runs refuses a revoked key a second later", async () => {
   expect(await running.find(made.key)).toBeUndefined();
 });
 
-test("what cannot be done is told, and changes nothing", async () => {
+test("a command that cannot be carried out says why, and changes nothing", async () => {
   await create("acme");
   const array = join(folder, "array.json");
   await writeFile(array, `[${(await readFile(file, "utf8")).trim()}]`);

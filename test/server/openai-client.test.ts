@@ -255,7 +255,7 @@ test("a stream of several answers does not begin if one of them is not accepted"
   }
 });
 
-test("what is refused in the middle of a stream ends it with an error, and no other answer goes on", async () => {
+test("a choice that is not accepted in the middle of a stream ends it with an error, and the other choices, too", async () => {
   await using narrow = await makeServer({ engine: { delay: 20 }, server: { limits: { choicesAtOnce: 2 } } });
   const { engine } = narrow;
   const { submit } = engine;

@@ -22,7 +22,7 @@ test("/health and /ready say whether the engine is busy or gone", async () => {
   ]);
 });
 
-test("requests whose engine is gone, before or in the middle, are told to come again", async () => {
+test("requests whose engine is gone, before or in the middle, are answered with 503", async () => {
   await using server = await makeServer({ engine: { delay: 30 } });
   const whole = server.send("/v1/completions", { model: "base", prompt: "x" });
   const streamed = server.send("/v1/completions", { model: "base", prompt: "x", stream: true });

@@ -122,7 +122,7 @@ describe("without keys", () => {
     expect(missing.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
   });
 
-  test("nobody changes adapters", async () => {
+  test("no client may change adapters", async () => {
     const { status, json } = await server.send("/v1/adapters", { name: "x" });
     expect([status, json.error.code]).toEqual([403, "admin_key_required"]);
   });

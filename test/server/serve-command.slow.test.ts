@@ -13,7 +13,7 @@ let child: ChildProcess;
 let address: string;
 let said: { readonly log: string };
 
-/** A server of its own, and what it said when it was ready. */
+/** Starts a server, and reads the line that it prints when it is ready. */
 async function startCommand(...more: readonly string[]) {
   const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
   const options = ["--model", MODEL, "--adapters", folder, "--port", "0", "--json", "--max-batch", "4"];
@@ -78,8 +78,8 @@ test("offsets are the same where text is held back as the possible start of a st
   expect(held.choices[0].text).toBe(text);
   expect(held.choices[0].logprobs).toEqual(logprobs);
   const { tokens, text_offset } = logprobs;
-  const places = tokens.map((_: string, i: number) => tokens.slice(0, i).join("").length);
-  expect(text_offset).toEqual(places);
+  const offsets = tokens.map((_: string, i: number) => tokens.slice(0, i).join("").length);
+  expect(text_offset).toEqual(offsets);
 });
 
 test("the same seed gives the same answer", async () => {
@@ -131,7 +131,7 @@ test("a stream that does not fit is refused before it begins, whatever the engin
   const whole = async (response: Response) => [response.status, (await response.text()).includes("[DONE]")];
   const stream = async (n: number) => whole(await begin(n));
   try {
-    const long = await begin(2, 400); // it has its places before others come
+    const long = await begin(2, 400); // it has its slots before the others come
     for (let i = 0; i < 5; i++) {
       expect(await stream(16)).toEqual([429, false]);
       expect(await stream(1)).toEqual([200, true]);

@@ -49,7 +49,7 @@ test("a client that does not read its answer is dropped, and its request cancell
   socket.destroy();
 });
 
-test("a request that never comes to its end holds nobody up", async () => {
+test("a request that never arrives as a whole does not keep the server from stopping", async () => {
   const server = await startServer();
   const socket = connect(server.port, "127.0.0.1");
   socket.on("error", () => undefined);
@@ -63,7 +63,7 @@ test("a request that never comes to its end holds nobody up", async () => {
   socket.destroy();
 });
 
-test("tensors of megabytes arrive as they were sent, wherever they stand, and other requests go on meanwhile", async () => {
+test("tensors of megabytes arrive as they were sent, wherever they stand, and other requests are answered meanwhile", async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-upload-"));
   const path = join(folder, "large.safetensors");
   const data = Float32Array.from({ length: 12_500_000 }, (_, i) => i);

@@ -71,7 +71,7 @@ test("what is no HTTP in the middle of an answer is no part of it", async () => 
   await expect.poll(() => slow.engine.running).toBe(0);
 });
 
-test("a page whose name was turned to this machine is kept out", async () => {
+test("a web page whose name was pointed at this machine is kept out", async () => {
   await using server = await startServer({ server: { hosts: ["localhost", "127.0.0.1"] } });
   expect((await server.send("/v1/models")).status).toBe(200);
   const strange = await sendBytes(server.port, ["GET /v1/models HTTP/1.1\r\nhost: evil.example\r\n\r\n"]);
@@ -102,7 +102,7 @@ test("a client that leaves cancels its request, in the middle of a stream and be
 describe("stopping", () => {
   const chat = { model: "base", messages: [{ role: "user", content: "Hi" }] };
 
-  test("requests that run end as they would, and new ones find nobody", async () => {
+  test("running requests end as usual, and new connections are refused", async () => {
     const server = await startServer({ engine: { delay: 20 } });
     const running = server.send("/v1/chat/completions", chat);
     await expect.poll(() => server.engine.running).toBe(1);
