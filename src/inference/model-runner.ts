@@ -5,19 +5,23 @@ import { type CompileOptions, compile, type Device, type HostTensor, type Progra
 import { AdapterSlots } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
 import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";
-import { KVCache, type SlotRange } from "./kv-cache.ts";
+import { bytesPerPosition, KVCache, type SlotRange } from "./kv-cache.ts";
 
-// How a step is computed is decided here and in base-weights.ts, once, when a runner is opened:
-// - The general program takes any step. It reads the cache where it lies, and is all that a device needs to have.
-// - A few slots that decode wait for the number of operators rather than for their work, so they get a program of fused
-//   ones. Its attention copies the cache of each slot, which more slots would notice. A quantised base is part of each
-//   program, and a second copy of a large one costs more memory than the speed is worth.
-// - Without adapters programs have no slots. A lone adapter is merged into float32 weights before (`mergedAdapter` of
-//   prepareWeights), and then costs nothing at any step.
-// - Norm gains and biases are constants: every input costs some microseconds at each step.
+// How a step is computed is decided here, when a runner is opened and at each step:
+// - The general program takes any step and needs no fused operator. It reads the cache where it lies.
+// - Decoding few and short sequences is a matter of how many operators there are rather than of their work, so a second
+//   program has fewer than half as many: fused attention and norms, heads that stay joined. Its attention copies the
+//   cache, which costs more than is spared once that is large. Devices without this attention have the general program
+//   alone, and so have large quantised bases, since a quantised base is part of each program.
+// - Without adapters programs have no slots. A lone adapter can be merged into float32 weights (`mergedAdapter` of
+//   prepareWeights, `isWorthMerging`), and then costs nothing at any step.
+// - Norm gains and biases are constants of the programs: every input costs some microseconds at each step.
 
-/** Slots up to which the fused program is faster. */
+/** Slots up to which the fused program can be faster. */
 const FEW_SLOTS = 2;
+
+/** Bytes of one layer's keys and values up to which copying them is cheaper than the operators that fusing spares. */
+const COPY_LIMIT = 600e3;
 
 /** Bytes of matrices in a program up to which a second program holds them again. */
 const SECOND_COPY_LIMIT = 1e9;
@@ -26,8 +30,11 @@ const SECOND_COPY_LIMIT = 1e9;
 const canFuse = ({ config, constantBytes }: BaseWeights, device: Device): boolean =>
   supports(device, "groupedAttention") && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
 
-const isFewDecoding = ({ count, tokens, allLogits = false }: Step): boolean =>
-  count <= FEW_SLOTS && !allLogits && tokens.every(({ length }) => length === 1);
+const isWorthFusing = ({ count, tokens, allLogits = false }: Step, { config, capacity }: KVCache): boolean =>
+  count <= FEW_SLOTS &&
+  !allLogits &&
+  tokens.every(({ length }) => length === 1) &&
+  (count * capacity * bytesPerPosition(config)) / config.layers <= COPY_LIMIT;
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
 export interface ModelRunner extends AsyncDisposable {
@@ -79,7 +86,7 @@ export async function createModelRunner(
     cache,
     slots,
     async run(step) {
-      const { graph, program, bind } = fused !== undefined && isFewDecoding(step) ? fused : general;
+      const { graph, program, bind } = fused !== undefined && isWorthFusing(step, cache) ? fused : general;
       bind(step);
       const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache));
       if (!(logits?.data instanceof Float32Array && written?.data instanceof Float32Array))
