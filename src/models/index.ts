@@ -1,7 +1,6 @@
 export type { LlamaConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {
-  type AddNormHook,
   type AttentionHook,
   type DecoderOptions,
   decoder,

@@ -1,3 +1,3 @@
-export { DEVICES, type Device, type FusedOperator, supports } from "./device.ts";
+export { DEVICES, type Device, supports } from "./device.ts";
 export type { HostTensor } from "./host-tensor.ts";
 export { type CompileOptions, compile, type Program } from "./program.ts";

@@ -158,6 +158,13 @@ describe.each(models)("slots side by side compute what training computes: %s", (
     expectClose(fused[0], plain[0]![0]);
     expectClose(fused[1], plain[1]![0]);
     expectClose(fused[1], await last([...prompts[1], 4], adapter));
+    // a cache too large to be copied at every step
+    cache.resize(2, 4096);
+    cache.truncate(0, 6);
+    cache.truncate(1, 9);
+    const large = await runner.run(few);
+    expectClose(large[0]![0], fused[0]);
+    expectClose(large[1]![0], fused[1]);
   });
 });
 
