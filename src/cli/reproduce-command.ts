@@ -39,6 +39,7 @@ export interface ReproduceOptions extends GeneralOptions {
   readonly benchmarkData?: string;
   readonly benchmarkLimit?: number;
   readonly benchmarkSamples?: number;
+  readonly benchmarkShots?: number;
   readonly benchmarkRules: (typeof TASK_RULES)[number];
   readonly benchmarkFormat?: "tulu" | "model" | "none";
   readonly keepAdapters?: boolean;
@@ -130,6 +131,11 @@ function benchmarkOptions(command: Command): Command {
       "HumanEval: answers of each problem (default: what the rules draw)",
       whole(1),
     )
+    .option(
+      "--benchmark-shots <n>",
+      "examples before each question (default: the rules' own number)",
+      whole(0),
+    )
     .addOption(
       new Option("--benchmark-rules <name>", "open-instruct's, as in the paper, or lm-evaluation-harness's")
         .choices(TASK_RULES)
@@ -188,11 +194,13 @@ export function reproduceCommand(program: Command): void {
     .command("reproduce")
     .summary("run the tables and the figure of the MoS paper again, on any model and data")
     .description(
-      "Runs the rows of the Mixture-of-Shards paper's tables 1 and 2, or the grid of its figure 1,\n" +
+      "Runs the rows of the Mixture-of-Shards paper's tables 1 and 2, its methods at one budget, or the grid of its figure 1,\n" +
         "on your model and data: every method with the same training, over several seeds, with paired tests.",
     )
-    .usage("table1|table2|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]")
-    .argument("<experiment>", "table1, table2 or figure1")
+    .usage(
+      "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
+    )
+    .argument("<experiment>", "table1, table2, budget or figure1")
     .optionsGroup(GROUPS.model)
     .option("--model <model>", "a model folder, a .gguf file, or org/name of the Hugging Face Hub")
     .optionsGroup(GROUPS.data)

@@ -70,6 +70,7 @@ async function benchmarksOf(
     rules: options.benchmarkRules,
     limit: options.benchmarkLimit,
     samples: options.benchmarkSamples,
+    shots: options.benchmarkShots,
     format: options.benchmarkFormat,
   };
 }

@@ -23,6 +23,8 @@ export interface BenchmarkOptions {
   readonly limit?: number | undefined;
   /** Answers to each question of HumanEval; what the rules draw without. */
   readonly samples?: number | undefined;
+  /** Examples before each question, where the task leaves the choice; the rules' own number without. */
+  readonly shots?: number | undefined;
   /** open-instruct's without, as in the paper. */
   readonly rules?: Rules | undefined;
   /** Tulu's tags with open-instruct's rules, none with the others, without. */
@@ -34,6 +36,7 @@ export interface BenchmarkSettings {
   readonly tasks: readonly TaskName[];
   readonly limit?: number | undefined;
   readonly samples?: number | undefined;
+  readonly shots?: number | undefined;
   readonly rules: Rules;
   readonly format: ChatFormat;
 }
@@ -66,23 +69,26 @@ const schema = z.object({
     .refine((given) => new Set(given).size === given.length, names),
   benchmarkLimit: wholeNumber(1).optional(),
   benchmarkSamples: wholeNumber(1).optional(),
+  benchmarkShots: wholeNumber(0).optional(),
   benchmarkRules: oneOf(RULES),
   benchmarkFormat: oneOf(CHAT_FORMATS),
 });
 
 /** Throws `bad_option` with the name of the setting. */
 export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
-  const { limit, samples, rules = "open-instruct" } = options;
+  const { limit, samples, shots, rules = "open-instruct" } = options;
   const format = options.format ?? usualFormat(rules);
   parseWithSchema(schema, {
     benchmarks: options.tasks,
     benchmarkLimit: limit,
     benchmarkSamples: samples,
+    benchmarkShots: shots,
     benchmarkRules: rules,
     benchmarkFormat: format,
   });
   // in the order of the paper's columns
-  return { tasks: TASK_NAMES.filter((name) => options.tasks.includes(name)), limit, samples, rules, format };
+  const tasks = TASK_NAMES.filter((name) => options.tasks.includes(name));
+  return { tasks, limit, samples, shots, rules, format };
 }
 
 /** Reads the data of all tasks, so that what is wrong with them is said before anything is trained. */

@@ -84,6 +84,10 @@ const benchmarkScore = z.object({
   metric: z.string(),
   /** 0 to 1, but 0 to 100 for TyDi QA's. */
   scores: z.record(z.string(), z.number()),
+  /** The same of its parts, such as languages. */
+  groups: z
+    .record(z.string(), z.object({ scores: z.record(z.string(), z.number()), questions: z.int() }))
+    .optional(),
   questions: z.int(),
   /** Questions that left no room for an answer. */
   tooLong: z.int(),

@@ -77,6 +77,19 @@ test("the report of one pair, of a row without cells, and of answers that are al
   expect(text).not.toMatch(/NaN|undefined|Infinity/);
 });
 
+test("results without times, as they come from another machine, count for all but the times", () => {
+  const [row] = outcomes({ "lora-2": [1, 2] });
+  const zeros = { total: 0, load: 0, training: 0, step: 0, evaluation: 0, answers: 0 };
+  const [first, second] = row!.cells;
+  const cells = [first!, { ...second!, seconds: zeros, peakMemoryBytes: 0 }];
+  const [mixed] = summariesOf([{ ...row!, cells }]);
+  expect(mixed).toMatchObject({ heldOutLoss: { count: 2, mean: 1.5 }, tokensPerSecond: { mean: 10 } });
+  expect(mixed).toMatchObject({ stepSeconds: { count: 1 }, peakMemoryBytes: { mean: 1e9 } });
+  const only = summariesOf([{ ...row!, cells: cells.slice(1) }]);
+  const text = markdownOf(grid, { rows: only, comparisons: [], pictures: [] });
+  expect(text).toContain("| LoRA | 2 | 23,360 | 2.0000 | 0.0 | – | – | – | 0.001 | 1 of 3 |");
+});
+
 test("benchmarks are columns in the paper's order behind the losses, with tests of their own", () => {
   const scored = (one: CellResult, gsm8k: number, f1: number): CellResult => ({
     ...one,

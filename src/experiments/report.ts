@@ -81,13 +81,17 @@ function scoresOf(
   );
 }
 
+/** Results that came from another machine have no times and no memory: zeros. */
+const timed = (cells: readonly CellResult[]): readonly CellResult[] =>
+  cells.filter(({ seconds, peakMemoryBytes }) => seconds.total > 0 && peakMemoryBytes > 0);
+
 /** Means and spreads of every row, with the scores of these benchmarks. */
 export function summariesOf(
   outcomes: readonly RowOutcome[],
   tasks: readonly TaskName[] = [],
 ): readonly RowSummary[] {
   const stepOf = ({ row, cells }: RowOutcome): Summary | undefined =>
-    row.adapter ? summarize(cells.map(({ seconds }) => seconds.step)) : undefined;
+    row.adapter ? summarize(timed(cells).map(({ seconds }) => seconds.step)) : undefined;
   const lora = outcomes.find(({ row }) => row.adapter?.method === "lora");
   const unit = lora === undefined ? undefined : stepOf(lora)?.mean;
   return outcomes.map((outcome) => {
@@ -101,9 +105,9 @@ export function summariesOf(
       stepSeconds,
       relativeTime: stepSeconds === undefined || unit === undefined ? undefined : stepSeconds.mean / unit,
       tokensPerSecond: row.adapter
-        ? summarize(cells.map(({ tokens, seconds }) => tokens / seconds.training))
+        ? summarize(timed(cells).map(({ tokens, seconds }) => tokens / seconds.training))
         : undefined,
-      peakMemoryBytes: summarize(cells.map(({ peakMemoryBytes }) => peakMemoryBytes)),
+      peakMemoryBytes: summarize(timed(cells).map(({ peakMemoryBytes }) => peakMemoryBytes)),
     };
   });
 }

@@ -78,10 +78,10 @@ async function* ask(
     date,
   }: ScoreOptions & { readonly spec: CellSpec; readonly text: LoadedText; readonly name: string },
 ): AsyncGenerator<CellEvent, BenchmarkScore> {
-  const { task, folder, rules, format, limit, samples, identity } = benchmark;
+  const { task, folder, rules, format, limit, samples, shots: wanted, identity } = benchmark;
   const adapter = adapterName(spec);
   const events: AsyncIterable<EvaluateEvent> = evaluate({
-    ...{ engine, text, rules, format, limit, samples, seed: BENCHMARK_SEED, tasks: [task] },
+    ...{ engine, text, rules, format, limit, samples, shots: wanted, seed: BENCHMARK_SEED, tasks: [task] },
     model: { name, fingerprint: engine.model.fingerprint, quantize: "none" },
     subjects: [{ name: spec.key, adapter }],
     dataFolder: () => folder,
@@ -97,9 +97,9 @@ async function* ask(
     const [record] = event.result.tasks;
     const [score] = event.result.scores;
     if (record === undefined || score === undefined) break;
-    const { scores, questions, tooLong, seconds } = score;
+    const { scores, groups, questions, tooLong, seconds } = score;
     const { metric, shots } = record;
-    return { task, identity, metric, scores, questions, tooLong, rules, format, shots, seconds };
+    return { task, identity, metric, scores, groups, questions, tooLong, rules, format, shots, seconds };
   }
   throw new Error(`${task} ended without a score`);
 }

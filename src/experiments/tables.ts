@@ -1,5 +1,5 @@
-// L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables and
-// the grid of its figure 1, as data: what is adapted how is decided here and nowhere else.
+// L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables, of its
+// methods at one budget, and the grid of its figure 1, as data: what is adapted how is decided here and nowhere else.
 import { type AdapterConfigInput, parseAdapterConfig } from "#adapters";
 import { MosError } from "#core";
 import {
@@ -13,7 +13,7 @@ import {
 } from "./fit-row.ts";
 
 /** What the paper shows, and can be run again. */
-export const EXPERIMENTS = ["table1", "table2", "figure1"] as const;
+export const EXPERIMENTS = ["table1", "table2", "budget", "figure1"] as const;
 export type ExperimentName = (typeof EXPERIMENTS)[number];
 
 /** An experiment on one model. */
@@ -34,6 +34,8 @@ const MOST_RANK = 4096;
 const SHARDS = 4;
 const PRIVATE_RANK = 1;
 const BUDGET = 2;
+/** Of MoS at that budget. */
+const SMALL_RANK = 8;
 /** Pairs that a layer selects of the pool. */
 const SELECTED = 8;
 const FIGURE = { rank: 8, equivalentRank: 4 } as const;
@@ -153,11 +155,29 @@ function mosRows(context: RowContext): readonly Row[] {
   const large = { equivalentRank: 8, rank: 32 } as const;
   const ablates = "mos-8";
   return [
-    mosRow({ key: "mos-2", label: "MoS" }, { equivalentRank: BUDGET, rank: 8 }, context),
+    mosRow({ key: "mos-2", label: "MoS" }, { equivalentRank: BUDGET, rank: SMALL_RANK }, context),
     mosRow({ key: "mos-8", label: "MoS" }, large, context),
     mosRow({ key: "mos-8-sp", label: "MoS-sp", ablates }, { ...large, privateRank: 0 }, context),
     mosRow({ key: "mos-8-vs", label: "MoS-vs", ablates }, { ...large, shardsPerVector: 1 }, context),
     mosRow({ key: "mos-8-pd", label: "MoS-pd", ablates }, { ...large, pairDissociation: false }, context),
+  ];
+}
+
+/** MoS at the budget of LoRA r = 2: what is taken from it, and the same with LoRA's scaling at that budget. */
+function smallMosRows(context: RowContext): readonly Row[] {
+  const small = { equivalentRank: BUDGET, rank: SMALL_RANK } as const;
+  const ablates = "mos-2";
+  const mos = mosRow({ key: "mos-2", label: "MoS" }, small, context);
+  const { rank = SMALL_RANK } = mos.adapter ?? {};
+  const ablation = (name: string, own: Partial<Mos>, of: RowContext = context): Row =>
+    mosRow({ key: `mos-2-${name}`, label: `MoS-${name}`, ablates }, { ...small, rank, ...own }, of);
+  return [
+    mos,
+    ablation("sp", { privateRank: 0 }),
+    ablation("vs", { shardsPerVector: 1 }),
+    ablation("pd", { pairDissociation: false }),
+    // alpha / r is then what LoRA of the same budget has
+    ablation("scaled", {}, { ...context, alpha: (context.alpha * rank) / BUDGET }),
   ];
 }
 
@@ -216,6 +236,22 @@ export function experimentOf(
           tiedRow(context),
           proloraRow(context),
           ...mosRows(context),
+        ],
+        references: ["mos-2", "mos-8"],
+      };
+    case "budget":
+      return {
+        name,
+        title: "Methods and ablations at the budget of LoRA r = 2",
+        rows: [
+          BASE,
+          ...[2, 8, 16].map((rank) => lora(rank, context)),
+          ...sharing(context),
+          ...veraRows(context).filter(({ key }) => key === "vera-equal"),
+          tiedRow(context),
+          proloraRow(context),
+          ...smallMosRows(context),
+          ...mosRows(context).filter(({ key }) => key === "mos-8"),
         ],
         references: ["mos-2", "mos-8"],
       };

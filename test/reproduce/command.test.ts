@@ -25,6 +25,19 @@ test("lists the rows on a model, and runs nothing", async () => {
   expect(rows.map(({ key }: { key: string }) => key)).toContain("mos-p0-l3");
 });
 
+test("lists the methods at one budget, MoS's ablations and scaling with them", async () => {
+  const { stdout } = await mos(["reproduce", "budget", "--list", "--json", ...model]);
+  const { rows } = JSON.parse(stdout);
+  const of = (key: string) => rows.find((row: { key: string }) => row.key === key);
+  for (const key of ["lora-2", "pure-sharing", "mos-2", "mos-2-sp", "mos-2-vs", "mos-2-pd", "mos-2-scaled"])
+    expect([key, of(key).trainable]).toEqual([key, 23_360]);
+  expect(of("mos-2-sp")).toMatchObject({ ablates: "mos-2", adapter: { privateRank: 0, rank: 6 } });
+  expect(of("mos-2-vs").adapter.shardsPerVector).toBe(1);
+  expect(of("mos-2-pd").adapter.pairDissociation).toBe(false);
+  const scaleOf = (key: string) => of(key).adapter.alpha / of(key).adapter.rank;
+  expect([scaleOf("mos-2-scaled"), scaleOf("mos-2")]).toEqual([scaleOf("lora-2"), 16 / 6]);
+});
+
 test("runs a cell, and says what is missing by its exit code", async () => {
   const out = join(folder, "run");
   const args = words(
@@ -44,7 +57,10 @@ test("runs a cell, and says what is missing by its exit code", async () => {
 });
 
 test.each<[string, RegExp]>([
-  ["table3 --list", /there is no experiment "table3" to reproduce; there are table1, table2, figure1/],
+  [
+    "table3 --list",
+    /there is no experiment "table3" to reproduce; there are table1, table2, budget, figure1/,
+  ],
   ["", /missing required argument 'experiment'/],
   ["table1 --train a.jsonl", /required option '--model' not given/],
   ["table1 MODEL", /required option '--train' not given/],
