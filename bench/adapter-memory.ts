@@ -8,7 +8,7 @@ import { runInNewContext } from "node:vm";
 import { type AdapterGeometry, parseAdapterConfig } from "#adapters";
 import { geometryOf } from "#models";
 import { readModelConfig } from "#recipes";
-import { openAdapterTiers, type ResidentDtype, residentBytes } from "../src/inference/adapters/index.ts";
+import { openAdapterManager, type ResidentDtype, residentBytes } from "../src/inference/adapters/index.ts";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 
@@ -55,7 +55,7 @@ const secondsOf = async <T>(work: () => Promise<T>): Promise<readonly [seconds: 
 
 async function measure(folder: string, dtype: ResidentDtype): Promise<Readonly<Record<string, number>>> {
   const open = (path: string) =>
-    openAdapterTiers({
+    openAdapterManager({
       folder: path,
       geometry,
       fingerprint: FINGERPRINT,

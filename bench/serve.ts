@@ -173,7 +173,7 @@ try {
     model: path,
     quantize,
     ...(adapters > 0 ? { adapters: folder } : {}),
-    adapterDtype: choice("dtype", ["float32", "bfloat16"]),
+    adapterDtype: choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
     adapterMemory: given.number("memory", 2e9),
     maxBatch: Math.max(16, streams),
     threads: given.number("threads", 2),

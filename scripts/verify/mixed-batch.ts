@@ -89,8 +89,8 @@ async function serve(adapters: string, requests: readonly EngineRequest[], rows:
   const answers: Answer[] = [];
   if (rows > 1) answers.push(...(await Promise.all(requests.map((request) => answer(engine, request)))));
   else for (const request of requests) answers.push(await answer(engine, request));
-  const { steps, decodedRows } = await engine.stats();
-  return { answers, occupancy: decodedRows / steps, seconds: (performance.now() - start) / 1000 };
+  const { steps, decodedTokens } = await engine.stats();
+  return { answers, occupancy: decodedTokens / steps, seconds: (performance.now() - start) / 1000 };
 }
 
 const idsOf = (tokens: Answer): string => tokens.map(({ id }) => id).join(" ");

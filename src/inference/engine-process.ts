@@ -1,88 +1,70 @@
-// The engine's process: steps block it, and nothing else. open-engine.ts is its other end; without it this one ends.
-import { MosError } from "#core";
-import { openLocalEngine } from "./local-engine.ts";
-import type { FromEngine, Questions, SentError, SentRequest, ToEngine } from "./messages.ts";
-import type { EngineSettings } from "./settings.ts";
-import type { Engine } from "./types.ts";
+// The engine's process: steps block it, and nothing else. core-process.ts is its other side; without it this process ends.
 
-const tell = (message: FromEngine): void => {
-  // where the other end has just gone, "disconnect" is on its way
+import { type CoreCalls, type FromCore, sentError, type ToCore } from "./core-process.ts";
+import type { EngineCore } from "./engine-core.ts";
+import { type CoreSettings, openCore } from "./open-core.ts";
+
+const send = (message: FromCore): void => {
+  // where the other side has just gone, "disconnect" is on its way
   if (process.connected) process.send?.(message, () => undefined);
 };
 const leave = (): void => {
   if (process.connected) process.disconnect();
 };
 
-const sent = (cause: unknown): SentError =>
-  cause instanceof MosError
-    ? { code: cause.code, message: cause.message }
-    : {
-        code: "device",
-        message: `the engine failed: ${cause instanceof Error ? cause.stack : String(cause)}`,
-      };
+let core: EngineCore | undefined;
 
-let engine: Engine | undefined;
-const running = new Map<number, AbortController>();
-
-async function open(settings: EngineSettings): Promise<void> {
+async function open(settings: CoreSettings): Promise<void> {
   try {
-    engine = await openLocalEngine(settings, {
-      onProgress: (progress) => tell({ type: "progress", progress }),
-      onAdapters: (adapters) => tell({ type: "adapters", adapters }),
-      now: () => performance.now(),
+    const opened = await openCore(settings, {
+      onProgress: (progress) => send({ type: "progress", progress }),
     });
-    tell({ type: "open", model: engine.model, adapters: engine.adapters() });
+    core = opened.core;
+    core.start({
+      onOutput: (updates) =>
+        send({
+          type: "output",
+          updates: updates.map(({ error, ...update }) =>
+            error === undefined ? update : { ...update, error: sentError(error) },
+          ),
+        }),
+      onAdapters: (adapters) => send({ type: "adapters", adapters }),
+    });
+    const { model, limits, adapters } = opened;
+    send({ type: "open", model, limits, adapters });
   } catch (cause) {
-    tell({ type: "refused", error: sent(cause) });
+    send({ type: "notOpened", error: sentError(cause) });
     leave();
   }
 }
 
-async function submit(id: number, request: SentRequest): Promise<void> {
-  const controller = new AbortController();
-  running.set(id, controller);
-  try {
-    if (engine === undefined) throw new MosError("busy", "the engine is not open yet");
-    for await (const event of engine.submit({ ...request, signal: controller.signal }))
-      tell({ type: "events", id, events: [event] });
-    tell({ type: "ended", id });
-  } catch (cause) {
-    tell({ type: "ended", id, error: sent(cause) });
-  } finally {
-    running.delete(id);
-  }
-}
-
-const answers: { readonly [Q in keyof Questions]: (engine: Engine) => Promise<Questions[Q]> } = {
+const calls: { readonly [N in keyof CoreCalls]: (opened: EngineCore) => Promise<CoreCalls[N]> } = {
   stats: (opened) => opened.stats(),
   refresh: (opened) => opened.refreshAdapters(),
-  drain: async (opened) => {
-    await opened.drain();
-    return null;
-  },
   close: async (opened) => {
     await opened[Symbol.asyncDispose]();
     return null;
   },
 };
 
-async function answer(id: number, question: keyof Questions): Promise<void> {
+async function answer(opened: EngineCore, id: number, name: keyof CoreCalls): Promise<void> {
   try {
-    if (engine === undefined) throw new MosError("busy", "the engine is not open yet");
-    tell({ type: "answer", id, value: await answers[question](engine) });
+    send({ type: "result", id, value: await calls[name](opened) });
   } catch (cause) {
-    tell({ type: "noAnswer", id, error: sent(cause) });
+    send({ type: "failure", id, error: sentError(cause) });
   }
-  if (question === "close") leave();
+  if (name === "close") leave();
 }
 
-// Ctrl-C reaches the whole group of processes: the other end decides what it means
+// Ctrl-C reaches the whole group of processes: the other side decides what it means
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit());
-process.on("message", (message: ToEngine) => {
+process.on("message", (message: ToCore) => {
   if (message.type === "open") void open(message.settings);
-  else if (message.type === "submit") void submit(message.id, message.request);
-  else if (message.type === "cancel") running.get(message.id)?.abort();
-  else void answer(message.id, message.question);
+  // the other side has nothing else to say before it has heard that the core is open
+  else if (core === undefined) return;
+  else if (message.type === "submit") core.submit(message.id, message.request);
+  else if (message.type === "cancel") core.cancel(message.id);
+  else void answer(core, message.id, message.name);
 });

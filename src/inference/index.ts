@@ -6,10 +6,11 @@ export {
   type Quantize,
 } from "./base-weights.ts";
 export { createDecoder, type DecoderOptions, type RowAdapter } from "./decoder.ts";
-export { createEngine, type EngineLimits, type EngineParts } from "./engine.ts";
+export { createEngine, type EngineOptions, type FrontLimits } from "./engine.ts";
+export { type CoreLimits, type CoreParts, createCore, type EngineCore } from "./engine-core.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
-export type { OpenProgress } from "./local-engine.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
+export type { ModelWithText, OpenProgress } from "./open-core.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
 export {
   adapterSettings,
@@ -28,5 +29,6 @@ export type {
   EngineStats,
   EngineUsage,
   FinishReason,
+  TextRequest,
   TokenLogprob,
 } from "./types.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
-import { fullRequest } from "./check-request.ts";
+import { fullRequest } from "./request.ts";
 import { Sequence } from "./sequence.ts";
 import type { EngineEvent, EngineRequest } from "./types.ts";
 
@@ -26,13 +26,16 @@ const towards = (id: number): Float32Array => {
 };
 
 function sequenceOf(over: Partial<EngineRequest> = {}, now: () => number = () => 0): Sequence {
-  const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...over });
-  return new Sequence(request, { tokenizer, endTokens: [0], now });
+  const bounds = { model: { vocabularySize: 256, maxLength: 1000 }, bytesPerPosition: 1, cacheMemory: 1e9 };
+  const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...over }, bounds);
+  return new Sequence(7, request, { tokenizer, endTokens: [0], now });
 }
 
 /** The events of an answer that would go on with this text. */
-const write = (sequence: Sequence, text: string): readonly EngineEvent[] =>
-  tokenizer.encode(text).flatMap((id) => (sequence.ended ? [] : sequence.advance(towards(id))));
+function write(sequence: Sequence, text: string): readonly EngineEvent[] {
+  for (const id of tokenizer.encode(text)) if (!sequence.hasEnded) sequence.advance(towards(id));
+  return sequence.takeUpdate()?.events ?? [];
+}
 
 const textOf = (events: readonly EngineEvent[]): readonly string[] =>
   events.flatMap((event) => ("text" in event ? [event.text] : []));
@@ -41,7 +44,7 @@ describe("text comes when it is certain:", () => {
   test("never half a character", () => {
     const sequence = sequenceOf({ maxTokens: 3 });
     expect(textOf(write(sequence, "aé"))).toEqual(["a", "", "é", ""]);
-    expect(sequence.ended).toBe(true);
+    expect(sequence.hasEnded).toBe(true);
   });
 
   test("half a character at the end is what UTF-8 says it is", () => {
@@ -53,20 +56,29 @@ describe("text comes when it is certain:", () => {
   test("nothing that may be a stop", () => {
     const sequence = sequenceOf({ stop: ["xyz"] });
     expect(textOf(write(sequence, "axyxyz?"))).toEqual(["a", "", "", "xy", "", "", ""]);
-    expect(sequence.ended).toBe(true);
+    expect(sequence.hasEnded).toBe(true);
     expect(sequence.generated).toBe(6);
   });
 
   test("what was held back comes with the end token", () => {
     const sequence = sequenceOf({ stop: ["xyz"] });
-    const [, , end] = [...write(sequence, "xy"), ...sequence.advance(towards(0))];
-    expect(end).toMatchObject({ type: "finish", reason: "end", text: "xy", usage: { completionTokens: 2 } });
+    write(sequence, "xy");
+    sequence.advance(towards(0));
+    expect(sequence.takeUpdate()?.events.at(-1)).toMatchObject({
+      type: "finish",
+      reason: "end",
+      text: "xy",
+      usage: { completionTokens: 2 },
+    });
   });
 
   test("and with a cancellation", () => {
     const sequence = sequenceOf({ stop: ["xyz"] });
     write(sequence, "ax");
-    expect(sequence.finish("cancelled")).toMatchObject({ type: "finish", reason: "cancelled", text: "x" });
+    sequence.finish("cancelled");
+    const [finish] = sequence.takeUpdate()?.events ?? [];
+    expect(finish).toMatchObject({ type: "finish", reason: "cancelled", text: "x" });
+    expect(sequence.takeUpdate()).toBeUndefined();
   });
 });
 
@@ -76,17 +88,19 @@ describe("a prompt's scores", () => {
   test("stay in place where a part is read again, or begins again", () => {
     const whole = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
     whole.score(logits, 0);
-    const expected = whole.advance(towards(9));
+    whole.advance(towards(9));
+    const expected = whole.takeUpdate();
     const again = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
-    expect([again.scoresPrompt, again.firstWanted]).toEqual([true, 0]);
+    expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 0]);
     again.score(logits.slice(0, 1), 0);
-    expect([again.scoresPrompt, again.firstWanted]).toEqual([true, 1]);
+    expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 1]);
     again.score(logits.slice(0, 2), 0);
     // the last token's logits score nothing: they choose what comes next
-    expect([again.scoresPrompt, again.firstWanted]).toEqual([false, 2]);
+    expect([again.scoresPrompt, again.firstLogits]).toEqual([false, 2]);
     again.score(logits.slice(1), 1);
-    expect(again.advance(towards(9))).toEqual(expected);
-    const [prompt] = expected;
+    again.advance(towards(9));
+    expect(again.takeUpdate()).toEqual(expected);
+    const [prompt] = expected?.events ?? [];
     expect(prompt?.type === "prompt" ? prompt.logprobs.map(({ id, top }) => [id, top[0]?.id]) : []).toEqual([
       [1, undefined],
       [2, 2],
@@ -105,10 +119,12 @@ test("usage counts seconds from the submission", () => {
   let time = 1000;
   const sequence = sequenceOf({ maxTokens: 2 }, () => time);
   time = 3000;
-  expect(sequence.admit("digest")).toEqual([{ type: "scheduled", digest: "digest" }]);
+  sequence.schedule();
+  expect(sequence.takeUpdate()).toEqual({ id: 7, events: [{ type: "scheduled", digest: null }] });
   time = 4000;
-  // it lost its row and has another
-  expect(sequence.admit("digest")).toEqual([]);
+  // it was preempted and has another slot
+  sequence.schedule();
+  expect(sequence.takeUpdate()).toBeUndefined();
   write(sequence, "a");
   time = 9000;
   expect(write(sequence, "b").at(-1)).toMatchObject({

@@ -1,5 +1,5 @@
-// A request while it runs: its tokens, and what each new one makes certain.
-import { type Random, randomStream } from "#core";
+// A request while it runs: its tokens, what each new one makes certain, and what it holds.
+import { MosError, type Random, randomStream } from "#core";
 import { sample } from "#generation";
 import {
   createDetokenizer,
@@ -8,35 +8,64 @@ import {
   type StopScanner,
   type Tokenizer,
 } from "#text";
-import type { FullRequest } from "./check-request.ts";
+import type { AdapterLease } from "./adapters/index.ts";
 import { logprobsOf, tokenLogprob } from "./logprobs.ts";
+import type { FullRequest } from "./request.ts";
 import type { EngineEvent, FinishReason, TokenLogprob } from "./types.ts";
 
-interface SequenceOptions {
+export interface SequenceOptions {
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
   /** Milliseconds from any start. */
   readonly now: () => number;
 }
 
-/** One request's tokens and text. It knows nothing of rows; `ended` is true once its `end` event was given. */
+/** What happened to a sequence since it was last asked. */
+export interface SequenceUpdate {
+  readonly id: number;
+  readonly events: readonly EngineEvent[];
+  /** What it failed with: nothing follows, as after a `finish` event. */
+  readonly error?: MosError;
+}
+
+const asError = (cause: unknown): MosError =>
+  cause instanceof MosError
+    ? cause
+    : new MosError("device", `the engine failed: ${String(cause)}`, { cause });
+
+/** A request from its submission to its end. The scheduler and the placement keep their notes on it. */
 export class Sequence {
+  readonly id: number;
   readonly request: FullRequest;
   /** The prompt, then the answer so far. */
   readonly tokens: number[];
-  ended = false;
+  isCancelled = false;
+  hasEnded = false;
+
+  /** Pins its adapter's content; undefined for the base, and before the adapter is loaded. */
+  lease: AdapterLease | undefined;
+  load: "none" | "loading" | "ready";
+  /** Its adapter found no memory once: those behind it leave it what is given back. */
+  lacksMemory = false;
+  /** Sequences that were first scheduled earlier have a lower one; 0 before. */
+  order = 0;
+
   readonly #options: SequenceOptions;
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopScanner;
   readonly #random: Random;
   readonly #submitted: number;
-  readonly #scores: TokenLogprob[] = [];
-  #admitted: number | undefined;
-  #first: number | undefined;
+  readonly #promptLogprobs: TokenLogprob[] = [];
+  #scheduled: number | undefined;
+  #firstToken: number | undefined;
+  #events: EngineEvent[] = [];
+  #error: MosError | undefined;
 
-  constructor(request: FullRequest, options: SequenceOptions) {
+  constructor(id: number, request: FullRequest, options: SequenceOptions) {
+    this.id = id;
     this.request = request;
     this.tokens = [...request.prompt];
+    this.load = request.adapter === null ? "ready" : "none";
     this.#options = options;
     this.#detokenizer = createDetokenizer(options.tokenizer, { continues: request.continuesPrompt });
     this.#stops = createStopScanner(request.stop);
@@ -49,75 +78,109 @@ export class Sequence {
     return this.tokens.length - this.request.prompt.length;
   }
 
-  /** Whether the next logits wanted are those behind every token of the prompt. */
+  /** Of the adapter's content; null for the base. */
+  get digest(): string | null {
+    return this.lease?.digest ?? null;
+  }
+
+  /** Whether logits are needed at every token of the prompt. */
   get scoresPrompt(): boolean {
-    return this.request.promptLogprobs !== undefined && this.#scores.length < this.request.prompt.length;
+    const { prompt, promptLogprobs } = this.request;
+    return promptLogprobs !== undefined && this.#promptLogprobs.length < prompt.length;
   }
 
-  /** Told once, when the request first gets a row. */
-  admit(digest: string | null): readonly EngineEvent[] {
-    if (this.#admitted !== undefined) return [];
-    this.#admitted = this.#options.now();
-    return [{ type: "scheduled", digest }];
+  /** The first position whose logits are needed: keys and values of earlier ones may come from a cache. */
+  get firstLogits(): number {
+    return this.scoresPrompt ? Math.max(0, this.#promptLogprobs.length - 1) : this.tokens.length - 1;
   }
 
-  /** The first place whose logits are wanted: a cache that holds what lies before it saves work. */
-  get firstWanted(): number {
-    return this.scoresPrompt ? Math.max(0, this.#scores.length - 1) : this.tokens.length - 1;
+  /** It has a slot; only the first time is reported. */
+  schedule(): void {
+    if (this.#scheduled !== undefined) return;
+    this.#scheduled = this.#options.now();
+    this.#events.push({ type: "scheduled", digest: this.digest });
   }
 
   /**
-   * Logits behind the prompt's tokens from place `from` on: they score the token after each. A prompt that is read again
-   * keeps the scores it has.
+   * Takes logits of the prompt's tokens from position `from` on: each scores the next token. A prompt that is computed
+   * again keeps the scores it has.
    */
   score(logits: readonly Float32Array[], from: number): void {
     const { prompt, promptLogprobs = 0 } = this.request;
-    if (this.#scores.length === 0) this.#scores.push({ id: prompt[0] as number, logprob: null, top: [] });
+    const scores = this.#promptLogprobs;
+    if (scores.length === 0) scores.push({ id: prompt[0] as number, logprob: null, top: [] });
     logits.forEach((at, i) => {
       const next = prompt[from + i + 1];
-      if (next !== undefined && from + i + 1 === this.#scores.length)
-        this.#scores.push(tokenLogprob(at, next, promptLogprobs));
+      if (next !== undefined && from + i + 1 === scores.length)
+        scores.push(tokenLogprob(at, next, promptLogprobs));
     });
   }
 
-  /** Chooses the next token from the logits behind the last one. */
-  advance(logits: Float32Array): readonly EngineEvent[] {
-    const { maxTokens, sampling, logprobs, ignoreEos } = this.request;
-    const events: EngineEvent[] = [];
-    if (this.generated === 0 && this.request.promptLogprobs !== undefined)
-      events.push({ type: "prompt", logprobs: this.#scores });
-    if (this.generated === 0 && this.request.candidates !== undefined)
-      events.push({ type: "candidates", logprobs: logprobsOf(logits, this.request.candidates) });
-    this.#first ??= this.#options.now();
-    if (maxTokens === 0) return [...events, this.finish("length")];
+  /** Chooses the next token from the logits of the last one. */
+  advance(logits: Float32Array): void {
+    const { maxTokens, sampling, logprobs, promptLogprobs, candidates, ignoreEos } = this.request;
+    if (this.generated === 0 && promptLogprobs !== undefined)
+      this.#events.push({ type: "prompt", logprobs: this.#promptLogprobs });
+    if (this.generated === 0 && candidates !== undefined)
+      this.#events.push({ type: "candidates", logprobs: logprobsOf(logits, candidates) });
+    this.#firstToken ??= this.#options.now();
+    if (maxTokens === 0) {
+      this.finish("length");
+      return;
+    }
     const id = sample(logits, { ...sampling, seen: this.tokens, random: this.#random });
-    if (!ignoreEos && this.#options.endTokens.includes(id)) return [...events, this.finish("end")];
+    if (!ignoreEos && this.#options.endTokens.includes(id)) {
+      this.finish("end");
+      return;
+    }
     this.tokens.push(id);
     const { text, stopped } = this.#stops.push(this.#detokenizer.push(id));
     const scored = logprobs === undefined ? {} : { logprob: tokenLogprob(logits, id, logprobs) };
-    events.push({ type: "token", id, text, ...scored });
-    if (stopped) events.push(this.finish("stop"));
-    else if (this.generated >= maxTokens) events.push(this.finish("length"));
-    return events;
+    this.#events.push({ type: "token", id, text, ...scored });
+    if (stopped) this.finish("stop");
+    else if (this.generated >= maxTokens) this.finish("length");
   }
 
-  /** The last event. */
-  finish(reason: FinishReason): EngineEvent {
-    this.ended = true;
+  /** Ends the answer with what was held back, and gives the adapter back. */
+  finish(reason: FinishReason): void {
+    if (this.hasEnded) return;
     const rest = reason === "stop" ? undefined : this.#stops.push(this.#detokenizer.flush());
-    const held = rest === undefined ? "" : rest.text + (rest.stopped ? "" : this.#stops.flush());
+    const text = rest === undefined ? "" : rest.text + (rest.stopped ? "" : this.#stops.flush());
     const end = this.#options.now();
     const since = (time: number | undefined): number => ((time ?? end) - this.#submitted) / 1000;
-    return {
+    this.#events.push({
       type: "finish",
       reason: rest?.stopped === true ? "stop" : reason,
-      text: held,
+      text,
       usage: {
         promptTokens: this.request.prompt.length,
         completionTokens: this.generated,
-        queuedSeconds: since(this.#admitted),
-        firstTokenSeconds: since(this.#first),
+        queuedSeconds: since(this.#scheduled),
+        firstTokenSeconds: since(this.#firstToken),
       },
-    };
+    });
+    this.#end();
+  }
+
+  fail(cause: unknown): void {
+    if (this.hasEnded) return;
+    this.#error = asError(cause);
+    this.#end();
+  }
+
+  /** What happened since the last call; undefined if nothing did. */
+  takeUpdate(): SequenceUpdate | undefined {
+    const { id } = this;
+    const [events, error] = [this.#events, this.#error];
+    if (events.length === 0 && error === undefined) return undefined;
+    this.#events = [];
+    this.#error = undefined;
+    return { id, events, ...(error === undefined ? {} : { error }) };
+  }
+
+  #end(): void {
+    this.hasEnded = true;
+    this.lease?.[Symbol.dispose]();
+    this.lease = undefined;
   }
 }

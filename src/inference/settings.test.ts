@@ -1,11 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { type EngineSettings, fullSettings } from "./settings.ts";
 
-const model = "somewhere";
-
 test("what is left out is filled in, what is given stays", () => {
-  expect(fullSettings({ model })).toEqual({
-    model,
+  expect(fullSettings({})).toEqual({
     quantize: "none",
     adapterMemory: 2e9,
     adapterDtype: "float32",
@@ -15,12 +12,12 @@ test("what is left out is filled in, what is given stays", () => {
     slotMemory: 2e9,
     threads: 0,
   });
-  const given = { model, adapters: "a", quantize: "int4", maxBatch: 3, maxLength: 9, threads: 2 } as const;
+  const given = { quantize: "int4", maxBatch: 3, maxLength: 9, threads: 2 } as const;
   expect(fullSettings(given)).toMatchObject(given);
 });
 
 test.each(["quantize", "adapterDtype"])("%s has a closed list of values", (name) => {
-  expect(() => fullSettings({ model, [name]: "int3" })).toThrowError(
+  expect(() => fullSettings({ [name]: "int3" })).toThrowError(
     expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`${name}: "int3"`) }),
   );
 });
@@ -39,7 +36,7 @@ describe("numbers out of range are refused by name:", () => {
     ["cacheMemory", Number.POSITIVE_INFINITY],
   ];
   test.each(cases)("%s %d", (name, value) => {
-    expect(() => fullSettings({ model, [name]: value })).toThrowError(
+    expect(() => fullSettings({ [name]: value })).toThrowError(
       expect.objectContaining({
         code: "bad_option",
         message: expect.stringContaining(`${name}: ${value}`),

@@ -68,29 +68,19 @@ export const batchSettings = {
 /** Everything that an engine can be told beside what it serves. */
 export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSettings };
 
-/** What an engine serves, and how much of the machine it takes; `engineSettings` says what each setting means. */
-export interface EngineSettings extends SettingInput<typeof engineSettings> {
-  /** A model folder or a .gguf file. */
-  readonly model: string;
-  /** A folder with one sub-folder for each adapter. */
-  readonly adapters?: string;
-}
+/** How an engine keeps its base, and how much of the machine it takes; `engineSettings` says what each setting means. */
+export interface EngineSettings extends SettingInput<typeof engineSettings> {}
 
 /** The settings with everything that was left out. */
-export interface FullSettings extends SettingValues<typeof engineSettings> {
-  readonly model: string;
-  readonly adapters?: string;
-}
+export interface FullSettings extends SettingValues<typeof engineSettings> {}
 
 /**
  * Fills in and checks.
  *
  * @throws MosError `bad_option` with the setting's name, what was given, and what would be accepted.
  */
-export function fullSettings({ model, adapters, ...settings }: EngineSettings): FullSettings {
-  const full = { model, ...parseSettings(engineSettings, settings) };
-  return adapters === undefined ? full : { ...full, adapters };
-}
+export const fullSettings = (settings: EngineSettings): FullSettings =>
+  parseSettings(engineSettings, settings);
 
 /** How an answer is written. All at their defaults are greedy decoding. */
 export const answerSettings = {

@@ -1,6 +1,8 @@
-// The contract between whoever serves (HTTP, evaluation, a program) and the engine: requests go in, events come out.
+// The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
 import type { MosError } from "#core";
 import type { FinishReason, SamplingOptions } from "#generation";
+
+import type { ChatMessage, LoadedText } from "#text";
 
 export type { FinishReason };
 
@@ -98,8 +100,8 @@ export interface EngineStats {
   readonly runningAdapters: Readonly<Record<string, number>>;
   readonly maxBatch: number;
   readonly steps: number;
-  /** Rows that decoded, summed over steps: over `steps`, the mean occupancy. */
-  readonly decodedRows: number;
+  /** Tokens of all decode steps: over `steps`, the mean batch. */
+  readonly decodedTokens: number;
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly adapters: {
@@ -129,13 +131,18 @@ export interface EngineModel {
   readonly fingerprint: string;
 }
 
+/** A request in text: everything about it but the prompt's tokens. */
+export type TextRequest = Omit<EngineRequest, "prompt">;
+
 /** Runs requests side by side on one base. Holds native memory: dispose it, which cancels what runs. */
 export interface Engine extends AsyncDisposable {
   readonly model: EngineModel;
+  /** The model's tokenizer and chat template. */
+  readonly text: LoadedText;
   /** Resolves when it works no more: to the error that broke it, or undefined where it was disposed. Never rejects. */
   readonly closed: Promise<MosError | undefined>;
   /**
-   * Queues a request. Breaking out of the loop, or its signal, cancels it.
+   * Queues a request. Breaking out of the loop, or its signal, cancels it. One loop reads the events.
    *
    * @throws MosError at once where the request is not accepted: `busy` for a full queue or an engine that is shutting
    * down, `bad_option` for settings or lengths out of range, `bad_data` for tokens the model does not have, `device`.
@@ -143,7 +150,15 @@ export interface Engine extends AsyncDisposable {
    * `busy` where the adapters' memory is taken, `bad_option` where its slot can never fit; and `device` at any time.
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;
-  /** Adapters as last seen in the folder, by name. */
+  /**
+   * Answers a conversation, laid out by the model's chat template. `maxTokens` is cut to what the model's length leaves.
+   *
+   * @throws MosError as `submit`; `bad_option` where the prompt leaves no room for an answer.
+   */
+  chat(messages: readonly ChatMessage[], options?: TextRequest): AsyncIterable<EngineEvent>;
+  /** Continues a text, as `chat` answers a conversation. */
+  complete(text: string, options?: TextRequest): AsyncIterable<EngineEvent>;
+  /** Adapters as last seen on disk, by name. */
   adapters(): readonly AdapterInfo[];
   /** Looks at the folder now rather than at the next look. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;

@@ -115,7 +115,7 @@ const COUNTERS: readonly Reading[] = [
   [
     "mos_engine_decoded_rows_total",
     "Slots that decoded, summed over steps: over the steps, the mean occupancy.",
-    (s) => s.decodedRows,
+    (s) => s.decodedTokens,
   ],
   ["mos_engine_prompt_tokens_total", "Prompt tokens computed.", (s) => s.promptTokens],
   ["mos_engine_completion_tokens_total", "Tokens generated.", (s) => s.completionTokens],

@@ -28,23 +28,39 @@ async function openRunning() {
 
 test("an engine whose process is killed says so to everybody, and can be closed", async () => {
   const { engine, child, rest } = await openRunning();
-  const asked = [engine.stats(), engine.drain(), engine.refreshAdapters()].map((one) =>
+  const ask = (one: Promise<unknown>): Promise<string> =>
     one.then(
       () => "answered",
       (error) => error.code,
-    ),
-  );
+    );
+  const asked = [ask(engine.stats()), ask(engine.refreshAdapters())];
   child.kill("SIGSTOP");
   const waiting = refusalOf(() => engine.submit(long));
+  const drained = ask(engine.drain());
   child.kill("SIGKILL");
   expect(await rest).toBe("device");
   expect(await waiting).toBe("device");
   expect(["device", "answered"]).toContain(await asked[0]);
-  expect(await asked[1]).toBe("device");
+  expect(["device", "answered"]).toContain(await asked[1]);
+  expect(await drained).toBe("device");
   expect(await engine.closed).toMatchObject({ code: "device", message: expect.stringContaining("SIGKILL") });
   expect(await refusalOf(() => engine.submit(long))).toBe("device");
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   await engine[Symbol.asyncDispose]();
+});
+
+test("the process sends one message for each step, with the events of all its requests", async () => {
+  await using engine = await openEngine(settings);
+  let outputs = 0;
+  children.at(-1)?.on("message", (message: { readonly type: string }) => {
+    if (message.type === "output") outputs++;
+  });
+  const answers = Array.from({ length: 4 }, (_, i) =>
+    answerOf(engine.submit({ prompt: [5, 6, 7 + i], maxTokens: 40, ignoreEos: true })),
+  );
+  const tokens = (await Promise.all(answers)).reduce((sum, { ids }) => sum + ids.length, 0);
+  expect(tokens).toBe(160);
+  expect(outputs).toBeLessThan(60);
 });
 
 test("an engine whose process dies while it is closed is closed", async () => {

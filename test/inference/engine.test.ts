@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
 import type { Engine, EngineRequest } from "#inference";
-import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import { answerOf, config, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
 
 const adapters = new Map([
@@ -13,14 +13,14 @@ const adapters = new Map([
 const names = [null, ...adapters.keys()];
 
 async function withEngine<T>(
-  work: (engine: Engine, tiers: MemoryTiers) => Promise<T>,
+  work: (engine: Engine, manager: MemoryAdapters) => Promise<T>,
   options: Parameters<typeof tinyEngine>[1] & { readonly delay?: (name: string) => number } = {},
 ): Promise<T> {
   const { delay, ...limits } = options;
-  const tiers = memoryTiers(adapters, delay);
-  await using engine = await tinyEngine(tiers, limits);
-  const result = await work(engine, tiers);
-  expect(tiers.leases(), "leases that nobody gave back").toBe(0);
+  const manager = memoryAdapters(adapters, delay);
+  await using engine = await tinyEngine(manager, limits);
+  const result = await work(engine, manager);
+  expect(manager.leases(), "leases that nobody gave back").toBe(0);
   return result;
 }
 
@@ -43,16 +43,16 @@ const alone = await withEngine(
     for (const one of requests) answers.push(await answerOf(engine.submit(one)));
     return answers;
   },
-  { maxRows: 1 },
+  { maxBatch: 1 },
 );
 
 describe("requests side by side get the answers that each gets alone", () => {
   test.each([
     ["four rows", {}],
-    ["sixteen rows", { maxRows: 16 }],
+    ["sixteen rows", { maxBatch: 16 }],
     ["adapters that come late", { delay: (name: string) => name.length }],
-    ["memory for two rows of 64 places", { cacheLimit: 2 * 64 * 256 }],
-    ["chunks of one token", { chunk: 1, loneChunk: 1 }],
+    ["memory for two rows of 64 places", { cacheMemory: 2 * 64 * 256 }],
+    ["chunks of one token", { prefillChunk: 1, lonePrefillChunk: 1 }],
   ])("%s", async (_, limits) => {
     const answers = await withEngine(
       (engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one)))),

@@ -9,9 +9,9 @@ import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { MosError, type Random, randomStream } from "#core";
 import type { Engine, EngineRequest } from "#inference";
 import { geometryOf } from "#models";
-import { openAdapterTiers } from "../../src/inference/adapters/index.ts";
+import { openAdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
-import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import { type Answer, answerOf, config, request, tinyEngine } from "./tiny-engine.ts";
 
 const NAMES = ["ann", "bob", "cy", "dee", "eve"];
@@ -88,16 +88,16 @@ async function disturb(engine: Engine, folder: Folder, random: Random): Promise<
 
 /** What requests get alone, from a content of an adapter. */
 class Reference implements AsyncDisposable {
-  readonly #tiers: MemoryTiers;
+  readonly #manager: MemoryAdapters;
   readonly #engine: Engine;
 
-  constructor(tiers: MemoryTiers, engine: Engine) {
-    this.#tiers = tiers;
+  constructor(manager: MemoryAdapters, engine: Engine) {
+    this.#manager = manager;
     this.#engine = engine;
   }
 
   async answer({ signal: _, ...one }: EngineRequest, adapter: Adapter | undefined): Promise<Answer> {
-    if (adapter !== undefined) this.#tiers.replace("it", await expandFactors(adapter));
+    if (adapter !== undefined) this.#manager.replace("it", await expandFactors(adapter));
     return answerOf(this.#engine.submit({ ...one, adapter: adapter === undefined ? null : "it" }));
   }
 
@@ -129,7 +129,7 @@ async function fuzz(seed: number, path: string): Promise<void> {
   const random = randomStream(seed, "fuzz");
   const folder = new Folder(path, random);
   for (const name of NAMES) await folder.replace(name);
-  const tiers = await openAdapterTiers({
+  const manager = await openAdapterManager({
     folder: path,
     geometry: geometryOf(config),
     fingerprint: FINGERPRINT,
@@ -139,10 +139,10 @@ async function fuzz(seed: number, path: string): Promise<void> {
     now: () => performance.now(),
     pollSeconds: 0,
   });
-  await using engine = await tinyEngine(tiers, { maxRows: 3, chunk: 3, loneChunk: 6 });
+  await using engine = await tinyEngine(manager, { maxBatch: 3, prefillChunk: 3, lonePrefillChunk: 6 });
   for (const name of NAMES) await folder.replace(name, engine);
-  const alone = memoryTiers(new Map());
-  await using reference = new Reference(alone, await tinyEngine(alone, { maxRows: 1 }));
+  const alone = memoryAdapters(new Map());
+  await using reference = new Reference(alone, await tinyEngine(alone, { maxBatch: 1 }));
   let answered = 0;
   for (const sent of await disturb(engine, folder, random))
     if (await check(sent, { folder, reference })) answered++;

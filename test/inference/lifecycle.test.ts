@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { MosError } from "#core";
 import type { Engine, EngineRequest } from "#inference";
-import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {
   answerOf,
   promptOf,
@@ -22,13 +22,13 @@ const adapters = new Map([
 const long = request({ maxTokens: 300, ignoreEos: true });
 
 async function withEngine<T>(
-  work: (engine: Engine, tiers: MemoryTiers) => Promise<T>,
+  work: (engine: Engine, manager: MemoryAdapters) => Promise<T>,
   options: TinyEngineOptions = {},
 ): Promise<T> {
-  const tiers = memoryTiers(adapters, (name) => (name === "late" ? 50 : 0));
-  await using engine = await tinyEngine(tiers, { maxLength: 400, ...options });
-  const result = await work(engine, tiers);
-  await vi.waitFor(() => expect(tiers.leases(), "leases that nobody gave back").toBe(0));
+  const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
+  await using engine = await tinyEngine(manager, { maxLength: 400, ...options });
+  const result = await work(engine, manager);
+  await vi.waitFor(() => expect(manager.leases(), "leases that nobody gave back").toBe(0));
   return result;
 }
 
@@ -36,13 +36,18 @@ const alone = await withEngine((engine) => answerOf(engine.submit(long)));
 
 describe("a request that is cancelled ends, wherever it is, and disturbs nobody:", () => {
   const cases: readonly (readonly [string, Partial<EngineRequest>, TinyEngineOptions, string[]])[] = [
-    ["waiting for a row", {}, { maxRows: 1 }, ["finish"]],
+    ["waiting for a row", {}, { maxBatch: 1 }, ["finish"]],
     ["loading its adapter", { adapter: "late" }, {}, ["finish"]],
-    ["reading its prompt", { prompt: promptOf(1, 250), maxTokens: 9 }, { chunk: 1 }, ["scheduled", "finish"]],
+    [
+      "reading its prompt",
+      { prompt: promptOf(1, 250), maxTokens: 9 },
+      { prefillChunk: 1 },
+      ["scheduled", "finish"],
+    ],
     [
       "having its prompt scored",
       { prompt: promptOf(1, 250), maxTokens: 9, promptLogprobs: 0, adapter: "prompt" },
-      { chunk: 1 },
+      { prefillChunk: 1 },
       ["scheduled", "finish"],
     ],
   ];
@@ -128,7 +133,7 @@ describe("refusals", () => {
         expect(await Promise.all(codes.slice(0, 2))).toEqual(["answered", "answered"]);
         expect(await other).toBe("answered");
       },
-      { maxRows: 1, maxWaiting: 2 },
+      { maxBatch: 1, maxWaiting: 2 },
     ));
 
   test("who finds a free row does not count as waiting, though all come in one moment", () =>
@@ -137,7 +142,7 @@ describe("refusals", () => {
         const codes = Array.from({ length: 6 }, () => refusalOf(() => engine.submit(request())));
         expect(await Promise.all(codes)).toEqual([...Array(5).fill("answered"), "busy"]);
       },
-      { maxRows: 4, maxWaiting: 1 },
+      { maxBatch: 4, maxWaiting: 1 },
     ));
 
   test("names that every object has are names like others in the counts", () =>
@@ -172,11 +177,11 @@ describe("draining", () => {
         expect(answers.map(({ isDone }) => isDone())).toEqual([true, true, true]);
         await engine.drain();
       },
-      { maxRows: 1 },
+      { maxBatch: 1 },
     ));
 
   test("ends with the engine too", async () => {
-    const engine = await tinyEngine(memoryTiers(adapters), { maxLength: 400 });
+    const engine = await tinyEngine(memoryAdapters(adapters), { maxLength: 400 });
     const answer = answerOf(engine.submit(long));
     const drained = engine.drain();
     await engine[Symbol.asyncDispose]();
@@ -187,21 +192,21 @@ describe("draining", () => {
 });
 
 test("disposing cancels what runs, loads and waits", async () => {
-  const tiers = memoryTiers(adapters, (name) => (name === "late" ? 50 : 0));
-  const engine = await tinyEngine(tiers, { maxRows: 2, maxLength: 400 });
+  const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
+  const engine = await tinyEngine(manager, { maxBatch: 2, maxLength: 400 });
   const all = [null, "prompt", "late", null].map((adapter) => answerOf(engine.submit({ ...long, adapter })));
   await until(async () => (await engine.stats()).completionTokens > 3);
   await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
   for (const answer of all) expect((await answer).end.reason).toBe("cancelled");
   expect(await refusalOf(() => engine.submit(request()))).toBe("busy");
-  await expect.poll(() => tiers.leases()).toBe(0);
+  await expect.poll(() => manager.leases()).toBe(0);
 });
 
 test("a step that fails ends those that run, and the next ones get their answers", async () => {
   let left = 60;
   const widths: number[] = [];
   const options: TinyEngineOptions = {
-    maxRows: 2,
+    maxBatch: 2,
     maxLength: 400,
     wrap: (program) => ({
       ...program,
@@ -212,7 +217,7 @@ test("a step that fails ends those that run, and the next ones get their answers
       },
     }),
   };
-  await withEngine(async (engine, tiers) => {
+  await withEngine(async (engine, manager) => {
     const failures = [null, "prompt"].map((adapter) =>
       answerOf(engine.submit({ ...long, adapter })).catch((error: unknown) => error),
     );
@@ -224,7 +229,7 @@ test("a step that fails ends those that run, and the next ones get their answers
     }
     expect((await answer).ids).toEqual(alone.ids);
     expect(Math.max(...widths), "rows of those that failed").toBe(1);
-    expect(tiers.leases()).toBe(0);
+    expect(manager.leases()).toBe(0);
     expect((await engine.stats()).running).toBe(0);
   }, options);
 });

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { MosError } from "#core";
 import { type Engine, openEngine } from "#inference";
 import { generate, loadModel } from "#recipes";
-import { answerOf, request } from "./tiny-engine.ts";
+import { answerOf, refusalOf, request, thrownBy } from "./tiny-engine.ts";
 
 const MODEL = "assets/tiny-english";
 const text = "Where does the keeper live?";
@@ -11,7 +10,13 @@ describe("an engine in a process of its own", () => {
   let engine: Engine;
   const seen: string[] = [];
   beforeAll(async () => {
-    engine = await openEngine({ model: MODEL, threads: 1, onProgress: ({ type }) => seen.push(type) });
+    engine = await openEngine({
+      model: MODEL,
+      threads: 1,
+      maxBatch: 4,
+      maxWaiting: 1,
+      onProgress: ({ type }) => seen.push(type),
+    });
   }, 60_000);
   afterAll(() => engine[Symbol.asyncDispose]());
 
@@ -33,19 +38,32 @@ describe("an engine in a process of its own", () => {
     });
   });
 
-  test("passes refusals on", async () => {
-    const refused = async (over: Parameters<typeof request>[0]) => {
-      try {
-        await answerOf(engine.submit(request(over)));
-      } catch (error) {
-        return error instanceof MosError ? error.code : error;
-      }
-      return "answered";
-    };
-    expect(await refused({ prompt: [] })).toBe("bad_data");
-    expect(await refused({ prompt: [1e9] })).toBe("bad_data");
-    expect(await refused({ maxTokens: 1e6 })).toBe("bad_option");
-    expect(await refused({ adapter: "nobody" })).toBe("not_found");
+  test("refuses at once what it does not accept", async () => {
+    const thrown = (over: Parameters<typeof request>[0]) => thrownBy(() => engine.submit(request(over)));
+    expect(thrown({ prompt: [] })).toBe("bad_data");
+    expect(thrown({ prompt: [1e9] })).toBe("bad_data");
+    expect(thrown({ maxTokens: 1e6 })).toBe("bad_option");
+    expect(await refusalOf(() => engine.submit(request({ adapter: "nobody" })))).toBe("not_found");
+    const codes = Array.from({ length: 5 }, () => refusalOf(() => engine.submit(request())));
+    expect(thrown({})).toBe("busy");
+    expect(thrown({ tenant: "another", signal: AbortSignal.abort() })).toBe("accepted");
+    expect(await Promise.all(codes)).toEqual(Array(5).fill("answered"));
+  });
+
+  test("takes text and conversations, with its own tokenizer and template", async () => {
+    const { tokenizer, template } = engine.text;
+    const messages = [{ role: "user", content: text }];
+    const rendered = template.render(messages, { addGenerationPrompt: true });
+    const submit = async (prompt: string, continuesPrompt: boolean) =>
+      answerOf(engine.submit({ prompt: tokenizer.encode(prompt), continuesPrompt, maxTokens: 9 }));
+    const chat = await answerOf(engine.chat(messages, { maxTokens: 9 }));
+    expect(chat.text).toBe((await submit(rendered, false)).text);
+    const completed = await answerOf(engine.complete(text, { maxTokens: 9 }));
+    expect(completed.text).toBe((await submit(text, true)).text);
+    const { maxLength } = engine.model;
+    const cut = await answerOf(engine.complete("a".repeat(50), { maxTokens: 1e6, ignoreEos: true }));
+    expect(cut.end.usage.promptTokens + cut.ids.length).toBe(maxLength);
+    expect(thrownBy(() => engine.complete("a b ".repeat(maxLength)))).toBe("bad_option");
   });
 
   test("a request is cancelled by its signal, and by leaving the loop", async () => {

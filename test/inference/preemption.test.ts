@@ -1,7 +1,7 @@
 // More tokens than the cache has places for: the youngest rows wait again, and nobody sees it in an answer.
 import { describe, expect, test } from "vitest";
 import type { Engine, EngineRequest } from "#inference";
-import { memoryTiers } from "./memory-tiers.ts";
+import { memoryAdapters } from "./memory-adapters.ts";
 import { type Answer, answerOf, promptOf, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
 
 const adapters = new Map([
@@ -26,10 +26,10 @@ async function answersOf(
   limits: Parameters<typeof tinyEngine>[1],
   send: (engine: Engine) => Promise<readonly Answer[]>,
 ): Promise<{ readonly answers: readonly Answer[]; readonly promptTokens: number }> {
-  const tiers = memoryTiers(adapters);
-  await using engine = await tinyEngine(tiers, { maxLength: 400, ...limits });
+  const manager = memoryAdapters(adapters);
+  await using engine = await tinyEngine(manager, { maxLength: 400, ...limits });
   const answers = await send(engine);
-  expect(tiers.leases()).toBe(0);
+  expect(manager.leases()).toBe(0);
   return { answers, promptTokens: (await engine.stats()).promptTokens };
 }
 
@@ -42,7 +42,7 @@ async function oneByOne(engine: Engine): Promise<readonly Answer[]> {
   return answers;
 }
 
-const alone = await answersOf({ maxRows: 1 }, oneByOne);
+const alone = await answersOf({ maxBatch: 1 }, oneByOne);
 const read = requests.reduce((sum, { prompt }) => sum + prompt.length, 0);
 
 describe("rows that lose their place go on as if nothing had been:", () => {
@@ -50,10 +50,10 @@ describe("rows that lose their place go on as if nothing had been:", () => {
     ["memory for two long rows", 2 * 128 * PLACE],
     ["memory for one long row", 128 * PLACE],
     ["memory for three and a half", 450 * PLACE],
-  ])("%s", async (_, cacheLimit) => {
-    const { answers, promptTokens } = await answersOf({ cacheLimit }, together(requests));
+  ])("%s", async (_, cacheMemory) => {
+    const { answers, promptTokens } = await answersOf({ cacheMemory }, together(requests));
     // all of them had rows of 64 places, so some had to go and be read again
-    if (cacheLimit !== 128 * PLACE) expect(promptTokens).toBeGreaterThan(read);
+    if (cacheMemory !== 128 * PLACE) expect(promptTokens).toBeGreaterThan(read);
     answers.forEach((answer, i) => {
       expect(answer.ids, `request ${i}`).toEqual(alone.answers[i]?.ids);
       expect(answer.text).toBe(alone.answers[i]?.text);
@@ -67,9 +67,9 @@ describe("rows that lose their place go on as if nothing had been:", () => {
 test("a prompt that loses its row while it is scored has every token's score once", async () => {
   const long = request({ prompt: promptOf(7, 60), maxTokens: 200, ignoreEos: true });
   const scored = request({ prompt: promptOf(8, 180), maxTokens: 2, promptLogprobs: 1 });
-  const undisturbed = await answersOf({ maxRows: 1 }, together([scored]));
+  const undisturbed = await answersOf({ maxBatch: 1 }, together([scored]));
   const { answers, promptTokens } = await answersOf(
-    { cacheLimit: 2 * 192 * PLACE, chunk: 1 },
+    { cacheMemory: 2 * 192 * PLACE, prefillChunk: 1 },
     together([long, scored]),
   );
   expect(promptTokens, "it was read in one go").toBeGreaterThan(60 + 180 + 50);
@@ -91,11 +91,11 @@ describe("prompts that begin alike and run at once", () => {
 
   test("are read once, and answered as if each were alone", async () => {
     const requests = [asked(null, 1), asked(null, 2), asked("lora", 3), asked("lora", 4), asked(null, 2)];
-    await using engine = await tinyEngine(memoryTiers(adapters), { maxRows: 5, maxLength: 200 });
+    await using engine = await tinyEngine(memoryAdapters(adapters), { maxBatch: 5, maxLength: 200 });
     const answers = await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
     const { promptTokens } = await engine.stats();
     for (const [i, one] of requests.entries()) {
-      const alone = await answersOf({ maxRows: 1, maxLength: 200 }, together([one]));
+      const alone = await answersOf({ maxBatch: 1, maxLength: 200 }, together([one]));
       expect(answers[i]?.ids).toEqual(alone.answers[0]?.ids);
     }
     // two beginnings, and the rest of five prompts, whose last tokens the first step of the answer reads
@@ -108,11 +108,11 @@ describe("a prompt that begins as an earlier one", () => {
   const second = request({ prompt: [...first.prompt.slice(0, 30), ...promptOf(21, 7)] });
 
   async function readFor(one: EngineRequest, after: readonly EngineRequest[]): Promise<number> {
-    await using engine = await tinyEngine(memoryTiers(adapters), { maxRows: 2, maxLength: 200 });
+    await using engine = await tinyEngine(memoryAdapters(adapters), { maxBatch: 2, maxLength: 200 });
     for (const earlier of after) await answerOf(engine.submit(earlier));
     const { promptTokens } = await engine.stats();
     const answer = await answerOf(engine.submit(one));
-    const fresh = await answersOf({ maxRows: 1 }, together([one]));
+    const fresh = await answersOf({ maxBatch: 1 }, together([one]));
     expect(answer.ids).toEqual(fresh.answers[0]?.ids);
     return (await engine.stats()).promptTokens - promptTokens;
   }

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { EngineRequest, TokenLogprob } from "#inference";
 import { trainingLogits } from "../training-logits.ts";
-import { memoryTiers } from "./memory-tiers.ts";
+import { memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
   answerOf,
@@ -21,7 +21,7 @@ async function answersOf(
   requests: readonly EngineRequest[],
   options: TinyEngineOptions = {},
 ): Promise<readonly Answer[]> {
-  await using engine = await tinyEngine(memoryTiers(new Map([["lora", lora]])), options);
+  await using engine = await tinyEngine(memoryAdapters(new Map([["lora", lora]])), options);
   return await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
 }
 
@@ -58,11 +58,11 @@ describe("a prompt's scores are those of the forward pass of training", () => {
   });
 
   test.each([
-    ["in one chunk", { chunk: 64, loneChunk: 64 }, 0],
-    ["in chunks of 1", { chunk: 1, loneChunk: 1 }, 3],
-    ["in chunks of 3", { chunk: 3 }, 0],
-    ["in chunks of 22, which leave one token", { chunk: 22, loneChunk: 22 }, 1],
-    ["in chunks of 23", { chunk: 23, loneChunk: 23 }, 0],
+    ["in one chunk", { prefillChunk: 64, lonePrefillChunk: 64 }, 0],
+    ["in chunks of 1", { prefillChunk: 1, lonePrefillChunk: 1 }, 3],
+    ["in chunks of 3", { prefillChunk: 3 }, 0],
+    ["in chunks of 22, which leave one token", { prefillChunk: 22, lonePrefillChunk: 22 }, 1],
+    ["in chunks of 23", { prefillChunk: 23, lonePrefillChunk: 23 }, 0],
   ])("%s", async (_, limits, maxTokens) => {
     const scored = { prompt, promptLogprobs: 4, maxTokens, ignoreEos: true };
     const company = request({ prompt: [9], maxTokens: 40, ignoreEos: true });
@@ -122,7 +122,7 @@ describe("a choice between candidates", () => {
 test("a broken adapter's scores are refused, and only they", async () => {
   const broken = await randomFactors(2, { method: "lora", rank: 3 });
   for (const { a } of broken.values()) a.fill(Number.NaN);
-  await using engine = await tinyEngine(memoryTiers(new Map([["broken", broken]])), {});
+  await using engine = await tinyEngine(memoryAdapters(new Map([["broken", broken]])), {});
   const scored = { prompt: promptOf(6, 12), promptLogprobs: 0, maxTokens: 0, adapter: "broken" };
   const answers = await Promise.allSettled(
     [request(scored), request({ ...scored, adapter: null })].map((one) => answerOf(engine.submit(one))),
@@ -187,8 +187,8 @@ test("a seed gives one answer in any company, another seed another", async () =>
   const of = (seed: number) =>
     request({ seed, sampling: { temperature: 2 }, maxTokens: 15, ignoreEos: true, adapter: "lora" });
   const seeds = [1, 2, 3, 4, 5];
-  const together = await answersOf([...seeds.map(of), ...seeds.map(of)], { maxRows: 7 });
-  const backwards = await answersOf(seeds.toReversed().map(of), { maxRows: 2, chunk: 1 });
+  const together = await answersOf([...seeds.map(of), ...seeds.map(of)], { maxBatch: 7 });
+  const backwards = await answersOf(seeds.toReversed().map(of), { maxBatch: 2, prefillChunk: 1 });
   const texts = together.map(({ text }) => text);
   expect(texts.slice(0, 5)).toEqual(texts.slice(5));
   expect(backwards.map(({ text }) => text).toReversed()).toEqual(texts.slice(0, 5));

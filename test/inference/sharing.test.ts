@@ -4,8 +4,8 @@ import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import { type Engine, type EngineRequest, prepareWeights } from "#inference";
 import { AdapterSlots } from "../../src/inference/adapter-slots.ts";
-import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
-import { type MemoryTiers, memoryTiers } from "./memory-tiers.ts";
+import type { AdapterManager } from "../../src/inference/adapters/index.ts";
+import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
   answerOf,
@@ -30,15 +30,15 @@ const perRank = new AdapterSlots(await prepareWeights(config, new Map(weights), 
   .bytesPerRank;
 
 interface Options extends TinyEngineOptions {
-  readonly tiers?: (tiers: MemoryTiers) => AdapterTiers;
+  readonly manager?: (manager: MemoryAdapters) => AdapterManager;
 }
 
 async function withEngine<T>(work: (engine: Engine) => Promise<T>, options: Options = {}): Promise<T> {
-  const { tiers: change = (same) => same, ...rest } = options;
-  const tiers = memoryTiers(adapters);
-  await using engine = await tinyEngine(change(tiers), { maxLength: 400, ...rest });
+  const { manager: change = (same) => same, ...rest } = options;
+  const manager = memoryAdapters(adapters);
+  await using engine = await tinyEngine(change(manager), { maxLength: 400, ...rest });
   const result = await work(engine);
-  await vi.waitFor(() => expect(tiers.leases(), "leases that nobody gave back").toBe(0));
+  await vi.waitFor(() => expect(manager.leases(), "leases that nobody gave back").toBe(0));
   return result;
 }
 
@@ -46,7 +46,7 @@ const answersOf = (requests: readonly EngineRequest[], options: Options = {}): P
   withEngine((engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one)))), options);
 
 const aloneAnswers = (requests: readonly EngineRequest[]): Promise<readonly Answer[]> =>
-  answersOf(requests, { maxRows: 1 });
+  answersOf(requests, { maxBatch: 1 });
 
 const ids = (answers: readonly Answer[]) => answers.map((answer) => answer.ids);
 
@@ -67,7 +67,7 @@ describe("tenants take turns:", () => {
         await Promise.all(flood);
         expect(order).toHaveLength(41);
       },
-      { maxRows: 2 },
+      { maxBatch: 2 },
     ));
 
   test("whoever was served while nobody else wanted anything is not made to wait for it later", () =>
@@ -87,7 +87,7 @@ describe("tenants take turns:", () => {
         expect(order.indexOf("old") - before).toBeLessThan(12);
         await Promise.all(flood);
       },
-      { maxRows: 1 },
+      { maxBatch: 1 },
     ));
 });
 
@@ -105,7 +105,9 @@ describe("slots", () => {
     });
     const alone = await aloneAnswers(requests);
     for (const slots of [5, 7, 12])
-      expect(ids(await answersOf(requests, { maxRows: 6, slotLimit: slots * perRank }))).toEqual(ids(alone));
+      expect(ids(await answersOf(requests, { maxBatch: 6, slotMemory: slots * perRank }))).toEqual(
+        ids(alone),
+      );
   });
 
   test("that become fewer and larger while a high row stays", async () => {
@@ -116,7 +118,7 @@ describe("slots", () => {
     const long = request({ prompt: [9], maxTokens: 60, ignoreEos: true, adapter: "rank 1" });
     const large = request({ prompt: [7], maxTokens: 9, ignoreEos: true, adapter: "rank 3" });
     const all = [long, ...short, large];
-    const answers = await answersOf(all, { maxRows: 6, slotLimit: 6 * perRank });
+    const answers = await answersOf(all, { maxBatch: 6, slotMemory: 6 * perRank });
     expect(ids(answers)).toEqual(ids(await aloneAnswers(all)));
   });
 
@@ -141,7 +143,7 @@ describe("slots", () => {
         );
         expect(await Promise.all(codes)).toEqual(["bad_option", "bad_option", "answered"]);
       },
-      { slotLimit: 4 * perRank, maxRows: 2 },
+      { slotMemory: 4 * perRank, maxBatch: 2 },
     ));
 });
 
@@ -150,11 +152,11 @@ describe("an adapter that fails", () => {
     const good = RANKS.slice(0, 4).map((rank) =>
       request({ adapter: `rank ${rank}`, maxTokens: 30, ignoreEos: true }),
     );
-    const broken = (tiers: MemoryTiers): AdapterTiers => ({
-      ...tiers,
+    const broken = (manager: MemoryAdapters): AdapterManager => ({
+      ...manager,
       async acquire(name) {
         if (name === "no file") throw new MosError("bad_adapter", "no file");
-        const lease = await tiers.acquire(name);
+        const lease = await manager.acquire(name);
         if (name !== "rank 5") return lease;
         const expand = (): never => {
           throw new MosError("bad_adapter", "a table points nowhere");
@@ -174,7 +176,7 @@ describe("an adapter that fails", () => {
         expect(ids(await Promise.all(answers))).toEqual(ids(alone));
         expect(new Set(await Promise.all(codes))).toEqual(new Set(["bad_adapter"]));
       },
-      { maxRows: 3, tiers: broken },
+      { maxBatch: 3, manager: broken },
     );
   });
 
@@ -189,8 +191,8 @@ describe("an adapter that fails", () => {
         { ...rest, a: a.map((x) => size * x), b: b.map((x) => size * x) },
       ]),
     );
-    const tiers = memoryTiers(new Map([...adapters, ["poison", poison]]));
-    await using engine = await tinyEngine(tiers, { maxRows: 1 });
+    const manager = memoryAdapters(new Map([...adapters, ["poison", poison]]));
+    await using engine = await tinyEngine(manager, { maxBatch: 1 });
     const after = request({ prompt: promptOf(3, 4), maxTokens: 9, ignoreEos: true, adapter: "rank 2" });
     const [alone] = await aloneAnswers([after]);
     for (const prompt of [promptOf(1, 20), promptOf(2, 9)]) {
@@ -204,12 +206,12 @@ describe("where memory for adapters is short", () => {
   /** Room for adapters whose ranks add up to so much. */
   const scarce =
     (limit: number) =>
-    (tiers: MemoryTiers): AdapterTiers => {
+    (manager: MemoryAdapters): AdapterManager => {
       let used = 0;
       return {
-        ...tiers,
+        ...manager,
         async acquire(name) {
-          const lease = await tiers.acquire(name);
+          const lease = await manager.acquire(name);
           if (used + lease.rank > limit) {
             lease[Symbol.dispose]();
             throw new MosError("busy", "pinned adapters leave no room");
@@ -234,7 +236,7 @@ describe("where memory for adapters is short", () => {
     );
     const alone = await aloneAnswers(requests);
     for (const limit of [5, 8])
-      expect(ids(await answersOf(requests, { tiers: scarce(limit) }))).toEqual(ids(alone));
+      expect(ids(await answersOf(requests, { manager: scarce(limit) }))).toEqual(ids(alone));
   });
 
   test("an adapter that can never have it is refused", async () => {
@@ -243,7 +245,7 @@ describe("where memory for adapters is short", () => {
         Promise.all(
           [5, 1, 2, 5].map((rank) => refusalOf(() => engine.submit(request({ adapter: `rank ${rank}` })))),
         ),
-      { tiers: scarce(4) },
+      { manager: scarce(4) },
     );
     expect(codes).toEqual(["busy", "answered", "answered", "busy"]);
   });
@@ -271,6 +273,6 @@ describe("where memory for adapters is short", () => {
         expect(others).toBeLessThan(30);
         await Promise.all(crowd);
       },
-      { tiers: scarce(5), maxRows: 4 },
+      { manager: scarce(5), maxBatch: 4 },
     ));
 });

@@ -2,18 +2,20 @@
 import { type ExpandedFactors, expandFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import {
+  bytesPerPosition,
+  type CoreLimits,
+  createCore,
   createEngine,
   createModelRunner,
   type Engine,
   type EngineEvent,
-  type EngineLimits,
   type EngineRequest,
   type ModelRunner,
   prepareWeights,
 } from "#inference";
 import { geometryOf } from "#recipes";
-import type { Tokenizer } from "#text";
-import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
+import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
+import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { tinyModel } from "../tiny-model.ts";
 
@@ -38,6 +40,8 @@ export const tokenizer: Tokenizer = {
   bytesOf: (id) => new TextEncoder().encode(letter(id)),
 };
 
+const text: LoadedText = { tokenizer, template: chatTemplate({ tokenizer }) };
+
 /** A random adapter of a method whose trained numbers are far from zero. */
 export async function randomFactors(
   seed: number,
@@ -47,36 +51,43 @@ export async function randomFactors(
   return expandFactors(randomAdapter({ seed, ...settings }, geometryOf(config), numbers));
 }
 
-export const LIMITS: EngineLimits = {
-  maxRows: 4,
-  maxWaiting: 100,
-  cacheLimit: 1e9,
-  slotLimit: 1e9,
-  chunk: 4,
-  loneChunk: 8,
-};
-
-export interface TinyEngineOptions extends Partial<EngineLimits> {
-  readonly maxLength?: number;
-  /** Changes the program before the engine gets it. */
-  readonly wrap?: (program: ModelRunner) => ModelRunner;
+interface Limits extends CoreLimits {
+  readonly maxWaiting: number;
 }
 
-export async function tinyEngine(tiers: AdapterTiers, options: TinyEngineOptions = {}): Promise<Engine> {
-  const { maxLength = MAX_LENGTH, wrap = (program) => program, ...limits } = options;
+export const LIMITS: Limits = {
+  maxBatch: 4,
+  maxWaiting: 100,
+  cacheMemory: 1e9,
+  slotMemory: 1e9,
+  prefillChunk: 4,
+  lonePrefillChunk: 8,
+};
+
+export interface TinyEngineOptions extends Partial<Limits> {
+  readonly maxLength?: number;
+  /** Changes the runner before the engine gets it. */
+  readonly wrap?: (runner: ModelRunner) => ModelRunner;
+}
+
+export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOptions = {}): Promise<Engine> {
+  const { maxLength = MAX_LENGTH, wrap = (runner) => runner, ...given } = options;
   const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
-  return createEngine({
-    program: wrap(await createModelRunner(prepared, { maxLength, compile: { threads: 1 } })),
-    tiers,
-    tokenizer,
-    model: {
-      vocabularySize: config.vocabularySize,
-      maxLength,
-      endTokens: config.eosTokens,
-      fingerprint: "test",
-    },
-    limits: { ...LIMITS, ...limits },
+  const limits = { ...LIMITS, ...given };
+  const model = {
+    vocabularySize: config.vocabularySize,
+    maxLength,
+    endTokens: config.eosTokens,
+    fingerprint: "test",
+  };
+  const core = createCore({
+    runner: wrap(await createModelRunner(prepared, { maxLength, compile: { threads: 1 } })),
+    ...{ adapters, tokenizer, model, limits },
     now: () => performance.now(),
+  });
+  return createEngine({
+    ...{ core, model, text, adapters: [] },
+    limits: { ...limits, bytesPerPosition: bytesPerPosition(config) },
   });
 }
 

@@ -168,7 +168,10 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     get cancelled() {
       return cancelled;
     },
+    text,
     submit,
+    complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
+    chat: (messages, more) => submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) }),
     adapters,
     async refreshAdapters() {
       if (broken !== undefined) throw broken;
@@ -202,7 +205,7 @@ const statsOf = (running: number, names: readonly string[]): EngineStats => ({
   runningAdapters: { acme: 1, zeta: 2 },
   maxBatch: 16,
   steps: 10,
-  decodedRows: 40,
+  decodedTokens: 40,
   promptTokens: 100,
   completionTokens: 50,
   adapters: {

@@ -1,3 +1,3 @@
 export { residentBytes } from "./layout.ts";
-export { openAdapterTiers } from "./tiers.ts";
-export type { AdapterLease, AdapterTiers, ResidentDtype } from "./types.ts";
+export { noAdapters, openAdapterManager } from "./tiers.ts";
+export type { AdapterLease, AdapterManager, ResidentDtype } from "./types.ts";

@@ -6,7 +6,7 @@ import { limiter, MosError } from "#core";
 import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
 import { residentBytes } from "./layout.ts";
-import type { AdapterTiersOptions } from "./types.ts";
+import type { AdapterManagerOptions } from "./types.ts";
 
 /** An adapter that can be loaded. */
 export interface RegisteredAdapter {
@@ -36,7 +36,7 @@ const adapterOf = (state: State | undefined): RegisteredAdapter | undefined =>
 
 /** What the options say about every adapter. */
 type RegistryOptions = Pick<
-  AdapterTiersOptions,
+  AdapterManagerOptions,
   "folder" | "geometry" | "fingerprint" | "dtype" | "limitBytes"
 >;
 

@@ -5,7 +5,7 @@ import { type CompactAdapter, packAdapter } from "./compact.ts";
 import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
 import type { RegisteredAdapter } from "./registry.ts";
 import { SharedTensors } from "./shared-tensors.ts";
-import type { AdapterTiersOptions } from "./types.ts";
+import type { AdapterManagerOptions } from "./types.ts";
 
 /** An adapter in memory, or on its way there. */
 interface Entry {
@@ -37,7 +37,7 @@ export interface Pinned {
 
 const LOADS_AT_ONCE = 4;
 
-interface ResidentOptions extends Pick<AdapterTiersOptions, "geometry" | "limitBytes" | "dtype" | "now"> {
+interface ResidentOptions extends Pick<AdapterManagerOptions, "geometry" | "limitBytes" | "dtype" | "now"> {
   /** Whether a content can still be asked for. */
   readonly isWanted: (digest: string) => boolean;
 }

@@ -16,8 +16,8 @@ import {
 } from "#adapters";
 import { MosError, randomStream } from "#core";
 import { residentBytes } from "./layout.ts";
-import { openAdapterTiers } from "./tiers.ts";
-import type { AdapterLease, AdapterTiers } from "./types.ts";
+import { openAdapterManager } from "./tiers.ts";
+import type { AdapterLease, AdapterManager } from "./types.ts";
 
 const geometry = { layers: 2, widths: { q_proj: { in: 8, out: 8 }, v_proj: { in: 8, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };
@@ -62,8 +62,8 @@ beforeEach(async () => {
 });
 afterAll(() => rm(stash, { recursive: true, force: true }));
 
-const open = (limitBytes: number): Promise<AdapterTiers> =>
-  openAdapterTiers({
+const open = (limitBytes: number): Promise<AdapterManager> =>
+  openAdapterManager({
     folder,
     geometry,
     fingerprint: base.fingerprint,
@@ -80,14 +80,14 @@ const same = (x: ExpandedFactors | undefined, y: ExpandedFactors): boolean =>
 
 /** The folder, what was seen of it, and who holds what. */
 class World {
-  readonly tiers: AdapterTiers;
+  readonly tiers: AdapterManager;
   readonly limit: number;
   private readonly onDisk = new Map<string, number>();
   private seen = new Map<string, number>();
   private readonly digests = new Map<string, number>();
   private readonly held: { readonly lease: AdapterLease; readonly content: number }[] = [];
 
-  constructor(tiers: AdapterTiers, limit: number) {
+  constructor(tiers: AdapterManager, limit: number) {
     this.tiers = tiers;
     this.limit = limit;
   }

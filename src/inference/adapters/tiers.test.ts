@@ -16,8 +16,8 @@ import {
 import { randomStream } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#formats";
 import { layoutOf, residentBytes } from "./layout.ts";
-import { openAdapterTiers } from "./tiers.ts";
-import type { AdapterTiers, AdapterTiersOptions } from "./types.ts";
+import { openAdapterManager } from "./tiers.ts";
+import type { AdapterManager, AdapterManagerOptions } from "./types.ts";
 
 const geometry = {
   layers: 2,
@@ -55,8 +55,8 @@ const save = async (name: string, adapter: Adapter): Promise<Adapter> => {
   await saveAdapter(join(folder, name), adapter, { base });
   return adapter;
 };
-const open = (options: Partial<AdapterTiersOptions> = {}): Promise<AdapterTiers> =>
-  openAdapterTiers({
+const open = (options: Partial<AdapterManagerOptions> = {}): Promise<AdapterManager> =>
+  openAdapterManager({
     folder,
     geometry,
     fingerprint: base.fingerprint,
@@ -66,7 +66,7 @@ const open = (options: Partial<AdapterTiersOptions> = {}): Promise<AdapterTiers>
     pollSeconds: 0,
     ...options,
   });
-const names = (tiers: AdapterTiers): readonly string[] => tiers.list().map(({ name }) => name);
+const names = (tiers: AdapterManager): readonly string[] => tiers.list().map(({ name }) => name);
 
 /** The adapter as bfloat16 keeps it. */
 function inBfloat16(adapter: Adapter): Adapter {
@@ -125,7 +125,8 @@ test("a table whose entries do not fit sixteen bits is kept wider", () => {
 describe("the folder", () => {
   test("is seen again: added, replaced and removed adapters", async () => {
     const told: string[][] = [];
-    await using tiers = await open({ onChange: (list) => told.push(list.map(({ name }) => name)) });
+    await using tiers = await open();
+    tiers.onChange((list) => told.push(list.map(({ name }) => name)));
     expect(tiers.list()).toEqual([]);
     const first = await save("acme", trained(MOS, 1));
     await save("zeta", trained({ method: "lora", rank: 2 }));
@@ -152,9 +153,10 @@ describe("the folder", () => {
 
   test("is looked at by itself", async () => {
     const change = new Promise((resolve) => {
-      void open({ pollSeconds: 0.05, onChange: resolve }).then((tiers) =>
-        save("acme", trained(MOS)).then(() => change.then(() => tiers[Symbol.asyncDispose]())),
-      );
+      void open({ pollSeconds: 0.05 }).then((tiers) => {
+        tiers.onChange(resolve);
+        return save("acme", trained(MOS)).then(() => change.then(() => tiers[Symbol.asyncDispose]()));
+      });
     });
     expect(await change).toMatchObject([{ name: "acme" }]);
   });

@@ -5,7 +5,7 @@ import { unpackAdapter } from "./compact.ts";
 import { type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, Resident } from "./resident.ts";
 import { oneAtATime } from "./turns.ts";
-import type { AdapterLease, AdapterTiers, AdapterTiersOptions } from "./types.ts";
+import type { AdapterLease, AdapterManager, AdapterManagerOptions } from "./types.ts";
 
 const POLL_SECONDS = 5;
 const ATTEMPTS = 4;
@@ -16,7 +16,7 @@ const sameList = (a: readonly AdapterInfo[], b: readonly AdapterInfo[]): boolean
 function leaseOf(
   { info: { name, digest, rank } }: RegisteredAdapter,
   pinned: Pinned,
-  geometry: AdapterTiersOptions["geometry"],
+  geometry: AdapterManagerOptions["geometry"],
 ): AdapterLease {
   let held: Pinned | undefined = pinned;
   return {
@@ -45,16 +45,17 @@ const isBroken = (error: unknown): error is MosError =>
 const mayBeStale = (error: unknown): boolean =>
   error instanceof MosError && (error.code === "not_found" || error.code === "storage");
 
-class Tiers implements AdapterTiers {
-  private readonly options: AdapterTiersOptions;
+class Manager implements AdapterManager {
+  private readonly options: AdapterManagerOptions;
   private readonly registry: Registry;
   private readonly resident: Resident;
   private readonly look: () => Promise<void>;
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
   private told: readonly AdapterInfo[] = [];
+  private listener: ((adapters: readonly AdapterInfo[]) => void) | undefined;
 
-  constructor(options: AdapterTiersOptions) {
+  constructor(options: AdapterManagerOptions) {
     this.options = options;
     this.registry = new Registry(options);
     this.resident = new Resident({ ...options, isWanted: (digest) => this.registry.has(digest) });
@@ -73,6 +74,10 @@ class Tiers implements AdapterTiers {
 
   list(): readonly AdapterInfo[] {
     return this.registry.list();
+  }
+
+  onChange(listener: (adapters: readonly AdapterInfo[]) => void): void {
+    this.listener = listener;
   }
 
   async refresh(): Promise<readonly AdapterInfo[]> {
@@ -99,7 +104,7 @@ class Tiers implements AdapterTiers {
     );
   }
 
-  stats(): ReturnType<AdapterTiers["stats"]> {
+  stats(): ReturnType<AdapterManager["stats"]> {
     return {
       registered: this.registry.list().length,
       resident: this.resident.count,
@@ -145,7 +150,7 @@ class Tiers implements AdapterTiers {
     const list = this.list();
     if (sameList(list, this.told)) return;
     this.told = list;
-    this.options.onChange?.(list);
+    this.listener?.(list);
   }
 
   private schedule(): void {
@@ -165,12 +170,35 @@ class Tiers implements AdapterTiers {
  *
  * @throws MosError `not_found` or `storage` for the folder, `cancelled`.
  * @example
- * await using tiers = await openAdapterTiers({ folder, geometry, fingerprint, limitBytes: 2e9, dtype: "bfloat16", now });
- * using lease = await tiers.acquire("acme");
+ * await using adapters = await openAdapterManager({ folder, geometry, fingerprint, limitBytes: 2e9, dtype: "bfloat16", now });
+ * using lease = await adapters.acquire("acme");
  * const factors = lease.expand();
  */
-export async function openAdapterTiers(options: AdapterTiersOptions): Promise<AdapterTiers> {
-  const tiers = new Tiers(options);
-  await tiers.open();
-  return tiers;
+export async function openAdapterManager(options: AdapterManagerOptions): Promise<AdapterManager> {
+  const manager = new Manager(options);
+  await manager.open();
+  return manager;
 }
+
+/** The adapters of an engine that serves the base alone. */
+export const noAdapters: AdapterManager = {
+  list: () => [],
+  onChange: () => undefined,
+  refresh: async () => [],
+  acquire: async (name) => {
+    throw new MosError("not_found", `there is no adapter ${name}: this engine was opened without adapters`);
+  },
+  stats: () => ({
+    registered: 0,
+    resident: 0,
+    residentBytes: 0,
+    residentLimit: 0,
+    hits: 0,
+    misses: 0,
+    evictions: 0,
+    loads: 0,
+    loadSeconds: 0,
+    failures: 0,
+  }),
+  [Symbol.asyncDispose]: async () => undefined,
+};

@@ -6,7 +6,7 @@ import type { AdapterInfo } from "../types.ts";
 export type ResidentDtype = "float32" | "bfloat16";
 
 /** What the adapters of a folder are checked against, and how much of them is kept. */
-export interface AdapterTiersOptions {
+export interface AdapterManagerOptions {
   /** Every sub-folder with an adapter_config.json is an adapter of that name. */
   readonly folder: string;
   readonly geometry: AdapterGeometry;
@@ -19,14 +19,12 @@ export interface AdapterTiersOptions {
   readonly now: () => number;
   /** Seconds between looks at the folder (5); 0 leaves looking to `refresh`. */
   readonly pollSeconds?: number;
-  /** Called after every look that changed the list. */
-  readonly onChange?: (adapters: readonly AdapterInfo[]) => void;
   /** Stops the first look at the folder: `cancelled`. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Counts at one moment, and since the tiers were opened. */
-export interface AdapterTiersStats {
+/** Counts at one moment, and since the manager was opened. */
+export interface AdapterManagerStats {
   readonly registered: number;
   readonly resident: number;
   /** With tensors that several adapters share, each counted once, and with what is being loaded. */
@@ -43,9 +41,11 @@ export interface AdapterTiersStats {
 }
 
 /** The adapters of a folder: registered by name, and resident in memory in a compact form as far as a limit allows. */
-export interface AdapterTiers extends AsyncDisposable {
+export interface AdapterManager extends AsyncDisposable {
   /** As last seen in the folder, by name. */
   list(): readonly AdapterInfo[];
+  /** Calls the listener after every look that changed the list. */
+  onChange(listener: (adapters: readonly AdapterInfo[]) => void): void;
   /** Looks at the folder now. */
   refresh(): Promise<readonly AdapterInfo[]>;
   /**
@@ -55,7 +55,7 @@ export interface AdapterTiers extends AsyncDisposable {
    * where pinned adapters leave no room, `cancelled` by the signal.
    */
   acquire(name: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<AdapterLease>;
-  stats(): AdapterTiersStats;
+  stats(): AdapterManagerStats;
 }
 
 /** Pins an adapter's resident form until it is disposed. A replaced or removed adapter lives on for its leases. */

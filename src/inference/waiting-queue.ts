@@ -1,16 +1,16 @@
-// Requests that wait for a row. Tenants take turns by the tokens they were served (the virtual token counter of Sheng et
+// Requests that wait for a slot. Tenants alternate by the tokens they were served (the virtual token counter of Sheng et
 // al., "Fairness in Serving Large Language Models", 2024): one tenant's flood waits behind itself, not before others.
 
 interface Line<T> {
   readonly items: T[];
-  /** Tokens served, lifted when the tenant comes back: idling saves up nothing. */
+  /** Tokens served, raised when the tenant returns: idle time earns no credit. */
   served: number;
 }
 
 /** Waiting items by tenant. */
-export class FairQueue<T> {
+export class WaitingQueue<T> {
   readonly #lines = new Map<string, Line<T>>();
-  /** What the tenant whose line emptied last was served: who comes when nobody waits begins there. */
+  /** What the tenant whose line emptied last was served: a tenant that finds the queue empty begins there. */
   #lastServed = 0;
 
   get size(): number {
@@ -19,25 +19,20 @@ export class FairQueue<T> {
     return size;
   }
 
-  /** How many items of a tenant wait. */
-  sizeOf(tenant: string): number {
-    return this.#lines.get(tenant)?.items.length ?? 0;
-  }
-
   push(tenant: string, item: T): void {
     this.#waiting(tenant).push(item);
   }
 
-  /** Puts an item before all others of its tenant: it has had a row and lost it. */
+  /** Puts an item before all others of its tenant: it was preempted. */
   pushFirst(tenant: string, item: T): void {
     this.#waiting(tenant).unshift(item);
   }
 
   remove(tenant: string, item: T): void {
     const line = this.#lines.get(tenant);
-    const place = line?.items.indexOf(item) ?? -1;
-    if (line === undefined || place < 0) return;
-    line.items.splice(place, 1);
+    const index = line?.items.indexOf(item) ?? -1;
+    if (line === undefined || index < 0) return;
+    line.items.splice(index, 1);
     if (line.items.length === 0) this.#lastServed = line.served;
   }
 
@@ -47,16 +42,16 @@ export class FairQueue<T> {
     if (line !== undefined) line.served += tokens;
   }
 
-  /** The first `count` items in the order in which they should get rows. */
+  /** The first `count` items in the order in which they should get slots. */
   first(count: number): readonly T[] {
     const lines = [...this.#lines.values()]
       .filter(({ items }) => items.length > 0)
       .sort((a, b) => a.served - b.served);
     const chosen: T[] = [];
-    for (let turn = 0; chosen.length < count; turn++) {
-      const round = lines.flatMap(({ items }) => items.slice(turn, turn + 1));
-      if (round.length === 0) break;
-      chosen.push(...round);
+    for (let round = 0; chosen.length < count; round++) {
+      const items = lines.flatMap((line) => line.items.slice(round, round + 1));
+      if (items.length === 0) break;
+      chosen.push(...items);
     }
     return chosen.slice(0, count);
   }
@@ -65,7 +60,7 @@ export class FairQueue<T> {
     for (const { items } of this.#lines.values()) yield* items;
   }
 
-  /** Forgets tenants that wait for nothing, beyond a number that costs nothing. */
+  /** Forgets tenants without waiting items once there are very many. */
   prune(limit = 10_000): void {
     if (this.#lines.size <= limit) return;
     for (const [tenant, { items }] of this.#lines) if (items.length === 0) this.#lines.delete(tenant);
@@ -79,7 +74,7 @@ export class FairQueue<T> {
     return line.items;
   }
 
-  /** The least that any waiting tenant was served, which is where one that comes begins. */
+  /** The least that any waiting tenant was served, which is where a new one begins. */
   #least(): number {
     let least = Number.POSITIVE_INFINITY;
     for (const { items, served } of this.#lines.values())

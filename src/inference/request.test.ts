@@ -1,17 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { bytesPerPosition } from "#inference";
-import { checkRequest, fullRequest } from "../../src/inference/check-request.ts";
-import type { EngineRequest } from "../../src/inference/types.ts";
-import { tinyModel } from "../tiny-model.ts";
+import { tinyModel } from "../../test/tiny-model.ts";
+import { bytesPerPosition } from "./kv-cache.ts";
+import { fullRequest } from "./request.ts";
+import type { EngineRequest } from "./types.ts";
 
 const { config } = tinyModel();
 const model = { vocabularySize: config.vocabularySize, maxLength: 200, endTokens: [2], fingerprint: "test" };
-const bounds = { model, config, cacheLimit: 1e9 };
+const bounds = { model, bytesPerPosition: bytesPerPosition(config), cacheMemory: 1e9 };
 const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5, seed: 1, tenant: "test" };
 const check =
   (over: Partial<EngineRequest>, limits: Partial<typeof bounds> = {}) =>
   () =>
-    checkRequest(fullRequest({ ...request, ...over }), { ...bounds, ...limits });
+    fullRequest({ ...request, ...over }, { ...bounds, ...limits });
 const ones = (length: number) => Array<number>(length).fill(1);
 
 describe("what could not run to its end is refused:", () => {
@@ -38,7 +38,7 @@ describe("what could not run to its end is refused:", () => {
   });
 
   test("more than the cache can ever hold", () => {
-    const limits = { cacheLimit: 64 * bytesPerPosition(config) };
+    const limits = { cacheMemory: 64 * bytesPerPosition(config) };
     expect(check({ maxTokens: 61 }, limits)).not.toThrow();
     expect(check({ maxTokens: 62 }, limits)).toThrowError(expect.objectContaining({ code: "bad_option" }));
     expect(check({ prompt: ones(63), maxTokens: 0 }, limits)).not.toThrow();

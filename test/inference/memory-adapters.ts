@@ -1,25 +1,26 @@
 // Adapters that are simply there, for tests of the engine alone.
 import type { ExpandedFactors } from "#adapters";
 import { MosError } from "#core";
-import type { AdapterTiers } from "../../src/inference/adapters/index.ts";
-import { noAdapters } from "../../src/inference/no-adapters.ts";
+import type { AdapterManager } from "../../src/inference/adapters/index.ts";
+import { noAdapters } from "../../src/inference/adapters/index.ts";
 
-export interface MemoryTiers extends AdapterTiers {
+export interface MemoryAdapters extends AdapterManager {
   /** Puts other factors behind a name, under another digest. */
   replace(name: string, factors: ReadonlyMap<string, ExpandedFactors>): void;
   readonly leases: () => number;
 }
 
 /** Tiers over given factors; `delay` milliseconds pass before a lease is given. */
-export function memoryTiers(
+export function memoryAdapters(
   adapters: ReadonlyMap<string, ReadonlyMap<string, ExpandedFactors>>,
   delay: (name: string) => number = () => 0,
-): MemoryTiers {
+): MemoryAdapters {
   const known = new Map([...adapters].map(([name, factors]) => [name, { digest: `${name}@1`, factors }]));
   let leases = 0;
   let version = 1;
   return {
     list: () => [],
+    onChange: () => undefined,
     refresh: async () => [],
     leases: () => leases,
     replace(name, factors) {

@@ -1,0 +1,252 @@
+// The engine's loop on one thread: schedule, run, update. It reports what happened, one output for each step, to the front
+// (engine.ts), which is in the same process or in another (engine-process.ts).
+import type { MosError } from "#core";
+import type { Tokenizer } from "#text";
+import type { AdapterManager } from "./adapters/index.ts";
+import type { ModelRunner } from "./model-runner.ts";
+import { Placement, type PlacementLimits } from "./placement.ts";
+import type { FullRequest } from "./request.ts";
+import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
+import { Sequence, type SequenceUpdate } from "./sequence.ts";
+import type { AdapterInfo, EngineModel, EngineStats } from "./types.ts";
+
+/** What a core reports without being asked. */
+export interface CoreListener {
+  /** After each step, and when a request ends without one: what happened to all requests. */
+  readonly onOutput: (updates: readonly SequenceUpdate[]) => void;
+  /** The folder of adapters has changed. */
+  readonly onAdapters: (adapters: readonly AdapterInfo[]) => void;
+}
+
+/** The engine behind its front. Requests are valid and counted when they come here. Dispose it. */
+export interface EngineCore extends AsyncDisposable {
+  /** Resolves when it works no more: to the error that broke it, or undefined where it was disposed. Never rejects. */
+  readonly closed: Promise<MosError | undefined>;
+  /** Begins to work. Called once, before anything is submitted. */
+  start(listener: CoreListener): void;
+  submit(id: number, request: FullRequest): void;
+  cancel(id: number): void;
+  refreshAdapters(): Promise<readonly AdapterInfo[]>;
+  stats(): Promise<EngineStats>;
+}
+
+export interface CoreLimits extends PrefillLimits, PlacementLimits {}
+
+/** What a core is made of. It disposes the runner and the adapters. */
+export interface CoreParts {
+  readonly runner: ModelRunner;
+  readonly adapters: AdapterManager;
+  readonly tokenizer: Tokenizer;
+  readonly model: Pick<EngineModel, "endTokens">;
+  readonly limits: CoreLimits;
+  /** Milliseconds from any start. */
+  readonly now: () => number;
+}
+
+/** Iterations between looks at memory that could be given back. */
+const TRIM_EVERY = 64;
+
+/** A core whose steps block the thread that calls this. */
+export function createCore(parts: CoreParts): EngineCore {
+  return new LocalCore(parts);
+}
+
+class LocalCore implements EngineCore {
+  /** A failed step ends its requests and not the core. */
+  readonly closed: Promise<undefined>;
+  readonly #parts: CoreParts;
+  readonly #placement: Placement;
+  readonly #scheduler: Scheduler;
+  readonly #sequences = new Map<number, Sequence>();
+  #listener: CoreListener | undefined;
+  #loop: Promise<void> = Promise.resolve();
+  #resolveClosed: () => void = () => undefined;
+  #wake: (() => void) | undefined;
+  #hasNews = false;
+  #isClosed = false;
+  #counts = { steps: 0, decodedTokens: 0, promptTokens: 0, completionTokens: 0 };
+
+  constructor(parts: CoreParts) {
+    const { runner, limits, adapters } = parts;
+    this.#parts = parts;
+    this.#placement = new Placement(runner, limits);
+    this.#scheduler = new Scheduler({
+      placement: this.#placement,
+      adapters,
+      limits,
+      wake: () => this.#notify(),
+    });
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = () => resolve(undefined);
+    });
+  }
+
+  start(listener: CoreListener): void {
+    this.#listener = listener;
+    this.#parts.adapters.onChange(listener.onAdapters);
+    this.#loop = this.#run();
+  }
+
+  submit(id: number, request: FullRequest): void {
+    const { tokenizer, model, now } = this.#parts;
+    const sequence = new Sequence(id, request, { tokenizer, endTokens: model.endTokens, now });
+    this.#sequences.set(id, sequence);
+    this.#scheduler.add(sequence);
+    this.#notify();
+  }
+
+  cancel(id: number): void {
+    const sequence = this.#sequences.get(id);
+    if (sequence === undefined) return;
+    sequence.isCancelled = true;
+    this.#notify();
+  }
+
+  refreshAdapters(): Promise<readonly AdapterInfo[]> {
+    return this.#parts.adapters.refresh();
+  }
+
+  async stats(): Promise<EngineStats> {
+    const { adapters, runner, limits } = this.#parts;
+    const running = this.#placement.sequences();
+    const waiting = this.#scheduler.waiting();
+    const active = new Set(running.flatMap(({ digest }) => (digest === null ? [] : [digest])));
+    return {
+      waiting: waiting.length,
+      running: running.length,
+      waitingAdapters: countAdapters(waiting),
+      runningAdapters: countAdapters(running),
+      maxBatch: limits.maxBatch,
+      ...this.#counts,
+      adapters: { ...adapters.stats(), active: active.size, activeBytes: runner.slots.bytes },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return this.closed;
+    this.#isClosed = true;
+    this.#notify();
+    try {
+      await this.#loop;
+      await this.#parts.runner[Symbol.asyncDispose]();
+      await this.#parts.adapters[Symbol.asyncDispose]();
+    } finally {
+      this.#resolveClosed();
+    }
+  }
+
+  #notify(): void {
+    this.#hasNews = true;
+    this.#wake?.();
+  }
+
+  async #run(): Promise<void> {
+    for (let iteration = 1; !this.#isClosed; iteration++) {
+      if (iteration % TRIM_EVERY === 0) this.#scheduler.trim();
+      this.#hasNews = false;
+      const isBusy = await this.#step().catch((cause: unknown) => this.#failRunning(cause));
+      this.#report();
+      // requests, cancellations and loaded adapters come in here
+      if (isBusy) await new Promise((resolve) => setImmediate(resolve));
+      else await this.#sleep();
+    }
+    for (const sequence of this.#sequences.values()) sequence.finish("cancelled");
+    this.#report();
+  }
+
+  /** Whether there was anything to do. */
+  async #step(): Promise<boolean> {
+    const output = this.#scheduler.schedule();
+    if (output === undefined) return false;
+    for (const part of output.prefill) {
+      await this.#prefill(part);
+      this.#report();
+    }
+    await this.#decode(output.decode);
+    return true;
+  }
+
+  /** Tells the listener what happened since the last time. */
+  #report(): void {
+    const updates: SequenceUpdate[] = [];
+    for (const [id, sequence] of this.#sequences) {
+      const update = sequence.takeUpdate();
+      if (update !== undefined) updates.push(update);
+      if (sequence.hasEnded) this.#sequences.delete(id);
+    }
+    if (updates.length > 0) this.#listener?.onOutput(updates);
+  }
+
+  /** Until something happens; what happened since the step began counts. */
+  async #sleep(): Promise<void> {
+    if (this.#hasNews || this.#isClosed) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
+  }
+
+  async #prefill({ slot, tokens: count }: PrefillPart): Promise<void> {
+    const sequence = this.#placement.at(slot);
+    if (sequence === undefined) return;
+    const from = this.#placement.computed(slot);
+    const allLogits = sequence.scoresPrompt;
+    const tokens = sequence.tokens.slice(from, from + count);
+    const step = { from: slot, count: 1, tokens: [tokens], allLogits };
+    const [logits = []] = await this.#parts.runner.run(step);
+    this.#counts.promptTokens += tokens.length;
+    const last = logits.at(-1);
+    this.#update(slot, sequence, () => {
+      if (allLogits) sequence.score(logits, from);
+      if (from + count === sequence.tokens.length && last !== undefined) sequence.advance(last);
+    });
+  }
+
+  /** One token of each of these slots. */
+  async #decode(slots: readonly number[]): Promise<void> {
+    if (slots.length === 0) return;
+    const count = Math.max(...slots) + 1;
+    const tokens = Array.from({ length: count }, (_, slot) =>
+      slots.includes(slot) ? (this.#placement.at(slot)?.tokens.slice(-1) ?? []) : [],
+    );
+    const logits = await this.#parts.runner.run({ from: 0, count, tokens });
+    this.#counts.steps++;
+    this.#counts.decodedTokens += slots.length;
+    for (const slot of slots) {
+      const [sequence, last] = [this.#placement.at(slot), logits[slot]?.[0]];
+      if (sequence !== undefined && last !== undefined)
+        this.#update(slot, sequence, () => sequence.advance(last));
+    }
+  }
+
+  /** What a step means for one sequence. What fails here concerns no other one. */
+  #update(slot: number, sequence: Sequence, work: () => void): void {
+    const before = sequence.generated;
+    try {
+      work();
+    } catch (cause) {
+      sequence.fail(cause);
+    }
+    const generated = sequence.generated - before;
+    this.#counts.completionTokens += generated;
+    this.#scheduler.charge(sequence, generated);
+    if (sequence.hasEnded) this.#scheduler.release(slot);
+  }
+
+  /** After a failure that concerns the whole step: its sequences fail, and nothing that it touched is used again. */
+  #failRunning(cause: unknown): true {
+    for (const sequence of this.#placement.sequences()) sequence.fail(cause);
+    this.#scheduler.reset();
+    return true;
+  }
+}
+
+/** Requests by the name of their adapter. */
+function countAdapters(sequences: readonly Sequence[]): Readonly<Record<string, number>> {
+  const counts = new Map<string, number>();
+  for (const { request } of sequences) {
+    const name = request.adapter;
+    if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return Object.fromEntries(counts);
+}

@@ -1,0 +1,285 @@
+// Which sequence has which slot. A slot is a row of the KV cache and an adapter slot; what a sequence leaves in both
+// serves the next one with the same prefix or adapter.
+import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
+import type { ModelRunner } from "./model-runner.ts";
+import { type PrefixCopy, type SlotContent, sharedLength } from "./prefix-cache.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** What all slots together may take. */
+export interface PlacementLimits {
+  /** Sequences that run side by side. */
+  readonly maxBatch: number;
+  /** Bytes of keys and values. */
+  readonly cacheMemory: number;
+  /** Bytes of the factors of running adapters. */
+  readonly slotMemory: number;
+}
+
+/** What a slot's cache and factors are, whether or not a sequence has the slot. */
+interface Held {
+  /** Of the adapter that computed the keys and values; null for the base. */
+  digest: string | null;
+  tokens: readonly number[];
+  /** Whose prompt it was: prefixes are shared within a tenant only. */
+  tenant: string;
+  /** Of the factors in the adapter slot; undefined where they are not valid. */
+  factors: string | null | undefined;
+}
+
+/** How many of a slot's tokens a sequence can reuse. */
+const reusable = ({ digest, tenant, tokens }: Held, sequence: Sequence): number =>
+  digest === sequence.digest && tenant === sequence.request.tenant
+    ? sharedLength(tokens, sequence.tokens)
+    : 0;
+
+/** Tokens of the longest with its next one. */
+const longestOf = (sequences: readonly Sequence[]): number =>
+  Math.max(...sequences.map(({ tokens }) => tokens.length + 1));
+
+/** The rank that adapter slots need for these. */
+const rankOf = (sequences: readonly Sequence[]): number =>
+  Math.max(1, ...sequences.map(({ lease }) => lease?.rank ?? 0));
+
+/** Moves that fill the lowest free slots from the highest taken ones, so that a step covers no slot in vain. */
+export function planMoves(
+  taken: readonly number[],
+): readonly { readonly from: number; readonly to: number }[] {
+  const slots = new Set(taken);
+  const high = [...taken].filter((slot) => slot >= slots.size).sort((a, b) => b - a);
+  const free = Array.from({ length: slots.size }, (_, slot) => slot).filter((slot) => !slots.has(slot));
+  return high.map((from, i) => ({ from, to: free[i] as number }));
+}
+
+/** The slots of an engine. */
+export class Placement {
+  readonly #runner: ModelRunner;
+  readonly #limits: PlacementLimits;
+  readonly #bytesPerPosition: number;
+  readonly #taken: (Sequence | undefined)[] = [];
+  readonly #held: Held[] = [];
+
+  constructor(runner: ModelRunner, limits: PlacementLimits) {
+    this.#runner = runner;
+    this.#limits = limits;
+    this.#bytesPerPosition = bytesPerPosition(runner.config);
+  }
+
+  /** Slots that are taken. */
+  get count(): number {
+    return this.#taken.filter((one) => one !== undefined).length;
+  }
+
+  /** Taken slots with their sequences. */
+  entries(): readonly (readonly [number, Sequence])[] {
+    return this.#taken.flatMap((one, slot) => (one === undefined ? [] : [[slot, one] as const]));
+  }
+
+  sequences(): readonly Sequence[] {
+    return this.#taken.filter((one) => one !== undefined);
+  }
+
+  /** The sequence that has a slot. */
+  at(slot: number): Sequence | undefined {
+    return this.#taken[slot];
+  }
+
+  /** Tokens of a slot that have keys and values. */
+  computed(slot: number): number {
+    return this.#runner.cache.lengths[slot] ?? 0;
+  }
+
+  /** Whether one more sequence fits beside those that have slots. */
+  fits(sequence: Sequence): boolean {
+    return this.#haveRoom([...this.sequences(), sequence]);
+  }
+
+  /** Whether a sequence would fit if it were the only one. */
+  fitsAlone(sequence: Sequence): boolean {
+    return this.#haveRoom([sequence]);
+  }
+
+  /**
+   * Gives a slot to a sequence that fits: the free one whose content saves it most. Where that throws, it has none, and
+   * `refill` is due.
+   */
+  place(sequence: Sequence): void {
+    // fewer slots of a larger rank fit, so the taken ones have to come first
+    if (rankOf([...this.sequences(), sequence]) > this.#runner.slots.rank) this.compact();
+    const slot = this.#choose(sequence);
+    this.#taken[slot] = sequence;
+    try {
+      this.#makeRoom(slot);
+    } catch (cause) {
+      this.#taken[slot] = undefined;
+      throw cause;
+    }
+    const held = this.#heldAt(slot);
+    const shared = reusable(held, sequence);
+    this.#runner.cache.truncate(slot, Math.min(shared, sequence.firstLogits, this.computed(slot)));
+    held.digest = sequence.digest;
+    held.tenant = sequence.request.tenant;
+    held.tokens = [];
+  }
+
+  /** What every slot holds, and what the taken ones are going to hold. */
+  contents(): readonly SlotContent[] {
+    return Array.from({ length: this.#runner.cache.slots }, (_, slot) => {
+      const { digest, tenant, tokens } = this.#heldAt(slot);
+      const content = { slot, owner: JSON.stringify([digest, tenant]), computed: this.computed(slot) };
+      const sequence = this.#taken[slot];
+      if (sequence === undefined) return { ...content, tokens };
+      const { tokens: all, order, firstLogits } = sequence;
+      return { ...content, tokens: all, reader: { order, firstLogits } };
+    });
+  }
+
+  /** Copies keys and values that another slot has computed. */
+  copyPrefix({ from, to, length }: PrefixCopy): void {
+    this.#runner.cache.move(from, to, length);
+  }
+
+  /** Fills the adapter slots that lack their factors. */
+  refill(): void {
+    for (const [slot] of this.entries()) this.#fill(slot);
+  }
+
+  /** Takes a slot back; its content stays for a sequence with the same prefix. */
+  release(slot: number): void {
+    const sequence = this.#taken[slot];
+    if (sequence === undefined) return;
+    this.#heldAt(slot).tokens = sequence.tokens.slice(0, this.computed(slot));
+    this.#taken[slot] = undefined;
+  }
+
+  /** Closes the gaps between taken slots. */
+  compact(): void {
+    for (const { from, to } of planMoves(this.entries().map(([slot]) => slot))) {
+      this.#runner.cache.move(from, to);
+      this.#runner.slots.move(from, to);
+      const held = this.#heldAt(from);
+      this.#held[to] = { ...held };
+      held.tokens = [];
+      this.#runner.cache.truncate(from, 0);
+      this.#taken[to] = this.#taken[from];
+      this.#taken[from] = undefined;
+    }
+  }
+
+  /** Makes room for so many tokens in the longest slot. False where the memory limit does not allow it. */
+  reserve(tokens: number): boolean {
+    const { cache } = this.#runner;
+    const needed = capacityFor(tokens);
+    if (needed <= cache.capacity) return true;
+    const slots = Math.max(1, ...this.entries().map(([slot]) => slot + 1));
+    const affordable = Math.floor(this.#limits.cacheMemory / (this.#bytesPerPosition * slots));
+    if (needed > affordable) return false;
+    // a step reads the whole capacity: growing often costs less than reading much that is empty
+    const roomy = Math.min(capacityFor(Math.floor(cache.capacity * 1.125)), affordable);
+    this.#resizeCache(slots, Math.max(needed, roomy));
+    return true;
+  }
+
+  /** Gives memory back that only longer sequences or larger ranks needed. */
+  trim(): void {
+    const { cache, slots } = this.#runner;
+    if (this.count === 0) return;
+    const capacity = capacityFor(2 * longestOf(this.sequences()));
+    if (cache.capacity > 2 * capacity) this.#resizeCache(cache.slots, capacity);
+    const rank = rankOf(this.sequences());
+    if (slots.rank >= 2 * rank) this.#resizeFactors(slots.count, rank);
+  }
+
+  /** Takes all slots back and forgets their content, after a failure that may have left anything half done. */
+  reset(): void {
+    this.#taken.length = 0;
+    this.#held.length = 0;
+    this.#runner.cache.resize(0, 0);
+    this.#runner.slots.resize(0, 0);
+  }
+
+  #haveRoom(sequences: readonly Sequence[]): boolean {
+    const { maxBatch, cacheMemory, slotMemory } = this.#limits;
+    const count = sequences.length;
+    return (
+      count <= maxBatch &&
+      count * capacityFor(longestOf(sequences)) * this.#bytesPerPosition <= cacheMemory &&
+      count * rankOf(sequences) * this.#runner.slots.bytesPerRank <= slotMemory
+    );
+  }
+
+  /** Room for a slot that was just taken, in the cache and for its adapter's factors, which it gets. */
+  #makeRoom(slot: number): void {
+    const { cache, slots } = this.#runner;
+    const rank = rankOf(this.sequences());
+    const count = Math.max(cache.slots, slot + 1);
+    const isRoomy = count * cache.capacity * this.#bytesPerPosition <= this.#limits.cacheMemory;
+    this.#resizeCache(
+      count,
+      isRoomy && cache.capacity > 0 ? cache.capacity : capacityFor(longestOf(this.sequences())),
+    );
+    if (slot >= slots.count || rank > slots.rank)
+      this.#resizeFactors(Math.min(cache.slots, this.#slotsOfRank(rank)), rank);
+    this.#fill(slot);
+  }
+
+  /** Adapter slots of this rank that the limit allows. */
+  #slotsOfRank(rank: number): number {
+    return Math.floor(this.#limits.slotMemory / (rank * this.#runner.slots.bytesPerRank));
+  }
+
+  #heldAt(slot: number): Held {
+    this.#held[slot] ??= { digest: null, tokens: [], tenant: "", factors: undefined };
+    return this.#held[slot] as Held;
+  }
+
+  /** The free slot that saves most work: a shared prefix first, then factors in place, then the lowest. */
+  #choose(sequence: Sequence): number {
+    const savedBy = (slot: number): number => {
+      const held = this.#heldAt(slot);
+      return reusable(held, sequence) + (held.factors === sequence.digest ? 0.5 : 0);
+    };
+    const allowed = this.#slotsOfRank(rankOf([...this.sequences(), sequence]));
+    const count = Math.min(this.#runner.cache.slots, allowed);
+    const free = Array.from({ length: count }, (_, slot) => slot).filter(
+      (slot) => this.#taken[slot] === undefined,
+    );
+    const [first] = free;
+    if (first === undefined) return this.#runner.cache.slots;
+    return free.reduce((best, slot) => (savedBy(slot) > savedBy(best) ? slot : best), first);
+  }
+
+  /** The number of slots grows by doubling where that fits. */
+  #resizeCache(needed: number, capacity: number): void {
+    const { cache } = this.#runner;
+    const { maxBatch, cacheMemory } = this.#limits;
+    const doubled = Math.min(maxBatch, Math.max(needed, 2 * cache.slots));
+    const isEnough = needed <= cache.slots || doubled * capacity * this.#bytesPerPosition > cacheMemory;
+    const count = isEnough ? needed : doubled;
+    for (let slot = 0; slot < cache.slots; slot++)
+      if (slot >= count || this.computed(slot) > capacity) this.#drop(slot);
+    cache.resize(count, capacity);
+  }
+
+  #drop(slot: number): void {
+    this.#heldAt(slot).tokens = [];
+    this.#runner.cache.truncate(slot, 0);
+  }
+
+  /** All adapter slots are empty afterwards; those of taken slots are filled again. */
+  #resizeFactors(count: number, rank: number): void {
+    for (const held of this.#held) held.factors = undefined;
+    this.#runner.slots.resize(count, rank);
+    this.refill();
+  }
+
+  #fill(slot: number): void {
+    const held = this.#heldAt(slot);
+    const lease = this.#taken[slot]?.lease;
+    const digest = lease?.digest ?? null;
+    if (held.factors === digest) return;
+    held.factors = undefined;
+    if (lease === undefined) this.#runner.slots.clear(slot);
+    else this.#runner.slots.fill(slot, lease.expand());
+    held.factors = digest;
+  }
+}

@@ -1,0 +1,90 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { planPrefixes, type SlotContent } from "./prefix-cache.ts";
+
+const tokensOf = (length: number, first = 0): readonly number[] =>
+  Array.from({ length }, (_, i) => (i === 0 ? first : i));
+
+const reading = (slot: number, computed: number, over: Partial<SlotContent> = {}): SlotContent => {
+  const tokens = over.tokens ?? tokensOf(200);
+  return {
+    slot,
+    owner: "a",
+    tokens,
+    computed,
+    reader: { order: slot, firstLogits: tokens.length - 1 },
+    ...over,
+  };
+};
+
+describe("prompts with a common prefix", () => {
+  test("wait for the earliest", () => {
+    const { copies, waiting } = planPrefixes([reading(0, 0), reading(1, 0), reading(2, 0)]);
+    expect(copies).toEqual([]);
+    expect([...waiting]).toEqual([1, 2]);
+  });
+
+  test("copy what it has computed, and wait for the rest", () => {
+    const { copies, waiting } = planPrefixes([reading(0, 100), reading(1, 0)]);
+    expect(copies).toEqual([{ from: 0, to: 1, length: 100 }]);
+    expect([...waiting]).toEqual([1]);
+  });
+
+  test("go on by themselves from where they part", () => {
+    const other = [...tokensOf(90), ...Array(110).fill(7)];
+    const { copies, waiting } = planPrefixes([reading(0, 100), reading(1, 0, { tokens: other })]);
+    expect(copies).toEqual([{ from: 0, to: 1, length: 90 }]);
+    expect([...waiting]).toEqual([]);
+  });
+
+  test("copy from what an earlier request has left", () => {
+    const left: SlotContent = { slot: 3, owner: "a", tokens: tokensOf(150), computed: 150 };
+    const { copies, waiting } = planPrefixes([left, reading(1, 0)]);
+    expect(copies).toEqual([{ from: 3, to: 1, length: 150 }]);
+    expect(waiting.size).toBe(0);
+  });
+
+  test("of another owner have nothing to do with it", () => {
+    const { copies, waiting } = planPrefixes([reading(0, 199), reading(1, 0, { owner: "b" })]);
+    expect(copies).toEqual([]);
+    expect(waiting.size).toBe(0);
+  });
+
+  test("of a few tokens only are computed as they are", () => {
+    const short = [...tokensOf(20), ...Array(180).fill(7)];
+    const { copies, waiting } = planPrefixes([reading(0, 199), reading(1, 0, { tokens: short })]);
+    expect(copies).toEqual([]);
+    expect(waiting.size).toBe(0);
+  });
+});
+
+test("one slot always computes, and nothing is copied that differs or whose logits are needed", () => {
+  const slotOf = fc.record({
+    owner: fc.constantFrom("a", "b"),
+    parts: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 5 }),
+    share: fc.double({ min: 0, max: 1, noNaN: true }),
+    reads: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(slotOf, { minLength: 1, maxLength: 6 }), (drawn) => {
+      const slots = drawn.map(({ owner, parts, share, reads }, slot): SlotContent => {
+        const tokens = parts.flatMap((part) => Array<number>(40).fill(part));
+        const firstLogits = tokens.length - 1;
+        const content = { slot, owner, tokens, computed: Math.floor(share * firstLogits) };
+        return reads ? { ...content, reader: { order: drawn.length - slot, firstLogits } } : content;
+      });
+      const { copies, waiting } = planPrefixes(slots);
+      const computed = slots.map((one) => one.computed);
+      for (const { from, to, length } of copies) {
+        const [source, target] = [slots[from], slots[to]] as [SlotContent, SlotContent];
+        expect(source.owner).toBe(target.owner);
+        expect(length).toBeLessThanOrEqual(computed[from] as number);
+        expect(length).toBeLessThanOrEqual(target.reader?.firstLogits ?? 0);
+        expect(source.tokens.slice(0, length)).toEqual(target.tokens.slice(0, length));
+        computed[to] = length;
+      }
+      const readers = slots.filter(({ reader }) => reader !== undefined);
+      if (readers.length > 0) expect(waiting.size).toBeLessThan(readers.length);
+    }),
+  );
+});

@@ -1,0 +1,77 @@
+// What a request is in full, and whether it can run to its end.
+import { MosError } from "#core";
+import { checkSampling } from "#generation";
+import { capacityFor } from "./kv-cache.ts";
+import type { EngineModel, EngineRequest } from "./types.ts";
+
+/** A request with its defaults filled in; the signal stays with the caller. */
+export type FullRequest = Required<
+  Omit<EngineRequest, "signal" | "logprobs" | "promptLogprobs" | "candidates">
+> &
+  Pick<EngineRequest, "logprobs" | "promptLogprobs" | "candidates">;
+
+const DEFAULTS = {
+  adapter: null,
+  maxTokens: 256,
+  sampling: {},
+  seed: 0,
+  stop: [],
+  ignoreEos: false,
+  continuesPrompt: false,
+  tenant: "default",
+} satisfies Partial<EngineRequest>;
+
+/** The bounds that requests are checked against. */
+export interface RequestBounds {
+  readonly model: Pick<EngineModel, "vocabularySize" | "maxLength">;
+  /** Bytes of keys and values of one position. */
+  readonly bytesPerPosition: number;
+  /** Bytes of keys and values of all slots. */
+  readonly cacheMemory: number;
+}
+
+const wrong = (message: string): MosError => new MosError("bad_option", message);
+
+function checkCount(name: string, value: number | undefined, max: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= max))
+    throw wrong(`${name} is ${value}; it must be a whole number from 0 to ${max}`);
+}
+
+function checkTokens(where: string, ids: readonly number[], vocabularySize: number): void {
+  const odd = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
+  if (odd !== undefined)
+    throw new MosError(
+      "bad_data",
+      `token ${odd} of ${where} is outside the model's vocabulary of ${vocabularySize}`,
+    );
+}
+
+/** Fills in the defaults, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
+export function fullRequest(
+  { signal: _, ...given }: EngineRequest,
+  { model, bytesPerPosition, cacheMemory }: RequestBounds,
+): FullRequest {
+  const request = { ...DEFAULTS, ...given };
+  const { prompt, maxTokens, sampling, seed, stop, logprobs, promptLogprobs, candidates = [] } = request;
+  const { vocabularySize, maxLength } = model;
+  if (prompt.length === 0) throw new MosError("bad_data", "the prompt is empty; give at least one token");
+  checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
+  checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
+  checkCount("logprobs", logprobs, vocabularySize);
+  checkCount("promptLogprobs", promptLogprobs, vocabularySize);
+  checkSampling(sampling);
+  if (stop.includes("")) throw wrong("a stop string is empty; leave it out");
+  const length = prompt.length + maxTokens;
+  if (length > maxLength)
+    throw wrong(
+      `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${maxLength} fit`,
+    );
+  // a slot has room for one token more than its sequence has when it gets the slot
+  if (capacityFor(Math.max(length, prompt.length + 1)) * bytesPerPosition > cacheMemory)
+    throw wrong(
+      `${length} tokens need more than the ${cacheMemory} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
+    );
+  checkTokens("the prompt", prompt, vocabularySize);
+  checkTokens("the candidates", candidates, vocabularySize);
+  return request;
+}

@@ -1,0 +1,265 @@
+// Decides what the engine computes next, as data: who gets a slot, who loses one, and which tokens each slot computes.
+import { MosError } from "#core";
+import type { AdapterManager } from "./adapters/index.ts";
+import type { Placement } from "./placement.ts";
+import { planPrefixes } from "./prefix-cache.ts";
+import type { Sequence } from "./sequence.ts";
+import { WaitingQueue } from "./waiting-queue.ts";
+
+/** A part of a prompt, computed in a step of its own. */
+export interface PrefillPart {
+  readonly slot: number;
+  readonly tokens: number;
+}
+
+/** What to compute: the parts of prompts first, then one token of every slot in `decode`, in one step. */
+export interface SchedulerOutput {
+  readonly prefill: readonly PrefillPart[];
+  readonly decode: readonly number[];
+}
+
+/** What the decision of one step depends on. */
+export interface SlotState {
+  readonly slot: number;
+  /** Sequences were first scheduled in this order. */
+  readonly order: number;
+  /** Tokens without keys and values in the cache; a slot that decodes has one. */
+  readonly pending: number;
+  /** Logits are needed at every token, so it is prefilled in parts even where one token is left. */
+  readonly allLogits: boolean;
+}
+
+export interface PrefillLimits {
+  /** Prompt tokens between two tokens of the slots that decode. */
+  readonly prefillChunk: number;
+  /** Prompt tokens at a time when no slot decodes. */
+  readonly lonePrefillChunk: number;
+}
+
+/** Prefills prompts in the order of their arrival, in chunks, and decodes every slot whose prompt is done. */
+export function planStep(
+  slots: readonly SlotState[],
+  { prefillChunk, lonePrefillChunk }: PrefillLimits,
+): SchedulerOutput {
+  const prefills = ({ pending, allLogits }: SlotState): boolean => pending > 1 || allLogits;
+  const decode = slots.filter((one) => one.pending > 0 && !prefills(one)).map(({ slot }) => slot);
+  let left = decode.length > 0 ? prefillChunk : lonePrefillChunk;
+  const prefill: PrefillPart[] = [];
+  for (const { slot, pending, allLogits } of slots.filter(prefills).sort((a, b) => a.order - b.order)) {
+    // logits at every token are large, so such parts stay small
+    const tokens = Math.min(pending, left, allLogits ? prefillChunk : lonePrefillChunk);
+    if (tokens <= 0) break;
+    prefill.push({ slot, tokens });
+    left -= tokens;
+  }
+  return { prefill, decode };
+}
+
+export interface SchedulerOptions {
+  readonly placement: Placement;
+  readonly adapters: AdapterManager;
+  readonly limits: PrefillLimits & { readonly maxBatch: number };
+  /** Called when an adapter was loaded, or was not: there may be something to schedule. */
+  readonly wake: () => void;
+}
+
+/** Waiting sequences that are looked at for one step. */
+const LOOKAHEAD = 1000;
+
+/** The sequences that wait, and the decisions about those that run. */
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #queue = new WaitingQueue<Sequence>();
+  #nextOrder = 1;
+  /** Adapters that are being loaded. */
+  #loads = 0;
+  /** An adapter found no memory, and none was given back since. */
+  #isMemoryTaken = false;
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+  }
+
+  /** Sequences without a slot. */
+  waiting(): readonly Sequence[] {
+    return [...this.#queue];
+  }
+
+  add(sequence: Sequence): void {
+    this.#queue.push(sequence.request.tenant, sequence);
+  }
+
+  /** Counts tokens that a sequence's tenant was served. */
+  charge({ request: { tenant } }: Sequence, tokens: number): void {
+    this.#queue.charge(tenant, tokens);
+  }
+
+  /** Takes the slot of a sequence that has ended. */
+  release(slot: number): void {
+    this.#options.placement.release(slot);
+    this.#noteEnd();
+  }
+
+  /** Takes all slots, after a failure. */
+  reset(): void {
+    this.#options.placement.reset();
+    this.#noteEnd();
+  }
+
+  /** Gives memory back that is not needed any more. */
+  trim(): void {
+    this.#options.placement.trim();
+    this.#queue.prune();
+  }
+
+  /** What to compute next; undefined where no sequence has a slot. */
+  schedule(): SchedulerOutput | undefined {
+    this.#dropCancelled();
+    this.#admit();
+    return this.#options.placement.count === 0 ? undefined : this.#plan();
+  }
+
+  #noteEnd(): void {
+    this.#isMemoryTaken = false;
+  }
+
+  #dropCancelled(): void {
+    for (const sequence of this.waiting().filter(({ isCancelled }) => isCancelled)) {
+      this.#queue.remove(sequence.request.tenant, sequence);
+      sequence.finish("cancelled");
+      this.#noteEnd();
+    }
+    for (const [slot, sequence] of this.#options.placement.entries()) {
+      if (!sequence.isCancelled) continue;
+      sequence.finish("cancelled");
+      this.release(slot);
+    }
+  }
+
+  /**
+   * Gives slots to waiting sequences, in the queue's order. Their adapters are loaded before; one that is being loaded
+   * holds up no other sequence, while one that lacks a slot's memory holds up those behind it.
+   */
+  #admit(): void {
+    const { placement, limits } = this.#options;
+    let mayLoad = !this.#isMemoryTaken;
+    for (const [index, sequence] of this.#queue.first(LOOKAHEAD).entries()) {
+      const isNext = index < limits.maxBatch;
+      if (placement.count === limits.maxBatch && !isNext) break;
+      if (isNext && mayLoad && sequence.load === "none") this.#load(sequence);
+      if (sequence.lacksMemory && sequence.load !== "ready") mayLoad = false;
+      if (sequence.load === "ready" && !this.#place(sequence)) break;
+    }
+    placement.compact();
+  }
+
+  /** Gives a sequence a slot, or fails it. False where it has to wait for one. */
+  #place(sequence: Sequence): boolean {
+    const { placement } = this.#options;
+    if (!placement.fits(sequence)) {
+      if (placement.fitsAlone(sequence)) return false;
+      this.#fail(sequence, tooLarge(sequence));
+      return true;
+    }
+    this.#queue.remove(sequence.request.tenant, sequence);
+    try {
+      placement.place(sequence);
+    } catch (cause) {
+      sequence.fail(cause);
+      this.#noteEnd();
+      placement.refill();
+      return true;
+    }
+    if (sequence.order === 0) {
+      sequence.order = this.#nextOrder++;
+      this.charge(sequence, sequence.tokens.length);
+    }
+    sequence.schedule();
+    return true;
+  }
+
+  #load(sequence: Sequence): void {
+    const { adapter } = sequence.request;
+    if (adapter === null) return;
+    sequence.load = "loading";
+    this.#loads++;
+    // without a signal: a load that was started is finished, and its memory counts until then
+    this.#options.adapters
+      .acquire(adapter)
+      .then(
+        (lease) => {
+          this.#loads--;
+          sequence.load = "ready";
+          if (sequence.hasEnded) lease[Symbol.dispose]();
+          else sequence.lease = lease;
+          if (sequence.hasEnded) this.#noteEnd();
+        },
+        (cause: unknown) => {
+          this.#loads--;
+          if (sequence.hasEnded) this.#noteEnd();
+          else this.#notLoaded(sequence, cause);
+        },
+      )
+      .finally(this.#options.wake);
+  }
+
+  /** Memory is given back when others end; without others it is not. */
+  #notLoaded(sequence: Sequence, cause: unknown): void {
+    const isHeld =
+      this.#loads > 0 ||
+      this.#options.placement.count > 0 ||
+      this.waiting().some(({ lease }) => lease !== undefined);
+    if (cause instanceof MosError && cause.code === "busy" && isHeld) {
+      sequence.load = "none";
+      sequence.lacksMemory = true;
+      this.#isMemoryTaken = true;
+    } else this.#fail(sequence, cause);
+  }
+
+  #fail(sequence: Sequence, cause: unknown): void {
+    this.#queue.remove(sequence.request.tenant, sequence);
+    sequence.fail(cause);
+    this.#noteEnd();
+  }
+
+  /** A step that there is memory for: the youngest sequences are preempted where there is not. */
+  #plan(): SchedulerOutput {
+    const { placement, limits } = this.#options;
+    for (;;) {
+      const { copies, waiting } = planPrefixes(placement.contents());
+      for (const copy of copies) placement.copyPrefix(copy);
+      const running = placement.entries();
+      const states = running.map(([slot, sequence]) => this.#stateOf(slot, sequence));
+      const output = planStep(
+        states.filter(({ slot }) => !waiting.has(slot)),
+        limits,
+      );
+      const parts = [...output.prefill, ...output.decode.map((slot) => ({ slot, tokens: 1 }))];
+      const longest = Math.max(...parts.map(({ slot, tokens }) => placement.computed(slot) + tokens));
+      if (placement.reserve(longest) || running.length <= 1) return output;
+      this.#preempt(running);
+    }
+  }
+
+  #stateOf(slot: number, { tokens, order, scoresPrompt }: Sequence): SlotState {
+    const pending = tokens.length - this.#options.placement.computed(slot);
+    return { slot, order, pending, allLogits: scoresPrompt };
+  }
+
+  /** Takes the youngest sequence's slot; it waits again, before all others of its tenant. */
+  #preempt(running: ReturnType<Placement["entries"]>): void {
+    const { placement } = this.#options;
+    const youngest = running.reduce((a, b) => (b[1].order > a[1].order ? b : a));
+    const [slot, sequence] = youngest;
+    placement.release(slot);
+    this.#queue.pushFirst(sequence.request.tenant, sequence);
+    placement.compact();
+  }
+}
+
+/** Its keys and values fit, or it had not been accepted; what is left is the adapter slot. */
+const tooLarge = ({ lease }: Sequence): MosError =>
+  new MosError(
+    "bad_option",
+    `a slot for an adapter of rank ${Math.max(1, lease?.rank ?? 0)} does not fit into the engine's memory for slots; raise it with --slot-memory of mos serve`,
+  );
