@@ -44,7 +44,7 @@ export function createEngine(options: EngineOptions): Engine {
 interface Live {
   readonly queue: EventQueue<EngineEvent>;
   readonly tenant: string;
-  isWaiting: boolean;
+  state: "waiting" | "running" | "cancelled";
   /** Lets go of the request's signal. */
   readonly unlisten: () => void;
 }
@@ -88,12 +88,10 @@ class FrontEngine implements Engine {
     const request = fullRequest(given, { model: this.model, ...this.#limits });
     this.#checkRoom(request.tenant);
     const id = this.#nextId++;
-    const cancel = (): void => {
-      if (this.#live.has(id)) this.#core.cancel(id);
-    };
+    const cancel = (): void => this.#cancel(id);
     const queue = new EventQueue<EngineEvent>(cancel);
     const unlisten = (): void => given.signal?.removeEventListener("abort", cancel);
-    this.#live.set(id, { queue, tenant: request.tenant, isWaiting: true, unlisten });
+    this.#live.set(id, { queue, tenant: request.tenant, state: "waiting", unlisten });
     this.#core.submit(id, request);
     if (given.signal?.aborted === true) cancel();
     given.signal?.addEventListener("abort", cancel, { once: true });
@@ -149,13 +147,21 @@ class FrontEngine implements Engine {
     await this.#core[Symbol.asyncDispose]();
   }
 
-  /** A request that finds a free slot does not wait. Throws `busy`. */
+  #cancel(id: number): void {
+    const live = this.#live.get(id);
+    if (live === undefined) return;
+    live.state = "cancelled";
+    this.#core.cancel(id);
+  }
+
+  /** A request that finds a free slot does not wait, and one that was cancelled makes room at once. Throws `busy`. */
   #checkRoom(tenant: string): void {
     const { maxBatch, maxWaiting } = this.#limits;
-    const waiting = [...this.#live.values()].filter(({ isWaiting }) => isWaiting);
+    const live = [...this.#live.values()];
+    const waiting = live.filter(({ state }) => state === "waiting");
     const own = waiting.filter((one) => one.tenant === tenant).length;
     const others = waiting.length - own;
-    const free = maxBatch - (this.#live.size - waiting.length) - others;
+    const free = maxBatch - live.filter(({ state }) => state === "running").length - others;
     if (own >= maxWaiting + Math.max(0, free))
       throw new MosError(
         "busy",
@@ -167,7 +173,7 @@ class FrontEngine implements Engine {
     const live = this.#live.get(id);
     if (live === undefined) return;
     live.queue.push(...events);
-    if (events.some(({ type }) => type === "scheduled")) live.isWaiting = false;
+    if (live.state === "waiting" && events.some(({ type }) => type === "scheduled")) live.state = "running";
     if (error !== undefined || events.at(-1)?.type === "finish") this.#end(id, error);
   }
 
