@@ -21,7 +21,7 @@ node -e '
   if (scores.length !== 5 || scores.some(({ asked }) => asked > 0)) throw new Error(JSON.stringify(scores));
 ' "$work/results.json"
 
-echo "-- marks"
+echo "-- scores"
 cat >"$work/sums.jsonl" <<'CASES'
 {"prediction": "So the answer is 1,234.", "references": "1234"}
 {"prediction": "18.00", "references": ["18"]}

@@ -5,7 +5,7 @@ needs: pip install torch transformers gguf
 
 LOG is a file of RESULT.answers of a run in float32: base.mmlu.jsonl or base.gsm8k.jsonl.
 
-choices: a pass of every prompt without mos; the likeliest of " A" to " D" behind it has to be the one in the log, and
+choices: a pass of every prompt without mos; the likeliest of " A" to " D" after it has to be the one in the log, and
 log-probabilities are compared. A question that is answered otherwise ends this with 1.
 speed: greedy answers by transformers' generate, so many prompts at a time, padded on the left, the longest answer of
 a batch ending it. Printed: samples a minute, and how many answers begin as those in the log do.

@@ -1,12 +1,13 @@
-// HumanEval's own solutions through the program checker: all must pass. With --completion, an answer of one's own to all.
-import { readFile } from "node:fs/promises";
+// HumanEval's own solutions through the program checker: all must pass. With --completion, one text as the answer to all.
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { z } from "zod";
 import { humanEvalProgram } from "#evaluation";
 import { createProgramChecker } from "#sandbox";
 import { fail, readArguments } from "../../bench/arguments.ts";
 
-const HELP = `usage: npm run verify:humaneval -- --data HumanEval.jsonl.gz [--python PATH] [--completion TEXT]
+const HELP = `usage: npm run verify:humaneval -- --data FOLDER|HumanEval.jsonl.gz [--python PATH] [--completion TEXT]
 
 Runs the canonical solution of every problem with its tests, in Pyodide or in the system's Python, and prints how many pass;
 any that fails is named with the reason and ends this with 1. With --completion, that text is the answer to every problem
@@ -28,7 +29,8 @@ const given = readArguments(HELP, {
 });
 const data = given.text("data") ?? fail(HELP);
 const completion = given.text("completion")?.replaceAll("\\n", "\n");
-const problems = gunzipSync(await readFile(data))
+const file = (await stat(data)).isDirectory() ? join(data, "HumanEval.jsonl.gz") : data;
+const problems = gunzipSync(await readFile(file))
   .toString("utf8")
   .split("\n")
   .filter((line) => line !== "")

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { concurrently } from "./concurrent.ts";
 
-/** Work that ends when it is told to, and counts. */
+/** Work that ends on request, and counts. */
 function harness() {
   const ends = new Map<number, () => void>();
   const state = { begun: [] as number[], running: 0, peak: 0, stopped: [] as number[] };

@@ -82,7 +82,7 @@ test.each([
     gzipSync('\n{"task_id": 1}\n'),
     /HumanEval\.jsonl\.gz:2: field "task_id" is 1/,
   ],
-] as const)("%s: a broken %s is told with its place", async (task, path, content, message) => {
+] as const)("%s: a broken %s is reported with its file and line", async (task, path, content, message) => {
   await put(path, content);
   await expect(benchmarks[task].read(folder)).rejects.toThrow(failure("bad_data", message));
 });

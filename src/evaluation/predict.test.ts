@@ -11,7 +11,7 @@ interface Script {
   readonly finish?: FinishReason;
 }
 
-/** An engine that says its seed, and keeps what it was asked. */
+/** An engine that answers with its seed, and keeps its requests. */
 function scripted({ logprobs = [], digest = null, finish = "end" }: Script = {}) {
   const seen: EngineRequest[] = [];
   async function* submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
@@ -45,7 +45,7 @@ const choice = (length = 3): Question =>
 
 const base = { adapter: null, digest: null, seed: 0 };
 
-test("of a choice the likeliest wins, of equal ones the first, and all are told", async () => {
+test("of a choice the likeliest wins, of equal ones the first, and all log-probabilities are returned", async () => {
   for (const [logprobs, label] of [
     [[-3, -1, -2, -9], "B"],
     [[-3, -1, -1, -1], "B"],
@@ -60,7 +60,7 @@ test("of a choice the likeliest wins, of equal ones the first, and all are told"
   }
 });
 
-test("an answer is all of its text, and what the engine is asked is what the question asks", async () => {
+test("a prediction is all of the text, and the request is what the question asks for", async () => {
   const { engine, seen } = scripted();
   const { predictions, tokens } = await predict(question({}), { ...base, engine });
   expect(predictions).toEqual([`seed ${seen[0]?.seed}.`]);
@@ -88,14 +88,14 @@ test("samples have seeds of their own, the same in every run, others for another
   expect(new Set(all).size).toBe(15);
 });
 
-test("an answer is cut where the model ends", async () => {
+test("a prediction is cut where the context ends", async () => {
   const { engine, seen } = scripted();
   await predict(question({ maxTokens: 8 } as never, MAX_LENGTH - 8), { ...base, engine });
   await predict(question({ maxTokens: 8 } as never, MAX_LENGTH - 1), { ...base, engine });
   expect(seen.map(({ maxTokens }) => maxTokens)).toEqual([8, 1]);
 });
 
-test("a prompt that leaves no room is answered by nothing, and the engine is not asked", async () => {
+test("a prompt that leaves no room gets an empty prediction, and the engine is not asked", async () => {
   const { engine, seen } = scripted();
   const asked = question({ samples: 3 } as never, MAX_LENGTH);
   expect(await predict(asked, { ...base, engine })).toEqual({
@@ -106,13 +106,13 @@ test("a prompt that leaves no room is answered by nothing, and the engine is not
   expect(seen).toEqual([]);
 });
 
-test("a request that was cancelled is no answer", async () => {
+test("a cancelled request is no prediction", async () => {
   const { engine } = scripted({ finish: "cancelled" });
   for (const asked of [question({}), choice()])
     await expect(predict(asked, { ...base, engine })).rejects.toMatchObject({ code: "cancelled" });
 });
 
-test("an adapter that was replaced meanwhile is told of", async () => {
+test("an adapter that was replaced meanwhile is an error", async () => {
   const { engine } = scripted({ digest: "sha256:new" });
   const mos = { adapter: "mos", seed: 0, engine };
   await expect(predict(question({}), { ...mos, digest: "sha256:old" })).rejects.toMatchObject({

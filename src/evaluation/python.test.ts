@@ -8,7 +8,7 @@ test("draws what Python draws after seed(42)", () => {
   ]);
 });
 
-test("goes on beyond its first block of 624 words, and takes other seeds", () => {
+test("continues beyond its first block of 624 words, and takes other seeds", () => {
   const random = pythonRandom(42);
   const words = Array.from({ length: 2000 }, random.uint32);
   expect([words[623], words[624], words[1999]]).toEqual([2929454134, 1071722055, 1557724698]);

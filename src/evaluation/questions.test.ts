@@ -17,7 +17,7 @@ test.each([
   ["assistant\t", "A:", "assistant\t A:"],
   ["", "A:", " A:"],
   ["[assistant]", "", "[assistant]"],
-])("a lead-in behind %j", (rendered, leadIn, expected) => {
+])("a lead-in after %j", (rendered, leadIn, expected) => {
   expect(renderPrompt(layout("x", leadIn), { format: "model", text: says(rendered) })).toBe(expected);
 });
 

@@ -30,7 +30,7 @@ async function writeTwo(): Promise<void> {
   await log.write(sample("gsm8k/1"));
 }
 
-test("what was written is known to the next run, and goes on behind it", async () => {
+test("what was written is known to the next run, which appends to it", async () => {
   await writeTwo();
   {
     await using log = await open();
@@ -65,13 +65,16 @@ test.each([
   ["adapter", { ...IDENTITY, adapter: "sha256:1" }, /adapter was not set, now sha256:1/],
   ["version", { ...IDENTITY, version: "2" }, /version was 1, now 2/],
   ["more", { ...IDENTITY, more: true }, /more was not set, now true/],
-])("answers of other settings are refused by name: %s", async (_name, identity, message) => {
-  await writeTwo();
-  const before = await readFile(path(), "utf8");
-  const error = { code: "bad_option", message: expect.stringMatching(message) };
-  await expect(open(identity)).rejects.toMatchObject(error);
-  expect(await readFile(path(), "utf8")).toBe(before);
-});
+])(
+  "samples of other settings are refused, and the setting is named: %s",
+  async (_name, identity, message) => {
+    await writeTwo();
+    const before = await readFile(path(), "utf8");
+    const error = { code: "bad_option", message: expect.stringMatching(message) };
+    await expect(open(identity)).rejects.toMatchObject(error);
+    expect(await readFile(path(), "utf8")).toBe(before);
+  },
+);
 
 test("a file that is no log is refused and left alone", async () => {
   for (const content of ['{"question": "1 + 1?"}\n', "[]\n", '{"type":"run"}\n', "a list of mine", ""]) {

@@ -98,7 +98,7 @@ export class JailedWorker {
     }
   }
 
-  /** Whether it has told its exit already. */
+  /** Whether its exit is known already. */
   #isGone(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }

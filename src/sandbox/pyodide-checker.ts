@@ -28,7 +28,7 @@ export class PyodideChecker implements ProgramChecker {
     this.#folder = folder;
   }
 
-  /** Resolves when a first program can run; the other processes go on loading. */
+  /** Resolves when a first program can run; the other processes continue to load. */
   static async open(settings: Settings, signal: AbortSignal | undefined): Promise<PyodideChecker> {
     const folder = await makeTemporaryFolder("mos-sandbox-");
     const checker = new PyodideChecker(settings, folder);

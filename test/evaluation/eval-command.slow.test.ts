@@ -30,7 +30,7 @@ const lines = (stdout: string) =>
     .map((line) => JSON.parse(line));
 const read = async (out: string) => JSON.parse(await readFile(join(folder, out), "utf8"));
 
-test("a run that is killed and then interrupted goes on to the same result, without asking twice", async () => {
+test("a run that is killed and then interrupted resumes to the same result, without asking twice", async () => {
   const chosen = [
     "--tasks",
     "gsm8k",

@@ -141,7 +141,7 @@ test("a larger limit keeps what is there, and a smaller one counts only its own"
   expect([ids.length, new Set(ids).size]).toEqual([12, 12]);
 });
 
-test("whoever leaves early finds what was answered, and the same result as without a break", async () => {
+test("a loop that is left early can be resumed, to the same result as without a break", async () => {
   const [whole, broken] = [newOut(), newOut()];
   const chosen = { subjects, dataFolder: () => sums };
   await eventsOf(options(whole, chosen));
@@ -202,7 +202,7 @@ test("a folder of answers has one user at a time", async () => {
   await eventsOf(options(out));
 });
 
-test("what cannot be used is told before anything is asked or written", async () => {
+test("what cannot be used is reported before anything is asked or written", async () => {
   const twice = [...subjects.slice(0, 1), { name: "base", adapter: "one" }];
   const cases: readonly (readonly [Partial<EvaluateOptions>, string, RegExp])[] = [
     [{ subjects: [] }, "bad_option", /a subject and a task/],
@@ -233,7 +233,7 @@ test("what cannot be used is told before anything is asked or written", async ()
   }
 });
 
-test("a result where none can be written is told before anything is asked", async () => {
+test("a place where no result can be written is reported before anything is asked", async () => {
   const taken = join(folder, "taken");
   await mkdir(taken);
   const file = join(folder, "file");
@@ -249,7 +249,7 @@ test("a result where none can be written is told before anything is asked", asyn
   expect(await readdir(folder)).not.toContain("taken.answers");
 });
 
-test("another's file stays as it is, and a later task's log is looked at before the first is asked", async () => {
+test("another file stays as it is, and a later task's log is checked before the first is asked", async () => {
   const out = newOut();
   const notes = join(folder, "notes.json");
   await writeFile(notes, "my notes");
@@ -264,7 +264,7 @@ test("another's file stays as it is, and a later task's log is looked at before 
   expect(await readdir(out.replace(".json", ".answers"))).toEqual(["base.gsm8k.jsonl"]);
 });
 
-test("options of other tasks do not matter to a task's log, and neither does saying what is usual", async () => {
+test("options of other tasks do not matter to a task's log, and neither does naming a default", async () => {
   const out = newOut();
   const askedOf = async (more: Partial<EvaluateOptions>): Promise<readonly number[]> => {
     await eventsOf(options(out, { ...more, openChecker }));
@@ -342,7 +342,7 @@ test("what is no sound adapter says what is wrong with it", async () => {
     await expect(linkAdapters(adapters, shape)).rejects.toMatchObject(error);
 });
 
-test("programs that ran out of time beside other work get their marks when nothing else runs", async () => {
+test("programs that ran out of time beside other work are scored again when nothing else runs", async () => {
   const seen = new Map<string, number>();
   const openChecker = checkerOf(async (program) => {
     const times = (seen.get(program) ?? 0) + 1;
@@ -359,13 +359,13 @@ test("programs that ran out of time beside other work get their marks when nothi
     "end",
   ]);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
-  // a later run takes the second mark from the log
+  // a later run takes the second score from the log
   await eventsOf(options(out, more));
   expect([...seen.values()].every((times) => times === 2)).toBe(true);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
 });
 
-test("a run that is stopped before those second marks finds them later, without asking again", async () => {
+test("a run that is stopped before that scores them later, without asking again", async () => {
   const out = newOut();
   const more = { tasks: ["humaneval"], samples: 1, shots: undefined, concurrency: 1 } as const;
   let checked = 0;

@@ -24,7 +24,7 @@ const values = (stdout: string): readonly unknown[] =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
-test("HumanEval's answers are run, and the reason is told", async () => {
+test("HumanEval's completions are run, and the reason is reported", async () => {
   const references = ["def one():\n", "def check(f):\n    assert f() == 1\n", "one"];
   const bodies = [
     "    return 1\n",
@@ -61,7 +61,7 @@ const python = (() => {
 })();
 
 test.skipIf(python === undefined)(
-  "HumanEval's answers are run with the Python that is given",
+  "HumanEval's completions are run with the Python that is given",
   async () => {
     const prediction = "    import sys\n    return sys.platform\n";
     const references = ["def one():\n", "def check(f):\n    assert f() != 'emscripten'\n", "one"];

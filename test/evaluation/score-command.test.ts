@@ -55,7 +55,7 @@ test("of several metrics the first is the score, and each has a field", async ()
   expect(values(squad.stderr)).toEqual([{ task: "tydiqa", rules: "open-instruct", cases: 1, mean: f1 }]);
 });
 
-test("the marks go to a file on request", async () => {
+test("the scores go to a file on request", async () => {
   const file = await fileOf({ prediction: " B. because", references: "B" });
   const out = join(folder, "marks.jsonl");
   const ended = await mos(["score", "--task", "mmlu", "--file", file, "--out", out]);
@@ -97,7 +97,7 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
     /:1: field "references.*one of A, B, C, D/,
   ],
   ["nothing", [""], /cases\.jsonl: the file holds no cases; give a line/],
-])("a broken line is refused before anything is marked: %s", async (_name, lines, message) => {
+])("a broken line is refused before anything is scored: %s", async (_name, lines, message) => {
   const file = await fileOf(...lines);
   await expectRefusal(["score", "--task", "mmlu", "--file", file], { code: 1, message, untouched: folder });
 });
@@ -133,7 +133,7 @@ test("options that cannot be used", async () => {
     [["--task", "mmlu"], 2, /required option '--file <file>' not specified/],
     [["--task", "bbh", "--rules", "mine", "--file", file], 2, /Allowed choices are open-instruct, lm-eval/],
     [["--task", "bbh", "--file", join(folder, "none.jsonl")], 1, /none\.jsonl/],
-    // told before the cases are read: these cannot be
+    // reported before the cases are read: these cannot be
     [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name the file/],
   ] as const;
   for (const [args, code, message] of cases)

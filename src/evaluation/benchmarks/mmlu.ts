@@ -119,7 +119,7 @@ function draftsOf(data: MmluData, shots: number, options: QuestionOptions): read
     if (shown.length < shots)
       throw new MosError(
         "not_found",
-        `mmlu: ${shown.length} solved questions of ${row.subject} are there, ${shots} are to be shown; add mmlu/dev.jsonl, or ask for fewer shots`,
+        `mmlu: ${shown.length} solved questions of ${row.subject} were found, ${shots} are to be shown; add mmlu/dev.jsonl, or ask for fewer shots`,
       );
     return {
       id: `mmlu/${row.subject}/${index}`,

@@ -103,7 +103,7 @@ test.each<Case>([
   {
     id: "mmlu/world_religions/0",
     format: "tulu",
-    // two blanks before the subject; outer blanks of texts stay; a blank behind the lead-in
+    // two blanks before the subject; outer blanks of texts stay; a blank after the lead-in
     prompt: `<|user|>\n${about(" world religions")}${MONDAY}\n<|assistant|>\nThe answer is `,
   },
   {

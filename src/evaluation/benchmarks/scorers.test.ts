@@ -72,12 +72,12 @@ describe.each(NAMES)("%s: hand-made cases", (task) => {
     );
 });
 
-test("rules without a task of their own in lm-evaluation-harness mark as open-instruct does", () => {
+test("rules without a task of their own in lm-evaluation-harness score as open-instruct does", () => {
   for (const task of ["mmlu", "tydiqa"] as const)
     expect(benchmarks[task].scorers["lm-eval"]).toBe(benchmarks[task].scorers["open-instruct"]);
 });
 
-test.each(NAMES)("%s: marks are within bounds, and the best reference counts", (task) => {
+test.each(NAMES)("%s: scores are within bounds, and the best reference counts", (task) => {
   const top = task === "tydiqa" ? 100 : 1;
   fc.assert(
     fc.property(trap, fc.array(trap, { minLength: 1, maxLength: 3 }), rulesOf, (prediction, golds, rules) => {

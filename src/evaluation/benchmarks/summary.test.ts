@@ -80,7 +80,7 @@ test("HumanEval reports pass@k only where every problem has k answers", () => {
   });
 });
 
-test("nothing is told of no questions", () => {
+test("no questions have no scores", () => {
   for (const task of Object.values(benchmarks))
     expect(task.summarise([])).toEqual({ overall: { questions: 0, scores: {} }, groups: new Map() });
 });

@@ -1,6 +1,6 @@
 // @ts-check
 // The wall. Whatever Python does outside of its own memory goes through a function that the WebAssembly module imports from
-// JavaScript. While a program runs, only those named here answer; this holds against memory corrupted on purpose, too.
+// JavaScript. While a program runs, only those named here work; this holds even where a program corrupts its memory on purpose.
 
 /** Act on Python's memory, clocks, random numbers, and files that were in it from the start. */
 const ALLOWED = new Set([
@@ -32,7 +32,7 @@ const notPermitted = () => -NOT_PERMITTED;
 const readOnly = () => -READ_ONLY;
 
 /**
- * What programs may well try is refused as an operating system would, so that they go on or fail by themselves.
+ * What programs may well try is refused as an operating system would, so that they continue or fail by themselves.
  *
  * @type {Readonly<Record<string, import("./types.ts").Answer>>}
  */

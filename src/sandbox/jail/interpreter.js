@@ -1,6 +1,6 @@
 // @ts-check
 // One Python interpreter for many programs: its whole state is the WebAssembly memory, which is copied once and put back after
-// each program. Nothing that a program did can be left, whatever it did.
+// each program. Nothing that a program did can remain.
 import { constants } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -153,7 +153,7 @@ async function load(folder, gate, limit) {
 
 /**
  * Runs a function at most so long. Unlike a timer, this also ends code that never returns to JavaScript's event loop, and it
- * needs nobody: a process whose parent was killed does not compute for ever.
+ * needs no other process: one whose parent was killed does not compute forever.
  *
  * @returns {<T>(work: () => T, seconds: number) => T}
  */
