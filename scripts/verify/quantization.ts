@@ -1,10 +1,9 @@
 // What quantising a base costs: perplexity on answers and inputs, and how long greedy answers stay the same.
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { randomStream } from "#core";
 import { encodeExample, IGNORED, readDataset } from "#data";
-import { generate } from "#generation";
-import { createDecoder } from "#inference";
+import { argmax } from "#generation";
+import { capacityFor, createModelRunner, prepareWeights } from "#inference";
 import { QUANTIZATION, type QuantizationName } from "#models";
 import { type BaseModel, loadModel } from "#recipes";
 import { fail, readArguments } from "../../bench/arguments.ts";
@@ -76,29 +75,32 @@ async function readTexts({ text }: BaseModel, { gsm8k, bbh, examples, prompts }:
   };
 }
 
-/** Greedy answers of the float32 base. */
+/** Greedy answers of the float32 base, one after the other. */
 async function greedyAnswers(
   { model, text }: BaseModel,
   prompts: Texts["prompts"],
   maxTokens: number,
 ): Promise<readonly Sequence[]> {
-  await using decoder = await createDecoder({
-    config: model.config,
-    weightData: model.weights,
-    rows: prompts.map(() => undefined),
-    maxLength: maxTokens + Math.max(...prompts.map((ids) => ids.length)),
-  });
-  const answers = prompts.map((ids) => ({ ids, from: ids.length }));
-  const endTokens = [...new Set([...model.config.eosTokens, ...text.tokenizer.eosTokens])];
-  const options = { tokenizer: text.tokenizer, maxTokens, endTokens };
-  for await (const event of generate(decoder, prompts, {
-    ...options,
-    random: () => randomStream(0, "greedy"),
-  }))
-    if (event.type === "end") {
-      const prompt = prompts[event.row] ?? [];
-      answers[event.row] = { ids: [...prompt, ...event.ids], from: prompt.length };
+  const { config, weights } = model;
+  const maxLength = maxTokens + Math.max(...prompts.map((ids) => ids.length));
+  const base = await prepareWeights(config, new Map(weights), { quantize: "none" });
+  await using runner = await createModelRunner(base, { maxLength, adapters: false });
+  runner.cache.resize(1, capacityFor(maxLength));
+  const next = async (tokens: readonly number[]): Promise<number> => {
+    const [logits] = await runner.run({ from: 0, count: 1, tokens: [tokens] });
+    return argmax(logits?.[0] ?? new Float32Array(0));
+  };
+  const endTokens = new Set([...config.eosTokens, ...text.tokenizer.eosTokens]);
+  const answers: Sequence[] = [];
+  for (const prompt of prompts) {
+    runner.cache.truncate(0, 0);
+    const ids = [...prompt];
+    for (let id = await next(prompt); !endTokens.has(id); id = await next([id])) {
+      ids.push(id);
+      if (ids.length === prompt.length + maxTokens) break;
     }
+    answers.push({ ids, from: prompt.length });
+  }
   return answers;
 }
 
