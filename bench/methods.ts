@@ -46,7 +46,7 @@ const { model: base } = await loadModel(path);
 const random = randomStream(0, "bench");
 const examples = Array.from({ length: batch * (steps + 1) }, (_, line): EncodedExample => {
   const ids = Int32Array.from({ length: seq }, () => random.below(base.config.vocabularySize));
-  return { line, ids, labels: ids, trainedTokens: seq - 1, truncated: false, lostTokens: 0 };
+  return { line, ids, labels: ids, targetTokens: seq - 1, truncated: false, truncatedTargets: 0 };
 });
 
 /** The steps of a method, one at a time. */

@@ -59,8 +59,8 @@ function randomWork(vocabulary: number): Work {
   const examples = Array.from({ length: batch * given.number("steps", 8) }, (_, line): EncodedExample => {
     const ids = Int32Array.from({ length: seq }, () => Math.floor(random.uniform() * vocabulary));
     const labels = ids.map((id, i) => (i < masked ? -100 : id));
-    const trainedTokens = seq - Math.max(1, masked);
-    return { line, ids, labels, trainedTokens, truncated: false, lostTokens: 0 };
+    const targetTokens = seq - Math.max(1, masked);
+    return { line, ids, labels, targetTokens, truncated: false, truncatedTargets: 0 };
   });
   return { examples, rows: batch, rowLength: seq };
 }

@@ -53,9 +53,9 @@ const examplesOf = (stream: "train" | "heldout", tokens: number): readonly Encod
       line,
       ids,
       labels: ids,
-      trainedTokens: ids.length - 1,
+      targetTokens: ids.length - 1,
       truncated: ids.length < document.length,
-      lostTokens: 0,
+      truncatedTargets: 0,
     };
   });
 

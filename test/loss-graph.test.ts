@@ -23,9 +23,9 @@ const options = { length: 32, padToken: 0 };
 async function gradientsOf(
   model: TrainableModel,
   batches: readonly Batch[],
-  longest?: number,
+  maxSegment?: number,
 ): Promise<BatchGradients[]> {
-  await using source = gradientSource(model, longest === undefined ? {} : { longest });
+  await using source = gradientSource(model, maxSegment === undefined ? {} : { maxSegment });
   const results: BatchGradients[] = [];
   for (const batch of batches) {
     const part = await source.gradients(batch, undefined);
@@ -37,7 +37,7 @@ async function gradientsOf(
 function sumOf(parts: readonly BatchGradients[]): BatchGradients {
   return parts.reduce((left, right) => ({
     loss: left.loss + right.loss,
-    counted: left.counted + right.counted,
+    targets: left.targets + right.targets,
     gradients: new Map(
       [...left.gradients].map(([name, g]) => [name, g.map((x, i) => x + right.gradients.get(name)![i]!)]),
     ),
@@ -45,7 +45,7 @@ function sumOf(parts: readonly BatchGradients[]): BatchGradients {
 }
 
 function expectClose(left: BatchGradients, right: BatchGradients): void {
-  expect(left.counted).toBe(right.counted);
+  expect(left.targets).toBe(right.targets);
   expect(Math.abs(left.loss - right.loss)).toBeLessThan(1e-5 * left.loss);
   for (const [name, g] of left.gradients) {
     const other = right.gradients.get(name)!;
@@ -79,7 +79,7 @@ describe.each([
     expectClose(together!, sumOf(parts));
   });
 
-  test("comparing tokens within the longest example only changes nothing", async () => {
+  test("comparing tokens within the maxSegment example only changes nothing", async () => {
     const batch = makeBatch(
       [
         [a, b, c],
@@ -116,21 +116,21 @@ describe.each([
 test("the loss without gradients is that of the training graph", async () => {
   const batch = makeBatch([[a, b], [c]], options);
   await using source = gradientSource(adapter);
-  const { loss, counted } = await source.gradients(batch, undefined);
+  const { loss, targets } = await source.gradients(batch, undefined);
   const evaluated = await source.loss(batch);
-  expect(evaluated.counted).toBe(counted);
+  expect(evaluated.targets).toBe(targets);
   expect(evaluated.loss).toBeCloseTo(loss, 3);
 });
 
-test("only counted labels matter: other ids at places that no counted one sees change nothing", async () => {
+test("only targets matter: other ids at positions that no target attends to change nothing", async () => {
   const ids = a.ids.slice();
-  ids[8] = (ids[8]! + 1) % 48; // the last token is seen by nobody
+  ids[8] = (ids[8]! + 1) % 48; // no other token attends to the last one
   const labels = a.labels.map((label, i) => (i === 8 ? -100 : label));
   const [first, second] = await gradientsOf(adapter, [
     makeBatch([[{ ...a, labels }]], options),
     makeBatch([[{ ...a, labels, ids }]], options),
   ]);
-  expect(first!.counted).toBe(labels.filter((label) => label >= 0).length);
+  expect(first!.targets).toBe(labels.filter((label) => label >= 0).length);
   expectClose(first!, second!);
 });
 
@@ -149,17 +149,17 @@ describe("the graph itself", () => {
     ids: { shape: [2, 32], data: batch.ids },
     positions: { shape: [2, 32], data: batch.positions },
     segments: { shape: [2, 32], data: batch.segments },
-    label_positions: { shape: [batch.labelIds.length], data: batch.labelPositions },
+    label_indices: { shape: [batch.labelIds.length], data: batch.labelIndices },
     label_ids: { shape: [batch.labelIds.length], data: batch.labelIds },
   };
   const name = "model.layers.0.self_attn.k_proj.weight";
   async function run(chunks: {
     readonly headChunk?: number;
     readonly queryBlock?: number;
-    readonly longest?: number;
+    readonly maxSegment?: number;
   }): Promise<BatchGradients> {
-    const { longest = 32, ...sizes } = chunks;
-    const shape = { rows: 2, length: 32, longest };
+    const { maxSegment = 32, ...sizes } = chunks;
+    const shape = { rows: 2, length: 32, maxSegment };
     const loss = lossGraph(config, { shape, weights: leaves, linear: plainLinear, ...sizes });
     const [dk, head] = grad(loss, [leaves.get(name)!, leaves.get("lm_head.weight")!]);
     await using program = await compile({ loss, dk: dk!, head: head! });
@@ -167,7 +167,7 @@ describe("the graph itself", () => {
     const floats = (key: string) => outputs[key]!.data as Float32Array;
     return {
       loss: floats("loss")[0]!,
-      counted: batch.labelIds.length,
+      targets: batch.labelIds.length,
       gradients: new Map([
         ["dk", floats("dk")],
         ["head", floats("head")],
@@ -186,11 +186,11 @@ describe("the graph itself", () => {
       expectClose(usual, await run(chunks));
   });
 
-  test("so is leaving out keys further back than the longest example", async () => {
+  test("so is leaving out keys further back than the maxSegment example", async () => {
     const usual = await run({});
-    for (const queryBlock of [1, 2, 5, 13]) expectClose(usual, await run({ queryBlock, longest: 14 }));
-    // with less than the longest example something is missing
-    expect(Math.abs((await run({ queryBlock: 1, longest: 4 })).loss - usual.loss)).toBeGreaterThan(1e-4);
+    for (const queryBlock of [1, 2, 5, 13]) expectClose(usual, await run({ queryBlock, maxSegment: 14 }));
+    // with less than the maxSegment example something is missing
+    expect(Math.abs((await run({ queryBlock: 1, maxSegment: 4 })).loss - usual.loss)).toBeGreaterThan(1e-4);
   });
 
   test("the loss is that of a literal softmax over a hand-made head", async () => {

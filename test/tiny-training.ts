@@ -31,8 +31,8 @@ export function randomExamples(lengths: readonly number[], seed = 0): EncodedExa
     const random = randomStream(seed, `example.${line}`);
     const ids = Int32Array.from({ length }, () => random.below(48));
     const labels = ids.map((id, i) => (3 * i < length ? -100 : id));
-    const trainedTokens = labels.filter((label, i) => i > 0 && label >= 0).length;
-    return { line: line + 1, ids, labels, trainedTokens, truncated: false, lostTokens: 0 };
+    const targetTokens = labels.filter((label, i) => i > 0 && label >= 0).length;
+    return { line: line + 1, ids, labels, targetTokens, truncated: false, truncatedTargets: 0 };
   });
 }
 

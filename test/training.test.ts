@@ -95,7 +95,7 @@ describe("a run", () => {
     const { events } = await run({ packed: false, batchRows: 12, steps: 2 });
     const [step] = stepsIn(events);
     expect(step).toMatchObject({ epoch: 0, examples: 12, tokens: 129 });
-    expect(step!.countedTokens).toBe(examples.reduce((sum, { trainedTokens }) => sum + trainedTokens, 0));
+    expect(step!.targetTokens).toBe(examples.reduce((sum, { targetTokens }) => sum + targetTokens, 0));
     expect(stepsIn(events)[1]!.epoch).toBe(1);
   });
 
@@ -109,7 +109,7 @@ describe("a run", () => {
   });
 });
 
-test("an update is AdamW on the mean gradient of the counted tokens, clipped", async () => {
+test("an update is AdamW on the mean gradient of the target tokens, clipped", async () => {
   const model = tinyTrainable();
   const before = numbersOf(model.parameters);
   const gradients = new Map<string, Float32Array>();
@@ -121,7 +121,7 @@ test("an update is AdamW on the mean gradient of the counted tokens, clipped", a
       { length: 32, padToken: 0 },
     );
     const whole = await source.gradients(batch, undefined);
-    counted = whole.counted;
+    counted = whole.targets;
     for (const [name, g] of whole.gradients) gradients.set(name, g.slice());
   }
   const norm = Math.hypot(...[...gradients.values()].flatMap((g) => [...g])) / counted;
@@ -184,7 +184,7 @@ test("two batches of two rows added up are one batch of four", async () => {
     const other = stepsIn(two.events)[i]!;
     expect(other.loss).toBeCloseTo(step.loss, 4);
     expect(other.gradientNorm).toBeCloseTo(step.gradientNorm, 2);
-    expect(other).toMatchObject({ examples: step.examples, countedTokens: step.countedTokens });
+    expect(other).toMatchObject({ examples: step.examples, targetTokens: step.targetTokens });
   });
 });
 

@@ -45,10 +45,10 @@ async function readRows(file: SafetensorsFile): Promise<readonly EncodedExample[
     line,
     ids: ids.subarray(line * length, (line + 1) * length),
     labels: labels.subarray(line * length, (line + 1) * length),
-    trainedTokens: labels.subarray(line * length + 1, (line + 1) * length).filter((label) => label >= 0)
+    targetTokens: labels.subarray(line * length + 1, (line + 1) * length).filter((label) => label >= 0)
       .length,
     truncated: false,
-    lostTokens: 0,
+    truncatedTargets: 0,
   }));
 }
 
@@ -65,7 +65,7 @@ function batchOf(rows: readonly EncodedExample[]) {
     ids: flat(({ ids }) => ids),
     positions: flat(({ ids }) => ids.map((_, s) => s)),
     segments: new Int32Array(rows.length * length).fill(1),
-    labelPositions: Int32Array.from(counted, ({ at }) => at),
+    labelIndices: Int32Array.from(counted, ({ at }) => at),
     labelIds: Int32Array.from(counted, ({ label }) => label),
     examples: rows.length,
     tokens: rows.length * length,
@@ -172,7 +172,7 @@ export async function compareCase(
   const logits = difference(await allLogits(model, batch, device), await expected.readFloat32("logits"));
   await using source = gradientSource(model, { device });
   const result = await source.gradients(batch, undefined);
-  const loss = difference([result.loss / result.counted], await expected.readFloat32("loss"));
+  const loss = difference([result.loss / result.targets], await expected.readFloat32("loss"));
   const gradients = new Map<string, Difference>();
   const deltas = new Map<string, Difference>();
   for (const name of expected.tensors.keys()) {
@@ -182,7 +182,7 @@ export async function compareCase(
       gradients.set(
         rest.join("."),
         difference(
-          found.map((g) => g / result.counted),
+          found.map((g) => g / result.targets),
           await expected.readFloat32(name),
         ),
       );

@@ -9,7 +9,7 @@ const step = (number: number, loss: number) => ({
   learningRate: 5e-4,
   gradientNorm: 1,
   tokens: 100,
-  countedTokens: 50,
+  targetTokens: 50,
   examples: 4,
   seconds: 0.5,
 });

@@ -107,17 +107,17 @@ function startText(event: ReadyEvent, { base, options }: Started): string {
 }
 
 function dataText(
-  { examples, tokens, trainedTokens, truncated, lostTokens, dropped, longest }: ReadyEvent["train"],
+  { examples, tokens, targetTokens, truncated, truncatedTargets, dropped, longest }: ReadyEvent["train"],
   file: string | undefined,
 ): string {
-  const share = Math.round((100 * trainedTokens) / tokens);
+  const share = Math.round((100 * targetTokens) / tokens);
   return [
     ...(file === undefined ? [] : [file]),
     counted(examples, "example"),
     `${counted(tokens, "token")}, ${share}% of them trained`,
     `longest ${formatInteger(longest)}`,
     ...(truncated > 0
-      ? [`${formatInteger(truncated)} cut off, ${counted(lostTokens, "token")} not trained for it`]
+      ? [`${formatInteger(truncated)} cut off, ${counted(truncatedTargets, "token")} not trained for it`]
       : []),
     ...(dropped > 0 ? [`${formatInteger(dropped)} left out: nothing to learn`] : []),
   ].join(" · ");

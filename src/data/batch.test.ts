@@ -8,9 +8,9 @@ const example = (...tokens: readonly number[]): EncodedExample => ({
   line: 1,
   ids: Int32Array.from(tokens, Math.abs),
   labels: Int32Array.from(tokens, (token) => (token < 0 ? -token : -100)),
-  trainedTokens: tokens.slice(1).filter((token) => token < 0).length,
+  targetTokens: tokens.slice(1).filter((token) => token < 0).length,
   truncated: false,
-  lostTokens: 0,
+  truncatedTargets: 0,
 });
 
 test("lays two rows out", () => {
@@ -24,7 +24,7 @@ test("lays two rows out", () => {
     ids: Int32Array.of(11, 12, 13, 21, 22, 7, 31, 32, 33, 34, 7, 7),
     positions: Int32Array.of(0, 1, 2, 0, 1, 0, 0, 1, 2, 3, 0, 0),
     segments: Int32Array.of(1, 1, 1, 2, 2, 0, 1, 1, 1, 1, 0, 0),
-    labelPositions: Int32Array.of(1, 3, 6, 8), // the first token of the second example is not predicted
+    labelIndices: Int32Array.of(1, 3, 6, 8), // the first token of the second example is not predicted
     labelIds: Int32Array.of(13, 22, 32, 34),
     examples: 3,
     tokens: 9,
@@ -59,7 +59,7 @@ describe("batches", () => {
         for (const batch of all) {
           expect(batch.length).toBeLessThanOrEqual(50);
           expect(batch.tokens).toBe(batch.segments.filter((segment) => segment > 0).length);
-          for (const [k, place] of batch.labelPositions.entries()) {
+          for (const [k, place] of batch.labelIndices.entries()) {
             expect(batch.segments[place]).toBeGreaterThan(0);
             expect(batch.segments[place + 1]).toBe(batch.segments[place]);
             expect(batch.positions[place + 1]).toBe(batch.positions[place]! + 1);
@@ -70,7 +70,7 @@ describe("batches", () => {
         expect(total((b) => b.examples)).toBe(examples.length);
         expect(total((b) => b.tokens)).toBe(examples.reduce((sum, { ids }) => sum + ids.length, 0));
         expect(total((b) => b.labelIds.length)).toBe(
-          examples.reduce((sum, { trainedTokens }) => sum + trainedTokens, 0),
+          examples.reduce((sum, { targetTokens }) => sum + targetTokens, 0),
         );
       }),
     );

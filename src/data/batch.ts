@@ -1,29 +1,31 @@
-// Rows of examples as the flat arrays a training step is fed with. B rows · S places of a row.
+// Rows of examples as the flat arrays that a training step is fed. B rows · S tokens of a row
 import { MosError } from "#core";
 import type { EncodedExample } from "./encode.ts";
 import { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
 
+/** One micro-batch. */
 export interface Batch {
   /** B */
   readonly rows: number;
   /** S */
   readonly length: number;
-  /** [B, S], row-major, like `positions` and `segments`. */
+  /** Token ids [B, S], row-major, like `positions` and `segments`. */
   readonly ids: Int32Array;
-  /** Position of each token in its own example, from 0; 0 in padding. */
+  /** Position ids: of each token in its own example, from 0; 0 in padding. */
   readonly positions: Int32Array;
-  /** 1, 2, … for the examples of a row; 0 in padding. A token attends only to its own segment. */
+  /** Segment ids: 1, 2, … for the examples of a row; 0 in padding. A token attends to its own segment only. */
   readonly segments: Int32Array;
-  /** Flat places b·S + s of the hidden states that predict a counted token, ascending. */
-  readonly labelPositions: Int32Array;
-  /** The token to be predicted at each of `labelPositions`. */
+  /** Flat indices b·S + s of the hidden states that predict a target, ascending. */
+  readonly labelIndices: Int32Array;
+  /** The target token of each of `labelIndices`. */
   readonly labelIds: Int32Array;
-  /** Real examples. */
+  /** Examples in the batch. */
   readonly examples: number;
-  /** Real tokens, padding not counted. */
+  /** Tokens, without padding. */
   readonly tokens: number;
 }
 
+/** The form of a batch. */
 export interface MakeBatchOptions {
   /** S */
   readonly length: number;
@@ -32,8 +34,8 @@ export interface MakeBatchOptions {
 }
 
 /**
- * Lays rows of examples out. A label never crosses from one example into the next: the first token of an example is
- * not predicted by anything.
+ * Lays out rows of examples as one batch. Labels do not cross from one example into the next: nothing predicts the first
+ * token of an example.
  *
  * @throws MosError `bad_config` when a row is longer than `length`.
  */
@@ -41,10 +43,10 @@ export function makeBatch(
   rows: readonly (readonly EncodedExample[])[],
   { length, padToken }: MakeBatchOptions,
 ): Batch {
-  const places = rows.length * length;
-  const ids = new Int32Array(places).fill(padToken);
-  const positions = new Int32Array(places);
-  const segments = new Int32Array(places);
+  const size = rows.length * length;
+  const ids = new Int32Array(size).fill(padToken);
+  const positions = new Int32Array(size);
+  const segments = new Int32Array(size);
   for (const [b, row] of rows.entries()) {
     const used = rowTokens(row);
     if (used > length)
@@ -69,35 +71,36 @@ export function makeBatch(
   };
 }
 
-/** The token at place i of an example is predicted by the hidden state at i − 1; nothing predicts its first one. */
+/** The hidden state at position i − 1 of an example predicts its token i. */
 function shiftLabels(
   rows: readonly (readonly EncodedExample[])[],
   length: number,
-): Pick<Batch, "labelPositions" | "labelIds"> {
-  const labelPositions: number[] = [];
+): Pick<Batch, "labelIndices" | "labelIds"> {
+  const labelIndices: number[] = [];
   const labelIds: number[] = [];
   for (const [b, row] of rows.entries()) {
     let from = b * length;
     for (const { labels } of row) {
       for (const [i, label] of labels.entries()) {
         if (i === 0 || label < 0) continue;
-        labelPositions.push(from + i - 1);
+        labelIndices.push(from + i - 1);
         labelIds.push(label);
       }
       from += labels.length;
     }
   }
-  return { labelPositions: Int32Array.from(labelPositions), labelIds: Int32Array.from(labelIds) };
+  return { labelIndices: Int32Array.from(labelIndices), labelIds: Int32Array.from(labelIds) };
 }
 
 const rowTokens = (row: readonly EncodedExample[]): number =>
   row.reduce((sum, { ids }) => sum + ids.length, 0);
 
+/** The batches of an epoch, and where to start. */
 export interface BatchesOptions extends PlanOptions {
   readonly padToken: number;
-  /** Index of the first batch wanted, to go on in the middle of an epoch. */
+  /** Index of the first batch, to resume in the middle of an epoch; 0. */
   readonly start?: number;
-  /** A batch is as long as its longest row, rounded up to a multiple of this, at most `rowLength`. */
+  /** A batch is as long as its longest row, rounded up to a multiple of this, at most `rowLength`; 32. */
   readonly lengthMultiple?: number;
 }
 

@@ -25,7 +25,7 @@ describe("accepted forms", () => {
     );
     expect(form).toBe("messages");
     expect(examples.map(({ line }) => line)).toEqual([1, 3]);
-    expect(examples.map((e) => e.kind === "chat" && e.turns.map(({ trained }) => trained))).toEqual([
+    expect(examples.map((e) => e.kind === "chat" && e.turns.map(({ isTarget }) => isTarget))).toEqual([
       [false, false, true],
       [false, false, false, true],
     ]);
@@ -59,8 +59,8 @@ describe("accepted forms", () => {
         kind: "chat",
         line: 1,
         turns: [
-          { role: "user", content: "2 + 2?", trained: false },
-          { role: "assistant", content: "4", trained: true },
+          { role: "user", content: "2 + 2?", isTarget: false },
+          { role: "assistant", content: "4", isTarget: true },
         ],
       },
     ]);

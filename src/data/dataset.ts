@@ -1,11 +1,11 @@
-// A data set is a JSONL file. Its first line decides the form, which every other line must have too: a file that
-// mixes forms is more often a mistake than a wish.
+// A data set is a JSONL file. Its first line decides the form, and every other line must have the same one: a mixture of
+// forms is most likely a mistake.
 import { MosError } from "#core";
 import { readJsonLines } from "#storage";
-import type { Example } from "./example.ts";
 import {
   ACCEPTED_FORMS,
   describeValue,
+  type Example,
   FORMS,
   type FormName,
   fieldsOf,
@@ -14,6 +14,7 @@ import {
   readForm,
 } from "./forms.ts";
 
+/** The examples of a file. */
 export interface Dataset {
   readonly path: string;
   readonly form: FormName;
@@ -24,7 +25,7 @@ export interface Dataset {
 /** Lines with their numbers from 1, blank lines left out: what `readJsonLines` yields. */
 export type JsonLines = AsyncIterable<{ readonly line: number; readonly value: unknown }>;
 
-/** More text than any context window holds; a line like that is a broken file, and slow to find out later. */
+/** More text than any context window holds: such a line means a broken file, which would be slow to tokenise. */
 const MAX_CHARACTERS = 4_000_000;
 
 /**
@@ -38,7 +39,7 @@ const MAX_CHARACTERS = 4_000_000;
  */
 export const readDataset = (path: string): Promise<Dataset> => parseDataset(readJsonLines(path), path);
 
-/** Reads lines that were parsed already; `path` is used in messages only. */
+/** The data set of lines that are parsed already; `path` is for messages only. */
 export async function parseDataset(lines: JsonLines, path: string): Promise<Dataset> {
   const examples: Example[] = [];
   let first: FirstLine | undefined;
@@ -84,9 +85,9 @@ function checkForm(value: unknown, first: FirstLine, refuse: Refuse): void {
   checkObject(value, refuse);
   const missing = missingField(first.form, value);
   if (missing === undefined) return;
-  const wanted = FORMS[first.form].fields.map((field) => `"${field}"`).join(" and ");
+  const expected = FORMS[first.form].fields.map((field) => `"${field}"`).join(" and ");
   throw refuse(
-    `there is no field "${missing}" (found: ${fieldsOf(value)}); line ${first.line} made this a file of lines with ${wanted}`,
+    `there is no field "${missing}" (found: ${fieldsOf(value)}); line ${first.line} made this a file of lines with ${expected}`,
   );
 }
 

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate, type Tokenizer } from "#text";
-import { type EncodeOptions, encodeExample, encodeExamples } from "./encode.ts";
-import type { ChatExample, CompletionExample, Turn } from "./example.ts";
+import { encodeExample, encodeExamples } from "./encode.ts";
+import type { ChatExample, CompletionExample, Turn } from "./forms.ts";
+import type { PromptFormatOptions } from "./prompt-formats.ts";
 
 const SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
 const MERGED = ["\n\n", "\na", "ab", "ed", "> "];
@@ -36,37 +37,37 @@ const template: ChatTemplate = {
   source: "model",
   render: () => "",
   renderTurns: (messages) => [
-    { text: messages[0]?.role === "system" ? "<s>" : "<s>system:default|", trained: false },
+    { text: messages[0]?.role === "system" ? "<s>" : "<s>system:default|", isAnswer: false },
     ...messages.flatMap(({ role, content }) => [
-      { text: `${role}:`, trained: false },
-      { text: role === "assistant" ? `${content}</s>` : content, trained: role === "assistant" },
-      { text: "|", trained: false },
+      { text: `${role}:`, isAnswer: false },
+      { text: role === "assistant" ? `${content}</s>` : content, isAnswer: role === "assistant" },
+      { text: "|", isAnswer: false },
     ]),
   ],
 };
 
-const turn = (role: Turn["role"], content: string, trained = role === "assistant"): Turn => ({
+const turn = (role: Turn["role"], content: string, isTarget = role === "assistant"): Turn => ({
   role,
   content,
-  trained,
+  isTarget,
 });
 const chat = (...turns: readonly Turn[]): ChatExample => ({ kind: "chat", line: 7, turns });
-const completion = (prompt: string, goesOn: string): CompletionExample => ({
+const completion = (prompt: string, continuation: string): CompletionExample => ({
   kind: "completion",
   line: 7,
   prompt,
-  completion: goesOn,
+  completion: continuation,
 });
 
 const tokenizer = fakeTokenizer();
-const base: EncodeOptions = { tokenizer, template, maxLength: 10_000 };
-const read = (example: ChatExample | CompletionExample, options: Partial<EncodeOptions> = {}) => {
+const base: PromptFormatOptions = { tokenizer, template, maxLength: 10_000 };
+const read = (example: ChatExample | CompletionExample, options: Partial<PromptFormatOptions> = {}) => {
   const { ids, labels } = encodeExample(example, { ...base, ...options });
   for (const [i, label] of labels.entries()) if (label !== -100) expect(label).toBe(ids[i]);
   expect(labels).toHaveLength(ids.length);
   return {
     text: tokenizer.decode([...ids]),
-    trained: tokenizer.decode([...labels].filter((label) => label !== -100)),
+    targets: tokenizer.decode([...labels].filter((label) => label !== -100)),
     ids: [...ids],
   };
 };
@@ -78,7 +79,7 @@ describe("template", () => {
     const two = chat(...short.turns, turn("user", "And?"), turn("assistant", "So"));
     expect(read(two)).toMatchObject({
       text: "<s>system:default|user:Hi|assistant:Yo</s>|user:And?|assistant:So</s>|",
-      trained: "Yo</s>So</s>",
+      targets: "Yo</s>So</s>",
     });
   });
 
@@ -89,7 +90,7 @@ describe("template", () => {
       turn("user", "b"),
       turn("assistant", "Yes"),
     );
-    expect(read(two)).toMatchObject({ text: expect.stringContaining("No</s>"), trained: "Yes</s>" });
+    expect(read(two)).toMatchObject({ text: expect.stringContaining("No</s>"), targets: "Yes</s>" });
   });
 
   test("prompt and completion become a conversation", () => {
@@ -107,11 +108,11 @@ describe("template", () => {
     const bare = {
       ...template,
       renderTurns: () => [
-        { text: "x", trained: false },
-        { text: "y", trained: true },
+        { text: "x", isAnswer: false },
+        { text: "y", isAnswer: true },
       ],
     };
-    const ids = (options: Partial<EncodeOptions>) => read(short, options).ids;
+    const ids = (options: Partial<PromptFormatOptions>) => read(short, options).ids;
     expect(ids({ template: bare })[0]).not.toBe(0);
     expect(ids({ template: bare, tokenizer: fakeTokenizer({ addsBos: true }) }).slice(0, 2)).toEqual([
       0, 220,
@@ -129,7 +130,7 @@ describe("template", () => {
     );
     expect(read(two, { template: real })).toMatchObject({
       text: "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nNo<|im_end|>\n<|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>\n",
-      trained: "Yes<|im_end|>",
+      targets: "Yes<|im_end|>",
     });
   });
 
@@ -146,7 +147,7 @@ describe("template", () => {
   });
 
   test("a template that hides an answer is refused", () => {
-    const hiding: ChatTemplate = { ...template, renderTurns: () => [{ text: "x", trained: false }] };
+    const hiding: ChatTemplate = { ...template, renderTurns: () => [{ text: "x", isAnswer: false }] };
     expect(() => read(short, { template: hiding })).toThrowError(
       /line 7: the chat template does not show every/,
     );
@@ -157,7 +158,7 @@ describe("chatml", () => {
   test("has no default system message and counts the answer, the end of turn and the line end", () => {
     expect(read(short, { promptFormat: "chatml" })).toMatchObject({
       text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n",
-      trained: "Yo<|im_end|>\n",
+      targets: "Yo<|im_end|>\n",
     });
   });
 
@@ -176,12 +177,12 @@ describe("plain", () => {
   test("joins nothing in between and ends with the end-of-text token", () => {
     expect(read(completion("2+2=", "4"), { promptFormat: "plain" })).toMatchObject({
       text: "2+2=4</s>",
-      trained: "4</s>",
+      targets: "4</s>",
     });
   });
 
   test("puts an answer on the line after its question", () => {
-    expect(read(short, { promptFormat: "plain" })).toMatchObject({ text: "Hi\nYo</s>", trained: "Yo</s>" });
+    expect(read(short, { promptFormat: "plain" })).toMatchObject({ text: "Hi\nYo</s>", targets: "Yo</s>" });
   });
 
   test("refuses a longer conversation", () => {
@@ -204,25 +205,25 @@ describe("open-instruct", () => {
     );
     expect(read(two, rules)).toMatchObject({
       text: "<s><|system|>\nS\n<|user|>\nQ\n<|assistant|>\nx</s>\n<|user|>\nR\n<|assistant|>\ny</s>",
-      trained: "x</s>\ny</s>",
+      targets: "x</s>\ny</s>",
     });
   });
 
   test("the tag of a second answer in a row counts, as in the original", () => {
     const two = chat(...short.turns, turn("assistant", "z"));
-    expect(read(two, rules).trained).toBe("Yo</s>\n<|assistant|>\nz</s>");
+    expect(read(two, rules).targets).toBe("Yo</s>\n<|assistant|>\nz</s>");
   });
 
   test("a cut conversation is masked by its cut prefixes", () => {
     const whole = read(short, rules);
-    const firstTrained = whole.ids.length - 3; // Y, o, </s>
-    expect(read(short, { ...rules, maxLength: firstTrained }).trained).toBe("");
-    expect(read(short, { ...rules, maxLength: firstTrained + 1 }).trained).toBe("Y");
+    const firstTarget = whole.ids.length - 3; // Y, o, </s>
+    expect(read(short, { ...rules, maxLength: firstTarget }).targets).toBe("");
+    expect(read(short, { ...rules, maxLength: firstTarget + 1 }).targets).toBe("Y");
   });
 
   test("the mask ends where the prompt tokenised by itself ends, also inside a straddling token", () => {
     // alone: "\n" is one token; in the text "\na" is one: the mask takes it whole
-    expect(read(chat(turn("user", "Hi"), turn("assistant", "ant")), rules).trained).toBe("nt</s>");
+    expect(read(chat(turn("user", "Hi"), turn("assistant", "ant")), rules).targets).toBe("nt</s>");
   });
 
   test.each([
@@ -230,8 +231,8 @@ describe("open-instruct", () => {
     ["Hi ", "Yo", "<s>Hi Yo</s>", "Yo</s>"],
     ["Hi", "\nYo", "<s>Hi\nYo</s>", "\nYo</s>"],
     ["Hi\t", "Yo", "<s>Hi\tYo</s>", "Yo</s>"],
-  ])("joins %j and %j", (prompt, goesOn, text, trained) => {
-    expect(read(completion(prompt, goesOn), rules)).toMatchObject({ text, trained });
+  ])("joins %j and %j", (prompt, continuation, text, targets) => {
+    expect(read(completion(prompt, continuation), rules)).toMatchObject({ text, targets });
   });
 
   test("strips as Python does", () => {
@@ -248,13 +249,13 @@ test("masking law: under every rule but open-instruct the loss reads as the assi
   const dialogue = fc.array(fc.tuple(words, words, fc.boolean()), { minLength: 1, maxLength: 4 });
   fc.assert(
     fc.property(dialogue, fc.boolean(), (exchanges, isChatml) => {
-      const turns = exchanges.flatMap(([ask, answer, trained]) => [
+      const turns = exchanges.flatMap(([ask, answer, isTarget]) => [
         turn("user", ask),
-        turn("assistant", answer, trained),
+        turn("assistant", answer, isTarget),
       ]);
       const end = isChatml ? "<|im_end|>\n" : "</s>";
-      const { trained, text } = read(chat(...turns), isChatml ? { promptFormat: "chatml" } : {});
-      expect(trained).toBe(exchanges.map(([, answer, counts]) => (counts ? answer + end : "")).join(""));
+      const { targets, text } = read(chat(...turns), isChatml ? { promptFormat: "chatml" } : {});
+      expect(targets).toBe(exchanges.map(([, answer, counts]) => (counts ? answer + end : "")).join(""));
       const pieces = template.renderTurns(turns).map((piece) => piece.text);
       if (!isChatml) expect(text).toBe(pieces.join(""));
     }),
@@ -291,7 +292,7 @@ test("a tokenizer whose tokens are not the text's bytes gives the same", () => {
 describe("truncation", () => {
   test("cuts the end and says what the loss lost", () => {
     const one = encodeExample(completion("abc", "defgh"), { ...base, promptFormat: "plain", maxLength: 5 });
-    expect(one).toMatchObject({ truncated: true, trainedTokens: 3, lostTokens: 3 });
+    expect(one).toMatchObject({ truncated: true, targetTokens: 3, truncatedTargets: 3 });
     expect(tokenizer.decode([...one.ids])).toBe("abcdef"); // "ab" is one token
   });
 
@@ -306,13 +307,13 @@ describe("truncation", () => {
       promptFormat: "plain",
       maxLength: 5,
     });
-    expect(encoded.map(({ trainedTokens }) => trainedTokens)).toEqual([3, 4]);
+    expect(encoded.map(({ targetTokens }) => targetTokens)).toEqual([3, 4]);
     expect(report).toEqual({
       examples: 2,
       tokens: 10,
-      trainedTokens: 7,
+      targetTokens: 7,
       truncated: 1,
-      lostTokens: 3,
+      truncatedTargets: 3,
       dropped: 1,
       longest: 5,
     });

@@ -1,13 +1,42 @@
+// The forms that a line of a data set may have, and the example that it becomes.
 import { z } from "zod";
-import type { Example, Turn } from "./example.ts";
 
-/** A form of line: how it is recognised, how it is written, and what it means. */
+/** The author of a message. */
+export type Role = "system" | "user" | "assistant";
+
+/** One message of a conversation; `isTarget` says whether its tokens are in the loss (assistant messages only). */
+export interface Turn {
+  readonly role: Role;
+  readonly content: string;
+  readonly isTarget: boolean;
+}
+
+/** A conversation, of a `messages` line, or of an instruction or a question with its answer. */
+export interface ChatExample {
+  readonly kind: "chat";
+  /** Line of the file, from 1, for messages about it. */
+  readonly line: number;
+  readonly turns: readonly Turn[];
+}
+
+/** A text and its continuation, of a `prompt`/`completion` line. */
+export interface CompletionExample {
+  readonly kind: "completion";
+  readonly line: number;
+  readonly prompt: string;
+  readonly completion: string;
+}
+
+/** What one line of a data set teaches. */
+export type Example = ChatExample | CompletionExample;
+
+/** A form of line: how it is recognised, a sample, its schema and its meaning. */
 interface Form<T> {
   /** The fields that a line of this form must have. */
   readonly fields: readonly string[];
   readonly sample: string;
   readonly schema: z.ZodType<T>;
-  /** What the line teaches, or a sentence (without a full stop) that says why it teaches nothing. */
+  /** The example, or a sentence (without a full stop) that says why there is nothing to learn from the line. */
   readonly toExample: (value: T, line: number) => Example | string;
 }
 
@@ -30,23 +59,23 @@ const question = z.object({ question: text, answer: text });
 const isBlank = (content: string): boolean => content.trim() === "";
 
 function problemOf(turns: readonly Turn[]): string | undefined {
-  for (const [i, { role, content, trained }] of turns.entries()) {
+  for (const [i, { role, content, isTarget }] of turns.entries()) {
     if (role === "system" && i > 0) return `messages[${i}] is a system message; only the first one may be`;
     if (role === "assistant" && turns[i - 1]?.role !== "user" && turns[i - 1]?.role !== "assistant")
       return `messages[${i}] is an assistant message with no user message before it`;
-    if (trained && isBlank(content)) return `messages[${i}].content is empty, so there is nothing to learn`;
+    if (isTarget && isBlank(content)) return `messages[${i}].content is empty, so there is nothing to learn`;
   }
-  if (turns.some(({ trained }) => trained)) return undefined;
+  if (turns.some(({ isTarget }) => isTarget)) return undefined;
   return turns.some(({ role }) => role === "assistant")
     ? "every assistant message has weight 0, so there is nothing to learn"
     : "there is no assistant message, so there is nothing to learn";
 }
 
-/** A question with its answer as a conversation of two turns. */
+/** A question and its answer as a conversation of two messages. */
 function asChat(line: number, ask: string, answer: string): Example {
   const turns: readonly Turn[] = [
-    { role: "user", content: ask, trained: false },
-    { role: "assistant", content: answer, trained: true },
+    { role: "user", content: ask, isTarget: false },
+    { role: "assistant", content: answer, isTarget: true },
   ];
   return { kind: "chat", line, turns };
 }
@@ -60,7 +89,7 @@ const messagesForm: Form<z.output<typeof conversation>> = {
     const turns = messages.map(({ role, content, weight = 1 }) => ({
       role,
       content,
-      trained: role === "assistant" && weight === 1,
+      isTarget: role === "assistant" && weight === 1,
     }));
     return problemOf(turns) ?? { kind: "chat", line, turns };
   },
@@ -70,10 +99,10 @@ const completionForm: Form<z.output<typeof completion>> = {
   fields: ["prompt", "completion"],
   sample: '{"prompt": "The capital of France is", "completion": " Paris."}',
   schema: completion,
-  toExample: ({ prompt, completion: goesOn }, line) =>
-    isBlank(goesOn)
+  toExample: ({ prompt, completion: continuation }, line) =>
+    isBlank(continuation)
       ? "completion is empty, so there is nothing to learn"
-      : { kind: "completion", line, prompt, completion: goesOn },
+      : { kind: "completion", line, prompt, completion: continuation },
 };
 
 const instructionForm: Form<z.output<typeof instruction>> = {
@@ -98,7 +127,7 @@ const questionForm: Form<z.output<typeof question>> = {
   },
 };
 
-/** Every accepted form; where a line has the fields of two, the first one counts. */
+/** Every accepted form, in order of precedence for a line that has the fields of two. */
 export const FORMS = {
   messages: messagesForm,
   completion: completionForm,
@@ -110,12 +139,12 @@ export type FormName = keyof typeof FORMS;
 
 export const FORM_NAMES: readonly FormName[] = ["messages", "completion", "instruction", "question"];
 
-/** The end of every message about a line: what would have been accepted. */
+/** The end of every message about a line: the forms that are accepted. */
 export const ACCEPTED_FORMS = `Accepted forms, one JSON object a line, the same form on every line:\n${FORM_NAMES.map(
   (name) => `  ${FORMS[name].sample}`,
 ).join("\n")}`;
 
-/** Reads one value as the given form: an example, or a sentence that says what is wrong with it. */
+/** Reads a value as the given form: the example, or a sentence that says what is wrong. */
 export function readForm(name: FormName, value: unknown, line: number): Example | string {
   const read = <T>(form: Form<T>): Example | string => {
     const parsed = form.schema.safeParse(value);

@@ -1,5 +1,5 @@
-// Data: a JSONL file → examples → token ids and labels → rows → batches. Start with dataset.ts, then encode.ts,
-// plan.ts and batch.ts.
+// A JSONL file → examples (dataset.ts, forms.ts) → token ids and labels (encode.ts, prompt-formats.ts,
+// tokenize-pieces.ts) → rows of an epoch (plan.ts) → batches (batch.ts).
 export { type Batch, batches, makeBatch } from "./batch.ts";
 export { readDataset } from "./dataset.ts";
 export {
@@ -9,10 +9,9 @@ export {
   encodeExample,
   encodeExamples,
   IGNORED,
-  PROMPT_FORMATS,
-  type PromptFormat,
 } from "./encode.ts";
-export type { Example } from "./example.ts";
+export type { Example } from "./forms.ts";
 export { type PlanOptions, planEpoch } from "./plan.ts";
+export { PROMPT_FORMATS, type PromptFormat } from "./prompt-formats.ts";
 export { splitHeldOut } from "./split.ts";
 export { missingBos } from "./tokenize-pieces.ts";

@@ -1,9 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { epochOrder } from "./order.ts";
-import { packExamples } from "./pack.ts";
-import { type PlanOptions, planEpoch } from "./plan.ts";
+import { epochOrder, type PlanOptions, packExamples, planEpoch } from "./plan.ts";
 
 const base: PlanOptions = { epoch: 0, seed: 0, batchRows: 4, rowLength: 64, packed: true };
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);

@@ -6,14 +6,15 @@ export type SplitOptions = { readonly seed: number } & (
   | { readonly count: number }
 );
 
+/** Both parts of a data set. */
 export interface Split<T> {
   readonly train: readonly T[];
   readonly heldOut: readonly T[];
 }
 
 /**
- * Holds out a seeded random part of the examples; both parts keep the order of the whole. A fraction is rounded to
- * the nearest number, but to one example at least; 0 holds out nothing.
+ * Holds out a random part of the examples, chosen by the seed; both parts keep the order of the whole. A fraction is
+ * rounded to the nearest number of examples, at least one; 0 holds out none.
  *
  * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is no whole number; `bad_data` when
  * nothing would be left to train on.

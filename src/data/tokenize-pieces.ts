@@ -1,20 +1,21 @@
-// A text cut into pieces that count in the loss and pieces that do not. The ids are those of the whole text wherever
-// it has a token boundary between two pieces; where a token would straddle the cut, the text is tokenised anew from
-// there, because in generation the prompt is tokenised alone as well.
+// A text in pieces, some of which are targets of the loss. The ids are those of the whole text wherever it has a token
+// boundary between two pieces; where a token would straddle the boundary, the rest is tokenised separately, just as in
+// generation the prompt is tokenised without its answer.
 import type { Tokenizer } from "#text";
 
+/** A part of a text. */
 export interface Piece {
   readonly text: string;
-  readonly trained: boolean;
+  readonly isTarget: boolean;
 }
 
-/** Token ids, and for each whether it counts. */
+/** Token ids, and whether each is a target. */
 export interface Labelled {
   readonly ids: readonly number[];
-  readonly trained: readonly boolean[];
+  readonly isTarget: readonly boolean[];
 }
 
-/** Encodes pieces as one text. A BOS comes first if the tokenizer adds one and the text does not begin with it. */
+/** Encodes pieces as one text, with a BOS token first if the tokenizer adds one and the text does not begin with it. */
 export function tokenizePieces(pieces: readonly Piece[], tokenizer: Tokenizer): Labelled {
   const encode = (text: string): readonly number[] => tokenizer.encode(text, { addSpecialTokens: false });
   const merged = mergeEqual(pieces);
@@ -22,18 +23,18 @@ export function tokenizePieces(pieces: readonly Piece[], tokenizer: Tokenizer): 
   const whole = encode(texts.join(""));
   const parts = tokensByBytes(texts, whole, tokenizer) ?? tokensByPrefix(texts, whole, encode);
   const ids = parts.flat();
-  const trained = parts.flatMap((part, k) => part.map(() => merged[k]?.trained === true));
+  const isTarget = parts.flatMap((part, k) => part.map(() => merged[k]?.isTarget === true));
   const bos = missingBos(ids, tokenizer);
-  return bos === undefined ? { ids, trained } : { ids: [bos, ...ids], trained: [false, ...trained] };
+  return bos === undefined ? { ids, isTarget } : { ids: [bos, ...ids], isTarget: [false, ...isTarget] };
 }
 
 function mergeEqual(pieces: readonly Piece[]): readonly Piece[] {
   const merged: Piece[] = [];
-  for (const { text, trained } of pieces) {
+  for (const { text, isTarget } of pieces) {
     if (text === "") continue;
     const last = merged.at(-1);
-    if (last?.trained === trained) merged[merged.length - 1] = { text: last.text + text, trained };
-    else merged.push({ text, trained });
+    if (last?.isTarget === isTarget) merged[merged.length - 1] = { text: last.text + text, isTarget };
+    else merged.push({ text, isTarget });
   }
   return merged;
 }
@@ -41,7 +42,7 @@ function mergeEqual(pieces: readonly Piece[]): readonly Piece[] {
 type Encode = (text: string) => readonly number[];
 type Parts = readonly (readonly number[])[];
 
-/** The tokens of a text, dealt out to its parts by the bytes they stand for; none if one straddles a cut. */
+/** The tokens of each part, by the bytes that they stand for; undefined where a token straddles two parts. */
 function tokensByBytes(
   texts: readonly string[],
   whole: readonly number[],
@@ -56,7 +57,7 @@ function tokensByBytes(
       const id = whole[next];
       if (id === undefined) return undefined;
       const token = tokenizer.bytesOf(id);
-      // also where a tokenizer changes the text, as SentencePiece does with blanks
+      // a tokenizer may also change the text, as SentencePiece does with blanks
       if (!token.every((byte, i) => byte === bytes[done + i])) return undefined;
       done += token.length;
       part.push(id);
@@ -66,12 +67,12 @@ function tokensByBytes(
   return next === whole.length ? parts : undefined;
 }
 
-/** Each part's tokens are what its prefix of the text has more than the prefix before. */
+/** The tokens of each part: those that the prefix up to its end has beyond the prefix up to its start. */
 function tokensByPrefix(texts: readonly string[], whole: readonly number[], encode: Encode): Parts {
   const parts: (readonly number[])[] = [];
-  let start = 0; // first part of the stretch that is tokenised as one text
+  let start = 0; // first of the parts that are tokenised as one text
   let rest = whole;
-  let used = 0; // tokens of the stretch that are given out
+  let used = 0; // tokens of that text that are assigned to a part
   for (let k = 0; k < texts.length; k++) {
     const prefix = k === texts.length - 1 ? rest : encode(texts.slice(start, k + 1).join(""));
     parts.push(prefix.slice(used));
@@ -87,7 +88,7 @@ function tokensByPrefix(texts: readonly string[], whole: readonly number[], enco
 const startsWith = (ids: readonly number[], prefix: readonly number[]): boolean =>
   prefix.length <= ids.length && prefix.every((id, i) => id === ids[i]);
 
-/** The BOS token that has to come before ids: only if the tokenizer begins texts with one, and these do not already. */
+/** The BOS token to put before `ids`; undefined where the tokenizer adds none or they begin with it already. */
 export function missingBos(ids: readonly number[], tokenizer: Tokenizer): number | undefined {
   const { bosToken } = tokenizer;
   if (bosToken === undefined || ids[0] === bosToken) return undefined;

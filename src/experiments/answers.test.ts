@@ -40,8 +40,8 @@ const asked = (question: string, answer: string): Example => ({
   kind: "chat",
   line: 1,
   turns: [
-    { role: "user", content: question, trained: false },
-    { role: "assistant", content: answer, trained: true },
+    { role: "user", content: question, isTarget: false },
+    { role: "assistant", content: answer, isTarget: true },
   ],
 });
 const QUESTIONS = [
@@ -92,10 +92,10 @@ test("a question is all that stands before the last answer, as training shows it
     kind: "chat",
     line: 1,
     turns: [
-      { role: "user", content: "One?", trained: false },
-      { role: "assistant", content: "Two.", trained: true },
-      { role: "user", content: "Three?", trained: false },
-      { role: "assistant", content: "Four.", trained: true },
+      { role: "user", content: "One?", isTarget: false },
+      { role: "assistant", content: "Two.", isTarget: true },
+      { role: "user", content: "Three?", isTarget: false },
+      { role: "assistant", content: "Four.", isTarget: true },
     ],
   };
   const [{ ids, reference } = { ids: [], reference: "" }] = questionsOf([example]);

@@ -32,7 +32,7 @@ export function questionOf(
   const reference =
     example.kind === "completion"
       ? example.completion
-      : (example.turns.findLast(({ trained }) => trained)?.content ?? "");
+      : (example.turns.findLast(({ isTarget }) => isTarget)?.content ?? "");
   return { ids: [...ids.subarray(0, start)], reference };
 }
 

@@ -102,9 +102,9 @@ async function heldOutLoss(
     system,
     signal,
   });
-  const longest = Math.max(...encoded.map(({ ids }) => ids.length));
+  const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
   const model = adapter === null ? wholeModel(base.model) : adapterModel(base.model, adapter);
-  await using source = gradientSource(model, { ...compileOf(spec), longest });
+  await using source = gradientSource(model, { ...compileOf(spec), maxSegment });
   const { padToken, eosTokens } = base.model.config;
   const mean = await evaluateLoss(source, encoded, {
     ...{ batchRows: settings.batchSize, rowLength: maxLength, packed: settings.packing },

@@ -1,7 +1,7 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import { type LoadedModel, weightLeaves } from "#models";
 import type { Site } from "#nn";
-import { dropoutMask, type TrainableModel, tapeLength } from "#training";
+import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
@@ -25,25 +25,25 @@ export function adapterModel({ config, weights: weightData }: LoadedModel, adapt
     weightData,
     trainable: leaves.trainable,
     parameters: leaves.parameters,
-    linear: (shape, tape) =>
+    linear: (shape, maskBuffer) =>
       adapterHook({
         factors: leaves.factors(),
-        merge: tape === undefined && adapted <= MERGE_LIMIT,
-        ...(tape === undefined
+        merge: maskBuffer === undefined && adapted <= MERGE_LIMIT,
+        ...(maskBuffer === undefined
           ? {}
           : {
               dropoutMask: (site: Site) => {
                 const width = geometry.widths[site.linear]?.in ?? 0;
-                return dropoutMask(tape, { rows: rowsOf(shape), index: index(site), width });
+                return dropoutMask(maskBuffer, { rows: rowsOf(shape), index: index(site), width });
               },
             }),
       }),
-    tapeLength: (shape) =>
+    maskBufferLength: (shape) =>
       settings.dropout === 0
         ? 0
-        : tapeLength({
+        : maskBufferLength({
             rows: rowsOf(shape),
-            widest: Math.max(...widths.map((width) => width.in)),
+            maxWidth: Math.max(...widths.map((width) => width.in)),
             sites: geometry.layers * settings.targets.length,
           }),
   };

@@ -15,6 +15,6 @@ export function wholeModel({
     trainable: weights,
     parameters: new Map<string, Parameter>(weightData),
     linear: () => plainLinear,
-    tapeLength: () => 0,
+    maskBufferLength: () => 0,
   };
 }

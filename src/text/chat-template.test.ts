@@ -69,26 +69,26 @@ test("tags take their line with them (trim_blocks, lstrip_blocks)", () => {
 describe("turns", () => {
   test("ChatML: the answer with its end of turn is trained, the last line break is not", () => {
     expect(chatTemplate({ tokenizer: chatMl }).renderTurns(talk)).toEqual([
-      { text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", trained: false },
-      { text: "Hello<|im_end|>\n", trained: true },
-      { text: "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n", trained: false },
-      { text: "See you<|im_end|>", trained: true },
-      { text: "\n", trained: false },
+      { text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", isAnswer: false },
+      { text: "Hello<|im_end|>\n", isAnswer: true },
+      { text: "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n", isAnswer: false },
+      { text: "See you<|im_end|>", isAnswer: true },
+      { text: "\n", isAnswer: false },
     ]);
   });
 
   test("a template without generation prompt", () => {
     expect(instruct.renderTurns(talk.slice(0, 2))).toEqual([
-      { text: "<s>[INST] Hi [/INST]", trained: false },
-      { text: " Hello </s>", trained: true },
+      { text: "<s>[INST] Hi [/INST]", isAnswer: false },
+      { text: " Hello </s>", isAnswer: true },
     ]);
   });
 
   test("a conversation that the assistant begins", () => {
     expect(header.renderTurns([assistant("Yes"), user("So?")])).toEqual([
-      { text: "<s><|h|>assistant<|/h|>\n\n", trained: false },
-      { text: "Yes<|eot|>", trained: true },
-      { text: "<|h|>user<|/h|>\n\nSo?<|eot|>", trained: false },
+      { text: "<s><|h|>assistant<|/h|>\n\n", isAnswer: false },
+      { text: "Yes<|eot|>", isAnswer: true },
+      { text: "<|h|>user<|/h|>\n\nSo?<|eot|>", isAnswer: false },
     ]);
   });
 
@@ -96,7 +96,7 @@ describe("turns", () => {
     const lines = from(
       "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
     );
-    expect(lines.renderTurns(talk.slice(0, 2)).at(-1)).toEqual({ text: "Hello\n", trained: true });
+    expect(lines.renderTurns(talk.slice(0, 2)).at(-1)).toEqual({ text: "Hello\n", isAnswer: true });
   });
 
   test("joined they are the whole text, one trained piece for each answer", () => {
@@ -112,7 +112,7 @@ describe("turns", () => {
         (messages, template) => {
           const pieces = template.renderTurns(messages);
           expect(pieces.map((piece) => piece.text).join("")).toBe(template.render(messages));
-          expect(pieces.filter((piece) => piece.trained).length).toBe(
+          expect(pieces.filter((piece) => piece.isAnswer).length).toBe(
             messages.filter(({ role }) => role === "assistant").length,
           );
         },

@@ -1,5 +1,5 @@
+import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { MosError } from "#core";
-import { compileTemplate } from "./template-engine.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** One message of a conversation. */
@@ -8,36 +8,36 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** A stretch of a rendered conversation. */
+/** A part of a rendered conversation. */
 export interface RenderedPiece {
   readonly text: string;
-  /** The assistant says it: content and end of turn. */
-  readonly trained: boolean;
+  /** What the assistant writes: content and end of turn. */
+  readonly isAnswer: boolean;
 }
 
 /** Lays out a conversation as the text that a model was trained on. */
 export interface ChatTemplate {
   readonly source: "model" | "default";
-  /** `addGenerationPrompt` (default false) ends the text where the assistant begins to speak. */
+  /** `addGenerationPrompt` (false) ends the text where the assistant's answer begins. */
   render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
   /**
-   * The same text as `render(messages)`, cut where the assistant speaks: one trained piece for each assistant
-   * message. It begins where the generation prompt ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token
-   * and the line break after it, if there is one; but a line break after the last end-of-turn token of all is not
-   * trained, since generation stops before it.
+   * The same text as `render(messages)` in pieces, one for each assistant message. It begins where the generation prompt
+   * ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token and
+   * a line break after it; but not a line break at the end of the conversation, since generation stops before it.
    *
-   * @throws MosError `bad_config` when the template writes earlier turns otherwise once later ones follow.
+   * @throws MosError `bad_config` when the template renders earlier turns differently once later ones follow.
    */
   renderTurns(messages: readonly ChatMessage[]): RenderedPiece[];
 }
 
+/** A template, and what it needs to be rendered. */
 export interface ChatTemplateOptions {
-  /** The model's own Jinja template; without one a default is taken. */
+  /** The model's own Jinja template; without one, a default is used. */
   readonly template?: string | undefined;
-  /** Where the template was found. */
+  /** Where the template was found, for messages. */
   readonly name?: string;
   readonly tokenizer: Pick<Tokenizer, "bosToken" | "eosTokens" | "idOf" | "tokenOf">;
-  /** The time for templates that print the date (in UTC). Without it they print the date they carry, or none. */
+  /** The time for templates that print the date (in UTC); without it they print the date that they contain, or none. */
   readonly now?: Date | undefined;
 }
 
@@ -46,7 +46,7 @@ const CHATML =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/** Tulu's layout, as open-instruct evaluates with it. The tags are ordinary text. */
+/** Tulu's layout, which open-instruct evaluates with. The tags are ordinary text. */
 const TULU =
   "{% for message in messages %}{% if message['role'] in ['system', 'user'] %}" +
   "{{ '<|' + message['role'] + '|>\\n' + message['content'] + '\\n' }}{% elif message['role'] == 'assistant' %}" +
@@ -108,18 +108,18 @@ function renderTurns(
         `${name}: message ${index + 1} is not written after the messages before it, as they are written alone; ` +
           "it cannot be told what the assistant says, so train with another template",
       );
-    const end = after.length === whole.length ? spokenEnd(after, message.content) : after.length;
-    pieces.push({ text: whole.slice(done, before.length), trained: false });
-    pieces.push({ text: whole.slice(before.length, Math.max(end, before.length)), trained: true });
+    const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
+    pieces.push({ text: whole.slice(done, before.length), isAnswer: false });
+    pieces.push({ text: whole.slice(before.length, Math.max(end, before.length)), isAnswer: true });
     done = Math.max(end, before.length);
   }
-  pieces.push({ text: whole.slice(done), trained: false });
-  return pieces.filter(({ text, trained }) => trained || text !== "");
+  pieces.push({ text: whole.slice(done), isAnswer: false });
+  return pieces.filter(({ text, isAnswer }) => isAnswer || text !== "");
 }
 
 /**
- * What stands before the content of a first message. Templates treat the first message apart (BOS, a system text),
- * so there is no generation prompt to ask for: it is what stays when the content begins with another letter.
+ * What precedes the content of a first message. Templates treat that message specially (BOS, a system text), so there is
+ * no generation prompt to ask for: it is what stays the same when the content begins with another letter.
  */
 function untilContent(message: ChatMessage, render: ChatTemplate["render"]): string {
   const text = render([message]);
@@ -129,8 +129,106 @@ function untilContent(message: ChatMessage, render: ChatTemplate["render"]): str
   return text.slice(0, length);
 }
 
-/** Blanks at the end are left out when an end-of-turn token stands before them; else they are the end of turn. */
-function spokenEnd(text: string, content: string): number {
+/** White space at the end is left out after an end-of-turn token; otherwise it is the end of turn. */
+function answerEnd(text: string, content: string): number {
   const trimmed = text.trimEnd();
   return trimmed.endsWith(content.trimEnd()) ? text.length : trimmed.length;
+}
+
+/** Runs one compiled template with the given variables. */
+type RunTemplate = (variables: Readonly<Record<string, unknown>>) => string;
+
+interface CompileOptions {
+  /** The template's name in messages. */
+  readonly name: string;
+  /** The time for `strftime_now` (in UTC); undefined leaves that function out. */
+  readonly now: Date | undefined;
+}
+
+/** A template that loops more often than this is broken or hostile. */
+const MAX_RANGE = 1_000_000;
+
+/**
+ * Compiles a Jinja chat template with the settings of transformers: trim_blocks, lstrip_blocks, `raise_exception`.
+ *
+ * @throws MosError `bad_model` when it does not parse or fails; `bad_data` when it raises an exception for the messages.
+ */
+function compileTemplate(template: string, { name, now }: CompileOptions): RunTemplate {
+  const program = attempt(`${name} does not parse`, () =>
+    parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true })),
+  );
+  return (variables) => {
+    const environment = new Environment();
+    for (const [key, value] of Object.entries({ ...globals(name, now), ...variables }))
+      environment.set(key, value);
+    const result = attempt(`${name} fails`, () => new Interpreter(environment).run(program));
+    if (typeof result.value !== "string") throw new MosError("bad_model", `${name} gives no text`);
+    return result.value;
+  };
+}
+
+function attempt<Result>(what: string, action: () => Result): Result {
+  try {
+    return action();
+  } catch (cause) {
+    if (cause instanceof MosError) throw cause;
+    // the parser throws a TypeError where a template ends too early
+    const reason = cause instanceof TypeError ? "it ends too early, or is damaged" : reasonOf(cause);
+    throw new MosError("bad_model", `${what}: ${reason}`, { cause });
+  }
+}
+
+const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+
+function globals(name: string, now: Date | undefined): Record<string, unknown> {
+  const shared = {
+    true: true,
+    True: true,
+    false: false,
+    False: false,
+    none: null,
+    None: null,
+    range,
+    raise_exception: (message: unknown) => {
+      throw new MosError("bad_data", `${name} refuses these messages: ${String(message)}`);
+    },
+  };
+  return now === undefined
+    ? shared
+    : { ...shared, strftime_now: (format: unknown) => strftime(String(format), now) };
+}
+
+function range(first: number, stop?: number, step = 1): number[] {
+  const from = stop === undefined ? 0 : first;
+  const to = stop ?? first;
+  const length = Math.max(0, Math.ceil((to - from) / step));
+  if (!(length <= MAX_RANGE)) throw new Error(`range of ${length} numbers`);
+  return Array.from({ length }, (_, i) => from + i * step);
+}
+
+const two = (value: number): string => String(value).padStart(2, "0");
+const inWords = (now: Date, options: Intl.DateTimeFormatOptions): string =>
+  new Intl.DateTimeFormat("en-US", { ...options, timeZone: "UTC" }).format(now);
+
+/** The directives of Python's strftime that chat templates use. */
+function strftime(format: string, now: Date): string {
+  const directives: Readonly<Record<string, () => string>> = {
+    "%Y": () => String(now.getUTCFullYear()),
+    "%m": () => two(now.getUTCMonth() + 1),
+    "%d": () => two(now.getUTCDate()),
+    "%-d": () => String(now.getUTCDate()),
+    "%b": () => inWords(now, { month: "short" }),
+    "%B": () => inWords(now, { month: "long" }),
+    "%a": () => inWords(now, { weekday: "short" }),
+    "%A": () => inWords(now, { weekday: "long" }),
+    "%H": () => two(now.getUTCHours()),
+    "%M": () => two(now.getUTCMinutes()),
+    "%S": () => two(now.getUTCSeconds()),
+    "%%": () => "%",
+  };
+  return format.replace(/%-?[A-Za-z%]/g, (directive) => {
+    const write = directives[directive];
+    if (write === undefined) throw new Error(`strftime_now does not know ${directive}`);
+    return write();
+  });
 }

@@ -3,21 +3,22 @@ import { leadingBlanks, type Tokenizer } from "./tokenizer.ts";
 
 /** Turns ids into text one by one. */
 export interface Detokenizer {
-  /** The text that is certain after this id; "" while a character is incomplete. */
+  /** The text that this id completes; "" while a character is incomplete. */
   push(id: number): string;
-  /** What is left at the end: U+FFFD for an incomplete character, else "". Starts anew afterwards. */
+  /** The end of the text: U+FFFD for an incomplete character, else "". Resets the detokenizer. */
   flush(): string;
 }
 
+/** What is left out of the text. */
 export interface DetokenizerOptions {
   readonly skipSpecialTokens?: boolean;
-  /** The ids go on in the middle of a text: the blank that SentencePiece puts before a text is one of its own. */
+  /** The ids continue a text, so that a leading blank, which SentencePiece prepends to a text, is part of it. */
   readonly continues?: boolean;
 }
 
 /**
- * An incremental detokenizer that never splits a code point. What all `push` and one `flush` give, joined, is
- * `tokenizer.decode` of all ids.
+ * An incremental detokenizer that never splits a code point. The results of all calls of `push` and one of `flush`,
+ * joined, are `tokenizer.decode` of all ids.
  *
  * @example
  * const detokenizer = createDetokenizer(tokenizer, { skipSpecialTokens: true });
@@ -32,7 +33,7 @@ export function createDetokenizer(
   let blanksToStrip = continues ? 0 : tokenizer.strippedBlanks;
   const emit = (text: string): string => {
     const stripped = leadingBlanks(text, blanksToStrip);
-    // once something else than a blank came, blanks are text
+    // only leading blanks are stripped
     blanksToStrip = stripped < text.length ? 0 : blanksToStrip - stripped;
     return text.slice(stripped);
   };

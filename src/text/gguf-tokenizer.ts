@@ -1,7 +1,6 @@
 import { MosError } from "#core";
 import { booleanAt, type GgufMetadata, indexAt, numbersAt, stringAt, stringsAt } from "./gguf-metadata.ts";
 import { BYTE_LEVEL_STEP, GPT2_SPLIT, splitStep } from "./pre-tokenizer.ts";
-import { mergesFromScores } from "./sentencepiece-merges.ts";
 import { type Tokenizer, type TokenizerFiles, tokenizerFromJson } from "./tokenizer.ts";
 
 /** llama.cpp's numbers for kinds of tokens (llama.h, llama_token_type). */
@@ -18,7 +17,7 @@ const TEKKEN_SPLIT =
 
 interface PreTokenizer {
   readonly split: string;
-  /** A word that is a token is taken whole, whatever the merges say. */
+  /** A word that is a token becomes that token, whatever the merges say. */
   readonly ignoreMerges: boolean;
   /** Whether BOS is added where the file does not say. */
   readonly addBos: boolean;
@@ -28,11 +27,11 @@ const gpt2: PreTokenizer = { split: GPT2_SPLIT, ignoreMerges: false, addBos: fal
 const llama3: PreTokenizer = { split: LLAMA3_SPLIT, ignoreMerges: true, addBos: true };
 
 /**
- * `tokenizer.ggml.pre` → how text is cut before merging.
+ * `tokenizer.ggml.pre` → how text is split before merging.
  *
  * "smollm" is read as transformers 5 reads it from GGUF, as GPT-2's, so that both give the same ids. SmolLM's own
- * tokenizer.json, and llama.cpp, cut at every digit first, which gives other ids where two or more blanks stand
- * before a number, or where signs such as ½ follow each other. From a Hugging Face folder its own rule is taken.
+ * tokenizer.json, and llama.cpp, split at every digit first, which gives other ids where two or more blanks precede a
+ * number, or where characters such as ½ follow each other. From a Hugging Face folder, its own rule is used.
  */
 const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ["default", gpt2],
@@ -61,8 +60,8 @@ export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
 }
 
 /**
- * The same in the shape of tokenizer.json and tokenizer_config.json, so that there is one way to build both; complete,
- * so that Hugging Face's own libraries read them too.
+ * The same as tokenizer.json and tokenizer_config.json, so that a tokenizer is built in one way; complete, so that
+ * Hugging Face's own libraries read them too.
  *
  * @throws MosError as `tokenizerFromGguf`.
  */
@@ -104,7 +103,7 @@ export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
   };
 }
 
-/** What tokenizer.json states of every BPE. */
+/** The fields of tokenizer.json that are the same for every BPE here. */
 const PLAIN_BPE = {
   dropout: null,
   unk_token: null,
@@ -192,6 +191,40 @@ const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
   };
 };
 
+/** SentencePiece's pieces are at most 16 characters by default; the limit bounds the time that a broken file can take. */
+const MAX_PIECE_LENGTH = 512;
+
+interface ScoredPiece {
+  readonly token: string;
+  /** Higher merges first. */
+  readonly score: number;
+}
+
+/**
+ * The merges of a SentencePiece BPE vocabulary, best first.
+ *
+ * SentencePiece merges the pair whose union has the highest score, the leftmost of equals. So the merges are all ways to
+ * cut a piece into two others, by descending score, and those of one piece by descending length of the left part.
+ */
+function mergesFromScores(pieces: readonly ScoredPiece[]): [string, string][] {
+  const known = new Set(pieces.map((piece) => piece.token));
+  const merges: { readonly pair: [string, string]; readonly score: number }[] = [];
+  for (const { token, score } of pieces) {
+    if (token.length > MAX_PIECE_LENGTH)
+      throw new MosError(
+        "bad_model",
+        `tokenizer.ggml.tokens: a piece of ${token.length} characters is not credible`,
+      );
+    for (let cut = token.length - 1; cut > 0; cut--) {
+      const left = token.slice(0, cut);
+      const right = token.slice(cut);
+      if (known.has(left) && known.has(right)) merges.push({ pair: [left, right], score });
+    }
+  }
+  // the sort is stable, so the order of cuts above is kept
+  return merges.sort((a, b) => b.score - a.score).map((merge) => merge.pair);
+}
+
 /** Control and unknown tokens and the named ones are special; user-defined ones are only matched whole. */
 function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): object[] {
   const special = new Set<number>();
@@ -209,14 +242,14 @@ function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): obj
 }
 
 function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {
-  const wanted = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
+  const idsOf = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
     if (!(booleanAt(metadata, `tokenizer.ggml.add_${key}_token`) ?? byDefault)) return [];
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
     if (id !== undefined) return [id];
     if (byDefault) return [];
     throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
   };
-  const [before, after] = [wanted("bos", addBos), wanted("eos", false)];
+  const [before, after] = [idsOf("bos", addBos), idsOf("eos", false)];
   /** A text, or the second one of a pair. */
   const around = (sequence: "A" | "B", type: number): object[] => {
     const special = (id: number): object => ({ SpecialToken: { id: tokens[id], type_id: type } });

@@ -1,6 +1,6 @@
-// Text: strings to token ids and back, conversations to text. Start with tokenizer.ts, then gguf-tokenizer.ts,
-// chat-template.ts and detokenizer.ts; load-text.ts puts them together for a model.
-export { type ChatMessage, type ChatTemplate, chatTemplate } from "./chat-template.ts";
+// Text to token ids and back, conversations to text. tokenizer.ts first, then gguf-tokenizer.ts, chat-template.ts and
+// detokenizer.ts; load-text.ts joins them for a model.
+export { type ChatMessage, type ChatTemplate, chatTemplate, type RenderedPiece } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";

@@ -7,15 +7,16 @@ import { type GgufMetadata, indexAt, stringAt } from "./gguf-metadata.ts";
 import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { readTokenizerFiles, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
-/** All that a model says about text. */
+/** The tokenizer and the chat template of a model. */
 export interface LoadedText {
-  /** Its `eosTokens` begin with the tokenizer's own and hold every token that ends a turn. */
+  /** Its `eosTokens` are the tokenizer's own, then all others that end a turn. */
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
 }
 
+/** How text is rendered. */
 export interface LoadTextOptions {
-  /** For chat templates that print the date; without it they print the one they carry. */
+  /** The time for chat templates that print the date; without it they print the one that they contain. */
   readonly now?: Date | undefined;
 }
 
@@ -40,7 +41,7 @@ export async function loadTextFromFolder(folder: string, { now }: LoadTextOption
   return joined({ tokenizer, more: await generationEnds(folder), template: { ...found, now } });
 }
 
-/** A tokenizer's own errors begin with the name of its file; a person wants to know which folder's. */
+/** Errors of a tokenizer name its file; this adds the folder. */
 function inFolder<T>(folder: string, make: () => T): T {
   try {
     return make();
@@ -107,7 +108,7 @@ function joined({ tokenizer, more, template: found }: Parts): LoadedText {
   return { tokenizer: { ...tokenizer, eosTokens }, template };
 }
 
-/** The special token that the template writes after what the assistant says, if it writes one. */
+/** The special token with which the template ends an assistant message, if there is one. */
 function endOfTurn(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
   const content = "Fine.";
   const text = renderProbe(template, content);
@@ -118,7 +119,7 @@ function endOfTurn(template: ChatTemplate, tokenizer: Tokenizer): number | undef
     : undefined;
 }
 
-/** A template that cannot lay out even this says so when it is used; loading a model does not need it. */
+/** A template that fails for this conversation reports it when it is used: loading the model must not fail. */
 function renderProbe(template: ChatTemplate, content: string): string {
   try {
     return template.render([

@@ -16,7 +16,7 @@ export const splitStep = (pattern: string): Step => ({
   invert: false,
 });
 
-/** Writes bytes in GPT-2's alphabet, without splitting. */
+/** Spells bytes in GPT-2's alphabet, without splitting. */
 export const BYTE_LEVEL_STEP: Step = {
   type: "ByteLevel",
   add_prefix_space: false,
@@ -25,11 +25,11 @@ export const BYTE_LEVEL_STEP: Step = {
 };
 
 /**
- * tokenizer.json's `pre_tokenizer`, said again in terms that the JavaScript library runs exactly as Rust's does:
- * its ByteLevel uses JavaScript's `\s` (which has U+FEFF and lacks U+0085), its Digits only ASCII digits, its
- * Metaspace never splits; its Split takes only two of the behaviours.
+ * tokenizer.json's `pre_tokenizer`, rewritten so that the JavaScript library gives the same results as the Rust one. Its
+ * ByteLevel uses JavaScript's `\s` (with U+FEFF and without U+0085), its Digits are ASCII digits only, its Metaspace
+ * never splits, and its Split has only two of the behaviours.
  *
- * @throws MosError `unsupported` for a Split that would be run wrongly.
+ * @throws MosError `unsupported` for a step that the library runs differently.
  */
 export function exactPreTokenizer(step: unknown): unknown {
   if (!isStep(step)) return step;

@@ -1,22 +1,23 @@
 import { MosError } from "#core";
 
+/** What a scanner releases. */
 export interface ScannedText {
-  /** Text that can be shown: no part of it belongs to a stop string. */
+  /** Text that is not part of a stop string. */
   readonly text: string;
-  /** A stop string has come; it and all that follows is dropped. */
+  /** Whether a stop string was found; it and all that follows is dropped. */
   readonly stopped: boolean;
 }
 
-/** Finds stop strings in text that comes in pieces. */
+/** Finds stop strings in streamed text. */
 export interface StopScanner {
   push(text: string): ScannedText;
-  /** What was held back and is text after all. */
+  /** The rest of the text, which was held back as the possible beginning of a stop string. */
   flush(): string;
 }
 
 /**
- * Stops at the stop string that is complete first, however the text is cut into pieces. Text that could be the
- * beginning of a stop string is held back until it is certain.
+ * Stops at the stop string that is complete first, wherever the text is split. Text that could begin a stop string is
+ * held back until that is decided.
  *
  * @throws MosError `bad_option` for an empty stop string.
  * @example
@@ -47,7 +48,7 @@ export function createStopScanner(stops: readonly string[]): StopScanner {
   };
 }
 
-/** Where the stop string that ends first begins; of those that end together, the longest. */
+/** The start of the stop string that ends first; the longest of those that end together. */
 function firstStop(text: string, stops: readonly string[]): number | undefined {
   let best: { readonly start: number; readonly end: number } | undefined;
   for (const stop of stops) {
@@ -60,7 +61,7 @@ function firstStop(text: string, stops: readonly string[]): number | undefined {
   return best?.start;
 }
 
-/** The length of the longest end of the text that a stop string begins with. */
+/** The length of the longest suffix of the text that is a prefix of a stop string. */
 function possibleStart(text: string, stops: readonly string[]): number {
   let longest = 0;
   for (const stop of stops)

@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 
-/** How tokens turn back into bytes. */
+/** How tokens are decoded to bytes. */
 export interface DecodeRule {
   /** byte-level: each character stands for a byte (GPT-2's alphabet); sentencepiece: ▁ is a blank, <0xNN> a byte */
   readonly kind: "byte-level" | "sentencepiece";
@@ -11,9 +11,9 @@ export interface DecodeRule {
 /**
  * The rule behind tokenizer.json's `decoder`.
  *
- * Byte fallback differs from Hugging Face in one point: where a run of byte tokens is not UTF-8, they print one
- * U+FFFD for every byte of the run, good characters included; here only the broken part is replaced, so that a
- * stream needs to hold back three bytes and not the run.
+ * Byte fallback differs from Hugging Face in one point: where a run of byte tokens is not valid UTF-8, they decode every
+ * byte of the run to U+FFFD, valid characters included; here only the invalid part is replaced, so that a stream holds
+ * back at most three bytes.
  *
  * @throws MosError `unsupported` for decoders outside the Llama family.
  */
@@ -49,7 +49,7 @@ function stepsOf(decoder: unknown): readonly Step[] {
   return inner;
 }
 
-/** Only the one Replace and the one Strip that SentencePiece conversions write mean what this file does. */
+/** Only the Replace and the Strip of converted SentencePiece models are supported. */
 function checkStep(step: Step): void {
   const pattern = step["pattern"];
   const blank =
@@ -75,6 +75,7 @@ const BYTE_OF: ReadonlyMap<string, number> = (() => {
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
+/** A vocabulary, and how it spells bytes. */
 export interface ByteTableOptions {
   readonly tokens: readonly (string | undefined)[];
   /** Ids of added tokens: their text is plain, not written in the byte alphabet. */
@@ -82,7 +83,7 @@ export interface ByteTableOptions {
   readonly rule: DecodeRule;
 }
 
-/** Token id → bytes, worked out once for each id that is asked for. */
+/** Token id → bytes, cached by id. */
 export function byteTable({ tokens, added, rule }: ByteTableOptions): (id: number) => Uint8Array {
   const known = new Map<number, Uint8Array>();
   return (id) => {
@@ -108,7 +109,7 @@ function bytesOfToken(token: string, rule: DecodeRule): Uint8Array {
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** UTF-8 to text; what is not UTF-8 becomes U+FFFD, as with Python's errors="replace". */
+/** UTF-8 to text; invalid bytes become U+FFFD, as with Python's errors="replace". */
 export function decodeBytes(chunks: readonly Uint8Array[]): string {
   const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
   let offset = 0;
@@ -119,7 +120,7 @@ export function decodeBytes(chunks: readonly Uint8Array[]): string {
   return utf8.decode(bytes);
 }
 
-/** How many bytes at the end could be the start of a character that is not complete yet: 0 to 3. */
+/** How many bytes at the end may begin an incomplete character: 0 to 3. */
 export function incompleteTail(bytes: Uint8Array): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { MosError, parseWith } from "#core";
 import { exactPreTokenizer } from "./pre-tokenizer.ts";
 
+/** A token beside the vocabulary of the BPE. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
@@ -13,14 +14,14 @@ export interface TokenizerDefinition {
   readonly vocabulary: ReadonlyMap<string, number>;
   readonly addedTokens: readonly AddedToken[];
   readonly decoder: unknown;
-  /** What the tokenizer library is given. */
+  /** The definition that the tokenizer library is given. */
   readonly backendJson: object;
 }
 
-/** Ids beyond this are a lie: the largest vocabularies have 300 thousand tokens. */
-const LARGEST_ID = 4_000_000;
+/** The largest vocabularies have 300 thousand tokens; a larger id means a broken file. */
+const MAX_ID = 4_000_000;
 
-const id = z.int().min(0).max(LARGEST_ID);
+const id = z.int().min(0).max(MAX_ID);
 const addedToken = z.looseObject({
   id,
   content: z.string().min(1),
@@ -45,7 +46,7 @@ const file = z.looseObject({
     ignore_merges: z.boolean().nullish(),
     continuing_subword_prefix: z.string().nullish(),
     end_of_word_suffix: z.string().nullish(),
-    // checked below by hand: hundreds of thousands of entries
+    // validated by hand, since they have hundreds of thousands of entries
     vocab: z.unknown(),
     merges: z.unknown(),
   }),
@@ -111,7 +112,7 @@ function parseVocabulary(vocab: unknown): Map<string, number> {
     throw new MosError("bad_model", "tokenizer.json: model.vocab must be an object of token → id");
   const vocabulary = new Map<string, number>();
   for (const [token, value] of Object.entries(vocab)) {
-    if (!Number.isInteger(value) || value < 0 || value > LARGEST_ID)
+    if (!Number.isInteger(value) || value < 0 || value > MAX_ID)
       throw new MosError(
         "bad_model",
         `tokenizer.json: model.vocab[${JSON.stringify(token)}] is ${String(value)}, not an id`,

@@ -6,27 +6,29 @@ import { pathExists, readJson } from "#storage";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
 
-/** Text to token ids and back, as Hugging Face's tokenizers do it. */
+/** Text to token ids and back, with the same ids as Hugging Face's tokenizers. */
 export interface Tokenizer {
   /** One more than the largest id. The model's embedding may have more rows (padding), never fewer. */
   readonly vocabularySize: number;
+  /** The id that begins a text, if the tokenizer has one. */
   readonly bosToken: number | undefined;
-  /** Ids that end a generation. */
+  /** Ids that end a generation; the first is the end-of-text token. */
   readonly eosTokens: readonly number[];
-  /** How many leading blanks `decode` takes away: 1 for SentencePiece kinds, which put one in front, else 0. */
+  /** How many leading blanks `decode` removes: 1 for SentencePiece kinds, which prepend one, else 0. */
   readonly strippedBlanks: number;
-  /** Special tokens written in the text become their ids. `addSpecialTokens` (default true): BOS and the like. */
+  /** Token ids. Special tokens in the text become their ids; `addSpecialTokens` (true) adds BOS and the like. */
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
   /** Ids outside the vocabulary are skipped; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
+  /** A token as the vocabulary spells it. */
   tokenOf(id: number): string | undefined;
   idOf(token: string): number | undefined;
   isSpecial(id: number): boolean;
-  /** The UTF-8 bytes that this token stands for; none for an id outside the vocabulary. Do not change them. */
+  /** The UTF-8 bytes that this token stands for, not to be changed; empty for an id outside the vocabulary. */
   bytesOf(id: number): Uint8Array;
 }
 
-/** The two parsed JSON files that describe a tokenizer. Nothing about them is trusted. */
+/** The two parsed JSON files that describe a tokenizer, not validated yet. */
 export interface TokenizerFiles {
   /** tokenizer.json */
   readonly tokenizer: unknown;
@@ -37,9 +39,9 @@ export interface TokenizerFiles {
 /**
  * A tokenizer from parsed tokenizer.json and tokenizer_config.json.
  *
- * Only the BPE kinds of the Llama family are taken (byte-level, and SentencePiece with byte fallback).
- * `clean_up_tokenization_spaces` has no effect, as in transformers 5: for BPE it would remove blanks that the
- * model wrote.
+ * Only the BPE kinds of the Llama family are supported (byte-level, and SentencePiece with byte fallback).
+ * `clean_up_tokenization_spaces` has no effect, as in transformers 5: for BPE it would remove blanks that the model
+ * generated.
  *
  * @throws MosError `bad_model` for a broken file, `unsupported` for another kind of tokenizer.
  * @example
@@ -121,7 +123,7 @@ export function leadingBlanks(text: string, limit: number): number {
   return count;
 }
 
-/** A lone surrogate has no UTF-8 form; U+FFFD stands for it, as when Python encodes with errors="replace". */
+/** A lone surrogate has no UTF-8 form and becomes U+FFFD, as when Python encodes with errors="replace". */
 const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\uFFFD");
 
 function createBackend(definition: TokenizerDefinition): Backend {
@@ -145,15 +147,15 @@ function tokensById({ vocabulary, addedTokens }: TokenizerDefinition): (string |
   return tokens;
 }
 
-/** Far above any real file (Llama 3's is 9 MB), far below what would fill the memory. */
-const LARGEST_JSON = 256 * 1024 * 1024;
+/** Bytes; Llama 3's file has 9 MB. */
+const MAX_JSON_BYTES = 256 * 1024 * 1024;
 
 /** The two files of a Hugging Face folder, parsed; errors as for {@link loadTokenizer}. */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const read = async (name: string): Promise<unknown> => {
     const path = join(folder, name);
     if (await pathExists(path))
-      return readJson(path, z.unknown(), { code: "bad_model", maximumBytes: LARGEST_JSON });
+      return readJson(path, z.unknown(), { code: "bad_model", maximumBytes: MAX_JSON_BYTES });
     throw new MosError("not_found", `${folder}: there is no ${name}; fetch the tokenizer's files too`);
   };
   return { tokenizer: await read("tokenizer.json"), config: await read("tokenizer_config.json") };

@@ -7,7 +7,7 @@ import { pathExists, readJson, restoreFolder, writeFileAtomic, writeFolderAtomic
 import type { Parameter } from "./gradients.ts";
 import { emptyMoments, type Moments } from "./optimizer.ts";
 
-/** Everything a run needs to go on as if it had not been interrupted. */
+/** Everything from which a run resumes as if it had not been interrupted. */
 export interface TrainingState {
   /** Updates made. */
   readonly step: number;
@@ -24,7 +24,7 @@ export interface BestEvaluation {
   readonly loss: number;
 }
 
-/** A fresh start from these parameters. */
+/** The state before the first update of these parameters. */
 export const initialState = (parameters: ReadonlyMap<string, Parameter>): TrainingState => ({
   step: 0,
   parameters,
@@ -42,7 +42,11 @@ const progress = z.object({
 const PARTS = ["parameter", "first", "second"] as const;
 const folderName = (step: number): string => `step-${String(step).padStart(8, "0")}`;
 
-/** Writes a checkpoint as a folder of its own, complete or absent, and then removes older ones. */
+/**
+ * Writes a checkpoint as a folder of its own in `folder`, atomically, then removes older ones; returns its path.
+ *
+ * @throws MosError `storage` where the disk refuses.
+ */
 export async function saveCheckpoint(
   folder: string,
   { step, parameters, moments, best, evaluated }: TrainingState,
@@ -66,12 +70,12 @@ export async function saveCheckpoint(
   return target;
 }
 
-/** A checkpoint, and what a killed writer of one leaves: `.step-….partial` and `.step-….replaced`. */
+/** A checkpoint, and what a killed writer leaves: `.step-….partial` and `.step-….replaced`. */
 const COMPLETE = /^(step-\d{8})$/;
 const REPLACED = /^\.(step-\d{8})\.replaced$/;
 const ANY = /^\.?(step-\d{8})(\..*\.partial|\.replaced)?$/;
 
-/** Names in the folder that match, and the checkpoint they are of; in the order of the steps. */
+/** Matching names in the folder and the checkpoint that each belongs to, in the order of steps. */
 async function checkpointsIn(
   folder: string,
   pattern: RegExp,
@@ -84,8 +88,10 @@ async function checkpointsIn(
 }
 
 /**
- * The latest checkpoint of a folder, read into `parameters`; undefined where there is none. What a killed writer left
- * is passed over. Throws `bad_data` for a checkpoint that is broken or of another run.
+ * The latest checkpoint of a folder, read into `parameters`; undefined where there is none. Incomplete ones, of a killed
+ * writer, are ignored.
+ *
+ * @throws MosError `bad_data` for a checkpoint that is broken or of another run.
  */
 export async function loadCheckpoint(
   folder: string,

@@ -1,37 +1,45 @@
 import { MosError, randomStream } from "#core";
 import { reshape, slice, type Value } from "#graph";
 
-/** Places on the tape between the masks of neighbouring sites; a prime, so that rows do not line up. */
+// Dropout masks are random slices of one shared buffer, since drawing a mask of its own for every linear layer would
+// cost 100 times as much.
+
+/** Distance in the buffer between the masks of successive sites; a prime, so that their rows do not align. */
 const STRIDE = 7919;
 
-/** How a site finds its mask on the tape. */
-export interface TapeLayout {
-  /** N */
+/** The masks that a buffer must hold. */
+export interface MaskBufferOptions {
+  /** Rows of a batch, N. */
   readonly rows: number;
   /** The widest input of an adapted linear layer. */
-  readonly widest: number;
+  readonly maxWidth: number;
+  /** Adapted linear layers. */
   readonly sites: number;
 }
 
-/** Numbers of a tape that is long enough for every site. */
-export const tapeLength = ({ rows, widest, sites }: TapeLayout): number =>
-  rows * widest + (sites - 1) * STRIDE;
+/** The length of a mask buffer that is long enough for every site. */
+export const maskBufferLength = ({ rows, maxWidth, sites }: MaskBufferOptions): number =>
+  rows * maxWidth + (sites - 1) * STRIDE;
 
 /**
- * Dropout masks for every site of a step, cut from one tape of 0 and 1 / (1 − probability) that is drawn anew for every
- * step: within a site all places are independent, and a site's mask is another one at every step. One tape costs
- * 1 / 100 of what a mask of its own for each site would.
+ * The dropout mask [rows, width] of site `index`: a slice of the buffer, whose numbers are 0 or 1 / (1 − probability) and
+ * are drawn for every micro-batch. The elements of one mask are independent; masks of different sites overlap.
  */
 export function dropoutMask(
-  tape: Value,
+  buffer: Value,
   { rows, index, width }: { readonly rows: number; readonly index: number; readonly width: number },
 ): Value {
   const from = index * STRIDE;
-  return reshape(slice(tape, { axis: 0, from, to: from + rows * width }), [rows, width]);
+  return reshape(slice(buffer, { axis: 0, from, to: from + rows * width }), [rows, width]);
 }
 
-/** The tape of one micro-batch; it depends on the seed and the micro-batch alone, so a resumed run draws the same. */
-export function drawTape(
+/**
+ * The mask buffer of one micro-batch. It depends only on the seed and the number of the micro-batch, so that a resumed run
+ * draws the same.
+ *
+ * @throws MosError `bad_option` for a probability outside [0, 1).
+ */
+export function drawMaskBuffer(
   length: number,
   {
     seed,
@@ -44,7 +52,7 @@ export function drawTape(
   const random = randomStream(seed, `dropout.${microBatch}`);
   const limit = probability * 4294967296;
   const kept = 1 / (1 - probability);
-  const tape = new Float32Array(length);
-  for (let i = 0; i < length; i++) tape[i] = random.uint32() < limit ? 0 : kept;
-  return tape;
+  const buffer = new Float32Array(length);
+  for (let i = 0; i < length; i++) buffer[i] = random.uint32() < limit ? 0 : kept;
+  return buffer;
 }

@@ -12,35 +12,37 @@ export interface Parameter {
   readonly data: Float32Array;
 }
 
-/** A model, what of it is trained, and how its linear layers are computed. */
+/** A model, the part of it that is trained, and how its linear layers are computed. */
 export interface TrainableModel {
   readonly config: LlamaConfig;
-  /** Every weight of the base as a leaf, and its content. */
+  /** Every weight of the base as a leaf, and its contents. */
   readonly weights: ReadonlyMap<string, Value>;
   readonly weightData: ReadonlyMap<string, HostTensor>;
-  /** The trained leaves (of an adapter, or some of the weights) and their content, which training overwrites. */
+  /** The trained leaves (of an adapter, or some of the weights) and their contents, which training overwrites. */
   readonly trainable: ReadonlyMap<string, Value>;
   readonly parameters: ReadonlyMap<string, Parameter>;
-  /** The linear layers of a step of this shape; `tape` holds the dropout masks of a training step. */
-  readonly linear: (shape: StepShape, tape: Value | undefined) => LinearHook;
-  /** Numbers of dropout tape that a training step of this shape reads; 0 without dropout. */
-  readonly tapeLength: (shape: StepShape) => number;
+  /** The linear layers for a batch of this shape; `maskBuffer` holds the dropout masks of a training step. */
+  readonly linear: (shape: StepShape, maskBuffer: Value | undefined) => LinearHook;
+  /** The length of the mask buffer that a training step of this shape reads; 0 without dropout. */
+  readonly maskBufferLength: (shape: StepShape) => number;
 }
 
-/** What a batch gives: sums, not means, so that batches can be added up. */
+/** Loss and gradients of a batch: sums, not means, so that batches can be added up. */
 export interface BatchGradients {
-  /** Σ of the losses of the counted positions. */
+  /** Summed cross-entropy of the target tokens, in nats. */
   readonly loss: number;
-  readonly counted: number;
-  /** Of that sum, by parameter. */
+  /** Target tokens. */
+  readonly targets: number;
+  /** The gradient of `loss`, by parameter. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
 /** Computes losses and gradients of batches of any shape. Holds compiled programs: dispose it. */
 export interface GradientSource extends AsyncDisposable {
-  gradients(batch: Batch, tape: ((length: number) => Float32Array) | undefined): Promise<BatchGradients>;
-  /** Σ of losses, without dropout. */
-  loss(batch: Batch): Promise<Pick<BatchGradients, "loss" | "counted">>;
+  /** Loss and gradients of one batch. `drawMasks` draws its mask buffer; without it there is no dropout. */
+  gradients(batch: Batch, drawMasks: ((length: number) => Float32Array) | undefined): Promise<BatchGradients>;
+  /** The loss alone, without dropout. */
+  loss(batch: Batch): Promise<Pick<BatchGradients, "loss" | "targets">>;
 }
 
 const vector = (data: Int32Array): HostTensor => ({ shape: [data.length], data });
@@ -51,13 +53,13 @@ function feedsOf(batch: Batch): Record<string, HostTensor> {
     ids: { shape, data: batch.ids },
     positions: { shape, data: batch.positions },
     segments: { shape, data: batch.segments },
-    label_positions: vector(batch.labelPositions),
+    label_indices: vector(batch.labelIndices),
     label_ids: vector(batch.labelIds),
   };
 }
 
-/** Each program keeps the memory of its largest run, so only the two latest shapes are kept. */
-const KEPT_PROGRAMS = 2;
+/** A program holds the memory of its largest run, so only those of the two latest shapes are kept. */
+const MAX_PROGRAMS = 2;
 
 interface ProgramKey {
   readonly shape: StepShape;
@@ -66,26 +68,26 @@ interface ProgramKey {
 
 /** How programs are compiled, and what is known of the batches. */
 export interface GradientSourceOptions extends CompileOptions {
-  /** Tokens of the longest example of any batch, where it is known: packed rows are then compared within it only. */
-  readonly longest?: number;
+  /** Tokens of the longest example of any batch, where it is known; attention then skips keys further back. */
+  readonly maxSegment?: number;
 }
 
-/** Losses and gradients of a model; a program is compiled when a shape of batch first comes. */
+/** Losses and gradients of a model; a program is compiled for every new shape of a batch. */
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
-  const { longest, ...compileOptions } = options;
+  const { maxSegment, ...compileOptions } = options;
   const shapeOf = ({ rows, length }: Batch): StepShape => ({
     rows,
     length,
-    ...(longest === undefined ? {} : { longest: Math.min(longest, length) }),
+    ...(maxSegment === undefined ? {} : { maxSegment: Math.min(maxSegment, length) }),
   });
   const programs = new Map<string, Program>();
   const build = async ({ shape, training }: ProgramKey): Promise<Program> => {
-    const length = training ? model.tapeLength(shape) : 0;
-    const tape = length === 0 ? undefined : leaf("dropout_tape", [length]);
+    const length = training ? model.maskBufferLength(shape) : 0;
+    const maskBuffer = length === 0 ? undefined : leaf("dropout_masks", [length]);
     const loss = lossGraph(model.config, {
       shape,
       weights: model.weights,
-      linear: model.linear(shape, tape),
+      linear: model.linear(shape, maskBuffer),
       training,
     });
     const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, compileOptions);
@@ -97,7 +99,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
     const name = `${key.training} ${key.shape.rows} ${key.shape.length}`;
     const found = programs.get(name);
     programs.delete(name);
-    if (found === undefined && programs.size >= KEPT_PROGRAMS) {
+    if (found === undefined && programs.size >= MAX_PROGRAMS) {
       const [oldest] = programs;
       if (oldest !== undefined) {
         programs.delete(oldest[0]);
@@ -109,25 +111,25 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
     return program;
   };
   return {
-    async gradients(batch, tape) {
+    async gradients(batch, drawMasks) {
       const shape = shapeOf(batch);
       const program = await programFor({ shape, training: true });
-      const length = model.tapeLength(shape);
-      const drawn = length === 0 || tape === undefined ? undefined : tape(length);
+      const length = model.maskBufferLength(shape);
+      const masks = length === 0 ? undefined : drawMasks?.(length);
       const outputs = await program.run({
         ...feedsOf(batch),
-        ...(drawn === undefined ? {} : { dropout_tape: { shape: [length], data: drawn } }),
+        ...(masks === undefined ? {} : { dropout_masks: { shape: [length], data: masks } }),
       });
       const gradients = new Map(
         [...model.parameters.keys()].map((name) => [name, floats(outputs, `grad.${name}`)]),
       );
-      return { loss: floats(outputs, "loss")[0] ?? Number.NaN, counted: batch.labelIds.length, gradients };
+      return { loss: floats(outputs, "loss")[0] ?? Number.NaN, targets: batch.labelIds.length, gradients };
     },
     async loss(batch) {
       const shape = shapeOf(batch);
       const program = await programFor({ shape, training: false });
       const outputs = await program.run(feedsOf(batch));
-      return { loss: floats(outputs, "loss")[0] ?? Number.NaN, counted: batch.labelIds.length };
+      return { loss: floats(outputs, "loss")[0] ?? Number.NaN, targets: batch.labelIds.length };
     },
     async [Symbol.asyncDispose]() {
       for (const program of programs.values()) await program[Symbol.asyncDispose]();

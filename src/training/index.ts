@@ -5,7 +5,7 @@ export {
   saveCheckpoint,
   type TrainingState,
 } from "./checkpoint.ts";
-export { drawTape, dropoutMask, tapeLength } from "./dropout.ts";
+export { drawMaskBuffer, dropoutMask, maskBufferLength } from "./dropout.ts";
 export {
   type BatchGradients,
   type GradientSource,
@@ -13,8 +13,18 @@ export {
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
-export { type AdamWOptions, adamW, clipFactor, emptyMoments, globalNorm, type Moments } from "./optimizer.ts";
-export { learningRateFactor, SCHEDULES, type ScheduleName } from "./schedule.ts";
+export { type BatchSettings, stepsOfEpochs } from "./micro-batches.ts";
+export {
+  type AdamWOptions,
+  adamW,
+  clipFactor,
+  emptyMoments,
+  globalNorm,
+  learningRateFactor,
+  type Moments,
+  SCHEDULES,
+  type ScheduleName,
+} from "./optimizer.ts";
 export {
   type BatchGraphOptions,
   hiddenStates,
@@ -23,13 +33,5 @@ export {
   type StepShape,
   stepOutputs,
 } from "./step.ts";
-export {
-  type BatchSettings,
-  evaluateLoss,
-  type StepEvent,
-  stepsOfEpochs,
-  type TrainEvent,
-  type TrainOptions,
-  type TrainSettings,
-  train,
-} from "./trainer.ts";
+export { evaluateLoss, type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
+export type { StepEvent } from "./update.ts";

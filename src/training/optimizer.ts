@@ -1,37 +1,45 @@
-/** Constants of AdamW; those of torch.optim where they are left out, but no decay. */
+// The optimizer, AdamW, and the schedule of its learning rate.
+import { MosError } from "#core";
+
+/** Constants of AdamW, by default those of torch.optim without weight decay. */
 export interface AdamWOptions {
-  /** Decay rates of the first and second moment. */
+  /** Decay rate of the first moment; 0.9. */
   readonly beta1?: number;
+  /** Decay rate of the second moment; 0.999. */
   readonly beta2?: number;
+  /** 1e-8 */
   readonly epsilon?: number;
-  /** Decoupled: each step shrinks a parameter by rate · decay (Loshchilov and Hutter, 2019). */
+  /** Decoupled: each step shrinks a parameter by learning rate · decay (Loshchilov and Hutter, 2019); 0. */
   readonly weightDecay?: number;
 }
 
-/** First and second moments of one tensor. */
+/** First and second moments of one tensor, of its length. */
 export interface Moments {
   readonly first: Float32Array;
   readonly second: Float32Array;
 }
 
-/** Moments before the first update, for a tensor of so many numbers. */
+/** The moments before the first update of a tensor of `length` numbers: zeros. */
 export const emptyMoments = (length: number): Moments => ({
   first: new Float32Array(length),
   second: new Float32Array(length),
 });
 
-/** What one update of one tensor needs. */
-export interface UpdateOptions extends AdamWOptions {
+/** What one AdamW step of one tensor needs. */
+export interface AdamWStep extends AdamWOptions {
   readonly moments: Moments;
   readonly learningRate: number;
   /** Updates made before this one, plus one: 1, 2, … */
   readonly step: number;
-  /** Factor on the gradient: 1 / counted tokens, and clipping. */
+  /** Factor on the gradient: 1 / target tokens, times the clip factor. */
   readonly gradientScale: number;
 }
 
-/** One AdamW update in place. Plain arithmetic in double precision, stored as float32: the same on every machine. */
-export function adamW(parameter: Float32Array, gradient: Float32Array, options: UpdateOptions): void {
+/**
+ * One AdamW step of `parameter` and its moments, in place. The arithmetic is in double precision and the results are
+ * stored as float32, so they are the same on every machine.
+ */
+export function adamW(parameter: Float32Array, gradient: Float32Array, options: AdamWStep): void {
   const {
     moments,
     learningRate,
@@ -64,5 +72,40 @@ export function globalNorm(gradients: Iterable<Float32Array>): number {
   return Math.sqrt(sum);
 }
 
-/** The factor that brings a gradient of this norm to at most `limit`, as torch.nn.utils.clip_grad_norm_ has it. */
+/** The factor that limits a gradient of this norm to `limit`, that of torch.nn.utils.clip_grad_norm_. */
 export const clipFactor = (norm: number, limit: number): number => Math.min(1, limit / (norm + 1e-6));
+
+/** The course of the learning rate after its warm-up. */
+export type ScheduleName = "linear" | "cosine" | "constant";
+/** All schedules. */
+export const SCHEDULES: readonly ScheduleName[] = ["linear", "cosine", "constant"];
+
+/** A schedule for a run. */
+export interface ScheduleOptions {
+  readonly name: ScheduleName;
+  /** Optimizer steps of the whole run. */
+  readonly steps: number;
+  /** Steps of the warm-up, in which the learning rate grows linearly from 0. */
+  readonly warmup: number;
+}
+
+/**
+ * The factor on the learning rate at optimizer step s = 0, 1, …, that of transformers' schedulers: s / warm-up, then
+ * (steps − s) / (steps − warm-up), half a cosine to 0, or 1.
+ *
+ * @throws MosError `bad_option` for a warm-up longer than the run.
+ */
+export function learningRateFactor(step: number, { name, steps, warmup }: ScheduleOptions): number {
+  if (warmup < 0 || warmup > steps)
+    throw new MosError("bad_option", `warm-up of ${warmup} steps does not fit into ${steps} steps`);
+  if (step < warmup) return step / warmup;
+  const progress = (step - warmup) / Math.max(1, steps - warmup);
+  switch (name) {
+    case "linear":
+      return Math.max(0, 1 - progress);
+    case "cosine":
+      return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * progress)));
+    case "constant":
+      return 1;
+  }
+}

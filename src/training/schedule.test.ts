@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { learningRateFactor, type ScheduleName } from "./schedule.ts";
+import { learningRateFactor, type ScheduleName } from "./optimizer.ts";
 
 // what transformers' get_scheduler gives at each step before it is made
 const expected: readonly (readonly [ScheduleName, number, number, readonly number[]])[] = [

@@ -1,32 +1,33 @@
-// B rows · S tokens per row · N = B · S · C hidden width
+// The graph of a training step. B rows · S tokens per row · N = B · S · C hidden width
 import { attention, crossEntropy, type Dim, grad, leaf, packedBlocks, type Value } from "#graph";
 import { decoder, eachLinear, headWeight, type LlamaConfig } from "#models";
 import type { LinearHook } from "#nn";
 
-/** The shape of a batch, which a program is compiled for. */
+/** The shape of a batch, for which a program is compiled. */
 export interface StepShape {
   /** B */
   readonly rows: number;
   /** S */
   readonly length: number;
-  /** No segment of a row is longer than this; S where it is not known. */
-  readonly longest?: number;
+  /** Tokens that no segment of a row exceeds; S where it is not known. */
+  readonly maxSegment?: number;
 }
 
 /** What a graph over a batch is built from. */
 export interface BatchGraphOptions {
   readonly shape: StepShape;
+  /** The base, by the names of its tensors. */
   readonly weights: ReadonlyMap<string, Value>;
   readonly linear: LinearHook;
-  /** Queries whose probabilities exist at the same time. */
+  /** Queries whose attention probabilities exist at the same time; 128. */
   readonly queryBlock?: number;
   /** Tokens whose hidden states are needed, int32 [T], as indices into the N tokens; left out, all are. */
   readonly logitsIndices?: Value;
 }
 
 /**
- * Hidden states behind the last norm, [T, C] or [N, C], of a batch of packed rows: a graph with the inputs `ids`,
- * `positions` and `segments` [B, S]. A token sees its own segment only.
+ * Hidden states after the last norm, [T, C] or [N, C], of a batch of packed rows: a graph with the inputs `ids`,
+ * `positions` and `segments` [B, S]. A token attends to its own segment only.
  */
 export function hiddenStates(
   config: LlamaConfig,
@@ -35,7 +36,7 @@ export function hiddenStates(
   const grid: readonly Dim[] = [shape.rows, shape.length];
   const blocks = packedBlocks(leaf("segments", grid, "int32"), {
     blockSize: Math.min(queryBlock, shape.length),
-    window: shape.longest ?? shape.length,
+    window: shape.maxSegment ?? shape.length,
   });
   const scale = 1 / Math.sqrt(config.headDim);
   return decoder(config, {
@@ -50,23 +51,23 @@ export function hiddenStates(
   });
 }
 
-/** The same with a loss at the end. */
+/** What a graph that ends in the loss is built from. */
 export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices"> {
-  /** Counted rows whose logits exist at the same time. */
+  /** Target tokens whose logits exist at the same time; 256. */
   readonly headChunk?: number;
-  /** The graph is for gradients, not for the loss alone. */
+  /** Whether gradients will be computed, not the loss alone; true. */
   readonly training?: boolean;
 }
 
 /**
- * The summed cross-entropy over the counted positions of a batch: `hiddenStates` with the further inputs
- * `label_positions` and `label_ids` [labels]. The last norm and the head run on counted rows only.
+ * The summed cross-entropy of the target tokens of a batch, in nats: `hiddenStates` with the further inputs
+ * `label_indices` and `label_ids` [labels]. The last norm and the head run only where a target is predicted.
  */
 export function lossGraph(
   config: LlamaConfig,
   { headChunk = 256, training = true, ...options }: LossGraphOptions,
 ): Value {
-  const logitsIndices = leaf("label_positions", ["labels"], "int32");
+  const logitsIndices = leaf("label_indices", ["labels"], "int32");
   const hidden = hiddenStates(config, { ...options, logitsIndices }); // [labels, C]
   return crossEntropy(hidden, headWeight(config, options.weights), {
     labels: leaf("label_ids", ["labels"], "int32"),
@@ -76,7 +77,7 @@ export function lossGraph(
   });
 }
 
-/** `loss` and the gradient of each trainable leaf as `grad.<name>`. */
+/** The outputs of a training step: `loss`, and the gradient of each trainable leaf as `grad.<name>`. */
 export function stepOutputs(
   loss: Value,
   trainable: ReadonlyMap<string, Value>,

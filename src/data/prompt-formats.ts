@@ -1,0 +1,205 @@
+// The prompt formats: how an example reads to the model, and which parts of that are targets of the loss.
+//
+//   template       the model's own chat template; an instruction, a question or a prompt becomes a user message
+//   chatml         ChatML without the default system message that some templates add
+//   plain          prompt and completion as they are, then the end-of-text token
+//   open-instruct  the layout and the masking of open-instruct's training script
+import { MosError } from "#core";
+import type { ChatMessage, ChatTemplate, RenderedPiece, Tokenizer } from "#text";
+import type { CompletionExample, Example, Turn } from "./forms.ts";
+import { type Labelled, type Piece, tokenizePieces } from "./tokenize-pieces.ts";
+
+/** Ways to lay an example out for the model. */
+export const PROMPT_FORMATS = ["template", "chatml", "plain", "open-instruct"] as const;
+/** One of `PROMPT_FORMATS`. */
+export type PromptFormat = (typeof PROMPT_FORMATS)[number];
+
+/** How an example becomes tokens. */
+export interface PromptFormatOptions {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  /** Tokens that are kept of an example; open-instruct's masking depends on them. */
+  readonly maxLength: number;
+  /** "template" by default. */
+  readonly promptFormat?: PromptFormat;
+  /** A system message for conversations that have none. */
+  readonly system?: string | undefined;
+}
+
+/** The token ids of an example in its prompt format, and which of them are targets. */
+export function labelledTokens(example: Example, options: PromptFormatOptions): Labelled {
+  const { tokenizer, template, promptFormat = "template", system } = options;
+  switch (promptFormat) {
+    case "template":
+      return tokenizePieces(templatePieces(example, { template, system }), tokenizer);
+    case "chatml":
+      return tokenizePieces(chatmlPieces(example, { system }), tokenizer);
+    case "plain":
+      return withEndOfText(tokenizePieces(plainPieces(example), tokenizer), tokenizer);
+    case "open-instruct":
+      return openInstruct(example, options);
+  }
+}
+
+/** The end-of-text token is a target, too: a model that does not learn to stop never does. */
+function withEndOfText({ ids, isTarget }: Labelled, { eosTokens }: Tokenizer): Labelled {
+  const eos = eosTokens[0];
+  return eos === undefined ? { ids, isTarget } : { ids: [...ids, eos], isTarget: [...isTarget, true] };
+}
+
+interface SystemOption {
+  readonly system: string | undefined;
+}
+
+/** An example as a conversation, with the system message unless it has its own. */
+function turnsOf(example: Example, { system }: SystemOption): readonly Turn[] {
+  const turns = example.kind === "chat" ? example.turns : asTurns(example);
+  return system === undefined || turns[0]?.role === "system"
+    ? turns
+    : [{ role: "system", content: system, isTarget: false }, ...turns];
+}
+
+const asTurns = ({ prompt, completion }: CompletionExample): readonly Turn[] => [
+  { role: "user", content: prompt, isTarget: false },
+  { role: "assistant", content: completion, isTarget: true },
+];
+
+interface TemplateOptions extends SystemOption {
+  readonly template: ChatTemplate;
+}
+
+/** The conversation in the model's own chat template. */
+function templatePieces(example: Example, { template, system }: TemplateOptions): readonly Piece[] {
+  const turns = turnsOf(example, { system });
+  const rendered = renderTurns(template, turns, example.line);
+  const answers = turns.filter(({ role }) => role === "assistant");
+  if (rendered.filter(({ isAnswer }) => isAnswer).length !== answers.length)
+    throw new MosError(
+      "bad_data",
+      `line ${example.line}: the chat template does not show every assistant message as it is, so the loss cannot be placed; use the chatml or plain prompt format`,
+    );
+  let k = 0;
+  // an assistant message of weight 0 is part of the text, but no target
+  return rendered.map(({ text, isAnswer }) => ({
+    text,
+    isTarget: isAnswer && answers[k++]?.isTarget === true,
+  }));
+}
+
+function renderTurns(
+  template: ChatTemplate,
+  turns: readonly ChatMessage[],
+  line: number,
+): readonly RenderedPiece[] {
+  try {
+    return template.renderTurns(turns.map(({ role, content }) => ({ role, content })));
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const code = cause instanceof MosError ? cause.code : "bad_data";
+    throw new MosError(code, `line ${line}: the chat template refuses this conversation: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+/** ChatML without a default system message: `<|im_start|>role\ncontent<|im_end|>\n`. */
+const chatmlPieces = (example: Example, options: SystemOption): readonly Piece[] =>
+  turnsOf(example, options).flatMap(({ role, content, isTarget }) => [
+    { text: `<|im_start|>${role}\n`, isTarget: false },
+    { text: `${content}<|im_end|>\n`, isTarget },
+  ]);
+
+/**
+ * Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain form.
+ */
+function plainPieces(example: Example): readonly Piece[] {
+  if (example.kind === "completion")
+    return [
+      { text: example.prompt, isTarget: false },
+      { text: example.completion, isTarget: true },
+    ];
+  const [user, assistant, more] = example.turns;
+  if (user?.role !== "user" || assistant?.role !== "assistant" || more !== undefined)
+    throw new MosError(
+      "bad_data",
+      `line ${example.line}: the plain prompt format takes one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; use the template format`,
+    );
+  return [
+    { text: `${user.content}\n`, isTarget: false },
+    { text: assistant.content, isTarget: assistant.isTarget },
+  ];
+}
+
+// open-instruct's fine-tuning script, of the MoS paper's experiments, reproduced exactly: role tags are ordinary text,
+// contents are stripped, and the targets begin at the length of a prefix that is tokenised separately, even where a
+// token of the whole text straddles that boundary.
+
+type OpenInstructOptions = Pick<PromptFormatOptions, "tokenizer" | "maxLength" | "system">;
+
+/** All ids of the text, with the targets that the script sees in the first `maxLength` of them. */
+function openInstruct(example: Example, options: OpenInstructOptions): Labelled {
+  return example.kind === "chat"
+    ? openInstructChat(turnsOf(example, { system: options.system }), options)
+    : openInstructCompletion(example, options.tokenizer);
+}
+
+function openInstructChat(turns: readonly Turn[], { tokenizer, maxLength }: OpenInstructOptions): Labelled {
+  const encode = withSpecials(tokenizer);
+  const eos = endOfText(tokenizer);
+  const ids = encode(pythonStrip(layOut(turns, eos)));
+  const lengthOf = (text: string): number => Math.min(encode(text).length, maxLength);
+  const isTarget = ids.map(() => true);
+  for (const [i, turn] of turns.entries()) {
+    if (turn.role === "assistant" && turn.isTarget) continue;
+    const from = i === 0 ? 0 : lengthOf(layOut(turns.slice(0, i), eos));
+    const answered = turn.role !== "assistant" && turns[i + 1]?.role === "assistant";
+    const to = lengthOf(layOut(turns.slice(0, i + 1), eos) + (answered ? "<|assistant|>\n" : ""));
+    isTarget.fill(false, from, to);
+    if (to >= maxLength) break;
+  }
+  return { ids, isTarget };
+}
+
+const layOut = (turns: readonly Turn[], eos: string): string =>
+  turns
+    .map(({ role, content }) => `<|${role}|>\n${pythonStrip(content)}${role === "assistant" ? eos : ""}\n`)
+    .join("");
+
+const SPACED_END = /[ \n\t]$/u;
+const SPACED_START = /^[ \n\t]/u;
+
+/** Prompt and completion joined by a space, unless there is white space at the joint already. */
+function openInstructCompletion(
+  { prompt, completion: continuation }: CompletionExample,
+  tokenizer: Tokenizer,
+): Labelled {
+  const encode = withSpecials(tokenizer);
+  const joint = SPACED_END.test(prompt) || SPACED_START.test(continuation) ? "" : " ";
+  const ids = encode(`${prompt}${joint}${continuation}${endOfText(tokenizer)}`);
+  const masked = encode(prompt).length;
+  return { ids, isTarget: ids.map((_, i) => i >= masked) };
+}
+
+const withSpecials =
+  (tokenizer: Tokenizer) =>
+  (text: string): readonly number[] =>
+    tokenizer.encode(text, { addSpecialTokens: true });
+
+/** The text that the tokenizer encodes as the end-of-text token. */
+function endOfText(tokenizer: Tokenizer): string {
+  const eos = tokenizer.eosTokens[0];
+  return (eos === undefined ? undefined : tokenizer.tokenOf(eos)) ?? "";
+}
+
+// Python's str.strip() differs from trim(): it removes U+001C-1F and U+0085, too, and keeps U+FEFF
+const SPACE = "[\\t-\\r\\u001c- \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+const LEADING = new RegExp(`^${SPACE}+`, "u");
+const IS_SPACE = new RegExp(SPACE, "u");
+
+/** Python's `str.strip()`. */
+function pythonStrip(text: string): string {
+  const start = text.replace(LEADING, "");
+  let end = start.length; // a loop, since a pattern anchored at the end takes quadratic time
+  while (end > 0 && IS_SPACE.test(start.charAt(end - 1))) end--;
+  return start.slice(0, end);
+}
