@@ -2,23 +2,23 @@
 import { z } from "zod";
 import { expected, oneOf, parseWithSchema, wholeNumber } from "#core";
 import {
+  BENCHMARK_NAMES,
+  type BenchmarkName,
   CHAT_FORMATS,
   type ChatFormat,
+  defaultChatFormat,
   previewTasks,
   RULES,
   type Rules,
-  TASK_NAMES,
-  type TaskName,
-  usualFormat,
 } from "#evaluation";
 import { loadModelText, openModel } from "#models";
 import { identityOf } from "./cell.ts";
 
 /** Benchmarks whose scores are columns. Named and valued as `evaluate` has it. */
 export interface BenchmarkOptions {
-  readonly tasks: readonly TaskName[];
+  readonly tasks: readonly BenchmarkName[];
   /** Where a task's data are, laid out as `mos eval --data` has them. */
-  readonly dataFolder: (task: TaskName) => string;
+  readonly dataFolder: (task: BenchmarkName) => string;
   /** Questions of each task, the same ones for every cell; all without. */
   readonly limit?: number | undefined;
   /** Answers to each question of HumanEval; what the rules draw without. */
@@ -33,7 +33,7 @@ export interface BenchmarkOptions {
 
 /** The same, filled in and checked. */
 export interface BenchmarkSettings {
-  readonly tasks: readonly TaskName[];
+  readonly tasks: readonly BenchmarkName[];
   readonly limit?: number | undefined;
   readonly samples?: number | undefined;
   readonly shots?: number | undefined;
@@ -43,7 +43,7 @@ export interface BenchmarkSettings {
 
 /** A benchmark as a cell is asked it. */
 export interface BenchmarkSpec extends Omit<BenchmarkSettings, "tasks"> {
-  readonly task: TaskName;
+  readonly task: BenchmarkName;
   readonly folder: string;
   /** Of everything that decides the score, but for the adapter. */
   readonly identity: string;
@@ -51,7 +51,7 @@ export interface BenchmarkSpec extends Omit<BenchmarkSettings, "tasks"> {
 
 /** What its data hold, read once for all cells. */
 export interface BenchmarkPlan {
-  readonly task: TaskName;
+  readonly task: BenchmarkName;
   readonly folder: string;
   readonly dataDigest: string;
   readonly shots: number;
@@ -61,10 +61,10 @@ export interface BenchmarkPlan {
 /** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
 export const BENCHMARK_SEED = 0;
 
-const names = expected(`one or more different ones of ${TASK_NAMES.join(", ")}`);
+const names = expected(`one or more different ones of ${BENCHMARK_NAMES.join(", ")}`);
 const schema = z.object({
   benchmarks: z
-    .array(z.enum(TASK_NAMES, names), names)
+    .array(z.enum(BENCHMARK_NAMES, names), names)
     .min(1, names)
     .refine((given) => new Set(given).size === given.length, names),
   benchmarkLimit: wholeNumber(1).optional(),
@@ -77,7 +77,7 @@ const schema = z.object({
 /** Throws `bad_option` with the name of the setting. */
 export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
   const { limit, samples, shots, rules = "open-instruct" } = options;
-  const format = options.format ?? usualFormat(rules);
+  const format = options.format ?? defaultChatFormat(rules);
   parseWithSchema(schema, {
     benchmarks: options.tasks,
     benchmarkLimit: limit,
@@ -87,7 +87,7 @@ export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSetting
     benchmarkFormat: format,
   });
   // in the order of the paper's columns
-  const tasks = TASK_NAMES.filter((name) => options.tasks.includes(name));
+  const tasks = BENCHMARK_NAMES.filter((name) => options.tasks.includes(name));
   return { tasks, limit, samples, shots, rules, format };
 }
 

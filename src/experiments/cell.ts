@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { AdapterConfig } from "#adapters";
 import { canonicalJson } from "#core";
-import { TASK_NAMES, type TaskName } from "#evaluation";
+import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
 import type { FinetuneSettingsInput } from "#recipes";
 import { pathExists, readJson } from "#storage";
 import type { BenchmarkSpec } from "./benchmarks.ts";
@@ -77,7 +77,7 @@ const seconds = z.object({
 });
 
 const benchmarkScore = z.object({
-  task: z.enum(TASK_NAMES),
+  task: z.enum(BENCHMARK_NAMES),
   /** As its BenchmarkSpec has it. */
   identity: z.string(),
   /** The one that tables show, of the scores below. */
@@ -145,7 +145,12 @@ export type CellEvent =
       readonly phase: "loading" | "training" | "evaluating" | "answering" | "scoring";
     }
   | { readonly type: "step"; readonly step: number; readonly steps: number; readonly loss: number }
-  | { readonly type: "benchmark"; readonly task: TaskName; readonly done: number; readonly wanted: number }
+  | {
+      readonly type: "benchmark";
+      readonly task: BenchmarkName;
+      readonly done: number;
+      readonly wanted: number;
+    }
   | { readonly type: "finished" }
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly code: string; readonly message: string };

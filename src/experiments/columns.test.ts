@@ -1,9 +1,13 @@
 import { expect, test } from "vitest";
-import { TASK_NAMES, type TaskName } from "#evaluation";
+import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
 import type { BenchmarkScore, CellResult } from "./cell.ts";
 import { columnsOf, columnValue } from "./columns.ts";
 
-const score = (task: TaskName, metric: string, scores: Readonly<Record<string, number>>): BenchmarkScore => ({
+const score = (
+  task: BenchmarkName,
+  metric: string,
+  scores: Readonly<Record<string, number>>,
+): BenchmarkScore => ({
   ...{ task, identity: task, metric, scores: { ...scores }, questions: 4, tooLong: 0 },
   ...{ rules: "open-instruct", format: "tulu", shots: 0, seconds: 1 },
 });
@@ -23,8 +27,8 @@ const cell: CellResult = {
 };
 
 test("seven columns in the paper's order, in per cent, with the paper's average", () => {
-  const columns = columnsOf(TASK_NAMES).map(
-    ({ key, title }) => [title, columnValue(cell, key, TASK_NAMES)?.toFixed(2)] as const,
+  const columns = columnsOf(BENCHMARK_NAMES).map(
+    ({ key, title }) => [title, columnValue(cell, key, BENCHMARK_NAMES)?.toFixed(2)] as const,
   );
   expect(columns).toEqual([
     ["MMLU EM", "44.77"],
@@ -48,8 +52,8 @@ test("one column has no average, and TyDi QA has two", () => {
 
 test("an average needs all of its columns, and a column its task", () => {
   const part: CellResult = { ...cell, benchmarks: cell.benchmarks!.slice(0, 2) };
-  expect(columnValue(part, "humaneval", TASK_NAMES)).toBeCloseTo(18.24, 10);
-  expect(columnValue(part, "mmlu", TASK_NAMES)).toBeUndefined();
-  expect(columnValue(part, "average", TASK_NAMES)).toBeUndefined();
+  expect(columnValue(part, "humaneval", BENCHMARK_NAMES)).toBeCloseTo(18.24, 10);
+  expect(columnValue(part, "mmlu", BENCHMARK_NAMES)).toBeUndefined();
+  expect(columnValue(part, "average", BENCHMARK_NAMES)).toBeUndefined();
   expect(columnValue(cell, "gsm8k", ["bbh"])).toBeUndefined();
 });

@@ -1,5 +1,5 @@
 // The columns of the paper's tables that are scores of benchmarks.
-import { inPercent, type TaskName } from "#evaluation";
+import { type BenchmarkName, inPercent } from "#evaluation";
 import type { CellResult } from "./cell.ts";
 
 export const COLUMN_KEYS = [
@@ -21,7 +21,7 @@ export interface Column {
 }
 
 interface Source extends Column {
-  readonly task: TaskName;
+  readonly task: BenchmarkName;
   /** Where it is not the first one of its task. */
   readonly metric?: string;
 }
@@ -37,11 +37,11 @@ const SOURCES: readonly Source[] = [
 ];
 const AVERAGE: Column = { key: "average", title: "Avg." };
 
-const sourcesOf = (tasks: readonly TaskName[]): readonly Source[] =>
+const sourcesOf = (tasks: readonly BenchmarkName[]): readonly Source[] =>
   SOURCES.filter(({ task }) => tasks.includes(task));
 
 /** Those of these tasks; the mean of all where there are several. */
-export function columnsOf(tasks: readonly TaskName[]): readonly Column[] {
+export function columnsOf(tasks: readonly BenchmarkName[]): readonly Column[] {
   const columns = sourcesOf(tasks);
   return columns.length > 1 ? [...columns, AVERAGE] : columns;
 }
@@ -57,7 +57,7 @@ function scoreOf({ benchmarks = [] }: CellResult, { task, metric }: Source): num
 export function columnValue(
   cell: CellResult,
   key: ColumnKey,
-  tasks: readonly TaskName[],
+  tasks: readonly BenchmarkName[],
 ): number | undefined {
   const sources = sourcesOf(tasks);
   const source = sources.find((one) => one.key === key);

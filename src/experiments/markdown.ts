@@ -1,6 +1,6 @@
 // The table in the paper's layout, and what is needed to read it.
 import { basename } from "node:path";
-import { type ChatFormat, TASK_NAMES } from "#evaluation";
+import { BENCHMARK_NAMES, type ChatFormat } from "#evaluation";
 import { columnsOf } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import { type Format, mainTable, namedRow, plain, plural } from "./main-table.ts";
@@ -24,7 +24,7 @@ const METRICS: Readonly<Record<"heldOutLoss" | "exactMatch", Format & { readonly
 
 function formatOf(metric: Metric): Format & { readonly title: string } {
   if (metric === "heldOutLoss" || metric === "exactMatch") return METRICS[metric];
-  const column = columnsOf(TASK_NAMES).find(({ key }) => key === metric);
+  const column = columnsOf(BENCHMARK_NAMES).find(({ key }) => key === metric);
   return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits: 2 };
 }
 

@@ -1,7 +1,7 @@
 // Everything that is written of an experiment: numbers as JSON, the table as Markdown, and pictures.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { TaskName } from "#evaluation";
+import type { BenchmarkName } from "#evaluation";
 import { writeFileAtomic } from "#storage";
 import type { CellName, CellResult } from "./cell.ts";
 import { type ColumnKey, columnsOf, columnValue } from "./columns.ts";
@@ -62,7 +62,7 @@ export interface Comparison {
 const exactMatchOf = ({ answers }: CellResult): number | undefined =>
   answers === undefined || answers.total === 0 ? undefined : answers.correct / answers.total;
 
-function metricOf(cell: CellResult, metric: Metric, tasks: readonly TaskName[]): number | undefined {
+function metricOf(cell: CellResult, metric: Metric, tasks: readonly BenchmarkName[]): number | undefined {
   if (metric === "heldOutLoss") return cell.heldOutLoss;
   return metric === "exactMatch" ? exactMatchOf(cell) : columnValue(cell, metric, tasks);
 }
@@ -71,7 +71,7 @@ const isNumber = (value: number | undefined): value is number => value !== undef
 
 function scoresOf(
   cells: readonly CellResult[],
-  tasks: readonly TaskName[],
+  tasks: readonly BenchmarkName[],
 ): Readonly<Partial<Record<ColumnKey, Summary>>> {
   return Object.fromEntries(
     columnsOf(tasks).flatMap(({ key }) => {
@@ -88,7 +88,7 @@ const timed = (cells: readonly CellResult[]): readonly CellResult[] =>
 /** Means and spreads of every row, with the scores of these benchmarks. */
 export function summariesOf(
   outcomes: readonly RowOutcome[],
-  tasks: readonly TaskName[] = [],
+  tasks: readonly BenchmarkName[] = [],
 ): readonly RowSummary[] {
   const stepOf = ({ row, cells }: RowOutcome): Summary | undefined =>
     row.adapter ? summarize(timed(cells).map(({ seconds }) => seconds.step)) : undefined;
@@ -134,7 +134,7 @@ function pairsOf(
 export function comparisonsOf(
   outcomes: readonly RowOutcome[],
   references: readonly string[],
-  tasks: readonly TaskName[] = [],
+  tasks: readonly BenchmarkName[] = [],
 ): readonly Comparison[] {
   const columns = columnsOf(tasks).map(({ key }) => key);
   const metrics: readonly Metric[] = ["heldOutLoss", "exactMatch", ...columns];

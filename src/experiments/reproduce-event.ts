@@ -1,5 +1,5 @@
 // What is told while an experiment runs.
-import type { TaskName } from "#evaluation";
+import type { BenchmarkName } from "#evaluation";
 import type { CellName } from "./cell.ts";
 import type { Row } from "./fit-row.ts";
 import type { ExperimentName } from "./tables.ts";
@@ -36,7 +36,7 @@ export type ReproduceEvent =
   | {
       readonly type: "benchmark";
       readonly cell: CellName;
-      readonly task: TaskName;
+      readonly task: BenchmarkName;
       readonly done: number;
       readonly wanted: number;
     }

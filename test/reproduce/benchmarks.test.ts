@@ -3,7 +3,7 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { evaluate, type TaskName } from "#evaluation";
+import { type BenchmarkName, evaluate } from "#evaluation";
 import type { BenchmarkOptions, ReproduceEvent, ReproduceOptions } from "#experiments";
 import { openEngine } from "#inference";
 import { loadModelText, openModel } from "#models";
@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const benchmarksOf = (...tasks: readonly TaskName[]): BenchmarkOptions => ({
+const benchmarksOf = (...tasks: readonly BenchmarkName[]): BenchmarkOptions => ({
   ...{ tasks, dataFolder: () => join(folder, "data"), samples: 1 },
 });
 
@@ -54,7 +54,7 @@ const typesOf = (events: readonly ReproduceEvent[]): ReadonlySet<string> =>
   new Set(events.map(({ type }) => type));
 
 /** What `evaluate` itself says of an adapter. */
-async function scoresByHand(adapters: string, tasks: readonly TaskName[]) {
+async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   await using engine = await openEngine({ model: MODEL, adapters, threads: 1 });
   await using files = await openModel(MODEL);
   const { samples, dataFolder } = benchmarksOf(...tasks);
