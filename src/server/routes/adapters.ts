@@ -214,7 +214,7 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
     await pipeline(Readable.from(bodyChunks(request, uploadBytes)), parser);
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
-    throw invalidForm("the request's body is no valid multipart/form-data", cause);
+    throw invalidForm("the request's body is not valid multipart/form-data", cause);
   }
   return withTexts(form);
 }

@@ -180,6 +180,12 @@ function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | undefined
   });
 }
 
+interface WholeChoice {
+  text: string;
+  readonly logprobs: ChatLogprobs;
+  finish: "stop" | "length";
+}
+
 interface ChunkParts {
   readonly delta: object;
   readonly logprobs?: ChatLogprobs;
@@ -209,11 +215,10 @@ class Answer {
   }
 
   async whole(): Promise<ChatAnswer> {
-    const choices = Array.from({ length: this.#request.n ?? 1 }, () => ({
-      text: "",
-      logprobs: [] as ChatLogprobs,
-      finish: "stop" as "stop" | "length",
-    }));
+    const choices = Array.from(
+      { length: this.#request.n ?? 1 },
+      (): WholeChoice => ({ text: "", logprobs: [], finish: "stop" }),
+    );
     for await (const { choice: index, event } of this.#choices.events) {
       const choice = choices[index];
       if (choice === undefined) continue;

@@ -246,6 +246,11 @@ function echoOf({ text, ids }: EncodedPrompt, tokenizer: ServerContext["text"]["
   return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();
 }
 
+interface WholeChoice {
+  text: string;
+  finish: "stop" | "length";
+}
+
 interface AnswerParts {
   readonly request: CompletionRequest;
   readonly choices: RunningChoices;
@@ -277,7 +282,7 @@ class Answer {
 
   async whole(): Promise<CompletionAnswer> {
     const { choices, writers } = this.#parts;
-    const written = writers.map(() => ({ text: "", finish: "stop" as "stop" | "length" }));
+    const written = writers.map((): WholeChoice => ({ text: "", finish: "stop" }));
     for await (const { choice, event } of choices.events) {
       const [writer, whole] = [writers[choice], written[choice]];
       if (writer === undefined || whole === undefined) continue;
