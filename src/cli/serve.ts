@@ -4,9 +4,8 @@ import { pino } from "pino";
 import { loadAdapter } from "#adapters";
 import { MosError } from "#core";
 import { type AdapterInfo, type Engine, type OpenEngineOptions, openEngine } from "#inference";
-import { geometryOf, loadModelText, openModel } from "#models";
+import { geometryOf, openModel } from "#models";
 import { type ApiServer, createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
-import type { LoadedText } from "#text";
 import { findModel } from "./base-model.ts";
 import { engineProgress } from "./engine-progress.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
@@ -33,18 +32,15 @@ function checkHost({ host, apiKeys, keys }: ServeOptions): void {
 /** What the server itself needs of a model; its weights are the engine's. */
 interface Served {
   readonly name: string;
-  readonly text: LoadedText;
   readonly checkAdapter: (folder: string) => Promise<void>;
 }
 
 async function readModel(path: string): Promise<Served> {
   await using files = await openModel(path);
-  const { source, config, name } = files;
-  const text = await loadModelText(source, { now: new Date() });
+  const { config, name } = files;
   const geometry = geometryOf(config);
   return {
     name,
-    text,
     // whether it was trained on this base is the engine's to say, which has read the weights
     checkAdapter: async (folder) => void (await loadAdapter(folder, { geometry, fingerprint: undefined })),
   };
@@ -129,14 +125,13 @@ export async function runServe(options: ServeOptions): Promise<number> {
   const log = pino({ level: options.quiet === true ? "error" : "info", base: null }, pino.destination(2));
   const path = await findModel(options.model, { signal: interrupt.signal, silent });
   if (options.adapters !== undefined) await restoreAdapters(options.adapters);
-  const { name, text, checkAdapter } = await readModel(path);
+  const { name, checkAdapter } = await readModel(path);
   const keys =
     options.apiKeys === undefined ? undefined : await openKeyFile(options.apiKeys, { now: Date.now, log });
   const modelName = options.modelName ?? name;
   await using engine = await openWithProgress(path, options, interrupt);
   const server = createServer({
     engine,
-    text,
     modelName,
     log,
     now: Date.now,

@@ -34,7 +34,7 @@ export interface ApiServer extends ListeningServer {
  * An OpenAI-compatible server in front of an engine.
  *
  * @example
- * const server = createServer({ engine, text, modelName: "base", log, now: Date.now, nextSeed: () => 0 });
+ * const server = createServer({ engine, modelName: "base", log, now: Date.now, nextSeed: () => 0 });
  * await server.app.request("/v1/models");
  */
 export function createServer(options: ServerOptions): ApiServer {
@@ -69,7 +69,7 @@ export function createServer(options: ServerOptions): ApiServer {
 }
 
 function contextOf(options: ServerOptions): ServerContext {
-  const { engine, text, modelName, now } = options;
+  const { engine, modelName, now } = options;
   const limits = { ...defaultLimits, ...options.limits };
   return {
     ...options,
@@ -79,7 +79,7 @@ function contextOf(options: ServerOptions): ServerContext {
     engineWatch: watchEngine(engine),
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
-    prompts: createPromptReader(text, engine.model),
+    prompts: createPromptReader(engine.text, engine.model),
     metrics: createMetrics({ engine, modelName, now }),
     store: createAdapterStore({
       engine,

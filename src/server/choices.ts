@@ -1,7 +1,6 @@
 // The choices of a request: what the engine is asked for each, and their events side by side, as they come.
 import { setMaxListeners } from "node:events";
-import { setImmediate as nextTurn } from "node:timers/promises";
-import type { AdapterInfo, Engine, EngineEvent, EngineRequest, FinishReason } from "#inference";
+import type { AdapterInfo, EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
@@ -252,7 +251,6 @@ export async function startChoices(
     requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
     { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context) },
   );
-  if (requests.length > 1) await refusalsOf(engine);
   await merged.ready();
   return {
     events: merged.events(),
@@ -265,16 +263,6 @@ export async function startChoices(
       return record.digest ?? null;
     },
   };
-}
-
-/**
- * Waits until an engine in another process has reported which of the requests so far it does not accept: its first
- * answer may overtake such a report, and its second one comes after it.
- */
-async function refusalsOf(engine: Engine): Promise<void> {
-  await engine.stats().catch(() => undefined);
-  await engine.stats().catch(() => undefined);
-  await nextTurn();
 }
 
 /** Keeps a request's record and the metrics, event by event. */

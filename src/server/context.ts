@@ -3,7 +3,6 @@ import type { HttpBindings } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Engine } from "#inference";
-import type { LoadedText } from "#text";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { ApiKey, KeyRing } from "./auth.ts";
 import type { EngineWatch } from "./errors.ts";
@@ -20,9 +19,8 @@ export interface ServerLog {
 }
 
 export interface ServerOptions {
+  /** Runs the requests, and has the model's tokenizer and chat template. */
   readonly engine: Engine;
-  /** The model's tokenizer and chat template. */
-  readonly text: LoadedText;
   /** What clients call the base. */
   readonly modelName: string;
   /** The folder whose sub-folders are the adapters. Without it none can be added or removed. */

@@ -77,7 +77,6 @@ async function createParts({ engine: engineOptions, server: options }: HarnessOp
   let seed = 0;
   const server = createServer({
     engine,
-    text,
     modelName: "base",
     log: { info: write("info"), warn: write("warn"), error: write("error") },
     now: Date.now,

@@ -133,7 +133,7 @@ function startChat(context: RequestContext, request: ChatRequest): Promise<Runni
   record.model = request.model;
   checkChoices(request.n ?? 1, server.limits.choices);
   const logprobs = logprobsOf(request);
-  const prompt = server.prompts.fromText(render(server.text, request), "messages");
+  const prompt = server.prompts.fromText(render(server.engine.text, request), "messages");
   const { maxLength } = server.engine.model;
   const requests = requestsOf({
     prompt,
@@ -274,7 +274,7 @@ class Answer {
   }
 
   #logprob({ id, logprob, top }: TokenLogprob): ChatLogprobs[number] {
-    const { tokenizer } = this.#server.text;
+    const { tokenizer } = this.#server.engine.text;
     const entry = (token: number, value: number | null) => ({
       token: tokenText(tokenizer, token),
       logprob: value,

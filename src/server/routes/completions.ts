@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { EngineEvent, EngineRequest } from "#inference";
-import { createDetokenizer } from "#text";
+import { createDetokenizer, type Tokenizer } from "#text";
 import {
   adapterOf,
   checkChoices,
@@ -212,12 +212,13 @@ interface ChoiceWriter {
 }
 
 function createWriter(
-  { text, engine }: ServerContext,
+  { engine }: ServerContext,
   request: CompletionRequest,
   prompt: EncodedPrompt | undefined,
 ): ChoiceWriter {
-  const echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, text.tokenizer) : "";
-  const collector = collectLogprobs(text.tokenizer, characters(echoed));
+  const { tokenizer } = engine.text;
+  const echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, tokenizer) : "";
+  const collector = collectLogprobs(tokenizer, characters(echoed));
   let lastId: number | undefined;
   const collect = (event: EngineEvent): void => {
     if (event.type === "prompt") collector.prompt(event.logprobs, prompt?.added ?? 0);
@@ -240,7 +241,7 @@ function createWriter(
 }
 
 /** A prompt as text: as it was sent, or what its ids stand for. */
-function echoOf({ text, ids }: EncodedPrompt, tokenizer: ServerContext["text"]["tokenizer"]): string {
+function echoOf({ text, ids }: EncodedPrompt, tokenizer: Tokenizer): string {
   if (text !== undefined) return text;
   const detokenizer = createDetokenizer(tokenizer);
   return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();
