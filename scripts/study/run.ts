@@ -22,14 +22,14 @@ Runs the stages of the study that are not finished, in their order, with the bui
                  time, and is known from there on another machine
   --pause FILE   while this file exists, nothing runs (default: WORK.pause)
   --pilot        the pilot's stages only
-  --stages TEXT  stages only whose names hold this text
+  --tasks NAMES  stages of these tasks only, with commas between them
   --list         the stages, and nothing is run
   --status       what is done and what remains; nothing is run`;
 
 const { values } = parseArgs({
   options: {
     ...{ model: { type: "string" }, data: { type: "string" }, work: { type: "string" } },
-    ...{ tree: { type: "string" }, pause: { type: "string" }, stages: { type: "string", default: "" } },
+    ...{ tree: { type: "string" }, pause: { type: "string" }, tasks: { type: "string" } },
     ...{ pilot: { type: "boolean" }, list: { type: "boolean" }, status: { type: "boolean" } },
     help: { type: "boolean" },
   },
@@ -126,7 +126,7 @@ async function runStage(stage: Stage, { places, cells, pause, commit, signal }: 
   if (!signal.aborted) say(`${stage.name}: ended with ${code}`);
 }
 
-/** How many cells of each run are finished, by what they are for. */
+/** What is finished of each run, and what is left of each stage; a cell of the pilot counts whatever its rate. */
 async function status(cells: string): Promise<void> {
   const tasks = (await pathExists(cells)) ? (await readdir(cells)).sort() : [];
   for (const task of tasks) {
@@ -154,7 +154,10 @@ async function status(cells: string): Promise<void> {
 
 async function main(): Promise<void> {
   if (values.help === true) return console.log(HELP);
-  const stages = (values.pilot === true ? PILOT : STAGES).filter(({ name }) => name.includes(values.stages));
+  const tasks = values.tasks?.split(",");
+  const stages = (values.pilot === true ? PILOT : STAGES).filter(
+    ({ task }) => tasks === undefined || tasks.includes(task),
+  );
   if (values.list === true) return console.log(stages.map(({ name }) => name).join("\n"));
   const cells = join(required("tree"), "docs", "results", "study", "cells");
   if (values.status === true) return status(cells);
@@ -175,4 +178,10 @@ async function main(): Promise<void> {
   say("all stages have been run; --status says what is missing");
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof MosError)) throw error;
+  console.error(error.message);
+  process.exitCode = 2;
+}

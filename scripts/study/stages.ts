@@ -54,28 +54,35 @@ const smallFacts = (tenants: number): Task => ({
   rates: [0.003, 0.01, 0.03],
 });
 
-/** Tenants of the tasks in which an adapter keeps facts, five facts each. */
+/** Facts that SmolLM2 keeps: few enough to be seen some thirty times, in many small updates. */
+const facts = (name: string): Task => ({
+  args: ({ model, work }) => {
+    const folder = join(work, "data", name);
+    return [
+      ...["--model", model, "--train", join(folder, "train.jsonl")],
+      ...["--eval", join(folder, "held-out.jsonl"), "--tune-train", join(folder, "tuning-train.jsonl")],
+      ...["--tune-eval", join(folder, "tuning.jsonl")],
+      ...words("--prompt-format plain --batch-size 2 --max-length 128 --answers 200 --answer-tokens 8"),
+    ];
+  },
+  steps: 192,
+  rates: SMOLLM2_RATES,
+});
+
+/** Tenants of the tasks in which an adapter keeps facts, five facts each; the pilot tries `tenants` in other sizes. */
 export const TENANTS: Readonly<Record<string, number>> = {
-  tenants: 40,
+  tenants: 20,
+  "tenants-10": 10,
+  "tenants-40": 40,
   "capacity-100": 100,
   "capacity-200": 200,
   "capacity-400": 400,
 };
 
 export const TASKS: Readonly<Record<string, Task>> = {
-  tenants: {
-    args: ({ model, work }) => {
-      const folder = join(work, "data", "tenants");
-      return [
-        ...["--model", model, "--train", join(folder, "train.jsonl")],
-        ...["--eval", join(folder, "held-out.jsonl"), "--tune-train", join(folder, "tuning-train.jsonl")],
-        ...["--tune-eval", join(folder, "tuning.jsonl")],
-        ...words("--prompt-format plain --batch-size 4 --max-length 256 --answers 200 --answer-tokens 8"),
-      ];
-    },
-    steps: 64,
-    rates: SMOLLM2_RATES,
-  },
+  tenants: facts("tenants"),
+  "tenants-10": facts("tenants-10"),
+  "tenants-40": facts("tenants-40"),
   gsm8k: {
     args: ({ model, data }) => [
       ...["--model", model, "--train", join(data, "gsm8k", "train.jsonl")],
@@ -111,7 +118,7 @@ const CORE = words("base lora-2 lora-8 mos-2 mos-2-sp mos-2-vs mos-2-pd pure-sha
 const LARGER = words("lora-16 mos-8");
 const REST = words("mos-2-scaled random-scaling vera-equal tied-lora prolora");
 const CAPACITY = words("lora-2 lora-8 mos-2 mos-8 pure-sharing subset-selection");
-const SMOLLM2_TASKS = ["tenants", "gsm8k", "tydiqa"];
+const SMOLLM2_TASKS = ["gsm8k", "tydiqa", "tenants"];
 const CAPACITIES = ["capacity-100", "capacity-200", "capacity-400"];
 const SEEDS = 5;
 const FEWER_SEEDS = 3;
@@ -143,24 +150,31 @@ export function taskOf(name: string): Task {
   return task;
 }
 
-/** What lengths and seeds are decided by: LoRA r = 8 at half, the same and twice the length; deviations of two methods. */
-export const PILOT: readonly Stage[] = SMOLLM2_TASKS.flatMap((task) => {
-  const { steps } = taskOf(task);
-  const pilot = (updates: number, rows: readonly string[], seeds: number): Stage => ({
-    ...{
-      name: `pilot ${task}: ${rows.join(" ")}, ${updates} updates`,
-      task,
-      experiment: "budget",
-      rows,
-      seeds,
-    },
-    ...{ steps: updates, rates: [0.0045] },
-  });
-  return [
-    pilot(steps, ["lora-2", "mos-2"], 2),
-    ...[steps / 2, steps, steps * 2].map((updates) => pilot(updates, ["lora-8"], 1)),
-  ];
-});
+interface Pilot {
+  readonly rows: readonly string[];
+  readonly seeds?: number;
+  readonly rate?: number;
+  /** The task's length times this. */
+  readonly length?: number;
+}
+
+function pilot(task: string, { rows, seeds = 1, rate = 0.0045, length = 1 }: Pilot): Stage {
+  const steps = taskOf(task).steps * length;
+  const name = `pilot, ${task}: ${rows.join(" ")} at ${rate}, ${steps} updates, ${seeds} seeds`;
+  return { name, task, experiment: "budget", rows, seeds, steps, rates: [rate] };
+}
+
+/** How many facts are neither all kept nor all lost; deviations of two methods; LoRA r = 8 at three lengths. */
+export const PILOT: readonly Stage[] = [
+  ...["tenants", "tenants-10", "tenants-40"].flatMap((task) =>
+    [0.0045, 0.01].map((rate) => pilot(task, { rows: ["lora-2"], rate })),
+  ),
+  ...SMOLLM2_TASKS.flatMap((task) => [
+    pilot(task, { rows: ["lora-2", "mos-2"], seeds: 2 }),
+    ...[0.5, 1, 2].map((length) => pilot(task, { rows: ["lora-8"], length })),
+  ]),
+  ...[1, 2].map((length) => pilot("capacity-100", { rows: ["lora-8", "mos-8"], rate: 0.015, length })),
+];
 
 /**
  * All stages. A stage runs what earlier ones have not: with one more seed at a time over all tasks, what is finished at any
