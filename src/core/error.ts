@@ -1,25 +1,26 @@
-/** Every way in which this package fails on purpose. A server maps codes to status, the CLI to an exit code. */
+/** Every kind of failure of this package. The server maps codes to status codes, the CLI to exit codes. */
 export type ErrorCode =
   | "bad_option" // a command-line or library option that cannot be used
   | "bad_config" // settings that contradict each other or the model
   | "bad_data" // a data set that cannot be read or holds nothing usable
-  | "bad_model" // a model file or folder that is broken or lies about itself
+  | "bad_model" // a model file or folder that is broken or contradicts itself
   | "bad_adapter" // an adapter that is broken or belongs to another base
   | "unsupported" // well formed, but not something this version can run
   | "not_found" // a file, folder, repository or name that does not exist
   | "device" // an execution provider or its memory is not available
-  | "storage" // the disk is full, read-only, or refuses
-  | "network" // the hub cannot be reached or refuses
-  | "busy" // too much is waiting, or memory is taken: the same request can succeed later
+  | "storage" // the disk is full, read-only, or fails
+  | "network" // the hub cannot be reached or denies access
+  | "busy" // a queue or the memory is full: the same request can succeed later
   | "diverged" // the loss is not a finite number
   | "cancelled"; // stopped by the caller's signal
 
+/** What an error was caused by. */
 export interface MosErrorOptions {
   readonly cause?: unknown;
 }
 
 /**
- * The one error class. The message says what was found, where, and what would do.
+ * The error class of this package. The message says what was found, where, and what would be accepted.
  *
  * @example
  * throw new MosError("bad_config", "q_proj: width 576 does not split into 5 shards; use a divisor of 576");

@@ -1,7 +1,7 @@
 export { childOptions } from "./child-options.ts";
+export { limitConcurrency } from "./concurrency.ts";
 export { type ErrorCode, MosError } from "./error.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
-export { limiter } from "./limiter.ts";
 export { type Random, randomStream } from "./random.ts";
 export { anyNumber, belowOne, oneOf, positiveNumber, wholeNumber, yesOrNo } from "./schema-pieces.ts";
 export {

@@ -13,14 +13,14 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 /** What would have been accepted, in plain words. */
-function wantedBy(issue: z.core.$ZodIssue): string {
+function expectedBy(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case "invalid_type":
       return KINDS[issue.expected] ?? issue.expected;
     case "invalid_value":
       return issue.values.map((value) => JSON.stringify(value)).join(" or ");
     case "invalid_union":
-      return issue.errors.flatMap(([first]) => (first === undefined ? [] : [wantedBy(first)])).join(" or ");
+      return issue.errors.flatMap(([first]) => (first === undefined ? [] : [expectedBy(first)])).join(" or ");
     case "too_small":
       return limitOf(issue, `at least ${issue.minimum}`);
     case "too_big":
@@ -46,20 +46,20 @@ const at = (value: unknown, key: PropertyKey): unknown =>
     ? Object.entries(value).find(([name]) => name === String(key))?.[1]
     : undefined;
 
-/** `field "rope_scaling.factor" is "2"; a number is expected`: what a failed parse has to say to a person. */
+/** The message of a failed parse: `field "rope_scaling.factor" is "2"; a number is expected`. */
 export function describeIssues({ issues }: z.ZodError, value: unknown): string {
   const said = issues.slice(0, 3).map((issue) => {
     if (issue.code === "unrecognized_keys")
       return `${issue.keys.map((key) => `"${key}"`).join(", ")} is not a known field`;
     const field = issue.path.map(String).join(".");
     const found = shown(issue.path.reduce(at, value));
-    return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${wantedBy(issue)} is expected`;
+    return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${expectedBy(issue)} is expected`;
   });
   const more = issues.length - said.length;
   return said.join(". ") + (more > 0 ? `. And ${more} more` : "");
 }
 
-/** Checks a value that came from outside; the message names the place and the failing fields. */
+/** Validates an external value. Throws MosError with `code`; the message begins with `where` and names the fields. */
 export function parseWith<S extends z.ZodType>(
   schema: S,
   value: unknown,
@@ -70,7 +70,7 @@ export function parseWith<S extends z.ZodType>(
   throw new MosError(code, `${where}: ${describeIssues(result.error, value)}`, { cause: result.error });
 }
 
-/** Bytes as text; bytes that are not UTF-8 are an error, never replaced silently. */
+/** Bytes as text. Throws MosError with `code` where they are not UTF-8. */
 export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode; where: string }): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -79,7 +79,7 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
   }
 }
 
-/** Text as a JSON value of unknown shape. */
+/** Text as a JSON value. Throws MosError with `code` where it is not JSON. */
 export function parseJson(text: string, { code, where }: { code: ErrorCode; where: string }): unknown {
   try {
     return JSON.parse(text);
@@ -89,7 +89,7 @@ export function parseJson(text: string, { code, where }: { code: ErrorCode; wher
   }
 }
 
-/** JSON with the keys of objects in order, so that equal values have one text. */
+/** JSON with the keys of objects sorted, so that equal values give equal text. */
 export const canonicalJson = (value: unknown): string =>
   JSON.stringify(value, (_, part: unknown) =>
     part !== null && typeof part === "object" && !Array.isArray(part)

@@ -1,6 +1,6 @@
 import { MosError } from "./error.ts";
 
-/** The complete state of a generator: four unsigned 32-bit words, so that it can be saved and resumed. */
+/** The complete state of a generator, four unsigned 32-bit words: a stream can be saved and resumed. */
 export type RandomState = readonly [number, number, number, number];
 
 /** A stream of random numbers that is the same on every platform and in every version of this package. */
@@ -15,6 +15,7 @@ export interface Random {
   below(limit: number): number;
   /** 0 … n − 1 in random order (Fisher-Yates). */
   permutation(n: number): Uint32Array;
+  /** What `randomFromState` resumes from. */
   readonly state: RandomState;
 }
 
@@ -54,7 +55,7 @@ export function randomFromState(state: RandomState): Random {
     uint32,
     uniform,
     below,
-    // Box-Muller without a spare, so that the state alone decides what comes next
+    // Box-Muller without keeping the second number, so that the state alone decides what follows
     normal: () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
     permutation(n) {
       const order = Uint32Array.from({ length: n }, (_, i) => i);
@@ -73,9 +74,10 @@ export function randomFromState(state: RandomState): Random {
 }
 
 /**
- * A stream for one purpose: the same seed and label give the same numbers, and streams of different labels are
- * independent, so that adding a use of randomness somewhere changes nothing elsewhere.
+ * A stream for one purpose. The same seed and label give the same numbers, and streams of different labels are
+ * independent, so that a new use of randomness leaves all others as they were.
  *
+ * @throws MosError `bad_option` for a seed that is not a whole number from 0 to 2⁵³ − 1.
  * @example
  * const routing = randomStream(0, "q_proj.I_a");
  */

@@ -31,7 +31,7 @@ export interface CompletionExample {
 export type Example = ChatExample | CompletionExample;
 
 /** A form of line: how it is recognised, a sample, its schema and its meaning. */
-interface Form<T> {
+interface LineForm<T> {
   /** The fields that a line of this form must have. */
   readonly fields: readonly string[];
   readonly sample: string;
@@ -80,7 +80,7 @@ function asChat(line: number, ask: string, answer: string): Example {
   return { kind: "chat", line, turns };
 }
 
-const messagesForm: Form<z.output<typeof conversation>> = {
+const messagesForm: LineForm<z.output<typeof conversation>> = {
   fields: ["messages"],
   sample:
     '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}',
@@ -95,7 +95,7 @@ const messagesForm: Form<z.output<typeof conversation>> = {
   },
 };
 
-const completionForm: Form<z.output<typeof completion>> = {
+const completionForm: LineForm<z.output<typeof completion>> = {
   fields: ["prompt", "completion"],
   sample: '{"prompt": "The capital of France is", "completion": " Paris."}',
   schema: completion,
@@ -105,7 +105,7 @@ const completionForm: Form<z.output<typeof completion>> = {
       : { kind: "completion", line, prompt, completion: continuation },
 };
 
-const instructionForm: Form<z.output<typeof instruction>> = {
+const instructionForm: LineForm<z.output<typeof instruction>> = {
   fields: ["instruction", "output"],
   sample: '{"instruction": "Translate into French", "input": "cheese", "output": "fromage"}',
   schema: instruction,
@@ -117,7 +117,7 @@ const instructionForm: Form<z.output<typeof instruction>> = {
   },
 };
 
-const questionForm: Form<z.output<typeof question>> = {
+const questionForm: LineForm<z.output<typeof question>> = {
   fields: ["question", "answer"],
   sample: '{"question": "How much is 2 + 2?", "answer": "2 + 2 = 4"}',
   schema: question,
@@ -146,7 +146,7 @@ export const ACCEPTED_FORMS = `Accepted forms, one JSON object a line, the same 
 
 /** Reads a value as the given form: the example, or a sentence that says what is wrong. */
 export function readForm(name: FormName, value: unknown, line: number): Example | string {
-  const read = <T>(form: Form<T>): Example | string => {
+  const read = <T>(form: LineForm<T>): Example | string => {
     const parsed = form.schema.safeParse(value);
     return parsed.success ? form.toExample(parsed.data, line) : describeIssue(parsed.error, value);
   };

@@ -1,7 +1,7 @@
 import { MosError, randomStream } from "#core";
 
 /** How much to hold out: a share of the examples, or a number of them. */
-export type SplitOptions = { readonly seed: number } & (
+export type HoldOutOptions = { readonly seed: number } & (
   | { readonly fraction: number }
   | { readonly count: number }
 );
@@ -19,7 +19,7 @@ export interface Split<T> {
  * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is no whole number; `bad_data` when
  * nothing would be left to train on.
  */
-export function splitHeldOut<T>(examples: readonly T[], options: SplitOptions): Split<T> {
+export function splitHeldOut<T>(examples: readonly T[], options: HoldOutOptions): Split<T> {
   const count = heldOutCount(examples.length, options);
   if (count === 0) return { train: examples, heldOut: [] };
   if (count >= examples.length)
@@ -36,7 +36,7 @@ export function splitHeldOut<T>(examples: readonly T[], options: SplitOptions): 
   };
 }
 
-function heldOutCount(n: number, options: SplitOptions): number {
+function heldOutCount(n: number, options: HoldOutOptions): number {
   if ("count" in options) {
     if (Number.isSafeInteger(options.count) && options.count >= 0) return options.count;
     throw new MosError(

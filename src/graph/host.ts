@@ -47,14 +47,14 @@ function blocksOf(
   };
 }
 
-interface Part {
+interface AxisRange {
   readonly axis: number;
   readonly from: number;
   readonly length: number;
 }
 
 /** `length` steps of an axis beginning at `from`: a view where they are contiguous, a copy elsewhere. */
-function partOf(x: HostArray, op: string, { axis, from, length }: Part): Float32Array {
+function partOf(x: HostArray, op: string, { axis, from, length }: AxisRange): Float32Array {
   const data = floatsOf(x, op);
   const { outer, size, inner } = blocksOf(x.shape, axis);
   const width = length * inner;
@@ -164,7 +164,7 @@ const OPS: ReadonlyMap<string, HostOp> = new Map<string, HostOp>([
 ]);
 
 /** The results so far. An op that appears several times with the same inputs is computed once. */
-class Evaluation {
+class HostEvaluation {
   private readonly feeds: ReadonlyMap<string, HostArray>;
   private readonly results = new Map<Node, readonly HostArray[]>();
   private readonly known = new Map<string, readonly HostArray[]>();
@@ -218,7 +218,7 @@ export function evaluateOnHost(
   outputs: Readonly<Record<string, Value>>,
   feeds: ReadonlyMap<string, HostArray>,
 ): ReadonlyMap<string, HostArray> {
-  const evaluation = new Evaluation(feeds);
+  const evaluation = new HostEvaluation(feeds);
   const named = Object.entries(outputs);
   for (const node of nodesOf(named.map(([, value]) => value))) evaluation.compute(node);
   return new Map(named.map(([name, value]) => [name, evaluation.valueOf(value)]));

@@ -102,7 +102,7 @@ function writeValueInfo(
 }
 
 /** The nodes in topological order, and names for them, their constants and their inputs. */
-class Program {
+class NamedGraph {
   readonly nodes: readonly Node[];
   readonly names = new Map<Node | Source, string>();
   readonly constants: { readonly name: string; readonly value: Value; readonly data: TensorData }[] = [];
@@ -148,7 +148,7 @@ export function serialize(
   options: SerializeOptions = {},
 ): SerializedProgram {
   const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
-  const program = new Program(Object.values(outputs));
+  const program = new NamedGraph(Object.values(outputs));
   const writer = new BinaryWriter();
   integer(writer, 1, IR_VERSION);
   text(writer, 2, "mixture-of-shards");
@@ -180,7 +180,7 @@ export function serialize(
   return { model: writer.finish(), inputs: program.inputs, external };
 }
 
-function writeNode(writer: BinaryWriter, node: Node, program: Program): void {
+function writeNode(writer: BinaryWriter, node: Node, program: NamedGraph): void {
   for (const input of node.inputs) text(writer, 1, input === undefined ? "" : program.nameOf(input));
   const name = program.names.get(node) ?? "";
   node.outputs.forEach((_, i) => {

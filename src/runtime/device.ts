@@ -1,7 +1,8 @@
 import { MosError } from "#core";
 
-/** Where programs run. The graphs are the same; the provider must be part of the installed runtime. */
+/** Where programs run: an execution provider of ONNX Runtime, which the installed runtime must have. */
 export type Device = "cpu" | "webgpu" | "cuda";
+/** All devices. */
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
 
 /** Fused operators that not every provider has in float32; each has a plain form of several operators. */

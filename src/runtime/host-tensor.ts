@@ -2,7 +2,7 @@ import { Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
 import { type DType, type Shape, showShape, type TensorData } from "#graph";
 
-/** A tensor in the memory of this process. Whole numbers are Int32Array, whatever width the program uses inside. */
+/** A tensor in the memory of this process, row-major. Whole numbers are Int32Array, whatever the program's own type. */
 export interface HostTensor {
   readonly shape: readonly number[];
   readonly data: TensorData;
@@ -36,7 +36,7 @@ function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void 
     throw new MosError("bad_config", `input ${name}: ${data.constructor.name} is not ${leaf.dtype}`);
 }
 
-/** The runtime's view of a host tensor; 32-bit data and floats are shared, not copied. */
+/** A host tensor as the runtime's. Its memory is shared, except that int64 is a copy. */
 export function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Tensor {
   check(name, tensor, leaf);
   const { data, shape } = tensor;
@@ -46,6 +46,7 @@ export function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Ten
   return data instanceof Int32Array ? new Tensor("int32", data, shape) : new Tensor("uint8", data, shape);
 }
 
+/** A result of the runtime as a host tensor. */
 export function fromRuntime(tensor: Tensor): HostTensor {
   const { data, dims: shape } = tensor;
   if (data instanceof BigInt64Array) return { shape, data: Int32Array.from(data, Number) };

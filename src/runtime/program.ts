@@ -9,46 +9,47 @@ import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-t
 
 /** Where and how a program runs. */
 export interface CompileOptions {
+  /** "cpu" by default. */
   readonly device?: Device;
-  /** Threads inside one operator; 0 lets the runtime choose. */
+  /** Threads of one operator; 0 (the default) lets the runtime choose. */
   readonly threads?: number;
-  /** A file prefix: the runtime writes its own profile there. */
+  /** A path prefix for the runtime's profile, which is not written without it. */
   readonly profile?: string;
-  /** Bytes of constants up to which a program is handed over in memory; above, they go through a temporary file. */
+  /** Bytes of constants up to which a program is passed in memory; above, through a temporary file. 1.5 GiB. */
   readonly inlineLimit?: number;
 }
 
-/** A compiled program. It holds native memory: dispose it. */
+/** A compiled program. It holds native memory and must be disposed. */
 export interface Program extends AsyncDisposable {
   readonly inputs: ReadonlyMap<string, LeafType>;
-  /** Fixes inputs for all later runs. Their arrays are shared, so writing into one changes what the program sees. */
+  /** Sets inputs for all later runs. Arrays are shared, so the program reads what is written into them later. */
   bind(tensors: Readonly<Record<string, HostTensor>>): void;
-  /** Runs with the bound inputs and these. `fetch` limits the outputs that are copied back. */
+  /** Runs with the bound inputs and `feeds`; `fetch` names the outputs that are computed and returned, all by default. */
   run(
     feeds: Readonly<Record<string, HostTensor>>,
     fetch?: readonly string[],
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
-/** One system call writes at most this many bytes; of more it would write a part only. */
-const LARGEST_WRITE = 1 << 30;
+/** Bytes of one system call, which may write only a part of more than 2 GiB. */
+const MAX_WRITE = 1 << 30;
 
 async function writeProgram(folder: string, { model, external }: SerializedProgram): Promise<void> {
   await writeFile(join(folder, "model.onnx"), model);
   await using file = await open(join(folder, "weights.bin"), "w");
   for (const { offset, bytes } of external)
     for (let done = 0; done < bytes.byteLength; ) {
-      const length = Math.min(LARGEST_WRITE, bytes.byteLength - done);
+      const length = Math.min(MAX_WRITE, bytes.byteLength - done);
       done += (await file.write(bytes, done, length, offset + done)).bytesWritten;
     }
 }
 
-/** The session is opened from a file only where constants are too large for the model's own bytes. */
+/** Opens the session from memory, or from a temporary folder where constants are external data. */
 async function openSession(
   program: SerializedProgram,
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
-  // A provider that cannot be loaded is reported before any session's own level counts, so the runtime's is set too.
+  // a provider that fails to load is logged at the runtime's level, before that of a session applies
   env.logLevel = "fatal";
   if (program.external.length === 0) return InferenceSession.create(program.model, options);
   const folder = await makeTemporaryFolder("mos-");
@@ -66,8 +67,9 @@ async function openSession(
 
 /**
  * Compiles the program that computes `outputs` from its leaves.
- * Throws `device` where the provider cannot start.
  *
+ * @throws MosError `device` where the provider cannot start, `unsupported` for a program that the runtime rejects,
+ * `storage` where external data cannot be written.
  * @example
  * const x = leaf("x", ["n"]);
  * await using program = await compile({ y: mul(x, x) });
@@ -80,16 +82,16 @@ export async function compile(
   const { device = "cpu", threads = 0, profile, inlineLimit } = options;
   const names = Object.keys(outputs);
   const serialized = serialize(outputs, inlineLimit === undefined ? {} : { inlineLimit });
-  // the program below holds neither the graph nor its bytes: the runtime has its own copy of the constants
+  // only the inputs are kept: the runtime has its own copy of the constants
   const { inputs } = serialized;
   const session = await openSession(serialized, {
     executionProviders: [device],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    // Our graphs are already in the form that is fastest, and nodes computed twice on purpose must not be merged.
+    // our graphs are already in their fastest form, and optimisation would merge rematerialised nodes with their originals
     graphOptimizationLevel: "disabled",
     enableMemPattern: false,
-    // errors come back as exceptions; a library does not print them too
+    // errors are thrown, so they need not be logged as well
     logSeverityLevel: 4,
     ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
   }).catch((cause: unknown) => {
@@ -112,7 +114,7 @@ export async function compile(
         bound[name] = toRuntime(name, tensor, leafType(name));
     },
     async run(feeds, fetch = names) {
-      // what is bound is looked up behind the feeds: copying hundreds of entries would cost a share of a short run
+      // bound inputs are the prototype of the feeds, since copying hundreds of entries takes a share of a short run
       const given: Record<string, Tensor> = Object.create(bound);
       for (const [name, tensor] of Object.entries(feeds))
         given[name] = toRuntime(name, tensor, leafType(name));

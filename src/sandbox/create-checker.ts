@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { limiter, MosError } from "#core";
+import { limitConcurrency, MosError } from "#core";
 import { PyodideChecker } from "./pyodide-checker.ts";
 import { SystemPythonChecker } from "./system-python.ts";
 import { type CheckerOptions, cancelled, type ProgramChecker } from "./types.ts";
@@ -39,12 +39,12 @@ export async function createProgramChecker({
     python === undefined
       ? await PyodideChecker.open(settings, signal)
       : await SystemPythonChecker.open(python, settings);
-  const turn = limiter(settings.workers, cancelled);
+  const limited = limitConcurrency(settings.workers, cancelled);
   return {
     async check(program, signal) {
       const reason = unreadable(program);
       if (reason !== undefined) return { passed: false, reason: `failed: ${reason}` };
-      return turn(() => checker.check(program, signal), signal);
+      return limited(() => checker.check(program, signal), signal);
     },
     [Symbol.asyncDispose]: () => checker[Symbol.asyncDispose](),
   };

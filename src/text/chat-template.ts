@@ -138,7 +138,7 @@ function answerEnd(text: string, content: string): number {
 /** Runs one compiled template with the given variables. */
 type RunTemplate = (variables: Readonly<Record<string, unknown>>) => string;
 
-interface CompileOptions {
+interface CompileTemplateOptions {
   /** The template's name in messages. */
   readonly name: string;
   /** The time for `strftime_now` (in UTC); undefined leaves that function out. */
@@ -153,7 +153,7 @@ const MAX_RANGE = 1_000_000;
  *
  * @throws MosError `bad_model` when it does not parse or fails; `bad_data` when it raises an exception for the messages.
  */
-function compileTemplate(template: string, { name, now }: CompileOptions): RunTemplate {
+function compileTemplate(template: string, { name, now }: CompileTemplateOptions): RunTemplate {
   const program = attempt(`${name} does not parse`, () =>
     parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true })),
   );

@@ -93,14 +93,14 @@ async function generationEnds(folder: string): Promise<readonly number[]> {
   return typeof ids === "number" ? [ids] : (ids ?? []);
 }
 
-interface Parts {
+interface TextParts {
   readonly tokenizer: Tokenizer;
   /** Further ids that end a generation. */
   readonly more: readonly number[];
   readonly template: FoundTemplate & LoadTextOptions;
 }
 
-function joined({ tokenizer, more, template: found }: Parts): LoadedText {
+function joined({ tokenizer, more, template: found }: TextParts): LoadedText {
   const template = chatTemplate({ ...found, tokenizer });
   const turnEnd = endOfTurn(template, tokenizer);
   const ends = [...tokenizer.eosTokens, ...more, ...(turnEnd === undefined ? [] : [turnEnd])];

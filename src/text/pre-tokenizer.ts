@@ -4,9 +4,10 @@ import { MosError } from "#core";
 export const GPT2_SPLIT =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-type Step = Readonly<Record<string, unknown>>;
+/** A step of tokenizer.json, not validated yet. */
+export type Step = Readonly<Record<string, unknown>>;
 
-const isStep = (value: unknown): value is Step => typeof value === "object" && value !== null;
+export const isStep = (value: unknown): value is Step => typeof value === "object" && value !== null;
 
 /** Splits by a regular expression (Oniguruma's syntax), each match and each gap a piece. */
 export const splitStep = (pattern: string): Step => ({

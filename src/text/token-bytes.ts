@@ -1,4 +1,5 @@
 import { MosError } from "#core";
+import { isStep, type Step } from "./pre-tokenizer.ts";
 
 /** How tokens are decoded to bytes. */
 export interface DecodeRule {
@@ -35,10 +36,6 @@ export function decodeRuleOf(decoder: unknown): DecodeRule {
     strippedBlanks: typeof start === "number" ? start : 0,
   };
 }
-
-type Step = Readonly<Record<string, unknown>>;
-
-const isStep = (value: unknown): value is Step => typeof value === "object" && value !== null;
 
 function stepsOf(decoder: unknown): readonly Step[] {
   if (!isStep(decoder))

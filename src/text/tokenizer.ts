@@ -77,7 +77,7 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   });
 }
 
-interface Parts {
+interface TokenizerParts {
   readonly backend: Backend;
   readonly definition: TokenizerDefinition;
   readonly rule: DecodeRule;
@@ -87,7 +87,7 @@ interface Parts {
   readonly idOf: (token: string) => number | undefined;
 }
 
-function assemble({ backend, definition, rule, tokens, bosToken, eos, idOf }: Parts): Tokenizer {
+function assemble({ backend, definition, rule, tokens, bosToken, eos, idOf }: TokenizerParts): Tokenizer {
   const special = new Set(definition.addedTokens.filter((token) => token.special).map((token) => token.id));
   const added = new Set(definition.addedTokens.map((token) => token.id));
   const bytesOf = byteTable({ tokens, added, rule });

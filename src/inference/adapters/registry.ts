@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type AdapterConfig, type AdapterFolder, folderVersion, openAdapterFolder } from "#adapters";
-import { limiter, MosError } from "#core";
+import { limitConcurrency, MosError } from "#core";
 import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
 import { residentBytes } from "./layout.ts";
@@ -101,10 +101,10 @@ export class Registry {
     // names known before are asked for themselves: a listing may fall between the two renames of a replacement
     const before = this.states;
     const names = new Set([...(await this.folders()).filter(canBeName), ...before.keys()]);
-    const turn = limiter(FILES_AT_ONCE);
+    const limited = limitConcurrency(FILES_AT_ONCE);
     const seen = await Promise.all(
       [...names].map((name) =>
-        turn(async () => {
+        limited(async () => {
           if (signal?.aborted === true) throw new MosError("cancelled", "stopped while looking for adapters");
           return [name, await this.stateOf(name, before.get(name))] as const;
         }),

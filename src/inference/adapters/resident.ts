@@ -1,6 +1,6 @@
 // The resident tier: compact adapters in memory by the digest of their content, the least recently used first to go.
 import { type AdapterTensor, openAdapterFolder } from "#adapters";
-import { limiter, MosError } from "#core";
+import { limitConcurrency, MosError } from "#core";
 import { type CompactAdapter, packAdapter } from "./compact.ts";
 import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
 import type { RegisteredAdapter } from "./registry.ts";
@@ -48,7 +48,7 @@ export class Resident {
   /** The least recently used comes first. */
   private readonly entries = new Map<string, Entry>();
   private readonly shared = new SharedTensors();
-  private readonly turn = limiter(LOADS_AT_ONCE);
+  private readonly limited = limitConcurrency(LOADS_AT_ONCE);
   private ownBytes = 0;
 
   constructor(options: ResidentOptions) {
@@ -137,7 +137,7 @@ export class Resident {
       loading: Promise.resolve(false),
     };
     this.entries.set(entry.digest, entry);
-    entry.loading = this.turn(() => this.load(adapter, entry));
+    entry.loading = this.limited(() => this.load(adapter, entry));
     // whoever waits gets the error; that nobody may be waiting any more is no failure of the process
     entry.loading.catch(() => undefined);
     return entry;

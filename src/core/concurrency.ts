@@ -1,0 +1,50 @@
+import { MosError } from "./error.ts";
+
+const stopped = (signal: AbortSignal | undefined): MosError =>
+  new MosError("cancelled", "stopped while it waited to start", { cause: signal?.reason });
+
+/**
+ * Runs at most `max` tasks at a time; the others wait in a queue, first in, first out.
+ *
+ * @returns a function that runs a task when there is room for it, unless its signal is aborted before.
+ * @throws MosError from that function: what `cancelled` makes of an aborted signal, and whatever the task throws.
+ * @example
+ * const limited = limitConcurrency(2);
+ * await Promise.all(files.map((file) => limited(() => read(file))));
+ */
+export function limitConcurrency(
+  max: number,
+  cancelled: (signal: AbortSignal | undefined) => MosError = stopped,
+): <T>(task: () => Promise<T>, signal?: AbortSignal) => Promise<T> {
+  let free = max;
+  const queue = new Set<() => void>();
+  const start = (signal: AbortSignal | undefined): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const dequeue = (): void => {
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = (): void => {
+        queue.delete(dequeue);
+        reject(cancelled(signal));
+      };
+      queue.add(dequeue);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
+  return async (task, signal) => {
+    if (signal?.aborted === true) throw cancelled(signal);
+    if (free > 0) free--;
+    else await start(signal);
+    try {
+      return await task();
+    } finally {
+      // a finished task hands its place to the next one directly, so that a new one cannot overtake the queue
+      const [next] = queue;
+      if (next === undefined) free++;
+      else {
+        queue.delete(next);
+        next();
+      }
+    }
+  };
+}
