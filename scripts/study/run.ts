@@ -51,16 +51,15 @@ function required(name: "model" | "data" | "work" | "tree"): string {
 
 const node = ["--conditions=source", "--import", "tsx"];
 
-/** Makes the data that scripts make, where they are not there yet. */
+/** Makes the data that scripts make: facts anew each time, TyDi QA's questions where they are not there yet. */
 async function makeData({ model, data, work }: Places): Promise<void> {
   const make = (script: string, args: readonly string[]): void => {
     execFileSync(process.execPath, [...node, script, ...args], { stdio: ["ignore", "ignore", "inherit"] });
   };
-  const has = (name: string): Promise<boolean> => pathExists(join(work, "data", name, "tuning.jsonl"));
   for (const [name, tenants] of Object.entries(TENANTS))
-    if (!(await has(name)))
-      make("scripts/study/tenants.ts", ["--tenants", String(tenants), "--out", join(work, "data", name)]);
-  if (await has("tydiqa")) return;
+    make("scripts/study/tenants.ts", ["--tenants", String(tenants), "--out", join(work, "data", name)]);
+  // the last file that the script writes
+  if (await pathExists(join(work, "data", "tydiqa", "held-out.jsonl"))) return;
   const paths = ["--data", join(data, "tydiqa"), "--model", model, "--out", join(work, "data", "tydiqa")];
   make("scripts/study/tydiqa.ts", paths);
 }
