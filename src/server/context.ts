@@ -6,8 +6,7 @@ import type { Engine } from "#inference";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { ApiKey, KeyRing } from "./auth.ts";
 import type { EngineWatch } from "./errors.ts";
-import type { InFlight, RunningRequest } from "./http.ts";
-import type { ConcurrencyLimiter, RateLimiter, ServerLimits } from "./limits.ts";
+import type { ConcurrencyLimiter, InFlight, RateLimiter, RunningRequest, ServerLimits } from "./limits.ts";
 import type { RequestRecord, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
 

@@ -1,82 +1,11 @@
-// Connections: the port, timeouts for clients that are slow or silent, and the end, when running requests drain.
+// Connections: the port, timeouts for clients that are slow or silent, and closing it when running requests have ended.
 import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
-import { ApiError, answerTo, shuttingDown } from "./errors.ts";
-import type { ServerLimits } from "./limits.ts";
-
-/** A request that is being answered. */
-export interface RunningRequest {
-  /** Fires when the client has left, and when the server's time to drain is over. */
-  readonly signal: AbortSignal;
-  /** Cancels the request: the client has left. */
-  stop(): void;
-  end(): void;
-}
-
-/** The requests that are being answered, and whether new ones are accepted. */
-export interface InFlight {
-  readonly draining: boolean;
-  readonly count: number;
-  /** @throws ApiError 503 while draining. */
-  begin(client: AbortSignal): RunningRequest;
-  /**
-   * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
-   * as their body is still arriving, get two seconds more.
-   */
-  drain(seconds: number): Promise<void>;
-}
-
-/** Time for cancelled requests to end and for written answers to reach their clients, in milliseconds. */
-const GRACE = 2000;
-
-/** The longest delay that a timer can have. */
-const MAX_DELAY = 2 ** 31 - 1 - GRACE;
-
-export function createInFlight(): InFlight {
-  const running = new Set<AbortController>();
-  let draining = false;
-  let whenIdle: () => void = () => undefined;
-  return {
-    get draining() {
-      return draining;
-    },
-    get count() {
-      return running.size;
-    },
-    begin(client) {
-      if (draining) throw shuttingDown();
-      const controller = new AbortController();
-      const stop = (): void => controller.abort();
-      if (client.aborted) stop();
-      client.addEventListener("abort", stop);
-      running.add(controller);
-      const end = (): void => {
-        client.removeEventListener("abort", stop);
-        running.delete(controller);
-        if (running.size === 0) whenIdle();
-      };
-      return { signal: controller.signal, stop, end };
-    },
-    async drain(seconds) {
-      draining = true;
-      if (running.size === 0) return;
-      const idle = new Promise<void>((resolve) => {
-        whenIdle = resolve;
-      });
-      const delay = Math.min(seconds * 1000, MAX_DELAY);
-      const stop = setTimeout(() => {
-        for (const controller of running) controller.abort();
-      }, delay);
-      const giveUp = setTimeout(whenIdle, delay + GRACE);
-      await idle;
-      clearTimeout(stop);
-      clearTimeout(giveUp);
-    },
-  };
-}
+import { ApiError, answerTo } from "./errors.ts";
+import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 
 export interface ListenOptions {
   readonly host: string;

@@ -1,5 +1,5 @@
-// What a request, a client, a connection and a key may take.
-import { ApiError } from "./errors.ts";
+// What a request, a connection and a key may take, and which requests run.
+import { ApiError, shuttingDown } from "./errors.ts";
 
 /** Limits of the server. Sizes in bytes, times in seconds. */
 export interface ServerLimits {
@@ -110,6 +110,77 @@ export function createConcurrencyLimiter(): ConcurrencyLimiter {
         if (left > 0) running.set(name, left);
         else running.delete(name);
       };
+    },
+  };
+}
+
+/** A request that is being answered. */
+export interface RunningRequest {
+  /** Fires when the client has left, and when the server's time to drain is over. */
+  readonly signal: AbortSignal;
+  /** Cancels the request: the client has left. */
+  stop(): void;
+  end(): void;
+}
+
+/** The requests that are being answered, and whether new ones are accepted. */
+export interface InFlight {
+  readonly draining: boolean;
+  readonly count: number;
+  /** @throws ApiError 503 while draining. */
+  begin(client: AbortSignal): RunningRequest;
+  /**
+   * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
+   * as their body is still arriving, get two seconds more.
+   */
+  drain(seconds: number): Promise<void>;
+}
+
+/** Time for cancelled requests to end and for written answers to reach their clients, in milliseconds. */
+export const GRACE = 2000;
+
+/** The longest delay that a timer can have. */
+const MAX_DELAY = 2 ** 31 - 1 - GRACE;
+
+export function createInFlight(): InFlight {
+  const running = new Set<AbortController>();
+  let draining = false;
+  let whenIdle: () => void = () => undefined;
+  return {
+    get draining() {
+      return draining;
+    },
+    get count() {
+      return running.size;
+    },
+    begin(client) {
+      if (draining) throw shuttingDown();
+      const controller = new AbortController();
+      const stop = (): void => controller.abort();
+      if (client.aborted) stop();
+      client.addEventListener("abort", stop);
+      running.add(controller);
+      const end = (): void => {
+        client.removeEventListener("abort", stop);
+        running.delete(controller);
+        if (running.size === 0) whenIdle();
+      };
+      return { signal: controller.signal, stop, end };
+    },
+    async drain(seconds) {
+      draining = true;
+      if (running.size === 0) return;
+      const idle = new Promise<void>((resolve) => {
+        whenIdle = resolve;
+      });
+      const delay = Math.min(seconds * 1000, MAX_DELAY);
+      const stop = setTimeout(() => {
+        for (const controller of running) controller.abort();
+      }, delay);
+      const giveUp = setTimeout(whenIdle, delay + GRACE);
+      await idle;
+      clearTimeout(stop);
+      clearTimeout(giveUp);
     },
   };
 }
