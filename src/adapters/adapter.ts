@@ -85,6 +85,7 @@ export function adapterLeaves({ config, geometry, tensors }: Adapter): AdapterLe
 
 /** Where the factors come from, and how they are applied. */
 export interface AdapterHookOptions {
+  /** The factors of a site; undefined where the adapter does not touch it. */
   readonly factors: (site: Site) => Factors | undefined;
   /** Add scale · B A to W once per step rather than to every row. A site with a dropout mask keeps its branch. */
   readonly merge: boolean;

@@ -103,6 +103,7 @@ export interface AdapterMethod<C extends CommonConfig> {
   readonly example: C;
   /** Throws `bad_config` with what is wrong and what would do. */
   check(config: C, geometry: AdapterGeometry): void;
+  /** The tensors that an adapter of these settings has on this base. */
   tensors(config: C, geometry: AdapterGeometry): readonly TensorSpec[];
   /** Factors of a site, or undefined where the method does not touch it. */
   factors(config: C, options: FactorOptions): (site: Site) => Factors | undefined;

@@ -34,7 +34,9 @@ export const belowOne = (what = "a number") => {
   return z.number(message).min(0, message).lt(1, message);
 };
 
+/** A boolean. */
 export const yesOrNo = () => z.boolean(expected("true or false"));
 
+/** One of these texts. */
 export const oneOf = <const T extends readonly string[]>(names: T) =>
   z.enum(names, expected(`one of ${names.join(", ")}`));

@@ -3,6 +3,7 @@ import type { WritableGgufTensor } from "#formats";
 
 /** How numbers can be stored in the files for other programs. */
 export const FILE_DTYPES = ["float32", "float16", "bfloat16"] as const;
+/** One of `FILE_DTYPES`. */
 export type FileDtype = (typeof FILE_DTYPES)[number];
 
 /** As safetensors and GGUF name them. */

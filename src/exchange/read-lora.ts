@@ -17,6 +17,7 @@ import {
 
 /** Who saved the folder. */
 export const IMPORT_SOURCES = ["peft", "mos-official"] as const;
+/** One of `IMPORT_SOURCES`. */
 export type ImportSource = (typeof IMPORT_SOURCES)[number];
 
 const CONFIG = "adapter_config.json";

@@ -26,10 +26,13 @@ export interface ConnectionOptions {
   /** Sent to the endpoint's own origin only. */
   readonly token?: string;
   readonly signal?: AbortSignal;
+  /** In place of Node's own, for tests. */
   readonly fetch?: typeof fetch;
+  /** In place of a timer, for tests. */
   readonly sleep?: Sleep;
   /** How many times in a row a transfer is retried without any progress. */
   readonly retries?: number;
+  /** After how many milliseconds without a byte a download counts as broken (60,000). */
   readonly stallMilliseconds?: number;
 }
 

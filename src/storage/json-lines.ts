@@ -128,6 +128,7 @@ export async function* readJsonLines(
 
 /** Appends values to a JSON Lines file; every value is one write, so that readers see whole lines. */
 export interface JsonLinesWriter extends AsyncDisposable {
+  /** Appends one value as a line. Throws "storage". */
   write(value: unknown): Promise<void>;
 }
 
