@@ -9,10 +9,12 @@ import type { Tables } from "./parquet.ts";
 
 /** Whose rules: open-instruct's of November 2023, which the paper's tables use, or lm-evaluation-harness's. */
 export const RULES = ["open-instruct", "lm-eval"] as const;
+/** One of `RULES`. */
 export type Rules = (typeof RULES)[number];
 
 /** How a prompt becomes a chat: Tulu's tags, the model's own template, or not at all. */
 export const CHAT_FORMATS = ["tulu", "model", "none"] as const;
+/** One of `CHAT_FORMATS`. */
 export type ChatFormat = (typeof CHAT_FORMATS)[number];
 
 /** The format that the originals of the rules use. */
@@ -158,16 +160,19 @@ interface BenchmarkBase<Name extends string> {
   questions(folder: string, options: QuestionOptions): Promise<QuestionSet>;
   /** References as the lines of `mos score` hold them. Default: a text, or a list of texts. */
   readonly references?: z.ZodType<string | readonly string[]>;
+  /** The figures of these questions, overall and by group. */
   summarise(scored: readonly ScoredQuestion[]): Summaries;
 }
 
 /** A benchmark whose predictions are scored by their text. */
 export interface TextBenchmark<Name extends string = string> extends BenchmarkBase<Name> {
+  /** By rules. */
   readonly scorers: Readonly<Record<Rules, Scorer>>;
 }
 
 /** A benchmark whose predictions are run as programs: one that runs to its end without an error has passed. */
 export interface ProgramBenchmark<Name extends string = string> extends BenchmarkBase<Name> {
+  /** The Python program that a prediction becomes. Throws `bad_data` for references that it does not know. */
   readonly program: (prediction: string, references: readonly string[]) => string;
 }
 
@@ -194,7 +199,9 @@ export async function scorePrediction(
   return { extracted: prediction, scores: { passed: passed ? 1 : 0 }, reason };
 }
 
+/** Whose rules score, and what runs programs. */
 export interface ScoringTools {
+  /** Of the scorers of a TextBenchmark. */
   readonly rules: Rules;
   /** Runs the programs of a ProgramBenchmark. */
   readonly checker?: ProgramChecker | undefined;

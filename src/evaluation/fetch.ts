@@ -16,6 +16,7 @@ import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
 import { expectCounts } from "./data.ts";
 import { type Tables, writeBelow } from "./parquet.ts";
 
+/** The hub, where benchmarks are kept, and how the connection is made. */
 export interface FetchBenchmarkOptions extends Omit<ConnectionOptions, "endpoint" | "token"> {
   readonly hub: HubSettings;
   /** Where the benchmarks are kept, each in a folder of its own. */

@@ -4,6 +4,7 @@ import { MosError } from "#core";
 /** For people. A program chooses what follows the colon. */
 export type CheckReason = "passed" | "timed out" | `failed: ${string}` | `not allowed: ${string}`;
 
+/** What became of a program. */
 export interface CheckResult {
   /** True where the whole program ran without an error, in time. */
   readonly passed: boolean;
@@ -20,6 +21,7 @@ export interface ProgramChecker extends AsyncDisposable {
   check(program: string, signal?: AbortSignal): Promise<CheckResult>;
 }
 
+/** How programs are run. */
 export interface CheckerOptions {
   /** Programs at a time; default 2. One more process than that is kept ready. */
   readonly workers?: number | undefined;

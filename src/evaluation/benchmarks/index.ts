@@ -17,6 +17,7 @@ export const benchmarks = { mmlu, bbh, gsm8k, tydiqa, humaneval } as const satis
   Benchmark
 >;
 
+/** One of the table's names. */
 export type BenchmarkName = keyof typeof benchmarks;
 
 /** In the order of the table. That each row has its benchmark's own name is checked by the type. */
