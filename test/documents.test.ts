@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -12,6 +12,8 @@ import {
 } from "../scripts/ci/commands.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
+
+const ROOT_FOLDERS = "src|packages|scripts|bench|examples|test|assets";
 
 describe.each(documents())("%s", (path) => {
   test("shows only commands that the programs understand", () => {
@@ -30,7 +32,7 @@ describe.each(documents())("%s", (path) => {
   });
 
   test("names only files of the repository that exist", () => {
-    const names = [...read(path).matchAll(/`((?:src|scripts|bench|examples|test|assets)\/[\w./-]+)`/g)];
+    const names = [...read(path).matchAll(new RegExp(`\`((?:${ROOT_FOLDERS})/[\\w./-]+)\``, "g"))];
     expect(names.map((found) => found[1]!).filter((name) => !existsSync(name))).toEqual([]);
   });
 
@@ -41,6 +43,21 @@ describe.each(documents())("%s", (path) => {
     );
     expect(shown.filter(({ content }) => !examples.some((example) => example.includes(content)))).toEqual([]);
   });
+});
+
+test("comments name only files that exist", () => {
+  const sources = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((path) =>
+    path.endsWith(".ts"),
+  );
+  const dead = sources.flatMap((path) => {
+    const comments = read(join("src", path)).matchAll(/(?:\/\/|^ *\/?\*).*/gm);
+    const names = [...comments].flatMap(([line]) => line.match(/(?<![\w./>-])\w[\w./-]*\.ts\b/g) ?? []);
+    const folders = ["", "src", join("src", dirname(path))];
+    return names
+      .filter((name) => !folders.some((folder) => existsSync(join(folder, name))))
+      .map((name) => `src/${path}: ${name}`);
+  });
+  expect(dead).toEqual([]);
 });
 
 test("README shows commands that are run, and others that are read", () => {
@@ -57,7 +74,8 @@ test("a wrong command is noticed", () => {
   expect(flawOf("npx mos params --rank many")).toMatch(/rank/);
   expect(flawOf("npm run goldns -- DIR")).toMatch(/no script goldns/);
   expect(flawOf("npm run bench:decode -- --rowz 2")).toMatch(/no option --rowz/);
-  expect(flawOf("curl example.org")).toMatch(/nobody checks/);
+  expect(flawOf("curl http://127.0.0.1:8080/v1/adaptors")).toMatch(/no route/);
+  expect(flawOf("curl example.org")).toMatch(/is not checked/);
   expect(wordsOf(`echo "a b" | npx mos generate --stop '\\n'`)).toEqual([
     "npx",
     "mos",

@@ -60,7 +60,7 @@ export function wordsOf(text: string): readonly string[] {
 const scripts = (): Readonly<Record<string, string>> =>
   (JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> }).scripts;
 
-/** Places of blocks that show a command and are not marked as such, so that nobody checks them. */
+/** Places of blocks that show a command and are not marked as such, so that they are not checked. */
 export const unmarkedCommands = (path: string): readonly string[] =>
   blocksOf(readFileSync(path, "utf8"))
     .filter(({ language, content }) => language === "" && /^(npm run|npx mos|python) /m.test(content))
@@ -95,6 +95,18 @@ function flawOfScript(name: string, args: readonly string[]): string | undefined
 /** Programs that are not ours, and what they are shown with. */
 const OTHERS = new Set(["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "bash .ci/run"]);
 
+/** The address of a server in the documents. */
+const SERVER = "http://127.0.0.1:8080";
+
+/** A request must be to a route that a file of the server declares. */
+function flawOfRequest(path: string): string | undefined {
+  const routes = "src/server/routes";
+  const isDeclared = readdirSync(routes).some((file) =>
+    readFileSync(`${routes}/${file}`, "utf8").includes(JSON.stringify(path)),
+  );
+  return isDeclared ? undefined : `the server has no route ${path}`;
+}
+
 /** What is wrong with a shown command, without running it. Of commands joined by && the first flaw. */
 export const flawOf = (text: string): string | undefined =>
   text
@@ -110,10 +122,11 @@ function flawOfOne(text: string): string | undefined {
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
   const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
   if (file !== undefined) return existsSync(file) ? undefined : `${file} does not exist`;
+  if (first === "curl" && second.startsWith(SERVER)) return flawOfRequest(second.slice(SERVER.length));
   const name = `${first} ${second}`;
   return OTHERS.has(name) || first === "cd"
     ? undefined
-    : `nobody checks "${name}"; add it to scripts/ci/commands.ts`;
+    : `"${name}" is not checked; add it to scripts/ci/commands.ts`;
 }
 
 const LOCAL = /^(assets|test)\//;
