@@ -1,4 +1,4 @@
-// Speed of greedy decoding in float32, every row with an adapter, beside the peer's script (see docs/benchmarks.md).
+// Speed of greedy decoding in float32, every slot with an adapter, beside the peer's script (see docs/benchmarks.md).
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
 import { argmax } from "#generation";
@@ -9,7 +9,7 @@ import { fail, peakMemory, printResult, readArguments, rounded } from "./argumen
 
 const HELP = `usage: bench:decode -- --model DIR|FILE.gguf [--rows 1] [--adapters 1] [--new 64] [--prompt 32] [--json]
 
-Continues random prompts by the most likely token, every row with a random adapter on all seven linear layers.
+Continues random prompts by the most likely token, every sequence with a random adapter on all seven linear layers.
 new_tokens_per_s counts the time of the prompt too; decode_tokens_per_s is of the steps after it.
 
   --rows N            sequences side by side; --adapters N: adapters that they share out (0: the base alone)
@@ -23,7 +23,7 @@ const given = readArguments(HELP, {
 const path = given.text("model") ?? fail(HELP);
 const rows = given.number("rows", 1);
 const adapters = given.number("adapters", 1);
-const fresh = given.number("new", 64);
+const newTokens = given.number("new", 64);
 const promptLength = given.number("prompt", 32);
 const rank = given.number("rank", 8);
 const profile = given.text("profile");
@@ -54,7 +54,7 @@ const prompts = Array.from({ length: rows }, () =>
 const [lone] = made;
 const merged =
   rows === 1 && lone !== undefined && !given.flag("slots") && isWorthMerging(lone, "none") ? lone : undefined;
-const maxLength = Math.min(config.maxPositions, promptLength + fresh);
+const maxLength = Math.min(config.maxPositions, promptLength + newTokens);
 const base = await prepareWeights(config, new Map(weights), { quantize: "none", mergedAdapter: merged });
 await using runner = await createModelRunner(base, {
   maxLength,
@@ -84,16 +84,16 @@ async function decode(tokens: number): Promise<{ readonly prefill: number; reado
 }
 
 await decode(4);
-const { prefill, rest } = await decode(fresh);
+const { prefill, rest } = await decode(newTokens);
 printResult(
   {
     rows,
     adapters,
     rank,
     seconds: rounded(prefill + rest, 2),
-    new_tokens_per_s: rounded((rows * fresh) / (prefill + rest), 1),
+    new_tokens_per_s: rounded((rows * newTokens) / (prefill + rest), 1),
     prefill_s: rounded(prefill, 3),
-    decode_tokens_per_s: rounded((rows * (fresh - 1)) / rest, 1),
+    decode_tokens_per_s: rounded((rows * (newTokens - 1)) / rest, 1),
     peak_rss_gb: peakMemory(),
   },
   given.flag("json"),

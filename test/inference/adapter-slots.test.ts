@@ -39,9 +39,9 @@ const isSame = (found: HostTensor | undefined, shape: readonly number[], data: F
   found.data.length === data.length &&
   data.every((x, i) => x === found.data[i]);
 
-/** What a row's slot should be: Bᵀ has the factors of the group's parts on a block diagonal. */
-function expectSlot(slots: AdapterSlots, row: number, held: FactorMap | undefined): void {
-  const view = slots.view({ from: row, count: 1 });
+/** What a slot should hold: Bᵀ has the factors of the group's parts on a block diagonal. */
+function expectSlot(slots: AdapterSlots, slot: number, held: FactorMap | undefined): void {
+  const view = slots.view({ from: slot, count: 1 });
   for (const site of groupSites(config.layers)) {
     const { in: width, outs } = prepared.widths[site.group];
     const out = outs.reduce((a, b) => a + b, 0);
@@ -57,40 +57,40 @@ function expectSlot(slots: AdapterSlots, row: number, held: FactorMap | undefine
         b.fill(SCALE * (found?.b[0] ?? 0), at * out + column, at * out + column + (outs[part] as number));
       }
     });
-    expect(isSame(view[names.a], [1, depth, width], a), `${names.a} of row ${row}`).toBe(true);
-    expect(isSame(view[names.b], [1, depth, out], b), `${names.b} of row ${row}`).toBe(true);
+    expect(isSame(view[names.a], [1, depth, width], a), `${names.a} of slot ${slot}`).toBe(true);
+    expect(isSame(view[names.b], [1, depth, out], b), `${names.b} of slot ${slot}`).toBe(true);
   }
 }
 
-const ROWS = 4;
-const row = fc.nat({ max: ROWS - 1 });
+const COUNT = 4;
+const slot = fc.nat({ max: COUNT - 1 });
 const action = fc.oneof(
   fc.record({
     type: fc.constant("fill" as const),
-    row,
+    slot,
     rank: fc.integer({ min: 1, max: 3 }),
     linears: fc.subarray(["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]),
   }),
-  fc.record({ type: fc.constant("clear" as const), row }),
-  fc.record({ type: fc.constant("move" as const), row, to: row }),
+  fc.record({ type: fc.constant("clear" as const), slot }),
+  fc.record({ type: fc.constant("move" as const), slot, to: slot }),
 );
 
 test("a slot holds what was put there last, whatever happens to the others", () => {
   const slots = new AdapterSlots(prepared);
   fc.assert(
     fc.property(fc.array(action, { maxLength: 12 }), (actions) => {
-      slots.resize(ROWS, 3);
-      const held: (FactorMap | undefined)[] = Array(ROWS).fill(undefined);
+      slots.resize(COUNT, 3);
+      const held: (FactorMap | undefined)[] = Array(COUNT).fill(undefined);
       actions.forEach((one, i) => {
         if (one.type === "fill") {
-          held[one.row] = factorsOf(i + 1, one.rank, one.linears);
-          slots.fill(one.row, held[one.row] as FactorMap);
+          held[one.slot] = factorsOf(i + 1, one.rank, one.linears);
+          slots.fill(one.slot, held[one.slot] as FactorMap);
         } else if (one.type === "clear") {
-          held[one.row] = undefined;
-          slots.clear(one.row);
+          held[one.slot] = undefined;
+          slots.clear(one.slot);
         } else {
-          held[one.to] = held[one.row];
-          slots.move(one.row, one.to);
+          held[one.to] = held[one.slot];
+          slots.move(one.slot, one.to);
         }
       });
       for (const [at, factors] of held.entries()) expectSlot(slots, at, factors);
@@ -102,19 +102,19 @@ test("a slot holds what was put there last, whatever happens to the others", () 
 test("bytes are those of the arrays, and another size is another version with nothing in it", () => {
   const slots = new AdapterSlots(prepared);
   const seen = new Set([slots.version]);
-  for (const [rows, rank] of [
+  for (const [count, rank] of [
     [2, 1],
     [3, 4],
     [1, 2],
     [0, 0],
   ] as const) {
-    slots.resize(rows, rank);
+    slots.resize(count, rank);
     seen.add(slots.version);
-    expect([slots.count, slots.rank]).toEqual([rows, rank]);
-    expect(slots.bytes).toBe(rows * rank * slots.bytesPerRank);
-    const arrays = Object.values(slots.view({ from: 0, count: rows }));
+    expect([slots.count, slots.rank]).toEqual([count, rank]);
+    expect(slots.bytes).toBe(count * rank * slots.bytesPerRank);
+    const arrays = Object.values(slots.view({ from: 0, count }));
     expect(arrays.reduce((sum, { data }) => sum + data.byteLength, 0)).toBe(slots.bytes);
-    for (let at = 0; at < rows; at++) {
+    for (let at = 0; at < count; at++) {
       expectSlot(slots, at, undefined);
       slots.fill(at, factorsOf(1, rank, ["k_proj"]));
     }

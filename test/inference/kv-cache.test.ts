@@ -7,23 +7,23 @@ import { tinyModel } from "../tiny-model.ts";
 const { config } = tinyModel();
 const { layers, keyValueHeads: K, headDim: D } = config;
 
-/** What each row should hold: one number for each token. */
+/** What each slot should hold: one number for each token. */
 type Model = number[][];
 
-/** The number that head h (keys of all layers, then values) has at a token's place d. */
+/** The number that head h (keys of all layers, then values) has of a token. */
 const numberAt = (token: number, head: number, d: number): number => token + head / 100 + d / 1000;
 
-/** New tokens of some rows in the form that a step gives them: [count, 2·L·K, S, D]. */
-function freshOf(rows: readonly (readonly number[])[], S: number): Float32Array {
-  const fresh = new Float32Array(rows.length * 2 * layers * K * S * D).fill(-99);
+/** New keys and values of some slots in the form that a step gives them: [count, 2·L·K, S, D]. */
+function newKeysValuesOf(rows: readonly (readonly number[])[], S: number): Float32Array {
+  const made = new Float32Array(rows.length * 2 * layers * K * S * D).fill(-99);
   rows.forEach((tokens, i) => {
     for (let head = 0; head < 2 * layers * K; head++)
       tokens.forEach((token, s) => {
         for (let d = 0; d < D; d++)
-          fresh[((i * 2 * layers * K + head) * S + s) * D + d] = numberAt(token, head, d);
+          made[((i * 2 * layers * K + head) * S + s) * D + d] = numberAt(token, head, d);
       });
   });
-  return fresh;
+  return made;
 }
 
 /** Equal element by element: the matcher's own comparison takes seconds for so many numbers. */
@@ -38,10 +38,10 @@ function expectHolds(cache: KVCache, model: Model): void {
   expect(cache.lengths).toEqual(model.map((row) => row.length));
   expect(cache.bytes).toBe(cache.slots * cache.capacity * bytesPerPosition(config));
   const M = cache.capacity;
-  for (const [row, tokens] of model.entries()) {
-    const view = cache.view({ from: row, count: 1 });
+  for (const [slot, tokens] of model.entries()) {
+    const view = cache.view({ from: slot, count: 1 });
     const mask = new Float32Array(M).fill(-1e30).fill(0, 0, tokens.length);
-    expect(isSame(view["past_mask"], [1, 1, 1, M], mask), `mask of row ${row}`).toBe(true);
+    expect(isSame(view["past_mask"], [1, 1, 1, M], mask), `mask of slot ${slot}`).toBe(true);
     for (let layer = 0; layer < layers; layer++)
       for (const [kind, first] of [
         ["k", 0],
@@ -54,28 +54,28 @@ function expectHolds(cache: KVCache, model: Model): void {
               expected[(head * M + m) * D + d] = numberAt(token, first + layer * K + head, d);
           });
         const found = view[`past.${layer}.${kind}`];
-        expect(isSame(found, [1, K, M, D], expected), `${kind} of row ${row}`).toBe(true);
+        expect(isSame(found, [1, K, M, D], expected), `${kind} of slot ${slot}`).toBe(true);
       }
   }
 }
 
-const row = fc.nat({ max: 3 });
+const slot = fc.nat({ max: 3 });
 const action = fc.oneof(
   fc.record({
     type: fc.constant("append" as const),
-    row,
+    slot,
     counts: fc.array(fc.nat({ max: 4 }), { minLength: 1, maxLength: 3 }),
   }),
-  fc.record({ type: fc.constant("move" as const), row, to: row }),
+  fc.record({ type: fc.constant("move" as const), slot, to: slot }),
   fc.record({
     type: fc.constant("truncate" as const),
-    row,
+    slot,
     share: fc.double({ min: 0, max: 1, noNaN: true }),
   }),
   fc.record({
     type: fc.constant("resize" as const),
-    rows: fc.nat({ max: 4 }),
-    places: fc.integer({ min: 1, max: 16 }),
+    slots: fc.nat({ max: 4 }),
+    capacity: fc.integer({ min: 1, max: 16 }),
   }),
 );
 type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
@@ -83,36 +83,36 @@ type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
 /** Does to both what an engine may do; what it may not is left out. */
 function act(cache: KVCache, model: Model, one: Action, next: () => number): void {
   if (one.type === "resize") {
-    const longest = Math.max(0, ...model.slice(0, one.rows).map((held) => held.length));
-    cache.resize(one.rows, Math.max(longest, one.places));
-    model.length = Math.min(model.length, one.rows);
-    while (model.length < one.rows) model.push([]);
-  } else if (one.row >= model.length) return;
+    const longest = Math.max(0, ...model.slice(0, one.slots).map((held) => held.length));
+    cache.resize(one.slots, Math.max(longest, one.capacity));
+    model.length = Math.min(model.length, one.slots);
+    while (model.length < one.slots) model.push([]);
+  } else if (one.slot >= model.length) return;
   else if (one.type === "append") {
     const rows = one.counts
-      .slice(0, model.length - one.row)
-      .map((count, i) => Math.min(count, cache.capacity - (model[one.row + i]?.length ?? 0)))
+      .slice(0, model.length - one.slot)
+      .map((count, i) => Math.min(count, cache.capacity - (model[one.slot + i]?.length ?? 0)))
       .map((count) => Array.from({ length: count }, next));
     const S = Math.max(...rows.map((tokens) => tokens.length));
     cache.append(
-      freshOf(rows, S),
+      newKeysValuesOf(rows, S),
       rows.map((tokens) => tokens.length),
-      { from: one.row, tokens: S },
+      { from: one.slot, tokens: S },
     );
     rows.forEach((tokens, i) => {
-      model[one.row + i]?.push(...tokens);
+      model[one.slot + i]?.push(...tokens);
     });
   } else if (one.type === "truncate") {
-    const length = Math.round(one.share * (model[one.row]?.length ?? 0));
-    cache.truncate(one.row, length);
-    model[one.row]?.splice(length);
-  } else if (one.to < model.length && one.to !== one.row) {
-    cache.move(one.row, one.to);
-    model[one.to] = [...(model[one.row] ?? [])];
+    const length = Math.round(one.share * (model[one.slot]?.length ?? 0));
+    cache.truncate(one.slot, length);
+    model[one.slot]?.splice(length);
+  } else if (one.to < model.length && one.to !== one.slot) {
+    cache.move(one.slot, one.to);
+    model[one.to] = [...(model[one.slot] ?? [])];
   }
 }
 
-test("rows hold what was appended, moved and kept, and nothing else", () => {
+test("slots hold what was appended, moved and kept, and nothing else", () => {
   fc.assert(
     fc.property(fc.array(action, { maxLength: 25 }), (actions) => {
       const cache = new KVCache(config);
@@ -136,13 +136,13 @@ describe("sizes", () => {
     cache.move(0, 1);
     expect(cache.version).toBe(version);
     const before = cache.view({ from: 0, count: 2 })["past_mask"]?.data;
-    cache.append(freshOf([[7]], 1), [1], { from: 1, tokens: 1 });
+    cache.append(newKeysValuesOf([[7]], 1), [1], { from: 1, tokens: 1 });
     expect(before?.[64]).toBe(0);
     cache.resize(2, 128);
     expect(cache.version).toBeGreaterThan(version);
   });
 
-  test("places come in blocks of 64", () => {
+  test("positions come in blocks of 64", () => {
     expect([0, 1, 64, 65, 128, 129].map(capacityFor)).toEqual([64, 64, 64, 128, 128, 192]);
     expect(bytesPerPosition(config)).toBe(2 * layers * K * D * 4);
   });
