@@ -1,6 +1,8 @@
 // The commands that the documents show: found in their ```sh blocks, told apart, and checked without being run.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { createProgram } from "../../src/cli/program.ts";
+import { createProgram, loadCommands } from "../../src/cli/program.ts";
+
+const COMMANDS = await loadCommands();
 
 export interface ShownCommand {
   /** File and line, for messages. */
@@ -68,7 +70,7 @@ export const unmarkedCommands = (path: string): readonly string[] =>
 
 /** What is wrong with a command of ours, by the parser that it would meet; undefined if nothing is. */
 function flawOfMos(args: readonly string[]): string | undefined {
-  const program = createProgram();
+  const program = createProgram(COMMANDS);
   for (const command of program.commands) command.action(() => undefined);
   try {
     program.parse(args, { from: "user" });

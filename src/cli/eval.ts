@@ -1,29 +1,83 @@
 import { resolve } from "node:path";
-import { type EvaluateEvent, inPercent, resultTable } from "#evaluation";
+import { flag, type SettingValues, text, texts } from "#core";
+import { type EvaluateEvent, evaluationSettings, inPercent, resultTable } from "#evaluation";
+import { baseSettings, batchSettings } from "#inference";
 import { evaluateModel } from "#recipes";
-import { findModel } from "./base-model.ts";
-import { engineProgress } from "./engine-progress.ts";
-import type { EvalOptions } from "./eval-command.ts";
-import { listenForInterrupt } from "./interrupt.ts";
-import { given } from "./option-values.ts";
-import { formatBar, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
-import { benchmarksOfUser, hubOfUser } from "./pull.ts";
-import { pullProgress } from "./pull-progress.ts";
-import { liveLine, nearPath, sayJson, sayLine } from "./terminal.ts";
-import { textTable } from "./text-table.ts";
-import { thisRun } from "./this-run.ts";
+import { defineCommand, group } from "./command.ts";
+import { given, JSON_EVENTS, model, python, quiet } from "./common-options.ts";
+import { benchmarksOfUser, engineProgress, findModel, hubOfUser, pullProgress } from "./loading.ts";
+import { formatBar, formatDuration, formatInteger } from "./numbers.ts";
+import { textTable } from "./tables.ts";
+import {
+  type LiveLine,
+  listenForInterrupt,
+  liveLine,
+  nearPath,
+  sayJson,
+  sayLine,
+  thisRun,
+} from "./terminal.ts";
+
+const options = {
+  ...group("Model", {
+    model,
+    adapter: texts({ placeholder: "folder", help: "an adapter to evaluate; may be given several times" }),
+    base: flag({ help: "evaluate the base, too, where there are adapters" }),
+    ...baseSettings,
+  }),
+  ...group("Benchmarks", evaluationSettings),
+  ...group("Data", {
+    data: text({
+      placeholder: "folder",
+      defaultText: "fetched from the Hub, once",
+      help: "gsm8k/test.jsonl and so on, as docs/12-evaluation.md lists them",
+    }),
+  }),
+  ...group("Output", {
+    out: text({ required: true, placeholder: "file", help: "the result as JSON" }),
+    quiet,
+  }),
+  ...group("Machine", {
+    python,
+    maxBatch: { ...batchSettings.maxBatch, default: 32, help: "questions that are answered side by side" },
+    maxLength: batchSettings.maxLength,
+    threads: batchSettings.threads,
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Asks a model, and adapters on it, the questions of five benchmarks, and scores the predictions as the " +
+    "Mixture-of-Shards paper's authors did, or as lm-evaluation-harness does.",
+  usage: "--model <model> --out <file> [options]",
+  options,
+  json: JSON_EVENTS,
+  examples: `
+Examples:
+  mos eval --model org/name --tasks gsm8k --limit 200 --out results.json
+  mos eval --model model.gguf --adapter adapters/mos --adapter adapters/lora --base --out results.json
+  mos eval --model org/name --tasks mmlu,bbh --rules lm-eval --data benchmarks --out results.json
+  mos eval --model org/name --tasks humaneval --samples 5 --chat-format model --out results.json
+
+Without --data the benchmarks are fetched from the Hugging Face Hub, once. Answers are logged in a folder beside the
+result (results.answers), one JSON line each. Ctrl-C stops; the same command resumes with what is missing, and a larger
+--limit keeps what is there. HumanEval runs the model's programs in a sandbox, without files and network; --python runs
+them with a Python of this machine instead, which is no sandbox.`,
+  run,
+});
 
 type End = Extract<EvaluateEvent, { readonly type: "end" }>;
 
 /** Evaluates, and shows how it goes. */
-export async function runEval(options: EvalOptions, version: string): Promise<void> {
-  const silent = options.quiet === true || options.json === true;
-  const end = await watchEvaluation(options, { version, silent });
+async function run(options: Values, program: { readonly version: string }): Promise<void> {
+  const silent = options.quiet || options.json;
+  const end = await watchEvaluation(options, { ...program, silent });
   if (end !== undefined && !silent) sayLine(endText(end));
 }
 
 async function watchEvaluation(
-  options: EvalOptions,
+  options: Values,
   { version, silent }: { readonly version: string; readonly silent: boolean },
 ): Promise<End | undefined> {
   using line = liveLine({ silent });
@@ -31,14 +85,14 @@ async function watchEvaluation(
     line.print("stopping; the same command goes on. Ctrl-C again ends at once"),
   );
   const { signal } = interrupt;
-  const { rules, seed, quantize, tasks, maxBatch, chatFormat, maxLength, threads } = options;
-  const { adapter: adapters, base, shots, limit, samples, temperature, direct, python } = options;
+  const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat } = options;
+  const { adapter: adapters, base, quantize, maxBatch, maxLength, threads, python } = options;
   const events = evaluateModel({
     model: await findModel(options.model, { signal, silent }),
     data: options.data ?? { hub: await hubOfUser(), folder: benchmarksOfUser() },
-    ...{ rules, seed, quantize, tasks, maxBatch, out: resolve(options.out), version, signal },
-    ...{ shots, limit, samples, temperature, direct, python },
-    ...given({ adapters, base, format: chatFormat, maxLength, threads }),
+    ...{ rules, seed, tasks, shots, limit, samples, temperature, direct, python },
+    ...{ base, quantize, maxBatch, out: resolve(options.out), version, signal },
+    ...given({ adapters, format: chatFormat, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),
     now: Date.now,
@@ -49,7 +103,7 @@ async function watchEvaluation(
       showTransfer(event.transfer);
       continue;
     }
-    if (options.json === true) sayJson(event);
+    if (options.json) sayJson(event);
     show(event, line);
     if (event.type === "end") return event;
   }

@@ -1,48 +1,50 @@
-import { type ExportSummary, exportAdapter, type LoraSummary } from "#recipes";
-import { findModel } from "./base-model.ts";
-import type { ExportOptions } from "./export-command.ts";
-import { listenForInterrupt } from "./interrupt.ts";
-import { formatBar } from "./progress.ts";
-import { counted, labelled, liveLine, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { flag, type SettingValues, text } from "#core";
+import { type ExportSummary, exportAdapter, exportSettings } from "#recipes";
+import { loraText } from "./adapter-text.ts";
+import { defineCommand, group } from "./command.ts";
+import { adapterFolder, base } from "./common-options.ts";
+import { findModel, withReadingLine } from "./loading.ts";
+import { counted } from "./numbers.ts";
+import { labelled } from "./tables.ts";
+import { listenForInterrupt, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
-export async function runExport(adapter: string, options: ExportOptions): Promise<void> {
+const options = {
+  ...group("Model", { model: base }),
+  ...group("Output", {
+    format: exportSettings.format,
+    out: text({ required: true, placeholder: "path", help: "the folder or file to write" }),
+    dtype: exportSettings.dtype,
+    overwrite: flag({ help: "replace an earlier result in that place" }),
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
+
+export const command = defineCommand({
+  description: "Writes an adapter of any method as a plain LoRA: for Hugging Face PEFT, or for llama.cpp.",
+  usage: "<adapter> --model <model> --format <peft|gguf> --out <path> [options]",
+  arguments: { adapter: adapterFolder },
+  options,
+  examples: `
+Examples:
+  mos export adapters/acme --model org/name --format peft --out acme-peft
+      a folder for PEFT (PeftModel.from_pretrained), vLLM, LoRAX and others
+  mos export adapters/acme --model org/name --format gguf --out acme.gguf --dtype float16
+      a file for llama.cpp: llama-cli --model base.gguf --lora acme.gguf
+
+Every method becomes a plain LoRA by this, exactly: routing does not depend on the text. float16 and bfloat16 round.`,
+  run,
+});
+
+async function run({ adapter, model, format, out, dtype, overwrite, json }: Values): Promise<void> {
   using interrupt = listenForInterrupt();
-  const summary = await withReadingLine(options, async (onProgress) => {
-    const model = await findModel(options.model, { signal: interrupt.signal, silent: options.json === true });
-    const { format, out, dtype, overwrite } = options;
-    return exportAdapter({
-      adapter,
-      model,
-      format,
-      out,
-      dtype,
-      overwrite,
-      onProgress,
-      signal: interrupt.signal,
-    });
+  const { signal } = interrupt;
+  const summary = await withReadingLine({ json }, async (onProgress) => {
+    const path = await findModel(model, { signal, silent: json });
+    return exportAdapter({ adapter, model: path, format, out, dtype, overwrite, onProgress, signal });
   });
-  if (options.json === true) sayJson(summary);
+  if (json) sayJson(summary);
   else sayLine(exportText(summary));
 }
-
-type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;
-
-/** Runs work that reads a base, with a line on stderr where that takes a while. */
-export async function withReadingLine<T>(
-  { json }: { readonly json?: boolean },
-  work: (onProgress: OnProgress) => Promise<T>,
-): Promise<T> {
-  const started = performance.now();
-  using line = liveLine({ silent: json === true || process.stderr.isTTY !== true });
-  return await work(({ done, total }) => {
-    if (performance.now() - started > 500)
-      line.update(`reading the base ${formatBar(done / total, 24)} ${done} of ${total} weights`);
-  });
-}
-
-/** "rank 8, alpha 16; on q, k, v". */
-export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
-  `rank ${rank}, alpha ${Number(alpha.toPrecision(6))}; on ${targets.map((name) => name.replace(/_proj$/, "")).join(", ")}`;
 
 function exportText(summary: ExportSummary): string {
   const { out, format, dtype, method, sites, baseName } = summary;

@@ -1,22 +1,72 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
-import { MosError } from "#core";
-import type { FinishReason } from "#generation";
+import { flag, MosError, type SettingValues, text } from "#core";
+import { answerSettings, batchSettings, type FinishReason } from "#inference";
 import { type AnswerOptions, openSession, type Prompt, type Session } from "#recipes";
 import { storageError } from "#storage";
-import { type AnswerClock, startClock } from "./answer-clock.ts";
-import { openBase } from "./base-model.ts";
-import { runChat } from "./chat.ts";
-import type { GenerateOptions } from "./generate-command.ts";
-import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
-import { given, unescaped } from "./option-values.ts";
-import { columnsOf, counted, liveLine, note, say, sayJson, sayLine, shown } from "./terminal.ts";
-import { sideBySide } from "./text-columns.ts";
+import { type AnswerClock, runChat, startClock } from "./chat.ts";
+import { defineCommand, group } from "./command.ts";
+import { device, given, model, threads, unescaped } from "./common-options.ts";
+import { openBase } from "./loading.ts";
+import { counted } from "./numbers.ts";
+import { sideBySide } from "./tables.ts";
+import {
+  columnsOf,
+  EXIT_INTERRUPTED,
+  type Interrupt,
+  listenForInterrupt,
+  liveLine,
+  note,
+  say,
+  sayJson,
+  sayLine,
+  shown,
+} from "./terminal.ts";
 
-const EXIT_INTERRUPTED = 130;
+const options = {
+  ...group("Model", {
+    model,
+    adapter: text({ placeholder: "folder", help: "an adapter that was trained on this model" }),
+    compare: flag({ help: "show the model's own answer beside the adapter's" }),
+  }),
+  ...group("Prompt", {
+    prompt: text({ help: "the user's message; without any of these it is read from stdin" }),
+    promptFile: text({ placeholder: "file", help: "a file with the user's message" }),
+    chat: flag({ help: "talk in the terminal" }),
+    system: text({ help: "the system message" }),
+    raw: flag({ help: "continue the text as it stands, without the chat template" }),
+  }),
+  ...group("Sampling", { ...answerSettings, maxLength: batchSettings.maxLength }),
+  ...group("Machine", { device, threads }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Answers a prompt, or chats, with a model and an adapter. The answer is shown as it is written.",
+  usage: "--model <model> [--adapter <folder>] [--prompt <text> | --chat] [options]",
+  options,
+  conflicts: [
+    ["prompt", "promptFile", "chat"],
+    ["chat", "raw"],
+    ["chat", "compare"],
+    ["chat", "json"],
+    ["system", "raw"],
+  ],
+  examples: `
+Examples:
+  mos generate --model org/name --prompt "What is a lighthouse?"
+  mos generate --model org/name --adapter adapters/acme --chat
+  mos generate --model org/name --adapter adapters/acme --compare --prompt "When can I come in?"
+      the base and the adapted model side by side
+  echo "Once upon a time" | mos generate --model org/name --raw --temperature 0.8 --top-p 0.95
+
+In --chat: /reset forgets, /system TEXT sets the system message, /exit ends; Ctrl-C stops an answer, Ctrl-D ends.`,
+  run,
+});
 
 /** What the answer options of the command line are to a session. */
-function answerOptions(options: GenerateOptions): AnswerOptions {
+function answerOptions(options: Values): AnswerOptions {
   const { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed, stop = [] } = options;
   return {
     sampling: { temperature, topP, topK, minP, repetitionPenalty },
@@ -27,7 +77,7 @@ function answerOptions(options: GenerateOptions): AnswerOptions {
 }
 
 /** The prompt of the options, or else of stdin. */
-async function readPrompt(options: GenerateOptions): Promise<string> {
+async function readPrompt(options: Values): Promise<string> {
   if (options.prompt !== undefined) return options.prompt;
   if (options.promptFile !== undefined) return readPromptFile(options.promptFile);
   if (process.stdin.isTTY === true)
@@ -36,7 +86,7 @@ async function readPrompt(options: GenerateOptions): Promise<string> {
       "there is no prompt; give --prompt TEXT, --prompt-file FILE or --chat, or pipe a text in",
     );
   const text = await readAll(process.stdin);
-  return options.raw === true ? text : text.trimEnd();
+  return options.raw ? text : text.trimEnd();
 }
 
 function readPromptFile(path: string): Promise<string> {
@@ -45,25 +95,25 @@ function readPromptFile(path: string): Promise<string> {
   });
 }
 
-function asPrompt(text: string, { raw, system }: GenerateOptions): Prompt {
+function asPrompt(text: string, { raw, system }: Values): Prompt {
   if (text.trim() === "")
     throw new MosError("bad_option", "the prompt is empty; write what the model shall answer");
-  if (raw === true) return { kind: "text", text };
+  if (raw) return { kind: "text", text };
   const messages = system === undefined ? [] : [{ role: "system", content: system }];
   return { kind: "chat", messages: [...messages, { role: "user", content: text }] };
 }
 
-export async function runGenerate(options: GenerateOptions): Promise<number> {
-  if (options.compare === true && options.adapter === undefined)
+async function run(options: Values): Promise<number> {
+  if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare shows the base beside an adapter; give --adapter FOLDER too");
-  const prompt = options.chat === true ? undefined : asPrompt(await readPrompt(options), options);
+  const prompt = options.chat ? undefined : asPrompt(await readPrompt(options), options);
   using interrupt = listenForInterrupt();
-  const base = await openBase(options.model, { signal: interrupt.signal, silent: options.json === true });
+  const base = await openBase(options.model, { signal: interrupt.signal, silent: options.json });
   const adapter = options.adapter ?? null;
   await using session = await openSession(base, {
-    adapters: options.compare === true ? [null, adapter] : [adapter],
+    adapters: options.compare ? [null, adapter] : [adapter],
     ...given({ maxLength: options.maxLength }),
-    compile: { device: options.device ?? "cpu", ...given({ threads: options.threads }) },
+    compile: { device: options.device, ...given({ threads: options.threads }) },
   });
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C
@@ -81,7 +131,7 @@ export async function runGenerate(options: GenerateOptions): Promise<number> {
 interface Once {
   readonly session: Session;
   readonly prompt: Prompt;
-  readonly options: GenerateOptions;
+  readonly options: Values;
   readonly interrupt: Interrupt;
 }
 
@@ -93,13 +143,13 @@ interface Answer {
 
 async function answerOnce(once: Once): Promise<number> {
   const { options, interrupt } = once;
-  const streams = options.compare !== true && options.json !== true;
+  const streams = !options.compare && !options.json;
   const clock = startClock();
   const answers = await collect(once, { streams, clock });
-  if (options.json === true) sayJson(answerJson(answers, options));
+  if (options.json) sayJson(answerJson(answers, options));
   else if (!streams) sayLine(compareText(answers, options));
   else if (!(answers[0]?.text ?? "").endsWith("\n")) sayLine();
-  if (options.json !== true && process.stderr.isTTY === true) note(clock.summary(answers));
+  if (!options.json && process.stderr.isTTY === true) note(clock.summary(answers));
   return interrupt.signal.aborted ? EXIT_INTERRUPTED : 0;
 }
 
@@ -109,7 +159,7 @@ async function collect(
   { streams, clock }: { readonly streams: boolean; readonly clock: AnswerClock },
 ): Promise<readonly Answer[]> {
   const answers: Answer[] = [];
-  using line = liveLine({ silent: streams || options.json === true || process.stderr.isTTY !== true });
+  using line = liveLine({ silent: streams || options.json || process.stderr.isTTY !== true });
   for await (const event of session.answer(prompt, { ...answerOptions(options), signal: interrupt.signal })) {
     switch (event.type) {
       case "token":
@@ -126,12 +176,12 @@ async function collect(
   return answers;
 }
 
-function answerJson(answers: readonly Answer[], { compare, adapter }: GenerateOptions): unknown {
-  const adapters = compare === true ? [null, adapter] : [adapter ?? null];
+function answerJson(answers: readonly Answer[], { compare, adapter }: Values): unknown {
+  const adapters = compare ? [null, adapter] : [adapter ?? null];
   return { answers: answers.map((answer, row) => ({ adapter: adapters[row], ...answer })) };
 }
 
-function compareText([base, adapted]: readonly Answer[], { adapter = "" }: GenerateOptions): string {
+function compareText([base, adapted]: readonly Answer[], { adapter = "" }: Values): string {
   return sideBySide(
     { title: "base", text: shown(base?.text.trim() ?? "") },
     { title: adapter, text: shown(adapted?.text.trim() ?? "") },

@@ -1,22 +1,57 @@
-import { type ImportSummary, importAdapter } from "#recipes";
-import { findModel } from "./base-model.ts";
-import { loraText, withReadingLine } from "./export.ts";
-import type { ImportOptions } from "./import-command.ts";
-import { listenForInterrupt } from "./interrupt.ts";
-import { counted, labelled, MOS, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { flag, type SettingValues, text } from "#core";
+import { type ImportSummary, importAdapter, importSettings } from "#recipes";
+import { loraText } from "./adapter-text.ts";
+import { defineCommand, group } from "./command.ts";
+import { base } from "./common-options.ts";
+import { findModel, withReadingLine } from "./loading.ts";
+import { counted } from "./numbers.ts";
+import { labelled } from "./tables.ts";
+import { listenForInterrupt, MOS, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
-export async function runImport(folder: string, options: ImportOptions): Promise<void> {
+const folder = text({
+  required: true,
+  help: "a folder with adapter_config.json and adapter_model.safetensors",
+});
+
+const options = {
+  ...group("Model", { model: base, from: importSettings.from }),
+  ...group("Output", {
+    out: text({ required: true, placeholder: "folder", help: "the adapter's folder to write" }),
+    overwrite: flag({ help: "replace an adapter in that folder" }),
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly folder: string; readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Reads a LoRA that Hugging Face PEFT saved and makes an adapter of it, checked against its base.",
+  usage: "<folder> --model <model> --out <folder> [options]",
+  arguments: { folder },
+  options,
+  examples: `
+Examples:
+  mos import peft-lora --model org/name --out adapters/acme
+  mos generate --model org/name --adapter adapters/acme --chat
+  mos import official-run --from mos-official --model org/name --out adapters/acme
+      what the code of the authors of MoS saved, as adapter_model.safetensors
+
+Read are rank_pattern, alpha_pattern, use_rslora, layers_to_transform and any target_modules: lower ranks are filled up
+with zeros and other scales are multiplied into B. What is no plain LoRA (DoRA, saved modules, PiSSA …) is refused.`,
+  run,
+});
+
+async function run({ folder, model, from, out, overwrite, json }: Values): Promise<void> {
   using interrupt = listenForInterrupt();
-  const summary = await withReadingLine(options, async (onProgress) => {
-    const model = await findModel(options.model, { signal: interrupt.signal, silent: options.json === true });
-    const { from, out, overwrite } = options;
-    return importAdapter({ folder, model, from, out, overwrite, onProgress, signal: interrupt.signal });
+  const { signal } = interrupt;
+  const summary = await withReadingLine({ json }, async (onProgress) => {
+    const path = await findModel(model, { signal, silent: json });
+    return importAdapter({ folder, model: path, from, out, overwrite, onProgress, signal });
   });
-  if (options.json === true) sayJson(summary);
-  else sayLine(importText(summary, options));
+  if (json) sayJson(summary);
+  else sayLine(importText(summary, model));
 }
 
-function importText(summary: ImportSummary, { model }: ImportOptions): string {
+function importText(summary: ImportSummary, model: string): string {
   const { out, sites, baseName, padded, folded, absent } = summary;
   const rows: (readonly [string, string])[] = [
     ["adapter", `lora: ${loraText(summary)}`],

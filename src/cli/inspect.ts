@@ -1,20 +1,46 @@
 import { basename, resolve } from "node:path";
+import { type SettingValues, text } from "#core";
 import { drawNorms, type Inspection, inspectAdapter, readModelConfig } from "#recipes";
 import { writeFileAtomic } from "#storage";
-import { adapterText, formatShare, frozenRows } from "./budget-text.ts";
-import type { InspectOptions } from "./inspect-command.ts";
-import { configPath } from "./params.ts";
-import { formatBytes, formatInteger } from "./progress.ts";
-import { labelled, sayJson, sayLine } from "./terminal.ts";
-import { textTable } from "./text-table.ts";
+import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
+import { defineCommand, group } from "./command.ts";
+import { adapterFolder, configOnly } from "./common-options.ts";
+import { configPath } from "./loading.ts";
+import { formatBytes, formatInteger } from "./numbers.ts";
+import { labelled, textTable } from "./tables.ts";
+import { sayJson, sayLine } from "./terminal.ts";
+
+const options = {
+  ...group("Model", { model: configOnly }),
+  ...group("Output", {
+    svg: text({ placeholder: "file", help: "also draw the norms of all layers as a heat map" }),
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Shows an adapter's settings and budget, the size of its update in each layer, and how its shards are used.",
+  arguments: { adapter: adapterFolder },
+  options,
+  examples: `
+Examples:
+  mos inspect adapters/acme
+  mos inspect adapters/acme --svg norms.svg
+  mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
+
+The base's weights are not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
+without unshared ranks keep too little to tell the base's shape, and need --model.`,
+  run,
+});
 
 /** Prints what an adapter is and does. */
-export async function runInspect(folder: string, { model, svg, json }: InspectOptions): Promise<void> {
+async function run({ adapter: folder, model, svg, json }: Values): Promise<void> {
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(folder, { model: config });
   const name = basename(resolve(folder));
   if (svg !== undefined) await writeFileAtomic(svg, await drawNorms(inspection, name));
-  if (json === true) sayJson({ name, ...inspection });
+  if (json) sayJson({ name, ...inspection });
   else sayLine(inspectionText(folder, inspection));
 }
 

@@ -1,47 +1,114 @@
 import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
-import { decodeText, MosError } from "#core";
+import {
+  choice,
+  decodeText,
+  flag,
+  integer,
+  MosError,
+  type Setting,
+  type SettingValues,
+  text,
+  texts,
+} from "#core";
 import { hashOfKey, type KeyLine, keyLines } from "#server";
 import { pathExists, readBytes, storageError } from "#storage";
-import { flagOf } from "./adapter-input.ts";
-import type { KeyAction, KeysOptions } from "./keys-command.ts";
-import { given } from "./option-values.ts";
-import { counted, labelled, sayJson, sayLine, shown } from "./terminal.ts";
-import { textTable } from "./text-table.ts";
+import { defineCommand, flagOf, group } from "./command.ts";
+import { given } from "./common-options.ts";
+import { counted } from "./numbers.ts";
+import { labelled, textTable } from "./tables.ts";
+import { sayJson, sayLine, shown } from "./terminal.ts";
+
+const ACTIONS = ["create", "list", "revoke"] as const;
+type KeyAction = (typeof ACTIONS)[number];
+
+const options = {
+  ...group("Key", {
+    name: text({
+      pattern: /^[\w.@-]{1,64}$/,
+      what: "letters, digits and . _ - @, at most 64 of them",
+      placeholder: "name",
+      help: "the tenant that the key is for; fair shares and limits apply to it",
+    }),
+    sha256: text({
+      // fewer digits could be those of another key that is made later
+      pattern: /^[\da-f]{8,64}$/i,
+      what: "the first digits of a hash as mos keys list shows it, 8 at least",
+      placeholder: "start",
+      help: "revoke: the key whose hash begins like this",
+    }),
+  }),
+  ...group("New key", {
+    admin: flag({ help: "it may add, replace and remove adapters" }),
+    adapters: texts({
+      placeholder: "pattern...",
+      defaultText: "all",
+      help: 'adapters that it may use, such as "acme-*"',
+    }),
+    requestsPerMinute: integer({ min: 1, help: "requests that it may send a minute" }),
+    maxConcurrent: integer({ min: 1, help: "requests that it may have at a time" }),
+  }),
+  ...group("Output", {
+    append: text({ placeholder: "file", help: "create: add the line to this key file" }),
+  }),
+};
+const positional = {
+  action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
+  file: text({ help: "list, revoke: the key file" }),
+};
+type Options = SettingValues<typeof options> & { readonly json: boolean };
+type Values = Options & SettingValues<typeof positional>;
+
+export const command = defineCommand({
+  description:
+    "Makes a random API key, and the line of a key file that lets mos serve know it by its hash; lists the keys of such " +
+    "a file, and revokes them.",
+  usage: "create --name <name> [options] | list <file> | revoke <file> (--name <name> | --sha256 <start>)",
+  arguments: positional,
+  options,
+  examples: `
+Examples:
+  mos keys create --name acme --adapters "acme-*" --append keys.jsonl
+  mos keys create --name operator --admin --append keys.jsonl
+  mos keys list keys.jsonl
+  mos keys revoke keys.jsonl --name acme
+      every key of that name
+  mos keys revoke keys.jsonl --sha256 5e884898da28
+      one key, by the start of its hash as list shows it
+
+A new key is shown once: only its hash is kept. revoke adds a line that says so; a server that runs with --api-keys
+reads the file again, and refuses the key within a second or so. Requests that are running finish.`,
+  run,
+});
 
 /** Digits of a hash that tell keys apart. */
 const SHOWN_DIGITS = 12;
 
-const GENERAL = ["json", "verbose"];
-const SETTINGS: Readonly<Record<KeyAction, readonly string[]>> = {
+/** The options of each action. */
+const OPTIONS: Readonly<Record<KeyAction, readonly string[]>> = {
   create: ["name", "admin", "adapters", "requestsPerMinute", "maxConcurrent", "append"],
   list: [],
   revoke: ["name", "sha256"],
 };
 
-interface Asked {
-  readonly file: string | undefined;
-  readonly options: KeysOptions;
-}
-
 const wrong = (message: string): MosError => new MosError("bad_option", message);
 
 /** Does what is asked with keys, and shows no key but one that it makes. */
-export async function runKeys(action: KeyAction, { file, options }: Asked): Promise<void> {
-  const foreign = Object.keys(options).find(
-    (name) => !GENERAL.includes(name) && !SETTINGS[action].includes(name),
-  );
-  if (foreign !== undefined)
-    throw wrong(`${flagOf(foreign)} does not go with mos keys ${action}; see mos keys --help`);
+async function run({ action, file, ...values }: Values): Promise<void> {
+  for (const [name, setting] of Object.entries<Setting>(options)) {
+    const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
+    if (isGiven && !OPTIONS[action].includes(name))
+      throw wrong(`${flagOf(name, setting)} does not go with mos keys ${action}; see mos keys --help`);
+  }
   if (action === "create") {
     if (file !== undefined) throw wrong(`mos keys create reads no file; write --append ${file}`);
-    await create(options);
+    await create(values);
     return;
   }
   if (file === undefined) throw wrong(`mos keys ${action} needs the key file: mos keys ${action} keys.jsonl`);
   const keys = keyLines(await textOf(file), file);
-  if (action === "list") list(keys, options);
-  else await revoke(keys, { file, options });
+  if (action === "list") list(keys, values);
+  else await revoke(keys, { file, options: values });
 }
 
 async function textOf(path: string): Promise<string> {
@@ -65,7 +132,7 @@ async function append(path: string, lines: readonly object[]): Promise<void> {
 }
 
 /** Prints a new key, and keeps its hash only. */
-async function create(options: KeysOptions): Promise<void> {
+async function create(options: Options): Promise<void> {
   const { name, admin, adapters, requestsPerMinute, maxConcurrent, append: file } = options;
   if (name === undefined) throw wrong("required option '--name <name>' not given; it says whose key it is");
   const key = `mos-${randomBytes(32).toString("base64url")}`;
@@ -74,13 +141,13 @@ async function create(options: KeysOptions): Promise<void> {
     sha256: hashOfKey(key),
     ...given({
       adapters,
-      admin,
+      admin: admin ? true : undefined,
       requests_per_minute: requestsPerMinute,
       max_concurrent: maxConcurrent,
     }),
   };
   if (file !== undefined) await append(file, [line]);
-  if (options.json === true) sayJson({ key, line });
+  if (options.json) sayJson({ key, line });
   else
     sayLine(
       labelled([
@@ -92,8 +159,8 @@ async function create(options: KeysOptions): Promise<void> {
 
 const shortHash = ({ sha256 }: KeyLine): string => sha256.slice(0, SHOWN_DIGITS);
 
-function list(keys: readonly KeyLine[], { json }: KeysOptions): void {
-  if (json === true) sayJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
+function list(keys: readonly KeyLine[], { json }: Options): void {
+  if (json) sayJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
   else if (keys.length === 0) sayLine("the file holds no keys");
   else {
     const rows = keys.map((key) => [
@@ -110,11 +177,11 @@ function list(keys: readonly KeyLine[], { json }: KeysOptions): void {
 }
 
 /** The keys that are meant: all of a name, or the one whose hash begins so. */
-function chosen(keys: readonly KeyLine[], file: string, { name, sha256 }: KeysOptions): readonly KeyLine[] {
+function chosen(keys: readonly KeyLine[], file: string, { name, sha256 }: Options): readonly KeyLine[] {
   if (name === undefined && sha256 === undefined)
     throw wrong("which keys? Give --name NAME for all of that name, or --sha256 START for one of them");
   const found = keys.filter(
-    (key) => (name === undefined || key.name === name) && key.sha256.startsWith(sha256 ?? ""),
+    (key) => (name === undefined || key.name === name) && key.sha256.startsWith(sha256?.toLowerCase() ?? ""),
   );
   const asked = [name === undefined ? "" : ` of the name ${name}`, sha256 === undefined ? "" : ` ${sha256}…`];
   if (found.length === 0)
@@ -130,7 +197,7 @@ function chosen(keys: readonly KeyLine[], file: string, { name, sha256 }: KeysOp
 /** A line that revokes is added for each key, so that nothing is lost that another program adds meanwhile. */
 async function revoke(
   keys: readonly KeyLine[],
-  { file, options }: { readonly file: string; readonly options: KeysOptions },
+  { file, options }: { readonly file: string; readonly options: Options },
 ): Promise<void> {
   const found = chosen(keys, file, options);
   const live = found.filter(({ revoked }) => revoked !== true);
@@ -140,7 +207,7 @@ async function revoke(
       live.map(({ name, sha256 }) => ({ name, sha256, revoked: true })),
     );
   const rows = live.map((key) => ({ name: key.name, sha256: shortHash(key) }));
-  if (options.json === true) sayJson({ revoked: rows });
+  if (options.json) sayJson({ revoked: rows });
   else if (rows.length === 0) sayLine(`nothing to do: ${counted(found.length, "key")} revoked before`);
   else sayLine(labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])));
 }

@@ -1,16 +1,47 @@
-import { type MergeEvent, mergeAdapter } from "#recipes";
-import { findModel } from "./base-model.ts";
-import { listenForInterrupt } from "./interrupt.ts";
-import type { MergeOptions } from "./merge-command.ts";
-import { given } from "./option-values.ts";
-import { formatBar, formatBytes, formatDuration } from "./progress.ts";
-import { counted, labelled, liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { type SettingValues, text } from "#core";
+import { type MergeEvent, mergeAdapter, mergeSettings } from "#recipes";
+import { defineCommand, group } from "./command.ts";
+import { adapterFolder, base, given, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
+import { findModel } from "./loading.ts";
+import { counted, formatBar, formatBytes, formatDuration } from "./numbers.ts";
+import { labelled } from "./tables.ts";
+import { listenForInterrupt, liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
+
+const options = {
+  ...group("Model", { model: base }),
+  ...group("Output", {
+    out: text({
+      required: true,
+      placeholder: "folder",
+      help: "the folder to write; it must not exist yet",
+    }),
+    ...mergeSettings,
+    quiet,
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
+
+export const command = defineCommand({
+  description: "Adds an adapter to its base model, and writes the sum as a Hugging Face folder of its own.",
+  arguments: { adapter: adapterFolder },
+  options,
+  json: JSON_EVENTS,
+  examples: `
+Examples:
+  mos merge adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --out models/acme
+  mos merge adapters/acme --model model.gguf --out models/acme --dtype bfloat16
+  mos merge adapters/acme --model models/llama --out models/acme --shard-size 2GB
+
+The folder that is written opens in transformers, vLLM and others, and as --model here. One weight at a time is in
+memory, so a model may be larger than the memory. W + scale * B A is computed in float32 and rounded once.
+${SIZES}`,
+  run,
+});
 
 type Done = Extract<MergeEvent, { readonly type: "done" }>;
 
-export async function runMerge(adapter: string, options: MergeOptions): Promise<void> {
-  const { model, out, dtype, shardSize, quiet, json } = options;
-  const silent = quiet === true || json === true;
+async function run({ adapter, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
+  const silent = quiet || json;
   using interrupt = listenForInterrupt();
   const { signal } = interrupt;
   const path = await findModel(model, { signal, silent });
@@ -26,7 +57,7 @@ export async function runMerge(adapter: string, options: MergeOptions): Promise<
       signal,
       ...given({ dtype }),
     })) {
-      if (json === true) sayJson(event);
+      if (json) sayJson(event);
       const text = show(event);
       if (text !== undefined) line.update(text);
       if (event.type === "done") last = event;

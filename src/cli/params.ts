@@ -1,39 +1,72 @@
-import { MosError } from "#core";
-import { pull, resolveCached } from "#hub";
+import { flag, MosError, type SettingValues, text } from "#core";
 import { type LlamaConfig, presetConfig, presets } from "#models";
 import {
   type AdapterParams,
   adapterParams,
   FLEETS,
+  type PaperTableRow,
   PRECISIONS,
   type Precision,
   paperTable,
   parameterCount,
   readModelConfig,
 } from "#recipes";
-import { pathExists } from "#storage";
-import { adapterInput, refuseSettings } from "./adapter-input.ts";
-import { adapterText, formatShare, frozenRows } from "./budget-text.ts";
-import type { ParamsOptions } from "./params-command.ts";
-import { paperTableText } from "./params-table.ts";
-import { formatBytes, formatCount, formatInteger } from "./progress.ts";
-import { hubOfUser } from "./pull.ts";
-import { labelled, sayJson, sayLine } from "./terminal.ts";
-import { textTable } from "./text-table.ts";
+import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
+import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
+import { defineCommand, group } from "./command.ts";
+import { configOnly } from "./common-options.ts";
+import { configPath } from "./loading.ts";
+import { formatBytes, formatCount, formatInteger } from "./numbers.ts";
+import { labelled, textTable } from "./tables.ts";
+import { sayJson, sayLine } from "./terminal.ts";
+
+const options = {
+  ...group("Model", {
+    model: configOnly,
+    preset: text({ placeholder: "name", help: "a well-known model by name" }),
+    config: text({ placeholder: "file", help: "a config.json" }),
+    listPresets: flag({ help: "show the names that --preset takes" }),
+  }),
+  ...group("Output", {
+    table: flag({
+      help: "all methods of the paper's tables, and the memory of 1, 1,000 and 10,000 adapters",
+    }),
+  }),
+  ...group("Adapter", adapterOptions),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Shows what an adapter will cost before any training: trainable numbers, bytes, and how they compare with LoRA.",
+  usage: "--model <model> | --preset <name> | --config <file> [options]",
+  options,
+  conflicts: [["model", "preset", "config"]],
+  examples: `
+Examples:
+  mos params --preset llama2-7b
+  mos params --preset llama3.2-3b --equivalent-rank 8 --rank 32 --shards-per-vector 8
+  mos params --model models/llama --method lora --rank 8
+  mos params --preset llama2-7b --table
+  mos params --list-presets
+
+Of a model folder only config.json is read, so the weights need not be there.`,
+  run,
+});
 
 const BYTES_TO_FILL = 1e9;
 
 /** Prints what an adapter will cost. */
-export async function runParams(options: ParamsOptions): Promise<void> {
-  const json = options.json === true;
-  if (options.listPresets === true) {
+async function run(options: Values): Promise<void> {
+  const { json } = options;
+  if (options.listPresets) {
     if (json) sayJson(presets);
     else sayLine(presetTable());
     return;
   }
-  if (options.table === true) refuseSettings(options);
+  if (options.table) refuseSettings(options);
   const { name, config } = await modelOf(options);
-  if (options.table === true) {
+  if (options.table) {
     const rows = paperTable(config);
     if (json) sayJson({ model: name, fleets: FLEETS, rows });
     else sayLine(paperTableText(name, rows));
@@ -49,7 +82,7 @@ interface NamedConfig {
   readonly config: LlamaConfig;
 }
 
-async function modelOf({ model, preset, config }: ParamsOptions): Promise<NamedConfig> {
+async function modelOf({ model, preset, config }: Values): Promise<NamedConfig> {
   if (preset !== undefined) return { name: preset, config: presetConfig(preset) };
   if (config !== undefined) return { name: config, config: await readModelConfig(config) };
   if (model !== undefined) return { name: model, config: await readModelConfig(await configPath(model)) };
@@ -57,20 +90,6 @@ async function modelOf({ model, preset, config }: ParamsOptions): Promise<NamedC
     "bad_option",
     "for which model? Give --model, --preset (see --list-presets) or --config",
   );
-}
-
-/** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
-export async function configPath(model: string): Promise<string> {
-  if (!/^[^/\\.][^/\\]*\/[^/\\]+$/.test(model) || (await pathExists(model))) return model;
-  const hub = await hubOfUser();
-  const cached = await resolveCached(model, hub);
-  if (cached !== undefined || hub.offline) return cached?.path ?? model;
-  for await (const event of pull(model, {
-    ...hub,
-    ...(model.includes(":") ? {} : { include: ["config.json"] }),
-  }))
-    if (event.type === "done") return event.model.path;
-  return model;
 }
 
 /** How many adapters fit into a gigabyte. */
@@ -136,4 +155,50 @@ function presetTable(): string {
     `${config.heads}/${config.keyValueHeads}`,
   ]);
   return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv"], ...rows]);
+}
+
+const nameOf = ({ method, rank }: PaperTableRow): readonly string[] => [method, rank];
+
+/** The paper's column, and which LoRA is as good. */
+const parameterTable = (rows: readonly PaperTableRow[]): string =>
+  textTable([
+    ["method", "rank", "# Param.", "paper's avg", "LoRA as good", "# Param.", "times"],
+    ...rows.map((row) => {
+      const { parameters, average, lora } = row;
+      const beside = [average.toFixed(2), `r ${lora.rank}`, formatInteger(lora.parameters)];
+      return parameters === undefined
+        ? [...nameOf(row), "–", ...beside, "–"]
+        : [...nameOf(row), formatInteger(parameters), ...beside, (lora.parameters / parameters).toFixed(1)];
+    }),
+  ]);
+
+const memoryTable = (rows: readonly PaperTableRow[], precision: Precision): string => {
+  const counts = FLEETS.map(formatInteger);
+  return textTable([
+    [`adapters in ${precision}`, "rank", ...counts, "LoRA", ...counts],
+    ...rows.map((row) => [
+      ...nameOf(row),
+      ...(row.bytes?.[precision].map(formatBytes) ?? counts.map(() => "–")),
+      `r ${row.lora.rank}`,
+      ...row.lora.bytes[precision].map(formatBytes),
+    ]),
+  ]);
+};
+
+/** The tables of --table. */
+function paperTableText(model: string, rows: readonly PaperTableRow[]): string {
+  const problems = rows.flatMap(({ method, rank, problem }) =>
+    problem === undefined ? [] : [`${method} ${rank} does not fit this model: ${problem}`],
+  );
+  return [
+    `The paper's settings on ${model}`,
+    parameterTable(rows),
+    `Memory for ${FLEETS.map(formatInteger).join(", ")} adapters, at the right of the LoRA as good`,
+    ...PRECISIONS.map((precision) => memoryTable(rows, precision)),
+    [
+      "paper's avg: mean of six benchmark scores on LLaMA2-7B. LoRA as good: the rank whose average is nearest.",
+      "PRoLoRA with u = 0 and m = 2 or 4; VeRA's shared projections, drawn from the seed, are counted once.",
+      ...problems,
+    ].join("\n"),
+  ].join("\n\n");
 }

@@ -1,107 +1,145 @@
 import { readFileSync } from "node:fs";
-import type { Command } from "commander";
-import { expect, test } from "vitest";
-import { METHOD_NAMES, methods } from "#adapters";
-import { parseSettings } from "#core";
-import { CHAT_FORMATS, RULES, TASK_NAMES } from "#evaluation";
-import { DEFAULT_SHARD_SIZE, FILE_DTYPES, IMPORT_SOURCES } from "#exchange";
-import { LINEAR_NAMES } from "#nn";
-import { EXPORT_FORMATS, finetuneSettings } from "#recipes";
-import { DEVICES } from "#runtime";
-import { adapterInput, flagOf } from "./adapter-input.ts";
-import { LINEAR_TYPES, TASK_RULES, TASKS } from "./command-options.ts";
-import { createProgram } from "./program.ts";
+import type { Command as Commander } from "commander";
+import { describe, expect, test, vi } from "vitest";
+import { METHOD_NAMES, type MethodName, methods } from "#adapters";
+import { choice, flag, integer, type Setting, text, texts } from "#core";
+import { finetuneSettings } from "#recipes";
+import { adapterInput, adapterOptions } from "./adapter-options.ts";
+import { defineCommand, flagOf, group } from "./command.ts";
+import { given, unescaped } from "./common-options.ts";
+import { COMMANDS, createProgram, loadCommands } from "./program.ts";
 import { resumeCommand } from "./train.ts";
 
-const commandNamed = (name: string): Command => {
-  const command = createProgram().commands.find((candidate) => candidate.name() === name);
-  if (command === undefined) throw new Error(`there is no command ${name}`);
-  return command;
-};
+const commands = await loadCommands();
+const commandNamed = (name: string): Commander =>
+  createProgram(commands).commands.find((candidate) => candidate.name() === name)!;
 
-test("mos train has an option with the same default for every setting of a run", () => {
-  const shown = commandNamed("train").opts();
-  const {
-    steps: _steps,
-    system: _system,
-    examples: _examples,
-    ...defaults
-  } = parseSettings(finetuneSettings, {});
-  expect(shown).toMatchObject(defaults);
-  const flags = commandNamed("train").options.map(({ long }) => long);
-  for (const name of Object.keys(finetuneSettings))
-    expect(flags, name).toContain(name === "packing" ? "--no-packing" : flagOf(name));
+describe("a command out of settings", () => {
+  const options = {
+    ...group("Numbers", {
+      steps: integer({ min: 1, default: 8, help: "updates" }),
+      rank: integer({ min: 1, defaultText: "the method's", placeholder: "r", help: "rank" }),
+    }),
+    ...group("Others", {
+      form: choice(["plain", "chatml"], { default: "plain", formerly: "rules", help: "form" }),
+      stop: texts({ help: "may be repeated" }),
+      packing: flag({ default: true, help: "one example in a row" }),
+      out: text({ required: true, placeholder: "folder", help: "the folder" }),
+    }),
+  };
+  let seen: unknown;
+  const command = defineCommand({
+    description: "Tries settings.",
+    arguments: { file: text({ help: "a file" }) },
+    options,
+    conflicts: [["steps", "rank"]],
+    run: async (values) => {
+      seen = values;
+    },
+  });
+  const program = (): Commander => {
+    const made = createProgram(new Map());
+    command
+      .attach(made, "try")
+      .exitOverride()
+      .configureOutput({ writeErr: () => undefined });
+    return made;
+  };
+  const run = async (...args: readonly string[]): Promise<unknown> => {
+    await program().parseAsync(["try", ...args], { from: "user" });
+    return seen;
+  };
+  const defaults = { steps: 8, form: "plain", packing: true, json: false, verbose: false };
+
+  test("has values of the settings, checked, with defaults", async () => {
+    expect(await run("--out", "a")).toEqual({ ...defaults, out: "a" });
+    const args = [
+      "--out",
+      "a",
+      "--no-packing",
+      "--stop",
+      "x",
+      "--stop",
+      "y",
+      "--steps",
+      "1_000",
+      "in",
+      "--json",
+    ];
+    expect(await run(...args)).toEqual({
+      ...defaults,
+      ...{ out: "a", packing: false, stop: ["x", "y"], steps: 1000, file: "in", json: true },
+    });
+    await expect(run("--out", "a", "--steps", "0")).rejects.toThrowError(
+      /'--steps <n>' argument '0' is invalid\. It must be a whole number, 1 or more\./,
+    );
+    await expect(run("--out", "a", "--form", "x")).rejects.toThrowError(/It must be one of plain, chatml\./);
+    await expect(run()).rejects.toThrowError("required option '--out <folder>' not specified");
+    await expect(run("--out", "a", "--steps", "1", "--rank", "1")).rejects.toThrowError(
+      "option '--steps <n>' cannot be used with option '--rank <r>'",
+    );
+  });
+
+  test("takes the former name of an option, and says so", async () => {
+    const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    try {
+      expect(await run("--out", "a", "--rules", "chatml")).toEqual({ ...defaults, out: "a", form: "chatml" });
+      expect(write).toHaveBeenCalledExactlyOnceWith("--rules is now --form; the old name still works\n");
+    } finally {
+      write.mockRestore();
+    }
+    await expect(run("--out", "a", "--rules", "chatml", "--form", "plain")).rejects.toThrowError(
+      "cannot be used with",
+    );
+  });
+
+  test("shows groups, defaults and what decides them, but no former name", () => {
+    const help = program()
+      .commands.find((one) => one.name() === "try")!
+      .helpInformation();
+    expect(help).toMatch(/^Usage: mos try \[options\] \[file\]/);
+    expect(help).toContain("\nNumbers:\n  --steps <n>");
+    expect(help).toMatch(/updates \(default: 8\)/);
+    expect(help).toMatch(/rank \(default: the method's\)/);
+    expect(help).toMatch(/\n {2}--no-packing +one example in a row\n/);
+    expect(help).toMatch(/\nGeneral:\n {2}--json[\s\S]*--verbose[\s\S]*-h, --help/);
+    expect(help).not.toContain("--rules");
+  });
 });
 
-test("the adapter's defaults in the help are those of the methods", () => {
-  const { options } = commandNamed("params");
-  const mos = methods.mos.schema.parse({ method: "mos" });
-  const lora = methods.lora.schema.parse({ method: "lora" });
-  expect(lora).toEqual(expect.objectContaining({ rank: mos.rank, alpha: mos.alpha, dropout: mos.dropout }));
-  for (const name of [
-    "rank",
-    "equivalentRank",
-    "shardsPerVector",
-    "privateRank",
-    "alpha",
-    "dropout",
-  ] as const) {
-    const option = options.find((candidate) => candidate.attributeName() === name);
-    expect(option?.description).toContain(`(default: ${mos[name]})`);
-  }
-  expect(mos.targets).toEqual(LINEAR_NAMES);
-  const textOf = (name: string) => options.find((one) => one.attributeName() === name)?.description;
-  const { rank, unsharedRank, chunks } = methods.prolora.schema.parse({ method: "prolora" });
-  expect(textOf("unsharedRank")).toContain(`(default: ${unsharedRank})`);
-  expect(textOf("chunks")).toContain(`(default: ${chunks})`);
-  const scaled = methods["random-scaling"].schema.parse({ method: "random-scaling" });
-  expect(textOf("scaleMean")).toContain(`(default: ${scaled.scaleMean})`);
-  expect(textOf("scaleDeviation")).toContain(`(default: ${scaled.scaleDeviation})`);
-  expect(textOf("rank")).toContain(`layers share (${scaled.rank})`);
-  expect(methods["pure-sharing"].schema.parse({ method: "pure-sharing" }).rank).toBe(scaled.rank);
-  expect(textOf("rank")).toContain(`for vera ${methods.vera.schema.parse({ method: "vera" }).rank}, `);
-  expect(textOf("rank")).toContain(`for prolora ${rank}`);
-  for (const method of ["subset-selection", "tied-lora"] as const)
-    expect(methods[method].schema.parse({ method }).rank).toBe(mos.rank);
+test("mos train has an option for every setting of a run, and the former name of one", () => {
+  const { options } = commandNamed("train");
+  const flags = options.map(({ long }) => long);
+  for (const [name, setting] of Object.entries<Setting>(finetuneSettings))
+    expect(flags, name).toContain(flagOf(name, setting));
+  expect(flags).toContain("--rules");
 });
 
-test("the names that help lists by itself are those of the rooms below", () => {
-  expect(LINEAR_TYPES).toEqual(LINEAR_NAMES);
-  const optionOf = (command: string, flag: string) =>
-    commandNamed(command).options.find(({ long }) => long === flag);
-  const choices = (command: string, flag: string) => optionOf(command, flag)?.argChoices;
-  expect(choices("train", "--device")).toEqual(DEVICES);
-  const method = optionOf("train", "--method");
-  for (const name of METHOD_NAMES) expect(method?.description).toContain(name);
-  expect(TASKS).toEqual(TASK_NAMES);
-  expect(TASK_RULES).toEqual(RULES);
-  expect(choices("eval", "--chat-format")).toEqual(CHAT_FORMATS);
-  expect(choices("reproduce", "--benchmark-format")).toEqual(CHAT_FORMATS);
-  expect(choices("export", "--format")).toEqual(EXPORT_FORMATS);
-  expect(choices("export", "--dtype")).toEqual(FILE_DTYPES);
-  expect(choices("merge", "--dtype")).toEqual(FILE_DTYPES);
-  expect(choices("import", "--from")).toEqual(IMPORT_SOURCES);
-  expect(optionOf("merge", "--shard-size")?.defaultValue).toBe(DEFAULT_SHARD_SIZE);
+test("every setting of every method is an option, with the methods that have it and their defaults", () => {
+  const settings: Readonly<Record<string, Setting>> = adapterOptions;
+  for (const method of METHOD_NAMES)
+    for (const [name, setting] of Object.entries<Setting>(methods[method].settings)) {
+      if (name === "seed") continue;
+      const option = settings[name]!;
+      expect(option.help, name).toContain(setting.help);
+      expect(option.defaultText, name).toContain(setting.defaultText ?? String(setting.default));
+    }
+  expect(settings["rank"]?.defaultText).toBe(
+    "8; 64 for pure-sharing, random-scaling; 256 for vera; 4 for prolora",
+  );
+  expect(settings["alpha"]?.help).toMatch(/^all but vera: /);
+  expect(settings["equivalentRank"]?.help).toMatch(/^mos, subset-selection: /);
 });
 
 test("options become an adapter, and strangers to a method are refused", () => {
-  expect(adapterInput({ method: "mos", pairDissociation: true, rank: 4 })).toEqual({
-    method: "mos",
-    rank: 4,
-  });
-  expect(adapterInput({ method: "mos", pairDissociation: false })).toEqual({
-    method: "mos",
-    pairDissociation: false,
-  });
-  expect(() => adapterInput({ method: "lora", pairDissociation: true, privateRank: 1 })).toThrowError(
+  const input = (method: MethodName, values: object = {}) =>
+    adapterInput({ method, pairDissociation: true, ...values });
+  expect(input("mos", { rank: 4 })).toEqual({ method: "mos", rank: 4 });
+  expect(input("mos", { pairDissociation: false })).toEqual({ method: "mos", pairDissociation: false });
+  expect(() => input("lora", { privateRank: 1 })).toThrowError(
     "--private-rank does not go with --method lora",
   );
-  expect(() => adapterInput({ method: "lora", pairDissociation: false })).toThrowError(
-    "--no-pair-dissociation",
-  );
-  expect(() => adapterInput({ method: "moss", pairDissociation: true })).toThrowError(
-    "--method moss is not known",
-  );
+  expect(() => input("lora", { pairDissociation: false })).toThrowError("--no-pair-dissociation");
 });
 
 test("the command that continues a run is the one that started it", () => {
@@ -109,20 +147,28 @@ test("the command that continues a run is the one that started it", () => {
   expect(resumeCommand(args)).toMatch(/mos train --data 'my data.jsonl' --steps 5 --resume$/);
 });
 
+test("backslash escapes, once", () => {
+  expect(unescaped("a\\nb\\tc\\\\n")).toBe("a\nb\tc\\n");
+});
+
+test("given leaves out what is undefined only", () => {
+  expect(given({ a: undefined, b: 0, c: false, d: "" })).toEqual({ b: 0, c: false, d: "" });
+});
+
 /** The files that a file loads before anything runs. */
 function loadedBy(file: string, seen = new Set<string>()): ReadonlySet<string> {
   if (seen.has(file)) return seen;
   seen.add(file);
   if (!file.startsWith("./")) return seen;
-  const text = readFileSync(new URL(file, import.meta.url), "utf8");
-  for (const [, specifier = ""] of text.matchAll(/^(?:import|export) (?!type)[^;]*?from "([^"]+)"/gm))
+  const source = readFileSync(new URL(file, import.meta.url), "utf8");
+  for (const [, specifier = ""] of source.matchAll(/^(?:import|export) (?!type)[^;]*?from "([^"]+)"/gm))
     loadedBy(specifier, seen);
   return seen;
 }
 
-test("help is quick: it loads no room but core", () => {
-  const loaded = [...loadedBy("./main.ts"), ...loadedBy("./program.ts")].filter(
-    (name) => !name.startsWith("./"),
-  );
+test("the list of commands is quick: it loads none of them, and no room but core", () => {
+  const loaded = [...loadedBy("./main.ts")].filter((name) => !name.startsWith("./"));
   expect(new Set(loaded)).toEqual(new Set(["node:fs", "commander", "#core"]));
+  const program = createProgram(new Map());
+  expect(program.commands.map((one) => one.name())).toEqual(Object.keys(COMMANDS));
 });

@@ -1,23 +1,65 @@
-// The command line: one file `…-command.ts` for each command declares its options and help; the work behind it is
-// loaded when it runs, so that help is quick. Errors become text and exit codes here and nowhere else.
+// The command line: a row for each command, whose file is loaded only when it is needed, so that help is quick. Errors
+// become text and exit codes here and nowhere else.
 import { readFileSync, writeSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { flagsOf } from "./command-options.ts";
-import { evalCommand } from "./eval-command.ts";
-import { exportCommand } from "./export-command.ts";
+import { Command as Commander, CommanderError } from "commander";
+import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
-import { generateCommand } from "./generate-command.ts";
-import { importCommand } from "./import-command.ts";
-import { inspectCommand } from "./inspect-command.ts";
-import { keysCommand } from "./keys-command.ts";
-import { mergeCommand } from "./merge-command.ts";
-import { paramsCommand } from "./params-command.ts";
-import { pullCommand } from "./pull-command.ts";
-import { quickstartCommand } from "./quickstart-command.ts";
-import { reproduceCommand } from "./reproduce-command.ts";
-import { scoreCommand } from "./score-command.ts";
-import { serveCommand } from "./serve-command.ts";
-import { trainCommand } from "./train-command.ts";
+
+interface Entry {
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly command: Command }>;
+}
+
+/** Every command, in the order of the help. */
+export const COMMANDS: Readonly<Record<string, Entry>> = {
+  quickstart: {
+    summary: "the whole way on a bundled model and data, in well under 90 s",
+    load: () => import("./quickstart.ts"),
+  },
+  pull: { summary: "download a model from the Hugging Face Hub", load: () => import("./pull.ts") },
+  train: { summary: "fine-tune an adapter on your data", load: () => import("./train.ts") },
+  generate: {
+    summary: "answer a prompt or chat, with or without an adapter",
+    load: () => import("./generate.ts"),
+  },
+  inspect: {
+    summary: "what an adapter is and does: budget, norms, use of its shards",
+    load: () => import("./inspect.ts"),
+  },
+  export: { summary: "an adapter as a plain LoRA for other programs", load: () => import("./export.ts") },
+  import: { summary: "a LoRA of PEFT as an adapter", load: () => import("./import.ts") },
+  merge: { summary: "write base and adapter as one model", load: () => import("./merge.ts") },
+  params: { summary: "what an adapter will cost, before training", load: () => import("./params.ts") },
+  reproduce: {
+    summary: "run the tables and the figure of the MoS paper again, on any model and data",
+    load: () => import("./reproduce.ts"),
+  },
+  eval: {
+    summary: "score a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval",
+    load: () => import("./eval.ts"),
+  },
+  score: {
+    summary: "score predictions that are there already, by the rules of a benchmark",
+    load: () => import("./score.ts"),
+  },
+  serve: { summary: "serve a model and its adapters by OpenAI's API", load: () => import("./serve.ts") },
+  keys: { summary: "make, list and revoke API keys of mos serve", load: () => import("./keys.ts") },
+};
+
+/** Commands by name, as far as they were loaded. */
+export type LoadedCommands = ReadonlyMap<string, Command>;
+
+/** Loads the files of commands; of all without names. */
+export async function loadCommands(
+  names: readonly string[] = Object.keys(COMMANDS),
+): Promise<LoadedCommands> {
+  const loaded = new Map<string, Command>();
+  for (const name of names) {
+    const entry = COMMANDS[name];
+    if (entry !== undefined) loaded.set(name, (await entry.load()).command);
+  }
+  return loaded;
+}
 
 /** The same place from src/cli and from dist/cli. */
 const PACKAGE = new URL("../../package.json", import.meta.url);
@@ -27,8 +69,9 @@ function versionOf(): string {
   return version;
 }
 
-export function createProgram(): Command {
-  const program = new Command("mos")
+/** The program. A command that was not loaded is only named in the help. */
+export function createProgram(commands: LoadedCommands): Commander {
+  const program = new Commander("mos")
     .description(
       "Fine-tunes open language models with Mixture-of-Shards adapters; runs, evaluates, serves, merges and exports them, " +
         "and reproduces the tables and the figure of the paper.",
@@ -54,38 +97,35 @@ First steps:
 
 mos COMMAND --help tells more about a command.`,
     );
-  quickstartCommand(program);
-  pullCommand(program);
-  trainCommand(program);
-  generateCommand(program);
-  inspectCommand(program);
-  exportCommand(program);
-  importCommand(program);
-  mergeCommand(program);
-  paramsCommand(program);
-  reproduceCommand(program);
-  evalCommand(program);
-  scoreCommand(program);
-  serveCommand(program);
-  keysCommand(program);
+  for (const [name, { summary }] of Object.entries(COMMANDS)) {
+    const command = commands.get(name);
+    (command?.attach(program, name) ?? program.command(name)).summary(summary);
+  }
   return program;
 }
 
+/** The name of the command that arguments are for, or that help is asked about. */
+function nameIn(args: readonly string[]): string {
+  const [first = "", second = ""] = args.filter((arg) => !arg.startsWith("-"));
+  return first === "help" ? second : first;
+}
+
 /** The command that arguments are for, as far as they were understood. */
-function commandOf(program: Command, args: readonly string[]): FailedCommand {
-  const name = args.find((arg) => !arg.startsWith("-"));
-  const command = program.commands.find((candidate) => candidate.name() === name);
-  return command === undefined
-    ? { command: "mos", options: new Map() }
-    : { command: `mos ${command.name()}`, options: flagsOf(command) };
+function commandOf(program: Commander, args: readonly string[]): FailedCommand {
+  const command = program.commands.find((candidate) => candidate.name() === nameIn(args));
+  if (command === undefined) return { command: "mos", options: new Map() };
+  const flags = command.options.map(
+    (option) => [option.attributeName(), option.long ?? option.flags] as const,
+  );
+  return { command: `mos ${command.name()}`, options: new Map(flags) };
 }
 
 const isMissingOption = (error: unknown): boolean =>
   error instanceof CommanderError && error.code === "commander.missingMandatoryOptionValue";
 
 /** Commander looks for required options first; where one was mistyped, that is the better thing to tell. */
-function mistypedOption(args: readonly string[]): unknown {
-  const program = createProgram();
+function mistypedOption(args: readonly string[], commands: LoadedCommands): unknown {
+  const program = createProgram(commands);
   for (const command of program.commands) {
     for (const option of command.options) option.makeOptionMandatory(false);
     command.action(() => undefined);
@@ -99,7 +139,7 @@ function mistypedOption(args: readonly string[]): unknown {
 }
 
 /** Help for a command that does not exist would be the general help; `mos NAME` says that there is none. */
-function helpTopic(args: readonly string[], program: Command): readonly string[] {
+function helpTopic(args: readonly string[], program: Commander): readonly string[] {
   const [first, name] = args;
   const isUnknown = name !== undefined && !program.commands.some((command) => command.name() === name);
   return first === "help" && isUnknown ? args.slice(1) : args;
@@ -131,7 +171,8 @@ function endOnBrokenStream(stream: NodeJS.WriteStream, name: string): void {
 export async function run(args: readonly string[]): Promise<number> {
   endOnBrokenStream(process.stdout, "standard output");
   endOnBrokenStream(process.stderr, "standard error");
-  const program = createProgram();
+  const commands = await loadCommands([nameIn(args)]);
+  const program = createProgram(commands);
   try {
     if (args.length === 0) {
       program.outputHelp();
@@ -141,7 +182,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version was shown
-    const cause = isMissingOption(error) ? (mistypedOption(args) ?? error) : error;
+    const cause = isMissingOption(error) ? (mistypedOption(args, commands) ?? error) : error;
     const failure = describeFailure(cause, commandOf(program, args));
     const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };
     process.stderr.write(failureText(failure, { error, ...flags }));

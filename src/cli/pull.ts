@@ -1,22 +1,41 @@
-import { homedir } from "node:os";
-import { join } from "node:path";
-import { type HubSettings, hubAssetsFolder, hubSettings, type PulledModel, pull } from "#hub";
-import { listenForInterrupt } from "./interrupt.ts";
-import { given } from "./option-values.ts";
-import { formatBytes } from "./progress.ts";
-import type { PullOptions } from "./pull-command.ts";
-import { pullProgress } from "./pull-progress.ts";
-import { counted, labelled, liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { type SettingValues, text, texts } from "#core";
+import { type PulledModel, pull } from "#hub";
+import { defineCommand, group } from "./command.ts";
+import { given, JSON_EVENTS, quiet } from "./common-options.ts";
+import { hubOfUser, pullProgress } from "./loading.ts";
+import { counted, formatBytes } from "./numbers.ts";
+import { labelled } from "./tables.ts";
+import { listenForInterrupt, liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
 
-/** The hub as the user's environment has it. */
-export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, homedir());
+const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });
 
-/** Where benchmarks are kept that were fetched from the hub. */
-export const benchmarksOfUser = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
+const options = group("Output", {
+  cache: text({ placeholder: "folder", help: "the cache, in place of Hugging Face's own" }),
+  include: texts({ placeholder: "pattern", help: "files to take, such as *Q4_K_M.gguf; may be repeated" }),
+  quiet,
+});
+type Values = SettingValues<typeof options> & { readonly repository: string; readonly json: boolean };
 
-export async function runPull(repository: string, options: PullOptions): Promise<void> {
+export const command = defineCommand({
+  description: "Downloads a model from the Hugging Face Hub into the local cache, and checks it.",
+  arguments: { repository },
+  options,
+  json: JSON_EVENTS,
+  examples: `
+Examples:
+  mos pull HuggingFaceTB/SmolLM2-135M-Instruct
+  mos pull org/name@v1.0                      a branch, a tag or a commit
+  mos pull org/name:name.Q4_K_M.gguf          one of several GGUF files
+
+An interrupted download resumes where it stopped. Only settings, safetensors and GGUF are taken, never code.
+The cache is the one of Hugging Face's own tools. Environment: HF_TOKEN for models that need a login, HF_HOME or
+HF_HUB_CACHE for the cache, HF_ENDPOINT for another hub.`,
+  run,
+});
+
+async function run({ repository, ...options }: Values): Promise<void> {
   const settings = await hubOfUser();
-  const silent = options.quiet === true || options.json === true;
+  const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt();
   const done = await (async (): Promise<PulledModel | undefined> => {
     using line = liveLine({ silent });
@@ -27,7 +46,7 @@ export async function runPull(repository: string, options: PullOptions): Promise
       signal: interrupt.signal,
     });
     for await (const event of events) {
-      if (options.json === true) sayJson(event);
+      if (options.json) sayJson(event);
       show(event);
       if (event.type === "done") return event.model;
     }

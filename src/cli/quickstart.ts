@@ -1,21 +1,27 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type SettingValues, text } from "#core";
 import {
   type BaseModel,
   type FinetuneSettingsInput,
   finetune,
+  finetuneSettings,
   loadModel,
   openSession,
   parameterCount,
 } from "#recipes";
-import { adapterText, budgetText } from "./budget-text.ts";
-import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
-import { formatCount, formatDuration, type LiveLine } from "./progress.ts";
-import type { QuickstartOptions } from "./quickstart-command.ts";
+import { adapterText, budgetText } from "./adapter-text.ts";
+import { defineCommand, group } from "./command.ts";
+import { JSON_EVENTS } from "./common-options.ts";
+import { formatCount, formatDuration } from "./numbers.ts";
+import { hasTwoColumns, labelled, twoColumns } from "./tables.ts";
 import {
   columnsOf,
-  labelled,
+  EXIT_INTERRUPTED,
+  type Interrupt,
+  type LiveLine,
+  listenForInterrupt,
   liveLine,
   MOS,
   nearPath,
@@ -24,11 +30,26 @@ import {
   shellWord,
   shown,
 } from "./terminal.ts";
-import { hasTwoColumns, twoColumns } from "./text-columns.ts";
-import { curveText, heldOutText, readHistory } from "./train-history.ts";
-import { type ReadyEvent, watchTraining } from "./train-watch.ts";
+import { curveText, heldOutText, type ReadyEvent, readHistory, watchTraining } from "./training-view.ts";
 
-const EXIT_INTERRUPTED = 130;
+const options = group("Output", {
+  out: text({
+    default: "adapters/quickstart",
+    placeholder: "folder",
+    help: "the folder of the adapter; what it holds is replaced",
+  }),
+  seed: finetuneSettings.seed,
+});
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Teaches a bundled toy model of a million parameters one tenant's facts and tone with a Mixture-of-Shards adapter,\n" +
+    "and shows what changed. Needs no network and no GPU.",
+  options,
+  json: JSON_EVENTS,
+  run,
+});
 
 /** The same place from src/cli and from dist/cli. */
 const ASSETS = fileURLToPath(new URL("../../assets", import.meta.url));
@@ -50,14 +71,14 @@ const SETTINGS = {
 } as const satisfies FinetuneSettingsInput;
 
 interface Quickstart {
-  readonly options: QuickstartOptions;
+  readonly options: Values;
   readonly base: BaseModel;
   readonly questions: readonly string[];
   readonly interrupt: Interrupt;
 }
 
 /** The whole way, from a base model to an adapter that answers. Returns the exit code. */
-export async function runQuickstart(options: QuickstartOptions): Promise<number> {
+async function run(options: Values): Promise<number> {
   const started = performance.now();
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
@@ -65,15 +86,15 @@ export async function runQuickstart(options: QuickstartOptions): Promise<number>
   );
   const base = await loadModel(MODEL, { signal: interrupt.signal });
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
-  const run: Quickstart = { options, base, questions, interrupt };
-  const json = options.json === true;
-  const before = await answersOf(run, null);
-  if (!json) sayLine(introduction(run, before));
+  const setup: Quickstart = { options, base, questions, interrupt };
+  const { json } = options;
+  const before = await answersOf(setup, null);
+  if (!json) sayLine(introduction(setup, before));
   let ready: ReadyEvent | undefined;
   const outcome = await (async () => {
     using live = liveLine({ silent: json });
     line = live;
-    return await watchTraining(training(run), {
+    return await watchTraining(training(setup), {
       line: live,
       json,
       onReady: (event) => {
@@ -92,7 +113,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<number>
       );
     return EXIT_INTERRUPTED;
   }
-  const after = await answersOf(run, options.out);
+  const after = await answersOf(setup, options.out);
   const seconds = (performance.now() - started) / 1000;
   if (json)
     sayJson({
@@ -100,7 +121,7 @@ export async function runQuickstart(options: QuickstartOptions): Promise<number>
       seconds,
       answers: questions.map((question, i) => ({ question, before: before[i], after: after[i] })),
     });
-  else if (ready !== undefined) sayLine(await conclusion(run, { before, after, ready, seconds }));
+  else if (ready !== undefined) sayLine(await conclusion(setup, { before, after, ready, seconds }));
   return 0;
 }
 

@@ -1,7 +1,6 @@
 import type { ReproduceEvent } from "#experiments";
-import { formatDuration } from "./progress.ts";
-import { counted } from "./terminal.ts";
-import { textTable } from "./text-table.ts";
+import { counted, formatDuration } from "./numbers.ts";
+import { textTable } from "./tables.ts";
 
 type EndEvent = Extract<ReproduceEvent, { readonly type: "end" }>;
 type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;

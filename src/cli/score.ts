@@ -1,18 +1,54 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { MosError, parseWith } from "#core";
+import { choice, MosError, parseWith, type SettingValues, text } from "#core";
 import {
+  BENCHMARK_NAMES,
   benchmarkOf,
   createProgramChecker,
+  rulesSetting,
   type ScoringTools,
   scorePrediction,
   type Verdict,
 } from "#evaluation";
 import { expectNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "#storage";
-import { listenForInterrupt } from "./interrupt.ts";
-import { given } from "./option-values.ts";
-import type { ScoreOptions } from "./score-command.ts";
-import { counted, liveLine, note, sayLine } from "./terminal.ts";
+import { defineCommand, group } from "./command.ts";
+import { given, python } from "./common-options.ts";
+import { counted } from "./numbers.ts";
+import { listenForInterrupt, liveLine, note, sayLine } from "./terminal.ts";
+
+const options = {
+  ...group("Data", {
+    task: choice(BENCHMARK_NAMES, { required: true, help: "the benchmark whose rules count" }),
+    rules: rulesSetting,
+    file: text({ required: true, placeholder: "file", help: "JSON Lines of predictions and references" }),
+  }),
+  ...group("Output", {
+    out: text({ placeholder: "file", help: "write the scores to this file instead of stdout" }),
+  }),
+  ...group("Machine", { python }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description: "Scores predictions that any program wrote, by the rules of one of the five benchmarks.",
+  usage: "--task <name> --file <file> [options]",
+  options,
+  json: "print the mean as JSON, too; scores are always JSON Lines",
+  examples: `
+Examples:
+  mos score --task gsm8k --file cases.jsonl
+  mos score --task bbh --rules lm-eval --file cases.jsonl --out scores.jsonl
+  mos score --task humaneval --file completions.jsonl
+  mos score --task humaneval --file completions.jsonl --python /usr/bin/python3
+
+A line of the file is {"prediction": "So the answer is 18.", "references": "18"}; references may be a list, of which the best
+counts. In mmlu they are a letter, in gsm8k a number or a worked answer with ####, in humaneval the list
+["<prompt>", "<test>", "<entry point>"], and programs run in a sandbox, without files and network; --python runs them with a
+Python of this machine instead, which is no sandbox.
+Each becomes a line {"extracted": "18", "score": 1}: 0 to 1, but 0 to 100 in tydiqa, where score is f1. Where a task has
+several metrics, each has a field of its own. The mean goes to stderr.`,
+  run,
+});
 
 const anyReferences = z.union([z.string(), z.array(z.string()).min(1)]);
 
@@ -22,7 +58,7 @@ interface Case {
 }
 
 /** All of the file, so that a broken line is reported before anything is scored. */
-async function readCases({ file, task }: ScoreOptions): Promise<readonly Case[]> {
+async function readCases({ file, task }: Values): Promise<readonly Case[]> {
   const schema = z.object({
     prediction: z.string(),
     references: benchmarkOf(task).references ?? anyReferences,
@@ -54,7 +90,7 @@ const AT_A_TIME = 8;
 /** The mean of all cases, each of which is written as a line. */
 async function scoreCases(
   cases: readonly Case[],
-  { task, rules, python }: ScoreOptions,
+  { task, rules, python }: Values,
   write: (line: string) => void,
 ): Promise<number> {
   const benchmark = benchmarkOf(task);
@@ -78,15 +114,15 @@ async function scoreCases(
 }
 
 /** What cannot be written is reported before anything is scored, and the cases are not written over. */
-async function prepareOut(out: string, { file }: ScoreOptions): Promise<void> {
+async function prepareOut(out: string, { file }: Values): Promise<void> {
   await expectNoFolder(out);
   if (resolve(out) === resolve(file))
     throw new MosError("bad_option", `--out ${out} is the file of the cases; give another`);
   await makeFolder(dirname(resolve(out)));
 }
 
-async function scoreInto(out: string, cases: readonly Case[], options: ScoreOptions): Promise<number> {
-  using progress = liveLine({ silent: options.json === true });
+async function scoreInto(out: string, cases: readonly Case[], options: Values): Promise<number> {
+  using progress = liveLine({ silent: options.json });
   const lines: string[] = [];
   const score = await scoreCases(cases, options, (line) =>
     progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} scored`),
@@ -96,14 +132,14 @@ async function scoreInto(out: string, cases: readonly Case[], options: ScoreOpti
 }
 
 /** Scores the predictions of a file, one line each in the file's order. */
-export async function runScore(options: ScoreOptions): Promise<void> {
+async function run(options: Values): Promise<void> {
   const { task, rules, out, json } = options;
   if (out !== undefined) await prepareOut(out, options);
   const cases = await readCases(options);
   const score =
     out === undefined ? await scoreCases(cases, options, sayLine) : await scoreInto(out, cases, options);
   note(
-    json === true
+    json
       ? JSON.stringify({ task, rules, cases: cases.length, mean: score })
       : `${task} by the rules of ${rules}: mean ${Number(score.toFixed(4))} of ${counted(cases.length, "case")}`,
   );

@@ -1,63 +1,116 @@
-import { randomInt } from "node:crypto";
-import { isIPv4 } from "node:net";
 import { pino } from "pino";
-import { loadAdapter } from "#adapters";
-import { MosError } from "#core";
-import { type AdapterInfo, type Engine, type OpenEngineOptions, openEngine } from "#inference";
-import { geometryOf, openModel } from "#models";
-import { type ApiServer, createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
-import { findModel } from "./base-model.ts";
-import { engineProgress } from "./engine-progress.ts";
-import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
-import { given } from "./option-values.ts";
-import { formatBytes, formatInteger } from "./progress.ts";
-import type { ServeOptions } from "./serve-command.ts";
-import { counted, labelled, liveLine, note, sayJson, sayLine } from "./terminal.ts";
+import { type SettingValues, text } from "#core";
+import { type AdapterInfo, adapterSettings, baseSettings, batchSettings } from "#inference";
+import { networkSettings, type RunningServer, serve } from "#recipes";
+import { defineCommand, group } from "./command.ts";
+import { model, quiet, SIZES } from "./common-options.ts";
+import { engineProgress, findModel } from "./loading.ts";
+import { counted, formatBytes, formatInteger } from "./numbers.ts";
+import { labelled } from "./tables.ts";
+import { type Interrupt, listenForInterrupt, liveLine, note, sayJson, sayLine } from "./terminal.ts";
 
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+const options = {
+  ...group("Model", {
+    model,
+    modelName: text({
+      placeholder: "name",
+      defaultText: "the name of its folder or file",
+      help: "what clients call the base",
+    }),
+    ...baseSettings,
+  }),
+  ...group("Adapters", {
+    adapters: text({
+      placeholder: "folder",
+      help: "each of its sub-folders is an adapter, and its name a model of the API",
+    }),
+    ...adapterSettings,
+  }),
+  ...group("Machine", batchSettings),
+  ...group("Network", networkSettings),
+  ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
 
-/** With any other name a request has not come from here, but from a page that was given this address. */
-const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
+export const command = defineCommand({
+  description:
+    "Serves a base model and any number of adapters by OpenAI's API. Requests with different adapters run side by side.",
+  usage: "--model <model> [--adapters <folder>] [options]",
+  options,
+  conflicts: [["keys", "apiKeys"]],
+  json: "print one JSON line on stdout when the server is ready",
+  examples: `
+Examples:
+  mos serve --model org/name --adapters adapters
+  mos serve --model org/name --adapters adapters --quantize int8 --adapter-memory 4GB --adapter-dtype bfloat16
+  mos serve --model org/name --adapters adapters --max-batch 64 --max-length 16384 --cache-memory 24GB
+  mos serve --model org/name --adapters adapters --host 0.0.0.0 --api-keys keys.jsonl
 
-/** What others can reach asks for keys, unless its owner says that it shall not. */
-function checkHost({ host, apiKeys, keys }: ServeOptions): void {
-  if (apiKeys === undefined && keys && !isLoopback(host))
-    throw new MosError(
-      "bad_option",
-      `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everybody in`,
-    );
+The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.
+/docs lists the routes, /metrics is for Prometheus. Requests are logged on stderr, one JSON object a line.
+SIGTERM or Ctrl-C lets running requests finish; a second one ends at once.
+${SIZES}`,
+  run,
+});
+
+/**
+ * Serves until SIGTERM or Ctrl-C, and returns the exit code.
+ *
+ * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one.
+ */
+async function run(options: Values): Promise<number> {
+  const silent = options.quiet || options.json;
+  using interrupt = listenForInterrupt(() => {
+    if (!silent) note("stopping when running requests have finished; Ctrl-C again ends at once");
+  });
+  const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
+  await using server = await openServer(options, { log, interrupt, silent });
+  sayStart(server, options);
+  const { engine } = server;
+  const failure = await Promise.race([aborted(interrupt.signal), engine.closed]);
+  if (failure !== undefined) log.error({ reason: failure.message }, "the engine is gone");
+  await server.stop();
+  if (failure !== undefined) throw failure;
+  log.info({}, "stopped");
+  return 0;
 }
 
-/** What the server itself needs of a model; its weights are the engine's. */
-interface Served {
-  readonly name: string;
-  readonly checkAdapter: (folder: string) => Promise<void>;
+interface Opening {
+  readonly log: pino.Logger;
+  readonly interrupt: Interrupt;
+  readonly silent: boolean;
 }
 
-async function readModel(path: string): Promise<Served> {
-  await using files = await openModel(path);
-  const { config, name } = files;
-  const geometry = geometryOf(config);
-  return {
-    name,
-    // whether it was trained on this base is the engine's to say, which has read the weights
-    checkAdapter: async (folder) => void (await loadAdapter(folder, { geometry, fingerprint: undefined })),
-  };
-}
-
-async function openWithProgress(path: string, options: ServeOptions, interrupt: Interrupt): Promise<Engine> {
-  const silent = options.quiet === true || options.json === true;
+async function openServer(options: Values, { log, interrupt, silent }: Opening): Promise<RunningServer> {
+  const { signal } = interrupt;
+  const model = await findModel(options.model, { signal, silent });
   using line = liveLine({ silent });
-  const { quantize, adapterMemory, adapterDtype, slotMemory, cacheMemory, maxBatch, maxWaiting } = options;
-  const settings: OpenEngineOptions = {
-    model: path,
-    ...{ quantize, adapterMemory, adapterDtype, slotMemory, cacheMemory, maxBatch, maxWaiting },
-    ...given({ adapters: options.adapters, maxLength: options.maxLength, threads: options.threads }),
-    onProgress: engineProgress(line),
-    signal: interrupt.signal,
-  };
-  return openEngine(settings);
+  return await serve({ ...options, model, log, onProgress: engineProgress(line), signal });
+}
+
+const aborted = (signal: AbortSignal): Promise<undefined> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+
+function sayStart({ engine, modelName, address }: RunningServer, options: Values): void {
+  const adapters = engine.adapters();
+  const { adapterMemory, maxBatch, quantize } = options;
+  if (options.json) {
+    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length });
+    return;
+  }
+  const weights = quantize === "none" ? "" : `, weights in ${quantize}`;
+  sayLine(
+    labelled([
+      ["model", `${modelName}: sequences of ${formatInteger(engine.model.maxLength)} tokens${weights}`],
+      ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
+      ["batch", `${counted(maxBatch, "request")} side by side`],
+      ["keys", options.apiKeys ?? "none: everyone who reaches the port may use the server"],
+      ["address", `${address}/v1`],
+    ]),
+  );
 }
 
 /** A line for each kind of adapter there is, with how many of it the memory holds. */
@@ -83,94 +136,4 @@ function adapterRows(
       ["", `${formatBytes(memory)} hold ${held} adapters of this kind`],
     ];
   });
-}
-
-interface Started {
-  readonly engine: Engine;
-  readonly options: ServeOptions;
-  readonly modelName: string;
-  readonly address: string;
-}
-
-function sayStart({ engine, options, modelName, address }: Started): void {
-  const adapters = engine.adapters();
-  const { adapterMemory, maxBatch, quantize } = options;
-  if (options.json === true) {
-    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length });
-    return;
-  }
-  const weights = quantize === "none" ? "" : `, weights in ${quantize}`;
-  sayLine(
-    labelled([
-      ["model", `${modelName}: sequences of ${formatInteger(engine.model.maxLength)} tokens${weights}`],
-      ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
-      ["batch", `${counted(maxBatch, "request")} side by side`],
-      ["keys", options.apiKeys ?? "none: everybody who reaches the port may use the server"],
-      ["address", `${address}/v1`],
-    ]),
-  );
-}
-
-/**
- * Serves until SIGTERM or Ctrl-C, and returns the exit code.
- *
- * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one.
- */
-export async function runServe(options: ServeOptions): Promise<number> {
-  checkHost(options);
-  const silent = options.quiet === true || options.json === true;
-  using interrupt = listenForInterrupt(() => {
-    if (!silent) note("stopping when running requests have ended; Ctrl-C again ends at once");
-  });
-  const log = pino({ level: options.quiet === true ? "error" : "info", base: null }, pino.destination(2));
-  const path = await findModel(options.model, { signal: interrupt.signal, silent });
-  if (options.adapters !== undefined) await restoreAdapters(options.adapters);
-  const { name, checkAdapter } = await readModel(path);
-  const keys =
-    options.apiKeys === undefined ? undefined : await openKeyFile(options.apiKeys, { now: Date.now, log });
-  const modelName = options.modelName ?? name;
-  await using engine = await openWithProgress(path, options, interrupt);
-  const server = createServer({
-    engine,
-    modelName,
-    log,
-    now: Date.now,
-    nextSeed: () => randomInt(2 ** 32),
-    publicMetrics: options.publicMetrics === true,
-    checkAdapter,
-    ...given({
-      keys,
-      hosts: keys === undefined && isLoopback(options.host) ? LOOPBACK_NAMES : undefined,
-      adapterFolder: options.adapters,
-    }),
-  });
-  await serveUntil(interrupt.signal, { server, log, options, modelName, engine });
-  return 0;
-}
-
-interface Serving extends Omit<Started, "address"> {
-  readonly server: ApiServer;
-  readonly log: ServerLog;
-}
-
-/** Without its engine a server has only errors to give, which are on their way at once. */
-const SECONDS_WITHOUT_ENGINE = 2;
-
-const aborted = (signal: AbortSignal): Promise<undefined> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
-
-async function serveUntil(signal: AbortSignal, { server, log, ...started }: Serving): Promise<void> {
-  const { options, engine } = started;
-  const { host, port, drainSeconds } = options;
-  const listening = await listen(server, { host, port });
-  sayStart({ ...started, address: listening.address });
-  const failure = await Promise.race([aborted(signal), engine.closed]);
-  if (failure !== undefined) log.error({ reason: failure.message }, "the engine is gone");
-  log.info({ running: server.inFlight.count }, "draining");
-  await listening.close({ drainSeconds: failure === undefined ? drainSeconds : SECONDS_WITHOUT_ENGINE });
-  if (failure !== undefined) throw failure;
-  log.info({}, "stopped");
 }

@@ -1,5 +1,6 @@
+// What a command writes and hears: lines on stdout and stderr, one live line, and Ctrl-C.
+import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
-import { type LiveLine, openLiveLine } from "./progress.ts";
 
 /** Writes text to stdout, whole lines or parts of one. */
 export const say = (text: string): void => {
@@ -26,19 +27,9 @@ export function liveLine({ silent = false }: { readonly silent?: boolean } = {})
   return openLiveLine(silent ? sink : process.stderr, { now: () => performance.now() });
 }
 
-/** Rows of a name and a text, the texts in one column: "model   SmolLM2". */
-export function labelled(rows: readonly (readonly [label: string, text: string])[]): string {
-  const width = Math.max(...rows.map(([label]) => label.length)) + 3;
-  return rows.map(([label, text]) => `${label.padEnd(width)}${text}`.trimEnd()).join("\n");
-}
-
 /** A word as a POSIX shell takes it. */
 export const shellWord = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-
-/** `1 example`, `2 examples`. */
-export const counted = (count: number, noun: string): string =>
-  `${Math.round(count).toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 
 /** What a model wrote, for a terminal: without the control characters that would steer it. */
 export const shown = (text: string): string =>
@@ -51,4 +42,123 @@ export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mos"
 export function nearPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near !== "" && near.length < path.length ? near : path;
+}
+
+/** One line that fits: without control characters, and with "…" in place of what is beyond the columns. */
+export function cutToColumns(text: string, columns: number): string {
+  const characters = [...text.replace(/\p{Cc}+/gu, " ")];
+  if (characters.length <= columns) return characters.join("");
+  return columns < 1 ? "" : `${characters.slice(0, columns - 1).join("")}…`;
+}
+
+/** The part of a terminal stream (`process.stderr`) that the live line uses. */
+export interface LineStream {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+  write(text: string): unknown;
+}
+
+export interface LiveLineOptions {
+  /** Milliseconds, on any clock that does not go back. */
+  readonly now: () => number;
+  /** How often the line of a terminal may change, in milliseconds. */
+  readonly refreshMilliseconds?: number;
+  /** How often a line is written where the stream is a file or a pipe, in milliseconds. */
+  readonly plainMilliseconds?: number;
+}
+
+/** One line at the bottom of a terminal that is written over and over; dispose of it to leave the last state. */
+export interface LiveLine extends Disposable {
+  /** Shows the state, unless it was shown a moment ago. */
+  readonly update: (text: string) => void;
+  /** Writes a line that stays, above the live one. */
+  readonly print: (text: string) => void;
+  /** Takes the line away, and the state with it: nothing of it is left in front of what comes next. */
+  readonly clear: () => void;
+}
+
+/**
+ * Opens a live line on a stream. Where the stream is no terminal, states become plain lines at intervals.
+ *
+ * @example
+ * using line = openLiveLine(process.stderr, { now: () => performance.now() });
+ * line.update("step 3/100  loss 2.31");
+ */
+export function openLiveLine(stream: LineStream, options: LiveLineOptions): LiveLine {
+  const { now, refreshMilliseconds = 100, plainMilliseconds = 10_000 } = options;
+  const isTerminal = stream.isTTY === true;
+  const interval = isTerminal ? refreshMilliseconds : plainMilliseconds;
+  let shown = "";
+  let latest = "";
+  let shownAt = Number.NEGATIVE_INFINITY;
+  const show = (): void => {
+    shown = latest;
+    shownAt = now();
+    // The last column stays free: some terminals wrap when it is filled.
+    if (isTerminal) stream.write(`\r${cutToColumns(latest, (stream.columns || 80) - 1)}\u001b[K`);
+    else stream.write(`${latest}\n`);
+  };
+  return {
+    update(text) {
+      latest = text;
+      if (now() - shownAt >= interval) show();
+    },
+    print(text) {
+      if (isTerminal && shown !== "") stream.write("\r\u001b[K");
+      stream.write(`${text}\n`);
+      if (isTerminal && shown !== "") show();
+    },
+    clear() {
+      if (isTerminal && shown !== "") stream.write("\r\u001b[K");
+      latest = "";
+      shown = "";
+    },
+    [Symbol.dispose]() {
+      if (latest !== shown) show();
+      if (isTerminal && shown !== "") stream.write("\n");
+      latest = "";
+      shown = "";
+    },
+  };
+}
+
+/** Signals that ask a program to end, and what the program does about them. */
+export interface Interrupt extends Disposable {
+  /** Fires at the first Ctrl-C or SIGTERM. A second one ends the process at once. */
+  readonly signal: AbortSignal;
+}
+
+/** 128 + SIGINT, as shells have it. */
+export const EXIT_INTERRUPTED = 130;
+
+/** Listens for Ctrl-C until disposed of. `onFirst` tells the user what happens now. */
+export function listenForInterrupt(onFirst: () => void = () => undefined): Interrupt {
+  const controller = new AbortController();
+  const listener = (): void => {
+    if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    controller.abort();
+    onFirst();
+  };
+  process.on("SIGINT", listener).on("SIGTERM", listener);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      process.off("SIGINT", listener).off("SIGTERM", listener);
+    },
+  };
+}
+
+/** What a result keeps of how it was made: the command as it was typed, and the machine. */
+export function thisRun(): {
+  readonly command: string;
+  readonly environment: { readonly node: string; readonly cpu: string; readonly cores: number };
+} {
+  return {
+    command: [MOS, ...process.argv.slice(2).map(shellWord)].join(" "),
+    environment: {
+      node: process.version,
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: availableParallelism(),
+    },
+  };
 }

@@ -1,77 +1,133 @@
 import { basename } from "node:path";
+import { flag, pick, type SettingValues, text } from "#core";
 import {
   type BaseModel,
-  type FinetuneOptions,
+  checkpointSettings,
+  dataSettings,
   type FinetuneSettingsInput,
   finetune,
+  finetuneSettings,
   parameterCount,
+  trainingSettings,
 } from "#recipes";
-import { adapterInput } from "./adapter-input.ts";
-import { openBase } from "./base-model.ts";
-import { adapterText, budgetText } from "./budget-text.ts";
-import { listenForInterrupt } from "./interrupt.ts";
-import { given } from "./option-values.ts";
-import { formatBytes, formatCount, formatDuration, formatInteger, type LiveLine } from "./progress.ts";
-import { columnsOf, counted, labelled, liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
-import type { TrainOptions } from "./train-command.ts";
-import { curveText, heldOutText, readHistory } from "./train-history.ts";
-import { type ReadyEvent, type TrainOutcome, watchTraining } from "./train-watch.ts";
+import { adapterInput, adapterOptions } from "./adapter-options.ts";
+import { adapterText, budgetText } from "./adapter-text.ts";
+import { defineCommand, group } from "./command.ts";
+import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
+import { openBase } from "./loading.ts";
+import { counted, formatBytes, formatCount, formatDuration, formatInteger } from "./numbers.ts";
+import { labelled } from "./tables.ts";
+import {
+  columnsOf,
+  EXIT_INTERRUPTED,
+  type LiveLine,
+  listenForInterrupt,
+  liveLine,
+  MOS,
+  sayJson,
+  sayLine,
+  shellWord,
+} from "./terminal.ts";
+import {
+  curveText,
+  heldOutText,
+  type ReadyEvent,
+  readHistory,
+  type TrainOutcome,
+  watchTraining,
+} from "./training-view.ts";
 
-const EXIT_INTERRUPTED = 130;
-
-/** What the training options of the command line are to the recipe. Epochs give way to steps. */
-function settingsOf(options: TrainOptions): FinetuneSettingsInput {
-  const { batchSize, accumulate, maxLength, packing, learningRate, schedule, warmup, weightDecay } = options;
-  const { beta1, beta2, maxGradientNorm, promptFormat, heldOut, evaluateEvery, saveEvery, seed } = options;
-  return {
-    ...given({
-      epochs: options.epochs,
-      steps: options.steps,
-      system: options.system,
-      examples: options.examples,
+const options = {
+  ...group("Model", { model }),
+  ...group("Data", {
+    data: text({
+      required: true,
+      placeholder: "file",
+      help: "JSON Lines with messages, prompt and completion, question and answer, or instruction, input and output",
     }),
-    ...{ batchSize, accumulate, maxLength, packing, learningRate, schedule, warmup, weightDecay },
-    ...{ beta1, beta2, maxGradientNorm, promptFormat, heldOut, evaluateEvery, saveEvery, seed },
-  };
+    ...dataSettings,
+    heldOutData: text({ placeholder: "file", help: "held-out examples in a file of their own" }),
+  }),
+  ...group("Adapter", adapterOptions),
+  ...group("Training", trainingSettings),
+  ...group("Evaluation and checkpoints", checkpointSettings),
+  ...group("Output", {
+    out: text({ required: true, placeholder: "folder", help: "the folder of the adapter" }),
+    resume: flag({ help: "continue the run in the folder, to the same result as without a break" }),
+    overwrite: flag({ help: "replace what the folder holds" }),
+    quiet,
+  }),
+  ...group("Machine", { device, threads }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Fine-tunes an adapter on your data and saves it in PEFT's folder layout. The model itself stays as it is.",
+  usage: "--model <model> --data <file> --out <folder> [options]",
+  options,
+  conflicts: [
+    ["epochs", "steps"],
+    ["heldOut", "heldOutData"],
+    ["resume", "overwrite"],
+  ],
+  json: JSON_EVENTS,
+  examples: `
+Examples:
+  mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/acme
+      one pass over the data; Mixture of Shards with the numbers of a LoRA of rank 2
+
+  mos train --model model.gguf --data train.jsonl --out adapters/acme \\
+      --equivalent-rank 8 --rank 32 --epochs 3 --learning-rate 3e-4 --evaluate-every 50
+
+  mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
+
+A line of the data: {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
+Loss counts only where the assistant speaks.
+
+Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C ends at once.
+mos params shows what a configuration costs, before any training.`,
+  run: train,
+});
+
+/** A number of updates that was given replaces the epochs. */
+function settingsOf(values: Values): FinetuneSettingsInput {
+  const { epochs, ...settings } = pick(finetuneSettings, values);
+  return values.steps === undefined ? { ...settings, epochs } : settings;
 }
 
-function recipeOptions(options: TrainOptions): Omit<FinetuneOptions, "model"> {
-  return {
-    data: options.data,
-    out: options.out,
-    adapter: adapterInput(options),
-    settings: settingsOf(options),
-    resume: options.resume === true,
-    overwrite: options.overwrite === true,
-    compile: { device: options.device ?? "cpu", ...given({ threads: options.threads }) },
-    ...given({ heldOutData: options.heldOutData }),
-  };
-}
-
-/** Trains, tells how it goes, and returns the exit code. */
-export async function runTrain(options: TrainOptions): Promise<number> {
-  const silent = options.quiet === true || options.json === true;
+/** Trains, shows how it goes, and returns the exit code. */
+async function train(options: Values): Promise<number> {
+  const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
     line?.print("stopping after this step; Ctrl-C again ends at once, without saving"),
   );
   const base = await openBase(options.model, { signal: interrupt.signal, silent });
-  if (options.json === true)
+  if (options.json)
     sayJson({ type: "model", name: base.model.name, parameters: parameterCount(base.model.config) });
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const events = finetune({ ...recipeOptions(options), model: base, signal: interrupt.signal });
+    const { data, heldOutData, out, resume, overwrite, device, threads } = options;
+    const events = finetune({
+      model: base,
+      adapter: adapterInput(options),
+      settings: settingsOf(options),
+      compile: { device, ...given({ threads }) },
+      ...{ data, out, resume, overwrite, ...given({ heldOutData }) },
+      signal: interrupt.signal,
+    });
     return await watchTraining(events, {
       line: live,
-      json: options.json === true,
+      json: options.json,
       onReady: (event) => {
         if (!silent) sayLine(`${startText(event, { base, options })}\n`);
       },
     });
   })();
-  if (options.json === true) sayJson({ type: "finished", ...outcome, peakMemoryBytes: peakMemory() });
-  else if (options.quiet !== true) sayLine(await endText(outcome, options));
+  if (options.json) sayJson({ type: "finished", ...outcome, peakMemoryBytes: peakMemory() });
+  else if (!options.quiet) sayLine(await endText(outcome, options));
   return outcome.stoppedAt === undefined ? 0 : EXIT_INTERRUPTED;
 }
 
@@ -80,7 +136,7 @@ const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 
 interface Started {
   readonly base: BaseModel;
-  readonly options: TrainOptions;
+  readonly options: Values;
 }
 
 /** What is about to happen, before the first step. */
@@ -123,7 +179,7 @@ function dataText(
   ].join(" · ");
 }
 
-function planText({ steps, step }: ReadyEvent, options: TrainOptions): string {
+function planText({ steps, step }: ReadyEvent, options: Values): string {
   const rows = options.batchSize * options.accumulate;
   return [
     counted(steps, "step"),
@@ -134,7 +190,7 @@ function planText({ steps, step }: ReadyEvent, options: TrainOptions): string {
 }
 
 /** What came of it, and what to do next. */
-async function endText(outcome: TrainOutcome, options: TrainOptions): Promise<string> {
+async function endText(outcome: TrainOutcome, options: Values): Promise<string> {
   const { tokens, seconds, stoppedAt, steps } = outcome;
   const history = await readHistory(options.out);
   const heldOut = heldOutText(history.heldOut);
@@ -158,7 +214,7 @@ async function endText(outcome: TrainOutcome, options: TrainOptions): Promise<st
   return [...(curve === "" ? [] : ["training loss", curve, ""]), labelled(rows), ...next].join("\n");
 }
 
-function nextCommands({ model, out }: TrainOptions): readonly string[] {
+function nextCommands({ model, out }: Values): readonly string[] {
   const common = `${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)}`;
   return [`  ${common} --chat`, `  ${common} --compare --prompt "…"`];
 }

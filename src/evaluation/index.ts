@@ -41,6 +41,7 @@ export {
 export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
 export { inPercent, resultTable } from "./results.ts";
+export { evaluationSettings, rulesSetting } from "./settings.ts";
 export type {
   EvaluateEvent,
   EvaluateOptions,

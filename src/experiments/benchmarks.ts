@@ -1,6 +1,5 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
-import { z } from "zod";
-import { expected, oneOf, parseWithSchema, wholeNumber } from "#core";
+import { choice, integer, listOf, parseSettings } from "#core";
 import {
   BENCHMARK_NAMES,
   type BenchmarkName,
@@ -8,8 +7,8 @@ import {
   type ChatFormat,
   defaultChatFormat,
   previewTasks,
-  RULES,
   type Rules,
+  rulesSetting,
 } from "#evaluation";
 import { loadModelText, openModel } from "#models";
 import { identityOf } from "./cell.ts";
@@ -23,7 +22,7 @@ export interface BenchmarkOptions {
   readonly limit?: number | undefined;
   /** Answers to each question of HumanEval; what the rules draw without. */
   readonly samples?: number | undefined;
-  /** Examples before each question, where the task leaves the choice; the rules' own number without. */
+  /** Examples before each question, where the benchmark leaves the choice. Default: the rules' own number. */
   readonly shots?: number | undefined;
   /** open-instruct's without, as in the paper. */
   readonly rules?: Rules | undefined;
@@ -61,24 +60,40 @@ export interface BenchmarkPlan {
 /** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
 export const BENCHMARK_SEED = 0;
 
-const names = expected(`one or more different ones of ${BENCHMARK_NAMES.join(", ")}`);
-const schema = z.object({
-  benchmarks: z
-    .array(z.enum(BENCHMARK_NAMES, names), names)
-    .min(1, names)
-    .refine((given) => new Set(given).size === given.length, names),
-  benchmarkLimit: wholeNumber(1).optional(),
-  benchmarkSamples: wholeNumber(1).optional(),
-  benchmarkShots: wholeNumber(0).optional(),
-  benchmarkRules: oneOf(RULES),
-  benchmarkFormat: oneOf(CHAT_FORMATS),
-});
+/** Each is an option of `mos reproduce`. */
+export const benchmarkSettings = {
+  benchmarks: listOf(choice(BENCHMARK_NAMES, { help: "a benchmark" }), {
+    what: `one or more different ones of ${BENCHMARK_NAMES.join(", ")}`,
+    placeholder: "names",
+    help: `scores as columns, with commas between them: ${BENCHMARK_NAMES.join(", ")}`,
+  }),
+  benchmarkLimit: integer({
+    min: 1,
+    defaultText: "all",
+    help: "questions of each, the same ones for all cells",
+  }),
+  benchmarkSamples: integer({
+    min: 1,
+    defaultText: "what the rules draw",
+    help: "HumanEval: predictions for each problem",
+  }),
+  benchmarkShots: integer({
+    min: 0,
+    defaultText: "what the rules show",
+    help: "examples before each question",
+  }),
+  benchmarkRules: rulesSetting,
+  benchmarkFormat: choice(CHAT_FORMATS, {
+    defaultText: "what the rules use",
+    help: "how a prompt becomes a chat: Tulu's tags, the model's own template, or not at all",
+  }),
+};
 
 /** Throws `bad_option` with the name of the setting. */
 export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
   const { limit, samples, shots, rules = "open-instruct" } = options;
   const format = options.format ?? defaultChatFormat(rules);
-  parseWithSchema(schema, {
+  parseSettings(benchmarkSettings, {
     benchmarks: options.tasks,
     benchmarkLimit: limit,
     benchmarkSamples: samples,

@@ -1,36 +1,114 @@
-import { z } from "zod";
-import { belowOne, expected, oneOf, parseWithSchema, positiveNumber, wholeNumber } from "#core";
-import type { PromptFormat } from "#data";
-import type { ScheduleName } from "#training";
+import { integer, listOf, number, parseSettings, pick, type SettingInput, type SettingValues } from "#core";
+import { finetuneSettings } from "#recipes";
 import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
-import { EXPERIMENTS, type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
+import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
 
-/** What is trained alike in every cell. Named and valued as `finetune` has it, but for what the paper has otherwise. */
-export interface TrainingSettings {
-  readonly batchSize: number;
-  readonly accumulate: number;
-  readonly maxLength: number;
-  readonly packing: boolean;
-  readonly schedule: ScheduleName;
-  readonly warmup: number;
-  readonly weightDecay: number;
-  readonly maxGradientNorm: number;
-  readonly promptFormat: PromptFormat;
-  readonly system?: string | undefined;
-  readonly examples?: number | undefined;
-}
+const MOST = 100_000_000;
+const AXIS = "one or more different numbers";
 
-/** Of the paper: a gradient norm of 0.3; linear schedule and 3 % warm-up are `finetune`'s defaults too. */
-export const TRAINING_DEFAULTS: TrainingSettings = {
-  batchSize: 4,
-  accumulate: 1,
-  maxLength: 512,
-  packing: true,
-  schedule: "linear",
-  warmup: 0.03,
-  weightDecay: 0,
-  maxGradientNorm: 0.3,
-  promptFormat: "template",
+/** Which cells there are, and how the rates of rows are chosen. Each is an option of `mos reproduce`. */
+export const gridSettings = {
+  seeds: integer({
+    min: 1,
+    max: 1000,
+    default: 3,
+    help: "how often each row is run: with seeds 0 to n − 1",
+  }),
+  steps: integer({ min: 1, max: MOST, default: 200, help: "updates of a cell" }),
+  privateRanks: listOf(integer({ min: 0, max: 4096, help: "private rank" }), {
+    what: AXIS,
+    default: FIGURE_AXES.privateRanks,
+    defaultText: FIGURE_AXES.privateRanks.join(","),
+    help: "figure1: one axis",
+  }),
+  shards: listOf(integer({ min: 1, max: 65_536, help: "shards" }), {
+    what: AXIS,
+    default: FIGURE_AXES.shards,
+    defaultText: FIGURE_AXES.shards.join(","),
+    help: "figure1: the other axis, shards per vector",
+  }),
+  learningRates: listOf(number({ above: 0, max: 10, help: "rate" }), {
+    what: "one or more different rates",
+    default: [1e-3],
+    defaultText: "1e-3",
+    help: "peak learning rate of all rows; several begin each row's search for its own",
+  }),
+  tuneSteps: integer({
+    min: 1,
+    max: MOST,
+    defaultText: "as many as --steps",
+    help: "updates for choosing the rate",
+  }),
+  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds that each rate is tried with" }),
+  tuneExamples: integer({
+    min: 1,
+    max: MOST,
+    defaultText: "64, or a tenth of a small file",
+    help: "examples held out of --train while rates are chosen on them",
+  }),
+};
+
+const { batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay } = finetuneSettings;
+const { maxGradientNorm, promptFormat, system, examples } = finetuneSettings;
+
+/** What every method's adapter has. */
+export const adapterSettings = {
+  alpha: number({
+    above: 0,
+    max: 1e6,
+    default: 16,
+    placeholder: "a",
+    help: "the update is scaled by alpha / rank; for every method but VeRA",
+  }),
+  dropout: number({
+    min: 0,
+    below: 1,
+    default: 0.1,
+    what: "a probability",
+    placeholder: "p",
+    help: "share of the adapter's inputs that is dropped in training",
+  }),
+};
+
+/** What is trained alike in every cell: settings of `finetune`, but for the paper's gradient norm. */
+export const trainingSettings = {
+  ...{ batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay },
+  maxGradientNorm: number({ min: 0, default: 0.3, help: maxGradientNorm.help }),
+  ...{ promptFormat, system, examples },
+};
+export type TrainingSettings = SettingValues<typeof trainingSettings>;
+
+/** What is measured of a cell. */
+export const measuringSettings = {
+  evaluationExamples: integer({
+    min: 1,
+    max: MOST,
+    defaultText: "all",
+    help: "measure on only the first examples of the file",
+  }),
+  answers: integer({
+    min: 0,
+    max: MOST,
+    default: 32,
+    help: "greedy answers to the first examples, compared exactly; 0 for none",
+  }),
+  answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "most tokens of an answer" }),
+};
+
+/** What the cells may take of the machine. */
+export const machineSettings = {
+  jobs: integer({
+    min: 1,
+    max: 1024,
+    default: 1,
+    help: "cells at a time, each in a process of its own",
+  }),
+  threads: integer({
+    min: 1,
+    max: 1024,
+    defaultText: "the cores, shared by the jobs",
+    help: "threads of a cell",
+  }),
 };
 
 /** A grid of cells: what is trained on what, how often, and where it goes. */
@@ -62,7 +140,7 @@ export interface ReproduceOptions {
   readonly tuneTrain?: string | undefined;
   readonly alpha?: number;
   readonly dropout?: number;
-  readonly training?: Partial<TrainingSettings>;
+  readonly training?: SettingInput<typeof trainingSettings>;
   readonly axes?: Partial<FigureAxes>;
   /** Held-out examples to measure on; all without. */
   readonly evaluationExamples?: number | undefined;
@@ -107,64 +185,26 @@ export interface Settings {
   readonly benchmarks?: BenchmarkSettings;
 }
 
-const MOST = 100_000_000;
-const rates = expected("one or more different rates");
-const axis = expected("one or more different numbers");
-const isSet = (values: readonly number[]): boolean => new Set(values).size === values.length;
-
-/** Names as the options of the command have them, so that a message finds its flag. */
-const schema = z.object({
-  experiment: oneOf(EXPERIMENTS),
-  seeds: wholeNumber(1, 1000),
-  steps: wholeNumber(1, MOST),
-  learningRates: z.array(positiveNumber(10), rates).min(1, rates).refine(isSet, rates),
-  tuneSteps: wholeNumber(1, MOST),
-  tuneSeeds: wholeNumber(1, 1000),
-  tuneExamples: wholeNumber(1, MOST).optional(),
-  alpha: positiveNumber(1e6),
-  dropout: belowOne("a probability"),
-  privateRanks: z.array(wholeNumber(0, 4096), axis).min(1, axis).refine(isSet, axis),
-  shards: z.array(wholeNumber(1, 65_536), axis).min(1, axis).refine(isSet, axis),
-  evaluationExamples: wholeNumber(1, MOST).optional(),
-  answers: wholeNumber(0, MOST),
-  answerTokens: wholeNumber(1, 1_000_000),
-  jobs: wholeNumber(1, 1024),
-  threads: wholeNumber(1, 1024).optional(),
-});
-
-/** Throws `bad_option` with the name of the setting, what was given, and what would do. Training's own settings are checked by `finetune`. */
+/**
+ * Fills in and checks, training's own settings too.
+ *
+ * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
+ */
 export function settingsOf(options: ReproduceOptions): Settings {
-  const {
-    experiment,
-    seeds,
-    steps,
-    learningRates = [1e-3],
-    tuneSteps = steps,
-    tuneSeeds = 2,
-    tuneExamples,
-    axes = {},
-  } = options;
-  const { privateRanks, shards } = { ...FIGURE_AXES, ...axes };
-  const { answers = 32, answerTokens = 200, evaluationExamples } = options;
-  const common = {
-    experiment,
-    seeds,
-    steps,
-    learningRates,
-    tuneSteps,
-    tuneSeeds,
-    tuneExamples,
-    answers,
-    answerTokens,
-    evaluationExamples,
-  };
-  const given = { ...common, alpha: options.alpha ?? 16, dropout: options.dropout ?? 0.1 };
-  const checked = { ...given, privateRanks, shards, jobs: options.jobs ?? 1, threads: options.threads };
-  parseWithSchema(schema, checked);
+  const { experiment, axes = {}, training = {}, benchmarks } = options;
+  const { privateRanks, shards, tuneSteps, ...grid } = parseSettings(gridSettings, {
+    ...pick(gridSettings, options),
+    ...axes,
+  });
+  parseSettings(machineSettings, pick(machineSettings, options));
   return {
-    ...given,
+    experiment,
+    ...grid,
+    tuneSteps: tuneSteps ?? grid.steps,
+    ...parseSettings(adapterSettings, pick(adapterSettings, options)),
+    ...parseSettings(measuringSettings, pick(measuringSettings, options)),
     axes: { privateRanks, shards },
-    training: { ...TRAINING_DEFAULTS, ...options.training },
-    ...(options.benchmarks === undefined ? {} : { benchmarks: benchmarkSettingsOf(options.benchmarks) }),
+    training: parseSettings(trainingSettings, training),
+    ...(benchmarks === undefined ? {} : { benchmarks: benchmarkSettingsOf(benchmarks) }),
   };
 }

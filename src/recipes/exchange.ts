@@ -1,7 +1,17 @@
 // Adapters that go to other programs, and LoRAs that come from them.
 import { dirname } from "node:path";
 import { type Adapter, checkBase, loadAdapter, readAdapterBase, saveAdapter } from "#adapters";
-import { type FileDtype, type ImportSource, readLora, toLora, writeGgufLora, writePeft } from "#exchange";
+import { choice } from "#core";
+import {
+  FILE_DTYPES,
+  type FileDtype,
+  IMPORT_SOURCES,
+  type ImportSource,
+  readLora,
+  toLora,
+  writeGgufLora,
+  writePeft,
+} from "#exchange";
 import { fingerprintOf, geometryOf, openModel } from "#models";
 import type { LinearName } from "#nn";
 import { makeFolder } from "#storage";
@@ -10,6 +20,21 @@ import { checkFileTarget, checkFolderTarget } from "./exchange-target.ts";
 export const EXPORT_FORMATS = ["peft", "gguf"] as const;
 /** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+/** How an exported adapter is written. */
+export const exportSettings = {
+  format: choice(EXPORT_FORMATS, { required: true, help: "peft: a folder; gguf: a file" }),
+  dtype: choice(FILE_DTYPES, { default: "float32", help: "how numbers are stored" }),
+};
+
+/** What an imported adapter is read from. */
+export const importSettings = {
+  from: choice(IMPORT_SOURCES, {
+    default: "peft",
+    placeholder: "who",
+    help: "which program saved the folder",
+  }),
+};
 
 interface ExchangeOptions {
   /** A model folder or a GGUF file: the base of the adapter. Its weights are read one at a time. */

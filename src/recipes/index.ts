@@ -20,13 +20,22 @@ export {
   type ExportOptions,
   type ExportSummary,
   exportAdapter,
+  exportSettings,
   type ImportOptions,
   type ImportSummary,
   importAdapter,
+  importSettings,
   type LoraSummary,
 } from "./exchange.ts";
 export { type FinetuneEvent, type FinetuneOptions, finetune } from "./finetune.ts";
-export { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
+export {
+  checkpointSettings,
+  dataSettings,
+  type FinetuneSettings,
+  type FinetuneSettingsInput,
+  finetuneSettings,
+  trainingSettings,
+} from "./finetune-settings.ts";
 export {
   type AnswerOptions,
   type GenerateOptions,
@@ -37,7 +46,7 @@ export {
   type SessionOptions,
 } from "./generate.ts";
 export { drawNorms, type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
-export { type MergeEvent, type MergeOptions, mergeAdapter } from "./merge.ts";
+export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from "./merge.ts";
 export {
   FLEETS,
   type FleetBytes,
@@ -53,5 +62,6 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
+export { networkSettings, type RunningServer, type ServeOptions, serve } from "./serve.ts";
 export { adapterModel } from "./trainable.ts";
 export { wholeModel } from "./whole-model.ts";

@@ -1,9 +1,32 @@
 import { checkBase, loadAdapter, readAdapterBase } from "#adapters";
-import { MosError } from "#core";
-import { type FileDtype, type MergePlan, type MergeProgress, planMerge, writeMerged } from "#exchange";
+import { bytes, choice, MosError } from "#core";
+import {
+  DEFAULT_SHARD_SIZE,
+  FILE_DTYPES,
+  type FileDtype,
+  type MergePlan,
+  type MergeProgress,
+  planMerge,
+  writeMerged,
+} from "#exchange";
 import { type FingerprintProgress, fingerprintSteps, geometryOf, openModel } from "#models";
 import { pathExists } from "#storage";
 import { checkName } from "./exchange-target.ts";
+
+/** How a merged model is written. */
+export const mergeSettings = {
+  dtype: choice(FILE_DTYPES, {
+    placeholder: "type",
+    defaultText: "as in the base; float16 for a .gguf base",
+    help: "how numbers are stored",
+  }),
+  shardSize: bytes({
+    min: 1,
+    default: DEFAULT_SHARD_SIZE,
+    defaultText: "5GB",
+    help: "largest file of weights; a larger model is split",
+  }),
+};
 
 export interface MergeOptions {
   /** The base: a Hugging Face folder or a GGUF file. */

@@ -62,12 +62,12 @@ describe("mos export", () => {
       2,
       /'--format <name>' not specified/,
     ],
-    ["an unknown format", () => exporting("onnx", "--out", "x"), 2, /Allowed choices are peft, gguf/],
+    ["an unknown format", () => exporting("onnx", "--out", "x"), 2, /It must be one of peft, gguf/],
     [
       "an unknown dtype",
       () => exporting("peft", "--out", "x", "--dtype", "int8"),
       2,
-      /Allowed choices are float32, float16, bfloat16/,
+      /It must be one of float32, float16, bfloat16/,
     ],
     [
       "no adapter",
@@ -253,7 +253,7 @@ describe("mos import", () => {
   test("options that cannot be used", async () => {
     const refuse = (args: readonly string[], message: RegExp) =>
       expectRefusal(args, { code: 2, message, untouched: folder });
-    await refuse(importing("--from", "vllm"), /Allowed choices are peft, mos-official/);
+    await refuse(importing("--from", "vllm"), /It must be one of peft, mos-official/);
     await refuse(["import", given, "--model", model, "--out", adapter], /adapter holds an adapter already/);
     await refuse(["import", given, "--model", model, "--out", given, "--overwrite"], /is what is read/);
     await refuse(["import", "--model", model, "--out", "x"], /missing required argument 'folder'/);

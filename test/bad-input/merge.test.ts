@@ -85,7 +85,7 @@ test("no model, no adapter, no options", async () => {
   await refusal(["merge", at("absent"), "--model", model, "--out", at("out")], /no adapter here/);
   await refusal(["merge", adapter, "--out", at("out")], /required option '--model <model>' not specified/, 2);
   await refusal(["merge", "--model", model, "--out", at("out")], /missing required argument 'adapter'/, 2);
-  await refusal(merge(model, "--dtype", "int8"), /Allowed choices are float32, float16, bfloat16/, 2);
+  await refusal(merge(model, "--dtype", "int8"), /It must be one of float32, float16, bfloat16/, 2);
   for (const size of ["0GB", "-1GB", "5XB", "much", ""])
     await refusal(merge(model, "--shard-size", size), /It must be a size of 1B or more, such as 500MB/, 2);
 });

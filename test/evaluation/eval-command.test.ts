@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TASK_NAMES } from "#evaluation";
-import { TASKS } from "../../src/cli/command-options.ts";
-import { createProgram } from "../../src/cli/program.ts";
+import { createProgram, loadCommands } from "../../src/cli/program.ts";
 import { expectRefusal, mos } from "../bad-input/run-mos.ts";
 import { DATA, MODEL, writeAdapter } from "./bundled.ts";
 import { ended, start } from "./eval-process.ts";
@@ -32,8 +31,7 @@ const lines = (stdout: string) =>
 const read = async (out: string) => JSON.parse(await readFile(join(folder, out), "utf8"));
 
 test("help names the benchmarks as the library has them", async () => {
-  expect(TASKS).toEqual(TASK_NAMES);
-  const help = createProgram()
+  const help = createProgram(await loadCommands(["eval"]))
     .commands.find((command) => command.name() === "eval")
     ?.helpInformation();
   for (const word of [
@@ -96,8 +94,8 @@ test("options and folders that cannot be used", async () => {
     [out, 2, /required option '--model <model>' not specified/],
     [["--model", MODEL], 2, /required option '--out <file>' not specified/],
     [[...model, "--tasks", "mmul"], 2, /one or more of mmlu, bbh, gsm8k, tydiqa, humaneval/],
-    [[...model, "--rules", "mine"], 2, /Allowed choices are open-instruct, lm-eval/],
-    [[...model, "--chat-format", "alpaca"], 2, /Allowed choices are tulu, model, none/],
+    [[...model, "--rules", "mine"], 2, /It must be one of open-instruct, lm-eval/],
+    [[...model, "--chat-format", "alpaca"], 2, /It must be one of tulu, model, none/],
     [[...gsm8k, "--limit", "0"], 2, /a whole number, 1 or more/],
     [[...gsm8k, "--shots", "9"], 2, /9 shots cannot be given.*give 0 to 8/],
     [

@@ -127,11 +127,11 @@ test("options that cannot be used", async () => {
     [
       ["--task", "mmul", "--file", file],
       2,
-      /'--task <name>' argument 'mmul' is invalid\. Allowed choices are mmlu/,
+      /'--task <name>' argument 'mmul' is invalid\. It must be one of mmlu/,
     ],
     [["--file", file], 2, /required option '--task <name>' not specified/],
     [["--task", "mmlu"], 2, /required option '--file <file>' not specified/],
-    [["--task", "bbh", "--rules", "mine", "--file", file], 2, /Allowed choices are open-instruct, lm-eval/],
+    [["--task", "bbh", "--rules", "mine", "--file", file], 2, /It must be one of open-instruct, lm-eval/],
     [["--task", "bbh", "--file", join(folder, "none.jsonl")], 1, /none\.jsonl/],
     // reported before the cases are read: these cannot be
     [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name the file/],

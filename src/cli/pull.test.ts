@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { PulledModel } from "#hub";
+import { pullProgress } from "./loading.ts";
 import { pulledText } from "./pull.ts";
-import { pullProgress } from "./pull-progress.ts";
 
 function recorder() {
   const shown: string[] = [];

@@ -1,4 +1,23 @@
-// Text for a terminal: widths as a terminal counts them, wrapping, and two texts side by side.
+// Text in columns: rows with labels, tables, and two texts side by side, by widths as a terminal counts them.
+
+/** Rows of a name and a text, the texts in one column: "model   SmolLM2". */
+export function labelled(rows: readonly (readonly [label: string, text: string])[]): string {
+  const width = Math.max(...rows.map(([label]) => label.length)) + 3;
+  return rows.map(([label, text]) => `${label.padEnd(width)}${text}`.trimEnd()).join("\n");
+}
+
+/** Rows of cells, the columns of `left` at the left and the others at the right. The first row decides how many. */
+export function textTable(
+  rows: readonly (readonly string[])[],
+  { left = [0] }: { readonly left?: readonly number[] } = {},
+): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const cell = (text: string, column: number): string => {
+    const width = widths[column] ?? 0;
+    return left.includes(column) ? text.padEnd(width) : text.padStart(width);
+  };
+  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
+}
 
 const WIDE =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}/u;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { displayWidth, sideBySide, wrapText } from "./text-columns.ts";
+import { displayWidth, sideBySide, wrapText } from "./tables.ts";
 
 describe("displayWidth", () => {
   test.each([

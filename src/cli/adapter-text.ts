@@ -1,5 +1,5 @@
-import type { AdapterConfig, Budget } from "#recipes";
-import { formatBytes, formatCount, formatInteger } from "./progress.ts";
+import type { AdapterConfig, Budget, LoraSummary } from "#recipes";
+import { formatBytes, formatCount, formatInteger } from "./numbers.ts";
 
 const LETTERS: Readonly<Record<string, string>> = {
   equivalentRank: "e",
@@ -47,3 +47,7 @@ export function budgetText(
   if (trainable === lora.trainable) return cost;
   return `${cost}; LoRA of the same rank: ${formatCount(lora.trainable)} in ${formatBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)} times as many`;
 }
+
+/** "rank 8, alpha 16; on q, k, v". */
+export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
+  `rank ${rank}, alpha ${Number(alpha.toPrecision(6))}; on ${targets.map((name) => name.replace(/_proj$/, "")).join(", ")}`;

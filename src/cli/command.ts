@@ -1,0 +1,147 @@
+// A command: its options and arguments as settings, its help, and the work. From the settings come the options of the
+// command line here, and the tables of the documents (scripts/ci/option-tables.ts).
+import { type Command as Commander, InvalidArgumentError, Option } from "commander";
+import { flag, type Setting, type Settings, type SettingValues } from "#core";
+import { note } from "./terminal.ts";
+
+/** A setting under a heading of the help. */
+type Grouped<S extends Settings> = { readonly [K in keyof S]: S[K] & { readonly group: string } };
+type Options = Grouped<Settings>;
+
+/** Options of every command. The program itself looks for them too, for errors of parsing. */
+const generalOptions = group("General", {
+  json: flag({ help: "print JSON instead of text" }),
+  verbose: flag({ help: "show where an error came from" }),
+});
+
+/** The values of a command's options and arguments, defaults filled in. */
+export type CommandValues<O extends Settings, A extends Settings> = SettingValues<O> &
+  SettingValues<A> &
+  SettingValues<typeof generalOptions>;
+
+export interface CommandSpec<O extends Options, A extends Settings> {
+  readonly description: string;
+  /** What follows the command's name in its usage, where commander's own text says too little. */
+  readonly usage?: string;
+  /** Positional arguments, in their order. */
+  readonly arguments?: A;
+  readonly options: O;
+  /** Options that exclude each other. */
+  readonly conflicts?: readonly (readonly ((keyof O & string) | "json")[])[];
+  /** What --json does, where it is not the usual. */
+  readonly json?: string;
+  /** Shown below the options. */
+  readonly examples?: string;
+  /** Does the work, and returns the exit code; 0 where it returns none. */
+  readonly run: (
+    values: CommandValues<O, A>,
+    program: { readonly version: string },
+  ) => Promise<number | undefined> | Promise<void>;
+}
+
+/** A command, whatever its options are. */
+export interface Command {
+  /** For the tables of the documents. */
+  readonly options: Options;
+  /** Adds it to a program. */
+  attach(program: Commander, name: string): Commander;
+}
+
+/** Puts settings under a heading of the help. */
+export function group<S extends Settings>(heading: string, settings: S): Grouped<S> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, setting]) => [name, { ...setting, group: heading }]),
+  ) as Grouped<S>;
+}
+
+/** `shardsPerVector` is `--shards-per-vector`; a flag that is on by default has a `--no-` in front. */
+export const flagOf = (
+  name: string,
+  { kind, default: standard }: Pick<Setting, "kind" | "default">,
+): string =>
+  `--${kind === "flag" && standard === true ? "no-" : ""}${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** `--steps <n>`. */
+export const flagsOf = (name: string, setting: Setting): string =>
+  setting.kind === "flag" ? flagOf(name, setting) : `${flagOf(name, setting)} <${setting.placeholder}>`;
+
+/** Reads a text of the command line. */
+const reader =
+  (setting: Setting) =>
+  (text: string, before: unknown): unknown => {
+    const given = setting.check.safeParse(setting.read(text));
+    if (!given.success) throw new InvalidArgumentError(`It must be ${setting.expectedText}.`);
+    return setting.isRepeated && Array.isArray(before) && Array.isArray(given.data)
+      ? [...before, ...given.data]
+      : given.data;
+  };
+
+function optionOf(name: string, setting: Setting): Option {
+  const { help, kind, isRequired, isRepeated, default: standard, defaultText, choices } = setting;
+  const shown =
+    standard === undefined && defaultText !== undefined ? `${help} (default: ${defaultText})` : help;
+  const option = new Option(flagsOf(name, setting), shown).makeOptionMandatory(isRequired);
+  if (kind === "flag") return option;
+  if (kind === "choice" && choices !== undefined) option.choices(choices);
+  if (!isRepeated && standard !== undefined) option.default(standard, defaultText);
+  return option.argParser(reader(setting));
+}
+
+/** The name that an option had before; it works as the new one does, and says so. */
+const formerOption = (name: string, setting: Setting): Option =>
+  new Option(flagsOf(name, setting)).argParser(reader(setting)).hideHelp();
+
+function valuesOf(commander: Commander, options: Settings): Record<string, unknown> {
+  const isGiven = (name: string): boolean => commander.getOptionValueSource(name) === "cli";
+  return Object.fromEntries(
+    Object.entries(options).map(([name, setting]) => {
+      const { formerly, default: standard } = setting;
+      if (formerly !== undefined && isGiven(formerly)) {
+        note(`${flagOf(formerly, setting)} is now ${flagOf(name, setting)}; the old name still works`);
+        return [name, commander.getOptionValue(formerly)];
+      }
+      return [name, isGiven(name) ? commander.getOptionValue(name) : standard];
+    }),
+  );
+}
+
+/** Declares a command. */
+export function defineCommand<O extends Options, A extends Settings = Record<never, Setting>>(
+  spec: CommandSpec<O, A>,
+): Command {
+  const { json } = generalOptions;
+  const options = {
+    ...spec.options,
+    ...generalOptions,
+    json: spec.json === undefined ? json : { ...json, help: spec.json },
+  };
+  const names = Object.entries<Setting>(spec.arguments ?? {});
+  const attach = (program: Commander, name: string): Commander => {
+    const commander = program
+      .command(name)
+      .description(spec.description)
+      .helpOption("-h, --help", "show this help")
+      .addHelpText("after", spec.examples ?? "");
+    if (spec.usage !== undefined) commander.usage(spec.usage);
+    for (const [argument, setting] of names) {
+      const form = setting.isRequired ? `<${argument}>` : `[${argument}]`;
+      commander.argument(form, setting.help, (text) => reader(setting)(text, undefined));
+    }
+    for (const [option, setting] of Object.entries<Options[string]>(options)) {
+      const made = optionOf(option, setting);
+      const others = (spec.conflicts ?? []).filter((one) => one.some((name) => name === option)).flat();
+      made.conflicts(others.filter((other) => other !== option));
+      commander.optionsGroup(`${setting.group}:`).addOption(made);
+      if (setting.formerly === undefined) continue;
+      commander.addOption(formerOption(setting.formerly, setting).conflicts(option));
+    }
+    return commander.action(async () => {
+      const given = names.map(([argument], i) => [argument, commander.processedArgs[i]]);
+      const values = { ...valuesOf(commander, options), ...Object.fromEntries(given) };
+      // commander has read each value by the setting of its name
+      const code = await spec.run(values as CommandValues<O, A>, { version: program.version() ?? "" });
+      if (typeof code === "number") process.exitCode = code;
+    });
+  };
+  return { options, attach };
+}

@@ -1,0 +1,53 @@
+// Options that several commands have.
+import { choice, flag, integer, text } from "#core";
+import { DEVICES } from "#runtime";
+
+/** A model as every command takes it. */
+export const model = text({
+  required: true,
+  placeholder: "model",
+  help: "a model folder, a .gguf file, or org/name of the Hugging Face Hub",
+});
+
+/** The same where an adapter comes first. */
+export const base = text({
+  required: true,
+  placeholder: "model",
+  help: "its base: a model folder, a .gguf file, or org/name of the Hugging Face Hub",
+});
+
+/** The same where its weights are not needed. */
+export const configOnly = text({
+  placeholder: "model",
+  help: "a model folder, a .gguf file, or org/name; only its config is read",
+});
+
+export const adapterFolder = text({ required: true, help: "an adapter's folder" });
+
+export const device = choice(DEVICES, { default: "cpu", help: "where to compute" });
+
+export const threads = integer({ min: 1, defaultText: "one for each core", help: "threads to compute with" });
+
+export const python = text({
+  placeholder: "path",
+  help: "run HumanEval's programs with this Python, which is no sandbox",
+});
+
+export const quiet = flag({ help: "print errors only" });
+
+/** What --json does at commands that report events. */
+export const JSON_EVENTS = "print one JSON line for each event on stdout";
+
+export const SIZES =
+  "A size is in bytes, or has a unit: kB, MB, GB and TB count by 1000, KiB, MiB, GiB and TiB by 1024.";
+
+/** Backslash escapes of a text that no shell quotes easily: \n, \t and \\. */
+export const unescaped = (given: string): string =>
+  given.replace(/\\(n|t|\\)/g, (_, letter: string) => (letter === "n" ? "\n" : letter === "t" ? "\t" : "\\"));
+
+/** The entries that were given. */
+export function given<T extends object>(values: T): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

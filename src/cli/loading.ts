@@ -1,0 +1,133 @@
+// What has to be there before work begins: models and engines, with lines that show how far they are.
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent, pull, resolveCached } from "#hub";
+import type { OpenProgress } from "#inference";
+import { type BaseModel, loadModel, locateModel } from "#recipes";
+import { pathExists } from "#storage";
+import { given } from "./common-options.ts";
+import { counted, formatBar, formatBytes, formatDuration, formatRate } from "./numbers.ts";
+import { type LiveLine, liveLine } from "./terminal.ts";
+
+/** The hub as the user's environment has it. */
+export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, homedir());
+
+/** Where benchmarks are kept that were fetched from the hub. */
+export const benchmarksOfUser = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
+
+/** Draws the events of a download on a live line. */
+export function pullProgress(line: LiveLine, now: () => number): (event: PullEvent) => void {
+  let startedAt = 0;
+  let receivedBefore = 0;
+  return (event) => {
+    switch (event.type) {
+      case "listing":
+        startedAt = now();
+        receivedBefore = event.received;
+        line.print(
+          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${formatBytes(event.bytes)}` +
+            (event.received > 0 ? `, ${formatBytes(event.received)} already here` : ""),
+        );
+        return;
+      case "progress": {
+        const rate = (event.received - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
+        line.update(
+          `${formatBar(event.received / event.bytes, 24)} ${percent(event.received / event.bytes)}  ` +
+            `${formatBytes(event.received)} of ${formatBytes(event.bytes)}  ${formatRate(rate, "bytes")}  ` +
+            `${formatDuration((event.bytes - event.received) / rate)} left  ${event.path}`,
+        );
+        return;
+      }
+      case "retry":
+        line.print(
+          `${event.path}: ${event.reason}; trying again in ${formatDuration(event.seconds)} (${event.attempt})`,
+        );
+        return;
+      case "file":
+      case "done":
+    }
+  };
+}
+
+/** Shows the events of a download, and gives what it returns. */
+export async function shownResult<Result>(
+  events: AsyncGenerator<PullEvent, Result>,
+  show: (event: PullEvent) => void,
+): Promise<Result> {
+  let step = await events.next();
+  for (; step.done !== true; step = await events.next()) show(step.value);
+  return step.value;
+}
+
+const percent = (share: number): string => `${Math.floor(share * 100)}%`.padStart(4);
+
+export interface OpenBaseOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly silent?: boolean;
+}
+
+/** The folder or file of a model, downloaded if it has to be. */
+export async function findModel(
+  model: string,
+  { signal, silent = false }: OpenBaseOptions = {},
+): Promise<string> {
+  using line = liveLine({ silent });
+  const show = pullProgress(line, () => performance.now());
+  return await shownResult(locateModel(model, { hub: await hubOfUser(), ...given({ signal }) }), show);
+}
+
+/** Loads a model, with a line that shows how far it is where that takes a while. */
+export async function openBase(model: string, options: OpenBaseOptions = {}): Promise<BaseModel> {
+  const path = await findModel(model, options);
+  const started = performance.now();
+  using line = liveLine({ silent: options.silent === true || process.stderr.isTTY !== true });
+  return await loadModel(path, {
+    signal: options.signal,
+    onProgress: ({ done, total }) => {
+      if (performance.now() - started > 500)
+        line.update(`loading ${formatBar(done / total, 24)} ${done} of ${total} weights`);
+    },
+  });
+}
+
+/** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
+export async function configPath(model: string): Promise<string> {
+  if (!/^[^/\\.][^/\\]*\/[^/\\]+$/.test(model) || (await pathExists(model))) return model;
+  const hub = await hubOfUser();
+  const cached = await resolveCached(model, hub);
+  if (cached !== undefined || hub.offline) return cached?.path ?? model;
+  for await (const event of pull(model, {
+    ...hub,
+    ...(model.includes(":") ? {} : { include: ["config.json"] }),
+  }))
+    if (event.type === "done") return event.model.path;
+  return model;
+}
+
+const PHASES: Readonly<Record<OpenProgress["type"], string>> = {
+  model: "loading the model",
+  adapters: "looking at the adapters",
+  quantize: "quantising the weights",
+  compile: "compiling",
+};
+
+/** Shows how far opening an engine is. */
+export const engineProgress =
+  (line: LiveLine) =>
+  ({ type, done, total }: OpenProgress): void =>
+    line.update(`${PHASES[type]} ${formatBar(done / Math.max(1, total), 24)} ${done} of ${total}`);
+
+type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;
+
+/** Runs work that reads a base, with a line on stderr where that takes a while. */
+export async function withReadingLine<T>(
+  { json }: { readonly json?: boolean },
+  work: (onProgress: OnProgress) => Promise<T>,
+): Promise<T> {
+  const started = performance.now();
+  using line = liveLine({ silent: json === true || process.stderr.isTTY !== true });
+  return await work(({ done, total }) => {
+    if (performance.now() - started > 500)
+      line.update(`reading the base ${formatBar(done / total, 24)} ${done} of ${total} weights`);
+  });
+}

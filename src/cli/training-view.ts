@@ -1,0 +1,167 @@
+// How a training run is shown: the live line while it runs, its losses afterwards.
+import { join } from "node:path";
+import type { FinetuneEvent } from "#recipes";
+import { pathExists, readJsonLines } from "#storage";
+import { type CurvePoint, drawCurve } from "./curve.ts";
+import { formatBytes, formatDuration, formatInteger, formatRate } from "./numbers.ts";
+import { type LiveLine, sayJson } from "./terminal.ts";
+
+type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
+
+/** Steps that speed and remaining time are averaged over. */
+const WINDOW = 20;
+/** Share of the smoothed loss that one more step keeps. */
+const MEMORY = 0.9;
+
+/** What the live line of a training run knows. */
+export interface TrainProgress {
+  step(event: StepEvent): void;
+  evaluation(loss: number): void;
+  /** The line. `residentBytes` is the memory of the process now. */
+  text(residentBytes: number): string;
+}
+
+/** Follows a run of so many steps. */
+export function trainProgress(steps: number): TrainProgress {
+  const recent: StepEvent[] = [];
+  let sum = 0;
+  let weight = 0;
+  let heldOut: number | undefined;
+  return {
+    step(event) {
+      recent.push(event);
+      if (recent.length > WINDOW) recent.shift();
+      sum = MEMORY * sum + event.loss;
+      weight = MEMORY * weight + 1;
+    },
+    evaluation(loss) {
+      heldOut = loss;
+    },
+    text(residentBytes) {
+      const last = recent.at(-1);
+      if (last === undefined) return heldOut === undefined ? "" : `held-out ${heldOut.toFixed(3)}`;
+      const seconds = recent.reduce((total, event) => total + event.seconds, 0);
+      const tokens = recent.reduce((total, event) => total + event.tokens, 0);
+      return [
+        `${formatInteger(last.step)}/${formatInteger(steps)}`,
+        `loss ${(sum / weight).toFixed(3)}`,
+        ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`]),
+        `lr ${last.learningRate.toExponential(1)}`,
+        `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
+        formatRate(tokens / seconds, "tok"),
+        formatBytes(residentBytes),
+      ].join("  ");
+    },
+  };
+}
+
+export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
+
+export interface TrainOutcome {
+  readonly steps: number;
+  /** The last step of a run that was stopped. */
+  readonly stoppedAt: number | undefined;
+  /** Tokens and seconds of the training steps of this run, without those before a break. */
+  readonly tokens: number;
+  readonly seconds: number;
+}
+
+export interface WatchOptions {
+  readonly line: LiveLine;
+  /** Write each event to stdout as a line of JSON. */
+  readonly json: boolean;
+  readonly onReady: (event: ReadyEvent) => void;
+}
+
+/** Runs a training to its end and shows on the live line how it goes. */
+export async function watchTraining(
+  events: AsyncIterable<FinetuneEvent>,
+  { line, json, onReady }: WatchOptions,
+): Promise<TrainOutcome> {
+  let progress = trainProgress(0);
+  let outcome: TrainOutcome = { steps: 0, stoppedAt: undefined, tokens: 0, seconds: 0 };
+  for await (const event of events) {
+    if (json) sayJson(event);
+    switch (event.type) {
+      case "ready":
+        onReady(event);
+        progress = trainProgress(event.steps);
+        outcome = { ...outcome, steps: event.steps };
+        break;
+      case "step":
+        progress.step(event);
+        outcome = {
+          ...outcome,
+          tokens: outcome.tokens + event.tokens,
+          seconds: outcome.seconds + event.seconds,
+        };
+        break;
+      case "evaluation":
+        progress.evaluation(event.loss);
+        line.print(evaluationText(event));
+        break;
+      case "stopped":
+        outcome = { ...outcome, stoppedAt: event.step };
+        break;
+      case "saved":
+    }
+    const state = progress.text(process.memoryUsage.rss());
+    if (state !== "") line.update(state);
+  }
+  return outcome;
+}
+
+function evaluationText({
+  step,
+  loss,
+  best,
+}: Extract<FinetuneEvent, { readonly type: "evaluation" }>): string {
+  if (step === 0) return `held-out loss before training ${loss.toFixed(3)}`;
+  return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}${best ? ", the best so far" : ""}`;
+}
+
+/** The losses of a run from its first step on, those before a break included. */
+export interface TrainHistory {
+  readonly steps: readonly CurvePoint[];
+  readonly heldOut: readonly CurvePoint[];
+}
+
+function pointOf(value: unknown): (CurvePoint & { readonly type: unknown }) | undefined {
+  if (typeof value !== "object" || value === null || !("step" in value && "loss" in value && "type" in value))
+    return undefined;
+  const { type, step, loss } = value;
+  return typeof step === "number" && typeof loss === "number" ? { type, step, loss } : undefined;
+}
+
+/** Reads the metrics of a run folder. */
+export async function readHistory(folder: string): Promise<TrainHistory> {
+  const steps: CurvePoint[] = [];
+  const heldOut: CurvePoint[] = [];
+  const path = join(folder, "metrics.jsonl");
+  if (await pathExists(path))
+    for await (const { value } of readJsonLines(path)) {
+      const point = pointOf(value);
+      if (point?.type === "step") steps.push(point);
+      if (point?.type === "evaluation") heldOut.push(point);
+    }
+  return { steps, heldOut };
+}
+
+const withPerplexity = (loss: number): string =>
+  `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})`;
+
+/** `2.310 (perplexity 10.07) → 1.204 (perplexity 3.33)`, and the best in between where it is another. */
+export function heldOutText(heldOut: readonly CurvePoint[]): string | undefined {
+  const [before, after] = [heldOut[0], heldOut.at(-1)];
+  if (before === undefined || after === undefined) return undefined;
+  if (before.step === after.step) return withPerplexity(after.loss);
+  const best = heldOut.reduce((least, point) => (point.loss < least.loss ? point : least));
+  const text = `${withPerplexity(before.loss)} → ${withPerplexity(after.loss)}`;
+  return best.step === after.step || best.step === before.step
+    ? text
+    : `${text}, best ${best.loss.toFixed(3)} at step ${best.step}`;
+}
+
+/** The curve of the training loss, or "" where two steps do not make one. */
+export const curveText = ({ steps }: TrainHistory, columns: number): string =>
+  steps.length < 3 ? "" : drawCurve(steps, { width: Math.min(columns, 72), height: 8 });

@@ -1,0 +1,143 @@
+// A server over a model and its adapters: the keys, the engine, the routes, the port.
+import { randomInt } from "node:crypto";
+import { isIPv4 } from "node:net";
+import { loadAdapter } from "#adapters";
+import { flag, integer, MosError, parseSettings, pick, type SettingInput, text } from "#core";
+import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
+import { geometryOf, openModel } from "#models";
+import { createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
+
+/** Who reaches the server, and how it ends. */
+export const networkSettings = {
+  host: text({
+    default: "127.0.0.1",
+    placeholder: "address",
+    help: "where to listen; addresses that other machines reach need --api-keys",
+  }),
+  port: integer({ min: 0, max: 65_535, default: 8080, help: "0 takes a free one" }),
+  apiKeys: text({
+    placeholder: "file",
+    help: "keys as mos keys writes them; the file is read again when it changes",
+  }),
+  keys: flag({ default: true, help: "let everyone who reaches the port use the server" }),
+  publicMetrics: flag({ help: "show /metrics, which names adapters, without a key" }),
+  drainSeconds: integer({
+    min: 0,
+    default: 30,
+    help: "how long running requests may continue after SIGTERM",
+  }),
+};
+
+/** What is served, to whom, and how much of the machine it takes. */
+export interface ServeOptions
+  extends SettingInput<typeof networkSettings>,
+    SettingInput<typeof engineSettings> {
+  /** A model folder or a .gguf file. */
+  readonly model: string;
+  /** What clients call the base. Default: the name of its folder or file. */
+  readonly modelName?: string | undefined;
+  /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
+  readonly adapters?: string | undefined;
+  readonly log: ServerLog;
+  readonly onProgress?: (progress: OpenProgress) => void;
+  /** Stops opening; an open server is stopped by `stop`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+/** A server that answers. Disposing it closes the engine. */
+export interface RunningServer extends AsyncDisposable {
+  /** Such as `http://127.0.0.1:8080`. */
+  readonly address: string;
+  readonly modelName: string;
+  readonly engine: Engine;
+  /** Lets running requests finish for `drainSeconds`, then closes the port. */
+  stop(): Promise<void>;
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+
+/** With any other name a request has not come from here, but from a page that was given this address. */
+const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
+
+/** Without its engine a server has only errors to give, which are sent at once. */
+const SECONDS_WITHOUT_ENGINE = 2;
+
+/**
+ * Opens a model with its adapters and serves it by OpenAI's API.
+ *
+ * @throws MosError `bad_option`, also for a host that other machines reach without keys; what opening an engine throws.
+ * @example
+ * await using server = await serve({ model: "assets/tiny-english", port: 0, log: console });
+ * console.log(server.address);
+ */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const {
+    host,
+    port,
+    apiKeys,
+    keys: needsKeys,
+    publicMetrics,
+    drainSeconds,
+  } = parseSettings(networkSettings, pick(networkSettings, options));
+  const { adapters, log, onProgress, signal, now = Date.now } = options;
+  if (apiKeys === undefined && needsKeys && !isLoopback(host))
+    throw new MosError(
+      "bad_option",
+      `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
+    );
+  if (adapters !== undefined) await restoreAdapters(adapters);
+  const { name, checkAdapter } = await readModel(options.model);
+  const keys = apiKeys === undefined ? undefined : await openKeyFile(apiKeys, { now, log });
+  const modelName = options.modelName ?? name;
+  const engine = await openEngine({
+    model: options.model,
+    ...(adapters === undefined ? {} : { adapters }),
+    ...pick(engineSettings, options),
+    ...(onProgress === undefined ? {} : { onProgress }),
+    signal,
+  });
+  try {
+    const server = createServer({
+      ...{ engine, modelName, log, now, keys, checkAdapter, publicMetrics },
+      nextSeed: () => randomInt(2 ** 32),
+      hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
+      adapterFolder: adapters,
+    });
+    const listening = await listen(server, { host, port });
+    let failure: MosError | undefined;
+    void engine.closed.then((reason) => {
+      failure = reason;
+    });
+    return {
+      address: listening.address,
+      modelName,
+      engine,
+      stop: async () => {
+        log.info({ running: server.inFlight.count }, "draining");
+        await listening.close({
+          drainSeconds: failure === undefined ? drainSeconds : SECONDS_WITHOUT_ENGINE,
+        });
+      },
+      [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await engine[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** What the server itself needs of a model; its weights are the engine's. */
+async function readModel(path: string) {
+  await using files = await openModel(path);
+  const { config, name } = files;
+  const geometry = geometryOf(config);
+  return {
+    name,
+    // whether it was trained on this base is for the engine to say, which has read the weights
+    checkAdapter: async (folder: string) =>
+      void (await loadAdapter(folder, { geometry, fingerprint: undefined })),
+  };
+}
