@@ -10,9 +10,9 @@ const FLOORS = [
   ["models", "adapters", "data"],
   ["training", "generation", "exchange"],
   ["inference"],
-  ["evaluation"],
+  ["evaluation", "server"],
   ["recipes"],
-  ["experiments", "server"],
+  ["experiments"],
   ["cli"],
 ];
 const floorOf = (room: string) => FLOORS.findIndex((rooms) => rooms.includes(room));

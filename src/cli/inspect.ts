@@ -39,7 +39,7 @@ async function run({ adapter: folder, model, svg, json }: Values): Promise<void>
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(folder, { model: config });
   const name = basename(resolve(folder));
-  if (svg !== undefined) await writeFileAtomic(svg, await drawNorms(inspection, name));
+  if (svg !== undefined) await writeFileAtomic(svg, drawNorms(inspection, name));
   if (json) sayJson({ name, ...inspection });
   else sayLine(inspectionText(folder, inspection));
 }
