@@ -14,11 +14,11 @@ const options = group("Output", {
   include: texts({ placeholder: "pattern", help: "files to take, such as *Q4_K_M.gguf; may be repeated" }),
   quiet,
 });
-type Values = SettingValues<typeof options> & { readonly repository: string; readonly json: boolean };
+type Values = SettingValues<typeof options> & { readonly model: string; readonly json: boolean };
 
 export const command = defineCommand({
   description: "Downloads a model from the Hugging Face Hub into the local cache, and checks it.",
-  arguments: { repository },
+  arguments: { model: repository },
   options,
   json: JSON_EVENTS,
   examples: `
@@ -33,7 +33,7 @@ HF_HUB_CACHE for the cache, HF_ENDPOINT for another hub.`,
   run,
 });
 
-async function run({ repository, ...options }: Values): Promise<void> {
+async function run({ model: repository, ...options }: Values): Promise<void> {
   const settings = await hubOfUser();
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt();
