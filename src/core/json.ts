@@ -48,15 +48,15 @@ const at = (value: unknown, key: PropertyKey): unknown =>
 
 /** The message of a failed parse: `field "rope_scaling.factor" is "2"; a number is expected`. */
 export function describeIssues({ issues }: z.ZodError, value: unknown): string {
-  const said = issues.slice(0, 3).map((issue) => {
+  const parts = issues.slice(0, 3).map((issue) => {
     if (issue.code === "unrecognized_keys")
       return `${issue.keys.map((key) => `"${key}"`).join(", ")} is not a known field`;
     const field = issue.path.map(String).join(".");
     const found = shown(issue.path.reduce(at, value));
     return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${expectedBy(issue)} is expected`;
   });
-  const more = issues.length - said.length;
-  return said.join(". ") + (more > 0 ? `. And ${more} more` : "");
+  const more = issues.length - parts.length;
+  return parts.join(". ") + (more > 0 ? `. And ${more} more` : "");
 }
 
 /** Validates an external value. Throws MosError with `code`; the message begins with `where` and names the fields. */

@@ -49,7 +49,7 @@ test.each([-1, 0.5, Number.NaN, 2 ** 53])("seed %d is refused", (seed) => {
   );
 });
 
-test("a saved state goes on where it was", () => {
+test("a saved state resumes where it was", () => {
   fc.assert(
     fc.property(fc.nat(), fc.nat({ max: 20 }), (seed, skipped) => {
       const random = randomStream(seed, "resume");

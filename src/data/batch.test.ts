@@ -59,11 +59,11 @@ describe("batches", () => {
         for (const batch of all) {
           expect(batch.length).toBeLessThanOrEqual(50);
           expect(batch.tokens).toBe(batch.segments.filter((segment) => segment > 0).length);
-          for (const [k, place] of batch.labelIndices.entries()) {
-            expect(batch.segments[place]).toBeGreaterThan(0);
-            expect(batch.segments[place + 1]).toBe(batch.segments[place]);
-            expect(batch.positions[place + 1]).toBe(batch.positions[place]! + 1);
-            expect(batch.ids[place + 1]).toBe(batch.labelIds[k]);
+          for (const [k, index] of batch.labelIndices.entries()) {
+            expect(batch.segments[index]).toBeGreaterThan(0);
+            expect(batch.segments[index + 1]).toBe(batch.segments[index]);
+            expect(batch.positions[index + 1]).toBe(batch.positions[index]! + 1);
+            expect(batch.ids[index + 1]).toBe(batch.labelIds[k]);
           }
         }
         const total = (of: (batch: (typeof all)[number]) => number) => all.reduce((sum, b) => sum + of(b), 0);
@@ -76,7 +76,7 @@ describe("batches", () => {
     );
   });
 
-  test("segments count up along a row and end in padding; positions count up along a segment", () => {
+  test("segment ids ascend along a row and end in padding; position ids ascend along a segment", () => {
     const rowsOf = (flat: Int32Array, length: number) =>
       Array.from({ length: flat.length / length }, (_, b) => [
         ...flat.subarray(b * length, (b + 1) * length),
@@ -98,7 +98,7 @@ describe("batches", () => {
     );
   });
 
-  test("start goes on where an epoch was left", () => {
+  test("start resumes an epoch where it was left", () => {
     fc.assert(
       fc.property(encoded, fc.nat(8), fc.nat(3), (examples, start, epoch) => {
         const whole = [...batches(examples, { ...options, epoch })];

@@ -75,7 +75,7 @@ const read = (example: ChatExample | CompletionExample, options: Partial<PromptF
 const short = chat(turn("user", "Hi"), turn("assistant", "Yo"));
 
 describe("template", () => {
-  test("counts assistant tokens and their end of turn", () => {
+  test("targets are assistant tokens and their end of turn", () => {
     const two = chat(...short.turns, turn("user", "And?"), turn("assistant", "So"));
     expect(read(two)).toMatchObject({
       text: "<s>system:default|user:Hi|assistant:Yo</s>|user:And?|assistant:So</s>|",
@@ -97,7 +97,7 @@ describe("template", () => {
     expect(read(completion("Hi", "Yo"))).toEqual(read(short));
   });
 
-  test("the system option stands in where there is no system message", () => {
+  test("the system option applies where there is no system message", () => {
     expect(read(short, { system: "S" }).text).toBe("<s>system:S|user:Hi|assistant:Yo</s>|");
     expect(read(chat(turn("system", "Own"), ...short.turns), { system: "S" }).text).toMatch(
       /^<s>system:Own\|/,
@@ -155,7 +155,7 @@ describe("template", () => {
 });
 
 describe("chatml", () => {
-  test("has no default system message and counts the answer, the end of turn and the line end", () => {
+  test("has no default system message; targets are the answer, the end of turn and the line end", () => {
     expect(read(short, { promptFormat: "chatml" })).toMatchObject({
       text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n",
       targets: "Yo<|im_end|>\n",
@@ -209,7 +209,7 @@ describe("open-instruct", () => {
     });
   });
 
-  test("the tag of a second answer in a row counts, as in the original", () => {
+  test("the tag of a second answer in a row is a target, as in the original", () => {
     const two = chat(...short.turns, turn("assistant", "z"));
     expect(read(two, rules).targets).toBe("Yo</s>\n<|assistant|>\nz</s>");
   });

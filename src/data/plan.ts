@@ -1,4 +1,4 @@
-// Which example stands in which row of which batch. With packing, several short examples share a row, so that little of
+// Which examples share a row, and which rows a batch. With packing, several short examples share a row, so that little of
 // it is padding: windows of examples, in the epoch's random order, are packed one after another, longest first, each
 // example into the fullest row that has room for it (best fit decreasing). GSM8K's questions and answers (196 tokens on
 // average) fill 97 % of rows of 512 tokens and 98 % of rows of 1024; unpacked, eight rows padded to the longest are 60 %

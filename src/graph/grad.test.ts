@@ -31,7 +31,7 @@ test("of a value with respect to itself it is 1", () => {
   expect(grad(y, [y])[0]!.source).toEqual({ kind: "constant", data: Float32Array.of(1) });
 });
 
-test("a part that nothing uses gives zeros to its place", () => {
+test("an unused part of a split gets a gradient of zeros", () => {
   const [first] = split(x, { axis: 1, sizes: [1, 2] });
   expect(grad(sumAll(first!), [x])[0]!.shape).toEqual([2, 3]);
 });
@@ -42,7 +42,7 @@ test("a graph of many thousand nodes does not exhaust the stack", () => {
   expect(grad(sumAll(y), [x])[0]!.shape).toEqual([2, 3]);
 });
 
-test("parts that lead to no wanted value are not gone through", () => {
+test("rules that lead to none of the inputs are not applied", () => {
   let asked = 0;
   const frozen = { ...mul(constant(Float32Array.of(1)), scalar(2)) };
   const watched = {

@@ -46,7 +46,7 @@ describe("constants", () => {
     expect(model.length).toBeGreaterThan(2 * 64 * 64 * 4);
   });
 
-  test("go outside above the limit, the large ones only, at aligned places", () => {
+  test("are external above the limit, the large ones only, at aligned offsets", () => {
     const { external, model } = serialize({ y }, { inlineLimit: 1000 });
     expect(external.map(({ offset, bytes }) => [offset, bytes.length])).toEqual([
       [0, 16384],
@@ -54,10 +54,11 @@ describe("constants", () => {
     ]);
     expect(model.length).toBeLessThan(2000);
     const odd = matmul(leaf("v", ["n", 3]), weights(3, 100));
-    const { external: places } = serialize({ odd, y }, { inlineLimit: 1000 });
-    for (const { offset } of places) expect(offset % 4096).toBe(0);
-    for (const [i, { offset }] of places.entries())
-      if (i > 0) expect(offset).toBeGreaterThanOrEqual(places[i - 1]!.offset + places[i - 1]!.bytes.length);
+    const { external } = serialize({ odd, y }, { inlineLimit: 1000 });
+    for (const { offset } of external) expect(offset % 4096).toBe(0);
+    for (const [i, { offset }] of external.entries())
+      if (i > 0)
+        expect(offset).toBeGreaterThanOrEqual(external[i - 1]!.offset + external[i - 1]!.bytes.length);
   });
 
   test("that are used twice are written once", () => {
@@ -66,7 +67,7 @@ describe("constants", () => {
     expect(twice.model.length).toBeLessThan(1.1 * 64 * 64 * 4);
   });
 
-  test("need as many numbers as their shape has places", () => {
+  test("need as many numbers as their shape has elements", () => {
     expect(() => constant(new Float32Array(5), [2, 3])).toThrowError(
       expect.objectContaining({ message: "a constant of shape [2, 3] needs 6 numbers, not 5" }),
     );

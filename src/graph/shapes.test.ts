@@ -59,10 +59,10 @@ test("shapes broadcast as NumPy's do", () => {
   expect(graph.broadcast(["n", 1], ["n", "m"])).toEqual(["n", "m"]);
 });
 
-test("every row's uses are found again, filled up with the number of places", () => {
-  const { places, width } = graph.inverseIndex(Int32Array.of(2, 0, 2, 3), 5);
+test("every row's uses are found, padded with the number of indices", () => {
+  const { positions, width } = graph.inverseIndex(Int32Array.of(2, 0, 2, 3), 5);
   expect(width).toBe(2);
-  expect([...places]).toEqual([1, 4, 4, 4, 0, 2, 3, 4, 4, 4]);
+  expect([...positions]).toEqual([1, 4, 4, 4, 0, 2, 3, 4, 4, 4]);
 });
 
 describe("blocks of packed rows", () => {

@@ -34,7 +34,7 @@ const instruct = from(`
   {%- endif %}
 {%- endfor %}`);
 
-test("a model's own template sees bos_token, eos_token and add_generation_prompt", () => {
+test("a model's own template gets bos_token, eos_token and add_generation_prompt", () => {
   expect(instruct.source).toBe("model");
   expect(instruct.render(talk.slice(0, 3))).toBe("<s>[INST] Hi [/INST] Hello </s><s>[INST] Bye [/INST]");
   expect(header.render([user(" Hi ")], { addGenerationPrompt: true })).toBe(
@@ -67,7 +67,7 @@ test("tags take their line with them (trim_blocks, lstrip_blocks)", () => {
 });
 
 describe("turns", () => {
-  test("ChatML: the answer with its end of turn is trained, the last line break is not", () => {
+  test("ChatML: the answer includes its end of turn, but not the last line break", () => {
     expect(chatTemplate({ tokenizer: chatMl }).renderTurns(talk)).toEqual([
       { text: "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", isAnswer: false },
       { text: "Hello<|im_end|>\n", isAnswer: true },
@@ -92,14 +92,14 @@ describe("turns", () => {
     ]);
   });
 
-  test("where a line break is the end of turn, it is trained", () => {
+  test("where a line break is the end of turn, it belongs to the answer", () => {
     const lines = from(
       "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
     );
     expect(lines.renderTurns(talk.slice(0, 2)).at(-1)).toEqual({ text: "Hello\n", isAnswer: true });
   });
 
-  test("joined they are the whole text, one trained piece for each answer", () => {
+  test("joined they are the whole text, one piece for each answer", () => {
     const message = fc.record({
       role: fc.constantFrom("system", "user", "assistant"),
       content: fc.string({ unit: fc.constantFrom("a", " ", "\n", "é"), maxLength: 5 }),
@@ -120,14 +120,14 @@ describe("turns", () => {
     );
   });
 
-  test("a template that rewrites earlier turns cannot be trained with", () => {
+  test("a template that rewrites earlier turns cannot be used for training", () => {
     const forgets = from(
       "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content + '|' }}{% endif %}{% endfor %}",
     );
     expect(() => forgets.renderTurns(talk)).toThrowError(
       expect.objectContaining({
         code: "bad_config",
-        message: expect.stringMatching(/^test\.jinja: message 2 is not/),
+        message: expect.stringMatching(/^test\.jinja: the text up to message 2 changes/),
       }),
     );
   });

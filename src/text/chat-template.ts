@@ -105,8 +105,8 @@ function renderTurns(
     if (before.length < done || !after.startsWith(before) || !whole.startsWith(after))
       throw new MosError(
         "bad_config",
-        `${name}: message ${index + 1} is not written after the messages before it, as they are written alone; ` +
-          "it cannot be told what the assistant says, so train with another template",
+        `${name}: the text up to message ${index + 1} changes once further messages follow, so the assistant's part ` +
+          "of it cannot be located; train with another template",
       );
     const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
     pieces.push({ text: whole.slice(done, before.length), isAnswer: false });

@@ -11,7 +11,7 @@ const stopStrings = fc.array(
   },
 );
 
-/** The slow definition: read on letter by letter until the text ends with a stop string; drop the longest such. */
+/** The slow definition: read letter by letter until the text ends with a stop string; drop the longest such. */
 function reference(
   text: string,
   stops: readonly string[],
@@ -23,13 +23,13 @@ function reference(
   return { text, stopped: false };
 }
 
-test("however the text is cut, the same text comes out, and stops at the same place", () => {
+test("however the text is split, the same text comes out, and stops at the same position", () => {
   fc.assert(
     fc.property(fc.array(letters, { maxLength: 8 }), stopStrings, (pieces, stops) => {
       const scanner = createStopScanner(stops);
-      const said = pieces.map((piece) => scanner.push(piece));
-      const text = said.map((part) => part.text).join("") + scanner.flush();
-      expect({ text, stopped: said.at(-1)?.stopped ?? false }).toEqual(reference(pieces.join(""), stops));
+      const parts = pieces.map((piece) => scanner.push(piece));
+      const text = parts.map((part) => part.text).join("") + scanner.flush();
+      expect({ text, stopped: parts.at(-1)?.stopped ?? false }).toEqual(reference(pieces.join(""), stops));
     }),
     { numRuns: 2000 },
   );

@@ -38,7 +38,7 @@ function stateAt(step: number): TrainingState {
   return { ...state, step, best: { step: step - 1, loss: 1 / step } };
 }
 
-/** Loads into fresh parameters. */
+/** Loads into new parameters. */
 const load = () => loadCheckpoint(folder, parametersOf(0));
 const at = (step: number) => join(folder, `step-0000000${step}`);
 
@@ -62,7 +62,7 @@ test("there is no checkpoint in an empty or missing folder", async () => {
   expect(await loadCheckpoint(join(folder, "missing"), parametersOf(0))).toBeUndefined();
 });
 
-test("a new checkpoint takes the place of the older ones", async () => {
+test("a new checkpoint replaces the older ones", async () => {
   await saveCheckpoint(folder, stateAt(1));
   await saveCheckpoint(folder, stateAt(2));
   expect(await readdir(folder)).toEqual(["step-00000002"]);
@@ -77,10 +77,10 @@ test("other things in the folder stay", async () => {
 });
 
 describe("what a writer that died leaves", () => {
-  /** A process id that surely belongs to nobody, and a name as the writer gives it. */
+  /** A process id that no process has, and the writer's temporary name for it. */
   const partial = (step: number) => join(folder, `.step-0000000${step}.4999999-0123abcd.partial`);
 
-  test("half a checkpoint under its temporary name is passed over, and goes at the next save", async () => {
+  test("half a checkpoint under its temporary name is ignored, and removed by the next save", async () => {
     await saveCheckpoint(folder, stateAt(1));
     await mkdir(partial(2));
     await writeFile(join(partial(2), "state.safetensors"), "half");
@@ -89,12 +89,12 @@ describe("what a writer that died leaves", () => {
     expect(await readdir(folder)).toEqual(["step-00000003"]);
   });
 
-  test("a first checkpoint that never got its name counts as none", async () => {
+  test("a first checkpoint that was never renamed is ignored", async () => {
     await mkdir(partial(1));
     expect(await load()).toBeUndefined();
   });
 
-  test("of two complete checkpoints the later one counts", async () => {
+  test("of two complete checkpoints the later one is loaded", async () => {
     await saveCheckpoint(folder, stateAt(1));
     await cp(at(1), join(folder, "kept"), { recursive: true });
     await saveCheckpoint(folder, stateAt(2));
@@ -127,7 +127,7 @@ describe("what a writer that died leaves", () => {
   });
 });
 
-describe("a broken checkpoint is refused with its place:", () => {
+describe("a broken checkpoint is an error that names it:", () => {
   const state = () => join(at(4), "state.safetensors");
   const progress = () => join(at(4), "progress.json");
   beforeEach(() => saveCheckpoint(folder, stateAt(4)));

@@ -5,25 +5,25 @@ import { concat, reshape, zeros } from "./shape.ts";
 
 /**
  * The inverse of a gather from a table of `rows` rows: for every row the positions in `indices` that read it, padded with
- * `indices.length`, which stands for a row of zeros: `places` [rows, width] for the most frequent row's `width`. A Gather
+ * `indices.length`, which stands for a row of zeros: `positions` [rows, width] for the most frequent row's `width`. A Gather
  * and a ReduceSum over these run in parallel and always in the same order, whereas ScatterND with addition races on ONNX
  * Runtime's CPU provider.
  */
 export function inverseIndex(
   indices: Int32Array,
   rows: number,
-): { readonly places: Int32Array; readonly width: number } {
+): { readonly positions: Int32Array; readonly width: number } {
   const counts = new Int32Array(rows);
   for (const row of indices) counts[row] = (counts[row] ?? 0) + 1;
   const width = counts.reduce((a, b) => Math.max(a, b), 1);
-  const places = new Int32Array(rows * width).fill(indices.length);
+  const positions = new Int32Array(rows * width).fill(indices.length);
   counts.fill(0);
-  indices.forEach((row, place) => {
+  indices.forEach((row, position) => {
     const used = counts[row] ?? 0;
-    places[row * width + used] = place;
+    positions[row * width + used] = position;
     counts[row] = used + 1;
   });
-  return { places, width };
+  return { positions, width };
 }
 
 /**
@@ -44,7 +44,7 @@ export function gatherRows(table: Value, indices: Int32Array): Value {
   return withGradient(y, [table], (dy) => {
     const inverse = inverseIndex(indices, rows);
     const padded = concat([dy, zeros([1, width])], 0);
-    const used = emit("Gather", [padded, constant(inverse.places)], {
+    const used = emit("Gather", [padded, constant(inverse.positions)], {
       shape: [rows * inverse.width, width],
       attributes: { axis: 0 },
     });
