@@ -5,6 +5,7 @@ import { z } from "zod";
 import { decodeText, parseJson, parseWith } from "#core";
 import { readBytes } from "#storage";
 import { ApiError } from "./errors.ts";
+import type { ServerLog } from "./metrics.ts";
 
 /** The client of a request, and what it may do. */
 export interface ApiKey {
@@ -118,14 +119,12 @@ export function findKey(keys: readonly HashedKey[], token: string): ApiKey | und
   return found;
 }
 
+/** How a key file is watched. */
 export interface KeyFileOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Where a changed or broken file is reported. */
-  readonly log: {
-    info(fields: object, message: string): void;
-    error(fields: object, message: string): void;
-  };
+  readonly log: Pick<ServerLog, "info" | "error">;
 }
 
 /** How often the file's times are compared, in milliseconds. */

@@ -7,16 +7,10 @@ import type { AdapterStore } from "./adapter-store.ts";
 import type { ApiKey, KeyRing } from "./auth.ts";
 import type { EngineWatch } from "./errors.ts";
 import type { ConcurrencyLimiter, InFlight, RateLimiter, RunningRequest, ServerLimits } from "./limits.ts";
-import type { RequestRecord, ServerMetrics } from "./metrics.ts";
+import type { RequestRecord, ServerLog, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
 
-/** Where the server logs. pino's loggers fit. */
-export interface ServerLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
+/** What is served, to which clients, within which limits. */
 export interface ServerOptions {
   /** Runs the requests, and has the model's tokenizer and chat template. */
   readonly engine: Engine;

@@ -7,7 +7,9 @@ import { MosError } from "#core";
 import { ApiError, answerTo } from "./errors.ts";
 import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 
+/** Where to listen. */
 export interface ListenOptions {
+  /** An address or name of this machine. */
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;

@@ -10,6 +10,7 @@ export {
   keyLines,
   openKeyFile,
 } from "./auth.ts";
-export type { ServerLog, ServerOptions } from "./context.ts";
+export type { ServerOptions } from "./context.ts";
 export { type Listening, type ListenOptions, listen } from "./http.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
+export type { ServerLog } from "./metrics.ts";

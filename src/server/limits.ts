@@ -26,6 +26,7 @@ export interface ServerLimits {
   readonly stalledSeconds: number;
 }
 
+/** The limits that a server has unless it is given others. */
 export const defaultLimits: ServerLimits = {
   bodyBytes: 4_000_000,
   uploadBytes: 512_000_000,

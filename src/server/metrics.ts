@@ -3,6 +3,16 @@ import { randomUUID } from "node:crypto";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine, EngineStats } from "#inference";
 
+/** Where the server logs. pino's loggers fit. */
+export interface ServerLog {
+  /** A request that has ended, a step of the server's life. */
+  info(fields: object, message: string): void;
+  /** Something that works, but not as it should. */
+  warn(fields: object, message: string): void;
+  /** A failure that its operator has to know of. */
+  error(fields: object, message: string): void;
+}
+
 /** What is known of a request, for its line in the log and for the metrics. Times in milliseconds since 1970. */
 export interface RequestRecord {
   readonly id: string;
