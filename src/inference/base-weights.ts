@@ -69,7 +69,8 @@ export async function prepareWeights(
   weights: Map<string, HostTensor>,
   { quantize, mergedAdapter, onProgress, compile: compileOptions = {} }: PrepareOptions,
 ): Promise<BaseWeights> {
-  if (mergedAdapter !== undefined) await mergeAdapter(weights, mergedAdapter, compileOptions);
+  if (mergedAdapter !== undefined)
+    await mergeAdapter(weights, { config, adapter: mergedAdapter, compile: compileOptions });
   const widths = groupWidths(config);
   const feeds: Record<string, HostTensor> = {};
   const quantization = quantize === "none" ? undefined : QUANTIZATION[quantize];
@@ -197,31 +198,35 @@ export function isWorthMerging(adapter: FactorMap, quantize: Quantize): boolean 
   return quantize === "none" && numbers <= MERGE_LIMIT;
 }
 
+interface MergeOptions {
+  readonly config: LlamaConfig;
+  readonly adapter: FactorMap;
+  readonly compile: CompileOptions;
+}
+
 /** Puts W + scale · B A in the place of every weight that an adapter touches; the old arrays stay as they are. */
 async function mergeAdapter(
   weights: Map<string, HostTensor>,
-  adapter: FactorMap,
-  options: CompileOptions,
+  { config, adapter, compile: options }: MergeOptions,
 ): Promise<void> {
-  const layers = [...adapter.keys()].map((key) => Number(key.split(".")[0]));
+  const { layers, widths } = geometryOf(config);
   for (const linear of LINEAR_NAMES) {
-    const sites = [...new Set(layers)].map((layer) => ({ layer, linear }));
-    const adapted = sites.flatMap((site) => {
-      const factors = adapter.get(siteKey(site));
-      const name = `${modulePath(site)}.weight`;
-      return factors === undefined ? [] : [{ name, factors, weight: found(weights.get(name), name) }];
-    });
-    const [first] = adapted;
-    if (first === undefined) continue;
-    const [out = 0, width = 0] = first.weight.shape;
+    const { in: width, out } = widths[linear];
     const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
+    const sum = add(leaf("w", [out, width]), delta);
     // one program serves the layers, so that no more than one of them is held twice
-    await using program = await compile({ merged: add(leaf("w", [out, width]), delta) }, options);
-    for (const { name, factors, weight } of adapted) {
+    await using program = await compile({ sum }, options);
+    for (let layer = 0; layer < layers; layer++) {
+      const factors = adapter.get(siteKey({ layer, linear }));
+      if (factors === undefined) continue;
       const { rank, scale } = factors;
-      const a = { shape: [rank, width], data: factors.a };
-      const b = { shape: [rank, out], data: factors.b.map((x) => x * scale) };
-      weights.set(name, found((await program.run({ w: weight, a, b }))["merged"], name));
+      const name = `${modulePath({ layer, linear })}.weight`;
+      const merged = await program.run({
+        w: found(weights.get(name), name),
+        a: { shape: [rank, width], data: factors.a },
+        b: { shape: [rank, out], data: factors.b.map((x) => x * scale) },
+      });
+      weights.set(name, found(merged["sum"], name));
     }
   }
 }
