@@ -54,11 +54,10 @@ describe("constants", () => {
     ]);
     expect(model.length).toBeLessThan(2000);
     const odd = matmul(leaf("v", ["n", 3]), weights(3, 100));
-    const { external } = serialize({ odd, y }, { inlineLimit: 1000 });
-    for (const { offset } of external) expect(offset % 4096).toBe(0);
-    for (const [i, { offset }] of external.entries())
-      if (i > 0)
-        expect(offset).toBeGreaterThanOrEqual(external[i - 1]!.offset + external[i - 1]!.bytes.length);
+    const { external: aligned } = serialize({ odd, y }, { inlineLimit: 1000 });
+    for (const { offset } of aligned) expect(offset % 4096).toBe(0);
+    for (const [i, { offset }] of aligned.entries())
+      if (i > 0) expect(offset).toBeGreaterThanOrEqual(aligned[i - 1]!.offset + aligned[i - 1]!.bytes.length);
   });
 
   test("that are used twice are written once", () => {
