@@ -7,7 +7,6 @@ export {
   CHAT_FORMATS,
   type ChatFormat,
   defaultChatFormat,
-  defaultChatFormat as usualFormat,
   type ProgramBenchmark,
   type PromptSettings,
   type Question,
@@ -29,12 +28,9 @@ export {
   type PassCount,
   passAtK,
 } from "./benchmarks/humaneval.ts";
-// the names of before, until all rooms use the new ones
 export {
   BENCHMARK_NAMES,
-  BENCHMARK_NAMES as TASK_NAMES,
   type BenchmarkName,
-  type BenchmarkName as TaskName,
   benchmarkOf,
   benchmarks,
 } from "./benchmarks/index.ts";

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { TASK_NAMES } from "#evaluation";
+import { BENCHMARK_NAMES } from "#evaluation";
 import { createProgram, loadCommands } from "../../src/cli/program.ts";
 import { expectRefusal, mos } from "../bad-input/run-mos.ts";
 import { DATA, MODEL, writeAdapter } from "./bundled.ts";
@@ -35,7 +35,7 @@ test("help names the benchmarks as the library has them", async () => {
     .commands.find((command) => command.name() === "eval")
     ?.helpInformation();
   for (const word of [
-    ...TASK_NAMES,
+    ...BENCHMARK_NAMES,
     "--adapter",
     "--chat-format",
     "--limit",
