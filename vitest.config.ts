@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. All others: `npm test`. */
-const SLOW = ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts"];
+const SLOW = ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts", "packages/*/{src,test}/**/*.slow.test.ts"];
 
 const tier = (name: string, files: { readonly include: string[]; readonly exclude?: string[] }) => ({
   resolve: { conditions: ["source"] },
@@ -14,7 +14,10 @@ export default defineConfig({
     // a tier may be empty in a filtered run
     passWithNoTests: true,
     projects: [
-      tier("fast", { include: ["src/**/*.test.ts", "test/**/*.test.ts"], exclude: SLOW }),
+      tier("fast", {
+        include: ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"],
+        exclude: SLOW,
+      }),
       tier("slow", { include: SLOW }),
     ],
   },

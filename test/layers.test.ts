@@ -12,7 +12,6 @@ const FLOORS = [
   ["inference"],
   ["evaluation", "server"],
   ["recipes"],
-  ["experiments"],
   ["cli"],
 ];
 const floorOf = (room: string) => FLOORS.findIndex((rooms) => rooms.includes(room));
@@ -39,10 +38,10 @@ test.each(files)("%s imports downwards only", (file) => {
 });
 
 /** Rooms in which files still import each other in a circle. */
-const ROOMS_WITH_CIRCLES: readonly string[] = ["cli", "experiments", "inference"];
+const ROOMS_WITH_CIRCLES: readonly string[] = ["cli", "inference"];
 
 const importsOf = (file: string): readonly string[] =>
-  [...readFileSync(`src/${file}`, "utf8").matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, spec]) =>
+  [...readFileSync(file, "utf8").matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, spec]) =>
     posix.join(posix.dirname(file), spec!),
   );
 
@@ -69,7 +68,28 @@ function circleAmong(sources: readonly string[]): readonly string[] | undefined 
 // a circle between rooms would break the direction of the floors already
 test.each(FLOORS.flat())("no files of %s import each other in a circle", (room) => {
   const circle = circleAmong(
-    files.filter((file) => file.startsWith(`${room}/`) && !file.endsWith(".test.ts")),
+    files
+      .filter((file) => file.startsWith(`${room}/`) && !file.endsWith(".test.ts"))
+      .map((file) => `src/${file}`),
   );
   if (!ROOMS_WITH_CIRCLES.includes(room)) expect(circle?.join(" → ")).toBeUndefined();
+});
+
+const packageFiles = readdirSync("packages", { recursive: true, encoding: "utf8" })
+  .filter((file) => /^[^/]+\/src\/.*\.ts$/.test(file))
+  .map((file) => `packages/${file}`);
+const doors: readonly string[] = Object.keys(JSON.parse(readFileSync("package.json", "utf8")).exports);
+
+test.each(packageFiles)("%s uses public doors only", (file) => {
+  for (const [, spec] of readFileSync(file, "utf8").matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)) {
+    expect(spec, file).not.toMatch(/^(#|\.\.)/);
+    const [, door] = /^mixture-of-shards(\/.*)?$/.exec(spec!) ?? [];
+    if (spec!.startsWith("mixture-of-shards"))
+      expect(doors, `${file} -> ${spec}`).toContain(`.${door ?? ""}`);
+  }
+});
+
+test("no files of a package import each other in a circle", () => {
+  const circle = circleAmong(packageFiles.filter((file) => !file.endsWith(".test.ts")));
+  expect(circle?.join(" → ")).toBeUndefined();
 });

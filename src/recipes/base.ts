@@ -1,6 +1,12 @@
 import { MosError } from "#core";
 import { type HubSettings, looksLikeRepository, type PullEvent, pull, resolveCached } from "#hub";
-import { type LoadedModel, type LoadProgress, loadModelText, loadModel as loadWeights } from "#models";
+import {
+  type LoadedModel,
+  type LoadProgress,
+  loadModelText,
+  loadModel as loadWeights,
+  openModel,
+} from "#models";
 import { pathExists } from "#storage";
 import type { LoadedText } from "#text";
 
@@ -72,4 +78,16 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   });
   const text = await loadModelText(loaded.source);
   return { model: loaded, text };
+}
+
+/**
+ * The tokenizer and chat template of a model folder or GGUF file; its weights are not read.
+ *
+ * @throws MosError `not_found`, `bad_model`, `unsupported`.
+ * @example
+ * const { tokenizer } = await loadText("assets/tiny-english");
+ */
+export async function loadText(path: string): Promise<LoadedText> {
+  await using files = await openModel(path);
+  return await loadModelText(files.source);
 }

@@ -5,8 +5,8 @@ export type { FileDtype, ImportSource } from "#exchange";
 export type { GenerateEvent, SamplingOptions } from "#generation";
 export { geometryOf, type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
-export type { ChatMessage } from "#text";
-export { type BaseModel, type LoadOptions, loadModel, locateModel } from "./base.ts";
+export type { ChatMessage, LoadedText } from "#text";
+export { type BaseModel, type LoadOptions, loadModel, loadText, locateModel } from "./base.ts";
 export {
   type EvaluateModelEvent,
   type EvaluateModelOptions,

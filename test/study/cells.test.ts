@@ -3,9 +3,9 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ReproduceOptions } from "#experiments";
+import type { ReproduceOptions } from "../../packages/reproduce/src/index.ts";
+import { eventsOf } from "../../packages/reproduce/test/events-of.ts";
 import { exportCells, importCells, thinned } from "../../scripts/study/cell-files.ts";
-import { eventsOf } from "../reproduce/events-of.ts";
 
 let folder: string;
 let cells: string;

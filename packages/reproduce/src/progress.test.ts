@@ -1,0 +1,105 @@
+import { expect, test } from "vitest";
+import type { ReproduceEvent } from "./index.ts";
+import { reproduceProgress } from "./progress.ts";
+
+test("follows cells, guesses what is left, and names what failed", () => {
+  let time = 0;
+  const progress = reproduceProgress({ jobs: 2, now: () => time });
+  const plan = {
+    type: "plan",
+    experiment: "table1",
+    title: "Table 1",
+    rows: [],
+    cells: 5,
+    finished: 1,
+    retrained: 0,
+    updates: { tune: 5, measure: 10, left: 35 },
+  } as const;
+  expect(progress.take(plan)).toBe("Table 1: 0 rows, 5 cells, 1 of them finished before, 2 at a time");
+  expect(progress.text()).toBe("1/5");
+  const cell = { key: "mos-2", purpose: "measure", learningRate: 1e-3, seed: 0 } as const;
+  const other = { ...cell, key: "lora-2", purpose: "tune" } as const;
+  progress.take({ type: "started", cell, attempt: 1, pid: 1 });
+  progress.take({ type: "started", cell: other, attempt: 1, pid: 2 });
+  progress.take({ type: "progress", cell, step: 5, steps: 10, loss: 1.23456 });
+  time = 45_000;
+  // 4.5 updates in 45 s, and 30.5 are left
+  expect(progress.text()).toBe(
+    "1/5  5 min 05 s left  ·  mos-2 seed 0 5/10 loss 1.235  ·  lora-2 tuning at 0.001 seed 0 starting",
+  );
+  const answers = { correct: 3, total: 32 };
+  expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, answers, seconds: 75 })).toBe(
+    "mos-2 seed 0: held-out loss 0.7123, 3 of 32 answers right, 1 min 15 s",
+  );
+  progress.take({ type: "benchmark", cell, task: "gsm8k", done: 3, wanted: 8 });
+  expect(progress.text()).toContain("mos-2 seed 0 gsm8k 3/8");
+  const scores = { "GSM8K EM": 12.5, "Avg.": 7 };
+  expect(progress.take({ type: "result", cell, heldOutLoss: 0.7, scores, seconds: 75 })).toBe(
+    "mos-2 seed 0: held-out loss 0.7000, GSM8K EM 12.50 %, Avg. 7.00 %, 1 min 15 s",
+  );
+  expect(progress.take({ ...plan, retrained: 2 })).toMatch(
+    /, 2 finished cells trained again for the benchmarks, without a kept adapter$/,
+  );
+  progress.take({ type: "started", cell: other, attempt: 1, pid: 2 });
+  progress.take({ type: "failed", cell, message: "…", retried: false });
+  expect(progress.take({ type: "failed", cell: other, message: "it crashed", retried: true })).toBe(
+    "lora-2 tuning at 0.001 seed 0 failed, trying once more: it crashed",
+  );
+  expect(progress.text()).toMatch(/^2\/5 {2}.* left$/);
+  progress.take({ type: "failed", cell: other, message: "it crashed", retried: false });
+  expect(progress.text()).toMatch(/^3\/5/);
+});
+
+const end: Extract<ReproduceEvent, { type: "end" }> = {
+  ...{ type: "end", stopped: false, files: ["out/table1.md", "out/table1.json"], missing: 0 },
+  table: [
+    ["Method", "Held-out loss"],
+    ["LoRA", "0.7100 ± 0.0100"],
+  ],
+  ...{ rates: [], warnings: [] },
+};
+const summaryOf = (more: Partial<typeof end>): string =>
+  reproduceProgress({ jobs: 1, now: () => 0 }).summary({ ...end, ...more });
+
+test("ends with its table, what is doubtful, the files, and what is missing", () => {
+  const table = "Method    Held-out loss\nLoRA    0.7100 ± 0.0100";
+  const files = "out/table1.md\nout/table1.json";
+  expect(summaryOf({})).toBe(`${table}\n\n${files}`);
+  const rates = [
+    ["Method", "Best rate"],
+    ["LoRA", "0.01"],
+  ];
+  expect(summaryOf({ rates, warnings: ["One.", "Two."], missing: 2 })).toBe(
+    `${table}\n\nMethod  Best rate\nLoRA         0.01\n\nwarning: One.\nwarning: Two.\n\n${files}\n\n2 results missing; see the table's list of failed cells`,
+  );
+  expect(summaryOf({ missing: 1, stopped: true })).toContain("1 result missing; the same command goes on");
+});
+
+test("calls a tuning loss one, and counts the cells of a search that goes on", () => {
+  let time = 0;
+  const progress = reproduceProgress({ jobs: 1, now: () => time });
+  const updates = { tune: 10, measure: 10, left: 40 };
+  progress.take({
+    ...{
+      type: "plan",
+      experiment: "table1",
+      title: "Table 1",
+      rows: [],
+      cells: 4,
+      finished: 0,
+      retrained: 0,
+    },
+    updates,
+  });
+  const cell = { key: "lora-2", purpose: "tune", learningRate: 0.01, seed: 1_000_003 } as const;
+  time = 10_000;
+  expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, seconds: 10 })).toBe(
+    "lora-2 tuning at 0.01 seed 1000003: tuning loss 0.7123, 10 s",
+  );
+  expect(progress.text()).toBe("1/4  30 s left");
+  const learningRates = [0.0144, 0.0208];
+  expect(progress.take({ type: "refine", key: "lora-2", learningRates, cells: 2, updates: 20 })).toBe(
+    "lora-2: next rates 0.0144, 0.0208",
+  );
+  expect(progress.text()).toBe("1/6  50 s left");
+});

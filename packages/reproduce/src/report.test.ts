@@ -1,0 +1,227 @@
+import { describe, expect, test } from "vitest";
+import type { CellResult } from "./cell.ts";
+import { measuringCells, planGrid } from "./grid.ts";
+import { markdownOf } from "./markdown.ts";
+import { bestOf } from "./rate-search.ts";
+import { warningsOf } from "./rates-text.ts";
+import { comparisonsOf, type RowOutcome, summariesOf } from "./summary.ts";
+
+const grid = await planGrid({
+  experiment: "table2",
+  model: "assets/tiny-english",
+  train: "assets/quickstart/train.jsonl",
+  evaluation: "assets/quickstart/heldout.jsonl",
+  seeds: 3,
+  steps: 10,
+  training: { maxLength: 64, examples: 100 },
+  out: "out",
+  version: "1",
+});
+const { references } = grid.experiment;
+const asked = await planGrid({
+  ...grid.options,
+  benchmarks: { tasks: ["tydiqa", "gsm8k"], dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
+});
+
+const cell = (key: string, seed: number, heldOutLoss: number): CellResult => ({
+  ...{ format: 1, identity: "", key, purpose: "measure", learningRate: 1e-3, seed, trainable: 1 },
+  ...{ losses: [1], heldOutLoss, heldOutExamples: 1, answers: { correct: 0, total: 4 }, tokens: 10 },
+  seconds: { total: 1, load: 1, training: 1, step: 1, evaluation: 1, answers: 1 },
+  ...{ peakMemoryBytes: 1e9, jobs: 1 },
+});
+
+/** Outcomes of rows of which some seeds are missing: their losses by seed. */
+const outcomes = (losses: Readonly<Record<string, readonly (number | undefined)[]>>): readonly RowOutcome[] =>
+  grid.experiment.rows
+    .filter(({ key }) => key in losses)
+    .map((row) => ({
+      ...{ row, learningRate: 1e-3, expected: 3, failures: [], tuning: [] },
+      cells: losses[row.key]!.flatMap((loss, seed) =>
+        loss === undefined ? [] : [cell(row.key, seed, loss)],
+      ),
+    }));
+
+test("only seeds that both rows have make pairs, ours − theirs", () => {
+  const found = comparisonsOf(outcomes({ "lora-2": [1, undefined, 3], "mos-2": [0.5, 7, 2] }), references);
+  expect(found[0]).toMatchObject({
+    ...{ metric: "heldOutLoss", ours: "mos-2", theirs: "lora-2", pairs: 2, difference: -0.75 },
+    test: { difference: -0.75, pairs: 2 },
+  });
+  expect(comparisonsOf(outcomes({ "lora-2": [1], "mos-2": [undefined, 2] }), references)).toEqual([]);
+});
+
+test("the base and the other reference are not tested, ablations against their own row only", () => {
+  const keys = ["base", "lora-2", "mos-2", "mos-8", "mos-8-sp"];
+  const found = comparisonsOf(outcomes(Object.fromEntries(keys.map((key) => [key, [1, 2]]))), references);
+  expect(
+    found.filter(({ metric }) => metric === "heldOutLoss").map(({ ours, theirs }) => [ours, theirs]),
+  ).toEqual([
+    ["mos-2", "lora-2"],
+    ["mos-8", "lora-2"],
+    ["mos-8", "mos-8-sp"],
+  ]);
+});
+
+test("the report of one pair, of a row without cells, and of answers that are all wrong", () => {
+  const made = outcomes({ "lora-2": [1], "lora-8": [], "mos-2": [0.5, 2] });
+  const text = markdownOf(grid, {
+    ...{ rows: summariesOf(made), comparisons: comparisonsOf(made, references), pictures: [] },
+  });
+  expect(text).toContain("trained on the first 100 examples of train.jsonl");
+  expect(text).not.toContain("can be found in the training file");
+  const leaking = markdownOf({ ...grid, repeatedExamples: 1 }, { rows: [], comparisons: [], pictures: [] });
+  expect(leaking).toContain("\n1 example of those measured on can be found in the training file, too.\n");
+  expect(text).toContain("| LoRA r=2 | 1 | -0.5000 | – | – | not available | not available |");
+  expect(text).toContain("MoS r=6, exact match in points of % (positive is better): no pair differs.");
+  expect(text).toMatch(/\| LoRA \| 8 \| 93,440 \| – \| – \| – \| – \| – \| 0\.001 \| 0 of 3 \|/);
+  expect(text).not.toMatch(/NaN|undefined|Infinity/);
+});
+
+test("results without times, as they come from another machine, count for all but the times", () => {
+  const [row] = outcomes({ "lora-2": [1, 2] });
+  const zeros = { total: 0, load: 0, training: 0, step: 0, evaluation: 0, answers: 0 };
+  const [first, second] = row!.cells;
+  const cells = [first!, { ...second!, seconds: zeros, peakMemoryBytes: 0 }];
+  const [mixed] = summariesOf([{ ...row!, cells }]);
+  expect(mixed).toMatchObject({ heldOutLoss: { count: 2, mean: 1.5 }, tokensPerSecond: { mean: 10 } });
+  expect(mixed).toMatchObject({ stepSeconds: { count: 1 }, peakMemoryBytes: { mean: 1e9 } });
+  const only = summariesOf([{ ...row!, cells: cells.slice(1) }]);
+  const text = markdownOf(grid, { rows: only, comparisons: [], pictures: [] });
+  expect(text).toContain("| LoRA | 2 | 23,360 | 2.0000 | 0.0 | – | – | – | 0.001 | 1 of 3 |");
+});
+
+test("benchmarks are columns in the paper's order behind the losses, with tests of their own", () => {
+  const scored = (one: CellResult, gsm8k: number, f1: number): CellResult => ({
+    ...one,
+    benchmarks: [
+      { ...score, task: "tydiqa", metric: "f1", scores: { f1, exact_match: f1 / 2 } },
+      { ...score, task: "gsm8k", metric: "exact_match", scores: { exact_match: gsm8k }, tooLong: 1 },
+    ],
+  });
+  const score = {
+    ...{
+      identity: "",
+      questions: 2,
+      tooLong: 0,
+      rules: "open-instruct",
+      format: "tulu",
+      shots: 8,
+      seconds: 1,
+    },
+  };
+  const made = outcomes({ base: [3], "lora-2": [1, 2], "mos-2": [0.5, 2] }).map((outcome) => ({
+    ...outcome,
+    cells: outcome.cells.map((one, i) =>
+      outcome.row.key === "base" ? one : scored(one, i / 4, outcome.row.key === "mos-2" ? 30 + i : 20),
+    ),
+  }));
+  const { tasks } = asked.settings.benchmarks!;
+  const comparisons = comparisonsOf(made, references, tasks);
+  const text = markdownOf(asked, { rows: summariesOf(made, tasks), comparisons, pictures: [] });
+  expect(text).toContain(
+    "| Held-out loss | Exact match (%) | GSM8K EM (%) | TyDi QA F1 (%) | TyDi QA EM (%) | Avg. (%) | Time per step |",
+  );
+  expect(text).toContain("| 12.50 ± 17.68 | 30.50 ± 0.71 | 15.25 ± 0.35 | 19.42 ± 6.25 | 1.00 × |");
+  expect(text).toContain("| Base model | – | – | 3.0000 | 0.0 | – | – | – | – | – |");
+  expect(text).toContain("gsm8k (2 questions, 8-shot), tydiqa (2 questions, 1-shot)");
+  expect(text).toContain("asked of the same adapters, trained on train.jsonl: in the paper");
+  expect(text).toContain("- gsm8k: 1 of 2 questions without room for an answer, which count as wrong");
+  expect(text).toContain("- tydiqa: 3 questions of TyDi QA instead of 5077");
+  expect(text).toContain("MoS r=6, GSM8K EM in points of % (positive is better): no pair differs.");
+  expect(text).toMatch(
+    /TyDi QA F1 in points of % \(positive is better\):\n\n.*\n.*\n\| LoRA r=2 \| 2 \| 10\.50 \|/,
+  );
+  expect(text).not.toMatch(/NaN|undefined|Infinity/);
+});
+
+test("the base is asked a second time without a chat format, where others are asked in one", async () => {
+  const keys = asked.experiment.rows.map(({ key }) => key);
+  expect(keys.slice(0, 3)).toEqual(["base", "base-no-chat", "lora-2"]);
+  expect(grid.experiment.rows.map(({ key }) => key)).not.toContain("base-no-chat");
+  const formats = asked.experiment.rows
+    .slice(0, 3)
+    .map((row) => measuringCells(asked, row, 1e-3)[0]!.benchmarks.map(({ format }) => format));
+  expect(formats).toEqual([
+    ["tulu", "tulu"],
+    ["none", "none"],
+    ["tulu", "tulu"],
+  ]);
+});
+
+test("what is asked decides only the scores' identity, and not that of a cell", () => {
+  const [row] = grid.experiment.rows.filter(({ key }) => key === "mos-2");
+  const [plain] = measuringCells(grid, row!, 1e-3);
+  const [scored] = measuringCells(asked, row!, 1e-3);
+  expect(scored!.identity).toBe(plain!.identity);
+  expect(plain!.benchmarks).toEqual([]);
+  expect(scored!.benchmarks.map(({ task, limit }) => [task, limit])).toEqual([
+    ["gsm8k", 2],
+    ["tydiqa", 2],
+  ]);
+});
+
+test("a benchmark that cannot be asked is said before anything is trained", async () => {
+  const plan = (more: object) =>
+    planGrid({
+      ...grid.options,
+      benchmarks: { tasks: ["gsm8k"], dataFolder: () => "test/fixtures/benchmarks", ...more },
+    });
+  await expect(plan({ dataFolder: () => "test/fixtures" })).rejects.toMatchObject({ code: "not_found" });
+  await expect(plan({ limit: 0 })).rejects.toMatchObject({
+    code: "bad_option",
+    message: "benchmarkLimit: 0 is not usable; give a whole number, 1 or more",
+  });
+  await expect(plan({ tasks: ["gsm8k", "gsm8k"] })).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(/^benchmarks: .* give one or more different ones of mmlu, bbh/),
+  });
+  await expect(plan({ tasks: ["tydiqa"], rules: "lm-eval" })).rejects.toMatchObject({ code: "bad_option" });
+});
+
+const tuned = await planGrid({ ...grid.options, learningRates: [1e-3, 1e-2], tuneSteps: 10 });
+
+describe("rates that were searched for", () => {
+  const tuning = (losses: readonly number[]) =>
+    losses.map((loss, i) => ({ learningRate: [0.01, 0.015, 0.0225, 0.03][i]!, loss }));
+  const rowsWith = (found: Readonly<Record<string, readonly number[]>>) =>
+    outcomes({ "lora-2": [1, 1.1], "mos-2": [0.9, 1.05] }).map((outcome) => {
+      const tried = tuning(found[outcome.row.key]!);
+      return { ...outcome, tuning: tried, learningRate: bestOf(tried)!.learningRate };
+    });
+  const reportOf = (found: Readonly<Record<string, readonly number[]>>) => {
+    const rows = summariesOf(rowsWith(found));
+    const comparisons = comparisonsOf(rows, references);
+    const text = markdownOf(tuned, { rows, comparisons, pictures: [] });
+    return { text, comparisons, warnings: warningsOf(tuned, rows, comparisons) };
+  };
+
+  test("a difference is compared with the larger step of both rows", () => {
+    const { comparisons, warnings, text } = reportOf({
+      "lora-2": [1.02, 1, 1.01],
+      "mos-2": [1.2, 1, 1.1],
+    });
+    expect(comparisons[0]).toMatchObject({ metric: "heldOutLoss", ours: "mos-2", theirs: "lora-2" });
+    expect(comparisons[0]!.rateStep).toBeCloseTo(0.2);
+    expect(comparisons.filter(({ metric }) => metric !== "heldOutLoss")[0]?.rateStep).toBeUndefined();
+    expect(warnings).toEqual([
+      expect.stringMatching(/^MoS r=6 differs .* from LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /),
+    ]);
+    expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.2000 | 0.0225: +0.1000 |");
+    expect(text).toContain("0.2000 (more than the difference) |");
+    expect(text).toContain(`- ${warnings[0]}`);
+    expect(reportOf({ "lora-2": [1.07, 1, 1.06], "mos-2": [1.02, 1, 1.01] }).warnings).toEqual([]);
+  });
+
+  test("one at an end of all rates, and one next to a rate that diverged, are named as such", () => {
+    const { warnings, text } = reportOf({
+      "lora-2": [1, 1.01, 1.02, 2],
+      "mos-2": [1.01, 1, Number.POSITIVE_INFINITY],
+    });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^Best at the lowest rate tried: LoRA r=2 \(0\.01\)\. These may do better/),
+    ]);
+    expect(text).toContain("| LoRA r=2 | 0.01 | 1.0000 | – | 0.015: +0.0100 |");
+    expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.0100 | 0.0225: diverged |");
+    expect(text).not.toMatch(/NaN|undefined|Infinity/);
+  });
+});

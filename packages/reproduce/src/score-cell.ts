@@ -1,0 +1,98 @@
+// Everything of a cell that is asked through the serving engine, which has a process and a copy of the model of its own.
+import { basename, join } from "node:path";
+import { type LoadedText, loadText } from "mixture-of-shards";
+import { createProgramChecker, type EvaluateEvent, evaluate } from "mixture-of-shards/evaluation";
+import { type Engine, openEngine } from "mixture-of-shards/inference";
+import { makeFolder, writeFileAtomic } from "mixture-of-shards/storage";
+import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
+import {
+  BENCHMARKS,
+  type BenchmarkScore,
+  type CellEvent,
+  type CellResult,
+  type CellSpec,
+  RESULT,
+  RUN,
+  unscored,
+} from "./cell.ts";
+
+/** Prompts side by side. */
+const ROWS = 32;
+
+/** The engine with a cell's adapter, or with the base alone. Throws what `openEngine` throws. */
+export async function openCellEngine(
+  { model, folder, adapter, threads }: CellSpec,
+  signal: AbortSignal,
+): Promise<Engine> {
+  return openEngine({
+    ...{ model, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    ...(adapter === null ? {} : { adapters: folder }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+}
+
+/** What the engine calls the cell's adapter. */
+export const adapterName = ({ adapter }: CellSpec): string | null => (adapter === null ? null : RUN);
+
+export const writeResult = ({ folder }: CellSpec, result: CellResult): Promise<void> =>
+  writeFileAtomic(join(folder, RESULT), `${JSON.stringify(result, null, 2)}\n`);
+
+export interface ScoreOptions {
+  readonly engine: Engine;
+  readonly signal: AbortSignal;
+  /** Milliseconds since 1970. */
+  readonly date: () => number;
+}
+
+/** Asks what the result has no score of, and writes it anew with each score. Broken off, it goes on from its logs. */
+export async function* scoreCell(
+  spec: CellSpec,
+  result: CellResult,
+  options: ScoreOptions,
+): AsyncGenerator<CellEvent, void> {
+  const text = await loadText(spec.model);
+  await makeFolder(join(spec.folder, BENCHMARKS));
+  let benchmarks = result.benchmarks ?? [];
+  for (const benchmark of unscored(spec, result)) {
+    const score = yield* ask(benchmark, { ...options, spec, text });
+    benchmarks = [...benchmarks.filter(({ task }) => task !== score.task), score];
+    await writeResult(spec, { ...result, benchmarks });
+  }
+}
+
+/** As records of evaluations call a model: its folder, or its file without the ending. */
+const modelName = (path: string): string => basename(path).replace(/\.gguf$/i, "");
+
+/** A log is of one way to ask; another limit adds to it or leaves it. */
+const logOf = ({ folder }: CellSpec, { task, identity }: BenchmarkSpec): string =>
+  join(folder, BENCHMARKS, `${task}-${identity.slice(-8)}.json`);
+
+async function* ask(
+  benchmark: BenchmarkSpec,
+  { spec, text, engine, signal, date }: ScoreOptions & { readonly spec: CellSpec; readonly text: LoadedText },
+): AsyncGenerator<CellEvent, BenchmarkScore> {
+  const { task, folder, rules, format, limit, samples, shots: wanted, identity } = benchmark;
+  const adapter = adapterName(spec);
+  const events: AsyncIterable<EvaluateEvent> = evaluate({
+    ...{ engine, text, rules, format, limit, samples, shots: wanted, seed: BENCHMARK_SEED, tasks: [task] },
+    model: { name: modelName(spec.model), fingerprint: engine.model.fingerprint, quantize: "none" },
+    subjects: [{ name: spec.key, adapter }],
+    dataFolder: () => folder,
+    out: logOf(spec, benchmark),
+    openChecker: () => createProgramChecker({ signal }),
+    // the engine is never without the next question
+    concurrency: 2 * ROWS,
+    ...{ version: spec.version, now: date, signal },
+  });
+  for await (const event of events) {
+    if (event.type === "progress") yield { type: "benchmark", task, done: event.done, wanted: event.wanted };
+    if (event.type !== "end") continue;
+    const [record] = event.result.tasks;
+    const [score] = event.result.scores;
+    if (record === undefined || score === undefined) break;
+    const { scores, groups, questions, tooLong, seconds } = score;
+    const { metric, shots } = record;
+    return { task, identity, metric, scores, groups, questions, tooLong, rules, format, shots, seconds };
+  }
+  throw new Error(`${task} ended without a score`);
+}

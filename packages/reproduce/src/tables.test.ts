@@ -1,0 +1,129 @@
+import { geometryOf, presetConfig } from "mixture-of-shards";
+import { describe, expect, test } from "vitest";
+import type { Row, RowContext } from "./fit-row.ts";
+import { experimentOf, selectRows } from "./tables.ts";
+
+const contextOf = (preset: string, layers?: number): RowContext => {
+  const config = presetConfig(preset);
+  const geometry = geometryOf({ ...config, layers: layers ?? config.layers });
+  return { geometry, alpha: 16, dropout: 0.1 };
+};
+const llama = contextOf("llama2-7b");
+const rowsOf = (context: RowContext) =>
+  new Map(experimentOf("table2", context).rows.map((row): [string, Row] => [row.key, row]));
+
+describe("table 2 on LLaMA2-7B has the paper's ranks and numbers", () => {
+  const rows = rowsOf(llama);
+  test.each([
+    ["lora-2", "2", 4997120],
+    ["lora-8", "8", 19988480],
+    ["lora-16", "16", 39976960],
+    ["lora-64", "64", 159907840],
+    ["pure-sharing", "64", 4997120],
+    ["random-scaling", "64", 4997120],
+    ["subset-selection", "8 of 64", 4997120],
+    ["vera-256", "256", 1417216],
+    ["tied-lora", "280", 4989696],
+    ["mos-2", "8", 4997120],
+    ["mos-8", "32", 19988480],
+    ["mos-8-sp", "32", 19988480],
+    ["mos-8-vs", "32", 19988480],
+    ["mos-8-pd", "32", 19988480],
+  ])("%s", (key, rank, trainable) => {
+    expect(rows.get(key)).toMatchObject({ rank, trainable, notes: [] });
+  });
+
+  test("PRoLoRA has the paper's 5.00 M, but for widths that three does not divide", () => {
+    expect(Math.abs(rows.get("prolora")!.trainable / 4997120 - 1)).toBeLessThan(0.001);
+  });
+
+  test("VeRA gets as many numbers as LoRA of rank 2, and not one rank more", () => {
+    const { trainable, notes } = rows.get("vera-equal")!;
+    expect(trainable).toBeLessThanOrEqual(4997120);
+    expect(4997120 - trainable).toBeLessThan(32 * 7); // one rank of one layer and type is one number
+    expect(notes[0]).toMatch(/reviewers/);
+  });
+
+  test("all of them have the same alpha and dropout, but VeRA no alpha", () => {
+    for (const { adapter } of rows.values())
+      if (adapter) {
+        expect(adapter.dropout).toBe(0.1);
+        if (adapter.method !== "vera") expect(adapter.alpha).toBe(16);
+        else expect(adapter).not.toHaveProperty("alpha");
+      }
+  });
+});
+
+test("every row of table 2 fits every well-known model", () => {
+  for (const preset of ["smollm2-135m", "llama3-8b", "llama3.2-3b", "tinyllama", "mistral-7b"])
+    for (const [key, { adapter }] of rowsOf(contextOf(preset)))
+      expect(adapter, `${preset} ${key}`).not.toBeUndefined();
+});
+
+test("table 1 is the first row of table 2 and the ways to share", () => {
+  const { rows, references } = experimentOf("table1", llama);
+  expect(rows.map(({ key }) => key)).toEqual([
+    "base",
+    "lora-2",
+    "pure-sharing",
+    "random-scaling",
+    "subset-selection",
+  ]);
+  expect(references).toEqual(["subset-selection"]);
+});
+
+test("a rank that does not fit few layers is lowered, and the row says so", () => {
+  const rows = rowsOf(contextOf("smollm2-135m", 3));
+  expect(rows.get("mos-2")).toMatchObject({
+    rank: "4",
+    notes: ["rank 4, the most that fits, in place of 8"],
+  });
+  expect(rows.get("subset-selection")).toMatchObject({ rank: "6 of 6" });
+});
+
+test("figure 1 has every point of its axes, and those that do not fit have no adapter", () => {
+  const all = experimentOf("figure1", contextOf("smollm2-135m")).rows;
+  expect(all).toHaveLength(20);
+  expect(all.every(({ adapter }) => adapter)).toBe(true);
+  const { rows } = experimentOf("figure1", contextOf("smollm2-135m"), { privateRanks: [3], shards: [5, 4] });
+  expect(rows.map(({ key, place }) => [key, place])).toEqual([
+    ["mos-p3-l5", { privateRank: 3, shards: 5 }],
+    ["mos-p3-l4", { privateRank: 3, shards: 4 }],
+  ]);
+  expect(rows[0]!.adapter).toBeUndefined();
+  expect(rows[0]!.notes[0]).toMatch(/does not split into 5 shards/);
+  expect(rows[1]!.adapter).toMatchObject({ rank: 8, equivalentRank: 4, privateRank: 3, shardsPerVector: 4 });
+  // with few layers the rank would have to be lower, which would be another point
+  const few = experimentOf("figure1", contextOf("smollm2-135m", 3), {
+    privateRanks: [0, 3],
+    shards: [1],
+  }).rows;
+  expect(few.map(({ adapter }) => adapter === undefined)).toEqual([false, true]);
+});
+
+describe("choosing rows", () => {
+  const { rows } = experimentOf("table2", llama);
+  const keysOf = (only: readonly string[]) => selectRows(rows, only).map(({ key }) => key);
+
+  test("all without a name; by key, by label, by label and rank", () => {
+    expect(keysOf([])).toHaveLength(rows.length);
+    expect(keysOf(["mos-2"])).toEqual(["mos-2"]);
+    expect(keysOf(["LoRA"])).toEqual(["lora-2", "lora-8", "lora-16", "lora-64"]);
+    expect(keysOf(["lora 16", "MoS r=32", "lora-16"])).toEqual(["lora-16", "mos-8"]);
+  });
+
+  test("keys are those of a folder, and each is there once", () => {
+    const keys = rows.map(({ key }) => key);
+    expect(new Set(keys).size).toBe(keys.length);
+    for (const key of keys) expect(key).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*$/);
+  });
+
+  test("a name that no row has", () => {
+    expect(() => selectRows(rows, ["mos-3"])).toThrowError(
+      expect.objectContaining({
+        code: "bad_option",
+        message: expect.stringMatching(/no row "mos-3"; there are base, lora-2, lora-8/),
+      }),
+    );
+  });
+});

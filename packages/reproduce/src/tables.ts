@@ -1,0 +1,294 @@
+// L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables, of its
+// methods at one budget, and the grid of its figure 1, as data: what is adapted how is decided here and nowhere else.
+import { MosError } from "mixture-of-shards";
+import { type AdapterConfigInput, parseAdapterConfig } from "mixture-of-shards/adapters";
+import {
+  type AskedRow,
+  fitRow,
+  largestRank,
+  nearestShards,
+  type Row,
+  type RowContext,
+  trainableOf,
+} from "./fit-row.ts";
+
+/** What the paper shows, and can be run again. */
+export const EXPERIMENTS = ["table1", "table2", "budget", "figure1"] as const;
+export type ExperimentName = (typeof EXPERIMENTS)[number];
+
+/** An experiment on one model. */
+export interface Experiment {
+  readonly name: ExperimentName;
+  readonly title: string;
+  readonly rows: readonly Row[];
+  /** Keys of the rows that all others are tested against. */
+  readonly references: readonly string[];
+}
+
+type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
+
+/** Rank of VeRA in the paper, and its highest here. */
+const VERA_RANK = 256;
+const MOST_VERA_RANK = 65_536;
+const MOST_RANK = 4096;
+const SHARDS = 4;
+const PRIVATE_RANK = 1;
+const BUDGET = 2;
+/** Of MoS at that budget. */
+const SMALL_RANK = 8;
+/** Pairs that a layer selects of the pool. */
+const SELECTED = 8;
+const FIGURE = { rank: 8, equivalentRank: 4 } as const;
+
+const BASE: Row = { key: "base", label: "Base model", rank: "–", adapter: null, trainable: 0, notes: [] };
+
+const lora = (rank: number, context: RowContext): Row =>
+  fitRow(
+    { key: `lora-${rank}`, label: "LoRA", adapter: { method: "lora", rank, ...scaled(context) } },
+    context,
+  );
+
+const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
+
+function mosRow(asked: Omit<AskedRow, "adapter">, own: Partial<Mos>, context: RowContext): Row {
+  const shards = own.shardsPerVector ?? nearestShards(SHARDS, context.geometry);
+  const notes =
+    shards === SHARDS || own.shardsPerVector !== undefined
+      ? []
+      : [`${shards} shards per vector, which divide every width, in place of ${SHARDS}`];
+  const adapter: Mos = {
+    method: "mos",
+    privateRank: PRIVATE_RANK,
+    ...own,
+    shardsPerVector: shards,
+    ...scaled(context),
+  };
+  return fitRow({ ...asked, adapter, notes }, context);
+}
+
+/** What the first table compares: the ways to share. */
+function sharing(context: RowContext): readonly Row[] {
+  const { geometry } = context;
+  const pairs = BUDGET * geometry.layers;
+  return [
+    fitRow(
+      {
+        key: "pure-sharing",
+        label: "Pure Sharing",
+        adapter: { method: "pure-sharing", rank: pairs, ...scaled(context) },
+      },
+      context,
+    ),
+    fitRow(
+      {
+        key: "random-scaling",
+        label: "+ Random Scaling",
+        adapter: { method: "random-scaling", rank: pairs, ...scaled(context) },
+      },
+      context,
+    ),
+    fitRow(
+      {
+        key: "subset-selection",
+        label: "+ Subset Selection",
+        adapter: {
+          method: "subset-selection",
+          rank: SELECTED,
+          equivalentRank: BUDGET,
+          ...scaled(context),
+        },
+        rank: (rank) => `${rank} of ${pairs}`,
+      },
+      context,
+    ),
+  ];
+}
+
+/** VeRA has no alpha. */
+function veraRows(context: RowContext): readonly Row[] {
+  const { dropout } = context;
+  const limit = lora(BUDGET, context).trainable;
+  const vera = (rank: number) => parseAdapterConfig({ method: "vera", rank, dropout }, "vera");
+  const equal = largestRank((rank) => trainableOf(vera(rank), context), { limit, most: MOST_VERA_RANK });
+  return [
+    fitRow(
+      { key: "vera-256", label: "VeRA", adapter: { method: "vera", rank: VERA_RANK, dropout } },
+      context,
+    ),
+    fitRow(
+      {
+        key: "vera-equal",
+        label: "VeRA (equal)",
+        adapter: { method: "vera", rank: equal, dropout },
+        notes: [
+          "asked for by the paper's reviewers; the largest rank with at most the numbers of LoRA of rank 2",
+        ],
+      },
+      context,
+    ),
+  ];
+}
+
+function tiedRow(context: RowContext): Row {
+  const tied = (rank: number) =>
+    parseAdapterConfig({ method: "tied-lora", rank, ...scaled(context) }, "tied-lora");
+  const limit = lora(BUDGET, context).trainable;
+  const rank = largestRank((r) => trainableOf(tied(r), context), { limit, most: MOST_RANK });
+  return fitRow(
+    { key: "tied-lora", label: "Tied LoRA", adapter: { method: "tied-lora", rank, ...scaled(context) } },
+    context,
+  );
+}
+
+const proloraRow = (context: RowContext): Row =>
+  fitRow(
+    {
+      key: "prolora",
+      label: "PRoLoRA",
+      adapter: { method: "prolora", rank: 4, unsharedRank: 1, chunks: 3, ...scaled(context) },
+    },
+    context,
+  );
+
+/** MoS at both budgets, and what is taken from the larger one. */
+function mosRows(context: RowContext): readonly Row[] {
+  const large = { equivalentRank: 8, rank: 32 } as const;
+  const ablates = "mos-8";
+  return [
+    mosRow({ key: "mos-2", label: "MoS" }, { equivalentRank: BUDGET, rank: SMALL_RANK }, context),
+    mosRow({ key: "mos-8", label: "MoS" }, large, context),
+    mosRow({ key: "mos-8-sp", label: "MoS-sp", ablates }, { ...large, privateRank: 0 }, context),
+    mosRow({ key: "mos-8-vs", label: "MoS-vs", ablates }, { ...large, shardsPerVector: 1 }, context),
+    mosRow({ key: "mos-8-pd", label: "MoS-pd", ablates }, { ...large, pairDissociation: false }, context),
+  ];
+}
+
+/** MoS at the budget of LoRA r = 2: what is taken from it, and the same with LoRA's scaling at that budget. */
+function smallMosRows(context: RowContext): readonly Row[] {
+  const small = { equivalentRank: BUDGET, rank: SMALL_RANK } as const;
+  const ablates = "mos-2";
+  const mos = mosRow({ key: "mos-2", label: "MoS" }, small, context);
+  const { rank = SMALL_RANK } = mos.adapter ?? {};
+  const ablation = (name: string, own: Partial<Mos>, of: RowContext = context): Row =>
+    mosRow({ key: `mos-2-${name}`, label: `MoS-${name}`, ablates }, { ...small, rank, ...own }, of);
+  return [
+    mos,
+    ablation("sp", { privateRank: 0 }),
+    ablation("vs", { shardsPerVector: 1 }),
+    ablation("pd", { pairDissociation: false }),
+    // alpha / r is then what LoRA of the same budget has
+    ablation("scaled", {}, { ...context, alpha: (context.alpha * rank) / BUDGET }),
+  ];
+}
+
+/** The axes of figure 1. */
+export interface FigureAxes {
+  readonly privateRanks: readonly number[];
+  readonly shards: readonly number[];
+}
+
+export const FIGURE_AXES: FigureAxes = { privateRanks: [0, 1, 2, 3], shards: [1, 2, 4, 8, 16] };
+
+/** Every point of the grid, those that do not fit the model too. */
+function figureRows({ privateRanks, shards }: FigureAxes, context: RowContext): readonly Row[] {
+  return privateRanks.flatMap((privateRank) =>
+    shards.map((shardsPerVector): Row => {
+      const place = { privateRank, shards: shardsPerVector };
+      const key = `mos-p${privateRank}-l${shardsPerVector}`;
+      const label = `MoS p=${privateRank} l=${shardsPerVector}`;
+      return {
+        ...mosRow({ key, label, isExact: true }, { ...FIGURE, privateRank, shardsPerVector }, context),
+        place,
+      };
+    }),
+  );
+}
+
+/**
+ * The rows of an experiment for a model's geometry. Where a rank or a number of shards does not fit, the nearest that
+ * does is taken and noted; points of figure 1 that do not fit have no adapter.
+ *
+ * @example
+ * experimentOf("table2", { geometry, alpha: 16, dropout: 0.1 }).rows.map(({ key }) => key);
+ */
+export function experimentOf(
+  name: ExperimentName,
+  context: RowContext,
+  axes: FigureAxes = FIGURE_AXES,
+): Experiment {
+  switch (name) {
+    case "table1":
+      return {
+        name,
+        title: "Table 1: ways to share at the budget of LoRA r = 2",
+        rows: [BASE, lora(BUDGET, context), ...sharing(context)],
+        references: ["subset-selection"],
+      };
+    case "table2":
+      return {
+        name,
+        title: "Table 2: methods",
+        rows: [
+          BASE,
+          ...[2, 8, 16, 64].map((rank) => lora(rank, context)),
+          ...sharing(context),
+          ...veraRows(context),
+          tiedRow(context),
+          proloraRow(context),
+          ...mosRows(context),
+        ],
+        references: ["mos-2", "mos-8"],
+      };
+    case "budget":
+      return {
+        name,
+        title: "Methods and ablations at the budget of LoRA r = 2",
+        rows: [
+          BASE,
+          ...[2, 8, 16].map((rank) => lora(rank, context)),
+          ...sharing(context),
+          ...veraRows(context).filter(({ key }) => key === "vera-equal"),
+          tiedRow(context),
+          proloraRow(context),
+          ...smallMosRows(context),
+          ...mosRows(context).filter(({ key }) => key === "mos-8"),
+        ],
+        references: ["mos-2", "mos-8"],
+      };
+    case "figure1":
+      return {
+        name,
+        title: `Figure 1: MoS of rank ${FIGURE.rank} and equivalent rank ${FIGURE.equivalentRank}`,
+        rows: figureRows(axes, context),
+        references: [],
+      };
+  }
+}
+
+const PLAIN_BASE: Row = { ...BASE, key: "base-no-chat", label: "Base model (no chat)", chatFormat: "none" };
+
+/** The same with the base a second time, asked benchmarks without a chat format. */
+export const withPlainBase = ({ rows, ...experiment }: Experiment): Experiment => ({
+  ...experiment,
+  rows: rows.flatMap((row) => (row === BASE ? [row, PLAIN_BASE] : [row])),
+});
+
+const matches = ({ key, label, rank }: Row, wanted: string): boolean =>
+  [key, label, `${label} ${rank}`, `${label} r=${rank}`].some(
+    (name) => name.toLowerCase() === wanted.trim().toLowerCase(),
+  );
+
+/**
+ * The rows that labels or keys name; all without any. A label that several rows have names them all.
+ *
+ * @throws MosError `bad_option` for a name that no row has.
+ */
+export function selectRows(rows: readonly Row[], only: readonly string[] = []): readonly Row[] {
+  const unknown = only.find((wanted) => !rows.some((row) => matches(row, wanted)));
+  if (unknown !== undefined)
+    throw new MosError(
+      "bad_option",
+      `only: there is no row "${unknown}"; there are ${rows.map(({ key }) => key).join(", ")}`,
+    );
+  return only.length === 0 ? rows : rows.filter((row) => only.some((wanted) => matches(row, wanted)));
+}

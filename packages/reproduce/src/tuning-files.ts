@@ -1,0 +1,107 @@
+// What learning rates are chosen on: a part of the training file that is held out while tuning, or files of its own. It is
+// never what a row is measured on.
+import { join } from "node:path";
+import { MosError } from "mixture-of-shards";
+import { readDataset, splitHeldOut } from "mixture-of-shards/data";
+import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards/storage";
+import { fileDigest } from "./digest.ts";
+import type { ReproduceOptions, Settings } from "./settings.ts";
+
+/** The files of tuning cells, the same for all rows. */
+export interface TuningPlan {
+  readonly seeds: readonly number[];
+  readonly files: { readonly train: string; readonly heldOut: string };
+  /** Examples measured on: the first so many of the file. */
+  readonly examples: number;
+  /** Whether the files are written from the training file. */
+  readonly isSplit: boolean;
+  /** What the files hold. */
+  readonly identity: { readonly train: string; readonly heldOut: Readonly<Record<string, unknown>> };
+}
+
+/** No grid has as many seeds, so no row is measured with a seed that its rate was chosen with. */
+const FIRST_SEED = 1_000_003;
+const SHARE = 0.1;
+const MOST_EXAMPLES = 64;
+
+interface Known {
+  /** Examples of the training file. */
+  readonly train: number;
+  readonly digests: { readonly train: string; readonly evaluation: string };
+}
+
+/** Throws `bad_option` where too few examples are left, or where rates would be chosen on what is measured on. */
+export async function planTuning(
+  options: ReproduceOptions,
+  settings: Settings,
+  known: Known,
+): Promise<TuningPlan> {
+  const seeds = Array.from({ length: settings.tuneSeeds }, (_, i) => FIRST_SEED + i);
+  const { tuneTrain, tuneEvaluation } = options;
+  if (tuneEvaluation !== undefined) return { seeds, ...(await ownFiles(options, settings, known)) };
+  if (tuneTrain !== undefined)
+    throw new MosError("bad_option", "tuneTrain is of use with tuneEvaluation only; give both");
+  const examples = examplesOf(settings, known.train);
+  const folder = join(options.out, "tuning");
+  return {
+    seeds,
+    files: { train: join(folder, "train.jsonl"), heldOut: join(folder, "held-out.jsonl") },
+    examples,
+    isSplit: settings.learningRates.length > 1,
+    identity: { train: known.digests.train, heldOut: { heldOut: examples, seed: FIRST_SEED } },
+  };
+}
+
+async function ownFiles(
+  { train, tuneTrain = train, tuneEvaluation: heldOut = "" }: ReproduceOptions,
+  { tuneExamples }: Settings,
+  { digests }: Known,
+): Promise<Omit<TuningPlan, "seeds">> {
+  if (tuneTrain !== train) await readDataset(tuneTrain);
+  const all = (await readDataset(heldOut)).examples.length;
+  const digest = { train: await fileDigest(tuneTrain), heldOut: await fileDigest(heldOut) };
+  if (digest.heldOut === digests.evaluation)
+    throw new MosError(
+      "bad_option",
+      `${heldOut} holds what is measured on; choose learning rates on other examples`,
+    );
+  if (digest.heldOut === digest.train)
+    throw new MosError("bad_option", `${heldOut} holds the same as ${tuneTrain}; tune on other examples`);
+  const examples = Math.min(all, tuneExamples ?? all);
+  return {
+    files: { train: tuneTrain, heldOut },
+    examples,
+    isSplit: false,
+    identity: { train: digest.train, heldOut: { file: digest.heldOut, examples } },
+  };
+}
+
+/** Something has to be left to train on, where there is a rate to choose. */
+function examplesOf({ training, tuneExamples, learningRates }: Settings, count: number): number {
+  const examples = Math.min(count, training.examples ?? count);
+  const held = tuneExamples ?? Math.max(1, Math.min(MOST_EXAMPLES, Math.floor(examples * SHARE)));
+  if (learningRates.length > 1 && held >= examples)
+    throw new MosError(
+      "bad_option",
+      `tuneExamples: ${held} of ${examples} examples to train on leave none to tune with; use fewer, or one learning rate`,
+    );
+  return held;
+}
+
+/** Writes the two parts of the training file, where rates are chosen on a part of it. */
+export async function writeTuningFiles(
+  { train: source, out }: Pick<ReproduceOptions, "train" | "out">,
+  { training }: Settings,
+  { files, examples, isSplit }: TuningPlan,
+): Promise<void> {
+  if (!isSplit) return;
+  const lines: string[] = [];
+  for await (const { value } of readJsonLines(source)) lines.push(JSON.stringify(value));
+  const { train, heldOut } = splitHeldOut(lines.slice(0, training.examples), {
+    seed: FIRST_SEED,
+    count: examples,
+  });
+  await makeFolder(join(out, "tuning"));
+  await writeFileAtomic(files.train, `${train.join("\n")}\n`);
+  await writeFileAtomic(files.heldOut, `${heldOut.join("\n")}\n`);
+}

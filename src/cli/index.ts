@@ -1,0 +1,17 @@
+// What a package needs that adds a command to mos: the declaration of a command, lines on the terminal, models and data
+// found as the other commands find them.
+export { type Command, defineCommand, group } from "./command.ts";
+export { given, JSON_EVENTS, model, quiet } from "./common-options.ts";
+export { benchmarksOfUser, findModel, hubOfUser, pullProgress, shownResult } from "./loading.ts";
+export { counted, formatDuration, formatInteger } from "./numbers.ts";
+export { textTable } from "./tables.ts";
+export {
+  EXIT_INTERRUPTED,
+  type Interrupt,
+  type LiveLine,
+  listenForInterrupt,
+  liveLine,
+  sayJson,
+  sayLine,
+  thisRun,
+} from "./terminal.ts";
