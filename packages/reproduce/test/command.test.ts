@@ -1,19 +1,7 @@
-// The command, with the options that cannot be used.
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { mos } from "../../../test/bad-input/run-mos.ts";
 
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "mos-reproduce-command-"));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
 const model = ["--model", "assets/tiny-english"];
-const files = ["--train", "assets/quickstart/train.jsonl", "--eval", "assets/quickstart/heldout.jsonl"];
-const words = (text: string): readonly string[] => text.split(" ").filter((word) => word !== "");
 
 test("lists the rows on a model, and runs nothing", async () => {
   const { code, stdout } = await mos(["reproduce", "table2", "--list", ...model]);
@@ -23,70 +11,4 @@ test("lists the rows on a model, and runs nothing", async () => {
   const json = await mos(["reproduce", "figure1", "--list", "--json", "--shards", "1,3", ...model]);
   const { rows } = JSON.parse(json.stdout);
   expect(rows.map(({ key }: { key: string }) => key)).toContain("mos-p0-l3");
-});
-
-test("lists the methods at one budget, MoS's ablations and scaling with them", async () => {
-  const { stdout } = await mos(["reproduce", "budget", "--list", "--json", ...model]);
-  const { rows } = JSON.parse(stdout);
-  const of = (key: string) => rows.find((row: { key: string }) => row.key === key);
-  for (const key of ["lora-2", "pure-sharing", "mos-2", "mos-2-sp", "mos-2-vs", "mos-2-pd", "mos-2-scaled"])
-    expect([key, of(key).trainable]).toEqual([key, 23_360]);
-  expect(of("mos-2-sp")).toMatchObject({ ablates: "mos-2", adapter: { privateRank: 0, rank: 6 } });
-  expect(of("mos-2-vs").adapter.shardsPerVector).toBe(1);
-  expect(of("mos-2-pd").adapter.pairDissociation).toBe(false);
-  const scaleOf = (key: string) => of(key).adapter.alpha / of(key).adapter.rank;
-  expect([scaleOf("mos-2-scaled"), scaleOf("mos-2")]).toEqual([scaleOf("lora-2"), 16 / 6]);
-});
-
-test("runs a cell, and says what is missing by its exit code", async () => {
-  const out = join(folder, "run");
-  const args = words(
-    "--seeds 1 --steps 1 --max-length 64 --answers 0 --eval-examples 4 --only lora-2 --json",
-  );
-  const ended = await mos(["reproduce", "table1", ...model, ...files, ...args, "--out", out]);
-  expect(ended).toMatchObject({ code: 0, stderr: "" });
-  const events = ended.stdout
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line).type);
-  expect(events).toEqual([...["plan", "started", "phase", "phase", "progress", "phase", "result", "end"]]);
-  expect((await readdir(out)).sort()).toEqual(["cells", "table1-loss.svg", "table1.json", "table1.md"]);
-  const again = await mos(["reproduce", "table1", ...model, ...files, ...args.slice(0, -1), "--out", out]);
-  expect(again.code).toBe(0);
-  expect(again.stdout).toContain(join(out, "table1.md"));
-});
-
-test.each<[string, RegExp]>([
-  [
-    "table3 --list",
-    /there is no experiment "table3" to reproduce; there are table1, table2, budget, figure1/,
-  ],
-  ["", /missing required argument 'experiment'/],
-  ["table1 --train a.jsonl", /required option '--model' not given/],
-  ["table1 MODEL", /required option '--train' not given/],
-  ["table1 --model no-such/model FILES", /required option '--out' not given/],
-  ["table1 MODEL FILES", /required option '--out' not given/],
-  ["table1 MODEL FILES OUT --seeds 0", /--seeds.*'0' is invalid.*1 or more/],
-  ["table1 MODEL FILES OUT --seeds 5000", /--seeds: 5000 is not usable; give a whole number from 1 to 1000/],
-  ["table1 MODEL FILES OUT --learning-rates 1e-3,fast", /--learning-rates.*must be a number/],
-  ["table1 MODEL FILES OUT --learning-rates 1e-3,0.001", /--learning-rates.*0\.001 is there twice/],
-  [
-    "table1 MODEL FILES OUT --learning-rates 0",
-    /--learning-rates: \[0\] is not usable; give a number above 0/,
-  ],
-  ["table1 MODEL FILES OUT --only mos-9", /--only: there is no row "mos-9"; there are base, lora-2/],
-  ["figure1 MODEL FILES OUT --shards 1,x", /--shards.*whole number, 1 or more/],
-  ["table1 MODEL FILES OUT --dropout 1", /--dropout: 1 is not usable; give a probability/],
-  ["table1 MODEL FILES OUT --max-length 100000", /--max-length 100000 is more than the \d+ positions/],
-  ["table1 MODEL FILES OUT --steps 5 --warmup 6", /--warmup of 6 updates is more than the 5 updates/],
-  ["table1 MODEL FILES OUT --batch-size 9999", /--batch-size: 9999 is not usable/],
-  ["table1 MODEL FILES OUT --jobs 0", /--jobs.*1 or more/],
-  ["table1 MODEL FILES OUT --job 2", /unknown option '--job'; did you mean --jobs\?/],
-])("%s", async (text, message) => {
-  const filled = text.replace("MODEL", model.join(" ")).replace("FILES", files.join(" "));
-  const args = words(filled.replace("OUT", `--out ${join(folder, "none")}`));
-  const ended = await mos(["reproduce", ...args]);
-  expect(ended.stderr).toMatch(message);
-  expect(ended.code).toBe(2);
-  expect(await readdir(folder)).not.toContain("none");
 });
