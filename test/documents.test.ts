@@ -10,12 +10,17 @@ import {
   unmarkedCommands,
   wordsOf,
 } from "../scripts/ci/commands.ts";
+import { withOptionTables } from "../scripts/ci/option-tables.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
 const ROOT_FOLDERS = "src|packages|scripts|bench|examples|test|assets";
 
 describe.each(documents())("%s", (path) => {
+  test("has the tables of options that the commands declare (npm run options)", () => {
+    expect(withOptionTables(read(path))).toBe(read(path));
+  });
+
   test("shows only commands that the programs understand", () => {
     const flaws = commandsIn(path).map(({ where, text }) => [where, text, flawOf(text)] as const);
     expect(flaws.filter(([, , flaw]) => flaw !== undefined)).toEqual([]);

@@ -8,7 +8,7 @@ export const dataSettings = {
   promptFormat: choice(PROMPT_FORMATS, {
     default: "template",
     formerly: "rules",
-    help: "how an example becomes tokens: by the model's chat template, as ChatML, as plain text, or as open-instruct does",
+    help: "how an example becomes tokens; template is the model's chat template",
   }),
   system: text({ help: "system message for conversations that have none" }),
   maxLength: integer({
