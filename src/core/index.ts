@@ -3,18 +3,15 @@ export { limitConcurrency } from "./concurrency.ts";
 export { type ErrorCode, MosError } from "./error.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export { type Random, randomStream } from "./random.ts";
-export { anyNumber, belowOne, oneOf, positiveNumber, wholeNumber, yesOrNo } from "./schema-pieces.ts";
 export {
   bytes,
   choice,
-  expected,
   flag,
   integer,
   listOf,
   names,
   number,
   parseSettings,
-  parseWithSchema,
   pick,
   type Setting,
   type SettingInput,
@@ -25,5 +22,4 @@ export {
   text,
   texts,
   type ValueOf,
-  withoutDefaults,
 } from "./settings.ts";

@@ -14,7 +14,6 @@ import {
   type SettingValues,
   text,
   texts,
-  withoutDefaults,
 } from "./settings.ts";
 
 const help = "what it does";
@@ -104,11 +103,10 @@ test("types follow: a default or a requirement makes a value certain", () => {
   expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is not usable; give a text");
 });
 
-test("pick takes what belongs to the settings and was given; withoutDefaults fills nothing in", () => {
+test("pick takes what belongs to the settings and was given", () => {
   const { rank, steps } = settings;
   const values = { rank: 4, steps: undefined, out: "folder" };
   expect(pick({ rank, steps }, values)).toEqual({ rank: 4 });
-  expect(parseSettings(withoutDefaults(settings), {})).toEqual({});
 });
 
 /** Values of texts that are usable. */

@@ -105,7 +105,7 @@ function setting<Value, const Options extends About<Value>>(
 }
 
 /** The message of a zod schema: what would be accepted. */
-export const expected = (what: string) => ({ error: `give ${what}` });
+const expected = (what: string) => ({ error: `give ${what}` });
 
 const between = (what: string, { min, max }: Bounds): string =>
   min === undefined
@@ -297,18 +297,6 @@ export function listOf<Value, const Options extends About<readonly Value[]> & { 
   });
 }
 
-/** The settings without their defaults: what is left out stays undefined. */
-export function withoutDefaults<const S extends Settings>(
-  settings: S,
-): { readonly [K in keyof S]: Setting<ValueOf<S[K]> | undefined> } {
-  return Object.fromEntries(
-    Object.entries(settings).map(([name, { check, ...rest }]) => [
-      name,
-      { ...rest, check, default: undefined, isRequired: false, schema: check.optional() },
-    ]),
-  ) as unknown as { [K in keyof S]: Setting<ValueOf<S[K]> | undefined> };
-}
-
 /** Those of the given values that belong to these settings, without what was left out. */
 export function pick<S extends Settings>(settings: S, values: SettingInput<S>): SettingInput<S> {
   return Object.fromEntries(
@@ -343,21 +331,13 @@ export function parseSettings<S extends Settings>(
   settings: S,
   given: Readonly<Record<string, unknown>>,
 ): SettingValues<S> {
-  return parseWithSchema(z.strictObject(shapeOf(settings)), given) as SettingValues<S>;
-}
-
-/** The same with a schema of one's own. */
-export function parseWithSchema<S extends z.ZodObject>(
-  schema: S,
-  given: Readonly<Record<string, unknown>>,
-): z.output<S> {
-  const parsed = schema.safeParse(given);
-  if (parsed.success) return parsed.data;
+  const parsed = z.strictObject(shapeOf(settings)).safeParse(given);
+  if (parsed.success) return parsed.data as SettingValues<S>;
   const [issue] = parsed.error.issues;
   if (issue?.code === "unrecognized_keys")
     throw new MosError(
       "bad_option",
-      `${issue.keys.join(", ")}: there is no such setting; there are ${Object.keys(schema.shape).join(", ")}`,
+      `${issue.keys.join(", ")}: there is no such setting; there are ${Object.keys(settings).join(", ")}`,
     );
   const name = String(issue?.path[0] ?? "settings");
   const value = Object.entries(given).find(([key]) => key === name)?.[1];

@@ -50,6 +50,8 @@ export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from 
 export {
   FLEETS,
   type FleetBytes,
+  PAPER_ROWS,
+  type PaperRow,
   type PaperTableRow,
   PRECISIONS,
   type Precision,
@@ -63,5 +65,4 @@ export {
   type TypeParams,
 } from "./params.ts";
 export { networkSettings, type RunningServer, type ServeOptions, serve } from "./serve.ts";
-export { adapterModel } from "./trainable.ts";
-export { wholeModel } from "./whole-model.ts";
+export { adapterModel, wholeModel } from "./trainable.ts";

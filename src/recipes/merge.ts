@@ -11,7 +11,7 @@ import {
 } from "#exchange";
 import { type FingerprintProgress, fingerprintSteps, geometryOf, openModel } from "#models";
 import { pathExists } from "#storage";
-import { checkName } from "./exchange-target.ts";
+import { checkName } from "./exchange.ts";
 
 /** How a merged model is written. */
 export const mergeSettings = {

@@ -22,11 +22,14 @@ export const FLEETS = [1, 1_000, 10_000] as const;
 export type FleetBytes = Readonly<Record<Precision, readonly number[]>>;
 
 /** A row of the paper's tables. A rank of two numbers stands for two settings that cost the same. */
-interface PaperRow {
+export interface PaperRow {
+  /** Names the row: `lora-8`, `mos-8-sp`. */
+  readonly key: string;
   readonly method: string;
   readonly rank: string;
   /** The paper's average score. */
   readonly average: number;
+  /** For a model of this geometry, the first rank first. */
   readonly settings: (geometry: AdapterGeometry) => readonly AdapterConfigInput[];
 }
 
@@ -50,6 +53,7 @@ const same =
     settings;
 
 const lora = (rank: number, average: number): PaperRow & { readonly loraRank: number } => ({
+  key: `lora-${rank}`,
   method: "LoRA",
   rank: String(rank),
   average,
@@ -60,43 +64,62 @@ const lora = (rank: number, average: number): PaperRow & { readonly loraRank: nu
 type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
 
 /** At ranks of twice and four times the budget, as in the paper. */
-function mos(method: string, average: number, settings: Partial<Mos>): PaperRow {
+function mos(name: Pick<PaperRow, "key" | "method" | "average">, settings: Partial<Mos>): PaperRow {
   const { equivalentRank = 8 } = settings;
   const ranks = [2 * equivalentRank, 4 * equivalentRank];
   return {
-    method,
+    ...name,
     rank: ranks.join("/"),
-    average,
     settings: same(...ranks.map((rank) => ({ method: "mos" as const, ...settings, equivalentRank, rank }))),
   };
 }
 
 const LORA_ROWS = [lora(2, 34.98), lora(8, 36.89), lora(16, 36.97), lora(64, 37.53)] as const;
 
-const ROWS: readonly PaperRow[] = [
+/**
+ * The rows of both tables, defined here and nowhere else. The paper gives PRoLoRA 5.00M numbers at both ranks: u = 0 with m = 2
+ * or 4 has exactly those of LoRA r = 2, and chunks that divide every width. u = 1 with m = 3 or 7 rounds to 5.00M as well
+ * (4,998,016 and 4,999,520), but its chunks do not divide the widths.
+ */
+export const PAPER_ROWS: readonly PaperRow[] = [
   ...LORA_ROWS,
   {
+    key: "pure-sharing",
     method: "Pure Sharing",
     rank: "64",
     average: 34.33,
     settings: ({ layers }) => [{ method: "pure-sharing", rank: 2 * layers }],
   },
   {
+    key: "random-scaling",
     method: "+ Random Scaling",
     rank: "64",
     average: 34.77,
     settings: ({ layers }) => [{ method: "random-scaling", rank: 2 * layers }],
   },
   {
+    key: "subset-selection",
     method: "+ Subset Selection",
     rank: "64",
     average: 36.12,
     settings: same({ method: "subset-selection", rank: 8, equivalentRank: 2 }),
   },
-  { method: "VeRA", rank: "256", average: 34.0, settings: same({ method: "vera", rank: 256 }) },
-  { method: "Tied LoRA", rank: "280", average: 35.26, settings: same({ method: "tied-lora", rank: 280 }) },
   {
-    // u = 0: with u = 1, as other writers read it, 3 or 7 chunks do not divide the widths, and the count is larger
+    key: "vera-256",
+    method: "VeRA",
+    rank: "256",
+    average: 34.0,
+    settings: same({ method: "vera", rank: 256 }),
+  },
+  {
+    key: "tied-lora",
+    method: "Tied LoRA",
+    rank: "280",
+    average: 35.26,
+    settings: same({ method: "tied-lora", rank: 280 }),
+  },
+  {
+    key: "prolora",
     method: "PRoLoRA",
     rank: "4/8",
     average: 36.03,
@@ -105,11 +128,11 @@ const ROWS: readonly PaperRow[] = [
       { method: "prolora", rank: 8, unsharedRank: 0, chunks: 4 },
     ),
   },
-  mos("MoS", 36.39, { equivalentRank: 2 }),
-  mos("MoS", 37.63, { equivalentRank: 8 }),
-  mos("MoS-sp", 36.54, { privateRank: 0 }),
-  mos("MoS-vs", 37.22, { shardsPerVector: 1 }),
-  mos("MoS-pd", 36.54, { pairDissociation: false }),
+  mos({ key: "mos-2", method: "MoS", average: 36.39 }, { equivalentRank: 2 }),
+  mos({ key: "mos-8", method: "MoS", average: 37.63 }, { equivalentRank: 8 }),
+  mos({ key: "mos-8-sp", method: "MoS-sp", average: 36.54 }, { privateRank: 0 }),
+  mos({ key: "mos-8-vs", method: "MoS-vs", average: 37.22 }, { shardsPerVector: 1 }),
+  mos({ key: "mos-8-pd", method: "MoS-pd", average: 36.54 }, { pairDissociation: false }),
 ];
 
 const NUMBER_BYTES: Readonly<Record<Precision, number>> = { float32: 4, bfloat16: 2, int8: 1 };
@@ -143,7 +166,7 @@ export function paperTable(model: LlamaConfig): readonly PaperTableRow[] {
   const geometry = geometryOf(model);
   const nearest = (average: number) =>
     LORA_ROWS.reduce((a, b) => (Math.abs(b.average - average) < Math.abs(a.average - average) ? b : a));
-  return ROWS.map((row) => {
+  return PAPER_ROWS.map((row) => {
     const cost = costOf(row, geometry);
     const { loraRank } = nearest(row.average);
     const beside = budget(parseAdapterConfig({ method: "lora", rank: loraRank }), geometry);

@@ -1,7 +1,7 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import { type LoadedModel, weightLeaves } from "#models";
-import type { Site } from "#nn";
-import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
+import { plainLinear, type Site } from "#nn";
+import { dropoutMask, maskBufferLength, type Parameter, type TrainableModel } from "#training";
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
@@ -46,5 +46,22 @@ export function adapterModel({ config, weights: weightData }: LoadedModel, adapt
             maxWidth: Math.max(...widths.map((width) => width.in)),
             sites: geometry.layers * settings.targets.length,
           }),
+  };
+}
+
+/** A model all of whose weights are trained, in place. */
+export function wholeModel({
+  config,
+  weights: weightData,
+}: Pick<LoadedModel, "config" | "weights">): TrainableModel {
+  const weights = weightLeaves(config);
+  return {
+    config,
+    weights,
+    weightData: new Map(),
+    trainable: weights,
+    parameters: new Map<string, Parameter>(weightData),
+    linear: () => plainLinear,
+    maskBufferLength: () => 0,
   };
 }
