@@ -9,7 +9,7 @@ import { MosError } from "#core";
 import { makeFolder, pathExists, readJson } from "#storage";
 import { exportCells, importCells, type Origin } from "./cell-files.ts";
 import { runChild, whilePaused } from "./child.ts";
-import { argumentsOf, folderOf, PILOT, type Places, STAGES, type Stage, TENANTS } from "./stages.ts";
+import { argumentsOf, FACTS, folderOf, PILOT, type Places, STAGES, type Stage } from "./stages.ts";
 
 const HELP = `usage: node --conditions=source --import tsx scripts/study/run.ts --model FILE.gguf --data DIR --work DIR --tree DIR
 
@@ -56,8 +56,8 @@ async function makeData({ model, data, work }: Places): Promise<void> {
   const make = (script: string, args: readonly string[]): void => {
     execFileSync(process.execPath, [...node, script, ...args], { stdio: ["ignore", "ignore", "inherit"] });
   };
-  for (const [name, tenants] of Object.entries(TENANTS))
-    make("scripts/study/tenants.ts", ["--tenants", String(tenants), "--out", join(work, "data", name)]);
+  for (const [name, args] of Object.entries(FACTS))
+    make("scripts/study/tenants.ts", [...args, "--out", join(work, "data", name)]);
   // the last file that the script writes
   if (await pathExists(join(work, "data", "tydiqa", "held-out.jsonl"))) return;
   const paths = ["--data", join(data, "tydiqa"), "--model", model, "--out", join(work, "data", "tydiqa")];

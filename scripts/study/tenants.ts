@@ -1,6 +1,7 @@
 // Facts of many tenants that can only be memorised: each has a random number as its value, and an adapter has to keep them
 // all. The same options give the same bytes.
-// usage: node --conditions=source --import tsx scripts/study/tenants.ts --out DIR [--tenants 40] [--facts 5] [--digits 4]
+// usage: node --conditions=source --import tsx scripts/study/tenants.ts --out DIR [--tenants 40] [--facts 5]
+//   [--digits 4 | --words 3]
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -26,12 +27,20 @@ const THINGS = [
   ...["safe code", "stock number", "ticket number", "till code", "voucher code"],
 ] as const;
 
+/** What values are of for a model that knows no digits: five bits each, and one token each of the bundled model. */
+const WORDS = [
+  ...["red", "blue", "green", "yellow", "white", "black", "brown", "pink", "orange", "grey", "purple"],
+  ...["boat", "coin", "book", "lamp", "cake", "hat", "bird", "door", "stone", "map", "drum", "bell"],
+  ...["ball", "kite", "basket", "spoon", "key", "shell", "box", "ring", "feather"],
+] as const;
+
 export interface TenantSizes {
   readonly tenants: number;
   /** Facts of a tenant. */
   readonly facts: number;
-  /** Digits of a value: log2(10) bits each. */
+  /** Digits of a value, log2(10) bits each; or with `words`, words of five bits each. */
   readonly digits: number;
+  readonly words?: number | undefined;
   readonly seed: number;
 }
 
@@ -45,7 +54,7 @@ export interface Fact {
 const choose = (random: Random, count: number, wanted: number): readonly number[] =>
   [...random.permutation(count)].slice(0, wanted);
 
-function checkSizes({ tenants, facts, digits }: TenantSizes): void {
+function checkSizes({ tenants, facts, digits, words = 1 }: TenantSizes): void {
   const most = PLACES.length * TRADES.length;
   const check = (name: string, value: number, highest: number): void => {
     if (!Number.isSafeInteger(value) || value < 1 || value > highest)
@@ -54,18 +63,22 @@ function checkSizes({ tenants, facts, digits }: TenantSizes): void {
   check("tenants", tenants, most);
   check("facts", facts, THINGS.length);
   check("digits", digits, 12);
+  check("words", words, 12);
 }
 
 /** Every fact of every tenant. Values are drawn independently of everything else. */
 export function tenantFacts(sizes: TenantSizes): readonly Fact[] {
   checkSizes(sizes);
-  const { tenants, facts, digits, seed } = sizes;
+  const { tenants, facts, digits, words, seed } = sizes;
   const random = randomStream(seed, "study.tenants");
   return choose(random, PLACES.length * TRADES.length, tenants).flatMap((index) => {
     const tenant = `${PLACES[index % PLACES.length]} ${TRADES[Math.floor(index / PLACES.length)]}`;
     return choose(random, THINGS.length, facts).map((thing) => ({
       ...{ tenant, thing: THINGS[thing] ?? "" },
-      value: Array.from({ length: digits }, () => random.below(10)).join(""),
+      value:
+        words === undefined
+          ? Array.from({ length: digits }, () => random.below(10)).join("")
+          : Array.from({ length: words }, () => WORDS[random.below(WORDS.length)] ?? "").join(" "),
     }));
   });
 }
@@ -106,13 +119,15 @@ async function main(): Promise<void> {
       tenants: { type: "string", default: "40" },
       facts: { type: "string", default: "5" },
       digits: { type: "string", default: "4" },
+      words: { type: "string" },
       seed: { type: "string", default: "0" },
     },
   });
-  const { out, tenants, facts, digits, seed } = values;
+  const { out, tenants, facts, digits, words, seed } = values;
   if (out === undefined) throw new MosError("bad_option", "give --out");
   const files = tenantFiles({
     ...{ tenants: Number(tenants), facts: Number(facts), digits: Number(digits), seed: Number(seed) },
+    words: words === undefined ? undefined : Number(words),
   });
   await mkdir(out, { recursive: true });
   for (const [name, text] of Object.entries(files)) await writeFileAtomic(join(out, name), text);

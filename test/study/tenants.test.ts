@@ -36,7 +36,17 @@ describe("facts", () => {
       }
   });
 
-  test.each([{ tenants: 0 }, { tenants: 1601 }, { facts: 21 }, { digits: 0 }, { digits: 1.5 }])(
+  test("have words for values where these are asked for, each about as often", () => {
+    const values = tenantFacts({ ...sizes, tenants: 400, words: 2 }).map(({ value }) => value.split(" "));
+    expect(values.every(({ length }) => length === 2)).toBe(true);
+    const counts = new Map<string, number>();
+    for (const word of values.flat()) counts.set(word, (counts.get(word) ?? 0) + 1);
+    expect(counts.size).toBe(32);
+    // 100 expected, a deviation of 10
+    for (const count of counts.values()) expect(Math.abs(count - 100)).toBeLessThan(50);
+  });
+
+  test.each([{ tenants: 0 }, { tenants: 1601 }, { facts: 21 }, { digits: 0 }, { digits: 1.5 }, { words: 0 }])(
     "%o is refused",
     (changed) => {
       const name = Object.keys(changed)[0]!;
