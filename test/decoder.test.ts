@@ -2,8 +2,10 @@
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
 import {
+  add,
   addRmsNorm,
   attention,
+  concat,
   embed,
   leaf,
   linear,
@@ -13,8 +15,15 @@ import {
   transpose,
   type Value,
 } from "#graph";
-import { prepareWeights } from "#inference";
-import { type AttentionHook, type DecoderOptions, decoder, headWeight, weightLeaves } from "#models";
+import {
+  type AttentionHook,
+  type DecoderOptions,
+  decoder,
+  headWeight,
+  type ProjectHook,
+  weightLeaves,
+} from "#models";
+import { GROUPS, modulePath } from "#nn";
 import { compile } from "#runtime";
 import { tinyModel } from "./tiny-model.ts";
 
@@ -22,7 +31,6 @@ const { config, weights } = tinyModel({
   overrides: { attention_bias: true, mlp_bias: true, num_hidden_layers: 3 },
 });
 const { heads: H, keyValueHeads: K, headDim: D, vocabularySize: V } = config;
-const base = await prepareWeights(config, new Map(weights), { quantize: "none" });
 const leaves = weightLeaves(config);
 
 // two packed rows, of examples of 4 + 3 and of 6 tokens
@@ -49,6 +57,15 @@ const joinedAttention: AttentionHook = {
   },
 };
 
+/** The weights of a group under each other, which one product takes. */
+const joinedProjections: ProjectHook = (x, { layer, group }) => {
+  const paths = GROUPS[group].map((name) => modulePath({ layer, linear: name }));
+  const valuesOf = (kind: "weight" | "bias") => paths.map((path) => leaves.get(`${path}.${kind}`) as Value);
+  const matrix = concat(valuesOf("weight"), 0);
+  const sizes = valuesOf("bias").map(({ shape }) => shape[0] as number);
+  return split(add(linear(x, matrix), concat(valuesOf("bias"), 0)), { axis: x.shape.length - 1, sizes });
+};
+
 /** Logits of every token, or of those of `logitsIndices`: [T, V] */
 async function logitsOf(choices: Partial<DecoderOptions>): Promise<Float32Array> {
   const hidden = decoder(config, {
@@ -62,7 +79,6 @@ async function logitsOf(choices: Partial<DecoderOptions>): Promise<Float32Array>
   await using program = await compile({ logits: linear(hidden, headWeight(config, leaves)) });
   const feeds = {
     ...Object.fromEntries(weights),
-    ...base.feeds,
     ids: { shape: SHAPE, data: IDS },
     positions: { shape: SHAPE, data: POSITIONS },
     segments: { shape: SHAPE, data: SEGMENTS },
@@ -84,10 +100,7 @@ const plain = await logitsOf({});
 
 describe("gives the plain form's logits", () => {
   const choices: Readonly<Record<string, Partial<DecoderOptions>>> = {
-    "with one product for each group of linear layers": {
-      weights: base.values,
-      project: (x, site) => split(base.project(x, site), { axis: 2, sizes: base.widths[site.group].outs }),
-    },
+    "with one product for each group of linear layers": { project: joinedProjections },
     "with the sum and its norm in one operator": { addNorm: addRmsNorm },
     "with heads that stay joined": { attention: joinedAttention },
     "with tokens in one dimension": { layout: [14] },

@@ -1,12 +1,15 @@
-// The base as the engine holds it: one matrix for each group of linear layers, in float32 or quantised.
+// The base as the engine holds it: float32 matrices as they were loaded, or one quantised matrix for each group.
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { add, constant, leaf, linear, matmul, quantizedLinear, type Value } from "#graph";
+import { add, constant, leaf, linear, matmul, quantizedLinear, split, type Value } from "#graph";
 import {
+  eachLinear,
   geometryOf,
+  headWeight,
   type LlamaConfig,
   QUANTIZATION,
   type Quantization,
+  type QuantizeSettings,
   quantizeMatrix,
   type WeightValues,
 } from "#models";
@@ -18,6 +21,7 @@ import {
   groupSites,
   LINEAR_NAMES,
   modulePath,
+  plainLinear,
   siteKey,
   withBias,
 } from "#nn";
@@ -37,11 +41,14 @@ export interface GroupWidths {
 export interface BaseWeights {
   readonly config: LlamaConfig;
   readonly widths: Readonly<Record<GroupName, GroupWidths>>;
-  /** The linear layers of a group in one product, x [..., in] giving [..., Σ out]. */
-  readonly project: (x: Value, site: GroupSite) => Value;
+  /**
+   * The linear layers of a group on their common input x [..., in], an output [..., out] for each. What an adapter adds
+   * to them comes joined: `branch` [..., Σ out].
+   */
+  readonly project: (x: Value, site: GroupSite, branch?: Value) => readonly Value[];
   /** Hidden states [..., C] giving logits [..., V]. */
   readonly head: (x: Value) => Value;
-  /** Embedding and norms, by Hugging Face's names. */
+  /** Embedding and norms, and whatever else is float32, by Hugging Face's names. */
   readonly values: WeightValues;
   /** Bytes of the matrices that are part of every program: all quantised ones. */
   readonly constantBytes: number;
@@ -53,7 +60,7 @@ export interface PrepareOptions {
   readonly quantize: Quantize;
   /** An adapter that becomes part of the base; see `isWorthMerging`. */
   readonly mergedAdapter?: FactorMap | undefined;
-  readonly onProgress?: (done: number, total: number) => void;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** How the merging is computed. */
   readonly compile?: CompileOptions;
 }
@@ -61,8 +68,8 @@ export interface PrepareOptions {
 const EMBEDDING = "model.embed_tokens.weight";
 
 /**
- * Joins and quantises the weights. The map is emptied on the way, so that no weight is held twice for long; the arrays
- * in it are only read.
+ * Makes the weights ready for a model runner. Float32 matrices are not copied. Where they are quantised, the map is
+ * emptied on the way, so that no weight is held twice for long.
  */
 export async function prepareWeights(
   config: LlamaConfig,
@@ -71,53 +78,97 @@ export async function prepareWeights(
 ): Promise<BaseWeights> {
   if (mergedAdapter !== undefined)
     await mergeAdapter(weights, { config, adapter: mergedAdapter, compile: compileOptions });
+  if (quantize === "none") return floatWeights(config, weights);
+  return quantizedWeights(config, weights, { quantization: QUANTIZATION[quantize], onProgress });
+}
+
+/** Every matrix by itself, in the model's own memory: joined they would be copies, and no faster. */
+function floatWeights(config: LlamaConfig, weights: ReadonlyMap<string, HostTensor>): BaseWeights {
   const widths = groupWidths(config);
-  const feeds: Record<string, HostTensor> = {};
-  const quantization = quantize === "none" ? undefined : QUANTIZATION[quantize];
+  const values = valuesOf(weights);
+  const project = eachLinear(values, plainLinear);
+  return {
+    config,
+    widths,
+    values,
+    constantBytes: 0,
+    feeds: feedsOf(weights),
+    head: (x) => linear(x, headWeight(config, values)),
+    project(x, site, branch) {
+      const outputs = project(x, site);
+      if (branch === undefined) return outputs;
+      const added = split(branch, { axis: branch.shape.length - 1, sizes: widths[site.group].outs });
+      return outputs.map((y, i) => add(y, added[i] as Value));
+    },
+  };
+}
+
+interface QuantizedOptions extends Pick<PrepareOptions, "onProgress"> {
+  readonly quantization: Quantization;
+}
+
+/** One product for each group: few operators, and a matrix that is large enough to be read at full speed. */
+async function quantizedWeights(
+  config: LlamaConfig,
+  weights: Map<string, HostTensor>,
+  { quantization: { layers, head, activations }, onProgress }: QuantizedOptions,
+): Promise<BaseWeights> {
+  const widths = groupWidths(config);
   const sites = groupSites(config.layers);
   const products = new Map<string, Product>();
   let constantBytes = 0;
-  const prepare = (name: string, matrix: HostTensor, at: "layers" | "head"): Product => {
-    if (quantization !== undefined) {
-      const quantized = quantizedProduct(matrix, quantization, at);
-      constantBytes += quantized.bytes;
-      return quantized.product;
-    }
-    feeds[name] = matrix;
-    const weight = leaf(name, matrix.shape);
-    return (x) => linear(x, weight);
+  const product = (
+    { shape: [out = 0, width = 0], data }: HostTensor,
+    settings: QuantizeSettings,
+  ): Product => {
+    const matrix = quantizeMatrix(data as Float32Array, { out, in: width, ...settings });
+    constantBytes += matrix.packed.byteLength + matrix.scales.byteLength;
+    return (x) => quantizedLinear(x, matrix, { activations });
   };
   for (const [done, site] of sites.entries()) {
-    const key = groupKey(site);
-    const product = prepare(`group.${key}`, joinedMatrix(site, widths[site.group], weights), "layers");
+    const joined = product(joinedMatrix(site, widths[site.group], weights), layers);
     const bias = joinedBias(site, weights);
-    products.set(key, (x) => withBias(product(x), bias));
+    products.set(groupKey(site), (x) => withBias(joined(x), bias));
     onProgress?.(done, sites.length + 1);
     // long work on the engine's thread: let messages in
     await new Promise((resolve) => setImmediate(resolve));
   }
-  const embedding = take(weights, EMBEDDING);
-  feeds[EMBEDDING] = embedding;
-  const head = config.tiedHead
-    ? quantization === undefined
-      ? (x: Value) => linear(x, leaf(EMBEDDING, embedding.shape))
-      : prepare("head", embedding, "head")
-    : prepare("lm_head.weight", take(weights, "lm_head.weight"), "head");
+  const headProduct = product(
+    config.tiedHead ? found(weights.get(EMBEDDING), EMBEDDING) : take(weights, "lm_head.weight"),
+    head,
+  );
   onProgress?.(sites.length + 1, sites.length + 1);
-  const norms = [...weights].map(([name, { data, shape }]): [string, Value] => [name, constant(data, shape)]);
   return {
     config,
     widths,
-    head,
-    feeds,
+    values: valuesOf(weights),
     constantBytes,
-    project: (x, site) => found(products.get(groupKey(site)), groupKey(site))(x),
-    values: new Map([...norms, [EMBEDDING, leaf(EMBEDDING, embedding.shape)]]),
+    feeds: feedsOf(weights),
+    head: headProduct,
+    project(x, site, branch) {
+      const y = found(products.get(groupKey(site)), groupKey(site))(x);
+      const whole = branch === undefined ? y : add(y, branch);
+      return split(whole, { axis: whole.shape.length - 1, sizes: widths[site.group].outs });
+    },
   };
 }
 
 /** x [..., in] times a matrix that was prepared for it. */
 type Product = (x: Value) => Value;
+
+const isMatrix = ({ shape }: HostTensor): boolean => shape.length === 2;
+
+/** Matrices as leaves; norms and biases as constants, since every leaf costs some microseconds at each step. */
+const valuesOf = (weights: ReadonlyMap<string, HostTensor>): WeightValues =>
+  new Map(
+    [...weights].map(([name, weight]) => [
+      name,
+      isMatrix(weight) ? leaf(name, weight.shape) : constant(weight.data, weight.shape),
+    ]),
+  );
+
+const feedsOf = (weights: ReadonlyMap<string, HostTensor>): Readonly<Record<string, HostTensor>> =>
+  Object.fromEntries([...weights].filter(([, weight]) => isMatrix(weight)));
 
 function groupWidths(config: LlamaConfig): BaseWeights["widths"] {
   const { widths } = geometryOf(config);
@@ -172,18 +223,6 @@ function joined(parts: readonly HostTensor[], shape: readonly number[]): HostTen
     start += part.data.length;
   }
   return { shape, data };
-}
-
-function quantizedProduct(
-  { shape: [out = 0, width = 0], data }: HostTensor,
-  quantization: Quantization,
-  at: "layers" | "head",
-): { readonly product: Product; readonly bytes: number } {
-  const matrix = quantizeMatrix(data as Float32Array, { out, in: width, ...quantization[at] });
-  return {
-    product: (x) => quantizedLinear(x, matrix, { activations: quantization.activations }),
-    bytes: matrix.packed.byteLength + matrix.scales.byteLength,
-  };
 }
 
 /** Numbers of the adapted weights up to which the second copy of them that merging makes is taken. */

@@ -10,7 +10,6 @@ import {
   matmul,
   reshape,
   softmax,
-  split,
   splitDynamic,
   type Value,
 } from "#graph";
@@ -54,7 +53,7 @@ export const generalStep: StepGraph = {
       maxPositions: maxLength,
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
-      project: joinedLayers(base, adapters),
+      project: withSlots(base, adapters),
       attention: cachedAttention(base.config, written),
     });
     return { logits: base.head(hidden), new_keys_values: joined(written, 1) }; // [T, V], [R, 2·L·K, S, D]
@@ -95,7 +94,7 @@ export const fusedStep: StepGraph = {
       positions: leaf("positions", grid, "int64"),
       maxPositions: maxLength,
       weights: base.values,
-      project: joinedLayers(base, adapters),
+      project: withSlots(base, adapters),
       attention: fusedAttention(base.config, written),
       ...(supports(device, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
@@ -112,17 +111,17 @@ export const fusedStep: StepGraph = {
   },
 };
 
-/** Each group by its one matrix, and with the factors of each slot: x A ᵀ B for A [R, parts · r, in], B [R, parts · r, Σ out]. */
-const joinedLayers =
+/** The base's layers, and x A ᵀ B by the factors of each slot: A [R, parts · r, in], B [R, parts · r, Σ out]. */
+const withSlots =
   (base: BaseWeights, adapters: boolean): ProjectHook =>
   (x, site) => {
-    const { in: width, out, outs } = base.widths[site.group];
-    const y = base.project(x, site); // [R, S, Σ out]
-    const { a, b } = slotNames(site);
+    if (!adapters) return base.project(x, site);
+    const { in: width, out } = base.widths[site.group];
+    const names = slotNames(site);
     const rank = `rank.${site.group}`;
-    const branch = (): Value =>
-      matmul(matmul(x, leaf(a, ["slots", rank, width]), { transposeB: true }), leaf(b, ["slots", rank, out]));
-    return split(adapters ? add(y, branch()) : y, { axis: y.shape.length - 1, sizes: outs });
+    const a = leaf(names.a, ["slots", rank, width]);
+    const b = leaf(names.b, ["slots", rank, out]);
+    return base.project(x, site, matmul(matmul(x, a, { transposeB: true }), b));
   };
 
 /** New keys and values of all layers, collected while a graph is built. */

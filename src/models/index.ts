@@ -26,6 +26,7 @@ export {
   QUANTIZATION,
   type Quantization,
   type QuantizationName,
+  type QuantizeSettings,
   quantizeMatrix,
 } from "./quantize.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expandFactors, type FactorMap } from "#adapters";
 import { randomStream } from "#core";
+import { quantizedLinear, type Value } from "#graph";
 import {
   createModelRunner,
   isWorthMerging,
@@ -9,7 +10,17 @@ import {
   type ModelRunnerOptions,
   prepareWeights,
 } from "#inference";
+import {
+  QUANTIZATION,
+  type Quantization,
+  type QuantizeSettings,
+  quantizeMatrix,
+  weightLeaves,
+} from "#models";
+import { modulePath, withBias } from "#nn";
 import { geometryOf } from "#recipes";
+import { compile } from "#runtime";
+import { hiddenStates } from "#training";
 import { randomAdapter } from "../random-adapter.ts";
 import { type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
@@ -234,6 +245,74 @@ describe("one slot", () => {
     expect(differenceOf(again![0], (await trainingLogits(model, tokens.slice(0, 30))).at(-1))).toBeLessThan(
       1e-5,
     );
+  });
+});
+
+describe("a quantised base", () => {
+  const wide = tinyModel({
+    overrides: {
+      ...{ hidden_size: 64, intermediate_size: 96, head_dim: 16, attention_bias: true, mlp_bias: true },
+      tie_word_embeddings: true,
+    },
+  });
+  const { config, weights } = wide;
+
+  /** Logits by a product of its own for each linear layer, which is quantised by itself. */
+  async function layerByLayer(tokens: readonly number[], quantization: Quantization): Promise<Float32Array> {
+    const quantized = (name: string, settings: QuantizeSettings) => (x: Value) => {
+      const { data, shape } = weights.get(name)!;
+      const matrix = quantizeMatrix(data, { out: shape[0]!, in: shape[1]!, ...settings });
+      return quantizedLinear(x, matrix, { activations: quantization.activations });
+    };
+    const leaves = weightLeaves(config);
+    const grid = [1, tokens.length];
+    const hidden = hiddenStates(config, {
+      shape: { rows: 1, length: tokens.length },
+      weights: leaves,
+      linear: (x, site, { bias }) =>
+        withBias(quantized(`${modulePath(site)}.weight`, quantization.layers)(x), bias),
+    });
+    const head = quantized("model.embed_tokens.weight", quantization.head);
+    await using program = await compile({ logits: head(hidden) });
+    const feeds = {
+      ...Object.fromEntries(weights),
+      ids: { shape: grid, data: Int32Array.from(tokens) },
+      positions: { shape: grid, data: Int32Array.from(tokens, (_, i) => i) },
+      segments: { shape: grid, data: new Int32Array(tokens.length).fill(1) },
+    };
+    const { logits } = await program.run(
+      Object.fromEntries(Object.entries(feeds).filter(([name]) => program.inputs.has(name))),
+    );
+    return logits!.data as Float32Array;
+  }
+
+  test.each(["int8", "int4"] as const)(
+    "computes what each of its layers computes alone: %s",
+    async (quantize) => {
+      const tokens = idsOf(11, 12);
+      const expected = await layerByLayer(tokens, QUANTIZATION[quantize]);
+      const base = await prepareWeights(config, new Map(weights), { quantize });
+      await using runner = await createModelRunner(base, { maxLength: config.maxPositions });
+      runner.cache.resize(2, 64);
+      runner.slots.resize(2, 1);
+      const [prompt] = await runner.run({
+        from: 0,
+        count: 1,
+        tokens: [tokens.slice(0, 11)],
+        allLogits: true,
+      });
+      const [decoded] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(11)] });
+      for (const [i, logits] of [...prompt!, decoded![0]!].entries())
+        expectClose(logits, expected.subarray(i * 48, (i + 1) * 48));
+    },
+  );
+
+  test("empties the map of weights, and a float32 base takes them as they are", async () => {
+    const taken = new Map(weights);
+    await prepareWeights(config, taken, { quantize: "int8" });
+    expect([...taken.keys()].filter((name) => name.includes("proj"))).toEqual([]);
+    const { feeds } = await prepareWeights(config, new Map(weights), { quantize: "none" });
+    for (const [name, { data }] of Object.entries(feeds)) expect(data).toBe(weights.get(name)?.data);
   });
 });
 
