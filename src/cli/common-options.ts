@@ -33,6 +33,7 @@ export const python = text({
   help: "run HumanEval's programs with this Python, which is no sandbox",
 });
 
+/** `--quiet`. */
 export const quiet = flag({ help: "print errors only" });
 
 /** What --json does at commands that report events. */

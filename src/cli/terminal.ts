@@ -7,6 +7,7 @@ export const say = (text: string): void => {
   process.stdout.write(text);
 };
 
+/** A line on stdout. */
 export const sayLine = (text = ""): void => say(`${text}\n`);
 
 /** One JSON value on a line of its own. */
