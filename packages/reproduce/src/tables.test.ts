@@ -24,6 +24,7 @@ describe("table 2 on LLaMA2-7B has the paper's ranks and numbers", () => {
     ["subset-selection", "8 of 64", 4997120],
     ["vera-256", "256", 1417216],
     ["tied-lora", "280", 4989696],
+    ["prolora", "4", 4997120],
     ["mos-2", "8", 4997120],
     ["mos-8", "32", 19988480],
     ["mos-8-sp", "32", 19988480],
@@ -31,10 +32,6 @@ describe("table 2 on LLaMA2-7B has the paper's ranks and numbers", () => {
     ["mos-8-pd", "32", 19988480],
   ])("%s", (key, rank, trainable) => {
     expect(rows.get(key)).toMatchObject({ rank, trainable, notes: [] });
-  });
-
-  test("PRoLoRA has the paper's 5.00 M, but for widths that three does not divide", () => {
-    expect(Math.abs(rows.get("prolora")!.trainable / 4997120 - 1)).toBeLessThan(0.001);
   });
 
   test("VeRA gets as many numbers as LoRA of rank 2, and not one rank more", () => {

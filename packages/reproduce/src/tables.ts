@@ -1,6 +1,7 @@
 // L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables, of its
-// methods at one budget, and the grid of its figure 1, as data: what is adapted how is decided here and nowhere else.
-import { MosError } from "mixture-of-shards";
+// methods at one budget, and the grid of its figure 1, as data. What the paper has is decided by PAPER_ROWS; here its rows
+// are fitted to a model.
+import { MosError, PAPER_ROWS } from "mixture-of-shards";
 import { type AdapterConfigInput, parseAdapterConfig } from "mixture-of-shards/adapters";
 import {
   type AskedRow,
@@ -27,28 +28,38 @@ export interface Experiment {
 
 type Mos = Extract<AdapterConfigInput, { readonly method: "mos" }>;
 
-/** Rank of VeRA in the paper, and its highest here. */
-const VERA_RANK = 256;
-const MOST_VERA_RANK = 65_536;
-const MOST_RANK = 4096;
+const MAX_VERA_RANK = 65_536;
+const MAX_RANK = 4096;
 const SHARDS = 4;
 const PRIVATE_RANK = 1;
 const BUDGET = 2;
 /** Of MoS at that budget. */
 const SMALL_RANK = 8;
-/** Pairs that a layer selects of the pool. */
-const SELECTED = 8;
 const FIGURE = { rank: 8, equivalentRank: 4 } as const;
 
 const BASE: Row = { key: "base", label: "Base model", rank: "–", adapter: null, trainable: 0, notes: [] };
 
-const lora = (rank: number, context: RowContext): Row =>
-  fitRow(
-    { key: `lora-${rank}`, label: "LoRA", adapter: { method: "lora", rank, ...scaled(context) } },
-    context,
-  );
-
 const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
+
+/**
+ * A row of the paper with the training's alpha and dropout. Where the paper has two ranks, MoS gets the larger one, which
+ * its ablations are compared at, and PRoLoRA the smaller.
+ */
+function ofPaper(key: string, context: RowContext): Pick<AskedRow, "key" | "label" | "adapter"> {
+  const row = PAPER_ROWS.find((known) => known.key === key);
+  const settings = row?.settings(context.geometry) ?? [];
+  const own = settings[0]?.method === "mos" ? settings.at(-1) : settings[0];
+  if (row === undefined || own === undefined)
+    throw new MosError("not_found", `the paper's tables have no row ${key}`);
+  const { dropout } = context;
+  // VeRA has no alpha
+  const adapter = own.method === "vera" ? { ...own, dropout } : { ...own, ...scaled(context) };
+  return { key, label: row.method, adapter };
+}
+
+const paperRow = (key: string, context: RowContext): Row => fitRow(ofPaper(key, context), context);
+
+const lora = (rank: number, context: RowContext): Row => paperRow(`lora-${rank}`, context);
 
 function mosRow(asked: Omit<AskedRow, "adapter">, own: Partial<Mos>, context: RowContext): Row {
   const shards = own.shardsPerVector ?? nearestShards(SHARDS, context.geometry);
@@ -66,55 +77,31 @@ function mosRow(asked: Omit<AskedRow, "adapter">, own: Partial<Mos>, context: Ro
   return fitRow({ ...asked, adapter, notes }, context);
 }
 
+/** A row of MoS in the paper; an ablation of another row names that row. */
+function paperMos(key: string, context: RowContext, ablates?: string): Row {
+  const { label, adapter } = ofPaper(key, context);
+  if (adapter.method !== "mos") throw new MosError("bad_option", `the paper's row ${key} is not of MoS`);
+  return mosRow({ key, label, ...(ablates === undefined ? {} : { ablates }) }, adapter, context);
+}
+
 /** What the first table compares: the ways to share. */
 function sharing(context: RowContext): readonly Row[] {
-  const { geometry } = context;
-  const pairs = BUDGET * geometry.layers;
+  const pairs = BUDGET * context.geometry.layers;
   return [
-    fitRow(
-      {
-        key: "pure-sharing",
-        label: "Pure Sharing",
-        adapter: { method: "pure-sharing", rank: pairs, ...scaled(context) },
-      },
-      context,
-    ),
-    fitRow(
-      {
-        key: "random-scaling",
-        label: "+ Random Scaling",
-        adapter: { method: "random-scaling", rank: pairs, ...scaled(context) },
-      },
-      context,
-    ),
-    fitRow(
-      {
-        key: "subset-selection",
-        label: "+ Subset Selection",
-        adapter: {
-          method: "subset-selection",
-          rank: SELECTED,
-          equivalentRank: BUDGET,
-          ...scaled(context),
-        },
-        rank: (rank) => `${rank} of ${pairs}`,
-      },
-      context,
-    ),
+    paperRow("pure-sharing", context),
+    paperRow("random-scaling", context),
+    fitRow({ ...ofPaper("subset-selection", context), rank: (rank) => `${rank} of ${pairs}` }, context),
   ];
 }
 
-/** VeRA has no alpha. */
+/** VeRA at the paper's rank, and at the numbers of the other rows. */
 function veraRows(context: RowContext): readonly Row[] {
   const { dropout } = context;
   const limit = lora(BUDGET, context).trainable;
   const vera = (rank: number) => parseAdapterConfig({ method: "vera", rank, dropout }, "vera");
-  const equal = largestRank((rank) => trainableOf(vera(rank), context), { limit, most: MOST_VERA_RANK });
+  const equal = largestRank((rank) => trainableOf(vera(rank), context), { limit, most: MAX_VERA_RANK });
   return [
-    fitRow(
-      { key: "vera-256", label: "VeRA", adapter: { method: "vera", rank: VERA_RANK, dropout } },
-      context,
-    ),
+    paperRow("vera-256", context),
     fitRow(
       {
         key: "vera-equal",
@@ -129,45 +116,28 @@ function veraRows(context: RowContext): readonly Row[] {
   ];
 }
 
+/** Its rank in the paper is that of this budget on LLaMA2-7B. */
 function tiedRow(context: RowContext): Row {
   const tied = (rank: number) =>
     parseAdapterConfig({ method: "tied-lora", rank, ...scaled(context) }, "tied-lora");
   const limit = lora(BUDGET, context).trainable;
-  const rank = largestRank((r) => trainableOf(tied(r), context), { limit, most: MOST_RANK });
-  return fitRow(
-    { key: "tied-lora", label: "Tied LoRA", adapter: { method: "tied-lora", rank, ...scaled(context) } },
-    context,
-  );
+  const rank = largestRank((r) => trainableOf(tied(r), context), { limit, most: MAX_RANK });
+  const { key, label } = ofPaper("tied-lora", context);
+  return fitRow({ key, label, adapter: { method: "tied-lora", rank, ...scaled(context) } }, context);
 }
-
-const proloraRow = (context: RowContext): Row =>
-  fitRow(
-    {
-      key: "prolora",
-      label: "PRoLoRA",
-      adapter: { method: "prolora", rank: 4, unsharedRank: 1, chunks: 3, ...scaled(context) },
-    },
-    context,
-  );
 
 /** MoS at both budgets, and what is taken from the larger one. */
-function mosRows(context: RowContext): readonly Row[] {
-  const large = { equivalentRank: 8, rank: 32 } as const;
-  const ablates = "mos-8";
-  return [
-    mosRow({ key: "mos-2", label: "MoS" }, { equivalentRank: BUDGET, rank: SMALL_RANK }, context),
-    mosRow({ key: "mos-8", label: "MoS" }, large, context),
-    mosRow({ key: "mos-8-sp", label: "MoS-sp", ablates }, { ...large, privateRank: 0 }, context),
-    mosRow({ key: "mos-8-vs", label: "MoS-vs", ablates }, { ...large, shardsPerVector: 1 }, context),
-    mosRow({ key: "mos-8-pd", label: "MoS-pd", ablates }, { ...large, pairDissociation: false }, context),
-  ];
-}
+const mosRows = (context: RowContext): readonly Row[] => [
+  paperMos("mos-2", context),
+  paperMos("mos-8", context),
+  ...["mos-8-sp", "mos-8-vs", "mos-8-pd"].map((key) => paperMos(key, context, "mos-8")),
+];
 
 /** MoS at the budget of LoRA r = 2: what is taken from it, and the same with LoRA's scaling at that budget. */
 function smallMosRows(context: RowContext): readonly Row[] {
   const small = { equivalentRank: BUDGET, rank: SMALL_RANK } as const;
   const ablates = "mos-2";
-  const mos = mosRow({ key: "mos-2", label: "MoS" }, small, context);
+  const mos = paperMos("mos-2", context);
   const { rank = SMALL_RANK } = mos.adapter ?? {};
   const ablation = (name: string, own: Partial<Mos>, of: RowContext = context): Row =>
     mosRow({ key: `mos-2-${name}`, label: `MoS-${name}`, ablates }, { ...small, rank, ...own }, of);
@@ -234,7 +204,7 @@ export function experimentOf(
           ...sharing(context),
           ...veraRows(context),
           tiedRow(context),
-          proloraRow(context),
+          paperRow("prolora", context),
           ...mosRows(context),
         ],
         references: ["mos-2", "mos-8"],
@@ -249,7 +219,7 @@ export function experimentOf(
           ...sharing(context),
           ...veraRows(context).filter(({ key }) => key === "vera-equal"),
           tiedRow(context),
-          proloraRow(context),
+          paperRow("prolora", context),
           ...smallMosRows(context),
           ...mosRows(context).filter(({ key }) => key === "mos-8"),
         ],
