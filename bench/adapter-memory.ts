@@ -56,7 +56,7 @@ const secondsOf = async <T>(work: () => Promise<T>): Promise<readonly [seconds: 
 async function measure(folder: string, dtype: ResidentDtype): Promise<Readonly<Record<string, number>>> {
   const open = (path: string) =>
     openAdapterManager({
-      folder: path,
+      source: path,
       geometry,
       fingerprint: FINGERPRINT,
       limitBytes: Number.MAX_SAFE_INTEGER,

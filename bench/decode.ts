@@ -1,10 +1,10 @@
 // Speed of greedy decoding in float32, every slot with an adapter, beside the peer's script (see docs/benchmarks.md).
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
-import { argmax } from "#generation";
-import { capacityFor, createModelRunner, isWorthMerging, prepareWeights } from "#inference";
+import { capacityFor, createModelRunner, prepareWeights } from "#inference";
 import { LINEAR_NAMES } from "#nn";
 import { geometryOf, loadModel } from "#recipes";
+import { argmax } from "../src/inference/sampler.ts";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:decode -- --model DIR|FILE.gguf [--rows 1] [--adapters 1] [--new 64] [--prompt 32] [--json]
@@ -52,8 +52,7 @@ const prompts = Array.from({ length: rows }, () =>
 );
 
 const [lone] = made;
-const merged =
-  rows === 1 && lone !== undefined && !given.flag("slots") && isWorthMerging(lone, "none") ? lone : undefined;
+const merged = rows === 1 && lone !== undefined && !given.flag("slots") ? lone : undefined;
 const maxLength = Math.min(config.maxPositions, promptLength + newTokens);
 const base = await prepareWeights(config, new Map(weights), { quantize: "none", mergedAdapter: merged });
 await using runner = await createModelRunner(base, {

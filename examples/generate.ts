@@ -1,14 +1,12 @@
-// A greedy answer and a sampled one to the same prompt, from a session that is opened once. Text comes as it is written.
-import { loadModel, openSession } from "mixture-of-shards";
+// A greedy answer and a sampled one to the same prompt, from an engine that is opened once. Text comes as it is written.
+import { openEngine } from "mixture-of-shards";
 
-const base = await loadModel("assets/tiny-english");
-await using session = await openSession(base, { adapters: [null], maxLength: 128 });
+await using engine = await openEngine({ model: "assets/tiny-english" });
 
-const prompt = { kind: "text", text: "Once upon a time" } as const;
 for (const temperature of [0, 0.8]) {
   const options = { maxTokens: 40, seed: 1, sampling: { temperature, topP: 0.95 } };
-  for await (const event of session.answer(prompt, options)) {
-    if (event.type === "text") process.stdout.write(event.text);
-    if (event.type === "end") console.log(` (${event.ids.length} tokens, ${event.reason})`);
+  for await (const event of engine.complete("Once upon a time", options)) {
+    if (event.type === "token" || event.type === "finish") process.stdout.write(event.text);
+    if (event.type === "finish") console.log(` (${event.usage.completionTokens} tokens, ${event.reason})`);
   }
 }

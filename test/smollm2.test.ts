@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { argmax } from "../src/generation/index.ts";
 import { capacityFor, createModelRunner, prepareWeights } from "../src/inference/index.ts";
+import { argmax } from "../src/inference/sampler.ts";
 import { loadModel } from "../src/recipes/index.ts";
 
 const path = process.env["MOS_TEST_MODEL"];

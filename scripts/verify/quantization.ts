@@ -2,11 +2,12 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeExample, IGNORED, readDataset } from "#data";
-import { argmax } from "#generation";
+
 import { capacityFor, createModelRunner, prepareWeights } from "#inference";
 import { QUANTIZATION, type QuantizationName } from "#models";
 import { type BaseModel, loadModel } from "#recipes";
 import { fail, readArguments } from "../../bench/arguments.ts";
+import { argmax } from "../../src/inference/sampler.ts";
 import { createScorer, type Scorer, type Sequence } from "./quantized-scorer.ts";
 
 const HELP = `usage: npm run verify:quantization -- --model PATH --gsm8k FILE --bbh FOLDER [options]

@@ -1,6 +1,6 @@
 import { createInterface, type Interface } from "node:readline";
 import { MosError } from "#core";
-import type { FinishReason } from "#generation";
+import type { FinishReason } from "#inference";
 import type { AnswerOptions, Session } from "#recipes";
 import type { ChatMessage } from "#text";
 import { counted, formatDuration, formatRate } from "./numbers.ts";

@@ -58,7 +58,7 @@ export interface BaseWeights {
 
 export interface PrepareOptions {
   readonly quantize: Quantize;
-  /** An adapter that becomes part of the base; see `isWorthMerging`. */
+  /** An adapter that becomes part of the base. */
   readonly mergedAdapter?: FactorMap | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** How the merging is computed. */
@@ -223,18 +223,6 @@ function joined(parts: readonly HostTensor[], shape: readonly number[]): HostTen
     start += part.data.length;
   }
   return { shape, data };
-}
-
-/** Numbers of the adapted weights up to which the second copy of them that merging makes is taken. */
-const MERGE_LIMIT = 300e6;
-
-/** Whether a lone adapter is better merged, W + scale · B A, than kept in a slot: float32 weights that are not large. */
-export function isWorthMerging(adapter: FactorMap, quantize: Quantize): boolean {
-  const numbers = [...adapter.values()].reduce(
-    (sum, { rank, a, b }) => sum + (a.length / rank) * (b.length / rank),
-    0,
-  );
-  return quantize === "none" && numbers <= MERGE_LIMIT;
 }
 
 interface MergeOptions {

@@ -1,17 +1,16 @@
 export {
   type BaseWeights,
-  isWorthMerging,
   type PrepareOptions,
   prepareWeights,
   type Quantize,
 } from "./base-weights.ts";
-export { createDecoder, type DecoderOptions, type RowAdapter } from "./decoder.ts";
 export { createEngine, type EngineOptions, type FrontLimits } from "./engine.ts";
 export { type CoreLimits, type CoreParts, createCore, type EngineCore } from "./engine-core.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export type { ModelWithText, OpenProgress } from "./open-core.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
+export type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 export {
   adapterSettings,
   answerSettings,
@@ -30,5 +29,4 @@ export type {
   EngineUsage,
   FinishReason,
   TextRequest,
-  TokenLogprob,
 } from "./types.ts";

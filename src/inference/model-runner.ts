@@ -14,7 +14,7 @@ import { bytesPerPosition, KVCache, type SlotRange } from "./kv-cache.ts";
 //   cache, which costs more than is spared once that is large. Devices without this attention have the general program
 //   alone, and so have large quantised bases, since a quantised base is part of each program.
 // - Without adapters programs have no slots. A lone adapter can be merged into float32 weights (`mergedAdapter` of
-//   prepareWeights, `isWorthMerging`), and then costs nothing at any step.
+//   prepareWeights), and then costs nothing at any step.
 // - Norm gains and biases are constants of the programs: every input costs some microseconds at each step.
 
 /** Slots up to which the fused program can be faster. */

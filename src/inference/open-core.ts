@@ -1,5 +1,5 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
-import { expandFactors, type FactorMap, loadAdapter } from "#adapters";
+import { type Adapter, expandFactors, type FactorMap, loadAdapter } from "#adapters";
 import { geometryOf, type LoadedModel, loadModel, loadModelText } from "#models";
 import type { Device, HostTensor } from "#runtime";
 import type { LoadedText } from "#text";
@@ -24,8 +24,8 @@ export interface CoreSettings extends EngineSettings {
   readonly model: string;
   /** A folder that is watched, with one sub-folder for each adapter, or folders by the name of their adapter. */
   readonly adapters?: string | Readonly<Record<string, string>>;
-  /** The folder of an adapter that is merged into the base: as fast as the base alone, which this engine lacks then. */
-  readonly mergedAdapter?: string;
+  /** An adapter, or its folder, that is merged into the base: as fast as the base alone, which this engine lacks then. */
+  readonly mergedAdapter?: string | Adapter;
   /** Where steps are computed ("cpu"). */
   readonly device?: Device;
 }
@@ -133,8 +133,12 @@ async function loaded(given: string | ModelWithText, report: Report, signal: Abo
   return { model, tokenizer, weights };
 }
 
-async function factorsOf(folder: string, { config, fingerprint }: LoadedModel): Promise<FactorMap> {
-  return expandFactors(await loadAdapter(folder, { geometry: geometryOf(config), fingerprint }));
+async function factorsOf(
+  adapter: string | Adapter,
+  { config, fingerprint }: LoadedModel,
+): Promise<FactorMap> {
+  if (typeof adapter !== "string") return expandFactors(adapter);
+  return expandFactors(await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint }));
 }
 
 function openManager(
@@ -144,7 +148,7 @@ function openManager(
 ): Promise<AdapterManager> {
   if (source === undefined) return Promise.resolve(noAdapters);
   return openAdapterManager({
-    ...{ folder: source as string, geometry: geometryOf(config), fingerprint },
+    ...{ source, geometry: geometryOf(config), fingerprint },
     signal,
     limitBytes: adapterMemory,
     dtype: adapterDtype,

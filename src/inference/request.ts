@@ -1,7 +1,7 @@
 // What a request is in full, and whether it can run to its end.
 import { MosError } from "#core";
-import { checkSampling } from "#generation";
 import { capacityFor } from "./kv-cache.ts";
+import { checkSampling } from "./sampler.ts";
 import type { EngineModel, EngineRequest } from "./types.ts";
 
 /** A request with its defaults filled in; the signal stays with the caller. */

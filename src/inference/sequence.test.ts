@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
 import { fullRequest } from "./request.ts";
@@ -25,10 +26,14 @@ const towards = (id: number): Float32Array => {
   return logits;
 };
 
-function sequenceOf(over: Partial<EngineRequest> = {}, now: () => number = () => 0): Sequence {
+function sequenceOf(
+  over: Partial<EngineRequest> = {},
+  now: () => number = () => 0,
+  endTokens: readonly number[] = [0],
+): Sequence {
   const bounds = { model: { vocabularySize: 256, maxLength: 1000 }, bytesPerPosition: 1, cacheMemory: 1e9 };
   const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...over }, bounds);
-  return new Sequence(7, request, { tokenizer, endTokens: [0], now });
+  return new Sequence(7, request, { tokenizer, endTokens, now });
 }
 
 /** The events of an answer that would go on with this text. */
@@ -79,6 +84,70 @@ describe("text comes when it is certain:", () => {
     const [finish] = sequence.takeUpdate()?.events ?? [];
     expect(finish).toMatchObject({ type: "finish", reason: "cancelled", text: "x" });
     expect(sequence.takeUpdate()).toBeUndefined();
+  });
+});
+
+/** Where the stop text that is complete first ends. */
+function endOfFirst(stop: readonly string[], text: string): number | undefined {
+  const ends = stop.filter((one) => text.includes(one)).map((one) => text.indexOf(one) + one.length);
+  return ends.length === 0 ? undefined : Math.min(...ends);
+}
+
+describe("an answer ends", () => {
+  const reasonOf = (events: readonly EngineEvent[]) => {
+    const last = events.at(-1);
+    return last?.type === "finish" ? [last.reason, textOf(events).join("")] : [undefined];
+  };
+
+  test("at any of several end tokens, which are no part of it", () => {
+    const sequence = sequenceOf({}, () => 0, [0, 46]);
+    expect(reasonOf(write(sequence, "One. Two."))).toEqual(["end", "One"]);
+    expect(sequence.generated).toBe(3);
+  });
+
+  test("past them where they are ignored, at its greatest length", () => {
+    expect(reasonOf(write(sequenceOf({ ignoreEos: true, maxTokens: 4 }), "a\0bc"))).toEqual([
+      "length",
+      "a\0bc",
+    ]);
+  });
+
+  test("in the middle of a character with U+FFFD, after which a stop text counts too", () => {
+    const half = (stop: readonly string[]) => {
+      const sequence = sequenceOf({ stop });
+      write(sequence, "ok ");
+      sequence.advance(towards(0xc3));
+      sequence.advance(towards(0));
+      const { events = [] } = sequence.takeUpdate() ?? {};
+      return reasonOf(events);
+    };
+    expect(half([])).toEqual(["end", "\ufffd"]);
+    expect(half(["\ufffd"])).toEqual(["stop", ""]);
+  });
+
+  test("with texts that joined are the whole text, are whole characters, and hold no stop text", () => {
+    const answers = fc.string({ unit: fc.constantFrom("a", "b", "é", "漢", "🙂"), maxLength: 12 });
+    const stops = fc.array(
+      fc.string({ unit: fc.constantFrom("a", "b", "é", "🙂"), minLength: 1, maxLength: 3 }),
+      { maxLength: 2 },
+    );
+    fc.assert(
+      fc.property(answers, stops, (answer, stop) => {
+        const sequence = sequenceOf({ stop });
+        const written = write(sequence, answer);
+        if (!sequence.hasEnded) sequence.advance(towards(0));
+        const events = [...written, ...(sequence.takeUpdate()?.events ?? [])];
+        const text = textOf(events).join("");
+        const end = endOfFirst(stop, answer);
+        const cut = answer.slice(0, end);
+        if (end === undefined) expect(text).toBe(answer);
+        else expect(stop).toContain(cut.slice(text.length));
+        expect(cut.startsWith(text)).toBe(true);
+        for (const one of stop) expect(text.includes(one)).toBe(false);
+        for (const piece of textOf(events)) expect(piece).not.toContain("\ufffd");
+        expect(events.at(-1)).toMatchObject({ reason: end === undefined ? "end" : "stop" });
+      }),
+    );
   });
 });
 

@@ -1,6 +1,5 @@
 // A request while it runs: its tokens, what each new one makes certain, and what it holds.
 import { MosError, type Random, randomStream } from "#core";
-import { sample } from "#generation";
 import {
   createDetokenizer,
   createStopScanner,
@@ -9,9 +8,9 @@ import {
   type Tokenizer,
 } from "#text";
 import type { AdapterLease } from "./adapters/index.ts";
-import { logprobsOf, tokenLogprob } from "./logprobs.ts";
 import type { FullRequest } from "./request.ts";
-import type { EngineEvent, FinishReason, TokenLogprob } from "./types.ts";
+import { logprobsOf, sample, type TokenLogprob, tokenLogprob } from "./sampler.ts";
+import type { EngineEvent, FinishReason } from "./types.ts";
 
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;

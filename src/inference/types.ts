@@ -1,10 +1,8 @@
 // The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
 import type { MosError } from "#core";
-import type { FinishReason, SamplingOptions } from "#generation";
 
 import type { ChatMessage, LoadedText } from "#text";
-
-export type { FinishReason };
+import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
 export interface EngineRequest {
@@ -38,13 +36,8 @@ export interface EngineRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
-export interface TokenLogprob {
-  readonly id: number;
-  /** null at the first token of a prompt, which nothing predicts. */
-  readonly logprob: number | null;
-  readonly top: readonly { readonly id: number; readonly logprob: number }[];
-}
+/** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
+export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
 /** What happens to a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. */
 export type EngineEvent =

@@ -2,7 +2,14 @@
 export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES } from "#adapters";
 export { type ErrorCode, MosError } from "#core";
 export type { FileDtype, ImportSource } from "#exchange";
-export type { GenerateEvent, SamplingOptions } from "#generation";
+export {
+  type Engine,
+  type EngineEvent,
+  type EngineRequest,
+  type OpenEngineOptions,
+  openEngine,
+  type SamplingOptions,
+} from "#inference";
 export { geometryOf, type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage, LoadedText } from "#text";
@@ -38,6 +45,7 @@ export {
 } from "./finetune-settings.ts";
 export {
   type AnswerOptions,
+  type GenerateEvent,
   type GenerateOptions,
   generate,
   openSession,

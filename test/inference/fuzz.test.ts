@@ -130,7 +130,7 @@ async function fuzz(seed: number, path: string): Promise<void> {
   const folder = new Folder(path, random);
   for (const name of NAMES) await folder.replace(name);
   const manager = await openAdapterManager({
-    folder: path,
+    source: path,
     geometry: geometryOf(config),
     fingerprint: FINGERPRINT,
     // room for about two of them, so that they drive each other out

@@ -3,13 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expandFactors, type FactorMap } from "#adapters";
 import { randomStream } from "#core";
 import { quantizedLinear, type Value } from "#graph";
-import {
-  createModelRunner,
-  isWorthMerging,
-  type ModelRunner,
-  type ModelRunnerOptions,
-  prepareWeights,
-} from "#inference";
+import { createModelRunner, type ModelRunner, type ModelRunnerOptions, prepareWeights } from "#inference";
 import {
   QUANTIZATION,
   type Quantization,
@@ -331,13 +325,4 @@ describe("a model runner", () => {
     await runner[Symbol.asyncDispose]();
     await runner[Symbol.asyncDispose]();
   });
-});
-
-test("adapters of small float32 bases are worth merging", () => {
-  const factors = { rank: 2, scale: 1, a: new Float32Array(2 * 1000), b: new Float32Array(2 * 1000) };
-  const of = (sites: number): FactorMap =>
-    new Map(Array.from({ length: sites }, (_, layer) => [`${layer}.q_proj`, factors]));
-  expect(isWorthMerging(of(300), "none")).toBe(true);
-  expect(isWorthMerging(of(301), "none")).toBe(false);
-  expect(isWorthMerging(of(1), "int8")).toBe(false);
 });

@@ -29,7 +29,7 @@ beforeAll(async () => {
   const config = JSON.parse(await readFile(join(root, "source/adapter_config.json"), "utf8"));
   const model = (await readFile(join(root, "source/adapter_model.safetensors"))).toString("base64");
   const registry = new Registry({
-    folder,
+    source: folder,
     geometry,
     fingerprint: base.fingerprint,
     dtype: "float32",

@@ -1,3 +1,3 @@
-export { residentBytes } from "./layout.ts";
-export { noAdapters, openAdapterManager } from "./tiers.ts";
+export { residentBytes } from "./compact-adapter.ts";
+export { noAdapters, openAdapterManager } from "./manager.ts";
 export type { AdapterLease, AdapterManager, ResidentDtype } from "./types.ts";

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { createAdapter, openAdapterFolder, parseAdapterConfig, saveAdapter } from "#adapters";
 import { MosError } from "#core";
 import { Registry } from "./registry.ts";
-import { Resident } from "./resident.ts";
+import { ResidentCache } from "./resident-cache.ts";
 
 const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };
@@ -25,7 +25,7 @@ const save = (name: string, seed: number): Promise<void> => {
 };
 
 async function registryOf(): Promise<Registry> {
-  const registry = new Registry({ ...options, folder });
+  const registry = new Registry({ ...options, source: folder });
   await registry.look();
   return registry;
 }
@@ -71,7 +71,7 @@ test("a doubtful folder is read again", async () => {
 
 test("a load takes only the version and the content that were registered", async () => {
   const adapter = (await registryOf()).get("acme");
-  const resident = new Resident({ ...options, now: () => 0, isWanted: () => true });
+  const resident = new ResidentCache({ ...options, now: () => 0, isWanted: () => true });
   const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
   expect(await resident.pin(other, undefined)).toBeUndefined();
   expect(await resident.pin({ ...adapter, version: "other" }, undefined)).toBeUndefined();

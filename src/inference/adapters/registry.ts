@@ -1,11 +1,11 @@
-// The registered tier: what a folder of adapters holds, by name, as it was last seen.
+// The adapters on disk, by name, as they were last seen.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type AdapterConfig, type AdapterFolder, folderVersion, openAdapterFolder } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
-import { residentBytes } from "./layout.ts";
+import { residentBytes } from "./compact-adapter.ts";
 import type { AdapterManagerOptions } from "./types.ts";
 
 /** An adapter that can be loaded. */
@@ -34,10 +34,17 @@ const errorOf = (state: State | undefined): MosError | undefined =>
 const adapterOf = (state: State | undefined): RegisteredAdapter | undefined =>
   state !== undefined && "adapter" in state ? state.adapter : undefined;
 
+async function foldersIn(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  return entries.flatMap((entry) => (entry.isDirectory() || entry.isSymbolicLink() ? [entry.name] : []));
+}
+
 /** What the options say about every adapter. */
 type RegistryOptions = Pick<
   AdapterManagerOptions,
-  "folder" | "geometry" | "fingerprint" | "dtype" | "limitBytes"
+  "source" | "geometry" | "fingerprint" | "dtype" | "limitBytes"
 >;
 
 export class Registry {
@@ -90,9 +97,11 @@ export class Registry {
 
   /** Puts back folders whose writer was killed before the new one had its name. */
   async restore(): Promise<void> {
-    for (const file of await this.folders()) {
+    const { source } = this.options;
+    if (typeof source !== "string") return;
+    for (const file of await foldersIn(source)) {
       const name = /^\.(.+)\.replaced$/.exec(file)?.[1];
-      if (name !== undefined) await restoreFolder(join(this.options.folder, name));
+      if (name !== undefined) await restoreFolder(join(source, name));
     }
   }
 
@@ -100,7 +109,7 @@ export class Registry {
   async look(signal?: AbortSignal): Promise<void> {
     // names known before are asked for themselves: a listing may fall between the two renames of a replacement
     const before = this.states;
-    const names = new Set([...(await this.folders()).filter(canBeName), ...before.keys()]);
+    const names = new Set([...(await this.names()), ...before.keys()]);
     const limited = limitConcurrency(FILES_AT_ONCE);
     const seen = await Promise.all(
       [...names].map((name) =>
@@ -122,16 +131,18 @@ export class Registry {
     this.publish();
   }
 
-  private async folders(): Promise<readonly string[]> {
-    const { folder } = this.options;
-    const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
-      throw storageError(error, folder);
-    });
-    return entries.flatMap((entry) => (entry.isDirectory() || entry.isSymbolicLink() ? [entry.name] : []));
+  private async names(): Promise<readonly string[]> {
+    const { source } = this.options;
+    return typeof source === "string" ? (await foldersIn(source)).filter(canBeName) : Object.keys(source);
+  }
+
+  private pathOf(name: string): string {
+    const { source } = this.options;
+    return typeof source === "string" ? join(source, name) : (source[name] ?? "");
   }
 
   private async stateOf(name: string, before: State | undefined): Promise<State | undefined> {
-    const path = join(this.options.folder, name);
+    const path = this.pathOf(name);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const found = await this.tryState(name, path, before);
       if (found !== "changing") return found;
@@ -172,7 +183,8 @@ export class Registry {
   private failureOf(name: string, version: string | undefined, cause: MosError) {
     // a file that is missing changes the version when it appears
     const lasting = ["bad_adapter", "unsupported", "not_found"].includes(cause.code);
-    const what = cause.message.replaceAll(`${this.options.folder}/`, "");
+    const { source } = this.options;
+    const what = typeof source === "string" ? cause.message.replaceAll(`${source}/`, "") : cause.message;
     const message = `adapter ${JSON.stringify(name)} cannot be used: ${what}`;
     return { version: lasting ? version : undefined, error: new MosError("bad_adapter", message, { cause }) };
   }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { oneAtATime } from "./turns.ts";
+import { oneAtATime } from "./manager.ts";
 
 /** Work that ends when it is told to. */
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {

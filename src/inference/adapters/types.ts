@@ -7,8 +7,8 @@ export type ResidentDtype = "float32" | "bfloat16";
 
 /** What the adapters of a folder are checked against, and how much of them is kept. */
 export interface AdapterManagerOptions {
-  /** Every sub-folder with an adapter_config.json is an adapter of that name. */
-  readonly folder: string;
+  /** A folder, where every sub-folder with an adapter_config.json is an adapter of that name, or folders by name. */
+  readonly source: string | Readonly<Record<string, string>>;
   readonly geometry: AdapterGeometry;
   /** Of the base; adapters that name another one are `bad_adapter`. */
   readonly fingerprint: string;

@@ -1,10 +1,10 @@
+// The adapters of an engine: registered by name (registry.ts), resident in memory by content (resident-cache.ts).
 import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#core";
 import type { AdapterInfo } from "../types.ts";
-import { unpackAdapter } from "./compact.ts";
+import { unpackAdapter } from "./compact-adapter.ts";
 import { type RegisteredAdapter, Registry } from "./registry.ts";
-import { type Pinned, Resident } from "./resident.ts";
-import { oneAtATime } from "./turns.ts";
+import { type Pinned, ResidentCache } from "./resident-cache.ts";
 import type { AdapterLease, AdapterManager, AdapterManagerOptions } from "./types.ts";
 
 const POLL_SECONDS = 5;
@@ -38,6 +38,24 @@ function leaseOf(
   };
 }
 
+/** The work, run once at a time: calls during a run share the next one. */
+export function oneAtATime(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const start = (): Promise<void> => {
+    next = undefined;
+    running = work().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+  return () => {
+    if (running === undefined) return start();
+    next ??= running.then(start, start);
+    return next;
+  };
+}
+
 const isBroken = (error: unknown): error is MosError =>
   error instanceof MosError && (error.code === "bad_adapter" || error.code === "unsupported");
 
@@ -48,7 +66,7 @@ const mayBeStale = (error: unknown): boolean =>
 class Manager implements AdapterManager {
   private readonly options: AdapterManagerOptions;
   private readonly registry: Registry;
-  private readonly resident: Resident;
+  private readonly resident: ResidentCache;
   private readonly look: () => Promise<void>;
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
@@ -58,7 +76,7 @@ class Manager implements AdapterManager {
   constructor(options: AdapterManagerOptions) {
     this.options = options;
     this.registry = new Registry(options);
-    this.resident = new Resident({ ...options, isWanted: (digest) => this.registry.has(digest) });
+    this.resident = new ResidentCache({ ...options, isWanted: (digest) => this.registry.has(digest) });
     this.look = oneAtATime(async () => {
       await this.registry.look();
       this.tell();

@@ -1,3 +1,4 @@
+// From logits to the next token, and to log-probabilities.
 import { MosError, type Random } from "#core";
 
 /** How the next token is chosen. Everything at its default is greedy decoding. */
@@ -39,15 +40,17 @@ export function checkSampling(options: SamplingOptions): void {
   }
 }
 
+const notNumbers = (): MosError =>
+  new MosError(
+    "bad_model",
+    "the model gave logits that are no numbers; its weights or the adapter are broken",
+  );
+
 /** Throws `bad_model` where a logit is no number, or none is finite. A plain loop: it is passed at every token. */
 function checkNumbers(logits: Float32Array): void {
   let missing = 0;
   for (let i = 0; i < logits.length; i++) missing += Number.isNaN(logits[i]) ? 1 : 0;
-  if (missing > 0 || !Number.isFinite(logits[argmax(logits)]))
-    throw new MosError(
-      "bad_model",
-      "the model gave logits that are no numbers; its weights or the adapter are broken",
-    );
+  if (missing > 0 || !Number.isFinite(logits[argmax(logits)])) throw notNumbers();
 }
 
 /** Index of the largest logit, the first where several are equal. */
@@ -140,4 +143,51 @@ export function sample(
     if (left < 0) return ids[i] as number;
   }
   return ids[ids.length - 1] as number;
+}
+
+/** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
+export interface TokenLogprob {
+  readonly id: number;
+  /** null at the first token of a prompt, which nothing predicts. */
+  readonly logprob: number | null;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+/** log Σ e^z, safe for large logits. Throws `bad_model` where that is no number. */
+function logSumExp(logits: Float32Array): number {
+  let top = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) top = Math.max(top, logits[i] as number);
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp((logits[i] as number) - top);
+  const total = top + Math.log(sum);
+  if (Number.isFinite(total)) return total;
+  throw notNumbers();
+}
+
+/** The `count` largest logits, largest first; of equal ones the smaller id first. */
+function largest(logits: Float32Array, count: number): readonly number[] {
+  const ids: number[] = [];
+  for (let id = 0; id < logits.length; id++) {
+    const z = logits[id] as number;
+    if (ids.length === count && !(z > (logits[ids[count - 1] as number] as number))) continue;
+    let place = ids.length;
+    while (place > 0 && z > (logits[ids[place - 1] as number] as number)) place--;
+    ids.splice(place, 0, id);
+    if (ids.length > count) ids.pop();
+  }
+  return ids;
+}
+
+/** ln softmax of some tokens from logits [V]. */
+export function logprobsOf(logits: Float32Array, ids: readonly number[]): readonly number[] {
+  const total = logSumExp(logits);
+  return ids.map((id) => (logits[id] as number) - total);
+}
+
+/** ln softmax of one token and of the `top` likeliest, from logits [V] as the model gave them. */
+export function tokenLogprob(logits: Float32Array, id: number, top: number): TokenLogprob {
+  const total = logSumExp(logits);
+  const of = (token: number): number => (logits[token] as number) - total;
+  const ids = top > 0 ? largest(logits, top) : [];
+  return { id, logprob: of(id), top: ids.map((token) => ({ id: token, logprob: of(token) })) };
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { tokenLogprob } from "./logprobs.ts";
+import { tokenLogprob } from "./sampler.ts";
 
 const logits = fc
   .array(fc.float({ min: -50, max: 50, noNaN: true }), { minLength: 1, maxLength: 60 })

@@ -1,10 +1,8 @@
-// The resident tier: compact adapters in memory by the digest of their content, the least recently used first to go.
-import { type AdapterTensor, openAdapterFolder } from "#adapters";
+// Compact adapters in memory by the digest of their content; the least recently used is evicted first.
+import { type AdapterTensor, drawTensor, openAdapterFolder } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
-import { type CompactAdapter, packAdapter } from "./compact.ts";
-import { type SharedTensor, sharedTensorsOf } from "./layout.ts";
+import { type CompactAdapter, packAdapter, type SharedTensor, sharedTensorsOf } from "./compact-adapter.ts";
 import type { RegisteredAdapter } from "./registry.ts";
-import { SharedTensors } from "./shared-tensors.ts";
 import type { AdapterManagerOptions } from "./types.ts";
 
 /** An adapter in memory, or on its way there. */
@@ -42,7 +40,7 @@ interface ResidentOptions extends Pick<AdapterManagerOptions, "geometry" | "limi
   readonly isWanted: (digest: string) => boolean;
 }
 
-export class Resident {
+export class ResidentCache {
   readonly counts = { hits: 0, misses: 0, evictions: 0, loads: 0, loadSeconds: 0 };
   private readonly options: ResidentOptions;
   /** The least recently used comes first. */
@@ -191,6 +189,44 @@ export class Resident {
       return this.shared.get(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
     });
     return await packAdapter(loaded, dtype);
+  }
+}
+
+/** Tensors that several adapters use, each kept while one of them is resident. */
+export class SharedTensors {
+  /** Of all that are held. */
+  bytes = 0;
+  private readonly held = new Map<string, { holders: number; tensor?: AdapterTensor }>();
+
+  /** Bytes that holding these would add. */
+  missingBytes(tensors: readonly SharedTensor[]): number {
+    return tensors.reduce((sum, { key, bytes }) => sum + (this.held.has(key) ? 0 : bytes), 0);
+  }
+
+  hold(tensors: readonly SharedTensor[]): void {
+    this.bytes += this.missingBytes(tensors);
+    for (const { key } of tensors) {
+      const found = this.held.get(key);
+      if (found === undefined) this.held.set(key, { holders: 1 });
+      else found.holders++;
+    }
+  }
+
+  release(tensors: readonly SharedTensor[]): void {
+    for (const { key, bytes } of tensors) {
+      const found = this.held.get(key);
+      if (found === undefined || --found.holders > 0) continue;
+      this.held.delete(key);
+      this.bytes -= bytes;
+    }
+  }
+
+  /** The content, drawn when it is first asked for. */
+  get({ key, spec }: SharedTensor, seed: number): AdapterTensor {
+    const found = this.held.get(key);
+    const tensor = found?.tensor ?? drawTensor(spec, seed);
+    if (found !== undefined) found.tensor = tensor;
+    return tensor;
   }
 }
 

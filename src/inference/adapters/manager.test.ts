@@ -15,8 +15,8 @@ import {
 } from "#adapters";
 import { randomStream } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#formats";
-import { layoutOf, residentBytes } from "./layout.ts";
-import { openAdapterManager } from "./tiers.ts";
+import { layoutOf, residentBytes } from "./compact-adapter.ts";
+import { openAdapterManager } from "./manager.ts";
 import type { AdapterManager, AdapterManagerOptions } from "./types.ts";
 
 const geometry = {
@@ -57,7 +57,7 @@ const save = async (name: string, adapter: Adapter): Promise<Adapter> => {
 };
 const open = (options: Partial<AdapterManagerOptions> = {}): Promise<AdapterManager> =>
   openAdapterManager({
-    folder,
+    source: folder,
     geometry,
     fingerprint: base.fingerprint,
     limitBytes: 1e9,
@@ -116,8 +116,8 @@ test("a table whose entries do not fit sixteen bits is kept wider", () => {
     targets: ["q_proj"],
   });
   const forms = [21_845, 21_846].map((layers) => {
-    const { places } = layoutOf(config, { layers, widths: { q_proj: { in: 1, out: 1 } } }, "bfloat16");
-    return places.find(({ name }) => name === "q_proj.I")!.form;
+    const { stored } = layoutOf(config, { layers, widths: { q_proj: { in: 1, out: 1 } } }, "bfloat16");
+    return stored.find(({ name }) => name === "q_proj.I")!.form;
   });
   expect(forms).toEqual(["uint16", "int32"]);
 });
@@ -188,7 +188,7 @@ describe("the folder", () => {
   });
 
   test("that is missing is an error, and that vanishes keeps what it had", async () => {
-    await expect(open({ folder: join(folder, "no") })).rejects.toMatchObject({ code: "not_found" });
+    await expect(open({ source: join(folder, "no") })).rejects.toMatchObject({ code: "not_found" });
     await save("acme", trained(MOS));
     await using tiers = await open();
     await rename(folder, `${folder}.away`);

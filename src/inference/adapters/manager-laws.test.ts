@@ -15,8 +15,8 @@ import {
   saveAdapter,
 } from "#adapters";
 import { MosError, randomStream } from "#core";
-import { residentBytes } from "./layout.ts";
-import { openAdapterManager } from "./tiers.ts";
+import { residentBytes } from "./compact-adapter.ts";
+import { openAdapterManager } from "./manager.ts";
 import type { AdapterLease, AdapterManager } from "./types.ts";
 
 const geometry = { layers: 2, widths: { q_proj: { in: 8, out: 8 }, v_proj: { in: 8, out: 4 } } };
@@ -64,7 +64,7 @@ afterAll(() => rm(stash, { recursive: true, force: true }));
 
 const open = (limitBytes: number): Promise<AdapterManager> =>
   openAdapterManager({
-    folder,
+    source: folder,
     geometry,
     fingerprint: base.fingerprint,
     limitBytes,
