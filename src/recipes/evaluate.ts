@@ -1,6 +1,5 @@
-// A whole evaluation: the model's text, adapters from anywhere as one folder, the benchmarks' data, the engine, the result.
-import { rm, symlink } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+// A whole evaluation: the model's text, adapters from anywhere, the benchmarks' data, the engine, the result.
+import { basename, resolve } from "node:path";
 import { type AdapterGeometry, loadAdapter } from "#adapters";
 import { MosError } from "#core";
 import {
@@ -20,7 +19,6 @@ import {
 import type { TransferEvent } from "#hub";
 import { type OpenEngineOptions, openEngine } from "#inference";
 import { geometryOf, loadModelText, openModel } from "#models";
-import { makeTemporaryFolder, storageError } from "#storage";
 
 /** What is evaluated, on what, and where the result goes. */
 export interface EvaluateModelOptions
@@ -79,21 +77,22 @@ export async function* evaluateModel({
 }: EvaluateModelOptions): AsyncGenerator<EvaluateModelEvent, void> {
   const { signal } = options;
   const { name, text, geometry } = await readModel(model);
-  await using linked = await linkAdapters(adapters, geometry);
+  const named = await nameAdapters(adapters, geometry);
+  const names = [...named.keys()];
   const folders = yield* findData(tasks, data, signal);
   const dataFolder = (task: BenchmarkName): string => folders.get(task) ?? "";
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
   await checkTasks(asked);
   await using engine = await openEngine({
     ...{ model, quantize, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
-    ...(linked.names.length === 0 ? {} : { adapters: linked.folder }),
+    ...(names.length === 0 ? {} : { adapters: Object.fromEntries(named) }),
     ...(maxLength === undefined ? {} : { maxLength }),
     ...(threads === undefined ? {} : { threads }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });
   const subjects: readonly Subject[] = [
-    ...(base || linked.names.length === 0 ? [{ name: BASE_NAME, adapter: null }] : []),
-    ...linked.names.map((adapter) => ({ name: adapter, adapter })),
+    ...(base || names.length === 0 ? [{ name: BASE_NAME, adapter: null }] : []),
+    ...names.map((adapter) => ({ name: adapter, adapter })),
   ];
   yield* evaluate({
     ...asked,
@@ -131,49 +130,24 @@ async function* findData(
   return folders;
 }
 
-/** A folder of links to adapters; disposing it removes the links. */
-export interface LinkedAdapters extends AsyncDisposable {
-  readonly folder: string;
-  /** In the order that they were given. */
-  readonly names: readonly string[];
-}
-
 /**
- * Links adapter folders into one, which an engine can serve, after a look at all of them. Whether they were trained on these
- * very weights is for the engine to say.
+ * Adapter folders by the names that results give them, in the order given, after a look at all of them. Whether they were trained on these very
+ * weights is for the engine to say.
  *
  * @throws MosError `not_found` for a folder without an adapter, `bad_adapter`, `unsupported`, `bad_option` for one that is
- * given twice, `storage`.
- * @example
- * await using linked = await linkAdapters(["adapters/mos", "adapters/lora"], geometryOf(config));
+ * given twice.
  */
-export async function linkAdapters(
-  adapters: readonly string[],
+export async function nameAdapters(
+  folders: readonly string[],
   geometry: AdapterGeometry,
-): Promise<LinkedAdapters> {
-  const paths = adapters.map((path) => resolve(path));
+): Promise<ReadonlyMap<string, string>> {
+  const paths = folders.map((folder) => resolve(folder));
   const twice = paths.find((path, i) => paths.indexOf(path) < i);
   if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
   // the engine would leave a broken one out; here every one is needed, so what is wrong is reported
   for (const path of paths) await loadAdapter(path, { geometry, fingerprint: undefined });
-  const names = linkNames(paths);
-  const folder = await makeTemporaryFolder("mos-adapters-");
-  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  try {
-    for (const [i, path] of paths.entries())
-      await symlink(path, join(folder, names[i] ?? ""), process.platform === "win32" ? "junction" : "dir");
-  } catch (error) {
-    await remove();
-    throw storageError(error, folder);
-  }
-  return { folder, names, [Symbol.asyncDispose]: remove };
-}
-
-/** The last part of the path, with a number before it where that does not tell them apart or is taken. */
-function linkNames(paths: readonly string[]): readonly string[] {
   const short = paths.map((path) => basename(path));
-  const isPlain = new Set([...short, BASE_NAME]).size > short.length;
-  return isPlain && !short.some((name) => name.startsWith("."))
-    ? short
-    : short.map((name, i) => `${i + 1}-${name}`);
+  const isPlain =
+    new Set([...short, BASE_NAME]).size > short.length && !short.some((name) => name.startsWith("."));
+  return new Map(paths.map((path, i) => [isPlain ? basename(path) : `${i + 1}-${basename(path)}`, path]));
 }

@@ -14,13 +14,7 @@ export { geometryOf, type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage, LoadedText } from "#text";
 export { type BaseModel, type LoadOptions, loadModel, loadText, locateModel } from "./base.ts";
-export {
-  type EvaluateModelEvent,
-  type EvaluateModelOptions,
-  evaluateModel,
-  type LinkedAdapters,
-  linkAdapters,
-} from "./evaluate.ts";
+export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate.ts";
 export {
   EXPORT_FORMATS,
   type ExportFormat,

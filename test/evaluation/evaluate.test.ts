@@ -13,7 +13,6 @@ import {
   resultTable,
 } from "#evaluation";
 import { type Engine, openEngine } from "#inference";
-import { linkAdapters } from "#recipes";
 import { lockFolder } from "#storage";
 import type { LoadedText } from "#text";
 import { MODEL, optionsOf, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";
@@ -299,47 +298,6 @@ test("HumanEval's programs go through the checker, which is closed in the end", 
   expect((await read(out)).scores[0]?.scores).toEqual({ "pass@1": 0.5 });
   await eventsOf(options(out, more));
   expect([programs.length, closed]).toEqual([4, 1]);
-});
-
-test("linked adapters have the names of their folders, with numbers where these are not enough", async () => {
-  const { geometry } = await readBundled();
-  const paths = ["one/mos", "two/mos", "base", ".hidden"].map((name) => join(folder, "linked", name));
-  for (const path of paths) await writeAdapter(path);
-  const namesOf = async (...chosen: readonly number[]): Promise<readonly string[]> => {
-    await using linked = await linkAdapters(
-      chosen.map((i) => paths[i] ?? ""),
-      geometry,
-    );
-    expect((await readdir(linked.folder)).toSorted()).toEqual([...linked.names].toSorted());
-    return linked.names;
-  };
-  expect(await namesOf()).toEqual([]);
-  expect(await namesOf(1)).toEqual(["mos"]);
-  expect(await namesOf(1, 0)).toEqual(["1-mos", "2-mos"]);
-  expect(await namesOf(2, 0)).toEqual(["1-base", "2-mos"]);
-  expect(await namesOf(3)).toEqual(["1-.hidden"]);
-  const linked = await linkAdapters([paths[0] ?? ""], geometry);
-  await linked[Symbol.asyncDispose]();
-  await expect(readdir(linked.folder)).rejects.toMatchObject({ code: "ENOENT" });
-  expect(await readdir(paths[0] ?? "")).toContain("adapter_config.json");
-});
-
-test("what is no sound adapter says what is wrong with it", async () => {
-  const { geometry } = await readBundled();
-  const broken = await writeAdapter(join(folder, "broken"));
-  await writeFile(join(broken, "adapter_model.safetensors"), "nothing");
-  const other = { ...geometry, layers: geometry.layers + 1 };
-  for (const [adapters, shape, error] of [
-    [[folder], geometry, { code: "not_found", message: expect.stringMatching(/no adapter_config\.json/) }],
-    [
-      [broken],
-      geometry,
-      { code: "bad_adapter", message: expect.stringMatching(/adapter_model\.safetensors/) },
-    ],
-    [[join(folder, "adapters/one")], other, { code: "bad_adapter" }],
-    [["a", "./a"], geometry, { code: "bad_option", message: expect.stringMatching(/\/a is given twice/) }],
-  ] as const)
-    await expect(linkAdapters(adapters, shape)).rejects.toMatchObject(error);
 });
 
 test("programs that ran out of time beside other work are scored again when nothing else runs", async () => {
