@@ -34,7 +34,7 @@ export interface Evaluation {
   readonly examples?: number | undefined;
   /** Greedy answers to the first so many; 0 for none. */
   readonly answers: number;
-  /** Most tokens of an answer. */
+  /** The most tokens that an answer may have. */
   readonly answerTokens: number;
 }
 
@@ -56,7 +56,7 @@ export interface CellSpec extends CellName {
   /** Cells that run at the same time: nothing but the times depends on it. */
   readonly jobs: number;
   readonly keepAdapter: boolean;
-  /** Begin again, whatever an earlier attempt has left. */
+  /** Start again, ignoring what an earlier attempt has left. */
   readonly fresh: boolean;
 }
 
@@ -121,7 +121,7 @@ const resultSchema = z.object({
   peakMemoryBytes: z.number(),
   jobs: z.int(),
   threads: z.int().optional(),
-  /** The update after which the last process went on. */
+  /** The update after which the last process resumed. */
   resumedAt: z.int().optional(),
 });
 const failureSchema = z.object({
@@ -131,12 +131,12 @@ const failureSchema = z.object({
 });
 const storedSchema = z.union([resultSchema, failureSchema]);
 
-/** What came of a cell. */
+/** The result of a cell. */
 export type CellResult = Readonly<z.output<typeof resultSchema>>;
-/** A result, or a failure that would come again, such as a loss that diverged. */
+/** A result, or a failure that would happen again, such as a loss that diverged. */
 export type StoredResult = CellResult | Readonly<z.output<typeof failureSchema>>;
 
-/** What a process tells while it runs a cell. */
+/** Events of a process that runs a cell. */
 export type CellEvent =
   | {
       readonly type: "phase";
@@ -181,11 +181,11 @@ export const unscored = (
 ): readonly BenchmarkSpec[] =>
   benchmarks.filter(({ identity }) => !result.benchmarks?.some((score) => score.identity === identity));
 
-/** Whether nothing is left to be done for a cell. */
+/** Whether a cell needs no more work. */
 export const isFinished = (spec: CellSpec, stored: StoredResult | undefined): boolean =>
   stored !== undefined && (!isResult(stored) || unscored(spec, stored).length === 0);
 
-/** A result with the scores only that were asked for. */
+/** A result with only those scores that were asked for. */
 export function withScoresOf(
   { benchmarks }: CellSpec,
   { benchmarks: all, ...result }: CellResult,
@@ -200,7 +200,7 @@ export const runOf = ({ folder }: Pick<CellSpec, "folder">): string => join(fold
 /** Logs of the answers to benchmarks. */
 export const BENCHMARKS = "benchmarks";
 
-/** Whether a cell's adapter is there, so that it can be asked without being trained again. */
+/** Whether a cell's adapter exists, so that it can be evaluated without being trained again. */
 export const hasAdapter = (spec: CellSpec): Promise<boolean> =>
   spec.adapter === null ? Promise.resolve(true) : pathExists(join(runOf(spec), "adapter_config.json"));
 

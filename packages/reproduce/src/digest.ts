@@ -24,7 +24,7 @@ async function addFile(hash: Hash, path: string): Promise<void> {
 
 /**
  * A digest of a model file or folder by names, sizes and a sample of the content, so that a model of many gigabytes is
- * told from another in a moment. Its place and the times of its files do not count.
+ * told apart from another in a moment. Its place and the times of its files do not count.
  */
 export async function modelDigest(path: string): Promise<string> {
   const hash = createHash("sha256");

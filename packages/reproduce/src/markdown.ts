@@ -116,7 +116,7 @@ function settingsText(
         ]),
     `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
     learningRates.length > 1
-      ? `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, goes on beyond its ends where the best lies there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.heldOut)}`}, after ${plural(tuneSteps, "update")} with ${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own.`
+      ? `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, continues beyond its ends where the best is there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.heldOut)}`}, after ${plural(tuneSteps, "update")} with ${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own.`
       : `Learning rate ${learningRates[0]} for all rows.`,
     machineText(measured),
     ...(settings.answers > 0

@@ -68,7 +68,7 @@ export async function drawTable(
   column: Column | undefined,
 ): Promise<Pictures> {
   const { name, title } = experiment;
-  // the base is so far away that the others could not be told apart beside it
+  // the base is so far away that the others would look alike beside it
   const losses = barsOf(
     rows.filter(({ row }) => row.adapter !== null),
     experiment,

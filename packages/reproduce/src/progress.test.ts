@@ -72,10 +72,10 @@ test("ends with its table, what is doubtful, the files, and what is missing", ()
   expect(summaryOf({ rates, warnings: ["One.", "Two."], missing: 2 })).toBe(
     `${table}\n\nMethod  Best rate\nLoRA         0.01\n\nwarning: One.\nwarning: Two.\n\n${files}\n\n2 results missing; see the table's list of failed cells`,
   );
-  expect(summaryOf({ missing: 1, stopped: true })).toContain("1 result missing; the same command goes on");
+  expect(summaryOf({ missing: 1, stopped: true })).toContain("1 result missing; the same command resumes");
 });
 
-test("calls a tuning loss one, and counts the cells of a search that goes on", () => {
+test("calls a tuning loss one, and counts the cells of a search that continues", () => {
   let time = 0;
   const progress = reproduceProgress({ jobs: 1, now: () => time });
   const updates = { tune: 10, measure: 10, left: 40 };

@@ -139,7 +139,7 @@ export function reproduceProgress({
 
 /** The table, how its rates were found, what is doubtful, and where all of it is. */
 function summaryText({ table, rates, warnings, files, missing, stopped }: EndEvent): string {
-  const why = stopped ? "; the same command goes on" : "; see the table's list of failed cells";
+  const why = stopped ? "; the same command resumes" : "; see the table's list of failed cells";
   return [
     textTable(table),
     ...(rates.length === 0 ? [] : [textTable(rates)]),

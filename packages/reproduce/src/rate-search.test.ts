@@ -45,7 +45,7 @@ describe("a search", () => {
     expect(ratesOf(tried)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147, 0.0216, 0.0317]);
   });
 
-  test("goes on beyond an end where the best rate lies, by a step of the coarse grid", () => {
+  test("continues beyond an end where the best rate lies, by a step of the coarse grid", () => {
     expect(ratesOf(search([0.01, 0.03], valley(0.002))).slice(0, 4)).toEqual([0.01, 0.03, 0.00333, 0.00111]);
     expect(ratesOf(search([0.01, 0.03], valley(0.2))).slice(0, 4)).toEqual([0.01, 0.03, 0.09, 0.27]);
   });

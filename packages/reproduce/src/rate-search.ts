@@ -1,5 +1,5 @@
 // The search for a row's learning rate: a coarse grid, extended where its best rate lies at an end, then refined around
-// the best. A pure function of the losses known so far, so that a search that was stopped goes on to the same rates.
+// the best. A pure function of the losses known so far, so that a search that was stopped continues to the same rates.
 
 /** A learning rate with what came of it. */
 export interface TriedRate {

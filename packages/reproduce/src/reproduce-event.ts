@@ -1,4 +1,4 @@
-// What is told while an experiment runs.
+// The events of an experiment.
 import type { BenchmarkName } from "mixture-of-shards/evaluation";
 import type { CellName } from "./cell.ts";
 import type { Row } from "./fit-row.ts";
@@ -58,7 +58,7 @@ export type ReproduceEvent =
       readonly retried: boolean;
     }
   | {
-      /** The search for a row's rate goes on with further rates. */
+      /** The search for a row's rate continues with further rates. */
       readonly type: "refine";
       readonly key: string;
       readonly learningRates: readonly number[];

@@ -13,7 +13,7 @@ import { writeTuningFiles } from "./tuning-files.ts";
 
 /**
  * Runs what is not finished of an experiment, and writes its tables and pictures into `out` after every cell. Run again
- * with the same settings it goes on where it stopped, and with everything finished it only writes them anew.
+ * with the same settings it resumes where it stopped, and with everything finished it only writes them again.
  * Throws MosError `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage` before the first cell; a
  * cell that fails loses only itself.
  *
@@ -56,7 +56,7 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
     const report = await writeReport(grid, outcomesOf(grid, records));
     yield { type: "end", stopped: controller.signal.aborted, ...report, missing: missingOf(grid, records) };
   } finally {
-    // also where whoever reads the events has had enough
+    // also where the caller stops reading the events
     controller.abort();
     await work;
     options.signal?.removeEventListener("abort", stop);

@@ -43,7 +43,7 @@ async function ownRecord({ folder, identity }: CellSpec): Promise<z.output<typeo
 interface Left {
   /** The cell's result, where nothing but scores of benchmarks is missing. */
   readonly result: CellResult | undefined;
-  /** Whether training can be gone on with. */
+  /** Whether training can resume. */
   readonly resume: boolean;
   /** Whether the adapter was to be kept. */
   readonly wasKept: boolean;

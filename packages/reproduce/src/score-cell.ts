@@ -44,7 +44,7 @@ export interface ScoreOptions {
   readonly date: () => number;
 }
 
-/** Asks what the result has no score of, and writes it anew with each score. Broken off, it goes on from its logs. */
+/** Runs the benchmarks that the result has no score of, and writes it after each. After a break it resumes from its logs. */
 export async function* scoreCell(
   spec: CellSpec,
   result: CellResult,

@@ -11,7 +11,7 @@ import {
 import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
 
-const MOST = 100_000_000;
+const MAX = 100_000_000;
 const AXIS = "one or more different numbers";
 
 /** Which cells there are, and how the rates of rows are chosen. Each is an option of `mos reproduce`. */
@@ -22,7 +22,7 @@ export const gridSettings = {
     default: 3,
     help: "how often each row is run: with seeds 0 to n − 1",
   }),
-  steps: integer({ min: 1, max: MOST, default: 200, help: "updates of a cell" }),
+  steps: integer({ min: 1, max: MAX, default: 200, help: "updates of a cell" }),
   privateRanks: listOf(integer({ min: 0, max: 4096, help: "private rank" }), {
     what: AXIS,
     default: FIGURE_AXES.privateRanks,
@@ -43,14 +43,14 @@ export const gridSettings = {
   }),
   tuneSteps: integer({
     min: 1,
-    max: MOST,
+    max: MAX,
     defaultText: "as many as --steps",
     help: "updates for choosing the rate",
   }),
   tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds that each rate is tried with" }),
   tuneExamples: integer({
     min: 1,
-    max: MOST,
+    max: MAX,
     defaultText: "64, or a tenth of a small file",
     help: "examples held out of --train while rates are chosen on them",
   }),
@@ -90,13 +90,13 @@ export type TrainingSettings = SettingValues<typeof trainingSettings>;
 export const measuringSettings = {
   evaluationExamples: integer({
     min: 1,
-    max: MOST,
+    max: MAX,
     defaultText: "all",
     help: "measure on only the first examples of the file",
   }),
   answers: integer({
     min: 0,
-    max: MOST,
+    max: MAX,
     default: 32,
     help: "greedy answers to the first examples, compared exactly; 0 for none",
   }),

@@ -11,7 +11,7 @@ export interface RateSearch {
   readonly cells: readonly CellSpec[];
   /** The rates that all seeds have a result for. */
   readonly tried: readonly TriedRate[];
-  /** The rate of the row; undefined while the search goes on, and where every rate diverged. */
+  /** The rate of the row; undefined while the search continues, and where every rate diverged. */
   readonly learningRate: number | undefined;
 }
 

@@ -120,7 +120,7 @@ test("an adapter that was not kept is trained again, to the same numbers", async
   expect(await readdir(cellPath("lost", "mos-2"))).not.toContain("run");
 });
 
-test.each(["stopped", "killed"])("asking that is %s goes on with what is missing", async (how) => {
+test.each(["stopped", "killed"])("an evaluation that is %s resumes with what is missing", async (how) => {
   const options = optionsOf(how, { benchmarks: benchmarksOf("mmlu", "tydiqa") });
   const controller = new AbortController();
   let pid: number | undefined;

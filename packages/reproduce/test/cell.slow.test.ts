@@ -77,7 +77,7 @@ test("a cell is measured as `finetune` measures, and answers are counted", async
   ]);
 });
 
-test("a cell that is killed goes on from its checkpoint, to the same numbers", async () => {
+test("a cell that is killed resumes from its checkpoint, to the same numbers", async () => {
   const steps = { steps: 60, evaluationExamples: 4 };
   await eventsOf(optionsOf("unbroken", steps));
   let pid: number | undefined;
@@ -97,7 +97,7 @@ test("a cell that is killed goes on from its checkpoint, to the same numbers", a
   ).rejects.toThrowError(/ENOENT/);
 });
 
-test("a cell that is stopped saves its state, and the next run goes on", async () => {
+test("a cell that is stopped saves its state, and the next run resumes", async () => {
   const controller = new AbortController();
   const options = optionsOf("stopped", { steps: 40, evaluationExamples: 4 });
   const events = await eventsOf({ ...options, signal: controller.signal }, (event) => {

@@ -148,7 +148,7 @@ describe("a cell that fails", () => {
     expect(endOf(events).missing).toBe(0);
   });
 
-  test("because somebody else stopped it goes on", async () => {
+  test("because another process stopped it is resumed", async () => {
     const events = await eventsOf(wishing("stop once"));
     expect(ofType(events, "failed")).toMatchObject([
       { retried: true, message: "its process was told to stop, but not from here" },
@@ -196,7 +196,7 @@ describe("a cell that fails", () => {
 });
 
 describe("stopping", () => {
-  test("ends the cells that run and starts no other; the next run goes on", async () => {
+  test("ends the cells that run and starts no other; the next run resumes", async () => {
     const controller = new AbortController();
     const events: ReproduceEvent[] = [];
     for await (const event of reproduce(wishing("hang", { signal: controller.signal }))) {
@@ -264,7 +264,7 @@ describe("several rates", () => {
     expect(ofType(again, "plan")[0]).toMatchObject({ cells: 2 * 5 * 2 + 3, finished: 23 });
   });
 
-  test("are gone on with where a search was stopped, to the same rates", async () => {
+  test("resume where a search was stopped, to the same rates", async () => {
     const controller = new AbortController();
     const seen: ReproduceEvent[] = [];
     for await (const event of reproduce(optionsOf({ ...rates, signal: controller.signal }))) {
