@@ -2,7 +2,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeExample, IGNORED, readDataset } from "#data";
-
 import { capacityFor, createModelRunner, prepareWeights } from "#inference";
 import { QUANTIZATION, type QuantizationName } from "#models";
 import { type BaseModel, loadModel } from "#recipes";

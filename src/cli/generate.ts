@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
-import { flag, MosError, type SettingValues, text } from "#core";
-import { answerSettings, batchSettings, type FinishReason } from "#inference";
+import { flag, integer, MosError, type SettingValues, text } from "#core";
+import { answerSettings, type FinishReason } from "#inference";
 import { type AnswerOptions, openSession, type Prompt, type Session } from "#recipes";
 import { storageError } from "#storage";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
@@ -23,6 +23,14 @@ import {
   shown,
 } from "./terminal.ts";
 
+/** A session has room for more than an engine that serves many. */
+const maxLength = integer({
+  min: 2,
+  placeholder: "tokens",
+  defaultText: "what the model allows, at most 8192",
+  help: "longest prompt and answer together",
+});
+
 const options = {
   ...group("Model", {
     model,
@@ -36,7 +44,7 @@ const options = {
     system: text({ help: "the system message" }),
     raw: flag({ help: "continue the text as it stands, without the chat template" }),
   }),
-  ...group("Sampling", { ...answerSettings, maxLength: batchSettings.maxLength }),
+  ...group("Sampling", { ...answerSettings, maxLength }),
   ...group("Machine", { device, threads }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };

@@ -136,6 +136,22 @@ describe("refusals", () => {
       { maxBatch: 1, maxWaiting: 2 },
     ));
 
+  test("of those that wait too many end as soon as one of them is cancelled", () =>
+    withEngine(
+      async (engine) => {
+        const controller = new AbortController();
+        const answers = [{ ...long, signal: controller.signal }, request({ signal: controller.signal })].map(
+          (one) => answerOf(engine.submit(one)),
+        );
+        expect(thrownBy(() => engine.submit(request()))).toBe("busy");
+        controller.abort();
+        const next = answerOf(engine.submit(request()));
+        expect((await Promise.all(answers)).map(({ end }) => end.reason)).toEqual(["cancelled", "cancelled"]);
+        expect((await next).end.reason).not.toBe("cancelled");
+      },
+      { maxBatch: 1, maxWaiting: 1 },
+    ));
+
   test("who finds a free row does not count as waiting, though all come in one moment", () =>
     withEngine(
       async (engine) => {
