@@ -186,15 +186,19 @@ describe("the repetition penalty", () => {
 
 describe("settings out of range are refused by name:", () => {
   test.each<[keyof SamplingOptions, number, string]>([
-    ["temperature", -0.1, "temperature is -0.1; it must be 0 or more"],
-    ["temperature", Number.POSITIVE_INFINITY, "temperature is Infinity; it must be 0 or more"],
-    ["topP", 0, "topP is 0; it must be above 0 and at most 1"],
-    ["topP", 1.01, "topP is 1.01; it must be above 0 and at most 1"],
-    ["topK", 1.5, "topK is 1.5; it must be a whole number, 0 or more"],
-    ["topK", -1, "topK is -1; it must be a whole number, 0 or more"],
-    ["minP", 1.1, "minP is 1.1; it must be from 0 to 1"],
-    ["minP", Number.NaN, "minP is NaN; it must be from 0 to 1"],
-    ["repetitionPenalty", 0, "repetitionPenalty is 0; it must be above 0"],
+    ["temperature", -0.1, "temperature: -0.1 is not usable; give a number, 0 or more"],
+    [
+      "temperature",
+      Number.POSITIVE_INFINITY,
+      "temperature: Infinity is not usable; give a number, 0 or more",
+    ],
+    ["topP", 0, "topP: 0 is not usable; give a number above 0 and up to 1"],
+    ["topP", 1.01, "topP: 1.01 is not usable; give a number above 0 and up to 1"],
+    ["topK", 1.5, "topK: 1.5 is not usable; give a whole number, 0 or more"],
+    ["topK", -1, "topK: -1 is not usable; give a whole number, 0 or more"],
+    ["minP", 1.1, "minP: 1.1 is not usable; give a number from 0 to 1"],
+    ["minP", Number.NaN, "minP: NaN is not usable; give a number from 0 to 1"],
+    ["repetitionPenalty", 0, "repetitionPenalty: 0 is not usable; give a number above 0"],
   ])("%s %d", (name, value, message) => {
     expect(() => checkSampling({ [name]: value })).toThrowError(
       expect.objectContaining({ name: "MosError", code: "bad_option", message }),

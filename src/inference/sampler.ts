@@ -1,5 +1,6 @@
 // From logits to the next token, and to log-probabilities.
-import { MosError, type Random } from "#core";
+import { MosError, parseSettings, pick, type Random } from "#core";
+import { samplingSettings } from "./settings.ts";
 
 /** How the next token is chosen. Everything at its default is greedy decoding. */
 export interface SamplingOptions {
@@ -15,29 +16,9 @@ export interface SamplingOptions {
   readonly repetitionPenalty?: number;
 }
 
-const LIMITS: Readonly<Record<keyof SamplingOptions, (x: number) => boolean>> = {
-  temperature: (x) => x >= 0,
-  topP: (x) => x > 0 && x <= 1,
-  topK: (x) => Number.isInteger(x) && x >= 0,
-  minP: (x) => x >= 0 && x <= 1,
-  repetitionPenalty: (x) => x > 0,
-};
-
-const RANGES: Readonly<Record<keyof SamplingOptions, string>> = {
-  temperature: "0 or more",
-  topP: "above 0 and at most 1",
-  topK: "a whole number, 0 or more",
-  minP: "from 0 to 1",
-  repetitionPenalty: "above 0",
-};
-
 /** Refuses settings out of range. Throws `bad_option`. */
 export function checkSampling(options: SamplingOptions): void {
-  for (const key of Object.keys(LIMITS) as (keyof SamplingOptions)[]) {
-    const value = options[key];
-    if (value !== undefined && !(Number.isFinite(value) && LIMITS[key](value)))
-      throw new MosError("bad_option", `${key} is ${value}; it must be ${RANGES[key]}`);
-  }
+  parseSettings(samplingSettings, pick(samplingSettings, options));
 }
 
 const notNumbers = (): MosError =>

@@ -82,9 +82,8 @@ export interface FullSettings extends SettingValues<typeof engineSettings> {}
 export const fullSettings = (settings: EngineSettings): FullSettings =>
   parseSettings(engineSettings, settings);
 
-/** How an answer is written. All at their defaults are greedy decoding. */
-export const answerSettings = {
-  maxTokens: integer({ min: 1, default: 256, help: "most tokens of an answer" }),
+/** How the next token is chosen. All at their defaults are greedy decoding. */
+export const samplingSettings = {
   temperature: number({ min: 0, default: 0, placeholder: "t", help: "0 always takes the most likely token" }),
   topP: number({
     above: 0,
@@ -111,6 +110,12 @@ export const answerSettings = {
     default: 1,
     help: "above 1 avoids tokens that have occurred before",
   }),
+};
+
+/** How an answer is written. */
+export const answerSettings = {
+  maxTokens: integer({ min: 1, default: 256, help: "most tokens of an answer" }),
+  ...samplingSettings,
   stop: texts({ help: "text that ends an answer, \\n for a line break; may be repeated" }),
   seed: integer({ min: 0, default: 0, help: "the same seed gives the same answer" }),
 };
