@@ -24,6 +24,7 @@ export interface LocateOptions {
 
 /** How a model is found and loaded. */
 export interface LoadOptions extends LocateOptions {
+  /** Called after each weight that was read. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 

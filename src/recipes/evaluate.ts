@@ -39,6 +39,7 @@ export interface EvaluateModelOptions
   readonly python?: string | undefined;
 }
 
+/** What happens in an evaluation: data that are fetched, then the events of `evaluate`. */
 export type EvaluateModelEvent =
   /** A benchmark's data are being fetched. */
   { readonly type: "fetch"; readonly task: BenchmarkName; readonly transfer: TransferEvent } | EvaluateEvent;

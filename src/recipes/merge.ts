@@ -28,6 +28,7 @@ export const mergeSettings = {
   }),
 };
 
+/** What is merged, and where to. */
 export interface MergeOptions {
   /** The base: a Hugging Face folder or a GGUF file. */
   readonly model: string;

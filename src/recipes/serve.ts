@@ -39,6 +39,7 @@ export interface ServeOptions
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
   readonly log: ServerLog;
+  /** Called while the model is loaded. */
   readonly onProgress?: (progress: OpenProgress) => void;
   /** Stops opening; an open server is stopped by `stop`. */
   readonly signal?: AbortSignal | undefined;
