@@ -18,6 +18,7 @@ import { fingerprintOf, geometryOf, openModel } from "#models";
 import type { LinearName } from "#nn";
 import { makeFolder, storageError } from "#storage";
 
+/** What `exportAdapter` can write. */
 export const EXPORT_FORMATS = ["peft", "gguf"] as const;
 /** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
@@ -49,6 +50,7 @@ interface ExchangeOptions {
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
+/** What is exported, and how. */
 export interface ExportOptions extends ExchangeOptions {
   /** An adapter's folder. */
   readonly adapter: string;
@@ -75,6 +77,7 @@ export interface ExportSummary extends LoraSummary {
   readonly method: Adapter["config"]["method"];
 }
 
+/** What is imported. */
 export interface ImportOptions extends ExchangeOptions {
   /** The folder that PEFT or the authors' code saved. */
   readonly folder: string;
