@@ -8,11 +8,10 @@ import {
   type SettingValues,
   texts,
 } from "#core";
-import type { ResidentDtype } from "./adapters/index.ts";
 import type { Quantize } from "./base-weights.ts";
 
 const QUANTIZE = ["none", "int8", "int4"] as const satisfies readonly Quantize[];
-const RESIDENT_DTYPES = ["float32", "bfloat16"] as const satisfies readonly ResidentDtype[];
+const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 
 /** How the base is kept in memory. */
 export const baseSettings = {
