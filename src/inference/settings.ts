@@ -64,7 +64,7 @@ export const batchSettings = {
   threads: integer({ min: 0, default: 0, defaultText: "one for each core", help: "threads to compute with" }),
 };
 
-/** Everything that an engine can be told beside what it serves. */
+/** All settings of an engine but its model and adapters. */
 export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSettings };
 
 /** How an engine keeps its base, and how much of the machine it takes; `engineSettings` says what each setting means. */

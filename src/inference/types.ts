@@ -66,7 +66,7 @@ export type EngineEvent =
 export interface EngineUsage {
   readonly promptTokens: number;
   readonly completionTokens: number;
-  /** Seconds from submission to a row, and to the first token (or the end without one). */
+  /** Seconds from submission to a slot, and to the first token (or to the end without one). */
   readonly queuedSeconds: number;
   readonly firstTokenSeconds: number;
 }

@@ -70,23 +70,23 @@ class Manager implements AdapterManager {
   private readonly look: () => Promise<void>;
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
-  private told: readonly AdapterInfo[] = [];
+  private reported: readonly AdapterInfo[] = [];
   private listener: ((adapters: readonly AdapterInfo[]) => void) | undefined;
 
   constructor(options: AdapterManagerOptions) {
     this.options = options;
     this.registry = new Registry(options);
-    this.resident = new ResidentCache({ ...options, isWanted: (digest) => this.registry.has(digest) });
+    this.resident = new ResidentCache({ ...options, isRegistered: (digest) => this.registry.has(digest) });
     this.look = oneAtATime(async () => {
       await this.registry.look();
-      this.tell();
+      this.report();
     });
   }
 
   async open(): Promise<void> {
     await this.registry.restore();
     await this.registry.look(this.options.signal);
-    this.told = this.registry.list();
+    this.reported = this.registry.list();
     this.schedule();
   }
 
@@ -158,16 +158,16 @@ class Manager implements AdapterManager {
 
   private strikeOut(adapter: RegisteredAdapter, cause: MosError): MosError {
     const failure = this.registry.fail(adapter, cause);
-    this.tell();
+    this.report();
     return failure;
   }
 
-  private tell(): void {
+  private report(): void {
     if (this.closed) return;
-    this.resident.dropUnwanted();
+    this.resident.dropUnregistered();
     const list = this.list();
-    if (sameList(list, this.told)) return;
-    this.told = list;
+    if (sameList(list, this.reported)) return;
+    this.reported = list;
     this.listener?.(list);
   }
 

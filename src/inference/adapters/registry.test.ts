@@ -71,7 +71,7 @@ test("a doubtful folder is read again", async () => {
 
 test("a load takes only the version and the content that were registered", async () => {
   const adapter = (await registryOf()).get("acme");
-  const resident = new ResidentCache({ ...options, now: () => 0, isWanted: () => true });
+  const resident = new ResidentCache({ ...options, now: () => 0, isRegistered: () => true });
   const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
   expect(await resident.pin(other, undefined)).toBeUndefined();
   expect(await resident.pin({ ...adapter, version: "other" }, undefined)).toBeUndefined();

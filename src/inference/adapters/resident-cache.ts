@@ -37,7 +37,7 @@ const LOADS_AT_ONCE = 4;
 
 interface ResidentOptions extends Pick<AdapterManagerOptions, "geometry" | "limitBytes" | "dtype" | "now"> {
   /** Whether a content can still be asked for. */
-  readonly isWanted: (digest: string) => boolean;
+  readonly isRegistered: (digest: string) => boolean;
 }
 
 export class ResidentCache {
@@ -84,8 +84,8 @@ export class ResidentCache {
   }
 
   /** Lets go of contents that cannot be asked for any more. */
-  dropUnwanted(): void {
-    for (const entry of this.entries.values()) this.dropIfUnwanted(entry);
+  dropUnregistered(): void {
+    for (const entry of this.entries.values()) this.dropIfUnregistered(entry);
   }
 
   /** Waits for loads, and forgets everything; what is pinned lives on with its leases. */
@@ -105,11 +105,11 @@ export class ResidentCache {
 
   private unpin(entry: Entry): void {
     entry.pins--;
-    this.dropIfUnwanted(entry);
+    this.dropIfUnregistered(entry);
   }
 
-  private dropIfUnwanted(entry: Entry): void {
-    if (isIdle(entry) && !this.options.isWanted(entry.digest)) this.remove(entry);
+  private dropIfUnregistered(entry: Entry): void {
+    if (isIdle(entry) && !this.options.isRegistered(entry.digest)) this.remove(entry);
   }
 
   private remove(entry: Entry): void {
@@ -136,7 +136,7 @@ export class ResidentCache {
     };
     this.entries.set(entry.digest, entry);
     entry.loading = this.limited(() => this.load(adapter, entry));
-    // whoever waits gets the error; that nobody may be waiting any more is no failure of the process
+    // those who wait get the error; without any it must not be an unhandled rejection
     entry.loading.catch(() => undefined);
     return entry;
   }
@@ -169,7 +169,7 @@ export class ResidentCache {
     if (entry.compact === undefined) return false;
     this.counts.loads++;
     this.counts.loadSeconds += (now() - start) / 1000;
-    this.dropIfUnwanted(entry);
+    this.dropIfUnregistered(entry);
     return true;
   }
 
