@@ -56,10 +56,12 @@ export interface BaseWeights {
   readonly feeds: Readonly<Record<string, HostTensor>>;
 }
 
+/** How a base is prepared for the model runner. */
 export interface PrepareOptions {
   readonly quantize: Quantize;
   /** An adapter that becomes part of the base. */
   readonly mergedAdapter?: FactorMap | undefined;
+  /** Called after each matrix, with how many of all are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** How the merging is computed. */
   readonly compile?: CompileOptions;

@@ -20,16 +20,21 @@ export interface CoreListener {
 
 /** The engine behind its front. Requests are valid and counted when they come here. Dispose it. */
 export interface EngineCore extends AsyncDisposable {
-  /** Resolves when it works no more: to the error that broke it, or undefined where it was disposed. Never rejects. */
+  /** Resolves when the core has stopped: to the error that stopped it, or undefined where it was disposed. Never rejects. */
   readonly closed: Promise<MosError | undefined>;
-  /** Begins to work. Called once, before anything is submitted. */
+  /** Starts the loop. Called once, before anything is submitted. */
   start(listener: CoreListener): void;
+  /** Queues a request; `id` names it in updates. */
   submit(id: number, request: FullRequest): void;
+  /** Ends a request with the next step; an id that has ended is ignored. */
   cancel(id: number): void;
+  /** Reads the adapters' folder now. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
+  /** See `Engine.stats`. */
   stats(): Promise<EngineStats>;
 }
 
+/** Limits of a step, in tokens and slots. */
 export interface CoreLimits extends PrefillLimits, PlacementLimits {}
 
 /** What a core is made of. It disposes the runner and the adapters. */

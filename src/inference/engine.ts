@@ -25,6 +25,7 @@ export interface FrontLimits extends Omit<RequestBounds, "model"> {
   readonly maxWaiting: number;
 }
 
+/** What an engine is made of. */
 export interface EngineOptions {
   /** Disposed with the engine. */
   readonly core: EngineCore;

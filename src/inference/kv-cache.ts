@@ -48,6 +48,7 @@ export class KVCache {
     return this.#slots;
   }
 
+  /** Memory of the keys and values, of all slots. */
   get bytes(): number {
     return this.#slots * this.#capacity * bytesPerPosition(this.config);
   }

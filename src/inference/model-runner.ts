@@ -48,8 +48,9 @@ export interface ModelRunner extends AsyncDisposable {
   run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
 }
 
+/** What the steps of an engine must be able to do. */
 export interface ModelRunnerOptions {
-  /** The longest sequence. */
+  /** The longest sequence, in tokens. */
   readonly maxLength: number;
   /** Whether slots can hold adapters; without, steps are cheaper. */
   readonly adapters?: boolean;

@@ -16,6 +16,7 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
   readonly inProcess?: boolean;
   /** The time for chat templates that print the date; without it they print the date they carry, or none. */
   readonly now?: Date | undefined;
+  /** Called while the model is loaded and prepared. */
   readonly onProgress?: (progress: OpenProgress) => void;
   /** Stops opening; an open engine is closed by disposing it. */
   readonly signal?: AbortSignal | undefined;

@@ -155,6 +155,7 @@ export interface Engine extends AsyncDisposable {
   adapters(): readonly AdapterInfo[];
   /** Looks at the folder now rather than at the next look. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
+  /** Counts of requests, tokens and adapters, and bytes of memory. */
   stats(): Promise<EngineStats>;
   /** Accepts no more requests (`busy`), and resolves when all accepted ones have finished. */
   drain(): Promise<void>;
