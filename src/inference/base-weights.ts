@@ -80,7 +80,10 @@ export async function prepareWeights(
 ): Promise<BaseWeights> {
   if (mergedAdapter !== undefined)
     await mergeAdapter(weights, { config, adapter: mergedAdapter, compile: compileOptions });
-  if (quantize === "none") return floatWeights(config, weights);
+  if (quantize === "none") {
+    onProgress?.(1, 1);
+    return floatWeights(config, weights);
+  }
   return quantizedWeights(config, weights, { quantization: QUANTIZATION[quantize], onProgress });
 }
 
