@@ -1,12 +1,13 @@
 import { basename, resolve } from "node:path";
 import { type SettingValues, text } from "#core";
-import { drawNorms, type Inspection, inspectAdapter, readModelConfig } from "#recipes";
+import { type Inspection, inspectAdapter, readModelConfig } from "#recipes";
 import { writeFileAtomic } from "#storage";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, configOnly } from "./common-options.ts";
 import { configPath } from "./loading.ts";
 import { formatBytes, formatInteger } from "./numbers.ts";
+import { importReproduce } from "./reproduce-package.ts";
 import { labelled, textTable } from "./tables.ts";
 import { sayJson, sayLine } from "./terminal.ts";
 
@@ -29,6 +30,7 @@ Examples:
   mos inspect adapters/acme --svg norms.svg
   mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
 
+Pictures need the package mixture-of-shards-reproduce, installed beside this one.
 The base's weights are not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
 without unshared ranks keep too little to tell the base's shape, and need --model.`,
   run,
@@ -36,10 +38,12 @@ without unshared ranks keep too little to tell the base's shape, and need --mode
 
 /** Prints what an adapter is and does. */
 async function run({ adapter: folder, model, svg, json }: Values): Promise<void> {
+  const charts = svg === undefined ? undefined : await importReproduce("charts");
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(folder, { model: config });
   const name = basename(resolve(folder));
-  if (svg !== undefined) await writeFileAtomic(svg, drawNorms(inspection, name));
+  if (svg !== undefined && charts !== undefined)
+    await writeFileAtomic(svg, charts.drawNorms(inspection, name));
   if (json) sayJson({ name, ...inspection });
   else sayLine(inspectionText(folder, inspection));
 }

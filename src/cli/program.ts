@@ -2,27 +2,13 @@
 // become text and exit codes here and nowhere else.
 import { readFileSync, writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
-import { MosError } from "#core";
 import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
+import { importReproduce } from "./reproduce-package.ts";
 
 interface Entry {
   readonly summary: string;
   readonly load: () => Promise<{ readonly command: Command }>;
-}
-
-/** The command of another package, which is installed beside this one. @throws MosError `not_found` where it is not. */
-async function loadCommand(name: string): Promise<{ readonly command: Command }> {
-  try {
-    return await import(`${name}/command`);
-  } catch (cause) {
-    if (!(cause instanceof Error && "code" in cause && cause.code === "ERR_MODULE_NOT_FOUND")) throw cause;
-    throw new MosError(
-      "not_found",
-      `this command is a package of its own, ${name}, and it is not installed here; add it: npm install ${name}`,
-      { cause },
-    );
-  }
 }
 
 /** Every command, in the order of the help. */
@@ -47,7 +33,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   params: { summary: "what an adapter will cost, before training", load: () => import("./params.ts") },
   reproduce: {
     summary: "run the tables and the figure of the MoS paper again, on any model and data",
-    load: () => loadCommand("mixture-of-shards-reproduce"),
+    load: () => importReproduce("command"),
   },
   eval: {
     summary: "score a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval",

@@ -47,7 +47,7 @@ export {
   type Session,
   type SessionOptions,
 } from "./generate.ts";
-export { drawNorms, type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
+export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
 export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from "./merge.ts";
 export {
   FLEETS,

@@ -12,7 +12,6 @@ import {
   type SiteNorms,
   siteNorms,
 } from "#adapters";
-import { heatMap } from "#charts";
 import { geometryOf, type LlamaConfig } from "#models";
 
 /** What an adapter is, costs, and does to its base. */
@@ -54,23 +53,4 @@ export async function inspectAdapter(folder: string, { model }: InspectOptions =
     sites: await siteNorms(adapter),
     routing: routingUse(adapter),
   };
-}
-
-/** The norms of the updates as a heat map, layers by linear types: SVG. */
-export function drawNorms({ sites, adapter }: Inspection, title: string): string {
-  const layers = [...new Set(sites.map(({ layer }) => layer))].sort((a, b) => a - b);
-  const found = new Map(sites.map((site) => [`${site.layer} ${site.linear}`, site.update]));
-  return heatMap({
-    title,
-    subtitle: "Frobenius norm of the update, scale · B A",
-    xTitle: "linear type",
-    yTitle: "layer",
-    valueTitle: "norm",
-    cells: layers.flatMap((layer) =>
-      adapter.targets.map((linear) => {
-        const value = found.get(`${layer} ${linear}`);
-        return { x: linear, y: String(layer), ...(value === undefined ? {} : { value }) };
-      }),
-    ),
-  });
 }

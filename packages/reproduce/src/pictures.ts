@@ -1,4 +1,4 @@
-import { type Bar, barChart, type HeatCell, heatMap } from "mixture-of-shards/charts";
+import { type Bar, barChart, type HeatCell, heatMap } from "./charts/index.ts";
 import type { Column } from "./columns.ts";
 import type { RowSummary } from "./summary.ts";
 import type { Experiment } from "./tables.ts";
