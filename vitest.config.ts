@@ -3,10 +3,17 @@ import { defineConfig } from "vitest/config";
 /** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. All others: `npm test`. */
 const SLOW = ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts", "packages/*/{src,test}/**/*.slow.test.ts"];
 
-const tier = (name: string, files: { readonly include: string[]; readonly exclude?: string[] }) => ({
+interface Tier {
+  readonly include: string[];
+  readonly exclude?: string[];
+  /** Seconds that one test may take. */
+  readonly seconds: number;
+}
+
+const tier = (name: string, { seconds, ...files }: Tier) => ({
   resolve: { conditions: ["source"] },
   ssr: { resolve: { conditions: ["source", "node", "import", "default"] } },
-  test: { name, ...files, testTimeout: 60_000, hookTimeout: 60_000 },
+  test: { name, ...files, testTimeout: 1000 * seconds, hookTimeout: 1000 * seconds },
 });
 
 export default defineConfig({
@@ -17,8 +24,9 @@ export default defineConfig({
       tier("fast", {
         include: ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"],
         exclude: SLOW,
+        seconds: 60,
       }),
-      tier("slow", { include: SLOW }),
+      tier("slow", { include: SLOW, seconds: 300 }),
     ],
   },
 });
