@@ -12,13 +12,13 @@ const answers = (...bodies: (Response | Error)[]) =>
 const failure = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message) });
 
-test("fetches a text, and tries again where the server has a bad moment", async () => {
+test("fetches a text, and retries after a server error", async () => {
   const fetch = answers(new Response("busy", { status: 503 }), new Error("cut"), new Response("text é"));
   expect(await fetchTextFile(file, { fetch, sleep })).toBe("text é");
   expect(fetch.mock.calls.map(([url]) => url)).toEqual(Array(3).fill(file.url));
 });
 
-test("says which file is missing, broken or not wanted any more", async () => {
+test("names the file that is missing or broken, or whose download was cancelled", async () => {
   await expect(
     fetchTextFile(file, { fetch: answers(new Response("", { status: 404 })), sleep }),
   ).rejects.toThrow(failure("not_found", /org\/name has no file b\.txt/));

@@ -55,7 +55,7 @@ const partials = async () => (await blobs()).filter((name) => name.endsWith(".pa
 const resolves = () => hub.requests.filter(({ path }) => path.startsWith("/org/"));
 const fetched = () => hub.requests.filter(({ cdn }) => cdn);
 
-test("downloads what makes a model, in Python's layout, and finds it again without the network", async () => {
+test("downloads a model's files in the layout of huggingface_hub, and finds them again offline", async () => {
   const { events, model } = await run();
   const root = join(cacheFolder, "models--org--name");
   const folder = join(root, "snapshots", COMMIT);
@@ -84,7 +84,7 @@ test("downloads what makes a model, in Python's layout, and finds it again witho
   expect(await resolveCached("org/unknown", { cacheFolder })).toBeUndefined();
 });
 
-test("does not download again what is here", async () => {
+test("does not download cached files again", async () => {
   await run();
   hub.requests.length = 0;
   const { events } = await run();
@@ -95,12 +95,12 @@ test("does not download again what is here", async () => {
   );
 });
 
-test("an incomplete folder of the cache is not a model", async () => {
+test("an incomplete snapshot in the cache is not a model", async () => {
   const { model } = await run();
   await rm(join(model.path, "model.safetensors"));
   expect(await resolveCached("org/name", { cacheFolder })).toBeUndefined();
   hub.requests.length = 0;
-  await run(); // the blob is still here: only its name is made again
+  await run(); // the blob is still cached: only its link is made again
   expect(fetched()).toEqual([]);
   expect(await resolveCached("org/name", { cacheFolder })).toMatchObject({ path: model.path });
 });
@@ -120,7 +120,7 @@ test("finds what Python downloaded and fetches a broken blob again", async () =>
   expect((await readFile(blob)).equals(WEIGHTS)).toBe(true);
 });
 
-test("goes on after a cut connection, in the same run", async () => {
+test("resumes within the run after a lost connection", async () => {
   hub.cutAfter = [1_000_000, 2_000_000];
   const { events } = await run();
   expect(fetched().map(({ range }) => range)).toEqual([
@@ -133,7 +133,7 @@ test("goes on after a cut connection, in the same run", async () => {
   expect(slept).toEqual([1000, 1000]); // both attempts got further: no back-off
 });
 
-test("a cancelled run is gone on with by the next", async () => {
+test("a cancelled download is resumed by the next run", async () => {
   const controller = new AbortController();
   const stopped = (async () => {
     const options = { cacheFolder, endpoint: hub.endpoint, signal: controller.signal };
@@ -153,7 +153,7 @@ test("a cancelled run is gone on with by the next", async () => {
   expect(events[0]!.type === "listing" && events[0]!.received).toBeGreaterThan(1_000_000);
 });
 
-test("break keeps what came", async () => {
+test("leaving the loop keeps the bytes received so far", async () => {
   for await (const event of pull("org/name", { cacheFolder, endpoint: hub.endpoint })) {
     if (event.type === "progress" && event.fileReceived > 1_000_000) break;
   }
@@ -162,7 +162,7 @@ test("break keeps what came", async () => {
   expect(await partials()).toEqual([]);
 });
 
-test("begins again where the ETag has changed", async () => {
+test("starts over when the ETag has changed", async () => {
   hub.linked = false;
   hub.etag = '"one"';
   hub.cutAfter = [1_000_000];
@@ -175,14 +175,14 @@ test("begins again where the ETag has changed", async () => {
   expect((await readFile(join(model.path, "model.safetensors"))).equals(WEIGHTS)).toBe(true);
 });
 
-test("takes a whole answer to a request for a range", async () => {
+test("accepts a whole file in answer to a range request", async () => {
   hub.cutAfter = [1_000_000];
   hub.ranges = false;
   const { model } = await run();
   expect((await readFile(join(model.path, "model.safetensors"))).equals(WEIGHTS)).toBe(true);
 });
 
-test("refuses a file whose digest is wrong, and keeps nothing of it", async () => {
+test("refuses a file with a wrong digest, and removes it", async () => {
   hub.content.set("model.safetensors", Buffer.alloc(WEIGHTS.length, "others"));
   await expect(run()).rejects.toThrowError(
     failure("network", /model\.safetensors: what came has the sha256/),
@@ -190,7 +190,7 @@ test("refuses a file whose digest is wrong, and keeps nothing of it", async () =
   expect((await blobs()).filter((name) => name.startsWith(sha256(WEIGHTS)))).toEqual([]);
 });
 
-test("small files are held to git's digest", async () => {
+test("small files are checked against git's digest", async () => {
   hub.content.set("config.json", Buffer.from('{"model_type":"other"'));
   await expect(run()).rejects.toThrowError(
     failure("network", /closed the connection after 21 bytes of 22 bytes of config/),
@@ -199,7 +199,7 @@ test("small files are held to git's digest", async () => {
   await expect(run()).rejects.toThrowError(failure("network", /config\.json: what came has the git-sha1/));
 });
 
-test("spoilt bytes of an earlier run cost one fresh start", async () => {
+test("a partial file with wrong bytes is downloaded once more from the start", async () => {
   const root = join(cacheFolder, "models--org--name", "blobs");
   await mkdir(root, { recursive: true });
   await writeFile(join(root, `${sha256(WEIGHTS)}.partial`), Buffer.alloc(1000, "x"));
@@ -208,14 +208,14 @@ test("spoilt bytes of an earlier run cost one fresh start", async () => {
   expect(fetched().map(({ range }) => range)).toEqual(["bytes=1000-", undefined]);
 });
 
-test("two runs at once give one whole file", async () => {
+test("two runs at the same time leave one complete file", async () => {
   const [first, second] = await Promise.all([run(), run()]);
   expect(second.model).toEqual(first.model);
   expect((await readFile(join(first.model.path, "model.safetensors"))).equals(WEIGHTS)).toBe(true);
   expect(await partials()).toEqual([]);
 });
 
-test("a partial file that is too long is of no use", async () => {
+test("a partial file that is too long is discarded", async () => {
   const root = join(cacheFolder, "models--org--name", "blobs");
   await mkdir(root, { recursive: true });
   await writeFile(join(root, `${sha256(WEIGHTS)}.partial`), Buffer.alloc(WEIGHTS.length + 9, "x"));
@@ -312,18 +312,18 @@ test.each([
   expect(slept).toEqual([]);
 });
 
-test("a gate may also stand before the files", async () => {
+test("a gated repository may also refuse only its files", async () => {
   hub.refuse = { status: 403, code: "GatedRepo", count: Infinity, on: "/org/" };
   await expect(run()).rejects.toThrowError(failure("network", /org\/name is gated; accept the licence/));
 });
 
-test("waits and tries again where the server is busy", async () => {
+test("waits and retries when the server is busy", async () => {
   hub.refuse = { status: 503, count: 2, on: "/api/" };
   await run();
   expect(slept).toEqual([1000, 2000]);
 });
 
-test("waits as long as the server asks, and gives up in the end", async () => {
+test("waits as long as the server asks, and gives up after the last attempt", async () => {
   hub.refuse = { status: 429, count: Infinity, on: "/org/", retryAfter: 7 };
   await expect(run("org/name", { retries: 3 })).rejects.toThrowError(
     failure("network", /limits.*429.*config\.json.*HF_TOKEN/),
@@ -339,7 +339,7 @@ test("an unreachable hub is a network error", async () => {
   );
 });
 
-test("an answer that is not a hub's is a network error", async () => {
+test("an answer that no hub gives is a network error", async () => {
   const answer = (body: string) =>
     vi.fn(async () => new Response(body, { headers: { "content-type": "text/html" } }));
   await expect(run("org/name", { fetch: answer("<html>") })).rejects.toThrowError(
@@ -358,20 +358,20 @@ test("a listing without end is refused", async () => {
   await expect(run()).rejects.toThrowError(failure("network", /without end/));
 });
 
-test("redirects neither go round in circles nor leave http", async () => {
+test("redirects in a circle, or to other protocols than http, are refused", async () => {
   hub.redirect = (own) => `${own}/org/name/resolve/${COMMIT}/model.safetensors`;
   await expect(run()).rejects.toThrowError(failure("network", /redirects more than/));
   hub.redirect = () => "file:///etc/passwd";
   await expect(run()).rejects.toThrowError(failure("network", /not safe to follow/));
 });
 
-test("a silent server is given up on, and tried again", async () => {
+test("a silent server is timed out and retried", async () => {
   hub.silent = 1;
   await run("org/name", { stallMilliseconds: 300 });
   expect(slept).toEqual([1000]);
 });
 
-test("asks for room before it begins", async () => {
+test("checks free space before it starts", async () => {
   await expect(run("org/name", { freeBytes: async () => 1_000_000 })).rejects.toThrowError(
     failure("storage", /what is still to be downloaded takes 5\.0 MB, but its disk has 1\.0 MB free/),
   );

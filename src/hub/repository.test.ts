@@ -34,7 +34,7 @@ test.each([
   expect(() => parseRepository(text)).toThrowError(expect.objectContaining({ code: "bad_option" }));
 });
 
-test("tells repositories from paths", () => {
+test("distinguishes repositories from paths", () => {
   expect(looksLikeRepository("org/name@main:file.gguf")).toBe(true);
   expect(looksLikeRepository("./org/name")).toBe(false);
   expect(looksLikeRepository("/models/name")).toBe(false);

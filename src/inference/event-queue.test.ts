@@ -7,7 +7,7 @@ async function all<T>(queue: EventQueue<T>): Promise<readonly T[]> {
   return events;
 }
 
-describe("a reader gets every event in order, whether it comes", () => {
+describe("a consumer gets every event in order when it starts", () => {
   test("before the events", async () => {
     const queue = new EventQueue<number>();
     const read = all(queue);
@@ -19,14 +19,14 @@ describe("a reader gets every event in order, whether it comes", () => {
     expect(await read).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 
-  test("behind the last one", async () => {
+  test("after the last one", async () => {
     const queue = new EventQueue<number>();
     queue.push(1, 2);
     queue.close();
     expect(await all(queue)).toEqual([1, 2]);
   });
 
-  test("while it takes its time", async () => {
+  test("between them", async () => {
     const queue = new EventQueue<number>();
     const events: number[] = [];
     queue.push(1, 2);
@@ -42,7 +42,7 @@ describe("a reader gets every event in order, whether it comes", () => {
   });
 });
 
-test("a failure is thrown behind the events before it, and only the first end counts", async () => {
+test("a failure is thrown after the events before it, and only the first end counts", async () => {
   const queue = new EventQueue<number>();
   const read = (async () => {
     const events: number[] = [];

@@ -5,7 +5,7 @@ import { planPrefixes, type SlotContent } from "./prefix-cache.ts";
 const tokensOf = (length: number, first = 0): readonly number[] =>
   Array.from({ length }, (_, i) => (i === 0 ? first : i));
 
-const reading = (slot: number, computed: number, over: Partial<SlotContent> = {}): SlotContent => {
+const prefilling = (slot: number, computed: number, over: Partial<SlotContent> = {}): SlotContent => {
   const tokens = over.tokens ?? tokensOf(200);
   return {
     slot,
@@ -18,47 +18,47 @@ const reading = (slot: number, computed: number, over: Partial<SlotContent> = {}
 };
 
 describe("prompts with a common prefix", () => {
-  test("wait for the earliest", () => {
-    const { copies, waiting } = planPrefixes([reading(0, 0), reading(1, 0), reading(2, 0)]);
+  test("wait for the oldest request to compute it", () => {
+    const { copies, waiting } = planPrefixes([prefilling(0, 0), prefilling(1, 0), prefilling(2, 0)]);
     expect(copies).toEqual([]);
     expect([...waiting]).toEqual([1, 2]);
   });
 
-  test("copy what it has computed, and wait for the rest", () => {
-    const { copies, waiting } = planPrefixes([reading(0, 100), reading(1, 0)]);
+  test("copy what is computed, and wait for the rest", () => {
+    const { copies, waiting } = planPrefixes([prefilling(0, 100), prefilling(1, 0)]);
     expect(copies).toEqual([{ from: 0, to: 1, length: 100 }]);
     expect([...waiting]).toEqual([1]);
   });
 
-  test("go on by themselves from where they part", () => {
+  test("compute their own tokens from where they diverge", () => {
     const other = [...tokensOf(90), ...Array(110).fill(7)];
-    const { copies, waiting } = planPrefixes([reading(0, 100), reading(1, 0, { tokens: other })]);
+    const { copies, waiting } = planPrefixes([prefilling(0, 100), prefilling(1, 0, { tokens: other })]);
     expect(copies).toEqual([{ from: 0, to: 1, length: 90 }]);
     expect([...waiting]).toEqual([]);
   });
 
-  test("copy from what an earlier request has left", () => {
+  test("copy from the slot of a finished request", () => {
     const left: SlotContent = { slot: 3, owner: "a", tokens: tokensOf(150), computed: 150 };
-    const { copies, waiting } = planPrefixes([left, reading(1, 0)]);
+    const { copies, waiting } = planPrefixes([left, prefilling(1, 0)]);
     expect(copies).toEqual([{ from: 3, to: 1, length: 150 }]);
     expect(waiting.size).toBe(0);
   });
 
-  test("of another owner have nothing to do with it", () => {
-    const { copies, waiting } = planPrefixes([reading(0, 199), reading(1, 0, { owner: "b" })]);
+  test("are not shared between owners", () => {
+    const { copies, waiting } = planPrefixes([prefilling(0, 199), prefilling(1, 0, { owner: "b" })]);
     expect(copies).toEqual([]);
     expect(waiting.size).toBe(0);
   });
 
-  test("of a few tokens only are computed as they are", () => {
+  test("are not shared where the prefix is short", () => {
     const short = [...tokensOf(20), ...Array(180).fill(7)];
-    const { copies, waiting } = planPrefixes([reading(0, 199), reading(1, 0, { tokens: short })]);
+    const { copies, waiting } = planPrefixes([prefilling(0, 199), prefilling(1, 0, { tokens: short })]);
     expect(copies).toEqual([]);
     expect(waiting.size).toBe(0);
   });
 });
 
-test("one slot always computes, and nothing is copied that differs or whose logits are needed", () => {
+test("one slot always computes; only equal prefixes of the same owner are copied, and none whose logits are needed", () => {
   const slotOf = fc.record({
     owner: fc.constantFrom("a", "b"),
     parts: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 5 }),

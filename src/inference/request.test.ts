@@ -14,20 +14,20 @@ const check =
     fullRequest({ ...request, ...over }, { ...bounds, ...limits });
 const ones = (length: number) => Array<number>(length).fill(1);
 
-describe("what could not run to its end is refused:", () => {
+describe("a request that cannot run to its end is refused:", () => {
   const cases: readonly (readonly [string, Partial<EngineRequest>, string, RegExp])[] = [
     ["no tokens", { prompt: [] }, "bad_data", /empty/],
-    ["a token behind the vocabulary", { prompt: [1, 48] }, "bad_data", /token 48 .* 48/],
+    ["a token beyond the vocabulary", { prompt: [1, 48] }, "bad_data", /token 48 .* 48/],
     ["a negative token", { prompt: [-1] }, "bad_data", /token -1/],
-    ["half a token", { prompt: [1.5] }, "bad_data", /token 1.5/],
-    ["no number", { prompt: [Number.NaN] }, "bad_data", /token NaN/],
+    ["a fractional token", { prompt: [1.5] }, "bad_data", /token 1.5/],
+    ["a token that is not a number", { prompt: [Number.NaN] }, "bad_data", /token NaN/],
     ["one token too many", { maxTokens: 198 }, "bad_option", /3 tokens .* 198 are 201; 200 fit/],
     ["a prompt too long", { prompt: ones(201), maxTokens: 0 }, "bad_option", /201/],
-    ["an answer of no whole length", { maxTokens: 1.5 }, "bad_option", /maxTokens is 1.5/],
-    ["a negative answer", { maxTokens: -1 }, "bad_option", /maxTokens/],
-    ["a seed that is none", { seed: Number.NaN }, "bad_option", /seed/],
+    ["a fractional maxTokens", { maxTokens: 1.5 }, "bad_option", /maxTokens is 1.5/],
+    ["a negative maxTokens", { maxTokens: -1 }, "bad_option", /maxTokens/],
+    ["a seed that is not a number", { seed: Number.NaN }, "bad_option", /seed/],
     ["more alternatives than tokens", { logprobs: 49 }, "bad_option", /logprobs is 49/],
-    ["the same of the prompt", { promptLogprobs: 49 }, "bad_option", /promptLogprobs is 49/],
+    ["more alternatives for prompt tokens", { promptLogprobs: 49 }, "bad_option", /promptLogprobs is 49/],
     ["an empty stop", { stop: ["a", ""] }, "bad_option", /stop string is empty/],
     ["sampling out of range", { sampling: { topP: 2 } }, "bad_option", /topP/],
   ];
@@ -37,17 +37,17 @@ describe("what could not run to its end is refused:", () => {
     );
   });
 
-  test("more than the cache can ever hold", () => {
+  test("a request larger than the whole KV cache", () => {
     const limits = { cacheMemory: 64 * bytesPerPosition(config) };
     expect(check({ maxTokens: 61 }, limits)).not.toThrow();
     expect(check({ maxTokens: 62 }, limits)).toThrowError(expect.objectContaining({ code: "bad_option" }));
     expect(check({ prompt: ones(63), maxTokens: 0 }, limits)).not.toThrow();
-    // rows are given with room for one more token
+    // a slot has room for one more token
     expect(check({ prompt: ones(64), maxTokens: 0 }, limits)).toThrowError(/64 tokens need more than/);
   });
 });
 
-test("what fits passes, up to the last token", () => {
+test("a request that fits to its last token is accepted", () => {
   expect(check({ maxTokens: 197, logprobs: 48, promptLogprobs: 0, seed: 2 ** 53 - 1 })).not.toThrow();
   expect(check({ prompt: ones(200), maxTokens: 0 })).not.toThrow();
   expect(check({ prompt: [0, 47] })).not.toThrow();

@@ -6,7 +6,7 @@ const logits = fc
   .array(fc.float({ min: -50, max: 50, noNaN: true }), { minLength: 1, maxLength: 60 })
   .map((values) => Float32Array.from(values));
 
-test("a log-probability is the log of the softmax, and alternatives come likeliest first", () => {
+test("a log-probability is the log of the softmax, and alternatives are sorted by probability", () => {
   fc.assert(
     fc.property(logits, fc.nat(), fc.nat({ max: 70 }), (z, which, count) => {
       const exps = Array.from(z, Math.exp);
@@ -22,7 +22,7 @@ test("a log-probability is the log of the softmax, and alternatives come likelie
   );
 });
 
-test("all together have probability 1, also where logits are large", () => {
+test("probabilities sum to 1, also where logits are large", () => {
   fc.assert(
     fc.property(logits, fc.constantFrom(-1e4, 0, 1e4), (z, shift) => {
       const shifted = z.map((x) => x + shift);

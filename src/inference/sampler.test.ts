@@ -14,7 +14,7 @@ interface Kept {
   readonly probability: number;
 }
 
-/** Softmax, then top-k, top-p and min-p one after another, each over the renormalised rest: as the words say it. */
+/** Softmax, then top-k, top-p and min-p one after another, each over the renormalised rest: the definitions, without shortcuts. */
 function reference(
   logits: Float32Array,
   { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions,
@@ -63,7 +63,7 @@ const logitsOf = (size: number, seed: number, spread = 2): Float32Array => {
   return Float32Array.from({ length: size }, () => spread * random.normal());
 };
 
-describe("what is kept, and how likely it is, is as the definitions say:", () => {
+describe("candidates and their probabilities follow the definitions:", () => {
   test("hand-made logits", () => {
     // probabilities 0.5, 0.25, 0.125, 0.125
     const logits = Float32Array.of(Math.log(4), Math.log(8), Math.log(2), Math.log(2));
@@ -103,7 +103,7 @@ describe("what is kept, and how likely it is, is as the definitions say:", () =>
     );
   });
 
-  test("a few likely tokens among many do not shrink what top-k hands to top-p", () => {
+  test("top-p sees all that top-k keeps, even where a few tokens hold most of the probability", () => {
     // 20 tokens hold 97 % and the next 80 the rest: top-p has to count all 100
     const logits = new Float32Array(2000).fill(-40);
     logits.fill(0, 0, 20).fill(-5, 20, 100);
@@ -122,7 +122,7 @@ describe("greedy decoding", () => {
     );
   });
 
-  test("a very low temperature and top-k 1 come to the same", () => {
+  test("equals a very low temperature, and top-k 1", () => {
     for (let seed = 0; seed < 20; seed++) {
       const logits = logitsOf(50, seed);
       expect(draw(logits, { temperature: 1e-300 })).toBe(argmax(logits));
@@ -177,7 +177,7 @@ describe("the repetition penalty", () => {
     expect(sample(Float32Array.of(-1, -1.5), { repetitionPenalty: 1.4, seen: [0], random })).toBe(0);
   });
 
-  test("leaves the logits themselves alone and does not mind ids outside of them", () => {
+  test("does not change the logits in place, and ignores ids outside the vocabulary", () => {
     const logits = Float32Array.of(2, 1);
     expect(sample(logits, { repetitionPenalty: 5, seen: [0, 99], random })).toBe(1);
     expect([...logits]).toEqual([2, 1]);
@@ -205,7 +205,7 @@ describe("settings out of range are refused by name:", () => {
     );
   });
 
-  test("what is in range is taken", () => {
+  test("values in range are accepted", () => {
     checkSampling({ temperature: 0, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 });
     checkSampling({});
   });

@@ -19,14 +19,14 @@ const slotStates = fc.array(state, { maxLength: 8 }).chain((states) =>
 );
 const turn = fc.record({ prefillChunk: fc.integer({ min: 1, max: 16 }), more: fc.nat({ max: 30 }) });
 
-describe("a step", () => {
-  test("keeps the laws of its chunks", () => {
+describe("planStep", () => {
+  test("decodes every slot with one pending token and prefills the oldest prompts within the chunk limits", () => {
     fc.assert(
       fc.property(slotStates, turn, (slots, { prefillChunk, more }) => {
         const lonePrefillChunk = prefillChunk + more;
         const { prefill, decode } = planStep(slots, { prefillChunk, lonePrefillChunk });
         const of = (slot: number): SlotState => slots[slot] as SlotState;
-        // those that write one token are those with one left, and none is left out
+        // exactly the slots with one pending token decode
         expect(decode).toEqual(
           slots.filter(({ pending, allLogits }) => pending === 1 && !allLogits).map(({ slot }) => slot),
         );
@@ -38,32 +38,35 @@ describe("a step", () => {
         }
         const total = prefill.reduce((sum, { tokens }) => sum + tokens, 0);
         expect(total).toBeLessThanOrEqual(decode.length > 0 ? prefillChunk : lonePrefillChunk);
-        // whoever came first reads first, and nobody reads while an earlier one could have gone on
+        // prompts are prefilled in order of arrival, beginning with the oldest
         const orders = prefill.map(({ slot }) => of(slot).order);
         expect(orders).toEqual([...orders].sort((a, b) => a - b));
-        const readers = slots.filter(({ pending, allLogits }) => pending > 1 || allLogits);
-        if (readers.length > 0) {
+        const prefilling = slots.filter(({ pending, allLogits }) => pending > 1 || allLogits);
+        if (prefilling.length > 0) {
           expect(prefill.length).toBeGreaterThan(0);
-          expect(orders[0]).toBe(Math.min(...readers.map(({ order }) => order)));
+          expect(orders[0]).toBe(Math.min(...prefilling.map(({ order }) => order)));
         }
       }),
     );
   });
 
-  test("reads a prompt in chunks while others write, and at a stretch where nobody does", () => {
-    const reads = { slot: 0, order: 1, pending: 100, allLogits: false };
-    const writes = { slot: 1, order: 0, pending: 1, allLogits: false };
+  test("prefills in small chunks while other slots decode, and in large ones otherwise", () => {
+    const prefilling = { slot: 0, order: 1, pending: 100, allLogits: false };
+    const decoding = { slot: 1, order: 0, pending: 1, allLogits: false };
     const options = { prefillChunk: 8, lonePrefillChunk: 64 };
-    expect(planStep([reads, writes], options)).toEqual({ prefill: [{ slot: 0, tokens: 8 }], decode: [1] });
-    expect(planStep([reads], options)).toEqual({ prefill: [{ slot: 0, tokens: 64 }], decode: [] });
-    expect(planStep([{ ...reads, allLogits: true }], options)).toEqual({
+    expect(planStep([prefilling, decoding], options)).toEqual({
+      prefill: [{ slot: 0, tokens: 8 }],
+      decode: [1],
+    });
+    expect(planStep([prefilling], options)).toEqual({ prefill: [{ slot: 0, tokens: 64 }], decode: [] });
+    expect(planStep([{ ...prefilling, allLogits: true }], options)).toEqual({
       prefill: [{ slot: 0, tokens: 8 }],
       decode: [],
     });
   });
 });
 
-test("moves fill the lowest slots and leave no gap", () => {
+test("planMoves fills the lowest slots and leaves no gap", () => {
   fc.assert(
     fc.property(fc.uniqueArray(fc.nat({ max: 15 })), (taken) => {
       const slots = new Set(taken);

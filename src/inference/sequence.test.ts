@@ -19,7 +19,7 @@ const tokenizer: Tokenizer = {
   bytesOf: (id) => Uint8Array.of(id),
 };
 
-/** Logits whose largest is that of one token. */
+/** Logits with their maximum at one token. */
 const towards = (id: number): Float32Array => {
   const logits = new Float32Array(256);
   logits[id] = 5;
@@ -36,7 +36,7 @@ function sequenceOf(
   return new Sequence(7, request, { tokenizer, endTokens, now });
 }
 
-/** The events of an answer that would go on with this text. */
+/** The events of an answer whose tokens spell this text. */
 function write(sequence: Sequence, text: string): readonly EngineEvent[] {
   for (const id of tokenizer.encode(text)) if (!sequence.hasEnded) sequence.advance(towards(id));
   return sequence.takeUpdate()?.events ?? [];
@@ -45,27 +45,27 @@ function write(sequence: Sequence, text: string): readonly EngineEvent[] {
 const textOf = (events: readonly EngineEvent[]): readonly string[] =>
   events.flatMap((event) => ("text" in event ? [event.text] : []));
 
-describe("text comes when it is certain:", () => {
+describe("text is emitted once it is final:", () => {
   test("never half a character", () => {
     const sequence = sequenceOf({ maxTokens: 3 });
     expect(textOf(write(sequence, "aé"))).toEqual(["a", "", "é", ""]);
     expect(sequence.hasEnded).toBe(true);
   });
 
-  test("half a character at the end is what UTF-8 says it is", () => {
+  test("half a character at the end becomes U+FFFD", () => {
     const events = write(sequenceOf({ maxTokens: 2 }), "aé");
     expect(textOf(events)).toEqual(["a", "", "\ufffd"]);
     expect(events.at(-1)).toMatchObject({ type: "finish", reason: "length" });
   });
 
-  test("nothing that may be a stop", () => {
+  test("never the possible start of a stop string", () => {
     const sequence = sequenceOf({ stop: ["xyz"] });
     expect(textOf(write(sequence, "axyxyz?"))).toEqual(["a", "", "", "xy", "", "", ""]);
     expect(sequence.hasEnded).toBe(true);
     expect(sequence.generated).toBe(6);
   });
 
-  test("what was held back comes with the end token", () => {
+  test("the end token releases text that was held back", () => {
     const sequence = sequenceOf({ stop: ["xyz"] });
     write(sequence, "xy");
     sequence.advance(towards(0));
@@ -77,7 +77,7 @@ describe("text comes when it is certain:", () => {
     });
   });
 
-  test("and with a cancellation", () => {
+  test("so does a cancellation", () => {
     const sequence = sequenceOf({ stop: ["xyz"] });
     write(sequence, "ax");
     sequence.finish("cancelled");
@@ -87,7 +87,7 @@ describe("text comes when it is certain:", () => {
   });
 });
 
-/** Where the stop text that is complete first ends. */
+/** Where the stop string that is complete first ends. */
 function endOfFirst(stop: readonly string[], text: string): number | undefined {
   const ends = stop.filter((one) => text.includes(one)).map((one) => text.indexOf(one) + one.length);
   return ends.length === 0 ? undefined : Math.min(...ends);
@@ -99,20 +99,20 @@ describe("an answer ends", () => {
     return last?.type === "finish" ? [last.reason, textOf(events).join("")] : [undefined];
   };
 
-  test("at any of several end tokens, which are no part of it", () => {
+  test("at any of several end tokens, which are not part of it", () => {
     const sequence = sequenceOf({}, () => 0, [0, 46]);
     expect(reasonOf(write(sequence, "One. Two."))).toEqual(["end", "One"]);
     expect(sequence.generated).toBe(3);
   });
 
-  test("past them where they are ignored, at its greatest length", () => {
+  test("at maxTokens where end tokens are ignored", () => {
     expect(reasonOf(write(sequenceOf({ ignoreEos: true, maxTokens: 4 }), "a\0bc"))).toEqual([
       "length",
       "a\0bc",
     ]);
   });
 
-  test("in the middle of a character with U+FFFD, after which a stop text counts too", () => {
+  test("in the middle of a character with U+FFFD, which may complete a stop string", () => {
     const half = (stop: readonly string[]) => {
       const sequence = sequenceOf({ stop });
       write(sequence, "ok ");
@@ -125,7 +125,7 @@ describe("an answer ends", () => {
     expect(half(["\ufffd"])).toEqual(["stop", ""]);
   });
 
-  test("with texts that joined are the whole text, are whole characters, and hold no stop text", () => {
+  test("with events whose texts join to the whole text, split no character and hold no stop string", () => {
     const answers = fc.string({ unit: fc.constantFrom("a", "b", "é", "漢", "🙂"), maxLength: 12 });
     const stops = fc.array(
       fc.string({ unit: fc.constantFrom("a", "b", "é", "🙂"), minLength: 1, maxLength: 3 }),
@@ -154,7 +154,7 @@ describe("an answer ends", () => {
 describe("a prompt's scores", () => {
   const logits = [2, 3, 9].map(towards);
 
-  test("stay in place where a part is read again, or begins again", () => {
+  test("stay in order where prefill restarts or repeats a chunk", () => {
     const whole = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
     whole.score(logits, 0);
     whole.advance(towards(9));
@@ -164,7 +164,7 @@ describe("a prompt's scores", () => {
     again.score(logits.slice(0, 1), 0);
     expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 1]);
     again.score(logits.slice(0, 2), 0);
-    // the last token's logits score nothing: they choose what comes next
+    // the last token's logits score no prompt token: they choose the next one
     expect([again.scoresPrompt, again.firstLogits]).toEqual([false, 2]);
     again.score(logits.slice(1), 1);
     again.advance(towards(9));
@@ -177,7 +177,7 @@ describe("a prompt's scores", () => {
     ]);
   });
 
-  test("come once, before the first token", () => {
+  test("are emitted once, before the first token", () => {
     const sequence = sequenceOf({ promptLogprobs: 0 });
     sequence.score(logits, 0);
     expect(write(sequence, "ab").map(({ type }) => type)).toEqual(["prompt", "token", "token"]);

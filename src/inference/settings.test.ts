@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type EngineSettings, fullSettings } from "./settings.ts";
 
-test("what is left out is filled in, what is given stays", () => {
+test("missing settings get their defaults, given ones are kept", () => {
   expect(fullSettings({})).toEqual({
     quantize: "none",
     adapterMemory: 2e9,

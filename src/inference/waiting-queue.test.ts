@@ -17,7 +17,7 @@ function serve(queue: WaitingQueue<string>, tokens: number): string {
 }
 
 describe("tenants", () => {
-  test("take turns, each in its own order", () => {
+  test("alternate, and each tenant's requests keep their order", () => {
     const queue = queueOf("a1", "a2", "a3", "b1", "c1", "b2");
     expect(queue.first(10)).toEqual(["a1", "b1", "c1", "a2", "b2", "a3"]);
     expect(queue.first(2)).toEqual(["a1", "b1"]);
@@ -25,7 +25,7 @@ describe("tenants", () => {
     expect(queue.size).toBe(6);
   });
 
-  test("that were served less come first", () => {
+  test("with fewer tokens served come first", () => {
     const queue = queueOf("a1", "a2", "b1", "b2");
     queue.charge("a", 5);
     expect(queue.first(10)).toEqual(["b1", "a1", "b2", "a2"]);
@@ -33,16 +33,16 @@ describe("tenants", () => {
     expect(queue.first(1)).toEqual(["a1"]);
   });
 
-  test("save nothing up while they are away", () => {
+  test("accumulate no credit while idle", () => {
     const queue = queueOf("a1", "a2");
     queue.charge("a", 1000);
     queue.push("b", "b1");
     queue.charge("b", 10);
-    // b begins where a stands rather than 1,000 tokens before
+    // b's counter starts at a's rather than 1,000 tokens below it
     expect(queue.first(1)).toEqual(["a1"]);
   });
 
-  test("that come when nobody waits begin where the last one stood", () => {
+  test("that arrive at an empty queue start at the counter of the last tenant that left it", () => {
     const queue = queueOf("a1");
     queue.charge("a", 1000);
     queue.remove("a", "a1");
@@ -53,17 +53,17 @@ describe("tenants", () => {
     expect(queue.first(1)).toEqual(["a2"]);
   });
 
-  test("get an item that was preempted back first", () => {
+  test("find a preempted request at the front of their queue", () => {
     const queue = queueOf("a1", "a2");
     queue.remove("a", "a1");
     queue.pushFirst("a", "a1");
     expect(queue.first(2)).toEqual(["a1", "a2"]);
-    queue.remove("a", "nobody");
-    queue.remove("z", "nobody");
+    queue.remove("a", "unknown");
+    queue.remove("z", "unknown");
     expect(queue.size).toBe(2);
   });
 
-  test("that wait for nothing are forgotten beyond a limit, the others never", () => {
+  test("without waiting requests are forgotten beyond a limit; the others are kept", () => {
     const queue = queueOf("a1", "b1", "c1");
     queue.charge("a", 50);
     queue.remove("a", "a1");

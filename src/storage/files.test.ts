@@ -42,7 +42,7 @@ test("a file that is not committed leaves nothing and keeps the old content", as
   expect(readdirSync(folder)).toEqual(["a"]);
 });
 
-test("a missing folder and a folder in the way are told apart", async () => {
+test("a missing folder and a folder in place of the file are different errors", async () => {
   await expect(writeFileAtomic(at("no/a"), "x")).rejects.toMatchObject({
     code: "not_found",
     message: expect.stringMatching(/no such file or folder/),
@@ -78,7 +78,7 @@ test.skipIf(!existsSync("/dev/full"))("a full disk is a storage error (needs /de
   });
 });
 
-test("every refusal of the disk has its words", () => {
+test("each error of the file system has a message", () => {
   const failed = (code: string) => storageError(Object.assign(new Error("x"), { code }), "p");
   for (const code of ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"])
     expect(failed(code)).toMatchObject({
@@ -89,7 +89,7 @@ test("every refusal of the disk has its words", () => {
   expect(failed("EWEIRD").message).toBe("p: could not be read or written (x)");
 });
 
-test("leftovers of a dead writer are removed, those of a living one are not", async () => {
+test("partial files of a dead writer are removed, those of a live one are kept", async () => {
   writeFileSync(at(".a.999999999-00000000.partial"), "dead");
   writeFileSync(at(`.a.${process.pid}-00000000.partial`), "alive");
   writeFileSync(at(".b.999999999-00000000.partial"), "another file's");

@@ -16,14 +16,14 @@ afterEach(() => {
 });
 const at = (name: string) => join(folder, name);
 
-test("a folder is made with those above it, and the topmost new one is told", async () => {
+test("a folder is made with its parents, and the topmost new one is returned", async () => {
   expect(await makeFolder(at("a/b/c"))).toBe(at("a"));
   expect(await makeFolder(at("a/b/d"))).toBe(at("a/b/d"));
   expect(await makeFolder(at("a/b/c"))).toBeUndefined();
   expect(readdirSync(at("a/b"))).toEqual(["c", "d"]);
 });
 
-test("a folder that cannot be made says why", async () => {
+test("the error for a folder that cannot be made gives the reason", async () => {
   writeFileSync(at("file"), "");
   symlinkSync(at("gone"), at("link"));
   for (const [path, message, code] of [
@@ -38,7 +38,7 @@ test("a folder that cannot be made says why", async () => {
     });
 });
 
-test("a temporary folder has a name of its own, and says where it cannot be made", async () => {
+test("a temporary folder has a unique name; the error says where it cannot be made", async () => {
   vi.stubEnv("TMPDIR", folder);
   const made = [await makeTemporaryFolder("mos-"), await makeTemporaryFolder("mos-")].map((path) =>
     basename(path),
@@ -52,7 +52,7 @@ test("a temporary folder has a name of its own, and says where it cannot be made
   });
 });
 
-test("a folder in a file's place is refused, anything else is not", async () => {
+test("a folder where a file should be is refused, anything else is not", async () => {
   writeFileSync(at("file"), "");
   for (const path of ["file", "none", "file/below"]) await expectNoFolder(at(path));
   symlinkSync(folder, at("link"));

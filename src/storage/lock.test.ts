@@ -19,7 +19,7 @@ const inUse = (by: string) => ({
   message: expect.stringMatching(`^the folder ${folder} is in use${by}: .* remove ${folder}/running.json$`),
 });
 
-test("a folder has one user at a time, also in one process", async () => {
+test("a folder has one lock holder at a time, also within one process", async () => {
   {
     await using _lock = await lockFolder(folder);
     await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${process.pid} on .*`));
@@ -29,13 +29,13 @@ test("a folder has one user at a time, also in one process", async () => {
   await using _again = await lockFolder(folder);
 });
 
-test("of several that come at once one gets it", async () => {
+test("of several concurrent attempts one gets the lock", async () => {
   const locks = await Promise.allSettled(Array.from({ length: 8 }, () => lockFolder(folder)));
   expect(locks.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
   for (const lock of locks) if (lock.status === "fulfilled") await lock.value[Symbol.asyncDispose]();
 });
 
-test("what a crash has left is taken over: a process that is gone, or one of this number from before", async () => {
+test("a stale lock is taken over: its process is gone, or another process has its pid", async () => {
   const child = spawn(process.execPath, ["--version"], { stdio: "ignore" });
   await once(child, "exit");
   for (const pid of [child.pid, process.pid]) {
@@ -44,7 +44,7 @@ test("what a crash has left is taken over: a process that is gone, or one of thi
   }
 });
 
-test("of several that find what a crash has left, one takes it over", async () => {
+test("of several that find a stale lock, one takes it over", async () => {
   const child = spawn(process.execPath, ["--version"], { stdio: "ignore" });
   await once(child, "exit");
   for (let round = 0; round < 20; round++) {
@@ -56,7 +56,7 @@ test("of several that find what a crash has left, one takes it over", async () =
   }
 });
 
-test("a process that runs, one of another machine, and what cannot be read keep it", async () => {
+test("a lock of a running process, of another machine, or that cannot be read is kept", async () => {
   await leave({ pid: process.ppid, host: hostname() });
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${process.ppid} on .*`));
   await leave({ pid: 1, host: "elsewhere" });
@@ -65,6 +65,6 @@ test("a process that runs, one of another machine, and what cannot be read keep 
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(""));
 });
 
-test("a folder that is not there", async () => {
+test("a missing folder", async () => {
   await expect(lockFolder(join(folder, "none"))).rejects.toMatchObject({ code: "not_found" });
 });

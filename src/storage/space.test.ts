@@ -10,7 +10,7 @@ const diskOf = (bavail: number, blocks: number): Disk => ({ bavail, blocks, bsiz
 const here = import.meta.dirname;
 const take = (bytes: number, folder = here) => expectSpace(folder, { what: "the model", bytes });
 
-test("room is asked for on the disk of the nearest folder that exists", async () => {
+test("free space is that of the disk of the nearest existing folder", async () => {
   vi.mocked(statfs).mockResolvedValue(diskOf(2_500, 9_000));
   await take(2_500_000, join(here, "none", "below"));
   expect(vi.mocked(statfs)).toHaveBeenLastCalledWith(here);
@@ -21,7 +21,7 @@ test("room is asked for on the disk of the nearest folder that exists", async ()
   });
 });
 
-test("a disk that tells no size is large enough, one that cannot be asked is an error", async () => {
+test("a file system that reports no size counts as large enough; one that cannot be read is an error", async () => {
   vi.mocked(statfs).mockResolvedValueOnce(diskOf(0, 0));
   await take(1e15);
   vi.mocked(statfs).mockRejectedValueOnce(Object.assign(new Error("EACCES"), { code: "EACCES" }));

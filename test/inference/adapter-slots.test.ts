@@ -32,7 +32,7 @@ function factorsOf(mark: number, rank: number, linears: readonly string[]): Fact
   );
 }
 
-/** Equal element by element: the matcher's own comparison takes seconds for so many numbers. */
+/** Compares elements directly: the matcher takes seconds for this many numbers. */
 const isSame = (found: HostTensor | undefined, shape: readonly number[], data: Float32Array): boolean =>
   found !== undefined &&
   String(found.shape) === String(shape) &&
@@ -75,7 +75,7 @@ const action = fc.oneof(
   fc.record({ type: fc.constant("move" as const), slot, to: slot }),
 );
 
-test("a slot holds what was put there last, whatever happens to the others", () => {
+test("a slot holds what was written to it last, whatever happens to the others", () => {
   const slots = new AdapterSlots(prepared);
   fc.assert(
     fc.property(fc.array(action, { maxLength: 12 }), (actions) => {
@@ -99,7 +99,7 @@ test("a slot holds what was put there last, whatever happens to the others", () 
   );
 });
 
-test("bytes are those of the arrays, and another size is another version with nothing in it", () => {
+test("bytes are those of the arrays; resizing gives a new version with empty slots", () => {
   const slots = new AdapterSlots(prepared);
   const seen = new Set([slots.version]);
   for (const [count, rank] of [

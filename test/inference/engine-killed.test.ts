@@ -26,7 +26,7 @@ async function openRunning() {
   return { engine, child, rest };
 }
 
-test("an engine whose process is killed says so to everybody, and can be closed", async () => {
+test("an engine whose process is killed fails all its requests, and can be closed", async () => {
   const { engine, child, rest } = await openRunning();
   const ask = (one: Promise<unknown>): Promise<string> =>
     one.then(
@@ -63,7 +63,7 @@ test("the process sends one message for each step, with the events of all its re
   expect(outputs).toBeLessThan(60);
 });
 
-test("an engine whose process dies while it is closed is closed", async () => {
+test("closing succeeds when the process dies meanwhile", async () => {
   const { engine, child, rest } = await openRunning();
   child.kill("SIGSTOP");
   const closed = Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
@@ -74,7 +74,7 @@ test("an engine whose process dies while it is closed is closed", async () => {
   expect(await engine.closed).toBeUndefined();
 });
 
-test("closing cancels what runs and ends the process; a request that nobody reads can be cancelled", async () => {
+test("closing cancels running requests and ends the process; a request whose events are not consumed can be cancelled", async () => {
   const { engine, child, rest } = await openRunning();
   const controller = new AbortController();
   const unread = engine.submit({ ...long, signal: controller.signal });

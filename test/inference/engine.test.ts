@@ -20,7 +20,7 @@ async function withEngine<T>(
   const manager = memoryAdapters(adapters, delay);
   await using engine = await tinyEngine(manager, limits);
   const result = await work(engine, manager);
-  expect(manager.leases(), "leases that nobody gave back").toBe(0);
+  expect(manager.leases(), "leases that were not released").toBe(0);
   return result;
 }
 
@@ -48,10 +48,10 @@ const alone = await withEngine(
 
 describe("requests side by side get the answers that each gets alone", () => {
   test.each([
-    ["four rows", {}],
-    ["sixteen rows", { maxBatch: 16 }],
-    ["adapters that come late", { delay: (name: string) => name.length }],
-    ["memory for two rows of 64 places", { cacheMemory: 2 * 64 * 256 }],
+    ["four slots", {}],
+    ["sixteen slots", { maxBatch: 16 }],
+    ["adapters that load slowly", { delay: (name: string) => name.length }],
+    ["memory for two slots of 64 positions", { cacheMemory: 2 * 64 * 256 }],
     ["chunks of one token", { prefillChunk: 1, lonePrefillChunk: 1 }],
   ])("%s", async (_, limits) => {
     const answers = await withEngine(

@@ -45,7 +45,7 @@ class Folder {
     this.#random = random;
   }
 
-  /** A new content for a name, told to the engine. */
+  /** Saves a new content under a name and has the engine rescan the folder. */
   async replace(name: string, engine?: Engine): Promise<void> {
     const adapter = trained(this.#random.below(1000) * SETTINGS.length + this.#seed++);
     await saveAdapter(join(this.path, name), adapter, { base: { name: "tiny", fingerprint: FINGERPRINT } });
@@ -55,7 +55,7 @@ class Folder {
   }
 }
 
-/** Sends requests and disturbs them, for so many moments. */
+/** Sends 60 requests, cancelling some and replacing adapters meanwhile. */
 async function disturb(engine: Engine, folder: Folder, random: Random): Promise<readonly Sent[]> {
   const sent: Sent[] = [];
   const shared = Array.from({ length: 12 }, () => random.below(config.vocabularySize));
@@ -86,7 +86,7 @@ async function disturb(engine: Engine, folder: Folder, random: Random): Promise<
   return sent;
 }
 
-/** What requests get alone, from a content of an adapter. */
+/** Answers requests one at a time, with a given content of the adapter. */
 class Reference implements AsyncDisposable {
   readonly #manager: MemoryAdapters;
   readonly #engine: Engine;
@@ -106,7 +106,7 @@ class Reference implements AsyncDisposable {
   }
 }
 
-/** Whether it was answered at all; then it must be what it gets alone. */
+/** Whether the request was answered; the answer must be the one that it gets alone. */
 async function check(
   { request: one, answer: pending }: Sent,
   { folder, reference }: { readonly folder: Folder; readonly reference: Reference },
@@ -114,7 +114,7 @@ async function check(
   const answer = await pending;
   if (answer instanceof MosError) throw answer;
   if (answer.digest === null && one.adapter !== null) {
-    expect(answer.end.reason, "it never had a row").toBe("cancelled");
+    expect(answer.end.reason, "it never had a slot").toBe("cancelled");
     return false;
   }
   const content = answer.digest === null ? undefined : folder.contents.get(answer.digest);
@@ -133,7 +133,7 @@ async function fuzz(seed: number, path: string): Promise<void> {
     source: path,
     geometry: geometryOf(config),
     fingerprint: FINGERPRINT,
-    // room for about two of them, so that they drive each other out
+    // room for about two adapters, so that they evict each other
     limitBytes: 12_000,
     dtype: "float32",
     now: () => performance.now(),
@@ -152,7 +152,7 @@ async function fuzz(seed: number, path: string): Promise<void> {
   expect(stats.adapters.evictions).toBeGreaterThan(0);
 }
 
-test("no answer is wrong or mixed, whatever happens around it", { timeout: 120_000 }, () =>
+test("every answer equals the one that its request gets alone", { timeout: 120_000 }, () =>
   fc.assert(
     fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), async (seed) => {
       const path = await mkdtemp(join(tmpdir(), "fuzz-"));
@@ -162,7 +162,7 @@ test("no answer is wrong or mixed, whatever happens around it", { timeout: 120_0
         await rm(path, { recursive: true, force: true });
       }
     }),
-    // another seed is another story: smaller ones are not simpler
+    // no shrinking: a smaller seed is not a simpler case
     { numRuns: 3, endOnFailure: true, examples: [[28]] },
   ),
 );

@@ -26,14 +26,14 @@ function newKeysValuesOf(rows: readonly (readonly number[])[], S: number): Float
   return made;
 }
 
-/** Equal element by element: the matcher's own comparison takes seconds for so many numbers. */
+/** Compares elements directly: the matcher takes seconds for this many numbers. */
 const isSame = (found: HostTensor | undefined, shape: readonly number[], data: Float32Array): boolean =>
   found !== undefined &&
   String(found.shape) === String(shape) &&
   found.data.length === data.length &&
   data.every((x, i) => x === found.data[i]);
 
-/** Every number and mask of the cache: nothing is left where no token is. */
+/** Checks every number and mask of the cache; positions without a token must be empty. */
 function expectHolds(cache: KVCache, model: Model): void {
   expect(cache.lengths).toEqual(model.map((row) => row.length));
   expect(cache.bytes).toBe(cache.slots * cache.capacity * bytesPerPosition(config));
@@ -80,7 +80,7 @@ const action = fc.oneof(
 );
 type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
 
-/** Does to both what an engine may do; what it may not is left out. */
+/** Applies an action to the cache and to its model; actions that an engine would not take are skipped. */
 function act(cache: KVCache, model: Model, one: Action, next: () => number): void {
   if (one.type === "resize") {
     const longest = Math.max(0, ...model.slice(0, one.slots).map((held) => held.length));
@@ -112,7 +112,7 @@ function act(cache: KVCache, model: Model, one: Action, next: () => number): voi
   }
 }
 
-test("slots hold what was appended, moved and kept, and nothing else", () => {
+test("slots hold exactly what was appended, moved and kept", () => {
   fc.assert(
     fc.property(fc.array(action, { maxLength: 25 }), (actions) => {
       const cache = new KVCache(config);

@@ -1,4 +1,4 @@
-// How requests end: cancelled wherever they are, refused, drained, or with the engine.
+// How requests end: cancelled in any state, refused, drained, or with the engine.
 import { describe, expect, test, vi } from "vitest";
 import { MosError } from "#core";
 import type { Engine, EngineRequest } from "#inference";
@@ -28,24 +28,19 @@ async function withEngine<T>(
   const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
   await using engine = await tinyEngine(manager, { maxLength: 400, ...options });
   const result = await work(engine, manager);
-  await vi.waitFor(() => expect(manager.leases(), "leases that nobody gave back").toBe(0));
+  await vi.waitFor(() => expect(manager.leases(), "leases that were not released").toBe(0));
   return result;
 }
 
 const alone = await withEngine((engine) => answerOf(engine.submit(long)));
 
-describe("a request that is cancelled ends, wherever it is, and disturbs nobody:", () => {
+describe("a request can be cancelled in any state without effect on others:", () => {
   const cases: readonly (readonly [string, Partial<EngineRequest>, TinyEngineOptions, string[]])[] = [
-    ["waiting for a row", {}, { maxBatch: 1 }, ["finish"]],
+    ["waiting for a slot", {}, { maxBatch: 1 }, ["finish"]],
     ["loading its adapter", { adapter: "late" }, {}, ["finish"]],
+    ["prefilling", { prompt: promptOf(1, 250), maxTokens: 9 }, { prefillChunk: 1 }, ["scheduled", "finish"]],
     [
-      "reading its prompt",
-      { prompt: promptOf(1, 250), maxTokens: 9 },
-      { prefillChunk: 1 },
-      ["scheduled", "finish"],
-    ],
-    [
-      "having its prompt scored",
+      "scoring its prompt",
       { prompt: promptOf(1, 250), maxTokens: 9, promptLogprobs: 0, adapter: "prompt" },
       { prefillChunk: 1 },
       ["scheduled", "finish"],
@@ -68,7 +63,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
     }, options),
   );
 
-  test("writing, by its signal", () =>
+  test("decoding, by its signal", () =>
     withEngine(async (engine) => {
       const running = answerOf(engine.submit(long));
       const controller = new AbortController();
@@ -84,7 +79,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
       expect((await running).ids).toEqual(alone.ids);
     }));
 
-  test("writing, by a client that leaves", () =>
+  test("decoding, by a caller that leaves the loop", () =>
     withEngine(async (engine) => {
       for await (const event of engine.submit({ ...long, adapter: "prompt" }))
         if (event.type === "token") break;
@@ -92,7 +87,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
       expect((await engine.stats()).completionTokens).toBeLessThan(50);
     }));
 
-  test("before anybody reads its events", () =>
+  test("before its events are consumed", () =>
     withEngine(async (engine) => {
       const controller = new AbortController();
       const events = engine.submit({ ...long, signal: controller.signal });
@@ -106,7 +101,7 @@ describe("a request that is cancelled ends, wherever it is, and disturbs nobody:
 });
 
 describe("refusals", () => {
-  test("are thrown at once, with a code each; what only loading tells comes from the iteration", () =>
+  test("are thrown by submit, with a code each; errors of loading come from the iteration", () =>
     withEngine(async (engine) => {
       const codeOf = (over: Partial<EngineRequest>) => thrownBy(() => engine.submit(request(over)));
       expect(codeOf({ prompt: [] })).toBe("bad_data");
@@ -114,11 +109,11 @@ describe("refusals", () => {
       expect(codeOf({ maxTokens: 398 })).toBe("bad_option");
       expect(codeOf({ stop: [""] })).toBe("bad_option");
       expect(codeOf({ sampling: { temperature: -1 } })).toBe("bad_option");
-      expect(await refusalOf(() => engine.submit(request({ adapter: "nobody" })))).toBe("not_found");
+      expect(await refusalOf(() => engine.submit(request({ adapter: "unknown" })))).toBe("not_found");
       expect(await refusalOf(() => engine.submit(request()))).toBe("answered");
     }));
 
-  test("of those that wait too many are each tenant's own", () =>
+  test("for a full waiting queue count each tenant's requests separately", () =>
     withEngine(
       async (engine) => {
         const runs = engine.submit({ ...long, tenant: "a" });
@@ -136,7 +131,7 @@ describe("refusals", () => {
       { maxBatch: 1, maxWaiting: 2 },
     ));
 
-  test("of those that wait too many end as soon as one of them is cancelled", () =>
+  test("for a full waiting queue end as soon as a waiting request is cancelled", () =>
     withEngine(
       async (engine) => {
         const controller = new AbortController();
@@ -152,7 +147,7 @@ describe("refusals", () => {
       { maxBatch: 1, maxWaiting: 1 },
     ));
 
-  test("who finds a free row does not count as waiting, though all come in one moment", () =>
+  test("do not count requests for which a slot is free, even when all are submitted at once", () =>
     withEngine(
       async (engine) => {
         const codes = Array.from({ length: 6 }, () => refusalOf(() => engine.submit(request())));
@@ -161,7 +156,7 @@ describe("refusals", () => {
       { maxBatch: 4, maxWaiting: 1 },
     ));
 
-  test("names that every object has are names like others in the counts", () =>
+  test("leave adapters named like object members in the counts", () =>
     withEngine(async (engine) => {
       const codes = ["constructor", "__proto__"].map((adapter) =>
         refusalOf(() => engine.submit(request({ adapter }))),
@@ -176,7 +171,7 @@ describe("refusals", () => {
 });
 
 describe("draining", () => {
-  test("takes nothing more and ends behind the last answer, however often it is asked for", () =>
+  test("accepts no more requests and ends after the last answer, however often it is called", () =>
     withEngine(
       async (engine) => {
         const answers = ["late", "prompt", null].map((adapter) => {
@@ -207,7 +202,7 @@ describe("draining", () => {
   });
 });
 
-test("disposing cancels what runs, loads and waits", async () => {
+test("disposing cancels running, loading and waiting requests", async () => {
   const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
   const engine = await tinyEngine(manager, { maxBatch: 2, maxLength: 400 });
   const all = [null, "prompt", "late", null].map((adapter) => answerOf(engine.submit({ ...long, adapter })));
@@ -218,7 +213,7 @@ test("disposing cancels what runs, loads and waits", async () => {
   await expect.poll(() => manager.leases()).toBe(0);
 });
 
-test("a step that fails ends those that run, and the next ones get their answers", async () => {
+test("a failed step ends the running requests, and later ones are answered", async () => {
   let left = 60;
   const widths: number[] = [];
   const options: TinyEngineOptions = {

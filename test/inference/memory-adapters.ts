@@ -1,16 +1,16 @@
-// Adapters that are simply there, for tests of the engine alone.
+// An adapter manager over factors in memory, for tests of the engine.
 import type { ExpandedFactors } from "#adapters";
 import { MosError } from "#core";
 import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { noAdapters } from "../../src/inference/adapters/index.ts";
 
 export interface MemoryAdapters extends AdapterManager {
-  /** Puts other factors behind a name, under another digest. */
+  /** Replaces the factors of a name; the digest changes too. */
   replace(name: string, factors: ReadonlyMap<string, ExpandedFactors>): void;
   readonly leases: () => number;
 }
 
-/** Tiers over given factors; `delay` milliseconds pass before a lease is given. */
+/** Acquiring an adapter takes `delay` milliseconds. */
 export function memoryAdapters(
   adapters: ReadonlyMap<string, ReadonlyMap<string, ExpandedFactors>>,
   delay: (name: string) => number = () => 0,
@@ -28,7 +28,7 @@ export function memoryAdapters(
       known.set(name, { digest: `${name}@${version}`, factors });
     },
     async acquire(name) {
-      // what is on its way counts too
+      // loads under way count too
       leases++;
       const milliseconds = delay(name);
       if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));

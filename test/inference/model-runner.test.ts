@@ -110,7 +110,7 @@ describe.each(models)("slots side by side compute what training computes: %s", (
     expectClose(both[1]![0], await last([...prompts[1]!, 8, 3, 2]));
   });
 
-  test("where a step has slots with many tokens, few and none", async () => {
+  test("where a step has slots with many, few and no tokens", async () => {
     const adapters = [
       await adapterOf(model, 1, { rank: 3 }),
       undefined,
@@ -140,7 +140,7 @@ describe.each(models)("slots side by side compute what training computes: %s", (
     expect(cache.lengths).toEqual(held.map(({ length }) => length));
   });
 
-  test("in the general program and in that for few slots, at every position of a prompt and at its last", async () => {
+  test("in the general program and in the one for few slots, with logits of all positions or of the last", async () => {
     const adapter = await adapterOf(model, 4, { rank: 2 });
     const { cache, slots } = runner;
     cache.resize(0, 0);
@@ -177,7 +177,7 @@ const [, [, model]] = models as readonly [unknown, readonly [string, TinyModel]]
 
 describe("one slot", () => {
   test.each(models.slice(0, 2))(
-    "computes what training computes, whether tokens come at once, in parts, or one by one across growing caches: %s",
+    "computes what training computes, with tokens all at once, in chunks, or one by one while the cache grows: %s",
     async (_, long) => {
       const tokens = idsOf(7, 330);
       const expected = await trainingLogits(long, tokens);
@@ -227,7 +227,7 @@ describe("one slot", () => {
     expect(model.weights.get("model.layers.0.self_attn.q_proj.weight")!.data).toEqual(untouched);
   });
 
-  test("takes its longest sequence to the last token, and starts again without a trace of what it held", async () => {
+  test("runs a sequence of the maximum length, and starts the next without a trace of it", async () => {
     await using runner = await openRunner(model, { maxLength: 70, adapters: false });
     runner.cache.resize(1, 128);
     const tokens = idsOf(9, 70);
@@ -251,7 +251,7 @@ describe("a quantised base", () => {
   });
   const { config, weights } = wide;
 
-  /** Logits by a product of its own for each linear layer, which is quantised by itself. */
+  /** Logits with each linear layer quantised and multiplied separately. */
   async function layerByLayer(tokens: readonly number[], quantization: Quantization): Promise<Float32Array> {
     const quantized = (name: string, settings: QuantizeSettings) => (x: Value) => {
       const { data, shape } = weights.get(name)!;
@@ -281,7 +281,7 @@ describe("a quantised base", () => {
   }
 
   test.each(["int8", "int4"] as const)(
-    "computes what each of its layers computes alone: %s",
+    "computes the same as its layers quantised separately: %s",
     async (quantize) => {
       const tokens = idsOf(11, 12);
       const expected = await layerByLayer(tokens, QUANTIZATION[quantize]);
@@ -301,7 +301,7 @@ describe("a quantised base", () => {
     },
   );
 
-  test("empties the map of weights, and a float32 base takes them as they are", async () => {
+  test("releases the loaded weights as it quantises them; a float32 base uses them as they are", async () => {
     const taken = new Map(weights);
     await prepareWeights(config, taken, { quantize: "int8" });
     expect([...taken.keys()].filter((name) => name.includes("proj"))).toEqual([]);

@@ -20,11 +20,11 @@ describe("an engine in a process of its own", () => {
   }, 60_000);
   afterAll(() => engine[Symbol.asyncDispose]());
 
-  test("tells how far opening is", () => {
+  test("reports progress while it opens", () => {
     expect(new Set(seen)).toEqual(new Set(["model", "adapters", "quantize", "compile"]));
   });
 
-  test("answers as generate does", async () => {
+  test("answers like generate", async () => {
     const base = await loadModel(MODEL);
     const prompt = base.text.tokenizer.encode(text);
     const answer = await answerOf(engine.submit(request({ prompt, maxTokens: 20, continuesPrompt: true })));
@@ -38,12 +38,12 @@ describe("an engine in a process of its own", () => {
     });
   });
 
-  test("refuses at once what it does not accept", async () => {
+  test("throws from submit for requests that it does not accept", async () => {
     const thrown = (over: Parameters<typeof request>[0]) => thrownBy(() => engine.submit(request(over)));
     expect(thrown({ prompt: [] })).toBe("bad_data");
     expect(thrown({ prompt: [1e9] })).toBe("bad_data");
     expect(thrown({ maxTokens: 1e6 })).toBe("bad_option");
-    expect(await refusalOf(() => engine.submit(request({ adapter: "nobody" })))).toBe("not_found");
+    expect(await refusalOf(() => engine.submit(request({ adapter: "unknown" })))).toBe("not_found");
     const codes = Array.from({ length: 5 }, () => refusalOf(() => engine.submit(request())));
     expect(thrown({})).toBe("busy");
     expect(thrown({ tenant: "another", signal: AbortSignal.abort() })).toBe("accepted");
@@ -66,7 +66,7 @@ describe("an engine in a process of its own", () => {
     expect(thrownBy(() => engine.complete("a b ".repeat(maxLength)))).toBe("bad_option");
   });
 
-  test("a request is cancelled by its signal, and by leaving the loop", async () => {
+  test("cancels a request by its signal, and when the caller leaves the loop", async () => {
     const controller = new AbortController();
     const long = request({ maxTokens: 200, ignoreEos: true, signal: controller.signal });
     let tokens = 0;
@@ -83,7 +83,7 @@ describe("an engine in a process of its own", () => {
   });
 });
 
-test("what cannot be opened is refused in words, and ends the process", async () => {
+test("an engine that cannot be opened throws, and its process ends", async () => {
   await expect(openEngine({ model: "no-such-model" })).rejects.toMatchObject({ code: "not_found" });
   await expect(openEngine({ model: MODEL, maxBatch: 0 })).rejects.toMatchObject({ code: "bad_option" });
   const signal = AbortSignal.timeout(1);

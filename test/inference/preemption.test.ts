@@ -1,4 +1,4 @@
-// More tokens than the cache has places for: the youngest rows wait again, and nobody sees it in an answer.
+// More tokens than the KV cache holds: the youngest requests are preempted, and no answer changes.
 import { describe, expect, test } from "vitest";
 import type { Engine, EngineRequest } from "#inference";
 import { memoryAdapters } from "./memory-adapters.ts";
@@ -8,7 +8,7 @@ const adapters = new Map([
   ["lora", await randomFactors(1, { method: "lora", rank: 3 })],
   ["vera", await randomFactors(3, { method: "vera", rank: 4 })],
 ]);
-const PLACE = 256; // bytes of keys and values of a token
+const POSITION = 256; // bytes of keys and values of a token
 
 const requests: readonly EngineRequest[] = Array.from({ length: 6 }, (_, i) =>
   request({
@@ -43,17 +43,17 @@ async function oneByOne(engine: Engine): Promise<readonly Answer[]> {
 }
 
 const alone = await answersOf({ maxBatch: 1 }, oneByOne);
-const read = requests.reduce((sum, { prompt }) => sum + prompt.length, 0);
+const promptLength = requests.reduce((sum, { prompt }) => sum + prompt.length, 0);
 
-describe("rows that lose their place go on as if nothing had been:", () => {
+describe("preempted requests resume with the same tokens:", () => {
   test.each([
-    ["memory for two long rows", 2 * 128 * PLACE],
-    ["memory for one long row", 128 * PLACE],
-    ["memory for three and a half", 450 * PLACE],
+    ["memory for two long requests", 2 * 128 * POSITION],
+    ["memory for one long request", 128 * POSITION],
+    ["memory for three and a half", 450 * POSITION],
   ])("%s", async (_, cacheMemory) => {
     const { answers, promptTokens } = await answersOf({ cacheMemory }, together(requests));
-    // all of them had rows of 64 places, so some had to go and be read again
-    if (cacheMemory !== 128 * PLACE) expect(promptTokens).toBeGreaterThan(read);
+    // all started with 64 positions, so some were preempted and prefilled again
+    if (cacheMemory !== 128 * POSITION) expect(promptTokens).toBeGreaterThan(promptLength);
     answers.forEach((answer, i) => {
       expect(answer.ids, `request ${i}`).toEqual(alone.answers[i]?.ids);
       expect(answer.text).toBe(alone.answers[i]?.text);
@@ -64,15 +64,15 @@ describe("rows that lose their place go on as if nothing had been:", () => {
   });
 });
 
-test("a prompt that loses its row while it is scored has every token's score once", async () => {
+test("a prompt that is preempted while it is scored has every token's score once", async () => {
   const long = request({ prompt: promptOf(7, 60), maxTokens: 200, ignoreEos: true });
   const scored = request({ prompt: promptOf(8, 180), maxTokens: 2, promptLogprobs: 1 });
   const undisturbed = await answersOf({ maxBatch: 1 }, together([scored]));
   const { answers, promptTokens } = await answersOf(
-    { cacheMemory: 2 * 192 * PLACE, prefillChunk: 1 },
+    { cacheMemory: 2 * 192 * POSITION, prefillChunk: 1 },
     together([long, scored]),
   );
-  expect(promptTokens, "it was read in one go").toBeGreaterThan(60 + 180 + 50);
+  expect(promptTokens, "it was not preempted").toBeGreaterThan(60 + 180 + 50);
   const scores = (answer: Answer | undefined) =>
     answer?.events.flatMap((event) => (event.type === "prompt" ? event.logprobs : [])) ?? [];
   const expected = scores(undisturbed.answers[0]);
@@ -84,12 +84,12 @@ test("a prompt that loses its row while it is scored has every token's score onc
   expect(answers[1]?.ids).toEqual(undisturbed.answers[0]?.ids);
 });
 
-describe("prompts that begin alike and run at once", () => {
-  const beginning = promptOf(30, 90);
+describe("prompts with a common prefix that run at once", () => {
+  const prefix = promptOf(30, 90);
   const asked = (adapter: string | null, seed: number) =>
-    request({ prompt: [...beginning, ...promptOf(seed, 7)], adapter, maxTokens: 9, ignoreEos: true });
+    request({ prompt: [...prefix, ...promptOf(seed, 7)], adapter, maxTokens: 9, ignoreEos: true });
 
-  test("are read once, and answered as if each were alone", async () => {
+  test("compute it once, and get the answers that they get alone", async () => {
     const requests = [asked(null, 1), asked(null, 2), asked("lora", 3), asked("lora", 4), asked(null, 2)];
     await using engine = await tinyEngine(memoryAdapters(adapters), { maxBatch: 5, maxLength: 200 });
     const answers = await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
@@ -98,16 +98,16 @@ describe("prompts that begin alike and run at once", () => {
       const alone = await answersOf({ maxBatch: 1, maxLength: 200 }, together([one]));
       expect(answers[i]?.ids).toEqual(alone.answers[0]?.ids);
     }
-    // two beginnings, and the rest of five prompts, whose last tokens the first step of the answer reads
+    // the prefix twice, once for each adapter, and the rest of five prompts, whose last tokens count as decoded
     expect(promptTokens).toBeLessThanOrEqual(2 * 90 + 5 * 7);
   });
 });
 
-describe("a prompt that begins as an earlier one", () => {
+describe("a prompt with the prefix of an earlier one", () => {
   const first = request({ prompt: promptOf(20, 40), maxTokens: 10, ignoreEos: true });
   const second = request({ prompt: [...first.prompt.slice(0, 30), ...promptOf(21, 7)] });
 
-  async function readFor(one: EngineRequest, after: readonly EngineRequest[]): Promise<number> {
+  async function prefilledFor(one: EngineRequest, after: readonly EngineRequest[]): Promise<number> {
     await using engine = await tinyEngine(memoryAdapters(adapters), { maxBatch: 2, maxLength: 200 });
     for (const earlier of after) await answerOf(engine.submit(earlier));
     const { promptTokens } = await engine.stats();
@@ -117,30 +117,30 @@ describe("a prompt that begins as an earlier one", () => {
     return (await engine.stats()).promptTokens - promptTokens;
   }
 
-  // the last token is read by the step that writes the first of the answer
-  test("is read from where they part", async () => {
-    expect(await readFor(second, [])).toBe(37);
-    expect(await readFor(second, [first])).toBe(7);
+  // the last token of a prompt is computed by the step that samples the first of the answer
+  test("is prefilled from where they diverge", async () => {
+    expect(await prefilledFor(second, [])).toBe(37);
+    expect(await prefilledFor(second, [first])).toBe(7);
   });
 
-  test("is read whole where the adapter is another", async () => {
+  test("is prefilled whole where the adapters differ", async () => {
     const other = { ...second, adapter: "lora" };
-    expect(await readFor(other, [first])).toBe(37);
-    expect(await readFor(second, [{ ...first, adapter: "lora" }])).toBe(37);
-    expect(await readFor(other, [{ ...first, adapter: "lora" }])).toBe(7);
+    expect(await prefilledFor(other, [first])).toBe(37);
+    expect(await prefilledFor(second, [{ ...first, adapter: "lora" }])).toBe(37);
+    expect(await prefilledFor(other, [{ ...first, adapter: "lora" }])).toBe(7);
   });
 
-  test("and goes on with its answer is read from there", async () => {
+  test("and with its answer is prefilled from there", async () => {
     const [answer] = (await answersOf({}, together([first]))).answers;
     const ids = answer?.ids ?? [];
-    expect(await readFor(request({ prompt: [...first.prompt, ...ids, 3, 4] }), [first])).toBe(3);
+    expect(await prefilledFor(request({ prompt: [...first.prompt, ...ids, 3, 4] }), [first])).toBe(3);
   });
 
-  test("is read whole where the other was another tenant's", async () => {
-    expect(await readFor(second, [{ ...first, tenant: "somebody else" }])).toBe(37);
+  test("is prefilled whole where the tenants differ", async () => {
+    expect(await prefilledFor(second, [{ ...first, tenant: "other" }])).toBe(37);
   });
 
-  test("is read whole where it is scored", async () => {
-    expect(await readFor({ ...second, promptLogprobs: 0 }, [first])).toBeGreaterThanOrEqual(36);
+  test("is prefilled whole where it is scored", async () => {
+    expect(await prefilledFor({ ...second, promptLogprobs: 0 }, [first])).toBeGreaterThanOrEqual(36);
   });
 });

@@ -99,14 +99,14 @@ describe("a choice between candidates", () => {
   const prompt = promptOf(5, 9);
   const candidates = [7, 3, 7, 30];
 
-  test.each([0, 2])("is told before an answer of %d tokens", async (maxTokens) => {
+  test.each([0, 2])("is reported before an answer of %d tokens", async (maxTokens) => {
     const one = request({ prompt, maxTokens, ignoreEos: true, candidates, adapter: "lora" });
     const [answer] = await answersOf([one, request()]);
     const expected = (await logSoftmaxOf(prompt, lora)).at(-1) ?? [];
-    const told = answer?.events.filter((event) => event.type === "candidates") ?? [];
-    expect(told).toHaveLength(1);
+    const reported = answer?.events.filter((event) => event.type === "candidates") ?? [];
+    expect(reported).toHaveLength(1);
     candidates.forEach((id, i) => {
-      expect(told[0]?.logprobs[i]).toBeCloseTo(expected[id] ?? Number.NaN, 4);
+      expect(reported[0]?.logprobs[i]).toBeCloseTo(expected[id] ?? Number.NaN, 4);
     });
     expect(answer?.ids).toHaveLength(maxTokens);
   });
@@ -119,7 +119,7 @@ describe("a choice between candidates", () => {
   });
 });
 
-test("a broken adapter's scores are refused, and only they", async () => {
+test("only the requests of a broken adapter fail", async () => {
   const broken = await randomFactors(2, { method: "lora", rank: 3 });
   for (const { a } of broken.values()) a.fill(Number.NaN);
   await using engine = await tinyEngine(memoryAdapters(new Map([["broken", broken]])), {});
@@ -132,7 +132,7 @@ test("a broken adapter's scores are refused, and only they", async () => {
 });
 
 describe("an answer's log-probabilities", () => {
-  test("are those of the unmodified logits, whatever chose the token", async () => {
+  test("are those of the unmodified logits, however the token was sampled", async () => {
     const prompt = promptOf(2, 6);
     for (const sampling of [{}, { temperature: 1.5, topK: 30, repetitionPenalty: 1.4 }]) {
       const one = request({ prompt, maxTokens: 8, ignoreEos: true, logprobs: 5, adapter: "lora", sampling });
@@ -148,13 +148,13 @@ describe("an answer's log-probabilities", () => {
     }
   });
 
-  test("are left out where nobody asked", async () => {
+  test("are left out where they are not requested", async () => {
     const [answer] = await answersOf([request()]);
     for (const event of answer?.events ?? []) expect(event).not.toHaveProperty("logprob");
   });
 });
 
-describe("a stop text", () => {
+describe("a stop string", () => {
   const free = request({
     maxTokens: 20,
     ignoreEos: true,
@@ -162,7 +162,7 @@ describe("a stop text", () => {
     sampling: { temperature: 2 },
   });
 
-  test("ends the answer before it, also across tokens", async () => {
+  test("ends the answer before it, also where it spans tokens", async () => {
     const [whole] = await answersOf([free]);
     const text = whole?.text ?? "";
     expect(text).toHaveLength(20);
@@ -174,7 +174,7 @@ describe("a stop text", () => {
     expect(other?.text).toBe(text);
   });
 
-  test("that stays incomplete is text after all", async () => {
+  test("that stays incomplete is part of the text", async () => {
     const [whole] = await answersOf([free]);
     const text = whole?.text ?? "";
     const [answer] = await answersOf([{ ...free, stop: [`${text.slice(-3)}#`] }]);
@@ -183,7 +183,7 @@ describe("a stop text", () => {
   });
 });
 
-test("a seed gives one answer in any company, another seed another", async () => {
+test("a seed gives the same answer in any batch, and another seed another", async () => {
   const of = (seed: number) =>
     request({ seed, sampling: { temperature: 2 }, maxTokens: 15, ignoreEos: true, adapter: "lora" });
   const seeds = [1, 2, 3, 4, 5];
@@ -195,7 +195,7 @@ test("a seed gives one answer in any company, another seed another", async () =>
   expect(new Set(texts).size).toBe(5);
 });
 
-test("an end token ends the answer and is no part of it", async () => {
+test("an end token ends the answer and is not part of it", async () => {
   const hot = { sampling: { temperature: 3 }, maxTokens: 50 };
   const free = await answersOf(
     Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed, ignoreEos: true })),

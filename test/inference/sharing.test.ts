@@ -1,4 +1,4 @@
-// What requests share, and what of one must not reach another: turns, slots, memory of adapters, rows after rows.
+// What requests share without affecting each other: the queue, slots, and memory for adapters.
 import { describe, expect, test, vi } from "vitest";
 import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
@@ -38,7 +38,7 @@ async function withEngine<T>(work: (engine: Engine) => Promise<T>, options: Opti
   const manager = memoryAdapters(adapters);
   await using engine = await tinyEngine(change(manager), { maxLength: 400, ...rest });
   const result = await work(engine);
-  await vi.waitFor(() => expect(manager.leases(), "leases that nobody gave back").toBe(0));
+  await vi.waitFor(() => expect(manager.leases(), "leases that were not released").toBe(0));
   return result;
 }
 
@@ -50,7 +50,7 @@ const aloneAnswers = (requests: readonly EngineRequest[]): Promise<readonly Answ
 
 const ids = (answers: readonly Answer[]) => answers.map((answer) => answer.ids);
 
-describe("tenants take turns:", () => {
+describe("tenants are served fairly:", () => {
   test("a flood does not delay another tenant by more than about a batch", () =>
     withEngine(
       async (engine) => {
@@ -70,7 +70,7 @@ describe("tenants take turns:", () => {
       { maxBatch: 2 },
     ));
 
-  test("whoever was served while nobody else wanted anything is not made to wait for it later", () =>
+  test("a tenant that had the engine to itself is not made to wait for it later", () =>
     withEngine(
       async (engine) => {
         for (let i = 0; i < 10; i++)
@@ -92,7 +92,7 @@ describe("tenants take turns:", () => {
 });
 
 describe("slots", () => {
-  test("of ranks that grow and shrink, within a limit, hold what each row needs", async () => {
+  test("grow and shrink with the ranks of their adapters, within the memory limit", async () => {
     const requests = Array.from({ length: 40 }, (_, i) => {
       const random = randomStream(i, "slots");
       const rank = random.below(RANKS.length + 1);
@@ -110,11 +110,11 @@ describe("slots", () => {
       );
   });
 
-  test("that become fewer and larger while a high row stays", async () => {
+  test("become fewer and larger while a high slot is in use", async () => {
     const short = Array.from({ length: 5 }, (_, i) =>
       request({ prompt: [i], maxTokens: 4, ignoreEos: true }),
     );
-    // it is loaded while the short ones take the rows below
+    // it is loading while the short ones take the slots below
     const long = request({ prompt: [9], maxTokens: 60, ignoreEos: true, adapter: "rank 1" });
     const large = request({ prompt: [7], maxTokens: 9, ignoreEos: true, adapter: "rank 3" });
     const all = [long, ...short, large];
@@ -122,7 +122,7 @@ describe("slots", () => {
     expect(ids(answers)).toEqual(ids(await aloneAnswers(all)));
   });
 
-  test("too small for an adapter refuse it at once, and nobody else", () =>
+  test("too small for an adapter refuse only its requests", () =>
     withEngine(
       async (engine) => {
         let isDone = false;
@@ -137,7 +137,7 @@ describe("slots", () => {
         expect(isDone).toBe(false);
         expect((await behind).end.reason).toBe("length");
         await long;
-        // also where nothing runs that could wake the engine afterwards
+        // also where the engine is idle
         const codes = [{ adapter: "rank 5" }, { adapter: "rank 5" }, {}].map((over) =>
           refusalOf(() => engine.submit(request(over))),
         );
@@ -181,9 +181,9 @@ describe("an adapter that fails", () => {
   });
 
   test.each([
-    ["gives no numbers", 1e38, ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]],
+    ["gives infinite numbers", 1e38, ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]],
     ["gives keys larger than any mask", 1e18, ["k_proj"]],
-  ])("because it %s leaves nothing in its row", async (_, size, targets) => {
+  ])("because it %s leaves nothing in its slot", async (_, size, targets) => {
     const honest = await randomFactors(9, { method: "lora", rank: 1, targets });
     const poison = new Map<string, ExpandedFactors>(
       [...honest].map(([site, { a, b, ...rest }]) => [
@@ -203,7 +203,7 @@ describe("an adapter that fails", () => {
 });
 
 describe("where memory for adapters is short", () => {
-  /** Room for adapters whose ranks add up to so much. */
+  /** Room for adapters whose ranks add up to `limit`. */
   const scarce =
     (limit: number) =>
     (manager: MemoryAdapters): AdapterManager => {
@@ -239,7 +239,7 @@ describe("where memory for adapters is short", () => {
       expect(ids(await answersOf(requests, { manager: scarce(limit) }))).toEqual(ids(alone));
   });
 
-  test("an adapter that can never have it is refused", async () => {
+  test("an adapter that never fits is refused", async () => {
     const codes = await withEngine(
       (engine) =>
         Promise.all(
@@ -256,7 +256,7 @@ describe("where memory for adapters is short", () => {
         let isDone = false;
         let others = 0;
         const keepComing = async (tenant: string): Promise<void> => {
-          // of all lengths, so that they never end together
+          // of different lengths, so that they do not end together
           for (let i = 1; !isDone && others < 500; i++) {
             const maxTokens = 1 + ((7 * i + 13 * tenant.charCodeAt(0)) % 29);
             const one = request({ tenant, adapter: "rank 1", maxTokens, ignoreEos: true });

@@ -19,14 +19,14 @@ import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { tinyModel } from "../tiny-model.ts";
 
-// heads of 8, so that few rows take the fused step and more take the general one
+// heads of 8, so that steps of few slots run the fused program and larger ones the general one
 export const { config, weights } = tinyModel({ overrides: { max_position_embeddings: 512, head_dim: 8 } });
 export const MAX_LENGTH = 64;
 
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const letter = (id: number): string => LETTERS[id] ?? "?";
 
-/** Just what the engine asks of a tokenizer. */
+/** The part of a tokenizer that the engine uses. */
 export const tokenizer: Tokenizer = {
   vocabularySize: config.vocabularySize,
   bosToken: undefined,
@@ -42,7 +42,7 @@ export const tokenizer: Tokenizer = {
 
 const text: LoadedText = { tokenizer, template: chatTemplate({ tokenizer }) };
 
-/** A random adapter of a method whose trained numbers are far from zero. */
+/** A random adapter whose trained numbers are far from zero. */
 export async function randomFactors(
   seed: number,
   settings: object,
@@ -150,7 +150,7 @@ export function thrownBy(submit: () => unknown): string {
   }
 }
 
-/** Waits turn by turn: polling by the clock would miss what a tiny model does between two looks. */
+/** Polls on every turn of the event loop: a timer would miss what a tiny model does between two polls. */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-// Names of adapters: what may be uploaded, what may lie in the folder, and that both are the same thing to clients.
+// Names of adapters: which may be uploaded, and which may be in the folder; clients use both alike.
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -108,7 +108,7 @@ test.each([
   expect(await readdir(folder)).toEqual([]);
 });
 
-test("what lies in the folder under another name is listed, called and removed by it", async () => {
+test("a folder with a name that no upload may have is listed, used and removed by that name", async () => {
   const names = ["CON", "a.", "two words", "\u00e9", "e\u0301", "a:b"].sort();
   for (const name of names) await save(join(folder, name));
   for (const hidden of [".hidden", "new\nline"]) await save(join(folder, hidden));
@@ -120,7 +120,7 @@ test("what lies in the folder under another name is listed, called and removed b
     expect(await remove(name)).toBe(200);
     expect(existsSync(join(folder, name))).toBe(false);
   }
-  for (const other of ["notes", ".hidden", "..", ".", "../source", "nobody"])
+  for (const other of ["notes", ".hidden", "..", ".", "../source", "unknown"])
     expect(await remove(other)).toBe(404);
   expect((await readdir(folder)).sort()).toEqual([".hidden", "new\nline", "notes", "plain"]);
   expect(existsSync(join(root, "source"))).toBe(true);

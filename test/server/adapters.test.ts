@@ -1,4 +1,4 @@
-// Adapters by upload: what is added, replaced and removed, and what a failed change leaves behind.
+// Uploads of adapters: adding, replacing and removing, and the state after a failed change.
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ describe("adapters", () => {
   let isBlind = false;
 
   const namesIn = async (path: string) => (await readdir(path)).sort();
-  /** An adapter is one that says so: the engine of the tests looks no further. */
+  /** The fake engine looks only at the config to decide what is an adapter. */
   const look = async () => {
     if (isBlind) throw new MosError("storage", "the disk is away");
     const names = (await readdir(folder)).filter((name) => !name.startsWith("."));
@@ -84,7 +84,7 @@ describe("adapters", () => {
       headers,
     );
 
-  test("are added, called, replaced and removed", async () => {
+  test("are added, used, replaced and removed", async () => {
     const added = await upload("acme", { version: 1 });
     expect([added.status, added.json]).toEqual([201, expect.objectContaining({ id: "acme", rank: 8 })]);
     expect(await namesIn(folder)).toEqual(["acme"]);
@@ -107,7 +107,7 @@ describe("adapters", () => {
     expect(again.status).toBe(404);
   });
 
-  test("what is no adapter leaves the old one as it was", async () => {
+  test("an upload that is not an adapter leaves the old one as it was", async () => {
     await upload("kept", { version: 1 });
     const before = await readFile(join(folder, "kept/adapter_config.json"), "utf8");
     const wrong = await upload("kept", { wrong: true });
@@ -128,7 +128,7 @@ describe("adapters", () => {
     expect((await server.send("/v1/completions", { model: "kept", prompt: "x" }, admin)).status).toBe(200);
   });
 
-  test("what the engine could not look at is as it was: replaced, new or removed", async () => {
+  test("a change after which the engine cannot rescan is undone: replacing, adding or removing", async () => {
     const stands = join(folder, "stands");
     await upload("stands", { version: 1 });
     await mkdir(join(stands, "more"));
@@ -151,7 +151,7 @@ describe("adapters", () => {
     await server.fetch("/v1/adapters/stands", { method: "DELETE", headers: admin });
   });
 
-  test("a folder that is a link is a link again", async () => {
+  test("a linked folder is restored as a link", async () => {
     const elsewhere = join(folder, "../elsewhere");
     await mkdir(elsewhere);
     await writeFile(join(elsewhere, "adapter_config.json"), "{}");
@@ -187,7 +187,7 @@ describe("adapters", () => {
     expect(await namesIn(join(folder, ".."))).toEqual(before);
   });
 
-  test("only administrators change them, and only so large ones", async () => {
+  test("only administrators change them, and up to a size limit", async () => {
     const refused = await upload("x", {}, { authorization: "Bearer user" });
     expect([refused.status, refused.json.error.code]).toEqual([403, "admin_key_required"]);
     const path = `/v1/adapters/kept`;
@@ -211,8 +211,8 @@ describe("adapters", () => {
   });
 
   test.each([
-    ["a part that is missing", { name: "x", adapter_config: "{}" }, "adapter_model"],
-    ["a part that is not known", { ...whole, more: "x" }, "more"],
+    ["a missing part", { name: "x", adapter_config: "{}" }, "adapter_model"],
+    ["an unknown part", { ...whole, more: "x" }, "more"],
     ["no name", { adapter_config: "{}", adapter_model: "x" }, "name"],
   ])("a form with %s is refused, and the part named", async (_, parts, param) => {
     expect(await sendForm(formOf(parts))).toMatchObject([400, { param }]);
@@ -237,7 +237,7 @@ describe("adapters", () => {
     await rm(path);
   });
 
-  test("a form that names a part twice, is cut off or is no form is refused", async () => {
+  test("a form with a part twice, a form that is cut off, and a body that is no form are refused", async () => {
     const twice = formOf(whole);
     twice.append("name", "y");
     expect(await sendForm(twice)).toMatchObject([400, { param: "name" }]);
@@ -275,7 +275,7 @@ describe("adapters", () => {
     expect([status, json.error.param]).toEqual([400, "adapter_model"]);
   });
 
-  test("uploads of one name at the same time leave one of them whole", async () => {
+  test("concurrent uploads of one name leave one of them complete", async () => {
     const all = await Promise.all(Array.from({ length: 8 }, (_, i) => upload("raced", { i })));
     expect(all.map(({ status }) => status)).toEqual(Array(8).fill(201));
     const { i } = JSON.parse(await readFile(join(folder, "raced/adapter_config.json"), "utf8"));

@@ -1,4 +1,4 @@
-// An engine without a model: it gives answers that are set in advance, and keeps the contract for signals and errors.
+// An engine without a model: its answers are set by the test; it keeps the contract for signals and errors.
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "#core";
 import type {
@@ -22,16 +22,16 @@ export interface FakeEngineOptions {
   readonly delay?: number;
   /** Requests that it takes at a time; more are refused as busy. */
   readonly capacity?: number;
-  /** Looks for the names of adapters anew. */
+  /** Rescans for the names of adapters. */
   readonly look?: () => Promise<readonly string[]>;
 }
 
 export interface FakeEngine extends Engine {
-  /** All requests that came. */
+  /** All requests received. */
   readonly seen: EngineRequest[];
   readonly running: number;
   readonly cancelled: number;
-  /** Ends it as a killed process does: requests fail, and no more are accepted. */
+  /** Ends the engine as a killed process would: requests fail, and no more are accepted. */
   break(): void;
 }
 

@@ -20,7 +20,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: answers of any form are looked into
+  // biome-ignore lint/suspicious/noExplicitAny: tests read answers of any shape
   readonly json: any;
 }
 
@@ -28,7 +28,7 @@ export interface Answer {
 export interface Harness extends AsyncDisposable {
   readonly engine: FakeEngine;
   readonly log: LogLine[];
-  /** By way of the port if there is one, and directly otherwise. */
+  /** Through the port if there is one, and directly otherwise. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** A request with a JSON body, or none. */
   send(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
@@ -118,7 +118,7 @@ function requests(request: Harness["fetch"]): Pick<Harness, "fetch" | "send" | "
   };
 }
 
-/** Sends bytes as they are, and gives all that comes back until the server closes the connection or `wait` milliseconds are over. */
+/** Sends raw bytes, and returns all that comes back until the server closes the connection or `wait` milliseconds pass. */
 export async function sendBytes(
   port: number,
   parts: readonly (string | Buffer)[],

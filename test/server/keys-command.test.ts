@@ -1,4 +1,4 @@
-// `mos keys` on a file of keys, and what a server does with that file.
+// `mos keys`, and a server that reads its file.
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +58,7 @@ test("list shows names, limits and the start of hashes, and neither keys nor who
 test("revoke takes all keys of a name, or one by its hash; the other lines stay as they were", async () => {
   const [old, renewed, other] = [await create("acme"), await create("acme"), await create("other")];
   const before = (await readFile(file, "utf8")).trimEnd();
-  await writeFile(file, before, { mode: 0o600 }); // as an editor leaves it
+  await writeFile(file, before, { mode: 0o600 }); // without a final line end, as some editors leave it
   const one = await mos(["keys", "revoke", file, "--sha256", old.line.sha256.slice(0, 8).toUpperCase()]);
   expect(one).toEqual({ code: 0, stderr: "", stdout: `revoked   acme  ${old.line.sha256.slice(0, 12)}\n` });
   expect(await Promise.all([old, renewed, other].map(isKnown))).toEqual([false, true, true]);
@@ -75,7 +75,7 @@ test("revoke takes all keys of a name, or one by its hash; the other lines stay 
   expect(await readFile(file, "utf8")).toBe(after);
 });
 
-test("a server that runs refuses a revoked key a second later", async () => {
+test("a running server refuses a revoked key within a second", async () => {
   const made = await create("acme");
   let now = 0;
   const running = await openKeyFile(file, { now: () => now, log: { info: () => {}, error: () => {} } });
@@ -85,13 +85,13 @@ test("a server that runs refuses a revoked key a second later", async () => {
   expect(await running.find(made.key)).toBeUndefined();
 });
 
-test("a command that cannot be carried out says why, and changes nothing", async () => {
+test("a command that fails gives the reason and changes nothing", async () => {
   await create("acme");
   const array = join(folder, "array.json");
   await writeFile(array, `[${(await readFile(file, "utf8")).trim()}]`);
   const broken = join(folder, "broken.jsonl");
   await writeFile(broken, '{"name": "x", "key": "mos-secret"}\n');
-  // two hashes that begin alike
+  // two hashes with a common prefix
   const alike = join(folder, "alike.jsonl");
   const hashes = ["0", "1"].map((end) => `${"a".repeat(63)}${end}`);
   await writeFile(alike, hashes.map((sha256) => JSON.stringify({ name: "x", sha256 })).join("\n"));
@@ -118,7 +118,7 @@ test("a command that cannot be carried out says why, and changes nothing", async
     await expectRefusal(["keys", ...args], { code, message, untouched: folder });
 });
 
-test("a new key's line stands alone, whatever the file ended with", async () => {
+test("a new key gets a line of its own, also where the file has no final line end", async () => {
   const append = (name: string) => run(["keys", "create", "--name", name, "--append", file, "--json"]);
   expect(await append("first")).toBe(0);
   await writeFile(file, (await readFile(file, "utf8")).trimEnd());
@@ -130,7 +130,7 @@ test("a new key's line stands alone, whatever the file ended with", async () => 
   expect(await readFile(file, "utf8")).toBe("[]\n");
 });
 
-test("mos serve lets other machines in only with keys, or with --no-keys", async () => {
+test("mos serve listens for other machines only with keys, or with --no-keys", async () => {
   expect(await run(["serve", "--model", "assets/tiny-english", "--host", "0.0.0.0"])).toBe(2);
   await writeFile(file, '{"name": "x"}\n');
   expect(

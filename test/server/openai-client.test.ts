@@ -1,4 +1,4 @@
-// What OpenAI's own client makes of the server, without a port between them.
+// The server through OpenAI's own client, without a port.
 import { APIError, BadRequestError, NotFoundError, type OpenAI, RateLimitError } from "openai";
 import { beforeAll, expect, test } from "vitest";
 import { MosError } from "#core";
@@ -24,7 +24,7 @@ test("models are the base and its adapters, with their parent", async () => {
   await expect(client.models.retrieve("a/../b")).rejects.toThrow(NotFoundError);
 });
 
-test("chat answers with the adapter that is the model", async () => {
+test("chat answers with the adapter named by model", async () => {
   const answer = await client.chat.completions.create({ model: "base", messages: hello, seed: 7 });
   expect(answer.choices).toEqual([
     {
@@ -43,7 +43,7 @@ test("chat answers with the adapter that is the model", async () => {
   expect(adapted.system_fingerprint).toBe("sha256:acme");
 });
 
-test("settings reach the engine, and what is left out has OpenAI's defaults", async () => {
+test("settings reach the engine, and missing ones have OpenAI's defaults", async () => {
   await client.chat.completions.create({ model: "base", messages: hello });
   const bare = server.engine.seen.at(-1)!;
   expect(bare.sampling).toEqual({ temperature: 1, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 });
@@ -66,7 +66,7 @@ test("settings reach the engine, and what is left out has OpenAI's defaults", as
     stop: " three",
     frequency_penalty: 0,
     logit_bias: null,
-    // @ts-expect-error beyond OpenAI's API
+    // @ts-expect-error not in OpenAI's API
     top_k: 3,
   });
   expect(server.engine.seen.at(-1)).toMatchObject({
@@ -76,7 +76,7 @@ test("settings reach the engine, and what is left out has OpenAI's defaults", as
   });
 });
 
-test("messages go back as they came, with members that are null or empty", async () => {
+test("messages of an answer are accepted in the next request, with members that are null or empty", async () => {
   const first = await client.chat.completions.create({ model: "base", messages: hello });
   await client.chat.completions.create({
     model: "base",
@@ -132,7 +132,7 @@ test.each([
   expect([status, json.error.param]).toEqual([400, param]);
 });
 
-test("a chat is streamed, with usage at the end, and several answers side by side", async () => {
+test("a chat is streamed with usage at the end, also with several answers at once", async () => {
   const stream = await client.chat.completions.create({
     model: "zeta",
     messages: hello,
@@ -213,7 +213,7 @@ test("a completion is streamed with its echo", async () => {
   expect(finish).toBe("stop");
 });
 
-test("errors have the client's classes, and name field and code", async () => {
+test("errors have the classes that the client expects, and name field and code", async () => {
   const unknown = client.chat.completions.create({ model: "nobody", messages: hello });
   await expect(unknown).rejects.toThrow(NotFoundError);
   await expect(unknown).rejects.toMatchObject({ code: "model_not_found", param: "model" });
@@ -255,7 +255,7 @@ test("a stream of several answers does not begin if one of them is not accepted"
   }
 });
 
-test("a choice that is not accepted in the middle of a stream ends it with an error, and the other choices, too", async () => {
+test("a choice that is refused in the middle of a stream ends the stream with an error, and cancels the other choices", async () => {
   await using narrow = await makeServer({ engine: { delay: 20 }, server: { limits: { choicesAtOnce: 2 } } });
   const { engine } = narrow;
   const { submit } = engine;
@@ -280,7 +280,7 @@ test("a choice that is not accepted in the middle of a stream ends it with an er
   await expect(read()).rejects.toThrow(APIError);
 });
 
-test("a stream begins with its first answer, though the others wait", async () => {
+test("a stream starts with its first answer while the others wait", async () => {
   await using narrow = await makeServer();
   const { engine } = narrow;
   const { submit } = engine;

@@ -1,4 +1,4 @@
-// Health and readiness, an engine that ends, and the document of the routes.
+// Health and readiness, an engine that ends, and the OpenAPI document.
 import { expect, test } from "vitest";
 import { MosError } from "#core";
 import { makeServer } from "./harness.ts";
@@ -22,7 +22,7 @@ test("/health and /ready say whether the engine is busy or gone", async () => {
   ]);
 });
 
-test("requests whose engine is gone, before or in the middle, are answered with 503", async () => {
+test("requests whose engine ends, before them or in the middle, are answered with 503", async () => {
   await using server = await makeServer({ engine: { delay: 30 } });
   const whole = server.send("/v1/completions", { model: "base", prompt: "x" });
   const streamed = server.send("/v1/completions", { model: "base", prompt: "x", stream: true });
@@ -40,7 +40,7 @@ test("requests whose engine is gone, before or in the middle, are answered with 
   expect((await server.send("/metrics")).status).toBe(503);
 });
 
-test("a step that fails is no end of the engine", async () => {
+test("a failed step does not end the engine", async () => {
   await using server = await makeServer();
   server.engine.submit = async function* () {
     yield { type: "scheduled", digest: null };
@@ -51,7 +51,7 @@ test("a step that fails is no end of the engine", async () => {
   expect((await server.send("/ready")).status).toBe(200);
 });
 
-test("the document describes the routes from their schemas, and the page loads nothing", async () => {
+test("the document describes the routes from their schemas, and its page loads nothing from elsewhere", async () => {
   await using server = await makeServer();
   const { json } = await server.send("/openapi.json");
   expect(Object.keys(json.paths)).toEqual(

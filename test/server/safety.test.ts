@@ -22,7 +22,7 @@ describe("without keys", () => {
     });
   });
 
-  /** After everything: it still answers, and nothing runs on. */
+  /** The server still answers, and no request keeps running. */
   const stillServes = async () => {
     expect((await server.send("/v1/chat/completions", chat("base"))).status).toBe(200);
     await expect.poll(() => server.engine.running).toBe(0);
@@ -39,10 +39,10 @@ describe("without keys", () => {
 
   test.each([
     ["malformed JSON", '{"model": "base", ', 400, "invalid_json"],
-    ["no JSON object", "[1, 2]", 400, "invalid_json"],
+    ["an array instead of an object", "[1, 2]", 400, "invalid_json"],
     ["no body", "", 400, "invalid_json"],
-    ["a deep nest", "[".repeat(400_000), 400, "invalid_json"],
-    ["bytes that are no UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), 400, "invalid_json"],
+    ["deep nesting", "[".repeat(400_000), 400, "invalid_json"],
+    ["bytes that are not UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), 400, "invalid_json"],
     ["many wrong messages", `{"model":"base","messages":[${"1,".repeat(400_000)}1]}`, 400, "invalid_value"],
     [
       "many wrong parts",
@@ -56,7 +56,7 @@ describe("without keys", () => {
     await stillServes();
   });
 
-  test("an unknown field is named, at any depth, as is one that is not supported", async () => {
+  test("an unknown or unsupported field is named, at any depth", async () => {
     const { json } = await server.send("/v1/chat/completions", chat("base", { temprature: 1 }));
     expect(json.error).toMatchObject({ code: "unknown_parameter", param: "temprature" });
     const nested = await server.send(
@@ -82,14 +82,14 @@ describe("without keys", () => {
     expect(best.json.error).toMatchObject({ code: "unsupported_parameter", param: "best_of" });
   });
 
-  test("only JSON is taken, so that no web page can send a request unasked, and nothing compressed", async () => {
+  test("only uncompressed JSON is accepted, so that a web page cannot send requests without a preflight", async () => {
     for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
       expect((await post(JSON.stringify(chat("base")), type)).status).toBe(415);
     const encoding = { "content-encoding": "gzip" };
     expect((await server.send("/v1/chat/completions", chat("base"), encoding)).status).toBe(415);
   });
 
-  test("prompts that cannot fit are refused before they are worked on", async () => {
+  test("prompts that cannot fit are refused before they are tokenised", async () => {
     const texts = ["word ".repeat(100_000), "a".repeat(900_000), "é".repeat(300_000), " ".repeat(900_000)];
     for (const content of texts) {
       const started = performance.now();
@@ -109,7 +109,7 @@ describe("without keys", () => {
     await stillServes();
   });
 
-  test("routes that do not exist, and methods that do not, have the same form of error", async () => {
+  test("unknown routes and methods have the same form of error", async () => {
     const missing = await server.send("/v1/embeddings", {});
     expect([missing.status, missing.json.error.code]).toEqual([404, "unknown_url"]);
     const wrong = await server.send("/v1/chat/completions");
@@ -122,13 +122,13 @@ describe("without keys", () => {
     expect(missing.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
   });
 
-  test("no client may change adapters", async () => {
+  test("clients may not change adapters", async () => {
     const { status, json } = await server.send("/v1/adapters", { name: "x" });
     expect([status, json.error.code]).toEqual([403, "admin_key_required"]);
   });
 });
 
-test("a page whose name was pointed at this machine is kept out", async () => {
+test("a web page whose host name was rebound to this machine is refused", async () => {
   await using server = await makeServer({ server: { hosts: ["localhost", "127.0.0.1"] } });
   expect((await server.send("/v1/models")).status).toBe(200);
   expect((await server.fetch("http://evil.example/v1/models")).status).toBe(403);
@@ -191,13 +191,17 @@ describe("with keys", () => {
     expect(JSON.stringify(server.log)).not.toContain("key-of");
   });
 
-  test("another tenant's adapter does not exist", async () => {
+  test("another tenant's adapter looks like a missing one", async () => {
     const { json: models } = await server.send("/v1/models", undefined, bearer(keys.acme));
     expect(models.data.map(({ id }: { id: string }) => id)).toEqual(["base", "acme-1", "acme-2"]);
     const alone = await server.send("/v1/completions", { model: "zeta", prompt: "x" }, bearer(keys.acme));
-    const unknown = await server.send("/v1/completions", { model: "nobody", prompt: "x" }, bearer(keys.acme));
+    const unknown = await server.send(
+      "/v1/completions",
+      { model: "unknown", prompt: "x" },
+      bearer(keys.acme),
+    );
     expect(alone.status).toBe(404);
-    expect(alone.text.replace("zeta", "nobody")).toBe(unknown.text);
+    expect(alone.text.replace("zeta", "unknown")).toBe(unknown.text);
     expect((await server.send("/v1/models/zeta", undefined, bearer(keys.acme))).status).toBe(404);
     const { json: own } = await server.send(
       "/v1/completions",
@@ -210,7 +214,7 @@ describe("with keys", () => {
     expect(adapters.data.map(({ id }: { id: string }) => id)).toEqual(["acme-1", "acme-2"]);
   });
 
-  test("a key has its number of requests at a time, and a minute", async () => {
+  test("a key has limits for requests at a time and per minute", async () => {
     const first = server.send("/v1/completions", { model: "base", prompt: "x" }, bearer(keys.acme));
     await expect.poll(() => server.engine.running).toBe(1);
     const second = await server.send("/v1/completions", { model: "base", prompt: "x" }, bearer(keys.acme));

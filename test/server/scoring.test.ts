@@ -32,7 +32,7 @@ test("token ids have one entry each, null first, and one more for the token gene
       Array(4).fill(count),
     );
     expect([token_logprobs[0], top_logprobs[0]]).toEqual([null, null]);
-    // what the harness computes: a sum without the last, and whether each is the likeliest
+    // what the harness computes: the sum without the last token, and whether each token is the likeliest
     const scored = token_logprobs.slice(1, -1);
     const isGreedy = scored.every(
       (value: number, place: number) => value === Math.max(...Object.values<number>(top_logprobs[place + 1])),
@@ -50,7 +50,7 @@ test("token ids have one entry each, null first, and one more for the token gene
   });
 });
 
-test("offsets count characters, also where a character has several tokens", async () => {
+test("offsets count characters, also where a character spans several tokens", async () => {
   const text = "An émeu 🦤 ran";
   const { json } = await server.send("/v1/completions", scoring(text));
   const { tokens, text_offset } = json.choices[0].logprobs;
@@ -60,7 +60,7 @@ test("offsets count characters, also where a character has several tokens", asyn
   expect([...text_offset].sort((a: number, b: number) => a - b)).toEqual(text_offset);
 });
 
-test("half a character at the end of a prompt, and what is broken, count as the text shows them", async () => {
+test("half a character at the end of a prompt, and invalid bytes, count as the U+FFFD that the text shows", async () => {
   const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
   const [half = 0] = tokenizer.encode("🦤", { addSpecialTokens: false });
   expect(tokenizer.decode([half])).toBe("\uFFFD");
@@ -72,7 +72,7 @@ test("half a character at the end of a prompt, and what is broken, count as the 
   expect(text.slice(logprobs.text_offset.at(-1))).toBe(logprobs.tokens.at(-1));
 });
 
-test("special tokens that a prompt writes are part of its text", async () => {
+test("special tokens written in a prompt are part of its text", async () => {
   const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
   const id = tokenizer.eosTokens[0]!;
   const special = Buffer.from(tokenizer.bytesOf(id)).toString();
@@ -91,7 +91,7 @@ test("a prompt alone is scored with max_tokens 0", async () => {
   expect(json.usage.completion_tokens).toBe(0);
 });
 
-test("more answers than run at a time follow one another", async () => {
+test("answers beyond the concurrency limit run after the first ones", async () => {
   await using slow = await makeServer({
     engine: { delay: 5, capacity: 2 },
     server: { limits: { choicesAtOnce: 2 } },

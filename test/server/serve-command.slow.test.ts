@@ -50,11 +50,11 @@ const post = (server: string, body: object): Promise<Response> =>
   });
 const complete = async (body: object) => {
   const response = await post(address, { temperature: 0, ...body });
-  // biome-ignore lint/suspicious/noExplicitAny: answers of any form are looked into
+  // biome-ignore lint/suspicious/noExplicitAny: tests read answers of any shape
   return { status: response.status, json: (await response.json()) as any };
 };
 
-test("a prompt is scored the same when it is text, ids, alone or beside others", async () => {
+test("a prompt has the same scores as text or ids, alone or in a batch", async () => {
   const scoring = { max_tokens: 1, logprobs: 1, echo: true };
   const { json } = await complete({ prompt: "The opposite of up is down.", ...scoring });
   const { tokens, token_logprobs, top_logprobs } = json.choices[0].logprobs;
@@ -69,7 +69,7 @@ test("a prompt is scored the same when it is text, ids, alone or beside others",
   for (const [one, other] of pairs) expect(one).toBeCloseTo(other, 3);
 });
 
-test("offsets are the same where text is held back as the possible start of a stop", async () => {
+test("offsets are the same where text is held back as the possible start of a stop string", async () => {
   const request = { prompt: "The opposite of up is", max_tokens: 12, logprobs: 0, echo: true };
   const { json } = await complete(request);
   const [{ text, logprobs }] = json.choices;
@@ -89,7 +89,7 @@ test("the same seed gives the same answer", async () => {
   expect(first.json.usage).toMatchObject({ completion_tokens: 12 });
 });
 
-test("SIGTERM ends it with 0, and each request has left its line", async () => {
+test("SIGTERM ends the server with status 0, and every request is logged", async () => {
   const exited = once(child, "exit");
   child.kill("SIGTERM");
   expect(await exited).toEqual([0, null]);
@@ -101,7 +101,7 @@ test("SIGTERM ends it with 0, and each request has left its line", async () => {
 });
 
 test.runIf(process.platform === "linux")(
-  "without its engine it ends with 1 and the reason, when its clients know",
+  "when its engine dies, the server answers its clients, then ends with status 1 and the reason",
   async () => {
     const { child: server, said: words, ready } = await startCommand();
     try {
@@ -124,14 +124,14 @@ test.runIf(process.platform === "linux")(
   },
 );
 
-test("a stream that does not fit is refused before it begins, whatever the engine is at", async () => {
+test("a stream that does not fit is refused before it starts, also while the engine is busy", async () => {
   const { child: server, ready } = await startCommand("--max-waiting", "1");
   const begin = (n: number, max_tokens = 20): Promise<Response> =>
     post(ready.address, { prompt: "Once", max_tokens, n, stream: true });
   const whole = async (response: Response) => [response.status, (await response.text()).includes("[DONE]")];
   const stream = async (n: number) => whole(await begin(n));
   try {
-    const long = await begin(2, 400); // it has its slots before the others come
+    const long = await begin(2, 400); // it has its slots before the others arrive
     for (let i = 0; i < 5; i++) {
       expect(await stream(16)).toEqual([429, false]);
       expect(await stream(1)).toEqual([200, true]);
@@ -145,7 +145,7 @@ test("a stream that does not fit is refused before it begins, whatever the engin
 test.each([
   ["--cache-memory", /more than the 1000 bytes for keys and values .* --cache-memory of mos serve/],
   ["--slot-memory", /a slot for an adapter of rank 1 does not fit .* --slot-memory of mos serve/],
-])("%s bounds what a request may take, and the refusal names it", async (option, message) => {
+])("%s limits a request, and the error names it", async (option, message) => {
   const { child: server, ready } = await startCommand(option, "1kB");
   try {
     const response = await post(ready.address, { prompt: "Once", max_tokens: 4 });

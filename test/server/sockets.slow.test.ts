@@ -1,4 +1,4 @@
-// Clients that are slow or silent, and large uploads: each of these takes seconds.
+// Slow and silent clients, and large uploads: each test takes seconds.
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -49,7 +49,7 @@ test("a client that does not read its answer is dropped, and its request cancell
   socket.destroy();
 });
 
-test("a request that never arrives as a whole does not keep the server from stopping", async () => {
+test("an incomplete request does not keep the server from stopping", async () => {
   const server = await startServer();
   const socket = connect(server.port, "127.0.0.1");
   socket.on("error", () => undefined);
@@ -63,7 +63,7 @@ test("a request that never arrives as a whole does not keep the server from stop
   socket.destroy();
 });
 
-test("tensors of megabytes arrive as they were sent, wherever they stand, and other requests are answered meanwhile", async () => {
+test("megabytes of tensors arrive unchanged in any part of the form, and other requests are answered meanwhile", async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-upload-"));
   const path = join(folder, "large.safetensors");
   const data = Float32Array.from({ length: 12_500_000 }, (_, i) => i);

@@ -1,4 +1,4 @@
-// Where the socket is the point: bytes that are not HTTP, slow and silent clients, clients that leave, the end.
+// Tests that need a socket: bytes that are not HTTP, clients that leave, stopping.
 import { once } from "node:events";
 import { connect } from "node:net";
 import { APIUserAbortError } from "openai";
@@ -20,13 +20,13 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** After everything: it still answers, and nothing keeps running. */
+/** The server still answers, and no request keeps running. */
 const stillServes = async () => {
   expect((await server.send("/v1/chat/completions", chat("base"))).status).toBe(200);
   await expect.poll(() => server.engine.running).toBe(0);
 };
 
-test("a body of 1 GB is refused by its length, and one without a length when it grows", async () => {
+test("a body of 1 GB is refused by its content-length, one without a length once it is too large", async () => {
   const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
   const answer = await sendBytes(server.port, [`${head}content-length: 1000000000\r\n\r\n`, "{"], 1500);
   expect(answer).toMatch(/^HTTP\/1\.1 413 /);
@@ -41,7 +41,7 @@ test("a body of 1 GB is refused by its length, and one without a length when it 
   await stillServes();
 });
 
-test("floods of headers, and what is no HTTP, are answered in the same form", async () => {
+test("too many headers, and bytes that are not HTTP, get errors of the same form", async () => {
   const flood = Array.from({ length: 2000 }, (_, i) => `x-${i}: ${"y".repeat(50)}\r\n`).join("");
   const flooded = await sendBytes(server.port, [`GET /health HTTP/1.1\r\nhost: x\r\n${flood}\r\n`]);
   expect(flooded).toMatch(/^HTTP\/1\.1 431 /);
@@ -53,7 +53,7 @@ test("floods of headers, and what is no HTTP, are answered in the same form", as
   await stillServes();
 });
 
-test("what is no HTTP in the middle of an answer is no part of it", async () => {
+test("invalid HTTP from a client during its answer adds nothing to the answer", async () => {
   await using slow = await startServer({ engine: { delay: 50 } });
   const body = JSON.stringify(chat("base", { stream: true }));
   const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
@@ -71,14 +71,14 @@ test("what is no HTTP in the middle of an answer is no part of it", async () => 
   await expect.poll(() => slow.engine.running).toBe(0);
 });
 
-test("a web page whose name was pointed at this machine is kept out", async () => {
+test("a web page whose host name was rebound to this machine is refused", async () => {
   await using server = await startServer({ server: { hosts: ["localhost", "127.0.0.1"] } });
   expect((await server.send("/v1/models")).status).toBe(200);
   const strange = await sendBytes(server.port, ["GET /v1/models HTTP/1.1\r\nhost: evil.example\r\n\r\n"]);
   expect(strange).toMatch(/^HTTP\/1\.1 403 /);
 });
 
-test("a client that leaves cancels its request, in the middle of a stream and before an answer", async () => {
+test("a client that disconnects cancels its request, during a stream or before an answer", async () => {
   await using slow = await startServer({ engine: { delay: 30 } });
   const { engine } = slow;
   const leaving = slow.client();
@@ -102,7 +102,7 @@ test("a client that leaves cancels its request, in the middle of a stream and be
 describe("stopping", () => {
   const chat = { model: "base", messages: [{ role: "user", content: "Hi" }] };
 
-  test("running requests end as usual, and new connections are refused", async () => {
+  test("finishes running requests, and refuses new connections", async () => {
     const server = await startServer({ engine: { delay: 20 } });
     const running = server.send("/v1/chat/completions", chat);
     await expect.poll(() => server.engine.running).toBe(1);
@@ -115,7 +115,7 @@ describe("stopping", () => {
     await expect(server.send("/health")).rejects.toThrow();
   });
 
-  test("after its time a request is cut off, and says so", async () => {
+  test("cuts off requests after the grace period, with an error", async () => {
     const server = await startServer({ engine: { delay: 100, answer: " one two".repeat(100) } });
     const whole = server.send("/v1/chat/completions", chat);
     const streamed = server.send("/v1/chat/completions", { ...chat, stream: true });

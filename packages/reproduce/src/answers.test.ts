@@ -52,7 +52,7 @@ const QUESTIONS = [
   "Why?",
 ];
 
-/** What the base says to each alone. */
+/** The base's answers to each prompt alone. */
 async function answersAlone(): Promise<readonly string[]> {
   const answers: string[] = [];
   for (const content of QUESTIONS)
@@ -65,7 +65,7 @@ async function answersAlone(): Promise<readonly string[]> {
   return answers;
 }
 
-test("answers side by side are those that each prompt has alone", async () => {
+test("answers in one batch equal those that each prompt gets alone", async () => {
   const answers = await answersAlone();
   const examples = QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x"));
   const expected = answers.filter((answer) => answer.trim() !== "").length;
@@ -79,7 +79,7 @@ test("answers side by side are those that each prompt has alone", async () => {
   expect(found.correct).toBeLessThan(expected);
 });
 
-test("an adapter is part of the answer, and nothing at the start", async () => {
+test("an adapter changes the answer, an untrained one does not", async () => {
   const answers = await answersAlone();
   const questions = questionsOf(QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x")));
   const before = await countCorrect(questions, settingsOf(engine));
@@ -87,7 +87,7 @@ test("an adapter is part of the answer, and nothing at the start", async () => {
   expect((await countCorrect(questions, settingsOf(engine, "loud"))).correct).toBe(0);
 });
 
-test("a question is all that stands before the last answer, as training shows it", () => {
+test("a question is everything before the last answer, in the prompt format of training", () => {
   const example: Example = {
     kind: "chat",
     line: 1,

@@ -50,7 +50,7 @@ test("one column has no average, and TyDi QA has two", () => {
   expect(columnValue(cell, "average", ["tydiqa"])).toBeCloseTo((48.67 + 35.7) / 2, 10);
 });
 
-test("an average needs all of its columns, and a column its task", () => {
+test("an average needs all its columns, and a column needs its task", () => {
   const part: CellResult = { ...cell, benchmarks: cell.benchmarks!.slice(0, 2) };
   expect(columnValue(part, "humaneval", BENCHMARK_NAMES)).toBeCloseTo(18.24, 10);
   expect(columnValue(part, "mmlu", BENCHMARK_NAMES)).toBeUndefined();

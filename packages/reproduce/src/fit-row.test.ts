@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { largestRank, nearestShards } from "./fit-row.ts";
 
-test("shards that do not divide every width give way to the nearest number that does", () => {
+test("a number of shards that does not divide every width is replaced by the nearest that does", () => {
   const geometry = { layers: 8, widths: { q_proj: { in: 30, out: 60 }, up_proj: { in: 30, out: 90 } } };
   expect(nearestShards(4, { layers: 8, widths: geometry.widths })).toBe(3); // 3 and 5 are as near
   expect(nearestShards(1, geometry)).toBe(1);

@@ -34,7 +34,7 @@ beforeAll(async () => {
   before = await identities();
 });
 
-/** Which kinds of cells are no longer what they were. */
+/** The kinds of cells whose identity changes. */
 const changedBy = async (more: Partial<ReproduceOptions>): Promise<string> => {
   const after = await identities(more);
   const changed = [...before].filter(([folder, identity]) => after.get(folder) !== identity);
@@ -44,7 +44,7 @@ const changedBy = async (more: Partial<ReproduceOptions>): Promise<string> => {
   return [...new Set(kinds)].sort().join(" ");
 };
 
-describe("a cell is another one when anything that decides its result is", () => {
+describe("a cell's identity changes with everything that decides its result:", () => {
   test.each<[string, Partial<ReproduceOptions>, string]>([
     ["nothing", {}, ""],
     ["updates", { steps: 11, tuneSteps: 10 }, "measuring"],
@@ -72,7 +72,7 @@ describe("a cell is another one when anything that decides its result is", () =>
     else expect(await changedBy(more)).toBe(kinds);
   });
 
-  test("alpha, but not for VeRA, which has none", async () => {
+  test("alpha, except for VeRA, which has none", async () => {
     const after = await identities({ alpha: 8 });
     const same = [...before].filter(([folder, identity]) => after.get(folder) === identity);
     expect(new Set(same.map(([folder]) => folder.split("/")[2]))).toEqual(
@@ -80,7 +80,7 @@ describe("a cell is another one when anything that decides its result is", () =>
     );
   });
 
-  test("no two cells are the same, but those of rows that are the same on this model", () => {
+  test("cells are all different, except those of rows that are equal on this model", () => {
     expect(new Set(before.values()).size).toBe(before.size);
   });
 });
@@ -104,7 +104,7 @@ test("examples that are both trained and measured on are counted", async () => {
 });
 
 describe("cells", () => {
-  test("of one seed see the same data in the same order, whatever the row", async () => {
+  test("with the same seed see the same data in the same order in every row", async () => {
     const grid = await planGrid({ ...options, seeds: 1 });
     const cells = grid.selected.flatMap((row) => measuringCells(grid, row, 1e-3));
     expect(new Set(cells.slice(1).map(({ settings }) => JSON.stringify(settings))).size).toBe(1);
@@ -114,13 +114,13 @@ describe("cells", () => {
     }
   });
 
-  test("that tune have a seed of their own and never see the file that is measured on", async () => {
+  test("for tuning have their own seeds and never see the evaluation file", async () => {
     const grid = await planGrid(options);
     const tuning = grid.selected.flatMap((row) => tuningCells(grid, row));
     expect(tuning).toHaveLength(16 * 2 * 2); // the base is not tuned
     expect(new Set(tuning.map(({ seed }) => seed)).size).toBe(2);
     for (const { seed, train, evaluation, settings, benchmarks } of tuning) {
-      // at full length, unless it is asked for otherwise
+      // at full length by default
       expect(settings.steps).toBe(10);
       expect(benchmarks).toEqual([]);
       expect(grid.seeds).not.toContain(seed);
@@ -131,7 +131,7 @@ describe("cells", () => {
     expect(single.selected.flatMap((row) => tuningCells(single, row))).toEqual([]);
   });
 
-  test("that tune on a file of their own leave the training file whole, or train on another one", async () => {
+  test("for tuning with their own evaluation file use the whole training file, or their own", async () => {
     const cellsWith = async (more: Partial<ReproduceOptions>) => {
       const grid = await planGrid({ ...options, tuneEvaluation: TUNING, ...more });
       return tuningCells(grid, grid.selected[1]!).map(({ train, evaluation }) => [

@@ -25,7 +25,7 @@ const stepOf = (step: number, seconds: number) => ({
   tokens: 10,
 });
 
-test("updates that compiled the program count as long as the median", async () => {
+test("updates that compiled a program count with the median time", async () => {
   const evaluation = { type: "evaluation", step: 2, loss: 9, seconds: 50 };
   const lines = [stepOf(1, 20), stepOf(2, 1), evaluation, stepOf(3, 30), stepOf(4, 3), stepOf(5, 2)];
   expect(await trainedOf(lines, 2)).toEqual({
@@ -35,7 +35,7 @@ test("updates that compiled the program count as long as the median", async () =
   });
 });
 
-test("a line that is no metric is said to be one, with its place", async () => {
+test("a line that is not a metric is an error with its line number", async () => {
   await expect(trainedOf([stepOf(1, 1), { type: "step", step: "2" }])).rejects.toMatchObject({
     code: "bad_data",
     message: expect.stringMatching(/metrics\.jsonl:2: field "step" is "2"; a number is expected/),

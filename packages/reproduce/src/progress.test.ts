@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { ReproduceEvent } from "./index.ts";
 import { reproduceProgress } from "./progress.ts";
 
-test("follows cells, guesses what is left, and names what failed", () => {
+test("shows the progress of cells, the time left, and failures", () => {
   let time = 0;
   const progress = reproduceProgress({ jobs: 2, now: () => time });
   const plan = {
@@ -61,7 +61,7 @@ const end: Extract<ReproduceEvent, { type: "end" }> = {
 const summaryOf = (more: Partial<typeof end>): string =>
   reproduceProgress({ jobs: 1, now: () => 0 }).summary({ ...end, ...more });
 
-test("ends with its table, what is doubtful, the files, and what is missing", () => {
+test("ends with the table, warnings, files, and missing results", () => {
   const table = "Method    Held-out loss\nLoRA    0.7100 ± 0.0100";
   const files = "out/table1.md\nout/table1.json";
   expect(summaryOf({})).toBe(`${table}\n\n${files}`);
@@ -75,7 +75,7 @@ test("ends with its table, what is doubtful, the files, and what is missing", ()
   expect(summaryOf({ missing: 1, stopped: true })).toContain("1 result missing; the same command resumes");
 });
 
-test("calls a tuning loss one, and counts the cells of a search that continues", () => {
+test("labels tuning losses, and counts the cells that a search adds", () => {
   let time = 0;
   const progress = reproduceProgress({ jobs: 1, now: () => time });
   const updates = { tune: 10, measure: 10, left: 40 };

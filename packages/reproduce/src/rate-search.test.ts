@@ -14,7 +14,7 @@ function search(coarse: readonly number[], lossOf: (rate: number) => number): re
 const valley = (best: number) => (rate: number) => Math.log(rate / best) ** 2;
 const ratesOf = (tried: readonly TriedRate[]) => tried.map(({ learningRate }) => learningRate);
 
-/** How far the neighbours of the best rate are. */
+/** The ratios of the best rate to its neighbours. */
 function gaps(tried: readonly TriedRate[]): readonly number[] {
   const rates = [...ratesOf(tried)].sort((a, b) => a - b);
   const at = rates.indexOf(bestOf(tried)?.learningRate ?? Number.NaN);
@@ -35,7 +35,7 @@ describe("a search", () => {
     },
   );
 
-  test("of a grid that is fine enough adds nothing", () => {
+  test("adds nothing to a grid that is fine enough", () => {
     expect(ratesOf(search([0.01, 0.015, 0.0225], valley(0.015)))).toEqual([0.01, 0.015, 0.0225]);
   });
 
@@ -45,18 +45,18 @@ describe("a search", () => {
     expect(ratesOf(tried)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147, 0.0216, 0.0317]);
   });
 
-  test("continues beyond an end where the best rate lies, by a step of the coarse grid", () => {
+  test("extends the grid by a coarse step where the best rate is at an end", () => {
     expect(ratesOf(search([0.01, 0.03], valley(0.002))).slice(0, 4)).toEqual([0.01, 0.03, 0.00333, 0.00111]);
     expect(ratesOf(search([0.01, 0.03], valley(0.2))).slice(0, 4)).toEqual([0.01, 0.03, 0.09, 0.27]);
   });
 
-  test("ends where the loss falls for ever, within reach of the coarse grid and at most at 10", () => {
+  test("ends within a bounded range, at most at 10, where the loss keeps falling", () => {
     expect(Math.max(...ratesOf(search([0.01, 0.03], (rate) => -rate)))).toBeLessThanOrEqual(3.04);
     expect(Math.max(...ratesOf(search([1, 3], (rate) => -rate)))).toBe(10);
     expect(Math.min(...ratesOf(search([0.01, 0.03], (rate) => rate)))).toBeGreaterThanOrEqual(0.99e-4);
   });
 
-  test("looks for lower rates where all diverge", () => {
+  test("tries lower rates where all diverge", () => {
     const tried = search([0.1, 0.3], (rate) => (rate < 0.02 ? valley(0.01)(rate) : Number.POSITIVE_INFINITY));
     expect(bestOf(tried)?.learningRate).toBeCloseTo(0.0111, 3);
     expect(bestOf(search([0.1, 0.3], () => Number.POSITIVE_INFINITY))).toBeUndefined();
@@ -70,7 +70,7 @@ describe("a step", () => {
     { learningRate: 0.005, loss: 1.5 },
     { learningRate: 0.001, loss: 9 },
   ];
-  test("changes as much as the nearer losses say, whatever the order", () => {
+  test("has the size of the smaller difference to its neighbours, in any order", () => {
     expect(stepsOf(tried)).toEqual({
       below: { learningRate: 0.005, change: 0.5 },
       above: { learningRate: 0.02, change: 0.25 },
@@ -78,7 +78,7 @@ describe("a step", () => {
     });
   });
 
-  test("to a rate that diverges, or to none, has no size", () => {
+  test("to a rate that diverged, or without a neighbour, has no size", () => {
     const diverged = [...tried.slice(1), { learningRate: 0.02, loss: Number.POSITIVE_INFINITY }];
     expect(stepsOf(diverged)).toMatchObject({ above: { change: Number.POSITIVE_INFINITY }, change: 0.5 });
     expect(stepsOf(tried.slice(0, 2))).toMatchObject({ below: undefined, change: 0.25 });

@@ -62,7 +62,7 @@ test("the base and the other reference are not tested, ablations against their o
   ]);
 });
 
-test("the report of one pair, of a row without cells, and of answers that are all wrong", () => {
+test("a report with one pair, a row without cells, and no right answers", () => {
   const made = outcomes({ "lora-2": [1], "lora-8": [], "mos-2": [0.5, 2] });
   const text = markdownOf(grid, {
     ...{ rows: summariesOf(made), comparisons: comparisonsOf(made, references), pictures: [] },
@@ -77,7 +77,7 @@ test("the report of one pair, of a row without cells, and of answers that are al
   expect(text).not.toMatch(/NaN|undefined|Infinity/);
 });
 
-test("results without times, as they come from another machine, count for all but the times", () => {
+test("results without times, as from another machine, count for everything but the times", () => {
   const [row] = outcomes({ "lora-2": [1, 2] });
   const zeros = { total: 0, load: 0, training: 0, step: 0, evaluation: 0, answers: 0 };
   const [first, second] = row!.cells;
@@ -90,7 +90,7 @@ test("results without times, as they come from another machine, count for all bu
   expect(text).toContain("| LoRA | 2 | 23,360 | 2.0000 | 0.0 | – | – | – | 0.001 | 1 of 3 |");
 });
 
-test("benchmarks are columns in the paper's order behind the losses, with tests of their own", () => {
+test("benchmarks are columns in the paper's order after the losses, with tests of their own", () => {
   const scored = (one: CellResult, gsm8k: number, f1: number): CellResult => ({
     ...one,
     benchmarks: [
@@ -134,7 +134,7 @@ test("benchmarks are columns in the paper's order behind the losses, with tests 
   expect(text).not.toMatch(/NaN|undefined|Infinity/);
 });
 
-test("the base is asked a second time without a chat format, where others are asked in one", async () => {
+test("the base is also evaluated without a chat format, where adapters use one", async () => {
   const keys = asked.experiment.rows.map(({ key }) => key);
   expect(keys.slice(0, 3)).toEqual(["base", "base-no-chat", "lora-2"]);
   expect(grid.experiment.rows.map(({ key }) => key)).not.toContain("base-no-chat");
@@ -148,7 +148,7 @@ test("the base is asked a second time without a chat format, where others are as
   ]);
 });
 
-test("what is asked decides only the scores' identity, and not that of a cell", () => {
+test("settings of benchmarks are part of the identity of scores, not of cells", () => {
   const [row] = grid.experiment.rows.filter(({ key }) => key === "mos-2");
   const [plain] = measuringCells(grid, row!, 1e-3);
   const [scored] = measuringCells(asked, row!, 1e-3);
@@ -160,7 +160,7 @@ test("what is asked decides only the scores' identity, and not that of a cell", 
   ]);
 });
 
-test("a benchmark that cannot be asked is said before anything is trained", async () => {
+test("a benchmark that cannot run is reported before training starts", async () => {
   const plan = (more: object) =>
     planGrid({
       ...grid.options,
@@ -212,7 +212,7 @@ describe("rates that were searched for", () => {
     expect(reportOf({ "lora-2": [1.07, 1, 1.06], "mos-2": [1.02, 1, 1.01] }).warnings).toEqual([]);
   });
 
-  test("one at an end of all rates, and one next to a rate that diverged, are named as such", () => {
+  test("a best rate at the end of the range, or next to one that diverged, is reported as such", () => {
     const { warnings, text } = reportOf({
       "lora-2": [1, 1.01, 1.02, 2],
       "mos-2": [1.01, 1, Number.POSITIVE_INFINITY],

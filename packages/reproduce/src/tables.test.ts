@@ -34,14 +34,14 @@ describe("table 2 on LLaMA2-7B has the paper's ranks and numbers", () => {
     expect(rows.get(key)).toMatchObject({ rank, trainable, notes: [] });
   });
 
-  test("VeRA gets as many numbers as LoRA of rank 2, and not one rank more", () => {
+  test("VeRA has the largest rank that needs no more numbers than LoRA of rank 2", () => {
     const { trainable, notes } = rows.get("vera-equal")!;
     expect(trainable).toBeLessThanOrEqual(4997120);
     expect(4997120 - trainable).toBeLessThan(32 * 7); // one rank of one layer and type is one number
     expect(notes[0]).toMatch(/reviewers/);
   });
 
-  test("all of them have the same alpha and dropout, but VeRA no alpha", () => {
+  test("all have the same alpha and dropout, except that VeRA has no alpha", () => {
     for (const { adapter } of rows.values())
       if (adapter) {
         expect(adapter.dropout).toBe(0.1);
@@ -78,7 +78,7 @@ test("a rank that does not fit few layers is lowered, and the row says so", () =
   expect(rows.get("subset-selection")).toMatchObject({ rank: "6 of 6" });
 });
 
-test("figure 1 has every point of its axes, and those that do not fit have no adapter", () => {
+test("figure 1 has every point of its grid; points that do not fit have no adapter", () => {
   const all = experimentOf("figure1", contextOf("smollm2-135m")).rows;
   expect(all).toHaveLength(20);
   expect(all.every(({ adapter }) => adapter)).toBe(true);
@@ -90,7 +90,7 @@ test("figure 1 has every point of its axes, and those that do not fit have no ad
   expect(rows[0]!.adapter).toBeUndefined();
   expect(rows[0]!.notes[0]).toMatch(/does not split into 5 shards/);
   expect(rows[1]!.adapter).toMatchObject({ rank: 8, equivalentRank: 4, privateRank: 3, shardsPerVector: 4 });
-  // with few layers the rank would have to be lower, which would be another point
+  // with few layers the rank would have to be lower, which is another point
   const few = experimentOf("figure1", contextOf("smollm2-135m", 3), {
     privateRanks: [0, 3],
     shards: [1],
@@ -102,20 +102,20 @@ describe("choosing rows", () => {
   const { rows } = experimentOf("table2", llama);
   const keysOf = (only: readonly string[]) => selectRows(rows, only).map(({ key }) => key);
 
-  test("all without a name; by key, by label, by label and rank", () => {
+  test("selects all rows by default, or by key, label, or label and rank", () => {
     expect(keysOf([])).toHaveLength(rows.length);
     expect(keysOf(["mos-2"])).toEqual(["mos-2"]);
     expect(keysOf(["LoRA"])).toEqual(["lora-2", "lora-8", "lora-16", "lora-64"]);
     expect(keysOf(["lora 16", "MoS r=32", "lora-16"])).toEqual(["lora-16", "mos-8"]);
   });
 
-  test("keys are those of a folder, and each is there once", () => {
+  test("keys are unique and usable as folder names", () => {
     const keys = rows.map(({ key }) => key);
     expect(new Set(keys).size).toBe(keys.length);
     for (const key of keys) expect(key).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*$/);
   });
 
-  test("a name that no row has", () => {
+  test("refuses an unknown name", () => {
     expect(() => selectRows(rows, ["mos-3"])).toThrowError(
       expect.objectContaining({
         code: "bad_option",

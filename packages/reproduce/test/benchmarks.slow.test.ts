@@ -1,4 +1,4 @@
-// Cells that really train, and are asked benchmarks through the serving engine.
+// Cells that really train and run benchmarks through the inference engine.
 import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,7 +52,7 @@ const cellOf = async (out: string, key: string, rate?: number): Promise<Record<s
 const typesOf = (events: readonly ReproduceEvent[]): ReadonlySet<string> =>
   new Set(events.map(({ type }) => type));
 
-/** What `evaluate` itself says of an adapter. */
+/** The scores of an adapter by `evaluate`. */
 async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   await using engine = await openEngine({ model: MODEL, adapters, threads: 1 });
   const { samples, dataFolder } = benchmarksOf(...tasks);
@@ -68,7 +68,7 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   return [];
 }
 
-test("a grid of two rows gets the paper's seven columns, as `evaluate` has them", async () => {
+test("a grid of two rows has the paper's seven columns, with the scores of `evaluate`", async () => {
   const tasks = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
   const options = optionsOf("columns", {
     ...{ only: ["base", "mos-2"], benchmarks: benchmarksOf(...tasks), answers: 2, answerTokens: 4 },
@@ -93,7 +93,7 @@ test("a grid of two rows gets the paper's seven columns, as `evaluate` has them"
   expect(typesOf(again)).toEqual(new Set(["plan", "end"]));
 });
 
-test("an adapter that was kept is asked without being trained again, and kept", async () => {
+test("a kept adapter is evaluated without training, and stays", async () => {
   await eventsOf(optionsOf("kept", { keepAdapters: true }));
   const before = await cellOf("kept", "mos-2");
   const adapter = join(cellPath("kept", "mos-2"), "run", "adapter_model.safetensors");
@@ -105,7 +105,7 @@ test("an adapter that was kept is asked without being trained again, and kept", 
   expect(rest).toEqual(before);
   expect(benchmarks).toMatchObject([{ task: "mmlu", questions: 4, scores: { acc: 0.25 } }]);
   expect((await stat(adapter)).mtimeMs).toBe(mtimeMs);
-  // another task is added to those that are there
+  // another task is added to the earlier ones
   await eventsOf(optionsOf("kept", { benchmarks: benchmarksOf("mmlu", "tydiqa") }));
   expect((await cellOf("kept", "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }, { task: "tydiqa" }]);
 });
@@ -120,7 +120,7 @@ test("an adapter that was not kept is trained again, to the same numbers", async
   expect(await readdir(cellPath("lost", "mos-2"))).not.toContain("run");
 });
 
-test.each(["stopped", "killed"])("an evaluation that is %s resumes with what is missing", async (how) => {
+test.each(["stopped", "killed"])("an evaluation that is %s resumes with the missing samples", async (how) => {
   const options = optionsOf(how, { benchmarks: benchmarksOf("mmlu", "tydiqa") });
   const controller = new AbortController();
   let pid: number | undefined;

@@ -83,7 +83,7 @@ test("a cell that is killed resumes from its checkpoint, to the same numbers", a
   let pid: number | undefined;
   const events = await eventsOf(optionsOf("killed", steps), (event) => {
     if (event.type === "started") pid = event.attempt === 1 ? event.pid : undefined;
-    // the checkpoint of update 40 is there now
+    // the checkpoint of update 40 is written by now
     if (event.type === "progress" && event.step > 52 && pid !== undefined) process.kill(pid, "SIGKILL");
   });
   expect(events.filter(({ type }) => type === "failed")).toMatchObject([{ retried: true }]);
@@ -91,7 +91,7 @@ test("a cell that is killed resumes from its checkpoint, to the same numbers", a
   expect(killed["resumedAt"]).toBe(40);
   expect(killed["losses"]).toEqual(whole["losses"]);
   expect(killed["heldOutLoss"]).toBe(whole["heldOutLoss"]);
-  // nothing but the numbers is kept
+  // only the numbers are kept
   await expect(
     access(join(folder, "killed", "cells", "mos-2", "seed-0-rate-0.001", "run")),
   ).rejects.toThrowError(/ENOENT/);

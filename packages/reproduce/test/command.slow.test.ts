@@ -1,4 +1,4 @@
-// The command, with the options that cannot be used.
+// The command itself, and options that are refused.
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ test("lists the methods at one budget, MoS's ablations and scaling with them", a
   expect([scaleOf("mos-2-scaled"), scaleOf("mos-2")]).toEqual([scaleOf("lora-2"), 16 / 6]);
 });
 
-test("runs a cell, and says what is missing by its exit code", async () => {
+test("runs a cell; the exit code reports missing results", async () => {
   const out = join(folder, "run");
   const args = words(
     "--seeds 1 --steps 1 --max-length 64 --answers 0 --eval-examples 4 --only lora-2 --json",

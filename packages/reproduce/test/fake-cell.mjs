@@ -1,4 +1,4 @@
-// In place of a cell's process: a result without training, or what the cell's system message asks for. Plain JavaScript,
+// Stands in for a cell's process: writes a result without training, or does what the cell's system message says. Plain JavaScript,
 // because it is started a hundred times.
 import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,11 +7,11 @@ const tell = (event) => {
   process.send?.(event);
 };
 
-/** Lower for MoS and for the rate 0.01, and another for every seed. */
+/** Lower for MoS and for the rate 0.01, and different for every seed. */
 const lossOf = ({ key, learningRate, seed }) =>
   (key.startsWith("mos") ? 1 : 2) + (learningRate === 0.01 ? 0 : 0.5) + ((seed * 37) % 11) / 100;
 
-/** Of the benchmarks that are asked, but for GSM8K where that is wished. */
+/** Of the benchmarks asked for, without GSM8K where the message says so. */
 const scoresOf = ({ benchmarks, seed }, wish) =>
   benchmarks
     .filter(({ task }) => !(task === "gsm8k" && wish === "no gsm8k"))
@@ -41,13 +41,13 @@ const resultOf = (spec, wish) => ({
   jobs: spec.jobs,
 });
 
-/** How a first attempt ends that writes nothing. */
+/** Ways in which a first attempt ends without a result. */
 const FIRST_ENDS = {
   "stop once": { type: "stopped" },
   "refuse once": { type: "failed", code: "storage", message: "the disk is full" },
 };
 
-/** How an attempt ends that has written a result. */
+/** Ways in which an attempt ends after writing a result. */
 const LAST_ENDS = { "no gsm8k": { type: "failed", code: "device", message: "the engine broke" } };
 
 async function run(spec) {
@@ -63,7 +63,7 @@ async function run(spec) {
   if (wish !== "hang") await end(spec, wish);
 }
 
-/** Ends the cell as its message wishes. */
+/** Ends the cell as its message says. */
 async function end(spec, wish) {
   const marker = join(spec.folder, "crashed-before");
   const isFirst = await writeFile(marker, "", { flag: "wx" }).then(

@@ -1,4 +1,4 @@
-// The runner of experiments, with a process that only pretends to train (fake-cell.mjs).
+// The runner of experiments, with fake cells that do not train (fake-cell.mjs).
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,7 +42,7 @@ const read = (name: string): Promise<string> => readFile(join(folder, "out", nam
 const order = async (): Promise<readonly string[]> => (await read("order.txt")).trim().split("\n");
 
 describe("cells", () => {
-  test("run seed by seed over all rows, and the tables say what came of them", async () => {
+  test("run seed by seed over all rows, and the tables have their results", async () => {
     const events = await eventsOf(optionsOf());
     expect(await order()).toEqual([
       "base measure 0 0 false",
@@ -82,7 +82,7 @@ describe("cells", () => {
     );
   });
 
-  test("that are finished are not run again, also for another choice of rows", async () => {
+  test("are not run again once finished, also for another choice of rows", async () => {
     await eventsOf(optionsOf());
     const again = await eventsOf(optionsOf());
     expect(ofType(again, "started")).toEqual([]);
@@ -95,7 +95,7 @@ describe("cells", () => {
     expect(await read("table2.md")).toContain("| MoS | 6 |");
   });
 
-  test("are run again where the settings are others, and only those that these decide", async () => {
+  test("are run again when a setting that decides their result changes, and only then", async () => {
     await eventsOf(optionsOf());
     expect(ofType(await eventsOf(optionsOf({ steps: 3 })), "started").map(({ cell }) => cell.key)).toEqual([
       ...["lora-2", "mos-2"],
@@ -103,7 +103,7 @@ describe("cells", () => {
     ]);
   });
 
-  test("are run again when a file has other content, whatever its name and time", async () => {
+  test("are run again when the content of a file changes, not when its name or time does", async () => {
     const train = join(folder, "train.jsonl");
     const lines = (await readFile("assets/quickstart/train.jsonl", "utf8")).split("\n");
     await writeFile(train, lines.join("\n"));
@@ -115,7 +115,7 @@ describe("cells", () => {
     expect(ofType(await eventsOf(optionsOf({ train })), "started")).toHaveLength(4);
   });
 
-  test("give the same, whatever runs beside them", async () => {
+  test("give the same results for any number of jobs", async () => {
     await eventsOf(optionsOf());
     const alone = JSON.parse(await read("table2.json"));
     await eventsOf(optionsOf({ jobs: 3, out: join(folder, "jobs") }));
@@ -127,7 +127,7 @@ describe("cells", () => {
 });
 
 describe("a cell that fails", () => {
-  test("once is tried again, from its checkpoint", async () => {
+  test("once is retried from its checkpoint", async () => {
     const events = await eventsOf(wishing("crash once"));
     expect(ofType(events, "failed")).toMatchObject(
       [{ cell: { key: "lora-2", seed: 0 }, retried: true, message: /code 7.*out of cheese/ }].map(
@@ -142,7 +142,7 @@ describe("a cell that fails", () => {
     expect(await read("table2.md")).not.toContain("Failed");
   });
 
-  test("by a kill is tried again, too", async () => {
+  test("because it was killed is retried, too", async () => {
     const events = await eventsOf(wishing("kill once"));
     expect(ofType(events, "failed")[0]!.message).toMatch(/killed \(SIGKILL\).*memory/);
     expect(endOf(events).missing).toBe(0);
@@ -156,7 +156,7 @@ describe("a cell that fails", () => {
     expect(endOf(events)).toMatchObject({ stopped: false, missing: 0 });
   });
 
-  test("for a reason of its own begins afresh", async () => {
+  test("with an error of its own starts over", async () => {
     await eventsOf(wishing("refuse once"));
     expect((await order()).filter((line) => line.startsWith("lora-2 measure 0"))).toEqual([
       "lora-2 measure 0 0.001 false",
@@ -164,7 +164,7 @@ describe("a cell that fails", () => {
     ]);
   });
 
-  test("twice loses only itself, and is tried by the next run", async () => {
+  test("twice is left out, and retried by the next run", async () => {
     const events = await eventsOf(wishing("crash"));
     expect(ofType(events, "failed").map(({ retried }) => retried)).toEqual([true, false]);
     expect(endOf(events)).toMatchObject({ stopped: false, missing: 1 });
@@ -175,7 +175,7 @@ describe("a cell that fails", () => {
     expect(ofType(await eventsOf(wishing("crash")), "started")).toHaveLength(2);
   });
 
-  test("because it diverged is kept as it is", async () => {
+  test("because it diverged is a result, and not retried", async () => {
     const events = await eventsOf(wishing("diverge"));
     expect(ofType(events, "failed")).toMatchObject([{ retried: false, message: "step 2: the loss is NaN" }]);
     expect(endOf(events).missing).toBe(1);
@@ -185,7 +185,7 @@ describe("a cell that fails", () => {
     expect(await read("table2.md")).toMatch(/- lora-2, seed 0, .*the loss is NaN/);
   });
 
-  test("leaves a broken result, which does not count", async () => {
+  test("with a broken result file does not count as finished", async () => {
     await eventsOf(optionsOf());
     const path = join(folder, "out", "cells", "mos-2", "seed-1-rate-0.001", "result.json");
     await writeFile(path, (await readFile(path, "utf8")).slice(0, 40));
@@ -196,7 +196,7 @@ describe("a cell that fails", () => {
 });
 
 describe("stopping", () => {
-  test("ends the cells that run and starts no other; the next run resumes", async () => {
+  test("stops the running cells and starts no others; the next run resumes", async () => {
     const controller = new AbortController();
     const events: ReproduceEvent[] = [];
     for await (const event of reproduce(wishing("hang", { signal: controller.signal }))) {
@@ -209,7 +209,7 @@ describe("stopping", () => {
     expect(endOf(await eventsOf(optionsOf())).missing).toBe(0);
   });
 
-  test("a reader who has had enough leaves no process behind", async () => {
+  test("leaving the loop ends the cells' processes", async () => {
     let pid: number | undefined;
     for await (const event of reproduce(wishing("hang"))) {
       if (event.type === "started") pid = event.pid;
@@ -226,7 +226,7 @@ describe("several rates", () => {
     keys.flatMap((key) => of.flatMap((rate) => seeds.map((seed) => `${key} tune ${seed} ${rate}`)));
   const cellsRun = async () => (await order()).map((line) => line.split(" ").slice(0, 4).join(" "));
 
-  test("are tried on a part of the training file first, refined around the best, and the best one is used", async () => {
+  test("are tried on a part of the training file, refined around the best, and the best is used", async () => {
     const events = await eventsOf(optionsOf({ ...rates, seeds: 1 }));
     expect(ofType(events, "plan")[0]).toMatchObject({ cells: 2 * 3 * 2 + 3, updates: { left: 12 + 4 } });
     expect(ofType(events, "refine")).toEqual(
@@ -282,7 +282,7 @@ describe("several rates", () => {
     expect(new Set(await cellsRun()).size).toBe((await cellsRun()).length);
   });
 
-  test("are tried as long as cells are measured, with as many seeds as wished, on a file of its own", async () => {
+  test("are tried at full length, with the given number of seeds, on a separate file", async () => {
     const tuneEvaluation = "test/fixtures/tuning.jsonl";
     await eventsOf(optionsOf({ learningRates: [0.001, 0.01, 0.1], tuneSeeds: 1, tuneEvaluation, seeds: 1 }));
     expect((await cellsRun()).filter((line) => line.startsWith("lora-2 tune"))).toEqual(
@@ -296,7 +296,7 @@ describe("several rates", () => {
     expect(table).not.toContain("best rates of shorter runs");
   });
 
-  test("warn of what makes their choice doubtful: fewer updates, and differences within a step", async () => {
+  test("give warnings where their choice is doubtful: fewer updates, and differences within a step", async () => {
     const events = await eventsOf(optionsOf(rates));
     const { warnings, table, rates: found } = endOf(events);
     // mos-2 is better by 1, a step changes 0.5
@@ -317,7 +317,7 @@ describe("several rates", () => {
     expect(await read("table2.md")).toMatch(/\| 0\.5000 \(more than the difference\) \|/);
   });
 
-  test("are not decided on when tuning is stopped", async () => {
+  test("are not chosen when tuning is stopped", async () => {
     const controller = new AbortController();
     const events: ReproduceEvent[] = [];
     for await (const event of reproduce(wishing("hang", { ...rates, signal: controller.signal }))) {
@@ -328,7 +328,7 @@ describe("several rates", () => {
     expect(endOf(events)).toMatchObject({ stopped: true, missing: 5 });
   });
 
-  test("that end too early are gone beyond", async () => {
+  test("are extended where the best one is at an end", async () => {
     await eventsOf(optionsOf({ learningRates: [0.01, 0.1], tuneSteps: 1, tuneSeeds: 1, seeds: 1 }));
     expect((await cellsRun()).filter((line) => line.startsWith("mos-2 tune"))).toEqual(
       tuned(["mos-2"], [0.01, 0.1, 0.001, ...refined], [1_000_003]),
@@ -336,7 +336,7 @@ describe("several rates", () => {
     expect(await read("table2.md")).not.toContain("Best at");
   });
 
-  test("one that diverges is not the best, and no failure", async () => {
+  test("that diverge are not chosen, and are no failures", async () => {
     const events = await eventsOf(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
     expect(endOf(events).missing).toBe(0);
     const { rows } = JSON.parse(await read("table2.json"));
@@ -387,7 +387,7 @@ test("figure 1 is drawn, with the points that do not fit left empty", async () =
   expect(await read("figure1.md")).toMatch(/\| MoS p=0 l=3 \|.*does not fit/);
 });
 
-test("a picture of other settings does not stay beside the report", async () => {
+test("a picture from other settings is removed", async () => {
   await eventsOf(optionsOf({ seeds: 1 }));
   await eventsOf(optionsOf({ seeds: 1, answers: 0 }));
   const names = await readdir(join(folder, "out"));
@@ -395,7 +395,7 @@ test("a picture of other settings does not stay beside the report", async () => 
   expect(names).not.toContain("table2-answers.svg");
 });
 
-test("nothing but what belongs there is left in the folder", async () => {
+test("the folder has only the files of the report", async () => {
   await eventsOf(optionsOf({ seeds: 1 }));
   expect((await readdir(join(folder, "out"))).sort()).toEqual([
     "cells",
@@ -414,7 +414,7 @@ describe("benchmarks", () => {
   };
   const only = ["lora-2", "mos-2"];
 
-  test("are asked of finished cells, too; without their adapters these are trained again", async () => {
+  test("run on finished cells, too, which are trained again where no adapter was kept", async () => {
     await eventsOf(optionsOf({ only }));
     const plain = await read("table2.md");
     // one of the adapters was kept
@@ -438,12 +438,12 @@ describe("benchmarks", () => {
       { task: "gsm8k", shots: 8 },
     ]);
     expect(ofType(await eventsOf(optionsOf({ only, benchmarks })), "started")).toEqual([]);
-    // not asked for, they are no columns
+    // without the option they are not columns
     expect(ofType(await eventsOf(optionsOf({ only })), "started")).toEqual([]);
     expect(await read("table2.md")).toBe(plain);
   });
 
-  test("are asked again in another way, and only those", async () => {
+  test("run again when their settings change, without training", async () => {
     await eventsOf(optionsOf({ only, benchmarks, seeds: 1 }));
     const limited = { ...benchmarks, limit: 1 };
     expect(
@@ -453,7 +453,7 @@ describe("benchmarks", () => {
     expect(ofType(await eventsOf(optionsOf({ only, benchmarks: fewer, seeds: 1 })), "started")).toEqual([]);
   });
 
-  test("that fail leave a result without them, and are tried again", async () => {
+  test("that fail are left out of the result, and retried", async () => {
     const events = await eventsOf(wishing("no gsm8k", { only, benchmarks, seeds: 1 }));
     expect(ofType(events, "failed")).toMatchObject([{ retried: true }, { retried: false }]);
     expect(endOf(events).missing).toBe(1);

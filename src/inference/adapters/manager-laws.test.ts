@@ -1,4 +1,4 @@
-// What holds whatever is asked for, changed and given back in whatever order.
+// Invariants of the adapter manager under random orders of changes, loads and releases.
 import { cp, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +58,7 @@ beforeAll(async () => {
   for (const [i, adapter] of contents.entries()) await saveAdapter(join(stash, String(i)), adapter, { base });
 });
 beforeEach(async () => {
-  folder = await mkdtemp(join(stash, "tiers-"));
+  folder = await mkdtemp(join(stash, "manager-"));
 });
 afterAll(() => rm(stash, { recursive: true, force: true }));
 
@@ -78,17 +78,17 @@ const contentOf = (expanded: ReadonlyMap<string, ExpandedFactors>): number =>
 const same = (x: ExpandedFactors | undefined, y: ExpandedFactors): boolean =>
   x?.rank === y.rank && x.scale === y.scale && x.a.join() === y.a.join() && x.b.join() === y.b.join();
 
-/** The folder, what was seen of it, and who holds what. */
+/** A model of the manager: the folder, its content at the last scan, and the leases that are held. */
 class World {
-  readonly tiers: AdapterManager;
+  readonly manager: AdapterManager;
   readonly limit: number;
   private readonly onDisk = new Map<string, number>();
   private seen = new Map<string, number>();
   private readonly digests = new Map<string, number>();
   private readonly held: { readonly lease: AdapterLease; readonly content: number }[] = [];
 
-  constructor(tiers: AdapterManager, limit: number) {
-    this.tiers = tiers;
+  constructor(manager: AdapterManager, limit: number) {
+    this.manager = manager;
     this.limit = limit;
   }
 
@@ -105,17 +105,17 @@ class World {
   }
 
   async refresh(): Promise<void> {
-    await this.tiers.refresh();
+    await this.manager.refresh();
     this.seen = new Map(this.onDisk);
-    expect(this.tiers.list().map(({ name }) => name)).toEqual([...this.seen.keys()].sort());
+    expect(this.manager.list().map(({ name }) => name)).toEqual([...this.seen.keys()].sort());
   }
 
   async acquire(name: string): Promise<void> {
     const allowed = [this.seen.get(name), this.onDisk.get(name)];
-    const before = this.tiers.list();
-    const lease = await this.tiers.acquire(name).catch((error: unknown) => error);
-    // a load that found another content has looked at the whole folder
-    if (this.tiers.list() !== before) this.seen = new Map(this.onDisk);
+    const before = this.manager.list();
+    const lease = await this.manager.acquire(name).catch((error: unknown) => error);
+    // a load that finds another content rescans the whole folder
+    if (this.manager.list() !== before) this.seen = new Map(this.onDisk);
     if (lease instanceof MosError) return this.checkRefusal(lease, name, allowed);
     const content = contentOf((lease as AdapterLease).expand());
     expect(allowed).toContain(content);
@@ -147,10 +147,10 @@ class World {
   }
 
   check(): void {
-    const { residentBytes: now, resident } = this.tiers.stats();
+    const { residentBytes: now, resident } = this.manager.stats();
     expect(now).toBeLessThanOrEqual(this.limit);
     const pinned = new Set(this.held.map(({ content }) => content));
-    expect(now).toBeGreaterThanOrEqual(this.sum(pinned)); // what is pinned is counted, and so still there
+    expect(now).toBeGreaterThanOrEqual(this.sum(pinned)); // pinned adapters are counted
     expect(resident).toBeGreaterThanOrEqual(pinned.size);
     for (const { lease, content } of this.held) {
       expect(contentOf(lease.expand())).toBe(content);
@@ -160,7 +160,7 @@ class World {
     expect(new Set(this.digests.values()).size).toBe(this.digests.size);
   }
 
-  giveAllBack(): void {
+  releaseAll(): void {
     while (this.held.length > 0) this.release(0);
   }
 }
@@ -186,7 +186,7 @@ const action = fc.oneof(
   { weight: 4, arbitrary: fc.nat().map((which) => async (world: World) => world.release(which)) },
 );
 
-test("bytes stay within the limit, leases keep their content, and what is pinned stays", async () => {
+test("bytes stay within the limit, leases keep their content, and pinned adapters are not evicted", async () => {
   const largest = Math.max(...bytes.map(({ own, shared }) => own + shared));
   await fc.assert(
     fc.asyncProperty(
@@ -194,29 +194,29 @@ test("bytes stay within the limit, leases keep their content, and what is pinned
       fc.array(action, { minLength: 10, maxLength: 30 }),
       async (limit, actions) => {
         await rm(folder, { recursive: true, force: true });
-        folder = await mkdtemp(join(stash, "tiers-"));
-        const tiers = await open(limit);
-        const world = new World(tiers, limit);
+        folder = await mkdtemp(join(stash, "manager-"));
+        const manager = await open(limit);
+        const world = new World(manager, limit);
         for (const at of NAMES) await world.write(at, NAMES.indexOf(at));
         await world.refresh();
         for (const act of actions) {
           await act(world);
           world.check();
         }
-        world.giveAllBack();
+        world.releaseAll();
         await world.refresh();
         world.check();
-        await tiers[Symbol.asyncDispose]();
-        expect(tiers.stats()).toMatchObject({ resident: 0, residentBytes: 0 });
+        await manager[Symbol.asyncDispose]();
+        expect(manager.stats()).toMatchObject({ resident: 0, residentBytes: 0 });
       },
     ),
     { numRuns: 40 },
   );
 });
 
-test("while a folder is replaced over and over, nobody gets half of one content and half of another", async () => {
+test("a lease never mixes two contents, however often the folder is replaced", async () => {
   await saveAdapter(join(folder, "acme"), contents[0]!, { base });
-  await using tiers = await open(1e6);
+  await using manager = await open(1e6);
   const known = new Map<string, number>();
   let writing = true;
   const write = async (): Promise<void> => {
@@ -228,14 +228,14 @@ test("while a folder is replaced over and over, nobody gets half of one content 
     let leases = 0;
     while (writing) {
       try {
-        using lease = await tiers.acquire("acme");
+        using lease = await manager.acquire("acme");
         const content = contentOf(lease.expand());
         expect(content).toBeGreaterThanOrEqual(0);
         expect(known.get(lease.digest) ?? content).toBe(content);
         known.set(lease.digest, content);
         leases++;
       } catch (error) {
-        // it may change faster than it can be read, which is told; it never counts as broken or gone
+        // a folder that changes faster than it can be read is reported as busy, never as broken or missing
         expect(error).toMatchObject({ code: "busy" });
       }
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -243,13 +243,13 @@ test("while a folder is replaced over and over, nobody gets half of one content 
     return leases;
   };
   const look = async (): Promise<void> => {
-    while (writing) await tiers.refresh();
+    while (writing) await manager.refresh();
   };
   const [, leases] = await Promise.all([write(), read(), read(), look()]);
   expect(leases).toBeGreaterThan(0);
   expect(known.size).toBeGreaterThan(1);
-  await tiers.refresh();
-  using last = await tiers.acquire("acme");
+  await manager.refresh();
+  using last = await manager.acquire("acme");
   expect(contentOf(last.expand())).toBe(40 % contents.length);
-  expect(tiers.stats().failures).toBe(0);
+  expect(manager.stats().failures).toBe(0);
 });

@@ -35,7 +35,7 @@ const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
 
 let folder = "";
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "tiers-"));
+  folder = await mkdtemp(join(tmpdir(), "manager-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
@@ -66,9 +66,9 @@ const open = (options: Partial<AdapterManagerOptions> = {}): Promise<AdapterMana
     pollSeconds: 0,
     ...options,
   });
-const names = (tiers: AdapterManager): readonly string[] => tiers.list().map(({ name }) => name);
+const names = (manager: AdapterManager): readonly string[] => manager.list().map(({ name }) => name);
 
-/** The adapter as bfloat16 keeps it. */
+/** The adapter with its numbers rounded to bfloat16. */
 function inBfloat16(adapter: Adapter): Adapter {
   const tensors = new Map(adapter.tensors);
   for (const { name, role, shape } of methodOf(adapter.config).tensors(geometry)) {
@@ -80,16 +80,16 @@ function inBfloat16(adapter: Adapter): Adapter {
 
 describe.each(METHOD_NAMES)("%s", (method) => {
   test.each(["float32", "bfloat16"] as const)(
-    "in %s: its factors, in the bytes that were told",
+    "in %s: the factors are right, and the bytes are those reported",
     async (dtype) => {
       const adapter = await save("acme", trained(methods[method].example));
-      await using tiers = await open({ dtype });
+      await using manager = await open({ dtype });
       const { own, shared } = residentBytes(adapter.config, geometry, dtype);
-      expect(tiers.list()).toMatchObject([{ name: "acme", method, residentBytes: own }]);
-      using lease = await tiers.acquire("acme");
+      expect(manager.list()).toMatchObject([{ name: "acme", method, residentBytes: own }]);
+      using lease = await manager.acquire("acme");
       expect(lease.expand()).toEqual(expandOnHost(dtype === "float32" ? adapter : inBfloat16(adapter)));
       expect(lease.rank).toBe(adapter.config.rank);
-      expect(tiers.stats()).toMatchObject({ resident: 1, residentBytes: own + shared, loads: 1 });
+      expect(manager.stats()).toMatchObject({ resident: 1, residentBytes: own + shared, loads: 1 });
     },
   );
 
@@ -108,7 +108,7 @@ describe.each(METHOD_NAMES)("%s", (method) => {
   });
 });
 
-test("a table whose entries do not fit sixteen bits is kept wider", () => {
+test("an index table whose entries exceed 16 bits is stored in 32", () => {
   const config = parseAdapterConfig({
     method: "subset-selection",
     rank: 3,
@@ -123,93 +123,93 @@ test("a table whose entries do not fit sixteen bits is kept wider", () => {
 });
 
 describe("the folder", () => {
-  test("is seen again: added, replaced and removed adapters", async () => {
-    const told: string[][] = [];
-    await using tiers = await open();
-    tiers.onChange((list) => told.push(list.map(({ name }) => name)));
-    expect(tiers.list()).toEqual([]);
+  test("is rescanned for added, replaced and removed adapters", async () => {
+    const reported: string[][] = [];
+    await using manager = await open();
+    manager.onChange((list) => reported.push(list.map(({ name }) => name)));
+    expect(manager.list()).toEqual([]);
     const first = await save("acme", trained(MOS, 1));
     await save("zeta", trained({ method: "lora", rank: 2 }));
-    await tiers.refresh();
-    expect(names(tiers)).toEqual(["acme", "zeta"]);
-    const { digest } = tiers.list()[0]!;
+    await manager.refresh();
+    expect(names(manager)).toEqual(["acme", "zeta"]);
+    const { digest } = manager.list()[0]!;
 
-    using old = await tiers.acquire("acme");
+    using old = await manager.acquire("acme");
     const second = await save("acme", trained(MOS, 2));
-    await tiers.refresh();
-    expect(tiers.list()[0]!.digest).not.toBe(digest);
-    using replaced = await tiers.acquire("acme");
+    await manager.refresh();
+    expect(manager.list()[0]!.digest).not.toBe(digest);
+    using replaced = await manager.acquire("acme");
     expect(old.digest).toBe(digest);
     expect(old.expand()).toEqual(expandOnHost(first));
     expect(replaced.expand()).toEqual(expandOnHost(second));
 
     await rm(join(folder, "zeta"), { recursive: true });
-    await tiers.refresh();
-    await tiers.refresh();
-    expect(names(tiers)).toEqual(["acme"]);
-    expect(told).toEqual([["acme", "zeta"], ["acme", "zeta"], ["acme"]]);
-    await expect(tiers.acquire("zeta")).rejects.toMatchObject({ code: "not_found" });
+    await manager.refresh();
+    await manager.refresh();
+    expect(names(manager)).toEqual(["acme"]);
+    expect(reported).toEqual([["acme", "zeta"], ["acme", "zeta"], ["acme"]]);
+    await expect(manager.acquire("zeta")).rejects.toMatchObject({ code: "not_found" });
   });
 
-  test("is looked at by itself", async () => {
+  test("is polled", async () => {
     const change = new Promise((resolve) => {
-      void open({ pollSeconds: 0.05 }).then((tiers) => {
-        tiers.onChange(resolve);
-        return save("acme", trained(MOS)).then(() => change.then(() => tiers[Symbol.asyncDispose]()));
+      void open({ pollSeconds: 0.05 }).then((manager) => {
+        manager.onChange(resolve);
+        return save("acme", trained(MOS)).then(() => change.then(() => manager[Symbol.asyncDispose]()));
       });
     });
     expect(await change).toMatchObject([{ name: "acme" }]);
   });
 
-  test("what is no adapter is passed over", async () => {
+  test("is scanned for adapters only; other entries are ignored", async () => {
     await mkdir(join(folder, "empty"));
     await writeFile(join(folder, "file"), "");
     await save(".hidden", trained(MOS));
     await save("bell\u0007", trained(MOS));
-    await using tiers = await open();
-    expect(tiers.list()).toEqual([]);
-    expect(tiers.stats().failures).toBe(0);
-    await expect(tiers.acquire("../etc")).rejects.toMatchObject({ code: "not_found" });
+    await using manager = await open();
+    expect(manager.list()).toEqual([]);
+    expect(manager.stats().failures).toBe(0);
+    await expect(manager.acquire("../etc")).rejects.toMatchObject({ code: "not_found" });
   });
 
-  test("an adapter that is just being replaced is still there", async () => {
+  test("keeps an adapter that is being replaced", async () => {
     await save("acme", trained(MOS));
-    await using tiers = await open();
+    await using manager = await open();
     await rename(join(folder, "acme"), join(folder, ".acme.replaced"));
-    await tiers.refresh();
-    expect(names(tiers)).toEqual(["acme"]);
+    await manager.refresh();
+    expect(names(manager)).toEqual(["acme"]);
   });
 
-  test("an adapter whose writer was killed between the two renames is put back", async () => {
+  test("gets an adapter back whose writer was killed between the two renames", async () => {
     await save("acme", trained(MOS));
     await rename(join(folder, "acme"), join(folder, ".acme.replaced"));
-    await using tiers = await open();
-    expect(names(tiers)).toEqual(["acme"]);
+    await using manager = await open();
+    expect(names(manager)).toEqual(["acme"]);
   });
 
-  test("that is missing is an error, and that vanishes keeps what it had", async () => {
+  test("that is missing is an error; one that disappears later leaves the list as it was", async () => {
     await expect(open({ source: join(folder, "no") })).rejects.toMatchObject({ code: "not_found" });
     await save("acme", trained(MOS));
-    await using tiers = await open();
+    await using manager = await open();
     await rename(folder, `${folder}.away`);
-    await expect(tiers.refresh()).rejects.toMatchObject({ code: "not_found" });
-    expect(names(tiers)).toEqual(["acme"]);
+    await expect(manager.refresh()).rejects.toMatchObject({ code: "not_found" });
+    expect(names(manager)).toEqual(["acme"]);
     await rename(`${folder}.away`, folder);
   });
 
-  test("can be left before it was read", async () => {
+  test("is not read after the signal is aborted", async () => {
     await save("acme", trained(MOS));
     await expect(open({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "cancelled" });
   });
 
-  test("the digest is the content's: copies share their memory", async () => {
+  test("may hold copies of an adapter, which share memory by their digest", async () => {
     await save("acme", trained(MOS));
     await save("copy", trained(MOS));
-    await using tiers = await open();
-    using _first = await tiers.acquire("acme");
-    using second = await tiers.acquire("copy");
+    await using manager = await open();
+    using _first = await manager.acquire("acme");
+    using second = await manager.acquire("copy");
     expect(second.name).toBe("copy");
-    expect(tiers.stats()).toMatchObject({ resident: 1, loads: 1, hits: 1, misses: 1 });
+    expect(manager.stats()).toMatchObject({ resident: 1, loads: 1, hits: 1, misses: 1 });
   });
 });
 
@@ -240,34 +240,37 @@ describe("an adapter that cannot be used", () => {
       async (path) => {
         const file = join(path, "adapter_model.safetensors");
         const bytes = await readFile(file);
-        bytes.writeFloatLE(Number.NaN, bytes.length - 4); // of the last tensor, which is one of numbers
+        bytes.writeFloatLE(Number.NaN, bytes.length - 4); // in the last tensor, which holds floats
         await writeFile(file, bytes);
       },
     ],
-  ])("%s is told, once it is asked for, and mended by writing it again", async (_, message, spoil) => {
-    const path = join(folder, "acme");
-    await save("acme", trained({ method: "lora", rank: 2 }));
-    await spoil(path);
-    await using tiers = await open();
-    for (let i = 0; i < 2; i++)
-      await expect(tiers.acquire("acme")).rejects.toMatchObject({
-        code: "bad_adapter",
-        message: expect.stringMatching(new RegExp(`^adapter "acme" cannot be used: (?!/).*${message}`)),
-      });
-    expect(tiers.list()).toEqual([]);
-    await tiers.refresh();
-    expect(tiers.stats()).toMatchObject({ failures: 1, residentBytes: 0 });
-    await save("acme", trained(MOS));
-    await tiers.refresh();
-    using lease = await tiers.acquire("acme");
-    expect(lease.rank).toBe(3);
-  });
+  ])(
+    "%s is reported when it is requested, and usable once it is written again",
+    async (_, message, spoil) => {
+      const path = join(folder, "acme");
+      await save("acme", trained({ method: "lora", rank: 2 }));
+      await spoil(path);
+      await using manager = await open();
+      for (let i = 0; i < 2; i++)
+        await expect(manager.acquire("acme")).rejects.toMatchObject({
+          code: "bad_adapter",
+          message: expect.stringMatching(new RegExp(`^adapter "acme" cannot be used: (?!/).*${message}`)),
+        });
+      expect(manager.list()).toEqual([]);
+      await manager.refresh();
+      expect(manager.stats()).toMatchObject({ failures: 1, residentBytes: 0 });
+      await save("acme", trained(MOS));
+      await manager.refresh();
+      using lease = await manager.acquire("acme");
+      expect(lease.rank).toBe(3);
+    },
+  );
 
-  test("one larger than all memory says how large both are", async () => {
+  test("one larger than the memory limit is refused with both sizes", async () => {
     const { config } = await save("acme", trained(MOS));
     const { own } = residentBytes(config, geometry, "float32");
-    await using tiers = await open({ limitBytes: own - 1 });
-    await expect(tiers.acquire("acme")).rejects.toMatchObject({
+    await using manager = await open({ limitBytes: own - 1 });
+    await expect(manager.acquire("acme")).rejects.toMatchObject({
       code: "bad_adapter",
       message: expect.stringContaining(
         `${own} bytes of memory, and all adapters together may take ${own - 1}`,
@@ -279,15 +282,15 @@ describe("an adapter that cannot be used", () => {
     const adapter = trained(MOS);
     (adapter.tensors.get("q_proj.A_pool")!.data as Float32Array)[3] = 3.4e38;
     await save("acme", adapter);
-    await using tiers = await open({ dtype: "bfloat16" });
-    await expect(tiers.acquire("acme")).rejects.toMatchObject({ code: "bad_adapter" });
+    await using manager = await open({ dtype: "bfloat16" });
+    await expect(manager.acquire("acme")).rejects.toMatchObject({ code: "bad_adapter" });
   });
 
   test("a plain LoRA of PEFT needs no fingerprint", async () => {
     await save("acme", trained({ method: "lora", rank: 2 }));
     await edit(join(folder, "acme"), { base_fingerprint: undefined, format: undefined, seed: undefined });
-    await using tiers = await open();
-    using lease = await tiers.acquire("acme");
+    await using manager = await open();
+    using lease = await manager.acquire("acme");
     expect(lease.rank).toBe(2);
   });
 });
@@ -299,122 +302,122 @@ async function edit(path: string, fields: Readonly<Record<string, unknown>>): Pr
 }
 
 describe("memory", () => {
-  test("the least recently used goes first, and never one that is pinned", async () => {
+  test("the least recently used adapter is evicted first, a pinned one never", async () => {
     for (const name of ["a", "b", "c", "d"]) await save(name, trained(MOS, name.charCodeAt(0)));
     const { own } = residentBytes(parseAdapterConfig(MOS), geometry, "float32");
-    await using tiers = await open({ limitBytes: 2 * own + 1 });
-    const use = async (name: string): Promise<void> => (await tiers.acquire(name))[Symbol.dispose]();
+    await using manager = await open({ limitBytes: 2 * own + 1 });
+    const use = async (name: string): Promise<void> => (await manager.acquire(name))[Symbol.dispose]();
     await use("a");
     await use("b");
     await use("a");
-    await use("c"); // b goes
+    await use("c"); // evicts b
     await use("a");
-    expect(tiers.stats()).toMatchObject({ resident: 2, hits: 2, misses: 3, evictions: 1 });
-    using _a = await tiers.acquire("a");
-    await use("d"); // c goes
-    using d = await tiers.acquire("d");
-    await expect(tiers.acquire("b")).rejects.toMatchObject({ code: "busy" });
-    expect(tiers.stats()).toMatchObject({ resident: 2, residentBytes: 2 * own, evictions: 2 });
+    expect(manager.stats()).toMatchObject({ resident: 2, hits: 2, misses: 3, evictions: 1 });
+    using _a = await manager.acquire("a");
+    await use("d"); // evicts c
+    using d = await manager.acquire("d");
+    await expect(manager.acquire("b")).rejects.toMatchObject({ code: "busy" });
+    expect(manager.stats()).toMatchObject({ resident: 2, residentBytes: 2 * own, evictions: 2 });
     d[Symbol.dispose]();
-    d[Symbol.dispose](); // giving back twice is giving back once
+    d[Symbol.dispose](); // a second release does nothing
     await use("b");
     expect(() => d.expand()).toThrow("given back");
   });
 
-  test("nothing is evicted for one that does not fit all the same", async () => {
+  test("nothing is evicted where the adapter would not fit even then", async () => {
     for (const name of ["a", "b"]) await save(name, trained(MOS, name.charCodeAt(0)));
     await save("big", trained({ ...MOS, equivalentRank: 3 }));
     const { own } = residentBytes(parseAdapterConfig(MOS), geometry, "float32");
-    await using tiers = await open({ limitBytes: 2 * own });
-    using _a = await tiers.acquire("a");
-    (await tiers.acquire("b"))[Symbol.dispose]();
-    await expect(tiers.acquire("big")).rejects.toMatchObject({ code: "busy" });
-    expect(tiers.stats()).toMatchObject({ resident: 2, evictions: 0 });
+    await using manager = await open({ limitBytes: 2 * own });
+    using _a = await manager.acquire("a");
+    (await manager.acquire("b"))[Symbol.dispose]();
+    await expect(manager.acquire("big")).rejects.toMatchObject({ code: "busy" });
+    expect(manager.stats()).toMatchObject({ resident: 2, evictions: 0 });
   });
 
-  test("what the seed gives is kept once for all that use it", async () => {
+  test("tensors drawn from a seed are kept once for all adapters that use it", async () => {
     const vera = { method: "vera", rank: 8 } as const;
     for (const name of ["a", "b"]) await save(name, trained(vera, name.charCodeAt(0)));
     await save("other", trained({ ...vera, seed: 1 }));
     const { own, shared } = residentBytes(parseAdapterConfig(vera), geometry, "float32");
-    await using tiers = await open({ limitBytes: 2 * (own + shared) });
-    using _a = await tiers.acquire("a");
-    const b = await tiers.acquire("b");
-    expect(tiers.stats().residentBytes).toBe(2 * own + shared);
-    await expect(tiers.acquire("other")).rejects.toMatchObject({ code: "busy" });
+    await using manager = await open({ limitBytes: 2 * (own + shared) });
+    using _a = await manager.acquire("a");
+    const b = await manager.acquire("b");
+    expect(manager.stats().residentBytes).toBe(2 * own + shared);
+    await expect(manager.acquire("other")).rejects.toMatchObject({ code: "busy" });
     b[Symbol.dispose]();
-    using _other = await tiers.acquire("other"); // b goes, and what it shares stays
-    expect(tiers.stats()).toMatchObject({ residentBytes: 2 * (own + shared), evictions: 1 });
+    using _other = await manager.acquire("other"); // evicts b, but not the tensors that it shares
+    expect(manager.stats()).toMatchObject({ residentBytes: 2 * (own + shared), evictions: 1 });
   });
 
-  test("callers of one adapter share one load, and one who leaves does not stop it", async () => {
+  test("callers of one adapter share one load, and a cancelled caller does not stop it", async () => {
     const adapter = await save("acme", trained(MOS));
-    await using tiers = await open();
+    await using manager = await open();
     const stop = new AbortController();
-    const leaving = tiers.acquire("acme", { signal: stop.signal });
-    const staying = [tiers.acquire("acme"), tiers.acquire("acme")];
+    const leaving = manager.acquire("acme", { signal: stop.signal });
+    const staying = [manager.acquire("acme"), manager.acquire("acme")];
     stop.abort();
     await expect(leaving).rejects.toMatchObject({ code: "cancelled" });
     for (const lease of await Promise.all(staying)) {
       expect(lease.expand()).toEqual(expandOnHost(adapter));
       lease[Symbol.dispose]();
     }
-    expect(tiers.stats()).toMatchObject({ loads: 1, misses: 3, resident: 1 });
+    expect(manager.stats()).toMatchObject({ loads: 1, misses: 3, resident: 1 });
   });
 
-  test("a content that nobody can ask for is let go with its last lease", async () => {
+  test("a content that was replaced is freed with its last lease", async () => {
     await save("acme", trained(MOS, 1));
-    await using tiers = await open();
-    const lease = await tiers.acquire("acme");
+    await using manager = await open();
+    const lease = await manager.acquire("acme");
     await save("acme", trained(MOS, 2));
-    await tiers.refresh();
-    expect(tiers.stats().resident).toBe(1);
+    await manager.refresh();
+    expect(manager.stats().resident).toBe(1);
     lease[Symbol.dispose]();
-    expect(tiers.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
+    expect(manager.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
   });
 
-  test("a content that nobody can ask for, nor holds, is let go by the next look", async () => {
+  test("a content that was removed and has no lease is freed by the next scan", async () => {
     await save("acme", trained(MOS, 1));
-    await using tiers = await open();
-    (await tiers.acquire("acme"))[Symbol.dispose]();
+    await using manager = await open();
+    (await manager.acquire("acme"))[Symbol.dispose]();
     await rm(join(folder, "acme"), { recursive: true });
-    await tiers.refresh();
-    expect(tiers.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
+    await manager.refresh();
+    expect(manager.stats()).toMatchObject({ resident: 0, residentBytes: 0, evictions: 0 });
   });
 
-  test("a folder that was replaced since the last look is loaded as it is now", async () => {
+  test("an adapter that was replaced since the last scan is loaded as it is now", async () => {
     await save("acme", trained(MOS, 1));
-    await using tiers = await open();
-    const [before] = tiers.list();
+    await using manager = await open();
+    const [before] = manager.list();
     const second = await save("acme", trained(MOS, 2));
-    using lease = await tiers.acquire("acme");
+    using lease = await manager.acquire("acme");
     expect(lease.digest).not.toBe(before!.digest);
-    expect(lease.digest).toBe(tiers.list()[0]!.digest);
+    expect(lease.digest).toBe(manager.list()[0]!.digest);
     expect(lease.expand()).toEqual(expandOnHost(second));
   });
 
-  test("leases outlive the tiers, and nothing new is given", async () => {
+  test("leases stay valid after the manager is disposed, and no new ones are given", async () => {
     const adapter = await save("acme", trained(MOS));
-    const tiers = await open();
-    using lease = await tiers.acquire("acme");
-    await tiers[Symbol.asyncDispose]();
+    const manager = await open();
+    using lease = await manager.acquire("acme");
+    await manager[Symbol.asyncDispose]();
     expect(lease.expand()).toEqual(expandOnHost(adapter));
-    await expect(tiers.acquire("acme")).rejects.toMatchObject({ code: "cancelled" });
+    await expect(manager.acquire("acme")).rejects.toMatchObject({ code: "cancelled" });
   });
 });
 
-test("hundreds of adapters are registered, and stay where nothing changed", async () => {
+test("hundreds of adapters are registered, and unchanged ones are not read again", async () => {
   const adapters = Array.from({ length: 300 }, (_, i) => trained({ ...MOS, targets: ["q_proj"] }, i));
   for (const [i, adapter] of adapters.entries()) await save(`tenant-${i}`, adapter);
-  await using tiers = await open();
-  expect(tiers.list()).toHaveLength(300);
-  expect(new Set(tiers.list().map(({ digest }) => digest)).size).toBe(300);
-  const before = tiers.list();
-  const after = await tiers.refresh();
+  await using manager = await open();
+  expect(manager.list()).toHaveLength(300);
+  expect(new Set(manager.list().map(({ digest }) => digest)).size).toBe(300);
+  const before = manager.list();
+  const after = await manager.refresh();
   after.forEach((info, i) => {
-    expect(info).toBe(before[i]); // not read again
+    expect(info).toBe(before[i]);
   });
-  const leases = await Promise.all(tiers.list().map(({ name }) => tiers.acquire(name)));
-  expect(tiers.stats()).toMatchObject({ resident: 300, loads: 300 });
+  const leases = await Promise.all(manager.list().map(({ name }) => manager.acquire(name)));
+  expect(manager.stats()).toMatchObject({ resident: 300, loads: 300 });
   expect(leases[7]!.expand()).toEqual(expandOnHost(adapters[Number(leases[7]!.name.slice(7))]!));
 });

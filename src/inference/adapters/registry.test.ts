@@ -1,4 +1,4 @@
-// What a look and a load find where the folder moves under them.
+// Scans and loads of a folder that changes meanwhile.
 import { mkdtemp, rename, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,7 +30,7 @@ async function registryOf(): Promise<Registry> {
   return registry;
 }
 
-test("an open folder knows whether it is still the one of its name", async () => {
+test("an open folder detects that it was replaced or removed", async () => {
   await using open = await openAdapterFolder(join(folder, "acme"));
   expect(await open.isCurrent()).toBe(true);
   await save("acme", 1); // the same content is another version
@@ -39,7 +39,7 @@ test("an open folder knows whether it is still the one of its name", async () =>
   expect(await open.isCurrent()).toBe(false);
 });
 
-test("what a load found out stands, though a look was under way", async () => {
+test("a failure found by a load survives a scan that was already running", async () => {
   const registry = await registryOf();
   const looking = registry.look();
   registry.fail(registry.get("acme"), new MosError("bad_adapter", "number 3 is NaN"));
@@ -49,7 +49,7 @@ test("what a load found out stands, though a look was under way", async () => {
   expect(() => registry.get("acme")).toThrow("number 3 is NaN");
 });
 
-test("a look finds another version, though a load missed the old one meanwhile", async () => {
+test("a scan finds the new version, though a load missed the old one meanwhile", async () => {
   const registry = await registryOf();
   const before = registry.get("acme").info.digest;
   await save("acme", 2);
@@ -59,7 +59,7 @@ test("a look finds another version, though a load missed the old one meanwhile",
   expect(registry.get("acme").info.digest).not.toBe(before);
 });
 
-test("a doubtful folder is read again", async () => {
+test("a folder in doubt is read again", async () => {
   const registry = await registryOf();
   const before = registry.get("acme");
   registry.doubt("acme");
@@ -69,7 +69,7 @@ test("a doubtful folder is read again", async () => {
   expect(registry.get("acme")).toEqual(before);
 });
 
-test("a load takes only the version and the content that were registered", async () => {
+test("a load accepts only the registered version and content", async () => {
   const adapter = (await registryOf()).get("acme");
   const resident = new ResidentCache({ ...options, now: () => 0, isRegistered: () => true });
   const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
@@ -80,7 +80,7 @@ test("a load takes only the version and the content that were registered", async
   expect(pinned?.compact.config).toEqual(adapter.config);
 });
 
-test("digests are only those of contents that the folder had, however fast it is replaced", async () => {
+test("every digest is that of a content that the folder had, however fast it is replaced", async () => {
   const digests = new Set<string>();
   for (const seed of [1, 2, 3]) {
     await save(`.kept-${seed}`, seed);
@@ -88,7 +88,7 @@ test("digests are only those of contents that the folder had, however fast it is
     digests.add((await registryOf()).get("acme").info.digest);
   }
   await rm(join(folder, "acme"), { recursive: true });
-  /** A link takes the place of another at once, so that there is always an adapter. */
+  /** Replaces the link in one rename, so that there is always an adapter. */
   const swap = async (seed: number): Promise<void> => {
     await symlink(join(folder, `.kept-${seed}`), join(folder, ".link"));
     await rename(join(folder, ".link"), join(folder, "acme"));

@@ -1,4 +1,4 @@
-// What a reader sees: the words, their order and places, and whether they can be read.
+// What a reader sees: the words, their order and positions, and whether they are legible.
 import { DOMParser } from "linkedom";
 import { expect, test } from "vitest";
 import { type Bar, barChart, heatMap } from "./index.ts";
@@ -144,7 +144,7 @@ test.each(Object.entries(everything))(
   },
 );
 
-test("a bar chart says what it was given, from top to bottom, and escapes it", () => {
+test("a bar chart shows its labels from top to bottom, escaped", () => {
   const svg = barChart({
     title: "Accuracy",
     subtitle: "two seeds",
@@ -168,12 +168,12 @@ test("a bar chart says what it was given, from top to bottom, and escapes it", (
   expect(svg.match(/<circle/g)).toHaveLength(4);
 });
 
-test("the same options give the same text", () => {
+test("the same options give the same SVG", () => {
   const draw = () => [barChart({ bars }), heatMap({ cells, title: "Norms" })];
   expect(draw()).toEqual(draw());
 });
 
-test("points may leave zero out; bars may not", () => {
+test("an axis of points may leave out zero, an axis of bars may not", () => {
   expect(wordsOf(barChart({ bars, mark: "point", fromZero: true }))).toContain("0.00");
   expect(wordsOf(barChart({ bars, mark: "point" }))).not.toContain("0.00");
   expect(() => barChart({ bars, fromZero: false })).toThrowError(
@@ -181,7 +181,7 @@ test("points may leave zero out; bars may not", () => {
   );
 });
 
-test("long labels and titles run over several lines", () => {
+test("long labels and titles wrap", () => {
   const title = `${long}, ${long}, ${long}`;
   const words = wordsOf(barChart({ bars: [{ label: long, mean: 1 }], title }));
   expect(words).not.toContain(long);
@@ -227,7 +227,7 @@ test.each([
   );
 });
 
-test("a heat map writes values and own words in their cells, and leaves missing cells empty", () => {
+test("a heat map writes values or given texts in its cells, and leaves missing cells empty", () => {
   const svg = heatMap({ cells, xTitle: "type", yTitle: "layer", valueTitle: "norm" });
   expect(wordsOf(svg)).toEqual(expect.arrayContaining(["type", "layer", "norm", "q", "v"]));
   const middle = (text: string) => find(svg, text).x + find(svg, text).width / 2;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { oneAtATime } from "./manager.ts";
 
-/** Work that ends when it is told to. */
+/** A promise that the test resolves. */
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let resolve = (): void => {};
   const promise = new Promise<void>((done) => {
@@ -11,16 +11,16 @@ function deferred(): { readonly promise: Promise<void>; readonly resolve: () => 
 }
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test("who asks while work runs gets a run that starts after asking, shared by all who ask", async () => {
+test("a call during a run gets a run that starts later, and all such calls share it", async () => {
   const runs: ReturnType<typeof deferred>[] = [];
-  const ask = oneAtATime(() => {
+  const call = oneAtATime(() => {
     const run = deferred();
     runs.push(run);
     return run.promise;
   });
   const ended: string[] = [];
-  const first = ask().then(() => ended.push("first"));
-  const [second, third] = [ask().then(() => ended.push("second")), ask().then(() => ended.push("third"))];
+  const first = call().then(() => ended.push("first"));
+  const [second, third] = [call().then(() => ended.push("second")), call().then(() => ended.push("third"))];
   await settled();
   expect(runs).toHaveLength(1);
   runs[0]!.resolve();
@@ -30,17 +30,17 @@ test("who asks while work runs gets a run that starts after asking, shared by al
   expect(runs).toHaveLength(2);
   runs[1]!.resolve();
   await Promise.all([second, third]);
-  void ask();
+  void call();
   expect(runs).toHaveLength(3);
 });
 
-test("a run that fails does not keep the next from starting", async () => {
+test("the next run starts after a failed one", async () => {
   let runs = 0;
-  const ask = oneAtATime(async () => {
+  const call = oneAtATime(async () => {
     await settled();
     if (runs++ === 0) throw new Error("first");
   });
-  const [first, second] = [ask(), ask()];
+  const [first, second] = [call(), call()];
   await expect(first).rejects.toThrow("first");
   await second;
   expect(runs).toBe(2);
