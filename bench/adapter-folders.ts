@@ -63,7 +63,7 @@ export async function writeAdapters(folder: string, options: FolderOptions): Pro
   }
 }
 
-/** Fills a folder with so many MoS and LoRA adapters by turns, all small enough for small models; gives their names. */
+/** Fills a folder with `count` adapters, MoS and LoRA alternately, small enough for small models; returns their names. */
 export async function makeAdapters(
   folder: string,
   { config, fingerprint }: Pick<LoadedModel, "config" | "fingerprint">,

@@ -64,21 +64,21 @@ async function measure(folder: string, dtype: ResidentDtype): Promise<Readonly<R
       now: () => performance.now(),
       pollSeconds: 0,
     });
-  const [registerSeconds, tiers] = await secondsOf(() => open(folder));
-  const [lookSeconds] = await secondsOf(() => tiers.refresh());
-  const names = tiers.list().map(({ name }) => name);
+  const [registerSeconds, manager] = await secondsOf(() => open(folder));
+  const [lookSeconds] = await secondsOf(() => manager.refresh());
+  const names = manager.list().map(({ name }) => name);
   const warm = Math.ceil(names.length * WARM_UP);
-  for (const name of names.slice(0, warm)) (await tiers.acquire(name))[Symbol.dispose]();
+  for (const name of names.slice(0, warm)) (await manager.acquire(name))[Symbol.dispose]();
   const before = await memory();
-  for (const name of names.slice(warm)) (await tiers.acquire(name))[Symbol.dispose]();
+  for (const name of names.slice(warm)) (await manager.acquire(name))[Symbol.dispose]();
   const after = await memory();
   const expandSeconds: number[] = [];
   for (const name of names.slice(0, 50)) {
-    using lease = await tiers.acquire(name);
+    using lease = await manager.acquire(name);
     expandSeconds.push((await secondsOf(async () => lease.expand()))[0]);
   }
   const grown = (of: "process" | "buffers"): number => (after[of] - before[of]) / (names.length - warm);
-  const { resident, residentBytes: bytes, loadSeconds } = tiers.stats();
+  const { resident, residentBytes: bytes, loadSeconds } = manager.stats();
   return {
     adapters: resident,
     arithmetic_bytes: bytes / resident,

@@ -1,4 +1,4 @@
-// Runs commands by turns, so that whatever else the machine does meets all of them alike, and compares their medians.
+// Runs commands alternately, so that other load on the machine affects all of them alike, and compares their medians.
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
@@ -6,7 +6,7 @@ import { fail, median, readArguments, rounded } from "./arguments.ts";
 const HELP = `usage: bench:interleave -- --ours "COMMAND" --theirs "COMMAND" [--tuned] [--field tokens_per_s] [--rounds 3] [--out FILE]
 
 Each command must print one JSON line at its end. A round runs ours, then theirs, then (with --tuned) theirs once more
-with glibc told to keep large buffers instead of returning each to the system. Printed for every number that both
+with glibc set to keep large buffers instead of returning each to the system. Printed for every number that both
 report: medians, least and most, and the ratios of --field and of peak_rss_gb; --out keeps every run as JSON.`;
 
 /** glibc hands every large buffer back at once by default, which costs PyTorch much time in page faults. */

@@ -8,7 +8,7 @@ import { fail, median, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:methods -- --model DIR|FILE.gguf [--methods mos,vera] [--rank 8] [--batch 4] [--seq 256] [--steps 9] [--json]
 
-Every method makes its steps by turns with LoRA, in one process, on the same random tokens, so that whatever else the
+Every method makes its steps alternately with LoRA, in one process, on the same random tokens, so that whatever else the
 machine does meets both. Printed: the median seconds of a step of both, and the median of the steps' own ratios.
 
   --methods A,B       left out, all but LoRA

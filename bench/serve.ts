@@ -185,7 +185,7 @@ try {
         new_tokens_per_s: rounded(newTokensPerSecond, 1),
         decode_tokens_per_s: rounded(decodeTokensPerSecond, 1),
       }));
-  const { adapters: tiers } = await engine.stats();
+  const { adapters: managed } = await engine.stats();
   printResult(
     {
       quantize,
@@ -194,9 +194,9 @@ try {
       kind: adapters > 0 ? KINDS[kind].method : "base",
       draw,
       ...measured,
-      hits: tiers.hits,
-      misses: tiers.misses,
-      evictions: tiers.evictions,
+      hits: managed.hits,
+      misses: managed.misses,
+      evictions: managed.evictions,
     },
     given.flag("json"),
   );

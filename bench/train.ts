@@ -15,7 +15,7 @@ The second trains on the first examples of a file, as "mos train --prompt-format
 
   --batch N           rows of an update; with --data, examples of an update on average: packed rows hold several
                       examples, so the rows of an update are chosen to hold N times the mean number of tokens
-  --row-length N      places of a packed row; left out, a little above 512 so that whole rows make up an update
+  --row-length N      tokens of a packed row; left out, a little above 512 so that whole rows make up an update
   --no-packing        one example a row, padded to the longest of the batch
   --method lora|mos   lora: rank 8, alpha 16; mos: --equivalent-rank 2, rank 8
   --rank N            --threads N (2)
@@ -75,7 +75,7 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
   });
   if (!packed) return { examples: encoded, rows: batch, rowLength: model.config.maxPositions };
   const tokens = (batch * report.tokens) / report.examples;
-  // rows of about 512 places, with room for the 4 % that packing leaves empty
+  // rows of about 512 tokens, with room for the 4 % that packing leaves empty
   const even = tokens / Math.max(1, Math.floor(tokens / Math.max(512, report.longest)));
   const rowLength = given.number("row-length", Math.max(report.longest, Math.ceil((1.04 * even) / 16) * 16));
   return { examples: encoded, rows: Math.max(1, Math.round(tokens / rowLength)), rowLength };

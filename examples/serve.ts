@@ -3,9 +3,9 @@ import { openEngine } from "mixture-of-shards";
 
 await using engine = await openEngine({ model: "assets/tiny-english" });
 
-async function complete(beginning: string, seed: number): Promise<void> {
-  let answer = beginning;
-  for await (const event of engine.complete(beginning, { maxTokens: 16, seed }))
+async function complete(prompt: string, seed: number): Promise<void> {
+  let answer = prompt;
+  for await (const event of engine.complete(prompt, { maxTokens: 16, seed }))
     if (event.type === "token" || event.type === "finish") answer += event.text;
   console.log(answer);
 }

@@ -153,7 +153,7 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
   if (isOurs && fields.base_fingerprint === undefined)
     throw new MosError(
       "bad_adapter",
-      `${where}: field "base_fingerprint" is missing, so its base cannot be told; save the adapter again`,
+      `${where}: field "base_fingerprint" is missing, so its base is unknown; save the adapter again`,
     );
   try {
     return parseAdapterConfig(

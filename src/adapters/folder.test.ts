@@ -165,13 +165,13 @@ describe("adapter_config.json", () => {
       "fingerprint and format absent",
       { base_fingerprint: undefined, format: undefined },
       "bad_adapter",
-      'field "base_fingerprint" is missing, so its base cannot be told; save the adapter again',
+      'field "base_fingerprint" is missing, so its base is unknown; save the adapter again',
     ],
     [
       "fingerprint absent",
       { base_fingerprint: undefined },
       "bad_adapter",
-      'field "base_fingerprint" is missing, so its base cannot be told; save the adapter again',
+      'field "base_fingerprint" is missing, so its base is unknown; save the adapter again',
     ],
   ])("%s", async (_, fields, code, message) => {
     await save(MOS);

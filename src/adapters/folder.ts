@@ -1,5 +1,5 @@
 // An adapter's folder in the shape of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors. It may be
-// replaced while it is read; what is read here is the content that it had at one moment, or an error.
+// replaced while it is read; reading gives the content of one moment, or an error.
 import { createHash, webcrypto } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { realpath, stat } from "node:fs/promises";

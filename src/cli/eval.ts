@@ -82,7 +82,7 @@ async function watchEvaluation(
 ): Promise<End | undefined> {
   using line = liveLine({ silent });
   using interrupt = listenForInterrupt(() =>
-    line.print("stopping; the same command goes on. Ctrl-C again ends at once"),
+    line.print("stopping; the same command resumes. Ctrl-C again ends at once"),
   );
   const { signal } = interrupt;
   const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat } = options;

@@ -108,7 +108,7 @@ function typeTable({ adapter, sites }: Inspection): string {
   return textTable([head, ...rows]);
 }
 
-/** From so many uses on, rows are counted together. */
+/** Rows with this many uses or more are counted together. */
 const MOST_COLUMNS = 8;
 
 function useTable({ routing }: Inspection): string {

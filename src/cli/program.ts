@@ -96,7 +96,7 @@ First steps:
   mos export adapters/mine --model HuggingFaceTB/SmolLM2-135M-Instruct --format peft --out mine-lora
   mos reproduce table2 --list --model HuggingFaceTB/SmolLM2-135M-Instruct
 
-mos COMMAND --help tells more about a command.`,
+mos COMMAND --help describes a command.`,
     );
   for (const [name, { summary }] of Object.entries(COMMANDS)) {
     const command = commands.get(name);
@@ -124,7 +124,7 @@ function commandOf(program: Commander, args: readonly string[]): FailedCommand {
 const isMissingOption = (error: unknown): boolean =>
   error instanceof CommanderError && error.code === "commander.missingMandatoryOptionValue";
 
-/** Commander looks for required options first; where one was mistyped, that is the better thing to tell. */
+/** Commander looks for required options first; where one was mistyped, that is the better message. */
 function mistypedOption(args: readonly string[], commands: LoadedCommands): unknown {
   const program = createProgram(commands);
   for (const command of program.commands) {

@@ -1,4 +1,4 @@
-// What a command writes and hears: lines on stdout and stderr, one live line, and Ctrl-C.
+// A command's terminal: lines on stdout and stderr, one live line, and Ctrl-C.
 import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
 
@@ -132,7 +132,7 @@ export interface Interrupt extends Disposable {
 /** 128 + SIGINT, as shells have it. */
 export const EXIT_INTERRUPTED = 130;
 
-/** Listens for Ctrl-C until disposed of. `onFirst` tells the user what happens now. */
+/** Listens for Ctrl-C until disposed of. `onFirst` prints what happens now. */
 export function listenForInterrupt(onFirst: () => void = () => undefined): Interrupt {
   const controller = new AbortController();
   const listener = (): void => {

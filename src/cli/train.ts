@@ -185,7 +185,7 @@ function planText({ steps, step }: ReadyEvent, options: Values): string {
     counted(steps, "step"),
     `${counted(rows, options.packing ? "packed row" : "row")} of up to ${formatInteger(options.maxLength)} tokens`,
     `learning rate ${options.learningRate} ${options.schedule}`,
-    ...(step > 0 ? [`going on after step ${formatInteger(step)}`] : []),
+    ...(step > 0 ? [`resuming after step ${formatInteger(step)}`] : []),
   ].join(" · ");
 }
 
@@ -208,7 +208,7 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
       ? ["", "Next:", ...nextCommands(options)]
       : [
           "",
-          `Stopped after step ${formatInteger(stoppedAt)} of ${formatInteger(steps)}; everything is saved. Go on with:`,
+          `Stopped after step ${formatInteger(stoppedAt)} of ${formatInteger(steps)}; everything is saved. Resume with:`,
           `  ${resumeCommand(process.argv.slice(2))}`,
         ];
   return [...(curve === "" ? [] : ["training loss", curve, ""]), labelled(rows), ...next].join("\n");

@@ -56,7 +56,7 @@ export interface Question {
   readonly references: readonly string[];
 }
 
-/** How every question is put, whatever the model and the adapter. */
+/** How questions are asked, the same for every model and adapter. */
 export interface PromptSettings {
   readonly rules: Rules;
   readonly format: ChatFormat;

@@ -56,7 +56,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
 }
 
 /**
- * Looks at the result's place, and previews all tasks: what cannot be used is reported before a model is loaded, which may
+ * Checks that the result can be written, and previews all tasks: what cannot be used is reported before a model is loaded, which may
  * take long.
  *
  * @throws MosError `bad_option`, `not_found` or `bad_data`.

@@ -104,7 +104,7 @@ function identityOf({ name }: Subject, { record, set, digests }: Task, options: 
   const { rules, format, seed, model, version, engine } = options;
   const { shots, direct = false, dataDigest: data, questions } = set;
   const output = questions[0]?.output;
-  // as they are for this task, whatever was said for others
+  // the settings that apply to this task
   const { samples, temperature } = output?.kind === "text" ? output : { samples: 1, temperature: 0 };
   return {
     ...{ task: record.task, rules, format, shots, direct, seed, samples, temperature, data },

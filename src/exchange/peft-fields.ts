@@ -110,7 +110,7 @@ const shown = (value: unknown): string => {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 };
 
-/** Throws `unsupported` for whatever is no plain LoRA, by the field's name. */
+/** Throws `unsupported`, naming the field, for anything but a plain LoRA. */
 export function refuseOtherThanLora(fields: PeftFields, where: string): void {
   const refuse = (message: string): never => {
     throw new MosError("unsupported", `${where}: ${message}`);

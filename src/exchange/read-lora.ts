@@ -15,7 +15,7 @@ import {
   siteTensors,
 } from "./read-factors.ts";
 
-/** Who saved the folder. */
+/** The program that saved the folder. */
 export const IMPORT_SOURCES = ["peft", "mos-official"] as const;
 /** One of `IMPORT_SOURCES`. */
 export type ImportSource = (typeof IMPORT_SOURCES)[number];

@@ -1,5 +1,5 @@
 // safetensors: eight bytes of header length, a JSON header, then the tensors' bytes without gaps
-// (https://huggingface.co/docs/safetensors). Nothing in the header is believed before it is compared with the file.
+// (https://huggingface.co/docs/safetensors). Everything in the header is checked against the file before it is used.
 
 import { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
@@ -131,7 +131,7 @@ function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntr
   return { dtype: entry.dtype, shape: entry.shape, begin, end };
 }
 
-/** The tensors must fill the data part exactly: no overlap, no gap, nothing behind the last. */
+/** The tensors must fill the data part exactly: no overlap, no gap, nothing after the last. */
 function placeTensors(
   relative: ReadonlyMap<string, SafetensorsEntry>,
   { dataBegin, size, place }: { dataBegin: number; size: number; place: Place },

@@ -20,7 +20,7 @@ interface GroupSlots {
 }
 
 /**
- * A slot for each place in the batch. Bᵀ of a group has the factors of its parts on a block diagonal, so that two
+ * The factors of every slot of the batch. Bᵀ of a group has the factors of its parts on a block diagonal, so that two
  * products serve the whole group; smaller ranks and slots without an adapter are zero.
  */
 export class AdapterSlots {

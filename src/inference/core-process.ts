@@ -1,5 +1,5 @@
-// A core in a process of its own, whose steps hold up nothing here and whose end is not the end of this process. This is
-// the near side; engine-process.ts is the far one.
+// A core in a process of its own: its steps block nothing here, and if it crashes this process survives. This is the
+// caller's side; engine-process.ts is the other one.
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { childOptions, type ErrorCode, MosError } from "#core";
@@ -132,7 +132,7 @@ class RemoteCore implements EngineCore {
     child.on("message", (message: FromCore) => this.#receive(message));
     child.on("error", (cause) => {
       this.#break(broken(cause.message));
-      // a process without a channel is of no use
+      // a process without a channel is useless
       child.kill("SIGKILL");
     });
     child.on("exit", (code, signal) => this.#break(broken(`it ended with ${signal ?? code}`)));

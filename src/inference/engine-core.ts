@@ -48,7 +48,7 @@ export interface CoreParts {
   readonly now: () => number;
 }
 
-/** Iterations between looks at memory that could be given back. */
+/** Iterations between checks for memory that can be released. */
 const TRIM_EVERY = 64;
 
 /** A core whose steps block the thread that calls this. */
@@ -171,7 +171,7 @@ class LocalCore implements EngineCore {
     return true;
   }
 
-  /** Tells the listener what happened since the last time. */
+  /** Reports to the listener what happened since the last time. */
   #report(): void {
     const updates: SequenceUpdate[] = [];
     for (const [id, sequence] of this.#sequences) {

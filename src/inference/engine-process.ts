@@ -1,4 +1,5 @@
-// The engine's process: steps block it, and nothing else. core-process.ts is its other side; without it this process ends.
+// The main file of the engine's process, so that steps block only that process. core-process.ts is the other side, and
+// when it is gone this process ends.
 
 import { type CoreCalls, type FromCore, sentError, type ToCore } from "./core-process.ts";
 import type { EngineCore } from "./engine-core.ts";
@@ -62,7 +63,7 @@ process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit());
 process.on("message", (message: ToCore) => {
   if (message.type === "open") void open(message.settings);
-  // the other side has nothing else to say before it has heard that the core is open
+  // the other side sends nothing else before it knows that the core is open
   else if (core === undefined) return;
   else if (message.type === "submit") core.submit(message.id, message.request);
   else if (message.type === "cancel") core.cancel(message.id);

@@ -46,7 +46,7 @@ interface Live {
   readonly queue: EventQueue<EngineEvent>;
   readonly tenant: string;
   state: "waiting" | "running" | "cancelled";
-  /** Lets go of the request's signal. */
+  /** Stops listening to the request's signal. */
   readonly unlisten: () => void;
 }
 
@@ -138,7 +138,7 @@ class FrontEngine implements Engine {
   async drain(): Promise<void> {
     this.#isDraining = true;
     if (this.#live.size > 0) await new Promise<void>((resolve) => this.#drains.push(resolve));
-    // by then those who wait for the last events have them
+    // by then the readers of the last events have them
     await new Promise((resolve) => setImmediate(resolve));
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -186,7 +186,7 @@ class FrontEngine implements Engine {
     if (this.#live.size === 0) for (const resolve of this.#drains.splice(0)) resolve();
   }
 
-  /** The core works no more: what is still live fails. */
+  /** The core has stopped: requests that are still live fail. */
   #fail(failure: MosError | undefined): void {
     this.#isDraining = true;
     this.#failure = failure;

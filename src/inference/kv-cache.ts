@@ -15,7 +15,7 @@ export interface SlotRange {
 export const bytesPerPosition = ({ layers, keyValueHeads, headDim }: LlamaConfig): number =>
   2 * layers * keyValueHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
 
-/** Positions that a cache of sequences of so many tokens has: whole blocks, so that growing is rare. */
+/** Positions of a cache for sequences of this many tokens: whole blocks, so that growing is rare. */
 export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tokens) / BLOCK) * BLOCK;
 
 /**
@@ -84,7 +84,7 @@ export class KVCache {
       }
       return to;
     };
-    // one array at a time, so that the old one can go before the next is made
+    // one array at a time, so that the old one is freed before the next is made
     for (let layer = 0; layer < layers; layer++) {
       this.#keys[layer] = resized(this.#keys[layer]);
       this.#values[layer] = resized(this.#values[layer]);
@@ -101,7 +101,7 @@ export class KVCache {
   }
 
   /**
-   * Writes the first `counts[i]` of the S new tokens of slot from + i behind what the slot holds.
+   * Writes the first `counts[i]` of the S new tokens of slot from + i after those that the slot holds.
    * newKeysValues [count, 2·L·K, S, D]
    */
   append(newKeysValues: Float32Array, counts: readonly number[], { from, tokens }: AppendOptions): void {

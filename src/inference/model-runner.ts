@@ -26,7 +26,7 @@ const COPY_LIMIT = 600e3;
 /** Bytes of matrices in a program up to which a second program holds them again. */
 const SECOND_COPY_LIMIT = 1e9;
 
-/** GroupQueryAttention wants heads of a multiple of 8. */
+/** GroupQueryAttention needs head widths that are a multiple of 8. */
 const canFuse = ({ config, constantBytes }: BaseWeights, device: Device): boolean =>
   supports(device, "groupedAttention") && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
 

@@ -5,7 +5,7 @@ import type { ModelRunner } from "./model-runner.ts";
 import { type PrefixCopy, type SlotContent, sharedLength } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** What all slots together may take. */
+/** Limits of all slots together. */
 export interface PlacementLimits {
   /** Sequences that run side by side. */
   readonly maxBatch: number;
@@ -15,7 +15,7 @@ export interface PlacementLimits {
   readonly slotMemory: number;
 }
 
-/** What a slot's cache and factors are, whether or not a sequence has the slot. */
+/** What a slot's cache and factors belong to, also while no sequence has the slot. */
 interface Held {
   /** Of the adapter that computed the keys and values; null for the base. */
   digest: string | null;
@@ -40,7 +40,7 @@ const longestOf = (sequences: readonly Sequence[]): number =>
 const rankOf = (sequences: readonly Sequence[]): number =>
   Math.max(1, ...sequences.map(({ lease }) => lease?.rank ?? 0));
 
-/** Moves that fill the lowest free slots from the highest taken ones, so that a step covers no slot in vain. */
+/** Moves that fill the lowest free slots from the highest taken ones, so that a step covers no empty slot. */
 export function planMoves(
   taken: readonly number[],
 ): readonly { readonly from: number; readonly to: number }[] {
@@ -143,7 +143,7 @@ export class Placement {
     for (const [slot] of this.entries()) this.#fill(slot);
   }
 
-  /** Takes a slot back; its content stays for a sequence with the same prefix. */
+  /** Frees a slot; its content stays for a sequence with the same prefix. */
   release(slot: number): void {
     const sequence = this.#taken[slot];
     if (sequence === undefined) return;
@@ -165,7 +165,7 @@ export class Placement {
     }
   }
 
-  /** Makes room for so many tokens in the longest slot. False where the memory limit does not allow it. */
+  /** Makes room for this many tokens in the longest slot. False where the memory limit does not allow it. */
   reserve(tokens: number): boolean {
     const { cache } = this.#runner;
     const needed = capacityFor(tokens);
@@ -179,7 +179,7 @@ export class Placement {
     return true;
   }
 
-  /** Gives memory back that only longer sequences or larger ranks needed. */
+  /** Releases memory that only longer sequences or larger ranks needed. */
   trim(): void {
     const { cache, slots } = this.#runner;
     if (this.count === 0) return;
@@ -189,7 +189,7 @@ export class Placement {
     if (slots.rank >= 2 * rank) this.#resizeFactors(slots.count, rank);
   }
 
-  /** Takes all slots back and forgets their content, after a failure that may have left anything half done. */
+  /** Frees all slots and forgets their content, after a failure that may have left them in any state. */
   reset(): void {
     this.#taken.length = 0;
     this.#held.length = 0;

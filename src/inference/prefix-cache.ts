@@ -1,5 +1,5 @@
-// Automatic prefix sharing: keys and values of a prefix that several prompts have are computed once, also where they run
-// at the same time. planPrefixes decides; the scheduler obeys.
+// Automatic prefix sharing: keys and values of a prefix that several prompts share are computed once, also where they
+// run at the same time. planPrefixes decides which slot computes, copies or waits; the scheduler follows it.
 
 /** What a slot holds, or is going to. */
 export interface SlotContent {
@@ -8,7 +8,7 @@ export interface SlotContent {
   readonly owner: string;
   /** All tokens of the sequence that has the slot, or of the one that had it. */
   readonly tokens: readonly number[];
-  /** As many of them have keys and values in the cache. */
+  /** How many of them have keys and values in the cache. */
   readonly computed: number;
   /** For a slot that a sequence has. */
   readonly reader?: {

@@ -59,11 +59,11 @@ export interface SchedulerOptions {
   readonly placement: Placement;
   readonly adapters: AdapterManager;
   readonly limits: PrefillLimits & { readonly maxBatch: number };
-  /** Called when an adapter was loaded, or was not: there may be something to schedule. */
+  /** Called when loading an adapter has ended, well or not: there may be something to schedule. */
   readonly wake: () => void;
 }
 
-/** Waiting sequences that are looked at for one step. */
+/** Waiting sequences that are considered for one step. */
 const LOOKAHEAD = 1000;
 
 /** The sequences that wait, and the decisions about those that run. */
@@ -73,7 +73,7 @@ export class Scheduler {
   #nextOrder = 1;
   /** Adapters that are being loaded. */
   #loads = 0;
-  /** An adapter found no memory, and none was given back since. */
+  /** An adapter found no memory, and none was released since. */
   #isMemoryTaken = false;
 
   constructor(options: SchedulerOptions) {
@@ -106,7 +106,7 @@ export class Scheduler {
     this.#noteEnd();
   }
 
-  /** Gives memory back that is not needed any more. */
+  /** Releases memory that is no longer needed. */
   trim(): void {
     this.#options.placement.trim();
     this.#queue.prune();
@@ -137,8 +137,8 @@ export class Scheduler {
   }
 
   /**
-   * Gives slots to waiting sequences, in the queue's order. Their adapters are loaded before; one that is being loaded
-   * holds up no other sequence, while one that lacks a slot's memory holds up those behind it.
+   * Gives slots to waiting sequences, in the queue's order. Their adapters are loaded first. A sequence whose adapter is
+   * loading holds up no other; one that does not fit into a slot's memory holds up those after it.
    */
   #admit(): void {
     const { placement, limits } = this.#options;
@@ -203,7 +203,7 @@ export class Scheduler {
       .finally(this.#options.wake);
   }
 
-  /** Memory is given back when others end; without others it is not. */
+  /** Memory is released when other sequences end; without others it never will be. */
   #notLoaded(sequence: Sequence, cause: unknown): void {
     const isHeld =
       this.#loads > 0 ||
@@ -257,7 +257,7 @@ export class Scheduler {
   }
 }
 
-/** Its keys and values fit, or it had not been accepted; what is left is the adapter slot. */
+/** Its keys and values fit, or it would not have been accepted, so the adapter slot is too small. */
 const tooLarge = ({ lease }: Sequence): MosError =>
   new MosError(
     "bad_option",

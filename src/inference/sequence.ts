@@ -1,4 +1,4 @@
-// A request while it runs: its tokens, what each new one makes certain, and what it holds.
+// A request while it runs: its tokens, the text that they complete, and the adapter that it pins.
 import { MosError, type Random, randomStream } from "#core";
 import {
   createDetokenizer,
@@ -19,7 +19,7 @@ export interface SequenceOptions {
   readonly now: () => number;
 }
 
-/** What happened to a sequence since it was last asked. */
+/** What happened to a sequence since the last update. */
 export interface SequenceUpdate {
   readonly id: number;
   readonly events: readonly EngineEvent[];
@@ -44,7 +44,7 @@ export class Sequence {
   /** Pins its adapter's content; undefined for the base, and before the adapter is loaded. */
   lease: AdapterLease | undefined;
   load: "none" | "loading" | "ready";
-  /** Its adapter found no memory once: those behind it leave it what is given back. */
+  /** Its adapter found no memory once: memory that is released goes to it before later sequences. */
   lacksMemory = false;
   /** Sequences that were first scheduled earlier have a lower one; 0 before. */
   order = 0;
@@ -140,7 +140,7 @@ export class Sequence {
     else if (this.generated >= maxTokens) this.finish("length");
   }
 
-  /** Ends the answer with what was held back, and gives the adapter back. */
+  /** Ends the answer with the text that was held back, and releases the adapter. */
   finish(reason: FinishReason): void {
     if (this.hasEnded) return;
     const rest = reason === "stop" ? undefined : this.#stops.push(this.#detokenizer.flush());

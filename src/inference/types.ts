@@ -30,7 +30,7 @@ export interface EngineRequest {
   readonly candidates?: readonly number[];
   /**
    * The unit of fairness ("default"): when there are more requests than slots, tenants alternate, each in its own order.
-   * Prefixes are shared within a tenant only, since timing could tell another one what the first had asked.
+   * Prefixes are shared within a tenant only, since response times could reveal one tenant's prompts to another.
    */
   readonly tenant?: string;
   readonly signal?: AbortSignal | undefined;
@@ -43,11 +43,11 @@ export type FinishReason = "end" | "stop" | "length" | "cancelled";
 export type EngineEvent =
   /** It has a slot now. `digest` says which content of the adapter answers; null is the base. */
   | { readonly type: "scheduled"; readonly digest: string | null }
-  /** Natural log-probabilities behind the prompt of the request's candidates, in their order. */
+  /** Natural log-probabilities of the request's candidates after the prompt, in their order. */
   | { readonly type: "candidates"; readonly logprobs: readonly number[] }
-  /** All of the prompt's tokens, where they were asked for. */
+  /** All of the prompt's tokens, where the request asks for them. */
   | { readonly type: "prompt"; readonly logprobs: readonly TokenLogprob[] }
-  /** A token, and the text that became certain with it: never half a character, and nothing that may be a stop. */
+  /** A token, and the text that is final with it: never half a character, and never the possible start of a stop string. */
   | {
       readonly type: "token";
       readonly id: number;
@@ -132,7 +132,7 @@ export interface Engine extends AsyncDisposable {
   readonly model: EngineModel;
   /** The model's tokenizer and chat template. */
   readonly text: LoadedText;
-  /** Resolves when it works no more: to the error that broke it, or undefined where it was disposed. Never rejects. */
+  /** Resolves when the engine has stopped: to the error that broke it, or undefined where it was disposed. Never rejects. */
   readonly closed: Promise<MosError | undefined>;
   /**
    * Queues a request. Breaking out of the loop, or its signal, cancels it. One loop reads the events.
@@ -153,7 +153,7 @@ export interface Engine extends AsyncDisposable {
   complete(text: string, options?: TextRequest): AsyncIterable<EngineEvent>;
   /** Adapters as last seen on disk, by name. */
   adapters(): readonly AdapterInfo[];
-  /** Looks at the folder now rather than at the next look. */
+  /** Rescans the folder now instead of waiting for the next scan. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
   /** Counts of requests, tokens and adapters, and bytes of memory. */
   stats(): Promise<EngineStats>;

@@ -1,5 +1,5 @@
 // Requests that wait for a slot. Tenants alternate by the tokens they were served (the virtual token counter of Sheng et
-// al., "Fairness in Serving Large Language Models", 2024): one tenant's flood waits behind itself, not before others.
+// al., "Fairness in Serving Large Language Models", 2024): a tenant with many requests delays its own, not those of others.
 
 interface Line<T> {
   readonly items: T[];
@@ -10,7 +10,7 @@ interface Line<T> {
 /** Waiting items by tenant. */
 export class WaitingQueue<T> {
   readonly #lines = new Map<string, Line<T>>();
-  /** What the tenant whose line emptied last was served: a tenant that finds the queue empty begins there. */
+  /** Tokens served to the tenant whose queue emptied last: a tenant that finds all queues empty starts there. */
   #lastServed = 0;
 
   get size(): number {
@@ -74,7 +74,7 @@ export class WaitingQueue<T> {
     return line.items;
   }
 
-  /** The least that any waiting tenant was served, which is where a new one begins. */
+  /** The fewest tokens that any waiting tenant was served, where a new tenant starts. */
   #least(): number {
     let least = Number.POSITIVE_INFINITY;
     for (const { items, served } of this.#lines.values())

@@ -161,7 +161,7 @@ export function parseHuggingFaceConfig(
   } as const;
   const { eos_token_id } = parseWith(generationSchema, generation, place);
   const bosToken = asList(raw.bos_token_id).find((token) => token >= 0);
-  // Some models state a padding token behind their vocabulary. Nothing here needs one, so it is dropped.
+  // Some models state a padding token beyond their vocabulary. Nothing here needs one, so it is dropped.
   const padToken = asList(raw.pad_token_id).find((token) => token >= 0 && token < raw.vocab_size);
   const config: LlamaConfig = {
     architecture,

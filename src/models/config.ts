@@ -1,4 +1,4 @@
-// The geometry of a model of the Llama family, whatever file it was read from. config-json.ts and gguf.ts make it.
+// The geometry of a model of the Llama family, the same for every kind of file. config-json.ts and gguf.ts make it.
 import { MosError } from "#core";
 
 /** How rotary frequencies are scaled for contexts longer than the model was first trained on. */

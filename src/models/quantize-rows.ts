@@ -1,4 +1,4 @@
-// A quantised matrix by rows: the blocks of its weights, and behind them the blocks of their offsets.
+// A quantised matrix by rows: the blocks of its weights, followed by the blocks of their offsets.
 import type { QuantizedMatrix } from "#graph";
 import {
   Block,

@@ -55,7 +55,7 @@ export interface ExportOptions extends ExchangeOptions {
   /** An adapter's folder. */
   readonly adapter: string;
   readonly format: ExportFormat;
-  /** How numbers are stored; float32, which loses nothing, unless told otherwise. */
+  /** How numbers are stored (float32, which loses nothing). */
   readonly dtype?: FileDtype | undefined;
 }
 
@@ -81,7 +81,7 @@ export interface ExportSummary extends LoraSummary {
 export interface ImportOptions extends ExchangeOptions {
   /** The folder that PEFT or the authors' code saved. */
   readonly folder: string;
-  /** "peft" unless told otherwise. */
+  /** "peft" by default. */
   readonly from?: ImportSource | undefined;
 }
 

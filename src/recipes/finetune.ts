@@ -61,7 +61,7 @@ export interface FinetuneOptions extends LoadOptions {
   readonly out: string;
   readonly adapter: AdapterConfigInput;
   readonly settings?: FinetuneSettingsInput;
-  /** Go on from the last checkpoint in `out`. */
+  /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
   /** Replace what `out` holds. */
   readonly overwrite?: boolean;

@@ -36,9 +36,9 @@ export interface MergeOptions {
   readonly adapter: string;
   /** The folder to be written; it must not exist yet. */
   readonly out: string;
-  /** How numbers are stored; as in the base unless told otherwise, and float16 for a GGUF base. */
+  /** How numbers are stored; by default as in the base, and float16 for a GGUF base. */
   readonly dtype?: FileDtype | undefined;
-  /** Bytes that a file may have; 5 GB unless told otherwise. */
+  /** Maximum bytes of a file (5 GB). */
   readonly shardSize?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -39,7 +39,7 @@ export const parameterCount = (model: LlamaConfig): number =>
   [...weightShapes(model).values()].reduce((sum, shape) => sum + product(shape), 0);
 
 /**
- * Tells what an adapter will cost, from the model's config alone. Throws `bad_config` for settings that contradict
+ * What an adapter will cost, from the model's config alone. Throws `bad_config` for settings that contradict
  * each other or do not fit the model.
  *
  * @example

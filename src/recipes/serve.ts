@@ -7,7 +7,7 @@ import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inf
 import { geometryOf, openModel } from "#models";
 import { createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
 
-/** Who reaches the server, and how it ends. */
+/** Which clients reach the server, and how it stops. */
 export const networkSettings = {
   host: text({
     default: "127.0.0.1",
@@ -28,7 +28,7 @@ export const networkSettings = {
   }),
 };
 
-/** What is served, to whom, and how much of the machine it takes. */
+/** What is served, to which clients, and how much of the machine it takes. */
 export interface ServeOptions
   extends SettingInput<typeof networkSettings>,
     SettingInput<typeof engineSettings> {

@@ -61,7 +61,7 @@ export class SystemPythonChecker implements ProgramChecker {
       const result = await runHarness({ ...this.#settings, folder, program, token, signal });
       if (signal.aborted) throw cancelled(signal);
       if (result === token) return { passed: true, reason: "passed" };
-      // as in the original, who leaves without a word counts as late
+      // as in the original, a process that exits without a result counts as timed out
       return { passed: false, reason: result === "" ? "timed out" : `failed: ${result}` };
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -111,7 +111,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     });
     child.once("exit", () => {
       kill();
-      // who left the group may hold the pipe open: what was written is here by then
+      // a process that left the group may hold the pipe open: all output has arrived by then
       setTimeout(() => results.destroy(), 500).unref();
     });
     child.once("close", () => {

@@ -14,7 +14,7 @@ export interface CheckResult {
 /** Runs untrusted Python programs. Disposing it ends its processes. */
 export interface ProgramChecker extends AsyncDisposable {
   /**
-   * Runs a program in empty globals. Each finds everything as the first one did, whatever others have done.
+   * Runs a program in empty globals. Each starts from the same state, unaffected by earlier ones.
    *
    * @throws MosError `cancelled` by the signal or by disposing; `device` where no process can be started any more.
    */

@@ -50,7 +50,7 @@ const PLAIN_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const DEVICE_NAME = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
 /**
- * An uploaded adapter's name must be a folder's name on every system, and the same text wherever it is written.
+ * An uploaded adapter's name must be valid as a folder's name on every system, and have one spelling only.
  *
  * @throws ApiError 400 for any other.
  */
@@ -177,7 +177,7 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
       throw error;
     }
   };
-  /** The client learns why it came to this; an engine that cannot look at the folder now does so later. */
+  /** The client gets the first error; an engine that cannot scan the folder now does so later. */
   const undo = async (old: KeptFolder): Promise<void> => {
     await old.restore();
     await engine.refreshAdapters().catch(() => undefined);

@@ -1,4 +1,4 @@
-// Who sends a request: API keys, the file that keeps their hashes, and the names that the server answers to.
+// Authentication: API keys, the file with their hashes, and the host names that the server accepts.
 import { createHash, timingSafeEqual } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { z } from "zod";

@@ -1,4 +1,4 @@
-// The choices of a request: what the engine is asked for each, and their events side by side, as they come.
+// The choices of a request: one engine request for each, and their events merged in the order in which they arrive.
 import { setMaxListeners } from "node:events";
 import type { AdapterInfo, EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { ApiKey } from "./auth.ts";
@@ -238,7 +238,7 @@ export interface RunningChoices {
  * until one runs. So an answer begins only when it will have content. An adapter that turns out to be broken, and a
  * later choice that the engine does not accept, end it with an error.
  *
- * @throws whatever the engine refuses.
+ * @throws what the engine's `submit` throws.
  */
 export async function startChoices(
   context: RequestContext,

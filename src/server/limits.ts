@@ -1,4 +1,4 @@
-// What a request, a connection and a key may take, and which requests run.
+// Limits of requests, connections and keys, and the list of running requests.
 import { ApiError, shuttingDown } from "./errors.ts";
 
 /** Limits of the server. Sizes in bytes, times in seconds. */

@@ -9,7 +9,7 @@ export interface ServerLog {
   info(fields: object, message: string): void;
   /** Something that works, but not as it should. */
   warn(fields: object, message: string): void;
-  /** A failure that its operator has to know of. */
+  /** A failure that the operator should know about. */
   error(fields: object, message: string): void;
 }
 

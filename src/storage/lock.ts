@@ -12,7 +12,7 @@ const held = new Set<string>();
 const holderSchema = z.object({ pid: z.int().positive(), host: z.string() });
 type Holder = z.output<typeof holderSchema>;
 
-/** Whether a crash has left this lock behind. */
+/** Whether this lock is stale: left by a process that crashed. */
 function isGone({ pid, host }: Holder, path: string): boolean {
   if (host !== hostname()) return false;
   if (pid === process.pid) return !held.has(path);

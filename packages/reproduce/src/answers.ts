@@ -56,7 +56,7 @@ async function answerTo(
   return text;
 }
 
-/** How many greedy answers are the reference. All are asked at once: the engine has rows for some. Throws `cancelled`. */
+/** How many greedy answers are the reference. All are submitted at once; the engine queues them. Throws `cancelled`. */
 export async function countCorrect(
   questions: readonly Question[],
   settings: AnswerSettings,

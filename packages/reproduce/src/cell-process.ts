@@ -1,5 +1,5 @@
-// The process of one cell. Its parent sends the cell, hears how it goes, and may ask it to stop; when the parent is
-// gone it stops by itself. Ctrl-C reaches the whole group of processes: the parent decides what it means.
+// The process of one cell. Its parent sends the cell, receives its progress, and may ask it to stop; when the parent is
+// gone it stops, too. Ctrl-C reaches the whole group of processes: the parent decides what it means.
 import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";

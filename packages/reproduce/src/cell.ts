@@ -1,5 +1,5 @@
 // A cell is one row of a table at one learning rate with one seed. It is run in a process of its own, and its result is
-// one file; whatever decides the result is in the cell's identity.
+// one file; everything that decides the result is in the cell's identity.
 import { join } from "node:path";
 import type { FinetuneSettingsInput } from "mixture-of-shards";
 import type { AdapterConfig } from "mixture-of-shards/adapters";

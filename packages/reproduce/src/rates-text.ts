@@ -1,4 +1,4 @@
-// How each row's learning rate was found, and what is to be held against the choice.
+// How each row's learning rate was found, and what makes the choice doubtful.
 import type { Grid } from "./grid.ts";
 import { MISSING, namedRow, plain, plural } from "./main-table.ts";
 import { bestOf, type RateStep, stepsOf } from "./rate-search.ts";

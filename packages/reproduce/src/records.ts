@@ -1,4 +1,4 @@
-// What is known of an experiment's cells, from earlier runs and from this one, and what follows from it.
+// The results of an experiment's cells, from earlier runs and from this one, and which cells are missing.
 import {
   type CellSpec,
   hasAdapter,

@@ -40,7 +40,7 @@ export interface Report {
   readonly warnings: readonly string[];
 }
 
-/** Writes the report anew, each file as a whole. */
+/** Writes the report again, each file as a whole. */
 export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<Report> {
   const { experiment, options } = grid;
   const { tasks } = grid.settings.benchmarks ?? { tasks: [] };

@@ -1,4 +1,4 @@
-// Runs an experiment: plans its cells, runs what is not finished, and writes the tables anew after every cell.
+// Runs an experiment: plans its cells, runs what is not finished, and writes the tables again after every cell.
 import { lockFolder, makeFolder } from "mixture-of-shards/storage";
 import { type CellSpec, isFinished } from "./cell.ts";
 import { channel } from "./channel.ts";

@@ -49,7 +49,7 @@ interface Left {
   readonly wasKept: boolean;
 }
 
-/** Looks at what earlier attempts have left; what cannot be used is removed. */
+/** Checks the files of earlier attempts, and removes those that cannot be used. */
 async function prepareFolder(spec: CellSpec): Promise<Left> {
   const run = runOf(spec);
   await mkdir(spec.folder, { recursive: true });
@@ -58,7 +58,7 @@ async function prepareFolder(spec: CellSpec): Promise<Left> {
   const stored = record === undefined ? undefined : await readResult(spec.folder, spec.identity);
   if (isResult(stored) && (await hasAdapter(spec))) return { result: stored, resume: false, wasKept };
   await rm(join(spec.folder, RESULT), { force: true });
-  // answers of an adapter that is trained anew
+  // answers of an adapter that is trained again
   await rm(join(spec.folder, BENCHMARKS), { recursive: true, force: true });
   if (record === undefined) {
     await rm(run, { recursive: true, force: true });
@@ -152,7 +152,7 @@ async function* askAdapter(
   yield* scoreCell(spec, answered, { engine, signal, date });
 }
 
-/** Trains in the cell's folder; gives the update that it went on from, or that it was stopped. */
+/** Trains in the cell's folder; returns the update from which it resumed, or that it was stopped. */
 async function* trainCell(
   { spec, base, signal, now }: RunningCell,
   resume: boolean,

@@ -83,7 +83,7 @@ async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
 
 const ATTEMPTS = 2;
 
-/** A failure that names its code is of what was computed or left behind: the second attempt starts afresh. */
+/** A failure with a code comes from what was computed or left by an earlier attempt: the second one starts over. */
 async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
   let fresh = false;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
@@ -107,7 +107,7 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
 function endText(end: CellEnd): string {
   if (end.type === "failed") return end.message;
   return end.type === "stopped"
-    ? "its process was told to stop, but not from here"
+    ? "its process was stopped by another program"
     : "its process ended without a result";
 }
 

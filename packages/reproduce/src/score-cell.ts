@@ -1,4 +1,4 @@
-// Everything of a cell that is asked through the serving engine, which has a process and a copy of the model of its own.
+// The scores of a cell that need the inference engine, which has its own process and copy of the model.
 import { basename, join } from "node:path";
 import { type LoadedText, loadText } from "mixture-of-shards";
 import { createProgramChecker, type EvaluateEvent, evaluate } from "mixture-of-shards/evaluation";

@@ -1,4 +1,4 @@
-// What came of the rows in numbers: means over seeds, and paired tests of the reference rows.
+// The results of the rows in numbers: means over seeds, and paired tests of the reference rows.
 import type { BenchmarkName } from "mixture-of-shards/evaluation";
 import type { CellName, CellResult } from "./cell.ts";
 import { type ColumnKey, columnsOf, columnValue } from "./columns.ts";

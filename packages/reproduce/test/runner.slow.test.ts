@@ -151,7 +151,7 @@ describe("a cell that fails", () => {
   test("because another process stopped it is resumed", async () => {
     const events = await eventsOf(wishing("stop once"));
     expect(ofType(events, "failed")).toMatchObject([
-      { retried: true, message: "its process was told to stop, but not from here" },
+      { retried: true, message: "its process was stopped by another program" },
     ]);
     expect(endOf(events)).toMatchObject({ stopped: false, missing: 0 });
   });

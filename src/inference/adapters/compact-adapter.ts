@@ -127,7 +127,7 @@ function read({ shape, form, offset, length }: StoredTensor, buffer: ArrayBuffer
   return { shape, data: decodeBfloat16(new Uint16Array(buffer, offset, length)) };
 }
 
-/** After so many numbers other work may run. */
+/** After this many numbers other work may run. */
 const AT_ONCE = 1 << 18;
 
 /** Packs an adapter. Throws `bad_adapter` for a number that bfloat16 cannot hold. */

@@ -321,7 +321,7 @@ describe("memory", () => {
     d[Symbol.dispose]();
     d[Symbol.dispose](); // a second release does nothing
     await use("b");
-    expect(() => d.expand()).toThrow("given back");
+    expect(() => d.expand()).toThrow("was released already");
   });
 
   test("nothing is evicted where the adapter would not fit even then", async () => {

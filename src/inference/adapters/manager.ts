@@ -25,10 +25,7 @@ function leaseOf(
     rank,
     expand(): ReadonlyMap<string, ExpandedFactors> {
       if (held === undefined)
-        throw new MosError(
-          "bad_option",
-          `the lease of adapter ${JSON.stringify(name)} was given back already`,
-        );
+        throw new MosError("bad_option", `the lease of adapter ${JSON.stringify(name)} was released already`);
       return expandOnHost(unpackAdapter(held.compact, geometry, held.shared));
     },
     [Symbol.dispose]() {
@@ -59,7 +56,7 @@ export function oneAtATime(work: () => Promise<void>): () => Promise<void> {
 const isBroken = (error: unknown): error is MosError =>
   error instanceof MosError && (error.code === "bad_adapter" || error.code === "unsupported");
 
-/** The disk or its files are not what they were when the folder was looked at. */
+/** The disk or its files have changed since the folder was scanned. */
 const mayBeStale = (error: unknown): boolean =>
   error instanceof MosError && (error.code === "not_found" || error.code === "storage");
 
@@ -109,7 +106,7 @@ class Manager implements AdapterManager {
   ): Promise<AdapterLease> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       if (this.closed || signal?.aborted === true)
-        throw new MosError("cancelled", `adapter ${JSON.stringify(name)} is not wanted any more`);
+        throw new MosError("cancelled", `the request for adapter ${JSON.stringify(name)} was cancelled`);
       const adapter = this.registry.get(name);
       const pinned = await this.pin(adapter, signal);
       if (pinned !== undefined) return leaseOf(adapter, pinned, this.options.geometry);
@@ -139,7 +136,7 @@ class Manager implements AdapterManager {
     await this.resident.clear();
   }
 
-  /** Undefined where the folder has changed since it was looked at. */
+  /** Undefined where the folder has changed since it was scanned. */
   private async pin(
     adapter: RegisteredAdapter,
     signal: AbortSignal | undefined,
@@ -149,7 +146,7 @@ class Manager implements AdapterManager {
     } catch (error) {
       if (mayBeStale(error)) return undefined;
       if (!isBroken(error)) throw error;
-      // it may be half of one content and half of another
+      // it may be a mixture of two contents
       const now = await folderVersion(adapter.path).catch(() => undefined);
       if (now?.text !== adapter.version) return undefined;
       throw this.strikeOut(adapter, error);
@@ -175,7 +172,7 @@ class Manager implements AdapterManager {
     const seconds = this.options.pollSeconds ?? POLL_SECONDS;
     if (seconds === 0 || this.closed) return;
     this.timer = setTimeout(() => {
-      // a folder that cannot be listed now is looked at again, and keeps what it had until then
+      // a folder that cannot be listed now is scanned again later; until then the list stays as it was
       this.look()
         .catch(() => undefined)
         .finally(() => this.schedule());
@@ -184,7 +181,7 @@ class Manager implements AdapterManager {
 }
 
 /**
- * Registers the adapters of a folder, and keeps looking for changes. Dispose it; leases that are still held stay good.
+ * Registers the adapters of a folder, and polls it for changes. Dispose it; leases that are still held stay valid.
  *
  * @throws MosError `not_found` or `storage` for the folder, `cancelled`.
  * @example

@@ -20,13 +20,13 @@ export interface RegisteredAdapter {
 /** A sub-folder as it was last seen. */
 type State =
   | { readonly version: string; readonly adapter: RegisteredAdapter }
-  /** Undefined where the failure may pass by itself. */
+  /** Undefined where the failure may be temporary. */
   | { readonly version: string | undefined; readonly error: MosError };
 
 const FILES_AT_ONCE = 8;
 const ATTEMPTS = 3;
 
-/** Hidden folders are those that are being written; control characters cannot be asked for. */
+/** Hidden folders are those that are being written; names with control characters are not accepted in requests. */
 const canBeName = (name: string): boolean => !name.startsWith(".") && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name);
 
 const errorOf = (state: State | undefined): MosError | undefined =>
@@ -73,20 +73,20 @@ export class Registry {
     if (error !== undefined) throw error;
     const adapter = adapterOf(state);
     if (adapter !== undefined) return adapter;
-    // not which: who asks may not be allowed to know their names
+    // without their names, which the caller may not be allowed to know
     throw new MosError(
       "not_found",
       `there is no adapter ${JSON.stringify(name.slice(0, 100))}; ${this.infos.length} are registered`,
     );
   }
 
-  /** The next look reads this folder even if nothing about it seems to have changed. */
+  /** Makes the next scan read this folder even if nothing about it seems to have changed. */
   doubt(name: string): void {
     const adapter = adapterOf(this.states.get(name));
     if (adapter !== undefined) this.put(name, { adapter, version: "" });
   }
 
-  /** Strikes out an adapter whose content turned out to be broken, and says so. */
+  /** Marks an adapter whose content turned out to be broken, and returns the error. */
   fail({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
     this.failures++;
     const state = this.failureOf(name, version, cause);
@@ -105,9 +105,9 @@ export class Registry {
     }
   }
 
-  /** Looks at the folder. Throws `not_found`, `storage`, `cancelled`. */
+  /** Scans the folder. Throws `not_found`, `storage`, `cancelled`. */
   async look(signal?: AbortSignal): Promise<void> {
-    // names known before are asked for themselves: a listing may fall between the two renames of a replacement
+    // known names are checked one by one: a listing may fall between the two renames of a replacement
     const before = this.states;
     const names = new Set([...(await this.names()), ...before.keys()]);
     const limited = limitConcurrency(FILES_AT_ONCE);
@@ -121,7 +121,7 @@ export class Registry {
     );
     const states = new Map<string, State>();
     for (const [name, found] of seen) {
-      // a load may have found out more in the meantime, but not about another version
+      // a load may have found an error meanwhile, which holds for this version only
       const [known, now] = [before.get(name), this.states.get(name)];
       const isNews = found !== known && found?.version !== now?.version;
       const state = now === known || isNews ? found : now;
@@ -166,7 +166,7 @@ export class Registry {
       return (await folder.isCurrent()) ? { version: adapter.version, adapter } : "changing";
     } catch (cause) {
       const now = await folderVersion(path).catch(() => undefined);
-      if (now?.text !== version) return "changing"; // what failed was half of one and half of another
+      if (now?.text !== version) return "changing"; // what failed was a mixture of two contents
       const state = this.failureOf(name, version, storageError(cause, path));
       if (errorOf(before)?.message !== state.error.message) this.failures++;
       return state;

@@ -36,7 +36,7 @@ export interface Pinned {
 const LOADS_AT_ONCE = 4;
 
 interface ResidentOptions extends Pick<AdapterManagerOptions, "geometry" | "limitBytes" | "dtype" | "now"> {
-  /** Whether a content can still be asked for. */
+  /** Whether a content is still registered. */
   readonly isRegistered: (digest: string) => boolean;
 }
 
@@ -83,12 +83,12 @@ export class ResidentCache {
     return undefined;
   }
 
-  /** Lets go of contents that cannot be asked for any more. */
+  /** Frees contents that are no longer registered. */
   dropUnregistered(): void {
     for (const entry of this.entries.values()) this.dropIfUnregistered(entry);
   }
 
-  /** Waits for loads, and forgets everything; what is pinned lives on with its leases. */
+  /** Waits for loads and frees everything; pinned adapters stay until their leases end. */
   async clear(): Promise<void> {
     await Promise.allSettled([...this.entries.values()].map(({ loading }) => loading));
     for (const entry of this.entries.values()) this.remove(entry);
@@ -136,12 +136,12 @@ export class ResidentCache {
     };
     this.entries.set(entry.digest, entry);
     entry.loading = this.limited(() => this.load(adapter, entry));
-    // those who wait get the error; without any it must not be an unhandled rejection
+    // waiting callers get the error; without any it must not be an unhandled rejection
     entry.loading.catch(() => undefined);
     return entry;
   }
 
-  /** Evicts what is idle until an adapter fits, or nothing where it would not fit all the same. */
+  /** Evicts what is idle until an adapter fits, or nothing where it would not fit even then. */
   private makeRoom(name: string, own: number, shared: readonly SharedTensor[]): void {
     const { limitBytes } = this.options;
     const kept = [...this.entries.values()].filter((entry) => !isIdle(entry));

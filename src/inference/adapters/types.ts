@@ -12,14 +12,14 @@ export interface AdapterManagerOptions {
   readonly geometry: AdapterGeometry;
   /** Of the base; adapters that name another one are `bad_adapter`. */
   readonly fingerprint: string;
-  /** Most bytes of resident adapters. */
+  /** Maximum bytes of resident adapters. */
   readonly limitBytes: number;
   readonly dtype: ResidentDtype;
   /** Milliseconds from any start. */
   readonly now: () => number;
-  /** Seconds between looks at the folder (5); 0 leaves looking to `refresh`. */
+  /** Seconds between scans of the folder (5); with 0 only `refresh` scans it. */
   readonly pollSeconds?: number;
-  /** Stops the first look at the folder: `cancelled`. */
+  /** Stops the first scan of the folder: `cancelled`. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -44,9 +44,9 @@ export interface AdapterManagerStats {
 export interface AdapterManager extends AsyncDisposable {
   /** As last seen in the folder, by name. */
   list(): readonly AdapterInfo[];
-  /** Calls the listener after every look that changed the list. */
+  /** Calls the listener after every scan that changed the list. */
   onChange(listener: (adapters: readonly AdapterInfo[]) => void): void;
-  /** Looks at the folder now. */
+  /** Scans the folder now. */
   refresh(): Promise<readonly AdapterInfo[]>;
   /**
    * The resident form, loaded if need be; callers of one adapter share one load.
@@ -58,10 +58,10 @@ export interface AdapterManager extends AsyncDisposable {
   stats(): AdapterManagerStats;
 }
 
-/** Pins an adapter's resident form until it is disposed. A replaced or removed adapter lives on for its leases. */
+/** Pins an adapter's resident form until it is disposed. A replaced or removed adapter stays in memory for its leases. */
 export interface AdapterLease extends Disposable {
   readonly name: string;
-  /** Of the content that this lease holds, whatever the folder holds by now. */
+  /** Of the content that this lease holds, which the folder may no longer hold. */
   readonly digest: string;
   /** The largest rank of its factors. */
   readonly rank: number;
