@@ -261,7 +261,7 @@ describe.each(configs)("%s", (_, config) => {
     }
   });
 
-  // what else multiplies A is no start of A
+  // what else multiplies A is not a start of A
   test.runIf(startsAsLora(config))("A starts uniform in ±1/√d_in", async () => {
     const one = { layers: 4, widths: { q_proj: { in: 400, out: 400 } } };
     const expanded = await expandFactors(createAdapter({ ...config, targets: ["q_proj"] }, one));

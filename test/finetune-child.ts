@@ -1,4 +1,4 @@
-// A fine-tuning run in a process of its own, to be killed: <model> <data> <out> and, to go on, "resume".
+// A fine-tuning run in a process of its own, to be killed: <model> <data> <out> and "resume" to continue.
 
 import { finetune } from "#recipes";
 import { killable } from "./finetune-options.ts";

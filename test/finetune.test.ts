@@ -115,7 +115,7 @@ describe("a whole run", () => {
     events = await run({ out: whole, model: tiny.model });
   });
 
-  test("tells what it does, in order", () => {
+  test("emits its events in order", () => {
     expect(kinds(events)).toEqual(wholeRun);
     expect(events[0]).toMatchObject({
       steps: 6,
@@ -238,7 +238,7 @@ describe("a whole run", () => {
 });
 
 describe("metrics of a resumed run", () => {
-  test("have every step once, whatever was written after the checkpoint", async () => {
+  test("have every step once, also where lines were written after the checkpoint", async () => {
     await stopAt(3);
     // steps after the checkpoint, and half a line, as a kill leaves them
     await appendFile(join(out, "metrics.jsonl"), '{"type":"step","step":4,"loss":9}\n{"type":"step","st');
@@ -249,7 +249,7 @@ describe("metrics of a resumed run", () => {
     expect((await metrics()).some(({ loss }) => loss === 9)).toBe(false);
   });
 
-  test("begin anew where there is no checkpoint yet", async () => {
+  test("start over where there is no checkpoint yet", async () => {
     await stopAt(2);
     await rm(join(out, "checkpoints"), { recursive: true });
     const resumed = await run({ resume: true });

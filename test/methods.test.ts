@@ -1,4 +1,4 @@
-// What a whole run promises, for every method of the table: it learns, stops and goes on to the same bytes, and the
+// What a whole run promises, for every method of the table: it learns, stops and resumes to the same bytes, and the
 // LoRA that it expands to answers as it does.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

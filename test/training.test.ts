@@ -30,7 +30,7 @@ interface RunOptions {
   readonly onEvent?: (event: TrainEvent) => unknown;
 }
 
-/** Trains a new tiny adapter, or goes on, and gives its events (checkpoints without their states) and numbers. */
+/** Trains a new tiny adapter, or resumes one, and gives its events (checkpoints without their states) and numbers. */
 async function run(settings: Partial<TrainSettings>, options: RunOptions = {}) {
   const { model = tinyTrainable(), signal, onEvent } = options;
   const events: TrainEvent[] = [];
@@ -303,7 +303,7 @@ describe("stopping", () => {
     expect(kinds(events)).toEqual(["step 1", "step 2", "checkpoint 2", "stopped 2"]);
   });
 
-  test("an evaluation that is cut short is made when the run goes on", async () => {
+  test("an interrupted evaluation is made when the run resumes", async () => {
     const controller = new AbortController();
     const settings = { ...busy, evaluateEvery: 2 };
     const first = await run(settings, {

@@ -207,7 +207,7 @@ describe("adapter_config.json", () => {
     );
   });
 
-  test("no seed: asked for only where a part is drawn from it", async () => {
+  test("a missing seed is an error only where a part is drawn from it", async () => {
     const settings = { method: "vera", rank: 3, seed: 7, targets: ["q_proj", "v_proj"] } as const;
     await save(settings);
     expect((await load()).tensors.get("q_proj.A")).toEqual(

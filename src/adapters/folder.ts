@@ -44,7 +44,7 @@ const LARGEST_CONFIG = 1 << 20;
 
 /**
  * Writes the two files into a folder that may hold other things, each complete or absent. The config comes last:
- * a folder without it is no adapter.
+ * a folder without it is not an adapter.
  *
  * @throws MosError `storage`, `not_found`.
  */

@@ -67,7 +67,7 @@ describe.each(METHOD_NAMES)("%s", (method) => {
   });
 });
 
-test("what no base makes is not told", () => {
+test("tensors that fit no base give no geometry", () => {
   const config = methods.lora.schema.parse({ method: "lora", targets: ["q_proj"] });
   const shapes = shapesOf(config, { layers: 2, widths: { q_proj: { in: 8, out: 8 } } });
   expect(inferGeometry(config, shapes).layers).toBe(2);

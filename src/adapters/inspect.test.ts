@@ -85,7 +85,7 @@ describe.each(METHOD_NAMES)("norms of %s", (method) => {
   });
 });
 
-test("numbers that cannot be squared are told, not shown as NaN", async () => {
+test("numbers too large to be squared are an error, not NaN", async () => {
   const adapter = trained({ method: "lora", rank: 2, targets: ["q_proj"] }, 1);
   adapter.tensors.get("q_proj.2.A")!.data.fill(1e20);
   await expect(siteNorms(adapter)).rejects.toMatchObject({
@@ -196,7 +196,7 @@ describe("the geometry of the base", () => {
     else await expect(readGeometry(path)).rejects.toMatchObject({ code: "bad_option" });
   });
 
-  test.each(METHOD_NAMES)("is told by the tensors of %s, or asked for", async (method) => {
+  test.each(METHOD_NAMES)("is inferred from the tensors of %s, or has to be given", async (method) => {
     const adapter = trained(methods[method].example, 1);
     const path = join(folder, method);
     await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });

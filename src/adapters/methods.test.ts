@@ -56,9 +56,9 @@ describe("settings that cannot be read", () => {
     [{ method: 3n }, `method 3 is not known; it can be ${all}`],
     [
       { method: "lora", shards: 2 },
-      '"shards" is no setting of lora; it has rank, dropout, targets, seed, alpha',
+      '"shards" is not a setting of lora; it has rank, dropout, targets, seed, alpha',
     ],
-    [{ method: "mos", shards: 2, e: 1 }, `"shards", "e" are no settings of mos; it has ${ofMos}`],
+    [{ method: "mos", shards: 2, e: 1 }, `"shards", "e" are not settings of mos; it has ${ofMos}`],
     [{ method: "lora", rank: "8" }, `rank "8" is ${whole(1, 4096)}`],
     [{ method: "lora", rank: 0 }, `rank 0 is ${whole(1, 4096)}`],
     [{ method: "lora", rank: 2.5 }, `rank 2.5 is ${whole(1, 4096)}`],
@@ -160,7 +160,7 @@ describe("settings that contradict each other or the model", () => {
 
   test("vera has no alpha", () => {
     expect(() => parseAdapterConfig({ method: "vera", alpha: 16 })).toThrowError(
-      '"alpha" is no setting of vera; it has rank, dropout, targets, seed',
+      '"alpha" is not a setting of vera; it has rank, dropout, targets, seed',
     );
   });
 

@@ -137,7 +137,7 @@ export function methodOfFolder(peftType: string): FolderMethod | undefined {
 
 const bad = (message: string, cause?: unknown): MosError => new MosError("bad_config", message, { cause });
 
-/** What the first issue of a failed parse has to say to a person. */
+/** The first issue of a failed parse, as a message. */
 function describeIssue(method: MethodName, error: z.ZodError): string {
   const [issue] = error.issues;
   const field = issue?.path.join(".") ?? "";
@@ -145,7 +145,7 @@ function describeIssue(method: MethodName, error: z.ZodError): string {
     return `${field === "" ? "" : `${field} `}${show(issue?.input)} is not usable; ${issue?.message}`;
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
   const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
-  return `${keys} ${issue.keys.length === 1 ? "is no setting" : "are no settings"} of ${method}; it has ${known.join(", ")}`;
+  return `${keys} ${issue.keys.length === 1 ? "is not a setting" : "are not settings"} of ${method}; it has ${known.join(", ")}`;
 }
 
 /** Settings from outside. Throws `bad_config` with the field, what was given, and what would do. */

@@ -93,7 +93,7 @@ test("every shared shard is equally likely", () => {
   for (const count of uses) expect(Math.abs(count - 500)).toBeLessThan(5 * 18);
 });
 
-test("with all ranks private MoS is LoRA: every layer has its own rows and nobody else's", () => {
+test("with all ranks private MoS is LoRA: no layer shares rows", () => {
   const adapter = create({ rank: 2, equivalentRank: 2, privateRank: 2, shardsPerVector: 2 });
   expect(table(adapter, "q_proj.I_a")).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
   expect(table(adapter, "q_proj.I_b")).toEqual(table(adapter, "q_proj.I_a"));

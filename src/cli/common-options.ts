@@ -30,7 +30,7 @@ export const threads = integer({ min: 1, defaultText: "one for each core", help:
 
 export const python = text({
   placeholder: "path",
-  help: "run HumanEval's programs with this Python, which is no sandbox",
+  help: "run HumanEval's programs with this Python, which is not a sandbox",
 });
 
 /** `--quiet`. */

@@ -63,7 +63,7 @@ Examples:
 Without --data the benchmarks are fetched from the Hugging Face Hub, once. Answers are logged in a folder beside the
 result (results.answers), one JSON line each. Ctrl-C stops; the same command resumes with what is missing, and a larger
 --limit keeps what is there. HumanEval runs the model's programs in a sandbox, without files and network; --python runs
-them with a Python of this machine instead, which is no sandbox.`,
+them with a Python of this machine instead, which is not a sandbox.`,
   run,
 });
 

@@ -39,7 +39,7 @@ test("a usage error points to the help, or to the nearest option", () => {
   });
 });
 
-test("stopping is exit code 130, whoever noticed the signal", () => {
+test("stopping is exit code 130, wherever the signal was noticed", () => {
   expect(describeFailure(new MosError("cancelled", "stopped"), train).exitCode).toBe(130);
   expect(describeFailure(new DOMException("aborted", "AbortError"), train).exitCode).toBe(130);
 });

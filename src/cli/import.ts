@@ -36,7 +36,7 @@ Examples:
       what the code of the authors of MoS saved, as adapter_model.safetensors
 
 Read are rank_pattern, alpha_pattern, use_rslora, layers_to_transform and any target_modules: lower ranks are filled up
-with zeros and other scales are multiplied into B. What is no plain LoRA (DoRA, saved modules, PiSSA …) is refused.`,
+with zeros and other scales are multiplied into B. What is not a plain LoRA (DoRA, saved modules, PiSSA …) is refused.`,
   run,
 });
 

@@ -116,7 +116,7 @@ async function textOf(path: string): Promise<string> {
   return decodeText(await readBytes(path, place), place);
 }
 
-/** Adds lines, also behind one that an editor has left without its end: owner, mode and earlier lines stay as they are. */
+/** Appends lines, also where the file lacks a final line end: owner, mode and earlier lines stay as they are. */
 async function append(path: string, lines: readonly object[]): Promise<void> {
   const before = (await pathExists(path)) ? await textOf(path) : "";
   if (before.trimStart().startsWith("["))

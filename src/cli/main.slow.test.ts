@@ -123,7 +123,7 @@ test("train, then generate", async () => {
   expect(chat.stderr).toMatch(/\(forgotten\)\n\(there is no \/sytem;/);
 });
 
-test("an interrupt saves and says how to go on; the same settings go on", async () => {
+test("an interrupt saves and prints how to resume; the same settings resume", async () => {
   const out = join(folder, "interrupted");
   const args = training(out, "--steps", "120", "--json");
   const child = start(args);

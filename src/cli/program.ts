@@ -147,7 +147,7 @@ function helpTopic(args: readonly string[], program: Commander): readonly string
 }
 
 /**
- * A reader that has seen enough, such as `head`, is no error: it ends the program, and what can be saved is saved as
+ * A reader that has seen enough, such as `head`, is not an error: it ends the program, and what can be saved is saved as
  * after Ctrl-C. A stream that cannot be written for another reason, such as a full disk, is one.
  */
 function endOnBrokenStream(stream: NodeJS.WriteStream, name: string): void {

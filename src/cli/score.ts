@@ -44,7 +44,7 @@ Examples:
 A line of the file is {"prediction": "So the answer is 18.", "references": "18"}; references may be a list, of which the best
 counts. In mmlu they are a letter, in gsm8k a number or a worked answer with ####, in humaneval the list
 ["<prompt>", "<test>", "<entry point>"], and programs run in a sandbox, without files and network; --python runs them with a
-Python of this machine instead, which is no sandbox.
+Python of this machine instead, which is not a sandbox.
 Each becomes a line {"extracted": "18", "score": 1}: 0 to 1, but 0 to 100 in tydiqa, where score is f1. Where a task has
 several metrics, each has a field of its own. The mean goes to stderr.`,
   run,

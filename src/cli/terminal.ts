@@ -13,7 +13,7 @@ export const sayLine = (text = ""): void => say(`${text}\n`);
 /** One JSON value on a line of its own. */
 export const sayJson = (value: unknown): void => sayLine(JSON.stringify(value));
 
-/** A note that is no part of the result: stderr. */
+/** A note that is not part of the result: stderr. */
 export const note = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
@@ -79,7 +79,7 @@ export interface LiveLine extends Disposable {
 }
 
 /**
- * Opens a live line on a stream. Where the stream is no terminal, states become plain lines at intervals.
+ * Opens a live line on a stream. Where the stream is not a terminal, states become plain lines at intervals.
  *
  * @example
  * using line = openLiveLine(process.stderr, { now: () => performance.now() });

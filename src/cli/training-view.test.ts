@@ -13,7 +13,7 @@ test("held-out loss: before, after, and the best where it lies between", () => {
   expect(heldOutText([before, { step: 10, loss: 0.25 }, after])).toContain("best 0.250 at step 10");
 });
 
-test("reads the metrics of a run and skips what it does not know", async () => {
+test("reads the metrics of a run and skips unknown lines", async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-history-"));
   try {
     expect(await readHistory(folder)).toEqual({ steps: [], heldOut: [] });

@@ -21,7 +21,7 @@ export interface TrainProgress {
   text(residentBytes: number): string;
 }
 
-/** Follows a run of so many steps. */
+/** Follows a run of `steps` steps. */
 export function trainProgress(steps: number): TrainProgress {
   const recent: StepEvent[] = [];
   let sum = 0;

@@ -38,7 +38,7 @@ export type Settings = Readonly<Record<string, Setting>>;
 export type ValueOf<S> = S extends Setting<infer Value> ? Value : never;
 /** Values of settings, defaults filled in. */
 export type SettingValues<S extends Settings> = { readonly [K in keyof S]: ValueOf<S[K]> };
-/** Values as they are given: what is left out has its default. */
+/** Values as given: missing ones have their defaults. */
 export type SettingInput<S extends Settings> = { readonly [K in keyof S]?: ValueOf<S[K]> | undefined };
 
 interface About<Value> {

@@ -16,7 +16,7 @@ export interface Split<T> {
  * Holds out a random part of the examples, chosen by the seed; both parts keep the order of the whole. A fraction is
  * rounded to the nearest number of examples, at least one; 0 holds out none.
  *
- * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is no whole number; `bad_data` when
+ * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is not a whole number; `bad_data` when
  * nothing would be left to train on.
  */
 export function splitHeldOut<T>(examples: readonly T[], options: HoldOutOptions): Split<T> {

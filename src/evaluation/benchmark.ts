@@ -62,7 +62,7 @@ export interface PromptSettings {
   readonly format: ChatFormat;
   /** Examples before the question. Default: the rules' own number. */
   readonly shots?: number | undefined;
-  /** The first so many questions of a random order that `seed` draws (all groups alike). Default: all. */
+  /** How many questions, from the first of a random order that `seed` draws (all groups alike). Default: all. */
   readonly limit?: number | undefined;
   /** Of the choice of questions, and of predictions that are drawn. */
   readonly seed: number;

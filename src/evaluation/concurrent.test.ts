@@ -64,7 +64,7 @@ test("all of any number of items, never more at a time than allowed", () =>
     { numRuns: 20 },
   ));
 
-test("where one fails, nothing more is begun, and what runs is stopped and awaited", async () => {
+test("where one fails, no more are started, and the running ones are stopped and awaited", async () => {
   const { state, work, end } = harness();
   const results = concurrently([1, -2, 3, 4, 5], { concurrency: 3 }, work);
   const first = results.next();

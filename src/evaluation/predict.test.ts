@@ -106,7 +106,7 @@ test("a prompt that leaves no room gets an empty prediction, and the engine is n
   expect(seen).toEqual([]);
 });
 
-test("a cancelled request is no prediction", async () => {
+test("a cancelled request is not a prediction", async () => {
   const { engine } = scripted({ finish: "cancelled" });
   for (const asked of [question({}), choice()])
     await expect(predict(asked, { ...base, engine })).rejects.toMatchObject({ code: "cancelled" });

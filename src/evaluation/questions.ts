@@ -12,7 +12,7 @@ export interface ChatPrompt {
   readonly messages: readonly ChatMessage[];
   /** The beginning of the prediction, written for the model. */
   readonly leadIn: string;
-  /** The whole prompt for a model that is no chat model. */
+  /** The whole prompt for a model that is not a chat model. */
   readonly plain: string;
 }
 

@@ -40,7 +40,7 @@ export async function expectResult(out: string): Promise<void> {
   await readJson(out, resultSchema, { code: "bad_option" }).catch((cause: unknown) => {
     throw new MosError(
       "bad_option",
-      `${out} is there and is no result of an evaluation; give another --out`,
+      `${out} exists and is not a result of an evaluation; give another --out`,
       { cause },
     );
   });

@@ -45,7 +45,7 @@ test("what was written is known to the next run, which appends to it", async () 
   expect(JSON.parse(lines[0]!)).toEqual({ type: "run", identity: IDENTITY });
 });
 
-test("a last line that was not written to its end is dropped, wherever it was torn", async () => {
+test("an incomplete last line is dropped, wherever it was cut", async () => {
   await writeTwo();
   const whole = await readFile(path());
   const ends = [...whole.keys()].filter((i) => whole[i] === 10).map((i) => i + 1);
@@ -76,7 +76,7 @@ test.each([
   },
 );
 
-test("a file that is no log is refused and left alone", async () => {
+test("a file that is not a log is refused and left alone", async () => {
   for (const content of ['{"question": "1 + 1?"}\n', "[]\n", '{"type":"run"}\n', "a list of mine", ""]) {
     await writeFile(path(), content);
     const error = { code: "bad_data", message: expect.stringMatching(/base\.gsm8k\.jsonl is not a log/) };
@@ -85,14 +85,14 @@ test("a file that is no log is refused and left alone", async () => {
   }
 });
 
-test("a line that is no answer is named", async () => {
+test("a line that is not an answer is named", async () => {
   await writeTwo();
   await appendFile(path(), '{"type":"sample","id":3}\n');
-  const error = { code: "bad_data", message: expect.stringMatching(/base\.gsm8k\.jsonl:4 is no answer/) };
+  const error = { code: "bad_data", message: expect.stringMatching(/base\.gsm8k\.jsonl:4 is not an answer/) };
   await expect(open()).rejects.toMatchObject(error);
 });
 
-test("a name that is no file's name is one all the same", async () => {
+test("a subject's name that cannot be a file's name gets one", async () => {
   {
     await using _log = await open(IDENTITY, "../a b");
   }

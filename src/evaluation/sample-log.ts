@@ -110,7 +110,7 @@ export async function openSampleLog(options: SampleLogOptions): Promise<SampleLo
       if (!sample.success)
         throw new MosError(
           "bad_data",
-          `${path}:${line} is no answer; remove the line, or give another --out`,
+          `${path}:${line} is not an answer; remove the line, or give another --out`,
         );
       known.set(sample.data.id, sample.data);
     }

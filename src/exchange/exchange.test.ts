@@ -194,7 +194,7 @@ describe("assembling sites of unlike ranks and scales", () => {
     return result;
   };
 
-  test("keeps every site's product, and tells what it did", async () => {
+  test("keeps every site's product, and reports the changes", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(factors, { minLength: 1, maxLength: 5 }), async (entries) => {
         const given = new Map(entries);

@@ -76,7 +76,7 @@ function mostUsed(tensors: readonly Planned[]): FileDtype {
  * where it is larger than one file may be.
  *
  * @throws MosError "unsupported" for a base whose numbers are stored in another way, "bad_option" for a shard size
- * that is no size.
+ * that is not a size.
  */
 export function planMerge(
   model: Pick<ModelFiles, "path" | "config" | "dtypeOf">,

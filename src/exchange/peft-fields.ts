@@ -82,7 +82,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   lora_bias: `biases beside B have no place in a plain LoRA; ${MERGE}`,
   modules_to_save: `whole modules were trained and saved along; ${MERGE}`,
   trainable_token_indices: `rows of the embedding were trained along; ${MERGE}`,
-  target_parameters: "it adapts parameters that are no linear layers of a Llama",
+  target_parameters: "it adapts parameters that are not linear layers of a Llama",
   layer_replication: "it repeats layers of the base; build that model first, and train on it",
   alora_invocation_tokens: "it switches on in the middle of a text, which no plain LoRA does",
   arrow_config: "it chooses among several adapters for each token; import them one by one",
@@ -118,7 +118,7 @@ export function refuseOtherThanLora(fields: PeftFields, where: string): void {
   const { peft_type: type, bias, init_lora_weights: start } = fields;
   if (type !== "LORA")
     refuse(
-      `peft_type ${shown(type)} is no LoRA; only "LORA" is imported, and adapters of this program need no import`,
+      `peft_type ${shown(type)} is not a LoRA; only "LORA" is imported, and adapters of this program need no import`,
     );
   for (const [name, reason] of Object.entries(REFUSED))
     if (isSet(fields[name])) refuse(`${name} is ${shown(fields[name])}: ${reason}`);

@@ -65,7 +65,7 @@ function parseName(name: string, where: string): Parsed {
   }
   throw new MosError(
     "unsupported",
-    `${where}: tensor ${printable(name)} is no factor of a linear layer of a Llama; names such as base_model.model.${modulePath({ layer: 0, linear: "q_proj" })}.lora_A.weight are read`,
+    `${where}: tensor ${printable(name)} is not a factor of a linear layer of a Llama; names such as base_model.model.${modulePath({ layer: 0, linear: "q_proj" })}.lora_A.weight are read`,
   );
 }
 
@@ -82,7 +82,7 @@ function addPart(found: Found, { site, part }: Parsed, name: string): boolean {
 /**
  * The tensors of each site, by `${layer}.${linear}`, with and without an adapter's name in them.
  *
- * @throws MosError "unsupported" by name for tensors that are no factors, "bad_adapter" for layers that the base lacks,
+ * @throws MosError "unsupported" by name for tensors that are not factors, "bad_adapter" for layers that the base lacks,
  * two adapters in one file, halves of a pair, and a file without any.
  */
 export function siteTensors(
@@ -259,7 +259,7 @@ export async function readPooledFactors(
   if (!isPool)
     throw wrong(
       file,
-      `${poolA.name} ${written(poolA.shape)} and ${poolB.name} ${written(poolB.shape)} are no pools for a layer of ${widths.in} by ${widths.out}`,
+      `${poolA.name} ${written(poolA.shape)} and ${poolB.name} ${written(poolB.shape)} are not pools for a layer of ${widths.in} by ${widths.out}`,
     );
   const rank = (maskA.shape[0] ?? 0) / chunks;
   if (maskA.shape.length !== 1 || maskA.shape.join() !== maskB.shape.join())

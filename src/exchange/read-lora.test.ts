@@ -288,7 +288,7 @@ describe("what is refused, by name", () => {
     [{ layer_replication: [[0, 2]] }, "layer_replication is [[0,2]]"],
     [{ target_parameters: ["experts"] }, "target_parameters is"],
     [{ alora_invocation_tokens: [1] }, "alora_invocation_tokens is"],
-    [{ peft_type: "LOHA" }, 'peft_type "LOHA" is no LoRA'],
+    [{ peft_type: "LOHA" }, 'peft_type "LOHA" is not a LoRA'],
     [{ lora_alpha: 0 }, "lora_alpha 0 switches the adapter off"],
     [{ lora_alpha: "6" }, 'field "lora_alpha" is "6"; a number is expected'],
     [{ alpha_pattern: { "(a+)+": 3 } }, 'alpha_pattern: the pattern "(a+)+" is too intricate'],
@@ -316,14 +316,17 @@ describe("what is refused, by name", () => {
     ["base_model.model.lm_head.weight", "is a whole module that was saved along"],
     [
       "base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight",
-      "is no factor of a linear layer of a Llama",
+      "is not a factor of a linear layer of a Llama",
     ],
-    ["base_model.model.model.layers.0.mlp.q_proj.lora_A.weight", "is no factor of a linear layer of a Llama"],
+    [
+      "base_model.model.model.layers.0.mlp.q_proj.lora_A.weight",
+      "is not a factor of a linear layer of a Llama",
+    ],
     [`${path.replace(".0.", ".7.")}.lora_A.weight`, "is for layer 7; this base has layers 0 to 1"],
     [`${path}.lora_A.other.weight`, "occurs under two names"],
-    [`${path}.lora_A.\u001b[2J.weight`, "lora_A.\ufffd[2J.weight is no factor"],
-    [`${"x".repeat(300)}`, `tensor ${"x".repeat(200)}… is no factor`],
-    [`${path}.lora_C.weight`, "is no factor of a linear layer of a Llama"],
+    [`${path}.lora_A.\u001b[2J.weight`, "lora_A.\ufffd[2J.weight is not a factor"],
+    [`${"x".repeat(300)}`, `tensor ${"x".repeat(200)}… is not a factor`],
+    [`${path}.lora_C.weight`, "is not a factor of a linear layer of a Llama"],
   ])("a tensor %s", async (name, message) => {
     await save({}, { ...factors(places), [name]: one });
     await expect(read()).rejects.toThrowError(message);

@@ -106,7 +106,7 @@ async function readFactors(
 /**
  * Reads a LoRA's folder and makes one plain LoRA of it: rank_pattern, alpha_pattern, rank-stabilised scales, layers left
  * out and targets in any form become one rank, one alpha and a list of linear types (see `assembleLora` for what is
- * padded and folded). What is no plain LoRA is refused by name.
+ * padded and folded). What is not a plain LoRA is refused by name.
  *
  * `mos-official` is what the code of the authors of MoS leaves behind: an expanded LoRA under PEFT's names, whose scale
  * is lora_alpha / (rank of the tensors), or the pools with their masks (`lora_pair_mask`), which are expanded here.

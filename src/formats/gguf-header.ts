@@ -79,7 +79,7 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
     string: (what, maximum) => {
       const length = count(`the length of ${what}`, Math.min(maximum, size));
       const { buffer, byteOffset } = take(length, what);
-      // Vocabularies may hold pieces of code points, so invalid UTF-8 is no error here.
+      // Vocabularies may hold pieces of code points, so invalid UTF-8 is not an error here.
       return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new Uint8Array(buffer, byteOffset, length));
     },
   };

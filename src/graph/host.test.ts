@@ -9,7 +9,7 @@ const matrix = (rows: number, columns: number) => ({
   data: Float32Array.from({ length: rows * columns }, (_, n) => n + 0.1),
 });
 
-test("an op is computed once for equal inputs, even where it was asked for twice", () => {
+test("an op is computed once for equal inputs, even where it occurs twice", () => {
   const x = leaf("x", [3, 2]);
   const found = evaluateOnHost(
     { a: transpose(x, [1, 0]), b: transpose(x, [1, 0]) },

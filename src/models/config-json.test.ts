@@ -189,7 +189,7 @@ const withFactors = (factors: readonly number[], factor = 1): LlamaConfig => ({
   rope: { kind: "factors", theta: llama.rope.theta, factor, factors },
 });
 
-test("a GGUF file's factors are told as Llama 3's rule", () => {
+test("a GGUF file's factors are recognised as Llama 3's rule", () => {
   const plain = ropeFrequencies({ headDim: llama.headDim, rope: { kind: "default", theta: 500000 } });
   const factors = ropeFrequencies(llama).map((frequency, i) => Math.fround(plain[i]! / frequency));
   expect(again(withFactors(factors)).rope).toEqual(llama.rope);

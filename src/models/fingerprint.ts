@@ -5,7 +5,7 @@ import { checkFinite, type Weight, weightShapes } from "./weights.ts";
 
 const SAMPLES = 4096;
 
-/** Takes at most 4,096 numbers, evenly spread over a tensor of so many, from its parts in their order. */
+/** Takes at most 4,096 numbers, evenly spread over a tensor, from its parts in their order. */
 function sampler(count: number) {
   const stride = Math.max(1, Math.ceil(count / SAMPLES));
   const bytes = new DataView(new ArrayBuffer(Math.ceil(count / stride) * 4));

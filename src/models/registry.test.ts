@@ -26,7 +26,7 @@ test.each([
   expect(() => checkConfig(presetConfig(name), name)).not.toThrow();
 });
 
-test("a wrong name is told the right ones", () => {
+test("the error for an unknown name lists the known ones", () => {
   for (const name of ["llama4", "constructor"])
     expect(() => presetConfig(name)).toThrowError(
       expect.objectContaining({

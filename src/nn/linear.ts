@@ -54,7 +54,7 @@ export interface GroupSite {
 /** A group as a key: `${layer}.${group}`. */
 export const groupKey = ({ layer, group }: GroupSite): string => `${layer}.${group}`;
 
-/** All groups of a model of so many layers. */
+/** All groups of a model with this many layers. */
 export const groupSites = (layers: number): readonly GroupSite[] =>
   Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
 

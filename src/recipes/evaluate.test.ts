@@ -29,7 +29,7 @@ test("adapters have the names of their folders, with numbers where these are not
   expect(await namesOf(3)).toEqual(["1-.hidden"]);
 });
 
-test("what is no sound adapter says what is wrong with it", async () => {
+test("the error for a folder that is not a usable adapter says what is wrong", async () => {
   const { geometry } = await readBundled();
   const sound = await writeAdapter(join(folder, "sound"));
   const broken = await writeAdapter(join(folder, "broken"));

@@ -170,7 +170,9 @@ const refuse = (message: string): never => {
 /** Refuses a place that no file or folder can be moved to: nothing, ".", "..", "/". Throws `bad_option`. */
 export function checkName(path: string): void {
   if (["", ".", ".."].includes(basename(path)))
-    refuse(`${JSON.stringify(path)} is no name for a result; name the file or folder that is to be written`);
+    refuse(
+      `${JSON.stringify(path)} is not a name for a result; name the file or folder that is to be written`,
+    );
 }
 
 /** Refuses a place without a name, and what is read. Throws `bad_option`. */
@@ -205,7 +207,7 @@ async function checkFileTarget(path: string, { overwrite, sources }: TargetOptio
   if (kind === "folder") refuse(`${path} is a folder; name the file that is to be written`);
   if (kind !== "file") return;
   if (!(await isGgufLora(path)))
-    refuse(`${path} is no adapter in GGUF and would be lost; choose another name`);
+    refuse(`${path} is not an adapter in GGUF and would be lost; choose another name`);
   if (!overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
 }
 
@@ -223,7 +225,7 @@ async function checkFolderTarget(path: string, { overwrite, sources }: TargetOpt
   const foreign = names.find((name) => !ADAPTER_FILES.has(name));
   if (foreign !== undefined)
     refuse(
-      `${path} holds ${foreign}, which is no part of an adapter and would be lost; choose another folder`,
+      `${path} holds ${foreign}, which is not part of an adapter and would be lost; choose another folder`,
     );
   if (names.length > 0 && !overwrite)
     refuse(`${path} holds an adapter already; add --overwrite to replace it`);

@@ -94,5 +94,5 @@ export const checkpointSettings = {
 export const finetuneSettings = { ...dataSettings, ...trainingSettings, ...checkpointSettings };
 /** Every setting of a run, defaults filled in. */
 export type FinetuneSettings = SettingValues<typeof finetuneSettings>;
-/** Settings as they are given; what is left out has its default. */
+/** Settings as given; missing ones have their defaults. */
 export type FinetuneSettingsInput = SettingInput<typeof finetuneSettings>;

@@ -174,7 +174,7 @@ interface Persistence {
   readonly steps: number;
 }
 
-/** Writes what an event stands for, and passes it on. */
+/** Writes the files of an event, and passes it on. */
 async function* persist(event: TrainEvent, to: Persistence): AsyncGenerator<FinetuneEvent> {
   const saved = (what: "checkpoint" | "best" | "adapter", path: string, step: number): FinetuneEvent => ({
     type: "saved",

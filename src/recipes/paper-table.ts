@@ -18,7 +18,7 @@ export type Precision = (typeof PRECISIONS)[number];
 /** How many adapters the memory is shown for. */
 export const FLEETS = [1, 1_000, 10_000] as const;
 
-/** Bytes of so many adapters, for each of `FLEETS`. */
+/** Bytes of the adapters of each of `FLEETS`. */
 export type FleetBytes = Readonly<Record<Precision, readonly number[]>>;
 
 /** A row of the paper's tables. A rank of two numbers stands for two settings that cost the same. */

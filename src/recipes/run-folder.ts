@@ -50,7 +50,7 @@ export async function claimFolder(
     begin: async () => {
       if (!isUntouched) return;
       await refuseUsed(out, overwrite);
-      // the config goes first: without it the folder is no adapter, whatever else is left
+      // the config goes first: without it the folder is not an adapter, whatever else is left
       for (const name of RUN_FILES) await rm(join(out, name), { recursive: true, force: true });
       await writeFileAtomic(join(out, RECORD), `${JSON.stringify(record, null, 2)}\n`);
       isUntouched = false;

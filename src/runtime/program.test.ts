@@ -88,7 +88,7 @@ describe("bound inputs", () => {
   });
 });
 
-test("only the outputs that are asked for come back", async () => {
+test("only the requested outputs are returned", async () => {
   const x = leaf("x", ["n"]);
   await using program = await compile({ y: mul(x, x), z: mul(x, mul(x, x)) });
   expect(Object.keys(await program.run({ x: { shape: [1], data: Float32Array.of(2) } }, ["z"]))).toEqual([
@@ -115,7 +115,7 @@ describe("constants above the inline limit", () => {
   const feed = { x: { shape: [3, 40], data: Float32Array.from({ length: 120 }, () => random.normal()) } };
   const temporaries = async () => (await readdir(tmpdir())).filter((name) => /^mos-.{6}$/.test(name));
 
-  test("go through a file that is gone afterwards, and change nothing", async () => {
+  test("go through a file that is removed afterwards, with the same results", async () => {
     await using inside = await compile(outputs);
     const before = await temporaries();
     await using outside = await compile(outputs, { inlineLimit: 2000 });

@@ -141,7 +141,7 @@ const PROGRAMS: readonly (readonly [name: string, program: string, reason: RegEx
   ],
   ["ends its text early", "x = 1\n\0\nassert False", /null bytes/],
   ["hides its end behind an encoding", "# coding: rot13\nassert False", /AssertionError/],
-  ["is no text", "x = '\ud800'", /surrogates/],
+  ["is not text", "x = '\ud800'", /surrogates/],
   ["is very long", `x = 1\n#${"x".repeat(2 ** 20)}`, /longer than/],
   [
     "opens files without end",

@@ -34,7 +34,7 @@ test("open, everything passes", () => {
   expect(called).toEqual(["emscripten_run_script", "fd_write"]);
 });
 
-test("closed, what is not known is a breach that is remembered, though clocks go on", () => {
+test("when closed, an unknown import is a breach that is remembered; clocks still work", () => {
   gate.closed = true;
   expect(() => call("emscripten_run_script", 1)).toThrow(/not for programs/);
   expect(gate.breach).toBe("emscripten_run_script");

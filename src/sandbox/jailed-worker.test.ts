@@ -24,7 +24,7 @@ test("a process that cannot load says so in one line, and its stack is the cause
   await worker.exited;
 });
 
-test("a run leaves nothing on the process, and one that is gone ends it", async () => {
+test("a run leaves no listeners on the process, and the end of the process ends the run", async () => {
   const worker = new JailedWorker({ ...settings, seconds: 60 });
   const child = vi.mocked(fork).mock.results.at(-1)?.value as ChildProcess;
   await worker.ready();

@@ -159,7 +159,7 @@ async function residentMemory(pid: number): Promise<number | undefined> {
   }
 }
 
-/** Calls `onExcess` once if a process comes to have more than so many bytes. Returns what ends the watch. */
+/** Calls `onExcess` once if a process has more than `limit` bytes. Returns what ends the watch. */
 function watchMemory(pid: number, limit: number, onExcess: () => void): () => void {
   const timer = setInterval(async () => {
     if (((await residentMemory(pid)) ?? 0) <= limit) return;

@@ -5,7 +5,7 @@ import { makeTemporaryFolder } from "#storage";
 import { JailedWorker } from "./jailed-worker.ts";
 import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
 
-/** So many processes in a row may fail to load, as on a machine that is short of memory for a while. */
+/** Processes that may fail to load in a row, as on a machine that is short of memory for a while. */
 const STARTS = 3;
 
 interface Waiting {

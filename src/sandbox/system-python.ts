@@ -24,7 +24,7 @@ export class SystemPythonChecker implements ProgramChecker {
     this.#settings = settings;
   }
 
-  /** @throws MosError `not_found`, `bad_option` for what is no Python. */
+  /** @throws MosError `not_found`, `bad_option` for what is not Python. */
   static async open(python: string, settings: Settings): Promise<SystemPythonChecker> {
     await access(python, constants.X_OK).catch((cause: unknown) => {
       const found = `${python} is not a program that can be run; give the whole path of a Python`;

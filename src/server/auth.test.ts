@@ -26,7 +26,7 @@ test("keys are found by their hash, and patterns match whole names", () => {
     expect(findKey(parseKeys(both, "k"), "acme")).toBeUndefined();
 });
 
-test("each key stands once, with its last line, and whether any line revokes it", () => {
+test("each key occurs once, with its last line, revoked if any line revokes it", () => {
   const text = [
     line("a", { admin: true }),
     line("b"),

@@ -123,7 +123,7 @@ test("the caller's signal reaches the sources", async () => {
   expect(running.now).toBe(0);
 });
 
-test("many sources that listen to the signal are no warning of a leak", async () => {
+test("many sources that listen to one signal cause no warning of a leak", async () => {
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on("warning", note);

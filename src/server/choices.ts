@@ -158,7 +158,7 @@ export function mergeEvents<Event>(
   { atOnce, signal, onEvent = () => undefined }: MergeOptions<Event>,
 ): MergedEvents<Event> {
   const own = new AbortController();
-  setMaxListeners(0, own.signal); // one for each source, which is no leak
+  setMaxListeners(0, own.signal); // one for each source, which is not a leak
   const stop = (): void => own.abort();
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);

@@ -82,9 +82,9 @@ export function logFields(record: RequestRecord, now: number): object {
 export interface ServerMetrics {
   /** A request has ended. */
   ended(record: RequestRecord): void;
-  /** A first token came so many seconds after the request. */
+  /** A first token came this many seconds after the request. */
   firstToken(seconds: number): void;
-  /** A further token came so many seconds after the one before. */
+  /** A further token came this many seconds after the one before. */
   nextToken(seconds: number): void;
   /** Prometheus' text format. */
   render(): Promise<{ readonly type: string; readonly text: string }>;

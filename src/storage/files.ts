@@ -142,7 +142,7 @@ export async function removeLeftovers(path: string): Promise<void> {
   }
 }
 
-/** Makes a rename in `folder` survive a power cut. Not every platform can open a folder; that is no failure. */
+/** Makes a rename in `folder` survive a power cut. Not every platform can open a folder; that is not a failure. */
 export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, "r");

@@ -68,7 +68,7 @@ describe.each([
   ["byte-level", byteLevel()],
   ["SentencePiece", sentencePiece()],
 ])("%s", (_, tokenizer) => {
-  // ids beyond the vocabulary too; real text, so that complete characters occur; and bytes that are no UTF-8
+  // ids beyond the vocabulary too; real text, so that complete characters occur; and bytes that are not UTF-8
   const anyId = fc.integer({ min: 0, max: tokenizer.vocabularySize + 2 });
   const someIds = fc
     .array(
@@ -118,7 +118,7 @@ describe.each([
   });
 });
 
-test("SentencePiece's first blank is taken away once, wherever text begins", () => {
+test("SentencePiece's first blank is removed once, wherever the text starts", () => {
   const tokenizer = sentencePiece();
   const [end, blank, blanks, a] = [256, 258, 259, 260];
   expect(tokenizer.decode([blanks, a])).toBe("  a");

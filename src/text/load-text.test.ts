@@ -110,7 +110,7 @@ describe("broken files are refused, by name", () => {
       /added_tokens\.0\.id/,
     ],
     [
-      "a BOS that is no token",
+      "a BOS that is not a token",
       change({
         post_processor: { type: "TemplateProcessing", single: [{ SpecialToken: { id: "<bos>" } }], pair: [] },
       }),
@@ -118,7 +118,7 @@ describe("broken files are refused, by name", () => {
       /post_processor adds a token/,
     ],
     [
-      "an EOS that is no token",
+      "an EOS that is not a token",
       { "tokenizer_config.json": { eos_token: "<eos>" } },
       "bad_model",
       /eos_token is "<eos>"/,

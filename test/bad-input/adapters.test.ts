@@ -222,7 +222,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
     /k_proj\.I has shape \[1, 3\], this base and these settings need \[2, 3\]/,
   ],
   [
-    "a scale that is no number",
+    "a scale that is not a number",
     { method: "random-scaling", rank: 4 },
     numberEdit(SCALES, 2, Number.NaN),
     /k_proj\.scale: number 2 is NaN; the file is broken/,

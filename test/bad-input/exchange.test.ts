@@ -109,19 +109,19 @@ describe("mos export", () => {
       "a file that is taken",
       () => exporting("gguf", "--out", join(model, "config.json")),
       2,
-      /config\.json is no adapter in GGUF and would be lost; choose another name/,
+      /config\.json is not an adapter in GGUF and would be lost; choose another name/,
     ],
     [
       "a file of the adapter that is read",
       () => exporting("gguf", "--out", join(adapter, TENSORS), "--overwrite"),
       2,
-      /adapter_model\.safetensors is no adapter in GGUF and would be lost/,
+      /adapter_model\.safetensors is not an adapter in GGUF and would be lost/,
     ],
     [
       "a GGUF file that is a model",
       () => exporting("gguf", "--out", other, "--overwrite"),
       2,
-      /other\.gguf is no adapter in GGUF and would be lost/,
+      /other\.gguf is not an adapter in GGUF and would be lost/,
     ],
     [
       "a folder in place of a file",
@@ -133,9 +133,9 @@ describe("mos export", () => {
       "no name",
       () => exporting("peft", "--out", ""),
       2,
-      /"" is no name for a result; name the file or folder/,
+      /"" is not a name for a result; name the file or folder/,
     ],
-    ["this folder", () => exporting("peft", "--out", "."), 2, /"\." is no name for a result/],
+    ["this folder", () => exporting("peft", "--out", "."), 2, /"\." is not a name for a result/],
     [
       "a place below a file",
       () => exporting("gguf", "--out", join(model, "config.json", "x.gguf")),
@@ -146,9 +146,9 @@ describe("mos export", () => {
     await expectRefusal(args(), { code, message, untouched: folder });
   });
 
-  test("--overwrite never loses files that are no adapter's", async () => {
+  test("--overwrite never loses files that do not belong to an adapter", async () => {
     await writeFile(join(given, "notes.txt"), "mine");
-    const message = /given-\d+ holds notes\.txt, which is no part of an adapter and would be lost/;
+    const message = /given-\d+ holds notes\.txt, which is not part of an adapter and would be lost/;
     await expectRefusal(exporting("peft", "--out", given, "--overwrite"), {
       code: 2,
       message,
@@ -187,7 +187,7 @@ describe("mos import", () => {
       () => writeFile(join(given, CONFIG), "[1]"),
       /this is a list; an object is expected/,
     ],
-    ["an unknown peft_type", () => editConfig({ peft_type: "IA3" }), /peft_type "IA3" is no LoRA/],
+    ["an unknown peft_type", () => editConfig({ peft_type: "IA3" }), /peft_type "IA3" is not a LoRA/],
     ["no rank", () => editConfig({ r: undefined }), /field "r" is missing; a number is expected/],
     ["another rank", () => editConfig({ r: 4 }), /has rank 3, adapter_config\.json says 4/],
     [
@@ -196,7 +196,7 @@ describe("mos import", () => {
       /field "lora_alpha" is null; a number is expected/,
     ],
     [
-      "a pattern that is no number",
+      "a pattern that is not a number",
       () => editConfig({ rank_pattern: { q_proj: "8" } }),
       /field "rank_pattern\.q_proj" is "8"; a number is expected/,
     ],
@@ -259,7 +259,7 @@ describe("mos import", () => {
     await refuse(["import", "--model", model, "--out", "x"], /missing required argument 'folder'/);
   });
 
-  test("what was imported is told, and can be used", async () => {
+  test("an import is reported, and its adapter can be used", async () => {
     const out = join(given, "imported");
     await editConfig({ alpha_pattern: { "layers.0.self_attn.k_proj": 8 }, use_rslora: true });
     const done = await mos(["import", given, "--model", model, "--out", out]);

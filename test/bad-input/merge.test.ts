@@ -70,7 +70,7 @@ test("a place that is taken, by a folder or by a file", async () => {
 
 test("a place that has no name", async () => {
   for (const name of ["", "..", "/"])
-    await refusal(["merge", adapter, "--model", model, "--out", name], /is no name for a result/, 2);
+    await refusal(["merge", adapter, "--model", model, "--out", name], /is not a name for a result/, 2);
 });
 
 test("another base, of the same shape and of another", async () => {

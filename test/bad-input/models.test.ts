@@ -100,7 +100,7 @@ const safetensorsCases: readonly Case[] = [
     },
     /the header claims/,
   ],
-  ["whose header is no JSON", headerEdit(() => '{"a": '), /model\.safetensors: header: not valid JSON/],
+  ["whose header is not JSON", headerEdit(() => '{"a": '), /model\.safetensors: header: not valid JSON/],
   ["whose header is a list", headerEdit(() => "[]"), /an object is expected/],
   [
     "with a tensor beyond the data",

@@ -197,7 +197,7 @@ describe("mos train", () => {
       untouched: folder,
     });
   });
-  test("an out where nobody can write", async () => {
+  test("an --out that is not writable", async () => {
     await expectRefusal(train(["--out", "/proc/mos-out"]), {
       code: 1,
       message: /\/proc\/mos-out: no folder can be made there; choose another --out/,

@@ -61,7 +61,7 @@ test("a wrong option and a wrong model have their exit codes", async () => {
   expect(model.stderr).toMatch(/^mos: .*there is no config\.json and no \.gguf file.*\n$/);
 });
 
-test("a reader that closes the pipe is no error and no noise", async () => {
+test("a reader that closes the pipe causes no error and no output", async () => {
   const child = start(["params", "--list-presets", "--json"]);
   child.stdout?.destroy();
   const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
@@ -69,7 +69,7 @@ test("a reader that closes the pipe is no error and no noise", async () => {
   expect(await closed).toBe(0);
 });
 
-test("a run that is killed while it saves leaves whole files only, and goes on", async () => {
+test("a run that is killed while it saves leaves only complete files, and resumes", async () => {
   const out = join(folder, "killed");
   const args = train(out, "--steps", "40", "--json");
   const child = start(args);

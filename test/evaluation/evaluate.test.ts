@@ -201,7 +201,7 @@ test("a folder of answers has one user at a time", async () => {
   await eventsOf(options(out));
 });
 
-test("what cannot be used is reported before anything is asked or written", async () => {
+test("unusable options are reported before anything is asked or written", async () => {
   const twice = [...subjects.slice(0, 1), { name: "base", adapter: "one" }];
   const cases: readonly (readonly [Partial<EvaluateOptions>, string, RegExp])[] = [
     [{ subjects: [] }, "bad_option", /a subject and a task/],
@@ -232,7 +232,7 @@ test("what cannot be used is reported before anything is asked or written", asyn
   }
 });
 
-test("a place where no result can be written is reported before anything is asked", async () => {
+test("an --out that cannot be written is reported before anything is asked", async () => {
   const taken = join(folder, "taken");
   await mkdir(taken);
   const file = join(folder, "file");
@@ -254,7 +254,7 @@ test("another file stays as it is, and a later task's log is checked before the 
   await writeFile(notes, "my notes");
   await expect(evaluate(options(notes)).next()).rejects.toMatchObject({
     code: "bad_option",
-    message: expect.stringMatching(/notes\.json is there and is no result/),
+    message: expect.stringMatching(/notes\.json exists and is not a result/),
   });
   expect(await readFile(notes, "utf8")).toBe("my notes");
   await eventsOf(options(out, { tasks: ["gsm8k"] }));

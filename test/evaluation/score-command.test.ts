@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A file of these lines; what is no text is written as JSON. */
+/** A file of these lines; what is not text is written as JSON. */
 async function fileOf(...lines: readonly unknown[]): Promise<string> {
   const path = join(folder, "cases.jsonl");
   const texts = lines.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));

@@ -177,7 +177,7 @@ describe("adapters", () => {
     "ä",
     "a".repeat(129),
     "base",
-  ])("the name %j is no name", async (name) => {
+  ])("the name %j is not a name", async (name) => {
     const before = await namesIn(join(folder, ".."));
     const { status, json } = await upload(name, {});
     expect([status, json.error.param]).toEqual([400, "name"]);
@@ -237,7 +237,7 @@ describe("adapters", () => {
     await rm(path);
   });
 
-  test("a form with a part twice, a form that is cut off, and a body that is no form are refused", async () => {
+  test("a form with a part twice, a form that is cut off, and a body that is not a form are refused", async () => {
     const twice = formOf(whole);
     twice.append("name", "y");
     expect(await sendForm(twice)).toMatchObject([400, { param: "name" }]);

@@ -30,9 +30,9 @@ export const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName
 /** How a trained adapter is measured. */
 export interface Evaluation {
   readonly file: string;
-  /** The first so many; all without. */
+  /** How many, from the first; all where left out. */
   readonly examples?: number | undefined;
-  /** Greedy answers to the first so many; 0 for none. */
+  /** Greedy answers to how many, from the first; 0 for none. */
   readonly answers: number;
   /** The most tokens that an answer may have. */
   readonly answerTokens: number;
@@ -164,7 +164,7 @@ export async function readResult(folder: string, identity: string): Promise<Stor
   const path = join(folder, RESULT);
   if (!(await pathExists(path))) return undefined;
   const stored = await readJson(path, z.looseObject({ identity: z.unknown() }), { code: "bad_data" }).catch(
-    () => undefined, // a broken file is no result; the cell is run again
+    () => undefined, // a broken file is not a result; the cell is run again
   );
   if (stored?.identity !== identity) return undefined;
   const parsed = storedSchema.safeParse(stored);

@@ -1,4 +1,4 @@
-// jstat has no types of its own. Only what is used stands here.
+// jstat has no types of its own. Only what is used is declared here.
 declare module "jstat" {
   interface StudentT {
     /** P(T ≤ x) at this many degrees of freedom. */

@@ -58,7 +58,7 @@ export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): 
   };
   const files = Object.entries(texts).map(([name, text]) => ({ path: join(options.out, name), text }));
   for (const { path, text } of files) await writeFileAtomic(path, text);
-  // what other settings have drawn is no part of this report
+  // pictures from other settings are not part of this report
   const drawn = ["loss", "answers", "benchmarks"].map((kind) => `${experiment.name}-${kind}.svg`);
   for (const name of drawn) if (!(name in pictures)) await rm(join(options.out, name), { force: true });
   return {

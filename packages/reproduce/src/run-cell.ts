@@ -89,7 +89,7 @@ interface Measured {
   readonly questions: readonly Question[];
 }
 
-/** All that needs the model in this process, which lets go of it with the end of this. */
+/** Everything that needs the model in this process; the model can be freed when this returns. */
 async function* trainAndMeasure(
   spec: CellSpec,
   options: RunCellOptions,

@@ -69,7 +69,7 @@ const refineEvent = (key: string, cells: readonly CellSpec[], { settings }: Grid
   learningRates: [...new Set(cells.map(({ learningRate }) => learningRate))],
 });
 
-/** Runs the cells that have no result, or not all scores, so many at a time. */
+/** Runs the cells that have no result, or not all scores, a few at a time. */
 async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
   const queue = cells.filter((spec) => !isFinished(spec, work.records.results.get(spec.folder)));
   const worker = async (): Promise<void> => {

@@ -53,7 +53,7 @@ export function pairedTest(
   const summary = summarize(pairs.map(([ours, theirs]) => ours - theirs));
   if (summary?.deviation === undefined) return undefined;
   const { mean, deviation, count } = summary;
-  // what rounding leaves of equal differences is no spread
+  // what rounding leaves of equal differences does not count as spread
   if (deviation <= 1e-12 * Math.max(...pairs.flat().map(Math.abs))) return undefined;
   const effect = mean / deviation;
   const t = effect * Math.sqrt(count);

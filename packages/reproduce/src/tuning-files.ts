@@ -11,7 +11,7 @@ import type { ReproduceOptions, Settings } from "./settings.ts";
 export interface TuningPlan {
   readonly seeds: readonly number[];
   readonly files: { readonly train: string; readonly heldOut: string };
-  /** Examples measured on: the first so many of the file. */
+  /** How many examples to evaluate on, from the first of the file. */
   readonly examples: number;
   /** Whether the files are written from the training file. */
   readonly isSplit: boolean;

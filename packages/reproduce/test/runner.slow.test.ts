@@ -336,7 +336,7 @@ describe("several rates", () => {
     expect(await read("table2.md")).not.toContain("Best at");
   });
 
-  test("that diverge are not chosen, and are no failures", async () => {
+  test("that diverge are not chosen, and are not failures", async () => {
     const events = await eventsOf(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
     expect(endOf(events).missing).toBe(0);
     const { rows } = JSON.parse(await read("table2.json"));

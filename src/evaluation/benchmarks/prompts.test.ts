@@ -296,7 +296,7 @@ test.each([
   },
 );
 
-test("HumanEval draws twenty answers, or as many as are asked for", async () => {
+test("HumanEval draws twenty answers, or the number given", async () => {
   const stop = ["\nclass", "\ndef", "\n#", "\nif", "\nprint"];
   const first = async (more: Partial<QuestionOptions>) => (await ask("humaneval", more)).questions[0]?.output;
   expect(await first({})).toEqual({

@@ -27,7 +27,7 @@ const LETTER = 0.64;
 export const widthOf = (words: string, fontSize: number = FONT_SIZE): number =>
   LETTER * fontSize * Math.max(...words.split("\n").map(({ length }) => length));
 
-/** Breaks a text between words into lines of at most so many pixels. */
+/** Breaks a text between words into lines of at most `width` pixels. */
 export const wrap = (words: string, width: number, fontSize: number = FONT_SIZE): string =>
   words.split(/\s+/).reduce((lines, word) => {
     const line = `${lines.slice(lines.lastIndexOf("\n") + 1)} ${word}`;
@@ -38,7 +38,7 @@ export const wrap = (words: string, width: number, fontSize: number = FONT_SIZE)
 export const heightOf = (words: string, fontSize: number = FONT_SIZE): number =>
   words === "" ? 0 : LEADING * fontSize * words.split("\n").length;
 
-/** A number in three significant digits, or with so many decimals. */
+/** A number in three significant digits, or with a given number of decimals. */
 export const written = (value: number, decimals?: number): string =>
   (decimals === undefined ? String(Number(value.toPrecision(3))) : value.toFixed(decimals)).replace("-", "−");
 
@@ -79,7 +79,7 @@ export interface Drawing extends PlotOptions {
   readonly key?: PlotOptions & { readonly height: number; readonly marginLeft: number };
 }
 
-/** Draws on white, with a heading, as SVG that stands alone: the same text for the same options. */
+/** Draws on white, with a heading, as a self-contained SVG: the same text for the same options. */
 export function draw({ title = "", subtitle = "" }: Heading, { key, ...drawing }: Drawing): string {
   const { width, height, marginLeft, marginRight, marginBottom } = drawing;
   const room = width - 2 * PADDING;
