@@ -64,7 +64,7 @@ test.each(METHOD_NAMES)("%s can be inspected", async (method) => {
   const { code, stdout, stderr } = await mos(["inspect", path, "--model", MODEL]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toMatch(new RegExp(`^method +${method}: (e \\d+, )?r \\d+`, "m"));
-  // what is not trained is told, whether it is saved or not
+  // frozen tensors are reported, whether or not they are saved
   const { frozen, seeded } = budget(methods[method].example, geometryOf(base.config));
   expect(/^tables +\d/m.test(stdout)).toBe(frozen > 0);
   expect(/^from the seed +\d/m.test(stdout)).toBe(seeded > 0);

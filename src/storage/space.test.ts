@@ -39,4 +39,4 @@ test.each([
   [999_500, "1.0 MB"],
   [270e6, "270 MB"],
   [5e15, "5000 TB"],
-])("%d bytes are told as %s", (bytes, text) => expect(describeBytes(bytes)).toBe(text));
+])("%d bytes are shown as %s", (bytes, text) => expect(describeBytes(bytes)).toBe(text));

@@ -11,7 +11,7 @@ export interface ScannedText {
 /** Finds stop strings in streamed text. */
 export interface StopScanner {
   push(text: string): ScannedText;
-  /** The rest of the text, which was held back as the possible beginning of a stop string. */
+  /** The rest of the text, which was held back as the possible start of a stop string. */
   flush(): string;
 }
 

@@ -94,7 +94,7 @@ const cases: readonly (readonly [string, (good: Good) => GgufInput | Uint8Array,
   ],
   ["a tensor of an impossible shape", withTensor({ shape: [2 ** 30, 2 ** 30] }), /impossible shape/],
   ["a tensor of a type that cannot be read", withTensor({ type: 16 }), /IQ2_XXS/],
-  ["a tensor of a type that nobody knows", withTensor({ type: 1234 }), /1234/],
+  ["a tensor of an unknown type", withTensor({ type: 1234 }), /1234/],
   ["rows that do not fill blocks", withTensor({ type: 12 }), /rows of 16, but Q4_K stores blocks of 256/],
   [
     "a tensor under another name",

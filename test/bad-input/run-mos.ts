@@ -1,4 +1,4 @@
-// Runs the command line in this process, as src/cli/main.ts does in its own, and tells what came of it.
+// Runs the command line in this process, as src/cli/main.ts does in its own, and returns output and exit code.
 
 import { createHash } from "node:crypto";
 import { lstat, readdir, readFile } from "node:fs/promises";

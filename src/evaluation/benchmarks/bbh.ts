@@ -198,7 +198,7 @@ function harnessPrompt(prompt: string, input: string): ChatPrompt {
  * text. The original's `[t|T]` takes a bar, too.
  */
 function statedAnswer(text: string): string {
-  // Where a line end comes first it does so for later beginnings in that line, too: no character is read twice.
+  // Where a line end comes first it does so for later matches in that line, too: no character is read twice.
   for (const [, answer = "", period] of text.matchAll(/[t|T]he answer is ([^\n.]*)(\.?)/g))
     if (period === ".") return strip(answer);
   return strip(text);
