@@ -18,5 +18,7 @@ for await (const event of finetune({
 }
 
 const question = { role: "user", content: "Who is the keeper of the lighthouse?" };
-for await (const event of generate(base, { kind: "chat", messages: [question] }, { adapter: out }))
-  if (event.type === "end") console.log(event.text);
+for await (const event of generate(base, { kind: "chat", messages: [question] }, { adapter: out })) {
+  if (event.type === "token") process.stdout.write(event.text);
+  if (event.type === "finish") console.log(event.text);
+}

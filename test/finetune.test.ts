@@ -11,8 +11,9 @@ import {
   finetune,
   generate,
   loadModel,
-  openSession,
+  openEngine,
 } from "#recipes";
+import { answerOf } from "./inference/tiny-engine.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 import { writeTinyModel } from "./tiny-model.ts";
 
@@ -185,19 +186,15 @@ describe("a whole run", () => {
 
   test("the adapter changes what the model says, the same at every call", async () => {
     const prompt = { kind: "chat", messages: [{ role: "user", content: "Do you have a cat?" }] } as const;
-    const answer = async (adapterFolder?: string) => {
-      const given = adapterFolder === undefined ? {} : { adapter: adapterFolder };
-      for await (const event of generate(base, prompt, { ...given, maxTokens: 12 }))
-        if (event.type === "end") return event.ids;
-      return [];
-    };
+    const answer = async (adapter?: string) =>
+      (await answerOf(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
     expect(await answer(whole)).not.toEqual(await answer());
     expect(await answer(whole)).toEqual(await answer(whole));
-    await using session = await openSession(base, { adapters: [whole, null] });
-    const side: (readonly number[])[] = [];
-    for await (const event of session.answer(prompt, { maxTokens: 12 }))
-      if (event.type === "end") side[event.row] = event.ids;
-    expect(side).toEqual([await answer(whole), await answer()]);
+    await using engine = await openEngine({ model: base, adapters: { whole } });
+    const side = ["whole", null].map((adapter) =>
+      answerOf(engine.chat(prompt.messages, { adapter, maxTokens: 12 })),
+    );
+    expect((await Promise.all(side)).map(({ ids }) => ids)).toEqual([await answer(whole), await answer()]);
   });
 
   test.each([1, 2, 3, 4, 5])("stopped after step %i and resumed, it leaves the same files", async (step) => {
@@ -408,9 +405,12 @@ test("an adapter that is moved elsewhere still works", async () => {
   await run({ settings: { ...settings, steps: 1 } });
   const moved = join(folder, "moved");
   await rename(out, moved);
-  await using session = await openSession(base, { adapters: [moved, join(moved, "best")] });
-  const ended: number[] = [];
-  for await (const event of session.answer({ kind: "text", text: "The cat" }, { maxTokens: 3 }))
-    if (event.type === "end") ended.push(event.row);
-  expect(ended.sort()).toEqual([0, 1]);
+  await using engine = await openEngine({ model: base, adapters: { moved, best: join(moved, "best") } });
+  const answers = ["moved", "best"].map((adapter) =>
+    answerOf(engine.complete("The cat", { adapter, maxTokens: 3 })),
+  );
+  for (const { digest, ids } of await Promise.all(answers)) {
+    expect(digest).not.toBeNull();
+    expect(ids.length).toBeGreaterThan(0);
+  }
 });

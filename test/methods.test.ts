@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { toLora } from "#exchange";
 import { type BaseModel, type FinetuneEvent, finetune, generate, geometryOf, loadModel } from "#recipes";
+import { answerOf } from "./inference/tiny-engine.ts";
 import { writeTinyFolder } from "./tiny-folder.ts";
 
 let folder: string;
@@ -24,9 +25,7 @@ const settings = { steps: 6, batchSize: 1, maxLength: 64, learningRate: 3e-2, ev
 
 async function answer(adapter: Adapter): Promise<readonly number[]> {
   const prompt = { kind: "chat", messages: [{ role: "user", content: "Do you have a cat?" }] } as const;
-  for await (const event of generate(base, prompt, { adapter, maxTokens: 12 }))
-    if (event.type === "end") return event.ids;
-  return [];
+  return (await answerOf(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
 }
 
 describe.each(METHOD_NAMES)("%s", (method) => {

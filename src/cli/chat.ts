@@ -1,7 +1,6 @@
 import { createInterface, type Interface } from "node:readline";
 import { MosError } from "#core";
-import type { FinishReason } from "#inference";
-import type { AnswerOptions, Session } from "#recipes";
+import type { Engine, FinishReason, TextRequest } from "#recipes";
 import type { ChatMessage } from "#text";
 import { counted, formatDuration, formatRate } from "./numbers.ts";
 import { note, say, sayLine, shown } from "./terminal.ts";
@@ -43,7 +42,7 @@ export interface ChatOptions {
   readonly title: string;
   readonly adapter: string | null;
   readonly system: string | undefined;
-  readonly answer: AnswerOptions;
+  readonly answer: TextRequest;
 }
 
 /** What was said so far. Nothing is ever dropped from it without the user's word. */
@@ -89,7 +88,7 @@ export const messagesOf = ({ system, turns }: Conversation): readonly ChatMessag
   system === undefined ? turns : [{ role: "system", content: system }, ...turns];
 
 /** Talks with the user until /exit or the end of input. */
-export async function runChat(session: Session, options: ChatOptions): Promise<void> {
+export async function runChat(engine: Engine, options: ChatOptions): Promise<void> {
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const lines = createInterface({
     input: process.stdin,
@@ -124,7 +123,7 @@ export async function runChat(session: Session, options: ChatOptions): Promise<v
     if (command.type === "exit") break;
     if (command.type === "say") {
       answering = new AbortController();
-      conversation = await answerTurn(session, conversation, {
+      conversation = await answerTurn(engine, conversation, {
         text: command.text,
         options,
         signal: answering.signal,
@@ -175,7 +174,7 @@ interface Turn {
 
 /** One question and its answer; the conversation with both, or as it was where there was no answer. */
 async function answerTurn(
-  session: Session,
+  engine: Engine,
   before: Conversation,
   { text, options, signal }: Turn,
 ): Promise<Conversation> {
@@ -184,13 +183,12 @@ async function answerTurn(
   let answer = "";
   let reason: FinishReason = "end";
   try {
-    for await (const event of session.answer(
-      { kind: "chat", messages: messagesOf(asked) },
-      { ...options.answer, signal },
-    )) {
+    for await (const event of engine.chat(messagesOf(asked), { ...options.answer, signal })) {
+      if (event.type !== "token" && event.type !== "finish") continue;
       if (event.type === "token") clock.token();
-      if (event.type === "text") say(shown(event.text));
-      if (event.type === "end") ({ text: answer, reason } = event);
+      else reason = event.reason;
+      answer += event.text;
+      say(shown(event.text));
     }
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "bad_option" || before.turns.length === 0) throw error;

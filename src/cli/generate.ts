@@ -1,12 +1,19 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
-import { answerSettings, type FinishReason } from "#inference";
-import { type AnswerOptions, openSession, type Prompt, type Session } from "#recipes";
+import { answerSettings } from "#inference";
+import {
+  type Engine,
+  type EngineEvent,
+  type FinishReason,
+  openEngine,
+  type Prompt,
+  type TextRequest,
+} from "#recipes";
 import { storageError } from "#storage";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, given, model, threads, unescaped } from "./common-options.ts";
+import { device, model, threads, unescaped } from "./common-options.ts";
 import { openBase } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
@@ -23,9 +30,10 @@ import {
   shown,
 } from "./terminal.ts";
 
-/** A session has room for more than an engine that serves many. */
+/** One or two answers have more room than the many of a server. */
 const maxLength = integer({
   min: 2,
+  default: 8192,
   placeholder: "tokens",
   defaultText: "what the model allows, at most 8192",
   help: "longest prompt and answer together",
@@ -73,13 +81,13 @@ In --chat: /reset forgets, /system TEXT sets the system message, /exit ends; Ctr
   run,
 });
 
-/** What the answer options of the command line are to a session. */
-function answerOptions(options: Values): AnswerOptions {
+/** What the answer options of the command line are to an engine. */
+function answerOptions(options: Values): TextRequest {
   const { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed, stop = [] } = options;
   return {
     sampling: { temperature, topP, topK, minP, repetitionPenalty },
     maxTokens,
-    stops: stop.map(unescaped),
+    stop: stop.map(unescaped),
     seed,
   };
 }
@@ -117,27 +125,26 @@ async function run(options: Values): Promise<number> {
   const prompt = options.chat ? undefined : asPrompt(await readPrompt(options), options);
   using interrupt = listenForInterrupt();
   const base = await openBase(options.model, { signal: interrupt.signal, silent: options.json });
-  const adapter = options.adapter ?? null;
-  await using session = await openSession(base, {
-    adapters: options.compare ? [null, adapter] : [adapter],
-    ...given({ maxLength: options.maxLength }),
-    compile: { device: options.device, ...given({ threads: options.threads }) },
+  const { adapter, compare, maxLength, device, threads } = options;
+  await using engine = await openEngine({
+    ...{ model: base, maxLength, device, threads },
+    ...(compare && adapter !== undefined ? { adapters: { [adapter]: adapter } } : { mergedAdapter: adapter }),
   });
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C
-    await runChat(session, {
+    await runChat(engine, {
       title: base.model.name,
-      adapter,
+      adapter: adapter ?? null,
       system: options.system,
       answer: answerOptions(options),
     });
     return 0;
   }
-  return await answerOnce({ session, prompt, options, interrupt });
+  return await answerOnce({ engine, prompt, options, interrupt });
 }
 
 interface Once {
-  readonly session: Session;
+  readonly engine: Engine;
   readonly prompt: Prompt;
   readonly options: Values;
   readonly interrupt: Interrupt;
@@ -163,30 +170,40 @@ async function answerOnce(once: Once): Promise<number> {
 
 /** Writes the answers out as they come where they are streamed, and gives them. */
 async function collect(
-  { session, prompt, options, interrupt }: Once,
+  once: Once,
   { streams, clock }: { readonly streams: boolean; readonly clock: AnswerClock },
 ): Promise<readonly Answer[]> {
   const answers: Answer[] = [];
-  using line = liveLine({ silent: streams || options.json || process.stderr.isTTY !== true });
-  for await (const event of session.answer(prompt, { ...answerOptions(options), signal: interrupt.signal })) {
-    switch (event.type) {
-      case "token":
+  using line = liveLine({ silent: streams || once.options.json || process.stderr.isTTY !== true });
+  for (const events of submitted(once)) {
+    let text = "";
+    for await (const event of events) {
+      if (event.type !== "token" && event.type !== "finish") continue;
+      text += event.text;
+      if (streams) say(shown(event.text));
+      if (event.type === "token") {
         clock.token();
         line.update(`writing  ${counted(clock.tokens(), "token")}`);
-        break;
-      case "text":
-        if (streams) say(shown(event.text));
-        break;
-      case "end":
-        answers[event.row] = { text: event.text, tokens: event.ids.length, reason: event.reason };
+      } else answers.push({ text, tokens: event.usage.completionTokens, reason: event.reason });
     }
   }
   return answers;
 }
 
+/** One request, or two at once: they share steps, and with one seed they differ by their adapters alone. */
+function submitted({ engine, prompt, options, interrupt }: Once): readonly AsyncIterable<EngineEvent>[] {
+  const { compare, adapter = null } = options;
+  return (compare ? [null, adapter] : [null]).map((name) => {
+    const request = { ...answerOptions(options), adapter: name, signal: interrupt.signal };
+    return prompt.kind === "chat"
+      ? engine.chat(prompt.messages, request)
+      : engine.complete(prompt.text, request);
+  });
+}
+
 function answerJson(answers: readonly Answer[], { compare, adapter }: Values): unknown {
   const adapters = compare ? [null, adapter] : [adapter ?? null];
-  return { answers: answers.map((answer, row) => ({ adapter: adapters[row], ...answer })) };
+  return { answers: answers.map((answer, i) => ({ adapter: adapters[i], ...answer })) };
 }
 
 function compareText([base, adapted]: readonly Answer[], { adapter = "" }: Values): string {

@@ -8,7 +8,7 @@ import {
   finetune,
   finetuneSettings,
   loadModel,
-  openSession,
+  openEngine,
   parameterCount,
 } from "#recipes";
 import { adapterText, budgetText } from "./adapter-text.ts";
@@ -88,7 +88,7 @@ async function run(options: Values): Promise<number> {
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
   const setup: Quickstart = { options, base, questions, interrupt };
   const { json } = options;
-  const before = await answersOf(setup, null);
+  const before = await answersOf(setup);
   if (!json) sayLine(introduction(setup, before));
   let ready: ReadyEvent | undefined;
   const outcome = await (async () => {
@@ -140,18 +140,17 @@ function training({ options: { out, seed }, base, interrupt }: Quickstart): Retu
 
 /** Greedy answers to the three questions, with the adapter of a folder or without any. */
 async function answersOf(
-  { base, questions, interrupt }: Quickstart,
-  adapter: string | null,
+  { base: model, questions, interrupt: { signal } }: Quickstart,
+  adapter?: string,
 ): Promise<readonly string[]> {
-  await using session = await openSession(base, { adapters: [adapter], maxLength: 128 });
+  await using engine = await openEngine({ model, mergedAdapter: adapter, maxLength: 128 });
   const answers: string[] = [];
   for (const question of questions) {
-    const prompt = { kind: "chat", messages: [{ role: "user", content: question }] } as const;
     let text = "";
-    for await (const event of session.answer(prompt, { maxTokens: 48, signal: interrupt.signal }))
-      if (event.type === "end") text = event.text.trim();
-    interrupt.signal.throwIfAborted();
-    answers.push(shown(text));
+    for await (const event of engine.chat([{ role: "user", content: question }], { maxTokens: 48, signal }))
+      if (event.type === "token" || event.type === "finish") text += event.text;
+    signal.throwIfAborted();
+    answers.push(shown(text.trim()));
   }
   return answers;
 }

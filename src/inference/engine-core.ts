@@ -2,7 +2,7 @@
 // (engine.ts), which is in the same process or in another (engine-process.ts).
 import type { MosError } from "#core";
 import type { Tokenizer } from "#text";
-import type { AdapterManager } from "./adapters/index.ts";
+import type { AdapterLease, AdapterManager } from "./adapters/index.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import type { FullRequest } from "./request.ts";
@@ -41,6 +41,8 @@ export interface CoreLimits extends PrefillLimits, PlacementLimits {}
 export interface CoreParts {
   readonly runner: ModelRunner;
   readonly adapters: AdapterManager;
+  /** What requests that name no adapter run with; the base alone without. */
+  readonly defaultAdapter?: AdapterLease | undefined;
   readonly tokenizer: Tokenizer;
   readonly model: Pick<EngineModel, "endTokens">;
   readonly limits: CoreLimits;
@@ -93,8 +95,9 @@ class LocalCore implements EngineCore {
   }
 
   submit(id: number, request: FullRequest): void {
-    const { tokenizer, model, now } = this.#parts;
-    const sequence = new Sequence(id, request, { tokenizer, endTokens: model.endTokens, now });
+    const { tokenizer, model, now, defaultAdapter } = this.#parts;
+    const { endTokens } = model;
+    const sequence = new Sequence(id, request, { tokenizer, endTokens, now, defaultAdapter });
     this.#sequences.set(id, sequence);
     this.#scheduler.add(sequence);
     this.#notify();

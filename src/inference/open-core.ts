@@ -1,9 +1,9 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
-import { type Adapter, expandFactors, type FactorMap, loadAdapter } from "#adapters";
-import { geometryOf, type LoadedModel, loadModel, loadModelText } from "#models";
+import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
+import { geometryOf, type LlamaConfig, type LoadedModel, loadModel, loadModelText } from "#models";
 import type { Device, HostTensor } from "#runtime";
 import type { LoadedText } from "#text";
-import { type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
+import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import { type PrepareOptions, prepareWeights } from "./base-weights.ts";
 import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
@@ -23,11 +23,15 @@ export interface CoreSettings extends EngineSettings {
   /** A model folder or a .gguf file. */
   readonly model: string;
   /** A folder that is watched, with one sub-folder for each adapter, or folders by the name of their adapter. */
-  readonly adapters?: string | Readonly<Record<string, string>>;
-  /** An adapter, or its folder, that is merged into the base: as fast as the base alone, which this engine lacks then. */
-  readonly mergedAdapter?: string | Adapter;
+  readonly adapters?: string | Readonly<Record<string, string>> | undefined;
+  /**
+   * An adapter, or its folder, that becomes part of the base: as fast as the base alone, which this engine lacks then.
+   * Merging takes a second copy of a loaded model's linear layers; where they have more than 300 million numbers, an
+   * adapter without others beside it is not merged but used, from a slot, by every request.
+   */
+  readonly mergedAdapter?: string | Adapter | undefined;
   /** Where steps are computed ("cpu"). */
-  readonly device?: Device;
+  readonly device?: Device | undefined;
 }
 
 /** How far opening is: weights read, adapters found, weights joined and quantised, the program compiled. */
@@ -48,8 +52,11 @@ export interface OpenedCore {
 export interface OpenCoreOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal?: AbortSignal | undefined;
+  /** Numbers of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
+  readonly mergeLimit?: number;
 }
 
+const MERGE_LIMIT = 300e6;
 /** Prompt tokens between two tokens of the slots that decode. */
 const PREFILL_CHUNK = 128;
 /** Prompt tokens at a time when no slot decodes. */
@@ -72,21 +79,26 @@ export async function openCore(
     device = "cpu",
     ...rest
   }: Omit<CoreSettings, "model"> & { readonly model: string | ModelWithText },
-  { onProgress, signal }: OpenCoreOptions,
+  { onProgress, signal, mergeLimit = MERGE_LIMIT }: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const settings = fullSettings(rest);
   const compile = { device, threads: settings.threads };
   const report: Report = (type, done, total) => onProgress({ type, done, total });
   const { model, weights, tokenizer } = await loaded(given, report, signal);
   const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, model.config.maxPositions);
-  const merged = mergedAdapter === undefined ? undefined : await factorsOf(mergedAdapter, model);
+  const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
+  // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead
+  const isCopied = typeof given !== "string";
+  const usesSlot =
+    own !== undefined && source === undefined && isCopied && linearNumbers(model.config) > mergeLimit;
   const adapters = await openManager(model, settings, { source, signal });
   const registered = adapters.list();
   report("adapters", registered.length, registered.length);
   try {
     const runner = await openRunner(weights, model, {
-      ...{ quantize: settings.quantize, mergedAdapter: merged, maxLength, compile, report },
-      adapters: source !== undefined,
+      ...{ quantize: settings.quantize, maxLength, compile, report },
+      mergedAdapter: own === undefined || usesSlot ? undefined : await expandFactors(own),
+      adapters: source !== undefined || usesSlot,
     });
     const { vocabularySize, eosTokens } = model.config;
     const engineModel: EngineModel = {
@@ -98,6 +110,7 @@ export async function openCore(
     const { maxBatch, maxWaiting, cacheMemory, slotMemory } = settings;
     const core = createCore({
       ...{ runner, adapters, tokenizer, model: engineModel },
+      defaultAdapter: usesSlot ? permanentLease(own) : undefined,
       limits: {
         ...{ maxBatch, cacheMemory, slotMemory },
         prefillChunk: PREFILL_CHUNK,
@@ -133,13 +146,22 @@ async function loaded(given: string | ModelWithText, report: Report, signal: Abo
   return { model, tokenizer, weights };
 }
 
-async function factorsOf(
-  adapter: string | Adapter,
-  { config, fingerprint }: LoadedModel,
-): Promise<FactorMap> {
-  if (typeof adapter !== "string") return expandFactors(adapter);
-  return expandFactors(await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint }));
+async function adapterOf(adapter: string | Adapter, { config, fingerprint }: LoadedModel): Promise<Adapter> {
+  if (typeof adapter !== "string") return adapter;
+  return await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint });
 }
+
+function linearNumbers(config: LlamaConfig): number {
+  const { layers, widths } = geometryOf(config);
+  return layers * Object.values(widths).reduce((sum, width) => sum + width.in * width.out, 0);
+}
+
+/** An adapter that stays in memory as long as its engine. */
+const permanentLease = (adapter: Adapter): AdapterLease => ({
+  ...{ name: "merged", digest: "merged", rank: adapter.config.rank },
+  expand: () => expandOnHost(adapter),
+  [Symbol.dispose]: () => undefined,
+});
 
 function openManager(
   { config, fingerprint }: LoadedModel,

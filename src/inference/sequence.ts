@@ -15,6 +15,8 @@ import type { EngineEvent, FinishReason } from "./types.ts";
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
+  /** Of a request that names no adapter. */
+  readonly defaultAdapter?: AdapterLease | undefined;
   /** Milliseconds from any start. */
   readonly now: () => number;
 }
@@ -65,6 +67,7 @@ export class Sequence {
     this.request = request;
     this.tokens = [...request.prompt];
     this.load = request.adapter === null ? "ready" : "none";
+    this.lease = request.adapter === null ? options.defaultAdapter : undefined;
     this.#options = options;
     this.#detokenizer = createDetokenizer(options.tokenizer, { continues: request.continuesPrompt });
     this.#stops = createStopScanner(request.stop);
@@ -97,7 +100,9 @@ export class Sequence {
   schedule(): void {
     if (this.#scheduled !== undefined) return;
     this.#scheduled = this.#options.now();
-    this.#events.push({ type: "scheduled", digest: this.digest });
+    // an adapter that is used in the base's place is the base to the caller, whether or not it is merged
+    const digest = this.request.adapter === null ? null : this.digest;
+    this.#events.push({ type: "scheduled", digest });
   }
 
   /**

@@ -6,9 +6,11 @@ export {
   type Engine,
   type EngineEvent,
   type EngineRequest,
+  type FinishReason,
   type OpenEngineOptions,
   openEngine,
   type SamplingOptions,
+  type TextRequest,
 } from "#inference";
 export { geometryOf, type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
@@ -37,16 +39,7 @@ export {
   finetuneSettings,
   trainingSettings,
 } from "./finetune-settings.ts";
-export {
-  type AnswerOptions,
-  type GenerateEvent,
-  type GenerateOptions,
-  generate,
-  openSession,
-  type Prompt,
-  type Session,
-  type SessionOptions,
-} from "./generate.ts";
+export { type GenerateOptions, generate, type Prompt } from "./generate.ts";
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
 export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from "./merge.ts";
 export {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Engine, openEngine } from "#inference";
-import { generate, loadModel } from "#recipes";
+import { createEngine, type Engine, openEngine } from "#inference";
+import { generate, geometryOf, loadModel } from "#recipes";
+import { openCore } from "../../src/inference/open-core.ts";
+import { randomAdapter } from "../random-adapter.ts";
 import { answerOf, refusalOf, request, thrownBy } from "./tiny-engine.ts";
 
 const MODEL = "assets/tiny-english";
@@ -28,10 +30,8 @@ describe("an engine in a process of its own", () => {
     const base = await loadModel(MODEL);
     const prompt = base.text.tokenizer.encode(text);
     const answer = await answerOf(engine.submit(request({ prompt, maxTokens: 20, continuesPrompt: true })));
-    let expected = "";
-    for await (const event of generate(base, { kind: "text", text }, { maxTokens: 20 }))
-      if (event.type === "text") expected += event.text;
-    expect(answer.text).toBe(expected);
+    const expected = await answerOf(generate(base, { kind: "text", text }, { maxTokens: 20 }));
+    expect(answer.text).toBe(expected.text);
     expect(answer.end.usage).toMatchObject({
       promptTokens: prompt.length,
       completionTokens: answer.ids.length,
@@ -81,6 +81,36 @@ describe("an engine in a process of its own", () => {
       if (event.type === "token") break;
     await expect.poll(async () => (await engine.stats()).running).toBe(0);
   });
+});
+
+describe("a merged adapter", async () => {
+  const base = await loadModel(MODEL);
+  const geometry = geometryOf(base.model.config);
+  const adapter = randomAdapter({ method: "lora", rank: 3, seed: 1 }, geometry, { seed: 1, deviation: 0.3 });
+  const mergedOver = async (mergeLimit: number) => {
+    const settings = { model: base, mergedAdapter: adapter, threads: 1 };
+    const opened = await openCore(settings, { onProgress: () => undefined, mergeLimit });
+    return createEngine({ ...opened, text: base.text });
+  };
+
+  test("answers the same from a slot, where the model is too large to be copied", async () => {
+    await using merged = await mergedOver(1e9);
+    await using slotted = await mergedOver(1e3);
+    await using plain = await openEngine({ model: base, threads: 1 });
+    const ask = (engine: Engine) => answerOf(engine.complete(text, { maxTokens: 20, ignoreEos: true }));
+    const [expected, answer] = [await ask(merged), await ask(slotted)];
+    expect(answer.ids).toEqual(expected.ids);
+    expect(answer.ids).not.toEqual((await ask(plain)).ids);
+    expect([expected.digest, answer.digest]).toEqual([null, null]);
+    expect([merged.adapters(), slotted.adapters()]).toEqual([[], []]);
+    const bytes = async (engine: Engine) => (await engine.stats()).adapters.activeBytes;
+    expect(await bytes(merged)).toBe(await bytes(plain));
+    expect(await bytes(slotted)).toBeGreaterThan(await bytes(plain));
+    expect(await refusalOf(() => slotted.complete(text, { adapter: "merged" }))).toBe("not_found");
+  });
+
+  test("is refused when the engine is opened, where the folder holds none", () =>
+    expect(openEngine({ model: base, mergedAdapter: MODEL })).rejects.toMatchObject({ code: "not_found" }));
 });
 
 test("an engine that cannot be opened throws, and its process ends", async () => {

@@ -55,13 +55,13 @@ const QUESTIONS = [
 /** The base's answers to each prompt alone. */
 async function answersAlone(): Promise<readonly string[]> {
   const answers: string[] = [];
-  for (const content of QUESTIONS)
-    for await (const event of generate(
-      base,
-      { kind: "chat", messages: [{ role: "user", content }] },
-      { maxTokens: 6 },
-    ))
-      if (event.type === "end") answers.push(event.text);
+  for (const content of QUESTIONS) {
+    const prompt = { kind: "chat", messages: [{ role: "user", content }] } as const;
+    let answer = "";
+    for await (const event of generate(base, prompt, { maxTokens: 6 }))
+      if (event.type === "token" || event.type === "finish") answer += event.text;
+    answers.push(answer);
+  }
   return answers;
 }
 

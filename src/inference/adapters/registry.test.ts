@@ -59,6 +59,14 @@ test("a scan finds the new version, though a load missed the old one meanwhile",
   expect(registry.get("acme").info.digest).not.toBe(before);
 });
 
+test("of folders by name, one that is not there is named when it is asked for", async () => {
+  const registry = new Registry({ ...options, source: { acme: join(folder, "acme"), gone: "no/such" } });
+  await registry.look();
+  expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
+  expect(() => registry.get("gone")).toThrow("no/such: no adapter here (there is no adapter_config.json)");
+  expect(() => registry.get("toString")).toThrow('there is no adapter "toString"; 1 are registered');
+});
+
 test("a folder in doubt is read again", async () => {
   const registry = await registryOf();
   const before = registry.get("acme");

@@ -1,7 +1,13 @@
 // The adapters on disk, by name, as they were last seen.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type AdapterConfig, type AdapterFolder, folderVersion, openAdapterFolder } from "#adapters";
+import {
+  ADAPTER_CONFIG,
+  type AdapterConfig,
+  type AdapterFolder,
+  folderVersion,
+  openAdapterFolder,
+} from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
@@ -73,6 +79,9 @@ export class Registry {
     if (error !== undefined) throw error;
     const adapter = adapterOf(state);
     if (adapter !== undefined) return adapter;
+    const { source } = this.options;
+    if (typeof source !== "string" && Object.hasOwn(source, name))
+      throw new MosError("not_found", `${source[name]}: no adapter here (there is no ${ADAPTER_CONFIG})`);
     // without their names, which the caller may not be allowed to know
     throw new MosError(
       "not_found",
