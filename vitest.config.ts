@@ -20,6 +20,8 @@ export default defineConfig({
   test: {
     // a tier may be empty in a filtered run
     passWithNoTests: true,
+    // the default leaves one core idle, which is half of a small machine
+    maxWorkers: "100%",
     projects: [
       tier("fast", {
         include: ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"],
