@@ -1,33 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { kinds, PROGRAM, passed } from "../../test/checker-kinds.ts";
 import { createProgramChecker, type ProgramChecker } from "./index.ts";
 
 const leftFolders = () => readdirSync(tmpdir()).filter((name) => /^mos-(sandbox|python)-/.test(name));
-const passed = { passed: true, reason: "passed" };
-
-const PROGRAM = (expected: number) => `
-from typing import List
-
-def total(numbers: List[int]) -> int:
-    return sum(numbers)
-
-def check(candidate):
-    assert candidate([1, 2]) == ${expected}
-
-check(total)`;
-
-const python = (() => {
-  try {
-    return execFileSync("which", ["python3"], { encoding: "utf8" }).trim();
-  } catch {
-    return undefined;
-  }
-})();
-
-const kinds = [["Pyodide", undefined], ...(python === undefined ? [] : [["the system's Python", python]])];
-
 for (const [name, path] of kinds) {
   let checker: ProgramChecker;
   beforeAll(async () => {

@@ -96,3 +96,10 @@ export async function expectRefusal(
   if (process.env["MOS_SHOW_MESSAGES"] !== undefined) process.stdout.write(plain.stderr);
   return plain.stderr;
 }
+
+/** The values that --json printed, one a line. */
+export const jsonLines = (stdout: string) =>
+  stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));

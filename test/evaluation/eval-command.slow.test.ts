@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { jsonLines } from "../bad-input/run-mos.ts";
 import { DATA, MODEL, timeless, writeAdapter, writeSums } from "./bundled.ts";
 import { ended, start } from "./eval-process.ts";
 
@@ -23,11 +24,6 @@ const evalArgs = (out: string, ...more: readonly string[]): readonly string[] =>
   ...["eval", "--model", MODEL, "--data", DATA, "--out", join(folder, out), "--threads", "1", ...more],
 ];
 const plain = ["--chat-format", "none", "--shots", "0"];
-const lines = (stdout: string) =>
-  stdout
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
 const read = async (out: string) => JSON.parse(await readFile(join(folder, out), "utf8"));
 
 test("a run that is killed and then interrupted resumes to the same result, without asking twice", async () => {
@@ -60,7 +56,9 @@ test("a run that is killed and then interrupted resumes to the same result, with
   for (const name of ["base", "lora"]) {
     const [logged, expected] = await Promise.all(
       ["broken", "whole"].map(async (run) => {
-        const samples = lines(await readFile(join(folder, `${run}.answers`, `${name}.gsm8k.jsonl`), "utf8"));
+        const samples = jsonLines(
+          await readFile(join(folder, `${run}.answers`, `${name}.gsm8k.jsonl`), "utf8"),
+        );
         return samples
           .slice(1)
           .map(({ seconds: _, ...sample }) => sample)

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { BENCHMARK_NAMES } from "#evaluation";
 import { createProgram, loadCommands } from "../../src/cli/program.ts";
-import { expectRefusal, mos } from "../bad-input/run-mos.ts";
+import { expectRefusal, jsonLines, mos } from "../bad-input/run-mos.ts";
 import { DATA, MODEL, writeAdapter } from "./bundled.ts";
 import { ended, start } from "./eval-process.ts";
 
@@ -23,11 +23,6 @@ const evalArgs = (out: string, ...more: readonly string[]): readonly string[] =>
   ...["eval", "--model", MODEL, "--data", DATA, "--out", join(folder, out), "--threads", "1", ...more],
 ];
 const plain = ["--chat-format", "none", "--shots", "0"];
-const lines = (stdout: string) =>
-  stdout
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
 const read = async (out: string) => JSON.parse(await readFile(join(folder, out), "utf8"));
 
 test("help names the benchmarks as the library has them", async () => {
@@ -67,10 +62,10 @@ test("one table of the base and two adapters, all rules' settings in the result"
 test("--json: one line for each event, and no words", async () => {
   const { code, stdout, stderr } = await mos(evalArgs("json.json", "--tasks", "gsm8k", "--json", ...plain));
   expect([code, stderr]).toEqual([0, ""]);
-  expect(lines(stdout).map(({ type }) => type)).toEqual([
+  expect(jsonLines(stdout).map(({ type }) => type)).toEqual([
     ...["task", "progress", "progress", "progress", "score", "end"],
   ]);
-  expect(lines(stdout).at(-1).result).toEqual(await read("json.json"));
+  expect(jsonLines(stdout).at(-1).result).toEqual(await read("json.json"));
 });
 
 test("rules other than the paper's have their own format and metric", async () => {

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { mos } from "../bad-input/run-mos.ts";
+import { jsonLines, mos } from "../bad-input/run-mos.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -18,11 +18,6 @@ async function fileOf(...lines: readonly unknown[]): Promise<string> {
   await writeFile(path, `${texts.join("\n")}\n`);
   return path;
 }
-const values = (stdout: string): readonly unknown[] =>
-  stdout
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
 
 test("HumanEval's completions are run, and the reason is reported", async () => {
   const references = ["def one():\n", "def check(f):\n    assert f() == 1\n", "one"];
@@ -37,7 +32,7 @@ test("HumanEval's completions are run, and the reason is reported", async () => 
   const ended = await mos(["score", "--task", "humaneval", "--file", file]);
   expect(ended.stderr).toBe("humaneval by the rules of open-instruct: mean 0.4 of 5 cases\n");
   expect(ended.code).toBe(0);
-  expect(values(ended.stdout)).toEqual(
+  expect(jsonLines(ended.stdout)).toEqual(
     [
       [1, /^passed$/],
       [0, /AssertionError/],
@@ -66,7 +61,7 @@ test.skipIf(python === undefined)(
     const prediction = "    import sys\n    return sys.platform\n";
     const references = ["def one():\n", "def check(f):\n    assert f() != 'emscripten'\n", "one"];
     const score = ["score", "--task", "humaneval", "--file", await fileOf({ prediction, references })];
-    const marks = async (args: readonly string[]) => values((await mos(args)).stdout);
+    const marks = async (args: readonly string[]) => jsonLines((await mos(args)).stdout);
     expect(await marks([...score, "--python", python!])).toMatchObject([{ score: 1 }]);
     expect(await marks(score)).toMatchObject([{ score: 0 }]);
   },

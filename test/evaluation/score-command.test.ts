@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { expectRefusal, mos } from "../bad-input/run-mos.ts";
+import { expectRefusal, jsonLines, mos } from "../bad-input/run-mos.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -17,11 +17,6 @@ async function fileOf(...lines: readonly unknown[]): Promise<string> {
   await writeFile(path, `${texts.join("\n")}\n`);
   return path;
 }
-const values = (stdout: string): readonly unknown[] =>
-  stdout
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
 
 test("every case becomes a line, in order; the mean goes to stderr", async () => {
   const file = await fileOf(
@@ -35,7 +30,7 @@ test("every case becomes a line, in order; the mean goes to stderr", async () =>
     code: 0,
     stderr: "gsm8k by the rules of open-instruct: mean 0.6667 of 3 cases\n",
   });
-  expect(values(ended.stdout)).toEqual([
+  expect(jsonLines(ended.stdout)).toEqual([
     { extracted: "1234", score: 1 },
     { extracted: "no number", score: 0 },
     { extracted: "18", score: 1 },
@@ -45,14 +40,14 @@ test("every case becomes a line, in order; the mean goes to stderr", async () =>
 test("of several metrics the first is the score, and each has a field", async () => {
   const file = await fileOf({ prediction: "The answer is 18.\nOr 19", references: "19" });
   const harness = await mos(["score", "--task", "gsm8k", "--rules", "lm-eval", "--file", file]);
-  expect(values(harness.stdout)).toEqual([
+  expect(jsonLines(harness.stdout)).toEqual([
     { extracted: "18", score: 0, "strict-match": 0, "flexible-extract": 1 },
   ]);
   const answers = await fileOf({ prediction: " the old city\n", references: ["city", "Old"] });
   const squad = await mos(["score", "--task", "tydiqa", "--file", answers, "--json"]);
   const f1 = 100 * (2 / 3);
-  expect(values(squad.stdout)).toEqual([{ extracted: "the old city", score: f1, f1, exact_match: 0 }]);
-  expect(values(squad.stderr)).toEqual([{ task: "tydiqa", rules: "open-instruct", cases: 1, mean: f1 }]);
+  expect(jsonLines(squad.stdout)).toEqual([{ extracted: "the old city", score: f1, f1, exact_match: 0 }]);
+  expect(jsonLines(squad.stderr)).toEqual([{ task: "tydiqa", rules: "open-instruct", cases: 1, mean: f1 }]);
 });
 
 test("the scores go to a file on request", async () => {
