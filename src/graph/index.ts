@@ -16,3 +16,14 @@ export {
   type Value,
   withGradient,
 } from "./value.ts";
+export {
+  type BlockForm,
+  type Int8RowsForm,
+  type Nf4Form,
+  type PartType,
+  type PlainForm,
+  type WeightForm,
+  type WeightPart,
+  weightBytes,
+  weightParts,
+} from "./weight-form.ts";

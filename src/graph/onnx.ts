@@ -17,10 +17,13 @@ const IR_VERSION = 10;
 const TYPES: Readonly<Record<DType, number>> = {
   float32: 1,
   uint8: 2,
+  int8: 3,
+  uint16: 4,
   int32: 6,
   int64: 7,
   bool: 9,
   float16: 10,
+  bfloat16: 16,
 };
 
 const message = (writer: BinaryWriter, field: number, write: (inner: BinaryWriter) => void): void => {

@@ -5,10 +5,22 @@ export type Dim = number | string;
 /** The sizes of all axes, the outermost first; `[]` is a scalar. */
 export type Shape = readonly Dim[];
 /** Element types of tensors, those of ONNX that this package uses. */
-export type DType = "float32" | "float16" | "int64" | "int32" | "uint8" | "bool";
+export type DType =
+  | "float32"
+  | "float16"
+  | "bfloat16"
+  | "int64"
+  | "int32"
+  | "uint16"
+  | "uint8"
+  | "int8"
+  | "bool";
 
-/** What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too. */
-export type TensorData = Float32Array | Int32Array | Uint8Array;
+/**
+ * What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too; halves
+ * are the 16 bits of each in a Uint16Array.
+ */
+export type TensorData = Float32Array | Int32Array | Uint8Array | Int8Array | Uint16Array;
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
 

@@ -19,6 +19,9 @@ const NATURAL: Readonly<Partial<Record<DType, (data: TensorData) => boolean>>> =
   int32: (data) => data instanceof Int32Array,
   int64: (data) => data instanceof Int32Array,
   uint8: (data) => data instanceof Uint8Array,
+  int8: (data) => data instanceof Int8Array,
+  uint16: (data) => data instanceof Uint16Array,
+  float16: (data) => data instanceof Uint16Array,
 };
 
 function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void {
@@ -43,6 +46,9 @@ export function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Ten
   if (leaf.dtype === "int64")
     return new Tensor("int64", BigInt64Array.from(data as Int32Array, BigInt), shape);
   if (data instanceof Float32Array) return new Tensor("float32", data, shape);
+  if (data instanceof Int8Array) return new Tensor("int8", data, shape);
+  if (data instanceof Uint16Array)
+    return leaf.dtype === "float16" ? new Tensor("float16", data, shape) : new Tensor("uint16", data, shape);
   return data instanceof Int32Array ? new Tensor("int32", data, shape) : new Tensor("uint8", data, shape);
 }
 
