@@ -2,6 +2,7 @@ export { grad } from "./grad.ts";
 export { evaluateOnHost, type HostArray } from "./host.ts";
 export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
 export * from "./ops/index.ts";
+export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {
   constant,
   type Dim,
@@ -9,6 +10,7 @@ export {
   int64s,
   leaf,
   type Shape,
+  type StoredWeight,
   scalar,
   showShape,
   sizeOf,

@@ -13,6 +13,8 @@ import {
 
 // Numbers of the fields and types are those of onnx.proto (ONNX 1.16, IR version 10).
 const OPSET = 21;
+/** Operators that came later, and the opset of a program that has one. */
+const LATER: Readonly<Record<string, number>> = { BitCast: 26 };
 const IR_VERSION = 10;
 const TYPES: Readonly<Record<DType, number>> = {
   float32: 1,
@@ -172,13 +174,14 @@ export function serialize(
     for (const [name, value] of Object.entries(outputs))
       message(graph, 12, (w) => writeValueInfo(w, name, value));
   });
+  const opset = program.nodes.reduce((latest, { op }) => Math.max(latest, LATER[op] ?? 0), OPSET);
   for (const [domain, version] of [
-    ["", OPSET],
+    ["", opset],
     ["com.microsoft", 1],
   ] as const)
-    message(writer, 8, (opset) => {
-      text(opset, 1, domain);
-      integer(opset, 2, version);
+    message(writer, 8, (set) => {
+      text(set, 1, domain);
+      integer(set, 2, version);
     });
   return { model: writer.finish(), inputs: program.inputs, external };
 }

@@ -1,21 +1,13 @@
 import { MosError } from "#core";
+import type { DType } from "./dtype.ts";
+import type { WeightForm, WeightPart } from "./weight-form.ts";
+
+export type { DType } from "./dtype.ts";
 
 /** A dimension is a number, or a name where only the run knows it. Equal names mean equal sizes. */
 export type Dim = number | string;
 /** The sizes of all axes, the outermost first; `[]` is a scalar. */
 export type Shape = readonly Dim[];
-/** Element types of tensors, those of ONNX that this package uses. */
-export type DType =
-  | "float32"
-  | "float16"
-  | "bfloat16"
-  | "int64"
-  | "int32"
-  | "uint16"
-  | "uint8"
-  | "int8"
-  | "bool";
-
 /**
  * What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too; halves
  * are the 16 bits of each in a Uint16Array.
@@ -56,6 +48,15 @@ export interface Value {
   readonly rule?: Rule;
   /** Rematerialises it for the backward pass, where that is cheaper than keeping it in memory. */
   readonly rematerialise?: () => Value;
+  /** The tensors that a weight of the base is stored in, where it is not float32: products read these. */
+  readonly stored?: StoredWeight;
+}
+
+/** A weight [out, in] as values: its form and its tensors. */
+export interface StoredWeight {
+  readonly form: WeightForm;
+  readonly shape: readonly number[];
+  readonly parts: Readonly<Partial<Record<WeightPart, Value>>>;
 }
 
 /** What the backward pass reads instead of a value: the value itself, or its rematerialisation, which all readers share. */

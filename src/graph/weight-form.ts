@@ -1,5 +1,5 @@
 // How the numbers of a weight of the base are stored, and the tensors that they are stored in.
-import type { DType } from "./value.ts";
+import type { DType } from "./dtype.ts";
 
 /** One number for each weight: what files call F32, F16 and BF16. */
 export interface PlainForm {

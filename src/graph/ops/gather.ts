@@ -1,5 +1,6 @@
 import { MosError } from "#core";
 import { constant, emit, int64s, scalar, showShape, sizeOf, type Value, withGradient } from "../value.ts";
+import { dequantiseRows } from "./dequantise.ts";
 import { sum } from "./reduce.ts";
 import { concat, reshape, zeros } from "./shape.ts";
 
@@ -53,7 +54,8 @@ export function gatherRows(table: Value, indices: Int32Array): Value {
 }
 
 /**
- * Rows of a table [rows, width] by indices that each run is fed, of any shape: [...indices, width].
+ * Rows of a table [rows, width] by indices that each run is fed, of any shape: [...indices, width]. Of a stored weight,
+ * only these rows are dequantised, and there is no gradient.
  *
  * @throws MosError `bad_config` where `table` is not a matrix.
  */
@@ -61,6 +63,7 @@ export function embed(table: Value, indices: Value): Value {
   const [rows, width] = table.shape;
   if (rows === undefined || width === undefined)
     throw new MosError("bad_config", `embed needs a table, not ${showShape(table.shape)}`);
+  if (table.stored !== undefined) return dequantiseRows(table.stored, indices);
   const y = emit("Gather", [table, indices], { shape: [...indices.shape, width], attributes: { axis: 0 } });
   return withGradient(y, [table], (dy) => [scatterRows(dy, indices, table)]);
 }

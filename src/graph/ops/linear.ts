@@ -9,6 +9,7 @@ import {
   type Value,
   withGradient,
 } from "../value.ts";
+import { dequantise } from "./dequantise.ts";
 import { add, mul } from "./elementwise.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
@@ -102,8 +103,19 @@ function gemm(a: Value, b: Value, { c, ...options }: MatmulOptions & { readonly 
   });
 }
 
-/** x [N, in] · Wᵀ for W [out, in] as checkpoints store it, giving [N, out]. */
-export const linear = (x: Value, weight: Value): Value => matmul(x, weight, { transposeB: true });
+/** x [N, in] · Wᵀ for W [out, in] as checkpoints store it, giving [N, out]. A stored W is frozen. */
+export function linear(x: Value, weight: Value): Value {
+  if (weight.stored === undefined) return matmul(x, weight, { transposeB: true });
+  return withGradient(forward(x, weight), [x], (dy) => [backward(dy, weight)]);
+}
+
+/** The weight as a product reads it: a stored one is dequantised as soon as the other operand is there, not before. */
+const besides = (operand: Value, weight: Value): Value =>
+  weight.stored === undefined ? weight : dequantise(weight.stored, [operand]);
+/** x Wᵀ */
+const forward = (x: Value, weight: Value): Value => matmul(x, besides(x, weight), { transposeB: true });
+/** dy W */
+const backward = (dy: Value, weight: Value): Value => matmul(dy, besides(dy, weight));
 
 /** A low-rank update scale · B A of a weight [out, in]. */
 export interface LowRank {
@@ -128,14 +140,16 @@ export interface LowRankLinearOptions {
  * The gradients of A and B are computed through the rank-r products (x Aᵀ and dy B), never through ∂W.
  */
 export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRankLinearOptions): Value {
-  const { a, b, scale, dropoutMask, merge = false } = options;
+  const { a, b, scale, dropoutMask } = options;
+  // a merged copy of a stored weight would be float32, and kept
+  const merge = options.merge === true && weight.stored === undefined;
   // W' = W + s · B A                                             [out, in]
   const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: weight }) : undefined;
   const dropped = (v: Value): Value => (dropoutMask === undefined ? v : mul(v, dropoutMask));
   const u = matmul(dropped(x), a, { transposeB: true }); //       [N, r]
   const y =
     merged === undefined
-      ? gemm(u, b, { alpha: scale, c: linear(x, weight) }) //     [N, out]
+      ? gemm(u, b, { alpha: scale, c: forward(x, weight) }) //    [N, out]
       : linear(x, merged);
   return withGradient(y, [x, weight, a, b], (dy) => {
     const du = matmul(dy, b, { transposeB: true, alpha: scale }); // [N, r]
@@ -145,7 +159,7 @@ export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRan
     const next = after(dy, [da, db]);
     return [
       merged === undefined ? throughBranch({ dy: next, du, weight, a, dropoutMask }) : matmul(next, merged),
-      matmul(dy, x, { transposeA: true }),
+      weight.stored === undefined ? matmul(dy, x, { transposeA: true }) : undefined,
       da,
       db,
     ];
@@ -162,6 +176,6 @@ interface BranchGradient {
 
 /** dx = dy W + mask ∘ (du A) */
 function throughBranch({ dy, du, weight, a, dropoutMask }: BranchGradient): Value {
-  const base = matmul(dy, weight);
+  const base = backward(dy, weight);
   return dropoutMask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), dropoutMask));
 }

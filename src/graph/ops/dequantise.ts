@@ -1,0 +1,166 @@
+// Nodes that make float32 numbers of a stored weight. They have no gradient: such weights are frozen.
+// R rows, of any number of axes · K blocks per row
+import { MosError } from "#core";
+import { constant, emit, int64s, type Shape, type StoredWeight, scalar, type Value } from "../value.ts";
+import type { BlockForm, WeightPart } from "../weight-form.ts";
+import { after, reshape } from "./shape.ts";
+
+const FLOAT32 = 1;
+const INT32 = 6;
+const BFLOAT16 = 16;
+
+/** The levels of NF4, from −1 to 1 (QLoRA, appendix E). */
+export const NF4_LEVELS: readonly number[] = [
+  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+  -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
+  0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
+];
+
+/** Both levels of every byte, the high half first: [256, 2]. */
+const NF4_PAIRS = constant(
+  Float32Array.from({ length: 512 }, (_, i) => NF4_LEVELS[i % 2 === 0 ? i >> 5 : (i >> 1) & 15] ?? 0),
+  [256, 2],
+);
+
+const plain = (op: string, inputs: readonly Value[], shape: Shape): Value => emit(op, inputs, { shape });
+const byte = (x: number): Value => constant(Uint8Array.of(x), []);
+
+const toFloat = (x: Value): Value =>
+  x.dtype === "float32"
+    ? x
+    : emit("Cast", [x], { shape: x.shape, dtype: "float32", attributes: { to: FLOAT32 } });
+
+const lowHalf = (codes: Value): Value => plain("BitwiseAnd", [codes, byte(15)], codes.shape);
+const highHalf = (codes: Value): Value =>
+  emit("BitShift", [codes, byte(4)], { shape: codes.shape, attributes: { direction: "RIGHT" } });
+
+/** The part of a weight that its form has. */
+export function partOf({ form, parts }: StoredWeight, part: WeightPart): Value {
+  const value = parts[part];
+  if (value === undefined)
+    throw new MosError("bad_config", `a weight of form ${form.kind} needs its ${part}`);
+  return value;
+}
+
+/** Codes of 4 bits, whose halves are those of the matrix, as one byte each: [out, in]. */
+function unpackRows(codes: Value, out: number): Value {
+  const [half, width] = codes.shape as readonly [number, number];
+  const all = emit("Concat", [lowHalf(codes), highHalf(codes)], {
+    shape: [2 * half, width],
+    attributes: { axis: 0 },
+  });
+  return out === 2 * half ? all : plain("Slice", [all, int64s(0), int64s(out), int64s(0)], [out, width]);
+}
+
+interface BlockRows {
+  /** One number in an element, [R, in]. */
+  readonly codes: Value;
+  /** [R, K] */
+  readonly scales: Value;
+  readonly offsets: Value | undefined;
+}
+
+/** scale · (code − zero point) + offset, [R, in] */
+function scaleBlocks(
+  { codes, scales, offsets }: BlockRows,
+  form: Pick<BlockForm, "blockSize" | "zeroPoint">,
+): Value {
+  const rows = codes.shape.slice(0, -1);
+  const width = codes.shape.at(-1) as number;
+  const shape = [...rows, width / form.blockSize, form.blockSize];
+  const column = (v: Value): Value => reshape(toFloat(v), [...v.shape, 1]);
+  const numbers = toFloat(reshape(codes, shape));
+  const centred = form.zeroPoint === 0 ? numbers : plain("Sub", [numbers, scalar(form.zeroPoint)], shape);
+  const scaled = plain("Mul", [centred, column(scales)], shape);
+  return reshape(
+    offsets === undefined ? scaled : plain("Add", [scaled, column(offsets)], shape),
+    codes.shape,
+  );
+}
+
+/** Rows of packed NF4 codes [R, in / 2] as numbers: [R, in]. */
+function nf4Rows(
+  codes: Value,
+  { scales, blockSize }: { readonly scales: Value; readonly blockSize: number },
+): Value {
+  const rows = codes.shape.slice(0, -1);
+  const width = 2 * (codes.shape.at(-1) as number);
+  const index = emit("Cast", [codes], { shape: codes.shape, dtype: "int32", attributes: { to: INT32 } });
+  const levels = emit("Gather", [NF4_PAIRS, index], {
+    shape: [...codes.shape, 2],
+    dtype: "float32",
+    attributes: { axis: 0 },
+  });
+  const flat = reshape(levels, [...rows, width]);
+  return scaleBlocks({ codes: flat, scales, offsets: undefined }, { blockSize, zeroPoint: 0 });
+}
+
+/** Tensors of a weight, or of some of its rows, as numbers. `codesOf` gives codes of 4 bits as one byte each. */
+function numbersOf({ form, parts, shape }: StoredWeight, codesOf: (codes: Value) => Value): Value {
+  const part = (name: WeightPart): Value => partOf({ form, parts, shape }, name);
+  switch (form.kind) {
+    case "float32":
+    case "float16":
+      return toFloat(part("data"));
+    case "bfloat16": {
+      const bits = part("data");
+      return toFloat(
+        emit("BitCast", [bits], { shape: bits.shape, dtype: "bfloat16", attributes: { to: BFLOAT16 } }),
+      );
+    }
+    case "blocks":
+      return scaleBlocks(
+        {
+          codes: form.bits === 4 ? codesOf(part("codes")) : part("codes"),
+          scales: part("scales"),
+          offsets: form.offsets ? part("offsets") : undefined,
+        },
+        form,
+      );
+    case "nf4":
+      return nf4Rows(part("codes"), { scales: part("scales"), blockSize: form.blockSize });
+    case "int8rows": {
+      const codes = toFloat(part("codes"));
+      const scales = part("scales");
+      return plain("Mul", [codes, reshape(scales, [...scales.shape, 1])], codes.shape);
+    }
+  }
+}
+
+const mapParts = (weight: StoredWeight, map: (part: Value, name: WeightPart) => Value): StoredWeight => ({
+  ...weight,
+  parts: Object.fromEntries(
+    Object.entries(weight.parts).map(([name, part]) => [name, map(part, name as WeightPart)]),
+  ),
+});
+
+/**
+ * A stored weight as float32 numbers, [out, in]. They exist from when `others` are computed until they are last read;
+ * without others, the runtime may compute them at the beginning of the run.
+ */
+export function dequantise(weight: StoredWeight, others: readonly Value[] = []): Value {
+  const timed = others.length === 0 ? weight : mapParts(weight, (part) => after(part, others));
+  return numbersOf(timed, (codes) => unpackRows(codes, weight.shape[0] ?? 0));
+}
+
+/** Some rows of a stored weight as float32 numbers, [...indices, in]; no other row is dequantised. */
+export function dequantiseRows(weight: StoredWeight, indices: Value): Value {
+  const gather = (part: Value, at: Value): Value =>
+    emit("Gather", [part, at], { shape: [...at.shape, ...part.shape.slice(1)], attributes: { axis: 0 } });
+  const packed = weight.form.kind === "blocks" && weight.form.bits === 4;
+  if (!packed)
+    return numbersOf(
+      mapParts(weight, (part) => gather(part, indices)),
+      (codes) => codes,
+    );
+  const half = constant(Int32Array.of(Math.ceil((weight.shape[0] ?? 0) / 2)), []);
+  const isLow = emit("Less", [indices, half], { shape: indices.shape, dtype: "bool" });
+  const row = plain("Mod", [indices, half], indices.shape);
+  const rows = mapParts(weight, (part, name) => gather(part, name === "codes" ? row : indices));
+  return numbersOf(rows, (codes) =>
+    emit("Where", [reshape(isLow, [...indices.shape, 1]), lowHalf(codes), highHalf(codes)], {
+      shape: codes.shape,
+      dtype: "uint8",
+    }),
+  );
+}

@@ -1,0 +1,118 @@
+import { describe, expect, test } from "vitest";
+import { randomStream } from "../src/core/index.ts";
+import {
+  constant,
+  embed,
+  grad,
+  leaf,
+  linear,
+  lowRankLinear,
+  mul,
+  partName,
+  storedWeight,
+  sumAll,
+  type WeightPart,
+  weightLeaf,
+  weightParts,
+} from "../src/graph/index.ts";
+import { compile, type HostTensor } from "../src/runtime/index.ts";
+import { expand, FORMS, type HostWeight, randomWeight } from "./stored-weights.ts";
+
+/** What the leaves of a weight are fed. */
+const feedsOf = (name: string, { form, shape, parts }: HostWeight): Record<string, HostTensor> =>
+  Object.fromEntries(
+    weightParts(form, shape).map((type) => [
+      partName(name, type.part),
+      { shape: type.shape, data: parts[type.part as WeightPart]! },
+    ]),
+  );
+
+const normal = (length: number, label: string): Float32Array => {
+  const random = randomStream(2, label);
+  return Float32Array.from({ length }, () => 2 * random.uniform() - 1);
+};
+
+function expectClose(left: ArrayLike<number>, right: ArrayLike<number>, tolerance: number): void {
+  expect(left.length).toBe(right.length);
+  const size = Array.from(right).reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  expect(size).toBeGreaterThan(0);
+  const worst = Array.from(left).reduce((most, x, i) => Math.max(most, Math.abs(x - right[i]!)), 0);
+  expect(worst / size).toBeLessThan(tolerance);
+}
+
+describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
+  // an odd number of rows: of 4-bit halves, the second is one row shorter
+  const shape = [7, 128];
+  const stored = randomWeight(form, shape);
+  const numbers = expand(stored);
+  const weight = weightLeaf("w", shape, form);
+  const feeds = feedsOf("w", stored);
+
+  test("has its numbers, to the bit", async () => {
+    await using program = await compile({ numbers: weight });
+    const found = (await program.run(feeds))["numbers"]!;
+    expect(found.shape).toEqual(shape);
+    expect(found.data).toEqual(numbers);
+  });
+
+  test("gives the rows that an embedding reads", async () => {
+    const ids = Int32Array.of(6, 0, 3, 4, 4, 1);
+    await using program = await compile({ rows: embed(weight, leaf("ids", ["b", 3], "int32")) });
+    const { rows } = await program.run({ ...feeds, ids: { shape: [2, 3], data: ids } });
+    expect(rows!.shape).toEqual([2, 3, 128]);
+    expect(rows!.data).toEqual(
+      Float32Array.from([...ids].flatMap((row) => [...numbers.subarray(row * 128, (row + 1) * 128)])),
+    );
+  });
+
+  test.each(["plain", "low rank", "low rank with dropout", "merged"])(
+    "has the product and the gradients of its numbers: %s",
+    async (kind) => {
+      const [x, a, b] = [leaf("x", [5, 128]), leaf("a", [2, 128]), leaf("b", [2, 7])];
+      const mask = constant(
+        Float32Array.from({ length: 5 * 128 }, (_, i) => (i % 3 === 0 ? 0 : 1.5)),
+        [5, 128],
+      );
+      const options = {
+        a,
+        b,
+        scale: 0.5,
+        merge: kind === "merged",
+        ...(kind === "low rank with dropout" ? { dropoutMask: mask } : {}),
+      };
+      const outputs = (w: typeof weight) => {
+        const y = kind === "plain" ? linear(x, w) : lowRankLinear(x, w, options);
+        const loss = sumAll(mul(y, mul(y, leaf("t", [5, 7]))));
+        const [dx, da, db] = grad(loss, kind === "plain" ? [x] : [x, a, b]);
+        return { y, dx: dx!, ...(da && db ? { da, db } : {}) };
+      };
+      const given = {
+        x: { shape: [5, 128], data: normal(5 * 128, "x") },
+        t: { shape: [5, 7], data: normal(35, "t") },
+        ...(kind === "plain"
+          ? {}
+          : {
+              a: { shape: [2, 128], data: normal(256, "a") },
+              b: { shape: [2, 7], data: normal(14, "b") },
+            }),
+      };
+      await using program = await compile(outputs(weight));
+      await using reference = await compile(outputs(leaf("w", shape)));
+      const found = await program.run({ ...given, ...feeds });
+      const expected = await reference.run({ ...given, w: { shape, data: numbers } });
+      for (const [name, { data }] of Object.entries(expected)) expectClose(found[name]!.data, data, 1e-5);
+    },
+  );
+});
+
+test("a weight whose tensors do not fit its form is refused", () => {
+  const form = FORMS["nf4"]!;
+  expect(() => storedWeight(form, [4, 64], {})).toThrowError(/of form nf4 needs codes \[4, 32\] of uint8/);
+  expect(() => storedWeight(form, [4, 64], { codes: leaf("c", [4, 64], "uint8") })).toThrowError(
+    /not \[4, 64\]/,
+  );
+});
+
+test("vectors are float32 in every form", () => {
+  expect(weightLeaf("norm", [8], { kind: "bfloat16" }).dtype).toBe("float32");
+});
