@@ -6,7 +6,7 @@ import { z } from "zod";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
 import { writeSafetensors } from "#formats";
-import { parseHuggingFaceConfig, weightShapes } from "#models";
+import { floatWeight, parseHuggingFaceConfig, weightShapes } from "#models";
 import { wholeModel } from "#recipes";
 import { readJson } from "#storage";
 import { loadTextFromFolder } from "#text";
@@ -81,7 +81,10 @@ const settings: TrainSettings = {
   evaluateEvery: Math.ceil(steps / 10),
   saveEvery: 0,
 };
-const model = wholeModel({ config, weights });
+const model = wholeModel({
+  config,
+  weights: new Map([...weights].map(([name, { shape, data }]) => [name, floatWeight(shape, data)])),
+});
 const started = performance.now();
 for await (const event of train({
   model,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { writeSafetensors } from "#formats";
-import { loadModel, openModel, presets, type Weight } from "#models";
+import { type FloatTensor, floatData, floatTensors, loadModel, openModel, presets } from "#models";
 import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
 import { asTensors, tinyConfigJson, tinyModel, writeTinyModel } from "./tiny-model.ts";
 
@@ -24,7 +24,7 @@ describe("Hugging Face folders", () => {
       onProgress: ({ done, total }) => progress.push(done / total),
     });
     expect(model.config).toEqual(config);
-    expect(model.weights).toEqual(weights);
+    expect(floatTensors(model.weights)).toEqual(weights);
     expect(model).toMatchObject({ name: "tiny", source: { kind: "folder", folder: at("tiny") } });
     expect(model.fingerprint).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(progress.at(-1)).toBe(1);
@@ -44,7 +44,7 @@ describe("Hugging Face folders", () => {
     }
     writeFileSync(at("model.safetensors.index.json"), JSON.stringify({ metadata: {}, weight_map: map }));
     const model = await loadModel(folder);
-    expect(model.weights).toEqual(weights);
+    expect(floatTensors(model.weights)).toEqual(weights);
     expect(model.fingerprint).toBe(whole.fingerprint);
   });
 
@@ -59,7 +59,7 @@ describe("Hugging Face folders", () => {
   });
 
   test("weights that nothing reads are ignored", async () => {
-    const edit = (weights: Map<string, Weight>) => {
+    const edit = (weights: Map<string, FloatTensor>) => {
       weights.set("model.layers.0.self_attn.rotary_emb.inv_freq", { shape: [2], data: new Float32Array(2) });
       weights.set("lm_head.weight", { shape: [48, 16], data: new Float32Array(768) });
     };
@@ -74,21 +74,22 @@ describe("Hugging Face folders", () => {
       { ...tensor, dtype: "BF16" },
     ]);
     await writeSafetensors(at("model.safetensors"), Object.fromEntries(halves));
-    const norm = (await loadModel(folder)).weights.get("model.norm.weight")!.data;
+    const norm = floatData((await loadModel(folder)).weights.get("model.norm.weight")!);
     for (const [i, x] of weights.get("model.norm.weight")!.data.entries())
       expect(Math.abs(norm[i]! - x)).toBeLessThan(x / 256);
   });
 
   const setWeight =
-    (name: string, change: (weight: Weight) => Weight | undefined) => (weights: Map<string, Weight>) => {
+    (name: string, change: (weight: FloatTensor) => FloatTensor | undefined) =>
+    (weights: Map<string, FloatTensor>) => {
       const changed = change(weights.get(name)!);
       if (changed) weights.set(name, changed);
       else weights.delete(name);
     };
   const q = "model.layers.1.self_attn.q_proj.weight";
-  const poke = (value: number) => (weight: Weight) => ({ ...weight, data: weight.data.with(7, value) });
+  const poke = (value: number) => (weight: FloatTensor) => ({ ...weight, data: weight.data.with(7, value) });
 
-  test.each<[string, (weights: Map<string, Weight>) => void, RegExp]>([
+  test.each<[string, (weights: Map<string, FloatTensor>) => void, RegExp]>([
     ["a missing weight", setWeight(q, () => undefined), /q_proj.weight \[16, 16\] is missing/],
     [
       "a missing head",
@@ -203,7 +204,7 @@ describe("GGUF", () => {
     await writeGguf(at("tiny.gguf"), tinyGguf(model));
     const loaded = await loadModel(at("tiny.gguf"));
     expect(loaded.config).toEqual(model.config);
-    expect(loaded.weights).toEqual(model.weights);
+    expect(floatTensors(loaded.weights)).toEqual(model.weights);
     expect(loaded).toMatchObject({ name: "tiny", source: { kind: "gguf", file: { path: at("tiny.gguf") } } });
     // a folder that holds only this file
     expect((await loadModel(folder)).fingerprint).toBe(loaded.fingerprint);
@@ -251,7 +252,7 @@ test.skipIf(!smollm2)(
     const { config, weights } = await loadModel(smollm2!);
     expect(config).toEqual(presets["smollm2-135m"]);
     const digest = createHash("sha256");
-    for (const [name, { data }] of [...weights].sort(([a], [b]) => (a < b ? -1 : 1)))
+    for (const [name, { data }] of [...floatTensors(weights)].sort(([a], [b]) => (a < b ? -1 : 1)))
       digest.update(`${name} ${createHash("sha256").update(data).digest("hex")}\n`);
     expect(digest.digest("hex")).toBe(SMOLLM2);
   },

@@ -7,7 +7,7 @@ import { wholeModel } from "#recipes";
 import { compile, type HostTensor } from "#runtime";
 import { type BatchGradients, gradientSource, lossGraph, type TrainableModel } from "#training";
 import { tinyModel } from "./tiny-model.ts";
-import { randomExamples, tinyTrainable } from "./tiny-training.ts";
+import { randomExamples, tinyLoaded, tinyTrainable } from "./tiny-training.ts";
 
 const examples = randomExamples([9, 5, 14, 3, 2]);
 const [a, b, c, d, e] = examples as [
@@ -60,7 +60,7 @@ function expectClose(left: BatchGradients, right: BatchGradients): void {
 }
 
 const adapter = tinyTrainable();
-const whole = wholeModel(tinyModel());
+const whole = wholeModel(tinyLoaded());
 
 describe.each([
   ["an adapter", adapter],

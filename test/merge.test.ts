@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#formats";
-import { type LoadedModel, loadModel } from "#models";
+import { bytesOfWeight, floatData, floatTensors, type LoadedModel, loadModel } from "#models";
 import { LINEAR_NAMES, modulePath } from "#nn";
 import {
   geometryOf,
@@ -69,7 +69,9 @@ async function merge(
 
 /** W + scale · B A of every weight, by plain loops in float64. */
 async function expected(): Promise<ReadonlyMap<string, Float64Array>> {
-  const weights = new Map([...base.weights].map(([name, { data }]) => [name, Float64Array.from(data)]));
+  const weights = new Map(
+    [...floatTensors(base.weights)].map(([name, { data }]) => [name, Float64Array.from(data)]),
+  );
   const factors = await expandFactors(loaded);
   for (let layer = 0; layer < base.config.layers; layer++)
     for (const linear of LINEAR_NAMES) {
@@ -95,7 +97,7 @@ function addProduct(weight: Float64Array, { a, b, rank, scale }: Found): void {
 }
 
 const bytesOf = ({ weights }: LoadedModel): number =>
-  [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  [...weights.values()].reduce((sum, weight) => sum + bytesOfWeight(weight), 0);
 
 const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
@@ -106,11 +108,12 @@ test("the merged folder holds W + scale · B A, and is a model of its own", asyn
   expect(merged.config).toEqual(base.config);
   const wanted = await expected();
   expect([...merged.weights.keys()]).toEqual([...wanted.keys()]);
-  for (const [name, { data }] of merged.weights) expect(farthest(data, wanted.get(name)!)).toBeLessThan(1e-6);
+  for (const [name, { data }] of floatTensors(merged.weights))
+    expect(farthest(data, wanted.get(name)!)).toBeLessThan(1e-6);
   expect(
     farthest(
-      merged.weights.get("model.layers.1.mlp.down_proj.weight")!.data,
-      base.weights.get("model.layers.1.mlp.down_proj.weight")!.data,
+      floatData(merged.weights.get("model.layers.1.mlp.down_proj.weight")!),
+      floatData(base.weights.get("model.layers.1.mlp.down_proj.weight")!),
     ),
   ).toBeGreaterThan(0.1);
   expect(merged.weights.get("model.norm.weight")).toEqual(base.weights.get("model.norm.weight"));
@@ -143,7 +146,8 @@ test.each([
   const exact = await loadModel((await merge()).out);
   const { out } = await merge({ dtype });
   const merged = await loadModel(out);
-  for (const [name, { data }] of merged.weights) expect(data).toEqual(rounded(exact.weights.get(name)!.data));
+  for (const [name, { data }] of floatTensors(merged.weights))
+    expect(data).toEqual(rounded(floatData(exact.weights.get(name)!)));
   expect(JSON.parse(await readFile(join(out, "config.json"), "utf8"))).toMatchObject({ torch_dtype: dtype });
   await using file = await openSafetensors(join(out, "model.safetensors"));
   expect(file.metadata).toEqual({ format: "pt" });
@@ -244,8 +248,8 @@ test("a GGUF base becomes a whole Hugging Face folder", async () => {
   expect(after.text.template.render(chat)).toBe(before.text.template.render(chat));
   expect(after.text.template.render(chat)).toContain("[Hi]");
   const untouched = "model.layers.0.self_attn.v_proj.weight";
-  const rounded = decodeFloat16(encodeFloat16(before.model.weights.get(untouched)!.data));
-  expect(after.model.weights.get(untouched)!.data).toEqual(rounded);
+  const rounded = decodeFloat16(encodeFloat16(floatData(before.model.weights.get(untouched)!)));
+  expect(floatData(after.model.weights.get(untouched)!)).toEqual(rounded);
 });
 
 const leftovers = async (): Promise<readonly string[]> =>

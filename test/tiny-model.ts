@@ -4,7 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#formats";
-import { type LlamaConfig, parseHuggingFaceConfig, type Weight, weightShapes } from "#models";
+import { type FloatTensor, type LlamaConfig, parseHuggingFaceConfig, weightShapes } from "#models";
 
 /** The content of config.json: two layers, four query heads on two key heads, an untied head. */
 export const tinyConfigJson = {
@@ -33,18 +33,18 @@ export interface TinyModelOptions {
   readonly overrides?: Readonly<Record<string, unknown>>;
   readonly seed?: number;
   /** Changes the weights before they are written. */
-  readonly edit?: (weights: Map<string, Weight>) => void;
+  readonly edit?: (weights: Map<string, FloatTensor>) => void;
 }
 
 export interface TinyModel {
   readonly config: LlamaConfig;
-  readonly weights: ReadonlyMap<string, Weight>;
+  readonly weights: ReadonlyMap<string, FloatTensor>;
 }
 
 /** Config and seeded random weights; norms are near 1, all else near 0. */
 export function tinyModel({ overrides = {}, seed = 0, edit }: TinyModelOptions = {}): TinyModel {
   const config = parseHuggingFaceConfig({ ...tinyConfigJson, ...overrides }, "config.json");
-  const weights = new Map<string, Weight>();
+  const weights = new Map<string, FloatTensor>();
   for (const [name, shape] of weightShapes(config)) {
     const random = randomStream(seed, name);
     const centre = name.includes("norm") ? 1 : 0;
@@ -59,7 +59,7 @@ export function tinyModel({ overrides = {}, seed = 0, edit }: TinyModelOptions =
 }
 
 /** The weights as tensors that `writeSafetensors` takes. */
-export const asTensors = (weights: ReadonlyMap<string, Weight>): Record<string, WritableTensor> =>
+export const asTensors = (weights: ReadonlyMap<string, FloatTensor>): Record<string, WritableTensor> =>
   Object.fromEntries(
     [...weights].map(([name, { shape, data }]) => [name, { dtype: "F32", shape, data } as const]),
   );

@@ -3,7 +3,7 @@
 import type { AdapterConfigInput } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
-import type { LoadedModel } from "#models";
+import { floatWeight, type LoadedModel } from "#models";
 import { adapterModel, geometryOf } from "#recipes";
 import type { Parameter, TrainableModel, TrainSettings } from "#training";
 import { randomAdapter } from "./random-adapter.ts";
@@ -12,7 +12,16 @@ import { type TinyModelOptions, tinyModel } from "./tiny-model.ts";
 export function tinyLoaded(options: TinyModelOptions = {}): LoadedModel {
   const { config, weights } = tinyModel(options);
   const source = { kind: "folder", folder: "tiny" } as const;
-  return { name: "tiny", path: "tiny", config, weights, fingerprint: "sha256:tiny", source };
+  const stored = new Map([...weights].map(([name, { shape, data }]) => [name, floatWeight(shape, data)]));
+  return {
+    name: "tiny",
+    path: "tiny",
+    config,
+    weights: stored,
+    fingerprint: "sha256:tiny",
+    identity: "sha256:tiny-identity",
+    source,
+  };
 }
 
 /** The adapter of these tests. */

@@ -16,6 +16,8 @@ import {
   decoder,
   dequantizeRows,
   eachLinear,
+  floatData,
+  floatTensors,
   type LlamaConfig,
   type LoadedModel,
   type Quantization,
@@ -49,9 +51,9 @@ interface Products {
 }
 
 const weightOf = ({ weights }: LoadedModel, name: string): Float32Array => {
-  const data = weights.get(name)?.data;
-  if (data === undefined) throw new Error(`no weight ${name}`);
-  return data;
+  const weight = weights.get(name);
+  if (weight === undefined) throw new Error(`no weight ${name}`);
+  return floatData(weight);
 };
 
 const EMBEDDING = "model.embed_tokens.weight";
@@ -154,7 +156,8 @@ export async function createScorer(model: LoadedModel, quantization: Quantizatio
   const graph = scoringGraph(config, products);
   const quantizeSeconds = (performance.now() - start) / 1000;
   const program = await compile(graph, { inlineLimit: 0 });
-  for (const [name, weight] of model.weights) if (program.inputs.has(name)) program.bind({ [name]: weight });
+  for (const [name, weight] of floatTensors(model.weights))
+    if (program.inputs.has(name)) program.bind({ [name]: weight });
   const run = async (sequence: Sequence, name: "logits" | "p"): Promise<Float32Array> => {
     const results = await program.run(feedsOf(sequence, { config, rows: products.rows }), [name]);
     return results[name]?.data as Float32Array;

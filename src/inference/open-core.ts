@@ -1,6 +1,14 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
-import { geometryOf, type LlamaConfig, type LoadedModel, loadModel, loadModelText } from "#models";
+import {
+  floatTensors,
+  geometryOf,
+  type LlamaConfig,
+  type LoadedModel,
+  loadModel,
+  loadModelText,
+  type Weight,
+} from "#models";
 import type { Device, HostTensor } from "#runtime";
 import type { LoadedText } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
@@ -134,15 +142,15 @@ export async function openCore(
 async function loaded(given: string | ModelWithText, report: Report, signal: AbortSignal | undefined) {
   if (typeof given !== "string") {
     const { model, text } = given;
-    return { model, tokenizer: text.tokenizer, weights: new Map(model.weights) };
+    return { model, tokenizer: text.tokenizer, weights: floatTensors(model.weights) };
   }
   const model = await loadModel(given, {
     onProgress: ({ done, total }) => report("model", done, total),
     ...(signal === undefined ? {} : { signal }),
   });
   const { tokenizer } = await loadModelText(model.source);
-  const weights = new Map(model.weights);
-  (model.weights as Map<string, HostTensor>).clear();
+  const weights = floatTensors(model.weights);
+  (model.weights as Map<string, Weight>).clear();
   return { model, tokenizer, weights };
 }
 

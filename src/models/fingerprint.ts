@@ -1,7 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
 import { MosError } from "#core";
+import { encodeBfloat16 } from "#formats";
 import type { LlamaConfig } from "./config.ts";
-import { checkFinite, type Weight, weightShapes } from "./weights.ts";
+import { floatData, type Weight } from "./weight.ts";
+import { checkFinite, weightShapes } from "./weights.ts";
 
 const SAMPLES = 4096;
 
@@ -51,6 +53,12 @@ const startOf = (config: LlamaConfig): Hash => createHash("sha256").update(JSON.
 const addWeight = (hash: Hash, [name, shape]: NamedShape, samples: Uint8Array): Hash =>
   hash.update(JSON.stringify([name, shape])).update(samples);
 
+function littleEndian(halves: Uint16Array): Uint8Array {
+  const bytes = new DataView(new ArrayBuffer(halves.byteLength));
+  for (const [i, half] of halves.entries()) bytes.setUint16(2 * i, half, true);
+  return new Uint8Array(bytes.buffer);
+}
+
 const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
 
 /**
@@ -61,9 +69,46 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
  */
 export function fingerprint(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string {
   const hash = startOf(config);
-  for (const [name, { shape, data }] of [...weights].sort(byName))
-    addWeight(hash, [name, shape], sample(data));
+  for (const [name, weight] of [...weights].sort(byName))
+    addWeight(hash, [name, weight.shape], sample(floatData(weight)));
   return `sha256:${hash.digest("hex")}`;
+}
+
+/** Hashes the geometry and the gains, whose numbers are rounded to bfloat16: the narrowest type that files keep them in. */
+function hashGains(config: LlamaConfig, gains: ReadonlyMap<string, Float32Array>): string {
+  const hash = startOf(config);
+  for (const [name, gain] of [...gains].sort(byName))
+    addWeight(hash, [name, [gain.length]], littleEndian(encodeBfloat16(gain)));
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** Norms, which every quantisation of a model leaves as they are. */
+const isGain = (name: string): boolean => name.endsWith("norm.weight");
+
+/**
+ * A hash that is equal for all quantisations of a model and differs between models: its geometry and the gains of its
+ * norms. Adapters belong to an identity; `fingerprint` tells whether the numbers of the weights are the same, too.
+ *
+ * @returns "sha256:" and 64 hexadecimal digits.
+ */
+export function identity(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string {
+  const gains = [...weights].filter(([name]) => isGain(name));
+  return hashGains(config, new Map(gains.map(([name, weight]) => [name, floatData(weight)])));
+}
+
+/**
+ * The same hash of an open model, of which only the norms are read.
+ *
+ * @throws MosError as reading does, and "bad_model" for a number that is none.
+ */
+export async function identityOf({ path, config, readWeightParts }: FingerprintSource): Promise<string> {
+  const gains = new Map<string, Float32Array>();
+  for (const name of [...weightShapes(config).keys()].filter(isGain))
+    for await (const part of readWeightParts(name)) {
+      checkFinite(name, part, { where: path });
+      gains.set(name, part);
+    }
+  return hashGains(config, gains);
 }
 
 /** What `fingerprintOf` needs of an open model. */

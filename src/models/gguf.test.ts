@@ -6,6 +6,7 @@ import { parseHuggingFaceConfig } from "./config-json.ts";
 import { fingerprint, fingerprintOf } from "./fingerprint.ts";
 import { fromGgufRows, ggufName, toGgufRows } from "./gguf.ts";
 import { loadModel, openModel } from "./load.ts";
+import { floatData } from "./weight.ts";
 
 const BUNDLED = "assets/tiny-english";
 const config = async (fields: Readonly<Record<string, number>>): Promise<LlamaConfig> =>
@@ -79,7 +80,7 @@ test("the fingerprint does not depend on the parts in which a weight is read", a
       path: BUNDLED,
       config,
       async *readWeightParts(name: string) {
-        const { data } = weights.get(name)!;
+        const data = floatData(weights.get(name)!);
         for (let begin = 0; begin < data.length; begin += step) yield data.subarray(begin, begin + step);
       },
     };

@@ -11,9 +11,10 @@ export {
   type WeightValues,
   weightLeaves,
 } from "./decoder.ts";
-export { type FingerprintProgress, fingerprintOf, fingerprintSteps } from "./fingerprint.ts";
+export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf } from "./fingerprint.ts";
 export { ggufName, toGgufRows } from "./gguf.ts";
 export {
+  type BaseDtype,
   type LoadedModel,
   type LoadProgress,
   loadModel,
@@ -30,4 +31,16 @@ export {
   quantizeMatrix,
 } from "./quantize.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
-export { geometryOf, type Weight, weightShapes } from "./weights.ts";
+export {
+  bytesOfWeight,
+  dequantizeWeight,
+  type FloatTensor,
+  floatData,
+  floatTensors,
+  floatWeight,
+  type RowRange,
+  type Weight,
+  type WeightTensor,
+  weightFeeds,
+} from "./weight.ts";
+export { geometryOf, weightShapes } from "./weights.ts";

@@ -6,10 +6,11 @@ import { type GgufMetadata, type NumberRange, openGguf, type SafetensorsDtype } 
 import { listFolder, pathExists, storageError } from "#storage";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import type { LlamaConfig } from "./config.ts";
-import { fingerprint } from "./fingerprint.ts";
+import { fingerprint, identity } from "./fingerprint.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
 import { ggufShapes, parseGgufConfig, readGgufWeight } from "./gguf.ts";
-import { checkFinite, checkShapes, type Weight, weightShapes } from "./weights.ts";
+import { floatWeight, type Weight } from "./weight.ts";
+import { checkFinite, checkShapes, weightShapes } from "./weights.ts";
 
 /** Where a model came from; the tokenizer is found there too. */
 export type ModelSource =
@@ -37,7 +38,10 @@ export interface LoadedModel {
   readonly path: string;
   readonly config: LlamaConfig;
   readonly weights: ReadonlyMap<string, Weight>;
+  /** Differs wherever a number of a weight does. */
   readonly fingerprint: string;
+  /** Equal in all quantisations of a model. */
+  readonly identity: string;
   readonly source: ModelSource;
 }
 
@@ -48,7 +52,16 @@ export interface LoadProgress {
   readonly name: string;
 }
 
+/** How the matrices of a base are kept in memory. "stored": as the file has them. */
+export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";
+
 export interface LoadModelOptions {
+  /** Default: "float32". */
+  readonly baseDtype?: BaseDtype;
+  /** "int8": linear layers are kept as int8 rows, whose products are computed in int8. Default: "float32". */
+  readonly compute?: "float32" | "int8";
+  /** Whether int8 rows have a transposed copy of their codes. */
+  readonly transposedCodes?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
@@ -161,8 +174,10 @@ export async function openModel(path: string): Promise<ModelFiles> {
  */
 export async function loadModel(
   path: string,
-  { signal, onProgress }: LoadModelOptions = {},
+  { signal, onProgress, baseDtype = "float32", compute = "float32" }: LoadModelOptions = {},
 ): Promise<LoadedModel> {
+  if (baseDtype !== "float32" || compute !== "float32")
+    throw new MosError("unsupported", `a base of ${baseDtype} computed in ${compute} cannot be loaded yet`);
   await using files = await openModel(path);
   const shapes = weightShapes(files.config);
   const weights = new Map<string, Weight>();
@@ -171,11 +186,15 @@ export async function loadModel(
       throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
     const data = await files.readWeight(name);
     checkFinite(name, data, { where: path });
-    weights.set(name, { shape, data });
+    weights.set(name, floatWeight(shape, data));
     onProgress?.({ done: weights.size, total: shapes.size, name });
   }
   const { config, name, source } = files;
-  return { name, path, config, weights, fingerprint: fingerprint(config, weights), source };
+  return {
+    ...{ name, path, config, weights, source },
+    fingerprint: fingerprint(config, weights),
+    identity: identity(config, weights),
+  };
 }
 
 /** The tokenizer and chat template beside a model's weights. Throws `bad_model`, `unsupported`, naming the file. */

@@ -2,12 +2,6 @@ import { MosError } from "#core";
 import { LINEAR_NAMES, type LinearName, modulePath } from "#nn";
 import type { LlamaConfig } from "./config.ts";
 
-/** A weight in memory; linear layers are [out, in], the last dimension runs fastest. */
-export interface Weight {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
-
 type Shape = readonly number[];
 
 /** The weights of one layer, by their names behind `model.layers.N.`. */

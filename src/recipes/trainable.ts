@@ -1,7 +1,7 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
-import { type LoadedModel, weightLeaves } from "#models";
+import { floatTensors, type LoadedModel, weightLeaves } from "#models";
 import { plainLinear, type Site } from "#nn";
-import { dropoutMask, maskBufferLength, type Parameter, type TrainableModel } from "#training";
+import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
@@ -22,7 +22,7 @@ export function adapterModel({ config, weights: weightData }: LoadedModel, adapt
   return {
     config,
     weights,
-    weightData,
+    weightData: floatTensors(weightData),
     trainable: leaves.trainable,
     parameters: leaves.parameters,
     linear: (shape, maskBuffer) =>
@@ -60,7 +60,7 @@ export function wholeModel({
     weights,
     weightData: new Map(),
     trainable: weights,
-    parameters: new Map<string, Parameter>(weightData),
+    parameters: floatTensors(weightData),
     linear: () => plainLinear,
     maskBufferLength: () => 0,
   };

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { writeSafetensors } from "#formats";
-import { loadModel } from "#models";
+import { floatTensors, loadModel } from "#models";
 import { geometryOf } from "#recipes";
 import { tinyGguf, writeGguf } from "../tiny-gguf.ts";
 import { asTensors, writeTinyModel } from "../tiny-model.ts";
@@ -45,7 +45,7 @@ async function sharded(name: string): Promise<string> {
   const path = at(name);
   await cp(model, path, { recursive: true });
   await rm(join(path, "model.safetensors"));
-  const tensors = Object.entries(asTensors((await loadModel(model)).weights));
+  const tensors = Object.entries(asTensors(floatTensors((await loadModel(model)).weights)));
   const parts = [tensors.slice(0, 9), tensors.slice(9)];
   const homes: Record<string, string> = {};
   for (const [i, part] of parts.entries()) {
