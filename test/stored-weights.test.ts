@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { randomStream } from "../src/core/index.ts";
 import {
   constant,
+  crossEntropy,
   embed,
   grad,
   leaf,
@@ -63,6 +64,28 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
     expect(rows!.data).toEqual(
       Float32Array.from([...ids].flatMap((row) => [...numbers.subarray(row * 128, (row + 1) * 128)])),
     );
+  });
+
+  test.each([
+    ["in one part", {}],
+    ["in parts", { partSize: 300 }],
+    ["in parts and rows", { partSize: 300, chunk: 1 }],
+  ])("has the cross-entropy of its numbers as a head, and the gradient: %s", async (_, sizes) => {
+    const x = leaf("x", ["n", 128]);
+    const labels = leaf("labels", ["n"], "int32");
+    const outputs = (head: typeof weight) => {
+      const loss = crossEntropy(x, head, { labels, chunk: 8, maxRows: 5, training: true, ...sizes });
+      return { loss, dx: grad(loss, [x])[0]! };
+    };
+    const given = {
+      x: { shape: [5, 128], data: normal(5 * 128, "x").map((v) => 30 * v) },
+      labels: { shape: [5], data: Int32Array.of(6, 0, 3, 3, 1) },
+    };
+    await using program = await compile(outputs(weight));
+    await using reference = await compile(outputs(leaf("w", shape)));
+    const found = await program.run({ ...given, ...feeds });
+    const expected = await reference.run({ ...given, w: { shape, data: numbers } });
+    for (const [name, { data }] of Object.entries(expected)) expectClose(found[name]!.data, data, 1e-5);
   });
 
   test.each(["plain", "low rank", "low rank with dropout", "merged"])(

@@ -8,7 +8,6 @@ import {
   constant,
   type Dim,
   embed,
-  leaf,
   type NormOptions,
   type RotationTables,
   reshape,
@@ -18,6 +17,8 @@ import {
   swiglu,
   transpose,
   type Value,
+  type WeightForm,
+  weightLeaf,
 } from "#graph";
 import { GROUPS, type GroupSite, type LinearHook, modulePath, plainLinear } from "#nn";
 import { type LlamaConfig, ropeFrequencies } from "./config.ts";
@@ -26,9 +27,12 @@ import { weightShapes } from "./weights.ts";
 /** The weights as values, by their Hugging Face names. */
 export type WeightValues = ReadonlyMap<string, Value>;
 
-/** Leaves for every weight of the model. */
-export const weightLeaves = (config: LlamaConfig): WeightValues =>
-  new Map([...weightShapes(config)].map(([name, shape]) => [name, leaf(name, shape)]));
+/** Leaves for every weight of the model, float32 unless `forms` says how it is stored: then one for each of its tensors. */
+export const weightLeaves = (
+  config: LlamaConfig,
+  forms: ReadonlyMap<string, WeightForm> = new Map(),
+): WeightValues =>
+  new Map([...weightShapes(config)].map(([name, shape]) => [name, weightLeaf(name, shape, forms.get(name))]));
 
 /**
  * The linear layers of one group on their common input x [N, in]: an output [N, out] for each, in the order of `GROUPS`.

@@ -3,7 +3,7 @@
 import { MosError } from "#core";
 import { constant, emit, int64s, type Shape, type StoredWeight, scalar, type Value } from "../value.ts";
 import type { BlockForm, WeightPart } from "../weight-form.ts";
-import { after, reshape } from "./shape.ts";
+import { after, concat, reshape, slice } from "./shape.ts";
 
 const FLOAT32 = 1;
 const INT32 = 6;
@@ -141,6 +141,40 @@ const mapParts = (weight: StoredWeight, map: (part: Value, name: WeightPart) => 
 export function dequantise(weight: StoredWeight, others: readonly Value[] = []): Value {
   const timed = others.length === 0 ? weight : mapParts(weight, (part) => after(part, others));
   return numbersOf(timed, (codes) => unpackRows(codes, weight.shape[0] ?? 0));
+}
+
+/** A range of the rows in which the codes of a weight are stored; with 4 bits, each holds two rows of the weight. */
+export interface StoredRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The number of rows that the codes of a weight are stored in. */
+export const storedRows = ({ parts, shape }: StoredWeight): number =>
+  ((parts.codes ?? parts.data)?.shape[0] as number | undefined) ?? shape[0] ?? 0;
+
+/**
+ * A part of a stored weight as float32 numbers, computed after `others`: rows `from` … `to` − 1, and of 4-bit halves also
+ * those that share their bytes. Ranges that cover all stored rows give every row once.
+ */
+export function dequantiseRange(
+  weight: StoredWeight,
+  { from, to }: StoredRange,
+  others: readonly Value[],
+): Value {
+  const [out = 0] = weight.shape;
+  const packed = weight.form.kind === "blocks" && weight.form.bits === 4;
+  const half = storedRows(weight);
+  const second = packed ? Math.min(out, half + to) - (half + from) : 0;
+  const range = (part: Value, begin: number, end: number): Value =>
+    slice(after(part, others), { axis: 0, from: begin, to: end });
+  const parts = mapParts(weight, (part, name) => {
+    const first = range(part, from, to);
+    return name === "codes" || second === 0
+      ? first
+      : concat([first, range(part, half + from, half + from + second)], 0);
+  });
+  return numbersOf(parts, (codes) => unpackRows(codes, to - from + second));
 }
 
 /** Some rows of a stored weight as float32 numbers, [...indices, in]; no other row is dequantised. */
