@@ -9,3 +9,16 @@ export type DType =
   | "uint8"
   | "int8"
   | "bool";
+
+/** Bytes of one number. */
+export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  uint16: 2,
+  uint8: 1,
+  int8: 1,
+  bool: 1,
+};

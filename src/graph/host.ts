@@ -176,6 +176,7 @@ class HostEvaluation {
 
   valueOf({ source, shape }: Value): HostArray {
     if (source.kind === "constant") return { shape: knownShape(shape), data: source.data };
+    if (source.kind === "file") throw unsupported("a constant in a file");
     const found =
       source.kind === "leaf" ? this.feeds.get(source.name) : this.results.get(source.node)?.[source.index];
     if (found !== undefined && found.shape.join() === shape.join()) return found;

@@ -7,6 +7,8 @@ export {
   constant,
   type Dim,
   type DType,
+  type FileRange,
+  fileConstant,
   int64s,
   leaf,
   type Shape,

@@ -1,8 +1,10 @@
+import { basename, dirname } from "node:path";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError } from "#core";
 import {
   type Attribute,
   type DType,
+  type FileRange,
   type Node,
   nodesOf,
   type Shape,
@@ -52,6 +54,8 @@ export interface SerializedProgram {
   readonly inputs: ReadonlyMap<string, { readonly shape: Shape; readonly dtype: DType }>;
   /** Constants that are not in `model`; empty unless all together exceed `inlineLimit`. */
   readonly external: readonly ExternalData[];
+  /** The folder of the files that constants refer to: the model must lie there too. Undefined where none does. */
+  readonly folder: string | undefined;
 }
 
 /** Where large constants go. */
@@ -111,6 +115,7 @@ class NamedGraph {
   readonly nodes: readonly Node[];
   readonly names = new Map<Node | Source, string>();
   readonly constants: { readonly name: string; readonly value: Value; readonly data: TensorData }[] = [];
+  readonly fileConstants: { readonly name: string; readonly value: Value; readonly range: FileRange }[] = [];
   readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
 
   constructor(outputs: Iterable<Value>) {
@@ -122,7 +127,8 @@ class NamedGraph {
 
   nameOf({ source, shape, dtype }: Value): string {
     if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
-    if (source.kind === "constant") return this.constantName({ source, shape, dtype }, source.data);
+    if (source.kind === "constant" || source.kind === "file")
+      return this.constantName({ source, shape, dtype });
     const known = this.inputs.get(source.name);
     if (known === undefined) this.inputs.set(source.name, { shape, dtype });
     else if (known.dtype !== dtype || known.shape.join() !== shape.join())
@@ -130,12 +136,22 @@ class NamedGraph {
     return source.name;
   }
 
-  private constantName(value: Value, data: TensorData): string {
-    const known = this.names.get(value.source);
+  /** Where all the files are that constants lie in. */
+  get folder(): string | undefined {
+    const folders = new Set(this.fileConstants.map(({ range }) => dirname(range.path)));
+    if (folders.size > 1)
+      throw new MosError("bad_config", `constants in two folders: ${[...folders].join(" and ")}`);
+    return [...folders][0];
+  }
+
+  private constantName(value: Value): string {
+    const { source } = value;
+    const known = this.names.get(source);
     if (known !== undefined) return known;
-    const name = `constant.${this.constants.length}`;
-    this.names.set(value.source, name);
-    this.constants.push({ name, value, data });
+    const name = `constant.${this.constants.length + this.fileConstants.length}`;
+    this.names.set(source, name);
+    if (source.kind === "constant") this.constants.push({ name, value, data: source.data });
+    else if (source.kind === "file") this.fileConstants.push({ name, value, range: source.range });
     return name;
   }
 }
@@ -170,6 +186,11 @@ export function serialize(
         writeConstant(tensor, item, outside ? { external, externalName } : undefined),
       );
     }
+    for (const { name, value, range } of program.fileConstants)
+      message(graph, 5, (tensor) => {
+        writeTensorType(tensor, name, value);
+        writeLocation(tensor, { ...range, path: basename(range.path) });
+      });
     for (const [name, info] of program.inputs) message(graph, 11, (w) => writeValueInfo(w, name, info));
     for (const [name, value] of Object.entries(outputs))
       message(graph, 12, (w) => writeValueInfo(w, name, value));
@@ -183,7 +204,7 @@ export function serialize(
       text(set, 1, domain);
       integer(set, 2, version);
     });
-  return { model: writer.finish(), inputs: program.inputs, external };
+  return { model: writer.finish(), inputs: program.inputs, external, folder: program.folder };
 }
 
 function writeNode(writer: BinaryWriter, node: Node, program: NamedGraph): void {
@@ -212,9 +233,7 @@ function writeConstant(
   { name, value, data }: { readonly name: string; readonly value: Value; readonly data: TensorData },
   outside: { readonly external: ExternalData[]; readonly externalName: string } | undefined,
 ): void {
-  for (const dim of value.shape) integer(writer, 1, dim as number);
-  integer(writer, 2, TYPES[value.dtype]);
-  text(writer, 8, name);
+  writeTensorType(writer, name, value);
   const bytes = bytesOf(data, value.dtype);
   if (outside === undefined) {
     writer.tag(9, WireType.LengthDelimited).bytes(bytes);
@@ -223,10 +242,21 @@ function writeConstant(
   const last = outside.external.at(-1);
   const offset = last === undefined ? 0 : Math.ceil((last.offset + last.bytes.byteLength) / 4096) * 4096;
   outside.external.push({ offset, bytes });
+  writeLocation(writer, { path: outside.externalName, offset, length: bytes.byteLength });
+}
+
+function writeTensorType(writer: BinaryWriter, name: string, { shape, dtype }: Value): void {
+  for (const dim of shape) integer(writer, 1, dim as number);
+  integer(writer, 2, TYPES[dtype]);
+  text(writer, 8, name);
+}
+
+/** Where the bytes of a tensor lie that are not in the model; the path is relative to its folder. */
+function writeLocation(writer: BinaryWriter, { path, offset, length }: FileRange): void {
   for (const [key, entry] of [
-    ["location", outside.externalName],
+    ["location", path],
     ["offset", String(offset)],
-    ["length", String(bytes.byteLength)],
+    ["length", String(length)],
   ] as const)
     message(writer, 13, (pair) => {
       text(pair, 1, key);

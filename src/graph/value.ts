@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import type { DType } from "./dtype.ts";
+import { DTYPE_BYTES, type DType } from "./dtype.ts";
 import type { WeightForm, WeightPart } from "./weight-form.ts";
 
 export type { DType } from "./dtype.ts";
@@ -8,6 +8,7 @@ export type { DType } from "./dtype.ts";
 export type Dim = number | string;
 /** The sizes of all axes, the outermost first; `[]` is a scalar. */
 export type Shape = readonly Dim[];
+
 /**
  * What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too; halves
  * are the 16 bits of each in a Uint16Array.
@@ -25,9 +26,17 @@ export interface Node {
   readonly outputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
 }
 
+/** Bytes of a file that are the content of a constant, in row-major order and little-endian. */
+export interface FileRange {
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
 export type Source =
   | { readonly kind: "leaf"; readonly name: string }
   | { readonly kind: "constant"; readonly data: TensorData }
+  | { readonly kind: "file"; readonly range: FileRange }
   | { readonly kind: "output"; readonly node: Node; readonly index: number };
 
 /**
@@ -110,6 +119,22 @@ export function constant(data: TensorData, shape: Shape = [data.length], dtype?:
     );
   const natural = data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
   return { shape, dtype: dtype ?? natural, source: { kind: "constant", data } };
+}
+
+/**
+ * A tensor whose content is part of the program and lies in a file already. Only the runtime reads it, when the program is
+ * compiled: all such constants of a program must be in one folder.
+ *
+ * @throws MosError `bad_config` where the range has not as many bytes as the shape needs.
+ */
+export function fileConstant(range: FileRange, shape: Shape, dtype: DType): Value {
+  const bytes = sizeOf(shape) * DTYPE_BYTES[dtype];
+  if (bytes !== range.length)
+    throw new MosError(
+      "bad_config",
+      `a ${dtype} constant of shape ${showShape(shape)} needs ${bytes} bytes, not ${range.length}`,
+    );
+  return { shape, dtype, source: { kind: "file", range } };
 }
 
 /** A float32 constant of shape []. */

@@ -1,5 +1,5 @@
 // How the numbers of a weight of the base are stored, and the tensors that they are stored in.
-import type { DType } from "./dtype.ts";
+import { DTYPE_BYTES, type DType } from "./dtype.ts";
 
 /** One number for each weight: what files call F32, F16 and BF16. */
 export interface PlainForm {
@@ -84,17 +84,9 @@ export function weightParts(form: WeightForm, shape: readonly number[]): readonl
   }
 }
 
-const BYTES: Readonly<Partial<Record<DType, number>>> = {
-  float32: 4,
-  float16: 2,
-  uint16: 2,
-  uint8: 1,
-  int8: 1,
-};
-
 /** Bytes of a weight of this form. */
 export const weightBytes = (form: WeightForm, shape: readonly number[]): number =>
   weightParts(form, shape).reduce(
-    (sum, part) => sum + part.shape.reduce((a, b) => a * b, 1) * (BYTES[part.dtype] ?? 0),
+    (sum, part) => sum + part.shape.reduce((a, b) => a * b, 1) * DTYPE_BYTES[part.dtype],
     0,
   );

@@ -1,3 +1,4 @@
+export { type ConstantsFile, openConstantsFile } from "./constants-file.ts";
 export { DEVICES, type Device, supports } from "./device.ts";
 export type { HostTensor } from "./host-tensor.ts";
 export { type CompileOptions, compile, type Program } from "./program.ts";

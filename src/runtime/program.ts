@@ -1,9 +1,11 @@
+import { randomUUID } from "node:crypto";
 import { open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { env, InferenceSession, type Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
 import { type SerializedProgram, serialize, type Value } from "#graph";
 import { makeTemporaryFolder } from "#storage";
+import { unwritten, writeAll } from "./constants-file.ts";
 import { type Device, deviceError } from "./device.ts";
 import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
 
@@ -31,37 +33,42 @@ export interface Program extends AsyncDisposable {
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
-/** Bytes of one system call, which may write only a part of more than 2 GiB. */
-const MAX_WRITE = 1 << 30;
-
-async function writeProgram(folder: string, { model, external }: SerializedProgram): Promise<void> {
-  await writeFile(join(folder, "model.onnx"), model);
-  await using file = await open(join(folder, "weights.bin"), "w");
-  for (const { offset, bytes } of external)
-    for (let done = 0; done < bytes.byteLength; ) {
-      const length = Math.min(MAX_WRITE, bytes.byteLength - done);
-      done += (await file.write(bytes, done, length, offset + done)).bytesWritten;
-    }
+/** Writes what a session is opened from into a folder, where constants in files lie already. Gives the model's path. */
+async function writeProgram(
+  { model, external }: SerializedProgram,
+  { folder, name }: { readonly folder: string; readonly name: string },
+): Promise<string> {
+  const path = join(folder, `${name}.onnx`);
+  await writeFile(path, model);
+  if (external.length === 0) return path;
+  await using file = await open(join(folder, externalName(name)), "w");
+  for (const { offset, bytes } of external) await writeAll(file, bytes, offset);
+  return path;
 }
+
+/** The file of the constants that were given as arrays. */
+const externalName = (name: string): string => `${name}.bin`;
 
 /** Opens the session from memory, or from a temporary folder where constants are external data. */
 async function openSession(
   program: SerializedProgram,
-  options: InferenceSession.SessionOptions,
+  { name, ...options }: InferenceSession.SessionOptions & { readonly name: string },
 ): Promise<InferenceSession> {
   // a provider that fails to load is logged at the runtime's level, before that of a session applies
   env.logLevel = "fatal";
-  if (program.external.length === 0) return InferenceSession.create(program.model, options);
-  const folder = await makeTemporaryFolder("mos-");
+  const { external, folder: given } = program;
+  if (external.length === 0 && given === undefined) return InferenceSession.create(program.model, options);
+  const folder = given ?? (await makeTemporaryFolder("mos-"));
   try {
-    await writeProgram(folder, program).catch((cause: NodeJS.ErrnoException) => {
-      throw new MosError("storage", `${folder}: the program's constants cannot be written (${cause.code})`, {
-        cause,
-      });
+    const path = await writeProgram(program, { folder, name }).catch((cause: unknown) => {
+      throw unwritten(folder, cause);
     });
-    return await InferenceSession.create(join(folder, "model.onnx"), options);
+    return await InferenceSession.create(path, options);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // constants in files belong to whoever wrote them
+    const files = [`${name}.onnx`, externalName(name)].map((file) => join(folder, file));
+    const ours = given === undefined ? [folder] : files;
+    for (const path of ours) await rm(path, { recursive: true, force: true });
   }
 }
 
@@ -81,10 +88,15 @@ export async function compile(
 ): Promise<Program> {
   const { device = "cpu", threads = 0, profile, inlineLimit } = options;
   const names = Object.keys(outputs);
-  const serialized = serialize(outputs, inlineLimit === undefined ? {} : { inlineLimit });
+  const name = randomUUID();
+  const serialized = serialize(outputs, {
+    externalName: externalName(name),
+    ...(inlineLimit === undefined ? {} : { inlineLimit }),
+  });
   // only the inputs are kept: the runtime has its own copy of the constants
   const { inputs } = serialized;
   const session = await openSession(serialized, {
+    name,
     executionProviders: [device],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
