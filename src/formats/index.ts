@@ -7,7 +7,14 @@ export {
   type SafetensorsDtype,
   type SafetensorsFile,
 } from "./safetensors.ts";
-export { type WritableGgufTensor, writeGguf } from "./write-gguf.ts";
+export {
+  type GgufType,
+  openGgufWriter,
+  type PlannedGgufTensor,
+  type WritableGgufTensor,
+  type WritableGgufValue,
+  writeGguf,
+} from "./write-gguf.ts";
 export {
   openSafetensorsWriter,
   type PlannedTensor,

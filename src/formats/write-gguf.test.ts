@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 import { openGguf } from "./gguf.ts";
 import {
+  openGgufWriter,
   type WritableGguf,
   type WritableGgufTensor,
   type WritableGgufValue,
@@ -23,6 +24,8 @@ const value: fc.Arbitrary<WritableGgufValue> = fc.oneof(
   fc.record({ type: fc.constant("uint32" as const), value: fc.nat({ max: 0xffffffff }) }),
   fc.record({ type: fc.constant("float32" as const), value: fc.float({ noNaN: true }) }),
   fc.record({ type: fc.constant("bool" as const), value: fc.boolean() }),
+  fc.record({ type: fc.constant("strings" as const), value: fc.array(fc.string({ unit: "grapheme" })) }),
+  fc.record({ type: fc.constant("int32s" as const), value: fc.array(fc.integer()) }),
 );
 
 const tensor: fc.Arbitrary<WritableGgufTensor> = fc
@@ -101,5 +104,34 @@ describe("writeGguf", () => {
     await expect(write([1, 1, 1, 1, 2])).rejects.toThrowError("more than 4 dimensions");
     await expect(write([2], "x".repeat(64))).rejects.toThrowError("a name of more than 63 bytes");
     expect((await readdir(folder)).filter((name) => name.includes("lie"))).toEqual([]);
+  });
+
+  test("blocks come in parts, in the order of the plan", async () => {
+    const path = join(folder, "blocks.gguf");
+    const [first, second] = [new Uint8Array(34).fill(60), new Uint8Array(34).fill(61)];
+    const planned = [
+      { name: "w", type: "Q8_0", shape: [2, 32] },
+      { name: "v", type: "F32", shape: [1] },
+    ] as const;
+    {
+      await using writer = await openGgufWriter(path, {}, planned);
+      await writer.write("w", first);
+      await expect(writer.write("v", new Uint8Array(4))).rejects.toThrowError("not the next of the plan");
+      await expect(writer.commit()).rejects.toThrowError('"w" was not written to its end');
+      await expect(writer.write("w", new Uint8Array(35))).rejects.toThrowError("has 68 bytes");
+    }
+    expect((await readdir(folder)).filter((name) => name.includes("blocks"))).toEqual([]);
+    await using writer = await openGgufWriter(path, {}, planned);
+    await writer.write("w", first);
+    await writer.write("w", second);
+    await writer.write("v", new Uint8Array(Float32Array.of(7).buffer));
+    await writer.commit();
+    await using file = await openGguf(path);
+    expect(file.tensors.get("w")).toMatchObject({ type: "Q8_0", shape: [2, 32] });
+    const [w, v] = [await file.readFloat32("w"), await file.readFloat32("v")];
+    // float16 0x3c3c is 1 + 60/1024, and 0x3d3d is 1 + 317/1024
+    expect([w[0], w[63], v[0]]).toEqual([60 * (1 + 60 / 1024), 61 * (1 + 317 / 1024), 7]);
+    const odd = openGgufWriter(path, {}, [{ name: "w", type: "Q4_0", shape: [2, 48] }]);
+    await expect(odd).rejects.toThrowError("rows that are not whole blocks of 32");
   });
 });
