@@ -1,5 +1,6 @@
 import { MosError } from "#core";
 import { add } from "./ops/elementwise.ts";
+import { type Passed, recomputed } from "./recompute.ts";
 import { type Rule, scalar, showShape, type Value } from "./value.ts";
 
 /** The gradient rules between `y` and its leaves in topological order: each after all that it depends on. */
@@ -41,10 +42,13 @@ export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
   for (const rule of order) if (rule.inputs.some(leads)) useful.add(rule);
 
   const gradients = new Map<Value, Value>([[y, scalar(1)]]);
+  const checkpoints: Passed[] = [];
   for (const rule of [...order].reverse()) {
     if (!useful.has(rule)) continue;
     const given = rule.outputs.map((output) => gradients.get(output));
     if (given.every((dy) => dy === undefined)) continue;
+    if (rule.isCheckpoint === true)
+      checkpoints.push({ value: rule.outputs[0] as Value, dy: given[0] as Value });
     const flowing = rule.vjp(given);
     rule.inputs.forEach((input, i) => {
       const dx = flowing[i];
@@ -53,10 +57,11 @@ export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
       gradients.set(input, before === undefined ? dx : add(before, dx));
     });
   }
-  return inputs.map((input) => {
+  const found = inputs.map((input) => {
     const gradient = gradients.get(input);
     if (gradient === undefined)
       throw new MosError("bad_config", "grad: the result does not depend on one of the inputs");
     return gradient;
   });
+  return checkpoints.length === 0 ? found : recomputed(y, { gradients: found, checkpoints });
 }

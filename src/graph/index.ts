@@ -4,6 +4,7 @@ export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx
 export * from "./ops/index.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {
+  checkpoint,
   constant,
   type Dim,
   type DType,

@@ -47,6 +47,8 @@ export interface Rule {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly vjp: (gradients: readonly (Value | undefined)[]) => readonly (Value | undefined)[];
+  /** Whether `grad` computes what follows again, up to the next checkpoint, rather than having it kept. */
+  readonly isCheckpoint?: boolean;
 }
 
 /** A tensor that does not exist yet: a leaf to be fed, a constant, or what a node will compute. */
@@ -195,6 +197,17 @@ export function withGradient(
     vjp: ([dy]) => (dy === undefined ? inputs.map(() => undefined) : vjp(dy, outputs[0] as Value)),
   };
   outputs.push({ ...value, rule });
+  return outputs[0] as Value;
+}
+
+/**
+ * x itself, which is kept for the backward pass. What is computed between one checkpoint and the next is not: `grad` makes
+ * nodes that compute it again, from the first of the two, once the gradient of the second is known.
+ */
+export function checkpoint(x: Value): Value {
+  const outputs: Value[] = [];
+  const rule: Rule = { inputs: [x], outputs, vjp: (gradients) => gradients, isCheckpoint: true };
+  outputs.push({ ...x, rule });
   return outputs[0] as Value;
 }
 

@@ -1,6 +1,7 @@
 export type { LlamaConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {
+  type AddNormHook,
   type AttentionHook,
   type DecoderOptions,
   decoder,

@@ -1,19 +1,19 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
-import { floatTensors, type LoadedModel, weightLeaves } from "#models";
+import { floatTensors, type LoadedModel, weightFeeds, weightLeaves } from "#models";
 import { plainLinear, type Site } from "#nn";
 import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
- * a tenth faster. Above this many numbers the adapter stays a branch beside W.
+ * a tenth faster. Above this many numbers the adapter stays a branch beside W, and beside a W that is not float32.
  */
 const MERGE_LIMIT = 300e6;
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
-export function adapterModel({ config, weights: weightData }: LoadedModel, adapter: Adapter): TrainableModel {
+export function adapterModel({ config, weights: stored }: LoadedModel, adapter: Adapter): TrainableModel {
   const { config: settings, geometry } = adapter;
   const leaves = adapterLeaves(adapter);
-  const weights = weightLeaves(config);
+  const weights = weightLeaves(config, new Map([...stored].map(([name, { form }]) => [name, form])));
   const widths = settings.targets.map((name) => geometry.widths[name] ?? { in: 0, out: 0 });
   const adapted = geometry.layers * widths.reduce((sum, width) => sum + width.in * width.out, 0);
   const rowsOf = (shape: { rows: number; length: number }): number => shape.rows * shape.length;
@@ -22,7 +22,7 @@ export function adapterModel({ config, weights: weightData }: LoadedModel, adapt
   return {
     config,
     weights,
-    weightData: floatTensors(weightData),
+    weightData: new Map([...stored].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight)))),
     trainable: leaves.trainable,
     parameters: leaves.parameters,
     linear: (shape, maskBuffer) =>

@@ -4,7 +4,7 @@ import { leaf, type Value } from "#graph";
 import type { LlamaConfig } from "#models";
 import type { LinearHook } from "#nn";
 import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
-import { lossGraph, type StepShape, stepOutputs } from "./step.ts";
+import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
 
 /** A float32 tensor that training changes in place. */
 export interface Parameter {
@@ -15,7 +15,7 @@ export interface Parameter {
 /** A model, the part of it that is trained, and how its linear layers are computed. */
 export interface TrainableModel {
   readonly config: LlamaConfig;
-  /** Every weight of the base as a leaf, and its contents. */
+  /** Every weight of the base as a value, and the contents of the leaves that it is made of. */
   readonly weights: ReadonlyMap<string, Value>;
   readonly weightData: ReadonlyMap<string, HostTensor>;
   /** The trained leaves (of an adapter, or some of the weights) and their contents, which training overwrites. */
@@ -70,11 +70,13 @@ interface ProgramKey {
 export interface GradientSourceOptions extends CompileOptions {
   /** Tokens of the longest example of any batch, where it is known; attention then skips keys further back. */
   readonly maxSegment?: number;
+  /** What the backward pass computes again rather than keeping it; "none". */
+  readonly rematerialise?: Rematerialise;
 }
 
 /** Losses and gradients of a model; a program is compiled for every new shape of a batch. */
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
-  const { maxSegment, ...compileOptions } = options;
+  const { maxSegment, rematerialise = "none", ...compileOptions } = options;
   const shapeOf = ({ rows, length }: Batch): StepShape => ({
     rows,
     length,
@@ -89,6 +91,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       weights: model.weights,
       linear: model.linear(shape, maskBuffer),
       training,
+      rematerialise: training ? rematerialise : "none",
     });
     const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, compileOptions);
     for (const [name, data] of [...model.weightData, ...model.parameters])

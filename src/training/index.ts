@@ -9,6 +9,7 @@ export { drawMaskBuffer, dropoutMask, maskBufferLength } from "./dropout.ts";
 export {
   type BatchGradients,
   type GradientSource,
+  type GradientSourceOptions,
   gradientSource,
   type Parameter,
   type TrainableModel,
@@ -30,6 +31,7 @@ export {
   hiddenStates,
   type LossGraphOptions,
   lossGraph,
+  type Rematerialise,
   type StepShape,
   stepOutputs,
 } from "./step.ts";
