@@ -21,6 +21,8 @@ export interface AdapterBase {
   readonly name: string;
   /** A hash of the weights, the same for every file format. */
   readonly fingerprint: string;
+  /** A hash that every quantisation of the model shares; left out, the adapter fits these very weights alone. */
+  readonly identity?: string | undefined;
 }
 
 /** The fields of an adapter_config.json. */
@@ -32,6 +34,7 @@ export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Re
     inference_mode: true,
     base_model_name_or_path: base.name,
     base_fingerprint: base.fingerprint,
+    ...(base.identity === undefined ? {} : { base_identity: base.identity }),
     r: config.rank,
     lora_dropout: config.dropout,
     target_modules: config.targets,
@@ -47,6 +50,7 @@ export const savedFields = z.looseObject({
   peft_type: z.string(),
   base_model_name_or_path: z.string().nullish(),
   base_fingerprint: z.string().optional(),
+  base_identity: z.string().optional(),
   r: z.int(),
   lora_dropout: z.number().default(0),
   target_modules: z.union([z.array(z.string()), z.string()]),
@@ -61,12 +65,15 @@ export interface SavedBase {
   readonly name: string | undefined;
   /** Undefined for a plain LoRA of PEFT, which knows no such thing. */
   readonly fingerprint: string | undefined;
+  /** Undefined there too, and for adapters that were saved before it was recorded. */
+  readonly identity: string | undefined;
 }
 
 /** The base that the fields name. */
 export const baseOf = (fields: SavedFields): SavedBase => ({
   name: fields.base_model_name_or_path ?? undefined,
   fingerprint: fields.base_fingerprint,
+  identity: fields.base_identity,
 });
 
 /** PEFT's options that change what a LoRA computes and that are not read. */

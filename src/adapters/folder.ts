@@ -20,6 +20,7 @@ import {
   writeFolderAtomic,
 } from "#storage";
 import { type Adapter, drawTensor } from "./adapter.ts";
+import { checkBase, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
   baseOf,
@@ -222,11 +223,15 @@ export interface LoadAdapterOptions {
   readonly geometry: AdapterGeometry;
   /** Of the base that the adapter is to be used with; undefined where only the adapter itself matters. */
   readonly fingerprint: string | undefined;
+  /** Of that base, which its other quantisations share. */
+  readonly identity?: string | undefined;
 }
 
 /** An adapter whose settings and tensors' names and shapes were checked, and whose numbers were not read yet. */
 export interface CheckedAdapter {
   readonly config: AdapterConfig;
+  /** Where it was trained on another quantisation of the base. */
+  readonly trainedOn: TrainedOn | undefined;
   /**
    * Reads the tensors. `draw` may give seeded tensors that exist already.
    *
@@ -301,7 +306,8 @@ export async function openAdapterFolder(
 
 /**
  * Loads an adapter's folder and checks all of it: settings, tensors, shapes, index ranges, finite numbers, and that it
- * was trained on this base. A plain LoRA that PEFT saved has no fingerprint, and is checked by its shapes.
+ * was trained on this base or, where both have an identity, on another quantisation of it. A plain LoRA that PEFT saved
+ * has no fingerprint, and is checked by its shapes.
  *
  * @throws MosError `not_found`, `bad_adapter`, `unsupported`, `storage`.
  */
@@ -325,15 +331,6 @@ export async function readGeometry(folder: string): Promise<AdapterGeometry> {
 
 // Checking
 
-/** Throws `bad_adapter` where an adapter was made for another base than the one of this fingerprint. */
-export function checkBase(folder: string, { name, fingerprint }: SavedBase, actual: string): void {
-  if (fingerprint !== undefined && fingerprint !== actual)
-    throw new MosError(
-      "bad_adapter",
-      `${folder} was trained on another base: ${name ?? "unnamed"} (${fingerprint.slice(0, 19)}…), this one is ${actual.slice(0, 19)}…; use the base it was trained on`,
-    );
-}
-
 /** The content of an adapter_config.json, and what messages call it and its folder. */
 interface SavedSettings {
   readonly folder: string;
@@ -344,10 +341,11 @@ interface SavedSettings {
 /** The settings, which fit the base. Throws `bad_adapter`, `unsupported`. */
 function readSettings(
   { folder, where, fields }: SavedSettings,
-  { geometry, fingerprint }: LoadAdapterOptions,
-): AdapterConfig {
+  { geometry, fingerprint, identity }: LoadAdapterOptions,
+): Pick<CheckedAdapter, "config" | "trainedOn"> {
   const config = readFields(fields, where);
-  if (fingerprint !== undefined) checkBase(folder, baseOf(fields), fingerprint);
+  const trainedOn =
+    fingerprint === undefined ? undefined : checkBase(folder, baseOf(fields), { fingerprint, identity });
   const method = methodOf(config);
   try {
     method.check(geometry);
@@ -361,7 +359,7 @@ function readSettings(
       "bad_adapter",
       `${where}: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again`,
     );
-  return config;
+  return { config, trainedOn };
 }
 
 /** The file must have the tensors of these settings and no others, in their shapes. Throws `bad_adapter`. */
@@ -386,13 +384,13 @@ function checkAdapter(
   options: LoadAdapterOptions,
 ): CheckedAdapter {
   const { geometry } = options;
-  const config = readSettings(saved, options);
+  const { config, trainedOn } = readSettings(saved, options);
   const method = methodOf(config);
   const specs = method.tensors(geometry);
   const kept = specs.filter(({ role }) => role !== "seeded");
   checkTensors(file, new Map(kept.map((spec) => [method.tensorName(spec.name), spec])));
   return {
-    config,
+    ...{ config, trainedOn },
     read: async (draw = drawTensor) => {
       const tensors = new Map<string, AdapterTensor>();
       for (const spec of specs) {

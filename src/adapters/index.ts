@@ -7,6 +7,7 @@ export {
   createAdapter,
   drawTensor,
 } from "./adapter.ts";
+export { type BaseMarks, checkBase, type TrainedOn, trainedOnText } from "./base-match.ts";
 export { type Budget, budget } from "./budget.ts";
 export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost, type FactorMap } from "./expand.ts";
 export {
@@ -14,7 +15,6 @@ export {
   ADAPTER_TENSORS,
   type AdapterFolder,
   type CheckedAdapter,
-  checkBase,
   type DrawTensor,
   type FolderVersion,
   folderVersion,

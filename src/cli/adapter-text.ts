@@ -1,3 +1,4 @@
+import { trainedOnText } from "#adapters";
 import type { AdapterConfig, Budget, LoraSummary } from "#recipes";
 import { formatBytes, formatCount, formatInteger } from "./numbers.ts";
 
@@ -51,3 +52,9 @@ export function budgetText(
 /** "rank 8, alpha 16; on q, k, v". */
 export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
   `rank ${rank}, alpha ${Number(alpha.toPrecision(6))}; on ${targets.map((name) => name.replace(/_proj$/, "")).join(", ")}`;
+
+/** A row for `labelled` where the adapter comes from another quantisation of the model; else none. */
+export const trainedOnRow = ({
+  trainedOn,
+}: Pick<LoraSummary, "trainedOn">): readonly (readonly [string, string])[] =>
+  trainedOn === undefined ? [] : [["", trainedOnText(trainedOn)]];

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { trainedOnText } from "#adapters";
 import { flag, type SettingValues, text, texts } from "#core";
 import { type EvaluateEvent, evaluationSettings, inPercent, resultTable } from "#evaluation";
 import { baseSettings, batchSettings } from "#inference";
@@ -111,7 +112,8 @@ async function watchEvaluation(
 }
 
 function show(event: EvaluateEvent, line: LiveLine): void {
-  if (event.type === "task") {
+  if (event.type === "trainedOn") line.print(`${event.subject}: ${trainedOnText(event.base)}`);
+  else if (event.type === "task") {
     const { task, known, wanted } = { ...event, task: event.task.task };
     for (const text of event.task.notes) line.print(`${task}: ${text}`);
     if (known > 0)

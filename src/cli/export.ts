@@ -1,6 +1,6 @@
 import { flag, type SettingValues, text } from "#core";
 import { type ExportSummary, exportAdapter, exportSettings } from "#recipes";
-import { loraText } from "./adapter-text.ts";
+import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";
 import { findModel, withReadingLine } from "./loading.ts";
@@ -53,6 +53,7 @@ function exportText(summary: ExportSummary): string {
       ["adapter", `${method}, as LoRA of ${loraText(summary)}`],
       ["written", `${out}: factors of ${counted(sites, "linear layer")} in ${dtype}`],
       ["base", shown(baseName)],
+      ...trainedOnRow(summary),
     ]),
     "",
     format === "peft" ? "With PEFT:" : "With llama.cpp, on the same base as GGUF:",

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
+import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
 import { answerSettings } from "#inference";
 import {
@@ -13,7 +14,7 @@ import {
 import { storageError } from "#storage";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, model, threads, unescaped } from "./common-options.ts";
+import { device, given, model, threads, unescaped } from "./common-options.ts";
 import { openBase } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
@@ -130,6 +131,9 @@ async function run(options: Values): Promise<number> {
     ...{ model: base, maxLength, device, threads },
     ...(compare && adapter !== undefined ? { adapters: { [adapter]: adapter } } : { mergedAdapter: adapter }),
   });
+  const trainedOn =
+    adapter === undefined ? undefined : checkBase(adapter, await readAdapterBase(adapter), base.model);
+  if (trainedOn !== undefined && !options.json) note(`${adapter}: ${trainedOnText(trainedOn)}`);
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C
     await runChat(engine, {
@@ -140,7 +144,7 @@ async function run(options: Values): Promise<number> {
     });
     return 0;
   }
-  return await answerOnce({ engine, prompt, options, interrupt });
+  return await answerOnce({ engine, prompt, options, interrupt, trainedOn });
 }
 
 interface Once {
@@ -148,6 +152,7 @@ interface Once {
   readonly prompt: Prompt;
   readonly options: Values;
   readonly interrupt: Interrupt;
+  readonly trainedOn: TrainedOn | undefined;
 }
 
 interface Answer {
@@ -157,11 +162,11 @@ interface Answer {
 }
 
 async function answerOnce(once: Once): Promise<number> {
-  const { options, interrupt } = once;
+  const { options, interrupt, trainedOn } = once;
   const streams = !options.compare && !options.json;
   const clock = startClock();
   const answers = await collect(once, { streams, clock });
-  if (options.json) sayJson(answerJson(answers, options));
+  if (options.json) sayJson({ ...answerJson(answers, options), ...given({ trainedOn }) });
   else if (!streams) sayLine(compareText(answers, options));
   else if (!(answers[0]?.text ?? "").endsWith("\n")) sayLine();
   if (!options.json && process.stderr.isTTY === true) note(clock.summary(answers));
@@ -201,7 +206,7 @@ function submitted({ engine, prompt, options, interrupt }: Once): readonly Async
   });
 }
 
-function answerJson(answers: readonly Answer[], { compare, adapter }: Values): unknown {
+function answerJson(answers: readonly Answer[], { compare, adapter }: Values): object {
   const adapters = compare ? [null, adapter] : [adapter ?? null];
   return { answers: answers.map((answer, i) => ({ adapter: adapters[i], ...answer })) };
 }

@@ -1,6 +1,6 @@
 import { flag, type SettingValues, text } from "#core";
 import { type ImportSummary, importAdapter, importSettings } from "#recipes";
-import { loraText } from "./adapter-text.ts";
+import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { base } from "./common-options.ts";
 import { findModel, withReadingLine } from "./loading.ts";
@@ -57,6 +57,7 @@ function importText(summary: ImportSummary, model: string): string {
     ["adapter", `lora: ${loraText(summary)}`],
     ["written", `${out}: factors of ${counted(sites, "linear layer")}`],
     ["base", shown(baseName)],
+    ...trainedOnRow(summary),
   ];
   if (padded.length > 0)
     rows.push(["ranks", `${counted(padded.length, "linear layer")} of lower rank filled up with zeros`]);

@@ -1,3 +1,4 @@
+import { trainedOnText } from "#adapters";
 import { type SettingValues, text } from "#core";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#recipes";
 import { defineCommand, group } from "./command.ts";
@@ -58,6 +59,7 @@ async function run({ adapter, model, out, dtype, shardSize, quiet, json }: Value
       ...given({ dtype }),
     })) {
       if (json) sayJson(event);
+      if (event.type === "trainedOn") line.print(`${adapter}: ${trainedOnText(event.base)}`);
       const text = show(event);
       if (text !== undefined) line.update(text);
       if (event.type === "done") last = event;

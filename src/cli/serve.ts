@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import { trainedOnText } from "#adapters";
 import { type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#recipes";
@@ -98,7 +99,8 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch, quantize } = options;
   if (options.json) {
-    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length });
+    const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
+    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length, trainedOn });
     return;
   }
   const weights = quantize === "none" ? "" : `, weights in ${quantize}`;
@@ -106,6 +108,7 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
     labelled([
       ["model", `${modelName}: sequences of ${formatInteger(engine.model.maxLength)} tokens${weights}`],
       ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
+      ...movedRows(moved(adapters)),
       ["batch", `${counted(maxBatch, "request")} side by side`],
       ["keys", options.apiKeys ?? "none: everyone who reaches the port may use the server"],
       ["address", `${address}/v1`],
@@ -136,4 +139,17 @@ function adapterRows(
       ["", `${formatBytes(memory)} hold ${held} adapters of this kind`],
     ];
   });
+}
+
+/** Adapters of another quantisation of the model. */
+const moved = (adapters: readonly AdapterInfo[]): readonly AdapterInfo[] =>
+  adapters.filter(({ trainedOn }) => trainedOn !== undefined);
+
+/** One line for all of them; which one is which, /v1/adapters says. */
+function movedRows(adapters: readonly AdapterInfo[]): readonly (readonly [string, string])[] {
+  const [first] = adapters;
+  if (first?.trainedOn === undefined) return [];
+  if (adapters.length === 1) return [["", `${first.name}: ${trainedOnText(first.trainedOn)}`]];
+  const what = `${counted(adapters.length, "adapter")} were trained on another quantisation of the same model, such as`;
+  return [["", `${what} ${first.name} on ${first.trainedOn.name ?? "an unnamed one"}; used as they are`]];
 }

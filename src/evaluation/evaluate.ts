@@ -39,6 +39,8 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   const tasks: TaskRecord[] = [];
   const scores: TaskScore[] = [];
   let result = resultOf({ subjects, tasks, scores }, options);
+  for (const { name: subject, trainedOn } of subjects)
+    if (trainedOn !== undefined) yield { type: "trainedOn", subject, base: trainedOn };
   for (const name of options.tasks) {
     const set = await benchmarkOf(name).questions(options.dataFolder(name), options);
     const task = taskOf(name, set);
@@ -105,7 +107,10 @@ async function recordsOf({ subjects, engine, tasks }: EvaluateOptions): Promise<
     records.push(
       info === undefined
         ? { name, digest: null }
-        : { name, digest: info.digest, method: info.method, rank: info.rank },
+        : {
+            ...{ name, digest: info.digest, method: info.method, rank: info.rank },
+            ...(info.trainedOn === undefined ? {} : { trainedOn: info.trainedOn }),
+          },
     );
   }
   return records;

@@ -1,4 +1,5 @@
 // What an evaluation takes, reports while it runs, and leaves as results.json.
+import type { TrainedOn } from "#adapters";
 import type { Engine, Quantize } from "#inference";
 import type { ProgramChecker } from "#sandbox";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
@@ -45,6 +46,8 @@ export interface EvaluateOptions extends TaskOptions {
 
 /** How an evaluation goes. */
 export type EvaluateEvent =
+  /** At the start: this adapter was trained on another quantisation of the model. */
+  | { readonly type: "trainedOn"; readonly subject: string; readonly base: TrainedOn }
   /** A task begins: samples that all subjects need, and those that are known from earlier runs. */
   | { readonly type: "task"; readonly task: TaskRecord; readonly wanted: number; readonly known: number }
   /** After each sample, with the subject's mean so far. */
@@ -92,6 +95,8 @@ export interface SubjectRecord {
   readonly digest: string | null;
   readonly method?: string;
   readonly rank?: number;
+  /** Where that is another quantisation of the model. */
+  readonly trainedOn?: TrainedOn;
 }
 
 /** The whole of results.json. */

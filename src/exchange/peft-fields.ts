@@ -60,6 +60,7 @@ export const peftFields = z.looseObject({
   peft_type: z.string(),
   base_model_name_or_path: z.string().nullish(),
   base_fingerprint: z.string().optional(),
+  base_identity: z.string().optional(),
   r: z.int(),
   lora_alpha: z.number(),
   lora_dropout: z.number().min(0).lt(1).nullish(),

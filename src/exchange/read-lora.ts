@@ -31,7 +31,7 @@ export interface ReadLoraOptions {
 }
 
 export interface ReadLora extends AssembledLora {
-  /** The base by what the folder says: a name, and a fingerprint where this package wrote the folder. */
+  /** The base by what the folder says: a name, and its digests where this package wrote the folder. */
   readonly base: SavedBase;
 }
 
@@ -132,6 +132,10 @@ export async function readLora(folder: string, { geometry, from }: ReadLoraOptio
   const dropout = fields.lora_dropout ?? 0;
   return {
     ...assembleLora(sites, { geometry, dropout, seed: 0 }),
-    base: { name: fields.base_model_name_or_path ?? undefined, fingerprint: fields.base_fingerprint },
+    base: {
+      name: fields.base_model_name_or_path ?? undefined,
+      fingerprint: fields.base_fingerprint,
+      identity: fields.base_identity,
+    },
   };
 }

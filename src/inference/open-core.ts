@@ -154,9 +154,10 @@ async function loaded(given: string | ModelWithText, report: Report, signal: Abo
   return { model, tokenizer, weights };
 }
 
-async function adapterOf(adapter: string | Adapter, { config, fingerprint }: LoadedModel): Promise<Adapter> {
+async function adapterOf(adapter: string | Adapter, model: LoadedModel): Promise<Adapter> {
   if (typeof adapter !== "string") return adapter;
-  return await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint });
+  const { config, fingerprint, identity } = model;
+  return await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint, identity });
 }
 
 function linearNumbers(config: LlamaConfig): number {
@@ -172,13 +173,13 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
 });
 
 function openManager(
-  { config, fingerprint }: LoadedModel,
+  { config, fingerprint, identity }: LoadedModel,
   { adapterMemory, adapterDtype }: FullSettings,
   { source, signal }: { readonly source: CoreSettings["adapters"]; readonly signal: AbortSignal | undefined },
 ): Promise<AdapterManager> {
   if (source === undefined) return Promise.resolve(noAdapters);
   return openAdapterManager({
-    ...{ source, geometry: geometryOf(config), fingerprint },
+    ...{ source, geometry: geometryOf(config), fingerprint, identity },
     signal,
     limitBytes: adapterMemory,
     dtype: adapterDtype,

@@ -1,6 +1,6 @@
 // The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
+import type { TrainedOn } from "#adapters";
 import type { MosError } from "#core";
-
 import type { ChatMessage, LoadedText } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
@@ -82,6 +82,8 @@ export interface AdapterInfo {
   readonly residentBytes: number;
   /** Seconds since 1970. */
   readonly changedAt: number;
+  /** Where that is another quantisation of the engine's model. */
+  readonly trainedOn?: TrainedOn;
 }
 
 /** The engine at one moment, and counts since it started. */

@@ -75,7 +75,9 @@ export function fingerprint(config: LlamaConfig, weights: ReadonlyMap<string, We
 }
 
 /** Hashes the geometry and the gains, whose numbers are rounded to bfloat16: the narrowest type that files keep them in. */
-function hashGains(config: LlamaConfig, gains: ReadonlyMap<string, Float32Array>): string {
+function hashGains(config: LlamaConfig, gains: ReadonlyMap<string, Float32Array>): string | undefined {
+  // as before any training: all such models would be one
+  if (new Set([...gains.values()].flatMap((gain) => [...gain])).size === 1) return undefined;
   const hash = startOf(config);
   for (const [name, gain] of [...gains].sort(byName))
     addWeight(hash, [name, [gain.length]], littleEndian(encodeBfloat16(gain)));
@@ -88,10 +90,11 @@ const isGain = (name: string): boolean => name.endsWith("norm.weight");
 /**
  * A hash that is equal for all quantisations of a model and differs between models: its geometry and the gains of its
  * norms. Adapters belong to an identity; `fingerprint` tells whether the numbers of the weights are the same, too.
+ * A model whose norms stayed as they were when it was trained further keeps its identity: base + adapter does.
  *
- * @returns "sha256:" and 64 hexadecimal digits.
+ * @returns "sha256:" and 64 hexadecimal digits; undefined where all gains are one number, which tells nothing apart.
  */
-export function identity(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string {
+export function identity(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string | undefined {
   const gains = [...weights].filter(([name]) => isGain(name));
   return hashGains(config, new Map(gains.map(([name, weight]) => [name, floatData(weight)])));
 }
@@ -101,7 +104,11 @@ export function identity(config: LlamaConfig, weights: ReadonlyMap<string, Weigh
  *
  * @throws MosError as reading does, and "bad_model" for a number that is none.
  */
-export async function identityOf({ path, config, readWeightParts }: FingerprintSource): Promise<string> {
+export async function identityOf({
+  path,
+  config,
+  readWeightParts,
+}: FingerprintSource): Promise<string | undefined> {
   const gains = new Map<string, Float32Array>();
   for (const name of [...weightShapes(config).keys()].filter(isGain))
     for await (const part of readWeightParts(name)) {

@@ -40,8 +40,8 @@ export interface LoadedModel {
   readonly weights: ReadonlyMap<string, Weight>;
   /** Differs wherever a number of a weight does. */
   readonly fingerprint: string;
-  /** Equal in all quantisations of a model. */
-  readonly identity: string;
+  /** Equal in all quantisations of a model; undefined where its norms tell nothing, as before any training. */
+  readonly identity: string | undefined;
   readonly source: ModelSource;
 }
 

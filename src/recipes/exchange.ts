@@ -1,7 +1,15 @@
 // Adapters that go to other programs, and LoRAs that come from them.
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { type Adapter, checkBase, loadAdapter, readAdapterBase, saveAdapter } from "#adapters";
+import {
+  type Adapter,
+  type BaseMarks,
+  checkBase,
+  loadAdapter,
+  readAdapterBase,
+  saveAdapter,
+  type TrainedOn,
+} from "#adapters";
 import { choice, MosError } from "#core";
 import {
   FILE_DTYPES,
@@ -14,7 +22,7 @@ import {
   writePeft,
 } from "#exchange";
 import { openGguf } from "#formats";
-import { fingerprintOf, geometryOf, openModel } from "#models";
+import { fingerprintOf, geometryOf, identityOf, type ModelFiles, openModel } from "#models";
 import type { LinearName } from "#nn";
 import { makeFolder, storageError } from "#storage";
 
@@ -68,6 +76,8 @@ export interface LoraSummary {
   /** Linear layers that have factors. */
   readonly sites: number;
   readonly baseName: string;
+  /** Where the adapter was trained on another quantisation of `model`. */
+  readonly trainedOn?: TrainedOn;
 }
 
 export interface ExportSummary extends LoraSummary {
@@ -114,7 +124,8 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
     geometry: geometryOf(model.config),
     fingerprint: undefined, // is compared below, as that takes a while
   });
-  if (base.fingerprint !== undefined) checkBase(folder, base, await fingerprintOf(model, options));
+  const trainedOn =
+    base.fingerprint === undefined ? undefined : checkBase(folder, base, await marksOf(model, options));
   const baseName = base.name ?? model.name;
   const lora = await toLora(adapter);
   if (format === "peft") await writePeft(out, lora, { dtype, baseName });
@@ -126,6 +137,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   return {
     ...{ out, format, dtype, method: adapter.config.method, rank, alpha: lora.alpha, targets, baseName },
     sites: targets.length * adapter.geometry.layers - lora.absent.length,
+    ...(trainedOn === undefined ? {} : { trainedOn }),
   };
 }
 
@@ -144,17 +156,24 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   await checkFolderTarget(out, { overwrite, sources: [folder, path] });
   await using model = await openModel(path);
   const lora = await readLora(folder, { geometry: geometryOf(model.config), from });
-  const fingerprint = await fingerprintOf(model, options);
-  checkBase(folder, lora.base, fingerprint);
+  const marks = await marksOf(model, options);
+  const trainedOn = checkBase(folder, lora.base, marks);
   const baseName = lora.base.name ?? model.name;
-  await saveAdapter(out, lora.adapter, { base: { name: baseName, fingerprint } });
+  await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks } });
   const { rank, targets } = lora.adapter.config;
   const { alpha, padded, folded, absent } = lora;
   return {
     ...{ out, from, rank, alpha, targets, baseName, padded, folded, absent },
     sites: targets.length * lora.adapter.geometry.layers - absent.length,
+    ...(trainedOn === undefined ? {} : { trainedOn }),
   };
 }
+
+/** What a base is known by. Its weights are read one at a time. */
+const marksOf = async (model: ModelFiles, options: ExchangeOptions): Promise<BaseMarks> => ({
+  fingerprint: await fingerprintOf(model, options),
+  identity: await identityOf(model),
+});
 
 interface TargetOptions {
   readonly overwrite: boolean;

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import {
   type Adapter,
+  type AdapterBase,
   type AdapterConfig,
   type AdapterConfigInput,
   type Budget,
@@ -154,7 +155,7 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
     out,
     checkpoints,
     adapter,
-    base: { name: base.model.name, fingerprint: base.model.fingerprint },
+    base: nameOf(base),
   };
   for await (const event of events) {
     // stopped before the first result: nothing was computed, and nothing is written
@@ -165,11 +166,18 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
     yield await saveFinal(save, state.step);
 }
 
+/** What the adapter's folder says about its base. */
+const nameOf = ({ model: { name, fingerprint, identity } }: BaseModel): AdapterBase => ({
+  name,
+  fingerprint,
+  identity,
+});
+
 interface Persistence {
   readonly out: string;
   readonly checkpoints: string;
   readonly adapter: Adapter;
-  readonly base: { readonly name: string; readonly fingerprint: string };
+  readonly base: AdapterBase;
   readonly metrics: JsonLinesWriter;
   readonly steps: number;
 }
@@ -290,6 +298,7 @@ async function planRun(options: FinetuneOptions): Promise<Plan> {
   const record: RunRecord = {
     format: 1,
     fingerprint: base.model.fingerprint,
+    ...(base.model.identity === undefined ? {} : { identity: base.model.identity }),
     adapter: config,
     settings: run,
     train: dataDigest(train.encoded),

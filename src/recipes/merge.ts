@@ -1,4 +1,4 @@
-import { checkBase, loadAdapter, readAdapterBase } from "#adapters";
+import { checkBase, loadAdapter, readAdapterBase, type TrainedOn } from "#adapters";
 import { bytes, choice, MosError } from "#core";
 import {
   DEFAULT_SHARD_SIZE,
@@ -9,7 +9,7 @@ import {
   planMerge,
   writeMerged,
 } from "#exchange";
-import { type FingerprintProgress, fingerprintSteps, geometryOf, openModel } from "#models";
+import { type FingerprintProgress, fingerprintSteps, geometryOf, identityOf, openModel } from "#models";
 import { pathExists } from "#storage";
 import { checkName } from "./exchange.ts";
 
@@ -48,6 +48,8 @@ export type MergeEvent =
   | ({ readonly type: "plan"; readonly out: string } & MergePlan)
   /** The base is read once to see that it is the adapter's. */
   | ({ readonly type: "checking" } & FingerprintProgress)
+  /** The adapter was trained on another quantisation of the base. */
+  | { readonly type: "trainedOn"; readonly base: TrainedOn }
   | ({ readonly type: "writing" } & MergeProgress)
   | {
       readonly type: "done";
@@ -82,7 +84,9 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
     const steps = fingerprintSteps(model, { signal });
     let step = await steps.next();
     for (; step.done !== true; step = await steps.next()) yield { type: "checking", ...step.value };
-    checkBase(folder, base, step.value);
+    const marks = { fingerprint: step.value, identity: await identityOf(model) };
+    const trainedOn = checkBase(folder, base, marks);
+    if (trainedOn !== undefined) yield { type: "trainedOn", base: trainedOn };
   }
   for await (const progress of writeMerged(out, { model, adapter, plan, signal }))
     yield { type: "writing", ...progress };

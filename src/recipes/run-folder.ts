@@ -118,15 +118,23 @@ export async function checkResume(out: string, record: RunRecord): Promise<void>
     throw new MosError("not_found", `${out}: there is no run to resume; start it without --resume`);
   const before = await readJson(join(out, RECORD), z.record(z.string(), z.unknown()), { code: "bad_data" });
   const names = new Set([...Object.keys(before), ...Object.keys(record)]);
+  names.delete("identity"); // follows from the fingerprint, and older runs have none
   const changed = [...names].filter(
     (name) => canonicalJson(before[name]) !== canonicalJson(JSON.parse(JSON.stringify(record))[name]),
   );
-  if (changed.length > 0)
-    throw new MosError(
-      "bad_option",
-      `the run in ${out} was started with other settings: ${changed.map((name) => differences(name, before[name], record[name])).join("; ")}. Give the same ones to resume`,
-    );
+  if (changed.length === 0) return;
+  const isSameModel = before["identity"] !== undefined && before["identity"] === record["identity"];
+  const said = changed.map((name) =>
+    name === "fingerprint" && isSameModel ? OTHER_NUMBERS : differences(name, before[name], record[name]),
+  );
+  throw new MosError(
+    "bad_option",
+    `the run in ${out} was started with other settings: ${said.join("; ")}. Give the same ones to resume`,
+  );
 }
+
+const OTHER_NUMBERS =
+  "the base is another quantisation of the same model, which would lead to another result";
 
 /** What to say of fields that are digests, or long for another reason. */
 const DIFFERS: Readonly<Record<string, string>> = {

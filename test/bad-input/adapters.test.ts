@@ -57,6 +57,7 @@ const tensorEdit =
   };
 
 const POOL = "base_model.model.q_proj.A_pool";
+const ZEROS = `sha256:${"0".repeat(64)}`;
 const TABLE = "base_model.model.q_proj.I_a";
 const numberEdit = (name: string, place: number, value: number): Arrange =>
   tensorEdit((tensors) => {
@@ -112,7 +113,12 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
   ["a later format", configEdit({ format: 99 }), /format 99 comes from another version/],
   [
     "another base",
-    configEdit({ base_fingerprint: `sha256:${"0".repeat(64)}` }),
+    configEdit({ base_fingerprint: ZEROS, base_identity: ZEROS }),
+    /was trained on another base: model \(sha256:0/,
+  ],
+  [
+    "other numbers, without an identity",
+    configEdit({ base_fingerprint: ZEROS, base_identity: undefined }),
     /was trained on another base: model \(sha256:0/,
   ],
   ["no fingerprint", configEdit({ base_fingerprint: undefined }), /field "base_fingerprint" is missing/],

@@ -50,7 +50,7 @@ async function foldersIn(folder: string): Promise<readonly string[]> {
 /** What the options say about every adapter. */
 type RegistryOptions = Pick<
   AdapterManagerOptions,
-  "source" | "geometry" | "fingerprint" | "dtype" | "limitBytes"
+  "source" | "geometry" | "fingerprint" | "identity" | "dtype" | "limitBytes"
 >;
 
 export class Registry {
@@ -199,9 +199,9 @@ export class Registry {
   }
 
   private async register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
-    const { geometry, dtype, fingerprint, limitBytes } = this.options;
+    const { geometry, dtype, fingerprint, identity, limitBytes } = this.options;
     const { version } = folder;
-    const { config } = await folder.check({ geometry, fingerprint });
+    const { config, trainedOn } = await folder.check({ geometry, fingerprint, identity });
     const { own, shared } = residentBytes(config, geometry, dtype);
     if (own + shared > limitBytes)
       throw new MosError(
@@ -215,6 +215,7 @@ export class Registry {
       rank: config.rank,
       residentBytes: own,
       changedAt: version.changedAt,
+      ...(trainedOn === undefined ? {} : { trainedOn }),
     };
     return { info, config, path, version: version.text };
   }

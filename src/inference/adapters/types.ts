@@ -10,8 +10,9 @@ export interface AdapterManagerOptions {
   /** A folder, where every sub-folder with an adapter_config.json is an adapter of that name, or folders by name. */
   readonly source: string | Readonly<Record<string, string>>;
   readonly geometry: AdapterGeometry;
-  /** Of the base; adapters that name another one are `bad_adapter`. */
+  /** Of the base; adapters that name another one, and another identity, are `bad_adapter`. */
   readonly fingerprint: string;
+  readonly identity?: string | undefined;
   /** Maximum bytes of resident adapters. */
   readonly limitBytes: number;
   readonly dtype: ResidentDtype;

@@ -24,6 +24,10 @@ const adapterSchema = z
     method: z.string(),
     rank: z.int(),
     resident_bytes: z.int(),
+    trained_on: z
+      .object({ model: z.string().nullable(), fingerprint: z.string() })
+      .nullable()
+      .describe("The model's file, where that is another quantisation of the served model."),
   })
   .openapi("Adapter");
 
@@ -138,6 +142,10 @@ const adapterJson = (info: AdapterInfo): z.output<typeof adapterSchema> => ({
   method: info.method,
   rank: info.rank,
   resident_bytes: info.residentBytes,
+  trained_on:
+    info.trainedOn === undefined
+      ? null
+      : { model: info.trainedOn.name ?? null, fingerprint: info.trainedOn.fingerprint },
 });
 
 /** An administrator's key, too, may be limited to some names. */

@@ -1,0 +1,140 @@
+// One model in several quantisations: an adapter of one is used on the others with one line that says so, and on no other
+// model.
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { loadAdapter, saveAdapter, type TrainedOn } from "#adapters";
+import { writeSafetensors } from "#formats";
+import { geometryOf, identityOf, type LoadedModel, loadModel, openModel } from "#models";
+import { exportAdapter, importAdapter, mergeAdapter, openEngine } from "#recipes";
+import { mos } from "./bad-input/run-mos.ts";
+import { randomAdapter } from "./random-adapter.ts";
+import { writeTinyFolder } from "./tiny-folder.ts";
+import { asTensors, writeTinyModel } from "./tiny-model.ts";
+
+let folder = "";
+const at = (name: string): string => join(folder, name);
+/** float32, which the adapter was made for. */
+let model = "";
+/** The same in bfloat16. */
+let halved = "";
+/** Of the same shape. */
+let other = "";
+let base: LoadedModel;
+let adapter = "";
+let trainedOn: TrainedOn;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-identity-"));
+  ({ model } = await writeTinyFolder(folder));
+  [halved, other] = [at("halved"), at("other")];
+  for (const copy of [halved, other]) await cp(model, copy, { recursive: true });
+  base = await loadModel(model);
+  const same = await writeTinyModel(at("again"), { overrides: { vocab_size: 1024 } });
+  const half = Object.entries(asTensors(same.weights)).map(([name, tensor]) => [
+    name,
+    { ...tensor, dtype: "BF16" },
+  ]);
+  await writeSafetensors(join(halved, "model.safetensors"), Object.fromEntries(half), { format: "pt" });
+  const { weights } = await writeTinyModel(at("seeded"), { overrides: { vocab_size: 1024 }, seed: 1 });
+  await writeSafetensors(join(other, "model.safetensors"), asTensors(weights), { format: "pt" });
+  const made = randomAdapter({ method: "lora", rank: 2, targets: ["q_proj"] }, geometryOf(base.config), {
+    seed: 3,
+  });
+  adapter = at("acme");
+  const { fingerprint, identity } = base;
+  await saveAdapter(adapter, made, { base: { name: "model", fingerprint, identity } });
+  trainedOn = { name: "model", fingerprint };
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const NOTICE =
+  /acme: trained on another quantisation of the same model: model \(sha256:[0-9a-f]{12}…\); used as it is/;
+const REFUSAL = /acme was trained on another base: model \(sha256:/;
+
+const identityAt = async (path: string): Promise<string | undefined> => {
+  await using files = await openModel(path);
+  return await identityOf(files);
+};
+
+test("the identity is that of the model, the fingerprint that of its numbers", async () => {
+  const [half, unlike] = [await loadModel(halved), await loadModel(other)];
+  expect(base.identity).toMatch(/^sha256:[0-9a-f]{64}$/);
+  expect(half.identity).toBe(base.identity);
+  expect(half.fingerprint).not.toBe(base.fingerprint);
+  expect(unlike.identity).not.toBe(base.identity);
+  expect(await identityAt(halved)).toBe(base.identity);
+  await writeTinyModel(at("deeper"), { overrides: { vocab_size: 1024, rope_theta: 20000 } });
+  expect(await identityAt(at("deeper"))).not.toBe(base.identity);
+});
+
+test("gains that are all one number identify nothing", async () => {
+  await writeTinyModel(at("ones"), {
+    edit: (weights) => {
+      for (const [name, weight] of weights)
+        if (name.includes("norm")) weights.set(name, { ...weight, data: weight.data.map(() => 1) });
+    },
+  });
+  expect((await loadModel(at("ones"))).identity).toBeUndefined();
+});
+
+test("loading takes an adapter of another quantisation, not of another model, and an old one as before", async () => {
+  const saved = JSON.parse(await readFile(join(adapter, "adapter_config.json"), "utf8"));
+  expect(saved).toMatchObject({ base_fingerprint: base.fingerprint, base_identity: base.identity });
+  const load = ({ config, fingerprint, identity }: LoadedModel, from = adapter) =>
+    loadAdapter(from, { geometry: geometryOf(config), fingerprint, identity });
+  const half = await loadModel(halved);
+  expect((await load(half)).tensors).toEqual((await load(base)).tensors);
+  await expect(load(await loadModel(other))).rejects.toThrow(REFUSAL);
+  await cp(adapter, at("old/acme"), { recursive: true });
+  const { base_identity: _, ...old } = saved;
+  await writeFile(at("old/acme/adapter_config.json"), JSON.stringify(old));
+  await load(base, at("old/acme"));
+  await expect(load(half, at("old/acme"))).rejects.toThrow(REFUSAL);
+});
+
+test("an engine says for each of its adapters what it was trained on", async () => {
+  await using engine = await openEngine({ model: halved, adapters: { acme: adapter } });
+  expect(engine.adapters()).toMatchObject([{ name: "acme", trainedOn }]);
+  await using own = await openEngine({ model, adapters: { acme: adapter } });
+  expect(own.adapters()[0]).not.toHaveProperty("trainedOn");
+});
+
+test("merge, export and import say it", async () => {
+  const events = [];
+  for await (const event of mergeAdapter({ model: halved, adapter, out: at("merged") })) events.push(event);
+  expect(events).toContainEqual({ type: "trainedOn", base: trainedOn });
+  const out = at("acme-peft");
+  expect(await exportAdapter({ adapter, model: halved, format: "peft", out })).toMatchObject({ trainedOn });
+  expect(await exportAdapter({ adapter, model, format: "peft", out, overwrite: true })).not.toHaveProperty(
+    "trainedOn",
+  );
+  const imported = { folder: adapter, model: halved, out: at("imported") };
+  expect(await importAdapter(imported)).toMatchObject({ trainedOn });
+  // from now on it is an adapter of that file
+  const { fingerprint, identity, config } = await loadModel(halved);
+  await loadAdapter(at("imported"), { geometry: geometryOf(config), fingerprint });
+  expect(await readFile(at("imported/adapter_config.json"), "utf8")).toContain(identity);
+  await expect(exportAdapter({ adapter, model: other, format: "peft", out: at("x") })).rejects.toThrow(
+    REFUSAL,
+  );
+});
+
+test("mos generate says it once, on stderr or as a field", async () => {
+  const prompt = ["--prompt", "Hello", "--max-tokens", "2"];
+  const shown = await mos(["generate", "--model", halved, "--adapter", adapter, ...prompt]);
+  expect(shown.code, shown.stderr).toBe(0);
+  expect(shown.stderr.match(new RegExp(NOTICE, "g"))).toHaveLength(1);
+  const { stdout, stderr } = await mos([
+    "generate",
+    "--model",
+    halved,
+    "--adapter",
+    adapter,
+    ...prompt,
+    "--json",
+  ]);
+  expect(JSON.parse(stdout)).toMatchObject({ answers: [{ adapter }], trainedOn });
+  expect(stderr).toBe("");
+});
