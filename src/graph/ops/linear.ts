@@ -11,6 +11,7 @@ import {
 } from "../value.ts";
 import { dequantise } from "./dequantise.ts";
 import { add, mul } from "./elementwise.ts";
+import { int8Backward, int8Forward } from "./int8.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
@@ -113,9 +114,13 @@ export function linear(x: Value, weight: Value): Value {
 const besides = (operand: Value, weight: Value): Value =>
   weight.stored === undefined ? weight : dequantise(weight.stored, [operand]);
 /** x Wᵀ */
-const forward = (x: Value, weight: Value): Value => matmul(x, besides(x, weight), { transposeB: true });
+const forward = (x: Value, weight: Value): Value =>
+  weight.stored?.form.kind === "int8rows"
+    ? int8Forward(x, weight.stored)
+    : matmul(x, besides(x, weight), { transposeB: true });
 /** dy W */
-const backward = (dy: Value, weight: Value): Value => matmul(dy, besides(dy, weight));
+const backward = (dy: Value, weight: Value): Value =>
+  weight.stored?.form.kind === "int8rows" ? int8Backward(dy, weight.stored) : matmul(dy, besides(dy, weight));
 
 /** A low-rank update scale · B A of a weight [out, in]. */
 export interface LowRank {
