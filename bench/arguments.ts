@@ -6,6 +6,8 @@ export interface Arguments {
   /** The option, or where it was not given `fallback`. */
   number(name: string, fallback: number): number;
   flag(name: string): boolean;
+  /** One of `choices`; the first where it was not given. */
+  choice<T extends string>(name: string, choices: readonly T[]): T;
 }
 
 /** Parses the process's arguments; `flags` take no value. Prints `help` and ends where it is asked for. */
@@ -35,6 +37,11 @@ export function readArguments(
       return fail(`--${name} ${value} is not a number`);
     },
     flag: (name) => values[name] === true,
+    choice: (name, choices) => {
+      const value = text(name) ?? choices[0];
+      const chosen = choices.find((one) => one === value);
+      return chosen ?? fail(`--${name} ${value}: ${choices.join(", ")} are possible`);
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 // Runs commands alternately, so that other load on the machine affects all of them alike, and compares their medians.
-import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
+import { type Result, runForJson } from "./child.ts";
 
 const HELP = `usage: bench:interleave -- --ours "COMMAND" --theirs "COMMAND" [--tuned] [--field tokens_per_s] [--rounds 3] [--out FILE]
 
@@ -16,38 +16,11 @@ const KEEP_BUFFERS = {
   MALLOC_TOP_PAD_: "268435456",
 };
 
-type Result = Readonly<Record<string, unknown>>;
-
 interface Variant {
   readonly name: string;
   readonly command: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly results: Result[];
-}
-
-/** The JSON line that a command ends with. */
-function run({ name, command, environment }: Variant): Promise<Result> {
-  return new Promise((resolve) => {
-    const child = spawn(command, {
-      shell: true,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, ...environment },
-    });
-    let output = "";
-    let errors = "";
-    child.stdout.on("data", (part) => {
-      output += part;
-    });
-    child.stderr.on("data", (part) => {
-      errors += part;
-    });
-    child.on("close", (code) => {
-      const line = output.trim().split("\n").at(-1) ?? "";
-      if (code !== 0 || !line.startsWith("{"))
-        fail(`${name}: exit code ${code}, no JSON line at the end\n${errors.slice(-2000)}`);
-      resolve(JSON.parse(line));
-    });
-  });
 }
 
 const given = readArguments(HELP, {
@@ -71,7 +44,7 @@ const others = [
 
 for (let round = 1; round <= rounds; round++)
   for (const one of [ours, ...others]) {
-    const result = await run(one);
+    const result = await runForJson(one.name, one.command, one.environment);
     one.results.push(result);
     console.error(`${round}/${rounds} ${one.name}: ${JSON.stringify(result)}`);
   }

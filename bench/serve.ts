@@ -31,17 +31,10 @@ const given = readArguments(HELP, {
   flags: ["json", "first"],
 });
 
-const choice = <T extends string>(name: string, choices: readonly T[]): T => {
-  const value = given.text(name) ?? choices[0];
-  return (
-    choices.find((one) => one === value) ?? fail(`--${name} ${value}: ${choices.join(", ")} are possible`)
-  );
-};
-
 const path = given.text("model") ?? fail(HELP);
-const quantize = choice<Quantize>("quantize", ["none", "int8", "int4"]);
-const kind = choice<Kind>("kind", ["mos", "lora"]);
-const draw = choice("draw", ["round", "uniform", "zipf"]);
+const quantize = given.choice<Quantize>("quantize", ["none", "int8", "int4"]);
+const kind = given.choice<Kind>("kind", ["mos", "lora"]);
+const draw = given.choice("draw", ["round", "uniform", "zipf"] as const);
 const streams = given.number("streams", 16);
 const adapters = given.number("adapters", 16);
 const [promptTokens, newTokens] = [given.number("prompt", 32), given.number("new", 64)];
@@ -173,7 +166,7 @@ try {
     model: path,
     quantize,
     ...(adapters > 0 ? { adapters: folder } : {}),
-    adapterDtype: choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
+    adapterDtype: given.choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
     adapterMemory: given.number("memory", 2e9),
     maxBatch: Math.max(16, streams),
     threads: given.number("threads", 2),

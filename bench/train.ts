@@ -3,7 +3,8 @@ import { basename } from "node:path";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { adapterModel, type BaseModel, geometryOf, loadModel } from "#recipes";
+import { type BaseDtype, loadModel, loadModelText } from "#models";
+import { adapterModel, type BaseModel, geometryOf } from "#recipes";
 import { initialState, type StepEvent, stepsOfEpochs, type TrainSettings, train } from "#training";
 import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
@@ -19,6 +20,8 @@ The second trains on the first examples of a file, as "mos train --prompt-format
   --no-packing        one example a row, padded to the longest of the batch
   --method lora|mos   lora: rank 8, alpha 16; mos: --equivalent-rank 2, rank 8
   --rank N            --threads N (2)
+  --base-dtype stored|float32|int8|int4|nf4   how the base is kept (stored)
+  --compute float32|int8   what the base's products are computed in (float32)
   --profile PREFIX    also write the runtime's own profile
 
 A step is everything from a batch to the updated adapter. Loading and tokenising are not counted, and neither is the
@@ -27,7 +30,7 @@ first step, in which the program is compiled.`;
 const given = readArguments(HELP, {
   values: [
     ...["model", "data", "examples", "batch", "seq", "labelled", "steps", "row-length"],
-    ...["method", "equivalent-rank", "rank", "threads", "profile"],
+    ...["method", "equivalent-rank", "rank", "threads", "profile", "base-dtype", "compute"],
   ],
   flags: ["json", "no-packing"],
 });
@@ -81,7 +84,10 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
   return { examples: encoded, rows: Math.max(1, Math.round(tokens / rowLength)), rowLength };
 }
 
-const base = await loadModel(path);
+const baseDtype = given.choice<BaseDtype>("base-dtype", ["stored", "float32", "int8", "int4", "nf4"]);
+const compute = given.choice("compute", ["float32", "int8"] as const);
+const loaded = await loadModel(path, { baseDtype, compute });
+const base: BaseModel = { model: loaded, text: await loadModelText(loaded.source) };
 const { config } = base.model;
 const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);
 const adapter = createAdapter(parseAdapterConfig(adapterConfig(), "bench"), geometryOf(config));
@@ -124,6 +130,8 @@ printResult(
   {
     method: adapter.config.method,
     rank: adapter.config.rank,
+    base_dtype: baseDtype,
+    compute,
     data: data === undefined ? null : basename(data),
     batch,
     seq: data === undefined ? seq : null,

@@ -1,23 +1,47 @@
-"""What both scripts of PEFT begin with: a model read from a GGUF file into float32, and an adapter's settings."""
+"""What both scripts of PEFT begin with: a model read from a GGUF file, or random in a preset's shape, and an adapter's settings."""
 
 import os
 
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 TARGET_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def shape(hidden: int, inner: int, layers: int, heads: int, key_value_heads: int, vocabulary: int, tied: bool) -> LlamaConfig:
+    return LlamaConfig(
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=key_value_heads,
+        vocab_size=vocabulary,
+        tie_word_embeddings=tied,
+    )
+
+
+# src/models/registry.ts has these too
+PRESETS = {
+    "llama3.2-1b": shape(2048, 8192, 16, 32, 8, 128256, True),
+    "llama3.2-3b": shape(3072, 8192, 28, 24, 8, 128256, True),
+    "llama2-7b": shape(4096, 11008, 32, 32, 32, 32000, False),
+}
 
 
 def folder_and_name(path: str) -> tuple[str, str]:
     return os.path.split(os.path.abspath(path))
 
 
-def load_model(path: str, threads: int) -> PreTrainedModel:
+def load_model(path: str, threads: int, dtype: str = "float32") -> PreTrainedModel:
+    """`path` is a GGUF file, or a preset's name, of which the weights are random."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    if path in PRESETS:
+        return AutoModelForCausalLM.from_config(PRESETS[path], dtype=DTYPES[dtype])
     folder, name = folder_and_name(path)
-    return AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=DTYPES[dtype])
 
 
 def lora_config(rank: int, **more) -> LoraConfig:

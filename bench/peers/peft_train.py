@@ -16,7 +16,7 @@ import torch
 from peft import get_peft_model
 from transformers import AutoTokenizer
 
-from model import folder_and_name, load_model, lora_config
+from model import DTYPES, folder_and_name, load_model, lora_config
 
 NOT_COUNTED = -100
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -57,7 +57,8 @@ def example_batches() -> Iterator[Batch]:
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("gguf")
+parser.add_argument("gguf", help="a GGUF file, or a preset such as llama3.2-1b, whose weights are random then")
+parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the base; PEFT keeps adapters in float32")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--seq", type=int, default=256)
 parser.add_argument("--steps", type=int, default=8)
@@ -68,7 +69,7 @@ parser.add_argument("--rank", type=int, default=8)
 parser.add_argument("--threads", type=int, default=2)
 args = parser.parse_args()
 
-model = get_peft_model(load_model(args.gguf, args.threads), lora_config(args.rank)).train()
+model = get_peft_model(load_model(args.gguf, args.threads, args.dtype), lora_config(args.rank)).train()
 optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-4)
 
 seconds, tokens_seen, examples_seen = [], [], []
@@ -86,6 +87,7 @@ print(
     json.dumps(
         {
             "peer": "peft",
+            "dtype": args.dtype,
             "batch": args.batch,
             **({"data": os.path.basename(args.data)} if args.data else {"seq": args.seq, "labelled": args.labelled}),
             "median_step_s": round(median, 3),

@@ -1,0 +1,79 @@
+// Decoding and prompt reading at the shape of Llama 3.2 1B beside llama.cpp on the same file, with the bytes that a token
+// reads and the bandwidth that this makes.
+import { openGguf } from "#formats";
+import { blockFormats } from "../../src/formats/dequantize.ts";
+import { rounded } from "../arguments.ts";
+import type { Measured, Measurements, Places, Variant } from "./train.ts";
+
+/** Tokens of the prompt whose reading is timed, on both sides. */
+const PROMPT = 500;
+const TYPES = ["Q4_0", "Q4_1"] as const;
+const file = (type: string): string => `llama3.2-1b.${type}.gguf`;
+
+export function DECODE({ model, llama }: Places): Readonly<Record<string, readonly Variant[]>> {
+  const script = `${process.cwd()}/bench/peers/llama_decode.mjs`;
+  const variants = TYPES.flatMap((type): readonly Variant[] => {
+    const path = model(file(type));
+    const ours = (args: string): string => `npm run -s bench:serve -- --model ${path} ${args} --json`;
+    const theirs = (streams: number): string => `cd ${llama} && node ${script} ${path} ${streams} 64`;
+    return [
+      { name: `${type} ours 1`, command: ours("--base-dtype stored --streams 1 --adapters 0") },
+      { name: `${type} llama.cpp 1`, command: theirs(1) },
+      {
+        name: `${type} ours 16, 16 adapters`,
+        command: ours("--base-dtype stored --streams 16 --adapters 16"),
+      },
+      { name: `${type} llama.cpp 16, none`, command: theirs(16) },
+      { name: `${type} ours prompt`, command: ours("--base-dtype stored --first --adapters 0") },
+    ];
+  });
+  return { decode: variants };
+}
+
+/** Bytes of the matrices that every token reads: all but an embedding that is not the head. */
+async function bytesRead(path: string): Promise<number> {
+  await using gguf = await openGguf(path);
+  const untied = gguf.tensors.has("output.weight");
+  let bytes = 0;
+  for (const [name, { type, shape }] of gguf.tensors) {
+    const format = Object.entries(blockFormats).find(([known]) => known === type)?.[1];
+    if (format === undefined || (untied && name === "token_embd.weight")) continue;
+    bytes += (shape.reduce((a, b) => a * b, 1) / format.blockSize) * format.bytes;
+  }
+  return bytes;
+}
+
+/** A row's numbers of tokens a second: decoding, and prompt reading. */
+function speedsOf(name: string, measured: Measurements): readonly [Measured | undefined, number | undefined] {
+  if (name.endsWith("prompt")) return [undefined, PROMPT / measured(name, "first_token_alone_s").median];
+  if (name.includes("ours")) return [measured(name, "decode_tokens_per_s"), undefined];
+  return [measured(name, "new_tokens_per_s"), measured(name, "prompt_tokens_per_s").median];
+}
+
+/** Decoded tokens a second, prompt tokens a second, and for one stream the bandwidth. */
+export async function decodeTable(
+  variants: readonly Variant[],
+  measured: Measurements,
+  { model }: Places,
+): Promise<string> {
+  const rows: string[] = [];
+  for (const type of TYPES) {
+    const gigabytes = (await bytesRead(model(file(type)))) / 1e9;
+    for (const { name } of variants.filter((variant) => variant.name.startsWith(type))) {
+      const [decode, prompt] = speedsOf(name, measured);
+      const single = name.endsWith(" 1") ? decode?.median : undefined;
+      const cells = [
+        decode === undefined ? "–" : `${decode.median} (${decode.least}–${decode.most})`,
+        prompt === undefined ? "–" : rounded(prompt, 1),
+        rounded(gigabytes, 3),
+        single === undefined ? "–" : rounded(single * gigabytes, 1),
+      ];
+      rows.push(`| ${name} | ${cells.join(" | ")} |`);
+    }
+  }
+  return [
+    "| | decoded tokens/s | prompt tokens/s | GB a token, in the file | GB/s |",
+    "|---|---|---|---|---|",
+    ...rows,
+  ].join("\n");
+}
