@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   decodeBfloat16,
   decodeFloat16,
+  encodeBfloat16,
   type GgufType,
   openGgufWriter,
   openSafetensorsWriter,
@@ -51,7 +52,10 @@ function tensorsOf({ config, type, headType }: RandomModel): readonly Tensor[] {
   }));
 }
 
-/** The bytes of a weight: norm gains are near 1, all else is near 0. */
+/**
+ * The bytes of a weight: norm gains are near 1, all else is near 0. Gains are bfloat16 numbers, so that a seed's model has
+ * the same ones in every type, as a real model has them.
+ */
 function* bytesOfWeight(
   { name, shape, type }: Tensor,
   seed: number,
@@ -60,7 +64,7 @@ function* bytesOfWeight(
   const parts = randomTensor(type, countOf(shape), { seed, label: name, table });
   if (!name.endsWith("norm.weight")) return yield* parts;
   for (const part of parts) {
-    const gains = new Float32Array(part.buffer).map((value) => 1 + value);
+    const gains = decodeBfloat16(encodeBfloat16(new Float32Array(part.buffer).map((value) => 1 + value)));
     yield new Uint8Array(gains.buffer);
   }
 }
