@@ -16,10 +16,10 @@ export interface BlockFormat {
   readonly decode: Decode;
 }
 
-const halfAt = (source: Uint8Array, at: number): number =>
+export const halfAt = (source: Uint8Array, at: number): number =>
   float16Value((source[at] ?? 0) | ((source[at + 1] ?? 0) << 8));
 
-const int8 = (byte: number): number => (byte << 24) >> 24;
+export const int8 = (byte: number): number => (byte << 24) >> 24;
 
 const asUint16 = (source: Uint8Array): Uint16Array =>
   source.byteOffset % 2 === 0
@@ -51,7 +51,7 @@ function decodeQ4_1(source: Uint8Array, target: Float32Array): void {
 }
 
 /** The fifth bits of 32 weights, weight 0 lowest. */
-const highBits = (source: Uint8Array, at: number): number =>
+export const highBits = (source: Uint8Array, at: number): number =>
   (source[at] ?? 0) |
   ((source[at + 1] ?? 0) << 8) |
   ((source[at + 2] ?? 0) << 16) |
@@ -90,12 +90,12 @@ function decodeQ8_0(source: Uint8Array, target: Float32Array): void {
 }
 
 /** The low six bits of group j's scale, in the twelve bytes that pack eight 6-bit scales and eight 6-bit minima. */
-const packedScale = (source: Uint8Array, at: number, j: number): number =>
+export const packedScale = (source: Uint8Array, at: number, j: number): number =>
   j < 4
     ? (source[at + j] ?? 0) & 63
     : ((source[at + j + 4] ?? 0) & 15) | (((source[at + j - 4] ?? 0) >> 6) << 4);
 
-const packedMinimum = (source: Uint8Array, at: number, j: number): number =>
+export const packedMinimum = (source: Uint8Array, at: number, j: number): number =>
   j < 4
     ? (source[at + j + 4] ?? 0) & 63
     : ((source[at + j + 4] ?? 0) >> 4) | (((source[at + j] ?? 0) >> 6) << 4);
@@ -184,6 +184,10 @@ export const blockFormats = {
 
 const formatTable: Readonly<Record<string, BlockFormat>> = blockFormats;
 
+export type StoredType = keyof typeof blockFormats;
+
+export const isStoredType = (type: string): type is StoredType => Object.hasOwn(blockFormats, type);
+
 /** The format of a tensor type, or undefined for one that this version cannot read. */
 export const blockFormatOf = (type: string): BlockFormat | undefined =>
-  Object.hasOwn(formatTable, type) ? formatTable[type] : undefined;
+  isStoredType(type) ? formatTable[type] : undefined;

@@ -4,7 +4,13 @@
 
 import { MosError } from "#core";
 import { openForReading, type ReadableFile } from "#storage";
-import { type BlockFormat, blockFormatOf, blockFormats } from "./dequantize.ts";
+import {
+  type BlockFormat,
+  blockFormatOf,
+  blockFormats,
+  isStoredType,
+  type StoredType,
+} from "./dequantize.ts";
 import { type GgufCursor, type GgufMetadata, ggufCursor, readGgufMetadata } from "./gguf-header.ts";
 import type { NumberRange } from "./safetensors.ts";
 
@@ -24,6 +30,8 @@ export interface GgufFile extends AsyncDisposable {
   readonly tensors: ReadonlyMap<string, GgufTensor>;
   /** Any readable type as float32: all of the tensor, or a part that begins and ends between rows. */
   readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
+  /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
+  readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
 }
 
 /** Names by type number; the gaps are types that were withdrawn. */
@@ -152,6 +160,15 @@ function placeTensors(
   return tensors;
 }
 
+/** A tensor's type as one that can be read. Throws `unsupported` with the names of those. */
+export function readableType(type: string, where: string): StoredType {
+  if (isStoredType(type)) return type;
+  throw new MosError(
+    "unsupported",
+    `${where} has type ${type}; readable are ${Object.keys(blockFormats).join(", ")}`,
+  );
+}
+
 async function dequantizeTensor(
   file: ReadableFile,
   { shape, offset: start, range }: GgufTensor & { readonly range: NumberRange | undefined },
@@ -191,21 +208,25 @@ export async function openGguf(path: string): Promise<GgufFile> {
     const alignment = alignmentOf(metadata, path);
     const dataBegin = Math.ceil(cursor.position / alignment) * alignment;
     const tensors = placeTensors(listed, { file, dataBegin });
+    const find = (name: string): GgufTensor => {
+      const tensor = tensors.get(name);
+      if (!tensor) throw new MosError("bad_model", `${path}: there is no tensor "${name}"`);
+      return tensor;
+    };
     return {
       path,
       version: counts.version,
       metadata,
       tensors,
       readFloat32: async (name, range) => {
-        const tensor = tensors.get(name);
-        if (!tensor) throw new MosError("bad_model", `${path}: there is no tensor "${name}"`);
-        const format = blockFormatOf(tensor.type);
-        if (format) return dequantizeTensor(file, { ...tensor, range }, format);
-        throw new MosError(
-          "unsupported",
-          `${path}: tensor "${name}" has type ${tensor.type}; readable are ${Object.keys(blockFormats).join(", ")}`,
+        const tensor = find(name);
+        return dequantizeTensor(
+          file,
+          { ...tensor, range },
+          blockFormats[readableType(tensor.type, `${path}: tensor "${name}"`)],
         );
       },
+      readInto: async (name, target, begin) => file.read(target, find(name).offset + begin),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
   } catch (error) {

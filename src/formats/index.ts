@@ -1,5 +1,6 @@
-export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
-export { type GgufFile, type GgufTensor, openGguf } from "./gguf.ts";
+export { type BlockFormat, blockFormats, type StoredType } from "./dequantize.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
+export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
 export {
   type NumberRange,
@@ -7,6 +8,7 @@ export {
   type SafetensorsDtype,
   type SafetensorsFile,
 } from "./safetensors.ts";
+export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
 export {
   type GgufType,
   openGgufWriter,

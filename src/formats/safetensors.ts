@@ -49,6 +49,8 @@ export interface SafetensorsFile extends AsyncDisposable {
   readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
   /** I32, or I64 whose values fit. */
   readInt32(name: string): Promise<Int32Array>;
+  /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
+  readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
   /** The bytes as they stand in the file. */
   readBytes(name: string): Promise<Uint8Array>;
 }
@@ -260,6 +262,10 @@ export async function openSafetensors(
         return readFloats(source, partOf(entry, range), where);
       },
       readInt32: async (name) => readIntegers(...find(name)),
+      readInto: async (name, target, begin) => {
+        const [source, entry] = find(name);
+        await source.read(target, entry.begin + begin);
+      },
       readBytes: async (name) => {
         const [, { begin, end }] = find(name);
         const bytes = new Uint8Array(end - begin);

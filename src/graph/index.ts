@@ -1,6 +1,7 @@
 export { grad } from "./grad.ts";
 export { evaluateOnHost, type HostArray } from "./host.ts";
 export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
+export { NF4_LEVELS } from "./ops/dequantise.ts";
 export * from "./ops/index.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {

@@ -7,25 +7,30 @@ import { checkFinite, weightShapes } from "./weights.ts";
 
 const SAMPLES = 4096;
 
-/** Takes at most 4,096 numbers, evenly spread over a tensor, from its parts in their order. */
-function sampler(count: number) {
-  const stride = Math.max(1, Math.ceil(count / SAMPLES));
-  const bytes = new DataView(new ArrayBuffer(Math.ceil(count / stride) * 4));
-  let seen = 0;
-  return {
-    take(part: Float32Array): void {
-      for (let i = Math.ceil(seen / stride) * stride; i < seen + part.length; i += stride)
-        bytes.setFloat32((i / stride) * 4, part[i - seen] ?? 0, true);
-      seen += part.length;
-    },
-    bytes: (): Uint8Array => new Uint8Array(bytes.buffer),
-  };
+/** At most 4,096 numbers, evenly spread over a tensor, which comes in parts. */
+export interface Sampler {
+  /** Takes what it needs of the numbers from `begin` on. */
+  take(part: Float32Array, begin: number): void;
+  /** Takes every number that it needs by its index. */
+  takeAll(numberAt: (index: number) => number): void;
+  /** The numbers as float32, little-endian. */
+  bytes(): Uint8Array;
 }
 
-function sample(data: Float32Array): Uint8Array {
-  const { take, bytes } = sampler(data.length);
-  take(data);
-  return bytes();
+/** A sampler of a tensor of `count` numbers. */
+export function sampler(count: number): Sampler {
+  const stride = Math.max(1, Math.ceil(count / SAMPLES));
+  const bytes = new DataView(new ArrayBuffer(Math.ceil(count / stride) * 4));
+  return {
+    take(part, begin) {
+      for (let i = Math.ceil(begin / stride) * stride; i < begin + part.length; i += stride)
+        bytes.setFloat32((i / stride) * 4, part[i - begin] ?? 0, true);
+    },
+    takeAll(numberAt) {
+      for (let i = 0; i < count; i += stride) bytes.setFloat32((i / stride) * 4, numberAt(i), true);
+    },
+    bytes: () => new Uint8Array(bytes.buffer),
+  };
 }
 
 /**
@@ -63,14 +68,14 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 
 /**
  * A hash that identifies a base model whatever file format its float32 weights came from: its geometry, and name, shape
- * and a sample of every weight in the order of the names.
+ * and a sample of every weight (`sampler`) in the order of the names.
  *
  * @returns "sha256:" and 64 hexadecimal digits.
  */
-export function fingerprint(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string {
+export function fingerprintOfSamples(config: LlamaConfig, samples: ReadonlyMap<string, Uint8Array>): string {
   const hash = startOf(config);
-  for (const [name, weight] of [...weights].sort(byName))
-    addWeight(hash, [name, weight.shape], sample(floatData(weight)));
+  for (const [name, shape] of [...weightShapes(config)].sort(byName))
+    addWeight(hash, [name, shape], samples.get(name) ?? new Uint8Array(0));
   return `sha256:${hash.digest("hex")}`;
 }
 
@@ -110,11 +115,17 @@ export async function identityOf({
   readWeightParts,
 }: FingerprintSource): Promise<string | undefined> {
   const gains = new Map<string, Float32Array>();
-  for (const name of [...weightShapes(config).keys()].filter(isGain))
+  for (const [name, [length = 0]] of weightShapes(config)) {
+    if (!isGain(name)) continue;
+    const gain = new Float32Array(length);
+    let begin = 0;
     for await (const part of readWeightParts(name)) {
-      checkFinite(name, part, { where: path });
-      gains.set(name, part);
+      checkFinite(name, part, { where: path, begin });
+      gain.set(part, begin);
+      begin += part.length;
     }
+    gains.set(name, gain);
+  }
   return hashGains(config, gains);
 }
 
@@ -168,7 +179,7 @@ export async function* fingerprintSteps(
     let begin = 0;
     for await (const part of model.readWeightParts(name)) {
       checkFinite(name, part, { where: path, begin });
-      samples.take(part);
+      samples.take(part, begin);
       begin += part.length;
     }
     addWeight(hash, [name, shape], samples.bytes());

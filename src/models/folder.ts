@@ -3,7 +3,13 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { type NumberRange, openSafetensors, type SafetensorsDtype, type SafetensorsFile } from "#formats";
+import {
+  type NumberRange,
+  openSafetensors,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+  type StoredType,
+} from "#formats";
 import { listFolder, pathExists, readJson } from "#storage";
 import type { LlamaConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
@@ -44,6 +50,10 @@ export interface FolderWeights extends AsyncDisposable {
   /** How the numbers of a weight are stored. */
   dtypeOf(name: string): SafetensorsDtype | undefined;
   readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
+  /** Fills `target` with bytes of a weight as its file has them, from its byte `begin` on. */
+  readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
+  /** How the numbers of a weight are stored, if they are numbers that can be read. */
+  typeOf(name: string): StoredType;
 }
 
 /** The error for a folder without safetensors. */
@@ -114,13 +124,24 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
   const files = await openAll(folder, index ? new Set(index.values()) : [WHOLE]);
   try {
     const homes = findHomes(files, { index, folder });
+    const homeOf = (name: string): SafetensorsFile => {
+      const file = homes.get(name);
+      if (!file) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
+      return file;
+    };
     return {
       shapes: new Map([...homes].map(([name, file]) => [name, file.tensors.get(name)?.shape ?? []])),
       dtypeOf: (name) => homes.get(name)?.tensors.get(name)?.dtype,
-      readFloat32: async (name, range) => {
-        const file = homes.get(name);
-        if (!file) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
-        return file.readFloat32(name, range);
+      readFloat32: async (name, range) => homeOf(name).readFloat32(name, range),
+      readInto: async (name, target, begin) => homeOf(name).readInto(name, target, begin),
+      typeOf: (name) => {
+        const { path, tensors } = homeOf(name);
+        const dtype = tensors.get(name)?.dtype;
+        if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
+        throw new MosError(
+          "unsupported",
+          `${path}: tensor "${name}" has type ${dtype}; F32, F16 or BF16 can be read as numbers`,
+        );
       },
       [Symbol.asyncDispose]: () => closeAll(files.values()),
     };

@@ -69,14 +69,19 @@ export function toGgufRows(config: LlamaConfig, name: string, data: Float32Array
   return moveRows(data, heads * headDim, (row) => row - (row % headDim) + storedRow(row % headDim, headDim));
 }
 
+/** Hugging Face's row for a row of a GGUF file: the inverse of what `toGgufRows` does. */
+export function rowFromGguf({ headDim }: LlamaConfig, name: string): (row: number) => number {
+  if (!isReordered(name)) return (row) => row;
+  const half = headDim / 2;
+  const sourceRow = (stored: number): number => (stored % 2) * half + Math.floor(stored / 2);
+  return (row) => row - (row % headDim) + sourceRow(row % headDim);
+}
+
 /** Undoes `toGgufRows`. */
 export function fromGgufRows(config: LlamaConfig, name: string, data: Float32Array): Float32Array {
   const heads = rotatedHeads(config, name);
   if (heads === undefined) return data;
-  const { headDim } = config;
-  const half = headDim / 2;
-  const sourceRow = (stored: number): number => (stored % 2) * half + Math.floor(stored / 2);
-  return moveRows(data, heads * headDim, (row) => row - (row % headDim) + sourceRow(row % headDim));
+  return moveRows(data, heads * config.headDim, rowFromGguf(config, name));
 }
 
 interface Header {

@@ -1,3 +1,4 @@
+export { type BaseDtype, type BaseForms, chooseForm, type StoredWeightInfo } from "./base-dtype.ts";
 export type { LlamaConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {
@@ -12,12 +13,12 @@ export {
   type WeightValues,
   weightLeaves,
 } from "./decoder.ts";
+export { dequantizeWeight, type RowRange } from "./dequantize-weight.ts";
 export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf } from "./fingerprint.ts";
 export { ggufName, toGgufRows } from "./gguf.ts";
 export {
-  type BaseDtype,
   type LoadedModel,
-  type LoadProgress,
+  type LoadModelOptions,
   loadModel,
   loadModelText,
   type ModelFiles,
@@ -31,15 +32,20 @@ export {
   type QuantizeSettings,
   quantizeMatrix,
 } from "./quantize.ts";
+export {
+  baseForms,
+  type LoadProgress,
+  type ModelHashes,
+  readWeights,
+  type StoredRows,
+} from "./read-weights.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
 export {
   bytesOfWeight,
-  dequantizeWeight,
   type FloatTensor,
   floatData,
   floatTensors,
   floatWeight,
-  type RowRange,
   type Weight,
   type WeightTensor,
   weightFeeds,

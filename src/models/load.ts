@@ -2,15 +2,16 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { MosError } from "#core";
-import { type GgufMetadata, type NumberRange, openGguf, type SafetensorsDtype } from "#formats";
+import { type GgufMetadata, type NumberRange, openGguf, readableType, type SafetensorsDtype } from "#formats";
 import { listFolder, pathExists, storageError } from "#storage";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
+import type { BaseForms } from "./base-dtype.ts";
 import type { LlamaConfig } from "./config.ts";
-import { fingerprint, identity } from "./fingerprint.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
-import { ggufShapes, parseGgufConfig, readGgufWeight } from "./gguf.ts";
-import { floatWeight, type Weight } from "./weight.ts";
-import { checkFinite, checkShapes, weightShapes } from "./weights.ts";
+import { ggufName, ggufShapes, isReordered, parseGgufConfig, readGgufWeight, rowFromGguf } from "./gguf.ts";
+import { type LoadProgress, readWeights, type StoredRows } from "./read-weights.ts";
+import type { Weight } from "./weight.ts";
+import { checkShapes, weightShapes } from "./weights.ts";
 
 /** Where a model came from; the tokenizer is found there too. */
 export type ModelSource =
@@ -28,6 +29,8 @@ export interface ModelFiles extends AsyncDisposable {
   dtypeOf(name: string): SafetensorsDtype | undefined;
   /** One weight by its Hugging Face name; linear layers are [out, in]. */
   readWeight(name: string): Promise<Float32Array>;
+  /** How a weight is stored, and its bytes. Throws `unsupported` for a type that cannot be read. */
+  storedRows(name: string): StoredRows;
   /** The same in parts of whole rows, so that a large embedding is never in memory as a whole. */
   readWeightParts(name: string): AsyncIterable<Float32Array>;
 }
@@ -45,23 +48,8 @@ export interface LoadedModel {
   readonly source: ModelSource;
 }
 
-export interface LoadProgress {
-  readonly done: number;
-  readonly total: number;
-  /** The weight that was read last. */
-  readonly name: string;
-}
-
-/** How the matrices of a base are kept in memory. "stored": as the file has them. */
-export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";
-
-export interface LoadModelOptions {
-  /** Default: "float32". */
-  readonly baseDtype?: BaseDtype;
-  /** "int8": linear layers are kept as int8 rows, whose products are computed in int8. Default: "float32". */
-  readonly compute?: "float32" | "int8";
-  /** Whether int8 rows have a transposed copy of their codes. */
-  readonly transposedCodes?: boolean;
+/** Default: float32 weights for float32 products. */
+export interface LoadModelOptions extends Partial<BaseForms> {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
@@ -105,6 +93,13 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     config,
     source: { kind: "folder", folder },
     dtypeOf: (name) => weights.dtypeOf(name),
+    storedRows: (name) => ({
+      type: weights.typeOf(name),
+      shape: weights.shapes.get(name) ?? [],
+      width: weights.shapes.get(name)?.at(-1) ?? 1,
+      rowOf: (row) => row,
+      readInto: (target, begin) => weights.readInto(name, target, begin),
+    }),
     ...weightReaders(config, (name, range) => weights.readFloat32(name, range)),
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
@@ -121,6 +116,17 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
       config,
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
       dtypeOf: () => undefined,
+      storedRows: (name) => {
+        const stored = ggufName(name);
+        const { type, shape } = file.tensors.get(stored) ?? { type: "missing", shape: [] };
+        return {
+          type: readableType(type, `${path}: tensor "${stored}"`),
+          shape,
+          width: shape.length === 1 && isReordered(name) ? 1 : (shape.at(-1) ?? 1),
+          rowOf: rowFromGguf(config, name),
+          readInto: (target, begin) => file.readInto(stored, target, begin),
+        };
+      },
       ...weightReaders(config, (name, range) => readGgufWeight(file, config, { name, range })),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
@@ -165,36 +171,27 @@ export async function openModel(path: string): Promise<ModelFiles> {
 }
 
 /**
- * Loads a whole model as float32. Every expected weight must be there, have its exact shape, and be finite.
+ * Loads a whole model, in the form that `baseDtype` names. Every expected weight must be there, have its exact shape, and
+ * be finite. While it loads, memory holds what is loaded and a few megabytes.
  *
- * @throws MosError as `openModel`, and "cancelled" when the signal fires.
+ * @throws MosError as `openModel`, "unsupported" where a weight cannot be kept so, and "cancelled" when the signal fires.
  * @example
- * const model = await loadModel("SmolLM2-135M-Instruct.gguf");
- * model.weights.get("model.layers.0.self_attn.q_proj.weight")?.shape; // [576, 576]
+ * const model = await loadModel("SmolLM2-135M-Instruct.gguf", { baseDtype: "stored" });
+ * const weight = model.weights.get("model.layers.0.self_attn.q_proj.weight");
+ * weight?.shape; // [576, 576]
+ * weight?.form; // { kind: "blocks", bits: 4, … }
  */
 export async function loadModel(
   path: string,
-  { signal, onProgress, baseDtype = "float32", compute = "float32" }: LoadModelOptions = {},
+  { baseDtype = "float32", compute = "float32", transposedCodes = false, ...options }: LoadModelOptions = {},
 ): Promise<LoadedModel> {
-  if (baseDtype !== "float32" || compute !== "float32")
-    throw new MosError("unsupported", `a base of ${baseDtype} computed in ${compute} cannot be loaded yet`);
   await using files = await openModel(path);
-  const shapes = weightShapes(files.config);
+  const reading = readWeights(files, { baseDtype, compute, transposedCodes, ...options });
   const weights = new Map<string, Weight>();
-  for (const [name, shape] of shapes) {
-    if (signal?.aborted)
-      throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
-    const data = await files.readWeight(name);
-    checkFinite(name, data, { where: path });
-    weights.set(name, floatWeight(shape, data));
-    onProgress?.({ done: weights.size, total: shapes.size, name });
-  }
+  let step = await reading.next();
+  for (; step.done !== true; step = await reading.next()) weights.set(...step.value);
   const { config, name, source } = files;
-  return {
-    ...{ name, path, config, weights, source },
-    fingerprint: fingerprint(config, weights),
-    identity: identity(config, weights),
-  };
+  return { name, path, config, weights, ...step.value, source };
 }
 
 /** The tokenizer and chat template beside a model's weights. Throws `bad_model`, `unsupported`, naming the file. */

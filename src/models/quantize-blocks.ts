@@ -1,7 +1,7 @@
 // Numbers and scales of the blocks of a matrix, by least squares. Loops over typed arrays: a model has 10⁸ weights.
 
 /** Adding and taking away 1.5 · 2⁵² rounds a double to the nearest whole number, faster than Math.round. */
-const ROUND = 6755399441055744;
+export const ROUND = 6755399441055744;
 
 /** Steps of a 4-bit block relative to the smallest that covers all its weights; smaller ones clip the outermost. */
 const STEPS_4 = Float64Array.of(1, 1.06, 0.94, 0.88, 0.82);
@@ -139,7 +139,10 @@ export function fitBlock4WithOffset(data: Float32Array, block: Block): void {
     candidate.origin = (low + high - 15 * candidate.step) / 2;
     tryLine(data, block, candidate);
   }
-  if (block.scale === 0) return;
+  if (block.scale === 0) {
+    block.offset = block.sum / (block.to - block.from); // all weights are equal
+    return;
+  }
   block.zeroPoint = Math.max(0, Math.min(15, Math.round(-block.offset / block.scale)));
   block.offset += block.scale * block.zeroPoint;
 }
@@ -149,6 +152,49 @@ export function fitBlock8(data: Float32Array, block: Block): void {
   measure(data, block);
   block.scale = Math.max(block.high, -block.low) / 127;
   block.zeroPoint = 128;
+}
+
+/** The largest magnitude of a block. */
+export function absMax(data: Float32Array, { from, to }: Block): number {
+  let most = 0;
+  for (let i = from; i < to; i++) {
+    const size = Math.abs(data[i] as number);
+    if (size > most) most = size;
+  }
+  return most;
+}
+
+/** Where the codes of a block go: signed bytes, or halves of bytes. */
+export interface CodeTarget<Codes extends Int8Array | Uint8Array> {
+  readonly codes: Codes;
+  /** Index of the block's first code. */
+  at: number;
+  /** 4 for the high halves. */
+  shift: number;
+}
+
+/** Writes the nearest codes from −127 to 127 to weights over the scale. */
+export function signedCodes(data: Float32Array, block: Block, { codes, at }: CodeTarget<Int8Array>): void {
+  const { from, to, scale } = block;
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  for (let i = from, k = at; i < to; i++, k++) {
+    const code = (data[i] as number) * inverse + ROUND - ROUND;
+    codes[k] = code > 127 ? 127 : code < -127 ? -127 : code;
+  }
+}
+
+/** Adds the nearest codes from 0 to 15 to weights less the offset over the scale. */
+export function halfByteCodes(
+  data: Float32Array,
+  block: Block,
+  { codes, at, shift }: CodeTarget<Uint8Array>,
+): void {
+  const { from, to, scale, offset } = block;
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  for (let i = from, k = at; i < to; i++, k++) {
+    const code = ((data[i] as number) - offset) * inverse + ROUND - ROUND;
+    codes[k] = (codes[k] as number) | ((code > 15 ? 15 : code > 0 ? code : 0) << shift);
+  }
 }
 
 /** Where a block's numbers go. */

@@ -1,0 +1,78 @@
+// Which form each weight of a base gets in memory, from how its file stores it and what was asked for.
+import { MosError } from "#core";
+import type { WeightForm } from "#graph";
+
+/** How the matrices of a base are kept in memory. "stored": as the file has them. */
+export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";
+
+/** How a base is kept. */
+export interface BaseForms {
+  readonly baseDtype: BaseDtype;
+  /** "int8": linear layers are kept as int8 rows, whose products are computed in int8. */
+  readonly compute: "float32" | "int8";
+  /** Whether int8 rows have a transposed copy of their codes. */
+  readonly transposedCodes: boolean;
+}
+
+/** A weight as its file has it. */
+export interface StoredWeightInfo {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly stored: WeightForm;
+  /** The file, for messages. */
+  readonly where: string;
+}
+
+const isLinear = (name: string): boolean => name.endsWith("_proj.weight");
+
+/** The largest block that divides the rows: `largest`, or half or a quarter of it, but not less than 16. */
+function blockSizeOf({ name, shape, where }: StoredWeightInfo, dtype: BaseDtype, largest: 32 | 64): number {
+  const width = shape.at(-1) ?? 1;
+  const sizes = [64, 32, 16].filter((size) => size <= largest);
+  const size = sizes.find((candidate) => width % candidate === 0);
+  if (size !== undefined) return size;
+  throw new MosError(
+    "unsupported",
+    `${where}: ${name} has rows of ${width}, which blocks of ${sizes.join(", ")} do not divide, so it cannot be kept as ${dtype}; use the base dtype stored or float32`,
+  );
+}
+
+function int8Form(weight: StoredWeightInfo, dtype: BaseDtype): WeightForm {
+  const blockSize = blockSizeOf(weight, dtype, 64);
+  return { kind: "blocks", bits: 8, blockSize, zeroPoint: 0, scales: "float32", offsets: false };
+}
+
+/** Int8 for an embedding and a head. Scales in halves: an int4 weight takes 5 bits with them, and they are exact to a hundredth of a step. */
+function int4Form(weight: StoredWeightInfo): WeightForm {
+  if (!isLinear(weight.name)) return int8Form(weight, "int4");
+  const blockSize = blockSizeOf(weight, "int4", 32);
+  return { kind: "blocks", bits: 4, blockSize, zeroPoint: 0, scales: "float16", offsets: true };
+}
+
+/**
+ * The form in which a weight is kept. Vectors are float32. Blocks that have as many bits as were asked for stay as they
+ * are, without loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both alone.
+ *
+ * @throws MosError "unsupported" where no block size divides its rows.
+ */
+export function chooseForm(
+  weight: StoredWeightInfo,
+  { baseDtype, compute, transposedCodes }: BaseForms,
+): WeightForm {
+  const { name, shape, stored } = weight;
+  if (shape.length === 1) return { kind: "float32" };
+  if (compute === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
+  const bits = stored.kind === "blocks" ? stored.bits : undefined;
+  switch (baseDtype) {
+    case "stored":
+      return stored;
+    case "float32":
+      return { kind: "float32" };
+    case "int8":
+      return bits === 8 ? stored : int8Form(weight, baseDtype);
+    case "int4":
+      return bits === 4 || (bits === 8 && !isLinear(name)) ? stored : int4Form(weight);
+    case "nf4":
+      return isLinear(name) ? { kind: "nf4", blockSize: blockSizeOf(weight, baseDtype, 64) } : stored;
+  }
+}

@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { randomStream } from "#core";
+import { blockFormats, type StoredType, storedFormat } from "#formats";
+import { type TensorData, type WeightForm, weightBytes, weightParts } from "#graph";
+import { blocksGguf, GGUF_TYPES, randomBlocks } from "../../test/block-gguf.ts";
+import { writeGguf } from "../../test/tiny-gguf.ts";
+import { tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
+import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
+import { identityOf } from "./fingerprint.ts";
+import { loadModel, openModel } from "./load.ts";
+import { baseForms } from "./read-weights.ts";
+import { rowWriter } from "./row-writer.ts";
+import { bytesOfWeight, type Weight } from "./weight.ts";
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "mos-weights-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Equality to the bit, quickly. */
+const same = (a: Float32Array, b: Float32Array): boolean =>
+  a.length === b.length &&
+  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
+const ALL = Object.keys(blockFormats) as StoredType[];
+
+/** A weight from the bytes of its rows in a type. */
+function written(
+  type: StoredType,
+  bytes: Uint8Array,
+  shape: readonly [number, number],
+  form: WeightForm,
+): Weight {
+  const [out, width] = shape;
+  const writer = rowWriter({ type, shape, width, form, onNumbers: () => {} });
+  const size = bytes.length / out;
+  for (let row = out - 1; row >= 0; row--) writer.write(row, bytes.subarray(row * size, (row + 1) * size));
+  writer.finish();
+  return writer.weight;
+}
+
+describe.each(ALL)("%s", (type) => {
+  const { blockSize, bytes: blockBytes, decode } = blockFormats[type];
+
+  test("kept as it is stands for the same numbers as expanded, to the bit", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 5 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.nat(),
+        (out, blocks, seed) => {
+          const width = Math.max(64, blockSize) * blocks;
+          const bytes = randomBlocks(type, { count: (out * width) / blockSize, seed });
+          const expanded = new Float32Array(out * width);
+          decode(bytes, expanded);
+          const { form } = storedFormat(type);
+          const weight = written(type, bytes, [out, width], form);
+          expect(same(dequantizeWeight(weight), expanded)).toBe(true);
+          expect(
+            same(dequantizeWeight(weight, { begin: out - 1, end: out }), expanded.slice((out - 1) * width)),
+          ).toBe(true);
+          const some = [0, width - 1, out * width - 1, Math.floor((out * width) / 2)];
+          for (const i of some) expect(numberAt(weight, i)).toBe(expanded[i]);
+          // the tensors are those that a program takes
+          for (const { part, shape, dtype } of weightParts(form, weight.shape))
+            expect([part, (weight.parts[part] as TensorData).length, dtype]).toEqual([
+              part,
+              shape.reduce((a, b) => a * b, 1),
+              dtype,
+            ]);
+          expect(bytesOfWeight(weight)).toBe(weightBytes(form, weight.shape));
+          expect(blocks * out * Math.max(64, blockSize)).toBe((bytes.length / blockBytes) * blockSize);
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  test("a file of it loads as its float32 expansion does: numbers, fingerprint, identity", async () => {
+    const { kept, expanded } = blocksGguf(type);
+    await writeGguf(at("kept.gguf"), kept);
+    await writeGguf(at("expanded.gguf"), expanded);
+    const stored = await loadModel(at("kept.gguf"), { baseDtype: "stored" });
+    const float = await loadModel(at("expanded.gguf"), { baseDtype: "float32" });
+    const opened = await loadModel(at("kept.gguf"), { baseDtype: "float32" });
+    expect(stored.fingerprint).toBe(float.fingerprint);
+    expect(stored.identity).toBe(float.identity);
+    expect(opened).toMatchObject({ fingerprint: float.fingerprint, identity: float.identity });
+    for (const [name, weight] of stored.weights) {
+      const expected = dequantizeWeight(float.weights.get(name)!);
+      expect(same(dequantizeWeight(weight), expected), name).toBe(true);
+      expect(same(dequantizeWeight(opened.weights.get(name)!), expected), name).toBe(true);
+      expect(weight.form).toEqual(weight.shape.length === 1 ? { kind: "float32" } : storedFormat(type).form);
+    }
+    await using files = await openModel(at("kept.gguf"));
+    expect(await identityOf(files)).toBe(float.identity);
+    const forms = baseForms(files, { baseDtype: "stored", compute: "float32", transposedCodes: false });
+    expect([...forms]).toEqual([...stored.weights].map(([name, { form }]) => [name, form]));
+  });
+});
+
+test("the table of types is that of the writer of test files", () => {
+  expect(Object.keys(GGUF_TYPES).sort()).toEqual([...ALL].sort());
+});
+
+describe("identity", () => {
+  test("is equal in all quantisations of a model, and another where a gain or the geometry differs", async () => {
+    await writeGguf(at("a.gguf"), blocksGguf("Q4_1").kept);
+    await writeGguf(at("b.gguf"), blocksGguf("Q8_0").kept);
+    await writeTinyModel(at("c"));
+    await writeTinyModel(at("d"), {
+      edit: (weights) => weights.get("model.norm.weight")!.data.fill(1.5, 3, 4),
+    });
+    await writeTinyModel(at("e"), { edit: (weights) => weights.get("lm_head.weight")!.data.fill(1.5, 3, 4) });
+    await writeTinyModel(at("f"), { overrides: { rope_theta: 20000 } });
+    const [a, b, c, d, e, f] = await Promise.all(
+      ["a.gguf", "b.gguf", "c", "d", "e", "f"].map((name) => loadModel(at(name))),
+    );
+    expect(a!.identity).toBe(b!.identity);
+    expect(a!.fingerprint).not.toBe(b!.fingerprint);
+    expect(e!.identity).toBe(c!.identity);
+    expect(e!.fingerprint).not.toBe(c!.fingerprint);
+    expect(new Set([a, c, d, f].map((model) => model!.identity)).size).toBe(4);
+  });
+});
+
+describe("quantised while it is read", () => {
+  const model = tinyModel({ overrides: { hidden_size: 64, intermediate_size: 192, head_dim: 16 } });
+  const random = randomStream(4, "numbers");
+  const numbers = Float32Array.from({ length: 5 * 192 }, () => random.normal());
+  const bytes = new Uint8Array(numbers.buffer);
+  const shape = [5, 192] as const;
+
+  const root = (a: Float32Array, b: Float32Array): number =>
+    Math.sqrt(a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0) / a.length);
+
+  test.each<[string, WeightForm, number]>([
+    [
+      "int8",
+      { kind: "blocks", bits: 8, blockSize: 64, zeroPoint: 0, scales: "float32", offsets: false },
+      0.007,
+    ],
+    [
+      "int4",
+      { kind: "blocks", bits: 4, blockSize: 32, zeroPoint: 0, scales: "float16", offsets: true },
+      0.09,
+    ],
+    ["nf4", { kind: "nf4", blockSize: 64 }, 0.11],
+    ["int8 rows", { kind: "int8rows", transposed: true }, 0.008],
+  ])("%s is near, in any order of rows", (_, form, most) => {
+    const weight = written("F32", bytes, shape, form);
+    const back = dequantizeWeight(weight);
+    expect(root(numbers, back)).toBeLessThan(most);
+    expect(root(numbers, back)).toBeGreaterThan(most / 2);
+    expect(dequantizeWeight(weight, { begin: 3, end: 5 })).toEqual(back.slice(3 * 192));
+    expect(bytesOfWeight(weight)).toBe(weightBytes(form, shape));
+    const { codes, transposed } = weight.parts;
+    if (transposed)
+      for (let i = 0; i < 5; i++)
+        for (let k = 0; k < 192; k++) expect(transposed[k * 5 + i]).toBe(codes![i * 192 + k]);
+  });
+
+  test.each(["int8", "int4", "nf4"] as const)(
+    "%s keeps the fingerprint of the file and leaves vectors alone",
+    async (baseDtype) => {
+      await writeTinyModel(at("m"), { overrides: { hidden_size: 64, intermediate_size: 192, head_dim: 16 } });
+      const float = await loadModel(at("m"));
+      const loaded = await loadModel(at("m"), { baseDtype });
+      expect(loaded).toMatchObject({ fingerprint: float.fingerprint, identity: float.identity });
+      for (const [name, weight] of loaded.weights) {
+        const expected = model.weights.get(name)!.data;
+        if (weight.shape.length === 1) expect(dequantizeWeight(weight)).toEqual(expected);
+        else expect(root(dequantizeWeight(weight), expected)).toBeLessThan(0.012);
+      }
+      const head = loaded.weights.get("lm_head.weight")!.form;
+      expect(head).toMatchObject(
+        baseDtype === "nf4" ? { kind: "float32" } : { kind: "blocks", bits: 8, blockSize: 64 },
+      );
+    },
+  );
+});

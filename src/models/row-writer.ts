@@ -1,0 +1,107 @@
+// The rows of a weight as a file stores them → a weight in memory, in the same form or another, row by row.
+import { blockFormats, type RowTarget, type StoredFormat, type StoredType, storedFormat } from "#formats";
+import { type DType, type TensorData, type WeightForm, weightParts } from "#graph";
+import { isQuantized, type QuantizedForm, quantizeRows, transposeCodes } from "./quantize-forms.ts";
+import type { Weight } from "./weight.ts";
+
+/** Fills a weight. Rows come in any order, each once. */
+export interface RowWriter {
+  readonly weight: Weight;
+  /** Takes row `row` as its bytes in the file. */
+  write(row: number, bytes: Uint8Array): void;
+  /** What needs all rows. */
+  finish(): void;
+}
+
+export interface RowWriterOptions {
+  readonly type: StoredType;
+  readonly shape: readonly number[];
+  /** Numbers of a row as the file has them. */
+  readonly width: number;
+  /** The form of the type, float32, or a quantised one. */
+  readonly form: WeightForm;
+  /** Sees the numbers of every row before they are quantised. */
+  readonly onNumbers: (row: number, numbers: Float32Array) => void;
+}
+
+const ARRAYS: Readonly<Partial<Record<DType, new (length: number) => TensorData>>> = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  uint16: Uint16Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+};
+
+/** The weight with all its tensors, full of zeros. */
+function emptyWeight(form: WeightForm, shape: readonly number[]): Weight {
+  const parts = weightParts(form, shape).map(({ part, shape: size, dtype }) => {
+    const array = ARRAYS[dtype] ?? Uint8Array;
+    return [part, new array(size.reduce((product, n) => product * n, 1))] as const;
+  });
+  return { shape, form, parts: Object.fromEntries(parts) };
+}
+
+const bytesOf = (data: TensorData): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+/** Rows that stay what they are: bytes are copied, blocks are taken apart. */
+function keepRows(weight: Weight, { unpack, form }: StoredFormat): RowWriter["write"] {
+  const { shape, parts } = weight;
+  const [out = 0, width = 0] = shape;
+  if (unpack === undefined) {
+    const target = bytesOf(parts.data as TensorData);
+    return (row, bytes) => target.set(bytes, row * bytes.length);
+  }
+  const half = Math.ceil(out / 2);
+  const blocks = width / form.blockSize;
+  const { codes, scales, offsets } = parts as Pick<RowTarget, "codes" | "scales" | "offsets">;
+  return (row, bytes) => {
+    const isHigh = form.bits === 4 && row >= half;
+    unpack(bytes, {
+      ...{ codes, scales, offsets, block: row * blocks, shift: isHigh ? 4 : 0 },
+      start: (isHigh ? row - half : row) * width,
+    });
+  };
+}
+
+/** Rows that become float32. */
+function expandRows({ parts }: Weight, { type, width }: RowWriterOptions): RowWriter["write"] {
+  const data = parts.data as Float32Array;
+  const { decode } = blockFormats[type];
+  return (row, bytes) => decode(bytes, data.subarray(row * width, (row + 1) * width));
+}
+
+/** Rows that are quantised. */
+function quantizedRows(
+  { shape, parts }: Weight,
+  { type, width, form, onNumbers }: RowWriterOptions & { readonly form: QuantizedForm },
+): RowWriter["write"] {
+  const numbers = new Float32Array(width);
+  const { decode } = blockFormats[type];
+  const quantize = quantizeRows(form, shape, parts);
+  return (row, bytes) => {
+    decode(bytes, numbers);
+    onNumbers(row, numbers);
+    quantize(row, numbers);
+  };
+}
+
+const sameForm = (a: WeightForm, b: WeightForm): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** What `rowWriter` does to the rows of a type for a form: all it changes is the numbers' form, or the numbers, too. */
+export const isLossless = (type: StoredType, form: WeightForm): boolean =>
+  form.kind === "float32" || sameForm(form, storedFormat(type).form);
+
+/** A writer of the rows of one weight. */
+export function rowWriter(options: RowWriterOptions): RowWriter {
+  const { type, shape, form } = options;
+  const weight = emptyWeight(form, shape);
+  const stored = storedFormat(type);
+  const finish = (): void => {
+    const { codes, transposed } = weight.parts;
+    if (transposed) transposeCodes(codes as Int8Array, shape, transposed as Int8Array);
+  };
+  if (sameForm(form, stored.form)) return { weight, finish, write: keepRows(weight, stored) };
+  if (isQuantized(form)) return { weight, finish, write: quantizedRows(weight, { ...options, form }) };
+  return { weight, finish, write: expandRows(weight, options) };
+}
