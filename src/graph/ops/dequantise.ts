@@ -1,7 +1,16 @@
 // Nodes that make float32 numbers of a stored weight. They have no gradient: such weights are frozen.
 // R rows, of any number of axes · K blocks per row
 import { MosError } from "#core";
-import { constant, emit, int64s, type Shape, type StoredWeight, scalar, type Value } from "../value.ts";
+import {
+  constant,
+  emit,
+  int64s,
+  type Shape,
+  type StoredWeight,
+  scalar,
+  sizeOf,
+  type Value,
+} from "../value.ts";
 import type { BlockForm, WeightPart } from "../weight-form.ts";
 import { after, concat, reshape, slice } from "./shape.ts";
 
@@ -60,6 +69,32 @@ interface BlockRows {
   readonly offsets: Value | undefined;
 }
 
+/**
+ * scale · (code − zero point), a block in a row. It is one operator, which takes half the time of a Cast, a Sub and a Mul,
+ * and a third of their memory; with the attribute for blocks it would be the slower one.
+ */
+function scaleRows(
+  codes: Value,
+  scales: Value,
+  { blockSize, zeroPoint }: Pick<BlockForm, "blockSize" | "zeroPoint">,
+): Value {
+  const blocks = sizeOf(codes.shape) / blockSize;
+  const inputs = [reshape(codes, [blocks, blockSize]), reshape(toFloat(scales), [blocks])];
+  if (zeroPoint !== 0)
+    inputs.push(emit("Expand", [byte(zeroPoint), int64s(blocks)], { shape: [blocks], dtype: "uint8" }));
+  return emit("DequantizeLinear", inputs, {
+    shape: [blocks, blockSize],
+    dtype: "float32",
+    attributes: { axis: 0 },
+  });
+}
+
+/** code − zero point */
+function centred(codes: Value, shape: Shape, zeroPoint: number): Value {
+  const numbers = toFloat(reshape(codes, shape));
+  return zeroPoint === 0 ? numbers : plain("Sub", [numbers, scalar(zeroPoint)], shape);
+}
+
 /** scale · (code − zero point) + offset, [R, in] */
 function scaleBlocks(
   { codes, scales, offsets }: BlockRows,
@@ -69,9 +104,9 @@ function scaleBlocks(
   const width = codes.shape.at(-1) as number;
   const shape = [...rows, width / form.blockSize, form.blockSize];
   const column = (v: Value): Value => reshape(toFloat(v), [...v.shape, 1]);
-  const numbers = toFloat(reshape(codes, shape));
-  const centred = form.zeroPoint === 0 ? numbers : plain("Sub", [numbers, scalar(form.zeroPoint)], shape);
-  const scaled = plain("Mul", [centred, column(scales)], shape);
+  const scaled = rows.some((dim) => typeof dim === "string")
+    ? plain("Mul", [centred(codes, shape, form.zeroPoint), column(scales)], shape)
+    : reshape(scaleRows(codes, scales, form), shape);
   return reshape(
     offsets === undefined ? scaled : plain("Add", [scaled, column(offsets)], shape),
     codes.shape,
@@ -91,8 +126,9 @@ function nf4Rows(
     dtype: "float32",
     attributes: { axis: 0 },
   });
-  const flat = reshape(levels, [...rows, width]);
-  return scaleBlocks({ codes: flat, scales, offsets: undefined }, { blockSize, zeroPoint: 0 });
+  const shape = [...rows, width / blockSize, blockSize];
+  const scaled = plain("Mul", [reshape(levels, shape), reshape(scales, [...scales.shape, 1])], shape);
+  return reshape(scaled, [...rows, width]);
 }
 
 /** Tensors of a weight, or of some of its rows, as numbers. `codesOf` gives codes of 4 bits as one byte each. */
@@ -120,9 +156,11 @@ function numbersOf({ form, parts, shape }: StoredWeight, codesOf: (codes: Value)
     case "nf4":
       return nf4Rows(part("codes"), { scales: part("scales"), blockSize: form.blockSize });
     case "int8rows": {
-      const codes = toFloat(part("codes"));
-      const scales = part("scales");
-      return plain("Mul", [codes, reshape(scales, [...scales.shape, 1])], codes.shape);
+      const codes = part("codes");
+      return scaleBlocks(
+        { codes, scales: part("scales"), offsets: undefined },
+        { blockSize: shape[1] ?? 0, zeroPoint: 0 },
+      );
     }
   }
 }
