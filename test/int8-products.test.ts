@@ -1,7 +1,7 @@
 // Products of bytes against the same arithmetic in whole numbers, and against the numbers that the codes stand for.
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { grad, leaf, linear, lowRankLinear, mul, sumAll, weightLeaf } from "#graph";
+import { grad, hadamard, hadamardRows, leaf, linear, lowRankLinear, mul, sumAll, weightLeaf } from "#graph";
 import { compile, requireInt8Products } from "#runtime";
 import { expand, randomWeight } from "./stored-weights.ts";
 
@@ -70,12 +70,14 @@ describe.each([false, true])("with the transpose of the codes stored: %s", (tran
     await requireInt8Products();
     const y = linear(input, weight);
     const [dx] = grad(sumAll(mul(y, leaf("t", ["rows", out]))), [input]);
-    await using program = await compile({ y, dx: dx! });
+    await using program = await compile({ y, dx: dx!, transformed: hadamard(input) });
     const found = await program.run(feeds);
-    const forward = product(x.data, width, (j, n) => codes[n * width + j]! * scales[n]!, out);
+    const transformed = found["transformed"]!.data as Float32Array;
+    const forward = product(transformed, width, (j, n) => codes[n * width + j]! * scales[n]!, out);
     expect(worst(found["y"]!.data, forward)).toBeLessThan(1e-6);
     const dy = t.data.map((v, i) => v * scales[i % out]!);
     const backward = product(dy, out, (j, n) => codes[j * width + n]!, width);
+    hadamardRows(backward, width, { inverse: true });
     expect(worst(found["dx"]!.data, backward)).toBeLessThan(1e-6);
     const again = await program.run(feeds);
     expect(again["y"]!.data).toEqual(found["y"]!.data);

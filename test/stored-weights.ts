@@ -1,7 +1,7 @@
 // Random stored weights of every form, and their numbers in plain TypeScript.
 import { randomStream } from "../src/core/index.ts";
 import type { TensorData, WeightForm, WeightPart } from "../src/graph/index.ts";
-import { weightParts } from "../src/graph/index.ts";
+import { hadamardRows, weightParts } from "../src/graph/index.ts";
 import { NF4_LEVELS } from "../src/graph/ops/dequantise.ts";
 
 export const FORMS: Readonly<Record<string, WeightForm>> = {
@@ -127,5 +127,9 @@ export function expand({ form, shape, parts }: HostWeight): Float32Array {
       }
     }
   };
-  return Float32Array.from({ length: out * width }, (_, i) => number(Math.floor(i / width), i % width));
+  const numbers = Float32Array.from({ length: out * width }, (_, i) =>
+    number(Math.floor(i / width), i % width),
+  );
+  if (form.kind === "int8rows") hadamardRows(numbers, width, { inverse: true });
+  return numbers;
 }

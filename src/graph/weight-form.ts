@@ -30,7 +30,10 @@ export interface Nf4Form {
   readonly blockSize: number;
 }
 
-/** Signed bytes with one scale for each row, which products in int8 read: weight ≈ scale · code. */
+/**
+ * Signed bytes with one scale for each row, which products in int8 read. They are codes of the transformed rows W Q
+ * (`hadamardRows`), by which those of the activations are multiplied: W Q ≈ scale · code.
+ */
 export interface Int8RowsForm {
   readonly kind: "int8rows";
   /** Whether the transpose of the codes is there too: faster forward products, for another byte for each weight. */

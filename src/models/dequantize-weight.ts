@@ -1,6 +1,13 @@
 // The numbers that a stored weight stands for, on the host.
 import { decodeBfloat16, decodeFloat16, float16Value } from "#formats";
-import { type BlockForm, type Int8RowsForm, NF4_LEVELS, type Nf4Form, type TensorData } from "#graph";
+import {
+  type BlockForm,
+  hadamardRows,
+  type Int8RowsForm,
+  NF4_LEVELS,
+  type Nf4Form,
+  type TensorData,
+} from "#graph";
 import { floatData, type Weight } from "./weight.ts";
 
 const LEVELS = Float32Array.from(NF4_LEVELS);
@@ -135,5 +142,6 @@ function readInt8Rows({ weight: { parts }, width, begin, end }: Reading<Int8Rows
     const scale = scales[row] as number;
     for (let k = 0; k < width; k++, at++) result[at] = scale * (codes[row * width + k] as number);
   }
+  hadamardRows(result, width, { inverse: true });
   return result;
 }

@@ -1,6 +1,13 @@
 // Rows of float32 numbers → the codes and scales of a form. Loops over typed arrays: a base has up to 10¹⁰ weights.
 import { decodeFloat16, encodeFloat16 } from "#formats";
-import type { BlockForm, Int8RowsForm, Nf4Form, TensorData, WeightForm } from "#graph";
+import {
+  type BlockForm,
+  hadamardRows,
+  type Int8RowsForm,
+  type Nf4Form,
+  type TensorData,
+  type WeightForm,
+} from "#graph";
 import { nf4Codes } from "./nf4.ts";
 import { absMax, Block, fitBlock4WithOffset, halfByteCodes, signedCodes } from "./quantize-blocks.ts";
 
@@ -81,8 +88,14 @@ export function quantizeRows(form: QuantizedForm, shape: readonly number[], part
   const codes = parts["codes"];
   const scales = parts["scales"];
   switch (form.kind) {
-    case "int8rows":
-      return signedRows(codes as Int8Array, scales as Float32Array, width);
+    case "int8rows": {
+      const quantize = signedRows(codes as Int8Array, scales as Float32Array, width);
+      return (row, numbers) => {
+        const transformed = numbers.slice();
+        hadamardRows(transformed, width);
+        quantize(row, transformed);
+      };
+    }
     case "nf4": {
       const [bytes, absmax] = [codes as Uint8Array, scales as Float32Array];
       return (row, numbers) => nf4Codes(numbers, { row, blockSize: form.blockSize, bytes, absmax });

@@ -12,6 +12,7 @@ import {
   type Value,
 } from "../value.ts";
 import type { BlockForm, WeightPart } from "../weight-form.ts";
+import { hadamard } from "./hadamard.ts";
 import { after, concat, reshape, slice } from "./shape.ts";
 
 const FLOAT32 = 1;
@@ -157,10 +158,11 @@ function numbersOf({ form, parts, shape }: StoredWeight, codesOf: (codes: Value)
       return nf4Rows(part("codes"), { scales: part("scales"), blockSize: form.blockSize });
     case "int8rows": {
       const codes = part("codes");
-      return scaleBlocks(
+      const transformed = scaleBlocks(
         { codes, scales: part("scales"), offsets: undefined },
         { blockSize: shape[1] ?? 0, zeroPoint: 0 },
       );
+      return hadamard(transformed, { inverse: true });
     }
   }
 }

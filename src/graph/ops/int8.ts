@@ -5,11 +5,12 @@ import type { StoredWeight } from "../value.ts";
 import { constant, emit, int64s, MICROSOFT, scalar, type Value } from "../value.ts";
 import { partOf } from "./dequantise.ts";
 import { mul } from "./elementwise.ts";
+import { hadamard } from "./hadamard.ts";
 import { after, reshape, transpose } from "./shape.ts";
 
 const ZERO_POINT = constant(Uint8Array.of(128), []);
 
-/** Rows of x [N, in] as x ≈ scale · (code − 128). */
+/** Rows as scale · (code − 128). */
 interface ByteRows {
   /** uint8 [N, in], from 1 to 255 */
   readonly codes: Value;
@@ -17,13 +18,8 @@ interface ByteRows {
   readonly scales: Value;
 }
 
-/** By the source of x: layers that read the same x share its codes. */
-const known = new WeakMap<Value["source"], ByteRows>();
-
 /** Quantises each row by its largest magnitude. */
 function quantiseRows(x: Value): ByteRows {
-  const found = known.get(x.source);
-  if (found !== undefined) return found;
   const rows = x.shape[0] ?? 1;
   const column = { shape: [rows, 1] };
   const extreme = (op: string): Value => emit(op, [x, int64s(1)], { ...column, attributes: { keepdims: 1 } });
@@ -44,15 +40,22 @@ function quantiseRows(x: Value): ByteRows {
     dtype: "uint8",
     attributes: { axis: 0 },
   });
-  const made = { codes, scales };
-  known.set(x.source, made);
-  return made;
+  return { codes, scales };
+}
+
+/** By the source of x: layers that read the same x share its codes. */
+const known = new WeakMap<Value["source"], ByteRows>();
+
+/** The rows of x Q, quantised. */
+function inputRows(x: Value): ByteRows {
+  const rows = known.get(x.source) ?? quantiseRows(hadamard(x));
+  known.set(x.source, rows);
+  return rows;
 }
 
 /** x · B for B int8 [in, out], times a factor for each column. */
-function product(x: Value, b: Value, factors: Value | undefined): Value {
-  const { codes, scales } = quantiseRows(x);
-  const shape = [x.shape[0] ?? 1, b.shape[1] ?? 1];
+function product({ codes, scales }: ByteRows, b: Value, factors: Value | undefined): Value {
+  const shape = [codes.shape[0] ?? 1, b.shape[1] ?? 1];
   const y = emit("MatMulIntegerToFloat", [codes, b, scalar(1), factors ?? scalar(1), ZERO_POINT], {
     ...MICROSOFT,
     shape,
@@ -65,9 +68,11 @@ function product(x: Value, b: Value, factors: Value | undefined): Value {
 export function int8Forward(x: Value, weight: StoredWeight): Value {
   const { transposed } = weight.parts;
   const b = transposed ?? transpose(after(partOf(weight, "codes"), [x]), [1, 0]);
-  return product(x, b, partOf(weight, "scales"));
+  return product(inputRows(x), b, partOf(weight, "scales"));
 }
 
 /** dy [N, out] · W, [N, in]: the rows of dy are quantised, too, behind the scales that belong to their columns. */
-export const int8Backward = (dy: Value, weight: StoredWeight): Value =>
-  product(mul(dy, partOf(weight, "scales")), partOf(weight, "codes"), undefined);
+export function int8Backward(dy: Value, weight: StoredWeight): Value {
+  const rows = quantiseRows(mul(dy, partOf(weight, "scales")));
+  return hadamard(product(rows, partOf(weight, "codes"), undefined), { inverse: true });
+}
