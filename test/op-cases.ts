@@ -220,6 +220,7 @@ export const cases: Cases = {
   ],
   gatherRows: [{ shapes: [[4, 3]], build: (t) => ops.gatherRows(t!, Int32Array.of(2, 0, 2, 1, 2)) }],
   embed: [{ shapes: [[4, 3]], build: (t) => ops.embed(t!, constant(Int32Array.of(3, 3, 0, 1), [2, 2])) }],
+  hadamard: [{ shapes: [[2, 12]], signed: true, build: (x) => ops.hadamard(x!) }],
   rmsNorm: [{ shapes: [[3, 4], [4]], signed: true, build: (x, g) => ops.rmsNorm(x!, g!, { epsilon: 1e-5 }) }],
   rotate: [
     {

@@ -2,6 +2,7 @@ export { grad } from "./grad.ts";
 export { evaluateOnHost, type HostArray } from "./host.ts";
 export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
 export { NF4_LEVELS } from "./ops/dequantise.ts";
+export { hadamardRows } from "./ops/hadamard.ts";
 export * from "./ops/index.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {

@@ -2,7 +2,7 @@
 // are far larger than the rest, and a byte for the largest leaves little for the others; the transform spreads them over
 // their block. Since (x Q)(W Q)ᵀ = x Wᵀ, products stay what they are (QuaRot, section 3).
 import { randomStream } from "#core";
-import { constant, emit, int64s, MICROSOFT, type Value } from "../value.ts";
+import { constant, emit, int64s, MICROSOFT, type Value, withGradient } from "../value.ts";
 
 /** Larger blocks spread further, and cost more. */
 const LARGEST = 128;
@@ -58,7 +58,7 @@ function matrixOf(size: number): Value {
   return made;
 }
 
-/** x Q for x [N, width], or x Qᵀ. It has no gradient of its own. */
+/** x Q for x [N, width], or x Qᵀ. */
 export function hadamard(x: Value, { inverse = false } = {}): Value {
   const width = x.shape[1] as number;
   const size = blockSizeOf(width);
@@ -68,5 +68,6 @@ export function hadamard(x: Value, { inverse = false } = {}): Value {
     shape: ["blocks", size],
     attributes: { transA: 0, transB: Number(inverse), alpha: { float: 1 } },
   });
-  return emit("Reshape", [product, int64s(-1, width)], { shape: x.shape });
+  const y = emit("Reshape", [product, int64s(-1, width)], { shape: x.shape });
+  return withGradient(y, [x], (dy) => [hadamard(dy, { inverse: !inverse })]);
 }

@@ -2,7 +2,7 @@ export * from "./attention.ts";
 export * from "./decoding.ts";
 export * from "./elementwise.ts";
 export * from "./gather.ts";
-export { hadamard, hadamardRows } from "./hadamard.ts";
+export { hadamard } from "./hadamard.ts";
 export * from "./linear.ts";
 export * from "./loss.ts";
 export * from "./norm.ts";
