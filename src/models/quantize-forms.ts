@@ -9,7 +9,14 @@ import {
   type WeightForm,
 } from "#graph";
 import { nf4Codes } from "./nf4.ts";
-import { absMax, Block, fitBlock4WithOffset, halfByteCodes, signedCodes } from "./quantize-blocks.ts";
+import {
+  absMax,
+  Block,
+  FEW_STEPS_4,
+  fitBlock4WithOffset,
+  halfByteCodes,
+  signedCodes,
+} from "./quantize-blocks.ts";
 
 export type QuantizedForm = BlockForm | Nf4Form | Int8RowsForm;
 
@@ -59,7 +66,7 @@ function fourBitRows(
     for (let i = 0; i < blocks; i++) {
       block.from = i * blockSize;
       block.to = block.from + blockSize;
-      fitBlock4WithOffset(numbers, block);
+      fitBlock4WithOffset(numbers, block, FEW_STEPS_4);
       steps[i] = block.scale;
       bases[i] = block.offset - block.scale * block.zeroPoint;
     }
