@@ -83,9 +83,14 @@ export async function openBase(model: string, options: OpenBaseOptions = {}): Pr
   using line = liveLine({ silent: options.silent === true || process.stderr.isTTY !== true });
   return await loadModel(path, {
     signal: options.signal,
-    onProgress: ({ done, total }) => {
-      if (performance.now() - started > 500)
-        line.update(`loading ${formatBar(done / total, 24)} ${done} of ${total} weights`);
+    onProgress: ({ doneBytes, totalBytes }) => {
+      const seconds = (performance.now() - started) / 1000;
+      const share = doneBytes / Math.max(1, totalBytes);
+      if (seconds > 0.5)
+        line.update(
+          `loading ${formatBar(share, 24)} ${percent(share)}  ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}  ` +
+            `${formatDuration((seconds * (1 - share)) / Math.max(1e-3, share))} left`,
+        );
     },
   });
 }

@@ -5,71 +5,86 @@ import type { TensorData, WeightForm, WeightPart } from "#graph";
 import type { Weight } from "./weight.ts";
 import { checkFinite } from "./weights.ts";
 
-interface Where {
+export interface CheckStoredOptions {
   /** The file, for messages. */
   readonly where: string;
+  /** Whether the parts are those of the file, or were made of numbers that are finite. */
+  readonly fromFile: boolean;
 }
 
-/** Index of the first number that is not finite, or −1. The exponent of such a number has all its bits set. */
-function firstInfinite(data: TensorData, kind: "float32" | "float16" | "bfloat16"): number {
-  const mask = kind === "float32" ? 0x7f800000 : kind === "float16" ? 0x7c00 : 0x7f80;
-  const bits =
-    data instanceof Float32Array ? new Uint32Array(data.buffer, data.byteOffset, data.length) : data;
-  for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & mask) === mask) return i;
+/** The exponents of numbers that are not finite, by type. */
+const EXPONENTS = { float16: 0x7c00, bfloat16: 0x7f80 } as const;
+
+/** A float32 scale of 2¹¹⁹ or more, times a code of 8 bits and plus an offset, could be infinite. */
+const LARGEST_SCALE = 0x7b000000;
+
+/** Index of the first of 16-bit numbers that is not finite, or −1. */
+function firstInfinite(data: Uint16Array, kind: keyof typeof EXPONENTS): number {
+  const exponent = EXPONENTS[kind];
+  for (let i = 0; i < data.length; i++) if (((data[i] as number) & exponent) === exponent) return i;
   return -1;
 }
 
-const valueAt = (data: TensorData, i: number, kind: WeightForm["kind"]): number => {
+function firstBadScale(data: TensorData): number {
+  if (data instanceof Uint16Array) return firstInfinite(data, "float16");
+  const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+  for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & 0x7fffffff) >= LARGEST_SCALE) return i;
+  return -1;
+}
+
+function valueAt(data: TensorData, i: number, kind: WeightForm["kind"]): number {
   const found = data[i] as number;
   if (data instanceof Float32Array) return found;
-  return kind === "bfloat16"
-    ? (new Float32Array(Uint32Array.of(found << 16).buffer)[0] as number)
-    : float16Value(found);
-};
+  if (kind !== "bfloat16") return float16Value(found);
+  return new Float32Array(Uint32Array.of(found << 16).buffer)[0] as number;
+}
 
-/** Refuses a scale or an offset that is not finite: every number of its block would be none. */
+/** Refuses a scale or an offset that is not finite, or so large that a number of its block might not be. */
 function checkBlocks(
   name: string,
   { form, shape, parts }: Weight,
-  { part, where }: Where & { readonly part: WeightPart },
-) {
+  { part, where, fromFile }: CheckStoredOptions & { readonly part: WeightPart },
+): void {
   const data = parts[part];
   if (data === undefined) return;
-  const kind = data instanceof Float32Array ? "float32" : "float16";
-  const found = firstInfinite(data, kind);
+  const found = firstBadScale(data);
   if (found < 0) return;
   const blocks = data.length / (shape[0] ?? 1);
-  throw new MosError(
-    "bad_model",
-    `${where}: ${name} has the ${part.replace(/s$/, "")} ${valueAt(data, found, kind)} for block ${found % blocks} of row ${Math.floor(found / blocks)} (${form.kind}); a finite one is expected, the file is damaged`,
-  );
+  const place = `block ${found % blocks} of row ${Math.floor(found / blocks)}`;
+  const value = `the ${part === "scales" ? "scale" : "offset"} ${valueAt(data, found, form.kind)}`;
+  throw fromFile
+    ? new MosError(
+        "bad_model",
+        `${where}: ${name} has ${value} for ${place}; finite scales and offsets are expected, the file is damaged`,
+      )
+    : new MosError(
+        "unsupported",
+        `${where}: ${name} holds numbers in ${place} that are too large to be quantised (${value}); use the base dtype stored or float32`,
+      );
 }
 
 /**
- * Refuses a weight with numbers that are not finite. A product of a code and a scale in halves cannot overflow, nor can
- * one of the scales that GGUF's types have, so finite scales and offsets are enough.
+ * Refuses a weight with numbers that are not finite. Where the scales and offsets of blocks are finite, so are their
+ * numbers: halves are far from overflowing float32, and so are the products that scales of GGUF's types are.
  *
- * @throws MosError "bad_model" with the weight's name and the place.
+ * @throws MosError "bad_model" with the weight's name and the place; "unsupported" for one that quantising made infinite.
  */
-export function checkStored(name: string, weight: Weight, { where }: Where): void {
+export function checkStored(name: string, weight: Weight, options: CheckStoredOptions): void {
   const { form, parts } = weight;
-  switch (form.kind) {
-    case "float32":
-      checkFinite(name, parts.data as Float32Array, { where });
-      return;
-    case "float16":
-    case "bfloat16": {
-      const data = parts.data as Uint16Array;
-      const found = firstInfinite(data, form.kind);
-      if (found >= 0)
-        throw new MosError(
-          "bad_model",
-          `${where}: ${name} holds the value ${valueAt(data, found, form.kind)} at ${found}; the file is damaged`,
-        );
-      return;
-    }
-    default:
-      checkBlocks(name, weight, { part: "scales", where });
-      checkBlocks(name, weight, { part: "offsets", where });
+  const { where } = options;
+  if (form.kind === "float32") {
+    checkFinite(name, parts.data as Float32Array, { where });
+    return;
   }
+  if (form.kind === "float16" || form.kind === "bfloat16") {
+    const data = parts.data as Uint16Array;
+    const found = firstInfinite(data, form.kind);
+    if (found < 0) return;
+    throw new MosError(
+      "bad_model",
+      `${where}: ${name} holds the value ${valueAt(data, found, form.kind)} at ${found}; the file is damaged`,
+    );
+  }
+  checkBlocks(name, weight, { ...options, part: "scales" });
+  checkBlocks(name, weight, { ...options, part: "offsets" });
 }

@@ -56,4 +56,4 @@ export function nf4Codes(numbers: Float32Array, { row, blockSize, bytes, absmax 
 }
 
 /** Rounding of the inverse can bring the largest number a little beyond ±1. */
-const clamped = (x: number): number => (x > 1 ? 1 : x < -1 ? -1 : x);
+const clamped = (x: number): number => Math.min(1, Math.max(-1, x));

@@ -182,7 +182,7 @@ export function signedCodes(data: Float32Array, block: Block, { codes, at }: Cod
   const inverse = scale === 0 ? 0 : 1 / scale;
   for (let i = from, k = at; i < to; i++, k++) {
     const code = (data[i] as number) * inverse + ROUND - ROUND;
-    codes[k] = code > 127 ? 127 : code < -127 ? -127 : code;
+    codes[k] = Math.min(127, Math.max(-127, code));
   }
 }
 

@@ -4,17 +4,17 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { blockFormats, type StoredType, storedFormat } from "#formats";
+import { blockFormats, type StoredType, storedFormat, writeSafetensors } from "#formats";
 import { type TensorData, type WeightForm, weightBytes, weightParts } from "#graph";
 import { blocksGguf, GGUF_TYPES, randomBlocks } from "../../test/block-gguf.ts";
 import { writeGguf } from "../../test/tiny-gguf.ts";
-import { tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
+import { asTensors, tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
 import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
 import { identityOf } from "./fingerprint.ts";
 import { loadModel, openModel } from "./load.ts";
-import { baseForms } from "./read-weights.ts";
+import { baseForms, type LoadProgress, readWeights } from "./read-weights.ts";
 import { rowWriter } from "./row-writer.ts";
-import { bytesOfWeight, type Weight } from "./weight.ts";
+import { bytesOfWeight, type Weight, weightFeeds } from "./weight.ts";
 
 let folder: string;
 const at = (name: string) => join(folder, name);
@@ -183,4 +183,142 @@ describe("quantised while it is read", () => {
       );
     },
   );
+});
+
+describe("what is refused", () => {
+  const wide = { hidden_size: 64, intermediate_size: 64, head_dim: 16 };
+  const q = "model.layers.0.self_attn.q_proj.weight";
+  const refusal = (code: string, message: RegExp) => ({ code, message: expect.stringMatching(message) });
+
+  test.each<[StoredType, number, RegExp]>([
+    ["Q4_1", 1, /q_proj.weight has the scale (NaN|-?Infinity) for block 3 of row 64; finite .* damaged/],
+    ["Q4_1", 3, /q_proj.weight has the offset (NaN|-?Infinity) for block 3 of row 64/],
+    ["Q4_K", 1, /q_proj.weight has the scale (NaN|-?Infinity) for block [0-7] of row 64/],
+    ["F16", 1, /q_proj.weight holds the value (NaN|-?Infinity) at 16387/],
+    ["BF16", 1, /q_proj.weight holds the value (NaN|-?Infinity) at 16387/],
+  ])("%s with a scale or number that is not finite (byte %i)", async (type, byte, message) => {
+    const { kept } = blocksGguf(type);
+    const { blockSize, bytes } = blockFormats[type];
+    const tensors = kept.tensors.map((tensor) => {
+      if (tensor.name !== "blk.0.attn_q.weight") return tensor;
+      const bad = tensor.bytes.slice();
+      // row 64 is the first of a head, which llama.cpp leaves in its place
+      const block = (64 * 256) / blockSize + (blockSize === 256 ? 0 : 3);
+      bad.fill(0x7f, block * bytes + byte - 1, block * bytes + byte + 1);
+      if (type === "BF16") bad.fill(0xff, block * bytes, block * bytes + 1);
+      return { ...tensor, bytes: bad };
+    });
+    await writeGguf(at("bad.gguf"), { ...kept, tensors });
+    await expect(loadModel(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
+      refusal("bad_model", message),
+    );
+    const loaded = loadModel(at("bad.gguf"), { baseDtype: "float32" });
+    await expect(loaded).rejects.toMatchObject(
+      refusal("bad_model", /q_proj.weight holds the value (NaN|-?Infinity) at 16/),
+    );
+  });
+
+  test("a type that is not known, before any weight is read", async () => {
+    const { kept } = blocksGguf("Q8_0");
+    const tensors = kept.tensors.map((tensor) =>
+      tensor.name === "output.weight" ? { ...tensor, type: 20 } : tensor,
+    );
+    await writeGguf(at("bad.gguf"), { ...kept, tensors });
+    await expect(loadModel(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
+      refusal(
+        "unsupported",
+        /bad.gguf: tensor "output.weight" has type IQ4_NL; readable are F32, F16, BF16, Q4_0/,
+      ),
+    );
+  });
+
+  test("rows that no block size divides", async () => {
+    await writeTinyModel(at("tiny"));
+    for (const baseDtype of ["int8", "int4", "nf4"] as const)
+      await expect(loadModel(at("tiny"), { baseDtype })).rejects.toMatchObject(
+        refusal(
+          "unsupported",
+          new RegExp(
+            `down_proj.weight has rows of 40, which blocks of .* kept as ${baseDtype}; use the base dtype stored`,
+          ),
+        ),
+      );
+    await loadModel(at("tiny"), { compute: "int8" });
+  });
+
+  test("numbers that int4 has no scale for", async () => {
+    await writeTinyModel(at("big"), {
+      overrides: wide,
+      edit: (weights) => weights.get(q)!.data.fill(3e6, 0, 1),
+    });
+    await expect(loadModel(at("big"), { baseDtype: "int4" })).rejects.toMatchObject(
+      refusal(
+        "unsupported",
+        /q_proj.weight holds numbers in block 0 of row 0 that are too large to be quantised \(the scale/,
+      ),
+    );
+    await loadModel(at("big"), { baseDtype: "int8" });
+  });
+
+  test("whole numbers in safetensors", async () => {
+    const { weights } = await writeTinyModel(at("whole"));
+    const { shape } = weights.get(q)!;
+    const data = new Int32Array(shape.reduce((a, b) => a * b, 1));
+    await writeSafetensors(at("whole/model.safetensors"), {
+      ...asTensors(weights),
+      [q]: { dtype: "I32", shape, data },
+    });
+    await expect(loadModel(at("whole"), { baseDtype: "stored" })).rejects.toMatchObject(
+      refusal("unsupported", /q_proj.weight" has type I32; F32, F16 or BF16/),
+    );
+  });
+
+  test("parts of the wrong length", () => {
+    const weight = written("F32", new Uint8Array(2 * 64 * 4), [2, 64], { kind: "nf4", blockSize: 64 });
+    const short = { ...weight, parts: { ...weight.parts, codes: new Uint8Array(63) } };
+    expect(() => weightFeeds("w", short)).toThrowError(
+      "w: a weight [2, 64] stored as nf4 needs codes [2, 32], not 63 numbers",
+    );
+  });
+});
+
+describe("loading", () => {
+  test("tells the bytes that were read, and ends at all of them", async () => {
+    await writeGguf(at("a.gguf"), blocksGguf("Q4_0").kept);
+    const seen: LoadProgress[] = [];
+    const { weights } = await loadModel(at("a.gguf"), {
+      baseDtype: "stored",
+      onProgress: (progress) => seen.push(progress),
+    });
+    const bytes = [...weights.values()].reduce((sum, weight) => sum + bytesOfWeight(weight), 0);
+    expect(seen.every(({ doneBytes }, i) => doneBytes >= (seen[i - 1]?.doneBytes ?? 0))).toBe(true);
+    // an odd number of rows of 4 bits takes half a row more in memory
+    expect(bytes - seen.at(-1)!.totalBytes).toBe(2 * 128);
+    expect(seen.at(-1)).toMatchObject({
+      done: weights.size,
+      total: weights.size,
+      doneBytes: seen.at(-1)!.totalBytes,
+    });
+  });
+
+  test("reads a tensor in parts, each into the same memory", async () => {
+    await writeTinyModel(at("large"), { overrides: { vocab_size: 150_000, tie_word_embeddings: true } });
+    await using files = await openModel(at("large"));
+    const buffers = new Map<ArrayBufferLike, number>();
+    const spying = {
+      ...files,
+      storedRows(name: string) {
+        const rows = files.storedRows(name);
+        const readInto = async (target: Uint8Array, begin: number) => {
+          buffers.set(target.buffer, (buffers.get(target.buffer) ?? 0) + 1);
+          await rows.readInto(target, begin);
+        };
+        return { ...rows, readInto };
+      },
+    };
+    const reading = readWeights(spying, { baseDtype: "stored", compute: "float32", transposedCodes: false });
+    for await (const [name] of reading) if (name.includes("embed")) break;
+    // 9.6 MB in parts of 8 MiB
+    expect([...buffers].map(([{ byteLength }, reads]) => [byteLength, reads])).toEqual([[8 * 2 ** 20, 2]]);
+  });
 });

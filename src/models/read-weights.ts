@@ -82,15 +82,23 @@ export function baseForms(files: WeightSource, forms: BaseForms): ReadonlyMap<st
   return new Map([...weightShapes(files.config).keys()].map((name) => [name, formOf(name)]));
 }
 
+/** Bytes of the whole rows that are read at a time. */
+function partBytes(rows: StoredRows): number {
+  const size = rowBytes(rows);
+  return Math.min(bytesOf(rows), Math.max(1, Math.floor(PART / size)) * size);
+}
+
+interface EachPartOptions {
+  /** What the parts are read into. */
+  readonly buffer: Uint8Array;
+  readonly write: (row: number, bytes: Uint8Array) => void;
+}
+
 /** Reads the rows of a weight in parts of whole rows; gives how many bytes there were of each. */
-async function* eachPart(
-  rows: StoredRows,
-  write: (row: number, bytes: Uint8Array) => void,
-): AsyncGenerator<number> {
+async function* eachPart(rows: StoredRows, { buffer, write }: EachPartOptions): AsyncGenerator<number> {
   const size = rowBytes(rows);
   const total = bytesOf(rows);
-  const step = Math.max(1, Math.floor(PART / size)) * size;
-  const buffer = new Uint8Array(Math.min(step, total));
+  const step = partBytes(rows);
   for (let begin = 0; begin < total; begin += step) {
     const part = buffer.subarray(0, Math.min(step, total - begin));
     await rows.readInto(part, begin);
@@ -114,6 +122,8 @@ export async function* readWeights(
   const planned = [...baseForms(files, forms)];
   const total = planned.length;
   const totalBytes = planned.reduce((sum, [name]) => sum + bytesOf(files.storedRows(name)), 0);
+  const largest = planned.reduce((most, [name]) => Math.max(most, partBytes(files.storedRows(name))), 0);
+  const buffer = new Uint8Array(largest);
   const samples = new Map<string, Uint8Array>();
   const gains = new Map<string, Weight>();
   let doneBytes = 0;
@@ -130,15 +140,16 @@ export async function* readWeights(
       },
     });
     const { weight } = writer;
-    for await (const bytes of eachPart(rows, writer.write)) {
+    for await (const bytes of eachPart(rows, { buffer, write: writer.write })) {
       doneBytes += bytes;
       if (signal?.aborted)
         throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
       onProgress?.({ done, total, doneBytes, totalBytes, name });
     }
     writer.finish();
-    checkStored(name, weight, { where: path });
-    if (isLossless(type, form)) sample.takeAll((index) => numberAt(weight, index));
+    const fromFile = isLossless(type, form);
+    checkStored(name, weight, { where: path, fromFile });
+    if (fromFile) sample.takeAll((index) => numberAt(weight, index));
     samples.set(name, sample.bytes());
     if (shape.length === 1) gains.set(name, weight);
     onProgress?.({ done: done + 1, total, doneBytes, totalBytes, name });

@@ -53,8 +53,11 @@ export function weightFeeds(
   const feeds: Record<string, WeightTensor> = {};
   for (const { part, shape: size } of weightParts(form, shape)) {
     const data = parts[part];
-    if (data === undefined)
-      throw new MosError("bad_config", `${name}: a weight stored as ${form.kind} lacks its ${part}`);
+    if (data === undefined || data.length !== size.reduce((product, n) => product * n, 1))
+      throw new MosError(
+        "bad_config",
+        `${name}: a weight [${shape.join(", ")}] stored as ${form.kind} needs ${part} [${size.join(", ")}], not ${data?.length ?? 0} numbers`,
+      );
     feeds[partName(name, part)] = { shape: size, data };
   }
   return feeds;
