@@ -12,7 +12,8 @@ export type ErrorCode =
   | "network" // the hub cannot be reached or denies access
   | "busy" // a queue or the memory is full: the same request can succeed later
   | "diverged" // the loss is not a finite number
-  | "cancelled"; // stopped by the caller's signal
+  | "cancelled" // stopped by the caller's signal
+  | "memory"; // what is asked for takes more memory than there is
 
 /** What an error was caused by. */
 export interface MosErrorOptions {

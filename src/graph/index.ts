@@ -14,6 +14,8 @@ export {
   fileConstant,
   int64s,
   leaf,
+  type Node,
+  nodesOf,
   type Shape,
   type StoredWeight,
   scalar,

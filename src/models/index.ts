@@ -1,4 +1,5 @@
 export { type BaseDtype, type BaseForms, chooseForm, type StoredWeightInfo } from "./base-dtype.ts";
+export { BASE_DTYPES, baseDtype, COMPUTES, type Compute, compute } from "./base-settings.ts";
 export type { LlamaConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {

@@ -80,6 +80,8 @@ function knownAnswer({ code, message }: MosError): ErrorAnswer | undefined {
       return answer(message, { status: 404, code: "model_not_found", param: "model" });
     case "bad_option":
       return answer(message, { status: 400, code: "invalid_value" });
+    case "memory":
+      return answer(message, { status: 503, code: "insufficient_memory", retryAfter: 5 }, true);
     case "cancelled":
       return answerTo(shuttingDown());
     case "bad_adapter":

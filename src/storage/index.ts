@@ -26,4 +26,5 @@ export {
 } from "./folders.ts";
 export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
 export { lockFolder } from "./lock.ts";
+export { type FreeMemory, freeMemory, type MemorySources } from "./memory.ts";
 export { describeBytes, expectSpace } from "./space.ts";

@@ -1,0 +1,101 @@
+// How much memory this process can still have: what the machine has left, and what the limits of its control groups
+// leave. A process that takes more is killed by the system without a word.
+import { readFile } from "node:fs/promises";
+import { freemem } from "node:os";
+import { join } from "node:path";
+
+/** Bytes that can still be taken, and what sets the limit. */
+export interface FreeMemory {
+  readonly bytes: number;
+  readonly limit: "machine" | "cgroup" | "option";
+}
+
+/** Where the numbers come from. */
+export interface MemorySources {
+  /** The text of a file of the system; undefined where there is none. */
+  readonly read: (path: string) => Promise<string | undefined>;
+  /** Free bytes where there is no /proc/meminfo. */
+  readonly machine: () => number;
+  /** The limit that Node knows of; 0, or far more than any machine has, where there is none. */
+  readonly constrained: () => number;
+  /** Bytes that the process has now. */
+  readonly resident: () => number;
+}
+
+const systemSources: MemorySources = {
+  read: (path) => readFile(path, "utf8").catch(() => undefined),
+  machine: freemem,
+  constrained: () => process.constrainedMemory() ?? 0,
+  resident: () => process.memoryUsage.rss(),
+};
+
+/**
+ * What is free: the least of what the machine has available and the room that control groups leave. Cached pages of
+ * files do not count as taken, since the system gives them up when memory is needed.
+ */
+export async function freeMemory(sources: MemorySources = systemSources): Promise<FreeMemory> {
+  const rooms = [await machineRoom(sources), ...(await groupRooms(sources))];
+  return rooms.reduce((least, room) => (room.bytes < least.bytes ? room : least));
+}
+
+async function machineRoom({ read, machine }: MemorySources): Promise<FreeMemory> {
+  const available = /^MemAvailable:\s+(\d+) kB$/m.exec((await read("/proc/meminfo")) ?? "")?.[1];
+  return { bytes: available === undefined ? machine() : Number(available) * 1024, limit: "machine" };
+}
+
+/** The files of a control group of either version, and what its statistics call cached pages. */
+const VERSIONS = [
+  {
+    root: "/sys/fs/cgroup",
+    limit: "memory.max",
+    used: "memory.current",
+    cached: ["inactive_file", "active_file"],
+  },
+  {
+    root: "/sys/fs/cgroup/memory",
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    cached: ["total_inactive_file", "total_active_file"],
+  },
+] as const;
+
+/** A limit above this stands for none: version 1 writes the largest number of pages. */
+const NO_LIMIT = 2 ** 60;
+
+async function groupRooms(sources: MemorySources): Promise<readonly FreeMemory[]> {
+  const { read, constrained, resident } = sources;
+  const groups = (await read("/proc/self/cgroup")) ?? "";
+  const rooms: FreeMemory[] = [];
+  for (const [i, version] of VERSIONS.entries()) {
+    const path = (i === 0 ? /^0::(.*)$/m : /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m).exec(groups)?.[1];
+    if (path === undefined) continue;
+    // the limit of every group above holds too; in a container only the topmost may be visible
+    for (const folder of foldersUpTo(path)) {
+      const bytes = await roomOf(join(version.root, folder), version, read);
+      if (bytes !== undefined) rooms.push({ bytes, limit: "cgroup" });
+    }
+  }
+  const limit = constrained();
+  if (rooms.length === 0 && limit > 0 && limit < NO_LIMIT)
+    rooms.push({ bytes: Math.max(0, limit - resident()), limit: "cgroup" });
+  return rooms;
+}
+
+/** "/a/b": "/a/b", "/a", "/" */
+function foldersUpTo(path: string): readonly string[] {
+  const names = path.split("/").filter((name) => name !== "" && name !== "..");
+  return [...names, ""].map((_, i) => `/${names.slice(0, names.length - i).join("/")}`);
+}
+
+async function roomOf(
+  folder: string,
+  { limit, used, cached }: (typeof VERSIONS)[number],
+  read: MemorySources["read"],
+): Promise<number | undefined> {
+  const most = Number((await read(join(folder, limit)))?.trim() ?? "max");
+  const taken = Number((await read(join(folder, used)))?.trim() ?? "");
+  if (!(most < NO_LIMIT) || Number.isNaN(taken)) return undefined; // "max" is no number
+  const statistics = (await read(join(folder, "memory.stat"))) ?? "";
+  const pages = cached.map((name) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(statistics)?.[1] ?? 0));
+  return Math.max(0, most - Math.max(0, taken - pages.reduce((a, b) => a + b, 0)));
+}
