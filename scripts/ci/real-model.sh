@@ -32,6 +32,13 @@ reporters=(--reporter=default)
 [ "$report" = /dev/null ] || reporters+=(--reporter=json --outputFile.json="$report")
 npx --no vitest run "${reporters[@]}" -t SmolLM2 "${tests[@]}"
 
+if python3 -c "import gguf" 2>/dev/null; then
+  echo "-- the base as stored beside its float32 expansion, in other types"
+  python3 scripts/verify/gguf_types.py "$MOS_TEST_MODEL" "$work/types" Q4_0 Q5_1 Q6_K --layers 2
+  npm run --silent verify:gguf-types -- "$work"/types/*.gguf --tokens 24
+  rm -r "$work/types"
+fi
+
 echo "-- two steps of training"
 node dist/cli/main.js train --model "$MOS_TEST_MODEL" --data assets/quickstart/train.jsonl --out "$work/adapter" \
   --steps 2 --batch-size 2 --max-length 128 --examples 16 --held-out 4 --learning-rate 2e-5

@@ -60,4 +60,4 @@ export {
   type TypeParams,
 } from "./params.ts";
 export { networkSettings, type RunningServer, type ServeOptions, serve } from "./serve.ts";
-export { adapterModel, wholeModel } from "./trainable.ts";
+export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

@@ -49,6 +49,22 @@ export function adapterModel({ config, weights: stored }: LoadedModel, adapter: 
   };
 }
 
+/** A base as it is, of which only losses are computed. */
+export function frozenModel({
+  config,
+  weights: stored,
+}: Pick<LoadedModel, "config" | "weights">): TrainableModel {
+  return {
+    config,
+    weights: weightLeaves(config, new Map([...stored].map(([name, { form }]) => [name, form]))),
+    weightData: new Map([...stored].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight)))),
+    trainable: new Map(),
+    parameters: new Map(),
+    linear: () => plainLinear,
+    maskBufferLength: () => 0,
+  };
+}
+
 /** A model all of whose weights are trained, in place. */
 export function wholeModel({
   config,

@@ -1,0 +1,199 @@
+// What moving an adapter between forms of its base costs: trained on each, its held-out loss on each.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Adapter, loadAdapter } from "#adapters";
+import { type EncodedExample, encodeExamples, readDataset } from "#data";
+import { type BaseDtype, loadModel, loadModelText } from "#models";
+import { adapterModel, type BaseModel, finetune, frozenModel, geometryOf } from "#recipes";
+import { evaluateLoss, gradientSource, type TrainableModel } from "#training";
+import { type Arguments, fail, readArguments, rounded } from "../../bench/arguments.ts";
+
+const HELP = `usage: npm run verify:base-dtypes -- --model PATH --held-out FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
+
+Held-out loss of adapters on every form of one base, in nats. With --data an adapter is trained on each form (rows of the
+table) and measured on each (columns); with --adapter that one alone is measured. The base itself is the first row.
+
+  --model PATH        GGUF file or model folder
+  --held-out FILE     JSON Lines to measure on
+  --data FILE         JSON Lines to train on
+  --out FOLDER        where the adapters go; those that are there are not trained again
+  --adapter FOLDER    an adapter that exists
+  --bases LIST        forms of the base (float32,stored,int8,int4,nf4,compute-int8); the last one computes in int8
+  --method NAME       mos (e 2, r 8) or lora (r 8); default mos
+  --steps N           updates (100)
+  --batch-size N      rows of a batch (4)
+  --max-length N      tokens of a row (512)
+  --learning-rate X   (1e-3)
+  --examples N        held-out examples, from the first (100)
+  --seeds N           adapters of each form (1); losses are means
+  --threads N         (one for each core)
+  --json              one JSON object`;
+
+interface Base {
+  readonly name: string;
+  readonly baseDtype: BaseDtype;
+  readonly compute: "float32" | "int8";
+}
+
+const BASES: readonly Base[] = [
+  ...(["float32", "stored", "int8", "int4", "nf4"] as const).map(
+    (baseDtype): Base => ({ name: baseDtype, baseDtype, compute: "float32" }),
+  ),
+  { name: "compute-int8", baseDtype: "stored", compute: "int8" },
+];
+
+const MOS = { method: "mos", equivalentRank: 2, rank: 8, shardsPerVector: 4, privateRank: 1 };
+const ADAPTERS: Readonly<Record<string, object>> = { mos: MOS, lora: { method: "lora", rank: 8 } };
+
+interface Plan {
+  readonly model: string;
+  readonly bases: readonly Base[];
+  readonly heldOut: string;
+  readonly examples: number;
+  readonly adapter: string | undefined;
+  readonly data: string | undefined;
+  readonly out: string | undefined;
+  readonly method: object;
+  readonly seeds: number;
+  readonly settings: { steps: number; batchSize: number; maxLength: number; learningRate: number };
+  readonly compile: { readonly threads?: number };
+}
+
+function planOf(given: Arguments): Plan {
+  const needed = (name: string): string => given.text(name) ?? fail(`--${name} is needed; see --help`);
+  const names = (given.text("bases") ?? BASES.map(({ name }) => name).join()).split(",");
+  const base = (name: string): Base =>
+    BASES.find((one) => one.name === name) ??
+    fail(`--bases: ${name} is none of ${BASES.map((one) => one.name).join(", ")}`);
+  const method = given.text("method") ?? "mos";
+  const [adapter, data] = [given.text("adapter"), given.text("data")];
+  if ((adapter === undefined) === (data === undefined)) fail("give one of --data and --adapter");
+  const threads = given.number("threads", 0);
+  return {
+    model: needed("model"),
+    bases: names.map(base),
+    heldOut: needed("held-out"),
+    examples: given.number("examples", 100),
+    ...{ adapter, data, out: data === undefined ? undefined : needed("out") },
+    method: ADAPTERS[method] ?? fail(`--method ${method} is none of ${Object.keys(ADAPTERS).join(", ")}`),
+    seeds: given.number("seeds", 1),
+    settings: {
+      steps: given.number("steps", 100),
+      batchSize: given.number("batch-size", 4),
+      maxLength: given.number("max-length", 512),
+      learningRate: given.number("learning-rate", 1e-3),
+    },
+    compile: threads === 0 ? {} : { threads },
+  };
+}
+
+async function openBase({ model: path }: Plan, { baseDtype, compute }: Base): Promise<BaseModel> {
+  const model = await loadModel(path, { baseDtype, compute });
+  return { model, text: await loadModelText(model.source) };
+}
+
+/** Trains what is not there; gives the folders of a form's adapters, one of each seed. */
+async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
+  const { data = "", out = "", method, seeds, settings, compile } = plan;
+  const folders = Array.from({ length: seeds }, (_, seed) => join(out, base.name, `seed-${seed}`));
+  const missing = folders.filter((folder) => !existsSync(join(folder, "adapter_config.json")));
+  if (missing.length === 0) return folders;
+  const model = await openBase(plan, base);
+  for (const folder of missing) {
+    const seed = folders.indexOf(folder);
+    const run = {
+      ...{ model, data, out: folder, overwrite: true, compile },
+      adapter: { ...method, alpha: 16, dropout: 0 } as Parameters<typeof finetune>[0]["adapter"],
+      settings: { ...settings, seed, heldOut: 0, saveEvery: 0 },
+    };
+    for await (const event of finetune(run))
+      if (event.type === "step" && event.step % 10 === 0)
+        console.error(
+          `${base.name}, seed ${seed}: update ${event.step} of ${settings.steps}, loss ${event.loss.toFixed(4)}`,
+        );
+  }
+  return folders;
+}
+
+async function lossOf(
+  model: TrainableModel,
+  encoded: readonly EncodedExample[],
+  plan: Plan,
+): Promise<number> {
+  const { batchSize: batchRows, maxLength: rowLength } = plan.settings;
+  const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
+  const { padToken, eosTokens } = model.config;
+  await using source = gradientSource(model, { ...plan.compile, maxSegment });
+  const batch = { batchRows, rowLength, packed: true, padToken: padToken ?? eosTokens[0] ?? 0 };
+  return await evaluateLoss(source, encoded, batch);
+}
+
+/** The base, then the mean over the adapters of each row, on one form. */
+async function measuredOn(
+  plan: Plan,
+  base: Base,
+  rows: readonly (readonly string[])[],
+): Promise<readonly number[]> {
+  const { model, text } = await openBase(plan, base);
+  const examples = (await readDataset(plan.heldOut)).examples.slice(0, plan.examples);
+  const { tokenizer, template } = text;
+  const { maxLength } = plan.settings;
+  const how = { tokenizer, template, maxLength, promptFormat: "template", system: undefined } as const;
+  const { encoded } = await encodeExamples(examples, { ...how, signal: undefined });
+  const { fingerprint, identity, config } = model;
+  const geometry = geometryOf(config);
+  const load = (folder: string): Promise<Adapter> => loadAdapter(folder, { geometry, fingerprint, identity });
+  const losses = [await lossOf(frozenModel(model), encoded, plan)];
+  for (const folders of rows) {
+    let sum = 0;
+    for (const folder of folders) sum += await lossOf(adapterModel(model, await load(folder)), encoded, plan);
+    losses.push(sum / folders.length);
+  }
+  console.error(`measured on ${base.name}`);
+  return losses;
+}
+
+const given = readArguments(HELP, {
+  values: [
+    ...[
+      "model",
+      "held-out",
+      "data",
+      "out",
+      "adapter",
+      "bases",
+      "method",
+      "steps",
+      "batch-size",
+      "max-length",
+    ],
+    ...["learning-rate", "examples", "seeds", "threads"],
+  ],
+  flags: ["json"],
+});
+const plan = planOf(given);
+const rows = new Map<string, readonly string[]>();
+if (plan.adapter !== undefined) rows.set("adapter", [plan.adapter]);
+else for (const base of plan.bases) rows.set(base.name, await trainedOn(plan, base));
+const columns = new Map<string, readonly number[]>();
+for (const base of plan.bases) columns.set(base.name, await measuredOn(plan, base, [...rows.values()]));
+
+const labels = ["no adapter", ...rows.keys()];
+const losses = labels.map((_, row) => [...columns.values()].map((column) => column[row] ?? Number.NaN));
+if (given.flag("json")) {
+  const { model, heldOut, examples, seeds, settings, method, data } = plan;
+  const table = Object.fromEntries(
+    labels.map((label, row) => [
+      label,
+      Object.fromEntries(
+        [...columns.keys()].map((name, i) => [name, rounded(losses[row]?.[i] ?? Number.NaN, 5)]),
+      ),
+    ]),
+  );
+  console.log(JSON.stringify({ model, heldOut, examples, data, seeds, method, settings, losses: table }));
+} else {
+  const cell = (text: string): string => text.padStart(13);
+  console.log(`trained on   ${[...columns.keys()].map(cell).join("")}`);
+  for (const [row, label] of labels.entries())
+    console.log(`${label.padEnd(13)}${(losses[row] ?? []).map((loss) => cell(loss.toFixed(4))).join("")}`);
+}

@@ -1,0 +1,108 @@
+// A base as its file stores it beside the same base expanded to float32: logits, loss, and gradients of an adapter.
+import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
+import type { Batch } from "#data";
+import { linear } from "#graph";
+import { geometryOf, headWeight, type LoadedModel, loadModel, weightFeeds, weightLeaves } from "#models";
+import { adapterModel } from "#recipes";
+import { compile } from "#runtime";
+import { gradientSource, hiddenStates } from "#training";
+import { randomAdapter } from "./random-adapter.ts";
+
+const SETTINGS = {
+  method: "mos",
+  rank: 3,
+  equivalentRank: 2,
+  shardsPerVector: 4,
+  privateRank: 1,
+  dropout: 0,
+};
+
+interface Numbers {
+  /** [tokens, V] */
+  readonly logits: Float32Array;
+  readonly loss: number;
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+}
+
+/** One row of tokens, each of which is predicted from those before it. */
+function batchOf(tokens: readonly number[]): Batch {
+  const length = tokens.length;
+  return {
+    ...{ rows: 1, length, ids: Int32Array.from(tokens), positions: Int32Array.from(tokens.keys()) },
+    segments: new Int32Array(length).fill(1),
+    labelIndices: Int32Array.from({ length: length - 1 }, (_, i) => i),
+    labelIds: Int32Array.from(tokens.slice(1)),
+    ...{ examples: 1, tokens: length },
+  };
+}
+
+async function logitsOf(
+  { config, weights }: LoadedModel,
+  adapter: Adapter,
+  batch: Batch,
+): Promise<Float32Array> {
+  const leaves = adapterLeaves(adapter);
+  const values = weightLeaves(config, new Map([...weights].map(([name, { form }]) => [name, form])));
+  const hidden = hiddenStates(config, {
+    shape: { rows: 1, length: batch.length },
+    weights: values,
+    linear: adapterHook({ factors: leaves.factors(), merge: false }),
+  });
+  await using program = await compile({ logits: linear(hidden, headWeight(config, values)) });
+  const shape = [1, batch.length];
+  const { logits } = await program.run({
+    ...Object.assign({}, ...[...weights].map(([name, weight]) => weightFeeds(name, weight))),
+    ...Object.fromEntries(leaves.parameters),
+    ids: { shape, data: batch.ids },
+    positions: { shape, data: batch.positions },
+    segments: { shape, data: batch.segments },
+  });
+  return logits?.data as Float32Array;
+}
+
+async function numbersOf(model: LoadedModel, adapter: Adapter, batch: Batch): Promise<Numbers> {
+  const logits = await logitsOf(model, adapter, batch);
+  await using source = gradientSource(adapterModel(model, adapter));
+  const { loss, gradients } = await source.gradients(batch, undefined);
+  return { logits, loss, gradients };
+}
+
+/** The largest difference as a share of the largest number. */
+export function farthest(a: Float32Array, b: Float32Array): number {
+  let [difference, largest] = [0, 0];
+  for (const [i, x] of a.entries()) {
+    difference = Math.max(difference, Math.abs(x - (b[i] ?? Number.NaN)));
+    largest = Math.max(largest, Math.abs(x));
+  }
+  return Number.isNaN(difference) ? Number.NaN : difference / largest;
+}
+
+/** Differences as shares: of the largest logit, of the loss, and of the largest number of each gradient, the worst one. */
+export interface StoredDifference {
+  readonly loss: number;
+  readonly differences: { readonly logits: number; readonly loss: number; readonly gradients: number };
+}
+
+/** Computes both on a row of tokens, with a MoS adapter of random numbers. */
+export async function compareStored(path: string, tokens: readonly number[]): Promise<StoredDifference> {
+  const stored = await loadModel(path, { baseDtype: "stored" });
+  const adapter = randomAdapter(SETTINGS, geometryOf(stored.config), {
+    seed: 5,
+    deviation: 0.02,
+    only: "trainable",
+  });
+  const batch = batchOf(tokens);
+  const ours = await numbersOf(stored, adapter, batch);
+  const theirs = await numbersOf(await loadModel(path, { baseDtype: "float32" }), adapter, batch);
+  const gradients = [...theirs.gradients].map(([name, gradient]) =>
+    farthest(gradient, ours.gradients.get(name) ?? new Float32Array(0)),
+  );
+  return {
+    loss: theirs.loss / batch.labelIds.length,
+    differences: {
+      logits: farthest(theirs.logits, ours.logits),
+      loss: Math.abs(ours.loss - theirs.loss) / theirs.loss,
+      gradients: gradients.reduce((worst, one) => (one > worst || Number.isNaN(one) ? one : worst), 0),
+    },
+  };
+}
