@@ -25,7 +25,7 @@ export const isQuantized = (form: WeightForm): form is QuantizedForm =>
 
 type Parts = Readonly<Partial<Record<string, TensorData>>>;
 
-/** Quantises row `row` of a matrix, whose numbers it is given, into the matrix's parts. */
+/** Quantises row `row` of a matrix into the matrix's parts. Its numbers may be overwritten. */
 export type QuantizeRow = (row: number, numbers: Float32Array) => void;
 
 /** Codes from −127 to 127 with a scale for each block; the largest weight of a block becomes ±127. */
@@ -98,9 +98,8 @@ export function quantizeRows(form: QuantizedForm, shape: readonly number[], part
     case "int8rows": {
       const quantize = signedRows(codes as Int8Array, scales as Float32Array, width);
       return (row, numbers) => {
-        const transformed = numbers.slice();
-        hadamardRows(transformed, width);
-        quantize(row, transformed);
+        hadamardRows(numbers, width);
+        quantize(row, numbers);
       };
     }
     case "nf4": {

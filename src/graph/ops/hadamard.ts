@@ -18,31 +18,42 @@ const random = randomStream(0, "hadamard");
 /** Without random signs, what the numbers of a block have in common would end in one of them. */
 const SIGNS = Float32Array.from({ length: LARGEST }, () => (random.uniform() < 0.5 ? -1 : 1));
 
-/** Multiplies each block of `data` by the Hadamard matrix H / √size, which is its own inverse. */
-function transformBlocks(data: Float32Array, size: number): void {
-  const factor = 1 / Math.sqrt(size);
-  for (let begin = 0; begin < data.length; begin += size) {
-    for (let half = 1; half < size; half *= 2)
-      for (let i = begin; i < begin + size; i += 2 * half)
-        for (let j = i; j < i + half; j++) {
-          const [a, b] = [data[j] as number, data[j + half] as number];
-          data[j] = a + b;
-          data[j + half] = a - b;
-        }
-    for (let j = begin; j < begin + size; j++) data[j] = (data[j] as number) * factor;
-  }
-}
+const ONES = new Float32Array(LARGEST).fill(1);
 
-function multiplyBySigns(data: Float32Array, size: number): void {
-  for (let i = 0; i < data.length; i++) data[i] = (data[i] as number) * (SIGNS[i % size] as number);
+/** Two stages of the transform of a block at a time: half the loads and stores. Multiplies by H, which is 1 and −1. */
+function transform(block: Float64Array, size: number): void {
+  let step = 1;
+  for (; 4 * step <= size; step *= 4)
+    for (let i = 0; i < size; i += 4 * step)
+      for (let j = i; j < i + step; j++) {
+        const first = (block[j] as number) + (block[j + step] as number);
+        const second = (block[j] as number) - (block[j + step] as number);
+        const third = (block[j + 2 * step] as number) + (block[j + 3 * step] as number);
+        const fourth = (block[j + 2 * step] as number) - (block[j + 3 * step] as number);
+        block[j] = first + third;
+        block[j + step] = second + fourth;
+        block[j + 2 * step] = first - third;
+        block[j + 3 * step] = second - fourth;
+      }
+  if (step === size) return;
+  for (let j = 0; j < step; j++) {
+    const [first, second] = [block[j] as number, block[j + step] as number];
+    block[j] = first + second;
+    block[j + step] = first - second;
+  }
 }
 
 /** Rows of `width` numbers in the place of what they were: x Q, or x Qᵀ, which undoes it. */
 export function hadamardRows(data: Float32Array, width: number, { inverse = false } = {}): void {
   const size = blockSizeOf(width);
-  if (!inverse) multiplyBySigns(data, size);
-  transformBlocks(data, size);
-  if (inverse) multiplyBySigns(data, size);
+  const factor = 1 / Math.sqrt(size); // H / √size is its own inverse
+  const [before, after] = inverse ? [ONES, SIGNS] : [SIGNS, ONES];
+  const block = new Float64Array(size);
+  for (let begin = 0; begin < data.length; begin += size) {
+    for (let j = 0; j < size; j++) block[j] = (data[begin + j] as number) * (before[j] as number);
+    transform(block, size);
+    for (let j = 0; j < size; j++) data[begin + j] = (block[j] as number) * factor * (after[j] as number);
+  }
 }
 
 const matrices = new Map<number, Value>();
