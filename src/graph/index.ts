@@ -24,6 +24,7 @@ export {
   type TensorData,
   type Value,
   withGradient,
+  withRematerialisation,
 } from "./value.ts";
 export {
   type BlockForm,

@@ -30,7 +30,7 @@ export function storedWeight(
       );
   }
   if (form.kind === "float32" && parts.data !== undefined) return parts.data;
-  return { ...withRematerialisation(dequantise(stored), () => dequantise(stored)), stored };
+  return { ...withRematerialisation(dequantise(stored), (others) => dequantise(stored, others)), stored };
 }
 
 /** Leaves for the tensors of a weight, named by `partName`, and the weight that they make. Vectors are always float32. */

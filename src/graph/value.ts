@@ -58,7 +58,7 @@ export interface Value {
   readonly source: Source;
   readonly rule?: Rule;
   /** Rematerialises it for the backward pass, where that is cheaper than keeping it in memory. */
-  readonly rematerialise?: () => Value;
+  readonly rematerialise?: (others: readonly Value[]) => Value;
   /** The tensors that a weight of the base is stored in, where it is not float32: products read these. */
   readonly stored?: StoredWeight;
 }
@@ -70,14 +70,19 @@ export interface StoredWeight {
   readonly parts: Readonly<Partial<Record<WeightPart, Value>>>;
 }
 
-/** What the backward pass reads instead of a value: the value itself, or its rematerialisation, which all readers share. */
-export const rematerialised = (value: Value): Value => value.rematerialise?.() ?? value;
+/**
+ * What the backward pass reads instead of a value: the value itself, or its rematerialisation, which all readers share.
+ * With `others` it is the reader's own, and computed after them.
+ */
+export const rematerialised = (value: Value, others: readonly Value[] = []): Value =>
+  value.rematerialise?.(others) ?? value;
 
 /** The value, which the backward pass computes again with `compute` rather than keeping it in memory. */
-export function withRematerialisation(value: Value, compute: () => Value): Value {
+export function withRematerialisation(value: Value, compute: (others: readonly Value[]) => Value): Value {
   let made: Value | undefined;
-  const rematerialise = (): Value => {
-    made ??= compute();
+  const rematerialise = (others: readonly Value[]): Value => {
+    if (others.length > 0) return compute(others);
+    made ??= compute(others);
     return made;
   };
   return { ...value, rematerialise };

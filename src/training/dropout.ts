@@ -1,5 +1,5 @@
 import { MosError, randomStream } from "#core";
-import { reshape, slice, type Value } from "#graph";
+import { after, reshape, slice, type Value, withRematerialisation } from "#graph";
 
 // Dropout masks are random slices of one shared buffer, since drawing a mask of its own for every linear layer would
 // cost 100 times as much.
@@ -30,7 +30,10 @@ export function dropoutMask(
   { rows, index, width }: { readonly rows: number; readonly index: number; readonly width: number },
 ): Value {
   const from = index * STRIDE;
-  return reshape(slice(buffer, { axis: 0, from, to: from + rows * width }), [rows, width]);
+  const cut = (numbers: Value): Value =>
+    reshape(slice(numbers, { axis: 0, from, to: from + rows * width }), [rows, width]);
+  // it is as large as the layer's input, so the backward pass cuts it out again
+  return withRematerialisation(cut(buffer), (others) => cut(after(buffer, others)));
 }
 
 /**

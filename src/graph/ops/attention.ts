@@ -13,7 +13,7 @@ import {
 import { add, mul, neg } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";
-import { concat, padAxis, reshape, slice, transpose } from "./shape.ts";
+import { after, concat, padAxis, reshape, slice, transpose } from "./shape.ts";
 
 /** The angles of rotary position embeddings. */
 export interface RotationTables {
@@ -120,9 +120,9 @@ export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOpt
   const queries = (x: Value, { from, to }: AttentionBlock): Value =>
     reshape(slice(x, { axis: 2, from, to }), [B, K, G * (to - from), x.shape[3] as number]);
   const keys = (x: Value, { first, to }: AttentionBlock): Value => slice(x, { axis: 2, from: first, to });
-  const probabilities = (block: AttentionBlock): Value => {
+  const probabilities = (of: Value, block: AttentionBlock): Value => {
     const [rows, width] = [block.to - block.from, block.to - block.first];
-    const scores = matmul(queries(q, block), keys(k, block), { transposeB: true, alpha: scale }); // [B, K, G·bs, lo]
+    const scores = matmul(queries(of, block), keys(k, block), { transposeB: true, alpha: scale }); // [B, K, G·bs, lo]
     const masked = add(reshape(scores, [B, K, G, rows, width]), block.mask);
     return reshape(softmax(masked), [B, K, G * rows, width]);
   };
@@ -134,31 +134,30 @@ export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOpt
       }),
       2,
     );
-  const y = joined(blocks.map((block) => matmul(probabilities(block), keys(v, block))));
+  const y = joined(blocks.map((block) => matmul(probabilities(q, block), keys(v, block))));
   return withGradient(y, [q, k, v], (dy) => {
     // dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)): the last term is an extra column of dO times a column of ones in V
     const rowsum = sum(mul(dy, y), [3]); //                                               [B, H, S, 1]
     const dOne = concat([dy, neg(rowsum)], 3); //                                         [B, H, S, D + 1]
     const vOne = concat([v, constant(new Float32Array(B * K * S).fill(1), [B, K, S, 1])], 3);
     const dq: Value[] = [];
-    const dk: Value[] = [];
-    const dv: Value[] = [];
+    let dk: Value | undefined; // [B, K, D, S]
+    let dv: Value | undefined;
     for (const block of blocks) {
-      const p = probabilities(block); //                                                  [B, K, G·bs, lo]
-      const ds = mul(p, matmul(queries(dOne, block), keys(vOne, block), { transposeB: true }));
+      // one block after the other, so that the probabilities of two never exist together
+      const [last] = dq.slice(-1);
+      const inTurn = (x: Value): Value => (last && dk && dv ? after(x, [last, dk, dv]) : x);
+      const p = probabilities(inTurn(q), block); //                                       [B, K, G·bs, lo]
+      const ds = mul(p, matmul(queries(inTurn(dOne), block), keys(vOne, block), { transposeB: true }));
       dq.push(matmul(ds, keys(k, block), { alpha: scale }));
       const padding = { axis: 3, before: block.first, after: S - block.to };
       // computed as [B, K, D, lo], since the product with the short side first is the fast one
-      dk.push(padAxis(matmul(queries(q, block), ds, { transposeA: true, alpha: scale }), padding));
-      dv.push(padAxis(matmul(queries(dy, block), p, { transposeA: true }), padding));
+      dk = plus(dk, padAxis(matmul(queries(q, block), ds, { transposeA: true, alpha: scale }), padding));
+      dv = plus(dv, padAxis(matmul(queries(dy, block), p, { transposeA: true }), padding));
     }
-    return [joined(dq), sumTransposed(dk), sumTransposed(dv)];
+    const turned = (x: Value | undefined): Value => transpose(x as Value, [0, 1, 3, 2]);
+    return [joined(dq), turned(dk), turned(dv)];
   });
 }
 
-/** The sum of parts [B, K, D, S], as [B, K, S, D]. */
-const sumTransposed = (parts: readonly Value[]): Value =>
-  transpose(
-    parts.reduce((a, b) => add(a, b)),
-    [0, 1, 3, 2],
-  );
+const plus = (sum: Value | undefined, part: Value): Value => (sum === undefined ? part : add(sum, part));

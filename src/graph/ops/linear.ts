@@ -150,20 +150,26 @@ export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRan
   const merge = options.merge === true && weight.stored === undefined;
   // W' = W + s · B A                                             [out, in]
   const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: weight }) : undefined;
-  const dropped = (v: Value): Value => (dropoutMask === undefined ? v : mul(v, dropoutMask));
-  const u = matmul(dropped(x), a, { transposeB: true }); //       [N, r]
+  const maskFor = (reader: Value): Value | undefined => dropoutMask && rematerialised(dropoutMask, [reader]);
+  const dropped = (v: Value, reader: Value): Value => {
+    const mask = maskFor(reader);
+    return mask === undefined ? v : mul(v, mask);
+  };
+  const u = matmul(dropped(x, x), a, { transposeB: true }); //       [N, r]
   const y =
     merged === undefined
       ? gemm(u, b, { alpha: scale, c: forward(x, weight) }) //    [N, out]
       : linear(x, merged);
   return withGradient(y, [x, weight, a, b], (dy) => {
     const du = matmul(dy, b, { transposeB: true, alpha: scale }); // [N, r]
-    const da = matmul(du, dropped(rematerialised(x)), { transposeA: true }); // [r, in]
+    const da = matmul(du, dropped(rematerialised(x), dy), { transposeA: true }); // [r, in]
     const db = matmul(u, dy, { transposeA: true, alpha: scale }); // [r, out]
     // the gradient reaches earlier layers only after this layer's own, whose inputs can then be freed
     const next = after(dy, [da, db]);
     return [
-      merged === undefined ? throughBranch({ dy: next, du, weight, a, dropoutMask }) : matmul(next, merged),
+      merged === undefined
+        ? throughBranch({ dy: next, du, weight, a, mask: maskFor(next) })
+        : matmul(next, merged),
       weight.stored === undefined ? matmul(dy, x, { transposeA: true }) : undefined,
       da,
       db,
@@ -176,11 +182,11 @@ interface BranchGradient {
   readonly du: Value;
   readonly weight: Value;
   readonly a: Value;
-  readonly dropoutMask: Value | undefined;
+  readonly mask: Value | undefined;
 }
 
 /** dx = dy W + mask ∘ (du A) */
-function throughBranch({ dy, du, weight, a, dropoutMask }: BranchGradient): Value {
+function throughBranch({ dy, du, weight, a, mask }: BranchGradient): Value {
   const base = backward(dy, weight);
-  return dropoutMask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), dropoutMask));
+  return mask === undefined ? gemm(du, a, { c: base }) : add(base, mul(matmul(du, a), mask));
 }

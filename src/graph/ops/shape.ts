@@ -166,6 +166,7 @@ export function splitDynamic(x: Value, sizes: Value, names: readonly string[]): 
  */
 export function after(x: Value, others: readonly Value[]): Value {
   const int64 = { shape: [1], dtype: "int64" } as const;
+  if (others.length === 0) return x;
   const total = others
     .map((other) => emit("Shape", [other], { ...int64, attributes: { start: 0, end: 1 } }))
     .reduce((a, b) => emit("Add", [a, b], int64));
