@@ -1,4 +1,4 @@
-export { type BlockFormat, blockFormats, type StoredType } from "./dequantize.ts";
+export { blockFormats, type StoredType } from "./dequantize.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
 export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-header.ts";

@@ -65,6 +65,8 @@ test("there and back is where it was", async () => {
 
 test("the fingerprint of an open model is that of the loaded one", async () => {
   const loaded = await loadModel(BUNDLED);
+  // what adapters of the bundled model have recorded
+  expect(loaded.fingerprint).toBe("sha256:13e568bbb49810c9c2ba7599bfc863b2ee8d5b48b79a9adbeef0fd40ff63ffc6");
   await using files = await openModel(BUNDLED);
   const seen: number[] = [];
   expect(await fingerprintOf(files, { onProgress: ({ done }) => seen.push(done) })).toBe(loaded.fingerprint);
