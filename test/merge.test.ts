@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#formats";
-import { bytesOfWeight, floatData, floatTensors, type LoadedModel, loadModel } from "#models";
+import { bytesOfWeight, dequantizeWeight, type LoadedModel, loadModel } from "#models";
 import { LINEAR_NAMES, modulePath } from "#nn";
 import {
   geometryOf,
@@ -70,7 +70,7 @@ async function merge(
 /** W + scale · B A of every weight, by plain loops in float64. */
 async function expected(): Promise<ReadonlyMap<string, Float64Array>> {
   const weights = new Map(
-    [...floatTensors(base.weights)].map(([name, { data }]) => [name, Float64Array.from(data)]),
+    [...base.weights].map(([name, weight]) => [name, Float64Array.from(dequantizeWeight(weight))]),
   );
   const factors = await expandFactors(loaded);
   for (let layer = 0; layer < base.config.layers; layer++)
@@ -108,12 +108,12 @@ test("the merged folder holds W + scale · B A, and is a model of its own", asyn
   expect(merged.config).toEqual(base.config);
   const wanted = await expected();
   expect([...merged.weights.keys()]).toEqual([...wanted.keys()]);
-  for (const [name, { data }] of floatTensors(merged.weights))
-    expect(farthest(data, wanted.get(name)!)).toBeLessThan(1e-6);
+  for (const [name, weight] of merged.weights)
+    expect(farthest(dequantizeWeight(weight), wanted.get(name)!)).toBeLessThan(1e-6);
   expect(
     farthest(
-      floatData(merged.weights.get("model.layers.1.mlp.down_proj.weight")!),
-      floatData(base.weights.get("model.layers.1.mlp.down_proj.weight")!),
+      dequantizeWeight(merged.weights.get("model.layers.1.mlp.down_proj.weight")!),
+      dequantizeWeight(base.weights.get("model.layers.1.mlp.down_proj.weight")!),
     ),
   ).toBeGreaterThan(0.1);
   expect(merged.weights.get("model.norm.weight")).toEqual(base.weights.get("model.norm.weight"));
@@ -146,8 +146,8 @@ test.each([
   const exact = await loadModel((await merge()).out);
   const { out } = await merge({ dtype });
   const merged = await loadModel(out);
-  for (const [name, { data }] of floatTensors(merged.weights))
-    expect(data).toEqual(rounded(floatData(exact.weights.get(name)!)));
+  for (const [name, weight] of merged.weights)
+    expect(dequantizeWeight(weight)).toEqual(rounded(dequantizeWeight(exact.weights.get(name)!)));
   expect(JSON.parse(await readFile(join(out, "config.json"), "utf8"))).toMatchObject({ torch_dtype: dtype });
   await using file = await openSafetensors(join(out, "model.safetensors"));
   expect(file.metadata).toEqual({ format: "pt" });
@@ -248,8 +248,8 @@ test("a GGUF base becomes a whole Hugging Face folder", async () => {
   expect(after.text.template.render(chat)).toBe(before.text.template.render(chat));
   expect(after.text.template.render(chat)).toContain("[Hi]");
   const untouched = "model.layers.0.self_attn.v_proj.weight";
-  const rounded = decodeFloat16(encodeFloat16(floatData(before.model.weights.get(untouched)!)));
-  expect(floatData(after.model.weights.get(untouched)!)).toEqual(rounded);
+  const rounded = decodeFloat16(encodeFloat16(dequantizeWeight(before.model.weights.get(untouched)!)));
+  expect(dequantizeWeight(after.model.weights.get(untouched)!)).toEqual(rounded);
 });
 
 const leftovers = async (): Promise<readonly string[]> =>

@@ -3,10 +3,10 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { LlamaConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
+import { dequantizeWeight } from "./dequantize-weight.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { fromGgufRows, ggufName, toGgufRows } from "./gguf.ts";
 import { loadModel, openModel } from "./load.ts";
-import { floatData } from "./weight.ts";
 
 const BUNDLED = "assets/tiny-english";
 const config = async (fields: Readonly<Record<string, number>>): Promise<LlamaConfig> =>
@@ -81,7 +81,7 @@ test("the fingerprint does not depend on the parts in which a weight is read", a
       path: BUNDLED,
       config,
       async *readWeightParts(name: string) {
-        const data = floatData(weights.get(name)!);
+        const data = dequantizeWeight(weights.get(name)!);
         for (let begin = 0; begin < data.length; begin += step) yield data.subarray(begin, begin + step);
       },
     };

@@ -45,7 +45,9 @@ async function sharded(name: string): Promise<string> {
   const path = at(name);
   await cp(model, path, { recursive: true });
   await rm(join(path, "model.safetensors"));
-  const tensors = Object.entries(asTensors(floatTensors((await loadModel(model)).weights)));
+  const tensors = Object.entries(
+    asTensors(floatTensors((await loadModel(model, { baseDtype: "float32" })).weights)),
+  );
   const parts = [tensors.slice(0, 9), tensors.slice(9)];
   const homes: Record<string, string> = {};
   for (const [i, part] of parts.entries()) {
