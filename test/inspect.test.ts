@@ -59,6 +59,24 @@ test("--json has all of it, and the same geometry with and without the model", a
   expect(helped.geometry.widths).toMatchObject(alone.geometry.widths);
 });
 
+test("a model: types, bytes under each base dtype, fingerprint and identity", async () => {
+  const { code, stdout, stderr } = await mos(["inspect", MODEL]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toMatch(/^shape +5 layers of width 128, 1\.05 M parameters$/m);
+  expect(stdout).toContain(base.fingerprint);
+  expect(stdout).toContain(base.identity);
+  expect(stdout).toMatch(/^F16 +36 +1,052,672 +2\.11 MB +float16 +2\.11 MB$/m);
+  expect(stdout).toMatch(/^int8 +1\.14 MB$/m);
+  const { types, memory, fingerprint, identity } = JSON.parse(
+    (await mos(["inspect", MODEL, "--json"])).stdout,
+  );
+  expect({ fingerprint, identity }).toEqual({ fingerprint: base.fingerprint, identity: base.identity });
+  expect(types[0]).toMatchObject({ type: "F16", tensors: 36, bytes: 2 * 1_052_672, form: "float16" });
+  expect(memory).toMatchObject({ stored: 2 * 1_052_672 + 4 * 1408, float32: 4 * (1_052_672 + 1408) });
+  const refused = await mos(["inspect", MODEL, "--svg", join(folder, "x.svg")]);
+  expect(refused.stderr).toMatch(/assets\/tiny-english is a model; --model and --svg are for adapters/);
+});
+
 test.each(METHOD_NAMES)("%s can be inspected", async (method) => {
   const path = await adapterOf(`one-${method}`, methods[method].example);
   const { code, stdout, stderr } = await mos(["inspect", path, "--model", MODEL]);

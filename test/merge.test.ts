@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Adapter, expandFactors, saveAdapter } from "#adapters";
+import { planMerge } from "#exchange";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#formats";
-import { bytesOfWeight, dequantizeWeight, type LoadedModel, loadModel } from "#models";
+import { bytesOfWeight, dequantizeWeight, type LoadedModel, loadModel, openModel } from "#models";
 import { LINEAR_NAMES, modulePath } from "#nn";
 import {
   geometryOf,
@@ -250,6 +251,36 @@ test("a GGUF base becomes a whole Hugging Face folder", async () => {
   const untouched = "model.layers.0.self_attn.v_proj.weight";
   const rounded = decodeFloat16(encodeFloat16(dequantizeWeight(before.model.weights.get(untouched)!)));
   expect(dequantizeWeight(after.model.weights.get(untouched)!)).toEqual(rounded);
+});
+
+test("matrices of a GGUF base in bfloat16 stay so, and blocks become float16, which is said", async () => {
+  const { tensors, ...gguf } = tinyGguf(
+    await writeTinyModel(join(folder, "wide"), {
+      overrides: { hidden_size: 32, intermediate_size: 64, head_dim: 8 },
+    }),
+  );
+  const numbers = (bytes: Uint8Array): Float32Array =>
+    new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const halves = tensors.map((tensor) =>
+    tensor.shape.length === 1
+      ? tensor
+      : { ...tensor, type: 30, bytes: new Uint8Array(encodeBfloat16(numbers(tensor.bytes)).buffer) },
+  );
+  const blocks = halves.map((tensor) => {
+    if (tensor.name !== "blk.0.ffn_up.weight") return tensor;
+    // Q8_0: 34 bytes for 32 weights, here codes of 1 with a scale of 2⁻⁷
+    const bytes = Uint8Array.from({ length: (64 * 32 * 34) / 32 }, (_, i) => [0, 0x20][i % 34] ?? 1);
+    return { ...tensor, type: 8, bytes };
+  });
+  for (const [name, written, plan] of [
+    ["bfloat16.gguf", halves, { dtype: "bfloat16", replaced: [] }],
+    ["blocks.gguf", blocks, { dtype: "float16", replaced: ["Q8_0"] }],
+  ] as const) {
+    await writeGguf(join(folder, name), { ...gguf, tensors: written });
+    await using files = await openModel(join(folder, name));
+    expect(planMerge(files)).toMatchObject(plan);
+    expect(planMerge(files, { dtype: "float32" })).toMatchObject({ dtype: "float32" });
+  }
 });
 
 const leftovers = async (): Promise<readonly string[]> =>

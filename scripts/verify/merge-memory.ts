@@ -14,7 +14,15 @@ import { geometryOf, mergeAdapter } from "#recipes";
 
 async function writeBase(folder: string, layers: number, preset: string): Promise<void> {
   const config = { ...presetConfig(preset), layers };
-  const plan = planMerge({ path: folder, config, dtypeOf: () => "F16" }, { shardSize: 1e9 });
+  const plan = planMerge(
+    {
+      ...{ path: folder, config, source: { kind: "folder", folder }, dtypeOf: () => "F16" },
+      storedRows: () => {
+        throw new Error("there is no file yet");
+      },
+    },
+    { shardSize: 1e9 },
+  );
   const random = randomStream(0, "base");
   const noise = Float32Array.from({ length: 1 << 20 }, () => 0.02 * random.normal());
   const files = new Map<string, string>();

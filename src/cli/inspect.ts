@@ -1,15 +1,17 @@
-import { basename, resolve } from "node:path";
-import { type SettingValues, text } from "#core";
-import { type Inspection, inspectAdapter, readModelConfig } from "#recipes";
-import { writeFileAtomic } from "#storage";
+import { basename, join, resolve } from "node:path";
+import { MosError, type SettingValues, text } from "#core";
+import { looksLikeRepository, resolveCached } from "#hub";
+import { type Inspection, inspectAdapter, inspectModel, readModelConfig } from "#recipes";
+import { listFolder, pathExists, writeFileAtomic } from "#storage";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
-import { adapterFolder, configOnly } from "./common-options.ts";
-import { configPath } from "./loading.ts";
+import { configOnly } from "./common-options.ts";
+import { configPath, hubOfUser, withReadingLine } from "./loading.ts";
+import { modelText } from "./model-text.ts";
 import { formatBytes, formatInteger } from "./numbers.ts";
 import { importReproduce } from "./reproduce-package.ts";
 import { labelled, textTable } from "./tables.ts";
-import { sayJson, sayLine } from "./terminal.ts";
+import { listenForInterrupt, sayJson, sayLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: configOnly }),
@@ -21,23 +23,34 @@ type Values = SettingValues<typeof options> & { readonly adapter: string; readon
 
 export const command = defineCommand({
   description:
-    "Shows an adapter's settings and budget, the size of its update in each layer, and how its shards are used.",
-  arguments: { adapter: adapterFolder },
+    "Shows an adapter's settings and budget, the size of its update in each layer, and how its shards are used;\n" +
+    "or the types and sizes of a model's weights, and what the model is known by.",
+  arguments: {
+    adapter: text({ required: true, help: "an adapter's folder, or a model folder or .gguf file" }),
+  },
   options,
   examples: `
 Examples:
   mos inspect adapters/acme
   mos inspect adapters/acme --svg norms.svg
   mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
+  mos inspect model.gguf
+      types of the tensors, bytes under each --base-dtype, fingerprint and identity
 
 Pictures need the package mixture-of-shards-reproduce, installed beside this one.
-The base's weights are not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
+An adapter's base is not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
 without unshared ranks keep too little to tell the base's shape, and need --model.`,
   run,
 });
 
-/** Prints what an adapter is and does. */
+/** Prints what an adapter is and does, or what a model's files hold. */
 async function run({ adapter: folder, model, svg, json }: Values): Promise<void> {
+  const isOfModel = await modelAt(folder);
+  if (isOfModel !== undefined) {
+    if (model !== undefined || svg !== undefined)
+      throw new MosError("bad_option", `${folder} is a model; --model and --svg are for adapters`);
+    return await describeModel(isOfModel, json);
+  }
   const charts = svg === undefined ? undefined : await importReproduce("charts");
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(folder, { model: config });
@@ -46,6 +59,26 @@ async function run({ adapter: folder, model, svg, json }: Values): Promise<void>
     await writeFileAtomic(svg, charts.drawNorms(inspection, name));
   if (json) sayJson({ name, ...inspection });
   else sayLine(inspectionText(folder, inspection));
+}
+
+/** The files of a model, here or in the hub's cache; undefined for anything else, which is taken as an adapter. */
+async function modelAt(path: string): Promise<string | undefined> {
+  if (path.toLowerCase().endsWith(".gguf")) return path;
+  if (!(await pathExists(path)))
+    return looksLikeRepository(path) ? (await resolveCached(path, await hubOfUser()))?.path : undefined;
+  if (await pathExists(join(path, "adapter_config.json"))) return undefined;
+  const names = await listFolder(path).catch(() => []);
+  return names.some((name) => name === "config.json" || name.endsWith(".gguf")) ? path : undefined;
+}
+
+async function describeModel(path: string, json: boolean): Promise<void> {
+  using interrupt = listenForInterrupt();
+  const { signal } = interrupt;
+  const inspection = await withReadingLine({ json }, (onProgress) =>
+    inspectModel(path, { signal, onProgress }),
+  );
+  if (json) sayJson(inspection);
+  else sayLine(modelText(inspection));
 }
 
 /** Everything for a person: facts, norms, use of the pools. */

@@ -97,7 +97,7 @@ function progressText(now: () => number): (event: MergeEvent) => string | undefi
 }
 
 function mergedText(
-  { out, files, bytes, dtype }: Done,
+  { out, files, bytes, dtype, replaced = [] }: Done,
   { adapter, model }: { readonly adapter: string; readonly model: string },
 ): string {
   const folder = shellWord(nearPath(out));
@@ -105,6 +105,14 @@ function mergedText(
     labelled([
       ["merged", `${adapter} into ${model}`],
       ["weights", `${formatBytes(bytes)} of ${dtype} in ${counted(files.length, "file")}`],
+      ...(replaced.length === 0
+        ? []
+        : [
+            [
+              "",
+              `blocks of ${replaced.join(" and ")} cannot hold the sums; --dtype chooses another type`,
+            ] as const,
+          ]),
       ["place", out],
     ]),
     "",

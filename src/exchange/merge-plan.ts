@@ -18,10 +18,15 @@ export interface MergePlan {
   readonly tensors: number;
   /** What config.json states: how most numbers are stored. */
   readonly dtype: FileDtype;
+  /** Block types of the base, such as Q4_1, which cannot hold the sums: their weights become `dtype`. */
+  readonly replaced: readonly string[];
 }
 
 export interface MergePlanOptions {
-  /** One type for all tensors; without it each keeps the type that it has in the base, and float16 for GGUF. */
+  /**
+   * One type for all tensors; without it each keeps the type that it has in a folder, and those of a GGUF file become
+   * bfloat16 where its matrices are, else float16.
+   */
   readonly dtype?: FileDtype | undefined;
   /** Bytes that a file may have, but for a tensor that is larger on its own; 5 GB, as Hugging Face's libraries. */
   readonly shardSize?: number | undefined;
@@ -37,8 +42,21 @@ const bytesOf = ({ shape, dtype }: Planned): number =>
 const total = (tensors: readonly Planned[]): number =>
   tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 
-function storedAs({ path, dtypeOf }: Pick<ModelFiles, "path" | "dtypeOf">, name: string): StoredDtype {
-  const found = dtypeOf(name) ?? "F16";
+/** What a plan needs of an open model. */
+type PlannedModel = Pick<ModelFiles, "path" | "config" | "source" | "dtypeOf" | "storedRows">;
+
+/** The types of a GGUF file's matrices. */
+const matrixTypes = ({ config, storedRows }: PlannedModel): ReadonlySet<string> =>
+  new Set(
+    [...weightShapes(config)].flatMap(([name, shape]) => (shape.length > 1 ? [storedRows(name).type] : [])),
+  );
+
+/** One type for all tensors of a GGUF file. */
+const ggufDtype = (types: ReadonlySet<string>): StoredDtype =>
+  types.size === 1 && types.has("BF16") ? "BF16" : "F16";
+
+function folderDtype({ path, dtypeOf }: PlannedModel, name: string): StoredDtype {
+  const found = dtypeOf(name);
   if (found === "F32" || found === "F16" || found === "BF16") return found;
   throw new MosError(
     "unsupported",
@@ -79,14 +97,17 @@ function mostUsed(tensors: readonly Planned[]): FileDtype {
  * that is not a size.
  */
 export function planMerge(
-  model: Pick<ModelFiles, "path" | "config" | "dtypeOf">,
+  model: PlannedModel,
   { dtype, shardSize = DEFAULT_SHARD_SIZE }: MergePlanOptions = {},
 ): MergePlan {
   if (!(shardSize >= 1)) throw new MosError("bad_option", `shardSize: ${shardSize} bytes hold nothing`);
+  const types = model.source.kind === "gguf" ? matrixTypes(model) : undefined;
+  const typeOf = (name: string): StoredDtype => {
+    if (dtype !== undefined) return STORED[dtype];
+    return types === undefined ? folderDtype(model, name) : ggufDtype(types);
+  };
   const tensors = [...weightShapes(model.config)].map(([name, shape]) => ({
-    name,
-    shape,
-    dtype: dtype === undefined ? storedAs(model, name) : STORED[dtype],
+    ...{ name, shape, dtype: typeOf(name) },
   }));
   const parts = fillShards(tensors, shardSize);
   const shards = parts.map((part, i) => ({
@@ -98,5 +119,6 @@ export function planMerge(
     tensors: [...part.filter((tensor) => tensor.dtype === "F32"), ...part.filter((t) => t.dtype !== "F32")],
     bytes: total(part),
   }));
-  return { shards, bytes: total(tensors), tensors: tensors.length, dtype: mostUsed(tensors) };
+  const replaced = [...(types ?? [])].filter((type) => !Object.values<string>(STORED).includes(type)).sort();
+  return { shards, bytes: total(tensors), tensors: tensors.length, dtype: mostUsed(tensors), replaced };
 }

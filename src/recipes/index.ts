@@ -41,6 +41,13 @@ export {
 } from "./finetune-settings.ts";
 export { type GenerateOptions, generate, type Prompt } from "./generate.ts";
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
+export {
+  formText,
+  type InspectModelOptions,
+  inspectModel,
+  type ModelInspection,
+  type TypeUse,
+} from "./inspect-model.ts";
 export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from "./merge.ts";
 export {
   FLEETS,

@@ -17,7 +17,7 @@ import { checkName } from "./exchange.ts";
 export const mergeSettings = {
   dtype: choice(FILE_DTYPES, {
     placeholder: "type",
-    defaultText: "as in the base; float16 for a .gguf base",
+    defaultText: "as in the base; of a .gguf base bfloat16 if it is that, else float16",
     help: "how numbers are stored",
   }),
   shardSize: bytes({
@@ -36,7 +36,7 @@ export interface MergeOptions {
   readonly adapter: string;
   /** The folder to be written; it must not exist yet. */
   readonly out: string;
-  /** How numbers are stored; by default as in the base, and float16 for a GGUF base. */
+  /** How numbers are stored; by default as in the base, and for a GGUF base bfloat16 if it is that, else float16. */
   readonly dtype?: FileDtype | undefined;
   /** Maximum bytes of a file (5 GB). */
   readonly shardSize?: number | undefined;
@@ -57,6 +57,8 @@ export type MergeEvent =
       readonly files: readonly string[];
       readonly bytes: number;
       readonly dtype: FileDtype;
+      /** Block types of the base, such as Q4_1, whose weights were written as `dtype`. */
+      readonly replaced?: readonly string[];
     };
 
 /**
@@ -91,5 +93,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   for await (const progress of writeMerged(out, { model, adapter, plan, signal }))
     yield { type: "writing", ...progress };
   const files = plan.shards.map(({ file }) => file);
-  yield { type: "done", out, files, bytes: plan.bytes, dtype: plan.dtype };
+  const { bytes: size, dtype: written, replaced } = plan;
+  const said = replaced.length === 0 ? {} : { replaced };
+  yield { type: "done", out, files, bytes: size, dtype: written, ...said };
 }
