@@ -16,6 +16,7 @@ import {
   weightLeaf,
   weightParts,
 } from "../src/graph/index.ts";
+import { nodesOf } from "../src/graph/value.ts";
 import { compile, type HostTensor } from "../src/runtime/index.ts";
 import { expand, FORMS, type HostWeight, randomWeight } from "./stored-weights.ts";
 
@@ -138,4 +139,14 @@ test("a weight whose tensors do not fit its form is refused", () => {
 
 test("vectors are float32 in every form", () => {
   expect(weightLeaf("norm", [8], { kind: "bfloat16" }).dtype).toBe("float32");
+});
+
+test("NF4 has the runtime's own product forward only, since with transB = 0 that gives wrong numbers", () => {
+  const x = leaf("x", ["n", 128]);
+  const weight = weightLeaf("w", [8, 128], FORMS["nf4"]!);
+  const y = lowRankLinear(x, weight, { a: leaf("a", [2, 128]), b: leaf("b", [2, 8]), scale: 1 });
+  const loss = sumAll(mul(y, y));
+  const products = nodesOf([loss, ...grad(loss, [x])]).filter(({ op }) => op === "MatMulBnb4");
+  expect(products).toHaveLength(1);
+  for (const { attributes } of products) expect(attributes["transB"]).toBe(1);
 });

@@ -5,7 +5,7 @@ import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
- * a tenth faster. Above this many numbers the adapter stays a branch beside W, and beside a W that is not float32.
+ * a tenth faster. Above this many numbers the adapter stays a branch beside W, as it does for products in int8.
  */
 const MERGE_LIMIT = 300e6;
 

@@ -158,8 +158,9 @@ function numbersOf({ form, parts, shape }: StoredWeight, codesOf: (codes: Value)
       return nf4Rows(part("codes"), { scales: part("scales"), blockSize: form.blockSize });
     case "int8rows": {
       const codes = part("codes");
+      const scales = part("scales");
       const transformed = scaleBlocks(
-        { codes, scales: part("scales"), offsets: undefined },
+        { codes, scales: reshape(scales, [...scales.shape, 1]), offsets: undefined },
         { blockSize: shape[1] ?? 0, zeroPoint: 0 },
       );
       return hadamard(transformed, { inverse: true });

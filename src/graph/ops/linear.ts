@@ -12,6 +12,7 @@ import {
 import { dequantise } from "./dequantise.ts";
 import { add, mul } from "./elementwise.ts";
 import { int8Backward, int8Forward } from "./int8.ts";
+import { nf4Forward } from "./nf4.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
@@ -114,10 +115,16 @@ export function linear(x: Value, weight: Value): Value {
 const besides = (operand: Value, weight: Value): Value =>
   weight.stored === undefined ? weight : dequantise(weight.stored, [operand]);
 /** x Wᵀ */
-const forward = (x: Value, weight: Value): Value =>
-  weight.stored?.form.kind === "int8rows"
-    ? int8Forward(x, weight.stored)
-    : matmul(x, besides(x, weight), { transposeB: true });
+function forward(x: Value, weight: Value): Value {
+  switch (weight.stored?.form.kind) {
+    case "int8rows":
+      return int8Forward(x, weight.stored);
+    case "nf4":
+      return nf4Forward(x, weight.stored);
+    default:
+      return matmul(x, besides(x, weight), { transposeB: true });
+  }
+}
 /** dy W */
 const backward = (dy: Value, weight: Value): Value =>
   weight.stored?.form.kind === "int8rows" ? int8Backward(dy, weight.stored) : matmul(dy, besides(dy, weight));
@@ -146,10 +153,10 @@ export interface LowRankLinearOptions {
  */
 export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRankLinearOptions): Value {
   const { a, b, scale, dropoutMask } = options;
-  // a merged copy of a stored weight would be float32, and kept
-  const merge = options.merge === true && weight.stored === undefined;
+  // products in int8 read codes, which nothing can be added to
+  const merge = options.merge === true && weight.stored?.form.kind !== "int8rows";
   // W' = W + s · B A                                             [out, in]
-  const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: weight }) : undefined;
+  const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: besides(x, weight) }) : undefined;
   const maskFor = (reader: Value): Value | undefined => dropoutMask && rematerialised(dropoutMask, [reader]);
   const dropped = (v: Value, reader: Value): Value => {
     const mask = maskFor(reader);
