@@ -2,7 +2,6 @@
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
 import { capacityFor, createModelRunner, prepareWeights } from "#inference";
-import { floatTensors } from "#models";
 import { LINEAR_NAMES } from "#nn";
 import { geometryOf, loadModel } from "#recipes";
 import { argmax } from "../src/inference/sampler.ts";
@@ -55,7 +54,7 @@ const prompts = Array.from({ length: rows }, () =>
 const [lone] = made;
 const merged = rows === 1 && lone !== undefined && !given.flag("slots") ? lone : undefined;
 const maxLength = Math.min(config.maxPositions, promptLength + newTokens);
-const base = await prepareWeights(config, floatTensors(weights), { quantize: "none", mergedAdapter: merged });
+const base = await prepareWeights(config, weights, { mergedAdapter: merged });
 await using runner = await createModelRunner(base, {
   maxLength,
   adapters: made.length > 0 && merged === undefined,

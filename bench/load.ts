@@ -22,7 +22,7 @@ answers on random adapters, clients that leave, that read slowly or send half a 
 the one outcome that is intended; 429 is asked again when retry-after says so. In float32 the same greedy request must
 always have the same answer. Any other outcome ends this with 1.
 
-  --quantize none|int8|int4 (none)   --max-batch N (16)
+  --base-dtype stored|float32|int8|int4|nf4 (stored)   --max-batch N (16)
   --restart   kill the server in the middle and start it again: clients ask again as OpenAI's does, all must end well,
               and the adapters' folders must be as they were
   --keep      keep the server's log, and say where it is
@@ -31,11 +31,11 @@ Printed: one JSON line. first_token_ms and inter_token_ms are as clients see the
 engine's process, after the first fifth of the time and at the end, with its slope between the two.`;
 
 const given = readArguments(HELP, {
-  values: ["model", "adapters", "quantize", "max-batch", "minutes", "connections"],
+  values: ["model", "adapters", "base-dtype", "max-batch", "minutes", "connections"],
   flags: ["restart", "keep"],
 });
 const model = given.text("model") ?? fail(HELP);
-const quantize = given.text("quantize") ?? "none";
+const baseDtype = given.text("base-dtype") ?? "stored";
 const connections = given.number("connections", 200);
 const adapterCount = given.number("adapters", 16);
 if (adapterCount < 4) fail("--adapters: four at least, one for each tenant");
@@ -46,11 +46,11 @@ const work = await mkdtemp(join(tmpdir(), "bench-load-"));
 const folder = join(work, "adapters");
 const keyFile = join(work, "keys.jsonl");
 const log = join(work, "server.log");
-const tally = new Tally(quantize === "none");
+const tally = new Tally(["stored", "float32", "nf4"].includes(baseDtype));
 const server = new ChildServer({
   log,
   options: [
-    ...["--model", model, "--adapters", folder, "--api-keys", keyFile, "--quantize", quantize],
+    ...["--model", model, "--adapters", folder, "--api-keys", keyFile, "--base-dtype", baseDtype],
     ...["--max-batch", String(given.number("max-batch", 16))],
     // fewer than connections, so that some requests are refused as busy
     ...["--max-waiting", String(Math.max(2, Math.floor(connections / 5)))],
@@ -177,7 +177,7 @@ async function load(): Promise<Readonly<Record<string, unknown>>> {
   const logged = await loggedErrors();
   for (const line of logged.slice(0, 5)) console.error(`the server's log: ${line}`);
   return {
-    ...{ model, quantize, adapters: adapterCount, connections, seconds: rounded(seconds, 1) },
+    ...{ model, baseDtype, adapters: adapterCount, connections, seconds: rounded(seconds, 1) },
     visits: tally.visits,
     requests_per_s: rounded(tally.requests / seconds, 1),
     tokens_per_s: rounded(tally.completionTokens / seconds, 1),

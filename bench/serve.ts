@@ -3,18 +3,19 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Random, randomStream } from "#core";
-import { type Engine, type EngineEvent, openEngine, type Quantize } from "#inference";
-import { loadModel } from "#models";
+import { type Engine, type EngineEvent, openEngine } from "#inference";
+import { BASE_DTYPES, type BaseDtype, COMPUTES, type Compute, fingerprintOf, openModel } from "#models";
 import { geometryOf } from "#recipes";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 
-const HELP = `usage: bench:serve -- --model DIR|FILE.gguf [--quantize int4] [--streams 16] [--adapters 16] [--json]
+const HELP = `usage: bench:serve -- --model DIR|FILE.gguf [--base-dtype int4] [--streams 16] [--adapters 16] [--json]
 
 So many clients at a time, each asking again when it was answered, each time with another adapter. Printed: new tokens a
 second, all told (new_tokens_per_s) and behind the last first token of a round (decode_tokens_per_s).
 
-  --quantize none|int8|int4 (none)   --kind mos|lora (mos)
+  --base-dtype stored|float32|int8|int4|nf4 (stored)   --compute float32|int8 (what is best for it)
+  --cache-dtype float32|float16 (float32)   --kind mos|lora (mos)
   --streams N (16)    --rounds N     answers of each stream (1; more where adapters are many)
   --adapters N (16)   adapters of the folder; 0: the base alone
   --draw round|uniform|zipf          how a request's adapter is drawn (round)
@@ -25,14 +26,28 @@ second, all told (new_tokens_per_s) and behind the last first token of a round (
 
 const given = readArguments(HELP, {
   values: [
-    ...["model", "quantize", "kind", "streams", "rounds", "adapters", "draw", "folder", "prompt", "new"],
+    ...[
+      "model",
+      "base-dtype",
+      "compute",
+      "cache-dtype",
+      "kind",
+      "streams",
+      "rounds",
+      "adapters",
+      "draw",
+      "folder",
+      "prompt",
+      "new",
+    ],
     ...["dtype", "memory", "threads"],
   ],
   flags: ["json", "first"],
 });
 
 const path = given.text("model") ?? fail(HELP);
-const quantize = given.choice<Quantize>("quantize", ["none", "int8", "int4"]);
+const baseDtype = given.choice<BaseDtype>("base-dtype", BASE_DTYPES);
+const compute = given.text("compute") === undefined ? undefined : given.choice<Compute>("compute", COMPUTES);
 const kind = given.choice<Kind>("kind", ["mos", "lora"]);
 const draw = given.choice("draw", ["round", "uniform", "zipf"] as const);
 const streams = given.number("streams", 16);
@@ -152,11 +167,11 @@ async function firstTokens(engine: Engine): Promise<Readonly<Record<string, numb
 }
 
 async function prepare(folder: string): Promise<void> {
-  const model = await loadModel(path);
-  vocabularySize = model.config.vocabularySize;
-  const geometry = geometryOf(model.config);
+  await using files = await openModel(path);
+  vocabularySize = files.config.vocabularySize;
+  const geometry = geometryOf(files.config);
   if (adapters > 0)
-    await writeAdapters(folder, { geometry, kind, count: adapters, fingerprint: model.fingerprint });
+    await writeAdapters(folder, { geometry, kind, count: adapters, fingerprint: await fingerprintOf(files) });
 }
 
 const folder = given.text("folder") ?? (await mkdtemp(join(tmpdir(), "bench-serve-")));
@@ -164,7 +179,11 @@ try {
   await prepare(folder);
   await using engine = await openEngine({
     model: path,
-    quantize,
+    ...{
+      baseDtype,
+      compute,
+      cacheDtype: given.choice<"float32" | "float16">("cache-dtype", ["float32", "float16"]),
+    },
     ...(adapters > 0 ? { adapters: folder } : {}),
     adapterDtype: given.choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
     adapterMemory: given.number("memory", 2e9),
@@ -181,7 +200,8 @@ try {
   const { adapters: managed } = await engine.stats();
   printResult(
     {
-      quantize,
+      baseDtype,
+      compute: engine.model.compute,
       streams,
       adapters,
       kind: adapters > 0 ? KINDS[kind].method : "base",

@@ -37,13 +37,16 @@ type Plain =
   | "addRmsNorm"
   | "after"
   | "broadcast"
+  | "fromCache"
   | "groupedAttention"
   | "packedBlocks"
   | "inverseIndex"
+  | "packedLinear"
   | "quantizedLinear"
   | "rotateJoined"
   | "scatterRows"
   | "splitDynamic"
+  | "toCache"
   | "zeros";
 
 /** Every op must be here or in Plain: a new export without a row does not compile. */

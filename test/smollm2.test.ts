@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { floatTensors } from "#models";
 import { capacityFor, createModelRunner, prepareWeights } from "../src/inference/index.ts";
 import { argmax } from "../src/inference/sampler.ts";
 import { loadModel } from "../src/recipes/index.ts";
@@ -22,7 +21,7 @@ describe.skipIf(path === undefined)("SmolLM2-135M from GGUF (skipped without MOS
     timeout: 300_000,
   }, async () => {
     const { model, text } = await loadModel(path!);
-    const base = await prepareWeights(model.config, floatTensors(model.weights), { quantize: "none" });
+    const base = await prepareWeights(model.config, model.weights);
     await using runner = await createModelRunner(base, { maxLength: 256, adapters: false });
     runner.cache.resize(1, capacityFor(256));
     const logitsOf = async (tokens: readonly number[]): Promise<Float32Array> =>

@@ -4,7 +4,14 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#formats";
-import { type FloatTensor, type LlamaConfig, parseHuggingFaceConfig, weightShapes } from "#models";
+import {
+  type FloatTensor,
+  floatWeight,
+  type LlamaConfig,
+  parseHuggingFaceConfig,
+  type Weight,
+  weightShapes,
+} from "#models";
 
 /** The content of config.json: two layers, four query heads on two key heads, an untied head. */
 export const tinyConfigJson = {
@@ -72,3 +79,7 @@ export async function writeTinyModel(folder: string, options: TinyModelOptions =
   await writeSafetensors(join(folder, "model.safetensors"), asTensors(model.weights), { format: "pt" });
   return model;
 }
+
+/** The weights of a model as the engine takes them. */
+export const floatWeights = (weights: TinyModel["weights"]): ReadonlyMap<string, Weight> =>
+  new Map([...weights].map(([name, { shape, data }]) => [name, floatWeight(shape, data)]));

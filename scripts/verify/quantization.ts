@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeExample, IGNORED, readDataset } from "#data";
 import { capacityFor, createModelRunner, prepareWeights } from "#inference";
-import { floatTensors, QUANTIZATION, type QuantizationName } from "#models";
+import { QUANTIZATION, type QuantizationName } from "#models";
 import { type BaseModel, loadModel } from "#recipes";
 import { fail, readArguments } from "../../bench/arguments.ts";
 import { argmax } from "../../src/inference/sampler.ts";
@@ -83,7 +83,7 @@ async function greedyAnswers(
 ): Promise<readonly Sequence[]> {
   const { config, weights } = model;
   const maxLength = maxTokens + Math.max(...prompts.map((ids) => ids.length));
-  const base = await prepareWeights(config, floatTensors(weights), { quantize: "none" });
+  const base = await prepareWeights(config, weights);
   await using runner = await createModelRunner(base, { maxLength, adapters: false });
   runner.cache.resize(1, capacityFor(maxLength));
   const next = async (tokens: readonly number[]): Promise<number> => {

@@ -89,7 +89,11 @@ function optionOf(name: string, setting: Setting): Option {
 
 /** The name that an option had before; it works as the new one does, and says so. */
 const formerOption = (name: string, setting: Setting): Option =>
-  new Option(flagsOf(name, setting)).argParser(reader(setting)).hideHelp();
+  new Option(flagsOf(name, setting))
+    .argParser((text: string, before: unknown) =>
+      reader(setting)(setting.formerValues?.[text] ?? text, before),
+    )
+    .hideHelp();
 
 function valuesOf(commander: Commander, options: Settings): Record<string, unknown> {
   const isGiven = (name: string): boolean => commander.getOptionValueSource(name) === "cli";

@@ -87,12 +87,12 @@ async function watchEvaluation(
   );
   const { signal } = interrupt;
   const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat } = options;
-  const { adapter: adapters, base, quantize, maxBatch, maxLength, threads, python } = options;
+  const { adapter: adapters, base, baseDtype, compute, maxBatch, maxLength, threads, python } = options;
   const events = evaluateModel({
     model: await findModel(options.model, { signal, silent }),
     data: options.data ?? { hub: await hubOfUser(), folder: benchmarksOfUser() },
     ...{ rules, seed, tasks, shots, limit, samples, temperature, direct, python },
-    ...{ base, quantize, maxBatch, out: resolve(options.out), version, signal },
+    ...{ base, baseDtype, compute, maxBatch, out: resolve(options.out), version, signal },
     ...given({ adapters, format: chatFormat, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),

@@ -112,7 +112,6 @@ export async function configPath(model: string): Promise<string> {
 const PHASES: Readonly<Record<OpenProgress["type"], string>> = {
   model: "loading the model",
   adapters: "looking at the adapters",
-  quantize: "quantising the weights",
   compile: "compiling",
 };
 
@@ -120,7 +119,10 @@ const PHASES: Readonly<Record<OpenProgress["type"], string>> = {
 export const engineProgress =
   (line: LiveLine) =>
   ({ type, done, total }: OpenProgress): void =>
-    line.update(`${PHASES[type]} ${formatBar(done / Math.max(1, total), 24)} ${done} of ${total}`);
+    line.update(
+      `${PHASES[type]} ${formatBar(done / Math.max(1, total), 24)} ` +
+        (type === "model" ? `${formatBytes(done)} of ${formatBytes(total)}` : `${done} of ${total}`),
+    );
 
 type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;
 

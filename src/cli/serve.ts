@@ -43,7 +43,7 @@ export const command = defineCommand({
   examples: `
 Examples:
   mos serve --model org/name --adapters adapters
-  mos serve --model org/name --adapters adapters --quantize int8 --adapter-memory 4GB --adapter-dtype bfloat16
+  mos serve --model org/name --adapters adapters --base-dtype int8 --adapter-memory 4GB --adapter-dtype bfloat16
   mos serve --model org/name --adapters adapters --max-batch 64 --max-length 16384 --cache-memory 24GB
   mos serve --model org/name --adapters adapters --host 0.0.0.0 --api-keys keys.jsonl
 
@@ -97,16 +97,17 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
 
 function sayStart({ engine, modelName, address }: RunningServer, options: Values): void {
   const adapters = engine.adapters();
-  const { adapterMemory, maxBatch, quantize } = options;
+  const { adapterMemory, maxBatch } = options;
   if (options.json) {
     const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
     sayJson({ type: "ready", address, model: modelName, adapters: adapters.length, trainedOn });
     return;
   }
-  const weights = quantize === "none" ? "" : `, weights in ${quantize}`;
+  const { maxLength, baseDtype, compute } = engine.model;
   sayLine(
     labelled([
-      ["model", `${modelName}: sequences of ${formatInteger(engine.model.maxLength)} tokens${weights}`],
+      ["model", `${modelName}: sequences of ${formatInteger(maxLength)} tokens`],
+      ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${compute}`],
       ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
       ...movedRows(moved(adapters)),
       ["batch", `${counted(maxBatch, "request")} side by side`],

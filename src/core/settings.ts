@@ -24,6 +24,8 @@ export interface Setting<Value = unknown> {
   readonly isRepeated: boolean;
   /** The option's name before it was renamed; it still works, with a note. */
   readonly formerly: string | undefined;
+  /** What values of the old name are called now, where that changed, too. */
+  readonly formerValues?: Readonly<Record<string, string>> | undefined;
   /** Checks a value that was given. */
   readonly check: z.ZodType<Exclude<Value, undefined>>;
   /** The same with the default filled in. */

@@ -108,8 +108,8 @@ function identityOf({ name }: Subject, { record, set, digests }: Task, options: 
   const { samples, temperature } = output?.kind === "text" ? output : { samples: 1, temperature: 0 };
   return {
     ...{ task: record.task, rules, format, shots, direct, seed, samples, temperature, data },
-    ...{ model: model.fingerprint, quantize: model.quantize, maxLength: engine.model.maxLength },
-    ...{ adapter: digests.get(name) ?? null, version },
+    ...{ model: model.fingerprint, baseDtype: model.baseDtype, compute: model.compute },
+    ...{ maxLength: engine.model.maxLength, adapter: digests.get(name) ?? null, version },
   };
 }
 

@@ -1,6 +1,7 @@
 // What an evaluation takes, reports while it runs, and leaves as results.json.
 import type { TrainedOn } from "#adapters";
-import type { Engine, Quantize } from "#inference";
+import type { Engine } from "#inference";
+import type { BaseDtype, Compute } from "#models";
 import type { ProgramChecker } from "#sandbox";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
 import type { BenchmarkName } from "./benchmarks/index.ts";
@@ -28,7 +29,8 @@ export interface EvaluateOptions extends TaskOptions {
   readonly model: {
     readonly name: string;
     readonly fingerprint: string;
-    readonly quantize: Quantize;
+    readonly baseDtype: BaseDtype;
+    readonly compute: Compute;
   };
   readonly subjects: readonly Subject[];
   /** Opens what runs HumanEval's programs, if there are any to run. */
@@ -106,7 +108,12 @@ export interface EvaluationResult {
   readonly date: string;
   readonly command?: string | undefined;
   readonly environment?: Readonly<Record<string, string | number>>;
-  readonly model: { readonly name: string; readonly fingerprint: string; readonly quantize: string };
+  readonly model: {
+    readonly name: string;
+    readonly fingerprint: string;
+    readonly baseDtype: string;
+    readonly compute: string;
+  };
   readonly settings: Readonly<Record<string, string | number | boolean | null>>;
   readonly subjects: readonly SubjectRecord[];
   readonly tasks: readonly TaskRecord[];

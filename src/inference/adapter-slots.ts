@@ -2,8 +2,9 @@
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { GROUPS, type GroupSite, groupKey, groupSites, siteKey } from "#nn";
 import type { HostTensor } from "#runtime";
-import type { BaseWeights, GroupWidths } from "./base-weights.ts";
+import type { BaseWeights } from "./base-weights.ts";
 import type { SlotRange } from "./kv-cache.ts";
+import type { GroupWidths } from "./packed-layers.ts";
 
 /** The inputs of a group: A [R, parts · r, in] and scale · Bᵀ [R, parts · r, Σ out], block by block of the parts. */
 export const slotNames = (site: GroupSite): { readonly a: string; readonly b: string } => ({

@@ -1,44 +1,30 @@
-// The base as the engine holds it: float32 matrices as they were loaded, or one quantised matrix for each group.
+// The base as the engine holds it. Plain matrices stay in this process and are fed to the programs; all others are packed
+// by the runtime, which only does that with constants: they go through a file while they are read, so that neither this
+// process nor the disk's cache has to keep a second copy of the model.
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { add, constant, leaf, linear, matmul, quantizedLinear, split, type Value } from "#graph";
+import { constant, linear, packedLinear, storedWeight, type Value, weightLeaf, weightParts } from "#graph";
 import {
-  eachLinear,
+  type Compute,
+  dequantizeWeight,
+  floatData,
+  floatWeight,
   geometryOf,
-  headWeight,
   type LlamaConfig,
-  QUANTIZATION,
-  type Quantization,
-  type QuantizeSettings,
-  quantizeMatrix,
+  type Weight,
   type WeightValues,
+  weightFeeds,
+  weightShapes,
 } from "#models";
-import {
-  GROUPS,
-  type GroupName,
-  type GroupSite,
-  groupKey,
-  groupSites,
-  LINEAR_NAMES,
-  modulePath,
-  plainLinear,
-  siteKey,
-  withBias,
-} from "#nn";
-import { type CompileOptions, compile, type HostTensor } from "#runtime";
+import { GROUPS, type GroupName, type GroupSite } from "#nn";
+import { type CompileOptions, type ConstantsFile, type HostTensor, openConstantsFile } from "#runtime";
+import { mergeAdapter } from "./merge-adapter.ts";
+import { packMatrix } from "./pack-matrix.ts";
+import { type GroupWidths, layerOf, PackedLayers, type Product } from "./packed-layers.ts";
+import { writeMatrix } from "./write-matrix.ts";
 
-/** How the linear layers and the head are kept. */
-export type Quantize = "none" | "int8" | "int4";
-
-/** d_in of a group, d_out of each of its linear layers, and their sum. */
-export interface GroupWidths {
-  readonly in: number;
-  readonly outs: readonly number[];
-  readonly out: number;
-}
-
-/** A base that is ready to be built into the programs of a model runner. */
-export interface BaseWeights {
+/** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
+export interface BaseWeights extends AsyncDisposable {
   readonly config: LlamaConfig;
   readonly widths: Readonly<Record<GroupName, GroupWidths>>;
   /**
@@ -48,20 +34,30 @@ export interface BaseWeights {
   readonly project: (x: Value, site: GroupSite, branch?: Value) => readonly Value[];
   /** Hidden states [..., C] giving logits [..., V]. */
   readonly head: (x: Value) => Value;
-  /** Embedding and norms, and whatever else is float32, by Hugging Face's names. */
+  /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
   readonly values: WeightValues;
-  /** Bytes of the matrices that are part of every program: all quantised ones. */
+  /** Bytes of the matrices that are part of every program: all but plain ones. */
   readonly constantBytes: number;
-  /** What the leaves among all these are fed with. */
-  readonly feeds: Readonly<Record<string, HostTensor>>;
+  /** What the leaves among all these are fed with: `mergeAdapter` changes them. */
+  readonly feeds: Record<string, HostTensor>;
+  /** Whether all linear layers are float32 numbers, into which an adapter can be merged. */
+  readonly canMerge: boolean;
 }
+
+/** Weights by name, in any order: those of a model in memory, or of one that is read. */
+export type WeightStream =
+  | Iterable<readonly [string, Weight]>
+  | AsyncIterable<readonly [name: string, weight: Weight]>;
 
 /** How a base is prepared for the model runner. */
 export interface PrepareOptions {
-  readonly quantize: Quantize;
-  /** An adapter that becomes part of the base. */
+  /** The precision of its products ("float32"); the base's embedding, norms and attention are float32 in any case. */
+  readonly compute?: Compute | undefined;
+  /** Whether numbers of 16 bits become float32, rather than at each step (true). */
+  readonly expand?: boolean | undefined;
+  /** An adapter that becomes part of the base, all of whose linear layers must be float32 then. */
   readonly mergedAdapter?: FactorMap | undefined;
-  /** Called after each matrix, with how many of all are done. */
+  /** Called after each weight, with how many of all are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** How the merging is computed. */
   readonly compile?: CompileOptions;
@@ -69,111 +65,151 @@ export interface PrepareOptions {
 
 const EMBEDDING = "model.embed_tokens.weight";
 
+/** Weights that are let go of as they are taken, so that no more than one is held twice. */
+export function* drained(weights: Map<string, Weight>): Generator<readonly [string, Weight]> {
+  for (const entry of weights) {
+    weights.delete(entry[0]);
+    yield entry;
+  }
+}
+
 /**
- * Makes the weights ready for a model runner. Float32 matrices are not copied. Where they are quantised, the map is
- * emptied on the way, so that no weight is held twice for long.
+ * Makes weights ready for a model runner as they arrive. Float32 matrices are not copied.
+ *
+ * @throws MosError "bad_model" for a weight that is missing, "storage" where the disk has no room, "bad_option" for an
+ * adapter that would have to be merged into numbers of fewer bits.
  */
 export async function prepareWeights(
   config: LlamaConfig,
-  weights: Map<string, HostTensor>,
-  { quantize, mergedAdapter, onProgress, compile: compileOptions = {} }: PrepareOptions,
+  weights: WeightStream,
+  { compute = "float32", expand = true, mergedAdapter, onProgress, compile = {} }: PrepareOptions = {},
 ): Promise<BaseWeights> {
-  if (mergedAdapter !== undefined)
-    await mergeAdapter(weights, { config, adapter: mergedAdapter, compile: compileOptions });
-  if (quantize === "none") {
-    onProgress?.(1, 1);
-    return floatWeights(config, weights);
+  const base = new BaseBuilder(config, { compute, expand });
+  try {
+    const total = weightShapes(config).size;
+    let done = 0;
+    for await (const [name, weight] of weights) {
+      await base.take(name, weight);
+      onProgress?.(++done, total);
+      // long work on the engine's thread: let messages in
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (mergedAdapter !== undefined)
+      await mergeAdapter(base.feeds, { config, adapter: mergedAdapter, compile });
+    return base.finish();
+  } catch (cause) {
+    await base[Symbol.asyncDispose]();
+    throw cause;
   }
-  return quantizedWeights(config, weights, { quantization: QUANTIZATION[quantize], onProgress });
 }
 
-/** Every matrix by itself, in the model's own memory: joined they would be copies, and no faster. */
-function floatWeights(config: LlamaConfig, weights: ReadonlyMap<string, HostTensor>): BaseWeights {
-  const widths = groupWidths(config);
-  const values = valuesOf(weights);
-  const project = eachLinear(values, plainLinear);
-  return {
-    config,
-    widths,
-    values,
-    constantBytes: 0,
-    feeds: feedsOf(weights),
-    head: (x) => linear(x, headWeight(config, values)),
-    project(x, site, branch) {
-      const outputs = project(x, site);
-      if (branch === undefined) return outputs;
-      const added = split(branch, { axis: branch.shape.length - 1, sizes: widths[site.group].outs });
-      return outputs.map((y, i) => add(y, added[i] as Value));
-    },
-  };
-}
+/** Sorts weights as they come into leaves, constants and packed matrices. */
+class BaseBuilder implements AsyncDisposable {
+  readonly feeds: Record<string, HostTensor> = {};
+  readonly #config: LlamaConfig;
+  readonly #options: { readonly compute: Compute; readonly expand: boolean };
+  readonly #values = new Map<string, Value>();
+  readonly #layers: PackedLayers;
+  #head: Product | undefined;
+  #canMerge = true;
+  #file: ConstantsFile | undefined;
 
-interface QuantizedOptions extends Pick<PrepareOptions, "onProgress"> {
-  readonly quantization: Quantization;
-}
-
-/** One product for each group: few operators, and a matrix that is large enough to be read at full speed. */
-async function quantizedWeights(
-  config: LlamaConfig,
-  weights: Map<string, HostTensor>,
-  { quantization: { layers, head, activations }, onProgress }: QuantizedOptions,
-): Promise<BaseWeights> {
-  const widths = groupWidths(config);
-  const sites = groupSites(config.layers);
-  const products = new Map<string, Product>();
-  let constantBytes = 0;
-  const product = (
-    { shape: [out = 0, width = 0], data }: HostTensor,
-    settings: QuantizeSettings,
-  ): Product => {
-    const matrix = quantizeMatrix(data as Float32Array, { out, in: width, ...settings });
-    constantBytes += matrix.packed.byteLength + matrix.scales.byteLength;
-    return (x) => quantizedLinear(x, matrix, { activations });
-  };
-  for (const [done, site] of sites.entries()) {
-    const joined = product(joinedMatrix(site, widths[site.group], weights), layers);
-    const bias = joinedBias(site, weights);
-    products.set(groupKey(site), (x) => withBias(joined(x), bias));
-    onProgress?.(done, sites.length + 1);
-    // long work on the engine's thread: let messages in
-    await new Promise((resolve) => setImmediate(resolve));
+  constructor(config: LlamaConfig, options: { readonly compute: Compute; readonly expand: boolean }) {
+    this.#config = config;
+    this.#options = options;
+    this.#layers = new PackedLayers({
+      isPlain: (weight) => this.#isPlain(weight),
+      plain: (name, weight) => this.#leaf(name, weight),
+      packed: (packed) => this.#packed(packed),
+    });
   }
-  const headProduct = product(
-    config.tiedHead ? found(weights.get(EMBEDDING), EMBEDDING) : take(weights, "lm_head.weight"),
-    head,
-  );
-  onProgress?.(sites.length + 1, sites.length + 1);
-  return {
-    config,
-    widths,
-    values: valuesOf(weights),
-    constantBytes,
-    feeds: feedsOf(weights),
-    head: headProduct,
-    project(x, site, branch) {
-      const y = found(products.get(groupKey(site)), groupKey(site))(x);
-      const whole = branch === undefined ? y : add(y, branch);
-      return split(whole, { axis: whole.shape.length - 1, sizes: widths[site.group].outs });
-    },
-  };
+
+  async take(name: string, given: Weight): Promise<void> {
+    // norms and biases are constants, since every leaf costs some microseconds at each step
+    if (given.shape.length === 1) {
+      this.#values.set(name, constant(floatData(given), given.shape));
+      return;
+    }
+    const is16Bits = given.form.kind === "float16" || given.form.kind === "bfloat16";
+    const weight =
+      is16Bits && this.#options.expand ? floatWeight(given.shape, dequantizeWeight(given)) : given;
+    const layer = layerOf(name);
+    if (layer !== undefined) {
+      this.#canMerge &&= weight.form.kind === "float32" && this.#isPlain(weight);
+      return this.#layers.take(layer, weight);
+    }
+    const isEmbedding = name === EMBEDDING;
+    if (isEmbedding) this.#values.set(name, await this.#table(name, weight));
+    if (isEmbedding === this.#config.tiedHead) this.#head = await this.#product(name, weight);
+  }
+
+  finish(): BaseWeights {
+    const config = this.#config;
+    const values = this.#values;
+    const widths = groupWidths(config);
+    for (const name of weightShapes(config).keys())
+      if (!values.has(name) && !this.#layers.has(name) && this.feeds[name] === undefined && name !== HEAD)
+        throw missing(name);
+    const head = this.#head;
+    if (head === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
+    return {
+      ...{ config, widths, values, head, feeds: this.feeds, constantBytes: this.#file?.bytes ?? 0 },
+      canMerge: this.#canMerge,
+      project: (x, site, branch) =>
+        this.#layers.project(x, { site, widths: widths[site.group], values, branch }),
+      [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file?.[Symbol.asyncDispose]();
+    this.#file = undefined;
+  }
+
+  /** Weights that the graph's own product takes. */
+  #isPlain({ form: { kind } }: Weight): boolean {
+    return this.#options.compute === "float32" && kind !== "blocks" && kind !== "nf4";
+  }
+
+  #leaf(name: string, weight: Weight): Value {
+    Object.assign(this.feeds, weightFeeds(name, weight));
+    return weightLeaf(name, weight.shape, weight.form);
+  }
+
+  /** A table whose rows are gathered: only those are dequantised. */
+  async #table(name: string, weight: Weight): Promise<Value> {
+    const { form, shape, parts } = weight;
+    if (form.kind !== "blocks" && form.kind !== "nf4") return this.#leaf(name, weight);
+    const values: [string, Value][] = [];
+    for (const type of weightParts(form, shape)) {
+      const data = parts[type.part];
+      if (data === undefined) throw missing(`${name}:${type.part}`);
+      values.push([type.part, await (await this.#constants()).add(data, type.shape, type.dtype)]);
+    }
+    return storedWeight(form, shape, Object.fromEntries(values));
+  }
+
+  async #product(name: string, weight: Weight): Promise<Product> {
+    if (!this.#isPlain(weight)) return this.#packed([weight]);
+    const value = this.#values.get(name) ?? this.#leaf(name, weight);
+    return (x) => linear(x, value);
+  }
+
+  async #packed(weights: readonly Weight[]): Promise<Product> {
+    const { compute } = this.#options;
+    const matrix = await writeMatrix(packMatrix(weights, compute), await this.#constants());
+    return (x) => packedLinear(x, matrix, { compute });
+  }
+
+  async #constants(): Promise<ConstantsFile> {
+    this.#file ??= await openConstantsFile();
+    return this.#file;
+  }
 }
 
-/** x [..., in] times a matrix that was prepared for it. */
-type Product = (x: Value) => Value;
+const HEAD = "lm_head.weight";
 
-const isMatrix = ({ shape }: HostTensor): boolean => shape.length === 2;
-
-/** Matrices as leaves; norms and biases as constants, since every leaf costs some microseconds at each step. */
-const valuesOf = (weights: ReadonlyMap<string, HostTensor>): WeightValues =>
-  new Map(
-    [...weights].map(([name, weight]) => [
-      name,
-      isMatrix(weight) ? leaf(name, weight.shape) : constant(weight.data, weight.shape),
-    ]),
-  );
-
-const feedsOf = (weights: ReadonlyMap<string, HostTensor>): Readonly<Record<string, HostTensor>> =>
-  Object.fromEntries([...weights].filter(([, weight]) => isMatrix(weight)));
+const missing = (name: string): MosError => new MosError("bad_model", `the model has no weight ${name}`);
 
 function groupWidths(config: LlamaConfig): BaseWeights["widths"] {
   const { widths } = geometryOf(config);
@@ -183,82 +219,4 @@ function groupWidths(config: LlamaConfig): BaseWeights["widths"] {
     return { in: widths[first].in, outs, out: outs.reduce((a, b) => a + b, 0) };
   };
   return { qkv: widthsOf("qkv"), o: widthsOf("o"), gateUp: widthsOf("gateUp"), down: widthsOf("down") };
-}
-
-function found<T>(value: T | undefined, name: string): T {
-  if (value === undefined) throw new MosError("bad_model", `the model has no weight ${name}`);
-  return value;
-}
-
-function take(weights: Map<string, HostTensor>, name: string): HostTensor {
-  const tensor = found(weights.get(name), name);
-  weights.delete(name);
-  return tensor;
-}
-
-/** The matrices of a group under each other: [Σ out, in]. */
-function joinedMatrix(
-  { layer, group }: GroupSite,
-  { in: width, out }: GroupWidths,
-  weights: Map<string, HostTensor>,
-): HostTensor {
-  const names = GROUPS[group].map((name) => `${modulePath({ layer, linear: name })}.weight`);
-  return joined(
-    names.map((name) => take(weights, name)),
-    [out, width],
-  );
-}
-
-/** The biases of a group behind each other, [Σ out], where the model has them. */
-function joinedBias({ layer, group }: GroupSite, weights: Map<string, HostTensor>): Value | undefined {
-  const names = GROUPS[group].map((name) => `${modulePath({ layer, linear: name })}.bias`);
-  const parts = names.filter((name) => weights.has(name)).map((name) => take(weights, name));
-  if (parts.length === 0) return undefined;
-  const { data, shape } = joined(parts, [parts.reduce((sum, part) => sum + part.data.length, 0)]);
-  return constant(data, shape);
-}
-
-function joined(parts: readonly HostTensor[], shape: readonly number[]): HostTensor {
-  const [first] = parts;
-  if (parts.length === 1 && first !== undefined) return first;
-  const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-  let start = 0;
-  for (const part of parts) {
-    data.set(part.data, start);
-    start += part.data.length;
-  }
-  return { shape, data };
-}
-
-interface MergeOptions {
-  readonly config: LlamaConfig;
-  readonly adapter: FactorMap;
-  readonly compile: CompileOptions;
-}
-
-/** Puts W + scale · B A in the place of every weight that an adapter touches; the old arrays stay as they are. */
-async function mergeAdapter(
-  weights: Map<string, HostTensor>,
-  { config, adapter, compile: options }: MergeOptions,
-): Promise<void> {
-  const { layers, widths } = geometryOf(config);
-  for (const linear of LINEAR_NAMES) {
-    const { in: width, out } = widths[linear];
-    const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
-    const sum = add(leaf("w", [out, width]), delta);
-    // one program serves the layers, so that no more than one of them is held twice
-    await using program = await compile({ sum }, options);
-    for (let layer = 0; layer < layers; layer++) {
-      const factors = adapter.get(siteKey({ layer, linear }));
-      if (factors === undefined) continue;
-      const { rank, scale } = factors;
-      const name = `${modulePath({ layer, linear })}.weight`;
-      const merged = await program.run({
-        w: found(weights.get(name), name),
-        a: { shape: [rank, width], data: factors.a },
-        b: { shape: [rank, out], data: factors.b.map((x) => x * scale) },
-      });
-      weights.set(name, found(merged["sum"], name));
-    }
-  }
 }

@@ -1,8 +1,10 @@
 // A core in a process of its own: its steps block nothing here, and if it crashes this process survives. This is the
 // caller's side; engine-process.ts is the other one.
 import { type ChildProcess, fork } from "node:child_process";
+import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { childOptions, type ErrorCode, MosError } from "#core";
+import { makeTemporaryFolder } from "#storage";
 import type { FrontLimits } from "./engine.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreSettings, OpenedCore, OpenProgress } from "./open-core.ts";
@@ -70,7 +72,10 @@ export async function openCoreProcess(
   { onProgress, signal }: OpenCoreProcessOptions,
 ): Promise<OpenedCore> {
   if (signal?.aborted === true) throw stopped(signal);
-  const child = startProcess();
+  // what the process writes while it opens may be as large as the model, and must not stay when it is killed
+  const folder = await makeTemporaryFolder("mos-engine-");
+  const child = startProcess(folder);
+  child.once("exit", () => void rm(folder, { recursive: true, force: true }));
   const stop = (): void => void child.kill("SIGKILL");
   signal?.addEventListener("abort", stop, { once: true });
   try {
@@ -97,13 +102,14 @@ export async function openCoreProcess(
 }
 
 /** The process runs the same files as this one: sources where this is a source, else what was built. */
-function startProcess(): ChildProcess {
+function startProcess(temporary: string): ChildProcess {
   const isSource = import.meta.url.endsWith(".ts");
   const entry = fileURLToPath(
     new URL(isSource ? "./engine-process.ts" : "./engine-process.js", import.meta.url),
   );
   return fork(entry, [], {
     execArgv: [...childOptions(entry)],
+    env: { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary },
     // JSON has no infinite numbers
     serialization: "advanced",
   });

@@ -5,19 +5,21 @@ import {
   add,
   addRmsNorm,
   concat,
+  fromCache,
   groupedAttention,
   leaf,
   matmul,
   reshape,
   softmax,
   splitDynamic,
+  toCache,
   type Value,
 } from "#graph";
-import { type AttentionHook, decoder, type Heads, type LlamaConfig, type ProjectHook } from "#models";
+import { type AttentionHook, decoder, type LlamaConfig, type ProjectHook } from "#models";
 import { type Device, type HostTensor, supports } from "#runtime";
 import { slotNames } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
-import type { KVCache, SlotRange } from "./kv-cache.ts";
+import type { CacheDtype, KVCache, SlotRange } from "./kv-cache.ts";
 
 /** Some slots, and the new tokens of each. */
 export interface Step extends SlotRange {
@@ -32,6 +34,8 @@ export interface StepGraphOptions {
   readonly maxLength: number;
   /** Whether slots can hold adapters. */
   readonly adapters: boolean;
+  /** What the cache holds. */
+  readonly cacheDtype: CacheDtype;
   readonly device: Device;
 }
 
@@ -44,9 +48,9 @@ export interface StepGraph {
 
 /** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
 export const generalStep: StepGraph = {
-  outputs(base, { maxLength, adapters }) {
+  outputs(base, { maxLength, adapters, cacheDtype }) {
     const grid = ["slots", "tokens"];
-    const written = { keys: [], values: [] };
+    const written: NewKeysValues = { dtype: cacheDtype, keys: [], values: [] };
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
       positions: leaf("positions", grid, "int64"),
@@ -86,9 +90,9 @@ export const generalStep: StepGraph = {
 
 /** One token of every slot, with all operators fused that the device has. */
 export const fusedStep: StepGraph = {
-  outputs(base, { maxLength, adapters, device }) {
+  outputs(base, { maxLength, adapters, cacheDtype, device }) {
     const grid = ["slots", 1];
-    const written = { keys: [], values: [] };
+    const written: NewKeysValues = { dtype: cacheDtype, keys: [], values: [] };
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
       positions: leaf("positions", grid, "int64"),
@@ -126,15 +130,24 @@ const withSlots =
 
 /** New keys and values of all layers, collected while a graph is built. */
 interface NewKeysValues {
+  /** What the cache holds. */
+  readonly dtype: CacheDtype;
   readonly keys: Value[];
   readonly values: Value[];
 }
 
-const joined = ({ keys, values }: NewKeysValues, axis: number): Value => concat([...keys, ...values], axis);
+const joined = ({ dtype, keys, values }: NewKeysValues, axis: number): Value =>
+  toCache(concat([...keys, ...values], axis), dtype);
+
+interface CachedPart {
+  readonly layer: number;
+  readonly part: "k" | "v";
+  readonly dtype: CacheDtype;
+}
 
 /** The cache of one layer, [R, K, M, D]. */
-const cached = ({ keyValueHeads, headDim }: LlamaConfig, { layer }: Heads, part: "k" | "v"): Value =>
-  leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim]);
+const cached = ({ keyValueHeads, headDim }: LlamaConfig, { layer, part, dtype }: CachedPart): Value =>
+  fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], dtype));
 
 /**
  * The plain form: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
@@ -148,15 +161,16 @@ function cachedAttention(config: LlamaConfig, written: NewKeysValues): Attention
   return {
     heads: "split",
     attend(heads) {
-      const { q, k, v } = heads;
+      const { q, k, v, layer } = heads;
+      const past = (part: "k" | "v"): Value => cached(config, { layer, part, dtype: written.dtype });
       written.keys.push(k);
       written.values.push(v);
       const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
       const scores = (keys: Value, mask: Value): Value =>
         add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
-      const p = softmax(concat([scores(cached(config, heads, "k"), cacheMask), scores(k, newMask)], 3)); // [R, K, G·S, M + S]
+      const p = softmax(concat([scores(past("k"), cacheMask), scores(k, newMask)], 3)); // [R, K, G·S, M + S]
       const [onCache, onNew] = splitDynamic(p, counts, ["cached", "tokens"]) as readonly [Value, Value];
-      const seen = add(matmul(onCache, cached(config, heads, "v")), matmul(onNew, v));
+      const seen = add(matmul(onCache, past("v")), matmul(onNew, v));
       return reshape(seen, ["slots", H, "tokens", D]);
     },
   };
@@ -170,11 +184,12 @@ function fusedAttention(config: LlamaConfig, written: NewKeysValues): AttentionH
   return {
     heads: "joined",
     attend(heads) {
-      const { q, k, v } = heads;
+      const { q, k, v, layer } = heads;
+      const past = (part: "k" | "v"): Value => cached(config, { layer, part, dtype: written.dtype });
       written.keys.push(k);
       written.values.push(v);
-      const past = { pastKeys: cached(config, heads, "k"), pastValues: cached(config, heads, "v") };
-      return groupedAttention(q, [k, v], { ...past, lengths, total, heads: H, keyValueHeads, headDim });
+      const cache = { pastKeys: past("k"), pastValues: past("v") };
+      return groupedAttention(q, [k, v], { ...cache, lengths, total, heads: H, keyValueHeads, headDim });
     },
   };
 }

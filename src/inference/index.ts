@@ -1,9 +1,4 @@
-export {
-  type BaseWeights,
-  type PrepareOptions,
-  prepareWeights,
-  type Quantize,
-} from "./base-weights.ts";
+export { type BaseWeights, type PrepareOptions, prepareWeights, type WeightStream } from "./base-weights.ts";
 export { createEngine, type EngineOptions, type FrontLimits } from "./engine.ts";
 export { type CoreLimits, type CoreParts, createCore, type EngineCore } from "./engine-core.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";

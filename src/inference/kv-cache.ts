@@ -11,9 +11,16 @@ export interface SlotRange {
   readonly count: number;
 }
 
+/** What keys and values are stored as: float16 takes half the memory, and they are rounded to eleven bits. */
+export type CacheDtype = "float32" | "float16";
+
+type CacheArray = Float32Array | Uint16Array;
+
 /** Bytes of keys and values of one position of one slot. */
-export const bytesPerPosition = ({ layers, keyValueHeads, headDim }: LlamaConfig): number =>
-  2 * layers * keyValueHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
+export const bytesPerPosition = (
+  { layers, keyValueHeads, headDim }: LlamaConfig,
+  dtype: CacheDtype = "float32",
+): number => 2 * layers * keyValueHeads * headDim * (dtype === "float32" ? 4 : 2);
 
 /** Positions of a cache for sequences of this many tokens: whole blocks, so that growing is rare. */
 export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tokens) / BLOCK) * BLOCK;
@@ -24,18 +31,25 @@ export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tok
  */
 export class KVCache {
   readonly config: LlamaConfig;
+  readonly dtype: CacheDtype;
   /** Tokens that each slot holds. */
   readonly lengths: number[] = [];
   #slots = 0;
   #capacity = 0;
-  #keys: Float32Array[] = [];
-  #values: Float32Array[] = [];
+  #keys: CacheArray[] = [];
+  #values: CacheArray[] = [];
   #mask = new Float32Array(0);
   /** Counts the times that the arrays were replaced: views of an older version are stale. */
   version = 0;
 
-  constructor(config: LlamaConfig) {
+  constructor(config: LlamaConfig, dtype: CacheDtype = "float32") {
     this.config = config;
+    this.dtype = dtype;
+  }
+
+  /** Bytes of one position of one slot. */
+  get bytesPerPosition(): number {
+    return bytesPerPosition(this.config, this.dtype);
   }
 
   /** M */
@@ -50,20 +64,20 @@ export class KVCache {
 
   /** Memory of the keys and values, of all slots. */
   get bytes(): number {
-    return this.#slots * this.#capacity * bytesPerPosition(this.config);
+    return this.#slots * this.#capacity * this.bytesPerPosition;
   }
 
   /** The arrays of some slots as inputs of a step. */
   view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     const { keyValueHeads: K, headDim: D } = this.config;
     const M = this.#capacity;
-    const part = (data: Float32Array): HostTensor => ({
+    const part = (data: CacheArray): HostTensor => ({
       shape: [count, K, M, D],
       data: data.subarray(from * K * M * D, (from + count) * K * M * D),
     });
     const layers = this.#keys.flatMap((keys, layer) => [
       [`past.${layer}.k`, part(keys)] as const,
-      [`past.${layer}.v`, part(this.#values[layer] as Float32Array)] as const,
+      [`past.${layer}.v`, part(this.#values[layer] as CacheArray)] as const,
     ]);
     const mask = this.#mask.subarray(from * M, (from + count) * M);
     return Object.fromEntries([...layers, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
@@ -74,8 +88,10 @@ export class KVCache {
     if (slots === this.#slots && capacity === this.#capacity) return;
     const { layers, keyValueHeads: K, headDim: D } = this.config;
     const [old, kept] = [this.#capacity, Math.min(slots, this.#slots)];
-    const resized = (from: Float32Array | undefined): Float32Array => {
-      const to = new Float32Array(slots * K * capacity * D);
+    const make = (length: number): CacheArray =>
+      this.dtype === "float32" ? new Float32Array(length) : new Uint16Array(length);
+    const resized = (from: CacheArray | undefined): CacheArray => {
+      const to = make(slots * K * capacity * D);
       if (from === undefined) return to;
       for (let slot = 0; slot < kept; slot++) {
         const filled = (this.lengths[slot] ?? 0) * D;
@@ -102,9 +118,9 @@ export class KVCache {
 
   /**
    * Writes the first `counts[i]` of the S new tokens of slot from + i after those that the slot holds.
-   * newKeysValues [count, 2·L·K, S, D]
+   * newKeysValues [count, 2·L·K, S, D], in the cache's dtype
    */
-  append(newKeysValues: Float32Array, counts: readonly number[], { from, tokens }: AppendOptions): void {
+  append(newKeysValues: CacheArray, counts: readonly number[], { from, tokens }: AppendOptions): void {
     const { layers, keyValueHeads: K, headDim: D } = this.config;
     const perSlot = 2 * layers * K * tokens * D;
     counts.forEach((count, i) => {
@@ -116,7 +132,7 @@ export class KVCache {
         const layer = Math.floor(head / K) % layers;
         const to = ((slot * K + (head % K)) * this.#capacity + start) * D;
         const begin = i * perSlot + head * tokens * D;
-        (part[layer] as Float32Array).set(newKeysValues.subarray(begin, begin + count * D), to);
+        (part[layer] as CacheArray).set(newKeysValues.subarray(begin, begin + count * D), to);
       }
       this.#mask.fill(0, slot * this.#capacity + start, slot * this.#capacity + start + count);
       this.lengths[slot] = start + count;

@@ -1,11 +1,12 @@
 // R slots of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
+import type { TensorData } from "#graph";
 import type { LlamaConfig } from "#models";
 import { type CompileOptions, compile, type Device, type HostTensor, type Program, supports } from "#runtime";
 import { AdapterSlots } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
 import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";
-import { bytesPerPosition, KVCache, type SlotRange } from "./kv-cache.ts";
+import { type CacheDtype, KVCache, type SlotRange } from "./kv-cache.ts";
 
 // How a step is computed is decided here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -30,11 +31,14 @@ const SECOND_COPY_LIMIT = 1e9;
 const canFuse = ({ config, constantBytes }: BaseWeights, device: Device): boolean =>
   supports(device, "groupedAttention") && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
 
-const isWorthFusing = ({ count, tokens, allLogits = false }: Step, { config, capacity }: KVCache): boolean =>
+const isWorthFusing = (
+  { count, tokens, allLogits = false }: Step,
+  { config, capacity, bytesPerPosition }: KVCache,
+): boolean =>
   count <= FEW_SLOTS &&
   !allLogits &&
   tokens.every(({ length }) => length === 1) &&
-  (count * capacity * bytesPerPosition(config)) / config.layers <= COPY_LIMIT;
+  (count * capacity * bytesPerPosition) / config.layers <= COPY_LIMIT;
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
 export interface ModelRunner extends AsyncDisposable {
@@ -54,6 +58,8 @@ export interface ModelRunnerOptions {
   readonly maxLength: number;
   /** Whether slots can hold adapters; without, steps are cheaper. */
   readonly adapters?: boolean;
+  /** What the cache holds ("float32"). */
+  readonly cacheDtype?: CacheDtype;
   readonly compile?: CompileOptions;
 }
 
@@ -64,7 +70,7 @@ export interface ModelRunnerOptions {
  */
 export async function createModelRunner(
   base: BaseWeights,
-  { maxLength, adapters = true, compile: given = {} }: ModelRunnerOptions,
+  { maxLength, adapters = true, cacheDtype = "float32", compile: given = {} }: ModelRunnerOptions,
 ): Promise<ModelRunner> {
   const { config } = base;
   if (maxLength > config.maxPositions)
@@ -73,9 +79,9 @@ export async function createModelRunner(
       `${maxLength} tokens are more than the ${config.maxPositions} that this model was made for`,
     );
   const { device = "cpu" } = given;
-  const [cache, slots] = [new KVCache(config), new AdapterSlots(base)];
+  const [cache, slots] = [new KVCache(config, cacheDtype), new AdapterSlots(base)];
   const open = async (graph: StepGraph): Promise<BoundProgram> => {
-    const outputs = graph.outputs(base, { maxLength, adapters, device });
+    const outputs = graph.outputs(base, { maxLength, adapters, cacheDtype, device });
     // quantised matrices go through a file, so that only the runtime holds them
     const program = await compile(outputs, { ...given, inlineLimit: 0 });
     return { graph, program, bind: binder(program, { cache, slots, feeds: base.feeds }) };
@@ -90,7 +96,7 @@ export async function createModelRunner(
       const { graph, program, bind } = fused !== undefined && isWorthFusing(step, cache) ? fused : general;
       bind(step);
       const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache));
-      if (!(logits?.data instanceof Float32Array && written?.data instanceof Float32Array))
+      if (!(logits?.data instanceof Float32Array && isCacheArray(written?.data)))
         throw new MosError("device", "the step's program gave no logits");
       const counts = step.tokens.map(({ length }) => length);
       cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
@@ -102,6 +108,9 @@ export async function createModelRunner(
     },
   };
 }
+
+const isCacheArray = (data: TensorData | undefined): data is Float32Array | Uint16Array =>
+  data instanceof Float32Array || data instanceof Uint16Array;
 
 /** A program, and how it gets the slots that it works on. */
 interface BoundProgram {

@@ -1,23 +1,25 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
+import { MosError } from "#core";
 import {
-  floatTensors,
+  type BaseDtype,
+  type Compute,
   geometryOf,
   type LlamaConfig,
   type LoadedModel,
-  loadModel,
   loadModelText,
-  type Weight,
+  openModel,
+  readWeights,
 } from "#models";
-import type { Device, HostTensor } from "#runtime";
+import type { Device } from "#runtime";
 import type { LoadedText } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
-import { type PrepareOptions, prepareWeights } from "./base-weights.ts";
+import { type BaseWeights, prepareWeights } from "./base-weights.ts";
 import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
-import { bytesPerPosition } from "./kv-cache.ts";
-import { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
-import { type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
+import { mergeAdapter } from "./merge-adapter.ts";
+import { createModelRunner } from "./model-runner.ts";
+import { defaultCompute, type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
 import type { AdapterInfo, EngineModel } from "./types.ts";
 
 /** A model that is loaded already. Its weights stay as they are. */
@@ -42,9 +44,9 @@ export interface CoreSettings extends EngineSettings {
   readonly device?: Device | undefined;
 }
 
-/** How far opening is: weights read, adapters found, weights joined and quantised, the program compiled. */
+/** How far opening is: bytes of the model read, adapters found, the programs compiled. */
 export interface OpenProgress {
-  readonly type: "model" | "adapters" | "quantize" | "compile";
+  readonly type: "model" | "adapters" | "compile";
   readonly done: number;
   readonly total: number;
 }
@@ -90,30 +92,38 @@ export async function openCore(
   { onProgress, signal, mergeLimit = MERGE_LIMIT }: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const settings = fullSettings(rest);
+  const { baseDtype, compute = defaultCompute(baseDtype) } = settings;
   const compile = { device, threads: settings.threads };
   const report: Report = (type, done, total) => onProgress({ type, done, total });
-  const { model, weights, tokenizer } = await loaded(given, report, signal);
-  const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, model.config.maxPositions);
+  const { model, weights, tokenizer } = await openWeights(given, { baseDtype, compute, report, signal });
+  await using base = weights;
+  const { config } = model;
+  const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, config.maxPositions);
   const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
-  // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead
+  // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
+  // into numbers of fewer bits nothing can be merged without rounding it
   const isCopied = typeof given !== "string";
   const usesSlot =
-    own !== undefined && source === undefined && isCopied && linearNumbers(model.config) > mergeLimit;
+    own !== undefined &&
+    (!base.canMerge || (source === undefined && isCopied && linearNumbers(config) > mergeLimit));
   const adapters = await openManager(model, settings, { source, signal });
   const registered = adapters.list();
   report("adapters", registered.length, registered.length);
   try {
-    const runner = await openRunner(weights, model, {
-      ...{ quantize: settings.quantize, maxLength, compile, report },
-      mergedAdapter: own === undefined || usesSlot ? undefined : await expandFactors(own),
+    if (own !== undefined && !usesSlot)
+      await mergeAdapter(base.feeds, { config, adapter: await expandFactors(own), compile });
+    report("compile", 0, 1);
+    const runner = await createModelRunner(base, {
+      ...{ maxLength, compile, cacheDtype: settings.cacheDtype },
       adapters: source !== undefined || usesSlot,
     });
+    report("compile", 1, 1);
     const { vocabularySize, eosTokens } = model.config;
     const engineModel: EngineModel = {
       vocabularySize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...eosTokens])],
-      fingerprint: model.fingerprint,
+      ...{ fingerprint: model.fingerprint, baseDtype: settings.baseDtype, compute },
     };
     const { maxBatch, maxWaiting, cacheMemory, slotMemory } = settings;
     const core = createCore({
@@ -129,7 +139,7 @@ export async function openCore(
     return {
       core,
       model: engineModel,
-      limits: { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: bytesPerPosition(model.config) },
+      limits: { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition },
       adapters: registered,
     };
   } catch (cause) {
@@ -138,23 +148,63 @@ export async function openCore(
   }
 }
 
-/** A model with weights that may be taken one by one: joined, none should be held twice. */
-async function loaded(given: string | ModelWithText, report: Report, signal: AbortSignal | undefined) {
-  if (typeof given !== "string") {
-    const { model, text } = given;
-    return { model, tokenizer: text.tokenizer, weights: floatTensors(model.weights) };
-  }
-  const model = await loadModel(given, {
-    onProgress: ({ done, total }) => report("model", done, total),
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const { tokenizer } = await loadModelText(model.source);
-  const weights = floatTensors(model.weights);
-  (model.weights as Map<string, Weight>).clear();
-  return { model, tokenizer, weights };
+/** What is known of a model whose weights were taken. */
+type ModelFacts = Pick<LoadedModel, "config" | "fingerprint" | "identity">;
+
+interface OpenWeightsOptions {
+  readonly baseDtype: BaseDtype;
+  readonly compute: Compute;
+  readonly report: Report;
+  readonly signal: AbortSignal | undefined;
 }
 
-async function adapterOf(adapter: string | Adapter, model: LoadedModel): Promise<Adapter> {
+interface OpenedWeights {
+  readonly model: ModelFacts;
+  readonly weights: BaseWeights;
+  readonly tokenizer: LoadedText["tokenizer"];
+}
+
+/** The base of a model, and its tokenizer. Of a path, each weight is prepared when it is read, and then let go of. */
+async function openWeights(
+  given: string | ModelWithText,
+  { baseDtype, compute, report, signal }: OpenWeightsOptions,
+): Promise<OpenedWeights> {
+  if (typeof given !== "string") {
+    const { model, text } = given;
+    const weights = await prepareWeights(model.config, model.weights, { compute });
+    return { model, weights, tokenizer: text.tokenizer };
+  }
+  await using files = await openModel(given);
+  const { tokenizer } = await loadModelText(files.source);
+  const reading = readWeights(files, {
+    ...{ baseDtype, compute: "float32", transposedCodes: false, signal },
+    onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
+  });
+  const stream = new Returning(reading);
+  const weights = await prepareWeights(files.config, stream, { compute });
+  return { model: { config: files.config, ...stream.result() }, weights, tokenizer };
+}
+
+/** An iterable whose end says more. */
+class Returning<T, R> implements AsyncIterable<T> {
+  readonly #items: AsyncGenerator<T, R>;
+  #result: R | undefined;
+
+  constructor(items: AsyncGenerator<T, R>) {
+    this.#items = items;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void> {
+    this.#result = yield* this.#items;
+  }
+
+  result(): R {
+    if (this.#result === undefined) throw new MosError("bad_config", "the items were not read to their end");
+    return this.#result;
+  }
+}
+
+async function adapterOf(adapter: string | Adapter, model: ModelFacts): Promise<Adapter> {
   if (typeof adapter !== "string") return adapter;
   const { config, fingerprint, identity } = model;
   return await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint, identity });
@@ -173,7 +223,7 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
 });
 
 function openManager(
-  { config, fingerprint, identity }: LoadedModel,
+  { config, fingerprint, identity }: ModelFacts,
   { adapterMemory, adapterDtype }: FullSettings,
   { source, signal }: { readonly source: CoreSettings["adapters"]; readonly signal: AbortSignal | undefined },
 ): Promise<AdapterManager> {
@@ -185,25 +235,4 @@ function openManager(
     dtype: adapterDtype,
     now: () => performance.now(),
   });
-}
-
-interface RunnerSettings extends ModelRunnerOptions, Pick<PrepareOptions, "quantize" | "mergedAdapter"> {
-  readonly report: Report;
-}
-
-async function openRunner(
-  taken: Map<string, HostTensor>,
-  { config }: LoadedModel,
-  { quantize, mergedAdapter, report, ...options }: RunnerSettings,
-): Promise<ModelRunner> {
-  const weights = await prepareWeights(config, taken, {
-    quantize,
-    mergedAdapter,
-    ...(options.compile === undefined ? {} : { compile: options.compile }),
-    onProgress: (done, total) => report("quantize", done, total),
-  });
-  report("compile", 0, 1);
-  const runner = await createModelRunner(weights, options);
-  report("compile", 1, 1);
-  return runner;
 }

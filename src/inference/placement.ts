@@ -1,6 +1,6 @@
 // Which sequence has which slot. A slot is a row of the KV cache and an adapter slot; what a sequence leaves in both
 // serves the next one with the same prefix or adapter.
-import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
+import { capacityFor } from "./kv-cache.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { type PrefixCopy, type SlotContent, sharedLength } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
@@ -61,7 +61,7 @@ export class Placement {
   constructor(runner: ModelRunner, limits: PlacementLimits) {
     this.#runner = runner;
     this.#limits = limits;
-    this.#bytesPerPosition = bytesPerPosition(runner.config);
+    this.#bytesPerPosition = runner.cache.bytesPerPosition;
   }
 
   /** Slots that are taken. */

@@ -2,10 +2,13 @@ import { describe, expect, test } from "vitest";
 import { tinyModel } from "../../test/tiny-model.ts";
 import { bytesPerPosition } from "./kv-cache.ts";
 import { fullRequest } from "./request.ts";
-import type { EngineRequest } from "./types.ts";
+import type { EngineModel, EngineRequest } from "./types.ts";
 
 const { config } = tinyModel();
-const model = { vocabularySize: config.vocabularySize, maxLength: 200, endTokens: [2], fingerprint: "test" };
+const model: EngineModel = {
+  vocabularySize: config.vocabularySize,
+  ...{ maxLength: 200, endTokens: [2], fingerprint: "test", baseDtype: "float32", compute: "float32" },
+};
 const bounds = { model, bytesPerPosition: bytesPerPosition(config), cacheMemory: 1e9 };
 const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5, seed: 1, tenant: "test" };
 const check =

@@ -3,7 +3,9 @@ import { type EngineSettings, fullSettings } from "./settings.ts";
 
 test("missing settings get their defaults, given ones are kept", () => {
   expect(fullSettings({})).toEqual({
-    quantize: "none",
+    baseDtype: "stored",
+    compute: undefined,
+    cacheDtype: "float32",
     adapterMemory: 2e9,
     adapterDtype: "float32",
     maxBatch: 16,
@@ -12,15 +14,18 @@ test("missing settings get their defaults, given ones are kept", () => {
     slotMemory: 2e9,
     threads: 0,
   });
-  const given = { quantize: "int4", maxBatch: 3, maxLength: 9, threads: 2 } as const;
+  const given = { baseDtype: "int4", compute: "float32", maxBatch: 3, maxLength: 9, threads: 2 } as const;
   expect(fullSettings(given)).toMatchObject(given);
 });
 
-test.each(["quantize", "adapterDtype"])("%s has a closed list of values", (name) => {
-  expect(() => fullSettings({ [name]: "int3" })).toThrowError(
-    expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`${name}: "int3"`) }),
-  );
-});
+test.each(["baseDtype", "compute", "cacheDtype", "adapterDtype"])(
+  "%s has a closed list of values",
+  (name) => {
+    expect(() => fullSettings({ [name]: "int3" })).toThrowError(
+      expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`${name}: "int3"`) }),
+    );
+  },
+);
 
 describe("numbers out of range are refused by name:", () => {
   const cases: readonly (readonly [keyof EngineSettings, number])[] = [

@@ -8,19 +8,24 @@ import {
   type SettingValues,
   texts,
 } from "#core";
-import type { Quantize } from "./base-weights.ts";
+import { type BaseDtype, baseDtype, COMPUTES, type Compute } from "#models";
+import type { CacheDtype } from "./kv-cache.ts";
 
-const QUANTIZE = ["none", "int8", "int4"] as const satisfies readonly Quantize[];
+const CACHE_DTYPES = ["float32", "float16"] as const satisfies readonly CacheDtype[];
 const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 
-/** How the base is kept in memory. */
+/** How the base is kept in memory, and what its products are computed in. */
 export const baseSettings = {
-  quantize: choice(QUANTIZE, {
-    default: "none",
-    placeholder: "bits",
-    help: "keep the base's weights in fewer bits",
+  baseDtype: { ...baseDtype, formerly: "quantize", formerValues: { none: "float32" } },
+  compute: choice(COMPUTES, {
+    defaultText: "int8 for the base dtypes int8 and int4, float32 for others",
+    help: "what the base's products are computed in; int8 is several times faster and rounds",
   }),
 };
+
+/** The precision of the products of a base, where none is given. */
+export const defaultCompute = (kept: BaseDtype): Compute =>
+  kept === "int8" || kept === "int4" ? "int8" : "float32";
 
 /** What adapters may take of the memory. */
 export const adapterSettings = {
@@ -48,6 +53,10 @@ export const batchSettings = {
     default: 4e9,
     defaultText: "4GB",
     help: "memory of the keys and values of running requests",
+  }),
+  cacheDtype: choice(CACHE_DTYPES, {
+    default: "float32",
+    help: "what keys and values are stored as; float16 takes half the memory and rounds",
   }),
   maxBatch: integer({ min: 1, default: 16, help: "requests that run side by side" }),
   maxWaiting: integer({

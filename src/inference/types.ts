@@ -1,6 +1,7 @@
 // The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
 import type { TrainedOn } from "#adapters";
 import type { MosError } from "#core";
+import type { BaseDtype, Compute } from "#models";
 import type { ChatMessage, LoadedText } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
@@ -124,6 +125,9 @@ export interface EngineModel {
   readonly endTokens: readonly number[];
   /** Of the weights: adapters say which one they were trained on. */
   readonly fingerprint: string;
+  /** How the base is kept, and what its products are computed in. */
+  readonly baseDtype: BaseDtype;
+  readonly compute: Compute;
 }
 
 /** A request in text: everything about it but the prompt's tokens. */

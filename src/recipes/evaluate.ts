@@ -17,13 +17,16 @@ import {
   type Subject,
 } from "#evaluation";
 import type { TransferEvent } from "#hub";
-import { type OpenEngineOptions, openEngine } from "#inference";
+import { type Engine, type OpenEngineOptions, openEngine } from "#inference";
 import { geometryOf, loadModelText, openModel } from "#models";
 
 /** What is evaluated, on what, and where the result goes. */
 export interface EvaluateModelOptions
   extends Partial<PromptSettings>,
-    Pick<OpenEngineOptions, "quantize" | "maxBatch" | "maxLength" | "threads" | "onProgress" | "signal">,
+    Pick<
+      OpenEngineOptions,
+      "baseDtype" | "compute" | "maxBatch" | "maxLength" | "threads" | "onProgress" | "signal"
+    >,
     Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
   /** A model folder or a .gguf file. */
   readonly model: string;
@@ -66,7 +69,8 @@ export async function* evaluateModel({
   tasks = BENCHMARK_NAMES,
   data,
   python,
-  quantize = "none",
+  baseDtype,
+  compute,
   maxBatch = MAX_BATCH,
   maxLength,
   threads,
@@ -85,7 +89,7 @@ export async function* evaluateModel({
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
   await checkTasks(asked);
   await using engine = await openEngine({
-    ...{ model, quantize, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    ...{ model, baseDtype, compute, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
     ...(names.length === 0 ? {} : { adapters: Object.fromEntries(named) }),
     ...(maxLength === undefined ? {} : { maxLength }),
     ...(threads === undefined ? {} : { threads }),
@@ -97,12 +101,19 @@ export async function* evaluateModel({
   ];
   yield* evaluate({
     ...asked,
-    ...{ engine, subjects, model: { name, fingerprint: engine.model.fingerprint, quantize } },
+    ...{ engine, subjects, model: { name, ...recorded(engine) } },
     openChecker: () => createProgramChecker({ python, signal }),
     // the engine is never without the next question
     concurrency: 2 * maxBatch,
   });
 }
+
+/** What a result says of a model. */
+const recorded = ({ model: { fingerprint, baseDtype, compute } }: Engine) => ({
+  fingerprint,
+  baseDtype,
+  compute,
+});
 
 async function readModel(path: string) {
   await using files = await openModel(path);

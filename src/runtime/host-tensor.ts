@@ -58,5 +58,6 @@ export function fromRuntime(tensor: Tensor): HostTensor {
   if (data instanceof BigInt64Array) return { shape, data: Int32Array.from(data, Number) };
   if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)
     return { shape, data };
+  if (data instanceof Uint16Array) return { shape, data };
   throw new MosError("unsupported", `a program returned ${tensor.type}, which has no host form`);
 }

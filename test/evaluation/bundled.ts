@@ -48,7 +48,12 @@ export const optionsOf = (
   more: Partial<EvaluateOptions> = {},
 ): EvaluateOptions => ({
   ...{ engine, text, out, rules: "open-instruct", format: "none", shots: 0, seed: 0 },
-  model: { name: "tiny-english", fingerprint: engine.model.fingerprint, quantize: "none" },
+  model: {
+    name: "tiny-english",
+    fingerprint: engine.model.fingerprint,
+    baseDtype: "stored",
+    compute: "float32",
+  },
   subjects: [{ name: "base", adapter: null }],
   tasks: ["gsm8k"],
   dataFolder: () => DATA,

@@ -5,10 +5,10 @@ import { GROUPS, groupSites } from "#nn";
 import type { HostTensor } from "#runtime";
 import { AdapterSlots, slotNames } from "../../src/inference/adapter-slots.ts";
 import { prepareWeights } from "../../src/inference/base-weights.ts";
-import { tinyModel } from "../tiny-model.ts";
+import { floatWeights, tinyModel } from "../tiny-model.ts";
 
 const { config, weights } = tinyModel();
-const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
+const prepared = await prepareWeights(config, floatWeights(weights));
 const SCALE = 0.5;
 
 /** Factors whose numbers are all `mark`, for some of the linear layers. */

@@ -2,21 +2,20 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expandFactors, type FactorMap } from "#adapters";
 import { randomStream } from "#core";
-import { quantizedLinear, type Value } from "#graph";
-import { createModelRunner, type ModelRunner, type ModelRunnerOptions, prepareWeights } from "#inference";
+import type { WeightForm } from "#graph";
 import {
-  QUANTIZATION,
-  type Quantization,
-  type QuantizeSettings,
-  quantizeMatrix,
-  weightLeaves,
-} from "#models";
-import { modulePath, withBias } from "#nn";
+  createModelRunner,
+  type ModelRunner,
+  type ModelRunnerOptions,
+  type PrepareOptions,
+  prepareWeights,
+} from "#inference";
+import { dequantizeWeight, floatWeight, type Weight } from "#models";
 import { geometryOf } from "#recipes";
-import { compile } from "#runtime";
-import { hiddenStates } from "#training";
+import { drained } from "../../src/inference/base-weights.ts";
 import { randomAdapter } from "../random-adapter.ts";
-import { type TinyModel, tinyModel } from "../tiny-model.ts";
+import { FORMS, randomWeight } from "../stored-weights.ts";
+import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
 
 /** The factors of a LoRA whose B is not zero, on all linear layers or some. */
@@ -33,7 +32,7 @@ async function openRunner(
   { config, weights }: TinyModel,
   { mergedAdapter, ...options }: Partial<ModelRunnerOptions> & { readonly mergedAdapter?: FactorMap } = {},
 ): Promise<ModelRunner> {
-  const base = await prepareWeights(config, new Map(weights), { quantize: "none", mergedAdapter });
+  const base = await prepareWeights(config, floatWeights(weights), { mergedAdapter });
   return createModelRunner(base, { maxLength: config.maxPositions, ...options });
 }
 
@@ -242,71 +241,111 @@ describe("one slot", () => {
   });
 });
 
-describe("a quantised base", () => {
+describe("a stored base", () => {
   const wide = tinyModel({
     overrides: {
       ...{ hidden_size: 64, intermediate_size: 96, head_dim: 16, attention_bias: true, mlp_bias: true },
       tie_word_embeddings: true,
     },
   });
-  const { config, weights } = wide;
+  const { config } = wide;
 
-  /** Logits with each linear layer quantised and multiplied separately. */
-  async function layerByLayer(tokens: readonly number[], quantization: Quantization): Promise<Float32Array> {
-    const quantized = (name: string, settings: QuantizeSettings) => (x: Value) => {
-      const { data, shape } = weights.get(name)!;
-      const matrix = quantizeMatrix(data, { out: shape[0]!, in: shape[1]!, ...settings });
-      return quantizedLinear(x, matrix, { activations: quantization.activations });
-    };
-    const leaves = weightLeaves(config);
-    const grid = [1, tokens.length];
-    const hidden = hiddenStates(config, {
-      shape: { rows: 1, length: tokens.length },
-      weights: leaves,
-      linear: (x, site, { bias }) =>
-        withBias(quantized(`${modulePath(site)}.weight`, quantization.layers)(x), bias),
-    });
-    const head = quantized("model.embed_tokens.weight", quantization.head);
-    await using program = await compile({ logits: head(hidden) });
-    const feeds = {
-      ...Object.fromEntries(weights),
-      ids: { shape: grid, data: Int32Array.from(tokens) },
-      positions: { shape: grid, data: Int32Array.from(tokens, (_, i) => i) },
-      segments: { shape: grid, data: new Int32Array(tokens.length).fill(1) },
-    };
-    const { logits } = await program.run(
-      Object.fromEntries(Object.entries(feeds).filter(([name]) => program.inputs.has(name))),
+  /** Random weights of a form; those of an NF4 base whose rows its blocks do not divide are in smaller ones. */
+  function storedWeights(form: WeightForm): Map<string, Weight> {
+    const ofMatrix = (shape: readonly number[]): WeightForm =>
+      form.kind === "nf4" && (shape[1] ?? 0) % form.blockSize !== 0 ? { ...form, blockSize: 32 } : form;
+    return new Map(
+      [...floatWeights(wide.weights)].map(([name, weight]) => [
+        name,
+        weight.shape.length === 1 ? weight : randomWeight(ofMatrix(weight.shape), weight.shape, name),
+      ]),
     );
-    return logits!.data as Float32Array;
+  }
+  const expanded = (weights: ReadonlyMap<string, Weight>): Map<string, Weight> =>
+    new Map(
+      [...weights].map(([name, weight]) => [name, floatWeight(weight.shape, dequantizeWeight(weight))]),
+    );
+
+  async function logitsOf(
+    weights: Map<string, Weight>,
+    options: PrepareOptions & Pick<ModelRunnerOptions, "cacheDtype"> = {},
+  ): Promise<readonly Float32Array[]> {
+    const { cacheDtype = "float32", ...prepare } = options;
+    await using base = await prepareWeights(config, weights, prepare);
+    await using runner = await createModelRunner(base, { maxLength: config.maxPositions, cacheDtype });
+    runner.cache.resize(2, 64);
+    runner.slots.resize(2, 1);
+    const tokens = idsOf(11, 12);
+    const prompt = { from: 0, count: 1, tokens: [tokens.slice(0, 11)], allLogits: true };
+    const [read] = await runner.run(prompt);
+    // one token of one slot runs the fused program
+    const [decoded] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(11)] });
+    return [...read!, ...decoded!];
   }
 
-  test.each(["int8", "int4"] as const)(
-    "computes the same as its layers quantised separately: %s",
-    async (quantize) => {
-      const tokens = idsOf(11, 12);
-      const expected = await layerByLayer(tokens, QUANTIZATION[quantize]);
-      const base = await prepareWeights(config, new Map(weights), { quantize });
-      await using runner = await createModelRunner(base, { maxLength: config.maxPositions });
-      runner.cache.resize(2, 64);
-      runner.slots.resize(2, 1);
-      const [prompt] = await runner.run({
-        from: 0,
-        count: 1,
-        tokens: [tokens.slice(0, 11)],
-        allLogits: true,
-      });
-      const [decoded] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(11)] });
-      for (const [i, logits] of [...prompt!, decoded![0]!].entries())
-        expectClose(logits, expected.subarray(i * 48, (i + 1) * 48));
-    },
-  );
+  /** The largest difference of two lists of logits, relative to the largest logit. */
+  function relative(actual: readonly Float32Array[], expected: readonly Float32Array[]): number {
+    const most = Math.max(...expected.flatMap((logits) => [...logits].map(Math.abs)));
+    return Math.max(...actual.map((logits, i) => differenceOf(logits, expected[i]))) / most;
+  }
 
-  test("releases the loaded weights as it quantises them; a float32 base uses them as they are", async () => {
-    const taken = new Map(weights);
-    await prepareWeights(config, taken, { quantize: "int8" });
-    expect([...taken.keys()].filter((name) => name.includes("proj"))).toEqual([]);
-    const { feeds } = await prepareWeights(config, new Map(weights), { quantize: "none" });
-    for (const [name, { data }] of Object.entries(feeds)) expect(data).toBe(weights.get(name)?.data);
+  test.each(Object.entries(FORMS))("has the logits of its numbers in float32: %s", async (_, form) => {
+    const weights = storedWeights(form);
+    const expected = await logitsOf(expanded(weights));
+    expect(relative(await logitsOf(new Map(weights)), expected)).toBeLessThan(1e-5);
+    if (form.kind === "float16" || form.kind === "bfloat16")
+      expect(relative(await logitsOf(weights, { expand: false }), expected)).toBeLessThan(1e-5);
+    else expect(relative(await logitsOf(weights, { compute: "int8" }), expected)).toBeLessThan(0.1);
+  });
+
+  test("a matrix of another form in a group is a product by itself", async () => {
+    const [four = { kind: "nf4", blockSize: 32 }, six = four] = [
+      FORMS["4 bits, offsets, halves (Q4_1)"],
+      FORMS["8 bits, blocks of 16 (Q6_K)"],
+    ];
+    const weights = storedWeights(four);
+    for (const name of ["self_attn.v_proj", "mlp.gate_proj"]) {
+      const path = `model.layers.0.${name}.weight`;
+      weights.set(path, randomWeight(six, weights.get(path)!.shape, path));
+    }
+    weights.set(
+      "model.layers.1.mlp.up_proj.weight",
+      expanded(weights).get("model.layers.1.mlp.up_proj.weight")!,
+    );
+    expect(relative(await logitsOf(weights), await logitsOf(expanded(weights)))).toBeLessThan(1e-5);
+  });
+
+  test("a cache of float16 rounds keys and values alone", async () => {
+    const weights = floatWeights(wide.weights);
+    const expected = await logitsOf(new Map(weights));
+    const actual = await logitsOf(new Map(weights), { cacheDtype: "float16" });
+    // a prompt's own keys and values are not rounded
+    expect(relative(actual.slice(0, 11), expected.slice(0, 11))).toBe(0);
+    expect(relative(actual, expected)).toBeLessThan(1e-3);
+    expect(relative(actual, expected)).toBeGreaterThan(0);
+  });
+
+  test("lets go of stored weights as they are packed; a float32 base uses them as they are", async () => {
+    const taken = storedWeights(FORMS["4 bits, zero point 8, halves (Q4_0)"]!);
+    await using base = await prepareWeights(config, drained(taken));
+    expect(taken.size).toBe(0);
+    expect(base.feeds).toEqual({});
+    const weights = floatWeights(wide.weights);
+    await using plain = await prepareWeights(config, weights);
+    for (const [name, { data }] of Object.entries(plain.feeds))
+      expect(data).toBe(weights.get(name)?.parts.data);
+  });
+
+  test("a missing weight is named, and an adapter is not merged into fewer bits", async () => {
+    const weights = storedWeights(FORMS["nf4"]!);
+    const adapter = await adapterOf(wide, 3, { rank: 2 });
+    await expect(prepareWeights(config, weights, { mergedAdapter: adapter })).rejects.toThrowError(
+      expect.objectContaining({ code: "bad_option" }),
+    );
+    weights.delete("model.layers.1.mlp.up_proj.weight");
+    await expect(prepareWeights(config, weights)).rejects.toThrowError(
+      expect.objectContaining({ code: "bad_model", message: expect.stringContaining("layers.1.mlp") }),
+    );
   });
 });
 

@@ -23,7 +23,7 @@ describe("an engine in a process of its own", () => {
   afterAll(() => engine[Symbol.asyncDispose]());
 
   test("reports progress while it opens", () => {
-    expect(new Set(seen)).toEqual(new Set(["model", "adapters", "quantize", "compile"]));
+    expect(new Set(seen)).toEqual(new Set(["model", "adapters", "compile"]));
   });
 
   test("answers like generate", async () => {

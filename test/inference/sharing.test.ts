@@ -5,6 +5,7 @@ import { MosError, randomStream } from "#core";
 import { type Engine, type EngineRequest, prepareWeights } from "#inference";
 import { AdapterSlots } from "../../src/inference/adapter-slots.ts";
 import type { AdapterManager } from "../../src/inference/adapters/index.ts";
+import { floatWeights } from "../tiny-model.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
@@ -26,8 +27,7 @@ const adapters = new Map(
     RANKS.map(async (rank) => [`rank ${rank}`, await randomFactors(rank, { method: "lora", rank })] as const),
   ),
 );
-const perRank = new AdapterSlots(await prepareWeights(config, new Map(weights), { quantize: "none" }))
-  .bytesPerRank;
+const perRank = new AdapterSlots(await prepareWeights(config, floatWeights(weights))).bytesPerRank;
 
 interface Options extends TinyEngineOptions {
   readonly manager?: (manager: MemoryAdapters) => AdapterManager;

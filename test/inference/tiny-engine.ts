@@ -9,6 +9,7 @@ import {
   createModelRunner,
   type Engine,
   type EngineEvent,
+  type EngineModel,
   type EngineRequest,
   type ModelRunner,
   prepareWeights,
@@ -17,7 +18,7 @@ import { geometryOf } from "#recipes";
 import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
 import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
-import { tinyModel } from "../tiny-model.ts";
+import { floatWeights, tinyModel } from "../tiny-model.ts";
 
 // heads of 8, so that steps of few slots run the fused program and larger ones the general one
 export const { config, weights } = tinyModel({ overrides: { max_position_embeddings: 512, head_dim: 8 } });
@@ -72,13 +73,15 @@ export interface TinyEngineOptions extends Partial<Limits> {
 
 export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOptions = {}): Promise<Engine> {
   const { maxLength = MAX_LENGTH, wrap = (runner) => runner, ...given } = options;
-  const prepared = await prepareWeights(config, new Map(weights), { quantize: "none" });
+  const prepared = await prepareWeights(config, floatWeights(weights));
   const limits = { ...LIMITS, ...given };
-  const model = {
+  const model: EngineModel = {
     vocabularySize: config.vocabularySize,
     maxLength,
     endTokens: config.eosTokens,
     fingerprint: "test",
+    baseDtype: "float32",
+    compute: "float32",
   };
   const core = createCore({
     runner: wrap(await createModelRunner(prepared, { maxLength, compile: { threads: 1 } })),

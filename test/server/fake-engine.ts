@@ -160,6 +160,8 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       maxLength,
       endTokens: tokenizer.eosTokens,
       fingerprint: "test",
+      baseDtype: "float32",
+      compute: "float32",
     },
     seen,
     get running() {

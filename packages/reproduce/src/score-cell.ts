@@ -73,9 +73,10 @@ async function* ask(
 ): AsyncGenerator<CellEvent, BenchmarkScore> {
   const { task, folder, rules, format, limit, samples, shots: wanted, identity } = benchmark;
   const adapter = adapterName(spec);
+  const { fingerprint, baseDtype, compute } = engine.model;
   const events: AsyncIterable<EvaluateEvent> = evaluate({
     ...{ engine, text, rules, format, limit, samples, shots: wanted, seed: BENCHMARK_SEED, tasks: [task] },
-    model: { name: modelName(spec.model), fingerprint: engine.model.fingerprint, quantize: "none" },
+    model: { name: modelName(spec.model), fingerprint, baseDtype, compute },
     subjects: [{ name: spec.key, adapter }],
     dataFolder: () => folder,
     out: logOf(spec, benchmark),

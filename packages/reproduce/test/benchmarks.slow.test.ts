@@ -58,7 +58,7 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   const { samples, dataFolder } = benchmarksOf(...tasks);
   const events = evaluate({
     ...{ engine, text: await loadText(MODEL), rules: "open-instruct", format: "tulu", seed: 0 },
-    model: { name: "tiny", fingerprint: engine.model.fingerprint, quantize: "none" },
+    model: { name: "tiny", fingerprint: engine.model.fingerprint, baseDtype: "float32", compute: "float32" },
     subjects: [{ name: "run", adapter: "run" }],
     ...{ tasks, dataFolder, samples, out: join(folder, "by-hand.json"), concurrency: 4 },
     openChecker: () => createProgramChecker(),

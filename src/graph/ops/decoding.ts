@@ -1,6 +1,6 @@
 // B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
 // Fused operators for inference: each replaces several small ones, and none has a gradient.
-import { emit, emitAll, MICROSOFT, type Value } from "../value.ts";
+import { type DType, emit, emitAll, MICROSOFT, type Value } from "../value.ts";
 import type { RotationTables } from "./attention.ts";
 import type { NormOptions } from "./norm.ts";
 
@@ -35,6 +35,14 @@ export const rotateJoined = (
     shape: x.shape,
     attributes: { interleaved: 0, num_heads: heads },
   });
+
+/** The numbers of a KV cache of float16 as float32, and back. A float32 one stays as it is. */
+export const fromCache = (x: Value): Value => cast(x, "float32", 1);
+export const toCache = (x: Value, dtype: "float32" | "float16"): Value =>
+  cast(x, dtype, dtype === "float32" ? 1 : 10);
+
+const cast = (x: Value, dtype: DType, to: number): Value =>
+  x.dtype === dtype ? x : emit("Cast", [x], { shape: x.shape, dtype, attributes: { to } });
 
 /** The KV cache that new tokens attend to, and the heads of the model. */
 export interface CachedAttentionOptions {

@@ -6,6 +6,7 @@ export { hadamard } from "./hadamard.ts";
 export * from "./linear.ts";
 export * from "./loss.ts";
 export * from "./norm.ts";
+export * from "./packed.ts";
 export * from "./quantized.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";

@@ -1,0 +1,128 @@
+// The linear layers of a base as they arrive, one weight after the other, and the products that they make.
+import { add, linear, split, type Value } from "#graph";
+import type { Weight, WeightValues } from "#models";
+import {
+  GROUPS,
+  type GroupName,
+  type GroupSite,
+  groupKey,
+  LINEAR_NAMES,
+  type LinearName,
+  modulePath,
+} from "#nn";
+import { canJoin } from "./pack-matrix.ts";
+
+/** d_in of a group, d_out of each of its linear layers, and their sum. */
+export interface GroupWidths {
+  readonly in: number;
+  readonly outs: readonly number[];
+  readonly out: number;
+}
+
+/** x [..., in] times a matrix that was prepared for it. */
+export type Product = (x: Value) => Value;
+
+/** Where a weight belongs. */
+export interface LayerWeight {
+  readonly site: GroupSite;
+  readonly linear: LinearName;
+}
+
+const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
+
+/** The linear layer that a weight of this name is; undefined for every other weight. */
+export function layerOf(name: string): LayerWeight | undefined {
+  const [, layer, found] = PATTERN.exec(name) ?? [];
+  const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
+  if (layer === undefined || linearName === undefined) return undefined;
+  const group = (Object.keys(GROUPS) as GroupName[]).find((key) =>
+    (GROUPS[key] as readonly LinearName[]).includes(linearName),
+  );
+  return group === undefined ? undefined : { site: { layer: Number(layer), group }, linear: linearName };
+}
+
+/** One product for all layers of a group, or one for each. */
+type GroupProducts =
+  | { readonly kind: "joined"; readonly product: Product }
+  | { readonly kind: "each"; readonly products: readonly Product[] };
+
+/** How the weights of a group become products. */
+export interface LayerMaker {
+  /** A plain weight is a product by itself: joined it would be a copy, and no faster. */
+  readonly isPlain: (weight: Weight) => boolean;
+  readonly plain: (name: string, weight: Weight) => Value;
+  /** Weights that can be rows of one matrix. */
+  readonly packed: (weights: readonly Weight[]) => Promise<Product>;
+}
+
+/** The products of all groups. A group is made when its last weight arrives, so that few are held at a time. */
+export class PackedLayers {
+  readonly #maker: LayerMaker;
+  readonly #waiting = new Map<string, Map<LinearName, Weight>>();
+  readonly #groups = new Map<string, GroupProducts>();
+
+  constructor(maker: LayerMaker) {
+    this.#maker = maker;
+  }
+
+  async take({ site, linear: name }: LayerWeight, weight: Weight): Promise<void> {
+    const key = groupKey(site);
+    const waiting = this.#waiting.get(key) ?? new Map<LinearName, Weight>();
+    this.#waiting.set(key, waiting.set(name, weight));
+    const names: readonly LinearName[] = GROUPS[site.group];
+    const weights = names.flatMap((part) => waiting.get(part) ?? []);
+    if (weights.length < names.length) return;
+    this.#waiting.delete(key);
+    const { isPlain, packed } = this.#maker;
+    this.#groups.set(
+      key,
+      !weights.some(isPlain) && canJoin(weights)
+        ? { kind: "joined", product: await packed(weights) }
+        : { kind: "each", products: await this.#each(site, names, weights) },
+    );
+  }
+
+  /** Whether a weight of this name has become part of a product. */
+  has(name: string): boolean {
+    const layer = layerOf(name);
+    return layer !== undefined && this.#groups.has(groupKey(layer.site));
+  }
+
+  async #each(
+    { layer }: GroupSite,
+    names: readonly LinearName[],
+    weights: readonly Weight[],
+  ): Promise<readonly Product[]> {
+    const { isPlain, plain, packed } = this.#maker;
+    const products: Product[] = [];
+    for (const [i, weight] of weights.entries()) {
+      if (isPlain(weight)) {
+        const value = plain(`${modulePath({ layer, linear: names[i] as LinearName })}.weight`, weight);
+        products.push((x) => linear(x, value));
+      } else products.push(await packed([weight]));
+    }
+    return products;
+  }
+
+  /** The outputs of a group on their common input, what an adapter adds to them included. */
+  project(x: Value, { site, widths, values, branch }: ProjectOptions): readonly Value[] {
+    const group = this.#groups.get(groupKey(site));
+    const { outs } = widths;
+    const biases = GROUPS[site.group].map((name) =>
+      values.get(`${modulePath({ layer: site.layer, linear: name })}.bias`),
+    );
+    const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
+    const parts = (y: Value): readonly Value[] => split(y, { axis: y.shape.length - 1, sizes: outs });
+    if (group?.kind === "joined")
+      return parts(plus(group.product(x), branch)).map((y, i) => plus(y, biases[i]));
+    const added = branch === undefined ? [] : parts(branch);
+    return (group?.products ?? []).map((product, i) => plus(plus(product(x), biases[i]), added[i]));
+  }
+}
+
+interface ProjectOptions {
+  readonly site: GroupSite;
+  readonly widths: GroupWidths;
+  readonly values: WeightValues;
+  readonly branch: Value | undefined;
+}
