@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
-import { answerSettings } from "#inference";
+import { answerSettings, baseSettings } from "#inference";
 import {
   type Engine,
   type EngineEvent,
@@ -15,7 +16,7 @@ import { storageError } from "#storage";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, model, threads, unescaped } from "./common-options.ts";
-import { openBase } from "./loading.ts";
+import { engineProgress, findModel } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
 import {
@@ -54,7 +55,7 @@ const options = {
     raw: flag({ help: "continue the text as it stands, without the chat template" }),
   }),
   ...group("Sampling", { ...answerSettings, maxLength }),
-  ...group("Machine", { device, threads }),
+  ...group("Machine", { ...baseSettings, device, threads }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
@@ -125,19 +126,23 @@ async function run(options: Values): Promise<number> {
     throw new MosError("bad_option", "--compare shows the base beside an adapter; give --adapter FOLDER too");
   const prompt = options.chat ? undefined : asPrompt(await readPrompt(options), options);
   using interrupt = listenForInterrupt();
-  const base = await openBase(options.model, { signal: interrupt.signal, silent: options.json });
-  const { adapter, compare, maxLength, device, threads } = options;
+  using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
+  const { signal } = interrupt;
+  const path = await findModel(options.model, { signal, silent: options.json });
+  const { adapter, compare, maxLength, device, threads, baseDtype, compute } = options;
   await using engine = await openEngine({
-    ...{ model: base, maxLength, device, threads },
+    ...{ model: path, inProcess: true, baseDtype, compute, maxLength, device, threads, signal },
+    onProgress: engineProgress(line),
     ...(compare && adapter !== undefined ? { adapters: { [adapter]: adapter } } : { mergedAdapter: adapter }),
   });
   const trainedOn =
-    adapter === undefined ? undefined : checkBase(adapter, await readAdapterBase(adapter), base.model);
+    adapter === undefined ? undefined : checkBase(adapter, await readAdapterBase(adapter), engine.model);
+  line.clear();
   if (trainedOn !== undefined && !options.json) note(`${adapter}: ${trainedOnText(trainedOn)}`);
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C
     await runChat(engine, {
-      title: base.model.name,
+      title: basename(path).replace(/\.gguf$/i, ""),
       adapter: adapter ?? null,
       system: options.system,
       answer: answerOptions(options),

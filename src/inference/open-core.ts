@@ -123,7 +123,7 @@ export async function openCore(
       vocabularySize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...eosTokens])],
-      ...{ fingerprint: model.fingerprint, baseDtype: settings.baseDtype, compute },
+      ...{ fingerprint: model.fingerprint, identity: model.identity, baseDtype: settings.baseDtype, compute },
     };
     const { maxBatch, maxWaiting, cacheMemory, slotMemory } = settings;
     const core = createCore({

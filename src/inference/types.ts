@@ -125,6 +125,8 @@ export interface EngineModel {
   readonly endTokens: readonly number[];
   /** Of the weights: adapters say which one they were trained on. */
   readonly fingerprint: string;
+  /** Equal in all quantisations of a model. */
+  readonly identity?: string | undefined;
   /** How the base is kept, and what its products are computed in. */
   readonly baseDtype: BaseDtype;
   readonly compute: Compute;

@@ -80,6 +80,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     maxLength,
     endTokens: config.eosTokens,
     fingerprint: "test",
+    identity: "test",
     baseDtype: "float32",
     compute: "float32",
   };

@@ -160,6 +160,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       maxLength,
       endTokens: tokenizer.eosTokens,
       fingerprint: "test",
+      identity: "test",
       baseDtype: "float32",
       compute: "float32",
     },
