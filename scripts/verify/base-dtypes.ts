@@ -19,7 +19,8 @@ table) and measured on each (columns); with --adapter that one alone is measured
   --out FOLDER        where the adapters go; those that are there are not trained again
   --adapter FOLDER    an adapter that exists
   --bases LIST        forms of the base (float32,stored,int8,int4,nf4,compute-int8); the last one computes in int8
-  --method NAME       mos (e 2, r 8) or lora (r 8); default mos
+  --method NAME       mos (e 2) or lora; default mos
+  --rank N            (8)
   --steps N           updates (100)
   --batch-size N      rows of a batch (4)
   --max-length N      tokens of a row (512)
@@ -42,8 +43,8 @@ const BASES: readonly Base[] = [
   { name: "compute-int8", baseDtype: "stored", compute: "int8" },
 ];
 
-const MOS = { method: "mos", equivalentRank: 2, rank: 8, shardsPerVector: 4, privateRank: 1 };
-const ADAPTERS: Readonly<Record<string, object>> = { mos: MOS, lora: { method: "lora", rank: 8 } };
+const MOS = { method: "mos", equivalentRank: 2, shardsPerVector: 4, privateRank: 1 };
+const ADAPTERS: Readonly<Record<string, object>> = { mos: MOS, lora: { method: "lora" } };
 
 interface Plan {
   readonly model: string;
@@ -75,7 +76,10 @@ function planOf(given: Arguments): Plan {
     heldOut: needed("held-out"),
     examples: given.number("examples", 100),
     ...{ adapter, data, out: data === undefined ? undefined : needed("out") },
-    method: ADAPTERS[method] ?? fail(`--method ${method} is none of ${Object.keys(ADAPTERS).join(", ")}`),
+    method: {
+      ...(ADAPTERS[method] ?? fail(`--method ${method} is none of ${Object.keys(ADAPTERS).join(", ")}`)),
+      rank: given.number("rank", 8),
+    },
     seeds: given.number("seeds", 1),
     settings: {
       steps: given.number("steps", 100),
@@ -167,7 +171,7 @@ const given = readArguments(HELP, {
       "batch-size",
       "max-length",
     ],
-    ...["learning-rate", "examples", "seeds", "threads"],
+    ...["learning-rate", "examples", "seeds", "threads", "rank"],
   ],
   flags: ["json"],
 });
