@@ -81,6 +81,7 @@ async function stopAt(
 }
 
 const describeEvent = (event: FinetuneEvent): string => {
+  if (event.type === "memory") return "memory";
   if (event.type === "saved") return `${event.what} ${event.step}`;
   return `${event.type} ${event.step}`;
 };
@@ -99,6 +100,7 @@ const refusal = (code: ErrorCode, message: RegExp) =>
   expect.objectContaining({ name: "MosError", code, message: expect.stringMatching(message) });
 
 const wholeRun = [
+  "memory",
   "ready 0",
   "evaluation 0",
   "step 1",
@@ -118,7 +120,8 @@ describe("a whole run", () => {
 
   test("emits its events in order", () => {
     expect(kinds(events)).toEqual(wholeRun);
-    expect(events[0]).toMatchObject({
+    expect(events[0]).toMatchObject({ type: "memory", rematerialise: "none" });
+    expect(events[1]).toMatchObject({
       steps: 6,
       fingerprint: base.model.fingerprint,
       train: { examples: 20 },
@@ -155,10 +158,10 @@ describe("a whole run", () => {
 
   test("has the best adapter of all evaluations in best/", async () => {
     const saved = events.filter((event) => event.type === "saved" && event.what === "best").at(-1);
-    const evaluations = events.filter((event) => event.type === "evaluation" && event.step > 0);
-    const lowest = evaluations.reduce((a, b) =>
-      a.type === "evaluation" && b.type === "evaluation" && b.loss < a.loss ? b : a,
+    const evaluations = events.flatMap((event) =>
+      event.type === "evaluation" && event.step > 0 ? [event] : [],
     );
+    const lowest = evaluations.reduce((a, b) => (b.loss < a.loss ? b : a));
     expect(saved).toMatchObject({ step: lowest.step, path: join(whole, "best") });
     if (lowest.step === 6)
       expect(await bytes("best/adapter_model.safetensors", whole)).toEqual(
@@ -202,10 +205,10 @@ describe("a whole run", () => {
     expect(stopped.at(-1)).toEqual({ type: "stopped", step });
     expect(await readdir(out)).not.toContain("adapter_config.json");
     const resumed = await run({ resume: true });
-    expect(resumed[0]).toMatchObject({ type: "ready", step });
+    expect(resumed[1]).toMatchObject({ type: "ready", step });
     // an evaluation that was due when the run was stopped is made first
     const due = wholeRun.indexOf(`evaluation ${step}`);
-    expect(kinds(resumed).slice(1)).toEqual(
+    expect(kinds(resumed).slice(2)).toEqual(
       wholeRun.slice(due >= 0 ? due : wholeRun.indexOf(`step ${step + 1}`)),
     );
     for (const name of [
@@ -221,7 +224,7 @@ describe("a whole run", () => {
 
   test("resumed once more, it has nothing to do", async () => {
     const before = await bytes("metrics.jsonl", whole);
-    expect(kinds(await run({ out: whole, resume: true }))).toEqual(["ready 6"]);
+    expect(kinds(await run({ out: whole, resume: true }))).toEqual(["memory", "ready 6"]);
     expect(await bytes("metrics.jsonl", whole)).toEqual(before);
   });
 
@@ -229,7 +232,7 @@ describe("a whole run", () => {
     const model = await bytes("adapter_model.safetensors", whole);
     await rm(join(whole, "adapter_config.json"));
     await rm(join(whole, "adapter_model.safetensors"));
-    expect(kinds(await run({ out: whole, resume: true }))).toEqual(["ready 6", "adapter 6"]);
+    expect(kinds(await run({ out: whole, resume: true }))).toEqual(["memory", "ready 6", "adapter 6"]);
     expect(await bytes("adapter_model.safetensors", whole)).toEqual(model);
   });
 });
@@ -270,7 +273,14 @@ describe("an out folder in use", () => {
     await run();
     await writeFile(join(out, "notes.txt"), "mine");
     const events = await stopAt(1, { overwrite: true });
-    expect(kinds(events)).toEqual(["ready 0", "evaluation 0", "step 1", "checkpoint 1", "stopped 1"]);
+    expect(kinds(events)).toEqual([
+      "memory",
+      "ready 0",
+      "evaluation 0",
+      "step 1",
+      "checkpoint 1",
+      "stopped 1",
+    ]);
     expect((await readdir(out)).sort()).toEqual(["checkpoints", "metrics.jsonl", "notes.txt", "run.json"]);
     expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000001"]);
     expect((await bytes("notes.txt")).toString()).toBe("mine");
@@ -384,19 +394,19 @@ test("a tokenizer with tokens that the model lacks is found out before the first
 test("without a held-out part there is no evaluation and no best adapter", async () => {
   const events = await run({ settings: { ...settings, heldOut: 0 } });
   expect(kinds(events).filter((kind) => kind.startsWith("evaluation"))).toEqual([]);
-  expect(events[0]).toMatchObject({ heldOut: undefined, train: { examples: 24 } });
+  expect(events[1]).toMatchObject({ heldOut: undefined, train: { examples: 24 } });
   expect(await readdir(out)).not.toContain("best");
 });
 
 test("a held-out file of its own leaves the training data whole", async () => {
   const events = await run({ heldOutData: tiny.data, settings: { ...settings, steps: 1 } });
-  expect(events[0]).toMatchObject({ train: { examples: 24 }, heldOut: { examples: 24 } });
+  expect(events[1]).toMatchObject({ train: { examples: 24 }, heldOut: { examples: 24 } });
 });
 
 test("leaving the loop closes the files, and the run can be resumed", async () => {
   for await (const event of finetune(optionsOf())) if (event.type === "step" && event.step === 5) break;
   const resumed = await run({ resume: true });
-  expect(resumed[0]).toMatchObject({ type: "ready", step: 3 });
+  expect(resumed[1]).toMatchObject({ type: "ready", step: 3 });
   await using file = await openSafetensors(join(out, "adapter_model.safetensors"));
   expect(file.tensors.size).toBeGreaterThan(0);
 });

@@ -39,6 +39,18 @@ export function createAdapter(config: AdapterConfig, geometry: AdapterGeometry):
   return { config, geometry, tensors: new Map(tensors) };
 }
 
+/** An adapter of this size for plans: its numbers are zeros, only its index tables are drawn. Throws `bad_config`. */
+export function blankAdapter(config: AdapterConfig, geometry: AdapterGeometry): Adapter {
+  const method = methodOf(config);
+  method.check(geometry);
+  const tensors = method.tensors(geometry).map((spec): readonly [string, AdapterTensor] => {
+    const { name, shape, dtype } = spec;
+    if (dtype === "int32") return [name, drawTensor(spec, config.seed)];
+    return [name, { shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) }];
+  });
+  return { config, geometry, tensors: new Map(tensors) };
+}
+
 /** An adapter as part of a graph. */
 export interface AdapterLeaves {
   /** The trained tensors as inputs, named `adapter.<tensor>`, and their content, which training overwrites. */

@@ -4,6 +4,7 @@ export {
   type AdapterLeaves,
   adapterHook,
   adapterLeaves,
+  blankAdapter,
   createAdapter,
   drawTensor,
 } from "./adapter.ts";

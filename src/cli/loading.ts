@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent, pull, resolveCached } from "#hub";
 import type { OpenProgress } from "#inference";
+import type { BaseDtype, Compute, LoadProgress } from "#models";
 import { type BaseModel, loadModel, locateModel } from "#recipes";
 import { pathExists } from "#storage";
 import { given } from "./common-options.ts";
@@ -63,6 +64,8 @@ const percent = (share: number): string => `${Math.floor(share * 100)}%`.padStar
 
 export interface OpenBaseOptions {
   readonly signal?: AbortSignal | undefined;
+  readonly baseDtype?: BaseDtype;
+  readonly compute?: Compute;
   readonly silent?: boolean;
 }
 
@@ -79,20 +82,25 @@ export async function findModel(
 /** Loads a model, with a line that shows how far it is where that takes a while. */
 export async function openBase(model: string, options: OpenBaseOptions = {}): Promise<BaseModel> {
   const path = await findModel(model, options);
-  const started = performance.now();
   using line = liveLine({ silent: options.silent === true || process.stderr.isTTY !== true });
   return await loadModel(path, {
-    signal: options.signal,
-    onProgress: ({ doneBytes, totalBytes }) => {
-      const seconds = (performance.now() - started) / 1000;
-      const share = doneBytes / Math.max(1, totalBytes);
-      if (seconds > 0.5)
-        line.update(
-          `loading ${formatBar(share, 24)} ${percent(share)}  ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}  ` +
-            `${formatDuration((seconds * (1 - share)) / Math.max(1e-3, share))} left`,
-        );
-    },
+    ...given({ signal: options.signal, baseDtype: options.baseDtype, compute: options.compute }),
+    onProgress: loadingProgress(line),
   });
+}
+
+/** Shows how far a base is read, with the time that is left, where that takes a while. */
+export function loadingProgress(line: LiveLine): (progress: LoadProgress) => void {
+  const started = performance.now();
+  return ({ doneBytes, totalBytes }) => {
+    const seconds = (performance.now() - started) / 1000;
+    const share = doneBytes / Math.max(1, totalBytes);
+    if (seconds > 0.5)
+      line.update(
+        `loading ${formatBar(share, 24)} ${percent(share)}  ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}  ` +
+          `${formatDuration((seconds * (1 - share)) / Math.max(1e-3, share))} left`,
+      );
+  };
 }
 
 /** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */

@@ -1,16 +1,26 @@
+import { parseAdapterConfig } from "#adapters";
 import { flag, MosError, type SettingValues, text } from "#core";
-import { type LlamaConfig, presetConfig, presets } from "#models";
+import { type LlamaConfig, openModel, presetConfig, presets } from "#models";
 import {
   type AdapterParams,
   adapterParams,
+  baseOfConfig,
+  baseOfFiles,
+  dataSettings,
   FLEETS,
+  keptAs,
+  memorySettings,
   type PaperTableRow,
+  type PlannedBase,
   PRECISIONS,
   type Precision,
   paperTable,
   parameterCount,
+  planMemory,
   readModelConfig,
+  trainingSettings,
 } from "#recipes";
+import { describeMemory, fitsMemory, freeMemory, limitedMemory, listFolder } from "#storage";
 import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
@@ -32,6 +42,13 @@ const options = {
       help: "all methods of the paper's tables, and the memory of 1, 1,000 and 10,000 adapters",
     }),
   }),
+  ...group("Memory of training", {
+    memory: flag({ help: "what training would take of the memory, and whether this machine has it" }),
+    batchSize: trainingSettings.batchSize,
+    maxLength: dataSettings.maxLength,
+    accumulate: trainingSettings.accumulate,
+    ...memorySettings,
+  }),
   ...group("Adapter", adapterOptions),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
@@ -41,13 +58,17 @@ export const command = defineCommand({
     "Shows what an adapter will cost before any training: trainable numbers, bytes, and how they compare with LoRA.",
   usage: "--model <model> | --preset <name> | --config <file> [options]",
   options,
-  conflicts: [["model", "preset", "config"]],
+  conflicts: [
+    ["model", "preset", "config"],
+    ["table", "memory"],
+  ],
   examples: `
 Examples:
   mos params --preset llama2-7b
   mos params --preset llama3.2-3b --equivalent-rank 8 --rank 32 --shards-per-vector 8
   mos params --model models/llama --method lora --rank 8
   mos params --preset llama2-7b --table
+  mos params --preset llama2-7b --memory --base-dtype int4 --batch-size 1 --max-length 512
   mos params --list-presets
 
 Of a model folder only config.json is read, so the weights need not be there.`,
@@ -65,6 +86,10 @@ async function run(options: Values): Promise<void> {
     return;
   }
   if (options.table) refuseSettings(options);
+  if (options.memory) {
+    await showMemory(options);
+    return;
+  }
   const { name, config } = await modelOf(options);
   if (options.table) {
     const rows = paperTable(config);
@@ -89,6 +114,53 @@ async function modelOf({ model, preset, config }: Values): Promise<NamedConfig> 
   throw new MosError(
     "bad_option",
     "for which model? Give --model, --preset (see --list-presets) or --config",
+  );
+}
+
+/** The weights' own types where the model is here, and 16 bits where only its config is. */
+async function baseOf(options: Values): Promise<PlannedBase> {
+  const path = options.model === undefined ? undefined : await configPath(options.model);
+  const isWhole = path !== undefined && !path.endsWith(".json") && (await hasWeights(path));
+  if (!isWhole) {
+    const { name, config } = await modelOf(options);
+    return baseOfConfig(name, config);
+  }
+  await using files = await openModel(path);
+  return baseOfFiles(files);
+}
+
+const hasWeights = async (path: string): Promise<boolean> =>
+  path.endsWith(".gguf") || (await listFolder(path)).some((name) => /\.(safetensors|gguf)$/.test(name));
+
+/** The plan of a training run, without what is free refusing it. */
+async function showMemory(options: Values): Promise<void> {
+  const base = await baseOf(options);
+  const found = await freeMemory();
+  const free = options.memoryLimit === undefined ? found : limitedMemory(options.memoryLimit, found);
+  const adapter = parseAdapterConfig(adapterInput(options), "adapter");
+  const { plan, rematerialise, transposedCodes } = planMemory(base, adapter, {
+    ...options,
+    ...{ evaluates: true, free },
+  });
+  const kept = keptAs(base.formsOf({ ...options, transposedCodes }));
+  const fits = fitsMemory(plan, free);
+  if (options.json) {
+    sayJson({ model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits });
+    return;
+  }
+  const { batchSize, maxLength } = options;
+  sayLine(
+    [
+      `Training ${base.name}, ${batchSize} × ${formatInteger(maxLength)} tokens, base in ${kept}`,
+      textTable([
+        ["part", "memory"],
+        ...plan.parts.map(({ name, bytes }) => [name, describeMemory(bytes)]),
+        ["all", describeMemory(plan.bytes)],
+        ["free", describeMemory(free.bytes + free.resident)],
+      ]),
+      ...(rematerialise === "layers" ? ["The layers are computed again in the backward pass."] : []),
+      ...(fits ? [] : ["There is no room for it here; mos train says what would fit."]),
+    ].join("\n\n"),
   );
 }
 

@@ -1,20 +1,20 @@
 import { basename } from "node:path";
 import { flag, pick, type SettingValues, text } from "#core";
 import {
-  type BaseModel,
   checkpointSettings,
   dataSettings,
   type FinetuneSettingsInput,
   finetune,
   finetuneSettings,
-  parameterCount,
+  memorySettings,
   trainingSettings,
 } from "#recipes";
+import { describeMemory } from "#storage";
 import { adapterInput, adapterOptions } from "./adapter-options.ts";
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
-import { openBase } from "./loading.ts";
+import { findModel, loadingProgress } from "./loading.ts";
 import { counted, formatBytes, formatCount, formatDuration, formatInteger } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import {
@@ -31,6 +31,7 @@ import {
 import {
   curveText,
   heldOutText,
+  type MemoryEvent,
   type ReadyEvent,
   readHistory,
   type TrainOutcome,
@@ -51,6 +52,7 @@ const options = {
   ...group("Adapter", adapterOptions),
   ...group("Training", trainingSettings),
   ...group("Evaluation and checkpoints", checkpointSettings),
+  ...group("Memory", memorySettings),
   ...group("Output", {
     out: text({ required: true, placeholder: "folder", help: "the folder of the adapter" }),
     resume: flag({ help: "continue the run in the folder, to the same result as without a break" }),
@@ -103,26 +105,29 @@ async function train(options: Values): Promise<number> {
   using interrupt = listenForInterrupt(() =>
     line?.print("stopping after this step; Ctrl-C again ends at once, without saving"),
   );
-  const base = await openBase(options.model, { signal: interrupt.signal, silent });
-  if (options.json)
-    sayJson({ type: "model", name: base.model.name, parameters: parameterCount(base.model.config) });
+  const path = await findModel(options.model, { signal: interrupt.signal, silent });
+  let memory: MemoryEvent | undefined;
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
     const { data, heldOutData, out, resume, overwrite, device, threads } = options;
     const events = finetune({
-      model: base,
+      model: path,
       adapter: adapterInput(options),
       settings: settingsOf(options),
       compile: { device, ...given({ threads }) },
       ...{ data, out, resume, overwrite, ...given({ heldOutData }) },
       signal: interrupt.signal,
+      ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });
     return await watchTraining(events, {
       line: live,
       json: options.json,
+      onMemory: (event) => {
+        memory = event;
+      },
       onReady: (event) => {
-        if (!silent) sayLine(`${startText(event, { base, options })}\n`);
+        if (!silent && memory !== undefined) sayLine(`${startText(event, { memory, options })}\n`);
       },
     });
   })();
@@ -135,15 +140,14 @@ async function train(options: Values): Promise<number> {
 const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 
 interface Started {
-  readonly base: BaseModel;
+  readonly memory: MemoryEvent;
   readonly options: Values;
 }
 
 /** What is about to happen, before the first step. */
-function startText(event: ReadyEvent, { base, options }: Started): string {
-  const { model } = base;
-  const { layers, hiddenSize } = model.config;
-  const parameters = parameterCount(base.model.config);
+function startText(event: ReadyEvent, { memory, options }: Started): string {
+  const { model } = memory;
+  const { layers, hiddenSize, parameters } = model;
   const rows: (readonly [string, string])[] = [
     [
       "model",
@@ -158,8 +162,22 @@ function startText(event: ReadyEvent, { base, options }: Started): string {
     ]);
   rows.push(["adapter", adapterText(event.adapter)]);
   rows.push(["", budgetText(event.budget, { parameters })]);
+  rows.push(["memory", memoryText(memory, options)]);
   rows.push(["training", planText(event, options)]);
   return labelled(rows);
+}
+
+/** "base 86 MB (4 bits in blocks of 32, as stored) · activations 1.2 GB · … · 2.1 of 22.4 GB free". */
+function memoryText({ plan, free, model, rematerialise }: MemoryEvent, options: Values): string {
+  const dtype = options.baseDtype === "stored" ? "as stored" : options.baseDtype;
+  return [
+    ...plan.parts.map(
+      ({ name, bytes }) =>
+        `${name} ${describeMemory(bytes)}${name === "base" ? ` (${model.kept}, ${dtype})` : ""}`,
+    ),
+    `${describeMemory(plan.bytes)} of ${describeMemory(free.bytes + free.resident)} free`,
+    ...(rematerialise === "layers" ? ["layers computed again in the backward pass to save memory"] : []),
+  ].join(" · ");
 }
 
 function dataText(

@@ -57,6 +57,8 @@ export function trainProgress(steps: number): TrainProgress {
 
 export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
 
+export type MemoryEvent = Extract<FinetuneEvent, { readonly type: "memory" }>;
+
 export interface TrainOutcome {
   readonly steps: number;
   /** The last step of a run that was stopped. */
@@ -70,20 +72,26 @@ export interface WatchOptions {
   readonly line: LiveLine;
   /** Write each event to stdout as a line of JSON. */
   readonly json: boolean;
+  /** Called before anything is loaded. */
+  readonly onMemory?: (event: MemoryEvent) => void;
   readonly onReady: (event: ReadyEvent) => void;
 }
 
 /** Runs a training to its end and shows on the live line how it goes. */
 export async function watchTraining(
   events: AsyncIterable<FinetuneEvent>,
-  { line, json, onReady }: WatchOptions,
+  { line, json, onMemory, onReady }: WatchOptions,
 ): Promise<TrainOutcome> {
   let progress = trainProgress(0);
   let outcome: TrainOutcome = { steps: 0, stoppedAt: undefined, tokens: 0, seconds: 0 };
   for await (const event of events) {
     if (json) sayJson(event);
     switch (event.type) {
+      case "memory":
+        onMemory?.(event);
+        break;
       case "ready":
+        line.clear();
         onReady(event);
         progress = trainProgress(event.steps);
         outcome = { ...outcome, steps: event.steps };

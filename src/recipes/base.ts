@@ -1,6 +1,7 @@
 import { MosError } from "#core";
 import { type HubSettings, looksLikeRepository, type PullEvent, pull, resolveCached } from "#hub";
 import {
+  type BaseForms,
   type LoadedModel,
   type LoadProgress,
   loadModelText,
@@ -23,7 +24,7 @@ export interface LocateOptions {
 }
 
 /** How a model is found and loaded. */
-export interface LoadOptions extends LocateOptions {
+export interface LoadOptions extends LocateOptions, Partial<BaseForms> {
   /** Called after each weight that was read. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
@@ -61,6 +62,14 @@ export async function* locateModel(
   throw new MosError("network", `${model} could not be downloaded`);
 }
 
+/** The folder or file of a model, downloaded if it has to be. Throws as `locateModel`. */
+export async function locatedPath(model: string, options: LocateOptions): Promise<string> {
+  const location = locateModel(model, options);
+  let step = await location.next();
+  while (step.done !== true) step = await location.next();
+  return step.value;
+}
+
 /**
  * Loads a Llama-type model from a Hugging Face folder, a GGUF file, or `org/name` of the hub.
  * Throws `not_found`, `bad_model`, `unsupported`, and what a download throws.
@@ -69,11 +78,9 @@ export async function* locateModel(
  * const base = await loadModel("assets/tiny-english");
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
-  const { signal, onProgress } = options;
-  const location = locateModel(model, options);
-  let step = await location.next();
-  while (step.done !== true) step = await location.next();
-  const loaded = await loadWeights(step.value, {
+  const { signal, onProgress, baseDtype = "float32", compute = "float32", transposedCodes = false } = options;
+  const loaded = await loadWeights(await locatedPath(model, options), {
+    ...{ baseDtype, compute, transposedCodes },
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });

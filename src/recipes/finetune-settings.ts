@@ -1,6 +1,7 @@
 // Every setting of a training run. Each is an option of `mos train` and a row of docs/5-training.md.
-import { choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
+import { bytes, choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
 import { PROMPT_FORMATS } from "#data";
+import { baseDtype, compute } from "#models";
 import { SCHEDULES } from "#training";
 
 /** What becomes of the data. */
@@ -90,8 +91,24 @@ export const checkpointSettings = {
   }),
 };
 
+/** How the base is kept and computed, and what the run may take. */
+export const memorySettings = {
+  baseDtype,
+  compute,
+  memoryLimit: bytes({
+    min: 1,
+    defaultText: "what is free",
+    help: "memory that the run may take; one that needs more is refused",
+  }),
+};
+
 /** All settings of a run. */
-export const finetuneSettings = { ...dataSettings, ...trainingSettings, ...checkpointSettings };
+export const finetuneSettings = {
+  ...dataSettings,
+  ...trainingSettings,
+  ...checkpointSettings,
+  ...memorySettings,
+};
 /** Every setting of a run, defaults filled in. */
 export type FinetuneSettings = SettingValues<typeof finetuneSettings>;
 /** Settings as given; missing ones have their defaults. */

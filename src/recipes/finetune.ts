@@ -20,10 +20,14 @@ import {
   readDataset,
   splitHeldOut,
 } from "#data";
-import { geometryOf } from "#models";
+import { geometryOf, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
 import {
+  type FreeMemory,
+  freeMemory,
   type JsonLinesWriter,
+  limitedMemory,
+  type MemoryPlan,
   openJsonLinesWriter,
   pathExists,
   readJsonLines,
@@ -32,14 +36,17 @@ import {
 import {
   initialState,
   loadCheckpoint,
+  type Rematerialise,
   saveCheckpoint,
   stepsOfEpochs,
   type TrainEvent,
   type TrainSettings,
   train,
 } from "#training";
-import { type BaseModel, type LoadOptions, loadModel } from "./base.ts";
+import { type BaseModel, type LoadOptions, loadModel, locatedPath } from "./base.ts";
 import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
+import { baseOfFiles, expectRunMemory, keptAs, type PlannedBase, type RunMemory } from "./memory.ts";
+import { parameterCount } from "./params.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -67,12 +74,23 @@ export interface FinetuneOptions extends LoadOptions {
   /** Replace what `out` holds. */
   readonly overwrite?: boolean;
   readonly compile?: CompileOptions;
+  /** What the machine has left; asked of the system without it. */
+  readonly free?: FreeMemory;
   /** Milliseconds of a steady clock, for rates only. */
   readonly now?: () => number;
 }
 
-/** What happens in a run: `ready` once, then updates, evaluations, and what was saved or stopped. */
+/** What happens in a run: `memory` and `ready` once, then updates, evaluations, and what was saved or stopped. */
 export type FinetuneEvent =
+  /** Before anything is loaded: what the run will take, and how it was made to fit. */
+  | {
+      readonly type: "memory";
+      readonly model: ModelSummary;
+      readonly plan: MemoryPlan;
+      readonly free: FreeMemory;
+      /** "layers": they are computed again in the backward pass. */
+      readonly rematerialise: Rematerialise;
+    }
   | {
       readonly type: "ready";
       readonly adapter: AdapterConfig;
@@ -91,6 +109,16 @@ export type FinetuneEvent =
       readonly step: number;
       readonly path: string;
     };
+
+/** What is said of a model. */
+export interface ModelSummary {
+  readonly name: string;
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly parameters: number;
+  /** How most of its numbers are kept in memory. */
+  readonly kept: string;
+}
 
 interface Plan {
   readonly base: BaseModel;
@@ -120,7 +148,11 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   const { out, resume = false, overwrite = false, signal, now = () => performance.now() } = options;
   // asked before minutes of loading and encoding, and again when the folder is taken
   if (!resume) await refuseUsed(out, overwrite);
-  const plan = await planRun(options);
+  const prepared = await prepareRun(options);
+  const { memory, free } = prepared;
+  const { plan: taken, rematerialise } = memory;
+  yield { type: "memory", model: prepared.summary, plan: taken, free, rematerialise };
+  const plan = await planRun(options, prepared);
   const { base, adapter, run, record } = plan;
   const model = adapterModel(base.model, adapter);
   if (resume) await checkResume(out, record);
@@ -149,6 +181,7 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
     state,
     now,
     signal,
+    rematerialise,
     ...(options.compile === undefined ? {} : { compile: options.compile }),
   });
   const save = {
@@ -251,22 +284,65 @@ async function openMetrics(path: string, step: number): Promise<JsonLinesWriter>
   return openJsonLinesWriter(path);
 }
 
-/** Reads and checks everything that a run needs, before anything is written. */
-async function planRun(options: FinetuneOptions): Promise<Plan> {
+/** What is known before the base is loaded. */
+interface PreparedRun {
+  readonly settings: FinetuneSettings;
+  readonly config: AdapterConfig;
+  readonly model: string | BaseModel;
+  readonly summary: ModelSummary;
+  readonly memory: RunMemory;
+  readonly free: FreeMemory;
+}
+
+/** Checks the settings against the model's header, and that there is memory for the run. Nothing is loaded. */
+async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
   const settings = parseSettings(finetuneSettings, options.settings ?? {});
   const config = parseAdapterConfig(
     { ...options.adapter, seed: options.adapter.seed ?? settings.seed },
     "adapter",
   );
-  const dataset = await readDataset(options.data);
-  const heldOutData = options.heldOutData === undefined ? undefined : await readDataset(options.heldOutData);
-  const base = typeof options.model === "string" ? await loadModel(options.model, options) : options.model;
-  const { config: model } = base.model;
-  if (settings.maxLength > model.maxPositions)
+  const model = typeof options.model === "string" ? await locatedPath(options.model, options) : options.model;
+  const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
+  if (settings.maxLength > base.config.maxPositions)
     throw new MosError(
       "bad_option",
-      `maxLength ${settings.maxLength} is more than the ${model.maxPositions} positions of ${base.model.name}; use at most ${model.maxPositions}`,
+      `maxLength ${settings.maxLength} is more than the ${base.config.maxPositions} positions of ${base.name}; use at most ${base.config.maxPositions}`,
     );
+  const found = options.free ?? (await freeMemory());
+  const free = settings.memoryLimit === undefined ? found : limitedMemory(settings.memoryLimit, found);
+  const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
+  const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
+  const { layers, hiddenSize } = base.config;
+  const summary: ModelSummary = {
+    ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
+    kept: keptAs(base.formsOf({ ...settings, ...memory })),
+  };
+  return { settings, config, model, free, summary, memory };
+}
+
+async function plannedBase(path: string): Promise<PlannedBase> {
+  await using files = await openModel(path);
+  return baseOfFiles(files);
+}
+
+const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
+  ...{ name, config },
+  formsOf: () => new Map([...weights].map(([weight, { form }]) => [weight, form])),
+});
+
+/** Reads and checks everything that a run needs, before anything is written. */
+async function planRun(
+  options: FinetuneOptions,
+  { settings, config, model: given, memory: { transposedCodes } }: PreparedRun,
+): Promise<Plan> {
+  const dataset = await readDataset(options.data);
+  const heldOutData = options.heldOutData === undefined ? undefined : await readDataset(options.heldOutData);
+  const { baseDtype, compute } = settings;
+  const base =
+    typeof given === "string"
+      ? await loadModel(given, { ...options, baseDtype, compute, transposedCodes })
+      : given;
+  const { config: model } = base.model;
   const adapter = createAdapter(config, geometryOf(model));
   const chosen =
     settings.examples === undefined ? dataset.examples : dataset.examples.slice(0, settings.examples);
@@ -301,6 +377,8 @@ async function planRun(options: FinetuneOptions): Promise<Plan> {
     ...(base.model.identity === undefined ? {} : { identity: base.model.identity }),
     adapter: config,
     settings: run,
+    baseDtype,
+    compute,
     train: dataDigest(train.encoded),
     heldOut: heldOut === undefined ? null : dataDigest(heldOut.encoded),
   };

@@ -30,13 +30,14 @@ export {
   importSettings,
   type LoraSummary,
 } from "./exchange.ts";
-export { type FinetuneEvent, type FinetuneOptions, finetune } from "./finetune.ts";
+export { type FinetuneEvent, type FinetuneOptions, finetune, type ModelSummary } from "./finetune.ts";
 export {
   checkpointSettings,
   dataSettings,
   type FinetuneSettings,
   type FinetuneSettingsInput,
   finetuneSettings,
+  memorySettings,
   trainingSettings,
 } from "./finetune-settings.ts";
 export { type GenerateOptions, generate, type Prompt } from "./generate.ts";
@@ -48,6 +49,16 @@ export {
   type ModelInspection,
   type TypeUse,
 } from "./inspect-model.ts";
+export {
+  baseOfConfig,
+  baseOfFiles,
+  expectRunMemory,
+  keptAs,
+  type PlannedBase,
+  planMemory,
+  type RunMemory,
+  type RunSize,
+} from "./memory.ts";
 export { type MergeEvent, type MergeOptions, mergeAdapter, mergeSettings } from "./merge.ts";
 export {
   FLEETS,

@@ -1,7 +1,8 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
-import { floatTensors, type LoadedModel, weightFeeds, weightLeaves } from "#models";
+import type { WeightForm } from "#graph";
+import { floatTensors, type LlamaConfig, type LoadedModel, weightFeeds, weightLeaves } from "#models";
 import { plainLinear, type Site } from "#nn";
-import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
+import { dropoutMask, maskBufferLength, type PlannedModel, type TrainableModel } from "#training";
 
 /**
  * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
@@ -10,10 +11,21 @@ import { dropoutMask, maskBufferLength, type TrainableModel } from "#training";
 const MERGE_LIMIT = 300e6;
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
-export function adapterModel({ config, weights: stored }: LoadedModel, adapter: Adapter): TrainableModel {
+export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {
+  const forms = new Map([...weights].map(([name, { form }]) => [name, form]));
+  const feeds = [...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight)));
+  return { ...plannedModel(config, forms, adapter), weightData: new Map(feeds) };
+}
+
+/** The same without the weights, of which only the forms are known. */
+export function plannedModel(
+  config: LlamaConfig,
+  forms: ReadonlyMap<string, WeightForm>,
+  adapter: Adapter,
+): PlannedModel {
   const { config: settings, geometry } = adapter;
   const leaves = adapterLeaves(adapter);
-  const weights = weightLeaves(config, new Map([...stored].map(([name, { form }]) => [name, form])));
+  const weights = weightLeaves(config, forms);
   const widths = settings.targets.map((name) => geometry.widths[name] ?? { in: 0, out: 0 });
   const adapted = geometry.layers * widths.reduce((sum, width) => sum + width.in * width.out, 0);
   const rowsOf = (shape: { rows: number; length: number }): number => shape.rows * shape.length;
@@ -22,7 +34,6 @@ export function adapterModel({ config, weights: stored }: LoadedModel, adapter: 
   return {
     config,
     weights,
-    weightData: new Map([...stored].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight)))),
     trainable: leaves.trainable,
     parameters: leaves.parameters,
     linear: (shape, maskBuffer) =>

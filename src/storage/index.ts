@@ -26,5 +26,15 @@ export {
 } from "./folders.ts";
 export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
 export { lockFolder } from "./lock.ts";
-export { type FreeMemory, freeMemory, type MemorySources } from "./memory.ts";
+export { type FreeMemory, freeMemory, limitedMemory, type MemorySources } from "./memory.ts";
+export {
+  describeMemory,
+  describePlan,
+  type ExpectMemoryOptions,
+  expectMemory,
+  fitsMemory,
+  type MemoryPart,
+  type MemoryPlan,
+  memoryPlan,
+} from "./memory-plan.ts";
 export { describeBytes, expectSpace } from "./space.ts";

@@ -20,8 +20,9 @@ test("without control groups it is what the machine has available", async () => 
   expect(await freeMemory(system({ "/proc/meminfo": meminfo }))).toEqual({
     bytes: 20_480_000_000,
     limit: "machine",
+    resident: 1e8,
   });
-  expect(await freeMemory(system({}))).toEqual({ bytes: 3 * GB, limit: "machine" });
+  expect(await freeMemory(system({}))).toEqual({ bytes: 3 * GB, limit: "machine", resident: 1e8 });
 });
 
 test("a group of version 2 leaves its limit without what is taken; cached files are not", async () => {
@@ -35,9 +36,9 @@ test("a group of version 2 leaves its limit without what is taken; cached files 
     "/sys/fs/cgroup/user/memory.max": "max\n",
     "/sys/fs/cgroup/user/memory.current": "3000000000\n",
   };
-  expect(await freeMemory(system(files))).toEqual({ bytes: 3 * GB, limit: "cgroup" });
+  expect(await freeMemory(system(files))).toEqual({ bytes: 3 * GB, limit: "cgroup", resident: 1e8 });
   const above = { ...files, "/sys/fs/cgroup/user/memory.max": "3500000000" };
-  expect(await freeMemory(system(above))).toEqual({ bytes: 0.5 * GB, limit: "cgroup" });
+  expect(await freeMemory(system(above))).toEqual({ bytes: 0.5 * GB, limit: "cgroup", resident: 1e8 });
 });
 
 test("in a container the group's own path is not there, but its limit is at the top", async () => {
@@ -47,7 +48,7 @@ test("in a container the group's own path is not there, but its limit is at the 
     "/sys/fs/cgroup/memory.max": "2000000000\n",
     "/sys/fs/cgroup/memory.current": "500000000\n",
   };
-  expect(await freeMemory(system(files))).toEqual({ bytes: 1.5 * GB, limit: "cgroup" });
+  expect(await freeMemory(system(files))).toEqual({ bytes: 1.5 * GB, limit: "cgroup", resident: 1e8 });
 });
 
 test("version 1, whose lack of a limit is a number too", async () => {
@@ -58,7 +59,11 @@ test("version 1, whose lack of a limit is a number too", async () => {
     "/sys/fs/cgroup/memory/docker/1/memory.usage_in_bytes": "1000000000",
     "/sys/fs/cgroup/memory/docker/1/memory.stat": "cache 9\ntotal_inactive_file 200000000\n",
   });
-  expect(await freeMemory(system(files("2000000000")))).toEqual({ bytes: 1.2 * GB, limit: "cgroup" });
+  expect(await freeMemory(system(files("2000000000")))).toEqual({
+    bytes: 1.2 * GB,
+    limit: "cgroup",
+    resident: 1e8,
+  });
   expect(await freeMemory(system(files("9223372036854771712")))).toMatchObject({ limit: "machine" });
 });
 
@@ -66,6 +71,7 @@ test("where no group's files can be read, the limit that Node knows of counts", 
   expect(await freeMemory(system({}, { constrained: () => 2 * GB }))).toEqual({
     bytes: 1.9 * GB,
     limit: "cgroup",
+    resident: 1e8,
   });
   expect(await freeMemory(system({}, { constrained: () => 2 ** 64 }))).toMatchObject({ limit: "machine" });
 });

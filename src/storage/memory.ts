@@ -8,6 +8,8 @@ import { join } from "node:path";
 export interface FreeMemory {
   readonly bytes: number;
   readonly limit: "machine" | "cgroup" | "option";
+  /** Bytes that the process has already. */
+  readonly resident: number;
 }
 
 /** Where the numbers come from. */
@@ -35,10 +37,20 @@ const systemSources: MemorySources = {
  */
 export async function freeMemory(sources: MemorySources = systemSources): Promise<FreeMemory> {
   const rooms = [await machineRoom(sources), ...(await groupRooms(sources))];
-  return rooms.reduce((least, room) => (room.bytes < least.bytes ? room : least));
+  const least = rooms.reduce((a, b) => (b.bytes < a.bytes ? b : a));
+  return { ...least, resident: sources.resident() };
 }
 
-async function machineRoom({ read, machine }: MemorySources): Promise<FreeMemory> {
+/** The same where a process may take so many bytes in all. */
+export const limitedMemory = (bytes: number, { resident }: Pick<FreeMemory, "resident">): FreeMemory => ({
+  bytes: Math.max(0, bytes - resident),
+  limit: "option",
+  resident,
+});
+
+type Room = Omit<FreeMemory, "resident">;
+
+async function machineRoom({ read, machine }: MemorySources): Promise<Room> {
   const available = /^MemAvailable:\s+(\d+) kB$/m.exec((await read("/proc/meminfo")) ?? "")?.[1];
   return { bytes: available === undefined ? machine() : Number(available) * 1024, limit: "machine" };
 }
@@ -62,10 +74,10 @@ const VERSIONS = [
 /** A limit above this stands for none: version 1 writes the largest number of pages. */
 const NO_LIMIT = 2 ** 60;
 
-async function groupRooms(sources: MemorySources): Promise<readonly FreeMemory[]> {
+async function groupRooms(sources: MemorySources): Promise<readonly Room[]> {
   const { read, constrained, resident } = sources;
   const groups = (await read("/proc/self/cgroup")) ?? "";
-  const rooms: FreeMemory[] = [];
+  const rooms: Room[] = [];
   for (const [i, version] of VERSIONS.entries()) {
     const path = (i === 0 ? /^0::(.*)$/m : /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m).exec(groups)?.[1];
     if (path === undefined) continue;

@@ -14,6 +14,7 @@ export {
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
+export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
 export { type BatchSettings, stepsOfEpochs } from "./micro-batches.ts";
 export {
   type AdamWOptions,

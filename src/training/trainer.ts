@@ -5,6 +5,7 @@ import type { CompileOptions } from "#runtime";
 import type { TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, microBatches } from "./micro-batches.ts";
+import type { Rematerialise } from "./step.ts";
 import { makeUpdate, type StepEvent, type UpdateSettings, yieldToEventLoop } from "./update.ts";
 
 /** What a run computes. Together with the data and the initial state, it decides every bit of the result. */
@@ -25,6 +26,8 @@ export interface TrainOptions {
   /** Its parameters and moments are updated in place. */
   readonly state: TrainingState;
   readonly compile?: CompileOptions;
+  /** What the backward pass computes again rather than keeping it; "none". It changes no result. */
+  readonly rematerialise?: Rematerialise;
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
@@ -96,10 +99,14 @@ const maxTokens = (examples: readonly EncodedExample[]): number =>
  * for await (const event of train(options)) if (event.type === "step") console.log(event.loss);
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
-  const { model, settings, heldOut, signal, now } = options;
+  const { model, settings, heldOut, signal, now, rematerialise = "none" } = options;
   if (options.train.length === 0) throw new MosError("bad_data", "there are no examples to train on");
   const maxSegment = maxTokens([...options.train, ...heldOut]);
-  await using source = gradientSource(model, { ...options.compile, maxSegment });
+  await using source = gradientSource(model, {
+    ...options.compile,
+    maxSegment,
+    rematerialise,
+  });
   const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);
   let state = options.state;
   let saved = state.step;

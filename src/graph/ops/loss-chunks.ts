@@ -20,7 +20,7 @@ export interface CrossEntropyOptions {
 /** Rows from … to − 1 of x, as many as the run has. */
 export const rowsOf = (x: Value, { from, to }: { readonly from: number; readonly to: number }): Value =>
   emit("Slice", [x, int64s(from), int64s(to), int64s(0)], {
-    shape: [`${x.shape[0]}:${from}`, ...x.shape.slice(1)],
+    shape: [`${x.shape[0]}:${from}:${to}`, ...x.shape.slice(1)],
   });
 
 const peak = (x: Value): Value =>

@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { parseAdapterConfig } from "#adapters";
+import { presetConfig } from "#models";
+import type { FreeMemory } from "#storage";
+import { baseOfConfig, expectRunMemory, planMemory, type RunSize } from "./memory.ts";
+
+const GB = 1e9;
+const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
+/** A model of the shape of SmolLM2 with two layers. */
+const base = baseOfConfig("small", { ...presetConfig("smollm2-135m"), layers: 2 });
+const size: RunSize = {
+  ...{ baseDtype: "float32", compute: "float32", batchSize: 4, maxLength: 256 },
+  ...{ accumulate: 1, evaluates: false },
+};
+const free = (bytes: number): FreeMemory => ({ bytes, limit: "machine", resident: 0 });
+const bytesOf = (change: Partial<RunSize>, room = 100 * GB): number =>
+  planMemory(base, adapter, { ...size, ...change, free: free(room) }).plan.bytes;
+
+test("more rows, longer rows and a held-out part take more; a base in fewer bits takes less", () => {
+  const plain = bytesOf({});
+  expect(bytesOf({ batchSize: 8 })).toBeGreaterThan(plain);
+  expect(bytesOf({ maxLength: 512 })).toBeGreaterThan(plain);
+  expect(bytesOf({ evaluates: true })).toBeGreaterThan(plain);
+  expect(bytesOf({ baseDtype: "int4" })).toBeLessThan(plain);
+});
+
+test("layers are computed again only where there is no room without", () => {
+  const deep = baseOfConfig("deep", { ...presetConfig("smollm2-135m"), layers: 12 });
+  const planned = (room: number) => planMemory(deep, adapter, { ...size, free: free(room) });
+  const fast = planned(100 * GB);
+  expect(fast.rematerialise).toBe("none");
+  const tight = planned(fast.plan.bytes - 1e6);
+  expect(tight.rematerialise).toBe("layers");
+  expect(tight.plan.bytes).toBeLessThan(fast.plan.bytes);
+});
+
+test("a run without room is refused with its parts and with settings that were computed to fit", () => {
+  const least = planMemory(base, adapter, { ...size, batchSize: 1, free: free(1) }).plan.bytes;
+  const room = free(least * 1.1);
+  const refused = (): unknown => expectRunMemory(base, adapter, { ...size, batchSize: 8, free: room });
+  expect(refused).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: expect.stringMatching(
+        /^training small needs about .* [MG]B \(base 1.* MB, .*activations .*\), and .* are free; what would fit: .*--batch-size [12] --accumulate [48]/,
+      ),
+    }),
+  );
+  expect(expectRunMemory(base, adapter, { ...size, batchSize: 1, free: room }).plan.bytes).toBeLessThan(
+    room.bytes,
+  );
+});
+
+test("where the base alone is too large, only a smaller one is offered", () => {
+  const refused = (): unknown =>
+    expectRunMemory(baseOfConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 2 }), adapter, {
+      ...{ ...size, batchSize: 1, maxLength: 64, free: free(0.9 * GB) },
+    });
+  expect(refused).toThrow(/what would fit: --base-dtype int4 \(\d+ MB\)$/);
+});
+
+test("what nothing can make fit is said to be so", () => {
+  expect(() => expectRunMemory(base, adapter, { ...size, free: free(1e8) })).toThrow(
+    /no setting of it would fit here$/,
+  );
+});

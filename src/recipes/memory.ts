@@ -1,0 +1,209 @@
+// What a training run will take of the memory, how it is made to fit, and what is said where it does not.
+import { type AdapterConfig, blankAdapter } from "#adapters";
+import type { WeightForm } from "#graph";
+import {
+  type BaseDtype,
+  baseForms,
+  type Compute,
+  chooseForm,
+  geometryOf,
+  type LlamaConfig,
+  type ModelFiles,
+  weightShapes,
+} from "#models";
+import { describeMemory, expectMemory, type FreeMemory, fitsMemory, type MemoryPlan } from "#storage";
+import { type Rematerialise, trainingMemory } from "#training";
+import { formText } from "./inspect-model.ts";
+import { plannedModel } from "./trainable.ts";
+
+/** What is known of a base before its weights are read. */
+export interface PlannedBase {
+  readonly name: string;
+  readonly config: LlamaConfig;
+  /** How each weight will be kept. */
+  readonly formsOf: (how: BaseHow) => ReadonlyMap<string, WeightForm>;
+}
+
+/** How a base is kept. */
+export interface BaseHow {
+  readonly baseDtype: BaseDtype;
+  readonly compute: Compute;
+  readonly transposedCodes: boolean;
+}
+
+/** The base of an open file. */
+export const baseOfFiles = (files: ModelFiles): PlannedBase => ({
+  ...{ name: files.name, config: files.config },
+  formsOf: (how) => baseForms(files, how),
+});
+
+/** A base without files; published models are stored in 16 bits. */
+export const baseOfConfig = (name: string, config: LlamaConfig): PlannedBase => ({
+  ...{ name, config },
+  formsOf: (how) =>
+    new Map(
+      [...weightShapes(config)].map(([weight, shape]) => [
+        weight,
+        chooseForm({ name: weight, shape, stored: { kind: "bfloat16" }, where: name }, how),
+      ]),
+    ),
+});
+
+/** How the layers are kept, in a few words: "4-bit blocks of 32 with offsets". */
+export function keptAs(forms: ReadonlyMap<string, WeightForm>): string {
+  const texts = [...forms]
+    .filter(([name]) => name.endsWith("_proj.weight"))
+    .map(([, form]) => formText(form));
+  return [...new Set(texts)].join(" and ");
+}
+
+/** What a run computes, as far as its memory depends on it. */
+export interface RunSize {
+  readonly baseDtype: BaseDtype;
+  readonly compute: Compute;
+  readonly batchSize: number;
+  readonly maxLength: number;
+  readonly accumulate: number;
+  /** Whether a part of the data is held out. */
+  readonly evaluates: boolean;
+}
+
+/** How a run will be made, and what it takes. */
+export interface RunMemory {
+  readonly plan: MemoryPlan;
+  /** Whether the layers are computed again in the backward pass, which takes longer and far less memory. */
+  readonly rematerialise: Rematerialise;
+  readonly transposedCodes: boolean;
+}
+
+/** The fastest way comes first. */
+function waysOf(compute: Compute): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
+  const codes = compute === "int8" ? [true, false] : [false];
+  return (["none", "layers"] as const).flatMap((rematerialise) =>
+    codes.map((transposedCodes) => ({ rematerialise, transposedCodes })),
+  );
+}
+
+/**
+ * The fastest way to make a run that has room, or else the one that takes least. Nothing is loaded.
+ *
+ * @throws MosError "unsupported" where a weight cannot be kept so, `bad_config` for an adapter that does not fit the model.
+ */
+export function planMemory(
+  base: PlannedBase,
+  adapterConfig: AdapterConfig,
+  { free, ...size }: RunSize & { readonly free: FreeMemory | undefined },
+): RunMemory {
+  const { config } = base;
+  const adapter = blankAdapter(adapterConfig, geometryOf(config));
+  const shape = { rows: size.batchSize, length: size.maxLength };
+  const { accumulate, evaluates } = size;
+  let least: RunMemory | undefined;
+  for (const way of waysOf(size.compute)) {
+    const forms = base.formsOf({ ...size, ...way });
+    const options = { forms, shape, accumulate, evaluates, rematerialise: way.rematerialise };
+    const found = { ...way, plan: trainingMemory(plannedModel(config, forms, adapter), options) };
+    if (free === undefined || fitsMemory(found.plan, free)) return found;
+    if (least === undefined || found.plan.bytes < least.plan.bytes) least = found;
+    // where the base alone has no room, neither has another way
+    if (!fitsMemory({ parts: [], bytes: basePart(found.plan) }, free) && way.rematerialise === "layers")
+      break;
+  }
+  return least as RunMemory;
+}
+
+const basePart = ({ parts }: MemoryPlan): number => parts.find(({ name }) => name === "base")?.bytes ?? 0;
+
+/** Lengths and batches are halved at most this often to find what fits. */
+const HALVINGS = 6;
+const SHORTEST = 64;
+
+/**
+ * The memory of a run that has room.
+ *
+ * @throws MosError "memory" with what would fit, and what `planMemory` throws.
+ */
+export function expectRunMemory(
+  base: PlannedBase,
+  adapter: AdapterConfig,
+  size: RunSize & { readonly free: FreeMemory },
+): RunMemory {
+  const found = planMemory(base, adapter, size);
+  const fits = (change: Partial<RunSize>): MemoryPlan | undefined => {
+    const { plan } = planMemory(base, adapter, { ...size, ...change });
+    return fitsMemory(plan, size.free) ? plan : undefined;
+  };
+  expectMemory(found.plan, {
+    ...{ what: `training ${base.name}`, free: size.free },
+    remedies: () => remediesOf(size, { fits, isBaseTooLarge: basePart(found.plan) > size.free.bytes }),
+  });
+  return found;
+}
+
+interface Search {
+  readonly fits: (change: Partial<RunSize>) => MemoryPlan | undefined;
+  readonly isBaseTooLarge: boolean;
+}
+
+/** Settings that fit: a smaller base, smaller batches, shorter rows, or all of them. */
+function remediesOf(size: RunSize, { fits, isBaseTooLarge }: Search): readonly string[] {
+  const said = (change: Partial<RunSize>): readonly string[] => {
+    const plan = fits(change);
+    return plan === undefined ? [] : [`${optionsText(change)} (${describeMemory(plan.bytes)})`];
+  };
+  const smallerBase: Partial<RunSize> = size.baseDtype === "int4" ? {} : { baseDtype: "int4" };
+  const found = [
+    ...(size.baseDtype === "int4" ? [] : said(smallerBase)),
+    ...(isBaseTooLarge
+      ? []
+      : [...firstFitting(smallerBatches(size), said), ...firstFitting(shorterRows(size), said)]),
+  ];
+  if (found.length > 0) return found;
+  const [smallest = {}] = smallerBatches(size).slice(-1);
+  return firstFitting(
+    [{}, ...shorterRows(size)].map((change) => ({ ...smallerBase, ...smallest, ...change })),
+    said,
+  );
+}
+
+function firstFitting<T>(changes: readonly T[], said: (change: T) => readonly string[]): readonly string[] {
+  for (const change of changes) {
+    const text = said(change);
+    if (text.length > 0) return text;
+  }
+  return [];
+}
+
+/** Half the rows at a time and twice the batches of an update, which computes the same. */
+function smallerBatches({ batchSize, accumulate }: RunSize): readonly Partial<RunSize>[] {
+  const changes: Partial<RunSize>[] = [];
+  let [rows, batches] = [batchSize, accumulate];
+  for (let i = 0; i < HALVINGS && rows % 2 === 0; i++) {
+    [rows, batches] = [rows / 2, batches * 2];
+    changes.push({ batchSize: rows, accumulate: batches });
+  }
+  if (rows > 1) changes.push({ batchSize: 1, accumulate: batches * rows });
+  return changes;
+}
+
+function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
+  const changes: Partial<RunSize>[] = [];
+  for (let i = 1; i <= HALVINGS && maxLength / 2 ** i >= SHORTEST; i++)
+    changes.push({ maxLength: Math.floor(maxLength / 2 ** i) });
+  return changes;
+}
+
+const OPTIONS = {
+  baseDtype: "--base-dtype",
+  batchSize: "--batch-size",
+  accumulate: "--accumulate",
+  maxLength: "--max-length",
+} as const;
+
+const optionsText = (change: Partial<RunSize>): string =>
+  Object.entries(OPTIONS)
+    .flatMap(([name, option]) => {
+      const value = change[name as keyof typeof OPTIONS];
+      return value === undefined ? [] : [`${option} ${value}`];
+    })
+    .join(" ");

@@ -1,0 +1,96 @@
+// What training will take of the memory, before anything of the model is read: the bytes of its base by their forms, and
+// what the runtime will hold for its programs, which are built here as they will be compiled.
+import { leaf, type WeightForm, weightBytes } from "#graph";
+import { weightShapes } from "#models";
+import { type ProgramPeak, programPeak } from "#runtime";
+import { type MemoryPlan, memoryPlan } from "#storage";
+import type { TrainableModel } from "./gradients.ts";
+import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
+
+/** A model without its weights. */
+export type PlannedModel = Omit<TrainableModel, "weightData">;
+
+/** What decides the memory of a run. */
+export interface TrainingMemoryOptions {
+  /** How each weight is kept, by name; float32 where it is not said. */
+  readonly forms: ReadonlyMap<string, WeightForm>;
+  /** The largest batch. */
+  readonly shape: StepShape;
+  readonly rematerialise: Rematerialise;
+  /** Batches whose gradients are summed; 1. */
+  readonly accumulate?: number;
+  /** Whether the loss is measured on held-out examples, by a program of its own; false. */
+  readonly evaluates?: boolean;
+}
+
+// Measured: what the process has beside tensors.
+/** Node, its code, ONNX Runtime, and its threads. */
+const PROCESS = 170e6;
+/** The tokenizer, for each token of the vocabulary. */
+const TOKEN = 1000;
+/** A compiled program, for each of its nodes. */
+const NODE = 7500;
+
+/** Bytes of a base whose weights are kept so. */
+export function baseBytes(config: PlannedModel["config"], forms: ReadonlyMap<string, WeightForm>): number {
+  const formOf = (name: string, shape: readonly number[]): WeightForm =>
+    (shape.length === 1 ? undefined : forms.get(name)) ?? { kind: "float32" };
+  return [...weightShapes(config)].reduce(
+    (sum, [name, shape]) => sum + weightBytes(formOf(name, shape), shape),
+    0,
+  );
+}
+
+/**
+ * The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled.
+ *
+ * @example
+ * trainingMemory(model, { forms, shape: { rows: 4, length: 512 }, rematerialise: "none" }).bytes;
+ */
+export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
+  const { forms, shape, rematerialise, accumulate = 1, evaluates = false } = options;
+  const { config, parameters } = model;
+  const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  const masks = 4 * model.maskBufferLength(shape);
+  const step = stepPeak(model, { shape, training: true, rematerialise });
+  const evaluation = evaluates
+    ? stepPeak(model, { shape, training: false, rematerialise: "none" })
+    : { workspace: 0, constants: 0, results: 0, nodes: 0 };
+  return memoryPlan({
+    base: baseBytes(config, forms),
+    adapter: trained,
+    // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
+    optimiser: 2 * trained + (accumulate > 1 ? 3 : 2) * step.results,
+    activations: step.workspace + 2 * masks,
+    evaluation: evaluation.workspace,
+    runtime:
+      PROCESS +
+      TOKEN * config.vocabularySize +
+      NODE * (step.nodes + evaluation.nodes) +
+      2 * (step.constants + evaluation.constants),
+  });
+}
+
+interface StepOptions {
+  readonly shape: StepShape;
+  readonly training: boolean;
+  readonly rematerialise: Rematerialise;
+}
+
+function stepPeak(model: PlannedModel, { shape, training, rematerialise }: StepOptions): ProgramPeak {
+  const masks = training ? model.maskBufferLength(shape) : 0;
+  const loss = lossGraph(model.config, {
+    ...{ shape, training, rematerialise, weights: model.weights },
+    linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
+  });
+  const targets = shape.rows * shape.length;
+  return programPeak(training ? stepOutputs(loss, model.trainable) : { loss }, {
+    sizeOf: (name) => sizeOfTargets(name, targets),
+  });
+}
+
+/** "labels:256:512" are those of a part; other names count all targets. */
+function sizeOfTargets(name: string, targets: number): number {
+  const [, from, to] = /:(\d+):(\d+)$/.exec(name) ?? [];
+  return from === undefined ? targets : Math.max(1, Math.min(Number(to), targets) - Number(from));
+}
