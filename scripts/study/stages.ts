@@ -34,7 +34,7 @@ export interface Stage {
 const words = (text: string): readonly string[] => text.trim().split(/\s+/);
 
 /** As in the paper but for the length, and without dropout: no example is seen often enough to be overfitted. */
-const COMMON = words("--dropout 0 --alpha 16 --tune-seeds 1 --threads 2 --jobs 1");
+const COMMON = words("--base-dtype float32 --dropout 0 --alpha 16 --tune-seeds 1 --threads 2 --jobs 1");
 
 const RATES = [0.002, 0.0045, 0.01];
 

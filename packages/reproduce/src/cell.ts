@@ -7,6 +7,7 @@ import { BENCHMARK_NAMES, type BenchmarkName } from "mixture-of-shards/evaluatio
 import { pathExists, readJson } from "mixture-of-shards/storage";
 import { z } from "zod";
 import type { BenchmarkSpec } from "./benchmarks.ts";
+import type { BaseSettings } from "./settings.ts";
 
 /** To choose a learning rate on a part of the training file, or to measure on the evaluation file. */
 export type Purpose = "tune" | "measure";
@@ -43,6 +44,8 @@ export interface CellSpec extends CellName {
   readonly identity: string;
   readonly folder: string;
   readonly model: string;
+  /** How the model is kept and computed. */
+  readonly base: BaseSettings;
   readonly train: string;
   readonly evaluation: Evaluation;
   /** Asked after the result is written, each score being added to it. */

@@ -26,6 +26,7 @@ import { choice, flag, pick, type SettingValues, text, texts } from "mixture-of-
 import { type BenchmarkName, fetchBenchmark } from "mixture-of-shards/evaluation";
 import {
   adapterSettings,
+  baseSettings,
   type BenchmarkOptions,
   benchmarkSettings,
   EXPERIMENTS,
@@ -47,7 +48,7 @@ const { seeds, steps, privateRanks, shards, ...tuning } = gridSettings;
 const { evaluationExamples: evalExamples, answers, answerTokens } = measuringSettings;
 
 const options = {
-  ...group("Model", { model: text({ placeholder: "model", help: model.help }) }),
+  ...group("Model", { model: text({ placeholder: "model", help: model.help }), ...baseSettings }),
   ...group("Data", {
     train: text({ ...file, help: "JSON Lines to train on, as for mos train" }),
     eval: text({ ...file, help: "JSON Lines to measure on; never trained on" }),
@@ -104,6 +105,9 @@ Examples:
   mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl --out reproduction \\
       --benchmarks mmlu,bbh,gsm8k,tydiqa,humaneval --benchmark-limit 100
       the paper's seven columns, beside the held-out loss
+
+  mos reproduce table2 --model models/llama2-7b --base-dtype nf4 --train train.jsonl --eval test.jsonl --out reproduction
+      on a base in NF4, as the paper trains
 
   mos reproduce figure1 --model model.gguf --train train.jsonl --eval test.jsonl --answers 0 --out reproduction
 
@@ -170,6 +174,7 @@ function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version
     ...given(grid),
     ...{ seeds, steps, alpha, dropout, answers, answerTokens, jobs },
     training: pick(trainingSettings, options),
+    ...pick(baseSettings, options),
     axes: given({ privateRanks, shards }),
     ...given({
       only: options.only?.flatMap((words) => words.split(",")),

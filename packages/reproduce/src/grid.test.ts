@@ -66,6 +66,8 @@ describe("a cell's identity changes with everything that decides its result:", (
       "base measuring tuning",
     ],
     ["jobs, threads, and what is kept", { jobs: 2, threads: 3, keepAdapters: true, command: "mos" }, ""],
+    ["how the base is kept", { baseDtype: "nf4" }, "base measuring tuning"],
+    ["what its products are computed in", { compute: "int8" }, "base measuring tuning"],
     ["more seeds", { seeds: 5 }, ""],
   ])("%s", async (_, more, kinds) => {
     if (kinds === "refused") await expect(changedBy(more)).rejects.toMatchObject({ code: "not_found" });

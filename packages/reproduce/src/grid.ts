@@ -180,6 +180,9 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
     ...(learningRate > 0 ? { learningRate } : {}),
   };
   const { version } = options;
+  const { base } = settings;
+  // results from before there was a choice are of float32
+  const isPlain = base.baseDtype === "float32" && base.compute === "float32";
   return {
     ...name,
     identity: identityOf({
@@ -190,15 +193,16 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
       adapter,
       // without an adapter nothing is trained, and only what measuring needs counts
       training: adapter === null ? { ...settings.training, examples: undefined } : training,
+      ...(isPlain ? {} : { base }),
     }),
     folder: cellFolder(options.out, name),
-    model: options.model,
+    ...{ model: options.model, base },
     train: inputs.train,
     evaluation: inputs.evaluation,
     benchmarks: purpose === "tune" ? [] : askedOf(grid),
     version,
     adapter,
-    settings: training,
+    settings: { ...training, ...base },
     threads: options.threads ?? threadsFor(options.jobs ?? 1),
     jobs: options.jobs ?? 1,
     keepAdapter: options.keepAdapters === true,

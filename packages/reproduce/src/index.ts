@@ -6,6 +6,7 @@ export { reproduce } from "./reproduce.ts";
 export type { ReproduceEvent } from "./reproduce-event.ts";
 export {
   adapterSettings,
+  baseSettings,
   gridSettings,
   machineSettings,
   measuringSettings,

@@ -97,6 +97,9 @@ function machineText(rows: readonly RowSummary[]): string {
   return ways.size === 0 ? "Nothing was run yet." : `Run ${[...ways].join(", or ")}${warning}.`;
 }
 
+const baseText = ({ base: { baseDtype, compute } }: Grid["settings"]): string =>
+  `The base's weights are ${baseDtype === "stored" ? "as its file stores them" : `kept as ${baseDtype}`}, and its products computed in ${compute}.`;
+
 function settingsText(
   { options, settings, tuning, repeatedExamples }: Grid,
   measured: readonly RowSummary[],
@@ -109,6 +112,7 @@ function settingsText(
   const decay = training.weightDecay === 0 ? "" : `, weight decay ${training.weightDecay}`;
   return [
     `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
+    baseText(settings),
     ...(repeatedExamples === 0
       ? []
       : [

@@ -4,9 +4,9 @@ import {
   adapterModel,
   type BaseModel,
   type FinetuneSettings,
+  frozenModel,
   geometryOf,
   MosError,
-  wholeModel,
 } from "mixture-of-shards";
 import { type Adapter, loadAdapter } from "mixture-of-shards/adapters";
 import { parseWith } from "mixture-of-shards/core";
@@ -110,7 +110,7 @@ async function heldOutLoss(
     signal,
   });
   const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
-  const model = adapter === null ? wholeModel(base.model) : adapterModel(base.model, adapter);
+  const model = adapter === null ? frozenModel(base.model) : adapterModel(base.model, adapter);
   await using source = gradientSource(model, { ...compileOf(spec), maxSegment });
   const { padToken, eosTokens } = base.model.config;
   const mean = await evaluateLoss(source, encoded, {

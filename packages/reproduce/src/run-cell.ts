@@ -98,7 +98,7 @@ async function* trainAndMeasure(
   const { signal, now } = options;
   yield { type: "phase", phase: "loading" };
   const loading = now();
-  const base = await loadModel(spec.model, { signal });
+  const base = await loadModel(spec.model, { signal, ...spec.base });
   const load = (now() - loading) / 1000;
   const settings = parseSettings(finetuneSettings, spec.settings);
   const running = { ...options, spec, base, settings };

@@ -21,11 +21,11 @@ const ROWS = 32;
 
 /** The engine with a cell's adapter, or with the base alone. Throws what `openEngine` throws. */
 export async function openCellEngine(
-  { model, folder, adapter, threads }: CellSpec,
+  { model, base, folder, adapter, threads }: CellSpec,
   signal: AbortSignal,
 ): Promise<Engine> {
   return openEngine({
-    ...{ model, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    ...{ model, ...base, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
     ...(adapter === null ? {} : { adapters: folder }),
     ...(threads === undefined ? {} : { threads }),
   });

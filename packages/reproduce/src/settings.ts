@@ -59,6 +59,13 @@ export const gridSettings = {
 const { batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay } = finetuneSettings;
 const { maxGradientNorm, promptFormat, system, examples } = finetuneSettings;
 
+/** How the base of all cells is kept and computed, in training and in answers. */
+export const baseSettings = {
+  baseDtype: { ...finetuneSettings.baseDtype, help: "how the base is kept in memory; nf4 as in the paper" },
+  compute: finetuneSettings.compute,
+};
+export type BaseSettings = SettingValues<typeof baseSettings>;
+
 /** What every method's adapter has. */
 export const adapterSettings = {
   alpha: number({
@@ -149,6 +156,9 @@ export interface ReproduceOptions {
   readonly alpha?: number;
   readonly dropout?: number;
   readonly training?: SettingInput<typeof trainingSettings>;
+  /** How the base's weights are kept ("stored"), and what its products are computed in ("float32"). */
+  readonly baseDtype?: BaseSettings["baseDtype"] | undefined;
+  readonly compute?: BaseSettings["compute"] | undefined;
   readonly axes?: Partial<FigureAxes>;
   /** Held-out examples to measure on; all without. */
   readonly evaluationExamples?: number | undefined;
@@ -186,6 +196,7 @@ export interface Settings {
   readonly alpha: number;
   readonly dropout: number;
   readonly training: TrainingSettings;
+  readonly base: BaseSettings;
   readonly axes: FigureAxes;
   readonly evaluationExamples?: number | undefined;
   readonly answers: number;
@@ -212,6 +223,7 @@ export function settingsOf(options: ReproduceOptions): Settings {
     ...parseSettings(adapterSettings, pick(adapterSettings, options)),
     ...parseSettings(measuringSettings, pick(measuringSettings, options)),
     axes: { privateRanks, shards },
+    base: parseSettings(baseSettings, pick(baseSettings, options)),
     training: parseSettings(trainingSettings, training),
     ...(benchmarks === undefined ? {} : { benchmarks: benchmarkSettingsOf(benchmarks) }),
   };
