@@ -26,8 +26,8 @@ import { choice, flag, pick, type SettingValues, text, texts } from "mixture-of-
 import { type BenchmarkName, fetchBenchmark } from "mixture-of-shards/evaluation";
 import {
   adapterSettings,
-  baseSettings,
   type BenchmarkOptions,
+  baseSettings,
   benchmarkSettings,
   EXPERIMENTS,
   experimentOf,
