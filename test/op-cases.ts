@@ -1,5 +1,8 @@
 import * as ops from "../src/graph/ops/index.ts";
-import { constant, type Value } from "../src/graph/value.ts";
+import { storedWeight } from "../src/graph/stored-weight.ts";
+import { constant, type TensorData, type Value } from "../src/graph/value.ts";
+import { type WeightForm, weightParts } from "../src/graph/weight-form.ts";
+import { FORMS, randomWeight } from "./stored-weights.ts";
 
 type Differentiable =
   | "add"
@@ -70,6 +73,16 @@ const angles = (positions: number, half: number, f: (x: number) => number) =>
   );
 const segments = constant(Int32Array.of(1, 1, 1, 2, 2, 2, 0, 1, 1, 2, 2, 2, 3, 3), [2, 7]);
 const mask2 = constant(Float32Array.of(2, 0, 2, 2, 0, 2), [2, 3]);
+
+/** A stored weight [5, 64] as constants. */
+function storedConstant(form: WeightForm): Value {
+  const shape = [5, 64];
+  const { parts } = randomWeight(form, shape);
+  const values = weightParts(form, shape).map(
+    ({ part, shape: size, dtype }) => [part, constant(parts[part] as TensorData, size, dtype)] as const,
+  );
+  return storedWeight(form, shape, Object.fromEntries(values));
+}
 
 export const cases: Cases = {
   add: [{ shapes: [[2, 3], [3]], build: (a, b) => ops.add(a!, b!) }],
@@ -159,6 +172,11 @@ export const cases: Cases = {
       signed: true,
       build: (x, w) => ops.linear(x!, w!),
     },
+    ...Object.values(FORMS).map((form) => ({
+      shapes: [[2, 64]],
+      signed: true,
+      build: (x?: Value) => ops.linear(x!, storedConstant(form)),
+    })),
   ],
   lowRankLinear: [
     {
@@ -200,6 +218,16 @@ export const cases: Cases = {
       signed: true,
       build: (x, w, a, b) => ops.lowRankLinear(x!, w!, { a: a!, b: b!, scale: 2, dropoutMask: mask2 }),
     },
+    ...Object.values(FORMS).map((form) => ({
+      shapes: [
+        [2, 64],
+        [1, 64],
+        [1, 5],
+      ],
+      signed: true,
+      build: (x?: Value, a?: Value, b?: Value) =>
+        ops.lowRankLinear(x!, storedConstant(form), { a: a!, b: b!, scale: 0.5 }),
+    })),
   ],
   sum: [{ shapes: [[2, 3, 2]], build: (a) => ops.sum(a!, [0, 2]) }],
   mean: [{ shapes: [[2, 3]], build: (a) => ops.mean(a!, [1]) }],
@@ -268,5 +296,16 @@ export const cases: Cases = {
       signed: true,
       build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }),
     },
+    ...Object.values(FORMS).map((form) => ({
+      shapes: [[3, 64]],
+      signed: true,
+      build: (x?: Value) =>
+        ops.crossEntropy(x!, storedConstant(form), {
+          labels: ids(4, 0, 4),
+          chunk: 1,
+          maxRows: 3,
+          partSize: 150,
+        }),
+    })),
   ],
 };
