@@ -2,8 +2,7 @@
 import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
 import { MosError } from "#core";
 import {
-  type BaseDtype,
-  type Compute,
+  baseForms,
   geometryOf,
   type LlamaConfig,
   type LoadedModel,
@@ -12,11 +11,13 @@ import {
   readWeights,
 } from "#models";
 import type { Device } from "#runtime";
+import { type FreeMemory, freeMemory } from "#storage";
 import type { LoadedText } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import { type BaseWeights, prepareWeights } from "./base-weights.ts";
 import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
+import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { createModelRunner } from "./model-runner.ts";
 import { defaultCompute, type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
@@ -62,6 +63,8 @@ export interface OpenedCore {
 export interface OpenCoreOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal?: AbortSignal | undefined;
+  /** What the engine may take ("what the machine and its limits leave"). */
+  readonly free?: FreeMemory;
   /** Numbers of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
   readonly mergeLimit?: number;
 }
@@ -79,7 +82,7 @@ type Report = (type: OpenProgress["type"], done: number, total: number) => void;
  * Opens a core whose steps block the thread that calls this.
  *
  * @throws MosError what loading a model throws, `bad_option`, `not_found` for an adapters' folder that is not there,
- * `bad_adapter` for a merged adapter that is broken or belongs to another base, `cancelled`.
+ * `bad_adapter` for a merged adapter that is broken or belongs to another base, `memory` where it has no room, `cancelled`.
  */
 export async function openCore(
   {
@@ -89,16 +92,17 @@ export async function openCore(
     device = "cpu",
     ...rest
   }: Omit<CoreSettings, "model"> & { readonly model: string | ModelWithText },
-  { onProgress, signal, mergeLimit = MERGE_LIMIT }: OpenCoreOptions,
+  { onProgress, signal, free, mergeLimit = MERGE_LIMIT }: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const settings = fullSettings(rest);
   const { baseDtype, compute = defaultCompute(baseDtype) } = settings;
   const compile = { device, threads: settings.threads };
   const report: Report = (type, done, total) => onProgress({ type, done, total });
-  const { model, weights, tokenizer } = await openWeights(given, { baseDtype, compute, report, signal });
-  await using base = weights;
+  const size = { ...settings, compute, adapters: source !== undefined || mergedAdapter !== undefined };
+  const opened = await openWeights(given, { size, free, report, signal });
+  const { model, tokenizer, maxLength, cacheMemory } = opened;
+  await using base = opened.weights;
   const { config } = model;
-  const maxLength = Math.min(settings.maxLength ?? MAX_LENGTH, config.maxPositions);
   const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
   // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
   // into numbers of fewer bits nothing can be merged without rounding it
@@ -125,7 +129,7 @@ export async function openCore(
       endTokens: [...new Set([...tokenizer.eosTokens, ...eosTokens])],
       ...{ fingerprint: model.fingerprint, identity: model.identity, baseDtype: settings.baseDtype, compute },
     };
-    const { maxBatch, maxWaiting, cacheMemory, slotMemory } = settings;
+    const { maxBatch, maxWaiting, slotMemory } = settings;
     const core = createCore({
       ...{ runner, adapters, tokenizer, model: engineModel },
       defaultAdapter: usesSlot ? permanentLease(own) : undefined,
@@ -152,8 +156,8 @@ export async function openCore(
 type ModelFacts = Pick<LoadedModel, "config" | "fingerprint" | "identity">;
 
 interface OpenWeightsOptions {
-  readonly baseDtype: BaseDtype;
-  readonly compute: Compute;
+  readonly size: Omit<EngineSize, "maxLength"> & Pick<FullSettings, "maxLength">;
+  readonly free: FreeMemory | undefined;
   readonly report: Report;
   readonly signal: AbortSignal | undefined;
 }
@@ -162,27 +166,45 @@ interface OpenedWeights {
   readonly model: ModelFacts;
   readonly weights: BaseWeights;
   readonly tokenizer: LoadedText["tokenizer"];
+  /** The longest sequence. */
+  readonly maxLength: number;
+  readonly cacheMemory: number;
 }
 
-/** The base of a model, and its tokenizer. Of a path, each weight is prepared when it is read, and then let go of. */
+/**
+ * The base of a model, and its tokenizer. Of a path, each weight is prepared when it is read, and then let go of; what has
+ * no room is refused before that. A loaded model has its room already.
+ */
 async function openWeights(
   given: string | ModelWithText,
-  { baseDtype, compute, report, signal }: OpenWeightsOptions,
+  { size, free, report, signal }: OpenWeightsOptions,
 ): Promise<OpenedWeights> {
+  const { baseDtype, compute } = size;
+  const longest = ({ maxPositions }: LlamaConfig): number =>
+    Math.min(size.maxLength ?? MAX_LENGTH, maxPositions);
   if (typeof given !== "string") {
     const { model, text } = given;
     const weights = await prepareWeights(model.config, model.weights, { compute });
-    return { model, weights, tokenizer: text.tokenizer };
+    const { cacheMemory = CACHE_MEMORY } = size;
+    return { model, weights, tokenizer: text.tokenizer, maxLength: longest(model.config), cacheMemory };
   }
   await using files = await openModel(given);
+  const { name, config } = files;
+  const maxLength = longest(config);
+  const how = { compute: "float32", transposedCodes: false } as const;
+  const { cacheMemory, expand } = expectEngineMemory(
+    { name, config, formsOf: (dtype) => baseForms(files, { ...how, baseDtype: dtype }) },
+    { ...size, maxLength },
+    free ?? (await freeMemory()),
+  );
   const { tokenizer } = await loadModelText(files.source);
   const reading = readWeights(files, {
-    ...{ baseDtype, compute: "float32", transposedCodes: false, signal },
+    ...{ ...how, baseDtype, signal },
     onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
   });
   const stream = new Returning(reading);
-  const weights = await prepareWeights(files.config, stream, { compute });
-  return { model: { config: files.config, ...stream.result() }, weights, tokenizer };
+  const weights = await prepareWeights(config, stream, { compute, expand });
+  return { model: { config, ...stream.result() }, weights, tokenizer, maxLength, cacheMemory };
 }
 
 /** An iterable whose end says more. */

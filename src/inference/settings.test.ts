@@ -5,12 +5,12 @@ test("missing settings get their defaults, given ones are kept", () => {
   expect(fullSettings({})).toEqual({
     baseDtype: "stored",
     compute: undefined,
+    cacheMemory: undefined,
     cacheDtype: "float32",
     adapterMemory: 2e9,
     adapterDtype: "float32",
     maxBatch: 16,
     maxWaiting: 256,
-    cacheMemory: 4e9,
     slotMemory: 2e9,
     threads: 0,
   });

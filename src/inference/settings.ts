@@ -50,8 +50,7 @@ export const adapterSettings = {
 export const batchSettings = {
   cacheMemory: bytes({
     min: 1,
-    default: 4e9,
-    defaultText: "4GB",
+    defaultText: "4GB, or what is free",
     help: "memory of the keys and values of running requests",
   }),
   cacheDtype: choice(CACHE_DTYPES, {

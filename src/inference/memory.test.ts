@@ -1,0 +1,76 @@
+import { describe, expect, test } from "vitest";
+import type { WeightForm } from "#graph";
+import { type BaseDtype, chooseForm, presetConfig, weightShapes } from "#models";
+import type { FreeMemory } from "#storage";
+import { type EngineSize, expectEngineMemory, type PlannedModel } from "./memory.ts";
+
+const Q4_0: WeightForm = {
+  ...{ kind: "blocks", bits: 4, blockSize: 32, zeroPoint: 8 },
+  ...{ scales: "float16", offsets: false },
+};
+
+function modelOf(preset: "llama2-7b" | "llama3.2-3b", stored: WeightForm): PlannedModel {
+  const config = presetConfig(preset);
+  const formsOf = (baseDtype: BaseDtype) =>
+    new Map(
+      [...weightShapes(config)].map(([name, shape]) => [
+        name,
+        chooseForm(
+          { name, shape, stored, where: preset },
+          { baseDtype, compute: "float32", transposedCodes: false },
+        ),
+      ]),
+    );
+  return { name: preset, config, formsOf };
+}
+
+const size: EngineSize = {
+  ...{ baseDtype: "stored", compute: "int8", cacheDtype: "float32", cacheMemory: undefined },
+  ...{ slotMemory: 2e9, maxBatch: 16, maxLength: 2048, adapters: true },
+};
+const free = (gigabytes: number): FreeMemory => ({ bytes: gigabytes * 1e9, limit: "machine", resident: 1e8 });
+const partOf = (plan: { readonly parts: readonly { name: string; bytes: number }[] }, name: string): number =>
+  plan.parts.find((part) => part.name === name)?.bytes ?? 0;
+
+describe("the memory of an engine", () => {
+  test("of 7B in 4 bits with 16 slots is at most 9 GB where the cache gets what is left", () => {
+    const { plan, cacheMemory } = expectEngineMemory(
+      modelOf("llama2-7b", Q4_0),
+      { ...size, cacheDtype: "float16", maxLength: 1024 },
+      free(9),
+    );
+    expect(plan.bytes).toBeLessThan(9.1e9);
+    expect(cacheMemory).toBeGreaterThan(2 * 32 * 4096 * 2 * 1024);
+  });
+
+  test("a cache has its size where that was given, else what is left, up to 4 GB", () => {
+    const model = modelOf("llama3.2-3b", Q4_0);
+    expect(expectEngineMemory(model, { ...size, cacheMemory: 1e9 }, free(16)).cacheMemory).toBe(1e9);
+    expect(expectEngineMemory(model, size, free(64)).cacheMemory).toBe(4e9);
+    expect(expectEngineMemory(model, size, free(9)).cacheMemory).toBeLessThan(4e9);
+  });
+
+  test("16 bits become float32 where there is room for it", () => {
+    const model = modelOf("llama3.2-3b", { kind: "bfloat16" });
+    const kept = { ...size, compute: "float32" } as const;
+    expect(expectEngineMemory(model, kept, free(32)).expand).toBe(true);
+    const small = expectEngineMemory(model, kept, free(12));
+    expect(small.expand).toBe(false);
+    expect(partOf(small.plan, "base")).toBeLessThan(7e9);
+  });
+
+  test("that has no room is refused with its parts and what would fit", () => {
+    const model = modelOf("llama2-7b", { kind: "bfloat16" });
+    const wanted = { ...size, baseDtype: "float32", compute: "float32" } as const;
+    const refused = () => expectEngineMemory(model, wanted, free(16));
+    expect(refused).toThrowError(
+      expect.objectContaining({
+        code: "memory",
+        message: expect.stringMatching(
+          /^an engine of llama2-7b needs about .*base 2\d\.\d GB.*--base-dtype int4/,
+        ),
+      }),
+    );
+    expect(() => expectEngineMemory(model, wanted, free(1))).toThrowError(/no setting of it would fit here/);
+  });
+});

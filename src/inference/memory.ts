@@ -1,0 +1,206 @@
+// What an engine will take of the memory, before anything is loaded.
+import { type BlockForm, type WeightForm, weightBytes } from "#graph";
+import { type BaseDtype, type Compute, geometryOf, type LlamaConfig, weightShapes } from "#models";
+import { GROUPS, groupSites } from "#nn";
+import {
+  describeMemory,
+  expectMemory,
+  type FreeMemory,
+  fitsMemory,
+  type MemoryPlan,
+  memoryPlan,
+} from "#storage";
+import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
+
+/** What decides how much memory an engine takes. */
+export interface EngineSize {
+  readonly baseDtype: BaseDtype;
+  readonly compute: Compute;
+  readonly cacheDtype: CacheDtype;
+  /** The most that keys and values may take; left out, what is free decides, up to `CACHE_MEMORY`. */
+  readonly cacheMemory: number | undefined;
+  readonly slotMemory: number;
+  readonly maxBatch: number;
+  readonly maxLength: number;
+  readonly adapters: boolean;
+}
+
+/** What is known of a model before its weights are read. */
+export interface PlannedModel {
+  readonly name: string;
+  readonly config: LlamaConfig;
+  /** How each weight will be kept. */
+  readonly formsOf: (baseDtype: BaseDtype) => ReadonlyMap<string, WeightForm>;
+}
+
+/** How an engine is made to fit. */
+export interface EngineMemory {
+  readonly plan: MemoryPlan;
+  readonly cacheMemory: number;
+  /** Whether numbers of 16 bits have room as float32. */
+  readonly expand: boolean;
+}
+
+/** The most that keys and values take where no setting says otherwise. */
+export const CACHE_MEMORY = 4e9;
+/** Of what is left, since a cache that grows has the old arrays and the new ones of a layer for a moment. */
+const CACHE_SHARE = 0.8;
+/** The process, the runtime and the programs. */
+const RUNTIME = 250e6;
+/** The rank that slots are planned for. */
+const RANK = 8;
+/** Rows of the largest step. */
+const ROWS = 512;
+/** Packed bases up to this size are part of two programs. */
+const SECOND_COPY = 1e9;
+const EMBEDDING = "model.embed_tokens.weight";
+
+/** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */
+const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
+
+/** Bytes of one number of a 4-bit matrix; offsets are float32 in float32, columns in int8. */
+function bytesOf4Bits({ blockSize, offsets, zeroPoint }: BlockForm, compute: Compute): number {
+  if (compute === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
+  return 0.5 + (offsets || zeroPoint === 0 ? 8 : 4) / blockSize;
+}
+
+/** Bytes of a matrix as the runtime holds it. */
+function packedBytes(form: WeightForm, shape: readonly number[], compute: Compute): number {
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (form.kind === "blocks" && form.bits === 4) return count * bytesOf4Bits(form, compute);
+  if (compute === "int8")
+    return count * inInt8(8, form.kind === "blocks" && form.blockSize === 32 && !form.offsets ? 32 : 64);
+  if (form.kind === "blocks") return count * (1 + (form.offsets ? 12 : 8) / form.blockSize);
+  return weightBytes(form, shape);
+}
+
+interface BaseBytesOptions {
+  readonly compute: Compute;
+  readonly expand: boolean;
+}
+
+const isExpanded = ({ kind }: WeightForm): boolean => kind === "float16" || kind === "bfloat16";
+const isPlain = ({ kind }: WeightForm): boolean => kind !== "blocks" && kind !== "nf4";
+
+function baseBytes(
+  config: LlamaConfig,
+  forms: ReadonlyMap<string, WeightForm>,
+  { compute, expand }: BaseBytesOptions,
+): number {
+  let [plain, packed] = [0, 0];
+  const formOf = (name: string): WeightForm => {
+    const given = forms.get(name) ?? FLOAT32;
+    return expand && isExpanded(given) ? FLOAT32 : given;
+  };
+  for (const [name, shape] of weightShapes(config)) {
+    const form = formOf(name);
+    const staysPlain = isPlain(form) && compute === "float32";
+    const isProduct = shape.length === 2 && (name !== EMBEDDING || config.tiedHead);
+    // rows of a stored embedding are read where they lie in the file
+    if (staysPlain || shape.length === 1 || (isPlain(form) && name === EMBEDDING))
+      plain += weightBytes(form, shape);
+    if (isProduct && !staysPlain) packed += packedBytes(form, shape, compute);
+  }
+  return plain + packed * (packed <= SECOND_COPY ? 2 : 1);
+}
+
+const FLOAT32: WeightForm = { kind: "float32" };
+
+/** Factors of the slots of a full batch. */
+function slotBytes(config: LlamaConfig, { adapters, maxBatch, slotMemory }: EngineSize): number {
+  if (!adapters) return 0;
+  const { widths } = geometryOf(config);
+  let perRank = 0;
+  for (const { group } of groupSites(config.layers)) {
+    const names = GROUPS[group];
+    const out = names.reduce((sum, name) => sum + widths[name].out, 0);
+    perRank += names.length * (widths[names[0]].in + out) * Float32Array.BYTES_PER_ELEMENT;
+  }
+  return Math.min(slotMemory, maxBatch * RANK * perRank);
+}
+
+/** What the largest step computes: the rows between the layers, scores of one layer, logits of a full batch. */
+function stepBytes(config: LlamaConfig, { maxLength, maxBatch }: EngineSize): number {
+  const { hiddenSize, intermediateSize, heads, vocabularySize } = config;
+  const rows = Math.min(ROWS, maxLength);
+  const numbers =
+    rows * (6 * hiddenSize + 3 * intermediateSize) +
+    2 * heads * rows * Math.min(maxLength, 4 * ROWS) +
+    2 * maxBatch * vocabularySize;
+  return numbers * Float32Array.BYTES_PER_ELEMENT;
+}
+
+/** The memory of an engine whose cache takes `cacheMemory`. */
+function planEngine(
+  model: PlannedModel,
+  size: EngineSize,
+  { cacheMemory, expand }: Pick<EngineMemory, "cacheMemory" | "expand">,
+): MemoryPlan {
+  return memoryPlan({
+    base: baseBytes(model.config, model.formsOf(size.baseDtype), { compute: size.compute, expand }),
+    cache: cacheMemory,
+    slots: slotBytes(model.config, size),
+    steps: stepBytes(model.config, size),
+    runtime: RUNTIME,
+  });
+}
+
+/** Cache of the longest sequence, and of as many as run side by side. */
+function cacheSizes({ config }: PlannedModel, { maxLength, maxBatch, cacheDtype }: EngineSize) {
+  const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype);
+  return { one, all: maxBatch * one };
+}
+
+/** An engine that has room: a cache without a size of its own gets what is left, one sequence at least. */
+function fitEngine(model: PlannedModel, size: EngineSize, free: FreeMemory): EngineMemory | undefined {
+  const { one, all } = cacheSizes(model, size);
+  const given = size.cacheMemory;
+  const least = Math.min(all, given ?? one);
+  for (const expand of [true, false]) {
+    const smallest = planEngine(model, size, { cacheMemory: least, expand });
+    if (!fitsMemory(smallest, free)) continue;
+    const left = CACHE_SHARE * (free.bytes + free.resident - smallest.bytes);
+    const cacheMemory = given ?? Math.max(least, Math.min(CACHE_MEMORY, least + left));
+    const plan = planEngine(model, size, { cacheMemory: Math.min(all, cacheMemory), expand });
+    return { plan, expand, cacheMemory };
+  }
+  return undefined;
+}
+
+/**
+ * The memory of an engine that has room.
+ *
+ * @throws MosError "memory" with the parts of the plan and the settings that would fit.
+ */
+export function expectEngineMemory(model: PlannedModel, size: EngineSize, free: FreeMemory): EngineMemory {
+  const found = fitEngine(model, size, free);
+  if (found !== undefined) return found;
+  const { one, all } = cacheSizes(model, size);
+  const cacheMemory = Math.min(all, size.cacheMemory ?? one);
+  const plan = planEngine(model, size, { cacheMemory, expand: false });
+  const remedies = (): readonly string[] => remediesOf(model, size, free);
+  expectMemory(plan, { what: `an engine of ${model.name}`, free, remedies });
+  return { plan, cacheMemory, expand: false };
+}
+
+/** Settings that fit: a smaller base, a smaller cache, shorter sequences, or the first of these together. */
+function remediesOf(model: PlannedModel, size: EngineSize, free: FreeMemory): readonly string[] {
+  const lengths = [4, 16].map((share) => Math.floor(size.maxLength / share)).filter((length) => length >= 64);
+  const changes: readonly (readonly [string, Partial<EngineSize>])[] = [
+    ["--base-dtype int4", { baseDtype: "int4" }],
+    ["--cache-dtype float16", { cacheDtype: "float16" }],
+    ...(size.cacheMemory === undefined ? [] : [["no --cache-memory", { cacheMemory: undefined }] as const]),
+    ...lengths.map((maxLength) => [`--max-length ${maxLength}`, { maxLength }] as const),
+  ];
+  const together: typeof changes = lengths.map((maxLength) => [
+    `--base-dtype int4 --cache-dtype float16 --max-length ${maxLength}`,
+    { baseDtype: "int4", cacheDtype: "float16", maxLength },
+  ]);
+  const fitting = (some: typeof changes): readonly string[] =>
+    some.flatMap(([text, change]) => {
+      const memory = fitEngine(model, { ...size, ...change }, free);
+      return memory === undefined ? [] : [`${text} (${describeMemory(memory.plan.bytes)})`];
+    });
+  const alone = fitting(changes);
+  return (alone.length > 0 ? alone : fitting(together)).slice(0, 2);
+}
