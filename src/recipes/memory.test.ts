@@ -21,7 +21,11 @@ test("more rows, longer rows and a held-out part take more; a base in fewer bits
   expect(bytesOf({ batchSize: 8 })).toBeGreaterThan(plain);
   expect(bytesOf({ maxLength: 512 })).toBeGreaterThan(plain);
   expect(bytesOf({ evaluates: true })).toBeGreaterThan(plain);
-  expect(bytesOf({ baseDtype: "int4" })).toBeLessThan(plain);
+  const baseOf = (baseDtype: RunSize["baseDtype"]): number | undefined =>
+    planMemory(base, adapter, { ...size, baseDtype, free: free(100 * GB) }).plan.parts.find(
+      ({ name }) => name === "base",
+    )?.bytes;
+  expect(baseOf("int4")).toBeLessThan((baseOf("float32") ?? 0) / 3);
 });
 
 test("layers are computed again only where there is no room without", () => {
@@ -53,9 +57,13 @@ test("a run without room is refused with its parts and with settings that were c
 
 test("where the base alone is too large, only a smaller one is offered", () => {
   const refused = (): unknown =>
-    expectRunMemory(baseOfConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 2 }), adapter, {
-      ...{ ...size, batchSize: 1, maxLength: 64, free: free(0.9 * GB) },
-    });
+    expectRunMemory(
+      baseOfConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 6, vocabularySize: 4096 }),
+      adapter,
+      {
+        ...{ ...size, batchSize: 1, maxLength: 64, free: free(1.2 * GB) },
+      },
+    );
   expect(refused).toThrow(/what would fit: --base-dtype int4 \(\d+ MB\)$/);
 });
 

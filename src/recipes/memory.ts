@@ -12,7 +12,7 @@ import {
   weightShapes,
 } from "#models";
 import { describeMemory, expectMemory, type FreeMemory, fitsMemory, type MemoryPlan } from "#storage";
-import { type Rematerialise, trainingMemory } from "#training";
+import { baseBytes, type Rematerialise, trainingMemory } from "#training";
 import { formText } from "./inspect-model.ts";
 import { plannedModel } from "./trainable.ts";
 
@@ -99,15 +99,15 @@ export function planMemory(
   const shape = { rows: size.batchSize, length: size.maxLength };
   const { accumulate, evaluates } = size;
   let least: RunMemory | undefined;
-  for (const way of waysOf(size.compute)) {
+  const ways = waysOf(size.compute);
+  for (const [i, way] of ways.entries()) {
     const forms = base.formsOf({ ...size, ...way });
+    // where the base alone has no room, one way is enough to say so
+    if (i > 0 && free !== undefined && baseBytes(config, forms) > free.bytes) continue;
     const options = { forms, shape, accumulate, evaluates, rematerialise: way.rematerialise };
     const found = { ...way, plan: trainingMemory(plannedModel(config, forms, adapter), options) };
     if (free === undefined || fitsMemory(found.plan, free)) return found;
     if (least === undefined || found.plan.bytes < least.plan.bytes) least = found;
-    // where the base alone has no room, neither has another way
-    if (!fitsMemory({ parts: [], bytes: basePart(found.plan) }, free) && way.rematerialise === "layers")
-      break;
   }
   return least as RunMemory;
 }

@@ -55,10 +55,10 @@ export function programPeak(outputs: Readonly<Record<string, Value>>, { sizeOf }
     shape.reduce<number>((size, dim) => size * (typeof dim === "number" ? dim : sizeOf(dim)), BYTES[dtype]);
   const { buffers } = new BufferPlan(program, bytesOf);
   return {
-    workspace: replay(program.order.length, buffers),
-    constants: constantsOf(program.order, results).reduce((sum, value) => sum + bytesOf(value), 0),
+    workspace: replay(program.length, buffers),
+    constants: constantsOf(program, results).reduce((sum, value) => sum + bytesOf(value), 0),
     results: results.reduce((sum, value) => sum + bytesOf(value), 0),
-    nodes: program.order.length,
+    nodes: program.length,
   };
 }
 
@@ -73,13 +73,8 @@ interface Step {
   readonly node: Node | undefined;
 }
 
-interface OrderedProgram {
-  readonly order: readonly Step[];
-  readonly producers: ReadonlyMap<Node, Step>;
-}
-
 /** The runtime's order: depth first from the last result, later nodes before earlier ones. */
-function orderedProgram(results: readonly Value[]): OrderedProgram {
+function orderedProgram(results: readonly Value[]): readonly Step[] {
   const steps: Step[] = nodesOf(results).map((node, index) => ({
     ...{ op: node.op, inputs: node.inputs, outputs: node.outputs, index, node, isResult: false },
   }));
@@ -106,7 +101,7 @@ function orderedProgram(results: readonly Value[]): OrderedProgram {
     for (const next of [...new Set(before)].sort((a, b) => a.index - b.index))
       if (!seen.has(next)) stack.push({ step: next, leave: false });
   }
-  return { order, producers };
+  return order;
 }
 
 const producerOf = (producers: ReadonlyMap<Node, Step>, value: Value | undefined): Step | undefined =>
@@ -130,42 +125,40 @@ interface Buffer {
 class BufferPlan {
   /** In the order in which they are taken. */
   readonly buffers: Buffer[] = [];
-  readonly #producers: OrderedProgram["producers"];
   readonly #bytesOf: BytesOf;
-  /** Nodes that read a tensor, by its place. */
-  readonly #readers = new Map<string, number>();
-  readonly #held = new Map<string, Buffer>();
+  /** How many nodes read each output of a node, and the buffers that these are in. */
+  readonly #readers = new Map<Node, number[]>();
+  readonly #held = new Map<Node, (Buffer | undefined)[]>();
   /** Buffers of each kind that nothing reads any more, the latest last. */
   readonly #idle = new Map<string, Buffer[]>();
 
-  constructor({ order, producers }: OrderedProgram, bytesOf: BytesOf) {
-    this.#producers = producers;
+  constructor(order: readonly Step[], bytesOf: BytesOf) {
     this.#bytesOf = bytesOf;
-    for (const input of order.flatMap(({ inputs }) => inputs)) {
-      const place = this.#placeOf(input);
-      if (place !== undefined) this.#readers.set(place, (this.#readers.get(place) ?? 0) + 1);
+    for (const { node, outputs } of order) {
+      if (node === undefined) continue;
+      const none = outputs.map(() => 0);
+      this.#readers.set(node, none);
+      this.#held.set(node, []);
+    }
+    for (const { source } of order.flatMap(({ inputs }) => inputs.filter((input) => input !== undefined))) {
+      const counts = source.kind === "output" ? this.#readers.get(source.node) : undefined;
+      if (counts !== undefined && source.kind === "output")
+        counts[source.index] = (counts[source.index] ?? 0) + 1;
     }
     order.forEach((step, at) => {
       step.outputs.forEach((output, i) => {
         const buffer = this.#bufferFor(step, output, at);
-        const readers = this.#readers.get(`${step.index}.${i}`) ?? 0;
-        if (buffer === undefined) return;
-        buffer.readers += readers;
-        this.#held.set(`${step.index}.${i}`, buffer);
+        if (buffer === undefined || step.node === undefined) return;
+        buffer.readers += this.#readers.get(step.node)?.[i] ?? 0;
+        (this.#held.get(step.node) as (Buffer | undefined)[])[i] = buffer;
       });
       this.#release(step, at);
     });
   }
 
-  #placeOf(value: Value | undefined): string | undefined {
-    const step = producerOf(this.#producers, value);
-    return step === undefined || value?.source.kind !== "output"
-      ? undefined
-      : `${step.index}.${value.source.index}`;
-  }
-
   #bufferOf(value: Value | undefined): Buffer | undefined {
-    return this.#held.get(this.#placeOf(value) ?? "");
+    if (value?.source.kind !== "output") return undefined;
+    return this.#held.get(value.source.node)?.[value.source.index];
   }
 
   /** Undefined for another shape of an input or a constant, which is no buffer. */
