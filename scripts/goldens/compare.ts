@@ -160,7 +160,7 @@ export async function compareCase(
   entry: GoldenEntry,
   { config, device }: CaseOptions,
 ): Promise<Comparison> {
-  const loaded = await loadModel(join(folder, entry.base));
+  const loaded = await loadModel(join(folder, entry.base), { baseDtype: "float32" });
   await using inputs = await openSafetensors(join(folder, entry.inputs));
   await using expected = await openSafetensors(
     join(folder, config === undefined ? entry.inputs : entry.file),

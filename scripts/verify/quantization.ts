@@ -146,7 +146,7 @@ const given = readArguments(HELP, {
 const required = (name: string): string => given.text(name) ?? fail(`--${name} is needed; see --help`);
 const [path, gsm8k, bbh] = [required("model"), required("gsm8k"), required("bbh")];
 const tokens = given.number("tokens", 64);
-const base = await loadModel(path);
+const base = await loadModel(path, { baseDtype: "float32" });
 const texts = await readTexts(base, {
   gsm8k,
   bbh,

@@ -48,7 +48,7 @@ export interface LoadedModel {
   readonly source: ModelSource;
 }
 
-/** Default: float32 weights for float32 products. */
+/** Default: weights as they are stored, for float32 products. */
 export interface LoadModelOptions extends Partial<BaseForms> {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -183,7 +183,7 @@ export async function openModel(path: string): Promise<ModelFiles> {
  */
 export async function loadModel(
   path: string,
-  { baseDtype = "float32", compute = "float32", transposedCodes = false, ...options }: LoadModelOptions = {},
+  { baseDtype = "stored", compute = "float32", transposedCodes = false, ...options }: LoadModelOptions = {},
 ): Promise<LoadedModel> {
   await using files = await openModel(path);
   const reading = readWeights(files, { baseDtype, compute, transposedCodes, ...options });

@@ -78,7 +78,7 @@ export async function locatedPath(model: string, options: LocateOptions): Promis
  * const base = await loadModel("assets/tiny-english");
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
-  const { signal, onProgress, baseDtype = "float32", compute = "float32", transposedCodes = false } = options;
+  const { signal, onProgress, baseDtype = "stored", compute = "float32", transposedCodes = false } = options;
   const loaded = await loadWeights(await locatedPath(model, options), {
     ...{ baseDtype, compute, transposedCodes },
     ...(signal === undefined ? {} : { signal }),

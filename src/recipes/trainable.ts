@@ -76,7 +76,7 @@ export function frozenModel({
   };
 }
 
-/** A model all of whose weights are trained, in place. */
+/** A model all of whose weights are trained, in place; they must be float32. Throws `bad_config` where they are not. */
 export function wholeModel({
   config,
   weights: weightData,
