@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
-import { answerSettings, baseSettings } from "#inference";
+import { answerSettings, baseSettings, batchSettings } from "#inference";
 import {
   type Engine,
   type EngineEvent,
@@ -55,7 +55,7 @@ const options = {
     raw: flag({ help: "continue the text as it stands, without the chat template" }),
   }),
   ...group("Sampling", { ...answerSettings, maxLength }),
-  ...group("Machine", { ...baseSettings, device, threads }),
+  ...group("Machine", { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
@@ -129,9 +129,11 @@ async function run(options: Values): Promise<number> {
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
   const { signal } = interrupt;
   const path = await findModel(options.model, { signal, silent: options.json });
-  const { adapter, compare, maxLength, device, threads, baseDtype, compute } = options;
+  const { adapter, compare, maxLength, device, threads, baseDtype, compute, cacheDtype } = options;
   await using engine = await openEngine({
-    ...{ model: path, inProcess: true, baseDtype, compute, maxLength, device, threads, signal },
+    ...{ model: path, inProcess: true, baseDtype, compute, cacheDtype, maxLength, device, threads, signal },
+    // two requests at most run side by side
+    maxBatch: 2,
     onProgress: engineProgress(line),
     ...(compare && adapter !== undefined ? { adapters: { [adapter]: adapter } } : { mergedAdapter: adapter }),
   });
