@@ -1,4 +1,4 @@
-export { type BaseDtype, type BaseForms, chooseForm, type StoredWeightInfo } from "./base-dtype.ts";
+export { type BaseDtype, type BaseForms, chooseForm } from "./base-dtype.ts";
 export { BASE_DTYPES, baseDtype, COMPUTES, type Compute, compute } from "./base-settings.ts";
 export type { LlamaConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
@@ -8,18 +8,16 @@ export {
   type DecoderOptions,
   decoder,
   eachLinear,
-  type Heads,
   headWeight,
   type ProjectHook,
   type WeightValues,
   weightLeaves,
 } from "./decoder.ts";
-export { dequantizeWeight, type RowRange } from "./dequantize-weight.ts";
+export { dequantizeWeight } from "./dequantize-weight.ts";
 export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf } from "./fingerprint.ts";
 export { ggufName, toGgufRows } from "./gguf.ts";
 export {
   type LoadedModel,
-  type LoadModelOptions,
   loadModel,
   loadModelText,
   type ModelFiles,
@@ -30,15 +28,12 @@ export {
   QUANTIZATION,
   type Quantization,
   type QuantizationName,
-  type QuantizeSettings,
   quantizeMatrix,
 } from "./quantize.ts";
 export {
   baseForms,
   type LoadProgress,
-  type ModelHashes,
   readWeights,
-  type StoredRows,
 } from "./read-weights.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
 export {
@@ -48,7 +43,6 @@ export {
   floatTensors,
   floatWeight,
   type Weight,
-  type WeightTensor,
   weightFeeds,
 } from "./weight.ts";
 export { geometryOf, weightShapes } from "./weights.ts";
