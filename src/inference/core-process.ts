@@ -1,7 +1,7 @@
 // A core in a process of its own: its steps block nothing here, and if it crashes this process survives. This is the
 // caller's side; engine-process.ts is the other one.
 import { type ChildProcess, fork } from "node:child_process";
-import { rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { childOptions, type ErrorCode, MosError } from "#core";
 import { makeTemporaryFolder } from "#storage";
@@ -73,9 +73,10 @@ export async function openCoreProcess(
 ): Promise<OpenedCore> {
   if (signal?.aborted === true) throw stopped(signal);
   // what the process writes while it opens may be as large as the model, and must not stay when it is killed
-  const folder = await makeTemporaryFolder("mos-engine-");
+  const folder = await makeTemporaryFolder(TEMPORARY);
   const child = startProcess(folder);
-  child.once("exit", () => void rm(folder, { recursive: true, force: true }));
+  // at once: this process may end as soon as the other one has
+  child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const stop = (): void => void child.kill("SIGKILL");
   signal?.addEventListener("abort", stop, { once: true });
   try {
@@ -100,6 +101,9 @@ export async function openCoreProcess(
     signal?.removeEventListener("abort", stop);
   }
 }
+
+/** How the name of the temporary folder of an engine's process begins. */
+export const TEMPORARY = "mos-engine-";
 
 /** The process runs the same files as this one: sources where this is a source, else what was built. */
 function startProcess(temporary: string): ChildProcess {

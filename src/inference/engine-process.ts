@@ -1,7 +1,10 @@
 // The main file of the engine's process, so that steps block only that process. core-process.ts is the other side, and
 // when it is gone this process ends.
 
-import { type CoreCalls, type FromCore, sentError, type ToCore } from "./core-process.ts";
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename } from "node:path";
+import { type CoreCalls, type FromCore, sentError, TEMPORARY, type ToCore } from "./core-process.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { type CoreSettings, openCore } from "./open-core.ts";
 
@@ -12,6 +15,11 @@ const send = (message: FromCore): void => {
 const leave = (): void => {
   if (process.connected) process.disconnect();
 };
+
+// the other side removes the folder that it made, unless it was killed
+process.once("exit", () => {
+  if (basename(tmpdir()).startsWith(TEMPORARY)) rmSync(tmpdir(), { recursive: true, force: true });
+});
 
 let core: EngineCore | undefined;
 
