@@ -3,8 +3,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent, pull, resolveCached } from "#hub";
 import type { OpenProgress } from "#inference";
-import type { BaseDtype, Compute, LoadProgress } from "#models";
-import { type BaseModel, loadModel, locateModel } from "#recipes";
+import type { LoadProgress } from "#models";
+import { locateModel } from "#recipes";
 import { pathExists } from "#storage";
 import { given } from "./common-options.ts";
 import { counted, formatBar, formatBytes, formatDuration, formatRate } from "./numbers.ts";
@@ -62,44 +62,34 @@ export async function shownResult<Result>(
 
 const percent = (share: number): string => `${Math.floor(share * 100)}%`.padStart(4);
 
-export interface OpenBaseOptions {
+export interface FindModelOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly baseDtype?: BaseDtype;
-  readonly compute?: Compute;
   readonly silent?: boolean;
 }
 
 /** The folder or file of a model, downloaded if it has to be. */
 export async function findModel(
   model: string,
-  { signal, silent = false }: OpenBaseOptions = {},
+  { signal, silent = false }: FindModelOptions = {},
 ): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
   return await shownResult(locateModel(model, { hub: await hubOfUser(), ...given({ signal }) }), show);
 }
 
-/** Loads a model, with a line that shows how far it is where that takes a while. */
-export async function openBase(model: string, options: OpenBaseOptions = {}): Promise<BaseModel> {
-  const path = await findModel(model, options);
-  using line = liveLine({ silent: options.silent === true || process.stderr.isTTY !== true });
-  return await loadModel(path, {
-    ...given({ signal: options.signal, baseDtype: options.baseDtype, compute: options.compute }),
-    onProgress: loadingProgress(line),
-  });
+/** How far reading is, and the time that is left. */
+function readBytes(done: number, { total, seconds }: { total: number; seconds: number }): string {
+  const share = done / Math.max(1, total);
+  const left = formatDuration((seconds * (1 - share)) / Math.max(1e-3, share));
+  return `${formatBar(share, 24)} ${percent(share)}  ${formatBytes(done)} of ${formatBytes(total)}  ${left} left`;
 }
 
-/** Shows how far a base is read, with the time that is left, where that takes a while. */
+/** Shows how far a base is read, where that takes a while. */
 export function loadingProgress(line: LiveLine): (progress: LoadProgress) => void {
   const started = performance.now();
   return ({ doneBytes, totalBytes }) => {
     const seconds = (performance.now() - started) / 1000;
-    const share = doneBytes / Math.max(1, totalBytes);
-    if (seconds > 0.5)
-      line.update(
-        `loading ${formatBar(share, 24)} ${percent(share)}  ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}  ` +
-          `${formatDuration((seconds * (1 - share)) / Math.max(1e-3, share))} left`,
-      );
+    if (seconds > 0.5) line.update(`loading ${readBytes(doneBytes, { total: totalBytes, seconds })}`);
   };
 }
 
@@ -124,13 +114,15 @@ const PHASES: Readonly<Record<OpenProgress["type"], string>> = {
 };
 
 /** Shows how far opening an engine is. */
-export const engineProgress =
-  (line: LiveLine) =>
-  ({ type, done, total }: OpenProgress): void =>
+export function engineProgress(line: LiveLine): (progress: OpenProgress) => void {
+  const started = performance.now();
+  return ({ type, done, total }) =>
     line.update(
-      `${PHASES[type]} ${formatBar(done / Math.max(1, total), 24)} ` +
-        (type === "model" ? `${formatBytes(done)} of ${formatBytes(total)}` : `${done} of ${total}`),
+      type === "model"
+        ? `${PHASES.model} ${readBytes(done, { total, seconds: (performance.now() - started) / 1000 })}`
+        : `${PHASES[type]} ${formatBar(done / Math.max(1, total), 24)} ${done} of ${total}`,
     );
+}
 
 type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;
 
