@@ -38,6 +38,15 @@ test("layers are computed again only where there is no room without", () => {
   expect(tight.plan.bytes).toBeLessThan(fast.plan.bytes);
 });
 
+test("layers of a large model are computed again wherever it runs", () => {
+  const large = baseOfConfig("large", presetConfig("llama2-7b"));
+  const rows = { ...size, baseDtype: "int4" as const, batchSize: 1, maxLength: 512 };
+  const planned = planMemory(large, adapter, { ...rows, free: free(100 * GB) });
+  expect(planned.rematerialise).toBe("layers");
+  const activations = planned.plan.parts.find(({ name }) => name === "activations")?.bytes;
+  expect(activations).toBeLessThan(2 * GB);
+});
+
 test("a run without room is refused with its parts and with settings that were computed to fit", () => {
   const least = planMemory(base, adapter, { ...size, batchSize: 1, free: free(1) }).plan.bytes;
   const room = free(least * 1.1);

@@ -14,6 +14,7 @@ import {
 import { describeMemory, expectMemory, type FreeMemory, fitsMemory, type MemoryPlan } from "#storage";
 import { baseBytes, type Rematerialise, trainingMemory } from "#training";
 import { formText } from "./inspect-model.ts";
+import { parameterCount } from "./params.ts";
 import { plannedModel } from "./trainable.ts";
 
 /** What is known of a base before its weights are read. */
@@ -76,10 +77,18 @@ export interface RunMemory {
   readonly transposedCodes: boolean;
 }
 
+/** Parameters from which layers are computed again even where their activations have room: these take more than the base. */
+const LARGE_MODEL = 2e9;
+
 /** The fastest way comes first. */
-function waysOf(compute: Compute): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
-  const codes = compute === "int8" ? [true, false] : [false];
-  return (["none", "layers"] as const).flatMap((rematerialise) =>
+function waysOf(
+  compute: Compute,
+  config: LlamaConfig,
+): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
+  const isLarge = parameterCount(config) >= LARGE_MODEL;
+  const codes = compute === "int8" && !isLarge ? [true, false] : [false];
+  const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
+  return kept.flatMap((rematerialise) =>
     codes.map((transposedCodes) => ({ rematerialise, transposedCodes })),
   );
 }
@@ -99,7 +108,7 @@ export function planMemory(
   const shape = { rows: size.batchSize, length: size.maxLength };
   const { accumulate, evaluates } = size;
   let least: RunMemory | undefined;
-  const ways = waysOf(size.compute);
+  const ways = waysOf(size.compute, config);
   for (const [i, way] of ways.entries()) {
     const forms = base.formsOf({ ...size, ...way });
     // where the base alone has no room, one way is enough to say so
