@@ -47,6 +47,7 @@ const LIMITS: Readonly<Record<FreeMemory["limit"], string>> = {
   option: " by --memory-limit",
 };
 
+/** What a plan is compared with, and what is said where it does not fit. */
 export interface ExpectMemoryOptions {
   /** What needs it, as the start of a sentence: "training llama-7b". */
   readonly what: string;

@@ -36,8 +36,9 @@ export const rotateJoined = (
     attributes: { interleaved: 0, num_heads: heads },
   });
 
-/** The numbers of a KV cache of float16 as float32, and back. A float32 one stays as it is. */
+/** The numbers of a KV cache of float16 as float32. A float32 one stays as it is. */
 export const fromCache = (x: Value): Value => cast(x, "float32", 1);
+/** Float32 numbers as a KV cache of this type holds them. */
 export const toCache = (x: Value, dtype: "float32" | "float16"): Value =>
   cast(x, dtype, dtype === "float32" ? 1 : 10);
 

@@ -45,6 +45,7 @@ export interface Nf4Matrix {
   readonly scales: Value;
 }
 
+/** A matrix [out, in] in a layout that the runtime packs for its kernels. */
 export type PackedMatrix = BlockMatrix | Nf4Matrix;
 
 /** The precision of the product. */
