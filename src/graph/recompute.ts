@@ -59,8 +59,9 @@ export function recomputed(
     return copy;
   };
   // from the last checkpoint to the first, since copies depend on the gradient of the checkpoint behind them
+  const seen = new Set<Node>();
   for (const roots of [...checkpoints.map(({ dy }) => [dy]), gradients])
-    for (const node of nodesOf(roots)) if (!levels.has(node)) copyOf(node);
+    for (const node of nodesOf(roots, seen)) if (!levels.has(node)) copyOf(node);
   return gradients.map(replaced);
 }
 

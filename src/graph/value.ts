@@ -228,10 +228,9 @@ export function withGradients(
   return outputs;
 }
 
-/** The nodes that compute these values, each once, in topological order. */
-export function nodesOf(roots: Iterable<Value>): readonly Node[] {
+/** The nodes that compute these values, each once, in topological order; without those in `seen`, which they are added to. */
+export function nodesOf(roots: Iterable<Value>, seen = new Set<Node>()): readonly Node[] {
   const nodes: Node[] = [];
-  const seen = new Set<Node>();
   // without recursion, since graphs are thousands of nodes deep
   const stack: { readonly node: Node; next: number }[] = [];
   const enter = (value: Value | undefined): void => {

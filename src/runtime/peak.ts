@@ -56,7 +56,7 @@ export function programPeak(outputs: Readonly<Record<string, Value>>, { sizeOf }
   const { buffers } = new BufferPlan(program, bytesOf);
   return {
     workspace: replay(program.length, buffers),
-    constants: constantsOf(program, results).reduce((sum, value) => sum + bytesOf(value), 0),
+    constants: constantsOf(program).reduce((sum, value) => sum + bytesOf(value), 0),
     results: results.reduce((sum, value) => sum + bytesOf(value), 0),
     nodes: program.length,
   };
@@ -66,46 +66,57 @@ export function programPeak(outputs: Readonly<Record<string, Value>>, { sizeOf }
 interface Step {
   readonly op: string;
   readonly inputs: readonly (Value | undefined)[];
+  /** The steps that compute the inputs; undefined for an input of the program or a constant. */
+  readonly sources: readonly (Step | undefined)[];
   readonly outputs: Node["outputs"];
+  /** How many steps read each output, and the buffers that these are in. */
+  readonly readers: number[];
+  readonly buffers: (Buffer | undefined)[];
   readonly index: number;
   /** The results of a run are copies in memory of their own. */
   readonly isResult: boolean;
-  readonly node: Node | undefined;
 }
 
 /** The runtime's order: depth first from the last result, later nodes before earlier ones. */
 function orderedProgram(results: readonly Value[]): readonly Step[] {
-  const steps: Step[] = nodesOf(results).map((node, index) => ({
-    ...{ op: node.op, inputs: node.inputs, outputs: node.outputs, index, node, isResult: false },
-  }));
-  const producers = new Map(steps.map((step) => [step.node as Node, step]));
-  const copies = results.map(
-    (value, i): Step => ({
-      ...{ op: "Identity", inputs: [value], outputs: [value], index: steps.length + i },
-      ...{ isResult: true, node: undefined },
-    }),
-  );
+  const copies = stepsOf(results);
   const order: Step[] = [];
-  const seen = new Set<Step>();
-  const stack: { readonly step: Step; readonly leave: boolean }[] = copies.map((step) => ({
-    step,
-    leave: false,
-  }));
-  for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
-    const { step, leave } = top;
-    if (leave) order.push(step);
-    if (leave || seen.has(step)) continue;
-    seen.add(step);
-    stack.push({ step, leave: true });
-    const before = step.inputs.flatMap((input) => producerOf(producers, input) ?? []);
-    for (const next of [...new Set(before)].sort((a, b) => a.index - b.index))
-      if (!seen.has(next)) stack.push({ step: next, leave: false });
+  const entered = new Set<Step>();
+  const left = new Set<Step>();
+  const stack = [...copies];
+  for (let step = stack.at(-1); step !== undefined; step = stack.at(-1)) {
+    if (entered.has(step)) {
+      stack.pop();
+      if (!left.has(step)) order.push(step);
+      left.add(step);
+      continue;
+    }
+    entered.add(step);
+    const before = step.sources.filter((source) => source !== undefined && !entered.has(source)) as Step[];
+    if (before.length > 1) before.sort((one, other) => one.index - other.index);
+    stack.push(...before);
   }
   return order;
 }
 
-const producerOf = (producers: ReadonlyMap<Node, Step>, value: Value | undefined): Step | undefined =>
-  value?.source.kind === "output" ? producers.get(value.source.node) : undefined;
+/** A step for each node, and one that copies each result, which are returned. */
+function stepsOf(results: readonly Value[]): readonly Step[] {
+  const made = new Map<Node, Step>();
+  let index = 0;
+  const add = (node: Pick<Node, "op" | "inputs" | "outputs">, isResult: boolean): Step => {
+    const { op, inputs, outputs } = node;
+    const sources = inputs.map((value) =>
+      value?.source.kind === "output" ? made.get(value.source.node) : undefined,
+    );
+    inputs.forEach((value, i) => {
+      const [source, output] = [sources[i], value?.source.kind === "output" ? value.source.index : 0];
+      if (source !== undefined) source.readers[output] = (source.readers[output] ?? 0) + 1;
+    });
+    return { op, inputs, sources, outputs, readers: [], buffers: [], index: index++, isResult };
+  };
+  for (const node of nodesOf(results)) made.set(node, add(node, false));
+  return results.map((value) => add({ op: "Identity", inputs: [value], outputs: [value] }, true));
+}
 
 /** A buffer, and between which steps it is taken. */
 interface Buffer {
@@ -126,47 +137,25 @@ class BufferPlan {
   /** In the order in which they are taken. */
   readonly buffers: Buffer[] = [];
   readonly #bytesOf: BytesOf;
-  /** How many nodes read each output of a node, and the buffers that these are in. */
-  readonly #readers = new Map<Node, number[]>();
-  readonly #held = new Map<Node, (Buffer | undefined)[]>();
   /** Buffers of each kind that nothing reads any more, the latest last. */
   readonly #idle = new Map<string, Buffer[]>();
 
   constructor(order: readonly Step[], bytesOf: BytesOf) {
     this.#bytesOf = bytesOf;
-    for (const { node, outputs } of order) {
-      if (node === undefined) continue;
-      const none = outputs.map(() => 0);
-      this.#readers.set(node, none);
-      this.#held.set(node, []);
-    }
-    for (const { source } of order.flatMap(({ inputs }) => inputs.filter((input) => input !== undefined))) {
-      const counts = source.kind === "output" ? this.#readers.get(source.node) : undefined;
-      if (counts !== undefined && source.kind === "output")
-        counts[source.index] = (counts[source.index] ?? 0) + 1;
-    }
     order.forEach((step, at) => {
       step.outputs.forEach((output, i) => {
         const buffer = this.#bufferFor(step, output, at);
-        if (buffer === undefined || step.node === undefined) return;
-        buffer.readers += this.#readers.get(step.node)?.[i] ?? 0;
-        (this.#held.get(step.node) as (Buffer | undefined)[])[i] = buffer;
+        if (buffer === undefined) return;
+        buffer.readers += step.readers[i] ?? 0;
+        step.buffers[i] = buffer;
       });
       this.#release(step, at);
     });
   }
 
-  #bufferOf(value: Value | undefined): Buffer | undefined {
-    if (value?.source.kind !== "output") return undefined;
-    return this.#held.get(value.source.node)?.[value.source.index];
-  }
-
   /** Undefined for another shape of an input or a constant, which is no buffer. */
-  #bufferFor(
-    { op, inputs, isResult }: Step,
-    output: Step["outputs"][number],
-    at: number,
-  ): Buffer | undefined {
+  #bufferFor(step: Step, output: Step["outputs"][number], at: number): Buffer | undefined {
+    const { op, inputs, isResult } = step;
     const bytes = this.#bytesOf(output);
     const kind = kindOf(output);
     const made = (): Buffer => {
@@ -175,19 +164,17 @@ class BufferPlan {
       return buffer;
     };
     if (isResult) return made();
-    if (ALIASES.has(op)) return this.#bufferOf(inputs[0]);
+    if (ALIASES.has(op)) return bufferOf(step, 0);
     const inPlace =
       IN_PLACE.has(op) && kind !== ""
-        ? inputs
-            .map((input) => this.#bufferOf(input))
-            .find((one) => one?.readers === 1 && one.bytes === bytes)
+        ? inputs.map((_, i) => bufferOf(step, i)).find((one) => one?.readers === 1 && one.bytes === bytes)
         : undefined;
     return inPlace ?? this.#idle.get(kind)?.pop() ?? made();
   }
 
-  #release({ inputs }: Step, at: number): void {
-    for (const input of inputs) {
-      const buffer = this.#bufferOf(input);
+  #release(step: Step, at: number): void {
+    for (let i = 0; i < step.inputs.length; i++) {
+      const buffer = bufferOf(step, i);
       if (buffer === undefined) continue;
       buffer.readers--;
       buffer.to = at;
@@ -195,6 +182,12 @@ class BufferPlan {
       listIn(this.#idle, buffer.kind).push(buffer);
     }
   }
+}
+
+/** The buffer of one of the inputs of a step. */
+function bufferOf({ inputs, sources }: Step, i: number): Buffer | undefined {
+  const source = inputs[i]?.source;
+  return source?.kind === "output" ? sources[i]?.buffers[source.index] : undefined;
 }
 
 type BytesOf = (value: Pick<Value, "shape" | "dtype">) => number;
@@ -233,9 +226,9 @@ function replay(steps: number, buffers: readonly Buffer[]): number {
 }
 
 /** The constants that nodes read, each once. */
-function constantsOf(order: readonly Step[], results: readonly Value[]): readonly Value[] {
+function constantsOf(order: readonly Step[]): readonly Value[] {
   const found = new Map<unknown, Value>();
-  for (const value of [...order.flatMap(({ inputs }) => inputs), ...results])
-    if (value?.source.kind === "constant") found.set(value.source.data, value);
+  for (const { inputs } of order)
+    for (const value of inputs) if (value?.source.kind === "constant") found.set(value.source.data, value);
   return [...found.values()];
 }
