@@ -13,10 +13,11 @@ and 16 adapters, and asks for a float32 base. Printed: peaks (VmHWM), the plan's
   --base-dtype NAME (stored)   of training and generating
   --compute NAME (float32)
   --memory-limit SIZE          of training
+  --rank N (8)                 less where the model has few layers
   --adapters N (16)`;
 
 const given = readArguments(HELP, {
-  values: ["model", "work", "only", "base-dtype", "compute", "adapters", "memory-limit"],
+  values: ["model", "work", "only", "base-dtype", "compute", "adapters", "memory-limit", "rank"],
   flags: [],
 });
 const model = given.text("model") ?? fail(HELP);
@@ -32,7 +33,16 @@ const training = [
     "--held-out",
     "0",
   ],
-  ...["--batch-size", "1", "--max-length", "512", "--rank", "8", "--equivalent-rank", "2"],
+  ...[
+    "--batch-size",
+    "1",
+    "--max-length",
+    "512",
+    "--rank",
+    given.text("rank") ?? "8",
+    "--equivalent-rank",
+    "2",
+  ],
   ...["--steps", "2", "--save-every", "1", "--json"],
 ];
 const limit = given.text("memory-limit");
