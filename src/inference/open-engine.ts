@@ -53,5 +53,5 @@ export async function openEngine({
 
 async function textOf(path: string, now: Date | undefined): Promise<LoadedText> {
   await using files = await openModel(path);
-  return loadModelText(files.source, { now });
+  return await loadModelText(files.source, { now }); // before the file is closed
 }

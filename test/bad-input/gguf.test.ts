@@ -139,10 +139,16 @@ const cases: readonly (readonly [string, (good: Good) => GgufInput | Uint8Array,
   ["a tokenizer of an unknown kind", withKeys({ "tokenizer.ggml.model": ["string", "mystery"] }), /mystery/],
 ];
 
+/** A tokenizer is read before the weights. */
+const withTokenizer = withKeys({
+  "tokenizer.ggml.model": ["string", "gpt2"],
+  "tokenizer.ggml.merges": ["strings", []],
+});
+
 let count = 0;
 test.each(cases)("%s", async (_, arrange, message) => {
   const path = join(folder, `model-${count++}.gguf`);
-  const made = arrange(tinyGguf(tinyModel()));
+  const made = arrange(withTokenizer(tinyGguf(tinyModel())) as Good);
   await writeFile(path, made instanceof Uint8Array ? made : ggufBytes(made));
   await expectRefusal(["generate", "--model", path, "--prompt", "Hi"], {
     code: 1,
