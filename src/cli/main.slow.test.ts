@@ -154,7 +154,7 @@ test("bad data is refused with its line before anything is written", async () =>
   const data = join(folder, "bad.jsonl");
   await writeFile(data, '{"prompt": "Hi", "completion": "Ho"}\n{"prompt": \n');
   const out = join(folder, "nothing");
-  const result = await mos(["train", "--model", MODEL, "--data", data, "--out", out]);
+  const result = await mos(["train", "--model", MODEL, "--data", data, "--out", out, "--rank", "6"]);
   expect(result).toMatchObject({ code: 1, stdout: "" });
   expect(result.stderr).toMatch(/^mos: .*bad\.jsonl.*2.*\n$/);
   expect(await readdir(folder)).not.toContain("nothing");
