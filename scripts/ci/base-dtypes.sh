@@ -46,7 +46,8 @@ for options in "" "--base-dtype nf4" "--compute int8"; do
   read -ra words <<<"$options"
   long=("${settings[@]}" --steps 16 --save-every 1 --json "${words[@]}")
   mos train --model "$work/Q4_K.gguf" --out "$work/whole" "${long[@]}" >/dev/null
-  node dist/cli/main.js train --model "$work/Q4_K.gguf" --out "$work/halves" "${long[@]}" >"$work/events" &
+  : >"$work/events" # not those of the run before
+  node dist/cli/main.js train --model "$work/Q4_K.gguf" --out "$work/halves" "${long[@]}" >>"$work/events" &
   victim=$!
   until grep -q '"checkpoint"' "$work/events"; do sleep 0.02; done
   kill -9 "$victim"
