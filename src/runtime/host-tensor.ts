@@ -39,6 +39,13 @@ function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void 
     throw new MosError("bad_config", `input ${name}: ${data.constructor.name} is not ${leaf.dtype}`);
 }
 
+/**
+ * Halves by their bits. Where JavaScript has a Float16Array, the constructor makes one of them, whose bytes the runtime's
+ * binding does not find: it reads a Uint16Array alone.
+ */
+const halves = (bits: Uint16Array, shape: readonly number[]): Tensor =>
+  Object.assign(new Tensor("uint16", bits, shape), { type: "float16" });
+
 /** A host tensor as the runtime's. Its memory is shared, except that int64 is a copy. */
 export function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Tensor {
   check(name, tensor, leaf);
@@ -48,7 +55,7 @@ export function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Ten
   if (data instanceof Float32Array) return new Tensor("float32", data, shape);
   if (data instanceof Int8Array) return new Tensor("int8", data, shape);
   if (data instanceof Uint16Array)
-    return leaf.dtype === "float16" ? new Tensor("float16", data, shape) : new Tensor("uint16", data, shape);
+    return leaf.dtype === "float16" ? halves(data, shape) : new Tensor("uint16", data, shape);
   return data instanceof Int32Array ? new Tensor("int32", data, shape) : new Tensor("uint8", data, shape);
 }
 
@@ -58,6 +65,10 @@ export function fromRuntime(tensor: Tensor): HostTensor {
   if (data instanceof BigInt64Array) return { shape, data: Int32Array.from(data, Number) };
   if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)
     return { shape, data };
+  if (tensor.type === "float16") {
+    const { buffer, byteOffset, length } = data as Uint16Array; // or a Float16Array
+    return { shape, data: new Uint16Array(buffer, byteOffset, length) };
+  }
   if (data instanceof Uint16Array) return { shape, data };
   throw new MosError("unsupported", `a program returned ${tensor.type}, which has no host form`);
 }
