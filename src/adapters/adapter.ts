@@ -1,6 +1,6 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
 import { MosError, randomStream } from "#core";
-import { constant, leaf, lowRankLinear, type Value } from "#graph";
+import { constant, leaf, lowRankLinear, sizeOf, type Value } from "#graph";
 import { type LinearHook, plainLinear, type Site, withBias } from "#nn";
 import type {
   AdapterGeometry,
@@ -46,7 +46,7 @@ export function blankAdapter(config: AdapterConfig, geometry: AdapterGeometry): 
   const tensors = method.tensors(geometry).map((spec): readonly [string, AdapterTensor] => {
     const { name, shape, dtype } = spec;
     if (dtype === "int32") return [name, drawTensor(spec, config.seed)];
-    return [name, { shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) }];
+    return [name, { shape, data: new Float32Array(sizeOf(shape)) }];
   });
   return { config, geometry, tensors: new Map(tensors) };
 }

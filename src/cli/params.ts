@@ -135,8 +135,7 @@ const hasWeights = async (path: string): Promise<boolean> =>
 /** The plan of a training run, without what is free refusing it. */
 async function showMemory(options: Values): Promise<void> {
   const base = await baseOf(options);
-  const found = await freeMemory();
-  const free = options.memoryLimit === undefined ? found : limitedMemory(options.memoryLimit, found);
+  const free = limitedMemory(options.memoryLimit, await freeMemory());
   const adapter = parseAdapterConfig(adapterInput(options), "adapter");
   const { plan, rematerialise, transposedCodes } = planMemory(base, adapter, {
     ...options,

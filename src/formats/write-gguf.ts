@@ -2,9 +2,10 @@
 // each at a multiple of 32. llama.cpp refuses a table whose offsets leave any other gaps.
 
 import { MosError } from "#core";
-import { openAtomicFile } from "#storage";
+import { sizeOf } from "#graph";
 import { blockFormats } from "./dequantize.ts";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
+import { openPlannedWriter } from "./planned-writer.ts";
 
 /** A value of the header with the type that it is written in. */
 export type WritableGgufValue =
@@ -57,11 +58,10 @@ const TENSOR_TYPES = {
 } as const satisfies Readonly<Record<GgufType, number>>;
 
 const padded = (size: number): number => Math.ceil(size / ALIGNMENT) * ALIGNMENT;
-const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
 /** Bytes of a tensor. */
-const sizeOf = ({ type, shape }: PlannedGgufTensor): number =>
-  (countOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
+const bytesOfTensor = ({ type, shape }: PlannedGgufTensor): number =>
+  (sizeOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
 
 function checkTensor({ name, type, shape }: PlannedGgufTensor): void {
   const refuse = (what: string): never => {
@@ -124,7 +124,7 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
     const sizes = [...tensor.shape].reverse(); // GGUF lists the fastest dimension first
     parts.push(...text(tensor.name), uint32(sizes.length), ...sizes.map(uint64));
     parts.push(uint32(TENSOR_TYPES[tensor.type]), uint64(offset));
-    offset += padded(sizeOf(tensor));
+    offset += padded(bytesOfTensor(tensor));
   }
   const header = new Uint8Array(padded(parts.reduce((sum, part) => sum + part.length, 0)));
   let position = 0;
@@ -159,45 +159,19 @@ export async function openGgufWriter(
   tensors: readonly PlannedGgufTensor[],
 ): Promise<GgufWriter> {
   for (const tensor of tensors) checkTensor(tensor);
-  const file = await openAtomicFile(path);
-  let done = 0;
-  let filled = 0;
-  try {
-    await file.write(buildHeader(metadata, tensors));
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
-  return {
-    async write(name, bytes) {
-      const next = tensors[done];
-      if (next?.name !== name)
-        throw new MosError(
-          "bad_config",
-          `tensor "${name}" is not the next of the plan: ${next?.name ?? "none"} is`,
-        );
-      const size = sizeOf(next);
-      filled += bytes.length;
-      if (filled > size)
-        throw new MosError("bad_config", `tensor "${name}" has ${size} bytes, and ${filled} were given`);
-      await file.write(bytes);
-      if (filled < size) return;
-      await file.write(new Uint8Array(padded(size) - size));
-      done++;
-      filled = 0;
+  return openPlannedWriter(path, {
+    header: buildHeader(metadata, tensors),
+    ...{ tensors, unit: "bytes", sizeOf: bytesOfTensor },
+    put: (file, bytes: Uint8Array) => file.write(bytes),
+    end: (file, tensor) => {
+      const size = bytesOfTensor(tensor);
+      return file.write(new Uint8Array(padded(size) - size));
     },
-    async commit() {
-      const missing = tensors[done];
-      if (missing !== undefined)
-        throw new MosError("bad_config", `tensor "${missing.name}" was not written to its end`);
-      await file.commit();
-    },
-    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
-  };
+  });
 }
 
 function checkNumbers(name: string, { shape, data }: WritableGgufTensor): void {
-  const count = countOf(shape);
+  const count = sizeOf(shape);
   if (count !== data.length)
     throw new MosError(
       "bad_config",

@@ -1,6 +1,7 @@
 import { MosError } from "#core";
-import { openAtomicFile } from "#storage";
+import { sizeOf } from "#graph";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
+import { openPlannedWriter } from "./planned-writer.ts";
 
 /** A tensor to be written; the last dimension runs fastest. */
 export type WritableTensor =
@@ -15,7 +16,6 @@ export type WritableTensor =
 export type PlannedTensor = Pick<WritableTensor, "dtype" | "shape"> & { readonly name: string };
 
 const widthOf = (dtype: WritableTensor["dtype"]): number => (dtype === "F32" || dtype === "I32" ? 4 : 2);
-const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function buildHeader(
@@ -27,7 +27,7 @@ function buildHeader(
   if (Object.keys(sorted).length > 0) pairs.push(`"__metadata__":${JSON.stringify(sorted)}`);
   let position = 0;
   for (const { name, dtype, shape } of tensors) {
-    const end = position + countOf(shape) * widthOf(dtype);
+    const end = position + sizeOf(shape) * widthOf(dtype);
     pairs.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [position, end] })}`);
     position = end;
   }
@@ -61,45 +61,16 @@ export async function openSafetensorsWriter(
   tensors: readonly PlannedTensor[],
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<SafetensorsWriter> {
-  const file = await openAtomicFile(path);
-  let done = 0;
-  let filled = 0;
-  const write: SafetensorsWriter["write"] = async (name, data) => {
-    const next = tensors[done];
-    if (next?.name !== name)
-      throw new MosError(
-        "bad_config",
-        `tensor "${name}" is not the next of the plan: ${next?.name ?? "none"} is`,
-      );
-    filled += data.length;
-    const count = countOf(next.shape);
-    if (filled > count)
-      throw new MosError("bad_config", `tensor "${name}" has ${count} numbers, and ${filled} were given`);
-    await writeNumbers(file, data, next.dtype);
-    if (filled < count) return;
-    done++;
-    filled = 0;
-  };
-  try {
-    await file.write(buildHeader(tensors, metadata));
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
-  return {
-    write,
-    async commit() {
-      const missing = tensors[done];
-      if (missing !== undefined)
-        throw new MosError("bad_config", `tensor "${missing.name}" was not written to its end`);
-      await file.commit();
-    },
-    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
-  };
+  return openPlannedWriter(path, {
+    header: buildHeader(tensors, metadata),
+    ...{ tensors, unit: "numbers" },
+    sizeOf: ({ shape }) => sizeOf(shape),
+    put: (file, data: Float32Array | Int32Array, { dtype }) => writeNumbers(file, data, dtype),
+  });
 }
 
 function checkTensor({ name, shape }: PlannedTensor, data: Float32Array | Int32Array): void {
-  const count = countOf(shape);
+  const count = sizeOf(shape);
   if (count !== data.length)
     throw new MosError(
       "bad_config",

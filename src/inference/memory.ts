@@ -1,5 +1,5 @@
 // What an engine will take of the memory, before anything is loaded.
-import { type BlockForm, type WeightForm, weightBytes } from "#graph";
+import { type BlockForm, sizeOf, type WeightForm, weightBytes } from "#graph";
 import { type BaseDtype, type Compute, geometryOf, type LlamaConfig, weightShapes } from "#models";
 import { GROUPS, groupSites } from "#nn";
 import {
@@ -66,7 +66,7 @@ function bytesOf4Bits({ blockSize, offsets, zeroPoint }: BlockForm, compute: Com
 
 /** Bytes of a matrix as the runtime holds it. */
 function packedBytes(form: WeightForm, shape: readonly number[], compute: Compute): number {
-  const count = shape.reduce((product, size) => product * size, 1);
+  const count = sizeOf(shape);
   if (form.kind === "blocks" && form.bits === 4) return count * bytesOf4Bits(form, compute);
   if (compute === "int8")
     return count * inInt8(8, form.kind === "blocks" && form.blockSize === 32 && !form.offsets ? 32 : 64);

@@ -6,6 +6,7 @@ import {
   type Int8RowsForm,
   NF4_LEVELS,
   type Nf4Form,
+  sizeOf,
   type TensorData,
 } from "#graph";
 import { floatData, type Weight } from "./weight.ts";
@@ -24,7 +25,7 @@ export interface RowRange {
  */
 export function dequantizeWeight(weight: Weight, rows?: RowRange): Float32Array {
   const { shape, form, parts } = weight;
-  const count = shape.reduce((product, size) => product * size, 1);
+  const count = sizeOf(shape);
   const out = shape[0] ?? 1;
   const width = shape.length > 1 ? count / out : 1;
   const { begin, end } = rows ?? { begin: 0, end: out };

@@ -39,9 +39,11 @@ export { type PresetName, presetConfig, presets } from "./registry.ts";
 export {
   bytesOfWeight,
   type FloatTensor,
+  feedsOf,
   floatData,
   floatTensors,
   floatWeight,
+  formsOf,
   type Weight,
   weightFeeds,
 } from "./weight.ts";

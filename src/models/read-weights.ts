@@ -2,7 +2,7 @@
 // for the fingerprint, and written in the form in which it is kept. At no moment is there more than the result and a part.
 import { MosError } from "#core";
 import { blockFormats, type StoredType, storedFormat } from "#formats";
-import type { WeightForm } from "#graph";
+import { sizeOf, type WeightForm } from "#graph";
 import { type BaseForms, chooseForm } from "./base-dtype.ts";
 import { checkStored } from "./check-stored.ts";
 import type { LlamaConfig } from "./config.ts";
@@ -60,14 +60,12 @@ export interface ModelHashes {
 /** Bytes that are read at a time, where a row has fewer. */
 const PART = 1 << 23;
 
-const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-
 function rowBytes({ type, width }: StoredRows): number {
   const { blockSize, bytes } = blockFormats[type];
   return (width / blockSize) * bytes;
 }
 
-const bytesOf = (rows: StoredRows): number => (countOf(rows.shape) / rows.width) * rowBytes(rows);
+const bytesOf = (rows: StoredRows): number => (sizeOf(rows.shape) / rows.width) * rowBytes(rows);
 
 /**
  * The form in which each weight will be kept, by name. Nothing is read.
@@ -130,7 +128,7 @@ export async function* readWeights(
   for (const [done, [name, form]] of planned.entries()) {
     const rows = files.storedRows(name);
     const { type, shape, width } = rows;
-    const sample = sampler(countOf(shape));
+    const sample = sampler(sizeOf(shape));
     const writer = rowWriter({
       ...{ type, shape, width, form },
       onNumbers(row, numbers) {

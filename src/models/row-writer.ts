@@ -1,6 +1,6 @@
 // The rows of a weight as a file stores them → a weight in memory, in the same form or another, row by row.
 import { blockFormats, type RowTarget, type StoredFormat, type StoredType, storedFormat } from "#formats";
-import { type DType, type TensorData, type WeightForm, weightParts } from "#graph";
+import { type DType, sizeOf, type TensorData, type WeightForm, weightParts } from "#graph";
 import { isQuantized, type QuantizedForm, quantizeRows, transposeCodes } from "./quantize-forms.ts";
 import type { Weight } from "./weight.ts";
 
@@ -36,7 +36,7 @@ const ARRAYS: Readonly<Partial<Record<DType, new (length: number) => TensorData>
 function emptyWeight(form: WeightForm, shape: readonly number[]): Weight {
   const parts = weightParts(form, shape).map(({ part, shape: size, dtype }) => {
     const array = ARRAYS[dtype] ?? Uint8Array;
-    return [part, new array(size.reduce((product, n) => product * n, 1))] as const;
+    return [part, new array(sizeOf(size))] as const;
   });
   return { shape, form, parts: Object.fromEntries(parts) };
 }

@@ -1,6 +1,6 @@
 // One weight in memory, in the form in which it is stored.
 import { MosError } from "#core";
-import { partName, type TensorData, type WeightForm, type WeightPart, weightParts } from "#graph";
+import { partName, sizeOf, type TensorData, type WeightForm, type WeightPart, weightParts } from "#graph";
 
 /**
  * A weight in memory; linear layers are [out, in], the last dimension runs fastest. Vectors (norms, biases) are always
@@ -53,7 +53,7 @@ export function weightFeeds(
   const feeds: Record<string, WeightTensor> = {};
   for (const { part, shape: size } of weightParts(form, shape)) {
     const data = parts[part];
-    if (data === undefined || data.length !== size.reduce((product, n) => product * n, 1))
+    if (data === undefined || data.length !== sizeOf(size))
       throw new MosError(
         "bad_config",
         `${name}: a weight [${shape.join(", ")}] stored as ${form.kind} needs ${part} [${size.join(", ")}], not ${data?.length ?? 0} numbers`,
@@ -62,6 +62,14 @@ export function weightFeeds(
   }
   return feeds;
 }
+
+/** How each weight is kept, by name. */
+export const formsOf = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightForm> =>
+  new Map([...weights].map(([name, { form }]) => [name, form]));
+
+/** What the leaves of all weights are fed. */
+export const feedsOf = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightTensor> =>
+  new Map([...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight))));
 
 /** Bytes that the parts of a weight take. */
 export const bytesOfWeight = ({ parts }: Weight): number =>

@@ -20,7 +20,7 @@ import {
   readDataset,
   splitHeldOut,
 } from "#data";
-import { geometryOf, openModel } from "#models";
+import { formsOf, geometryOf, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
 import {
   type FreeMemory,
@@ -308,8 +308,7 @@ async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
       "bad_option",
       `maxLength ${settings.maxLength} is more than the ${base.config.maxPositions} positions of ${base.name}; use at most ${base.config.maxPositions}`,
     );
-  const found = options.free ?? (await freeMemory());
-  const free = settings.memoryLimit === undefined ? found : limitedMemory(settings.memoryLimit, found);
+  const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
   const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
   const { layers, hiddenSize } = base.config;
@@ -327,7 +326,7 @@ async function plannedBase(path: string): Promise<PlannedBase> {
 
 const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
   ...{ name, config },
-  formsOf: () => new Map([...weights].map(([weight, { form }]) => [weight, form])),
+  formsOf: () => formsOf(weights),
 });
 
 /** Reads and checks everything that a run needs, before anything is written. */

@@ -1,6 +1,6 @@
 // What a model's files hold: types of tensors, bytes in the file and in memory, and what the model is known by.
 import { blockFormats } from "#formats";
-import { type WeightForm, weightBytes } from "#graph";
+import { sizeOf, type WeightForm, weightBytes } from "#graph";
 import {
   BASE_DTYPES,
   type BaseDtype,
@@ -12,6 +12,7 @@ import {
   openModel,
   weightShapes,
 } from "#models";
+import { parameterCount } from "./params.ts";
 
 /** The weights that are stored as one type. */
 export interface TypeUse {
@@ -52,8 +53,6 @@ export interface InspectModelOptions {
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-const countOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 /** "4-bit blocks of 32 with offsets". */
 export function formText(form: WeightForm): string {
   switch (form.kind) {
@@ -76,7 +75,7 @@ function typesOf(files: ModelFiles): readonly TypeUse[] {
   for (const [name, shape] of weightShapes(files.config)) {
     const { type } = files.storedRows(name);
     const form = forms.get(name) ?? { kind: "float32" };
-    const numbers = countOf(shape);
+    const numbers = sizeOf(shape);
     const { blockSize, bytes } = blockFormats[type];
     // vectors are float32 in memory, whatever their type
     const key = `${type} ${formText(form)}`;
@@ -118,7 +117,7 @@ export async function inspectModel(
   const { name, config, source } = files;
   return {
     ...{ name, path: files.path, format: source.kind, config },
-    parameters: [...weightShapes(config).values()].reduce((sum, shape) => sum + countOf(shape), 0),
+    parameters: parameterCount(config),
     types: typesOf(files),
     memory: Object.fromEntries(
       BASE_DTYPES.map((dtype) => [dtype, bytesAs(files, dtype)]),

@@ -1,6 +1,6 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import type { WeightForm } from "#graph";
-import { floatTensors, type LlamaConfig, type LoadedModel, weightFeeds, weightLeaves } from "#models";
+import { feedsOf, floatTensors, formsOf, type LlamaConfig, type LoadedModel, weightLeaves } from "#models";
 import { plainLinear, type Site } from "#nn";
 import { dropoutMask, maskBufferLength, type PlannedModel, type TrainableModel } from "#training";
 
@@ -12,9 +12,7 @@ const MERGE_LIMIT = 300e6;
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
 export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {
-  const forms = new Map([...weights].map(([name, { form }]) => [name, form]));
-  const feeds = [...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight)));
-  return { ...plannedModel(config, forms, adapter), weightData: new Map(feeds) };
+  return { ...plannedModel(config, formsOf(weights), adapter), weightData: feedsOf(weights) };
 }
 
 /** The same without the weights, of which only the forms are known. */
@@ -67,8 +65,8 @@ export function frozenModel({
 }: Pick<LoadedModel, "config" | "weights">): TrainableModel {
   return {
     config,
-    weights: weightLeaves(config, new Map([...stored].map(([name, { form }]) => [name, form]))),
-    weightData: new Map([...stored].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight)))),
+    weights: weightLeaves(config, formsOf(stored)),
+    weightData: feedsOf(stored),
     trainable: new Map(),
     parameters: new Map(),
     linear: () => plainLinear,

@@ -41,12 +41,9 @@ export async function freeMemory(sources: MemorySources = systemSources): Promis
   return { ...least, resident: sources.resident() };
 }
 
-/** The same where a process may take so many bytes in all. */
-export const limitedMemory = (bytes: number, { resident }: Pick<FreeMemory, "resident">): FreeMemory => ({
-  bytes: Math.max(0, bytes - resident),
-  limit: "option",
-  resident,
-});
+/** The same where a process may take so many bytes in all; as it is without a limit. */
+export const limitedMemory = (limit: number | undefined, free: FreeMemory): FreeMemory =>
+  limit === undefined ? free : { ...free, bytes: Math.max(0, limit - free.resident), limit: "option" };
 
 type Room = Omit<FreeMemory, "resident">;
 
