@@ -1,7 +1,7 @@
 // Random stored weights of every form, and their numbers in plain TypeScript.
 import { randomStream } from "../src/core/index.ts";
 import type { TensorData, WeightForm, WeightPart } from "../src/graph/index.ts";
-import { hadamardRows, weightParts } from "../src/graph/index.ts";
+import { hadamardRows, LARGEST_ROW_CODE, weightParts } from "../src/graph/index.ts";
 import { NF4_LEVELS } from "../src/graph/ops/dequantise.ts";
 
 export const FORMS: Readonly<Record<string, WeightForm>> = {
@@ -76,6 +76,7 @@ export interface HostWeight {
 /** A stored weight of random content. */
 export function randomWeight(form: WeightForm, shape: readonly number[], label = "weight"): HostWeight {
   const random = randomStream(1, label);
+  const largest = form.kind === "int8rows" ? LARGEST_ROW_CODE : 127;
   const parts = weightParts(form, shape).map(({ part, shape: of, dtype }) => {
     const length = of.reduce((a, b) => a * b, 1);
     const draw = (next: () => number) => Array.from({ length }, next);
@@ -90,7 +91,7 @@ export function randomWeight(form: WeightForm, shape: readonly number[], label =
           : dtype === "float32"
             ? Float32Array.from(draw(() => scale() / (form.kind === "nf4" ? 1 : 4)))
             : dtype === "int8"
-              ? Int8Array.from(draw(() => Math.floor(random.uniform() * 255) - 127))
+              ? Int8Array.from(draw(() => Math.floor(random.uniform() * (2 * largest + 1)) - largest))
               : Uint8Array.from(draw(() => Math.floor(random.uniform() * 256)));
     return [part, data] as const;
   });

@@ -29,6 +29,7 @@ export {
 export {
   type BlockForm,
   type Int8RowsForm,
+  LARGEST_ROW_CODE,
   type Nf4Form,
   type PartType,
   type PlainForm,

@@ -30,8 +30,12 @@ export interface Nf4Form {
   readonly blockSize: number;
 }
 
+/** The largest code of `Int8RowsForm`. */
+export const LARGEST_ROW_CODE = 63;
+
 /**
- * Signed bytes with one scale for each row, which products in int8 read. They are codes of the transformed rows W Q
+ * Signed bytes with one scale for each row, which products in int8 read. Codes go to ±63 only: processors without VNNI add
+ * two products of a code and an unsigned byte in 16 bits. They are codes of the transformed rows W Q
  * (`hadamardRows`), by which those of the activations are multiplied: W Q ≈ scale · code.
  */
 export interface Int8RowsForm {

@@ -4,6 +4,7 @@ import {
   type BlockForm,
   hadamardRows,
   type Int8RowsForm,
+  LARGEST_ROW_CODE,
   type Nf4Form,
   type TensorData,
   type WeightForm,
@@ -28,8 +29,11 @@ type Parts = Readonly<Partial<Record<string, TensorData>>>;
 /** Quantises row `row` of a matrix into the matrix's parts. Its numbers may be overwritten. */
 export type QuantizeRow = (row: number, numbers: Float32Array) => void;
 
-/** Codes from −127 to 127 with a scale for each block; the largest weight of a block becomes ±127. */
-function signedRows(codes: Int8Array, scales: Float32Array, blockSize: number): QuantizeRow {
+/** Codes with a scale for each block, whose largest weight becomes ±`largest`. */
+function signedRows(
+  { codes, scales }: { readonly codes: Int8Array; readonly scales: Float32Array },
+  { blockSize, largest }: { readonly blockSize: number; readonly largest: number },
+): QuantizeRow {
   const block = new Block();
   const target = { codes, at: 0, shift: 0 };
   return (row, numbers) => {
@@ -37,7 +41,7 @@ function signedRows(codes: Int8Array, scales: Float32Array, blockSize: number): 
     let index = target.at / blockSize;
     for (block.from = 0; block.from < numbers.length; block.from = block.to, index++) {
       block.to = block.from + blockSize;
-      scales[index] = absMax(numbers, block) / 127;
+      scales[index] = absMax(numbers, block) / largest;
       block.scale = scales[index] as number; // as it is stored
       signedCodes(numbers, block, target);
       target.at += blockSize;
@@ -94,9 +98,10 @@ export function quantizeRows(form: QuantizedForm, shape: readonly number[], part
   const [, width = 0] = shape;
   const codes = parts["codes"];
   const scales = parts["scales"];
+  const signed = { codes: codes as Int8Array, scales: scales as Float32Array };
   switch (form.kind) {
     case "int8rows": {
-      const quantize = signedRows(codes as Int8Array, scales as Float32Array, width);
+      const quantize = signedRows(signed, { blockSize: width, largest: LARGEST_ROW_CODE });
       return (row, numbers) => {
         hadamardRows(numbers, width);
         quantize(row, numbers);
@@ -107,7 +112,7 @@ export function quantizeRows(form: QuantizedForm, shape: readonly number[], part
       return (row, numbers) => nf4Codes(numbers, { row, blockSize: form.blockSize, bytes, absmax });
     }
     case "blocks":
-      if (form.bits === 8) return signedRows(codes as Int8Array, scales as Float32Array, form.blockSize);
+      if (form.bits === 8) return signedRows(signed, { ...form, largest: 127 });
       return fourBitRows(
         {
           codes: codes as Uint8Array,

@@ -3,7 +3,7 @@ import type { Batch } from "#data";
 import { leaf, type Value } from "#graph";
 import type { LlamaConfig } from "#models";
 import type { LinearHook } from "#nn";
-import { type CompileOptions, compile, type HostTensor, type Program, requireInt8Products } from "#runtime";
+import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
 
 /** A float32 tensor that training changes in place. */
@@ -93,8 +93,6 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       training,
       rematerialise: training ? rematerialise : "none",
     });
-    if ([...model.weights.values()].some((weight) => weight.stored?.form.kind === "int8rows"))
-      await requireInt8Products();
     const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, compileOptions);
     for (const [name, data] of [...model.weightData, ...model.parameters])
       if (program.inputs.has(name)) program.bind({ [name]: data });
