@@ -45,7 +45,6 @@ type Plain =
   | "packedBlocks"
   | "inverseIndex"
   | "packedLinear"
-  | "quantizedLinear"
   | "rotateJoined"
   | "scatterRows"
   | "splitDynamic"

@@ -1,17 +1,16 @@
-// What quantising a base costs: perplexity on answers and inputs, and how long greedy answers stay the same.
+// What serving a quantised base costs: perplexity on answers and inputs, and how long greedy answers stay the same.
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeExample, IGNORED, readDataset } from "#data";
-import { capacityFor, createModelRunner, prepareWeights } from "#inference";
-import { QUANTIZATION, type QuantizationName } from "#models";
-import { type BaseModel, loadModel } from "#recipes";
+import { type Engine, openEngine, type TokenLogprob } from "#inference";
+import type { BaseDtype } from "#models";
+import { loadText } from "#recipes";
+import type { LoadedText } from "#text";
 import { fail, readArguments } from "../../bench/arguments.ts";
-import { argmax } from "../../src/inference/sampler.ts";
-import { createScorer, type Scorer, type Sequence } from "./quantized-scorer.ts";
 
 const HELP = `usage: npm run verify:quantization -- --model PATH --gsm8k FILE --bbh FOLDER [options]
 
-Perplexities of the base with float32, int8 and int4 weights, on answers of GSM8K (question as the chat template shows
+Perplexities of the base as the engine computes it with the base dtypes float32, int8 and int4, on answers of GSM8K (question as the chat template shows
 it, the answer's tokens count) and on the texts of inputs of BBH (all tokens but the first count), their ratios to
 float32, and the first place at which a greedy answer differs from that of float32.
 
@@ -21,11 +20,17 @@ float32, and the first place at which a greedy answer differs from that of float
   --examples N     of each (100)
   --prompts N      greedy answers to the last questions of GSM8K's file (20)
   --tokens N       of a greedy answer (64)
-  --only int8|int4 one of the two
+  --only NAMES     base dtypes, with commas between them (int8,int4)
   --json           one JSON object`;
 
 /** Longer texts are cut off here. */
 const LONGEST = 1024;
+
+/** Token ids, and the first one that counts; those from there on are predicted by those before. */
+interface Sequence {
+  readonly ids: readonly number[];
+  readonly from: number;
+}
 
 interface Texts {
   readonly gsm8k: readonly Sequence[];
@@ -58,7 +63,7 @@ function takeTurns(tasks: readonly (readonly string[])[], count: number): readon
   return taken;
 }
 
-async function readTexts({ text }: BaseModel, { gsm8k, bbh, examples, prompts }: Wanted): Promise<Texts> {
+async function readTexts(text: LoadedText, { gsm8k, bbh, examples, prompts }: Wanted): Promise<Texts> {
   const dataset = await readDataset(gsm8k);
   const encode = (example: (typeof dataset.examples)[number]): Sequence => {
     const { ids, labels } = encodeExample(example, { ...text, maxLength: LONGEST });
@@ -75,68 +80,35 @@ async function readTexts({ text }: BaseModel, { gsm8k, bbh, examples, prompts }:
   };
 }
 
-/** Greedy answers of the float32 base, one after the other. */
-async function greedyAnswers(
-  { model, text }: BaseModel,
-  prompts: Texts["prompts"],
-  maxTokens: number,
-): Promise<readonly Sequence[]> {
-  const { config, weights } = model;
-  const maxLength = maxTokens + Math.max(...prompts.map((ids) => ids.length));
-  const base = await prepareWeights(config, weights);
-  await using runner = await createModelRunner(base, { maxLength, adapters: false });
-  runner.cache.resize(1, capacityFor(maxLength));
-  const next = async (tokens: readonly number[]): Promise<number> => {
-    const [logits] = await runner.run({ from: 0, count: 1, tokens: [tokens] });
-    return argmax(logits?.[0] ?? new Float32Array(0));
-  };
-  const endTokens = new Set([...config.eosTokens, ...text.tokenizer.eosTokens]);
-  const answers: Sequence[] = [];
-  for (const prompt of prompts) {
-    runner.cache.truncate(0, 0);
-    const ids = [...prompt];
-    for (let id = await next(prompt); !endTokens.has(id); id = await next([id])) {
-      ids.push(id);
-      if (ids.length === prompt.length + maxTokens) break;
-    }
-    answers.push({ ids, from: prompt.length });
-  }
-  return answers;
+/** What the engine says of the tokens of a sequence that count. */
+async function score(engine: Engine, { ids, from }: Sequence): Promise<readonly TokenLogprob[]> {
+  for await (const event of engine.submit({ prompt: ids, maxTokens: 0, promptLogprobs: 1 }))
+    if (event.type === "prompt") return event.logprobs.slice(from);
+  throw new Error("the engine did not score the prompt");
 }
 
-async function perplexity(scorer: Scorer, sequences: readonly Sequence[]): Promise<number> {
+async function greedyAnswer(engine: Engine, prompt: readonly number[], maxTokens: number): Promise<Sequence> {
+  const ids = [...prompt];
+  for await (const event of engine.submit({ prompt, maxTokens, sampling: { temperature: 0 } }))
+    if (event.type === "token") ids.push(event.id);
+  return { ids, from: prompt.length };
+}
+
+async function perplexity(engine: Engine, sequences: readonly Sequence[]): Promise<number> {
   let total = 0;
   let count = 0;
   for (const sequence of sequences) {
-    const losses = await scorer.losses(sequence);
-    total += losses.reduce((sum, loss) => sum + loss, 0);
-    count += losses.length;
+    const tokens = await score(engine, sequence);
+    total -= tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0);
+    count += tokens.length;
   }
   return Math.exp(total / count);
 }
 
 /** The place of the first token at which greedy choice would leave the given answer; null where it never does. */
-async function firstDifference(scorer: Scorer, answer: Sequence): Promise<number | null> {
-  const choices = await scorer.choices(answer);
-  const differs = choices.findIndex((id, i) => id !== answer.ids[answer.from + i]);
+async function firstDifference(engine: Engine, answer: Sequence): Promise<number | null> {
+  const differs = (await score(engine, answer)).findIndex(({ id, top }) => top[0]?.id !== id);
   return differs === -1 ? null : differs;
-}
-
-async function measure(
-  base: BaseModel,
-  name: QuantizationName | "float32",
-  { texts, answers }: { readonly texts: Texts; readonly answers: readonly Sequence[] },
-) {
-  await using scorer = await createScorer(base.model, name === "float32" ? null : QUANTIZATION[name]);
-  const differences: (number | null)[] = [];
-  for (const answer of answers) differences.push(await firstDifference(scorer, answer));
-  return {
-    name,
-    gsm8k: await perplexity(scorer, texts.gsm8k),
-    bbh: await perplexity(scorer, texts.bbh),
-    quantizeSeconds: scorer.quantizeSeconds,
-    differences,
-  };
 }
 
 const given = readArguments(HELP, {
@@ -144,34 +116,45 @@ const given = readArguments(HELP, {
   flags: ["json"],
 });
 const required = (name: string): string => given.text(name) ?? fail(`--${name} is needed; see --help`);
-const [path, gsm8k, bbh] = [required("model"), required("gsm8k"), required("bbh")];
+const [model, gsm8k, bbh] = [required("model"), required("gsm8k"), required("bbh")];
 const tokens = given.number("tokens", 64);
-const base = await loadModel(path, { baseDtype: "float32" });
-const texts = await readTexts(base, {
+const names = (given.text("only") ?? "int8,int4").split(",") as readonly BaseDtype[];
+const texts = await readTexts(await loadText(model), {
   gsm8k,
   bbh,
   examples: given.number("examples", 100),
   prompts: given.number("prompts", 20),
 });
-const answers = await greedyAnswers(base, texts.prompts, tokens);
-const float32 = await measure(base, "float32", { texts, answers });
+const answers: Sequence[] = [];
+
+async function measure(baseDtype: BaseDtype) {
+  await using engine = await openEngine({ model, baseDtype, maxLength: 2 * LONGEST });
+  if (answers.length === 0)
+    for (const prompt of texts.prompts) answers.push(await greedyAnswer(engine, prompt, tokens));
+  const differences: (number | null)[] = [];
+  for (const answer of answers) differences.push(await firstDifference(engine, answer));
+  return {
+    baseDtype,
+    gsm8k: await perplexity(engine, texts.gsm8k),
+    bbh: await perplexity(engine, texts.bbh),
+    differences,
+  };
+}
+
+const float32 = await measure("float32");
 const results = [float32];
-const wanted = given.text("only");
-for (const name of ["int8", "int4"] as const)
-  if (wanted === undefined || wanted === name) results.push(await measure(base, name, { texts, answers }));
+for (const name of names) results.push(await measure(name));
 const rows = results.map((result) => ({
   ...result,
-  settings: result.name === "float32" ? null : QUANTIZATION[result.name],
   gsm8kRatio: result.gsm8k / float32.gsm8k,
   bbhRatio: result.bbh / float32.bbh,
 }));
-if (given.flag("json")) console.log(JSON.stringify({ model: base.model.name, tokens, rows }));
+if (given.flag("json")) console.log(JSON.stringify({ model, tokens, rows }));
 else
-  for (const { name, gsm8k: answersOf, bbh: inputsOf, gsm8kRatio, bbhRatio, differences, ...row } of rows) {
-    const equal = differences.filter((place) => place === null).length;
-    const perplexities = `GSM8K ${answersOf.toFixed(4)} (×${gsm8kRatio.toFixed(4)})  BBH ${inputsOf.toFixed(4)} (×${bbhRatio.toFixed(4)})`;
+  for (const row of rows) {
+    const equal = row.differences.filter((place) => place === null).length;
     console.log(
-      `${name.padEnd(8)} ${perplexities}  quantised in ${row.quantizeSeconds.toFixed(1)} s\n` +
-        `         ${equal} of ${differences.length} greedy answers are equal; first differing tokens: ${differences.map((place) => place ?? "–").join(" ")}`,
+      `${row.baseDtype.padEnd(8)} GSM8K ${row.gsm8k.toFixed(4)} (×${row.gsm8kRatio.toFixed(4)})  BBH ${row.bbh.toFixed(4)} (×${row.bbhRatio.toFixed(4)})\n` +
+        `         ${equal} of ${answers.length} greedy answers are equal; first differing tokens: ${row.differences.map((place) => place ?? "–").join(" ")}`,
     );
   }

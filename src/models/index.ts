@@ -24,13 +24,6 @@ export {
   openModel,
 } from "./load.ts";
 export {
-  dequantizeRows,
-  QUANTIZATION,
-  type Quantization,
-  type QuantizationName,
-  quantizeMatrix,
-} from "./quantize.ts";
-export {
   baseForms,
   type LoadProgress,
   readWeights,

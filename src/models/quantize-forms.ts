@@ -10,14 +10,7 @@ import {
   type WeightForm,
 } from "#graph";
 import { nf4Codes } from "./nf4.ts";
-import {
-  absMax,
-  Block,
-  FEW_STEPS_4,
-  fitBlock4WithOffset,
-  halfByteCodes,
-  signedCodes,
-} from "./quantize-blocks.ts";
+import { absMax, Block, fitLine, halfByteCodes, signedCodes } from "./quantize-blocks.ts";
 
 export type QuantizedForm = BlockForm | Nf4Form | Int8RowsForm;
 
@@ -70,9 +63,9 @@ function fourBitRows(
     for (let i = 0; i < blocks; i++) {
       block.from = i * blockSize;
       block.to = block.from + blockSize;
-      fitBlock4WithOffset(numbers, block, FEW_STEPS_4);
+      fitLine(numbers, block);
       steps[i] = block.scale;
-      bases[i] = block.offset - block.scale * block.zeroPoint;
+      bases[i] = block.offset;
     }
     const [stepBits, baseBits] = [encodeFloat16(steps), encodeFloat16(bases)];
     scales.set(stepBits, row * blocks);

@@ -7,6 +7,5 @@ export * from "./linear.ts";
 export * from "./loss.ts";
 export * from "./norm.ts";
 export * from "./packed.ts";
-export * from "./quantized.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";
