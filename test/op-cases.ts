@@ -48,6 +48,7 @@ type Plain =
   | "rotateJoined"
   | "scatterRows"
   | "splitDynamic"
+  | "splitEqual"
   | "toCache"
   | "zeros";
 

@@ -6,24 +6,23 @@ import type { BaseWeights } from "./base-weights.ts";
 import type { SlotRange } from "./kv-cache.ts";
 import type { GroupWidths } from "./packed-layers.ts";
 
-/** The inputs of a group: A [R, parts · r, in] and scale · Bᵀ [R, parts · r, Σ out], block by block of the parts. */
-export const slotNames = (site: GroupSite): { readonly a: string; readonly b: string } => ({
+/** The inputs of a group: A [R, parts · r, in], part by part, and scale · Bᵀ [R, r, out] of each part. */
+export const slotNames = (site: GroupSite): { readonly a: string; readonly b: readonly string[] } => ({
   a: `slot.${groupKey(site)}.a`,
-  b: `slot.${groupKey(site)}.b`,
+  b: GROUPS[site.group].map((linear) => `slot.${siteKey({ layer: site.layer, linear })}.b`),
 });
 
-/** The two arrays of a group. */
+/** The arrays of a group. */
 interface GroupSlots {
   readonly site: GroupSite;
   readonly widths: GroupWidths;
   a: Float32Array;
-  b: Float32Array;
+  b: Float32Array[];
 }
 
-/**
- * The factors of every slot of the batch. Bᵀ of a group has the factors of its parts on a block diagonal, so that two
- * products serve the whole group; smaller ranks and slots without an adapter are zero.
- */
+const EMPTY = new Float32Array(0);
+
+/** The factors of every slot of the batch. Smaller ranks and slots without an adapter are zero. */
 export class AdapterSlots {
   readonly #groups: readonly GroupSlots[];
   #count = 0;
@@ -35,8 +34,8 @@ export class AdapterSlots {
     this.#groups = groupSites(config.layers).map((site) => ({
       site,
       widths: widths[site.group],
-      a: new Float32Array(0),
-      b: new Float32Array(0),
+      a: EMPTY,
+      b: [],
     }));
   }
 
@@ -51,14 +50,14 @@ export class AdapterSlots {
   }
 
   get bytes(): number {
-    return this.#groups.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
+    return this.#arrays().reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   /** Bytes of one slot for each rank. */
   get bytesPerRank(): number {
     return this.#groups.reduce(
       (sum, { widths: { in: width, out, outs } }) =>
-        sum + outs.length * (width + out) * Float32Array.BYTES_PER_ELEMENT,
+        sum + (outs.length * width + out) * Float32Array.BYTES_PER_ELEMENT,
       0,
     );
   }
@@ -69,14 +68,14 @@ export class AdapterSlots {
     this.#count = 0;
     this.#rank = 0;
     for (const group of this.#groups) {
-      group.a = new Float32Array(0);
-      group.b = new Float32Array(0);
+      group.a = EMPTY;
+      group.b = [];
     }
     this.version++;
     for (const group of this.#groups) {
-      const { in: width, out, outs } = group.widths;
+      const { in: width, outs } = group.widths;
       group.a = new Float32Array(count * outs.length * rank * width);
-      group.b = new Float32Array(count * outs.length * rank * out);
+      group.b = outs.map((out) => new Float32Array(count * rank * out));
     }
     this.#count = count;
     this.#rank = rank;
@@ -85,16 +84,15 @@ export class AdapterSlots {
   /** The arrays of some slots as inputs of a step. */
   view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
-      this.#groups.flatMap(({ site, widths: { in: width, out, outs }, a, b }) => {
-        const depth = outs.length * this.#rank;
-        const part = (data: Float32Array, columns: number): HostTensor => ({
-          shape: [count, depth, columns],
-          data: data.subarray(from * depth * columns, (from + count) * depth * columns),
+      this.#groups.flatMap(({ site, widths: { in: width, outs }, a, b }) => {
+        const some = (data: Float32Array, rows: number, columns: number): HostTensor => ({
+          shape: [count, rows, columns],
+          data: data.subarray(from * rows * columns, (from + count) * rows * columns),
         });
         const names = slotNames(site);
         return [
-          [names.a, part(a, width)],
-          [names.b, part(b, out)],
+          [names.a, some(a, outs.length * this.#rank, width)],
+          ...outs.map((out, i) => [names.b[i], some(b[i] ?? EMPTY, this.#rank, out)] as const),
         ];
       }),
     );
@@ -102,61 +100,64 @@ export class AdapterSlots {
 
   /** Empties a slot: it computes the base alone. */
   clear(slot: number): void {
-    for (const { a, b } of this.#groups)
-      for (const data of [a, b]) {
-        const size = data.length / this.#count;
-        data.fill(0, slot * size, (slot + 1) * size);
-      }
+    for (const data of this.#arrays()) {
+      const size = data.length / this.#count;
+      data.fill(0, slot * size, (slot + 1) * size);
+    }
   }
 
   /** Puts an adapter of at most the slots' rank into a slot. */
-  fill(slot: number, factors: FactorMap): void {
-    for (const group of this.#groups) {
-      const { site, widths } = group;
-      let column = 0;
+  fill(slot: number, adapter: FactorMap): void {
+    for (const { site, widths, a, b } of this.#groups)
       for (const [part, linear] of GROUPS[site.group].entries()) {
-        const width = widths.outs[part] as number;
-        const first = (slot * widths.outs.length + part) * this.#rank;
-        const found = factors.get(siteKey({ layer: site.layer, linear }));
-        writePart(group, found ?? NOTHING, { first, ranks: this.#rank, column, width });
-        column += width;
+        const factors = adapter.get(siteKey({ layer: site.layer, linear })) ?? NOTHING;
+        writeA(a, factors, {
+          row: (slot * widths.outs.length + part) * this.#rank,
+          rows: this.#rank,
+          columns: widths.in,
+        });
+        writeB(b[part] ?? EMPTY, factors, {
+          row: slot * this.#rank,
+          rows: this.#rank,
+          columns: widths.outs[part] ?? 0,
+        });
       }
-    }
   }
 
   /** Copies a slot. */
   move(from: number, to: number): void {
-    for (const { a, b } of this.#groups)
-      for (const data of [a, b]) {
-        const size = data.length / this.#count;
-        data.copyWithin(to * size, from * size, (from + 1) * size);
-      }
+    for (const data of this.#arrays()) {
+      const size = data.length / this.#count;
+      data.copyWithin(to * size, from * size, (from + 1) * size);
+    }
+  }
+
+  #arrays(): readonly Float32Array[] {
+    return this.#groups.flatMap(({ a, b }) => [a, ...b]);
   }
 }
 
-const NOTHING: ExpandedFactors = { rank: 0, scale: 0, a: new Float32Array(0), b: new Float32Array(0) };
+const NOTHING: ExpandedFactors = { rank: 0, scale: 0, a: EMPTY, b: EMPTY };
 
-interface Part {
-  /** The row of A and of Bᵀ, among those of all slots, that the first rank goes to. */
-  readonly first: number;
-  /** Ranks that the slot has for this part. */
-  readonly ranks: number;
-  /** Where the part's outputs begin among the group's, and how many they are. */
-  readonly column: number;
-  readonly width: number;
+/** The rows of an array that one linear layer has in one slot. */
+interface Rows {
+  readonly row: number;
+  /** The slots' rank. Behind the ranks of the adapter there are zeros. */
+  readonly rows: number;
+  readonly columns: number;
 }
 
-/** Writes one part of a group: its factors, and zeros behind them. All outside the block diagonal is zero anyway. */
-function writePart(
-  { a: groupA, b: groupB, widths: { in: into, out } }: GroupSlots,
-  { rank, a, b, scale }: ExpandedFactors,
-  { first, ranks, column, width }: Part,
+function writeA(target: Float32Array, { rank, a }: ExpandedFactors, { row, rows, columns }: Rows): void {
+  target.set(a, row * columns);
+  target.fill(0, (row + rank) * columns, (row + rows) * columns);
+}
+
+function writeB(
+  target: Float32Array,
+  { rank, b, scale }: ExpandedFactors,
+  { row, rows, columns }: Rows,
 ): void {
-  groupA.set(a, first * into);
-  groupA.fill(0, (first + rank) * into, (first + ranks) * into);
-  for (let i = 0; i < ranks; i++) {
-    const to = (first + i) * out + column;
-    if (i >= rank) groupB.fill(0, to, to + width);
-    else for (let j = 0; j < width; j++) groupB[to + j] = (b[i * width + j] as number) * scale;
-  }
+  const first = row * columns;
+  for (let i = 0; i < rank * columns; i++) target[first + i] = (b[i] as number) * scale;
+  target.fill(0, first + rank * columns, first + rows * columns);
 }

@@ -31,7 +31,7 @@ export interface BaseWeights extends AsyncDisposable {
    * The linear layers of a group on their common input x [..., in], an output [..., out] for each. What an adapter adds
    * to them comes joined: `branch` [..., Σ out].
    */
-  readonly project: (x: Value, site: GroupSite, branch?: Value) => readonly Value[];
+  readonly project: (x: Value, site: GroupSite, branches?: readonly Value[]) => readonly Value[];
   /** Hidden states [..., C] giving logits [..., V]. */
   readonly head: (x: Value) => Value;
   /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
@@ -155,8 +155,8 @@ class BaseBuilder implements AsyncDisposable {
     return {
       ...{ config, widths, values, head, feeds: this.feeds, constantBytes: this.#file?.bytes ?? 0 },
       canMerge: this.#canMerge,
-      project: (x, site, branch) =>
-        this.#layers.project(x, { site, widths: widths[site.group], values, branch }),
+      project: (x, site, branches) =>
+        this.#layers.project(x, { site, widths: widths[site.group], values, branches }),
       [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
     };
   }

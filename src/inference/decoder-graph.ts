@@ -12,6 +12,7 @@ import {
   reshape,
   softmax,
   splitDynamic,
+  splitEqual,
   toCache,
   type Value,
 } from "#graph";
@@ -115,17 +116,20 @@ export const fusedStep: StepGraph = {
   },
 };
 
-/** The base's layers, and x A ᵀ B by the factors of each slot: A [R, parts · r, in], B [R, parts · r, Σ out]. */
+/** The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. */
 const withSlots =
   (base: BaseWeights, adapters: boolean): ProjectHook =>
   (x, site) => {
     if (!adapters) return base.project(x, site);
-    const { in: width, out } = base.widths[site.group];
-    const names = slotNames(site);
-    const rank = `rank.${site.group}`;
-    const a = leaf(names.a, ["slots", rank, width]);
-    const b = leaf(names.b, ["slots", rank, out]);
-    return base.project(x, site, matmul(matmul(x, a, { transposeB: true }), b));
+    const { in: width, outs } = base.widths[site.group];
+    const { a, b } = slotNames(site);
+    const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
+    const low = matmul(x, leaf(a, ["slots", ranks, width]), { transposeB: true });
+    const parts = splitEqual(low, outs.length, "rank");
+    const branches = parts.map((part, i) =>
+      matmul(part, leaf(b[i] as string, ["slots", "rank", outs[i] as number])),
+    );
+    return base.project(x, site, branches);
   };
 
 /** New keys and values of all layers, collected while a graph is built. */

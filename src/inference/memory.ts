@@ -114,7 +114,7 @@ function slotBytes(config: LlamaConfig, { adapters, maxBatch, slotMemory }: Engi
   for (const { group } of groupSites(config.layers)) {
     const names = GROUPS[group];
     const out = names.reduce((sum, name) => sum + widths[name].out, 0);
-    perRank += names.length * (widths[names[0]].in + out) * Float32Array.BYTES_PER_ELEMENT;
+    perRank += (names.length * widths[names[0]].in + out) * Float32Array.BYTES_PER_ELEMENT;
   }
   return Math.min(slotMemory, maxBatch * RANK * perRank);
 }

@@ -105,18 +105,19 @@ export class PackedLayers {
   }
 
   /** The outputs of a group on their common input, what an adapter adds to them included. */
-  project(x: Value, { site, widths, values, branch }: ProjectOptions): readonly Value[] {
+  project(x: Value, { site, widths, values, branches = [] }: ProjectOptions): readonly Value[] {
     const group = this.#groups.get(groupKey(site));
     const { outs } = widths;
     const biases = GROUPS[site.group].map((name) =>
       values.get(`${modulePath({ layer: site.layer, linear: name })}.bias`),
     );
     const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
-    const parts = (y: Value): readonly Value[] => split(y, { axis: y.shape.length - 1, sizes: outs });
-    if (group?.kind === "joined")
-      return parts(plus(group.product(x), branch)).map((y, i) => plus(y, biases[i]));
-    const added = branch === undefined ? [] : parts(branch);
-    return (group?.products ?? []).map((product, i) => plus(plus(product(x), biases[i]), added[i]));
+    const apart = (y: Value): readonly Value[] => split(y, { axis: y.shape.length - 1, sizes: outs });
+    const outputs =
+      group?.kind === "joined"
+        ? apart(group.product(x))
+        : (group?.products ?? []).map((product) => product(x));
+    return outputs.map((y, i) => plus(plus(y, biases[i]), branches[i]));
   }
 }
 
@@ -124,5 +125,6 @@ interface ProjectOptions {
   readonly site: GroupSite;
   readonly widths: GroupWidths;
   readonly values: WeightValues;
-  readonly branch: Value | undefined;
+  /** What an adapter adds to each output. */
+  readonly branches: readonly Value[] | undefined;
 }

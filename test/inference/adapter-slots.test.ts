@@ -39,26 +39,23 @@ const isSame = (found: HostTensor | undefined, shape: readonly number[], data: F
   found.data.length === data.length &&
   data.every((x, i) => x === found.data[i]);
 
-/** What a slot should hold: Bᵀ has the factors of the group's parts on a block diagonal. */
+/** What a slot should hold: of each part, its ranks, and zeros behind them. */
 function expectSlot(slots: AdapterSlots, slot: number, held: FactorMap | undefined): void {
   const view = slots.view({ from: slot, count: 1 });
   for (const site of groupSites(config.layers)) {
     const { in: width, outs } = prepared.widths[site.group];
-    const out = outs.reduce((a, b) => a + b, 0);
     const depth = outs.length * slots.rank;
     const names = slotNames(site);
-    const [a, b] = [new Float32Array(depth * width), new Float32Array(depth * out)];
+    const a = new Float32Array(depth * width);
     GROUPS[site.group].forEach((linear, part) => {
       const found = held?.get(`${site.layer}.${linear}`);
-      const column = outs.slice(0, part).reduce((x, y) => x + y, 0);
-      for (let i = 0; i < (found?.rank ?? 0); i++) {
-        const at = part * slots.rank + i;
-        a.fill(found?.a[0] ?? 0, at * width, (at + 1) * width);
-        b.fill(SCALE * (found?.b[0] ?? 0), at * out + column, at * out + column + (outs[part] as number));
-      }
+      const [rank, out, first] = [found?.rank ?? 0, outs[part]!, part * slots.rank * width];
+      a.fill(found?.a[0] ?? 0, first, first + rank * width);
+      const b = new Float32Array(slots.rank * out).fill(SCALE * (found?.b[0] ?? 0), 0, rank * out);
+      const name = names.b[part]!;
+      expect(isSame(view[name], [1, slots.rank, out], b), `${name} of slot ${slot}`).toBe(true);
     });
     expect(isSame(view[names.a], [1, depth, width], a), `${names.a} of slot ${slot}`).toBe(true);
-    expect(isSame(view[names.b], [1, depth, out], b), `${names.b} of slot ${slot}`).toBe(true);
   }
 }
 

@@ -160,6 +160,16 @@ export function splitDynamic(x: Value, sizes: Value, names: readonly string[]): 
   return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis: x.shape.length - 1 } });
 }
 
+/** x divided along the last axis into `count` equal parts of size `name` each. No gradient. */
+export function splitEqual(x: Value, count: number, name: string): readonly Value[] {
+  if (count === 1) return [x];
+  const part = [...x.shape.slice(0, -1), name];
+  return emitAll("Split", [x], {
+    outputs: Array.from({ length: count }, () => part),
+    attributes: { axis: x.shape.length - 1, num_outputs: count },
+  });
+}
+
 /**
  * x itself, but computed only after `others`. The runtime orders nodes by their inputs alone; with this it computes, and
  * frees, earlier what it would otherwise put off. It is a Reshape whose target depends on the others, so it costs nothing.
