@@ -1,6 +1,6 @@
-import { Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
 import { type DType, type Shape, showShape, type TensorData } from "#graph";
+import { Tensor } from "./onnxruntime.ts";
 
 /** A tensor in the memory of this process, row-major. Whole numbers are Int32Array, whatever the program's own type. */
 export interface HostTensor {

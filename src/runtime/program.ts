@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { env, InferenceSession, type Tensor } from "onnxruntime-node";
 import { MosError } from "#core";
 import { type SerializedProgram, serialize, type Value } from "#graph";
 import { makeTemporaryFolder } from "#storage";
 import { unwritten, writeAll } from "./constants-file.ts";
 import { type Device, deviceError } from "./device.ts";
 import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
+import { env, InferenceSession, type Tensor } from "./onnxruntime.ts";
 
 /** Where and how a program runs. */
 export interface CompileOptions {
