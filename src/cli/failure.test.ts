@@ -65,5 +65,5 @@ test("the stack is shown on request only, causes included", () => {
 test("a name out of a file cannot write to the terminal what it likes", () => {
   const error = new MosError("bad_adapter", "tensor \u001b[2Jq\u0007 is not part\nof such an adapter");
   const text = failureText(describeFailure(error, train), { error, json: false, verbose: false });
-  expect(text).toBe("mos: tensor �[2Jq� is not part\nof such an adapter\n");
+  expect(text).toBe("mos: tensor \\u001b[2Jq\\u0007 is not part\\nof such an adapter\n");
 });

@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { MosError } from "#core";
+import { MosError, oneLine } from "#core";
 
 /** What a failed command leaves behind: a line for people, a code for programs, a status for the shell. */
 export interface Failure {
@@ -56,7 +56,7 @@ export function describeFailure(error: unknown, { command, options }: FailedComm
   const reason = error instanceof Error ? error.message : String(error);
   return {
     code: "unexpected",
-    message: `unexpected: ${reason.trim()}; run again with --verbose to see where`,
+    message: `unexpected: ${oneLine(reason.trim())}; run again with --verbose to see where`,
     exitCode: 1,
   };
 }
@@ -70,11 +70,8 @@ export function failureText(
   const { code, message } = failure;
   if (json)
     return `${JSON.stringify({ error: { code, message, ...(stack === undefined ? {} : { stack }) } })}\n`;
-  return `mos: ${printable(message)}\n${stack === undefined ? "" : `${stack}\n`}`;
+  return `mos: ${message}\n${stack === undefined ? "" : `${stack}\n`}`;
 }
-
-/** Names out of files may hold characters that move a terminal's cursor or change its colours. */
-const printable = (text: string): string => text.replace(/[^\P{Cc}\n\t]/gu, "�");
 
 function stackOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;

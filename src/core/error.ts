@@ -15,13 +15,32 @@ export type ErrorCode =
   | "cancelled" // stopped by the caller's signal
   | "memory"; // what is asked for takes more memory than there is
 
-/** What an error was caused by. */
+/** What an error was caused by, and what helps. */
 export interface MosErrorOptions {
   readonly cause?: unknown;
+  /** Lines of our own after the message. */
+  readonly hint?: string;
+}
+
+/** The most characters of a file or a request that a message repeats, in quotation marks or not, and the most of a message. */
+const LONGEST_QUOTE = 150;
+const LONGEST_WORD = 200;
+const LONGEST_MESSAGE = 2000;
+const LONG_QUOTE = new RegExp(`"([^"]{${LONGEST_QUOTE}})[^"]+"?`, "g");
+const LONG_WORD = new RegExp(`(\\S{${LONGEST_WORD}})\\S+`, "g");
+
+const escaped = (character: string): string =>
+  character === "\n" ? "\\n" : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+/** A message in one line: what stands in a file can neither forge a second one nor fill the screen. */
+export function oneLine(message: string): string {
+  const short = message.replace(LONG_QUOTE, '"$1…"').replace(LONG_WORD, "$1…");
+  const text = short.replace(/[\p{Cc}\u2028\u2029]/gu, escaped);
+  return text.length > LONGEST_MESSAGE ? `${text.slice(0, LONGEST_MESSAGE)}…` : text;
 }
 
 /**
- * The error class of this package. The message says what was found, where, and what would be accepted.
+ * The error class of this package. The message says what was found, where, and what would be accepted, in one line.
  *
  * @example
  * throw new MosError("bad_config", "q_proj: width 576 does not split into 5 shards; use a divisor of 576");
@@ -30,8 +49,11 @@ export class MosError extends Error {
   override readonly name = "MosError";
   readonly code: ErrorCode;
 
-  constructor(code: ErrorCode, message: string, options: MosErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(code: ErrorCode, message: string, { cause, hint }: MosErrorOptions = {}) {
+    super(
+      `${oneLine(message)}${hint === undefined ? "" : `\n${hint}`}`,
+      cause === undefined ? undefined : { cause },
+    );
     this.code = code;
   }
 }

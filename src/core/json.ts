@@ -79,8 +79,35 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
   }
 }
 
-/** Text as a JSON value. Throws MosError with `code` where it is not JSON. */
+/** Deeper values are no data of ours, and would overflow the stack of what walks through them. */
+const DEEPEST = 100;
+
+const [QUOTE, BACKSLASH] = [34, 92];
+/** What each character adds to the depth. */
+const STEPS: Readonly<Record<number, number>> = { 91: 1, 93: -1, 123: 1, 125: -1 };
+
+/** The place of the quote that ends the text that begins at `begin`. */
+function endOfText(text: string, begin: number): number {
+  let i = begin + 1;
+  for (; i < text.length && text.charCodeAt(i) !== QUOTE; i++) if (text.charCodeAt(i) === BACKSLASH) i++;
+  return i;
+}
+
+/** Whether lists and objects are nested too deeply. Brackets are counted outside of texts. */
+export function isTooDeep(text: string): boolean {
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    const character = text.charCodeAt(i);
+    if (character === QUOTE) i = endOfText(text, i);
+    else if (character >= 91) depth += STEPS[character] ?? 0;
+    if (depth > DEEPEST) return true;
+  }
+  return false;
+}
+
+/** Text as a JSON value. Throws MosError with `code` where it is not JSON, or nested more than 100 levels deep. */
 export function parseJson(text: string, { code, where }: { code: ErrorCode; where: string }): unknown {
+  if (isTooDeep(text)) throw new MosError(code, `${where}: nested more than ${DEEPEST} levels deep`);
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -45,7 +45,7 @@ export async function parseDataset(lines: JsonLines, path: string): Promise<Data
   let first: FirstLine | undefined;
   for await (const { line, value } of lines) {
     const refuse = (problem: string): MosError =>
-      new MosError("bad_data", `${path}:${line}: ${problem}.\n${ACCEPTED_FORMS}`);
+      new MosError("bad_data", `${path}:${line}: ${problem}.`, { hint: ACCEPTED_FORMS });
     first ??= { line, form: detectForm(value, refuse) };
     checkForm(value, first, refuse);
     const example = readForm(first.form, value, line);
@@ -54,7 +54,7 @@ export async function parseDataset(lines: JsonLines, path: string): Promise<Data
     examples.push(example);
   }
   if (first === undefined)
-    throw new MosError("bad_data", `${path}: the file holds no examples.\n${ACCEPTED_FORMS}`);
+    throw new MosError("bad_data", `${path}: the file holds no examples.`, { hint: ACCEPTED_FORMS });
   return { path, form: first.form, examples };
 }
 

@@ -91,7 +91,7 @@ test.each<[string, () => void, RegExp]>([
   ["a header beyond the file", () => write({}, 0, 1000n), /header claims 1000 bytes/],
   ["a header of 2⁶³ bytes", () => write({}, 0, 2n ** 63n), /header claims/],
   ["a header that is not JSON", () => write("{oops", 0), /header: not valid JSON/],
-  ["a header that is not an object", () => write("[1]", 0), /this is a list; an object is expected/],
+  ["a header that is not an object", () => write("[1]", 0), /header: an object is expected that holds/],
   [
     "a tensor that is not an object",
     () => write({ a: 3 }, 0),
@@ -136,6 +136,27 @@ test.each<[string, () => void, RegExp]>([
     /may not be named "__proto__"/,
   ],
   ["metadata that is not text", () => write({ __metadata__: { a: 1 } }, 0), /__metadata__: field "a"/],
+  [
+    "a thousand nested lists",
+    () => write(`{"a":${"[".repeat(1000)}${"]".repeat(1000)}}`, 0),
+    /header: an object is expected that holds/,
+  ],
+  [
+    "a fourth field",
+    () => write({ a: { ...f32([1], 0, 4), more: 1 } }, 4),
+    /header: there are more than 3 fields/,
+  ],
+  [
+    "17 dimensions",
+    () => write({ a: f32(Array(17).fill(1), 0, 4) }, 4),
+    /header: there are more than 16 dimensions/,
+  ],
+  [
+    "more tensors than any model has",
+    () => write(`{${'"":0,'.repeat(100_001)}"a":0}`, 0),
+    /header: there are more than 100001 tensors/,
+  ],
+  ["a long name", () => write({ ["x".repeat(9999)]: f32([2], 0, 4) }, 4), /tensor "x{150}…": F32 \[2\]/],
 ])("%s is refused", async (_, make, message) => {
   make();
   await expect(openSafetensors(path)).rejects.toMatchObject({

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { type ByteSource, openForReading } from "#storage";
 import { decodeBfloat16, decodeFloat16 } from "./floats.ts";
+import { ADAPTER_LIMITS, expectFlatHeader, type HeaderLimits, MODEL_LIMITS } from "./safetensors-header.ts";
 
 /** Bytes per number. Narrower types than a byte exist in newer files; they are refused by name. */
 const WIDTHS = {
@@ -56,11 +57,10 @@ export interface SafetensorsFile extends AsyncDisposable {
 }
 
 export interface OpenSafetensorsOptions {
-  /** What a broken file counts as: "bad_model" (the default) or "bad_adapter". */
+  /** What a broken file counts as: "bad_model" (the default) or "bad_adapter", whose header is shorter. */
   readonly code?: ErrorCode;
 }
 
-const LARGEST_HEADER = 100_000_000;
 const CHUNK = 1 << 22;
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
 
@@ -98,20 +98,26 @@ function refuseDoubtfulKeys(text: string, header: unknown, { code, where }: Plac
   if (written !== keys.length) throw new MosError(code, `${where}: a name occurs twice in the header`);
 }
 
-async function readHeader(file: ByteSource, code: ErrorCode): Promise<{ text: string; dataBegin: number }> {
+async function readHeader(
+  file: ByteSource,
+  { code, limits }: { readonly code: ErrorCode; readonly limits: HeaderLimits },
+): Promise<{ text: string; dataBegin: number }> {
   const { path, size } = file;
   if (size < 8)
     throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; fetch it again`);
   const prefix = new Uint8Array(8);
   await file.read(prefix, 0);
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
-  if (length > LARGEST_HEADER || 8 + length > size)
+  if (8 + length > size)
     throw new MosError(
       code,
       `${path}: the header claims ${length} bytes, but the file has ${size}; it is cut short or not a safetensors file`,
     );
+  if (length > limits.bytes)
+    throw new MosError(code, `${path}: the header has ${length} bytes; at most ${limits.bytes} are read`);
   const bytes = new Uint8Array(length);
   await file.read(bytes, 8);
+  expectFlatHeader(bytes, limits, { code, where: path });
   return { text: decodeText(bytes, { code, where: `${path}: header` }), dataBegin: 8 + length };
 }
 
@@ -236,7 +242,8 @@ export async function openSafetensors(
   const { path } = file;
   try {
     const place = { code, where: path };
-    const { text, dataBegin } = await readHeader(file, code);
+    const limits = code === "bad_adapter" ? ADAPTER_LIMITS : MODEL_LIMITS;
+    const { text, dataBegin } = await readHeader(file, { code, limits });
     const value = parseJson(text, { code, where: `${path}: header` });
     refuseDoubtfulKeys(text, value, place);
     const { __metadata__: rawMetadata = {}, ...entries } = parseWith(headerSchema, value, {

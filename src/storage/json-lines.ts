@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { MosError } from "#core";
+import { isTooDeep, MosError, parseJson } from "#core";
 import { storageError } from "./error.ts";
 import { openForReading, type ReadableFile } from "./files.ts";
 
@@ -84,6 +84,7 @@ function flawPosition(text: string, flaw: string): number {
 }
 
 function parseLine(text: string, where: string): unknown {
+  if (isTooDeep(text)) return parseJson(text, { code: "bad_data", where });
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -1,0 +1,84 @@
+// What bounds the header of a safetensors file before it is parsed: an object of objects, whose lists are short.
+import { type ErrorCode, MosError } from "#core";
+
+/** How much a header may hold. */
+export interface HeaderLimits {
+  readonly bytes: number;
+  readonly tensors: number;
+}
+
+/** The format's own limit, and more tensors than any file of a model has. */
+export const MODEL_LIMITS: HeaderLimits = { bytes: 100_000_000, tensors: 100_000 };
+/** An adapter of rank 8 on a model of 80 layers has some thousand tensors. */
+export const ADAPTER_LIMITS: HeaderLimits = { bytes: 4_000_000, tensors: 20_000 };
+
+const MOST_METADATA = 1000;
+const MOST_DIMENSIONS = 16;
+/** dtype, shape, data_offsets */
+const FIELDS = 3;
+
+const byte = (character: string): number => character.charCodeAt(0);
+const [QUOTE, BACKSLASH, COMMA] = [byte('"'), byte("\\"), byte(",")];
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [byte("["), byte("]"), byte("{"), byte("}")];
+
+const METADATA = new TextEncoder().encode('"__metadata__"');
+
+/** The place of the quote that ends the text that begins at `begin`. */
+function endOfText(bytes: Uint8Array, begin: number): number {
+  let i = begin + 1;
+  for (; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+  return i;
+}
+
+/** One level of the header: what it holds, how many at most, and how many so far. */
+interface Level {
+  readonly what: string;
+  most: number;
+  count: number;
+}
+
+/**
+ * Looks at brackets and commas outside of texts, in one pass and without a copy. What passes is parsed in time and memory
+ * that the limits bound; whether it is right is checked then.
+ *
+ * @throws MosError `code`
+ */
+export function expectFlatHeader(
+  bytes: Uint8Array,
+  { tensors }: HeaderLimits,
+  { code, where }: { readonly code: ErrorCode; readonly where: string },
+): void {
+  const refuse = (problem: string): MosError => new MosError(code, `${where}: header: ${problem}`);
+  const levels: readonly Level[] = [
+    { what: "values", most: 1, count: 1 },
+    { what: "tensors", most: tensors + 1, count: 0 },
+    { what: "fields", most: FIELDS, count: 0 },
+    { what: "dimensions", most: MOST_DIMENSIONS, count: 0 },
+  ];
+  const deepest = levels.length - 1;
+  let depth = 0;
+  /** Whether the last name of a tensor is the metadata's. */
+  let isMetadata = false;
+  const open = (isList: boolean): void => {
+    depth++;
+    const level = levels[depth];
+    if (level === undefined || isList !== (depth === deepest))
+      throw refuse("an object is expected that holds dtype, shape and data_offsets of each tensor");
+    level.count = 1;
+    if (depth === 2) level.most = isMetadata ? MOST_METADATA : FIELDS;
+  };
+  const next = (): void => {
+    const level = levels[depth] as Level;
+    if (++level.count > level.most) throw refuse(`there are more than ${level.most} ${level.what}`);
+  };
+  for (let i = 0; i < bytes.length; i++) {
+    const value = bytes[i];
+    if (value === QUOTE) {
+      const end = endOfText(bytes, i);
+      if (depth === 1) isMetadata = Buffer.compare(bytes.subarray(i, end + 1), METADATA) === 0;
+      i = end;
+    } else if (value === OPEN_LIST || value === OPEN_OBJECT) open(value === OPEN_LIST);
+    else if (value === CLOSE_LIST || value === CLOSE_OBJECT) depth = Math.max(0, depth - 1);
+    else if (value === COMMA) next();
+  }
+}
