@@ -14,10 +14,21 @@ and 16 adapters, and asks for a float32 base. Printed: peaks (VmHWM), the plan's
   --compute NAME (float32)
   --memory-limit SIZE          of training
   --rank N (8)                 less where the model has few layers
-  --adapters N (16)`;
+  --adapters N (16)
+  --cache-memory SIZE (1GB)    of serving, in float16`;
 
 const given = readArguments(HELP, {
-  values: ["model", "work", "only", "base-dtype", "compute", "adapters", "memory-limit", "rank"],
+  values: [
+    "model",
+    "work",
+    "only",
+    "base-dtype",
+    "compute",
+    "adapters",
+    "memory-limit",
+    "rank",
+    "cache-memory",
+  ],
   flags: [],
 });
 const model = given.text("model") ?? fail(HELP);
@@ -117,7 +128,8 @@ const tasks: Readonly<Record<string, () => Promise<void>>> = {
       });
       await Promise.all(requests);
     };
-    const network = ["--port", "0", "--quiet", "--json", "--max-batch", "16"];
+    const cache = ["--cache-memory", given.text("cache-memory") ?? "1GB", "--cache-dtype", "float16"];
+    const network = ["--port", "0", "--quiet", "--json", "--max-batch", "16", ...cache];
     const args = [
       "serve",
       "--model",

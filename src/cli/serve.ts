@@ -3,6 +3,7 @@ import { trainedOnText } from "#adapters";
 import { type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#recipes";
+import { describeMemory, describePlan } from "#storage";
 import { defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { engineProgress, findModel } from "./loading.ts";
@@ -98,16 +99,19 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
 function sayStart({ engine, modelName, address }: RunningServer, options: Values): void {
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch } = options;
+  const { maxLength, baseDtype, compute, plan } = engine.model;
   if (options.json) {
     const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
-    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length, trainedOn });
+    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length, trainedOn, plan });
     return;
   }
-  const { maxLength, baseDtype, compute } = engine.model;
   sayLine(
     labelled([
       ["model", `${modelName}: sequences of ${formatInteger(maxLength)} tokens`],
       ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${compute}`],
+      ...(plan === undefined
+        ? []
+        : [["memory", `about ${describeMemory(plan.bytes)}: ${describePlan(plan)}`] as const]),
       ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
       ...movedRows(moved(adapters)),
       ["batch", `${counted(maxBatch, "request")} side by side`],

@@ -11,7 +11,7 @@ import {
   readWeights,
 } from "#models";
 import type { Device } from "#runtime";
-import { type FreeMemory, freeMemory } from "#storage";
+import { type FreeMemory, freeMemory, type MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import { type BaseWeights, prepareWeights } from "./base-weights.ts";
@@ -100,7 +100,7 @@ export async function openCore(
   const report: Report = (type, done, total) => onProgress({ type, done, total });
   const size = { ...settings, compute, adapters: source !== undefined || mergedAdapter !== undefined };
   const opened = await openWeights(given, { size, free, report, signal });
-  const { model, tokenizer, maxLength, cacheMemory } = opened;
+  const { model, tokenizer, maxLength, cacheMemory, plan } = opened;
   await using base = opened.weights;
   const { config } = model;
   const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
@@ -128,6 +128,7 @@ export async function openCore(
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...eosTokens])],
       ...{ fingerprint: model.fingerprint, identity: model.identity, baseDtype: settings.baseDtype, compute },
+      plan,
     };
     const { maxBatch, maxWaiting, slotMemory } = settings;
     const core = createCore({
@@ -169,6 +170,7 @@ interface OpenedWeights {
   /** The longest sequence. */
   readonly maxLength: number;
   readonly cacheMemory: number;
+  readonly plan: MemoryPlan | undefined;
 }
 
 /**
@@ -186,13 +188,14 @@ async function openWeights(
     const { model, text } = given;
     const weights = await prepareWeights(model.config, model.weights, { compute });
     const { cacheMemory = CACHE_MEMORY } = size;
-    return { model, weights, tokenizer: text.tokenizer, maxLength: longest(model.config), cacheMemory };
+    const { tokenizer } = text;
+    return { model, weights, tokenizer, maxLength: longest(model.config), cacheMemory, plan: undefined };
   }
   await using files = await openModel(given);
   const { name, config } = files;
   const maxLength = longest(config);
   const how = { compute: "float32", transposedCodes: false } as const;
-  const { cacheMemory, expand } = expectEngineMemory(
+  const { cacheMemory, expand, plan } = expectEngineMemory(
     { name, config, formsOf: (dtype) => baseForms(files, { ...how, baseDtype: dtype }) },
     { ...size, maxLength },
     free ?? (await freeMemory()),
@@ -204,7 +207,7 @@ async function openWeights(
   });
   const stream = new Returning(reading);
   const weights = await prepareWeights(config, stream, { compute, expand });
-  return { model: { config, ...stream.result() }, weights, tokenizer, maxLength, cacheMemory };
+  return { model: { config, ...stream.result() }, weights, tokenizer, maxLength, cacheMemory, plan };
 }
 
 /** An iterable whose end says more. */

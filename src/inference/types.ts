@@ -2,6 +2,7 @@
 import type { TrainedOn } from "#adapters";
 import type { MosError } from "#core";
 import type { BaseDtype, Compute } from "#models";
+import type { MemoryPlan } from "#storage";
 import type { ChatMessage, LoadedText } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
@@ -130,6 +131,8 @@ export interface EngineModel {
   /** How the base is kept, and what its products are computed in. */
   readonly baseDtype: BaseDtype;
   readonly compute: Compute;
+  /** The memory that the engine was expected to take when it was opened; that of a loaded model is taken already. */
+  readonly plan?: MemoryPlan | undefined;
 }
 
 /** A request in text: everything about it but the prompt's tokens. */
