@@ -48,7 +48,10 @@ test("layers of a large model are computed again wherever it runs", () => {
 });
 
 test("a run without room is refused with its parts and with settings that were computed to fit", () => {
-  const least = planMemory(base, adapter, { ...size, batchSize: 1, free: free(1) }).plan.bytes;
+  const one = { ...size, batchSize: 1 };
+  const roomy = planMemory(base, adapter, { ...one, free: free(100 * GB) }).plan;
+  const alone = roomy.parts.find(({ name }) => name === "base")?.bytes ?? 0;
+  const least = planMemory(base, adapter, { ...one, free: free(1.1 * alone) }).plan.bytes;
   const room = free(least * 1.1);
   const refused = (): unknown => expectRunMemory(base, adapter, { ...size, batchSize: 8, free: room });
   expect(refused).toThrow(

@@ -11,7 +11,14 @@ import {
   type ModelFiles,
   weightShapes,
 } from "#models";
-import { describeMemory, expectMemory, type FreeMemory, fitsMemory, type MemoryPlan } from "#storage";
+import {
+  describeMemory,
+  expectMemory,
+  type FreeMemory,
+  fitsMemory,
+  type MemoryPlan,
+  memoryPlan,
+} from "#storage";
 import { baseBytes, type Rematerialise, trainingMemory } from "#training";
 import { formText } from "./inspect-model.ts";
 import { parameterCount } from "./params.ts";
@@ -109,19 +116,21 @@ export function planMemory(
   const { accumulate, evaluates } = size;
   let least: RunMemory | undefined;
   const ways = waysOf(size.compute, config);
-  for (const [i, way] of ways.entries()) {
+  const planOf = (way: (typeof ways)[number]): MemoryPlan => {
     const forms = base.formsOf({ ...size, ...way });
-    // where the base alone has no room, one way is enough to say so
-    if (i > 0 && free !== undefined && baseBytes(config, forms) > free.bytes) continue;
+    const alone = memoryPlan({ base: baseBytes(config, forms) });
+    // the rest takes a second to plan, and changes nothing
+    if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
     const options = { forms, shape, accumulate, evaluates, rematerialise: way.rematerialise };
-    const found = { ...way, plan: trainingMemory(plannedModel(config, forms, adapter), options) };
+    return trainingMemory(plannedModel(config, forms, adapter), options);
+  };
+  for (const way of ways) {
+    const found = { ...way, plan: planOf(way) };
     if (free === undefined || fitsMemory(found.plan, free)) return found;
     if (least === undefined || found.plan.bytes < least.plan.bytes) least = found;
   }
   return least as RunMemory;
 }
-
-const basePart = ({ parts }: MemoryPlan): number => parts.find(({ name }) => name === "base")?.bytes ?? 0;
 
 /** Lengths and batches are halved at most this often to find what fits. */
 const HALVINGS = 6;
@@ -144,7 +153,7 @@ export function expectRunMemory(
   };
   expectMemory(found.plan, {
     ...{ what: `training ${base.name}`, free: size.free },
-    remedies: () => remediesOf(size, { fits, isBaseTooLarge: basePart(found.plan) > size.free.bytes }),
+    remedies: () => remediesOf(size, { fits, isBaseTooLarge: found.plan.isPartial === true }),
   });
   return found;
 }

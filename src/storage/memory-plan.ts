@@ -15,6 +15,8 @@ export interface MemoryPlan {
   readonly parts: readonly MemoryPart[];
   /** Their sum. */
   readonly bytes: number;
+  /** Parts are missing, since these have no room by themselves. */
+  readonly isPartial?: boolean;
 }
 
 /** A plan of the parts that take anything. */
@@ -64,9 +66,12 @@ export interface ExpectMemoryOptions {
 export function expectMemory(plan: MemoryPlan, { what, free, remedies }: ExpectMemoryOptions): void {
   if (fitsMemory(plan, free)) return;
   const found = remedies();
+  const total = free.bytes + free.resident;
+  const reserve = plan.bytes <= total ? `, ${Math.round(100 * (1 - USABLE))} % of which are kept back` : "";
   throw new MosError(
     "memory",
-    `${what} needs about ${describeMemory(plan.bytes)} (${describePlan(plan)}), and ${describeMemory(free.bytes + free.resident)} are free${LIMITS[free.limit]}; ` +
+    `${what} needs ${plan.isPartial === true ? "more than" : "about"} ${describeMemory(plan.bytes)} (${describePlan(plan)}), ` +
+      `and ${describeMemory(total)} are free${LIMITS[free.limit]}${reserve}; ` +
       (found.length === 0 ? "no setting of it would fit here" : `what would fit: ${found.join(", or ")}`),
   );
 }
