@@ -1,6 +1,7 @@
 // safetensors: eight bytes of header length, a JSON header, then the tensors' bytes without gaps
 // (https://huggingface.co/docs/safetensors). Everything in the header is checked against the file before it is used.
 
+import { setImmediate } from "node:timers/promises";
 import { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { type ByteSource, openForReading } from "#storage";
@@ -80,28 +81,30 @@ interface Place {
 
 const isDtype = (name: string): name is SafetensorsDtype => Object.hasOwn(WIDTHS, name);
 
-/** Keys of all objects inside a parsed JSON value. */
-function keysWithin(value: unknown): string[] {
-  if (typeof value !== "object" || value === null) return [];
-  const inner = Object.values(value).flatMap(keysWithin);
-  return Array.isArray(value) ? inner : [...Object.keys(value), ...inner];
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+/** JSON.parse keeps the last of two equal names silently, so they are fewer than were written. */
+function refuseDoubtfulNames(header: unknown, { names: written, code, where }: Written): void {
+  let count = 0;
+  for (const object of [header, ...(isObject(header) ? Object.values(header) : [])]) {
+    const names = isObject(object) ? Object.keys(object) : [];
+    const forbidden = names.find((name) => FORBIDDEN_NAMES.has(name));
+    if (forbidden !== undefined)
+      throw new MosError(code, `${where}: a tensor may not be named "${forbidden}"`);
+    count += names.length;
+  }
+  if (count !== written) throw new MosError(code, `${where}: a name occurs twice in the header`);
 }
 
-/** JSON.parse keeps the last of two equal keys silently; counting the keys in the text finds that out. */
-function refuseDoubtfulKeys(text: string, header: unknown, { code, where }: Place): void {
-  const keys = keysWithin(header);
-  const forbidden = keys.find((key) => FORBIDDEN_NAMES.has(key));
-  if (forbidden !== undefined) throw new MosError(code, `${where}: a tensor may not be named "${forbidden}"`);
-  let written = 0;
-  for (const [, colon] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g))
-    if (colon !== undefined) written++;
-  if (written !== keys.length) throw new MosError(code, `${where}: a name occurs twice in the header`);
+interface Written extends Place {
+  /** Names in the text of the header. */
+  readonly names: number;
 }
 
 async function readHeader(
   file: ByteSource,
   { code, limits }: { readonly code: ErrorCode; readonly limits: HeaderLimits },
-): Promise<{ text: string; dataBegin: number }> {
+): Promise<{ text: string; names: number; dataBegin: number }> {
   const { path, size } = file;
   if (size < 8)
     throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; fetch it again`);
@@ -117,8 +120,8 @@ async function readHeader(
     throw new MosError(code, `${path}: the header has ${length} bytes; at most ${limits.bytes} are read`);
   const bytes = new Uint8Array(length);
   await file.read(bytes, 8);
-  expectFlatHeader(bytes, limits, { code, where: path });
-  return { text: decodeText(bytes, { code, where: `${path}: header` }), dataBegin: 8 + length };
+  const names = expectFlatHeader(bytes, limits, { code, where: path });
+  return { names, text: decodeText(bytes, { code, where: `${path}: header` }), dataBegin: 8 + length };
 }
 
 function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntry {
@@ -137,6 +140,21 @@ function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntr
       `${where}: ${entry.dtype} [${entry.shape.join(", ")}] takes ${bytes} bytes, but the offsets span ${end - begin}`,
     );
   return { dtype: entry.dtype, shape: entry.shape, begin, end };
+}
+
+/** After so many tensors other work may run: who reads files may be answering requests. */
+const AT_ONCE = 256;
+
+async function parseEntries(
+  entries: Readonly<Record<string, unknown>>,
+  place: Place,
+): Promise<ReadonlyMap<string, SafetensorsEntry>> {
+  const parsed = new Map<string, SafetensorsEntry>();
+  for (const [name, entry] of Object.entries(entries)) {
+    parsed.set(name, parseEntry(name, entry, place));
+    if (parsed.size % AT_ONCE === 0) await setImmediate();
+  }
+  return parsed;
 }
 
 /** The tensors must fill the data part exactly: no overlap, no gap, nothing after the last. */
@@ -243,17 +261,14 @@ export async function openSafetensors(
   try {
     const place = { code, where: path };
     const limits = code === "bad_adapter" ? ADAPTER_LIMITS : MODEL_LIMITS;
-    const { text, dataBegin } = await readHeader(file, { code, limits });
-    const value = parseJson(text, { code, where: `${path}: header` });
-    refuseDoubtfulKeys(text, value, place);
-    const { __metadata__: rawMetadata = {}, ...entries } = parseWith(headerSchema, value, {
-      code,
-      where: `${path}: header`,
-    });
+    const { text, names, dataBegin } = await readHeader(file, { code, limits });
+    const inHeader = { code, where: `${path}: header` };
+    const value = parseJson(text, inHeader);
+    refuseDoubtfulNames(value, { ...place, names });
+    const header = parseWith(headerSchema, value, inHeader);
+    const { __metadata__: rawMetadata = {}, ...entries } = header;
     const metadata = parseWith(metadataSchema, rawMetadata, { code, where: `${path}: __metadata__` });
-    const relative = new Map(
-      Object.entries(entries).map(([name, entry]) => [name, parseEntry(name, entry, place)]),
-    );
+    const relative = await parseEntries(entries, place);
     const tensors = placeTensors(relative, { dataBegin, size: file.size, place });
     const find = (name: string): readonly [ByteSource, SafetensorsEntry, Place] => {
       const entry = tensors.get(name);
