@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { loadAdapter } from "#adapters";
-import { flag, integer, MosError, parseSettings, pick, type SettingInput, text } from "#core";
+import { flag, integer, MosError, parseSettings, pick, type SettingInput, steadyNow, text } from "#core";
 import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
 import { geometryOf, openModel } from "#models";
 import { createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
@@ -83,7 +83,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     publicMetrics,
     drainSeconds,
   } = parseSettings(networkSettings, pick(networkSettings, options));
-  const { adapters, log, onProgress, signal, now = Date.now } = options;
+  const { adapters, log, onProgress, signal, now = steadyNow } = options;
   if (apiKeys === undefined && needsKeys && !isLoopback(host))
     throw new MosError(
       "bad_option",

@@ -34,7 +34,7 @@ export interface ApiServer extends ListeningServer {
  * An OpenAI-compatible server in front of an engine.
  *
  * @example
- * const server = createServer({ engine, modelName: "base", log, now: Date.now, nextSeed: () => 0 });
+ * const server = createServer({ engine, modelName: "base", log, now: steadyNow, nextSeed: () => 0 });
  * await server.app.request("/v1/models");
  */
 export function createServer(options: ServerOptions): ApiServer {

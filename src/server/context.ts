@@ -28,7 +28,7 @@ export interface ServerOptions {
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;
   readonly log: ServerLog;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, by a clock that never goes back (`steadyNow`): intervals are measured with it. */
   readonly now: () => number;
   /** The seed of a request that brings none. */
   readonly nextSeed: () => number;

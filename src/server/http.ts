@@ -1,5 +1,10 @@
 // Connections: the port, timeouts for clients that are slow or silent, and closing it when running requests have ended.
-import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
@@ -50,7 +55,6 @@ export async function listen(server: ListeningServer, { host, port }: ListenOpti
     getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler: jsonAnswer }),
   );
   http.maxHeadersCount = limits.headerCount;
-  http.maxConnections = limits.connections;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
   const { closeIdle, answerOn } = watchConnections(http, limits);
   http.on("clientError", (error: NodeJS.ErrnoException, socket) =>
@@ -116,6 +120,14 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
   socket.end(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
+  // a client that goes on sending would keep its half open
+  setTimeout(() => socket.destroy(), GRACE).unref();
+}
+
+/** A request that is being answered, and its answer. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
 }
 
 interface WatchedConnections {
@@ -127,20 +139,39 @@ interface WatchedConnections {
 
 /**
  * Drops connections whose client does not read its answer. A client that waits for a slow answer is silent, too, but
- * nothing is buffered for it, so it stays.
+ * nothing is buffered for it, so it stays. Where there are as many connections as may be, a new one takes the place of the
+ * oldest one that has not sent a whole request: clients that send slowly cannot keep others out.
  */
-function watchConnections(http: Server, { stalledSeconds }: ServerLimits): WatchedConnections {
+function watchConnections(http: Server, limits: ServerLimits): WatchedConnections {
+  const { stalledSeconds } = limits;
+  /** The oldest first. */
   const sockets = new Set<Socket>();
-  const answering = new Map<Duplex, ServerResponse>();
+  const answering = new Map<Duplex, Exchange>();
   let isClosing = false;
+  const makeRoom = (among: readonly Socket[]): boolean => {
+    const victim =
+      among.find((socket) => !answering.has(socket)) ??
+      among.find((socket) => answering.get(socket)?.request.complete === false);
+    if (victim === undefined) return false;
+    sockets.delete(victim);
+    victim.destroy();
+    return true;
+  };
+  const hasPlace = ({ remoteAddress }: Socket): boolean => {
+    const same = [...sockets].filter((other) => other.remoteAddress === remoteAddress);
+    if (same.length >= limits.connectionsPerAddress) return makeRoom(same);
+    return sockets.size < limits.connections || makeRoom([...sockets]);
+  };
   http.on("connection", (socket: Socket) => {
+    if (!hasPlace(socket)) return socket.destroy();
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+    return socket.once("close", () => sockets.delete(socket));
   });
-  http.on("request", ({ socket }, response) => {
-    answering.set(socket, response);
+  http.on("request", (request, response) => {
+    const { socket } = request;
+    answering.set(socket, { request, response });
     response.once("close", () => {
-      if (answering.get(socket) === response) answering.delete(socket);
+      if (answering.get(socket)?.response === response) answering.delete(socket);
       if (isClosing) socket.destroySoon();
     });
   });
@@ -149,7 +180,7 @@ function watchConnections(http: Server, { stalledSeconds }: ServerLimits): Watch
     else socket.destroy();
   });
   return {
-    answerOn: (socket) => answering.get(socket),
+    answerOn: (socket) => answering.get(socket)?.response,
     closeIdle() {
       isClosing = true;
       for (const socket of sockets) if (!answering.has(socket)) socket.destroy();

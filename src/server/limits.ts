@@ -15,6 +15,8 @@ export interface ServerLimits {
   readonly headerBytes: number;
   readonly headerCount: number;
   readonly connections: number;
+  /** The same of one address, behind which may be a proxy. */
+  readonly connectionsPerAddress: number;
   readonly requestsPerConnection: number;
   /** Until the headers have arrived. */
   readonly headerSeconds: number;
@@ -35,6 +37,7 @@ export const defaultLimits: ServerLimits = {
   headerBytes: 16_384,
   headerCount: 100,
   connections: 1024,
+  connectionsPerAddress: 512,
   requestsPerConnection: 10_000,
   headerSeconds: 10,
   requestSeconds: 120,

@@ -35,3 +35,13 @@ test.each(["x", " ", "7", "-"])(
     expect(performance.now() - started).toBeLessThan(2000);
   },
 );
+
+test("a vocabulary of a million tokens is read", () => {
+  const { tokenizer } = text;
+  const large = Object.create(tokenizer, {
+    vocabularySize: { value: 1_000_000 },
+    bytesOf: { value: () => Uint8Array.of(65) },
+  });
+  const { fromIds } = createPromptReader({ tokenizer: large }, { vocabularySize: 1_000_000, maxLength: 8 });
+  expect(fromIds([999_999], "prompt").ids).toEqual([999_999]);
+});

@@ -59,10 +59,9 @@ export function createPromptReader(
   { tokenizer }: Pick<LoadedText, "tokenizer">,
   { vocabularySize, maxLength }: Lengths,
 ): PromptReader {
-  const maxTokenBytes = Math.max(
-    1,
-    ...Array.from({ length: tokenizer.vocabularySize }, (_, id) => tokenizer.bytesOf(id).length),
-  );
+  let maxTokenBytes = 1;
+  for (let id = 0; id < tokenizer.vocabularySize; id++)
+    maxTokenBytes = Math.max(maxTokenBytes, tokenizer.bytesOf(id).length);
   const checkLength = (text: string, field: string): void => {
     if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
       throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
