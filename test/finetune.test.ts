@@ -286,6 +286,21 @@ describe("an out folder in use", () => {
     expect((await bytes("notes.txt")).toString()).toBe("mine");
   });
 
+  test("is refused to other runs as long as one goes on", async () => {
+    const refused: unknown[] = [];
+    for await (const event of finetune(optionsOf()))
+      if (event.type === "step" && event.step === 4)
+        for (const change of [{ overwrite: true }, { resume: true }])
+          refused.push(await run(change).catch((error: unknown) => error));
+    const inUse = refusal(
+      "bad_option",
+      /is in use by process \d+ on .*: wait for it, or choose another --out/,
+    );
+    expect(refused).toEqual([inUse, inUse]);
+    expect(await readdir(out)).not.toContain("running.json");
+    expect((await run({ resume: true })).at(-1)).toMatchObject({ type: "ready", step: 6 });
+  });
+
   test("that is a file is an error of storage", async () => {
     await expect(run({ out: tiny.data })).rejects.toThrowError(refusal("storage", /another --out/));
   });

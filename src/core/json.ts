@@ -37,6 +37,8 @@ const limitOf = ({ origin }: { readonly origin: string }, limit: string): string
 function shown(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "an object";
+  if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY)
+    return "beyond the range of numbers";
   const text = JSON.stringify(value) ?? "missing";
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

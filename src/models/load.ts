@@ -202,6 +202,10 @@ export async function loadModelText(source: ModelSource, options: LoadTextOption
     return textFromGguf(metadata, options);
   } catch (cause) {
     if (!(cause instanceof MosError)) throw cause;
-    throw new MosError(cause.code, cause.message.replace(/^GGUF:/, `${path}:`), { cause });
+    // a GGUF file's tokenizer is read as if it were a tokenizer.json
+    const message = cause.message
+      .replace(/^GGUF:/, `${path}:`)
+      .replace(/^tokenizer\.json:?/, `${path}: tokenizer:`);
+    throw new MosError(cause.code, message, { cause });
   }
 }

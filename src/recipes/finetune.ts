@@ -52,6 +52,7 @@ import {
   checkResume,
   claimFolder,
   dataDigest,
+  lockRun,
   type RunRecord,
   refuseUsed,
 } from "./run-folder.ts";
@@ -148,6 +149,7 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   const { out, resume = false, overwrite = false, signal, now = () => performance.now() } = options;
   // asked before minutes of loading and encoding, and again when the folder is taken
   if (!resume) await refuseUsed(out, overwrite);
+  await using _lock = resume ? await lockRun(out) : undefined;
   const prepared = await prepareRun(options);
   const { memory, free } = prepared;
   const { plan: taken, rematerialise } = memory;

@@ -5,7 +5,15 @@ import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { canonicalJson, MosError } from "#core";
 import type { EncodedExample } from "#data";
-import { makeFolder, pathExists, readJson, storageError, systemCode, writeFileAtomic } from "#storage";
+import {
+  lockFolder,
+  makeFolder,
+  pathExists,
+  readJson,
+  storageError,
+  systemCode,
+  writeFileAtomic,
+} from "#storage";
 
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;
@@ -28,7 +36,7 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
   return `sha256:${hash.digest("hex")}`;
 }
 
-/** The folder of a run before its first result. Disposed of without `begin`, it leaves everything as it was. */
+/** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {
   /** Removes what an older run has left and writes the record. Later calls do nothing. */
   begin(): Promise<void>;
@@ -36,7 +44,7 @@ export interface ClaimedFolder extends AsyncDisposable {
 
 /**
  * Makes sure that a run can be written to `out`, and writes nothing yet: a run that fails before its first result has
- * to leave no trace. Throws `bad_option` for a folder in use, `storage` for one that cannot be made or written.
+ * to leave no trace. Throws `bad_option` for a folder in use or locked, `storage` for one that cannot be made or written.
  */
 export async function claimFolder(
   out: string,
@@ -45,6 +53,13 @@ export async function claimFolder(
 ): Promise<ClaimedFolder> {
   await refuseUsed(out, overwrite);
   const made = await writableFolder(out);
+  const unmake = async (): Promise<void> => {
+    if (made !== undefined) await removeEmpty(out, made);
+  };
+  const lock = await lockFolder(out).catch(async (error: unknown) => {
+    await unmake();
+    throw error;
+  });
   let isUntouched = true;
   return {
     begin: async () => {
@@ -56,7 +71,8 @@ export async function claimFolder(
       isUntouched = false;
     },
     [Symbol.asyncDispose]: async () => {
-      if (isUntouched && made !== undefined) await removeEmpty(out, made);
+      await lock[Symbol.asyncDispose]();
+      if (isUntouched) await unmake();
     },
   };
 }
@@ -112,10 +128,15 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
       return;
 }
 
-/** Checks that the run in the folder is this one. Throws `not_found` or `bad_option`, naming what differs. */
-export async function checkResume(out: string, record: RunRecord): Promise<void> {
+/** A run's folder that is to be resumed, locked. Throws `not_found` without one, `bad_option` where another process has it. */
+export async function lockRun(out: string): Promise<AsyncDisposable> {
   if (!(await pathExists(join(out, RECORD))))
     throw new MosError("not_found", `${out}: there is no run to resume; start it without --resume`);
+  return await lockFolder(out);
+}
+
+/** Checks that the run in the folder is this one. Throws `bad_option`, naming what differs. */
+export async function checkResume(out: string, record: RunRecord): Promise<void> {
   const before = await readJson(join(out, RECORD), z.record(z.string(), z.unknown()), { code: "bad_data" });
   const names = new Set([...Object.keys(before), ...Object.keys(record)]);
   names.delete("identity"); // follows from the fingerprint, and older runs have none

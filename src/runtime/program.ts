@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { open, rm, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { MosError } from "#core";
 import { type SerializedProgram, serialize, type Value } from "#graph";
@@ -13,7 +14,7 @@ import { env, InferenceSession, type Tensor } from "./onnxruntime.ts";
 export interface CompileOptions {
   /** "cpu" by default. */
   readonly device?: Device;
-  /** Threads of one operator; 0 (the default) lets the runtime choose. */
+  /** Threads of one operator, at most as many as the machine has cores; 0 (the default) lets the runtime choose. */
   readonly threads?: number;
   /** A path prefix for the runtime's profile, which is not written without it. */
   readonly profile?: string;
@@ -98,7 +99,7 @@ export async function compile(
   const session = await openSession(serialized, {
     name,
     executionProviders: [device],
-    intraOpNumThreads: threads,
+    intraOpNumThreads: Math.min(threads, availableParallelism()),
     interOpNumThreads: 1,
     // our graphs are already in their fastest form, and optimisation would merge rematerialised nodes with their originals
     graphOptimizationLevel: "disabled",

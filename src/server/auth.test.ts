@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { findKey, hashOfKey, keyLines, parseKeys } from "./auth.ts";
 
@@ -24,6 +25,22 @@ test("keys are found by their hash, and patterns match whole names", () => {
   const [live, gone] = [line("acme"), line("acme", { revoked: true })];
   for (const both of [`${live}\n${gone}`, `${gone}\n${live}`])
     expect(findKey(parseKeys(both, "k"), "acme")).toBeUndefined();
+});
+
+test("a pattern is matched as an expression would, but in time that no pattern can stretch", () => {
+  const mayUse = (pattern: string, name: string): boolean | undefined =>
+    findKey(parseKeys(line("a", { adapters: [pattern] }), "k"), "a")?.mayUse(name);
+  const text = (letters: string) =>
+    fc.array(fc.constantFrom(...letters), { maxLength: 8 }).map((all) => all.join(""));
+  fc.assert(
+    fc.property(text("ab.*"), text("ab."), (pattern, name) => {
+      const expression = new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
+      expect(mayUse(pattern, name)).toBe(expression.test(name));
+    }),
+  );
+  const started = performance.now();
+  expect(mayUse(`${"*a".repeat(90)}*b`, "a".repeat(100_000))).toBe(false);
+  expect(performance.now() - started).toBeLessThan(1000);
 });
 
 test("each key occurs once, with its last line, revoked if any line revokes it", () => {

@@ -41,11 +41,21 @@ const keySchema = z.strictObject({
 /** What a key file says about a key. The key itself is not in it. */
 export type KeyLine = z.output<typeof keySchema>;
 
-/** `acme-*` as a test of names; only * has a meaning. */
+/** `acme-*` as a test of names; only * has a meaning. The parts between stars are found one after the other, never again. */
 function matcher(pattern: string): (name: string) => boolean {
-  const parts = pattern.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const expression = new RegExp(`^${parts.join("[^]*")}$`);
-  return (name) => expression.test(name);
+  const [first = "", ...parts] = pattern.split("*");
+  const last = parts.pop();
+  if (last === undefined) return (name) => name === pattern;
+  return (name) => {
+    if (!name.startsWith(first)) return false;
+    let at = first.length;
+    for (const part of parts) {
+      const found = name.indexOf(part, at);
+      if (found < 0) return false;
+      at = found + part.length;
+    }
+    return name.length - last.length >= at && name.endsWith(last);
+  };
 }
 
 function keyOf({ name, adapters, admin, requests_per_minute, max_concurrent }: KeyLine): ApiKey {

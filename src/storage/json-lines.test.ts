@@ -24,6 +24,14 @@ test("a byte order mark, CRLF, blank lines and a missing last line end are toler
   expect(await read("")).toEqual([]);
 });
 
+test("millions of empty lines are passed over in seconds", async () => {
+  const started = performance.now();
+  expect(
+    await read(Buffer.concat([Buffer.alloc(20e6, "\n"), Buffer.alloc(3e6, " \r\n"), Buffer.from("1")])),
+  ).toEqual([{ line: 21_000_001, value: 1 }]);
+  expect(performance.now() - started).toBeLessThan(10_000);
+});
+
 test("lines longer than a chunk, and characters across chunks", async () => {
   const long = "é".repeat(200_000);
   expect(await read(`${JSON.stringify(`x${long}`)}\n${JSON.stringify(long)}\n1`)).toEqual([

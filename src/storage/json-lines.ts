@@ -17,8 +17,17 @@ export interface ReadJsonLinesOptions {
 const CHUNK = 1 << 18;
 const NEWLINE = 0x0a;
 
-/** The lines as bytes, without their ends. Bytes are copied once per line that crosses a chunk. */
-async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<Uint8Array, void> {
+interface RawLine {
+  readonly line: number;
+  readonly bytes: Uint8Array;
+}
+
+const isBlank = (bytes: Uint8Array): boolean =>
+  bytes.every((byte) => byte === SPACE || (byte >= TAB && byte <= RETURN));
+const [TAB, RETURN, SPACE] = [0x09, 0x0d, 0x20];
+
+/** The lines that are not blank, without their ends. Bytes are copied once per line that crosses a chunk. */
+async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<RawLine, void> {
   let parts: Uint8Array[] = [];
   let length = 0;
   let line = 1;
@@ -31,12 +40,11 @@ async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<Ui
       );
     if (part.length > 0) parts.push(part);
   };
-  const finish = (): Uint8Array => {
-    const whole = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+  const finish = (): RawLine => {
+    const bytes = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
     parts = [];
     length = 0;
-    line++;
-    return whole;
+    return { line: line++, bytes };
   };
   for (let position = 0; position < file.size; position += CHUNK) {
     const chunk = new Uint8Array(Math.min(CHUNK, file.size - position));
@@ -44,8 +52,11 @@ async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<Ui
     let begin = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
       add(chunk.subarray(begin, end));
-      yield finish();
+      const found = finish();
+      if (!isBlank(found.bytes)) yield found;
       begin = end + 1;
+      // a file of empty lines would take a minute one by one
+      for (; chunk[begin] === NEWLINE; begin++) line++;
     }
     add(chunk.subarray(begin));
   }
@@ -111,9 +122,7 @@ export async function* readJsonLines(
 ): AsyncGenerator<JsonLine, void> {
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let line = 0;
-  for await (const bytes of rawLines(file, maximumLineBytes)) {
-    line++;
+  for await (const { line, bytes } of rawLines(file, maximumLineBytes)) {
     let text: string;
     try {
       text = decoder.decode(bytes);

@@ -30,6 +30,7 @@ async function make(path: string): Promise<boolean> {
     await writeFile(path, JSON.stringify({ pid: process.pid, host: hostname() }), { flag: "wx" });
   } catch (error) {
     if (systemCode(error) === "EEXIST") return false;
+    await rm(path, { force: true }); // a full disk has room for its name
     throw storageError(error, path);
   }
   return true;

@@ -120,6 +120,45 @@ describe("turns", () => {
     );
   });
 
+  test("in a long conversation an answer ends where the text up to it does", () => {
+    const templates = [
+      header,
+      instruct,
+      chatTemplate({ tokenizer: chatMl }),
+      chatTemplate({ tokenizer: plain }),
+    ];
+    const content = fc.string({ unit: fc.constantFrom("a", " ", "\n", "é"), minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(
+        fc.array(content, { minLength: 9, maxLength: 40 }),
+        fc.constantFrom(...templates),
+        (contents, template) => {
+          const messages = contents.map((text, i) =>
+            i % 2 === 0 ? user(`${text}.`) : assistant(`${text}.`),
+          );
+          let length = 0;
+          let index = 1;
+          for (const { text, isAnswer } of template.renderTurns(messages)) {
+            length += text.length;
+            if (!isAnswer) continue;
+            const upTo = template.render(messages.slice(0, index + 1));
+            if (index < messages.length - 1) expect(length).toBe(upTo.length);
+            index += 2;
+          }
+          expect(length).toBe(template.render(messages).length);
+        },
+      ),
+    );
+  });
+
+  test("eight thousand turns take seconds", () => {
+    const messages = Array.from({ length: 8000 }, (_, i) => (i % 2 === 0 ? user("Why?") : assistant("So.")));
+    const started = performance.now();
+    const pieces = chatTemplate({ tokenizer: chatMl }).renderTurns(messages);
+    expect(performance.now() - started).toBeLessThan(3000);
+    expect(pieces.filter(({ isAnswer }) => isAnswer)).toHaveLength(4000);
+  });
+
   test("a template that rewrites earlier turns cannot be used for training", () => {
     const forgets = from(
       "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content + '|' }}{% endif %}{% endfor %}",

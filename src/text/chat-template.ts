@@ -1,5 +1,6 @@
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { MosError } from "#core";
+import { renderTurns } from "./render-turns.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** One message of a conversation. */
@@ -86,53 +87,6 @@ function choose({ template, name = "the model's chat template", tokenizer }: Cha
   return hasChatMl
     ? { source: "default", name: "the default chat template (ChatML)", template: CHATML }
     : { source: "default", name: "the default chat template (Tulu)", template: TULU };
-}
-
-function renderTurns(
-  messages: readonly ChatMessage[],
-  { name, render }: { readonly name: string } & Pick<ChatTemplate, "render">,
-): RenderedPiece[] {
-  const whole = render(messages);
-  const pieces: RenderedPiece[] = [];
-  let done = 0;
-  for (const [index, message] of messages.entries()) {
-    if (message.role !== "assistant") continue;
-    const after = render(messages.slice(0, index + 1));
-    const before =
-      index === 0
-        ? untilContent(message, render)
-        : render(messages.slice(0, index), { addGenerationPrompt: true });
-    if (before.length < done || !after.startsWith(before) || !whole.startsWith(after))
-      throw new MosError(
-        "bad_config",
-        `${name}: the text up to message ${index + 1} changes once further messages follow, so the assistant's part ` +
-          "of it cannot be located; train with another template",
-      );
-    const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
-    pieces.push({ text: whole.slice(done, before.length), isAnswer: false });
-    pieces.push({ text: whole.slice(before.length, Math.max(end, before.length)), isAnswer: true });
-    done = Math.max(end, before.length);
-  }
-  pieces.push({ text: whole.slice(done), isAnswer: false });
-  return pieces.filter(({ text, isAnswer }) => isAnswer || text !== "");
-}
-
-/**
- * What precedes the content of a first message. Templates treat that message specially (BOS, a system text), so there is
- * no generation prompt to ask for: it is what stays the same when the content begins with another letter.
- */
-function untilContent(message: ChatMessage, render: ChatTemplate["render"]): string {
-  const text = render([message]);
-  const other = render([{ ...message, content: message.content.trimStart().startsWith("A") ? "B" : "A" }]);
-  let length = 0;
-  while (length < text.length && text[length] === other[length]) length++;
-  return text.slice(0, length);
-}
-
-/** White space at the end is left out after an end-of-turn token; otherwise it is the end of turn. */
-function answerEnd(text: string, content: string): number {
-  const trimmed = text.trimEnd();
-  return trimmed.endsWith(content.trimEnd()) ? text.length : trimmed.length;
 }
 
 /** Runs one compiled template with the given variables. */

@@ -1,0 +1,139 @@
+// Where in the text of a conversation the assistant's parts are. A chat template is a program, so it is asked: by the
+// texts of prefixes of the conversation.
+import { MosError } from "#core";
+import type { ChatMessage, ChatTemplate, RenderedPiece } from "./chat-template.ts";
+
+/** What a template is asked by. */
+export interface RenderTurnsOptions {
+  /** The template's name in messages. */
+  readonly name: string;
+  readonly render: ChatTemplate["render"];
+}
+
+/** The part of the text that an assistant's message is: where its generation prompt ends, and where its turn does. */
+interface Span {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** The text of a conversation in pieces, as `ChatTemplate.renderTurns` says. */
+export function renderTurns(messages: readonly ChatMessage[], options: RenderTurnsOptions): RenderedPiece[] {
+  const whole = options.render(messages);
+  const spans = spansByNeighbours(messages, whole, options) ?? spansByPrefixes(messages, whole, options);
+  const pieces: RenderedPiece[] = [];
+  let done = 0;
+  for (const { begin, end } of spans) {
+    pieces.push(
+      { text: whole.slice(done, begin), isAnswer: false },
+      { text: whole.slice(begin, end), isAnswer: true },
+    );
+    done = end;
+  }
+  pieces.push({ text: whole.slice(done), isAnswer: false });
+  return pieces.filter(({ text, isAnswer }) => isAnswer || text !== "");
+}
+
+/** Longer conversations take too long by their prefixes, whose texts grow with the square of their number. */
+const MOST_PREFIXES = 1000;
+
+/** Each prefix is rendered whole. */
+function spansByPrefixes(
+  messages: readonly ChatMessage[],
+  whole: string,
+  { name, render }: RenderTurnsOptions,
+): readonly Span[] {
+  if (messages.length > MOST_PREFIXES)
+    throw new MosError(
+      "bad_data",
+      `the conversation has ${messages.length} messages, and ${name} lays each out by what came long before it; at most ${MOST_PREFIXES} can be read then`,
+    );
+  const spans: Span[] = [];
+  for (const [index, message] of messages.entries()) {
+    if (message.role !== "assistant") continue;
+    const after = render(messages.slice(0, index + 1));
+    const before = promptOf(messages.slice(0, index), message, render);
+    if (before.length < (spans.at(-1)?.end ?? 0) || !after.startsWith(before) || !whole.startsWith(after))
+      throw new MosError(
+        "bad_config",
+        `${name}: the text up to message ${index + 1} changes once further messages follow, so the assistant's part ` +
+          "of it cannot be located; train with another template",
+      );
+    const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
+    spans.push({ begin: before.length, end: Math.max(end, before.length) });
+  }
+  return spans;
+}
+
+/** Messages of a shortened conversation: those at its start, and those just before a turn. */
+const [HEAD, NEAR] = [4, 4];
+
+/** A conversation without its middle. An even number is left out, since templates may count that roles alternate. */
+function shortened(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  const left = messages.length - HEAD - NEAR;
+  return left < 2 ? messages : [...messages.slice(0, HEAD + (left % 2)), ...messages.slice(-NEAR)];
+}
+
+/**
+ * Each turn is rendered behind its neighbours only, and what it adds to their text must be what follows in the whole:
+ * undefined where it is not, or where the template refuses a shortened conversation.
+ */
+function spansByNeighbours(
+  messages: readonly ChatMessage[],
+  whole: string,
+  { render }: RenderTurnsOptions,
+): readonly Span[] | undefined {
+  const spans: Span[] = [];
+  let [done, next] = [0, 0];
+  try {
+    for (const [index, message] of messages.entries()) {
+      if (message.role !== "assistant") continue;
+      const past = shortened(messages.slice(0, next));
+      const asked = [...past, ...messages.slice(next, index)];
+      const text = past.length === 0 ? "" : render(past);
+      const [before, after] = [promptOf(asked, message, render), render([...asked, message])];
+      const added = after.slice(text.length);
+      const isSound = before.startsWith(text) && after.startsWith(before) && whole.startsWith(added, done);
+      if (!isSound) return undefined;
+      const isLast = done + added.length === whole.length;
+      const end = isLast ? done - text.length + answerEnd(after, message.content) : done + added.length;
+      const begin = done + before.length - text.length;
+      spans.push({ begin, end: Math.max(end, begin) });
+      done += added.length;
+      next = index + 1;
+    }
+  } catch (error) {
+    if (error instanceof MosError) return undefined;
+    throw error;
+  }
+  const rest = [...shortened(messages.slice(0, next)), ...messages.slice(next)];
+  return next > 0 && render(rest).endsWith(whole.slice(done)) ? spans : undefined;
+}
+
+/** The text up to where an answer begins. */
+function promptOf(
+  messages: readonly ChatMessage[],
+  answer: ChatMessage,
+  render: ChatTemplate["render"],
+): string {
+  return messages.length === 0
+    ? untilContent(answer, render)
+    : render(messages, { addGenerationPrompt: true });
+}
+
+/**
+ * What precedes the content of a first message. Templates treat that message specially (BOS, a system text), so there is
+ * no generation prompt to ask for: it is what stays the same when the content begins with another letter.
+ */
+function untilContent(message: ChatMessage, render: ChatTemplate["render"]): string {
+  const text = render([message]);
+  const other = render([{ ...message, content: message.content.trimStart().startsWith("A") ? "B" : "A" }]);
+  let length = 0;
+  while (length < text.length && text[length] === other[length]) length++;
+  return text.slice(0, length);
+}
+
+/** White space at the end is left out after an end-of-turn token; otherwise it is the end of turn. */
+function answerEnd(text: string, content: string): number {
+  const trimmed = text.trimEnd();
+  return trimmed.endsWith(content.trimEnd()) ? text.length : trimmed.length;
+}

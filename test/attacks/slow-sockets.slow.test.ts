@@ -1,0 +1,64 @@
+// Clients that hold connections: as many as a server accepts, each sending a byte now and then, whatever it is told.
+import { get } from "node:http";
+import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { defaultLimits } from "../../src/server/limits.ts";
+import { startServer } from "../server/harness.ts";
+
+const HEAD =
+  "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n";
+const SECONDS = 15;
+
+/** Asks on a connection of its own. */
+const health = (port: number): Promise<number | undefined> =>
+  new Promise((resolve, reject) => {
+    get({ port, host: "127.0.0.1", path: "/health", agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).on("error", reject);
+  });
+
+test.each([
+  ["headers", "GET /health HTTP/1.1\r\nx: "],
+  ["bodies", `${HEAD}\r\n{`],
+])("%s that never end keep nobody out", async (_, start) => {
+  await using server = await startServer();
+  const sockets = new Set<Socket>();
+  const attack = (): void => {
+    const socket = connect({ port: server.port, host: "127.0.0.1", allowHalfOpen: true });
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.once("close", () => sockets.delete(socket));
+    socket.write(start);
+    socket.resume();
+  };
+  const ends = performance.now() + SECONDS * 1000;
+  let slowest = 0;
+  let answers = 0;
+  while (performance.now() < ends) {
+    while (sockets.size < 2 * defaultLimits.connections) attack();
+    for (const socket of sockets) socket.write("x");
+    const asked = performance.now();
+    expect(await health(server.port)).toBe(200);
+    slowest = Math.max(slowest, performance.now() - asked);
+    answers++;
+    await sleep(500);
+  }
+  expect(answers).toBeGreaterThan(5);
+  expect(slowest).toBeLessThan(2000);
+  for (const socket of sockets) socket.destroy();
+  await expect.poll(() => server.engine.running).toBe(0);
+});
+
+test("a request that is told that it came too late is closed, though its client goes on sending", async () => {
+  await using server = await startServer({ server: { limits: { headerSeconds: 1 } } });
+  const socket = connect({ port: server.port, host: "127.0.0.1", allowHalfOpen: true });
+  socket.on("error", () => undefined);
+  socket.write("GET /health HTTP/1.1\r\nx: ");
+  socket.resume();
+  const timer = setInterval(() => socket.write("x"), 300);
+  const closed = new Promise<boolean>((resolve) => socket.once("close", () => resolve(true)));
+  expect(await Promise.race([closed, sleep(8000, false)])).toBe(true);
+  clearInterval(timer);
+});
