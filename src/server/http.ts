@@ -61,7 +61,8 @@ export async function listen(server: ListeningServer, { host, port }: ListenOpti
     // in the middle of an answer, the client would take an error for a part of it
     answerOn(socket)?.headersSent === true ? socket.destroy() : answerBrokenRequest(error, socket),
   );
-  const bound = await bind(http, { host, port });
+  // connections that wait to be accepted, in a burst of more than there may be
+  const bound = await bind(http, { host, port, backlog: 4 * limits.connections });
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
     port: bound,
@@ -76,7 +77,8 @@ export async function listen(server: ListeningServer, { host, port }: ListenOpti
   };
 }
 
-function bind(http: Server, { host, port }: ListenOptions): Promise<number> {
+function bind(http: Server, options: ListenOptions & { readonly backlog: number }): Promise<number> {
+  const { host, port } = options;
   return new Promise((resolve, reject) => {
     http.once("error", (cause: NodeJS.ErrnoException) => {
       const known: Readonly<Record<string, string>> = {
@@ -87,7 +89,7 @@ function bind(http: Server, { host, port }: ListenOptions): Promise<number> {
       const reason = known[cause.code ?? ""] ?? cause.message;
       reject(new MosError("bad_option", `${host}:${port}: ${reason}`, { cause }));
     });
-    http.listen({ host, port }, () => {
+    http.listen(options, () => {
       const address = http.address();
       resolve(typeof address === "object" && address !== null ? address.port : port);
     });
@@ -144,28 +146,37 @@ interface WatchedConnections {
  */
 function watchConnections(http: Server, limits: ServerLimits): WatchedConnections {
   const { stalledSeconds } = limits;
-  /** The oldest first. */
+  /** The oldest first; and those of each address. */
   const sockets = new Set<Socket>();
+  const byAddress = new Map<string, Set<Socket>>();
   const answering = new Map<Duplex, Exchange>();
   let isClosing = false;
-  const makeRoom = (among: readonly Socket[]): boolean => {
-    const victim =
-      among.find((socket) => !answering.has(socket)) ??
-      among.find((socket) => answering.get(socket)?.request.complete === false);
-    if (victim === undefined) return false;
-    sockets.delete(victim);
-    victim.destroy();
-    return true;
-  };
-  const hasPlace = ({ remoteAddress }: Socket): boolean => {
-    const same = [...sockets].filter((other) => other.remoteAddress === remoteAddress);
-    if (same.length >= limits.connectionsPerAddress) return makeRoom(same);
-    return sockets.size < limits.connections || makeRoom([...sockets]);
+  /** Whether there is room among them, perhaps since the oldest that has not sent a whole request is dropped. */
+  const hasRoom = (among: ReadonlySet<Socket>, limit: number): boolean => {
+    if (among.size < limit) return true;
+    for (const socket of among)
+      if (answering.get(socket)?.request.complete !== true) {
+        socket.destroy();
+        socket.emit("evicted");
+        return true;
+      }
+    return false;
   };
   http.on("connection", (socket: Socket) => {
-    if (!hasPlace(socket)) return socket.destroy();
+    const address = socket.remoteAddress ?? "";
+    const same = byAddress.get(address) ?? new Set();
+    if (!hasRoom(same, limits.connectionsPerAddress) || !hasRoom(sockets, limits.connections)) {
+      socket.destroy();
+      return;
+    }
+    byAddress.set(address, same.add(socket));
     sockets.add(socket);
-    return socket.once("close", () => sockets.delete(socket));
+    const forget = (): void => {
+      sockets.delete(socket);
+      same.delete(socket);
+      if (same.size === 0 && byAddress.get(address) === same) byAddress.delete(address);
+    };
+    socket.once("evicted", forget).once("close", forget);
   });
   http.on("request", (request, response) => {
     const { socket } = request;
