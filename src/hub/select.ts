@@ -130,12 +130,11 @@ function matchesPattern(path: string, pattern: string): boolean {
 }
 
 function chooseOne(name: string, ggufs: readonly ListedFile[]): MosError {
-  const shown = ggufs.slice(0, 20).map(({ path, size }) => `\n  ${name}:${path}  (${describeBytes(size)})`);
-  const more = ggufs.length > shown.length ? `\n  and ${ggufs.length - shown.length} more` : "";
-  return new MosError(
-    "bad_option",
-    `${name} holds ${ggufs.length} GGUF files; name one of them:${shown.join("")}${more}`,
-  );
+  const shown = ggufs.slice(0, 20).map(({ path, size }) => `  ${name}:${path}  (${describeBytes(size)})`);
+  const more = ggufs.length > shown.length ? [`  and ${ggufs.length - shown.length} more`] : [];
+  return new MosError("bad_option", `${name} holds ${ggufs.length} GGUF files; name one of them:`, {
+    hint: [...shown, ...more].join("\n"),
+  });
 }
 
 function noMatch({ name, listed, usable }: Candidates<ListedFile>, pattern: string): MosError {

@@ -1,26 +1,13 @@
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { MosError } from "#core";
-import { renderTurns } from "./render-turns.ts";
+import { type ChatMessage, type Render, type RenderedPiece, renderTurns } from "./render-turns.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-
-/** One message of a conversation. */
-export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant" | "tool" | (string & {});
-  readonly content: string;
-}
-
-/** A part of a rendered conversation. */
-export interface RenderedPiece {
-  readonly text: string;
-  /** What the assistant writes: content and end of turn. */
-  readonly isAnswer: boolean;
-}
 
 /** Lays out a conversation as the text that a model was trained on. */
 export interface ChatTemplate {
   readonly source: "model" | "default";
   /** `addGenerationPrompt` (false) ends the text where the assistant's answer begins. */
-  render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
+  readonly render: Render;
   /**
    * The same text as `render(messages)` in pieces, one for each assistant message. It begins where the generation prompt
    * ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token and
@@ -70,7 +57,7 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { bosToken, eosTokens, tokenOf } = options.tokenizer;
   const textOf = (id: number | undefined): string => (id === undefined ? "" : (tokenOf(id) ?? ""));
   const tokens = { bos_token: textOf(bosToken), eos_token: textOf(eosTokens[0]) };
-  const render: ChatTemplate["render"] = (messages, { addGenerationPrompt = false } = {}) =>
+  const render: Render = (messages, { addGenerationPrompt = false } = {}) =>
     run({ ...tokens, messages, add_generation_prompt: addGenerationPrompt });
   return { source, render, renderTurns: (messages) => renderTurns(messages, { name, render }) };
 }

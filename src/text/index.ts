@@ -1,9 +1,10 @@
 // Text to token ids and back, conversations to text. tokenizer.ts first, then gguf-tokenizer.ts, chat-template.ts and
 // detokenizer.ts; load-text.ts joins them for a model.
-export { type ChatMessage, type ChatTemplate, chatTemplate, type RenderedPiece } from "./chat-template.ts";
+export { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
+export type { ChatMessage, Render, RenderedPiece } from "./render-turns.ts";
 export { createStopScanner, type StopScanner } from "./stop-scanner.ts";
 export { incompleteTail } from "./token-bytes.ts";
 export type { Tokenizer } from "./tokenizer.ts";

@@ -1,13 +1,31 @@
 // Where in the text of a conversation the assistant's parts are. A chat template is a program, so it is asked: by the
 // texts of prefixes of the conversation.
 import { MosError } from "#core";
-import type { ChatMessage, ChatTemplate, RenderedPiece } from "./chat-template.ts";
+
+/** One message of a conversation. */
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant" | "tool" | (string & {});
+  readonly content: string;
+}
+
+/** A part of a rendered conversation. */
+export interface RenderedPiece {
+  readonly text: string;
+  /** What the assistant writes: content and end of turn. */
+  readonly isAnswer: boolean;
+}
+
+/** Lays out a conversation as text. */
+export type Render = (
+  messages: readonly ChatMessage[],
+  options?: { readonly addGenerationPrompt?: boolean },
+) => string;
 
 /** What a template is asked by. */
 export interface RenderTurnsOptions {
   /** The template's name in messages. */
   readonly name: string;
-  readonly render: ChatTemplate["render"];
+  readonly render: Render;
 }
 
 /** The part of the text that an assistant's message is: where its generation prompt ends, and where its turn does. */
@@ -110,11 +128,7 @@ function spansByNeighbours(
 }
 
 /** The text up to where an answer begins. */
-function promptOf(
-  messages: readonly ChatMessage[],
-  answer: ChatMessage,
-  render: ChatTemplate["render"],
-): string {
+function promptOf(messages: readonly ChatMessage[], answer: ChatMessage, render: Render): string {
   return messages.length === 0
     ? untilContent(answer, render)
     : render(messages, { addGenerationPrompt: true });
@@ -124,7 +138,7 @@ function promptOf(
  * What precedes the content of a first message. Templates treat that message specially (BOS, a system text), so there is
  * no generation prompt to ask for: it is what stays the same when the content begins with another letter.
  */
-function untilContent(message: ChatMessage, render: ChatTemplate["render"]): string {
+function untilContent(message: ChatMessage, render: Render): string {
   const text = render([message]);
   const other = render([{ ...message, content: message.content.trimStart().startsWith("A") ? "B" : "A" }]);
   let length = 0;
