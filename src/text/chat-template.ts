@@ -7,7 +7,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface ChatTemplate {
   readonly source: "model" | "default";
   /** `addGenerationPrompt` (false) ends the text where the assistant's answer begins. */
-  readonly render: Render;
+  render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
   /**
    * The same text as `render(messages)` in pieces, one for each assistant message. It begins where the generation prompt
    * ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token and

@@ -4,7 +4,7 @@ export { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
-export type { ChatMessage, Render, RenderedPiece } from "./render-turns.ts";
+export type { ChatMessage, RenderedPiece } from "./render-turns.ts";
 export { createStopScanner, type StopScanner } from "./stop-scanner.ts";
 export { incompleteTail } from "./token-bytes.ts";
 export type { Tokenizer } from "./tokenizer.ts";
