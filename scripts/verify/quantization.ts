@@ -10,9 +10,9 @@ import { fail, readArguments } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:quantization -- --model PATH --gsm8k FILE --bbh FOLDER [options]
 
-Perplexities of the base as the engine computes it with the base dtypes float32, int8 and int4, on answers of GSM8K (question as the chat template shows
-it, the answer's tokens count) and on the texts of inputs of BBH (all tokens but the first count), their ratios to
-float32, and the first place at which a greedy answer differs from that of float32.
+Perplexities of the base as the engine computes it with the base dtypes float32, int8 and int4, on answers of GSM8K
+(question as the chat template shows it, the answer's tokens count) and on the texts of inputs of BBH (all tokens but the
+first count), their ratios to float32, and the first place at which a greedy answer differs from that of float32.
 
   --model PATH     GGUF file or model folder
   --gsm8k FILE     test.jsonl, lines with question and answer

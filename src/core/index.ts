@@ -2,7 +2,7 @@ export { childOptions } from "./child-options.ts";
 export { steadyNow } from "./clock.ts";
 export { limitConcurrency } from "./concurrency.ts";
 export { type ErrorCode, MosError, oneLine } from "./error.ts";
-export { canonicalJson, decodeText, describeIssues, isTooDeep, parseJson, parseWith } from "./json.ts";
+export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export { type Random, randomStream } from "./random.ts";
 export {
   bytes,

@@ -96,7 +96,7 @@ function endOfText(text: string, begin: number): number {
 }
 
 /** Whether lists and objects are nested too deeply. Brackets are counted outside of texts. */
-export function isTooDeep(text: string): boolean {
+function isTooDeep(text: string): boolean {
   let depth = 0;
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);

@@ -43,7 +43,7 @@ export interface ServeOptions
   readonly onProgress?: (progress: OpenProgress) => void;
   /** Stops opening; an open server is stopped by `stop`. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, by a clock that never goes back; `steadyNow` by default. */
   readonly now?: () => number;
 }
 

@@ -146,18 +146,25 @@ interface WatchedConnections {
  */
 function watchConnections(http: Server, limits: ServerLimits): WatchedConnections {
   const { stalledSeconds } = limits;
-  /** The oldest first; and those of each address. */
-  const sockets = new Set<Socket>();
+  /** The address of each, the oldest first; and those of each address. */
+  const sockets = new Map<Socket, string>();
   const byAddress = new Map<string, Set<Socket>>();
   const answering = new Map<Duplex, Exchange>();
   let isClosing = false;
+  const forget = (socket: Socket): void => {
+    const address = sockets.get(socket) ?? "";
+    sockets.delete(socket);
+    const same = byAddress.get(address);
+    same?.delete(socket);
+    if (same?.size === 0) byAddress.delete(address);
+  };
   /** Whether there is room among them, perhaps since the oldest that has not sent a whole request is dropped. */
-  const hasRoom = (among: ReadonlySet<Socket>, limit: number): boolean => {
+  const hasRoom = (among: Pick<ReadonlySet<Socket>, "size" | "keys">, limit: number): boolean => {
     if (among.size < limit) return true;
-    for (const socket of among)
+    for (const socket of among.keys())
       if (answering.get(socket)?.request.complete !== true) {
         socket.destroy();
-        socket.emit("evicted");
+        forget(socket);
         return true;
       }
     return false;
@@ -170,13 +177,8 @@ function watchConnections(http: Server, limits: ServerLimits): WatchedConnection
       return;
     }
     byAddress.set(address, same.add(socket));
-    sockets.add(socket);
-    const forget = (): void => {
-      sockets.delete(socket);
-      same.delete(socket);
-      if (same.size === 0 && byAddress.get(address) === same) byAddress.delete(address);
-    };
-    socket.once("evicted", forget).once("close", forget);
+    sockets.set(socket, address);
+    socket.once("close", () => forget(socket));
   });
   http.on("request", (request, response) => {
     const { socket } = request;
@@ -194,7 +196,7 @@ function watchConnections(http: Server, limits: ServerLimits): WatchedConnection
     answerOn: (socket) => answering.get(socket)?.response,
     closeIdle() {
       isClosing = true;
-      for (const socket of sockets) if (!answering.has(socket)) socket.destroy();
+      for (const socket of sockets.keys()) if (!answering.has(socket)) socket.destroy();
     },
   };
 }

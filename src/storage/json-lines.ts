@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { isTooDeep, MosError, parseJson } from "#core";
+import { MosError, parseJson } from "#core";
 import { storageError } from "./error.ts";
 import { openForReading, type ReadableFile } from "./files.ts";
 
@@ -95,16 +95,16 @@ function flawPosition(text: string, flaw: string): number {
 }
 
 function parseLine(text: string, where: string): unknown {
-  if (isTooDeep(text)) return parseJson(text, { code: "bad_data", where });
   try {
-    return JSON.parse(text);
+    return parseJson(text, { code: "bad_data", where });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : "";
-    const position = flawPosition(text, reason);
+    const flaw = error instanceof MosError ? error.cause : undefined;
+    if (!(flaw instanceof SyntaxError)) throw error;
+    const position = flawPosition(text, flaw.message);
     throw new MosError(
       "bad_data",
       `${where}:${position + 1}: not valid JSON near ${JSON.stringify(excerptAround(text, position))}`,
-      { cause: error },
+      { cause: flaw },
     );
   }
 }

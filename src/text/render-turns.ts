@@ -83,7 +83,7 @@ function spansByPrefixes(
 }
 
 /** Messages of a shortened conversation: those at its start, and those just before a turn. */
-const [HEAD, NEAR] = [4, 4];
+const [HEAD, NEAR] = [2, 2];
 
 /** A conversation without its middle. An even number is left out, since templates may count that roles alternate. */
 function shortened(messages: readonly ChatMessage[]): readonly ChatMessage[] {
@@ -91,38 +91,45 @@ function shortened(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   return left < 2 ? messages : [...messages.slice(0, HEAD + (left % 2)), ...messages.slice(-NEAR)];
 }
 
-/**
- * Each turn is rendered behind its neighbours only, and what it adds to their text must be what follows in the whole:
- * undefined where it is not, or where the template refuses a shortened conversation.
- */
+/** Each turn is rendered behind its neighbours only. Undefined where the template needs more than these. */
 function spansByNeighbours(
   messages: readonly ChatMessage[],
   whole: string,
   { render }: RenderTurnsOptions,
 ): readonly Span[] | undefined {
-  const spans: Span[] = [];
-  let [done, next] = [0, 0];
   try {
-    for (const [index, message] of messages.entries()) {
-      if (message.role !== "assistant") continue;
-      const past = shortened(messages.slice(0, next));
-      const asked = [...past, ...messages.slice(next, index)];
-      const text = past.length === 0 ? "" : render(past);
-      const [before, after] = [promptOf(asked, message, render), render([...asked, message])];
-      const added = after.slice(text.length);
-      const isSound = before.startsWith(text) && after.startsWith(before) && whole.startsWith(added, done);
-      if (!isSound) return undefined;
-      const isLast = done + added.length === whole.length;
-      const end = isLast ? done - text.length + answerEnd(after, message.content) : done + added.length;
-      const begin = done + before.length - text.length;
-      spans.push({ begin, end: Math.max(end, begin) });
-      done += added.length;
-      next = index + 1;
-    }
+    return neighbouringSpans(messages, whole, render);
   } catch (error) {
-    if (error instanceof MosError) return undefined;
+    if (error instanceof MosError) return undefined; // the template refuses a shortened conversation
     throw error;
   }
+}
+
+/** What a turn adds to the text of its neighbours must be what follows in the whole: undefined where it is not. */
+function neighbouringSpans(
+  messages: readonly ChatMessage[],
+  whole: string,
+  render: Render,
+): readonly Span[] | undefined {
+  const spans: Span[] = [];
+  let [done, next, last] = [0, 0, ""];
+  for (const [index, message] of messages.entries()) {
+    if (message.role !== "assistant") continue;
+    const past = shortened(messages.slice(0, next));
+    const asked = [...past, ...messages.slice(next, index)];
+    const text = past.length === next ? last : render(past);
+    const [before, after] = [promptOf(asked, message, render), render([...asked, message])];
+    const added = after.slice(text.length);
+    const isSound = before.startsWith(text) && after.startsWith(before) && whole.startsWith(added, done);
+    if (!isSound) return undefined;
+    const isLast = done + added.length === whole.length;
+    const end = isLast ? done - text.length + answerEnd(after, message.content) : done + added.length;
+    const begin = done + before.length - text.length;
+    spans.push({ begin, end: Math.max(end, begin) });
+    done += added.length;
+    [next, last] = [index + 1, after];
+  }
+  if (done === whole.length) return spans;
   const rest = [...shortened(messages.slice(0, next)), ...messages.slice(next)];
   return next > 0 && render(rest).endsWith(whole.slice(done)) ? spans : undefined;
 }
