@@ -37,6 +37,7 @@ export type ToCore =
   | { readonly type: "open"; readonly settings: CoreSettings }
   | { readonly type: "submit"; readonly id: number; readonly request: FullRequest }
   | { readonly type: "cancel"; readonly id: number }
+  | { readonly type: "ping" }
   | { readonly type: "call"; readonly id: number; readonly name: keyof CoreCalls };
 
 export type FromCore =
@@ -51,12 +52,23 @@ export type FromCore =
   /** One for each step, with what happened to all requests. */
   | { readonly type: "output"; readonly updates: readonly SentUpdate[] }
   | { readonly type: "adapters"; readonly adapters: readonly AdapterInfo[] }
+  | { readonly type: "pong" }
   | { readonly type: "result"; readonly id: number; readonly value: CoreCalls[keyof CoreCalls] }
   | { readonly type: "failure"; readonly id: number; readonly error: SentError };
 
 export type SentUpdate = Omit<SequenceUpdate, "error"> & { readonly error?: SentError };
 
 const received = ({ code, message }: SentError): MosError => new MosError(code, message);
+
+/** With scores of their own: those that were received keep the whole message in memory. */
+const receivedUpdate = ({ error, events, ...update }: SentUpdate): SequenceUpdate => ({
+  ...update,
+  events: events.map((event) =>
+    "scores" in event && event.scores !== undefined ? { ...event, scores: event.scores.slice() } : event,
+  ),
+  ...(error === undefined ? {} : { error: received(error) }),
+});
+
 const stopped = (signal: AbortSignal): MosError =>
   new MosError("cancelled", "opening the engine was stopped", { cause: signal.reason });
 const broken = (how: string): MosError => new MosError("device", `the engine's process broke: ${how}`);
@@ -64,20 +76,31 @@ const broken = (how: string): MosError => new MosError("device", `the engine's p
 export interface OpenCoreProcessOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal: AbortSignal | undefined;
+  /** See `OpenEngineOptions`. */
+  readonly silentSeconds: number;
 }
 
 /** Opens a core in a new process. Throws what opening throws, `device`, `cancelled`. */
 export async function openCoreProcess(
   settings: CoreSettings,
-  { onProgress, signal }: OpenCoreProcessOptions,
+  { onProgress, signal, silentSeconds }: OpenCoreProcessOptions,
 ): Promise<OpenedCore> {
   if (signal?.aborted === true) throw stopped(signal);
   // what the process writes while it opens may be as large as the model, and must not stay when it is killed
   const folder = await makeTemporaryFolder(TEMPORARY);
   const child = startProcess(folder);
-  // at once: this process may end as soon as the other one has
-  child.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const stop = (): void => void child.kill("SIGKILL");
+  const clear = (): void => rmSync(folder, { recursive: true, force: true });
+  // a process that was stopped would stay for ever
+  const leave = (): void => {
+    stop();
+    clear();
+  };
+  process.once("exit", leave);
+  child.once("exit", () => {
+    process.off("exit", leave);
+    clear(); // at once: this process may end as soon as the other one has
+  });
   signal?.addEventListener("abort", stop, { once: true });
   try {
     return await new Promise<OpenedCore>((resolve, reject) => {
@@ -85,7 +108,7 @@ export async function openCoreProcess(
         if (message.type === "progress") onProgress(message.progress);
         else if (message.type === "open") {
           const { model, limits, adapters } = message;
-          resolve({ core: new RemoteCore(child), model, limits, adapters });
+          resolve({ core: new RemoteCore(child, silentSeconds), model, limits, adapters });
         } else if (message.type === "notOpened") reject(received(message.error));
       });
       child.once("error", (cause) => reject(broken(cause.message)));
@@ -119,6 +142,14 @@ function startProcess(temporary: string): ChildProcess {
   });
 }
 
+/** Seconds between two questions whether the process is there. */
+const ASK_EVERY = 5;
+
+/** Seconds that the process has to end in when it is asked to, and where it does not answer anyway. */
+const END_WITHIN = { responding: 10, silent: 1 };
+
+const silent = (): MosError => new MosError("device", "the engine's process does not answer");
+
 interface Call {
   readonly resolve: (value: never) => void;
   readonly reject: (error: MosError) => void;
@@ -131,13 +162,21 @@ class RemoteCore implements EngineCore {
   #listener: CoreListener | undefined;
   #nextCall = 1;
   #failure: MosError | undefined;
-  #isDisposed = false;
-  #close: (failure: MosError | undefined) => void = () => undefined;
+  #disposal: Promise<void> | undefined;
+  /** What it was killed for in the end. */
+  #killed: MosError | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #isResponding = true;
+  #isAsked = false;
+  /** Beats since the process was heard last. Beats rather than time: this process may have been stopped itself. */
+  #unheard = 0;
+  #resolveClosed: (failure: MosError | undefined) => void = () => undefined;
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, silentSeconds: number) {
     this.#child = child;
+    if (silentSeconds > 0) this.#listenForSilence(silentSeconds);
     this.closed = new Promise((resolve) => {
-      this.#close = resolve;
+      this.#resolveClosed = resolve;
     });
     child.on("message", (message: FromCore) => this.#receive(message));
     child.on("error", (cause) => {
@@ -146,6 +185,10 @@ class RemoteCore implements EngineCore {
       child.kill("SIGKILL");
     });
     child.on("exit", (code, signal) => this.#break(broken(`it ended with ${signal ?? code}`)));
+  }
+
+  get isResponding(): boolean {
+    return this.#isResponding;
   }
 
   start(listener: CoreListener): void {
@@ -169,16 +212,46 @@ class RemoteCore implements EngineCore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#failure !== undefined) return;
-    this.#isDisposed = true;
+    if (this.#failure === undefined) this.#disposal ??= this.#close();
+    await this.#disposal;
+  }
+
+  async #close(): Promise<void> {
     const exited = new Promise((resolve) => this.#child.once("exit", resolve));
     // a process that breaks meanwhile is closed too
-    await this.#call("close").catch(() => undefined);
+    void this.#call("close").catch(() => undefined);
+    const seconds = this.#isResponding ? END_WITHIN.responding : END_WITHIN.silent;
+    const kill = setTimeout(() => {
+      this.#killed = new MosError(
+        "device",
+        `the engine's process did not end within ${seconds} s of being asked to, and was killed`,
+      );
+      this.#child.kill("SIGKILL");
+    }, seconds * 1000);
     await exited;
+    clearTimeout(kill);
+  }
+
+  /** Asks again and again; the process answers between two steps. */
+  #listenForSilence(seconds: number): void {
+    const every = Math.min(ASK_EVERY, seconds / 4);
+    this.#heartbeat = setInterval(() => {
+      if (this.#isAsked) this.#unheard++;
+      else this.#send({ type: "ping" });
+      this.#isAsked = true;
+      if (this.#unheard * every >= seconds) this.#fallSilent();
+    }, every * 1000);
+    this.#heartbeat.unref();
+  }
+
+  #fallSilent(): void {
+    this.#isResponding = false;
+    this.#rejectCalls(silent());
   }
 
   #call<N extends keyof CoreCalls>(name: N): Promise<CoreCalls[N]> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (!this.#isResponding && name !== "close") return Promise.reject(silent());
     const id = this.#nextCall++;
     return new Promise<CoreCalls[N]>((resolve, reject) => {
       this.#calls.set(id, { resolve, reject });
@@ -191,12 +264,10 @@ class RemoteCore implements EngineCore {
   }
 
   #receive(message: FromCore): void {
-    if (message.type === "output")
-      this.#listener?.onOutput(
-        message.updates.map(({ error, ...update }) =>
-          error === undefined ? update : { ...update, error: received(error) },
-        ),
-      );
+    this.#unheard = 0;
+    this.#isResponding = true;
+    if (message.type === "output") this.#listener?.onOutput(message.updates.map(receivedUpdate));
+    else if (message.type === "pong") this.#isAsked = false;
     else if (message.type === "adapters") this.#listener?.onAdapters(message.adapters);
     else if (message.type === "result") this.#take(message.id)?.resolve(message.value as never);
     else if (message.type === "failure") this.#take(message.id)?.reject(received(message.error));
@@ -209,9 +280,15 @@ class RemoteCore implements EngineCore {
   }
 
   #break(error: MosError): void {
-    this.#failure ??= this.#isDisposed ? new MosError("busy", "the engine was closed") : error;
-    this.#close(this.#isDisposed ? undefined : this.#failure);
-    for (const { reject } of this.#calls.values()) reject(this.#failure);
+    clearInterval(this.#heartbeat);
+    const isDisposed = this.#disposal !== undefined;
+    this.#failure ??= this.#killed ?? (isDisposed ? new MosError("busy", "the engine was closed") : error);
+    this.#resolveClosed(isDisposed ? this.#killed : this.#failure);
+    this.#rejectCalls(this.#failure);
+  }
+
+  #rejectCalls(error: MosError): void {
+    for (const { reject } of this.#calls.values()) reject(error);
     this.#calls.clear();
   }
 }

@@ -22,6 +22,8 @@ export interface CoreListener {
 export interface EngineCore extends AsyncDisposable {
   /** Resolves when the core has stopped: to the error that stopped it, or undefined where it was disposed. Never rejects. */
   readonly closed: Promise<MosError | undefined>;
+  /** See `Engine.isResponding`. */
+  readonly isResponding: boolean;
   /** Starts the loop. Called once, before anything is submitted. */
   start(listener: CoreListener): void;
   /** Queues a request; `id` names it in updates. */
@@ -61,6 +63,7 @@ export function createCore(parts: CoreParts): EngineCore {
 class LocalCore implements EngineCore {
   /** A failed step ends its requests and not the core. */
   readonly closed: Promise<undefined>;
+  readonly isResponding = true;
   readonly #parts: CoreParts;
   readonly #placement: Placement;
   readonly #scheduler: Scheduler;

@@ -75,5 +75,6 @@ process.on("message", (message: ToCore) => {
   else if (core === undefined) return;
   else if (message.type === "submit") core.submit(message.id, message.request);
   else if (message.type === "cancel") core.cancel(message.id);
+  else if (message.type === "ping") send({ type: "pong" });
   else void answer(core, message.id, message.name);
 });

@@ -6,6 +6,7 @@ import type { ChatMessage, LoadedText } from "#text";
 import type { EngineCore } from "./engine-core.ts";
 import { EventQueue } from "./event-queue.ts";
 import { fullRequest, type RequestBounds } from "./request.ts";
+import { type CoreEvent, readEvent } from "./scores.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import type {
   AdapterInfo,
@@ -43,7 +44,7 @@ export function createEngine(options: EngineOptions): Engine {
 
 /** A request that was accepted and has not finished. */
 interface Live {
-  readonly queue: EventQueue<EngineEvent>;
+  readonly queue: EventQueue<EngineEvent, CoreEvent>;
   readonly tenant: string;
   state: "waiting" | "running" | "cancelled";
   /** Stops listening to the request's signal. */
@@ -90,7 +91,7 @@ class FrontEngine implements Engine {
     this.#checkRoom(request.tenant);
     const id = this.#nextId++;
     const cancel = (): void => this.#cancel(id);
-    const queue = new EventQueue<EngineEvent>(cancel);
+    const queue = new EventQueue(cancel, readEvent);
     const unlisten = (): void => given.signal?.removeEventListener("abort", cancel);
     this.#live.set(id, { queue, tenant: request.tenant, state: "waiting", unlisten });
     this.#core.submit(id, request);
@@ -146,6 +147,10 @@ class FrontEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDraining = true;
     await this.#core[Symbol.asyncDispose]();
+  }
+
+  get isResponding(): boolean {
+    return this.#core.isResponding;
   }
 
   #cancel(id: number): void {

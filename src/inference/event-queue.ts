@@ -1,17 +1,25 @@
-/** The events of one request on their way from the engine to its reader, in order. */
-export class EventQueue<T> implements AsyncIterableIterator<T, void> {
+/** The events of one request on their way from the engine to its reader, in order, in the form in which they are held. */
+export class EventQueue<T, Held = T> implements AsyncIterableIterator<T, void> {
   readonly #onLeave: () => void;
-  readonly #events: T[] = [];
+  readonly #read: (held: Held) => T;
+  readonly #events: Held[] = [];
   #isClosed = false;
   #failure: unknown;
   #wake: (() => void) | undefined;
 
-  /** `onLeave` is called when the reader leaves, whether or not the queue is closed by then. */
-  constructor(onLeave: () => void = () => undefined) {
+  /**
+   * `onLeave` is called when the reader leaves, whether or not the queue is closed by then; `read` makes the reader's form
+   * of an event.
+   */
+  constructor(
+    onLeave: () => void = () => undefined,
+    read: (held: Held) => T = (held) => held as unknown as T,
+  ) {
     this.#onLeave = onLeave;
+    this.#read = read;
   }
 
-  push(...events: readonly T[]): void {
+  push(...events: readonly Held[]): void {
     this.#events.push(...events);
     this.#wake?.();
   }
@@ -27,7 +35,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, void> {
   /** One call at a time, as `for await` makes them. */
   async next(): Promise<IteratorResult<T, void>> {
     for (;;) {
-      if (this.#events.length > 0) return { done: false, value: this.#events.shift() as T };
+      if (this.#events.length > 0) return { done: false, value: this.#read(this.#events.shift() as Held) };
       if (this.#isClosed) break;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

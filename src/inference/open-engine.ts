@@ -14,6 +14,8 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
    * unless this is set: its engine has a process of its own.
    */
   readonly inProcess?: boolean;
+  /** How long the engine's process may be silent before `isResponding` is false (60); 0 is for ever. */
+  readonly silentSeconds?: number;
   /** The time for chat templates that print the date; without it they print the date they carry, or none. */
   readonly now?: Date | undefined;
   /** Called while the model is loaded and prepared. */
@@ -34,6 +36,7 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
 export async function openEngine({
   model,
   inProcess = false,
+  silentSeconds = 60,
   onProgress = () => undefined,
   signal,
   now,
@@ -46,7 +49,7 @@ export async function openEngine({
   const text = await textOf(model, now);
   const opened = await (inProcess ? openCore : openCoreProcess)(
     { ...settings, model },
-    { onProgress, signal },
+    { onProgress, signal, silentSeconds },
   );
   return createEngine({ ...opened, text });
 }

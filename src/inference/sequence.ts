@@ -10,7 +10,8 @@ import {
 import type { AdapterLease } from "./adapters/index.ts";
 import type { FullRequest } from "./request.ts";
 import { logprobsOf, sample, type TokenLogprob, tokenLogprob } from "./sampler.ts";
-import type { EngineEvent, FinishReason } from "./types.ts";
+import { type CoreEvent, emptyScores, type PackedScores, packScore, rowAt } from "./scores.ts";
+import type { FinishReason } from "./types.ts";
 
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;
@@ -24,7 +25,7 @@ export interface SequenceOptions {
 /** What happened to a sequence since the last update. */
 export interface SequenceUpdate {
   readonly id: number;
-  readonly events: readonly EngineEvent[];
+  readonly events: readonly CoreEvent[];
   /** What it failed with: nothing follows, as after a `finish` event. */
   readonly error?: MosError;
 }
@@ -56,10 +57,12 @@ export class Sequence {
   readonly #stops: StopScanner;
   readonly #random: Random;
   readonly #submitted: number;
-  readonly #promptLogprobs: TokenLogprob[] = [];
+  /** A row for each token of the prompt, the first `#scored` of which are filled. */
+  #promptScores: PackedScores | undefined;
+  #scored = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
-  #events: EngineEvent[] = [];
+  #events: CoreEvent[] = [];
   #error: MosError | undefined;
 
   constructor(id: number, request: FullRequest, options: SequenceOptions) {
@@ -88,12 +91,12 @@ export class Sequence {
   /** Whether logits are needed at every token of the prompt. */
   get scoresPrompt(): boolean {
     const { prompt, promptLogprobs } = this.request;
-    return promptLogprobs !== undefined && this.#promptLogprobs.length < prompt.length;
+    return promptLogprobs !== undefined && this.#scored < prompt.length;
   }
 
   /** The first position whose logits are needed: keys and values of earlier ones may come from a cache. */
   get firstLogits(): number {
-    return this.scoresPrompt ? Math.max(0, this.#promptLogprobs.length - 1) : this.tokens.length - 1;
+    return this.scoresPrompt ? Math.max(0, this.#scored - 1) : this.tokens.length - 1;
   }
 
   /** It has a slot; only the first time is reported. */
@@ -111,20 +114,23 @@ export class Sequence {
    */
   score(logits: readonly Float32Array[], from: number): void {
     const { prompt, promptLogprobs = 0 } = this.request;
-    const scores = this.#promptLogprobs;
-    if (scores.length === 0) scores.push({ id: prompt[0] as number, logprob: null, top: [] });
+    this.#promptScores ??= emptyScores(prompt.length, promptLogprobs);
+    const scores = this.#promptScores;
+    const add = (entry: TokenLogprob): void =>
+      void packScore(rowAt(scores, this.#scored++, prompt.length), entry);
+    if (this.#scored === 0) add({ id: prompt[0] as number, logprob: null, top: [] });
     logits.forEach((at, i) => {
       const next = prompt[from + i + 1];
-      if (next !== undefined && from + i + 1 === scores.length)
-        scores.push(tokenLogprob(at, next, promptLogprobs));
+      if (next !== undefined && from + i + 1 === this.#scored) add(tokenLogprob(at, next, promptLogprobs));
     });
   }
 
   /** Chooses the next token from the logits of the last one. */
   advance(logits: Float32Array): void {
-    const { maxTokens, sampling, logprobs, promptLogprobs, candidates, ignoreEos } = this.request;
-    if (this.generated === 0 && promptLogprobs !== undefined)
-      this.#events.push({ type: "prompt", logprobs: this.#promptLogprobs });
+    const { maxTokens, sampling, logprobs, candidates, ignoreEos } = this.request;
+    if (this.generated === 0 && this.#promptScores !== undefined)
+      this.#events.push({ type: "prompt", tokens: this.#scored, scores: this.#promptScores });
+    this.#promptScores = undefined;
     if (this.generated === 0 && candidates !== undefined)
       this.#events.push({ type: "candidates", logprobs: logprobsOf(logits, candidates) });
     this.#firstToken ??= this.#options.now();
@@ -139,7 +145,10 @@ export class Sequence {
     }
     this.tokens.push(id);
     const { text, stopped } = this.#stops.push(this.#detokenizer.push(id));
-    const scored = logprobs === undefined ? {} : { logprob: tokenLogprob(logits, id, logprobs) };
+    const scored =
+      logprobs === undefined
+        ? {}
+        : { scores: packScore(emptyScores(1, logprobs), tokenLogprob(logits, id, logprobs)) };
     this.#events.push({ type: "token", id, text, ...scored });
     if (stopped) this.finish("stop");
     else if (this.generated >= maxTokens) this.finish("length");

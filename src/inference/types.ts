@@ -143,8 +143,13 @@ export interface Engine extends AsyncDisposable {
   readonly model: EngineModel;
   /** The model's tokenizer and chat template. */
   readonly text: LoadedText;
-  /** Resolves when the engine has stopped: to the error that broke it, or undefined where it was disposed. Never rejects. */
+  /**
+   * Resolves when the engine has stopped: to the error that broke it, or undefined where it was disposed and ended by
+   * itself. Never rejects.
+   */
   readonly closed: Promise<MosError | undefined>;
+  /** Whether the engine's process answers. One that was stopped, or hangs, does not, and may do so again. */
+  readonly isResponding: boolean;
   /**
    * Queues a request. Breaking out of the loop, or its signal, cancels it. One loop reads the events.
    *

@@ -74,6 +74,26 @@ test("closing succeeds when the process dies meanwhile", async () => {
   expect(await engine.closed).toBeUndefined();
 });
 
+test("an engine whose process is stopped does not respond, goes on when it may, and is killed to be closed", async () => {
+  const engine = await openEngine({ ...settings, silentSeconds: 0.4 });
+  const child = children.at(-1) as ChildProcess;
+  const asked = engine.submit(long);
+  child.kill("SIGSTOP");
+  const stats = engine.stats();
+  await expect(stats).rejects.toMatchObject({ code: "device", message: "the engine's process does not answer" });
+  expect(engine.isResponding).toBe(false);
+  await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
+  child.kill("SIGCONT");
+  await expect.poll(() => engine.isResponding).toBe(true);
+  expect((await answerOf(asked)).ids).toHaveLength(400);
+  expect((await engine.stats()).running).toBe(0);
+  child.kill("SIGSTOP");
+  await expect.poll(() => engine.isResponding, { timeout: 5000 }).toBe(false);
+  await engine[Symbol.asyncDispose]();
+  expect(child.signalCode).toBe("SIGKILL");
+  expect(await engine.closed).toMatchObject({ code: "device", message: expect.stringMatching(/was killed$/) });
+});
+
 test("closing cancels running requests and ends the process; a request whose events are not consumed can be cancelled", async () => {
   const { engine, child, rest } = await openRunning();
   const controller = new AbortController();

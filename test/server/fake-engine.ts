@@ -31,6 +31,7 @@ export interface FakeEngine extends Engine {
   readonly seen: EngineRequest[];
   readonly running: number;
   readonly cancelled: number;
+  isResponding: boolean;
   /** Ends the engine as a killed process would: requests fail, and no more are accepted. */
   break(): void;
 }
@@ -164,6 +165,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       baseDtype: "float32",
       compute: "float32",
     },
+    isResponding: true,
     seen,
     get running() {
       return running;
