@@ -8,7 +8,13 @@ import { authenticate, checkHost } from "./auth.ts";
 import type { RequestContext, ServerApp, ServerContext, ServerEnv, ServerOptions } from "./context.ts";
 import { ApiError, answerTo, watchEngine } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
-import { createConcurrencyLimiter, createInFlight, createRateLimiter, defaultLimits } from "./limits.ts";
+import {
+  createConcurrencyLimiter,
+  createInFlight,
+  createLogprobBudget,
+  createRateLimiter,
+  defaultLimits,
+} from "./limits.ts";
 import { createMetrics, createRecord, logFields } from "./metrics.ts";
 import { createPromptReader } from "./prompts.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
@@ -75,7 +81,8 @@ function contextOf(options: ServerOptions): ServerContext {
     ...options,
     limits,
     createdAt: Math.floor(now() / 1000),
-    inFlight: createInFlight(),
+    inFlight: createInFlight(limits.answerSeconds),
+    logprobBudget: createLogprobBudget(limits.logprobsInFlight),
     engineWatch: watchEngine(engine),
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
@@ -125,19 +132,14 @@ const routeOf = (context: RequestContext): string =>
 /** Counts a request that may run long, so that it can be limited, cancelled and waited for. A stream ends it itself. */
 async function tracked(context: RequestContext, next: Next): Promise<void> {
   const { server, key, record } = context.var;
-  const leave = server.concurrencyLimiter.enter(key);
-  let end = leave;
+  server.engineWatch.check();
+  const running = server.inFlight.begin(context.req.raw.signal);
   try {
-    server.engineWatch.check();
-    const running = server.inFlight.begin(context.req.raw.signal);
-    end = () => {
-      running.end();
-      leave();
-    };
-    context.set("running", { ...running, end });
+    running.atEnd(server.concurrencyLimiter.enter(key));
+    context.set("running", running);
     await next();
   } finally {
-    if (!record.isStream) end();
+    if (!record.isStream) running.end();
   }
 }
 

@@ -4,6 +4,7 @@ import type { AdapterInfo, EngineEvent, EngineRequest, FinishReason } from "#inf
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
+import type { ServerLimits } from "./limits.ts";
 import { type EncodedPrompt, tooLong } from "./prompts.ts";
 import type { SamplingFields } from "./schemas.ts";
 
@@ -120,6 +121,31 @@ export function checkChoices(count: number, limit: number): void {
     });
 }
 
+/**
+ * Log-probabilities that a request may hold: of all its answers, or of those that run at a time where it is streamed, since
+ * a client may read slowly.
+ *
+ * @throws ApiError 400 for more than a request may.
+ */
+function logprobsHeldBy(requests: readonly EngineRequest[], limits: ServerLimits, isStream: boolean): number {
+  const answers = isStream ? Math.min(requests.length, limits.choicesAtOnce) : requests.length;
+  const tokens = Math.max(...requests.map(scoredTokens));
+  const alternatives = Math.max(
+    ...requests.map(({ logprobs, promptLogprobs }) => logprobs ?? promptLogprobs ?? 0),
+  );
+  const held = answers * tokens * (alternatives + 1);
+  if (held <= limits.logprobs) return held;
+  const fitting = Math.floor(limits.logprobs / answers / (alternatives + 1));
+  throw new ApiError(
+    `${answers} answers of ${tokens} tokens with ${alternatives} alternatives each are ${held} log-probabilities, and ${limits.logprobs} are given at once; ask for ${fitting} tokens, fewer answers, or fewer alternatives`,
+    { status: 400, code: "invalid_value", param: "logprobs" },
+  );
+}
+
+/** Tokens of a request that get log-probabilities, at most. */
+const scoredTokens = ({ prompt, maxTokens = 0, logprobs, promptLogprobs }: EngineRequest): number =>
+  (promptLogprobs === undefined ? 0 : prompt.length) + (logprobs === undefined ? 0 : maxTokens);
+
 /** An event and the number of the choice that it belongs to. */
 export interface ChoiceEvent<Event = EngineEvent> {
   readonly choice: number;
@@ -142,6 +168,46 @@ export interface MergeOptions<Event> {
   readonly onEvent?: (event: ChoiceEvent<Event>) => void;
 }
 
+/** Milliseconds that sources have to end in when they are cancelled. */
+const CANCEL_WITHIN = 1000;
+
+/** What arrives from several sides, in that order, and what they fail with. One reader. */
+class Arrivals<T> {
+  failure: { readonly error: unknown } | undefined;
+  readonly #items: (() => T)[] = [];
+  #wake: () => void = () => undefined;
+
+  push(item: T): void {
+    this.#items.push(() => item);
+    this.#wake();
+  }
+
+  /** @param error Is thrown to who takes it. */
+  fail(error: unknown): void {
+    this.failure ??= { error };
+    this.#items.push(() => {
+      throw error;
+    });
+    this.#wake();
+  }
+
+  /** Resolves when there is anything. */
+  async first(): Promise<void> {
+    if (this.#items.length > 0) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  async take(): Promise<T> {
+    for (;;) {
+      const item = this.#items.shift();
+      if (item !== undefined) return item();
+      await this.first();
+    }
+  }
+}
+
 interface Pulled<Event> {
   readonly choice: number;
   readonly iterator: AsyncIterator<Event>;
@@ -159,37 +225,43 @@ export function mergeEvents<Event>(
 ): MergedEvents<Event> {
   const own = new AbortController();
   setMaxListeners(0, own.signal); // one for each source, which is not a leak
-  const stop = (): void => own.abort();
+  const open = new Set<AsyncIterator<Event>>();
+  const arrivals = new Arrivals<Pulled<Event>>();
+  let opened = 0;
+  let late: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    own.abort();
+    // an engine that does not answer does not end its requests
+    late = setTimeout(() => arrivals.fail(signal.reason), CANCEL_WITHIN);
+  };
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
-  const pulls = new Map<number, Promise<Pulled<Event>>>();
-  let opened = 0;
-  let failure: { readonly error: unknown } | undefined;
   const openNext = (): void => {
     const choice = opened++;
-    const source = sources[choice];
-    if (source !== undefined) pull(choice, source(own.signal)[Symbol.asyncIterator]());
+    const iterator = sources[choice]?.(own.signal)[Symbol.asyncIterator]();
+    if (iterator === undefined) return;
+    open.add(iterator);
+    pull(choice, iterator);
   };
-  const pull = (choice: number, iterator: AsyncIterator<Event>): void => {
-    const next = iterator.next().then((result) => ({ choice, iterator, result }));
-    // thrown where it is awaited, unless the reader has left
-    next.catch((error: unknown) => {
-      failure ??= { error };
-    });
-    pulls.set(choice, next);
-  };
+  const pull = (choice: number, iterator: AsyncIterator<Event>): void =>
+    void iterator.next().then(
+      (result) => arrivals.push({ choice, iterator, result }),
+      (error: unknown) => arrivals.fail(error),
+    );
   const close = async (): Promise<void> => {
     signal.removeEventListener("abort", stop);
+    clearTimeout(late);
     own.abort();
-    await Promise.allSettled([...pulls.values()].map(async (next) => (await next).iterator.return?.()));
+    await Promise.allSettled([...open].map((iterator) => iterator.return?.()));
   };
   async function* events(): AsyncGenerator<ChoiceEvent<Event>, void> {
     try {
-      while (pulls.size > 0) {
-        const { choice, iterator, result } = await Promise.race(pulls.values());
-        pulls.delete(choice);
-        if (result.done === true) openNext();
-        else {
+      while (open.size > 0) {
+        const { choice, iterator, result } = await arrivals.take();
+        if (result.done === true) {
+          open.delete(iterator);
+          openNext();
+        } else {
           pull(choice, iterator);
           const event = { choice, event: result.value };
           onEvent(event);
@@ -209,7 +281,8 @@ export function mergeEvents<Event>(
   return {
     events,
     async ready() {
-      await Promise.race(pulls.values()).catch(() => undefined);
+      if (open.size > 0) await arrivals.first();
+      const { failure } = arrivals;
       if (failure === undefined) return;
       await close();
       throw failure.error;
@@ -233,20 +306,28 @@ export interface RunningChoices {
   readonly digest: string | null;
 }
 
+interface StartOptions {
+  readonly requests: readonly EngineRequest[];
+  readonly promptTokens: number;
+  /** Whether events are sent as they come. */
+  readonly isStream: boolean;
+}
+
 /**
  * Hands a request's choices to the engine, which accepts the first of them (as many as run at a time) or none, and waits
  * until one runs. So an answer begins only when it will have content. An adapter that turns out to be broken, and a
  * later choice that the engine does not accept, end it with an error.
  *
- * @throws what the engine's `submit` throws.
+ * @throws what the engine's `submit` throws; ApiError 400 or 429 for more log-probabilities than there is room for.
  */
 export async function startChoices(
   context: RequestContext,
-  { requests, promptTokens }: { readonly requests: readonly EngineRequest[]; readonly promptTokens: number },
+  { requests, promptTokens, isStream }: StartOptions,
 ): Promise<RunningChoices> {
   const { server, record, running } = context.var;
   const { engine, limits } = server;
   record.promptTokens = promptTokens;
+  running.atEnd(server.logprobBudget.take(logprobsHeldBy(requests, limits, isStream)));
   const merged = mergeEvents(
     requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
     { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context) },
@@ -267,10 +348,13 @@ export async function startChoices(
 
 /** Keeps a request's record and the metrics, event by event. */
 function recorder(context: RequestContext): (event: ChoiceEvent) => void {
-  const { server, record } = context.var;
+  const { server, record, running } = context.var;
   const { metrics, now } = server;
   const lastTokenAt = new Map<number, number>();
   return ({ choice, event }) => {
+    const { reason } = running.signal;
+    // it says more than that the answer was cancelled
+    if (event.type === "finish" && event.reason === "cancelled" && reason instanceof ApiError) throw reason;
     if (event.type === "scheduled" && event.digest !== null) record.digest = event.digest;
     if (event.type === "token") {
       const at = now();

@@ -6,7 +6,14 @@ import type { Engine } from "#inference";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { ApiKey, KeyRing } from "./auth.ts";
 import type { EngineWatch } from "./errors.ts";
-import type { ConcurrencyLimiter, InFlight, RateLimiter, RunningRequest, ServerLimits } from "./limits.ts";
+import type {
+  Budget,
+  ConcurrencyLimiter,
+  InFlight,
+  RateLimiter,
+  RunningRequest,
+  ServerLimits,
+} from "./limits.ts";
 import type { RequestRecord, ServerLog, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
 
@@ -43,6 +50,7 @@ export interface ServerContext extends Omit<ServerOptions, "limits"> {
   readonly engineWatch: EngineWatch;
   readonly rateLimiter: RateLimiter;
   readonly concurrencyLimiter: ConcurrencyLimiter;
+  readonly logprobBudget: Budget;
   readonly prompts: PromptReader;
   readonly metrics: ServerMetrics;
   readonly store: AdapterStore;

@@ -11,6 +11,9 @@ export interface ServerLimits {
   readonly choices: number;
   /** Choices of one request that the engine has at a time. */
   readonly choicesAtOnce: number;
+  /** Log-probabilities that one request may hold until its answer is sent, and all requests together. */
+  readonly logprobs: number;
+  readonly logprobsInFlight: number;
   /** Of all headers together. */
   readonly headerBytes: number;
   readonly headerCount: number;
@@ -22,6 +25,8 @@ export interface ServerLimits {
   readonly headerSeconds: number;
   /** Until the whole request has arrived. */
   readonly requestSeconds: number;
+  /** From the start of a request to the end of its answer; 0 is for ever. */
+  readonly answerSeconds: number;
   /** Until a connection without a request is closed. */
   readonly idleSeconds: number;
   /** Until a client that does not read its answer is dropped. */
@@ -34,6 +39,8 @@ export const defaultLimits: ServerLimits = {
   uploadBytes: 512_000_000,
   choices: 128,
   choicesAtOnce: 16,
+  logprobs: 2_000_000,
+  logprobsInFlight: 8_000_000,
   headerBytes: 16_384,
   headerCount: 100,
   connections: 1024,
@@ -41,6 +48,7 @@ export const defaultLimits: ServerLimits = {
   requestsPerConnection: 10_000,
   headerSeconds: 10,
   requestSeconds: 120,
+  answerSeconds: 1800,
   idleSeconds: 15,
   stalledSeconds: 30,
 };
@@ -118,21 +126,50 @@ export function createConcurrencyLimiter(): ConcurrencyLimiter {
   };
 }
 
+/** Limits how much all requests hold together. */
+export interface Budget {
+  /** Takes so much of it until the returned function is called. @throws ApiError 429. */
+  take(amount: number): () => void;
+}
+
+export function createLogprobBudget(limit: number): Budget {
+  let taken = 0;
+  return {
+    take(amount) {
+      if (taken + amount > limit)
+        throw new ApiError(
+          `requests that are being answered hold ${taken} of ${limit} log-probabilities, which leaves no room for the ${amount} of this one; send it again when they have ended, or ask for fewer`,
+          { status: 429, code: "busy", retryAfter: 5 },
+        );
+      taken += amount;
+      return () => {
+        taken -= amount;
+      };
+    },
+  };
+}
+
 /** A request that is being answered. */
 export interface RunningRequest {
-  /** Fires when the client has left, and when the server's time to drain is over. */
+  /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
   readonly signal: AbortSignal;
   /** Cancels the request: the client has left. */
   stop(): void;
+  /** The first call counts. */
   end(): void;
+  /** Has work done at its end. */
+  atEnd(work: () => void): void;
 }
 
 /** The requests that are being answered, and whether new ones are accepted. */
 export interface InFlight {
   readonly draining: boolean;
+  /** Whether clients should go elsewhere, although requests may still be accepted. */
+  readonly leaving: boolean;
   readonly count: number;
   /** @throws ApiError 503 while draining. */
   begin(client: AbortSignal): RunningRequest;
+  leave(): void;
   /**
    * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
    * as their body is still arriving, get two seconds more.
@@ -146,13 +183,33 @@ export const GRACE = 2000;
 /** The longest delay that a timer can have. */
 const MAX_DELAY = 2 ** 31 - 1 - GRACE;
 
-export function createInFlight(): InFlight {
+const timedOut = (seconds: number): ApiError =>
+  new ApiError(
+    `the request took longer than the ${seconds} s that it may; ask for less, or try again later`,
+    {
+      status: 504,
+      code: "request_timeout",
+    },
+  );
+
+const cutOff = (): ApiError =>
+  shuttingDown("the answer was cut off, since the server is shutting down; send the request again");
+
+/** @param seconds That a request may take; 0 is for ever. */
+export function createInFlight(seconds = 0): InFlight {
   const running = new Set<AbortController>();
   let draining = false;
+  let leaving = false;
   let whenIdle: () => void = () => undefined;
   return {
     get draining() {
       return draining;
+    },
+    get leaving() {
+      return leaving || draining;
+    },
+    leave() {
+      leaving = true;
     },
     get count() {
       return running.size;
@@ -164,12 +221,17 @@ export function createInFlight(): InFlight {
       if (client.aborted) stop();
       client.addEventListener("abort", stop);
       running.add(controller);
+      const limit = Math.min(seconds * 1000, MAX_DELAY);
+      const timer = limit > 0 ? setTimeout(() => controller.abort(timedOut(seconds)), limit) : undefined;
+      const works: (() => void)[] = [];
       const end = (): void => {
+        if (!running.delete(controller)) return;
         client.removeEventListener("abort", stop);
-        running.delete(controller);
+        clearTimeout(timer);
+        for (const work of works) work();
         if (running.size === 0) whenIdle();
       };
-      return { signal: controller.signal, stop, end };
+      return { signal: controller.signal, stop, end, atEnd: (work) => void works.push(work) };
     },
     async drain(seconds) {
       draining = true;
@@ -179,7 +241,7 @@ export function createInFlight(): InFlight {
       });
       const delay = Math.min(seconds * 1000, MAX_DELAY);
       const stop = setTimeout(() => {
-        for (const controller of running) controller.abort();
+        for (const controller of running) controller.abort(cutOff());
       }, delay);
       const giveUp = setTimeout(whenIdle, delay + GRACE);
       await idle;

@@ -1,6 +1,8 @@
-// Log-probabilities in the form of OpenAI's completions: tokens as text, and where in the answer's text each begins.
+// Log-probabilities while an answer is made, and in the form of OpenAI's completions: tokens as text, and where in the
+// answer's text each begins.
 import type { TokenLogprob } from "#inference";
 import { createDetokenizer, incompleteTail, type LoadedText } from "#text";
+import { type JsonPieces, jsonList, jsonObject } from "./json.ts";
 
 /** The part of a tokenizer that turns tokens into text. */
 export type TokenWriter = Pick<LoadedText["tokenizer"], "bytesOf" | "isSpecial" | "strippedBlanks">;
@@ -64,14 +66,57 @@ export function textOffsets(
   };
 }
 
+/** Log-probabilities of many tokens, in arrays that grow: as objects they take twenty times the memory. */
+export class HeldLogprobs implements Iterable<TokenLogprob> {
+  #ids = new Int32Array(32);
+  /** NaN for null. */
+  #values = new Float32Array(32);
+  /** For each token where its entries end: its own, then its alternatives. */
+  readonly #ends: number[] = [];
+
+  push(entry: TokenLogprob): void {
+    let at = this.#ends.at(-1) ?? 0;
+    for (const { id, logprob } of [entry, ...entry.top]) {
+      if (at === this.#ids.length) this.#grow();
+      this.#ids[at] = id;
+      this.#values[at++] = logprob ?? Number.NaN;
+    }
+    this.#ends.push(at);
+  }
+
+  *map<T>(of: (entry: TokenLogprob) => T): Generator<T, void> {
+    for (const entry of this) yield of(entry);
+  }
+
+  *[Symbol.iterator](): Generator<TokenLogprob, void> {
+    let start = 0;
+    for (const end of this.#ends) {
+      const [own = { id: 0, logprob: Number.NaN }, ...top] = Array.from({ length: end - start }, (_, i) => ({
+        id: this.#ids[start + i] as number,
+        logprob: this.#values[start + i] as number,
+      }));
+      yield { id: own.id, logprob: Number.isNaN(own.logprob) ? null : own.logprob, top };
+      start = end;
+    }
+  }
+
+  #grow(): void {
+    const [ids, values] = [this.#ids, this.#values];
+    this.#ids = new Int32Array(2 * ids.length);
+    this.#ids.set(ids);
+    this.#values = new Float32Array(2 * values.length);
+    this.#values.set(values);
+  }
+}
+
 /** `logprobs` of a completion: one entry for each token in each list. */
 export interface CompletionLogprobs {
-  readonly tokens: string[];
-  readonly token_logprobs: (number | null)[];
+  readonly tokens: readonly string[];
+  readonly token_logprobs: readonly (number | null)[];
   /** null at a first token, which nothing predicts. */
-  readonly top_logprobs: (Record<string, number> | null)[];
+  readonly top_logprobs: readonly (Record<string, number> | null)[];
   /** Characters of the text before the token's own. */
-  readonly text_offset: number[];
+  readonly text_offset: readonly number[];
 }
 
 /** Collects the lists of one choice. */
@@ -82,14 +127,9 @@ export interface LogprobsCollector {
   token(logprob: TokenLogprob): void;
   /** What was collected since the last call, or undefined for nothing. */
   take(): CompletionLogprobs | undefined;
+  /** The same as JSON, made token by token; null for nothing. */
+  json(): JsonPieces;
 }
-
-const empty = (): CompletionLogprobs => ({
-  tokens: [],
-  token_logprobs: [],
-  top_logprobs: [],
-  text_offset: [],
-});
 
 /** The likeliest tokens and the one that stands here. Of two ids with the same text the likelier counts. */
 function topOf(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob): Record<string, number> | null {
@@ -104,13 +144,17 @@ function topOf(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob): Reco
 
 /** @param echoed Characters of the prompt at the start of the choice's text. */
 export function collectLogprobs(tokenizer: TokenWriter, echoed: number): LogprobsCollector {
-  let held = empty();
+  let held = new HeldLogprobs();
+  let offsets: number[] = [];
   const offsetOf = textOffsets(tokenizer, { start: echoed, continues: true });
   const add = (entry: TokenLogprob, offset: number): void => {
-    held.tokens.push(tokenText(tokenizer, entry.id));
-    held.token_logprobs.push(entry.logprob);
-    held.top_logprobs.push(topOf(tokenizer, entry));
-    held.text_offset.push(offset);
+    held.push(entry);
+    offsets.push(offset);
+  };
+  const lists = {
+    tokens: ({ id }: TokenLogprob) => tokenText(tokenizer, id),
+    token_logprobs: ({ logprob }: TokenLogprob) => logprob,
+    top_logprobs: (entry: TokenLogprob) => topOf(tokenizer, entry),
   };
   return {
     prompt(logprobs, added) {
@@ -119,10 +163,26 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number): Logprob
     },
     token: (entry) => add(entry, offsetOf(entry.id)),
     take() {
-      if (held.tokens.length === 0) return undefined;
-      const taken = held;
-      held = empty();
+      if (offsets.length === 0) return undefined;
+      const entries = [...held];
+      const taken = {
+        tokens: entries.map(lists.tokens),
+        token_logprobs: entries.map(lists.token_logprobs),
+        top_logprobs: entries.map(lists.top_logprobs),
+        text_offset: offsets,
+      };
+      held = new HeldLogprobs();
+      offsets = [];
       return taken;
+    },
+    json: () => {
+      if (offsets.length === 0) return () => ["null"];
+      return jsonObject({
+        tokens: jsonList(() => held.map(lists.tokens)),
+        token_logprobs: jsonList(() => held.map(lists.token_logprobs)),
+        top_logprobs: jsonList(() => held.map(lists.top_logprobs)),
+        text_offset: offsets,
+      });
     },
   };
 }

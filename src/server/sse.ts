@@ -1,6 +1,8 @@
-// Server-sent events, as OpenAI's clients read them: one JSON object in each, [DONE] at the end.
+// Answers that are sent while they are made. Server-sent events, as OpenAI's clients read them: one JSON object in each,
+// [DONE] at the end.
 import type { RequestContext } from "./context.ts";
 import { answerTo } from "./errors.ts";
+import { GRACE } from "./limits.ts";
 
 const HEADERS = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -8,66 +10,74 @@ const HEADERS = {
   "x-accel-buffering": "no",
 } as const;
 
-/** Streams chunks as the answer to a request. The request and its record end with the stream, however it ends. */
+/** Streams chunks as the answer to a request. */
 export function streamChunks(context: RequestContext, chunks: AsyncGenerator<object, void>) {
-  const { server, record, running } = context.var;
-  record.isStream = true;
-  const body = eventStream(chunks, {
-    explain: server.engineWatch.explain,
-    onEnd: (error) => {
-      record.isAborted = context.req.raw.signal.aborted;
-      if (error !== undefined) record.error = error instanceof Error ? error.message : String(error);
-      running.stop();
-      running.end();
-      record.end?.();
-    },
-  });
-  return context.body(body, 200, HEADERS);
+  return streamBody(context, eventsOf(context, chunks), HEADERS);
 }
 
-interface StreamOptions {
-  /** Finds the reason for an error. */
-  readonly explain: (error: unknown) => unknown;
-  /** The stream is over: done, failed, or its reader has left. Called once. */
-  readonly onEnd: (error?: unknown) => void;
+/** An error in the middle becomes an event, too, since the status was sent long before. */
+async function* eventsOf(
+  { var: { server, record } }: RequestContext,
+  chunks: AsyncGenerator<object, void>,
+): AsyncGenerator<string, void> {
+  const event = (data: string): string => `data: ${data}\n\n`;
+  try {
+    for await (const chunk of chunks) yield event(JSON.stringify(chunk));
+    yield event("[DONE]");
+  } catch (thrown) {
+    const error = server.engineWatch.explain(thrown);
+    record.error = error instanceof Error ? error.message : String(error);
+    yield event(JSON.stringify(answerTo(error).body));
+  }
 }
 
 /**
- * The events' bytes, made as fast as they are read. An error in the middle becomes an event, too, since the status was
- * sent long before.
+ * Sends texts with the status 200, made as fast as they are read. The request and its record end with them, however they
+ * end; when the request is cancelled, a reader that is slow has two seconds for the rest.
  */
-function eventStream(
-  chunks: AsyncGenerator<object, void>,
-  { explain, onEnd }: StreamOptions,
-): ReadableStream<Uint8Array> {
+export function streamBody(
+  context: RequestContext,
+  texts: AsyncGenerator<string, void>,
+  headers: Record<string, string>,
+) {
+  const { record, running } = context.var;
+  record.isStream = true;
   const encoder = new TextEncoder();
   let isOver = false;
-  const end = (error?: unknown): void => {
+  const end = (): void => {
     if (isOver) return;
     isOver = true;
-    onEnd(error);
+    record.isAborted = context.req.raw.signal.aborted;
+    running.stop();
+    running.end();
+    record.end?.();
   };
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const send = (data: string): void => {
-        if (!isOver) controller.enqueue(encoder.encode(`data: ${data}\n\n`));
-      };
-      try {
-        const { done, value } = await chunks.next();
-        if (done !== true) return send(JSON.stringify(value));
-        send("[DONE]");
-        if (!isOver) controller.close();
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      const cutOff = (): void => {
+        if (isOver) return;
+        record.error = "the client read too slowly";
+        controller.error(running.signal.reason);
         end();
-      } catch (thrown) {
-        const error = explain(thrown);
-        send(JSON.stringify(answerTo(error).body));
-        if (!isOver) controller.close();
-        end(error);
+      };
+      running.signal.addEventListener("abort", () => void setTimeout(cutOff, GRACE).unref(), { once: true });
+    },
+    async pull(controller) {
+      try {
+        const { done, value } = await texts.next();
+        if (isOver) return;
+        if (done !== true) return controller.enqueue(encoder.encode(value));
+        controller.close();
+      } catch (error) {
+        record.error = String(error);
+        controller.error(error);
       }
+      end();
     },
     cancel() {
       end();
-      void chunks.return().catch(() => undefined);
+      void texts.return().catch(() => undefined);
     },
   });
+  return context.body(body, 200, headers);
 }

@@ -80,7 +80,10 @@ test("an engine whose process is stopped does not respond, goes on when it may, 
   const asked = engine.submit(long);
   child.kill("SIGSTOP");
   const stats = engine.stats();
-  await expect(stats).rejects.toMatchObject({ code: "device", message: "the engine's process does not answer" });
+  await expect(stats).rejects.toMatchObject({
+    code: "device",
+    message: "the engine's process does not answer",
+  });
   expect(engine.isResponding).toBe(false);
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   child.kill("SIGCONT");
@@ -91,7 +94,10 @@ test("an engine whose process is stopped does not respond, goes on when it may, 
   await expect.poll(() => engine.isResponding, { timeout: 5000 }).toBe(false);
   await engine[Symbol.asyncDispose]();
   expect(child.signalCode).toBe("SIGKILL");
-  expect(await engine.closed).toMatchObject({ code: "device", message: expect.stringMatching(/was killed$/) });
+  expect(await engine.closed).toMatchObject({
+    code: "device",
+    message: expect.stringMatching(/was killed$/),
+  });
 });
 
 test("closing cancels running requests and ends the process; a request whose events are not consumed can be cancelled", async () => {

@@ -15,7 +15,8 @@ import {
 } from "../choices.ts";
 import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
-import { tokenText } from "../logprobs.ts";
+import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
+import { HeldLogprobs, tokenText } from "../logprobs.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
@@ -100,7 +101,6 @@ const chatAnswer = z
   })
   .openapi("ChatAnswer");
 
-type ChatAnswer = z.output<typeof chatAnswer>;
 type ChatLogprobs = z.output<typeof chatLogprobs>["content"];
 
 const chatRoute = createRoute({
@@ -121,7 +121,7 @@ export function chatRoutes(app: ServerApp): void {
       const choices = await startChat(context, request);
       const answer = new Answer(context.var.server, request, choices);
       if (request.stream === true) return streamChunks(context, answer.chunks());
-      return context.json(await answer.whole(), 200);
+      return sendJson(context, await answer.whole());
     },
     checkedBy(chatRequest),
   );
@@ -144,7 +144,8 @@ function startChat(context: RequestContext, request: ChatRequest): Promise<Runni
     tenant: key.name,
     more: logprobs === undefined ? {} : { logprobs },
   });
-  return startChoices(context, { requests, promptTokens: prompt.ids.length });
+  const isStream = request.stream === true;
+  return startChoices(context, { requests, promptTokens: prompt.ids.length, isStream });
 }
 
 /** Messages as a chat template takes them: plain texts, with the developer's as the system's. */
@@ -182,7 +183,7 @@ function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | undefined
 
 interface WholeChoice {
   text: string;
-  readonly logprobs: ChatLogprobs;
+  readonly logprobs: HeldLogprobs;
   finish: "stop" | "length";
 }
 
@@ -214,29 +215,30 @@ class Answer {
     return { id: this.#id, object, created: this.#created, model, system_fingerprint };
   }
 
-  async whole(): Promise<ChatAnswer> {
+  /** As `chatAnswer` describes it. */
+  async whole(): Promise<JsonPieces> {
     const choices = Array.from(
       { length: this.#request.n ?? 1 },
-      (): WholeChoice => ({ text: "", logprobs: [], finish: "stop" }),
+      (): WholeChoice => ({ text: "", logprobs: new HeldLogprobs(), finish: "stop" }),
     );
     for await (const { choice: index, event } of this.#choices.events) {
       const choice = choices[index];
       if (choice === undefined) continue;
       if (event.type === "token" || event.type === "finish") choice.text += event.text;
-      if (event.type === "token" && event.logprob !== undefined)
-        choice.logprobs.push(this.#logprob(event.logprob));
+      if (event.type === "token" && event.logprob !== undefined) choice.logprobs.push(event.logprob);
       if (event.type === "finish") choice.finish = finishReasonOf(event.reason);
     }
-    return {
-      ...this.#head("chat.completion"),
-      choices: choices.map(({ text, logprobs, finish }, index) => ({
+    const listed = choices.map(({ text, logprobs, finish }, index) => {
+      const content = jsonList(() => logprobs.map((entry) => this.#logprob(entry)));
+      return jsonObject({
         index,
         message: { role: "assistant", content: text, refusal: null },
-        logprobs: this.#request.logprobs === true ? { content: logprobs, refusal: null } : null,
+        logprobs: this.#request.logprobs === true ? jsonObject({ content, refusal: null }) : null,
         finish_reason: finish,
-      })),
-      usage: this.#choices.usage(),
-    };
+      });
+    });
+    const usage = this.#choices.usage();
+    return jsonObject({ ...this.#head("chat.completion"), choices: jsonList(() => listed), usage });
   }
 
   async *chunks(): AsyncGenerator<object, void> {

@@ -16,7 +16,8 @@ import {
 } from "../choices.ts";
 import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
-import { type CompletionLogprobs, characters, collectLogprobs } from "../logprobs.ts";
+import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
+import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
 import type { EncodedPrompt, PromptReader } from "../prompts.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
@@ -105,8 +106,6 @@ const completionAnswer = z
   })
   .openapi("CompletionAnswer");
 
-type CompletionAnswer = z.output<typeof completionAnswer>;
-
 const completionRoute = createRoute({
   method: "post",
   path: "/v1/completions",
@@ -124,7 +123,7 @@ export function completionRoutes(app: ServerApp): void {
       const request = context.req.valid("json");
       const answer = await startCompletion(context, request);
       if (request.stream === true) return streamChunks(context, answer.chunks());
-      return context.json(await answer.whole(), 200);
+      return sendJson(context, await answer.whole());
     },
     checkedBy(completionRequest),
   );
@@ -147,7 +146,8 @@ async function startCompletion(context: RequestContext, request: CompletionReque
     return requestsOf({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
   });
   const promptTokens = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
-  const choices = await startChoices(context, { requests, promptTokens });
+  const isStream = request.stream === true;
+  const choices = await startChoices(context, { requests, promptTokens, isStream });
   const writers = requests.map((_, i) => createWriter(server, request, prompts[Math.floor(i / n)]));
   return new Answer({ request, choices, writers, created: Math.floor(server.now() / 1000) });
 }
@@ -207,8 +207,7 @@ function engineOptions(
 interface ChoiceWriter {
   /** What an event adds. */
   write(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null };
-  /** The log-probabilities since the last call. */
-  logprobs(): CompletionLogprobs | null;
+  readonly logprobs: LogprobsCollector;
 }
 
 function createWriter(
@@ -236,7 +235,7 @@ function createWriter(
       const isEnd = lastId !== undefined && engine.model.endTokens.includes(lastId);
       return { text: event.text, finish: isEnd ? "stop" : finish };
     },
-    logprobs: () => collector.take() ?? null,
+    logprobs: collector,
   };
 }
 
@@ -281,7 +280,8 @@ class Answer {
     };
   }
 
-  async whole(): Promise<CompletionAnswer> {
+  /** As `completionAnswer` describes it. */
+  async whole(): Promise<JsonPieces> {
     const { choices, writers } = this.#parts;
     const written = writers.map((): WholeChoice => ({ text: "", finish: "stop" }));
     for await (const { choice, event } of choices.events) {
@@ -291,16 +291,10 @@ class Answer {
       whole.text += text;
       whole.finish = finish ?? whole.finish;
     }
-    return {
-      ...this.#head(),
-      choices: written.map(({ text, finish }, index) => ({
-        index,
-        text,
-        logprobs: writers[index]?.logprobs() ?? null,
-        finish_reason: finish,
-      })),
-      usage: choices.usage(),
-    };
+    const listed = written.map(({ text, finish }, index) =>
+      jsonObject({ index, text, logprobs: writers[index]?.logprobs.json(), finish_reason: finish }),
+    );
+    return jsonObject({ ...this.#head(), choices: jsonList(() => listed), usage: choices.usage() });
   }
 
   async *chunks(): AsyncGenerator<object, void> {
@@ -315,7 +309,7 @@ class Answer {
       const writer = writers[index];
       if (writer === undefined) continue;
       const { text, finish } = writer.write(event);
-      const logprobs = writer.logprobs();
+      const logprobs = writer.logprobs.take() ?? null;
       if (text !== "" || logprobs !== null || finish !== null)
         yield chunk([{ index, text, logprobs, finish_reason: finish }]);
     }

@@ -1,0 +1,61 @@
+// JSON that is made while it is sent: an answer may be larger than what the heap has room for.
+import type { RequestContext } from "./context.ts";
+import { streamBody } from "./sse.ts";
+
+/** Makes the text of a value, piece by piece. */
+export type JsonPieces = () => Iterable<string>;
+
+/** Members and items are values, or the pieces of one. */
+const piecesOf = (value: unknown): Iterable<string> =>
+  typeof value === "function" ? (value as JsonPieces)() : [JSON.stringify(value)];
+
+export const jsonObject = (members: Readonly<Record<string, unknown>>): JsonPieces =>
+  function* () {
+    let before = "{";
+    for (const [name, value] of Object.entries(members)) {
+      yield `${before}${JSON.stringify(name)}:`;
+      yield* piecesOf(value);
+      before = ",";
+    }
+    yield before === "{" ? "{}" : "}";
+  };
+
+/** @param items Gives them again at each call. */
+export const jsonList = (items: () => Iterable<unknown>): JsonPieces =>
+  function* () {
+    let before = "[";
+    for (const item of items()) {
+      yield before;
+      yield* piecesOf(item);
+      before = ",";
+    }
+    yield before === "[" ? "[]" : "]";
+  };
+
+/** Characters that are sent at once. */
+const PART = 65_536;
+
+function* partsOf(pieces: Iterable<string>): Generator<string, void> {
+  let part = "";
+  for (const piece of pieces) {
+    part += piece;
+    if (part.length < PART) continue;
+    yield part;
+    part = "";
+  }
+  if (part !== "") yield part;
+}
+
+/** Sends an answer with the status 200: a short one at once, a long one as fast as it is read. */
+export function sendJson(context: RequestContext, answer: JsonPieces) {
+  const headers = { "content-type": "application/json" };
+  const parts = partsOf(answer());
+  const [first, second] = [parts.next(), parts.next()];
+  if (first.done === true || second.done === true) return context.body(first.value ?? "", 200, headers);
+  return streamBody(context, restOf([first.value, second.value], parts), headers);
+}
+
+async function* restOf(made: readonly string[], parts: Iterable<string>): AsyncGenerator<string, void> {
+  yield* made;
+  yield* parts;
+}
