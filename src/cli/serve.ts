@@ -50,7 +50,8 @@ Examples:
 
 The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.
 /docs lists the routes, /metrics is for Prometheus. Requests are logged on stderr, one JSON object a line.
-SIGTERM or Ctrl-C lets running requests finish; a second one ends at once.
+SIGTERM or Ctrl-C lets running requests finish, and ends within --drain-delay, --drain-seconds and a few more; a second
+one ends at once.
 ${SIZES}`,
   run,
 });
@@ -58,7 +59,8 @@ ${SIZES}`,
 /**
  * Serves until SIGTERM or Ctrl-C, and returns the exit code.
  *
- * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one.
+ * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one; and that it had
+ * to be killed in the end.
  */
 async function run(options: Values): Promise<number> {
   const silent = options.quiet || options.json;
@@ -69,9 +71,11 @@ async function run(options: Values): Promise<number> {
   await using server = await openServer(options, { log, interrupt, silent });
   sayStart(server, options);
   const { engine } = server;
-  const failure = await Promise.race([aborted(interrupt.signal), engine.closed]);
-  if (failure !== undefined) log.error({ reason: failure.message }, "the engine is gone");
+  const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
+  if (broken !== undefined) log.error({ reason: broken.message }, "the engine is gone");
   await server.stop();
+  await server[Symbol.asyncDispose]();
+  const failure = broken ?? (await engine.closed);
   if (failure !== undefined) throw failure;
   log.info({}, "stopped");
   return 0;

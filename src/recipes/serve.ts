@@ -1,13 +1,17 @@
 // A server over a model and its adapters: the keys, the engine, the routes, the port.
 import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { loadAdapter } from "#adapters";
 import { flag, integer, MosError, parseSettings, pick, type SettingInput, steadyNow, text } from "#core";
 import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
 import { geometryOf, openModel } from "#models";
-import { createServer, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
+import { createServer, defaultLimits, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
 
-/** Which clients reach the server, and how it stops. */
+/** In seconds; timers cannot be set to much more. */
+const DAY = 86_400;
+
+/** Which clients reach the server, and how long it waits for what. */
 export const networkSettings = {
   host: text({
     default: "127.0.0.1",
@@ -25,6 +29,32 @@ export const networkSettings = {
     min: 0,
     default: 30,
     help: "how long running requests may continue after SIGTERM",
+  }),
+  drainDelay: integer({
+    min: 0,
+    max: DAY,
+    default: 0,
+    placeholder: "seconds",
+    help: "how long requests are still accepted after SIGTERM, while /ready says 503",
+  }),
+  requestTimeout: integer({
+    min: 0,
+    default: defaultLimits.answerSeconds,
+    placeholder: "seconds",
+    help: "how long a request may take before it ends with an error; 0 is for ever",
+  }),
+  engineTimeout: integer({
+    min: 0,
+    default: 60,
+    placeholder: "seconds",
+    help: "how long the engine may be silent before /health says 503 and requests are refused; 0 is for ever",
+  }),
+  keepAlive: integer({
+    min: 1,
+    max: DAY,
+    default: defaultLimits.idleSeconds,
+    placeholder: "seconds",
+    help: "how long a connection stays open without a request",
   }),
 };
 
@@ -53,7 +83,10 @@ export interface RunningServer extends AsyncDisposable {
   readonly address: string;
   readonly modelName: string;
   readonly engine: Engine;
-  /** Lets running requests finish for `drainSeconds`, then closes the port. */
+  /**
+   * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the port. Without its
+   * engine, at once.
+   */
   stop(): Promise<void>;
 }
 
@@ -81,7 +114,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     apiKeys,
     keys: needsKeys,
     publicMetrics,
-    drainSeconds,
+    ...life
   } = parseSettings(networkSettings, pick(networkSettings, options));
   const { adapters, log, onProgress, signal, now = steadyNow } = options;
   if (apiKeys === undefined && needsKeys && !isLoopback(host))
@@ -98,6 +131,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     ...(adapters === undefined ? {} : { adapters }),
     ...pick(engineSettings, options),
     ...(onProgress === undefined ? {} : { onProgress }),
+    silentSeconds: life.engineTimeout,
     signal,
   });
   try {
@@ -106,21 +140,20 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       nextSeed: () => randomInt(2 ** 32),
       hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
+      limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
     });
     const listening = await listen(server, { host, port });
-    let failure: MosError | undefined;
-    void engine.closed.then((reason) => {
-      failure = reason;
-    });
+    const gone = engine.closed.then(() => true);
     return {
       address: listening.address,
       modelName,
       engine,
       stop: async () => {
-        log.info({ running: server.inFlight.count }, "draining");
-        await listening.close({
-          drainSeconds: failure === undefined ? drainSeconds : SECONDS_WITHOUT_ENGINE,
-        });
+        const { inFlight } = server;
+        inFlight.leave();
+        log.info({ running: inFlight.count, drainDelay: life.drainDelay }, "draining");
+        const isGone = await Promise.race([gone, sleep(life.drainDelay * 1000, false, { ref: false })]);
+        await listening.close({ drainSeconds: isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds });
       },
       [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
     };

@@ -2,6 +2,7 @@
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "#core";
 import type { Engine } from "#inference";
+import { systemCode } from "#storage";
 
 /** What the client of a failed request receives, in the terms of OpenAI's API. */
 export interface ApiErrorDetails {
@@ -19,7 +20,7 @@ export interface ApiErrorDetails {
 
 /** The package's own code for a status. */
 const codeOf = (status: number): ErrorCode =>
-  status === 404 ? "not_found" : status === 429 || status === 503 ? "busy" : "bad_option";
+  status === 404 ? "not_found" : status === 429 || status >= 500 ? "busy" : "bad_option";
 
 /** A request that the server does not serve. The client may read the message. */
 export class ApiError extends MosError {
@@ -71,8 +72,27 @@ function answer(message: string, details: ApiErrorDetails, isServerFault = false
 export const shuttingDown = (message = "the server is shutting down; send the request again"): ApiError =>
   new ApiError(message, { status: 503, code: "shutting_down", retryAfter: 5 });
 
+const FULL_DISKS: Readonly<Record<string, string>> = {
+  ENOSPC: "the server's disk is full",
+  EDQUOT: "the server's disk quota is used up",
+};
+
+/** Which full disk an error was caused by in the end. */
+function fullDisk(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return FULL_DISKS[systemCode(error) ?? ""] ?? fullDisk(error.cause);
+}
+
+function storageAnswer(error: MosError): ErrorAnswer | undefined {
+  const full = fullDisk(error);
+  if (full === undefined) return undefined;
+  const message = `${full}, so nothing was changed; free some space there, and send the request again`;
+  return answer(message, { status: 507, code: "insufficient_storage" }, true);
+}
+
 /** The codes that a client can act on. Messages of the engine name no path of this machine. */
-function knownAnswer({ code, message }: MosError): ErrorAnswer | undefined {
+function knownAnswer(error: MosError): ErrorAnswer | undefined {
+  const { code, message } = error;
   switch (code) {
     case "busy":
       return answer(message, { status: 429, code: "busy", retryAfter: 1 });
@@ -82,6 +102,8 @@ function knownAnswer({ code, message }: MosError): ErrorAnswer | undefined {
       return answer(message, { status: 400, code: "invalid_value" });
     case "memory":
       return answer(message, { status: 503, code: "insufficient_memory", retryAfter: 5 }, true);
+    case "storage":
+      return storageAnswer(error);
     case "cancelled":
       return answerTo(shuttingDown());
     case "bad_adapter":
@@ -115,39 +137,60 @@ export function answerTo(error: unknown): ErrorAnswer {
   );
 }
 
-/** Whether the engine still runs. Once it has ended, only a restart of the server brings it back. */
+/** Why an engine answers no requests. */
+interface EngineProblem {
+  /** Once it is broken, only a restart of the server brings it back. */
+  readonly status: "broken" | "stuck";
+  readonly reason: string;
+}
+
+const BROKEN: EngineProblem = { status: "broken", reason: "the engine's process has ended" };
+const STUCK: EngineProblem = { status: "stuck", reason: "the engine's process does not answer" };
+
+/** Whether the engine still runs. */
 export interface EngineWatch {
-  readonly isGone: boolean;
-  /** @throws ApiError 503 once the engine has ended. */
+  readonly problem: EngineProblem | undefined;
+  /** @throws ApiError 503 while there is a problem. */
   check(): void;
-  /** An error as it was thrown, or a 503 where the engine's end is the reason for it. */
+  /** An error as it was thrown, or a 503 where the engine's problem is the reason for it. */
   explain(error: unknown): unknown;
 }
 
-const engineUnavailable = (cause?: unknown): ApiError =>
-  new ApiError("the engine behind this server is gone; send the request again when the server is back", {
-    status: 503,
-    code: "engine_unavailable",
-    retryAfter: 5,
-    headers: { connection: "close" },
-    cause,
-  });
+function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError {
+  const isBroken = status === "broken";
+  return new ApiError(
+    isBroken
+      ? "the engine behind this server is gone; send the request again when the server is back"
+      : "the engine behind this server does not answer; send the request again later",
+    {
+      status: 503,
+      code: "engine_unavailable",
+      retryAfter: 5,
+      ...(isBroken ? { headers: { connection: "close" } } : {}),
+      cause,
+    },
+  );
+}
 
-export function watchEngine({ closed }: Pick<Engine, "closed">): EngineWatch {
+export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">): EngineWatch {
   let isGone = false;
-  void closed.then(() => {
+  void engine.closed.then(() => {
     isGone = true;
   });
+  const problemOf = (): EngineProblem | undefined =>
+    isGone ? BROKEN : engine.isResponding ? undefined : STUCK;
   return {
-    get isGone() {
-      return isGone;
+    get problem() {
+      return problemOf();
     },
     check() {
-      if (isGone) throw engineUnavailable();
+      const problem = problemOf();
+      if (problem !== undefined) throw engineUnavailable(problem);
     },
     explain(error) {
-      const isItsEnd = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
-      return isGone && isItsEnd ? engineUnavailable(error) : error;
+      const problem = problemOf();
+      const isItsFault = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
+      return problem !== undefined && isItsFault ? engineUnavailable(problem, error) : error;
     },
   };
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { textOffsets } from "./logprobs.ts";
+import { jsonList, jsonObject } from "./json.ts";
+import { HeldLogprobs, textOffsets } from "./logprobs.ts";
 
 const canBegin = (bytes: readonly number[]): boolean => {
   try {
@@ -55,5 +56,33 @@ test("a token's offset is that of the character that its first byte belongs to",
       expect(offsets).toEqual(expected);
     }),
     { numRuns: 1000 },
+  );
+});
+
+test("what is held is what was put in, as 32-bit numbers", () => {
+  const id = fc.nat(2 ** 31 - 1);
+  const entry = fc.record({
+    id,
+    logprob: fc.option(fc.float({ max: 0, noNaN: true })),
+    top: fc.array(fc.record({ id, logprob: fc.float({ max: 0, noNaN: true }) }), { maxLength: 20 }),
+  });
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
+      const held = new HeldLogprobs();
+      for (const one of entries) held.push(one);
+      expect([...held]).toEqual(entries);
+      expect([...held.map(({ top }) => top.length)]).toEqual(entries.map(({ top }) => top.length));
+    }),
+  );
+});
+
+test("the pieces of JSON make the text that it has as a whole", () => {
+  fc.assert(
+    fc.property(fc.array(fc.jsonValue()), fc.dictionary(fc.string(), fc.jsonValue()), (items, members) => {
+      const inner = jsonObject({ a: 1, list: jsonList(() => items), ...members });
+      const text = [...jsonObject({ inner, empty: jsonList(() => []), none: jsonObject({}) })()].join("");
+      const whole = { inner: { a: 1, list: items, ...members }, empty: [], none: {} };
+      expect(text).toBe(JSON.stringify(whole));
+    }),
   );
 });

@@ -2,11 +2,12 @@
 // permitted the tests are skipped and say so.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, openAsBlob } from "node:fs";
 import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { makeServer } from "../server/harness.ts";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { mos, snapshot } from "./run-mos.ts";
 
@@ -158,6 +159,31 @@ describe.skipIf(!mountable)(mountable ? "a disk" : "a disk (skipped: mounting is
       stderr: "",
     });
     expect(await readdir(out)).toContain("adapter_config.json");
+  });
+
+  test("that is full takes no upload of an adapter, and keeps the one before", async () => {
+    mountDisk("size=1m");
+    const look = async () =>
+      (await readdir(disk)).filter((name) => /^[a-z]+$/.test(name) && name !== "ballast");
+    const isAdmin = { name: "admin", isAdmin: true, mayUse: () => true };
+    await using server = await makeServer({
+      engine: { look },
+      server: { keys: { find: async () => isAdmin }, adapterFolder: disk },
+    });
+    const upload = async (name: string) => {
+      const form = new FormData();
+      form.set("name", name);
+      form.set("adapter_config", await openAsBlob(join(whole, "adapter_config.json")));
+      form.set("adapter_model", await openAsBlob(join(whole, "adapter_model.safetensors")));
+      const headers = { authorization: "Bearer key" };
+      const answer = await server.fetch("/v1/adapters", { method: "POST", body: form, headers });
+      return [answer.status, ((await answer.json()) as { error?: { code: string } }).error?.code];
+    };
+    expect(await upload("old")).toEqual([201, undefined]);
+    await fill(sizes.adapter / 2);
+    const before = await snapshot(disk);
+    for (const name of ["fresh", "old"]) expect(await upload(name)).toEqual([507, "insufficient_storage"]);
+    expect(await snapshot(disk)).toEqual(before);
   });
 
   test("does not lose an old run to --overwrite before the new one has a result", async () => {

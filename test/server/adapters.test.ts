@@ -7,7 +7,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { writeSafetensors } from "#formats";
 import { type ApiKey, hashOfKey, type KeyRing } from "#server";
+import { storageError } from "#storage";
 import { type Harness, makeServer } from "./harness.ts";
+
+/** A system call's error, whose code is written in a config. */
+const failedWith = (config: string): Error =>
+  Object.assign(new Error("write failed"), { code: JSON.parse(config).full });
 
 describe("adapters", () => {
   const key = (name: string, isAdmin: boolean): ApiKey => ({ name, isAdmin, mayUse: () => true });
@@ -54,6 +59,7 @@ describe("adapters", () => {
         limits: { uploadBytes: 100_000, bodyBytes: 50_000 },
         checkAdapter: async (path) => {
           const config = await readFile(join(path, "adapter_config.json"), "utf8");
+          if (config.includes("full")) throw storageError(failedWith(config), path);
           if (config.includes("wrong"))
             throw new MosError("bad_adapter", `${path}/adapter_config.json: this is wrong`);
         },
@@ -274,6 +280,30 @@ describe("adapters", () => {
     const { status, json } = await server.send("/v1/adapters", body, admin);
     expect([status, json.error.param]).toEqual([400, "adapter_model"]);
   });
+
+  test.each([
+    ["ENOSPC", 507, "insufficient_storage", /^the server's disk is full, so nothing was changed; /],
+    ["EDQUOT", 507, "insufficient_storage", /^the server's disk quota is used up, so nothing was changed; /],
+    ["EIO", 500, "internal_error", /log has the reason/],
+  ])(
+    "an upload that the disk refuses with %s is %i and changes nothing",
+    async (code, status, name, message) => {
+      await upload("stays", { version: 1 });
+      const before = await namesIn(folder);
+      for (const adapter of ["stays", "fresh"]) {
+        const answer = await upload(adapter, { full: code });
+        expect([answer.status, answer.json.error]).toEqual([
+          status,
+          { type: "server_error", param: null, code: name, message: expect.stringMatching(message) },
+        ]);
+        expect(answer.text).not.toContain(folder);
+      }
+      expect(await namesIn(folder)).toEqual(before);
+      expect(JSON.parse(await readFile(join(folder, "stays/adapter_config.json"), "utf8"))).toEqual({
+        version: 1,
+      });
+    },
+  );
 
   test("concurrent uploads of one name leave one of them complete", async () => {
     const all = await Promise.all(Array.from({ length: 8 }, (_, i) => upload("raced", { i })));

@@ -1,5 +1,5 @@
 // Health and readiness, an engine that ends, and the OpenAPI document.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { makeServer } from "./harness.ts";
 
@@ -38,6 +38,57 @@ test("requests whose engine ends, before them or in the middle, are answered wit
   expect([later.status, later.json.error]).toEqual([503, expect.objectContaining(unavailable)]);
   expect(later.headers.get("retry-after")).toBe("5");
   expect((await server.send("/metrics")).status).toBe(503);
+});
+
+test("an engine that does not answer for a while is reported, and takes no requests until it does", async () => {
+  await using server = await makeServer();
+  server.engine.isResponding = false;
+  const stuck = { status: "stuck", reason: "the engine's process does not answer" };
+  for (const path of ["/health", "/ready"])
+    expect(await server.send(path)).toMatchObject({ status: 503, json: stuck });
+  const refused = await server.send("/v1/completions", { model: "base", prompt: "x" });
+  expect([refused.status, refused.json.error.code]).toEqual([503, "engine_unavailable"]);
+  expect([refused.headers.get("retry-after"), refused.headers.get("connection")]).toEqual(["5", null]);
+  expect((await server.send("/metrics")).status).toBe(503);
+  server.engine.isResponding = true;
+  expect((await server.send("/v1/completions", { model: "base", prompt: "x" })).status).toBe(200);
+  expect((await server.send("/health")).status).toBe(200);
+});
+
+describe("a request whose time is over", () => {
+  const slow = {
+    engine: { delay: 50, answer: " one two".repeat(100) },
+    server: { limits: { answerSeconds: 0.3 } },
+  };
+  const asked = { model: "base", prompt: "x", max_tokens: 100 };
+  const timeout = { type: "server_error", code: "request_timeout" };
+
+  test("ends with an error, as a whole or in the middle of a stream, and its slot is free", async () => {
+    await using server = await makeServer(slow);
+    const whole = server.send("/v1/completions", { ...asked, n: 2 });
+    const streamed = server.send("/v1/completions", { ...asked, stream: true });
+    expect(await whole).toMatchObject({ status: 504, json: { error: timeout } });
+    const { text } = await streamed;
+    expect(text).toMatch(/"text":" one"[\s\S]*"code":"request_timeout"/);
+    expect(text).not.toContain("[DONE]");
+    await expect.poll(() => [server.engine.running, server.engine.cancelled]).toEqual([0, 3]);
+  });
+
+  test("ends although the engine does not end it", async () => {
+    await using server = await makeServer(slow);
+    const left: string[] = [];
+    server.engine.submit = () => ({
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise(() => undefined),
+        return: async () => {
+          left.push("left");
+          return { done: true, value: undefined };
+        },
+      }),
+    });
+    const answer = await server.send("/v1/completions", { ...asked, n: 2 });
+    expect([answer.status, answer.json.error.code, left.length]).toEqual([504, "request_timeout", 2]);
+  });
 });
 
 test("a failed step does not end the engine", async () => {

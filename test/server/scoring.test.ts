@@ -101,3 +101,62 @@ test("answers beyond the concurrency limit run after the first ones", async () =
   expect([status, json.choices.length]).toEqual([200, 9]);
   expect(slow.engine.seen.map((request) => request.prompt)).toEqual(prompt);
 });
+
+const texts = (count: number) => Array.from({ length: count }, () => "one two three four five six seven");
+
+test("a request for more log-probabilities than one may hold is told what would do", async () => {
+  await using small = await makeServer({ server: { limits: { logprobs: 1000 } } });
+  const chat = {
+    model: "base",
+    messages: [{ role: "user", content: "Hi" }],
+    logprobs: true,
+    top_logprobs: 19,
+  };
+  const refused = await small.send("/v1/chat/completions", { ...chat, n: 4, max_tokens: 20 });
+  expect([refused.status, refused.json.error.message]).toEqual([
+    400,
+    "4 answers of 20 tokens with 19 alternatives each are 1600 log-probabilities, and 1000 are given at once; ask for 12 tokens, fewer answers, or fewer alternatives",
+  ]);
+  expect(small.engine.seen).toEqual([]);
+  expect((await small.send("/v1/chat/completions", { ...chat, n: 4, max_tokens: 12 })).status).toBe(200);
+  const without = { ...chat, logprobs: false, top_logprobs: undefined, n: 128, max_tokens: 20 };
+  expect((await small.send("/v1/chat/completions", without)).status).toBe(200);
+  const scored = await small.send("/v1/completions", { ...scoring(texts(100)), logprobs: 5 });
+  expect([scored.status, scored.json.error.param]).toEqual([400, "logprobs"]);
+});
+
+test("requests share a budget of log-probabilities, which each gives back at its end", async () => {
+  await using small = await makeServer({
+    engine: { delay: 20 },
+    server: { limits: { logprobsInFlight: 150, choicesAtOnce: 2 } },
+  });
+  const asked = { model: "base", prompt: "x", max_tokens: 5, logprobs: 9 };
+  const first = small.send("/v1/completions", { ...asked, n: 2 });
+  await expect.poll(() => small.engine.running).toBe(2);
+  const over = await small.send("/v1/completions", { ...asked, n: 2 });
+  expect([over.status, over.json.error.code, over.headers.get("retry-after")]).toEqual([429, "busy", "5"]);
+  expect((await small.send("/v1/completions", asked)).status).toBe(200);
+  expect((await first).status).toBe(200);
+  // a stream holds what runs at a time
+  for (let i = 0; i < 3; i++)
+    expect((await small.send("/v1/completions", { ...asked, n: 3, stream: true })).text).toContain("[DONE]");
+});
+
+test("an answer that is too long to be made at once is the same, and ends its request with its last part", async () => {
+  const prompt = texts(60);
+  const asked = { ...scoring(prompt), logprobs: 20 };
+  const { status, headers, text, json } = await server.send("/v1/completions", asked);
+  expect([status, headers.get("content-type"), headers.get("content-length")]).toEqual([
+    200,
+    "application/json",
+    null,
+  ]);
+  expect(text.length).toBeGreaterThan(2 * 65_536);
+  expect(text).toBe(JSON.stringify(json));
+  const alone = await server.send("/v1/completions", { ...asked, prompt: prompt[0] });
+  expect(json.choices.map((choice: object) => ({ ...choice, index: 0 }))).toEqual(
+    prompt.map(() => alone.json.choices[0]),
+  );
+  const requests = server.log.filter(({ message }) => message === "request");
+  expect(requests.at(-2)?.fields).toMatchObject({ status: 200, completionTokens: 60 });
+});

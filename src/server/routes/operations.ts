@@ -7,12 +7,17 @@ import { failed, ok, security } from "../schemas.ts";
 
 const state = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
   z.object({ status: z.enum(statuses) });
+const problem = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
+  state(...statuses).extend({ reason: z.string() });
 
 const healthRoute = createRoute({
   method: "get",
   path: "/health",
   summary: "Whether the process and its engine are up",
-  responses: { 200: ok(state("up"), "They are."), 503: ok(state("broken"), "The engine is gone.") },
+  responses: {
+    200: ok(state("up"), "They are."),
+    503: ok(problem("broken", "stuck"), "The engine is gone, or does not answer."),
+  },
 });
 
 const readyRoute = createRoute({
@@ -21,7 +26,7 @@ const readyRoute = createRoute({
   summary: "Whether requests are accepted",
   responses: {
     200: ok(state("ready"), "They are."),
-    503: ok(state("draining", "broken"), "They are not."),
+    503: ok(problem("draining", "broken", "stuck"), "They are not."),
   },
 });
 
@@ -51,21 +56,22 @@ async function checkMayReadMetrics(context: RequestContext): Promise<void> {
 }
 
 export function operationRoutes(app: ServerApp): void {
-  // a busy engine is up; one that is gone needs a restart
-  app.openapi(healthRoute, (context) =>
-    context.var.server.engineWatch.isGone
-      ? context.json({ status: "broken" as const }, 503)
-      : context.json({ status: "up" as const }, 200),
-  );
+  // a busy engine is up; one that is gone needs a restart, and so may one that does not answer
+  app.openapi(healthRoute, (context) => {
+    const { problem } = context.var.server.engineWatch;
+    return problem === undefined ? context.json({ status: "up" as const }, 200) : context.json(problem, 503);
+  });
   app.openapi(readyRoute, (context) => {
     const { inFlight, engineWatch } = context.var.server;
-    if (inFlight.draining) return context.json({ status: "draining" as const }, 503);
-    return engineWatch.isGone
-      ? context.json({ status: "broken" as const }, 503)
-      : context.json({ status: "ready" as const }, 200);
+    if (inFlight.leaving)
+      return context.json({ status: "draining" as const, reason: "the server is shutting down" }, 503);
+    return engineWatch.problem === undefined
+      ? context.json({ status: "ready" as const }, 200)
+      : context.json(engineWatch.problem, 503);
   });
   app.openapi(metricsRoute, async (context) => {
     await checkMayReadMetrics(context);
+    context.var.server.engineWatch.check();
     const { type, text } = await context.var.server.metrics.render();
     return context.text(text, 200, { "content-type": type });
   });
