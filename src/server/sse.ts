@@ -52,14 +52,17 @@ export function streamBody(
     running.end();
     record.end?.();
   };
+  /** Closes the connection, since an answer that only ends would look whole. */
+  const drop = (controller: ReadableStreamDefaultController, reason: string): void => {
+    if (isOver) return;
+    record.error = reason;
+    end();
+    context.env.outgoing?.destroy();
+    controller.close();
+  };
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      const cutOff = (): void => {
-        if (isOver) return;
-        record.error = "the client read too slowly";
-        controller.error(running.signal.reason);
-        end();
-      };
+      const cutOff = (): void => drop(controller, "the client read too slowly");
       running.signal.addEventListener("abort", () => void setTimeout(cutOff, GRACE).unref(), { once: true });
     },
     async pull(controller) {
@@ -67,12 +70,11 @@ export function streamBody(
         const { done, value } = await texts.next();
         if (isOver) return;
         if (done !== true) return controller.enqueue(encoder.encode(value));
+        end();
         controller.close();
       } catch (error) {
-        record.error = String(error);
-        controller.error(error);
+        drop(controller, String(error));
       }
-      end();
     },
     cancel() {
       end();

@@ -99,6 +99,29 @@ test("a client that disconnects cancels its request, during a stream or before a
     .toEqual([499, 499]);
 });
 
+test("a client that has not read its answer when its time is over is dropped, and what was held for it is free", async () => {
+  await using server = await startServer({
+    server: { limits: { answerSeconds: 1, logprobsInFlight: 350_000 } },
+  });
+  const prompt = Array.from({ length: 64 }, () => Array.from({ length: 220 }, (_, i) => 10 + i));
+  const asked = { model: "base", prompt, echo: true, logprobs: 20, max_tokens: 1 };
+  const body = JSON.stringify(asked);
+  const socket = connect(server.port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  socket.pause();
+  const head = `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  socket.write(head + body);
+  await expect.poll(() => server.engine.seen.length, { timeout: 10_000 }).toBe(64);
+  const other = { ...asked, prompt: prompt.slice(0, 20) };
+  expect((await server.send("/v1/completions", other)).status).toBe(429);
+  const ended = () => server.log.filter(({ fields }) => fields["error"] === "the client read too slowly");
+  await expect.poll(() => ended().length, { timeout: 10_000 }).toBe(1);
+  const closed = once(socket, "close");
+  socket.resume();
+  await closed;
+  expect((await server.send("/v1/completions", other)).status).toBe(200);
+});
+
 describe("stopping", () => {
   const chat = { model: "base", messages: [{ role: "user", content: "Hi" }] };
 
