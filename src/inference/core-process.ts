@@ -37,7 +37,6 @@ export type ToCore =
   | { readonly type: "open"; readonly settings: CoreSettings }
   | { readonly type: "submit"; readonly id: number; readonly request: FullRequest }
   | { readonly type: "cancel"; readonly id: number }
-  | { readonly type: "ping" }
   | { readonly type: "call"; readonly id: number; readonly name: keyof CoreCalls };
 
 export type FromCore =
@@ -52,7 +51,6 @@ export type FromCore =
   /** One for each step, with what happened to all requests. */
   | { readonly type: "output"; readonly updates: readonly SentUpdate[] }
   | { readonly type: "adapters"; readonly adapters: readonly AdapterInfo[] }
-  | { readonly type: "pong" }
   | { readonly type: "result"; readonly id: number; readonly value: CoreCalls[keyof CoreCalls] }
   | { readonly type: "failure"; readonly id: number; readonly error: SentError };
 
@@ -88,7 +86,7 @@ export async function openCoreProcess(
   if (signal?.aborted === true) throw stopped(signal);
   // what the process writes while it opens may be as large as the model, and must not stay when it is killed
   const folder = await makeTemporaryFolder(TEMPORARY);
-  const child = startProcess(folder);
+  const child = startProcess(folder, silentSeconds);
   const stop = (): void => void child.kill("SIGKILL");
   const clear = (): void => rmSync(folder, { recursive: true, force: true });
   // a process that was stopped would stay for ever
@@ -128,22 +126,26 @@ export async function openCoreProcess(
 /** How the name of the temporary folder of an engine's process begins. */
 export const TEMPORARY = "mos-engine-";
 
+/** The file descriptor of the process that it writes a byte to, again and again. */
+export const HEARTBEAT = 4;
+
+/** Seconds between two beats: often enough to notice that some are missing. */
+const beatEvery = (silentSeconds: number): number => Math.min(5, silentSeconds / 4);
+
 /** The process runs the same files as this one: sources where this is a source, else what was built. */
-function startProcess(temporary: string): ChildProcess {
+function startProcess(temporary: string, silentSeconds: number): ChildProcess {
   const isSource = import.meta.url.endsWith(".ts");
   const entry = fileURLToPath(
     new URL(isSource ? "./engine-process.ts" : "./engine-process.js", import.meta.url),
   );
-  return fork(entry, [], {
+  return fork(entry, [`${beatEvery(silentSeconds)}`], {
+    stdio: ["inherit", "inherit", "inherit", "ipc", "pipe"],
     execArgv: [...childOptions(entry)],
     env: { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary },
     // JSON has no infinite numbers
     serialization: "advanced",
   });
 }
-
-/** Seconds between two questions whether the process is there. */
-const ASK_EVERY = 5;
 
 /** Seconds that the process has to end in when it is asked to, and where it does not answer anyway. */
 const END_WITHIN = { responding: 10, silent: 1 };
@@ -167,9 +169,8 @@ class RemoteCore implements EngineCore {
   #killed: MosError | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #isResponding = true;
-  #isAsked = false;
-  /** Beats since the process was heard last. Beats rather than time: this process may have been stopped itself. */
-  #unheard = 0;
+  /** Beats that are missing. Not a time: this process may have been stopped itself. */
+  #missing = 0;
   #resolveClosed: (failure: MosError | undefined) => void = () => undefined;
 
   constructor(child: ChildProcess, silentSeconds: number) {
@@ -232,16 +233,19 @@ class RemoteCore implements EngineCore {
     clearTimeout(kill);
   }
 
-  /** Asks again and again; the process answers between two steps. */
   #listenForSilence(seconds: number): void {
-    const every = Math.min(ASK_EVERY, seconds / 4);
+    const every = beatEvery(seconds);
+    this.#child.stdio[HEARTBEAT]?.on("data", () => this.#hear());
     this.#heartbeat = setInterval(() => {
-      if (this.#isAsked) this.#unheard++;
-      else this.#send({ type: "ping" });
-      this.#isAsked = true;
-      if (this.#unheard * every >= seconds) this.#fallSilent();
+      this.#missing++;
+      if (this.#missing * every > seconds) this.#fallSilent();
     }, every * 1000);
     this.#heartbeat.unref();
+  }
+
+  #hear(): void {
+    this.#missing = 0;
+    this.#isResponding = true;
   }
 
   #fallSilent(): void {
@@ -264,10 +268,8 @@ class RemoteCore implements EngineCore {
   }
 
   #receive(message: FromCore): void {
-    this.#unheard = 0;
-    this.#isResponding = true;
+    this.#hear();
     if (message.type === "output") this.#listener?.onOutput(message.updates.map(receivedUpdate));
-    else if (message.type === "pong") this.#isAsked = false;
     else if (message.type === "adapters") this.#listener?.onAdapters(message.adapters);
     else if (message.type === "result") this.#take(message.id)?.resolve(message.value as never);
     else if (message.type === "failure") this.#take(message.id)?.reject(received(message.error));

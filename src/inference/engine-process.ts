@@ -4,7 +4,15 @@
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename } from "node:path";
-import { type CoreCalls, type FromCore, sentError, TEMPORARY, type ToCore } from "./core-process.ts";
+import { Worker } from "node:worker_threads";
+import {
+  type CoreCalls,
+  type FromCore,
+  HEARTBEAT,
+  sentError,
+  TEMPORARY,
+  type ToCore,
+} from "./core-process.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { type CoreSettings, openCore } from "./open-core.ts";
 
@@ -20,6 +28,20 @@ const leave = (): void => {
 process.once("exit", () => {
   if (basename(tmpdir()).startsWith(TEMPORARY)) rmSync(tmpdir(), { recursive: true, force: true });
 });
+
+/** A thread of its own: a step of a large model keeps this one for a minute. */
+const BEATS = `
+const { workerData: { fd, every } } = require("node:worker_threads");
+const { writeSync } = require("node:fs");
+const beat = () => {
+  try {
+    writeSync(fd, ".");
+  } catch {} // nobody reads it now
+};
+setInterval(beat, every);`;
+
+const every = Number(process.argv[2]) * 1000;
+if (every > 0) new Worker(BEATS, { eval: true, execArgv: [], workerData: { fd: HEARTBEAT, every } }).unref();
 
 let core: EngineCore | undefined;
 
@@ -75,6 +97,5 @@ process.on("message", (message: ToCore) => {
   else if (core === undefined) return;
   else if (message.type === "submit") core.submit(message.id, message.request);
   else if (message.type === "cancel") core.cancel(message.id);
-  else if (message.type === "ping") send({ type: "pong" });
   else void answer(core, message.id, message.name);
 });

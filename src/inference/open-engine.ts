@@ -14,7 +14,7 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
    * unless this is set: its engine has a process of its own.
    */
   readonly inProcess?: boolean;
-  /** How long the engine's process may be silent before `isResponding` is false (60); 0 is for ever. */
+  /** How long the engine's process may be silent before `isResponding` is false (30); 0 is for ever. */
   readonly silentSeconds?: number;
   /** The time for chat templates that print the date; without it they print the date they carry, or none. */
   readonly now?: Date | undefined;
@@ -36,7 +36,7 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
 export async function openEngine({
   model,
   inProcess = false,
-  silentSeconds = 60,
+  silentSeconds = 30,
   onProgress = () => undefined,
   signal,
   now,

@@ -45,7 +45,7 @@ export const networkSettings = {
   }),
   engineTimeout: integer({
     min: 0,
-    default: 60,
+    default: 30,
     placeholder: "seconds",
     help: "how long the engine may be silent before /health says 503 and requests are refused; 0 is for ever",
   }),
