@@ -6,7 +6,8 @@ import { loadAdapter } from "#adapters";
 import { flag, integer, MosError, parseSettings, pick, type SettingInput, steadyNow, text } from "#core";
 import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
 import { geometryOf, openModel } from "#models";
-import { createServer, defaultLimits, listen, openKeyFile, restoreAdapters, type ServerLog } from "#server";
+import { createServer, defaultLimits, listen, openKeyFile, type ServerLog } from "#server";
+import { repairFolder } from "#storage";
 
 /** In seconds; timers cannot be set to much more. */
 const DAY = 86_400;
@@ -122,7 +123,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       "bad_option",
       `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
     );
-  if (adapters !== undefined) await restoreAdapters(adapters);
+  if (adapters !== undefined) await repairFolder(adapters);
   const { name, checkAdapter } = await readModel(options.model);
   const keys = apiKeys === undefined ? undefined : await openKeyFile(apiKeys, { now, log });
   const modelName = options.modelName ?? name;

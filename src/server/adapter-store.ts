@@ -1,19 +1,17 @@
 // Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError, parseJson } from "#core";
 import { openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
 import {
   type KeptFolder,
-  keepFolder,
+  lockChanges,
   openAtomicFile,
+  openAtomicFolder,
   pathExists,
-  restoreFolder,
-  storageError,
+  repairFolder,
   takeFolder,
   writeFileAtomic,
-  writeFolderAtomic,
 } from "#storage";
 import { ApiError } from "./errors.ts";
 
@@ -28,7 +26,10 @@ export interface UploadedAdapter {
   readonly tensors: Blob;
 }
 
-/** Adds, replaces and removes adapters, one after the other. A change that fails leaves everything as it was. */
+/**
+ * Adds, replaces and removes adapters, one after the other, also where several servers share the folder. A change that
+ * fails leaves everything as it was.
+ */
 export interface AdapterStore {
   /** @throws ApiError 400 for a wrong name, or files that are not an adapter of the served model. */
   put(name: string, files: UploadedAdapter): Promise<AdapterInfo>;
@@ -98,6 +99,20 @@ async function knownPath(name: string, options: AdapterStoreOptions): Promise<st
   });
 }
 
+/** @throws ApiError 503 where another server has been changing the folder for long. */
+const lockServed = (folder: string): Promise<AsyncDisposable> =>
+  lockChanges(folder).catch((error: unknown) => {
+    if (!(error instanceof MosError) || error.code !== "busy") throw error;
+    throw new ApiError("another server is changing the adapters' folder; send the request again later", {
+      ...{ status: 503, code: "adapters_locked", retryAfter: 5, cause: error },
+    });
+  });
+
+const takenAway = (name: string): ApiError =>
+  new ApiError(`${name}: its folder was taken away while it was added; send it again`, {
+    ...{ status: 409, code: "conflict", param: "name" },
+  });
+
 const badAdapter = (message: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "bad_adapter", cause });
 
@@ -154,14 +169,18 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
   };
   const put = async (name: string, files: UploadedAdapter): Promise<AdapterInfo> => {
     const path = newPath(name, options);
-    await using old = await keepFolder(path);
-    await writeFolderAtomic(path, (folder) => writeUpload(folder, { files, check })).catch((error) => {
-      // writeFolderAtomic rewrites errors to name the final path
-      throw error instanceof MosError && error.cause instanceof ApiError ? error.cause : error;
+    await repairFolder(folderOf(options));
+    await using upload = await openAtomicFolder(path);
+    await writeUpload(upload.path, { files, check }).catch((error: unknown) => {
+      throw error instanceof ApiError ? error : upload.explain(error);
     });
+    // until the engine has seen it, no other server may change what it sees
+    await using _lock = await lockServed(folderOf(options));
+    await using old = await upload.replace();
     try {
       const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
       if (found !== undefined) return found;
+      if (!(await pathExists(join(path, CONFIG)))) throw takenAway(name);
       throw badAdapter(`${name}: this is not an adapter of this model, so nothing was changed`);
     } catch (error) {
       await undo(old);
@@ -169,6 +188,10 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     }
   };
   const remove = async (name: string): Promise<void> => {
+    const folder = folderOf(options);
+    await knownPath(name, options);
+    await repairFolder(folder);
+    await using _lock = await lockServed(folder);
     await using taken = await takeFolder(await knownPath(name, options));
     try {
       await engine.refreshAdapters();
@@ -186,17 +209,4 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     put: (name, files) => exclusively(() => put(name, files)),
     remove: (name) => exclusively(() => remove(name)),
   };
-}
-
-const REPLACED = /^\.(.+)\.replaced$/;
-
-/** Puts back the adapters that a killed server was about to replace. To be called before the folder is served. */
-export async function restoreAdapters(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    throw storageError(error, folder);
-  });
-  for (const name of names) {
-    const [, replaced] = REPLACED.exec(name) ?? [];
-    if (replaced !== undefined) await restoreFolder(join(folder, replaced));
-  }
 }

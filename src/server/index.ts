@@ -1,5 +1,4 @@
 // Server: OpenAI's API over HTTP in front of an engine. Start with app.ts, then routes/chat.ts and choices.ts.
-export { restoreAdapters } from "./adapter-store.ts";
 export { type ApiServer, createServer } from "./app.ts";
 export {
   type ApiKey,

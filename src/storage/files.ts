@@ -7,6 +7,7 @@ import { basename, dirname, join } from "node:path";
 import type { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { storageError, systemCode } from "./error.ts";
+import { hasEnded, isRunning, isTouched, keepAlive, thisWriter } from "./writer.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const LARGEST_READ = 1 << 30;
@@ -118,27 +119,33 @@ export async function pathExists(path: string): Promise<boolean> {
   }
 }
 
-const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f]{8}\.partial$/;
+/** Older versions named only the process. */
+const PARTIAL = /^\.(.+?)\.(\d+)-(?:(\w+)-([0-9a-f]{8})-)?[0-9a-f]{8}\.partial$/;
 
-/** A hidden neighbour of `path`: the same file system, so that a rename is atomic. */
-export const partialName = (path: string): string =>
-  join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0); // signal 0 only asks
-    return true;
-  } catch (error) {
-    return systemCode(error) === "EPERM";
-  }
+/** A hidden neighbour of `path`: the same file system, so that a rename is atomic. Its name tells who writes it. */
+export function partialName(path: string): string {
+  const { pid, start, place } = thisWriter;
+  const end = `${pid}-${start}-${place}-${randomBytes(4).toString("hex")}.partial`;
+  return join(dirname(path), `.${basename(path)}.${end}`);
 }
 
-/** Removes what a killed writer of `path` left behind. Partial files of running processes stay. */
-export async function removeLeftovers(path: string): Promise<void> {
-  for (const name of await readdir(dirname(path)).catch(() => [])) {
-    const [, target, pid] = PARTIAL.exec(name) ?? [];
-    if (target === basename(path) && !isRunning(Number(pid)))
-      await rm(join(dirname(path), name), { recursive: true, force: true }).catch(() => undefined);
+/** Whether a writer that was killed has left this. */
+async function isLeftover(folder: string, [name, , pid, start, place]: RegExpExecArray): Promise<boolean> {
+  if (start === undefined || place === undefined) return !isRunning(Number(pid));
+  const path = join(folder, name);
+  return hasEnded({ pid: Number(pid), start, place }) ?? (await isTouched(path)) === false;
+}
+
+/**
+ * Removes what killed writers of `target`, or of anything, left in a folder. What running processes write stays; for those
+ * of other machines and containers that shows only when their files were watched for a while.
+ */
+export async function removeLeftovers(folder: string, target?: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const found = PARTIAL.exec(name);
+    if (found === null || (target !== undefined && found[1] !== target)) continue;
+    if (await isLeftover(folder, found))
+      await rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
@@ -168,15 +175,20 @@ export interface AtomicFile extends AsyncDisposable {
  * await file.commit();
  */
 export async function openAtomicFile(path: string): Promise<AtomicFile> {
-  await removeLeftovers(path);
+  await removeLeftovers(dirname(path), basename(path));
   const temporary = partialName(path);
   const handle = await open(temporary, "wx").catch((error: unknown) => {
     throw storageError(error, path);
   });
+  const stopBeat = keepAlive(temporary);
   let state: "open" | "done" = "open";
+  const end = (): void => {
+    state = "done";
+    stopBeat();
+  };
   const discard = async (): Promise<void> => {
     if (state === "done") return;
-    state = "done";
+    end();
     await handle.close().catch(() => undefined);
     await rm(temporary, { force: true }).catch(() => undefined);
   };
@@ -201,7 +213,7 @@ export async function openAtomicFile(path: string): Promise<AtomicFile> {
         await handle.sync();
         await handle.close();
         await rename(temporary, path);
-        state = "done";
+        end();
         await syncFolder(dirname(path));
       }),
     [Symbol.asyncDispose]: discard,

@@ -1,25 +1,14 @@
 // Folders appear, change and disappear as a whole: they are filled, or kept, under a hidden name beside the final one and
 // renamed, so that a reader never meets half of one.
 
-import { constants } from "node:fs";
-import {
-  copyFile,
-  link,
-  lstat,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readlink,
-  rename,
-  rm,
-  stat,
-  symlink,
-} from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { MosError } from "#core";
 import { storageError, systemCode } from "./error.ts";
 import { partialName, pathExists, removeLeftovers, syncFolder } from "./files.ts";
+import { lockChanges } from "./lock.ts";
+import { keepAlive } from "./writer.ts";
 
 /**
  * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where
@@ -95,19 +84,46 @@ export async function expectNoFolder(path: string): Promise<void> {
 /** The name of the old folder while the new one is renamed into place. */
 export const replacedName = (path: string): string => join(dirname(path), `.${basename(path)}.replaced`);
 
+/** A folder in use elsewhere may be busy for a moment. */
+const removeFolder = (path: string): Promise<void> =>
+  rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 50 });
+
 /**
- * Puts back the old folder if a writer died between the two renames of `writeFolderAtomic`. Readers that resume from a
- * folder call it first.
+ * Puts back the old folder if a writer died between the two renames of a replacement. Readers that resume from a folder
+ * call it first; they wait for a writer that runs.
  */
 export async function restoreFolder(path: string): Promise<void> {
+  if (!(await pathExists(replacedName(path)))) return;
+  try {
+    await using _lock = await lockChanges(dirname(path));
+    await settle(path);
+  } catch (error) {
+    if (!(await pathExists(path))) throw storageError(error, path);
+  }
+}
+
+/** The same for whoever holds the lock. */
+async function settle(path: string): Promise<void> {
   const kept = replacedName(path);
   if (!(await pathExists(kept))) return;
-  try {
-    if (await pathExists(path)) await rm(kept, { recursive: true, force: true });
-    else await rename(kept, path);
-  } catch (error) {
-    throw storageError(error, path);
+  if (await pathExists(path)) await removeFolder(kept);
+  else await rename(kept, path);
+}
+
+const REPLACED = /^\.(.+)\.replaced$/;
+
+/**
+ * Does away with all that killed writers left in a folder: puts back what they were about to replace, and removes what
+ * they had not finished.
+ *
+ * @throws MosError "not_found" or "storage".
+ */
+export async function repairFolder(folder: string): Promise<void> {
+  for (const name of await listFolder(folder)) {
+    const replaced = REPLACED.exec(name)?.[1];
+    if (replaced !== undefined) await restoreFolder(join(folder, replaced));
   }
+  await removeLeftovers(folder);
 }
 
 /** A folder being written: it appears under its name at `commit`; without a commit, disposal removes it. */
@@ -116,6 +132,8 @@ export interface AtomicFolder extends AsyncDisposable {
   readonly path: string;
   /** Gives the folder its name, replacing a folder of that name. */
   commit(): Promise<void>;
+  /** The same for the holder of `lockChanges` of the folder above, who can still undo it. */
+  replace(): Promise<KeptFolder>;
   /** An error with the folder's final name in its message, not the temporary one. */
   explain(error: unknown): MosError;
 }
@@ -127,45 +145,76 @@ export interface AtomicFolder extends AsyncDisposable {
  */
 export async function openAtomicFolder(path: string): Promise<AtomicFolder> {
   const temporary = partialName(path);
+  let stopBeat = (): void => undefined;
   let state: "open" | "done" = "open";
   const explain = (error: unknown): MosError => {
     const failure = storageError(error, path);
     return new MosError(failure.code, failure.message.replaceAll(temporary, path), { cause: error });
   };
+  const end = (): void => {
+    state = "done";
+    stopBeat();
+  };
   const discard = async (): Promise<void> => {
     if (state === "done") return;
-    state = "done";
+    end();
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
-    await restoreFolder(path).catch(() => undefined);
   };
-  const guarded = async (action: () => Promise<void>): Promise<void> => {
+  const guarded = async <T>(action: () => Promise<T>): Promise<T> => {
     try {
-      await action();
+      return await action();
     } catch (error) {
       await discard();
       throw explain(error);
     }
   };
   await restoreFolder(path);
-  await removeLeftovers(path);
+  await removeLeftovers(dirname(path), basename(path));
   await guarded(async () => {
     await makeFolder(dirname(path));
     await mkdir(temporary);
+    stopBeat = keepAlive(temporary);
   });
+  const replace = (): Promise<KeptFolder> =>
+    guarded(async () => {
+      await syncFolder(temporary);
+      const old = await swap(temporary, path);
+      end();
+      return old;
+    });
   return {
     path: temporary,
     explain,
-    commit: () =>
-      guarded(async () => {
-        await syncFolder(temporary);
-        const replaces = await pathExists(path);
-        if (replaces) await rename(path, replacedName(path));
-        await rename(temporary, path);
-        state = "done";
-        await syncFolder(dirname(path));
-        if (replaces) await rm(replacedName(path), { recursive: true, force: true });
-      }),
+    replace,
+    commit: async () => {
+      await using _lock = await guarded(() => lockChanges(dirname(path)));
+      await using _old = await replace();
+    },
     [Symbol.asyncDispose]: discard,
+  };
+}
+
+/** Gives a folder the name of another one, which is kept. */
+async function swap(temporary: string, path: string): Promise<KeptFolder> {
+  const replaced = replacedName(path);
+  await settle(path);
+  const replaces = await pathExists(path);
+  if (replaces) await rename(path, replaced);
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    if (replaces) await rename(replaced, path);
+    throw error;
+  }
+  await syncFolder(dirname(path));
+  return {
+    restore: () =>
+      guarded(path, async () => {
+        await rename(path, temporary);
+        if (replaces) await rename(replaced, path);
+        await removeFolder(temporary);
+      }),
+    [Symbol.asyncDispose]: () => guarded(path, () => removeFolder(replaced)),
   };
 }
 
@@ -191,7 +240,10 @@ export async function writeFolderAtomic(
   await folder.commit();
 }
 
-/** What was at a path before a change that may have to be undone. Disposal discards it. */
+/**
+ * What was at a path before a change that may have to be undone, for the holder of `lockChanges`. Disposal removes it,
+ * unless it was put back.
+ */
 export interface KeptFolder extends AsyncDisposable {
   /** Puts it back; where nothing was, removes what is there now. */
   restore(): Promise<void>;
@@ -206,67 +258,16 @@ async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Moves a folder aside in one rename, so that no reader ever sees half of it. It is deleted on disposal, unless it was
- * restored.
+ * Moves a folder aside in one rename, so that no reader ever sees half of it. For the holder of `lockChanges`.
  *
  * @throws MosError "storage" or "not_found".
  */
 export async function takeFolder(path: string): Promise<KeptFolder> {
   const bin = partialName(path);
   await guarded(path, () => rename(path, bin));
+  const stopBeat = keepAlive(bin);
   return {
     restore: () => guarded(path, () => rename(bin, path)),
-    [Symbol.asyncDispose]: () => guarded(path, () => rm(bin, { recursive: true, force: true })),
+    [Symbol.asyncDispose]: () => guarded(path, () => removeFolder(bin).finally(stopBeat)),
   };
-}
-
-/** Hard links cost nothing; on a file system without them, files are copied. */
-async function linkTree(from: string, to: string): Promise<void> {
-  await mkdir(to);
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    const [source, target] = [join(from, entry.name), join(to, entry.name)];
-    if (entry.isDirectory()) await linkTree(source, target);
-    else if (entry.isSymbolicLink()) await symlink(await readlink(source), target);
-    else if (entry.isFile())
-      await link(source, target).catch(() => copyFile(source, target, constants.COPYFILE_FICLONE));
-  }
-}
-
-async function copyOf(path: string, copy: string): Promise<void> {
-  // a folder that is a link comes back as that link
-  if ((await lstat(path)).isSymbolicLink()) await symlink(await readlink(path), copy);
-  else await linkTree(path, copy);
-}
-
-/** Swaps a copy in. While it does, other readers see a folder that is being replaced (`replacedName`). */
-async function putBack(copy: string, path: string): Promise<void> {
-  const replaced = replacedName(path);
-  await rm(replaced, { recursive: true, force: true });
-  if (await pathExists(path)) await rename(path, replaced);
-  await rename(copy, path);
-  await rm(replaced, { recursive: true, force: true });
-}
-
-async function remove(path: string): Promise<void> {
-  if (!(await pathExists(path))) return;
-  await using _taken = await takeFolder(path);
-}
-
-/**
- * Keeps a copy of what is at a path, which itself stays where it is, for the case that its replacement turns out to be
- * bad.
- *
- * @throws MosError "storage".
- */
-export async function keepFolder(path: string): Promise<KeptFolder> {
-  const copy = partialName(path);
-  const discard = (): Promise<void> => rm(copy, { recursive: true, force: true });
-  const isThere = await pathExists(path);
-  return guarded(path, async () => {
-    if (isThere) await copyOf(path, copy).catch((error) => discard().then(() => Promise.reject(error)));
-    return {
-      restore: () => (isThere ? guarded(path, () => putBack(copy, path)) : remove(path)),
-      [Symbol.asyncDispose]: discard,
-    };
-  });
 }

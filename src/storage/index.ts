@@ -14,18 +14,18 @@ export {
 export {
   expectNoFolder,
   type KeptFolder,
-  keepFolder,
   listFolder,
   makeFolder,
   makeTemporaryFolder,
   openAtomicFolder,
+  repairFolder,
   replacedName,
   restoreFolder,
   takeFolder,
   writeFolderAtomic,
 } from "./folders.ts";
 export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
-export { lockFolder } from "./lock.ts";
+export { lockChanges, lockFolder } from "./lock.ts";
 export { type FreeMemory, freeMemory, limitedMemory, type MemorySources } from "./memory.ts";
 export {
   describeMemory,

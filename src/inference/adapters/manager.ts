@@ -134,6 +134,7 @@ class Manager implements AdapterManager {
     this.closed = true;
     clearTimeout(this.timer);
     await this.resident.clear();
+    await this.registry.close();
   }
 
   /** Undefined where the folder has changed since it was scanned. */

@@ -9,7 +9,7 @@ import {
   openAdapterFolder,
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
-import { pathExists, replacedName, restoreFolder, storageError } from "#storage";
+import { pathExists, repairFolder, replacedName, storageError } from "#storage";
 import type { AdapterInfo } from "../types.ts";
 import { residentBytes } from "./compact-adapter.ts";
 import type { AdapterManagerOptions } from "./types.ts";
@@ -59,6 +59,7 @@ export class Registry {
   private states: ReadonlyMap<string, State> = new Map();
   private infos: readonly AdapterInfo[] = [];
   private digests: ReadonlySet<string> = new Set();
+  private repairing: Promise<void> | undefined;
 
   constructor(options: RegistryOptions) {
     this.options = options;
@@ -104,14 +105,14 @@ export class Registry {
     return state.error;
   }
 
-  /** Puts back folders whose writer was killed before the new one had its name. */
+  async close(): Promise<void> {
+    await this.repairing;
+  }
+
+  /** Does away with what killed writers left. */
   async restore(): Promise<void> {
     const { source } = this.options;
-    if (typeof source !== "string") return;
-    for (const file of await foldersIn(source)) {
-      const name = /^\.(.+)\.replaced$/.exec(file)?.[1];
-      if (name !== undefined) await restoreFolder(join(source, name));
-    }
+    if (typeof source === "string") await repairFolder(source);
   }
 
   /** Scans the folder. Throws `not_found`, `storage`, `cancelled`. */
@@ -142,7 +143,19 @@ export class Registry {
 
   private async names(): Promise<readonly string[]> {
     const { source } = this.options;
-    return typeof source === "string" ? (await foldersIn(source)).filter(canBeName) : Object.keys(source);
+    if (typeof source !== "string") return Object.keys(source);
+    const found = await foldersIn(source);
+    if (found.some((name) => /^\..*\.(partial|replaced)$/.test(name))) this.repairBeside(source);
+    return found.filter(canBeName);
+  }
+
+  /** Not waited for: it waits for a server that is changing the folder, which may be waiting for this scan. */
+  private repairBeside(source: string): void {
+    this.repairing ??= repairFolder(source)
+      .catch(() => undefined) // the next scan tries again
+      .finally(() => {
+        this.repairing = undefined;
+      });
   }
 
   private pathOf(name: string): string {
@@ -156,6 +169,8 @@ export class Registry {
       const found = await this.tryState(name, path, before);
       if (found !== "changing") return found;
     }
+    // it may still be loaded, or be read at the next scan
+    if (adapterOf(before) !== undefined) return before;
     const cause = new MosError("storage", `${path}: this folder changes while it is read`);
     return this.failureOf(name, undefined, cause);
   }
