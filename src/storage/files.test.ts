@@ -7,15 +7,25 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { storageError } from "./error.ts";
-import { openAtomicFile, openForReading, readBytes, readJson, writeFileAtomic } from "./files.ts";
+import {
+  openAtomicFile,
+  openForReading,
+  readBytes,
+  readJson,
+  removeLeftovers,
+  writeFileAtomic,
+} from "./files.ts";
 import { restoreFolder, writeFolderAtomic } from "./folders.ts";
+import { thisWriter } from "./writer.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -97,6 +107,46 @@ test("partial files of a dead writer are removed, those of a live one are kept",
   expect(readdirSync(folder).sort()).toEqual(
     [`.a.${process.pid}-00000000.partial`, ".b.999999999-00000000.partial", "a"].sort(),
   );
+});
+
+test("a partial file of a process that had this one's id is removed: in containers each has the id 1", async () => {
+  const { pid, start, place } = thisWriter;
+  const kept = [`.a.${pid}-${start}-${place}-00000000.partial`, `.a.1-1-00000000-00000000.partial`];
+  const gone = [`.a.${pid}-1-${place}-00000000.partial`, `.a.999999999-1-${place}-00000000.partial`];
+  for (const name of [...kept, ...gone]) writeFileSync(at(name), "");
+  await writeFileAtomic(at("a"), "x");
+  expect(readdirSync(folder).sort()).toEqual([...kept, "a"].sort());
+});
+
+test("a partial file of another container is removed when nobody has touched it for a while", async () => {
+  const [silent, written] = [at(".a.1-1-00000000-00000000.partial"), at(".a.1-2-00000000-00000000.partial")];
+  for (const path of [silent, written]) writeFileSync(path, "");
+  const clock = vi.spyOn(performance, "now");
+  const start = performance.now();
+  for (const seconds of [0, 20, 29]) {
+    clock.mockReturnValue(start + 1000 * seconds);
+    utimesSync(written, seconds, seconds); // whatever the time there
+    await removeLeftovers(folder);
+    expect([silent, written].map((path) => existsSync(path))).toEqual([true, true]);
+  }
+  clock.mockReturnValue(start + 31_000);
+  await removeLeftovers(folder);
+  clock.mockRestore();
+  expect([silent, written].map((path) => existsSync(path))).toEqual([false, true]);
+});
+
+test("what is written is touched as long as its process runs", async () => {
+  vi.useFakeTimers();
+  try {
+    await using file = await openAtomicFile(at("a"));
+    const [partial = ""] = readdirSync(folder);
+    utimesSync(at(partial), 1, 1);
+    vi.advanceTimersByTime(6000);
+    await vi.waitFor(() => expect(statSync(at(partial)).mtimeMs).toBeGreaterThan(1000));
+    await file.commit();
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("a folder is replaced as a whole, or not at all", async () => {

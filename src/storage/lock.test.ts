@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { lockFolder } from "./lock.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { lockChanges, lockFolder } from "./lock.ts";
+import { thisWriter } from "./writer.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -63,6 +65,55 @@ test("a lock of a running process, of another machine, or that cannot be read is
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on elsewhere"));
   await leave({});
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(""));
+});
+
+test("a lock of a process that had this one's id is taken over: in containers each has the id 1", async () => {
+  await leave({ ...thisWriter, start: "1", host: hostname() });
+  await using _lock = await lockFolder(folder);
+});
+
+test("a lock of another container is kept while it is touched, and taken over when it is not", async () => {
+  const path = join(folder, "running.json");
+  const elsewhere = { pid: 1, start: "1", place: "00000000", host: hostname() };
+  await leave(elsewhere);
+  const timer = setInterval(() => void utimes(path, new Date(), new Date()), 20);
+  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on .*"));
+  clearInterval(timer);
+  const clock = vi.spyOn(performance, "now");
+  let now = performance.now();
+  clock.mockImplementation(() => (now += 5000));
+  await using _lock = await lockFolder(folder);
+  clock.mockRestore();
+  expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject(thisWriter);
+});
+
+test("changes wait for each other, and not for ever", async () => {
+  let inside = 0;
+  const change = async (): Promise<void> => {
+    await using _lock = await lockChanges(folder);
+    expect(++inside).toBe(1);
+    await sleep(5);
+    inside--;
+  };
+  await Promise.all(Array.from({ length: 8 }, change));
+  expect(await readdir(folder)).toEqual([]);
+  await using _lock = await lockChanges(folder);
+  const clock = vi.spyOn(performance, "now");
+  let now = performance.now();
+  clock.mockImplementation(() => (now += 5000));
+  await expect(lockChanges(folder)).rejects.toMatchObject({ code: "busy" });
+  clock.mockRestore();
+});
+
+test("an empty lock, for which the disk was too full, counts as one, and is taken over when nobody touches it", async () => {
+  await writeFile(join(folder, ".changing.json"), "");
+  const clock = vi.spyOn(performance, "now");
+  let now = performance.now();
+  clock.mockImplementation(() => (now += 1000));
+  const start = now;
+  await using _lock = await lockChanges(folder);
+  expect(now - start).toBeGreaterThan(30_000);
+  clock.mockRestore();
 });
 
 test("a missing folder", async () => {

@@ -1,5 +1,5 @@
 // Two servers on one folder of adapters, which several clients change through both at once.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,6 +12,7 @@ import { geometryOf, loadModel } from "#models";
 import { hashOfKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
+const SOURCE = ["--conditions=source", "--import", "tsx"];
 const MODEL = "assets/tiny-english";
 const NAMES = ["a", "b", "c", "d"];
 const CHANGES = 500;
@@ -41,7 +42,7 @@ const servers: { readonly child: ChildProcess; readonly address: string }[] = []
 const headers = { authorization: "Bearer operator", "content-type": "application/json" };
 
 async function start(): Promise<(typeof servers)[number]> {
-  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve", "--model", MODEL];
+  const main = [...SOURCE, "src/cli/main.ts", "serve", "--model", MODEL];
   const options = ["--adapters", adapters, "--port", "0", "--json", "--api-keys", join(folder, "keys.jsonl")];
   const child = spawn(process.execPath, [...main, ...options, "--threads", "1"], {
     stdio: ["ignore", "pipe", "ignore"],
@@ -154,6 +155,15 @@ async function listOf(server: number): Promise<readonly string[]> {
   return data.map(({ id, digest }: { id: string; digest: string }) => `${id} ${digest}`).sort();
 }
 
+/** Runs as the first process of a container does: its id is 1. */
+const asFirst = (script: string) =>
+  spawnSync(
+    "unshare",
+    ["--pid", "--fork", process.execPath, ...SOURCE, "--input-type=module", "-e", script],
+    { encoding: "utf8" },
+  );
+const canUnshare = asFirst("process.stdout.write(String(process.pid))").stdout === "1";
+
 async function expectAgreement(): Promise<void> {
   const there = (await readdir(adapters)).sort();
   expect(there.filter((name) => !NAMES.includes(name))).toEqual([]);
@@ -189,3 +199,23 @@ test("a server that is killed in the middle of changes holds up the other only f
   }
   await expectAgreement();
 });
+
+test.skipIf(!canUnshare)(
+  "what a process with the id 1 left is done away with (where containers can be made)",
+  async () => {
+    const { stdout } = asFirst(`
+      import { lockChanges, openAtomicFolder } from "#storage";
+      const folder = ${JSON.stringify(adapters)};
+      await openAtomicFolder(folder + "/late");
+      await lockChanges(folder);
+      process.stdout.write(String(process.pid));
+      process.kill(process.pid, "SIGKILL"); // no signal reaches the first process from inside
+      process.exit();
+    `);
+    expect(stdout).toBe("1");
+    const hidden = async () => (await readdir(adapters)).filter((name) => name.startsWith("."));
+    expect(await hidden()).toHaveLength(2);
+    expect((await requests.upload(0, "a", 1)).status).toBe(201); // waits until the lock is known to be left
+    await expect.poll(hidden, { timeout: 60_000 }).toEqual([]);
+  },
+);
