@@ -142,6 +142,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
       limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
+      privatePaths: apiKeys === undefined ? [options.model] : [options.model, apiKeys],
     });
     const listening = await listen(server, { host, port });
     const gone = engine.closed.then(() => true);

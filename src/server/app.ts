@@ -6,7 +6,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { createAdapterStore } from "./adapter-store.ts";
 import { authenticate, checkHost } from "./auth.ts";
 import type { RequestContext, ServerApp, ServerContext, ServerEnv, ServerOptions } from "./context.ts";
-import { ApiError, answerTo, watchEngine } from "./errors.ts";
+import { ApiError, createAnswers, watchEngine } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
 import {
   createConcurrencyLimiter,
@@ -77,13 +77,19 @@ export function createServer(options: ServerOptions): ApiServer {
 function contextOf(options: ServerOptions): ServerContext {
   const { engine, modelName, now } = options;
   const limits = { ...defaultLimits, ...options.limits };
+  const engineWatch = watchEngine(engine);
+  const { adapterFolder, privatePaths = [] } = options;
   return {
     ...options,
     limits,
     createdAt: Math.floor(now() / 1000),
     inFlight: createInFlight(limits.answerSeconds),
     logprobBudget: createLogprobBudget(limits.logprobsInFlight),
-    engineWatch: watchEngine(engine),
+    engineWatch,
+    answerTo: createAnswers(engineWatch, [
+      ...(adapterFolder === undefined ? [] : [adapterFolder]),
+      ...privatePaths,
+    ]),
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
     prompts: createPromptReader(engine.text, engine.model),
@@ -91,7 +97,7 @@ function contextOf(options: ServerOptions): ServerContext {
     store: createAdapterStore({
       engine,
       modelName,
-      folder: options.adapterFolder,
+      folder: adapterFolder,
       check: options.checkAdapter,
     }),
   };
@@ -145,7 +151,7 @@ async function tracked(context: RequestContext, next: Next): Promise<void> {
 
 function failed(context: RequestContext, error: unknown): Response {
   const { server, record } = context.var;
-  const { status, body, headers, isServerFault } = answerTo(server.engineWatch.explain(error));
+  const { status, body, headers, isServerFault } = server.answerTo(error);
   record.error = body.error.code ?? body.error.type;
   if (isServerFault && !context.req.raw.signal.aborted) {
     const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -5,7 +5,7 @@ import type { Context } from "hono";
 import type { Engine } from "#inference";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { ApiKey, KeyRing } from "./auth.ts";
-import type { EngineWatch } from "./errors.ts";
+import type { Answers, EngineWatch } from "./errors.ts";
 import type {
   Budget,
   ConcurrencyLimiter,
@@ -25,6 +25,8 @@ export interface ServerOptions {
   readonly modelName: string;
   /** The folder whose sub-folders are the adapters. Without it none can be added or removed. */
   readonly adapterFolder?: string | undefined;
+  /** Of files and folders beside it that an error may name: clients see only what follows. */
+  readonly privatePaths?: readonly string[];
   /** Checks a folder with an adapter's two files before it takes its name. Throws a MosError. */
   readonly checkAdapter?: ((folder: string) => Promise<void>) | undefined;
   /** The keys of clients. Without them every client may use the server, and none may change adapters. */
@@ -48,6 +50,7 @@ export interface ServerContext extends Omit<ServerOptions, "limits"> {
   readonly createdAt: number;
   readonly inFlight: InFlight;
   readonly engineWatch: EngineWatch;
+  readonly answerTo: Answers;
   readonly rateLimiter: RateLimiter;
   readonly concurrencyLimiter: ConcurrencyLimiter;
   readonly logprobBudget: Budget;

@@ -1,4 +1,7 @@
 // Errors in the form of OpenAI's API, and the status that each of the package's error codes has.
+import { realpathSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { basename, isAbsolute, resolve } from "node:path";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "#core";
 import type { Engine } from "#inference";
@@ -90,7 +93,7 @@ function storageAnswer(error: MosError): ErrorAnswer | undefined {
   return answer(message, { status: 507, code: "insufficient_storage" }, true);
 }
 
-/** The codes that a client can act on. Messages of the engine name no path of this machine. */
+/** The codes that a client can act on. */
 function knownAnswer(error: MosError): ErrorAnswer | undefined {
   const { code, message } = error;
   switch (code) {
@@ -117,8 +120,56 @@ function knownAnswer(error: MosError): ErrorAnswer | undefined {
   }
 }
 
-/** The answer to anything that was thrown. The text of an unknown error stays here: it may name files or other clients' data. */
-export function answerTo(error: unknown): ErrorAnswer {
+/** All forms of a path that an error may name. */
+function formsOf(path: string): readonly string[] {
+  const absolute = resolve(path);
+  try {
+    return [path, absolute, realpathSync(absolute)];
+  } catch {
+    return [path, absolute];
+  }
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** A path with folders that stands alone. In quotation marks it is what the client wrote itself. */
+const ANY_PATH = /(?<=^|[\s(])\/(?:[^\s/:;,"()]+\/)+([^\s/:;,"()]*)/g;
+
+/** Makes the answer to anything that was thrown, in which no path of this machine stands. */
+export type Answers = (error: unknown) => ErrorAnswer;
+
+/**
+ * The one way in which errors become answers. Of paths below `folders`, and below those of the user, the process and the
+ * system's temporary files, only the rest is shown; and of other paths that the package's own errors name, the last part.
+ */
+export function createAnswers(
+  engineWatch: Pick<EngineWatch, "explain">,
+  folders: readonly string[],
+): Answers {
+  const roots = [...new Set([...folders, tmpdir(), homedir(), process.cwd()].flatMap(formsOf))]
+    .filter((root) => root.length > 1)
+    .sort((a, b) => b.length - a.length)
+    .map((root) => {
+      const isAlone = isAbsolute(root) ? `|(?=["'\\s:;,)]|$)` : "";
+      return { root, pattern: new RegExp(`(?<![\\w./-])${escaped(root)}(?:/${isAlone})`, "g") };
+    });
+  const hidden = (message: string): string =>
+    roots.reduce(
+      (text, { root, pattern }) =>
+        text.replace(pattern, (found) => (found.endsWith("/") ? "" : basename(root))),
+      message,
+    );
+  return (thrown) => {
+    const error = engineWatch.explain(thrown);
+    const { body, ...rest } = answerTo(error);
+    const known = hidden(body.error.message);
+    const message = error instanceof ApiError ? known : known.replace(ANY_PATH, "$1");
+    return { ...rest, body: { error: { ...body.error, message } } };
+  };
+}
+
+/** The text of an unknown error stays here: it may name files or other clients' data. */
+function answerTo(error: unknown): ErrorAnswer {
   if (error instanceof ApiError) return answer(error.message, error.details);
   // Hono's own validators throw these before a schema is reached
   if (error instanceof HTTPException)

@@ -9,7 +9,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
-import { ApiError, answerTo } from "./errors.ts";
+import type { ErrorBody } from "./errors.ts";
 import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 
 /** Where to listen. */
@@ -96,13 +96,14 @@ function bind(http: Server, options: ListenOptions & { readonly backlog: number 
   });
 }
 
-/** The answer to requests whose address or host makes no URL, so that they never reach the app. */
-function jsonAnswer(): Response {
-  const { status, body } = answerTo(
-    new ApiError("the request's address or host is not valid", { status: 400, code: "bad_request" }),
-  );
-  return Response.json(body, { status });
-}
+/** To requests that never reach the app. */
+const badRequest = (message: string): ErrorBody => ({
+  error: { message, type: "invalid_request_error", param: null, code: "bad_request" },
+});
+
+/** The answer to requests whose address or host makes no URL. */
+const jsonAnswer = (): Response =>
+  Response.json(badRequest("the request's address or host is not valid"), { status: 400 });
 
 const BROKEN: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "the headers are too large"],
@@ -116,9 +117,7 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
     return;
   }
   const [status, message] = BROKEN[error.code ?? ""] ?? ["400 Bad Request", "this is not valid HTTP"];
-  const body = JSON.stringify({
-    error: { message, type: "invalid_request_error", param: null, code: "bad_request" },
-  });
+  const body = JSON.stringify(badRequest(message));
   socket.end(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );

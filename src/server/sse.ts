@@ -1,7 +1,6 @@
 // Answers that are sent while they are made. Server-sent events, as OpenAI's clients read them: one JSON object in each,
 // [DONE] at the end.
 import type { RequestContext } from "./context.ts";
-import { answerTo } from "./errors.ts";
 import { GRACE } from "./limits.ts";
 
 const HEADERS = {
@@ -27,7 +26,7 @@ async function* eventsOf(
   } catch (thrown) {
     const error = server.engineWatch.explain(thrown);
     record.error = error instanceof Error ? error.message : String(error);
-    yield event(JSON.stringify(answerTo(error).body));
+    yield event(JSON.stringify(server.answerTo(error).body));
   }
 }
 

@@ -198,7 +198,10 @@ export async function openAtomicFolder(path: string): Promise<AtomicFolder> {
 async function swap(temporary: string, path: string): Promise<KeptFolder> {
   const replaced = replacedName(path);
   await settle(path);
-  const replaces = await pathExists(path);
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() === false)
+    throw new MosError("storage", `${path}: a file is in the way; move it, or choose another name`);
+  const replaces = found !== undefined;
   if (replaces) await rename(path, replaced);
   try {
     await rename(temporary, path);

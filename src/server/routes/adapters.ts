@@ -1,5 +1,6 @@
 // /v1/adapters: the adapters there are, and for administrators adding, replacing and removing them.
 
+import { isAbsolute } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
@@ -134,6 +135,12 @@ const removeRoute = createRoute({
   },
 });
 
+/** The trainer may have written a path, which is nobody else's business; a name of the Hub stays whole. */
+const fileName = (path: string | undefined): string | null => {
+  if (path === undefined) return null;
+  return isAbsolute(path) || /^\.|^[A-Za-z]:|\\/.test(path) ? (path.split(/[/\\]/).at(-1) ?? "") : path;
+};
+
 const adapterJson = (info: AdapterInfo): z.output<typeof adapterSchema> => ({
   id: info.name,
   object: "adapter",
@@ -145,7 +152,7 @@ const adapterJson = (info: AdapterInfo): z.output<typeof adapterSchema> => ({
   trained_on:
     info.trainedOn === undefined
       ? null
-      : { model: info.trainedOn.name ?? null, fingerprint: info.trainedOn.fingerprint },
+      : { model: fileName(info.trainedOn.name), fingerprint: info.trainedOn.fingerprint },
 });
 
 /** An administrator's key, too, may be limited to some names. */
