@@ -44,7 +44,7 @@ for (const [name, path] of kinds) {
 /** Some of hostile.slow.test.ts, each of another kind. */
 test.each([
   ["reads a file of the system", "open('/etc/passwd').read()", /FileNotFoundError/],
-  ["writes a file", "open('/tmp/mos-sandbox-was-here', 'w').write('x')", /Read-only/],
+  ["writes a file", "open('/lib/mos-sandbox-was-here', 'w').write('x')", /Read-only/],
   ["opens a socket", "import socket\nsocket.socket()", /failed/],
   ["starts a process", "import subprocess\nsubprocess.run(['true'], check=True)", /failed/],
   ["imports JavaScript", "import js\njs.process.exit(0)", /No module named 'js'/],
@@ -57,6 +57,66 @@ test.each([
   const result = await sandbox.check(program);
   expect(result.reason).toMatch(reason);
   expect(result.passed).toBe(false);
+});
+
+/** Python 3.11 reaches these depths, each with a limit of 1000. */
+test.each([
+  ["plain calls", 990, "def f(n): return 0 if n == 0 else 1 + f(n - 1)\nassert f(N) == N"],
+  [
+    "lru_cache",
+    498,
+    "from functools import lru_cache\n@lru_cache(None)\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)\nassert f(N) == N",
+  ],
+  ["sorted's key", 495, "def f(n): return 0 if n == 0 else sorted([n - 1], key=f)[0]\nf(N)"],
+  [
+    "sorted's key and lambda",
+    330,
+    "def f(n): return 0 if n == 0 else 1 + sorted([n - 1], key=lambda x: f(x))[0]\nf(N)",
+  ],
+  [
+    "__eq__",
+    499,
+    "class A:\n  def __init__(self, x): self.x = x\n  def __eq__(self, o): return self.x == o.x\na = b = 0\nfor _ in range(N): a, b = A(a), A(b)\nassert a == b",
+  ],
+  [
+    "__getattr__",
+    985,
+    "class A:\n  def __getattr__(self, k):\n    i = int(k[1:])\n    return 0 if i == 0 else 1 + getattr(self, 'x%d' % (i - 1))\nassert getattr(A(), f'x{N}') == N",
+  ],
+])(
+  "Pyodide: recursion through %s goes %i deep, and its end is an error like another",
+  async (_, depth, program) => {
+    const at = (n: number) => sandbox.check(`N = ${n}\n${program}`);
+    expect(await at(depth)).toEqual(passed);
+    expect(await at(3000)).toMatchObject({
+      passed: false,
+      reason: expect.stringMatching(/RecursionError|overflow/),
+    });
+    expect(await sandbox.check(PROGRAM(3))).toEqual(passed);
+  },
+);
+
+test("Pyodide: a program has temporary files, which the next does not see", async () => {
+  const program = `
+import os, pathlib, shutil, tempfile
+assert os.listdir("/tmp") == []
+with open("/tmp/x", "w") as f: f.write("one\\n" * 1000)
+with open("/tmp/x", "a") as f: f.write("end")
+with open("/tmp/x") as f: assert f.read() == "one\\n" * 1000 + "end"
+os.rename("/tmp/x", "/tmp/y")
+with tempfile.TemporaryDirectory() as folder:
+    inner = pathlib.Path(folder) / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / "c").write_bytes(b"abc")
+    assert (inner / "c").read_bytes() == b"abc"
+assert not os.path.exists(folder)
+with tempfile.TemporaryFile() as f:
+    f.write(b"abc"); f.truncate(2); f.seek(0)
+    assert f.read() == b"ab"
+named = tempfile.NamedTemporaryFile("w", delete=False)
+named.write("left"); named.flush()
+os.makedirs("/tmp/left/deep")`;
+  for (let round = 0; round < 3; round++) expect(await sandbox.check(program)).toEqual(passed);
 });
 
 test("options that cannot be used are refused", async () => {

@@ -49,7 +49,39 @@ const PROGRAMS: readonly (readonly [name: string, program: string, reason: RegEx
   ["fetches", "import urllib.request\nurllib.request.urlopen('http://127.0.0.1')", /failed/],
   ["reads a file of the system", "open('/etc/passwd').read()", /FileNotFoundError/],
   ["reads this file", `open(${JSON.stringify(import.meta.filename)}).read()`, /FileNotFoundError/],
-  ["writes a file", "open('/tmp/mos-sandbox-was-here', 'w').write('x')", /Read-only/],
+  ["writes a file", "open('/mos-sandbox-was-here', 'w').write('x')", /Read-only/],
+  ["writes beside /tmp", "open('/tmp/../mos-sandbox-was-here', 'w').write('x')", /Read-only/],
+  ["writes where it is", "open('mos-sandbox-was-here', 'w').write('x')", /Read-only/],
+  ["links /tmp elsewhere", "import os\nos.symlink('/lib', '/tmp/lib')", /Read-only/],
+  ["moves a folder into /tmp", "import os\nos.rename('/lib', '/tmp/lib')", /Read-only/],
+  ["removes /tmp", "import os\nos.rmdir('/tmp')", /Read-only/],
+  ["fills /tmp", `f = open('/tmp/x', 'wb')\n${loop("f.write(bytes(10 ** 6))")}`, /No space left/],
+  [
+    "fills /tmp with holes",
+    "f = open('/tmp/x', 'wb')\nf.seek(10 ** 9)\nf.write(b'x')\nf.close()",
+    /No space left/,
+  ],
+  [
+    "makes folders without end",
+    `import os\np = '/tmp'\n${loop("p += '/x'", "os.mkdir(p)")}`,
+    /failed|timed out/,
+  ],
+  [
+    "makes files without end",
+    `i = 0\n${loop("i += 1", "open('/tmp/%d' % i, 'w').close()")}`,
+    /No space left|timed out/,
+  ],
+  [
+    "recurses in C and Python",
+    "class A:\n  def __eq__(self, o): return A() == o\nA() == A()",
+    /RecursionError|stack overflow/,
+  ],
+  ["recurses in sorted", "def f(n): return sorted([n], key=f)\nf(1)", /RecursionError|stack overflow/],
+  [
+    "recurses in C with another limit",
+    "import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(n): return sorted([n], key=f)\nf(1)",
+    /failed/,
+  ],
   ["deletes files", "import os\nfor name in os.listdir('/lib'): os.remove('/lib/' + name)", /Read-only/],
   ["deletes a folder", "import shutil\nshutil.rmtree('/lib')", /failed/],
   ["changes folder", "import os\nos.chdir('/lib')", /PermissionError/],
@@ -149,6 +181,16 @@ const PROGRAMS: readonly (readonly [name: string, program: string, reason: RegEx
     `import sys\na = []\n${loop("a.append(open(sys.path[0]))")}`,
     /failed|not allowed|timed out/,
   ],
+  [
+    "duplicates a standard stream",
+    "import fcntl\nfcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)",
+    /PermissionError/,
+  ],
+  [
+    "duplicates files without end",
+    `import os\nf = os.open('/tmp', 0)\n${loop("os.scandir(f)")}`,
+    /failed|timed out/,
+  ],
   ["closes standard streams", "import os\nos.closerange(0, 100)\nassert False", /failed|not allowed/],
 ];
 
@@ -164,6 +206,7 @@ assert sorted(collections.Counter("abca").items())[0] == ("a", 2)
 assert re.sub("a", "b", "cat") == "cbt"
 assert sys.getrecursionlimit() == 1000 and os.getcwd() == "/home/pyodide" and os.path.exists("/lib")
 import difflib, uuid
+assert os.listdir("/tmp") == []
 print("words")
 `;
 
@@ -183,5 +226,5 @@ test.each(PROGRAMS)("a program that %s fails, and the next is right", async (_, 
 });
 
 test("nothing was left on the machine", () => {
-  expect(existsSync("/tmp/mos-sandbox-was-here")).toBe(false);
+  for (const folder of ["/tmp", "/", "."]) expect(existsSync(`${folder}/mos-sandbox-was-here`)).toBe(false);
 });

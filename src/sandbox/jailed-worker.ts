@@ -1,6 +1,7 @@
 // This end of a process that runs programs one after another: it watches time and memory from outside.
 import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -15,6 +16,9 @@ const GRACE = 1;
 const LOADING = 120;
 /** Node's heap, in MiB: Python's memory is not in it. */
 const HEAP = 256;
+/** V8's stack, in KiB, and the bytes that the main thread must have for that. */
+const STACK = 4800;
+const STACK_LIMIT = 8_000_000;
 
 export interface WorkerSettings {
   /** Where the process is: an empty folder. */
@@ -144,9 +148,23 @@ function startJail(folder: string, memory: number): ChildProcess {
       ...[pyodide, jail].map((readable) => `--allow-fs-read=${join(readable, "*")}`),
       "--disallow-code-generation-from-strings",
       `--max-old-space-size=${HEAP}`,
+      ...stackOptions(),
     ],
     stdio: ["ignore", "ignore", "ignore", "ipc"],
   });
+}
+
+/**
+ * Each call from Python into C and back takes much more of V8's stack than of CPython's: this allows as many. V8 must stay
+ * well within the stack that the system gives, so where that is smaller or not known, its own limit stays.
+ */
+function stackOptions(): readonly string[] {
+  try {
+    const [, bytes] = /^Max stack size +(\w+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];
+    return bytes === "unlimited" || Number(bytes) >= STACK_LIMIT ? [`--stack-size=${STACK}`] : [];
+  } catch {
+    return process.platform === "darwin" ? [`--stack-size=${STACK}`] : []; // it has 8 MiB
+  }
 }
 
 /** Bytes of memory that a process has now; undefined where the system does not tell. */

@@ -1,6 +1,7 @@
 // @ts-check
 // The wall. Whatever Python does outside of its own memory goes through a function that the WebAssembly module imports from
 // JavaScript. While a program runs, only those named here work; this holds even where a program corrupts its memory on purpose.
+import { lengthOf } from "./temporary.js";
 
 /** Act on Python's memory, clocks, random numbers, and files that were in it from the start. */
 const ALLOWED = new Set([
@@ -15,16 +16,15 @@ const ALLOWED = new Set([
 ]);
 
 // Emscripten's numbers, which are WASI's
-const BAD_DESCRIPTOR = 8;
 const INPUT_OUTPUT = 29;
 const NOT_PERMITTED = 63;
 const READ_ONLY = 69;
 
 const STANDARD = 2;
-/** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC and O_APPEND of Emscripten. */
-const WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000;
 /** F_GETFD, F_SETFD (nothing happens) and F_GETFL. */
 const HARMLESS_CONTROLS = new Set([1, 2, 3]);
+/** F_DUPFD_CLOEXEC, by which Python lists an open folder. */
+const DUPLICATE = 1030;
 
 /** @type {import("./types.ts").Answer} */
 const notPermitted = () => -NOT_PERMITTED;
@@ -37,18 +37,15 @@ const readOnly = () => -READ_ONLY;
  * @type {Readonly<Record<string, import("./types.ts").Answer>>}
  */
 const ANSWERS = {
-  __syscall_openat: (real, args) => ((args[2] ?? 0) & WRITING ? -READ_ONLY : real(...args)),
-  __syscall_fcntl64: (real, args) => (HARMLESS_CONTROLS.has(args[1] ?? 0) ? real(...args) : -NOT_PERMITTED),
+  __syscall_fcntl64: (real, args) => {
+    const [descriptor = 0, control = 0] = args;
+    const isHarmless = HARMLESS_CONTROLS.has(control) || (control === DUPLICATE && descriptor > STANDARD);
+    return isHarmless ? real(...args) : -NOT_PERMITTED;
+  },
   fd_read: (real, args) => ((args[0] ?? 0) <= STANDARD ? INPUT_OUTPUT : real(...args)),
   fd_close: (real, args) => ((args[0] ?? 0) <= STANDARD ? 0 : real(...args)),
-  fd_write: swallow,
-  fd_pwrite: () => NOT_PERMITTED,
   fd_sync: () => 0,
-  __syscall_mkdirat: readOnly,
   __syscall_mknodat: readOnly,
-  __syscall_unlinkat: readOnly,
-  __syscall_rmdir: readOnly,
-  __syscall_renameat: readOnly,
   __syscall_symlinkat: readOnly,
   __syscall_chmod: readOnly,
   __syscall_fchmod: readOnly,
@@ -56,7 +53,6 @@ const ANSWERS = {
   __syscall_fchownat: readOnly,
   __syscall_fchown32: readOnly,
   __syscall_truncate64: readOnly,
-  __syscall_ftruncate64: readOnly,
   __syscall_fallocate: readOnly,
   __syscall_utimensat: readOnly,
   __syscall_chdir: notPermitted,
@@ -79,17 +75,27 @@ const ANSWERS = {
 };
 
 /**
- * Says that all was written, and forgets it.
+ * Output: says that all was written, and forgets it.
  *
  * @type {import("./types.ts").Answer}
  */
-function swallow(_real, [descriptor = 0, vectors = 0, count = 0, result = 0], memory) {
-  if (descriptor < 1 || descriptor > STANDARD) return BAD_DESCRIPTOR;
-  const view = new DataView(memory());
-  let length = 0;
-  for (let i = 0; i < count; i++) length += view.getUint32((vectors >>> 0) + 8 * i + 4, true);
-  view.setUint32(result >>> 0, length, true);
+function swallow(_real, [, vectors = 0, count = 0, result = 0], memory) {
+  new DataView(memory()).setUint32(result >>> 0, lengthOf(memory(), vectors, count), true);
   return 0;
+}
+
+/**
+ * @param {import("./types.ts").TemporaryFiles} temporary
+ * @returns {Readonly<Record<string, import("./types.ts").Answer>>}
+ */
+function answersWith({ answers }) {
+  const { fd_write: write = notPermitted } = answers;
+  return {
+    ...ANSWERS,
+    ...answers,
+    fd_write: (real, args, memory) =>
+      [1, STANDARD].includes(args[0] ?? 0) ? swallow(real, args, memory) : write(real, args, memory),
+  };
 }
 
 /**
@@ -98,9 +104,11 @@ function swallow(_real, [descriptor = 0, vectors = 0, count = 0, result = 0], me
  *
  * @param {import("./types.ts").Imports} imports
  * @param {import("./types.ts").Gate} gate
- * @param {{ memory: () => ArrayBuffer, limit: number }} options `limit`: bytes of memory at most
+ * @param {{ memory: () => ArrayBuffer, limit: number, temporary: import("./types.ts").TemporaryFiles }} options `limit`: bytes
+ *   of memory at most
  */
-export function guardImports(imports, gate, { memory, limit }) {
+export function guardImports(imports, gate, { memory, limit, temporary }) {
+  const answers = answersWith(temporary);
   // the modules of a name that starts with GOT hold addresses, which are made as they are asked for
   const objects = new Set(
     Object.entries(imports).flatMap(([name, object]) => (name.startsWith("GOT.") ? [] : [object])),
@@ -109,7 +117,7 @@ export function guardImports(imports, gate, { memory, limit }) {
     for (const [name, value] of Object.entries(object)) {
       if (typeof value !== "function" || ALLOWED.has(name)) continue;
       const real = /** @type {import("./types.ts").Import} */ (value);
-      const guarded = name === GROW ? limitGrowth(real, limit) : guard(name, real, { gate, memory });
+      const guarded = name === GROW ? limitGrowth(real, limit) : guard(name, real, { gate, memory, answers });
       // Emscripten notes a function's signature on it
       object[name] = Object.assign(guarded, real);
     }
@@ -130,11 +138,15 @@ function limitGrowth(grow, limit) {
 /**
  * @param {string} name
  * @param {import("./types.ts").Import} real
- * @param {{ gate: import("./types.ts").Gate, memory: () => ArrayBuffer }} options
+ * @param {{
+ *   gate: import("./types.ts").Gate,
+ *   memory: () => ArrayBuffer,
+ *   answers: Readonly<Record<string, import("./types.ts").Answer>>,
+ * }} options
  * @returns {import("./types.ts").Import}
  */
-function guard(name, real, { gate, memory }) {
-  const answer = Object.hasOwn(ANSWERS, name) ? ANSWERS[name] : undefined;
+function guard(name, real, { gate, memory, answers }) {
+  const answer = Object.hasOwn(answers, name) ? answers[name] : undefined;
   return (...args) => {
     if (!gate.closed) return real(...args);
     if (answer !== undefined) return answer(real, args, memory);

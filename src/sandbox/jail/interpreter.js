@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Script } from "node:vm";
 import { guardImports } from "./imports.js";
+import { temporaryFiles } from "./temporary.js";
 
 /** Py_file_input: a whole program. */
 const FILE_INPUT = 257;
@@ -49,7 +50,7 @@ gc.collect()
 export async function openInterpreter(folder, limit) {
   /** @type {import("./types.ts").Gate} */
   const gate = { closed: false, breach: undefined };
-  const { pyodide, python } = await load(folder, gate, limit);
+  const { pyodide, python, temporary } = await load(folder, gate, limit);
   const unprepared = execute(python, place(python, PREPARE));
   if (unprepared !== undefined) throw new Error(`Pyodide is not as expected: ${unprepared}`);
 
@@ -70,8 +71,8 @@ export async function openInterpreter(folder, limit) {
         if (performance.now() - start > seconds * 1000) return failed("timed out", false);
         if (gate.breach !== undefined) return failed(`not allowed: ${gate.breach}`, false);
         return failure === undefined
-          ? { passed: true, reason: "passed", reusable: !hasGrown() }
-          : failed(`failed: ${failure}`, !hasGrown());
+          ? { passed: true, reason: "passed", reusable: isReusable() }
+          : failed(`failed: ${failure}`, isReusable());
       } catch (cause) {
         return failed(gate.breach === undefined ? crash(cause) : `not allowed: ${gate.breach}`, false);
       } finally {
@@ -85,12 +86,13 @@ export async function openInterpreter(folder, limit) {
       for (const stream of [...pyodide.FS.streams])
         if (stream && !streams.has(stream)) pyodide.FS.close(stream);
       pyodide.FS.chdir(home);
+      temporary.clear();
     },
   };
 
   /** Memory never shrinks: an interpreter that became too large is better replaced than filled with zeros each time. */
-  function hasGrown() {
-    return python.memory.buffer.byteLength > 4 * before.length;
+  function isReusable() {
+    return python.memory.buffer.byteLength <= 4 * before.length && temporary.isSmall;
   }
 }
 
@@ -119,6 +121,9 @@ function crash(cause) {
 async function load(folder, gate, limit) {
   /** @type {import("./types.ts").Exports | undefined} */
   let exports;
+  /** @type {any} */
+  let pyodide;
+  const temporary = temporaryFiles(() => pyodide.FS);
   // ambient types of WebAssembly come only with those of a browser
   const { WebAssembly } = /** @type {any} */ (globalThis);
   const { instantiate } = WebAssembly;
@@ -129,7 +134,7 @@ async function load(folder, gate, limit) {
     // a module without imports asks whether this Node has a feature
     if (imports === undefined || !("wasi_snapshot_preview1" in imports)) return instantiate(module, imports);
     const memory = () => /** @type {import("./types.ts").Exports} */ (exports).memory.buffer;
-    guardImports(imports, gate, { memory, limit });
+    guardImports(imports, gate, { memory, limit, temporary });
     const made = await instantiate(module, imports);
     exports = (made.instance ?? made).exports;
     return made;
@@ -137,7 +142,7 @@ async function load(folder, gate, limit) {
   // what Node's permissions refuse is asked only for these numbers
   Object.defineProperty(process, "binding", { value: () => ({ fs: constants }), configurable: true });
   const { loadPyodide } = await import(pathToFileURL(join(folder, "pyodide.mjs")).href);
-  const pyodide = await loadPyodide({
+  pyodide = await loadPyodide({
     indexURL: folder,
     // the same order of sets in every process
     env: { HOME: "/home/pyodide", PYTHONHASHSEED: "0" },
@@ -148,7 +153,7 @@ async function load(folder, gate, limit) {
   // for /dev/stdin as well
   pyodide.setStdin({ error: true });
   if (exports === undefined) throw new Error("Pyodide did not load as expected: its module was not seen");
-  return { pyodide, python: exports };
+  return { pyodide, python: exports, temporary };
 }
 
 /**

@@ -14,6 +14,35 @@ export interface Gate {
   breach: string | undefined;
 }
 
+/** Of Emscripten's file system, what the jail uses. */
+export interface FileSystem {
+  cwd(): string;
+  readdir(path: string): readonly string[];
+  lstat(path: string): { readonly mode: number };
+  isDir(mode: number): boolean;
+  rmdir(path: string): void;
+  unlink(path: string): void;
+  getStream(descriptor: number):
+    | {
+        readonly path?: string;
+        readonly flags: number;
+        readonly position: number;
+        readonly node?: { readonly usedBytes?: number };
+      }
+    | null
+    | undefined;
+}
+
+/** The files that a program may write. */
+export interface TemporaryFiles {
+  /** In place of the imports that change files. */
+  readonly answers: Readonly<Record<string, Answer>>;
+  /** Whether `clear` is quick. */
+  readonly isSmall: boolean;
+  /** Removes all. No file may be open. */
+  clear(): void;
+}
+
 /** Of Python's C API and the C library, as the module exports them; pointers are numbers. */
 export interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer };
