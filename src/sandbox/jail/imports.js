@@ -23,8 +23,8 @@ const READ_ONLY = 69;
 const STANDARD = 2;
 /** F_GETFD, F_SETFD (nothing happens) and F_GETFL. */
 const HARMLESS_CONTROLS = new Set([1, 2, 3]);
-/** F_DUPFD_CLOEXEC, by which Python lists an open folder. */
-const DUPLICATE = 1030;
+/** F_DUPFD and F_DUPFD_CLOEXEC, by which Python lists an open folder. */
+const DUPLICATES = new Set([0, 1030]);
 
 /** @type {import("./types.ts").Answer} */
 const notPermitted = () => -NOT_PERMITTED;
@@ -39,7 +39,7 @@ const readOnly = () => -READ_ONLY;
 const ANSWERS = {
   __syscall_fcntl64: (real, args) => {
     const [descriptor = 0, control = 0] = args;
-    const isHarmless = HARMLESS_CONTROLS.has(control) || (control === DUPLICATE && descriptor > STANDARD);
+    const isHarmless = HARMLESS_CONTROLS.has(control) || (DUPLICATES.has(control) && descriptor > STANDARD);
     return isHarmless ? real(...args) : -NOT_PERMITTED;
   },
   fd_read: (real, args) => ((args[0] ?? 0) <= STANDARD ? INPUT_OUTPUT : real(...args)),
