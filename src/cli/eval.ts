@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { trainedOnText } from "#adapters";
-import { flag, type SettingValues, text, texts } from "#core";
+import { flag, type SettingValues, steadyNow, text, texts } from "#core";
 import { type EvaluateEvent, evaluationSettings, inPercent, resultTable } from "#evaluation";
 import { baseSettings, batchSettings } from "#inference";
 import { evaluateModel } from "#recipes";
@@ -96,7 +96,7 @@ async function watchEvaluation(
     ...given({ adapters, format: chatFormat, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),
-    now: Date.now,
+    now: steadyNow,
   });
   const showTransfer = pullProgress(line, () => performance.now());
   for await (const event of events) {

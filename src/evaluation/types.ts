@@ -42,7 +42,7 @@ export interface EvaluateOptions extends TaskOptions {
   /** For the record. */
   readonly command?: string | undefined;
   readonly environment?: Readonly<Record<string, string | number>>;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, by a clock that never goes back (`steadyNow`): intervals are measured with it. */
   readonly now: () => number;
 }
 

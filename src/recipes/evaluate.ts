@@ -59,7 +59,7 @@ const MAX_BATCH = 32;
  *
  * @throws MosError `bad_option`, `not_found`, `bad_data`, `bad_model`, `bad_adapter`, `cancelled`, and what a download throws.
  * @example
- * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: Date.now };
+ * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: steadyNow };
  * for await (const event of evaluateModel(options)) if (event.type === "score") console.log(event.score);
  */
 export async function* evaluateModel({
