@@ -204,9 +204,9 @@ def errors(served):
         )
         refused(
             openai.BadRequestError,
-            lambda: create(model=served.base, **request, presence_penalty=1),
+            lambda: create(model=served.base, **request, response_format={"type": "json_object"}),
             code="unsupported_parameter",
-            param="presence_penalty",
+            param="response_format",
         )
         refused(
             openai.BadRequestError,

@@ -85,9 +85,10 @@ In --chat: /reset forgets, /system TEXT sets the system message, /exit ends; Ctr
 
 /** What the answer options of the command line are to an engine. */
 function answerOptions(options: Values): TextRequest {
-  const { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed, stop = [] } = options;
+  const { temperature, topP, topK, minP, maxTokens, seed, stop = [] } = options;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   return {
-    sampling: { temperature, topP, topK, minP, repetitionPenalty },
+    sampling: { temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty },
     maxTokens,
     stop: stop.map(unescaped),
     seed,

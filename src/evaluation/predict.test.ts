@@ -22,7 +22,13 @@ function scripted({ logprobs = [], digest = null, finish = "end" }: Script = {})
       yield { type: "token", id: 1, text: "seed " };
       yield { type: "token", id: 2, text: String(request.seed) };
     }
-    const usage = { promptTokens: 3, completionTokens: 3, queuedSeconds: 0, firstTokenSeconds: 0 };
+    const usage = {
+      promptTokens: 3,
+      cachedTokens: 0,
+      completionTokens: 3,
+      queuedSeconds: 0,
+      firstTokenSeconds: 0,
+    };
     yield { type: "finish", reason: finish, text: ".", usage };
   }
   const engine = { submit, model: { maxLength: MAX_LENGTH } } as unknown as Engine;

@@ -206,6 +206,7 @@ class LocalCore implements EngineCore {
     const step = { from: slot, count: 1, tokens: [tokens], allLogits };
     const [logits = []] = await this.#parts.runner.run(step);
     this.#counts.promptTokens += tokens.length;
+    sequence.noteComputed(tokens.length);
     const last = logits.at(-1);
     this.#update(slot, sequence, () => {
       if (allLogits) sequence.score(logits, from);
@@ -225,8 +226,9 @@ class LocalCore implements EngineCore {
     this.#counts.decodedTokens += slots.length;
     for (const slot of slots) {
       const [sequence, last] = [this.#placement.at(slot), logits[slot]?.[0]];
-      if (sequence !== undefined && last !== undefined)
-        this.#update(slot, sequence, () => sequence.advance(last));
+      if (sequence === undefined || last === undefined) continue;
+      sequence.noteComputed(1);
+      this.#update(slot, sequence, () => sequence.advance(last));
     }
   }
 

@@ -39,6 +39,14 @@ describe("a request that cannot run to its end is refused:", () => {
     ["more alternatives than tokens", { logprobs: 49 }, "bad_option", /logprobs is 49/],
     ["more alternatives for prompt tokens", { promptLogprobs: 49 }, "bad_option", /promptLogprobs is 49/],
     ["an empty stop", { stop: ["a", ""] }, "bad_option", /stop string is empty/],
+    ["a stop token beyond the vocabulary", { stopTokens: [48] }, "bad_data", /token 48 of the stop tokens/],
+    [
+      "a bias of no token",
+      { sampling: { logitBias: new Map([[-1, 1]]) } },
+      "bad_data",
+      /token -1 of logitBias/,
+    ],
+    ["fewer tokens than there have to be", { minTokens: 6 }, "bad_option", /minTokens is 6/],
     ["sampling out of range", { sampling: { topP: 2 } }, "bad_option", /topP/],
   ];
   test.each(cases)("%s", (_, over, code, message) => {

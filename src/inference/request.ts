@@ -16,7 +16,9 @@ const DEFAULTS = {
   sampling: {},
   seed: 0,
   stop: [],
+  stopTokens: [],
   ignoreEos: false,
+  minTokens: 0,
   continuesPrompt: false,
   tenant: "default",
 } satisfies Partial<EngineRequest>;
@@ -52,10 +54,12 @@ export function fullRequest(
   { model, bytesPerPosition, cacheMemory }: RequestBounds,
 ): FullRequest {
   const request = { ...DEFAULTS, ...given };
-  const { prompt, maxTokens, sampling, seed, stop, logprobs, promptLogprobs, candidates = [] } = request;
+  const { prompt, maxTokens, minTokens, sampling, seed, stop, stopTokens } = request;
+  const { logprobs, promptLogprobs, candidates = [] } = request;
   const { vocabularySize, maxLength } = model;
   if (prompt.length === 0) throw new MosError("bad_data", "the prompt is empty; give at least one token");
   checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
+  checkCount("minTokens", minTokens, maxTokens);
   checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
   checkCount("logprobs", logprobs, vocabularySize);
   checkCount("promptLogprobs", promptLogprobs, vocabularySize);
@@ -73,5 +77,7 @@ export function fullRequest(
     );
   checkTokens("the prompt", prompt, vocabularySize);
   checkTokens("the candidates", candidates, vocabularySize);
+  checkTokens("the stop tokens", stopTokens, vocabularySize);
+  checkTokens("logitBias", [...(given.sampling?.logitBias?.keys() ?? [])], vocabularySize);
   return request;
 }

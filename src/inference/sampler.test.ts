@@ -184,6 +184,46 @@ describe("the repetition penalty", () => {
   });
 });
 
+describe("logits are adjusted before the temperature:", () => {
+  const random = randomStream(0, "penalty");
+  const best = (logits: readonly number[], options: Partial<Parameters<typeof sample>[1]>) =>
+    sample(Float32Array.from(logits), { seen: [], random, ...options });
+
+  test("presence takes off once, frequency for each time, of the answer's tokens only", () => {
+    const answer = [0, 0, 0];
+    expect(best([3, 1.5], { presencePenalty: 1, answer })).toBe(0);
+    expect(best([3, 1.5], { presencePenalty: 2, answer })).toBe(1);
+    expect(best([3, 1.5], { frequencyPenalty: 0.4, answer })).toBe(0);
+    expect(best([3, 1.5], { frequencyPenalty: 0.6, answer })).toBe(1);
+    expect(best([3, 1.5], { presencePenalty: 2, frequencyPenalty: 2, seen: answer })).toBe(0);
+    expect(best([3, 3.5], { presencePenalty: -1, answer })).toBe(0);
+  });
+
+  test("a bias is added before penalties", () => {
+    expect(best([3, 1], { logitBias: new Map([[1, 2.5]]) })).toBe(1);
+    expect(best([3, 1], { logitBias: new Map([[0, -100]]) })).toBe(1);
+    // (1 + 2.5) / 2 < 2
+    const both = { logitBias: new Map([[1, 2.5]]), repetitionPenalty: 2, seen: [1] };
+    expect(best([2, 1], both)).toBe(0);
+  });
+
+  test("what is barred is not chosen while there is anything else, whatever its bias", () => {
+    const logitBias = new Map([[0, 100]]);
+    for (const temperature of [0, 1]) expect(best([9, 1], { barred: [0], logitBias, temperature })).toBe(1);
+    expect([0, 1]).toContain(best([9, 1], { barred: [0, 1], temperature: 1 }));
+  });
+
+  test("by the temperature of sampling, the adjusted logits are divided", () => {
+    const shares = (options: Partial<Parameters<typeof sample>[1]>) => {
+      const draws = Array.from({ length: 4000 }, () => best([1, 1], { temperature: 2, ...options }));
+      return draws.filter((id) => id === 0).length / draws.length;
+    };
+    const expected = (difference: number) => 1 / (1 + Math.exp(-difference / 2));
+    expect(shares({ logitBias: new Map([[0, 2]]) })).toBeCloseTo(expected(2), 1);
+    expect(shares({ frequencyPenalty: 1, answer: [0, 0] })).toBeCloseTo(expected(-2), 1);
+  });
+});
+
 describe("settings out of range are refused by name:", () => {
   test.each<[keyof SamplingOptions, number, string]>([
     ["temperature", -0.1, "temperature: -0.1 is not usable; give a number, 0 or more"],
@@ -199,6 +239,8 @@ describe("settings out of range are refused by name:", () => {
     ["minP", 1.1, "minP: 1.1 is not usable; give a number from 0 to 1"],
     ["minP", Number.NaN, "minP: NaN is not usable; give a number from 0 to 1"],
     ["repetitionPenalty", 0, "repetitionPenalty: 0 is not usable; give a number above 0"],
+    ["presencePenalty", 2.1, "presencePenalty: 2.1 is not usable; give a number from -2 to 2"],
+    ["frequencyPenalty", -3, "frequencyPenalty: -3 is not usable; give a number from -2 to 2"],
   ])("%s %d", (name, value, message) => {
     expect(() => checkSampling({ [name]: value })).toThrowError(
       expect.objectContaining({ name: "MosError", code: "bad_option", message }),
@@ -208,5 +250,7 @@ describe("settings out of range are refused by name:", () => {
   test("values in range are accepted", () => {
     checkSampling({ temperature: 0, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 });
     checkSampling({});
+    checkSampling({ presencePenalty: -2, frequencyPenalty: 2, logitBias: new Map([[1, -100]]) });
+    expect(() => checkSampling({ logitBias: new Map([[7, Number.NaN]]) })).toThrowError(/token 7 is NaN/);
   });
 });

@@ -14,11 +14,32 @@ export interface SamplingOptions {
   readonly minP?: number;
   /** Logits of tokens seen before are divided (if positive) or multiplied by this; 1 changes nothing. */
   readonly repetitionPenalty?: number;
+  /** Taken off the logits of tokens that the answer has already; 0 changes nothing. */
+  readonly presencePenalty?: number;
+  /** The same, once for each time that the answer has the token. */
+  readonly frequencyPenalty?: number;
+  /** Added to the logits of these token ids. */
+  readonly logitBias?: ReadonlyMap<number, number>;
+}
+
+/** What the choice of a token depends on beside the logits and the options. */
+export interface SamplingState {
+  /** Ids of the sequence so far, for the repetition penalty. */
+  readonly seen: Iterable<number>;
+  /** Those of them that are the answer's, for the other penalties. */
+  readonly answer?: readonly number[];
+  /** Ids that are not chosen while there are others. */
+  readonly barred?: readonly number[];
+  /** Used only above temperature 0. */
+  readonly random: Random;
 }
 
 /** Refuses settings out of range. Throws `bad_option`. */
 export function checkSampling(options: SamplingOptions): void {
   parseSettings(samplingSettings, pick(samplingSettings, options));
+  for (const [id, bias] of options.logitBias ?? [])
+    if (!Number.isFinite(bias))
+      throw new MosError("bad_option", `logitBias of token ${id} is ${bias}; it must be a number`);
 }
 
 const notNumbers = (): MosError =>
@@ -47,13 +68,37 @@ export function argmax(logits: Float32Array): number {
   return best;
 }
 
-function penalised(logits: Float32Array, seen: Iterable<number>, penalty: number): Float32Array {
-  if (penalty === 1) return logits;
+/** Finite, so that one token is chosen even where all are barred. */
+const LOWEST = -3e38;
+
+/** The logits that are sampled from: biases, then penalties, then what is barred. The model's own stay as they are. */
+function adjusted(
+  logits: Float32Array,
+  {
+    seen,
+    answer = [],
+    barred = [],
+    logitBias = new Map(),
+    repetitionPenalty = 1,
+    presencePenalty = 0,
+    frequencyPenalty = 0,
+  }: SamplingOptions & SamplingState,
+): Float32Array {
+  const changes: ((changed: Float32Array) => void)[] = [];
+  const change = (ids: Iterable<number>, to: (z: number, id: number) => number): void => {
+    changes.push((changed) => {
+      for (const id of ids) changed[id] = to(changed[id] as number, id);
+    });
+  };
+  if (logitBias.size > 0) change(logitBias.keys(), (z, id) => z + (logitBias.get(id) ?? 0));
+  if (repetitionPenalty !== 1)
+    change(new Set(seen), (z) => (z > 0 ? z / repetitionPenalty : z * repetitionPenalty));
+  if (frequencyPenalty !== 0) change(answer, (z) => z - frequencyPenalty);
+  if (presencePenalty !== 0) change(new Set(answer), (z) => z - presencePenalty);
+  if (barred.length > 0) change(barred, () => LOWEST);
+  if (changes.length === 0) return logits;
   const changed = logits.slice();
-  for (const id of new Set(seen)) {
-    const z = changed[id];
-    if (z !== undefined) changed[id] = z > 0 ? z / penalty : z * penalty;
-  }
+  for (const apply of changes) apply(changed);
   return changed;
 }
 
@@ -75,7 +120,12 @@ function ranked(weights: Float64Array, enough: (ids: readonly number[]) => boole
 /** What top-k, top-p and min-p, in this order, leave. */
 function candidates(
   logits: Float32Array,
-  { temperature, topK, topP, minP }: Required<SamplingOptions>,
+  {
+    temperature,
+    topK,
+    topP,
+    minP,
+  }: Required<Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP">>,
 ): Candidates {
   const top = logits[argmax(logits)] as number;
   const weights = Float64Array.from(logits, (z) => Math.exp((z - top) / temperature));
@@ -99,26 +149,16 @@ function candidates(
   return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
 }
 
-/**
- * The next token. `seen` are the ids of the sequence so far, for the repetition penalty; `random` is used only above
- * temperature 0.
- */
-export function sample(
-  logits: Float32Array,
-  {
-    seen,
-    random,
-    ...options
-  }: SamplingOptions & { readonly seen: Iterable<number>; readonly random: Random },
-): number {
-  const { temperature = 0, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1 } = options;
+/** The next token. */
+export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
+  const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
   checkNumbers(logits);
-  const adjusted = penalised(logits, seen, repetitionPenalty);
-  if (temperature === 0) return argmax(adjusted);
-  const { ids, weights } = candidates(adjusted, { temperature, topP, topK, minP, repetitionPenalty });
+  const chosenFrom = adjusted(logits, options);
+  if (temperature === 0) return argmax(chosenFrom);
+  const { ids, weights } = candidates(chosenFrom, { temperature, topP, topK, minP });
   let total = 0;
   for (let i = 0; i < ids.length; i++) total += weights[i] as number;
-  let left = random.uniform() * total;
+  let left = options.random.uniform() * total;
   for (let i = 0; i < ids.length; i++) {
     left -= weights[i] as number;
     if (left < 0) return ids[i] as number;

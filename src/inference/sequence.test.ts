@@ -113,6 +113,25 @@ describe("an answer ends", () => {
     ]);
   });
 
+  test("at a stop token, which is not part of it, also where end tokens are ignored", () => {
+    const sequence = sequenceOf({ stopTokens: [0x2e], ignoreEos: true });
+    expect(reasonOf(write(sequence, "a\0b.c"))).toEqual(["end", "a\0b"]);
+  });
+
+  test("not before it has minTokens, whatever would end it", () => {
+    const sequence = sequenceOf({ minTokens: 3, stopTokens: [0x2e], stop: ["xx"] });
+    const liking = (first: number, second: number): Float32Array => {
+      const logits = towards(second);
+      logits[first] = 9;
+      return logits;
+    };
+    sequence.advance(liking(0, 0x78)); // the end token
+    sequence.advance(liking(0x2e, 0x78)); // the stop token, then "xx"
+    sequence.advance(towards(0x61));
+    expect(reasonOf(write(sequence, "bxx."))).toEqual(["stop", "xxab"]);
+    expect(sequence.generated).toBe(6);
+  });
+
   test("in the middle of a character with U+FFFD, which may complete a stop string", () => {
     const half = (stop: readonly string[]) => {
       const sequence = sequenceOf({ stop });
@@ -183,6 +202,44 @@ describe("a prompt's scores", () => {
     sequence.score(logits, 0);
     expect(write(sequence, "ab").map(({ type }) => type)).toEqual(["prompt", "token", "token"]);
   });
+});
+
+test("penalties count the answer's tokens, and a repetition penalty the prompt's, too", () => {
+  const next = (sampling: EngineRequest["sampling"]): number | undefined => {
+    const sequence = sequenceOf({ prompt: [0x61], sampling: { ...sampling } });
+    const logits = towards(0x61);
+    logits[0x62] = 4;
+    sequence.advance(logits);
+    sequence.advance(logits);
+    return sequence.tokens.at(-1);
+  };
+  expect(sequenceOf({ prompt: [0x61] }).tokens).toEqual([0x61]);
+  expect(next({})).toBe(0x61);
+  expect(next({ presencePenalty: 2 })).toBe(0x62);
+  expect(next({ frequencyPenalty: 2 })).toBe(0x62);
+  const first = sequenceOf({ prompt: [0x61], sampling: { presencePenalty: 2, repetitionPenalty: 1.1 } });
+  const logits = towards(0x61);
+  logits[0x62] = 4;
+  first.advance(logits);
+  expect(first.tokens).toEqual([0x61, 0x61]); // 5 / 1.1 > 4: presence does not count the prompt
+  const repeating = sequenceOf({ prompt: [0x61], sampling: { repetitionPenalty: 1.5 } });
+  repeating.advance(logits);
+  expect(repeating.tokens).toEqual([0x61, 0x62]);
+});
+
+test("usage counts tokens of the prompt that were not computed", () => {
+  const cachedOf = (computed: readonly number[]) => {
+    const sequence = sequenceOf({ maxTokens: 1 });
+    for (const tokens of computed) sequence.noteComputed(tokens);
+    const finish = write(sequence, "a").at(-1);
+    return finish?.type === "finish" ? finish.usage.cachedTokens : undefined;
+  };
+  expect(cachedOf([1])).toBe(2);
+  expect(cachedOf([2, 1])).toBe(0);
+  expect(cachedOf([2, 3]), "computed again").toBe(0);
+  const cancelled = sequenceOf();
+  cancelled.finish("cancelled");
+  expect(cancelled.takeUpdate()?.events.at(-1)).toMatchObject({ usage: { cachedTokens: 0 } });
 });
 
 test("usage counts seconds from the submission", () => {

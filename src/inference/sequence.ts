@@ -60,6 +60,8 @@ export class Sequence {
   /** A row for each token of the prompt, the first `#scored` of which are filled. */
   #promptScores: PackedScores | undefined;
   #scored = 0;
+  /** Of the prompt, before the first token: what was computed for this sequence, and not copied. */
+  #computed = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
   #events: CoreEvent[] = [];
@@ -108,6 +110,11 @@ export class Sequence {
     this.#events.push({ type: "scheduled", digest });
   }
 
+  /** Notes that keys and values of this many tokens were computed. */
+  noteComputed(tokens: number): void {
+    if (this.#firstToken === undefined) this.#computed += tokens;
+  }
+
   /**
    * Takes logits of the prompt's tokens from position `from` on: each scores the next token. A prompt that is computed
    * again keeps the scores it has.
@@ -127,7 +134,7 @@ export class Sequence {
 
   /** Chooses the next token from the logits of the last one. */
   advance(logits: Float32Array): void {
-    const { maxTokens, sampling, logprobs, candidates, ignoreEos } = this.request;
+    const { maxTokens, minTokens, logprobs, candidates } = this.request;
     if (this.generated === 0 && this.#promptScores !== undefined)
       this.#events.push({ type: "prompt", tokens: this.#scored, scores: this.#promptScores });
     this.#promptScores = undefined;
@@ -138,13 +145,15 @@ export class Sequence {
       this.finish("length");
       return;
     }
-    const id = sample(logits, { ...sampling, seen: this.tokens, random: this.#random });
-    if (!ignoreEos && this.#options.endTokens.includes(id)) {
+    const id = this.#choose(logits);
+    if (this.#isEnd(id)) {
       this.finish("end");
       return;
     }
     this.tokens.push(id);
-    const { text, stopped } = this.#stops.push(this.#detokenizer.push(id));
+    const written = this.#detokenizer.push(id);
+    const mayStop = this.generated > minTokens;
+    const { text, stopped } = mayStop ? this.#stops.push(written) : { text: written, stopped: false };
     const scored =
       logprobs === undefined
         ? {}
@@ -167,6 +176,7 @@ export class Sequence {
       text,
       usage: {
         promptTokens: this.request.prompt.length,
+        cachedTokens: this.#cached(),
         completionTokens: this.generated,
         queuedSeconds: since(this.#scheduled),
         firstTokenSeconds: since(this.#firstToken),
@@ -189,6 +199,23 @@ export class Sequence {
     this.#events = [];
     this.#error = undefined;
     return { id, events, ...(error === undefined ? {} : { error }) };
+  }
+
+  #choose(logits: Float32Array): number {
+    const { prompt, sampling, minTokens, stopTokens } = this.request;
+    const barred = this.generated < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
+    const answer = this.tokens.slice(prompt.length);
+    return sample(logits, { ...sampling, seen: this.tokens, answer, barred, random: this.#random });
+  }
+
+  #isEnd(id: number): boolean {
+    const { ignoreEos, stopTokens } = this.request;
+    return stopTokens.includes(id) || (!ignoreEos && this.#options.endTokens.includes(id));
+  }
+
+  /** A prompt that is preempted before its first token may be computed twice. */
+  #cached(): number {
+    return this.#firstToken === undefined ? 0 : Math.max(0, this.request.prompt.length - this.#computed);
   }
 
   #end(): void {

@@ -117,6 +117,18 @@ export const samplingSettings = {
     default: 1,
     help: "above 1 avoids tokens that have occurred before",
   }),
+  presencePenalty: number({
+    min: -2,
+    max: 2,
+    default: 0,
+    help: "above 0 avoids tokens that the answer has already",
+  }),
+  frequencyPenalty: number({
+    min: -2,
+    max: 2,
+    default: 0,
+    help: "above 0 avoids tokens the more, the more often the answer has them",
+  }),
 };
 
 /** How an answer is written. */

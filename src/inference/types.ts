@@ -20,8 +20,12 @@ export interface EngineRequest {
   readonly seed?: number;
   /** Texts that end the answer and are not part of it. */
   readonly stop?: readonly string[];
+  /** Token ids that end the answer as end-of-sequence tokens do. */
+  readonly stopTokens?: readonly number[];
   /** Continues past end-of-sequence tokens. */
   readonly ignoreEos?: boolean;
+  /** Until the answer has this many tokens (0), no end-of-sequence token is chosen, and nothing stops it. */
+  readonly minTokens?: number;
   /** The answer continues the prompt's text, rather than being a text of its own. */
   readonly continuesPrompt?: boolean;
   /** Log-probabilities of the answer's tokens with this many likely alternatives; left out, none are computed. */
@@ -67,6 +71,8 @@ export type EngineEvent =
 /** What a request took. */
 export interface EngineUsage {
   readonly promptTokens: number;
+  /** Tokens of the prompt whose keys and values another request had computed. */
+  readonly cachedTokens: number;
   readonly completionTokens: number;
   /** Seconds from submission to a slot, and to the first token (or to the end without one). */
   readonly queuedSeconds: number;

@@ -60,15 +60,7 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));
   app.onError((error, context) => failed(context, error));
-  app.notFound((context) =>
-    failed(
-      context,
-      new ApiError(`there is nothing at ${context.req.path.slice(0, 200)}`, {
-        status: 404,
-        code: "unknown_url",
-      }),
-    ),
-  );
+  app.notFound((context) => failed(context, nothingAt(context.req.path)));
   for (const addTo of ROUTES) addTo(app);
   refuseOtherMethods(app);
   return { app, inFlight: server.inFlight, limits: server.limits };
@@ -158,6 +150,14 @@ function failed(context: RequestContext, error: unknown): Response {
     server.log.error({ request: record.id, reason }, "a request failed");
   }
   return context.json(body, status as ContentfulStatusCode, { ...headers });
+}
+
+/** Clients that can use either of OpenAI's APIs may ask for the other one first. */
+function nothingAt(path: string): ApiError {
+  const message = path.startsWith("/v1/responses")
+    ? "the Responses API is not supported by this server; use /v1/chat/completions"
+    : `there is nothing at ${path.slice(0, 200)}`;
+  return new ApiError(message, { status: 404, code: "unknown_url" });
 }
 
 /** Answers 405 where a path has routes, but none for the method. */

@@ -1,12 +1,11 @@
-// The choices of a request: one engine request for each, and their events merged in the order in which they arrive.
+// The choices of a request: their events merged in the order in which they arrive, and what they took counted.
 import { setMaxListeners } from "node:events";
 import type { AdapterInfo, EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
-import { type EncodedPrompt, tooLong } from "./prompts.ts";
-import type { SamplingFields } from "./schemas.ts";
+import type { UsageFields } from "./schemas.ts";
 
 /** An adapter that a key may use, by name. */
 export function findAdapter(
@@ -29,86 +28,6 @@ export function adapterOf(
     `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`,
     { status: 404, code: "model_not_found", param: "model" },
   );
-}
-
-export interface LengthFields {
-  readonly max_tokens?: number | undefined;
-  readonly max_completion_tokens?: number | undefined;
-}
-
-export interface LengthOptions {
-  /** Of prompt and answer together, in tokens. */
-  readonly maxLength: number;
-  /** Tokens if the request names no number, cut to what is left of the context. */
-  readonly fallback: number;
-  readonly field: string;
-}
-
-/** How many tokens an answer may have. @throws ApiError 400 if prompt and answer do not fit into the context. */
-export function maxTokensOf(
-  { ids: { length } }: EncodedPrompt,
-  { max_completion_tokens, max_tokens }: LengthFields,
-  { maxLength, fallback, field }: LengthOptions,
-): number {
-  const left = maxLength - length;
-  const asked = max_completion_tokens ?? max_tokens;
-  if (asked === undefined && left > 0) return Math.min(fallback, left);
-  if (asked !== undefined && asked <= left) return asked;
-  throw tooLong(
-    maxLength,
-    asked === undefined
-      ? `the prompt has ${length}, which leaves none for the answer`
-      : `${length + asked} were asked for (${length} in the prompt, ${asked} in the answer)`,
-    field,
-  );
-}
-
-/** The engine's seeds are whole numbers from 0 to just below this; others wrap around. */
-const SEEDS = Number.MAX_SAFE_INTEGER + 1;
-
-function seedAt(seed: number, index: number): number {
-  const first = seed < 0 ? seed + SEEDS : seed;
-  const left = SEEDS - first;
-  return index < left ? first + index : index - left;
-}
-
-export interface ChoiceOptions {
-  readonly prompt: EncodedPrompt;
-  readonly maxTokens: number;
-  readonly adapter: string | null;
-  readonly fields: SamplingFields;
-  /** A whole number of either sign, of the first choice; each further one has the next. */
-  readonly seed: number;
-  readonly tenant: string;
-  readonly more?: Partial<
-    Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt">
-  >;
-}
-
-/** The engine's requests for one prompt, one for each of its n choices. */
-export function requestsOf(options: ChoiceOptions): readonly EngineRequest[] {
-  const { prompt, maxTokens, adapter, fields, seed, tenant, more = {} } = options;
-  const {
-    n = 1,
-    temperature = 1,
-    top_p = 1,
-    top_k = 0,
-    min_p = 0,
-    repetition_penalty = 1,
-    stop = [],
-  } = fields;
-  // the smallest set of tokens whose probabilities reach 0 is the likeliest token
-  const chosen = top_p === 0 ? { temperature: 0 } : { temperature, topP: top_p };
-  return Array.from({ length: n }, (_, i) => ({
-    prompt: prompt.ids,
-    adapter,
-    maxTokens,
-    sampling: { ...chosen, topK: top_k, minP: min_p, repetitionPenalty: repetition_penalty },
-    seed: seedAt(seed, i),
-    stop: typeof stop === "string" ? [stop] : stop,
-    tenant,
-    ...more,
-  }));
 }
 
 /** @throws ApiError 400 if a request asks for too many choices. */
@@ -290,13 +209,6 @@ export function mergeEvents<Event>(
   };
 }
 
-/** OpenAI's count of tokens. */
-export interface UsageFields {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-  readonly total_tokens: number;
-}
-
 /** The choices of a request that the engine has accepted. */
 export interface RunningChoices {
   readonly events: AsyncGenerator<ChoiceEvent, void>;
@@ -308,7 +220,6 @@ export interface RunningChoices {
 
 interface StartOptions {
   readonly requests: readonly EngineRequest[];
-  readonly promptTokens: number;
   /** Whether events are sent as they come. */
   readonly isStream: boolean;
 }
@@ -322,15 +233,18 @@ interface StartOptions {
  */
 export async function startChoices(
   context: RequestContext,
-  { requests, promptTokens, isStream }: StartOptions,
+  { requests, isStream }: StartOptions,
 ): Promise<RunningChoices> {
   const { server, record, running } = context.var;
   const { engine, limits } = server;
+  // the choices of a prompt share it, so it counts once, by the first of them
+  const firsts = [...requests.keys()].filter((i) => requests[i]?.prompt !== requests[i - 1]?.prompt);
+  const promptTokens = firsts.reduce((sum, i) => sum + (requests[i]?.prompt.length ?? 0), 0);
   record.promptTokens = promptTokens;
   running.atEnd(server.logprobBudget.take(logprobsHeldBy(requests, limits, isStream)));
   const merged = mergeEvents(
     requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
-    { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context) },
+    { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context, new Set(firsts)) },
   );
   await merged.ready();
   return {
@@ -339,6 +253,7 @@ export async function startChoices(
       prompt_tokens: promptTokens,
       completion_tokens: record.completionTokens,
       total_tokens: promptTokens + record.completionTokens,
+      prompt_tokens_details: { cached_tokens: record.cachedTokens },
     }),
     get digest() {
       return record.digest ?? null;
@@ -346,8 +261,8 @@ export async function startChoices(
   };
 }
 
-/** Keeps a request's record and the metrics, event by event. */
-function recorder(context: RequestContext): (event: ChoiceEvent) => void {
+/** Keeps a request's record and the metrics, event by event. `firsts` are the first choices of each prompt. */
+function recorder(context: RequestContext, firsts: ReadonlySet<number>): (event: ChoiceEvent) => void {
   const { server, record, running } = context.var;
   const { metrics, now } = server;
   const lastTokenAt = new Map<number, number>();
@@ -365,8 +280,10 @@ function recorder(context: RequestContext): (event: ChoiceEvent) => void {
       record.completionTokens++;
       lastTokenAt.set(choice, at);
     }
-    if (event.type === "finish")
-      record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, event.usage.queuedSeconds);
+    if (event.type !== "finish") return;
+    const { queuedSeconds, cachedTokens } = event.usage;
+    record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, queuedSeconds);
+    if (firsts.has(choice)) record.cachedTokens += cachedTokens;
   };
 }
 

@@ -127,9 +127,17 @@ export interface LogprobsCollector {
   token(logprob: TokenLogprob): void;
   /** What was collected since the last call, or undefined for nothing. */
   take(): CompletionLogprobs | undefined;
-  /** The same as JSON, made token by token; null for nothing. */
+  /** The same as JSON, made token by token. */
   json(): JsonPieces;
 }
+
+/** Lists without entries. */
+export const noLogprobs: CompletionLogprobs = {
+  tokens: [],
+  token_logprobs: [],
+  top_logprobs: [],
+  text_offset: [],
+};
 
 /** The likeliest tokens and the one that stands here. Of two ids with the same text the likelier counts. */
 function topOf(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob): Record<string, number> | null {
@@ -175,14 +183,12 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number): Logprob
       offsets = [];
       return taken;
     },
-    json: () => {
-      if (offsets.length === 0) return () => ["null"];
-      return jsonObject({
+    json: () =>
+      jsonObject({
         tokens: jsonList(() => held.map(lists.tokens)),
         token_logprobs: jsonList(() => held.map(lists.token_logprobs)),
         top_logprobs: jsonList(() => held.map(lists.top_logprobs)),
         text_offset: offsets,
-      });
-    },
+      }),
   };
 }

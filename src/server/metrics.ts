@@ -27,6 +27,7 @@ export interface RequestRecord {
   model?: string;
   digest?: string;
   promptTokens: number;
+  cachedTokens: number;
   completionTokens: number;
   queuedSeconds?: number;
   firstTokenAt?: number;
@@ -51,6 +52,7 @@ export const createRecord = (request: {
   route: "none",
   status: 0,
   promptTokens: 0,
+  cachedTokens: 0,
   completionTokens: 0,
   isStream: false,
   isAborted: false,
@@ -69,6 +71,7 @@ export function logFields(record: RequestRecord, now: number): object {
     model: record.model,
     adapterDigest: record.digest,
     promptTokens: record.promptTokens,
+    cachedTokens: record.cachedTokens,
     completionTokens: record.completionTokens,
     queuedSeconds: record.queuedSeconds,
     firstTokenSeconds: secondsUntil(record.firstTokenAt),

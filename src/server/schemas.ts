@@ -5,8 +5,16 @@ import { z } from "@hono/zod-openapi";
 export const neutral = <T extends z.ZodType>(schema: T) =>
   schema.optional().describe("Not supported: only the value that changes nothing is taken.");
 
+/** A field that is accepted, since an answer without it is as good. */
+export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Taken and not used.");
+
 /** Of a field that may only be null, which counts as left out. */
 export const nothing = z.never().openapi({ type: "null" });
+
+const penalty = z.number().min(-2).max(2).optional();
+
+/** Entries of a map or list of token ids. */
+const MAX_IDS = 1024;
 
 /** Fields that chat and completions share. */
 export const samplingFields = {
@@ -16,20 +24,46 @@ export const samplingFields = {
   n: z.int().min(1).max(128).optional().describe("Answers for each prompt."),
   seed: z.int().optional().describe("The same request with the same seed has the same answer."),
   stop: z
-    .union([z.string().min(1).max(1000), z.array(z.string().min(1).max(1000)).max(4)])
+    .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)])
     .optional()
-    .describe("Texts that end the answer and are not part of it."),
+    .describe("Texts that end the answer and are not part of it. Empty ones are ignored."),
   stream: z.boolean().optional(),
   stream_options: z
     .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.literal(false).optional() })
     .optional(),
-  user: z.string().max(1000).optional().describe("Taken and not used."),
-  top_k: z.int().min(0).optional().describe("Beyond OpenAI's API: this many tokens; 0 keeps all."),
+  presence_penalty: penalty.describe("Taken off the logits of tokens that the answer has already."),
+  frequency_penalty: penalty.describe("The same, once for each time that the answer has the token."),
+  logit_bias: z
+    .record(z.string(), z.number().min(-100).max(100))
+    .refine((biases) => Object.keys(biases).length <= MAX_IDS, `an object of at most ${MAX_IDS} token ids`)
+    .optional()
+    .describe("Numbers from -100 to 100, by token id, that are added to logits."),
+  user: unused(z.string().max(1000)),
+  top_k: z.int().min(-1).optional().describe("Beyond OpenAI's API: this many tokens; 0 and -1 keep all."),
   min_p: z.number().min(0).max(1).optional().describe("Beyond OpenAI's API."),
-  repetition_penalty: z.number().gt(0).max(100).optional().describe("Beyond OpenAI's API."),
-  frequency_penalty: neutral(z.literal(0)),
-  presence_penalty: neutral(z.literal(0)),
-  logit_bias: neutral(z.strictObject({})),
+  repetition_penalty: z
+    .number()
+    .gt(0)
+    .max(100)
+    .optional()
+    .describe("Beyond OpenAI's API, as vLLM's: divides logits of tokens that prompt or answer have."),
+  min_tokens: z
+    .int()
+    .min(0)
+    .optional()
+    .describe("Beyond OpenAI's API, as vLLM's: nothing ends the answer before it has this many tokens."),
+  ignore_eos: z
+    .boolean()
+    .optional()
+    .describe("Beyond OpenAI's API, as vLLM's: end-of-sequence tokens do not end the answer."),
+  stop_token_ids: z
+    .array(z.int().min(0))
+    .max(MAX_IDS)
+    .optional()
+    .describe("Beyond OpenAI's API, as vLLM's: further tokens that end the answer."),
+  skip_special_tokens: neutral(z.literal(true)),
+  spaces_between_special_tokens: unused(z.boolean()),
+  include_stop_str_in_output: neutral(z.literal(false)),
 };
 
 /** What a request says about sampling and streaming. */
@@ -47,16 +81,36 @@ const error = z
   .openapi("Error");
 
 const usage = z
-  .object({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() })
+  .object({
+    prompt_tokens: z.int(),
+    completion_tokens: z.int(),
+    total_tokens: z.int(),
+    prompt_tokens_details: z.object({
+      cached_tokens: z.int().describe("Tokens of the prompt that were not computed again."),
+    }),
+  })
   .openapi("Usage");
 
-/** Fields that the answers of chat and completions share. */
-export const answerFields = {
+/** OpenAI's count of tokens. */
+export type UsageFields = z.output<typeof usage>;
+
+const headFields = {
   id: z.string(),
   created: z.int(),
   model: z.string(),
   system_fingerprint: z.string().nullable().describe("Digest of the adapter's content; null for the base."),
-  usage,
+};
+
+/** Fields that the answers of chat and completions share. */
+export const answerFields = { ...headFields, usage };
+
+/** Fields that the chunks of their streams share. */
+export const chunkFields = {
+  ...headFields,
+  usage: usage
+    .nullable()
+    .optional()
+    .describe("With stream_options.include_usage: in the last chunk, which has no choices; null before."),
 };
 
 export const finishReason = z.enum(["stop", "length"]);
@@ -69,10 +123,12 @@ export const ok = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
 });
 
-/** An answer as a whole or as a stream. */
-export const okOrStream = <T extends z.ZodType>(schema: T) => ({
-  description: "The answer, or with stream: true its parts as server-sent events that end with [DONE].",
-  content: { ...json(schema), "text/event-stream": { schema: z.string() } },
+/** An answer as a whole or as a stream, whose events each have a chunk as JSON. */
+export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, chunk: C) => ({
+  description:
+    "The answer; or with stream: true its parts as server-sent events, each with a chunk as its data. The last event " +
+    "is [DONE], or an error.",
+  content: { ...json(schema), "text/event-stream": { schema: chunk } },
 });
 
 export const failed = { content: json(error), description: "An error in OpenAI's form." };

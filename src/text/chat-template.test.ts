@@ -63,6 +63,67 @@ test("without a template: ChatML where its tokens exist, else Tulu", () => {
   );
 });
 
+describe("a last message that is continued:", () => {
+  const prefill = [user("Hi"), assistant("Sure, ")];
+  test("the text ends with its content, without an end of turn", () => {
+    const chat = chatTemplate({ tokenizer: chatMl });
+    expect(chat.render(prefill, { continueFinalMessage: true })).toBe(
+      "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nSure, ",
+    );
+    const empty = chat.render([user("Hi"), assistant("")], { continueFinalMessage: true });
+    expect(empty).toBe("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+  });
+
+  test("blanks at its end are left out where the template trims", () => {
+    expect(header.render(prefill, { continueFinalMessage: true })).toBe(
+      "<s><|h|>user<|/h|>\n\nHi<|eot|><|h|>assistant<|/h|>\n\nSure,",
+    );
+  });
+
+  test("also where its words stand earlier, or in the end of turn", () => {
+    const chat = from("{% for message in messages %}{{ message.content }}[end]{% endfor %}");
+    const text = chat.render([user("end"), assistant("end")], { continueFinalMessage: true });
+    expect(text).toBe("end[end]end");
+  });
+
+  test("is refused where the template leaves it out", () => {
+    const silent = from("{{ messages[0].content }}");
+    expect(() => silent.render(prefill, { continueFinalMessage: true })).toThrowError(
+      expect.objectContaining({ code: "bad_data", message: expect.stringMatching(/cannot be continued/) }),
+    );
+    expect(() => silent.render([], { continueFinalMessage: true })).toThrowError(/no message to continue/);
+  });
+});
+
+describe("variables of the caller", () => {
+  const thinking = from(
+    "{{ bos_token }}{{ messages[0].content }}{% if enable_thinking is defined and not enable_thinking %}/no_think{% endif %}" +
+      "{% if options %}{{ options.names | join('+') }}{% endif %}",
+  );
+  test("reach the template", () => {
+    expect(thinking.render([user("a")])).toBe("<s>a");
+    expect(thinking.render([user("a")], { variables: { enable_thinking: false } })).toBe("<s>a/no_think");
+    expect(thinking.render([user("a")], { variables: { options: { names: ["b", "c"] } } })).toBe("<s>ab+c");
+  });
+
+  test.each([
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "bos_token",
+    "eos_token",
+    "raise_exception",
+    "strftime_now",
+  ])("are not %s", (name) => {
+    expect(() => thinking.render([user("a")], { variables: { [name]: "x" } })).toThrowError(
+      expect.objectContaining({
+        code: "bad_option",
+        message: expect.stringContaining(`${name} cannot be set`),
+      }),
+    );
+  });
+});
+
 test("tags take their line with them (trim_blocks, lstrip_blocks)", () => {
   expect(from("{% if true %}\na\n  {% endif %}\nb\n").render([])).toBe("a\nb");
 });

@@ -1,13 +1,22 @@
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { MosError } from "#core";
-import { type ChatMessage, type Render, type RenderedPiece, renderTurns } from "./render-turns.ts";
+import {
+  type ChatMessage,
+  type Render,
+  type RenderedPiece,
+  type RenderTurnsOptions,
+  renderTurns,
+} from "./render-turns.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Lays out a conversation as the text that a model was trained on. */
 export interface ChatTemplate {
   readonly source: "model" | "default";
-  /** `addGenerationPrompt` (false) ends the text where the assistant's answer begins. */
-  render(messages: readonly ChatMessage[], options?: { readonly addGenerationPrompt?: boolean }): string;
+  /**
+   * @throws MosError `bad_data` when the template refuses the messages, or the last one cannot be continued; `bad_option`
+   * for a variable that is not the caller's.
+   */
+  render(messages: readonly ChatMessage[], options?: RenderOptions): string;
   /**
    * The same text as `render(messages)` in pieces, one for each assistant message. It begins where the generation prompt
    * ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token and
@@ -16,6 +25,16 @@ export interface ChatTemplate {
    * @throws MosError `bad_config` when the template renders earlier turns differently once later ones follow.
    */
   renderTurns(messages: readonly ChatMessage[]): RenderedPiece[];
+}
+
+/** How a conversation is laid out. */
+export interface RenderOptions {
+  /** Ends the text where the assistant's answer begins (false). */
+  readonly addGenerationPrompt?: boolean;
+  /** Ends the text with the content of the last message, so that an answer continues it (false). */
+  readonly continueFinalMessage?: boolean;
+  /** Further variables for the template, such as `enable_thinking`. */
+  readonly variables?: Readonly<Record<string, unknown>>;
 }
 
 /** A template, and what it needs to be rendered. */
@@ -57,9 +76,43 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { bosToken, eosTokens, tokenOf } = options.tokenizer;
   const textOf = (id: number | undefined): string => (id === undefined ? "" : (tokenOf(id) ?? ""));
   const tokens = { bos_token: textOf(bosToken), eos_token: textOf(eosTokens[0]) };
-  const render: Render = (messages, { addGenerationPrompt = false } = {}) =>
-    run({ ...tokens, messages, add_generation_prompt: addGenerationPrompt });
+  const render = (messages: readonly ChatMessage[], given: RenderOptions = {}): string => {
+    const { addGenerationPrompt = false, continueFinalMessage = false, variables = {} } = given;
+    checkVariables(variables, name);
+    const layOut: Render = (all) =>
+      run({ ...variables, ...tokens, messages: all, add_generation_prompt: addGenerationPrompt });
+    return continueFinalMessage ? untilEnd(messages, { name, render: layOut }) : layOut(messages);
+  };
   return { source, render, renderTurns: (messages) => renderTurns(messages, { name, render }) };
+}
+
+/** What the messages, other options and the tokenizer decide, by transformers' names. */
+const OWN_VARIABLES: readonly string[] = [
+  ...["messages", "tools", "add_generation_prompt", "continue_final_message"],
+  ...["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"],
+  "additional_special_tokens",
+];
+
+function checkVariables(variables: Readonly<Record<string, unknown>>, name: string): void {
+  const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
+  const own = Object.keys(variables).find((key) => names.includes(key));
+  if (own !== undefined)
+    throw new MosError("bad_option", `${own} cannot be set, since ${name} has it already; leave it out`);
+}
+
+/** Marks the end of a content; the blank tells whether the template trims contents. */
+const END_MARK = "<|content-ends-here|> ";
+
+/** The text up to the end of the last message's content, without its end of turn. */
+function untilEnd(messages: readonly ChatMessage[], { name, render }: RenderTurnsOptions): string {
+  const last = messages.at(-1);
+  if (last === undefined) throw new MosError("bad_data", "there is no message to continue; give one");
+  const text = render([...messages.slice(0, -1), { ...last, content: last.content + END_MARK }]);
+  const end = text.lastIndexOf(END_MARK.trimEnd());
+  if (end < 0)
+    throw new MosError("bad_data", `${name} leaves out the last message's end: it cannot be continued`);
+  const untrimmed = text.slice(0, end);
+  return text.startsWith(END_MARK, end) ? untrimmed : untrimmed.trimEnd();
 }
 
 interface Chosen {

@@ -65,6 +65,18 @@ describe("requests side by side get the answers that each gets alone", () => {
     });
   });
 
+  test("usage counts the tokens of a prompt that the prefix cache had", () =>
+    withEngine(async (engine) => {
+      const prompt = Array.from({ length: 40 }, (_, i) => i + 3);
+      const cachedOf = async (over: Partial<EngineRequest>) =>
+        (await answerOf(engine.submit(request({ prompt, ...over })))).end.usage.cachedTokens;
+      expect(await cachedOf({})).toBe(0);
+      expect(await cachedOf({})).toBe(39);
+      expect(await cachedOf({ prompt: [...prompt.slice(0, 35), 1, 2] })).toBe(35);
+      expect(await cachedOf({ promptLogprobs: 0 }), "scores need every position").toBe(0);
+      expect(await cachedOf({ tenant: "other" })).toBe(0);
+    }));
+
   test("answers differ between adapters", () => {
     const prompts = names.map((adapter) => request({ adapter, maxTokens: 12, ignoreEos: true }));
     return withEngine(async (engine) => {

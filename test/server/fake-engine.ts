@@ -150,7 +150,13 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       type: "finish",
       reason: reasonOf({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
       text: detokenizer.flush(),
-      usage: { promptTokens: prompt.length, completionTokens: count, queuedSeconds: 0, firstTokenSeconds: 0 },
+      usage: {
+        promptTokens: prompt.length,
+        cachedTokens: prompt.length - 1,
+        completionTokens: count,
+        queuedSeconds: 0,
+        firstTokenSeconds: 0,
+      },
     };
   }
 

@@ -46,7 +46,11 @@ test("chat answers with the adapter named by model", async () => {
 test("settings reach the engine, and missing ones have OpenAI's defaults", async () => {
   await client.chat.completions.create({ model: "base", messages: hello });
   const bare = server.engine.seen.at(-1)!;
-  expect(bare.sampling).toEqual({ temperature: 1, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 });
+  const penalties = { repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 };
+  expect(bare.sampling).toEqual({
+    ...{ temperature: 1, topP: 1, topK: 0, minP: 0, logitBias: new Map() },
+    ...penalties,
+  });
   expect(bare.maxTokens).toBe(256 - bare.prompt.length);
   await client.chat.completions.create({
     model: "base",
@@ -124,7 +128,7 @@ test.each([
 
 test.each([
   ["messages.0", [null]],
-  ["messages.0.content", [{ role: "assistant", content: null }]],
+  ["messages.0.content", [{ role: "user", content: null }]],
   ["messages.0.strange", [{ role: "user", content: "x", strange: 1 }]],
   ["messages.0.role", [{ role: null, content: "x" }]],
 ])("%s is refused", async (param, messages) => {
@@ -155,8 +159,9 @@ test("a chat is streamed with usage at the end, also with several answers at onc
   expect(texts).toEqual([` zeta:${WORDS}`, ` zeta:${WORDS}`]);
   expect(finishes).toEqual(["stop", "stop"]);
   expect(usage).toMatchObject({ completion_tokens: expect.any(Number) });
+  expect(usage).toMatchObject({ prompt_tokens_details: { cached_tokens: expect.any(Number) } });
   const [first, second] = server.engine.seen.slice(-2);
-  expect(second!.seed).toBe(first!.seed! + 1);
+  expect(second!.seed).not.toBe(first!.seed);
 });
 
 test("log-probabilities of a chat have tokens, bytes and alternatives", async () => {
@@ -220,10 +225,16 @@ test("errors have the classes that the client expects, and name field and code",
   const strange = client.chat.completions.create({
     model: "base",
     messages: hello,
-    presence_penalty: 1,
+    response_format: { type: "json_object" },
   });
   await expect(strange).rejects.toThrow(BadRequestError);
-  await expect(strange).rejects.toMatchObject({ code: "unsupported_parameter", param: "presence_penalty" });
+  await expect(strange).rejects.toMatchObject({ code: "unsupported_parameter", param: "response_format" });
+  const responses = client.responses.create({ model: "base", input: "Hello" });
+  await expect(responses).rejects.toThrow(NotFoundError);
+  await expect(responses).rejects.toMatchObject({
+    code: "unknown_url",
+    message: expect.stringContaining("use /v1/chat/completions"),
+  });
   await expect(
     client.chat.completions.create({ model: "base", messages: hello, max_tokens: 100_000 }),
   ).rejects.toMatchObject({ status: 400, code: "context_length_exceeded" });

@@ -109,11 +109,29 @@ test("the document describes the routes from their schemas, and its page loads n
     expect.arrayContaining(["/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/adapters/{name}"]),
   );
   const { ChatRequest, CompletionRequest } = json.components.schemas;
-  expect(ChatRequest.properties.temperature).toMatchObject({ type: "number", minimum: 0, maximum: 2 });
+  expect(ChatRequest.properties.temperature).toMatchObject({
+    type: ["number", "null"],
+    minimum: 0,
+    maximum: 2,
+  });
   expect(ChatRequest.required).toEqual(expect.arrayContaining(["model", "messages"]));
   expect(ChatRequest.additionalProperties).toBe(false);
   const { prompt } = CompletionRequest.properties;
   expect([prompt.type, prompt.anyOf.length]).toEqual([["string", "array"], 4]);
+  expect(ChatRequest.properties.model.type).toBe("string");
+  expect(ChatRequest.properties.stop.anyOf).toContainEqual({ type: "null" });
+  expect(ChatRequest.properties.tool_choice.enum).toContain(null);
+  expect(ChatRequest.properties.messages.items.properties.content.anyOf).toContainEqual({ type: "null" });
+  for (const [path, name] of [
+    ["/v1/chat/completions", "ChatChunk"],
+    ["/v1/completions", "CompletionChunk"],
+  ]) {
+    const { content } = json.paths[path!].post.responses[200];
+    expect(content["text/event-stream"].schema).toEqual({ $ref: `#/components/schemas/${name}` });
+    const { properties } = json.components.schemas[name!];
+    expect(properties.choices.items.properties.finish_reason.type).toEqual(["string", "null"]);
+    expect(properties.usage).toBeDefined();
+  }
   for (const path of ["/health", "/ready"]) {
     const { schema } = json.paths[path].get.responses[200].content["application/json"];
     expect(schema.properties.status.enum).toContain((await server.send(path)).json.status);

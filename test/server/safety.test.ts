@@ -66,8 +66,11 @@ describe("without keys", () => {
     expect(nested.json.error.param).toBe("stream_options.usage");
     for (const more of [
       { tools: [{}] },
-      { logit_bias: { "5": 1 } },
+      { tool_choice: "required" },
+      { functions: [{ name: "f" }] },
       { response_format: { type: "json_object" } },
+      { response_format: { type: "json_schema", json_schema: { name: "x", schema: {} } } },
+      { modalities: ["text", "audio"] },
     ]) {
       const { status, json } = await server.send("/v1/chat/completions", chat("base", more));
       expect([status, json.error.code, json.error.param]).toEqual([

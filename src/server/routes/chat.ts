@@ -1,25 +1,19 @@
 // POST /v1/chat/completions: answers a conversation.
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
+import { MosError } from "#core";
 import type { EngineEvent, TokenLogprob } from "#inference";
 import type { ChatMessage, LoadedText } from "#text";
-import {
-  adapterOf,
-  checkChoices,
-  finishReasonOf,
-  maxTokensOf,
-  type RunningChoices,
-  requestsOf,
-  startChoices,
-  type UsageFields,
-} from "../choices.ts";
+import { adapterOf, checkChoices, finishReasonOf, type RunningChoices, startChoices } from "../choices.ts";
 import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { checkTokenIds, maxTokensOf, requestsOf } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
 import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
 import { HeldLogprobs, tokenText } from "../logprobs.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
+  chunkFields,
   failed,
   finishReason,
   json,
@@ -28,22 +22,49 @@ import {
   okOrStream,
   samplingFields,
   security,
+  type UsageFields,
+  unused,
 } from "../schemas.ts";
 import { streamChunks } from "../sse.ts";
 
-const textPart = z.strictObject({ type: z.literal("text"), text: z.string() });
-
-const message = z.strictObject({
-  role: z.enum(["system", "developer", "user", "assistant", "tool"]),
-  content: z.union([z.string(), z.array(textPart.nullable())]),
-  name: z.string().optional(),
-  tool_call_id: z.string().optional(),
-  refusal: neutral(nothing),
-  tool_calls: neutral(z.array(nothing).max(0)),
-  function_call: neutral(nothing),
-  audio: neutral(nothing),
-  annotations: neutral(z.array(nothing).max(0)),
+const textPart = z.strictObject({
+  type: z.literal("text"),
+  text: z.string(),
+  cache_control: unused(z.unknown()),
+  prompt_cache_breakpoint: unused(z.unknown()),
 });
+
+const message = z
+  .strictObject({
+    role: z.enum(["system", "developer", "user", "assistant", "tool"]),
+    content: z
+      .union([z.string(), z.array(textPart.nullable())])
+      .optional()
+      .describe("Only an assistant's may be missing or null, which is no text."),
+    name: z.string().optional(),
+    tool_call_id: z.string().optional(),
+    reasoning_content: unused(z.string()),
+    reasoning: unused(z.string()),
+    cache_control: unused(z.unknown()),
+    refusal: neutral(nothing),
+    tool_calls: neutral(z.array(nothing).max(0)),
+    function_call: neutral(nothing),
+    audio: neutral(nothing),
+    annotations: neutral(z.array(nothing).max(0)),
+  })
+  .refine(({ role, content }) => content !== undefined || role === "assistant", {
+    path: ["content"],
+    message: "a text, or a list of parts of type text,",
+  });
+
+/** As OpenAI limits it. */
+const metadata = z
+  .record(z.string(), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= 16, "an object of at most 16 members")
+  .refine(
+    (pairs) => Object.keys(pairs).every((key) => key.length <= 64),
+    "an object with keys of at most 64 characters",
+  );
 
 const chatRequest = z
   .strictObject({
@@ -53,11 +74,30 @@ const chatRequest = z
     max_completion_tokens: z.int().min(1).optional().describe("Default: what is left of the context."),
     logprobs: z.boolean().optional(),
     top_logprobs: z.int().min(0).max(20).optional(),
-    safety_identifier: z.string().max(1000).optional().describe("Taken and not used."),
-    prompt_cache_key: z.string().max(1000).optional().describe("Taken and not used."),
-    service_tier: neutral(z.enum(["auto", "default"])),
-    store: neutral(z.literal(false)),
-    metadata: neutral(z.strictObject({})),
+    add_generation_prompt: z
+      .boolean()
+      .optional()
+      .describe(
+        "Beyond OpenAI's API, as vLLM's: false leaves out the start of an assistant's turn. Default true.",
+      ),
+    continue_final_message: z
+      .boolean()
+      .optional()
+      .describe("Beyond OpenAI's API, as vLLM's: the answer continues the last message, as a prefill of it."),
+    chat_template_kwargs: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe("Beyond OpenAI's API, as vLLM's: variables of the model's chat template."),
+    metadata: unused(metadata),
+    store: z.boolean().optional().describe("Taken and not used: this server stores no answer."),
+    safety_identifier: unused(z.string().max(1000)),
+    prompt_cache_key: unused(z.string().max(1000)),
+    prompt_cache_retention: unused(z.string().max(1000)),
+    prompt_cache_options: unused(z.record(z.string(), z.unknown())),
+    service_tier: unused(z.string().max(100)),
+    reasoning_effort: unused(z.string().max(100)),
+    prediction: unused(z.record(z.string(), z.unknown())),
+    verbosity: unused(z.string().max(100)),
     modalities: neutral(z.tuple([z.literal("text")])),
     response_format: neutral(z.strictObject({ type: z.literal("text") })),
     parallel_tool_calls: neutral(z.boolean()),
@@ -66,9 +106,6 @@ const chatRequest = z
     functions: neutral(z.array(nothing).max(0)),
     function_call: neutral(z.enum(["none", "auto"])),
     audio: neutral(nothing),
-    prediction: neutral(nothing),
-    reasoning_effort: neutral(nothing),
-    verbosity: neutral(nothing),
     web_search_options: neutral(nothing),
   })
   .openapi("ChatRequest");
@@ -101,6 +138,26 @@ const chatAnswer = z
   })
   .openapi("ChatAnswer");
 
+const chatChunk = z
+  .object({
+    ...chunkFields,
+    object: z.literal("chat.completion.chunk"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        delta: z.object({
+          role: z.literal("assistant").optional(),
+          content: z.string().optional(),
+          refusal: z.null().optional(),
+        }),
+        logprobs: chatLogprobs.nullable(),
+        finish_reason: finishReason.nullable(),
+      }),
+    ),
+  })
+  .openapi("ChatChunk");
+
+type ChatChunk = z.output<typeof chatChunk>;
 type ChatLogprobs = z.output<typeof chatLogprobs>["content"];
 
 const chatRoute = createRoute({
@@ -110,7 +167,7 @@ const chatRoute = createRoute({
   security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(chatRequest) } },
-  responses: { 200: okOrStream(chatAnswer), default: failed },
+  responses: { 200: okOrStream(chatAnswer, chatChunk), default: failed },
 });
 
 export function chatRoutes(app: ServerApp): void {
@@ -134,6 +191,7 @@ function startChat(context: RequestContext, request: ChatRequest): Promise<Runni
   checkChoices(request.n ?? 1, server.limits.choices);
   const logprobs = logprobsOf(request);
   const prompt = server.prompts.fromText(render(server.engine.text, request), "messages");
+  checkTokenIds(request, server.engine.model);
   const { maxLength } = server.engine.model;
   const requests = requestsOf({
     prompt,
@@ -142,43 +200,52 @@ function startChat(context: RequestContext, request: ChatRequest): Promise<Runni
     fields: request,
     seed: request.seed ?? server.nextSeed(),
     tenant: key.name,
-    more: logprobs === undefined ? {} : { logprobs },
+    more: {
+      ...(logprobs === undefined ? {} : { logprobs }),
+      // a blank before the first word is part of an answer that continues a message
+      continuesPrompt: request.continue_final_message === true,
+    },
   });
-  const isStream = request.stream === true;
-  return startChoices(context, { requests, promptTokens: prompt.ids.length, isStream });
+  return startChoices(context, { requests, isStream: request.stream === true });
 }
 
 /** Messages as a chat template takes them: plain texts, with the developer's as the system's. */
 function messagesOf({ messages }: ChatRequest): readonly ChatMessage[] {
   return messages.map(({ role, content }) => ({
     role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map((part) => part?.text ?? "").join(""),
+    content: typeof content === "string" ? content : (content ?? []).map((part) => part?.text ?? "").join(""),
   }));
 }
 
 /** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */
 function render({ template }: LoadedText, request: ChatRequest): string {
+  const { add_generation_prompt = true, continue_final_message = false, chat_template_kwargs = {} } = request;
+  if (continue_final_message && add_generation_prompt)
+    throw invalid(
+      "continue_final_message goes only with add_generation_prompt: false",
+      "continue_final_message",
+    );
   try {
-    return template.render(messagesOf(request), { addGenerationPrompt: true });
+    return template.render(messagesOf(request), {
+      addGenerationPrompt: add_generation_prompt,
+      continueFinalMessage: continue_final_message,
+      variables: chat_template_kwargs,
+    });
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ApiError(`messages: the model's chat template does not take them: ${reason}`, {
-      status: 400,
-      code: "invalid_value",
-      param: "messages",
-      cause,
-    });
+    if (cause instanceof MosError && cause.code === "bad_option")
+      throw invalid(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
+    throw invalid(`messages: the model's chat template does not take them: ${reason}`, "messages", cause);
   }
 }
+
+const invalid = (message: string, param: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param, cause });
 
 function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | undefined {
   if (logprobs === true) return top_logprobs ?? 0;
   if (top_logprobs === undefined) return undefined;
-  throw new ApiError("top_logprobs goes only with logprobs: true", {
-    status: 400,
-    code: "invalid_value",
-    param: "top_logprobs",
-  });
+  throw invalid("top_logprobs goes only with logprobs: true", "top_logprobs");
 }
 
 interface WholeChoice {
@@ -188,7 +255,7 @@ interface WholeChoice {
 }
 
 interface ChunkParts {
-  readonly delta: object;
+  readonly delta: ChatChunk["choices"][number]["delta"];
   readonly logprobs?: ChatLogprobs;
   readonly finish?: "stop" | "length";
 }
@@ -241,9 +308,9 @@ class Answer {
     return jsonObject({ ...this.#head("chat.completion"), choices: jsonList(() => listed), usage });
   }
 
-  async *chunks(): AsyncGenerator<object, void> {
+  async *chunks(): AsyncGenerator<ChatChunk, void> {
     const withUsage = this.#request.stream_options?.include_usage === true;
-    const chunk = (choices: readonly object[], usage: UsageFields | null = null): object => ({
+    const chunk = (choices: ChatChunk["choices"], usage: UsageFields | null = null): ChatChunk => ({
       ...this.#head("chat.completion.chunk"),
       choices,
       ...(withUsage ? { usage } : {}),
@@ -260,7 +327,12 @@ class Answer {
   #partsOf(event: EngineEvent): readonly ChunkParts[] {
     switch (event.type) {
       case "scheduled":
-        return [{ delta: { role: "assistant", content: "", refusal: null } }];
+        return [
+          {
+            delta: { role: "assistant", content: "", refusal: null },
+            ...(this.#request.logprobs === true ? { logprobs: [] } : {}),
+          },
+        ];
       case "token": {
         const { text, logprob } = event;
         if (logprob !== undefined) return [{ delta: { content: text }, logprobs: [this.#logprob(logprob)] }];

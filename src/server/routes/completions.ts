@@ -4,24 +4,17 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { EngineEvent, EngineRequest } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
-import {
-  adapterOf,
-  checkChoices,
-  finishReasonOf,
-  maxTokensOf,
-  type RunningChoices,
-  requestsOf,
-  startChoices,
-  type UsageFields,
-} from "../choices.ts";
+import { adapterOf, checkChoices, finishReasonOf, type RunningChoices, startChoices } from "../choices.ts";
 import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { checkTokenIds, maxTokensOf, requestsOf } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
 import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
-import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
+import { characters, collectLogprobs, type LogprobsCollector, noLogprobs } from "../logprobs.ts";
 import type { EncodedPrompt, PromptReader } from "../prompts.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
+  chunkFields,
   failed,
   finishReason,
   json,
@@ -30,6 +23,7 @@ import {
   okOrStream,
   samplingFields,
   security,
+  type UsageFields,
 } from "../schemas.ts";
 import { streamChunks } from "../sse.ts";
 
@@ -84,6 +78,13 @@ const completionRequest = z
 
 type CompletionRequest = z.output<typeof completionRequest>;
 
+const completionLogprobs = z.object({
+  tokens: z.array(z.string()).readonly(),
+  token_logprobs: z.array(z.number().nullable()).readonly(),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).readonly(),
+  text_offset: z.array(z.int()).readonly(),
+});
+
 const completionAnswer = z
   .object({
     ...answerFields,
@@ -92,19 +93,29 @@ const completionAnswer = z
       z.object({
         index: z.int(),
         text: z.string(),
-        logprobs: z
-          .object({
-            tokens: z.array(z.string()),
-            token_logprobs: z.array(z.number().nullable()),
-            top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
-            text_offset: z.array(z.int()),
-          })
-          .nullable(),
+        logprobs: completionLogprobs.nullable(),
         finish_reason: finishReason,
       }),
     ),
   })
   .openapi("CompletionAnswer");
+
+const completionChunk = z
+  .object({
+    ...chunkFields,
+    object: z.literal("text_completion"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        text: z.string(),
+        logprobs: completionLogprobs.nullable(),
+        finish_reason: finishReason.nullable(),
+      }),
+    ),
+  })
+  .openapi("CompletionChunk");
+
+type CompletionChunk = z.output<typeof completionChunk>;
 
 const completionRoute = createRoute({
   method: "post",
@@ -113,7 +124,7 @@ const completionRoute = createRoute({
   security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(completionRequest) } },
-  responses: { 200: okOrStream(completionAnswer), default: failed },
+  responses: { 200: okOrStream(completionAnswer, completionChunk), default: failed },
 });
 
 export function completionRoutes(app: ServerApp): void {
@@ -136,6 +147,7 @@ async function startCompletion(context: RequestContext, request: CompletionReque
   checkBestOf(request);
   const { n = 1 } = request;
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
+  checkTokenIds(request, server.engine.model);
   const prompts = await readPrompts(request.prompt, server.prompts);
   const { maxLength } = server.engine.model;
   const seed = request.seed ?? server.nextSeed();
@@ -145,9 +157,7 @@ async function startCompletion(context: RequestContext, request: CompletionReque
     const more = engineOptions(request, maxTokens);
     return requestsOf({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
   });
-  const promptTokens = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
-  const isStream = request.stream === true;
-  const choices = await startChoices(context, { requests, promptTokens, isStream });
+  const choices = await startChoices(context, { requests, isStream: request.stream === true });
   const writers = requests.map((_, i) => createWriter(server, request, prompts[Math.floor(i / n)]));
   return new Answer({ request, choices, writers, created: Math.floor(server.now() / 1000) });
 }
@@ -232,8 +242,8 @@ function createWriter(
       if (event.type === "token") return { text: event.text, finish: null };
       if (event.type !== "finish") return { text: "", finish: null };
       const finish = finishReasonOf(event.reason);
-      const isEnd = lastId !== undefined && engine.model.endTokens.includes(lastId);
-      return { text: event.text, finish: isEnd ? "stop" : finish };
+      const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(lastId ?? -1);
+      return { text: event.text, finish: endsAnyway ? "stop" : finish };
     },
     logprobs: collector,
   };
@@ -282,7 +292,7 @@ class Answer {
 
   /** As `completionAnswer` describes it. */
   async whole(): Promise<JsonPieces> {
-    const { choices, writers } = this.#parts;
+    const { request, choices, writers } = this.#parts;
     const written = writers.map((): WholeChoice => ({ text: "", finish: "stop" }));
     for await (const { choice, event } of choices.events) {
       const [writer, whole] = [writers[choice], written[choice]];
@@ -291,16 +301,17 @@ class Answer {
       whole.text += text;
       whole.finish = finish ?? whole.finish;
     }
-    const listed = written.map(({ text, finish }, index) =>
-      jsonObject({ index, text, logprobs: writers[index]?.logprobs.json(), finish_reason: finish }),
-    );
+    const listed = written.map(({ text, finish }, index) => {
+      const logprobs = request.logprobs === undefined ? null : writers[index]?.logprobs.json();
+      return jsonObject({ index, text, logprobs, finish_reason: finish });
+    });
     return jsonObject({ ...this.#head(), choices: jsonList(() => listed), usage: choices.usage() });
   }
 
-  async *chunks(): AsyncGenerator<object, void> {
+  async *chunks(): AsyncGenerator<CompletionChunk, void> {
     const { choices, writers, request } = this.#parts;
     const withUsage = request.stream_options?.include_usage === true;
-    const chunk = (parts: readonly object[], usage: UsageFields | null = null): object => ({
+    const chunk = (parts: CompletionChunk["choices"], usage: UsageFields | null = null): CompletionChunk => ({
       ...this.#head(),
       choices: parts,
       ...(withUsage ? { usage } : {}),
@@ -309,7 +320,8 @@ class Answer {
       const writer = writers[index];
       if (writer === undefined) continue;
       const { text, finish } = writer.write(event);
-      const logprobs = writer.logprobs.take() ?? null;
+      const none = finish !== null && request.logprobs !== undefined ? noLogprobs : null;
+      const logprobs = writer.logprobs.take() ?? none;
       if (text !== "" || logprobs !== null || finish !== null)
         yield chunk([{ index, text, logprobs, finish_reason: finish }]);
     }

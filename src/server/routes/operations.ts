@@ -86,6 +86,38 @@ export function operationRoutes(app: ServerApp): void {
 /** A route's path as the document writes it, without the pattern of a parameter. */
 const documentPath = (path: string): string => path.replace(/\{(\w+)\{.*?\}\}/, "{$1}");
 
+/** The keywords of JSON Schema by which fields are declared. */
+interface FieldSchema {
+  readonly type?: string | readonly string[];
+  readonly enum?: readonly unknown[];
+  readonly anyOf?: readonly FieldSchema[];
+  readonly items?: FieldSchema;
+  readonly properties?: Readonly<Record<string, FieldSchema>>;
+  readonly required?: readonly string[];
+}
+
+const orNull = (schema: FieldSchema): FieldSchema => ({
+  ...schema,
+  ...(schema.type === undefined ? {} : { type: [...new Set([schema.type, "null"].flat())] }),
+  ...(schema.enum === undefined ? {} : { enum: [...schema.enum, null] }),
+  ...(schema.anyOf === undefined ? {} : { anyOf: [...schema.anyOf, { type: "null" }] }),
+});
+
+/** A request's schema with null for whatever may be left out: routes see bodies without their nulls. */
+function withNulls(schema: FieldSchema): FieldSchema {
+  const { properties = {}, required = [], items, anyOf } = schema;
+  const fields = Object.entries(properties).map(([name, field]) => {
+    const full = withNulls(field);
+    return [name, required.includes(name) ? full : orNull(full)];
+  });
+  return {
+    ...schema,
+    ...(fields.length === 0 ? {} : { properties: Object.fromEntries(fields) }),
+    ...(items === undefined ? {} : { items: withNulls(items) }),
+    ...(anyOf === undefined ? {} : { anyOf: anyOf.map(withNulls) }),
+  };
+}
+
 /** The document of all routes that the app has. */
 function openApiDocument(app: ServerApp): object {
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
@@ -98,6 +130,9 @@ function openApiDocument(app: ServerApp): object {
     },
   });
   const paths = Object.entries(document.paths ?? {}).map(([path, item]) => [documentPath(path), item]);
+  const { schemas = {} } = document.components ?? {};
+  for (const [name, schema] of Object.entries(schemas))
+    if (name.endsWith("Request")) schemas[name] = withNulls(schema as FieldSchema) as typeof schema;
   return { ...document, paths: Object.fromEntries(paths) };
 }
 

@@ -1,0 +1,133 @@
+// What a client's fields are to the engine: one request for each of its answers, with tokens, seed and sampling.
+import { randomStream } from "#core";
+import type { EngineModel, EngineRequest, SamplingOptions } from "#inference";
+import { ApiError } from "./errors.ts";
+import { type EncodedPrompt, tooLong } from "./prompts.ts";
+import type { SamplingFields } from "./schemas.ts";
+
+const invalidField = (message: string, param: string): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param });
+
+export interface LengthFields {
+  readonly max_tokens?: number | undefined;
+  readonly max_completion_tokens?: number | undefined;
+  readonly min_tokens?: number | undefined;
+}
+
+export interface LengthOptions {
+  /** Of prompt and answer together, in tokens. */
+  readonly maxLength: number;
+  /** Tokens if the request names no number, cut to what is left of the context. */
+  readonly fallback: number;
+  readonly field: string;
+}
+
+/**
+ * How many tokens an answer may have.
+ *
+ * @throws ApiError 400 if prompt and answer do not fit into the context, or the answer has to be longer than it may be.
+ */
+export function maxTokensOf(prompt: EncodedPrompt, fields: LengthFields, options: LengthOptions): number {
+  const { min_tokens = 0 } = fields;
+  const max = roomOf(prompt, fields, options);
+  if (min_tokens <= max) return max;
+  throw invalidField(`min_tokens is ${min_tokens}, and the answer may have ${max} tokens`, "min_tokens");
+}
+
+function roomOf(
+  { ids: { length } }: EncodedPrompt,
+  { max_completion_tokens, max_tokens }: LengthFields,
+  { maxLength, fallback, field }: LengthOptions,
+): number {
+  const left = maxLength - length;
+  const asked = max_completion_tokens ?? max_tokens;
+  if (asked === undefined && left > 0) return Math.min(fallback, left);
+  if (asked !== undefined && asked <= left) return asked;
+  throw tooLong(
+    maxLength,
+    asked === undefined
+      ? `the prompt has ${length}, which leaves none for the answer`
+      : `${length + asked} were asked for (${length} in the prompt, ${asked} in the answer)`,
+    field,
+  );
+}
+
+/** The engine's seeds are whole numbers from 0 to just below this; others wrap around. */
+const SEEDS = Number.MAX_SAFE_INTEGER + 1;
+
+/** The first choice has the request's own seed. Those of others are drawn: no choice of the next seed has the same. */
+function seedAt(seed: number, index: number): number {
+  const first = seed < 0 ? seed + SEEDS : seed;
+  return index === 0 ? first : Math.floor(randomStream(first, `choice ${index}`).uniform() * SEEDS);
+}
+
+/** @throws ApiError 400 for a token that the model does not have. */
+export function checkTokenIds(
+  { logit_bias = {}, stop_token_ids = [] }: SamplingFields,
+  { vocabularySize }: Pick<EngineModel, "vocabularySize">,
+): void {
+  const odd = (id: string | number): boolean => !(/^\d+$/.test(String(id)) && Number(id) < vocabularySize);
+  for (const [field, ids] of Object.entries({ logit_bias: Object.keys(logit_bias), stop_token_ids })) {
+    const wrong = ids.find(odd);
+    if (wrong !== undefined)
+      throw invalidField(
+        `${field} has ${JSON.stringify(wrong).slice(0, 100)}; token ids are whole numbers from 0 to ${vocabularySize - 1}`,
+        field,
+      );
+  }
+}
+
+export interface ChoiceOptions {
+  readonly prompt: EncodedPrompt;
+  readonly maxTokens: number;
+  readonly adapter: string | null;
+  readonly fields: SamplingFields;
+  /** A whole number of either sign. */
+  readonly seed: number;
+  readonly tenant: string;
+  readonly more?: Partial<
+    Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt">
+  >;
+}
+
+/** The engine's requests for one prompt, one for each of its n choices. */
+export function requestsOf(options: ChoiceOptions): readonly EngineRequest[] {
+  const { prompt, maxTokens, adapter, fields, seed, tenant, more = {} } = options;
+  const { n = 1, stop = [], stop_token_ids = [], min_tokens = 0, ignore_eos = false } = fields;
+  const sampling = samplingOf(fields);
+  return Array.from({ length: n }, (_, i) => ({
+    prompt: prompt.ids,
+    adapter,
+    maxTokens,
+    minTokens: min_tokens,
+    sampling,
+    seed: seedAt(seed, i),
+    stop: [stop].flat().filter((text) => text !== ""),
+    stopTokens: stop_token_ids,
+    ignoreEos: ignore_eos,
+    tenant,
+    ...more,
+  }));
+}
+
+function samplingOf({
+  temperature = 1,
+  top_p = 1,
+  top_k = 0,
+  min_p = 0,
+  repetition_penalty = 1,
+  presence_penalty = 0,
+  frequency_penalty = 0,
+  logit_bias = {},
+}: SamplingFields): SamplingOptions {
+  return {
+    // the smallest set of tokens whose probabilities reach 0 is the likeliest token
+    ...(top_p === 0 ? { temperature: 0 } : { temperature, topP: top_p }),
+    topK: Math.max(0, top_k),
+    minP: min_p,
+    repetitionPenalty: repetition_penalty,
+    presencePenalty: presence_penalty,
+    frequencyPenalty: frequency_penalty,
+    logitBias: new Map(Object.entries(logit_bias).map(([id, bias]) => [Number(id), bias])),
+  };
+}
