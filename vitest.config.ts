@@ -3,6 +3,9 @@ import { defineConfig } from "vitest/config";
 /** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. All others: `npm test`. */
 const SLOW = ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts", "packages/*/{src,test}/**/*.slow.test.ts"];
 
+/** Packages that have a "source" of their own, in TypeScript that Node does not read, and what imports them. */
+const SOURCES = [/node_modules\/(ai|@ai-sdk|eventsource-parser)\//];
+
 interface Tier {
   readonly include: string[];
   readonly exclude?: string[];
@@ -13,7 +16,13 @@ interface Tier {
 const tier = (name: string, { seconds, ...files }: Tier) => ({
   resolve: { conditions: ["source"] },
   ssr: { resolve: { conditions: ["source", "node", "import", "default"] } },
-  test: { name, ...files, testTimeout: 1000 * seconds, hookTimeout: 1000 * seconds },
+  test: {
+    name,
+    ...files,
+    server: { deps: { inline: SOURCES } },
+    testTimeout: 1000 * seconds,
+    hookTimeout: 1000 * seconds,
+  },
 });
 
 export default defineConfig({

@@ -1,4 +1,7 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { connect } from "node:net";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { type ApiServer, createServer, listen, type ServerOptions } from "#server";
@@ -116,6 +119,20 @@ function requests(request: Harness["fetch"]): Pick<Harness, "fetch" | "send" | "
         },
       }),
   };
+}
+
+/** Starts `mos serve` on a free port, and reads the line that it prints when it is ready. */
+export async function serveCommand(options: readonly string[]) {
+  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
+  const child = spawn(process.execPath, [...main, ...options, "--port", "0", "--json"], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said = { log: "" };
+  child.stderr.on("data", (data) => {
+    said.log += data;
+  });
+  const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+  return { child, said, ready: JSON.parse(line) };
 }
 
 /** Sends raw bytes, and returns all that comes back until the server closes the connection or `wait` milliseconds pass. */

@@ -1,11 +1,11 @@
 // The command itself, with the real engine on the bundled model.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { serveCommand } from "./harness.ts";
 
 const MODEL = "assets/tiny-english";
 let folder: string;
@@ -13,20 +13,8 @@ let child: ChildProcess;
 let address: string;
 let said: { readonly log: string };
 
-/** Starts a server, and reads the line that it prints when it is ready. */
-async function startCommand(...more: readonly string[]) {
-  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
-  const options = ["--model", MODEL, "--adapters", folder, "--port", "0", "--json", "--max-batch", "4"];
-  const started = spawn(process.execPath, [...main, ...options, ...more], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const said = { log: "" };
-  started.stderr!.on("data", (data) => {
-    said.log += data;
-  });
-  const [line] = (await once(createInterface(started.stdout!), "line")) as [string];
-  return { child: started, said, ready: JSON.parse(line) };
-}
+const startCommand = (...more: readonly string[]) =>
+  serveCommand(["--model", MODEL, "--adapters", folder, "--max-batch", "4", ...more]);
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-serve-"));
