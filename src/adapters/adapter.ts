@@ -1,4 +1,5 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
+import { setImmediate } from "node:timers/promises";
 import { MosError, randomStream } from "#core";
 import { constant, leaf, lowRankLinear, sizeOf, type Value } from "#graph";
 import { type LinearHook, plainLinear, type Site, withBias } from "#nn";
@@ -10,6 +11,7 @@ import type {
   TensorSpec,
   TensorView,
 } from "./method.ts";
+import { uniform } from "./method-parts.ts";
 import { type AdapterConfig, methodOf } from "./methods.ts";
 
 /** An adapter in memory: its settings, the shape of the base that it fits, and its tensors. */
@@ -24,6 +26,24 @@ export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number
   shape,
   data: initialize(randomStream(seed, name)),
 });
+
+/** Numbers drawn or looked at before other work may run: who loads adapters may be answering requests. */
+export const NUMBERS_AT_ONCE = 1 << 16;
+
+/** What `drawTensor` gives for a seeded tensor, which may be large though the adapter's file is small. */
+export async function drawSeeded(
+  { name, shape, bound = 1 }: TensorSpec,
+  seed: number,
+): Promise<AdapterTensor> {
+  const random = randomStream(seed, name);
+  const data = new Float32Array(sizeOf(shape));
+  for (let begin = 0; begin < data.length; begin += NUMBERS_AT_ONCE) {
+    const count = Math.min(NUMBERS_AT_ONCE, data.length - begin);
+    data.set(uniform(count, bound)(random), begin);
+    await setImmediate();
+  }
+  return { shape, data };
+}
 
 /**
  * A new adapter, which changes nothing yet: B is zero. Every tensor is drawn from its own stream of the seed, so the

@@ -234,8 +234,13 @@ describe("adapter_config.json", () => {
     );
     await writeFile(join(folder, CONFIG), "[]");
     await expectRefusal("bad_adapter", "CONFIG: this is a list; an object is expected");
+    await writeFile(join(folder, CONFIG), `{"target_modules": [${"1,".repeat(2000)}1]}`);
+    await expectRefusal(
+      "bad_adapter",
+      'CONFIG: field "target_modules" has 2001 entries; at most 2000 are read',
+    );
     await truncate(join(folder, CONFIG), 2 ** 30);
-    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes are too many; at most 1048576 are read");
+    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes are too many; at most 262144 are read");
     await rm(join(folder, CONFIG));
     await expectRefusal("not_found", `FOLDER: no adapter here (there is no ${CONFIG})`);
     await rm(folder, { recursive: true });

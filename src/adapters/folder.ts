@@ -4,6 +4,7 @@ import { createHash, webcrypto } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { decodeText, MosError, parseJson, parseWith } from "#core";
 import { openSafetensors, type SafetensorsFile, type WritableTensor, writeSafetensors } from "#formats";
 import {
@@ -19,7 +20,7 @@ import {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#storage";
-import { type Adapter, drawTensor } from "./adapter.ts";
+import { type Adapter, drawSeeded, NUMBERS_AT_ONCE } from "./adapter.ts";
 import { checkBase, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
@@ -39,7 +40,10 @@ export const ADAPTER_CONFIG = "adapter_config.json";
 /** The file of an adapter's folder that holds its tensors. */
 export const ADAPTER_TENSORS = "adapter_model.safetensors";
 
-const LARGEST_CONFIG = 1 << 20;
+/** Bytes of an adapter_config.json: more than any adapter has, and few enough to be parsed at once. */
+export const LARGEST_CONFIG = 1 << 18;
+/** The same for entries of a list or an object in it. */
+const MOST_ENTRIES = 2_000;
 
 // Writing
 
@@ -144,9 +148,20 @@ async function contentDigest(config: Uint8Array, tensors: ByteSource): Promise<s
 const noAdapter = (folder: string): MosError =>
   new MosError("not_found", `${folder}: no adapter here (there is no ${ADAPTER_CONFIG})`);
 
+/** What has too many entries is refused before they are looked at one by one. */
+function refuseLong(value: unknown, where: string): void {
+  if (typeof value !== "object" || value === null) return;
+  const { length } = Object.keys(value);
+  if (length > MOST_ENTRIES)
+    throw new MosError("bad_adapter", `${where} has ${length} entries; at most ${MOST_ENTRIES} are read`);
+}
+
 function parseFields(bytes: Uint8Array, where: string): SavedFields {
   const place = { code: "bad_adapter", where } as const;
-  return parseWith(savedFields, parseJson(decodeText(bytes, place), place), place);
+  const value = parseJson(decodeText(bytes, place), place);
+  refuseLong(value, `${where}: this`);
+  for (const [name, field] of Object.entries(value ?? {})) refuseLong(field, `${where}: field "${name}"`);
+  return parseWith(savedFields, value, place);
 }
 
 /**
@@ -235,13 +250,13 @@ export interface CheckedAdapter {
   /**
    * Reads the tensors. `draw` may give seeded tensors that exist already.
    *
-   * @throws MosError `bad_adapter` for a number that is not finite or an index that is out of range.
+   * @throws MosError `bad_adapter` for a number that is not finite or far too large, or an index that is out of range.
    */
   read(draw?: DrawTensor): Promise<Adapter>;
 }
 
 /** Gives the content of a tensor that is drawn from a seed. */
-export type DrawTensor = (spec: TensorSpec, seed: number) => AdapterTensor;
+export type DrawTensor = (spec: TensorSpec, seed: number) => Promise<AdapterTensor>;
 
 /** Both files of an adapter's folder, open. */
 export interface AdapterFolder extends AsyncDisposable {
@@ -391,12 +406,12 @@ function checkAdapter(
   checkTensors(file, new Map(kept.map((spec) => [method.tensorName(spec.name), spec])));
   return {
     ...{ config, trainedOn },
-    read: async (draw = drawTensor) => {
+    read: async (draw = drawSeeded) => {
       const tensors = new Map<string, AdapterTensor>();
       for (const spec of specs) {
         const content =
           spec.role === "seeded"
-            ? draw(spec, config.seed)
+            ? await draw(spec, config.seed)
             : await readTensor(file, { spec, name: method.tensorName(spec.name), before: tensors });
         tensors.set(spec.name, content);
       }
@@ -410,6 +425,20 @@ interface TensorPlace {
   /** In the file. */
   readonly name: string;
   readonly before: AdapterTensors;
+}
+
+/** The products of two such numbers, summed over the widths of a model, are no float32 any more. */
+const TOO_LARGE = 1e18;
+
+/** The place of the first number that an adapter cannot have. */
+async function findUnusable(data: Float32Array): Promise<number | undefined> {
+  for (let begin = 0; begin < data.length; begin += NUMBERS_AT_ONCE) {
+    const part = data.subarray(begin, begin + NUMBERS_AT_ONCE);
+    const found = part.findIndex((x) => !(Math.abs(x) < TOO_LARGE));
+    if (found >= 0) return begin + found;
+    if (begin > 0) await setImmediate();
+  }
+  return undefined;
 }
 
 /** Reads one tensor, whose shape was compared with the file's header before, and checks its numbers. */
@@ -426,7 +455,10 @@ async function readTensor(
     return { shape: spec.shape, data };
   }
   const data = await file.readFloat32(name);
-  const bad = data.findIndex((x) => !Number.isFinite(x));
-  if (bad >= 0) throw wrong(`number ${bad} is ${data[bad]}`);
+  const bad = await findUnusable(data);
+  if (bad !== undefined)
+    throw wrong(
+      `number ${bad} is ${data[bad]}${Number.isFinite(data[bad]) ? `, and from 1e18 on products overflow` : ""}`,
+    );
   return { shape: spec.shape, data };
 }

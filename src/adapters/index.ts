@@ -6,6 +6,7 @@ export {
   adapterLeaves,
   blankAdapter,
   createAdapter,
+  drawSeeded,
   drawTensor,
 } from "./adapter.ts";
 export { type BaseMarks, checkBase, type TrainedOn, trainedOnText } from "./base-match.ts";
@@ -19,6 +20,7 @@ export {
   type DrawTensor,
   type FolderVersion,
   folderVersion,
+  LARGEST_CONFIG,
   type LoadAdapterOptions,
   loadAdapter,
   openAdapterFolder,

@@ -50,8 +50,11 @@ export const trainable = (name: string, shape: readonly number[], initialize: In
 /** Uniform in ±bound. */
 export const uniform =
   (length: number, bound: number): Initialize =>
-  (random) =>
-    Float32Array.from({ length }, () => (2 * random.uniform() - 1) * bound);
+  (random) => {
+    const data = new Float32Array(length);
+    for (let i = 0; i < length; i++) data[i] = (2 * random.uniform() - 1) * bound;
+    return data;
+  };
 
 /** Uniform in ±1/√fanIn: Kaiming's rule with a = √5, as torch.nn.Linear and PEFT start A. */
 export const kaiming = (length: number, fanIn: number): Initialize => uniform(length, 1 / Math.sqrt(fanIn));

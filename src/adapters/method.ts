@@ -31,6 +31,8 @@ export interface TensorSpec {
   readonly below?: number;
   /** The start, from a stream of random numbers of the tensor's own. */
   readonly initialize: (random: Random) => Float32Array | Int32Array;
+  /** The numbers of a seeded tensor are uniform in ± this. */
+  readonly bound?: number;
   /**
    * What is wrong with content that was read from a file, beyond its shape; undefined if nothing is. `before` are the
    * tensors that `tensors()` lists before this one.

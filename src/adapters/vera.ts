@@ -20,13 +20,11 @@ export type VeraConfig = Readonly<z.output<typeof schema>>;
 const START = 0.1;
 
 /** Uniform with Kaiming's bound √(6 / fan-in). */
-const projection = (name: string, rows: number, fanIn: number): TensorSpec => ({
-  name,
-  shape: [rows, fanIn],
-  role: "seeded",
-  dtype: "float32",
-  initialize: uniform(rows * fanIn, Math.sqrt(6 / fanIn)),
-});
+function projection(name: string, rows: number, fanIn: number): TensorSpec {
+  const bound = Math.sqrt(6 / fanIn);
+  const initialize = uniform(rows * fanIn, bound);
+  return { name, shape: [rows, fanIn], role: "seeded", dtype: "float32", bound, initialize };
+}
 
 function tensorsOf(rank: number, geometry: AdapterGeometry, linear: LinearName): readonly TensorSpec[] {
   const { in: width, out } = widthsOf(geometry, linear);

@@ -143,7 +143,7 @@ function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntr
 }
 
 /** After so many tensors other work may run: who reads files may be answering requests. */
-const AT_ONCE = 256;
+const AT_ONCE = 64;
 
 async function parseEntries(
   entries: Readonly<Record<string, unknown>>,
@@ -263,12 +263,16 @@ export async function openSafetensors(
     const limits = code === "bad_adapter" ? ADAPTER_LIMITS : MODEL_LIMITS;
     const { text, names, dataBegin } = await readHeader(file, { code, limits });
     const inHeader = { code, where: `${path}: header` };
+    await setImmediate(); // each pass over the header takes some milliseconds
     const value = parseJson(text, inHeader);
+    await setImmediate();
     refuseDoubtfulNames(value, { ...place, names });
+    await setImmediate();
     const header = parseWith(headerSchema, value, inHeader);
     const { __metadata__: rawMetadata = {}, ...entries } = header;
     const metadata = parseWith(metadataSchema, rawMetadata, { code, where: `${path}: __metadata__` });
     const relative = await parseEntries(entries, place);
+    await setImmediate();
     const tensors = placeTensors(relative, { dataBegin, size: file.size, place });
     const find = (name: string): readonly [ByteSource, SafetensorsEntry, Place] => {
       const entry = tensors.get(name);

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { loadAdapter } from "#adapters";
+import { openAdapterFolder } from "#adapters";
 import { flag, integer, MosError, parseSettings, pick, type SettingInput, steadyNow, text } from "#core";
 import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
 import { geometryOf, openModel } from "#models";
@@ -165,6 +165,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   }
 }
 
+/** In place of tensors that the seed gives, which need no check and may be large. */
+const NOT_DRAWN = new Float32Array(0);
+
 /** What the server itself needs of a model; its weights are the engine's. */
 async function readModel(path: string) {
   await using files = await openModel(path);
@@ -173,7 +176,10 @@ async function readModel(path: string) {
   return {
     name,
     // whether it was trained on this base is for the engine to say, which has read the weights
-    checkAdapter: async (folder: string) =>
-      void (await loadAdapter(folder, { geometry, fingerprint: undefined })),
+    checkAdapter: async (folder: string) => {
+      await using opened = await openAdapterFolder(folder);
+      const { read } = await opened.check({ geometry, fingerprint: undefined });
+      await read(async ({ shape }) => ({ shape, data: NOT_DRAWN }));
+    },
   };
 }

@@ -1,5 +1,6 @@
 // Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
 import { join } from "node:path";
+import { LARGEST_CONFIG } from "#adapters";
 import { MosError, parseJson } from "#core";
 import { openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
@@ -129,6 +130,12 @@ async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
 }
 
 function checkConfig(config: string): void {
+  const size = Buffer.byteLength(config);
+  if (size > LARGEST_CONFIG)
+    throw new MosError(
+      "bad_adapter",
+      `${CONFIG}: ${size} bytes are too many; at most ${LARGEST_CONFIG} are read`,
+    );
   const value = parseJson(config, { code: "bad_adapter", where: CONFIG });
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new MosError("bad_adapter", `${CONFIG}: this is not a JSON object`);

@@ -135,6 +135,11 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
   ],
   ["another layer's private shard", numberEdit(TABLE, 5, 7), /where its own should be/],
   ["a pool with NaN", numberEdit(POOL, 3, Number.NaN), /A_pool: number 3 is NaN; the file is broken/],
+  [
+    "a pool with a number whose products overflow",
+    numberEdit(POOL, 3, -1e38),
+    /A_pool: number 3 is -9\.99\S+e\+37, and from 1e18 on products overflow/,
+  ],
   ["a pool with infinity", numberEdit(POOL, 3, Number.NEGATIVE_INFINITY), /A_pool: number 3 is -Infinity/],
   ["a missing tensor", tensorEdit(({ [POOL]: _, ...others }) => others), /q_proj\.A_pool is missing/],
   [

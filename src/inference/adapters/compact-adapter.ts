@@ -103,17 +103,17 @@ export interface CompactAdapter {
 function rounded(data: AdapterTensor["data"], name: string): Uint16Array {
   const bits = encodeBfloat16(data instanceof Float32Array ? data : new Float32Array(data));
   const bad = bits.findIndex((x) => (x & 0x7f80) === 0x7f80);
-  if (bad >= 0)
-    throw new MosError("bad_adapter", `${name}: number ${bad} is ${data[bad]}, too large for bfloat16`);
+  if (bad >= 0) throw new MosError("bad_adapter", `${name}: ${data[bad]} is too large for bfloat16`);
   return bits;
 }
 
+/** Writes a part of a tensor's numbers, which begins at the number `begin`. */
 function write(
-  { name, form, offset, length }: StoredTensor,
-  tensor: AdapterTensor,
+  { name, form, offset: start }: StoredTensor,
+  { data, begin }: { readonly data: AdapterTensor["data"]; readonly begin: number },
   buffer: ArrayBuffer,
 ): void {
-  const { data } = tensor;
+  const [offset, { length }] = [start + begin * widthOf(form), data];
   if (form === "uint16") new Uint16Array(buffer, offset, length).set(data);
   else if (form === "int32") new Int32Array(buffer, offset, length).set(data);
   else if (form === "float32") new Float32Array(buffer, offset, length).set(data);
@@ -139,11 +139,14 @@ export async function packAdapter(adapter: Adapter, dtype: ResidentDtype): Promi
   for (const place of stored) {
     const tensor = tensors.get(place.name);
     if (tensor === undefined) throw new MosError("bad_adapter", `the adapter has no tensor ${place.name}`);
-    write(place, tensor, buffer);
-    since += place.length;
-    if (since < AT_ONCE) continue;
-    since = 0;
-    await setImmediate();
+    for (let begin = 0; begin < place.length; begin += AT_ONCE) {
+      const data = tensor.data.subarray(begin, begin + AT_ONCE);
+      write(place, { data, begin }, buffer);
+      since += data.length;
+      if (since < AT_ONCE) continue;
+      since = 0;
+      await setImmediate();
+    }
   }
   return { config, dtype, buffer };
 }

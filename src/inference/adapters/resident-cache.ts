@@ -1,5 +1,5 @@
 // Compact adapters in memory by the digest of their content; the least recently used is evicted first.
-import { type AdapterTensor, drawTensor, openAdapterFolder } from "#adapters";
+import { type AdapterTensor, drawSeeded, drawTensor, openAdapterFolder } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { type CompactAdapter, packAdapter, type SharedTensor, sharedTensorsOf } from "./compact-adapter.ts";
 import type { RegisteredAdapter } from "./registry.ts";
@@ -186,7 +186,7 @@ export class ResidentCache {
     const byName = new Map(entry.shared.map((tensor) => [tensor.spec.name, tensor]));
     const loaded = await opened.read((spec, seed) => {
       const shared = byName.get(spec.name);
-      return this.shared.get(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
+      return this.shared.draw(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
     });
     return await packAdapter(loaded, dtype);
   }
@@ -196,7 +196,10 @@ export class ResidentCache {
 export class SharedTensors {
   /** Of all that are held. */
   bytes = 0;
-  private readonly held = new Map<string, { holders: number; tensor?: AdapterTensor }>();
+  private readonly held = new Map<
+    string,
+    { holders: number; tensor?: AdapterTensor; drawing?: Promise<AdapterTensor> }
+  >();
 
   /** Bytes that holding these would add. */
   missingBytes(tensors: readonly SharedTensor[]): number {
@@ -221,7 +224,16 @@ export class SharedTensors {
     }
   }
 
-  /** The content, drawn when it is first asked for. */
+  /** Draws the content before it is asked for, a part at a time; those who wait for it share the work. */
+  async draw({ key, spec }: SharedTensor, seed: number): Promise<AdapterTensor> {
+    const found = this.held.get(key);
+    if (found === undefined) return await drawSeeded(spec, seed);
+    found.drawing ??= drawSeeded(spec, seed);
+    found.tensor ??= await found.drawing;
+    return found.tensor;
+  }
+
+  /** The content, drawn now where it was not before. */
   get({ key, spec }: SharedTensor, seed: number): AdapterTensor {
     const found = this.held.get(key);
     const tensor = found?.tensor ?? drawTensor(spec, seed);
