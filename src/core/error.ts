@@ -11,7 +11,7 @@ export type ErrorCode =
   | "storage" // the disk is full, read-only, or fails
   | "network" // the hub cannot be reached or denies access
   | "busy" // a queue or the memory is full: the same request can succeed later
-  | "diverged" // the loss is not a finite number
+  | "diverged" // a loss, or what a model computes, is not a finite number
   | "cancelled" // stopped by the caller's signal
   | "memory"; // what is asked for takes more memory than there is
 

@@ -44,11 +44,11 @@ export function checkSampling(options: SamplingOptions): void {
 
 const notNumbers = (): MosError =>
   new MosError(
-    "bad_model",
+    "diverged",
     "the model gave logits that are not numbers; its weights or the adapter are broken",
   );
 
-/** Throws `bad_model` where a logit is not a number, or none is finite. A plain loop: it is passed at every token. */
+/** Throws `diverged` where a logit is not a number, or none is finite. A plain loop: it is passed at every token. */
 function checkNumbers(logits: Float32Array): void {
   let missing = 0;
   for (let i = 0; i < logits.length; i++) missing += Number.isNaN(logits[i]) ? 1 : 0;
@@ -174,7 +174,7 @@ export interface TokenLogprob {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
-/** log Σ e^z, safe for large logits. Throws `bad_model` where that is not a number. */
+/** log Σ e^z, safe for large logits. Throws `diverged` where that is not a number. */
 function logSumExp(logits: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) top = Math.max(top, logits[i] as number);

@@ -30,10 +30,17 @@ export interface SequenceUpdate {
   readonly error?: MosError;
 }
 
-const asError = (cause: unknown): MosError =>
-  cause instanceof MosError
-    ? cause
-    : new MosError("device", `the engine failed: ${String(cause)}`, { cause });
+/** What a sequence ends with. Numbers that are not finite are mostly those of its adapter, which is named then. */
+function asError(cause: unknown, adapter: string | null): MosError {
+  if (!(cause instanceof MosError))
+    return new MosError("device", `the engine failed: ${String(cause)}`, { cause });
+  if (cause.code !== "diverged" || adapter === null) return cause;
+  return new MosError(
+    "diverged",
+    `with the adapter ${JSON.stringify(adapter)} the model's numbers are not finite any more: those of the adapter are too large; train it again with a lower learning rate`,
+    { cause },
+  );
+}
 
 /** A request from its submission to its end. The scheduler and the placement keep their notes on it. */
 export class Sequence {
@@ -187,7 +194,7 @@ export class Sequence {
 
   fail(cause: unknown): void {
     if (this.hasEnded) return;
-    this.#error = asError(cause);
+    this.#error = asError(cause, this.request.adapter);
     this.#end();
   }
 

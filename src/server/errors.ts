@@ -109,6 +109,8 @@ function knownAnswer(error: MosError): ErrorAnswer | undefined {
       return storageAnswer(error);
     case "cancelled":
       return answerTo(shuttingDown());
+    case "diverged":
+      return answer(message, { status: 422, code: "not_finite", param: "model" }, true);
     case "bad_adapter":
       return answer(
         "the adapter cannot be loaded; the server's log has the reason",

@@ -272,6 +272,18 @@ test.each(otherCases)("%s", async (_, settings, arrange, message) => {
   await rm(at, { recursive: true });
 });
 
+test("finite numbers that overflow in use", async () => {
+  const { config, fingerprint } = await loadModel(model);
+  const at = join(folder, "large");
+  const made = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), geometryOf(config));
+  for (const { data } of made.tensors.values()) data.fill(9e17);
+  await saveAdapter(at, made, { base: { name: "model", fingerprint } });
+  const generate = ["generate", "--model", model, "--adapter", at, "--prompt", "Hi"];
+  const message = /logits that are not numbers; its weights or the adapter are broken/;
+  await expectRefusal(generate, { code: 1, message, untouched: folder });
+  await rm(at, { recursive: true });
+});
+
 test("a base with other numbers", async () => {
   const other = join(folder, "other");
   await cp(model, other, { recursive: true });

@@ -128,7 +128,14 @@ test("only the requests of a broken adapter fail", async () => {
     [request(scored), request({ ...scored, adapter: null })].map((one) => answerOf(engine.submit(one))),
   );
   expect(answers.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
-  expect(answers[0]).toMatchObject({ reason: { code: "bad_model" } });
+  expect(answers[0]).toMatchObject({
+    reason: {
+      code: "diverged",
+      message: expect.stringMatching(
+        /^with the adapter "broken" the model's numbers are not finite any more/,
+      ),
+    },
+  });
 });
 
 describe("an answer's log-probabilities", () => {

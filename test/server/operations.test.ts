@@ -102,6 +102,19 @@ test("a failed step does not end the engine", async () => {
   expect((await server.send("/ready")).status).toBe(200);
 });
 
+test("an adapter whose numbers overflow has an error of its own", async () => {
+  await using server = await makeServer();
+  server.engine.submit = async function* () {
+    yield { type: "scheduled", digest: null };
+    throw new MosError("diverged", 'with the adapter "large" the numbers are not finite any more');
+  };
+  const { status, json } = await server.send("/v1/completions", { model: "base", prompt: "x" });
+  expect([status, json.error]).toEqual([
+    422,
+    expect.objectContaining({ code: "not_finite", message: expect.stringContaining('"large"') }),
+  ]);
+});
+
 test("the document describes the routes from their schemas, and its page loads nothing from elsewhere", async () => {
   await using server = await makeServer();
   const { json } = await server.send("/openapi.json");
