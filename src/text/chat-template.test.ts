@@ -252,6 +252,16 @@ describe("errors are one message", () => {
       "{% for i in range(1000000000) %}x{% endfor %}",
       /^test\.jinja fails: range of 1000000000/,
     ],
+    [
+      "nested loops",
+      "{% for i in range(5000) %}{% for j in range(5000) %}{% endfor %}{% endfor %}",
+      /^test\.jinja fails: more than 500000 steps; it may never end/,
+    ],
+    [
+      "a text that doubles",
+      "{% set n = namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+      /^test\.jinja fails: (more than 500000 steps|it makes a text of more than)/,
+    ],
     ["a date without a clock", "{{ strftime_now('%Y') }}", /^test\.jinja fails: /],
   ])("%s", (_, template, message) => {
     expect(() => from(template).render([])).toThrowError(

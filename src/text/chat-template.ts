@@ -1,5 +1,6 @@
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { MosError } from "#core";
+<<<<<<< HEAD
 import {
   type ChatMessage,
   type Render,
@@ -7,6 +8,10 @@ import {
   type RenderTurnsOptions,
   renderTurns,
 } from "./render-turns.ts";
+=======
+import { boundedInterpreter, MOST_STEPS } from "./bounded-interpreter.ts";
+import { type ChatMessage, type Render, type RenderedPiece, renderTurns } from "./render-turns.ts";
+>>>>>>> b956b3a (A chat template is stopped after 500,000 steps, whatever it does)
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Lays out a conversation as the text that a model was trained on. */
@@ -139,13 +144,10 @@ interface CompileTemplateOptions {
   readonly now: Date | undefined;
 }
 
-/** A template that loops more often than this is broken or hostile. */
-const MAX_RANGE = 1_000_000;
-
 /**
  * Compiles a Jinja chat template with the settings of transformers: trim_blocks, lstrip_blocks, `raise_exception`.
  *
- * @throws MosError `bad_model` when it does not parse or fails; `bad_data` when it raises an exception for the messages.
+ * @throws MosError `bad_model` when it does not parse, fails, or takes too many steps; `bad_data` when it raises an exception for the messages.
  */
 function compileTemplate(template: string, { name, now }: CompileTemplateOptions): RunTemplate {
   const program = attempt(`${name} does not parse`, () =>
@@ -155,7 +157,7 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
     const environment = new Environment();
     for (const [key, value] of Object.entries({ ...globals(name, now), ...variables }))
       environment.set(key, value);
-    const result = attempt(`${name} fails`, () => new Interpreter(environment).run(program));
+    const result = attempt(`${name} fails`, () => boundedInterpreter(environment).run(program));
     if (typeof result.value !== "string") throw new MosError("bad_model", `${name} gives no text`);
     return result.value;
   };
@@ -196,7 +198,7 @@ function range(first: number, stop?: number, step = 1): number[] {
   const from = stop === undefined ? 0 : first;
   const to = stop ?? first;
   const length = Math.max(0, Math.ceil((to - from) / step));
-  if (!(length <= MAX_RANGE)) throw new Error(`range of ${length} numbers`);
+  if (!(length <= MOST_STEPS)) throw new Error(`range of ${length} numbers`);
   return Array.from({ length }, (_, i) => from + i * step);
 }
 
