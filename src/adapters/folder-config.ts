@@ -173,6 +173,7 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
         ...Object.fromEntries(own.map(([name, field]) => [name, fields[field]])),
       },
       where,
+      { rank: "r", dropout: "lora_dropout", targets: "target_modules", ...method.settings },
     );
   } catch (cause) {
     throw cause instanceof MosError ? new MosError("bad_adapter", cause.message, { cause }) : cause;

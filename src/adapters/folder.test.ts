@@ -118,12 +118,12 @@ describe("adapter_config.json", () => {
       'field "private_rank" is missing; save the adapter again',
     ],
     ["rank as text", { r: "3" }, "bad_adapter", 'field "r" is "3"; a number is expected'],
-    ["rank 0", { r: 0 }, "bad_adapter", "rank 0 is not usable; give a whole number from 1 to 4096"],
+    ["rank 0", { r: 0 }, "bad_adapter", "r 0 is not usable; give a whole number from 1 to 4096"],
     [
       "private rank −1",
       { private_rank: -1 },
       "bad_adapter",
-      "privateRank -1 is not usable; give a whole number from 0 to 4096",
+      "private_rank -1 is not usable; give a whole number from 0 to 4096",
     ],
     [
       "private rank above the budget",
@@ -141,13 +141,13 @@ describe("adapter_config.json", () => {
       "dropout 1",
       { lora_dropout: 1 },
       "bad_adapter",
-      "dropout 1 is not usable; give a probability from 0 to below 1",
+      "lora_dropout 1 is not usable; give a probability from 0 to below 1",
     ],
     [
       "a target that Llama lacks",
       { target_modules: ["q_proj", "c_attn"] },
       "bad_adapter",
-      'targets.1 "c_attn" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+      'target_modules.1 "c_attn" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
     ],
     [
       "a target that this base lacks",
@@ -159,7 +159,7 @@ describe("adapter_config.json", () => {
       "a pattern of targets",
       { target_modules: ".*_proj" },
       "bad_adapter",
-      'targets.0 ".*_proj" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+      'target_modules.0 ".*_proj" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
     ],
     [
       "fingerprint and format absent",
@@ -394,7 +394,7 @@ describe("adapter_model.safetensors", () => {
     await editConfig({ scale_deviation: -1 });
     await expectRefusal(
       "bad_adapter",
-      "CONFIG: scaleDeviation -1 is not usable; give a number from 0 to 1000",
+      "CONFIG: scale_deviation -1 is not usable; give a number from 0 to 1000",
     );
   });
 

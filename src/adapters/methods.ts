@@ -137,10 +137,14 @@ export function methodOfFolder(peftType: string): FolderMethod | undefined {
 
 const bad = (message: string, cause?: unknown): MosError => new MosError("bad_config", message, { cause });
 
+/** What a file calls settings, where it calls them something else. */
+type Names = Readonly<Record<string, string>>;
+
 /** The first issue of a failed parse, as a message. */
-function describeIssue(method: MethodName, error: z.ZodError): string {
+function describeIssue(method: MethodName, error: z.ZodError, called: Names): string {
   const [issue] = error.issues;
-  const field = issue?.path.join(".") ?? "";
+  const [setting = "", ...inside] = (issue?.path ?? []).map(String);
+  const field = [called[setting] ?? setting, ...inside].join(".");
   if (issue?.code !== "unrecognized_keys")
     return `${field === "" ? "" : `${field} `}${show(issue?.input)} is not usable; ${issue?.message}`;
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
@@ -149,7 +153,7 @@ function describeIssue(method: MethodName, error: z.ZodError): string {
 }
 
 /** Settings from outside. Throws `bad_config` with the field, what was given, and what would do. */
-export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterConfig {
+export function parseAdapterConfig(input: unknown, where = "adapter", called: Names = {}): AdapterConfig {
   const object = z.looseObject({ method: z.unknown().optional() }).safeParse(input);
   if (!object.success)
     throw bad(`${where}: ${show(input)} is not usable; give an object with a method and its settings`);
@@ -161,5 +165,5 @@ export function parseAdapterConfig(input: unknown, where = "adapter"): AdapterCo
     );
   const parsed = methods[method].schema.safeParse(input, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw bad(`${where}: ${describeIssue(method, parsed.error)}`, parsed.error);
+  throw bad(`${where}: ${describeIssue(method, parsed.error, called)}`, parsed.error);
 }

@@ -2,7 +2,13 @@
 // refused by name; what does not matter for the forward pass is ignored.
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
-import { checkConfig, type LlamaConfig, type RopeConfig, ropeFrequencies } from "./config.ts";
+import {
+  type ConfigNames,
+  checkConfig,
+  type LlamaConfig,
+  type RopeConfig,
+  ropeFrequencies,
+} from "./config.ts";
 
 const SUPPORTED =
   "supported are llama (Llama 2, 3.x, TinyLlama, SmolLM2) and mistral without a sliding window";
@@ -132,6 +138,30 @@ function endTokens(raw: RawConfig, generation: Tokens): readonly number[] {
   return [...new Set(all)].filter((token) => token >= 0).sort((a, b) => a - b);
 }
 
+/** The keys of config.json. */
+function namesIn({ head_dim, rope_parameters }: RawConfig): ConfigNames {
+  const rope = (rope_parameters ?? undefined) === undefined ? "rope_scaling" : "rope_parameters";
+  return {
+    vocabularySize: "vocab_size",
+    hiddenSize: "hidden_size",
+    intermediateSize: "intermediate_size",
+    layers: "num_hidden_layers",
+    heads: "num_attention_heads",
+    keyValueHeads: "num_key_value_heads",
+    headDim: (head_dim ?? undefined) === undefined ? "hidden_size / num_attention_heads" : "head_dim",
+    maxPositions: "max_position_embeddings",
+    normEpsilon: "rms_norm_eps",
+    bosToken: "bos_token_id",
+    eosTokens: "eos_token_id",
+    padToken: "pad_token_id",
+    theta: "rope_theta",
+    factor: `${rope}.factor`,
+    lowFrequencyFactor: `${rope}.low_freq_factor`,
+    highFrequencyFactor: `${rope}.high_freq_factor`,
+    originalMaxPositions: `${rope}.original_max_position_embeddings`,
+  };
+}
+
 export interface ParseConfigOptions {
   /** The content of generation_config.json, whose eos_token_id counts too. */
   readonly generation?: unknown;
@@ -182,7 +212,7 @@ export function parseHuggingFaceConfig(
     ...(bosToken === undefined ? {} : { bosToken }),
     ...(padToken === undefined ? {} : { padToken }),
   };
-  return checkConfig(config, where);
+  return checkConfig(config, where, namesIn(raw));
 }
 
 /** What Meta's Llama 3.1 and later were trained with; only `factor` differs among them. */

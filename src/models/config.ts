@@ -47,6 +47,14 @@ export interface LlamaConfig {
   readonly padToken?: number;
 }
 
+/** What a file calls the fields of a config and of its rope, for messages. */
+export type ConfigNames = Readonly<Record<string, string>>;
+
+interface ConfigPlace {
+  readonly where: string;
+  readonly nameOf: (field: string) => string;
+}
+
 /** Generous bounds: no model comes near, and products of two of them stay exact. */
 const largestSizes = (config: LlamaConfig): readonly (readonly [string, number, number])[] => [
   ["vocabularySize", config.vocabularySize, 2 ** 24],
@@ -59,25 +67,23 @@ const largestSizes = (config: LlamaConfig): readonly (readonly [string, number, 
   ["maxPositions", config.maxPositions, 2 ** 31],
 ];
 
-function checkSizes(config: LlamaConfig, where: string): void {
+function checkSizes(config: LlamaConfig, { where, nameOf }: ConfigPlace): void {
   for (const [field, value, largest] of largestSizes(config))
     if (!Number.isSafeInteger(value) || value < 1 || value > largest)
       throw new MosError(
         "bad_model",
-        `${where}: ${field} is ${value}; a whole number from 1 to ${largest} is possible`,
+        `${where}: ${nameOf(field)} is ${value}; a whole number from 1 to ${largest} is possible`,
       );
 }
 
-function checkRope({ rope, headDim }: LlamaConfig, where: string): void {
-  const numbers = Object.values(rope)
-    .flat()
-    .filter((value) => typeof value === "number");
-  const bad = numbers.find((value) => !(Number.isFinite(value) && value > 0));
-  if (bad !== undefined)
-    throw new MosError(
-      "bad_model",
-      `${where}: the rotary embedding has the value ${bad}; all must be positive`,
-    );
+function checkRope({ rope, headDim }: LlamaConfig, { where, nameOf }: ConfigPlace): void {
+  for (const [field, values] of Object.entries(rope)) {
+    const bad = [values]
+      .flat()
+      .find((value) => typeof value === "number" && !(Number.isFinite(value) && value > 0));
+    if (bad !== undefined)
+      throw new MosError("bad_model", `${where}: ${nameOf(field)} is ${bad}; a positive number is expected`);
+  }
   if (rope.kind === "factors" && rope.factors.length !== headDim / 2)
     throw new MosError(
       "bad_model",
@@ -86,18 +92,18 @@ function checkRope({ rope, headDim }: LlamaConfig, where: string): void {
   if (rope.kind === "llama3" && rope.highFrequencyFactor <= rope.lowFrequencyFactor)
     throw new MosError(
       "bad_model",
-      `${where}: rope high_freq_factor ${rope.highFrequencyFactor} must exceed low_freq_factor ${rope.lowFrequencyFactor}`,
+      `${where}: ${nameOf("highFrequencyFactor")} is ${rope.highFrequencyFactor}; it must exceed ${nameOf("lowFrequencyFactor")}, which is ${rope.lowFrequencyFactor}`,
     );
 }
 
-function checkTokens(config: LlamaConfig, where: string): void {
-  const special = [config.bosToken, config.padToken, ...config.eosTokens];
-  for (const token of special)
-    if (token !== undefined && !(Number.isInteger(token) && token >= 0 && token < config.vocabularySize))
-      throw new MosError(
-        "bad_model",
-        `${where}: special token ${token} is outside the vocabulary of ${config.vocabularySize}`,
-      );
+function checkTokens(config: LlamaConfig, { where, nameOf }: ConfigPlace): void {
+  for (const field of ["bosToken", "padToken", "eosTokens"] as const)
+    for (const token of [config[field] ?? []].flat())
+      if (!(Number.isInteger(token) && token >= 0 && token < config.vocabularySize))
+        throw new MosError(
+          "bad_model",
+          `${where}: ${nameOf(field)} ${token} is outside the vocabulary of ${config.vocabularySize}`,
+        );
 }
 
 /**
@@ -106,23 +112,28 @@ function checkTokens(config: LlamaConfig, where: string): void {
  * @returns the config itself.
  * @throws MosError "bad_model" naming the field.
  */
-export function checkConfig(config: LlamaConfig, where: string): LlamaConfig {
-  checkSizes(config, where);
+export function checkConfig(config: LlamaConfig, where: string, names: ConfigNames = {}): LlamaConfig {
+  const nameOf = (field: string): string => names[field] ?? field;
+  const place = { where, nameOf };
+  checkSizes(config, place);
   const { heads, keyValueHeads, headDim, normEpsilon } = config;
   if (heads % keyValueHeads !== 0)
     throw new MosError(
       "bad_model",
-      `${where}: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly`,
+      `${where}: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly (${nameOf("heads")}, ${nameOf("keyValueHeads")})`,
     );
   if (headDim % 2 !== 0)
     throw new MosError(
       "bad_model",
-      `${where}: the head width ${headDim} is odd; rotary embeddings need pairs`,
+      `${where}: ${nameOf("headDim")} is ${headDim}; it must be even, since rotary embeddings need pairs`,
     );
   if (!(normEpsilon > 0 && normEpsilon < 1))
-    throw new MosError("bad_model", `${where}: the norm's epsilon is ${normEpsilon}; it must be in (0, 1)`);
-  checkRope(config, where);
-  checkTokens(config, where);
+    throw new MosError(
+      "bad_model",
+      `${where}: ${nameOf("normEpsilon")} is ${normEpsilon}; it must be in (0, 1)`,
+    );
+  checkRope(config, place);
+  checkTokens(config, place);
   return config;
 }
 

@@ -2,7 +2,7 @@
 // rows of q and k; adapters for it are written by the same rules.
 import { MosError } from "#core";
 import type { GgufFile, GgufMetadata, GgufTensor, GgufValue, NumberRange } from "#formats";
-import { checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
+import { type ConfigNames, checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
@@ -101,7 +101,10 @@ function numberAt({ path, metadata }: Header, key: string): number | undefined {
       "unsupported",
       `${path}: ${key} differs from layer to layer; only equal layers can be run`,
     );
-  throw new MosError("bad_model", `${path}: ${key} is not a number`);
+  throw new MosError(
+    "bad_model",
+    `${path}: ${key} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; a number is expected`,
+  );
 }
 
 function requiredAt(header: Header, key: string): number {
@@ -200,6 +203,25 @@ function specialTokens(header: Header, vocabularySize: number) {
   };
 }
 
+/** The keys of a GGUF's header. */
+const NAMES: ConfigNames = {
+  vocabularySize: "the number of tokenizer.ggml.tokens",
+  hiddenSize: "llama.embedding_length",
+  intermediateSize: "llama.feed_forward_length",
+  layers: "llama.block_count",
+  heads: "llama.attention.head_count",
+  keyValueHeads: "llama.attention.head_count_kv",
+  headDim: "llama.attention.key_length (or llama.embedding_length / llama.attention.head_count)",
+  maxPositions: "llama.context_length",
+  normEpsilon: "llama.attention.layer_norm_rms_epsilon",
+  bosToken: "tokenizer.ggml.bos_token_id",
+  eosTokens: "tokenizer.ggml.eos_token_id",
+  padToken: "tokenizer.ggml.padding_token_id",
+  theta: "llama.rope.freq_base",
+  factor: "llama.rope.scaling.factor",
+  factors: "rope_freqs.weight",
+};
+
 /**
  * The header of a GGUF file → LlamaConfig. Reads rope_freqs.weight where there is one.
  *
@@ -234,7 +256,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<LlamaConfig> {
     mlpBias: hasBias(file, ["ffn_gate", "ffn_up", "ffn_down"]),
     ...specialTokens(file, vocabularySize),
   };
-  return checkConfig(config, file.path);
+  return checkConfig(config, file.path, NAMES);
 }
 
 /** Shapes of the file's tensors under Hugging Face's names; names without a counterpart stay as they are. */

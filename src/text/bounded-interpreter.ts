@@ -22,26 +22,31 @@ type Evaluate = (expression: Expression | undefined, scope: unknown) => { readon
 /** What makes a text or a list. */
 const MAKERS: ReadonlySet<string> = new Set(["CallExpression", "FilterExpression", "ArrayLiteral"]);
 
+/** What an expression costs whose value is a text or a list; `isLooped`: a loop runs over it. */
+function costOf({ type }: Expression, value: string | readonly unknown[], isLooped: boolean): number {
+  const { length } = value;
+  const parts = Math.floor(length / (MAKERS.has(type) ? MADE : PASSED));
+  if (typeof value === "string") return parts;
+  if (isLooped) return TURN * length;
+  if (MAKERS.has(type)) return length;
+  return type === "Identifier" ? 0 : parts;
+}
+
 /** An interpreter that throws where a template takes more than `MOST_STEPS` steps, or makes a huge text. */
 export function boundedInterpreter(environment: Environment): Interpreter {
   const interpreter = new Interpreter(environment);
   const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
   const looped = new Set<unknown>();
   let steps = 0;
-  const stepsOf = (expression: Expression, value: unknown): number => {
-    if (typeof value === "string") {
-      if (value.length > LONGEST) throw new Error(`it makes a text of more than ${LONGEST} characters`);
-      return 1 + Math.floor(value.length / (MAKERS.has(expression.type) ? MADE : PASSED));
-    }
-    if (!Array.isArray(value)) return 1;
-    if (looped.has(expression)) return 1 + TURN * value.length;
-    if (MAKERS.has(expression.type)) return 1 + value.length;
-    return expression.type === "Identifier" ? 1 : 1 + Math.floor(value.length / PASSED);
-  };
   const counted: Evaluate = (expression, scope) => {
     if (expression?.type === "For") looped.add(expression.iterable);
     const result = evaluate(expression, scope);
-    steps += expression === undefined ? 1 : stepsOf(expression, result.value);
+    const { value } = result;
+    if (typeof value === "string" && value.length > LONGEST)
+      throw new Error(`it makes a text of more than ${LONGEST} characters`);
+    steps++;
+    if (expression !== undefined && (typeof value === "string" || Array.isArray(value)))
+      steps += costOf(expression, value, looped.has(expression));
     if (steps > MOST_STEPS)
       throw new Error(
         `more than ${MOST_STEPS} steps; it may never end, or the conversation is too long for it`,

@@ -85,7 +85,11 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
     /peft_type "VERA" is not supported; it can be LORA, MOS, /,
   ],
   ["no peft_type", configEdit({ peft_type: undefined }), /field "peft_type" is missing; a text is expected/],
-  ["a rank of zero", configEdit({ r: 0 }), /rank.* 0 is not usable; give a whole number from 1/],
+  [
+    "a rank of zero",
+    configEdit({ r: 0 }),
+    /adapter_config\.json: r 0 is not usable; give a whole number from 1/,
+  ],
   ["a rank as text", configEdit({ r: "3" }), /field "r" is "3"; a number is expected/],
   [
     "another rank",

@@ -194,14 +194,18 @@ const configCases: readonly Case[] = [
     configEdit({ num_hidden_layers: undefined }),
     /field "num_hidden_layers" is missing; a number is expected/,
   ],
-  ["has no layers", configEdit({ num_hidden_layers: 0 }), /layers is 0; a whole number from 1 to/],
-  ["has a billion layers", configEdit({ num_hidden_layers: 1e9 }), /layers is 1000000000/],
+  [
+    "has no layers",
+    configEdit({ num_hidden_layers: 0 }),
+    /config\.json: num_hidden_layers is 0; a whole number from 1 to/,
+  ],
+  ["has a billion layers", configEdit({ num_hidden_layers: 1e9 }), /num_hidden_layers is 1000000000/],
   [
     "has more layers than the weights",
     configEdit({ num_hidden_layers: 3 }),
     /model\.layers\.2\.\S+ \[16\] is missing/,
   ],
-  ["has a negative width", configEdit({ hidden_size: -16 }), /hiddenSize is -16/],
+  ["has a negative width", configEdit({ hidden_size: -16 }), /hidden_size is -16/],
   [
     "has heads that do not divide",
     configEdit({ num_key_value_heads: 3 }),
@@ -252,7 +256,7 @@ const configCases: readonly Case[] = [
   [
     "has a token outside the vocabulary",
     configEdit({ eos_token_id: 5000 }),
-    /special token 5000 is outside the vocabulary of 1024/,
+    /_token_id 5000 is outside the vocabulary of 1024/,
   ],
 ];
 
