@@ -1,7 +1,7 @@
 // From an example to token ids and labels. Targets of the loss are only what the model has to say: the tokens of
 // assistant messages or completions, and the end of turn.
 import { setImmediate } from "node:timers/promises";
-import { MosError } from "#core";
+import { MosError, steadyNow } from "#core";
 import type { Example } from "./forms.ts";
 import { labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
@@ -72,6 +72,9 @@ export interface EncodingReport {
   readonly longest: number;
 }
 
+/** Milliseconds without a look at signals and timers: conversations may be long. */
+const AT_ONCE = 50;
+
 /** The encoded examples of a data set. */
 export interface EncodedDataset {
   readonly encoded: readonly EncodedExample[];
@@ -91,8 +94,12 @@ export async function encodeExamples(
   options: PromptFormatOptions & { readonly signal?: AbortSignal | undefined },
 ): Promise<EncodedDataset> {
   const encoded: EncodedExample[] = [];
+  let since = steadyNow();
   for (const [i, example] of examples.entries()) {
-    if (i % 128 === 127) await setImmediate(); // so that signals and timers are handled
+    if (steadyNow() - since > AT_ONCE) {
+      await setImmediate(); // so that signals and timers are handled
+      since = steadyNow();
+    }
     if (options.signal?.aborted === true)
       throw new MosError("cancelled", `cancelled after ${i} of ${examples.length} examples were encoded`);
     const one = encodeExample(example, options);
