@@ -1,6 +1,6 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { MosError } from "#core";
-<<<<<<< HEAD
+import { boundedInterpreter, MOST_STEPS } from "./bounded-interpreter.ts";
 import {
   type ChatMessage,
   type Render,
@@ -8,10 +8,6 @@ import {
   type RenderTurnsOptions,
   renderTurns,
 } from "./render-turns.ts";
-=======
-import { boundedInterpreter, MOST_STEPS } from "./bounded-interpreter.ts";
-import { type ChatMessage, type Render, type RenderedPiece, renderTurns } from "./render-turns.ts";
->>>>>>> b956b3a (A chat template is stopped after 500,000 steps, whatever it does)
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Lays out a conversation as the text that a model was trained on. */
