@@ -1,7 +1,9 @@
-import { appendFile, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { appendFile, cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { findAdapter, keptVersions, rollBack } from "#adapters";
 import type { ErrorCode } from "#core";
 import { openSafetensors } from "#formats";
 import {
@@ -13,6 +15,8 @@ import {
   loadModel,
   openEngine,
 } from "#recipes";
+import { pathExists } from "#storage";
+import { snapshot } from "./bad-input/run-mos.ts";
 import { answerOf } from "./inference/tiny-engine.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 import { writeTinyModel } from "./tiny-model.ts";
@@ -259,6 +263,8 @@ describe("metrics of a resumed run", () => {
   });
 });
 
+const stoppedAtOnce = ["memory", "ready 0", "evaluation 0", "step 1", "checkpoint 1", "stopped 1"];
+
 describe("an out folder in use", () => {
   test("is refused, with the three ways on, and left as it is", async () => {
     await stopAt(1);
@@ -269,18 +275,10 @@ describe("an out folder in use", () => {
     expect(await readdir(out, { recursive: true })).toEqual(before);
   });
 
-  test("is emptied of the old run with overwrite, and of nothing else", async () => {
-    await run();
+  test("is emptied of a run that was stopped with overwrite, and of nothing else", async () => {
+    await stopAt(3);
     await writeFile(join(out, "notes.txt"), "mine");
-    const events = await stopAt(1, { overwrite: true });
-    expect(kinds(events)).toEqual([
-      "memory",
-      "ready 0",
-      "evaluation 0",
-      "step 1",
-      "checkpoint 1",
-      "stopped 1",
-    ]);
+    expect(kinds(await stopAt(1, { overwrite: true }))).toEqual(stoppedAtOnce);
     expect((await readdir(out)).sort()).toEqual(["checkpoints", "metrics.jsonl", "notes.txt", "run.json"]);
     expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000001"]);
     expect((await bytes("notes.txt")).toString()).toBe("mine");
@@ -304,6 +302,188 @@ describe("an out folder in use", () => {
   test("that is a file is an error of storage", async () => {
     await expect(run({ out: tiny.data })).rejects.toThrowError(refusal("storage", /another --out/));
   });
+});
+
+/** The adapter of a folder, as its two files. */
+const adapterBytes = async (of = out) =>
+  Promise.all(["adapter_config.json", "adapter_model.safetensors"].map((name) => bytes(name, of)));
+const hidden = (ending: string) => join(folder, `.${basename(out)}.${ending}`);
+const again = { overwrite: true, settings: { ...settings, seed: 1 } } as const;
+
+describe("an adapter that is trained anew", () => {
+  test("stays until the new one is complete, is replaced in one move, and is kept", async () => {
+    await run();
+    await writeFile(join(out, "notes.txt"), "mine");
+    const before = await adapterBytes();
+    const seen = new Set<boolean>();
+    const events = await run(again, (event) => {
+      if (event.type !== "saved" || event.what !== "adapter")
+        seen.add(readFileSync(join(out, "adapter_model.safetensors")).equals(before[1]!));
+    });
+    expect(seen).toEqual(new Set([true]));
+    expect(kinds(events)).toEqual(wholeRun);
+    expect(events.at(-1)).toMatchObject({ what: "adapter", path: out, replaced: 1 });
+    expect(events[1]).toMatchObject({ type: "ready", folder: hidden("retraining") });
+    expect((await adapterBytes())[1]).not.toEqual(before[1]);
+    expect((await readdir(out)).sort()).toEqual([
+      ...["adapter_config.json", "adapter_model.safetensors", "best", "checkpoints"],
+      ...["metrics.jsonl", "notes.txt", "run.json"],
+    ]);
+    expect(await metrics()).toHaveLength(10);
+    expect(await pathExists(hidden("retraining"))).toBe(false);
+    expect(await adapterBytes(join(hidden("versions"), "1"))).toEqual(before);
+    expect(await adapterBytes()).toEqual(await adapterBytes((await fresh(again)).path));
+  });
+
+  /** The same run in a folder of its own. */
+  async function fresh({ settings }: Pick<typeof again, "settings">): Promise<{ readonly path: string }> {
+    const path = join(folder, `fresh-${runs++}`);
+    await run({ out: path, settings });
+    return { path };
+  }
+
+  test("is untouched by a run that is stopped, which goes on where it was", async () => {
+    await run();
+    const before = await snapshot(out);
+    expect((await stopAt(3, again)).at(-1)).toEqual({ type: "stopped", step: 3 });
+    expect(await snapshot(out)).toEqual(before);
+    await expect(run()).rejects.toThrowError(
+      refusal("bad_option", /retraining already holds a run.*--resume/),
+    );
+    const resumed = await run({ settings: again.settings, resume: true });
+    expect(resumed[1]).toMatchObject({ type: "ready", step: 3 });
+    expect(await adapterBytes()).toEqual(await adapterBytes((await fresh(again)).path));
+    expect((await readdir(out)).sort()).not.toContain("running.json");
+  });
+
+  test("is replaced by a run that was killed when it had only to take its place", async () => {
+    await run();
+    await stopAt(5, again);
+    const other = (await fresh(again)).path;
+    await rm(hidden("retraining"), { recursive: true });
+    await cp(other, hidden("retraining"), { recursive: true });
+    // between its two renames
+    await rename(out, join(folder, `.${basename(out)}.replaced`));
+    const resumed = await run({ settings: again.settings, resume: true });
+    expect(kinds(resumed)).toEqual(["memory", "ready 6", "adapter 6"]);
+    expect(await adapterBytes()).toEqual(await adapterBytes(other));
+    expect(await readdir(hidden("versions"))).toEqual(["1"]);
+  });
+
+  test("is refused to a second run meanwhile, by whoever has it", async () => {
+    await run();
+    const refused: unknown[] = [];
+    await run(again, () => undefined);
+    for await (const event of finetune(optionsOf(again)))
+      if (event.type === "step" && event.step === 2)
+        for (const change of [{ overwrite: true }, { resume: true }])
+          refused.push(await run(change).catch((error: unknown) => error));
+    const inUse = refusal("bad_option", /is in use by process \d+ on /);
+    expect(refused).toEqual([inUse, inUse]);
+  });
+
+  test("keeps so many versions as are asked for, of which each can be put back", async () => {
+    const versions: (readonly Buffer[])[] = [];
+    for (const seed of [0, 1, 2, 3]) {
+      await run({ overwrite: true, keep: 2, settings: { ...settings, steps: 1, seed } });
+      versions.push(await adapterBytes());
+    }
+    expect((await keptVersions(out)).map(({ version }) => version)).toEqual([3, 2]);
+    await expect(rollBack(out, 1)).rejects.toThrowError(
+      refusal("not_found", /version 1 is not kept; .* 3, 2$/),
+    );
+    await writeFile(join(out, "notes.txt"), "mine");
+    expect(await rollBack(out, 2)).toMatchObject({ restored: { version: 2 }, kept: 4 });
+    expect(await adapterBytes()).toEqual(versions[1]);
+    expect((await readdir(out)).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "notes.txt",
+    ]);
+    expect(await rollBack(out, undefined)).toMatchObject({ restored: { version: 4 }, kept: 5 });
+    expect(await adapterBytes()).toEqual(versions[3]);
+    expect((await keptVersions(out)).map(({ version }) => version)).toEqual([5, 3]);
+    await run({ overwrite: true, keep: 0, settings: { ...settings, steps: 1 } });
+    expect(await pathExists(hidden("versions"))).toBe(false);
+    await expect(rollBack(out, undefined)).rejects.toThrowError(refusal("not_found", /no earlier version/));
+  });
+});
+
+describe("a run that is complete", () => {
+  test("is extended by more steps on the schedule of all of them, beside the adapter that it has", async () => {
+    await run();
+    const before = await adapterBytes();
+    const longer = { resume: true, settings: { ...settings, steps: 9 } } as const;
+    const events = await run(longer, (event) => {
+      if (event.type === "step")
+        expect(readFileSync(join(out, "adapter_model.safetensors"))).toEqual(before[1]);
+    });
+    expect(kinds(events)).toEqual([
+      ...["memory", "ready 6", "step 7", "step 8", "evaluation 8", "step 9"],
+      ...["evaluation 9", "checkpoint 9", "adapter 9"],
+    ]);
+    expect(events[1]).toMatchObject({ extended: 6, steps: 9 });
+    const rates = events.flatMap((event) => (event.type === "step" ? [event.learningRate] : []));
+    expect(rates[0]).toBeCloseTo((5e-3 * 3) / 8, 6); // 8 steps of decay after one of warm-up
+    expect((await metrics()).filter(({ type }) => type === "step")).toHaveLength(9);
+    expect((await adapterBytes())[1]).not.toEqual(before[1]);
+    expect(await adapterBytes(join(hidden("versions"), "1"))).toEqual(before);
+  });
+
+  test("is not resumed with fewer steps, other settings, or without a checkpoint", async () => {
+    await run();
+    const before = await snapshot(out);
+    const resumed = (change: object) => run({ resume: true, settings: { ...settings, ...change } });
+    await expect(resumed({ steps: 5 })).rejects.toThrowError(
+      refusal("bad_option", /has made 6 steps already, and 5 are fewer; give --steps above 6/),
+    );
+    await expect(resumed({ steps: 9, learningRate: 1e-3 })).rejects.toThrowError(
+      refusal("bad_option", /other settings: settings\.learningRate was 0\.005, now 0\.001\. Give/),
+    );
+    expect(await snapshot(out)).toEqual(before);
+    await rm(join(out, "checkpoints"), { recursive: true });
+    await expect(resumed({ steps: 9 })).rejects.toThrowError(
+      refusal("not_found", /no checkpoint to go on from/),
+    );
+    expect(await pathExists(hidden("retraining"))).toBe(false);
+  });
+});
+
+test("a run without room on the disk is refused before it starts", async () => {
+  const asked: string[] = [];
+  const freeBytes = async (path: string) => asked.push(path) * 1000;
+  await expect(run({ freeBytes })).rejects.toThrowError(
+    refusal("storage", /the run with its checkpoints takes \d+ kB, but its disk has 1\.0 kB free/),
+  );
+  expect(asked).toEqual([folder]);
+  expect(await pathExists(out)).toBe(false);
+});
+
+test("a checkpoint holds the adapter of its step", async () => {
+  await stopAt(3, { settings: { ...settings, heldOut: 0 } });
+  const found = await findAdapter(out);
+  expect(found).toEqual({ path: join(out, "checkpoints/step-00000003"), what: "checkpoint" });
+  await using engine = await openEngine({ model: base, mergedAdapter: found!.path });
+  expect((await answerOf(engine.complete("The cat", { maxTokens: 3 }))).ids.length).toBeGreaterThan(0);
+  expect(await findAdapter(folder)).toBeUndefined();
+});
+
+test("a run whose learning rate is far too high says that it has collapsed, and has no best adapter", async () => {
+  const model = "assets/tiny-english";
+  const data = "assets/quickstart/train.jsonl";
+  const steep = { ...settings, learningRate: 10, steps: 8, maxLength: 128, heldOut: 4 };
+  const events = await run({ model, data, adapter: { method: "lora", rank: 4 }, settings: steep });
+  const warnings = events.flatMap((event) => (event.type === "warning" ? [event] : []));
+  expect(warnings.map(({ reason }) => reason)).toEqual(
+    expect.arrayContaining(["guessing", "worse_than_base"]),
+  );
+  expect(new Set(warnings.map(({ reason }) => reason)).size).toBe(warnings.length);
+  expect(warnings.at(-1)?.message).toMatch(
+    / no better than the base alone; no evaluation was better.*lower --learning-rate$/,
+  );
+  expect(events.some((event) => event.type === "evaluation" && event.best)).toBe(false);
+  expect(await pathExists(join(out, "best"))).toBe(false);
+  expect(await pathExists(join(out, "adapter_config.json"))).toBe(true);
 });
 
 describe("resuming is refused", () => {
@@ -427,7 +607,7 @@ test("leaving the loop closes the files, and the run can be resumed", async () =
 });
 
 test("an adapter that is moved elsewhere still works", async () => {
-  await run({ settings: { ...settings, steps: 1 } });
+  await run();
   const moved = join(folder, "moved");
   await rename(out, moved);
   await using engine = await openEngine({ model: base, adapters: { moved, best: join(moved, "best") } });

@@ -273,6 +273,20 @@ export interface AdapterFolder extends AsyncDisposable {
   check(options: LoadAdapterOptions): Promise<CheckedAdapter>;
   /** The shape of the base that the adapter fits. Throws `bad_option` where its tensors do not determine it. */
   geometry(): Promise<AdapterGeometry>;
+  /**
+   * What the folder alone says: settings, base, and how many numbers were trained or drawn.
+   *
+   * @throws MosError `bad_adapter`, `unsupported`.
+   */
+  describe(): Promise<AdapterDescription>;
+}
+
+/** What an adapter's folder says about it. */
+export interface AdapterDescription {
+  readonly config: AdapterConfig;
+  readonly base: SavedBase;
+  /** Numbers in its file, without index tables. */
+  readonly parameters: number;
 }
 
 export interface OpenAdapterOptions {
@@ -309,6 +323,15 @@ export async function openAdapterFolder(
         const shapes = [...(await open()).tensors].map(([name, { shape }]) => [name, shape] as const);
         return inferGeometry(settings, new Map(shapes));
       },
+      describe: async () => {
+        const fields = parseFields(config, where);
+        const floats = [...(await open()).tensors.values()].filter(({ dtype }) => dtype !== "I32");
+        return {
+          config: readFields(fields, where),
+          base: baseOf(fields),
+          parameters: floats.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+        };
+      },
       check: async (options) =>
         checkAdapter({ folder, where, fields: parseFields(config, where) }, await open(), options),
       [Symbol.asyncDispose]: () => tensors[Symbol.asyncDispose](),
@@ -327,11 +350,22 @@ export async function openAdapterFolder(
  * @throws MosError `not_found`, `bad_adapter`, `unsupported`, `storage`.
  */
 export async function loadAdapter(folder: string, options: LoadAdapterOptions): Promise<Adapter> {
-  await restoreFolder(folder);
-  await using opened = await openAdapterFolder(folder);
-  const { read } = await opened.check(options);
-  return await read();
+  for (let attempt = 1; ; attempt++) {
+    await restoreFolder(folder);
+    await using opened = await openAdapterFolder(folder);
+    const isLast = attempt === LOAD_ATTEMPTS;
+    try {
+      const { read } = await opened.check(options);
+      const adapter = await read();
+      if (isLast || (await opened.isCurrent())) return adapter;
+    } catch (error) {
+      if (isLast || (await opened.isCurrent())) throw error;
+    }
+  }
 }
+
+/** A folder that is replaced while it is read is read again: its two files may be of different adapters. */
+const LOAD_ATTEMPTS = 3;
 
 /**
  * The shape of the base that a saved adapter fits, by its folder alone.

@@ -51,3 +51,20 @@ export {
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
+export {
+  BEST,
+  CHECKPOINTS,
+  type FoundAdapter,
+  findAdapter,
+  forgetVersions,
+  type KeptVersion,
+  keptVersions,
+  RETRAINING,
+  type RolledBack,
+  RUN_FILES,
+  RUN_RECORD,
+  replaceAdapter,
+  retrainingFolder,
+  rollBack,
+  whyNoAdapter,
+} from "./versions.ts";

@@ -134,6 +134,7 @@ function training({ options: { out, seed }, base, interrupt }: Quickstart): Retu
     adapter: ADAPTER,
     settings: { ...SETTINGS, seed },
     overwrite: true,
+    keep: 0,
     signal: interrupt.signal,
   });
 }

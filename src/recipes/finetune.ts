@@ -1,45 +1,30 @@
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import {
+  ADAPTER_CONFIG,
   type Adapter,
   type AdapterBase,
   type AdapterConfig,
   type AdapterConfigInput,
   type Budget,
   budget,
+  CHECKPOINTS,
   createAdapter,
   parseAdapterConfig,
-  saveAdapter,
-  writeAdapterFiles,
+  retrainingFolder,
 } from "#adapters";
 import { MosError, parseSettings } from "#core";
-import {
-  type EncodedDataset,
-  type EncodedExample,
-  type EncodingReport,
-  encodeExamples,
-  readDataset,
-  splitHeldOut,
-} from "#data";
+import { type EncodedDataset, type EncodedExample, encodeExamples, readDataset, splitHeldOut } from "#data";
 import { formsOf, geometryOf, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
-import {
-  type FreeMemory,
-  freeMemory,
-  type JsonLinesWriter,
-  limitedMemory,
-  type MemoryPlan,
-  openJsonLinesWriter,
-  pathExists,
-  readJsonLines,
-  writeFileAtomic,
-} from "#storage";
+import { expectSpace, type FreeMemory, freeMemory, limitedMemory, lockFolder, pathExists } from "#storage";
 import {
   initialState,
   loadCheckpoint,
+  type Parameter,
   type Rematerialise,
-  saveCheckpoint,
   stepsOfEpochs,
-  type TrainEvent,
+  type TrainableModel,
+  type TrainingState,
   type TrainSettings,
   train,
 } from "#training";
@@ -53,9 +38,18 @@ import {
   claimFolder,
   dataDigest,
   lockRun,
+  placeOf,
   type RunRecord,
   refuseUsed,
 } from "./run-folder.ts";
+import {
+  complete,
+  type FinetuneEvent,
+  type ModelSummary,
+  persist,
+  runFiles,
+  watchForCollapse,
+} from "./run-results.ts";
 import { adapterModel } from "./trainable.ts";
 
 /** What is trained on what, and where it goes. */
@@ -72,53 +66,17 @@ export interface FinetuneOptions extends LoadOptions {
   readonly settings?: FinetuneSettingsInput;
   /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
-  /** Replace what `out` holds. */
+  /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
   readonly overwrite?: boolean;
+  /** Versions of an adapter that are kept when it is replaced; 3. */
+  readonly keep?: number;
   readonly compile?: CompileOptions;
   /** What the machine has left; asked of the system without it. */
   readonly free?: FreeMemory;
+  /** Bytes that may still be written to the disk of a folder; asked of the system without it. */
+  readonly freeBytes?: (folder: string) => Promise<number>;
   /** Milliseconds of a steady clock, for rates only. */
   readonly now?: () => number;
-}
-
-/** What happens in a run: `memory` and `ready` once, then updates, evaluations, and what was saved or stopped. */
-export type FinetuneEvent =
-  /** Before anything is loaded: what the run will take, and how it was made to fit. */
-  | {
-      readonly type: "memory";
-      readonly model: ModelSummary;
-      readonly plan: MemoryPlan;
-      readonly free: FreeMemory;
-      /** "layers": they are computed again in the backward pass. */
-      readonly rematerialise: Rematerialise;
-    }
-  | {
-      readonly type: "ready";
-      readonly adapter: AdapterConfig;
-      readonly budget: Budget;
-      readonly train: EncodingReport;
-      readonly heldOut: EncodingReport | undefined;
-      readonly steps: number;
-      /** Updates already made, of a resumed run. */
-      readonly step: number;
-      readonly fingerprint: string;
-    }
-  | Exclude<TrainEvent, { type: "checkpoint" }>
-  | {
-      readonly type: "saved";
-      readonly what: "checkpoint" | "best" | "adapter";
-      readonly step: number;
-      readonly path: string;
-    };
-
-/** What is said of a model. */
-export interface ModelSummary {
-  readonly name: string;
-  readonly layers: number;
-  readonly hiddenSize: number;
-  readonly parameters: number;
-  /** How most of its numbers are kept in memory. */
-  readonly kept: string;
 }
 
 interface Plan {
@@ -133,7 +91,8 @@ interface Plan {
 
 /**
  * Fine-tunes an adapter and saves it in `out` in PEFT's folder shape, with metrics.jsonl, the best adapter by held-out
- * loss, and checkpoints that `resume` continues to the same bytes. Aborting the signal saves and ends.
+ * loss, and checkpoints that `resume` continues to the same bytes. Aborting the signal saves and ends. A run that replaces
+ * or extends a complete adapter lives in a hidden folder beside it, and takes its place in one move when it is complete.
  * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`, `cancelled`.
  *
  * @example
@@ -146,59 +105,105 @@ interface Plan {
  *   if (event.type === "step") console.log(event.step, event.loss);
  */
 export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneEvent, void> {
-  const { out, resume = false, overwrite = false, signal, now = () => performance.now() } = options;
+  const { resume = false, overwrite = false } = options;
+  const out = /^\.*$/.test(basename(options.out)) ? resolve(options.out) : options.out;
+  const place = await placeOf(out, { resume, overwrite });
   // asked before minutes of loading and encoding, and again when the folder is taken
-  if (!resume) await refuseUsed(out, overwrite);
-  await using _lock = resume ? await lockRun(out) : undefined;
+  if (!resume) await refuseUsed(place, overwrite);
+  // an adapter that will be replaced stays in use, and no other run may replace it meanwhile
+  await using _adapter = place === out ? undefined : await lockFolder(out);
+  await using _run = resume ? await lockRun(place) : undefined;
   const prepared = await prepareRun(options);
   const { memory, free } = prepared;
   const { plan: taken, rematerialise } = memory;
   yield { type: "memory", model: prepared.summary, plan: taken, free, rematerialise };
   const plan = await planRun(options, prepared);
-  const { base, adapter, run, record } = plan;
-  const model = adapterModel(base.model, adapter);
-  if (resume) await checkResume(out, record);
-  const checkpoints = join(out, "checkpoints");
-  const found = resume ? await loadCheckpoint(checkpoints, model.parameters) : undefined;
-  const state = found ?? initialState(model.parameters);
-  await using files = runFiles(resume ? undefined : await claimFolder(out, record, { overwrite }), {
-    metrics: join(out, "metrics.jsonl"),
-    step: state.step,
-  });
+  const model = adapterModel(plan.base.model, plan.adapter);
+  const { parameters } = model;
+  const started = await startRun(plan, { out, place, resume, overwrite, parameters });
+  yield* runPlan(plan, { ...options, out, model, rematerialise, ...started });
+}
+
+/** Where a run stands, and the folder that is taken for it; that of a resumed one is locked already. */
+interface StartedRun {
+  readonly folder: string;
+  readonly claimed: ClaimedFolder | undefined;
+  readonly state: TrainingState;
+  /** Steps of the finished run that is extended. */
+  readonly extended: number | undefined;
+}
+
+interface StartOptions {
+  readonly out: string;
+  readonly place: string;
+  readonly resume: boolean;
+  readonly overwrite: boolean;
+  readonly parameters: ReadonlyMap<string, Parameter>;
+}
+
+/** Takes the folder, or goes on from the last checkpoint in it. Throws `bad_option`, `bad_data`, `storage`, `not_found`. */
+async function startRun({ record }: Plan, start: StartOptions): Promise<StartedRun> {
+  const { out, place, resume, overwrite, parameters } = start;
+  if (!resume) {
+    const claimed = await claimFolder(place, record, { overwrite });
+    return { folder: place, claimed, state: initialState(parameters), extended: undefined };
+  }
+  const extended = await checkResume(place, record, { mayExtend: place === out });
+  const found = await loadCheckpoint(join(place, CHECKPOINTS), parameters);
+  if (found === undefined && (await pathExists(join(place, ADAPTER_CONFIG))))
+    throw new MosError(
+      "not_found",
+      `${place}: the run is complete, and has no checkpoint to go on from; train anew with --overwrite`,
+    );
+  const state = found ?? initialState(parameters);
+  if (extended === undefined) return { folder: place, claimed: undefined, state, extended };
+  const folder = retrainingFolder(out);
+  const claimed = await claimFolder(folder, record, { overwrite: true, from: out });
+  return { folder, claimed, state, extended };
+}
+
+interface RunningPlan extends StartedRun, Pick<FinetuneOptions, "signal" | "compile" | "keep" | "now"> {
+  readonly out: string;
+  readonly model: TrainableModel;
+  readonly rematerialise: Rematerialise;
+}
+
+/** Trains from where the run stands to its end. */
+async function* runPlan(
+  plan: Plan,
+  { out, folder, claimed, state, extended, ...options }: RunningPlan,
+): AsyncGenerator<FinetuneEvent, void> {
+  const { base, adapter, run } = plan;
+  const { model, rematerialise, signal, compile, now = () => performance.now() } = options;
+  const { best, baseLoss, step } = state;
+  await using files = runFiles(claimed, { metrics: join(folder, "metrics.jsonl"), step });
   yield {
     type: "ready",
     adapter: adapter.config,
     budget: budget(adapter.config, adapter.geometry),
     train: plan.train.report,
     heldOut: plan.heldOut?.report,
-    steps: run.steps,
-    step: state.step,
-    fingerprint: base.model.fingerprint,
+    ...{ steps: run.steps, step, fingerprint: base.model.fingerprint, folder, extended, baseLoss },
   };
   const events = train({
     model,
     settings: run,
     train: plan.train.encoded,
     heldOut: plan.heldOut?.encoded ?? [],
-    state,
-    now,
-    signal,
-    rematerialise,
-    ...(options.compile === undefined ? {} : { compile: options.compile }),
+    ...{ state, now, signal, rematerialise },
+    ...(compile === undefined ? {} : { compile }),
   });
-  const save = {
-    out,
-    checkpoints,
-    adapter,
-    base: nameOf(base),
-  };
+  const save = { folder, checkpoints: join(folder, CHECKPOINTS), adapter, base: nameOf(base) };
+  const { vocabularySize } = base.model.config;
+  const warningsOf = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
   for await (const event of events) {
     // stopped before the first result: nothing was computed, and nothing is written
     if (event.type === "stopped" && event.step === 0) yield event;
-    else yield* persist(event, { ...save, metrics: await files.begin(), steps: run.steps });
+    else yield* persist(event, { ...save, metrics: await files.begin() });
+    yield* warningsOf(event);
+    if (event.type === "stopped") return;
   }
-  if (state.step === run.steps && !(await pathExists(join(out, "adapter_config.json"))))
-    yield await saveFinal(save, state.step);
+  yield* complete(save, { out, step: run.steps, keep: options.keep });
 }
 
 /** What the adapter's folder says about its base. */
@@ -207,84 +212,6 @@ const nameOf = ({ model: { name, fingerprint, identity } }: BaseModel): AdapterB
   fingerprint,
   identity,
 });
-
-interface Persistence {
-  readonly out: string;
-  readonly checkpoints: string;
-  readonly adapter: Adapter;
-  readonly base: AdapterBase;
-  readonly metrics: JsonLinesWriter;
-  readonly steps: number;
-}
-
-/** Writes the files of an event, and passes it on. */
-async function* persist(event: TrainEvent, to: Persistence): AsyncGenerator<FinetuneEvent> {
-  const saved = (what: "checkpoint" | "best" | "adapter", path: string, step: number): FinetuneEvent => ({
-    type: "saved",
-    what,
-    path,
-    step,
-  });
-  if (event.type === "step" || event.type === "evaluation") await to.metrics.write(event);
-  if (event.type !== "checkpoint") yield event;
-  if (event.type === "evaluation" && event.best) {
-    const path = join(to.out, "best");
-    await saveAdapter(path, to.adapter, { base: to.base });
-    yield saved("best", path, event.step);
-  }
-  if (event.type === "checkpoint") {
-    const { step } = event.state;
-    yield saved("checkpoint", await saveCheckpoint(to.checkpoints, event.state), step);
-    if (step === to.steps) yield await saveFinal(to, step);
-  }
-}
-
-async function saveFinal(
-  { out, adapter, base }: Pick<Persistence, "out" | "adapter" | "base">,
-  step: number,
-): Promise<FinetuneEvent> {
-  await writeAdapterFiles(out, adapter, { base });
-  return { type: "saved", what: "adapter", path: out, step };
-}
-
-interface RunFiles extends AsyncDisposable {
-  /** Begins the run's folder at the first call, and gives the metrics. */
-  begin(): Promise<JsonLinesWriter>;
-}
-
-/** What is written from the first result on; before it, a run that fails leaves nothing behind. */
-function runFiles(
-  folder: ClaimedFolder | undefined,
-  { metrics: path, step }: { readonly metrics: string; readonly step: number },
-): RunFiles {
-  let metrics: JsonLinesWriter | undefined;
-  return {
-    begin: async () => {
-      await folder?.begin();
-      metrics ??= await openMetrics(path, step);
-      return metrics;
-    },
-    [Symbol.asyncDispose]: async () => {
-      await metrics?.[Symbol.asyncDispose]();
-      await folder?.[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** The metrics of the steps that count: a resumed run drops the lines of the steps that it makes again. */
-async function openMetrics(path: string, step: number): Promise<JsonLinesWriter> {
-  if (await pathExists(path)) {
-    const kept: string[] = [];
-    await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
-    // a run without a checkpoint makes everything again, the evaluation before its first step too
-    if (step > 0)
-      for await (const { value } of readJsonLines(path))
-        if (Number((value as { step?: unknown } | null)?.step) <= step)
-          kept.push(`${JSON.stringify(value)}\n`);
-    await writeFileAtomic(path, kept.join(""));
-  }
-  return openJsonLinesWriter(path);
-}
 
 /** What is known before the base is loaded. */
 interface PreparedRun {
@@ -313,12 +240,24 @@ async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
   const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
+  const { freeBytes, out, resume = false } = options;
+  const bytes = runBytes(budget(config, geometryOf(base.config)), { evaluates, resume });
+  await expectSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const { layers, hiddenSize } = base.config;
   const summary: ModelSummary = {
     ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
     kept: keptAs(base.formsOf({ ...settings, ...memory })),
   };
   return { settings, config, model, free, summary, memory };
+}
+
+/** What a run has on the disk at most: a checkpoint or an adapter is complete before the one before it goes. */
+function runBytes(
+  { trainable, bytes: { float32 } }: Budget,
+  { evaluates, resume }: { readonly evaluates: boolean; readonly resume: boolean },
+): number {
+  const checkpoint = 3 * 4 * trainable + float32;
+  return (resume ? 1 : 2) * checkpoint + (evaluates ? 3 : 1) * float32;
 }
 
 async function plannedBase(path: string): Promise<PlannedBase> {
@@ -399,13 +338,16 @@ function checkTokens(examples: readonly EncodedExample[], { model }: BaseModel):
   }
 }
 
-interface RunFacts {
+interface EncodedFacts {
   readonly encoded: readonly EncodedExample[];
   readonly dropout: number;
   readonly padToken: number;
 }
 
-function trainSettings(settings: FinetuneSettings, { encoded, dropout, padToken }: RunFacts): TrainSettings {
+function trainSettings(
+  settings: FinetuneSettings,
+  { encoded, dropout, padToken }: EncodedFacts,
+): TrainSettings {
   const { learningRate, schedule, maxGradientNorm, accumulate, packing, evaluateEvery, saveEvery, seed } =
     settings;
   const common = {

@@ -30,7 +30,7 @@ export {
   importSettings,
   type LoraSummary,
 } from "./exchange.ts";
-export { type FinetuneEvent, type FinetuneOptions, finetune, type ModelSummary } from "./finetune.ts";
+export { type FinetuneOptions, finetune } from "./finetune.ts";
 export {
   checkpointSettings,
   dataSettings,
@@ -77,5 +77,6 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
+export type { FinetuneEvent, ModelSummary, WarningReason } from "./run-results.ts";
 export { networkSettings, type RunningServer, type ServeOptions, serve } from "./serve.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

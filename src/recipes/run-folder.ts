@@ -1,15 +1,26 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { access, rm, rmdir } from "node:fs/promises";
+import { access, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { canonicalJson, MosError } from "#core";
+import {
+  ADAPTER_CONFIG,
+  BEST,
+  CHECKPOINTS,
+  RETRAINING,
+  RUN_FILES,
+  RUN_RECORD,
+  retrainingFolder,
+} from "#adapters";
+import { canonicalJson, MosError, parseWith } from "#core";
 import type { EncodedExample } from "#data";
 import {
+  linkEntries,
   lockFolder,
   makeFolder,
   pathExists,
   readJson,
+  restoreFolder,
   storageError,
   systemCode,
   writeFileAtomic,
@@ -18,16 +29,39 @@ import {
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;
 
-const RECORD = "run.json";
-/** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
-const RUN_FILES = [
-  "adapter_config.json",
-  "adapter_model.safetensors",
-  "metrics.jsonl",
-  "checkpoints",
-  "best",
-  RECORD,
-];
+/**
+ * Where a run for `out` lives: there, or beside it in a hidden folder where it will replace a complete adapter. Throws
+ * `bad_option`, `storage`.
+ */
+export async function placeOf(
+  out: string,
+  { resume, overwrite }: { readonly resume: boolean; readonly overwrite: boolean },
+): Promise<string> {
+  const retraining = retrainingFolder(out);
+  await restoreFolder(out);
+  const isRetrained = await pathExists(join(retraining, RUN_RECORD));
+  if (isRetrained && !(await pathExists(out))) {
+    // what it was to replace is gone
+    await rename(retraining, out).catch((error: unknown) => {
+      throw storageError(error, out);
+    });
+    return out;
+  }
+  const replaces = overwrite && !resume && (await pathExists(join(out, ADAPTER_CONFIG)));
+  if (!isRetrained && !replaces) return out;
+  await refuseMount(out);
+  return retraining;
+}
+
+/** A mounted folder cannot be renamed, and so not be replaced. */
+async function refuseMount(out: string): Promise<void> {
+  const [here, above] = await Promise.all([stat(out), stat(dirname(resolve(out)))]);
+  if (here.dev !== above.dev)
+    throw new MosError(
+      "bad_option",
+      `${out} is a mounted file system, whose adapter cannot be replaced in one move; train into a folder in it, or into another one`,
+    );
+}
 
 /** sha256 over ids and labels: the data as the run sees it. */
 export function dataDigest(examples: readonly EncodedExample[]): string {
@@ -36,10 +70,19 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
   return `sha256:${hash.digest("hex")}`;
 }
 
+/** What a run that extends another one takes from it. */
+const CONTINUED = [CHECKPOINTS, BEST, "metrics.jsonl"];
+
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {
   /** Removes what an older run has left and writes the record. Later calls do nothing. */
   begin(): Promise<void>;
+}
+
+export interface ClaimOptions {
+  readonly overwrite: boolean;
+  /** The folder of a run whose checkpoint and metrics this one goes on from. */
+  readonly from?: string;
 }
 
 /**
@@ -49,7 +92,7 @@ export interface ClaimedFolder extends AsyncDisposable {
 export async function claimFolder(
   out: string,
   record: RunRecord,
-  { overwrite }: { readonly overwrite: boolean },
+  { overwrite, from }: ClaimOptions,
 ): Promise<ClaimedFolder> {
   await refuseUsed(out, overwrite);
   const made = await writableFolder(out);
@@ -67,7 +110,8 @@ export async function claimFolder(
       await refuseUsed(out, overwrite);
       // the config goes first: without it the folder is not an adapter, whatever else is left
       for (const name of RUN_FILES) await rm(join(out, name), { recursive: true, force: true });
-      await writeFileAtomic(join(out, RECORD), `${JSON.stringify(record, null, 2)}\n`);
+      if (from !== undefined) await linkEntries(from, out, CONTINUED);
+      await writeFileAtomic(join(out, RUN_RECORD), `${JSON.stringify(record, null, 2)}\n`);
       isUntouched = false;
     },
     [Symbol.asyncDispose]: async () => {
@@ -84,14 +128,15 @@ export async function claimFolder(
 export async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
   const found: string[] = [];
   for (const name of RUN_FILES) if (await pathExists(join(out, name))) found.push(name);
-  if (found.includes(RECORD) || found.includes("adapter_config.json")) {
+  if (found.includes(RUN_RECORD) || found.includes("adapter_config.json")) {
     if (overwrite) return;
     throw new MosError(
       "bad_option",
       `the folder ${out} already holds a run or an adapter; continue it with --resume, replace it with --overwrite, or choose another --out`,
     );
   }
-  if (found.length > 0)
+  // the hidden folder beside an adapter holds nothing else
+  if (found.length > 0 && !(overwrite && out.endsWith(RETRAINING)))
     throw new MosError(
       "bad_option",
       `the folder ${out} holds ${found.join(", ")}, but no run or adapter that these belong to; choose another --out, or move them`,
@@ -130,14 +175,42 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
 
 /** A run's folder that is to be resumed, locked. Throws `not_found` without one, `bad_option` where another process has it. */
 export async function lockRun(out: string): Promise<AsyncDisposable> {
-  if (!(await pathExists(join(out, RECORD))))
+  if (!(await pathExists(join(out, RUN_RECORD))))
     throw new MosError("not_found", `${out}: there is no run to resume; start it without --resume`);
   return await lockFolder(out);
 }
 
-/** Checks that the run in the folder is this one. Throws `bad_option`, naming what differs. */
-export async function checkResume(out: string, record: RunRecord): Promise<void> {
-  const before = await readJson(join(out, RECORD), z.record(z.string(), z.unknown()), { code: "bad_data" });
+/**
+ * Checks that the run in the folder is this one, or where it is complete and may be extended, one of more steps: those that
+ * it had are returned then. Throws `bad_option`, naming what differs.
+ */
+export async function checkResume(
+  out: string,
+  record: RunRecord,
+  { mayExtend }: { readonly mayExtend: boolean },
+): Promise<number | undefined> {
+  const found = await readJson(join(out, RUN_RECORD), z.record(z.string(), z.unknown()), {
+    code: "bad_data",
+  });
+  const made = parseWith(lengthOf, found, { code: "bad_data", where: join(out, RUN_RECORD) }).settings.steps;
+  const { steps, warmup } = lengthOf.parse(record).settings;
+  const isExtended = mayExtend && steps !== made && (await pathExists(join(out, ADAPTER_CONFIG)));
+  if (isExtended && steps < made)
+    throw new MosError(
+      "bad_option",
+      `the run in ${out} has made ${made} steps already, and ${steps} are fewer; give --steps above ${made} to go on, or another --out`,
+    );
+  const settings = { ...Object(found["settings"]), steps, warmup }; // the warm-up follows from the steps
+  expectSame(out, { before: isExtended ? { ...found, settings } : found, record });
+  return isExtended ? made : undefined;
+}
+
+const lengthOf = z.object({ settings: z.object({ steps: z.int(), warmup: z.number() }) });
+
+function expectSame(
+  out: string,
+  { before, record }: { readonly before: RunRecord; readonly record: RunRecord },
+): void {
   const names = new Set([...Object.keys(before), ...Object.keys(record)]);
   names.delete("identity"); // follows from the fingerprint, and older runs have none
   const changed = [...names].filter(

@@ -1,7 +1,20 @@
 // Folders appear, change and disappear as a whole: they are filled, or kept, under a hidden name beside the final one and
 // renamed, so that a reader never meets half of one.
 
-import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import {
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { MosError } from "#core";
@@ -222,6 +235,15 @@ async function swap(temporary: string, path: string): Promise<KeptFolder> {
 }
 
 /**
+ * Gives a complete folder the name of another one, which it replaces. For the holder of `lockChanges` of the folder above.
+ *
+ * @throws MosError "storage"; the old folder has its name then.
+ */
+export async function replaceFolder(path: string, by: string): Promise<void> {
+  await using _old = await guarded(path, () => swap(by, path));
+}
+
+/**
  * Writes a folder as a whole: `fill` gets an empty folder under a temporary name, which then takes the place of `path`.
  * If `fill` fails, the old folder stays and nothing else is left.
  *
@@ -273,4 +295,28 @@ export async function takeFolder(path: string): Promise<KeptFolder> {
     restore: () => guarded(path, () => rename(bin, path)),
     [Symbol.asyncDispose]: () => guarded(path, () => removeFolder(bin).finally(stopBeat)),
   };
+}
+
+/** A folder becomes one of hard links, which cost nothing; on a file system without them, files are copied. */
+async function copyOf(path: string, copy: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (found.isDirectory()) {
+    await mkdir(copy);
+    await linkEntries(path, copy, await readdir(path));
+  } else if (found.isSymbolicLink()) await symlink(await readlink(path), copy);
+  else if (found.isFile())
+    await link(path, copy).catch(() => copyFile(path, copy, constants.COPYFILE_FICLONE));
+}
+
+/**
+ * Puts entries of a folder into another one as well. Those that it has already stay, those that are not there are left out.
+ *
+ * @throws MosError "storage".
+ */
+export async function linkEntries(from: string, to: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const [source, target] = [join(from, name), join(to, name)];
+    if (!(await pathExists(target))) await guarded(target, () => copyOf(source, target));
+  }
 }

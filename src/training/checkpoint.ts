@@ -13,7 +13,10 @@ export interface TrainingState {
   readonly step: number;
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly moments: ReadonlyMap<string, Moments>;
+  /** Undefined as long as no evaluation is better than the one before training. */
   readonly best: BestEvaluation | undefined;
+  /** The held-out loss before training, which is that of the base. */
+  readonly baseLoss?: number | undefined;
   /** The update after which the held-out loss was last measured. */
   readonly evaluated?: number | undefined;
 }
@@ -36,6 +39,7 @@ const progress = z.object({
   format: z.literal(1),
   step: z.int().nonnegative(),
   best: z.object({ step: z.int(), loss: z.number() }).optional(),
+  baseLoss: z.number().optional(),
   evaluated: z.int().optional(),
 });
 
@@ -43,13 +47,15 @@ const PARTS = ["parameter", "first", "second"] as const;
 const folderName = (step: number): string => `step-${String(step).padStart(8, "0")}`;
 
 /**
- * Writes a checkpoint as a folder of its own in `folder`, atomically, then removes older ones; returns its path.
+ * Writes a checkpoint as a folder of its own in `folder`, atomically, then removes older ones; returns its path. `fill` may
+ * add files to it.
  *
  * @throws MosError `storage` where the disk refuses.
  */
 export async function saveCheckpoint(
   folder: string,
-  { step, parameters, moments, best, evaluated }: TrainingState,
+  { step, parameters, moments, best, baseLoss, evaluated }: TrainingState,
+  fill: (into: string) => Promise<void> = async () => undefined,
 ): Promise<string> {
   const target = join(folder, folderName(step));
   const tensors = [...parameters].flatMap(([name, { shape, data }]) => {
@@ -62,8 +68,9 @@ export async function saveCheckpoint(
     await writeSafetensors(join(into, "state.safetensors"), Object.fromEntries(tensors));
     await writeFileAtomic(
       join(into, "progress.json"),
-      `${JSON.stringify({ format: 1, step, best, evaluated }, null, 2)}\n`,
+      `${JSON.stringify({ format: 1, step, best, baseLoss, evaluated }, null, 2)}\n`,
     );
+    await fill(into);
   });
   for (const { name } of await checkpointsIn(folder, ANY))
     if (name !== folderName(step)) await rm(join(folder, name), { recursive: true, force: true });
@@ -102,7 +109,8 @@ export async function loadCheckpoint(
   const latest = (await checkpointsIn(folder, COMPLETE)).at(-1)?.name;
   if (latest === undefined) return undefined;
   const at = join(folder, latest);
-  const { step, best, evaluated } = await readJson(join(at, "progress.json"), progress, { code: "bad_data" });
+  const progressFile = join(at, "progress.json");
+  const { step, best, baseLoss, evaluated } = await readJson(progressFile, progress, { code: "bad_data" });
   if (folderName(step) !== latest)
     throw new MosError(
       "bad_data",
@@ -127,5 +135,5 @@ export async function loadCheckpoint(
       second: await read("second", name, data.length),
     });
   }
-  return { step, parameters, moments, best, evaluated };
+  return { step, parameters, moments, best, baseLoss, evaluated };
 }

@@ -40,6 +40,7 @@ export type TrainEvent =
       readonly type: "evaluation";
       readonly step: number;
       readonly loss: number;
+      /** Lower than those before, and than that of the base. */
       readonly best: boolean;
       readonly seconds: number;
     }
@@ -155,9 +156,10 @@ async function evaluate(
       "diverged",
       `step ${step}: the held-out loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
     );
-  const isBest = step > 0 && loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
+  const baseLoss = step === 0 ? loss : state.baseLoss;
+  const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);
   return {
-    state: { ...state, evaluated: step, best: isBest ? { step, loss } : state.best },
+    state: { ...state, baseLoss, evaluated: step, best: isBest ? { step, loss } : state.best },
     event: { type: "evaluation", step, loss, best: isBest, seconds: (now() - started) / 1000 },
   };
 }

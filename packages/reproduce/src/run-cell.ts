@@ -167,6 +167,7 @@ async function* trainCell(
     settings: spec.settings,
     resume,
     overwrite: !resume,
+    keep: 0,
     compile: compileOf(spec),
     signal,
     now,

@@ -1,0 +1,202 @@
+// An adapter's folder beyond its two files: the run that made it, the run that will replace it, and the versions that it
+// replaced. The last two are hidden folders beside it, which servers pass over: `.NAME.retraining` and `.NAME.versions`.
+import { rm, rmdir } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { MosError } from "#core";
+import {
+  linkEntries,
+  listFolder,
+  lockChanges,
+  openAtomicFolder,
+  pathExists,
+  replaceFolder,
+  restoreFolder,
+  storageError,
+  writeFolderAtomic,
+} from "#storage";
+import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder.ts";
+
+const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS];
+
+/** The file of a run's folder that says what the run computes. */
+export const RUN_RECORD = "run.json";
+/** The folder of a run's checkpoints, and that of its best adapter. */
+export const [CHECKPOINTS, BEST] = ["checkpoints", "best"];
+/** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
+export const RUN_FILES: readonly string[] = [
+  ...ADAPTER_FILES,
+  "metrics.jsonl",
+  CHECKPOINTS,
+  BEST,
+  RUN_RECORD,
+];
+
+/** How the name of a folder ends where a run lives whose result will replace an adapter. */
+export const RETRAINING = ".retraining";
+
+function beside(folder: string, ending: string): string {
+  // "." has no name of its own
+  const named = /^\.*$/.test(basename(folder)) ? resolve(folder) : folder;
+  return join(dirname(named), `.${basename(named)}${ending}`);
+}
+
+/** Where a run lives whose result will replace this folder's adapter. */
+export const retrainingFolder = (folder: string): string => beside(folder, RETRAINING);
+
+const versionsFolder = (folder: string): string => beside(folder, ".versions");
+
+/** An adapter as it can be used, though its run may not have finished. */
+export interface FoundAdapter {
+  readonly path: string;
+  /** "adapter" is the folder's own; the others are what an unfinished run has so far. */
+  readonly what: "adapter" | "best" | "checkpoint";
+}
+
+/**
+ * The adapter in a folder; of a run that has not finished the best one so far, or else that of its last checkpoint.
+ * Undefined where there is none.
+ */
+export async function findAdapter(folder: string): Promise<FoundAdapter | undefined> {
+  await restoreFolder(folder);
+  const checkpoints = join(folder, CHECKPOINTS);
+  const steps = (await pathExists(checkpoints)) ? await listFolder(checkpoints) : [];
+  const last = steps.filter((name) => /^step-\d+$/.test(name)).sort();
+  const places: readonly FoundAdapter[] = [
+    { path: folder, what: "adapter" },
+    { path: join(folder, BEST), what: "best" },
+    ...last.reverse().map((name) => ({ path: join(checkpoints, name), what: "checkpoint" }) as const),
+  ];
+  for (const place of places) if (await pathExists(join(place.path, ADAPTER_CONFIG))) return place;
+  return undefined;
+}
+
+/** Why a folder holds no adapter, for whoever expects one there. */
+export async function whyNoAdapter(folder: string): Promise<string> {
+  return (await pathExists(join(folder, RUN_RECORD)))
+    ? "its training has not finished, or was stopped"
+    : `there is no ${ADAPTER_CONFIG}`;
+}
+
+/** A replaced adapter that is kept. */
+export interface KeptVersion {
+  /** Counts up with every replacement. */
+  readonly version: number;
+  readonly path: string;
+  /** When its files were written, in seconds since 1970. */
+  readonly changedAt: number;
+}
+
+/** The versions of a folder's adapter that are kept, the last replaced one first. */
+export async function keptVersions(folder: string): Promise<readonly KeptVersion[]> {
+  const versions = versionsFolder(folder);
+  const names = (await pathExists(versions)) ? await listFolder(versions) : [];
+  const kept: KeptVersion[] = [];
+  for (const name of names.filter((one) => /^[1-9]\d*$/.test(one))) {
+    const path = join(versions, name);
+    const found = await folderVersion(path);
+    if (found !== undefined) kept.push({ version: Number(name), path, changedAt: found.changedAt });
+  }
+  return kept.sort((a, b) => b.version - a.version);
+}
+
+/** Does what changes a folder's adapter, which servers and other processes wait for, as this one does for them. */
+async function exclusively<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  await restoreFolder(folder);
+  const versions = versionsFolder(folder);
+  await using _lock = await lockChanges(dirname(versions));
+  try {
+    return await work();
+  } finally {
+    await rmdir(versions).catch(() => undefined); // where nothing is kept
+  }
+}
+
+/** Keeps the adapter of a folder as a version; undefined where there is none. The folder itself stays as it is. */
+async function keepVersion(folder: string): Promise<number | undefined> {
+  if ((await folderVersion(folder)) === undefined) return undefined;
+  const version = 1 + ((await keptVersions(folder))[0]?.version ?? 0);
+  await writeFolderAtomic(join(versionsFolder(folder), String(version)), (into) =>
+    linkEntries(folder, into, ADAPTER_FILES),
+  );
+  return version;
+}
+
+/** What processes have for a moment. */
+const TRANSIENT = /^\.(changing\.json|.+\.(partial|replaced))/;
+
+/** What is in a folder beside a run stays there when the folder is replaced. */
+async function carryOver(folder: string, into: string): Promise<void> {
+  if (!(await pathExists(folder))) return;
+  const names = (await listFolder(folder)).filter(
+    (name) => !RUN_FILES.includes(name) && !TRANSIENT.test(name),
+  );
+  await linkEntries(folder, into, names);
+}
+
+const remove = (path: string): Promise<void> =>
+  rm(path, { recursive: true, force: true }).catch((error: unknown) => {
+    throw storageError(error, path);
+  });
+
+/**
+ * Puts a complete folder in the place of an adapter's, in one move: no reader finds files of both. The last `keep`
+ * adapters that were replaced are kept; the number of this one is returned.
+ *
+ * @throws MosError "storage"; everything is as it was then.
+ */
+export function replaceAdapter(
+  folder: string,
+  by: string,
+  { keep }: { readonly keep: number },
+): Promise<number | undefined> {
+  return exclusively(folder, async () => {
+    const version = keep === 0 ? undefined : await keepVersion(folder);
+    await carryOver(folder, by);
+    await replaceFolder(folder, by);
+    for (const { path } of (await keptVersions(folder)).slice(keep)) await remove(path);
+    return version;
+  });
+}
+
+/** What a return to an older version did. */
+export interface RolledBack {
+  readonly restored: KeptVersion;
+  /** The version that the replaced adapter is kept as; undefined where there was none. */
+  readonly kept: number | undefined;
+}
+
+/**
+ * Puts a kept version back in the place of a folder's adapter, in one move, and keeps the replaced one. Of the run that
+ * had made that one, checkpoints and metrics go.
+ *
+ * @throws MosError `not_found` where no such version is kept, `bad_option` where an unfinished run is in its place, `storage`.
+ */
+export async function rollBack(folder: string, version: number | undefined): Promise<RolledBack> {
+  if ((await keptVersions(folder)).length === 0)
+    throw new MosError("not_found", `${folder}: no earlier version is kept`);
+  await using fresh = await openAtomicFolder(folder);
+  return await exclusively(folder, async () => {
+    const versions = await keptVersions(folder);
+    const restored = versions.find((one) => version === undefined || one.version === version);
+    if (restored === undefined)
+      throw new MosError(
+        "not_found",
+        `${folder}: version ${version} is not kept; there is ${versions.map((one) => one.version).join(", ")}`,
+      );
+    const isRun = await pathExists(join(folder, RUN_RECORD));
+    if (isRun && (await folderVersion(folder)) === undefined)
+      throw new MosError(
+        "bad_option",
+        `${folder}: a run that has not finished is in this place; finish it with mos train --resume, or move it away`,
+      );
+    await linkEntries(restored.path, fresh.path, ADAPTER_FILES);
+    const kept = await keepVersion(folder);
+    await carryOver(folder, fresh.path);
+    await using _old = await fresh.replace();
+    await remove(restored.path);
+    return { restored, kept };
+  });
+}
+
+/** Deletes the kept versions of a folder's adapter. Throws `storage`. */
+export const forgetVersions = (folder: string): Promise<void> => remove(versionsFolder(folder));

@@ -1,0 +1,243 @@
+// What a run says, and what it leaves in its folder.
+import { join } from "node:path";
+import {
+  ADAPTER_CONFIG,
+  type Adapter,
+  type AdapterBase,
+  type AdapterConfig,
+  BEST,
+  type Budget,
+  replaceAdapter,
+  saveAdapter,
+  writeAdapterFiles,
+} from "#adapters";
+import type { EncodingReport } from "#data";
+import {
+  type FreeMemory,
+  type JsonLinesWriter,
+  type MemoryPlan,
+  openJsonLinesWriter,
+  pathExists,
+  readJsonLines,
+  writeFileAtomic,
+} from "#storage";
+import { type BestEvaluation, type Rematerialise, saveCheckpoint, type TrainEvent } from "#training";
+import type { ClaimedFolder } from "./run-folder.ts";
+
+/** What happens in a run: `memory` and `ready` once, then updates, evaluations, and what was saved or stopped. */
+export type FinetuneEvent =
+  /** Before anything is loaded: what the run will take, and how it was made to fit. */
+  | {
+      readonly type: "memory";
+      readonly model: ModelSummary;
+      readonly plan: MemoryPlan;
+      readonly free: FreeMemory;
+      /** "layers": they are computed again in the backward pass. */
+      readonly rematerialise: Rematerialise;
+    }
+  | {
+      readonly type: "ready";
+      readonly adapter: AdapterConfig;
+      readonly budget: Budget;
+      readonly train: EncodingReport;
+      readonly heldOut: EncodingReport | undefined;
+      readonly steps: number;
+      /** Updates already made, of a resumed run. */
+      readonly step: number;
+      readonly fingerprint: string;
+      /** Where the run lives until it is complete: `out`, or a hidden folder beside the adapter that it will replace. */
+      readonly folder: string;
+      /** Steps of the finished run that is extended. */
+      readonly extended: number | undefined;
+      /** The held-out loss before training, of a resumed run. */
+      readonly baseLoss: number | undefined;
+    }
+  | Exclude<TrainEvent, { type: "checkpoint" }>
+  /** Training has gone wrong; it goes on. Each reason is given once. */
+  | {
+      readonly type: "warning";
+      readonly reason: WarningReason;
+      readonly step: number;
+      readonly message: string;
+    }
+  | {
+      readonly type: "saved";
+      readonly what: "checkpoint" | "best" | "adapter";
+      readonly step: number;
+      readonly path: string;
+      /** The version that the replaced adapter is kept as. */
+      readonly replaced?: number;
+    };
+
+/**
+ * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
+ * held-out loss after training is not lower than before.
+ */
+export type WarningReason = "no_gradient" | "guessing" | "worse_than_base";
+
+/** What is said of a model. */
+export interface ModelSummary {
+  readonly name: string;
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly parameters: number;
+  /** How most of its numbers are kept in memory. */
+  readonly kept: string;
+}
+
+/** Where the files of a run go, and what the adapters among them are. */
+export interface Persistence {
+  readonly folder: string;
+  readonly checkpoints: string;
+  readonly adapter: Adapter;
+  readonly base: AdapterBase;
+}
+
+/** Writes the files of an event, and passes it on. */
+export async function* persist(
+  event: TrainEvent,
+  { metrics, ...to }: Persistence & { readonly metrics: JsonLinesWriter },
+): AsyncGenerator<FinetuneEvent> {
+  if (event.type === "step" || event.type === "evaluation") await metrics.write(event);
+  if (event.type !== "checkpoint") yield event;
+  if (event.type === "evaluation" && event.best) {
+    const path = join(to.folder, BEST);
+    await saveAdapter(path, to.adapter, { base: to.base });
+    yield { type: "saved", what: "best", path, step: event.step };
+  }
+  if (event.type === "checkpoint") {
+    const { step } = event.state;
+    // with its adapter, which can be used before the run is complete
+    const path = await saveCheckpoint(to.checkpoints, event.state, (into) =>
+      writeAdapterFiles(into, to.adapter, { base: to.base }),
+    );
+    yield { type: "saved", what: "checkpoint", path, step };
+  }
+}
+
+/** Versions of a replaced adapter that are kept where it is not said. */
+const KEPT_VERSIONS = 3;
+
+export interface Completion {
+  readonly out: string;
+  readonly step: number;
+  readonly keep: number | undefined;
+}
+
+/** Writes the adapter of a run that has made all its steps, and puts it in the place of the one that it replaces. */
+export async function* complete(
+  { folder, adapter, base }: Persistence,
+  { out, step, keep = KEPT_VERSIONS }: Completion,
+): AsyncGenerator<FinetuneEvent> {
+  const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
+  if (!isWritten) await writeAdapterFiles(folder, adapter, { base });
+  if (folder === out) {
+    if (!isWritten) yield { type: "saved", what: "adapter", path: out, step };
+    return;
+  }
+  const replaced = await replaceAdapter(out, folder, { keep });
+  yield { type: "saved", what: "adapter", path: out, step, ...(replaced === undefined ? {} : { replaced }) };
+}
+
+/** The metrics of a run, and the folder that begins with them. */
+export interface RunFiles extends AsyncDisposable {
+  /** Begins the run's folder at the first call, and gives the metrics. */
+  begin(): Promise<JsonLinesWriter>;
+}
+
+/** What is written from the first result on; before it, a run that fails leaves nothing behind. */
+export function runFiles(
+  folder: ClaimedFolder | undefined,
+  { metrics: path, step }: { readonly metrics: string; readonly step: number },
+): RunFiles {
+  let metrics: JsonLinesWriter | undefined;
+  return {
+    begin: async () => {
+      await folder?.begin();
+      metrics ??= await openMetrics(path, step);
+      return metrics;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await metrics?.[Symbol.asyncDispose]();
+      await folder?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The metrics of the steps that count: a resumed run drops the lines of the steps that it makes again. */
+async function openMetrics(path: string, step: number): Promise<JsonLinesWriter> {
+  if (await pathExists(path)) {
+    const kept: string[] = [];
+    await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
+    // a run without a checkpoint makes everything again, the evaluation before its first step too
+    if (step > 0)
+      for await (const { value } of readJsonLines(path))
+        if (Number((value as { step?: unknown } | null)?.step) <= step)
+          kept.push(`${JSON.stringify(value)}\n`);
+    await writeFileAtomic(path, kept.join(""));
+  }
+  return openJsonLinesWriter(path);
+}
+
+/** What is known of a run when it starts or resumes. */
+export interface RunFacts {
+  /** Updates of the whole run. */
+  readonly steps: number;
+  readonly vocabularySize: number;
+  readonly baseLoss: number | undefined;
+  readonly best: BestEvaluation | undefined;
+}
+
+/** Loss that a run must have been below that of guessing, before reaching it is a sign of anything. */
+const CLEARLY = 0.05;
+
+/** Looks at each event of a run for signs that training has gone wrong, and says so once for each. */
+export function watchForCollapse({
+  steps,
+  vocabularySize,
+  ...run
+}: RunFacts): (event: TrainEvent) => readonly FinetuneEvent[] {
+  let { baseLoss, best } = run;
+  let firstLoss = baseLoss;
+  const said = new Set<WarningReason>();
+  const guessing = Math.log(vocabularySize);
+  const advice = "use a lower --learning-rate";
+  const signsOf = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+    if (event.type !== "step") return [];
+    const { step, loss, gradientNorm } = event;
+    firstLoss ??= loss;
+    const wasBetter = firstLoss < guessing - CLEARLY;
+    return [
+      ...(gradientNorm === 0
+        ? [["no_gradient", `step ${step}: the gradient is exactly 0, so nothing is learnt any more`] as const]
+        : []),
+      ...(wasBetter && loss > guessing - 1e-3
+        ? [
+            [
+              "guessing",
+              `step ${step}: the loss ${loss.toFixed(3)} is no better than guessing (${guessing.toFixed(3)} for ${vocabularySize} tokens), and began at ${firstLoss.toFixed(3)}`,
+            ] as const,
+          ]
+        : []),
+    ];
+  };
+  const resultOf = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+    if (event.type !== "evaluation") return [];
+    const { step, loss } = event;
+    if (step === 0) baseLoss = loss;
+    if (event.best) best = { step, loss };
+    if (step !== steps || baseLoss === undefined || loss < baseLoss) return [];
+    const kept =
+      best === undefined
+        ? "no evaluation was better than the base, so there is no best adapter"
+        : `${BEST}/ holds the best one, of step ${best.step} with ${best.loss.toFixed(3)}`;
+    const said = `the held-out loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${kept}`;
+    return [["worse_than_base", said]];
+  };
+  return (event) =>
+    [...signsOf(event), ...resultOf(event)].flatMap(([reason, message]) => {
+      if (said.has(reason) || event.type === "checkpoint") return [];
+      said.add(reason);
+      return [{ type: "warning", reason, step: event.step, message: `${message}; ${advice}` }] as const;
+    });
+}
