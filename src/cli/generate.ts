@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
-import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
+import { checkBase, findAdapter, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
 import { answerSettings, baseSettings, batchSettings } from "#inference";
 import {
@@ -122,7 +122,17 @@ function asPrompt(text: string, { raw, system }: Values): Prompt {
   return { kind: "chat", messages: [...messages, { role: "user", content: text }] };
 }
 
-async function run(options: Values): Promise<number> {
+/** The adapter's folder; of a run that has not finished, that of what it has so far, which is said. */
+async function adapterOf(folder: string | undefined): Promise<string | undefined> {
+  const found = folder === undefined ? undefined : await findAdapter(folder);
+  if (found === undefined || found.what === "adapter") return folder;
+  const what = found.what === "best" ? "its best adapter so far" : "the adapter of its last checkpoint";
+  note(`${folder}: this run has not finished; ${what} is used, ${found.path}`);
+  return found.path;
+}
+
+async function run(given: Values): Promise<number> {
+  const options = { ...given, adapter: await adapterOf(given.adapter) };
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare shows the base beside an adapter; give --adapter FOLDER too");
   const prompt = options.chat ? undefined : asPrompt(await readPrompt(options), options);

@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./score.ts"),
   },
   serve: { summary: "serve a model and its adapters by OpenAI's API", load: () => import("./serve.ts") },
+  adapters: {
+    summary: "list the adapters of a folder, and put an earlier version back",
+    load: () => import("./adapters.ts"),
+  },
   keys: { summary: "make, list and revoke API keys of mos serve", load: () => import("./keys.ts") },
 };
 

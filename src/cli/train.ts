@@ -1,5 +1,6 @@
 import { basename } from "node:path";
-import { flag, pick, type SettingValues, text } from "#core";
+import { findAdapter } from "#adapters";
+import { flag, integer, pick, type SettingValues, text } from "#core";
 import {
   checkpointSettings,
   dataSettings,
@@ -24,6 +25,7 @@ import {
   listenForInterrupt,
   liveLine,
   MOS,
+  note,
   sayJson,
   sayLine,
   shellWord,
@@ -55,8 +57,17 @@ const options = {
   ...group("Memory", memorySettings),
   ...group("Output", {
     out: text({ required: true, placeholder: "folder", help: "the folder of the adapter" }),
-    resume: flag({ help: "continue the run in the folder, to the same result as without a break" }),
-    overwrite: flag({ help: "replace what the folder holds" }),
+    resume: flag({
+      help: "continue the run in the folder, to the same result as without a break; with more --steps, extend a finished one",
+    }),
+    overwrite: flag({
+      help: "replace what the folder holds; an adapter stays in use until the new one is complete",
+    }),
+    keep: integer({
+      min: 0,
+      default: 3,
+      help: "replaced versions of the adapter to keep; mos adapters lists them and puts them back",
+    }),
     quiet,
   }),
   ...group("Machine", { device, threads }),
@@ -88,6 +99,10 @@ A line of the data: {"messages": [{"role": "user", "content": "…"}, {"role": "
 Loss counts only where the assistant speaks.
 
 Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C ends at once.
+  mos train … --out adapters/acme --overwrite
+      the adapter there is served until the new one is complete; mos adapters rollback adapters/acme undoes it
+  mos train … --out adapters/acme --steps 200 --resume
+      makes 200 of a finished run of 100; the learning rate of the new steps is that of a schedule of 200
 mos params shows what a configuration costs, before any training.`,
   run: train,
 });
@@ -110,13 +125,13 @@ async function train(options: Values): Promise<number> {
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const { data, heldOutData, out, resume, overwrite, device, threads } = options;
+    const { data, heldOutData, out, resume, overwrite, keep, device, threads } = options;
     const events = finetune({
       model: path,
       adapter: adapterInput(options),
       settings: settingsOf(options),
       compile: { device, ...given({ threads }) },
-      ...{ data, out, resume, overwrite, ...given({ heldOutData }) },
+      ...{ data, out, resume, overwrite, keep, ...given({ heldOutData }) },
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });
@@ -133,6 +148,7 @@ async function train(options: Values): Promise<number> {
   })();
   if (options.json) sayJson({ type: "finished", ...outcome, peakMemoryBytes: peakMemory() });
   else if (!options.quiet) sayLine(await endText(outcome, options));
+  else for (const { message } of outcome.warnings) note(`warning: ${message}`);
   return outcome.stoppedAt === undefined ? 0 : EXIT_INTERRUPTED;
 }
 
@@ -197,20 +213,26 @@ function dataText(
   ].join(" · ");
 }
 
-function planText({ steps, step }: ReadyEvent, options: Values): string {
+function planText({ steps, step, extended }: ReadyEvent, options: Values): string {
   const rows = options.batchSize * options.accumulate;
   return [
     counted(steps, "step"),
     `${counted(rows, options.packing ? "packed row" : "row")} of up to ${formatInteger(options.maxLength)} tokens`,
     `learning rate ${options.learningRate} ${options.schedule}`,
-    ...(step > 0 ? [`resuming after step ${formatInteger(step)}`] : []),
+    ...(extended !== undefined
+      ? [
+          `extending a finished run of ${counted(extended, "step")}; the learning rate follows the schedule of ${formatInteger(steps)}`,
+        ]
+      : step > 0
+        ? [`resuming after step ${formatInteger(step)}`]
+        : []),
   ].join(" · ");
 }
 
 /** What came of it, and what to do next. */
 async function endText(outcome: TrainOutcome, options: Values): Promise<string> {
-  const { tokens, seconds, stoppedAt, steps } = outcome;
-  const history = await readHistory(options.out);
+  const { tokens, seconds, stoppedAt, folder } = outcome;
+  const history = await readHistory(stoppedAt === undefined ? options.out : folder);
   const heldOut = heldOutText(history.heldOut);
   const curve = curveText(history, columnsOf());
   const rows: (readonly [string, string])[] = [];
@@ -220,16 +242,35 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
       "trained",
       `${counted(tokens, "token")} in ${formatDuration(seconds)}, ${formatInteger(tokens / seconds)} tokens/s, at most ${formatBytes(peakMemory())} of memory`,
     ]);
-  rows.push(["files", `${options.out}/`]);
-  const next =
-    stoppedAt === undefined
-      ? ["", "Next:", ...nextCommands(options)]
-      : [
-          "",
-          `Stopped after step ${formatInteger(stoppedAt)} of ${formatInteger(steps)}; everything is saved. Resume with:`,
-          `  ${resumeCommand(process.argv.slice(2))}`,
-        ];
-  return [...(curve === "" ? [] : ["training loss", curve, ""]), labelled(rows), ...next].join("\n");
+  rows.push(["files", `${stoppedAt === undefined ? options.out : folder}/`]);
+  if (outcome.replaced !== undefined)
+    rows.push([
+      "replaced",
+      `what was there, kept as version ${outcome.replaced}; ${MOS} adapters rollback ${shellWord(options.out)} puts it back`,
+    ]);
+  const next = stoppedAt === undefined ? finishedText(outcome, options) : await stoppedText(outcome, options);
+  return [...(curve === "" ? [] : ["training loss", curve, ""]), labelled(rows), "", ...next].join("\n");
+}
+
+function finishedText({ warnings }: TrainOutcome, options: Values): readonly string[] {
+  const said = warnings.map(({ message }) => `Warning: ${message}`);
+  return [...said, ...(said.length === 0 ? [] : [""]), "Next:", ...nextCommands(options)];
+}
+
+/** Where a run that was stopped stands, and what can be used of it. */
+async function stoppedText(
+  { stoppedAt = 0, steps, folder }: TrainOutcome,
+  { out }: Values,
+): Promise<readonly string[]> {
+  const found = await findAdapter(folder);
+  const what = found?.what === "best" ? "Its best adapter so far" : "The adapter of its last checkpoint";
+  return [
+    `Stopped after step ${formatInteger(stoppedAt)} of ${formatInteger(steps)}; everything is saved.`,
+    ...(folder === out ? [] : [`The adapter in ${out} is the one that was there.`]),
+    ...(found === undefined ? [] : [`${what} is in ${found.path}.`]),
+    "Resume with:",
+    `  ${resumeCommand(process.argv.slice(2))}`,
+  ];
 }
 
 function nextCommands({ model, out }: Values): readonly string[] {

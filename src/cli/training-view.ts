@@ -66,7 +66,17 @@ export interface TrainOutcome {
   /** Tokens and seconds of the training steps of this run, without those before a break. */
   readonly tokens: number;
   readonly seconds: number;
+  /** Where the run is, if it was stopped. */
+  readonly folder: string;
+  /** The version that a replaced adapter is kept as. */
+  readonly replaced: number | undefined;
+  /** What went wrong. */
+  readonly warnings: readonly Warning[];
+  /** Whether the held-out loss is lower than before training; null where that was not measured. */
+  readonly isBetterThanBase: boolean | null;
 }
+
+type Warning = Pick<Extract<FinetuneEvent, { readonly type: "warning" }>, "reason" | "step" | "message">;
 
 export interface WatchOptions {
   readonly line: LiveLine;
@@ -83,9 +93,11 @@ export async function watchTraining(
   { line, json, onMemory, onReady }: WatchOptions,
 ): Promise<TrainOutcome> {
   let progress = trainProgress(0);
-  let outcome: TrainOutcome = { steps: 0, stoppedAt: undefined, tokens: 0, seconds: 0 };
+  let baseLoss: number | undefined;
+  let outcome = NOTHING;
   for await (const event of events) {
     if (json) sayJson(event);
+    outcome = { ...outcome, ...outcomeOf(event, { outcome, baseLoss }) };
     switch (event.type) {
       case "memory":
         onMemory?.(event);
@@ -94,23 +106,20 @@ export async function watchTraining(
         line.clear();
         onReady(event);
         progress = trainProgress(event.steps);
-        outcome = { ...outcome, steps: event.steps };
+        baseLoss = event.baseLoss;
         break;
       case "step":
         progress.step(event);
-        outcome = {
-          ...outcome,
-          tokens: outcome.tokens + event.tokens,
-          seconds: outcome.seconds + event.seconds,
-        };
         break;
       case "evaluation":
+        if (event.step === 0) baseLoss = event.loss;
         progress.evaluation(event.loss);
-        line.print(evaluationText(event));
+        line.print(evaluationText(event, baseLoss));
+        break;
+      case "warning":
+        line.print(`warning: ${event.message}`);
         break;
       case "stopped":
-        outcome = { ...outcome, stoppedAt: event.step };
-        break;
       case "saved":
     }
     const state = progress.text(process.memoryUsage.rss());
@@ -119,13 +128,48 @@ export async function watchTraining(
   return outcome;
 }
 
-function evaluationText({
-  step,
-  loss,
-  best,
-}: Extract<FinetuneEvent, { readonly type: "evaluation" }>): string {
+const NOTHING: TrainOutcome = {
+  ...{ steps: 0, tokens: 0, seconds: 0, folder: "", warnings: [] },
+  ...{ stoppedAt: undefined, replaced: undefined, isBetterThanBase: null },
+};
+
+/** What an event changes about the outcome. */
+function outcomeOf(
+  event: FinetuneEvent,
+  { outcome, baseLoss }: { readonly outcome: TrainOutcome; readonly baseLoss: number | undefined },
+): Partial<TrainOutcome> {
+  switch (event.type) {
+    case "ready":
+      return { steps: event.steps, folder: event.folder };
+    case "step":
+      return { tokens: outcome.tokens + event.tokens, seconds: outcome.seconds + event.seconds };
+    case "evaluation":
+      return { isBetterThanBase: baseLoss === undefined ? null : event.loss < baseLoss };
+    case "warning": {
+      const { reason, step, message } = event;
+      return { warnings: [...outcome.warnings, { reason, step, message }] };
+    }
+    case "stopped":
+      return { stoppedAt: event.step };
+    case "saved":
+      return event.replaced === undefined ? {} : { replaced: event.replaced };
+    case "memory":
+      return {};
+  }
+}
+
+function evaluationText(
+  { step, loss, best }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
+  baseLoss: number | undefined,
+): string {
   if (step === 0) return `held-out loss before training ${loss.toFixed(3)}`;
-  return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}${best ? ", the best so far" : ""}`;
+  const isWorse = baseLoss !== undefined && loss >= baseLoss;
+  const said = best
+    ? ", the best so far"
+    : isWorse
+      ? `, no better than before training (${baseLoss.toFixed(3)})`
+      : "";
+  return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}${said}`;
 }
 
 /** The losses of a run from its first step on, those before a break included. */

@@ -10,7 +10,7 @@ import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreSettings, OpenedCore, OpenProgress } from "./open-core.ts";
 import type { FullRequest } from "./request.ts";
 import type { SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineModel, EngineStats } from "./types.ts";
+import type { AdapterInfo, EngineModel, EngineStats, RefusedAdapter } from "./types.ts";
 
 /** An error on its way between processes. */
 export interface SentError {
@@ -46,11 +46,16 @@ export type FromCore =
       readonly model: EngineModel;
       readonly limits: FrontLimits;
       readonly adapters: readonly AdapterInfo[];
+      readonly refused: readonly RefusedAdapter[];
     }
   | { readonly type: "notOpened"; readonly error: SentError }
   /** One for each step, with what happened to all requests. */
   | { readonly type: "output"; readonly updates: readonly SentUpdate[] }
-  | { readonly type: "adapters"; readonly adapters: readonly AdapterInfo[] }
+  | {
+      readonly type: "adapters";
+      readonly adapters: readonly AdapterInfo[];
+      readonly refused: readonly RefusedAdapter[];
+    }
   | { readonly type: "result"; readonly id: number; readonly value: CoreCalls[keyof CoreCalls] }
   | { readonly type: "failure"; readonly id: number; readonly error: SentError };
 
@@ -105,8 +110,8 @@ export async function openCoreProcess(
       child.on("message", (message: FromCore) => {
         if (message.type === "progress") onProgress(message.progress);
         else if (message.type === "open") {
-          const { model, limits, adapters } = message;
-          resolve({ core: new RemoteCore(child, silentSeconds), model, limits, adapters });
+          const { model, limits, adapters, refused } = message;
+          resolve({ core: new RemoteCore(child, silentSeconds), model, limits, adapters, refused });
         } else if (message.type === "notOpened") reject(received(message.error));
       });
       child.once("error", (cause) => reject(broken(cause.message)));
@@ -270,7 +275,7 @@ class RemoteCore implements EngineCore {
   #receive(message: FromCore): void {
     this.#hear();
     if (message.type === "output") this.#listener?.onOutput(message.updates.map(receivedUpdate));
-    else if (message.type === "adapters") this.#listener?.onAdapters(message.adapters);
+    else if (message.type === "adapters") this.#listener?.onAdapters(message.adapters, message.refused);
     else if (message.type === "result") this.#take(message.id)?.resolve(message.value as never);
     else if (message.type === "failure") this.#take(message.id)?.reject(received(message.error));
   }

@@ -2,7 +2,7 @@
 // (engine.ts), which is in the same process or in another (engine-process.ts).
 import type { MosError } from "#core";
 import type { Tokenizer } from "#text";
-import type { AdapterLease, AdapterManager } from "./adapters/index.ts";
+import type { AdapterLease, AdapterManager, AdaptersListener } from "./adapters/index.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import type { FullRequest } from "./request.ts";
@@ -15,7 +15,7 @@ export interface CoreListener {
   /** After each step, and when a request ends without one: what happened to all requests. */
   readonly onOutput: (updates: readonly SequenceUpdate[]) => void;
   /** The folder of adapters has changed. */
-  readonly onAdapters: (adapters: readonly AdapterInfo[]) => void;
+  readonly onAdapters: AdaptersListener;
 }
 
 /** The engine behind its front. Requests are valid and counted when they come here. Dispose it. */

@@ -59,10 +59,10 @@ async function open(settings: CoreSettings): Promise<void> {
             error === undefined ? update : { ...update, error: sentError(error) },
           ),
         }),
-      onAdapters: (adapters) => send({ type: "adapters", adapters }),
+      onAdapters: (adapters, refused) => send({ type: "adapters", adapters, refused }),
     });
-    const { model, limits, adapters } = opened;
-    send({ type: "open", model, limits, adapters });
+    const { model, limits, adapters, refused } = opened;
+    send({ type: "open", model, limits, adapters, refused });
   } catch (cause) {
     send({ type: "notOpened", error: sentError(cause) });
     leave();

@@ -15,6 +15,7 @@ import type {
   EngineModel,
   EngineRequest,
   EngineStats,
+  RefusedAdapter,
   TextRequest,
 } from "./types.ts";
 
@@ -35,6 +36,8 @@ export interface EngineOptions {
   readonly limits: FrontLimits;
   /** Those that are registered now. */
   readonly adapters: readonly AdapterInfo[];
+  /** Folders beside them that cannot be used now; none. */
+  readonly refused?: readonly RefusedAdapter[];
 }
 
 /** An engine over a core, which is started. */
@@ -59,25 +62,30 @@ class FrontEngine implements Engine {
   readonly #limits: FrontLimits;
   readonly #live = new Map<number, Live>();
   #adapters: readonly AdapterInfo[];
+  #refused: readonly RefusedAdapter[];
+  #adaptersListener: (() => void) | undefined;
   #nextId = 1;
   #isDraining = false;
   #failure: MosError | undefined;
   /** Called when no request is live any more. */
   #drains: (() => void)[] = [];
 
-  constructor({ core, model, text, limits, adapters }: EngineOptions) {
+  constructor({ core, model, text, limits, adapters, refused = [] }: EngineOptions) {
     this.model = model;
     this.text = text;
     this.closed = core.closed;
     this.#core = core;
     this.#limits = limits;
     this.#adapters = adapters;
+    this.#refused = refused;
     core.start({
       onOutput: (updates) => {
         for (const update of updates) this.#take(update);
       },
-      onAdapters: (changed) => {
+      onAdapters: (changed, refused) => {
         this.#adapters = changed;
+        this.#refused = refused;
+        this.#adaptersListener?.();
       },
     });
     void core.closed.then((failure) => this.#fail(failure));
@@ -125,6 +133,14 @@ class FrontEngine implements Engine {
 
   adapters(): readonly AdapterInfo[] {
     return this.#adapters;
+  }
+
+  refusedAdapters(): readonly RefusedAdapter[] {
+    return this.#refused;
+  }
+
+  onAdapters(listener: () => void): void {
+    this.#adaptersListener = listener;
   }
 
   async refreshAdapters(): Promise<readonly AdapterInfo[]> {

@@ -23,5 +23,6 @@ export type {
   EngineStats,
   EngineUsage,
   FinishReason,
+  RefusedAdapter,
   TextRequest,
 } from "./types.ts";

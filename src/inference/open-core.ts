@@ -21,7 +21,7 @@ import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { createModelRunner } from "./model-runner.ts";
 import { defaultCompute, type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
-import type { AdapterInfo, EngineModel } from "./types.ts";
+import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 
 /** A model that is loaded already. Its weights stay as they are. */
 export interface ModelWithText {
@@ -58,6 +58,7 @@ export interface OpenedCore {
   readonly model: EngineModel;
   readonly limits: FrontLimits;
   readonly adapters: readonly AdapterInfo[];
+  readonly refused: readonly RefusedAdapter[];
 }
 
 export interface OpenCoreOptions {
@@ -146,6 +147,7 @@ export async function openCore(
       model: engineModel,
       limits: { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition },
       adapters: registered,
+      refused: adapters.refused(),
     };
   } catch (cause) {
     await adapters[Symbol.asyncDispose]();

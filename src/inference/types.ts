@@ -94,6 +94,13 @@ export interface AdapterInfo {
   readonly trainedOn?: TrainedOn;
 }
 
+/** A folder among the adapters that cannot be used. */
+export interface RefusedAdapter {
+  readonly name: string;
+  /** For operators. It names files by the folder's own name, without the path to it. */
+  readonly reason: string;
+}
+
 /** The engine at one moment, and counts since it started. */
 export interface EngineStats {
   readonly waiting: number;
@@ -175,6 +182,10 @@ export interface Engine extends AsyncDisposable {
   complete(text: string, options?: TextRequest): AsyncIterable<EngineEvent>;
   /** Adapters as last seen on disk, by name. */
   adapters(): readonly AdapterInfo[];
+  /** Folders beside them that cannot be used, as last seen, by name. */
+  refusedAdapters(): readonly RefusedAdapter[];
+  /** Calls the listener whenever the adapters or the refused ones have changed. */
+  onAdapters(listener: () => void): void;
   /** Rescans the folder now instead of waiting for the next scan. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
   /** Counts of requests, tokens and adapters, and bytes of memory. */

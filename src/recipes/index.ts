@@ -15,6 +15,7 @@ export {
 export { geometryOf, type PresetName, presetConfig, presets } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage, LoadedText } from "#text";
+export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./adapters.ts";
 export { type BaseModel, type LoadOptions, loadModel, loadText, locateModel } from "./base.ts";
 export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate.ts";
 export {

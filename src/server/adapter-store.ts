@@ -1,6 +1,6 @@
 // Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
 import { join } from "node:path";
-import { LARGEST_CONFIG } from "#adapters";
+import { forgetVersions, LARGEST_CONFIG } from "#adapters";
 import { MosError, parseJson } from "#core";
 import { openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
@@ -199,13 +199,15 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     await knownPath(name, options);
     await repairFolder(folder);
     await using _lock = await lockServed(folder);
-    await using taken = await takeFolder(await knownPath(name, options));
+    const path = await knownPath(name, options);
+    await using taken = await takeFolder(path);
     try {
       await engine.refreshAdapters();
     } catch (error) {
       await undo(taken);
       throw error;
     }
+    await forgetVersions(path); // what is removed is not kept anywhere
   };
   /** The client gets the first error; an engine that cannot scan the folder now does so later. */
   const undo = async (old: KeptFolder): Promise<void> => {

@@ -45,6 +45,7 @@ export interface ApiServer extends ListeningServer {
  */
 export function createServer(options: ServerOptions): ApiServer {
   const server = contextOf(options);
+  logRefused(options);
   const app = new OpenAPIHono<ServerEnv>();
   app.use("*", (context, next) => recorded(server, context, next));
   app.use("*", async (context, next) => {
@@ -64,6 +65,19 @@ export function createServer(options: ServerOptions): ApiServer {
   for (const addTo of ROUTES) addTo(app);
   refuseOtherMethods(app);
   return { app, inFlight: server.inFlight, limits: server.limits };
+}
+
+/** Names every folder that cannot be served, once for each reason. */
+function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): void {
+  let known = new Map<string, string>();
+  const look = (): void => {
+    const refused = engine.refusedAdapters();
+    for (const { name, reason } of refused)
+      if (known.get(name) !== reason) log.warn({ adapter: name, reason }, "this adapter cannot be served");
+    known = new Map(refused.map(({ name, reason }) => [name, reason]));
+  };
+  engine.onAdapters(look);
+  look();
 }
 
 function contextOf(options: ServerOptions): ServerContext {

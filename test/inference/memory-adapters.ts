@@ -20,6 +20,7 @@ export function memoryAdapters(
   let version = 1;
   return {
     list: () => [],
+    refused: () => [],
     onChange: () => undefined,
     refresh: async () => [],
     leases: () => leases,

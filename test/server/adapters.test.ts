@@ -313,3 +313,22 @@ describe("adapters", () => {
     expect((await namesIn(folder)).filter((name) => name.startsWith("."))).toEqual([]);
   });
 });
+
+test("folders that cannot be served are logged once, and shown to administrators with the reason", async () => {
+  const mayUse = (name: string): boolean => name !== "other";
+  const keys: KeyRing = { find: async (token) => ({ name: "x", isAdmin: token === "admin", mayUse }) };
+  await using server = await makeServer({ engine: { adapters: ["acme"] }, server: { keys } });
+  const stopped = { name: "stopped", reason: "its training has not finished, or was stopped" };
+  const broken = { name: "broken", reason: "broken/adapter_config.json: this is not JSON" };
+  server.engine.refuse([broken, stopped]);
+  server.engine.refuse([broken, stopped, { name: "other", reason: "of another model" }]);
+  server.engine.refuse([{ ...broken, reason: "broken: adapter_model.safetensors is missing" }]);
+  const lines = server.log.filter(({ level }) => level === "warn").map(({ fields }) => fields);
+  expect(lines.map(({ adapter }) => adapter)).toEqual(["broken", "stopped", "other", "broken"]);
+  expect(lines[1]).toEqual({ adapter: "stopped", reason: stopped.reason });
+  server.engine.refuse([stopped, { name: "other", reason: "of another model" }]);
+  const list = async (token: string) =>
+    (await server.send("/v1/adapters", undefined, { authorization: `Bearer ${token}` })).json;
+  expect(await list("admin")).toMatchObject({ unavailable: [{ id: "stopped", reason: stopped.reason }] });
+  expect(await list("user")).toEqual({ object: "list", data: [expect.objectContaining({ id: "acme" })] });
+});

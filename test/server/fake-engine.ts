@@ -8,6 +8,7 @@ import type {
   EngineRequest,
   EngineStats,
   FinishReason,
+  RefusedAdapter,
   TokenLogprob,
 } from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
@@ -27,6 +28,8 @@ export interface FakeEngineOptions {
 }
 
 export interface FakeEngine extends Engine {
+  /** Changes which folders cannot be used. */
+  refuse(refused: readonly RefusedAdapter[]): void;
   /** All requests received. */
   readonly seen: EngineRequest[];
   readonly running: number;
@@ -75,6 +78,8 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   } = options;
   const { tokenizer } = text;
   let names = options.adapters ?? [];
+  let refused: readonly RefusedAdapter[] = [];
+  let onAdapters = (): void => undefined;
   const seen: EngineRequest[] = [];
   let running = 0;
   let cancelled = 0;
@@ -184,6 +189,14 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
     chat: (messages, more) => submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) }),
     adapters,
+    refusedAdapters: () => refused,
+    onAdapters(listener) {
+      onAdapters = listener;
+    },
+    refuse(found) {
+      refused = found;
+      onAdapters();
+    },
     async refreshAdapters() {
       if (broken !== undefined) throw broken;
       names = (await options.look?.()) ?? names;

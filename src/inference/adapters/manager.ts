@@ -1,17 +1,20 @@
 // The adapters of an engine: registered by name (registry.ts), resident in memory by content (resident-cache.ts).
 import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#core";
-import type { AdapterInfo } from "../types.ts";
+import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 import { unpackAdapter } from "./compact-adapter.ts";
 import { type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, ResidentCache } from "./resident-cache.ts";
-import type { AdapterLease, AdapterManager, AdapterManagerOptions } from "./types.ts";
+import type { AdapterLease, AdapterManager, AdapterManagerOptions, AdaptersListener } from "./types.ts";
 
 const POLL_SECONDS = 5;
 const ATTEMPTS = 4;
 
 const sameList = (a: readonly AdapterInfo[], b: readonly AdapterInfo[]): boolean =>
   a.length === b.length && a.every(({ name, digest }, i) => name === b[i]?.name && digest === b[i]?.digest);
+
+const sameRefused = (a: readonly RefusedAdapter[], b: readonly RefusedAdapter[]): boolean =>
+  a.length === b.length && a.every(({ name, reason }, i) => name === b[i]?.name && reason === b[i]?.reason);
 
 function leaseOf(
   { info: { name, digest, rank } }: RegisteredAdapter,
@@ -68,7 +71,8 @@ class Manager implements AdapterManager {
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
   private reported: readonly AdapterInfo[] = [];
-  private listener: ((adapters: readonly AdapterInfo[]) => void) | undefined;
+  private reportedRefused: readonly RefusedAdapter[] = [];
+  private listener: AdaptersListener | undefined;
 
   constructor(options: AdapterManagerOptions) {
     this.options = options;
@@ -84,6 +88,7 @@ class Manager implements AdapterManager {
     await this.registry.restore();
     await this.registry.look(this.options.signal);
     this.reported = this.registry.list();
+    this.reportedRefused = this.registry.refused();
     this.schedule();
   }
 
@@ -91,7 +96,11 @@ class Manager implements AdapterManager {
     return this.registry.list();
   }
 
-  onChange(listener: (adapters: readonly AdapterInfo[]) => void): void {
+  refused(): readonly RefusedAdapter[] {
+    return this.registry.refused();
+  }
+
+  onChange(listener: AdaptersListener): void {
     this.listener = listener;
   }
 
@@ -163,10 +172,11 @@ class Manager implements AdapterManager {
   private report(): void {
     if (this.closed) return;
     this.resident.dropUnregistered();
-    const list = this.list();
-    if (sameList(list, this.reported)) return;
+    const [list, refused] = [this.list(), this.refused()];
+    if (sameList(list, this.reported) && sameRefused(refused, this.reportedRefused)) return;
     this.reported = list;
-    this.listener?.(list);
+    this.reportedRefused = refused;
+    this.listener?.(list, refused);
   }
 
   private schedule(): void {
@@ -199,6 +209,7 @@ export async function openAdapterManager(options: AdapterManagerOptions): Promis
 /** The adapters of an engine that serves the base alone. */
 export const noAdapters: AdapterManager = {
   list: () => [],
+  refused: () => [],
   onChange: () => undefined,
   refresh: async () => [],
   acquire: async (name) => {

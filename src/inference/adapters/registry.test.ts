@@ -1,5 +1,5 @@
 // Scans and loads of a folder that changes meanwhile.
-import { mkdtemp, rename, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -65,6 +65,37 @@ test("of folders by name, one that is not there is named when it is asked for", 
   expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
   expect(() => registry.get("gone")).toThrow("no/such: no adapter here (there is no adapter_config.json)");
   expect(() => registry.get("toString")).toThrow('there is no adapter "toString"; 1 are registered');
+});
+
+test("folders that cannot be used are known by their reason, and hidden ones not at all", async () => {
+  await writeFile(join(folder, "notes.txt"), "");
+  for (const name of ["run", "empty", "broken", ".acme.retraining"]) await mkdir(join(folder, name));
+  for (const name of ["run", ".acme.retraining"]) await writeFile(join(folder, name, "run.json"), "{}");
+  await writeFile(join(folder, "broken", "adapter_config.json"), "{");
+  await writeFile(join(folder, "broken", "adapter_model.safetensors"), "");
+  await saveAdapter(
+    join(folder, "other"),
+    createAdapter(parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed: 1 }), geometry),
+    {
+      base: { name: "large", fingerprint: "sha256:1" },
+    },
+  );
+  const registry = new Registry({ ...options, source: `${folder}/./` });
+  await registry.look();
+  expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
+  expect(registry.refused()).toEqual([
+    { name: "broken", reason: expect.stringMatching(/^broken\/adapter_config\.json: /) },
+    { name: "empty", reason: "there is no adapter_config.json" },
+    { name: "other", reason: expect.stringContaining("large") },
+    { name: "run", reason: "its training has not finished, or was stopped" },
+  ]);
+  expect(JSON.stringify(registry.refused())).not.toContain(folder);
+  // to a request there is no adapter yet
+  expect(() => registry.get("run")).toThrow('there is no adapter "run"');
+  await rm(join(folder, "run"), { recursive: true });
+  await save("empty", 3);
+  await registry.look();
+  expect(registry.refused().map(({ name }) => name)).toEqual(["broken", "other"]);
 });
 
 test("a folder in doubt is read again", async () => {

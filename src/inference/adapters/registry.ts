@@ -1,5 +1,5 @@
 // The adapters on disk, by name, as they were last seen.
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   ADAPTER_CONFIG,
@@ -7,10 +7,11 @@ import {
   type AdapterFolder,
   folderVersion,
   openAdapterFolder,
+  whyNoAdapter,
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { pathExists, repairFolder, replacedName, storageError } from "#storage";
-import type { AdapterInfo } from "../types.ts";
+import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 import { residentBytes } from "./compact-adapter.ts";
 import type { AdapterManagerOptions } from "./types.ts";
 
@@ -27,7 +28,7 @@ export interface RegisteredAdapter {
 type State =
   | { readonly version: string; readonly adapter: RegisteredAdapter }
   /** Undefined where the failure may be temporary. */
-  | { readonly version: string | undefined; readonly error: MosError };
+  | { readonly version: string | undefined; readonly error: MosError; readonly reason: string };
 
 const FILES_AT_ONCE = 8;
 const ATTEMPTS = 3;
@@ -47,6 +48,13 @@ async function foldersIn(folder: string): Promise<readonly string[]> {
   return entries.flatMap((entry) => (entry.isDirectory() || entry.isSymbolicLink() ? [entry.name] : []));
 }
 
+/** Links to files, and names that are gone by now, are no folders. */
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+
 /** What the options say about every adapter. */
 type RegistryOptions = Pick<
   AdapterManagerOptions,
@@ -58,6 +66,8 @@ export class Registry {
   private readonly options: RegistryOptions;
   private states: ReadonlyMap<string, State> = new Map();
   private infos: readonly AdapterInfo[] = [];
+  /** Folders without an adapter, which requests do not know. */
+  private empty: readonly RefusedAdapter[] = [];
   private digests: ReadonlySet<string> = new Set();
   private repairing: Promise<void> | undefined;
 
@@ -67,6 +77,14 @@ export class Registry {
 
   list(): readonly AdapterInfo[] {
     return this.infos;
+  }
+
+  /** Sub-folders that cannot be used, and why, by name. */
+  refused(): readonly RefusedAdapter[] {
+    const broken = [...this.states].flatMap(([name, state]) =>
+      "reason" in state ? [{ name, reason: state.reason }] : [],
+    );
+    return [...broken, ...this.empty].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   has(digest: string): boolean {
@@ -119,7 +137,8 @@ export class Registry {
   async look(signal?: AbortSignal): Promise<void> {
     // known names are checked one by one: a listing may fall between the two renames of a replacement
     const before = this.states;
-    const names = new Set([...(await this.names()), ...before.keys()]);
+    const listed = await this.names();
+    const names = new Set([...listed, ...before.keys()]);
     const limited = limitConcurrency(FILES_AT_ONCE);
     const seen = await Promise.all(
       [...names].map((name) =>
@@ -138,7 +157,18 @@ export class Registry {
       if (state !== undefined) states.set(name, state);
     }
     this.states = states;
+    this.empty = await this.emptyAmong(listed.filter((name) => !states.has(name)));
     this.publish();
+  }
+
+  private async emptyAmong(names: readonly string[]): Promise<readonly RefusedAdapter[]> {
+    if (typeof this.options.source !== "string") return []; // `get` says it
+    const found: RefusedAdapter[] = [];
+    for (const name of names) {
+      const path = this.pathOf(name);
+      if (await isFolder(path)) found.push({ name, reason: await whyNoAdapter(path) });
+    }
+    return found;
   }
 
   private async names(): Promise<readonly string[]> {
@@ -207,10 +237,11 @@ export class Registry {
   private failureOf(name: string, version: string | undefined, cause: MosError) {
     // a file that is missing changes the version when it appears
     const lasting = ["bad_adapter", "unsupported", "not_found"].includes(cause.code);
-    const { source } = this.options;
-    const what = typeof source === "string" ? cause.message.replaceAll(`${source}/`, "") : cause.message;
-    const message = `adapter ${JSON.stringify(name)} cannot be used: ${what}`;
-    return { version: lasting ? version : undefined, error: new MosError("bad_adapter", message, { cause }) };
+    const isNamed = typeof this.options.source === "string";
+    const reason = isNamed ? cause.message.replaceAll(this.pathOf(name), name) : cause.message;
+    const message = `adapter ${JSON.stringify(name)} cannot be used: ${reason}`;
+    const error = new MosError("bad_adapter", message, { cause });
+    return { version: lasting ? version : undefined, error, reason };
   }
 
   private async register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {

@@ -1,6 +1,6 @@
 // The contract between the engine and its adapters on disk and in memory.
 import type { AdapterGeometry, ExpandedFactors } from "#adapters";
-import type { AdapterInfo } from "../types.ts";
+import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 
 /** How trained numbers are kept in memory. */
 export type ResidentDtype = "float32" | "bfloat16";
@@ -41,12 +41,17 @@ export interface AdapterManagerStats {
   readonly failures: number;
 }
 
+/** Is told which adapters there are, and which folders cannot be used. */
+export type AdaptersListener = (adapters: readonly AdapterInfo[], refused: readonly RefusedAdapter[]) => void;
+
 /** The adapters of a folder: registered by name, and resident in memory in a compact form as far as a limit allows. */
 export interface AdapterManager extends AsyncDisposable {
   /** As last seen in the folder, by name. */
   list(): readonly AdapterInfo[];
-  /** Calls the listener after every scan that changed the list. */
-  onChange(listener: (adapters: readonly AdapterInfo[]) => void): void;
+  /** Sub-folders that cannot be used, as last seen, by name. */
+  refused(): readonly RefusedAdapter[];
+  /** Calls the listener after every scan that changed either list. */
+  onChange(listener: AdaptersListener): void;
   /** Scans the folder now. */
   refresh(): Promise<readonly AdapterInfo[]>;
   /**

@@ -32,6 +32,17 @@ const adapterSchema = z
   })
   .openapi("Adapter");
 
+const adapterList = z
+  .object({
+    object: z.literal("list"),
+    data: z.array(adapterSchema),
+    unavailable: z
+      .array(z.object({ id: z.string(), reason: z.string() }))
+      .optional()
+      .describe("For administrators: folders that cannot be served, and why."),
+  })
+  .openapi("AdapterList");
+
 const name = z.string().describe("The model name by which it is called.");
 
 const uploadJson = z
@@ -97,7 +108,7 @@ const listRoute = createRoute({
   summary: "The adapters that the key may use, with their sizes",
   security,
   responses: {
-    200: ok(z.object({ object: z.literal("list"), data: z.array(adapterSchema) }), "All adapters."),
+    200: ok(adapterList, "All adapters."),
     default: failed,
   },
 });
@@ -169,7 +180,10 @@ export function adapterRoutes(app: ServerApp): void {
   app.openapi(listRoute, (context) => {
     const { server, key } = context.var;
     const shown = server.engine.adapters().filter((adapter) => key.mayUse(adapter.name));
-    return context.json({ object: "list" as const, data: shown.map(adapterJson) }, 200);
+    const refused = server.engine.refusedAdapters().filter((adapter) => key.mayUse(adapter.name));
+    const unavailable = refused.map((adapter) => ({ id: adapter.name, reason: adapter.reason }));
+    const list = { object: "list" as const, data: shown.map(adapterJson) };
+    return context.json(key.isAdmin ? { ...list, unavailable } : list, 200);
   });
   app.openapi(
     addRoute,

@@ -1,0 +1,113 @@
+import { basename } from "node:path";
+import { type RolledBack, rollBack } from "#adapters";
+import { choice, integer, MosError, type SettingValues, text } from "#core";
+import { type ListedAdapter, listAdapters } from "#recipes";
+import { defineCommand, group } from "./command.ts";
+import { counted, formatCount } from "./numbers.ts";
+import { labelled, textTable } from "./tables.ts";
+import { note, sayJson, sayLine, shown } from "./terminal.ts";
+
+const ACTIONS = ["list", "rollback"] as const;
+
+const options = {
+  ...group("Version", {
+    to: integer({
+      min: 1,
+      placeholder: "version",
+      defaultText: "the one that was replaced last",
+      help: "rollback: the version to put back, as list shows it",
+    }),
+  }),
+};
+const positional = {
+  action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
+  folder: text({ required: true, help: "list: a folder of adapters; rollback: the folder of one" }),
+};
+type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Lists the adapters of a folder, with the versions of each that are kept and what cannot be served; puts a kept version " +
+    "of one back.",
+  usage: "list <folder> | rollback <folder> [--to <version>]",
+  arguments: positional,
+  options,
+  examples: `
+Examples:
+  mos adapters list adapters
+  mos adapters rollback adapters/acme
+      undoes the last mos train --overwrite; once more undoes that
+  mos adapters rollback adapters/acme --to 2
+
+mos train keeps what it replaces (--keep). An adapter is replaced in one move, and the one that a rollback replaces is kept
+too: a server that runs with --adapters answers with either, and needs no restart. list does not read a model, so whether an
+adapter belongs to the one that is served, the server's log says.`,
+  run,
+});
+
+async function run({ action, folder, to, json }: Values): Promise<void> {
+  if (action === "list") {
+    if (to !== undefined) throw new MosError("bad_option", "--to does not go with mos adapters list");
+    const adapters = await listAdapters(folder);
+    if (json) sayJson({ adapters: adapters.map(adapterJson) });
+    else list(adapters);
+    return;
+  }
+  const done = await rollBack(folder, to);
+  if (json) sayJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
+  else sayLine(rolledBackText(done, folder));
+}
+
+const dateOf = (seconds: number): string => new Date(1000 * seconds).toISOString();
+
+/** "2026-08-22 14:03", in UTC. */
+const dayOf = (seconds: number): string => dateOf(seconds).slice(0, 16).replace("T", " ");
+
+function adapterJson({ name, adapter, reason, soFar, versions, isRetrained }: ListedAdapter): object {
+  return {
+    name,
+    adapter: adapter === undefined ? null : { ...adapter, changedAt: dateOf(adapter.changedAt) },
+    reason: reason ?? null,
+    soFar: soFar ?? null,
+    versions: versions.map(({ version, path, changedAt }) => ({
+      version,
+      path,
+      changedAt: dateOf(changedAt),
+    })),
+    isRetrained,
+  };
+}
+
+function list(adapters: readonly ListedAdapter[]): void {
+  if (adapters.length === 0) {
+    sayLine("there are no adapters in this folder");
+    return;
+  }
+  const rows = adapters.map(({ name, adapter, versions, isRetrained }) => [
+    shown(name),
+    adapter === undefined ? "–" : `${adapter.config.method} ${adapter.config.rank}`,
+    adapter === undefined ? "–" : formatCount(adapter.parameters),
+    shown(adapter?.base.name ?? "–"),
+    adapter === undefined ? "–" : dayOf(adapter.changedAt),
+    versions.length === 0 ? "–" : versions.map(({ version }) => version).join(", "),
+    isRetrained ? "a new run is not complete" : "",
+  ]);
+  const head = ["name", "method, rank", "parameters", "base", "written (UTC)", "kept", ""];
+  sayLine(textTable([head, ...rows], { left: [0, 1, 3, 4, 5, 6] }));
+  for (const { name, reason, soFar } of adapters)
+    if (reason !== undefined)
+      note(
+        `${shown(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; what it has so far is in ${soFar}`}`,
+      );
+  const broken = adapters.filter(({ reason }) => reason !== undefined).length;
+  if (broken > 0)
+    sayLine(`\n${counted(adapters.length - broken, "adapter")}, ${broken} of the folders cannot be served`);
+}
+
+function rolledBackText({ restored, kept }: RolledBack, folder: string): string {
+  return labelled([
+    ["in use", `version ${restored.version}, written ${dayOf(restored.changedAt)} UTC`],
+    ...(kept === undefined ? [] : [["kept", `what it replaced, as version ${kept}`] as const]),
+    ["adapter", folder],
+  ]);
+}
