@@ -350,22 +350,27 @@ export async function openAdapterFolder(
  * @throws MosError `not_found`, `bad_adapter`, `unsupported`, `storage`.
  */
 export async function loadAdapter(folder: string, options: LoadAdapterOptions): Promise<Adapter> {
-  for (let attempt = 1; ; attempt++) {
-    await restoreFolder(folder);
-    await using opened = await openAdapterFolder(folder);
-    const isLast = attempt === LOAD_ATTEMPTS;
-    try {
-      const { read } = await opened.check(options);
-      const adapter = await read();
-      if (isLast || (await opened.isCurrent())) return adapter;
-    } catch (error) {
-      if (isLast || (await opened.isCurrent())) throw error;
-    }
+  for (let attempt = 1; attempt <= LOAD_ATTEMPTS; attempt++) {
+    const loaded = await loadOnce(folder, options).catch((error: unknown) => {
+      const mayAppear = error instanceof MosError && error.code === "not_found";
+      if (mayAppear && attempt < LOAD_ATTEMPTS) return undefined;
+      throw error;
+    });
+    if (loaded !== undefined) return loaded;
   }
+  throw new MosError("storage", `${folder}: this folder changes while it is read; try again`);
 }
 
-/** A folder that is replaced while it is read is read again: its two files may be of different adapters. */
-const LOAD_ATTEMPTS = 3;
+const LOAD_ATTEMPTS = 4;
+
+/** Undefined where the folder was replaced meanwhile: what was read may be of two adapters. */
+async function loadOnce(folder: string, options: LoadAdapterOptions): Promise<Adapter | undefined> {
+  await restoreFolder(folder);
+  await using opened = await openAdapterFolder(folder);
+  const read = opened.check(options).then((checked) => checked.read());
+  await read.catch(() => undefined);
+  return (await opened.isCurrent()) ? await read : undefined;
+}
 
 /**
  * The shape of the base that a saved adapter fits, by its folder alone.

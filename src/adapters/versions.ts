@@ -58,11 +58,12 @@ export interface FoundAdapter {
  */
 export async function findAdapter(folder: string): Promise<FoundAdapter | undefined> {
   await restoreFolder(folder);
+  if (await pathExists(join(folder, ADAPTER_CONFIG))) return { path: folder, what: "adapter" };
+  if (await pathExists(join(folder, ADAPTER_TENSORS))) return undefined; // a broken one, not an unfinished run
   const checkpoints = join(folder, CHECKPOINTS);
   const steps = (await pathExists(checkpoints)) ? await listFolder(checkpoints) : [];
   const last = steps.filter((name) => /^step-\d+$/.test(name)).sort();
   const places: readonly FoundAdapter[] = [
-    { path: folder, what: "adapter" },
     { path: join(folder, BEST), what: "best" },
     ...last.reverse().map((name) => ({ path: join(checkpoints, name), what: "checkpoint" }) as const),
   ];

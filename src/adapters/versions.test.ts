@@ -1,0 +1,85 @@
+// Adapters that are replaced while others read them.
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { lockFolder, pathExists } from "#storage";
+import { createAdapter } from "./adapter.ts";
+import { loadAdapter, saveAdapter } from "./folder.ts";
+import { parseAdapterConfig } from "./methods.ts";
+import { forgetVersions, keptVersions, replaceAdapter, retrainingFolder, rollBack } from "./versions.ts";
+
+const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
+const adapterOf = (seed: number) =>
+  createAdapter(parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed }), geometry);
+
+let folder = "";
+let acme = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-versions-"));
+  acme = join(folder, "acme");
+  await save(acme, 1);
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const save = (path: string, seed: number): Promise<void> =>
+  saveAdapter(path, adapterOf(seed), { base: { name: "tiny", fingerprint: "sha256:0" } });
+const load = (path: string) => loadAdapter(path, { geometry, fingerprint: undefined });
+
+test("whoever reads an adapter gets one version whole, and never none, however often it is replaced", async () => {
+  await save(retrainingFolder(acme), 2);
+  await replaceAdapter(acme, retrainingFolder(acme), { keep: 3 });
+  let isRunning = true;
+  const swap = async (): Promise<void> => {
+    for (let i = 0; i < 100; i++) {
+      await rollBack(acme, undefined);
+      await sleep(5);
+    }
+    isRunning = false;
+  };
+  const seen = new Set<number>();
+  const read = async (): Promise<void> => {
+    while (isRunning) {
+      const { config, tensors } = await load(acme);
+      expect(tensors).toEqual(adapterOf(config.seed).tensors);
+      seen.add(config.seed);
+    }
+  };
+  await Promise.all([swap(), read(), read()]);
+  expect([...seen].sort()).toEqual([1, 2]);
+  expect((await readdir(folder)).sort()).toEqual([".acme.versions", "acme"]);
+});
+
+test("what a replacement leaves is the last versions, and what was beside the adapter", async () => {
+  await writeFile(join(acme, "notes.txt"), "mine");
+  for (const seed of [2, 3, 4]) {
+    await save(retrainingFolder(acme), seed);
+    expect(await replaceAdapter(acme, retrainingFolder(acme), { keep: 2 })).toBe(seed - 1);
+  }
+  expect((await keptVersions(acme)).map(({ version }) => version)).toEqual([3, 2]);
+  expect(await readdir(acme)).toContain("notes.txt");
+  expect((await load(acme)).config.seed).toBe(4);
+  await forgetVersions(acme);
+  expect(await keptVersions(acme)).toEqual([]);
+});
+
+test("two replacements at once are refused, and nothing changes", async () => {
+  await save(retrainingFolder(acme), 2);
+  await replaceAdapter(acme, retrainingFolder(acme), { keep: 1 });
+  await using _other = await lockFolder(join(folder, ".acme.versions"));
+  await expect(rollBack(acme, undefined)).rejects.toThrow(/is in use by process/);
+  expect((await load(acme)).config.seed).toBe(2);
+});
+
+test("a version comes back also where the adapter is gone, and not where an unfinished run is", async () => {
+  await save(retrainingFolder(acme), 2);
+  await replaceAdapter(acme, retrainingFolder(acme), { keep: 1 });
+  for (const name of ["adapter_config.json", "adapter_model.safetensors"]) await rm(join(acme, name));
+  await writeFile(join(acme, "run.json"), "{}");
+  await expect(rollBack(acme, undefined)).rejects.toThrow(/a run that has not finished is in this place/);
+  await rm(acme, { recursive: true });
+  expect(await rollBack(acme, undefined)).toMatchObject({ restored: { version: 1 }, kept: undefined });
+  expect((await load(acme)).config.seed).toBe(1);
+  expect(await pathExists(join(folder, ".acme.versions"))).toBe(false);
+});
