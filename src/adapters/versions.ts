@@ -20,8 +20,10 @@ const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS];
 
 /** The file of a run's folder that says what the run computes. */
 export const RUN_RECORD = "run.json";
-/** The folder of a run's checkpoints, and that of its best adapter. */
-export const [CHECKPOINTS, BEST] = ["checkpoints", "best"];
+/** The folder of a run's checkpoints. */
+export const CHECKPOINTS = "checkpoints";
+/** The folder of a run's best adapter. */
+export const BEST = "best";
 /** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
 export const RUN_FILES: readonly string[] = [
   ...ADAPTER_FILES,
