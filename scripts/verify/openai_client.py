@@ -107,7 +107,10 @@ def chat_streams(served):
             text += choice.delta.content or ""
             finish = choice.finish_reason or finish
         assert (text, finish) == (whole.choices[0].message.content, whole.choices[0].finish_reason)
-        assert usage == whole.usage
+        counts = {"prompt_tokens", "completion_tokens", "total_tokens"}
+        assert usage.model_dump(include=counts) == whole.usage.model_dump(include=counts)
+        # the whole answer left the prompt in the prefix cache, except its last token
+        assert usage.prompt_tokens_details.cached_tokens == usage.prompt_tokens - 1
 
 
 def chat_logprobs(served):
