@@ -127,6 +127,9 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
 export interface Interrupt extends Disposable {
   /** Fires at the first Ctrl-C or SIGTERM. A second one ends the process at once. */
   readonly signal: AbortSignal;
+  /** Stops listening, until `listen`: Ctrl-C ends the process at once then, also where it is busy for long. */
+  ignore(): void;
+  listen(): void;
 }
 
 /** 128 + SIGINT, as shells have it. */
@@ -140,13 +143,10 @@ export function listenForInterrupt(onFirst: () => void = () => undefined): Inter
     controller.abort();
     onFirst();
   };
-  process.on("SIGINT", listener).on("SIGTERM", listener);
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => {
-      process.off("SIGINT", listener).off("SIGTERM", listener);
-    },
-  };
+  const listen = (): void => void process.on("SIGINT", listener).on("SIGTERM", listener);
+  const ignore = (): void => void process.off("SIGINT", listener).off("SIGTERM", listener);
+  listen();
+  return { signal: controller.signal, ignore, listen, [Symbol.dispose]: ignore };
 }
 
 /** What a result keeps of how it was made: the command as it was typed, and the machine. */

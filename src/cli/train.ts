@@ -121,6 +121,7 @@ async function train(options: Values): Promise<number> {
     line?.print("stopping after this step; Ctrl-C again ends at once, without saving"),
   );
   const path = await findModel(options.model, { signal: interrupt.signal, silent });
+  interrupt.ignore(); // until there is anything to save: data may be long, and is encoded without a pause
   let memory: MemoryEvent | undefined;
   const outcome = await (async () => {
     using live = liveLine({ silent });
@@ -142,6 +143,7 @@ async function train(options: Values): Promise<number> {
         memory = event;
       },
       onReady: (event) => {
+        interrupt.listen();
         if (!silent && memory !== undefined) sayLine(`${startText(event, { memory, options })}\n`);
       },
     });

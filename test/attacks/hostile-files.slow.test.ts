@@ -17,6 +17,7 @@ import { mos } from "../bad-input/run-mos.ts";
 const MODEL = "assets/tiny-english";
 const CONFIG = "adapter_config.json";
 const TENSORS = "adapter_model.safetensors";
+const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
 
 let folder: string;
 beforeAll(async () => {
@@ -116,6 +117,27 @@ async function expectRefusal(args: readonly string[], message: RegExp): Promise<
   expect(grown).toBeLessThan(MEMORY);
 }
 
+test("Ctrl-C ends a training at once whose conversations take long to encode", async () => {
+  const data = join(folder, "turns.jsonl");
+  const messages = Array.from({ length: 8000 }, (_, i) =>
+    i % 2 === 0 ? { role: "user", content: "Why?" } : { role: "assistant", content: "So." },
+  );
+  await writeFile(data, `${JSON.stringify({ messages })}\n`.repeat(100));
+  const args = ["train", "--model", MODEL, "--data", data, "--out", join(folder, "turns"), "--rank", "6"];
+  const child = spawn(process.execPath, [...MAIN, ...args, "--json"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const events = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  expect(JSON.parse((await events.next()).value)).toMatchObject({ type: "memory" });
+  await sleep(5000); // what follows before it encodes takes less than a second
+  const ended = once(child, "exit");
+  const since = performance.now();
+  child.kill("SIGINT");
+  expect(await ended).toEqual([null, "SIGINT"]);
+  expect(performance.now() - since).toBeLessThan(1000);
+  expect(await events.next()).toMatchObject({ done: true });
+});
+
 describe("on the command line, refused within a second", () => {
   beforeAll(() => mos(["generate", "--model", MODEL, "--prompt", "x", "--max-tokens", "1"])); // loads the program
 
@@ -183,9 +205,19 @@ describe("on a server, whose running request does not feel", () => {
     const keys = join(folder, "keys.jsonl");
     const made = await mos(["keys", "create", "--name", "operator", "--admin", "--append", keys, "--json"]);
     key = JSON.parse(made.stdout).key;
-    const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
-    const options = ["--model", MODEL, "--adapters", watched, "--port", "0", "--json", "--api-keys", keys];
-    child = spawn(process.execPath, [...main, ...options], { stdio: ["ignore", "pipe", "ignore"] });
+    const options = [
+      "serve",
+      "--model",
+      MODEL,
+      "--adapters",
+      watched,
+      "--port",
+      "0",
+      "--json",
+      "--api-keys",
+      keys,
+    ];
+    child = spawn(process.execPath, [...MAIN, ...options], { stdio: ["ignore", "pipe", "ignore"] });
     const [line] = (await once(createInterface(child.stdout!), "line")) as [string];
     address = JSON.parse(line).address;
     reader = new Worker(READER, { eval: true, workerData: { address, key } });
