@@ -129,6 +129,7 @@ export interface Interrupt extends Disposable {
   readonly signal: AbortSignal;
   /** Stops listening, until `listen`: Ctrl-C ends the process at once then, also where it is busy for long. */
   ignore(): void;
+  /** Listens again. */
   listen(): void;
 }
 
