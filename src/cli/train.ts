@@ -7,6 +7,7 @@ import {
   type FinetuneSettingsInput,
   finetune,
   finetuneSettings,
+  KEPT_VERSIONS,
   memorySettings,
   trainingSettings,
 } from "#recipes";
@@ -65,7 +66,7 @@ const options = {
     }),
     keep: integer({
       min: 0,
-      default: 3,
+      default: KEPT_VERSIONS,
       help: "replaced versions of the adapter to keep; mos adapters lists them and puts them back",
     }),
     quiet,
@@ -95,14 +96,16 @@ Examples:
 
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
 
+  mos train … --out adapters/acme --overwrite
+      the adapter there is served until the new one is complete; mos adapters rollback adapters/acme undoes it
+
+  mos train … --out adapters/acme --steps 200 --resume
+      makes 200 of a finished run of 100; the learning rate of the new steps is that of a schedule of 200
+
 A line of the data: {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
 Loss counts only where the assistant speaks.
 
 Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C ends at once.
-  mos train … --out adapters/acme --overwrite
-      the adapter there is served until the new one is complete; mos adapters rollback adapters/acme undoes it
-  mos train … --out adapters/acme --steps 200 --resume
-      makes 200 of a finished run of 100; the learning rate of the new steps is that of a schedule of 200
 mos params shows what a configuration costs, before any training.`,
   run: train,
 });

@@ -78,6 +78,6 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
-export type { FinetuneEvent, ModelSummary, WarningReason } from "./run-results.ts";
+export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
 export { networkSettings, type RunningServer, type ServeOptions, serve } from "./serve.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

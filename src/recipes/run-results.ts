@@ -116,7 +116,7 @@ export async function* persist(
 }
 
 /** Versions of a replaced adapter that are kept where it is not said. */
-const KEPT_VERSIONS = 3;
+export const KEPT_VERSIONS = 3;
 
 export interface Completion {
   readonly out: string;

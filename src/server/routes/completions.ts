@@ -85,18 +85,13 @@ const completionLogprobs = z.object({
   text_offset: z.array(z.int()).readonly(),
 });
 
+const choiceFields = { index: z.int(), text: z.string(), logprobs: completionLogprobs.nullable() };
+
 const completionAnswer = z
   .object({
     ...answerFields,
     object: z.literal("text_completion"),
-    choices: z.array(
-      z.object({
-        index: z.int(),
-        text: z.string(),
-        logprobs: completionLogprobs.nullable(),
-        finish_reason: finishReason,
-      }),
-    ),
+    choices: z.array(z.object({ ...choiceFields, finish_reason: finishReason })),
   })
   .openapi("CompletionAnswer");
 
@@ -104,14 +99,7 @@ const completionChunk = z
   .object({
     ...chunkFields,
     object: z.literal("text_completion"),
-    choices: z.array(
-      z.object({
-        index: z.int(),
-        text: z.string(),
-        logprobs: completionLogprobs.nullable(),
-        finish_reason: finishReason.nullable(),
-      }),
-    ),
+    choices: z.array(z.object({ ...choiceFields, finish_reason: finishReason.nullable() })),
   })
   .openapi("CompletionChunk");
 
