@@ -3,6 +3,7 @@ export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Va
 export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
 export {
+  expectAdapterHeader,
   type NumberRange,
   openSafetensors,
   type SafetensorsDtype,

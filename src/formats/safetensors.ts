@@ -101,6 +101,23 @@ interface Written extends Place {
   readonly names: number;
 }
 
+const headerLength = (prefix: Uint8Array): number =>
+  Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
+
+function expectShort(length: number, limits: HeaderLimits, { code, where }: Place): void {
+  if (length > limits.bytes)
+    throw new MosError(code, `${where}: the header has ${length} bytes; at most ${limits.bytes} are read`);
+}
+
+/**
+ * Refuses an adapter's file by its first bytes, before the rest has arrived. Fewer than eight say nothing.
+ *
+ * @throws MosError "bad_adapter" where the header is longer than an adapter's may be.
+ */
+export function expectAdapterHeader(begin: Uint8Array, where: string): void {
+  if (begin.length >= 8) expectShort(headerLength(begin), ADAPTER_LIMITS, { code: "bad_adapter", where });
+}
+
 async function readHeader(
   file: ByteSource,
   { code, limits }: { readonly code: ErrorCode; readonly limits: HeaderLimits },
@@ -110,14 +127,13 @@ async function readHeader(
     throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; fetch it again`);
   const prefix = new Uint8Array(8);
   await file.read(prefix, 0);
-  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  const length = headerLength(prefix);
   if (8 + length > size)
     throw new MosError(
       code,
       `${path}: the header claims ${length} bytes, but the file has ${size}; it is cut short or not a safetensors file`,
     );
-  if (length > limits.bytes)
-    throw new MosError(code, `${path}: the header has ${length} bytes; at most ${limits.bytes} are read`);
+  expectShort(length, limits, { code, where: path });
   const bytes = new Uint8Array(length);
   await file.read(bytes, 8);
   const names = expectFlatHeader(bytes, limits, { code, where: path });

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { forgetVersions, LARGEST_CONFIG } from "#adapters";
 import { MosError, parseJson } from "#core";
-import { openSafetensors } from "#formats";
+import { expectAdapterHeader, openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
 import {
   type KeptFolder,
@@ -126,6 +126,19 @@ async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
       cause instanceof MosError && ["bad_adapter", "bad_config", "unsupported"].includes(cause.code);
     if (!isClientFault || cause instanceof ApiError) throw cause;
     throw badAdapter(cause.message.replaceAll(`${folder}/`, "").replaceAll(folder, "the adapter"), cause);
+  }
+}
+
+/**
+ * Looks at the first bytes of tensors, so that the rest of a hostile file is not kept.
+ *
+ * @throws ApiError 400 where they are no adapter's.
+ */
+export function checkTensorsBegin(begin: Uint8Array): void {
+  try {
+    expectAdapterHeader(begin, TENSORS);
+  } catch (cause) {
+    throw badAdapter(cause instanceof Error ? cause.message : String(cause), cause);
   }
 }
 

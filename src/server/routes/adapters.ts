@@ -8,7 +8,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText } from "#core";
 import type { AdapterInfo } from "#inference";
-import { checkAdapterName } from "../adapter-store.ts";
+import { checkAdapterName, checkTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
 import type { ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
@@ -233,8 +233,13 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
     const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
     part.on("data", (chunk: Buffer) => {
       if (isText) textBytes += chunk.length;
-      if (textBytes > bodyBytes) parser.destroy(tooLarge(bodyBytes));
-      else chunks.push(new Blob([chunk]));
+      try {
+        if (textBytes > bodyBytes) throw tooLarge(bodyBytes);
+        if (!isText && chunks.length === 0) checkTensorsBegin(chunk);
+        chunks.push(new Blob([chunk]));
+      } catch (error) {
+        parser.destroy(error instanceof Error ? error : undefined);
+      }
     });
     part.on("error", (error) => parser.destroy(error));
     part.on("end", () => form.append(field, new Blob(chunks)));
