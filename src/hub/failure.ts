@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { systemCode } from "#storage";
+import { isDiskFull, systemCode } from "#storage";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
 /** What a request is about; error messages name it. */
@@ -93,9 +93,7 @@ export function cancelled(resource: Resource, cause?: unknown): MosError {
 
 /** A refused write as an error that names the file and the reason. */
 function diskError(error: unknown): MosError {
-  const code = errorCode(error);
-  const full = code === "ENOSPC" || code === "EDQUOT";
-  const advice = full
+  const advice = isDiskFull(error)
     ? "the disk is full; free some space and run again: what was downloaded is kept"
     : "check that the cache folder may be written";
   return new MosError("storage", `the download cannot be stored: ${advice} (${describe(error)})`, {

@@ -251,7 +251,7 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
 
 function openManager(
   { config, fingerprint, identity }: ModelFacts,
-  { adapterMemory, adapterDtype }: FullSettings,
+  { adapterMemory, maxAdapterRank, adapterDtype }: FullSettings,
   { source, signal }: { readonly source: CoreSettings["adapters"]; readonly signal: AbortSignal | undefined },
 ): Promise<AdapterManager> {
   if (source === undefined) return Promise.resolve(noAdapters);
@@ -259,6 +259,7 @@ function openManager(
     ...{ source, geometry: geometryOf(config), fingerprint, identity },
     signal,
     limitBytes: adapterMemory,
+    maxRank: maxAdapterRank,
     dtype: adapterDtype,
     now: () => performance.now(),
   });

@@ -9,6 +9,7 @@ test("missing settings get their defaults, given ones are kept", () => {
     cacheDtype: "float32",
     adapterMemory: 2e9,
     adapterDtype: "float32",
+    maxAdapterRank: 256,
     maxBatch: 16,
     maxWaiting: 256,
     slotMemory: 2e9,

@@ -40,6 +40,12 @@ export const adapterSettings = {
     defaultText: "2GB",
     help: "memory of the adapters of running requests, each expanded in its slot",
   }),
+  maxAdapterRank: integer({
+    min: 1,
+    default: 256,
+    placeholder: "rank",
+    help: "largest rank of an adapter; every running request pays for the largest one in the batch",
+  }),
   adapterDtype: choice(RESIDENT_DTYPES, {
     default: "float32",
     help: "how resident adapters keep their numbers",

@@ -90,6 +90,7 @@ export async function* evaluateModel({
   await checkTasks(asked);
   await using engine = await openEngine({
     ...{ model, baseDtype, compute, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    maxAdapterRank: Number.MAX_SAFE_INTEGER,
     ...(names.length === 0 ? {} : { adapters: Object.fromEntries(named) }),
     ...(maxLength === undefined ? {} : { maxLength }),
     ...(threads === undefined ? {} : { threads }),

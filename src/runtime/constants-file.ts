@@ -4,7 +4,7 @@ import { type FileHandle, open, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { MosError } from "#core";
 import { type DType, fileConstant, type Shape, type TensorData, type Value } from "#graph";
-import { makeTemporaryFolder, systemCode } from "#storage";
+import { isDiskFull, makeTemporaryFolder, systemCode } from "#storage";
 
 /** Bytes of one system call, which may write only a part of more than 2 GiB. */
 const MAX_WRITE = 1 << 30;
@@ -23,11 +23,9 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: numb
 /** The error for constants that the disk does not take. */
 export function unwritten(folder: string, cause: unknown): MosError {
   if (cause instanceof MosError) return cause;
-  const code = systemCode(cause);
-  const why =
-    code === "ENOSPC" || code === "EDQUOT"
-      ? `the disk is full; the weights of a base need as much room there as in memory, while it is opened: free some space or set TMPDIR to another folder`
-      : `the constants of a program cannot be written (${code ?? String(cause)}); set TMPDIR to another folder`;
+  const why = isDiskFull(cause)
+    ? `the disk is full; the weights of a base need as much room there as in memory, while it is opened: free some space or set TMPDIR to another folder`
+    : `the constants of a program cannot be written (${systemCode(cause) ?? String(cause)}); set TMPDIR to another folder`;
   return new MosError("storage", `${dirname(folder)}: ${why}`, { cause });
 }
 

@@ -129,16 +129,13 @@ async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/**
- * Looks at the first bytes of tensors, so that the rest of a hostile file is not kept.
- *
- * @throws ApiError 400 where they are no adapter's.
- */
-export function checkTensorsBegin(begin: Uint8Array): void {
+/** What is wrong with the first bytes of tensors: a hostile file is not read to its end. */
+export function wrongTensorsBegin(begin: Uint8Array): ApiError | undefined {
   try {
     expectAdapterHeader(begin, TENSORS);
+    return undefined;
   } catch (cause) {
-    throw badAdapter(cause instanceof Error ? cause.message : String(cause), cause);
+    return badAdapter(cause instanceof Error ? cause.message : String(cause), cause);
   }
 }
 

@@ -6,6 +6,12 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
+/** Whether a system call failed because the disk, or what a user may have of it, is full. */
+export function isDiskFull(error: unknown): boolean {
+  const code = systemCode(error);
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
 const EXPLANATIONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ENOENT: ["not_found", "no such file or folder; check the path"],
   ENOTDIR: ["not_found", "a part of this path is a file, not a folder; check the path"],

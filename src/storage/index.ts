@@ -1,4 +1,4 @@
-export { storageError, systemCode } from "./error.ts";
+export { isDiskFull, storageError, systemCode } from "./error.ts";
 export {
   type AtomicFile,
   type ByteSource,

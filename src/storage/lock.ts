@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { MosError, steadyNow } from "#core";
-import { storageError, systemCode } from "./error.ts";
+import { isDiskFull, storageError, systemCode } from "./error.ts";
 import { hasEnded, isRunning, isTouched, keepAlive, thisWriter } from "./writer.ts";
 
 const RUN = "running.json";
@@ -59,7 +59,7 @@ async function create(path: string): Promise<boolean> {
     await handle.writeFile(JSON.stringify({ ...thisWriter, host: hostname() }));
   } catch (error) {
     // a full disk has room for a name: an empty lock is one, too, and the change may well free space
-    if (!["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")) {
+    if (!isDiskFull(error)) {
       await rm(path, { force: true });
       throw storageError(error, path);
     }

@@ -67,6 +67,15 @@ test("of folders by name, one that is not there is named when it is asked for", 
   expect(() => registry.get("toString")).toThrow('there is no adapter "toString"; 1 are registered');
 });
 
+test("an adapter of a larger rank than is served is refused", async () => {
+  const config = parseAdapterConfig({ method: "lora", rank: 3, targets: ["q_proj"] });
+  await saveAdapter(join(folder, "large"), createAdapter(config, geometry), { base });
+  const registry = new Registry({ ...options, source: folder, maxRank: 2 });
+  await registry.look();
+  expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
+  expect(() => registry.get("large")).toThrow("its rank is 3, and at most 2 are served");
+});
+
 test("folders that cannot be used are known by their reason, and hidden ones not at all", async () => {
   await writeFile(join(folder, "notes.txt"), "");
   for (const name of ["run", "empty", "broken", ".acme.retraining"]) await mkdir(join(folder, name));

@@ -58,7 +58,7 @@ const isFolder = (path: string): Promise<boolean> =>
 /** What the options say about every adapter. */
 type RegistryOptions = Pick<
   AdapterManagerOptions,
-  "source" | "geometry" | "fingerprint" | "identity" | "dtype" | "limitBytes"
+  "source" | "geometry" | "fingerprint" | "identity" | "dtype" | "limitBytes" | "maxRank"
 >;
 
 export class Registry {
@@ -245,9 +245,14 @@ export class Registry {
   }
 
   private async register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
-    const { geometry, dtype, fingerprint, identity, limitBytes } = this.options;
+    const { geometry, dtype, fingerprint, identity, limitBytes, maxRank = Infinity } = this.options;
     const { version } = folder;
     const { config, trainedOn } = await folder.check({ geometry, fingerprint, identity });
+    if (config.rank > maxRank)
+      throw new MosError(
+        "bad_adapter",
+        `its rank is ${config.rank}, and at most ${maxRank} are served; allow more with --max-adapter-rank of mos serve`,
+      );
     const { own, shared } = residentBytes(config, geometry, dtype);
     if (own + shared > limitBytes)
       throw new MosError(

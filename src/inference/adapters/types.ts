@@ -16,6 +16,8 @@ export interface AdapterManagerOptions {
   /** Maximum bytes of resident adapters. */
   readonly limitBytes: number;
   readonly dtype: ResidentDtype;
+  /** Adapters of a larger rank are refused. */
+  readonly maxRank?: number | undefined;
   /** Milliseconds from any start. */
   readonly now: () => number;
   /** Seconds between scans of the folder (5); with 0 only `refresh` scans it. */

@@ -8,7 +8,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText } from "#core";
 import type { AdapterInfo } from "#inference";
-import { checkAdapterName, checkTensorsBegin } from "../adapter-store.ts";
+import { checkAdapterName, wrongTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
 import type { ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
@@ -233,13 +233,10 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
     const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
     part.on("data", (chunk: Buffer) => {
       if (isText) textBytes += chunk.length;
-      try {
-        if (textBytes > bodyBytes) throw tooLarge(bodyBytes);
-        if (!isText && chunks.length === 0) checkTensorsBegin(chunk);
-        chunks.push(new Blob([chunk]));
-      } catch (error) {
-        parser.destroy(error instanceof Error ? error : undefined);
-      }
+      const wrongBegin = isText || chunks.length > 0 ? undefined : wrongTensorsBegin(chunk);
+      if (wrongBegin !== undefined) parser.destroy(wrongBegin);
+      else if (textBytes > bodyBytes) parser.destroy(tooLarge(bodyBytes));
+      else chunks.push(new Blob([chunk]));
     });
     part.on("error", (error) => parser.destroy(error));
     part.on("end", () => form.append(field, new Blob(chunks)));
