@@ -1,0 +1,18 @@
+// SQL of PostgreSQL's dialect behind two functions, by either of two drivers. Times come from the database alone.
+
+/** A row by column. Parse it before use. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** Runs statements, within a transaction or not. */
+export interface Queryable {
+  /** The rows of one statement with `$1`, `$2` … as values; of several statements without values, those of the last. */
+  query(text: string, values?: readonly unknown[]): Promise<readonly Row[]>;
+}
+
+/** A database that is open. Disposing it waits for what runs. */
+export interface Database extends Queryable, AsyncDisposable {
+  /** "pglite" has one connection and is held by one process. */
+  readonly kind: "pglite" | "postgres";
+  /** Commits what `work` did, or nothing of it where it throws. */
+  transaction<T>(work: (transaction: Queryable) => Promise<T>): Promise<T>;
+}

@@ -1,0 +1,130 @@
+// The tables, in numbered steps. A step that was released is never changed; what comes later is a new one.
+import { MosError } from "mixture-of-shards/core";
+import type { Database, Queryable } from "./database.ts";
+
+const STEPS: readonly string[] = [
+  `
+  create table files (
+    id text primary key,
+    tenant text not null,
+    purpose text not null,
+    filename text not null,
+    bytes bigint not null,
+    digest text not null,
+    status text not null,
+    status_details text,
+    examples integer,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    number bigserial
+  );
+  create index files_by_tenant on files (tenant, number desc);
+  create index files_by_digest on files (digest);
+
+  create table jobs (
+    id text primary key,
+    tenant text not null,
+    model text not null,
+    status text not null check (status in ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')),
+    -- what a client asked for, as the answer shows it, and what that means to the trainer
+    request jsonb not null,
+    plan jsonb not null,
+    training_file text not null,
+    training_digest text not null,
+    validation_file text,
+    validation_digest text,
+    metadata jsonb,
+    priority integer not null default 0,
+    idempotency_key text,
+    -- the slice that is due; a slice that ends with another number, or with another lease, changes nothing
+    slice integer not null default 0,
+    lease bigint not null default 0,
+    worker text,
+    lease_until timestamptz,
+    failures integer not null default 0,
+    wanted text check (wanted in ('pause', 'cancel')),
+    -- the run's folder as it was after the last slice: digests by path
+    run jsonb,
+    step integer not null default 0,
+    steps integer,
+    trained_tokens bigint,
+    seconds double precision not null default 0,
+    error jsonb,
+    fine_tuned_model text,
+    result_file text,
+    created_at timestamptz not null default now(),
+    finished_at timestamptz,
+    number bigserial,
+    unique (tenant, idempotency_key)
+  );
+  create index jobs_by_tenant on jobs (tenant, number desc);
+  create index jobs_unfinished on jobs (status, lease_until) where status in ('queued', 'running', 'paused');
+
+  create table events (
+    id text primary key,
+    job text not null references jobs on delete cascade,
+    -- what a slice that is done again says a second time is dropped by this name
+    name text not null,
+    level text not null,
+    type text not null,
+    message text not null,
+    data jsonb,
+    created_at timestamptz not null default now(),
+    number bigserial,
+    unique (job, name)
+  );
+  create index events_by_job on events (job, number desc);
+
+  create table checkpoints (
+    id text primary key,
+    job text not null references jobs on delete cascade,
+    step integer not null,
+    model text not null,
+    metrics jsonb not null,
+    created_at timestamptz not null default now(),
+    number bigserial,
+    unique (job, step)
+  );
+
+  create table models (
+    name text primary key,
+    tenant text not null,
+    job text references jobs on delete set null,
+    files jsonb not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    number bigserial
+  );
+  create index models_by_tenant on models (tenant, number desc);
+  `,
+];
+
+/** Any number; every process that brings the tables up to date takes this lock first. */
+const LOCK = 7_205_418;
+
+/**
+ * Brings the tables up to date. Processes that do so at once wait for each other.
+ *
+ * @throws MosError `unsupported` for tables of a newer version of this package.
+ */
+export async function migrate(database: Database, steps: readonly string[] = STEPS): Promise<void> {
+  await database.transaction(async (transaction) => {
+    await transaction.query("select pg_advisory_xact_lock($1::bigint)", [LOCK]);
+    await transaction.query("create table if not exists migrations (number integer primary key)");
+    const done = await doneSteps(transaction);
+    if (done > steps.length)
+      throw new MosError(
+        "unsupported",
+        `the database was made by a newer version: it is at step ${done}, and this one knows ${steps.length}; use the newer version`,
+      );
+    for (const [i, step] of steps.slice(done).entries()) {
+      await transaction.query(step);
+      await transaction.query("insert into migrations values ($1)", [done + i + 1]);
+    }
+  });
+}
+
+async function doneSteps(database: Queryable): Promise<number> {
+  const [row] = await database.query("select coalesce(max(number), 0)::integer as done from migrations");
+  return Number(row?.["done"]);
+}

@@ -1,0 +1,41 @@
+// The databases that tests run on: PGlite in memory, and PostgreSQL where MOS_DATABASE_URL names one.
+import { randomUUID } from "node:crypto";
+import { type Database, openPglite, openPostgres } from "#database";
+
+const URL_OF_TESTS = process.env["MOS_DATABASE_URL"];
+
+/** An empty database for one test. */
+export interface TestDatabase extends AsyncDisposable {
+  readonly database: Database;
+  /** Of PostgreSQL: where other processes open it. */
+  readonly url: string | undefined;
+}
+
+async function onPglite(): Promise<TestDatabase> {
+  const database = await openPglite();
+  return { database, url: undefined, [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() };
+}
+
+async function onPostgres(url: string): Promise<TestDatabase> {
+  await using admin = await openPostgres(url);
+  const name = `mos_test_${randomUUID().replaceAll("-", "")}`;
+  await admin.query(`create database ${name}`);
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  const database = await openPostgres(own.href);
+  return {
+    database,
+    url: own.href,
+    [Symbol.asyncDispose]: async () => {
+      await database[Symbol.asyncDispose]();
+      await using again = await openPostgres(url);
+      await again.query(`drop database ${name} with (force)`);
+    },
+  };
+}
+
+/** By name, for `describe.each`. */
+export const databases: readonly (readonly [name: string, open: () => Promise<TestDatabase>])[] = [
+  ["PGlite", onPglite],
+  ...(URL_OF_TESTS === undefined ? [] : [["PostgreSQL", () => onPostgres(URL_OF_TESTS)] as const]),
+];
