@@ -1,0 +1,68 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type ObjectStore, openObjects } from "#objects";
+
+let folder: string;
+let objects: ObjectStore;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-objects-"));
+  objects = await openObjects(folder);
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const put = (text: string) => objects.put(Readable.from([Buffer.from(text)]));
+const everything = async (): Promise<readonly string[]> =>
+  (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name);
+
+test("equal contents are one file, by their SHA-256", async () => {
+  const [first, second] = [await put("abc"), await put("abc")];
+  expect(first).toEqual({
+    digest: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    bytes: 3,
+  });
+  expect(second).toEqual(first);
+  expect(await everything()).toEqual([first.digest]);
+  expect(await readFile(await objects.pathOf(first.digest), "utf8")).toBe("abc");
+});
+
+test("what fails while it arrives leaves nothing", async () => {
+  async function* broken() {
+    yield Buffer.from("abc");
+    throw new Error("gone");
+  }
+  await expect(objects.put(broken())).rejects.toThrow("gone");
+  expect(await everything()).toEqual([]);
+});
+
+test("a folder comes back as it was", async () => {
+  const from = join(folder, "from");
+  await mkdir(join(from, "deep", "er"), { recursive: true });
+  await writeFile(join(from, "a"), "1");
+  await writeFile(join(from, "deep", "er", "b"), "2");
+  await writeFile(join(from, "deep", "skipped"), "3");
+  const files = await objects.putFolder(from, (name) => name === "deep/skipped");
+  expect(Object.keys(files)).toEqual(["a", "deep/er/b"]);
+  for (const link of [false, true]) {
+    const to = join(folder, `to ${link}`);
+    await objects.restore(files, to, { link });
+    expect(await readFile(join(to, "deep", "er", "b"), "utf8")).toBe("2");
+  }
+  await writeFile(join(folder, "to false", "a"), "changed");
+  expect(await readFile(await objects.pathOf(files["a"] ?? ""), "utf8")).toBe("1");
+});
+
+test("a sweep takes what is old and unused", async () => {
+  const [used, old, young] = [await put("used"), await put("old"), await put("young")];
+  const before = new Date(Date.now() - 3600_000);
+  for (const { digest } of [used, old]) await utimes(await objects.pathOf(digest), before, before);
+  expect(await objects.sweep(async () => new Set([used.digest]), 600)).toBe(1);
+  await expect(objects.pathOf(old.digest)).rejects.toMatchObject({ code: "storage" });
+  await objects.pathOf(used.digest);
+  await objects.pathOf(young.digest);
+  await expect(objects.pathOf("../../x")).rejects.toMatchObject({ code: "storage" });
+});
