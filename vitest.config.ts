@@ -15,7 +15,7 @@ interface Tier {
 
 const tier = (name: string, { seconds, ...files }: Tier) => ({
   resolve: { conditions: ["source"] },
-  ssr: { resolve: { conditions: ["source", "node", "import", "default"] } },
+  ssr: { resolve: { conditions: ["source", "node", "default"] } },
   test: {
     name,
     ...files,

@@ -22,7 +22,9 @@ export async function openPglite(folder?: string): Promise<Database> {
   } catch (cause) {
     await hold?.[Symbol.asyncDispose]();
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new MosError("storage", `${folder ?? "memory"}: the database cannot be opened: ${reason}`, { cause });
+    throw new MosError("storage", `${folder ?? "memory"}: the database cannot be opened: ${reason}`, {
+      cause,
+    });
   }
 }
 

@@ -3,8 +3,7 @@ import postgres from "postgres";
 import type { Database, Queryable, Row } from "./database.ts";
 
 /** What a connection could not be made for, or lost by: the same statement may succeed later. */
-const CONNECTION =
-  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|08|57P0|53300)/;
+const CONNECTION = /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|08|57P0|53300)/;
 
 /** Where a URL leads, without its password. */
 function hostOf(url: string): string {
@@ -33,7 +32,10 @@ export async function openPostgres(
   { connections = 8 }: { readonly connections?: number } = {},
 ): Promise<Database> {
   if (!/^postgres(ql)?:\/\//.test(url))
-    throw new MosError("bad_option", "databaseUrl: give a URL such as postgres://user:password@host/database");
+    throw new MosError(
+      "bad_option",
+      "databaseUrl: give a URL such as postgres://user:password@host/database",
+    );
   const sql = postgres(url, {
     max: connections,
     connect_timeout: 10,
@@ -64,7 +66,12 @@ export async function openPostgres(
   });
   const database: Database = {
     kind: "postgres",
-    ...queryable(sql),
+    query: async (text, values) => {
+      if (values !== undefined) return queryable(sql).query(text, values);
+      // several statements, which may be a transaction of their own
+      await using connection = await reserve(sql, url);
+      return await queryable(connection.sql).query(text);
+    },
     transaction: async (work) => {
       try {
         return (await sql.begin((transaction) => work(queryable(transaction)))) as Awaited<
@@ -83,6 +90,13 @@ export async function openPostgres(
     throw error;
   }
   return database;
+}
+
+async function reserve(sql: postgres.Sql, url: string) {
+  const reserved = await sql.reserve().catch((cause: unknown) => {
+    throw readable(cause, url);
+  });
+  return { sql: reserved, [Symbol.asyncDispose]: async () => reserved.release() };
 }
 
 /** Several statements give a list of results. */

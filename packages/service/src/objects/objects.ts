@@ -25,7 +25,10 @@ export interface ObjectStore {
   /** Writes copies, which may be changed, into a folder; with `link`, files that share their content and may not. */
   restore(files: Files, folder: string, options?: { readonly link?: boolean }): Promise<void>;
   /** Removes contents that nobody uses and that are older than some seconds. Gives their number. */
-  sweep(isUsed: (digests: readonly string[]) => Promise<ReadonlySet<string>>, olderThan: number): Promise<number>;
+  sweep(
+    isUsed: (digests: readonly string[]) => Promise<ReadonlySet<string>>,
+    olderThan: number,
+  ): Promise<number>;
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;

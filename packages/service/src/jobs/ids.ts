@@ -1,0 +1,36 @@
+import { randomBytes } from "node:crypto";
+
+const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/** 24 letters and digits: as hard to guess as a key. */
+export function randomId(prefix: string): string {
+  const bytes = randomBytes(24);
+  return `${prefix}${Array.from(bytes, (byte) => LETTERS[byte % LETTERS.length]).join("")}`;
+}
+
+const slug = (text: string): string =>
+  text
+    .replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")
+    .replaceAll(/^[-.]+|[-.]+$/g, "")
+    .slice(0, 64);
+
+/** Prefix of the names of fine-tuned models, which no adapter of a folder has. */
+const PREFIX = "ft:";
+
+/** The name of a fine-tuned model as OpenAI has it: `ft:base:tenant:suffix:id`. */
+export function modelName(job: {
+  readonly id: string;
+  readonly model: string;
+  readonly tenant: string;
+  readonly suffix: string | undefined;
+}): string {
+  const short = job.id.slice(-8);
+  return `${PREFIX}${slug(job.model)}:${job.tenant}:${slug(job.suffix ?? "")}:${short}`;
+}
+
+/** The name of the model at a checkpoint. */
+export const checkpointName = (model: string, step: number): string => `${model}:ckpt-step-${step}`;
+
+/** The tenant of a fine-tuned model; undefined for the name of another adapter. */
+export const tenantOfModel = (name: string): string | undefined =>
+  name.startsWith(PREFIX) ? name.split(":")[2] : undefined;

@@ -1,0 +1,330 @@
+// Jobs as their owners see and change them. What workers do with them is in slices.ts.
+import { MosError } from "mixture-of-shards/core";
+import type { Database, Queryable } from "#database";
+import type { Files } from "#objects";
+import { randomId } from "./ids.ts";
+import type { Queue } from "./queue.ts";
+import type { JobRequest, TrainingPlan } from "./request.ts";
+import {
+  type CheckpointRow,
+  type EventRow,
+  type FileRow,
+  type JobRow,
+  type ModelRow,
+  type Owner,
+  type Page,
+  pageOf,
+  rowsOf,
+} from "./rows.ts";
+
+/** A job that is to be made. */
+export interface NewJob {
+  readonly tenant: string;
+  readonly request: JobRequest;
+  readonly plan: TrainingPlan;
+  readonly training: FileRow;
+  readonly validation: FileRow | undefined;
+  readonly priority?: number;
+  /** The same request with the same key is the same job. */
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** A file that is to be kept. */
+export type NewFile = Pick<
+  FileRow,
+  "tenant" | "purpose" | "filename" | "bytes" | "digest" | "status" | "status_details"
+> & { readonly expiresSeconds?: number | undefined };
+
+/** Where a list goes on. */
+export interface ListOptions {
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+/** Files, jobs and models of the service. Whatever is not the owner's is not found. */
+export interface Jobs {
+  addFile(file: NewFile): Promise<FileRow>;
+  file(owner: Owner, id: string): Promise<FileRow>;
+  files(
+    owner: Owner,
+    options: ListOptions & {
+      readonly purpose?: string | undefined;
+      readonly order?: "asc" | "desc" | undefined;
+    },
+  ): Promise<Page<FileRow>>;
+  removeFile(owner: Owner, id: string): Promise<void>;
+  create(job: NewJob): Promise<JobRow>;
+  job(owner: Owner, id: string): Promise<JobRow>;
+  jobs(
+    owner: Owner,
+    /** "none": jobs without metadata. */
+    options: ListOptions & { readonly metadata?: Readonly<Record<string, string>> | "none" | undefined },
+  ): Promise<Page<JobRow>>;
+  /** A running job ends at its next checkpoint. @throws MosError `bad_option` for a job that is over. */
+  pause(owner: Owner, id: string): Promise<JobRow>;
+  /** @throws MosError `bad_option` for a job that is not paused. */
+  resume(owner: Owner, id: string): Promise<JobRow>;
+  /** @throws MosError `bad_option` for a job that is over. */
+  cancel(owner: Owner, id: string): Promise<JobRow>;
+  /** The newest first. */
+  events(job: JobRow, options: ListOptions): Promise<Page<EventRow>>;
+  /** Those after a number, the oldest first. */
+  eventsSince(job: JobRow, number: number): Promise<readonly EventRow[]>;
+  checkpoints(job: JobRow, options: ListOptions): Promise<Page<CheckpointRow>>;
+  models(owner: Owner): Promise<readonly ModelRow[]>;
+  removeModel(owner: Owner, name: string): Promise<void>;
+  /** The models that have to be in the folder of adapters, by name. */
+  published(): Promise<ReadonlyMap<string, Files>>;
+  /** Which of these contents a row names. */
+  used(digests: readonly string[]): Promise<ReadonlySet<string>>;
+}
+
+const isOwned = "(tenant = $1 or $2)";
+const valuesOf = ({ tenant, isAdmin }: Owner): readonly unknown[] => [tenant, isAdmin];
+
+const missing = (what: string, id: string): MosError =>
+  new MosError("not_found", `there is no ${what} ${JSON.stringify(id.slice(0, 100))}`);
+
+/** What has come to its end stays as it is. */
+const ENDED: ReadonlySet<JobRow["status"]> = new Set(["succeeded", "failed", "cancelled"]);
+
+/** Opens what the routes need of a database whose tables are there. */
+export function openJobs(database: Database, queue: Queue): Jobs {
+  const findJob = async (on: Queryable, owner: Owner, id: string): Promise<JobRow> => {
+    const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...valuesOf(owner), id]);
+    const [job] = rowsOf("jobs", rows);
+    if (job === undefined) throw missing("fine-tuning job", id);
+    return job;
+  };
+  /** Changes a job, and says so in its events. */
+  const changed = (
+    owner: Owner,
+    id: string,
+    change: (on: Queryable, job: JobRow) => Promise<string | undefined>,
+  ): Promise<JobRow> =>
+    database.transaction(async (transaction) => {
+      await transaction.query("select id from jobs where id = $1 for update", [id]);
+      const job = await findJob(transaction, owner, id);
+      const message = await change(transaction, job);
+      if (message !== undefined)
+        await addEvent(transaction, { job: id, name: randomId("change-"), level: "info", message });
+      return findJob(transaction, owner, id);
+    });
+
+  return {
+    addFile: async ({ tenant, purpose, filename, bytes, digest, expiresSeconds = null, ...checked }) => {
+      const rows = await database.query(
+        `insert into files (id, tenant, purpose, filename, bytes, digest, status, status_details, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9::float8)) returning *`,
+        [
+          randomId("file-"),
+          ...[tenant, purpose, filename, bytes, digest],
+          ...[checked.status, checked.status_details, expiresSeconds],
+        ],
+      );
+      return rowsOf("files", rows)[0] as FileRow;
+    },
+    file: async (owner, id) => {
+      const rows = await database.query(
+        `select * from files where ${isOwned} and id = $3 and (expires_at is null or expires_at > now())`,
+        [...valuesOf(owner), id],
+      );
+      const [file] = rowsOf("files", rows);
+      if (file === undefined) throw missing("file", id);
+      return file;
+    },
+    files: (owner, { purpose, order = "desc", ...page }) =>
+      pageOf(database, "files", {
+        where: `${isOwned} and ($3::text is null or purpose = $3) and (expires_at is null or expires_at > now())`,
+        values: [...valuesOf(owner), purpose ?? null],
+        order,
+        ...page,
+      }),
+    removeFile: async (owner, id) => {
+      const rows = await database.query(`delete from files where ${isOwned} and id = $3 returning id`, [
+        ...valuesOf(owner),
+        id,
+      ]);
+      if (rows.length === 0) throw missing("file", id);
+    },
+    create: (job) => createJob(database, queue, job),
+    job: (owner, id) => findJob(database, owner, id),
+    jobs: (owner, { metadata, ...page }) =>
+      pageOf(database, "jobs", {
+        where: `${isOwned} and ${metadata === "none" ? "metadata is null and $3::jsonb is null" : "($3::jsonb is null or metadata @> $3::jsonb)"}`,
+        values: [...valuesOf(owner), metadata === "none" ? null : (metadata ?? null)],
+        ...page,
+      }),
+    pause: (owner, id) =>
+      changed(owner, id, async (on, job) => {
+        expectLive(job, "paused");
+        if (job.status === "paused" || job.wanted === "pause") return undefined;
+        await on.query(
+          job.status === "running"
+            ? "update jobs set wanted = coalesce(wanted, 'pause') where id = $1"
+            : "update jobs set status = 'paused', slice = slice + 1 where id = $1",
+          [id],
+        );
+        return job.status === "running" ? "The job will pause at its next checkpoint" : "The job was paused";
+      }),
+    resume: (owner, id) =>
+      changed(owner, id, async (on, job) => {
+        expectLive(job, "resumed");
+        if (job.wanted === "pause") {
+          await on.query("update jobs set wanted = null where id = $1", [id]);
+          return "The job goes on";
+        }
+        if (job.status !== "paused")
+          throw new MosError(
+            "bad_option",
+            `the job ${id} is ${job.status}, and only a paused one can be resumed`,
+          );
+        await on.query("update jobs set status = 'queued' where id = $1", [id]);
+        await sendSlice(on, queue, job);
+        return "The job was resumed";
+      }),
+    cancel: (owner, id) =>
+      changed(owner, id, async (on, job) => {
+        expectLive(job, "cancelled");
+        // the lease of a running slice is void now: its worker cannot publish any more
+        await on.query(
+          `update jobs set status = 'cancelled', wanted = 'cancel', lease = lease + 1, worker = null,
+             finished_at = now(), run = null where id = $1`,
+          [id],
+        );
+        return "The job was cancelled";
+      }),
+    events: (job, page) => pageOf(database, "events", { where: "job = $1", values: [job.id], ...page }),
+    eventsSince: async (job, number) =>
+      rowsOf(
+        "events",
+        await database.query(
+          "select * from events where job = $1 and number > $2 order by number limit 1000",
+          [job.id, number],
+        ),
+      ),
+    checkpoints: (job, page) =>
+      pageOf(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
+    models: async (owner) =>
+      rowsOf(
+        "models",
+        await database.query(`select * from models where ${isOwned} order by number desc`, valuesOf(owner)),
+      ),
+    removeModel: async (owner, name) => {
+      const rows = await database.query(`delete from models where ${isOwned} and name = $3 returning name`, [
+        ...valuesOf(owner),
+        name,
+      ]);
+      if (rows.length === 0) throw missing("model", name);
+    },
+    published: async () => {
+      const rows = rowsOf("models", await database.query("select * from models"));
+      return new Map(rows.map(({ name, files }) => [name, files]));
+    },
+    used: async (digests) => {
+      const rows = await database.query(
+        `select digest from unnest($1::text[]) as given (digest) where
+           exists (select 1 from files where files.digest = given.digest)
+           or exists (select 1 from jobs where training_digest = given.digest or validation_digest = given.digest)
+           or exists (select 1 from jobs, jsonb_each_text(coalesce(run, '{}')) where value = given.digest)
+           or exists (select 1 from models, jsonb_each_text(models.files) where value = given.digest)`,
+        [digests],
+      );
+      return new Set(rows.map(({ digest }) => String(digest)));
+    },
+  };
+}
+
+function expectLive({ id, status }: JobRow, what: string): void {
+  if (ENDED.has(status))
+    throw new MosError("bad_option", `the job ${id} is ${status} and cannot be ${what} any more`);
+}
+
+/** Something to be said of a job, once for each name. */
+export interface NewEvent {
+  readonly job: string;
+  readonly name: string;
+  readonly level?: EventRow["level"];
+  readonly message: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+}
+
+export async function addEvent(
+  database: Queryable,
+  { job, name, level = "info", message, data }: NewEvent,
+): Promise<void> {
+  await database.query(
+    `insert into events (id, job, name, level, type, message, data) values ($1, $2, $3, $4, $5, $6, $7)
+     on conflict (job, name) do nothing`,
+    [
+      randomId("ftevent-"),
+      ...[job, name, level, data === undefined ? "message" : "metrics", message, data ?? null],
+    ],
+  );
+}
+
+/** One tenant's many jobs come after the first of another. */
+const BELOW = 1_000_000;
+
+/** A job whose slice is due, after some seconds. */
+export interface DueJob extends Pick<JobRow, "id" | "tenant" | "model" | "priority"> {
+  readonly delay?: number;
+}
+
+/** Puts the slice that is due into the queue, behind as many as the tenant has there already. */
+export async function sendSlice(
+  transaction: Queryable,
+  queue: Queue,
+  { delay = 0, ...job }: DueJob,
+): Promise<void> {
+  const [row] = await transaction.query(
+    `select slice, (select count(*) from jobs where tenant = $2 and status in ('queued', 'running') and id <> $1)::integer
+       as others from jobs where id = $1`,
+    [job.id, job.tenant],
+  );
+  const priority = job.priority * BELOW - Number(row?.["others"]);
+  const message = { job: job.id, slice: Number(row?.["slice"]) };
+  await queue.send(transaction, message, { model: job.model, priority, delay });
+}
+
+async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
+  const { tenant, request, plan, training, validation, priority = 0, idempotencyKey = null } = job;
+  return database.transaction(async (transaction) => {
+    const id = randomId("ftjob-");
+    const rows = await transaction.query(
+      `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
+         validation_digest, metadata, priority, idempotency_key)
+       values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12)
+       on conflict (tenant, idempotency_key) do nothing returning *`,
+      [
+        ...[id, tenant, request.model, request, plan, training.id, training.digest],
+        ...[validation?.id ?? null, validation?.digest ?? null, request.metadata ?? null],
+        ...[priority, idempotencyKey],
+      ],
+    );
+    const [made] = rowsOf("jobs", rows);
+    if (made === undefined) return sameJob(transaction, job);
+    await addEvent(transaction, { job: id, name: "created", message: `Created fine-tuning job: ${id}` });
+    await sendSlice(transaction, queue, made);
+    return made;
+  });
+}
+
+/** The job that was made of the same request before. */
+async function sameJob(transaction: Queryable, { tenant, request, idempotencyKey }: NewJob): Promise<JobRow> {
+  const rows = await transaction.query("select * from jobs where tenant = $1 and idempotency_key = $2", [
+    tenant,
+    idempotencyKey,
+  ]);
+  const [job] = rowsOf("jobs", rows);
+  if (job === undefined || canonical(job.request) !== canonical(request))
+    throw new MosError("bad_option", "this Idempotency-Key was used for another request; use a new one");
+  return job;
+}
+
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === "object" && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );

@@ -1,0 +1,142 @@
+// What a client asks for, as OpenAI's API has it with settings of our own under `mos`, and what that means to a run.
+import { z } from "@hono/zod-openapi";
+import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shards";
+import { METHOD_NAMES } from "mixture-of-shards";
+
+const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
+
+const hyperparameters = z.strictObject({
+  batch_size: autoOr(z.int().min(1).max(256)).optional(),
+  n_epochs: autoOr(z.number().gt(0).max(50)).optional(),
+  learning_rate_multiplier: autoOr(z.number().gt(0).max(1000)).optional(),
+});
+
+/** What the method and the run are; what is left out has the defaults of mos train. */
+const mosFields = z
+  .strictObject({
+    method: z.enum(METHOD_NAMES),
+    rank: z.int().min(1).max(4096),
+    equivalent_rank: z.int().min(1).max(4096),
+    private_rank: z.int().min(0).max(4096),
+    shards_per_vector: z.int().min(1).max(4096),
+    alpha: z.number().gt(0),
+    dropout: z.number().min(0).lt(1),
+    target_modules: z.array(z.string().max(64)).min(1).max(16),
+    steps: z.int().min(1).max(10_000_000),
+    epochs: z.number().gt(0).max(10_000),
+    batch_size: z.int().min(1).max(4096),
+    accumulate: z.int().min(1).max(65_536),
+    max_length: z.int().min(2),
+    learning_rate: z.number().gt(0).max(10),
+    schedule: z.enum(["linear", "cosine", "constant"]),
+    warmup: z.number().min(0),
+    weight_decay: z.number().min(0).max(10),
+    packing: z.boolean(),
+    prompt_format: z.enum(["template", "chatml", "plain", "open-instruct"]),
+    system: z.string().max(10_000),
+    base_dtype: z.enum(["stored", "float32", "int8", "int4", "nf4"]),
+    compute: z.enum(["float32", "int8"]),
+    evaluate_every: z.int().min(0),
+    save_every: z.int().min(1),
+  })
+  .partial()
+  .openapi("MosSettings");
+
+const notOffered = (what: string) =>
+  z
+    .unknown()
+    .refine((value) => value === undefined || value === null, { error: `${what} is not offered here` });
+
+/** The metadata of OpenAI's objects. */
+export const metadataSchema = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((value) => Object.keys(value).length <= 16, "at most 16 pairs");
+
+/** The body of `POST /v1/fine_tuning/jobs`. */
+export const jobRequestSchema = z
+  .strictObject({
+    model: z.string().min(1).max(512),
+    training_file: z.string().min(1).max(128),
+    validation_file: z.string().min(1).max(128).nullish(),
+    suffix: z.string().min(1).max(64).nullish(),
+    seed: z.int().min(0).max(2_147_483_647).nullish(),
+    hyperparameters: hyperparameters.nullish(),
+    method: z
+      .strictObject({
+        type: z.enum(["supervised"], { error: "only supervised is offered here" }),
+        supervised: z.strictObject({ hyperparameters: hyperparameters.nullish() }).nullish(),
+        dpo: notOffered("dpo").optional(),
+        reinforcement: notOffered("reinforcement").optional(),
+      })
+      .nullish(),
+    metadata: metadataSchema.nullish(),
+    integrations: z.array(z.unknown()).max(0, "integrations are not offered here").nullish(),
+    mos: mosFields.nullish(),
+  })
+  .openapi("CreateFineTuningJobRequest");
+
+/** A request that was checked. */
+export type JobRequest = z.output<typeof jobRequestSchema>;
+
+/** A run as the trainer takes it. */
+export interface TrainingPlan {
+  readonly adapter: AdapterConfigInput;
+  readonly settings: FinetuneSettingsInput;
+}
+
+/** Passes over the data where the client leaves them to us. */
+const EPOCHS = 3;
+/** The learning rate that a multiplier of 1 means. */
+const LEARNING_RATE = 2e-4;
+
+const set = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+
+const known = <T>(value: T | "auto" | undefined): T | undefined => (value === "auto" ? undefined : value);
+
+/** The hyperparameters as the answer shows them, "auto" where they were left to us. */
+export function hyperparametersOf(request: JobRequest) {
+  const given = request.method?.supervised?.hyperparameters ?? request.hyperparameters ?? {};
+  const { batch_size = "auto", n_epochs = "auto", learning_rate_multiplier = "auto" } = given;
+  return { batch_size, n_epochs, learning_rate_multiplier };
+}
+
+/** What a request means; `mos` has the last word. */
+export function planOf(request: JobRequest, { seed }: { readonly seed: number }): TrainingPlan {
+  const { batch_size, n_epochs, learning_rate_multiplier } = hyperparametersOf(request);
+  const mos = request.mos ?? {};
+  const multiplier = known(learning_rate_multiplier);
+  const epochs = mos.epochs ?? known(n_epochs) ?? EPOCHS;
+  return {
+    adapter: set({
+      method: mos.method ?? "mos",
+      rank: mos.rank,
+      equivalentRank: mos.equivalent_rank,
+      privateRank: mos.private_rank,
+      shardsPerVector: mos.shards_per_vector,
+      alpha: mos.alpha,
+      dropout: mos.dropout,
+      targets: mos.target_modules,
+    }) as unknown as AdapterConfigInput,
+    settings: set({
+      ...(mos.steps === undefined ? { epochs } : { steps: mos.steps }),
+      batchSize: mos.batch_size ?? known(batch_size),
+      accumulate: mos.accumulate,
+      maxLength: mos.max_length,
+      learningRate: mos.learning_rate ?? (multiplier === undefined ? undefined : multiplier * LEARNING_RATE),
+      schedule: mos.schedule,
+      warmup: mos.warmup,
+      weightDecay: mos.weight_decay,
+      packing: mos.packing,
+      promptFormat: mos.prompt_format,
+      system: mos.system,
+      baseDtype: mos.base_dtype,
+      compute: mos.compute,
+      evaluateEvery: mos.evaluate_every,
+      saveEvery: mos.save_every,
+      // only what the client sends is held out
+      ...(request.validation_file == null ? { heldOut: 0 } : {}),
+      seed,
+    }),
+  };
+}

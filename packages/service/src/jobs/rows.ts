@@ -1,0 +1,161 @@
+// Rows as values, and pages of them.
+import { MosError, parseWith } from "mixture-of-shards/core";
+import { z } from "zod";
+import type { Queryable } from "#database";
+
+/** Who asks: an administrator sees everything, others what is their tenant's. */
+export interface Owner {
+  readonly tenant: string;
+  readonly isAdmin: boolean;
+}
+
+const files = z.record(z.string(), z.string());
+
+const fileSchema = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  purpose: z.string(),
+  filename: z.string(),
+  bytes: z.number(),
+  digest: z.string(),
+  status: z.enum(["processed", "error"]),
+  status_details: z.string().nullable(),
+  created_at: z.date(),
+  expires_at: z.date().nullable(),
+});
+/** An uploaded file, or one that a job made. */
+export type FileRow = z.output<typeof fileSchema>;
+
+const jobSchema = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  model: z.string(),
+  status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
+  request: z.record(z.string(), z.unknown()),
+  plan: z.object({
+    adapter: z.record(z.string(), z.unknown()),
+    settings: z.record(z.string(), z.unknown()),
+  }),
+  training_file: z.string(),
+  training_digest: z.string(),
+  validation_file: z.string().nullable(),
+  validation_digest: z.string().nullable(),
+  metadata: z.record(z.string(), z.string()).nullable(),
+  priority: z.number(),
+  slice: z.number(),
+  lease: z.number(),
+  failures: z.number(),
+  wanted: z.enum(["pause", "cancel"]).nullable(),
+  run: files.nullable(),
+  step: z.number(),
+  steps: z.number().nullable(),
+  trained_tokens: z.number().nullable(),
+  seconds: z.number(),
+  error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),
+  fine_tuned_model: z.string().nullable(),
+  result_file: z.string().nullable(),
+  created_at: z.date(),
+  finished_at: z.date().nullable(),
+});
+/** A job as it stands. */
+export type JobRow = z.output<typeof jobSchema>;
+
+const eventSchema = z.object({
+  id: z.string(),
+  level: z.enum(["info", "warn", "error"]),
+  type: z.enum(["message", "metrics"]),
+  message: z.string(),
+  data: z.record(z.string(), z.unknown()).nullable(),
+  created_at: z.date(),
+  number: z.number(),
+});
+/** What happened in a job. */
+export type EventRow = z.output<typeof eventSchema>;
+
+const checkpointSchema = z.object({
+  id: z.string(),
+  job: z.string(),
+  step: z.number(),
+  model: z.string(),
+  metrics: z.record(z.string(), z.number()),
+  created_at: z.date(),
+});
+/** A checkpoint whose model can be used. */
+export type CheckpointRow = z.output<typeof checkpointSchema>;
+
+const modelSchema = z.object({
+  name: z.string(),
+  tenant: z.string(),
+  job: z.string().nullable(),
+  files,
+  created_at: z.date(),
+});
+/** A model that was published. */
+export type ModelRow = z.output<typeof modelSchema>;
+
+const SCHEMAS = {
+  files: fileSchema,
+  jobs: jobSchema,
+  events: eventSchema,
+  checkpoints: checkpointSchema,
+  models: modelSchema,
+};
+type Rows = { readonly [T in keyof typeof SCHEMAS]: z.output<(typeof SCHEMAS)[T]> };
+
+/** Rows of a table that a statement gave. */
+export const rowsOf = <T extends keyof Rows>(table: T, rows: readonly unknown[]): readonly Rows[T][] =>
+  rows.map((row) =>
+    parseWith(SCHEMAS[table] as unknown as z.ZodType<Rows[T]>, row, { code: "bad_data", where: table }),
+  );
+
+/** Which rows of a table, from which one on. */
+export interface PageOptions {
+  /** Conditions on columns, with the values of `$1` and so on. */
+  readonly where: string;
+  readonly values: readonly unknown[];
+  /** The last row of the page before. */
+  readonly after?: string | undefined;
+  readonly limit: number;
+  /** By age; the newest come first by default. */
+  readonly order?: "asc" | "desc";
+}
+
+/** A part of a list. */
+export interface Page<T> {
+  readonly rows: readonly T[];
+  readonly hasMore: boolean;
+}
+
+/**
+ * A page of a table.
+ *
+ * @throws MosError `bad_option` where `after` is no row of the list.
+ */
+export async function pageOf<T extends keyof Rows>(
+  database: Queryable,
+  table: T,
+  { where, values, after, limit, order = "desc" }: PageOptions,
+): Promise<Page<Rows[T]>> {
+  const key = table === "models" ? "name" : "id";
+  const next = values.length + 1;
+  let start = "";
+  const more: unknown[] = [];
+  if (after !== undefined) {
+    const [row] = await database.query(`select number from ${table} where ${where} and ${key} = $${next}`, [
+      ...values,
+      after,
+    ]);
+    if (row === undefined)
+      throw new MosError(
+        "bad_option",
+        `after: there is no ${JSON.stringify(after.slice(0, 100))} in this list`,
+      );
+    start = `and number ${order === "desc" ? "<" : ">"} $${next}`;
+    more.push(row["number"]);
+  }
+  const rows = await database.query(
+    `select * from ${table} where ${where} ${start} order by number ${order} limit $${next + more.length}`,
+    [...values, ...more, limit + 1],
+  );
+  return { rows: rowsOf(table, rows.slice(0, limit)), hasMore: rows.length > limit };
+}

@@ -1,0 +1,263 @@
+// A job is a chain of slices. A worker claims the slice that is due and holds a lease on it; every change that it makes names
+// the slice and the lease, so that a worker which was believed dead changes nothing any more. Time is the database's.
+import { MosError } from "mixture-of-shards/core";
+import type { Database, Queryable } from "#database";
+import type { Files, StoredObject } from "#objects";
+import { checkpointName, modelName, randomId } from "./ids.ts";
+import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
+import type { Queue, SliceMessage } from "./queue.ts";
+import { type JobRow, rowsOf } from "./rows.ts";
+
+/** What a slice has added to its job. */
+export interface Progress {
+  readonly step: number;
+  readonly steps: number;
+  /** Of the whole job so far. */
+  readonly trainedTokens: number;
+  /** Of this slice. */
+  readonly seconds: number;
+}
+
+/** How a slice ended. */
+export type SliceEnd =
+  /** At a checkpoint; the run's folder as it is now. */
+  | ({ readonly type: "stopped"; readonly run: Files } & Progress)
+  | ({ readonly type: "succeeded"; readonly adapter: Files; readonly results: StoredObject } & Progress)
+  /** By what the job is: trying again would not help. */
+  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly param?: string }
+  /** By what happened to the worker: the slice is due again. */
+  | { readonly type: "interrupted"; readonly message: string };
+
+/** An adapter in the middle of a run that can be used. */
+export interface NewCheckpoint {
+  readonly step: number;
+  readonly files: Files;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** What a worker is told when it renews its lease: "lost" where the slice is no longer its own. */
+export type Renewal = "held" | "pause" | "lost";
+
+/** What workers do with jobs. */
+export interface Slices {
+  /** The job whose slice this is, for this worker from now on; undefined where the slice is not due any more. */
+  claim(message: SliceMessage, worker: string): Promise<JobRow | undefined>;
+  renew(job: JobRow): Promise<Renewal>;
+  /** Says something about a job, once for each name. Nothing where the lease is lost. */
+  note(job: JobRow, events: readonly Omit<NewEvent, "job">[]): Promise<void>;
+  publishCheckpoint(job: JobRow, checkpoint: NewCheckpoint): Promise<void>;
+  /** False where the lease was lost, and nothing was changed. */
+  end(job: JobRow, end: SliceEnd): Promise<boolean>;
+  /** Makes slices due again whose workers fell silent. Gives their number. */
+  recover(): Promise<number>;
+}
+
+/** How long leases last, and how often a slice is tried. */
+export interface SliceOptions {
+  /** Seconds without a sign of life after which a worker counts as dead. */
+  readonly leaseSeconds: number;
+  /** Interruptions in a row after which a job fails. */
+  readonly maxFailures: number;
+}
+
+/** What slices are unless it is said otherwise. */
+export const defaultSliceOptions: SliceOptions = { leaseSeconds: 60, maxFailures: 50 };
+
+/** Opens what workers need of a database whose tables are there. */
+export function openSlices(
+  database: Database,
+  queue: Queue,
+  { leaseSeconds, maxFailures }: SliceOptions = defaultSliceOptions,
+): Slices {
+  /** Works on a job whose lease is held; undefined where it is not. */
+  const held = <T>(job: JobRow, work: (on: Queryable) => Promise<T>): Promise<T | undefined> =>
+    database.transaction(async (transaction) => {
+      const rows = await transaction.query(
+        "select 1 from jobs where id = $1 and slice = $2 and lease = $3 and status = 'running' for update",
+        [job.id, job.slice, job.lease],
+      );
+      return rows.length === 0 ? undefined : work(transaction);
+    });
+  return {
+    claim: async ({ job, slice }, worker) => {
+      const rows = await database.query(
+        `update jobs set status = 'running', worker = $3, lease = lease + 1,
+           lease_until = now() + make_interval(secs => $4::float8)
+         where id = $1 and slice = $2 and status = 'queued' returning *`,
+        [job, slice, worker, leaseSeconds],
+      );
+      return rowsOf("jobs", rows)[0];
+    },
+    renew: async ({ id, slice, lease }) => {
+      const [row] = await database.query(
+        `update jobs set lease_until = now() + make_interval(secs => $4::float8)
+         where id = $1 and slice = $2 and lease = $3 and status = 'running' returning wanted`,
+        [id, slice, lease, leaseSeconds],
+      );
+      if (row === undefined) return "lost";
+      return row["wanted"] === "pause" ? "pause" : "held";
+    },
+    note: async (job, events) => {
+      if (events.length === 0) return;
+      await held(job, async (on) => {
+        for (const event of events) await addEvent(on, { job: job.id, ...event });
+      });
+    },
+    publishCheckpoint: async (job, { step, files, metrics }) => {
+      await held(job, async (on) => {
+        const model = checkpointName(nameOf(job), step);
+        const made = await on.query(
+          `insert into checkpoints (id, job, step, model, metrics) values ($1, $2, $3, $4, $5)
+           on conflict (job, step) do nothing returning id`,
+          [randomId("ftckpt_"), job.id, step, model, metrics],
+        );
+        if (made.length > 0) await publish(on, job, { name: model, files });
+      });
+    },
+    end: async (job, end) =>
+      (await held(job, async (on) => {
+        await endSlice(on, { queue, maxFailures, job }, end);
+        return true;
+      })) ?? false,
+    recover: () =>
+      database.transaction(async (transaction) => {
+        const rows = await transaction.query(
+          `update jobs set status = 'queued', worker = null, lease = lease + 1
+           where id in (select id from jobs where status = 'running' and lease_until < now() for update skip locked)
+           returning *`,
+        );
+        for (const job of rowsOf("jobs", rows)) await sendSlice(transaction, queue, job);
+        return rows.length;
+      }),
+  };
+}
+
+const nameOf = ({ id, model, tenant, request }: JobRow): string => {
+  const suffix = typeof request["suffix"] === "string" ? request["suffix"] : undefined;
+  return modelName({ id, model, tenant, suffix });
+};
+
+async function publish(
+  on: Queryable,
+  { id, tenant }: JobRow,
+  { name, files }: { readonly name: string; readonly files: Files },
+): Promise<void> {
+  await on.query("insert into models (name, tenant, job, files) values ($1, $2, $3, $4)", [
+    ...[name, tenant, id, files],
+  ]);
+}
+
+interface EndOptions {
+  readonly queue: Queue;
+  readonly maxFailures: number;
+  readonly job: JobRow;
+}
+
+async function endSlice(
+  on: Queryable,
+  { queue, maxFailures, job }: EndOptions,
+  end: SliceEnd,
+): Promise<void> {
+  switch (end.type) {
+    case "stopped": {
+      const isPaused = job.wanted === "pause" || (await isPauseWanted(on, job));
+      await on.query(
+        `update jobs set status = $2, slice = slice + 1, run = $3, step = $4, steps = $5, trained_tokens = $6,
+           seconds = seconds + $7, worker = null, wanted = null, failures = 0 where id = $1`,
+        [
+          job.id,
+          isPaused ? "paused" : "queued",
+          end.run,
+          end.step,
+          end.steps,
+          end.trainedTokens,
+          end.seconds,
+        ],
+      );
+      if (isPaused)
+        await addEvent(on, {
+          job: job.id,
+          name: `paused-${job.slice}`,
+          message: `The job was paused at step ${end.step}`,
+        });
+      else await sendSlice(on, queue, job);
+      return;
+    }
+    case "succeeded": {
+      const name = nameOf(job);
+      await publish(on, job, { name, files: end.adapter });
+      const resultId = randomId("file-");
+      await on.query(
+        `insert into files (id, tenant, purpose, filename, bytes, digest, status)
+         values ($1, $2, 'fine-tune-results', $3, $4, $5, 'processed')`,
+        [resultId, job.tenant, "step_metrics.csv", end.results.bytes, end.results.digest],
+      );
+      await on.query(
+        `update jobs set status = 'succeeded', slice = slice + 1, run = null, step = $2, steps = $3,
+           trained_tokens = $4, seconds = seconds + $5, worker = null, wanted = null, fine_tuned_model = $6,
+           result_file = $7, finished_at = now() where id = $1`,
+        [job.id, end.step, end.steps, end.trainedTokens, end.seconds, name, resultId],
+      );
+      await addEvent(on, { job: job.id, name: "model", message: `New fine-tuned model created: ${name}` });
+      await addEvent(on, { job: job.id, name: "ended", message: "The job has successfully completed" });
+      return;
+    }
+    case "failed":
+      return failJob(on, job, end);
+    case "interrupted": {
+      const failures = job.failures + 1;
+      if (failures > maxFailures) {
+        const message = `the worker failed ${failures} times in a row: ${end.message}`;
+        return failJob(on, job, { code: "server_error", message });
+      }
+      await on.query("update jobs set status = 'queued', worker = null, failures = $2 where id = $1", [
+        job.id,
+        failures,
+      ]);
+      // the longer, the more often it failed
+      await sendSlice(on, queue, { ...job, delay: Math.min(60, failures ** 2) });
+    }
+  }
+}
+
+async function isPauseWanted(on: Queryable, { id }: JobRow): Promise<boolean> {
+  const [row] = await on.query("select wanted from jobs where id = $1", [id]);
+  return row?.["wanted"] === "pause";
+}
+
+async function failJob(
+  on: Queryable,
+  job: JobRow,
+  {
+    code,
+    message,
+    param = null,
+  }: { readonly code: string; readonly message: string; readonly param?: string | null },
+): Promise<void> {
+  await on.query(
+    `update jobs set status = 'failed', slice = slice + 1, run = null, worker = null, wanted = null, error = $2,
+       finished_at = now() where id = $1`,
+    [job.id, { code, message, param }],
+  );
+  await addEvent(on, { job: job.id, name: "ended", level: "error", message: `The job failed: ${message}` });
+}
+
+/** What the trainer's error is to the client: whose fault it is, and what to do. */
+export function failureOf(error: unknown): SliceEnd {
+  if (!(error instanceof MosError)) return { type: "interrupted", message: String(error) };
+  const { code, message } = error;
+  switch (code) {
+    case "bad_data":
+      return { type: "failed", code: "invalid_training_file", param: "training_file", message };
+    case "bad_option":
+    case "bad_config":
+    case "unsupported":
+      return { type: "failed", code: "invalid_hyperparameters", param: "hyperparameters", message };
+    case "memory":
+      return { type: "failed", code: "insufficient_memory", message };
+    case "diverged":
+      return { type: "failed", code: "training_diverged", param: "hyperparameters", message };
+    default:
+      return { type: "interrupted", message };
+  }
+}

@@ -1,0 +1,227 @@
+// Jobs and their slices as rows: what owners see, and what workers may change.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { migrate } from "#database";
+import {
+  type FileRow,
+  type JobRow,
+  type Jobs,
+  jobRequestSchema,
+  openJobs,
+  openQueue,
+  openSlices,
+  planOf,
+  type Queue,
+  type Slices,
+} from "#jobs";
+import { databases, type TestDatabase } from "./databases.ts";
+
+const MODEL = "tiny";
+const digest = (letter: string): string => letter.repeat(64);
+
+describe.each(databases)("%s", (_, open) => {
+  let opened: TestDatabase;
+  let queue: Queue;
+  let jobs: Jobs;
+  let slices: Slices;
+  beforeAll(async () => {
+    opened = await open();
+    const { database } = opened;
+    await migrate(database);
+    const onError = (error: Error): never => {
+      throw error;
+    };
+    queue = await openQueue(database, { onError });
+    jobs = openJobs(database, queue);
+    slices = openSlices(database, queue, { leaseSeconds: 60, maxFailures: 2 });
+  });
+  afterAll(async () => {
+    await queue[Symbol.asyncDispose]();
+    await opened[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    await opened.database.query("truncate jobs, files, models, events, checkpoints");
+    while ((await queue.take(MODEL)) !== undefined);
+  });
+
+  const acme = { tenant: "acme", isAdmin: false };
+  const zeta = { tenant: "zeta", isAdmin: false };
+
+  const fileOf = (tenant: string): Promise<FileRow> =>
+    jobs.addFile({
+      ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes: 3, digest: digest("a") },
+      ...{ status: "processed", status_details: null },
+    });
+
+  async function create(tenant: string, more: { key?: string; suffix?: string } = {}): Promise<JobRow> {
+    const training = await fileOf(tenant);
+    const request = jobRequestSchema.parse({
+      model: MODEL,
+      training_file: training.id,
+      ...(more.suffix === undefined ? {} : { suffix: more.suffix }),
+      metadata: { team: tenant },
+    });
+    const plan = planOf(request, { seed: 1 });
+    return jobs.create({ tenant, request, plan, training, validation: undefined, idempotencyKey: more.key });
+  }
+
+  /** The job of the next message, claimed by a worker. */
+  async function claimNext(worker = "w"): Promise<JobRow | undefined> {
+    const message = await queue.take(MODEL);
+    if (message === undefined) return undefined;
+    const job = await slices.claim(message, worker);
+    await message.acknowledge();
+    return job;
+  }
+  const claimed = async (worker?: string): Promise<JobRow> => {
+    const job = await claimNext(worker);
+    if (job === undefined) throw new Error("no slice is due");
+    return job;
+  };
+
+  const progress = { step: 3, steps: 9, trainedTokens: 30, seconds: 1.5 };
+  const stopped = { type: "stopped", run: { "run.json": digest("b") }, ...progress } as const;
+  const succeeded = {
+    type: "succeeded",
+    adapter: { "adapter_config.json": digest("c") },
+    ...progress,
+    results: { digest: digest("d"), bytes: 7 },
+  } as const;
+
+  test("a job goes through its slices to a model", async () => {
+    const { id, status } = await create("acme", { suffix: "my suffix!" });
+    expect(status).toBe("queued");
+    const first = await claimed();
+    expect(first).toMatchObject({ id, status: "running", slice: 0 });
+    expect(await claimNext()).toBeUndefined();
+    await slices.note(first, [{ name: "step-1", message: "Step 1", data: { step: 1 } }]);
+    await slices.publishCheckpoint(first, { step: 3, files: stopped.run, metrics: { train_loss: 2 } });
+    expect(await slices.end(first, stopped)).toBe(true);
+    const second = await claimed();
+    expect(second).toMatchObject({ id, slice: 1, step: 3, run: stopped.run, trained_tokens: 30 });
+    await slices.note(second, [
+      { name: "step-1", message: "Step 1", data: { step: 1 } },
+      { name: "step-2", message: "Step 2", data: { step: 2 } },
+    ]);
+    expect(await slices.end(second, { ...succeeded, step: 9 })).toBe(true);
+    const job = await jobs.job(acme, id);
+    expect(job).toMatchObject({ status: "succeeded", step: 9, seconds: 3, run: null });
+    expect(job.fine_tuned_model).toBe(`ft:tiny:acme:my-suffix:${id.slice(-8)}`);
+    const { rows } = await jobs.events(job, { limit: 20 });
+    expect(rows.map(({ message }) => message)).toEqual([
+      "The job has successfully completed",
+      `New fine-tuned model created: ${job.fine_tuned_model}`,
+      "Step 2",
+      "Step 1",
+      `Created fine-tuning job: ${id}`,
+    ]);
+    expect((await jobs.checkpoints(job, { limit: 10 })).rows).toMatchObject([
+      { step: 3, model: `${job.fine_tuned_model}:ckpt-step-3`, metrics: { train_loss: 2 } },
+    ]);
+    expect([...(await jobs.published()).keys()].sort()).toEqual([
+      job.fine_tuned_model,
+      `${job.fine_tuned_model}:ckpt-step-3`,
+    ]);
+    expect(await jobs.used(["a", "b", "c", "d", "e"].map(digest))).toEqual(
+      new Set(["a", "b", "c", "d"].map(digest)),
+    );
+    await expect(jobs.cancel(acme, id)).rejects.toMatchObject({ code: "bad_option" });
+  });
+
+  test("a worker that was believed dead changes nothing", async () => {
+    await create("acme");
+    const dead = await claimed("dead");
+    await opened.database.query("update jobs set lease_until = now() - interval '1 s'");
+    expect(await slices.recover()).toBe(1);
+    expect(await slices.recover()).toBe(0);
+    const next = await claimed("next");
+    expect(next).toMatchObject({ id: dead.id, slice: dead.slice });
+    expect(await slices.renew(dead)).toBe("lost");
+    await slices.note(dead, [{ name: "late", message: "late" }]);
+    await slices.publishCheckpoint(dead, { step: 1, files: {}, metrics: {} });
+    expect(await slices.end(dead, succeeded)).toBe(false);
+    expect(await slices.renew(next)).toBe("held");
+    const job = await jobs.job(acme, dead.id);
+    expect(job).toMatchObject({ status: "running", slice: 0 });
+    expect((await jobs.events(job, { limit: 9 })).rows).toHaveLength(1);
+    expect((await jobs.checkpoints(job, { limit: 9 })).rows).toEqual([]);
+    expect(await slices.end(next, stopped)).toBe(true);
+    expect(await slices.end(next, stopped)).toBe(false);
+  });
+
+  test("pause, resume and cancel, whether a slice runs or not", async () => {
+    const { id } = await create("acme");
+    expect(await jobs.pause(acme, id)).toMatchObject({ status: "paused" });
+    expect(await claimNext()).toBeUndefined();
+    expect(await jobs.resume(acme, id)).toMatchObject({ status: "queued" });
+    const running = await claimed();
+    expect(await jobs.pause(acme, id)).toMatchObject({ status: "running", wanted: "pause" });
+    expect(await slices.renew(running)).toBe("pause");
+    await slices.end(running, stopped);
+    expect(await jobs.job(acme, id)).toMatchObject({ status: "paused", step: 3 });
+    await expect(jobs.resume(zeta, id)).rejects.toMatchObject({ code: "not_found" });
+    await jobs.resume(acme, id);
+    await expect(jobs.resume(acme, id)).rejects.toMatchObject({ code: "bad_option" });
+    const again = await claimed();
+    expect(await jobs.cancel(acme, id)).toMatchObject({ status: "cancelled" });
+    expect(await slices.renew(again)).toBe("lost");
+    expect(await slices.end(again, succeeded)).toBe(false);
+    expect(await claimNext()).toBeUndefined();
+    await expect(jobs.pause(acme, id)).rejects.toMatchObject({ code: "bad_option" });
+  });
+
+  test("interruptions are tried again, and too many fail the job", async () => {
+    const { id } = await create("acme");
+    const { database } = opened;
+    for (let i = 0; i < 3; i++) {
+      // messages that wait for their time
+      await database.query("update slices.job set start_after = now() - interval '1 s' where state = 'created'");
+      expect(await slices.end(await claimed(), { type: "interrupted", message: "it fell" })).toBe(true);
+    }
+    expect(await jobs.job(acme, id)).toMatchObject({
+      status: "failed",
+      error: { code: "server_error", message: "the worker failed 3 times in a row: it fell", param: null },
+    });
+  });
+
+  test("many jobs of one tenant come after the first of another", async () => {
+    for (let i = 0; i < 20; i++) await create("acme");
+    const first = await claimed();
+    await create("zeta");
+    await slices.end(first, stopped);
+    expect((await claimed()).tenant).toBe("zeta");
+  });
+
+  test("the same request with the same key is one job", async () => {
+    const training = await fileOf("acme");
+    const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id, seed: 3 });
+    const plan = planOf(request, { seed: 3 });
+    const made = { tenant: "acme", request, plan, training, validation: undefined, idempotencyKey: "k" };
+    const [one, two] = await Promise.all([jobs.create(made), jobs.create(made)]);
+    expect(two.id).toBe(one.id);
+    const other = { ...made, request: { ...request, seed: 4 } };
+    await expect(jobs.create(other)).rejects.toMatchObject({ code: "bad_option" });
+    expect((await jobs.create({ ...other, tenant: "zeta" })).id).not.toBe(one.id);
+  });
+
+  test("pages, filters, and other tenants", async () => {
+    const made: string[] = [];
+    for (let i = 0; i < 5; i++) made.unshift((await create("acme")).id);
+    await create("zeta");
+    const first = await jobs.jobs(acme, { limit: 3 });
+    expect(first.rows.map(({ id }) => id)).toEqual(made.slice(0, 3));
+    expect(first.hasMore).toBe(true);
+    const second = await jobs.jobs(acme, { limit: 3, after: made[2] });
+    expect(second.rows.map(({ id }) => id)).toEqual(made.slice(3));
+    expect(second.hasMore).toBe(false);
+    await expect(jobs.jobs(zeta, { limit: 3, after: made[2] })).rejects.toMatchObject({ code: "bad_option" });
+    expect((await jobs.jobs(acme, { limit: 9, metadata: { team: "acme" } })).rows).toHaveLength(5);
+    expect((await jobs.jobs(acme, { limit: 9, metadata: { team: "x" } })).rows).toEqual([]);
+    expect((await jobs.jobs(acme, { limit: 9, metadata: "none" })).rows).toEqual([]);
+    expect((await jobs.jobs({ tenant: "root", isAdmin: true }, { limit: 9 })).rows).toHaveLength(6);
+    const [file] = (await jobs.files(zeta, { limit: 9, order: "asc" })).rows;
+    await expect(jobs.file(acme, file?.id ?? "")).rejects.toMatchObject({ code: "not_found" });
+    await expect(jobs.removeFile(acme, file?.id ?? "")).rejects.toMatchObject({ code: "not_found" });
+    await jobs.removeFile(zeta, file?.id ?? "");
+    expect((await jobs.files(zeta, { limit: 9 })).rows).toEqual([]);
+  });
+});
