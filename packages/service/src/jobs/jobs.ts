@@ -289,6 +289,7 @@ export async function sendSlice(
 
 async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
   const { tenant, request, plan, training, validation, priority = 0, idempotencyKey = null } = job;
+  await queue.prepare(request.model);
   return database.transaction(async (transaction) => {
     const id = randomId("ftjob-");
     const rows = await transaction.query(

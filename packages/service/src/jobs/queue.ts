@@ -26,6 +26,8 @@ export interface SendOptions {
 
 /** Messages by base model: a worker asks first for those of the base that it has loaded. */
 export interface Queue extends AsyncDisposable {
+  /** Makes the place of a model's messages; once, before the first of them. Not within a transaction. */
+  prepare(model: string): Promise<void>;
   /** Queues in the transaction that makes the slice due. */
   send(transaction: Queryable, message: SliceMessage, options: SendOptions): Promise<void>;
   /** The next message for a model, or undefined where there is none. */
@@ -70,26 +72,21 @@ export async function openQueue(
   boss.on("error", onError);
   await boss.start();
   const made = new Set<string>();
-  const queueOf = async (model: string): Promise<string> => {
+  const prepare = async (model: string): Promise<void> => {
+    if (made.has(model)) return;
     const name = queueName(model);
-    if (!made.has(name)) {
-      await boss.createQueue(name, {
-        name,
-        retryLimit: 1_000_000,
-        expireInSeconds: SECONDS_TO_LOOK,
-        retentionDays: 365,
-      });
-      made.add(name);
-    }
-    return name;
+    const options = { retryLimit: 1_000_000, expireInSeconds: SECONDS_TO_LOOK, retentionDays: 365 };
+    await boss.createQueue(name, { name, ...options });
+    made.add(model);
   };
   return {
+    prepare,
     send: async (transaction, { job, slice }, { model, priority, delay = 0 }) => {
-      const name = await queueOf(model);
-      await boss.send(name, { job, slice }, { priority, startAfter: delay, db: executor(transaction) });
+      await boss.send(queueName(model), { job, slice }, { priority, startAfter: delay, db: executor(transaction) });
     },
     take: async (model) => {
-      const name = await queueOf(model);
+      await prepare(model);
+      const name = queueName(model);
       const [message] = await boss.fetch<SliceMessage>(name, { batchSize: 1 });
       if (message === undefined) return undefined;
       return { ...message.data, acknowledge: () => boss.complete(name, message.id) };

@@ -1,0 +1,31 @@
+// What a supervisor and its trainer say to each other.
+import type { AdapterConfigInput, FinetuneEvent, FinetuneSettingsInput } from "mixture-of-shards";
+
+/** A slice to train: a run in a folder, from its last checkpoint where there is one. */
+export interface TrainOrder {
+  readonly type: "train";
+  /** The folder or file of the base. */
+  readonly model: string;
+  readonly data: string;
+  readonly heldOutData: string | undefined;
+  readonly out: string;
+  readonly resume: boolean;
+  readonly adapter: AdapterConfigInput;
+  readonly settings: FinetuneSettingsInput;
+  readonly threads: number;
+}
+
+/** To the trainer. */
+export type Order =
+  | TrainOrder
+  /** A checkpoint was copied: go on. */
+  | { readonly type: "continue" }
+  /** Save a checkpoint and end the slice. */
+  | { readonly type: "stop" };
+
+/** From the trainer. */
+export type Report =
+  | { readonly type: "event"; readonly event: FinetuneEvent }
+  /** The trainer waits for "continue" after one that says "saved". */
+  | { readonly type: "ended"; readonly isComplete: boolean }
+  | { readonly type: "failed"; readonly code: string; readonly message: string };

@@ -1,0 +1,253 @@
+// One slice of a job: its run is fetched from the storage, trained for a while, and put back; what happens is noted as it
+// comes. Everything that a client will see is in the storage before a row names it.
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
+import { makeFolder, pathExists, readJsonLines } from "mixture-of-shards/storage";
+import { failureOf, type JobRow, type NewEvent, type Progress, type SliceEnd, type Slices } from "#jobs";
+import type { Files, ObjectStore } from "#objects";
+import { metricsOf, noteOf, resultsOf } from "./metrics.ts";
+import type { Report, TrainOrder } from "./orders.ts";
+import { patiently } from "./patience.ts";
+import type { Trainer } from "./trainer.ts";
+
+/** What slices are run with. */
+export interface SliceContext {
+  readonly slices: Slices;
+  readonly objects: ObjectStore;
+  readonly trainer: Trainer;
+  /** Paths of bases by the names of models. */
+  readonly models: ReadonlyMap<string, string>;
+  /** A folder of this machine for runs in the making. */
+  readonly scratch: string;
+  /** How long a slice trains. */
+  readonly sliceSeconds: number;
+  /** How often the lease is renewed. */
+  readonly renewSeconds: number;
+  readonly threads: number;
+  /** Ends the slice at a checkpoint. */
+  readonly signal: AbortSignal;
+  /** The database or the storage is away, and is waited for. */
+  readonly onWait: (error: unknown) => void;
+}
+
+/** How a slice went: "lost" where another worker has it by now. */
+export type SliceResult = SliceEnd["type"] | "lost";
+
+/** Trains a slice that was claimed. */
+export async function runSlice(job: JobRow, context: SliceContext): Promise<SliceResult> {
+  const folder = join(context.scratch, `${job.id}-${job.slice}-${job.lease}`);
+  try {
+    const end = await trainSlice(job, folder, context);
+    if (end === "lost") return "lost";
+    const isEnded = await patiently(() => context.slices.end(job, end), context.onWait);
+    return isEnded ? end.type : "lost";
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function trainSlice(job: JobRow, folder: string, context: SliceContext): Promise<SliceEnd | "lost"> {
+  const { objects, models, threads } = context;
+  const model = models.get(job.model);
+  if (model === undefined)
+    return { type: "interrupted", message: `this worker does not have the model ${job.model}` };
+  const started = performance.now();
+  const out = join(folder, "run");
+  let order: TrainOrder;
+  try {
+    order = { ...(await fetchRun(job, { folder, out, objects })), model, threads };
+  } catch (error) {
+    return { type: "interrupted", message: readable(error, folder) };
+  }
+  const watched = await watchSlice(job, order, context);
+  if (watched.type === "lost") return "lost";
+  if (watched.type === "failed") return failureOf(errorOf(watched, folder));
+  if (watched.type === "died") return { type: "interrupted", message: watched.message };
+  const progress = await progressOf(out, watched.steps ?? job.steps ?? 0);
+  const seconds = (performance.now() - started) / 1000;
+  const kept = async (): Promise<SliceEnd> => {
+    if (!watched.isComplete)
+      return { type: "stopped", run: await runFiles(out, objects), ...progress, seconds };
+    const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path));
+    const results = await objects.put(resultsOf(join(out, METRICS)));
+    return { type: "succeeded", adapter, results, ...progress, seconds };
+  };
+  try {
+    return await patiently(kept, context.onWait);
+  } catch (error) {
+    return { type: "interrupted", message: readable(error, folder) };
+  }
+}
+
+const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);
+const METRICS = "metrics.jsonl";
+const RECORD = "run.json";
+
+interface RunPlace {
+  readonly folder: string;
+  readonly out: string;
+  readonly objects: ObjectStore;
+}
+
+/** The run of a job as its last slice left it, with its data. */
+async function fetchRun(
+  job: JobRow,
+  { folder, out, objects }: RunPlace,
+): Promise<Omit<TrainOrder, "model" | "threads">> {
+  await makeFolder(folder);
+  const dataOf = async (file: string, digest: string): Promise<string> => {
+    const name = `${file}.jsonl`;
+    await objects.restore({ [name]: digest }, folder, { link: true });
+    return join(folder, name);
+  };
+  const { validation_file: file, validation_digest: digest, run } = job;
+  if (run !== null) await objects.restore(run, out);
+  return {
+    type: "train",
+    data: await dataOf(job.training_file, job.training_digest),
+    heldOutData: file === null || digest === null ? undefined : await dataOf(file, digest),
+    out,
+    resume: run !== null && Object.hasOwn(run, RECORD),
+    ...(job.plan as unknown as Pick<TrainOrder, "adapter" | "settings">),
+  };
+}
+
+/** Everything of a run but what only its process needs. */
+async function runFiles(out: string, objects: ObjectStore): Promise<Files> {
+  if (!(await pathExists(out))) return {};
+  return objects.putFolder(out, (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")));
+}
+
+/** How far a run has come, by its metrics. */
+async function progressOf(out: string, steps: number): Promise<Omit<Progress, "seconds">> {
+  let [step, trainedTokens] = [0, 0];
+  const path = join(out, METRICS);
+  if (await pathExists(path))
+    for await (const { value } of readJsonLines(path)) {
+      const line = value as { readonly type?: string; readonly step?: number; readonly tokens?: number };
+      if (line.type !== "step") continue;
+      step = line.step ?? step;
+      trainedTokens += line.tokens ?? 0;
+    }
+  return { step, steps, trainedTokens };
+}
+
+type Watched =
+  | { readonly type: "ended"; readonly isComplete: boolean; readonly steps: number | undefined }
+  | { readonly type: "failed"; readonly code: string; readonly message: string }
+  | { readonly type: "died"; readonly message: string }
+  | { readonly type: "lost" };
+
+/** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
+async function watchSlice(job: JobRow, order: TrainOrder, context: SliceContext): Promise<Watched> {
+  const { slices, trainer, renewSeconds, sliceSeconds, signal } = context;
+  let isLost = false;
+  const lose = (): void => {
+    isLost = true;
+    trainer.kill();
+  };
+  const renewing = setInterval(() => {
+    // a database that is away for a while ends nothing: the lease says when it is too late
+    slices.renew(job).then(
+      (renewal) => {
+        if (renewal === "lost") lose();
+        if (renewal === "pause") trainer.stop();
+      },
+      () => undefined,
+    );
+  }, renewSeconds * 1000);
+  const stop = (): void => trainer.stop();
+  signal.addEventListener("abort", stop, { once: true });
+  const notes = batchedNotes(job, slices);
+  const turn = turnOf(sliceSeconds, stop);
+  let steps: number | undefined;
+  let last: FinetuneEvent | undefined;
+  const seen: FinetuneEvent[] = [];
+  try {
+    for await (const report of trainer.train(order)) {
+      if (report.type === "failed") return isLost ? { type: "lost" } : report;
+      if (report.type === "ended") return isLost ? { type: "lost" } : { ...report, steps };
+      const { event } = report;
+      last = event;
+      if (event.type === "ready") steps = event.steps;
+      if (event.type === "ready" && signal.aborted) stop();
+      turn(event);
+      seen.push(event);
+      const note = noteOf(event, steps);
+      if (note !== undefined) notes.add(note);
+      if (event.type === "saved" && event.what === "checkpoint") {
+        await patiently(() => publishCheckpoint(job, event, { ...context, seen }), context.onWait);
+        trainer.continue();
+      }
+    }
+    return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
+  } catch (error) {
+    if (isLost) return { type: "lost" };
+    trainer.kill();
+    return { type: "died", message: error instanceof Error ? error.message : String(error) };
+  } finally {
+    clearInterval(renewing);
+    signal.removeEventListener("abort", stop);
+    await notes.flush().catch(() => undefined); // the next slice says it again
+  }
+}
+
+/** Ends a turn after some seconds, but not before a step was made: a slice without progress would be repeated for ever. */
+function turnOf(seconds: number, stop: () => void): (event: FinetuneEvent) => void {
+  let until = Number.POSITIVE_INFINITY;
+  return (event) => {
+    if (event.type === "ready") until = performance.now() + seconds * 1000;
+    if (event.type === "step" && performance.now() >= until) stop();
+  };
+}
+
+/** Makes the adapter of a checkpoint a model that can be used. */
+async function publishCheckpoint(
+  job: JobRow,
+  { step, path }: { readonly step: number; readonly path: string },
+  { slices, objects, seen }: SliceContext & { readonly seen: readonly FinetuneEvent[] },
+): Promise<void> {
+  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name));
+  await slices.publishCheckpoint(job, { step, files, metrics: metricsOf(seen, step) });
+}
+
+/** Notes go to the database together, about once a second. */
+function batchedNotes(job: JobRow, slices: Slices) {
+  let waiting: Omit<NewEvent, "job">[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let sending: Promise<void> = Promise.resolve();
+  const flush = (): Promise<void> => {
+    clearTimeout(timer);
+    timer = undefined;
+    sending = sending
+      .catch(() => undefined)
+      .then(async () => {
+        const batch = waiting;
+        waiting = [];
+        try {
+          await slices.note(job, batch);
+        } catch (error) {
+          waiting = [...batch, ...waiting];
+          throw error;
+        }
+      });
+    return sending;
+  };
+  return {
+    flush,
+    add: (note: Omit<NewEvent, "job">): void => {
+      waiting.push(note);
+      timer ??= setTimeout(() => void flush().catch(() => undefined), 1000);
+    },
+  };
+}
+
+/** Without the paths of this machine. */
+const readable = (error: unknown, folder: string): string =>
+  (error instanceof Error ? error.message : String(error)).replaceAll(`${folder}/`, "").replaceAll(folder, "");
+
+function errorOf(report: Report & { readonly type: "failed" }, folder: string): unknown {
+  const message = readable(new Error(report.message), folder);
+  return report.code === "unexpected" ? message : new MosError(report.code as ErrorCode, message);
+}

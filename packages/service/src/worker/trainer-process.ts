@@ -1,0 +1,72 @@
+// The process that trains. It keeps the base of its last slice, so that jobs on one base take turns on one copy of it. When its
+// supervisor is gone it ends at once: another worker goes on from the last checkpoint.
+import { type BaseModel, finetune, loadModel, MosError } from "mixture-of-shards";
+import { freeMemory } from "mixture-of-shards/storage";
+import type { Order, Report, TrainOrder } from "./orders.ts";
+
+/** What was free before a base was loaded: the base in memory is a part of what a run takes. */
+const free = await freeMemory();
+
+let loaded: { readonly key: string; readonly base: BaseModel } | undefined;
+let controller = new AbortController();
+let goOn: (() => void) | undefined;
+
+const tell = (report: Report): void => {
+  if (process.connected) process.send?.(report);
+};
+
+async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
+  const { baseDtype = "stored", compute = "float32" } = settings;
+  const key = JSON.stringify([model, baseDtype, compute]);
+  if (loaded?.key === key) return loaded.base;
+  loaded = undefined; // its memory is needed for the next one
+  const base = await loadModel(model, { baseDtype, compute, transposedCodes: compute === "int8" });
+  loaded = { key, base };
+  return base;
+}
+
+async function train(order: TrainOrder): Promise<void> {
+  const { data, heldOutData, out, resume, adapter, settings, threads } = order;
+  let isComplete = false;
+  try {
+    const events = finetune({
+      model: await baseOf(order),
+      ...{ data, out, resume, adapter, settings, free },
+      ...(heldOutData === undefined ? {} : { heldOutData }),
+      compile: { threads },
+      signal: controller.signal,
+    });
+    for await (const event of events) {
+      tell({ type: "event", event });
+      if (event.type === "saved" && event.what === "adapter") isComplete = true;
+      if (event.type === "saved" && event.what === "checkpoint")
+        await new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+    }
+    tell({ type: "ended", isComplete });
+  } catch (error) {
+    const code = error instanceof MosError ? error.code : "unexpected";
+    if (code === "cancelled") return tell({ type: "ended", isComplete: false });
+    tell({ type: "failed", code, message: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
+process.on("disconnect", () => process.exit(1));
+process.on("message", (order: Order) => {
+  switch (order.type) {
+    case "train":
+      controller = new AbortController();
+      void train(order);
+      return;
+    case "continue":
+      goOn?.();
+      goOn = undefined;
+      return;
+    case "stop":
+      controller.abort();
+  }
+});
+tell({ type: "ended", isComplete: false }); // ready

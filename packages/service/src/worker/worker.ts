@@ -1,0 +1,88 @@
+// A worker: takes slices one after the other, those of the base that its trainer has loaded first.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
+import type { ObjectStore } from "#objects";
+import { runSlice, type SliceContext } from "./slice.ts";
+import { createTrainer, type Trainer } from "./trainer.ts";
+
+/** Says what happens, for operators. */
+export interface WorkerLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What a worker works with. */
+export interface WorkerOptions {
+  /** Shown where it is asked who has a job. */
+  readonly name: string;
+  readonly slices: Slices;
+  readonly queue: Queue;
+  readonly objects: ObjectStore;
+  /** Paths of bases by the names of models: only their jobs are taken. */
+  readonly models: ReadonlyMap<string, string>;
+  readonly scratch: string;
+  readonly sliceSeconds: number;
+  readonly leaseSeconds: number;
+  readonly threads: number;
+  readonly log: WorkerLog;
+  /** Ends the worker at the next checkpoint. */
+  readonly signal: AbortSignal;
+  /** In place of the trainer that is a process of its own. */
+  readonly trainer?: Trainer;
+}
+
+/** Seconds between looks at an empty queue. */
+const IDLE = 0.5;
+/** Seconds after which a database or a storage that failed is tried again. */
+const BROKEN = 2;
+
+/** Works until the signal is aborted. What fails for a while is said and tried again. */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const { queue, slices, signal, log, leaseSeconds } = options;
+  await using trainer = options.trainer ?? createTrainer();
+  const context: SliceContext = {
+    ...{ ...options, trainer, renewSeconds: leaseSeconds / 4 },
+    onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
+  };
+  let recovered = 0;
+  while (!signal.aborted) {
+    try {
+      if (performance.now() >= recovered) {
+        recovered = performance.now() + leaseSeconds * 250;
+        const count = await slices.recover();
+        if (count > 0) log.warn({ slices: count }, "slices of workers that fell silent are due again");
+      }
+      const job = await nextJob(options, trainer);
+      if (job === undefined) await pause(IDLE, signal);
+      else await work(job, context, options);
+    } catch (error) {
+      log.error({ reason: String(error) }, "the worker cannot work now, and tries again");
+      await pause(BROKEN, signal);
+    }
+  }
+
+  async function nextJob({ models, name }: WorkerOptions, { model }: Trainer): Promise<JobRow | undefined> {
+    const loadedFirst = [...models].sort(([, a], [, b]) => Number(b === model) - Number(a === model));
+    for (const [wanted] of loadedFirst) {
+      const message = await queue.take(wanted);
+      if (message === undefined) continue;
+      const due: SliceMessage = { job: message.job, slice: message.slice };
+      const job = await slices.claim(due, name);
+      await message.acknowledge();
+      return job ?? nextJob(options, trainer);
+    }
+    return undefined;
+  }
+}
+
+async function work(job: JobRow, context: SliceContext, { log, name }: WorkerOptions): Promise<void> {
+  const started = performance.now();
+  const result = await runSlice(job, context);
+  const seconds = Math.round((performance.now() - started) / 10) / 100;
+  const { id, tenant, slice, lease } = job;
+  log.info({ job: id, tenant, slice, lease, worker: name, result, seconds }, "slice");
+}
+
+const pause = (seconds: number, signal: AbortSignal): Promise<void> =>
+  sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);

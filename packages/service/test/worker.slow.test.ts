@@ -1,0 +1,101 @@
+// Workers train real jobs on the bundled model, in slices as short as can be, and the result is that of an uninterrupted run.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { finetune } from "mixture-of-shards";
+import { migrate } from "#database";
+import { type JobRow, type Jobs, jobRequestSchema, openJobs, openQueue, openSlices, planOf, type Queue } from "#jobs";
+import { type ObjectStore, openObjects } from "#objects";
+import { runWorker } from "#worker";
+import { databases, type TestDatabase } from "./databases.ts";
+
+const MODEL = "assets/tiny-english";
+const DATA = "assets/quickstart/train.jsonl";
+const owner = { tenant: "acme", isAdmin: false };
+
+describe.each(databases)("%s", (_, open) => {
+  let opened: TestDatabase;
+  let queue: Queue;
+  let jobs: Jobs;
+  let objects: ObjectStore;
+  let folder: string;
+  beforeAll(async () => {
+    opened = await open();
+    folder = await mkdtemp(join(tmpdir(), "mos-worker-"));
+    await migrate(opened.database);
+    queue = await openQueue(opened.database, { onError: () => undefined });
+    jobs = openJobs(opened.database, queue);
+    objects = await openObjects(join(folder, "storage"));
+  });
+  afterAll(async () => {
+    await queue[Symbol.asyncDispose]();
+    await opened[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  async function create(mos: Readonly<Record<string, unknown>>, data: string = DATA): Promise<JobRow> {
+    const { digest, bytes } = await objects.put(Readable.from([await readFile(data)]));
+    const training = await jobs.addFile({
+      ...{ tenant: "acme", purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
+      ...{ status: "processed", status_details: null },
+    });
+    const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
+    return jobs.create({
+      ...{ tenant: "acme", request, plan: planOf(request, { seed: 5 }), training },
+      validation: undefined,
+    });
+  }
+
+  /** Works until a job is over. */
+  async function workUntil(id: string, sliceSeconds: number): Promise<JobRow> {
+    const stopped = new AbortController();
+    const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    const worker = runWorker({
+      ...{ name: "w", slices: openSlices(opened.database, queue), queue, objects, log, sliceSeconds },
+      ...{ models: new Map([["tiny-english", MODEL]]), scratch: join(folder, "scratch") },
+      ...{ leaseSeconds: 20, threads: 1, signal: stopped.signal },
+    });
+    for (;;) {
+      const job = await jobs.job(owner, id);
+      if (["succeeded", "failed"].includes(job.status)) {
+        stopped.abort();
+        await worker;
+        return job;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  const MOS = { rank: 6, equivalent_rank: 2, steps: 4, save_every: 2, learning_rate: 0.01 };
+
+  test("a job of many slices has the bytes of one run", async () => {
+    const { id, plan } = await create(MOS);
+    const job = await workUntil(id, 0);
+    expect(job).toMatchObject({ status: "succeeded", step: 4, steps: 4 });
+    expect(job.slice).toBeGreaterThanOrEqual(2);
+    const out = join(folder, "alone");
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
+    const [model] = (await jobs.models(owner)).filter(({ name }) => name === job.fine_tuned_model);
+    for (const [name, digest] of Object.entries(model?.files ?? {}))
+      expect(await readFile(await objects.pathOf(digest)), name).toEqual(await readFile(join(out, name)));
+    expect(Object.keys(model?.files ?? {})).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    const steps = (await jobs.events(job, { limit: 100 })).rows.flatMap(({ data }) =>
+      data?.["train_loss"] === undefined ? [] : [data["step"]],
+    );
+    expect(steps).toEqual([4, 3, 2, 1]);
+    const results = await jobs.file(owner, job.result_file ?? "");
+    const csv = await readFile(await objects.pathOf(results.digest), "utf8");
+    expect(csv.split("\n").map((line) => line.split(",")[0])).toEqual(["step", "1", "2", "3", "4", ""]);
+    expect((await jobs.checkpoints(job, { limit: 10 })).rows.map(({ step }) => step)).toEqual([4, 2]);
+  });
+
+  test("what is wrong with a job fails it with a reason that names no path", async () => {
+    const { id } = await create({ ...MOS, learning_rate: 10, rank: 5, shards_per_vector: 7 });
+    const job = await workUntil(id, 60);
+    expect(job).toMatchObject({ status: "failed", error: { code: "invalid_hyperparameters" } });
+    expect(job.error?.message).not.toMatch(/\/|scratch/);
+  });
+});
