@@ -25,6 +25,9 @@ export interface Dataset {
 /** Lines with their numbers from 1, blank lines left out: what `readJsonLines` yields. */
 export type JsonLines = AsyncIterable<{ readonly line: number; readonly value: unknown }>;
 
+/** A line of an untrusted file, which is parsed as a whole. */
+const MAX_LINE_BYTES = 16_000_000;
+
 /** More text than any context window holds: such a line means a broken file, which would be slow to tokenise. */
 const MAX_CHARACTERS = 4_000_000;
 
@@ -42,6 +45,27 @@ export const readDataset = (path: string): Promise<Dataset> => parseDataset(read
 /** The data set of lines that are parsed already; `path` is for messages only. */
 export async function parseDataset(lines: JsonLines, path: string): Promise<Dataset> {
   const examples: Example[] = [];
+  const form = await eachExample(lines, { path, use: (example) => examples.push(example) });
+  return { path, form, examples };
+}
+
+/**
+ * Checks all lines of a JSONL file as `readDataset` does, and keeps none of them: the number of examples.
+ *
+ * @throws MosError `bad_data` as `readDataset`.
+ */
+export async function checkDataset(path: string): Promise<number> {
+  let count = 0;
+  await eachExample(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }), { path, use: () => count++ });
+  return count;
+}
+
+interface EachOptions {
+  readonly path: string;
+  readonly use: (example: Example) => void;
+}
+
+async function eachExample(lines: JsonLines, { path, use }: EachOptions): Promise<FormName> {
   let first: FirstLine | undefined;
   for await (const { line, value } of lines) {
     const refuse = (problem: string): MosError =>
@@ -51,11 +75,11 @@ export async function parseDataset(lines: JsonLines, path: string): Promise<Data
     const example = readForm(first.form, value, line);
     if (typeof example === "string") throw refuse(example);
     checkSize(example, refuse);
-    examples.push(example);
+    use(example);
   }
   if (first === undefined)
     throw new MosError("bad_data", `${path}: the file holds no examples.`, { hint: ACCEPTED_FORMS });
-  return { path, form: first.form, examples };
+  return first.form;
 }
 
 interface FirstLine {

@@ -1,7 +1,7 @@
 // A JSONL file → examples (dataset.ts, forms.ts) → token ids and labels (encode.ts, prompt-formats.ts,
 // tokenize-pieces.ts) → rows of an epoch (plan.ts) → batches (batch.ts).
 export { type Batch, batches, makeBatch } from "./batch.ts";
-export { readDataset } from "./dataset.ts";
+export { checkDataset, readDataset } from "./dataset.ts";
 export {
   type EncodedDataset,
   type EncodedExample,

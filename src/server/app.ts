@@ -53,7 +53,8 @@ export function createServer(options: ServerOptions): ApiServer {
     await next();
   });
   app.use("/v1/*", async (context, next) => {
-    const key = await authenticate(server.keys, context.req.header("authorization"));
+    const found = await authenticate(server.keys, context.req.header("authorization"));
+    const key = server.extension?.keyOf(found) ?? found;
     context.var.record.keyName = key.name;
     server.rateLimiter.count(key);
     context.set("key", key);
@@ -63,6 +64,7 @@ export function createServer(options: ServerOptions): ApiServer {
   app.onError((error, context) => failed(context, error));
   app.notFound((context) => failed(context, nothingAt(context.req.path)));
   for (const addTo of ROUTES) addTo(app);
+  options.extension?.addRoutes(app);
   refuseOtherMethods(app);
   return { app, inFlight: server.inFlight, limits: server.limits };
 }

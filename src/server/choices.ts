@@ -8,22 +8,26 @@ import type { ServerLimits } from "./limits.ts";
 import type { UsageFields } from "./schemas.ts";
 
 /** An adapter that a key may use, by name. */
-export function findAdapter(
-  { engine }: Pick<ServerContext, "engine">,
+export async function findAdapter(
+  { engine, extension }: Pick<ServerContext, "engine" | "extension">,
   { name, key }: { readonly name: string; readonly key: ApiKey },
-): AdapterInfo | undefined {
+): Promise<AdapterInfo | undefined> {
   // the key first, so that the time reveals nothing about other tenants' names
   if (!key.mayUse(name)) return undefined;
-  return engine.adapters().find((adapter) => adapter.name === name);
+  const find = (): AdapterInfo | undefined => engine.adapters().find((adapter) => adapter.name === name);
+  const found = find();
+  if (found !== undefined || !(await extension?.fetch(name))) return found;
+  await engine.refreshAdapters();
+  return find();
 }
 
 /** The adapter that a model name means; null is the base. @throws ApiError 404 rather than answering with the base. */
-export function adapterOf(
-  server: Pick<ServerContext, "engine" | "modelName">,
+export async function adapterOf(
+  server: Pick<ServerContext, "engine" | "modelName" | "extension">,
   { model, key }: { readonly model: string; readonly key: ApiKey },
-): string | null {
+): Promise<string | null> {
   if (model === server.modelName) return null;
-  if (findAdapter(server, { name: model, key }) !== undefined) return model;
+  if ((await findAdapter(server, { name: model, key })) !== undefined) return model;
   throw new ApiError(
     `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`,
     { status: 404, code: "model_not_found", param: "model" },

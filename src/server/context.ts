@@ -17,6 +17,16 @@ import type {
 import type { RequestRecord, ServerLog, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
 
+/** What another package adds to a server. */
+export interface ServerExtension {
+  /** Adds its routes, under /v1. */
+  addRoutes(app: ServerApp): void;
+  /** A key that also may, or may not, use the models of the extension. */
+  keyOf(key: ApiKey): ApiKey;
+  /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
+  fetch(name: string): Promise<boolean>;
+}
+
 /** What is served, to which clients, within which limits. */
 export interface ServerOptions {
   /** Runs the requests, and has the model's tokenizer and chat template. */
@@ -36,6 +46,7 @@ export interface ServerOptions {
   /** Shows /metrics, which names adapters, to every client although there are keys (false). */
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;
+  readonly extension?: ServerExtension | undefined;
   readonly log: ServerLog;
   /** Milliseconds since 1970, by a clock that never goes back (`steadyNow`): intervals are measured with it. */
   readonly now: () => number;

@@ -9,7 +9,10 @@ export {
   keyLines,
   openKeyFile,
 } from "./auth.ts";
-export type { ServerOptions } from "./context.ts";
+export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
+export { ApiError, type ApiErrorDetails } from "./errors.ts";
 export { type Listening, type ListenOptions, listen } from "./http.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
 export type { ServerLog } from "./metrics.ts";
+export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
+export { failed, ok, security } from "./schemas.ts";

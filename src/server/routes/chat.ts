@@ -184,9 +184,9 @@ export function chatRoutes(app: ServerApp): void {
   );
 }
 
-function startChat(context: RequestContext, request: ChatRequest): Promise<RunningChoices> {
+async function startChat(context: RequestContext, request: ChatRequest): Promise<RunningChoices> {
   const { server, key, record } = context.var;
-  const adapter = adapterOf(server, { model: request.model, key });
+  const adapter = await adapterOf(server, { model: request.model, key });
   record.model = request.model;
   checkChoices(request.n ?? 1, server.limits.choices);
   const logprobs = logprobsOf(request);

@@ -130,7 +130,7 @@ export function completionRoutes(app: ServerApp): void {
 
 async function startCompletion(context: RequestContext, request: CompletionRequest): Promise<Answer> {
   const { server, key, record } = context.var;
-  const adapter = adapterOf(server, { model: request.model, key });
+  const adapter = await adapterOf(server, { model: request.model, key });
   record.model = request.model;
   checkBestOf(request);
   const { n = 1 } = request;

@@ -66,11 +66,11 @@ export function modelRoutes(app: ServerApp): void {
       .map((adapter) => adapterModel(server, adapter));
     return context.json({ object: "list" as const, data: [baseModel(server), ...adapters] }, 200);
   });
-  app.openapi(describeRoute, (context) => {
+  app.openapi(describeRoute, async (context) => {
     const { server, key } = context.var;
     const name = context.req.valid("param").model;
     if (name === server.modelName) return context.json(baseModel(server), 200);
-    const found = findAdapter(server, { name, key });
+    const found = await findAdapter(server, { name, key });
     if (found !== undefined) return context.json(adapterModel(server, found), 200);
     // also for another tenant's adapter
     throw new ApiError(`the model ${JSON.stringify(name)} does not exist or you do not have access to it`, {

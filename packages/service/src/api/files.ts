@@ -1,0 +1,121 @@
+// /v1/files: what clients upload to train on, and what jobs leave.
+import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
+import { createRoute, z } from "@hono/zod-openapi";
+import { ApiError, failed, ok, security } from "mixture-of-shards/server";
+import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
+import { readUpload, wrongTrainingFile } from "./upload.ts";
+
+const PURPOSES = ["fine-tune"] as const;
+const params = z.object({ id: z.string().max(200) });
+
+const addRoute = createRoute({
+  method: "post",
+  path: "/v1/files",
+  summary: "Upload a JSON Lines file to train or validate on",
+  security,
+  responses: { 200: ok(fileSchema, "The file; its status says whether it can be used."), default: failed },
+});
+
+const listRoute = createRoute({
+  method: "get",
+  path: "/v1/files",
+  summary: "The files of the key's tenant",
+  security,
+  request: {
+    query: z.object({
+      ...pageQuery({ standard: 10_000, most: 10_000 }),
+      purpose: z.string().max(100).optional(),
+      order: z.enum(["asc", "desc"]).optional(),
+    }),
+  },
+  responses: { 200: ok(pageSchema(fileSchema), "A page of them."), default: failed },
+});
+
+const getRoute = createRoute({
+  method: "get",
+  path: "/v1/files/{id}",
+  summary: "One of them",
+  security,
+  request: { params },
+  responses: { 200: ok(fileSchema, "The file."), default: failed },
+});
+
+const contentRoute = createRoute({
+  method: "get",
+  path: "/v1/files/{id}/content",
+  summary: "Its bytes",
+  security,
+  request: { params },
+  responses: { 200: { description: "The bytes." }, default: failed },
+});
+
+const deleted = z.object({ id: z.string(), object: z.literal("file"), deleted: z.literal(true) });
+
+const removeRoute = createRoute({
+  method: "delete",
+  path: "/v1/files/{id}",
+  summary: "Delete a file; jobs that have it go on",
+  security,
+  request: { params },
+  responses: { 200: ok(deleted, "It is deleted."), default: failed },
+});
+
+const invalid = (message: string, param: string): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param });
+
+/** Seconds after which a file goes, as its form says. */
+function expiry(fields: ReadonlyMap<string, string>): number | undefined {
+  const given = fields.get("expires_after[seconds]");
+  if (given === undefined) return undefined;
+  const seconds = Number(given);
+  if (!Number.isInteger(seconds) || seconds < 3600 || seconds > 2_592_000)
+    throw invalid("expires_after[seconds] is a whole number from 3600 to 2592000", "expires_after");
+  return seconds;
+}
+
+async function addFile(request: Request, service: ServiceEnv, tenant: string) {
+  const { jobs, objects, maxFileBytes } = service;
+  const { fields, filename, file } = await readUpload(request, { objects, maxBytes: maxFileBytes });
+  const purpose = fields.get("purpose");
+  if (!PURPOSES.some((known) => known === purpose))
+    throw invalid(`purpose is ${JSON.stringify(purpose ?? "missing")}; send ${PURPOSES.join(" or ")}`, "purpose");
+  const wrong = await wrongTrainingFile(await objects.pathOf(file.digest));
+  return await jobs.addFile({
+    ...{ tenant, purpose: purpose ?? "", filename, ...file, expiresSeconds: expiry(fields) },
+    ...(wrong === undefined
+      ? { status: "processed", status_details: null }
+      : { status: "error", status_details: wrong }),
+  });
+}
+
+export const fileRoutes: AddRoutes = (app, service) => {
+  const { jobs, objects } = service;
+  app.openapi(addRoute, async (context) => {
+    const row = await found(addFile(context.req.raw, service, context.var.key.name));
+    return context.json(shownFile(row), 200);
+  });
+  app.openapi(listRoute, async (context) => {
+    const { rows, hasMore } = await found(jobs.files(ownerOf(context.var.key), context.req.valid("query")));
+    return context.json(shownPage(rows.map(shownFile), hasMore), 200);
+  });
+  app.openapi(getRoute, async (context) => {
+    const row = await found(jobs.file(ownerOf(context.var.key), context.req.valid("param").id));
+    return context.json(shownFile(row), 200);
+  });
+  app.openapi(contentRoute, async (context) => {
+    const row = await found(jobs.file(ownerOf(context.var.key), context.req.valid("param").id));
+    const bytes = Readable.toWeb(createReadStream(await objects.pathOf(row.digest)));
+    return context.body(bytes as ReadableStream, 200, {
+      "content-type": "application/octet-stream",
+      "content-length": String(row.bytes),
+      "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(row.filename)}`,
+    });
+  });
+  app.openapi(removeRoute, async (context) => {
+    const { id } = context.req.valid("param");
+    await found(jobs.removeFile(ownerOf(context.var.key), id));
+    return context.json({ id, object: "file" as const, deleted: true as const }, 200);
+  });
+};

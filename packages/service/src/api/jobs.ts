@@ -1,0 +1,225 @@
+// /v1/fine_tuning/jobs: jobs, what happens in them, and their checkpoints.
+import { createRoute, z } from "@hono/zod-openapi";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { type FileRow, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner, planOf } from "#jobs";
+import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
+import {
+  checkpointSchema,
+  eventSchema,
+  jobSchema,
+  pageQuery,
+  pageSchema,
+  shownCheckpoint,
+  shownEvent,
+  shownJob,
+  shownPage,
+} from "./shown.ts";
+
+const path = "/v1/fine_tuning/jobs";
+const params = z.object({ id: z.string().max(200) });
+const answers = { 200: ok(jobSchema, "The job as it is now."), default: failed };
+
+const createJobRoute = createRoute({
+  method: "post",
+  path,
+  summary: "Fine-tune an adapter on a file",
+  description: "The same request with the same Idempotency-Key makes one job.",
+  security,
+  middleware: jsonBody,
+  request: {
+    headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
+    body: { content: { "application/json": { schema: jobRequestSchema } } },
+  },
+  responses: answers,
+});
+
+const listRoute = createRoute({
+  method: "get",
+  path,
+  summary: "The jobs of the key's tenant, the newest first",
+  security,
+  request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
+  responses: { 200: ok(pageSchema(jobSchema), "A page of them."), default: failed },
+});
+
+const getRoute = createRoute({
+  method: "get",
+  path: `${path}/{id}`,
+  summary: "One of them",
+  security,
+  request: { params },
+  responses: answers,
+});
+
+const change = (what: "cancel" | "pause" | "resume", summary: string) =>
+  createRoute({
+    method: "post",
+    path: `${path}/{id}/${what}`,
+    summary,
+    security,
+    request: { params },
+    responses: answers,
+  });
+
+const CHANGES = {
+  cancel: change("cancel", "Cancel a job"),
+  pause: change("pause", "Pause a job at its next checkpoint"),
+  resume: change("resume", "Resume a paused job"),
+} as const;
+
+const eventsRoute = createRoute({
+  method: "get",
+  path: `${path}/{id}/events`,
+  summary: "What happened in a job, the newest first; with stream=true as it happens",
+  security,
+  request: {
+    params,
+    query: z.object({
+      ...pageQuery({ standard: 20, most: 1000 }),
+      stream: z.enum(["true", "false"]).optional(),
+    }),
+  },
+  responses: { 200: ok(pageSchema(eventSchema), "A page of events."), default: failed },
+});
+
+const checkpointsRoute = createRoute({
+  method: "get",
+  path: `${path}/{id}/checkpoints`,
+  summary: "The checkpoints of a job, whose models can be used, the newest first",
+  security,
+  request: { params, query: z.object(pageQuery({ standard: 10, most: 100 })) },
+  responses: { 200: ok(pageSchema(checkpointSchema), "A page of them."), default: failed },
+});
+
+const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>
+  new ApiError(message, { status: 400, code, param });
+
+/** A file that a job can be made of. */
+async function usableFile(jobs: Jobs, owner: Owner, { id, param }: { id: string; param: string }): Promise<FileRow> {
+  const file = await found(jobs.file(owner, id), param).catch((error: unknown) => {
+    if (error instanceof ApiError && error.details.status === 404)
+      throw invalid(`${param}: there is no file ${JSON.stringify(id)}`, param, "invalid_file");
+    throw error;
+  });
+  if (file.purpose !== "fine-tune") throw invalid(`${param} has the purpose ${file.purpose}, not fine-tune`, param);
+  if (file.status === "error")
+    throw invalid(`${param} cannot be used: ${file.status_details}`, param, "invalid_training_file");
+  return file;
+}
+
+interface Creation {
+  readonly request: JobRequest;
+  readonly owner: Owner;
+  readonly idempotencyKey: string | undefined;
+}
+
+async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }: Creation): Promise<JobRow> {
+  const { jobs, modelName, checkPlan, nextSeed } = service;
+  if (request.model !== modelName)
+    throw new ApiError(`the model ${JSON.stringify(request.model)} cannot be fine-tuned here; use ${modelName}`, {
+      status: 400,
+      code: "model_not_available",
+      param: "model",
+    });
+  const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
+  const validation =
+    request.validation_file == null
+      ? undefined
+      : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
+  const plan = planOf(request, { seed: request.seed ?? nextSeed() });
+  checkPlan(plan);
+  return jobs.create({ tenant: owner.tenant, request, plan, training, validation, idempotencyKey });
+}
+
+/** `metadata[team]=a` of a query; "none" for `metadata=null`. */
+function metadataFilter(query: Readonly<Record<string, string>>): Readonly<Record<string, string>> | "none" | undefined {
+  if (query["metadata"] === "null") return "none";
+  const pairs = Object.entries(query).flatMap(([name, value]) => {
+    const key = /^metadata\[(.{1,64})\]$/.exec(name)?.[1];
+    return key === undefined ? [] : [[key, value] as const];
+  });
+  return pairs.length === 0 ? undefined : Object.fromEntries(pairs);
+}
+
+/** Statuses after which nothing happens. */
+const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
+
+/** Events from the first one on, as they happen, until the job has ended or the client has left. */
+async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerator<string, void> {
+  let number = 0;
+  for (;;) {
+    // before its events: none comes after the end
+    const { status } = await jobs.job(owner, job.id);
+    const events = await jobs.eventsSince(job, number);
+    for (const event of events) yield `data: ${JSON.stringify(shownEvent(event))}\n\n`;
+    number = events.at(-1)?.number ?? number;
+    if (events.length > 0) continue;
+    if (ENDED.has(status)) return yield "data: [DONE]\n\n";
+    await sleep(1000);
+    yield ": \n\n"; // shows a client that has left
+  }
+}
+
+function eventStream(texts: AsyncGenerator<string, void>): Response {
+  const encoder = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const { done, value } = await texts.next();
+      if (done === true) controller.close();
+      else controller.enqueue(encoder.encode(value));
+    },
+    cancel: async () => void (await texts.return()),
+  });
+  const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" };
+  return new Response(body, { headers });
+}
+
+export const jobRoutes: AddRoutes = (app, service) => {
+  const { jobs } = service;
+  app.openapi(
+    createJobRoute,
+    async (context) => {
+      const { key, server } = context.var;
+      const job = await found(
+        createJob(service, {
+          request: context.req.valid("json"),
+          owner: ownerOf(key),
+          idempotencyKey: context.req.valid("header")["idempotency-key"],
+        }),
+      );
+      return context.json(shownJob(job, server.now()), 200);
+    },
+    checkedBy(jobRequestSchema),
+  );
+  app.openapi(listRoute, async (context) => {
+    const { key, server } = context.var;
+    const page = { ...context.req.valid("query"), metadata: metadataFilter(context.req.query()) };
+    const { rows, hasMore } = await found(jobs.jobs(ownerOf(key), page), "after");
+    return context.json(shownPage(rows.map((job) => shownJob(job, server.now())), hasMore), 200);
+  });
+  app.openapi(getRoute, async (context) => {
+    const { key, server } = context.var;
+    const job = await found(jobs.job(ownerOf(key), context.req.valid("param").id));
+    return context.json(shownJob(job, server.now()), 200);
+  });
+  for (const what of ["cancel", "pause", "resume"] as const)
+    app.openapi(CHANGES[what], async (context) => {
+      const { key, server } = context.var;
+      const job = await found(jobs[what](ownerOf(key), context.req.valid("param").id));
+      return context.json(shownJob(job, server.now()), 200);
+    });
+  app.openapi(eventsRoute, async (context) => {
+    const owner = ownerOf(context.var.key);
+    const job = await found(jobs.job(owner, context.req.valid("param").id));
+    const { stream, ...page } = context.req.valid("query");
+    if (stream === "true") return eventStream(liveEvents(jobs, job, owner)) as never;
+    const { rows, hasMore } = await found(jobs.events(job, page), "after");
+    return context.json(shownPage(rows.map(shownEvent), hasMore), 200);
+  });
+  app.openapi(checkpointsRoute, async (context) => {
+    const job = await found(jobs.job(ownerOf(context.var.key), context.req.valid("param").id));
+    const { rows, hasMore } = await found(jobs.checkpoints(job, context.req.valid("query")), "after");
+    return context.json(shownPage(rows.map(shownCheckpoint), hasMore), 200);
+  });
+};

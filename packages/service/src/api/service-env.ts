@@ -1,0 +1,47 @@
+// What the routes of the service work with.
+import { ApiError, type ServerApp } from "mixture-of-shards/server";
+import { MosError } from "mixture-of-shards/core";
+import type { Jobs, Owner } from "#jobs";
+import type { ObjectStore } from "#objects";
+import type { TrainingPlan } from "#jobs";
+
+/** The parts of a service that its routes use. */
+export interface ServiceEnv {
+  readonly jobs: Jobs;
+  readonly objects: ObjectStore;
+  /** The model that can be trained, as clients call it. */
+  readonly modelName: string;
+  /** Checks a plan against the model. Throws a MosError. */
+  readonly checkPlan: (plan: TrainingPlan) => void;
+  /** Takes a model that was deleted out of the folder of adapters. */
+  readonly unpublish: (name: string) => Promise<void>;
+  /** Bytes of the largest file. */
+  readonly maxFileBytes: number;
+  /** The seed of a job that brings none. */
+  readonly nextSeed: () => number;
+}
+
+/** Adds routes to a server. */
+export type AddRoutes = (app: ServerApp, service: ServiceEnv) => void;
+
+/** The tenant of a key. */
+export const ownerOf = (key: { readonly name: string; readonly isAdmin: boolean }): Owner => ({
+  tenant: key.name,
+  isAdmin: key.isAdmin,
+});
+
+/** Waits for work whose "not found" concerns an id of the request rather than a model. */
+export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof MosError) || error instanceof ApiError) throw error;
+    if (error.code === "not_found")
+      throw new ApiError(error.message, { status: 404, code: "not_found", param, cause: error });
+    if (error.code === "network")
+      throw new ApiError("the database cannot be reached now; send the request again", {
+        ...{ status: 503, code: "database_unavailable", retryAfter: 5, cause: error },
+      });
+    throw error;
+  }
+}

@@ -1,0 +1,166 @@
+// Rows as the objects of OpenAI's API.
+import { z } from "@hono/zod-openapi";
+import { type CheckpointRow, type EventRow, type FileRow, hyperparametersOf, type JobRequest, type JobRow } from "#jobs";
+
+const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
+
+/** A file. */
+export const fileSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("file"),
+    bytes: z.number(),
+    created_at: z.int(),
+    expires_at: z.int().optional(),
+    filename: z.string(),
+    purpose: z.string(),
+    status: z.enum(["processed", "error"]),
+    status_details: z.string().optional(),
+  })
+  .openapi("OpenAIFile");
+
+export const shownFile = (file: FileRow): z.output<typeof fileSchema> => ({
+  id: file.id,
+  object: "file",
+  bytes: file.bytes,
+  created_at: seconds(file.created_at),
+  ...(file.expires_at === null ? {} : { expires_at: seconds(file.expires_at) }),
+  filename: file.filename,
+  purpose: file.purpose,
+  status: file.status,
+  ...(file.status_details === null ? {} : { status_details: file.status_details }),
+});
+
+const auto = z.union([z.literal("auto"), z.number()]);
+const hyperparameters = z.object({ batch_size: auto, n_epochs: auto, learning_rate_multiplier: auto });
+
+/** A job. */
+export const jobSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("fine_tuning.job"),
+    created_at: z.int(),
+    finished_at: z.int().nullable(),
+    estimated_finish: z.int().nullable(),
+    model: z.string(),
+    fine_tuned_model: z.string().nullable(),
+    organization_id: z.string(),
+    status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
+    hyperparameters,
+    method: z.object({ type: z.literal("supervised"), supervised: z.object({ hyperparameters }) }),
+    training_file: z.string(),
+    validation_file: z.string().nullable(),
+    result_files: z.array(z.string()),
+    trained_tokens: z.int().nullable(),
+    seed: z.int(),
+    error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),
+    integrations: z.array(z.unknown()),
+    metadata: z.record(z.string(), z.string()).nullable(),
+    user_provided_suffix: z.string().nullable(),
+    mos: z.record(z.string(), z.unknown()).describe("Settings of our own, and how far the job has come."),
+  })
+  .openapi("FineTuningJob");
+
+/** Ends when the rest takes as long as what was done. */
+function estimatedFinish({ status, step, steps, seconds: spent, created_at }: JobRow, now: number): number | null {
+  if (status !== "running" || step === 0 || steps === null) return null;
+  return Math.max(seconds(created_at), Math.floor(now / 1000 + (spent / step) * (steps - step)));
+}
+
+export function shownJob(job: JobRow, now: number): z.output<typeof jobSchema> {
+  const request = job.request as unknown as JobRequest;
+  const given = hyperparametersOf(request);
+  return {
+    id: job.id,
+    object: "fine_tuning.job",
+    created_at: seconds(job.created_at),
+    finished_at: job.finished_at === null ? null : seconds(job.finished_at),
+    estimated_finish: estimatedFinish(job, now),
+    model: job.model,
+    fine_tuned_model: job.fine_tuned_model,
+    organization_id: job.tenant,
+    status: job.status,
+    hyperparameters: given,
+    method: { type: "supervised", supervised: { hyperparameters: given } },
+    training_file: job.training_file,
+    validation_file: job.validation_file,
+    result_files: job.result_file === null ? [] : [job.result_file],
+    trained_tokens: job.status === "succeeded" ? job.trained_tokens : null,
+    seed: Number(job.plan.settings["seed"]),
+    error: job.error,
+    integrations: [],
+    metadata: job.metadata,
+    user_provided_suffix: request.suffix ?? null,
+    mos: { ...request.mos, step: job.step, total_steps: job.steps },
+  };
+}
+
+/** An event. */
+export const eventSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("fine_tuning.job.event"),
+    created_at: z.int(),
+    level: z.enum(["info", "warn", "error"]),
+    message: z.string(),
+    type: z.enum(["message", "metrics"]),
+    data: z.record(z.string(), z.unknown()).optional(),
+  })
+  .openapi("FineTuningJobEvent");
+
+export const shownEvent = (event: EventRow): z.output<typeof eventSchema> => ({
+  id: event.id,
+  object: "fine_tuning.job.event",
+  created_at: seconds(event.created_at),
+  level: event.level,
+  message: event.message,
+  type: event.type,
+  ...(event.data === null ? {} : { data: event.data }),
+});
+
+/** A checkpoint. */
+export const checkpointSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("fine_tuning.job.checkpoint"),
+    created_at: z.int(),
+    fine_tuned_model_checkpoint: z.string(),
+    fine_tuning_job_id: z.string(),
+    step_number: z.int(),
+    metrics: z.record(z.string(), z.number()),
+  })
+  .openapi("FineTuningJobCheckpoint");
+
+export const shownCheckpoint = (checkpoint: CheckpointRow): z.output<typeof checkpointSchema> => ({
+  id: checkpoint.id,
+  object: "fine_tuning.job.checkpoint",
+  created_at: seconds(checkpoint.created_at),
+  fine_tuned_model_checkpoint: checkpoint.model,
+  fine_tuning_job_id: checkpoint.job,
+  step_number: checkpoint.step,
+  metrics: checkpoint.metrics,
+});
+
+/** A part of a list, as all lists of the API are. */
+export const pageSchema = <T extends z.ZodType>(item: T) =>
+  z.object({
+    object: z.literal("list"),
+    data: z.array(item),
+    first_id: z.string().nullable(),
+    last_id: z.string().nullable(),
+    has_more: z.boolean(),
+  });
+
+export const shownPage = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
+  object: "list" as const,
+  data: [...data],
+  first_id: data[0]?.id ?? null,
+  last_id: data.at(-1)?.id ?? null,
+  has_more: hasMore,
+});
+
+/** `after` and `limit` of a list. */
+export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
+  after: z.string().max(200).optional().describe("The id that the page before ended with."),
+  limit: z.coerce.number().int().min(1).max(limits.most).default(limits.standard),
+});

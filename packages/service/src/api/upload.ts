@@ -1,0 +1,92 @@
+// A file as it arrives in a form: its bytes go to the storage, everything else is small.
+import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { Busboy, type BusboyInstance } from "@fastify/busboy";
+import { MosError } from "mixture-of-shards/core";
+import { checkDataset } from "mixture-of-shards/data";
+import { ApiError, bodyChunks } from "mixture-of-shards/server";
+import type { ObjectStore, StoredObject } from "#objects";
+
+/** A form of `POST /v1/files`. */
+export interface UploadedForm {
+  readonly fields: ReadonlyMap<string, string>;
+  readonly filename: string;
+  readonly file: StoredObject;
+}
+
+const invalidForm = (message: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_multipart", cause });
+
+/** A form has few parts, and each but the file is short. */
+const [MAX_PARTS, MAX_FIELD] = [16, 2000];
+
+function parserOf(request: Request): BusboyInstance {
+  try {
+    return new Busboy({
+      headers: { "content-type": request.headers.get("content-type") ?? "" },
+      limits: { parts: MAX_PARTS, headerPairs: 16, headerSize: 8192, fieldSize: MAX_FIELD, fields: MAX_PARTS },
+    });
+  } catch (cause) {
+    throw invalidForm("send the file as multipart/form-data", cause);
+  }
+}
+
+/**
+ * Reads a form to its end.
+ *
+ * @throws ApiError 400, 413 or 415.
+ */
+export async function readUpload(
+  request: Request,
+  { objects, maxBytes }: { readonly objects: ObjectStore; readonly maxBytes: number },
+): Promise<UploadedForm> {
+  const parser = parserOf(request);
+  const fields = new Map<string, string>();
+  let file: Promise<StoredObject> | undefined;
+  let filename = "";
+  parser.on("field", (name, value, _nameCut, valueCut) => {
+    if (valueCut) parser.destroy(invalidForm(`${name} is too long`));
+    else fields.set(name, value);
+  });
+  parser.on("partsLimit", () => parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts`)));
+  parser.on("file", (name, part, given) => {
+    if (name !== "file" || file !== undefined) {
+      parser.destroy(invalidForm("the form has one file, whose name is file"));
+      return;
+    }
+    // a name only: no path of a client is ever opened
+    filename = (given ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "";
+    file = objects.put(part);
+    file.catch((error: unknown) => parser.destroy(error instanceof Error ? error : undefined));
+  });
+  try {
+    // a little more than the file itself
+    await pipeline(Readable.from(bodyChunks(request, maxBytes + 65_536)), parser);
+  } catch (cause) {
+    await file?.catch(() => undefined);
+    if (cause instanceof MosError) throw cause;
+    throw invalidForm("the request's body is not valid multipart/form-data", cause);
+  }
+  if (file === undefined) throw invalidForm("the form has no file; send one whose name is file");
+  return { fields, filename, file: await file };
+}
+
+/** What is wrong with a training file, with its line; undefined for a good one. */
+export async function wrongTrainingFile(path: string): Promise<string | undefined> {
+  try {
+    await firstBytes(path);
+    await checkDataset(path);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof MosError) || error.code !== "bad_data") throw error;
+    return error.message.replaceAll(`${path}:`, "line ").replaceAll(path, "the file");
+  }
+}
+
+/** @throws MosError `bad_data` for compressed files, which look like broken JSON. */
+async function firstBytes(path: string): Promise<void> {
+  for await (const chunk of createReadStream(path, { end: 1 }))
+    if (Buffer.compare(chunk as Buffer, Buffer.of(0x1f, 0x8b)) === 0)
+      throw new MosError("bad_data", `${path} is compressed with gzip; send it uncompressed`);
+}
