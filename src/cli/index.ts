@@ -4,6 +4,8 @@ export { type Command, defineCommand, group } from "./command.ts";
 export { given, JSON_EVENTS, model, quiet } from "./common-options.ts";
 export { benchmarksOfUser, findModel, hubOfUser, pullProgress, shownResult } from "./loading.ts";
 export { counted, formatDuration, formatInteger } from "./numbers.ts";
+export type { Service, ServiceOptions } from "./packages.ts";
+export { serviceOptions } from "./service-options.ts";
 export { textTable } from "./tables.ts";
 export {
   EXIT_INTERRUPTED,

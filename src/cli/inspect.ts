@@ -9,7 +9,7 @@ import { configOnly } from "./common-options.ts";
 import { configPath, hubOfUser, withReadingLine } from "./loading.ts";
 import { modelText } from "./model-text.ts";
 import { formatBytes, formatInteger } from "./numbers.ts";
-import { importReproduce } from "./reproduce-package.ts";
+import { importPackage } from "./packages.ts";
 import { labelled, textTable } from "./tables.ts";
 import { listenForInterrupt, sayJson, sayLine } from "./terminal.ts";
 
@@ -51,7 +51,7 @@ async function run({ adapter: folder, model, svg, json }: Values): Promise<void>
       throw new MosError("bad_option", `${folder} is a model; --model and --svg are for adapters`);
     return await describeModel(isOfModel, json);
   }
-  const charts = svg === undefined ? undefined : await importReproduce("charts");
+  const charts = svg === undefined ? undefined : await importPackage("reproduce/charts");
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(folder, { model: config });
   const name = basename(resolve(folder));

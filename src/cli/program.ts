@@ -4,7 +4,7 @@ import { readFileSync, writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
 import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
-import { importReproduce } from "./reproduce-package.ts";
+import { importPackage } from "./packages.ts";
 
 interface Entry {
   readonly summary: string;
@@ -33,7 +33,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   params: { summary: "what an adapter will cost, before training", load: () => import("./params.ts") },
   reproduce: {
     summary: "run the tables and the figure of the MoS paper again, on any model and data",
-    load: () => importReproduce("command"),
+    load: () => importPackage("reproduce/command"),
   },
   eval: {
     summary: "score a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval",
@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./score.ts"),
   },
   serve: { summary: "serve a model and its adapters by OpenAI's API", load: () => import("./serve.ts") },
+  worker: {
+    summary: "train the jobs of mos serve --database-url, on this or any machine",
+    load: () => importPackage("service/command"),
+  },
   adapters: {
     summary: "list the adapters of a folder, and put an earlier version back",
     load: () => import("./adapters.ts"),

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { trainedOnText } from "#adapters";
-import { type SettingValues, text } from "#core";
+import { integer, MosError, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#recipes";
 import { describeMemory, describePlan } from "#storage";
@@ -8,6 +8,8 @@ import { defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { engineProgress, findModel } from "./loading.ts";
 import { counted, formatBytes, formatInteger } from "./numbers.ts";
+import { importPackage, type Service } from "./packages.ts";
+import { serviceOptions } from "./service-options.ts";
 import { labelled } from "./tables.ts";
 import { type Interrupt, listenForInterrupt, liveLine, note, sayJson, sayLine } from "./terminal.ts";
 
@@ -30,6 +32,18 @@ const options = {
   }),
   ...group("Machine", batchSettings),
   ...group("Network", networkSettings),
+  ...group("Fine-tuning", {
+    state: text({
+      placeholder: "folder",
+      help: "take fine-tuning jobs, and keep them in a database in this folder",
+    }),
+    ...serviceOptions,
+    workers: integer({
+      min: 0,
+      defaultText: "1, or 0 with --database-url",
+      help: "jobs that this server trains side by side; mos worker adds others",
+    }),
+  }),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
@@ -39,7 +53,10 @@ export const command = defineCommand({
     "Serves a base model and any number of adapters by OpenAI's API. Requests with different adapters run side by side.",
   usage: "--model <model> [--adapters <folder>] [options]",
   options,
-  conflicts: [["keys", "apiKeys"]],
+  conflicts: [
+    ["keys", "apiKeys"],
+    ["state", "databaseUrl"],
+  ],
   json: "print one JSON line on stdout when the server is ready",
   examples: `
 Examples:
@@ -68,12 +85,14 @@ async function run(options: Values): Promise<number> {
     if (!silent) note("stopping when running requests have finished; Ctrl-C again ends at once");
   });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
-  await using server = await openServer(options, { log, interrupt, silent });
+  const model = await findModel(options.model, { signal: interrupt.signal, silent });
+  await using service = await openServiceOf({ ...options, model }, log);
+  await using server = await openServer({ ...options, model }, { log, interrupt, silent, service });
   sayStart(server, options);
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine is gone");
-  await server.stop();
+  await Promise.all([server.stop(), service?.[Symbol.asyncDispose]()]);
   await server[Symbol.asyncDispose]();
   const failure = broken ?? (await engine.closed);
   if (failure !== undefined) throw failure;
@@ -85,13 +104,40 @@ interface Opening {
   readonly log: pino.Logger;
   readonly interrupt: Interrupt;
   readonly silent: boolean;
+  readonly service: Service | undefined;
 }
 
-async function openServer(options: Values, { log, interrupt, silent }: Opening): Promise<RunningServer> {
-  const { signal } = interrupt;
-  const model = await findModel(options.model, { signal, silent });
+async function openServer(
+  options: Values,
+  { log, interrupt, silent, service }: Opening,
+): Promise<RunningServer> {
   using line = liveLine({ silent });
-  return await serve({ ...options, model, log, onProgress: engineProgress(line), signal });
+  return await serve({
+    ...{ ...options, log, onProgress: engineProgress(line), signal: interrupt.signal },
+    ...(service === undefined
+      ? {}
+      : { adapters: service.adapters, extension: (model) => service.start(model) }),
+  });
+}
+
+/** The service that trains, where there is a place for its state. */
+async function openServiceOf(options: Values, log: pino.Logger): Promise<Service | undefined> {
+  const { state, databaseUrl, storage, sliceSeconds, model, threads } = options;
+  if (state === undefined && databaseUrl === undefined) {
+    if (storage === undefined && options.workers === undefined) return undefined;
+    throw new MosError(
+      "bad_option",
+      "--storage and --workers are for fine-tuning jobs; give --state or --database-url",
+    );
+  }
+  if (options.adapters !== undefined)
+    throw new MosError(
+      "bad_option",
+      "--adapters cannot be given with fine-tuning jobs: their models are in adapters of --storage; put others there",
+    );
+  const { openService } = await importPackage("service");
+  const workers = options.workers ?? (state === undefined ? 0 : 1);
+  return openService({ state, databaseUrl, storage, workers, sliceSeconds, model, threads, log });
 }
 
 const aborted = (signal: AbortSignal): Promise<undefined> =>

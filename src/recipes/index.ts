@@ -79,5 +79,5 @@ export {
   type TypeParams,
 } from "./params.ts";
 export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
-export { networkSettings, type RunningServer, type ServeOptions, serve } from "./serve.ts";
+export { networkSettings, type RunningServer, type ServedModel, type ServeOptions, serve } from "./serve.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

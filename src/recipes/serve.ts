@@ -2,11 +2,18 @@
 import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openAdapterFolder } from "#adapters";
+import { type AdapterGeometry, openAdapterFolder } from "#adapters";
 import { flag, integer, MosError, parseSettings, pick, type SettingInput, steadyNow, text } from "#core";
 import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
 import { geometryOf, openModel } from "#models";
-import { createServer, defaultLimits, listen, openKeyFile, type ServerLog } from "#server";
+import {
+  createServer,
+  defaultLimits,
+  listen,
+  openKeyFile,
+  type ServerExtension,
+  type ServerLog,
+} from "#server";
 import { repairFolder } from "#storage";
 
 /** In seconds; timers cannot be set to much more. */
@@ -70,12 +77,22 @@ export interface ServeOptions
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
   readonly log: ServerLog;
+  /** What another package adds to the server, once the model is open. */
+  readonly extension?: ((model: ServedModel) => Promise<ServerExtension>) | undefined;
   /** Called while the model is loaded. */
   readonly onProgress?: (progress: OpenProgress) => void;
   /** Stops opening; an open server is stopped by `stop`. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds since 1970, by a clock that never goes back; `steadyNow` by default. */
   readonly now?: () => number;
+}
+
+/** The model of a server. */
+export interface ServedModel {
+  /** What clients call the base. */
+  readonly name: string;
+  /** What adapters of it are shaped by. */
+  readonly geometry: AdapterGeometry;
 }
 
 /** A server that answers. Disposing it closes the engine. */
@@ -124,7 +141,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
     );
   if (adapters !== undefined) await repairFolder(adapters);
-  const { name, checkAdapter } = await readModel(options.model);
+  const { name, geometry, checkAdapter } = await readModel(options.model);
   const keys = apiKeys === undefined ? undefined : await openKeyFile(apiKeys, { now, log });
   const modelName = options.modelName ?? name;
   const engine = await openEngine({
@@ -137,6 +154,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   });
   try {
     const server = createServer({
+      extension: await options.extension?.({ name: modelName, geometry }),
       ...{ engine, modelName, log, now, keys, checkAdapter, publicMetrics },
       nextSeed: () => randomInt(2 ** 32),
       hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
@@ -175,6 +193,7 @@ async function readModel(path: string) {
   const geometry = geometryOf(config);
   return {
     name,
+    geometry,
     // whether it was trained on this base is for the engine to say, which has read the weights
     checkAdapter: async (folder: string) => {
       await using opened = await openAdapterFolder(folder);

@@ -174,7 +174,9 @@ describe.each(databases)("%s", (_, open) => {
     const { database } = opened;
     for (let i = 0; i < 3; i++) {
       // messages that wait for their time
-      await database.query("update slices.job set start_after = now() - interval '1 s' where state = 'created'");
+      await database.query(
+        "update slices.job set start_after = now() - interval '1 s' where state = 'created'",
+      );
       expect(await slices.end(await claimed(), { type: "interrupted", message: "it fell" })).toBe(true);
     }
     expect(await jobs.job(acme, id)).toMatchObject({

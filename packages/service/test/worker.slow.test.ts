@@ -3,10 +3,19 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { finetune } from "mixture-of-shards";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "#database";
-import { type JobRow, type Jobs, jobRequestSchema, openJobs, openQueue, openSlices, planOf, type Queue } from "#jobs";
+import {
+  type JobRow,
+  type Jobs,
+  jobRequestSchema,
+  openJobs,
+  openQueue,
+  openSlices,
+  planOf,
+  type Queue,
+} from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { runWorker } from "#worker";
 import { databases, type TestDatabase } from "./databases.ts";

@@ -80,7 +80,10 @@ async function addFile(request: Request, service: ServiceEnv, tenant: string) {
   const { fields, filename, file } = await readUpload(request, { objects, maxBytes: maxFileBytes });
   const purpose = fields.get("purpose");
   if (!PURPOSES.some((known) => known === purpose))
-    throw invalid(`purpose is ${JSON.stringify(purpose ?? "missing")}; send ${PURPOSES.join(" or ")}`, "purpose");
+    throw invalid(
+      `purpose is ${JSON.stringify(purpose ?? "missing")}; send ${PURPOSES.join(" or ")}`,
+      "purpose",
+    );
   const wrong = await wrongTrainingFile(await objects.pathOf(file.digest));
   return await jobs.addFile({
     ...{ tenant, purpose: purpose ?? "", filename, ...file, expiresSeconds: expiry(fields) },

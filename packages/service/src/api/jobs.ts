@@ -1,8 +1,17 @@
 // /v1/fine_tuning/jobs: jobs, what happens in them, and their checkpoints.
-import { createRoute, z } from "@hono/zod-openapi";
+
 import { setTimeout as sleep } from "node:timers/promises";
+import { createRoute, z } from "@hono/zod-openapi";
 import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
-import { type FileRow, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner, planOf } from "#jobs";
+import {
+  type FileRow,
+  type JobRequest,
+  type JobRow,
+  type Jobs,
+  jobRequestSchema,
+  type Owner,
+  planOf,
+} from "#jobs";
 import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
 import {
   checkpointSchema,
@@ -96,13 +105,18 @@ const invalid = (message: string, param: string, code = "invalid_value"): ApiErr
   new ApiError(message, { status: 400, code, param });
 
 /** A file that a job can be made of. */
-async function usableFile(jobs: Jobs, owner: Owner, { id, param }: { id: string; param: string }): Promise<FileRow> {
+async function usableFile(
+  jobs: Jobs,
+  owner: Owner,
+  { id, param }: { id: string; param: string },
+): Promise<FileRow> {
   const file = await found(jobs.file(owner, id), param).catch((error: unknown) => {
     if (error instanceof ApiError && error.details.status === 404)
       throw invalid(`${param}: there is no file ${JSON.stringify(id)}`, param, "invalid_file");
     throw error;
   });
-  if (file.purpose !== "fine-tune") throw invalid(`${param} has the purpose ${file.purpose}, not fine-tune`, param);
+  if (file.purpose !== "fine-tune")
+    throw invalid(`${param} has the purpose ${file.purpose}, not fine-tune`, param);
   if (file.status === "error")
     throw invalid(`${param} cannot be used: ${file.status_details}`, param, "invalid_training_file");
   return file;
@@ -117,11 +131,14 @@ interface Creation {
 async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }: Creation): Promise<JobRow> {
   const { jobs, modelName, checkPlan, nextSeed } = service;
   if (request.model !== modelName)
-    throw new ApiError(`the model ${JSON.stringify(request.model)} cannot be fine-tuned here; use ${modelName}`, {
-      status: 400,
-      code: "model_not_available",
-      param: "model",
-    });
+    throw new ApiError(
+      `the model ${JSON.stringify(request.model)} cannot be fine-tuned here; use ${modelName}`,
+      {
+        status: 400,
+        code: "model_not_available",
+        param: "model",
+      },
+    );
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
   const validation =
     request.validation_file == null
@@ -133,7 +150,9 @@ async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }
 }
 
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */
-function metadataFilter(query: Readonly<Record<string, string>>): Readonly<Record<string, string>> | "none" | undefined {
+function metadataFilter(
+  query: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> | "none" | undefined {
   if (query["metadata"] === "null") return "none";
   const pairs = Object.entries(query).flatMap(([name, value]) => {
     const key = /^metadata\[(.{1,64})\]$/.exec(name)?.[1];
@@ -196,7 +215,13 @@ export const jobRoutes: AddRoutes = (app, service) => {
     const { key, server } = context.var;
     const page = { ...context.req.valid("query"), metadata: metadataFilter(context.req.query()) };
     const { rows, hasMore } = await found(jobs.jobs(ownerOf(key), page), "after");
-    return context.json(shownPage(rows.map((job) => shownJob(job, server.now())), hasMore), 200);
+    return context.json(
+      shownPage(
+        rows.map((job) => shownJob(job, server.now())),
+        hasMore,
+      ),
+      200,
+    );
   });
   app.openapi(getRoute, async (context) => {
     const { key, server } = context.var;

@@ -11,7 +11,10 @@ const removeRoute = createRoute({
   summary: "Delete a fine-tuned model",
   security,
   request: { params: z.object({ model: z.string().max(512) }) },
-  responses: { 200: ok(deleted, "It is deleted. Requests that run with it end as they began."), default: failed },
+  responses: {
+    200: ok(deleted, "It is deleted. Requests that run with it end as they began."),
+    default: failed,
+  },
 });
 
 export const modelRoutes: AddRoutes = (app, { jobs, unpublish }) => {

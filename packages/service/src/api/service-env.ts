@@ -1,9 +1,9 @@
 // What the routes of the service work with.
-import { ApiError, type ServerApp } from "mixture-of-shards/server";
+
 import { MosError } from "mixture-of-shards/core";
-import type { Jobs, Owner } from "#jobs";
+import { ApiError, type ServerApp } from "mixture-of-shards/server";
+import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";
-import type { TrainingPlan } from "#jobs";
 
 /** The parts of a service that its routes use. */
 export interface ServiceEnv {

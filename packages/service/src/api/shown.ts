@@ -1,6 +1,13 @@
 // Rows as the objects of OpenAI's API.
 import { z } from "@hono/zod-openapi";
-import { type CheckpointRow, type EventRow, type FileRow, hyperparametersOf, type JobRequest, type JobRow } from "#jobs";
+import {
+  type CheckpointRow,
+  type EventRow,
+  type FileRow,
+  hyperparametersOf,
+  type JobRequest,
+  type JobRow,
+} from "#jobs";
 
 const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
 
@@ -62,7 +69,10 @@ export const jobSchema = z
   .openapi("FineTuningJob");
 
 /** Ends when the rest takes as long as what was done. */
-function estimatedFinish({ status, step, steps, seconds: spent, created_at }: JobRow, now: number): number | null {
+function estimatedFinish(
+  { status, step, steps, seconds: spent, created_at }: JobRow,
+  now: number,
+): number | null {
   if (status !== "running" || step === 0 || steps === null) return null;
   return Math.max(seconds(created_at), Math.floor(now / 1000 + (spent / step) * (steps - step)));
 }

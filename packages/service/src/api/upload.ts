@@ -25,7 +25,13 @@ function parserOf(request: Request): BusboyInstance {
   try {
     return new Busboy({
       headers: { "content-type": request.headers.get("content-type") ?? "" },
-      limits: { parts: MAX_PARTS, headerPairs: 16, headerSize: 8192, fieldSize: MAX_FIELD, fields: MAX_PARTS },
+      limits: {
+        parts: MAX_PARTS,
+        headerPairs: 16,
+        headerSize: 8192,
+        fieldSize: MAX_FIELD,
+        fields: MAX_PARTS,
+      },
     });
   } catch (cause) {
     throw invalidForm("send the file as multipart/form-data", cause);

@@ -75,6 +75,7 @@ export interface Jobs {
   removeModel(owner: Owner, name: string): Promise<void>;
   /** The models that have to be in the folder of adapters, by name. */
   published(): Promise<ReadonlyMap<string, Files>>;
+  filesOfModel(name: string): Promise<Files | undefined>;
   /** Which of these contents a row names. */
   used(digests: readonly string[]): Promise<ReadonlySet<string>>;
 }
@@ -221,6 +222,8 @@ export function openJobs(database: Database, queue: Queue): Jobs {
       const rows = rowsOf("models", await database.query("select * from models"));
       return new Map(rows.map(({ name, files }) => [name, files]));
     },
+    filesOfModel: async (name) =>
+      rowsOf("models", await database.query("select * from models where name = $1", [name]))[0]?.files,
     used: async (digests) => {
       const rows = await database.query(
         `select digest from unnest($1::text[]) as given (digest) where

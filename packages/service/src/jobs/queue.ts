@@ -82,7 +82,11 @@ export async function openQueue(
   return {
     prepare,
     send: async (transaction, { job, slice }, { model, priority, delay = 0 }) => {
-      await boss.send(queueName(model), { job, slice }, { priority, startAfter: delay, db: executor(transaction) });
+      await boss.send(
+        queueName(model),
+        { job, slice },
+        { priority, startAfter: delay, db: executor(transaction) },
+      );
     },
     take: async (model) => {
       await prepare(model);

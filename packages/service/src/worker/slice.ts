@@ -116,7 +116,10 @@ async function fetchRun(
 /** Everything of a run but what only its process needs. */
 async function runFiles(out: string, objects: ObjectStore): Promise<Files> {
   if (!(await pathExists(out))) return {};
-  return objects.putFolder(out, (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")));
+  return objects.putFolder(
+    out,
+    (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")),
+  );
 }
 
 /** How far a run has come, by its metrics. */
@@ -245,7 +248,9 @@ function batchedNotes(job: JobRow, slices: Slices) {
 
 /** Without the paths of this machine. */
 const readable = (error: unknown, folder: string): string =>
-  (error instanceof Error ? error.message : String(error)).replaceAll(`${folder}/`, "").replaceAll(folder, "");
+  (error instanceof Error ? error.message : String(error))
+    .replaceAll(`${folder}/`, "")
+    .replaceAll(folder, "");
 
 function errorOf(report: Report & { readonly type: "failed" }, folder: string): unknown {
   const message = readable(new Error(report.message), folder);

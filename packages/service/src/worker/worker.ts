@@ -42,7 +42,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const { queue, slices, signal, log, leaseSeconds } = options;
   await using trainer = options.trainer ?? createTrainer();
   const context: SliceContext = {
-    ...{ ...options, trainer, renewSeconds: leaseSeconds / 4 },
+    ...{ ...options, trainer, renewSeconds: Math.min(5, leaseSeconds / 4) },
     onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
   };
   let recovered = 0;

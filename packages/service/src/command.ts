@@ -1,0 +1,83 @@
+import { basename } from "node:path";
+import {
+  defineCommand,
+  findModel,
+  group,
+  listenForInterrupt,
+  model,
+  quiet,
+  sayLine,
+  serviceOptions,
+} from "mixture-of-shards/cli";
+import { integer, type SettingValues, text } from "mixture-of-shards/core";
+import { openParts, work, workerName } from "./service.ts";
+
+const { databaseUrl, storage, sliceSeconds } = serviceOptions;
+
+const options = {
+  ...group("Model", {
+    model,
+    modelName: text({
+      placeholder: "name",
+      defaultText: "the name of its folder or file",
+      help: "what clients call the base, as for mos serve",
+    }),
+  }),
+  ...group("Service", {
+    databaseUrl: text({ placeholder: "url", required: true, help: databaseUrl.help }),
+    storage: text({ placeholder: "folder", required: true, help: storage.help }),
+    sliceSeconds,
+  }),
+  ...group("Machine", {
+    threads: integer({
+      min: 0,
+      default: 0,
+      defaultText: "one for each core",
+      help: "threads to compute with",
+    }),
+  }),
+  ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
+};
+
+/** `mos worker`: trains the jobs of a service until it is stopped. */
+export const command = defineCommand({
+  description:
+    "Trains the fine-tuning jobs of mos serve --database-url, on any machine that reaches the database and the storage.",
+  usage: "--model <model> --database-url <url> --storage <folder> [options]",
+  options,
+  json: "log JSON lines on stdout instead of stderr",
+  examples: `
+Examples:
+  mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos
+
+It takes a slice of a job after the other; each ends at a checkpoint, from which any worker goes on. SIGTERM or Ctrl-C ends
+the slice at its next step; a worker that is killed loses the time since its last checkpoint.`,
+  run,
+});
+
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+async function run(options: Values): Promise<number> {
+  using interrupt = listenForInterrupt(() => undefined);
+  const { signal } = interrupt;
+  const path = await findModel(options.model, { signal, silent: options.quiet });
+  const modelName = options.modelName ?? basename(path).replace(/\.gguf$/i, "");
+  const log = lineLog(options);
+  await using parts = await openParts({ ...options, state: undefined }, { log });
+  const name = workerName(0);
+  log.info({ worker: name, model: modelName }, "ready");
+  await work({ ...options, model: path, log, name, modelName, parts, signal });
+  log.info({ worker: name }, "stopped");
+  return 0;
+}
+
+/** One JSON object a line, as mos serve has them. */
+function lineLog({ json, quiet: isQuiet }: Pick<Values, "json" | "quiet">) {
+  const write = (level: string) => (fields: object, msg: string) => {
+    if (isQuiet && level !== "error") return;
+    const line = JSON.stringify({ level, time: Date.now(), ...fields, msg });
+    if (json) sayLine(line);
+    else process.stderr.write(`${line}\n`);
+  };
+  return { info: write("info"), warn: write("warn"), error: write("error") };
+}

@@ -1,0 +1,203 @@
+// A service, wired together: the database with its queue, the storage, local workers, and what a server gets of it.
+import { randomInt } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ServedModel } from "mixture-of-shards";
+import { budget, parseAdapterConfig } from "mixture-of-shards/adapters";
+import type { Service, ServiceOptions } from "mixture-of-shards/cli";
+import { MosError } from "mixture-of-shards/core";
+import type { ServerExtension, ServerLog } from "mixture-of-shards/server";
+import { makeTemporaryFolder } from "mixture-of-shards/storage";
+import { addServiceRoutes } from "#api";
+import { type Database, migrate, openPglite, openPostgres } from "#database";
+import {
+  defaultSliceOptions,
+  openJobs,
+  openQueue,
+  openSlices,
+  type TrainingPlan,
+  tenantOfModel,
+} from "#jobs";
+import { openObjects } from "#objects";
+import { runWorker } from "#worker";
+import { openPublisher, type Publisher } from "./publish.ts";
+
+/** Where a service's state is. */
+export type ServicePlace = Pick<ServiceOptions, "state" | "databaseUrl" | "storage">;
+
+/** What every process of a service opens. */
+export interface ServiceParts extends AsyncDisposable {
+  readonly database: Database;
+  readonly queue: Awaited<ReturnType<typeof openQueue>>;
+  readonly objects: Awaited<ReturnType<typeof openObjects>>;
+  /** The folder of files, checkpoints and models. */
+  readonly storage: string;
+}
+
+/**
+ * Opens database, queue and storage, and brings the tables up to date.
+ *
+ * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
+ */
+export async function openParts(
+  { state, databaseUrl, storage: given }: ServicePlace,
+  { log }: { readonly log: ServerLog },
+): Promise<ServiceParts> {
+  const storage = given ?? (state === undefined ? undefined : join(state, "storage"));
+  if (storage === undefined)
+    throw new MosError(
+      "bad_option",
+      "--database-url needs --storage, a folder that all machines of the service have",
+    );
+  const objects = await openObjects(storage);
+  const database =
+    databaseUrl === undefined
+      ? await openPglite(join(state ?? storage, "database"))
+      : await openPostgres(databaseUrl);
+  try {
+    await migrate(database);
+    const onError = (error: Error): void =>
+      log.warn({ reason: error.message }, "the queue cannot reach its database");
+    const queue = await openQueue(database, { onError });
+    const close = async (): Promise<void> => {
+      await queue[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    };
+    return { database, queue, objects, storage, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await database[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Bytes of an uploaded file, as OpenAI's. */
+const MAX_FILE_BYTES = 512_000_000;
+/** Seconds between looks at models that other servers have published or removed. */
+const SYNC_SECONDS = 5;
+/** Seconds between sweeps of the storage, and the age of what they take. */
+const [SWEEP_SECONDS, SWEEP_AGE] = [3600, 86_400];
+
+/** A plan that no adapter of the model can have is refused before it is queued. Throws `bad_config`, `bad_option`. */
+const checkedAgainst =
+  ({ geometry }: ServedModel) =>
+  ({ adapter }: TrainingPlan): void => {
+    try {
+      budget(parseAdapterConfig(adapter, "mos"), geometry);
+    } catch (cause) {
+      if (!(cause instanceof MosError)) throw cause;
+      throw new MosError("bad_option", cause.message, { cause });
+    }
+  };
+
+/**
+ * Opens a service for one server: OpenAI's files and fine-tuning jobs, with local workers.
+ *
+ * @throws MosError as `openParts`.
+ * @example
+ * await using service = await openService({ state: "state", workers: 1, model: "assets/tiny-english", ...rest });
+ * const server = await serve({ model, adapters: service.adapters, extension: (served) => service.start(served), log });
+ */
+export async function openService(options: ServiceOptions): Promise<Service> {
+  const { workers, log } = options;
+  const parts = await openParts(options, options);
+  const { database, queue, objects, storage } = parts;
+  const adapters = join(storage, "adapters");
+  const jobs = openJobs(database, queue);
+  const publisher = await openPublisher(adapters, { jobs, objects });
+  await publisher.sync();
+  const stopping = new AbortController();
+  const running: Promise<void>[] = [];
+  let isOver = false;
+  return {
+    adapters,
+    start: async (model) => {
+      const { signal } = stopping;
+      running.push(repeat(SYNC_SECONDS, { signal, log, work: () => publisher.sync() }));
+      const sweep = async (): Promise<void> => {
+        const count = await objects.sweep((digests) => jobs.used(digests), SWEEP_AGE);
+        if (count > 0) log.info({ files: count }, "files that nobody uses were removed");
+      };
+      running.push(repeat(SWEEP_SECONDS, { signal, log, work: sweep }));
+      const worker = { ...options, modelName: model.name, parts, signal };
+      for (let i = 0; i < workers; i++) running.push(work({ ...worker, name: workerName(i) }));
+      return extensionOf({ model, publisher, service: { jobs, objects } });
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (isOver) return;
+      isOver = true;
+      stopping.abort();
+      await Promise.all(running);
+      await parts[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Shown where it is asked who has a job. */
+export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
+
+interface WorkOptions extends Pick<ServiceOptions, "model" | "sliceSeconds" | "threads" | "log"> {
+  readonly name: string;
+  readonly modelName: string;
+  readonly parts: ServiceParts;
+  readonly signal: AbortSignal;
+}
+
+/** One worker, until the signal is aborted. */
+export async function work({ parts, model, modelName, ...options }: WorkOptions): Promise<void> {
+  const scratch = await makeTemporaryFolder("mos-jobs-");
+  const { database, queue, objects } = parts;
+  try {
+    await runWorker({
+      ...{ ...options, queue, objects, scratch, models: new Map([[modelName, model]]) },
+      slices: openSlices(database, queue),
+      leaseSeconds: defaultSliceOptions.leaseSeconds,
+    });
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+interface RepeatOptions {
+  readonly signal: AbortSignal;
+  readonly log: ServerLog;
+  readonly work: () => Promise<void>;
+}
+
+async function repeat(seconds: number, { signal, log, work: once }: RepeatOptions): Promise<void> {
+  while (!signal.aborted) {
+    await sleep(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    await once().catch((error: unknown) => log.warn({ reason: String(error) }, "the service tries again"));
+  }
+}
+
+interface ExtensionParts {
+  readonly model: ServedModel;
+  readonly publisher: Publisher;
+  readonly service: Pick<Parameters<typeof addServiceRoutes>[1], "jobs" | "objects">;
+}
+
+/** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
+function extensionOf({ model, publisher, service }: ExtensionParts): ServerExtension {
+  return {
+    addRoutes: (app) =>
+      addServiceRoutes(app, {
+        ...service,
+        modelName: model.name,
+        checkPlan: checkedAgainst(model),
+        unpublish: (name) => publisher.remove(name),
+        maxFileBytes: MAX_FILE_BYTES,
+        nextSeed: () => randomInt(2 ** 31),
+      }),
+    keyOf: (key) => ({
+      ...key,
+      mayUse: (name) => {
+        const tenant = tenantOfModel(name);
+        return tenant === undefined ? key.mayUse(name) : key.isAdmin || tenant === key.name;
+      },
+    }),
+    fetch: (name) => publisher.fetch(name),
+  };
+}

@@ -1,0 +1,161 @@
+// The official client against a real mos serve: files, jobs, events, checkpoints and models, on a database in a folder and on
+// PostgreSQL with a worker of its own.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import OpenAI, { toFile } from "openai";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { databases, type TestDatabase } from "./databases.ts";
+
+const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
+const DATA = "assets/quickstart/train.jsonl";
+
+describe.each(databases)("%s", (name, open) => {
+  let folder: string;
+  let database: TestDatabase | undefined;
+  const children: ChildProcess[] = [];
+  let acme: OpenAI;
+  let zeta: OpenAI;
+
+  const start = (args: readonly string[]): ChildProcess => {
+    const child = spawn(process.execPath, [...MAIN, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    children.push(child);
+    return child;
+  };
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "mos-service-"));
+    const keys = join(folder, "keys.jsonl");
+    const clients: string[] = [];
+    for (const tenant of ["acme", "zeta"]) {
+      const made = start(["keys", "create", "--name", tenant, "--append", keys, "--json"]);
+      const [line] = (await once(createInterface(made.stdout!), "line")) as [string];
+      clients.push(JSON.parse(line).key);
+      await once(made, "close");
+    }
+    const serve = ["serve", ...MODEL, "--port", "0", "--json", "--api-keys", keys, "--threads", "1", "--quiet"];
+    if (name === "PostgreSQL") {
+      database = await open();
+      const shared = ["--database-url", database.url ?? "", "--storage", join(folder, "storage")];
+      start(["worker", ...MODEL, ...shared, "--quiet", "--threads", "1"]);
+      serve.push(...shared);
+    } else serve.push("--state", join(folder, "state"));
+    const [line] = (await once(createInterface(start(serve).stdout!), "line")) as [string];
+    const baseURL = `${JSON.parse(line).address}/v1`;
+    [acme, zeta] = clients.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0 })) as [OpenAI, OpenAI];
+  }, 120_000);
+  afterAll(async () => {
+    for (const child of children) if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+    await Promise.all(
+      children.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")),
+    );
+    await database?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  const upload = async (text?: string): Promise<OpenAI.FileObject> => {
+    const bytes = text === undefined ? await readFile(DATA) : Buffer.from(text);
+    const file = await acme.files.create({ file: await toFile(bytes, "train.jsonl"), purpose: "fine-tune" });
+    return acme.files.waitForProcessing(file.id, { pollInterval: 100 });
+  };
+  const create = (training_file: string, more: object = {}): Promise<OpenAI.FineTuning.FineTuningJob> =>
+    acme.fineTuning.jobs.create({
+      ...{ model: "tiny", training_file, seed: 7, ...more },
+      mos: { rank: 6, equivalent_rank: 2, steps: 6, save_every: 2, learning_rate: 0.01, ...Object(more).mos },
+    } as OpenAI.FineTuning.JobCreateParams);
+
+  async function ended(id: string): Promise<OpenAI.FineTuning.FineTuningJob> {
+    for (;;) {
+      const job = await acme.fineTuning.jobs.retrieve(id);
+      if (["succeeded", "failed", "cancelled"].includes(job.status)) return job;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+  const say = (client: OpenAI, model: string) =>
+    client.chat.completions.create({ model, messages: [{ role: "user", content: "Hi" }], max_tokens: 3 });
+
+  test("from a file to a model that answers", async () => {
+    const file = await upload();
+    expect(file).toMatchObject({ object: "file", purpose: "fine-tune", status: "processed", filename: "train.jsonl" });
+    const made = await create(file.id, { suffix: "support", metadata: { team: "a" } });
+    expect(made).toMatchObject({ object: "fine_tuning.job", status: "queued", model: "tiny", seed: 7 });
+    const job = await ended(made.id);
+    expect(job.error).toBeNull();
+    expect(job).toMatchObject({ status: "succeeded", metadata: { team: "a" }, training_file: file.id });
+    expect(job.fine_tuned_model).toMatch(/^ft:tiny:acme:support:/);
+    expect(job.trained_tokens).toBeGreaterThan(1000);
+    const model = job.fine_tuned_model ?? "";
+    expect((await say(acme, model)).model).toBe(model);
+    await expect(say(zeta, model)).rejects.toMatchObject({ status: 404 });
+    const names = (await acme.models.list()).data.map(({ id }) => id);
+    expect(names).toContain(model);
+    expect((await zeta.models.list()).data.map(({ id }) => id)).not.toContain(model);
+
+    const events: string[] = [];
+    for await (const { message } of acme.fineTuning.jobs.listEvents(job.id, { limit: 4 })) events.push(message);
+    expect(events.at(-1)).toMatch(/^Created fine-tuning job/);
+    expect(events.at(0)).toBe("The job has successfully completed");
+    expect(events.filter((text) => text.startsWith("Step "))).toHaveLength(6);
+    const checkpoints = await acme.fineTuning.jobs.checkpoints.list(job.id);
+    expect(checkpoints.data.map(({ step_number }) => step_number)).toEqual([6, 4, 2]);
+    const [last] = checkpoints.data;
+    expect(last?.metrics.train_loss).toBeGreaterThan(0);
+    await say(acme, last?.fine_tuned_model_checkpoint ?? "");
+
+    const results = await (await acme.files.content(job.result_files[0] ?? "")).text();
+    expect(results.split("\n")[0]).toBe("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy");
+    await expect(zeta.files.content(job.result_files[0] ?? "")).rejects.toMatchObject({ status: 404 });
+
+    expect(await acme.models.delete(model)).toMatchObject({ id: model, deleted: true });
+    await expect(say(acme, model)).rejects.toMatchObject({ status: 404 });
+    expect(await acme.files.delete(file.id)).toMatchObject({ deleted: true });
+  });
+
+  test("pause, resume and cancel", async () => {
+    const file = await upload();
+    const made = await create(file.id, { mos: { steps: 100_000 } });
+    while ((await acme.fineTuning.jobs.retrieve(made.id)).status !== "running")
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    await acme.fineTuning.jobs.pause(made.id);
+    let status = "";
+    while (status !== "paused") {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      ({ status } = await acme.fineTuning.jobs.retrieve(made.id));
+    }
+    expect((await acme.fineTuning.jobs.resume(made.id)).status).toBe("queued");
+    expect((await acme.fineTuning.jobs.cancel(made.id)).status).toBe("cancelled");
+    await expect(acme.fineTuning.jobs.cancel(made.id)).rejects.toMatchObject({ status: 400 });
+    await expect(zeta.fineTuning.jobs.retrieve(made.id)).rejects.toMatchObject({ status: 404 });
+  });
+
+  test("what is wrong is said before anything runs", async () => {
+    const broken = await upload('{"prompt":"a","completion":" b"}\n{"prompt":\n');
+    expect(broken).toMatchObject({ status: "error" });
+    expect(broken.status_details).toMatch(/^line 2/);
+    await expect(create(broken.id)).rejects.toMatchObject({ status: 400, code: "invalid_training_file" });
+    const good = await upload();
+    const refused = [
+      [{ model: "other" }, "model"],
+      [{ training_file: "file-none" }, "training_file"],
+      [{ method: { type: "dpo" } }, "method.type"],
+      [{ integrations: [{ type: "wandb", wandb: { project: "x" } }] }, "integrations"],
+      [{ mos: { shards_per_vector: 7 } }, undefined],
+      [{ mos: { ranks: 7 } }, "mos.ranks"],
+      [{ hyperparameters: { n_epochs: 51 } }, "hyperparameters.n_epochs"],
+    ] as const;
+    for (const [more, param] of refused)
+      await expect(create(good.id, more), JSON.stringify(more)).rejects.toMatchObject({
+        status: 400,
+        ...(param === undefined ? {} : { param }),
+      });
+    await expect(
+      acme.files.create({ file: await toFile(Buffer.from("x"), "../../x.jsonl"), purpose: "assistants" }),
+    ).rejects.toMatchObject({ status: 400, param: "purpose" });
+    const gzip = await upload("\u001f\u008b");
+    expect(gzip.status).toBe("error");
+  });
+});
