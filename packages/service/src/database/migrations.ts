@@ -124,6 +124,19 @@ export async function migrate(database: Database, steps: readonly string[] = STE
   });
 }
 
+/** Another number, for tables that are not ours to make. */
+const OTHERS = LOCK + 1;
+
+/** Runs what makes tables of its own while no other process does. */
+export async function oneAtATime<T>(database: Database, work: () => Promise<T>): Promise<T> {
+  // only this process has such a database, and its one connection would wait for itself
+  if (database.kind === "pglite") return work();
+  return database.transaction(async (transaction) => {
+    await transaction.query("select pg_advisory_xact_lock($1::bigint)", [OTHERS]);
+    return work();
+  });
+}
+
 async function doneSteps(database: Queryable): Promise<number> {
   const [row] = await database.query("select coalesce(max(number), 0)::integer as done from migrations");
   return Number(row?.["done"]);

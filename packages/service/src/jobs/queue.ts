@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import PgBoss from "pg-boss";
-import type { Database, Queryable } from "#database";
+import { type Database, oneAtATime, type Queryable } from "#database";
 
 /** A slice that is due. */
 export interface SliceMessage {
@@ -70,13 +70,13 @@ export async function openQueue(
     deleteAfterHours: 1,
   });
   boss.on("error", onError);
-  await boss.start();
+  await oneAtATime(database, () => boss.start());
   const made = new Set<string>();
   const prepare = async (model: string): Promise<void> => {
     if (made.has(model)) return;
     const name = queueName(model);
     const options = { retryLimit: 1_000_000, expireInSeconds: SECONDS_TO_LOOK, retentionDays: 365 };
-    await boss.createQueue(name, { name, ...options });
+    await oneAtATime(database, () => boss.createQueue(name, { name, ...options }));
     made.add(model);
   };
   return {
