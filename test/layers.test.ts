@@ -79,9 +79,24 @@ const packageFiles = readdirSync("packages", { recursive: true, encoding: "utf8"
   .map((file) => `packages/${file}`);
 const doors: readonly string[] = Object.keys(JSON.parse(readFileSync("package.json", "utf8")).exports);
 
+/** Rooms of packages, as those of this one. What is not in a room wires them together. */
+const PACKAGE_FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  reproduce: [],
+  service: [["database", "objects"], ["jobs"], ["worker", "api"]],
+};
+
 test.each(packageFiles)("%s uses public doors only", (file) => {
+  const [, name = "", , room = ""] = file.split("/");
+  const floors = PACKAGE_FLOORS[name];
+  const floorIn = (other: string): number => floors?.findIndex((rooms) => rooms.includes(other)) ?? -1;
+  expect(floors, `${name} is not in the table of packages`).toBeDefined();
   for (const [, spec] of readFileSync(file, "utf8").matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)) {
-    expect(spec, file).not.toMatch(/^(#|\.\.)/);
+    expect(spec, file).not.toMatch(/^\.\./);
+    if (spec!.startsWith("#")) {
+      expect(floorIn(spec!.slice(1)), `${file} -> ${spec}`).toBeGreaterThanOrEqual(0);
+      if (floorIn(room) >= 0)
+        expect(floorIn(spec!.slice(1)), `${file} -> ${spec}`).toBeLessThan(floorIn(room));
+    }
     const [, door] = /^mixture-of-shards(\/.*)?$/.exec(spec!) ?? [];
     if (spec!.startsWith("mixture-of-shards"))
       expect(doors, `${file} -> ${spec}`).toContain(`.${door ?? ""}`);

@@ -12,6 +12,7 @@ export interface ServiceOptions {
   readonly storage: string | undefined;
   readonly workers: number;
   readonly sliceSeconds: number;
+  readonly leaseSeconds: number;
   /** The folder or file of the base. */
   readonly model: string;
   readonly threads: number;

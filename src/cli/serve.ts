@@ -122,7 +122,7 @@ async function openServer(
 
 /** The service that trains, where there is a place for its state. */
 async function openServiceOf(options: Values, log: pino.Logger): Promise<Service | undefined> {
-  const { state, databaseUrl, storage, sliceSeconds, model, threads } = options;
+  const { state, databaseUrl, storage, sliceSeconds, leaseSeconds, model, threads } = options;
   if (state === undefined && databaseUrl === undefined) {
     if (storage === undefined && options.workers === undefined) return undefined;
     throw new MosError(
@@ -137,7 +137,9 @@ async function openServiceOf(options: Values, log: pino.Logger): Promise<Service
     );
   const { openService } = await importPackage("service");
   const workers = options.workers ?? (state === undefined ? 0 : 1);
-  return openService({ state, databaseUrl, storage, workers, sliceSeconds, model, threads, log });
+  return openService({
+    ...{ state, databaseUrl, storage, workers, sliceSeconds, leaseSeconds, model, threads, log },
+  });
 }
 
 const aborted = (signal: AbortSignal): Promise<undefined> =>

@@ -19,4 +19,11 @@ export const serviceOptions = {
     placeholder: "n",
     help: "how long a job trains before another one has its turn",
   }),
+  leaseSeconds: integer({
+    min: 2,
+    max: 3600,
+    default: 60,
+    placeholder: "n",
+    help: "how long a worker may be silent before another one goes on with its job",
+  }),
 };

@@ -82,5 +82,6 @@ export interface ServerEnv {
   };
 }
 
+/** A Hono app whose requests carry the server, the key and the record of the request. */
 export type ServerApp = OpenAPIHono<ServerEnv>;
 export type RequestContext = Context<ServerEnv>;

@@ -131,6 +131,7 @@ export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, 
   content: { ...json(schema), "text/event-stream": { schema: chunk } },
 });
 
+/** Any other answer. */
 export const failed = { content: json(error), description: "An error in OpenAI's form." };
 
 /** The key that a route asks for. */

@@ -12,7 +12,7 @@ import {
 import { integer, type SettingValues, text } from "mixture-of-shards/core";
 import { openParts, work, workerName } from "./service.ts";
 
-const { databaseUrl, storage, sliceSeconds } = serviceOptions;
+const { databaseUrl, storage, sliceSeconds, leaseSeconds } = serviceOptions;
 
 const options = {
   ...group("Model", {
@@ -26,7 +26,7 @@ const options = {
   ...group("Service", {
     databaseUrl: text({ placeholder: "url", required: true, help: databaseUrl.help }),
     storage: text({ placeholder: "folder", required: true, help: storage.help }),
-    sliceSeconds,
+    ...{ sliceSeconds, leaseSeconds },
   }),
   ...group("Machine", {
     threads: integer({

@@ -137,7 +137,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
 /** Shown where it is asked who has a job. */
 export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
 
-interface WorkOptions extends Pick<ServiceOptions, "model" | "sliceSeconds" | "threads" | "log"> {
+interface WorkOptions
+  extends Pick<ServiceOptions, "model" | "sliceSeconds" | "leaseSeconds" | "threads" | "log"> {
   readonly name: string;
   readonly modelName: string;
   readonly parts: ServiceParts;
@@ -151,8 +152,7 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
   try {
     await runWorker({
       ...{ ...options, queue, objects, scratch, models: new Map([[modelName, model]]) },
-      slices: openSlices(database, queue),
-      leaseSeconds: defaultSliceOptions.leaseSeconds,
+      slices: openSlices(database, queue, { ...defaultSliceOptions, leaseSeconds: options.leaseSeconds }),
     });
   } finally {
     await rm(scratch, { recursive: true, force: true });

@@ -37,7 +37,18 @@ describe.each(databases)("%s", (name, open) => {
       clients.push(JSON.parse(line).key);
       await once(made, "close");
     }
-    const serve = ["serve", ...MODEL, "--port", "0", "--json", "--api-keys", keys, "--threads", "1", "--quiet"];
+    const serve = [
+      "serve",
+      ...MODEL,
+      "--port",
+      "0",
+      "--json",
+      "--api-keys",
+      keys,
+      "--threads",
+      "1",
+      "--quiet",
+    ];
     if (name === "PostgreSQL") {
       database = await open();
       const shared = ["--database-url", database.url ?? "", "--storage", join(folder, "storage")];
@@ -46,13 +57,15 @@ describe.each(databases)("%s", (name, open) => {
     } else serve.push("--state", join(folder, "state"));
     const [line] = (await once(createInterface(start(serve).stdout!), "line")) as [string];
     const baseURL = `${JSON.parse(line).address}/v1`;
-    [acme, zeta] = clients.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0 })) as [OpenAI, OpenAI];
+    [acme, zeta] = clients.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0 })) as [
+      OpenAI,
+      OpenAI,
+    ];
   }, 120_000);
   afterAll(async () => {
-    for (const child of children) if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
-    await Promise.all(
-      children.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")),
-    );
+    for (const child of children)
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+    await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")));
     await database?.[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });
@@ -80,7 +93,12 @@ describe.each(databases)("%s", (name, open) => {
 
   test("from a file to a model that answers", async () => {
     const file = await upload();
-    expect(file).toMatchObject({ object: "file", purpose: "fine-tune", status: "processed", filename: "train.jsonl" });
+    expect(file).toMatchObject({
+      object: "file",
+      purpose: "fine-tune",
+      status: "processed",
+      filename: "train.jsonl",
+    });
     const made = await create(file.id, { suffix: "support", metadata: { team: "a" } });
     expect(made).toMatchObject({ object: "fine_tuning.job", status: "queued", model: "tiny", seed: 7 });
     const job = await ended(made.id);
@@ -96,7 +114,8 @@ describe.each(databases)("%s", (name, open) => {
     expect((await zeta.models.list()).data.map(({ id }) => id)).not.toContain(model);
 
     const events: string[] = [];
-    for await (const { message } of acme.fineTuning.jobs.listEvents(job.id, { limit: 4 })) events.push(message);
+    for await (const { message } of acme.fineTuning.jobs.listEvents(job.id, { limit: 4 }))
+      events.push(message);
     expect(events.at(-1)).toMatch(/^Created fine-tuning job/);
     expect(events.at(0)).toBe("The job has successfully completed");
     expect(events.filter((text) => text.startsWith("Step "))).toHaveLength(6);
@@ -107,7 +126,9 @@ describe.each(databases)("%s", (name, open) => {
     await say(acme, last?.fine_tuned_model_checkpoint ?? "");
 
     const results = await (await acme.files.content(job.result_files[0] ?? "")).text();
-    expect(results.split("\n")[0]).toBe("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy");
+    expect(results.split("\n")[0]).toBe(
+      "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
+    );
     await expect(zeta.files.content(job.result_files[0] ?? "")).rejects.toMatchObject({ status: 404 });
 
     expect(await acme.models.delete(model)).toMatchObject({ id: model, deleted: true });

@@ -51,8 +51,8 @@ export async function readUpload(
   const fields = new Map<string, string>();
   let file: Promise<StoredObject> | undefined;
   let filename = "";
-  parser.on("field", (name, value, _nameCut, valueCut) => {
-    if (valueCut) parser.destroy(invalidForm(`${name} is too long`));
+  parser.on("field", (name: string, value: string, ...[, isCut]: readonly boolean[]) => {
+    if (isCut) parser.destroy(invalidForm(`${name} is too long`));
     else fields.set(name, value);
   });
   parser.on("partsLimit", () => parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts`)));

@@ -1,20 +1,24 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "#database";
-import type { Files } from "#objects";
+import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
+import { type ModelStore, openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";
 import type { JobRequest, TrainingPlan } from "./request.ts";
 import {
   type CheckpointRow,
   type EventRow,
   type FileRow,
+  isOwned,
   type JobRow,
-  type ModelRow,
+  type ListOptions,
+  missing,
   type Owner,
   type Page,
   pageOf,
   rowsOf,
+  valuesOf,
 } from "./rows.ts";
 
 /** A job that is to be made. */
@@ -29,74 +33,73 @@ export interface NewJob {
   readonly idempotencyKey?: string | undefined;
 }
 
-/** A file that is to be kept. */
-export type NewFile = Pick<
-  FileRow,
-  "tenant" | "purpose" | "filename" | "bytes" | "digest" | "status" | "status_details"
-> & { readonly expiresSeconds?: number | undefined };
-
-/** Where a list goes on. */
-export interface ListOptions {
-  readonly after?: string | undefined;
-  readonly limit: number;
+/** Which jobs are listed. */
+export interface JobListOptions extends ListOptions {
+  /** "none": jobs without metadata. */
+  readonly metadata?: Readonly<Record<string, string>> | "none" | undefined;
 }
 
 /** Files, jobs and models of the service. Whatever is not the owner's is not found. */
-export interface Jobs {
-  addFile(file: NewFile): Promise<FileRow>;
-  file(owner: Owner, id: string): Promise<FileRow>;
-  files(
-    owner: Owner,
-    options: ListOptions & {
-      readonly purpose?: string | undefined;
-      readonly order?: "asc" | "desc" | undefined;
-    },
-  ): Promise<Page<FileRow>>;
-  removeFile(owner: Owner, id: string): Promise<void>;
+export interface Jobs extends FileStore, ModelStore, JobChanges {
   create(job: NewJob): Promise<JobRow>;
   job(owner: Owner, id: string): Promise<JobRow>;
-  jobs(
-    owner: Owner,
-    /** "none": jobs without metadata. */
-    options: ListOptions & { readonly metadata?: Readonly<Record<string, string>> | "none" | undefined },
-  ): Promise<Page<JobRow>>;
+  jobs(owner: Owner, options: JobListOptions): Promise<Page<JobRow>>;
+  /** The newest first. */
+  events(job: JobRow, options: ListOptions): Promise<Page<EventRow>>;
+  /** Those after a number, the oldest first. */
+  eventsSince(job: JobRow, number: number): Promise<readonly EventRow[]>;
+  checkpoints(job: JobRow, options: ListOptions): Promise<Page<CheckpointRow>>;
+}
+
+/** What owners do with jobs. */
+interface JobChanges {
   /** A running job ends at its next checkpoint. @throws MosError `bad_option` for a job that is over. */
   pause(owner: Owner, id: string): Promise<JobRow>;
   /** @throws MosError `bad_option` for a job that is not paused. */
   resume(owner: Owner, id: string): Promise<JobRow>;
   /** @throws MosError `bad_option` for a job that is over. */
   cancel(owner: Owner, id: string): Promise<JobRow>;
-  /** The newest first. */
-  events(job: JobRow, options: ListOptions): Promise<Page<EventRow>>;
-  /** Those after a number, the oldest first. */
-  eventsSince(job: JobRow, number: number): Promise<readonly EventRow[]>;
-  checkpoints(job: JobRow, options: ListOptions): Promise<Page<CheckpointRow>>;
-  models(owner: Owner): Promise<readonly ModelRow[]>;
-  removeModel(owner: Owner, name: string): Promise<void>;
-  /** The models that have to be in the folder of adapters, by name. */
-  published(): Promise<ReadonlyMap<string, Files>>;
-  filesOfModel(name: string): Promise<Files | undefined>;
-  /** Which of these contents a row names. */
-  used(digests: readonly string[]): Promise<ReadonlySet<string>>;
 }
-
-const isOwned = "(tenant = $1 or $2)";
-const valuesOf = ({ tenant, isAdmin }: Owner): readonly unknown[] => [tenant, isAdmin];
-
-const missing = (what: string, id: string): MosError =>
-  new MosError("not_found", `there is no ${what} ${JSON.stringify(id.slice(0, 100))}`);
 
 /** What has come to its end stays as it is. */
 const ENDED: ReadonlySet<JobRow["status"]> = new Set(["succeeded", "failed", "cancelled"]);
 
 /** Opens what the routes need of a database whose tables are there. */
 export function openJobs(database: Database, queue: Queue): Jobs {
-  const findJob = async (on: Queryable, owner: Owner, id: string): Promise<JobRow> => {
-    const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...valuesOf(owner), id]);
-    const [job] = rowsOf("jobs", rows);
-    if (job === undefined) throw missing("fine-tuning job", id);
-    return job;
+  return {
+    ...openFiles(database),
+    ...openModels(database),
+    ...openChanges(database, queue),
+    create: (job) => createJob(database, queue, job),
+    job: (owner, id) => findJob(database, owner, id),
+    jobs: (owner, { metadata, ...page }) =>
+      pageOf(database, "jobs", {
+        where: `${isOwned} and ${metadata === "none" ? "metadata is null and $3::jsonb is null" : "($3::jsonb is null or metadata @> $3::jsonb)"}`,
+        values: [...valuesOf(owner), metadata === "none" ? null : (metadata ?? null)],
+        ...page,
+      }),
+    events: (job, page) => pageOf(database, "events", { where: "job = $1", values: [job.id], ...page }),
+    eventsSince: async (job, number) =>
+      rowsOf(
+        "events",
+        await database.query(
+          "select * from events where job = $1 and number > $2 order by number limit 1000",
+          [job.id, number],
+        ),
+      ),
+    checkpoints: (job, page) =>
+      pageOf(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
   };
+}
+
+async function findJob(on: Queryable, owner: Owner, id: string): Promise<JobRow> {
+  const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...valuesOf(owner), id]);
+  const [job] = rowsOf("jobs", rows);
+  if (job === undefined) throw missing("fine-tuning job", id);
+  return job;
+}
+
+function openChanges(database: Database, queue: Queue): JobChanges {
   /** Changes a job, and says so in its events. */
   const changed = (
     owner: Owner,
@@ -111,51 +114,7 @@ export function openJobs(database: Database, queue: Queue): Jobs {
         await addEvent(transaction, { job: id, name: randomId("change-"), level: "info", message });
       return findJob(transaction, owner, id);
     });
-
   return {
-    addFile: async ({ tenant, purpose, filename, bytes, digest, expiresSeconds = null, ...checked }) => {
-      const rows = await database.query(
-        `insert into files (id, tenant, purpose, filename, bytes, digest, status, status_details, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9::float8)) returning *`,
-        [
-          randomId("file-"),
-          ...[tenant, purpose, filename, bytes, digest],
-          ...[checked.status, checked.status_details, expiresSeconds],
-        ],
-      );
-      return rowsOf("files", rows)[0] as FileRow;
-    },
-    file: async (owner, id) => {
-      const rows = await database.query(
-        `select * from files where ${isOwned} and id = $3 and (expires_at is null or expires_at > now())`,
-        [...valuesOf(owner), id],
-      );
-      const [file] = rowsOf("files", rows);
-      if (file === undefined) throw missing("file", id);
-      return file;
-    },
-    files: (owner, { purpose, order = "desc", ...page }) =>
-      pageOf(database, "files", {
-        where: `${isOwned} and ($3::text is null or purpose = $3) and (expires_at is null or expires_at > now())`,
-        values: [...valuesOf(owner), purpose ?? null],
-        order,
-        ...page,
-      }),
-    removeFile: async (owner, id) => {
-      const rows = await database.query(`delete from files where ${isOwned} and id = $3 returning id`, [
-        ...valuesOf(owner),
-        id,
-      ]);
-      if (rows.length === 0) throw missing("file", id);
-    },
-    create: (job) => createJob(database, queue, job),
-    job: (owner, id) => findJob(database, owner, id),
-    jobs: (owner, { metadata, ...page }) =>
-      pageOf(database, "jobs", {
-        where: `${isOwned} and ${metadata === "none" ? "metadata is null and $3::jsonb is null" : "($3::jsonb is null or metadata @> $3::jsonb)"}`,
-        values: [...valuesOf(owner), metadata === "none" ? null : (metadata ?? null)],
-        ...page,
-      }),
     pause: (owner, id) =>
       changed(owner, id, async (on, job) => {
         expectLive(job, "paused");
@@ -195,46 +154,6 @@ export function openJobs(database: Database, queue: Queue): Jobs {
         );
         return "The job was cancelled";
       }),
-    events: (job, page) => pageOf(database, "events", { where: "job = $1", values: [job.id], ...page }),
-    eventsSince: async (job, number) =>
-      rowsOf(
-        "events",
-        await database.query(
-          "select * from events where job = $1 and number > $2 order by number limit 1000",
-          [job.id, number],
-        ),
-      ),
-    checkpoints: (job, page) =>
-      pageOf(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
-    models: async (owner) =>
-      rowsOf(
-        "models",
-        await database.query(`select * from models where ${isOwned} order by number desc`, valuesOf(owner)),
-      ),
-    removeModel: async (owner, name) => {
-      const rows = await database.query(`delete from models where ${isOwned} and name = $3 returning name`, [
-        ...valuesOf(owner),
-        name,
-      ]);
-      if (rows.length === 0) throw missing("model", name);
-    },
-    published: async () => {
-      const rows = rowsOf("models", await database.query("select * from models"));
-      return new Map(rows.map(({ name, files }) => [name, files]));
-    },
-    filesOfModel: async (name) =>
-      rowsOf("models", await database.query("select * from models where name = $1", [name]))[0]?.files,
-    used: async (digests) => {
-      const rows = await database.query(
-        `select digest from unnest($1::text[]) as given (digest) where
-           exists (select 1 from files where files.digest = given.digest)
-           or exists (select 1 from jobs where training_digest = given.digest or validation_digest = given.digest)
-           or exists (select 1 from jobs, jsonb_each_text(coalesce(run, '{}')) where value = given.digest)
-           or exists (select 1 from models, jsonb_each_text(models.files) where value = given.digest)`,
-        [digests],
-      );
-      return new Set(rows.map(({ digest }) => String(digest)));
-    },
   };
 }
 

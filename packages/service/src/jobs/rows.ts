@@ -9,6 +9,19 @@ export interface Owner {
   readonly isAdmin: boolean;
 }
 
+/** The condition that a row is the owner's, with `valuesOf` as the first values. */
+export const isOwned = "(tenant = $1 or $2)";
+export const valuesOf = ({ tenant, isAdmin }: Owner): readonly unknown[] => [tenant, isAdmin];
+
+export const missing = (what: string, id: string): MosError =>
+  new MosError("not_found", `there is no ${what} ${JSON.stringify(id.slice(0, 100))}`);
+
+/** Where a list goes on. */
+export interface ListOptions {
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
 const files = z.record(z.string(), z.string());
 
 const fileSchema = z.object({

@@ -144,56 +144,64 @@ type Watched =
 
 /** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
 async function watchSlice(job: JobRow, order: TrainOrder, context: SliceContext): Promise<Watched> {
-  const { slices, trainer, renewSeconds, sliceSeconds, signal } = context;
-  let isLost = false;
-  const lose = (): void => {
-    isLost = true;
-    trainer.kill();
-  };
-  const renewing = setInterval(() => {
-    // a database that is away for a while ends nothing: the lease says when it is too late
-    slices.renew(job).then(
-      (renewal) => {
-        if (renewal === "lost") lose();
-        if (renewal === "pause") trainer.stop();
-      },
-      () => undefined,
-    );
-  }, renewSeconds * 1000);
+  const { slices, trainer, signal } = context;
   const stop = (): void => trainer.stop();
   signal.addEventListener("abort", stop, { once: true });
+  const lease = holdLease(job, context);
   const notes = batchedNotes(job, slices);
-  const turn = turnOf(sliceSeconds, stop);
-  let steps: number | undefined;
-  let last: FinetuneEvent | undefined;
-  const seen: FinetuneEvent[] = [];
   try {
-    for await (const report of trainer.train(order)) {
-      if (report.type === "failed") return isLost ? { type: "lost" } : report;
-      if (report.type === "ended") return isLost ? { type: "lost" } : { ...report, steps };
-      const { event } = report;
-      last = event;
-      if (event.type === "ready") steps = event.steps;
-      if (event.type === "ready" && signal.aborted) stop();
-      turn(event);
-      seen.push(event);
-      const note = noteOf(event, steps);
-      if (note !== undefined) notes.add(note);
-      if (event.type === "saved" && event.what === "checkpoint") {
-        await patiently(() => publishCheckpoint(job, event, { ...context, seen }), context.onWait);
-        trainer.continue();
-      }
-    }
-    return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
+    const watched = await watchTrainer(job, order, { ...context, add: notes.add });
+    return lease.isLost() ? { type: "lost" } : watched;
   } catch (error) {
-    if (isLost) return { type: "lost" };
+    if (lease.isLost()) return { type: "lost" };
     trainer.kill();
     return { type: "died", message: error instanceof Error ? error.message : String(error) };
   } finally {
-    clearInterval(renewing);
+    lease.end();
     signal.removeEventListener("abort", stop);
     await notes.flush().catch(() => undefined); // the next slice says it again
   }
+}
+
+type Note = Omit<NewEvent, "job">;
+
+async function watchTrainer(
+  job: JobRow,
+  order: TrainOrder,
+  context: SliceContext & { readonly add: (note: Note) => void },
+): Promise<Watched> {
+  const { trainer, sliceSeconds, signal, add, onWait } = context;
+  const turn = turnOf(signal.aborted ? 0 : sliceSeconds, () => trainer.stop());
+  const seen: FinetuneEvent[] = [];
+  let steps: number | undefined;
+  for await (const report of trainer.train(order)) {
+    if (report.type !== "event") return report.type === "failed" ? report : { ...report, steps };
+    const { event } = report;
+    seen.push(event);
+    if (event.type === "ready") ({ steps } = event);
+    turn(event);
+    const note = noteOf(event, steps);
+    if (note !== undefined) add(note);
+    if (event.type !== "saved" || event.what !== "checkpoint") continue;
+    await patiently(() => publishCheckpoint(job, event, { ...context, seen }), onWait);
+    trainer.continue();
+  }
+  return { type: "died", message: `the trainer stopped at ${seen.at(-1)?.type ?? "its start"}` };
+}
+
+/** Renews the lease on a slice, and kills the trainer where another worker has it by now. */
+function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext) {
+  let isLost = false;
+  const renew = async (): Promise<void> => {
+    // a database that is away for a while ends nothing: the lease says when it is too late
+    const renewal = await slices.renew(job).catch(() => "held");
+    if (renewal === "pause") trainer.stop();
+    if (renewal !== "lost") return;
+    isLost = true;
+    trainer.kill();
+  };
+  const timer = setInterval(() => void renew(), renewSeconds * 1000);
+  return { isLost: () => isLost, end: () => clearInterval(timer) };
 }
 
 /** Ends a turn after some seconds, but not before a step was made: a slice without progress would be repeated for ever. */
@@ -217,7 +225,7 @@ async function publishCheckpoint(
 
 /** Notes go to the database together, about once a second. */
 function batchedNotes(job: JobRow, slices: Slices) {
-  let waiting: Omit<NewEvent, "job">[] = [];
+  let waiting: Note[] = [];
   let timer: NodeJS.Timeout | undefined;
   let sending: Promise<void> = Promise.resolve();
   const flush = (): Promise<void> => {
@@ -239,7 +247,7 @@ function batchedNotes(job: JobRow, slices: Slices) {
   };
   return {
     flush,
-    add: (note: Omit<NewEvent, "job">): void => {
+    add: (note: Note): void => {
       waiting.push(note);
       timer ??= setTimeout(() => void flush().catch(() => undefined), 1000);
     },

@@ -1,0 +1,260 @@
+// Everything is killed again and again while jobs run, and every job comes to the end that it would have had: workers with
+// their trainers, the server, the database. MOS_FAULT_SECONDS says for how long (40), MOS_FAULT_JOBS how many jobs (6).
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { finetune } from "mixture-of-shards";
+import { randomStream } from "mixture-of-shards/core";
+import OpenAI, { toFile } from "openai";
+import { expect, test } from "vitest";
+import { openPglite, openPostgres } from "#database";
+import { type Jobs, openJobs, openQueue } from "#jobs";
+import { type ObjectStore, openObjects } from "#objects";
+import { type Cluster, postgresPrograms, startCluster } from "./cluster.ts";
+
+const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 40);
+const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
+const TENANTS = Math.min(6, Math.ceil(JOBS / 2));
+const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
+const DATA = "assets/quickstart/train.jsonl";
+const STEPS = 12;
+const MOS = { rank: 6, equivalent_rank: 2, steps: STEPS, save_every: 3, learning_rate: 0.01, max_length: 64 };
+/** Runs of other seeds have other bytes. */
+const SEEDS = 3;
+
+/** What is killed, one after the other. */
+const KINDS = ["worker", "database", "trainer", "server"] as const;
+
+/** A process that is started again whenever it has ended, as an orchestrator does. */
+function supervised(args: readonly string[], onLine: (line: string) => void = () => undefined) {
+  let child: ChildProcess;
+  let isOver = false;
+  const start = (): void => {
+    child = spawn(process.execPath, [...MAIN, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+    createInterface(child.stdout!).on("line", onLine);
+    child.once("exit", () => {
+      if (!isOver) setTimeout(start, 200);
+    });
+  };
+  start();
+  return {
+    kill: () => child.kill("SIGKILL"),
+    pid: () => child.pid,
+    end: async () => {
+      isOver = true;
+      const ended = child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined;
+      child.kill("SIGTERM");
+      await ended;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  return port;
+}
+
+async function keysIn(folder: string): Promise<readonly string[]> {
+  const keys: string[] = [];
+  for (let i = 0; i < TENANTS; i++) {
+    const args = ["keys", "create", "--name", `tenant${i}`, "--append", join(folder, "keys.jsonl"), "--json"];
+    const made = spawn(process.execPath, [...MAIN, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    const [line] = (await once(createInterface(made.stdout), "line")) as [string];
+    keys.push(JSON.parse(line).key);
+    await once(made, "close");
+  }
+  return keys;
+}
+
+/** The processes of trainers, which are children of workers. */
+async function trainers(): Promise<readonly number[]> {
+  const found: number[] = [];
+  for (const pid of await readdir("/proc")) {
+    const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (line.includes("trainer-process")) found.push(Number(pid));
+  }
+  return found;
+}
+
+/** The adapter of an uninterrupted run. */
+async function expectedAdapter(folder: string, seed: number, plan: object): Promise<Buffer> {
+  const out = join(folder, `alone-${seed}`);
+  const options = { model: "assets/tiny-english", data: DATA, out, ...plan, compile: { threads: 1 } };
+  for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
+  return readFile(join(out, "adapter_model.safetensors"));
+}
+
+interface Made {
+  readonly id: string;
+  readonly seed: number;
+  readonly client: OpenAI;
+}
+
+/** Asks until it is answered: the server may be away. */
+async function insist<T>(ask: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await ask();
+    } catch (error) {
+      const status = error instanceof OpenAI.APIError ? error.status : undefined;
+      if ((status !== undefined && status < 500 && status !== 404) || attempt === 300) throw error;
+      await sleep(300);
+    }
+  }
+}
+
+async function createJobs(clients: readonly OpenAI[]): Promise<readonly Made[]> {
+  const made: Made[] = [];
+  for (let i = 0; i < JOBS; i++) {
+    const client = clients[i % clients.length] as OpenAI;
+    const seed = i % SEEDS;
+    const file = await insist(async () =>
+      client.files.create({ file: await toFile(await readFile(DATA), "train.jsonl"), purpose: "fine-tune" }),
+    );
+    const body = {
+      model: "tiny",
+      training_file: file.id,
+      seed,
+      mos: MOS,
+    } as OpenAI.FineTuning.JobCreateParams;
+    const headers = { "Idempotency-Key": `job-${i}` };
+    const { id } = await insist(() => client.fineTuning.jobs.create(body, { headers }));
+    made.push({ id, seed, client });
+  }
+  return made;
+}
+
+async function allEnded(made: readonly Made[]): Promise<readonly string[]> {
+  const statuses: string[] = [];
+  for (const { id, client } of made) {
+    let status = "";
+    while (!["succeeded", "failed", "cancelled"].includes(status)) {
+      ({ status } = await insist(() => client.fineTuning.jobs.retrieve(id)));
+      if (status === "paused") await insist(() => client.fineTuning.jobs.resume(id)).catch(() => undefined);
+      await sleep(200);
+    }
+    statuses.push(status);
+  }
+  return statuses;
+}
+
+interface Checked {
+  readonly jobs: Jobs;
+  readonly objects: ObjectStore;
+  readonly folder: string;
+}
+
+async function checkJob({ id, seed }: Made, { jobs, objects, folder }: Checked): Promise<void> {
+  const owner = { tenant: "", isAdmin: true };
+  const job = await jobs.job(owner, id);
+  const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
+  const adapter = await readFile(await objects.pathOf(files?.["adapter_model.safetensors"] ?? ""));
+  expect(adapter.equals(await expectedAdapter(join(folder, id), seed, job.plan)), `the bytes of ${id}`).toBe(
+    true,
+  );
+  const { rows } = await jobs.events(job, { limit: 1000 });
+  const steps = rows.flatMap(({ data }) =>
+    data?.["train_loss"] === undefined ? [] : [Number(data["step"])],
+  );
+  expect(steps.toSorted((a, b) => a - b)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
+  expect(rows.filter(({ message }) => message.startsWith("New fine-tuned model"))).toHaveLength(1);
+}
+
+async function faults(cluster: Cluster | undefined): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "mos-faults-"));
+  const place = { storage: join(folder, "storage"), state: join(folder, "state") };
+  const times = ["--slice-seconds", "2", "--lease-seconds", "4", "--threads", "1", "--quiet"];
+  const shared =
+    cluster === undefined
+      ? ["--state", place.state, "--storage", place.storage]
+      : ["--database-url", cluster.url, "--storage", place.storage];
+  const keys = await keysIn(folder);
+  const port = await freePort();
+  const serve = [
+    "serve",
+    ...MODEL,
+    ...shared,
+    ...times,
+    "--port",
+    String(port),
+    "--api-keys",
+    join(folder, "keys.jsonl"),
+  ];
+  const server = supervised(serve);
+  const workers =
+    cluster === undefined ? [] : [1, 2, 3].map(() => supervised(["worker", ...MODEL, ...shared, ...times]));
+  try {
+    const baseURL = `http://127.0.0.1:${port}/v1`;
+    const clients = keys.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0, timeout: 10_000 }));
+    const made = await createJobs(clients);
+    const random = randomStream(1, "faults");
+    const until = performance.now() + SECONDS * 1000;
+    const kills: Record<string, number> = {};
+    let count = 0;
+    const kill = async (): Promise<void> => {
+      const what = KINDS[count++ % KINDS.length] as (typeof KINDS)[number];
+      kills[what] = (kills[what] ?? 0) + 1;
+      if (what === "trainer") {
+        const all = await trainers();
+        const pid = all[Math.floor(random.uniform() * all.length)];
+        if (pid !== undefined) process.kill(pid, "SIGKILL");
+      } else if (what === "worker" && workers.length > 0)
+        workers[Math.floor(random.uniform() * workers.length)]?.kill();
+      else if (what === "database" && cluster !== undefined) await cluster.kill();
+      else server.kill();
+    };
+    const [cancelled, paused] = [made[0] as Made, made[1] as Made];
+    await insist(() => cancelled.client.fineTuning.jobs.cancel(cancelled.id)).catch(() => undefined);
+    await insist(() => paused.client.fineTuning.jobs.pause(paused.id)).catch(() => undefined);
+    while (performance.now() < until) {
+      await sleep(1000 + 6000 * random.uniform());
+      await kill();
+    }
+    const statuses = await allEnded(made);
+    process.stderr.write(`${JSON.stringify({ kills, statuses })}\n`);
+    expect(statuses.slice(1)).toEqual(statuses.slice(1).map(() => "succeeded"));
+    await server.end();
+    for (const worker of workers) await worker.end();
+
+    await using database =
+      cluster === undefined
+        ? await openPglite(join(place.state, "database"))
+        : await openPostgres(cluster.url);
+    await using queue = await openQueue(database, { onError: () => undefined });
+    const jobs = openJobs(database, queue);
+    const objects = await openObjects(place.storage);
+    for (const job of made.slice(1)) await checkJob(job, { jobs, objects, folder });
+    await objects.sweep((digests) => jobs.used(digests), 0);
+    const kept = (await readdir(join(place.storage, "objects"), { recursive: true })).filter(
+      (name) => name.length > 10,
+    );
+    expect(await jobs.used(kept.map((name) => name.split("/").at(-1) ?? ""))).toHaveProperty(
+      "size",
+      kept.length,
+    );
+    expect(await readdir(join(place.storage, "incoming"))).toEqual([]);
+  } finally {
+    await server.end();
+    for (const worker of workers) await worker.end();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const programs = await postgresPrograms();
+const LIMIT = 1000 * (SECONDS + 240 + 60 * JOBS);
+
+test.runIf(programs !== undefined)("PostgreSQL, a server and three workers", { timeout: LIMIT }, async () => {
+  await using cluster = await startCluster(programs as string);
+  await faults(cluster);
+});
+
+test("one process with a database in a folder", { timeout: LIMIT }, () => faults(undefined));
