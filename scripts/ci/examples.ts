@@ -1,24 +1,50 @@
 // Runs the examples as a user of the package would, on what `npm run build` made, and checks what they print.
 // usage: npm run examples
-import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 
 /** What each example has to say. An example without a line here fails. */
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
   "evaluate.ts": [/^base\t\d+\.\d\d\t\d+\.\d\d$/m, /^{ exact_match: 1 }$/m],
+  "fine-tuning.ts": [/^ft:tiny:anybody::\w{8}: .*Clara/m],
   "finetune.ts": [/^held-out loss/m, /^60 /m, /keeper/],
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
   "gradients.ts": [/^inputs x, w$/m, /^gradient 3 × 2$/m],
   "serve.ts": [/The keeper of the lighthouse/, /In the morning/],
 };
 
+/** A service for the example that is a client, on any port. */
+async function startService() {
+  const state = mkdtempSync(join(tmpdir(), "mos-example-"));
+  const model = ["--model", "assets/tiny-english", "--model-name", "tiny"];
+  const child = spawn(
+    "node",
+    ["dist/cli/main.js", "serve", ...model, "--state", state, "--port", "0", "--json", "--quiet"],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+  const stop = async (): Promise<void> => {
+    child.kill("SIGTERM");
+    await once(child, "exit");
+    rmSync(state, { recursive: true });
+  };
+  return { address: (JSON.parse(line) as { address: string }).address, stop };
+}
+
+const service = await startService();
+const env = { ...process.env, OPENAI_BASE_URL: `${service.address}/v1`, OPENAI_API_KEY: "none" };
 let failed = 0;
 const examples = readdirSync("examples").filter((name) => name.endsWith(".ts"));
 for (const name of examples) {
   const started = performance.now();
   const { status, stdout, stderr } = spawnSync("node", ["--import", "tsx", `examples/${name}`], {
     encoding: "utf8",
+    env,
   });
   const missing = (EXPECTED[name] ?? [/a line in scripts\/ci\/examples\.ts/]).filter(
     (line) => !line.test(stdout),
@@ -31,5 +57,6 @@ for (const name of examples) {
   failed++;
   console.log(`exit code ${status}, not found: ${missing.join(", ") || "nothing"}\n${stdout}\n${stderr}`);
 }
+await service.stop();
 console.log(`${examples.length - failed} examples passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

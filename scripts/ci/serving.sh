@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.."
 python=${1:-${MOS_PYTHON:-python3}}
 if "$python" -c 'import openai' 2>/dev/null; then
   "$python" scripts/verify/openai_client.py
+  "$python" scripts/verify/finetuning_client.py
 else
   echo "skipped: $python has no openai"
 fi

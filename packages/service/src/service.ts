@@ -186,6 +186,7 @@ function extensionOf({ model, publisher, service }: ExtensionParts): ServerExten
       addServiceRoutes(app, {
         ...service,
         modelName: model.name,
+        layers: model.geometry.layers,
         checkPlan: checkedAgainst(model),
         unpublish: (name) => publisher.remove(name),
         maxFileBytes: MAX_FILE_BYTES,

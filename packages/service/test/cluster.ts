@@ -42,16 +42,17 @@ const asUser = (command: readonly string[]): readonly [string, readonly string[]
   return [all[0] as string, all.slice(1)];
 };
 
-async function ready(url: string): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
+/** Whether the database answers before its process has ended. */
+async function answers(url: string, child: ChildProcess): Promise<boolean> {
+  while (child.exitCode === null && child.signalCode === null) {
     try {
       await using _database = await openPostgres(url);
-      return;
-    } catch (error) {
-      if (attempt === 100) throw error;
+      return true;
+    } catch {
       await sleep(200);
     }
   }
+  return false;
 }
 
 /** Makes a cluster in a temporary folder and starts it. */
@@ -72,8 +73,13 @@ export async function startCluster(programs: string): Promise<Cluster> {
       ...[join(programs, "postgres"), "-D", data, "-p", String(port)],
       ...["-k", folder, "-c", "max_connections=200"],
     ]);
-    child = spawn(command, [...args], { cwd: folder, stdio: "ignore", detached: true });
-    await ready(url);
+    // it refuses to start while processes of the one before are still there
+    for (let attempt = 0; attempt < 50; attempt++) {
+      child = spawn(command, [...args], { cwd: folder, stdio: "ignore", detached: true });
+      if (await answers(url, child)) return;
+      await sleep(200);
+    }
+    throw new Error(`PostgreSQL does not start in ${folder}`);
   };
   const end = async (): Promise<void> => {
     const ended = child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined;

@@ -129,7 +129,7 @@ interface Creation {
 }
 
 async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }: Creation): Promise<JobRow> {
-  const { jobs, modelName, checkPlan, nextSeed } = service;
+  const { jobs, modelName, layers, checkPlan, nextSeed } = service;
   if (request.model !== modelName)
     throw new ApiError(
       `the model ${JSON.stringify(request.model)} cannot be fine-tuned here; use ${modelName}`,
@@ -144,7 +144,7 @@ async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }
     request.validation_file == null
       ? undefined
       : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
-  const plan = planOf(request, { seed: request.seed ?? nextSeed() });
+  const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers });
   checkPlan(plan);
   return jobs.create({ tenant: owner.tenant, request, plan, training, validation, idempotencyKey });
 }

@@ -11,6 +11,8 @@ export interface ServiceEnv {
   readonly objects: ObjectStore;
   /** The model that can be trained, as clients call it. */
   readonly modelName: string;
+  /** Layers of that model. */
+  readonly layers: number;
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;
   /** Takes a model that was deleted out of the folder of adapters. */

@@ -42,6 +42,8 @@ const mosFields = z
   .partial()
   .openapi("MosSettings");
 
+type MosFields = z.output<typeof mosFields>;
+
 const notOffered = (what: string) =>
   z
     .unknown()
@@ -101,8 +103,23 @@ export function hyperparametersOf(request: JobRequest) {
   return { batch_size, n_epochs, learning_rate_multiplier };
 }
 
+/** What decides what is left to us. */
+export interface PlanOptions {
+  readonly seed: number;
+  /** Layers of the base: a small one has no room for the usual rank. */
+  readonly layers: number;
+}
+
+/** The rank of MoS where a client names none: 8, or what the shared ranks of all layers give. */
+function standardRank(
+  { method = "mos", equivalent_rank: e = 2, private_rank: p = 1 }: MosFields,
+  layers: number,
+) {
+  return method === "mos" ? Math.max(1, Math.min(8, p + layers * (e - p))) : undefined;
+}
+
 /** What a request means; `mos` has the last word. */
-export function planOf(request: JobRequest, { seed }: { readonly seed: number }): TrainingPlan {
+export function planOf(request: JobRequest, { seed, layers }: PlanOptions): TrainingPlan {
   const { batch_size, n_epochs, learning_rate_multiplier } = hyperparametersOf(request);
   const mos = request.mos ?? {};
   const multiplier = known(learning_rate_multiplier);
@@ -110,7 +127,7 @@ export function planOf(request: JobRequest, { seed }: { readonly seed: number })
   return {
     adapter: set({
       method: mos.method ?? "mos",
-      rank: mos.rank,
+      rank: mos.rank ?? standardRank(mos, layers),
       equivalentRank: mos.equivalent_rank,
       privateRank: mos.private_rank,
       shardsPerVector: mos.shards_per_vector,
