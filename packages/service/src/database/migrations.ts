@@ -59,6 +59,7 @@ const STEPS: readonly string[] = [
   );
   create index jobs_by_tenant on jobs (tenant, number desc);
   create index jobs_unfinished on jobs (status, lease_until) where status in ('queued', 'running', 'paused');
+  create index jobs_waiting on jobs (tenant) where status in ('queued', 'running');
 
   create table events (
     id text primary key,
