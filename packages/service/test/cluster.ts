@@ -7,6 +7,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { MosError } from "mixture-of-shards/core";
 import { openPostgres } from "#database";
 
 const run = promisify(execFile);
@@ -28,11 +29,13 @@ export interface Cluster extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens at. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   server.close();
+  await once(server, "close");
   return port;
 }
 
@@ -48,7 +51,8 @@ async function answers(url: string, child: ChildProcess): Promise<boolean> {
     try {
       await using _database = await openPostgres(url);
       return true;
-    } catch {
+    } catch (error) {
+      if (!(error instanceof MosError) || error.code !== "network") throw error;
       await sleep(200);
     }
   }
@@ -71,7 +75,7 @@ export async function startCluster(programs: string): Promise<Cluster> {
   const start = async (): Promise<void> => {
     const [command, args] = asUser([
       ...[join(programs, "postgres"), "-D", data, "-p", String(port)],
-      ...["-k", folder, "-c", "max_connections=200"],
+      ...["-k", folder, "-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1"],
     ]);
     // it refuses to start while processes of the one before are still there
     for (let attempt = 0; attempt < 50; attempt++) {

@@ -3,7 +3,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -15,7 +14,7 @@ import { expect, test } from "vitest";
 import { openPglite, openPostgres } from "#database";
 import { type Jobs, openJobs, openQueue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
-import { type Cluster, postgresPrograms, startCluster } from "./cluster.ts";
+import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
 
 const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 40);
 const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
@@ -53,14 +52,6 @@ function supervised(args: readonly string[], onLine: (line: string) => void = ()
       await ended;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
 }
 
 async function keysIn(folder: string): Promise<readonly string[]> {
