@@ -1,9 +1,10 @@
 import { MosError } from "mixture-of-shards/core";
-import postgres from "postgres";
+import pg from "pg";
 import type { Database, Queryable, Row } from "./database.ts";
 
 /** What a connection could not be made for, or lost by: the same statement may succeed later. */
-const CONNECTION = /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|08|57P0|53300)/;
+const CONNECTION =
+  /^(08|57P|53300|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|EHOST|ENET)|terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i;
 
 /** Where a URL leads, without its password. */
 function hostOf(url: string): string {
@@ -16,11 +17,29 @@ function hostOf(url: string): string {
 }
 
 function readable(cause: unknown, url: string): unknown {
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  if (!CONNECTION.test(code)) return cause;
-  const reason = cause instanceof Error ? cause.message || code : code;
+  if (!(cause instanceof Error)) return cause;
+  const code = "code" in cause ? String(cause.code) : "";
+  if (!CONNECTION.test(code) && !(code === "" && CONNECTION.test(cause.message))) return cause;
+  const reason = cause.message || code;
   return new MosError("network", `PostgreSQL at ${hostOf(url)} cannot be reached: ${reason}`, { cause });
 }
+
+const { builtins } = pg.types;
+/** Counts and byte sizes stay far below 2^53. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((id: number, format: "text") =>
+    id === builtins.INT8 ? Number : pg.types.getTypeParser(id, format)) as typeof pg.types.getTypeParser,
+};
+
+/** Several statements give a list of results. */
+const rowsOf = (found: pg.QueryResult | readonly pg.QueryResult[]): readonly Row[] => {
+  const last = Array.isArray(found) ? found.at(-1) : found;
+  return last?.rows ?? [];
+};
+
+const queryable = (client: pg.PoolClient): Queryable => ({
+  query: async (text, values) => rowsOf(await client.query(text, values === undefined ? [] : [...values])),
+});
 
 /**
  * A pool of connections to PostgreSQL, opened when they are needed.
@@ -32,56 +51,50 @@ export async function openPostgres(
   { connections = 8 }: { readonly connections?: number } = {},
 ): Promise<Database> {
   if (!/^postgres(ql)?:\/\//.test(url))
-    throw new MosError(
-      "bad_option",
-      "databaseUrl: give a URL such as postgres://user:password@host/database",
-    );
-  const sql = postgres(url, {
+    throw new MosError("bad_option", "databaseUrl: give a URL such as postgres://user:password@host/database");
+  const pool = new pg.Pool({
+    connectionString: url,
     max: connections,
-    connect_timeout: 10,
-    idle_timeout: 60,
-    onnotice: () => undefined,
-    connection: { application_name: "mixture-of-shards", TimeZone: "UTC" },
-    types: {
-      // counts and byte sizes stay far below 2^53
-      bigint: { to: 20, from: [20], parse: Number, serialize: String },
-      // a text is JSON already, as for the other driver
-      json: {
-        to: 3802,
-        from: [114, 3802],
-        parse: (text: string) => JSON.parse(text),
-        serialize: (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value)),
-      },
-    },
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 60_000,
+    application_name: "mixture-of-shards",
+    types,
   });
-  const queryable = (on: postgres.Sql | postgres.TransactionSql): Queryable => ({
-    query: async (text, values = []) => {
-      const found = await on
-        .unsafe(text, values.map((value) => value ?? null) as never[], { prepare: values.length > 0 })
-        .catch((cause: unknown) => {
-          throw readable(cause, url);
-        });
-      return lastRows(found);
-    },
-  });
+  pool.on("error", () => undefined); // of an idle connection, which the pool replaces
+  /** Works with one connection. One that failed in the middle is not used again. */
+  const withClient = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+    let client: pg.PoolClient | undefined;
+    try {
+      client = await pool.connect();
+      client.on("error", ignore);
+      const result = await work(client);
+      client.off("error", ignore);
+      client.release();
+      return result;
+    } catch (cause) {
+      client?.release(true);
+      throw readable(cause, url);
+    }
+  };
   const database: Database = {
     kind: "postgres",
-    query: async (text, values) => {
-      if (values !== undefined) return queryable(sql).query(text, values);
-      // several statements, which may be a transaction of their own
-      await using connection = await reserve(sql, url);
-      return await queryable(connection.sql).query(text);
-    },
-    transaction: async (work) => {
-      try {
-        return (await sql.begin((transaction) => work(queryable(transaction)))) as Awaited<
-          ReturnType<typeof work>
-        >;
-      } catch (cause) {
-        throw readable(cause, url);
-      }
-    },
-    [Symbol.asyncDispose]: () => sql.end({ timeout: 5 }),
+    query: (text, values) =>
+      values === undefined
+        ? withClient(async (client) => rowsOf(await client.query(text)))
+        : withClient(async (client) => rowsOf(await client.query(text, [...values]))),
+    transaction: (work) =>
+      withClient(async (client) => {
+        await client.query("begin");
+        try {
+          const result = await work(queryable(client));
+          await client.query("commit");
+          return result;
+        } catch (error) {
+          await client.query("rollback").catch(() => undefined);
+          throw error;
+        }
+      }),
+    [Symbol.asyncDispose]: () => pool.end(),
   };
   try {
     await database.query("select 1");
@@ -92,15 +105,5 @@ export async function openPostgres(
   return database;
 }
 
-async function reserve(sql: postgres.Sql, url: string) {
-  const reserved = await sql.reserve().catch((cause: unknown) => {
-    throw readable(cause, url);
-  });
-  return { sql: reserved, [Symbol.asyncDispose]: async () => reserved.release() };
-}
-
-/** Several statements give a list of results. */
-function lastRows(found: readonly unknown[]): readonly Row[] {
-  const last = found.at(-1);
-  return Array.isArray(last) ? (last as Row[]) : (found as readonly Row[]);
-}
+/** The statement that runs has the same error. */
+const ignore = (): void => undefined;
