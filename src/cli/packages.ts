@@ -23,6 +23,8 @@ export interface ServiceOptions {
 export interface Service extends AsyncDisposable {
   /** The folder where the models that it trains are served from. */
   readonly adapters: string;
+  /** Ends the workers at a checkpoint; the API goes on. */
+  stopWorkers(): Promise<void>;
   /** Starts the workers, and gives what the server gets of it. */
   start(model: ServedModel): Promise<ServerExtension>;
 }

@@ -92,7 +92,7 @@ async function run(options: Values): Promise<number> {
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine is gone");
-  await Promise.all([server.stop(), service?.[Symbol.asyncDispose]()]);
+  await Promise.all([server.stop(), service?.stopWorkers()]);
   await server[Symbol.asyncDispose]();
   const failure = broken ?? (await engine.closed);
   if (failure !== undefined) throw failure;

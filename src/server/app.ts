@@ -1,10 +1,10 @@
 // The server as an app: its routes, and what happens around each of them.
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { createAdapterStore } from "./adapter-store.ts";
-import { authenticate, checkHost } from "./auth.ts";
+import { authenticate, checkHost, checkSite } from "./auth.ts";
 import type { RequestContext, ServerApp, ServerContext, ServerEnv, ServerOptions } from "./context.ts";
 import { ApiError, createAnswers, watchEngine } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
@@ -17,6 +17,7 @@ import {
 } from "./limits.ts";
 import { createMetrics, createRecord, logFields } from "./metrics.ts";
 import { createPromptReader } from "./prompts.ts";
+import { checkedBy } from "./request.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
@@ -46,7 +47,7 @@ export interface ApiServer extends ListeningServer {
 export function createServer(options: ServerOptions): ApiServer {
   const server = contextOf(options);
   logRefused(options);
-  const app = new OpenAPIHono<ServerEnv>();
+  const app = new OpenAPIHono<ServerEnv>({ defaultHook: checkedBy(z.object({})) });
   app.use("*", (context, next) => recorded(server, context, next));
   app.use("*", async (context, next) => {
     checkHost(server.hosts, context.req.url);
@@ -58,6 +59,10 @@ export function createServer(options: ServerOptions): ApiServer {
     context.var.record.keyName = key.name;
     server.rateLimiter.count(key);
     context.set("key", key);
+    await next();
+  });
+  app.use("/v1/*", async (context, next) => {
+    if (context.req.method !== "GET") checkSite(context.req.header("sec-fetch-site"));
     await next();
   });
   app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));

@@ -212,6 +212,16 @@ export async function authenticate(
 }
 
 /**
+ * Keeps out what other sites' pages send without asking, as forms do.
+ *
+ * @throws ApiError 403.
+ */
+export function checkSite(site: string | undefined): void {
+  if (site === "cross-site" || site === "same-site")
+    throw new ApiError("requests of other sites' pages are not taken", { status: 403, code: "wrong_site" });
+}
+
+/**
  * Compares the name by which a request calls the server with the allowed ones: without keys, this keeps out web pages
  * whose own name was pointed at this machine (DNS rebinding).
  *

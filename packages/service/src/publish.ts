@@ -16,10 +16,18 @@ export interface Publisher {
   remove(name: string): Promise<void>;
 }
 
+/** What a publisher works with. */
+export interface PublisherOptions {
+  readonly jobs: Jobs;
+  readonly objects: ObjectStore;
+  /** A model whose folder cannot be made is tried again; others do not wait for it. */
+  readonly onError: (name: string, error: unknown) => void;
+}
+
 /** The folders of fine-tuned models in `folder`, beside which there may be others. */
 export async function openPublisher(
   folder: string,
-  { jobs, objects }: { readonly jobs: Jobs; readonly objects: ObjectStore },
+  { jobs, objects, onError }: PublisherOptions,
 ): Promise<Publisher> {
   await makeFolder(folder);
   const add = async (name: string, files: Files): Promise<void> => {
@@ -35,13 +43,17 @@ export async function openPublisher(
   return {
     remove,
     sync: async () => {
+      // what is there first: a model that is published meanwhile is not in the way
+      const folders = await readdir(folder);
       const published = await jobs.published();
-      for (const [name, files] of published) await add(name, files);
-      for (const name of await readdir(folder))
-        if (tenantOfModel(name) !== undefined && !published.has(name)) await remove(name);
+      for (const [name, files] of published)
+        await add(name, files).catch((error: unknown) => onError(name, error));
+      for (const name of folders)
+        if (name.endsWith(".removed")) await rm(join(folder, name), { recursive: true, force: true });
+        else if (tenantOfModel(name) !== undefined && !published.has(name)) await remove(name);
     },
     fetch: async (name) => {
-      if (tenantOfModel(name) === undefined) return false;
+      if (tenantOfModel(name) === undefined || name.includes("\0")) return false;
       const files = await jobs.filesOfModel(name);
       if (files === undefined) return false;
       await add(name, files);

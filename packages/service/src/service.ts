@@ -17,6 +17,7 @@ import {
   openJobs,
   openQueue,
   openSlices,
+  type SliceOptions,
   type TrainingPlan,
   tenantOfModel,
 } from "#jobs";
@@ -105,17 +106,30 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const { database, queue, objects, storage } = parts;
   const adapters = join(storage, "adapters");
   const jobs = openJobs(database, queue);
-  const publisher = await openPublisher(adapters, { jobs, objects });
-  await publisher.sync();
+  const publisher = await openPublisher(adapters, {
+    ...{ jobs, objects },
+    onError: (model, error) => log.warn({ model, reason: String(error) }, "a model cannot be published now"),
+  });
+  const sync = (): Promise<void> => publisher.sync();
+  await sync().catch((error: unknown) => log.warn({ reason: String(error) }, "models are published later"));
+  const slices = openSlices(database, queue, sliceOptions(options));
   const stopping = new AbortController();
   const running: Promise<void>[] = [];
+  const stopWorkers = async (): Promise<void> => {
+    stopping.abort();
+    await Promise.all(running);
+  };
   let isOver = false;
   return {
     adapters,
     start: async (model) => {
       const { signal } = stopping;
-      running.push(repeat(SYNC_SECONDS, { signal, log, work: () => publisher.sync() }));
+      running.push(repeat(SYNC_SECONDS, { signal, log, work: sync }));
+      // also where workers are on other machines, and all of them are gone
+      const recover = async (): Promise<void> => void (await slices.recover());
+      running.push(repeat(options.leaseSeconds, { signal, log, work: recover }));
       const sweep = async (): Promise<void> => {
+        await jobs.removeExpired();
         const count = await objects.sweep((digests) => jobs.used(digests), SWEEP_AGE);
         if (count > 0) log.info({ files: count }, "files that nobody uses were removed");
       };
@@ -124,15 +138,20 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       for (let i = 0; i < workers; i++) running.push(work({ ...worker, name: workerName(i) }));
       return extensionOf({ model, publisher, service: { jobs, objects } });
     },
+    stopWorkers,
     [Symbol.asyncDispose]: async () => {
       if (isOver) return;
       isOver = true;
-      stopping.abort();
-      await Promise.all(running);
+      await stopWorkers();
       await parts[Symbol.asyncDispose]();
     },
   };
 }
+
+const sliceOptions = ({ leaseSeconds }: Pick<ServiceOptions, "leaseSeconds">): SliceOptions => ({
+  ...defaultSliceOptions,
+  leaseSeconds,
+});
 
 /** Shown where it is asked who has a job. */
 export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
@@ -152,7 +171,7 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
   try {
     await runWorker({
       ...{ ...options, queue, objects, scratch, models: new Map([[modelName, model]]) },
-      slices: openSlices(database, queue, { ...defaultSliceOptions, leaseSeconds: options.leaseSeconds }),
+      slices: openSlices(database, queue, sliceOptions(options)),
     });
   } finally {
     await rm(scratch, { recursive: true, force: true });

@@ -193,6 +193,19 @@ describe.each(databases)("%s", (_, open) => {
     expect((await claimed()).tenant).toBe("zeta");
   });
 
+  test("a tenant's one long job and another's two take turns", async () => {
+    await create("acme");
+    await create("zeta");
+    await create("zeta");
+    const tenants: string[] = [];
+    for (let i = 0; i < 9; i++) {
+      const job = await claimed();
+      tenants.push(job.tenant);
+      await slices.end(job, stopped);
+    }
+    for (let i = 2; i < 9; i++) expect(new Set(tenants.slice(i - 2, i + 1)).size, tenants.join()).toBe(2);
+  });
+
   test("the same request with the same key is one job", async () => {
     const training = await fileOf("acme");
     const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id, seed: 3 });

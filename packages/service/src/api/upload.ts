@@ -51,6 +51,7 @@ export async function readUpload(
   const fields = new Map<string, string>();
   let file: Promise<StoredObject> | undefined;
   let filename = "";
+  let sent: Readable | undefined;
   parser.on("field", (name: string, value: string, ...[, isCut]: readonly boolean[]) => {
     if (isCut) parser.destroy(invalidForm(`${name} is too long`));
     else fields.set(name, value);
@@ -63,6 +64,7 @@ export async function readUpload(
     }
     // a name only: no path of a client is ever opened
     filename = (given ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "";
+    sent = part;
     file = objects.put(part);
     file.catch((error: unknown) => parser.destroy(error instanceof Error ? error : undefined));
   });
@@ -70,6 +72,8 @@ export async function readUpload(
     // a little more than the file itself
     await pipeline(Readable.from(bodyChunks(request, maxBytes + 65_536)), parser);
   } catch (cause) {
+    // the parser does not end the file that it was in
+    sent?.destroy(cause instanceof Error ? cause : undefined);
     await file?.catch(() => undefined);
     if (cause instanceof MosError) throw cause;
     throw invalidForm("the request's body is not valid multipart/form-data", cause);

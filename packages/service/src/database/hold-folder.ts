@@ -4,8 +4,9 @@ import { createHash } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { MosError } from "mixture-of-shards/core";
+import { lockChanges } from "mixture-of-shards/storage";
 
 /** Sockets' paths are at most 107 bytes long. */
 const LONGEST = 100;
@@ -32,7 +33,10 @@ const isHeld = (address: string): Promise<boolean> =>
       socket.destroy();
       resolved(true);
     });
-    socket.once("error", () => resolved(false));
+    // whatever else is wrong, nobody can say that the folder is free
+    socket.once("error", (error: NodeJS.ErrnoException) =>
+      resolved(!["ECONNREFUSED", "ENOENT"].includes(error.code ?? "")),
+    );
   });
 
 /**
@@ -45,6 +49,8 @@ export async function holdFolder(folder: string): Promise<AsyncDisposable> {
   const address = addressOf(folder);
   const server = await listenAt(address).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "EADDRINUSE") throw error;
+    // one after the other, or the second would remove the socket of the first
+    await using _change = await lockChanges(dirname(resolve(folder)));
     if (await isHeld(address))
       throw new MosError(
         "bad_option",

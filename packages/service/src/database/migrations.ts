@@ -42,6 +42,8 @@ const STEPS: readonly string[] = [
     worker text,
     lease_until timestamptz,
     failures integer not null default 0,
+    -- when it is due, in turns of all tenants
+    turn bigint not null default 0,
     wanted text check (wanted in ('pause', 'cancel')),
     -- the run's folder as it was after the last slice: digests by path
     run jsonb,
@@ -59,7 +61,9 @@ const STEPS: readonly string[] = [
   );
   create index jobs_by_tenant on jobs (tenant, number desc);
   create index jobs_unfinished on jobs (status, lease_until) where status in ('queued', 'running', 'paused');
-  create index jobs_waiting on jobs (tenant) where status in ('queued', 'running');
+  create index jobs_waiting on jobs (tenant, turn) where status in ('queued', 'running');
+  create index jobs_running_turns on jobs (turn) where status = 'running';
+  create index jobs_queued_turns on jobs (turn) where status = 'queued';
 
   create table events (
     id text primary key,

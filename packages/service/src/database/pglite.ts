@@ -34,7 +34,12 @@ type Statements = Pick<PGlite, "query" | "exec">;
 const queryable = (on: Statements): Queryable => ({
   query: async (text, values) => {
     if (values !== undefined) return (await on.query<Record<string, unknown>>(text, [...values])).rows;
-    return (await on.exec(text)).at(-1)?.rows ?? [];
+    try {
+      return (await on.exec(text)).at(-1)?.rows ?? [];
+    } catch (error) {
+      await on.exec("rollback"); // several statements may have begun a transaction
+      throw error;
+    }
   },
 });
 

@@ -51,7 +51,10 @@ export async function openPostgres(
   { connections = 8 }: { readonly connections?: number } = {},
 ): Promise<Database> {
   if (!/^postgres(ql)?:\/\//.test(url))
-    throw new MosError("bad_option", "databaseUrl: give a URL such as postgres://user:password@host/database");
+    throw new MosError(
+      "bad_option",
+      "databaseUrl: give a URL such as postgres://user:password@host/database",
+    );
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,

@@ -25,6 +25,8 @@ export interface FileStore {
   file(owner: Owner, id: string): Promise<FileRow>;
   files(owner: Owner, options: FileListOptions): Promise<Page<FileRow>>;
   removeFile(owner: Owner, id: string): Promise<void>;
+  /** Removes files whose time is over. */
+  removeExpired(): Promise<void>;
 }
 
 /** Which files are listed. */
@@ -72,5 +74,6 @@ export function openFiles(database: Database): FileStore {
       ]);
       if (rows.length === 0) throw missing("file", id);
     },
+    removeExpired: async () => void (await database.query("delete from files where expires_at <= now()", [])),
   };
 }

@@ -8,11 +8,15 @@ export function randomId(prefix: string): string {
   return `${prefix}${Array.from(bytes, (byte) => LETTERS[byte % LETTERS.length]).join("")}`;
 }
 
-const slug = (text: string): string =>
-  text
-    .replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")
-    .replaceAll(/^[-.]+|[-.]+$/g, "")
-    .slice(0, 64);
+/** Bytes of each part: the whole is the name of a folder, which 255 bytes have to hold with what hides it for a while. */
+const LONGEST = 40;
+
+/** A part of a name: letters and digits of any language. */
+function slug(text: string): string {
+  let part = text.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replaceAll(/^[-.]+|[-.]+$/g, "");
+  while (Buffer.byteLength(part) > LONGEST) part = [...part].slice(0, -1).join("");
+  return part;
+}
 
 /** Prefix of the names of fine-tuned models, which no adapter of a folder has. */
 const PREFIX = "ft:";

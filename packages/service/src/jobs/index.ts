@@ -16,5 +16,6 @@ export {
   openSlices,
   type Progress,
   type SliceEnd,
+  type SliceOptions,
   type Slices,
 } from "./slices.ts";

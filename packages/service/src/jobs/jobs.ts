@@ -171,6 +171,9 @@ export interface NewEvent {
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
+/** PostgreSQL keeps no text with these characters. */
+export const storable = (text: string): string => text.replaceAll(/[\0\p{Surrogate}]/gu, "\uFFFD");
+
 export async function addEvent(
   database: Queryable,
   { job, name, level = "info", message, data }: NewEvent,
@@ -180,31 +183,38 @@ export async function addEvent(
      on conflict (job, name) do nothing`,
     [
       randomId("ftevent-"),
-      ...[job, name, level, data === undefined ? "message" : "metrics", message, data ?? null],
+      ...[job, name, level, data === undefined ? "message" : "metrics", storable(message), data ?? null],
     ],
   );
 }
 
-/** One tenant's many jobs come after the first of another. */
-const BELOW = 1_000_000;
+/** Turns that are given out before a larger priority would be overtaken. */
+const TURNS = 100_000_000;
 
 /** A job whose slice is due, after some seconds. */
 export interface DueJob extends Pick<JobRow, "id" | "tenant" | "model" | "priority"> {
   readonly delay?: number;
 }
 
-/** Puts the slice that is due into the queue, behind as many as the tenant has there already. */
+/**
+ * Puts the slice that is due into the queue, by turns: each tenant's slices follow each other, and none comes before what has
+ * had its turn already. So many jobs of one tenant do not keep another one's waiting, nor does one long job.
+ */
 export async function sendSlice(
   transaction: Queryable,
   queue: Queue,
   { delay = 0, ...job }: DueJob,
 ): Promise<void> {
   const [row] = await transaction.query(
-    `select slice, (select count(*) from jobs where tenant = $2 and status in ('queued', 'running') and id <> $1)::integer
-       as others from jobs where id = $1`,
+    `update jobs set turn = greatest(
+       turn + 1,
+       (select max(turn) + 1 from jobs where tenant = $2 and status in ('queued', 'running') and id <> $1),
+       coalesce((select max(turn) from jobs where status = 'running'),
+         (select min(turn) - 1 from jobs where status = 'queued' and id <> $1)))
+     where id = $1 returning slice, turn`,
     [job.id, job.tenant],
   );
-  const priority = job.priority * BELOW - Number(row?.["others"]);
+  const priority = job.priority * TURNS - Number(row?.["turn"]);
   const message = { job: job.id, slice: Number(row?.["slice"]) };
   await queue.send(transaction, message, { model: job.model, priority, delay });
 }

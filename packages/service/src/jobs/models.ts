@@ -39,7 +39,8 @@ export function openModels(database: Database): ModelStore {
       const rows = await database.query(
         `select digest from unnest($1::text[]) as given (digest) where
            exists (select 1 from files where files.digest = given.digest)
-           or exists (select 1 from jobs where training_digest = given.digest or validation_digest = given.digest)
+           or exists (select 1 from jobs where status in ('queued', 'running', 'paused')
+             and (training_digest = given.digest or validation_digest = given.digest))
            or exists (select 1 from jobs, jsonb_each_text(coalesce(run, '{}')) where value = given.digest)
            or exists (select 1 from models, jsonb_each_text(models.files) where value = given.digest)`,
         [digests],

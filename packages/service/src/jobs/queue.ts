@@ -2,6 +2,7 @@
 // stands in the table of jobs, so that a message that comes twice does nothing.
 
 import { createHash } from "node:crypto";
+import { MosError } from "mixture-of-shards/core";
 import PgBoss from "pg-boss";
 import { type Database, oneAtATime, type Queryable } from "#database";
 
@@ -36,6 +37,8 @@ export interface Queue extends AsyncDisposable {
 
 /** A taken message comes back where its process died before it looked at the job. */
 const SECONDS_TO_LOOK = 30;
+/** Ten years: a job may wait as long as there is no worker. */
+const MINUTES_TO_WAIT = 10 * 365 * 24 * 60;
 
 /** pg-boss allows few characters in a name. */
 const queueName = (model: string): string =>
@@ -71,22 +74,30 @@ export async function openQueue(
   });
   boss.on("error", onError);
   await oneAtATime(database, () => boss.start());
-  const made = new Set<string>();
-  const prepare = async (model: string): Promise<void> => {
-    if (made.has(model)) return;
+  const made = new Map<string, Promise<void>>();
+  const make = async (model: string): Promise<void> => {
     const name = queueName(model);
-    const options = { retryLimit: 1_000_000, expireInSeconds: SECONDS_TO_LOOK, retentionDays: 365 };
+    const options = {
+      retryLimit: 1_000_000,
+      expireInSeconds: SECONDS_TO_LOOK,
+      retentionMinutes: MINUTES_TO_WAIT,
+    };
     await oneAtATime(database, () => boss.createQueue(name, { name, ...options }));
-    made.add(model);
+  };
+  const prepare = (model: string): Promise<void> => {
+    const known = made.get(model) ?? make(model);
+    made.set(model, known);
+    return known.catch((error: unknown) => {
+      made.delete(model);
+      throw error;
+    });
   };
   return {
     prepare,
     send: async (transaction, { job, slice }, { model, priority, delay = 0 }) => {
-      await boss.send(
-        queueName(model),
-        { job, slice },
-        { priority, startAfter: delay, db: executor(transaction) },
-      );
+      const options = { priority, startAfter: delay, db: executor(transaction) };
+      const sent = await boss.send(queueName(model), { job, slice }, options);
+      if (sent === null) throw new MosError("storage", `the queue of the model ${model} is missing`);
     },
     take: async (model) => {
       await prepare(model);

@@ -11,6 +11,13 @@ const hyperparameters = z.strictObject({
   learning_rate_multiplier: autoOr(z.number().gt(0).max(1000)).optional(),
 });
 
+/** A text that PostgreSQL keeps. */
+const textOf = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .refine((text) => !/[\0\p{Surrogate}]/u.test(text), "a text without zero bytes and lone surrogates");
+
 /** What the method and the run are; what is left out has the defaults of mos train. */
 const mosFields = z
   .strictObject({
@@ -21,7 +28,7 @@ const mosFields = z
     shards_per_vector: z.int().min(1).max(4096),
     alpha: z.number().gt(0),
     dropout: z.number().min(0).lt(1),
-    target_modules: z.array(z.string().max(64)).min(1).max(16),
+    target_modules: z.array(textOf(64)).min(1).max(16),
     steps: z.int().min(1).max(10_000_000),
     epochs: z.number().gt(0).max(10_000),
     batch_size: z.int().min(1).max(4096),
@@ -33,7 +40,7 @@ const mosFields = z
     weight_decay: z.number().min(0).max(10),
     packing: z.boolean(),
     prompt_format: z.enum(["template", "chatml", "plain", "open-instruct"]),
-    system: z.string().max(10_000),
+    system: textOf(10_000),
     base_dtype: z.enum(["stored", "float32", "int8", "int4", "nf4"]),
     compute: z.enum(["float32", "int8"]),
     evaluate_every: z.int().min(0),
@@ -51,7 +58,7 @@ const notOffered = (what: string) =>
 
 /** The metadata of OpenAI's objects. */
 export const metadataSchema = z
-  .record(z.string().max(64), z.string().max(512))
+  .record(textOf(64), textOf(512))
   .refine((value) => Object.keys(value).length <= 16, "at most 16 pairs");
 
 /** The body of `POST /v1/fine_tuning/jobs`. */
@@ -60,7 +67,7 @@ export const jobRequestSchema = z
     model: z.string().min(1).max(512),
     training_file: z.string().min(1).max(128),
     validation_file: z.string().min(1).max(128).nullish(),
-    suffix: z.string().min(1).max(64).nullish(),
+    suffix: textOf(64).min(1).nullish(),
     seed: z.int().min(0).max(2_147_483_647).nullish(),
     hyperparameters: hyperparameters.nullish(),
     method: z

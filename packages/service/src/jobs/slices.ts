@@ -4,7 +4,7 @@ import { MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import { checkpointName, modelName, randomId } from "./ids.ts";
-import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
+import { addEvent, type NewEvent, sendSlice, storable } from "./jobs.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
 import { type JobRow, rowsOf } from "./rows.ts";
 
@@ -122,11 +122,13 @@ export function openSlices(
     recover: () =>
       database.transaction(async (transaction) => {
         const rows = await transaction.query(
-          `update jobs set status = 'queued', worker = null, lease = lease + 1
-           where id in (select id from jobs where status = 'running' and lease_until < now() for update skip locked)
-           returning *`,
+          `select * from jobs where status = 'running' and lease_until < now() for update skip locked`,
         );
-        for (const job of rowsOf("jobs", rows)) await sendSlice(transaction, queue, job);
+        const end = { type: "interrupted", message: "the worker fell silent" } as const;
+        for (const job of rowsOf("jobs", rows)) {
+          await transaction.query("update jobs set lease = lease + 1 where id = $1", [job.id]);
+          await endSlice(transaction, { queue, maxFailures, job }, end);
+        }
         return rows.length;
       }),
   };
@@ -160,7 +162,7 @@ async function endSlice(
 ): Promise<void> {
   switch (end.type) {
     case "stopped": {
-      const isPaused = job.wanted === "pause" || (await isPauseWanted(on, job));
+      const isPaused = await isPauseWanted(on, job);
       await on.query(
         `update jobs set status = $2, slice = slice + 1, run = $3, step = $4, steps = $5, trained_tokens = $6,
            seconds = seconds + $7, worker = null, wanted = null, failures = 0 where id = $1`,
@@ -210,12 +212,14 @@ async function endSlice(
         const message = `the worker failed ${failures} times in a row: ${end.message}`;
         return failJob(on, job, { code: "server_error", message });
       }
-      await on.query("update jobs set status = 'queued', worker = null, failures = $2 where id = $1", [
-        job.id,
-        failures,
-      ]);
+      const isPaused = await isPauseWanted(on, job);
+      await on.query(
+        `update jobs set status = $3, worker = null, wanted = null, failures = $2,
+           slice = slice + case when $3 = 'paused' then 1 else 0 end where id = $1`,
+        [job.id, failures, isPaused ? "paused" : "queued"],
+      );
       // the longer, the more often it failed
-      await sendSlice(on, queue, { ...job, delay: Math.min(60, failures ** 2) });
+      if (!isPaused) await sendSlice(on, queue, { ...job, delay: Math.min(60, (failures - 1) ** 2) });
     }
   }
 }
@@ -237,7 +241,7 @@ async function failJob(
   await on.query(
     `update jobs set status = 'failed', slice = slice + 1, run = null, worker = null, wanted = null, error = $2,
        finished_at = now() where id = $1`,
-    [job.id, { code, message, param }],
+    [job.id, { code, message: storable(message), param }],
   );
   await addEvent(on, { job: job.id, name: "ended", level: "error", message: `The job failed: ${message}` });
 }

@@ -8,7 +8,7 @@ import { failureOf, type JobRow, type NewEvent, type Progress, type SliceEnd, ty
 import type { Files, ObjectStore } from "#objects";
 import { metricsOf, noteOf, resultsOf } from "./metrics.ts";
 import type { Report, TrainOrder } from "./orders.ts";
-import { patiently } from "./patience.ts";
+import { type Patience, patiently } from "./patience.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** What slices are run with. */
@@ -37,17 +37,29 @@ export type SliceResult = SliceEnd["type"] | "lost";
 /** Trains a slice that was claimed. */
 export async function runSlice(job: JobRow, context: SliceContext): Promise<SliceResult> {
   const folder = join(context.scratch, `${job.id}-${job.slice}-${job.lease}`);
+  const lease = holdLease(job, context);
+  const isOver = (): boolean => lease.isLost() || context.signal.aborted;
+  const wait = { isOver, onWait: context.onWait };
   try {
-    const end = await trainSlice(job, folder, context);
-    if (end === "lost") return "lost";
-    const isEnded = await patiently(() => context.slices.end(job, end), context.onWait);
+    const end = await trainSlice(job, folder, { ...context, isLost: lease.isLost, wait }).catch(
+      (error: unknown): SliceEnd => ({ type: "interrupted", message: readable(error, folder) }),
+    );
+    if (end === "lost" || lease.isLost()) return "lost";
+    const isEnded = await patiently(() => context.slices.end(job, end), wait);
     return isEnded ? end.type : "lost";
   } finally {
+    lease.end();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function trainSlice(job: JobRow, folder: string, context: SliceContext): Promise<SliceEnd | "lost"> {
+/** A slice whose lease is held. */
+interface HeldContext extends SliceContext {
+  readonly isLost: () => boolean;
+  readonly wait: Patience;
+}
+
+async function trainSlice(job: JobRow, folder: string, context: HeldContext): Promise<SliceEnd | "lost"> {
   const { objects, models, threads } = context;
   const model = models.get(job.model);
   if (model === undefined)
@@ -74,7 +86,7 @@ async function trainSlice(job: JobRow, folder: string, context: SliceContext): P
     return { type: "succeeded", adapter, results, ...progress, seconds };
   };
   try {
-    return await patiently(kept, context.onWait);
+    return await patiently(kept, context.wait);
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }
@@ -98,6 +110,7 @@ async function fetchRun(
   await makeFolder(folder);
   const dataOf = async (file: string, digest: string): Promise<string> => {
     const name = `${file}.jsonl`;
+    if (await pathExists(join(folder, name))) return join(folder, name); // both files may be one
     await objects.restore({ [name]: digest }, folder, { link: true });
     return join(folder, name);
   };
@@ -143,21 +156,19 @@ type Watched =
   | { readonly type: "lost" };
 
 /** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
-async function watchSlice(job: JobRow, order: TrainOrder, context: SliceContext): Promise<Watched> {
-  const { slices, trainer, signal } = context;
+async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext): Promise<Watched> {
+  const { slices, trainer, signal, isLost } = context;
   const stop = (): void => trainer.stop();
   signal.addEventListener("abort", stop, { once: true });
-  const lease = holdLease(job, context);
   const notes = batchedNotes(job, slices);
   try {
     const watched = await watchTrainer(job, order, { ...context, add: notes.add });
-    return lease.isLost() ? { type: "lost" } : watched;
+    return isLost() ? { type: "lost" } : watched;
   } catch (error) {
-    if (lease.isLost()) return { type: "lost" };
+    if (isLost()) return { type: "lost" };
     trainer.kill();
     return { type: "died", message: error instanceof Error ? error.message : String(error) };
   } finally {
-    lease.end();
     signal.removeEventListener("abort", stop);
     await notes.flush().catch(() => undefined); // the next slice says it again
   }
@@ -168,10 +179,10 @@ type Note = Omit<NewEvent, "job">;
 async function watchTrainer(
   job: JobRow,
   order: TrainOrder,
-  context: SliceContext & { readonly add: (note: Note) => void },
+  context: HeldContext & { readonly add: (note: Note) => void },
 ): Promise<Watched> {
-  const { trainer, sliceSeconds, signal, add, onWait } = context;
-  const turn = turnOf(signal.aborted ? 0 : sliceSeconds, () => trainer.stop());
+  const { trainer, add, wait } = context;
+  const turn = turnOf(context, () => trainer.stop());
   const seen: FinetuneEvent[] = [];
   let steps: number | undefined;
   for await (const report of trainer.train(order)) {
@@ -183,7 +194,7 @@ async function watchTrainer(
     const note = noteOf(event, steps);
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
-    await patiently(() => publishCheckpoint(job, event, { ...context, seen }), onWait);
+    await patiently(() => publishCheckpoint(job, event, { ...context, seen, steps }), wait);
     trainer.continue();
   }
   return { type: "died", message: `the trainer stopped at ${seen.at(-1)?.type ?? "its start"}` };
@@ -204,21 +215,36 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
   return { isLost: () => isLost, end: () => clearInterval(timer) };
 }
 
+/** Whether a checkpoint is one of those that `save_every` asks for, or the last. */
+function isAskedFor({ plan }: JobRow, step: number, steps: number | undefined): boolean {
+  const every = Number(plan.settings["saveEvery"] ?? 100);
+  return step === steps || (every > 0 && step % every === 0);
+}
+
 /** Ends a turn after some seconds, but not before a step was made: a slice without progress would be repeated for ever. */
-function turnOf(seconds: number, stop: () => void): (event: FinetuneEvent) => void {
+function turnOf(
+  { sliceSeconds, signal }: Pick<SliceContext, "sliceSeconds" | "signal">,
+  stop: () => void,
+): (event: FinetuneEvent) => void {
   let until = Number.POSITIVE_INFINITY;
   return (event) => {
-    if (event.type === "ready") until = performance.now() + seconds * 1000;
-    if (event.type === "step" && performance.now() >= until) stop();
+    if (event.type === "ready") until = performance.now() + sliceSeconds * 1000;
+    if (event.type === "step" && (signal.aborted || performance.now() >= until)) stop();
   };
 }
 
-/** Makes the adapter of a checkpoint a model that can be used. */
+interface Seen extends SliceContext {
+  readonly seen: readonly FinetuneEvent[];
+  readonly steps: number | undefined;
+}
+
+/** Makes the adapter of a checkpoint a model that can be used; one at the end of a slice is no business of the owner's. */
 async function publishCheckpoint(
   job: JobRow,
   { step, path }: { readonly step: number; readonly path: string },
-  { slices, objects, seen }: SliceContext & { readonly seen: readonly FinetuneEvent[] },
+  { slices, objects, seen, steps }: Seen,
 ): Promise<void> {
+  if (!isAskedFor(job, step, steps)) return;
   const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name));
   await slices.publishCheckpoint(job, { step, files, metrics: metricsOf(seen, step) });
 }
