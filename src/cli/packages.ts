@@ -43,7 +43,9 @@ export async function importPackage<Door extends keyof Doors>(door: Door): Promi
   try {
     return await import(`mixture-of-shards-${door}`);
   } catch (cause) {
-    if (!(cause instanceof Error && "code" in cause && cause.code === "ERR_MODULE_NOT_FOUND")) throw cause;
+    const isMissing = cause instanceof Error && "code" in cause && cause.code === "ERR_MODULE_NOT_FOUND";
+    // what the package itself imports has to be there
+    if (!isMissing || !cause.message.includes(`'${name}'`)) throw cause;
     throw new MosError(
       "not_found",
       `this needs a package of its own, ${name}, which is not installed here; add it: npm install ${name}`,

@@ -49,7 +49,8 @@ const asUser = (command: readonly string[]): readonly [string, readonly string[]
 async function answers(url: string, child: ChildProcess): Promise<boolean> {
   while (child.exitCode === null && child.signalCode === null) {
     try {
-      await using _database = await openPostgres(url);
+      const database = await openPostgres(url);
+      await database[Symbol.asyncDispose]();
       return true;
     } catch (error) {
       if (!(error instanceof MosError) || error.code !== "network") throw error;
