@@ -26,4 +26,5 @@ trap stop EXIT
   "${as[@]}" "$programs/initdb" -D "$folder/data" -U mos --auth=trust >/dev/null
   "${as[@]}" "$programs/pg_ctl" -w -D "$folder/data" -l "$folder/log" -o "-p 54329 -k $folder" start >/dev/null
 )
-MOS_DATABASE_URL=postgres://mos@127.0.0.1:54329/postgres npx vitest run packages/service -t PostgreSQL --maxWorkers 1
+MOS_DATABASE_URL=postgres://mos@127.0.0.1:54329/postgres \
+  npx vitest run packages/service/test/{database,jobs,worker,service}. -t PostgreSQL --maxWorkers 1
