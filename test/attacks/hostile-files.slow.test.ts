@@ -213,6 +213,8 @@ describe("on a server, whose running request does not feel", () => {
       watched,
       "--port",
       "0",
+      "--max-adapter-rank",
+      "4096",
       "--json",
       "--api-keys",
       keys,
