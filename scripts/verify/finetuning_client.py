@@ -3,22 +3,14 @@ usage: finetuning_client.py
 needs: pip install openai, and npm run build
 """
 
-import json
-import subprocess
 import tempfile
 import time
 
 import openai
-from mos_server import ROOT
+from mos_server import ROOT, serving
 
 DATA = ROOT / "assets/quickstart/train.jsonl"
 SETTINGS = {"mos": {"rank": 6, "steps": 4, "save_every": 2, "max_length": 128}}
-
-
-def serve(state):
-    command = ["node", "dist/cli/main.js", "serve", "--model", "assets/tiny-english", "--model-name", "tiny"]
-    options = ["--state", state, "--port", "0", "--json", "--quiet"]
-    return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def ended(client, job):
@@ -70,12 +62,9 @@ def check(client):
     assert client.files.delete(file.id).deleted
 
 
-with tempfile.TemporaryDirectory() as state:
-    server = serve(state)
-    try:
-        address = json.loads(server.stdout.readline())["address"]
-        check(openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0))
-        print("OpenAI's Python client fine-tunes against mos serve --state")
-    finally:
-        server.terminate()
-        server.wait()
+with (
+    tempfile.TemporaryDirectory() as state,
+    serving(ROOT / "assets/tiny-english", "--model-name", "tiny", "--state", state, "--quiet") as (address, _),
+):
+    check(openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0))
+print("OpenAI's Python client fine-tunes against mos serve --state")

@@ -87,10 +87,10 @@ describe.each(databases)("%s", (_, open) => {
     const out = join(folder, "alone");
     const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
-    const [model] = (await jobs.models(owner)).filter(({ name }) => name === job.fine_tuned_model);
-    for (const [name, digest] of Object.entries(model?.files ?? {}))
+    const files = (await jobs.filesOfModel(job.fine_tuned_model ?? "")) ?? {};
+    for (const [name, digest] of Object.entries(files))
       expect(await readFile(await objects.pathOf(digest)), name).toEqual(await readFile(join(out, name)));
-    expect(Object.keys(model?.files ?? {})).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    expect(Object.keys(files)).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
     const steps = (await jobs.events(job, { limit: 100 })).rows.flatMap(({ data }) =>
       data?.["train_loss"] === undefined ? [] : [data["step"]],
     );

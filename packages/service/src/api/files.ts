@@ -2,8 +2,8 @@
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
-import { ApiError, failed, ok, security } from "mixture-of-shards/server";
-import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { failed, ok, security } from "mixture-of-shards/server";
+import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
 import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
 import { readUpload, wrongTrainingFile } from "./upload.ts";
 
@@ -61,9 +61,6 @@ const removeRoute = createRoute({
   request: { params },
   responses: { 200: ok(deleted, "It is deleted."), default: failed },
 });
-
-const invalid = (message: string, param: string): ApiError =>
-  new ApiError(message, { status: 400, code: "invalid_value", param });
 
 /** Seconds after which a file goes, as its form says. */
 function expiry(fields: ReadonlyMap<string, string>): number | undefined {

@@ -5,6 +5,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
 import {
   type FileRow,
+  hasEnded,
   type JobRequest,
   type JobRow,
   type Jobs,
@@ -12,7 +13,7 @@ import {
   type Owner,
   planOf,
 } from "#jobs";
-import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
 import {
   checkpointSchema,
   eventSchema,
@@ -101,9 +102,6 @@ const checkpointsRoute = createRoute({
   responses: { 200: ok(pageSchema(checkpointSchema), "A page of them."), default: failed },
 });
 
-const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>
-  new ApiError(message, { status: 400, code, param });
-
 /** A file that a job can be made of. */
 async function usableFile(
   jobs: Jobs,
@@ -131,13 +129,10 @@ interface Creation {
 async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }: Creation): Promise<JobRow> {
   const { jobs, modelName, layers, checkPlan, nextSeed } = service;
   if (request.model !== modelName)
-    throw new ApiError(
+    throw invalid(
       `the model ${JSON.stringify(request.model)} cannot be fine-tuned here; use ${modelName}`,
-      {
-        status: 400,
-        code: "model_not_available",
-        param: "model",
-      },
+      "model",
+      "model_not_available",
     );
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
   const validation =
@@ -161,20 +156,17 @@ function metadataFilter(
   return pairs.length === 0 ? undefined : Object.fromEntries(pairs);
 }
 
-/** Statuses after which nothing happens. */
-const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
-
 /** Events from the first one on, as they happen, until the job has ended or the client has left. */
 async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerator<string, void> {
   let number = 0;
   for (;;) {
     // before its events: none comes after the end
-    const { status } = await jobs.job(owner, job.id);
+    const now = await jobs.job(owner, job.id);
     const events = await jobs.eventsSince(job, number);
     for (const event of events) yield `data: ${JSON.stringify(shownEvent(event))}\n\n`;
     number = events.at(-1)?.number ?? number;
     if (events.length > 0) continue;
-    if (ENDED.has(status)) return yield "data: [DONE]\n\n";
+    if (hasEnded(now)) return yield "data: [DONE]\n\n";
     await sleep(1000);
     yield ": \n\n"; // shows a client that has left
   }

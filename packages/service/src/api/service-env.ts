@@ -32,6 +32,10 @@ export const ownerOf = (key: { readonly name: string; readonly isAdmin: boolean 
   isAdmin: key.isAdmin,
 });
 
+/** A field of a request is wrong. */
+export const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>
+  new ApiError(message, { status: 400, code, param });
+
 /** Waits for work whose "not found" concerns an id of the request rather than a model. */
 export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
   try {

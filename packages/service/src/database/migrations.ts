@@ -44,7 +44,7 @@ const STEPS: readonly string[] = [
     failures integer not null default 0,
     -- when it is due, in turns of all tenants
     turn bigint not null default 0,
-    wanted text check (wanted in ('pause', 'cancel')),
+    wanted text check (wanted = 'pause'),
     -- the run's folder as it was after the last slice: digests by path
     run jsonb,
     step integer not null default 0,
@@ -100,7 +100,6 @@ const STEPS: readonly string[] = [
     expires_at timestamptz,
     number bigserial
   );
-  create index models_by_tenant on models (tenant, number desc);
   `,
 ];
 

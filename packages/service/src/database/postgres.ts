@@ -81,10 +81,7 @@ export async function openPostgres(
   };
   const database: Database = {
     kind: "postgres",
-    query: (text, values) =>
-      values === undefined
-        ? withClient(async (client) => rowsOf(await client.query(text)))
-        : withClient(async (client) => rowsOf(await client.query(text, [...values]))),
+    query: (text, values) => withClient((client) => queryable(client).query(text, values)),
     transaction: (work) =>
       withClient(async (client) => {
         await client.query("begin");

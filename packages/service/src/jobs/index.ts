@@ -9,7 +9,14 @@ export {
   planOf,
   type TrainingPlan,
 } from "./request.ts";
-export type { CheckpointRow, EventRow, FileRow, JobRow, Owner } from "./rows.ts";
+export {
+  type CheckpointRow,
+  type EventRow,
+  type FileRow,
+  hasEnded,
+  type JobRow,
+  type Owner,
+} from "./rows.ts";
 export {
   defaultSliceOptions,
   failureOf,

@@ -1,5 +1,5 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
-import { MosError } from "mixture-of-shards/core";
+import { canonicalJson, MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "#database";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
@@ -10,6 +10,7 @@ import {
   type CheckpointRow,
   type EventRow,
   type FileRow,
+  hasEnded,
   isOwned,
   type JobRow,
   type ListOptions,
@@ -18,6 +19,7 @@ import {
   type Page,
   pageOf,
   rowsOf,
+  storable,
   valuesOf,
 } from "./rows.ts";
 
@@ -60,9 +62,6 @@ interface JobChanges {
   /** @throws MosError `bad_option` for a job that is over. */
   cancel(owner: Owner, id: string): Promise<JobRow>;
 }
-
-/** What has come to its end stays as it is. */
-const ENDED: ReadonlySet<JobRow["status"]> = new Set(["succeeded", "failed", "cancelled"]);
 
 /** Opens what the routes need of a database whose tables are there. */
 export function openJobs(database: Database, queue: Queue): Jobs {
@@ -121,7 +120,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
         if (job.status === "paused" || job.wanted === "pause") return undefined;
         await on.query(
           job.status === "running"
-            ? "update jobs set wanted = coalesce(wanted, 'pause') where id = $1"
+            ? "update jobs set wanted = 'pause' where id = $1"
             : "update jobs set status = 'paused', slice = slice + 1 where id = $1",
           [id],
         );
@@ -148,7 +147,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
         expectLive(job, "cancelled");
         // the lease of a running slice is void now: its worker cannot publish any more
         await on.query(
-          `update jobs set status = 'cancelled', wanted = 'cancel', lease = lease + 1, worker = null,
+          `update jobs set status = 'cancelled', wanted = null, lease = lease + 1, worker = null,
              finished_at = now(), run = null where id = $1`,
           [id],
         );
@@ -157,9 +156,9 @@ function openChanges(database: Database, queue: Queue): JobChanges {
   };
 }
 
-function expectLive({ id, status }: JobRow, what: string): void {
-  if (ENDED.has(status))
-    throw new MosError("bad_option", `the job ${id} is ${status} and cannot be ${what} any more`);
+function expectLive(job: JobRow, what: string): void {
+  if (hasEnded(job))
+    throw new MosError("bad_option", `the job ${job.id} is ${job.status} and cannot be ${what} any more`);
 }
 
 /** Something to be said of a job, once for each name. */
@@ -170,9 +169,6 @@ export interface NewEvent {
   readonly message: string;
   readonly data?: Readonly<Record<string, unknown>>;
 }
-
-/** PostgreSQL keeps no text with these characters. */
-export const storable = (text: string): string => text.replaceAll(/[\0\p{Surrogate}]/gu, "\uFFFD");
 
 export async function addEvent(
   database: Queryable,
@@ -250,14 +246,7 @@ async function sameJob(transaction: Queryable, { tenant, request, idempotencyKey
     idempotencyKey,
   ]);
   const [job] = rowsOf("jobs", rows);
-  if (job === undefined || canonical(job.request) !== canonical(request))
+  if (job === undefined || canonicalJson(job.request) !== canonicalJson(request))
     throw new MosError("bad_option", "this Idempotency-Key was used for another request; use a new one");
   return job;
 }
-
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, inner: unknown) =>
-    typeof inner === "object" && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );

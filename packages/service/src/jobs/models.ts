@@ -1,11 +1,10 @@
 // Rows of models: what was published, and which contents rows name.
 import type { Database } from "#database";
 import type { Files } from "#objects";
-import { isOwned, type ModelRow, missing, type Owner, rowsOf, valuesOf } from "./rows.ts";
+import { isOwned, missing, type Owner, rowsOf, valuesOf } from "./rows.ts";
 
 /** Published models. */
 export interface ModelStore {
-  models(owner: Owner): Promise<readonly ModelRow[]>;
   removeModel(owner: Owner, name: string): Promise<void>;
   /** The models that have to be in the folder of adapters, by name. */
   published(): Promise<ReadonlyMap<string, Files>>;
@@ -17,11 +16,6 @@ export interface ModelStore {
 
 export function openModels(database: Database): ModelStore {
   return {
-    models: async (owner) =>
-      rowsOf(
-        "models",
-        await database.query(`select * from models where ${isOwned} order by number desc`, valuesOf(owner)),
-      ),
     removeModel: async (owner, name) => {
       const rows = await database.query(`delete from models where ${isOwned} and name = $3 returning name`, [
         ...valuesOf(owner),

@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shards";
 import { METHOD_NAMES } from "mixture-of-shards";
+import { storable } from "./rows.ts";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
 
@@ -16,7 +17,7 @@ const textOf = (most: number) =>
   z
     .string()
     .max(most)
-    .refine((text) => !/[\0\p{Surrogate}]/u.test(text), "a text without zero bytes and lone surrogates");
+    .refine((text) => storable(text) === text, "a text without zero bytes and lone surrogates");
 
 /** What the method and the run are; what is left out has the defaults of mos train. */
 const mosFields = z

@@ -16,6 +16,9 @@ export const valuesOf = ({ tenant, isAdmin }: Owner): readonly unknown[] => [ten
 export const missing = (what: string, id: string): MosError =>
   new MosError("not_found", `there is no ${what} ${JSON.stringify(id.slice(0, 100))}`);
 
+/** The text as PostgreSQL keeps it: without zero bytes and lone surrogates. */
+export const storable = (text: string): string => text.replaceAll(/[\0\p{Surrogate}]/gu, "\uFFFD");
+
 /** Where a list goes on. */
 export interface ListOptions {
   readonly after?: string | undefined;
@@ -58,7 +61,7 @@ const jobSchema = z.object({
   slice: z.number(),
   lease: z.number(),
   failures: z.number(),
-  wanted: z.enum(["pause", "cancel"]).nullable(),
+  wanted: z.enum(["pause"]).nullable(),
   run: files.nullable(),
   step: z.number(),
   steps: z.number().nullable(),
@@ -72,6 +75,10 @@ const jobSchema = z.object({
 });
 /** A job as it stands. */
 export type JobRow = z.output<typeof jobSchema>;
+
+const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
+/** What has come to its end stays as it is. */
+export const hasEnded = ({ status }: Pick<JobRow, "status">): boolean => ENDED.has(status);
 
 const eventSchema = z.object({
   id: z.string(),
@@ -103,8 +110,6 @@ const modelSchema = z.object({
   files,
   created_at: z.date(),
 });
-/** A model that was published. */
-export type ModelRow = z.output<typeof modelSchema>;
 
 const SCHEMAS = {
   files: fileSchema,
@@ -144,17 +149,16 @@ export interface Page<T> {
  *
  * @throws MosError `bad_option` where `after` is no row of the list.
  */
-export async function pageOf<T extends keyof Rows>(
+export async function pageOf<T extends Exclude<keyof Rows, "models">>(
   database: Queryable,
   table: T,
   { where, values, after, limit, order = "desc" }: PageOptions,
 ): Promise<Page<Rows[T]>> {
-  const key = table === "models" ? "name" : "id";
   const next = values.length + 1;
   let start = "";
   const more: unknown[] = [];
   if (after !== undefined) {
-    const [row] = await database.query(`select number from ${table} where ${where} and ${key} = $${next}`, [
+    const [row] = await database.query(`select number from ${table} where ${where} and id = $${next}`, [
       ...values,
       after,
     ]);

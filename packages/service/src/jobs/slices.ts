@@ -4,9 +4,9 @@ import { MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import { checkpointName, modelName, randomId } from "./ids.ts";
-import { addEvent, type NewEvent, sendSlice, storable } from "./jobs.ts";
+import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
-import { type JobRow, rowsOf } from "./rows.ts";
+import { type JobRow, rowsOf, storable } from "./rows.ts";
 
 /** What a slice has added to its job. */
 export interface Progress {
@@ -69,14 +69,18 @@ export function openSlices(
   queue: Queue,
   { leaseSeconds, maxFailures }: SliceOptions = defaultSliceOptions,
 ): Slices {
-  /** Works on a job whose lease is held; undefined where it is not. */
-  const held = <T>(job: JobRow, work: (on: Queryable) => Promise<T>): Promise<T | undefined> =>
+  /** Works on a job, as it is now, whose lease is held; undefined where it is not. */
+  const held = <T>(
+    { id, slice, lease }: JobRow,
+    work: (on: Queryable, job: JobRow) => Promise<T>,
+  ): Promise<T | undefined> =>
     database.transaction(async (transaction) => {
       const rows = await transaction.query(
-        "select 1 from jobs where id = $1 and slice = $2 and lease = $3 and status = 'running' for update",
-        [job.id, job.slice, job.lease],
+        "select * from jobs where id = $1 and slice = $2 and lease = $3 and status = 'running' for update",
+        [id, slice, lease],
       );
-      return rows.length === 0 ? undefined : work(transaction);
+      const [job] = rowsOf("jobs", rows);
+      return job === undefined ? undefined : work(transaction, job);
     });
   return {
     claim: async ({ job, slice }, worker) => {
@@ -115,8 +119,8 @@ export function openSlices(
       });
     },
     end: async (job, end) =>
-      (await held(job, async (on) => {
-        await endSlice(on, { queue, maxFailures, job }, end);
+      (await held(job, async (on, now) => {
+        await endSlice(on, { queue, maxFailures, job: now }, end);
         return true;
       })) ?? false,
     recover: () =>
@@ -160,9 +164,9 @@ async function endSlice(
   { queue, maxFailures, job }: EndOptions,
   end: SliceEnd,
 ): Promise<void> {
+  const isPaused = job.wanted === "pause";
   switch (end.type) {
     case "stopped": {
-      const isPaused = await isPauseWanted(on, job);
       await on.query(
         `update jobs set status = $2, slice = slice + 1, run = $3, step = $4, steps = $5, trained_tokens = $6,
            seconds = seconds + $7, worker = null, wanted = null, failures = 0 where id = $1`,
@@ -212,7 +216,6 @@ async function endSlice(
         const message = `the worker failed ${failures} times in a row: ${end.message}`;
         return failJob(on, job, { code: "server_error", message });
       }
-      const isPaused = await isPauseWanted(on, job);
       await on.query(
         `update jobs set status = $3, worker = null, wanted = null, failures = $2,
            slice = slice + case when $3 = 'paused' then 1 else 0 end where id = $1`,
@@ -222,11 +225,6 @@ async function endSlice(
       if (!isPaused) await sendSlice(on, queue, { ...job, delay: Math.min(60, (failures - 1) ** 2) });
     }
   }
-}
-
-async function isPauseWanted(on: Queryable, { id }: JobRow): Promise<boolean> {
-  const [row] = await on.query("select wanted from jobs where id = $1", [id]);
-  return row?.["wanted"] === "pause";
 }
 
 async function failJob(
