@@ -619,3 +619,79 @@ test("an adapter that is moved elsewhere still works", async () => {
     expect(ids.length).toBeGreaterThan(0);
   }
 });
+
+describe("early stopping", () => {
+  // too high a rate: the loss is lowest early, and rises
+  const rising = { ...settings, steps: 40, learningRate: 1, evaluateEvery: 2, earlyStoppingPatience: 2 };
+
+  test("ends the run after its patience, with the adapter of the best evaluation", async () => {
+    const events = await run({ settings: rising });
+    const end = events.find((event) => event.type === "early_stop");
+    const evaluations = events.flatMap((event) => (event.type === "evaluation" ? [event] : []));
+    const best = evaluations.filter((event) => event.best).at(-1);
+    expect(end).toMatchObject({ step: (best?.step ?? 0) + 4 });
+    expect(end?.step).toBeLessThan(40);
+    expect(kinds(events).at(-2)).toBe(`early_stop ${end?.step}`);
+    expect(events.at(-1)).toMatchObject({ what: "adapter", step: best?.step ?? end?.step });
+    const kept = best === undefined ? `checkpoints/step-0000000${end?.step}` : "best";
+    expect(await adapterBytes()).toEqual(await adapterBytes(join(out, kept)));
+  });
+
+  test("does so again after each stop, to the same bytes", async () => {
+    await run({ settings: rising });
+    const whole = await adapterBytes();
+    const last = (await metrics()).at(-1)!.step;
+    for (const step of [1, 2, last - 1, last]) {
+      out = join(folder, `run-${runs++}`);
+      await stopAt(step, { settings: rising });
+      await run({ settings: rising, resume: true });
+      expect(await adapterBytes(), `stopped at ${step}`).toEqual(whole);
+    }
+  });
+
+  test.each([
+    ["nothing is held out", { heldOut: 0 }],
+    ["the loss is not measured on the way", { evaluateEvery: 0 }],
+  ])("is refused where %s", async (_, change) => {
+    await expect(run({ settings: { ...rising, ...change } })).rejects.toThrowError(
+      refusal("bad_option", /earlyStoppingPatience needs held-out examples/),
+    );
+  });
+});
+
+describe("a run that starts from an adapter", () => {
+  test("has its settings, and begins with its loss", async () => {
+    const first = await run({ settings: { ...settings, seed: 5 } });
+    const [before, from] = [await adapterBytes(), out];
+    out = join(folder, `run-${runs++}`);
+    const second = await run({ adapter: { from }, settings: { ...settings, seed: 5, learningRate: 1e-3 } });
+    const losses = (events: readonly FinetuneEvent[]) =>
+      events.flatMap((event) => (event.type === "evaluation" ? [event.loss] : []));
+    expect(losses(second)[0]).toBe(losses(first).at(-1));
+    expect(second[1]).toMatchObject({ adapter: { ...adapter, seed: 5 } });
+    expect(await adapterBytes(from)).toEqual(before);
+    expect((await adapterBytes())[0]).toEqual(before[0]);
+    expect((await adapterBytes())[1]).not.toEqual(before[1]);
+  });
+
+  test("is resumed to the same bytes, from the same adapter only", async () => {
+    await run();
+    const from = out;
+    out = join(folder, `run-${runs++}`);
+    await run({ adapter: { from } });
+    const whole = await adapterBytes();
+    out = join(folder, `run-${runs++}`);
+    await stopAt(3, { adapter: { from } });
+    await expect(run({ resume: true })).rejects.toThrowError(refusal("bad_option", /another adapter/));
+    await run({ adapter: { from }, resume: true });
+    expect(await adapterBytes()).toEqual(whole);
+  });
+
+  test("may replace it", async () => {
+    await run();
+    const before = await adapterBytes();
+    const events = await run({ adapter: { from: out }, overwrite: true });
+    expect(events.at(-1)).toMatchObject({ what: "adapter", replaced: 1 });
+    expect((await adapterBytes())[1]).not.toEqual(before[1]);
+  });
+});

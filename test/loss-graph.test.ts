@@ -38,6 +38,7 @@ function sumOf(parts: readonly BatchGradients[]): BatchGradients {
   return parts.reduce((left, right) => ({
     loss: left.loss + right.loss,
     targets: left.targets + right.targets,
+    correct: left.correct + right.correct,
     gradients: new Map(
       [...left.gradients].map(([name, g]) => [name, g.map((x, i) => x + right.gradients.get(name)![i]!)]),
     ),
@@ -46,6 +47,7 @@ function sumOf(parts: readonly BatchGradients[]): BatchGradients {
 
 function expectClose(left: BatchGradients, right: BatchGradients): void {
   expect(left.targets).toBe(right.targets);
+  expect(left.correct).toBe(right.correct);
   expect(Math.abs(left.loss - right.loss)).toBeLessThan(1e-5 * left.loss);
   for (const [name, g] of left.gradients) {
     const other = right.gradients.get(name)!;
@@ -160,14 +162,15 @@ describe("the graph itself", () => {
   }): Promise<BatchGradients> {
     const { maxSegment = 32, ...sizes } = chunks;
     const shape = { rows: 2, length: 32, maxSegment };
-    const loss = lossGraph(config, { shape, weights: leaves, linear: plainLinear, ...sizes });
+    const { loss, misses } = lossGraph(config, { shape, weights: leaves, linear: plainLinear, ...sizes });
     const [dk, head] = grad(loss, [leaves.get(name)!, leaves.get("lm_head.weight")!]);
-    await using program = await compile({ loss, dk: dk!, head: head! });
+    await using program = await compile({ loss, misses, dk: dk!, head: head! });
     const outputs = await program.run(feeds);
     const floats = (key: string) => outputs[key]!.data as Float32Array;
     return {
       loss: floats("loss")[0]!,
       targets: batch.labelIds.length,
+      correct: batch.labelIds.length - floats("misses")[0]!,
       gradients: new Map([
         ["dk", floats("dk")],
         ["head", floats("head")],
@@ -196,9 +199,14 @@ describe("the graph itself", () => {
   test("the loss is that of a literal softmax over a hand-made head", async () => {
     // with a head of zeros every token is equally likely
     const head = { shape: [48, 16], data: new Float32Array(48 * 16) };
-    const loss = lossGraph(config, { shape: { rows: 2, length: 32 }, weights: leaves, linear: plainLinear });
-    await using program = await compile({ loss });
-    const outputs = await program.run({ ...feeds, "lm_head.weight": head });
-    expect(outputs["loss"]!.data[0]).toBeCloseTo(batch.labelIds.length * Math.log(48), 3);
+    const outputs = lossGraph(config, {
+      shape: { rows: 2, length: 32 },
+      weights: leaves,
+      linear: plainLinear,
+    });
+    await using program = await compile({ ...outputs });
+    const { loss, misses } = await program.run({ ...feeds, "lm_head.weight": head });
+    expect(loss!.data[0]).toBeCloseTo(batch.labelIds.length * Math.log(48), 3);
+    expect(misses!.data[0]).toBe(0); // none is likelier than the target
   });
 });

@@ -286,7 +286,7 @@ export const cases: Cases = {
         [5, 2],
       ],
       signed: true,
-      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 8, maxRows: 3 }),
+      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 8, maxRows: 3 }).loss,
     },
     {
       shapes: [
@@ -294,7 +294,7 @@ export const cases: Cases = {
         [5, 2],
       ],
       signed: true,
-      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }),
+      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }).loss,
     },
     ...Object.values(FORMS).map((form) => ({
       shapes: [[3, 64]],
@@ -305,7 +305,7 @@ export const cases: Cases = {
           chunk: 1,
           maxRows: 3,
           partSize: 150,
-        }),
+        }).loss,
     })),
   ],
 };

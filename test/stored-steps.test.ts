@@ -110,7 +110,11 @@ test("a matrix is dequantised when the other operand of its product is there, an
   const model = withMethod(base, "lora");
   const shape = { rows: 2, length: 32 };
   const mask = leaf("masks", [model.maskBufferLength(shape)]);
-  const loss = lossGraph(base.config, { shape, weights: model.weights, linear: model.linear(shape, mask) });
+  const { loss } = lossGraph(base.config, {
+    shape,
+    weights: model.weights,
+    linear: model.linear(shape, mask),
+  });
   const nodes = nodesOf([loss, ...grad(loss, [...model.trainable.values()])]);
   const forward = new Set(nodesOf([loss]));
   /** All nodes that depend on some of these. */

@@ -75,8 +75,11 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
     const x = leaf("x", ["n", 128]);
     const labels = leaf("labels", ["n"], "int32");
     const outputs = (head: typeof weight) => {
-      const loss = crossEntropy(x, head, { labels, chunk: 8, maxRows: 5, training: true, ...sizes });
-      return { loss, dx: grad(loss, [x])[0]! };
+      const { loss, misses } = crossEntropy(x, head, {
+        ...{ labels, chunk: 8, maxRows: 5, training: true },
+        ...sizes,
+      });
+      return { loss, misses, dx: grad(loss, [x])[0]! };
     };
     const given = {
       x: { shape: [5, 128], data: normal(5 * 128, "x").map((v) => 30 * v) },
@@ -87,6 +90,14 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
     const found = await program.run({ ...given, ...feeds });
     const expected = await reference.run({ ...given, w: { shape, data: numbers } });
     for (const [name, { data }] of Object.entries(expected)) expectClose(found[name]!.data, data, 1e-5);
+    const logits = (row: number): number[] =>
+      Array.from({ length: 7 }, (_, token) =>
+        numbers
+          .subarray(token * 128, (token + 1) * 128)
+          .reduce((sum, w, i) => sum + w * given.x.data[row * 128 + i]!, 0),
+      );
+    const isMiss = (label: number, row: number): boolean => Math.max(...logits(row)) > logits(row)[label]!;
+    expect(found["misses"]!.data[0]).toBe([...given.labels.data].filter(isMiss).length);
   });
 
   test.each(["plain", "low rank", "low rank with dropout", "merged"])(

@@ -190,8 +190,8 @@ test("two batches of two rows added up are one batch of four", async () => {
 
 test("the held-out loss does not depend on how examples are laid out", async () => {
   await using source = gradientSource(tinyTrainable());
-  const loss = (settings: Partial<TrainSettings>) =>
-    evaluateLoss(source, examples, { ...tinySettings, ...settings });
+  const loss = async (settings: Partial<TrainSettings>) =>
+    (await evaluateLoss(source, examples, { ...tinySettings, ...settings })).loss;
   const packed = await loss({});
   expect(await loss({ packed: false })).toBeCloseTo(packed, 5);
   expect(await loss({ packed: false, batchRows: 5, rowLength: 20 })).toBeCloseTo(packed, 5);

@@ -129,7 +129,7 @@ async function lossOf(
   const { padToken, eosTokens } = model.config;
   await using source = gradientSource(model, { ...plan.compile, maxSegment });
   const batch = { batchRows, rowLength, packed: true, padToken: padToken ?? eosTokens[0] ?? 0 };
-  return await evaluateLoss(source, encoded, batch);
+  return (await evaluateLoss(source, encoded, batch)).loss;
 }
 
 /** The base, then the mean over the adapters of each row, on one form. */

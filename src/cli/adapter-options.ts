@@ -95,11 +95,11 @@ export function adapterInput(
   return { method, ...Object.fromEntries(given) } as AdapterConfigInput;
 }
 
-/** Throws `bad_option` where an adapter was described beside --table, which has settings of its own. */
+/** Throws `bad_option` where an adapter was described beside an option that has settings of its own. */
 export function refuseSettings(
   values: Readonly<Record<string, unknown>> & { readonly method: MethodName },
+  why: string,
 ): void {
-  const why = "--table, which shows the paper's settings; leave one of them out";
   for (const name of givenSettings(values).keys()) refuse(name, why);
   if (values.method !== DEFAULT_METHOD) refuse("method", why);
 }

@@ -85,7 +85,8 @@ async function run(options: Values): Promise<void> {
     else sayLine(presetTable());
     return;
   }
-  if (options.table) refuseSettings(options);
+  if (options.table)
+    refuseSettings(options, "--table, which shows the paper's settings; leave one of them out");
   if (options.memory) {
     await showMemory(options);
     return;

@@ -4,6 +4,7 @@ import { flag, integer, pick, type SettingValues, text } from "#core";
 import {
   checkpointSettings,
   dataSettings,
+  type FinetuneOptions,
   type FinetuneSettingsInput,
   finetune,
   finetuneSettings,
@@ -12,7 +13,7 @@ import {
   trainingSettings,
 } from "#recipes";
 import { describeMemory } from "#storage";
-import { adapterInput, adapterOptions } from "./adapter-options.ts";
+import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
@@ -52,7 +53,13 @@ const options = {
     ...dataSettings,
     heldOutData: text({ placeholder: "file", help: "held-out examples in a file of their own" }),
   }),
-  ...group("Adapter", adapterOptions),
+  ...group("Adapter", {
+    ...adapterOptions,
+    fromAdapter: text({
+      placeholder: "folder",
+      help: "start from this adapter, its settings and numbers, instead of a new one",
+    }),
+  }),
   ...group("Training", trainingSettings),
   ...group("Evaluation and checkpoints", checkpointSettings),
   ...group("Memory", memorySettings),
@@ -96,6 +103,9 @@ Examples:
 
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
 
+  mos train … --out adapters/acme-2 --from-adapter adapters/acme
+      trains an adapter further, with its method and rank; the one there stays as it is
+
   mos train … --out adapters/acme --overwrite
       the adapter there is served until the new one is complete; mos adapters rollback adapters/acme undoes it
 
@@ -109,6 +119,13 @@ Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C en
 mos params shows what a configuration costs, before any training.`,
   run: train,
 });
+
+/** A new adapter, or the one that is trained further. */
+function startOf(values: Values): FinetuneOptions["adapter"] {
+  if (values.fromAdapter === undefined) return adapterInput(values);
+  refuseSettings(values, "--from-adapter, whose settings are kept; leave one of them out");
+  return { from: values.fromAdapter };
+}
 
 /** A number of updates that was given replaces the epochs. */
 function settingsOf(values: Values): FinetuneSettingsInput {
@@ -132,7 +149,7 @@ async function train(options: Values): Promise<number> {
     const { data, heldOutData, out, resume, overwrite, keep, device, threads } = options;
     const events = finetune({
       model: path,
-      adapter: adapterInput(options),
+      adapter: startOf(options),
       settings: settingsOf(options),
       compile: { device, ...given({ threads }) },
       ...{ data, out, resume, overwrite, keep, ...given({ heldOutData }) },

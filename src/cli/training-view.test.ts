@@ -38,6 +38,7 @@ const step = (number: number, loss: number) => ({
   step: number,
   epoch: 0,
   loss,
+  accuracy: 0.5,
   learningRate: 5e-4,
   gradientNorm: 1,
   tokens: 100,

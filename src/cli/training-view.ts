@@ -119,6 +119,9 @@ export async function watchTraining(
       case "warning":
         line.print(`warning: ${event.message}`);
         break;
+      case "early_stop":
+        line.print(earlyStopText(event));
+        break;
       case "stopped":
       case "saved":
     }
@@ -154,23 +157,30 @@ function outcomeOf(
     case "saved":
       return event.replaced === undefined ? {} : { replaced: event.replaced };
     case "memory":
+    case "early_stop":
       return {};
   }
 }
 
 function evaluationText(
-  { step, loss, best }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
+  { step, loss, accuracy, best }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
   baseLoss: number | undefined,
 ): string {
-  if (step === 0) return `held-out loss before training ${loss.toFixed(3)}`;
+  const tokens = `${(100 * accuracy).toFixed(1)}% of tokens right`;
+  if (step === 0) return `held-out loss before training ${loss.toFixed(3)}, ${tokens}`;
   const isWorse = baseLoss !== undefined && loss >= baseLoss;
   const said = best
     ? ", the best so far"
     : isWorse
       ? `, no better than before training (${baseLoss.toFixed(3)})`
       : "";
-  return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}${said}`;
+  return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}, ${tokens}${said}`;
 }
+
+const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "early_stop" }>): string =>
+  best === undefined
+    ? `ended early after step ${formatInteger(step)}: the held-out loss is never lower than before training`
+    : `ended early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a held-out loss of ${best.loss.toFixed(3)}`;
 
 /** The losses of a run from its first step on, those before a break included. */
 export interface TrainHistory {

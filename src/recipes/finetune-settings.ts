@@ -84,6 +84,11 @@ export const checkpointSettings = {
     default: 0,
     help: "updates between measurements; 0 measures only before and after",
   }),
+  earlyStoppingPatience: integer({
+    min: 1,
+    defaultText: "never",
+    help: "end after this many measurements in a row without a lower loss, and keep the best adapter",
+  }),
   saveEvery: integer({
     min: 0,
     default: 100,

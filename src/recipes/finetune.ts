@@ -9,12 +9,13 @@ import {
   budget,
   CHECKPOINTS,
   createAdapter,
+  openAdapterFolder,
   parseAdapterConfig,
   retrainingFolder,
 } from "#adapters";
 import { MosError, parseSettings } from "#core";
 import { type EncodedDataset, type EncodedExample, encodeExamples, readDataset, splitHeldOut } from "#data";
-import { formsOf, geometryOf, openModel } from "#models";
+import { formsOf, geometryOf, type LoadedModel, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
 import { expectSpace, type FreeMemory, freeMemory, limitedMemory, lockFolder, pathExists } from "#storage";
 import {
@@ -43,6 +44,7 @@ import {
   refuseUsed,
 } from "./run-folder.ts";
 import {
+  type Completion,
   complete,
   type FinetuneEvent,
   type ModelSummary,
@@ -51,6 +53,12 @@ import {
   watchForCollapse,
 } from "./run-results.ts";
 import { adapterModel } from "./trainable.ts";
+
+/** An adapter that a run starts from. */
+export interface SavedStart {
+  /** Its folder, which the run does not change. */
+  readonly from: string;
+}
 
 /** What is trained on what, and where it goes. */
 export interface FinetuneOptions extends LoadOptions {
@@ -62,7 +70,8 @@ export interface FinetuneOptions extends LoadOptions {
   readonly heldOutData?: string;
   /** The folder of the adapter and of its run. */
   readonly out: string;
-  readonly adapter: AdapterConfigInput;
+  /** The settings of a new adapter, or the folder of one whose settings and numbers the run starts from. */
+  readonly adapter: AdapterConfigInput | SavedStart;
   readonly settings?: FinetuneSettingsInput;
   /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
@@ -196,14 +205,17 @@ async function* runPlan(
   const save = { folder, checkpoints: join(folder, CHECKPOINTS), adapter, base: nameOf(base) };
   const { vocabularySize } = base.model.config;
   const warningsOf = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
+  let ended: Completion = { out, step: run.steps, keep: options.keep, isBest: false };
   for await (const event of events) {
     // stopped before the first result: nothing was computed, and nothing is written
     if (event.type === "stopped" && event.step === 0) yield event;
     else yield* persist(event, { ...save, metrics: await files.begin() });
     yield* warningsOf(event);
     if (event.type === "stopped") return;
+    if (event.type === "early_stop")
+      ended = { ...ended, step: event.best?.step ?? event.step, isBest: event.best !== undefined };
   }
-  yield* complete(save, { out, step: run.steps, keep: options.keep });
+  yield* complete(save, ended);
 }
 
 /** What the adapter's folder says about its base. */
@@ -226,10 +238,7 @@ interface PreparedRun {
 /** Checks the settings against the model's header, and that there is memory for the run. Nothing is loaded. */
 async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
   const settings = parseSettings(finetuneSettings, options.settings ?? {});
-  const config = parseAdapterConfig(
-    { ...options.adapter, seed: options.adapter.seed ?? settings.seed },
-    "adapter",
-  );
+  const config = await configOf(options.adapter, settings);
   const model = typeof options.model === "string" ? await locatedPath(options.model, options) : options.model;
   const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
   if (settings.maxLength > base.config.maxPositions)
@@ -239,6 +248,11 @@ async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
     );
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
+  if (settings.earlyStoppingPatience !== undefined && (!evaluates || settings.evaluateEvery === 0))
+    throw new MosError(
+      "bad_option",
+      "earlyStoppingPatience needs held-out examples, and evaluateEvery above 0 to measure the loss on them",
+    );
   const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, geometryOf(base.config)), { evaluates, resume });
@@ -249,6 +263,31 @@ async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
     kept: keptAs(base.formsOf({ ...settings, ...memory })),
   };
   return { settings, config, model, free, summary, memory };
+}
+
+/** The settings of the adapter; one that is there has its own. */
+async function configOf(
+  adapter: AdapterConfigInput | SavedStart,
+  { seed }: FinetuneSettings,
+): Promise<AdapterConfig> {
+  if (!("from" in adapter)) return parseAdapterConfig({ ...adapter, seed: adapter.seed ?? seed }, "adapter");
+  await using folder = await openAdapterFolder(adapter.from);
+  const { config } = await folder.describe();
+  return config;
+}
+
+/** The adapter before the first step, and the digest of the one that it is. */
+async function startOf(
+  { adapter: given }: FinetuneOptions,
+  config: AdapterConfig,
+  { config: model, fingerprint, identity }: LoadedModel,
+): Promise<{ readonly adapter: Adapter; readonly digest: string | undefined }> {
+  const geometry = geometryOf(model);
+  if (!("from" in given)) return { adapter: createAdapter(config, geometry), digest: undefined };
+  await using folder = await openAdapterFolder(given.from, { inMemory: true });
+  const checked = await folder.check({ geometry, fingerprint, identity });
+  const adapter = await checked.read();
+  return { adapter, digest: await folder.digest() };
 }
 
 /** What a run has on the disk at most: a checkpoint or an adapter is complete before the one before it goes. */
@@ -283,7 +322,7 @@ async function planRun(
       ? await loadModel(given, { ...options, baseDtype, compute, transposedCodes })
       : given;
   const { config: model } = base.model;
-  const adapter = createAdapter(config, geometryOf(model));
+  const { adapter, digest } = await startOf(options, config, base.model);
   const chosen =
     settings.examples === undefined ? dataset.examples : dataset.examples.slice(0, settings.examples);
   const parts =
@@ -316,6 +355,7 @@ async function planRun(
     fingerprint: base.model.fingerprint,
     ...(base.model.identity === undefined ? {} : { identity: base.model.identity }),
     adapter: config,
+    ...(digest === undefined ? {} : { from: digest }),
     settings: run,
     baseDtype,
     compute,
@@ -348,8 +388,8 @@ function trainSettings(
   settings: FinetuneSettings,
   { encoded, dropout, padToken }: EncodedFacts,
 ): TrainSettings {
-  const { learningRate, schedule, maxGradientNorm, accumulate, packing, evaluateEvery, saveEvery, seed } =
-    settings;
+  const { learningRate, schedule, maxGradientNorm, accumulate, packing, seed } = settings;
+  const { evaluateEvery, earlyStoppingPatience, saveEvery } = settings;
   const common = {
     learningRate,
     schedule,
@@ -363,6 +403,7 @@ function trainSettings(
     seed,
     padToken,
     evaluateEvery,
+    earlyStoppingPatience,
     saveEvery,
     warmup: 0,
   };

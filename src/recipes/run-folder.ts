@@ -233,6 +233,7 @@ const OTHER_NUMBERS =
 /** What to say of fields that are digests, or long for another reason. */
 const DIFFERS: Readonly<Record<string, string>> = {
   fingerprint: "the base model is another one",
+  from: "it started from another adapter",
   train: "the training examples are not the same (another file, --examples, --prompt-format or tokenizer)",
   heldOut: "the held-out examples are not the same",
 };

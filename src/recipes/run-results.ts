@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import {
   ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
   type Adapter,
   type AdapterBase,
   type AdapterConfig,
@@ -15,6 +16,7 @@ import type { EncodingReport } from "#data";
 import {
   type FreeMemory,
   type JsonLinesWriter,
+  linkEntries,
   type MemoryPlan,
   openJsonLinesWriter,
   pathExists,
@@ -120,17 +122,22 @@ export const KEPT_VERSIONS = 3;
 
 export interface Completion {
   readonly out: string;
+  /** Of the adapter. */
   readonly step: number;
   readonly keep: number | undefined;
+  /** The adapter is the best one so far, not that of the last step. */
+  readonly isBest: boolean;
 }
 
-/** Writes the adapter of a run that has made all its steps, and puts it in the place of the one that it replaces. */
+/** Writes the adapter of a run that is over, and puts it in the place of the one that it replaces. */
 export async function* complete(
   { folder, adapter, base }: Persistence,
-  { out, step, keep = KEPT_VERSIONS }: Completion,
+  { out, step, isBest, keep = KEPT_VERSIONS }: Completion,
 ): AsyncGenerator<FinetuneEvent> {
   const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
-  if (!isWritten) await writeAdapterFiles(folder, adapter, { base });
+  // the config last, as without it the folder is no adapter
+  if (isBest) await linkEntries(join(folder, BEST), folder, [ADAPTER_TENSORS, ADAPTER_CONFIG]);
+  else if (!isWritten) await writeAdapterFiles(folder, adapter, { base });
   if (folder === out) {
     if (!isWritten) yield { type: "saved", what: "adapter", path: out, step };
     return;

@@ -27,12 +27,18 @@ export interface TrainableModel {
   readonly maskBufferLength: (shape: StepShape) => number;
 }
 
-/** Loss and gradients of a batch: sums, not means, so that batches can be added up. */
-export interface BatchGradients {
+/** The loss of a batch: sums, not means, so that batches can be added up. */
+export interface BatchLoss {
   /** Summed cross-entropy of the target tokens, in nats. */
   readonly loss: number;
   /** Target tokens. */
   readonly targets: number;
+  /** Target tokens that are the likeliest. */
+  readonly correct: number;
+}
+
+/** The same with gradients. */
+export interface BatchGradients extends BatchLoss {
   /** The gradient of `loss`, by parameter. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
@@ -42,7 +48,7 @@ export interface GradientSource extends AsyncDisposable {
   /** Loss and gradients of one batch. `drawMasks` draws its mask buffer; without it there is no dropout. */
   gradients(batch: Batch, drawMasks: ((length: number) => Float32Array) | undefined): Promise<BatchGradients>;
   /** The loss alone, without dropout. */
-  loss(batch: Batch): Promise<Pick<BatchGradients, "loss" | "targets">>;
+  loss(batch: Batch): Promise<BatchLoss>;
 }
 
 const vector = (data: Int32Array): HostTensor => ({ shape: [data.length], data });
@@ -93,7 +99,10 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       training,
       rematerialise: training ? rematerialise : "none",
     });
-    const program = await compile(training ? stepOutputs(loss, model.trainable) : { loss }, compileOptions);
+    const program = await compile(
+      training ? stepOutputs(loss, model.trainable) : { ...loss },
+      compileOptions,
+    );
     for (const [name, data] of [...model.weightData, ...model.parameters])
       if (program.inputs.has(name)) program.bind({ [name]: data });
     return program;
@@ -126,19 +135,24 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       const gradients = new Map(
         [...model.parameters.keys()].map((name) => [name, floats(outputs, `grad.${name}`)]),
       );
-      return { loss: floats(outputs, "loss")[0] ?? Number.NaN, targets: batch.labelIds.length, gradients };
+      return { ...lossOf(outputs, batch), gradients };
     },
     async loss(batch) {
       const shape = shapeOf(batch);
       const program = await programFor({ shape, training: false });
-      const outputs = await program.run(feedsOf(batch));
-      return { loss: floats(outputs, "loss")[0] ?? Number.NaN, targets: batch.labelIds.length };
+      return lossOf(await program.run(feedsOf(batch)), batch);
     },
     async [Symbol.asyncDispose]() {
       for (const program of programs.values()) await program[Symbol.asyncDispose]();
       programs.clear();
     },
   };
+}
+
+function lossOf(outputs: Readonly<Record<string, HostTensor>>, { labelIds }: Batch): BatchLoss {
+  const [loss = Number.NaN] = floats(outputs, "loss");
+  const [misses = 0] = floats(outputs, "misses");
+  return { loss, targets: labelIds.length, correct: labelIds.length - misses };
 }
 
 function floats(outputs: Readonly<Record<string, HostTensor>>, name: string): Float32Array {

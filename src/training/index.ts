@@ -36,5 +36,12 @@ export {
   type StepShape,
   stepOutputs,
 } from "./step.ts";
-export { evaluateLoss, type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
+export {
+  evaluateLoss,
+  type HeldOutLoss,
+  type TrainEvent,
+  type TrainOptions,
+  type TrainSettings,
+  train,
+} from "./trainer.ts";
 export type { StepEvent } from "./update.ts";

@@ -84,7 +84,7 @@ function stepPeak(model: PlannedModel, { shape, training, rematerialise }: StepO
     linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
   });
   const targets = shape.rows * shape.length;
-  return programPeak(training ? stepOutputs(loss, model.trainable) : { loss }, {
+  return programPeak(training ? stepOutputs(loss, model.trainable) : { ...loss }, {
     sizeOf: (name) => sizeOfTargets(name, targets),
   });
 }

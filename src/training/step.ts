@@ -9,6 +9,7 @@ import {
   leaf,
   packedBlocks,
   rmsNorm,
+  type TokenLoss,
   type Value,
 } from "#graph";
 import { type AddNormHook, decoder, eachLinear, headWeight, type LlamaConfig } from "#models";
@@ -86,13 +87,13 @@ export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices
 }
 
 /**
- * The summed cross-entropy of the target tokens of a batch, in nats: `hiddenStates` with the further inputs
+ * The summed cross-entropy of the target tokens of a batch, and how many are predicted wrongly: `hiddenStates` with the further inputs
  * `label_indices` and `label_ids` [labels]. The last norm and the head run only where a target is predicted.
  */
 export function lossGraph(
   config: LlamaConfig,
   { headChunk = 256, training = true, ...options }: LossGraphOptions,
-): Value {
+): TokenLoss {
   const logitsIndices = leaf("label_indices", ["labels"], "int32");
   const hidden = hiddenStates(config, { ...options, logitsIndices }); // [labels, C]
   return crossEntropy(hidden, headWeight(config, options.weights), {
@@ -103,12 +104,16 @@ export function lossGraph(
   });
 }
 
-/** The outputs of a training step: `loss`, and the gradient of each trainable leaf as `grad.<name>`. */
+/** The outputs of a training step: `loss`, `misses`, and the gradient of each trainable leaf as `grad.<name>`. */
 export function stepOutputs(
-  loss: Value,
+  { loss, misses }: TokenLoss,
   trainable: ReadonlyMap<string, Value>,
 ): Readonly<Record<string, Value>> {
   const names = [...trainable.keys()];
   const gradients = grad(loss, [...trainable.values()]);
-  return { loss, ...Object.fromEntries(names.map((name, i) => [`grad.${name}`, gradients[i] as Value])) };
+  return {
+    loss,
+    misses,
+    ...Object.fromEntries(names.map((name, i) => [`grad.${name}`, gradients[i] as Value])),
+  };
 }

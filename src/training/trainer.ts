@@ -2,7 +2,7 @@
 import { MosError } from "#core";
 import { batches, type EncodedExample } from "#data";
 import type { CompileOptions } from "#runtime";
-import type { TrainingState } from "./checkpoint.ts";
+import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, microBatches } from "./micro-batches.ts";
 import type { Rematerialise } from "./step.ts";
@@ -14,6 +14,8 @@ export interface TrainSettings extends UpdateSettings {
   readonly evaluateEvery: number;
   /** Updates between checkpoints; 0 saves at the end only. */
   readonly saveEvery: number;
+  /** Evaluations without a better one after which the run ends; left out, never. */
+  readonly earlyStoppingPatience?: number | undefined;
 }
 
 /** What is trained, on what data, from which state on. */
@@ -40,16 +42,28 @@ export type TrainEvent =
       readonly type: "evaluation";
       readonly step: number;
       readonly loss: number;
+      /** Share of the target tokens that are the likeliest. */
+      readonly accuracy: number;
       /** Lower than those before, and than that of the base. */
       readonly best: boolean;
       readonly seconds: number;
     }
   /** A checkpoint is due: the state is valid until the next event is asked for. */
   | { readonly type: "checkpoint"; readonly state: TrainingState }
-  | { readonly type: "stopped"; readonly step: number };
+  | { readonly type: "stopped"; readonly step: number }
+  /** The held-out loss gets no better: the run is complete before its last step. */
+  | { readonly type: "early_stop"; readonly step: number; readonly best: BestEvaluation | undefined };
+
+/** The loss over a set of examples: means over its target tokens. */
+export interface HeldOutLoss {
+  /** In nats. */
+  readonly loss: number;
+  /** Share of the target tokens that are the likeliest. */
+  readonly accuracy: number;
+}
 
 /**
- * The mean cross-entropy over the target tokens of all examples, in nats.
+ * The mean cross-entropy over the target tokens of all examples, and the share of them that are the likeliest.
  *
  * @throws MosError `cancelled` when the signal is aborted.
  */
@@ -57,18 +71,18 @@ export async function evaluateLoss(
   source: GradientSource,
   examples: readonly EncodedExample[],
   { signal, ...settings }: BatchSettings & { readonly signal?: AbortSignal | undefined },
-): Promise<number> {
+): Promise<HeldOutLoss> {
   const inOrder = { epoch: 0, seed: 0, shuffle: false, lengthMultiple: lengthMultiple(settings) };
-  let loss = 0;
-  let targets = 0;
+  let [loss, correct, targets] = [0, 0, 0];
   for (const batch of batches(examples, { ...settings, ...inOrder })) {
     const part = await source.loss(batch);
     loss += part.loss;
+    correct += part.correct;
     targets += part.targets;
     await yieldToEventLoop();
     if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
   }
-  return loss / targets;
+  return { loss: loss / targets, accuracy: correct / targets };
 }
 
 /** Parameters that are not finite must not replace a good checkpoint. Throws `diverged`. */
@@ -88,8 +102,30 @@ const isDue = (step: number, every: number, { steps }: TrainSettings): boolean =
 const isEvaluationDue = ({ step, evaluated }: TrainingState, { heldOut, settings }: TrainOptions): boolean =>
   heldOut.length > 0 && evaluated !== step && (step === 0 || isDue(step, settings.evaluateEvery, settings));
 
-const maxTokens = (examples: readonly EncodedExample[]): number =>
-  examples.reduce((max, { ids }) => Math.max(max, ids.length), 1);
+/** What is said of the end of a run, where this is its last step; undefined where it goes on. */
+function endOf(
+  { step, evaluated, best }: TrainingState,
+  { settings: { steps, evaluateEvery, earlyStoppingPatience: patience } }: TrainOptions,
+): readonly TrainEvent[] | undefined {
+  if (step === steps) return [];
+  if (patience === undefined || evaluated !== step) return undefined;
+  // evaluations since the best one
+  const since = Math.floor((step - (best?.step ?? 0)) / evaluateEvery);
+  return since < patience ? undefined : [{ type: "early_stop", step, best }];
+}
+
+/** The checkpoint of a state that is not saved yet. */
+function* checkpointAfter(saved: number, state: TrainingState): Generator<TrainEvent, void> {
+  if (saved === state.step) return;
+  checkParameters(state);
+  yield { type: "checkpoint", state };
+}
+
+/** Tokens of the longest example. Throws `bad_data` where there is none to train on. */
+function longestOf({ train: examples, heldOut }: TrainOptions): number {
+  if (examples.length === 0) throw new MosError("bad_data", "there are no examples to train on");
+  return [...examples, ...heldOut].reduce((max, { ids }) => Math.max(max, ids.length), 1);
+}
 
 /**
  * Trains in place from `state` to the last step. An aborted signal ends the run after the current step, with a
@@ -100,9 +136,8 @@ const maxTokens = (examples: readonly EncodedExample[]): number =>
  * for await (const event of train(options)) if (event.type === "step") console.log(event.loss);
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
-  const { model, settings, heldOut, signal, now, rematerialise = "none" } = options;
-  if (options.train.length === 0) throw new MosError("bad_data", "there are no examples to train on");
-  const maxSegment = maxTokens([...options.train, ...heldOut]);
+  const { model, settings, signal, now, rematerialise = "none" } = options;
+  const maxSegment = longestOf(options);
   await using source = gradientSource(model, {
     ...options.compile,
     maxSegment,
@@ -112,12 +147,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   let state = options.state;
   let saved = state.step;
   const isStopped = (): boolean => signal?.aborted === true;
-  const save = function* (): Generator<TrainEvent> {
-    if (saved === state.step) return;
-    checkParameters(state);
-    saved = state.step;
-    yield { type: "checkpoint", state };
-  };
   while (!isStopped()) {
     if (isEvaluationDue(state, options)) {
       const evaluated = await evaluate(state, source, options);
@@ -125,15 +154,19 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       state = evaluated.state;
       yield evaluated.event;
     }
-    if (isDue(state.step, settings.saveEvery, settings)) yield* save();
-    if (state.step === settings.steps) return;
+    const end = endOf(state, options);
+    if (end !== undefined || isDue(state.step, settings.saveEvery, settings)) {
+      yield* checkpointAfter(saved, state);
+      saved = state.step;
+    }
+    if (end !== undefined) return yield* end;
     // the consumer may have aborted the signal while it handled these events
     if (isStopped()) break;
     const updated = await makeUpdate(state, { source, stream, settings, now });
     state = updated.state;
     yield updated.event;
   }
-  yield* save();
+  yield* checkpointAfter(saved, state);
   if (state.step < settings.steps || isEvaluationDue(state, options))
     yield { type: "stopped", step: state.step };
 }
@@ -146,11 +179,12 @@ async function evaluate(
 ): Promise<{ readonly state: TrainingState; readonly event: TrainEvent } | undefined> {
   const started = now();
   const { step } = state;
-  const loss = await evaluateLoss(source, heldOut, { ...settings, signal }).catch((error: unknown) => {
+  const measured = await evaluateLoss(source, heldOut, { ...settings, signal }).catch((error: unknown) => {
     if (error instanceof MosError && error.code === "cancelled") return undefined;
     throw error;
   });
-  if (loss === undefined) return undefined;
+  if (measured === undefined) return undefined;
+  const { loss, accuracy } = measured;
   if (!Number.isFinite(loss))
     throw new MosError(
       "diverged",
@@ -160,6 +194,6 @@ async function evaluate(
   const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);
   return {
     state: { ...state, baseLoss, evaluated: step, best: isBest ? { step, loss } : state.best },
-    event: { type: "evaluation", step, loss, best: isBest, seconds: (now() - started) / 1000 },
+    event: { type: "evaluation", step, loss, accuracy, best: isBest, seconds: (now() - started) / 1000 },
   };
 }

@@ -39,6 +39,8 @@ export interface StepEvent {
   readonly epoch: number;
   /** Mean cross-entropy over the target tokens, in nats. */
   readonly loss: number;
+  /** Share of the target tokens that are the likeliest. */
+  readonly accuracy: number;
   readonly learningRate: number;
   /** Global norm of the mean gradient before clipping. */
   readonly gradientNorm: number;
@@ -55,6 +57,7 @@ export const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => se
 
 interface Accumulated {
   readonly loss: number;
+  readonly correct: number;
   readonly targets: number;
   readonly tokens: number;
   readonly examples: number;
@@ -89,6 +92,7 @@ async function accumulateGradients(
     parts.reduce((sum, part) => sum + of(part), 0);
   return {
     loss: total(({ loss }) => loss),
+    correct: total(({ correct }) => correct),
     targets: total(({ targets }) => targets),
     tokens: total(({ batch }) => batch.tokens),
     examples: total(({ batch }) => batch.examples),
@@ -163,6 +167,7 @@ export async function makeUpdate(
     step,
     epoch,
     loss: accumulated.loss / targets,
+    accuracy: accumulated.correct / targets,
     learningRate,
     gradientNorm,
     tokens,

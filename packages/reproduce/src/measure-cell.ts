@@ -113,7 +113,7 @@ async function heldOutLoss(
   const model = adapter === null ? frozenModel(base.model) : adapterModel(base.model, adapter);
   await using source = gradientSource(model, { ...compileOf(spec), maxSegment });
   const { padToken, eosTokens } = base.model.config;
-  const mean = await evaluateLoss(source, encoded, {
+  const { loss: mean } = await evaluateLoss(source, encoded, {
     ...{ batchRows: settings.batchSize, rowLength: maxLength, packed: settings.packing },
     padToken: padToken ?? eosTokens[0] ?? 0,
     signal,

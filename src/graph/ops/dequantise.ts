@@ -194,27 +194,34 @@ export interface StoredRange {
 export const storedRows = ({ parts, shape }: StoredWeight): number =>
   ((parts.codes ?? parts.data)?.shape[0] as number | undefined) ?? shape[0] ?? 0;
 
+/** Rows that a part of a stored weight has, in its order: `from` … `to` − 1, and of 4-bit halves also those that share their bytes. */
+export function rowsOfRange(weight: StoredWeight, { from, to }: StoredRange): readonly StoredRange[] {
+  const [out = 0] = weight.shape;
+  const packed = weight.form.kind === "blocks" && weight.form.bits === 4;
+  const half = storedRows(weight);
+  const shared = { from: half + from, to: Math.min(out, half + to) };
+  return packed && shared.to > shared.from ? [{ from, to }, shared] : [{ from, to }];
+}
+
 /**
- * A part of a stored weight as float32 numbers, computed after `others`: rows `from` … `to` − 1, and of 4-bit halves also
- * those that share their bytes. Ranges that cover all stored rows give every row once.
+ * A part of a stored weight as float32 numbers, computed after `others`: the rows of `rowsOfRange`. Ranges that cover all
+ * stored rows give every row once.
  */
 export function dequantiseRange(
   weight: StoredWeight,
   { from, to }: StoredRange,
   others: readonly Value[],
 ): Value {
-  const [out = 0] = weight.shape;
-  const packed = weight.form.kind === "blocks" && weight.form.bits === 4;
-  const half = storedRows(weight);
-  const second = packed ? Math.min(out, half + to) - (half + from) : 0;
+  const [, shared] = rowsOfRange(weight, { from, to });
   const range = (part: Value, begin: number, end: number): Value =>
     slice(after(part, others), { axis: 0, from: begin, to: end });
   const parts = mapParts(weight, (part, name) => {
     const first = range(part, from, to);
-    return name === "codes" || second === 0
+    return name === "codes" || shared === undefined
       ? first
-      : concat([first, range(part, half + from, half + from + second)], 0);
+      : concat([first, range(part, shared.from, shared.to)], 0);
   });
+  const second = shared === undefined ? 0 : shared.to - shared.from;
   return numbersOf(parts, (codes) => unpackRows(codes, to - from + second));
 }
 

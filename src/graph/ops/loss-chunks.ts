@@ -1,7 +1,10 @@
 // Rows of a cross-entropy, a chunk at a time. n rows · C hidden width · V vocabulary, or a part of it
-import { emit, int64s, type Value } from "../value.ts";
+import { constant, emit, int64s, scalar, type Value } from "../value.ts";
+import type { StoredRange } from "./dequantise.ts";
 import { sub } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
+import { sumAll } from "./reduce.ts";
+import { after, reshape } from "./shape.ts";
 
 /** Targets, and how many logits exist at a time. */
 export interface CrossEntropyOptions {
@@ -18,12 +21,13 @@ export interface CrossEntropyOptions {
 }
 
 /** Rows from … to − 1 of x, as many as the run has. */
-export const rowsOf = (x: Value, { from, to }: { readonly from: number; readonly to: number }): Value =>
+const rowsOf = (x: Value, { from, to }: { readonly from: number; readonly to: number }): Value =>
   emit("Slice", [x, int64s(from), int64s(to), int64s(0)], {
     shape: [`${x.shape[0]}:${from}:${to}`, ...x.shape.slice(1)],
+    dtype: x.dtype,
   });
 
-const peak = (x: Value): Value =>
+const peakOf = (x: Value): Value =>
   emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });
 
 /** What the loss of some rows needs of their logits. */
@@ -35,18 +39,89 @@ export interface Chunk {
   readonly lse: Value;
   /** p · E [n, C] */
   readonly mixed: Value;
+  /** The largest logit [n, 1] */
+  readonly peak: Value;
+  /** The label's logit [n, 1]; far below all others where the label is in another part of the vocabulary. */
+  readonly own: Value;
 }
 
-export function chunkOf(rows: Value, head: Value): Chunk {
+/** The rows of x against a head, and how many of them at a time. */
+export interface ChunkOptions {
+  readonly labels: Value;
+  readonly head: Value;
+  /** The tokens of the head's rows, in their order, where it is a part of the vocabulary. */
+  readonly tokens?: readonly StoredRange[];
+  readonly count: number;
+  readonly size: number;
+  readonly training: boolean;
+}
+
+/** Chunks of the rows of x, each computed after the one before. */
+export function chunksOf(
+  x: Value,
+  { count, size, training, labels, ...head }: ChunkOptions,
+): readonly Chunk[] {
+  const chunks: Chunk[] = [];
+  for (let i = 0; i < count; i++) {
+    const cut = (v: Value): Value => (count === 1 ? v : rowsOf(v, { from: i * size, to: (i + 1) * size }));
+    const last = chunks.at(-1);
+    const before = last === undefined ? [] : [last.lse, last.own, ...(training ? [last.mixed] : [])];
+    const rows = before.length === 0 ? cut(x) : after(cut(x), before);
+    chunks.push(chunkOf(rows, cut(labels), head));
+  }
+  return chunks;
+}
+
+function chunkOf(rows: Value, labels: Value, { head, tokens }: Pick<ChunkOptions, "head" | "tokens">): Chunk {
   const logits = matmul(rows, head, { transposeB: true }); //              [n, V]
   const p = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
   // log Σ e^z = max z − log max p
-  const lse = sub(peak(logits), emit("Log", [peak(p)], { shape: [logits.shape[0] ?? 1, 1] }));
-  return { rows, p, lse, mixed: matmul(p, head) };
+  const peak = peakOf(logits);
+  const lse = sub(peak, emit("Log", [peakOf(p)], { shape: [logits.shape[0] ?? 1, 1] }));
+  return { rows, p, lse, mixed: matmul(p, head), peak, own: ownLogit(logits, labels, tokens) };
 }
 
-/** Chunks of rows put together again, in the shape of `like`. */
-export const joined = (parts: readonly Value[], like: Value): Value =>
-  parts.length === 1
-    ? (parts[0] as Value)
-    : emit("Concat", parts, { shape: like.shape, attributes: { axis: 0 } });
+const OUTSIDE = -1e38;
+
+function ownLogit(logits: Value, labels: Value, tokens: readonly StoredRange[] | undefined): Value {
+  const column = reshape(labels, [logits.shape[0] ?? 1, 1]);
+  const { shape } = column;
+  const gather = (at: Value): Value =>
+    emit("GatherElements", [logits, at], { shape, dtype: "float32", attributes: { axis: 1 } });
+  if (tokens === undefined) return gather(column);
+  const ints = (n: number): Value => constant(Int32Array.of(n), []);
+  let row = 0;
+  const found = tokens.map(({ from, to }) => {
+    const inside = emit("Clip", [column, ints(from), ints(to - 1)], { shape });
+    const isInside = emit("Equal", [column, inside], { shape, dtype: "bool" });
+    const at = emit("Add", [inside, ints(row - from)], { shape });
+    row += to - from;
+    return emit("Where", [isInside, gather(at), scalar(OUTSIDE)], { shape, dtype: "float32" });
+  });
+  return found.length === 1 ? (found[0] as Value) : emit("Max", found, { shape });
+}
+
+/** Σ over rows of 1 where a token was likelier than the label, a scalar. */
+export function missesOf({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
+  const isMiss = emit("Less", [own, peak], { shape: peak.shape, dtype: "bool" });
+  return sumAll(emit("Cast", [isMiss], { shape: peak.shape, dtype: "float32", attributes: { to: 1 } }));
+}
+
+/** What chunks say of their rows, put together again. */
+export type Joined = Pick<Chunk, "lse" | "mixed" | "peak" | "own">;
+
+export function joined(chunks: readonly Chunk[], x: Value): Joined {
+  const together = (name: keyof Joined, shape: Value["shape"]): Value => {
+    const parts = chunks.map((chunk) => chunk[name]);
+    return parts.length === 1
+      ? (parts[0] as Value)
+      : emit("Concat", parts, { shape, attributes: { axis: 0 } });
+  };
+  const column = [x.shape[0] ?? 1, 1];
+  return {
+    lse: together("lse", column),
+    mixed: together("mixed", x.shape),
+    peak: together("peak", column),
+    own: together("own", column),
+  };
+}
