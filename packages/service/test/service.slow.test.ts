@@ -129,11 +129,53 @@ describe.each(databases)("%s", (name, open) => {
     expect(results.split("\n")[0]).toBe(
       "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
     );
+    expect(results.split("\n")[6]).toMatch(/^6,\d+\.\d+,0\.\d+,,$/);
     await expect(zeta.files.content(job.result_files[0] ?? "")).rejects.toMatchObject({ status: 404 });
 
     expect(await acme.models.delete(model)).toMatchObject({ id: model, deleted: true });
     await expect(say(acme, model)).rejects.toMatchObject({ status: 404 });
     expect(await acme.files.delete(file.id)).toMatchObject({ deleted: true });
+  });
+
+  test("trains a model further, measures it, and ends where it gets no better", async () => {
+    const file = await upload();
+    const made = await ended((await create(file.id)).id);
+    const [middle] = (await acme.fineTuning.jobs.checkpoints.list(made.id)).data.slice(1);
+    const model = middle?.fine_tuned_model_checkpoint ?? "";
+    const first = { validation_file: file.id, mos: { steps: 40, evaluate_every: 2, learning_rate: 1 } };
+    const wrong = [
+      [{ model, ...first }, /mos\.rank does not go with a fine-tuned model/],
+      [{ validation_file: null, mos: { early_stopping_patience: 1 } }, /needs a validation_file/],
+    ] as const;
+    for (const [more, message] of wrong)
+      await expect(create(file.id, more)).rejects.toMatchObject({
+        status: 400,
+        message: expect.stringMatching(message),
+      });
+    await expect(zeta.fineTuning.jobs.create({ model, training_file: file.id })).rejects.toMatchObject({
+      status: 400,
+      code: "model_not_available",
+    });
+    const mos = { ...first.mos, early_stopping_patience: 2, rank: undefined, equivalent_rank: undefined };
+    const further = await create(file.id, { ...first, model, mos });
+    expect(further.model).toBe(model);
+    expect(await acme.models.delete(model)).toMatchObject({ deleted: true });
+    const job = await ended(further.id);
+    expect(job).toMatchObject({ status: "succeeded", error: null });
+    expect(job.fine_tuned_model).toMatch(/^ft:tiny:acme::/);
+    const { data } = await acme.fineTuning.jobs.listEvents(job.id, { limit: 100 });
+    expect(data.some(({ message }) => message.startsWith("Ended early at step"))).toBe(true);
+    const valid = data.flatMap((event) => {
+      const { full_valid_loss, full_valid_mean_token_accuracy } = (event.data ?? {}) as Record<
+        string,
+        number
+      >;
+      return full_valid_loss === undefined ? [] : [full_valid_mean_token_accuracy];
+    });
+    expect(valid.length).toBeGreaterThan(2);
+    for (const accuracy of valid) expect(accuracy).toBeGreaterThan(0);
+    const csv = await (await acme.files.content(job.result_files[0] ?? "")).text();
+    expect(csv.split("\n")[2]).toMatch(/^2,\d+\.\d+,0\.\d+,\d+\.\d+,0\.\d+$/);
   });
 
   test("pause, resume and cancel", async () => {

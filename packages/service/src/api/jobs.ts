@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
+import { MosError } from "mixture-of-shards/core";
 import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
 import {
   type FileRow,
@@ -120,6 +121,20 @@ async function usableFile(
   return file;
 }
 
+/** The adapter that a job starts from, where its model is a fine-tuned one. */
+async function initialOf({ jobs, modelName }: ServiceEnv, { model }: JobRequest, owner: Owner) {
+  if (model === modelName) return undefined;
+  const adapter = await jobs.model(owner, model).catch((error: unknown) => {
+    if (!(error instanceof MosError) || error.code !== "not_found") throw error;
+    throw invalid(
+      `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model that was made of it here`,
+      "model",
+      "model_not_available",
+    );
+  });
+  return { base: modelName, adapter };
+}
+
 interface Creation {
   readonly request: JobRequest;
   readonly owner: Owner;
@@ -127,21 +142,18 @@ interface Creation {
 }
 
 async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }: Creation): Promise<JobRow> {
-  const { jobs, modelName, layers, checkPlan, nextSeed } = service;
-  if (request.model !== modelName)
-    throw invalid(
-      `the model ${JSON.stringify(request.model)} cannot be fine-tuned here; use ${modelName}`,
-      "model",
-      "model_not_available",
-    );
+  const { jobs, layers, checkPlan, nextSeed } = service;
+  const initial = await initialOf(service, request, owner);
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
   const validation =
     request.validation_file == null
       ? undefined
       : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
-  const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers });
-  checkPlan(plan);
-  return jobs.create({ tenant: owner.tenant, request, plan, training, validation, idempotencyKey });
+  const isContinued = initial !== undefined;
+  const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers, isContinued });
+  if (!isContinued) checkPlan(plan);
+  const { tenant } = owner;
+  return jobs.create({ tenant, request, plan, training, validation, initial, idempotencyKey });
 }
 
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */

@@ -86,7 +86,7 @@ export function shownJob(job: JobRow, now: number): z.output<typeof jobSchema> {
     created_at: seconds(job.created_at),
     finished_at: job.finished_at === null ? null : seconds(job.finished_at),
     estimated_finish: estimatedFinish(job, now),
-    model: job.model,
+    model: request.model,
     fine_tuned_model: job.fine_tuned_model,
     organization_id: job.tenant,
     status: job.status,

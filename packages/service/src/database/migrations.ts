@@ -29,6 +29,8 @@ const STEPS: readonly string[] = [
     -- what a client asked for, as the answer shows it, and what that means to the trainer
     request jsonb not null,
     plan jsonb not null,
+    -- the adapter that it starts from: digests by path
+    initial jsonb,
     training_file text not null,
     training_digest text not null,
     validation_file text,

@@ -1,6 +1,7 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { canonicalJson, MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "#database";
+import type { Files } from "#objects";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
 import { type ModelStore, openModels } from "./models.ts";
@@ -30,6 +31,8 @@ export interface NewJob {
   readonly plan: TrainingPlan;
   readonly training: FileRow;
   readonly validation: FileRow | undefined;
+  /** What the request's model is made of, where that is a fine-tuned one. */
+  readonly initial?: { readonly base: string; readonly adapter: Files } | undefined;
   readonly priority?: number;
   /** The same request with the same key is the same job. */
   readonly idempotencyKey?: string | undefined;
@@ -216,18 +219,25 @@ export async function sendSlice(
 }
 
 async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
-  const { tenant, request, plan, training, validation, priority = 0, idempotencyKey = null } = job;
-  await queue.prepare(request.model);
+  const { tenant, request, plan, training, validation, initial } = job;
+  const model = initial?.base ?? request.model;
+  const { priority = 0, idempotencyKey = null } = job;
+  await queue.prepare(model);
   return database.transaction(async (transaction) => {
     const id = randomId("ftjob-");
     const rows = await transaction.query(
       `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
-         validation_digest, metadata, priority, idempotency_key)
-       values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         validation_digest, metadata, initial, priority, idempotency_key)
+       values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
        on conflict (tenant, idempotency_key) do nothing returning *`,
       [
-        ...[id, tenant, request.model, request, plan, training.id, training.digest],
-        ...[validation?.id ?? null, validation?.digest ?? null, request.metadata ?? null],
+        ...[id, tenant, model, request, plan, training.id, training.digest],
+        ...[
+          validation?.id ?? null,
+          validation?.digest ?? null,
+          request.metadata ?? null,
+          initial?.adapter ?? null,
+        ],
         ...[priority, idempotencyKey],
       ],
     );

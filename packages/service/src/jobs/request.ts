@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shards";
 import { METHOD_NAMES } from "mixture-of-shards";
+import { MosError } from "mixture-of-shards/core";
 import { storable } from "./rows.ts";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
@@ -45,6 +46,7 @@ const mosFields = z
     base_dtype: z.enum(["stored", "float32", "int8", "int4", "nf4"]),
     compute: z.enum(["float32", "int8"]),
     evaluate_every: z.int().min(0),
+    early_stopping_patience: z.int().min(1),
     save_every: z.int().min(1),
   })
   .partial()
@@ -116,6 +118,8 @@ export interface PlanOptions {
   readonly seed: number;
   /** Layers of the base: a small one has no room for the usual rank. */
   readonly layers: number;
+  /** Whether the job starts from a fine-tuned model. */
+  readonly isContinued?: boolean;
 }
 
 /** The rank of MoS where a client names none: 8, or what the shared ranks of all layers give. */
@@ -126,8 +130,35 @@ function standardRank(
   return method === "mos" ? Math.max(1, Math.min(8, p + layers * (e - p))) : undefined;
 }
 
-/** What a request means; `mos` has the last word. */
-export function planOf(request: JobRequest, { seed, layers }: PlanOptions): TrainingPlan {
+/** Settings that an adapter has from its start. */
+const OF_ADAPTER = [
+  ...(["method", "rank", "equivalent_rank", "private_rank", "shards_per_vector", "alpha"] as const),
+  ...(["dropout", "target_modules"] as const),
+];
+
+/** Fields that do not go with each other. Throws `bad_option`. */
+function checkTogether({ mos, validation_file }: JobRequest, { isContinued = false }: PlanOptions): void {
+  const given = OF_ADAPTER.find((name) => mos?.[name] !== undefined);
+  if (isContinued && given !== undefined)
+    throw new MosError(
+      "bad_option",
+      `mos.${given} does not go with a fine-tuned model, whose adapter keeps its settings; leave it out`,
+    );
+  if (mos?.early_stopping_patience !== undefined && (validation_file == null || !mos.evaluate_every))
+    throw new MosError(
+      "bad_option",
+      "mos.early_stopping_patience needs a validation_file, and mos.evaluate_every above 0",
+    );
+}
+
+/**
+ * What a request means; `mos` has the last word.
+ *
+ * @throws MosError `bad_option` for fields that do not go with each other.
+ */
+export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan {
+  const { seed, layers } = options;
+  checkTogether(request, options);
   const { batch_size, n_epochs, learning_rate_multiplier } = hyperparametersOf(request);
   const mos = request.mos ?? {};
   const multiplier = known(learning_rate_multiplier);
@@ -158,6 +189,7 @@ export function planOf(request: JobRequest, { seed, layers }: PlanOptions): Trai
       baseDtype: mos.base_dtype,
       compute: mos.compute,
       evaluateEvery: mos.evaluate_every,
+      earlyStoppingPatience: mos.early_stopping_patience,
       saveEvery: mos.save_every,
       // only what the client sends is held out
       ...(request.validation_file == null ? { heldOut: 0 } : {}),

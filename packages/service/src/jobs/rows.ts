@@ -52,6 +52,7 @@ const jobSchema = z.object({
     adapter: z.record(z.string(), z.unknown()),
     settings: z.record(z.string(), z.unknown()),
   }),
+  initial: files.nullable(),
   training_file: z.string(),
   training_digest: z.string(),
   validation_file: z.string().nullable(),

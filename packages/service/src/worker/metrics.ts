@@ -14,13 +14,21 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
       return {
         name: `step-${event.step}`,
         message: `Step ${event.step}/${steps ?? "?"}: training loss=${shown(event.loss)}`,
-        data: { step: event.step, total_steps: steps ?? null, train_loss: event.loss },
+        data: { total_steps: steps ?? null, ...measured(event) },
       };
     case "evaluation":
       return {
         name: `evaluation-${event.step}`,
         message: `Step ${event.step}/${steps ?? "?"}: validation loss=${shown(event.loss)}`,
-        data: { step: event.step, total_steps: steps ?? null, full_valid_loss: event.loss },
+        data: { total_steps: steps ?? null, ...measured(event) },
+      };
+    case "early_stop":
+      return {
+        name: "early-stop",
+        message:
+          event.best === undefined
+            ? `Ended early at step ${event.step}: the validation loss is never lower than before training`
+            : `Ended early at step ${event.step}: the lowest validation loss is that of step ${event.best.step}`,
       };
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
@@ -33,35 +41,36 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
   }
 }
 
-/** The losses at a step. */
+type Measurement = Extract<FinetuneEvent, { readonly type: "step" | "evaluation" }>;
+
+/** A measurement under OpenAI's names. */
+const measured = ({ type, step, loss, accuracy }: Measurement): Readonly<Record<string, number>> =>
+  type === "step"
+    ? { step, train_loss: loss, train_mean_token_accuracy: accuracy }
+    : { step, full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy };
+
+/** What was measured last at a step. */
 export function metricsOf(events: readonly FinetuneEvent[], step: number): Readonly<Record<string, number>> {
-  const train = events.findLast((event) => event.type === "step" && event.step <= step);
-  const valid = events.findLast((event) => event.type === "evaluation" && event.step <= step);
-  return {
-    step,
-    ...(train?.type === "step" ? { train_loss: train.loss } : {}),
-    ...(valid?.type === "evaluation" ? { full_valid_loss: valid.loss } : {}),
+  const last = (type: Measurement["type"]): Readonly<Record<string, number>> => {
+    const found = events.findLast((event) => event.type === type && event.step <= step);
+    return found?.type === "step" || found?.type === "evaluation" ? measured(found) : {};
   };
+  return { ...last("evaluation"), ...last("step"), step };
 }
 
 const COLUMNS = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n";
-
-interface MetricsLine {
-  readonly type?: string;
-  readonly step?: number;
-  readonly loss?: number;
-}
 
 /** The result file of a job, from the metrics of its run. */
 export async function* resultsOf(metrics: string): AsyncGenerator<Uint8Array, void> {
   const encoder = new TextEncoder();
   yield encoder.encode(COLUMNS);
-  const valid = new Map<number, number>();
-  const train: (readonly [number, number])[] = [];
+  const valid = new Map<number, string>();
+  const train: (readonly [number, string])[] = [];
   for await (const { value } of readJsonLines(metrics)) {
-    const { type, step = 0, loss = Number.NaN } = value as MetricsLine;
-    if (type === "evaluation") valid.set(step, loss);
-    if (type === "step") train.push([step, loss]);
+    const { type, step, loss, accuracy } = value as Measurement;
+    const columns = `${loss},${accuracy}`;
+    if (type === "evaluation") valid.set(step, columns);
+    if (type === "step") train.push([step, columns]);
   }
-  for (const [step, loss] of train) yield encoder.encode(`${step},${loss},,${valid.get(step) ?? ""},\n`);
+  for (const [step, columns] of train) yield encoder.encode(`${step},${columns},${valid.get(step) ?? ","}\n`);
 }

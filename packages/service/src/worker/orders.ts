@@ -1,5 +1,5 @@
 // What a supervisor and its trainer say to each other.
-import type { AdapterConfigInput, FinetuneEvent, FinetuneSettingsInput } from "mixture-of-shards";
+import type { FinetuneEvent, FinetuneOptions, FinetuneSettingsInput } from "mixture-of-shards";
 
 /** A slice to train: a run in a folder, from its last checkpoint where there is one. */
 export interface TrainOrder {
@@ -10,7 +10,7 @@ export interface TrainOrder {
   readonly heldOutData: string | undefined;
   readonly out: string;
   readonly resume: boolean;
-  readonly adapter: AdapterConfigInput;
+  readonly adapter: FinetuneOptions["adapter"];
   readonly settings: FinetuneSettingsInput;
   readonly threads: number;
 }

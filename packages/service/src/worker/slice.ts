@@ -95,6 +95,8 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
 const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);
 const METRICS = "metrics.jsonl";
 const RECORD = "run.json";
+/** Beside the run: the adapter that it starts from. */
+const INITIAL = "initial";
 
 interface RunPlace {
   readonly folder: string;
@@ -114,7 +116,8 @@ async function fetchRun(
     await objects.restore({ [name]: digest }, folder, { link: true });
     return join(folder, name);
   };
-  const { validation_file: file, validation_digest: digest, run } = job;
+  const { validation_file: file, validation_digest: digest, run, initial } = job;
+  if (initial !== null) await objects.restore(initial, join(folder, INITIAL), { link: true });
   if (run !== null) await objects.restore(run, out);
   return {
     type: "train",
@@ -123,6 +126,7 @@ async function fetchRun(
     out,
     resume: run !== null && Object.hasOwn(run, RECORD),
     ...(job.plan as unknown as Pick<TrainOrder, "adapter" | "settings">),
+    ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
   };
 }
 
