@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
 import {
+  bytes,
   choice,
   decodeText,
   flag,
@@ -22,6 +23,18 @@ import { sayJson, sayLine, shown } from "./terminal.ts";
 const ACTIONS = ["create", "list", "revoke"] as const;
 type KeyAction = (typeof ACTIONS)[number];
 
+const fineTuning = {
+  maxActiveJobs: integer({ min: 0, help: "jobs that it may have that have not ended" }),
+  maxRunningJobs: integer({ min: 1, help: "jobs of it that train at the same time; further ones wait" }),
+  maxStepsPerJob: integer({ min: 1, help: "steps that a job may take" }),
+  maxTokensPerJob: integer({ min: 1, help: "tokens that a job may train on, each as often as it comes" }),
+  maxStorageBytes: bytes({ min: 0, help: "what all its files may take" }),
+  priority: integer({
+    min: -10,
+    max: 10,
+    help: "when their turns come, and the most that a job may ask for; larger ones come first",
+  }),
+};
 const options = {
   ...group("Key", {
     name: text({
@@ -48,6 +61,7 @@ const options = {
     requestsPerMinute: integer({ min: 1, help: "requests that it may send a minute" }),
     maxConcurrent: integer({ min: 1, help: "requests that it may have at a time" }),
   }),
+  ...group("New key's fine-tuning jobs", fineTuning),
   ...group("Output", {
     append: text({ placeholder: "file", help: "create: add the line to this key file" }),
   }),
@@ -86,7 +100,15 @@ const SHOWN_DIGITS = 12;
 
 /** The options of each action. */
 const OPTIONS: Readonly<Record<KeyAction, readonly string[]>> = {
-  create: ["name", "admin", "adapters", "requestsPerMinute", "maxConcurrent", "append"],
+  create: [
+    "name",
+    "admin",
+    "adapters",
+    "requestsPerMinute",
+    "maxConcurrent",
+    ...Object.keys(fineTuning),
+    "append",
+  ],
   list: [],
   revoke: ["name", "sha256"],
 };
@@ -134,6 +156,14 @@ async function append(path: string, lines: readonly object[]): Promise<void> {
 /** Prints a new key, and keeps its hash only. */
 async function create(options: Options): Promise<void> {
   const { name, admin, adapters, requestsPerMinute, maxConcurrent, append: file } = options;
+  const limits = given({
+    max_active_jobs: options.maxActiveJobs,
+    max_running_jobs: options.maxRunningJobs,
+    max_steps_per_job: options.maxStepsPerJob,
+    max_tokens_per_job: options.maxTokensPerJob,
+    max_storage_bytes: options.maxStorageBytes,
+    priority: options.priority,
+  });
   if (name === undefined) throw wrong("required option '--name <name>' not given; it says whose key it is");
   const key = `mos-${randomBytes(32).toString("base64url")}`;
   const line = {
@@ -144,6 +174,7 @@ async function create(options: Options): Promise<void> {
       admin: admin ? true : undefined,
       requests_per_minute: requestsPerMinute,
       max_concurrent: maxConcurrent,
+      fine_tuning: Object.keys(limits).length === 0 ? undefined : limits,
     }),
   };
   if (file !== undefined) await append(file, [line]);
@@ -170,9 +201,13 @@ function list(keys: readonly KeyLine[], { json }: Options): void {
       String(key.requests_per_minute ?? "–"),
       String(key.max_concurrent ?? "–"),
       shown(key.adapters?.join(" ") ?? "all"),
+      Object.entries(key.fine_tuning ?? {})
+        .map(([field, value]) => `${field} ${value}`)
+        .join(", "),
     ]);
-    const head = ["name", "sha256", "", "a minute", "at a time", "adapters"];
-    sayLine(textTable([head, ...rows], { left: [0, 1, 2, 5] }));
+    const more = keys.some((key) => key.fine_tuning !== undefined) ? ["fine-tuning"] : [];
+    const head = ["name", "sha256", "", "a minute", "at a time", "adapters", ...more];
+    sayLine(textTable([head, ...rows], { left: [0, 1, 2, 5, 6] }));
   }
 }
 

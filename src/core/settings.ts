@@ -120,7 +120,7 @@ const between = (what: string, { min, max }: Bounds): string =>
 
 /** Whole numbers as text; underscores may group digits. */
 const readInteger = (text: string): number =>
-  /^\d[\d_]*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
+  /^-?\d[\d_]*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
 
 const readNumber = (text: string): number => (text.trim() === "" ? Number.NaN : Number(text));
 

@@ -131,6 +131,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
   record.end = () => {
     if (record.isAborted) record.status = CLIENT_LEFT;
     metrics.ended(record);
+    server.extension?.served?.(record, (now() - record.startedAt) / 1000);
     log.info(logFields(record, now()), "request");
   };
   await next();

@@ -58,6 +58,21 @@ test("each key occurs once, with its last line, revoked if any line revokes it",
   ]);
 });
 
+test("limits of fine-tuning are read, and what is not one is refused", () => {
+  const fine_tuning = { max_active_jobs: 0, max_running_jobs: 2, max_storage_bytes: 1e12, priority: -3 };
+  expect(findKey(parseKeys(line("a", { fine_tuning }), "k"), "a")?.fineTuning).toEqual(fine_tuning);
+  expect(findKey(parseKeys(line("a"), "k"), "a")?.fineTuning).toBeUndefined();
+  for (const wrong of [
+    { max_running_jobs: 0 },
+    { priority: 11 },
+    { max_steps_per_job: 1.5 },
+    { max_jobs: 1 },
+  ])
+    expect(() => parseKeys(line("a", { fine_tuning: wrong }), "k"), JSON.stringify(wrong)).toThrowError(
+      /^k:1: /,
+    );
+});
+
 test("a wrong line is named, and no key is shown", () => {
   const wrong = (text: string) => () => parseKeys(text, "keys.jsonl");
   expect(wrong(`${line("a")}\n{"name": "b", "key": "secret"}`)).toThrowError(/^keys\.jsonl:2: /);

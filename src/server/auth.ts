@@ -15,6 +15,7 @@ export interface ApiKey {
   readonly requestsPerMinute?: number | undefined;
   /** Requests that may run at the same time. */
   readonly maxConcurrent?: number | undefined;
+  readonly fineTuning?: FineTuningLimits | undefined;
   /** Whether the adapter of this name exists for the key. */
   mayUse(adapter: string): boolean;
 }
@@ -28,6 +29,25 @@ export interface KeyRing {
 /** The key of every client where the server runs without keys. */
 const ANYBODY: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
 
+const fineTuningSchema = z
+  .strictObject({
+    /** Jobs of the tenant that have not ended. */
+    max_active_jobs: z.int().min(0),
+    /** Jobs of the tenant that train at the same time; further ones wait. */
+    max_running_jobs: z.int().min(1),
+    max_steps_per_job: z.int().min(1),
+    /** Tokens that a job trains on, each as often as it comes. */
+    max_tokens_per_job: z.int().min(1),
+    /** Of all files of the tenant. */
+    max_storage_bytes: z.int().min(0),
+    /** Of its jobs, and the most that they may ask for; larger ones come first. 0 where it is left out. */
+    priority: z.int().min(-10).max(10),
+  })
+  .partial();
+
+/** What the fine-tuning jobs and files of a key may take, as its file says it. What is left out has no limit. */
+export type FineTuningLimits = z.output<typeof fineTuningSchema>;
+
 const keySchema = z.strictObject({
   name: z.string().regex(/^[\w.@-]{1,64}$/, "a name of letters, digits and . _ - @, at most 64"),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "the SHA-256 of the key, 64 hexadecimal digits"),
@@ -35,6 +55,7 @@ const keySchema = z.strictObject({
   admin: z.boolean().optional(),
   requests_per_minute: z.number().gt(0).optional(),
   max_concurrent: z.int().min(1).optional(),
+  fine_tuning: fineTuningSchema.optional(),
   revoked: z.boolean().optional(),
 });
 
@@ -58,13 +79,15 @@ function matcher(pattern: string): (name: string) => boolean {
   };
 }
 
-function keyOf({ name, adapters, admin, requests_per_minute, max_concurrent }: KeyLine): ApiKey {
+function keyOf(line: KeyLine): ApiKey {
+  const { name, adapters, admin, requests_per_minute, max_concurrent, fine_tuning } = line;
   const matchers = adapters?.map(matcher);
   return {
     name,
     isAdmin: admin === true,
     requestsPerMinute: requests_per_minute,
     maxConcurrent: max_concurrent,
+    fineTuning: fine_tuning,
     mayUse: (adapter) => matchers?.some((matches) => matches(adapter)) ?? true,
   };
 }

@@ -25,6 +25,8 @@ export interface ServerExtension {
   keyOf(key: ApiKey): ApiKey;
   /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
   fetch(name: string): Promise<boolean>;
+  /** A request has ended, after some seconds. */
+  served?(record: RequestRecord, seconds: number): void;
 }
 
 /** What is served, to which clients, within which limits. */

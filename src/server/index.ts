@@ -2,6 +2,7 @@
 export { type ApiServer, createServer } from "./app.ts";
 export {
   type ApiKey,
+  type FineTuningLimits,
   hashOfKey,
   type KeyFileOptions,
   type KeyLine,
@@ -13,6 +14,6 @@ export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { ApiError, type ApiErrorDetails } from "./errors.ts";
 export { type Listening, type ListenOptions, listen } from "./http.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
-export type { ServerLog } from "./metrics.ts";
+export type { RequestRecord, ServerLog } from "./metrics.ts";
 export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";

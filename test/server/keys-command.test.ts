@@ -55,6 +55,25 @@ test("list shows names, limits and the start of hashes, and neither keys nor who
     for (const secret of [key, line.sha256]) expect(text.stdout + json.stdout).not.toContain(secret);
 });
 
+test("limits of fine-tuning are written, and shown where a key has some", async () => {
+  const options = { "max-active-jobs": 8, "max-running-jobs": 2, "max-steps-per-job": 500, priority: -1 };
+  const given = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const made = await create("acme", ...given, "--max-tokens-per-job", "9", "--max-storage-bytes", "2GB");
+  const fine_tuning = {
+    ...{ max_active_jobs: 8, max_running_jobs: 2, max_steps_per_job: 500, max_tokens_per_job: 9 },
+    ...{ max_storage_bytes: 2e9, priority: -1 },
+  };
+  expect(made.line).toEqual({ name: "acme", sha256: made.line.sha256, fine_tuning });
+  expect((await (await ring()).find(made.key))?.fineTuning).toEqual(fine_tuning);
+  await create("other");
+  const [head, first, second] = (await mos(["keys", "list", file])).stdout.split("\n");
+  expect(head).toMatch(/ adapters {2}fine-tuning$/);
+  expect(first).toMatch(
+    / all {7}max_active_jobs 8, max_running_jobs 2, .*max_storage_bytes 2000000000, priority -1$/,
+  );
+  expect(second).toMatch(/ all$/);
+});
+
 test("revoke takes all keys of a name, or one by its hash; the other lines stay as they were", async () => {
   const [old, renewed, other] = [await create("acme"), await create("acme"), await create("other")];
   const before = (await readFile(file, "utf8")).trimEnd();

@@ -77,6 +77,8 @@ export async function openParts(
 const MAX_FILE_BYTES = 512_000_000;
 /** Seconds between looks at models that other servers have published or removed. */
 const SYNC_SECONDS = 5;
+/** Seconds of requests that a killed server has not counted. */
+const USAGE_SECONDS = 5;
 /** Seconds between sweeps of the storage, and the age of what they take. */
 const [SWEEP_SECONDS, SWEEP_AGE] = [3600, 86_400];
 
@@ -125,6 +127,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     start: async (model) => {
       const { signal } = stopping;
       running.push(repeat(SYNC_SECONDS, { signal, log, work: sync }));
+      running.push(repeat(USAGE_SECONDS, { signal, log, work: () => jobs.writeServed() }));
       // also where workers are on other machines, and all of them are gone
       const recover = async (): Promise<void> => void (await slices.recover());
       running.push(repeat(options.leaseSeconds, { signal, log, work: recover }));
@@ -143,6 +146,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       if (isOver) return;
       isOver = true;
       await stopWorkers();
+      await jobs
+        .writeServed()
+        .catch((error: unknown) => log.error({ reason: String(error) }, "the last requests are not counted"));
       await parts[Symbol.asyncDispose]();
     },
   };
@@ -219,5 +225,14 @@ function extensionOf({ model, publisher, service }: ExtensionParts): ServerExten
       },
     }),
     fetch: (name) => publisher.fetch(name),
+    served: (record, seconds) => {
+      const { keyName: tenant, model: name, status, ...tokens } = record;
+      if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
+        return;
+      service.jobs.addServed({
+        ...{ tenant, model: name, requests: 1, serving_seconds: seconds, prompt_tokens: tokens.promptTokens },
+        ...{ cached_tokens: tokens.cachedTokens, completion_tokens: tokens.completionTokens },
+      });
+    },
   };
 }

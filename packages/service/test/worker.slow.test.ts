@@ -44,8 +44,11 @@ describe.each(databases)("%s", (_, open) => {
     await rm(folder, { recursive: true });
   });
 
-  async function create(mos: Readonly<Record<string, unknown>>, data: string = DATA): Promise<JobRow> {
-    const { digest, bytes } = await objects.put(Readable.from([await readFile(data)]));
+  async function create(
+    mos: Readonly<Record<string, unknown>>,
+    limits: Parameters<Jobs["create"]>[0]["limits"] = {},
+  ): Promise<JobRow> {
+    const { digest, bytes } = await objects.put(Readable.from([await readFile(DATA)]));
     const training = await jobs.addFile({
       ...{ tenant: "acme", purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
       ...{ status: "processed", status_details: null },
@@ -53,7 +56,7 @@ describe.each(databases)("%s", (_, open) => {
     const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
     return jobs.create({
       ...{ tenant: "acme", request, plan: planOf(request, { seed: 5, layers: 5 }), training },
-      validation: undefined,
+      ...{ validation: undefined, limits },
     });
   }
 
@@ -99,6 +102,26 @@ describe.each(databases)("%s", (_, open) => {
     const csv = await readFile(await objects.pathOf(results.digest), "utf8");
     expect(csv.split("\n").map((line) => line.split(",")[0])).toEqual(["step", "1", "2", "3", "4", ""]);
     expect((await jobs.checkpoints(job, { limit: 10 })).rows.map(({ step }) => step)).toEqual([4, 2]);
+  });
+
+  test("a job that takes more than its key allows fails as soon as that is known", async () => {
+    const events = async (job: JobRow) =>
+      (await jobs.events(job, { limit: 100 })).rows.filter(({ data }) => data?.["train_loss"] !== undefined);
+    const { steps: _, ...epochs } = MOS;
+    const long = await workUntil((await create(epochs, { max_steps_per_job: 2 })).id, 60);
+    expect(long).toMatchObject({ status: "failed", error: { code: "step_limit_exceeded" }, step: 0 });
+    expect(long.error?.message).toMatch(/^the job takes \d+ steps, and a job of this key may take 2$/);
+    const large = await workUntil((await create(epochs, { max_tokens_per_job: 3000 })).id, 60);
+    expect(large.error).toMatchObject({ code: "token_limit_exceeded" });
+    for (const job of [long, large]) expect((await events(job)).length).toBeLessThan(2);
+    // by steps, across slices
+    const whole = await workUntil((await create(MOS)).id, 0);
+    const most = (whole.trained_tokens ?? 0) - 1;
+    const cut = await workUntil((await create(MOS, { max_tokens_per_job: most })).id, 0);
+    expect(cut).toMatchObject({ status: "failed", error: { code: "token_limit_exceeded" } });
+    expect(cut.slice).toBeGreaterThanOrEqual(2);
+    const enough = await workUntil((await create(MOS, { max_tokens_per_job: most + 1 })).id, 0);
+    expect(enough.status).toBe("succeeded");
   });
 
   test("what is wrong with a job fails it with a reason that names no path", async () => {

@@ -2,10 +2,11 @@
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
-import { failed, ok, security } from "mixture-of-shards/server";
+import { MosError } from "mixture-of-shards/core";
+import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
 import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
-import { readUpload, wrongTrainingFile } from "./upload.ts";
+import { FORM_BYTES, readUpload, wrongTrainingFile } from "./upload.ts";
 
 const PURPOSES = ["fine-tune"] as const;
 const params = z.object({ id: z.string().max(200) });
@@ -72,9 +73,23 @@ function expiry(fields: ReadonlyMap<string, string>): number | undefined {
   return seconds;
 }
 
-async function addFile(request: Request, service: ServiceEnv, tenant: string) {
+/** The tenant's files take too much. */
+function tooLarge(error: unknown): never {
+  if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "busy") throw error;
+  throw new ApiError(error.message, {
+    ...{ status: 413, code: "storage_limit_exceeded", param: "file", cause: error },
+    headers: { connection: "close" },
+  });
+}
+
+async function addFile(request: Request, service: ServiceEnv, { name: tenant, fineTuning }: ApiKey) {
   const { jobs, objects, maxFileBytes } = service;
-  const { fields, filename, file } = await readUpload(request, { objects, maxBytes: maxFileBytes });
+  const maxStorageBytes = fineTuning?.max_storage_bytes;
+  const checkSize = await jobs.openRoom(tenant, maxStorageBytes);
+  // of a file that cannot fit, nothing is read
+  checkSize(Math.max(1, Number(request.headers.get("content-length") ?? 0) - FORM_BYTES));
+  const upload = { objects, maxBytes: maxFileBytes, checkSize };
+  const { fields, filename, file } = await readUpload(request, upload);
   const purpose = fields.get("purpose");
   if (!PURPOSES.some((known) => known === purpose))
     throw invalid(
@@ -83,7 +98,7 @@ async function addFile(request: Request, service: ServiceEnv, tenant: string) {
     );
   const wrong = await wrongTrainingFile(await objects.pathOf(file.digest));
   return await jobs.addFile({
-    ...{ tenant, purpose: purpose ?? "", filename, ...file, expiresSeconds: expiry(fields) },
+    ...{ tenant, purpose: purpose ?? "", filename, ...file, expiresSeconds: expiry(fields), maxStorageBytes },
     ...(wrong === undefined
       ? { status: "processed", status_details: null }
       : { status: "error", status_details: wrong }),
@@ -93,7 +108,7 @@ async function addFile(request: Request, service: ServiceEnv, tenant: string) {
 export const fileRoutes: AddRoutes = (app, service) => {
   const { jobs, objects } = service;
   app.openapi(addRoute, async (context) => {
-    const row = await found(addFile(context.req.raw, service, context.var.key.name));
+    const row = await found(addFile(context.req.raw, service, context.var.key).catch(tooLarge));
     return context.json(shownFile(row), 200);
   });
   app.openapi(listRoute, async (context) => {

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards/core";
-import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
 import {
   type FileRow,
   hasEnded,
@@ -137,11 +137,12 @@ async function initialOf({ jobs, modelName }: ServiceEnv, { model }: JobRequest,
 
 interface Creation {
   readonly request: JobRequest;
-  readonly owner: Owner;
+  readonly key: ApiKey;
   readonly idempotencyKey: string | undefined;
 }
 
-async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }: Creation): Promise<JobRow> {
+async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: Creation): Promise<JobRow> {
+  const owner = ownerOf(key);
   const { jobs, layers, checkPlan, nextSeed } = service;
   const initial = await initialOf(service, request, owner);
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
@@ -152,8 +153,10 @@ async function createJob(service: ServiceEnv, { request, owner, idempotencyKey }
   const isContinued = initial !== undefined;
   const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers, isContinued });
   if (!isContinued) checkPlan(plan);
-  const { tenant } = owner;
-  return jobs.create({ tenant, request, plan, training, validation, initial, idempotencyKey });
+  return jobs.create({
+    ...{ tenant: key.name, request, plan, training, validation, initial, idempotencyKey },
+    limits: key.fineTuning,
+  });
 }
 
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */
@@ -207,7 +210,7 @@ export const jobRoutes: AddRoutes = (app, service) => {
       const job = await found(
         createJob(service, {
           request: context.req.valid("json"),
-          owner: ownerOf(key),
+          key,
           idempotencyKey: context.req.valid("header")["idempotency-key"],
         }),
       );

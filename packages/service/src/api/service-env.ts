@@ -44,6 +44,11 @@ export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
     if (!(error instanceof MosError) || error instanceof ApiError) throw error;
     if (error.code === "not_found")
       throw new ApiError(error.message, { status: 404, code: "not_found", param, cause: error });
+    if (error.code === "busy")
+      // the official clients would send it again at once, and a job takes its time
+      throw new ApiError(error.message, {
+        ...{ status: 429, code: "rate_limit_exceeded", headers: { "x-should-retry": "false" }, cause: error },
+      });
     if (error.code === "network")
       throw new ApiError("the database cannot be reached now; send the request again", {
         ...{ status: 503, code: "database_unavailable", retryAfter: 5, cause: error },

@@ -101,7 +101,7 @@ export function shownJob(job: JobRow, now: number): z.output<typeof jobSchema> {
     integrations: [],
     metadata: job.metadata,
     user_provided_suffix: request.suffix ?? null,
-    mos: { ...request.mos, step: job.step, total_steps: job.steps },
+    mos: { ...request.mos, priority: job.priority, step: job.step, total_steps: job.steps },
   };
 }
 

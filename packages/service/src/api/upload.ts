@@ -20,6 +20,29 @@ const invalidForm = (message: string, cause?: unknown): ApiError =>
 
 /** A form has few parts, and each but the file is short. */
 const [MAX_PARTS, MAX_FIELD] = [16, 2000];
+/** What a form has beside its file, at most. */
+export const FORM_BYTES = 65_536;
+
+/** How a form is read. */
+interface UploadOptions {
+  readonly objects: ObjectStore;
+  /** Of the file. */
+  readonly maxBytes: number;
+  /** Ends the upload by throwing, given the bytes of the file so far. */
+  readonly checkSize: (bytes: number) => void;
+}
+
+async function* checked(
+  chunks: AsyncIterable<Uint8Array>,
+  check: (bytes: number) => void,
+): AsyncGenerator<Uint8Array, void> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    check(bytes);
+    yield chunk;
+  }
+}
 
 function parserOf(request: Request): BusboyInstance {
   try {
@@ -41,11 +64,11 @@ function parserOf(request: Request): BusboyInstance {
 /**
  * Reads a form to its end.
  *
- * @throws ApiError 400, 413 or 415.
+ * @throws ApiError 400, 413 or 415; what `checkSize` throws.
  */
 export async function readUpload(
   request: Request,
-  { objects, maxBytes }: { readonly objects: ObjectStore; readonly maxBytes: number },
+  { objects, maxBytes, checkSize }: UploadOptions,
 ): Promise<UploadedForm> {
   const parser = parserOf(request);
   const fields = new Map<string, string>();
@@ -65,12 +88,11 @@ export async function readUpload(
     // a name only: no path of a client is ever opened
     filename = (given ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "";
     sent = part;
-    file = objects.put(part);
+    file = objects.put(checked(part, checkSize));
     file.catch((error: unknown) => parser.destroy(error instanceof Error ? error : undefined));
   });
   try {
-    // a little more than the file itself
-    await pipeline(Readable.from(bodyChunks(request, maxBytes + 65_536)), parser);
+    await pipeline(Readable.from(bodyChunks(request, maxBytes + FORM_BYTES)), parser);
   } catch (cause) {
     // the parser does not end the file that it was in
     sent?.destroy(cause instanceof Error ? cause : undefined);

@@ -37,6 +37,12 @@ const STEPS: readonly string[] = [
     validation_digest text,
     metadata jsonb,
     priority integer not null default 0,
+    -- the limits of its key, as they were when it was made
+    max_running_jobs bigint,
+    max_steps bigint,
+    max_tokens bigint,
+    -- it was due while its tenant had as many running as it may: no message of the queue names it
+    is_held boolean not null default false,
     idempotency_key text,
     -- the slice that is due; a slice that ends with another number, or with another lease, changes nothing
     slice integer not null default 0,
@@ -64,8 +70,25 @@ const STEPS: readonly string[] = [
   create index jobs_by_tenant on jobs (tenant, number desc);
   create index jobs_unfinished on jobs (status, lease_until) where status in ('queued', 'running', 'paused');
   create index jobs_waiting on jobs (tenant, turn) where status in ('queued', 'running');
+  create index jobs_held on jobs (tenant) where is_held and status = 'queued';
   create index jobs_running_turns on jobs (turn) where status = 'running';
   create index jobs_queued_turns on jobs (turn) where status = 'queued';
+
+  create table usage (
+    tenant text not null,
+    -- the base of what was trained; what answered, of what was served
+    model text not null,
+    hour timestamptz not null,
+    requests bigint not null default 0,
+    prompt_tokens bigint not null default 0,
+    cached_tokens bigint not null default 0,
+    completion_tokens bigint not null default 0,
+    serving_seconds double precision not null default 0,
+    trained_tokens bigint not null default 0,
+    training_seconds double precision not null default 0,
+    primary key (tenant, hour, model)
+  );
+  create index usage_by_hour on usage (hour);
 
   create table events (
     id text primary key,

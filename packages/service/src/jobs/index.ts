@@ -26,3 +26,4 @@ export {
   type SliceOptions,
   type Slices,
 } from "./slices.ts";
+export type { UsageRow } from "./usage.ts";

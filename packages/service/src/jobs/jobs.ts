@@ -1,9 +1,11 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { canonicalJson, MosError } from "mixture-of-shards/core";
+import type { FineTuningLimits } from "mixture-of-shards/server";
 import type { Database, Queryable } from "#database";
 import type { Files } from "#objects";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
+import { expectWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
 import { type ModelStore, openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";
 import type { JobRequest, TrainingPlan } from "./request.ts";
@@ -23,6 +25,7 @@ import {
   storable,
   valuesOf,
 } from "./rows.ts";
+import { openUsage, type UsageStore } from "./usage.ts";
 
 /** A job that is to be made. */
 export interface NewJob {
@@ -33,7 +36,7 @@ export interface NewJob {
   readonly validation: FileRow | undefined;
   /** What the request's model is made of, where that is a fine-tuned one. */
   readonly initial?: { readonly base: string; readonly adapter: Files } | undefined;
-  readonly priority?: number;
+  readonly limits?: FineTuningLimits | undefined;
   /** The same request with the same key is the same job. */
   readonly idempotencyKey?: string | undefined;
 }
@@ -45,7 +48,8 @@ export interface JobListOptions extends ListOptions {
 }
 
 /** Files, jobs and models of the service. Whatever is not the owner's is not found. */
-export interface Jobs extends FileStore, ModelStore, JobChanges {
+export interface Jobs extends FileStore, ModelStore, UsageStore, JobChanges {
+  /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
   create(job: NewJob): Promise<JobRow>;
   job(owner: Owner, id: string): Promise<JobRow>;
   jobs(owner: Owner, options: JobListOptions): Promise<Page<JobRow>>;
@@ -71,6 +75,7 @@ export function openJobs(database: Database, queue: Queue): Jobs {
   return {
     ...openFiles(database),
     ...openModels(database),
+    ...openUsage(database),
     ...openChanges(database, queue),
     create: (job) => createJob(database, queue, job),
     job: (owner, id) => findJob(database, owner, id),
@@ -148,6 +153,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
     cancel: (owner, id) =>
       changed(owner, id, async (on, job) => {
         expectLive(job, "cancelled");
+        if (job.status === "running") await releaseNext(on, queue, job);
         // the lease of a running slice is void now: its worker cannot publish any more
         await on.query(
           `update jobs set status = 'cancelled', wanted = null, lease = lease + 1, worker = null,
@@ -187,9 +193,6 @@ export async function addEvent(
   );
 }
 
-/** Turns that are given out before a larger priority would be overtaken. */
-const TURNS = 100_000_000;
-
 /** A job whose slice is due, after some seconds. */
 export interface DueJob extends Pick<JobRow, "id" | "tenant" | "model" | "priority"> {
   readonly delay?: number;
@@ -205,7 +208,7 @@ export async function sendSlice(
   { delay = 0, ...job }: DueJob,
 ): Promise<void> {
   const [row] = await transaction.query(
-    `update jobs set turn = greatest(
+    `update jobs set is_held = false, turn = greatest(
        turn + 1,
        (select max(turn) + 1 from jobs where tenant = $2 and status in ('queued', 'running') and id <> $1),
        coalesce((select max(turn) from jobs where status = 'running'),
@@ -213,36 +216,38 @@ export async function sendSlice(
      where id = $1 returning slice, turn`,
     [job.id, job.tenant],
   );
-  const priority = job.priority * TURNS - Number(row?.["turn"]);
+  const priority = placeInQueue(job.priority, Number(row?.["turn"]));
   const message = { job: job.id, slice: Number(row?.["slice"]) };
   await queue.send(transaction, message, { model: job.model, priority, delay });
 }
 
 async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
-  const { tenant, request, plan, training, validation, initial } = job;
+  const { tenant, request, plan, training, validation, initial, limits = {}, idempotencyKey = null } = job;
   const model = initial?.base ?? request.model;
-  const { priority = 0, idempotencyKey = null } = job;
   await queue.prepare(model);
   return database.transaction(async (transaction) => {
+    if (limits.max_active_jobs !== undefined) await lockTenant(transaction, tenant);
     const id = randomId("ftjob-");
     const rows = await transaction.query(
       `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
-         validation_digest, metadata, initial, priority, idempotency_key)
-       values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         validation_digest, metadata, initial, priority, idempotency_key, max_running_jobs, max_steps, max_tokens)
+       values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
        on conflict (tenant, idempotency_key) do nothing returning *`,
       [
         ...[id, tenant, model, request, plan, training.id, training.digest],
+        ...[validation?.id ?? null, validation?.digest ?? null],
+        ...[request.metadata ?? null, initial?.adapter ?? null],
+        ...[request.mos?.priority ?? limits.priority ?? 0, idempotencyKey],
         ...[
-          validation?.id ?? null,
-          validation?.digest ?? null,
-          request.metadata ?? null,
-          initial?.adapter ?? null,
+          limits.max_running_jobs ?? null,
+          limits.max_steps_per_job ?? null,
+          limits.max_tokens_per_job ?? null,
         ],
-        ...[priority, idempotencyKey],
       ],
     );
     const [made] = rowsOf("jobs", rows);
     if (made === undefined) return sameJob(transaction, job);
+    await expectWithinLimits(transaction, made, limits);
     await addEvent(transaction, { job: id, name: "created", message: `Created fine-tuning job: ${id}` });
     await sendSlice(transaction, queue, made);
     return made;

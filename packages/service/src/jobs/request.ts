@@ -48,6 +48,7 @@ const mosFields = z
     evaluate_every: z.int().min(0),
     early_stopping_patience: z.int().min(1),
     save_every: z.int().min(1),
+    priority: z.int().min(-10).max(10),
   })
   .partial()
   .openapi("MosSettings");

@@ -5,8 +5,10 @@ import type { Database, Queryable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import { checkpointName, modelName, randomId } from "./ids.ts";
 import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
+import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
 import { type JobRow, rowsOf, storable } from "./rows.ts";
+import { addTrained } from "./usage.ts";
 
 /** What a slice has added to its job. */
 export interface Progress {
@@ -40,7 +42,10 @@ export type Renewal = "held" | "pause" | "lost";
 
 /** What workers do with jobs. */
 export interface Slices {
-  /** The job whose slice this is, for this worker from now on; undefined where the slice is not due any more. */
+  /**
+   * The job whose slice this is, for this worker from now on; undefined where the slice is not due any more, or waits for
+   * another job of its tenant.
+   */
   claim(message: SliceMessage, worker: string): Promise<JobRow | undefined>;
   renew(job: JobRow): Promise<Renewal>;
   /** Says something about a job, once for each name. Nothing where the lease is lost. */
@@ -83,14 +88,21 @@ export function openSlices(
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
-    claim: async ({ job, slice }, worker) => {
-      const rows = await database.query(
-        `update jobs set status = 'running', worker = $3, lease = lease + 1,
-           lease_until = now() + make_interval(secs => $4::float8)
-         where id = $1 and slice = $2 and status = 'queued' returning *`,
-        [job, slice, worker, leaseSeconds],
+    claim: async (message, worker) => {
+      const start = async (on: Queryable, isFree: boolean): Promise<JobRow | undefined> => {
+        const rows = await on.query(
+          `update jobs set status = 'running', is_held = false, worker = $3, lease = lease + 1,
+             lease_until = now() + make_interval(secs => $4::float8)
+           where id = $1 and slice = $2 and status = 'queued' and (max_running_jobs is null or $5) returning *`,
+          [message.job, message.slice, worker, leaseSeconds, isFree],
+        );
+        return rowsOf("jobs", rows)[0];
+      };
+      const started = await start(database, false);
+      if (started !== undefined) return started;
+      return database.transaction(async (transaction) =>
+        (await mayRun(transaction, message)) ? start(transaction, true) : undefined,
       );
-      return rowsOf("jobs", rows)[0];
     },
     renew: async ({ id, slice, lease }) => {
       const [row] = await database.query(
@@ -121,12 +133,14 @@ export function openSlices(
     end: async (job, end) =>
       (await held(job, async (on, now) => {
         await endSlice(on, { queue, maxFailures, job: now }, end);
+        if (end.type === "stopped" || end.type === "succeeded") await addTrained(on, now, end);
         return true;
       })) ?? false,
-    recover: () =>
-      database.transaction(async (transaction) => {
+    recover: async () => {
+      await releaseForgotten(database, queue);
+      return database.transaction(async (transaction) => {
         const rows = await transaction.query(
-          `select * from jobs where status = 'running' and lease_until < now() for update skip locked`,
+          `select * from jobs where status = 'running' and lease_until < now() order by tenant for update skip locked`,
         );
         const end = { type: "interrupted", message: "the worker fell silent" } as const;
         for (const job of rowsOf("jobs", rows)) {
@@ -134,7 +148,8 @@ export function openSlices(
           await endSlice(transaction, { queue, maxFailures, job }, end);
         }
         return rows.length;
-      }),
+      });
+    },
   };
 }
 
@@ -165,6 +180,7 @@ async function endSlice(
   end: SliceEnd,
 ): Promise<void> {
   const isPaused = job.wanted === "pause";
+  await releaseNext(on, queue, job);
   switch (end.type) {
     case "stopped": {
       await on.query(

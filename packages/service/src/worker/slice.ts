@@ -74,6 +74,7 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   }
   const watched = await watchSlice(job, order, context);
   if (watched.type === "lost") return "lost";
+  if (watched.type === "limited") return watched.end;
   if (watched.type === "failed") return failureOf(errorOf(watched, folder));
   if (watched.type === "died") return { type: "interrupted", message: watched.message };
   const progress = await progressOf(out, watched.steps ?? job.steps ?? 0);
@@ -156,6 +157,8 @@ async function progressOf(out: string, steps: number): Promise<Omit<Progress, "s
 type Watched =
   | { readonly type: "ended"; readonly isComplete: boolean; readonly steps: number | undefined }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
+  /** It takes more than its key allows. */
+  | { readonly type: "limited"; readonly end: SliceEnd }
   | { readonly type: "died"; readonly message: string }
   | { readonly type: "lost" };
 
@@ -187,14 +190,17 @@ async function watchTrainer(
 ): Promise<Watched> {
   const { trainer, add, wait } = context;
   const turn = turnOf(context, () => trainer.stop());
+  const limits = limitsOf(job, () => trainer.stop());
   const seen: FinetuneEvent[] = [];
   let steps: number | undefined;
   for await (const report of trainer.train(order)) {
-    if (report.type !== "event") return report.type === "failed" ? report : { ...report, steps };
+    if (report.type !== "event")
+      return limits.exceeded() ?? (report.type === "failed" ? report : { ...report, steps });
     const { event } = report;
     seen.push(event);
     if (event.type === "ready") ({ steps } = event);
     turn(event);
+    limits.look(event);
     const note = noteOf(event, steps);
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
@@ -217,6 +223,37 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
   };
   const timer = setInterval(() => void renew(), renewSeconds * 1000);
   return { isLost: () => isLost, end: () => clearInterval(timer) };
+}
+
+/** Stops a job that takes more than its key allows, as soon as its trainer says how much it takes. */
+function limitsOf({ max_steps, max_tokens, trained_tokens, plan }: JobRow, stop: () => void) {
+  let trained = trained_tokens ?? 0;
+  let exceeded: Watched | undefined;
+  const check = (what: "step" | "token", count: number, most: number | null): void => {
+    if (most === null || count <= most || exceeded !== undefined) return;
+    const message = `the job takes ${count} ${what}s, and a job of this key may take ${most}`;
+    const end = {
+      type: "failed",
+      code: `${what}_limit_exceeded`,
+      param: "hyperparameters",
+      message,
+    } as const;
+    exceeded = { type: "limited", end };
+    stop();
+  };
+  return {
+    exceeded: () => exceeded,
+    look: (event: FinetuneEvent): void => {
+      if (event.type === "ready") {
+        check("step", event.steps, max_steps);
+        // of a job by steps, nobody knows before
+        check("token", Math.round(event.train.tokens * Number(plan.settings["epochs"] ?? 0)), max_tokens);
+      }
+      if (event.type !== "step") return;
+      trained += event.tokens;
+      check("token", trained, max_tokens);
+    },
+  };
 }
 
 /** Whether a checkpoint is one of those that `save_every` asks for, or the last. */

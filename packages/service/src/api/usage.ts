@@ -1,0 +1,102 @@
+// GET /v1/usage: what tenants have trained and asked for, in the shape of OpenAI's usage of an organization.
+import { createRoute, z } from "@hono/zod-openapi";
+import { failed, ok, security } from "mixture-of-shards/server";
+import type { UsageRow } from "#jobs";
+import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
+
+/** Seconds of a bucket, and how many buckets a page has. */
+const WIDTHS = {
+  "1h": { width: 3600, standard: 24, most: 168 },
+  "1d": { width: 86_400, standard: 7, most: 31 },
+} as const;
+
+/** Until the year 2100. */
+const time = z.coerce.number().int().min(0).max(4_102_444_800);
+
+const resultSchema = z
+  .object({
+    object: z.literal("usage.result"),
+    api_key_id: z.string().describe("The name of the key, which is the tenant."),
+    model: z.string().nullable(),
+    num_model_requests: z.int(),
+    input_tokens: z.int(),
+    input_cached_tokens: z.int(),
+    output_tokens: z.int(),
+    serving_seconds: z.number().describe("From the arrival of each request to its end."),
+    trained_tokens: z.int(),
+    training_seconds: z.number(),
+  })
+  .openapi("UsageResult");
+
+const usageSchema = z.object({
+  object: z.literal("page"),
+  data: z.array(
+    z.object({
+      object: z.literal("bucket"),
+      start_time: z.int(),
+      end_time: z.int(),
+      results: z.array(resultSchema),
+    }),
+  ),
+  has_more: z.boolean(),
+  next_page: z.string().nullable(),
+});
+
+const usageRoute = createRoute({
+  method: "get",
+  path: "/v1/usage",
+  summary: "What the key's tenant has used, by hours or days of UTC; all tenants for administrators",
+  security,
+  request: {
+    query: z.object({
+      start_time: time.optional().describe("Seconds since 1970, rounded down; without it, the last buckets."),
+      end_time: time.optional().describe("The first second that does not count."),
+      bucket_width: z.enum(["1h", "1d"]).default("1d"),
+      group_by: z.enum(["model"]).optional(),
+      api_key_id: z.string().max(64).optional().describe("Only of the key of this name."),
+      limit: z.coerce.number().int().min(1).max(WIDTHS["1h"].most).optional(),
+      page: time.optional().describe("next_page of the page before."),
+    }),
+  },
+  responses: { 200: ok(usageSchema, "A page of buckets, the oldest first."), default: failed },
+});
+
+const shownUsage = (row: UsageRow): z.output<typeof resultSchema> => ({
+  object: "usage.result",
+  api_key_id: row.tenant,
+  model: row.model,
+  num_model_requests: row.requests,
+  input_tokens: row.prompt_tokens,
+  input_cached_tokens: row.cached_tokens,
+  output_tokens: row.completion_tokens,
+  serving_seconds: row.serving_seconds,
+  trained_tokens: row.trained_tokens,
+  training_seconds: row.training_seconds,
+});
+
+export const usageRoutes: AddRoutes = (app, { jobs }) => {
+  app.openapi(usageRoute, async (context) => {
+    const query = context.req.valid("query");
+    const { width, standard, most } = WIDTHS[query.bucket_width];
+    const { start_time, end_time, page, limit = standard } = query;
+    if (limit > most)
+      throw invalid(`limit is at most ${most} where bucket_width is ${query.bucket_width}`, "limit");
+    if (start_time !== undefined && end_time !== undefined && end_time <= start_time)
+      throw invalid("end_time is not after start_time", "end_time");
+    const options = { width, limit, start: page ?? start_time, end: end_time, tenant: query.api_key_id };
+    const { starts, rows, next } = await found(
+      jobs.usage(ownerOf(context.var.key), { ...options, byModel: query.group_by === "model" }),
+    );
+    const data = starts.map((start) => ({
+      object: "bucket" as const,
+      start_time: start,
+      end_time: start + width,
+      results: rows.filter((row) => row.start === start).map(shownUsage),
+    }));
+    const hasMore = next !== undefined;
+    return context.json(
+      { object: "page" as const, data, has_more: hasMore, next_page: hasMore ? String(next) : null },
+      200,
+    );
+  });
+};

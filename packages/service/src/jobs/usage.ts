@@ -1,0 +1,170 @@
+// What tenants have used, by hour and model. Training is added in the transaction in which a slice ends, and so exactly once;
+// requests are added up in memory and written together.
+import { parseWith } from "mixture-of-shards/core";
+import { z } from "zod";
+import type { Database, Queryable } from "#database";
+import { isOwned, type JobRow, type Owner, valuesOf } from "./rows.ts";
+
+/** A request that was answered, or several of a tenant's to one model. */
+export interface Served {
+  readonly tenant: string;
+  readonly model: string;
+  readonly requests: number;
+  readonly prompt_tokens: number;
+  readonly cached_tokens: number;
+  readonly completion_tokens: number;
+  readonly serving_seconds: number;
+}
+
+const usageSchema = z.object({
+  /** When its hour or day began, in seconds since 1970. */
+  start: z.number(),
+  tenant: z.string(),
+  model: z.string().nullable(),
+  requests: z.number(),
+  prompt_tokens: z.number(),
+  cached_tokens: z.number(),
+  completion_tokens: z.number(),
+  serving_seconds: z.number(),
+  trained_tokens: z.number(),
+  training_seconds: z.number(),
+});
+/** What a tenant used in an hour or a day. */
+export type UsageRow = z.output<typeof usageSchema>;
+
+/** Which hours or days are looked at. Times in seconds since 1970, by UTC. */
+export interface UsageOptions {
+  /** Seconds of an hour or a day. */
+  readonly width: number;
+  /** Rounded down; without it, the last `limit` hours or days. */
+  readonly start?: number | undefined;
+  /** The first moment that is not looked at; at most now. */
+  readonly end?: number | undefined;
+  /** The most hours or days. */
+  readonly limit: number;
+  readonly byModel: boolean;
+  /** Of this tenant only. */
+  readonly tenant?: string | undefined;
+}
+
+/** Hours or days, those without use, too. */
+export interface UsagePage {
+  readonly starts: readonly number[];
+  readonly rows: readonly UsageRow[];
+  /** Where the next page starts. */
+  readonly next: number | undefined;
+}
+
+/** What was used, as its owners see it and servers add to it. */
+export interface UsageStore {
+  usage(owner: Owner, options: UsageOptions): Promise<UsagePage>;
+  /** Adds requests in memory until `writeServed`. */
+  addServed(served: Served): void;
+  /** Writes what was added. Where that fails it is kept for the next time. */
+  writeServed(): Promise<void>;
+}
+
+/** Pairs of tenant and model in memory while the database is away; more models of a tenant are counted together. */
+const MOST_WAITING = 10_000;
+const OTHER = "other";
+
+const HOUR = "date_trunc('hour', now(), 'UTC')";
+
+export function openUsage(database: Database): UsageStore {
+  let waiting = new Map<string, Served>();
+  const addServed = (served: Served): void => {
+    const { tenant } = served;
+    const nameOf = (model: string): string => JSON.stringify([tenant, model]);
+    const isNamed = waiting.has(nameOf(served.model)) || waiting.size < MOST_WAITING;
+    const model = isNamed ? served.model : OTHER;
+    const before = waiting.get(nameOf(model));
+    waiting.set(nameOf(model), before === undefined ? { ...served, model } : sumOf(before, served));
+  };
+  return {
+    usage: (owner, options) => readUsage(database, owner, options),
+    addServed,
+    writeServed: async () => {
+      if (waiting.size === 0) return;
+      const batch = [...waiting.values()];
+      waiting = new Map();
+      try {
+        await writeBatch(database, batch);
+      } catch (error) {
+        for (const served of batch) addServed(served);
+        throw error;
+      }
+    },
+  };
+}
+
+const sumOf = (a: Served, b: Served): Served => ({
+  ...a,
+  requests: a.requests + b.requests,
+  prompt_tokens: a.prompt_tokens + b.prompt_tokens,
+  cached_tokens: a.cached_tokens + b.cached_tokens,
+  completion_tokens: a.completion_tokens + b.completion_tokens,
+  serving_seconds: a.serving_seconds + b.serving_seconds,
+});
+
+/** In the order of the key, so that servers that write the same rows wait for each other in one direction. */
+async function writeBatch(on: Queryable, batch: readonly Served[]): Promise<void> {
+  await on.query(
+    `insert into usage (tenant, model, hour, requests, prompt_tokens, cached_tokens, completion_tokens, serving_seconds)
+     select tenant, model, ${HOUR}, requests, prompt_tokens, cached_tokens, completion_tokens, serving_seconds
+       from jsonb_to_recordset($1::text::jsonb) as served (tenant text, model text, requests bigint, prompt_tokens bigint,
+         cached_tokens bigint, completion_tokens bigint, serving_seconds double precision)
+       order by tenant, model
+     on conflict (tenant, hour, model) do update set
+       requests = usage.requests + excluded.requests,
+       prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens,
+       cached_tokens = usage.cached_tokens + excluded.cached_tokens,
+       completion_tokens = usage.completion_tokens + excluded.completion_tokens,
+       serving_seconds = usage.serving_seconds + excluded.serving_seconds`,
+    [JSON.stringify(batch)],
+  );
+}
+
+/** Adds what a slice has trained and kept. `job` is its row from before. */
+export async function addTrained(
+  on: Queryable,
+  { tenant, model, trained_tokens }: JobRow,
+  { trainedTokens, seconds }: { readonly trainedTokens: number; readonly seconds: number },
+): Promise<void> {
+  await on.query(
+    `insert into usage (tenant, model, hour, trained_tokens, training_seconds) values ($1, $2, ${HOUR}, $3, $4)
+     on conflict (tenant, hour, model) do update set
+       trained_tokens = usage.trained_tokens + excluded.trained_tokens,
+       training_seconds = usage.training_seconds + excluded.training_seconds`,
+    [tenant, model, Math.max(0, trainedTokens - (trained_tokens ?? 0)), seconds],
+  );
+}
+
+async function readUsage(
+  on: Queryable,
+  owner: Owner,
+  { width, start, end = Number.POSITIVE_INFINITY, limit, byModel, tenant }: UsageOptions,
+): Promise<UsagePage> {
+  const [clock] = await on.query("select floor(extract(epoch from now()))::bigint as now", []);
+  const now = Number(clock?.["now"]);
+  const until = Math.min(end, now + 1);
+  const first = Math.floor((start ?? now - (limit - 1) * width) / width) * width;
+  const count = Math.max(0, Math.min(limit, Math.ceil((until - first) / width)));
+  const starts = Array.from({ length: count }, (_, i) => first + i * width);
+  const next = first + count * width;
+  const rows = await on.query(
+    `select floor(extract(epoch from hour) / $3::bigint)::bigint * $3::bigint as start, tenant, ${byModel ? "model" : "null"} as model,
+       sum(requests)::bigint as requests, sum(prompt_tokens)::bigint as prompt_tokens,
+       sum(cached_tokens)::bigint as cached_tokens, sum(completion_tokens)::bigint as completion_tokens,
+       sum(serving_seconds) as serving_seconds,
+       sum(trained_tokens)::bigint as trained_tokens, sum(training_seconds) as training_seconds
+     from usage where ${isOwned} and ($4::text is null or tenant = $4)
+       and hour >= to_timestamp($5) and hour < to_timestamp($6)
+     group by 1, 2, 3 order by 1, 2, 3`,
+    [...valuesOf(owner), width, tenant ?? null, first, Math.min(next, until)],
+  );
+  return {
+    starts,
+    rows: rows.map((row) => parseWith(usageSchema, row, { code: "bad_data", where: "usage" })),
+    next: next < until ? next : undefined,
+  };
+}
