@@ -21,17 +21,26 @@ export async function findAdapter(
   return find();
 }
 
-/** The adapter that a model name means; null is the base. @throws ApiError 404 rather than answering with the base. */
-export async function adapterOf(
-  server: Pick<ServerContext, "engine" | "modelName" | "extension">,
-  { model, key }: { readonly model: string; readonly key: ApiKey },
-): Promise<string | null> {
-  if (model === server.modelName) return null;
-  if ((await findAdapter(server, { name: model, key })) !== undefined) return model;
-  throw new ApiError(
-    `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`,
-    { status: 404, code: "model_not_found", param: "model" },
-  );
+/**
+ * The adapter that the model of a request means; null is the base. The record has the name by which the model is served.
+ *
+ * @throws ApiError 404 rather than answering with the base.
+ */
+export async function adapterOf(context: RequestContext, model: string): Promise<string | null> {
+  const { server, key, record } = context.var;
+  const isServed = async (name: string): Promise<boolean> =>
+    name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
+  const isName = await isServed(model);
+  const name = isName ? model : await server.extension?.resolve(model, key);
+  if (name === undefined || !(isName || (await isServed(name))))
+    throw new ApiError(
+      name === undefined
+        ? `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`
+        : `${JSON.stringify(model)} stands for ${JSON.stringify(name)}, which is not there any more; switch it to another model`,
+      { status: 404, code: "model_not_found", param: "model" },
+    );
+  record.model = name;
+  return name === server.modelName ? null : name;
 }
 
 /** @throws ApiError 400 if a request asks for too many choices. */
@@ -218,6 +227,8 @@ export interface RunningChoices {
   readonly events: AsyncGenerator<ChoiceEvent, void>;
   /** After the last event. */
   usage(): UsageFields;
+  /** The model that answers, by its own name. */
+  readonly model: string;
   /** Digest of the adapter that answers; null for the base. */
   readonly digest: string | null;
 }
@@ -259,6 +270,7 @@ export async function startChoices(
       total_tokens: promptTokens + record.completionTokens,
       prompt_tokens_details: { cached_tokens: record.cachedTokens },
     }),
+    model: record.model ?? server.modelName,
     get digest() {
       return record.digest ?? null;
     },

@@ -27,6 +27,23 @@ export interface ServerExtension {
   fetch(name: string): Promise<boolean>;
   /** A request has ended, after some seconds. */
   served?(record: RequestRecord, seconds: number): void;
+  /**
+   * The model that another name stands for now, of those that the key's tenant has given. It is asked at each request for what
+   * is neither the base nor an adapter.
+   *
+   * @throws ApiError 503 where it cannot be known now.
+   */
+  resolve(name: string, key: ApiKey): Promise<string | undefined>;
+  /** What the list of a key's models has beside adapters. */
+  describe(key: ApiKey): Promise<ModelNotes>;
+}
+
+/** What is known of models beside their adapters. Times in seconds since 1970. */
+export interface ModelNotes {
+  /** Names that stand for other models. */
+  readonly aliases: readonly { readonly id: string; readonly model: string; readonly changedAt: number }[];
+  /** When models expire, by name. */
+  readonly expiresAt: ReadonlyMap<string, number>;
 }
 
 /** What is served, to which clients, within which limits. */
@@ -86,4 +103,5 @@ export interface ServerEnv {
 
 /** A Hono app whose requests carry the server, the key and the record of the request. */
 export type ServerApp = OpenAPIHono<ServerEnv>;
+/** What Hono hands to the routes of such an app. */
 export type RequestContext = Context<ServerEnv>;

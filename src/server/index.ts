@@ -10,7 +10,8 @@ export {
   keyLines,
   openKeyFile,
 } from "./auth.ts";
-export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
+export { findAdapter } from "./choices.ts";
+export type { ModelNotes, RequestContext, ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { ApiError, type ApiErrorDetails } from "./errors.ts";
 export { type Listening, type ListenOptions, listen } from "./http.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";

@@ -8,12 +8,14 @@ import type { ServedModel } from "mixture-of-shards";
 import { budget, parseAdapterConfig } from "mixture-of-shards/adapters";
 import type { Service, ServiceOptions } from "mixture-of-shards/cli";
 import { MosError } from "mixture-of-shards/core";
-import type { ServerExtension, ServerLog } from "mixture-of-shards/server";
+import type { ApiKey, ModelNotes, ServerExtension, ServerLog } from "mixture-of-shards/server";
 import { makeTemporaryFolder } from "mixture-of-shards/storage";
-import { addServiceRoutes } from "#api";
+import { addServiceRoutes, found, seconds } from "#api";
 import { type Database, migrate, openPglite, openPostgres } from "#database";
 import {
   defaultSliceOptions,
+  type Jobs,
+  MAX_ALIASES,
   openJobs,
   openQueue,
   openSlices,
@@ -23,6 +25,7 @@ import {
 } from "#jobs";
 import { openObjects } from "#objects";
 import { runWorker } from "#worker";
+import { type Expired, openExpired } from "./expired.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
 
 /** Where a service's state is. */
@@ -112,7 +115,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     ...{ jobs, objects },
     onError: (model, error) => log.warn({ model, reason: String(error) }, "a model cannot be published now"),
   });
-  const sync = (): Promise<void> => publisher.sync();
+  const expired = openExpired(jobs);
+  const sync = async (): Promise<void> => {
+    await expired.look();
+    await publisher.sync();
+  };
   await sync().catch((error: unknown) => log.warn({ reason: String(error) }, "models are published later"));
   const slices = openSlices(database, queue, sliceOptions(options));
   const stopping = new AbortController();
@@ -133,13 +140,14 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       running.push(repeat(options.leaseSeconds, { signal, log, work: recover }));
       const sweep = async (): Promise<void> => {
         await jobs.removeExpired();
+        await jobs.removeExpiredModels();
         const count = await objects.sweep((digests) => jobs.used(digests), SWEEP_AGE);
         if (count > 0) log.info({ files: count }, "files that nobody uses were removed");
       };
       running.push(repeat(SWEEP_SECONDS, { signal, log, work: sweep }));
       const worker = { ...options, modelName: model.name, parts, signal };
       for (let i = 0; i < workers; i++) running.push(work({ ...worker, name: workerName(i) }));
-      return extensionOf({ model, publisher, service: { jobs, objects } });
+      return extensionOf({ model, publisher, expired, service: { jobs, objects } });
     },
     stopWorkers,
     [Symbol.asyncDispose]: async () => {
@@ -201,11 +209,13 @@ async function repeat(seconds: number, { signal, log, work: once }: RepeatOption
 interface ExtensionParts {
   readonly model: ServedModel;
   readonly publisher: Publisher;
+  readonly expired: Expired;
   readonly service: Pick<Parameters<typeof addServiceRoutes>[1], "jobs" | "objects">;
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
-function extensionOf({ model, publisher, service }: ExtensionParts): ServerExtension {
+export function extensionOf({ model, publisher, expired, service }: ExtensionParts): ServerExtension {
+  const { jobs } = service;
   return {
     addRoutes: (app) =>
       addServiceRoutes(app, {
@@ -214,6 +224,7 @@ function extensionOf({ model, publisher, service }: ExtensionParts): ServerExten
         layers: model.geometry.layers,
         checkPlan: checkedAgainst(model),
         unpublish: (name) => publisher.remove(name),
+        lookAtExpiry: () => expired.look(),
         maxFileBytes: MAX_FILE_BYTES,
         nextSeed: () => randomInt(2 ** 31),
       }),
@@ -221,18 +232,44 @@ function extensionOf({ model, publisher, service }: ExtensionParts): ServerExten
       ...key,
       mayUse: (name) => {
         const tenant = tenantOfModel(name);
-        return tenant === undefined ? key.mayUse(name) : key.isAdmin || tenant === key.name;
+        if (tenant === undefined) return key.mayUse(name);
+        return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
       },
     }),
-    fetch: (name) => publisher.fetch(name),
+    fetch: (name) => found(publisher.fetch(name), "model"),
+    resolve: async (id, { name: tenant }) => {
+      const target = await found(jobs.aliased({ tenant, id }), "model");
+      if (target !== undefined) expired.hold(target);
+      return target;
+    },
+    describe: (key) => notesOf(jobs, key),
     served: (record, seconds) => {
       const { keyName: tenant, model: name, status, ...tokens } = record;
       if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
         return;
-      service.jobs.addServed({
+      jobs.addServed({
         ...{ tenant, model: name, requests: 1, serving_seconds: seconds, prompt_tokens: tokens.promptTokens },
         ...{ cached_tokens: tokens.cachedTokens, completion_tokens: tokens.completionTokens },
       });
     },
   };
+}
+
+/** Without the database aliases cannot be used, so that lists go on without them. */
+async function notesOf(jobs: Jobs, { name: tenant, isAdmin }: ApiKey): Promise<ModelNotes> {
+  try {
+    const { rows } = await jobs.aliases(tenant, { limit: MAX_ALIASES });
+    const expiring = await jobs.expiringModels({ tenant, isAdmin });
+    return {
+      aliases: rows.map(({ id, model, changed_at }) => ({ id, model, changedAt: seconds(changed_at) })),
+      expiresAt: new Map(
+        expiring.flatMap(({ name, expires_at }) =>
+          expires_at === null ? [] : [[name, seconds(expires_at)]],
+        ),
+      ),
+    };
+  } catch (error) {
+    if (!(error instanceof MosError) || error.code !== "network") throw error;
+    return { aliases: [], expiresAt: new Map() };
+  }
 }

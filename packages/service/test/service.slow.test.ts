@@ -132,6 +132,32 @@ describe.each(databases)("%s", (name, open) => {
     expect(results.split("\n")[6]).toMatch(/^6,\d+\.\d+,0\.\d+,,$/);
     await expect(zeta.files.content(job.result_files[0] ?? "")).rejects.toMatchObject({ status: 404 });
 
+    // an alias that is switched in the middle of an answer
+    const checkpoint = last?.fine_tuned_model_checkpoint ?? "";
+    const point = (to: string) => acme.put<{ model: string }>("/aliases/support", { body: { model: to } });
+    expect(await point(model)).toMatchObject({ object: "alias", version: 1, model });
+    const stream = await acme.chat.completions.create({
+      ...{ model: "support", messages: [{ role: "user", content: "Hi" }], max_tokens: 40, stream: true },
+    });
+    const models: string[] = [];
+    for await (const chunk of stream) {
+      if (models.length === 0) {
+        await point(checkpoint);
+        expect((await say(acme, "support")).model).toBe(checkpoint);
+      }
+      models.push(chunk.model);
+    }
+    expect(new Set(models)).toEqual(new Set([model]));
+    await expect(say(zeta, "support")).rejects.toMatchObject({ status: 404 });
+    await expect(acme.models.delete(checkpoint)).rejects.toMatchObject({ status: 400 });
+    expect(await acme.post("/aliases/support/rollback")).toMatchObject({ version: 3, model });
+    expect((await say(acme, "support")).model).toBe(model);
+    const kept = { rank: undefined, equivalent_rank: undefined };
+    const next = await create(file.id, { model: "support", mos: { steps: 10_000, ...kept } });
+    expect(next.model).toBe(model);
+    await acme.fineTuning.jobs.cancel(next.id);
+    await acme.delete("/aliases/support");
+
     expect(await acme.models.delete(model)).toMatchObject({ id: model, deleted: true });
     await expect(say(acme, model)).rejects.toMatchObject({ status: 404 });
     expect(await acme.files.delete(file.id)).toMatchObject({ deleted: true });

@@ -185,9 +185,8 @@ export function chatRoutes(app: ServerApp): void {
 }
 
 async function startChat(context: RequestContext, request: ChatRequest): Promise<RunningChoices> {
-  const { server, key, record } = context.var;
-  const adapter = await adapterOf(server, { model: request.model, key });
-  record.model = request.model;
+  const { server, key } = context.var;
+  const adapter = await adapterOf(context, request.model);
   checkChoices(request.n ?? 1, server.limits.choices);
   const logprobs = logprobsOf(request);
   const prompt = server.prompts.fromText(render(server.engine.text, request), "messages");
@@ -277,8 +276,7 @@ class Answer {
 
   /** The fields that every object begins with. The fingerprint says which content of an adapter answers. */
   #head<T extends string>(object: T) {
-    const { model } = this.#request;
-    const system_fingerprint = this.#choices.digest;
+    const { model, digest: system_fingerprint } = this.#choices;
     return { id: this.#id, object, created: this.#created, model, system_fingerprint };
   }
 

@@ -129,9 +129,8 @@ export function completionRoutes(app: ServerApp): void {
 }
 
 async function startCompletion(context: RequestContext, request: CompletionRequest): Promise<Answer> {
-  const { server, key, record } = context.var;
-  const adapter = await adapterOf(server, { model: request.model, key });
-  record.model = request.model;
+  const { server, key } = context.var;
+  const adapter = await adapterOf(context, request.model);
   checkBestOf(request);
   const { n = 1 } = request;
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
@@ -268,12 +267,12 @@ class Answer {
 
   /** The fields that every object begins with. The fingerprint says which content of an adapter answers. */
   #head() {
-    const { request, choices, created } = this.#parts;
+    const { choices, created } = this.#parts;
     return {
       id: this.#id,
       object: "text_completion" as const,
       created,
-      model: request.model,
+      model: choices.model,
       system_fingerprint: choices.digest,
     };
   }

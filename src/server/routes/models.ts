@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { AdapterInfo } from "#inference";
 import { findAdapter } from "../choices.ts";
-import type { ServerApp, ServerContext } from "../context.ts";
+import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { failed, ok, security } from "../schemas.ts";
 
@@ -14,6 +14,7 @@ const modelSchema = z
     owned_by: z.string(),
     root: z.string(),
     parent: z.string().nullable(),
+    expires_at: z.int().optional(),
   })
   .openapi("Model");
 
@@ -48,30 +49,53 @@ const baseModel = ({ modelName, createdAt }: ServerContext): Model => ({
   parent: null,
 });
 
-const adapterModel = ({ modelName }: ServerContext, { name, changedAt }: AdapterInfo): Model => ({
-  id: name,
+interface AdapterModel extends Pick<AdapterInfo, "changedAt"> {
+  readonly id: string;
+  readonly root?: string;
+  readonly expiresAt?: number | undefined;
+}
+
+const adapterModel = (
+  { modelName }: ServerContext,
+  { id, changedAt, root, expiresAt }: AdapterModel,
+): Model => ({
+  id,
   object: "model",
   created: Math.floor(changedAt),
   owned_by: "mos",
-  root: modelName,
+  root: root ?? modelName,
   parent: modelName,
+  ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
 });
 
+const NO_NOTES: ModelNotes = { aliases: [], expiresAt: new Map() };
+
+/** Adapters and aliases that a key may use. An alias has the name of what it stands for as its root. */
+async function adapterModels({ server, key }: RequestContext["var"]): Promise<readonly Model[]> {
+  const { aliases, expiresAt } = (await server.extension?.describe(key)) ?? NO_NOTES;
+  const adapters = server.engine
+    .adapters()
+    .filter(({ name }) => key.mayUse(name) && name !== server.modelName)
+    .map(({ name: id, changedAt }) => ({ id, changedAt, expiresAt: expiresAt.get(id) }));
+  const hidden = new Set([server.modelName, ...adapters.map(({ id }) => id)]);
+  const named = aliases
+    .filter(({ id }) => !hidden.has(id))
+    .map(({ model: root, ...alias }) => ({ ...alias, root }));
+  return [...adapters, ...named].map((model) => adapterModel(server, model));
+}
+
 export function modelRoutes(app: ServerApp): void {
-  app.openapi(listRoute, (context) => {
-    const { server, key } = context.var;
-    const adapters = server.engine
-      .adapters()
-      .filter(({ name }) => key.mayUse(name) && name !== server.modelName)
-      .map((adapter) => adapterModel(server, adapter));
-    return context.json({ object: "list" as const, data: [baseModel(server), ...adapters] }, 200);
+  app.openapi(listRoute, async (context) => {
+    const data = [baseModel(context.var.server), ...(await adapterModels(context.var))];
+    return context.json({ object: "list" as const, data }, 200);
   });
   app.openapi(describeRoute, async (context) => {
     const { server, key } = context.var;
     const name = context.req.valid("param").model;
     if (name === server.modelName) return context.json(baseModel(server), 200);
-    const found = await findAdapter(server, { name, key });
-    if (found !== undefined) return context.json(adapterModel(server, found), 200);
+    await findAdapter(server, { name, key }); // it may not be here yet
+    const found = (await adapterModels(context.var)).find(({ id }) => id === name);
+    if (found !== undefined) return context.json(found, 200);
     // also for another tenant's adapter
     throw new ApiError(`the model ${JSON.stringify(name)} does not exist or you do not have access to it`, {
       status: 404,

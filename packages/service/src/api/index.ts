@@ -1,14 +1,16 @@
 // The routes of the service: OpenAI's files and fine-tuning jobs.
 import type { ServerApp } from "mixture-of-shards/server";
+import { aliasRoutes } from "./aliases.ts";
 import { fileRoutes } from "./files.ts";
 import { jobRoutes } from "./jobs.ts";
 import { modelRoutes } from "./models.ts";
 import type { AddRoutes, ServiceEnv } from "./service-env.ts";
 import { usageRoutes } from "./usage.ts";
 
-export type { ServiceEnv } from "./service-env.ts";
+export { found, type ServiceEnv } from "./service-env.ts";
+export { seconds } from "./shown.ts";
 
-const ROUTES: readonly AddRoutes[] = [fileRoutes, jobRoutes, modelRoutes, usageRoutes];
+const ROUTES: readonly AddRoutes[] = [fileRoutes, jobRoutes, modelRoutes, aliasRoutes, usageRoutes];
 
 /** Adds all routes to a server. */
 export function addServiceRoutes(app: ServerApp, service: ServiceEnv): void {

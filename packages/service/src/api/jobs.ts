@@ -141,9 +141,20 @@ interface Creation {
   readonly idempotencyKey: string | undefined;
 }
 
-async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: Creation): Promise<JobRow> {
+/** A request whose model is no alias, but what that stands for now. */
+async function withoutAlias({ jobs, modelName }: ServiceEnv, request: JobRequest, { tenant }: Owner) {
+  const { model } = request;
+  const target = model === modelName ? undefined : await jobs.aliased({ tenant, id: model });
+  return { ...request, model: target ?? model };
+}
+
+async function createJob(
+  service: ServiceEnv,
+  { request: given, key, idempotencyKey }: Creation,
+): Promise<JobRow> {
   const owner = ownerOf(key);
   const { jobs, layers, checkPlan, nextSeed } = service;
+  const request = await withoutAlias(service, given, owner);
   const initial = await initialOf(service, request, owner);
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
   const validation =

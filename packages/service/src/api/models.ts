@@ -1,23 +1,73 @@
-// DELETE /v1/models: a fine-tuned model, or one of its checkpoints, is not needed any more.
+// /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
 import { createRoute, z } from "@hono/zod-openapi";
-import { failed, ok, security } from "mixture-of-shards/server";
-import { type AddRoutes, found, ownerOf } from "./service-env.ts";
+import { checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { lifetimeSchema, type ModelRow } from "#jobs";
+import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
+import { seconds } from "./shown.ts";
 
+const path = "/v1/models/{model{.+}}";
+const params = z.object({ model: z.string().max(512) });
 const deleted = z.object({ id: z.string(), object: z.literal("model"), deleted: z.literal(true) });
+
+const modelSchema = z.object({
+  id: z.string(),
+  object: z.literal("model"),
+  created: z.int(),
+  owned_by: z.string(),
+  expires_at: z.int().optional(),
+});
 
 const removeRoute = createRoute({
   method: "delete",
-  path: "/v1/models/{model{.+}}",
-  summary: "Delete a fine-tuned model",
+  path,
+  summary: "Delete a fine-tuned model that no alias stands for",
   security,
-  request: { params: z.object({ model: z.string().max(512) }) },
+  request: { params },
   responses: {
     200: ok(deleted, "It is deleted. Requests that run with it end as they began."),
     default: failed,
   },
 });
 
-export const modelRoutes: AddRoutes = (app, { jobs, unpublish }) => {
+/** The last second of the year 9999. */
+const LATEST = 253_402_300_799;
+
+const updateRequest = z
+  .strictObject({
+    expires_at: z.int().max(LATEST).optional().describe("In seconds since 1970."),
+    expires_after: lifetimeSchema.optional().describe("In seconds from now."),
+  })
+  .openapi("UpdateModelRequest");
+
+const updateRoute = createRoute({
+  method: "post",
+  path,
+  summary: "Set when a fine-tuned model expires; without a time, or with null, it does not",
+  security,
+  middleware: jsonBody,
+  request: { params, body: { content: { "application/json": { schema: updateRequest } } } },
+  responses: { 200: ok(modelSchema, "The model."), default: failed },
+});
+
+/** What a request says of the time at which a model expires. */
+function expiryOf({ expires_at: at, expires_after: after }: z.output<typeof updateRequest>, now: number) {
+  if (at !== undefined && after !== undefined)
+    throw invalid("expires_at and expires_after exclude each other", "expires_at");
+  if (at !== undefined && at * 1000 <= now)
+    throw invalid("expires_at is over; DELETE removes a model", "expires_at");
+  if (at !== undefined) return { at };
+  return after === undefined ? null : { after };
+}
+
+const shownModel = ({ name, created_at, expires_at }: ModelRow): z.output<typeof modelSchema> => ({
+  id: name,
+  object: "model",
+  created: seconds(created_at),
+  owned_by: "mos",
+  ...(expires_at === null ? {} : { expires_at: seconds(expires_at) }),
+});
+
+export const modelRoutes: AddRoutes = (app, { jobs, unpublish, lookAtExpiry }) => {
   app.openapi(removeRoute, async (context) => {
     const { key, server } = context.var;
     const id = context.req.valid("param").model;
@@ -26,4 +76,18 @@ export const modelRoutes: AddRoutes = (app, { jobs, unpublish }) => {
     await server.engine.refreshAdapters();
     return context.json({ id, object: "model" as const, deleted: true as const }, 200);
   });
+  app.openapi(
+    updateRoute,
+    async (context) => {
+      const { key, server } = context.var;
+      const expiry = expiryOf(context.req.valid("json"), server.now());
+      const row = await found(
+        jobs.setExpiry(ownerOf(key), context.req.valid("param").model, expiry),
+        "model",
+      );
+      await found(lookAtExpiry());
+      return context.json(shownModel(row), 200);
+    },
+    checkedBy(updateRequest),
+  );
 };

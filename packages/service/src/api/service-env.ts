@@ -17,6 +17,8 @@ export interface ServiceEnv {
   readonly checkPlan: (plan: TrainingPlan) => void;
   /** Takes a model that was deleted out of the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
+  /** Looks at once when models expire now. */
+  readonly lookAtExpiry: () => Promise<void>;
   /** Bytes of the largest file. */
   readonly maxFileBytes: number;
   /** The seed of a job that brings none. */
@@ -36,11 +38,18 @@ export const ownerOf = (key: { readonly name: string; readonly isAdmin: boolean 
 export const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>
   new ApiError(message, { status: 400, code, param });
 
+/** PostgreSQL's code for a text that it cannot keep, so that nothing is called by it. */
+const ZERO_BYTE = "22021";
+
 /** Waits for work whose "not found" concerns an id of the request rather than a model. */
 export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
   try {
     return await work;
   } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === ZERO_BYTE)
+      throw new ApiError(`${param}: there is nothing of this name`, {
+        ...{ status: 404, code: "not_found", param, cause: error },
+      });
     if (!(error instanceof MosError) || error instanceof ApiError) throw error;
     if (error.code === "not_found")
       throw new ApiError(error.message, { status: 404, code: "not_found", param, cause: error });

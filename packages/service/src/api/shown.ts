@@ -1,6 +1,8 @@
 // Rows as the objects of OpenAI's API.
 import { z } from "@hono/zod-openapi";
 import {
+  type AliasRow,
+  type AliasVersionRow,
   type CheckpointRow,
   type EventRow,
   type FileRow,
@@ -9,7 +11,8 @@ import {
   type JobRow,
 } from "#jobs";
 
-const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
+/** Of OpenAI's objects: since 1970. */
+export const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
 
 /** A file. */
 export const fileSchema = z
@@ -149,6 +152,47 @@ export const shownCheckpoint = (checkpoint: CheckpointRow): z.output<typeof chec
   fine_tuning_job_id: checkpoint.job,
   step_number: checkpoint.step,
   metrics: checkpoint.metrics,
+});
+
+/** An alias. */
+export const aliasSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("alias"),
+    organization_id: z.string(),
+    model: z.string(),
+    version: z.int(),
+    created_at: z.int(),
+    changed_at: z.int(),
+    versions: z
+      .array(
+        z.object({
+          version: z.int(),
+          model: z.string(),
+          previous: z.int().nullable().describe("Where a rollback leads from here."),
+          created_at: z.int(),
+          available: z.boolean().describe("Whether the model is still there."),
+        }),
+      )
+      .optional()
+      .describe("The newest first; not in lists."),
+  })
+  .openapi("Alias");
+
+export const shownAlias = (
+  alias: AliasRow,
+  versions?: readonly AliasVersionRow[],
+): z.output<typeof aliasSchema> => ({
+  id: alias.id,
+  object: "alias",
+  organization_id: alias.tenant,
+  model: alias.model,
+  version: alias.version,
+  created_at: seconds(alias.created_at),
+  changed_at: seconds(alias.changed_at),
+  ...(versions === undefined
+    ? {}
+    : { versions: versions.map((row) => ({ ...row, created_at: seconds(row.created_at) })) }),
 });
 
 /** A part of a list, as all lists of the API are. */

@@ -1,4 +1,5 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
+export { type AliasId, isAliasName, MAX_ALIASES } from "./aliases.ts";
 export { tenantOfModel } from "./ids.ts";
 export { type Jobs, type NewEvent, openJobs } from "./jobs.ts";
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
@@ -6,15 +7,19 @@ export {
   hyperparametersOf,
   type JobRequest,
   jobRequestSchema,
+  lifetimeSchema,
   planOf,
   type TrainingPlan,
 } from "./request.ts";
 export {
+  type AliasRow,
+  type AliasVersionRow,
   type CheckpointRow,
   type EventRow,
   type FileRow,
   hasEnded,
   type JobRow,
+  type ModelRow,
   type Owner,
 } from "./rows.ts";
 export {

@@ -3,6 +3,8 @@ import { canonicalJson, MosError } from "mixture-of-shards/core";
 import type { FineTuningLimits } from "mixture-of-shards/server";
 import type { Database, Queryable } from "#database";
 import type { Files } from "#objects";
+import { type AliasStore, openAliases } from "./aliases.ts";
+import { type ExpiryStore, openExpiry } from "./expiry.ts";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
 import { expectWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
@@ -48,7 +50,7 @@ export interface JobListOptions extends ListOptions {
 }
 
 /** Files, jobs and models of the service. Whatever is not the owner's is not found. */
-export interface Jobs extends FileStore, ModelStore, UsageStore, JobChanges {
+export interface Jobs extends FileStore, ModelStore, AliasStore, ExpiryStore, UsageStore, JobChanges {
   /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
   create(job: NewJob): Promise<JobRow>;
   job(owner: Owner, id: string): Promise<JobRow>;
@@ -76,6 +78,8 @@ export function openJobs(database: Database, queue: Queue): Jobs {
     ...openFiles(database),
     ...openModels(database),
     ...openUsage(database),
+    ...openAliases(database),
+    ...openExpiry(database),
     ...openChanges(database, queue),
     create: (job) => createJob(database, queue, job),
     job: (owner, id) => findJob(database, owner, id),

@@ -1,10 +1,12 @@
 // Rows of models: what was published, and which contents rows name.
+import { MosError } from "mixture-of-shards/core";
 import type { Database } from "#database";
 import type { Files } from "#objects";
 import { isOwned, missing, type Owner, rowsOf, valuesOf } from "./rows.ts";
 
 /** Published models. */
 export interface ModelStore {
+  /** @throws MosError `bad_option` for a model that an alias stands for. */
   removeModel(owner: Owner, name: string): Promise<void>;
   /** The models that have to be in the folder of adapters, by name. */
   published(): Promise<ReadonlyMap<string, Files>>;
@@ -18,19 +20,28 @@ export interface ModelStore {
 
 export function openModels(database: Database): ModelStore {
   return {
-    removeModel: async (owner, name) => {
-      const rows = await database.query(`delete from models where ${isOwned} and name = $3 returning name`, [
-        ...valuesOf(owner),
-        name,
-      ]);
-      if (rows.length === 0) throw missing("model", name);
-    },
+    removeModel: (owner, name) =>
+      database.transaction(async (transaction) => {
+        // locked before aliases are looked at: none can be pointed to it meanwhile
+        const found = await transaction.query(
+          `select name from models where ${isOwned} and name = $3 for update`,
+          [...valuesOf(owner), name],
+        );
+        if (found.length === 0) throw missing("model", name);
+        const [alias] = await transaction.query("select id from aliases where model = $1 limit 1", [name]);
+        if (alias !== undefined)
+          throw new MosError(
+            "bad_option",
+            `the alias ${alias["id"]} stands for this model; switch it to another one, or delete it, first`,
+          );
+        await transaction.query("delete from models where name = $1", [name]);
+      }),
     published: async () => {
-      const rows = rowsOf("models", await database.query("select * from models"));
+      const rows = rowsOf("models", await database.query("select * from live_models"));
       return new Map(rows.map(({ name, files }) => [name, files]));
     },
     model: async (owner, name) => {
-      const rows = await database.query(`select * from models where ${isOwned} and name = $3`, [
+      const rows = await database.query(`select * from live_models where ${isOwned} and name = $3`, [
         ...valuesOf(owner),
         name,
       ]);
@@ -39,7 +50,7 @@ export function openModels(database: Database): ModelStore {
       return model.files;
     },
     filesOfModel: async (name) =>
-      rowsOf("models", await database.query("select * from models where name = $1", [name]))[0]?.files,
+      rowsOf("models", await database.query("select * from live_models where name = $1", [name]))[0]?.files,
     used: async (digests) => {
       const rows = await database.query(
         `select digest from unnest($1::text[]) as given (digest) where

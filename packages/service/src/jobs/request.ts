@@ -20,6 +20,9 @@ const textOf = (most: number) =>
     .max(most)
     .refine((text) => storable(text) === text, "a text without zero bytes and lone surrogates");
 
+/** Seconds after which a model expires, at most ten years. */
+export const lifetimeSchema = z.int().min(60).max(315_360_000);
+
 /** What the method and the run are; what is left out has the defaults of mos train. */
 const mosFields = z
   .strictObject({
@@ -49,6 +52,8 @@ const mosFields = z
     early_stopping_patience: z.int().min(1),
     save_every: z.int().min(1),
     priority: z.int().min(-10).max(10),
+    expires_after: lifetimeSchema,
+    checkpoints_expire_after: lifetimeSchema,
   })
   .partial()
   .openapi("MosSettings");

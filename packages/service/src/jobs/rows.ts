@@ -113,7 +113,31 @@ const modelSchema = z.object({
   job: z.string().nullable(),
   files,
   created_at: z.date(),
+  expires_at: z.date().nullable(),
 });
+/** A model that was published. */
+export type ModelRow = z.output<typeof modelSchema>;
+
+const aliasSchema = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  version: z.number(),
+  model: z.string(),
+  created_at: z.date(),
+  changed_at: z.date(),
+});
+/** A name for a model that can be another one tomorrow. */
+export type AliasRow = z.output<typeof aliasSchema>;
+
+const aliasVersionSchema = z.object({
+  version: z.number(),
+  model: z.string(),
+  previous: z.number().nullable(),
+  created_at: z.date(),
+  available: z.boolean(),
+});
+/** What an alias has stood for since some time. */
+export type AliasVersionRow = z.output<typeof aliasVersionSchema>;
 
 const SCHEMAS = {
   files: fileSchema,
@@ -121,6 +145,8 @@ const SCHEMAS = {
   events: eventSchema,
   checkpoints: checkpointSchema,
   models: modelSchema,
+  aliases: aliasSchema,
+  alias_versions: aliasVersionSchema,
 };
 type Rows = { readonly [T in keyof typeof SCHEMAS]: z.output<(typeof SCHEMAS)[T]> };
 
@@ -153,7 +179,7 @@ export interface Page<T> {
  *
  * @throws MosError `bad_option` where `after` is no row of the list.
  */
-export async function pageOf<T extends Exclude<keyof Rows, "models">>(
+export async function pageOf<T extends Exclude<keyof Rows, "models" | "alias_versions">>(
   database: Queryable,
   table: T,
   { where, values, after, limit, order = "desc" }: PageOptions,

@@ -127,7 +127,8 @@ export function openSlices(
            on conflict (job, step) do nothing returning id`,
           [randomId("ftckpt_"), job.id, step, model, metrics],
         );
-        if (made.length > 0) await publish(on, job, { name: model, files });
+        if (made.length > 0)
+          await publish(on, job, { name: model, files, lifetime: "checkpoints_expire_after" });
       });
     },
     end: async (job, end) =>
@@ -158,14 +159,20 @@ const nameOf = ({ id, model, tenant, request }: JobRow): string => {
   return modelName({ id, model, tenant, suffix });
 };
 
-async function publish(
-  on: Queryable,
-  { id, tenant }: JobRow,
-  { name, files }: { readonly name: string; readonly files: Files },
-): Promise<void> {
-  await on.query("insert into models (name, tenant, job, files) values ($1, $2, $3, $4)", [
-    ...[name, tenant, id, files],
-  ]);
+interface NewModel {
+  readonly name: string;
+  readonly files: Files;
+  /** The setting of the request that says after how many seconds the model expires. */
+  readonly lifetime: "expires_after" | "checkpoints_expire_after";
+}
+
+async function publish(on: Queryable, { id }: JobRow, { name, files, lifetime }: NewModel): Promise<void> {
+  await on.query(
+    `insert into models (name, tenant, job, files, expires_at)
+     select $1, tenant, id, $2, now() + make_interval(secs => (request #>> array['mos', $3])::float8)
+     from jobs where id = $4`,
+    [name, files, lifetime, id],
+  );
 }
 
 interface EndOptions {
@@ -207,7 +214,7 @@ async function endSlice(
     }
     case "succeeded": {
       const name = nameOf(job);
-      await publish(on, job, { name, files: end.adapter });
+      await publish(on, job, { name, files: end.adapter, lifetime: "expires_after" });
       const resultId = randomId("file-");
       await on.query(
         `insert into files (id, tenant, purpose, filename, bytes, digest, status)

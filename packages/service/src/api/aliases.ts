@@ -1,0 +1,206 @@
+// /v1/aliases: names that stand for models, and for another one from one request to the next.
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  ApiError,
+  checkedBy,
+  failed,
+  findAdapter,
+  jsonBody,
+  ok,
+  type RequestContext,
+  security,
+} from "mixture-of-shards/server";
+import { type AliasId, type AliasRow, type AliasVersionRow, isAliasName } from "#jobs";
+import { type AddRoutes, found, invalid } from "./service-env.ts";
+import { aliasSchema, pageQuery, pageSchema, shownAlias, shownPage } from "./shown.ts";
+
+const path = "/v1/aliases";
+const params = z.object({
+  name: z
+    .string()
+    .refine(isAliasName, "a letter or digit; letters, digits and . _ - follow, 128 characters at most"),
+});
+const tenant = z
+  .string()
+  .regex(/^[\w.@-]{1,64}$/)
+  .optional()
+  .describe("Whose aliases these are: for administrators.");
+const query = z.object({ tenant });
+const expected_version = z
+  .int()
+  .min(0)
+  .optional()
+  .describe("Refused with 409 unless the alias is at this version; 0: unless it does not exist.");
+const answers = { 200: ok(aliasSchema, "The alias as it is now."), default: failed };
+
+const setRequest = z
+  .strictObject({ model: z.string().min(1).max(256), expected_version })
+  .openapi("SetAliasRequest");
+
+const setRoute = createRoute({
+  method: "put",
+  path: `${path}/{name}`,
+  summary: "Make an alias, or switch it to another model",
+  description: "Every request that begins after the answer, on any server, has the new model.",
+  security,
+  middleware: jsonBody,
+  request: { params, query, body: { content: { "application/json": { schema: setRequest } } } },
+  responses: answers,
+});
+
+const rollbackRequest = z
+  .strictObject({
+    version: z.int().min(1).optional().describe("Left out, the one before the current one."),
+    expected_version,
+  })
+  .openapi("RollbackAliasRequest");
+
+/** A rollback is in a hurry: it needs no body. */
+const bodyIfAny = ((context, next) => {
+  const { headers } = context.req.raw;
+  const isEmpty = Number(headers.get("content-length") ?? 0) === 0 && !headers.has("transfer-encoding");
+  return isEmpty && !headers.has("content-type") ? next() : jsonBody(context, next);
+}) satisfies typeof jsonBody;
+
+const rollbackRoute = createRoute({
+  method: "post",
+  path: `${path}/{name}/rollback`,
+  summary: "Let an alias stand for what it stood for before",
+  security,
+  middleware: bodyIfAny,
+  request: { params, query, body: { content: { "application/json": { schema: rollbackRequest } } } },
+  responses: answers,
+});
+
+const listRoute = createRoute({
+  method: "get",
+  path,
+  summary: "The aliases of the key's tenant, the newest first",
+  security,
+  request: { query: z.object({ ...pageQuery({ standard: 20, most: 100 }), tenant }) },
+  responses: { 200: ok(pageSchema(aliasSchema), "A page of them."), default: failed },
+});
+
+const getRoute = createRoute({
+  method: "get",
+  path: `${path}/{name}`,
+  summary: "One of them, with its versions",
+  security,
+  request: { params, query },
+  responses: answers,
+});
+
+const deleted = z.object({ id: z.string(), object: z.literal("alias"), deleted: z.literal(true) });
+
+const removeRoute = createRoute({
+  method: "delete",
+  path: `${path}/{name}`,
+  summary: "Delete an alias; its models stay",
+  security,
+  request: { params, query },
+  responses: { 200: ok(deleted, "It is deleted."), default: failed },
+});
+
+type Variables = RequestContext["var"];
+
+/** The tenant whose aliases a request is about. @throws ApiError 403 for another one's without an administrator's key. */
+function tenantOf({ key }: Variables, given: string | undefined): string {
+  if (given === undefined || given === key.name || key.isAdmin) return given ?? key.name;
+  throw new ApiError("only keys with admin: true may name another tenant", {
+    ...{ status: 403, code: "admin_key_required", param: "tenant" },
+  });
+}
+
+const aliasOf = (
+  variables: Variables,
+  { name, tenant: given }: { readonly name: string; readonly tenant?: string | undefined },
+): AliasId => ({ tenant: tenantOf(variables, given), id: name });
+
+/** @throws ApiError 400 for the name of a model, which an alias would not change. */
+async function checkName({ server, key }: Variables, name: string): Promise<void> {
+  if (name === server.modelName || (await findAdapter(server, { name, key })) !== undefined)
+    throw invalid(`${name} is the name of a model already; take another one`, "name");
+}
+
+/** @throws ApiError 404 for a model that the key may not use, or that is not there. */
+async function checkModel({ server, key }: Variables, name: string): Promise<void> {
+  if (name === server.modelName || (await findAdapter(server, { name, key })) !== undefined) return;
+  throw new ApiError(
+    `the model ${JSON.stringify(name)} does not exist or you do not have access to it; an alias stands for a model by its own name`,
+    { status: 404, code: "model_not_found", param: "model" },
+  );
+}
+
+/** Where a rollback leads. @throws ApiError 400 where there is nothing, or nothing any more. */
+function targetOf(versions: readonly AliasVersionRow[], wanted: number | undefined): AliasVersionRow {
+  const byNumber = (number: number | null | undefined) => versions.find(({ version }) => version === number);
+  const number = wanted ?? versions[0]?.previous;
+  const target = byNumber(number);
+  if (target === undefined)
+    throw invalid(
+      number == null ? "there is no version before the current one" : `there is no version ${number}`,
+      "version",
+    );
+  if (target.available) return target;
+  let older: AliasVersionRow | undefined = target;
+  while (older !== undefined && !older.available) older = byNumber(older.previous);
+  throw invalid(
+    `the model of version ${target.version} was deleted or has expired; ${older === undefined ? "there is none before it that is left" : `the one before it that is left is version ${older.version}`}`,
+    "version",
+    "model_deleted",
+  );
+}
+
+const conflict = (expected: number): ApiError =>
+  new ApiError(`the alias is not at version ${expected}; it was changed meanwhile`, {
+    ...{ status: 409, code: "conflict", param: "expected_version" },
+  });
+
+export const aliasRoutes: AddRoutes = (app, { jobs }) => {
+  const withVersions = async (row: AliasRow) => shownAlias(row, await jobs.aliasVersions(row));
+  app.openapi(
+    setRoute,
+    async (context) => {
+      const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      const { model, expected_version: expected } = context.req.valid("json");
+      await checkName(context.var, alias.id);
+      await checkModel(context.var, model);
+      const row = await found(jobs.setAlias(alias, { model, expected }), "model");
+      if (row === undefined) throw conflict(expected ?? 0);
+      return context.json(await found(withVersions(row)), 200);
+    },
+    checkedBy(setRequest),
+  );
+  app.openapi(
+    rollbackRoute,
+    async (context) => {
+      const { version, expected_version } = context.req.valid("json");
+      const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      const now = await found(jobs.alias(alias), "name");
+      const expected = expected_version ?? now.version;
+      if (expected !== now.version) throw conflict(expected);
+      const backTo = targetOf(await found(jobs.aliasVersions(alias)), version);
+      await checkModel(context.var, backTo.model);
+      const row = await found(jobs.setAlias(alias, { model: backTo.model, backTo, expected }), "name");
+      if (row === undefined) throw conflict(expected);
+      return context.json(await found(withVersions(row)), 200);
+    },
+    checkedBy(rollbackRequest),
+  );
+  app.openapi(listRoute, async (context) => {
+    const { tenant: given, ...page } = context.req.valid("query");
+    const { rows, hasMore } = await found(jobs.aliases(tenantOf(context.var, given), page), "after");
+    const data = rows.map((row) => shownAlias(row));
+    return context.json(shownPage(data, hasMore), 200);
+  });
+  app.openapi(getRoute, async (context) => {
+    const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+    const row = await found(jobs.alias(alias), "name");
+    return context.json(await found(withVersions(row)), 200);
+  });
+  app.openapi(removeRoute, async (context) => {
+    const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+    await found(jobs.removeAlias(alias), "name");
+    return context.json({ id: alias.id, object: "alias" as const, deleted: true as const }, 200);
+  });
+};

@@ -1,0 +1,146 @@
+// Aliases: names of a tenant's own for models. What one stands for changes for all servers with one row, and all that it has
+// stood for is kept, so that it can go back.
+import { MosError } from "mixture-of-shards/core";
+import type { Database, Queryable } from "#database";
+import { tenantOfModel } from "./ids.ts";
+import {
+  type AliasRow,
+  type AliasVersionRow,
+  type ListOptions,
+  missing,
+  type Page,
+  pageOf,
+  rowsOf,
+} from "./rows.ts";
+
+/** An alias by whose it is and its name. */
+export interface AliasId {
+  readonly tenant: string;
+  readonly id: string;
+}
+
+/** What an alias is to stand for. */
+export interface AliasChange {
+  readonly model: string;
+  /** The version that a rollback goes back to: the next rollback goes on from there. */
+  readonly backTo?: AliasVersionRow;
+  /** The version that the alias is at, 0 for one that does not exist; left out, the last change wins. */
+  readonly expected?: number | undefined;
+}
+
+/** Aliases by their tenants. */
+export interface AliasStore {
+  /** What an alias stands for at this moment. */
+  aliased(alias: AliasId): Promise<string | undefined>;
+  alias(alias: AliasId): Promise<AliasRow>;
+  aliases(tenant: string, options: ListOptions): Promise<Page<AliasRow>>;
+  /** The newest first. */
+  aliasVersions(alias: AliasId): Promise<readonly AliasVersionRow[]>;
+  /**
+   * Makes an alias or switches it. One that stands for the model already stays as it is. Undefined where it is not at the
+   * expected version.
+   *
+   * @throws MosError `not_found` for a fine-tuned model that the tenant does not have, `bad_option` for too many aliases.
+   */
+  setAlias(alias: AliasId, change: AliasChange): Promise<AliasRow | undefined>;
+  removeAlias(alias: AliasId): Promise<void>;
+}
+
+/** Names that a model of the database never has. */
+export const isAliasName = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name);
+
+/** Aliases of a tenant; lists of models show them all. */
+export const MAX_ALIASES = 1000;
+/** Versions of an alias that are kept. */
+const MAX_VERSIONS = 100;
+
+export function openAliases(database: Database): AliasStore {
+  const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> =>
+    rowsOf(
+      "aliases",
+      await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]),
+    )[0];
+  return {
+    aliased: async (alias) => (isAliasName(alias.id) ? (await find(alias))?.model : undefined),
+    alias: async (alias) => {
+      const found = await find(alias);
+      if (found === undefined) throw missing("alias", alias.id);
+      return found;
+    },
+    aliases: (tenant, page) =>
+      pageOf(database, "aliases", { where: "tenant = $1", values: [tenant], ...page }),
+    aliasVersions: async ({ tenant, id }) =>
+      rowsOf(
+        "alias_versions",
+        await database.query(
+          `select *, model not like 'ft:%' or exists (select from live_models where name = model) as available
+           from alias_versions where tenant = $1 and alias = $2 order by version desc`,
+          [tenant, id],
+        ),
+      ),
+    setAlias: (alias, change) => database.transaction((transaction) => setAlias(transaction, alias, change)),
+    removeAlias: async ({ tenant, id }) => {
+      const rows = await database.query("delete from aliases where tenant = $1 and id = $2 returning id", [
+        tenant,
+        id,
+      ]);
+      if (rows.length === 0) throw missing("alias", id);
+    },
+  };
+}
+
+async function setAlias(
+  on: Queryable,
+  { tenant, id }: AliasId,
+  { model, backTo, expected }: AliasChange,
+): Promise<AliasRow | undefined> {
+  // a row to lock, also of an alias that two servers make at once
+  await on.query("insert into aliases (tenant, id, model) values ($1, $2, $3) on conflict do nothing", [
+    ...[tenant, id, model],
+  ]);
+  const locked = await on.query("select * from aliases where tenant = $1 and id = $2 for update", [
+    tenant,
+    id,
+  ]);
+  const [before] = rowsOf("aliases", locked);
+  if (before === undefined) throw missing("alias", id); // deleted in this moment
+  if (expected !== undefined && expected !== before.version) {
+    await on.query("delete from aliases where tenant = $1 and id = $2 and version = 0", [tenant, id]);
+    return undefined;
+  }
+  const isNew = before.version === 0;
+  if (!isNew && before.model === model) return before;
+  if (isNew) await checkRoom(on, tenant);
+  await holdModel(on, tenant, model);
+  const version = before.version + 1;
+  const rows = await on.query(
+    `update aliases set version = $3, model = $4, changed_at = now() where tenant = $1 and id = $2 returning *`,
+    [tenant, id, version, model],
+  );
+  const previous = backTo === undefined ? before.version || null : backTo.previous;
+  await on.query(
+    "insert into alias_versions (tenant, alias, version, model, previous) values ($1, $2, $3, $4, $5)",
+    [tenant, id, version, model, previous],
+  );
+  await on.query("delete from alias_versions where tenant = $1 and alias = $2 and version <= $3", [
+    ...[tenant, id, version - MAX_VERSIONS],
+  ]);
+  return rowsOf("aliases", rows)[0];
+}
+
+async function checkRoom(on: Queryable, tenant: string): Promise<void> {
+  const [row] = await on.query("select count(*)::integer as count from aliases where tenant = $1", [tenant]);
+  if (Number(row?.["count"]) > MAX_ALIASES)
+    throw new MosError("bad_option", `there are ${MAX_ALIASES} aliases already; delete one first`);
+}
+
+/** A fine-tuned model stays until the alias has been switched to it. Other models are not the database's. */
+async function holdModel(on: Queryable, tenant: string, model: string): Promise<void> {
+  if (tenantOfModel(model) === undefined) return;
+  await on.query("select name from models where name = $1 for share", [model]);
+  const rows = await on.query("select name from live_models where name = $1 and tenant = $2", [
+    model,
+    tenant,
+  ]);
+  if (rows.length === 0) throw missing("model", model);
+}

@@ -1,0 +1,445 @@
+// Aliases and expiry over HTTP, on two servers with one database.
+import { EventEmitter, once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MosError } from "mixture-of-shards/core";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type Database, migrate } from "#database";
+import { type Jobs, jobRequestSchema, openJobs, openQueue, openSlices, planOf, type Queue } from "#jobs";
+import { openObjects } from "#objects";
+import { type Answer, type Harness, makeServer } from "../../../test/server/harness.ts";
+import { openExpired } from "../src/expired.ts";
+import { openPublisher } from "../src/publish.ts";
+import { extensionOf } from "../src/service.ts";
+import { databases, type TestDatabase } from "./databases.ts";
+
+const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
+const unreachable = new MosError("network", "PostgreSQL at db:5432 cannot be reached: ECONNREFUSED");
+
+describe.each(databases)("%s", (_, open) => {
+  let opened: TestDatabase;
+  let queue: Queue;
+  let jobs: Jobs;
+  let folder: string;
+  let isReachable = true;
+  let beforeCommit = async (): Promise<void> => undefined;
+  let one: Harness;
+  let two: Harness;
+  const looks: (() => Promise<void>)[] = [];
+
+  /** A server with a folder of its own. */
+  async function serverOf(name: string, database: Database): Promise<Harness> {
+    const adapters = join(folder, name);
+    const own = openJobs(database, queue);
+    const objects = await openObjects(join(folder, "objects"));
+    const publisher = await openPublisher(adapters, { jobs: own, objects, onError: () => undefined });
+    const expired = openExpired(own);
+    looks.push(() => expired.look());
+    const model = { name: "base", geometry: { layers: 1, widths: {} } };
+    return makeServer({
+      engine: {
+        delay: 5,
+        look: async () => ["plain", ...(await readdir(adapters)).filter((each) => !each.startsWith("."))],
+        adapters: ["plain"],
+      },
+      server: {
+        extension: extensionOf({ model, publisher, expired, service: { jobs: own, objects } }),
+        keys: {
+          find: async (token) => ({
+            name: token,
+            isAdmin: token === "root",
+            mayUse: (adapter) => token !== "zeta" || adapter !== "plain",
+          }),
+        },
+      },
+    });
+  }
+
+  beforeAll(async () => {
+    opened = await open();
+    const { database } = opened;
+    await migrate(database);
+    queue = await openQueue(database, { onError: () => undefined });
+    jobs = openJobs(database, queue);
+    folder = await mkdtemp(join(tmpdir(), "mos-aliases-"));
+    const breakable: Database = {
+      ...database,
+      query: async (...given) => {
+        if (!isReachable) throw unreachable;
+        return database.query(...given);
+      },
+      transaction: (work) =>
+        database.transaction(async (transaction) => {
+          const result = await work(transaction);
+          await beforeCommit();
+          return result;
+        }),
+    };
+    one = await serverOf("one", breakable);
+    two = await serverOf("two", breakable);
+    for (const name of [V1, V2, V3, OTHERS]) await publish(name);
+  });
+  afterAll(async () => {
+    await queue[Symbol.asyncDispose]();
+    await opened[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+  afterEach(async () => {
+    isReachable = true;
+    await opened.database.query("delete from aliases; update models set expires_at = null");
+    for (const look of looks) await look();
+  });
+
+  const publish = (name: string) =>
+    opened.database.query("insert into models (name, tenant, files) values ($1, $2, '{}')", [
+      name,
+      name.split(":")[2],
+    ]);
+
+  interface Call {
+    readonly server?: Harness;
+    readonly tenant?: string;
+    readonly method?: string;
+    readonly body?: unknown;
+  }
+  async function call(
+    path: string,
+    { server = one, tenant = "acme", method = "GET", body }: Call = {},
+  ): Promise<Answer> {
+    const response = await server.fetch(`/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${tenant}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
+    const { status, headers } = response;
+    return { status, headers, text, json: isJson ? JSON.parse(text) : undefined };
+  }
+  const put = (model: string, more: object = {}, options: Call & { name?: string } = {}) =>
+    call(`/aliases/${options.name ?? "support"}`, { method: "PUT", body: { model, ...more }, ...options });
+  const remove = (model: string) => call(`/models/${model}`, { method: "DELETE" });
+  const rollback = (body?: object, options: Call = {}) =>
+    call("/aliases/support/rollback", { method: "POST", body, ...options });
+  const messages = [{ role: "user", content: "Hi" }];
+  const chat = (model: string, options: Call = {}, more: object = {}) =>
+    call("/chat/completions", { method: "POST", body: { model, messages, ...more }, ...options });
+  /** The model that answers. */
+  const answerer = async (model: string, options: Call = {}): Promise<string> => {
+    const { json, status } = await chat(model, options);
+    if (status !== 200) return `${status} ${json.error.code}`;
+    const said: string = json.choices[0].message.content;
+    if (json.model !== "base") expect(said.trim().startsWith(`${json.model}:`)).toBe(true);
+    return json.model;
+  };
+  const listed = async (options: Call = {}): Promise<Record<string, unknown>[]> =>
+    (await call("/models", options)).json.data;
+
+  test("a switch and a rollback on one server are what the next request on another one has", async () => {
+    expect(await answerer("support")).toBe("404 model_not_found");
+    expect((await put(V1)).json).toMatchObject({ id: "support", object: "alias", model: V1, version: 1 });
+    expect(await answerer("support", { server: two })).toBe(V1);
+    await put(V2, {}, { server: two });
+    expect(await answerer("support")).toBe(V2);
+    const completion = { method: "POST", body: { model: "support", prompt: "Hi" } };
+    expect((await call("/completions", completion)).json.model).toBe(V2);
+    await put(V3);
+    expect(await answerer("support", { server: two })).toBe(V3);
+    expect((await rollback()).json).toMatchObject({ model: V2, version: 4 });
+    expect(await answerer("support", { server: two })).toBe(V2);
+    expect((await rollback({}, { server: two })).json).toMatchObject({ model: V1, version: 5 });
+    expect(await answerer("support")).toBe(V1);
+    const { json } = await rollback();
+    expect(json.error).toMatchObject({
+      message: "there is no version before the current one",
+      param: "version",
+    });
+    // what a rollback left is not where the next one leads
+    await put("base");
+    expect(await answerer("support", { server: two })).toBe("base");
+    expect((await rollback()).json).toMatchObject({ model: V1, version: 7 });
+    expect((await rollback({ version: 3 })).json).toMatchObject({ model: V3, version: 8 });
+    const { versions } = (await call("/aliases/support")).json;
+    expect(
+      versions.map(({ version, model, previous }: Record<string, unknown>) => [version, model, previous]),
+    ).toEqual([
+      ...[
+        [8, V3, 2],
+        [7, V1, null],
+        [6, "base", 5],
+        [5, V1, null],
+      ],
+      ...[
+        [4, V2, 1],
+        [3, V3, 2],
+        [2, V2, 1],
+        [1, V1, null],
+      ],
+    ]);
+  });
+
+  test("a stream ends on the version with which it began", async () => {
+    await put(V1);
+    const response = await one.fetch("/v1/chat/completions", {
+      method: "POST",
+      headers: { authorization: "Bearer acme", "content-type": "application/json" },
+      body: JSON.stringify({ model: "support", messages, stream: true }),
+    });
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = (await reader.read()).value ?? "";
+    await put(V2, {}, { server: two });
+    expect(await answerer("support")).toBe(V2);
+    for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+    const chunks = text.split("\n\n").filter((line) => line.startsWith("data: {"));
+    const models = new Set(chunks.map((line) => JSON.parse(line.slice(6)).model));
+    expect(models).toEqual(new Set([V1]));
+    expect(text).toContain('"finish_reason":"stop"');
+  });
+
+  test("aliases are the tenant's", async () => {
+    await put(V1);
+    expect(await answerer("support", { tenant: "zeta" })).toBe("404 model_not_found");
+    expect((await call("/aliases/support", { tenant: "zeta" })).status).toBe(404);
+    expect((await rollback({}, { tenant: "zeta" })).status).toBe(404);
+    expect((await call("/aliases/support", { tenant: "zeta", method: "DELETE" })).status).toBe(404);
+    expect((await call("/aliases/support?tenant=acme", { tenant: "zeta" })).status).toBe(403);
+    expect((await put(V1, {}, { tenant: "zeta" })).json.error).toMatchObject({ code: "model_not_found" });
+    await put(OTHERS, {}, { tenant: "zeta" });
+    expect(await answerer("support", { tenant: "zeta", server: two })).toBe(OTHERS);
+    expect(await answerer("support")).toBe(V1);
+    // an administrator names the tenant, and gives it nothing of another's
+    const root = { tenant: "root" };
+    expect((await call("/aliases", root)).json.data).toEqual([]);
+    expect((await call("/aliases?tenant=acme", root)).json.data).toMatchObject([
+      { id: "support", organization_id: "acme", model: V1 },
+    ]);
+    const set = (model: string) =>
+      call("/aliases/support?tenant=acme", { method: "PUT", body: { model }, ...root });
+    expect((await set(OTHERS)).status).toBe(404);
+    expect((await set(V2)).status).toBe(200);
+    expect(await answerer("support")).toBe(V2);
+  });
+
+  test("what an alias cannot be, and cannot stand for", async () => {
+    for (const name of ["base", "plain", "ft:base:acme::1", "-a", "a b", "a".repeat(129)])
+      expect((await put(V1, {}, { name: encodeURIComponent(name) })).status, name).toBe(400);
+    expect((await put(V1, {}, { name: "a%20b" })).json.error).toMatchObject({ param: "name" });
+    for (const path of ["/aliases/%00", "/aliases?tenant=%00"])
+      expect((await call(path, { tenant: "root" })).status, path).toBe(400);
+    for (const path of ["/files/%00", "/fine_tuning/jobs/%00"])
+      expect((await call(path)).status, path).toBe(404);
+    for (const method of ["DELETE", "POST"])
+      expect(
+        (await call("/models/ft:base:acme::%00", { method, ...(method === "POST" ? { body: {} } : {}) }))
+          .status,
+      ).toBe(404);
+    expect(await answerer("a\0")).toBe("404 model_not_found");
+    expect(await answerer("ft:base:acme::\0")).toBe("404 model_not_found");
+    expect((await put("plain")).status).toBe(200);
+    await put(V1, {}, { name: "other" });
+    for (const model of [OTHERS, "ft:base:acme::none", "nothing", "other"])
+      expect((await put(model)).json.error, model).toMatchObject({ code: "model_not_found", param: "model" });
+    expect((await put("plain", {}, { tenant: "zeta" })).status).toBe(404);
+    expect((await call("/aliases/support", { method: "PUT", body: {} })).json.error.param).toBe("model");
+    expect((await rollback({ version: 9 })).json.error.message).toBe("there is no version 9");
+    expect((await call("/aliases/none/rollback", { method: "POST" })).status).toBe(404);
+    expect((await call("/aliases/support", { method: "DELETE" })).json).toMatchObject({ deleted: true });
+    expect(await answerer("support")).toBe("404 model_not_found");
+    expect((await call("/aliases/support")).status).toBe(404);
+  });
+
+  test("changes that expect another version are refused, and others follow each other", async () => {
+    expect((await put(V1, { expected_version: 1 })).status).toBe(409);
+    expect((await call("/aliases/support")).status).toBe(404);
+    const models = [V1, V2, V3];
+    const first = await Promise.all(models.map((model) => put(model, { expected_version: 0 })));
+    expect(first.map(({ status }) => status).sort()).toEqual([200, 409, 409]);
+    const model = (await call("/aliases/support")).json.model as string;
+    expect((await put(model)).json.version).toBe(1);
+    expect((await put(model, { expected_version: 2 })).json.error).toMatchObject({ code: "conflict" });
+    const others = models.filter((each) => each !== model);
+    await Promise.all(others.map((each, i) => put(each, {}, { server: i === 0 ? one : two })));
+    const { version, versions, model: last } = (await call("/aliases/support")).json;
+    expect(version).toBe(3);
+    expect(versions[0]).toMatchObject({ version: 3, model: last, previous: 2 });
+    expect((await rollback({ expected_version: 2 })).status).toBe(409);
+    // one of two that go back at once, or both one after the other
+    await Promise.all([
+      rollback({ expected_version: 3 }),
+      rollback({ expected_version: 3 }, { server: two }),
+    ]);
+    expect((await call("/aliases/support")).json.version).toBe(4);
+  });
+
+  test("lists by pages, and models with the names that stand for them", async () => {
+    for (const name of ["a", "b", "c"]) await put(V1, {}, { name });
+    const first = (await call("/aliases?limit=2")).json;
+    expect(first).toMatchObject({ object: "list", first_id: "c", last_id: "b", has_more: true });
+    expect(first.data[0].versions).toBeUndefined();
+    const second = (await call("/aliases?limit=2&after=b")).json;
+    expect(second).toMatchObject({ first_id: "a", last_id: "a", has_more: false });
+    const names = (await listed()).map(({ id }) => id);
+    expect(names).toEqual(expect.arrayContaining(["base", "plain", V1, "a", "b", "c"]));
+    expect((await call("/models/a")).json).toMatchObject({
+      id: "a",
+      root: V1,
+      parent: "base",
+      object: "model",
+    });
+    expect((await listed({ tenant: "zeta" })).map(({ id }) => id)).not.toContain("a");
+    expect((await call("/models/a", { tenant: "zeta" })).status).toBe(404);
+  });
+
+  test("a model that an alias stands for is not deleted, and a rollback to one that was says so", async () => {
+    const [older, old, now] = ["ft:base:acme::older", "ft:base:acme::old", "ft:base:acme::now"];
+    for (const name of [older, old, now]) await publish(name);
+    for (const name of [older, old, now]) await put(name);
+    expect((await remove(now)).json.error.message).toContain("the alias support stands for this model");
+    expect(await answerer("support")).toBe(now);
+    expect((await remove(old)).status).toBe(200);
+    const refused = (await rollback()).json.error;
+    expect(refused).toMatchObject({ code: "model_deleted", param: "version" });
+    expect(refused.message).toContain("is version 1");
+    expect(await answerer("support")).toBe(now);
+    const { versions } = (await call("/aliases/support")).json;
+    expect(versions.map(({ available }: { available: boolean }) => available)).toEqual([true, false, true]);
+    expect((await rollback({ version: 1 })).json.model).toBe(older);
+    expect((await remove(now)).status).toBe(200);
+  });
+
+  test.each([true, false])("a switch and a deletion at once, the switch first: %s", async (isSwitchFirst) => {
+    const name = `ft:base:acme::race-${isSwitchFirst}`;
+    await publish(name);
+    const gate = new EventEmitter();
+    beforeCommit = async () => {
+      beforeCommit = async () => undefined;
+      gate.emit("reached");
+      await once(gate, "open");
+    };
+    const [first, second] = isSwitchFirst ? [put, remove] : [remove, put];
+    const reached = once(gate, "reached");
+    const answers = [first(name)];
+    await reached;
+    answers.push(second(name));
+    await sleep(200); // in which the second one gets as far as it can
+    gate.emit("open");
+    const statuses = (await Promise.all(answers)).map(({ status }) => status);
+    expect(statuses).toEqual([200, isSwitchFirst ? 400 : 404]);
+  });
+
+  test("without its database a server goes on with all models but aliases", async () => {
+    await put(V1);
+    expect(await answerer(V1)).toBe(V1);
+    isReachable = false;
+    const { status, json, headers } = await chat("support");
+    expect([status, json.error.code]).toEqual([503, "database_unavailable"]);
+    expect(headers.get("retry-after")).not.toBeNull();
+    expect(await answerer(V1)).toBe(V1);
+    expect(await answerer("plain")).toBe("plain");
+    expect(await answerer("base")).toBe("base");
+    expect((await listed()).map(({ id }) => id)).toEqual(expect.arrayContaining(["base", "plain", V1]));
+    expect((await call("/aliases")).status).toBe(503);
+  });
+
+  test("models expire at once on all servers, but not while an alias may need them", async () => {
+    const expires = (name: string, body: object, options: Call = {}) =>
+      call(`/models/${name}`, { method: "POST", body, ...options });
+    /** As if the time had come. */
+    const end = async (name: string): Promise<void> => {
+      await opened.database.query("update models set expires_at = now() - interval '1 s' where name = $1", [
+        name,
+      ]);
+      for (const look of looks) await look();
+    };
+    const short = "ft:base:acme::short";
+    await publish(short);
+    expect(await answerer(short, { server: two })).toBe(short);
+    expect((await expires(short, { expires_after: 3600 }, { tenant: "zeta" })).status).toBe(404);
+    const at = Math.floor(Date.now() / 1000) + 3600;
+    expect((await expires(short, { expires_at: at })).json).toMatchObject({ id: short, expires_at: at });
+    expect((await listed({ server: two })).find(({ id }) => id === short)).toMatchObject({ expires_at: at });
+    expect((await expires(short, { expires_at: null })).json.expires_at).toBeUndefined();
+    for (const body of [
+      { expires_at: 1 },
+      { expires_after: 0 },
+      { expires_at: at, expires_after: 60 },
+      { expires: 1 },
+    ])
+      expect((await expires(short, body)).status, JSON.stringify(body)).toBe(400);
+    const after = (await expires(short, { expires_after: 7200 })).json.expires_at;
+    expect(after).toBeGreaterThan(at);
+
+    // held by what an alias is, and by where a rollback leads
+    await put(short);
+    await end(short);
+    expect(await answerer(short, { server: two })).toBe(short);
+    await put(V1);
+    await jobs.removeExpiredModels();
+    expect((await rollback()).json.model).toBe(short);
+    expect(await answerer("support", { server: two })).toBe(short);
+    await put(V1);
+    await put(V2);
+    for (const look of looks) await look();
+    for (const server of [one, two]) {
+      expect(await answerer(short, { server })).toBe("404 model_not_found");
+      expect((await listed({ server })).map(({ id }) => id)).not.toContain(short);
+      expect((await call(`/models/${short}`, { server })).status).toBe(404);
+    }
+    expect((await put(short)).status).toBe(404);
+    expect((await expires(short, { expires_after: 60 })).status).toBe(404);
+    expect((await jobs.published()).has(short)).toBe(false);
+    expect((await rollback({ version: 1 })).json.error.code).toBe("model_deleted");
+    await jobs.removeExpiredModels();
+    const rows = await opened.database.query("select name from models where name = any($1)", [
+      [short, V1, V2],
+    ]);
+    expect(rows.map(({ name }) => name).sort()).toEqual([V1, V2]);
+  });
+
+  test("a job says after how long its models expire", async () => {
+    const training = await jobs.addFile({
+      ...{ tenant: "acme", purpose: "fine-tune", filename: "a.jsonl", bytes: 3, digest: "a".repeat(64) },
+      ...{ status: "processed", status_details: null },
+    });
+    const made = async (mos: object) => {
+      const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });
+      const plan = planOf(request, { seed: 1, layers: 5 });
+      await jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
+      const slices = openSlices(opened.database, queue);
+      const message = await queue.take("base");
+      const job = message === undefined ? undefined : await slices.claim(message, "w");
+      await message?.acknowledge();
+      if (job === undefined) throw new Error("no slice is due");
+      const progress = { step: 2, steps: 2, trainedTokens: 30, seconds: 1 };
+      await slices.publishCheckpoint(job, { step: 2, files: {}, metrics: {} });
+      const results = { digest: "d".repeat(64), bytes: 7 };
+      await slices.end(job, { type: "succeeded", adapter: {}, results, ...progress });
+      const rows = await opened.database.query(
+        `select name like '%ckpt-step-2' as checkpoint, round(extract(epoch from expires_at - created_at))::integer as seconds
+         from models where job = $1 order by name`,
+        [job.id],
+      );
+      return rows.map(({ checkpoint, seconds }) => [checkpoint, seconds]);
+    };
+    expect(await made({ expires_after: 3600, checkpoints_expire_after: 60 })).toEqual([
+      [false, 3600],
+      [true, 60],
+    ]);
+    expect(await made({ expires_after: 3600 })).toEqual([
+      [false, 3600],
+      [true, null],
+    ]);
+    expect(await made({})).toEqual([
+      [false, null],
+      [true, null],
+    ]);
+    expect(
+      jobRequestSchema.safeParse({ model: "b", training_file: "f", mos: { expires_after: 1 } }).success,
+    ).toBe(false);
+  });
+});
