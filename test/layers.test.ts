@@ -82,7 +82,7 @@ const doors: readonly string[] = Object.keys(JSON.parse(readFileSync("package.js
 /** Rooms of packages, as those of this one. What is not in a room wires them together. */
 const PACKAGE_FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   reproduce: [],
-  service: [["database", "objects"], ["jobs"], ["worker", "api"]],
+  service: [["database", "objects"], ["jobs"], ["worker", "signals"], ["api"]],
 };
 
 test.each(packageFiles)("%s uses public doors only", (file) => {

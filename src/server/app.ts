@@ -106,7 +106,7 @@ function contextOf(options: ServerOptions): ServerContext {
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
     prompts: createPromptReader(engine.text, engine.model),
-    metrics: createMetrics({ engine, modelName, now }),
+    metrics: createMetrics({ engine, modelName, now, more: options.extension?.metrics }),
     store: createAdapterStore({
       engine,
       modelName,

@@ -36,6 +36,8 @@ export interface ServerExtension {
   resolve(name: string, key: ApiKey): Promise<string | undefined>;
   /** What the list of a key's models has beside adapters. */
   describe(key: ApiKey): Promise<ModelNotes>;
+  /** Further lines of /metrics, in Prometheus' text format. */
+  metrics(): Promise<string>;
 }
 
 /** What is known of models beside their adapters. Times in seconds since 1970. */

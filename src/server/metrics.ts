@@ -98,6 +98,8 @@ export interface MetricsOptions {
   readonly modelName: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** Lines of the server's extension. */
+  readonly more?: (() => Promise<string>) | undefined;
 }
 
 /** Models that have their own label. Further ones share one, so that thousands of adapters do not make thousands of series. */
@@ -140,7 +142,7 @@ const COUNTERS: readonly Reading[] = [
   ["mos_adapter_failures_total", "Adapters that could not be read.", (s) => s.adapters.failures],
 ];
 
-export function createMetrics({ engine, modelName, now }: MetricsOptions): ServerMetrics {
+export function createMetrics({ engine, modelName, now, more }: MetricsOptions): ServerMetrics {
   const registry = new Registry();
   const registers = [registry];
   const requests = new Counter({
@@ -183,7 +185,7 @@ export function createMetrics({ engine, modelName, now }: MetricsOptions): Serve
     },
     async render() {
       updateEngine(await engine.stats());
-      return { type: registry.contentType, text: await registry.metrics() };
+      return { type: registry.contentType, text: (await registry.metrics()) + ((await more?.()) ?? "") };
     },
   };
 }

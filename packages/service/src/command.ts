@@ -10,6 +10,7 @@ import {
   serviceOptions,
 } from "mixture-of-shards/cli";
 import { integer, type SettingValues, text } from "mixture-of-shards/core";
+import { listenForProbes } from "#signals";
 import { openParts, work, workerName } from "./service.ts";
 
 const { databaseUrl, storage, sliceSeconds, leaseSeconds } = serviceOptions;
@@ -34,6 +35,20 @@ const options = {
       default: 0,
       defaultText: "one for each core",
       help: "threads to compute with",
+    }),
+  }),
+  ...group("Network", {
+    port: integer({
+      min: 1,
+      max: 65_535,
+      placeholder: "n",
+      defaultText: "none",
+      help: "answer /health, and /metrics for Prometheus, on this port",
+    }),
+    host: text({
+      placeholder: "address",
+      default: "127.0.0.1",
+      help: "where to listen; 0.0.0.0 for all networks",
     }),
   }),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
@@ -64,6 +79,9 @@ async function run(options: Values): Promise<number> {
   const modelName = options.modelName ?? basename(path).replace(/\.gguf$/i, "");
   const log = lineLog(options);
   await using parts = await openParts({ ...options, state: undefined }, { log });
+  const { host, port } = options;
+  const metrics = (): Promise<string> => parts.metrics.render();
+  await using _probes = port === undefined ? undefined : await listenForProbes({ host, port, metrics });
   const name = workerName(0);
   log.info({ worker: name, model: modelName }, "ready");
   await work({ ...options, model: path, log, name, modelName, parts, signal });

@@ -11,19 +11,22 @@ import { MosError } from "mixture-of-shards/core";
 import type { ApiKey, ModelNotes, ServerExtension, ServerLog } from "mixture-of-shards/server";
 import { makeTemporaryFolder } from "mixture-of-shards/storage";
 import { addServiceRoutes, found, seconds } from "#api";
-import { type Database, migrate, openPglite, openPostgres } from "#database";
+import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import {
   defaultSliceOptions,
   type Jobs,
   MAX_ALIASES,
   openJobs,
+  openOutbox,
   openQueue,
   openSlices,
+  openWatch,
   type SliceOptions,
   type TrainingPlan,
   tenantOfModel,
 } from "#jobs";
 import { openObjects } from "#objects";
+import { createMetrics, deliverWebhooks, type ServiceMetrics, startHeart } from "#signals";
 import { runWorker } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
@@ -38,6 +41,8 @@ export interface ServiceParts extends AsyncDisposable {
   readonly objects: Awaited<ReturnType<typeof openObjects>>;
   /** The folder of files, checkpoints and models. */
   readonly storage: string;
+  /** Counts of this process. */
+  readonly metrics: ServiceMetrics;
 }
 
 /**
@@ -56,10 +61,12 @@ export async function openParts(
       "--database-url needs --storage, a folder that all machines of the service have",
     );
   const objects = await openObjects(storage);
-  const database =
+  const metrics = createMetrics();
+  const opened =
     databaseUrl === undefined
       ? await openPglite(join(state ?? storage, "database"))
       : await openPostgres(databaseUrl);
+  const database = watchFailures(opened, metrics.databaseFailed);
   try {
     await migrate(database);
     const onError = (error: Error): void =>
@@ -69,7 +76,7 @@ export async function openParts(
       await queue[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     };
-    return { database, queue, objects, storage, [Symbol.asyncDispose]: close };
+    return { database, queue, objects, storage, metrics, [Symbol.asyncDispose]: close };
   } catch (error) {
     await database[Symbol.asyncDispose]();
     throw error;
@@ -108,7 +115,7 @@ const checkedAgainst =
 export async function openService(options: ServiceOptions): Promise<Service> {
   const { workers, log } = options;
   const parts = await openParts(options, options);
-  const { database, queue, objects, storage } = parts;
+  const { database, queue, objects, storage, metrics } = parts;
   const adapters = join(storage, "adapters");
   const jobs = openJobs(database, queue);
   const publisher = await openPublisher(adapters, {
@@ -122,6 +129,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   };
   await sync().catch((error: unknown) => log.warn({ reason: String(error) }, "models are published later"));
   const slices = openSlices(database, queue, sliceOptions(options));
+  const outbox = openOutbox(database);
   const stopping = new AbortController();
   const running: Promise<void>[] = [];
   const stopWorkers = async (): Promise<void> => {
@@ -141,13 +149,19 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       const sweep = async (): Promise<void> => {
         await jobs.removeExpired();
         await jobs.removeExpiredModels();
+        await outbox.removeOld();
         const count = await objects.sweep((digests) => jobs.used(digests), SWEEP_AGE);
         if (count > 0) log.info({ files: count }, "files that nobody uses were removed");
       };
       running.push(repeat(SWEEP_SECONDS, { signal, log, work: sweep }));
+      running.push(deliverWebhooks({ outbox, log, signal, onAttempt: metrics.webhookAttempted }));
       const worker = { ...options, modelName: model.name, parts, signal };
       for (let i = 0; i < workers; i++) running.push(work({ ...worker, name: workerName(i) }));
-      return extensionOf({ model, publisher, expired, service: { jobs, objects } });
+      const state = { read: openWatch(database).state, model: model.name };
+      return {
+        ...extensionOf({ model, publisher, expired, service: { jobs, objects } }),
+        metrics: () => metrics.render(state),
+      };
     },
     stopWorkers,
     [Symbol.asyncDispose]: async () => {
@@ -181,13 +195,16 @@ interface WorkOptions
 /** One worker, until the signal is aborted. */
 export async function work({ parts, model, modelName, ...options }: WorkOptions): Promise<void> {
   const scratch = await makeTemporaryFolder("mos-jobs-");
-  const { database, queue, objects } = parts;
+  const { database, queue, objects, metrics } = parts;
+  const heart = startHeart(openWatch(database), { name: options.name, models: [modelName] });
   try {
     await runWorker({
       ...{ ...options, queue, objects, scratch, models: new Map([[modelName, model]]) },
+      onSlice: metrics.sliceEnded,
       slices: openSlices(database, queue, sliceOptions(options)),
     });
   } finally {
+    await heart[Symbol.asyncDispose]();
     await rm(scratch, { recursive: true, force: true });
   }
 }
@@ -214,7 +231,12 @@ interface ExtensionParts {
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
-export function extensionOf({ model, publisher, expired, service }: ExtensionParts): ServerExtension {
+export function extensionOf({
+  model,
+  publisher,
+  expired,
+  service,
+}: ExtensionParts): Omit<ServerExtension, "metrics"> {
   const { jobs } = service;
   return {
     addRoutes: (app) =>

@@ -45,7 +45,10 @@ describe.each(databases)("%s", (_, open) => {
         adapters: ["plain"],
       },
       server: {
-        extension: extensionOf({ model, publisher, expired, service: { jobs: own, objects } }),
+        extension: {
+          ...extensionOf({ model, publisher, expired, service: { jobs: own, objects } }),
+          metrics: async () => "",
+        },
         keys: {
           find: async (token) => ({
             name: token,

@@ -3,6 +3,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -20,6 +22,7 @@ describe.each(databases)("%s", (name, open) => {
   const children: ChildProcess[] = [];
   let acme: OpenAI;
   let zeta: OpenAI;
+  let root: OpenAI;
 
   const start = (args: readonly string[]): ChildProcess => {
     const child = spawn(process.execPath, [...MAIN, ...args], { stdio: ["ignore", "pipe", "inherit"] });
@@ -31,8 +34,9 @@ describe.each(databases)("%s", (name, open) => {
     folder = await mkdtemp(join(tmpdir(), "mos-service-"));
     const keys = join(folder, "keys.jsonl");
     const clients: string[] = [];
-    for (const tenant of ["acme", "zeta"]) {
-      const made = start(["keys", "create", "--name", tenant, "--append", keys, "--json"]);
+    for (const tenant of ["acme", "zeta", "root"]) {
+      const admin = tenant === "root" ? ["--admin"] : [];
+      const made = start(["keys", "create", "--name", tenant, ...admin, "--append", keys, "--json"]);
       const [line] = (await once(createInterface(made.stdout!), "line")) as [string];
       clients.push(JSON.parse(line).key);
       await once(made, "close");
@@ -57,7 +61,8 @@ describe.each(databases)("%s", (name, open) => {
     } else serve.push("--state", join(folder, "state"));
     const [line] = (await once(createInterface(start(serve).stdout!), "line")) as [string];
     const baseURL = `${JSON.parse(line).address}/v1`;
-    [acme, zeta] = clients.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0 })) as [
+    [acme, zeta, root] = clients.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0 })) as [
+      OpenAI,
       OpenAI,
       OpenAI,
     ];
@@ -246,5 +251,28 @@ describe.each(databases)("%s", (name, open) => {
     ).rejects.toMatchObject({ status: 400, param: "purpose" });
     const gzip = await upload("\u001f\u008b");
     expect(gzip.status).toBe("error");
+  });
+
+  test("webhooks are told, and metrics show the whole service", async () => {
+    const receiver = createServer((request, response) => request.pipe(response)).listen(0, "127.0.0.1");
+    await once(receiver, "listening");
+    try {
+      const { port } = receiver.address() as AddressInfo;
+      const body = { url: `http://127.0.0.1:${port}/` };
+      await expect(acme.post("/webhooks", { body })).rejects.toMatchObject({ status: 400 });
+      const { id } = await root.post<{ id: string }>("/webhooks", { body });
+      await root.post(`/webhooks/${id}/test`, { body: {} });
+      let told: { last_delivery: { status: string } };
+      do told = await root.get(`/webhooks/${id}`);
+      while (told.last_delivery.status === "waiting");
+      expect(told.last_delivery).toMatchObject({ status: "delivered", attempts: 1, response_status: 200 });
+    } finally {
+      receiver.close();
+    }
+    const headers = { authorization: `Bearer ${root.apiKey}` };
+    const metrics = await (await fetch(new URL("/metrics", root.baseURL), { headers })).text();
+    expect(metrics).toMatch(/^mos_webhook_attempts_total\{outcome="delivered"\} 1$/m);
+    expect(metrics).toMatch(/^mos_workers\{model="tiny",version="[^"]+"\} 1$/m);
+    expect(metrics).toMatch(/^mos_jobs\{model="tiny",status="succeeded"\} 1$/m);
   });
 });

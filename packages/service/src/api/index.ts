@@ -1,4 +1,4 @@
-// The routes of the service: OpenAI's files and fine-tuning jobs.
+// The routes of the service: OpenAI's files and fine-tuning jobs, and webhooks.
 import type { ServerApp } from "mixture-of-shards/server";
 import { aliasRoutes } from "./aliases.ts";
 import { fileRoutes } from "./files.ts";
@@ -6,11 +6,15 @@ import { jobRoutes } from "./jobs.ts";
 import { modelRoutes } from "./models.ts";
 import type { AddRoutes, ServiceEnv } from "./service-env.ts";
 import { usageRoutes } from "./usage.ts";
+import { webhookRoutes } from "./webhooks.ts";
 
 export { found, type ServiceEnv } from "./service-env.ts";
 export { seconds } from "./shown.ts";
 
-const ROUTES: readonly AddRoutes[] = [fileRoutes, jobRoutes, modelRoutes, aliasRoutes, usageRoutes];
+const ROUTES: readonly AddRoutes[] = [
+  ...[fileRoutes, jobRoutes, modelRoutes],
+  ...[aliasRoutes, usageRoutes, webhookRoutes],
+];
 
 /** Adds all routes to a server. */
 export function addServiceRoutes(app: ServerApp, service: ServiceEnv): void {

@@ -4,11 +4,13 @@ import {
   type AliasRow,
   type AliasVersionRow,
   type CheckpointRow,
+  type DeliveryRow,
   type EventRow,
   type FileRow,
   hyperparametersOf,
   type JobRequest,
   type JobRow,
+  type WebhookRow,
 } from "#jobs";
 
 /** Of OpenAI's objects: since 1970. */
@@ -193,6 +195,62 @@ export const shownAlias = (
   ...(versions === undefined
     ? {}
     : { versions: versions.map((row) => ({ ...row, created_at: seconds(row.created_at) })) }),
+});
+
+/** A webhook, without its secret. */
+export const webhookSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("webhook"),
+    created_at: z.int(),
+    url: z.string(),
+    description: z.string().nullable(),
+    events: z.array(z.string()),
+    status: z.enum(["enabled", "disabled"]),
+  })
+  .openapi("Webhook");
+
+export const shownWebhook = (webhook: WebhookRow): z.output<typeof webhookSchema> => ({
+  id: webhook.id,
+  object: "webhook",
+  created_at: seconds(webhook.created_at),
+  url: webhook.url,
+  description: webhook.description,
+  events: webhook.events,
+  status: webhook.disabled_at === null ? "enabled" : "disabled",
+});
+
+/** A delivery of a webhook. */
+export const deliverySchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("webhook.delivery"),
+    created_at: z.int(),
+    event: z.string().describe("The webhook-id of all attempts."),
+    type: z.string(),
+    data: z.object({ id: z.string() }),
+    status: z.enum(["waiting", "delivered", "failed"]),
+    attempts: z.int(),
+    next_attempt_at: z.int().nullable(),
+    response_status: z.int().nullable().describe("Of the last attempt."),
+    error: z.string().nullable(),
+    finished_at: z.int().nullable(),
+  })
+  .openapi("WebhookDelivery");
+
+export const shownDelivery = (delivery: DeliveryRow): z.output<typeof deliverySchema> => ({
+  id: delivery.id,
+  object: "webhook.delivery",
+  created_at: seconds(delivery.created_at),
+  event: delivery.event,
+  type: delivery.type,
+  data: { id: delivery.job },
+  status: delivery.status,
+  attempts: delivery.attempts,
+  next_attempt_at: delivery.due_at === null ? null : seconds(delivery.due_at),
+  response_status: delivery.response_status,
+  error: delivery.error,
+  finished_at: delivery.finished_at === null ? null : seconds(delivery.finished_at),
 });
 
 /** A part of a list, as all lists of the API are. */

@@ -1,4 +1,5 @@
 // SQL of PostgreSQL's dialect behind two functions, by either of two drivers. Times come from the database alone.
+import { MosError } from "mixture-of-shards/core";
 
 /** A row by column. Parse it before use. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -15,4 +16,22 @@ export interface Database extends Queryable, AsyncDisposable {
   readonly kind: "pglite" | "postgres";
   /** Commits what `work` did, or nothing of it where it throws. */
   transaction<T>(work: (transaction: Queryable) => Promise<T>): Promise<T>;
+}
+
+/** The same database, which says when it could not be reached. */
+export function watchFailures(database: Database, onFailure: () => void): Database {
+  const watched = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof MosError && error.code === "network") onFailure();
+      throw error;
+    }
+  };
+  return {
+    kind: database.kind,
+    query: (text, values) => watched(database.query(text, values)),
+    transaction: (work) => watched(database.transaction(work)),
+    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+  };
 }

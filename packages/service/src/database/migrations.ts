@@ -50,8 +50,9 @@ const STEPS: readonly string[] = [
     worker text,
     lease_until timestamptz,
     failures integer not null default 0,
-    -- when it is due, in turns of all tenants
+    -- when it is due, in turns of all tenants, and since when it waits
     turn bigint not null default 0,
+    queued_at timestamptz,
     wanted text check (wanted = 'pause'),
     -- the run's folder as it was after the last slice: digests by path
     run jsonb,
@@ -69,6 +70,7 @@ const STEPS: readonly string[] = [
   );
   create index jobs_by_tenant on jobs (tenant, number desc);
   create index jobs_unfinished on jobs (status, lease_until) where status in ('queued', 'running', 'paused');
+  create index jobs_ended on jobs (status, model) where status in ('succeeded', 'failed', 'cancelled');
   create index jobs_waiting on jobs (tenant, turn) where status in ('queued', 'running');
   create index jobs_held on jobs (tenant) where is_held and status = 'queued';
   create index jobs_running_turns on jobs (turn) where status = 'running';
@@ -105,6 +107,43 @@ const STEPS: readonly string[] = [
   );
   create index events_by_job on events (job, number desc);
 
+  create table webhooks (
+    id text primary key,
+    tenant text not null,
+    url text not null,
+    description text,
+    events text[] not null,
+    secret text not null,
+    -- whether its address may be one that only this network reaches
+    allows_private boolean not null,
+    created_at timestamptz not null default now(),
+    disabled_at timestamptz,
+    number bigserial
+  );
+  create index webhooks_by_tenant on webhooks (tenant, number desc);
+
+  create table webhook_deliveries (
+    id text primary key default 'whd_' || replace(gen_random_uuid()::text, '-', ''),
+    webhook text not null references webhooks on delete cascade,
+    tenant text not null,
+    event text not null,
+    type text not null,
+    job text not null,
+    status text not null default 'waiting' check (status in ('waiting', 'delivered', 'failed')),
+    -- an attempt that ends with another number than it began with changes nothing
+    attempts integer not null default 0,
+    -- when it is tried again; while it is tried, when its server counts as dead
+    due_at timestamptz default now(),
+    response_status integer,
+    error text,
+    created_at timestamptz not null default now(),
+    finished_at timestamptz,
+    number bigserial
+  );
+  create index webhook_deliveries_by_webhook on webhook_deliveries (webhook, number desc);
+  create index webhook_deliveries_due on webhook_deliveries (due_at) where due_at is not null;
+  create index webhook_deliveries_finished on webhook_deliveries (finished_at) where finished_at is not null;
+
   create table checkpoints (
     id text primary key,
     job text not null references jobs on delete cascade,
@@ -114,6 +153,15 @@ const STEPS: readonly string[] = [
     created_at timestamptz not null default now(),
     number bigserial,
     unique (job, step)
+  );
+
+  create table workers (
+    name text not null,
+    model text not null,
+    version text not null,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    primary key (name, model)
   );
 
   create table models (

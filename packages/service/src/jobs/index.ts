@@ -15,12 +15,14 @@ export {
   type AliasRow,
   type AliasVersionRow,
   type CheckpointRow,
+  type DeliveryRow,
   type EventRow,
   type FileRow,
   hasEnded,
   type JobRow,
   type ModelRow,
   type Owner,
+  type WebhookRow,
 } from "./rows.ts";
 export {
   defaultSliceOptions,
@@ -31,4 +33,12 @@ export {
   type SliceOptions,
   type Slices,
 } from "./slices.ts";
+export { openWatch, type ServiceState, type ServiceWatch, type WorkerSign } from "./state.ts";
 export type { UsageRow } from "./usage.ts";
+export {
+  type AttemptEnd,
+  type ClaimedDelivery,
+  type Outbox,
+  openOutbox,
+  webhookEvents,
+} from "./webhooks.ts";

@@ -28,6 +28,7 @@ import {
   valuesOf,
 } from "./rows.ts";
 import { openUsage, type UsageStore } from "./usage.ts";
+import { announceEnd, openWebhooks, type WebhookStore } from "./webhooks.ts";
 
 /** A job that is to be made. */
 export interface NewJob {
@@ -50,7 +51,14 @@ export interface JobListOptions extends ListOptions {
 }
 
 /** Files, jobs and models of the service. Whatever is not the owner's is not found. */
-export interface Jobs extends FileStore, ModelStore, AliasStore, ExpiryStore, UsageStore, JobChanges {
+export interface Jobs
+  extends FileStore,
+    ModelStore,
+    AliasStore,
+    ExpiryStore,
+    UsageStore,
+    WebhookStore,
+    JobChanges {
   /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
   create(job: NewJob): Promise<JobRow>;
   job(owner: Owner, id: string): Promise<JobRow>;
@@ -80,6 +88,7 @@ export function openJobs(database: Database, queue: Queue): Jobs {
     ...openUsage(database),
     ...openAliases(database),
     ...openExpiry(database),
+    ...openWebhooks(database),
     ...openChanges(database, queue),
     create: (job) => createJob(database, queue, job),
     job: (owner, id) => findJob(database, owner, id),
@@ -164,6 +173,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
              finished_at = now(), run = null where id = $1`,
           [id],
         );
+        await announceEnd(on, job, "cancelled");
         return "The job was cancelled";
       }),
   };
@@ -212,13 +222,13 @@ export async function sendSlice(
   { delay = 0, ...job }: DueJob,
 ): Promise<void> {
   const [row] = await transaction.query(
-    `update jobs set is_held = false, turn = greatest(
+    `update jobs set is_held = false, queued_at = now() + make_interval(secs => $3::float8), turn = greatest(
        turn + 1,
        (select max(turn) + 1 from jobs where tenant = $2 and status in ('queued', 'running') and id <> $1),
        coalesce((select max(turn) from jobs where status = 'running'),
          (select min(turn) - 1 from jobs where status = 'queued' and id <> $1)))
      where id = $1 returning slice, turn`,
-    [job.id, job.tenant],
+    [job.id, job.tenant, delay],
   );
   const priority = placeInQueue(job.priority, Number(row?.["turn"]));
   const message = { job: job.id, slice: Number(row?.["slice"]) };

@@ -78,7 +78,7 @@ export async function releaseNext(
   if (max_running_jobs === null) return;
   await lockTenant(on, tenant);
   const [next] = await on.query(
-    `update jobs set is_held = false, turn = greatest(turn, (select turn + 1 from jobs where id = $2),
+    `update jobs set is_held = false, queued_at = now(), turn = greatest(turn, (select turn + 1 from jobs where id = $2),
          (select max(turn) from jobs where status = 'running'))
        where id = (select id from jobs where tenant = $1 and is_held and status = 'queued'
          order by priority desc, turn limit 1 for update skip locked)

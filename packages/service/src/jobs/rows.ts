@@ -139,6 +139,37 @@ const aliasVersionSchema = z.object({
 /** What an alias has stood for since some time. */
 export type AliasVersionRow = z.output<typeof aliasVersionSchema>;
 
+const webhookSchema = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  url: z.string(),
+  description: z.string().nullable(),
+  events: z.array(z.string()),
+  secret: z.string(),
+  created_at: z.date(),
+  disabled_at: z.date().nullable(),
+});
+/** Where a tenant is told of its jobs. */
+export type WebhookRow = z.output<typeof webhookSchema>;
+
+const deliverySchema = z.object({
+  id: z.string(),
+  webhook: z.string(),
+  tenant: z.string(),
+  event: z.string(),
+  type: z.string(),
+  job: z.string(),
+  status: z.enum(["waiting", "delivered", "failed"]),
+  attempts: z.number(),
+  due_at: z.date().nullable(),
+  response_status: z.number().nullable(),
+  error: z.string().nullable(),
+  created_at: z.date(),
+  finished_at: z.date().nullable(),
+});
+/** What a webhook is told, and how that went. */
+export type DeliveryRow = z.output<typeof deliverySchema>;
+
 const SCHEMAS = {
   files: fileSchema,
   jobs: jobSchema,
@@ -147,6 +178,8 @@ const SCHEMAS = {
   models: modelSchema,
   aliases: aliasSchema,
   alias_versions: aliasVersionSchema,
+  webhooks: webhookSchema,
+  webhook_deliveries: deliverySchema,
 };
 type Rows = { readonly [T in keyof typeof SCHEMAS]: z.output<(typeof SCHEMAS)[T]> };
 

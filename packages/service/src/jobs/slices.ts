@@ -9,6 +9,7 @@ import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
 import { type JobRow, rowsOf, storable } from "./rows.ts";
 import { addTrained } from "./usage.ts";
+import { announceEnd } from "./webhooks.ts";
 
 /** What a slice has added to its job. */
 export interface Progress {
@@ -229,7 +230,7 @@ async function endSlice(
       );
       await addEvent(on, { job: job.id, name: "model", message: `New fine-tuned model created: ${name}` });
       await addEvent(on, { job: job.id, name: "ended", message: "The job has successfully completed" });
-      return;
+      return announceEnd(on, job, "succeeded");
     }
     case "failed":
       return failJob(on, job, end);
@@ -265,6 +266,7 @@ async function failJob(
     [job.id, { code, message: storable(message), param }],
   );
   await addEvent(on, { job: job.id, name: "ended", level: "error", message: `The job failed: ${message}` });
+  await announceEnd(on, job, "failed");
 }
 
 /** What the trainer's error is to the client: whose fault it is, and what to do. */

@@ -31,36 +31,68 @@ export interface SliceContext {
   readonly onWait: (error: unknown) => void;
 }
 
-/** How a slice went: "lost" where another worker has it by now. */
-export type SliceResult = SliceEnd["type"] | "lost";
+/** How a slice went, for operators. */
+export interface SliceReport {
+  /** "lost" where another worker has it by now. */
+  readonly result: SliceEnd["type"] | "lost";
+  /** Where the job is now, and what the slice has added to it; only of what was kept. */
+  readonly toStep?: number;
+  readonly steps?: number;
+  readonly trainedTokens?: number;
+  /** Why it did not come further. */
+  readonly reason?: string;
+  /** Seconds of each part, of those that it came to. */
+  readonly times: SliceTimes;
+}
+
+/** Fetching the run, training with the start of the trainer, and storing what came of it. */
+type SliceTimes = { -readonly [Part in "fetchSeconds" | "trainSeconds" | "storeSeconds"]?: number };
 
 /** Trains a slice that was claimed. */
-export async function runSlice(job: JobRow, context: SliceContext): Promise<SliceResult> {
+export async function runSlice(job: JobRow, context: SliceContext): Promise<SliceReport> {
+  const times: SliceTimes = {};
   const folder = join(context.scratch, `${job.id}-${job.slice}-${job.lease}`);
   const lease = holdLease(job, context);
   const isOver = (): boolean => lease.isLost() || context.signal.aborted;
   const wait = { isOver, onWait: context.onWait };
   try {
-    const end = await trainSlice(job, folder, { ...context, isLost: lease.isLost, wait }).catch(
+    const end = await trainSlice(job, folder, { ...context, isLost: lease.isLost, wait, times }).catch(
       (error: unknown): SliceEnd => ({ type: "interrupted", message: readable(error, folder) }),
     );
-    if (end === "lost" || lease.isLost()) return "lost";
+    if (end === "lost" || lease.isLost()) return { result: "lost", times };
     const isEnded = await patiently(() => context.slices.end(job, end), wait);
-    return isEnded ? end.type : "lost";
+    return isEnded ? { ...reportOf(job, end), times } : { result: "lost", times };
   } finally {
     lease.end();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
+function reportOf(job: JobRow, end: SliceEnd): Omit<SliceReport, "times"> {
+  if (!("step" in end)) return { result: end.type, reason: end.message };
+  const trainedTokens = end.trainedTokens - (job.trained_tokens ?? 0);
+  return { result: end.type, toStep: end.step, steps: end.steps, trainedTokens };
+}
+
+/** Takes the time of a part, also of one that fails. */
+async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  try {
+    return await work();
+  } finally {
+    times[part] = Math.round(performance.now() - started) / 1000;
+  }
+}
+
 /** A slice whose lease is held. */
 interface HeldContext extends SliceContext {
+  readonly times: SliceTimes;
   readonly isLost: () => boolean;
   readonly wait: Patience;
 }
 
 async function trainSlice(job: JobRow, folder: string, context: HeldContext): Promise<SliceEnd | "lost"> {
-  const { objects, models, threads } = context;
+  const { objects, models, threads, times } = context;
   const model = models.get(job.model);
   if (model === undefined)
     return { type: "interrupted", message: `this worker does not have the model ${job.model}` };
@@ -68,11 +100,12 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   const out = join(folder, "run");
   let order: TrainOrder;
   try {
-    order = { ...(await fetchRun(job, { folder, out, objects })), model, threads };
+    const fetched = await timed(times, "fetchSeconds", () => fetchRun(job, { folder, out, objects }));
+    order = { ...fetched, model, threads };
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }
-  const watched = await watchSlice(job, order, context);
+  const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
   if (watched.type === "lost") return "lost";
   if (watched.type === "limited") return watched.end;
   if (watched.type === "failed") return failureOf(errorOf(watched, folder));
@@ -87,7 +120,7 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
     return { type: "succeeded", adapter, results, ...progress, seconds };
   };
   try {
-    return await patiently(kept, context.wait);
+    return await timed(times, "storeSeconds", () => patiently(kept, context.wait));
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
 import type { ObjectStore } from "#objects";
-import { runSlice, type SliceContext } from "./slice.ts";
+import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
 import { createTrainer, type Trainer } from "./trainer.ts";
 
 /** Says what happens, for operators. */
@@ -28,6 +28,8 @@ export interface WorkerOptions {
   readonly log: WorkerLog;
   /** Ends the worker at the next checkpoint. */
   readonly signal: AbortSignal;
+  /** A slice has ended; for metrics. */
+  readonly onSlice?: (slice: { readonly model: string; readonly seconds: number } & SliceReport) => void;
   /** In place of the trainer that is a process of its own. */
   readonly trainer?: Trainer;
 }
@@ -76,12 +78,18 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-async function work(job: JobRow, context: SliceContext, { log, name }: WorkerOptions): Promise<void> {
+async function work(job: JobRow, context: SliceContext, options: WorkerOptions): Promise<void> {
+  const { log, name, onSlice } = options;
   const started = performance.now();
-  const result = await runSlice(job, context);
-  const seconds = Math.round((performance.now() - started) / 10) / 100;
-  const { id, tenant, slice, lease } = job;
-  log.info({ job: id, tenant, slice, lease, worker: name, result, seconds }, "slice");
+  const report = await runSlice(job, context);
+  const seconds = Math.round(performance.now() - started) / 1000;
+  const { id, tenant, model, slice, lease, step: fromStep } = job;
+  const { times, ...how } = report;
+  log.info(
+    { job: id, tenant, model, slice, lease, worker: name, fromStep, ...how, seconds, ...times },
+    "slice",
+  );
+  onSlice?.({ ...report, model, seconds });
 }
 
 const pause = (seconds: number, signal: AbortSignal): Promise<void> =>

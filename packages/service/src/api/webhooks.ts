@@ -1,0 +1,154 @@
+// /v1/webhooks: where a tenant is told that its jobs have ended.
+import { createRoute, z } from "@hono/zod-openapi";
+import { checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { webhookEvents } from "#jobs";
+import { isPrivateHost } from "#signals";
+import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
+import {
+  deliverySchema,
+  pageQuery,
+  pageSchema,
+  shownDelivery,
+  shownPage,
+  shownWebhook,
+  webhookSchema,
+} from "./shown.ts";
+
+const path = "/v1/webhooks";
+const params = z.object({ id: z.string().max(200) });
+
+const newWebhookSchema = z
+  .strictObject({
+    url: z.url({ protocol: /^https?$/, error: "an http or https URL" }).max(2000),
+    events: z
+      .array(z.enum(webhookEvents))
+      .min(1)
+      .default([...webhookEvents]),
+    description: z.string().max(500).nullish(),
+  })
+  .openapi("WebhookRequest");
+
+const addRoute = createRoute({
+  method: "post",
+  path,
+  summary: "Have a URL told when jobs of the key's tenant end",
+  description: "The secret of its signatures is in this answer only.",
+  security,
+  middleware: jsonBody,
+  request: { body: { content: { "application/json": { schema: newWebhookSchema } } } },
+  responses: {
+    200: ok(webhookSchema.extend({ secret: z.string() }), "The webhook with its secret."),
+    default: failed,
+  },
+});
+
+const listRoute = createRoute({
+  method: "get",
+  path,
+  summary: "The webhooks of the key's tenant, the newest first",
+  security,
+  request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
+  responses: { 200: ok(pageSchema(webhookSchema), "A page of them."), default: failed },
+});
+
+const getRoute = createRoute({
+  method: "get",
+  path: `${path}/{id}`,
+  summary: "One of them, with its last delivery",
+  security,
+  request: { params },
+  responses: {
+    200: ok(webhookSchema.extend({ last_delivery: deliverySchema.nullable() }), "The webhook."),
+    default: failed,
+  },
+});
+
+const removeRoute = createRoute({
+  method: "delete",
+  path: `${path}/{id}`,
+  summary: "Delete a webhook, and what it was still to be told",
+  security,
+  request: { params },
+  responses: {
+    200: ok(
+      z.object({ id: z.string(), object: z.literal("webhook"), deleted: z.literal(true) }),
+      "It is deleted.",
+    ),
+    default: failed,
+  },
+});
+
+const testRoute = createRoute({
+  method: "post",
+  path: `${path}/{id}/test`,
+  summary: "Tell it of a job that does not exist, ftjob-test",
+  security,
+  request: { params },
+  responses: { 200: ok(deliverySchema, "The delivery, which is on its way."), default: failed },
+});
+
+const deliveriesRoute = createRoute({
+  method: "get",
+  path: `${path}/{id}/deliveries`,
+  summary: "What it was told in the last 30 days, the newest first",
+  security,
+  request: { params, query: z.object(pageQuery({ standard: 20, most: 100 })) },
+  responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries."), default: failed },
+});
+
+function checkedUrl(text: string, allowsPrivate: boolean): string {
+  const url = new URL(text);
+  if (url.username !== "" || url.password !== "") throw invalid("url: leave user and password out", "url");
+  if (!allowsPrivate && isPrivateHost(url))
+    throw invalid(
+      `url: ${url.hostname} is not an address of the internet, which only administrators may name`,
+      "url",
+    );
+  url.hash = "";
+  return url.href;
+}
+
+export const webhookRoutes: AddRoutes = (app, { jobs }) => {
+  app.openapi(
+    addRoute,
+    async (context) => {
+      const { key, server } = context.var;
+      const { url, events, description = null } = context.req.valid("json");
+      // where there are no keys, whoever reaches the port is of this network
+      const allowsPrivate = key.isAdmin || server.keys === undefined;
+      const webhook = await found(
+        jobs.addWebhook({
+          ...{ tenant: key.name, url: checkedUrl(url, allowsPrivate), description, allowsPrivate },
+          events: [...new Set(events)],
+        }),
+      );
+      return context.json({ ...shownWebhook(webhook), secret: webhook.secret }, 200);
+    },
+    checkedBy(newWebhookSchema),
+  );
+  app.openapi(listRoute, async (context) => {
+    const page = jobs.webhooks(ownerOf(context.var.key), context.req.valid("query"));
+    const { rows, hasMore } = await found(page, "after");
+    return context.json(shownPage(rows.map(shownWebhook), hasMore), 200);
+  });
+  app.openapi(getRoute, async (context) => {
+    const webhook = await found(jobs.webhook(ownerOf(context.var.key), context.req.valid("param").id));
+    const [last] = (await found(jobs.deliveries(webhook, { limit: 1 }))).rows;
+    const last_delivery = last === undefined ? null : shownDelivery(last);
+    return context.json({ ...shownWebhook(webhook), last_delivery }, 200);
+  });
+  app.openapi(removeRoute, async (context) => {
+    const { id } = context.req.valid("param");
+    await found(jobs.removeWebhook(ownerOf(context.var.key), id));
+    return context.json({ id, object: "webhook" as const, deleted: true as const }, 200);
+  });
+  app.openapi(testRoute, async (context) => {
+    const webhook = await found(jobs.webhook(ownerOf(context.var.key), context.req.valid("param").id));
+    return context.json(shownDelivery(await found(jobs.testWebhook(webhook))), 200);
+  });
+  app.openapi(deliveriesRoute, async (context) => {
+    const webhook = await found(jobs.webhook(ownerOf(context.var.key), context.req.valid("param").id));
+    const { rows, hasMore } = await found(jobs.deliveries(webhook, context.req.valid("query")), "after");
+    return context.json(shownPage(rows.map(shownDelivery), hasMore), 200);
+  });
+};

@@ -1,0 +1,213 @@
+// Webhooks: where tenants are told of their jobs, and what they are to be told. A delivery is written in the transaction that
+// ends the job, and sent by any server later: neither waits for the other.
+import { randomBytes } from "node:crypto";
+import { MosError } from "mixture-of-shards/core";
+import { z } from "zod";
+import type { Database, Queryable } from "#database";
+import { randomId } from "./ids.ts";
+import {
+  type DeliveryRow,
+  isOwned,
+  type JobRow,
+  type ListOptions,
+  missing,
+  type Owner,
+  type Page,
+  pageOf,
+  rowsOf,
+  storable,
+  valuesOf,
+  type WebhookRow,
+} from "./rows.ts";
+
+const OUTCOMES = ["succeeded", "failed", "cancelled"] as const;
+const typeOf = <T extends (typeof OUTCOMES)[number]>(outcome: T) => `fine_tuning.job.${outcome}` as const;
+
+/** What a webhook can be told, by OpenAI's names. */
+export const webhookEvents = [typeOf("succeeded"), typeOf("failed"), typeOf("cancelled")] as const;
+
+/** Webhooks of a tenant. */
+const MOST = 10;
+/** Days after which a delivery that is over is forgotten. */
+const KEPT_DAYS = 30;
+
+/** A webhook that is to be made. */
+export type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> & {
+  /** Whether its address may be one that only this network reaches. */
+  readonly allowsPrivate: boolean;
+};
+
+/** Webhooks by their owners. */
+export interface WebhookStore {
+  /** @throws MosError `bad_option` where the tenant has as many as it may have. */
+  addWebhook(webhook: NewWebhook): Promise<WebhookRow>;
+  webhook(owner: Owner, id: string): Promise<WebhookRow>;
+  webhooks(owner: Owner, options: ListOptions): Promise<Page<WebhookRow>>;
+  removeWebhook(owner: Owner, id: string): Promise<void>;
+  /** Has a webhook told of a job that does not exist. @throws MosError `bad_option` where it is disabled. */
+  testWebhook(webhook: WebhookRow): Promise<DeliveryRow>;
+  /** The newest first. */
+  deliveries(webhook: WebhookRow, options: ListOptions): Promise<Page<DeliveryRow>>;
+}
+
+export function openWebhooks(database: Database): WebhookStore {
+  return {
+    addWebhook: (webhook) => addWebhook(database, webhook),
+    webhook: async (owner, id) => {
+      const rows = await database.query(`select * from webhooks where ${isOwned} and id = $3`, [
+        ...valuesOf(owner),
+        id,
+      ]);
+      const [webhook] = rowsOf("webhooks", rows);
+      if (webhook === undefined) throw missing("webhook", id);
+      return webhook;
+    },
+    webhooks: (owner, page) =>
+      pageOf(database, "webhooks", { where: isOwned, values: valuesOf(owner), ...page }),
+    removeWebhook: async (owner, id) => {
+      const rows = await database.query(`delete from webhooks where ${isOwned} and id = $3 returning id`, [
+        ...valuesOf(owner),
+        id,
+      ]);
+      if (rows.length === 0) throw missing("webhook", id);
+    },
+    testWebhook: async ({ id, events }) => {
+      const rows = await database.query(
+        `insert into webhook_deliveries (webhook, tenant, event, type, job)
+         select id, tenant, $2, $3, 'ftjob-test' from webhooks where id = $1 and disabled_at is null returning *`,
+        [id, randomId("evt_"), events[0]],
+      );
+      const [delivery] = rowsOf("webhook_deliveries", rows);
+      if (delivery === undefined)
+        throw new MosError("bad_option", `the webhook ${id} is disabled; delete it and make another one`);
+      return delivery;
+    },
+    deliveries: (webhook, page) =>
+      pageOf(database, "webhook_deliveries", { where: "webhook = $1", values: [webhook.id], ...page }),
+  };
+}
+
+function addWebhook(
+  database: Database,
+  { tenant, url, description, events, allowsPrivate }: NewWebhook,
+): Promise<WebhookRow> {
+  return database.transaction(async (transaction) => {
+    // two at once would both be the last
+    await transaction.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [tenant]);
+    const rows = await transaction.query(
+      `insert into webhooks (id, tenant, url, description, events, secret, allows_private)
+       select $1, $2, $3, $4, $5::text[], $6, $7 where (select count(*) from webhooks where tenant = $2) < $8
+       returning *`,
+      [
+        ...[randomId("wh_"), tenant, url, description === null ? null : storable(description), events],
+        ...[`whsec_${randomBytes(32).toString("base64")}`, allowsPrivate, MOST],
+      ],
+    );
+    const [webhook] = rowsOf("webhooks", rows);
+    if (webhook === undefined)
+      throw new MosError("bad_option", `there are ${MOST} webhooks already; delete one of them first`);
+    return webhook;
+  });
+}
+
+/** Has the webhooks of a job's tenant told that it has ended, with the transaction in which it ends. */
+export async function announceEnd(
+  transaction: Queryable,
+  { id, tenant }: Pick<JobRow, "id" | "tenant">,
+  outcome: (typeof OUTCOMES)[number],
+): Promise<void> {
+  // the lock lets a webhook that is being deleted go first, or the job could not end
+  await transaction.query(
+    `insert into webhook_deliveries (webhook, tenant, event, type, job)
+     select id, tenant, $2, $3, $4 from webhooks
+     where tenant = $1 and $3 = any(events) and disabled_at is null for key share`,
+    [tenant, randomId("evt_"), typeOf(outcome), id],
+  );
+}
+
+const claimSchema = z.object({
+  url: z.string(),
+  secret: z.string(),
+  allows_private: z.boolean(),
+  claimed_at: z.date(),
+});
+/** A delivery that a server attempts now; the times are the database's. */
+export type ClaimedDelivery = DeliveryRow & z.output<typeof claimSchema>;
+
+/** How an attempt went. */
+export interface AttemptEnd {
+  /** "gone": the receiver wants nothing any more, and its webhook is disabled. */
+  readonly type: "delivered" | "failed" | "gone";
+  /** Of the answer, where there was one. */
+  readonly status?: number;
+  readonly error?: string;
+  /** Seconds until it is tried again, which vary a little; left out: given up. */
+  readonly again?: number | undefined;
+}
+
+/** What servers send. */
+export interface Outbox {
+  /** The next delivery, of none of these tenants, for this many seconds; then another server may have it. */
+  claim(options: {
+    readonly except: readonly string[];
+    readonly seconds: number;
+  }): Promise<ClaimedDelivery | undefined>;
+  /** Nothing where another server has the delivery by now. */
+  end(delivery: DeliveryRow, end: AttemptEnd): Promise<void>;
+  /** Forgets what was over long ago. */
+  removeOld(): Promise<void>;
+}
+
+/** Opens what servers need of a database whose tables are there. */
+export function openOutbox(database: Database): Outbox {
+  return {
+    claim: async ({ except, seconds }) => {
+      const rows = await database.query(
+        `with next as (
+           select id from webhook_deliveries where due_at <= now() and tenant <> all($1::text[])
+           order by due_at limit 1 for update skip locked)
+         update webhook_deliveries as delivery
+           set attempts = attempts + 1, due_at = now() + make_interval(secs => $2::float8)
+         from next, webhooks where delivery.id = next.id and webhooks.id = delivery.webhook
+         returning delivery.*, url, secret, allows_private, now() as claimed_at`,
+        [except, seconds],
+      );
+      const [delivery] = rowsOf("webhook_deliveries", rows);
+      if (delivery === undefined) return undefined;
+      return { ...delivery, ...claimSchema.parse(rows[0]) };
+    },
+    end: async (delivery, end) => {
+      if (end.type === "gone") return disable(database, delivery);
+      const { type, status = null, error, again } = end;
+      await database.query(
+        `update webhook_deliveries set status = $3, response_status = $4, error = $5,
+           due_at = now() + make_interval(secs => $6::float8 * (0.9 + 0.2 * random())),
+           finished_at = case when $3 = 'waiting' then null else now() end
+         where id = $1 and attempts = $2 and status = 'waiting'`,
+        [
+          ...[delivery.id, delivery.attempts, again === undefined ? type : "waiting", status],
+          ...[error === undefined ? null : storable(error), again ?? null],
+        ],
+      );
+    },
+    removeOld: async () => {
+      await database.query(
+        "delete from webhook_deliveries where finished_at < now() - make_interval(days => $1)",
+        [KEPT_DAYS],
+      );
+    },
+  };
+}
+
+/** The receiver of a delivery wants nothing any more, of what waits either. */
+function disable(database: Database, { id, webhook }: DeliveryRow): Promise<void> {
+  return database.transaction(async (transaction) => {
+    await transaction.query("update webhooks set disabled_at = now() where id = $1", [webhook]);
+    await transaction.query(
+      `update webhook_deliveries set status = 'failed', error = 'the receiver answered 410: the webhook was disabled',
+         response_status = case when id = $2 then 410 else response_status end, due_at = null, finished_at = now()
+       where webhook = $1 and status = 'waiting'`,
+      [webhook, id],
+    );
+  });
+}

@@ -1,0 +1,98 @@
+// Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ServerLog } from "mixture-of-shards/server";
+import type { AttemptEnd, ClaimedDelivery, Outbox } from "#jobs";
+import { sendDelivery } from "./send.ts";
+
+/** What deliveries are made with. */
+export interface DeliverOptions {
+  readonly outbox: Outbox;
+  readonly log: ServerLog;
+  /** Ends running attempts; they are made again. */
+  readonly signal: AbortSignal;
+  /** An attempt has ended. */
+  readonly onAttempt: (outcome: "delivered" | "retried" | "failed") => void;
+  /** Seconds until each further attempt. */
+  readonly pauses?: readonly number[];
+  /** Seconds that a receiver has to answer, and seconds between looks at an empty outbox. */
+  readonly answerSeconds?: number;
+  readonly idleSeconds?: number;
+}
+
+const HOUR = 3600;
+/** About three days. */
+const PAUSES = [5, 30, 300, 1800, 2 * HOUR, 6 * HOUR, 12 * HOUR, 12 * HOUR, 12 * HOUR, 12 * HOUR, 12 * HOUR];
+/** Attempts that run side by side, of all tenants and of one: a receiver that hangs delays nobody else. */
+const [MOST, MOST_OF_TENANT] = [64, 4];
+/** Seconds beyond an attempt's own after which another server makes it again. */
+const LEASE = 50;
+/** Seconds after which a database that failed is tried again. */
+const BROKEN = 5;
+
+/** Delivers until the signal is aborted. */
+export async function deliverWebhooks(options: DeliverOptions): Promise<void> {
+  const { outbox, log, signal, answerSeconds = 10, idleSeconds = 1 } = options;
+  const running = new Map<Promise<void>, string>();
+  while (!signal.aborted) {
+    const tenants = [...running.values()];
+    const except = tenants.filter(
+      (tenant) => tenants.filter((other) => other === tenant).length >= MOST_OF_TENANT,
+    );
+    try {
+      const isFull = running.size >= MOST;
+      const claim = { except, seconds: answerSeconds + LEASE };
+      const delivery = isFull ? undefined : await outbox.claim(claim);
+      if (delivery === undefined) await pause(idleSeconds, signal);
+      else {
+        const work = attempt(delivery, { ...options, answerSeconds }).finally(() => running.delete(work));
+        running.set(work, delivery.tenant);
+      }
+    } catch (error) {
+      log.warn({ reason: String(error) }, "webhooks are delivered later");
+      await pause(BROKEN, signal);
+    }
+  }
+  await Promise.all(running.keys());
+}
+
+type AttemptOptions = DeliverOptions & { readonly answerSeconds: number };
+
+async function attempt(delivery: ClaimedDelivery, options: AttemptOptions): Promise<void> {
+  const { outbox, log, onAttempt } = options;
+  const started = performance.now();
+  const end = await endOf(delivery, options);
+  const { status, error, again } = end;
+  const outcome = again !== undefined ? "retried" : end.type === "delivered" ? "delivered" : "failed";
+  const { id, event, type, tenant, webhook, attempts } = delivery;
+  const seconds = Math.round(performance.now() - started) / 1000;
+  log.info(
+    { delivery: id, webhook, tenant, event, type, attempt: attempts, outcome, status, error, seconds },
+    "webhook",
+  );
+  onAttempt(outcome);
+  await outbox.end(delivery, end).catch((error: unknown) => {
+    log.warn({ delivery: id, reason: String(error) }, "a webhook may be delivered a second time");
+  });
+}
+
+async function endOf(
+  delivery: ClaimedDelivery,
+  { signal, answerSeconds, pauses = PAUSES }: AttemptOptions,
+): Promise<AttemptEnd> {
+  const again = pauses[delivery.attempts - 1];
+  const timeout = AbortSignal.timeout(answerSeconds * 1000);
+  try {
+    const status = await sendDelivery(delivery, AbortSignal.any([signal, timeout]));
+    if (status >= 200 && status < 300) return { type: "delivered", status };
+    if (status === 410) return { type: "gone", status };
+    return { type: "failed", again, status, error: `the receiver answered ${status}` };
+  } catch (error) {
+    if (signal.aborted) return { type: "failed", again: 0, error: "the server was stopped" };
+    const reason = error instanceof Error ? error.message : String(error);
+    const message = timeout.aborted ? `the receiver did not answer within ${answerSeconds} seconds` : reason;
+    return { type: "failed", again, error: message };
+  }
+}
+
+const pause = (seconds: number, signal: AbortSignal): Promise<void> =>
+  sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);

@@ -1,0 +1,151 @@
+// Numbers for Prometheus: events are counted where they happen, and what is in the database is read at a scrape.
+import { setTimeout as sleep } from "node:timers/promises";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ServiceState } from "#jobs";
+
+/** A slice that has ended. */
+export interface EndedSlice {
+  readonly model: string;
+  readonly result: string;
+  readonly seconds: number;
+  /** Where what it trained was kept. */
+  readonly trainedTokens?: number;
+}
+
+/** Counts of one process of a service. */
+export interface ServiceMetrics {
+  sliceEnded(slice: EndedSlice): void;
+  webhookAttempted(outcome: "delivered" | "retried" | "failed"): void;
+  databaseFailed(): void;
+  /** Prometheus' text format, with the state of the service where it is asked for. */
+  render(state?: StateReading): Promise<string>;
+}
+
+/** Reads the state of the service. */
+export interface StateReading {
+  readonly read: () => Promise<ServiceState>;
+  /** Shown also where nothing waits for it. */
+  readonly model: string;
+}
+
+const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"] as const;
+const SLICE_SECONDS = [1, 2.5, 5, 10, 20, 40, 80, 120, 160, 320, 640, 1280, 3600];
+/** Milliseconds for which a state is shown again, and after which a scrape goes on without it. */
+const [FRESH, PATIENCE] = [3000, 3000];
+
+export function createMetrics(): ServiceMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const slices = new Counter({
+    name: "mos_slices_total",
+    help: "Slices that workers of this process ended, by result.",
+    labelNames: ["model", "result"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "mos_slice_seconds",
+    help: "From the claim of a slice to its end, with fetching and storing.",
+    labelNames: ["model"],
+    buckets: SLICE_SECONDS,
+    registers,
+  });
+  const tokens = new Counter({
+    name: "mos_trained_tokens_total",
+    help: "Target tokens of the steps that workers of this process trained and kept.",
+    labelNames: ["model"],
+    registers,
+  });
+  const attempts = new Counter({
+    name: "mos_webhook_attempts_total",
+    help: "Attempts of this process to deliver a webhook: delivered, retried later, or failed for good.",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const failures = new Counter({
+    name: "mos_database_failures_total",
+    help: "Statements of this process that could not reach the database.",
+    registers,
+  });
+  const stateText = stateGauges();
+  return {
+    sliceEnded: ({ model, result, seconds: taken, trainedTokens = 0 }) => {
+      slices.inc({ model, result });
+      seconds.observe({ model }, taken);
+      tokens.inc({ model }, trainedTokens);
+    },
+    webhookAttempted: (outcome) => attempts.inc({ outcome }),
+    databaseFailed: () => failures.inc(),
+    render: async (state) => {
+      // before the counts: what fails in it is one of them
+      const text = state === undefined ? "" : await stateText(state);
+      return (await registry.metrics()) + text;
+    },
+  };
+}
+
+/** Gauges of the state, which are one for all processes. */
+function stateGauges(): (reading: StateReading) => Promise<string> {
+  const registry = new Registry();
+  const registers = [registry];
+  const gauge = <T extends string>(name: string, help: string, labelNames: readonly T[]): Gauge<T> =>
+    new Gauge({ name, help, labelNames: [...labelNames], registers });
+  const jobs = gauge("mos_jobs", "Jobs of the service by status.", ["model", "status"]);
+  const waiting = gauge("mos_slices_waiting", "Slices of all jobs that wait for a worker.", ["model"]);
+  const oldest = gauge("mos_slices_oldest_waiting_seconds", "How long the oldest of them has waited.", [
+    "model",
+  ]);
+  const running = gauge("mos_slices_running", "Slices that workers have.", ["model"]);
+  const workers = gauge("mos_workers", "Workers that are alive.", ["model", "version"]);
+  const deliveries = gauge(
+    "mos_webhook_deliveries_waiting",
+    "Webhook deliveries that wait for an attempt.",
+    [],
+  );
+  const isUp = gauge(
+    "mos_database_up",
+    "Whether the database answers; without it, the state is not shown.",
+    [],
+  );
+  const show = (state: ServiceState, model: string): void => {
+    for (const status of STATUSES) jobs.set({ model, status }, 0);
+    for (const one of [waiting, oldest, running]) one.set({ model }, 0);
+    for (const { status, model, count, age } of state.jobs) {
+      jobs.set({ model, status }, count);
+      if (status === "queued") {
+        waiting.set({ model }, count);
+        oldest.set({ model }, age);
+      }
+      if (status === "running") running.set({ model }, count);
+    }
+    for (const { model, version, count } of state.workers) workers.set({ model, version }, count);
+    deliveries.set(state.deliveries);
+  };
+  const latest = cached();
+  return async ({ read, model }) => {
+    const state = await latest(read);
+    // numbers of before would mislead whoever counts on them
+    for (const one of [jobs, waiting, oldest, running, workers, deliveries]) one.reset();
+    if (state !== undefined) show(state, model);
+    else deliveries.remove();
+    isUp.set(state === undefined ? 0 : 1);
+    return registry.metrics();
+  };
+}
+
+/** Reads at most every few seconds, and once at a time; undefined where there is no answer in time. */
+function cached(): (read: () => Promise<ServiceState>) => Promise<ServiceState | undefined> {
+  let reading: Promise<ServiceState | undefined> | undefined;
+  let until = 0;
+  return (read) => {
+    if (reading === undefined || performance.now() > until) {
+      const started = read().catch(() => undefined);
+      reading = started;
+      until = Number.POSITIVE_INFINITY;
+      void started.then(() => {
+        until = performance.now() + FRESH;
+      });
+    }
+    const late = sleep(PATIENCE, undefined, { ref: false });
+    return Promise.race([reading, late]);
+  };
+}

@@ -1,0 +1,49 @@
+// The port of mos worker, for probes and Prometheus.
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { MosError } from "mixture-of-shards/core";
+
+/** Where to listen, and what /metrics says. */
+export interface ProbeOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly metrics: () => Promise<string>;
+}
+
+/**
+ * Answers /health and /metrics until it is disposed.
+ *
+ * @throws MosError `bad_option` where the port is taken or not allowed.
+ */
+export async function listenForProbes({
+  host,
+  port,
+  metrics,
+}: ProbeOptions): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer(async ({ method, url }, response) => {
+    const answer = (status: number, type: string, text: string): void => {
+      response.writeHead(status, { "content-type": type, connection: "close" }).end(text);
+    };
+    if (method !== "GET") answer(405, "text/plain", "only GET is possible here\n");
+    else if (url === "/health") answer(200, "application/json", '{"status":"up"}');
+    else if (url === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", await metrics());
+    else answer(404, "text/plain", "there are /health and /metrics\n");
+  });
+  server.maxConnections = 100;
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw new MosError("bad_option", `port: cannot listen on ${host}:${port}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : port,
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}

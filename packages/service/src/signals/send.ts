@@ -1,0 +1,44 @@
+// One attempt to deliver: signed as Standard Webhooks and OpenAI's client have it.
+import { request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { Webhook } from "standardwebhooks";
+import type { ClaimedDelivery } from "#jobs";
+import { isPrivateHost, lookupPublic } from "./address.ts";
+
+/** The same bytes at each attempt. */
+function bodyOf({ event, type, created_at, job }: ClaimedDelivery): string {
+  const created = Math.floor(created_at.getTime() / 1000);
+  return JSON.stringify({ id: event, object: "event", created_at: created, type, data: { id: job } });
+}
+
+/**
+ * Posts a delivery, and gives the status of the answer, whose body is not read. Redirects are not followed.
+ *
+ * @throws what the connection throws, and where the address is private and must not be.
+ */
+export async function sendDelivery(delivery: ClaimedDelivery, signal: AbortSignal): Promise<number> {
+  const { event, secret, claimed_at, allows_private } = delivery;
+  const url = new URL(delivery.url);
+  // a connection to an address looks no name up
+  if (!allows_private && isPrivateHost(url)) throw new Error(`${url.hostname} has no public address`);
+  const body = bodyOf(delivery);
+  const headers = {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+    "user-agent": "mixture-of-shards",
+    "webhook-id": event,
+    "webhook-timestamp": Math.floor(claimed_at.getTime() / 1000),
+    "webhook-signature": new Webhook(secret).sign(event, claimed_at, body),
+  };
+  return new Promise((resolve, reject) => {
+    const send = url.protocol === "https:" ? httpsRequest : httpRequest;
+    const options = { method: "POST", headers, signal, agent: false } as const;
+    const request = send(url, { ...options, ...(allows_private ? {} : { lookup: lookupPublic }) });
+    request.on("error", reject);
+    request.once("response", (response) => {
+      resolve(response.statusCode ?? 0);
+      response.on("error", () => undefined).destroy();
+    });
+    request.end(body);
+  });
+}
