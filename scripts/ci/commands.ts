@@ -95,7 +95,18 @@ function flawOfScript(name: string, args: readonly string[]): string | undefined
 }
 
 /** Programs that are not ours, and what they are shown with. */
-const OTHERS = new Set(["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "bash .ci/run"]);
+const OTHERS = new Set([
+  ...["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "bash .ci/run"],
+  ...[
+    "docker build",
+    "docker push",
+    "docker compose",
+    "kubectl apply",
+    "mkdir -p",
+    "printf %s",
+    "vllm serve",
+  ],
+]);
 
 /** The address of a server in the documents. */
 const SERVER = "http://127.0.0.1:8080";
@@ -121,6 +132,7 @@ function flawOfOne(text: string): string | undefined {
   const [first = "", second = "", third = "", ...rest] = words;
   if (first === "npx" && second === "mos") return flawOfMos(words.slice(2));
   if (first === "mos") return flawOfMos(words.slice(1));
+  if (first === "docker" && words.includes("run")) return flawOfMos(words.slice(words.indexOf("server") + 1));
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
   const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
   if (file !== undefined) return existsSync(file) ? undefined : `${file} does not exist`;

@@ -12,3 +12,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" scripts/verify/exchange.py "$work/exchange"
 "$python" scripts/verify/merged_folder.py "$work/merged"
+if "$python" -c 'import openai' 2>/dev/null; then
+  "$python" scripts/verify/peft_folder.py
+else
+  echo "skipped: $python has no openai"
+fi

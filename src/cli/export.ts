@@ -14,6 +14,7 @@ const options = {
     format: exportSettings.format,
     out: text({ required: true, placeholder: "path", help: "the folder or file to write" }),
     dtype: exportSettings.dtype,
+    baseName: exportSettings.baseName,
     overwrite: flag({ help: "replace an earlier result in that place" }),
   }),
 };
@@ -35,12 +36,12 @@ Every method becomes a plain LoRA by this, exactly: routing does not depend on t
   run,
 });
 
-async function run({ adapter, model, format, out, dtype, overwrite, json }: Values): Promise<void> {
+async function run({ adapter, model, json, ...options }: Values): Promise<void> {
   using interrupt = listenForInterrupt();
   const { signal } = interrupt;
   const summary = await withReadingLine({ json }, async (onProgress) => {
     const path = await findModel(model, { signal, silent: json });
-    return exportAdapter({ adapter, model: path, format, out, dtype, overwrite, onProgress, signal });
+    return exportAdapter({ ...options, adapter, model: path, onProgress, signal });
   });
   if (json) sayJson(summary);
   else sayLine(exportText(summary));

@@ -9,7 +9,7 @@ import { model, quiet, SIZES } from "./common-options.ts";
 import { engineProgress, findModel } from "./loading.ts";
 import { counted, formatBytes, formatInteger } from "./numbers.ts";
 import { importPackage, type Service } from "./packages.ts";
-import { serviceOptions } from "./service-options.ts";
+import { databaseUrlOfUser, serviceOptions } from "./service-options.ts";
 import { labelled } from "./tables.ts";
 import { type Interrupt, listenForInterrupt, liveLine, note, sayJson, sayLine } from "./terminal.ts";
 
@@ -42,6 +42,15 @@ const options = {
       min: 0,
       defaultText: "1, or 0 with --database-url",
       help: "jobs that this server trains side by side; mos worker adds others",
+    }),
+    peftFolder: text({
+      placeholder: "folder",
+      help: "write each trained model here, too, as a LoRA of PEFT in the tree that vLLM's filesystem resolver reads",
+    }),
+    peftBaseName: text({
+      placeholder: "name",
+      defaultText: "--model",
+      help: "their base_model_name_or_path: what vLLM has as its --model",
     }),
   }),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
@@ -81,12 +90,13 @@ ${SIZES}`,
  */
 async function run(options: Values): Promise<number> {
   const silent = options.quiet || options.json;
+  const { peftBaseName = options.model } = options;
   using interrupt = listenForInterrupt(() => {
     if (!silent) note("stopping when running requests have finished; Ctrl-C again ends at once");
   });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
-  await using service = await openServiceOf({ ...options, model }, log);
+  await using service = await openServiceOf({ ...options, peftBaseName, model }, log);
   await using server = await openServer({ ...options, model }, { log, interrupt, silent, service });
   sayStart(server, options);
   const { engine } = server;
@@ -121,13 +131,17 @@ async function openServer(
 }
 
 /** The service that trains, where there is a place for its state. */
-async function openServiceOf(options: Values, log: pino.Logger): Promise<Service | undefined> {
-  const { state, databaseUrl, storage, sliceSeconds, leaseSeconds, model, threads } = options;
+async function openServiceOf(
+  { peftBaseName, ...options }: Values & { readonly peftBaseName: string },
+  log: pino.Logger,
+): Promise<Service | undefined> {
+  const { state, storage, sliceSeconds, leaseSeconds, model, threads, peftFolder } = options;
+  const databaseUrl = state === undefined ? databaseUrlOfUser(options.databaseUrl) : undefined;
   if (state === undefined && databaseUrl === undefined) {
-    if (storage === undefined && options.workers === undefined) return undefined;
+    if ((storage ?? options.workers ?? peftFolder) === undefined) return undefined;
     throw new MosError(
       "bad_option",
-      "--storage and --workers are for fine-tuning jobs; give --state or --database-url",
+      "--storage, --workers and --peft-folder are for fine-tuning jobs; give --state or --database-url",
     );
   }
   if (options.adapters !== undefined)
@@ -139,6 +153,7 @@ async function openServiceOf(options: Values, log: pino.Logger): Promise<Service
   const workers = options.workers ?? (state === undefined ? 0 : 1);
   return openService({
     ...{ state, databaseUrl, storage, workers, sliceSeconds, leaseSeconds, model, threads, log },
+    peft: peftFolder === undefined ? undefined : { folder: peftFolder, baseName: peftBaseName },
   });
 }
 

@@ -10,7 +10,7 @@ import {
   saveAdapter,
   type TrainedOn,
 } from "#adapters";
-import { choice, MosError } from "#core";
+import { choice, MosError, text } from "#core";
 import {
   FILE_DTYPES,
   type FileDtype,
@@ -35,6 +35,11 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 export const exportSettings = {
   format: choice(EXPORT_FORMATS, { required: true, help: "peft: a folder; gguf: a file" }),
   dtype: choice(FILE_DTYPES, { default: "float32", help: "how numbers are stored" }),
+  baseName: text({
+    placeholder: "name",
+    defaultText: "what the adapter calls it",
+    help: "base_model_name_or_path in the folder: where the other program finds the base",
+  }),
 };
 
 /** What an imported adapter is read from. */
@@ -65,6 +70,10 @@ export interface ExportOptions extends ExchangeOptions {
   readonly format: ExportFormat;
   /** How numbers are stored (float32, which loses nothing). */
   readonly dtype?: FileDtype | undefined;
+  /** What the result calls the base; by default what the adapter calls it. */
+  readonly baseName?: string | undefined;
+  /** Whether the adapter is known to be of this base, so that the base's numbers are not read. */
+  readonly isBaseKnown?: boolean | undefined;
 }
 
 /** The plain LoRA that was written. */
@@ -124,9 +133,9 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
     geometry: geometryOf(model.config),
     fingerprint: undefined, // is compared below, as that takes a while
   });
-  const trainedOn =
-    base.fingerprint === undefined ? undefined : checkBase(folder, base, await marksOf(model, options));
-  const baseName = base.name ?? model.name;
+  const isCompared = base.fingerprint !== undefined && options.isBaseKnown !== true;
+  const trainedOn = isCompared ? checkBase(folder, base, await marksOf(model, options)) : undefined;
+  const baseName = options.baseName ?? base.name ?? model.name;
   const lora = await toLora(adapter);
   if (format === "peft") await writePeft(out, lora, { dtype, baseName });
   else {

@@ -5,6 +5,7 @@ import {
   group,
   listenForInterrupt,
   model,
+  needDatabaseUrl,
   quiet,
   sayLine,
   serviceOptions,
@@ -13,7 +14,7 @@ import { integer, type SettingValues, text } from "mixture-of-shards/core";
 import { listenForProbes } from "#signals";
 import { openParts, work, workerName } from "./service.ts";
 
-const { databaseUrl, storage, sliceSeconds, leaseSeconds } = serviceOptions;
+const { storage } = serviceOptions;
 
 const options = {
   ...group("Model", {
@@ -25,9 +26,8 @@ const options = {
     }),
   }),
   ...group("Service", {
-    databaseUrl: text({ placeholder: "url", required: true, help: databaseUrl.help }),
+    ...serviceOptions,
     storage: text({ placeholder: "folder", required: true, help: storage.help }),
-    ...{ sliceSeconds, leaseSeconds },
   }),
   ...group("Machine", {
     threads: integer({
@@ -58,7 +58,7 @@ const options = {
 export const command = defineCommand({
   description:
     "Trains the fine-tuning jobs of mos serve --database-url, on any machine that reaches the database and the storage.",
-  usage: "--model <model> --database-url <url> --storage <folder> [options]",
+  usage: "--model <model> --storage <folder> [options]",
   options,
   json: "log JSON lines on stdout instead of stderr",
   examples: `
@@ -72,7 +72,8 @@ the slice at its next step; a worker that is killed loses the time since its las
 
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
-async function run(options: Values): Promise<number> {
+async function run(given: Values): Promise<number> {
+  const options = { ...given, databaseUrl: needDatabaseUrl(given.databaseUrl) };
   using interrupt = listenForInterrupt(() => undefined);
   const { signal } = interrupt;
   const path = await findModel(options.model, { signal, silent: options.quiet });

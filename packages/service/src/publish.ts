@@ -2,9 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolder, pathExists, writeFolderAtomic } from "mixture-of-shards/storage";
+import { makeFolder, pathExists } from "mixture-of-shards/storage";
 import { type Jobs, tenantOfModel } from "#jobs";
-import type { Files, ObjectStore } from "#objects";
+import type { Files } from "#objects";
 
 /** Keeps the folders of models as the table has them. */
 export interface Publisher {
@@ -18,8 +18,11 @@ export interface Publisher {
 
 /** What a publisher works with. */
 export interface PublisherOptions {
-  readonly jobs: Jobs;
-  readonly objects: ObjectStore;
+  readonly jobs: Pick<Jobs, "published" | "filesOfModel">;
+  /** Which of the published models belong into the folder (all). */
+  readonly isWanted?: (name: string) => boolean;
+  /** Writes a model's folder, which is complete or absent. */
+  readonly write: (files: Files, path: string) => Promise<void>;
   /** A model whose folder cannot be made is tried again; others do not wait for it. */
   readonly onError: (name: string, error: unknown) => void;
 }
@@ -27,12 +30,11 @@ export interface PublisherOptions {
 /** The folders of fine-tuned models in `folder`, beside which there may be others. */
 export async function openPublisher(
   folder: string,
-  { jobs, objects, onError }: PublisherOptions,
+  { jobs, isWanted = () => true, write, onError }: PublisherOptions,
 ): Promise<Publisher> {
   await makeFolder(folder);
   const add = async (name: string, files: Files): Promise<void> => {
-    if (await pathExists(join(folder, name))) return;
-    await writeFolderAtomic(join(folder, name), (to) => objects.restore(files, to, { link: true }));
+    if (!(await pathExists(join(folder, name)))) await write(files, join(folder, name));
   };
   const remove = async (name: string): Promise<void> => {
     // hidden at once, so that nobody sees half of it
@@ -47,7 +49,7 @@ export async function openPublisher(
       const folders = await readdir(folder);
       const published = await jobs.published();
       for (const [name, files] of published)
-        await add(name, files).catch((error: unknown) => onError(name, error));
+        if (isWanted(name)) await add(name, files).catch((error: unknown) => onError(name, error));
       for (const name of folders)
         if (name.endsWith(".removed")) await rm(join(folder, name), { recursive: true, force: true });
         else if (tenantOfModel(name) !== undefined && !published.has(name)) await remove(name);

@@ -9,7 +9,7 @@ import { budget, parseAdapterConfig } from "mixture-of-shards/adapters";
 import type { Service, ServiceOptions } from "mixture-of-shards/cli";
 import { MosError } from "mixture-of-shards/core";
 import type { ApiKey, ModelNotes, ServerExtension, ServerLog } from "mixture-of-shards/server";
-import { makeTemporaryFolder } from "mixture-of-shards/storage";
+import { makeTemporaryFolder, writeFolderAtomic } from "mixture-of-shards/storage";
 import { addServiceRoutes, found, seconds } from "#api";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import {
@@ -29,6 +29,7 @@ import { openObjects } from "#objects";
 import { createMetrics, deliverWebhooks, type ServiceMetrics, startHeart } from "#signals";
 import { runWorker } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
+import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
 
 /** Where a service's state is. */
@@ -118,14 +119,15 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const { database, queue, objects, storage, metrics } = parts;
   const adapters = join(storage, "adapters");
   const jobs = openJobs(database, queue);
-  const publisher = await openPublisher(adapters, {
-    ...{ jobs, objects },
+  const local = await openPublisher(adapters, {
+    jobs,
+    write: (files, path) => writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true })),
     onError: (model, error) => log.warn({ model, reason: String(error) }, "a model cannot be published now"),
   });
   const expired = openExpired(jobs);
   const sync = async (): Promise<void> => {
     await expired.look();
-    await publisher.sync();
+    await local.sync();
   };
   await sync().catch((error: unknown) => log.warn({ reason: String(error) }, "models are published later"));
   const slices = openSlices(database, queue, sliceOptions(options));
@@ -143,6 +145,18 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       const { signal } = stopping;
       running.push(repeat(SYNC_SECONDS, { signal, log, work: sync }));
       running.push(repeat(USAGE_SECONDS, { signal, log, work: () => jobs.writeServed() }));
+      const { peft } = options;
+      const others =
+        peft &&
+        (await openPeftFolder({ ...{ ...options, ...peft, jobs, objects, signal }, modelName: model.name }));
+      if (others !== undefined) running.push(repeat(SYNC_SECONDS, { signal, log, work: others.sync }));
+      const publisher: Publisher = {
+        ...local,
+        remove: async (name) => {
+          await local.remove(name);
+          await others?.remove(name);
+        },
+      };
       // also where workers are on other machines, and all of them are gone
       const recover = async (): Promise<void> => void (await slices.recover());
       running.push(repeat(options.leaseSeconds, { signal, log, work: recover }));

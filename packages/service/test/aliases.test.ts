@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards/core";
+import { writeFolderAtomic } from "mixture-of-shards/storage";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Database, migrate } from "#database";
 import { type Jobs, jobRequestSchema, openJobs, openQueue, openSlices, planOf, type Queue } from "#jobs";
@@ -34,7 +35,11 @@ describe.each(databases)("%s", (_, open) => {
     const adapters = join(folder, name);
     const own = openJobs(database, queue);
     const objects = await openObjects(join(folder, "objects"));
-    const publisher = await openPublisher(adapters, { jobs: own, objects, onError: () => undefined });
+    const publisher = await openPublisher(adapters, {
+      jobs: own,
+      write: (files, path) => writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true })),
+      onError: () => undefined,
+    });
     const expired = openExpired(own);
     looks.push(() => expired.look());
     const model = { name: "base", geometry: { layers: 1, widths: {} } };

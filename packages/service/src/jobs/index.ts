@@ -1,6 +1,6 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
 export { type AliasId, isAliasName, MAX_ALIASES } from "./aliases.ts";
-export { tenantOfModel } from "./ids.ts";
+export { isModelOf, tenantOfModel } from "./ids.ts";
 export { type Jobs, type NewEvent, openJobs } from "./jobs.ts";
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
 export {

@@ -1,0 +1,134 @@
+// Published models as LoRAs of PEFT, in a folder that other servers read.
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { geometryOf, readModelConfig } from "mixture-of-shards";
+import { createAdapter, parseAdapterConfig, saveAdapter } from "mixture-of-shards/adapters";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type Files, type ObjectStore, openObjects } from "#objects";
+import { openPeftFolder } from "../src/peft-folder.ts";
+
+const MODEL = "assets/tiny-english";
+
+let folder: string;
+let objects: ObjectStore;
+let out: string;
+const published = new Map<string, Files>();
+const warnings: object[] = [];
+let stopping: AbortController;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-peft-folder-"));
+  objects = await openObjects(join(folder, "storage"));
+  out = join(folder, "peft");
+  published.clear();
+  warnings.length = 0;
+  stopping = new AbortController();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const open = () =>
+  openPeftFolder({
+    ...{
+      folder: out,
+      baseName: "org/tiny",
+      model: MODEL,
+      modelName: "tiny",
+      objects,
+      signal: stopping.signal,
+    },
+    jobs: { published: async () => published, filesOfModel: async (name) => published.get(name) },
+    log: { warn: (fields) => void warnings.push(fields) },
+  });
+
+async function adapterFiles(): Promise<Files> {
+  const config = parseAdapterConfig({ method: "mos", rank: 6, equivalentRank: 2, privateRank: 1 }, "mos");
+  const geometry = geometryOf(await readModelConfig(MODEL));
+  const path = join(folder, "adapter");
+  // as if it were trained on other numbers: that is not checked again
+  const base = { name: MODEL, fingerprint: "f".repeat(64), identity: undefined };
+  await saveAdapter(path, createAdapter(config, geometry), { base });
+  return objects.putFolder(path);
+}
+
+test("finished models of the base are there under their names, as long as they are published", async () => {
+  const files = await adapterFiles();
+  const name = "ft:tiny:acme:support:12345678";
+  for (const other of [`${name}:ckpt-step-3`, "ft:other:acme:support:12345678"]) published.set(other, files);
+  published.set(name, files);
+  const peft = await open();
+  await peft.sync();
+  expect(await readdir(out)).toEqual([name]);
+  expect((await readdir(join(out, name))).sort()).toEqual([
+    "adapter_config.json",
+    "adapter_model.safetensors",
+  ]);
+  expect(JSON.parse(await readFile(join(out, name, "adapter_config.json"), "utf8"))).toMatchObject({
+    peft_type: "LORA",
+    base_model_name_or_path: "org/tiny",
+    r: 6,
+  });
+  await peft.remove(name);
+  expect(await readdir(out)).toEqual([]);
+  await peft.sync();
+  expect(await readdir(out)).toEqual([name]);
+  published.clear();
+  await peft.sync();
+  expect(await readdir(out)).toEqual([]);
+  expect(warnings).toEqual([]);
+});
+
+test("a model that cannot be written keeps no other one back, and is tried again more and more rarely", async () => {
+  const files = await adapterFiles();
+  const broken = join(folder, "broken");
+  await objects.restore(files, broken);
+  await writeFile(join(broken, "adapter_model.safetensors"), "nothing");
+  const [bad, good] = ["ft:tiny:acme::aaaaaaaa", "ft:tiny:acme::bbbbbbbb"];
+  published.set(bad, await objects.putFolder(broken));
+  published.set(good, files);
+  const peft = await open();
+  for (let i = 1; i <= 4; i++) await peft.sync();
+  expect(await readdir(out)).toEqual([good]);
+  // at the 1st, 2nd and 4th
+  expect(warnings).toMatchObject([{ model: bad }, { model: bad }, { model: bad }]);
+  published.set(bad, files);
+  for (let i = 5; i <= 8; i++) await peft.sync();
+  expect((await readdir(out)).sort()).toEqual([bad, good]);
+});
+
+// the process is found in /proc
+test.runIf(process.platform === "linux")(
+  "a process that dies costs one conversion, and a server that ends does not wait for one",
+  async () => {
+    const files = await adapterFiles();
+    const names = ["ft:tiny:acme::aaaaaaaa", "ft:tiny:acme::bbbbbbbb"];
+    for (const name of names) published.set(name, files);
+    const peft = await open();
+    const syncing = peft.sync();
+    const child = await childOf(process.pid);
+    process.kill(child, "SIGKILL");
+    await syncing;
+    expect(await readdir(out)).toEqual([names[1]]);
+    expect(warnings).toMatchObject([{ model: names[0], reason: expect.stringContaining("SIGKILL") }]);
+    await peft.sync();
+    expect((await readdir(out)).sort()).toEqual(names);
+    published.set("ft:tiny:acme::cccccccc", files);
+    const last = peft.sync();
+    await childOf(process.pid);
+    stopping.abort();
+    await last;
+    expect((await readdir(out)).sort()).toEqual(names);
+    expect(warnings).toHaveLength(1);
+  },
+);
+
+/** The process that converts, as soon as there is one. */
+async function childOf(parent: number): Promise<number> {
+  for (;;) {
+    const children = (await readFile(`/proc/${parent}/task/${parent}/children`, "utf8")).trim().split(" ");
+    for (const child of children.filter((id) => id !== "")) {
+      const command = await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "");
+      if (command.includes("peft-process")) return Number(child);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

