@@ -56,6 +56,28 @@ test("help and version", async () => {
   expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
 
+test("a dry run says what a run would be, and writes nothing", async () => {
+  const out = join(folder, "dry");
+  const [said, json, wrong] = await Promise.all([
+    mos(training(out, "--steps", "40", "--dry-run", "--preview-lines", "7")),
+    mos(training(out, "--steps", "40", "--dry-run", "--json")),
+    mos(training(out, "--dry-run", "--data", join(folder, "none.jsonl"))),
+  ]);
+  expect(said).toMatchObject({ code: 0, stderr: "" });
+  expect(said.stdout).toMatch(
+    /^model +tiny-english[\s\S]*\ntraining +40 steps[\s\S]*\ntime +about .* on this machine/,
+  );
+  expect(said.stdout).toMatch(/\nline 7: 42 tokens, 22 trained\n {2}<\|im_start\|>│user[\s\S]*\n\+ A│ho│y/);
+  expect(json.code).toBe(0);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    steps: 40,
+    lines: [{ line: 1 }, { line: 2 }, { line: 3 }],
+  });
+  expect(wrong.code).toBe(1);
+  expect(wrong.stderr).toContain("none.jsonl");
+  expect(await readdir(folder)).not.toContain("dry");
+});
+
 test("errors: one line that helps, exit codes, JSON on request, a stack with --verbose only", async () => {
   const [command, option, number, model, json, verbose] = await Promise.all([
     mos(["trian"]),

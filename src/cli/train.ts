@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { findAdapter } from "#adapters";
-import { flag, integer, pick, type SettingValues, text } from "#core";
+import { flag, integer, listOf, MosError, pick, type SettingValues, text } from "#core";
 import {
   checkpointSettings,
   dataSettings,
@@ -10,6 +10,7 @@ import {
   finetuneSettings,
   KEPT_VERSIONS,
   memorySettings,
+  previewRun,
   trainingSettings,
 } from "#recipes";
 import { describeMemory } from "#storage";
@@ -19,6 +20,7 @@ import { defineCommand, group } from "./command.ts";
 import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
 import { findModel, loadingProgress } from "./loading.ts";
 import { counted, formatBytes, formatCount, formatDuration, formatInteger } from "./numbers.ts";
+import { linesText, timeRows } from "./preview-text.ts";
 import { labelled } from "./tables.ts";
 import {
   columnsOf,
@@ -64,7 +66,7 @@ const options = {
   ...group("Evaluation and checkpoints", checkpointSettings),
   ...group("Memory", memorySettings),
   ...group("Output", {
-    out: text({ required: true, placeholder: "folder", help: "the folder of the adapter" }),
+    out: text({ placeholder: "folder", help: "the folder of the adapter; needed for all but --dry-run" }),
     resume: flag({
       help: "continue the run in the folder, to the same result as without a break; with more --steps, extend a finished one",
     }),
@@ -77,10 +79,21 @@ const options = {
       help: "replaced versions of the adapter to keep; mos adapters lists them and puts them back",
     }),
     quiet,
+    dryRun: flag({
+      help: "show what the run would be, with some examples as tokens, and write nothing; the model is not loaded",
+    }),
+    previewLines: listOf(integer({ min: 1, help: "a line" }), {
+      what: "one or more different lines",
+      placeholder: "lines",
+      defaultText: "the first three",
+      help: "lines of the data that --dry-run shows: 1,5,9",
+    }),
   }),
   ...group("Machine", { device, threads }),
 };
-type Values = SettingValues<typeof options> & { readonly json: boolean };
+type Options = SettingValues<typeof options> & { readonly json: boolean };
+/** The options of a run that is made. */
+type Values = Options & { readonly out: string };
 
 export const command = defineCommand({
   description:
@@ -91,6 +104,8 @@ export const command = defineCommand({
     ["epochs", "steps"],
     ["heldOut", "heldOutData"],
     ["resume", "overwrite"],
+    ["dryRun", "resume"],
+    ["dryRun", "overwrite"],
   ],
   json: JSON_EVENTS,
   examples: `
@@ -102,6 +117,9 @@ Examples:
       --equivalent-rank 8 --rank 32 --epochs 3 --learning-rate 3e-4 --evaluate-every 50
 
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
+
+  mos train --model model.gguf --data train.jsonl --epochs 3 --dry-run --preview-lines 1,20
+      tokens and what is trained of them, updates, memory and time, before anything is written
 
   mos train … --out adapters/acme-2 --from-adapter adapters/acme
       trains an adapter further, with its method and rank; the one there stays as it is
@@ -117,24 +135,55 @@ Loss counts only where the assistant speaks.
 
 Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C ends at once.
 mos params shows what a configuration costs, before any training.`,
-  run: train,
+  run: (values) => (values.dryRun ? dryRun(values) : train(values)),
 });
 
 /** A new adapter, or the one that is trained further. */
-function startOf(values: Values): FinetuneOptions["adapter"] {
+function startOf(values: Options): FinetuneOptions["adapter"] {
   if (values.fromAdapter === undefined) return adapterInput(values);
   refuseSettings(values, "--from-adapter, whose settings are kept; leave one of them out");
   return { from: values.fromAdapter };
 }
 
 /** A number of updates that was given replaces the epochs. */
-function settingsOf(values: Values): FinetuneSettingsInput {
+function settingsOf(values: Options): FinetuneSettingsInput {
   const { epochs, ...settings } = pick(finetuneSettings, values);
   return values.steps === undefined ? { ...settings, epochs } : settings;
 }
 
+/** The run that the options say. */
+function runOf(options: Options) {
+  const { data, heldOutData, device, threads } = options;
+  return {
+    adapter: startOf(options),
+    settings: settingsOf(options),
+    compile: { device, ...given({ threads }) },
+    ...{ data, ...given({ heldOutData }) },
+  };
+}
+
+/** Shows what a run would be. */
+async function dryRun(options: Options): Promise<number> {
+  const model = await findModel(options.model, { silent: options.quiet || options.json });
+  const { previewLines: lines } = options;
+  const preview = await previewRun({ ...runOf(options), model, ...given({ lines }) });
+  if (options.json) sayJson(preview);
+  else {
+    sayLine(`${labelled([...startRows(preview, options), ...timeRows(preview)])}\n`);
+    sayLine(linesText(preview.lines, columnsOf()));
+  }
+  return 0;
+}
+
 /** Trains, shows how it goes, and returns the exit code. */
-async function train(options: Values): Promise<number> {
+async function train({ out, ...others }: Options): Promise<number> {
+  if (out === undefined)
+    throw new MosError(
+      "bad_option",
+      "where does the adapter go? Give --out <folder>, or --dry-run to look only",
+    );
+  if (others.previewLines !== undefined) throw new MosError("bad_option", "--preview-lines is for --dry-run");
+  const options: Values = { ...others, out };
   const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
@@ -146,13 +195,9 @@ async function train(options: Values): Promise<number> {
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const { data, heldOutData, out, resume, overwrite, keep, device, threads } = options;
+    const { resume, overwrite, keep } = options;
     const events = finetune({
-      model: path,
-      adapter: startOf(options),
-      settings: settingsOf(options),
-      compile: { device, ...given({ threads }) },
-      ...{ data, out, resume, overwrite, keep, ...given({ heldOutData }) },
+      ...{ ...runOf(options), model: path, out, resume, overwrite, keep },
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });
@@ -164,7 +209,8 @@ async function train(options: Values): Promise<number> {
       },
       onReady: (event) => {
         interrupt.listen();
-        if (!silent && memory !== undefined) sayLine(`${startText(event, { memory, options })}\n`);
+        if (!silent && memory !== undefined)
+          sayLine(`${labelled(startRows({ ...memory, ...event }, options))}\n`);
       },
     });
   })();
@@ -177,14 +223,14 @@ async function train(options: Values): Promise<number> {
 /** Bytes of memory that the process has had at most. */
 const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 
-interface Started {
-  readonly memory: MemoryEvent;
-  readonly options: Values;
-}
+/** A run that begins, or would. */
+type Start = Omit<MemoryEvent, "type"> &
+  Pick<ReadyEvent, "adapter" | "budget" | "train" | "heldOut" | "steps"> &
+  Partial<Pick<ReadyEvent, "step" | "extended">>;
 
 /** What is about to happen, before the first step. */
-function startText(event: ReadyEvent, { memory, options }: Started): string {
-  const { model } = memory;
+function startRows(event: Start, options: Options): readonly (readonly [string, string])[] {
+  const { model } = event;
   const { layers, hiddenSize, parameters } = model;
   const rows: (readonly [string, string])[] = [
     [
@@ -200,13 +246,13 @@ function startText(event: ReadyEvent, { memory, options }: Started): string {
     ]);
   rows.push(["adapter", adapterText(event.adapter)]);
   rows.push(["", budgetText(event.budget, { parameters })]);
-  rows.push(["memory", memoryText(memory, options)]);
+  rows.push(["memory", memoryText(event, options)]);
   rows.push(["training", planText(event, options)]);
-  return labelled(rows);
+  return rows;
 }
 
 /** "base 86 MB (4 bits in blocks of 32, as stored) · activations 1.2 GB · … · 2.1 of 22.4 GB free". */
-function memoryText({ plan, free, model, rematerialise }: MemoryEvent, options: Values): string {
+function memoryText({ plan, free, model, rematerialise }: Start, options: Options): string {
   const dtype = options.baseDtype === "stored" ? "as stored" : options.baseDtype;
   return [
     ...plan.parts.map(
@@ -235,7 +281,7 @@ function dataText(
   ].join(" · ");
 }
 
-function planText({ steps, step, extended }: ReadyEvent, options: Values): string {
+function planText({ steps, step = 0, extended }: Start, options: Options): string {
   const rows = options.batchSize * options.accumulate;
   return [
     counted(steps, "step"),

@@ -14,10 +14,18 @@ import {
   retrainingFolder,
 } from "#adapters";
 import { MosError, parseSettings } from "#core";
-import { type EncodedDataset, type EncodedExample, encodeExamples, readDataset, splitHeldOut } from "#data";
+import {
+  type EncodedDataset,
+  type EncodedExample,
+  type Example,
+  encodeExamples,
+  readDataset,
+  splitHeldOut,
+} from "#data";
 import { formsOf, geometryOf, type LoadedModel, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
 import { expectSpace, type FreeMemory, freeMemory, limitedMemory, lockFolder, pathExists } from "#storage";
+import type { LoadedText } from "#text";
 import {
   initialState,
   loadCheckpoint,
@@ -226,17 +234,21 @@ const nameOf = ({ model: { name, fingerprint, identity } }: BaseModel): AdapterB
 });
 
 /** What is known before the base is loaded. */
-interface PreparedRun {
+export interface PreparedRun {
   readonly settings: FinetuneSettings;
   readonly config: AdapterConfig;
   readonly model: string | BaseModel;
+  readonly base: PlannedBase;
   readonly summary: ModelSummary;
   readonly memory: RunMemory;
   readonly free: FreeMemory;
 }
 
+/** A run that may have no folder. */
+export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
+
 /** Checks the settings against the model's header, and that there is memory for the run. Nothing is loaded. */
-async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
+export async function prepareRun(options: RunOptions): Promise<PreparedRun> {
   const settings = parseSettings(finetuneSettings, options.settings ?? {});
   const config = await configOf(options.adapter, settings);
   const model = typeof options.model === "string" ? await locatedPath(options.model, options) : options.model;
@@ -256,13 +268,13 @@ async function prepareRun(options: FinetuneOptions): Promise<PreparedRun> {
   const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, geometryOf(base.config)), { evaluates, resume });
-  await expectSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
+  if (out !== undefined) await expectSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const { layers, hiddenSize } = base.config;
   const summary: ModelSummary = {
     ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
     kept: keptAs(base.formsOf({ ...settings, ...memory })),
   };
-  return { settings, config, model, free, summary, memory };
+  return { settings, config, model, base, free, summary, memory };
 }
 
 /** The settings of the adapter; one that is there has its own. */
@@ -310,45 +322,22 @@ const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBas
 });
 
 /** Reads and checks everything that a run needs, before anything is written. */
-async function planRun(
-  options: FinetuneOptions,
-  { settings, config, model: given, memory: { transposedCodes } }: PreparedRun,
-): Promise<Plan> {
-  const dataset = await readDataset(options.data);
-  const heldOutData = options.heldOutData === undefined ? undefined : await readDataset(options.heldOutData);
+async function planRun(options: FinetuneOptions, prepared: PreparedRun): Promise<Plan> {
+  const { settings, config, model: given, memory } = prepared;
   const { baseDtype, compute } = settings;
+  const data = await readRunData(options, settings);
   const base =
     typeof given === "string"
-      ? await loadModel(given, { ...options, baseDtype, compute, transposedCodes })
+      ? await loadModel(given, {
+          ...options,
+          ...{ baseDtype, compute, transposedCodes: memory.transposedCodes },
+        })
       : given;
-  const { config: model } = base.model;
   const { adapter, digest } = await startOf(options, config, base.model);
-  const chosen =
-    settings.examples === undefined ? dataset.examples : dataset.examples.slice(0, settings.examples);
-  const parts =
-    heldOutData === undefined
-      ? splitHeldOut(
-          chosen,
-          settings.heldOut < 1
-            ? { seed: settings.seed, fraction: settings.heldOut }
-            : { seed: settings.seed, count: settings.heldOut },
-        )
-      : { train: chosen, heldOut: heldOutData.examples };
-  const encoding = {
-    tokenizer: base.text.tokenizer,
-    template: base.text.template,
-    maxLength: settings.maxLength,
-    promptFormat: settings.promptFormat,
-    system: settings.system,
+  const { train, heldOut, run } = await encodeRun(data, {
+    ...prepared,
+    text: base.text,
     signal: options.signal,
-  };
-  const train = await encodeExamples(parts.train, encoding);
-  const heldOut = parts.heldOut.length === 0 ? undefined : await encodeExamples(parts.heldOut, encoding);
-  checkTokens([...train.encoded, ...(heldOut?.encoded ?? [])], base);
-  const run = trainSettings(settings, {
-    encoded: train.encoded,
-    dropout: config.dropout,
-    padToken: model.padToken ?? model.eosTokens[0] ?? 0,
   });
   const record: RunRecord = {
     format: 1,
@@ -365,15 +354,68 @@ async function planRun(
   return { base, adapter, settings, train, heldOut, run, record };
 }
 
+/** The examples of a run. */
+export interface RunData {
+  readonly train: readonly Example[];
+  readonly heldOut: readonly Example[];
+  /** Those of the data file, whatever is done with them. */
+  readonly all: readonly Example[];
+}
+
+/** Reads the data, and holds out a part of it. */
+export async function readRunData(
+  { data, heldOutData }: Pick<FinetuneOptions, "data" | "heldOutData">,
+  { examples, heldOut, seed }: FinetuneSettings,
+): Promise<RunData> {
+  const { examples: all } = await readDataset(data);
+  const chosen = examples === undefined ? all : all.slice(0, examples);
+  if (heldOutData !== undefined)
+    return { all, train: chosen, heldOut: (await readDataset(heldOutData)).examples };
+  return {
+    all,
+    ...splitHeldOut(chosen, heldOut < 1 ? { seed, fraction: heldOut } : { seed, count: heldOut }),
+  };
+}
+
+/** What encoding needs of a run. */
+export interface RunEncoding extends Pick<PreparedRun, "settings" | "config" | "base"> {
+  readonly text: LoadedText;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** How the examples of a run become tokens. */
+export const encodingOf = ({
+  text: { tokenizer, template },
+  settings: { maxLength, promptFormat, system },
+}: Pick<RunEncoding, "text" | "settings">) => ({ tokenizer, template, maxLength, promptFormat, system });
+
+/** Encodes the examples, and decides from them what the run is. */
+export async function encodeRun(
+  data: RunData,
+  options: RunEncoding,
+): Promise<Pick<Plan, "train" | "heldOut" | "run">> {
+  const { settings, config, base, signal } = options;
+  const encoding = { ...encodingOf(options), signal };
+  const train = await encodeExamples(data.train, encoding);
+  const heldOut = data.heldOut.length === 0 ? undefined : await encodeExamples(data.heldOut, encoding);
+  checkTokens([...train.encoded, ...(heldOut?.encoded ?? [])], base);
+  const run = trainSettings(settings, {
+    encoded: train.encoded,
+    dropout: config.dropout,
+    padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
+  });
+  return { train, heldOut, run };
+}
+
 /** A tokenizer may know tokens that its model has no embedding for. */
-function checkTokens(examples: readonly EncodedExample[], { model }: BaseModel): void {
-  const { vocabularySize } = model.config;
+function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
+  const { vocabularySize } = config;
   for (const { ids, line } of examples) {
     const odd = ids.find((id) => id >= vocabularySize);
     if (odd !== undefined)
       throw new MosError(
         "bad_data",
-        `line ${line} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${model.name}; does the tokenizer belong to this model?`,
+        `line ${line} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; does the tokenizer belong to this model?`,
       );
   }
 }

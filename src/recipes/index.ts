@@ -78,6 +78,14 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
+export {
+  type PreviewedLine,
+  type PreviewedToken,
+  type PreviewOptions,
+  type PreviewWarning,
+  previewRun,
+  type RunPreview,
+} from "./preview.ts";
 export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
 export { networkSettings, type RunningServer, type ServedModel, type ServeOptions, serve } from "./serve.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

@@ -15,7 +15,7 @@ export {
   type TrainableModel,
 } from "./gradients.ts";
 export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
-export { type BatchSettings, stepsOfEpochs } from "./micro-batches.ts";
+export { type BatchSettings, paddedTokens, stepsOfEpochs } from "./micro-batches.ts";
 export {
   type AdamWOptions,
   adamW,
@@ -27,6 +27,7 @@ export {
   SCHEDULES,
   type ScheduleName,
 } from "./optimizer.ts";
+export { type TrainingSpeed, trainingSpeed } from "./speed.ts";
 export {
   type BatchGraphOptions,
   hiddenStates,

@@ -60,6 +60,28 @@ export function stepsOfEpochs(
   return Math.max(1, Math.ceil(count / settings.accumulate));
 }
 
+/** Tokens of all batches of the first epoch, padding included, and how many batches these are. */
+export function paddedTokens(
+  lengths: readonly number[],
+  settings: MicroBatchSettings,
+): { readonly tokens: number; readonly batches: number; readonly longest: number } {
+  const plan = planEpoch(lengths, planOf(settings, 0));
+  const multiple = lengthMultiple(settings);
+  const tokensOf = (row: readonly number[]): number => row.reduce((sum, i) => sum + (lengths[i] ?? 0), 0);
+  const shapes = plan.map((rows) => {
+    const longest = rows.reduce((most, row) => Math.max(most, tokensOf(row)), 0);
+    return {
+      rows: rows.length,
+      length: Math.min(settings.rowLength, Math.ceil(longest / multiple) * multiple),
+    };
+  });
+  return {
+    tokens: shapes.reduce((sum, { rows, length }) => sum + rows * length, 0),
+    batches: shapes.length,
+    longest: shapes.reduce((most, { length }) => Math.max(most, length), 0),
+  };
+}
+
 /** Micro-batches from number `start` on, epoch after epoch, without end. */
 export function* microBatches(
   examples: readonly EncodedExample[],

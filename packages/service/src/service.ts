@@ -10,7 +10,7 @@ import type { Service, ServiceOptions } from "mixture-of-shards/cli";
 import { MosError } from "mixture-of-shards/core";
 import type { ApiKey, ModelNotes, ServerExtension, ServerLog } from "mixture-of-shards/server";
 import { makeTemporaryFolder, writeFolderAtomic } from "mixture-of-shards/storage";
-import { addServiceRoutes, found, seconds } from "#api";
+import { addServiceRoutes, found, type ServiceEnv, seconds } from "#api";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import {
   defaultSliceOptions,
@@ -27,7 +27,7 @@ import {
 } from "#jobs";
 import { openObjects } from "#objects";
 import { createMetrics, deliverWebhooks, type ServiceMetrics, startHeart } from "#signals";
-import { runWorker } from "#worker";
+import { createPreviewer, runWorker } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
@@ -138,6 +138,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     stopping.abort();
     await Promise.all(running);
   };
+  const makePreview = createPreviewer();
+  const preview: ServiceEnv["preview"] = (order, signal) =>
+    makePreview({ ...order, model: options.model, threads: options.threads }, signal);
   let isOver = false;
   return {
     adapters,
@@ -173,7 +176,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       for (let i = 0; i < workers; i++) running.push(work({ ...worker, name: workerName(i) }));
       const state = { read: openWatch(database).state, model: model.name };
       return {
-        ...extensionOf({ model, publisher, expired, service: { jobs, objects } }),
+        ...extensionOf({ model, publisher, expired, service: { jobs, objects, preview } }),
         metrics: () => metrics.render(state),
       };
     },
@@ -241,7 +244,7 @@ interface ExtensionParts {
   readonly model: ServedModel;
   readonly publisher: Publisher;
   readonly expired: Expired;
-  readonly service: Pick<Parameters<typeof addServiceRoutes>[1], "jobs" | "objects">;
+  readonly service: Pick<ServiceEnv, "jobs" | "objects" | "preview">;
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */

@@ -30,6 +30,10 @@ describe.each(databases)("%s", (_, open) => {
   let two: Harness;
   const looks: (() => Promise<void>)[] = [];
 
+  const unused = (): never => {
+    throw new Error("not used here");
+  };
+
   /** A server with a folder of its own. */
   async function serverOf(name: string, database: Database): Promise<Harness> {
     const adapters = join(folder, name);
@@ -51,7 +55,7 @@ describe.each(databases)("%s", (_, open) => {
       },
       server: {
         extension: {
-          ...extensionOf({ model, publisher, expired, service: { jobs: own, objects } }),
+          ...extensionOf({ model, publisher, expired, service: { jobs: own, objects, preview: unused } }),
           metrics: async () => "",
         },
         keys: {

@@ -16,6 +16,17 @@ const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
 const DATA = "assets/quickstart/train.jsonl";
 
+/** What is looked at of a preview. */
+interface Preview {
+  readonly training: { readonly truncated: number };
+  readonly total_steps: number;
+  readonly estimated_seconds: number;
+  readonly lines: readonly {
+    readonly line: number;
+    readonly tokens: readonly { readonly text: string; readonly trained: boolean }[];
+  }[];
+}
+
 describe.each(databases)("%s", (name, open) => {
   let folder: string;
   let database: TestDatabase | undefined;
@@ -207,6 +218,45 @@ describe.each(databases)("%s", (name, open) => {
     for (const accuracy of valid) expect(accuracy).toBeGreaterThan(0);
     const csv = await (await acme.files.content(job.result_files[0] ?? "")).text();
     expect(csv.split("\n")[2]).toMatch(/^2,\d+\.\d+,0\.\d+,\d+\.\d+,0\.\d+$/);
+  });
+
+  test("a preview says what the job then is", async () => {
+    const file = await upload();
+    const mos = { rank: 6, equivalent_rank: 2, max_length: 40, epochs: 2 };
+    const body = { model: "tiny", training_file: file.id, seed: 7, mos };
+    const preview = (client: OpenAI, more: object = {}) =>
+      client.post<Preview>("/fine_tuning/preview", { body: { ...body, ...more } });
+    const shown = await preview(acme, { lines: [3, 7] });
+    expect(shown).toMatchObject({ object: "fine_tuning.preview", model: "tiny", validation: null });
+    expect(shown.training).toMatchObject({ examples: 224, longest: 40, dropped: 0 });
+    expect(shown.training.truncated).toBeGreaterThan(0);
+    expect(shown.estimated_seconds).toBeGreaterThan(0);
+    expect(shown.lines.map(({ line }) => line)).toEqual([3, 7]);
+    const text = (isTrained: boolean): string =>
+      (shown.lines[1]?.tokens ?? []).map(({ trained, text }) => (trained === isTrained ? text : "")).join("");
+    expect(text(true)).toMatch(/^Ahoy! Yes, dogs are welcome/);
+    expect(text(false)).toContain("Can dogs come in?");
+    const made = await acme.fineTuning.jobs.create(body as OpenAI.FineTuning.JobCreateParams);
+    let job = made as OpenAI.FineTuning.FineTuningJob & { mos?: { total_steps: number | null } };
+    while (job.mos?.total_steps == null) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      job = await acme.fineTuning.jobs.retrieve(made.id);
+      if (job.finished_at !== null) break;
+    }
+    expect(job.mos?.total_steps).toBe(shown.total_steps);
+    if (job.finished_at === null) await acme.fineTuning.jobs.cancel(made.id);
+
+    const refused = { status: 400 };
+    await expect(preview(zeta)).rejects.toMatchObject({ ...refused, param: "training_file" });
+    await expect(preview(acme, { lines: [9999] })).rejects.toMatchObject(refused);
+    await expect(preview(acme, { lines: Array(21).fill(1) })).rejects.toMatchObject({
+      ...refused,
+      param: "lines",
+    });
+    await expect(preview(acme, { mos: { max_length: 2 } })).rejects.toMatchObject({
+      ...refused,
+      code: "invalid_training_file",
+    });
   });
 
   test("pause, resume and cancel", async () => {

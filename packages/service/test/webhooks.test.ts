@@ -129,6 +129,7 @@ describe.each(databases)("%s", (_, open) => {
             addServiceRoutes(app, {
               ...{ jobs, modelName: "tiny", layers: 5, maxFileBytes: 1000, objects: {} as never },
               ...{ checkPlan: unused, unpublish: unused, nextSeed: unused, lookAtExpiry: unused },
+              preview: unused,
             }),
           keyOf: (key) => key,
           fetch: async () => false,

@@ -4,6 +4,7 @@ import { aliasRoutes } from "./aliases.ts";
 import { fileRoutes } from "./files.ts";
 import { jobRoutes } from "./jobs.ts";
 import { modelRoutes } from "./models.ts";
+import { previewRoutes } from "./preview.ts";
 import type { AddRoutes, ServiceEnv } from "./service-env.ts";
 import { usageRoutes } from "./usage.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -12,7 +13,7 @@ export { found, type ServiceEnv } from "./service-env.ts";
 export { seconds } from "./shown.ts";
 
 const ROUTES: readonly AddRoutes[] = [
-  ...[fileRoutes, jobRoutes, modelRoutes],
+  ...[fileRoutes, jobRoutes, previewRoutes, modelRoutes],
   ...[aliasRoutes, usageRoutes, webhookRoutes],
 ];
 

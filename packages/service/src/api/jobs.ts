@@ -2,19 +2,10 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import { MosError } from "mixture-of-shards/core";
-import { ApiError, type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
-import {
-  type FileRow,
-  hasEnded,
-  type JobRequest,
-  type JobRow,
-  type Jobs,
-  jobRequestSchema,
-  type Owner,
-  planOf,
-} from "#jobs";
-import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
+import { checkedJob } from "./checked-job.ts";
+import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
 import {
   checkpointSchema,
   eventSchema,
@@ -103,71 +94,15 @@ const checkpointsRoute = createRoute({
   responses: { 200: ok(pageSchema(checkpointSchema), "A page of them."), default: failed },
 });
 
-/** A file that a job can be made of. */
-async function usableFile(
-  jobs: Jobs,
-  owner: Owner,
-  { id, param }: { id: string; param: string },
-): Promise<FileRow> {
-  const file = await found(jobs.file(owner, id), param).catch((error: unknown) => {
-    if (error instanceof ApiError && error.details.status === 404)
-      throw invalid(`${param}: there is no file ${JSON.stringify(id)}`, param, "invalid_file");
-    throw error;
-  });
-  if (file.purpose !== "fine-tune")
-    throw invalid(`${param} has the purpose ${file.purpose}, not fine-tune`, param);
-  if (file.status === "error")
-    throw invalid(`${param} cannot be used: ${file.status_details}`, param, "invalid_training_file");
-  return file;
-}
-
-/** The adapter that a job starts from, where its model is a fine-tuned one. */
-async function initialOf({ jobs, modelName }: ServiceEnv, { model }: JobRequest, owner: Owner) {
-  if (model === modelName) return undefined;
-  const adapter = await jobs.model(owner, model).catch((error: unknown) => {
-    if (!(error instanceof MosError) || error.code !== "not_found") throw error;
-    throw invalid(
-      `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model that was made of it here`,
-      "model",
-      "model_not_available",
-    );
-  });
-  return { base: modelName, adapter };
-}
-
 interface Creation {
   readonly request: JobRequest;
   readonly key: ApiKey;
   readonly idempotencyKey: string | undefined;
 }
 
-/** A request whose model is no alias, but what that stands for now. */
-async function withoutAlias({ jobs, modelName }: ServiceEnv, request: JobRequest, { tenant }: Owner) {
-  const { model } = request;
-  const target = model === modelName ? undefined : await jobs.aliased({ tenant, id: model });
-  return { ...request, model: target ?? model };
-}
-
-async function createJob(
-  service: ServiceEnv,
-  { request: given, key, idempotencyKey }: Creation,
-): Promise<JobRow> {
-  const owner = ownerOf(key);
-  const { jobs, layers, checkPlan, nextSeed } = service;
-  const request = await withoutAlias(service, given, owner);
-  const initial = await initialOf(service, request, owner);
-  const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
-  const validation =
-    request.validation_file == null
-      ? undefined
-      : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
-  const isContinued = initial !== undefined;
-  const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers, isContinued });
-  if (!isContinued) checkPlan(plan);
-  return jobs.create({
-    ...{ tenant: key.name, request, plan, training, validation, initial, idempotencyKey },
-    limits: key.fineTuning,
-  });
+async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: Creation): Promise<JobRow> {
+  const job = await checkedJob(service, { request, owner: ownerOf(key) });
+  return service.jobs.create({ ...job, tenant: key.name, limits: key.fineTuning, idempotencyKey });
 }
 
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */

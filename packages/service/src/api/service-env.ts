@@ -1,9 +1,21 @@
 // What the routes of the service work with.
 
+import type { FinetuneOptions, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
 import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";
+
+/** A run to preview, on files of the storage. */
+export interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
+  readonly adapter: FinetuneOptions["adapter"];
+  readonly data: string;
+  readonly heldOutData: string | undefined;
+  /** Lines of the data; without them the first ones. */
+  readonly lines?: readonly number[];
+  /** Tokens of a line at most. */
+  readonly maxShown: number;
+}
 
 /** The parts of a service that its routes use. */
 export interface ServiceEnv {
@@ -15,6 +27,8 @@ export interface ServiceEnv {
   readonly layers: number;
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;
+  /** Previews a run on the base. Throws a MosError, `busy` where too many wait for theirs. */
+  readonly preview: (run: PreviewedRun, signal: AbortSignal) => Promise<RunPreview>;
   /** Takes a model that was deleted out of the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */

@@ -75,6 +75,7 @@ const STEPS: readonly string[] = [
   create index jobs_held on jobs (tenant) where is_held and status = 'queued';
   create index jobs_running_turns on jobs (turn) where status = 'running';
   create index jobs_queued_turns on jobs (turn) where status = 'queued';
+  create index jobs_succeeded on jobs (model, number desc) where status = 'succeeded';
 
   create table usage (
     tenant text not null,

@@ -1,5 +1,5 @@
 // What a supervisor and its trainer say to each other.
-import type { FinetuneEvent, FinetuneOptions, FinetuneSettingsInput } from "mixture-of-shards";
+import type { FinetuneEvent, FinetuneOptions, FinetuneSettingsInput, RunPreview } from "mixture-of-shards";
 
 /** A slice to train: a run in a folder, from its last checkpoint where there is one. */
 export interface TrainOrder {
@@ -14,6 +14,20 @@ export interface TrainOrder {
   readonly settings: FinetuneSettingsInput;
   readonly threads: number;
 }
+
+/** A run to preview. */
+export interface PreviewOrder
+  extends Pick<TrainOrder, "model" | "data" | "heldOutData" | "adapter" | "settings" | "threads"> {
+  /** Lines of the data; without them the first ones. */
+  readonly lines?: readonly number[];
+  /** Tokens of a line at most. */
+  readonly maxShown: number;
+}
+
+/** What comes of it. */
+export type PreviewReport =
+  | { readonly type: "preview"; readonly preview: RunPreview }
+  | { readonly type: "failed"; readonly code: string; readonly message: string };
 
 /** To the trainer. */
 export type Order =

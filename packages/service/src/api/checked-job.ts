@@ -1,0 +1,92 @@
+// What a request for a job means, where it can be made: for jobs and for previews of them.
+import { MosError } from "mixture-of-shards/core";
+import { ApiError } from "mixture-of-shards/server";
+import {
+  type FileRow,
+  type JobRequest,
+  type Jobs,
+  type NewJob,
+  type Owner,
+  planOf,
+  type TrainingPlan,
+} from "#jobs";
+import { found, invalid, type ServiceEnv } from "./service-env.ts";
+
+/** A file that a job can be made of. */
+async function usableFile(
+  jobs: Jobs,
+  owner: Owner,
+  { id, param }: { id: string; param: string },
+): Promise<FileRow> {
+  const file = await found(jobs.file(owner, id), param).catch((error: unknown) => {
+    if (error instanceof ApiError && error.details.status === 404)
+      throw invalid(`${param}: there is no file ${JSON.stringify(id)}`, param, "invalid_file");
+    throw error;
+  });
+  if (file.purpose !== "fine-tune")
+    throw invalid(`${param} has the purpose ${file.purpose}, not fine-tune`, param);
+  if (file.status === "error")
+    throw invalid(`${param} cannot be used: ${file.status_details}`, param, "invalid_training_file");
+  return file;
+}
+
+/** A request whose model is no alias, but what that stands for now. */
+async function withoutAlias(
+  { jobs, modelName }: Pick<ServiceEnv, "jobs" | "modelName">,
+  request: JobRequest,
+  { tenant }: Owner,
+): Promise<JobRequest> {
+  const { model } = request;
+  const target = model === modelName ? undefined : await jobs.aliased({ tenant, id: model });
+  return { ...request, model: target ?? model };
+}
+
+/** The adapter that a job starts from, where its model is a fine-tuned one. */
+async function initialOf(
+  { jobs, modelName }: Pick<ServiceEnv, "jobs" | "modelName">,
+  { model }: JobRequest,
+  owner: Owner,
+): Promise<NewJob["initial"]> {
+  if (model === modelName) return undefined;
+  const adapter = await jobs.model(owner, model).catch((error: unknown) => {
+    if (!(error instanceof MosError) || error.code !== "not_found") throw error;
+    throw invalid(
+      `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model that was made of it here`,
+      "model",
+      "model_not_available",
+    );
+  });
+  return { base: modelName, adapter };
+}
+
+/** A job that can be made. */
+export interface CheckedJob {
+  readonly request: JobRequest;
+  readonly plan: TrainingPlan;
+  readonly training: FileRow;
+  readonly validation: FileRow | undefined;
+  readonly initial: NewJob["initial"];
+}
+
+/**
+ * Checks model, files and settings of a job.
+ *
+ * @throws ApiError 400, MosError `bad_option`.
+ */
+export async function checkedJob(
+  service: Pick<ServiceEnv, "jobs" | "modelName" | "layers" | "checkPlan" | "nextSeed">,
+  { request: given, owner }: { readonly request: JobRequest; readonly owner: Owner },
+): Promise<CheckedJob> {
+  const { jobs, layers, checkPlan, nextSeed } = service;
+  const request = await withoutAlias(service, given, owner);
+  const initial = await initialOf(service, request, owner);
+  const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
+  const validation =
+    request.validation_file == null
+      ? undefined
+      : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
+  const isContinued = initial !== undefined;
+  const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers, isContinued });
+  if (!isContinued) checkPlan(plan);
+  return { request, plan, training, validation, initial };
+}

@@ -1,0 +1,192 @@
+// POST /v1/fine_tuning/preview: what a job would be, before it is made.
+import { rm } from "node:fs/promises";
+import { createRoute, z } from "@hono/zod-openapi";
+import type { PreviewedLine, RunPreview } from "mixture-of-shards";
+import { MosError } from "mixture-of-shards/core";
+import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { makeTemporaryFolder } from "mixture-of-shards/storage";
+import { type JobRequest, jobRequestSchema, type Owner } from "#jobs";
+import { checkedJob } from "./checked-job.ts";
+import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
+
+/** Lines that are shown at most, and tokens of each. */
+const [MAX_LINES, MAX_SHOWN] = [20, 1000];
+
+const requestSchema = jobRequestSchema
+  .extend({
+    lines: z
+      .array(z.int().min(1))
+      .min(1)
+      .max(MAX_LINES)
+      .optional()
+      .describe("Lines of the training file to show; the first three."),
+  })
+  .openapi("PreviewFineTuningJobRequest");
+
+const part = z.object({
+  examples: z.int(),
+  tokens: z.int(),
+  target_tokens: z.int(),
+  truncated: z.int(),
+  truncated_target_tokens: z.int(),
+  dropped: z.int(),
+  longest: z.int(),
+});
+
+const line = z.object({
+  line: z.int(),
+  part: z.enum(["training", "validation", "unused"]),
+  token_count: z.int(),
+  target_tokens: z.int(),
+  truncated: z.boolean(),
+  truncated_target_tokens: z.int(),
+  dropped: z.boolean(),
+  tokens: z
+    .array(z.object({ id: z.int(), text: z.string(), trained: z.boolean() }))
+    .describe(`The first ${MAX_SHOWN} tokens.`),
+});
+
+const previewSchema = z
+  .object({
+    object: z.literal("fine_tuning.preview"),
+    model: z.string(),
+    training: part,
+    validation: part.nullable(),
+    total_steps: z.int(),
+    n_epochs: z.number(),
+    warmup_steps: z.int(),
+    trainable_numbers: z.int(),
+    adapter_bytes: z.int(),
+    estimated_seconds: z
+      .number()
+      .describe("Of training: by the latest jobs on this base, or else on the machine of this server."),
+    memory: z.object({
+      bytes: z.number(),
+      parts: z.record(z.string(), z.number()),
+      free_bytes: z
+        .number()
+        .describe("Of the machine of this server; where workers are elsewhere, theirs counts."),
+    }),
+    lines: z.array(line),
+    warnings: z.array(z.object({ code: z.string(), message: z.string() })),
+  })
+  .openapi("FineTuningPreview");
+
+const route = createRoute({
+  method: "post",
+  path: "/v1/fine_tuning/preview",
+  summary: "What a job would be: examples as tokens with what is trained, updates, time and memory",
+  description: "The body is that of a job. Nothing is made, and the base is not loaded for it.",
+  security,
+  middleware: jsonBody,
+  request: { body: { content: { "application/json": { schema: requestSchema } } } },
+  responses: { 200: ok(previewSchema, "The preview."), default: failed },
+});
+
+const shownPart = (report: RunPreview["train"]): z.output<typeof part> => ({
+  examples: report.examples,
+  tokens: report.tokens,
+  target_tokens: report.targetTokens,
+  truncated: report.truncated,
+  truncated_target_tokens: report.truncatedTargets,
+  dropped: report.dropped,
+  longest: report.longest,
+});
+
+const PARTS = { train: "training", heldOut: "validation", unused: "unused" } as const;
+
+const shownLine = (shown: PreviewedLine): z.output<typeof line> => ({
+  line: shown.line,
+  part: PARTS[shown.part],
+  token_count: shown.tokens,
+  target_tokens: shown.targetTokens,
+  truncated: shown.truncated,
+  truncated_target_tokens: shown.truncatedTargets,
+  dropped: shown.dropped,
+  tokens: shown.shown.map(({ id, text, isTrained }) => ({ id, text, trained: isTrained })),
+});
+
+const shownPreview = (preview: RunPreview, model: string): z.output<typeof previewSchema> => ({
+  object: "fine_tuning.preview",
+  model,
+  training: shownPart(preview.train),
+  validation: preview.heldOut === undefined ? null : shownPart(preview.heldOut),
+  total_steps: preview.steps,
+  n_epochs: preview.epochs,
+  warmup_steps: preview.warmup,
+  trainable_numbers: preview.budget.trainable,
+  adapter_bytes: preview.budget.bytes.float32,
+  estimated_seconds: preview.seconds,
+  memory: {
+    bytes: preview.plan.bytes,
+    parts: Object.fromEntries(preview.plan.parts.map(({ name, bytes }) => [name, bytes])),
+    free_bytes: preview.free.bytes,
+  },
+  lines: preview.lines.map(shownLine),
+  warnings: preview.warnings.map(({ reason, message }) => ({ code: reason, message })),
+});
+
+interface Asked {
+  readonly request: JobRequest & { readonly lines?: readonly number[] | undefined };
+  readonly owner: Owner;
+  readonly signal: AbortSignal;
+}
+
+/** @throws ApiError where a job could not be made either, or a preview not now. */
+async function previewJob(
+  service: ServiceEnv,
+  { request, owner, signal }: Asked,
+): Promise<z.output<typeof previewSchema>> {
+  const { jobs, objects, preview, modelName } = service;
+  const { plan, training, validation, initial } = await checkedJob(service, { request, owner });
+  const speed = await jobs.speed(modelName, plan);
+  const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
+  try {
+    if (from !== undefined && initial !== undefined) await objects.restore(initial.adapter, from);
+    const run = {
+      ...plan,
+      ...(from === undefined ? {} : { adapter: { from } }),
+      data: await objects.pathOf(training.digest),
+      heldOutData: validation === undefined ? undefined : await objects.pathOf(validation.digest),
+      ...(request.lines === undefined ? {} : { lines: request.lines }),
+      maxShown: MAX_SHOWN,
+    };
+    const made = await preview(run, signal).catch((error: unknown) => {
+      throw signal.aborted ? signal.reason : answerable(error);
+    });
+    const seconds = speed === undefined ? made.seconds : (made.epochs * made.train.tokens) / speed;
+    return shownPreview({ ...made, seconds }, modelName);
+  } finally {
+    if (from !== undefined) await rm(from, { recursive: true, force: true });
+  }
+}
+
+/** What a client can do about it. */
+function answerable(error: unknown): unknown {
+  if (!(error instanceof MosError)) return error;
+  const { message, code } = error;
+  switch (code) {
+    case "bad_data":
+      return invalid(message, "training_file", "invalid_training_file");
+    case "bad_config":
+      return new ApiError(message, { status: 400, code: "invalid_value", cause: error });
+    case "memory":
+      return new ApiError(message, { status: 422, code: "preview_too_large", param: "training_file" });
+    case "busy":
+      return new ApiError(message, { status: 429, code: "busy", retryAfter: 10 });
+    default:
+      return error; // bad_option among them
+  }
+}
+
+export const previewRoutes: AddRoutes = (app, service) => {
+  app.openapi(
+    route,
+    async (context) => {
+      const { key, running } = context.var;
+      const asked = { request: context.req.valid("json"), owner: ownerOf(key), signal: running.signal };
+      return context.json(await found(previewJob(service, asked)), 200);
+    },
+    checkedBy(requestSchema),
+  );
+};

@@ -1,0 +1,29 @@
+// The process that makes one preview. It reads a file of any size, so the server does not.
+import { MosError, previewRun } from "mixture-of-shards";
+import { freeMemory } from "mixture-of-shards/storage";
+import type { PreviewOrder, PreviewReport } from "./orders.ts";
+
+async function preview({ threads, heldOutData, ...order }: PreviewOrder): Promise<PreviewReport> {
+  try {
+    const { bytes, resident } = await freeMemory();
+    const made = await previewRun({
+      ...order,
+      ...(heldOutData === undefined ? {} : { heldOutData }),
+      compile: { threads },
+      // the base of a worker is in memory already, or on another machine: what is free here refuses nothing
+      free: { bytes: Number.POSITIVE_INFINITY, resident: 0, limit: "machine" },
+    });
+    return { type: "preview", preview: { ...made, free: { bytes, resident, limit: "machine" } } };
+  } catch (error) {
+    const code = error instanceof MosError ? error.code : "unexpected";
+    return { type: "failed", code, message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
+process.on("disconnect", () => process.exit(1));
+process.once("message", async (order: PreviewOrder) => {
+  const report = await preview(order);
+  process.send?.(report, () => process.exit(0));
+});

@@ -1,0 +1,210 @@
+// What a run would be, without making it: what is trained on, how many updates, how long, and how much memory. Of the model
+// the header and the tokenizer are read, and nothing is written.
+import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
+import { MosError, steadyNow } from "#core";
+import { type EncodedDataset, type EncodingReport, encodeExample, IGNORED } from "#data";
+import { geometryOf } from "#models";
+import type { FreeMemory, MemoryPlan } from "#storage";
+import type { LoadedText } from "#text";
+import { paddedTokens, type Rematerialise, type TrainSettings, trainingSpeed } from "#training";
+import { loadText } from "./base.ts";
+import {
+  encodeRun,
+  encodingOf,
+  type PreparedRun,
+  prepareRun,
+  type RunData,
+  type RunOptions,
+  readRunData,
+} from "./finetune.ts";
+import type { ModelSummary } from "./run-results.ts";
+import { plannedModel } from "./trainable.ts";
+
+/** A run, and what is shown of it. */
+export interface PreviewOptions extends RunOptions {
+  /** Lines of the data file whose tokens are shown; the first three examples. */
+  readonly lines?: readonly number[];
+  /** Tokens that are shown of a line at most; all. */
+  readonly maxShown?: number;
+}
+
+/** A token of an example. */
+export interface PreviewedToken {
+  readonly id: number;
+  readonly text: string;
+  /** Whether the loss counts it. */
+  readonly isTrained: boolean;
+}
+
+/** A line of the data file as the run sees it. */
+export interface PreviewedLine {
+  readonly line: number;
+  /** "unused": beyond the first `examples`. */
+  readonly part: "train" | "heldOut" | "unused";
+  /** Up to where the example is cut off, or `maxShown` of these. */
+  readonly shown: readonly PreviewedToken[];
+  readonly tokens: number;
+  readonly targetTokens: number;
+  readonly truncated: boolean;
+  /** Targets that truncation cut off. */
+  readonly truncatedTargets: number;
+  /** Left out, since no target is left in it. */
+  readonly dropped: boolean;
+}
+
+/** What to look at before the run is made. */
+export interface PreviewWarning {
+  readonly reason: "dropped" | "truncated" | "no_held_out";
+  readonly message: string;
+}
+
+/** What a run would be. */
+export interface RunPreview {
+  readonly model: ModelSummary;
+  readonly adapter: AdapterConfig;
+  readonly budget: Budget;
+  readonly train: EncodingReport;
+  readonly heldOut: EncodingReport | undefined;
+  /** Updates. */
+  readonly steps: number;
+  /** Passes over the data that these are. */
+  readonly epochs: number;
+  /** Updates of warm-up. */
+  readonly warmup: number;
+  readonly plan: MemoryPlan;
+  readonly free: FreeMemory;
+  readonly rematerialise: Rematerialise;
+  /** About how long the updates and evaluations take on this machine, from the speed of one layer; loading is not in it. */
+  readonly seconds: number;
+  readonly lines: readonly PreviewedLine[];
+  readonly warnings: readonly PreviewWarning[];
+}
+
+const SHOWN_LINES = 3;
+
+/**
+ * What `finetune` with the same options would do. The base is not loaded, and nothing is written.
+ *
+ * @throws MosError as `finetune` does before it loads the base; `bad_option` for a line that has no example.
+ * @example
+ * const { steps, seconds, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
+ */
+export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
+  const prepared = await prepareRun(options);
+  const { settings, config, model, base, summary, memory, free } = prepared;
+  const data = await readRunData(options, settings);
+  const text = typeof model === "string" ? await loadText(model) : model.text;
+  const lines = previewLines(data, { ...options, text, settings });
+  const { train, heldOut, run } = await encodeRun(data, { ...prepared, text, signal: options.signal });
+  const batches = paddedTokens(lengthsOf(train), run);
+  return {
+    ...{ model: summary, adapter: config, budget: budget(config, geometryOf(base.config)) },
+    ...{ train: train.report, heldOut: heldOut?.report },
+    ...{ steps: run.steps, epochs: (run.steps * run.accumulate) / batches.batches, warmup: run.warmup },
+    ...{ plan: memory.plan, free, rematerialise: memory.rematerialise },
+    seconds: await secondsOf({ train, heldOut, run, batches }, { ...options, prepared }),
+    lines,
+    warnings: warningsOf({ train, heldOut, maxLength: settings.maxLength }),
+  };
+}
+
+interface Encoded {
+  readonly train: EncodedDataset;
+  readonly heldOut: EncodedDataset | undefined;
+  readonly run: TrainSettings;
+}
+
+const lengthsOf = ({ encoded }: EncodedDataset): readonly number[] => encoded.map(({ ids }) => ids.length);
+
+/** The tokens of all batches, by the time that one layer needs for a token. */
+async function secondsOf(
+  { train, heldOut, run, batches }: Encoded & { readonly batches: ReturnType<typeof paddedTokens> },
+  { prepared, compile, now = steadyNow }: PreviewOptions & { readonly prepared: PreparedRun },
+): Promise<number> {
+  const { base, config, settings, memory } = prepared;
+  const forms = base.formsOf({ ...settings, ...memory });
+  const model = plannedModel(base.config, forms, blankAdapter(config, geometryOf(base.config)));
+  const { tokens, longest } = batches;
+  const heldOutTokens = heldOut === undefined ? 0 : paddedTokens(lengthsOf(heldOut), run).tokens;
+  const speed = await trainingSpeed(model, {
+    ...{ forms, rematerialise: memory.rematerialise, evaluates: heldOut !== undefined, now },
+    shape: {
+      rows: run.batchRows,
+      length: longest,
+      maxSegment: Math.max(train.report.longest, heldOut?.report.longest ?? 0),
+    },
+    targetShare: train.report.targetTokens / tokens,
+    ...(compile === undefined ? {} : { compile }),
+  });
+  const { steps, accumulate, evaluateEvery } = run;
+  const evaluations = 1 + (evaluateEvery === 0 ? 1 : Math.ceil(steps / evaluateEvery));
+  return (
+    ((steps * accumulate * tokens) / batches.batches) * speed.update +
+    evaluations * heldOutTokens * speed.evaluation
+  );
+}
+
+interface LineOptions extends Pick<PreviewOptions, "lines" | "maxShown"> {
+  readonly text: LoadedText;
+  readonly settings: PreparedRun["settings"];
+}
+
+function previewLines(
+  { all, train, heldOut }: RunData,
+  { lines, maxShown, ...options }: LineOptions,
+): readonly PreviewedLine[] {
+  const encoding = encodingOf(options);
+  const { tokenizer } = encoding;
+  const wanted = lines ?? all.slice(0, SHOWN_LINES).map(({ line }) => line);
+  return wanted.map((number) => {
+    const example = all.find(({ line }) => line === number);
+    if (example === undefined)
+      throw new MosError(
+        "bad_option",
+        `line ${number} has no example; the data has ${all.length}, on lines ${all[0]?.line} to ${all.at(-1)?.line}`,
+      );
+    const { ids, labels, ...encoded } = encodeExample(example, encoding);
+    const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
+      id,
+      text: Buffer.from(tokenizer.bytesOf(id)).toString(),
+      isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
+    }));
+    const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
+    return { ...{ part, shown, tokens: ids.length, ...encoded }, dropped: encoded.targetTokens === 0 };
+  });
+}
+
+function warningsOf({
+  train,
+  heldOut,
+  maxLength,
+}: Omit<Encoded, "run"> & { readonly maxLength: number }): readonly PreviewWarning[] {
+  const { truncated, truncatedTargets, dropped } = train.report;
+  return [
+    ...(dropped === 0
+      ? []
+      : [
+          {
+            reason: "dropped",
+            message: `${dropped} of ${train.report.examples + dropped} examples have no token to train within the first ${maxLength}, and are left out`,
+          } as const,
+        ]),
+    ...(truncatedTargets === 0
+      ? []
+      : [
+          {
+            reason: "truncated",
+            message: `${truncated} examples are cut off after ${maxLength} tokens, and ${truncatedTargets} tokens of their answers are not trained`,
+          } as const,
+        ]),
+    ...(heldOut !== undefined
+      ? []
+      : [
+          {
+            reason: "no_held_out",
+            message:
+              "nothing is held out, so it will not be known how the adapter does on what it has not seen",
+          } as const,
+        ]),
+  ];
+}

@@ -1,0 +1,143 @@
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { encodeExamples, IGNORED, readDataset } from "#data";
+import { BASE_DTYPES, COMPUTES } from "#models";
+import {
+  type AdapterConfigInput,
+  type FinetuneEvent,
+  finetune,
+  loadText,
+  METHOD_NAMES,
+  type PreviewOptions,
+  previewRun,
+} from "#recipes";
+import { snapshot } from "./bad-input/run-mos.ts";
+import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
+
+let folder: string;
+let tiny: TinyFolder;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-preview-"));
+  tiny = await writeTinyFolder(folder);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const settings = {
+  epochs: 2,
+  batchSize: 1,
+  accumulate: 2,
+  maxLength: 24,
+  heldOut: 4,
+  evaluateEvery: 2,
+} as const;
+const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
+const optionsOf = (change: Partial<PreviewOptions> = {}): PreviewOptions => ({
+  ...{ model: tiny.model, data: tiny.data, adapter, settings },
+  ...change,
+});
+
+test("a preview says what the run then is, and writes nothing", async () => {
+  const before = await snapshot(folder);
+  const preview = await previewRun(optionsOf());
+  expect(await snapshot(folder)).toEqual(before);
+  const events: FinetuneEvent[] = [];
+  const controller = new AbortController();
+  for await (const event of finetune({
+    ...optionsOf(),
+    out: join(folder, "run"),
+    signal: controller.signal,
+  })) {
+    events.push(event);
+    if (event.type === "ready") controller.abort();
+  }
+  await rm(join(folder, "run"), { recursive: true, force: true });
+  const [memory, ready] = events;
+  if (memory?.type !== "memory" || ready?.type !== "ready") throw new Error("a run begins otherwise");
+  const { train, heldOut, steps, budget, adapter: config } = ready;
+  expect(preview).toMatchObject({ train, heldOut, steps, budget, adapter: config });
+  expect(preview).toMatchObject({
+    plan: memory.plan,
+    model: memory.model,
+    rematerialise: memory.rematerialise,
+  });
+  expect(preview.epochs).toBeCloseTo(2, 0);
+  expect(preview.seconds).toBeGreaterThan(0);
+});
+
+test("lines are shown as they are encoded", async () => {
+  const { examples } = await readDataset(tiny.data);
+  const text = await loadText(tiny.model);
+  const { encoded } = await encodeExamples(examples, { ...text, maxLength: 24 });
+  const all = examples.map(({ line }) => line);
+  const { lines } = await previewRun(optionsOf({ lines: all }));
+  expect(lines.map(({ line }) => line)).toEqual(all);
+  expect(lines.filter(({ part }) => part === "heldOut")).toHaveLength(4);
+  for (const { ids, labels, line, ...counts } of encoded) {
+    const shown = lines.find((one) => one.line === line);
+    expect(shown).toMatchObject({ ...counts, tokens: ids.length, dropped: false });
+    expect(shown?.shown.map(({ id }) => id)).toEqual(Array.from(ids));
+    expect(shown?.shown.map(({ isTrained }) => isTrained)).toEqual(
+      Array.from(labels, (label, i) => i > 0 && label !== IGNORED),
+    );
+    expect(shown?.shown.map(({ text: part }) => part).join("")).toBe(text.tokenizer.decode(Array.from(ids)));
+  }
+  const bounded = await previewRun(
+    optionsOf({ lines: [2], maxShown: 5, settings: { ...settings, examples: 1, heldOut: 0 } }),
+  );
+  expect(bounded.lines).toMatchObject([{ line: 2, part: "unused" }]);
+  expect(bounded.lines[0]?.shown).toHaveLength(5);
+  await expect(previewRun(optionsOf({ lines: [9999] }))).rejects.toMatchObject({ code: "bad_option" });
+});
+
+test("what is cut off, left out and not held out is said", async () => {
+  const reasons = async (change: object): Promise<readonly string[]> =>
+    (await previewRun(optionsOf({ settings: { ...settings, ...change } }))).warnings.map(
+      ({ reason }) => reason,
+    );
+  expect(await reasons({ maxLength: 64 })).toEqual([]);
+  expect(await reasons({ maxLength: 14, heldOut: 0 })).toEqual(["dropped", "truncated", "no_held_out"]);
+  await expect(reasons({ maxLength: 2 })).rejects.toMatchObject({ code: "bad_data" });
+});
+
+test("the weights of the base are not read", async () => {
+  const broken = join(folder, "broken");
+  const { model } = await writeTinyFolder(broken);
+  await using file = await open(join(model, "model.safetensors"), "r+");
+  const { size } = await file.stat();
+  await file.write(Buffer.alloc(1000, 0xff), 0, 1000, size - 1000); // not finite
+  expect((await previewRun(optionsOf({ model }))).steps).toBeGreaterThan(0);
+  const run = finetune({ ...optionsOf({ model }), out: join(broken, "run") });
+  await run.next();
+  await expect(run.next()).rejects.toMatchObject({ code: "bad_model" });
+});
+
+let time = 0;
+/** Each look at the clock is a second later, so that all steps take the same. */
+const now = (): number => {
+  time += 1000;
+  return time;
+};
+const secondsOf = async (change: Partial<PreviewOptions>): Promise<number> =>
+  (await previewRun(optionsOf({ now, ...change }))).seconds;
+
+test("a longer run takes longer, and so do evaluations", async () => {
+  const run = (steps: number, heldOut: number) =>
+    secondsOf({ settings: { ...settings, epochs: undefined, steps, heldOut } });
+  const once = await run(4, 0);
+  expect(await run(8, 0)).toBeCloseTo(2 * once);
+  expect(await run(4, 4)).toBeGreaterThan(once);
+});
+
+test.each(METHOD_NAMES)("one layer with %s can be timed", async (method) => {
+  const made = method === "mos" ? adapter : ({ method, rank: 2 } as const);
+  expect(await secondsOf({ adapter: { ...made, dropout: 0.1 } as AdapterConfigInput })).toBeGreaterThan(0);
+});
+
+test.each(BASE_DTYPES)("one layer kept as %s can be timed, in float32 and in int8", async (baseDtype) => {
+  for (const compute of COMPUTES)
+    expect(
+      await secondsOf({ model: "assets/tiny-english", settings: { ...settings, baseDtype, compute } }),
+    ).toBeGreaterThan(0);
+});
