@@ -1,5 +1,6 @@
 // A data set is a JSONL file. Its first line decides the form, and every other line must have the same one: a mixture of
 // forms is most likely a mistake.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { MosError } from "#core";
 import { readJsonLines } from "#storage";
 import {
@@ -56,8 +57,22 @@ export async function parseDataset(lines: JsonLines, path: string): Promise<Data
  */
 export async function checkDataset(path: string): Promise<number> {
   let count = 0;
-  await eachExample(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }), { path, use: () => count++ });
+  const lines = inTurns(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
+  await eachExample(lines, { path, use: () => count++ });
   return count;
+}
+
+/** Milliseconds of work after which a server answers other requests. */
+const TURN = 10;
+
+async function* inTurns<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
+  let until = performance.now() + TURN;
+  for await (const item of items) {
+    yield item;
+    if (performance.now() < until) continue;
+    await nextTurn();
+    until = performance.now() + TURN;
+  }
 }
 
 interface EachOptions {

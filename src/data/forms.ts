@@ -49,8 +49,14 @@ const message = z.object(
   },
   "an object with role and content",
 );
+/** More than any context window holds: a schema would complain about each of millions. */
+const MAX_MESSAGES = 10_000;
 const conversation = z.object({
-  messages: z.array(message, "a list of messages").min(1, "at least one message"),
+  messages: z
+    .array(z.unknown(), "a list of messages")
+    .min(1, "at least one message")
+    .max(MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
+    .pipe(z.array(message)),
 });
 const completion = z.object({ prompt: text, completion: text });
 const instruction = z.object({ instruction: text, input: text.nullish(), output: text });

@@ -31,7 +31,7 @@ export {
   importSettings,
   type LoraSummary,
 } from "./exchange.ts";
-export { type FinetuneOptions, finetune } from "./finetune.ts";
+export { finetune } from "./finetune.ts";
 export {
   checkpointSettings,
   dataSettings,
@@ -78,6 +78,7 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
+export type { FinetuneOptions } from "./prepare-run.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,

@@ -8,15 +8,8 @@ import type { FreeMemory, MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
 import { paddedTokens, type Rematerialise, type TrainSettings, trainingSpeed } from "#training";
 import { loadText } from "./base.ts";
-import {
-  encodeRun,
-  encodingOf,
-  type PreparedRun,
-  prepareRun,
-  type RunData,
-  type RunOptions,
-  readRunData,
-} from "./finetune.ts";
+import { encodeRun, encodingOf, type RunData, readRunData } from "./encode-run.ts";
+import { type PreparedRun, prepareRun, type RunOptions } from "./prepare-run.ts";
 import type { ModelSummary } from "./run-results.ts";
 import { plannedModel } from "./trainable.ts";
 

@@ -15,6 +15,8 @@ import {
   type ServerLog,
 } from "#server";
 import { repairFolder } from "#storage";
+import { baseOfFiles } from "./memory.ts";
+import { checkRun, type FinetuneOptions } from "./prepare-run.ts";
 
 /** In seconds; timers cannot be set to much more. */
 const DAY = 86_400;
@@ -93,6 +95,8 @@ export interface ServedModel {
   readonly name: string;
   /** What adapters of it are shaped by. */
   readonly geometry: AdapterGeometry;
+  /** Throws a MosError for a run that it cannot have, whatever its data are. */
+  readonly checkRun: (run: Pick<FinetuneOptions, "adapter" | "settings">) => void;
 }
 
 /** A server that answers. Disposing it closes the engine. */
@@ -141,7 +145,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
     );
   if (adapters !== undefined) await repairFolder(adapters);
-  const { name, geometry, checkAdapter } = await readModel(options.model);
+  const { name, geometry, checkRun: check, checkAdapter } = await readModel(options.model);
   const keys = apiKeys === undefined ? undefined : await openKeyFile(apiKeys, { now, log });
   const modelName = options.modelName ?? name;
   const engine = await openEngine({
@@ -154,7 +158,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   });
   try {
     const server = createServer({
-      extension: await options.extension?.({ name: modelName, geometry }),
+      extension: await options.extension?.({ name: modelName, geometry, checkRun: check }),
       ...{ engine, modelName, log, now, keys, checkAdapter, publicMetrics },
       nextSeed: () => randomInt(2 ** 32),
       hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
@@ -191,9 +195,11 @@ async function readModel(path: string) {
   await using files = await openModel(path);
   const { config, name } = files;
   const geometry = geometryOf(config);
+  const base = baseOfFiles(files);
   return {
     name,
     geometry,
+    checkRun: (run: Parameters<ServedModel["checkRun"]>[0]) => checkRun(base, run),
     // whether it was trained on this base is for the engine to say, which has read the weights
     checkAdapter: async (folder: string) => {
       await using opened = await openAdapterFolder(folder);

@@ -6,11 +6,11 @@ import { decodeText, describeIssues, parseJson } from "#core";
 import type { ServerEnv } from "./context.ts";
 import { ApiError } from "./errors.ts";
 
+/** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
 const tooLarge = (limit: number): ApiError =>
   new ApiError(`the request's body is larger than the ${limit} bytes that are taken; send less at once`, {
     status: 413,
     code: "request_too_large",
-    headers: { connection: "close" },
   });
 
 function checkHeaders(headers: Headers, limit: number): void {

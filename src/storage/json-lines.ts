@@ -79,10 +79,14 @@ function flawOf(text: string): string | undefined {
   }
 }
 
+/** A longer text is not parsed again and again. */
+const LONGEST_SEARCHED = 1 << 18;
+
 /** Where the text stops being JSON. V8 gives no position for an unexpected token, so prefixes are tried. */
-function flawPosition(text: string, flaw: string): number {
+function flawPosition(text: string, flaw: string): number | undefined {
   const told = /at position (\d+)/.exec(flaw)?.[1];
   if (told !== undefined) return Number(told);
+  if (text.length > LONGEST_SEARCHED) return undefined;
   const isToken = (reason: string | undefined): boolean => reason?.startsWith("Unexpected token") === true;
   if (!isToken(flaw)) return text.length;
   let [sound, broken] = [0, text.length];
@@ -101,6 +105,7 @@ function parseLine(text: string, where: string): unknown {
     const flaw = error instanceof MosError ? error.cause : undefined;
     if (!(flaw instanceof SyntaxError)) throw error;
     const position = flawPosition(text, flaw.message);
+    if (position === undefined) throw error;
     throw new MosError(
       "bad_data",
       `${where}:${position + 1}: not valid JSON near ${JSON.stringify(excerptAround(text, position))}`,

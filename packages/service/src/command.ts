@@ -12,7 +12,8 @@ import {
 } from "mixture-of-shards/cli";
 import { integer, type SettingValues, text } from "mixture-of-shards/core";
 import { listenForProbes } from "#signals";
-import { openParts, work, workerName } from "./service.ts";
+import { openParts } from "./parts.ts";
+import { work, workerName } from "./work.ts";
 
 const { storage } = serviceOptions;
 

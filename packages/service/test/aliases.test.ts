@@ -12,8 +12,8 @@ import { type Jobs, jobRequestSchema, openJobs, openQueue, openSlices, planOf, t
 import { openObjects } from "#objects";
 import { type Answer, type Harness, makeServer } from "../../../test/server/harness.ts";
 import { openExpired } from "../src/expired.ts";
+import { extensionOf } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
-import { extensionOf } from "../src/service.ts";
 import { databases, type TestDatabase } from "./databases.ts";
 
 const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
@@ -44,9 +44,10 @@ describe.each(databases)("%s", (_, open) => {
       write: (files, path) => writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true })),
       onError: () => undefined,
     });
+    const unpublish = (name: string): Promise<void> => publisher.remove(name);
     const expired = openExpired(own);
     looks.push(() => expired.look());
-    const model = { name: "base", geometry: { layers: 1, widths: {} } };
+    const model = { name: "base", geometry: { layers: 1, widths: {} }, checkRun: unused };
     return makeServer({
       engine: {
         delay: 5,
@@ -55,7 +56,13 @@ describe.each(databases)("%s", (_, open) => {
       },
       server: {
         extension: {
-          ...extensionOf({ model, publisher, expired, service: { jobs: own, objects, preview: unused } }),
+          ...extensionOf({
+            model,
+            publisher,
+            unpublish,
+            expired,
+            service: { jobs: own, objects, preview: unused },
+          }),
           metrics: async () => "",
         },
         keys: {

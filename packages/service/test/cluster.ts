@@ -25,8 +25,8 @@ export async function postgresPrograms(): Promise<string | undefined> {
 /** A running cluster. */
 export interface Cluster extends AsyncDisposable {
   readonly url: string;
-  /** Ends it as a power failure would, and starts it again. */
-  kill(): Promise<void>;
+  /** Ends it as a power failure would, and starts it again after some seconds. */
+  kill(seconds?: number): Promise<void>;
 }
 
 /** A port that nobody listens at. */
@@ -94,9 +94,9 @@ export async function startCluster(programs: string): Promise<Cluster> {
   await start();
   return {
     url,
-    kill: async () => {
+    kill: async (seconds = 0.5) => {
       await end();
-      await sleep(500);
+      await sleep(1000 * seconds);
       await start();
     },
     [Symbol.asyncDispose]: async () => {

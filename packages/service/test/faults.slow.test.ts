@@ -31,18 +31,28 @@ const SEEDS = 3;
 const KINDS = ["worker", "database", "trainer", "server"] as const;
 
 /** A process that is started again whenever it has ended, as an orchestrator does. */
-function supervised(args: readonly string[], onLine: (line: string) => void = () => undefined) {
+function supervised(args: readonly string[]) {
   let child: ChildProcess;
   let isOver = false;
+  const exits: string[] = [];
   const start = (): void => {
-    child = spawn(process.execPath, [...MAIN, ...args], { stdio: ["ignore", "pipe", "ignore"] });
-    createInterface(child.stdout!).on("line", onLine);
-    child.once("exit", () => {
-      if (!isOver) setTimeout(start, 200);
+    const started = spawn(process.execPath, [...MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    child = started;
+    const lines: string[] = [];
+    for (const stream of [started.stdout, started.stderr])
+      createInterface(stream).on("line", (line) => lines.push(line));
+    started.once("exit", (code, signal) => {
+      if (isOver) return;
+      // one that finds no database when it starts ends, and is started again
+      const isReady = lines.some((line) => line.includes('"ready"'));
+      if (signal !== "SIGKILL" && isReady) exits.push(`${args[0]} ${code} ${lines.slice(-5).join(" ")}`);
+      setTimeout(start, 200);
     });
   };
   start();
   return {
+    /** Ends that nobody asked for, of processes that had begun to work. */
+    exits,
     kill: () => child.kill("SIGKILL"),
     pid: () => child.pid,
     end: async () => {
@@ -66,12 +76,14 @@ async function keysIn(folder: string): Promise<readonly string[]> {
   return keys;
 }
 
-/** The processes of trainers, which are children of workers. */
-async function trainers(): Promise<readonly number[]> {
+/** The processes of trainers, which are children of these workers. */
+async function trainersOf(workers: readonly (number | undefined)[]): Promise<readonly number[]> {
   const found: number[] = [];
   for (const pid of await readdir("/proc")) {
     const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (line.includes("trainer-process")) found.push(Number(pid));
+    if (!line.includes("trainer-process")) continue;
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    if (workers.includes(Number(/PPid:\s+(\d+)/.exec(status)?.[1]))) found.push(Number(pid));
   }
   return found;
 }
@@ -163,7 +175,7 @@ async function checkJob({ id, seed }: Made, { jobs, objects, folder }: Checked):
 async function faults(cluster: Cluster | undefined): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "mos-faults-"));
   const place = { storage: join(folder, "storage"), state: join(folder, "state") };
-  const times = ["--slice-seconds", "2", "--lease-seconds", "4", "--threads", "1", "--quiet"];
+  const times = ["--slice-seconds", "2", "--lease-seconds", "4", "--threads", "1", "--json"];
   const shared =
     cluster === undefined
       ? ["--state", place.state, "--storage", place.storage]
@@ -195,7 +207,7 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
       const what = KINDS[count++ % KINDS.length] as (typeof KINDS)[number];
       kills[what] = (kills[what] ?? 0) + 1;
       if (what === "trainer") {
-        const all = await trainers();
+        const all = await trainersOf([server, ...workers].map(({ pid }) => pid()));
         const pid = all[Math.floor(random.uniform() * all.length)];
         if (pid !== undefined) process.kill(pid, "SIGKILL");
       } else if (what === "worker" && workers.length > 0)
@@ -213,6 +225,7 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
     const statuses = await allEnded(made);
     process.stderr.write(`${JSON.stringify({ kills, statuses })}\n`);
     expect(statuses.slice(1)).toEqual(statuses.slice(1).map(() => "succeeded"));
+    expect([server, ...workers].flatMap(({ exits }) => exits)).toEqual([]);
     await server.end();
     for (const worker of workers) await worker.end();
 

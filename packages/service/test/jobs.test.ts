@@ -185,9 +185,70 @@ describe.each(databases)("%s", (_, open) => {
     });
   });
 
-  test("many jobs of one tenant come after the first of another", async () => {
-    for (let i = 0; i < 20; i++) await create("acme");
+  test("the newest checkpoints of a job stay, with their models", async () => {
+    const { id } = await create("acme");
     const first = await claimed();
+    const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
+    for (let step = 1; step <= 14; step++) await slices.publishCheckpoint(first, checkpoint(step));
+    // as by a worker that makes a slice again
+    await slices.publishCheckpoint(first, checkpoint(2));
+    await slices.publishCheckpoint(first, checkpoint(13));
+    const { rows } = await jobs.checkpoints(await jobs.job(acme, id), { limit: 99 });
+    expect(rows.map(({ step }) => step)).toEqual([14, 13, 12, 11, 10, 9, 8, 7, 6, 5]);
+    expect(new Set((await jobs.published()).keys())).toEqual(new Set(rows.map(({ model }) => model)));
+  });
+
+  test("what a newer version has made is left to it", async () => {
+    const { id, plan } = await create("acme");
+    const { database } = opened;
+    const message = { job: id, slice: 0 };
+    await database.query("insert into migrations values (1000)");
+    await expect(slices.claim(message, "old")).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringContaining("made by a newer version"),
+    });
+    await database.query("delete from migrations where number = 1000");
+    for (const newer of [
+      { ...plan, reward: {} },
+      { ...plan, settings: { ...plan.settings, momentum: 1 } },
+      { ...plan, adapter: { ...plan.adapter, method: "next" } },
+      { ...plan, adapter: { ...plan.adapter, depth: 2 } },
+    ]) {
+      await database.query("update jobs set plan = $2 where id = $1", [id, newer]);
+      await expect(slices.claim(message, "old")).rejects.toMatchObject({
+        code: "unsupported",
+        message: expect.stringContaining("needs a newer version"),
+      });
+      expect(await jobs.job(acme, id)).toMatchObject({ status: "queued", slice: 0, lease: 0 });
+    }
+    await database.query("update jobs set plan = $2 where id = $1", [id, plan]);
+    expect(await slices.claim(message, "new")).toMatchObject({ id });
+  });
+
+  test("a run that cannot be gone on with is made anew", async () => {
+    const { id } = await create("acme");
+    await slices.end(await claimed(), stopped);
+    const resumed = await claimed();
+    expect(await slices.end(resumed, { type: "restarted", message: "x was 1, now 2" })).toBe(true);
+    expect(await claimed()).toMatchObject({ id, run: null, step: 0, trained_tokens: 0, slice: 2 });
+    const { rows } = await jobs.events(await jobs.job(acme, id), { limit: 1 });
+    expect(rows).toMatchObject([
+      { level: "warn", message: "The job starts anew from its first step: x was 1, now 2" },
+    ]);
+  });
+
+  test("many jobs of one tenant come after the first of another", async () => {
+    const sent = await create("acme");
+    // 1,000 of them, the others as rows only: what decides is the table
+    await opened.database.query(
+      `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, turn)
+       select 'ftjob-' || n, tenant, model, status, request, plan, training_file, training_digest, turn + n
+       from jobs, generate_series(1, 999) as n`,
+    );
+    for (let n = 1; n < 1000; n += 100)
+      await queue.send(opened.database, { job: `ftjob-${n}`, slice: 0 }, { model: MODEL, priority: -n - 1 });
+    const first = await claimed();
+    expect(first.id).toBe(sent.id);
     await create("zeta");
     await slices.end(first, stopped);
     expect((await claimed()).tenant).toBe("zeta");

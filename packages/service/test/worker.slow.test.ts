@@ -60,8 +60,12 @@ describe.each(databases)("%s", (_, open) => {
     });
   }
 
-  /** Works until a job is over. */
-  async function workUntil(id: string, sliceSeconds: number): Promise<JobRow> {
+  /** Works until a job is over, or as it is asked for. */
+  async function workUntil(
+    id: string,
+    sliceSeconds: number,
+    isThere: (job: JobRow) => boolean = ({ status }) => ["succeeded", "failed"].includes(status),
+  ): Promise<JobRow> {
     const stopped = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const worker = runWorker({
@@ -71,7 +75,7 @@ describe.each(databases)("%s", (_, open) => {
     });
     for (;;) {
       const job = await jobs.job(owner, id);
-      if (["succeeded", "failed"].includes(job.status)) {
+      if (isThere(job)) {
         stopped.abort();
         await worker;
         return job;
@@ -122,6 +126,32 @@ describe.each(databases)("%s", (_, open) => {
     expect(cut.slice).toBeGreaterThanOrEqual(2);
     const enough = await workUntil((await create(MOS, { max_tokens_per_job: most + 1 })).id, 0);
     expect(enough.status).toBe("succeeded");
+  });
+
+  test("a run of another version is made anew, and says so", async () => {
+    const { id, plan } = await create({ ...MOS, steps: 5 });
+    const { database } = opened;
+    await workUntil(id, 0, ({ slice }) => slice === 1);
+    const { run, step } = await jobs.job(owner, id);
+    expect(step).toBeGreaterThan(0);
+    // as a version wrote it that had a setting more
+    const record = JSON.parse(await readFile(await objects.pathOf(run?.["run.json"] ?? ""), "utf8"));
+    const other = { ...record, settings: { ...record.settings, lookahead: 3 } };
+    const { digest } = await objects.put(Readable.from([Buffer.from(JSON.stringify(other))]));
+    await database.query("update jobs set run = $2 where id = $1", [id, { ...run, "run.json": digest }]);
+    const job = await workUntil(id, 60);
+    expect(job).toMatchObject({ status: "succeeded", step: 5 });
+    const { rows } = await jobs.events(job, { limit: 100 });
+    expect(rows.filter(({ level }) => level === "warn").map(({ message }) => message)).toEqual([
+      expect.stringMatching(/^The job starts anew from its first step: .*settings\.lookahead was 3/),
+    ]);
+    expect(rows.map(({ message }) => message).join()).not.toContain(folder);
+    const out = join(folder, "anew");
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
+    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
+    const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");
+    expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
   });
 
   test("what is wrong with a job fails it with a reason that names no path", async () => {

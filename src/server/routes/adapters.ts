@@ -254,7 +254,6 @@ const tooLarge = (bodyBytes: number): ApiError =>
   new ApiError(`beside adapter_model the form is larger than the ${bodyBytes} bytes that are taken`, {
     status: 413,
     code: "request_too_large",
-    headers: { connection: "close" },
   });
 
 function createParser(request: Request): BusboyInstance {

@@ -87,6 +87,6 @@ export async function checkedJob(
       : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
   const isContinued = initial !== undefined;
   const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers, isContinued });
-  if (!isContinued) checkPlan(plan);
+  checkPlan(plan);
   return { request, plan, training, validation, initial };
 }

@@ -78,27 +78,27 @@ function tooLarge(error: unknown): never {
   if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "busy") throw error;
   throw new ApiError(error.message, {
     ...{ status: 413, code: "storage_limit_exceeded", param: "file", cause: error },
-    headers: { connection: "close" },
   });
 }
 
+function fieldsOf(fields: ReadonlyMap<string, string>) {
+  const purpose = fields.get("purpose") ?? "missing";
+  if (!PURPOSES.some((known) => known === purpose))
+    throw invalid(`purpose is ${JSON.stringify(purpose)}; send ${PURPOSES.join(" or ")}`, "purpose");
+  return { purpose, expiresSeconds: expiry(fields) };
+}
+
 async function addFile(request: Request, service: ServiceEnv, { name: tenant, fineTuning }: ApiKey) {
-  const { jobs, objects, maxFileBytes } = service;
+  const { jobs, objects, maxFileBytes: maxBytes } = service;
   const maxStorageBytes = fineTuning?.max_storage_bytes;
   const checkSize = await jobs.openRoom(tenant, maxStorageBytes);
   // of a file that cannot fit, nothing is read
   checkSize(Math.max(1, Number(request.headers.get("content-length") ?? 0) - FORM_BYTES));
-  const upload = { objects, maxBytes: maxFileBytes, checkSize };
+  const upload = { objects, maxBytes, fieldsOf, checkSize };
   const { fields, filename, file } = await readUpload(request, upload);
-  const purpose = fields.get("purpose");
-  if (!PURPOSES.some((known) => known === purpose))
-    throw invalid(
-      `purpose is ${JSON.stringify(purpose ?? "missing")}; send ${PURPOSES.join(" or ")}`,
-      "purpose",
-    );
   const wrong = await wrongTrainingFile(await objects.pathOf(file.digest));
   return await jobs.addFile({
-    ...{ tenant, purpose: purpose ?? "", filename, ...file, expiresSeconds: expiry(fields), maxStorageBytes },
+    ...{ tenant, filename, ...fields, ...file, maxStorageBytes },
     ...(wrong === undefined
       ? { status: "processed", status_details: null }
       : { status: "error", status_details: wrong }),
@@ -121,7 +121,7 @@ export const fileRoutes: AddRoutes = (app, service) => {
   });
   app.openapi(contentRoute, async (context) => {
     const row = await found(jobs.file(ownerOf(context.var.key), context.req.valid("param").id));
-    const bytes = Readable.toWeb(createReadStream(await objects.pathOf(row.digest)));
+    const bytes = Readable.toWeb(createReadStream(await found(objects.pathOf(row.digest))));
     return context.body(bytes as ReadableStream, 200, {
       "content-type": "application/octet-stream",
       "content-length": String(row.bytes),

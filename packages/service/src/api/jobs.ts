@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { storable } from "#database";
 import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
 import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
@@ -112,7 +113,7 @@ function metadataFilter(
   if (query["metadata"] === "null") return "none";
   const pairs = Object.entries(query).flatMap(([name, value]) => {
     const key = /^metadata\[(.{1,64})\]$/.exec(name)?.[1];
-    return key === undefined ? [] : [[key, value] as const];
+    return key === undefined ? [] : [[storable(key), storable(value)] as const];
   });
   return pairs.length === 0 ? undefined : Object.fromEntries(pairs);
 }

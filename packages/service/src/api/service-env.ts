@@ -3,6 +3,7 @@
 import type { FinetuneOptions, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
+import { isDiskFull } from "mixture-of-shards/storage";
 import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";
 
@@ -52,18 +53,11 @@ export const ownerOf = (key: { readonly name: string; readonly isAdmin: boolean 
 export const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>
   new ApiError(message, { status: 400, code, param });
 
-/** PostgreSQL's code for a text that it cannot keep, so that nothing is called by it. */
-const ZERO_BYTE = "22021";
-
 /** Waits for work whose "not found" concerns an id of the request rather than a model. */
 export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === ZERO_BYTE)
-      throw new ApiError(`${param}: there is nothing of this name`, {
-        ...{ status: 404, code: "not_found", param, cause: error },
-      });
     if (!(error instanceof MosError) || error instanceof ApiError) throw error;
     if (error.code === "not_found")
       throw new ApiError(error.message, { status: 404, code: "not_found", param, cause: error });
@@ -72,9 +66,16 @@ export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
       throw new ApiError(error.message, {
         ...{ status: 429, code: "rate_limit_exceeded", headers: { "x-should-retry": "false" }, cause: error },
       });
+    const away = { status: 503, retryAfter: 5, cause: error };
     if (error.code === "network")
       throw new ApiError("the database cannot be reached now; send the request again", {
-        ...{ status: 503, code: "database_unavailable", retryAfter: 5, cause: error },
+        ...away,
+        code: "database_unavailable",
+      });
+    if (error.code === "storage" && !isDiskFull(error.cause))
+      throw new ApiError("the storage cannot be used now; send the request again", {
+        ...away,
+        code: "storage_unavailable",
       });
     throw error;
   }

@@ -6,13 +6,25 @@ import { Busboy, type BusboyInstance } from "@fastify/busboy";
 import { MosError } from "mixture-of-shards/core";
 import { checkDataset } from "mixture-of-shards/data";
 import { ApiError, bodyChunks } from "mixture-of-shards/server";
+import { storable } from "#database";
 import type { ObjectStore, StoredObject } from "#objects";
 
-/** A form of `POST /v1/files`. */
-export interface UploadedForm {
-  readonly fields: ReadonlyMap<string, string>;
+/** A form of `POST /v1/files`, with its fields as `fieldsOf` reads them. */
+export interface UploadedForm<T> {
+  readonly fields: T;
   readonly filename: string;
   readonly file: StoredObject;
+}
+
+/** How a form is read. */
+export interface UploadOptions<T> {
+  readonly objects: ObjectStore;
+  /** Of the file. */
+  readonly maxBytes: number;
+  /** Ends the upload by throwing, given the bytes of the file so far. */
+  readonly checkSize: (bytes: number) => void;
+  /** Throws where a field is wrong or missing. */
+  readonly fieldsOf: (fields: ReadonlyMap<string, string>) => T;
 }
 
 const invalidForm = (message: string, cause?: unknown): ApiError =>
@@ -22,27 +34,6 @@ const invalidForm = (message: string, cause?: unknown): ApiError =>
 const [MAX_PARTS, MAX_FIELD] = [16, 2000];
 /** What a form has beside its file, at most. */
 export const FORM_BYTES = 65_536;
-
-/** How a form is read. */
-interface UploadOptions {
-  readonly objects: ObjectStore;
-  /** Of the file. */
-  readonly maxBytes: number;
-  /** Ends the upload by throwing, given the bytes of the file so far. */
-  readonly checkSize: (bytes: number) => void;
-}
-
-async function* checked(
-  chunks: AsyncIterable<Uint8Array>,
-  check: (bytes: number) => void,
-): AsyncGenerator<Uint8Array, void> {
-  let bytes = 0;
-  for await (const chunk of chunks) {
-    bytes += chunk.length;
-    check(bytes);
-    yield chunk;
-  }
-}
 
 function parserOf(request: Request): BusboyInstance {
   try {
@@ -62,46 +53,70 @@ function parserOf(request: Request): BusboyInstance {
 }
 
 /**
- * Reads a form to its end.
+ * Reads a form to its end. The file is kept only where all of the form is right.
  *
  * @throws ApiError 400, 413 or 415; what `checkSize` throws.
  */
-export async function readUpload(
+export async function readUpload<T>(
   request: Request,
-  { objects, maxBytes, checkSize }: UploadOptions,
-): Promise<UploadedForm> {
+  { objects, maxBytes, checkSize, fieldsOf }: UploadOptions<T>,
+): Promise<UploadedForm<T>> {
   const parser = parserOf(request);
+  // a little more than the file itself
+  const chunks = bodyChunks(request, maxBytes + FORM_BYTES);
+  // without "return": a parser that gives up does not end it
+  const body = Readable.from({ [Symbol.asyncIterator]: () => ({ next: () => chunks.next() }) });
   const fields = new Map<string, string>();
   let file: Promise<StoredObject> | undefined;
   let filename = "";
   let sent: Readable | undefined;
+  let arrived: Promise<void> | undefined;
+  async function* checked(part: Readable): AsyncGenerator<Uint8Array, void> {
+    let bytes = 0;
+    for await (const chunk of part) {
+      bytes += chunk.length;
+      checkSize(bytes);
+      yield chunk;
+    }
+    await arrived;
+    fieldsOf(fields);
+  }
   parser.on("field", (name: string, value: string, ...[, isCut]: readonly boolean[]) => {
     if (isCut) parser.destroy(invalidForm(`${name} is too long`));
     else fields.set(name, value);
   });
   parser.on("partsLimit", () => parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts`)));
   parser.on("file", (name, part, given) => {
+    // before somebody reads it: an error that nobody hears ends the process
+    part.on("error", (error) => parser.destroy(error));
     if (name !== "file" || file !== undefined) {
       parser.destroy(invalidForm("the form has one file, whose name is file"));
       return;
     }
     // a name only: no path of a client is ever opened
-    filename = (given ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "";
+    filename = storable((given ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "");
     sent = part;
-    file = objects.put(checked(part, checkSize));
+    file = objects.put(checked(part));
     file.catch((error: unknown) => parser.destroy(error instanceof Error ? error : undefined));
   });
   try {
-    await pipeline(Readable.from(bodyChunks(request, maxBytes + FORM_BYTES)), parser);
+    arrived = pipeline(body, parser);
+    await arrived;
   } catch (cause) {
     // the parser does not end the file that it was in
     sent?.destroy(cause instanceof Error ? cause : undefined);
     await file?.catch(() => undefined);
+    // a connection that is closed while the client still writes would lose the answer
+    await discard(chunks).catch(() => undefined);
     if (cause instanceof MosError) throw cause;
     throw invalidForm("the request's body is not valid multipart/form-data", cause);
   }
   if (file === undefined) throw invalidForm("the form has no file; send one whose name is file");
-  return { fields, filename, file: await file };
+  return { fields: fieldsOf(fields), filename, file: await file };
+}
+
+async function discard(chunks: AsyncIterable<unknown>): Promise<void> {
+  for await (const _chunk of chunks);
 }
 
 /** What is wrong with a training file, with its line; undefined for a good one. */

@@ -35,3 +35,9 @@ export function watchFailures(database: Database, onFailure: () => void): Databa
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   };
 }
+/** The text as PostgreSQL keeps it: without zero bytes and lone surrogates. */
+export const storable = (text: string): string => text.replaceAll(/[\0\p{Surrogate}]/gu, "\uFFFD");
+
+/** Values of a statement: a text that no row can have is found nowhere, rather than an error. */
+export const storableValues = (values: readonly unknown[]): unknown[] =>
+  values.map((value) => (typeof value === "string" ? storable(value) : value));

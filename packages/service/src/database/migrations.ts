@@ -1,4 +1,5 @@
-// The tables, in numbered steps. A step that was released is never changed; what comes later is a new one.
+// The tables, in numbered steps. A step that was released is never changed; what comes later is a new one. Processes of the
+// version before still run while a step is made, and end the slices that they have: it must leave them what they read and write.
 import { MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "./database.ts";
 
@@ -227,12 +228,7 @@ export async function migrate(database: Database, steps: readonly string[] = STE
   await database.transaction(async (transaction) => {
     await transaction.query("select pg_advisory_xact_lock($1::bigint)", [LOCK]);
     await transaction.query("create table if not exists migrations (number integer primary key)");
-    const done = await doneSteps(transaction);
-    if (done > steps.length)
-      throw new MosError(
-        "unsupported",
-        `the database was made by a newer version: it is at step ${done}, and this one knows ${steps.length}; use the newer version`,
-      );
+    const done = await expectKnownTables(transaction, steps);
     for (const [i, step] of steps.slice(done).entries()) {
       await transaction.query(step);
       await transaction.query("insert into migrations values ($1)", [done + i + 1]);
@@ -253,7 +249,21 @@ export async function oneAtATime<T>(database: Database, work: () => Promise<T>):
   });
 }
 
-async function doneSteps(database: Queryable): Promise<number> {
+/**
+ * The number of steps that were made.
+ *
+ * @throws MosError `unsupported` for tables of a newer version of this package.
+ */
+export async function expectKnownTables(
+  database: Queryable,
+  steps: readonly string[] = STEPS,
+): Promise<number> {
   const [row] = await database.query("select coalesce(max(number), 0)::integer as done from migrations");
-  return Number(row?.["done"]);
+  const done = Number(row?.["done"]);
+  if (done > steps.length)
+    throw new MosError(
+      "unsupported",
+      `the database was made by a newer version: it is at step ${done}, and this one knows ${steps.length}; use the newer version`,
+    );
+  return done;
 }

@@ -1,6 +1,6 @@
 import { PGlite } from "@electric-sql/pglite";
 import { MosError } from "mixture-of-shards/core";
-import type { Database, Queryable } from "./database.ts";
+import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 
 /**
@@ -33,7 +33,8 @@ type Statements = Pick<PGlite, "query" | "exec">;
 
 const queryable = (on: Statements): Queryable => ({
   query: async (text, values) => {
-    if (values !== undefined) return (await on.query<Record<string, unknown>>(text, [...values])).rows;
+    if (values !== undefined)
+      return (await on.query<Record<string, unknown>>(text, storableValues(values))).rows;
     try {
       return (await on.exec(text)).at(-1)?.rows ?? [];
     } catch (error) {

@@ -1,6 +1,6 @@
 import { MosError } from "mixture-of-shards/core";
 import pg from "pg";
-import type { Database, Queryable, Row } from "./database.ts";
+import { type Database, type Queryable, type Row, storableValues } from "./database.ts";
 
 /** What a connection could not be made for, or lost by: the same statement may succeed later. */
 const CONNECTION =
@@ -38,7 +38,8 @@ const rowsOf = (found: pg.QueryResult | readonly pg.QueryResult[]): readonly Row
 };
 
 const queryable = (client: pg.PoolClient): Queryable => ({
-  query: async (text, values) => rowsOf(await client.query(text, values === undefined ? [] : [...values])),
+  query: async (text, values) =>
+    rowsOf(await client.query(text, values === undefined ? [] : storableValues(values))),
 });
 
 /**

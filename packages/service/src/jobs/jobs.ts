@@ -1,7 +1,7 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { canonicalJson, MosError } from "mixture-of-shards/core";
 import type { FineTuningLimits } from "mixture-of-shards/server";
-import type { Database, Queryable } from "#database";
+import { type Database, type Queryable, storable } from "#database";
 import type { Files } from "#objects";
 import { type AliasStore, openAliases } from "./aliases.ts";
 import { type ExpiryStore, openExpiry } from "./expiry.ts";
@@ -24,7 +24,6 @@ import {
   type Page,
   pageOf,
   rowsOf,
-  storable,
   valuesOf,
 } from "./rows.ts";
 import { openUsage, type UsageStore } from "./usage.ts";

@@ -15,6 +15,8 @@ export interface SliceMessage {
 /** A message that this process has taken, and has to acknowledge. */
 export interface TakenMessage extends SliceMessage {
   acknowledge(): Promise<void>;
+  /** Leaves it to another worker. */
+  giveBack(): Promise<void>;
 }
 
 export interface SendOptions {
@@ -104,7 +106,11 @@ export async function openQueue(
       const name = queueName(model);
       const [message] = await boss.fetch<SliceMessage>(name, { batchSize: 1 });
       if (message === undefined) return undefined;
-      return { ...message.data, acknowledge: () => boss.complete(name, message.id) };
+      return {
+        ...message.data,
+        acknowledge: () => boss.complete(name, message.id),
+        giveBack: () => boss.fail(name, message.id),
+      };
     },
     [Symbol.asyncDispose]: () => boss.stop({ graceful: false, close: false, wait: true }),
   };

@@ -1,9 +1,11 @@
 // What a client asks for, as OpenAI's API has it with settings of our own under `mos`, and what that means to a run.
 import { z } from "@hono/zod-openapi";
 import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shards";
-import { METHOD_NAMES } from "mixture-of-shards";
-import { MosError } from "mixture-of-shards/core";
-import { storable } from "./rows.ts";
+import { finetuneSettings, METHOD_NAMES } from "mixture-of-shards";
+import { parseAdapterConfig } from "mixture-of-shards/adapters";
+import { MosError, parseSettings } from "mixture-of-shards/core";
+import { storable } from "#database";
+import type { JobRow } from "./rows.ts";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
 
@@ -202,4 +204,24 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
       seed,
     }),
   };
+}
+
+/**
+ * Makes sure that this version can do all that a plan says. What made it has checked it, so that only a newer version can be
+ * the reason where it is not understood.
+ *
+ * @throws MosError `unsupported`.
+ */
+export function expectKnownPlan({ adapter, settings, ...more }: JobRow["plan"], job: string): void {
+  try {
+    const [unknown] = Object.keys(more);
+    if (unknown !== undefined) throw new MosError("bad_option", `${unknown} is not known`);
+    parseSettings(finetuneSettings, settings);
+    parseAdapterConfig(adapter);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MosError("unsupported", `the job ${job} needs a newer version of mos worker: ${reason}`, {
+      cause,
+    });
+  }
 }

@@ -16,9 +16,6 @@ export const valuesOf = ({ tenant, isAdmin }: Owner): readonly unknown[] => [ten
 export const missing = (what: string, id: string): MosError =>
   new MosError("not_found", `there is no ${what} ${JSON.stringify(id.slice(0, 100))}`);
 
-/** The text as PostgreSQL keeps it: without zero bytes and lone surrogates. */
-export const storable = (text: string): string => text.replaceAll(/[\0\p{Surrogate}]/gu, "\uFFFD");
-
 /** Where a list goes on. */
 export interface ListOptions {
   readonly after?: string | undefined;
@@ -48,7 +45,8 @@ const jobSchema = z.object({
   model: z.string(),
   status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
   request: z.record(z.string(), z.unknown()),
-  plan: z.object({
+  // of a newer version, with more in it
+  plan: z.looseObject({
     adapter: z.record(z.string(), z.unknown()),
     settings: z.record(z.string(), z.unknown()),
   }),

@@ -1,13 +1,14 @@
 // A job is a chain of slices. A worker claims the slice that is due and holds a lease on it; every change that it makes names
 // the slice and the lease, so that a worker which was believed dead changes nothing any more. Time is the database's.
 import { MosError } from "mixture-of-shards/core";
-import type { Database, Queryable } from "#database";
+import { type Database, expectKnownTables, type Queryable, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import { checkpointName, modelName, randomId } from "./ids.ts";
 import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
 import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
-import { type JobRow, rowsOf, storable } from "./rows.ts";
+import { expectKnownPlan } from "./request.ts";
+import { type JobRow, rowsOf } from "./rows.ts";
 import { addTrained } from "./usage.ts";
 import { announceEnd } from "./webhooks.ts";
 
@@ -28,6 +29,8 @@ export type SliceEnd =
   | ({ readonly type: "succeeded"; readonly adapter: Files; readonly results: StoredObject } & Progress)
   /** By what the job is: trying again would not help. */
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly param?: string }
+  /** The run of another version of the worker cannot be gone on with: it is made anew from its first step. */
+  | { readonly type: "restarted"; readonly message: string }
   /** By what happened to the worker: the slice is due again. */
   | { readonly type: "interrupted"; readonly message: string };
 
@@ -46,6 +49,8 @@ export interface Slices {
   /**
    * The job whose slice this is, for this worker from now on; undefined where the slice is not due any more, or waits for
    * another job of its tenant.
+   *
+   * @throws MosError `unsupported` for tables or a job of a newer version, which are left as they were.
    */
   claim(message: SliceMessage, worker: string): Promise<JobRow | undefined>;
   renew(job: JobRow): Promise<Renewal>;
@@ -89,22 +94,8 @@ export function openSlices(
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
-    claim: async (message, worker) => {
-      const start = async (on: Queryable, isFree: boolean): Promise<JobRow | undefined> => {
-        const rows = await on.query(
-          `update jobs set status = 'running', is_held = false, worker = $3, lease = lease + 1,
-             lease_until = now() + make_interval(secs => $4::float8)
-           where id = $1 and slice = $2 and status = 'queued' and (max_running_jobs is null or $5) returning *`,
-          [message.job, message.slice, worker, leaseSeconds, isFree],
-        );
-        return rowsOf("jobs", rows)[0];
-      };
-      const started = await start(database, false);
-      if (started !== undefined) return started;
-      return database.transaction(async (transaction) =>
-        (await mayRun(transaction, message)) ? start(transaction, true) : undefined,
-      );
-    },
+    claim: (message, worker) =>
+      database.transaction((transaction) => claimSlice(transaction, message, { worker, leaseSeconds })),
     renew: async ({ id, slice, lease }) => {
       const [row] = await database.query(
         `update jobs set lease_until = now() + make_interval(secs => $4::float8)
@@ -128,8 +119,9 @@ export function openSlices(
            on conflict (job, step) do nothing returning id`,
           [randomId("ftckpt_"), job.id, step, model, metrics],
         );
-        if (made.length > 0)
-          await publish(on, job, { name: model, files, lifetime: "checkpoints_expire_after" });
+        if (made.length === 0) return;
+        await publish(on, job, { name: model, files, lifetime: "checkpoints_expire_after" });
+        await removeOldCheckpoints(on, job);
       });
     },
     end: async (job, end) =>
@@ -155,6 +147,26 @@ export function openSlices(
   };
 }
 
+async function claimSlice(
+  on: Queryable,
+  message: SliceMessage,
+  { worker, leaseSeconds }: { readonly worker: string; readonly leaseSeconds: number },
+): Promise<JobRow | undefined> {
+  await expectKnownTables(on);
+  const start = async (isFree: boolean): Promise<JobRow | undefined> => {
+    const rows = await on.query(
+      `update jobs set status = 'running', is_held = false, worker = $3, lease = lease + 1,
+         lease_until = now() + make_interval(secs => $4::float8)
+       where id = $1 and slice = $2 and status = 'queued' and (max_running_jobs is null or $5) returning *`,
+      [message.job, message.slice, worker, leaseSeconds, isFree],
+    );
+    return rowsOf("jobs", rows)[0];
+  };
+  const claimed = (await start(false)) ?? ((await mayRun(on, message)) ? await start(true) : undefined);
+  if (claimed !== undefined) expectKnownPlan(claimed.plan, claimed.id);
+  return claimed;
+}
+
 const nameOf = ({ id, model, tenant, request }: JobRow): string => {
   const suffix = typeof request["suffix"] === "string" ? request["suffix"] : undefined;
   return modelName({ id, model, tenant, suffix });
@@ -173,6 +185,21 @@ async function publish(on: Queryable, { id }: JobRow, { name, files, lifetime }:
      select $1, tenant, id, $2, now() + make_interval(secs => (request #>> array['mos', $3])::float8)
      from jobs where id = $4`,
     [name, files, lifetime, id],
+  );
+}
+
+/** Checkpoints of a job whose models can be used: the newest ones. */
+const KEPT_CHECKPOINTS = 10;
+
+async function removeOldCheckpoints(on: Queryable, { id }: JobRow): Promise<void> {
+  await on.query(
+    `with old as (
+       delete from checkpoints where id in (
+         select id from (select id, model from checkpoints where job = $1 order by step desc offset ${KEPT_CHECKPOINTS}) as older
+         where not exists (select from held_models where held_models.model = model))
+       returning model)
+     delete from models using old where name = old.model`,
+    [id],
   );
 }
 
@@ -231,6 +258,17 @@ async function endSlice(
       await addEvent(on, { job: job.id, name: "model", message: `New fine-tuned model created: ${name}` });
       await addEvent(on, { job: job.id, name: "ended", message: "The job has successfully completed" });
       return announceEnd(on, job, "succeeded");
+    }
+    case "restarted": {
+      await on.query(
+        `update jobs set status = $2, slice = slice + 1, run = null, step = 0, trained_tokens = 0, worker = null,
+           wanted = null where id = $1`,
+        [job.id, isPaused ? "paused" : "queued"],
+      );
+      const message = `The job starts anew from its first step: ${end.message}`;
+      await addEvent(on, { job: job.id, name: `restarted-${job.slice}`, level: "warn", message });
+      if (!isPaused) await sendSlice(on, queue, job);
+      return;
     }
     case "failed":
       return failJob(on, job, end);

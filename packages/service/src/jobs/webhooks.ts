@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { MosError } from "mixture-of-shards/core";
 import { z } from "zod";
-import type { Database, Queryable } from "#database";
+import { type Database, type Queryable, storable } from "#database";
 import { randomId } from "./ids.ts";
 import {
   type DeliveryRow,
@@ -15,7 +15,6 @@ import {
   type Page,
   pageOf,
   rowsOf,
-  storable,
   valuesOf,
   type WebhookRow,
 } from "./rows.ts";

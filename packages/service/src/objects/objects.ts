@@ -49,11 +49,19 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     return join(folder, "objects", digest.slice(0, 2), digest);
   };
 
+  const away = (cause?: unknown): MosError =>
+    new MosError("storage", `${folder}: the storage folder is not there; mount it again`, { cause });
+  /** The storage's own folders are always there, but while it is not mounted. */
+  const failed = (error: unknown): never => {
+    const cause = storageError(error, folder);
+    throw cause.code === "not_found" ? away(cause) : cause;
+  };
+
   const put: ObjectStore["put"] = async (source) => {
     const temporary = join(incoming, randomUUID());
     const hash = createHash("sha256");
     let bytes = 0;
-    await using file = await openAtomicFile(temporary);
+    await using file = await openAtomicFile(temporary).catch(failed);
     for await (const chunk of source) {
       hash.update(chunk);
       bytes += chunk.length;
@@ -63,22 +71,17 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     const place = placeOf(digest);
     // a sweep must not take it before a row names it
     if (await touch(place)) return { digest, bytes };
-    await file.commit();
-    await makeFolder(dirname(place));
-    await rename(temporary, place);
+    await file.commit().catch(failed);
+    await makeFolder(dirname(place)).catch(failed);
+    await rename(temporary, place).catch(failed);
     return { digest, bytes };
   };
 
   const pathOf: ObjectStore["pathOf"] = async (digest) => {
     const place = placeOf(digest);
     if (await pathExists(place)) return place;
-    const gone = !(await pathExists(incoming));
-    throw new MosError(
-      "storage",
-      gone
-        ? `${folder}: the storage folder is not there; mount it again`
-        : `${folder}: the content ${digest.slice(0, 12)}… is missing`,
-    );
+    if (!(await pathExists(incoming))) throw away();
+    throw new MosError("storage", `${folder}: the content ${digest.slice(0, 12)}… is missing`);
   };
 
   return {
@@ -102,18 +105,24 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
         });
       }
     },
-    sweep: async (isUsed, olderThan) => {
-      let removed = 0;
-      for (const part of await namesIn(join(folder, "objects"))) {
-        const names = await namesIn(join(folder, "objects", part));
-        const used = await isUsed(names);
-        for (const name of names)
-          if (!used.has(name) && (await removeOld(join(folder, "objects", part, name), olderThan))) removed++;
-      }
-      for (const name of await namesIn(incoming)) await removeOld(join(incoming, name), olderThan);
-      return removed;
-    },
+    sweep: (isUsed, olderThan) => sweep(folder, isUsed, olderThan),
   };
+}
+
+async function sweep(
+  folder: string,
+  ...[isUsed, olderThan]: Parameters<ObjectStore["sweep"]>
+): Promise<number> {
+  const [objects, incoming] = [join(folder, "objects"), join(folder, "incoming")];
+  let removed = 0;
+  for (const part of await namesIn(objects)) {
+    const names = await namesIn(join(objects, part));
+    const used = await isUsed(names);
+    for (const name of names)
+      if (!used.has(name) && (await removeOld(join(objects, part, name), olderThan))) removed++;
+  }
+  for (const name of await namesIn(incoming)) await removeOld(join(incoming, name), olderThan);
+  return removed;
 }
 
 /** Whether a file was there, whose time is now. */

@@ -100,7 +100,9 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   const out = join(folder, "run");
   let order: TrainOrder;
   try {
-    const fetched = await timed(times, "fetchSeconds", () => fetchRun(job, { folder, out, objects }));
+    const fetched = await timed(times, "fetchSeconds", () =>
+      patiently(() => fetchRun(job, { folder, out, objects }), context.wait),
+    );
     order = { ...fetched, model, threads };
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
@@ -108,7 +110,7 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
   if (watched.type === "lost") return "lost";
   if (watched.type === "limited") return watched.end;
-  if (watched.type === "failed") return failureOf(errorOf(watched, folder));
+  if (watched.type === "failed") return failureIn(order, watched, failureOf(errorOf(watched, folder)));
   if (watched.type === "died") return { type: "interrupted", message: watched.message };
   const progress = await progressOf(out, watched.steps ?? job.steps ?? 0);
   const seconds = (performance.now() - started) / 1000;
@@ -143,6 +145,7 @@ async function fetchRun(
   job: JobRow,
   { folder, out, objects }: RunPlace,
 ): Promise<Omit<TrainOrder, "model" | "threads">> {
+  await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
   const dataOf = async (file: string, digest: string): Promise<string> => {
     const name = `${file}.jsonl`;
@@ -189,7 +192,7 @@ async function progressOf(out: string, steps: number): Promise<Omit<Progress, "s
 
 type Watched =
   | { readonly type: "ended"; readonly isComplete: boolean; readonly steps: number | undefined }
-  | { readonly type: "failed"; readonly code: string; readonly message: string }
+  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly hasBegun: boolean }
   /** It takes more than its key allows. */
   | { readonly type: "limited"; readonly end: SliceEnd }
   | { readonly type: "died"; readonly message: string }
@@ -203,6 +206,8 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
   const notes = batchedNotes(job, slices);
   try {
     const watched = await watchTrainer(job, order, { ...context, add: notes.add });
+    // before the slice ends: the next one does not say it again
+    await patiently(notes.flush, context.wait);
     return isLost() ? { type: "lost" } : watched;
   } catch (error) {
     if (isLost()) return { type: "lost" };
@@ -210,7 +215,7 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
     return { type: "died", message: error instanceof Error ? error.message : String(error) };
   } finally {
     signal.removeEventListener("abort", stop);
-    await notes.flush().catch(() => undefined); // the next slice says it again
+    notes.end();
   }
 }
 
@@ -227,8 +232,10 @@ async function watchTrainer(
   const seen: FinetuneEvent[] = [];
   let steps: number | undefined;
   for await (const report of trainer.train(order)) {
-    if (report.type !== "event")
-      return limits.exceeded() ?? (report.type === "failed" ? report : { ...report, steps });
+    if (report.type !== "event") {
+      const hasBegun = steps !== undefined;
+      return limits.exceeded() ?? (report.type === "failed" ? { ...report, hasBegun } : { ...report, steps });
+    }
     const { event } = report;
     seen.push(event);
     if (event.type === "ready") ({ steps } = event);
@@ -288,10 +295,13 @@ function limitsOf({ max_steps, max_tokens, trained_tokens, plan }: JobRow, stop:
     },
   };
 }
+/** Checkpoints that a job publishes at most: each is written to the storage, however soon it goes again. */
+const MOST_CHECKPOINTS = 1000;
 
 /** Whether a checkpoint is one of those that `save_every` asks for, or the last. */
-function isAskedFor({ plan }: JobRow, step: number, steps: number | undefined): boolean {
-  const every = Number(plan.settings["saveEvery"] ?? 100);
+function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
+  const asked = Number(plan.settings["saveEvery"] ?? 100);
+  const every = asked * Math.ceil(steps / (asked * MOST_CHECKPOINTS));
   return step === steps || (every > 0 && step % every === 0);
 }
 
@@ -347,6 +357,7 @@ function batchedNotes(job: JobRow, slices: Slices) {
   };
   return {
     flush,
+    end: () => clearTimeout(timer),
     add: (note: Note): void => {
       waiting.push(note);
       timer ??= setTimeout(() => void flush().catch(() => undefined), 1000);
@@ -359,6 +370,21 @@ const readable = (error: unknown, folder: string): string =>
   (error instanceof Error ? error.message : String(error))
     .replaceAll(`${folder}/`, "")
     .replaceAll(folder, "");
+
+/**
+ * A run that was right when it began, and now cannot be gone on with: its worker had another version or another base than
+ * this one, or more memory. That is no fault of its owner's.
+ */
+function failureIn(
+  { resume }: TrainOrder,
+  { hasBegun, code, message }: Watched & { readonly type: "failed" },
+  failure: SliceEnd,
+): SliceEnd {
+  if (!resume || hasBegun || failure.type !== "failed") return failure;
+  return code === "memory"
+    ? { type: "interrupted", message }
+    : { type: "restarted", message: failure.message };
+}
 
 function errorOf(report: Report & { readonly type: "failed" }, folder: string): unknown {
   const message = readable(new Error(report.message), folder);

@@ -1,5 +1,6 @@
 // A worker: takes slices one after the other, those of the base that its trainer has loaded first.
 import { setTimeout as sleep } from "node:timers/promises";
+import { MosError } from "mixture-of-shards";
 import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
 import type { ObjectStore } from "#objects";
 import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
@@ -39,7 +40,11 @@ const IDLE = 0.5;
 /** Seconds after which a database or a storage that failed is tried again. */
 const BROKEN = 2;
 
-/** Works until the signal is aborted. What fails for a while is said and tried again. */
+/**
+ * Works until the signal is aborted. What fails for a while is said and tried again.
+ *
+ * @throws MosError `unsupported` where tables or jobs are those of a newer version: that one has to do the work.
+ */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { queue, slices, signal, log, leaseSeconds } = options;
   await using trainer = options.trainer ?? createTrainer();
@@ -59,6 +64,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       if (job === undefined) await pause(IDLE, signal);
       else await work(job, context, options);
     } catch (error) {
+      if (error instanceof MosError && error.code === "unsupported") throw error;
       log.error({ reason: String(error) }, "the worker cannot work now, and tries again");
       await pause(BROKEN, signal);
     }
@@ -70,7 +76,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       const message = await queue.take(wanted);
       if (message === undefined) continue;
       const due: SliceMessage = { job: message.job, slice: message.slice };
-      const job = await slices.claim(due, name);
+      const job = await slices.claim(due, name).catch(async (error: unknown) => {
+        await message.giveBack().catch(() => undefined); // it comes back after a while
+        throw error;
+      });
       await message.acknowledge();
       return job ?? nextJob(options, trainer);
     }

@@ -1,0 +1,100 @@
+// What a server gets of a service: routes, and the models of tenants.
+import { randomInt } from "node:crypto";
+import type { ServedModel } from "mixture-of-shards";
+import { MosError } from "mixture-of-shards/core";
+import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
+import { addServiceRoutes, found, type ServiceEnv, seconds } from "#api";
+import { type Jobs, MAX_ALIASES, type TrainingPlan, tenantOfModel } from "#jobs";
+import type { Expired } from "./expired.ts";
+import type { Publisher } from "./publish.ts";
+
+/** Bytes of an uploaded file, as OpenAI's. */
+const MAX_FILE_BYTES = 512_000_000;
+
+/** A plan that the model cannot be trained by is refused before it is queued. Throws `bad_option`. */
+const checkedAgainst =
+  ({ checkRun }: ServedModel) =>
+  (plan: TrainingPlan): void => {
+    try {
+      checkRun(plan);
+    } catch (cause) {
+      if (!(cause instanceof MosError)) throw cause;
+      throw new MosError("bad_option", cause.message, { cause });
+    }
+  };
+
+interface ExtensionParts {
+  readonly model: ServedModel;
+  readonly publisher: Pick<Publisher, "fetch">;
+  /** Takes a model that was deleted out of all folders. */
+  readonly unpublish: (name: string) => Promise<void>;
+  readonly expired: Expired;
+  readonly service: Pick<ServiceEnv, "jobs" | "objects" | "preview">;
+}
+
+/** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
+export function extensionOf({
+  model,
+  publisher,
+  unpublish,
+  expired,
+  service,
+}: ExtensionParts): Omit<ServerExtension, "metrics"> {
+  const { jobs } = service;
+  return {
+    addRoutes: (app) =>
+      addServiceRoutes(app, {
+        ...service,
+        modelName: model.name,
+        layers: model.geometry.layers,
+        checkPlan: checkedAgainst(model),
+        unpublish,
+        lookAtExpiry: () => expired.look(),
+        maxFileBytes: MAX_FILE_BYTES,
+        nextSeed: () => randomInt(2 ** 31),
+      }),
+    keyOf: (key) => ({
+      ...key,
+      mayUse: (name) => {
+        const tenant = tenantOfModel(name);
+        if (tenant === undefined) return key.mayUse(name);
+        return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
+      },
+    }),
+    fetch: (name) => found(publisher.fetch(name), "model"),
+    resolve: async (id, { name: tenant }) => {
+      const target = await found(jobs.aliased({ tenant, id }), "model");
+      if (target !== undefined) expired.hold(target);
+      return target;
+    },
+    describe: (key) => notesOf(jobs, key),
+    served: (record, seconds) => {
+      const { keyName: tenant, model: name, status, ...tokens } = record;
+      if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
+        return;
+      jobs.addServed({
+        ...{ tenant, model: name, requests: 1, serving_seconds: seconds, prompt_tokens: tokens.promptTokens },
+        ...{ cached_tokens: tokens.cachedTokens, completion_tokens: tokens.completionTokens },
+      });
+    },
+  };
+}
+
+/** Without the database aliases cannot be used, so that lists go on without them. */
+async function notesOf(jobs: Jobs, { name: tenant, isAdmin }: ApiKey): Promise<ModelNotes> {
+  try {
+    const { rows } = await jobs.aliases(tenant, { limit: MAX_ALIASES });
+    const expiring = await jobs.expiringModels({ tenant, isAdmin });
+    return {
+      aliases: rows.map(({ id, model, changed_at }) => ({ id, model, changedAt: seconds(changed_at) })),
+      expiresAt: new Map(
+        expiring.flatMap(({ name, expires_at }) =>
+          expires_at === null ? [] : [[name, seconds(expires_at)]],
+        ),
+      ),
+    };
+  } catch (error) {
+    if (!(error instanceof MosError) || error.code !== "network") throw error;
+    return { aliases: [], expiresAt: new Map() };
+  }
+}

@@ -1,0 +1,61 @@
+// What every process of a service opens: the database with its queue, and the storage.
+import { join } from "node:path";
+import type { ServiceOptions } from "mixture-of-shards/cli";
+import { MosError } from "mixture-of-shards/core";
+import type { ServerLog } from "mixture-of-shards/server";
+import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
+import { openQueue, type Queue } from "#jobs";
+import { type ObjectStore, openObjects } from "#objects";
+import { createMetrics, type ServiceMetrics } from "#signals";
+
+/** Where a service's state is. */
+export type ServicePlace = Pick<ServiceOptions, "state" | "databaseUrl" | "storage">;
+
+/** What every process of a service opens. */
+export interface ServiceParts extends AsyncDisposable {
+  readonly database: Database;
+  readonly queue: Queue;
+  readonly objects: ObjectStore;
+  /** The folder of files, checkpoints and models. */
+  readonly storage: string;
+  /** Counts of this process. */
+  readonly metrics: ServiceMetrics;
+}
+
+/**
+ * Opens database, queue and storage, and brings the tables up to date.
+ *
+ * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
+ */
+export async function openParts(
+  { state, databaseUrl, storage: given }: ServicePlace,
+  { log }: { readonly log: ServerLog },
+): Promise<ServiceParts> {
+  const storage = given ?? (state === undefined ? undefined : join(state, "storage"));
+  if (storage === undefined)
+    throw new MosError(
+      "bad_option",
+      "--database-url needs --storage, a folder that all machines of the service have",
+    );
+  const objects = await openObjects(storage);
+  const metrics = createMetrics();
+  const opened =
+    databaseUrl === undefined
+      ? await openPglite(join(state ?? storage, "database"))
+      : await openPostgres(databaseUrl);
+  const database = watchFailures(opened, metrics.databaseFailed);
+  try {
+    await migrate(database);
+    const onError = (error: Error): void =>
+      log.warn({ reason: error.message }, "the queue cannot reach its database");
+    const queue = await openQueue(database, { onError });
+    const close = async (): Promise<void> => {
+      await queue[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    };
+    return { database, queue, objects, storage, metrics, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await database[Symbol.asyncDispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,126 @@
+// The data of a run as tokens, and the updates that they make.
+import { MosError } from "#core";
+import {
+  type EncodedDataset,
+  type EncodedExample,
+  type Example,
+  encodeExamples,
+  readDataset,
+  splitHeldOut,
+} from "#data";
+import type { LoadedText } from "#text";
+import { stepsOfEpochs, type TrainSettings } from "#training";
+import type { FinetuneSettings } from "./finetune-settings.ts";
+import type { PlannedBase } from "./memory.ts";
+import { expectWarmup, type FinetuneOptions, type PreparedRun } from "./prepare-run.ts";
+
+/** The examples of a run. */
+export interface RunData {
+  readonly train: readonly Example[];
+  readonly heldOut: readonly Example[];
+  /** Those of the data file, whatever is done with them. */
+  readonly all: readonly Example[];
+}
+
+/** Reads the data, and holds out a part of it. */
+export async function readRunData(
+  { data, heldOutData }: Pick<FinetuneOptions, "data" | "heldOutData">,
+  { examples, heldOut, seed }: FinetuneSettings,
+): Promise<RunData> {
+  const { examples: all } = await readDataset(data);
+  const chosen = examples === undefined ? all : all.slice(0, examples);
+  if (heldOutData !== undefined)
+    return { all, train: chosen, heldOut: (await readDataset(heldOutData)).examples };
+  return {
+    all,
+    ...splitHeldOut(chosen, heldOut < 1 ? { seed, fraction: heldOut } : { seed, count: heldOut }),
+  };
+}
+
+/** What encoding needs of a run. */
+export interface RunEncoding extends Pick<PreparedRun, "settings" | "config" | "base"> {
+  readonly text: LoadedText;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** How the examples of a run become tokens. */
+export const encodingOf = ({
+  text: { tokenizer, template },
+  settings: { maxLength, promptFormat, system },
+}: Pick<RunEncoding, "text" | "settings">) => ({ tokenizer, template, maxLength, promptFormat, system });
+
+/** The examples of a run as tokens, and what is computed of them. */
+export interface EncodedRun {
+  readonly train: EncodedDataset;
+  readonly heldOut: EncodedDataset | undefined;
+  readonly run: TrainSettings;
+}
+
+/** Encodes the examples, and decides from them what the run is. */
+export async function encodeRun(data: RunData, options: RunEncoding): Promise<EncodedRun> {
+  const { settings, config, base, signal } = options;
+  const encoding = { ...encodingOf(options), signal };
+  const train = await encodeExamples(data.train, encoding);
+  const heldOut = data.heldOut.length === 0 ? undefined : await encodeExamples(data.heldOut, encoding);
+  checkTokens([...train.encoded, ...(heldOut?.encoded ?? [])], base);
+  const run = trainSettings(settings, {
+    encoded: train.encoded,
+    dropout: config.dropout,
+    padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
+  });
+  return { train, heldOut, run };
+}
+
+/** A tokenizer may know tokens that its model has no embedding for. */
+function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
+  const { vocabularySize } = config;
+  for (const { ids, line } of examples) {
+    const odd = ids.find((id) => id >= vocabularySize);
+    if (odd !== undefined)
+      throw new MosError(
+        "bad_data",
+        `line ${line} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; does the tokenizer belong to this model?`,
+      );
+  }
+}
+
+interface EncodedFacts {
+  readonly encoded: readonly EncodedExample[];
+  readonly dropout: number;
+  readonly padToken: number;
+}
+
+function trainSettings(
+  settings: FinetuneSettings,
+  { encoded, dropout, padToken }: EncodedFacts,
+): TrainSettings {
+  const { learningRate, schedule, maxGradientNorm, accumulate, packing, seed } = settings;
+  const { evaluateEvery, earlyStoppingPatience, saveEvery } = settings;
+  const common = {
+    learningRate,
+    schedule,
+    optimizer: { beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay },
+    maxGradientNorm,
+    accumulate,
+    batchRows: settings.batchSize,
+    rowLength: settings.maxLength,
+    packed: packing,
+    dropout,
+    seed,
+    padToken,
+    evaluateEvery,
+    earlyStoppingPatience,
+    saveEvery,
+    warmup: 0,
+  };
+  const steps =
+    settings.steps ??
+    stepsOfEpochs(
+      encoded.map(({ ids }) => ids.length),
+      settings.epochs,
+      common,
+    );
+  const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
+  expectWarmup(warmup, steps);
+  return { ...common, steps, warmup };
+}

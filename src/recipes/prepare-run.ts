@@ -1,0 +1,155 @@
+// What a run is to be, and whether it can be: settings against the header of the model, memory and disk. Nothing is loaded.
+import {
+  type AdapterConfig,
+  type AdapterConfigInput,
+  type Budget,
+  budget,
+  openAdapterFolder,
+  parseAdapterConfig,
+} from "#adapters";
+import { MosError, parseSettings } from "#core";
+import { formsOf, geometryOf, openModel } from "#models";
+import type { CompileOptions } from "#runtime";
+import { expectSpace, type FreeMemory, freeMemory, limitedMemory } from "#storage";
+import { type BaseModel, type LoadOptions, locatedPath } from "./base.ts";
+import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
+import { baseOfFiles, expectRunMemory, keptAs, type PlannedBase, type RunMemory } from "./memory.ts";
+import { parameterCount } from "./params.ts";
+import type { ModelSummary } from "./run-results.ts";
+
+/** An adapter that a run starts from. */
+export interface SavedStart {
+  /** Its folder, which the run does not change. */
+  readonly from: string;
+}
+
+/** What is trained on what, and where it goes. */
+export interface FinetuneOptions extends LoadOptions {
+  /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
+  readonly model: string | BaseModel;
+  /** A JSONL file. */
+  readonly data: string;
+  /** A JSONL file of the held-out part; without it a part of `data` is held out. */
+  readonly heldOutData?: string;
+  /** The folder of the adapter and of its run. */
+  readonly out: string;
+  /** The settings of a new adapter, or the folder of one whose settings and numbers the run starts from. */
+  readonly adapter: AdapterConfigInput | SavedStart;
+  readonly settings?: FinetuneSettingsInput;
+  /** Resume from the last checkpoint in `out`. */
+  readonly resume?: boolean;
+  /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
+  readonly overwrite?: boolean;
+  /** Versions of an adapter that are kept when it is replaced; 3. */
+  readonly keep?: number;
+  readonly compile?: CompileOptions;
+  /** What the machine has left; asked of the system without it. */
+  readonly free?: FreeMemory;
+  /** Bytes that may still be written to the disk of a folder; asked of the system without it. */
+  readonly freeBytes?: (folder: string) => Promise<number>;
+  /** Milliseconds of a steady clock, for rates only. */
+  readonly now?: () => number;
+}
+
+/** A run that may have no folder. */
+export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
+
+/** What is known before the base is loaded. */
+export interface PreparedRun {
+  readonly settings: FinetuneSettings;
+  readonly config: AdapterConfig;
+  readonly model: string | BaseModel;
+  readonly base: PlannedBase;
+  readonly summary: ModelSummary;
+  readonly memory: RunMemory;
+  readonly free: FreeMemory;
+}
+
+function checkLengths(base: PlannedBase, { maxLength, warmup, steps }: FinetuneSettings): void {
+  if (maxLength > base.config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `maxLength ${maxLength} is more than the ${base.config.maxPositions} positions of ${base.name}; use at most ${base.config.maxPositions}`,
+    );
+  if (steps !== undefined && warmup >= 1) expectWarmup(warmup, steps);
+}
+
+export function expectWarmup(warmup: number, steps: number): void {
+  if (warmup > steps)
+    throw new MosError(
+      "bad_option",
+      `warmup of ${warmup} updates is more than the ${steps} updates of the run`,
+    );
+}
+
+/**
+ * Checks what a run is to be against its base; only its data and the machine's memory can be in the way then.
+ *
+ * @throws MosError `bad_option`, `bad_config`, `unsupported`.
+ */
+export function checkRun(base: PlannedBase, run: Pick<FinetuneOptions, "adapter" | "settings">): void {
+  const { adapter } = run;
+  const settings = parseSettings(finetuneSettings, run.settings ?? {});
+  checkLengths(base, settings);
+  if (!("from" in adapter)) budget(parseNew(adapter, settings), geometryOf(base.config));
+  base.formsOf({ ...settings, transposedCodes: false });
+}
+
+/** Checks the settings against the model's header, and that there is memory for the run. Nothing is loaded. */
+export async function prepareRun(options: RunOptions): Promise<PreparedRun> {
+  const settings = parseSettings(finetuneSettings, options.settings ?? {});
+  const config = await configOf(options.adapter, settings);
+  const model = typeof options.model === "string" ? await locatedPath(options.model, options) : options.model;
+  const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
+  checkLengths(base, settings);
+  const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
+  const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
+  if (settings.earlyStoppingPatience !== undefined && (!evaluates || settings.evaluateEvery === 0))
+    throw new MosError(
+      "bad_option",
+      "earlyStoppingPatience needs held-out examples, and evaluateEvery above 0 to measure the loss on them",
+    );
+  const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
+  const { freeBytes, out, resume = false } = options;
+  const bytes = runBytes(budget(config, geometryOf(base.config)), { evaluates, resume });
+  if (out !== undefined) await expectSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
+  const { layers, hiddenSize } = base.config;
+  const summary: ModelSummary = {
+    ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
+    kept: keptAs(base.formsOf({ ...settings, ...memory })),
+  };
+  return { settings, config, model, base, free, summary, memory };
+}
+
+const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
+  parseAdapterConfig({ ...adapter, seed: adapter.seed ?? seed }, "adapter");
+
+/** The settings of the adapter; one that is there has its own. */
+async function configOf(
+  adapter: AdapterConfigInput | SavedStart,
+  settings: FinetuneSettings,
+): Promise<AdapterConfig> {
+  if (!("from" in adapter)) return parseNew(adapter, settings);
+  await using folder = await openAdapterFolder(adapter.from);
+  const { config } = await folder.describe();
+  return config;
+}
+
+/** What a run has on the disk at most: a checkpoint or an adapter is complete before the one before it goes. */
+function runBytes(
+  { trainable, bytes: { float32 } }: Budget,
+  { evaluates, resume }: { readonly evaluates: boolean; readonly resume: boolean },
+): number {
+  const checkpoint = 3 * 4 * trainable + float32;
+  return (resume ? 1 : 2) * checkpoint + (evaluates ? 3 : 1) * float32;
+}
+
+async function plannedBase(path: string): Promise<PlannedBase> {
+  await using files = await openModel(path);
+  return baseOfFiles(files);
+}
+
+const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
+  ...{ name, config },
+  formsOf: () => formsOf(weights),
+});
