@@ -11,7 +11,6 @@ import {
   retrainingFolder,
 } from "#adapters";
 import { MosError } from "#core";
-import type { EncodedDataset } from "#data";
 import { geometryOf, type LoadedModel } from "#models";
 import { lockFolder, pathExists } from "#storage";
 import {
@@ -21,7 +20,6 @@ import {
   type Rematerialise,
   type TrainableModel,
   type TrainingState,
-  type TrainSettings,
   train,
 } from "#training";
 import { type BaseModel, loadModel } from "./base.ts";

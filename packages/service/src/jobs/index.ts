@@ -30,7 +30,6 @@ export {
   openSlices,
   type Progress,
   type SliceEnd,
-  type SliceOptions,
   type Slices,
 } from "./slices.ts";
 export { openWatch, type ServiceState, type ServiceWatch, type WorkerSign } from "./state.ts";
