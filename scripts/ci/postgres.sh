@@ -27,4 +27,4 @@ trap stop EXIT
   "${as[@]}" "$programs/pg_ctl" -w -D "$folder/data" -l "$folder/log" -o "-p 54329 -k $folder" start >/dev/null
 )
 MOS_DATABASE_URL=postgres://mos@127.0.0.1:54329/postgres \
-  npx vitest run packages/service/test/{database,jobs,worker,service}. -t PostgreSQL --maxWorkers 1
+  npx vitest run packages/service/test -t PostgreSQL --maxWorkers 1 --exclude "**/{faults,outages}.slow.test.ts"
