@@ -46,7 +46,7 @@ export async function listen(server: ListeningServer, { host, port }: ListenOpti
     {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headerSeconds * 1000,
-      requestTimeout: limits.requestSeconds * 1000,
+      requestTimeout: limits.uploadSeconds * 1000,
       keepAliveTimeout: limits.idleSeconds * 1000,
       connectionsCheckingInterval: Math.min(5000, limits.headerSeconds * 500),
       keepAlive: true,

@@ -23,8 +23,10 @@ export interface ServerLimits {
   readonly requestsPerConnection: number;
   /** Until the headers have arrived. */
   readonly headerSeconds: number;
-  /** Until the whole request has arrived. */
+  /** Until a body of JSON has arrived. */
   readonly requestSeconds: number;
+  /** Until any request has arrived: a file of hundreds of megabytes may come by a slow line. */
+  readonly uploadSeconds: number;
   /** From the start of a request to the end of its answer; 0 is for ever. */
   readonly answerSeconds: number;
   /** Until a connection without a request is closed. */
@@ -48,6 +50,7 @@ export const defaultLimits: ServerLimits = {
   requestsPerConnection: 10_000,
   headerSeconds: 10,
   requestSeconds: 120,
+  uploadSeconds: 1800,
   answerSeconds: 1800,
   idleSeconds: 15,
   stalledSeconds: 30,

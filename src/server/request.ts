@@ -5,6 +5,7 @@ import type { MiddlewareHandler } from "hono";
 import { decodeText, describeIssues, parseJson } from "#core";
 import type { ServerEnv } from "./context.ts";
 import { ApiError } from "./errors.ts";
+import type { ServerLimits } from "./limits.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
 const tooLarge = (limit: number): ApiError =>
@@ -38,9 +39,22 @@ export async function* bodyChunks(request: Request, limit: number): AsyncGenerat
   }
 }
 
-async function readBody(request: Request, limit: number): Promise<Uint8Array> {
+/** What a body of JSON may be. */
+type BodyLimits = Pick<ServerLimits, "bodyBytes" | "requestSeconds">;
+
+async function readBody(request: Request, { bodyBytes, requestSeconds }: BodyLimits): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of bodyChunks(request, limit)) chunks.push(chunk);
+  const read = async (): Promise<void> => {
+    for await (const chunk of bodyChunks(request, bodyBytes)) chunks.push(chunk);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new ApiError(`the request's body did not arrive within ${requestSeconds} s`, {
+      ...{ status: 408, code: "request_timeout", headers: { connection: "close" } },
+    });
+    timer = setTimeout(() => reject(error), requestSeconds * 1000);
+  });
+  await Promise.race([read(), late]).finally(() => clearTimeout(timer));
   return Buffer.concat(chunks);
 }
 
@@ -105,14 +119,14 @@ function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
 /**
  * The fields of a JSON body, of which nothing is known but that they are not null.
  *
- * @throws ApiError 400, 413 or 415.
+ * @throws ApiError 400, 408, 413 or 415.
  */
 export async function readJsonBody(
   request: Request,
-  limit: number,
+  limits: BodyLimits,
 ): Promise<Readonly<Record<string, unknown>>> {
   checkJsonType(request);
-  const body = jsonOf(await readBody(request, limit));
+  const body = jsonOf(await readBody(request, limits));
   if (!isObject(body))
     throw new ApiError("the request's body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
@@ -124,7 +138,7 @@ export async function readJsonBody(
 
 /** Reads a JSON body before the route's schema checks it, in place of Hono's reader, which knows no limits. */
 export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
-  const fields = await readJsonBody(context.req.raw, context.var.server.limits.bodyBytes);
+  const fields = await readJsonBody(context.req.raw, context.var.server.limits);
   context.req.json = async () => fields as never;
   await next();
 };

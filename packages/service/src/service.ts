@@ -20,7 +20,7 @@ const SYNC_SECONDS = 5;
 /** Seconds of requests that a killed server has not counted. */
 const USAGE_SECONDS = 5;
 /** Seconds between sweeps of the storage, and the age of what they take. */
-const [SWEEP_SECONDS, SWEEP_AGE] = [3600, 86_400];
+const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
 
 /**
  * Opens a service for one server: OpenAI's files and fine-tuning jobs, with local workers.
@@ -47,8 +47,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     log.warn({ reason: String(error) }, "models are published later"),
   );
   const makePreview = createPreviewer();
-  const preview: ServiceEnv["preview"] = (order, signal) =>
-    makePreview({ ...order, model: options.model, threads: options.threads }, signal);
+  const preview: ServiceEnv["preview"] = (order, client) =>
+    makePreview({ ...order, model: options.model, threads: options.threads }, client);
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   const stopWorkers = async (): Promise<void> => {

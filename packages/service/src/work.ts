@@ -1,6 +1,7 @@
 // One worker of a process, with the parts that the process has opened.
-import { rm } from "node:fs/promises";
-import { hostname } from "node:os";
+import { readdir, rm } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
 import type { ServiceOptions } from "mixture-of-shards/cli";
 import { makeTemporaryFolder } from "mixture-of-shards/storage";
 import { defaultSliceOptions, openSlices, openWatch, type Slices } from "#jobs";
@@ -13,6 +14,29 @@ export const slicesOf = (
   { database, queue }: ServiceParts,
   { leaseSeconds }: Pick<ServiceOptions, "leaseSeconds">,
 ): Slices => openSlices(database, queue, { ...defaultSliceOptions, leaseSeconds });
+
+const SCRATCH = "mos-jobs-";
+/** Once in a process, before it has such folders of its own. */
+let leftovers: Promise<void> | undefined;
+
+/** Removes runs that killed workers of this machine have left, with their tenants' data. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const [, pid] = /^mos-jobs-(\d+)-/.exec(name) ?? [];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/** Whether another process of this number runs. */
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
 
 /** Shown where it is asked who has a job. */
 export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
@@ -27,7 +51,9 @@ interface WorkOptions
 
 /** One worker, until the signal is aborted. */
 export async function work({ parts, model, modelName, ...options }: WorkOptions): Promise<void> {
-  const scratch = await makeTemporaryFolder("mos-jobs-");
+  leftovers ??= removeLeftovers();
+  await leftovers;
+  const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);
   const { database, queue, objects, metrics } = parts;
   const heart = startHeart(openWatch(database), { name: options.name, models: [modelName] });
   try {

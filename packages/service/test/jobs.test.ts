@@ -189,6 +189,8 @@ describe.each(databases)("%s", (_, open) => {
     const { id } = await create("acme");
     const first = await claimed();
     const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
+    // another one's alias holds none of them
+    await jobs.setAlias({ tenant: "zeta", id: "support" }, { model: MODEL });
     for (let step = 1; step <= 14; step++) await slices.publishCheckpoint(first, checkpoint(step));
     // as by a worker that makes a slice again
     await slices.publishCheckpoint(first, checkpoint(2));
@@ -196,6 +198,19 @@ describe.each(databases)("%s", (_, open) => {
     const { rows } = await jobs.checkpoints(await jobs.job(acme, id), { limit: 99 });
     expect(rows.map(({ step }) => step)).toEqual([14, 13, 12, 11, 10, 9, 8, 7, 6, 5]);
     expect(new Set((await jobs.published()).keys())).toEqual(new Set(rows.map(({ model }) => model)));
+  });
+
+  test("a checkpoint that an alias stands for stays", async () => {
+    const { id } = await create("acme");
+    const first = await claimed();
+    const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
+    const list = async () => (await jobs.checkpoints(await jobs.job(acme, id), { limit: 99 })).rows;
+    await slices.publishCheckpoint(first, checkpoint(1));
+    const model = (await list())[0]?.model ?? "";
+    await jobs.setAlias({ tenant: "acme", id: "support" }, { model });
+    for (let step = 2; step <= 14; step++) await slices.publishCheckpoint(first, checkpoint(step));
+    expect((await list()).map(({ step }) => step)).toEqual([14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 1]);
+    expect([...(await jobs.published()).keys()]).toContain(model);
   });
 
   test("what a newer version has made is left to it", async () => {
@@ -227,14 +242,25 @@ describe.each(databases)("%s", (_, open) => {
 
   test("a run that cannot be gone on with is made anew", async () => {
     const { id } = await create("acme");
-    await slices.end(await claimed(), stopped);
+    const begun = await claimed();
+    const step = { step: 1, files: { a: digest("e") }, metrics: { step: 1 } };
+    await slices.note(begun, [{ name: "step-1", message: "Step 1" }]);
+    await slices.publishCheckpoint(begun, step);
+    await slices.end(begun, stopped);
     const resumed = await claimed();
     expect(await slices.end(resumed, { type: "restarted", message: "x was 1, now 2" })).toBe(true);
-    expect(await claimed()).toMatchObject({ id, run: null, step: 0, trained_tokens: 0, slice: 2 });
+    const anew = await claimed();
+    expect(anew).toMatchObject({ id, run: null, step: 0, trained_tokens: 0, slice: 2, restarts: 1 });
+    expect((await jobs.published()).size).toBe(0);
     const { rows } = await jobs.events(await jobs.job(acme, id), { limit: 1 });
     expect(rows).toMatchObject([
       { level: "warn", message: "The job starts anew from its first step: x was 1, now 2" },
     ]);
+    // the new run has checkpoints and events of the same steps
+    await slices.note(anew, [{ name: "step-1", message: "Step 1 again" }]);
+    await slices.publishCheckpoint(anew, step);
+    expect((await jobs.events(anew, { limit: 1 })).rows[0]?.message).toBe("Step 1 again");
+    expect((await jobs.published()).size).toBe(1);
   });
 
   test("many jobs of one tenant come after the first of another", async () => {

@@ -61,7 +61,7 @@ test("a sweep takes what is old and unused", async () => {
   const before = new Date(Date.now() - 3600_000);
   for (const { digest } of [used, old]) await utimes(await objects.pathOf(digest), before, before);
   expect(await objects.sweep(async () => new Set([used.digest]), 600)).toBe(1);
-  await expect(objects.pathOf(old.digest)).rejects.toMatchObject({ code: "storage" });
+  await expect(objects.pathOf(old.digest)).rejects.toMatchObject({ code: "not_found" });
   await objects.pathOf(used.digest);
   await objects.pathOf(young.digest);
   await expect(objects.pathOf("../../x")).rejects.toMatchObject({ code: "storage" });

@@ -259,6 +259,21 @@ describe.each(databases)("%s", (name, open) => {
     });
   });
 
+  test("a repeated request is the same job, whatever has become of its file", async () => {
+    const file = await upload();
+    const body = { model: "tiny", training_file: file.id, mos: { steps: 100_000 } };
+    const send = (more: object = {}): Promise<OpenAI.FineTuning.FineTuningJob> =>
+      acme.fineTuning.jobs.create({ ...body, ...more } as OpenAI.FineTuning.JobCreateParams, {
+        headers: { "idempotency-key": "once" },
+      });
+    const made = await send();
+    await acme.files.delete(file.id);
+    expect((await send()).id).toBe(made.id);
+    await expect(send({ suffix: "other" })).rejects.toMatchObject({ status: 400 });
+    await acme.fineTuning.jobs.cancel(made.id);
+    expect(await send()).toMatchObject({ id: made.id, status: "cancelled" });
+  });
+
   test("pause, resume and cancel", async () => {
     const file = await upload();
     const made = await create(file.id, { mos: { steps: 100_000 } });

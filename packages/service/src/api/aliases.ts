@@ -154,6 +154,7 @@ function targetOf(versions: readonly AliasVersionRow[], wanted: number | undefin
 const conflict = (expected: number): ApiError =>
   new ApiError(`the alias is not at version ${expected}; it was changed meanwhile`, {
     ...{ status: 409, code: "conflict", param: "expected_version" },
+    headers: { "x-should-retry": "false" }, // it would be answered the same
   });
 
 export const aliasRoutes: AddRoutes = (app, { jobs }) => {

@@ -3,6 +3,7 @@ import { MosError } from "mixture-of-shards/core";
 import { ApiError } from "mixture-of-shards/server";
 import {
   type FileRow,
+  isMadeOf,
   type JobRequest,
   type Jobs,
   type NewJob,
@@ -48,13 +49,14 @@ async function initialOf(
   owner: Owner,
 ): Promise<NewJob["initial"]> {
   if (model === modelName) return undefined;
+  const refused = invalid(
+    `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model that was made of it here`,
+    "model",
+    "model_not_available",
+  );
+  if (!isMadeOf(model, modelName)) throw refused;
   const adapter = await jobs.model(owner, model).catch((error: unknown) => {
-    if (!(error instanceof MosError) || error.code !== "not_found") throw error;
-    throw invalid(
-      `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model that was made of it here`,
-      "model",
-      "model_not_available",
-    );
+    throw error instanceof MosError && error.code === "not_found" ? refused : error;
   });
   return { base: modelName, adapter };
 }

@@ -11,6 +11,13 @@ import { FORM_BYTES, readUpload, wrongTrainingFile } from "./upload.ts";
 const PURPOSES = ["fine-tune"] as const;
 const params = z.object({ id: z.string().max(200) });
 
+const uploadForm = z.object({
+  file: z.string().openapi({ format: "binary" }),
+  purpose: z.enum(PURPOSES),
+  "expires_after[anchor]": z.literal("created_at").optional(),
+  "expires_after[seconds]": z.string().optional().describe("From 3600 to 2592000."),
+});
+
 const addRoute = createRoute({
   method: "post",
   path: "/v1/files",
@@ -107,7 +114,12 @@ async function addFile(request: Request, service: ServiceEnv, { name: tenant, fi
 
 export const fileRoutes: AddRoutes = (app, service) => {
   const { jobs, objects } = service;
-  app.openapi(addRoute, async (context) => {
+  // the document has the form, which is not read by its schema but as it arrives
+  app.openAPIRegistry.registerPath({
+    ...addRoute,
+    request: { body: { content: { "multipart/form-data": { schema: uploadForm } } } },
+  });
+  app.post(addRoute.path, async (context) => {
     const row = await found(addFile(context.req.raw, service, context.var.key).catch(tooLarge));
     return context.json(shownFile(row), 200);
   });

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import { type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
 import { storable } from "#database";
 import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
@@ -102,8 +102,13 @@ interface Creation {
 }
 
 async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: Creation): Promise<JobRow> {
+  const { jobs } = service;
+  const { name: tenant, fineTuning: limits } = key;
+  const repeated =
+    idempotencyKey === undefined ? undefined : await jobs.repeated({ tenant, request, idempotencyKey });
+  if (repeated !== undefined) return repeated;
   const job = await checkedJob(service, { request, owner: ownerOf(key) });
-  return service.jobs.create({ ...job, tenant: key.name, limits: key.fineTuning, idempotencyKey });
+  return jobs.create({ ...job, tenant, limits, idempotencyKey, sent: request });
 }
 
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */
@@ -134,22 +139,51 @@ async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerato
   }
 }
 
-function eventStream(texts: AsyncGenerator<string, void>): Response {
-  const encoder = new TextEncoder();
-  const body = new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      const { done, value } = await texts.next();
-      if (done === true) controller.close();
-      else controller.enqueue(encoder.encode(value));
-    },
-    cancel: async () => void (await texts.return()),
-  });
-  const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" };
-  return new Response(body, { headers });
+/** Live streams that a tenant may have at a time: each asks the database every second. */
+const MAX_STREAMS = 20;
+
+/** Answers with what a generator gives as it comes; a tenant that has too many such answers gets 429. */
+function openStreams(): (tenant: string, texts: AsyncGenerator<string, void>) => Response {
+  const counts = new Map<string, number>();
+  const add = (tenant: string, change: number): number => {
+    const count = (counts.get(tenant) ?? 0) + change;
+    counts.set(tenant, count);
+    return count;
+  };
+  return (tenant, texts) => {
+    if (add(tenant, 1) > MAX_STREAMS) {
+      add(tenant, -1);
+      throw new ApiError(`there are ${MAX_STREAMS} streams of events already; close one of them first`, {
+        ...{ status: 429, code: "rate_limit_exceeded", retryAfter: 30 },
+      });
+    }
+    const encoder = new TextEncoder();
+    const end = async (): Promise<void> => {
+      add(tenant, -1);
+      await texts.return();
+    };
+    const body = new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        try {
+          const { done, value } = await texts.next();
+          if (done !== true) return controller.enqueue(encoder.encode(value));
+          await end();
+          controller.close();
+        } catch (error) {
+          await end();
+          throw error;
+        }
+      },
+      cancel: end,
+    });
+    const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" };
+    return new Response(body, { headers });
+  };
 }
 
 export const jobRoutes: AddRoutes = (app, service) => {
   const { jobs } = service;
+  const streamTo = openStreams();
   app.openapi(
     createJobRoute,
     async (context) => {
@@ -192,7 +226,7 @@ export const jobRoutes: AddRoutes = (app, service) => {
     const owner = ownerOf(context.var.key);
     const job = await found(jobs.job(owner, context.req.valid("param").id));
     const { stream, ...page } = context.req.valid("query");
-    if (stream === "true") return eventStream(liveEvents(jobs, job, owner)) as never;
+    if (stream === "true") return streamTo(owner.tenant, liveEvents(jobs, job, owner)) as never;
     const { rows, hasMore } = await found(jobs.events(job, page), "after");
     return context.json(shownPage(rows.map(shownEvent), hasMore), 200);
   });

@@ -3,17 +3,27 @@ import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { PreviewedLine, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
-import { ApiError, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import {
+  ApiError,
+  type ApiKey,
+  checkedBy,
+  type FineTuningLimits,
+  failed,
+  jsonBody,
+  ok,
+  security,
+} from "mixture-of-shards/server";
 import { makeTemporaryFolder } from "mixture-of-shards/storage";
-import { type JobRequest, jobRequestSchema, type Owner } from "#jobs";
+import { expectAllowed, type JobRequest, jobRequestSchema } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
 
 /** Lines that are shown at most, and tokens of each. */
 const [MAX_LINES, MAX_SHOWN] = [20, 1000];
 
-const requestSchema = jobRequestSchema
-  .extend({
+const requestSchema = z
+  .strictObject({
+    ...jobRequestSchema.shape,
     lines: z
       .array(z.int().min(1))
       .min(1)
@@ -128,17 +138,20 @@ const shownPreview = (preview: RunPreview, model: string): z.output<typeof previ
 
 interface Asked {
   readonly request: JobRequest & { readonly lines?: readonly number[] | undefined };
-  readonly owner: Owner;
+  readonly key: ApiKey;
   readonly signal: AbortSignal;
 }
 
 /** @throws ApiError where a job could not be made either, or a preview not now. */
 async function previewJob(
   service: ServiceEnv,
-  { request, owner, signal }: Asked,
+  { request, key, signal }: Asked,
 ): Promise<z.output<typeof previewSchema>> {
   const { jobs, objects, preview, modelName } = service;
-  const { plan, training, validation, initial } = await checkedJob(service, { request, owner });
+  const limits = key.fineTuning ?? {};
+  expectAllowed(request, limits);
+  const checked = await checkedJob(service, { request, owner: ownerOf(key) });
+  const { plan, training, validation, initial } = checked;
   const speed = await jobs.speed(modelName, plan);
   const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
   try {
@@ -151,14 +164,35 @@ async function previewJob(
       ...(request.lines === undefined ? {} : { lines: request.lines }),
       maxShown: MAX_SHOWN,
     };
-    const made = await preview(run, signal).catch((error: unknown) => {
+    const made = await preview(run, { tenant: key.name, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : answerable(error);
     });
     const seconds = speed === undefined ? made.seconds : (made.epochs * made.train.tokens) / speed;
-    return shownPreview({ ...made, seconds }, modelName);
+    const shown = shownPreview({ ...made, seconds }, modelName);
+    return { ...shown, warnings: [...shown.warnings, ...limitWarnings(made, limits)] };
   } finally {
     if (from !== undefined) await rm(from, { recursive: true, force: true });
   }
+}
+
+/** What a job of the key would fail by. */
+function limitWarnings(
+  { steps, epochs, train }: RunPreview,
+  { max_steps_per_job, max_tokens_per_job }: FineTuningLimits,
+): readonly { readonly code: string; readonly message: string }[] {
+  const warning = (what: "step" | "token", count: number, most = Number.POSITIVE_INFINITY) =>
+    count <= most
+      ? []
+      : [
+          {
+            code: `${what}_limit_exceeded`,
+            message: `the job would take ${count} ${what}s, and fail: one of this key may take ${most}`,
+          },
+        ];
+  return [
+    ...warning("step", steps, max_steps_per_job),
+    ...warning("token", Math.round(epochs * train.tokens), max_tokens_per_job),
+  ];
 }
 
 /** What a client can do about it. */
@@ -184,7 +218,7 @@ export const previewRoutes: AddRoutes = (app, service) => {
     route,
     async (context) => {
       const { key, running } = context.var;
-      const asked = { request: context.req.valid("json"), owner: ownerOf(key), signal: running.signal };
+      const asked = { request: context.req.valid("json"), key, signal: running.signal };
       return context.json(await found(previewJob(service, asked)), 200);
     },
     checkedBy(requestSchema),

@@ -29,7 +29,10 @@ export interface ServiceEnv {
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;
   /** Previews a run on the base. Throws a MosError, `busy` where too many wait for theirs. */
-  readonly preview: (run: PreviewedRun, signal: AbortSignal) => Promise<RunPreview>;
+  readonly preview: (
+    run: PreviewedRun,
+    client: { readonly tenant: string; readonly signal: AbortSignal },
+  ) => Promise<RunPreview>;
   /** Takes a model that was deleted out of the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */

@@ -45,12 +45,16 @@ const STEPS: readonly string[] = [
     -- it was due while its tenant had as many running as it may: no message of the queue names it
     is_held boolean not null default false,
     idempotency_key text,
+    -- of the request as it was sent
+    request_digest text,
     -- the slice that is due; a slice that ends with another number, or with another lease, changes nothing
     slice integer not null default 0,
     lease bigint not null default 0,
     worker text,
     lease_until timestamptz,
     failures integer not null default 0,
+    -- runs that were given up for one from the first step: their events have other names
+    restarts integer not null default 0,
     -- when it is due, in turns of all tenants, and since when it waits
     turn bigint not null default 0,
     queued_at timestamptz,

@@ -32,9 +32,12 @@ export function modelName(job: {
   return `${PREFIX}${slug(job.model)}:${job.tenant}:${slug(job.suffix ?? "")}:${short}`;
 }
 
-/** Whether a name is that of a fine-tuned model of a base, and not of one of its checkpoints. */
+/** Whether a name is that of a fine-tuned model of a base, or of one of its checkpoints. */
+export const isMadeOf = (name: string, base: string): boolean => name.startsWith(`${PREFIX}${slug(base)}:`);
+
+/** The same without checkpoints. */
 export const isModelOf = (name: string, base: string): boolean =>
-  name.startsWith(`${PREFIX}${slug(base)}:`) && !/:ckpt-step-\d+$/.test(name);
+  isMadeOf(name, base) && !/:ckpt-step-\d+$/.test(name);
 
 /** The name of the model at a checkpoint. */
 export const checkpointName = (model: string, step: number): string => `${model}:ckpt-step-${step}`;

@@ -1,7 +1,8 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
 export { type AliasId, isAliasName, MAX_ALIASES } from "./aliases.ts";
-export { isModelOf, tenantOfModel } from "./ids.ts";
+export { isMadeOf, isModelOf, tenantOfModel } from "./ids.ts";
 export { type Jobs, type NewEvent, type NewJob, openJobs } from "./jobs.ts";
+export { expectAllowed } from "./limits.ts";
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
 export {
   hyperparametersOf,

@@ -1,4 +1,5 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
+import { createHash } from "node:crypto";
 import { canonicalJson, MosError } from "mixture-of-shards/core";
 import type { FineTuningLimits } from "mixture-of-shards/server";
 import { type Database, type Queryable, storable } from "#database";
@@ -7,7 +8,7 @@ import { type AliasStore, openAliases } from "./aliases.ts";
 import { type ExpiryStore, openExpiry } from "./expiry.ts";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
-import { expectWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
+import { expectAllowed, expectWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
 import { type ModelStore, openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";
 import type { JobRequest, TrainingPlan } from "./request.ts";
@@ -41,6 +42,8 @@ export interface NewJob {
   readonly limits?: FineTuningLimits | undefined;
   /** The same request with the same key is the same job. */
   readonly idempotencyKey?: string | undefined;
+  /** The request as it was sent, where an alias was replaced in it. */
+  readonly sent?: JobRequest;
 }
 
 /** Which jobs are listed. */
@@ -60,6 +63,12 @@ export interface Jobs
     JobChanges {
   /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
   create(job: NewJob): Promise<JobRow>;
+  /**
+   * The job that was made of the same request before, whatever has become of its files and models.
+   *
+   * @throws MosError `bad_option` for another request with this key.
+   */
+  repeated(sent: SentRequest): Promise<JobRow | undefined>;
   job(owner: Owner, id: string): Promise<JobRow>;
   jobs(owner: Owner, options: JobListOptions): Promise<Page<JobRow>>;
   /** The newest first. */
@@ -92,6 +101,7 @@ export function openJobs(database: Database, queue: Queue): Jobs {
     ...openWebhooks(database),
     ...openChanges(database, queue),
     create: (job) => createJob(database, queue, job),
+    repeated: (sent) => repeatedJob(database, sent),
     job: (owner, id) => findJob(database, owner, id),
     jobs: (owner, { metadata, ...page }) =>
       pageOf(database, "jobs", {
@@ -258,46 +268,72 @@ export async function sendSlice(
 }
 
 async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
-  const { tenant, request, plan, training, validation, initial, limits = {}, idempotencyKey = null } = job;
-  const model = initial?.base ?? request.model;
-  await queue.prepare(model);
+  const { tenant, request, limits = {}, idempotencyKey, sent = request } = job;
+  expectAllowed(request, limits);
+  await queue.prepare(baseOf(job));
   return database.transaction(async (transaction) => {
     if (limits.max_active_jobs !== undefined) await lockTenant(transaction, tenant);
-    const id = randomId("ftjob-");
-    const rows = await transaction.query(
-      `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
-         validation_digest, metadata, initial, priority, idempotency_key, max_running_jobs, max_steps, max_tokens)
-       values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-       on conflict (tenant, idempotency_key) do nothing returning *`,
-      [
-        ...[id, tenant, model, request, plan, training.id, training.digest],
-        ...[validation?.id ?? null, validation?.digest ?? null],
-        ...[request.metadata ?? null, initial?.adapter ?? null],
-        ...[request.mos?.priority ?? limits.priority ?? 0, idempotencyKey],
-        ...[
-          limits.max_running_jobs ?? null,
-          limits.max_steps_per_job ?? null,
-          limits.max_tokens_per_job ?? null,
-        ],
-      ],
-    );
-    const [made] = rowsOf("jobs", rows);
-    if (made === undefined) return sameJob(transaction, job);
+    const made = await insertJob(transaction, job);
+    if (made === undefined) {
+      const key = { tenant, request: sent, idempotencyKey: idempotencyKey ?? "" };
+      const repeated = await repeatedJob(transaction, key);
+      if (repeated === undefined) throw missing("fine-tuning job", key.idempotencyKey); // gone in this moment
+      return repeated;
+    }
     await expectWithinLimits(transaction, made, limits);
-    await addEvent(transaction, { job: id, name: "created", message: `Created fine-tuning job: ${id}` });
+    const message = `Created fine-tuning job: ${made.id}`;
+    await addEvent(transaction, { job: made.id, name: "created", level: "info", message });
     await sendSlice(transaction, queue, made);
     return made;
   });
 }
 
-/** The job that was made of the same request before. */
-async function sameJob(transaction: Queryable, { tenant, request, idempotencyKey }: NewJob): Promise<JobRow> {
-  const rows = await transaction.query("select * from jobs where tenant = $1 and idempotency_key = $2", [
+const baseOf = ({ initial, request }: NewJob): string => initial?.base ?? request.model;
+
+/** Undefined where there is a job with the same Idempotency-Key. */
+async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined> {
+  const { tenant, request, plan, training, validation, initial, limits = {} } = job;
+  const { idempotencyKey = null, sent = request } = job;
+  const rows = await on.query(
+    `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
+       validation_digest, metadata, initial, priority, idempotency_key, request_digest, max_running_jobs, max_steps,
+       max_tokens)
+     values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+     on conflict (tenant, idempotency_key) do nothing returning *`,
+    [
+      ...[randomId("ftjob-"), tenant, baseOf(job), request, plan, training.id, training.digest],
+      ...[validation?.id, validation?.digest, request.metadata, initial?.adapter].map(
+        (value) => value ?? null,
+      ),
+      ...[request.mos?.priority ?? limits.priority ?? 0, idempotencyKey, digestOf(sent)],
+      ...[limits.max_running_jobs, limits.max_steps_per_job, limits.max_tokens_per_job].map(
+        (limit) => limit ?? null,
+      ),
+    ],
+  );
+  return rowsOf("jobs", rows)[0];
+}
+
+/** A request with the key by which it is known. */
+interface SentRequest {
+  readonly tenant: string;
+  readonly request: JobRequest;
+  readonly idempotencyKey: string;
+}
+
+const digestOf = (request: JobRequest): string =>
+  createHash("sha256").update(canonicalJson(request)).digest("hex");
+
+async function repeatedJob(
+  on: Queryable,
+  { tenant, request, idempotencyKey }: SentRequest,
+): Promise<JobRow | undefined> {
+  const rows = await on.query("select * from jobs where tenant = $1 and idempotency_key = $2", [
     tenant,
     idempotencyKey,
   ]);
   const [job] = rowsOf("jobs", rows);
-  if (job === undefined || canonicalJson(job.request) !== canonicalJson(request))
+  if (job !== undefined && rows[0]?.["request_digest"] !== digestOf(request))
     throw new MosError("bad_option", "this Idempotency-Key was used for another request; use a new one");
   return job;
 }

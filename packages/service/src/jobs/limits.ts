@@ -3,6 +3,7 @@ import { MosError } from "mixture-of-shards/core";
 import type { FineTuningLimits } from "mixture-of-shards/server";
 import type { Database, Queryable } from "#database";
 import type { Queue, SliceMessage } from "./queue.ts";
+import type { JobRequest } from "./request.ts";
 import type { JobRow } from "./rows.ts";
 
 /** Any number; the lock's other half is the tenant's. */
@@ -13,17 +14,12 @@ export async function lockTenant(on: Queryable, tenant: string): Promise<void> {
   await on.query("select pg_advisory_xact_lock($1::integer, hashtext($2))", [LOCK, tenant]);
 }
 
-/**
- * Checks a job whose row was made under the tenant's lock.
- *
- * @throws MosError `bad_option` for what the key may never ask for, `busy` where it has too many jobs now.
- */
-export async function expectWithinLimits(
-  on: Queryable,
-  { tenant, priority, request }: JobRow,
-  { max_active_jobs, max_steps_per_job, priority: most = 0 }: FineTuningLimits,
-): Promise<void> {
-  const { steps = 0 } = (request["mos"] ?? {}) as { readonly steps?: number };
+/** What the key may never ask for. Throws `bad_option`. */
+export function expectAllowed(
+  { mos }: JobRequest,
+  { max_steps_per_job, priority: most = 0 }: FineTuningLimits,
+): void {
+  const { steps = 0, priority = most } = mos ?? {};
   if (max_steps_per_job !== undefined && steps > max_steps_per_job)
     throw new MosError(
       "bad_option",
@@ -31,6 +27,18 @@ export async function expectWithinLimits(
     );
   if (priority > most)
     throw new MosError("bad_option", `mos.priority: ${priority}; a job of this key has at most ${most}`);
+}
+
+/**
+ * Checks a job whose row was made under the tenant's lock.
+ *
+ * @throws MosError `busy` where the tenant has too many jobs now.
+ */
+export async function expectWithinLimits(
+  on: Queryable,
+  { tenant }: Pick<JobRow, "tenant">,
+  { max_active_jobs }: FineTuningLimits,
+): Promise<void> {
   if (max_active_jobs === undefined) return;
   const [row] = await on.query(
     "select count(*)::integer as jobs from jobs where tenant = $1 and status in ('queued', 'running', 'paused')",
@@ -81,6 +89,8 @@ export async function releaseNext(
     `update jobs set is_held = false, queued_at = now(), turn = greatest(turn, (select turn + 1 from jobs where id = $2),
          (select max(turn) from jobs where status = 'running'))
        where id = (select id from jobs where tenant = $1 and is_held and status = 'queued'
+         and max_running_jobs > (select count(*) from jobs as other
+             where other.tenant = $1 and other.status = 'running' and other.id <> $2)
          order by priority desc, turn limit 1 for update skip locked)
        returning id, slice, model, priority, turn`,
     [tenant, id],

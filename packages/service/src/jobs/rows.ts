@@ -63,6 +63,7 @@ const jobSchema = z.object({
   slice: z.number(),
   lease: z.number(),
   failures: z.number(),
+  restarts: z.number(),
   wanted: z.enum(["pause"]).nullable(),
   run: files.nullable(),
   step: z.number(),

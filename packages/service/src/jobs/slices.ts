@@ -3,7 +3,14 @@
 import { MosError } from "mixture-of-shards/core";
 import { type Database, expectKnownTables, type Queryable, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
-import { checkpointName, modelName, randomId } from "./ids.ts";
+import {
+  type NewCheckpoint,
+  nameOf,
+  publishCheckpoint,
+  publishModel,
+  removeCheckpoints,
+} from "./checkpoints.ts";
+import { randomId } from "./ids.ts";
 import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
 import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
@@ -33,13 +40,6 @@ export type SliceEnd =
   | { readonly type: "restarted"; readonly message: string }
   /** By what happened to the worker: the slice is due again. */
   | { readonly type: "interrupted"; readonly message: string };
-
-/** An adapter in the middle of a run that can be used. */
-export interface NewCheckpoint {
-  readonly step: number;
-  readonly files: Files;
-  readonly metrics: Readonly<Record<string, number>>;
-}
 
 /** What a worker is told when it renews its lease: "lost" where the slice is no longer its own. */
 export type Renewal = "held" | "pause" | "lost";
@@ -108,21 +108,12 @@ export function openSlices(
     note: async (job, events) => {
       if (events.length === 0) return;
       await held(job, async (on) => {
-        for (const event of events) await addEvent(on, { job: job.id, ...event });
+        for (const { name, ...event } of events)
+          await addEvent(on, { job: job.id, name: `${job.restarts}-${name}`, ...event });
       });
     },
-    publishCheckpoint: async (job, { step, files, metrics }) => {
-      await held(job, async (on) => {
-        const model = checkpointName(nameOf(job), step);
-        const made = await on.query(
-          `insert into checkpoints (id, job, step, model, metrics) values ($1, $2, $3, $4, $5)
-           on conflict (job, step) do nothing returning id`,
-          [randomId("ftckpt_"), job.id, step, model, metrics],
-        );
-        if (made.length === 0) return;
-        await publish(on, job, { name: model, files, lifetime: "checkpoints_expire_after" });
-        await removeOldCheckpoints(on, job);
-      });
+    publishCheckpoint: async (job, checkpoint) => {
+      await held(job, (on) => publishCheckpoint(on, job, checkpoint));
     },
     end: async (job, end) =>
       (await held(job, async (on, now) => {
@@ -132,19 +123,30 @@ export function openSlices(
       })) ?? false,
     recover: async () => {
       await releaseForgotten(database, queue);
-      return database.transaction(async (transaction) => {
-        const rows = await transaction.query(
-          `select * from jobs where status = 'running' and lease_until < now() order by tenant for update skip locked`,
-        );
-        const end = { type: "interrupted", message: "the worker fell silent" } as const;
-        for (const job of rowsOf("jobs", rows)) {
-          await transaction.query("update jobs set lease = lease + 1 where id = $1", [job.id]);
-          await endSlice(transaction, { queue, maxFailures, job }, end);
-        }
-        return rows.length;
-      });
+      const silent = await database.query(
+        "select id from jobs where status = 'running' and lease_until < now()",
+      );
+      let count = 0;
+      for (const { id } of silent) if (await recoverJob(String(id))) count++;
+      return count;
     },
   };
+
+  /** One by one: what is wrong with a job keeps no other one from going on. */
+  function recoverJob(id: string): Promise<boolean> {
+    return database.transaction(async (transaction) => {
+      const rows = await transaction.query(
+        "select * from jobs where id = $1 and status = 'running' and lease_until < now() for update skip locked",
+        [id],
+      );
+      const [job] = rowsOf("jobs", rows);
+      if (job === undefined) return false;
+      await transaction.query("update jobs set lease = lease + 1 where id = $1", [id]);
+      const end = { type: "interrupted", message: "the worker fell silent" } as const;
+      await endSlice(transaction, { queue, maxFailures, job }, end);
+      return true;
+    });
+  }
 }
 
 async function claimSlice(
@@ -165,42 +167,6 @@ async function claimSlice(
   const claimed = (await start(false)) ?? ((await mayRun(on, message)) ? await start(true) : undefined);
   if (claimed !== undefined) expectKnownPlan(claimed.plan, claimed.id);
   return claimed;
-}
-
-const nameOf = ({ id, model, tenant, request }: JobRow): string => {
-  const suffix = typeof request["suffix"] === "string" ? request["suffix"] : undefined;
-  return modelName({ id, model, tenant, suffix });
-};
-
-interface NewModel {
-  readonly name: string;
-  readonly files: Files;
-  /** The setting of the request that says after how many seconds the model expires. */
-  readonly lifetime: "expires_after" | "checkpoints_expire_after";
-}
-
-async function publish(on: Queryable, { id }: JobRow, { name, files, lifetime }: NewModel): Promise<void> {
-  await on.query(
-    `insert into models (name, tenant, job, files, expires_at)
-     select $1, tenant, id, $2, now() + make_interval(secs => (request #>> array['mos', $3])::float8)
-     from jobs where id = $4`,
-    [name, files, lifetime, id],
-  );
-}
-
-/** Checkpoints of a job whose models can be used: the newest ones. */
-const KEPT_CHECKPOINTS = 10;
-
-async function removeOldCheckpoints(on: Queryable, { id }: JobRow): Promise<void> {
-  await on.query(
-    `with old as (
-       delete from checkpoints where id in (
-         select id from (select id, model from checkpoints where job = $1 order by step desc offset ${KEPT_CHECKPOINTS}) as older
-         where not exists (select from held_models where held_models.model = model))
-       returning model)
-     delete from models using old where name = old.model`,
-    [id],
-  );
 }
 
 interface EndOptions {
@@ -242,7 +208,7 @@ async function endSlice(
     }
     case "succeeded": {
       const name = nameOf(job);
-      await publish(on, job, { name, files: end.adapter, lifetime: "expires_after" });
+      await publishModel(on, job, { name, files: end.adapter, lifetime: "expires_after" });
       const resultId = randomId("file-");
       await on.query(
         `insert into files (id, tenant, purpose, filename, bytes, digest, status)
@@ -259,17 +225,8 @@ async function endSlice(
       await addEvent(on, { job: job.id, name: "ended", message: "The job has successfully completed" });
       return announceEnd(on, job, "succeeded");
     }
-    case "restarted": {
-      await on.query(
-        `update jobs set status = $2, slice = slice + 1, run = null, step = 0, trained_tokens = 0, worker = null,
-           wanted = null where id = $1`,
-        [job.id, isPaused ? "paused" : "queued"],
-      );
-      const message = `The job starts anew from its first step: ${end.message}`;
-      await addEvent(on, { job: job.id, name: `restarted-${job.slice}`, level: "warn", message });
-      if (!isPaused) await sendSlice(on, queue, job);
-      return;
-    }
+    case "restarted":
+      return restartJob(on, { queue, job }, end.message);
     case "failed":
       return failJob(on, job, end);
     case "interrupted": {
@@ -287,6 +244,24 @@ async function endSlice(
       if (!isPaused) await sendSlice(on, queue, { ...job, delay: Math.min(60, (failures - 1) ** 2) });
     }
   }
+}
+
+/** Gives up the run so far. */
+async function restartJob(
+  on: Queryable,
+  { queue, job }: Pick<EndOptions, "queue" | "job">,
+  reason: string,
+): Promise<void> {
+  const isPaused = job.wanted === "pause";
+  await on.query(
+    `update jobs set status = $2, slice = slice + 1, run = null, step = 0, trained_tokens = 0, worker = null,
+       wanted = null, restarts = restarts + 1 where id = $1`,
+    [job.id, isPaused ? "paused" : "queued"],
+  );
+  await removeCheckpoints(on, job, { kept: 0 }); // they are not on the way to what comes of it
+  const message = `The job starts anew from its first step: ${reason}`;
+  await addEvent(on, { job: job.id, name: `restarted-${job.slice}`, level: "warn", message });
+  if (!isPaused) await sendSlice(on, queue, job);
 }
 
 async function failJob(
@@ -314,6 +289,8 @@ export function failureOf(error: unknown): SliceEnd {
   switch (code) {
     case "bad_data":
       return { type: "failed", code: "invalid_training_file", param: "training_file", message };
+    case "bad_adapter":
+      return { type: "failed", code: "invalid_model", param: "model", message };
     case "bad_option":
     case "bad_config":
     case "unsupported":

@@ -51,11 +51,9 @@ export function openWatch(database: Database): ServiceWatch {
       const [row] = await database.query(
         `select
            (select coalesce(jsonb_agg(counted), '[]') from (
-              select status, model, count(*) as count,
+              select case when is_held and status = 'queued' then 'held' else status end as status, model, count(*) as count,
                 coalesce(greatest(0, extract(epoch from now() - min(queued_at))), 0)::float8 as age
-              from jobs where status in ('queued', 'running', 'paused')
-                and not is_held -- waits for its tenant's other jobs, and for no worker
-              group by status, model
+              from jobs where status in ('queued', 'running', 'paused') group by 1, model
               union all
               -- an index has all of it, however many there were
               select status, model, count(*), 0 from jobs

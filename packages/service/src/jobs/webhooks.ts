@@ -5,6 +5,7 @@ import { MosError } from "mixture-of-shards/core";
 import { z } from "zod";
 import { type Database, type Queryable, storable } from "#database";
 import { randomId } from "./ids.ts";
+import { lockTenant } from "./limits.ts";
 import {
   type DeliveryRow,
   isOwned,
@@ -27,6 +28,8 @@ export const webhookEvents = [typeOf("succeeded"), typeOf("failed"), typeOf("can
 
 /** Webhooks of a tenant. */
 const MOST = 10;
+/** The job that a test tells of. */
+const TEST_JOB = "ftjob-test";
 /** Days after which a delivery that is over is forgotten. */
 const KEPT_DAYS = 30;
 
@@ -73,12 +76,16 @@ export function openWebhooks(database: Database): WebhookStore {
     testWebhook: async ({ id, events }) => {
       const rows = await database.query(
         `insert into webhook_deliveries (webhook, tenant, event, type, job)
-         select id, tenant, $2, $3, 'ftjob-test' from webhooks where id = $1 and disabled_at is null returning *`,
-        [id, randomId("evt_"), events[0]],
+         select id, tenant, $2, $3, $4 from webhooks where id = $1 and disabled_at is null and not exists (
+           select from webhook_deliveries where webhook = $1 and job = $4 and due_at is not null) returning *`,
+        [id, randomId("evt_"), events[0], TEST_JOB],
       );
       const [delivery] = rowsOf("webhook_deliveries", rows);
       if (delivery === undefined)
-        throw new MosError("bad_option", `the webhook ${id} is disabled; delete it and make another one`);
+        throw new MosError(
+          "bad_option",
+          `the webhook ${id} is disabled, or a test of it still waits; look at its deliveries`,
+        );
       return delivery;
     },
     deliveries: (webhook, page) =>
@@ -91,8 +98,7 @@ function addWebhook(
   { tenant, url, description, events, allowsPrivate }: NewWebhook,
 ): Promise<WebhookRow> {
   return database.transaction(async (transaction) => {
-    // two at once would both be the last
-    await transaction.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [tenant]);
+    await lockTenant(transaction, tenant); // two at once would both be the last
     const rows = await transaction.query(
       `insert into webhooks (id, tenant, url, description, events, secret, allows_private)
        select $1, $2, $3, $4, $5::text[], $6, $7 where (select count(*) from webhooks where tenant = $2) < $8

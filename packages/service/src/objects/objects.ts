@@ -20,7 +20,7 @@ export interface ObjectStore {
   put(source: AsyncIterable<Uint8Array>): Promise<StoredObject>;
   /** Keeps all files of a folder, but those whose path `skip` names. */
   putFolder(folder: string, skip?: (path: string) => boolean): Promise<Files>;
-  /** Where the content lies; for reading only. @throws MosError "storage" where it is missing. */
+  /** Where the content lies; for reading only. @throws MosError `not_found` where it is missing, `storage` where all are. */
   pathOf(digest: string): Promise<string>;
   /** Writes copies, which may be changed, into a folder; with `link`, files that share their content and may not. */
   restore(files: Files, folder: string, options?: { readonly link?: boolean }): Promise<void>;
@@ -81,7 +81,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     const place = placeOf(digest);
     if (await pathExists(place)) return place;
     if (!(await pathExists(incoming))) throw away();
-    throw new MosError("storage", `${folder}: the content ${digest.slice(0, 12)}… is missing`);
+    throw new MosError("not_found", `the content ${digest.slice(0, 12)}… is missing in the storage`);
   };
 
   return {

@@ -1,4 +1,5 @@
 // The process that makes one preview. It reads a file of any size, so the server does not.
+import { setPriority } from "node:os";
 import { MosError, previewRun } from "mixture-of-shards";
 import { freeMemory } from "mixture-of-shards/storage";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
@@ -20,6 +21,7 @@ async function preview({ threads, heldOutData, ...order }: PreviewOrder): Promis
   }
 }
 
+setPriority(10); // requests come first
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit(1));

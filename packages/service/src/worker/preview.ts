@@ -9,32 +9,38 @@ import type { PreviewOrder, PreviewReport } from "./orders.ts";
 export interface PreviewLimits {
   /** Previews that wait for the one that is made. */
   readonly waiting: number;
+  /** Previews that a tenant may have at a time. */
+  readonly ofTenant: number;
   readonly seconds: number;
   /** Of the process's heap. */
   readonly megabytes: number;
 }
 
 /** What previews may take unless it is said otherwise. */
-export const defaultPreviewLimits: PreviewLimits = { waiting: 8, seconds: 300, megabytes: 2048 };
+export const defaultPreviewLimits: PreviewLimits = {
+  ...{ waiting: 8, ofTenant: 2 },
+  ...{ seconds: 300, megabytes: 2048 },
+};
 
 /** Makes a preview, or throws MosError: `busy` where too many wait, and as `previewRun`. */
-export type MakePreview = (order: PreviewOrder, signal: AbortSignal) => Promise<RunPreview>;
+export type MakePreview = (
+  order: PreviewOrder,
+  client: { readonly tenant: string; readonly signal: AbortSignal },
+) => Promise<RunPreview>;
 
 /** Previews one after the other. */
 export function createPreviewer(limits: PreviewLimits = defaultPreviewLimits): MakePreview {
   const oneAtATime = limitConcurrency(1);
-  let count = 0;
-  return async (order, signal) => {
-    if (count > limits.waiting)
-      throw new MosError(
-        "busy",
-        `${limits.waiting} previews are waiting already; send the request again later`,
-      );
-    count++;
+  let all: readonly string[] = [];
+  return async (order, { tenant, signal }) => {
+    const own = all.filter((name) => name === tenant);
+    if (all.length > limits.waiting || own.length >= limits.ofTenant)
+      throw new MosError("busy", `${all.length} previews are waiting already; send the request again later`);
+    all = [...all, tenant];
     try {
       return await oneAtATime(() => inProcess(order, { ...limits, signal }), signal);
     } finally {
-      count--;
+      all = all.toSpliced(all.indexOf(tenant), 1);
     }
   };
 }

@@ -268,6 +268,7 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
 /** Stops a job that takes more than its key allows, as soon as its trainer says how much it takes. */
 function limitsOf({ max_steps, max_tokens, trained_tokens, plan }: JobRow, stop: () => void) {
   let trained = trained_tokens ?? 0;
+  let steps = 0;
   let exceeded: Watched | undefined;
   const check = (what: "step" | "token", count: number, most: number | null): void => {
     if (most === null || count <= most || exceeded !== undefined) return;
@@ -285,11 +286,14 @@ function limitsOf({ max_steps, max_tokens, trained_tokens, plan }: JobRow, stop:
     exceeded: () => exceeded,
     look: (event: FinetuneEvent): void => {
       if (event.type === "ready") {
-        check("step", event.steps, max_steps);
+        ({ steps } = event);
+        check("step", steps, max_steps);
         // of a job by steps, nobody knows before
         check("token", Math.round(event.train.tokens * Number(plan.settings["epochs"] ?? 0)), max_tokens);
       }
       if (event.type !== "step") return;
+      // the last step of a job by epochs may begin another pass
+      if (event.step === steps && plan.settings["epochs"] !== undefined) return;
       trained += event.tokens;
       check("token", trained, max_tokens);
     },
