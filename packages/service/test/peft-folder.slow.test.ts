@@ -24,7 +24,10 @@ beforeEach(async () => {
   warnings.length = 0;
   stopping = new AbortController();
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(async () => {
+  stopping.abort();
+  await rm(folder, { recursive: true });
+});
 
 const open = () =>
   openPeftFolder({
@@ -103,8 +106,9 @@ test.runIf(process.platform === "linux")(
     const names = ["ft:tiny:acme::aaaaaaaa", "ft:tiny:acme::bbbbbbbb"];
     for (const name of names) published.set(name, files);
     const peft = await open();
+    const before = await convertersOf(process.pid); // of the tests before, which may take a moment to end
     const syncing = peft.sync();
-    const child = await childOf(process.pid);
+    const child = await converterOf(process.pid, before);
     process.kill(child, "SIGKILL");
     await syncing;
     expect(await readdir(out)).toEqual([names[1]]);
@@ -113,7 +117,7 @@ test.runIf(process.platform === "linux")(
     expect((await readdir(out)).sort()).toEqual(names);
     published.set("ft:tiny:acme::cccccccc", files);
     const last = peft.sync();
-    await childOf(process.pid);
+    await converterOf(process.pid, [...before, child]);
     stopping.abort();
     await last;
     expect((await readdir(out)).sort()).toEqual(names);
@@ -121,14 +125,20 @@ test.runIf(process.platform === "linux")(
   },
 );
 
-/** The process that converts, as soon as there is one. */
-async function childOf(parent: number): Promise<number> {
+/** The processes that convert. */
+async function convertersOf(parent: number): Promise<readonly number[]> {
+  const children = (await readFile(`/proc/${parent}/task/${parent}/children`, "utf8")).trim().split(" ");
+  const commands = await Promise.all(
+    children.map((child) => readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "")),
+  );
+  return children.filter((_, i) => commands[i]?.includes("peft-process")).map(Number);
+}
+
+/** A new one, as soon as there is one. */
+async function converterOf(parent: number, known: readonly number[]): Promise<number> {
   for (;;) {
-    const children = (await readFile(`/proc/${parent}/task/${parent}/children`, "utf8")).trim().split(" ");
-    for (const child of children.filter((id) => id !== "")) {
-      const command = await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "");
-      if (command.includes("peft-process")) return Number(child);
-    }
+    const found = (await convertersOf(parent)).find((child) => !known.includes(child));
+    if (found !== undefined) return found;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -105,10 +105,13 @@ export async function readUpload<T>(
   } catch (cause) {
     // the parser does not end the file that it was in
     sent?.destroy(cause instanceof Error ? cause : undefined);
-    await file?.catch(() => undefined);
+    const failure = await file?.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
     // a connection that is closed while the client still writes would lose the answer
     await discard(chunks).catch(() => undefined);
-    if (cause instanceof MosError) throw cause;
+    for (const error of [cause, failure]) if (error instanceof MosError) throw error;
     throw invalidForm("the request's body is not valid multipart/form-data", cause);
   }
   if (file === undefined) throw invalidForm("the form has no file; send one whose name is file");
