@@ -1,5 +1,5 @@
 // Everything is killed again and again while jobs run, and every job comes to the end that it would have had: workers with
-// their trainers, the server, the database. MOS_FAULT_SECONDS says for how long (40), MOS_FAULT_JOBS how many jobs (6).
+// their trainers, the server, the database. MOS_FAULT_SECONDS says for how long (60), MOS_FAULT_JOBS how many jobs (6).
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -16,7 +16,7 @@ import { type Jobs, openJobs, openQueue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
 
-const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 40);
+const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 60);
 const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
 const TENANTS = Math.min(6, Math.ceil(JOBS / 2));
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
