@@ -135,6 +135,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
     log.info(logFields(record, now()), "request");
   };
   await next();
+  if (context.req.method === "HEAD") await context.res.body?.cancel(); // nobody will read it
   if (inFlight.draining) context.header("connection", "close");
   record.route = routeOf(context);
   record.status = context.res.status;

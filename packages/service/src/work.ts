@@ -15,15 +15,16 @@ export const slicesOf = (
   { leaseSeconds }: Pick<ServiceOptions, "leaseSeconds">,
 ): Slices => openSlices(database, queue, { ...defaultSliceOptions, leaseSeconds });
 
-const SCRATCH = "mos-jobs-";
+/** Of this machine, or of this container: others may have the same folder for temporary files. */
+const SCRATCH = `mos-jobs-${hostname()}-`;
 /** Once in a process, before it has such folders of its own. */
 let leftovers: Promise<void> | undefined;
 
 /** Removes runs that killed workers of this machine have left, with their tenants' data. */
 async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
-    const [, pid] = /^mos-jobs-(\d+)-/.exec(name) ?? [];
-    if (pid === undefined || isAlive(Number(pid))) continue;
+    const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : Number.NaN;
+    if (Number.isNaN(pid) || isAlive(pid)) continue;
     await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined);
   }
 }

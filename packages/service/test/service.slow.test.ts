@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import OpenAI, { toFile } from "openai";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { databases, type TestDatabase } from "./databases.ts";
 
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
@@ -272,6 +272,27 @@ describe.each(databases)("%s", (name, open) => {
     await expect(send({ suffix: "other" })).rejects.toMatchObject({ status: 400 });
     await acme.fineTuning.jobs.cancel(made.id);
     expect(await send()).toMatchObject({ id: made.id, status: "cancelled" });
+  });
+
+  test("a tenant may have 20 live streams, however often they are left", async () => {
+    const made = await create((await upload()).id, { mos: { steps: 100_000 } });
+    const url = `${acme.baseURL}/fine_tuning/jobs/${made.id}/events?stream=true`;
+    const headers = { authorization: `Bearer ${acme.apiKey}` };
+    const open = async (signal?: AbortSignal) =>
+      (await fetch(url, { headers, ...(signal === undefined ? {} : { signal }) })).status;
+    for (let round = 0; round < 2; round++) {
+      const leaving = new AbortController();
+      const streams = Array.from({ length: 20 }, () => open(leaving.signal));
+      expect(new Set(await Promise.all(streams))).toEqual(new Set([200]));
+      expect(await open()).toBe(429);
+      leaving.abort();
+      await vi.waitFor(async () => expect(await open(AbortSignal.timeout(1000))).toBe(200), {
+        timeout: 10_000,
+      });
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+    }
+    for (let i = 0; i < 25; i++) expect((await fetch(url, { headers, method: "HEAD" })).status).toBe(200);
+    await acme.fineTuning.jobs.cancel(made.id);
   });
 
   test("pause, resume and cancel", async () => {

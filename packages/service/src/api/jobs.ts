@@ -147,7 +147,8 @@ function openStreams(): (tenant: string, texts: AsyncGenerator<string, void>) =>
   const counts = new Map<string, number>();
   const add = (tenant: string, change: number): number => {
     const count = (counts.get(tenant) ?? 0) + change;
-    counts.set(tenant, count);
+    if (count > 0) counts.set(tenant, count);
+    else counts.delete(tenant);
     return count;
   };
   return (tenant, texts) => {
@@ -158,7 +159,10 @@ function openStreams(): (tenant: string, texts: AsyncGenerator<string, void>) =>
       });
     }
     const encoder = new TextEncoder();
+    let isOver = false;
     const end = async (): Promise<void> => {
+      if (isOver) return;
+      isOver = true;
       add(tenant, -1);
       await texts.return();
     };

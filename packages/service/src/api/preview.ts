@@ -155,7 +155,8 @@ async function previewJob(
   const speed = await jobs.speed(modelName, plan);
   const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
   try {
-    if (from !== undefined && initial !== undefined) await objects.restore(initial.adapter, from);
+    if (from !== undefined && initial !== undefined)
+      await objects.restore(initial.adapter, from, { link: true });
     const run = {
       ...plan,
       ...(from === undefined ? {} : { adapter: { from } }),

@@ -46,7 +46,7 @@ export async function publishCheckpoint(
   job: JobRow,
   { step, files, metrics }: NewCheckpoint,
 ): Promise<void> {
-  const model = checkpointName(nameOf(job), step);
+  const model = checkpointName(nameOf(job), step, job.restarts);
   const made = await on.query(
     `insert into checkpoints (id, job, step, model, metrics) values ($1, $2, $3, $4, $5)
      on conflict (job, step) do nothing returning id`,
@@ -54,21 +54,28 @@ export async function publishCheckpoint(
   );
   if (made.length === 0) return;
   await publishModel(on, job, { name: model, files, lifetime: "checkpoints_expire_after" });
-  await removeCheckpoints(on, job, { kept: KEPT_CHECKPOINTS });
+  await removeOldCheckpoints(on, job);
+}
+
+/** The checkpoints of a run that was given up are no longer the job's; models that an alias stands for stay. */
+export async function forgetCheckpoints(on: Queryable, { id }: JobRow): Promise<void> {
+  const rows = await on.query("delete from checkpoints where job = $1 returning model", [id]);
+  const models = rows.map(({ model }) => model);
+  // locked before aliases are looked at: none can be pointed to them meanwhile
+  await on.query("select name from models where name = any($1) for update", [models]);
+  await on.query(
+    "delete from models where name = any($1) and not exists (select from held_models where model = name)",
+    [models],
+  );
 }
 
 /** Removes all but the newest checkpoints, with their models; those that an alias stands for stay. */
-export async function removeCheckpoints(
-  on: Queryable,
-  { id }: JobRow,
-  { kept }: { readonly kept: number },
-): Promise<void> {
+async function removeOldCheckpoints(on: Queryable, { id }: JobRow): Promise<void> {
   const rows = await on.query(
     "select id, model from checkpoints where job = $1 order by step desc offset $2",
-    [id, kept],
+    [id, KEPT_CHECKPOINTS],
   );
   if (rows.length === 0) return;
-  // locked before aliases are looked at: none can be pointed to them meanwhile
   await on.query("select name from models where name = any($1) for update", [rows.map(({ model }) => model)]);
   await on.query(
     `with old as (

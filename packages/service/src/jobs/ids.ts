@@ -37,10 +37,11 @@ export const isMadeOf = (name: string, base: string): boolean => name.startsWith
 
 /** The same without checkpoints. */
 export const isModelOf = (name: string, base: string): boolean =>
-  isMadeOf(name, base) && !/:ckpt-step-\d+$/.test(name);
+  isMadeOf(name, base) && !/:ckpt-step-\d+(-run-\d+)?$/.test(name);
 
-/** The name of the model at a checkpoint. */
-export const checkpointName = (model: string, step: number): string => `${model}:ckpt-step-${step}`;
+/** The name of the model at a checkpoint. One of a run that was started anew is another model than that of the first run. */
+export const checkpointName = (model: string, step: number, restarts: number): string =>
+  `${model}:ckpt-step-${step}${restarts === 0 ? "" : `-run-${restarts + 1}`}`;
 
 /** The tenant of a fine-tuned model; undefined for the name of another adapter. */
 export const tenantOfModel = (name: string): string | undefined =>

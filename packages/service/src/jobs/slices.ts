@@ -4,11 +4,11 @@ import { MosError } from "mixture-of-shards/core";
 import { type Database, expectKnownTables, type Queryable, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import {
+  forgetCheckpoints,
   type NewCheckpoint,
   nameOf,
   publishCheckpoint,
   publishModel,
-  removeCheckpoints,
 } from "./checkpoints.ts";
 import { randomId } from "./ids.ts";
 import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
@@ -122,13 +122,14 @@ export function openSlices(
         return true;
       })) ?? false,
     recover: async () => {
-      await releaseForgotten(database, queue);
       const silent = await database.query(
         "select id from jobs where status = 'running' and lease_until < now()",
       );
-      let count = 0;
-      for (const { id } of silent) if (await recoverJob(String(id))) count++;
-      return count;
+      const recovered = await Promise.allSettled(silent.map(({ id }) => recoverJob(String(id))));
+      await releaseForgotten(database, queue);
+      const failed = recovered.find((result) => result.status === "rejected");
+      if (failed !== undefined) throw failed.reason;
+      return recovered.filter((result) => result.status === "fulfilled" && result.value).length;
     },
   };
 
@@ -258,7 +259,7 @@ async function restartJob(
        wanted = null, restarts = restarts + 1 where id = $1`,
     [job.id, isPaused ? "paused" : "queued"],
   );
-  await removeCheckpoints(on, job, { kept: 0 }); // they are not on the way to what comes of it
+  await forgetCheckpoints(on, job); // they are not on the way to what comes of it
   const message = `The job starts anew from its first step: ${reason}`;
   await addEvent(on, { job: job.id, name: `restarted-${job.slice}`, level: "warn", message });
   if (!isPaused) await sendSlice(on, queue, job);
