@@ -103,6 +103,7 @@ const OTHERS = new Set([
     "docker compose",
     "kubectl apply",
     "mkdir -p",
+    "mv",
     "printf %s",
     "vllm serve",
   ],
