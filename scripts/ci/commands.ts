@@ -103,7 +103,7 @@ const OTHERS = new Set([
     "docker compose",
     "kubectl apply",
     "mkdir -p",
-    "mv",
+    "mv keys.jsonl",
     "printf %s",
     "vllm serve",
   ],
