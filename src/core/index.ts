@@ -1,5 +1,5 @@
-export { childOptions } from "./child-options.ts";
-export { steadyNow } from "./clock.ts";
+export { childOptions, moduleBeside } from "./child-options.ts";
+export { pause, steadyNow } from "./clock.ts";
 export { limitConcurrency } from "./concurrency.ts";
 export { type ErrorCode, MosError, oneLine } from "./error.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";

@@ -2,8 +2,7 @@
 // caller's side; engine-process.ts is the other one.
 import { type ChildProcess, fork } from "node:child_process";
 import { rmSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { childOptions, type ErrorCode, MosError } from "#core";
+import { childOptions, type ErrorCode, MosError, moduleBeside } from "#core";
 import { makeTemporaryFolder } from "#storage";
 import type { FrontLimits } from "./engine.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
@@ -137,12 +136,8 @@ export const HEARTBEAT = 4;
 /** Seconds between two beats: often enough to notice that some are missing. */
 const beatEvery = (silentSeconds: number): number => Math.min(5, silentSeconds / 4);
 
-/** The process runs the same files as this one: sources where this is a source, else what was built. */
 function startProcess(temporary: string, silentSeconds: number): ChildProcess {
-  const isSource = import.meta.url.endsWith(".ts");
-  const entry = fileURLToPath(
-    new URL(isSource ? "./engine-process.ts" : "./engine-process.js", import.meta.url),
-  );
+  const entry = moduleBeside(import.meta.url, "engine-process");
   return fork(entry, [`${beatEvery(silentSeconds)}`], {
     stdio: ["inherit", "inherit", "inherit", "ipc", "pipe"],
     execArgv: [...childOptions(entry)],

@@ -1,7 +1,6 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
-import { childOptions } from "mixture-of-shards/core";
+import { childOptions, moduleBeside } from "mixture-of-shards/core";
 import type { CellEvent, CellSpec } from "./cell.ts";
 import type { CellOrder } from "./cell-process.ts";
 
@@ -19,8 +18,7 @@ export interface ChildOptions {
   readonly onEvent: (event: CellEvent) => void;
 }
 
-const isSource = import.meta.url.endsWith(".ts");
-const ENTRY = fileURLToPath(new URL(isSource ? "./cell-process.ts" : "./cell-process.js", import.meta.url));
+const ENTRY = moduleBeside(import.meta.url, "cell-process");
 
 const LAST_WORDS = 2000;
 

@@ -3,8 +3,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { childOptions, MosError } from "mixture-of-shards/core";
+import { childOptions, MosError, moduleBeside } from "mixture-of-shards/core";
 import type { ServerLog } from "mixture-of-shards/server";
 import { makeFolder, makeTemporaryFolder, repairFolder } from "mixture-of-shards/storage";
 import { isModelOf, type Jobs } from "#jobs";
@@ -27,7 +26,7 @@ export interface PeftFolderOptions {
   readonly log: Pick<ServerLog, "warn">;
 }
 
-const ENTRY = new URL(`./peft-process${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+const ENTRY = moduleBeside(import.meta.url, "peft-process");
 
 /** A model that cannot be converted is tried again at every 2nd, 4th, … sync, up to this power of two. */
 const RAREST = 10;
@@ -90,9 +89,8 @@ interface Converter {
 function createConverter(signal: AbortSignal): Converter {
   let running: { readonly child: ChildProcess; readonly ended: Promise<Converted> } | undefined;
   const start = (): NonNullable<typeof running> => {
-    const entry = fileURLToPath(ENTRY);
-    const child = fork(entry, [], {
-      execArgv: [...childOptions(entry)],
+    const child = fork(ENTRY, [], {
+      execArgv: [...childOptions(ENTRY)],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
       signal,
     });

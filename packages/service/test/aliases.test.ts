@@ -7,20 +7,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards/core";
 import { writeFolderAtomic } from "mixture-of-shards/storage";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type Database, migrate } from "#database";
-import { type Jobs, jobRequestSchema, openJobs, openQueue, openSlices, planOf, type Queue } from "#jobs";
+import type { Database } from "#database";
+import { type Jobs, jobRequestSchema, openJobs, openSlices, planOf, type Queue } from "#jobs";
 import { openObjects } from "#objects";
 import { type Answer, type Harness, makeServer } from "../../../test/server/harness.ts";
 import { openExpired } from "../src/expired.ts";
 import { extensionOf } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
-import { databases, type TestDatabase } from "./databases.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
 
 const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
 const unreachable = new MosError("network", "PostgreSQL at db:5432 cannot be reached: ECONNREFUSED");
 
 describe.each(databases)("%s", (_, open) => {
-  let opened: TestDatabase;
+  let opened: TestTables;
   let queue: Queue;
   let jobs: Jobs;
   let folder: string;
@@ -77,11 +77,9 @@ describe.each(databases)("%s", (_, open) => {
   }
 
   beforeAll(async () => {
-    opened = await open();
+    opened = await openTables(open);
     const { database } = opened;
-    await migrate(database);
-    queue = await openQueue(database, { onError: () => undefined });
-    jobs = openJobs(database, queue);
+    ({ queue, jobs } = opened);
     folder = await mkdtemp(join(tmpdir(), "mos-aliases-"));
     const breakable: Database = {
       ...database,
@@ -101,7 +99,6 @@ describe.each(databases)("%s", (_, open) => {
     for (const name of [V1, V2, V3, OTHERS]) await publish(name);
   });
   afterAll(async () => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });

@@ -1,6 +1,7 @@
 // The databases that tests run on: PGlite in memory, and PostgreSQL where MOS_DATABASE_URL names one.
 import { randomUUID } from "node:crypto";
-import { type Database, openPglite, openPostgres } from "#database";
+import { type Database, migrate, openPglite, openPostgres } from "#database";
+import { type Jobs, openJobs, openQueue, type Queue } from "#jobs";
 
 const URL_OF_TESTS = process.env["MOS_DATABASE_URL"];
 
@@ -39,3 +40,25 @@ export const databases: readonly (readonly [name: string, open: () => Promise<Te
   ["PGlite", onPglite],
   ...(URL_OF_TESTS === undefined ? [] : [["PostgreSQL", () => onPostgres(URL_OF_TESTS)] as const]),
 ];
+
+/** An empty database with its tables, and what works on them. */
+export interface TestTables extends TestDatabase {
+  readonly queue: Queue;
+  readonly jobs: Jobs;
+}
+
+/** Opens one; what the queue says of its database is not heard unless `onError` is given. */
+export async function openTables(
+  open: () => Promise<TestDatabase>,
+  onError: (error: Error) => void = () => undefined,
+): Promise<TestTables> {
+  const opened = await open();
+  const { database, url } = opened;
+  await migrate(database);
+  const queue = await openQueue(database, { onError });
+  const close = async (): Promise<void> => {
+    await queue[Symbol.asyncDispose]();
+    await opened[Symbol.asyncDispose]();
+  };
+  return { database, url, queue, jobs: openJobs(database, queue), [Symbol.asyncDispose]: close };
+}

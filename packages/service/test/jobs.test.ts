@@ -1,41 +1,34 @@
 // Jobs and their slices as rows: what owners see, and what workers may change.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { migrate } from "#database";
 import {
   type FileRow,
   type JobRow,
   type Jobs,
   jobRequestSchema,
-  openJobs,
-  openQueue,
   openSlices,
   planOf,
   type Queue,
   type Slices,
 } from "#jobs";
-import { databases, type TestDatabase } from "./databases.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
 
 const MODEL = "tiny";
 const digest = (letter: string): string => letter.repeat(64);
 
 describe.each(databases)("%s", (_, open) => {
-  let opened: TestDatabase;
+  let opened: TestTables;
   let queue: Queue;
   let jobs: Jobs;
   let slices: Slices;
   beforeAll(async () => {
-    opened = await open();
-    const { database } = opened;
-    await migrate(database);
     const onError = (error: Error): never => {
       throw error;
     };
-    queue = await openQueue(database, { onError });
-    jobs = openJobs(database, queue);
-    slices = openSlices(database, queue, { leaseSeconds: 60, maxFailures: 2 });
+    opened = await openTables(open, onError);
+    ({ queue, jobs } = opened);
+    slices = openSlices(opened.database, queue, { leaseSeconds: 60, maxFailures: 2 });
   });
   afterAll(async () => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
   });
   beforeEach(async () => {

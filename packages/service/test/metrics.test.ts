@@ -6,22 +6,12 @@ import { Readable } from "node:stream";
 import { MosError } from "mixture-of-shards/core";
 import { makeFolder } from "mixture-of-shards/storage";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { migrate, watchFailures } from "#database";
-import {
-  type JobRow,
-  type Jobs,
-  jobRequestSchema,
-  openJobs,
-  openQueue,
-  openSlices,
-  openWatch,
-  planOf,
-  type Queue,
-} from "#jobs";
+import { watchFailures } from "#database";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, openWatch, planOf, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics, listenForProbes, startHeart } from "#signals";
 import { runWorker } from "#worker";
-import { databases, type TestDatabase } from "./databases.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
 
 type Trainer = NonNullable<Parameters<typeof runWorker>[0]["trainer"]>;
 
@@ -38,21 +28,18 @@ function parsed(text: string): ReadonlyMap<string, number> {
 }
 
 describe.each(databases)("%s", (_, open) => {
-  let opened: TestDatabase;
+  let opened: TestTables;
   let queue: Queue;
   let jobs: Jobs;
   let objects: ObjectStore;
   let folder: string;
   beforeAll(async () => {
-    opened = await open();
+    opened = await openTables(open);
+    ({ queue, jobs } = opened);
     folder = await mkdtemp(join(tmpdir(), "mos-metrics-"));
-    await migrate(opened.database);
-    queue = await openQueue(opened.database, { onError: () => undefined });
-    jobs = openJobs(opened.database, queue);
     objects = await openObjects(join(folder, "storage"));
   });
   afterAll(async () => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });

@@ -1,42 +1,37 @@
 // Limits, priorities and usage of tenants.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { migrate } from "#database";
 import {
   type FileRow,
   type JobRow,
   type Jobs,
   jobRequestSchema,
   openJobs,
-  openQueue,
   openSlices,
   planOf,
   type Queue,
   type SliceEnd,
   type Slices,
 } from "#jobs";
-import { databases, type TestDatabase } from "./databases.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
 
 const MODEL = "tiny";
 const digest = (letter: string): string => letter.repeat(64);
 type Limits = NonNullable<Parameters<Jobs["create"]>[0]["limits"]>;
 
 describe.each(databases)("%s", (_, open) => {
-  let opened: TestDatabase;
+  let opened: TestTables;
   let queue: Queue;
   let jobs: Jobs;
   let slices: Slices;
   beforeAll(async () => {
-    opened = await open();
-    await migrate(opened.database);
     const onError = (error: Error): never => {
       throw error;
     };
-    queue = await openQueue(opened.database, { onError });
-    jobs = openJobs(opened.database, queue);
+    opened = await openTables(open, onError);
+    ({ queue, jobs } = opened);
     slices = openSlices(opened.database, queue, { leaseSeconds: 60, maxFailures: 2 });
   });
   afterAll(async () => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
   });
   beforeEach(async () => {

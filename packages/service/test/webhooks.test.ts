@@ -5,16 +5,13 @@ import type { AddressInfo } from "node:net";
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { addServiceRoutes } from "#api";
-import { migrate } from "#database";
 import {
   type FileRow,
   type JobRow,
   type Jobs,
   jobRequestSchema,
   type Outbox,
-  openJobs,
   openOutbox,
-  openQueue,
   openSlices,
   planOf,
   type Queue,
@@ -23,7 +20,7 @@ import {
 import { deliverWebhooks } from "#signals";
 import { type Harness, makeServer } from "../../../test/server/harness.ts";
 import { lookupPublic } from "../src/signals/address.ts";
-import { databases, type TestDatabase } from "./databases.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
 
 /** What names of these tests mean, in place of what a network says. */
 const names = vi.hoisted(() => new Map<string, readonly string[]>());
@@ -76,7 +73,7 @@ async function startReceiver() {
 }
 
 describe.each(databases)("%s", (_, open) => {
-  let opened: TestDatabase;
+  let opened: TestTables;
   let queue: Queue;
   let jobs: Jobs;
   let slices: Slices;
@@ -87,17 +84,14 @@ describe.each(databases)("%s", (_, open) => {
   const stops: (() => Promise<void>)[] = [];
 
   beforeAll(async () => {
-    opened = await open();
+    opened = await openTables(open);
     const { database } = opened;
-    await migrate(database);
-    queue = await openQueue(database, { onError: () => undefined });
-    jobs = openJobs(database, queue);
+    ({ queue, jobs } = opened);
     slices = openSlices(database, queue);
     outbox = openOutbox(database);
     server = await serverOf({});
   });
   afterAll(async () => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
   });
   beforeEach(async () => {

@@ -5,41 +5,28 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { migrate } from "#database";
-import {
-  type JobRow,
-  type Jobs,
-  jobRequestSchema,
-  openJobs,
-  openQueue,
-  openSlices,
-  planOf,
-  type Queue,
-} from "#jobs";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { runWorker } from "#worker";
-import { databases, type TestDatabase } from "./databases.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
 
 const MODEL = "assets/tiny-english";
 const DATA = "assets/quickstart/train.jsonl";
 const owner = { tenant: "acme", isAdmin: false };
 
 describe.each(databases)("%s", (_, open) => {
-  let opened: TestDatabase;
+  let opened: TestTables;
   let queue: Queue;
   let jobs: Jobs;
   let objects: ObjectStore;
   let folder: string;
   beforeAll(async () => {
-    opened = await open();
+    opened = await openTables(open);
+    ({ queue, jobs } = opened);
     folder = await mkdtemp(join(tmpdir(), "mos-worker-"));
-    await migrate(opened.database);
-    queue = await openQueue(opened.database, { onError: () => undefined });
-    jobs = openJobs(opened.database, queue);
     objects = await openObjects(join(folder, "storage"));
   });
   afterAll(async () => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });

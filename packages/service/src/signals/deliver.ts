@@ -1,5 +1,5 @@
 // Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
-import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "mixture-of-shards/core";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#jobs";
 import { sendDelivery } from "./send.ts";
@@ -93,6 +93,3 @@ async function endOf(
     return { type: "failed", again, error: message };
   }
 }
-
-const pause = (seconds: number, signal: AbortSignal): Promise<void> =>
-  sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);

@@ -1,8 +1,13 @@
 // Previews of jobs, each in a process of its own that is ended when it takes too long or its client has left.
 import { fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import type { RunPreview } from "mixture-of-shards";
-import { childOptions, type ErrorCode, limitConcurrency, MosError } from "mixture-of-shards/core";
+import {
+  childOptions,
+  type ErrorCode,
+  limitConcurrency,
+  MosError,
+  moduleBeside,
+} from "mixture-of-shards/core";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 
 /** What previews may take of the server. */
@@ -45,15 +50,14 @@ export function createPreviewer(limits: PreviewLimits = defaultPreviewLimits): M
   };
 }
 
-const ENTRY = new URL(`./preview-process${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+const ENTRY = moduleBeside(import.meta.url, "preview-process");
 
 function inProcess(
   order: PreviewOrder,
   { seconds, megabytes, signal }: PreviewLimits & { readonly signal: AbortSignal },
 ): Promise<RunPreview> {
-  const entry = fileURLToPath(ENTRY);
-  const child = fork(entry, [], {
-    execArgv: [...childOptions(entry), `--max-old-space-size=${megabytes}`],
+  const child = fork(ENTRY, [], {
+    execArgv: [...childOptions(ENTRY), `--max-old-space-size=${megabytes}`],
     serialization: "advanced",
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     killSignal: "SIGKILL",

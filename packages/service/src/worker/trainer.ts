@@ -1,8 +1,7 @@
 // The trainer as its supervisor sees it: a child process that is started when it is needed, and again after it has died.
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
-import { childOptions } from "mixture-of-shards/core";
+import { childOptions, moduleBeside } from "mixture-of-shards/core";
 import type { Order, Report, TrainOrder } from "./orders.ts";
 
 /** Trains one slice at a time. */
@@ -19,7 +18,7 @@ export interface Trainer extends AsyncDisposable {
   kill(): void;
 }
 
-const ENTRY = new URL(`./trainer-process${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+const ENTRY = moduleBeside(import.meta.url, "trainer-process");
 
 /** A trainer whose process is not started yet. */
 export function createTrainer(): Trainer {
@@ -28,9 +27,8 @@ export function createTrainer(): Trainer {
   const start = async (): Promise<ChildProcess> => {
     if (child?.connected === true) return child;
     model = undefined;
-    const entry = fileURLToPath(ENTRY);
-    const started = fork(entry, [], {
-      execArgv: [...childOptions(entry)],
+    const started = fork(ENTRY, [], {
+      execArgv: [...childOptions(ENTRY)],
       serialization: "advanced",
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });

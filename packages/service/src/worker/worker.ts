@@ -1,6 +1,6 @@
 // A worker: takes slices one after the other, those of the base that its trainer has loaded first.
-import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
+import { pause } from "mixture-of-shards/core";
 import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
 import type { ObjectStore } from "#objects";
 import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
@@ -100,6 +100,3 @@ async function work(job: JobRow, context: SliceContext, options: WorkerOptions):
   );
   onSlice?.({ ...report, model, seconds });
 }
-
-const pause = (seconds: number, signal: AbortSignal): Promise<void> =>
-  sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);
