@@ -115,6 +115,8 @@ export const TASKS: Readonly<Record<string, Task>> = {
 };
 
 const CORE = words("base lora-2 lora-8 mos-2 mos-2-sp mos-2-vs mos-2-pd pure-sharing subset-selection");
+/** What the first question needs: does MoS beat LoRA of its budget, and does it equal one of four times as much? */
+const FIRST = words("base lora-2 mos-2 lora-8");
 /** The larger budget, which the core is compared with, at as many seeds. */
 const LARGER = words("lora-16 mos-8");
 const REST = words("mos-2-scaled random-scaling vera-equal tied-lora prolora");
@@ -178,10 +180,11 @@ export const PILOT: readonly Stage[] = [
 ];
 
 /**
- * All stages. A stage runs what earlier ones have not: with one more seed at a time over all tasks, what is finished at any
- * moment can be compared.
+ * All stages. A stage runs what earlier ones have not: the first question task by task, then one more seed at a time over
+ * all tasks, so that what is finished at any moment can be compared.
  */
 export const STAGES: readonly Stage[] = [
+  ...SMOLLM2_TASKS.map((task) => budgetStage(task, FIRST, SEEDS)),
   ...upTo(SEEDS).flatMap((seeds) => SMOLLM2_TASKS.map((task) => budgetStage(task, CORE, seeds))),
   ...upTo(SEEDS).flatMap((seeds) => SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, seeds))),
   ...upTo(FEWER_SEEDS).flatMap((seeds) => SMOLLM2_TASKS.map((task) => budgetStage(task, REST, seeds))),
