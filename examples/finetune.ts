@@ -11,9 +11,9 @@ for await (const event of finetune({
   data: "assets/quickstart/train.jsonl",
   out,
   adapter: { method: "mos", rank: 6, equivalentRank: 2, privateRank: 1, shardsPerVector: 4 },
-  settings: { steps: 60, batchSize: 4, maxLength: 128, learningRate: 1e-2 },
+  settings: { steps: 200, batchSize: 4, maxLength: 128, learningRate: 1e-2 },
 })) {
-  if (event.type === "step" && event.step % 20 === 0) console.log(event.step, event.loss);
+  if (event.type === "step" && event.step % 50 === 0) console.log(event.step, event.loss);
   if (event.type === "evaluation") console.log("held-out loss", event.loss);
 }
 
