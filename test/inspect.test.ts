@@ -43,8 +43,9 @@ test("a MoS adapter: facts, norms, use of shards, a picture", async () => {
   const picture = await readFile(svg, "utf8");
   expect(picture).toMatch(/^<svg/);
   expect(picture.length).toBeLessThan(60_000);
-  for (const word of ["mos", "layer", "linear type", "down_proj"])
-    expect(picture).toContain(`>${word}</text>`);
+  for (const word of ["layer", "linear type", "down_proj"]) expect(picture).toContain(`>${word}</text>`);
+  expect(picture).toContain(">How much the adapter mos changes each weight matrix</text>");
+  expect(picture).toContain(">method mos, rank 4, on tiny-english; 23,360 trainable parameters.</text>");
 });
 
 test("--json has all of it, and the same geometry with and without the model", async () => {

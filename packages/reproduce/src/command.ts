@@ -37,6 +37,7 @@ import {
   type ReproduceEvent,
   type ReproduceOptions,
   type Row,
+  redraw,
   reproduce,
   trainingSettings,
   withPlainBase,
@@ -76,6 +77,7 @@ const options = {
       placeholder: "folder",
       help: "the folder of tables, pictures and cells; finished cells are not run again",
     }),
+    redraw: flag({ help: "draw the pictures again from the numbers in --out, and run nothing" }),
     keepAdapters: flag({ help: "keep the adapter of every cell" }),
     quiet,
   }),
@@ -111,6 +113,9 @@ Examples:
 
   mos reproduce figure1 --model model.gguf --train train.jsonl --eval test.jsonl --answers 0 --out reproduction
 
+  mos reproduce table2 --redraw --out reproduction
+      the pictures again, from reproduction/table2.json
+
 Ctrl-C stops the cells with a checkpoint; the same command resumes. Seeds are run one after another over all rows, and
 the tables are written anew after each cell, so what is there early can be compared early. The exit code is 1 while a
 result is missing.`,
@@ -121,6 +126,12 @@ const EXIT_MISSING = 1;
 /** Runs an experiment, shows how it goes, and returns the exit code. */
 async function run(options: Values, { version }: { readonly version: string }): Promise<number> {
   const silent = options.quiet || options.json;
+  if (options.redraw) {
+    const files = await redraw(options.experiment, required("--out", options.out));
+    if (options.json) sayJson({ files });
+    else if (!silent) sayLine(files.join("\n"));
+    return 0;
+  }
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
     line?.print("stopping the cells after their update; the same command resumes. Ctrl-C again ends at once"),

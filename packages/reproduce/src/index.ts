@@ -2,6 +2,7 @@
 // run-cell.ts and measure-cell.ts.
 export { type BenchmarkOptions, benchmarkSettings } from "./benchmarks.ts";
 export type { Row } from "./fit-row.ts";
+export { redraw } from "./report.ts";
 export { reproduce } from "./reproduce.ts";
 export type { ReproduceEvent } from "./reproduce-event.ts";
 export {

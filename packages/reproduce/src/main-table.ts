@@ -23,7 +23,11 @@ export const plural = (count: number, noun: string): string => `${count} ${noun}
 
 export const plain = (value: number | undefined, digits: number): string => value?.toFixed(digits) ?? MISSING;
 
-export const namedRow = ({ label, rank, adapter }: Row): string =>
+export const namedRow = ({
+  label,
+  rank,
+  adapter,
+}: Pick<Row, "label" | "rank"> & { readonly adapter?: object | null | undefined }): string =>
   adapter === null ? label : `${label} r=${rank}`;
 
 interface TableColumn {

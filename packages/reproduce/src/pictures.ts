@@ -1,154 +1,204 @@
-import { type Bar, barChart, type HeatCell, heatMap } from "./charts/index.ts";
-import type { Column } from "./columns.ts";
-import type { RowSummary } from "./summary.ts";
-import type { Experiment } from "./tables.ts";
+// Each picture says all that a reader without the text needs: what was measured of which model on which data, how often,
+// which end of the scale is good, and what may explain a difference.
+import { basename } from "node:path";
+import { type Better, dotPlot, type HeatCell, heatMap } from "./charts/index.ts";
+import { columnsOf } from "./columns.ts";
+import { MISSING, namedRow, plural } from "./main-table.ts";
+import type { StoredReport, StoredRow } from "./stored-report.ts";
+import { type ExperimentName, REFERENCES } from "./tables.ts";
 
 /** SVG texts by file name; none of what was not measured. */
 type Pictures = Readonly<Record<string, string>>;
 
-const nameOf = ({ row }: RowSummary): string =>
-  row.adapter === null ? row.label : `${row.label} r=${row.rank}`;
+/** Which measures can be drawn, by the ends of the files' names. */
+export const PICTURES = ["loss", "answers", "benchmarks"] as const;
 
-type Measure = Pick<Bar, "mean"> & {
-  readonly deviation: number | undefined;
+interface Measured {
+  readonly mean: number;
+  readonly deviation?: number | undefined;
   readonly points: readonly number[];
+}
+
+/** What a picture is of. */
+interface Measure {
+  readonly kind: (typeof PICTURES)[number];
+  readonly title: string;
+  readonly valueTitle: string;
+  readonly better: Better;
+  readonly decimals: number;
+  readonly limits?: readonly [number, number];
+  /** What each row was asked. */
+  readonly on: string;
+  readonly of: (row: StoredRow) => Measured | undefined;
+}
+
+const SUBJECTS: Readonly<Record<ExperimentName, string>> = {
+  table1: "ways to share between layers at the budget of LoRA r = 2",
+  table2: "Mixture of Shards and other adapter methods",
+  budget: "Mixture of Shards and other methods at the budget of LoRA r = 2",
+  figure1: "Mixture of Shards by private rank and shards per vector",
 };
 
-function barsOf(
-  rows: readonly RowSummary[],
-  { references }: Experiment,
-  measure: (row: RowSummary) => Measure | undefined,
-): readonly Bar[] {
-  return rows.flatMap((row) => {
-    const measured = measure(row);
+const ABLATIONS =
+  "MoS-sp, -vs and -pd lack a part of MoS: private ranks, shards of vectors, or routing of its own for B.";
+const ROWS: Readonly<Record<ExperimentName, string>> = {
+  table1: "Orange: Subset Selection, the step before Mixture of Shards.",
+  table2: `Orange: Mixture of Shards (MoS). ${ABLATIONS}`,
+  budget: `Orange: Mixture of Shards (MoS). ${ABLATIONS} MoS-scaled has LoRA's alpha / r.`,
+  figure1:
+    "Private rank: pairs that one layer has for itself. Shards: the parts that each vector is cut into. All have rank 8 and the trainable numbers of LoRA of rank 4.",
+};
+
+/** A file as a reader may know it: its name and folder. */
+const shortPath = (path: string): string => path.split(/[\\/]/).slice(-2).join("/");
+
+const PERCENT = { better: "higher", limits: [0, 100] } as const;
+
+function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[] {
+  const cells = rows.flatMap((row) => row.cells);
+  const of = (examples: number | undefined) =>
+    `${plural(examples ?? 0, "example")} of ${shortPath(files.evaluation)}`;
+  const { tasks, limit } = settings.benchmarks ?? { tasks: [] };
+  const column = columnsOf(tasks).at(-1);
+  return [
+    {
+      ...{ kind: "loss", title: "Held-out loss", valueTitle: "held-out loss (nats per token)" },
+      ...{ better: "lower", decimals: 4 },
+      on: of(cells[0]?.heldOutExamples),
+      // the base is so far away that the others would look alike beside it
+      of: ({ adapter, heldOutLoss, cells }) =>
+        adapter === null || heldOutLoss === undefined
+          ? undefined
+          : { ...heldOutLoss, points: cells.map((cell) => cell.heldOutLoss) },
+    },
+    {
+      ...{ kind: "answers", title: "Exactly right answers", valueTitle: "exact match (%)" },
+      ...{ ...PERCENT, decimals: 1 },
+      on: `greedy answers to ${of(cells.find(({ answers }) => answers !== undefined)?.answers?.total)}`,
+      of: ({ exactMatch, cells }) =>
+        exactMatch && {
+          mean: 100 * exactMatch.mean,
+          deviation: exactMatch.deviation && 100 * exactMatch.deviation,
+          points: cells.flatMap(({ answers }) =>
+            answers === undefined || answers.total === 0 ? [] : [(100 * answers.correct) / answers.total],
+          ),
+        },
+    },
+    ...(column === undefined
+      ? []
+      : [
+          {
+            kind: "benchmarks" as const,
+            ...{ title: column.key === "average" ? "Mean of benchmarks" : column.title },
+            ...{ valueTitle: `${column.key === "average" ? "mean of the columns" : column.title} (%)` },
+            ...{ ...PERCENT, decimals: 2 },
+            on: `${limit === undefined ? "all questions" : plural(limit, "question")} of ${tasks.join(", ")}`,
+            of: ({ scores }: StoredRow) => {
+              const found = scores?.[column.key];
+              return found && { ...found, points: [] };
+            },
+          },
+        ]),
+  ];
+}
+
+/** The pictures of an experiment, from its numbers alone. */
+export function drawPictures(report: StoredReport): Pictures {
+  const drawn = measuresOf(report).flatMap((measure) => {
+    const means = report.rows.flatMap((row) => measure.of(row)?.mean ?? []);
+    // where no model gets anything right there is nothing to see
+    if (means.length === 0 || (measure.limits !== undefined && means.every((mean) => mean === 0))) return [];
+    const draw = report.experiment === "figure1" ? drawGrid : drawRows;
+    return [[`${report.experiment}-${measure.kind}.svg`, draw(report, measure)] as const];
+  });
+  return Object.fromEntries(drawn);
+}
+
+function drawRows(report: StoredReport, measure: Measure): string {
+  const { title, valueTitle, better, decimals, limits, kind } = measure;
+  const base = kind === "loss" ? report.rows.find(({ adapter }) => adapter === null)?.heldOutLoss : undefined;
+  const rows = report.rows.flatMap((row) => {
+    const measured = measure.of(row);
     if (measured === undefined) return [];
     const { mean, deviation, points } = measured;
-    return [
-      {
-        label: nameOf(row),
-        mean,
-        points,
-        emphasised: references.includes(row.row.key),
-        ...(deviation === undefined ? {} : { deviation }),
-      },
-    ];
+    return {
+      ...{ label: namedRow(row), mean, points, ...(deviation === undefined ? {} : { deviation }) },
+      emphasised: REFERENCES[report.experiment].includes(row.key),
+      details: [
+        row.trainable === 0 ? MISSING : row.trainable.toLocaleString("en-US"),
+        String(row.learningRate ?? MISSING),
+      ],
+    };
+  });
+  const rings = rows.some(({ points }) => points.length > 0);
+  return dotPlot({
+    ...{ rows, valueTitle, better, decimals, ...(limits && { limits }) },
+    detailTitles: ["trainable\nparameters", "learning\nrate"],
+    title: `${title}: ${SUBJECTS[report.experiment]}`,
+    subtitle: aboutRun(report, measure),
+    note: [
+      `Dots: means over the seeds. Lines: one standard deviation to each side${limits ? ", within 0 and 100 %" : ""}.`,
+      ...(rings ? ["Rings: single seeds, stronger where several meet."] : []),
+      ROWS[report.experiment],
+      rateNote(report),
+      ...seedsNote(report),
+      ...(base === undefined ? [] : [`The model without an adapter: ${base.mean.toFixed(decimals)}.`]),
+    ].join("\n"),
   });
 }
 
-const lossOf = ({ heldOutLoss, cells }: RowSummary): Measure | undefined =>
-  heldOutLoss && {
-    mean: heldOutLoss.mean,
-    deviation: heldOutLoss.deviation,
-    points: cells.map((cell) => cell.heldOutLoss),
-  };
-
-const answersOf = ({ exactMatch, cells }: RowSummary): Measure | undefined =>
-  exactMatch && {
-    mean: 100 * exactMatch.mean,
-    deviation: exactMatch.deviation === undefined ? undefined : 100 * exactMatch.deviation,
-    points: cells.flatMap(({ answers }) =>
-      answers === undefined || answers.total === 0 ? [] : [(100 * answers.correct) / answers.total],
-    ),
-  };
-
-const titleOf = ({ key, title }: Column): string =>
-  key === "average" ? "mean of the benchmarks' columns (%)" : `${title} (%)`;
-
-const scoreOf =
-  (column: Column | undefined) =>
-  ({ scores }: RowSummary): Measure | undefined => {
-    const summary = column && scores?.[column.key];
-    return summary && { mean: summary.mean, deviation: summary.deviation, points: [] };
-  };
-
-/** The held-out losses of a table's adapters, their answers where there are some, and a column of benchmarks. */
-export async function drawTable(
-  experiment: Experiment,
-  rows: readonly RowSummary[],
-  column: Column | undefined,
-): Promise<Pictures> {
-  const { name, title } = experiment;
-  // the base is so far away that the others would look alike beside it
-  const losses = barsOf(
-    rows.filter(({ row }) => row.adapter !== null),
-    experiment,
-    lossOf,
+/** The grid of figure 1. */
+function drawGrid(report: StoredReport, measure: Measure): string {
+  const { title, valueTitle, better, decimals } = measure;
+  const measured = report.rows.flatMap((row) => measure.of(row) ?? []);
+  const cells = report.rows.flatMap((row): HeatCell[] => {
+    if (row.place === undefined) return [];
+    const at = { x: String(row.place.shards), y: String(row.place.privateRank) };
+    const found = measure.of(row);
+    if (found === undefined)
+      return [{ ...at, text: row.adapter === undefined ? "does not fit" : "not measured" }];
+    const { mean: value, deviation } = found;
+    const spread = deviation === undefined ? "" : ` ± ${deviation.toFixed(decimals)}`;
+    return [{ ...at, value, text: `${value.toFixed(decimals)}${spread}` }];
+  });
+  const numbers = report.rows.filter((row) => row.adapter).map(({ trainable }) => trainable);
+  const sizes = [...new Set([Math.min(...numbers), Math.max(...numbers)])].map((n) =>
+    n.toLocaleString("en-US"),
   );
-  const answers = barsOf(rows, experiment, answersOf);
-  const scores = barsOf(rows, experiment, scoreOf(column));
-  const subtitle = "mean and standard deviation over seeds; rings are the seeds";
-  const common = { title, subtitle, printMeans: true } as const;
-  return {
-    ...(losses.length === 0
-      ? {}
-      : {
-          [`${name}-loss.svg`]: barChart({
-            ...common,
-            bars: losses,
-            mark: "point",
-            valueTitle: "held-out loss (nats per token)",
-            decimals: 4,
-          }),
-        }),
-    // where no model gets anything right there is nothing to see
-    ...(answers.every(({ mean }) => mean === 0)
-      ? {}
-      : {
-          [`${name}-answers.svg`]: barChart({
-            ...common,
-            bars: answers,
-            valueTitle: "exact match (%)",
-            decimals: 1,
-          }),
-        }),
-    ...(column === undefined || scores.every(({ mean }) => mean === 0)
-      ? {}
-      : {
-          [`${name}-benchmarks.svg`]: barChart({
-            ...common,
-            subtitle: "mean and standard deviation over seeds",
-            bars: scores,
-            valueTitle: titleOf(column),
-            decimals: 2,
-          }),
-        }),
-  };
+  return heatMap({
+    ...{ cells, xTitle: "shards per vector", yTitle: "private rank", valueTitle, better, decimals },
+    title: `${title}: ${SUBJECTS[report.experiment]}`,
+    subtitle: `${aboutRun(report, measure)} Each cell has ${sizes.join(" to ")} trainable parameters.`,
+    note: [
+      `Means over the seeds ± standard deviation. ${ROWS[report.experiment]}`,
+      rateNote(report),
+      ...seedsNote(report),
+      ...(isWithinSeeds(measured) ? ["The means differ by less than the seeds of one cell usually do."] : []),
+    ].join("\n"),
+  });
 }
 
-/** The grid of figure 1; what was not measured, or does not fit the model, is empty. */
-export async function drawFigure(rows: readonly RowSummary[], column: Column | undefined): Promise<Pictures> {
-  const draw = (value: (row: RowSummary) => number | undefined, more: object): string => {
-    const cells = rows.flatMap((row): HeatCell[] => {
-      const { place } = row.row;
-      if (place === undefined) return [];
-      const measured = value(row);
-      const at = { x: String(place.shards), y: String(place.privateRank) };
-      return [measured === undefined ? at : { ...at, value: measured }];
-    });
-    return heatMap({ cells, xTitle: "shards per vector", yTitle: "private rank", ...more });
-  };
-  const score = (row: RowSummary): number | undefined => scoreOf(column)(row)?.mean;
-  const hasAnswers = rows.some(({ exactMatch }) => (exactMatch?.mean ?? 0) > 0);
-  return {
-    "figure1-loss.svg": draw(({ heldOutLoss }) => heldOutLoss?.mean, {
-      title: "Held-out loss (nats per token; lower is better), mean over seeds",
-      decimals: 4,
-    }),
-    ...(hasAnswers
-      ? {
-          "figure1-answers.svg": draw(({ exactMatch }) => exactMatch && 100 * exactMatch.mean, {
-            title: "Exact match (%), mean over seeds",
-            decimals: 1,
-          }),
-        }
-      : {}),
-    ...(column === undefined || !rows.some((row) => (score(row) ?? 0) > 0)
-      ? {}
-      : {
-          "figure1-benchmarks.svg": draw(score, {
-            title: `${titleOf(column)}, mean over seeds`,
-            decimals: 2,
-          }),
-        }),
-  };
+const aboutRun = ({ files, settings: { seeds, steps } }: StoredReport, { on }: Measure): string =>
+  `${basename(files.model)}, trained for ${plural(steps, "update")} on ${shortPath(files.train)}; measured on ${on}; ${plural(seeds, "seed")}.`;
+
+function rateNote({ settings: { learningRates, steps, tuneSteps } }: StoredReport): string {
+  if (learningRates.length === 1)
+    return `Learning rate: ${learningRates[0]} for all, which may suit some better than others.`;
+  const early = tuneSteps < steps ? ` after ${tuneSteps} of the ${steps} updates` : "";
+  return `Learning rates: the best of those tried${early}. Differences may come from that choice.`;
+}
+
+function seedsNote({ rows }: StoredReport): readonly string[] {
+  const some = rows
+    .filter(({ adapter, cells, expected }) => adapter && cells.length < expected)
+    .map((row) => `${namedRow(row)} (${row.cells.length} of ${row.expected})`);
+  return some.length === 0 ? [] : [`Seeds are missing: ${some.join(", ")}.`];
+}
+
+/** Whether what a grid shows is no more than the mean deviation of its cells. */
+function isWithinSeeds(measured: readonly Measured[]): boolean {
+  const means = measured.map(({ mean }) => mean);
+  const deviations = measured.flatMap(({ deviation }) => deviation ?? []);
+  const usual = deviations.reduce((sum, deviation) => sum + deviation, 0) / deviations.length;
+  return means.length > 1 && Math.max(...means) - Math.min(...means) < usual;
 }

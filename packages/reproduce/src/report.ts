@@ -2,14 +2,15 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "mixture-of-shards/storage";
-import { columnsOf } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import { mainTable } from "./main-table.ts";
 import { markdownOf } from "./markdown.ts";
-import { drawFigure, drawTable } from "./pictures.ts";
+import { drawPictures, PICTURES } from "./pictures.ts";
 import { stepsOf } from "./rate-search.ts";
 import { rateTable, warningsOf } from "./rates-text.ts";
+import { readReport, storedReport } from "./stored-report.ts";
 import { type Comparison, comparisonsOf, type RowOutcome, type RowSummary, summariesOf } from "./summary.ts";
+import type { ExperimentName } from "./tables.ts";
 
 /** Everything that was found, for programs. */
 function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly Comparison[]): string {
@@ -46,25 +47,42 @@ export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): 
   const { tasks } = grid.settings.benchmarks ?? { tasks: [] };
   const rows = summariesOf(outcomes, tasks);
   const comparisons = comparisonsOf(outcomes, experiment.references, tasks);
-  const column = columnsOf(tasks).at(-1);
-  const pictures =
-    experiment.name === "figure1"
-      ? await drawFigure(rows, column)
-      : await drawTable(experiment, rows, column);
+  const json = jsonOf(grid, rows, comparisons);
+  // from what is stored, as they are drawn again later
+  const pictures = drawPictures(storedReport.parse(JSON.parse(json)));
   const texts: Readonly<Record<string, string>> = {
-    [`${experiment.name}.json`]: jsonOf(grid, rows, comparisons),
+    [`${experiment.name}.json`]: json,
     ...pictures,
     [`${experiment.name}.md`]: markdownOf(grid, { rows, comparisons, pictures: Object.keys(pictures) }),
   };
-  const files = Object.entries(texts).map(([name, text]) => ({ path: join(options.out, name), text }));
-  for (const { path, text } of files) await writeFileAtomic(path, text);
-  // pictures from other settings are not part of this report
-  const drawn = ["loss", "answers", "benchmarks"].map((kind) => `${experiment.name}-${kind}.svg`);
-  for (const name of drawn) if (!(name in pictures)) await rm(join(options.out, name), { force: true });
+  const files = await writeTexts(options.out, experiment.name, texts);
   return {
-    files: files.map(({ path }) => path),
+    files,
     table: mainTable(rows, grid, { withCosts: false }),
     rates: rateTable(rows).map((cells) => cells.slice(0, -1)),
     warnings: warningsOf(grid, rows, comparisons),
   };
+}
+
+/**
+ * Draws the pictures of a finished or unfinished experiment again, from the JSON in its folder.
+ *
+ * @returns the files written.
+ * @throws MosError `not_found`: the folder has no such experiment; `bad_data`: its JSON is not a report's.
+ */
+export async function redraw(experiment: ExperimentName, folder: string): Promise<readonly string[]> {
+  return writeTexts(folder, experiment, drawPictures(await readReport(folder, experiment)));
+}
+
+/** Writes files whole, and removes pictures from other settings: these are not part of the report. */
+async function writeTexts(
+  folder: string,
+  experiment: ExperimentName,
+  texts: Readonly<Record<string, string>>,
+): Promise<readonly string[]> {
+  const files = Object.entries(texts).map(([name, text]) => ({ path: join(folder, name), text }));
+  for (const { path, text } of files) await writeFileAtomic(path, text);
+  const names = PICTURES.map((kind) => `${experiment}-${kind}.svg`);
+  for (const name of names) if (!(name in texts)) await rm(join(folder, name), { force: true });
+  return files.map(({ path }) => path);
 }

@@ -17,12 +17,20 @@ import {
 export const EXPERIMENTS = ["table1", "table2", "budget", "figure1"] as const;
 export type ExperimentName = (typeof EXPERIMENTS)[number];
 
+/** Keys of the rows that all others are tested against. */
+export const REFERENCES: Readonly<Record<ExperimentName, readonly string[]>> = {
+  table1: ["subset-selection"],
+  table2: ["mos-2", "mos-8"],
+  budget: ["mos-2", "mos-8"],
+  figure1: [],
+};
+
 /** An experiment on one model. */
 export interface Experiment {
   readonly name: ExperimentName;
   readonly title: string;
   readonly rows: readonly Row[];
-  /** Keys of the rows that all others are tested against. */
+  /** As REFERENCES has them. */
   readonly references: readonly string[];
 }
 
@@ -192,7 +200,7 @@ export function experimentOf(
         name,
         title: "Table 1: ways to share at the budget of LoRA r = 2",
         rows: [BASE, lora(BUDGET, context), ...sharing(context)],
-        references: ["subset-selection"],
+        references: REFERENCES[name],
       };
     case "table2":
       return {
@@ -207,7 +215,7 @@ export function experimentOf(
           paperRow("prolora", context),
           ...mosRows(context),
         ],
-        references: ["mos-2", "mos-8"],
+        references: REFERENCES[name],
       };
     case "budget":
       return {
@@ -223,14 +231,14 @@ export function experimentOf(
           ...smallMosRows(context),
           ...mosRows(context).filter(({ key }) => key === "mos-8"),
         ],
-        references: ["mos-2", "mos-8"],
+        references: REFERENCES[name],
       };
     case "figure1":
       return {
         name,
         title: `Figure 1: MoS of rank ${FIGURE.rank} and equivalent rank ${FIGURE.equivalentRank}`,
         rows: figureRows(axes, context),
-        references: [],
+        references: REFERENCES[name],
       };
   }
 }

@@ -1,3 +1,6 @@
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { mos } from "../../../test/bad-input/run-mos.ts";
 
@@ -11,4 +14,29 @@ test("lists the rows on a model, and runs nothing", async () => {
   const json = await mos(["reproduce", "figure1", "--list", "--json", "--shards", "1,3", ...model]);
   const { rows } = JSON.parse(json.stdout);
   expect(rows.map(({ key }: { key: string }) => key)).toContain("mos-p0-l3");
+});
+
+test("draws pictures again from their numbers, without model and data", async () => {
+  const out = await mkdtemp(join(tmpdir(), "mos-redraw-"));
+  try {
+    const redraw = (...more: readonly string[]) => mos(["reproduce", "table1", "--redraw", ...more]);
+    await copyFile("docs/results/bundled/table1.json", join(out, "table1.json"));
+    await writeFile(join(out, "table1-benchmarks.svg"), "of other settings");
+    const names = ["table1-loss.svg", "table1-answers.svg"];
+    expect(await redraw("--out", out)).toEqual({
+      ...{ code: 0, stderr: "" },
+      stdout: `${names.map((name) => join(out, name)).join("\n")}\n`,
+    });
+    expect((await readdir(out)).sort()).toEqual([...names, "table1.json"].sort());
+    for (const name of names)
+      expect(await readFile(join(out, name), "utf8")).toContain("tiny-english, trained");
+    expect((await redraw()).stderr).toMatch(/required option '--out' not given/);
+    expect((await redraw("--out", join(out, "absent"))).stderr).toMatch(/table1\.json: no such file/);
+    await writeFile(join(out, "table1.json"), '{"format":1}');
+    const broken = await redraw("--out", out);
+    expect(broken.stderr).toMatch(/table1\.json: field "experiment" is missing/);
+    expect(broken.code).toBe(1);
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
 });

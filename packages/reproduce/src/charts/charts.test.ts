@@ -1,10 +1,10 @@
 // What a reader sees: the words, their order and positions, and whether they are legible.
 import { DOMParser } from "linkedom";
 import { expect, test } from "vitest";
-import { type Bar, barChart, heatMap } from "./index.ts";
+import { type DotRow, dotPlot, heatMap } from "./index.ts";
 
-const bars: readonly Bar[] = [
-  { label: "LoRA", mean: 0.41, deviation: 0.02, points: [0.38, 0.44] },
+const rows: readonly DotRow[] = [
+  { label: "LoRA", mean: 0.41, deviation: 0.02, points: [0.38, 0.44], details: ["23,360", "0.01"] },
   { label: "MoS <4/2>", mean: 0.47, deviation: 0.01, points: [0.46, 0.48], emphasised: true },
 ];
 const long = "MoS with one private pair and three shared ones";
@@ -14,25 +14,28 @@ const cells = [
   { x: "q", y: "1" },
 ];
 const everything = {
-  "a bar chart": barChart({
+  "a dot plot": dotPlot({
     title: `Accuracy of ${long}, ${long} and ${long}`,
     subtitle: "mean and standard deviation over seeds; rings are the seeds",
+    note: `Dots: means.\nLines: ${long}, ${long} and ${long}.`,
     valueTitle: "exact match (%)",
-    printMeans: true,
+    detailTitles: ["trainable\nparameters", "learning\nrate"],
+    better: "higher",
+    limits: [0, 1],
     decimals: 1,
-    bars: [...bars, { label: `${long}, ${long}`, mean: 0.99, deviation: 0.3 }, { label: "base", mean: 0 }],
+    rows: [...rows, { label: `${long}, ${long}`, mean: 0.99, deviation: 0.3 }, { label: "base", mean: 0 }],
   }),
-  "a chart of points": barChart({
+  "a dot plot of losses": dotPlot({
     title: "Losses",
-    mark: "point",
     valueTitle: "loss",
-    printMeans: true,
+    note: "Rings: the seeds.",
     decimals: 4,
-    bars: [0.4441, 0.4448].map((mean, i) => ({ label: `row ${i}`, mean, deviation: 1e-4, points: [mean] })),
+    rows: [0.4441, 0.4448].map((mean, i) => ({ label: `row ${i}`, mean, deviation: 1e-4, points: [mean] })),
   }),
   "a heat map": heatMap({
     title: "Norms",
     subtitle: "of each layer",
+    note: "Larger is not better.",
     xTitle: "linear type",
     yTitle: "layer",
     valueTitle: "norm",
@@ -130,7 +133,7 @@ test.each(Object.entries(everything))(
   (_, svg) => {
     expect(svg).toMatch(/^<svg[^>]*xmlns="http:\/\/www.w3.org\/2000\/svg"/);
     const { width, height, shapes } = shapesOf(svg);
-    expect(shapes[0]).toMatchObject({ x: 0, y: 0, width, height, fill: "white" });
+    expect(shapes[0]).toMatchObject({ x: 0, y: 0, width, height, fill: "#ffffff" });
     const lines = linesOf(svg);
     expect(lines.length).toBeGreaterThan(10);
     for (const [i, line] of lines.entries()) {
@@ -144,46 +147,57 @@ test.each(Object.entries(everything))(
   },
 );
 
-test("a bar chart shows its labels from top to bottom, escaped", () => {
-  const svg = barChart({
-    title: "Accuracy",
-    subtitle: "two seeds",
-    bars,
-    valueTitle: "share",
-    printMeans: true,
-  });
-  const order = ["Accuracy", "two seeds", "LoRA", "MoS <4/2>", "0.00", "share"].map(
-    (text) => find(svg, text).y,
-  );
+test("a dot plot shows its labels from top to bottom, escaped", () => {
+  const words = { title: "Accuracy", subtitle: "two seeds", note: "Rings: seeds." };
+  const svg = dotPlot({ ...words, rows, detailTitles: ["size"], valueTitle: "share", better: "higher" });
+  const order = ["Accuracy", "two seeds", "size", "LoRA", "MoS <4/2>", "0.40"]
+    .concat("share; higher is better", "Rings: seeds.")
+    .map((text) => find(svg, text).y);
   expect(order).toEqual(order.toSorted((a, b) => a - b));
   expect(svg).toContain("MoS &lt;4/2&gt;");
-  expect(svg).toMatch(/font-weight="bold"[^>]*><text[^>]*>MoS/);
-  // each mean beside its label, a ring for each seed
+  expect(svg).toMatch(/font-weight="bold"[^>]*>\s*<text[^>]*>MoS/);
+  expect(find(svg, "23,360").y).toBeCloseTo(find(svg, "LoRA").y, 0);
+  expect(svg.match(/<circle/g)).toHaveLength(6);
+});
+
+test("means are numbers in a column of their own, beyond every ring", () => {
+  const svg = dotPlot({ rows });
+  const rings = [...svg.matchAll(/<circle cx="([\d.]+)"/g)].map(([, x]) => Number(x));
   for (const [label, mean] of [
-    ["LoRA", "0.41"],
-    ["MoS <4/2>", "0.47"],
-  ] as const)
-    expect(find(svg, mean).y).toBeCloseTo(find(svg, label).y, -1);
-  expect(find(svg, "0.41").x).toBeLessThan(find(svg, "0.47").x);
-  expect(svg.match(/<circle/g)).toHaveLength(4);
+    ["LoRA", "0.410"],
+    ["MoS <4/2>", "0.470"],
+  ] as const) {
+    expect(find(svg, mean).y).toBeCloseTo(find(svg, label).y, 0);
+    expect(find(svg, mean).x).toBeGreaterThan(Math.max(...rings) + 12);
+  }
+  expect(find(svg, "mean").y).toBeLessThan(find(svg, "0.410").y);
 });
 
 test("the same options give the same SVG", () => {
-  const draw = () => [barChart({ bars }), heatMap({ cells, title: "Norms" })];
+  const draw = () => [dotPlot({ rows }), heatMap({ cells, title: "Norms" })];
   expect(draw()).toEqual(draw());
 });
 
-test("an axis of points may leave out zero, an axis of bars may not", () => {
-  expect(wordsOf(barChart({ bars, mark: "point", fromZero: true }))).toContain("0.00");
-  expect(wordsOf(barChart({ bars, mark: "point" }))).not.toContain("0.00");
-  expect(() => barChart({ bars, fromZero: false })).toThrowError(
-    expect.objectContaining({ code: "bad_option", message: expect.stringContaining('use mark "point"') }),
-  );
+test("an axis begins at the least possible value, where there is one, and error bars end there", () => {
+  const low = [{ label: "a", mean: 1, deviation: 2, points: [0, 2] }];
+  const [free, cut] = [dotPlot({ rows: low }), dotPlot({ rows: low, limits: [0, 100] })];
+  const ticks = (svg: string) => wordsOf(svg).filter((words) => /^−?\d\.\d$/.test(words));
+  const start = (svg: string, group: string) =>
+    Math.min(
+      ...[
+        ...new RegExp(`aria-label="${group}">(.*?)</g>`, "s").exec(svg)![1]!.matchAll(/x[12]="([\d.]+)"/g),
+      ].map(([, x]) => Number(x)),
+    );
+  expect(ticks(free)[0]).toBe("−1.0");
+  expect(ticks(cut)[0]).toBe("0.0");
+  expect(start(cut, "rule")).toBe(start(cut, "x-grid"));
+  // the end that is cut has no cap
+  expect([free, cut].map((svg) => svg.match(/aria-label="tick">/g)?.length)).toEqual([2, 1]);
 });
 
 test("long labels and titles wrap", () => {
   const title = `${long}, ${long}, ${long}`;
-  const words = wordsOf(barChart({ bars: [{ label: long, mean: 1 }], title }));
+  const words = wordsOf(dotPlot({ rows: [{ label: long, mean: 1 }], title }));
   expect(words).not.toContain(long);
   expect(words.join(" ")).toContain(title);
   expect(words.join(" ")).toContain(
@@ -193,78 +207,101 @@ test("long labels and titles wrap", () => {
 });
 
 test("an axis of losses begins near the smallest, with round ticks", () => {
-  const words = wordsOf(everything["a chart of points"]);
+  const words = wordsOf(everything["a dot plot of losses"]);
   expect(words).toEqual(expect.arrayContaining(["0.4440", "0.4441", "0.4448"]));
 });
 
-test("bars extend from zero to their means, to the left for negative ones", () => {
-  const svg = barChart({
-    bars: [
-      { label: "a", mean: 3 },
-      { label: "b", mean: -2 },
-    ],
-  });
-  const [, above, below] = shapesOf(svg).shapes.filter(({ tag }) => tag === "rect");
-  expect(above!.x).toBeCloseTo(below!.x + below!.width);
-  expect(above!.width / below!.width).toBeCloseTo(1.5);
-});
-
 test.each([
-  ["no bars", [], "without bars"],
-  ["not a number", [{ label: "a", mean: Number.NaN }], 'bar "a" holds NaN'],
+  ["no rows", [], "without rows"],
+  ["not a number", [{ label: "a", mean: Number.NaN }], 'row "a" holds NaN'],
   ["a negative deviation", [{ label: "a", mean: 1, deviation: -1 }], "negative deviation, -1"],
   [
-    "a bar twice",
+    "a row twice",
     [
       { label: "a", mean: 1 },
       { label: "a", mean: 2 },
     ],
-    'bar "a" occurs twice',
+    'row "a" occurs twice',
   ],
 ] as const)("refuses %s", (_, some, message) => {
-  expect(() => barChart({ bars: some })).toThrowError(
+  expect(() => dotPlot({ rows: some })).toThrowError(
     expect.objectContaining({ code: "bad_option", message: expect.stringContaining(message) }),
   );
 });
 
 test("a heat map writes values or given texts in its cells, and leaves missing cells empty", () => {
   const svg = heatMap({ cells, xTitle: "type", yTitle: "layer", valueTitle: "norm" });
-  expect(wordsOf(svg)).toEqual(expect.arrayContaining(["type", "layer", "norm", "q", "v"]));
+  expect(wordsOf(svg)).toEqual(expect.arrayContaining(["type", "layer", "norm; darker is higher", "q", "v"]));
   const middle = (text: string) => find(svg, text).x + find(svg, text).width / 2;
-  expect(middle("1.5")).toBeCloseTo(middle("q"), 0);
+  expect(middle("1.50")).toBeCloseTo(middle("q"), 0);
   expect(middle("two")).toBeCloseTo(middle("v"), 0);
-  expect(find(svg, "1.5").y).toBeCloseTo(find(svg, "0").y, 0);
+  expect(find(svg, "1.50").y).toBeCloseTo(find(svg, "0").y, 0);
   expect(find(svg, "1").y).toBeGreaterThan(find(svg, "0").y);
   expect(svg.match(/stroke-dasharray="3,3"/g)).toHaveLength(1);
 });
 
 /** WCAG 2's relative luminance. */
 function luminance(colour: string): number {
-  const named = { black: "rgb(0, 0, 0)", white: "rgb(255, 255, 255)" }[colour] ?? colour;
-  const [r = 0, g = 0, b = 0] = [...named.matchAll(/\d+/g)]
-    .map(([part]) => Number(part) / 255)
+  const named = { black: "#000000", white: "#ffffff" }[colour] ?? colour;
+  const parts = named.startsWith("#")
+    ? (named.match(/[\da-f]{2}/g) ?? []).map((part) => Number.parseInt(part, 16))
+    : (named.match(/\d+/g) ?? []).map(Number);
+  const [r = Number.NaN, g = 0, b = 0] = parts
+    .map((part) => part / 255)
     .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
-test("the numbers of a heat map have WCAG's contrast of 4.5 with their cells, whose colours darken", () => {
-  const values = Array.from({ length: 50 }, (_, i) => ({ x: "q", y: `layer ${i}`, value: i }));
-  const { shapes } = shapesOf(heatMap({ cells: values }));
-  // the scale comes after the cells
-  const colours = shapes
-    .filter(({ tag }) => tag === "rect")
-    .slice(1, 51)
-    .map(({ fill }) => luminance(fill));
-  const inks = shapes
-    .filter(({ text }) => /^\d+$/.test(text))
-    .slice(0, 50)
-    .map(({ fill }) => luminance(fill));
-  expect(colours).toEqual(colours.toSorted((a, b) => b - a));
-  for (const [i, colour] of colours.entries()) {
-    const [dark, light] = [colour, inks[i]!].toSorted((a, b) => a - b);
-    expect((light! + 0.05) / (dark! + 0.05), `cell ${i}`).toBeGreaterThanOrEqual(4.5);
-  }
-});
+test.each([
+  [undefined, "darker is higher"],
+  ["higher", "darker is higher, and better"],
+  ["lower", "darker is lower, and better"],
+] as const)(
+  "of values that are better %s, the scale says that %s; text has WCAG's contrast of 4.5",
+  (better, said) => {
+    const values = Array.from({ length: 50 }, (_, i) => ({ x: "q", y: `layer ${i}`, value: i }));
+    const svg = heatMap({ cells: values, decimals: 0, valueTitle: "norm", ...(better && { better }) });
+    expect(wordsOf(svg)).toContain(`norm; ${said}`);
+    const { shapes } = shapesOf(svg);
+    // the scale comes after the cells
+    const colours = shapes
+      .filter(({ tag }) => tag === "rect")
+      .slice(1, 51)
+      .map(({ fill }) => luminance(fill));
+    const inks = shapes
+      .filter(({ text }) => /^\d+$/.test(text))
+      .slice(0, 50)
+      .map(({ fill }) => luminance(fill));
+    const [light, dark] = better === "lower" ? [49, 0] : [0, 49];
+    expect(colours[light]).toBe(Math.max(...colours));
+    expect(colours[dark]).toBe(Math.min(...colours));
+    for (const [i, colour] of colours.entries())
+      expect(contrast(colour, inks[i]!), `cell ${i}`).toBeGreaterThanOrEqual(4.5);
+  },
+);
+
+const contrast = (a: number, b: number): number => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+
+test.each(Object.entries(everything))(
+  "words of %s have that contrast with light and with dark paper",
+  (_, svg) => {
+    const night = new Map(
+      [...svg.matchAll(/\.plot \[fill="(#\w+)"\]\{fill:(#\w+)\}/g)].map(([, day, dark]) => [day!, dark!]),
+    );
+    night.set("currentColor", /\.plot\{color:(#\w+)\}/.exec(svg)![1]!);
+    const ink = /^<svg[^>]* color="(#\w+)"/.exec(svg)![1]!;
+    const words = shapesOf(svg).shapes.filter(({ tag, fill }) => tag !== "rect" && !/black|white/.test(fill));
+    expect(words.length).toBeGreaterThan(5);
+    for (const { text, fill } of words) {
+      const day = fill === "currentColor" ? ink : fill;
+      expect(contrast(luminance(day), luminance("#ffffff")), text).toBeGreaterThanOrEqual(4.5);
+      expect(
+        contrast(luminance(night.get(fill)!), luminance(night.get("#ffffff")!)),
+        text,
+      ).toBeGreaterThanOrEqual(4.5);
+    }
+  },
+);
 
 test.each([
   ["no cells", [], "without cells"],
@@ -284,6 +321,6 @@ test.each([
 });
 
 test("a heat map of equal values, or of none, still draws", () => {
-  expect(wordsOf(heatMap({ cells: [{ x: "q", y: "0", value: 3 }] }))).toEqual(["3", "q", "0"]);
+  expect(wordsOf(heatMap({ cells: [{ x: "q", y: "0", value: 3 }] }))).toEqual(["3.00", "q", "0"]);
   expect(wordsOf(heatMap({ cells: [{ x: "q", y: "0" }] }))).toEqual(["q", "0"]);
 });

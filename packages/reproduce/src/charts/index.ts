@@ -1,4 +1,4 @@
-export { type Bar, type BarChartOptions, barChart } from "./bar-chart.ts";
+export { type DotPlotOptions, type DotRow, dotPlot } from "./dot-plot.ts";
 export { type HeatCell, type HeatMapOptions, heatMap } from "./heat-map.ts";
 export { drawNorms } from "./norms.ts";
-export type { Heading } from "./svg.ts";
+export type { Better, Heading } from "./svg.ts";

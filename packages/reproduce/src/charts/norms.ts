@@ -8,17 +8,19 @@ import { heatMap } from "./heat-map.ts";
  * @example
  * await writeFile("norms.svg", drawNorms(await inspectAdapter("adapters/acme"), "acme"));
  */
-export function drawNorms({ sites, adapter }: Inspection, title: string): string {
+export function drawNorms({ sites, adapter, base, budget }: Inspection, name: string): string {
+  const { method, rank, targets } = adapter;
   const layers = [...new Set(sites.map(({ layer }) => layer))].sort((a, b) => a - b);
   const found = new Map(sites.map((site) => [`${site.layer} ${site.linear}`, site.update]));
   return heatMap({
-    title,
-    subtitle: "Frobenius norm of the update, scale · B A",
+    title: `How much the adapter ${name} changes each weight matrix`,
+    subtitle: `method ${method}, rank ${rank}, on ${base.name ?? "an unnamed base"}; ${budget.trainable.toLocaleString("en-US")} trainable parameters.`,
     xTitle: "linear type",
     yTitle: "layer",
-    valueTitle: "norm",
+    valueTitle: "Frobenius norm of the update, scale · B A",
+    note: "A larger update is not a better one. The norm also grows with the size of a matrix.",
     cells: layers.flatMap((layer) =>
-      adapter.targets.map((linear) => {
+      targets.map((linear) => {
         const value = found.get(`${layer} ${linear}`);
         return { x: linear, y: String(layer), ...(value === undefined ? {} : { value }) };
       }),

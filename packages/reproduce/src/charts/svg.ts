@@ -1,16 +1,38 @@
 // What the charts share: Observable Plot draws, on a document of linkedom's; a heading, and room for words.
-import { frame, type Markish, type PlotOptions, plot, text } from "@observablehq/plot";
+import { axisX, frame, type Markish, type PlotOptions, plot, text } from "@observablehq/plot";
 import { DOMParser } from "linkedom";
 import { MosError } from "mixture-of-shards";
 
-/** The words above a picture. */
+/** The words above a picture, and below it. */
 export interface Heading {
   readonly title?: string;
   readonly subtitle?: string;
+  /** What a reader needs to know of the marks and the numbers; each line wraps. */
+  readonly note?: string;
 }
+
+/** Which end of the values is the good one. */
+export type Better = "lower" | "higher";
 
 export const INK = "#222222";
 const PALE = "#555555";
+const PAPER = "#ffffff";
+/** Lines behind the data. */
+export const GRID = "#dddddd";
+/** Blue, and orange where something is emphasised (Okabe and Ito, 2008): distinguishable with any colour vision. */
+export const [PLAIN, EMPHASISED] = ["#0072b2", "#d55e00"];
+/** Of cells without a number: their filling and their edge. */
+export const [EMPTY, EDGE] = ["#f4f4f4", "#bbbbbb"];
+/** The same colours where the reader's system is dark. Paper changes with ink: a page may be of the other kind. */
+const AT_NIGHT: Readonly<Record<string, string>> = {
+  [INK]: "#e6edf3",
+  [PALE]: "#a5adb6",
+  [PAPER]: "#0d1117",
+  [GRID]: "#30363d",
+  [PLAIN]: "#56b4e9",
+  [EMPTY]: "#161b22",
+  [EDGE]: "#484f58",
+};
 /** Pixels between the picture's edge and its content. */
 export const PADDING = 12;
 const FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
@@ -21,16 +43,21 @@ export const LEADING = 1.3;
 /** Pixels from one line of a label to the next. */
 export const LINE = LEADING * FONT_SIZE;
 /** A letter's width as a share of the font's size: rather too much, as fonts differ from viewer to viewer. */
-const LETTER = 0.64;
+const LETTER = 0.6;
 
 /** About how many pixels the longest line of a text takes. */
-export const widthOf = (words: string, fontSize: number = FONT_SIZE): number =>
+const widthOf = (words: string, fontSize: number = FONT_SIZE): number =>
   LETTER * fontSize * Math.max(...words.split("\n").map(({ length }) => length));
 
-/** Breaks a text between words into lines of at most `width` pixels. */
+/** The same of the longest of some texts. */
+export const longest = (texts: readonly string[]): number =>
+  Math.max(...texts.map((words) => widthOf(words)));
+
+/** Breaks the lines of a text between words into lines of at most `width` pixels. */
 export const wrap = (words: string, width: number, fontSize: number = FONT_SIZE): string =>
-  words.split(/\s+/).reduce((lines, word) => {
+  words.split(/ +|(?<=\n)/).reduce((lines, word) => {
     const line = `${lines.slice(lines.lastIndexOf("\n") + 1)} ${word}`;
+    if (lines.endsWith("\n")) return `${lines}${word}`;
     return `${lines}${widthOf(line, fontSize) > width ? "\n" : " "}${word}`;
   });
 
@@ -38,9 +65,22 @@ export const wrap = (words: string, width: number, fontSize: number = FONT_SIZE)
 export const heightOf = (words: string, fontSize: number = FONT_SIZE): number =>
   words === "" ? 0 : LEADING * fontSize * words.split("\n").length;
 
-/** A number in three significant digits, or with a given number of decimals. */
-export const written = (value: number, decimals?: number): string =>
-  (decimals === undefined ? String(Number(value.toPrecision(3))) : value.toFixed(decimals)).replace("-", "−");
+/** Pixels that the axis below a chart takes. */
+export const roomBelow = (title: string): number => 2 * PADDING + heightOf(title);
+
+/** That axis: its values, without ticks, and a title. */
+export const axisBelow = (title: string): Markish =>
+  axisX({
+    ...{ tickSize: 0, label: title || null, labelAnchor: "center", labelArrow: "none" },
+    labelOffset: roomBelow(title) - 3,
+  });
+
+/** A number with a given number of decimals, or in three significant digits; whole from 100 on. */
+export function written(value: number, decimals?: number): string {
+  if (decimals !== undefined) return value.toFixed(decimals).replace("-", "−");
+  const digits = Math.abs(value) < 100 && value !== 0 ? value.toPrecision(3) : String(Math.round(value));
+  return digits.replace("-", "−");
+}
 
 /** A range that holds all values and is not empty. */
 export function rangeOf(values: readonly number[]): [low: number, high: number] {
@@ -67,7 +107,7 @@ export function check(
   }
 }
 
-/** What Plot draws below the heading. `height` is that of the part inside the axes. */
+/** What Plot draws between heading and note. `height` is that of the part inside the axes. */
 export interface Drawing extends PlotOptions {
   readonly width: number;
   readonly height: number;
@@ -75,46 +115,62 @@ export interface Drawing extends PlotOptions {
   readonly marginRight: number;
   readonly marginBottom: number;
   readonly marks: Markish[];
-  /** Another picture between the heading and the axes, such as a scale of colours. */
-  readonly key?: PlotOptions & { readonly height: number; readonly marginLeft: number };
+  /** Pixels between the heading and the axes. */
+  readonly above?: number;
+  /** Another picture there, such as a scale of colours. */
+  readonly key?: PlotOptions;
 }
 
-/** Draws on white, with a heading, as a self-contained SVG: the same text for the same options. */
-export function draw({ title = "", subtitle = "" }: Heading, { key, ...drawing }: Drawing): string {
-  const { width, height, marginLeft, marginRight, marginBottom } = drawing;
+/** Draws on light or dark paper, as the reader's system has it, as a self-contained SVG: the same text for the same options. */
+export function draw(
+  { title = "", subtitle = "", note = "" }: Heading,
+  { key, above = 0, ...drawing }: Drawing,
+): string {
+  const { width, height, marginLeft, marginRight } = drawing;
   const room = width - 2 * PADDING;
-  const [big, small] = [wrap(title, room, TITLE_SIZE), wrap(subtitle, room)];
+  const [big, small, last] = [wrap(title, room, TITLE_SIZE), wrap(subtitle, room), wrap(note, room)];
   const below = PADDING + heightOf(big, TITLE_SIZE);
   const headed = below + heightOf(small) + (title + subtitle === "" ? 0 : PADDING);
-  const marginTop = headed + (key?.height ?? 0);
+  const marginTop = headed + above;
+  const marginBottom = drawing.marginBottom + (note === "" ? 0 : heightOf(last) + 1.5 * PADDING);
   const common = {
     document: new DOMParser().parseFromString("<svg/>", "image/svg+xml"),
     className: "plot",
-    style: { font: `${FONT_SIZE}px ${FONT}`, color: INK },
+    style: { font: `${FONT_SIZE}px ${FONT}` },
   };
-  const heading = (words: string, y: number, options: object) =>
-    text([words], {
-      ...{ frameAnchor: "top-left", dx: PADDING - marginLeft, dy: y - marginTop, lineHeight: LEADING },
-      ...options,
-    });
+  const words = (lines: string, options: object) =>
+    text([lines], { frameAnchor: "top-left", dx: PADDING - marginLeft, lineHeight: LEADING, ...options });
   const edges = { insetLeft: -marginLeft, insetRight: -marginRight, insetTop: -marginTop };
   const svg = plot({
     ...{ ...common, ...drawing, ...(title === "" ? {} : { ariaLabel: title }) },
-    ...{ marginTop, height: marginTop + height + marginBottom },
+    ...{ marginTop, marginBottom, height: marginTop + height + marginBottom },
     marks: [
-      frame({ ...edges, insetBottom: -marginBottom, fill: "white", stroke: "none" }),
-      heading(big, PADDING, { fontSize: TITLE_SIZE, fontWeight: "bold" }),
-      heading(small, below, { fill: PALE }),
+      frame({ ...edges, insetBottom: -marginBottom, fill: PAPER, stroke: "none" }),
+      words(big, { dy: PADDING - marginTop, fontSize: TITLE_SIZE, fontWeight: "bold" }),
+      words(small, { dy: below - marginTop, fill: PALE }),
+      words(last, { dy: height + drawing.marginBottom + PADDING / 2, fill: PALE }),
       ...drawing.marks,
     ],
   });
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("color", INK);
   if (key !== undefined) {
-    const inner = plot({ ...common, ...key });
-    inner.setAttribute("x", String(marginLeft - key.marginLeft));
+    const inner = plot({ ...common, ...key, width, height: above });
     inner.setAttribute("y", String(headed));
     svg.append(inner);
   }
+  const style = common.document.createElement("style");
+  style.textContent = nightStyle();
+  svg.append(style);
   // a group a line, so that a change can be read
   return `${svg.outerHTML.replaceAll("<g", "\n<g")}\n`;
+}
+
+/** Styles, which a picture inside `<img>` follows too, have precedence over the attributes that they select. */
+function nightStyle(): string {
+  const rules = Object.entries(AT_NIGHT).flatMap(([day, night]) =>
+    ["fill", "stroke"].map((name) => `.plot [${name}="${day}"]{${name}:${night}}`),
+  );
+  return `@media (prefers-color-scheme:dark){.plot{color:${AT_NIGHT[INK]}}${rules.join("")}}`;
 }
