@@ -8,7 +8,8 @@ const [model, adapter, count, prompts] = process.argv.slice(2);
 if (model === undefined || adapter === undefined || count === undefined || prompts === undefined)
   throw new Error("usage: greedy-tokens.ts MODEL ADAPTER TOKENS PROMPTS.json");
 const mergedAdapter = adapter === "none" ? undefined : adapter;
-await using engine = await openEngine({ model, mergedAdapter, maxLength: 8192, inProcess: true });
+const defaults = { generationConfig: "none", temperature: 0 } as const;
+await using engine = await openEngine({ model, mergedAdapter, defaults, maxLength: 8192, inProcess: true });
 const results: unknown[] = [];
 for (const prompt of JSON.parse(await readFile(prompts, "utf8")) as readonly string[]) {
   const tokens: number[] = [];

@@ -54,12 +54,15 @@ export function group<S extends Settings>(heading: string, settings: S): Grouped
   ) as Grouped<S>;
 }
 
+/** `shardsPerVector` is `shards-per-vector`. */
+export const flagName = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
 /** `shardsPerVector` is `--shards-per-vector`; a flag that is on by default has a `--no-` in front. */
 export const flagOf = (
   name: string,
   { kind, default: standard }: Pick<Setting, "kind" | "default">,
-): string =>
-  `--${kind === "flag" && standard === true ? "no-" : ""}${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+): string => `--${kind === "flag" && standard === true ? "no-" : ""}${flagName(name)}`;
 
 /** `--steps <n>`. */
 export const flagsOf = (name: string, setting: Setting): string =>

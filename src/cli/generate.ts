@@ -17,6 +17,7 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, model, threads, unescaped } from "./common-options.ts";
 import { engineProgress, findModel } from "./loading.ts";
+import { defaultsText } from "./model-text.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
 import {
@@ -143,6 +144,7 @@ async function run(given: Values): Promise<number> {
   const { adapter, compare, maxLength, device, threads, baseDtype, compute, cacheDtype } = options;
   await using engine = await openEngine({
     ...{ model: path, inProcess: true, baseDtype, compute, cacheDtype, maxLength, device, threads, signal },
+    defaults: { generationConfig: options.generationConfig },
     // two requests at most run side by side
     maxBatch: 2,
     onProgress: engineProgress(line),
@@ -151,6 +153,9 @@ async function run(given: Values): Promise<number> {
   const trainedOn =
     adapter === undefined ? undefined : checkBase(adapter, await readAdapterBase(adapter), engine.model);
   line.clear();
+  const isSaid = !options.json && process.stderr.isTTY === true;
+  if (isSaid && Object.keys(engine.defaults.sources).length > 0)
+    note(`the model asks for ${defaultsText(engine.defaults)}; options come before that`);
   if (trainedOn !== undefined && !options.json) note(`${adapter}: ${trainedOnText(trainedOn)}`);
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C

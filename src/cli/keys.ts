@@ -16,7 +16,7 @@ import { hashOfKey, type KeyLine, keyLines } from "#server";
 import { pathExists, readBytes, storageError } from "#storage";
 import { defineCommand, flagOf, group } from "./command.ts";
 import { given } from "./common-options.ts";
-import { counted } from "./numbers.ts";
+import { counted, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 import { sayJson, sayLine, shown } from "./terminal.ts";
 
@@ -60,6 +60,15 @@ const options = {
     }),
     requestsPerMinute: integer({ min: 1, help: "requests that it may send a minute" }),
     maxConcurrent: integer({ min: 1, help: "requests that it may have at a time" }),
+    tokensPerDay: integer({ min: 1, help: "tokens of prompts and answers that it may have in a day of UTC" }),
+    tokensPerMonth: integer({ min: 1, help: "the same in a month" }),
+    expires: text({
+      pattern: /^(\d{1,5}[mhdw]|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?)$/,
+      what: "a time from now such as 12h, 30d or 8w, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z",
+      placeholder: "when",
+      defaultText: "never",
+      help: "when it is refused: 12h, 30d, 8w, or a date of UTC",
+    }),
   }),
   ...group("New key's fine-tuning jobs", fineTuning),
   ...group("Output", {
@@ -84,6 +93,7 @@ export const command = defineCommand({
 Examples:
   mos keys create --name acme --adapters "acme-*" --append keys.jsonl
   mos keys create --name operator --admin --append keys.jsonl
+  mos keys create --name trial --expires 30d --tokens-per-day 100000 --append keys.jsonl
   mos keys list keys.jsonl
   mos keys revoke keys.jsonl --name acme
       every key of that name
@@ -106,6 +116,9 @@ const OPTIONS: Readonly<Record<KeyAction, readonly string[]>> = {
     "adapters",
     "requestsPerMinute",
     "maxConcurrent",
+    "tokensPerDay",
+    "tokensPerMonth",
+    "expires",
     ...Object.keys(fineTuning),
     "append",
   ],
@@ -153,9 +166,27 @@ async function append(path: string, lines: readonly object[]): Promise<void> {
   });
 }
 
+const MINUTES: Readonly<Record<string, number>> = { m: 1, h: 60, d: 1440, w: 10_080 };
+
+/** Whether a calendar has the day that a text begins with; Date takes the 31st of February for one of March. */
+function isDay(text: string): boolean {
+  const day = Date.parse(text.slice(0, 10));
+  return !Number.isNaN(day) && new Date(day).toISOString().startsWith(text.slice(0, 10));
+}
+
+/** The moment that --expires means. Throws `bad_option` for none, or one that is over. */
+function expiryOf(text: string, now: number): string {
+  const [, count, unit = ""] = /^(\d+)([mhdw])$/.exec(text) ?? [];
+  const dated = isDay(text) ? Date.parse(text) : Number.NaN;
+  const at = count === undefined ? dated : now + Number(count) * (MINUTES[unit] ?? 0) * 60_000;
+  if (Number.isNaN(at)) throw wrong(`--expires ${text}: there is no such day or time`);
+  if (at <= now) throw wrong(`--expires ${text}: this is over, so the key could never be used`);
+  return new Date(at).toISOString();
+}
+
 /** Prints a new key, and keeps its hash only. */
 async function create(options: Options): Promise<void> {
-  const { name, admin, adapters, requestsPerMinute, maxConcurrent, append: file } = options;
+  const { name, admin, adapters, requestsPerMinute, maxConcurrent, expires, append: file } = options;
   const limits = given({
     max_active_jobs: options.maxActiveJobs,
     max_running_jobs: options.maxRunningJobs,
@@ -174,6 +205,9 @@ async function create(options: Options): Promise<void> {
       admin: admin ? true : undefined,
       requests_per_minute: requestsPerMinute,
       max_concurrent: maxConcurrent,
+      tokens_per_day: options.tokensPerDay,
+      tokens_per_month: options.tokensPerMonth,
+      expires_at: expires === undefined ? undefined : expiryOf(expires, Date.now()),
       fine_tuning: Object.keys(limits).length === 0 ? undefined : limits,
     }),
   };
@@ -190,24 +224,45 @@ async function create(options: Options): Promise<void> {
 
 const shortHash = ({ sha256 }: KeyLine): string => sha256.slice(0, SHOWN_DIGITS);
 
+function stateOf({ revoked, expires_at, admin }: KeyLine): string {
+  if (revoked === true) return "revoked";
+  if (expires_at !== undefined && Date.parse(expires_at) <= Date.now()) return "expired";
+  return admin === true ? "admin" : "";
+}
+
+const countText = (count: number | undefined): string | undefined =>
+  count === undefined ? undefined : formatInteger(count);
+
+/** Columns that are shown where a key has them. */
+const MORE_COLUMNS: readonly { readonly head: string; readonly of: (key: KeyLine) => string | undefined }[] =
+  [
+    { head: "tokens a day", of: ({ tokens_per_day }) => countText(tokens_per_day) },
+    { head: "a month", of: ({ tokens_per_month }) => countText(tokens_per_month) },
+    { head: "expires", of: ({ expires_at }) => expires_at },
+    {
+      head: "fine-tuning",
+      of: ({ fine_tuning }) =>
+        fine_tuning &&
+        Object.entries(fine_tuning)
+          .map(([field, value]) => `${field} ${value}`)
+          .join(", "),
+    },
+  ];
+
 function list(keys: readonly KeyLine[], { json }: Options): void {
   if (json) sayJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
   else if (keys.length === 0) sayLine("the file holds no keys");
   else {
+    const more = MORE_COLUMNS.filter(({ of }) => keys.some((key) => of(key) !== undefined));
     const rows = keys.map((key) => [
-      key.name,
-      shortHash(key),
-      key.revoked === true ? "revoked" : key.admin === true ? "admin" : "",
+      ...[key.name, shortHash(key), stateOf(key)],
       String(key.requests_per_minute ?? "–"),
       String(key.max_concurrent ?? "–"),
       shown(key.adapters?.join(" ") ?? "all"),
-      Object.entries(key.fine_tuning ?? {})
-        .map(([field, value]) => `${field} ${value}`)
-        .join(", "),
+      ...more.map(({ of }) => of(key) ?? ""),
     ]);
-    const more = keys.some((key) => key.fine_tuning !== undefined) ? ["fine-tuning"] : [];
-    const head = ["name", "sha256", "", "a minute", "at a time", "adapters", ...more];
-    sayLine(textTable([head, ...rows], { left: [0, 1, 2, 5, 6] }));
+    const head = ["name", "sha256", "", "a minute", "at a time", "adapters", ...more.map((one) => one.head)];
+    sayLine(textTable([head, ...rows], { left: [...head.keys()].filter((i) => i < 3 || i > 4) }));
   }
 }
 

@@ -1,5 +1,8 @@
-// What `mos inspect` shows of a model.
+// What `mos inspect` shows of a model, and what others say of its answers.
+import { basename } from "node:path";
+import type { AnswerDefaults } from "#inference";
 import type { ModelInspection } from "#recipes";
+import { flagName } from "./command.ts";
 import { counted, formatBytes, formatCount, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 
@@ -50,4 +53,14 @@ function memoryTable({ memory }: ModelInspection): string {
     bytes === undefined ? "not possible" : formatBytes(bytes),
   ]);
   return textTable([["--base-dtype", "bytes"], ...rows], { left: [0] });
+}
+
+/** `temperature 0.6, top-p 0.9 (generation_config.json); top-k 40 (option)`. */
+export function defaultsText({ sampling, maxTokens, sources }: AnswerDefaults): string {
+  const values: Readonly<Record<string, unknown>> = { ...sampling, maxTokens };
+  const bySource = new Map<string, string[]>();
+  for (const [name, source] of Object.entries(sources))
+    bySource.set(source, [...(bySource.get(source) ?? []), `${flagName(name)} ${String(values[name])}`]);
+  if (bySource.size === 0) return "greedy: neither options nor the model's files set anything";
+  return [...bySource].map(([source, parts]) => `${parts.join(", ")} (${basename(source)})`).join("; ");
 }

@@ -1,12 +1,13 @@
 import { pino } from "pino";
 import { trainedOnText } from "#adapters";
 import { integer, MosError, type SettingValues, text } from "#core";
-import { type AdapterInfo, adapterSettings, baseSettings, batchSettings } from "#inference";
+import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#recipes";
 import { describeMemory, describePlan } from "#storage";
 import { defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { engineProgress, findModel } from "./loading.ts";
+import { defaultsText } from "./model-text.ts";
 import { counted, formatBytes, formatInteger } from "./numbers.ts";
 import { importPackage, type Service } from "./packages.ts";
 import { databaseUrlOfUser, serviceOptions } from "./service-options.ts";
@@ -29,6 +30,13 @@ const options = {
       help: "each of its sub-folders is an adapter, and its name a model of the API",
     }),
     ...adapterSettings,
+  }),
+  ...group("Sampling", {
+    ...defaultsSettings,
+    maxTokens: {
+      ...defaultsSettings.maxTokens,
+      defaultText: "the model's, or what is left of the context; 16 in completions",
+    },
   }),
   ...group("Machine", batchSettings),
   ...group("Network", networkSettings),
@@ -73,8 +81,11 @@ Examples:
   mos serve --model org/name --adapters adapters --base-dtype int8 --adapter-memory 4GB --adapter-dtype bfloat16
   mos serve --model org/name --adapters adapters --max-batch 64 --max-length 16384 --cache-memory 24GB
   mos serve --model org/name --adapters adapters --host 0.0.0.0 --api-keys keys.jsonl
+  mos serve --model org/name --host 0.0.0.0 --api-keys keys.jsonl --tls-cert cert.pem --tls-key key.pem
+  mos serve --model org/name --cors https://app.example.com --temperature 0.7 --top-p 0.9
 
 The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.
+What a request leaves out is as the sampling options say, or else the model's generation_config.json or GGUF metadata.
 /docs lists the routes, /metrics is for Prometheus. Requests are logged on stderr, one JSON object a line.
 SIGTERM or Ctrl-C lets running requests finish, and ends within --drain-delay, --drain-seconds and a few more; a second
 one ends at once.
@@ -169,7 +180,9 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
   const { maxLength, baseDtype, compute, plan } = engine.model;
   if (options.json) {
     const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
-    sayJson({ type: "ready", address, model: modelName, adapters: adapters.length, trainedOn, plan });
+    const { defaults } = engine;
+    const what = { address, model: modelName, adapters: adapters.length, trainedOn, plan, defaults };
+    sayJson({ type: "ready", ...what });
     return;
   }
   sayLine(
@@ -181,6 +194,7 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
         : [["memory", `about ${describeMemory(plan.bytes)}: ${describePlan(plan)}`] as const]),
       ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
       ...movedRows(moved(adapters)),
+      ["sampling", defaultsText(engine.defaults)],
       ["batch", `${counted(maxBatch, "request")} side by side`],
       ["keys", options.apiKeys ?? "none: everyone who reaches the port may use the server"],
       ["address", `${address}/v1`],

@@ -28,6 +28,9 @@ export interface PredictOptions {
 /** One tenant: prompts that begin alike share their prefix. */
 const TENANT = "evaluation";
 
+/** An engine may have defaults of its model, which are no part of a benchmark's rules. */
+const NO_OTHER_SAMPLING = { topK: 0, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 };
+
 /**
  * Asks the engine as often as the question needs predictions. A prompt that is too long for the model gets an empty
  * prediction, and a prediction is cut where the model's context ends, as the rules' own programs do.
@@ -48,7 +51,7 @@ export async function predict(question: Question, options: PredictOptions): Prom
         {
           ...request,
           maxTokens: Math.min(output.maxTokens, room),
-          sampling: { temperature: output.temperature, topP: output.topP },
+          sampling: { ...NO_OTHER_SAMPLING, temperature: output.temperature, topP: output.topP },
           stop: output.stop,
           continuesPrompt: true,
           seed: randomStream(options.seed, `${id} ${i}`).uint32(),

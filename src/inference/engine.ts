@@ -3,6 +3,7 @@
 import { MosError } from "#core";
 import { missingBos } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
+import { NO_DEFAULTS } from "./answer-defaults.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { EventQueue } from "./event-queue.ts";
 import { fullRequest, type RequestBounds } from "./request.ts";
@@ -10,6 +11,7 @@ import { type CoreEvent, readEvent } from "./scores.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import type {
   AdapterInfo,
+  AnswerDefaults,
   Engine,
   EngineEvent,
   EngineModel,
@@ -33,6 +35,8 @@ export interface EngineOptions {
   readonly core: EngineCore;
   readonly model: EngineModel;
   readonly text: LoadedText;
+  /** How requests are answered that do not say it themselves; greedily, with 256 tokens at most. */
+  readonly defaults?: AnswerDefaults;
   readonly limits: FrontLimits;
   /** Those that are registered now. */
   readonly adapters: readonly AdapterInfo[];
@@ -57,6 +61,7 @@ interface Live {
 class FrontEngine implements Engine {
   readonly model: EngineModel;
   readonly text: LoadedText;
+  readonly defaults: AnswerDefaults;
   readonly closed: Promise<MosError | undefined>;
   readonly #core: EngineCore;
   readonly #limits: FrontLimits;
@@ -70,9 +75,11 @@ class FrontEngine implements Engine {
   /** Called when no request is live any more. */
   #drains: (() => void)[] = [];
 
-  constructor({ core, model, text, limits, adapters, refused = [] }: EngineOptions) {
+  constructor({ core, model, text, defaults = NO_DEFAULTS, ...rest }: EngineOptions) {
+    const { limits, adapters, refused = [] } = rest;
     this.model = model;
     this.text = text;
+    this.defaults = defaults;
     this.closed = core.closed;
     this.#core = core;
     this.#limits = limits;
@@ -95,7 +102,8 @@ class FrontEngine implements Engine {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#isDraining)
       throw new MosError("busy", "the engine is shutting down and accepts no more requests; ask another one");
-    const request = fullRequest(given, { model: this.model, ...this.#limits });
+    const { model, defaults } = this;
+    const request = fullRequest(given, { model, defaults, ...this.#limits });
     this.#checkRoom(request.tenant);
     const id = this.#nextId++;
     const cancel = (): void => this.#cancel(id);
@@ -127,7 +135,7 @@ class FrontEngine implements Engine {
         "bad_option",
         `the prompt has ${prompt.length} tokens and leaves no room for an answer within ${this.model.maxLength}; shorten it`,
       );
-    const maxTokens = Math.min(options.maxTokens ?? 256, room);
+    const maxTokens = options.maxTokens === undefined ? undefined : Math.min(options.maxTokens, room);
     return this.submit({ continuesPrompt: true, ...options, prompt, maxTokens });
   }
 

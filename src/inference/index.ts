@@ -1,3 +1,4 @@
+export { samplingBy } from "./answer-defaults.ts";
 export { type BaseWeights, type PrepareOptions, prepareWeights, type WeightStream } from "./base-weights.ts";
 export { createEngine, type EngineOptions, type FrontLimits } from "./engine.ts";
 export { type CoreLimits, type CoreParts, createCore, type EngineCore } from "./engine-core.ts";
@@ -11,11 +12,13 @@ export {
   answerSettings,
   baseSettings,
   batchSettings,
+  defaultsSettings,
   type EngineSettings,
   engineSettings,
 } from "./settings.ts";
 export type {
   AdapterInfo,
+  AnswerDefaults,
   Engine,
   EngineEvent,
   EngineModel,

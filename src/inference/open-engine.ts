@@ -1,5 +1,6 @@
 import { loadModelText, openModel } from "#models";
 import type { LoadedText } from "#text";
+import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
 import { openCoreProcess } from "./core-process.ts";
 import { createEngine } from "./engine.ts";
 import { type CoreSettings, type ModelWithText, type OpenProgress, openCore } from "./open-core.ts";
@@ -14,6 +15,8 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
    * unless this is set: its engine has a process of its own.
    */
   readonly inProcess?: boolean;
+  /** How requests are answered that do not say it themselves; what is left out is as the model's files have it. */
+  readonly defaults?: DefaultsInput | undefined;
   /** How long the engine's process may be silent before `isResponding` is false (30); 0 is for ever. */
   readonly silentSeconds?: number;
   /** The time for chat templates that print the date; without it they print the date they carry, or none. */
@@ -36,6 +39,7 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
 export async function openEngine({
   model,
   inProcess = false,
+  defaults: given = {},
   silentSeconds = 30,
   onProgress = () => undefined,
   signal,
@@ -43,15 +47,18 @@ export async function openEngine({
   ...settings
 }: OpenEngineOptions): Promise<Engine> {
   if (typeof model !== "string") {
+    const { text } = model;
+    const defaults = answerDefaults(given, text.generation);
     const opened = await openCore({ ...settings, model }, { onProgress, signal });
-    return createEngine({ ...opened, text: model.text });
+    return createEngine({ ...opened, text, defaults });
   }
   const text = await textOf(model, now);
+  const defaults = answerDefaults(given, text.generation);
   const opened = await (inProcess ? openCore : openCoreProcess)(
     { ...settings, model },
     { onProgress, signal, silentSeconds },
   );
-  return createEngine({ ...opened, text });
+  return createEngine({ ...opened, text, defaults });
 }
 
 async function textOf(path: string, now: Date | undefined): Promise<LoadedText> {

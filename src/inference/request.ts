@@ -1,19 +1,21 @@
 // What a request is in full, and whether it can run to its end.
 import { MosError } from "#core";
+import { NO_DEFAULTS, samplingBy } from "./answer-defaults.ts";
 import { capacityFor } from "./kv-cache.ts";
 import { checkSampling } from "./sampler.ts";
-import type { EngineModel, EngineRequest } from "./types.ts";
+import type { AnswerDefaults, EngineModel, EngineRequest } from "./types.ts";
 
 /** A request with its defaults filled in; the signal stays with the caller. */
 export type FullRequest = Required<
-  Omit<EngineRequest, "signal" | "logprobs" | "promptLogprobs" | "candidates">
+  Omit<EngineRequest, "signal" | "maxTokens" | "logprobs" | "promptLogprobs" | "candidates">
 > &
-  Pick<EngineRequest, "logprobs" | "promptLogprobs" | "candidates">;
+  Pick<EngineRequest, "logprobs" | "promptLogprobs" | "candidates"> & { readonly maxTokens: number };
+
+/** Tokens of an answer where neither its request nor an option nor the model says how many. */
+const MAX_TOKENS = 256;
 
 const DEFAULTS = {
   adapter: null,
-  maxTokens: 256,
-  sampling: {},
   seed: 0,
   stop: [],
   stopTokens: [],
@@ -30,6 +32,10 @@ export interface RequestBounds {
   readonly bytesPerPosition: number;
   /** Bytes of keys and values of all slots. */
   readonly cacheMemory: number;
+}
+
+interface FullRequestOptions extends RequestBounds {
+  readonly defaults?: AnswerDefaults;
 }
 
 const wrong = (message: string): MosError => new MosError("bad_option", message);
@@ -51,12 +57,15 @@ function checkTokens(where: string, ids: readonly number[], vocabularySize: numb
 /** Fills in the defaults, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
 export function fullRequest(
   { signal: _, ...given }: EngineRequest,
-  { model, bytesPerPosition, cacheMemory }: RequestBounds,
+  { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: FullRequestOptions,
 ): FullRequest {
-  const request = { ...DEFAULTS, ...given };
-  const { prompt, maxTokens, minTokens, sampling, seed, stop, stopTokens } = request;
-  const { logprobs, promptLogprobs, candidates = [] } = request;
   const { vocabularySize, maxLength } = model;
+  const room = Math.max(1, maxLength - given.prompt.length);
+  const maxTokens = given.maxTokens ?? Math.min(defaults.maxTokens ?? MAX_TOKENS, room);
+  const sampling = samplingBy(defaults, given.sampling);
+  const request = { ...DEFAULTS, ...given, maxTokens, sampling };
+  const { prompt, minTokens, seed, stop, stopTokens } = request;
+  const { logprobs, promptLogprobs, candidates = [] } = request;
   if (prompt.length === 0) throw new MosError("bad_data", "the prompt is empty; give at least one token");
   checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
   checkCount("minTokens", minTokens, maxTokens);

@@ -5,21 +5,21 @@ import { samplingSettings } from "./settings.ts";
 /** How the next token is chosen. Everything at its default is greedy decoding. */
 export interface SamplingOptions {
   /** 0 takes the most likely token. */
-  readonly temperature?: number;
+  readonly temperature?: number | undefined;
   /** Keep the smallest set of tokens whose probabilities reach this sum; 1 keeps all. */
-  readonly topP?: number;
+  readonly topP?: number | undefined;
   /** Keep this many tokens; 0 keeps all. */
-  readonly topK?: number;
+  readonly topK?: number | undefined;
   /** Keep tokens at least this likely as a share of the most likely one; 0 keeps all. */
-  readonly minP?: number;
+  readonly minP?: number | undefined;
   /** Logits of tokens seen before are divided (if positive) or multiplied by this; 1 changes nothing. */
-  readonly repetitionPenalty?: number;
+  readonly repetitionPenalty?: number | undefined;
   /** Taken off the logits of tokens that the answer has already; 0 changes nothing. */
-  readonly presencePenalty?: number;
+  readonly presencePenalty?: number | undefined;
   /** The same, once for each time that the answer has the token. */
-  readonly frequencyPenalty?: number;
+  readonly frequencyPenalty?: number | undefined;
   /** Added to the logits of these token ids. */
-  readonly logitBias?: ReadonlyMap<number, number>;
+  readonly logitBias?: ReadonlyMap<number, number> | undefined;
 }
 
 /** What the choice of a token depends on beside the logits and the options. */
@@ -120,12 +120,7 @@ function ranked(weights: Float64Array, enough: (ids: readonly number[]) => boole
 /** What top-k, top-p and min-p, in this order, leave. */
 function candidates(
   logits: Float32Array,
-  {
-    temperature,
-    topK,
-    topP,
-    minP,
-  }: Required<Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP">>,
+  { temperature, topK, topP, minP }: Readonly<Record<"temperature" | "topK" | "topP" | "minP", number>>,
 ): Candidates {
   const top = logits[argmax(logits)] as number;
   const weights = Float64Array.from(logits, (z) => Math.exp((z - top) / temperature));

@@ -95,52 +95,68 @@ export interface FullSettings extends SettingValues<typeof engineSettings> {}
 export const fullSettings = (settings: EngineSettings): FullSettings =>
   parseSettings(engineSettings, settings);
 
-/** How the next token is chosen. All at their defaults are greedy decoding. */
+const modelsOr = (value: number): string => `the model's, or ${value}`;
+
+/** How the next token is chosen. */
 export const samplingSettings = {
-  temperature: number({ min: 0, default: 0, placeholder: "t", help: "0 always takes the most likely token" }),
+  temperature: number({
+    min: 0,
+    placeholder: "t",
+    defaultText: "the model's, or 0; 1 where only --top-p, --top-k or --min-p is set",
+    help: "0 always takes the most likely token",
+  }),
   topP: number({
     above: 0,
     max: 1,
-    default: 1,
     placeholder: "p",
+    defaultText: modelsOr(1),
     help: "keep the fewest tokens whose probabilities reach this sum; 1 keeps all",
   }),
   topK: integer({
     min: 0,
-    default: 0,
     placeholder: "k",
+    defaultText: modelsOr(0),
     help: "keep this many of the most likely tokens; 0 keeps all",
   }),
   minP: number({
     min: 0,
     max: 1,
-    default: 0,
     placeholder: "p",
+    defaultText: modelsOr(0),
     help: "keep tokens at least this likely, relative to the most likely one; 0 keeps all",
   }),
   repetitionPenalty: number({
     above: 0,
-    default: 1,
+    defaultText: modelsOr(1),
     help: "above 1 avoids tokens that have occurred before",
   }),
   presencePenalty: number({
     min: -2,
     max: 2,
-    default: 0,
+    defaultText: "0",
     help: "above 0 avoids tokens that the answer has already",
   }),
   frequencyPenalty: number({
     min: -2,
     max: 2,
-    default: 0,
+    defaultText: "0",
     help: "above 0 avoids tokens the more, the more often the answer has them",
   }),
 };
 
+/** What answers are like where their requests do not say. */
+export const defaultsSettings = {
+  generationConfig: choice(["auto", "none"], {
+    default: "auto",
+    help: "auto samples as the model's generation_config.json or GGUF metadata say; none leaves them out",
+  }),
+  ...samplingSettings,
+  maxTokens: integer({ min: 1, defaultText: modelsOr(256), help: "most tokens of an answer" }),
+};
+
 /** How an answer is written. */
 export const answerSettings = {
-  maxTokens: integer({ min: 1, default: 256, help: "most tokens of an answer" }),
-  ...samplingSettings,
+  ...defaultsSettings,
   stop: texts({ help: "text that ends an answer, \\n for a line break; may be repeated" }),
   seed: integer({ min: 0, default: 0, help: "the same seed gives the same answer" }),
 };

@@ -12,9 +12,9 @@ export interface EngineRequest {
   readonly prompt: readonly number[];
   /** The registered name of an adapter; null, the default, is the base. */
   readonly adapter?: string | null;
-  /** Maximum number of tokens to generate (256); 0 only scores the prompt. */
-  readonly maxTokens?: number;
-  /** Greedy unless set. */
+  /** Maximum number of tokens to generate (the engine's default, cut to what fits); 0 only scores the prompt. */
+  readonly maxTokens?: number | undefined;
+  /** What is left out is as the engine's defaults say. */
   readonly sampling?: SamplingOptions;
   /** Of the request's own stream of random numbers (0): the same request with the same seed gets the same answer. */
   readonly seed?: number;
@@ -151,11 +151,22 @@ export interface EngineModel {
 /** A request in text: everything about it but the prompt's tokens. */
 export type TextRequest = Omit<EngineRequest, "prompt">;
 
+/** How requests are answered that do not say it themselves. */
+export interface AnswerDefaults {
+  /** Only what an option or the model sets: the rest changes nothing, and without a temperature decoding is greedy. */
+  readonly sampling: Omit<SamplingOptions, "logitBias">;
+  /** Most tokens of an answer, where an option or the model sets it. */
+  readonly maxTokens?: number;
+  /** What each of them comes from: "option", or the model's file. */
+  readonly sources: Readonly<Record<string, string>>;
+}
+
 /** Runs requests side by side on one base. Holds native memory: dispose it, which cancels what runs. */
 export interface Engine extends AsyncDisposable {
   readonly model: EngineModel;
   /** The model's tokenizer and chat template. */
   readonly text: LoadedText;
+  readonly defaults: AnswerDefaults;
   /**
    * Resolves when the engine has stopped: to the error that broke it, or undefined where it was disposed and ended by
    * itself. Never rejects.

@@ -91,6 +91,7 @@ export async function* evaluateModel({
   await using engine = await openEngine({
     ...{ model, baseDtype, compute, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
     maxAdapterRank: Number.MAX_SAFE_INTEGER,
+    defaults: { generationConfig: "none" }, // the rules say how answers are sampled
     ...(names.length === 0 ? {} : { adapters: Object.fromEntries(named) }),
     ...(maxLength === undefined ? {} : { maxLength }),
     ...(threads === undefined ? {} : { threads }),

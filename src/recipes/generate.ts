@@ -13,6 +13,8 @@ export type Prompt =
 export interface GenerateOptions extends Omit<TextRequest, "adapter"> {
   /** An adapter or its folder; the base answers without. */
   readonly adapter?: string | Adapter | undefined;
+  /** Whether what the options leave out is as the model's files have it ("auto"), or as if they had nothing. */
+  readonly generationConfig?: "auto" | "none" | undefined;
   /** The longest sequence, prompt and answer together (8,192 tokens, or fewer where the model has fewer). */
   readonly maxLength?: number | undefined;
   /** Where steps are computed ("cpu"). */
@@ -34,9 +36,12 @@ export interface GenerateOptions extends Omit<TextRequest, "adapter"> {
 export async function* generate(
   base: BaseModel,
   prompt: Prompt,
-  { adapter, maxLength = 8192, device, threads, ...request }: GenerateOptions = {},
+  { adapter, generationConfig, maxLength = 8192, device, threads, ...request }: GenerateOptions = {},
 ): AsyncGenerator<EngineEvent, void> {
-  await using engine = await openEngine({ model: base, mergedAdapter: adapter, maxLength, device, threads });
+  await using engine = await openEngine({
+    ...{ model: base, mergedAdapter: adapter, maxLength, device, threads },
+    defaults: { generationConfig },
+  });
   yield* prompt.kind === "chat"
     ? engine.chat(prompt.messages, request)
     : engine.complete(prompt.text, request);

@@ -3,16 +3,33 @@ import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AdapterGeometry, openAdapterFolder } from "#adapters";
-import { flag, integer, MosError, parseSettings, pick, type SettingInput, steadyNow, text } from "#core";
-import { type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
+import {
+  flag,
+  integer,
+  listOf,
+  MosError,
+  parseSettings,
+  pick,
+  type SettingInput,
+  type SettingValues,
+  steadyNow,
+  text,
+} from "#core";
+import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
 import { geometryOf, openModel } from "#models";
 import {
   createServer,
   defaultLimits,
+  type KeyFile,
   listen,
+  type OpenCertificate,
+  openCertificate,
   openKeyFile,
+  openQuotas,
   type ServerExtension,
   type ServerLog,
+  type StoredQuotas,
+  type TlsOptions,
 } from "#server";
 import { repairFolder } from "#storage";
 import { baseOfFiles } from "./memory.ts";
@@ -20,6 +37,13 @@ import { checkRun, type FinetuneOptions } from "./prepare-run.ts";
 
 /** In seconds; timers cannot be set to much more. */
 const DAY = 86_400;
+
+/** As browsers send it: no path, and no capitals. */
+const origin = text({
+  pattern: /^(\*|[a-z][a-z\d+.-]*:\/\/[^\s/A-Z,]+)$/,
+  what: "an origin such as https://app.example.com, without a path, or *",
+  help: "an origin",
+});
 
 /** Which clients reach the server, and how long it waits for what. */
 export const networkSettings = {
@@ -33,7 +57,21 @@ export const networkSettings = {
     placeholder: "file",
     help: "keys as mos keys writes them; the file is read again when it changes",
   }),
+  usageFile: text({
+    placeholder: "file",
+    defaultText: "--api-keys with .usage.json at its end",
+    help: "where the tokens of keys with a quota are counted",
+  }),
   keys: flag({ default: true, help: "let everyone who reaches the port use the server" }),
+  tlsCert: text({
+    placeholder: "file",
+    help: "serve HTTPS with this certificate, in PEM with those between it and a root; read again when it changes",
+  }),
+  tlsKey: text({ placeholder: "file", help: "the certificate's private key, in PEM" }),
+  cors: listOf(origin, {
+    what: "a list of different origins",
+    help: "origins whose pages may use the server from browsers, or * for all",
+  }),
   publicMetrics: flag({ help: "show /metrics, which names adapters, without a key" }),
   drainSeconds: integer({
     min: 0,
@@ -71,7 +109,8 @@ export const networkSettings = {
 /** What is served, to which clients, and how much of the machine it takes. */
 export interface ServeOptions
   extends SettingInput<typeof networkSettings>,
-    SettingInput<typeof engineSettings> {
+    SettingInput<typeof engineSettings>,
+    SettingInput<typeof defaultsSettings> {
   /** A model folder or a .gguf file. */
   readonly model: string;
   /** What clients call the base. Default: the name of its folder or file. */
@@ -87,6 +126,8 @@ export interface ServeOptions
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds since 1970, by a clock that never goes back; `steadyNow` by default. */
   readonly now?: () => number;
+  /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire; `Date.now` by default. */
+  readonly date?: () => number;
 }
 
 /** The model of a server. */
@@ -130,43 +171,40 @@ const SECONDS_WITHOUT_ENGINE = 2;
  * console.log(server.address);
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const {
-    host,
-    port,
-    apiKeys,
-    keys: needsKeys,
-    publicMetrics,
-    ...life
-  } = parseSettings(networkSettings, pick(networkSettings, options));
-  const { adapters, log, onProgress, signal, now = steadyNow } = options;
-  if (apiKeys === undefined && needsKeys && !isLoopback(host))
-    throw new MosError(
-      "bad_option",
-      `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
-    );
+  const network = parseSettings(networkSettings, pick(networkSettings, options));
+  const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
+  const { adapters, log, onProgress, signal, now = steadyNow, date = Date.now } = options;
+  checkReach(network);
+  const tls = await certificateOf(network, { date, log });
   if (adapters !== undefined) await repairFolder(adapters);
   const { name, geometry, checkRun: check, checkAdapter } = await readModel(options.model);
-  const keys = apiKeys === undefined ? undefined : await openKeyFile(apiKeys, { now, log });
+  const { keys, quotas } = await openKeys(network, { now, date, log });
   const modelName = options.modelName ?? name;
-  const engine = await openEngine({
-    model: options.model,
-    ...(adapters === undefined ? {} : { adapters }),
-    ...pick(engineSettings, options),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    silentSeconds: life.engineTimeout,
-    signal,
-  });
+  const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
+  const dispose = async (): Promise<void> => {
+    for (const one of owned.splice(0).reverse()) await one[Symbol.asyncDispose]();
+  };
   try {
+    const engine = await openEngine({
+      model: options.model,
+      ...(adapters === undefined ? {} : { adapters }),
+      ...pick(engineSettings, options),
+      defaults: pick(defaultsSettings, options),
+      ...(onProgress === undefined ? {} : { onProgress }),
+      silentSeconds: life.engineTimeout,
+      signal,
+    });
+    owned.push(engine);
     const server = createServer({
       extension: await options.extension?.({ name: modelName, geometry, checkRun: check }),
-      ...{ engine, modelName, log, now, keys, checkAdapter, publicMetrics },
+      ...{ engine, modelName, log, now, date, keys, quotas, checkAdapter, publicMetrics, cors },
       nextSeed: () => randomInt(2 ** 32),
       hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
       limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
       privatePaths: apiKeys === undefined ? [options.model] : [options.model, apiKeys],
     });
-    const listening = await listen(server, { host, port });
+    const listening = await listen(server, { host, port, tls });
     const gone = engine.closed.then(() => true);
     return {
       address: listening.address,
@@ -179,12 +217,44 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
         const isGone = await Promise.race([gone, sleep(life.drainDelay * 1000, false, { ref: false })]);
         await listening.close({ drainSeconds: isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds });
       },
-      [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: dispose,
     };
   } catch (error) {
-    await engine[Symbol.asyncDispose]();
+    await dispose();
     throw error;
   }
+}
+
+type NetworkSettings = SettingValues<typeof networkSettings>;
+
+/** Throws `bad_option` where everyone would get in and nobody has said so. */
+function checkReach({ host, apiKeys, keys }: NetworkSettings): void {
+  if (apiKeys === undefined && keys && !isLoopback(host))
+    throw new MosError(
+      "bad_option",
+      `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
+    );
+}
+
+async function certificateOf(
+  { tlsCert: certFile, tlsKey: keyFile }: NetworkSettings,
+  parts: Pick<TlsOptions, "date" | "log">,
+): Promise<OpenCertificate | undefined> {
+  if (certFile !== undefined && keyFile !== undefined)
+    return openCertificate({ certFile, keyFile, ...parts });
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  const [there, missing] = certFile === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
+  throw new MosError("bad_option", `${there} is given without ${missing}; HTTPS needs both`);
+}
+
+/** The keys of clients, and the tokens that they have had. */
+async function openKeys(
+  { apiKeys, usageFile = `${apiKeys}.usage.json` }: NetworkSettings,
+  { now, date, log }: Pick<Required<ServeOptions>, "now" | "date" | "log">,
+): Promise<{ readonly keys?: KeyFile; readonly quotas?: StoredQuotas }> {
+  if (apiKeys === undefined) return {};
+  const keys = await openKeyFile(apiKeys, { now, log });
+  return { keys, quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }) };
 }
 
 /** In place of tensors that the seed gives, which need no check and may be large. */

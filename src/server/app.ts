@@ -1,6 +1,7 @@
 // The server as an app: its routes, and what happens around each of them.
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Next } from "hono";
+import type { MiddlewareHandler, Next } from "hono";
+import { cors } from "hono/cors";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { createAdapterStore } from "./adapter-store.ts";
@@ -17,6 +18,7 @@ import {
 } from "./limits.ts";
 import { createMetrics, createRecord, logFields } from "./metrics.ts";
 import { createPromptReader } from "./prompts.ts";
+import { createQuotas } from "./quotas.ts";
 import { checkedBy } from "./request.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
@@ -53,8 +55,9 @@ export function createServer(options: ServerOptions): ApiServer {
     checkHost(server.hosts, context.req.url);
     await next();
   });
+  if (server.cors !== undefined) app.use("*", crossOrigin(server.cors));
   app.use("/v1/*", async (context, next) => {
-    const found = await authenticate(server.keys, context.req.header("authorization"));
+    const found = await authenticate(server, context.req.header("authorization"));
     const key = server.extension?.keyOf(found) ?? found;
     context.var.record.keyName = key.name;
     server.rateLimiter.count(key);
@@ -62,7 +65,9 @@ export function createServer(options: ServerOptions): ApiServer {
     await next();
   });
   app.use("/v1/*", async (context, next) => {
-    if (context.req.method !== "GET") checkSite(context.req.header("sec-fetch-site"));
+    const { method } = context.req;
+    const [site, origin] = [context.req.header("sec-fetch-site"), context.req.header("origin")];
+    if (method !== "GET") checkSite({ site, origin }, server.cors);
     await next();
   });
   app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));
@@ -73,6 +78,18 @@ export function createServer(options: ServerOptions): ApiServer {
   refuseOtherMethods(app);
   return { app, inFlight: server.inFlight, limits: server.limits };
 }
+
+/** Lets pages of other origins use the server. A browser's question before a request needs no key. */
+const crossOrigin = (origins: readonly string[]): MiddlewareHandler<ServerEnv> =>
+  cors({
+    origin: origins.includes("*") ? "*" : [...origins],
+    allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+    exposeHeaders: [
+      ...["x-request-id", "retry-after", "x-should-retry"],
+      ...["limit", "remaining", "reset"].map((what) => `x-ratelimit-${what}-tokens`),
+    ],
+    maxAge: 600,
+  });
 
 /** Names every folder that cannot be served, once for each reason. */
 function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): void {
@@ -88,13 +105,13 @@ function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): voi
 }
 
 function contextOf(options: ServerOptions): ServerContext {
-  const { engine, modelName, now } = options;
+  const { engine, modelName, now, date = now, quotas = createQuotas({ date }) } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const engineWatch = watchEngine(engine);
   const { adapterFolder, privatePaths = [] } = options;
   return {
     ...options,
-    limits,
+    ...{ limits, date, quotas },
     createdAt: Math.floor(now() / 1000),
     inFlight: createInFlight(limits.answerSeconds),
     logprobBudget: createLogprobBudget(limits.logprobsInFlight),
@@ -119,6 +136,9 @@ function contextOf(options: ServerOptions): ServerContext {
 /** A client that left before its answer gets no status. The log has this one, nginx's. */
 const CLIENT_LEFT = 499;
 
+/** What supervisors and Prometheus ask every few seconds; it is not logged unless it is refused. */
+const PROBES: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+
 /** Keeps the record of a request: an id on the answer, a line in the log, a count. */
 async function recorded(server: ServerContext, context: RequestContext, next: Next): Promise<void> {
   const { now, log, metrics, inFlight } = server;
@@ -132,7 +152,8 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
     if (record.isAborted) record.status = CLIENT_LEFT;
     metrics.ended(record);
     server.extension?.served?.(record, (now() - record.startedAt) / 1000);
-    log.info(logFields(record, now()), "request");
+    if (record.error !== undefined || !PROBES.has(record.route))
+      log.info(logFields(record, now()), "request");
   };
   await next();
   if (context.req.method === "HEAD") await context.res.body?.cancel(); // nobody will read it

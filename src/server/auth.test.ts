@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { findKey, hashOfKey, keyLines, parseKeys } from "./auth.ts";
+import { authenticate, findKey, hashOfKey, keyLines, parseKeys } from "./auth.ts";
 
 const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashOfKey(name), ...more });
 
@@ -79,4 +79,20 @@ test("a wrong line is named, and no key is shown", () => {
   expect(wrong("nonsense")).toThrowError(/keys\.jsonl:1/);
   expect(wrong(line("a", { sha256: "short" }))).toThrowError(/64 hexadecimal/);
   expect(wrong(line("a b"))).toThrowError(/field "name"/);
+});
+
+test("an expired key is refused from its moment on, with another code than a wrong one", async () => {
+  const text = line("trial", { expires_at: "2026-12-01T01:00:00+01:00" });
+  const keys = { find: async (token: string) => findKey(parseKeys(text, "k"), token) };
+  const at = (date: number) => authenticate({ keys, date: () => date }, "Bearer trial");
+  const end = Date.UTC(2026, 11, 1);
+  expect((await at(end - 1)).name).toBe("trial");
+  await expect(at(end)).rejects.toMatchObject({
+    message: expect.stringContaining("the API key expired at 2026-12-01T00:00:00.000Z"),
+    details: { status: 401, code: "expired_api_key" },
+  });
+  for (const expires_at of ["tomorrow", "2026-12-01T00:00:00", 1_800_000_000])
+    expect(() => parseKeys(line("trial", { expires_at }), "keys.jsonl")).toThrow(
+      /^keys\.jsonl:1: field "expires_at" is .*; .*is expected/,
+    );
 });

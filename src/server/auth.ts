@@ -15,6 +15,11 @@ export interface ApiKey {
   readonly requestsPerMinute?: number | undefined;
   /** Requests that may run at the same time. */
   readonly maxConcurrent?: number | undefined;
+  /** Of prompts and answers, by days and months of UTC. */
+  readonly tokensPerDay?: number | undefined;
+  readonly tokensPerMonth?: number | undefined;
+  /** From then on it is refused, in milliseconds since 1970. */
+  readonly expiresAt?: number | undefined;
   readonly fineTuning?: FineTuningLimits | undefined;
   /** Whether the adapter of this name exists for the key. */
   mayUse(adapter: string): boolean;
@@ -24,6 +29,12 @@ export interface ApiKey {
 export interface KeyRing {
   /** The key of a token, or undefined for one that is unknown or revoked. */
   find(token: string): Promise<ApiKey | undefined>;
+}
+
+/** The keys of a file. */
+export interface KeyFile extends KeyRing {
+  /** Whether any of them has a token quota. */
+  readonly hasQuotas: boolean;
 }
 
 /** The key of every client where the server runs without keys. */
@@ -55,6 +66,11 @@ const keySchema = z.strictObject({
   admin: z.boolean().optional(),
   requests_per_minute: z.number().gt(0).optional(),
   max_concurrent: z.int().min(1).optional(),
+  tokens_per_day: z.int().min(1).optional(),
+  tokens_per_month: z.int().min(1).optional(),
+  expires_at: z.iso
+    .datetime({ offset: true, error: "a date and time with its zone, such as 2027-01-31T00:00:00Z," })
+    .optional(),
   fine_tuning: fineTuningSchema.optional(),
   revoked: z.boolean().optional(),
 });
@@ -80,13 +96,16 @@ function matcher(pattern: string): (name: string) => boolean {
 }
 
 function keyOf(line: KeyLine): ApiKey {
-  const { name, adapters, admin, requests_per_minute, max_concurrent, fine_tuning } = line;
+  const { name, adapters, admin, requests_per_minute, max_concurrent, fine_tuning, expires_at } = line;
   const matchers = adapters?.map(matcher);
   return {
     name,
     isAdmin: admin === true,
     requestsPerMinute: requests_per_minute,
     maxConcurrent: max_concurrent,
+    tokensPerDay: line.tokens_per_day,
+    tokensPerMonth: line.tokens_per_month,
+    expiresAt: expires_at === undefined ? undefined : Date.parse(expires_at),
     fineTuning: fine_tuning,
     mayUse: (adapter) => matchers?.some((matches) => matches(adapter)) ?? true,
   };
@@ -180,7 +199,7 @@ const readKeys = async (path: string): Promise<readonly HashedKey[]> =>
  *
  * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
  */
-export async function openKeyFile(path: string, { now, log }: KeyFileOptions): Promise<KeyRing> {
+export async function openKeyFile(path: string, { now, log }: KeyFileOptions): Promise<KeyFile> {
   let stamp = await stampOf(path).catch(() => "");
   let keys = await readKeys(path);
   let checkedAt = now();
@@ -197,6 +216,9 @@ export async function openKeyFile(path: string, { now, log }: KeyFileOptions): P
     }
   };
   return {
+    get hasQuotas() {
+      return keys.some(({ key }) => (key.tokensPerDay ?? key.tokensPerMonth) !== undefined);
+    },
     async find(token) {
       if (now() - checkedAt >= CHECK_EVERY) {
         checkedAt = now();
@@ -210,38 +232,63 @@ export async function openKeyFile(path: string, { now, log }: KeyFileOptions): P
 /** Longer than any key that this package makes; nothing longer is hashed. */
 const MAX_KEY_LENGTH = 512;
 
+/** What knows the keys, and the time. */
+interface Authority {
+  readonly keys?: KeyRing | undefined;
+  /** Milliseconds since 1970 by the machine's clock. */
+  readonly date: () => number;
+}
+
 /**
  * The key that a request was sent with.
  *
- * @throws ApiError 401 for a missing, wrong or revoked key, without saying which of the last two.
+ * @throws ApiError 401 for a missing, wrong, revoked or expired key, without saying whether a wrong one was revoked.
  */
 export async function authenticate(
-  keys: KeyRing | undefined,
+  { keys, date }: Authority,
   authorization: string | undefined,
 ): Promise<ApiKey> {
   if (keys === undefined) return ANYBODY;
   const token = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
-  const unauthorized = (message: string): ApiError =>
+  const unauthorized = (message: string, code = "invalid_api_key"): ApiError =>
     new ApiError(message, {
       status: 401,
-      code: "invalid_api_key",
+      code,
       headers: { "www-authenticate": "Bearer" },
     });
   if (token === undefined)
     throw unauthorized("there is no API key; send it in the header Authorization: Bearer KEY");
   const key = token.length > MAX_KEY_LENGTH ? undefined : await keys.find(token);
   if (key === undefined) throw unauthorized("the API key is not valid");
-  return key;
+  const { expiresAt } = key;
+  if (expiresAt === undefined || date() < expiresAt) return key;
+  throw unauthorized(
+    `the API key expired at ${new Date(expiresAt).toISOString()}; ask the operator of this server for a new one`,
+    "expired_api_key",
+  );
 }
 
+/** Whether pages of an origin may use the server. */
+const isAllowed = (origin: string | undefined, cors: readonly string[]): boolean =>
+  cors.includes("*") || (origin !== undefined && cors.includes(origin));
+
 /**
- * Keeps out what other sites' pages send without asking, as forms do.
+ * Keeps out what other sites' pages send without asking, as forms do, but for those of `cors`.
  *
  * @throws ApiError 403.
  */
-export function checkSite(site: string | undefined): void {
-  if (site === "cross-site" || site === "same-site")
-    throw new ApiError("requests of other sites' pages are not taken", { status: 403, code: "wrong_site" });
+export function checkSite(
+  { site, origin }: { readonly site: string | undefined; readonly origin: string | undefined },
+  cors: readonly string[] = [],
+): void {
+  if ((site === "cross-site" || site === "same-site") && !isAllowed(origin, cors))
+    throw new ApiError(
+      "requests of other sites' pages are not taken; the operator can allow some with --cors",
+      {
+        status: 403,
+        code: "wrong_site",
+      },
+    );
 }
 
 /**

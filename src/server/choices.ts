@@ -244,24 +244,34 @@ interface StartOptions {
  * until one runs. So an answer begins only when it will have content. An adapter that turns out to be broken, and a
  * later choice that the engine does not accept, end it with an error.
  *
- * @throws what the engine's `submit` throws; ApiError 400 or 429 for more log-probabilities than there is room for.
+ * @throws what the engine's `submit` throws; ApiError 400 or 429 for more log-probabilities than there is room for, and 429
+ * where the key's quota has no room for the prompt.
  */
 export async function startChoices(
   context: RequestContext,
   { requests, isStream }: StartOptions,
 ): Promise<RunningChoices> {
-  const { server, record, running } = context.var;
-  const { engine, limits } = server;
+  const { server, record, running, key } = context.var;
+  const { engine, limits, quotas } = server;
   // the choices of a prompt share it, so it counts once, by the first of them
   const firsts = [...requests.keys()].filter((i) => requests[i]?.prompt !== requests[i - 1]?.prompt);
   const promptTokens = firsts.reduce((sum, i) => sum + (requests[i]?.prompt.length ?? 0), 0);
   record.promptTokens = promptTokens;
   running.atEnd(server.logprobBudget.take(logprobsHeldBy(requests, limits, isStream)));
-  const merged = mergeEvents(
-    requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
-    { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context, new Set(firsts)) },
-  );
-  await merged.ready();
+  const start = async (): Promise<MergedEvents<EngineEvent>> => {
+    const merging = mergeEvents(
+      requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
+      { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context, new Set(firsts)) },
+    );
+    await merging.ready();
+    return merging;
+  };
+  const giveBack = quotas.take(key, promptTokens);
+  const merged = await start().catch((error) => {
+    giveBack();
+    throw error;
+  });
+  for (const [name, value] of Object.entries(quotas.headers(key))) context.header(name, value);
   return {
     events: merged.events(),
     usage: () => ({
@@ -279,8 +289,8 @@ export async function startChoices(
 
 /** Keeps a request's record and the metrics, event by event. `firsts` are the first choices of each prompt. */
 function recorder(context: RequestContext, firsts: ReadonlySet<number>): (event: ChoiceEvent) => void {
-  const { server, record, running } = context.var;
-  const { metrics, now } = server;
+  const { server, record, running, key } = context.var;
+  const { metrics, now, quotas } = server;
   const lastTokenAt = new Map<number, number>();
   return ({ choice, event }) => {
     const { reason } = running.signal;
@@ -294,6 +304,7 @@ function recorder(context: RequestContext, firsts: ReadonlySet<number>): (event:
       else metrics.nextToken((at - before) / 1000);
       record.firstTokenAt ??= at;
       record.completionTokens++;
+      quotas.add(key, 1);
       lastTokenAt.set(choice, at);
     }
     if (event.type !== "finish") return;

@@ -16,6 +16,7 @@ import type {
 } from "./limits.ts";
 import type { RequestRecord, ServerLog, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
+import type { Quotas } from "./quotas.ts";
 
 /** What another package adds to a server. */
 export interface ServerExtension {
@@ -64,6 +65,8 @@ export interface ServerOptions {
   readonly keys?: KeyRing | undefined;
   /** Host names that a request may use; left out, any. */
   readonly hosts?: readonly string[] | undefined;
+  /** Origins whose pages may use the server, such as `https://app.example.com`, or `*`; left out, none. */
+  readonly cors?: readonly string[] | undefined;
   /** Shows /metrics, which names adapters, to every client although there are keys (false). */
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;
@@ -71,13 +74,19 @@ export interface ServerOptions {
   readonly log: ServerLog;
   /** Milliseconds since 1970, by a clock that never goes back (`steadyNow`): intervals are measured with it. */
   readonly now: () => number;
+  /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire (`now`). */
+  readonly date?: () => number;
+  /** The tokens of keys that have a quota (counted until the server ends). */
+  readonly quotas?: Quotas | undefined;
   /** The seed of a request that brings none. */
   readonly nextSeed: () => number;
 }
 
 /** The options and the parts that are made of them. */
-export interface ServerContext extends Omit<ServerOptions, "limits"> {
+export interface ServerContext extends Omit<ServerOptions, "limits" | "date" | "quotas"> {
   readonly limits: ServerLimits;
+  readonly date: () => number;
+  readonly quotas: Quotas;
   /** When the server was started, in seconds since 1970. */
   readonly createdAt: number;
   readonly inFlight: InFlight;

@@ -110,24 +110,18 @@ export function requestsOf(options: ChoiceOptions): readonly EngineRequest[] {
   }));
 }
 
-function samplingOf({
-  temperature = 1,
-  top_p = 1,
-  top_k = 0,
-  min_p = 0,
-  repetition_penalty = 1,
-  presence_penalty = 0,
-  frequency_penalty = 0,
-  logit_bias = {},
-}: SamplingFields): SamplingOptions {
+/** What the request says; of the rest the engine has defaults. */
+function samplingOf(fields: SamplingFields): SamplingOptions {
+  const { temperature, top_p, top_k, logit_bias } = fields;
   return {
     // the smallest set of tokens whose probabilities reach 0 is the likeliest token
     ...(top_p === 0 ? { temperature: 0 } : { temperature, topP: top_p }),
-    topK: Math.max(0, top_k),
-    minP: min_p,
-    repetitionPenalty: repetition_penalty,
-    presencePenalty: presence_penalty,
-    frequencyPenalty: frequency_penalty,
-    logitBias: new Map(Object.entries(logit_bias).map(([id, bias]) => [Number(id), bias])),
+    topK: top_k === undefined ? undefined : Math.max(0, top_k),
+    minP: fields.min_p,
+    repetitionPenalty: fields.repetition_penalty,
+    presencePenalty: fields.presence_penalty,
+    frequencyPenalty: fields.frequency_penalty,
+    logitBias:
+      logit_bias && new Map(Object.entries(logit_bias).map(([id, bias]) => [Number(id), bias] as const)),
   };
 }

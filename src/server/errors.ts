@@ -11,6 +11,8 @@ import { systemCode } from "#storage";
 export interface ApiErrorDetails {
   /** The HTTP status. */
   readonly status: number;
+  /** OpenAI's `type`, where the status alone does not say it. */
+  readonly type?: string;
   /** OpenAI's `code`, such as `model_not_found`. */
   readonly code?: string;
   /** OpenAI's `param`: the field of the request that is wrong. */
@@ -61,11 +63,11 @@ function typeOf(status: number): string {
 }
 
 function answer(message: string, details: ApiErrorDetails, isServerFault = false): ErrorAnswer {
-  const { status, code = null, param = null, retryAfter, headers = {} } = details;
+  const { status, type = typeOf(status), code = null, param = null, retryAfter, headers = {} } = details;
   const wait = retryAfter === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(retryAfter))) };
   return {
     status,
-    body: { error: { message, type: typeOf(status), param, code } },
+    body: { error: { message, type, param, code } },
     headers: { ...headers, ...wait },
     isServerFault,
   };

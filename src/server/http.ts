@@ -5,12 +5,15 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
+import { createServer as createHttpsServer, Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
 import type { ErrorBody } from "./errors.ts";
 import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
+import type { OpenCertificate } from "./tls.ts";
 
 /** Where to listen. */
 export interface ListenOptions {
@@ -18,6 +21,8 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /** For HTTPS. */
+  readonly tls?: OpenCertificate | undefined;
 }
 
 /** What a port needs of a server. */
@@ -35,38 +40,50 @@ export interface Listening {
   close(options?: { readonly drainSeconds?: number }): Promise<void>;
 }
 
+/** A server without a port; with a certificate, of HTTPS. */
+function makeHttp({ limits, app }: ListeningServer, tls: OpenCertificate | undefined): Server {
+  const options = {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerSeconds * 1000,
+    requestTimeout: limits.uploadSeconds * 1000,
+    keepAliveTimeout: limits.idleSeconds * 1000,
+    connectionsCheckingInterval: Math.min(5000, limits.headerSeconds * 500),
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+  };
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler: jsonAnswer });
+  if (tls === undefined) return createHttpServer(options, listener);
+  const handshakeTimeout = limits.headerSeconds * 1000;
+  const https = createHttpsServer({ ...options, handshakeTimeout, ...tls.pair }, listener);
+  return https.once("close", tls.watch(https));
+}
+
 /**
  * Listens on a port.
  *
  * @throws MosError `bad_option` where the port is taken or not allowed.
  */
-export async function listen(server: ListeningServer, { host, port }: ListenOptions): Promise<Listening> {
-  const { limits, app, inFlight } = server;
-  const http = createHttpServer(
-    {
-      maxHeaderSize: limits.headerBytes,
-      headersTimeout: limits.headerSeconds * 1000,
-      requestTimeout: limits.uploadSeconds * 1000,
-      keepAliveTimeout: limits.idleSeconds * 1000,
-      connectionsCheckingInterval: Math.min(5000, limits.headerSeconds * 500),
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-    },
-    getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler: jsonAnswer }),
-  );
+export async function listen(
+  server: ListeningServer,
+  { host, port, tls }: ListenOptions,
+): Promise<Listening> {
+  const { limits, inFlight } = server;
+  const http = makeHttp(server, tls);
   http.maxHeadersCount = limits.headerCount;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
-  const { closeIdle, answerOn } = watchConnections(http, limits);
+  const { closeIdle, answerOn, isOpen } = watchConnections(http, limits);
   http.on("clientError", (error: NodeJS.ErrnoException, socket) =>
-    // in the middle of an answer, the client would take an error for a part of it
-    answerOn(socket)?.headersSent === true ? socket.destroy() : answerBrokenRequest(error, socket),
+    // in the middle of an answer, the client would take an error for a part of it; without TLS it could not read one
+    answerOn(socket)?.headersSent === true || !isOpen(socket)
+      ? socket.destroy()
+      : answerBrokenRequest(error, socket),
   );
   // connections that wait to be accepted, in a burst of more than there may be
   const bound = await bind(http, { host, port, backlog: 4 * limits.connections });
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
     port: bound,
-    address: `http://${shownHost}:${bound}`,
+    address: `${tls === undefined ? "http" : "https"}://${shownHost}:${bound}`,
     async close({ drainSeconds = 30 } = {}) {
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       await inFlight.drain(drainSeconds);
@@ -134,6 +151,8 @@ interface Exchange {
 interface WatchedConnections {
   /** The answer that is being written to a connection. */
   answerOn(socket: Duplex): ServerResponse | undefined;
+  /** Whether a connection is there for requests: with TLS, after its handshake. */
+  isOpen(socket: Duplex): boolean;
   /** Closes idle connections now, and each other one once its answer is written. */
   closeIdle(): void;
 }
@@ -179,6 +198,16 @@ function watchConnections(http: Server, limits: ServerLimits): WatchedConnection
     sockets.set(socket, address);
     socket.once("close", () => forget(socket));
   });
+  // from here on the connection below is part of this one
+  http.on("secureConnection", (socket: TLSSocket) => {
+    const { remoteAddress: address = "", remotePort } = socket;
+    const same = byAddress.get(address) ?? new Set();
+    const below = [...same].find((one) => one.remotePort === remotePort);
+    if (below !== undefined) forget(below);
+    byAddress.set(address, (byAddress.get(address) ?? new Set()).add(socket));
+    sockets.set(socket, address);
+    socket.once("close", () => forget(socket));
+  });
   http.on("request", (request, response) => {
     const { socket } = request;
     answering.set(socket, { request, response });
@@ -193,6 +222,8 @@ function watchConnections(http: Server, limits: ServerLimits): WatchedConnection
   });
   return {
     answerOn: (socket) => answering.get(socket)?.response,
+    isOpen: (socket) =>
+      !(http instanceof HttpsServer) || (socket instanceof TLSSocket && sockets.has(socket)),
     closeIdle() {
       isClosing = true;
       for (const socket of sockets.keys()) if (!answering.has(socket)) socket.destroy();

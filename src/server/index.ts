@@ -4,6 +4,7 @@ export {
   type ApiKey,
   type FineTuningLimits,
   hashOfKey,
+  type KeyFile,
   type KeyFileOptions,
   type KeyLine,
   type KeyRing,
@@ -16,5 +17,13 @@ export { ApiError, type ApiErrorDetails } from "./errors.ts";
 export { type Listening, type ListenOptions, listen } from "./http.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
 export type { RequestRecord, ServerLog } from "./metrics.ts";
+export {
+  openQuotas,
+  type QuotaKey,
+  type Quotas,
+  type StoredQuotaOptions,
+  type StoredQuotas,
+} from "./quotas.ts";
 export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";
+export { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";

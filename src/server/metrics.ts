@@ -104,6 +104,8 @@ export interface MetricsOptions {
 
 /** Models that have their own label. Further ones share one, so that thousands of adapters do not make thousands of series. */
 const MAX_MODEL_LABELS = 100;
+/** The same of keys. */
+const MAX_KEY_LABELS = 1000;
 
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];
 const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320];
@@ -157,6 +159,18 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
     labelNames: ["kind", "model"],
     registers,
   });
+  const keyRequests = new Counter({
+    name: "mos_key_requests_total",
+    help: "Requests by the name of their key and status; keys beyond the first thousand share the name other.",
+    labelNames: ["key", "status"],
+    registers,
+  });
+  const keyTokens = new Counter({
+    name: "mos_key_tokens_total",
+    help: "Tokens of prompts and answers by the name of the key; cached are those of the prompts that were not computed.",
+    labelNames: ["kind", "key"],
+    registers,
+  });
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name, help, buckets, registers });
   const firstToken = histogram(
@@ -171,17 +185,28 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
     REQUEST_SECONDS,
   );
   const updateEngine = engineReadings(registers, now);
-  const labelOf = modelLabels(modelName);
+  const labelOf = labels([modelName], MAX_MODEL_LABELS);
+  const keyLabelOf = labels([], MAX_KEY_LABELS);
+  const countKey = (record: RequestRecord): void => {
+    const key = keyLabelOf(record.keyName);
+    keyRequests.inc({ key, status: String(record.status) });
+    if (!isAnswered(record)) return;
+    keyTokens.inc({ kind: "prompt", key }, record.promptTokens);
+    keyTokens.inc({ kind: "cached", key }, record.cachedTokens);
+    keyTokens.inc({ kind: "completion", key }, record.completionTokens);
+  };
   return {
     firstToken: (seconds) => firstToken.observe(seconds),
     nextToken: (seconds) => nextToken.observe(seconds),
     ended(record) {
       const model = labelOf(record.model);
       requests.inc({ route: record.route, model, status: String(record.status) });
-      if (record.model === undefined) return;
-      tokens.inc({ kind: "prompt", model }, record.promptTokens);
-      tokens.inc({ kind: "completion", model }, record.completionTokens);
-      whole.observe((now() - record.startedAt) / 1000);
+      if (record.keyName !== undefined) countKey(record);
+      if (isAnswered(record)) {
+        tokens.inc({ kind: "prompt", model }, record.promptTokens);
+        tokens.inc({ kind: "completion", model }, record.completionTokens);
+      }
+      if (record.model !== undefined) whole.observe((now() - record.startedAt) / 1000);
     },
     async render() {
       updateEngine(await engine.stats());
@@ -190,13 +215,17 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
   };
 }
 
-/** A label for each model, and one for all adapters beyond the first hundred that were used. */
-function modelLabels(modelName: string): (model: string | undefined) => string {
-  const named = new Set([modelName]);
-  return (model) => {
-    if (model === undefined) return "none";
-    if (named.size < MAX_MODEL_LABELS) named.add(model);
-    return named.has(model) ? model : "other";
+/** Whether a model has computed anything for a request. One that was refused has a prompt, too, but costs no tokens. */
+const isAnswered = ({ model, status, completionTokens }: RequestRecord): boolean =>
+  model !== undefined && (status < 400 || completionTokens > 0);
+
+/** A label for each name, and one for all beyond the first so many that were used. */
+function labels(first: readonly string[], limit: number): (name: string | undefined) => string {
+  const named = new Set(first);
+  return (name) => {
+    if (name === undefined) return "none";
+    if (named.size < limit) named.add(name);
+    return named.has(name) ? name : "other";
   };
 }
 

@@ -19,7 +19,12 @@ const MAX_IDS = 1024;
 /** Fields that chat and completions share. */
 export const samplingFields = {
   model: z.string().min(1).max(256).describe("The base model's name or an adapter's."),
-  temperature: z.number().min(0).max(2).optional().describe("0 takes the likeliest token. Default 1."),
+  temperature: z
+    .number()
+    .min(0)
+    .max(2)
+    .optional()
+    .describe("0 takes the likeliest token. Default: default_parameters of GET /v1/models."),
   top_p: z.number().min(0).max(1).optional(),
   n: z.int().min(1).max(128).optional().describe("Answers for each prompt."),
   seed: z.int().optional().describe("The same request with the same seed has the same answer."),

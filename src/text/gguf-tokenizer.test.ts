@@ -63,6 +63,12 @@ describe("the SentencePiece kind", () => {
     expect(template.render([{ role: "assistant", content: " Hi \n" }])).toBe("<|assistant|>\nHi</s>\n");
     expect(ends.eosTokens).toEqual([2]);
   });
+
+  test("comes with the sampling that the file asks for", () => {
+    const asked = { ...fixture.metadata, "general.sampling.temp": Math.fround(0.7) };
+    expect(textFromGguf(asked).generation).toMatchObject({ sampling: { temperature: 0.7 } });
+    expect(textFromGguf(fixture.metadata).generation.sampling).toEqual({});
+  });
 });
 
 /** Byte-level: the letters a–d, the blank, and a few words. */

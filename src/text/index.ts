@@ -2,6 +2,7 @@
 // detokenizer.ts; load-text.ts joins them for a model.
 export { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
+export type { GenerationConfig } from "./generation-config.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
 export type { ChatMessage, RenderedPiece } from "./render-turns.ts";

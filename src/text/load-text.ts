@@ -1,17 +1,19 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { decodeText, MosError, parseWith } from "#core";
-import { pathExists, readBytes, readJson } from "#storage";
+import { pathExists, readBytes } from "#storage";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
+import { type GenerationConfig, generationOfFolder, generationOfGguf } from "./generation-config.ts";
 import { type GgufMetadata, indexAt, stringAt } from "./gguf-metadata.ts";
 import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { readTokenizerFiles, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
-/** The tokenizer and the chat template of a model. */
+/** The tokenizer and the chat template of a model, and how it is meant to answer. */
 export interface LoadedText {
   /** Its `eosTokens` are the tokenizer's own, then all others that end a turn. */
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
+  readonly generation: GenerationConfig;
 }
 
 /** How text is rendered. */
@@ -28,7 +30,7 @@ const templates = z.looseObject({
 
 /**
  * Tokenizer and chat template of a Hugging Face folder. Reads tokenizer.json and tokenizer_config.json, and where they
- * exist chat_template.jinja and the end tokens of generation_config.json.
+ * exist chat_template.jinja and generation_config.json.
  *
  * @throws MosError `not_found`, `bad_model`, `unsupported` or `storage`, naming the file.
  * @example
@@ -38,7 +40,7 @@ export async function loadTextFromFolder(folder: string, { now }: LoadTextOption
   const files = await readTokenizerFiles(folder);
   const tokenizer = inFolder(folder, () => tokenizerFromJson(files));
   const found = await folderTemplate(folder, files.config);
-  return joined({ tokenizer, more: await generationEnds(folder), template: { ...found, now } });
+  return joined({ tokenizer, generation: await generationOfFolder(folder), template: { ...found, now } });
 }
 
 /** Errors of a tokenizer name its file; this adds the folder. */
@@ -63,7 +65,11 @@ export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = 
     return id === undefined ? [] : [id];
   });
   const template = stringAt(metadata, "tokenizer.chat_template");
-  return joined({ tokenizer, more, template: { template, name: "the GGUF file's chat template", now } });
+  const generation = generationOfGguf(metadata, more);
+  return joined({
+    ...{ tokenizer, generation },
+    template: { template, name: "the GGUF file's chat template", now },
+  });
 }
 
 interface FoundTemplate {
@@ -84,28 +90,18 @@ async function folderTemplate(folder: string, config: unknown): Promise<FoundTem
   return { template: chosen?.template, name: `the chat template "${chosen?.name}" of ${name}` };
 }
 
-const generationConfig = z.looseObject({ eos_token_id: z.union([z.int(), z.array(z.int())]).nullish() });
-
-async function generationEnds(folder: string): Promise<readonly number[]> {
-  const path = join(folder, "generation_config.json");
-  if (!(await pathExists(path))) return [];
-  const { eos_token_id: ids } = await readJson(path, generationConfig, { code: "bad_model" });
-  return typeof ids === "number" ? [ids] : (ids ?? []);
-}
-
 interface TextParts {
   readonly tokenizer: Tokenizer;
-  /** Further ids that end a generation. */
-  readonly more: readonly number[];
+  readonly generation: GenerationConfig;
   readonly template: FoundTemplate & LoadTextOptions;
 }
 
-function joined({ tokenizer, more, template: found }: TextParts): LoadedText {
+function joined({ tokenizer, generation, template: found }: TextParts): LoadedText {
   const template = chatTemplate({ ...found, tokenizer });
   const turnEnd = endOfTurn(template, tokenizer);
-  const ends = [...tokenizer.eosTokens, ...more, ...(turnEnd === undefined ? [] : [turnEnd])];
+  const ends = [...tokenizer.eosTokens, ...generation.endTokens, ...(turnEnd === undefined ? [] : [turnEnd])];
   const eosTokens = [...new Set(ends)].filter((id) => tokenizer.tokenOf(id) !== undefined);
-  return { tokenizer: { ...tokenizer, eosTokens }, template };
+  return { tokenizer: { ...tokenizer, eosTokens }, template, generation };
 }
 
 /** The special token with which the template ends an assistant message, if there is one. */

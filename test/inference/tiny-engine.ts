@@ -41,7 +41,10 @@ export const tokenizer: Tokenizer = {
   bytesOf: (id) => new TextEncoder().encode(letter(id)),
 };
 
-const text: LoadedText = { tokenizer, template: chatTemplate({ tokenizer }) };
+const text: LoadedText = {
+  ...{ tokenizer, template: chatTemplate({ tokenizer }) },
+  generation: { where: "", sampling: {}, endTokens: [] },
+};
 
 /** A random adapter whose trained numbers are far from zero. */
 export async function randomFactors(

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "#core";
 import type {
   AdapterInfo,
+  AnswerDefaults,
   Engine,
   EngineEvent,
   EngineRequest,
@@ -17,6 +18,7 @@ export interface FakeEngineOptions {
   readonly text: LoadedText;
   readonly adapters?: readonly string[];
   readonly maxLength?: number;
+  readonly defaults?: AnswerDefaults;
   /** What the base answers; an adapter puts its name before it. */
   readonly answer?: string;
   /** Milliseconds before each token. */
@@ -185,6 +187,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       return cancelled;
     },
     text,
+    defaults: options.defaults ?? { sampling: {}, sources: {} },
     submit,
     complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
     chat: (messages, more) => submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) }),

@@ -157,3 +157,35 @@ test("mos serve listens for other machines only with keys, or with --no-keys", a
   ).toBe(1);
   expect(await run(["serve", "--model", "assets/tiny-english", "--no-keys", "--api-keys", file])).toBe(2);
 });
+
+test("--expires and token quotas are written, kept by the server's file, and shown where a key has some", async () => {
+  const before = Date.now();
+  const trial = await create("trial", "--expires", "30d", "--tokens-per-day", "100000");
+  const line = trial.line as Made["line"] & { readonly expires_at: string };
+  const days = (Date.parse(line.expires_at) - before) / 86_400_000;
+  expect(days).toBeGreaterThanOrEqual(30);
+  expect(days).toBeLessThan(30.01);
+  const dated = await create("dated", "--expires", "2999-01-31", "--tokens-per-month", "5000000");
+  expect(dated.line).toMatchObject({ expires_at: "2999-01-31T00:00:00.000Z", tokens_per_month: 5_000_000 });
+  const found = await (await ring()).find(trial.key);
+  expect(found).toMatchObject({ tokensPerDay: 100_000, expiresAt: Date.parse(line.expires_at) });
+  const old = JSON.stringify({ name: "old", sha256: "0".repeat(64), expires_at: "2020-01-01T00:00:00Z" });
+  await writeFile(file, `${await readFile(file, "utf8")}${old}\n`);
+  const [head, first, second, third] = (await mos(["keys", "list", file])).stdout.split("\n");
+  expect(head).toMatch(/ adapters +tokens a day +a month +expires$/);
+  expect(first).toMatch(/^trial .* all +100,000 +20\d\d-.*Z$/);
+  expect(second).toMatch(/^dated .* all +5,000,000 +2999-01-31T00:00:00\.000Z$/);
+  expect(third).toMatch(/^old +0{12} +expired /);
+});
+
+test.each([
+  ["2020-01-01", /--expires 2020-01-01: this is over/],
+  ["2027-02-31T00:00:00Z", /--expires .*: there is no such day or time/],
+  ["soon", /--expires.*must be a time from now such as 12h/],
+  ["0d", /this is over/],
+])("--expires %s is refused", async (when, message) => {
+  const { code, stderr } = await mos(["keys", "create", "--name", "a", "--append", file, "--expires", when]);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(message);
+  await expect(stat(file)).rejects.toThrow();
+});

@@ -26,6 +26,7 @@ export async function openCellEngine(
 ): Promise<Engine> {
   return openEngine({
     ...{ model, ...base, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    defaults: { generationConfig: "none" },
     ...(adapter === null ? {} : { adapters: folder }),
     ...(threads === undefined ? {} : { threads }),
   });

@@ -12,9 +12,10 @@ const TEMPLATE =
 let text: LoadedText;
 let bos: string;
 beforeAll(async () => {
-  const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
+  const bundled = await loadTextFromFolder("assets/tiny-english");
+  const { tokenizer } = bundled;
   bos = tokenizer.bosToken === undefined ? "" : (tokenizer.tokenOf(tokenizer.bosToken) ?? "");
-  text = { tokenizer, template: chatTemplate({ template: TEMPLATE, tokenizer }) };
+  text = { ...bundled, template: chatTemplate({ template: TEMPLATE, tokenizer }) };
 });
 
 const ask = (task: BenchmarkName, more: Partial<QuestionOptions> = {}) =>

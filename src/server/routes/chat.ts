@@ -71,7 +71,11 @@ const chatRequest = z
     ...samplingFields,
     messages: z.array(message).min(1).max(4096),
     max_tokens: z.int().min(1).optional(),
-    max_completion_tokens: z.int().min(1).optional().describe("Default: what is left of the context."),
+    max_completion_tokens: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("Default: the server's; without one what is left of the context."),
     logprobs: z.boolean().optional(),
     top_logprobs: z.int().min(0).max(20).optional(),
     add_generation_prompt: z
@@ -191,10 +195,12 @@ async function startChat(context: RequestContext, request: ChatRequest): Promise
   const logprobs = logprobsOf(request);
   const prompt = server.prompts.fromText(render(server.engine.text, request), "messages");
   checkTokenIds(request, server.engine.model);
-  const { maxLength } = server.engine.model;
+  const { model, defaults } = server.engine;
+  const { maxLength } = model;
+  const fallback = defaults.maxTokens ?? maxLength;
   const requests = requestsOf({
     prompt,
-    maxTokens: maxTokensOf(prompt, request, { maxLength, fallback: maxLength, field: "messages" }),
+    maxTokens: maxTokensOf(prompt, request, { maxLength, fallback, field: "messages" }),
     adapter,
     fields: request,
     seed: request.seed ?? server.nextSeed(),

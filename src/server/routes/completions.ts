@@ -56,7 +56,7 @@ const promptSchema = z
     ],
   });
 
-/** What OpenAI's API generates if max_tokens is missing. */
+/** What OpenAI's API generates if max_tokens is missing, and here if the server has no default either. */
 const DEFAULT_TOKENS = 16;
 
 const completionRequest = z
@@ -67,7 +67,7 @@ const completionRequest = z
       .int()
       .min(0)
       .optional()
-      .describe(`Default ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`),
+      .describe(`Default: the server's, without one ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`),
     max_completion_tokens: z.int().min(0).optional(),
     logprobs: z.int().min(0).max(20).optional(),
     echo: z.boolean().optional().describe("The prompt is part of the text, and of the log-probabilities."),
@@ -136,10 +136,12 @@ async function startCompletion(context: RequestContext, request: CompletionReque
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
   checkTokenIds(request, server.engine.model);
   const prompts = await readPrompts(request.prompt, server.prompts);
-  const { maxLength } = server.engine.model;
+  const { model, defaults } = server.engine;
+  const { maxLength } = model;
+  const fallback = defaults.maxTokens ?? DEFAULT_TOKENS;
   const seed = request.seed ?? server.nextSeed();
   const requests = prompts.flatMap((prompt) => {
-    const lengths = { maxLength, fallback: DEFAULT_TOKENS, field: "prompt" };
+    const lengths = { maxLength, fallback, field: "prompt" };
     const maxTokens = maxTokensOf(prompt, request, lengths);
     const more = engineOptions(request, maxTokens);
     return requestsOf({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });

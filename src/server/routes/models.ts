@@ -1,10 +1,25 @@
 // GET /v1/models: the base and the adapters that a key may use.
 import { createRoute, z } from "@hono/zod-openapi";
-import type { AdapterInfo } from "#inference";
+import { type AdapterInfo, samplingBy } from "#inference";
 import { findAdapter } from "../choices.ts";
 import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { failed, ok, security } from "../schemas.ts";
+
+const parametersSchema = z
+  .object({
+    temperature: z.number(),
+    top_p: z.number(),
+    top_k: z.int(),
+    min_p: z.number(),
+    repetition_penalty: z.number(),
+    presence_penalty: z.number(),
+    frequency_penalty: z.number(),
+    max_tokens: z.int().optional(),
+  })
+  .describe(
+    "What a request has that leaves them out: by the server's options, or else by the model's files.",
+  );
 
 const modelSchema = z
   .object({
@@ -15,6 +30,7 @@ const modelSchema = z
     root: z.string(),
     parent: z.string().nullable(),
     expires_at: z.int().optional(),
+    default_parameters: parametersSchema,
   })
   .openapi("Model");
 
@@ -40,13 +56,24 @@ const describeRoute = createRoute({
 
 type Model = z.output<typeof modelSchema>;
 
-const baseModel = ({ modelName, createdAt }: ServerContext): Model => ({
-  id: modelName,
+function defaultParameters({ engine: { defaults } }: ServerContext): z.output<typeof parametersSchema> {
+  const { temperature, topP = 1, topK = 0, minP = 0, ...penalties } = samplingBy(defaults);
+  const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = penalties;
+  return {
+    ...{ temperature, top_p: topP, top_k: topK, min_p: minP, repetition_penalty: repetitionPenalty },
+    ...{ presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty },
+    ...(defaults.maxTokens === undefined ? {} : { max_tokens: defaults.maxTokens }),
+  };
+}
+
+const baseModel = (server: ServerContext): Model => ({
+  id: server.modelName,
   object: "model",
-  created: createdAt,
+  created: server.createdAt,
   owned_by: "mos",
-  root: modelName,
+  root: server.modelName,
   parent: null,
+  default_parameters: defaultParameters(server),
 });
 
 interface AdapterModel extends Pick<AdapterInfo, "changedAt"> {
@@ -55,16 +82,14 @@ interface AdapterModel extends Pick<AdapterInfo, "changedAt"> {
   readonly expiresAt?: number | undefined;
 }
 
-const adapterModel = (
-  { modelName }: ServerContext,
-  { id, changedAt, root, expiresAt }: AdapterModel,
-): Model => ({
+const adapterModel = (server: ServerContext, { id, changedAt, root, expiresAt }: AdapterModel): Model => ({
   id,
   object: "model",
   created: Math.floor(changedAt),
   owned_by: "mos",
-  root: root ?? modelName,
-  parent: modelName,
+  root: root ?? server.modelName,
+  parent: server.modelName,
+  default_parameters: defaultParameters(server),
   ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
 });
 

@@ -43,9 +43,10 @@ const metricsRoute = createRoute({
 
 /** Labels name adapters, so where there are keys only administrators see them, unless the operator publishes them. */
 async function checkMayReadMetrics(context: RequestContext): Promise<void> {
-  const { keys, publicMetrics, rateLimiter } = context.var.server;
+  const { server } = context.var;
+  const { keys, publicMetrics, rateLimiter } = server;
   if (keys === undefined || publicMetrics === true) return;
-  const key = await authenticate(keys, context.req.header("authorization"));
+  const key = await authenticate(server, context.req.header("authorization"));
   context.var.record.keyName = key.name;
   rateLimiter.count(key);
   if (!key.isAdmin)
@@ -74,6 +75,16 @@ export function operationRoutes(app: ServerApp): void {
     context.var.server.engineWatch.check();
     const { type, text } = await context.var.server.metrics.render();
     return context.text(text, 200, { "content-type": type });
+  });
+  app.get("/", (context) => {
+    context.header("vary", "accept");
+    const wantsPage = context.req.header("accept")?.includes("text/html") === true;
+    if (wantsPage) return context.redirect("docs"); // relative: a proxy may have put the server below a path
+    const { modelName } = context.var.server;
+    return context.json({
+      ...{ name: "mixture-of-shards", model: modelName, docs: "/docs", openapi: "/openapi.json" },
+      ...{ api: "/v1", health: "/health", ready: "/ready", metrics: "/metrics" },
+    });
   });
   let document: object | undefined;
   app.get("/openapi.json", (context) => {

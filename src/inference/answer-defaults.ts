@@ -1,0 +1,58 @@
+// Where the settings of an answer come from that its request leaves out: the operator's options before the model's files. The
+// engine fills them in, and so the same for every caller.
+import { MosError, parseSettings, pick, type SettingInput } from "#core";
+import type { GenerationConfig } from "#text";
+import type { SamplingOptions } from "./sampler.ts";
+import { defaultsSettings, samplingSettings } from "./settings.ts";
+import type { AnswerDefaults } from "./types.ts";
+
+/** The settings of `defaultsSettings` that were given. */
+export interface DefaultsInput extends SettingInput<typeof defaultsSettings> {}
+
+/** Of an engine that was made without any. */
+export const NO_DEFAULTS: AnswerDefaults = { sampling: {}, sources: {} };
+
+/** Throws `bad_model` for a number that cannot be used. */
+function checkModels({ where, sampling, maxTokens }: GenerationConfig): void {
+  try {
+    parseSettings(defaultsSettings, { ...sampling, ...(maxTokens === undefined ? {} : { maxTokens }) });
+  } catch (cause) {
+    if (!(cause instanceof MosError)) throw cause;
+    throw new MosError(
+      "bad_model",
+      `${where}: ${cause.message}; correct it, or pass over the file with --generation-config none`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * The defaults of an engine: what was given, and of what was not, what the model's files have.
+ *
+ * @throws MosError `bad_option` for a setting out of range, `bad_model` for one of the model's, naming the file.
+ */
+export function answerDefaults(given: DefaultsInput, model: GenerationConfig): AnswerDefaults {
+  const { generationConfig, ...checked } = parseSettings(defaultsSettings, pick(defaultsSettings, given));
+  const isUsed = generationConfig === "auto";
+  if (isUsed) checkModels(model);
+  const options = pick(defaultsSettings, checked);
+  const found = pick(defaultsSettings, isUsed ? { ...model.sampling, maxTokens: model.maxTokens } : {});
+  const all = { ...found, ...options };
+  const sourceOf = (name: string): string => (name in options ? "option" : model.where);
+  return {
+    sampling: pick(samplingSettings, all),
+    ...(all.maxTokens === undefined ? {} : { maxTokens: all.maxTokens }),
+    sources: Object.fromEntries(Object.keys(all).map((name) => [name, sourceOf(name)])),
+  };
+}
+
+/** Whether anything beside the temperature asks for a choice among tokens. */
+const narrows = ({ topP = 1, topK = 0, minP = 0 }: SamplingOptions): boolean =>
+  topP < 1 || topK > 0 || minP > 0;
+
+/** A request's sampling with the defaults filled in, the temperature among them. */
+export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given: SamplingOptions = {}) {
+  const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const merged: SamplingOptions = { ...sampling, ...own };
+  return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
+}

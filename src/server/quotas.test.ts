@@ -1,0 +1,171 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ApiError } from "./errors.ts";
+import { createQuotas, openQuotas, type Quotas } from "./quotas.ts";
+
+const NOON = Date.UTC(2026, 10, 26, 12);
+const HOUR = 3_600_000;
+const acme = { name: "acme", tokensPerDay: 100 };
+
+function refusal(
+  quotas: Quotas,
+  key: Parameters<Quotas["take"]>[0],
+  prompt: number,
+): ApiError["details"] & Error {
+  try {
+    quotas.take(key, prompt);
+  } catch (error) {
+    if (error instanceof ApiError) return { ...error.details, name: error.name, message: error.message };
+    throw error;
+  }
+  throw new Error("it was taken");
+}
+
+describe("a day's tokens", () => {
+  test("are those of prompts and answers, and the next day of UTC begins at none", () => {
+    let now = NOON;
+    const quotas = createQuotas({ date: () => now });
+    quotas.take(acme, 60);
+    quotas.add(acme, 30);
+    expect(quotas.headers(acme)).toEqual({
+      "x-ratelimit-limit-tokens": "100",
+      "x-ratelimit-remaining-tokens": "10",
+      "x-ratelimit-reset-tokens": "12h0m0s",
+    });
+    expect(refusal(quotas, acme, 11)).toMatchObject({
+      ...{ status: 429, type: "insufficient_quota", code: "insufficient_quota", retryAfter: 43_200 },
+      headers: { "x-should-retry": "false", "x-ratelimit-remaining-tokens": "10" },
+      message:
+        "this key may have 100 tokens a day and has had 90, which leaves 10 for a prompt of 11; the next day begins at 2026-11-27T00:00:00.000Z",
+    });
+    quotas.take(acme, 10);
+    quotas.add(acme, 5); // of an answer that had begun
+    expect(refusal(quotas, acme, 0).message).toContain("may have 100 tokens a day and has had 105; the next");
+    now += 12 * HOUR - 1;
+    expect(() => quotas.take(acme, 1)).toThrow();
+    now += 1;
+    quotas.take(acme, 100);
+  });
+
+  test("of a request that is not accepted are given back, to the day that they were of", () => {
+    let now = NOON;
+    const quotas = createQuotas({ date: () => now });
+    const giveBack = quotas.take(acme, 100);
+    now += 12 * HOUR;
+    quotas.take(acme, 40);
+    giveBack();
+    expect(quotas.headers(acme)["x-ratelimit-remaining-tokens"]).toBe("60");
+    now -= 12 * HOUR;
+    expect(quotas.headers(acme)["x-ratelimit-remaining-tokens"]).toBe("100");
+  });
+});
+
+test("a month counts all its days; the tighter quota decides; keys of a name share; others are free", () => {
+  let now = NOON;
+  const quotas = createQuotas({ date: () => now });
+  const both = { ...acme, tokensPerMonth: 150 };
+  quotas.take(both, 90);
+  now += 24 * HOUR;
+  expect(quotas.headers(both)).toMatchObject({
+    "x-ratelimit-limit-tokens": "150",
+    "x-ratelimit-remaining-tokens": "60",
+  });
+  expect(refusal(quotas, both, 61).message).toMatch(
+    /150 tokens a month and has had 90, .*begins at 2026-12-01T00/,
+  );
+  quotas.take({ ...acme, tokensPerDay: 60 }, 60);
+  expect(() => quotas.take(both, 1)).toThrow(/a month/);
+  const free = { name: "free" };
+  quotas.take(free, 1e9);
+  expect(quotas.headers(free)).toEqual({});
+});
+
+describe("kept in a file,", () => {
+  let folder = "";
+  let file = "";
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "mos-quotas-"));
+    file = join(folder, "usage.json");
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  const errors: object[] = [];
+  const open = (date = () => NOON) =>
+    openQuotas(file, { date, isNeeded: true, log: { error: (fields) => void errors.push(fields) } });
+  const left = (quotas: Quotas) => quotas.headers(acme)["x-ratelimit-remaining-tokens"];
+
+  test("counts outlive the server, and periods that are over do not", async () => {
+    {
+      await using quotas = await open();
+      quotas.take(acme, 30);
+      quotas.add(acme, 12);
+    }
+    expect(JSON.parse(await readFile(file, "utf8"))).toEqual({
+      tokens: { acme: { "2026-11-26": 42, "2026-11": 42 } },
+    });
+    {
+      await using quotas = await open(() => NOON + 24 * HOUR);
+      expect(left(quotas)).toBe("100");
+      quotas.add(acme, 1);
+    }
+    expect(JSON.parse(await readFile(file, "utf8"))).toEqual({
+      tokens: { acme: { "2026-11-27": 1, "2026-11": 43 } },
+    });
+    expect((await readdir(folder)).sort()).toEqual(["usage.json"]);
+  });
+
+  test("several servers add to the same counts", async () => {
+    await using one = await open();
+    await using other = await open();
+    one.take(acme, 10);
+    other.take(acme, 20);
+    await Promise.all([one.save(), other.save()]);
+    one.take(acme, 5);
+    await one.save();
+    await other.save();
+    expect([left(one), left(other)]).toEqual(["65", "65"]);
+    // what was written once is not added again
+    for (let i = 0; i < 3; i++) await Promise.all([one.save(), other.save()]);
+    expect([left(one), left(other)]).toEqual(["65", "65"]);
+  });
+
+  test("tokens that come while the file is written are neither lost nor counted twice", async () => {
+    await using quotas = await open();
+    const key = { name: "busy", tokensPerDay: 1e6 };
+    const saves: Promise<void>[] = [];
+    for (let i = 0; i < 300; i++) {
+      quotas.add(key, 1);
+      if (i % 20 === 0) saves.push(quotas.save());
+      if (i % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(saves);
+    await quotas.save();
+    expect(quotas.headers(key)["x-ratelimit-remaining-tokens"]).toBe(String(1e6 - 300));
+    expect(JSON.parse(await readFile(file, "utf8")).tokens.busy["2026-11"]).toBe(300);
+  });
+
+  test("a file that is none of these, or that cannot be written, is an error that says what helps", async () => {
+    await writeFile(file, '{"tokens": {"acme": {"today": 3}}}');
+    await expect(open()).rejects.toThrow(/usage\.json.*today|usage\.json: field/);
+    await rm(file);
+    file = join(folder, "missing", "usage.json");
+    await expect(open()).rejects.toThrow(/keys have token quotas, .*--usage-file/);
+  });
+
+  test("where writing fails later, counting goes on, the log says so once, and the next time all is written", async () => {
+    file = join(folder, "sub", "usage.json");
+    await mkdir(join(folder, "sub"));
+    await using quotas = await open();
+    quotas.take(acme, 10);
+    await rm(join(folder, "sub"), { recursive: true });
+    await expect(quotas.save()).rejects.toThrow();
+    quotas.take(acme, 10);
+    await expect(quotas.save()).rejects.toThrow();
+    expect([errors.length, left(quotas)]).toEqual([1, "80"]);
+    await mkdir(join(folder, "sub"));
+    await quotas.save();
+    expect(JSON.parse(await readFile(file, "utf8")).tokens.acme["2026-11-26"]).toBe(20);
+  });
+});

@@ -1,0 +1,252 @@
+// Tokens that keys may have by day and month of UTC. The counts outlive the server in a file, to which several servers may add.
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { z } from "zod";
+import { MosError } from "#core";
+import { lockChanges, pathExists, readJson, writeFileAtomic } from "#storage";
+import { ApiError } from "./errors.ts";
+import type { ServerLog } from "./metrics.ts";
+
+/** What quotas need to know of a key. */
+export interface QuotaKey {
+  readonly name: string;
+  readonly tokensPerDay?: number | undefined;
+  readonly tokensPerMonth?: number | undefined;
+}
+
+/** Counts the tokens of keys that have a quota. */
+export interface Quotas {
+  /**
+   * Counts a prompt, and returns what takes it back where the request is not accepted.
+   *
+   * @throws ApiError 429 where the quota has no room for it.
+   */
+  take(key: QuotaKey, promptTokens: number): () => void;
+  /** Counts tokens of an answer. */
+  add(key: QuotaKey, tokens: number): void;
+  /** What is left of the tightest quota, in OpenAI's headers. */
+  headers(key: QuotaKey): Readonly<Record<string, string>>;
+}
+
+/** Quotas whose counts are in a file. Disposing them writes what is new. */
+export interface StoredQuotas extends Quotas, AsyncDisposable {
+  /** Adds what is new to the file, and takes over what other servers have added. */
+  save(): Promise<void>;
+}
+
+interface QuotaOptions {
+  /** Milliseconds since 1970 by the machine's clock. */
+  readonly date: () => number;
+}
+
+/** Tokens by tenant and period, such as `2026-11-26` and `2026-11`. */
+type Counts = Map<string, Map<string, number>>;
+
+const countIn = (counts: Counts, name: string, period: string): number => counts.get(name)?.get(period) ?? 0;
+
+function addTo(counts: Counts, name: string, more: ReadonlyMap<string, number>): void {
+  const own = counts.get(name) ?? new Map<string, number>();
+  for (const [period, tokens] of more) own.set(period, (own.get(period) ?? 0) + tokens);
+  counts.set(name, own);
+}
+
+/** The day and the month of a moment. */
+const periodsAt = (now: number): { readonly day: string; readonly month: string } => {
+  const text = new Date(now).toISOString();
+  return { day: text.slice(0, 10), month: text.slice(0, 7) };
+};
+
+interface Quota {
+  readonly unit: "day" | "month";
+  readonly period: string;
+  readonly limit: number;
+  /** When the next one begins, in milliseconds since 1970. */
+  readonly end: number;
+}
+
+function quotasOf({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): readonly Quota[] {
+  const at = new Date(now);
+  const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()];
+  const periods = periodsAt(now);
+  const all = [
+    { unit: "day", limit: tokensPerDay, end: Date.UTC(year, month, at.getUTCDate() + 1) },
+    { unit: "month", limit: tokensPerMonth, end: Date.UTC(year, month + 1) },
+  ] as const;
+  return all.flatMap(({ unit, limit, end }) =>
+    limit === undefined ? [] : [{ unit, limit, end, period: periods[unit] }],
+  );
+}
+
+interface State extends Quota {
+  readonly used: number;
+}
+
+const leftOf = ({ limit, used }: State): number => Math.max(0, limit - used);
+
+/** As OpenAI writes times: `6h5m4s`. */
+function duration(milliseconds: number): string {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds % 60}s`;
+}
+
+function headersOf(states: readonly State[], now: number): Readonly<Record<string, string>> {
+  const [tightest] = [...states].sort((a, b) => leftOf(a) - leftOf(b));
+  if (tightest === undefined) return {};
+  return {
+    "x-ratelimit-limit-tokens": String(tightest.limit),
+    "x-ratelimit-remaining-tokens": String(leftOf(tightest)),
+    "x-ratelimit-reset-tokens": duration(tightest.end - now),
+  };
+}
+
+function exhausted(state: State, promptTokens: number, now: number): ApiError {
+  const { unit, limit, used, end } = state;
+  const left = leftOf(state);
+  const what = left === 0 ? "" : `, which leaves ${left} for a prompt of ${promptTokens}`;
+  return new ApiError(
+    `this key may have ${limit} tokens a ${unit} and has had ${used}${what}; the next ${unit} begins at ${new Date(end).toISOString()}`,
+    {
+      ...{ status: 429, type: "insufficient_quota", code: "insufficient_quota" },
+      retryAfter: (end - now) / 1000,
+      headers: { ...headersOf([state], now), "x-should-retry": "false" },
+    },
+  );
+}
+
+/** Quotas over two counts: `saved`, which a file has, and `fresh`, which it does not have yet. */
+function quotasOver(
+  counts: { readonly saved: () => Counts; readonly fresh: Counts },
+  { date }: QuotaOptions,
+): Quotas {
+  const statesOf = (key: QuotaKey): readonly State[] =>
+    quotasOf(key, date()).map((quota) => {
+      const { name } = key;
+      const used = countIn(counts.saved(), name, quota.period) + countIn(counts.fresh, name, quota.period);
+      return { ...quota, used };
+    });
+  const hasQuota = ({ tokensPerDay, tokensPerMonth }: QuotaKey): boolean =>
+    (tokensPerDay ?? tokensPerMonth) !== undefined;
+  const count = (key: QuotaKey, tokens: number, at = date()): void => {
+    if (!hasQuota(key)) return;
+    const { day, month } = periodsAt(at);
+    addTo(counts.fresh, key.name, new Map([day, month].map((period) => [period, tokens])));
+  };
+  return {
+    take(key, promptTokens) {
+      const at = date();
+      const full = statesOf(key).find((state) => leftOf(state) < Math.max(1, promptTokens));
+      if (full !== undefined) throw exhausted(full, promptTokens, at);
+      count(key, promptTokens, at);
+      return () => count(key, -promptTokens, at);
+    },
+    add: (key, tokens) => count(key, tokens),
+    headers: (key) => headersOf(statesOf(key), date()),
+  };
+}
+
+/** Quotas that end with the server. */
+export function createQuotas(options: QuotaOptions): Quotas {
+  const none: Counts = new Map();
+  return quotasOver({ saved: () => none, fresh: new Map() }, options);
+}
+
+const fileSchema = z.strictObject({
+  /** Tokens by the name of a key, and in it by day and month. */
+  tokens: z.record(z.string(), z.record(z.string().regex(/^\d{4}-\d\d(-\d\d)?$/), z.int().min(0))),
+});
+
+async function readCounts(path: string): Promise<Counts> {
+  if (!(await pathExists(path))) return new Map();
+  const { tokens } = await readJson(path, fileSchema, { code: "bad_config" });
+  return new Map(Object.entries(tokens).map(([name, periods]) => [name, new Map(Object.entries(periods))]));
+}
+
+/** Periods that are over are not written any more. */
+function textOf(counts: Counts, now: number): string {
+  const current = new Set<string>(Object.values(periodsAt(now)));
+  const tokens = [...counts].flatMap(([name, periods]) => {
+    const kept = [...periods].filter(([period]) => current.has(period));
+    return kept.length === 0
+      ? []
+      : [[name, Object.fromEntries(kept.map(([period, n]) => [period, Math.max(0, n)]))]];
+  });
+  return `${JSON.stringify({ tokens: Object.fromEntries(tokens) }, null, 1)}\n`;
+}
+
+/** How often the counts are written, in milliseconds: what a crash can lose. */
+const SAVE_EVERY = 5000;
+
+/** How counts are kept. */
+export interface StoredQuotaOptions extends QuotaOptions {
+  /** Whether the file has to be writable from the start. */
+  readonly isNeeded: boolean;
+  /** Where it is reported that they cannot be. */
+  readonly log: Pick<ServerLog, "error">;
+}
+
+/**
+ * Quotas whose counts are kept in a file, written every five seconds where they have changed.
+ *
+ * @throws MosError `bad_config` for a file that is none of these; where quotas are needed, `storage` and `not_found`, too.
+ */
+export async function openQuotas(path: string, options: StoredQuotaOptions): Promise<StoredQuotas> {
+  const { date, isNeeded, log } = options;
+  let saved = await readCounts(path);
+  const fresh: Counts = new Map();
+  let stamp = "";
+  const stampOf = async (): Promise<string> => {
+    const found = await stat(path).catch(() => undefined);
+    return found === undefined ? "" : `${found.mtimeMs} ${found.size} ${found.ino}`;
+  };
+  const write = async (): Promise<void> => {
+    await using _lock = await lockChanges(dirname(path));
+    const counts = await readCounts(path);
+    const added = [...fresh].map(([name, periods]) => [name, new Map(periods)] as const);
+    for (const [name, periods] of added) addTo(counts, name, periods);
+    await writeFileAtomic(path, textOf(counts, date()));
+    stamp = await stampOf();
+    saved = counts;
+    for (const [name, periods] of added) addTo(fresh, name, new Map([...periods].map(([p, n]) => [p, -n])));
+    for (const [name, periods] of fresh) if ([...periods.values()].every((n) => n === 0)) fresh.delete(name);
+  };
+  const update = async (): Promise<void> => {
+    if (fresh.size > 0) return await write();
+    const found = await stampOf();
+    if (found === stamp) return;
+    saved = await readCounts(path);
+    stamp = found;
+  };
+  let reported = "";
+  const report = (error: unknown): void => {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (reason !== reported)
+      log.error({ reason }, "tokens of keys cannot be written; a restart would forget them");
+    reported = reason;
+  };
+  let running = Promise.resolve();
+  const save = (): Promise<void> => {
+    const result = running.then(update);
+    running = result.then(() => {
+      reported = "";
+    }, report);
+    return result;
+  };
+  if (isNeeded) await write().catch((cause) => Promise.reject(notWritable(path, cause)));
+  const timer = setInterval(() => void save().catch(() => undefined), SAVE_EVERY).unref();
+  return {
+    ...quotasOver({ saved: () => saved, fresh }, options),
+    save,
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      await save().catch(() => undefined);
+    },
+  };
+}
+
+const notWritable = (path: string, cause: unknown): MosError =>
+  new MosError(
+    cause instanceof MosError ? cause.code : "storage",
+    `${path}: keys have token quotas, whose counts cannot be kept here: ${cause instanceof Error ? cause.message : String(cause)}; name another file with --usage-file`,
+    { cause },
+  );

@@ -1,0 +1,130 @@
+// The certificate of HTTPS and its key: read and checked at the start, and again when their files change.
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { stat } from "node:fs/promises";
+import type { Server } from "node:https";
+import { createSecureContext } from "node:tls";
+import { MosError } from "#core";
+import { readBytes } from "#storage";
+import type { ServerLog } from "./metrics.ts";
+
+/** Files in PEM. */
+export interface TlsOptions {
+  /** The server's certificate, and after it those between it and a root. */
+  readonly certFile: string;
+  /** Its private key, not encrypted. */
+  readonly keyFile: string;
+  /** Milliseconds since 1970 by the machine's clock. */
+  readonly date: () => number;
+  /** Where it is reported that they were read again, or could not be. */
+  readonly log: Pick<ServerLog, "info" | "warn" | "error">;
+  /** How often they are looked at, in milliseconds (10,000). */
+  readonly checkEvery?: number;
+}
+
+interface Pair {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+/** A certificate that was read and checked. */
+export interface OpenCertificate {
+  /** As Node's servers take it. */
+  readonly pair: Pair;
+  /**
+   * Gives the server its certificate again when the files have changed; new connections have it. Files that do not belong
+   * together, as in the middle of a renewal, leave the old one in use. Returns what ends the watching.
+   */
+  watch(server: Pick<Server, "setSecureContext">): () => void;
+}
+
+const wrong = (message: string, cause?: unknown): MosError => new MosError("bad_option", message, { cause });
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const read = async (path: string): Promise<Buffer> =>
+  Buffer.from(await readBytes(path, { code: "bad_option", maximumBytes: 1 << 20 }));
+
+function certificateOf(bytes: Buffer, path: string): X509Certificate {
+  try {
+    return new X509Certificate(bytes);
+  } catch (cause) {
+    throw wrong(
+      `--tls-cert ${path}: this is not a certificate in PEM; give the one that the server shall show`,
+      cause,
+    );
+  }
+}
+
+function keyOf(bytes: Buffer, path: string): KeyObject {
+  try {
+    return createPrivateKey(bytes);
+  } catch (cause) {
+    const isEncrypted = bytes.includes("ENCRYPTED");
+    throw wrong(
+      isEncrypted
+        ? `--tls-key ${path}: the key is encrypted; give it without a passphrase, in a file that only the server can read`
+        : `--tls-key ${path}: this is not a private key in PEM; give the certificate's`,
+      cause,
+    );
+  }
+}
+
+async function readPair({ certFile, keyFile, date, log }: TlsOptions): Promise<Pair> {
+  const [cert, key] = [await read(certFile), await read(keyFile)];
+  const certificate = certificateOf(cert, certFile);
+  if (!certificate.checkPrivateKey(keyOf(key, keyFile)))
+    throw wrong(
+      `--tls-key ${keyFile} is not the key of the certificate in --tls-cert ${certFile}; give the two that belong together`,
+    );
+  try {
+    createSecureContext({ cert, key });
+  } catch (cause) {
+    throw wrong(
+      `--tls-cert ${certFile}, --tls-key ${keyFile}: they cannot be used: ${reasonOf(cause)}`,
+      cause,
+    );
+  }
+  if (Date.parse(certificate.validTo) < date())
+    log.warn({ expired: certificate.validTo }, "the TLS certificate has expired; clients will refuse it");
+  return { cert, key };
+}
+
+/** How often the files' times are compared, in milliseconds. */
+const CHECK_EVERY = 10_000;
+
+/** Size and times of both files. */
+async function stampOf({ certFile, keyFile }: TlsOptions): Promise<string> {
+  const found = await Promise.all([certFile, keyFile].map((path) => stat(path).catch(() => undefined)));
+  return found.map((one) => `${one?.mtimeMs} ${one?.size} ${one?.ino}`).join(" ");
+}
+
+/**
+ * Reads and checks the two files.
+ *
+ * @throws MosError `bad_option`, `not_found` or `storage`, naming the file.
+ */
+export async function openCertificate(options: TlsOptions): Promise<OpenCertificate> {
+  const { log, checkEvery = CHECK_EVERY } = options;
+  let stamp = await stampOf(options);
+  const pair = await readPair(options);
+  return {
+    pair,
+    watch(server) {
+      const look = async (): Promise<void> => {
+        const found = await stampOf(options);
+        if (found === stamp) return;
+        stamp = found;
+        try {
+          server.setSecureContext(await readPair(options));
+          log.info({}, "the TLS certificate was read again");
+        } catch (error) {
+          log.error(
+            { reason: reasonOf(error) },
+            "the TLS certificate cannot be read; the old one stays in use",
+          );
+        }
+      };
+      const timer = setInterval(() => void look(), checkEvery).unref();
+      return () => clearInterval(timer);
+    },
+  };
+}

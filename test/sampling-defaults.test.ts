@@ -1,0 +1,120 @@
+// The settings of answers that nobody asks for: the same from the command line, the library and the server.
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type EngineEvent, generate, loadModel, openEngine, serve } from "#recipes";
+import { mos } from "./bad-input/run-mos.ts";
+
+const PROMPT = "Once upon a time";
+const SEED = 5;
+const quiet = { info: () => {}, warn: () => {}, error: () => {} };
+
+let root = "";
+let model = "";
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "mos-defaults-"));
+  model = join(root, "tiny");
+  await cp("assets/tiny-english", model, { recursive: true });
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const makersSay = (config: object): Promise<void> =>
+  writeFile(join(model, "generation_config.json"), JSON.stringify({ eos_token_id: [2, 0], ...config }));
+
+const MAKERS = { do_sample: true, temperature: 1.5, top_p: 0.98, top_k: 60, max_new_tokens: 12 };
+
+async function textOf(events: AsyncIterable<EngineEvent>): Promise<string> {
+  let text = "";
+  for await (const event of events) if (event.type === "token" || event.type === "finish") text += event.text;
+  return text;
+}
+
+interface Asked {
+  readonly more?: object;
+  readonly flags?: readonly string[];
+}
+
+async function fromCommand({ flags = ["--raw"] }: Asked): Promise<string> {
+  const asked = ["--model", model, "--prompt", PROMPT, "--seed", String(SEED), "--json", ...flags];
+  const { code, stdout, stderr } = await mos(["generate", ...asked]);
+  expect([code, stderr]).toEqual([0, ""]);
+  return JSON.parse(stdout).answers[0].text;
+}
+
+/** A chat's answer by the server. */
+async function chatted(): Promise<string> {
+  await using server = await serve({ model, port: 0, log: quiet, threads: 1 });
+  const response = await fetch(`${server.address}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny", messages: [{ role: "user", content: PROMPT }], seed: SEED }),
+  });
+  const answer = (await response.json()) as { choices: [{ message: { content: string } }] };
+  await server.stop();
+  return answer.choices[0].message.content;
+}
+
+async function fromServer({ more = {} }: Asked): Promise<string> {
+  await using server = await serve({ model, port: 0, log: quiet, threads: 1, ...more });
+  const response = await fetch(`${server.address}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny", prompt: PROMPT, seed: SEED }),
+  });
+  const answer = (await response.json()) as { choices: [{ text: string }] };
+  await server.stop();
+  return answer.choices[0].text;
+}
+
+async function fromEngine({ more = {} }: Asked): Promise<string> {
+  await using engine = await openEngine({ model, inProcess: true, defaults: more });
+  return await textOf(engine.complete(PROMPT, { seed: SEED }));
+}
+
+const fromLibrary = async (): Promise<string> =>
+  textOf(generate(await loadModel(model), { kind: "text", text: PROMPT }, { seed: SEED }));
+
+test("generation_config.json gives the same tokens from the command, the library, the engine and the server", async () => {
+  await makersSay(MAKERS);
+  const sampled = await fromEngine({});
+  expect(await fromCommand({})).toBe(sampled);
+  expect(await fromLibrary()).toBe(sampled);
+  expect(await fromServer({})).toBe(sampled);
+  const chat = await chatted();
+  expect(chat).not.toBe("");
+  expect(await fromCommand({ flags: [] })).toBe(chat);
+  await makersSay({ max_new_tokens: 12 });
+  const greedy = await fromEngine({});
+  expect(greedy).not.toBe(sampled);
+  for (const answer of [await fromCommand({}), await fromLibrary(), await fromServer({})])
+    expect(answer).toBe(greedy);
+});
+
+test("options come before the model's, and none passes over it", async () => {
+  await makersSay(MAKERS);
+  const asked = {
+    more: { temperature: 0.7, maxTokens: 9 },
+    flags: ["--raw", "--temperature", "0.7", "--max-tokens", "9"],
+  };
+  const answer = await fromEngine(asked);
+  expect(await fromCommand(asked)).toBe(answer);
+  expect(await fromServer(asked)).toBe(answer);
+  const plain = { more: { generationConfig: "none", maxTokens: 9 } };
+  const greedy = await fromEngine(plain);
+  expect(greedy).not.toBe(answer);
+  const flags = ["--raw", "--generation-config", "none", "--max-tokens", "9"];
+  expect(await fromCommand({ flags })).toBe(greedy);
+  await makersSay({ do_sample: false, temperature: 1.5 });
+  expect(await fromCommand({ flags: ["--raw", "--max-tokens", "9"] })).toBe(greedy);
+});
+
+describe("numbers of a model that cannot be used", () => {
+  test("are named with their file, and none passes over them", async () => {
+    await makersSay({ top_p: 1.5, max_new_tokens: 3 });
+    await expect(fromEngine({})).rejects.toThrow(
+      /generation_config\.json: topP: 1\.5 is not usable; .*--generation-config none/,
+    );
+    expect(await fromEngine({ more: { generationConfig: "none", maxTokens: 3 } })).not.toBe("");
+  });
+});

@@ -1,0 +1,129 @@
+// Keys that expire, their token quotas, and what /metrics says of each.
+import { setTimeout as sleep } from "node:timers/promises";
+import OpenAI from "openai";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { ApiKey } from "#server";
+import { type Harness, makeServer } from "./harness.ts";
+
+const END = Date.UTC(2027, 0, 1);
+let date = END - 60_000;
+const known: Readonly<Record<string, ApiKey>> = {
+  acme: { name: "acme", isAdmin: false, tokensPerDay: 40, mayUse: () => true },
+  trial: { name: "trial", isAdmin: false, expiresAt: END, mayUse: () => true },
+  operator: { name: "operator", isAdmin: true, mayUse: () => true },
+};
+const open = (delay = 0): Promise<Harness> =>
+  makeServer({
+    engine: { delay },
+    server: { date: () => date, keys: { find: async (token) => known[token] } },
+  });
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+const ask = (server: Harness, key: string, more: object = {}) =>
+  server.send("/v1/completions", { model: "base", prompt: [1, 2, 3], max_tokens: 5, ...more }, bearer(key));
+beforeEach(() => {
+  date = END - 60_000;
+});
+
+test("a key that has expired gets 401 and is told so", async () => {
+  await using server = await open();
+  expect((await ask(server, "trial")).status).toBe(200);
+  date = END;
+  const refused = await ask(server, "trial");
+  expect([refused.status, refused.json.error.code, refused.json.error.type]).toEqual([
+    401,
+    "expired_api_key",
+    "authentication_error",
+  ]);
+  expect(refused.json.error.message).toContain("expired at 2027-01-01T00:00:00.000Z");
+  expect((await server.send("/metrics", undefined, bearer("trial"))).status).toBe(401);
+});
+
+describe("a key with a quota", () => {
+  test("is refused as OpenAI does, and served again the next day", async () => {
+    await using server = await open();
+    const remaining: (string | null)[] = [];
+    for (let i = 0; i < 5; i++)
+      remaining.push((await ask(server, "acme")).headers.get("x-ratelimit-remaining-tokens"));
+    // before each answer, and after its prompt of 3
+    expect(remaining).toEqual(["37", "29", "21", "13", "5"]);
+    const refused = await ask(server, "acme");
+    expect([refused.status, refused.json.error]).toEqual([
+      429,
+      {
+        ...{ type: "insufficient_quota", code: "insufficient_quota", param: null },
+        message: expect.stringContaining(
+          "may have 40 tokens a day and has had 40; the next day begins at 2027-01-01",
+        ),
+      },
+    ]);
+    expect(refused.headers.get("retry-after")).toBe("60");
+    expect(refused.headers.get("x-ratelimit-reset-tokens")).toBe("1m0s");
+    expect((await ask(server, "trial")).headers.get("x-ratelimit-limit-tokens")).toBeNull();
+    date = END;
+    expect((await ask(server, "acme")).status).toBe(200);
+  });
+
+  test("does not pay for a request that is not accepted", async () => {
+    await using server = await open();
+    for (let i = 0; i < 20; i++) expect((await ask(server, "acme", { model: "none" })).status).toBe(404);
+    server.engine.submit = () => {
+      throw new Error("no");
+    };
+    for (let i = 0; i < 20; i++) expect((await ask(server, "acme")).status).toBe(500);
+    expect((await ask(server, "acme")).status).toBe(500);
+  });
+
+  test("pays for a stream while it runs", async () => {
+    await using server = await open(20);
+    const stream = ask(server, "acme", { stream: true, prompt: Array(34).fill(1) });
+    await expect.poll(() => server.engine.running).toBe(1);
+    await sleep(200);
+    expect((await ask(server, "acme")).status).toBe(429); // 34 and its answer so far leave no room for 3
+    expect((await stream).text).toContain("[DONE]");
+  });
+
+  test("is not asked again by OpenAI's client", async () => {
+    await using server = await open();
+    for (let i = 0; i < 5; i++) await ask(server, "acme");
+    let asked = 0;
+    const client = new OpenAI({
+      baseURL: "http://localhost/v1",
+      apiKey: "acme",
+      fetch: (url, init) => {
+        asked++;
+        return server.fetch(new URL(String(url)).pathname, init);
+      },
+    });
+    const answer = client.completions.create({ model: "base", prompt: "x" });
+    await expect(answer).rejects.toThrow(OpenAI.RateLimitError);
+    expect(asked).toBe(1);
+  });
+});
+
+test("/metrics counts requests and tokens by key, and never shows a key", async () => {
+  await using server = await open();
+  await ask(server, "acme");
+  await ask(server, "acme", { model: "none" });
+  await ask(server, "trial");
+  await ask(server, "acme", { prompt: Array(50).fill(1) }); // more than its quota: refused, and no tokens
+  const { text } = await server.send("/metrics", undefined, bearer("operator"));
+  for (const line of [
+    'mos_key_requests_total{key="acme",status="200"} 1',
+    'mos_key_requests_total{key="acme",status="404"} 1',
+    'mos_key_requests_total{key="acme",status="429"} 1',
+    'mos_key_requests_total{key="trial",status="200"} 1',
+    'mos_key_tokens_total{kind="prompt",key="acme"} 3',
+    'mos_key_tokens_total{kind="cached",key="acme"} 2',
+    'mos_key_tokens_total{kind="completion",key="acme"} 5',
+  ])
+    expect(text).toContain(line);
+});
+
+test("keys beyond the first thousand share a label", async () => {
+  const find = async (name: string): Promise<ApiKey> => ({ name, isAdmin: true, mayUse: () => true });
+  await using server = await makeServer({ server: { keys: { find } } });
+  for (let i = 0; i < 1003; i++) await server.send("/v1/models", undefined, bearer(`k${i}`));
+  const { text } = await server.send("/metrics", undefined, bearer("k0"));
+  expect(text).toContain('mos_key_requests_total{key="other",status="200"} 3');
+  expect(text.match(/^mos_key_requests_total\{/gm)).toHaveLength(1001);
+});

@@ -1,0 +1,83 @@
+// What the recipe puts together: keys with quotas over a restart, HTTPS, and options that cannot be used.
+import { readFileSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { json } from "node:stream/consumers";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type ServeOptions, serve } from "#recipes";
+import { hashOfKey } from "#server";
+import { expectRefusal } from "../bad-input/run-mos.ts";
+
+const MODEL = "assets/tiny-english";
+const quiet = { info: () => {}, warn: () => {}, error: () => {} };
+const TLS = { tlsCert: "test/fixtures/tls/first.pem", tlsKey: "test/fixtures/tls/key.pem" };
+let folder = "";
+let apiKeys = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-serve-"));
+  apiKeys = join(folder, "keys.jsonl");
+  const line = { name: "acme", sha256: hashOfKey("k"), tokens_per_day: 30 };
+  await writeFile(apiKeys, `${JSON.stringify(line)}\n`);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const open = (more: Partial<ServeOptions>) =>
+  serve({ model: MODEL, port: 0, log: quiet, threads: 1, ...more });
+
+test("tokens of a key are remembered over a restart", async () => {
+  const asked = { model: "tiny-english", prompt: "Once", max_tokens: 10, ignore_eos: true };
+  const body = { method: "POST", body: JSON.stringify(asked) };
+  const headers = { "content-type": "application/json", authorization: "Bearer k" };
+  const statuses: number[] = [];
+  for (let start = 0; start < 2; start++) {
+    await using server = await open({ apiKeys });
+    for (let i = 0; i < 2; i++) {
+      const answer = await fetch(`${server.address}/v1/completions`, { ...body, headers });
+      await answer.arrayBuffer();
+      statuses.push(answer.status);
+    }
+    await server.stop();
+  }
+  expect(statuses.slice(0, 2)).toEqual([200, 200]);
+  expect(statuses[3]).toBe(429);
+  const { tokens } = JSON.parse(await readFile(`${apiKeys}.usage.json`, "utf8"));
+  expect(Object.values<number>(tokens.acme)[0]).toBeGreaterThanOrEqual(20);
+});
+
+test("HTTPS, with the defaults of sampling in the list of models", async () => {
+  await using server = await open({ ...TLS, temperature: 0.7, topK: 5, maxTokens: 9 });
+  expect(server.address).toMatch(/^https:/);
+  const ca = readFileSync(TLS.tlsCert);
+  const models = await new Promise((resolve, reject) => {
+    const asked = request(`${server.address}/v1/models`, { ca }, (answer) => resolve(json(answer)));
+    asked.on("error", reject).end();
+  });
+  expect(models).toMatchObject({
+    data: [
+      {
+        id: "tiny-english",
+        default_parameters: { temperature: 0.7, top_k: 5, top_p: 1, repetition_penalty: 1, max_tokens: 9 },
+      },
+    ],
+  });
+  await server.stop();
+});
+
+test("options that cannot be used are refused before the model is opened", async () => {
+  const cases: readonly (readonly [Partial<ServeOptions>, RegExp])[] = [
+    [{ tlsCert: TLS.tlsCert }, /--tls-cert is given without --tls-key/],
+    [{ tlsKey: TLS.tlsKey }, /--tls-key is given without --tls-cert/],
+    [{ tlsCert: TLS.tlsKey, tlsKey: TLS.tlsKey }, /this is not a certificate/],
+    [{ cors: ["https://app.example.com/"] }, /cors.*a list of different origins|an origin such as/],
+    [{ apiKeys, usageFile: join(folder, "none", "usage.json") }, /token quotas.*--usage-file/],
+  ];
+  for (const [more, message] of cases) await expect(open(more)).rejects.toThrow(message);
+  const refused: readonly (readonly [string, string, RegExp])[] = [
+    ["--cors", "app.example.com", /--cors.*an origin such as https:\/\/app\.example\.com, without a path/],
+    ["--generation-config", "vllm", /--generation-config.*auto, none/],
+  ];
+  for (const [name, value, message] of refused)
+    await expectRefusal(["serve", "--model", MODEL, name, value], { code: 2, message, untouched: folder });
+});
