@@ -2,6 +2,7 @@ import { createInterface, type Interface } from "node:readline";
 import { MosError } from "#core";
 import type { Engine, FinishReason, TextRequest } from "#recipes";
 import type { ChatMessage } from "#text";
+import { isTerminal, paint } from "./colour.ts";
 import { counted, formatDuration, formatRate } from "./numbers.ts";
 import { note, say, sayLine, shown } from "./terminal.ts";
 
@@ -89,14 +90,15 @@ export const messagesOf = ({ system, turns }: Conversation): readonly ChatMessag
 
 /** Talks with the user until /exit or the end of input. */
 export async function runChat(engine: Engine, options: ChatOptions): Promise<void> {
-  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const person = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const terminal = person && isTerminal(process.stdout);
   const lines = createInterface({
     input: process.stdin,
     output: process.stdout,
     terminal,
-    prompt: terminal ? "> " : "",
+    prompt: person ? "> " : "",
   });
-  if (terminal)
+  if (person)
     note(
       `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D ends.`,
     );
@@ -116,6 +118,8 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
     } else answering.abort();
   };
   lines.on("SIGINT", interrupted);
+  // readline hears Ctrl-C only where it reads single keys
+  if (person && !terminal) process.on("SIGINT", interrupted);
   let conversation: Conversation = { system: options.system, turns: [] };
   askForLine();
   for await (const line of lines) {
@@ -132,12 +136,13 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
     } else conversation = obey(command, conversation);
     askForLine();
   }
-  endLine(lines, terminal);
+  process.off("SIGINT", interrupted);
+  endLine(lines, person);
 }
 
-function endLine(lines: Interface, terminal: boolean): void {
+function endLine(lines: Interface, person: boolean): void {
   lines.close();
-  if (terminal) sayLine();
+  if (person) sayLine();
 }
 
 function obey(
@@ -197,7 +202,8 @@ async function answerTurn(
   }
   sayLine();
   if (reason === "cancelled") note("(stopped)");
-  else if (process.stderr.isTTY === true) note(`(${clock.summary([{ reason }])})`);
+  else if (process.stderr.isTTY === true)
+    note(paint("dim", `(${clock.summary([{ reason }])})`, process.stderr));
   if (answer === "") return before;
   return { ...asked, turns: [...asked.turns, { role: "assistant", content: answer }] };
 }

@@ -1,14 +1,24 @@
 import { resolve } from "node:path";
 import { trainedOnText } from "#adapters";
 import { flag, type SettingValues, steadyNow, text, texts } from "#core";
-import { type EvaluateEvent, evaluationSettings, inPercent, resultTable } from "#evaluation";
+import {
+  type EvaluateEvent,
+  evaluationSettings,
+  inPercent,
+  percentageOf,
+  percentDecimals,
+  percentText,
+  resultTable,
+  type TaskScore,
+} from "#evaluation";
 import { baseSettings, batchSettings } from "#inference";
 import { evaluateModel } from "#recipes";
+import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { given, JSON_EVENTS, model, python, quiet } from "./common-options.ts";
 import { benchmarksOfUser, engineProgress, findModel, hubOfUser, pullProgress } from "./loading.ts";
-import { formatBar, formatDuration, formatInteger } from "./numbers.ts";
-import { textTable } from "./tables.ts";
+import { counted, formatBar, formatDuration, formatInteger } from "./numbers.ts";
+import { labelled, markdownTable, textTable } from "./tables.ts";
 import {
   type LiveLine,
   listenForInterrupt,
@@ -36,6 +46,7 @@ const options = {
   }),
   ...group("Output", {
     out: text({ required: true, placeholder: "file", help: "the result as JSON" }),
+    markdown: flag({ help: "print the table at the end as Markdown" }),
     quiet,
   }),
   ...group("Machine", {
@@ -74,7 +85,7 @@ type End = Extract<EvaluateEvent, { readonly type: "end" }>;
 async function run(options: Values, program: { readonly version: string }): Promise<void> {
   const silent = options.quiet || options.json;
   const end = await watchEvaluation(options, { ...program, silent });
-  if (end !== undefined && !silent) sayLine(endText(end));
+  if (end !== undefined && !silent) sayLine(endText(end, options));
 }
 
 async function watchEvaluation(
@@ -120,16 +131,15 @@ function show(event: EvaluateEvent, line: LiveLine): void {
       line.print(`${task}: ${formatInteger(known)} of ${formatInteger(wanted)} answers are there`);
   } else if (event.type === "progress") {
     const { task, subject, done, wanted, score, secondsLeft } = event;
-    const left = secondsLeft === undefined ? "" : `  ${formatDuration(secondsLeft)} left`;
-    line.update(
-      `${task} ${subject} ${formatBar(done / wanted, 24)} ${done} of ${wanted}  ${score.toFixed(3)}${left}`,
-    );
+    line.update([
+      `${task} ${subject} ${formatBar(done / wanted, 10)} ${done} of ${wanted}`,
+      `${inPercent(task, score).toFixed(percentDecimals(done))} %`,
+      ...(secondsLeft === undefined ? [] : [`${formatDuration(secondsLeft)} left`]),
+    ]);
   } else if (event.type === "score") {
-    const { task, subject, scores, questions, seconds, tooLong } = event.score;
-    const [[metric, score] = ["", 0]] = Object.entries(scores);
-    line.print(
-      `${task} ${subject}: ${metric} ${inPercent(task, score).toFixed(2)} % of ${formatInteger(questions)} questions, ${formatDuration(seconds)}`,
-    );
+    const { task, subject, scores, seconds, tooLong } = event.score;
+    const [metric = ""] = Object.keys(scores);
+    line.print(`${task} ${subject}: ${metric} ${scoreText(event.score, metric)}, ${formatDuration(seconds)}`);
     if (tooLong > 0)
       line.print(
         `${task} ${subject}: ${formatInteger(tooLong)} of them left no room for an answer, and count as wrong`,
@@ -137,6 +147,19 @@ function show(event: EvaluateEvent, line: LiveLine): void {
   }
 }
 
-function endText({ result, out }: End): string {
-  return `${textTable(resultTable(result), { left: [0] })}\n\nresult   ${nearPath(out)}`;
+/** "26.28 ± 1.21 % of 1,319 questions", and of few "20 of 50 (40 ± 7)". */
+function scoreText(score: TaskScore, metric: string): string {
+  const figure = percentageOf(score.task, metric, score);
+  if (figure === undefined) return "not measured";
+  const text = percentText(figure);
+  return text.includes(" of ") ? text : `${text} % of ${counted(figure.questions, "question")}`;
+}
+
+const HOW_TO_READ =
+  "Per cent ± one standard error over questions; of up to 100 questions, how many were right. A difference is of paired questions.";
+
+function endText({ result, out }: End, { markdown }: Values): string {
+  const rows = resultTable(result);
+  if (markdown) return `${markdownTable(rows)}\n\n${HOW_TO_READ}`;
+  return [textTable(rows), paint("dim", HOW_TO_READ), labelled([["result", nearPath(out)]])].join("\n\n");
 }

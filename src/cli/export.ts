@@ -5,8 +5,8 @@ import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";
 import { findModel, withReadingLine } from "./loading.ts";
 import { counted } from "./numbers.ts";
-import { labelled } from "./tables.ts";
-import { listenForInterrupt, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { commandText, labelled } from "./tables.ts";
+import { heading, listenForInterrupt, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -57,9 +57,9 @@ function exportText(summary: ExportSummary): string {
       ...trainedOnRow(summary),
     ]),
     "",
-    format === "peft" ? "With PEFT:" : "With llama.cpp, on the same base as GGUF:",
+    heading(format === "peft" ? "With PEFT:" : "With llama.cpp, on the same base as GGUF:"),
     format === "peft"
       ? `  model = PeftModel.from_pretrained(base, ${JSON.stringify(out)})`
-      : `  llama-cli --model base.gguf --lora ${shellWord(out)}`,
+      : commandText(`llama-cli --model base.gguf --lora ${shellWord(out)}`),
   ].join("\n");
 }

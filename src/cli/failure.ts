@@ -1,5 +1,7 @@
 import { CommanderError } from "commander";
 import { MosError, oneLine } from "#core";
+import { breakColumns, paint } from "./colour.ts";
+import { breakLines } from "./tables.ts";
 
 /** What a failed command leaves behind: a line for people, a code for programs, a status for the shell. */
 export interface Failure {
@@ -70,7 +72,8 @@ export function failureText(
   const { code, message } = failure;
   if (json)
     return `${JSON.stringify({ error: { code, message, ...(stack === undefined ? {} : { stack }) } })}\n`;
-  return `mos: ${message}\n${stack === undefined ? "" : `${stack}\n`}`;
+  const said = `${paint(["bold", "red"], "mos:", process.stderr)} ${message}`;
+  return `${breakLines(said, breakColumns(process.stderr))}\n${stack === undefined ? "" : `${stack}\n`}`;
 }
 
 function stackOf(error: unknown): string | undefined {

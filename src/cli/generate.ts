@@ -14,6 +14,7 @@ import {
 } from "#recipes";
 import { storageError } from "#storage";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
+import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, model, threads, unescaped } from "./common-options.ts";
 import { engineProgress, findModel } from "./loading.ts";
@@ -190,9 +191,10 @@ async function answerOnce(once: Once): Promise<number> {
   const clock = startClock();
   const answers = await collect(once, { streams, clock });
   if (options.json) sayJson({ ...answerJson(answers, options), ...given({ trainedOn }) });
-  else if (!streams) sayLine(compareText(answers, options));
+  else if (!streams) say(`${compareText(answers, options)}\n`);
   else if (!(answers[0]?.text ?? "").endsWith("\n")) sayLine();
-  if (!options.json && process.stderr.isTTY === true) note(clock.summary(answers));
+  if (!options.json && process.stderr.isTTY === true)
+    note(paint("dim", clock.summary(answers), process.stderr));
   return interrupt.signal.aborted ? EXIT_INTERRUPTED : 0;
 }
 
@@ -237,7 +239,7 @@ function answerJson(answers: readonly Answer[], { compare, adapter }: Values): o
 function compareText([base, adapted]: readonly Answer[], { adapter = "" }: Values): string {
   return sideBySide(
     { title: "base", text: shown(base?.text.trim() ?? "") },
-    { title: adapter, text: shown(adapted?.text.trim() ?? "") },
+    { title: adapter, text: shown(adapted?.text.trim() ?? ""), style: "cyan" },
     columnsOf(),
   );
 }

@@ -6,7 +6,7 @@ import { base } from "./common-options.ts";
 import { findModel, withReadingLine } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { labelled } from "./tables.ts";
-import { listenForInterrupt, MOS, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { listenForInterrupt, MOS, nextText, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
 const folder = text({
   required: true,
@@ -68,7 +68,6 @@ function importText(summary: ImportSummary, model: string): string {
   return [
     labelled(rows),
     "",
-    "Next:",
-    `  ${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)} --chat`,
+    nextText([`${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)} --chat`]),
   ].join("\n");
 }

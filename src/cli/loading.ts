@@ -32,11 +32,13 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
         return;
       case "progress": {
         const rate = (event.received - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
-        line.update(
-          `${formatBar(event.received / event.bytes, 24)} ${percent(event.received / event.bytes)}  ` +
-            `${formatBytes(event.received)} of ${formatBytes(event.bytes)}  ${formatRate(rate, "bytes")}  ` +
-            `${formatDuration((event.bytes - event.received) / rate)} left  ${event.path}`,
-        );
+        line.update([
+          shareOf(event.received / event.bytes),
+          `${formatBytes(event.received)} of ${formatBytes(event.bytes)}`,
+          formatRate(rate, "bytes"),
+          `${formatDuration((event.bytes - event.received) / rate)} left`,
+          event.path,
+        ]);
         return;
       }
       case "retry":
@@ -60,7 +62,11 @@ export async function shownResult<Result>(
   return step.value;
 }
 
-const percent = (share: number): string => `${Math.floor(share * 100)}%`.padStart(4);
+/** A bar with its percentage; a short one, so that what follows is seen at 60 columns. */
+const shareOf = (share: number): string =>
+  `${formatBar(share, BAR)} ${`${Math.floor(share * 100)}%`.padStart(4)}`;
+
+const BAR = 10;
 
 export interface FindModelOptions {
   readonly signal?: AbortSignal | undefined;
@@ -78,18 +84,26 @@ export async function findModel(
 }
 
 /** How far reading is, and the time that is left. */
-function readBytes(done: number, { total, seconds }: { total: number; seconds: number }): string {
+function readBytes(
+  done: number,
+  { total, seconds }: { total: number; seconds: number },
+): readonly [string, ...string[]] {
   const share = done / Math.max(1, total);
   const left = formatDuration((seconds * (1 - share)) / Math.max(1e-3, share));
-  return `${formatBar(share, 24)} ${percent(share)}  ${formatBytes(done)} of ${formatBytes(total)}  ${left} left`;
+  return [shareOf(share), `${left} left`, `${formatBytes(done)} of ${formatBytes(total)}`];
 }
+
+const named = (name: string, [first, ...others]: readonly [string, ...string[]]): readonly string[] => [
+  `${name} ${first}`,
+  ...others,
+];
 
 /** Shows how far a base is read, where that takes a while. */
 export function loadingProgress(line: LiveLine): (progress: LoadProgress) => void {
   const started = performance.now();
   return ({ doneBytes, totalBytes }) => {
     const seconds = (performance.now() - started) / 1000;
-    if (seconds > 0.5) line.update(`loading ${readBytes(doneBytes, { total: totalBytes, seconds })}`);
+    if (seconds > 0.5) line.update(named("loading", readBytes(doneBytes, { total: totalBytes, seconds })));
   };
 }
 
@@ -119,8 +133,8 @@ export function engineProgress(line: LiveLine): (progress: OpenProgress) => void
   return ({ type, done, total }) =>
     line.update(
       type === "model"
-        ? `${PHASES.model} ${readBytes(done, { total, seconds: (performance.now() - started) / 1000 })}`
-        : `${PHASES[type]} ${formatBar(done / Math.max(1, total), 24)} ${done} of ${total}`,
+        ? named(PHASES.model, readBytes(done, { total, seconds: (performance.now() - started) / 1000 }))
+        : `${PHASES[type]} ${formatBar(done / Math.max(1, total), BAR)} ${done} of ${total}`,
     );
 }
 
@@ -135,6 +149,6 @@ export async function withReadingLine<T>(
   using line = liveLine({ silent: json === true || process.stderr.isTTY !== true });
   return await work(({ done, total }) => {
     if (performance.now() - started > 500)
-      line.update(`reading the base ${formatBar(done / total, 24)} ${done} of ${total} weights`);
+      line.update(`reading the base ${formatBar(done / total, BAR)} ${done} of ${total} weights`);
   });
 }

@@ -6,7 +6,16 @@ import { adapterFolder, base, given, JSON_EVENTS, quiet, SIZES } from "./common-
 import { findModel } from "./loading.ts";
 import { counted, formatBar, formatBytes, formatDuration } from "./numbers.ts";
 import { labelled } from "./tables.ts";
-import { listenForInterrupt, liveLine, MOS, nearPath, sayJson, sayLine, shellWord } from "./terminal.ts";
+import {
+  listenForInterrupt,
+  liveLine,
+  MOS,
+  nearPath,
+  nextText,
+  sayJson,
+  sayLine,
+  shellWord,
+} from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -73,7 +82,7 @@ async function run({ adapter, model, out, dtype, shardSize, quiet, json }: Value
 const QUICK = 500;
 
 /** The live line: how much of the base was read, then how much was written. */
-function progressText(now: () => number): (event: MergeEvent) => string | undefined {
+function progressText(now: () => number): (event: MergeEvent) => readonly string[] | undefined {
   const begun = now();
   let startedAt: number | undefined;
   return (event) => {
@@ -81,14 +90,15 @@ function progressText(now: () => number): (event: MergeEvent) => string | undefi
     switch (event.type) {
       case "checking": {
         const share = event.done / event.total;
-        return `checking the base ${formatBar(share, 24)} ${event.done} of ${event.total} weights`;
+        return [`checking the base ${formatBar(share, 10)} ${event.done} of ${event.total} weights`];
       }
       case "writing": {
         startedAt ??= now();
         const share = event.bytes / event.totalBytes;
         const seconds = (now() - startedAt) / 1000;
-        const left = seconds < 1 ? "" : `  ${formatDuration(seconds * (1 / share - 1))} left`;
-        return `${formatBar(share, 24)} ${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}${left}  ${event.name}`;
+        const left = seconds < 1 ? [] : [`${formatDuration(seconds * (1 / share - 1))} left`];
+        const written = `${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}`;
+        return [`${formatBar(share, 10)} ${written}`, ...left, event.name];
       }
       default:
         return undefined;
@@ -116,7 +126,6 @@ function mergedText(
       ["place", out],
     ]),
     "",
-    "Next:",
-    `  ${MOS} generate --model ${folder} --chat`,
+    nextText([`${MOS} generate --model ${folder} --chat`]),
   ].join("\n");
 }

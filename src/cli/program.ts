@@ -2,9 +2,11 @@
 // become text and exit codes here and nowhere else.
 import { readFileSync, writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
+import { breakColumns, columnsOf, paint } from "./colour.ts";
 import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
 import { importPackage } from "./packages.ts";
+import { breakLines } from "./tables.ts";
 
 interface Entry {
   readonly summary: string;
@@ -90,7 +92,12 @@ export function createProgram(commands: LoadedCommands): Commander {
     .helpCommand("help [command]", "show the help of a command")
     .option("--verbose", "show where an error came from")
     .exitOverride() // errors are thrown, and worded in one place
-    .configureOutput({ outputError: () => undefined })
+    .configureOutput({
+      outputError: () => undefined,
+      getOutHelpWidth: () => columnsOf(),
+      writeOut: (text) => void process.stdout.write(breakLines(text, breakColumns())),
+    })
+    .configureHelp({ styleTitle: (title) => paint("bold", title) })
     .addHelpText(
       "after",
       `

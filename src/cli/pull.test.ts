@@ -6,7 +6,7 @@ import { pulledText } from "./pull.ts";
 function recorder() {
   const shown: string[] = [];
   const line = {
-    update: (text: string) => shown.push(text),
+    update: (state: string | readonly string[]) => shown.push([state].flat().join("  ")),
     print: (text: string) => shown.push(text),
     clear: () => undefined,
     [Symbol.dispose]: () => undefined,
@@ -39,7 +39,7 @@ test("speed and rest count what this run has fetched, not what was here", () => 
   show({ type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, reason: "the connection broke" });
   expect(shown).toEqual([
     "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already here",
-    "##################------  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",
+    "#######---  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",
     "model.safetensors: the connection broke; trying again in 2.0 s (1)",
   ]);
 });

@@ -5,7 +5,7 @@ import { given, JSON_EVENTS, quiet } from "./common-options.ts";
 import { hubOfUser, pullProgress } from "./loading.ts";
 import { counted, formatBytes } from "./numbers.ts";
 import { labelled } from "./tables.ts";
-import { listenForInterrupt, liveLine, MOS, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { listenForInterrupt, liveLine, MOS, nextText, sayJson, sayLine, shellWord } from "./terminal.ts";
 
 const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });
 
@@ -69,8 +69,9 @@ export function pulledText(
       ["place", model.path],
     ]),
     "",
-    "Next:",
-    `  ${MOS} generate --model ${name} --chat`,
-    `  ${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
+    nextText([
+      `${MOS} generate --model ${name} --chat`,
+      `${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
+    ]),
   ].join("\n");
 }

@@ -25,6 +25,7 @@ import {
   liveLine,
   MOS,
   nearPath,
+  nextText,
   sayJson,
   sayLine,
   shellWord,
@@ -181,7 +182,6 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
   const model = shellWord(nearPath(MODEL));
   return [
     "",
-    "training loss",
     curveText(history, columns),
     "",
     answersText(questions, result, columns),
@@ -196,11 +196,12 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
       ["time", formatDuration(seconds)],
     ]),
     "",
-    "Next:",
-    `  ${MOS} generate --model ${model} --adapter ${out} --chat`,
-    `  ${MOS} generate --model ${model} --adapter ${out} --compare --prompt "How old is the lighthouse?"`,
-    `  ${MOS} pull HuggingFaceTB/SmolLM2-135M-Instruct      a real model`,
-    `  ${MOS} train --model HuggingFaceTB/SmolLM2-135M-Instruct --data yours.jsonl --out adapters/yours`,
+    nextText([
+      `${MOS} generate --model ${model} --adapter ${out} --chat`,
+      `${MOS} generate --model ${model} --adapter ${out} --compare --prompt "How old is the lighthouse?"`,
+      `${MOS} pull HuggingFaceTB/SmolLM2-135M-Instruct`,
+      `${MOS} train --model HuggingFaceTB/SmolLM2-135M-Instruct --data yours.jsonl --out adapters/yours`,
+    ]),
   ].join("\n");
 }
 
@@ -208,11 +209,18 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
 function answersText(questions: readonly string[], { before, after }: Result, columns: number): string {
   if (!hasTwoColumns(columns))
     return questions
-      .map((question, i) => `${question}\n  before  ${before[i]}\n  after   ${after[i]}\n`)
+      .map(
+        (question, i) =>
+          `${question}\n${labelled([
+            ["  before", before[i] ?? ""],
+            ["  after", after[i] ?? ""],
+          ])}\n`,
+      )
       .join("\n");
   const titles = ["before\n──────", "after\n─────"] as const;
   const pairs = questions.map(
-    (question, i) => `${question}\n${twoColumns(`  ${before[i]}`, `  ${after[i]}`, columns)}\n`,
+    (question, i) =>
+      `${question}\n${twoColumns(`  ${before[i]}`, `  ${after[i]}`, { columns, style: "cyan" })}\n`,
   );
-  return [twoColumns(...titles, columns), ...pairs].join("\n");
+  return [twoColumns(...titles, { columns }), ...pairs].join("\n");
 }

@@ -5,6 +5,7 @@ import {
   BENCHMARK_NAMES,
   benchmarkOf,
   createProgramChecker,
+  meanWithError,
   rulesSetting,
   type ScoringTools,
   scorePrediction,
@@ -14,7 +15,7 @@ import { expectNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "#sto
 import { defineCommand, group } from "./command.ts";
 import { given, python } from "./common-options.ts";
 import { counted } from "./numbers.ts";
-import { listenForInterrupt, liveLine, note, sayLine } from "./terminal.ts";
+import { listenForInterrupt, liveLine, note, say } from "./terminal.ts";
 
 const options = {
   ...group("Data", {
@@ -87,12 +88,12 @@ function lineOf({ extracted, scores, reason }: Verdict): { readonly score: numbe
 /** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */
 const AT_A_TIME = 8;
 
-/** The mean of all cases, each of which is written as a line. */
+/** The scores of all cases, each of which is written as a line. */
 async function scoreCases(
   cases: readonly Case[],
   { task, rules, python }: Values,
   write: (line: string) => void,
-): Promise<number> {
+): Promise<readonly number[]> {
   const benchmark = benchmarkOf(task);
   const runsPrograms = "program" in benchmark;
   using interrupt = runsPrograms ? listenForInterrupt() : undefined;
@@ -101,16 +102,16 @@ async function scoreCases(
     ? await createProgramChecker({ ...given({ python }), signal })
     : undefined;
   const tools: ScoringTools = { rules, checker, signal };
-  let sum = 0;
+  const scores: number[] = [];
   for (let begin = 0; begin < cases.length; begin += AT_A_TIME) {
     const some = cases.slice(begin, begin + AT_A_TIME);
     for (const verdict of await Promise.all(some.map((one) => scorePrediction(benchmark, one, tools)))) {
       const line = lineOf(verdict);
-      sum += line.score;
+      scores.push(line.score);
       write(JSON.stringify(line));
     }
   }
-  return sum / cases.length;
+  return scores;
 }
 
 /** What cannot be written is reported before anything is scored, and the cases are not written over. */
@@ -121,14 +122,14 @@ async function prepareOut(out: string, { file }: Values): Promise<void> {
   await makeFolder(dirname(resolve(out)));
 }
 
-async function scoreInto(out: string, cases: readonly Case[], options: Values): Promise<number> {
+async function scoreInto(out: string, cases: readonly Case[], options: Values): Promise<readonly number[]> {
   using progress = liveLine({ silent: options.json });
   const lines: string[] = [];
-  const score = await scoreCases(cases, options, (line) =>
+  const scores = await scoreCases(cases, options, (line) =>
     progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} scored`),
   );
   await writeFileAtomic(out, `${lines.join("\n")}\n`);
-  return score;
+  return scores;
 }
 
 /** Scores the predictions of a file, one line each in the file's order. */
@@ -136,11 +137,16 @@ async function run(options: Values): Promise<void> {
   const { task, rules, out, json } = options;
   if (out !== undefined) await prepareOut(out, options);
   const cases = await readCases(options);
-  const score =
-    out === undefined ? await scoreCases(cases, options, sayLine) : await scoreInto(out, cases, options);
-  note(
-    json
-      ? JSON.stringify({ task, rules, cases: cases.length, mean: score })
-      : `${task} by the rules of ${rules}: mean ${Number(score.toFixed(4))} of ${counted(cases.length, "case")}`,
-  );
+  const scores =
+    out === undefined
+      ? await scoreCases(cases, options, (line) => say(`${line}\n`))
+      : await scoreInto(out, cases, options);
+  const { mean, error = null } = meanWithError(scores);
+  if (json) note(JSON.stringify({ task, rules, cases: cases.length, mean, error }));
+  else {
+    const about = error === null ? "" : ` ± ${Number(error.toPrecision(2))}`;
+    note(
+      `${task} by the rules of ${rules}: mean ${Number(mean.toFixed(4))}${about} of ${counted(cases.length, "case")}`,
+    );
+  }
 }

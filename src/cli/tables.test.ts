@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { displayWidth, sideBySide, wrapText } from "./tables.ts";
+import {
+  breakLines,
+  commandText,
+  displayWidth,
+  labelled,
+  markdownTable,
+  sideBySide,
+  textTable,
+  wrapText,
+} from "./tables.ts";
 
 describe("displayWidth", () => {
   test.each([
@@ -51,4 +60,106 @@ describe("sideBySide", () => {
   test("puts one after the other where there is none", () => {
     expect(sideBySide(left, right, 60)).toBe("base\n────\none two three\n\nadapted\n───────\nfour");
   });
+});
+
+const word = fc.string({ unit: fc.constantFrom(..."abcxyz0189.,·±–灯"), minLength: 1, maxLength: 16 });
+const sentence = fc.array(word, { minLength: 1, maxLength: 30 }).map((words) => words.join(" "));
+const columns = fc.integer({ min: 40, max: 200 });
+const wordsOf = (text: string): readonly string[] => text.split(/\s+/).filter((found) => found !== "");
+const expectFits = (text: string, width: number): void => {
+  for (const line of text.split("\n")) expect(displayWidth(line), line).toBeLessThanOrEqual(width);
+};
+
+describe("at any width from 40 columns on, lines fit and words are whole", () => {
+  test("of a text", () => {
+    fc.assert(
+      fc.property(fc.array(sentence), columns, (lines, width) => {
+        const text = breakLines(lines.join("\n"), width);
+        expectFits(text, width);
+        expect(wordsOf(text)).toEqual(lines.flatMap(wordsOf));
+      }),
+    );
+  });
+
+  test("of rows with labels", () => {
+    const rows = fc.array(fc.tuple(word, sentence), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(rows, columns, (some, width) => {
+        const text = labelled(some, width);
+        expectFits(text, width);
+        expect(wordsOf(text)).toEqual(some.flatMap(([label, row]) => [label, ...wordsOf(row)]));
+      }),
+    );
+  });
+
+  test("of tables, of which no cell is lost", () => {
+    const table = fc
+      .tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 5 }))
+      .chain(([across, down]) =>
+        fc.array(fc.array(word, { minLength: across, maxLength: across }), {
+          minLength: down,
+          maxLength: down,
+        }),
+      );
+    fc.assert(
+      fc.property(table, columns, (rows, width) => {
+        const text = textTable(rows, { columns: width });
+        expectFits(text, width);
+        const found = new Set(wordsOf(text));
+        for (const cell of rows.flat()) expect(found).toContain(cell);
+        // a line holds cells of one row, and begins with the first of it
+        for (const [i, line] of text.split("\n\n").flatMap((block) => [...block.split("\n").entries()]))
+          expect(wordsOf(line)[0]).toBe(rows[i]?.[0]);
+      }),
+    );
+  });
+
+  test("of commands, which a shell takes as one", () => {
+    const words = fc.array(
+      fc.oneof(
+        word,
+        sentence.map((text) => `"${text.slice(0, 25)}"`),
+      ),
+      { minLength: 1 },
+    );
+    fc.assert(
+      fc.property(words, columns, (some, width) => {
+        const text = commandText(some.join(" "), width);
+        expectFits(text, width);
+        expect(text.replaceAll("\\\n", "").trim().split(/\s+/)).toEqual(wordsOf(some.join(" ")));
+        for (const line of text.split("\n").slice(0, -1)) expect(line).toMatch(/ \\$/);
+      }),
+    );
+  });
+});
+
+test("a word that is too long stays whole, and goes beyond", () => {
+  const path = `/a/${"long/".repeat(20)}path`;
+  expect(breakLines(`see ${path} there`, 40)).toBe(`see\n${path}\nthere`);
+  expect(commandText(`mos generate --model ${path} --chat`, 40)).toContain(path);
+});
+
+test("a wide table becomes several with the same first column; in a file it stays one", () => {
+  const rows = [
+    ["task", "mmlu average_acc", "bbh average_exact_match"],
+    ["base", "41.53 ± 0.42", "33.43 ± 0.55"],
+  ];
+  expect(textTable(rows, { columns: 40 })).toBe(
+    "task  mmlu average_acc\nbase      41.53 ± 0.42\n\ntask  bbh average_exact_match\nbase             33.43 ± 0.55",
+  );
+  expect(textTable(rows, { columns: Number.POSITIVE_INFINITY }).split("\n")).toHaveLength(2);
+});
+
+test("colours take no columns", () => {
+  expect(displayWidth("\u001b[31mred\u001b[39m")).toBe(3);
+  expect(breakLines("\u001b[31mno room\u001b[39m here", 12)).toBe("\u001b[31mno room\u001b[39m here");
+});
+
+test("a table in Markdown", () => {
+  expect(
+    markdownTable([
+      ["", "a|b"],
+      ["base", "1 of 3"],
+    ]),
+  ).toBe("|  | a\\|b |\n| --- | ---: |\n| base | 1 of 3 |");
 });

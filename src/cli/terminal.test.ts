@@ -1,5 +1,10 @@
-import { expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { cutToColumns, openLiveLine } from "./terminal.ts";
+
+beforeEach(() => {
+  vi.stubEnv("TERM", "xterm");
+  return () => vi.unstubAllEnvs();
+});
 
 test("a line is cut to the columns and cannot move the cursor", () => {
   expect(cutToColumns("0123456789", 10)).toBe("0123456789");
@@ -36,6 +41,28 @@ test("a terminal sees one line that changes, and its last state", () => {
       "\r\u001b[Kstays\n\rtwo is too…\u001b[K" +
       "\rthree\u001b[K\n",
   );
+});
+
+test("a terminal that is dumb sees whole lines, and no escape codes", () => {
+  vi.stubEnv("TERM", "dumb");
+  const { line, at, text } = open(true);
+  line.update("one");
+  at(500);
+  line.update("not seen");
+  line.print("stays");
+  line.clear();
+  line[Symbol.dispose]();
+  expect(text()).toBe("one\nstays\n");
+});
+
+test("of parts those are shown that fit, the first ones first", () => {
+  const { line, text } = open(true);
+  line.update(["1/5", "loss 2", "left out"]);
+  line[Symbol.dispose]();
+  expect(text()).toBe("\r1/5  loss 2\u001b[K\n"); // the last of 12 columns stays free
+  const file = open(false);
+  file.line.update(["1/5", "loss 2", "and all the rest"]);
+  expect(file.text()).toBe("1/5  loss 2  and all the rest\n");
 });
 
 test("a file sees whole lines at intervals", () => {

@@ -1,26 +1,37 @@
 // A command's terminal: lines on stdout and stderr, one live line, and Ctrl-C.
 import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
+import { breakColumns, columnsOf, isTerminal, paint } from "./colour.ts";
+import { breakLines, commandText } from "./tables.ts";
+
+export { columnsOf } from "./colour.ts";
 
 /** Writes text to stdout, whole lines or parts of one. */
 export const say = (text: string): void => {
   process.stdout.write(text);
 };
 
-/** A line on stdout. */
-export const sayLine = (text = ""): void => say(`${text}\n`);
+/** A line on stdout; on a terminal, lines that are too long are broken between words. */
+export const sayLine = (text = ""): void => say(`${breakLines(text, breakColumns())}\n`);
 
-/** One JSON value on a line of its own. */
-export const sayJson = (value: unknown): void => sayLine(JSON.stringify(value));
+/** One JSON value on a line of its own, which is never broken. */
+export const sayJson = (value: unknown): void => say(`${JSON.stringify(value)}\n`);
 
 /** A note that is not part of the result: stderr. */
 export const note = (text: string): void => {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${breakLines(text, breakColumns(process.stderr))}\n`);
 };
 
-/** Columns of the terminal, or what fits everywhere; some terminals say 0. */
-export const columnsOf = (stream: { readonly columns?: number } = process.stdout): number =>
-  stream.columns || 80;
+/** What stands above a part of a result on stdout. */
+export const heading = (text: string): string => paint("bold", text);
+
+/** A warning, for stderr. */
+export const warningText = (message: string): string =>
+  paint("yellow", `warning: ${message}`, process.stderr);
+
+/** What to do next, as commands that can be copied. */
+export const nextText = (commands: readonly string[]): string =>
+  [heading("Next:"), ...commands.map((command) => commandText(command))].join("\n");
 
 /** The live line on stderr, so that stdout can go to a file; none where `silent`. */
 export function liveLine({ silent = false }: { readonly silent?: boolean } = {}): LiveLine {
@@ -43,6 +54,16 @@ export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mos"
 export function nearPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near !== "" && near.length < path.length ? near : path;
+}
+
+/** As many parts as fit, the first ones first: what matters most stays to be seen where there is little room. */
+export function fitParts(parts: readonly string[], columns: number): string {
+  let text = parts[0] ?? "";
+  for (const part of parts.slice(1)) {
+    if (text.length + 2 + part.length > columns) break;
+    text += `  ${part}`;
+  }
+  return text;
 }
 
 /** One line that fits: without control characters, and with "…" in place of what is beyond the columns. */
@@ -70,8 +91,8 @@ export interface LiveLineOptions {
 
 /** One line at the bottom of a terminal that is written over and over; dispose of it to leave the last state. */
 export interface LiveLine extends Disposable {
-  /** Shows the state, unless it was shown a moment ago. */
-  readonly update: (text: string) => void;
+  /** Shows the state, unless it was shown a moment ago: a text, or its parts of which those are shown that fit. */
+  readonly update: (state: string | readonly string[]) => void;
   /** Writes a line that stays, above the live one. */
   readonly print: (text: string) => void;
   /** Takes the line away, and the state with it: nothing of it is left in front of what comes next. */
@@ -87,36 +108,37 @@ export interface LiveLine extends Disposable {
  */
 export function openLiveLine(stream: LineStream, options: LiveLineOptions): LiveLine {
   const { now, refreshMilliseconds = 100, plainMilliseconds = 10_000 } = options;
-  const isTerminal = stream.isTTY === true;
-  const interval = isTerminal ? refreshMilliseconds : plainMilliseconds;
+  const rewrites = isTerminal(stream);
+  const interval = rewrites ? refreshMilliseconds : plainMilliseconds;
   let shown = "";
   let latest = "";
+  /** The last column stays free: some terminals wrap when it is filled. */
+  const room = (): number => (rewrites ? columnsOf(stream) - 1 : Number.POSITIVE_INFINITY);
   let shownAt = Number.NEGATIVE_INFINITY;
   const show = (): void => {
     shown = latest;
     shownAt = now();
-    // The last column stays free: some terminals wrap when it is filled.
-    if (isTerminal) stream.write(`\r${cutToColumns(latest, (stream.columns || 80) - 1)}\u001b[K`);
+    if (rewrites) stream.write(`\r${cutToColumns(latest, room())}\u001b[K`);
     else stream.write(`${latest}\n`);
   };
   return {
-    update(text) {
-      latest = text;
+    update(state) {
+      latest = typeof state === "string" ? state : fitParts(state, room());
       if (now() - shownAt >= interval) show();
     },
     print(text) {
-      if (isTerminal && shown !== "") stream.write("\r\u001b[K");
-      stream.write(`${text}\n`);
-      if (isTerminal && shown !== "") show();
+      if (rewrites && shown !== "") stream.write("\r\u001b[K");
+      stream.write(`${breakLines(text, breakColumns(stream))}\n`);
+      if (rewrites && shown !== "") show();
     },
     clear() {
-      if (isTerminal && shown !== "") stream.write("\r\u001b[K");
+      if (rewrites && shown !== "") stream.write("\r\u001b[K");
       latest = "";
       shown = "";
     },
     [Symbol.dispose]() {
       if (latest !== shown) show();
-      if (isTerminal && shown !== "") stream.write("\n");
+      if (rewrites && shown !== "") stream.write("\n");
       latest = "";
       shown = "";
     },

@@ -16,23 +16,27 @@ import {
 import { describeMemory } from "#storage";
 import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, budgetText } from "./adapter-text.ts";
+import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
 import { findModel, loadingProgress } from "./loading.ts";
 import { counted, formatBytes, formatCount, formatDuration, formatInteger } from "./numbers.ts";
 import { linesText, timeRows } from "./preview-text.ts";
-import { labelled } from "./tables.ts";
+import { commandText, labelled } from "./tables.ts";
 import {
   columnsOf,
   EXIT_INTERRUPTED,
+  heading,
   type LiveLine,
   listenForInterrupt,
   liveLine,
   MOS,
+  nextText,
   note,
   sayJson,
   sayLine,
   shellWord,
+  warningText,
 } from "./terminal.ts";
 import {
   curveText,
@@ -216,7 +220,7 @@ async function train({ out, ...others }: Options): Promise<number> {
   })();
   if (options.json) sayJson({ type: "finished", ...outcome, peakMemoryBytes: peakMemory() });
   else if (!options.quiet) sayLine(await endText(outcome, options));
-  else for (const { message } of outcome.warnings) note(`warning: ${message}`);
+  else for (const { message } of outcome.warnings) note(warningText(message));
   return outcome.stoppedAt === undefined ? 0 : EXIT_INTERRUPTED;
 }
 
@@ -317,12 +321,12 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
       `what was there, kept as version ${outcome.replaced}; ${MOS} adapters rollback ${shellWord(options.out)} puts it back`,
     ]);
   const next = stoppedAt === undefined ? finishedText(outcome, options) : await stoppedText(outcome, options);
-  return [...(curve === "" ? [] : ["training loss", curve, ""]), labelled(rows), "", ...next].join("\n");
+  return [...(curve === "" ? [] : [curve, ""]), labelled(rows), "", ...next].join("\n");
 }
 
 function finishedText({ warnings }: TrainOutcome, options: Values): readonly string[] {
-  const said = warnings.map(({ message }) => `Warning: ${message}`);
-  return [...said, ...(said.length === 0 ? [] : [""]), "Next:", ...nextCommands(options)];
+  const said = warnings.map(({ message }) => paint("yellow", `Warning: ${message}`));
+  return [...said, ...(said.length === 0 ? [] : [""]), nextText(nextCommands(options))];
 }
 
 /** Where a run that was stopped stands, and what can be used of it. */
@@ -336,14 +340,14 @@ async function stoppedText(
     `Stopped after step ${formatInteger(stoppedAt)} of ${formatInteger(steps)}; everything is saved.`,
     ...(folder === out ? [] : [`The adapter in ${out} is the one that was there.`]),
     ...(found === undefined ? [] : [`${what} is in ${found.path}.`]),
-    "Resume with:",
-    `  ${resumeCommand(process.argv.slice(2))}`,
+    heading("Resume with:"),
+    commandText(resumeCommand(process.argv.slice(2))),
   ];
 }
 
 function nextCommands({ model, out }: Values): readonly string[] {
   const common = `${MOS} generate --model ${shellWord(model)} --adapter ${shellWord(out)}`;
-  return [`  ${common} --chat`, `  ${common} --compare --prompt "…"`];
+  return [`${common} --chat`, `${common} --compare --prompt "…"`];
 }
 
 /** The command that continues a run that these arguments started. */

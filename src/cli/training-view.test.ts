@@ -1,7 +1,9 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { expect, test } from "vitest";
+import { fitParts } from "./terminal.ts";
 import { heldOutText, readHistory, trainProgress } from "./training-view.ts";
 
 test("held-out loss: before, after, and the best where it lies between", () => {
@@ -49,19 +51,33 @@ const step = (number: number, loss: number) => ({
 
 test("shows what is known so far", () => {
   const progress = trainProgress(1000);
-  expect(progress.text(1e9)).toBe("");
+  expect(progress.parts(1e9).join("  ")).toBe("");
   progress.evaluation(2.5);
-  expect(progress.text(1e9)).toBe("held-out 2.500");
+  expect(progress.parts(1e9).join("  ")).toBe("held-out 2.500");
   progress.step(step(1, 3));
-  expect(progress.text(1e9)).toBe(
-    "1/1,000  loss 3.000  held-out 2.500  lr 5.0e-4  8 min 20 s left  200 tok/s  1.00 GB",
+  expect(progress.parts(1e9).join("  ")).toBe(
+    "1/1,000  loss 3.000  200 tok/s  8 min 20 s left  held-out 2.500  lr 5.0e-4  1.00 GB",
+  );
+});
+
+test("step, loss and rate are to be seen on a narrow terminal, and more where there is room", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 99_999 }), fc.integer({ min: 40, max: 200 }), (number, columns) => {
+      const progress = trainProgress(100_000);
+      progress.evaluation(2.5);
+      progress.step({ ...step(number, 11.5), seconds: 333 });
+      const line = fitParts(progress.parts(12.3e9), columns);
+      expect(line.length).toBeLessThanOrEqual(columns);
+      expect(line).toMatch(/^[\d,]+\/100,000 {2}loss 11\.500 {2}0\.30 tok\/s/);
+      if (columns >= 100) expect(line).toContain("12.3 GB");
+    }),
   );
 });
 
 test("the shown loss follows slowly and without bias to the start", () => {
   const progress = trainProgress(100);
   for (let i = 1; i <= 50; i++) progress.step(step(i, 2));
-  expect(progress.text(0)).toContain("loss 2.000");
+  expect(progress.parts(0).join("  ")).toContain("loss 2.000");
   progress.step(step(51, 12));
-  expect(Number(/loss ([\d.]+)/.exec(progress.text(0))?.[1])).toBeCloseTo(3, 1);
+  expect(Number(/loss ([\d.]+)/.exec(progress.parts(0).join("  "))?.[1])).toBeCloseTo(3, 1);
 });

@@ -2,9 +2,10 @@
 import { join } from "node:path";
 import type { FinetuneEvent } from "#recipes";
 import { pathExists, readJsonLines } from "#storage";
+import { isTerminal, paint } from "./colour.ts";
 import { type CurvePoint, drawCurve } from "./curve.ts";
 import { formatBytes, formatDuration, formatInteger, formatRate } from "./numbers.ts";
-import { type LiveLine, sayJson } from "./terminal.ts";
+import { heading, type LiveLine, sayJson, warningText } from "./terminal.ts";
 
 type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
 
@@ -17,8 +18,8 @@ const MEMORY = 0.9;
 export interface TrainProgress {
   step(event: StepEvent): void;
   evaluation(loss: number): void;
-  /** The line. `residentBytes` is the memory of the process now. */
-  text(residentBytes: number): string;
+  /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
+  parts(residentBytes: number): readonly string[];
 }
 
 /** Follows a run of `steps` steps. */
@@ -37,20 +38,20 @@ export function trainProgress(steps: number): TrainProgress {
     evaluation(loss) {
       heldOut = loss;
     },
-    text(residentBytes) {
+    parts(residentBytes) {
       const last = recent.at(-1);
-      if (last === undefined) return heldOut === undefined ? "" : `held-out ${heldOut.toFixed(3)}`;
+      if (last === undefined) return heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`];
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
       const tokens = recent.reduce((total, event) => total + event.tokens, 0);
       return [
         `${formatInteger(last.step)}/${formatInteger(steps)}`,
         `loss ${(sum / weight).toFixed(3)}`,
+        formatRate(tokens / seconds, "tok"),
+        `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
         ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`]),
         `lr ${last.learningRate.toExponential(1)}`,
-        `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
-        formatRate(tokens / seconds, "tok"),
         formatBytes(residentBytes),
-      ].join("  ");
+      ];
     },
   };
 }
@@ -117,7 +118,7 @@ export async function watchTraining(
         line.print(evaluationText(event, baseLoss));
         break;
       case "warning":
-        line.print(`warning: ${event.message}`);
+        line.print(warningText(event.message));
         break;
       case "early_stop":
         line.print(earlyStopText(event));
@@ -125,8 +126,8 @@ export async function watchTraining(
       case "stopped":
       case "saved":
     }
-    const state = progress.text(process.memoryUsage.rss());
-    if (state !== "") line.update(state);
+    const state = progress.parts(process.memoryUsage.rss());
+    if (state.length > 0) line.update(state);
   }
   return outcome;
 }
@@ -224,6 +225,10 @@ export function heldOutText(heldOut: readonly CurvePoint[]): string | undefined 
     : `${text}, best ${best.loss.toFixed(3)} at step ${best.step}`;
 }
 
-/** The curve of the training loss, or "" where two steps do not make one. */
-export const curveText = ({ steps }: TrainHistory, columns: number): string =>
-  steps.length < 3 ? "" : drawCurve(steps, { width: Math.min(columns, 72), height: 8 });
+/** The curve of the training loss below its title, or "" where two steps do not make one. */
+export function curveText({ steps }: TrainHistory, columns: number): string {
+  if (steps.length < 3) return "";
+  const ascii = process.stdout.isTTY === true && !isTerminal(process.stdout);
+  const curve = drawCurve(steps, { width: Math.min(columns, 72), height: 8, ascii });
+  return [heading("training loss"), ...curve.split("\n").map((line) => paint("cyan", line))].join("\n");
+}

@@ -116,6 +116,10 @@ export interface ScoredQuestion {
 export interface ScoreSummary {
   /** By metric, as Verdict has them; means that the rules name have names of their own, such as `pass@1`. */
   readonly scores: Readonly<Record<string, number>>;
+  /** Standard errors of the scores, on their scale; none where they are not known, as of one question. */
+  readonly errors: Readonly<Record<string, number>>;
+  /** How many questions were right, by those metrics whose score is the share of them. */
+  readonly right: Readonly<Record<string, number>>;
   readonly questions: number;
 }
 

@@ -12,6 +12,7 @@ import type {
   EvaluateOptions,
   EvaluationResult,
   SubjectRecord,
+  TaskDifference,
   TaskOptions,
   TaskRecord,
   TaskScore,
@@ -38,7 +39,12 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   for (const [name, set] of previews) await checkLogs(taskOf(name, set), options);
   const tasks: TaskRecord[] = [];
   const scores: TaskScore[] = [];
-  let result = resultOf({ subjects, tasks, scores }, options);
+  const differences: TaskDifference[] = [];
+  /** Whether the result has changed. */
+  const keep = (event: EvaluateEvent): boolean =>
+    (event.type === "score" && scores.push(event.score) > 0) ||
+    (event.type === "difference" && differences.push(event.difference) > 0);
+  let result = resultOf({ subjects, tasks, scores, differences }, options);
   for (const { name: subject, trainedOn } of subjects)
     if (trainedOn !== undefined) yield { type: "trainedOn", subject, base: trainedOn };
   for (const name of options.tasks) {
@@ -46,9 +52,8 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
     const task = taskOf(name, set);
     tasks.push(task.record);
     for await (const event of runTask(task, options)) {
-      if (event.type === "score") {
-        scores.push(event.score);
-        result = resultOf({ subjects, tasks, scores }, options);
+      if (keep(event)) {
+        result = resultOf({ subjects, tasks, scores, differences }, options);
         await writeResult(result, options.out);
       }
       yield event;
@@ -137,7 +142,12 @@ const recordOf = (
 });
 
 function resultOf(
-  { subjects, tasks, scores }: Pick<EvaluationResult, "subjects" | "tasks" | "scores">,
+  {
+    subjects,
+    tasks,
+    scores,
+    differences,
+  }: Pick<EvaluationResult, "subjects" | "tasks" | "scores" | "differences">,
   { version, command, environment, model, now, ...options }: EvaluateOptions,
 ): EvaluationResult {
   const { rules, format, seed, shots, limit, samples, temperature, direct, engine } = options;
@@ -154,5 +164,6 @@ function resultOf(
     scores: tasks.flatMap(({ task }) =>
       subjects.flatMap(({ name }) => scores.filter((one) => one.task === task && one.subject === name)),
     ),
+    differences: [...differences],
   };
 }

@@ -36,7 +36,17 @@ export {
 } from "./benchmarks/index.ts";
 export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
-export { inPercent, resultTable } from "./results.ts";
+export {
+  inPercent,
+  type Percentage,
+  percentageOf,
+  percentDecimals,
+  percentText,
+  pointsOf,
+  pointsText,
+  resultTable,
+} from "./results.ts";
+export { meanWithError } from "./scoring.ts";
 export { evaluationSettings, rulesSetting } from "./settings.ts";
 export type {
   EvaluateEvent,
@@ -44,6 +54,7 @@ export type {
   EvaluationResult,
   Subject,
   SubjectRecord,
+  TaskDifference,
   TaskOptions,
   TaskRecord,
   TaskScore,

@@ -20,6 +20,7 @@ import {
   type SampleLog,
   type SampleLogOptions,
 } from "./sample-log.ts";
+import { pairedDifferences } from "./scoring.ts";
 import type { EvaluateEvent, EvaluateOptions, Subject, TaskRecord, TaskScore } from "./types.ts";
 
 /** A benchmark whose questions are made. */
@@ -74,6 +75,7 @@ export async function* runTask(task: Task, options: EvaluateOptions): AsyncGener
       await scoreAgain(run, { task, checker, options });
       yield score(run);
     }
+    yield* differencesOf(runs, task);
   } finally {
     await checker?.[Symbol.asyncDispose]();
     for (const { log } of runs) await log[Symbol.asyncDispose]();
@@ -228,14 +230,36 @@ const hasProvisional = ({ samples }: SubjectRun): boolean =>
 const isSettled = (run: SubjectRun, { set }: Task): boolean =>
   run.samples.size === set.questions.length && !hasProvisional(run);
 
-/** What a subject has scored so far. */
-function scoreOf(run: SubjectRun, task: Task, now: () => number): TaskScore {
-  const { subject, startedAt, asked, answerTokens, samples } = run;
-  const scored = task.set.questions.flatMap(({ id }): ScoredQuestion[] => {
+/** The questions that a subject has answered so far. */
+const scoredOf = ({ samples }: SubjectRun, { set }: Task): readonly ScoredQuestion[] =>
+  set.questions.flatMap(({ id }): ScoredQuestion[] => {
     const sample = samples.get(id);
     return sample === undefined ? [] : [{ id, group: sample.group, verdicts: sample.verdicts }];
   });
-  const { overall, groups } = task.benchmark.summarise(scored);
+
+/** Every adapter against the base, if that is a subject. */
+function* differencesOf(
+  runs: readonly SubjectRun[],
+  task: Task,
+): Generator<Extract<EvaluateEvent, { readonly type: "difference" }>> {
+  const base = runs.find(({ subject }) => subject.adapter === null);
+  if (base === undefined) return;
+  const { task: name, metric } = task.record;
+  for (const run of runs) {
+    if (run.subject.adapter === null) continue;
+    const paired = pairedDifferences(scoredOf(run, task), scoredOf(base, task));
+    const { scores, errors, questions } = task.benchmark.summarise(paired).overall;
+    const { [metric]: difference = 0 } = scores;
+    const { [metric]: error = null } = errors;
+    const named = { task: name, subject: run.subject.name, against: base.subject.name, metric };
+    yield { type: "difference", difference: { ...named, difference, error, questions } };
+  }
+}
+
+/** What a subject has scored so far. */
+function scoreOf(run: SubjectRun, task: Task, now: () => number): TaskScore {
+  const { subject, startedAt, asked, answerTokens, samples } = run;
+  const { overall, groups } = task.benchmark.summarise(scoredOf(run, task));
   return {
     ...{ task: task.record.task, subject: subject.name, ...overall },
     tooLong: [...samples.values()].filter(({ tooLong }) => tooLong === true).length,

@@ -76,28 +76,131 @@ const append = <K, V>(lists: Map<K, V[]>, key: K, value: V): void => {
   else list.push(value);
 };
 
-/** The mean of each metric. */
-function meansOf(all: Iterable<Pick<Verdict, "scores">>): Readonly<Record<string, number>> {
-  const byMetric = new Map<string, number[]>();
+/** The values of each metric. */
+function byMetric(all: Iterable<Pick<Verdict, "scores">>): ReadonlyMap<string, readonly number[]> {
+  const values = new Map<string, number[]>();
   for (const { scores } of all)
-    for (const [metric, score] of Object.entries(scores)) append(byMetric, metric, score);
-  return Object.fromEntries(
-    [...byMetric].map(([metric, values]) => [
-      metric,
-      values.reduce((sum, value) => sum + value, 0) / values.length,
-    ]),
-  );
+    for (const [metric, score] of Object.entries(scores)) append(values, metric, score);
+  return values;
 }
 
-/** The mean of each metric over all predictions for these questions. */
-export const summaryOf = (scored: readonly ScoredQuestion[]): ScoreSummary => ({
-  scores: meansOf(scored.flatMap(({ verdicts }) => verdicts)),
-  questions: scored.length,
+const meanOf = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The mean of each metric over the predictions for one question. */
+const questionScores = ({ verdicts }: ScoredQuestion): Readonly<Record<string, number>> =>
+  Object.fromEntries([...byMetric(verdicts)].map(([metric, values]) => [metric, meanOf(values)]));
+
+/**
+ * The standard error of a mean, from the sample's deviation; of n questions of which a share p is right,
+ * √(p (1 − p) / (n − 1)). Undefined for fewer than two values.
+ */
+function standardError(values: readonly number[]): number | undefined {
+  if (values.length < 2) return undefined;
+  const mean = meanOf(values);
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return Math.sqrt(squares / (values.length - 1) / values.length);
+}
+
+/** The mean of values, and its standard error where there are two at least. */
+export const meanWithError = (
+  values: readonly number[],
+): { readonly mean: number; readonly error: number | undefined } => ({
+  mean: meanOf(values),
+  error: standardError(values),
 });
 
-/** The mean of each metric over groups, each of which counts as much as any other. */
-export const meanOfGroups = (groups: Iterable<ScoreSummary>): Readonly<Record<string, number>> =>
-  meansOf(groups);
+/** The figures of a summary, by metric. */
+export type Figures = Pick<ScoreSummary, "scores" | "errors" | "right">;
+
+/**
+ * The mean of each metric over these questions. Predictions for one question depend on each other, and are one value of it.
+ *
+ * @param scale What a right answer scores.
+ */
+export function summaryOf(scored: readonly ScoredQuestion[], scale = 1): ScoreSummary {
+  const all = [...byMetric(scored.map((question) => ({ scores: questionScores(question) })))];
+  const isShare = (values: readonly number[]): boolean =>
+    values.every((value) => value === 0 || value === scale);
+  return {
+    scores: Object.fromEntries(all.map(([metric, values]) => [metric, meanOf(values)])),
+    errors: known(all.map(([metric, values]) => [metric, standardError(values)])),
+    right: known(
+      all.map(([metric, values]) => [
+        metric,
+        isShare(values) ? values.filter((value) => value === scale).length : undefined,
+      ]),
+    ),
+    questions: scored.length,
+  };
+}
+
+const known = (
+  entries: readonly (readonly [string, number | undefined])[],
+): Readonly<Record<string, number>> =>
+  Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+
+/**
+ * The mean of each metric over groups, each of which counts as much as any other. Its error is that of a mean of independent
+ * means, √(Σ error²) / groups.
+ */
+export function meanOfGroups(groups: readonly ScoreSummary[]): Figures {
+  const all = [...byMetric(groups)];
+  const errorOf = (metric: string): number | undefined => {
+    const errors = groups.map((group) => group.errors[metric]);
+    return meanError(errors);
+  };
+  return {
+    scores: Object.fromEntries(all.map(([metric, values]) => [metric, meanOf(values)])),
+    errors: known(all.map(([metric]) => [metric, errorOf(metric)])),
+    right: {},
+  };
+}
+
+/** The error of a mean of independent figures, where that of each is known. */
+export function meanError(errors: readonly (number | undefined)[]): number | undefined {
+  let squares = 0;
+  for (const error of errors) {
+    if (error === undefined) return undefined;
+    squares += error ** 2;
+  }
+  return Math.sqrt(squares) / errors.length;
+}
+
+/** The figures of one metric, under another name. */
+export function figuresAs({ scores, errors, right }: Figures, metric: string, name: string): Figures {
+  const named = (figures: Readonly<Record<string, number>>) => known([[name, figures[metric]]]);
+  return { scores: named(scores), errors: named(errors), right: named(right) };
+}
+
+/** Figures of several metrics in one. */
+export const joinFigures = (all: readonly Figures[]): Figures => ({
+  scores: Object.assign({}, ...all.map(({ scores }) => scores)),
+  errors: Object.assign({}, ...all.map(({ errors }) => errors)),
+  right: Object.assign({}, ...all.map(({ right }) => right)),
+});
+
+/**
+ * Ours − theirs of each question that both were asked. A benchmark's summary of these is the difference of its scores, with
+ * the standard error of paired questions, since the metrics of tables are means of questions, or of groups of them.
+ */
+export function pairedDifferences(
+  ours: readonly ScoredQuestion[],
+  theirs: readonly ScoredQuestion[],
+): readonly ScoredQuestion[] {
+  const others = new Map(theirs.map((question) => [question.id, questionScores(question)]));
+  return ours.flatMap((question): ScoredQuestion[] => {
+    const other = others.get(question.id);
+    if (other === undefined) return [];
+    const scores = known(
+      Object.entries(questionScores(question)).map(([metric, score]) => [
+        metric,
+        other[metric] === undefined ? undefined : score - other[metric],
+      ]),
+    );
+    return [{ ...question, verdicts: [{ scores }] }];
+  });
+}
 
 /** Questions by the group that `groupOf` says, in the order of the groups' names. */
 export function groupQuestions(

@@ -63,6 +63,8 @@ export type EvaluateEvent =
       readonly secondsLeft: number | undefined;
     }
   | { readonly type: "score"; readonly score: TaskScore }
+  /** After a task's scores, of each adapter where the base was asked, too. */
+  | { readonly type: "difference"; readonly difference: TaskDifference }
   | { readonly type: "end"; readonly result: EvaluationResult; readonly out: string };
 
 /** A task: a benchmark as it was asked. */
@@ -89,6 +91,20 @@ export interface TaskScore extends ScoreSummary {
   readonly seconds: number;
   readonly asked: number;
   readonly answerTokens: number;
+}
+
+/** How an adapter differs from the base in a task: paired, question by question. */
+export interface TaskDifference {
+  readonly task: BenchmarkName;
+  /** The adapter's subject, and the base's. */
+  readonly subject: string;
+  readonly against: string;
+  readonly metric: string;
+  /** Subject − base, on the benchmark's scale. */
+  readonly difference: number;
+  /** Its standard error; null where it is not known. */
+  readonly error: number | null;
+  readonly questions: number;
 }
 
 /** A subject, with what identifies the adapter's content. */
@@ -118,4 +134,6 @@ export interface EvaluationResult {
   readonly subjects: readonly SubjectRecord[];
   readonly tasks: readonly TaskRecord[];
   readonly scores: readonly TaskScore[];
+  /** Of each adapter against the base, where that was evaluated, too. */
+  readonly differences: readonly TaskDifference[];
 }

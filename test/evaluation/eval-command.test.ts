@@ -49,7 +49,7 @@ test("one table of the base and two adapters, all rules' settings in the result"
   expect(rows[0]).toEqual(["mmlu average_acc", "gsm8k exact_match", "mean"]);
   expect(rows.slice(1, 4).map(([name]) => name)).toEqual(["base", "lora", "mos"]);
   expect(stderr).toMatch(/^mmlu: 3 questions of MMLU instead of 14042$/m);
-  expect(stderr).toMatch(/^gsm8k mos: exact_match [\d.]+ % of 3 questions, /m);
+  expect(stderr).toMatch(/^gsm8k mos: exact_match \d of 3, /m);
   const result = await read("table.json");
   expect(result).toMatchObject({
     model: { name: "tiny-english", baseDtype: "stored", compute: "float32" },

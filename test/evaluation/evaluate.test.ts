@@ -65,7 +65,7 @@ test("several subjects and tasks: events in order, one table, a log for each", a
   const out = newOut();
   const events = await eventsOf(options(out, { subjects, tasks: ["mmlu", "gsm8k"] }));
   const kinds = events.map(({ type }) => type).join(" ");
-  expect(kinds).toMatch(/^(task( (progress|score)){12} ?){2}end$/);
+  expect(kinds).toMatch(/^(task( (progress|score)){12}( difference){2} ?){2}end$/);
   const scores = events.flatMap((event) => (event.type === "score" ? [event.score] : []));
   expect(scores.map(({ task, asked, tooLong }) => [task, asked, tooLong])).toEqual([
     ...Array(3).fill(["mmlu", 3, 0]),
@@ -88,8 +88,18 @@ test("several subjects and tasks: events in order, one table, a log for each", a
   expect(end.result.scores.map(({ task, subject }) => `${task} ${subject}`)).toEqual([
     ...["mmlu base", "mmlu one", "mmlu two", "gsm8k base", "gsm8k one", "gsm8k two"],
   ]);
+  for (const { task, subject, metric, difference, questions } of end.result.differences) {
+    const score = (name: string) =>
+      end.result.scores.find((one) => one.task === task && one.subject === name)?.scores[metric] ??
+      Number.NaN;
+    expect(difference).toBeCloseTo(score(subject) - score("base"), 12);
+    expect(questions).toBe(3);
+  }
+  expect(end.result.differences.map(({ task, subject, against }) => [task, subject, against])).toEqual([
+    ...["mmlu", "gsm8k"].flatMap((task) => ["one", "two"].map((name) => [task, name, "base"])),
+  ]);
   const table = resultTable(end.result);
-  expect(table.map(([name]) => name)).toEqual(["", "base", "one", "two"]);
+  expect(table.map(([name]) => name)).toEqual(["", "base", "one", "two", "one − base", "two − base"]);
   expect(table[0]).toEqual(["", "mmlu average_acc", "gsm8k exact_match", "mean"]);
   expect((await readdir(out.replace(".json", ".answers"))).toSorted()).toEqual(
     ["base", "one", "two"].flatMap((name) => [`${name}.gsm8k.jsonl`, `${name}.mmlu.jsonl`]),

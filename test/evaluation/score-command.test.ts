@@ -28,7 +28,7 @@ test("every case becomes a line, in order; the mean goes to stderr", async () =>
   const ended = await mos(["score", "--task", "gsm8k", "--file", file]);
   expect(ended).toMatchObject({
     code: 0,
-    stderr: "gsm8k by the rules of open-instruct: mean 0.6667 of 3 cases\n",
+    stderr: "gsm8k by the rules of open-instruct: mean 0.6667 ± 0.33 of 3 cases\n",
   });
   expect(jsonLines(ended.stdout)).toEqual([
     { extracted: "1234", score: 1 },
@@ -47,7 +47,9 @@ test("of several metrics the first is the score, and each has a field", async ()
   const squad = await mos(["score", "--task", "tydiqa", "--file", answers, "--json"]);
   const f1 = 100 * (2 / 3);
   expect(jsonLines(squad.stdout)).toEqual([{ extracted: "the old city", score: f1, f1, exact_match: 0 }]);
-  expect(jsonLines(squad.stderr)).toEqual([{ task: "tydiqa", rules: "open-instruct", cases: 1, mean: f1 }]);
+  expect(jsonLines(squad.stderr)).toEqual([
+    { task: "tydiqa", rules: "open-instruct", cases: 1, mean: f1, error: null },
+  ]);
 });
 
 test("the scores go to a file on request", async () => {

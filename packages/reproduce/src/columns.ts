@@ -1,5 +1,5 @@
 // The columns of the paper's tables that are scores of benchmarks.
-import { type BenchmarkName, inPercent } from "mixture-of-shards/evaluation";
+import { type BenchmarkName, inPercent, percentDecimals } from "mixture-of-shards/evaluation";
 import type { CellResult } from "./cell.ts";
 
 export const COLUMN_KEYS = [
@@ -67,3 +67,26 @@ export function columnValue(
     ? undefined
     : scores.reduce((sum, score) => sum + score, 0) / scores.length;
 }
+
+/** Questions that a column's numbers are of; of an average those of the smallest benchmark. */
+export function columnQuestions(
+  cells: readonly CellResult[],
+  key: ColumnKey,
+  tasks: readonly BenchmarkName[],
+): number {
+  const asked = cells.flatMap(({ benchmarks = [] }) => benchmarks);
+  const counts = sourcesOf(tasks)
+    .filter((source) => key === "average" || source.key === key)
+    .flatMap(({ task }) => {
+      const own = asked.filter((one) => one.task === task).map(({ questions }) => questions);
+      return own.length === 0 ? [] : [Math.max(...own)];
+    });
+  return counts.length === 0 ? 0 : Math.min(...counts);
+}
+
+/** Decimals that they allow. */
+export const columnDecimals = (
+  cells: readonly CellResult[],
+  key: ColumnKey,
+  tasks: readonly BenchmarkName[],
+): number => percentDecimals(columnQuestions(cells, key, tasks));

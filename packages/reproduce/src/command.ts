@@ -243,7 +243,7 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
     }
     const said = progress.take(event);
     if (said !== undefined) line.print(said);
-    line.update(progress.text());
+    line.update(progress.text().split("  ·  "));
   }
   return code;
 }

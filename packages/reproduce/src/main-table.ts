@@ -1,5 +1,6 @@
 // The table of an experiment as cells of text: for the report with every column, for a terminal without those of times.
-import { type Column, columnsOf } from "./columns.ts";
+import type { BenchmarkName } from "mixture-of-shards/evaluation";
+import { columnDecimals, columnsOf } from "./columns.ts";
 import type { Row } from "./fit-row.ts";
 import type { Grid } from "./grid.ts";
 import type { Summary } from "./statistics.ts";
@@ -56,7 +57,12 @@ const COSTS: readonly TableColumn[] = [
   },
 ];
 
-function tableColumns(hasAnswers: boolean, scores: readonly Column[]): readonly TableColumn[] {
+function tableColumns(
+  hasAnswers: boolean,
+  rows: readonly RowSummary[],
+  tasks: readonly BenchmarkName[],
+): readonly TableColumn[] {
+  const cells = rows.flatMap((row) => row.cells);
   return [
     { title: "Method", text: ({ row }) => row.label },
     { title: "Rank", text: ({ row }) => row.rank },
@@ -73,9 +79,9 @@ function tableColumns(hasAnswers: boolean, scores: readonly Column[]): readonly 
           },
         ]
       : []),
-    ...scores.map(({ key, title }) => ({
+    ...columnsOf(tasks).map(({ key, title }) => ({
       title: `${title} (%)`,
-      text: (row: RowSummary) => spread(row.scores?.[key], { digits: 2 }),
+      text: (row: RowSummary) => spread(row.scores?.[key], { digits: columnDecimals(cells, key, tasks) }),
     })),
     ...COSTS,
     {
@@ -93,7 +99,7 @@ export function mainTable(
   { withCosts }: { readonly withCosts: boolean },
 ): readonly (readonly string[])[] {
   const hasAnswers = rows.some(({ exactMatch }) => exactMatch !== undefined);
-  const columns = tableColumns(hasAnswers, columnsOf(settings.benchmarks?.tasks ?? [])).filter(
+  const columns = tableColumns(hasAnswers, rows, settings.benchmarks?.tasks ?? []).filter(
     ({ isCost = false }) => withCosts || !isCost,
   );
   return [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ text }) => text(row)))];

@@ -1,7 +1,7 @@
 // The table in the paper's layout, and what is needed to read it.
 import { basename } from "node:path";
 import { BENCHMARK_NAMES, type ChatFormat } from "mixture-of-shards/evaluation";
-import { columnsOf } from "./columns.ts";
+import { columnDecimals, columnsOf } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import { type Format, mainTable, namedRow, plain, plural } from "./main-table.ts";
 import { FINEST_STEP } from "./rate-search.ts";
@@ -22,10 +22,12 @@ const METRICS: Readonly<Record<"heldOutLoss" | "exactMatch", Format & { readonly
   exactMatch: { title: "exact match in points of % (positive is better)", digits: 1, factor: 100 },
 };
 
-function formatOf(metric: Metric): Format & { readonly title: string } {
+function formatOf(metric: Metric, rows: readonly RowSummary[]): Format & { readonly title: string } {
   if (metric === "heldOutLoss" || metric === "exactMatch") return METRICS[metric];
   const column = columnsOf(BENCHMARK_NAMES).find(({ key }) => key === metric);
-  return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits: 2 };
+  const cells = rows.flatMap((row) => row.cells);
+  const digits = columnDecimals(cells, metric, BENCHMARK_NAMES);
+  return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits };
 }
 
 const stepText = (comparison: Comparison): string =>
@@ -42,7 +44,7 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
       const members = comparisons.filter(({ metric, ours }) => `${metric} ${ours}` === family);
       const [first] = members;
       if (first === undefined) return "";
-      const { title, digits, factor = 1 } = formatOf(first.metric);
+      const { title, digits, factor = 1 } = formatOf(first.metric, rows);
       // where no model gets anything right there is nothing to test
       if (members.every(({ difference, test }) => difference === 0 && test === undefined))
         return `${named(first.ours)}, ${title}: no pair differs.`;

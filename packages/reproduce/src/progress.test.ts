@@ -34,8 +34,9 @@ test("shows the progress of cells, the time left, and failures", () => {
   progress.take({ type: "benchmark", cell, task: "gsm8k", done: 3, wanted: 8 });
   expect(progress.text()).toContain("mos-2 seed 0 gsm8k 3/8");
   const scores = { "GSM8K EM": 12.5, "Avg.": 7 };
-  expect(progress.take({ type: "result", cell, heldOutLoss: 0.7, scores, seconds: 75 })).toBe(
-    "mos-2 seed 0: held-out loss 0.7000, GSM8K EM 12.50 %, Avg. 7.00 %, 1 min 15 s",
+  const questions = { "GSM8K EM": 1319, "Avg.": 164 };
+  expect(progress.take({ type: "result", cell, heldOutLoss: 0.7, scores, questions, seconds: 75 })).toBe(
+    "mos-2 seed 0: held-out loss 0.7000, GSM8K EM 12.50 %, Avg. 7.0 %, 1 min 15 s",
   );
   expect(progress.take({ ...plan, retrained: 2 })).toMatch(
     /, 2 finished cells trained again for the benchmarks, without a kept adapter$/,

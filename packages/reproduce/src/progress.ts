@@ -1,4 +1,5 @@
-import { counted, formatDuration, textTable } from "mixture-of-shards/cli";
+import { counted, formatDuration, paint, textTable } from "mixture-of-shards/cli";
+import { percentDecimals } from "mixture-of-shards/evaluation";
 import type { ReproduceEvent } from "./index.ts";
 
 type EndEvent = Extract<ReproduceEvent, { readonly type: "end" }>;
@@ -33,10 +34,13 @@ const resultText = ({
   heldOutLoss,
   answers,
   scores = {},
+  questions = {},
   seconds,
 }: Extract<ReproduceEvent, { readonly type: "result" }>): string => {
   const exact = answers === undefined ? "" : `, ${answers.correct} of ${answers.total} answers right`;
-  const marks = Object.entries(scores).map(([title, score]) => `, ${title} ${score.toFixed(2)} %`);
+  const marks = Object.entries(scores).map(
+    ([title, score]) => `, ${title} ${score.toFixed(percentDecimals(questions[title] ?? 0))} %`,
+  );
   const loss = cell.purpose === "tune" ? "tuning loss" : "held-out loss";
   return `${nameOf(cell)}: ${loss} ${heldOutLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
 };
@@ -143,7 +147,9 @@ function summaryText({ table, rates, warnings, files, missing, stopped }: EndEve
   return [
     textTable(table),
     ...(rates.length === 0 ? [] : [textTable(rates)]),
-    ...(warnings.length === 0 ? [] : [warnings.map((text) => `warning: ${text}`).join("\n")]),
+    ...(warnings.length === 0
+      ? []
+      : [warnings.map((text) => paint("yellow", `warning: ${text}`)).join("\n")]),
     files.join("\n"),
     ...(missing > 0 ? [`${counted(missing, "result")} missing${why}`] : []),
   ].join("\n\n");

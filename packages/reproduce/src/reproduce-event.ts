@@ -48,6 +48,8 @@ export type ReproduceEvent =
       readonly answers?: { readonly correct: number; readonly total: number };
       /** In per cent, by the titles of columns. */
       readonly scores?: Readonly<Record<string, number>>;
+      /** How many questions each of them is of. */
+      readonly questions?: Readonly<Record<string, number>>;
       readonly seconds: number;
     }
   | {

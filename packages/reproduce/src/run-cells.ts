@@ -10,7 +10,7 @@ import {
 } from "./cell.ts";
 import { type CellEnd, runInChild } from "./cell-child.ts";
 import type { Channel } from "./channel.ts";
-import { columnsOf, columnValue } from "./columns.ts";
+import { columnQuestions, columnsOf, columnValue } from "./columns.ts";
 import { type Grid, measuringCells } from "./grid.ts";
 import type { Records } from "./records.ts";
 import type { ReproduceEvent } from "./reproduce-event.ts";
@@ -117,12 +117,16 @@ function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): Re
   const asked = withScoresOf(spec, result);
   const scores = columnsOf(tasks).flatMap(({ key, title }) => {
     const value = columnValue(asked, key, tasks);
-    return value === undefined ? [] : [[title, value] as const];
+    return value === undefined ? [] : [{ title, value, questions: columnQuestions([asked], key, tasks) }];
   });
+  const byTitle = (number: (score: (typeof scores)[number]) => number): Readonly<Record<string, number>> =>
+    Object.fromEntries(scores.map((score) => [score.title, number(score)]));
   return {
     ...{ type: "result", cell: nameOf(spec), heldOutLoss, seconds: seconds.total },
     ...(answers === undefined ? {} : { answers }),
-    ...(scores.length === 0 ? {} : { scores: Object.fromEntries(scores) }),
+    ...(scores.length === 0
+      ? {}
+      : { scores: byTitle(({ value }) => value), questions: byTitle(({ questions }) => questions) }),
   };
 }
 

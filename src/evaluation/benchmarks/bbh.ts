@@ -18,7 +18,16 @@ import { type BenchmarkData, digestOfRows, missingData, readText, readValue } fr
 import { type Tables, tableRows, writeBelow } from "../parquet.ts";
 import { strip } from "../python.ts";
 import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
-import { exactMatch, foldAnswer, meanOfGroups, NO_ANSWER, summariesOf, summaryOf } from "../scoring.ts";
+import {
+  exactMatch,
+  figuresAs,
+  foldAnswer,
+  joinFigures,
+  meanOfGroups,
+  NO_ANSWER,
+  summariesOf,
+  summaryOf,
+} from "../scoring.ts";
 
 export const bbh: TextBenchmark<"bbh"> = {
   name: "bbh",
@@ -226,8 +235,7 @@ function scoreHarness(prediction: string, references: readonly string[]): Verdic
 /** The original's mean counts every task alike, the harness's every question. */
 function summarise(scored: readonly ScoredQuestion[]): Summaries {
   const groups = summariesOf(scored);
-  const { scores, questions } = summaryOf(scored);
-  const average = meanOfGroups(groups.values())["exact_match"];
-  const named = average === undefined ? {} : { average_exact_match: average };
-  return { overall: { scores: { ...named, ...scores }, questions }, groups };
+  const all = summaryOf(scored);
+  const average = figuresAs(meanOfGroups([...groups.values()]), "exact_match", "average_exact_match");
+  return { overall: { ...joinFigures([average, all]), questions: all.questions }, groups };
 }

@@ -23,7 +23,7 @@ import {
 } from "../data.ts";
 import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
 import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
-import { summariesOf } from "../scoring.ts";
+import { summariesOf, summaryOf } from "../scoring.ts";
 
 export const humaneval: ProgramBenchmark<"humaneval"> = {
   name: "humaneval",
@@ -185,15 +185,24 @@ export function estimatePassAtK(problems: readonly PassCount[], k: number): numb
   );
 }
 
+/** Of one problem. The chance of one draw is the share that passed, also where `passed` is a difference of shares. */
+function ratesOf({ verdicts }: ScoredQuestion, ks: readonly number[]): Readonly<Record<string, number>> {
+  const passed = verdicts.reduce((sum, { scores }) => sum + (scores["passed"] ?? 0), 0);
+  const rate = (k: number): number =>
+    k === 1 ? passed / verdicts.length : passAtK(verdicts.length, passed, k);
+  return Object.fromEntries(ks.map((k) => [`pass@${k}`, rate(k)]));
+}
+
 /** Only those that there are enough completions for, of every problem. */
 function passRates(scored: readonly ScoredQuestion[]): ScoreSummary {
   const counts = scored.map(({ verdicts }) => ({
     samples: verdicts.length,
     passed: verdicts.filter(({ scores }) => scores["passed"] === 1).length,
   }));
-  const rates = [1, 5, 10, 20].flatMap((k) => {
-    const rate = estimatePassAtK(counts, k);
-    return rate === undefined ? [] : [[`pass@${k}`, rate] as const];
-  });
-  return { scores: Object.fromEntries(rates), questions: scored.length };
+  const usable = [1, 5, 10, 20].filter((k) => estimatePassAtK(counts, k) !== undefined);
+  const problems = scored.map((problem) => ({
+    ...problem,
+    verdicts: [{ scores: ratesOf(problem, usable) }],
+  }));
+  return summaryOf(problems);
 }

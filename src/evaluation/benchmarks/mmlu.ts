@@ -21,7 +21,7 @@ import {
 import { jsonLines, tableRows, tablesNamed, wholeNumber, writeBelow } from "../parquet.ts";
 import { strip, WORD } from "../python.ts";
 import { type ChatPrompt, type Draft, finishQuestions, renderPrompt, shotsOf } from "../questions.ts";
-import { groupQuestions, summariesOf, summaryOf } from "../scoring.ts";
+import { type Figures, figuresAs, groupQuestions, joinFigures, summariesOf, summaryOf } from "../scoring.ts";
 
 const LETTERS = ["A", "B", "C", "D"] as const;
 const letter = z.string().regex(/^\s*[A-D]\s*$/, `one of ${LETTERS.join(", ")}`);
@@ -230,27 +230,20 @@ function scoreChoice(prediction: string, references: readonly string[]): Verdict
 }
 
 function summarise(scored: readonly ScoredQuestion[]): Summaries {
-  const { scores, questions } = summaryOf(scored);
-  const { acc } = scores;
-  const average = acc === undefined ? {} : { average_acc: acc };
-  return {
-    overall: { scores: { ...average, ...scores, ...categoryAccuracies(scored) }, questions },
-    groups: summariesOf(scored),
-  };
+  const all = summaryOf(scored);
+  const figures = joinFigures([figuresAs(all, "acc", "average_acc"), all, ...categoryAccuracies(scored)]);
+  return { overall: { ...figures, questions: all.questions }, groups: summariesOf(scored) };
 }
 
 /** Accuracy in each category and subcategory, every question counting as much as any other. */
-function categoryAccuracies(scored: readonly ScoredQuestion[]): Readonly<Record<string, number>> {
-  const accuracies: Record<string, number> = {};
-  for (const kind of ["category", "subcategory"] as const) {
+function categoryAccuracies(scored: readonly ScoredQuestion[]): readonly Figures[] {
+  return (["category", "subcategory"] as const).flatMap((kind) => {
     const name = kind === "category" ? "cat_acc" : "subcat_acc";
     const groups = groupQuestions(scored, ({ group }) => PLACES.get(group)?.[kind] ?? "");
-    for (const [place, questions] of groups) {
-      const { acc } = summaryOf(questions).scores;
-      if (place !== "" && acc !== undefined) accuracies[`${name}/${place}`] = acc;
-    }
-  }
-  return accuracies;
+    return [...groups].flatMap(([place, questions]) =>
+      place === "" ? [] : [figuresAs(summaryOf(questions), "acc", `${name}/${place}`)],
+    );
+  });
 }
 
 // The order of MMLU's subjects in the original's `categories.py`: 57 subjects, 17 subcategories, 4 categories.

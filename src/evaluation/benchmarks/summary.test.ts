@@ -19,8 +19,11 @@ test("MMLU counts every question alike, in all and in categories", () => {
     scored("college_physics", { acc: 1 }),
     scored("a_new_subject", { acc: 1 }),
   ]);
-  expect(overall).toEqual({
-    questions: 6,
+  expect(overall.questions).toBe(6);
+  expect(overall.right).toMatchObject({ average_acc: 3, acc: 3, "cat_acc/STEM": 2, "subcat_acc/health": 0 });
+  expect(overall.errors["average_acc"]).toBeCloseTo(Math.sqrt(0.25 / 5), 12);
+  expect(Object.keys(overall.errors)).not.toContain("subcat_acc/physics"); // of one question
+  expect(overall).toMatchObject({
     scores: {
       average_acc: 0.5,
       acc: 0.5,
@@ -38,18 +41,25 @@ test("MMLU counts every question alike, in all and in categories", () => {
     "college_physics",
     "virology",
   ]);
-  expect(groups.get("college_mathematics")).toEqual({ questions: 2, scores: { acc: 0 } });
+  expect(groups.get("college_mathematics")).toEqual({
+    ...{ questions: 2, scores: { acc: 0 }, errors: { acc: 0 }, right: { acc: 0 } },
+  });
 });
 
 test("BBH's mean counts tasks alike, the harness's questions", () => {
-  const { overall, groups } = benchmarks.bbh.summarise([
-    scored("snarks", { exact_match: 1 }),
-    scored("navigate", { exact_match: 0 }),
-    scored("navigate", { exact_match: 0 }),
-    scored("navigate", { exact_match: 1 }),
-  ]);
-  expect(overall).toEqual({ questions: 4, scores: { average_exact_match: 2 / 3, exact_match: 0.5 } });
-  expect(groupsOf(groups)).toEqual({
+  const navigate = [0, 0, 1].map((exact_match) => scored("navigate", { exact_match }));
+  const { overall, groups } = benchmarks.bbh.summarise([scored("snarks", { exact_match: 1 }), ...navigate]);
+  expect(overall).toMatchObject({
+    ...{ questions: 4, scores: { average_exact_match: 2 / 3, exact_match: 0.5 }, right: { exact_match: 2 } },
+  });
+  // of one question there is no error, and so none of the mean of tasks
+  expect(Object.keys(overall.errors)).toEqual(["exact_match"]);
+  expect(overall.errors["exact_match"]).toBeCloseTo(Math.sqrt(0.25 / 3), 12);
+  const more = [1, 0].map((exact_match) => scored("snarks", { exact_match }));
+  const { errors } = benchmarks.bbh.summarise([...more, ...navigate]).overall;
+  // variances of the means: 1/4 of one task, 1/9 of the other
+  expect(errors["average_exact_match"]).toBeCloseTo(Math.sqrt(1 / 4 + 1 / 9) / 2, 12);
+  expect(groupsOf(groups)).toMatchObject({
     navigate: { questions: 3, scores: { exact_match: 1 / 3 } },
     snarks: { questions: 1, scores: { exact_match: 1 } },
   });
@@ -65,6 +75,8 @@ test("TyDi QA's means count languages alike", () => {
   expect(overall.questions).toBe(4);
   expect(overall.scores["f1"]).toBeCloseTo((100 / 3 + 50) / 2);
   expect(overall.scores["exact_match"]).toBeCloseTo(100 / 6);
+  expect(overall.errors).toEqual({});
+  expect(overall.right).toEqual({});
 });
 
 test("HumanEval reports pass@k only where every problem has k answers", () => {
@@ -77,12 +89,20 @@ test("HumanEval reports pass@k only where every problem has k answers", () => {
   expect(benchmarks.humaneval.summarise([answers(20, 0), answers(5, 5)]).overall).toEqual({
     questions: 2,
     scores: { "pass@1": 0.5, "pass@5": 0.5 },
+    errors: { "pass@1": 0.5, "pass@5": 0.5 },
+    right: { "pass@1": 1, "pass@5": 1 },
   });
+  // 20 answers to a problem are one value of it
+  const { errors, right } = benchmarks.humaneval.summarise([answers(20, 5), answers(20, 15)]).overall;
+  expect(errors["pass@1"]).toBeCloseTo(0.25, 12);
+  expect(right).not.toHaveProperty("pass@1");
 });
 
 test("no questions have no scores", () => {
   for (const task of Object.values(benchmarks))
-    expect(task.summarise([])).toEqual({ overall: { questions: 0, scores: {} }, groups: new Map() });
+    expect(task.summarise([])).toEqual({
+      ...{ overall: { questions: 0, scores: {}, errors: {}, right: {} }, groups: new Map() },
+    });
 });
 
 test("the figures of the tables are among those that a summary has", () => {

@@ -16,7 +16,7 @@ import {
 import { tableRows, tablesNamed, writeBelow } from "../parquet.ts";
 import { pythonRandom, strip } from "../python.ts";
 import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
-import { meanOfGroups, squadScores, summariesOf } from "../scoring.ts";
+import { meanOfGroups, squadScores, summariesOf, summaryOf } from "../scoring.ts";
 
 export const tydiqa: TextBenchmark<"tydiqa"> = {
   name: "tydiqa",
@@ -36,8 +36,8 @@ export const tydiqa: TextBenchmark<"tydiqa"> = {
   scorers: { "open-instruct": scoreSquad, "lm-eval": scoreSquad },
   /** Every language counts as much as any other. */
   summarise(scored) {
-    const groups = summariesOf(scored);
-    return { overall: { scores: meanOfGroups(groups.values()), questions: scored.length }, groups };
+    const groups = summariesOf(scored, (group) => summaryOf(group, 100));
+    return { overall: { ...meanOfGroups([...groups.values()]), questions: scored.length }, groups };
   },
 };
 
