@@ -43,9 +43,16 @@ describe.each(documents())("%s", (path) => {
 
   test("shows no TypeScript but that of the examples, which are run", () => {
     const shown = blocksOf(read(path)).filter(({ language }) => language === "ts");
-    const examples = ["finetune", "fine-tuning", "generate", "gradients", "budget", "serve", "evaluate"].map(
-      (name) => read(`examples/${name}.ts`),
-    );
+    const examples = [
+      "finetune",
+      "data",
+      "fine-tuning",
+      "generate",
+      "gradients",
+      "budget",
+      "serve",
+      "evaluate",
+    ].map((name) => read(`examples/${name}.ts`));
     expect(shown.filter(({ content }) => !examples.some((example) => example.includes(content)))).toEqual([]);
   });
 });

@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 /** What each example has to say. An example without a line here fails. */
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
+  "data.ts": [/^36 examples, 12 updates, \d+ tokens trained$/m, /^step 12: held-out loss \d/m],
   "evaluate.ts": [/^base\t\d+\.\d\d\t\d+\.\d\d$/m, /^{ exact_match: 1 }$/m],
   "fine-tuning.ts": [/^ft:tiny:anybody::\w{8}: .*Clara/m],
   "finetune.ts": [/^held-out loss/m, /^200 /m, /Clara/],

@@ -63,6 +63,7 @@ export {
   type RolledBack,
   RUN_FILES,
   RUN_RECORD,
+  RUN_TENSORBOARD,
   replaceAdapter,
   retrainingFolder,
   rollBack,

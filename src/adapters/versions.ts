@@ -24,10 +24,13 @@ export const RUN_RECORD = "run.json";
 export const CHECKPOINTS = "checkpoints";
 /** The folder of a run's best adapter. */
 export const BEST = "best";
+/** The folder of a run's event files for TensorBoard. */
+export const RUN_TENSORBOARD = "tensorboard";
 /** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
 export const RUN_FILES: readonly string[] = [
   ...ADAPTER_FILES,
   "metrics.jsonl",
+  RUN_TENSORBOARD,
   CHECKPOINTS,
   BEST,
   RUN_RECORD,

@@ -1,13 +1,13 @@
 import { basename } from "node:path";
 import { type RolledBack, rollBack } from "#adapters";
-import { choice, integer, MosError, type SettingValues, text } from "#core";
-import { type ListedAdapter, listAdapters } from "#recipes";
+import { choice, integer, MosError, type SettingValues, steadyNow, text } from "#core";
+import { type ListedAdapter, listAdapters, metricsToTensorboard } from "#recipes";
 import { defineCommand, group } from "./command.ts";
 import { counted, formatCount } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
-import { note, sayJson, sayLine, shown } from "./terminal.ts";
+import { note, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
-const ACTIONS = ["list", "rollback"] as const;
+const ACTIONS = ["list", "rollback", "tensorboard"] as const;
 
 const options = {
   ...group("Version", {
@@ -21,15 +21,15 @@ const options = {
 };
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  folder: text({ required: true, help: "list: a folder of adapters; rollback: the folder of one" }),
+  folder: text({ required: true, help: "list: a folder of adapters; else the folder of one" }),
 };
 type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
     "Lists the adapters of a folder, with the versions of each that are kept and what cannot be served; puts a kept version " +
-    "of one back.",
-  usage: "list <folder> | rollback <folder> [--to <version>]",
+    "of one back; writes the metrics of one for TensorBoard.",
+  usage: "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder>",
   arguments: positional,
   options,
   examples: `
@@ -38,6 +38,8 @@ Examples:
   mos adapters rollback adapters/acme
       undoes the last mos train --overwrite; once more undoes that
   mos adapters rollback adapters/acme --to 2
+  mos adapters tensorboard adapters/acme
+      writes metrics.jsonl as event files into tensorboard/ there, as mos train --tensorboard does while it runs
 
 mos train keeps what it replaces (--keep). An adapter is replaced in one move, and the one that a rollback replaces is kept
 too: a server that runs with --adapters answers with either, and needs no restart. list does not read a model, so whether an
@@ -46,8 +48,21 @@ adapter belongs to the one that is served, the server's log says.`,
 });
 
 async function run({ action, folder, to, json }: Values): Promise<void> {
+  if (action !== "rollback" && to !== undefined)
+    throw new MosError("bad_option", `--to does not go with mos adapters ${action}`);
+  if (action === "tensorboard") {
+    const tensorboard = await metricsToTensorboard(folder, { now: steadyNow });
+    if (json) sayJson({ tensorboard });
+    else
+      sayLine(
+        labelled([
+          ["written", tensorboard],
+          ["next", `tensorboard --logdir ${shellWord(folder)}`],
+        ]),
+      );
+    return;
+  }
   if (action === "list") {
-    if (to !== undefined) throw new MosError("bad_option", "--to does not go with mos adapters list");
     const adapters = await listAdapters(folder);
     if (json) sayJson({ adapters: adapters.map(adapterJson) });
     else list(adapters);

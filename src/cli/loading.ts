@@ -1,6 +1,7 @@
 // What has to be there before work begins: models and engines, with lines that show how far they are.
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent, pull, resolveCached } from "#hub";
 import type { OpenProgress } from "#inference";
 import type { LoadProgress } from "#models";
@@ -81,6 +82,16 @@ export async function findModel(
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
   return await shownResult(locateModel(model, { hub: await hubOfUser(), ...given({ signal }) }), show);
+}
+
+/** The files of data, downloaded if they have to be. */
+export async function findData(
+  names: readonly string[],
+  { signal, silent = false }: FindModelOptions = {},
+): Promise<readonly string[]> {
+  using line = liveLine({ silent });
+  const show = pullProgress(line, () => performance.now());
+  return await shownResult(locateData(names, { hub: await hubOfUser(), ...given({ signal }) }), show);
 }
 
 /** How far reading is, and the time that is left. */

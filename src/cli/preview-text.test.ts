@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { PreviewedLine } from "#recipes";
 import { linesText } from "./preview-text.ts";
 
 const shown = [
@@ -9,6 +10,7 @@ const shown = [
 ];
 const line = {
   line: 4,
+  unit: "line",
   part: "train",
   shown,
   tokens: 4,
@@ -18,18 +20,37 @@ const line = {
   dropped: false,
 } as const;
 
+const plain = (lines: readonly PreviewedLine[], columns: number): string =>
+  linesText(lines, { columns, emphasise: (row) => row });
+
 test("tokens that are trained stand behind a plus, and control characters steer no terminal", () => {
-  const [title, ...rows] = linesText([line], 80).split("\n");
+  const [title, ...rows] = plain([line], 80).split("\n");
   expect(title).toBe("line 4: 4 tokens, 2 trained");
   expect(rows.slice(0, 3)).toEqual(["  <s>│Hi\\n", "+ �Ho│ ho", ""]);
 });
 
 test("rows fit, and say what becomes of a line", () => {
-  expect(linesText([line], 8).split("\n").slice(1, 5)).toEqual(["  <s>", "  Hi\\n", "+ �Ho", "+  ho"]);
+  expect(plain([line], 8).split("\n").slice(5, 9)).toEqual(["  <s>", "  Hi\\n", "+ �Ho", "+  ho"]);
   const heldOut = { ...line, part: "heldOut", truncated: true, truncatedTargets: 1 } as const;
-  expect(linesText([heldOut], 80)).toMatch(
-    /^line 4, held out: 4 tokens, 2 trained, cut off here: 1 token not/,
-  );
+  expect(plain([heldOut], 80)).toMatch(/^line 4, held out: 4 tokens, 2 trained, cut off here: 1 token not/);
   const dropped = { ...line, targetTokens: 0, dropped: true };
-  expect(linesText([dropped], 80)).toMatch(/^line 4: 4 tokens, 0 trained, left out: nothing to learn/);
+  expect(plain([dropped], 80)).toMatch(/^line 4: 4 tokens, 0 trained, left out: nothing to learn/);
+});
+
+test("rows that are trained stand out where colour is shown", () => {
+  const text = linesText([line], { columns: 80, emphasise: (row) => `<${row}>` });
+  expect(text.split("\n").slice(1, 3)).toEqual(["  <s>│Hi\\n", "<+ �Ho│ ho>"]);
+});
+
+test("at 60 columns nothing is wider", () => {
+  const long = { ...line, part: "heldOut", truncated: true, truncatedTargets: 1234 } as const;
+  const many = Array.from({ length: 200 }, (_, id) => ({ id, text: ` word${id}`, isTrained: id % 50 > 25 }));
+  const text = plain([{ ...long, shown: many }], 60);
+  expect(Math.max(...text.split("\n").map((row) => row.length))).toBeLessThanOrEqual(60);
+  expect(text).toContain("+  word26│ word27");
+});
+
+test("the place of an example says its file where there are several", () => {
+  expect(plain([{ ...line, unit: "row", file: "b.parquet" }], 80)).toMatch(/^b\.parquet: row 4: 4 tokens/);
+  expect(plain([{ ...line, file: "b.jsonl" }], 80)).toMatch(/^b\.jsonl:4: 4 tokens/);
 });

@@ -1,7 +1,8 @@
 // What mos train --dry-run says beside the first lines of a run: how long it takes, and examples token by token.
+import { placeText } from "#data";
 import type { PreviewedLine, PreviewedToken, RunPreview } from "#recipes";
 import { counted, formatCount, formatDuration } from "./numbers.ts";
-import { displayWidth } from "./tables.ts";
+import { displayWidth, wrapText } from "./tables.ts";
 
 /** Between tokens. */
 const EDGE = "│";
@@ -21,17 +22,34 @@ export function timeRows({
   return [["time", time], ...warnings.map(({ message }) => ["", `note: ${message}`] as const)];
 }
 
+export interface LinesOptions {
+  readonly columns: number;
+  /** Makes what is trained stand out, where colour is shown. */
+  readonly emphasise: (row: string) => string;
+}
+
 /** The tokens of lines of the data; those that are trained stand behind a plus. */
-export const linesText = (lines: readonly PreviewedLine[], columns: number): string =>
+export const linesText = (lines: readonly PreviewedLine[], { columns, emphasise }: LinesOptions): string =>
   [
-    ...lines.flatMap((line) => [titleOf(line), ...tokenRows(line.shown, columns), ""]),
-    `${EDGE} is between tokens; the loss counts the tokens behind a +. Nothing was written.`,
+    ...lines.flatMap((line) => [
+      ...wrapText(titleOf(line), columns),
+      ...tokenRows(line.shown, columns).map(({ isTrained, text }) =>
+        isTrained ? emphasise(`+ ${text}`) : `  ${text}`,
+      ),
+      "",
+    ]),
+    ...wrapText(
+      `${EDGE} is between tokens; the loss counts the tokens behind a +. Nothing was written.`,
+      columns,
+    ),
   ].join("\n");
 
 const PARTS = { train: "", heldOut: ", held out", unused: ", not used" } as const;
 
 function titleOf({
   line,
+  unit,
+  file,
   part,
   tokens,
   targetTokens,
@@ -40,12 +58,18 @@ function titleOf({
   dropped,
 }: PreviewedLine): string {
   const cut = truncated ? `, cut off here: ${counted(truncatedTargets, "token")} not trained for it` : "";
-  return `line ${line}${PARTS[part]}: ${counted(tokens, "token")}, ${targetTokens} trained${cut}${dropped ? ", left out: nothing to learn" : ""}`;
+  const place = placeText({ line, source: { unit, ...(file === undefined ? {} : { file }) } });
+  return `${place}${PARTS[part]}: ${counted(tokens, "token")}, ${targetTokens} trained${cut}${dropped ? ", left out: nothing to learn" : ""}`;
 }
 
-/** Rows of tokens that fit; each row is of one kind. */
-function tokenRows(tokens: readonly PreviewedToken[], columns: number): readonly string[] {
-  const rows: { readonly isTrained: boolean; text: string }[] = [];
+interface TokenRow {
+  readonly isTrained: boolean;
+  text: string;
+}
+
+/** Rows of tokens that fit with two columns before them; each row is of one kind. */
+function tokenRows(tokens: readonly PreviewedToken[], columns: number): readonly Readonly<TokenRow>[] {
+  const rows: TokenRow[] = [];
   for (const { text, isTrained } of tokens) {
     const shown = visible(text);
     const row = rows.at(-1);
@@ -54,7 +78,7 @@ function tokenRows(tokens: readonly PreviewedToken[], columns: number): readonly
     if (row !== undefined && isNext) row.text += EDGE + shown;
     else rows.push({ isTrained, text: shown });
   }
-  return rows.map(({ isTrained, text }) => `${isTrained ? "+" : " "} ${text}`);
+  return rows;
 }
 
 const visible = (text: string): string =>

@@ -51,7 +51,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => importPackage("service/command"),
   },
   adapters: {
-    summary: "list the adapters of a folder, and put an earlier version back",
+    summary: "list the adapters of a folder, put an earlier version back, write metrics for TensorBoard",
     load: () => import("./adapters.ts"),
   },
   keys: { summary: "make, list and revoke API keys of mos serve", load: () => import("./keys.ts") },

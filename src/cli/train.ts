@@ -1,6 +1,6 @@
-import { basename } from "node:path";
+import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "#adapters";
-import { flag, integer, listOf, MosError, pick, type SettingValues, text } from "#core";
+import { flag, integer, listOf, MosError, pick, type SettingValues, text, texts } from "#core";
 import {
   checkpointSettings,
   dataSettings,
@@ -19,7 +19,7 @@ import { adapterText, budgetText } from "./adapter-text.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
-import { findModel, loadingProgress } from "./loading.ts";
+import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { counted, formatBytes, formatCount, formatDuration, formatInteger } from "./numbers.ts";
 import { linesText, timeRows } from "./preview-text.ts";
 import { commandText, labelled } from "./tables.ts";
@@ -51,13 +51,17 @@ import {
 const options = {
   ...group("Model", { model }),
   ...group("Data", {
-    data: text({
+    data: texts({
       required: true,
-      placeholder: "file",
-      help: "JSON Lines with messages, prompt and completion, question and answer, or instruction, input and output",
+      placeholder: "name",
+      help: "a file of JSON Lines, JSON, CSV or Parquet, a pattern such as 'data/*.jsonl', or org/name[:split] of the Hub; may be given several times",
     }),
     ...dataSettings,
-    heldOutData: text({ placeholder: "file", help: "held-out examples in a file of their own" }),
+    heldOutData: texts({
+      placeholder: "name",
+      defaultText: "a part of the data",
+      help: "held-out examples in files of their own, named as --data",
+    }),
   }),
   ...group("Adapter", {
     ...adapterOptions,
@@ -67,7 +71,10 @@ const options = {
     }),
   }),
   ...group("Training", trainingSettings),
-  ...group("Evaluation and checkpoints", checkpointSettings),
+  ...group("Evaluation and checkpoints", {
+    ...checkpointSettings,
+    tensorboard: flag({ help: "write the metrics for TensorBoard, too, into tensorboard/ in the folder" }),
+  }),
   ...group("Memory", memorySettings),
   ...group("Output", {
     out: text({ placeholder: "folder", help: "the folder of the adapter; needed for all but --dry-run" }),
@@ -102,7 +109,7 @@ type Values = Options & { readonly out: string };
 export const command = defineCommand({
   description:
     "Fine-tunes an adapter on your data and saves it in PEFT's folder layout. The model itself stays as it is.",
-  usage: "--model <model> --data <file> --out <folder> [options]",
+  usage: "--model <model> --data <name> --out <folder> [options]",
   options,
   conflicts: [
     ["epochs", "steps"],
@@ -110,6 +117,7 @@ export const command = defineCommand({
     ["resume", "overwrite"],
     ["dryRun", "resume"],
     ["dryRun", "overwrite"],
+    ["dryRun", "tensorboard"],
   ],
   json: JSON_EVENTS,
   examples: `
@@ -125,6 +133,9 @@ Examples:
   mos train --model model.gguf --data train.jsonl --epochs 3 --dry-run --preview-lines 1,20
       tokens and what is trained of them, updates, memory and time, before anything is written
 
+  mos train … --data 'data/*.jsonl' --data HuggingFaceH4/no_robots:train --data-columns prompt=article,completion=summary
+      several files and a data set of the Hub, one after the other; what fields are called, where that differs
+
   mos train … --out adapters/acme-2 --from-adapter adapters/acme
       trains an adapter further, with its method and rank; the one there stays as it is
 
@@ -135,7 +146,8 @@ Examples:
       makes 200 of a finished run of 100; the learning rate of the new steps is that of a schedule of 200
 
 A line of the data: {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
-Loss counts only where the assistant speaks.
+Loss counts only where the assistant speaks. Other lines: conversations of ShareGPT; prompt and completion; question and
+answer; instruction, input and output; text, all of which is learnt. In CSV and Parquet these are columns.
 
 Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C ends at once.
 mos params shows what a configuration costs, before any training.`,
@@ -155,11 +167,14 @@ function settingsOf(values: Options): FinetuneSettingsInput {
   return values.steps === undefined ? { ...settings, epochs } : settings;
 }
 
-/** The run that the options say. */
-function runOf(options: Options) {
-  const { data, heldOutData, device, threads } = options;
+/** The run that the options say, with its data on this machine. */
+async function runOf(options: Options, find: FindModelOptions) {
+  const { device, threads } = options;
+  const adapter = startOf(options);
+  const data = await findData(options.data, find);
+  const heldOutData = options.heldOutData && (await findData(options.heldOutData, find));
   return {
-    adapter: startOf(options),
+    adapter,
     settings: settingsOf(options),
     compile: { device, ...given({ threads }) },
     ...{ data, ...given({ heldOutData }) },
@@ -168,13 +183,16 @@ function runOf(options: Options) {
 
 /** Shows what a run would be. */
 async function dryRun(options: Options): Promise<number> {
-  const model = await findModel(options.model, { silent: options.quiet || options.json });
+  const find = { silent: options.quiet || options.json };
+  const run = await runOf(options, find);
+  const model = await findModel(options.model, find);
   const { previewLines: lines } = options;
-  const preview = await previewRun({ ...runOf(options), model, ...given({ lines }) });
+  const preview = await previewRun({ ...run, model, ...given({ lines }) });
   if (options.json) sayJson(preview);
   else {
     sayLine(`${labelled([...startRows(preview, options), ...timeRows(preview)])}\n`);
-    sayLine(linesText(preview.lines, columnsOf()));
+    const emphasise = (row: string): string => paint("green", row);
+    sayLine(linesText(preview.lines, { columns: columnsOf(), emphasise }));
   }
   return 0;
 }
@@ -193,15 +211,17 @@ async function train({ out, ...others }: Options): Promise<number> {
   using interrupt = listenForInterrupt(() =>
     line?.print("stopping after this step; Ctrl-C again ends at once, without saving"),
   );
-  const path = await findModel(options.model, { signal: interrupt.signal, silent });
+  const find = { signal: interrupt.signal, silent };
+  const run = await runOf(options, find);
+  const path = await findModel(options.model, find);
   interrupt.ignore(); // until there is anything to save: data may be long, and is encoded without a pause
   let memory: MemoryEvent | undefined;
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const { resume, overwrite, keep } = options;
+    const { resume, overwrite, keep, tensorboard } = options;
     const events = finetune({
-      ...{ ...runOf(options), model: path, out, resume, overwrite, keep },
+      ...{ ...run, model: path, out, resume, overwrite, keep, tensorboard },
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });
@@ -241,13 +261,10 @@ function startRows(event: Start, options: Options): readonly (readonly [string, 
       "model",
       `${model.name}: ${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}, ${formatCount(parameters)} parameters`,
     ],
-    ["data", dataText(event.train, basename(options.data))],
+    ["data", dataText(event.train, namesText(options.data))],
   ];
   if (event.heldOut !== undefined)
-    rows.push([
-      "held out",
-      dataText(event.heldOut, options.heldOutData === undefined ? undefined : basename(options.heldOutData)),
-    ]);
+    rows.push(["held out", dataText(event.heldOut, options.heldOutData && namesText(options.heldOutData))]);
   rows.push(["adapter", adapterText(event.adapter)]);
   rows.push(["", budgetText(event.budget, { parameters })]);
   rows.push(["memory", memoryText(event, options)]);
@@ -266,6 +283,12 @@ function memoryText({ plan, free, model, rematerialise }: Start, options: Option
     `${describeMemory(plan.bytes)} of ${describeMemory(free.bytes + free.resident)} free`,
     ...(rematerialise === "layers" ? ["layers computed again in the backward pass to save memory"] : []),
   ].join(" · ");
+}
+
+/** Data by their names, of files without their folders. */
+function namesText(names: readonly string[]): string {
+  const [first = "", ...more] = names.map((name) => (extname(name) === "" ? name : basename(name)));
+  return more.length === 0 ? first : `${first} and ${formatInteger(more.length)} more`;
 }
 
 function dataText(
@@ -315,6 +338,7 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
       `${counted(tokens, "token")} in ${formatDuration(seconds)}, ${formatInteger(tokens / seconds)} tokens/s, at most ${formatBytes(peakMemory())} of memory`,
     ]);
   rows.push(["files", `${stoppedAt === undefined ? options.out : folder}/`]);
+  if (options.tensorboard) rows.push(["", `tensorboard --logdir ${shellWord(dirname(options.out))}`]);
   if (outcome.replaced !== undefined)
     rows.push([
       "replaced",

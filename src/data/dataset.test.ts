@@ -1,16 +1,25 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
-import { type JsonLines, parseDataset, readDataset } from "./dataset.ts";
+import { columnsOf } from "./columns.ts";
+import { checkDataset, readDataset } from "./dataset.ts";
+import { placeText } from "./forms.ts";
 
-/** Text as the reader of JSON lines gives it: numbered from 1, blank lines left out. */
-async function* linesOf(...lines: readonly string[]): JsonLines {
-  for (const [i, text] of lines.entries())
-    if (text.trim() !== "") yield { line: i + 1, value: JSON.parse(text) as unknown };
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-dataset-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function parse(...lines: readonly string[]) {
+  const path = join(folder, "train.jsonl");
+  await writeFile(path, lines.join("\n"));
+  const { forms, examples } = await readDataset(path);
+  return { form: forms[0], examples };
 }
-const parse = (...lines: readonly string[]) => parseDataset(linesOf(...lines), "train.jsonl");
 
 const chat = (...messages: readonly object[]) => JSON.stringify({ messages });
 const user = { role: "user", content: "Hi" };
@@ -66,6 +75,44 @@ describe("accepted forms", () => {
     ]);
   });
 
+  test("conversations of ShareGPT, with a system message of their own", async () => {
+    const { form, examples } = await parse(
+      '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}], "id": "x"}',
+      '{"system": "Be brief", "conversations": [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Hm", "weight": 0}, {"from": "human", "value": "?"}, {"from": "gpt", "value": "Yes"}]}',
+    );
+    expect(form).toBe("sharegpt");
+    expect(examples).toEqual([
+      {
+        kind: "chat",
+        line: 1,
+        turns: [
+          { role: "user", content: "Hi", isTarget: false },
+          { role: "assistant", content: "Hello", isTarget: true },
+        ],
+      },
+      {
+        kind: "chat",
+        line: 2,
+        turns: [
+          { role: "system", content: "Be brief", isTarget: false },
+          { role: "user", content: "Hi", isTarget: false },
+          { role: "assistant", content: "Hm", isTarget: false },
+          { role: "user", content: "?", isTarget: false },
+          { role: "assistant", content: "Yes", isTarget: true },
+        ],
+      },
+    ]);
+  });
+
+  test("text, where no other form has its fields", async () => {
+    const { form, examples } = await parse('{"text": " All of it.\\n", "meta": {}}');
+    expect(form).toBe("text");
+    expect(examples).toEqual([{ kind: "text", line: 1, text: " All of it.\n" }]);
+    expect((await parse('{"text": "Add\\n5", "instruction": "Add", "output": "5"}')).form).toBe(
+      "instruction",
+    );
+  });
+
   test("messages go before prompt and completion where a line has both", async () => {
     const { form } = await parse(
       JSON.stringify({ prompt: "a", completion: "b", messages: [user, assistant] }),
@@ -77,12 +124,12 @@ describe("accepted forms", () => {
 describe("refused", () => {
   const good = chat(user, assistant);
   const cases: readonly (readonly [string, readonly string[], RegExp])[] = [
-    ["an empty file", [], /^train\.jsonl: the file holds no examples\.\nAccepted forms/],
+    ["an empty file", [], /train\.jsonl: the file holds no examples\.\nAccepted forms/],
     ["only blank lines", ["", "  "], /the file holds no examples/],
     ["a list of examples", [`[${good}]`], /train\.jsonl:1: this line is a list.*jq -c/],
     ["a number", ["17"], /train\.jsonl:1: this line is 17, an object was expected/],
     ["null on a later line", [good, "null"], /train\.jsonl:2: this line is null/],
-    ["unknown fields", ['{"text": "abc"}'], /train\.jsonl:1: no known form has these fields: "text"/],
+    ["unknown fields", ['{"body": "abc"}'], /train\.jsonl:1: no known form has these fields: "body"/],
     ["no fields", ["{}"], /no known form has these fields: no fields/],
     [
       "mixed forms",
@@ -134,6 +181,23 @@ describe("refused", () => {
       [chat(assistant, user, assistant)],
       /messages\[0\] is an assistant message with no user message before it/,
     ],
+    [
+      "a speaker that nobody knows",
+      ['{"conversations": [{"from": "tool", "value": "x"}]}'],
+      /conversations\[0\]\.from is "tool"; "human", "gpt" or "system" was expected/,
+    ],
+    [
+      "a conversation that gpt begins, after a system message",
+      ['{"system": "x", "conversations": [{"from": "gpt", "value": "Hi"}]}'],
+      /conversations\[0\] is an assistant message with no user message before it/,
+    ],
+    [
+      "a message of ShareGPT without a text",
+      ['{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": " "}]}'],
+      /conversations\[1\]\.value is empty, so there is nothing to learn/,
+    ],
+    ["an empty text", ['{"text": "  "}'], /text is empty, so there is nothing to learn/],
+    ["a text that is a list", ['{"text": ["a"]}'], /text is a list; text was expected/],
     ["an empty completion", ['{"prompt": "a", "completion": ""}'], /completion is empty/],
     ["a prompt that is a list", ['{"prompt": [], "completion": "b"}'], /prompt is an empty list; text was/],
     ["an empty output", ['{"instruction": "a", "output": ""}'], /output is empty/],
@@ -164,18 +228,12 @@ describe("refused", () => {
 
   test("the message shows every accepted form", async () => {
     await expect(parse("{}")).rejects.toThrowError(
-      /"messages".*\n.*"prompt".*\n.*"instruction".*\n.*"question"/,
+      /"messages".*\n.*"conversations".*\n.*"prompt".*\n.*"instruction".*\n.*"question".*\n.*"text"/,
     );
   });
 });
 
 describe("files", () => {
-  let folder = "";
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "mos-dataset-"));
-  });
-  afterAll(() => rm(folder, { recursive: true }));
-
   const readFile = async (content: string | Uint8Array) => {
     await writeFile(join(folder, "data.jsonl"), content);
     return readDataset(join(folder, "data.jsonl"));
@@ -183,8 +241,7 @@ describe("files", () => {
   const good = '{"question": "2 + 2?", "answer": "4"}';
 
   test("a byte order mark, CRLF, blank lines and a missing last line end are fine", async () => {
-    const { path, examples } = await readFile(`\uFEFF${good}\r\n\r\n${good}`);
-    expect(path).toBe(join(folder, "data.jsonl"));
+    const { examples } = await readFile(`\uFEFF${good}\r\n\r\n${good}`);
     expect(examples.map(({ line }) => line)).toEqual([1, 3]);
   });
 
@@ -213,5 +270,139 @@ describe("files", () => {
       code: "not_found",
       message: expect.stringContaining("absent.jsonl"),
     });
+  });
+});
+
+describe("tables and lists", () => {
+  const write = async (name: string, content: string | Uint8Array): Promise<string> => {
+    await writeFile(join(folder, name), content);
+    return join(folder, name);
+  };
+  const question = '{"question": "2 + 2?", "answer": "4"}';
+  const dialogue = [
+    { role: "user", content: "Hi" },
+    { role: "assistant", content: "Hello" },
+  ];
+  const turns = [
+    { role: "user", content: "Hi", isTarget: false },
+    { role: "assistant", content: "Hello", isTarget: true },
+  ];
+  /** A list of messages, as the hub writes it. */
+  const parquet = (rows: number): Uint8Array =>
+    new Uint8Array(
+      parquetWriteBuffer({
+        columnData: [
+          { name: "messages", data: Array.from({ length: rows }, () => dialogue) },
+          { name: "id", data: Array.from({ length: rows }, (_, i) => BigInt(i)) },
+        ],
+        schema: [
+          { name: "root", num_children: 2 },
+          { name: "messages", converted_type: "LIST", num_children: 1, repetition_type: "OPTIONAL" },
+          { name: "list", num_children: 1, repetition_type: "REPEATED" },
+          { name: "element", num_children: 2, repetition_type: "OPTIONAL" },
+          { name: "role", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
+          { name: "content", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
+          { name: "id", type: "INT64", repetition_type: "OPTIONAL" },
+        ],
+        rowGroupSize: 100,
+      }),
+    );
+
+  test("a list of examples in one JSON file, or lines in a file that is called so", async () => {
+    const list = await readDataset(await write("list.json", `\uFEFF\n [\n${question},\n${question}\n]`));
+    expect(list.forms).toEqual(["question"]);
+    expect(list.examples.map(placeText)).toEqual(["example 1", "example 2"]);
+    const lines = await readDataset(await write("lines.json", `${question}\n${question}`));
+    expect(lines.examples.map(placeText)).toEqual(["line 1", "line 2"]);
+    await expect(readDataset(await write("bad.json", `[${question}, {}]`))).rejects.toThrow(
+      /bad\.json: example 2: there is no field "question" \(found: no fields\); example 1 made this/,
+    );
+    await expect(readDataset(await write("cut.json", `[${question},`))).rejects.toMatchObject({
+      code: "bad_data",
+      message: expect.stringMatching(/cut\.json/),
+    });
+    await expect(readDataset(await write("empty.json", "[]"))).rejects.toThrow(/no examples/);
+  });
+
+  test("CSV, with messages as JSON", async () => {
+    const cell = JSON.stringify(dialogue).replaceAll('"', '""');
+    const { forms, examples } = await readDataset(await write("chat.csv", `id,messages\n1,"${cell}"\n`));
+    expect(forms).toEqual(["messages"]);
+    expect(examples).toEqual([{ kind: "chat", line: 2, turns }]);
+    await expect(readDataset(await write("chat.csv", "messages\nHi\n"))).rejects.toThrow(
+      /chat\.csv:2: column messages/,
+    );
+  });
+
+  test("Parquet, with nested messages, over several row groups", async () => {
+    const { forms, examples } = await readDataset(await write("chat.parquet", parquet(250)));
+    expect(forms).toEqual(["messages"]);
+    expect(examples).toHaveLength(250);
+    expect(examples.at(-1)).toEqual({ kind: "chat", line: 250, source: { unit: "row" }, turns });
+  });
+
+  test("a Parquet file that was cut off, or is none", async () => {
+    const whole = parquet(250);
+    for (const end of [0, 3, 100, whole.length - 8, whole.length - 1])
+      await expect(readDataset(await write("cut.parquet", whole.subarray(0, end)))).rejects.toMatchObject({
+        code: "bad_data",
+        message: expect.stringMatching(/cut\.parquet/),
+      });
+    const holed = Uint8Array.from(whole).fill(0xff, 4, 60);
+    await expect(readDataset(await write("holed.parquet", holed))).rejects.toMatchObject({
+      code: "bad_data",
+    });
+  });
+
+  test("a packed file says what to do", async () => {
+    await expect(readDataset(await write("a.jsonl.gz", ""))).rejects.toMatchObject({ code: "unsupported" });
+  });
+
+  test("several files, each in a form of its own, in the order given", async () => {
+    const [first, second] = [await write("z.jsonl", question), await write("a.parquet", parquet(2))];
+    const { forms, examples } = await readDataset([first, second]);
+    expect(forms).toEqual(["question", "messages"]);
+    expect(examples.map(placeText)).toEqual([`${first}:1`, `${second}: row 1`, `${second}: row 2`]);
+  });
+
+  test("examples of an iterable, which need not be there at once", async () => {
+    const lines = [{ text: "one" }, { text: "two" }];
+    async function* later() {
+      yield* lines;
+    }
+    for (const data of [lines, new Set(lines), later()])
+      expect((await readDataset(data)).examples).toEqual([
+        { kind: "text", line: 1, source: { unit: "example" }, text: "one" },
+        { kind: "text", line: 2, source: { unit: "example" }, text: "two" },
+      ]);
+    await expect(readDataset([])).rejects.toThrow(/^data: there are no examples/);
+    await expect(readDataset([...lines, "train.jsonl"])).rejects.toThrow(
+      /^data: example 3: this line is "train\.jsonl", an object was expected/,
+    );
+    await expect(readDataset([{ text: "one" }, { texts: "two" }])).rejects.toThrow(
+      /^data: example 2: there is no field "text" \(found: "texts"\)/,
+    );
+  });
+
+  test("fields of other names", async () => {
+    const columns = columnsOf(["instruction=task", "input=context", "output=response"]);
+    const text = "task,context,response,messages\nAdd,,5,no JSON\n";
+    const { forms, examples } = await readDataset(await write("other.csv", text), { columns });
+    expect(forms).toEqual(["instruction"]);
+    expect(examples[0]).toMatchObject({ line: 2, turns: [{ content: "Add" }, { content: "5" }] });
+    await expect(readDataset([{ task: "a", response: "b" }], { columns })).resolves.toBeDefined();
+    await expect(readDataset([{ task: "a" }], { columns })).rejects.toThrow(
+      /data: example 1: there is no "response" \(found: "task"\), which --data-columns names as output/,
+    );
+    await expect(readDataset(["a"].map(String).values(), { columns })).rejects.toThrow(/there is no "task"/);
+    expect(() => columnsOf(["prompt=a", "prompt=b"])).toThrow(/named for one field/);
+  });
+
+  test("uploads of the fine-tuning service keep their forms", async () => {
+    expect(await checkDataset(await write("a.jsonl", question))).toBe(1);
+    for (const line of ['{"text": "x"}', '{"conversations": [{"from": "gpt", "value": "x"}]}'])
+      await expect(checkDataset(await write("a.jsonl", line))).rejects.toMatchObject({
+        message: expect.not.stringMatching(/"text": "All|"conversations": \[\{|--data-columns/),
+      });
   });
 });

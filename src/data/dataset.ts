@@ -1,30 +1,42 @@
-// A data set is a JSONL file. Its first line decides the form, and every other line must have the same one: a mixture of
-// forms is most likely a mistake.
+// A data set is one or more files, or an iterable of examples. The first example of a file decides the form, and every other
+// one must have the same: a mixture of forms is most likely a mistake.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MosError } from "#core";
 import { readJsonLines } from "#storage";
+import { type Columns, withColumns } from "./columns.ts";
 import {
-  ACCEPTED_FORMS,
+  acceptedForms,
   describeValue,
   type Example,
+  FORM_NAMES,
   FORMS,
   type FormName,
   fieldsOf,
   formOf,
   missingField,
+  type NumberedRecord,
+  placeText,
   readForm,
+  type Source,
 } from "./forms.ts";
+import { countedRecords, type Records, recordsOf, withLists } from "./records.ts";
 
-/** The examples of a file. */
+/** The examples of a data set. */
 export interface Dataset {
-  readonly path: string;
-  readonly form: FormName;
-  /** At least one, in the file's order. */
+  /** Of each file. */
+  readonly forms: readonly FormName[];
+  /** At least one, in the order of the files. */
   readonly examples: readonly Example[];
 }
 
-/** Lines with their numbers from 1, blank lines left out: what `readJsonLines` yields. */
-export type JsonLines = AsyncIterable<{ readonly line: number; readonly value: unknown }>;
+/** Files that are here, or the examples themselves, each as a line of a file would have it. */
+export type DataSource = readonly string[] | Iterable<unknown> | AsyncIterable<unknown>;
+
+/** How examples are read. */
+export interface ReadDatasetOptions {
+  /** What the fields of a form are called in the data: `{ prompt: "question" }`. */
+  readonly columns?: Columns | undefined;
+}
 
 /** A line of an untrusted file, which is parsed as a whole. */
 const MAX_LINE_BYTES = 16_000_000;
@@ -32,33 +44,68 @@ const MAX_LINE_BYTES = 16_000_000;
 /** More text than any context window holds: such a line means a broken file, which would be slow to tokenise. */
 const MAX_CHARACTERS = 4_000_000;
 
+/** What the fine-tuning service takes. */
+const UPLOADED: readonly FormName[] = ["messages", "completion", "instruction", "question"];
+
+const COLUMNS_HINT =
+  "\nFields of other names, such as text and summary: --data-columns prompt=text,completion=summary";
+
 /**
- * Reads a JSONL file of conversations, prompts, instructions or questions.
+ * Reads conversations, prompts, instructions, questions or texts from files of JSON Lines, JSON, CSV or Parquet, in their
+ * order, or from an iterable.
  *
- * @throws MosError `bad_data` with file and line for a line that is not JSON, does not have the form of the first
- * line, or holds nothing to learn from; and for a file without examples.
+ * @throws MosError `bad_data` with file and line for a value that is not JSON, does not have the form of the file's first
+ * one, or holds nothing to learn from; and for a file without examples.
  *
  * @example
- * const { examples, form } = await readDataset("train.jsonl");
+ * const { examples } = await readDataset(["train.jsonl", "more.parquet"]);
  */
-export const readDataset = (path: string): Promise<Dataset> => parseDataset(readJsonLines(path), path);
-
-/** The data set of lines that are parsed already; `path` is for messages only. */
-export async function parseDataset(lines: JsonLines, path: string): Promise<Dataset> {
+export async function readDataset(
+  data: string | DataSource,
+  { columns }: ReadDatasetOptions = {},
+): Promise<Dataset> {
   const examples: Example[] = [];
-  const form = await eachExample(lines, { path, use: (example) => examples.push(example) });
-  return { path, form, examples };
+  const use = (example: Example): number => examples.push(example);
+  const hint = acceptedForms(FORM_NAMES) + (columns === undefined ? COLUMNS_HINT : "");
+  const read = async (path: string, records: Records, file?: string): Promise<FormName> => {
+    const { unit, isTable = false } = records;
+    const renamed = withColumns(records.values, columns, { path, unit });
+    const values = isTable ? withLists(renamed, path) : renamed;
+    const source = file === undefined ? (unit === "line" ? undefined : { unit }) : { unit, file };
+    return await eachExample(values, { path, unit, source, use, names: FORM_NAMES, hint });
+  };
+  const paths = typeof data === "string" ? [data] : pathsOf(data);
+  if (paths === undefined) {
+    const records: Records = { unit: "example", values: countedRecords(data) };
+    return { forms: [await read("data", records)], examples };
+  }
+  const forms: FormName[] = [];
+  for (const path of paths)
+    forms.push(await read(path, await recordsOf(path), paths.length === 1 ? undefined : path));
+  return { forms, examples };
+}
+
+/** The files that data name, if they are files. */
+export function pathsOf(data: string | DataSource): readonly string[] | undefined {
+  if (typeof data === "string") return [data];
+  return Array.isArray(data) && data.length > 0 && data.every((one) => typeof one === "string")
+    ? data
+    : undefined;
 }
 
 /**
- * Checks all lines of a JSONL file as `readDataset` does, and keeps none of them: the number of examples.
+ * Checks all lines of a JSONL file of the forms that the fine-tuning service takes, and keeps none of them: the number of
+ * examples.
  *
  * @throws MosError `bad_data` as `readDataset`.
  */
 export async function checkDataset(path: string): Promise<number> {
   let count = 0;
   const lines = inTurns(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
-  await eachExample(lines, { path, use: () => count++ });
+  await eachExample(lines, {
+    ...{ path, unit: "line", source: undefined, names: UPLOADED, hint: acceptedForms(UPLOADED) },
+    use: () => count++,
+  });
   return count;
 }
 
@@ -77,36 +124,51 @@ async function* inTurns<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
 
 interface EachOptions {
   readonly path: string;
+  readonly unit: Source["unit"];
+  /** Of the examples. */
+  readonly source: Source | undefined;
+  /** Forms that are taken. */
+  readonly names: readonly FormName[];
+  /** What is said after an error. */
+  readonly hint: string;
   readonly use: (example: Example) => void;
 }
 
-async function eachExample(lines: JsonLines, { path, use }: EachOptions): Promise<FormName> {
+async function eachExample(values: AsyncIterable<NumberedRecord>, options: EachOptions): Promise<FormName> {
+  const { path, unit, source, names, hint, use } = options;
   let first: FirstLine | undefined;
-  for await (const { line, value } of lines) {
-    const refuse = (problem: string): MosError =>
-      new MosError("bad_data", `${path}:${line}: ${problem}.`, { hint: ACCEPTED_FORMS });
-    first ??= { line, form: detectForm(value, refuse) };
+  for await (const { line, value } of values) {
+    const place = placeText({ line, source: { unit, file: path } });
+    const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
+    first ??= { line, unit, form: detectForm(value, names, refuse) };
     checkForm(value, first, refuse);
-    const example = readForm(first.form, value, line);
+    const example = readForm(first.form, value, { line, ...(source === undefined ? {} : { source }) });
     if (typeof example === "string") throw refuse(example);
     checkSize(example, refuse);
     use(example);
   }
   if (first === undefined)
-    throw new MosError("bad_data", `${path}: the file holds no examples.`, { hint: ACCEPTED_FORMS });
+    throw new MosError(
+      "bad_data",
+      `${path}: ${unit === "example" ? "there are" : "the file holds"} no examples.`,
+      {
+        hint,
+      },
+    );
   return first.form;
 }
 
 interface FirstLine {
   readonly line: number;
+  readonly unit: Source["unit"];
   readonly form: FormName;
 }
 
 type Refuse = (problem: string) => MosError;
 
-function detectForm(value: unknown, refuse: Refuse): FormName {
+function detectForm(value: unknown, names: readonly FormName[], refuse: Refuse): FormName {
   checkObject(value, refuse);
-  const form = formOf(value);
+  const form = formOf(value, names);
   if (form === undefined) throw refuse(`no known form has these fields: ${fieldsOf(value)}`);
   return form;
 }
@@ -114,27 +176,35 @@ function detectForm(value: unknown, refuse: Refuse): FormName {
 function checkObject(value: unknown, refuse: Refuse): void {
   if (Array.isArray(value))
     throw refuse(
-      "this line is a list, an object was expected; a list of examples in one JSON file becomes lines by: jq -c '.[]' FILE",
+      "this line is a list, an object was expected; a file that is one list of examples has a name that ends in .json, or becomes lines by: jq -c '.[]' FILE",
     );
   if (typeof value !== "object" || value === null)
     throw refuse(`this line is ${describeValue(value)}, an object was expected`);
 }
 
-function checkForm(value: unknown, first: FirstLine, refuse: Refuse): void {
+function checkForm(value: unknown, { form, line, unit }: FirstLine, refuse: Refuse): void {
   checkObject(value, refuse);
-  const missing = missingField(first.form, value);
+  const missing = missingField(form, value);
   if (missing === undefined) return;
-  const expected = FORMS[first.form].fields.map((field) => `"${field}"`).join(" and ");
+  const expected = FORMS[form].fields.map((field) => `"${field}"`).join(" and ");
   throw refuse(
-    `there is no field "${missing}" (found: ${fieldsOf(value)}); line ${first.line} made this a file of lines with ${expected}`,
+    `there is no field "${missing}" (found: ${fieldsOf(value)}); ${unit} ${line} made this a file of ${unit}s with ${expected}`,
   );
 }
 
+function charactersOf(example: Example): number {
+  switch (example.kind) {
+    case "chat":
+      return example.turns.reduce((sum, { content }) => sum + content.length, 0);
+    case "completion":
+      return example.prompt.length + example.completion.length;
+    case "text":
+      return example.text.length;
+  }
+}
+
 function checkSize(example: Example, refuse: Refuse): void {
-  const characters =
-    example.kind === "chat"
-      ? example.turns.reduce((sum, { content }) => sum + content.length, 0)
-      : example.prompt.length + example.completion.length;
+  const characters = charactersOf(example);
   if (characters > MAX_CHARACTERS)
     throw refuse(
       `this example has ${characters.toLocaleString("en")} characters, more than the ${MAX_CHARACTERS.toLocaleString("en")} of any model's context; split it`,

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate, type Tokenizer } from "#text";
 import { encodeExample, encodeExamples } from "./encode.ts";
-import type { ChatExample, CompletionExample, Turn } from "./forms.ts";
+import type { ChatExample, CompletionExample, Example, Turn } from "./forms.ts";
 import type { PromptFormatOptions } from "./prompt-formats.ts";
 
 const SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
@@ -61,7 +61,7 @@ const completion = (prompt: string, continuation: string): CompletionExample => 
 
 const tokenizer = fakeTokenizer();
 const base: PromptFormatOptions = { tokenizer, template, maxLength: 10_000 };
-const read = (example: ChatExample | CompletionExample, options: Partial<PromptFormatOptions> = {}) => {
+const read = (example: Example, options: Partial<PromptFormatOptions> = {}) => {
   const { ids, labels } = encodeExample(example, { ...base, ...options });
   for (const [i, label] of labels.entries()) if (label !== -100) expect(label).toBe(ids[i]);
   expect(labels).toHaveLength(ids.length);
@@ -73,6 +73,24 @@ const read = (example: ChatExample | CompletionExample, options: Partial<PromptF
 };
 
 const short = chat(turn("user", "Hi"), turn("assistant", "Yo"));
+
+describe("a text", () => {
+  test.each(["template", "chatml", "plain", "open-instruct"] as const)(
+    "is learnt as a whole, with its end, in the %s format",
+    (promptFormat) => {
+      const text = { kind: "text", line: 7, text: "abc" } as const;
+      const options = { promptFormat, system: "Be kind" };
+      expect(read(text, options)).toMatchObject({ text: "abc</s>", targets: "abc</s>" });
+      const bos = fakeTokenizer({ addsBos: true });
+      expect(read(text, { ...options, tokenizer: bos })).toMatchObject({
+        text: "<s>abc</s>",
+        targets: "abc</s>",
+      });
+      expect(read({ ...text, text: "abc</s>" }, options).text).toBe("abc</s>");
+      expect(encodeExample(text, { ...base, ...options }).targetTokens).toBe(2); // nothing predicts the first
+    },
+  );
+});
 
 describe("template", () => {
   test("targets are assistant tokens and their end of turn", () => {

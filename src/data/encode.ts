@@ -2,16 +2,14 @@
 // assistant messages or completions, and the end of turn.
 import { setImmediate } from "node:timers/promises";
 import { MosError, steadyNow } from "#core";
-import type { Example } from "./forms.ts";
+import type { Example, Place } from "./forms.ts";
 import { labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
 /** Label of a token that is not a target of the loss, as PyTorch has it. */
 export const IGNORED = -100;
 
 /** A training example as token ids. */
-export interface EncodedExample {
-  /** Line of the data file, from 1. */
-  readonly line: number;
+export interface EncodedExample extends Place {
   /** Token ids, at most `maxLength`. */
   readonly ids: Int32Array;
   /** Of the same length, not shifted: the token's own id where it is a target, −100 elsewhere. */
@@ -40,8 +38,10 @@ export function encodeExample(example: Example, options: PromptFormatOptions): E
   const length = Math.min(ids.length, maxLength);
   const labels = Int32Array.from({ length }, (_, i) => (isTarget[i] ? (ids[i] ?? IGNORED) : IGNORED));
   const targetTokens = countTargets(isTarget, length);
+  const { line, source } = example;
   return {
-    line: example.line,
+    line,
+    ...(source === undefined ? {} : { source }),
     ids: Int32Array.from(ids.slice(0, length)),
     labels,
     targetTokens,

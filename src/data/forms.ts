@@ -1,6 +1,35 @@
 // The forms that a line of a data set may have, and the example that it becomes.
 import { z } from "zod";
 
+/** A value of a data file. */
+export interface NumberedRecord {
+  /** Its line, row or number, from 1. */
+  readonly line: number;
+  readonly value: unknown;
+}
+
+/** What an example comes from. */
+export interface Source {
+  /** What its examples are counted in. */
+  readonly unit: "line" | "row" | "example";
+  /** The file, where a data set has several. */
+  readonly file?: string;
+}
+
+/** Where an example stands. */
+export interface Place {
+  /** Line of the file, row of the table or number in the list, from 1. */
+  readonly line: number;
+  /** Lines of the only file without it. */
+  readonly source?: Source | undefined;
+}
+
+/** "line 3"; of several files "b.jsonl:3" or "b.parquet: row 3". */
+export function placeText({ line, source: { unit, file } = { unit: "line" } }: Place): string {
+  if (file === undefined) return `${unit} ${line}`;
+  return unit === "line" ? `${file}:${line}` : `${file}: ${unit} ${line}`;
+}
+
 /** The author of a message. */
 export type Role = "system" | "user" | "assistant";
 
@@ -11,24 +40,51 @@ export interface Turn {
   readonly isTarget: boolean;
 }
 
-/** A conversation, of a `messages` line, or of an instruction or a question with its answer. */
-export interface ChatExample {
+/** A conversation, of `messages` or `conversations`, or of an instruction or a question with its answer. */
+export interface ChatExample extends Place {
   readonly kind: "chat";
-  /** Line of the file, from 1, for messages about it. */
-  readonly line: number;
   readonly turns: readonly Turn[];
 }
 
 /** A text and its continuation, of a `prompt`/`completion` line. */
-export interface CompletionExample {
+export interface CompletionExample extends Place {
   readonly kind: "completion";
-  readonly line: number;
   readonly prompt: string;
   readonly completion: string;
 }
 
+/** A text all of which is learnt, of a `text` line. */
+export interface TextExample extends Place {
+  readonly kind: "text";
+  readonly text: string;
+}
+
 /** What one line of a data set teaches. */
-export type Example = ChatExample | CompletionExample;
+export type Example = ChatExample | CompletionExample | TextExample;
+
+/** An example as a line of a data file has it. */
+export type ExampleInput =
+  | {
+      /** Of OpenAI's form; `weight` 0 keeps an assistant message out of the loss. */
+      readonly messages: readonly {
+        readonly role: Role;
+        readonly content: string;
+        readonly weight?: 0 | 1;
+      }[];
+    }
+  | {
+      /** Of ShareGPT's form. */
+      readonly conversations: readonly {
+        readonly from: keyof typeof SPEAKERS;
+        readonly value: string;
+        readonly weight?: 0 | 1;
+      }[];
+      readonly system?: string | null;
+    }
+  | { readonly prompt: string; readonly completion: string }
+  | { readonly instruction: string; readonly input?: string | null; readonly output: string }
+  | { readonly question: string; readonly answer: string }
+  | { readonly text: string };
 
 /** A form of line: how it is recognised, a sample, its schema and its meaning. */
 interface LineForm<T> {
@@ -37,7 +93,7 @@ interface LineForm<T> {
   readonly sample: string;
   readonly schema: z.ZodType<T>;
   /** The example, or a sentence (without a full stop) that says why there is nothing to learn from the line. */
-  readonly toExample: (value: T, line: number) => Example | string;
+  readonly toExample: (value: T, place: Place) => Example | string;
 }
 
 const text = z.string("text");
@@ -58,18 +114,44 @@ const conversation = z.object({
     .max(MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
     .pipe(z.array(message)),
 });
+const SPEAKERS = {
+  system: "system",
+  human: "user",
+  user: "user",
+  gpt: "assistant",
+  assistant: "assistant",
+} as const;
+const speaker = z
+  .enum(["system", "human", "user", "gpt", "assistant"], '"human", "gpt" or "system"')
+  .transform((name) => SPEAKERS[name]);
+const said = z.object(
+  { from: speaker, value: text, weight: message.shape.weight },
+  "an object with from and value",
+);
+const sharegpt = z.object({
+  system: text.nullish(),
+  conversations: z
+    .array(z.unknown(), "a list of messages")
+    .min(1, "at least one message")
+    .max(MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
+    .pipe(z.array(said)),
+});
 const completion = z.object({ prompt: text, completion: text });
 const instruction = z.object({ instruction: text, input: text.nullish(), output: text });
 const question = z.object({ question: text, answer: text });
+const plainText = z.object({ text });
 
 const isBlank = (content: string): boolean => content.trim() === "";
 
-function problemOf(turns: readonly Turn[]): string | undefined {
-  for (const [i, { role, content, isTarget }] of turns.entries()) {
-    if (role === "system" && i > 0) return `messages[${i}] is a system message; only the first one may be`;
+/** What is wrong with a conversation; `name` gives a message's place in the line, and `content` its field for the text. */
+function problemOf(turns: readonly Turn[], name: (i: number) => string, content: string): string | undefined {
+  for (const [i, turn] of turns.entries()) {
+    const { role, isTarget } = turn;
+    if (role === "system" && i > 0) return `${name(i)} is a system message; only the first one may be`;
     if (role === "assistant" && turns[i - 1]?.role !== "user" && turns[i - 1]?.role !== "assistant")
-      return `messages[${i}] is an assistant message with no user message before it`;
-    if (isTarget && isBlank(content)) return `messages[${i}].content is empty, so there is nothing to learn`;
+      return `${name(i)} is an assistant message with no user message before it`;
+    if (isTarget && isBlank(turn.content))
+      return `${name(i)}.${content} is empty, so there is nothing to learn`;
   }
   if (turns.some(({ isTarget }) => isTarget)) return undefined;
   return turns.some(({ role }) => role === "assistant")
@@ -78,26 +160,41 @@ function problemOf(turns: readonly Turn[]): string | undefined {
 }
 
 /** A question and its answer as a conversation of two messages. */
-function asChat(line: number, ask: string, answer: string): Example {
+function asChat(place: Place, ask: string, answer: string): Example {
   const turns: readonly Turn[] = [
     { role: "user", content: ask, isTarget: false },
     { role: "assistant", content: answer, isTarget: true },
   ];
-  return { kind: "chat", line, turns };
+  return { kind: "chat", ...place, turns };
 }
+
+/** A message as a turn; only what the assistant says is learnt. */
+const turnOf = (role: Role, content: string, weight: 0 | 1 = 1): Turn => ({
+  role,
+  content,
+  isTarget: role === "assistant" && weight === 1,
+});
 
 const messagesForm: LineForm<z.output<typeof conversation>> = {
   fields: ["messages"],
   sample:
     '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}',
   schema: conversation,
-  toExample({ messages }, line) {
-    const turns = messages.map(({ role, content, weight = 1 }) => ({
-      role,
-      content,
-      isTarget: role === "assistant" && weight === 1,
-    }));
-    return problemOf(turns) ?? { kind: "chat", line, turns };
+  toExample({ messages }, place) {
+    const turns = messages.map(({ role, content, weight }) => turnOf(role, content, weight));
+    return problemOf(turns, (i) => `messages[${i}]`, "content") ?? { kind: "chat", ...place, turns };
+  },
+};
+
+const sharegptForm: LineForm<z.output<typeof sharegpt>> = {
+  fields: ["conversations"],
+  sample: '{"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day."}]}',
+  schema: sharegpt,
+  toExample({ conversations, system }, place) {
+    const before = system == null || isBlank(system) ? [] : [turnOf("system", system)];
+    const turns = [...before, ...conversations.map(({ from, value, weight }) => turnOf(from, value, weight))];
+    const name = (i: number): string => `conversations[${i - before.length}]`;
+    return problemOf(turns, name, "value") ?? { kind: "chat", ...place, turns };
   },
 };
 
@@ -105,21 +202,21 @@ const completionForm: LineForm<z.output<typeof completion>> = {
   fields: ["prompt", "completion"],
   sample: '{"prompt": "The capital of France is", "completion": " Paris."}',
   schema: completion,
-  toExample: ({ prompt, completion: continuation }, line) =>
+  toExample: ({ prompt, completion: continuation }, place) =>
     isBlank(continuation)
       ? "completion is empty, so there is nothing to learn"
-      : { kind: "completion", line, prompt, completion: continuation },
+      : { kind: "completion", ...place, prompt, completion: continuation },
 };
 
 const instructionForm: LineForm<z.output<typeof instruction>> = {
   fields: ["instruction", "output"],
   sample: '{"instruction": "Translate into French", "input": "cheese", "output": "fromage"}',
   schema: instruction,
-  toExample({ instruction: ask, input, output }, line) {
+  toExample({ instruction: ask, input, output }, place) {
     const given = [ask, input ?? ""].filter((part) => !isBlank(part));
     if (given.length === 0) return "instruction is empty";
     if (isBlank(output)) return "output is empty, so there is nothing to learn";
-    return asChat(line, given.join("\n\n"), output);
+    return asChat(place, given.join("\n\n"), output);
   },
 };
 
@@ -127,44 +224,66 @@ const questionForm: LineForm<z.output<typeof question>> = {
   fields: ["question", "answer"],
   sample: '{"question": "How much is 2 + 2?", "answer": "2 + 2 = 4"}',
   schema: question,
-  toExample({ question: ask, answer }, line) {
+  toExample({ question: ask, answer }, place) {
     if (isBlank(ask)) return "question is empty";
-    return isBlank(answer) ? "answer is empty, so there is nothing to learn" : asChat(line, ask, answer);
+    return isBlank(answer) ? "answer is empty, so there is nothing to learn" : asChat(place, ask, answer);
   },
+};
+
+const textForm: LineForm<z.output<typeof plainText>> = {
+  fields: ["text"],
+  sample: '{"text": "All of this text is learnt."}',
+  schema: plainText,
+  toExample: ({ text: whole }, place) =>
+    isBlank(whole) ? "text is empty, so there is nothing to learn" : { kind: "text", ...place, text: whole },
 };
 
 /** Every accepted form, in order of precedence for a line that has the fields of two. */
 export const FORMS = {
   messages: messagesForm,
+  sharegpt: sharegptForm,
   completion: completionForm,
   instruction: instructionForm,
   question: questionForm,
+  text: textForm, // last, since tables of other forms may have the whole text beside their parts
 } as const;
 
 export type FormName = keyof typeof FORMS;
 
-export const FORM_NAMES: readonly FormName[] = ["messages", "completion", "instruction", "question"];
+export const FORM_NAMES: readonly FormName[] = [
+  "messages",
+  "sharegpt",
+  "completion",
+  "instruction",
+  "question",
+  "text",
+];
 
 /** The end of every message about a line: the forms that are accepted. */
-export const ACCEPTED_FORMS = `Accepted forms, one JSON object a line, the same form on every line:\n${FORM_NAMES.map(
-  (name) => `  ${FORMS[name].sample}`,
-).join("\n")}`;
+export const acceptedForms = (names: readonly FormName[]): string =>
+  `Accepted forms, one JSON object a line, the same form on every line:\n${names
+    .map((name) => `  ${FORMS[name].sample}`)
+    .join("\n")}`;
 
 /** Reads a value as the given form: the example, or a sentence that says what is wrong. */
-export function readForm(name: FormName, value: unknown, line: number): Example | string {
+export function readForm(name: FormName, value: unknown, place: Place): Example | string {
   const read = <T>(form: LineForm<T>): Example | string => {
     const parsed = form.schema.safeParse(value);
-    return parsed.success ? form.toExample(parsed.data, line) : describeIssue(parsed.error, value);
+    return parsed.success ? form.toExample(parsed.data, place) : describeIssue(parsed.error, value);
   };
   switch (name) {
     case "messages":
       return read(FORMS.messages);
+    case "sharegpt":
+      return read(FORMS.sharegpt);
     case "completion":
       return read(FORMS.completion);
     case "instruction":
       return read(FORMS.instruction);
     case "question":
       return read(FORMS.question);
+    case "text":
+      return read(FORMS.text);
   }
 }
 
@@ -215,6 +334,6 @@ export function describeValue(value: unknown): string {
 export const missingField = (name: FormName, value: unknown): string | undefined =>
   FORMS[name].fields.find((field) => !isRecord(value) || !Object.hasOwn(value, field));
 
-/** The form whose fields a value has, if any. */
-export const formOf = (value: unknown): FormName | undefined =>
-  FORM_NAMES.find((name) => missingField(name, value) === undefined);
+/** The first of some forms whose fields a value has, if any. */
+export const formOf = (value: unknown, names: readonly FormName[]): FormName | undefined =>
+  names.find((name) => missingField(name, value) === undefined);

@@ -6,7 +6,15 @@
 //   open-instruct  the layout and the masking of open-instruct's training script
 import { MosError } from "#core";
 import type { ChatMessage, ChatTemplate, RenderedPiece, Tokenizer } from "#text";
-import type { CompletionExample, Example, Turn } from "./forms.ts";
+import {
+  type ChatExample,
+  type CompletionExample,
+  type Example,
+  type Place,
+  placeText,
+  type TextExample,
+  type Turn,
+} from "./forms.ts";
 import { type Labelled, type Piece, tokenizePieces } from "./tokenize-pieces.ts";
 
 /** Ways to lay an example out for the model. */
@@ -29,6 +37,7 @@ export interface PromptFormatOptions {
 /** The token ids of an example in its prompt format, and which of them are targets. */
 export function labelledTokens(example: Example, options: PromptFormatOptions): Labelled {
   const { tokenizer, template, promptFormat = "template", system } = options;
+  if (example.kind === "text") return textTokens(example, tokenizer);
   switch (promptFormat) {
     case "template":
       return tokenizePieces(templatePieces(example, { template, system }), tokenizer);
@@ -47,12 +56,23 @@ function withEndOfText({ ids, isTarget }: Labelled, { eosTokens }: Tokenizer): L
   return eos === undefined ? { ids, isTarget } : { ids: [...ids, eos], isTarget: [...isTarget, true] };
 }
 
+/** A text as it is, in every prompt format; all of it and the end-of-text token are targets, as in TRL and mlx-lm. */
+function textTokens({ text }: TextExample, tokenizer: Tokenizer): Labelled {
+  const tokens = tokenizePieces([{ text, isTarget: true }], tokenizer);
+  const last = tokens.ids.at(-1);
+  const isEnded = last !== undefined && tokenizer.eosTokens.includes(last);
+  return isEnded ? tokens : withEndOfText(tokens, tokenizer);
+}
+
+/** An example that a prompt format lays out. */
+type LaidOut = ChatExample | CompletionExample;
+
 interface SystemOption {
   readonly system: string | undefined;
 }
 
 /** An example as a conversation, with the system message unless it has its own. */
-function turnsOf(example: Example, { system }: SystemOption): readonly Turn[] {
+function turnsOf(example: LaidOut, { system }: SystemOption): readonly Turn[] {
   const turns = example.kind === "chat" ? example.turns : asTurns(example);
   return system === undefined || turns[0]?.role === "system"
     ? turns
@@ -69,14 +89,14 @@ interface TemplateOptions extends SystemOption {
 }
 
 /** The conversation in the model's own chat template. */
-function templatePieces(example: Example, { template, system }: TemplateOptions): readonly Piece[] {
+function templatePieces(example: LaidOut, { template, system }: TemplateOptions): readonly Piece[] {
   const turns = turnsOf(example, { system });
-  const rendered = renderTurns(template, turns, example.line);
+  const rendered = renderTurns(template, turns, example);
   const answers = turns.filter(({ role }) => role === "assistant");
   if (rendered.filter(({ isAnswer }) => isAnswer).length !== answers.length)
     throw new MosError(
       "bad_data",
-      `line ${example.line}: the chat template does not show every assistant message as it is, so the loss cannot be placed; use the chatml or plain prompt format`,
+      `${placeText(example)}: the chat template does not show every assistant message as it is, so the loss cannot be placed; use the chatml or plain prompt format`,
     );
   let k = 0;
   // an assistant message of weight 0 is part of the text, but no target
@@ -89,21 +109,21 @@ function templatePieces(example: Example, { template, system }: TemplateOptions)
 function renderTurns(
   template: ChatTemplate,
   turns: readonly ChatMessage[],
-  line: number,
+  place: Place,
 ): readonly RenderedPiece[] {
   try {
     return template.renderTurns(turns.map(({ role, content }) => ({ role, content })));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     const code = cause instanceof MosError ? cause.code : "bad_data";
-    throw new MosError(code, `line ${line}: the chat template refuses this conversation: ${reason}`, {
+    throw new MosError(code, `${placeText(place)}: the chat template refuses this conversation: ${reason}`, {
       cause,
     });
   }
 }
 
 /** ChatML without a default system message: `<|im_start|>role\ncontent<|im_end|>\n`. */
-const chatmlPieces = (example: Example, options: SystemOption): readonly Piece[] =>
+const chatmlPieces = (example: LaidOut, options: SystemOption): readonly Piece[] =>
   turnsOf(example, options).flatMap(({ role, content, isTarget }) => [
     { text: `<|im_start|>${role}\n`, isTarget: false },
     { text: `${content}<|im_end|>\n`, isTarget },
@@ -112,7 +132,7 @@ const chatmlPieces = (example: Example, options: SystemOption): readonly Piece[]
 /**
  * Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain form.
  */
-function plainPieces(example: Example): readonly Piece[] {
+function plainPieces(example: LaidOut): readonly Piece[] {
   if (example.kind === "completion")
     return [
       { text: example.prompt, isTarget: false },
@@ -122,7 +142,7 @@ function plainPieces(example: Example): readonly Piece[] {
   if (user?.role !== "user" || assistant?.role !== "assistant" || more !== undefined)
     throw new MosError(
       "bad_data",
-      `line ${example.line}: the plain prompt format takes one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; use the template format`,
+      `${placeText(example)}: the plain prompt format takes one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; use the template format`,
     );
   return [
     { text: `${user.content}\n`, isTarget: false },
@@ -137,7 +157,7 @@ function plainPieces(example: Example): readonly Piece[] {
 type OpenInstructOptions = Pick<PromptFormatOptions, "tokenizer" | "maxLength" | "system">;
 
 /** All ids of the text, with the targets that the script sees in the first `maxLength` of them. */
-function openInstruct(example: Example, options: OpenInstructOptions): Labelled {
+function openInstruct(example: LaidOut, options: OpenInstructOptions): Labelled {
   return example.kind === "chat"
     ? openInstructChat(turnsOf(example, { system: options.system }), options)
     : openInstructCompletion(example, options.tokenizer);

@@ -1,13 +1,11 @@
-import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type ParquetWriteOptions, parquetWriteBuffer } from "hyparquet-writer";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
+import { type DatasetHub, startDatasetHub } from "../../test/dataset-hub.ts";
 import { readBbh } from "./benchmarks/bbh.ts";
 import { readGsm8k } from "./benchmarks/gsm8k.ts";
 import { readHumanEval } from "./benchmarks/humaneval.ts";
@@ -17,7 +15,6 @@ import { LANGUAGES, readTydiqa } from "./benchmarks/tydiqa.ts";
 import { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
 import { readParquet } from "./parquet.ts";
 
-const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 type Columns = Omit<ParquetWriteOptions, "writer">["columnData"];
 type Schema = NonNullable<ParquetWriteOptions["schema"]>;
 
@@ -34,30 +31,19 @@ const listOf = (name: string, element: Schema[number]): Schema => [
   { ...element, name: "element", repetition_type: "OPTIONAL" },
 ];
 
-/** Repositories of data sets by name: revision, and files by path. */
-let repositories: Map<string, Map<string, Map<string, Buffer>>>;
-let requests: string[];
-let server: Server;
+let hub: DatasetHub;
 let folder: string;
 let options: FetchBenchmarkOptions;
-
-function publish(name: string, files: Readonly<Record<string, Buffer>>, revision = "main"): void {
-  const revisions = repositories.get(name) ?? new Map();
-  repositories.set(name, revisions.set(revision, new Map(Object.entries(files))));
-}
+const publish: DatasetHub["publish"] = (...files) => hub.publish(...files);
 
 beforeEach(async () => {
-  repositories = new Map();
-  requests = [];
   folder = await mkdtemp(join(tmpdir(), "benchmarks-"));
-  server = createServer((request, response) => {
-    const path = decodeURIComponent(request.url?.split("?")[0] ?? "");
-    requests.push(path);
-    const [status, body] = answer(path);
-    response.writeHead(status, { "content-type": "application/json" }).end(body);
+  hub = await startDatasetHub((path) => {
+    const prompt = /^\/prompts\/(\w+)\.txt$/.exec(path)?.[1];
+    if (prompt === undefined) return undefined;
+    return [200, `canary\n-----\nDo ${prompt}.\n\n${"Q: a\nA: So the answer is b.\n\n".repeat(3)}`];
   });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { endpoint } = hub;
   options = {
     hub: { cacheFolder: join(folder, "hub"), endpoint, offline: false },
     folder: join(folder, "benchmarks"),
@@ -66,43 +52,9 @@ beforeEach(async () => {
   };
 });
 afterEach(async () => {
-  server.closeAllConnections();
-  await new Promise((done) => server.close(done));
+  await hub[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
-
-const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
-
-/** Commits are of the revisions' order: the first ends in 0, the second in 1. */
-function answer(path: string): readonly [number, string | Buffer] {
-  const prompt = /^\/prompts\/(\w+)\.txt$/.exec(path)?.[1];
-  if (prompt !== undefined)
-    return [200, `canary\n-----\nDo ${prompt}.\n\n${"Q: a\nA: So the answer is b.\n\n".repeat(3)}`];
-  const [, name = "", kind, rest = ""] =
-    /^\/(?:api\/)?datasets\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/(.*)$/.exec(path) ?? [];
-  const revisions = [...(repositories.get(name) ?? [])];
-  const commitOf = (index: number): string => COMMIT.slice(0, -1) + index;
-  if (kind === "revision") {
-    const index = revisions.findIndex(([revision]) => revision === rest);
-    return index < 0 ? [404, "{}"] : [200, JSON.stringify({ id: name, sha: commitOf(index) })];
-  }
-  const files = revisions[Number(rest[39])]?.[1] ?? new Map<string, Buffer>();
-  if (kind === "tree")
-    return [
-      200,
-      JSON.stringify(
-        [...files].map(([file, bytes]) => ({
-          type: "file",
-          path: file,
-          size: bytes.length,
-          oid: "f".repeat(40),
-          lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 },
-        })),
-      ),
-    ];
-  const bytes = files.get(rest.slice(41));
-  return bytes === undefined ? [404, "{}"] : [200, bytes];
-}
 
 async function run(task: Parameters<typeof fetchBenchmark>[0], more: Partial<FetchBenchmarkOptions> = {}) {
   const steps = fetchBenchmark(task, { ...options, ...more });
@@ -142,13 +94,13 @@ test("fetches GSM8K once, and finds it again without the network", async () => {
   expect(rows[7]).toEqual({ question: "How much is 7?", answer: "It is.\n#### 8" });
   expect(JSON.parse(await readFile(join(place, "source.json"), "utf8"))).toEqual({
     repository: "openai/gsm8k",
-    commit: COMMIT.replace(/.$/, "0"),
+    commit: "0123456789abcdef0123456789abcdef01234560",
   });
   expect(await readdir(options.hub.cacheFolder)).toEqual(["datasets--openai--gsm8k"]);
-  requests = [];
+  hub.requests.length = 0;
   expect((await run("gsm8k")).place).toBe(place);
   expect((await run("gsm8k", { hub: { ...options.hub, offline: true } })).place).toBe(place);
-  expect(requests).toEqual([]);
+  expect(hub.requests).toEqual([]);
 });
 
 test("a data set of another size is refused, and nothing is kept", async () => {
@@ -321,14 +273,14 @@ test("a Parquet file that cannot be read says so", async () => {
       ),
     ]),
   );
-  await expect(read()).rejects.toThrow(failure("bad_data", /500001 rows are more/));
-  const zstd = parquetWriteBuffer({
+  await expect(read()).rejects.toThrow(failure("bad_data", /500001 rows are too many/));
+  const lz4 = parquetWriteBuffer({
     columnData: [texts("a", ["x"])],
-    codec: "ZSTD",
-    compressors: { ZSTD: (bytes) => bytes },
+    codec: "LZ4_RAW",
+    compressors: { LZ4_RAW: (bytes) => bytes },
   });
-  await writeFile(path, Buffer.from(zstd));
-  await expect(read()).rejects.toThrow(failure("unsupported", /packed by ZSTD/));
+  await writeFile(path, Buffer.from(lz4));
+  await expect(read()).rejects.toThrow(failure("unsupported", /packed by LZ4_RAW/));
   await writeFile(path, parquet([texts("a", ["x", "y"])], { codec: "UNCOMPRESSED" }));
   expect(await read()).toEqual([{ a: "x" }, { a: "y" }]);
 });

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { copyFile, link, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
+import { z } from "zod";
 import { MosError } from "#core";
-import { makeFolder, writeFileAtomic } from "#storage";
-import { isCommit, parseRepository, type Repository, type RepositoryKind } from "./repository.ts";
+import { makeFolder, pathExists, readJson, writeFileAtomic } from "#storage";
+import { isCommit, isSafePath, parseRepository, type Repository, type RepositoryKind } from "./repository.ts";
 import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 
 /** A model that is on this machine. */
@@ -29,6 +30,8 @@ export interface CacheEntry {
   readonly blob: (digest: string) => string;
   readonly snapshot: (commit: string) => string;
   readonly ref: (revision: string) => string;
+  /** What the hub lists at a commit; Python has no such file, and does not mind it. */
+  readonly listing: (commit: string) => string;
 }
 
 export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKind = "model"): CacheEntry {
@@ -38,6 +41,7 @@ export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKi
     blob: (digest) => join(root, "blobs", digest),
     snapshot: (commit) => join(root, "snapshots", commit),
     ref: (revision) => join(root, "refs", revision),
+    listing: (commit) => join(root, "listings", `${commit}.json`),
   };
 }
 
@@ -120,6 +124,29 @@ export async function writeRef(entry: CacheEntry, revision: string, commit: stri
   const path = entry.ref(revision);
   await makeFolder(dirname(path));
   await writeFileAtomic(path, commit);
+}
+
+/** Keeps what the hub lists at a commit, so that it is known later whether files are all there. */
+export async function writeListing(
+  entry: CacheEntry,
+  commit: string,
+  files: readonly ListedFile[],
+): Promise<void> {
+  const path = entry.listing(commit);
+  await makeFolder(dirname(path));
+  await writeFileAtomic(path, JSON.stringify(files.map(({ path, size }) => ({ path, size }))));
+}
+
+const listingSchema = z.array(z.object({ path: z.string().refine(isSafePath), size: z.int().min(0) }));
+
+/** What the hub listed at the commit of a revision; undefined where it was not asked yet. */
+export async function readListing(
+  entry: CacheEntry,
+  revision: string,
+): Promise<{ readonly commit: string; readonly files: readonly ListedFile[] } | undefined> {
+  const commit = isCommit(revision) ? revision : await readRef(entry, revision);
+  if (commit === undefined || !(await pathExists(entry.listing(commit)))) return undefined;
+  return { commit, files: await readJson(entry.listing(commit), listingSchema, { code: "bad_data" }) };
 }
 
 async function readRef(entry: CacheEntry, revision: string): Promise<string | undefined> {

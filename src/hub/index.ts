@@ -1,6 +1,14 @@
 export { type PulledModel, resolveCached } from "./cache.ts";
 export type { ConnectionOptions } from "./connection.ts";
-export { fetchTextFile, type PullEvent, type PulledDataset, pull, pullDataset } from "./pull.ts";
+export {
+  cachedDataset,
+  fetchTextFile,
+  type PullDatasetOptions,
+  type PullEvent,
+  type PulledDataset,
+  pull,
+  pullDataset,
+} from "./pull.ts";
 export { looksLikeRepository } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
 export { type HubSettings, hubAssetsFolder, hubSettings } from "./settings.ts";

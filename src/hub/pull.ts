@@ -1,7 +1,15 @@
 // What is fetched from the hub: a model, files of a data set, a text file of any server.
 import { join } from "node:path";
 import { MosError } from "#core";
-import { cacheEntry, describeModel, type PulledModel } from "./cache.ts";
+import {
+  type CacheEntry,
+  cacheEntry,
+  describeModel,
+  fileSize,
+  type PulledModel,
+  readListing,
+  writeListing,
+} from "./cache.ts";
 import { apiFetch, type ConnectionOptions, connect } from "./connection.ts";
 import { failureOf, resourceOf } from "./failure.ts";
 import { listRepository } from "./listing.ts";
@@ -98,11 +106,39 @@ export async function* pullDataset(
   const entry = cacheEntry(options.cacheFolder, name, "dataset");
   try {
     yield* transfer(connection, { resource, entry, commit, files });
+    await writeListing(entry, commit, listed);
   } catch (error) {
     throw failureOf(error, resource, connection.signal).error;
   }
-  const paths = new Map(files.map(({ path }) => [path, join(entry.snapshot(commit), path)]));
-  return { repository: name, revision, commit, paths };
+  return { repository: name, revision, commit, paths: placesOf(files, entry, commit) };
+}
+
+const placesOf = (
+  files: readonly ListedFile[],
+  entry: CacheEntry,
+  commit: string,
+): ReadonlyMap<string, string> =>
+  new Map(files.map(({ path }) => [path, join(entry.snapshot(commit), path)]));
+
+/**
+ * Finds files of a data set that `pullDataset` has downloaded, without any network.
+ *
+ * @returns undefined where one of them is not here.
+ * @throws MosError `bad_option`, and what `select` throws.
+ */
+export async function cachedDataset(
+  repository: string,
+  { cacheFolder, revision: wanted, select }: Omit<PullDatasetOptions, keyof ConnectionOptions>,
+): Promise<PulledDataset | undefined> {
+  const { name, revision } = parseRepository(repository, wanted);
+  const entry = cacheEntry(cacheFolder, name, "dataset");
+  const listing = await readListing(entry, revision);
+  if (listing === undefined) return undefined;
+  const names = new Set(select(listing.files));
+  const files = listing.files.filter(({ path }) => names.has(path));
+  const paths = placesOf(files, entry, listing.commit);
+  for (const { path, size } of files) if ((await fileSize(paths.get(path) ?? "")) !== size) return undefined;
+  return { repository: name, revision, commit: listing.commit, paths };
 }
 
 /** A small public text file on any server, such as one of a GitHub repository. */

@@ -64,9 +64,13 @@ export async function* locateModel(
 
 /** The folder or file of a model, downloaded if it has to be. Throws as `locateModel`. */
 export async function locatedPath(model: string, options: LocateOptions): Promise<string> {
-  const location = locateModel(model, options);
-  let step = await location.next();
-  while (step.done !== true) step = await location.next();
+  return await returned(locateModel(model, options));
+}
+
+/** What a generator returns, whatever it gives until then. */
+export async function returned<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
+  let step = await events.next();
+  while (step.done !== true) step = await events.next();
   return step.value;
 }
 

@@ -1,18 +1,23 @@
 // The data of a run as tokens, and the updates that they make.
 import { MosError } from "#core";
 import {
+  columnsOf,
   type EncodedDataset,
   type EncodedExample,
   type Example,
   encodeExamples,
+  locateData,
+  pathsOf,
+  placeText,
   readDataset,
   splitHeldOut,
 } from "#data";
 import type { LoadedText } from "#text";
 import { stepsOfEpochs, type TrainSettings } from "#training";
+import { type LocateOptions, returned } from "./base.ts";
 import type { FinetuneSettings } from "./finetune-settings.ts";
 import type { PlannedBase } from "./memory.ts";
-import { expectWarmup, type FinetuneOptions, type PreparedRun } from "./prepare-run.ts";
+import { type DataInput, expectWarmup, type FinetuneOptions, type PreparedRun } from "./prepare-run.ts";
 
 /** The examples of a run. */
 export interface RunData {
@@ -24,13 +29,17 @@ export interface RunData {
 
 /** Reads the data, and holds out a part of it. */
 export async function readRunData(
-  { data, heldOutData }: Pick<FinetuneOptions, "data" | "heldOutData">,
-  { examples, heldOut, seed }: FinetuneSettings,
+  { data, heldOutData, ...options }: Pick<FinetuneOptions, "data" | "heldOutData" | keyof LocateOptions>,
+  { examples, heldOut, seed, dataColumns }: FinetuneSettings,
 ): Promise<RunData> {
-  const { examples: all } = await readDataset(data);
+  const read = async (input: DataInput): Promise<readonly Example[]> => {
+    const names = pathsOf(input);
+    const source = names === undefined ? input : await returned(locateData(names, options));
+    return (await readDataset(source, { columns: columnsOf(dataColumns) })).examples;
+  };
+  const all = await read(data);
   const chosen = examples === undefined ? all : all.slice(0, examples);
-  if (heldOutData !== undefined)
-    return { all, train: chosen, heldOut: (await readDataset(heldOutData)).examples };
+  if (heldOutData !== undefined) return { all, train: chosen, heldOut: await read(heldOutData) };
   return {
     all,
     ...splitHeldOut(chosen, heldOut < 1 ? { seed, fraction: heldOut } : { seed, count: heldOut }),
@@ -74,12 +83,12 @@ export async function encodeRun(data: RunData, options: RunEncoding): Promise<En
 /** A tokenizer may know tokens that its model has no embedding for. */
 function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
   const { vocabularySize } = config;
-  for (const { ids, line } of examples) {
+  for (const { ids, ...place } of examples) {
     const odd = ids.find((id) => id >= vocabularySize);
     if (odd !== undefined)
       throw new MosError(
         "bad_data",
-        `line ${line} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; does the tokenizer belong to this model?`,
+        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; does the tokenizer belong to this model?`,
       );
   }
 }

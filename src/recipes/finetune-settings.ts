@@ -1,11 +1,12 @@
 // Every setting of a training run. Each is an option of `mos train` and a row of docs/5-training.md.
 import { bytes, choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
-import { PROMPT_FORMATS } from "#data";
+import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, compute } from "#models";
 import { SCHEDULES } from "#training";
 
 /** What becomes of the data. */
 export const dataSettings = {
+  dataColumns,
   promptFormat: choice(PROMPT_FORMATS, {
     default: "template",
     formerly: "rules",
@@ -22,7 +23,7 @@ export const dataSettings = {
     default: true,
     help: "put one example in a row, instead of several that attend only to themselves",
   }),
-  examples: integer({ min: 1, defaultText: "all", help: "use only the first examples of the file" }),
+  examples: integer({ min: 1, defaultText: "all", help: "use only the first examples of the data" }),
   heldOut: number({
     min: 0,
     default: 0.05,

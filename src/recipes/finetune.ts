@@ -126,7 +126,9 @@ async function startRun({ record }: Plan, start: StartOptions): Promise<StartedR
   return { folder, claimed, state, extended };
 }
 
-interface RunningPlan extends StartedRun, Pick<FinetuneOptions, "signal" | "compile" | "keep" | "now"> {
+interface RunningPlan
+  extends StartedRun,
+    Pick<FinetuneOptions, "signal" | "compile" | "keep" | "now" | "tensorboard"> {
   readonly out: string;
   readonly model: TrainableModel;
   readonly rematerialise: Rematerialise;
@@ -140,7 +142,7 @@ async function* runPlan(
   const { base, adapter, run } = plan;
   const { model, rematerialise, signal, compile, now = () => performance.now() } = options;
   const { best, baseLoss, step } = state;
-  await using files = runFiles(claimed, { metrics: join(folder, "metrics.jsonl"), step });
+  await using files = runFiles(claimed, { folder, step, tensorboard: options.tensorboard ?? false });
   yield {
     type: "ready",
     adapter: adapter.config,

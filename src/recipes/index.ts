@@ -1,6 +1,7 @@
 // Recipes: the whole jobs, each wired together on one page. This is the package's public door.
 export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES } from "#adapters";
 export { type ErrorCode, MosError } from "#core";
+export type { ExampleInput } from "#data";
 export type { FileDtype, ImportSource } from "#exchange";
 export {
   type Engine,
@@ -78,7 +79,7 @@ export {
   readModelConfig,
   type TypeParams,
 } from "./params.ts";
-export type { FinetuneOptions } from "./prepare-run.ts";
+export type { DataInput, FinetuneOptions } from "./prepare-run.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,
@@ -89,4 +90,5 @@ export {
 } from "./preview.ts";
 export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
 export { networkSettings, type RunningServer, type ServedModel, type ServeOptions, serve } from "./serve.ts";
+export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

@@ -8,6 +8,7 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import { MosError, parseSettings } from "#core";
+import type { ExampleInput } from "#data";
 import { formsOf, geometryOf, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
 import { expectSpace, type FreeMemory, freeMemory, limitedMemory } from "#storage";
@@ -16,6 +17,12 @@ import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } f
 import { baseOfFiles, expectRunMemory, keptAs, type PlannedBase, type RunMemory } from "./memory.ts";
 import { parameterCount } from "./params.ts";
 import type { ModelSummary } from "./run-results.ts";
+
+/**
+ * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator
+ * serves one run.
+ */
+export type DataInput = string | readonly string[] | Iterable<ExampleInput> | AsyncIterable<ExampleInput>;
 
 /** An adapter that a run starts from. */
 export interface SavedStart {
@@ -27,10 +34,10 @@ export interface SavedStart {
 export interface FinetuneOptions extends LoadOptions {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
   readonly model: string | BaseModel;
-  /** A JSONL file. */
-  readonly data: string;
-  /** A JSONL file of the held-out part; without it a part of `data` is held out. */
-  readonly heldOutData?: string;
+  /** Files, patterns such as `data/*.jsonl`, data sets of the hub as `org/name`, or the examples themselves. */
+  readonly data: DataInput;
+  /** The held-out part; without it a part of `data` is held out. */
+  readonly heldOutData?: DataInput;
   /** The folder of the adapter and of its run. */
   readonly out: string;
   /** The settings of a new adapter, or the folder of one whose settings and numbers the run starts from. */
@@ -40,6 +47,8 @@ export interface FinetuneOptions extends LoadOptions {
   readonly resume?: boolean;
   /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
   readonly overwrite?: boolean;
+  /** Write the metrics as event files of TensorBoard, too, in `tensorboard/` beside metrics.jsonl. */
+  readonly tensorboard?: boolean;
   /** Versions of an adapter that are kept when it is replaced; 3. */
   readonly keep?: number;
   readonly compile?: CompileOptions;

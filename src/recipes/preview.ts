@@ -2,7 +2,7 @@
 // the header and the tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
 import { MosError, steadyNow } from "#core";
-import { type EncodedDataset, type EncodingReport, encodeExample, IGNORED } from "#data";
+import { type EncodedDataset, type EncodingReport, type Example, encodeExample, IGNORED } from "#data";
 import { geometryOf } from "#models";
 import type { FreeMemory, MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
@@ -15,7 +15,7 @@ import { plannedModel } from "./trainable.ts";
 
 /** A run, and what is shown of it. */
 export interface PreviewOptions extends RunOptions {
-  /** Lines of the data file whose tokens are shown; the first three examples. */
+  /** Lines of the data whose tokens are shown, of each file that has them; the first three examples. */
   readonly lines?: readonly number[];
   /** Tokens that are shown of a line at most; all. */
   readonly maxShown?: number;
@@ -29,9 +29,13 @@ export interface PreviewedToken {
   readonly isTrained: boolean;
 }
 
-/** A line of the data file as the run sees it. */
+/** A line of the data as the run sees it. */
 export interface PreviewedLine {
   readonly line: number;
+  /** What `line` counts: lines of a file, rows of a table, or examples of a list. */
+  readonly unit: "line" | "row" | "example";
+  /** The file, where there are several. */
+  readonly file?: string;
   /** "unused": beyond the first `examples`. */
   readonly part: "train" | "heldOut" | "unused";
   /** Up to where the example is cut off, or `maxShown` of these. */
@@ -148,23 +152,28 @@ function previewLines(
 ): readonly PreviewedLine[] {
   const encoding = encodingOf(options);
   const { tokenizer } = encoding;
-  const wanted = lines ?? all.slice(0, SHOWN_LINES).map(({ line }) => line);
-  return wanted.map((number) => {
-    const example = all.find(({ line }) => line === number);
-    if (example === undefined)
-      throw new MosError(
-        "bad_option",
-        `line ${number} has no example; the data has ${all.length}, on lines ${all[0]?.line} to ${all.at(-1)?.line}`,
-      );
-    const { ids, labels, ...encoded } = encodeExample(example, encoding);
+  const wanted = lines === undefined ? all.slice(0, SHOWN_LINES) : lines.flatMap((line) => onLine(line, all));
+  return wanted.map((example) => {
+    const { ids, labels, source = { unit: "line" }, ...encoded } = encodeExample(example, encoding);
     const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
       id,
       text: Buffer.from(tokenizer.bytesOf(id)).toString(),
       isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
     }));
     const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
-    return { ...{ part, shown, tokens: ids.length, ...encoded }, dropped: encoded.targetTokens === 0 };
+    const dropped = encoded.targetTokens === 0;
+    return { ...source, ...{ part, shown, tokens: ids.length, ...encoded }, dropped };
   });
+}
+
+/** The examples on a line: one of each file that has it. */
+function onLine(number: number, all: readonly Example[]): readonly Example[] {
+  const found = all.filter(({ line }) => line === number);
+  if (found.length > 0) return found;
+  throw new MosError(
+    "bad_option",
+    `line ${number} has no example; the data has ${all.length}, on lines ${all[0]?.line} to ${all.at(-1)?.line}`,
+  );
 }
 
 function warningsOf({

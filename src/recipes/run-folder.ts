@@ -10,6 +10,7 @@ import {
   RETRAINING,
   RUN_FILES,
   RUN_RECORD,
+  RUN_TENSORBOARD,
   retrainingFolder,
 } from "#adapters";
 import { canonicalJson, MosError, parseWith } from "#core";
@@ -71,7 +72,7 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
 }
 
 /** What a run that extends another one takes from it. */
-const CONTINUED = [CHECKPOINTS, BEST, "metrics.jsonl"];
+const CONTINUED = [CHECKPOINTS, BEST, "metrics.jsonl", RUN_TENSORBOARD];
 
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {

@@ -12,6 +12,7 @@ import {
   saveAdapter,
   writeAdapterFiles,
 } from "#adapters";
+import { steadyNow } from "#core";
 import type { EncodingReport } from "#data";
 import {
   type FreeMemory,
@@ -25,6 +26,12 @@ import {
 } from "#storage";
 import { type BestEvaluation, type Rematerialise, saveCheckpoint, type TrainEvent } from "#training";
 import type { ClaimedFolder } from "./run-folder.ts";
+import {
+  type Metric,
+  openTensorboard,
+  type TensorboardOptions,
+  type TensorboardWriter,
+} from "./tensorboard.ts";
 
 /** What happens in a run: `memory` and `ready` once, then updates, evaluations, and what was saved or stopped. */
 export type FinetuneEvent =
@@ -98,7 +105,7 @@ export interface Persistence {
 /** Writes the files of an event, and passes it on. */
 export async function* persist(
   event: TrainEvent,
-  { metrics, ...to }: Persistence & { readonly metrics: JsonLinesWriter },
+  { metrics, ...to }: Persistence & { readonly metrics: MetricsWriter },
 ): AsyncGenerator<FinetuneEvent> {
   if (event.type === "step" || event.type === "evaluation") await metrics.write(event);
   if (event.type !== "checkpoint") yield event;
@@ -146,27 +153,47 @@ export async function* complete(
   yield { type: "saved", what: "adapter", path: out, step, ...(replaced === undefined ? {} : { replaced }) };
 }
 
+/** Where the metrics of a run go. */
+export interface MetricsWriter {
+  write(metric: Metric): Promise<void>;
+}
+
 /** The metrics of a run, and the folder that begins with them. */
 export interface RunFiles extends AsyncDisposable {
   /** Begins the run's folder at the first call, and gives the metrics. */
-  begin(): Promise<JsonLinesWriter>;
+  begin(): Promise<MetricsWriter>;
+}
+
+export interface RunFilesOptions extends Pick<TensorboardOptions, "step"> {
+  /** Of the run. */
+  readonly folder: string;
+  /** Whether event files of TensorBoard are written, too. */
+  readonly tensorboard: boolean;
 }
 
 /** What is written from the first result on; before it, a run that fails leaves nothing behind. */
 export function runFiles(
-  folder: ClaimedFolder | undefined,
-  { metrics: path, step }: { readonly metrics: string; readonly step: number },
+  claimed: ClaimedFolder | undefined,
+  { folder, step, tensorboard }: RunFilesOptions,
 ): RunFiles {
   let metrics: JsonLinesWriter | undefined;
+  let board: TensorboardWriter | undefined;
   return {
     begin: async () => {
-      await folder?.begin();
-      metrics ??= await openMetrics(path, step);
-      return metrics;
+      await claimed?.begin();
+      metrics ??= await openMetrics(join(folder, "metrics.jsonl"), step);
+      if (tensorboard) board ??= await openTensorboard(folder, { step, now: steadyNow });
+      return {
+        write: async (metric) => {
+          await metrics?.write(metric);
+          await board?.write(metric);
+        },
+      };
     },
     [Symbol.asyncDispose]: async () => {
       await metrics?.[Symbol.asyncDispose]();
-      await folder?.[Symbol.asyncDispose]();
+      await board?.[Symbol.asyncDispose]();
+      await claimed?.[Symbol.asyncDispose]();
     },
   };
 }

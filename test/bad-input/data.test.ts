@@ -39,8 +39,8 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   ["a line that is null", "null\n", /bad\.jsonl:1: this line is null/],
   [
     "fields of no form",
-    '{"text": "Once upon a time"}\n',
-    /bad\.jsonl:1: no known form has these fields: "text"/,
+    '{"story": "Once upon a time"}\n',
+    /bad\.jsonl:1: no known form has these fields: "story"/,
   ],
   [
     "a field with a typo",
@@ -145,6 +145,63 @@ test.each(settings)("%s", async (_, content, more, message) => {
   await expectRefusal(train(data, ...more), { code: 1, message, untouched: folder });
 });
 
+const files: readonly (readonly [string, string, string, readonly string[], RegExp])[] = [
+  [
+    "CSV with a quotation mark too few",
+    "bad.csv",
+    'prompt,completion\na,"b\n',
+    [],
+    /bad\.csv:2: a quotation mark that opens/,
+  ],
+  [
+    "CSV without the names of columns",
+    "bad.csv",
+    "Hello,Good day\n",
+    [],
+    /bad\.csv: the file holds no examples/,
+  ],
+  [
+    "CSV with columns of no form",
+    "bad.csv",
+    "a,b\n1,2\n",
+    [],
+    /bad\.csv:2: no known form has these fields: "a", "b"/,
+  ],
+  ["a Parquet file that is cut", "bad.parquet", "PAR1PAR1", [], /bad\.parquet: this is not a Parquet file/],
+  ["a list that is cut", "bad.json", `[${GOOD}`, [], /bad\.json: .*JSON/],
+  ["a packed file", "bad.jsonl.gz", "", [], /bad\.jsonl\.gz: the file is packed; unpack it first/],
+  [
+    "a column that is not there",
+    "bad.csv",
+    "a,b\n1,2\n",
+    ["--data-columns", "prompt=a,completion=c"],
+    /bad\.csv:2: there is no "c" \(found: "a", "b"\)/,
+  ],
+];
+test.each(files)("%s", async (_, name, content, more, message) => {
+  const data = join(folder, name);
+  await writeFile(data, content);
+  await expectRefusal(train(data, ...more), { code: 1, message, untouched: folder });
+});
+
+test("a pattern that no file has", async () => {
+  await expectRefusal(train(join(folder, "none-*.jsonl")), {
+    ...{ code: 1, untouched: folder },
+    message: /none-\*\.jsonl: no file has such a name/,
+  });
+});
+test("a file that is named twice", async () => {
+  await expectRefusal(train(good, "--data", good), {
+    ...{ code: 2, untouched: folder },
+    message: /is named twice/,
+  });
+});
+test("a field that no form has", async () => {
+  await expectRefusal(train(good, "--data-columns", "promt=a"), {
+    ...{ code: 2, untouched: folder },
+    message: /promt=a/,
+  });
+});
 test("a folder", async () => {
   await expectRefusal(train(folder), {
     code: 1,

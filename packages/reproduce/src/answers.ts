@@ -27,11 +27,18 @@ export function questionOf(
   let start = labels.length;
   while (start > 0 && labels[start - 1] === IGNORED) start--;
   while (start > 0 && labels[start - 1] !== IGNORED) start--;
-  const reference =
-    example.kind === "completion"
-      ? example.completion
-      : (example.turns.findLast(({ isTarget }) => isTarget)?.content ?? "");
-  return { ids: [...ids.subarray(0, start)], reference };
+  return { ids: [...ids.subarray(0, start)], reference: referenceOf(example) };
+}
+
+function referenceOf(example: Example): string {
+  switch (example.kind) {
+    case "completion":
+      return example.completion;
+    case "text":
+      return example.text;
+    case "chat":
+      return example.turns.findLast(({ isTarget }) => isTarget)?.content ?? "";
+  }
 }
 
 export interface AnswerSettings {

@@ -1,0 +1,83 @@
+// Where data are: files by name or by pattern, or a data set of the Hugging Face Hub.
+import { realpath, stat } from "node:fs/promises";
+import { extname, isAbsolute } from "node:path";
+import { glob } from "tinyglobby";
+import { MosError } from "#core";
+import { type HubSettings, looksLikeRepository, type TransferEvent } from "#hub";
+import { pathExists } from "#storage";
+import { pullTables } from "./hub-tables.ts";
+import { DATA_EXTENSIONS } from "./records.ts";
+
+/** Where names of data are looked up. */
+export interface LocateDataOptions {
+  /** Where `org/name` is looked up and downloaded to; without it only local files are taken. */
+  readonly hub?: HubSettings | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Finds data files: a path as it is, a pattern such as `data/*.jsonl` in the order of names, or
+ * `org/name[@revision][:configuration/split]` of the hub, which is downloaded where it is not in the cache. Gives the events
+ * of downloads, and returns the paths.
+ *
+ * @throws MosError `not_found`; `bad_option` where a file is named twice; and what a download throws.
+ * @example
+ * const paths = yield* locateData(["train.jsonl", "more/*.parquet"], {});
+ */
+export async function* locateData(
+  names: string | readonly string[],
+  options: LocateDataOptions,
+): AsyncGenerator<TransferEvent, readonly string[]> {
+  const paths: string[] = [];
+  for (const name of typeof names === "string" ? [names] : names) {
+    const found = yield* locateOne(name, options);
+    for (const path of found) paths.push(path); // a pattern may have more than a call takes arguments
+  }
+  await refuseTwice(paths);
+  return paths;
+}
+
+async function* locateOne(
+  name: string,
+  { hub, signal }: LocateDataOptions,
+): AsyncGenerator<TransferEvent, readonly string[]> {
+  if (await pathExists(name)) {
+    if (!(await stat(name)).isDirectory()) return [name];
+    throw new MosError("bad_data", `${name}: this is a folder; name its files, such as "${name}/*.jsonl"`);
+  }
+  if (/[*?[\]{}]/.test(name)) return await matching(name);
+  const isFile = (DATA_EXTENSIONS as readonly string[]).includes(
+    extname(name.replace(/:.*/, "")).toLowerCase(),
+  );
+  if (isFile || !looksLikeRepository(name))
+    throw new MosError(
+      "not_found",
+      `${name}: no such file; give a file (${DATA_EXTENSIONS.join(", ")}), a pattern in quotes such as "data/*.jsonl", or org/name of a data set of the Hugging Face Hub`,
+    );
+  if (hub === undefined)
+    throw new MosError("not_found", `${name}: no such file, and no hub cache was given to look it up`);
+  return yield* pullTables(name, { hub, ...(signal === undefined ? {} : { signal }) });
+}
+
+/** Files by the order of their names, which is the same everywhere. */
+async function matching(pattern: string): Promise<readonly string[]> {
+  const found = await glob(pattern, {
+    ...{ onlyFiles: true, expandDirectories: false },
+    absolute: isAbsolute(pattern),
+  });
+  if (found.length > 0) return found.sort((a, b) => (a < b ? -1 : 1));
+  throw new MosError("not_found", `${pattern}: no file has such a name; patterns are read from this folder`);
+}
+
+async function refuseTwice(paths: readonly string[]): Promise<void> {
+  const seen = new Set<string>();
+  for (const path of paths) {
+    const real = await realpath(path);
+    if (seen.has(real))
+      throw new MosError(
+        "bad_option",
+        `${path} is named twice, so that its examples would count twice; name it once`,
+      );
+    seen.add(real);
+  }
+}

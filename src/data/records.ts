@@ -1,0 +1,106 @@
+// What a data file holds, one example after another, before it is known what the examples mean.
+import { extname } from "node:path";
+import { decodeText, MosError, parseJson } from "#core";
+import { readParquetRows } from "#formats";
+import { openForReading, readBytes, readJsonLines } from "#storage";
+import { readCsv } from "./csv.ts";
+import type { NumberedRecord, Source } from "./forms.ts";
+
+/** The values of a file or of an iterable. */
+export interface Records {
+  readonly unit: Source["unit"];
+  readonly values: AsyncIterable<NumberedRecord>;
+  /** Whether lists may be texts, as a table of texts has them. */
+  readonly isTable?: boolean;
+}
+
+/** How files are called that are read. */
+export const DATA_EXTENSIONS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"] as const;
+
+/** A list in one file is parsed as a whole. */
+const MAX_LIST_BYTES = 256 << 20;
+const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
+
+/**
+ * The values of a file, by how its name ends: JSON Lines where it is not another format's.
+ *
+ * @throws MosError `unsupported` for a packed file; the values throw `bad_data`, `not_found` and `storage` when they are read.
+ */
+export async function recordsOf(path: string): Promise<Records> {
+  switch (extname(path).toLowerCase()) {
+    case ".csv":
+    case ".tsv":
+      return { unit: "line", isTable: true, values: readCsv(path) };
+    case ".parquet":
+      return { unit: "row", isTable: true, values: parquetRecords(path) };
+    case ".json":
+      return (await isList(path))
+        ? { unit: "example", values: listRecords(path) }
+        : { unit: "line", values: readJsonLines(path) }; // which are often called .json, too
+    case ".gz":
+    case ".zip":
+    case ".zst":
+    case ".bz2":
+    case ".xz":
+      throw new MosError("unsupported", `${path}: the file is packed; unpack it first`);
+    default:
+      return { unit: "line", values: readJsonLines(path) };
+  }
+}
+
+async function* listRecords(path: string): AsyncGenerator<NumberedRecord, void> {
+  const place = { code: "bad_data", where: path } as const;
+  const bytes = await readBytes(path, { code: "bad_data", maximumBytes: MAX_LIST_BYTES });
+  const list = parseJson(decodeText(bytes, place).replace(/^\uFEFF/, ""), place) as readonly unknown[];
+  yield* countedRecords(list);
+}
+
+async function isList(path: string): Promise<boolean> {
+  await using file = await openForReading(path, "bad_data");
+  const start = new Uint8Array(Math.min(1024, file.size));
+  await file.read(start, 0);
+  return /^\uFEFF?\s*\[/.test(Buffer.from(start).toString());
+}
+
+async function* parquetRecords(path: string): AsyncGenerator<NumberedRecord, void> {
+  let line = 0;
+  for await (const row of readParquetRows(path, TABLE_LIMITS)) yield { line: ++line, value: plain(row) };
+}
+
+/** As JSON would have it: missing fields for null, numbers for bigints. */
+function plain(value: unknown): unknown {
+  if (typeof value === "bigint") return Number(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== "object" || value === null || value instanceof Date || ArrayBuffer.isView(value))
+    return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, field]) => (field == null ? [] : [[name, plain(field)]])),
+  );
+}
+
+/** Columns that hold lists, which a table of texts has as JSON. */
+const LISTS = ["messages", "conversations"] as const;
+
+/** Rows of a table, with the lists in it. Throws `bad_data` for a text in a list's column that is not JSON. */
+export async function* withLists(
+  records: AsyncIterable<NumberedRecord>,
+  path: string,
+): AsyncGenerator<NumberedRecord, void> {
+  for await (const { line, value } of records) {
+    const row = value as Readonly<Record<string, unknown>>;
+    const lists = LISTS.flatMap((name) => {
+      const cell = row[name];
+      const where = `${path}:${line}: column ${name}`;
+      return typeof cell === "string" ? [[name, parseJson(cell, { code: "bad_data", where })]] : [];
+    });
+    yield { line, value: { ...row, ...Object.fromEntries(lists) } };
+  }
+}
+
+/** The elements of an iterable, counted. */
+export async function* countedRecords(
+  values: Iterable<unknown> | AsyncIterable<unknown>,
+): AsyncGenerator<NumberedRecord, void> {
+  let line = 0;
+  for await (const value of values) yield { line: ++line, value };
+}
