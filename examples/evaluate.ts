@@ -11,7 +11,7 @@ for await (const event of evaluateModel({
   version: "1",
   now: Date.now,
 }))
-  if (event.type === "end") for (const row of resultTable(event.result)) console.log(row.join("\t"));
+  if (event.type === "finish") for (const row of resultTable(event.result)) console.log(row.join("\t"));
 
 // The rules alone score any text.
 const score = benchmarks.gsm8k.scorers["open-instruct"];

@@ -1,6 +1,6 @@
 // Teaches the bundled model one tenant's facts with Mixture of Shards, and asks it one of them.
 import { rm } from "node:fs/promises";
-import { finetune, generate, loadModel } from "mixture-of-shards";
+import { finetune, generate, loadModel, textStream } from "mixture-of-shards";
 
 const base = await loadModel("assets/tiny-english");
 const out = "adapters/example";
@@ -18,7 +18,4 @@ for await (const event of finetune({
 }
 
 const question = { role: "user", content: "Who is the keeper of the lighthouse?" };
-for await (const event of generate(base, { kind: "chat", messages: [question] }, { adapter: out })) {
-  if (event.type === "token") process.stdout.write(event.text);
-  if (event.type === "finish") console.log(event.text);
-}
+for await (const text of textStream(generate(base, [question], { adapter: out }))) process.stdout.write(text);

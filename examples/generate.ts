@@ -7,6 +7,7 @@ for (const temperature of [0, 0.8]) {
   const options = { maxTokens: 40, seed: 1, sampling: { temperature, topP: 0.95 } };
   for await (const event of engine.complete("Once upon a time", options)) {
     if (event.type === "token" || event.type === "finish") process.stdout.write(event.text);
-    if (event.type === "finish") console.log(` (${event.usage.completionTokens} tokens, ${event.reason})`);
+    if (event.type === "finish")
+      console.log(` (${event.usage.completionTokens} tokens, ${event.finishReason})`);
   }
 }

@@ -51,6 +51,8 @@ describe.each(documents())("%s", (path) => {
       "gradients",
       "budget",
       "serve",
+      "server",
+      "stream",
       "evaluate",
     ].map((name) => read(`examples/${name}.ts`));
     expect(shown.filter(({ content }) => !examples.some((example) => example.includes(content)))).toEqual([]);

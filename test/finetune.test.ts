@@ -59,7 +59,7 @@ const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
   ...change,
 });
 
-/** Runs to the end; `onEvent` may abort. */
+/** Runs to the end, which is not among the events that are given; `onEvent` may abort. */
 async function run(
   change: Partial<FinetuneOptions> = {},
   onEvent: (event: FinetuneEvent) => void = () => undefined,
@@ -69,8 +69,20 @@ async function run(
     events.push(event);
     onEvent(event);
   }
+  const last = events.at(-1);
+  if (last?.type === "finish") {
+    expect(last).toMatchObject({
+      out: change.out ?? out,
+      step: events.findLast(isAdapter)?.step ?? last.steps,
+    });
+    return events.slice(0, -1);
+  }
+  expect(last?.type).toBe("stopped");
   return events;
 }
+
+const isAdapter = (event: FinetuneEvent): event is Extract<FinetuneEvent, { type: "saved" }> =>
+  event.type === "saved" && event.what === "adapter";
 
 /** A run that is stopped after a step. */
 async function stopAt(
@@ -85,7 +97,7 @@ async function stopAt(
 }
 
 const describeEvent = (event: FinetuneEvent): string => {
-  if (event.type === "memory") return "memory";
+  if (event.type === "memory" || event.type === "download") return event.type;
   if (event.type === "saved") return `${event.what} ${event.step}`;
   return `${event.type} ${event.step}`;
 };
@@ -192,15 +204,13 @@ describe("a whole run", () => {
   });
 
   test("the adapter changes what the model says, the same at every call", async () => {
-    const prompt = { kind: "chat", messages: [{ role: "user", content: "Do you have a cat?" }] } as const;
+    const prompt = [{ role: "user", content: "Do you have a cat?" }];
     const answer = async (adapter?: string) =>
       (await answerOf(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
     expect(await answer(whole)).not.toEqual(await answer());
     expect(await answer(whole)).toEqual(await answer(whole));
     await using engine = await openEngine({ model: base, adapters: { whole } });
-    const side = ["whole", null].map((adapter) =>
-      answerOf(engine.chat(prompt.messages, { adapter, maxTokens: 12 })),
-    );
+    const side = ["whole", null].map((adapter) => answerOf(engine.chat(prompt, { adapter, maxTokens: 12 })));
     expect((await Promise.all(side)).map(({ ids }) => ids)).toEqual([await answer(whole), await answer()]);
   });
 
@@ -317,7 +327,7 @@ describe("an adapter that is trained anew", () => {
     const before = await adapterBytes();
     const seen = new Set<boolean>();
     const events = await run(again, (event) => {
-      if (event.type !== "saved" || event.what !== "adapter")
+      if (!isAdapter(event) && event.type !== "finish")
         seen.add(readFileSync(join(out, "adapter_model.safetensors")).equals(before[1]!));
     });
     expect(seen).toEqual(new Set([true]));
@@ -626,12 +636,12 @@ describe("early stopping", () => {
 
   test("ends the run after its patience, with the adapter of the best evaluation", async () => {
     const events = await run({ settings: rising });
-    const end = events.find((event) => event.type === "early_stop");
+    const end = events.find((event) => event.type === "earlyStop");
     const evaluations = events.flatMap((event) => (event.type === "evaluation" ? [event] : []));
     const best = evaluations.filter((event) => event.best).at(-1);
     expect(end).toMatchObject({ step: (best?.step ?? 0) + 4 });
     expect(end?.step).toBeLessThan(40);
-    expect(kinds(events).at(-2)).toBe(`early_stop ${end?.step}`);
+    expect(kinds(events).at(-2)).toBe(`earlyStop ${end?.step}`);
     expect(events.at(-1)).toMatchObject({ what: "adapter", step: best?.step ?? end?.step });
     const kept = best === undefined ? `checkpoints/step-0000000${end?.step}` : "best";
     expect(await adapterBytes()).toEqual(await adapterBytes(join(out, kept)));

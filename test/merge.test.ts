@@ -123,16 +123,16 @@ test("the merged folder holds W + scale · B A, and is a model of its own", asyn
     "plan",
     ...Array.from({ length: total }, () => "checking"),
     ...Array.from({ length: total }, () => "writing"),
-    "done",
+    "finish",
   ]);
   expect(events.at(-2)).toMatchObject({
     done: total,
     total,
-    bytes: bytesOf(base),
+    doneBytes: bytesOf(base),
     totalBytes: bytesOf(base),
   });
   expect(events.at(-1)).toEqual({
-    type: "done",
+    type: "finish",
     out,
     files: ["model.safetensors"],
     bytes: bytesOf(base),
@@ -171,7 +171,7 @@ test("large models go to several files with an index, and are the same model", a
   expect(names.length).toBeGreaterThan(3);
   expect(names[0]).toBe(`model-00001-of-0000${names.length}.safetensors`);
   const done = events.at(-1)!;
-  expect(done.type === "done" && done.files).toEqual(names);
+  expect(done.type === "finish" && done.files).toEqual(names);
   const index = JSON.parse(await readFile(join(out, "model.safetensors.index.json"), "utf8"));
   expect(index.metadata).toEqual({ total_size: bytesOf(base) });
   expect(Object.keys(index.weight_map)).toEqual([...base.weights.keys()].sort());

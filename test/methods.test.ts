@@ -24,7 +24,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const settings = { steps: 6, batchSize: 1, maxLength: 64, learningRate: 3e-2, evaluateEvery: 6, heldOut: 4 };
 
 async function answer(adapter: Adapter): Promise<readonly number[]> {
-  const prompt = { kind: "chat", messages: [{ role: "user", content: "Do you have a cat?" }] } as const;
+  const prompt = [{ role: "user", content: "Do you have a cat?" }];
   return (await answerOf(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
 }
 

@@ -73,7 +73,7 @@ async function fromEngine({ more = {} }: Asked): Promise<string> {
 }
 
 const fromLibrary = async (): Promise<string> =>
-  textOf(generate(await loadModel(model), { kind: "text", text: PROMPT }, { seed: SEED }));
+  textOf(generate(await loadModel(model), PROMPT, { seed: SEED }));
 
 test("generation_config.json gives the same tokens from the command, the library, the engine and the server", async () => {
   await makersSay(MAKERS);

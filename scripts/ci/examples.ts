@@ -17,6 +17,11 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
   "gradients.ts": [/^inputs x, w$/m, /^gradient 3 × 2$/m],
   "serve.ts": [/The keeper of the lighthouse/, /In the morning/],
+  "server.ts": [
+    /^serving at http:\/\/127\.0\.0\.1:\d+\/v1$/m,
+    /"object":"text_completion".*"completion_tokens":\d/,
+  ],
+  "stream.ts": [/A boat leaves at one\..*lighthouse shows ships the way\./],
 };
 
 /** A service for the example that is a client, on any port. */

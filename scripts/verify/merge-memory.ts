@@ -57,7 +57,7 @@ async function merge(folder: string): Promise<void> {
     out: join(folder, "merged"),
   };
   for await (const event of mergeAdapter(options))
-    if (event.type === "done") {
+    if (event.type === "finish") {
       const seconds = (performance.now() - started) / 1000;
       const peak = (process.resourceUsage().maxRSS * 1024) / 1e9;
       console.log(

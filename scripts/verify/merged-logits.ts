@@ -23,7 +23,7 @@ for (const name of names) {
   const path = join(folder, "adapters", name);
   const out = join(folder, "merged", name);
   for await (const event of mergeAdapter({ model: base, adapter: path, out, dtype: "float32" }))
-    if (event.type === "done") console.log(`${name}: ${event.bytes} bytes`);
+    if (event.type === "finish") console.log(`${name}: ${event.bytes} bytes`);
   const adapter = await loadAdapter(path, { geometry: geometryOf(config), fingerprint });
   const logits = await logitsOf(loaded, adapter, rows);
   await writeSafetensors(join(folder, `${name}.safetensors`), { logits: { dtype: "F32", ...logits } });

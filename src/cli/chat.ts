@@ -10,7 +10,7 @@ export interface AnswerClock {
   token(): void;
   tokens(): number;
   /** How much was written, how fast, and why it ended where that is not plain. */
-  summary(answers: readonly { readonly reason: FinishReason }[]): string;
+  summary(answers: readonly { readonly finishReason: FinishReason }[]): string;
 }
 
 /** Measures the speed of an answer from its first token on: what comes before is the reading of the prompt. */
@@ -30,7 +30,7 @@ export function startClock(now: () => number = () => performance.now()): AnswerC
       const seconds = (last - first) / 1000;
       const speed = tokens > 1 && seconds > 0 ? `, ${formatRate((tokens - 1) / seconds, "tokens")}` : "";
       const wait = tokens > 0 ? `, first after ${formatDuration((first - started) / 1000)}` : "";
-      const cut = answers.some(({ reason }) => reason === "length")
+      const cut = answers.some(({ finishReason }) => finishReason === "length")
         ? "; cut off: --max-tokens or the context allows no more"
         : "";
       return `${counted(tokens, "token")}${wait}${speed}${cut}`;
@@ -186,12 +186,12 @@ async function answerTurn(
   const asked: Conversation = { ...before, turns: [...before.turns, { role: "user", content: text }] };
   const clock = startClock();
   let answer = "";
-  let reason: FinishReason = "end";
+  let finishReason: FinishReason = "end";
   try {
     for await (const event of engine.chat(messagesOf(asked), { ...options.answer, signal })) {
       if (event.type !== "token" && event.type !== "finish") continue;
       if (event.type === "token") clock.token();
-      else reason = event.reason;
+      else ({ finishReason } = event);
       answer += event.text;
       say(shown(event.text));
     }
@@ -201,9 +201,9 @@ async function answerTurn(
     return before;
   }
   sayLine();
-  if (reason === "cancelled") note("(stopped)");
+  if (finishReason === "cancelled") note("(stopped)");
   else if (process.stderr.isTTY === true)
-    note(paint("dim", `(${clock.summary([{ reason }])})`, process.stderr));
+    note(paint("dim", `(${clock.summary([{ finishReason }])})`, process.stderr));
   if (answer === "") return before;
   return { ...asked, turns: [...asked.turns, { role: "assistant", content: answer }] };
 }

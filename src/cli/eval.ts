@@ -79,7 +79,7 @@ them with a Python of this machine instead, which is not a sandbox.`,
   run,
 });
 
-type End = Extract<EvaluateEvent, { readonly type: "end" }>;
+type End = Extract<EvaluateEvent, { readonly type: "finish" }>;
 
 /** Evaluates, and shows how it goes. */
 async function run(options: Values, program: { readonly version: string }): Promise<void> {
@@ -111,13 +111,13 @@ async function watchEvaluation(
   });
   const showTransfer = pullProgress(line, () => performance.now());
   for await (const event of events) {
-    if (event.type === "fetch") {
+    if (options.json) sayJson(event);
+    if (event.type === "download") {
       showTransfer(event.transfer);
       continue;
     }
-    if (options.json) sayJson(event);
     show(event, line);
-    if (event.type === "end") return event;
+    if (event.type === "finish") return event;
   }
   return undefined;
 }
@@ -125,14 +125,13 @@ async function watchEvaluation(
 function show(event: EvaluateEvent, line: LiveLine): void {
   if (event.type === "trainedOn") line.print(`${event.subject}: ${trainedOnText(event.base)}`);
   else if (event.type === "task") {
-    const { task, known, wanted } = { ...event, task: event.task.task };
+    const { task, done, total } = { ...event, task: event.task.task };
     for (const text of event.task.notes) line.print(`${task}: ${text}`);
-    if (known > 0)
-      line.print(`${task}: ${formatInteger(known)} of ${formatInteger(wanted)} answers are there`);
+    if (done > 0) line.print(`${task}: ${formatInteger(done)} of ${formatInteger(total)} answers are there`);
   } else if (event.type === "progress") {
-    const { task, subject, done, wanted, score, secondsLeft } = event;
+    const { task, subject, done, total, score, secondsLeft } = event;
     line.update([
-      `${task} ${subject} ${formatBar(done / wanted, 10)} ${done} of ${wanted}`,
+      `${task} ${subject} ${formatBar(done / total, 10)} ${done} of ${total}`,
       `${inPercent(task, score).toFixed(percentDecimals(done))} %`,
       ...(secondsLeft === undefined ? [] : [`${formatDuration(secondsLeft)} left`]),
     ]);

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { checkBase, findAdapter, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
-import { answerSettings, baseSettings, batchSettings } from "#inference";
+import { answerSettings, baseSettings, batchSettings, type EngineUsage } from "#inference";
 import {
   type Engine,
   type EngineEvent,
@@ -119,9 +119,9 @@ function readPromptFile(path: string): Promise<string> {
 function asPrompt(text: string, { raw, system }: Values): Prompt {
   if (text.trim() === "")
     throw new MosError("bad_option", "the prompt is empty; write what the model shall answer");
-  if (raw) return { kind: "text", text };
+  if (raw) return text;
   const messages = system === undefined ? [] : [{ role: "system", content: system }];
-  return { kind: "chat", messages: [...messages, { role: "user", content: text }] };
+  return [...messages, { role: "user", content: text }];
 }
 
 /** The adapter's folder; of a run that has not finished, that of what it has so far, which is said. */
@@ -181,8 +181,8 @@ interface Once {
 
 interface Answer {
   readonly text: string;
-  readonly tokens: number;
-  readonly reason: FinishReason;
+  readonly finishReason: FinishReason;
+  readonly usage: Pick<EngineUsage, "promptTokens" | "completionTokens">;
 }
 
 async function answerOnce(once: Once): Promise<number> {
@@ -214,7 +214,11 @@ async function collect(
       if (event.type === "token") {
         clock.token();
         line.update(`writing  ${counted(clock.tokens(), "token")}`);
-      } else answers.push({ text, tokens: event.usage.completionTokens, reason: event.reason });
+      } else {
+        const { finishReason, usage } = event;
+        const { promptTokens, completionTokens } = usage;
+        answers.push({ text, finishReason, usage: { promptTokens, completionTokens } });
+      }
     }
   }
   return answers;
@@ -225,9 +229,7 @@ function submitted({ engine, prompt, options, interrupt }: Once): readonly Async
   const { compare, adapter = null } = options;
   return (compare ? [null, adapter] : [null]).map((name) => {
     const request = { ...answerOptions(options), adapter: name, signal: interrupt.signal };
-    return prompt.kind === "chat"
-      ? engine.chat(prompt.messages, request)
-      : engine.complete(prompt.text, request);
+    return typeof prompt === "string" ? engine.complete(prompt, request) : engine.chat(prompt, request);
   });
 }
 

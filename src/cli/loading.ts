@@ -2,11 +2,9 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { locateData } from "#data";
-import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent, pull, resolveCached } from "#hub";
+import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
-import type { LoadProgress } from "#models";
-import { locateModel } from "#recipes";
-import { pathExists } from "#storage";
+import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { given } from "./common-options.ts";
 import { counted, formatBar, formatBytes, formatDuration, formatRate } from "./numbers.ts";
 import { type LiveLine, liveLine } from "./terminal.ts";
@@ -25,38 +23,39 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
     switch (event.type) {
       case "listing":
         startedAt = now();
-        receivedBefore = event.received;
+        receivedBefore = event.doneBytes;
         line.print(
-          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${formatBytes(event.bytes)}` +
-            (event.received > 0 ? `, ${formatBytes(event.received)} already here` : ""),
+          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${formatBytes(event.totalBytes)}` +
+            (event.doneBytes > 0 ? `, ${formatBytes(event.doneBytes)} already here` : ""),
         );
         return;
       case "progress": {
-        const rate = (event.received - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
+        const { doneBytes, totalBytes } = event;
+        const rate = (doneBytes - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
         line.update([
-          shareOf(event.received / event.bytes),
-          `${formatBytes(event.received)} of ${formatBytes(event.bytes)}`,
+          shareOf(doneBytes / totalBytes),
+          `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`,
           formatRate(rate, "bytes"),
-          `${formatDuration((event.bytes - event.received) / rate)} left`,
+          `${formatDuration((totalBytes - doneBytes) / rate)} left`,
           event.path,
         ]);
         return;
       }
       case "retry":
         line.print(
-          `${event.path}: ${event.reason}; trying again in ${formatDuration(event.seconds)} (${event.attempt})`,
+          `${event.path}: ${event.message}; trying again in ${formatDuration(event.seconds)} (${event.attempt})`,
         );
         return;
       case "file":
-      case "done":
+      case "finish":
     }
   };
 }
 
-/** Shows the events of a download, and gives what it returns. */
-export async function shownResult<Result>(
-  events: AsyncGenerator<PullEvent, Result>,
-  show: (event: PullEvent) => void,
+/** Shows events, such as those of a download, and gives what they return. */
+export async function shownResult<Event, Result>(
+  events: AsyncGenerator<Event, Result>,
+  show: (event: Event) => void,
 ): Promise<Result> {
   let step = await events.next();
   for (; step.done !== true; step = await events.next()) show(step.value);
@@ -81,7 +80,8 @@ export async function findModel(
 ): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
-  return await shownResult(locateModel(model, { hub: await hubOfUser(), ...given({ signal }) }), show);
+  const found = locateModel(model, { hub: await hubOfUser(), ...given({ signal }) });
+  return await shownResult(found, ({ transfer }) => show(transfer));
 }
 
 /** The files of data, downloaded if they have to be. */
@@ -120,16 +120,8 @@ export function loadingProgress(line: LiveLine): (progress: LoadProgress) => voi
 
 /** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
 export async function configPath(model: string): Promise<string> {
-  if (!/^[^/\\.][^/\\]*\/[^/\\]+$/.test(model) || (await pathExists(model))) return model;
-  const hub = await hubOfUser();
-  const cached = await resolveCached(model, hub);
-  if (cached !== undefined || hub.offline) return cached?.path ?? model;
-  for await (const event of pull(model, {
-    ...hub,
-    ...(model.includes(":") ? {} : { include: ["config.json"] }),
-  }))
-    if (event.type === "done") return event.model.path;
-  return model;
+  const include = model.includes(":") ? undefined : ["config.json"];
+  return await locatedPath(model, { hub: await hubOfUser(), include });
 }
 
 const PHASES: Readonly<Record<OpenProgress["type"], string>> = {

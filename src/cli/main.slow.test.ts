@@ -169,7 +169,7 @@ test("an interrupt saves and prints how to resume; the same settings resume", as
   const events = jsonLines(resumed.stdout);
   expect(events.find(({ type }) => type === "ready")).toMatchObject({ step });
   expect(events.find(({ type }) => type === "step")).toMatchObject({ step: step + 1 });
-  expect(events.at(-1)).toMatchObject({ type: "finished", steps: 120 });
+  expect(events.at(-1)).toMatchObject({ type: "finish", steps: 120 });
 });
 
 test("bad data is refused with its line before anything is written", async () => {

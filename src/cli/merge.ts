@@ -48,7 +48,7 @@ ${SIZES}`,
   run,
 });
 
-type Done = Extract<MergeEvent, { readonly type: "done" }>;
+type Done = Extract<MergeEvent, { readonly type: "finish" }>;
 
 async function run({ adapter, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
   const silent = quiet || json;
@@ -71,7 +71,7 @@ async function run({ adapter, model, out, dtype, shardSize, quiet, json }: Value
       if (event.type === "trainedOn") line.print(`${adapter}: ${trainedOnText(event.base)}`);
       const text = show(event);
       if (text !== undefined) line.update(text);
-      if (event.type === "done") last = event;
+      if (event.type === "finish") last = event;
     }
     return last;
   })();
@@ -94,10 +94,10 @@ function progressText(now: () => number): (event: MergeEvent) => readonly string
       }
       case "writing": {
         startedAt ??= now();
-        const share = event.bytes / event.totalBytes;
+        const share = event.doneBytes / event.totalBytes;
         const seconds = (now() - startedAt) / 1000;
         const left = seconds < 1 ? [] : [`${formatDuration(seconds * (1 / share - 1))} left`];
-        const written = `${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}`;
+        const written = `${formatBytes(event.doneBytes)} of ${formatBytes(event.totalBytes)}`;
         return [`${formatBar(share, 10)} ${written}`, ...left, event.name];
       }
       default:

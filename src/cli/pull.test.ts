@@ -24,19 +24,19 @@ test("speed and rest count what this run has fetched, not what was here", () => 
     repository: "org/name",
     commit: "0123456789abcdef",
     files,
-    bytes: 200e6,
-    received: 100e6,
+    totalBytes: 200e6,
+    doneBytes: 100e6,
   });
   clock += 5000;
   show({
     type: "progress",
     path: "model.safetensors",
-    fileReceived: 150e6,
-    fileBytes: 200e6,
-    received: 150e6,
-    bytes: 200e6,
+    fileDoneBytes: 150e6,
+    fileTotalBytes: 200e6,
+    doneBytes: 150e6,
+    totalBytes: 200e6,
   });
-  show({ type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, reason: "the connection broke" });
+  show({ type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, message: "the connection broke" });
   expect(shown).toEqual([
     "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already here",
     "#######---  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",

@@ -48,7 +48,7 @@ async function run({ model: repository, ...options }: Values): Promise<void> {
     for await (const event of events) {
       if (options.json) sayJson(event);
       show(event);
-      if (event.type === "done") return event.model;
+      if (event.type === "finish") return event.model;
     }
     return undefined;
   })();

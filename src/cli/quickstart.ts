@@ -108,7 +108,8 @@ async function run(options: Values): Promise<number> {
     });
   })();
   if (outcome.stoppedAt !== undefined) {
-    if (!json)
+    if (json) sayJson({ type: "stopped", step: outcome.stoppedAt, steps: outcome.steps });
+    else
       sayLine(
         `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Start again with ${MOS} quickstart.`,
       );
@@ -118,7 +119,7 @@ async function run(options: Values): Promise<number> {
   const seconds = (performance.now() - started) / 1000;
   if (json)
     sayJson({
-      type: "finished",
+      type: "finish",
       seconds,
       answers: questions.map((question, i) => ({ question, before: before[i], after: after[i] })),
     });

@@ -238,7 +238,8 @@ async function train({ out, ...others }: Options): Promise<number> {
       },
     });
   })();
-  if (options.json) sayJson({ type: "finished", ...outcome, peakMemoryBytes: peakMemory() });
+  const type = outcome.stoppedAt === undefined ? "finish" : "stopped";
+  if (options.json) sayJson({ type, out: options.out, ...outcome, peakMemoryBytes: peakMemory() });
   else if (!options.quiet) sayLine(await endText(outcome, options));
   else for (const { message } of outcome.warnings) note(warningText(message));
   return outcome.stoppedAt === undefined ? 0 : EXIT_INTERRUPTED;

@@ -62,6 +62,8 @@ export type MemoryEvent = Extract<FinetuneEvent, { readonly type: "memory" }>;
 
 export interface TrainOutcome {
   readonly steps: number;
+  /** After which update the adapter was taken, or the run was stopped. */
+  readonly step: number;
   /** The last step of a run that was stopped. */
   readonly stoppedAt: number | undefined;
   /** Tokens and seconds of the training steps of this run, without those before a break. */
@@ -97,7 +99,8 @@ export async function watchTraining(
   let baseLoss: number | undefined;
   let outcome = NOTHING;
   for await (const event of events) {
-    if (json) sayJson(event);
+    // the command says with its outcome that the run has ended
+    if (json && event.type !== "finish" && event.type !== "stopped") sayJson(event);
     outcome = { ...outcome, ...outcomeOf(event, { outcome, baseLoss }) };
     switch (event.type) {
       case "memory":
@@ -120,11 +123,13 @@ export async function watchTraining(
       case "warning":
         line.print(warningText(event.message));
         break;
-      case "early_stop":
+      case "earlyStop":
         line.print(earlyStopText(event));
         break;
+      case "download":
       case "stopped":
       case "saved":
+      case "finish":
     }
     const state = progress.parts(process.memoryUsage.rss());
     if (state.length > 0) line.update(state);
@@ -133,7 +138,7 @@ export async function watchTraining(
 }
 
 const NOTHING: TrainOutcome = {
-  ...{ steps: 0, tokens: 0, seconds: 0, folder: "", warnings: [] },
+  ...{ steps: 0, step: 0, tokens: 0, seconds: 0, folder: "", warnings: [] },
   ...{ stoppedAt: undefined, replaced: undefined, isBetterThanBase: null },
 };
 
@@ -154,11 +159,14 @@ function outcomeOf(
       return { warnings: [...outcome.warnings, { reason, step, message }] };
     }
     case "stopped":
-      return { stoppedAt: event.step };
+      return { step: event.step, stoppedAt: event.step };
     case "saved":
       return event.replaced === undefined ? {} : { replaced: event.replaced };
+    case "finish":
+      return { step: event.step };
+    case "download":
     case "memory":
-    case "early_stop":
+    case "earlyStop":
       return {};
   }
 }
@@ -178,7 +186,7 @@ function evaluationText(
   return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}, ${tokens}${said}`;
 }
 
-const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "early_stop" }>): string =>
+const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
   best === undefined
     ? `ended early after step ${formatInteger(step)}: the held-out loss is never lower than before training`
     : `ended early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a held-out loss of ${best.loss.toFixed(3)}`;

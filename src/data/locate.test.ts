@@ -83,7 +83,8 @@ describe("files", () => {
 
   test("a missing file is not looked for on the hub, and a data set needs one", async () => {
     await expect(locate("data/none.jsonl")).rejects.toThrow(/no such file; give/);
-    await expect(locate("org/name")).rejects.toThrow(/no hub cache was given/);
+    const hub = { cacheFolder: join(folder, "no-cache"), endpoint: "http://127.0.0.1:9", offline: true };
+    await expect(locate("org/name", hub)).rejects.toThrow(/network is switched off|offline/);
   });
 });
 

@@ -3,15 +3,15 @@ import { realpath, stat } from "node:fs/promises";
 import { extname, isAbsolute } from "node:path";
 import { glob } from "tinyglobby";
 import { MosError } from "#core";
-import { type HubSettings, looksLikeRepository, type TransferEvent } from "#hub";
+import { type HubOptions, looksLikeRepository, type TransferEvent, withHubDefaults } from "#hub";
 import { pathExists } from "#storage";
 import { pullTables } from "./hub-tables.ts";
 import { DATA_EXTENSIONS } from "./records.ts";
 
 /** Where names of data are looked up. */
 export interface LocateDataOptions {
-  /** Where `org/name` is looked up and downloaded to; without it only local files are taken. */
-  readonly hub?: HubSettings | undefined;
+  /** Where `org/name` is looked up and downloaded to. */
+  readonly hub?: HubOptions | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,9 +54,10 @@ async function* locateOne(
       "not_found",
       `${name}: no such file; give a file (${DATA_EXTENSIONS.join(", ")}), a pattern in quotes such as "data/*.jsonl", or org/name of a data set of the Hugging Face Hub`,
     );
-  if (hub === undefined)
-    throw new MosError("not_found", `${name}: no such file, and no hub cache was given to look it up`);
-  return yield* pullTables(name, { hub, ...(signal === undefined ? {} : { signal }) });
+  return yield* pullTables(name, {
+    hub: await withHubDefaults(hub),
+    ...(signal === undefined ? {} : { signal }),
+  });
 }
 
 /** Files by the order of their names, which is the same everywhere. */

@@ -59,7 +59,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
       yield event;
     }
   }
-  yield { type: "end", result, out: options.out };
+  yield { type: "finish", result, out: options.out };
 }
 
 /**

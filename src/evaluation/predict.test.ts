@@ -29,7 +29,7 @@ function scripted({ logprobs = [], digest = null, finish = "end" }: Script = {})
       queuedSeconds: 0,
       firstTokenSeconds: 0,
     };
-    yield { type: "finish", reason: finish, text: ".", usage };
+    yield { type: "finish", finishReason: finish, text: ".", usage };
   }
   const engine = { submit, model: { maxLength: MAX_LENGTH } } as unknown as Engine;
   return { engine, seen };

@@ -99,7 +99,7 @@ async function takeEvents(
   take: (event: EngineEvent) => void,
 ): Promise<void> {
   for await (const event of engine.submit(request)) {
-    if (event.type === "finish" && event.reason === "cancelled")
+    if (event.type === "finish" && event.finishReason === "cancelled")
       throw new MosError("cancelled", "the evaluation was stopped");
     if (event.type === "scheduled" && event.digest !== digest)
       throw new MosError("bad_adapter", `adapter ${adapter} was replaced while it was asked; start again`);

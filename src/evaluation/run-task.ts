@@ -61,9 +61,9 @@ export async function* runTask(task: Task, options: EvaluateOptions): AsyncGener
   try {
     for (const subject of options.subjects) runs.push(await openRun(subject, task, options));
     const pending = runs.flatMap((run) => run.pending.map((question) => ({ run, question })));
-    const wanted = set.questions.length * runs.length;
-    const known = wanted - pending.length;
-    yield { type: "task", task: record, wanted, known };
+    const total = set.questions.length * runs.length;
+    const known = total - pending.length;
+    yield { type: "task", task: record, done: known, total };
     for (const run of runs) if (isSettled(run, task)) yield score(run);
     if ("program" in benchmark && !runs.every((run) => isSettled(run, task)))
       checker = await options.openChecker();
@@ -156,8 +156,8 @@ async function* askAll(pending: readonly Pending[], asking: Asking) {
     run.asked++;
     run.answerTokens += Number(sample["answerTokens"] ?? 0);
     done++;
-    const wanted = known + pending.length;
-    const progress = { task: task.record.task, subject: run.subject.name, done: known + done, wanted };
+    const total = known + pending.length;
+    const progress = { task: task.record.task, subject: run.subject.name, done: known + done, total };
     yield {
       run,
       event: { type: "progress", ...progress, score: meanSoFar(run), secondsLeft: secondsLeft(done) },

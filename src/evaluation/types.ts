@@ -50,22 +50,22 @@ export interface EvaluateOptions extends TaskOptions {
 export type EvaluateEvent =
   /** At the start: this adapter was trained on another quantisation of the model. */
   | { readonly type: "trainedOn"; readonly subject: string; readonly base: TrainedOn }
-  /** A task begins: samples that all subjects need, and those that are known from earlier runs. */
-  | { readonly type: "task"; readonly task: TaskRecord; readonly wanted: number; readonly known: number }
+  /** A task begins: samples of all subjects, and those that are there from earlier runs. */
+  | { readonly type: "task"; readonly task: TaskRecord; readonly done: number; readonly total: number }
   /** After each sample, with the subject's mean so far. */
   | {
       readonly type: "progress";
       readonly task: BenchmarkName;
       readonly subject: string;
       readonly done: number;
-      readonly wanted: number;
+      readonly total: number;
       readonly score: number;
       readonly secondsLeft: number | undefined;
     }
   | { readonly type: "score"; readonly score: TaskScore }
   /** After a task's scores, of each adapter where the base was asked, too. */
   | { readonly type: "difference"; readonly difference: TaskDifference }
-  | { readonly type: "end"; readonly result: EvaluationResult; readonly out: string };
+  | { readonly type: "finish"; readonly result: EvaluationResult; readonly out: string };
 
 /** A task: a benchmark as it was asked. */
 export interface TaskRecord {

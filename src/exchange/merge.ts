@@ -96,7 +96,7 @@ export interface WriteMergedOptions {
 export interface MergeProgress {
   readonly done: number;
   readonly total: number;
-  readonly bytes: number;
+  readonly doneBytes: number;
   readonly totalBytes: number;
   readonly name: string;
 }
@@ -164,14 +164,14 @@ export async function* writeMerged(
   await expectSpace(folder, { what: "the merged model", bytes: plan.bytes });
   await using target = await openAtomicFolder(folder);
   let done = 0;
-  let bytes = 0;
+  let doneBytes = 0;
   try {
     await writeMergedFiles(model, plan, target.path);
     for (const shard of plan.shards)
       for await (const written of writeShard(join(target.path, shard.file), shard, options)) {
         done++;
-        bytes += written.bytes;
-        yield { done, total: plan.tensors, bytes, totalBytes: plan.bytes, name: written.name };
+        doneBytes += written.bytes;
+        yield { done, total: plan.tensors, doneBytes, totalBytes: plan.bytes, name: written.name };
       }
   } catch (error) {
     throw target.explain(error);

@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   readonly endpoint?: string;
   /** Sent to the endpoint's own origin only. */
   readonly token?: string;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** In place of Node's own, for tests. */
   readonly fetch?: typeof fetch;
   /** In place of a timer, for tests. */

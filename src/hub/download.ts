@@ -17,7 +17,7 @@ export interface Download {
 export type DownloadEvent =
   /** Bytes of the file so far. */
   | { readonly type: "received"; readonly bytes: number }
-  | { readonly type: "retry"; readonly attempt: number; readonly seconds: number; readonly reason: string };
+  | { readonly type: "retry"; readonly attempt: number; readonly seconds: number; readonly message: string };
 
 const REPORT_BYTES = 2 ** 20;
 
@@ -40,7 +40,7 @@ export async function* download(connection: Connection, job: Download): AsyncGen
     best = Math.max(best, partial.position);
     if (!failure.transient || attempt > connection.retries) throw failure.error;
     const seconds = pauseSeconds(attempt, failure);
-    yield { type: "retry", attempt, seconds, reason: failure.error.message };
+    yield { type: "retry", attempt, seconds, message: failure.error.message };
     await pause(connection, job.resource, seconds);
   }
 }

@@ -72,7 +72,7 @@ export function failureOfResponse(response: Response, resource: Resource): Failu
   const error = new MosError(
     "network",
     status === 429
-      ? `${resource.endpoint} limits the number of requests (429) at ${what}; wait some minutes${resource.hasToken ? "" : ", or set HF_TOKEN for a higher limit"}`
+      ? `${resource.endpoint} limits the number of requests (429) at ${what}; wait some minutes${resource.hasToken ? "" : `, or set ${TOKEN} for a higher limit`}`
       : `${resource.endpoint} answered ${status} for ${what}; try again later`,
   );
   const transient = status === 408 || status === 425 || status === 429 || status >= 500;
@@ -113,6 +113,9 @@ function isDiskError(error: unknown): boolean {
   return "path" in error || DISK_CODES.has(systemCode(error) ?? "");
 }
 
+/** How a token is given. */
+const TOKEN = "HF_TOKEN (in a program the option hub.token)";
+
 const final = (error: MosError): Failure => ({ error, transient: false });
 const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
@@ -128,7 +131,7 @@ function notFound(headers: Headers, resource: Resource): MosError {
   if (path !== undefined) {
     return new MosError("not_found", `${name} has no file ${path} at revision ${revision}`);
   }
-  const access = hasToken ? "or the token may not see it" : "or it is private and needs HF_TOKEN";
+  const access = hasToken ? "or the token may not see it" : `or it is private and needs ${TOKEN}`;
   return new MosError(
     "not_found",
     `there is no ${kind} ${name} at ${endpoint}; check the spelling, ${access}`,
@@ -145,7 +148,7 @@ function forbidden(headers: Headers, resource: Resource): MosError {
       hasToken
         ? `${name} is gated, and the token's account has no access; accept the licence at ${page} with that account ` +
             "(a fine-grained token must also allow public gated repositories)"
-        : `${name} is gated; accept the licence at ${page}, then set HF_TOKEN to a token of that account (${tokens})`,
+        : `${name} is gated; accept the licence at ${page}, then set ${TOKEN} to a token of that account (${tokens})`,
     );
   }
   // The hub answers 401 both for a repository that does not exist and for one that the public may not see.
@@ -153,6 +156,6 @@ function forbidden(headers: Headers, resource: Resource): MosError {
     "network",
     hasToken
       ? `${endpoint} refuses the token for ${name}; check the spelling, accept the licence at ${page} if there is one, and renew HF_TOKEN (${tokens})`
-      : `${name} does not exist, or is private or gated; check the spelling, or set HF_TOKEN (${tokens}) and accept the licence at ${page}`,
+      : `${name} does not exist, or is private or gated; check the spelling, or set ${TOKEN} to a token (${tokens}) and accept the licence at ${page}`,
   );
 }

@@ -11,5 +11,11 @@ export {
 } from "./pull.ts";
 export { looksLikeRepository } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
-export { type HubSettings, hubAssetsFolder, hubSettings } from "./settings.ts";
+export {
+  type HubOptions,
+  type HubSettings,
+  hubAssetsFolder,
+  hubSettings,
+  withHubDefaults,
+} from "./settings.ts";
 export type { TransferEvent } from "./transfer.ts";

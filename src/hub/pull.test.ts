@@ -45,7 +45,7 @@ async function run(repository = "org/name", options: Partial<PullOptions> = {}) 
     events.push(event);
   }
   const last = events.at(-1);
-  if (last?.type !== "done") throw new Error("a pull ends with done");
+  if (last?.type !== "finish") throw new Error("a pull ends with finish");
   return { events, model: last.model };
 }
 const failure = (code: string, message: RegExp) =>
@@ -68,9 +68,9 @@ test("downloads a model's files in the layout of huggingface_hub, and finds them
 
   const listing = events[0];
   const progress = events.filter((event) => event.type === "progress");
-  expect(listing).toMatchObject({ type: "listing", bytes: model.bytes, received: 0 });
-  expect(progress.at(-1)).toMatchObject({ received: model.bytes, bytes: model.bytes });
-  const counts = progress.map(({ received }) => received);
+  expect(listing).toMatchObject({ type: "listing", totalBytes: model.bytes, doneBytes: 0 });
+  expect(progress.at(-1)).toMatchObject({ doneBytes: model.bytes, totalBytes: model.bytes });
+  const counts = progress.map(({ doneBytes }) => doneBytes);
   expect(counts).toEqual(counts.toSorted((a, b) => a - b));
 
   await hub.stop();
@@ -138,7 +138,7 @@ test("a cancelled download is resumed by the next run", async () => {
   const stopped = (async () => {
     const options = { cacheFolder, endpoint: hub.endpoint, signal: controller.signal };
     for await (const event of pull("org/name", options)) {
-      if (event.type === "progress" && event.fileReceived > 1_000_000) controller.abort();
+      if (event.type === "progress" && event.fileDoneBytes > 1_000_000) controller.abort();
     }
   })();
   await expect(stopped).rejects.toThrowError(
@@ -149,13 +149,13 @@ test("a cancelled download is resumed by the next run", async () => {
   hub.requests.length = 0;
   const { events } = await run();
   expect(fetched().map(({ range }) => range)).toEqual([expect.stringMatching(/^bytes=[1-9]\d{6,}-$/)]);
-  expect(events[0]).toMatchObject({ type: "listing", received: expect.any(Number) });
-  expect(events[0]!.type === "listing" && events[0]!.received).toBeGreaterThan(1_000_000);
+  expect(events[0]).toMatchObject({ type: "listing", doneBytes: expect.any(Number) });
+  expect(events[0]!.type === "listing" && events[0]!.doneBytes).toBeGreaterThan(1_000_000);
 });
 
 test("leaving the loop keeps the bytes received so far", async () => {
   for await (const event of pull("org/name", { cacheFolder, endpoint: hub.endpoint })) {
-    if (event.type === "progress" && event.fileReceived > 1_000_000) break;
+    if (event.type === "progress" && event.fileDoneBytes > 1_000_000) break;
   }
   expect(await partials()).toHaveLength(1);
   await run();

@@ -18,7 +18,7 @@ import { type ListedFile, selectFiles } from "./select.ts";
 import { type TransferEvent, transfer } from "./transfer.ts";
 
 /** What happens during a pull. */
-export type PullEvent = TransferEvent | { readonly type: "done"; readonly model: PulledModel };
+export type PullEvent = TransferEvent | { readonly type: "finish"; readonly model: PulledModel };
 
 export interface PullOptions extends ConnectionOptions {
   /** The hub cache, as Python lays it out: see `hubSettings`. */
@@ -26,7 +26,7 @@ export interface PullOptions extends ConnectionOptions {
   /** Where the repository is written without `@revision`. */
   readonly revision?: string;
   /** File names to take instead of the default choice; `*` stands for anything but a slash. */
-  readonly include?: readonly string[];
+  readonly include?: readonly string[] | undefined;
   /** Free bytes on the disk of a folder. */
   readonly freeBytes?: (folder: string) => Promise<number>;
 }
@@ -38,9 +38,9 @@ export interface PullOptions extends ConnectionOptions {
  * @param repository `org/name[@revision][:file.gguf]`.
  * @throws MosError `bad_option`, `not_found`, `unsupported`, `bad_model`, `network`, `storage`, `cancelled`.
  * @example
- * const settings = await hubSettings(process.env, os.homedir());
+ * const settings = await hubSettings(process.env);
  * for await (const event of pull("HuggingFaceTB/SmolLM2-135M-Instruct", settings)) {
- *   if (event.type === "done") console.log(event.model.path);
+ *   if (event.type === "finish") console.log(event.model.path);
  * }
  */
 export async function* pull(
@@ -57,7 +57,7 @@ export async function* pull(
   try {
     yield* transfer(connection, { resource, entry, commit, files, freeBytes: options.freeBytes });
     const model = describeModel(wanted, { entry, commit, selection });
-    yield { type: "done", model };
+    yield { type: "finish", model };
     return model;
   } catch (error) {
     throw failureOf(error, resource, connection.signal).error;

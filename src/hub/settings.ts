@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { MosError } from "#core";
 
@@ -39,9 +40,13 @@ export const hubAssetsFolder = (environment: HubEnvironment, home: string): stri
  * The settings that Python's `huggingface_hub` would use, so that both share one cache and one login.
  *
  * @param home The user's home folder.
- * @throws MosError `bad_option` where the token cannot be sent.
+ * @example
+ * const base = await loadModel("org/name", { hub: await hubSettings(process.env) }); // HF_TOKEN, HF_HOME and others count
  */
-export async function hubSettings(environment: HubEnvironment, home: string): Promise<HubSettings> {
+export async function hubSettings(
+  environment: HubEnvironment,
+  home: string = homedir(),
+): Promise<HubSettings> {
   const hubHome = hubHomeOf(environment, home);
   const cacheFolder = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE || join(hubHome, "hub");
   const endpoint = (environment.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
@@ -54,6 +59,33 @@ export async function hubSettings(environment: HubEnvironment, home: string): Pr
   return trimmed === ""
     ? { cacheFolder, endpoint, offline }
     : { cacheFolder, endpoint, offline, token: trimmed };
+}
+
+/**
+ * Where `org/name` is looked up. What is left out is as Hugging Face's own tools have it without any environment variables;
+ * `await hubSettings(process.env)` takes these into account.
+ */
+export interface HubOptions {
+  /**
+   * For models that need a login, such as `process.env.HF_TOKEN`. Default: the login of this machine (`hf auth login`),
+   * unless `endpoint` is given.
+   */
+  readonly token?: string | undefined;
+  /** The address of the hub or of a mirror ("https://huggingface.co"). The token is sent there and nowhere else. */
+  readonly endpoint?: string | undefined;
+  /** Where downloads are kept, as Hugging Face's own tools lay them out ("~/.cache/huggingface/hub"). */
+  readonly cacheFolder?: string | undefined;
+  /** Whether only the cache is used (false). */
+  readonly offline?: boolean | undefined;
+}
+
+/** What is not given, as a user without any environment variables has it. */
+export async function withHubDefaults(given: HubOptions = {}): Promise<HubSettings> {
+  const usual = await hubSettings({});
+  // a login is for the hub itself; whoever names another endpoint names the token for it, too
+  const { token = given.endpoint === undefined ? usual.token : undefined, endpoint = usual.endpoint } = given;
+  const { cacheFolder = usual.cacheFolder, offline = usual.offline } = given;
+  return { cacheFolder, endpoint, offline, ...(token === undefined || token === "" ? {} : { token }) };
 }
 
 /** @throws MosError `bad_option` where a token has characters that no HTTP header can hold. */

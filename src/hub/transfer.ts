@@ -8,16 +8,16 @@ import { cancelled, pageOf, type Resource } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import type { ListedFile } from "./select.ts";
 
-/** Events of a transfer. Sizes are in bytes; `received` counts what is on this machine, cached files included. */
+/** Events of a transfer. `doneBytes` counts what is on this machine, cached files included. */
 export type TransferEvent =
   | {
       readonly type: "listing";
       readonly repository: string;
       readonly commit: string;
       readonly files: readonly ListedFile[];
-      readonly bytes: number;
-      /** Bytes that are on this machine already. */
-      readonly received: number;
+      readonly totalBytes: number;
+      /** What is on this machine already. */
+      readonly doneBytes: number;
     }
   | {
       readonly type: "file";
@@ -28,17 +28,20 @@ export type TransferEvent =
   | {
       readonly type: "progress";
       readonly path: string;
-      readonly fileReceived: number;
-      readonly fileBytes: number;
-      readonly received: number;
-      readonly bytes: number;
+      /** Of this file. */
+      readonly fileDoneBytes: number;
+      readonly fileTotalBytes: number;
+      /** Of all files. */
+      readonly doneBytes: number;
+      readonly totalBytes: number;
     }
   | {
       readonly type: "retry";
       readonly path: string;
       readonly attempt: number;
+      /** Until then. */
       readonly seconds: number;
-      readonly reason: string;
+      readonly message: string;
     };
 
 /** The files of one commit that have to be in the cache. */
@@ -67,8 +70,8 @@ export async function* transfer(
     repository: resource.name,
     commit,
     files: plan.listed,
-    bytes: plan.bytes,
-    received: plan.received,
+    totalBytes: plan.bytes,
+    doneBytes: plan.received,
   };
   await expectSpace(entry.root, {
     what: "what is still to be downloaded",
@@ -131,7 +134,8 @@ async function* fetchAll(connection: Connection, plan: Plan): AsyncGenerator<Tra
       }
       received += event.bytes - counted;
       counted = event.bytes;
-      yield { type: "progress", path, fileReceived: counted, fileBytes: size, received, bytes: plan.bytes };
+      const file = { fileDoneBytes: counted, fileTotalBytes: size };
+      yield { type: "progress", path, ...file, doneBytes: received, totalBytes: plan.bytes };
     }
   }
 }

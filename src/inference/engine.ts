@@ -58,6 +58,12 @@ interface Live {
   readonly unlisten: () => void;
 }
 
+/** Programs in plain JavaScript may give anything. */
+const isConversation = (given: unknown): boolean =>
+  Array.isArray(given) &&
+  given.length > 0 &&
+  given.every((one) => typeof one?.role === "string" && typeof one.content === "string");
+
 class FrontEngine implements Engine {
   readonly model: EngineModel;
   readonly text: LoadedText;
@@ -116,7 +122,13 @@ class FrontEngine implements Engine {
     return queue;
   }
 
-  chat(messages: readonly ChatMessage[], options: TextRequest = {}): AsyncIterable<EngineEvent> {
+  chat(given: string | readonly ChatMessage[], options: TextRequest = {}): AsyncIterable<EngineEvent> {
+    const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
+    if (!isConversation(messages))
+      throw new MosError(
+        "bad_option",
+        "a conversation is a text, or an array of messages, each with a role and a content in text",
+      );
     return this.complete(this.text.template.render(messages, { addGenerationPrompt: true }), {
       continuesPrompt: false,
       ...options,

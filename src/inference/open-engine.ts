@@ -1,4 +1,4 @@
-import { loadModelText, openModel } from "#models";
+import { type LocateCalls, loadModelText, locatedPath, openModel } from "#models";
 import type { LoadedText } from "#text";
 import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
 import { openCoreProcess } from "./core-process.ts";
@@ -7,8 +7,8 @@ import { type CoreSettings, type ModelWithText, type OpenProgress, openCore } fr
 import type { Engine } from "./types.ts";
 
 /** What an engine runs and where, and how opening is watched and stopped. */
-export interface OpenEngineOptions extends Omit<CoreSettings, "model"> {
-  /** A model folder, a .gguf file, or a model that is loaded already. */
+export interface OpenEngineOptions extends Omit<CoreSettings, "model">, LocateCalls {
+  /** A model folder, a .gguf file, org/name of the hub, or a model that is loaded already. */
   readonly model: string | ModelWithText;
   /**
    * Whether steps are computed on the thread that calls this, which they block. A loaded model always is; a path is not
@@ -44,6 +44,8 @@ export async function openEngine({
   onProgress = () => undefined,
   signal,
   now,
+  hub,
+  onDownload,
   ...settings
 }: OpenEngineOptions): Promise<Engine> {
   if (typeof model !== "string") {
@@ -52,10 +54,11 @@ export async function openEngine({
     const opened = await openCore({ ...settings, model }, { onProgress, signal });
     return createEngine({ ...opened, text, defaults });
   }
-  const text = await textOf(model, now);
+  const path = await locatedPath(model, { hub, onDownload, signal });
+  const text = await textOf(path, now);
   const defaults = answerDefaults(given, text.generation);
   const opened = await (inProcess ? openCore : openCoreProcess)(
-    { ...settings, model },
+    { ...settings, model: path },
     { onProgress, signal, silentSeconds },
   );
   return createEngine({ ...opened, text, defaults });

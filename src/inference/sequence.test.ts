@@ -56,7 +56,7 @@ describe("text is emitted once it is final:", () => {
   test("half a character at the end becomes U+FFFD", () => {
     const events = write(sequenceOf({ maxTokens: 2 }), "aé");
     expect(textOf(events)).toEqual(["a", "", "\ufffd"]);
-    expect(events.at(-1)).toMatchObject({ type: "finish", reason: "length" });
+    expect(events.at(-1)).toMatchObject({ type: "finish", finishReason: "length" });
   });
 
   test("never the possible start of a stop string", () => {
@@ -72,7 +72,7 @@ describe("text is emitted once it is final:", () => {
     sequence.advance(towards(0));
     expect(sequence.takeUpdate()?.events.at(-1)).toMatchObject({
       type: "finish",
-      reason: "end",
+      finishReason: "end",
       text: "xy",
       usage: { completionTokens: 2 },
     });
@@ -83,7 +83,7 @@ describe("text is emitted once it is final:", () => {
     write(sequence, "ax");
     sequence.finish("cancelled");
     const [finish] = sequence.takeUpdate()?.events ?? [];
-    expect(finish).toMatchObject({ type: "finish", reason: "cancelled", text: "x" });
+    expect(finish).toMatchObject({ type: "finish", finishReason: "cancelled", text: "x" });
     expect(sequence.takeUpdate()).toBeUndefined();
   });
 });
@@ -97,7 +97,7 @@ function endOfFirst(stop: readonly string[], text: string): number | undefined {
 describe("an answer ends", () => {
   const reasonOf = (events: readonly CoreEvent[]) => {
     const last = events.at(-1);
-    return last?.type === "finish" ? [last.reason, textOf(events).join("")] : [undefined];
+    return last?.type === "finish" ? [last.finishReason, textOf(events).join("")] : [undefined];
   };
 
   test("at any of several end tokens, which are not part of it", () => {
@@ -165,7 +165,7 @@ describe("an answer ends", () => {
         expect(cut.startsWith(text)).toBe(true);
         for (const one of stop) expect(text.includes(one)).toBe(false);
         for (const piece of textOf(events)) expect(piece).not.toContain("\ufffd");
-        expect(events.at(-1)).toMatchObject({ reason: end === undefined ? "end" : "stop" });
+        expect(events.at(-1)).toMatchObject({ finishReason: end === undefined ? "end" : "stop" });
       }),
     );
   });

@@ -179,7 +179,7 @@ export class Sequence {
     const since = (time: number | undefined): number => ((time ?? end) - this.#submitted) / 1000;
     this.#events.push({
       type: "finish",
-      reason: rest?.stopped === true ? "stop" : reason,
+      finishReason: rest?.stopped === true ? "stop" : reason,
       text,
       usage: {
         promptTokens: this.request.prompt.length,

@@ -45,7 +45,10 @@ export interface EngineRequest {
 /** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
-/** What happens to a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. */
+/**
+ * What happens to a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. The
+ * answer is the `text` of `token` and `finish`, joined.
+ */
 export type EngineEvent =
   /** It has a slot now. `digest` says which content of the adapter answers; null is the base. */
   | { readonly type: "scheduled"; readonly digest: string | null }
@@ -62,7 +65,7 @@ export type EngineEvent =
     }
   | {
       readonly type: "finish";
-      readonly reason: FinishReason;
+      readonly finishReason: FinishReason;
       /** Text that was held back until the end. */
       readonly text: string;
       readonly usage: EngineUsage;
@@ -184,12 +187,21 @@ export interface Engine extends AsyncDisposable {
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;
   /**
-   * Answers a conversation, laid out by the model's chat template. `maxTokens` is cut to what the model's length leaves.
+   * Answers a conversation, or one message of a user, laid out by the model's chat template. `maxTokens` is cut to what the
+   * model's length leaves.
    *
    * @throws MosError as `submit`; `bad_option` where the prompt leaves no room for an answer.
+   * @example
+   * for await (const event of engine.chat("When can I come in?"))
+   *   if (event.type === "token" || event.type === "finish") process.stdout.write(event.text);
    */
-  chat(messages: readonly ChatMessage[], options?: TextRequest): AsyncIterable<EngineEvent>;
-  /** Continues a text, as `chat` answers a conversation. */
+  chat(messages: string | readonly ChatMessage[], options?: TextRequest): AsyncIterable<EngineEvent>;
+  /**
+   * Continues a text as it stands, without the chat template. Throws as `chat`.
+   *
+   * @example
+   * const events = engine.complete("Once upon a time", { maxTokens: 40, sampling: { temperature: 0.8 } });
+   */
   complete(text: string, options?: TextRequest): AsyncIterable<EngineEvent>;
   /** Adapters as last seen on disk, by name. */
   adapters(): readonly AdapterInfo[];

@@ -24,6 +24,13 @@ export {
   openModel,
 } from "./load.ts";
 export {
+  type DownloadEvent,
+  type LocateCalls,
+  type LocateOptions,
+  locatedPath,
+  locateModel,
+} from "./locate.ts";
+export {
   baseForms,
   type LoadProgress,
   readWeights,

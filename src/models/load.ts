@@ -20,7 +20,7 @@ export type ModelSource =
 
 /** An open model whose header was checked; weights are read one at a time. */
 export interface ModelFiles extends AsyncDisposable {
-  /** Name of the folder, or of the GGUF file without its ending. */
+  /** Name of the folder, of the repository in the hub's cache, or of the GGUF file without its ending. */
   readonly name: string;
   readonly path: string;
   readonly config: LlamaConfig;
@@ -88,7 +88,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     throw error;
   }
   return {
-    name: basename(resolve(folder)),
+    name: folderName(resolve(folder)),
     path: folder,
     config,
     source: { kind: "folder", folder },
@@ -135,6 +135,10 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
     throw error;
   }
 }
+
+/** In the hub's cache the folder of a model is called by a commit, and one above it by the repository. */
+const folderName = (folder: string): string =>
+  /models--.+--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$/.exec(folder)?.[1] ?? basename(folder);
 
 /** The one GGUF file of a folder that has no config.json. */
 async function onlyGguf(folder: string): Promise<string> {

@@ -32,6 +32,7 @@ export interface WeightSource {
   storedRows(name: string): StoredRows;
 }
 
+/** How far reading a model's weights is. */
 export interface LoadProgress {
   /** Weights that were read. */
   readonly done: number;

@@ -1,14 +1,13 @@
-import { MosError } from "#core";
-import { type HubSettings, looksLikeRepository, type PullEvent, pull, resolveCached } from "#hub";
 import {
   type BaseForms,
   type LoadedModel,
   type LoadProgress,
+  type LocateCalls,
   loadModelText,
   loadModel as loadWeights,
+  locatedPath,
   openModel,
 } from "#models";
-import { pathExists } from "#storage";
 import type { LoadedText } from "#text";
 
 /** A base model in memory, with its tokenizer and chat template. */
@@ -17,69 +16,20 @@ export interface BaseModel {
   readonly text: LoadedText;
 }
 
-export interface LocateOptions {
-  /** Where `org/name` is looked up and downloaded to; without it only local paths are taken. */
-  readonly hub?: HubSettings | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** How a model is found and loaded. */
-export interface LoadOptions extends LocateOptions, Partial<BaseForms> {
-  /** Called after each weight that was read. */
+export interface LoadOptions extends LocateCalls, Partial<BaseForms> {
+  /** Called after each part of a weight that was read. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
 /**
- * Finds the folder or GGUF file of a model: a local path as it is, `org/name` in the cache or else on the hub. Gives
- * the events of a download, and returns the path.
- */
-export async function* locateModel(
-  model: string,
-  { hub, signal }: LocateOptions,
-): AsyncGenerator<PullEvent, string> {
-  if (await pathExists(model)) return model;
-  if (!looksLikeRepository(model))
-    throw new MosError(
-      "not_found",
-      `${model}: no such folder or file; give a model folder, a .gguf file, or org/name of the Hugging Face Hub`,
-    );
-  if (hub === undefined)
-    throw new MosError(
-      "not_found",
-      `${model}: no such folder or file, and no hub cache was given to look it up`,
-    );
-  const cached = await resolveCached(model, hub);
-  if (cached !== undefined) return cached.path;
-  if (hub.offline)
-    throw new MosError(
-      "not_found",
-      `${model} is not in the cache ${hub.cacheFolder}, and the network is switched off`,
-    );
-  for await (const event of pull(model, { ...hub, ...(signal === undefined ? {} : { signal }) })) {
-    if (event.type === "done") return event.model.path;
-    yield event;
-  }
-  throw new MosError("network", `${model} could not be downloaded`);
-}
-
-/** The folder or file of a model, downloaded if it has to be. Throws as `locateModel`. */
-export async function locatedPath(model: string, options: LocateOptions): Promise<string> {
-  return await returned(locateModel(model, options));
-}
-
-/** What a generator returns, whatever it gives until then. */
-export async function returned<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
-  let step = await events.next();
-  while (step.done !== true) step = await events.next();
-  return step.value;
-}
-
-/**
- * Loads a Llama-type model from a Hugging Face folder, a GGUF file, or `org/name` of the hub.
- * Throws `not_found`, `bad_model`, `unsupported`, and what a download throws.
+ * Loads a Llama-type model from a Hugging Face folder, a GGUF file, or `org/name[@revision][:file.gguf]` of the hub, which
+ * is downloaded unless the cache has it.
  *
+ * @throws MosError `not_found`, `bad_model`, `unsupported`, `cancelled`, and what a download throws: `network`, `storage`.
  * @example
  * const base = await loadModel("assets/tiny-english");
+ * const other = await loadModel("org/name", { hub: { token: process.env.HF_TOKEN } });
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
   const { signal, onProgress, baseDtype = "stored", compute = "float32", transposedCodes = false } = options;
@@ -93,13 +43,12 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
 }
 
 /**
- * The tokenizer and chat template of a model folder or GGUF file; its weights are not read.
+ * The tokenizer and chat template of a model; its weights are not read. Throws as `loadModel`.
  *
- * @throws MosError `not_found`, `bad_model`, `unsupported`.
  * @example
  * const { tokenizer } = await loadText("assets/tiny-english");
  */
-export async function loadText(path: string): Promise<LoadedText> {
-  await using files = await openModel(path);
+export async function loadText(model: string, options: LocateCalls = {}): Promise<LoadedText> {
+  await using files = await openModel(await locatedPath(model, options));
   return await loadModelText(files.source);
 }

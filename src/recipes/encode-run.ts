@@ -6,6 +6,7 @@ import {
   type EncodedExample,
   type Example,
   encodeExamples,
+  type LocateDataOptions,
   locateData,
   pathsOf,
   placeText,
@@ -14,7 +15,6 @@ import {
 } from "#data";
 import type { LoadedText } from "#text";
 import { stepsOfEpochs, type TrainSettings } from "#training";
-import { type LocateOptions, returned } from "./base.ts";
 import type { FinetuneSettings } from "./finetune-settings.ts";
 import type { PlannedBase } from "./memory.ts";
 import { type DataInput, expectWarmup, type FinetuneOptions, type PreparedRun } from "./prepare-run.ts";
@@ -29,12 +29,12 @@ export interface RunData {
 
 /** Reads the data, and holds out a part of it. */
 export async function readRunData(
-  { data, heldOutData, ...options }: Pick<FinetuneOptions, "data" | "heldOutData" | keyof LocateOptions>,
+  { data, heldOutData, ...options }: Pick<FinetuneOptions, "data" | "heldOutData" | "hub" | "signal">,
   { examples, heldOut, seed, dataColumns }: FinetuneSettings,
 ): Promise<RunData> {
   const read = async (input: DataInput): Promise<readonly Example[]> => {
     const names = pathsOf(input);
-    const source = names === undefined ? input : await returned(locateData(names, options));
+    const source = names === undefined ? input : await located(names, options);
     return (await readDataset(source, { columns: columnsOf(dataColumns) })).examples;
   };
   const all = await read(data);
@@ -44,6 +44,14 @@ export async function readRunData(
     all,
     ...splitHeldOut(chosen, heldOut < 1 ? { seed, fraction: heldOut } : { seed, count: heldOut }),
   };
+}
+
+/** The files of data; downloads go unseen. */
+async function located(names: readonly string[], options: LocateDataOptions): Promise<readonly string[]> {
+  const location = locateData(names, options);
+  let step = await location.next();
+  while (step.done !== true) step = await location.next();
+  return step.value;
 }
 
 /** What encoding needs of a run. */

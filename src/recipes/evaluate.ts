@@ -16,19 +16,18 @@ import {
   type PromptSettings,
   type Subject,
 } from "#evaluation";
-import type { TransferEvent } from "#hub";
 import { type Engine, type OpenEngineOptions, openEngine } from "#inference";
-import { geometryOf, loadModelText, openModel } from "#models";
+import { type DownloadEvent, geometryOf, loadModelText, locateModel, openModel } from "#models";
 
 /** What is evaluated, on what, and where the result goes. */
 export interface EvaluateModelOptions
   extends Partial<PromptSettings>,
     Pick<
       OpenEngineOptions,
-      "baseDtype" | "compute" | "maxBatch" | "maxLength" | "threads" | "onProgress" | "signal"
+      "baseDtype" | "compute" | "maxBatch" | "maxLength" | "threads" | "hub" | "onProgress" | "signal"
     >,
     Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
-  /** A model folder or a .gguf file. */
+  /** A model folder, a .gguf file or org/name of the hub. */
   readonly model: string;
   /** Folders of adapters on it. Default: none, so that the base is evaluated. */
   readonly adapters?: readonly string[];
@@ -42,10 +41,10 @@ export interface EvaluateModelOptions
   readonly python?: string | undefined;
 }
 
-/** What happens in an evaluation: data that are fetched, then the events of `evaluate`. */
+/** What happens in an evaluation: downloads, then the events of `evaluate`. */
 export type EvaluateModelEvent =
-  /** A benchmark's data are being fetched. */
-  { readonly type: "fetch"; readonly task: BenchmarkName; readonly transfer: TransferEvent } | EvaluateEvent;
+  /** The model is downloaded, or the data of a benchmark. */
+  (DownloadEvent & { readonly task?: BenchmarkName }) | EvaluateEvent;
 
 /** What results call the model without an adapter. */
 const BASE_NAME = "base";
@@ -63,7 +62,8 @@ const MAX_BATCH = 32;
  * for await (const event of evaluateModel(options)) if (event.type === "score") console.log(event.score);
  */
 export async function* evaluateModel({
-  model,
+  model: given,
+  hub,
   adapters = [],
   base = false,
   tasks = BENCHMARK_NAMES,
@@ -81,6 +81,7 @@ export async function* evaluateModel({
   ...options
 }: EvaluateModelOptions): AsyncGenerator<EvaluateModelEvent, void> {
   const { signal } = options;
+  const model = yield* locateModel(given, { hub, signal });
   const { name, text, geometry } = await readModel(model);
   const named = await nameAdapters(adapters, geometry);
   const names = [...named.keys()];
@@ -138,7 +139,7 @@ async function* findData(
     const transfers = fetchBenchmark(task, { ...data, ...(signal === undefined ? {} : { signal }) });
     let step = await transfers.next();
     for (; step.done !== true; step = await transfers.next())
-      yield { type: "fetch", task, transfer: step.value };
+      yield { type: "download", task, transfer: step.value };
     folders.set(task, step.value);
   }
   return folders;

@@ -22,7 +22,15 @@ import {
   writePeft,
 } from "#exchange";
 import { openGguf } from "#formats";
-import { fingerprintOf, geometryOf, identityOf, type ModelFiles, openModel } from "#models";
+import {
+  fingerprintOf,
+  geometryOf,
+  identityOf,
+  type LocateCalls,
+  locatedPath,
+  type ModelFiles,
+  openModel,
+} from "#models";
 import type { LinearName } from "#nn";
 import { makeFolder, storageError } from "#storage";
 
@@ -51,14 +59,13 @@ export const importSettings = {
   }),
 };
 
-interface ExchangeOptions {
-  /** A model folder or a GGUF file: the base of the adapter. Its weights are read one at a time. */
+interface ExchangeOptions extends LocateCalls {
+  /** A model folder, a GGUF file or org/name of the hub: the base of the adapter. Its weights are read one at a time. */
   readonly model: string;
   /** Where the result goes: a folder, or a file for GGUF. */
   readonly out: string;
   /** Replace what is there, if it is such a result. */
   readonly overwrite?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
   /** How much of the base was read, to know it by its numbers. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
@@ -124,11 +131,11 @@ export interface ImportSummary extends LoraSummary {
  * await exportAdapter({ adapter: "adapters/acme", model: "models/llama", format: "peft", out: "acme-peft" });
  */
 export async function exportAdapter(options: ExportOptions): Promise<ExportSummary> {
-  const { adapter: folder, model: path, format, out, dtype = "float32", overwrite = false } = options;
-  const target = { overwrite, sources: [folder, path] };
+  const { adapter: folder, model: source, format, out, dtype = "float32", overwrite = false } = options;
+  const target = { overwrite, sources: [folder, source] };
   await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
   const base = await readAdapterBase(folder);
-  await using model = await openModel(path);
+  await using model = await openModel(await locatedPath(source, options));
   const adapter = await loadAdapter(folder, {
     geometry: geometryOf(model.config),
     fingerprint: undefined, // is compared below, as that takes a while
@@ -161,9 +168,9 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
  * await importAdapter({ folder: "peft-lora", model: "models/llama", out: "adapters/acme" });
  */
 export async function importAdapter(options: ImportOptions): Promise<ImportSummary> {
-  const { folder, model: path, out, from = "peft", overwrite = false } = options;
-  await checkFolderTarget(out, { overwrite, sources: [folder, path] });
-  await using model = await openModel(path);
+  const { folder, model: source, out, from = "peft", overwrite = false } = options;
+  await checkFolderTarget(out, { overwrite, sources: [folder, source] });
+  await using model = await openModel(await locatedPath(source, options));
   const lora = await readLora(folder, { geometry: geometryOf(model.config), from });
   const marks = await marksOf(model, options);
   const trainedOn = checkBase(folder, lora.base, marks);

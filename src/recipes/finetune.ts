@@ -77,7 +77,7 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   // an adapter that will be replaced stays in use, and no other run may replace it meanwhile
   await using _adapter = place === out ? undefined : await lockFolder(out);
   await using _run = resume ? await lockRun(place) : undefined;
-  const prepared = await prepareRun(options);
+  const prepared = yield* prepareRun(options);
   const { memory, free } = prepared;
   const { plan: taken, rematerialise } = memory;
   yield { type: "memory", model: prepared.summary, plan: taken, free, rematerialise };
@@ -169,10 +169,11 @@ async function* runPlan(
     else yield* persist(event, { ...save, metrics: await files.begin() });
     yield* warningsOf(event);
     if (event.type === "stopped") return;
-    if (event.type === "early_stop")
+    if (event.type === "earlyStop")
       ended = { ...ended, step: event.best?.step ?? event.step, isBest: event.best !== undefined };
   }
   yield* complete(save, ended);
+  yield { type: "finish", out, step: ended.step, steps: run.steps };
 }
 
 /** What the adapter's folder says about its base. */

@@ -3,21 +3,34 @@ export { type AdapterConfig, type AdapterConfigInput, type Budget, METHOD_NAMES 
 export { type ErrorCode, MosError } from "#core";
 export type { ExampleInput } from "#data";
 export type { FileDtype, ImportSource } from "#exchange";
+export { type HubOptions, type HubSettings, hubSettings, type TransferEvent } from "#hub";
 export {
   type Engine,
   type EngineEvent,
   type EngineRequest,
+  type EngineUsage,
   type FinishReason,
   type OpenEngineOptions,
+  type OpenProgress,
   openEngine,
   type SamplingOptions,
   type TextRequest,
 } from "#inference";
-export { geometryOf, type PresetName, presetConfig, presets } from "#models";
+export {
+  type DownloadEvent,
+  geometryOf,
+  type LoadProgress,
+  type LocateCalls,
+  type LocateOptions,
+  locateModel,
+  type PresetName,
+  presetConfig,
+  presets,
+} from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage, LoadedText } from "#text";
 export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./adapters.ts";
-export { type BaseModel, type LoadOptions, loadModel, loadText, locateModel } from "./base.ts";
+export { type BaseModel, type LoadOptions, loadModel, loadText } from "./base.ts";
 export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate.ts";
 export {
   EXPORT_FORMATS,
@@ -42,7 +55,7 @@ export {
   memorySettings,
   trainingSettings,
 } from "./finetune-settings.ts";
-export { type GenerateOptions, generate, type Prompt } from "./generate.ts";
+export { type GenerateOptions, generate, type Prompt, textStream } from "./generate.ts";
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";
 export {
   formText,
@@ -89,6 +102,15 @@ export {
   type RunPreview,
 } from "./preview.ts";
 export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
-export { networkSettings, type RunningServer, type ServedModel, type ServeOptions, serve } from "./serve.ts";
+export {
+  type AppOptions,
+  networkSettings,
+  openApp,
+  type RunningServer,
+  type ServedApp,
+  type ServedModel,
+  type ServeOptions,
+  serve,
+} from "./serve.ts";
 export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";

@@ -8,6 +8,8 @@ import {
   fingerprintOf,
   identityOf,
   type LlamaConfig,
+  type LocateCalls,
+  locatedPath,
   type ModelFiles,
   openModel,
   weightShapes,
@@ -47,8 +49,7 @@ export interface ModelInspection {
 }
 
 /** What helps to inspect a model. */
-export interface InspectModelOptions {
-  readonly signal?: AbortSignal | undefined;
+export interface InspectModelOptions extends LocateCalls {
   /** Weights that were read for the fingerprint. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
@@ -101,7 +102,7 @@ function bytesAs(files: ModelFiles, baseDtype: BaseDtype): number | undefined {
 }
 
 /**
- * Describes a model by its files: a Hugging Face folder or a GGUF file. All of it is read once, for the fingerprint, a part
+ * Describes a model by its files: a Hugging Face folder, a GGUF file or `org/name` of the hub. All of it is read once, for the fingerprint, a part
  * of one weight at a time.
  *
  * @throws MosError what opening a model throws, "bad_model" for numbers that are none, "cancelled".
@@ -110,10 +111,10 @@ function bytesAs(files: ModelFiles, baseDtype: BaseDtype): number | undefined {
  * types.map(({ type, bytes }) => `${type}: ${bytes}`);
  */
 export async function inspectModel(
-  path: string,
+  model: string,
   options: InspectModelOptions = {},
 ): Promise<ModelInspection> {
-  await using files = await openModel(path);
+  await using files = await openModel(await locatedPath(model, options));
   const { name, config, source } = files;
   return {
     ...{ name, path: files.path, format: source.kind, config },

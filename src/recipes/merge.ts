@@ -9,7 +9,16 @@ import {
   planMerge,
   writeMerged,
 } from "#exchange";
-import { type FingerprintProgress, fingerprintSteps, geometryOf, identityOf, openModel } from "#models";
+import {
+  type DownloadEvent,
+  type FingerprintProgress,
+  fingerprintSteps,
+  geometryOf,
+  identityOf,
+  type LocateOptions,
+  locateModel,
+  openModel,
+} from "#models";
 import { pathExists } from "#storage";
 import { checkName } from "./exchange.ts";
 
@@ -29,8 +38,8 @@ export const mergeSettings = {
 };
 
 /** What is merged, and where to. */
-export interface MergeOptions {
-  /** The base: a Hugging Face folder or a GGUF file. */
+export interface MergeOptions extends LocateOptions {
+  /** The base: a Hugging Face folder, a GGUF file or org/name of the hub. */
   readonly model: string;
   /** The adapter's folder. */
   readonly adapter: string;
@@ -40,11 +49,11 @@ export interface MergeOptions {
   readonly dtype?: FileDtype | undefined;
   /** Maximum bytes of a file (5 GB). */
   readonly shardSize?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** What happens while a model is merged. */
 export type MergeEvent =
+  | DownloadEvent
   | ({ readonly type: "plan"; readonly out: string } & MergePlan)
   /** The base is read once to see that it is the adapter's. */
   | ({ readonly type: "checking" } & FingerprintProgress)
@@ -52,7 +61,7 @@ export type MergeEvent =
   | { readonly type: "trainedOn"; readonly base: TrainedOn }
   | ({ readonly type: "writing" } & MergeProgress)
   | {
-      readonly type: "done";
+      readonly type: "finish";
       readonly out: string;
       readonly files: readonly string[];
       readonly bytes: number;
@@ -67,14 +76,14 @@ export type MergeEvent =
  *
  * @example
  * const options = { model: "assets/tiny-english", adapter: "adapters/acme", out: "models/acme" };
- * for await (const event of mergeAdapter(options)) if (event.type === "done") console.log(event.files);
+ * for await (const event of mergeAdapter(options)) if (event.type === "finish") console.log(event.files);
  */
 export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<MergeEvent, void> {
-  const { model: path, adapter: folder, out, dtype, shardSize, signal } = options;
+  const { model: given, adapter: folder, out, dtype, shardSize, signal } = options;
   checkName(out);
   if (await pathExists(out))
     throw new MosError("bad_option", `${out} exists; give a folder that does not, or remove this one`);
-  await using model = await openModel(path);
+  await using model = await openModel(yield* locateModel(given, options));
   const base = await readAdapterBase(folder);
   const adapter = await loadAdapter(folder, {
     geometry: geometryOf(model.config),
@@ -95,5 +104,5 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   const files = plan.shards.map(({ file }) => file);
   const { bytes: size, dtype: written, replaced } = plan;
   const said = replaced.length === 0 ? {} : { replaced };
-  yield { type: "done", out, files, bytes: size, dtype: written, ...said };
+  yield { type: "finish", out, files, bytes: size, dtype: written, ...said };
 }

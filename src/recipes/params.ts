@@ -8,8 +8,15 @@ import {
   budget,
   parseAdapterConfig,
 } from "#adapters";
-import { MosError } from "#core";
-import { geometryOf, type LlamaConfig, openModel, parseHuggingFaceConfig, weightShapes } from "#models";
+import {
+  geometryOf,
+  type LlamaConfig,
+  type LocateCalls,
+  locatedPath,
+  openModel,
+  parseHuggingFaceConfig,
+  weightShapes,
+} from "#models";
 import type { LinearName } from "#nn";
 import { pathExists, readJson } from "#storage";
 
@@ -66,18 +73,19 @@ export function adapterParams(model: LlamaConfig, input: AdapterConfigInput): Ad
   };
 }
 
-/** The config of a model folder, a config.json or a GGUF file; of a folder the weights need not be there. */
-export async function readModelConfig(path: string): Promise<LlamaConfig> {
-  const found = await stat(path).catch((cause: unknown) => {
-    throw new MosError(
-      "not_found",
-      `${path}: no such folder or file; give a model folder, a config.json or a .gguf file`,
-      { cause },
-    );
-  });
+/**
+ * The config of a model folder, a config.json, a GGUF file or `org/name` of the hub. Of a folder the weights need not be
+ * there, and of the hub only config.json is downloaded, unless a file is named.
+ *
+ * @throws MosError `not_found`, `bad_model`, `unsupported`, and what a download throws.
+ */
+export async function readModelConfig(model: string, options: LocateCalls = {}): Promise<LlamaConfig> {
+  const include = model.includes(":") ? undefined : ["config.json"];
+  const path = await locatedPath(model, { ...options, include });
+  const found = await stat(path);
   const file = found.isDirectory() ? join(path, "config.json") : path;
   if (file.endsWith(".json") && (await pathExists(file)))
     return parseHuggingFaceConfig(await readJson(file, z.unknown(), { code: "bad_model" }), file);
-  await using model = await openModel(path);
-  return model.config;
+  await using files = await openModel(path);
+  return files.config;
 }

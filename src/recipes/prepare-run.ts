@@ -9,10 +9,10 @@ import {
 } from "#adapters";
 import { MosError, parseSettings } from "#core";
 import type { ExampleInput } from "#data";
-import { formsOf, geometryOf, openModel } from "#models";
+import { type DownloadEvent, formsOf, geometryOf, locateModel, openModel } from "#models";
 import type { CompileOptions } from "#runtime";
 import { expectSpace, type FreeMemory, freeMemory, limitedMemory } from "#storage";
-import { type BaseModel, type LoadOptions, locatedPath } from "./base.ts";
+import type { BaseModel, LoadOptions } from "./base.ts";
 import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
 import { baseOfFiles, expectRunMemory, keptAs, type PlannedBase, type RunMemory } from "./memory.ts";
 import { parameterCount } from "./params.ts";
@@ -31,7 +31,7 @@ export interface SavedStart {
 }
 
 /** What is trained on what, and where it goes. */
-export interface FinetuneOptions extends LoadOptions {
+export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
   readonly model: string | BaseModel;
   /** Files, patterns such as `data/*.jsonl`, data sets of the hub as `org/name`, or the examples themselves. */
@@ -104,11 +104,15 @@ export function checkRun(base: PlannedBase, run: Pick<FinetuneOptions, "adapter"
   base.formsOf({ ...settings, transposedCodes: false });
 }
 
-/** Checks the settings against the model's header, and that there is memory for the run. Nothing is loaded. */
-export async function prepareRun(options: RunOptions): Promise<PreparedRun> {
+/**
+ * Checks the settings against the model's header, and that there is memory for the run. A model of the hub is downloaded;
+ * nothing is loaded.
+ */
+export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, PreparedRun> {
   const settings = parseSettings(finetuneSettings, options.settings ?? {});
   const config = await configOf(options.adapter, settings);
-  const model = typeof options.model === "string" ? await locatedPath(options.model, options) : options.model;
+  const model =
+    typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
   const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));

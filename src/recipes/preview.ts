@@ -3,7 +3,7 @@
 import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
 import { MosError, steadyNow } from "#core";
 import { type EncodedDataset, type EncodingReport, type Example, encodeExample, IGNORED } from "#data";
-import { geometryOf } from "#models";
+import { geometryOf, type LocateCalls } from "#models";
 import type { FreeMemory, MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
 import { paddedTokens, type Rematerialise, type TrainSettings, trainingSpeed } from "#training";
@@ -14,7 +14,7 @@ import type { ModelSummary } from "./run-results.ts";
 import { plannedModel } from "./trainable.ts";
 
 /** A run, and what is shown of it. */
-export interface PreviewOptions extends RunOptions {
+export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {
   /** Lines of the data whose tokens are shown, of each file that has them; the first three examples. */
   readonly lines?: readonly number[];
   /** Tokens that are shown of a line at most; all. */
@@ -87,7 +87,7 @@ const SHOWN_LINES = 3;
  * const { steps, seconds, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
-  const prepared = await prepareRun(options);
+  const prepared = await preparedRun(options);
   const { settings, config, model, base, summary, memory, free } = prepared;
   const data = await readRunData(options, settings);
   const text = typeof model === "string" ? await loadText(model) : model.text;
@@ -103,6 +103,13 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     lines,
     warnings: warningsOf({ train, heldOut, maxLength: settings.maxLength }),
   };
+}
+
+async function preparedRun(options: PreviewOptions): Promise<PreparedRun> {
+  const preparing = prepareRun(options);
+  let step = await preparing.next();
+  for (; step.done !== true; step = await preparing.next()) options.onDownload?.(step.value.transfer);
+  return step.value;
 }
 
 interface Encoded {

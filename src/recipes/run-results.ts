@@ -14,6 +14,7 @@ import {
 } from "#adapters";
 import { steadyNow } from "#core";
 import type { EncodingReport } from "#data";
+import type { DownloadEvent } from "#models";
 import {
   type FreeMemory,
   type JsonLinesWriter,
@@ -33,8 +34,12 @@ import {
   type TensorboardWriter,
 } from "./tensorboard.ts";
 
-/** What happens in a run: `memory` and `ready` once, then updates, evaluations, and what was saved or stopped. */
+/**
+ * What happens in a run: perhaps a `download`, `memory` and `ready` once, then updates, evaluations, and what was saved; at
+ * the end `finish`, or `stopped` where the signal was aborted.
+ */
 export type FinetuneEvent =
+  | DownloadEvent
   /** Before anything is loaded: what the run will take, and how it was made to fit. */
   | {
       readonly type: "memory";
@@ -76,6 +81,14 @@ export type FinetuneEvent =
       readonly path: string;
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
+    }
+  /** The adapter is complete, in the folder that was asked for. */
+  | {
+      readonly type: "finish";
+      readonly out: string;
+      /** After which update the adapter was taken. */
+      readonly step: number;
+      readonly steps: number;
     };
 
 /**

@@ -16,7 +16,7 @@ import {
   text,
 } from "#core";
 import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
-import { geometryOf, openModel } from "#models";
+import { geometryOf, type LocateCalls, locatedPath, openModel } from "#models";
 import {
   createServer,
   defaultLimits,
@@ -110,20 +110,20 @@ export const networkSettings = {
 export interface ServeOptions
   extends SettingInput<typeof networkSettings>,
     SettingInput<typeof engineSettings>,
-    SettingInput<typeof defaultsSettings> {
-  /** A model folder or a .gguf file. */
+    SettingInput<typeof defaultsSettings>,
+    LocateCalls {
+  /** A model folder, a .gguf file or org/name of the hub. */
   readonly model: string;
-  /** What clients call the base. Default: the name of its folder or file. */
+  /** What clients call the base. Default: the name of its folder, file or repository. */
   readonly modelName?: string | undefined;
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
-  readonly log: ServerLog;
+  /** Where requests and failures are logged, such as `console`. Default: nowhere. */
+  readonly log?: ServerLog;
   /** What another package adds to the server, once the model is open. */
   readonly extension?: ((model: ServedModel) => Promise<ServerExtension>) | undefined;
   /** Called while the model is loaded. */
   readonly onProgress?: (progress: OpenProgress) => void;
-  /** Stops opening; an open server is stopped by `stop`. */
-  readonly signal?: AbortSignal | undefined;
   /** Milliseconds since 1970, by a clock that never goes back; `steadyNow` by default. */
   readonly now?: () => number;
   /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire; `Date.now` by default. */
@@ -140,12 +140,18 @@ export interface ServedModel {
   readonly checkRun: (run: Pick<FinetuneOptions, "adapter" | "settings">) => void;
 }
 
-/** A server that answers. Disposing it closes the engine. */
-export interface RunningServer extends AsyncDisposable {
-  /** Such as `http://127.0.0.1:8080`. */
-  readonly address: string;
+/** OpenAI's API over an engine. Disposing it closes the engine, which cancels what runs. */
+export interface ServedApp extends AsyncDisposable {
   readonly modelName: string;
   readonly engine: Engine;
+  /** Answers a request. Its signal, or not reading the answer's body to the end, cancels it. */
+  readonly fetch: (request: Request) => Promise<Response>;
+}
+
+/** A server that answers. Disposing it closes the port, too. `signal` stops opening, and no open server. */
+export interface RunningServer extends ServedApp {
+  /** Such as `http://127.0.0.1:8080`. */
+  readonly address: string;
   /**
    * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the port. Without its
    * engine, at once.
@@ -162,22 +168,51 @@ const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Without its engine a server has only errors to give, which are sent at once. */
 const SECONDS_WITHOUT_ENGINE = 2;
 
+/** What a server without a port is opened with. */
+export type AppOptions = Omit<
+  ServeOptions,
+  "host" | "port" | "keys" | "drainSeconds" | "drainDelay" | "keepAlive"
+>;
+
 /**
  * Opens a model with its adapters and serves it by OpenAI's API.
  *
  * @throws MosError `bad_option`, also for a host that other machines reach without keys; what opening an engine throws.
  * @example
- * await using server = await serve({ model: "assets/tiny-english", port: 0, log: console });
- * console.log(server.address);
+ * const server = await serve({ model: "assets/tiny-english", adapters: "adapters", port: 8080 });
+ * console.log(`${server.address}/v1`); // until the process ends, or server.stop()
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
+  return await openServer(options, true);
+}
+
+/**
+ * The same without a port, as a part of another server: whatever speaks in web-standard `Request` and `Response` calls
+ * `fetch`. Without `apiKeys` everyone who gets there may use it, so the other server decides who does. Paths begin with
+ * `/v1`; below another path cut that off, as Hono's `mount` does.
+ *
+ * @throws MosError as `serve`.
+ * @example
+ * await using app = await openApp({ model: "assets/tiny-english", adapters: "adapters" });
+ * const answer = await app.fetch(new Request("http://localhost/v1/models"));
+ * new Hono().mount("/llm", app.fetch); // or createServer(getRequestListener(app.fetch)) of @hono/node-server
+ */
+export async function openApp(options: AppOptions): Promise<ServedApp> {
+  return await openServer(options, false);
+}
+
+const silent = (): void => undefined;
+const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
+
+async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   const network = parseSettings(networkSettings, pick(networkSettings, options));
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
-  const { adapters, log, onProgress, signal, now = steadyNow, date = Date.now } = options;
-  checkReach(network);
+  const { adapters, log = NO_LOG, onProgress, signal, now = steadyNow, date = Date.now } = options;
+  if (hasPort) checkReach(network);
   const tls = await certificateOf(network, { date, log });
+  const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
-  const { name, geometry, checkRun: check, checkAdapter } = await readModel(options.model);
+  const { name, geometry, checkRun: check, checkAdapter } = await readModel(model);
   const { keys, quotas } = await openKeys(network, { now, date, log });
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
@@ -186,7 +221,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   };
   try {
     const engine = await openEngine({
-      model: options.model,
+      model,
       ...(adapters === undefined ? {} : { adapters }),
       ...pick(engineSettings, options),
       defaults: pick(defaultsSettings, options),
@@ -199,25 +234,34 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       extension: await options.extension?.({ name: modelName, geometry, checkRun: check }),
       ...{ engine, modelName, log, now, date, keys, quotas, checkAdapter, publicMetrics, cors },
       nextSeed: () => randomInt(2 ** 32),
-      hosts: keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
+      hosts: hasPort && keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
       limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
-      privatePaths: apiKeys === undefined ? [options.model] : [options.model, apiKeys],
+      privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
     });
-    const listening = await listen(server, { host, port, tls });
+    const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;
+    let isClosing = false;
+    const close = async (drainSeconds: number): Promise<void> => {
+      isClosing = true;
+      await listening?.close({ drainSeconds });
+    };
     const gone = engine.closed.then(() => true);
     return {
-      address: listening.address,
+      address: listening?.address ?? "",
       modelName,
       engine,
+      fetch: async (request) => await server.app.fetch(request),
       stop: async () => {
         const { inFlight } = server;
         inFlight.leave();
         log.info({ running: inFlight.count, drainDelay: life.drainDelay }, "draining");
         const isGone = await Promise.race([gone, sleep(life.drainDelay * 1000, false, { ref: false })]);
-        await listening.close({ drainSeconds: isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds });
+        await close(isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds);
       },
-      [Symbol.asyncDispose]: dispose,
+      [Symbol.asyncDispose]: async () => {
+        if (!isClosing) await close(0);
+        await dispose();
+      },
     };
   } catch (error) {
     await dispose();

@@ -295,7 +295,8 @@ function recorder(context: RequestContext, firsts: ReadonlySet<number>): (event:
   return ({ choice, event }) => {
     const { reason } = running.signal;
     // it says more than that the answer was cancelled
-    if (event.type === "finish" && event.reason === "cancelled" && reason instanceof ApiError) throw reason;
+    if (event.type === "finish" && event.finishReason === "cancelled" && reason instanceof ApiError)
+      throw reason;
     if (event.type === "scheduled" && event.digest !== null) record.digest = event.digest;
     if (event.type === "token") {
       const at = now();

@@ -52,7 +52,7 @@ export type TrainEvent =
   | { readonly type: "checkpoint"; readonly state: TrainingState }
   | { readonly type: "stopped"; readonly step: number }
   /** The held-out loss gets no better: the run is complete before its last step. */
-  | { readonly type: "early_stop"; readonly step: number; readonly best: BestEvaluation | undefined };
+  | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
 
 /** The loss over a set of examples: means over its target tokens. */
 export interface HeldOutLoss {
@@ -111,7 +111,7 @@ function endOf(
   if (patience === undefined || evaluated !== step) return undefined;
   // evaluations since the best one
   const since = Math.floor((step - (best?.step ?? 0)) / evaluateEvery);
-  return since < patience ? undefined : [{ type: "early_stop", step, best }];
+  return since < patience ? undefined : [{ type: "earlyStop", step, best }];
 }
 
 /** The checkpoint of a state that is not saved yet. */

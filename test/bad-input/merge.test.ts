@@ -192,6 +192,6 @@ test("nothing of all that wrote anything, and the merge itself leaves base and a
     .split("\n")
     .map((line) => JSON.parse(line));
   expect(events[0]).toMatchObject({ type: "plan", dtype: "float32", tensors: 21 });
-  expect(events.at(-1)).toMatchObject({ type: "done", files: ["model.safetensors"] });
+  expect(events.at(-1)).toMatchObject({ type: "finish", files: ["model.safetensors"] });
   expect([await snapshot(model), await snapshot(adapter)]).toEqual(before);
 });

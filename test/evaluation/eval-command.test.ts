@@ -63,7 +63,7 @@ test("--json: one line for each event, and no words", async () => {
   const { code, stdout, stderr } = await mos(evalArgs("json.json", "--tasks", "gsm8k", "--json", ...plain));
   expect([code, stderr]).toEqual([0, ""]);
   expect(jsonLines(stdout).map(({ type }) => type)).toEqual([
-    ...["task", "progress", "progress", "progress", "score", "end"],
+    ...["task", "progress", "progress", "progress", "score", "finish"],
   ]);
   expect(jsonLines(stdout).at(-1).result).toEqual(await read("json.json"));
 });

@@ -65,7 +65,7 @@ test("several subjects and tasks: events in order, one table, a log for each", a
   const out = newOut();
   const events = await eventsOf(options(out, { subjects, tasks: ["mmlu", "gsm8k"] }));
   const kinds = events.map(({ type }) => type).join(" ");
-  expect(kinds).toMatch(/^(task( (progress|score)){12}( difference){2} ?){2}end$/);
+  expect(kinds).toMatch(/^(task( (progress|score)){12}( difference){2} ?){2}finish$/);
   const scores = events.flatMap((event) => (event.type === "score" ? [event.score] : []));
   expect(scores.map(({ task, asked, tooLong }) => [task, asked, tooLong])).toEqual([
     ...Array(3).fill(["mmlu", 3, 0]),
@@ -78,7 +78,7 @@ test("several subjects and tasks: events in order, one table, a log for each", a
     expect(done).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
   }
   const end = events.at(-1);
-  if (end?.type !== "end") throw new Error("no end");
+  if (end?.type !== "finish") throw new Error("no end");
   expect(await read(out)).toEqual(JSON.parse(JSON.stringify(end.result)));
   expect(end.result.subjects.map(({ name, method }) => [name, method])).toEqual([
     ["base", undefined],
@@ -142,7 +142,7 @@ test("a larger limit keeps what is there, and a smaller one counts only its own"
   const known: number[] = [];
   for (const limit of [5, 12, 5]) {
     const events = await eventsOf(options(out, { dataFolder: () => sums, limit }));
-    for (const event of events) if (event.type === "task") known.push(event.known);
+    for (const event of events) if (event.type === "task") known.push(event.done);
     expect((await read(out)).scores[0]?.questions).toBe(limit);
   }
   expect(known).toEqual([0, 5, 5]);
@@ -161,7 +161,7 @@ test("a loop that is left early can be resumed, to the same result as without a 
     await readdir(broken.replace(".json", ".answers")),
     await eventsOf(options(broken, chosen)),
   ];
-  expect(rest[0]).toMatchObject({ type: "task", wanted: 36, known: 15 });
+  expect(rest[0]).toMatchObject({ type: "task", done: 15, total: 36 });
   expect(timeless(await read(broken))).toEqual(timeless(await read(whole)));
   for (const name of ["base", "one", "two"]) {
     const ids = await idsOf(broken, `${name}.gsm8k.jsonl`);
@@ -324,7 +324,7 @@ test("programs that ran out of time beside other work are scored again when noth
   expect(events.map(({ type }) => type).filter((type) => type !== "progress")).toEqual([
     "task",
     "score",
-    "end",
+    "finish",
   ]);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
   // a later run takes the second score from the log
@@ -344,6 +344,6 @@ test("a run that is stopped before that scores them later, without asking again"
   await expect(eventsOf(options(out, { ...more, openChecker: stopped }))).rejects.toThrow("stopped");
   const openChecker = checkerOf(async () => ({ passed: true, reason: "passed" }));
   const events = await eventsOf(options(out, { ...more, openChecker }));
-  expect(events.map(({ type }) => type)).toEqual(["task", "score", "end"]);
+  expect(events.map(({ type }) => type)).toEqual(["task", "score", "finish"]);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 }, asked: 0 }]);
 });

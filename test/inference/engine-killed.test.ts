@@ -107,7 +107,7 @@ test("closing cancels running requests and ends the process; a request whose eve
   await expect.poll(async () => (await engine.stats()).running).toBe(2);
   controller.abort();
   await expect.poll(async () => (await engine.stats()).running).toBeLessThan(2);
-  expect((await answerOf(unread)).end.reason).toBe("cancelled");
+  expect((await answerOf(unread)).end.finishReason).toBe("cancelled");
   await engine[Symbol.asyncDispose]();
   await engine[Symbol.asyncDispose]();
   expect(await rest).toBe("answered");

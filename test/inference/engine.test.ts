@@ -60,7 +60,7 @@ describe("requests side by side get the answers that each gets alone", () => {
     );
     answers.forEach((answer, i) => {
       expect(answer.ids, `request ${i}`).toEqual(alone[i]?.ids);
-      expect(answer.end.reason).toBe(alone[i]?.end.reason);
+      expect(answer.end.finishReason).toBe(alone[i]?.end.finishReason);
       expect(answer.text).toBe(alone[i]?.text);
     });
   });

@@ -114,13 +114,13 @@ async function check(
   const answer = await pending;
   if (answer instanceof MosError) throw answer;
   if (answer.digest === null && one.adapter !== null) {
-    expect(answer.end.reason, "it never had a slot").toBe("cancelled");
+    expect(answer.end.finishReason, "it never had a slot").toBe("cancelled");
     return false;
   }
   const content = answer.digest === null ? undefined : folder.contents.get(answer.digest);
   expect(content !== undefined).toBe(answer.digest !== null);
   const expected = await reference.answer(one, content);
-  const isWhole = answer.end.reason !== "cancelled";
+  const isWhole = answer.end.finishReason !== "cancelled";
   expect(answer.ids).toEqual(isWhole ? expected.ids : expected.ids.slice(0, answer.ids.length));
   return true;
 }

@@ -55,7 +55,7 @@ describe("a request can be cancelled in any state without effect on others:", ()
       await until(async () => (await engine.stats()).running === rows);
       controller.abort();
       const { end, events: seen } = await answer;
-      expect(end.reason).toBe("cancelled");
+      expect(end.finishReason).toBe("cancelled");
       expect(seen.map(({ type }) => type)).toEqual(events);
       const stats = await engine.stats();
       expect(stats).toMatchObject({ waiting: 0, running: 1, waitingAdapters: {}, runningAdapters: {} });
@@ -72,7 +72,8 @@ describe("a request can be cancelled in any state without effect on others:", ()
       let usage: object | undefined;
       for await (const event of engine.submit(one)) {
         if (event.type === "token" && ++tokens === 5) controller.abort();
-        if (event.type === "finish") usage = { reason: event.reason, written: event.usage.completionTokens };
+        if (event.type === "finish")
+          usage = { reason: event.finishReason, written: event.usage.completionTokens };
       }
       expect(usage).toEqual({ reason: "cancelled", written: tokens });
       expect(tokens).toBeLessThan(50);
@@ -94,7 +95,7 @@ describe("a request can be cancelled in any state without effect on others:", ()
       await until(async () => (await engine.stats()).running === 1);
       controller.abort();
       await until(async () => (await engine.stats()).running === 0);
-      expect((await answerOf(events)).end.reason).toBe("cancelled");
+      expect((await answerOf(events)).end.finishReason).toBe("cancelled");
       const late = engine.submit({ ...long, signal: controller.signal });
       expect((await answerOf(late)).events.map(({ type }) => type)).toEqual(["finish"]);
     }));
@@ -141,8 +142,11 @@ describe("refusals", () => {
         expect(thrownBy(() => engine.submit(request()))).toBe("busy");
         controller.abort();
         const next = answerOf(engine.submit(request()));
-        expect((await Promise.all(answers)).map(({ end }) => end.reason)).toEqual(["cancelled", "cancelled"]);
-        expect((await next).end.reason).not.toBe("cancelled");
+        expect((await Promise.all(answers)).map(({ end }) => end.finishReason)).toEqual([
+          "cancelled",
+          "cancelled",
+        ]);
+        expect((await next).end.finishReason).not.toBe("cancelled");
       },
       { maxBatch: 1, maxWaiting: 1 },
     ));
@@ -198,7 +202,7 @@ describe("draining", () => {
     await engine[Symbol.asyncDispose]();
     await drained;
     await engine.drain();
-    expect((await answer).end.reason).toBe("cancelled");
+    expect((await answer).end.finishReason).toBe("cancelled");
   });
 });
 
@@ -208,7 +212,7 @@ test("disposing cancels running, loading and waiting requests", async () => {
   const all = [null, "prompt", "late", null].map((adapter) => answerOf(engine.submit({ ...long, adapter })));
   await until(async () => (await engine.stats()).completionTokens > 3);
   await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
-  for (const answer of all) expect((await answer).end.reason).toBe("cancelled");
+  for (const answer of all) expect((await answer).end.finishReason).toBe("cancelled");
   expect(await refusalOf(() => engine.submit(request()))).toBe("busy");
   await expect.poll(() => manager.leases()).toBe(0);
 });

@@ -30,7 +30,7 @@ describe("an engine in a process of its own", () => {
     const base = await loadModel(MODEL);
     const prompt = base.text.tokenizer.encode(text);
     const answer = await answerOf(engine.submit(request({ prompt, maxTokens: 20, continuesPrompt: true })));
-    const expected = await answerOf(generate(base, { kind: "text", text }, { maxTokens: 20 }));
+    const expected = await answerOf(generate(base, text, { maxTokens: 20 }));
     expect(answer.text).toBe(expected.text);
     expect(answer.end.usage).toMatchObject({
       promptTokens: prompt.length,
@@ -73,7 +73,7 @@ describe("an engine in a process of its own", () => {
     let reason: string | undefined;
     for await (const event of engine.submit(long)) {
       if (event.type === "token" && ++tokens === 3) controller.abort();
-      if (event.type === "finish") reason = event.reason;
+      if (event.type === "finish") reason = event.finishReason;
     }
     expect(reason).toBe("cancelled");
     expect(tokens).toBeLessThan(200);

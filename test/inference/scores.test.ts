@@ -89,7 +89,7 @@ describe("a prompt's scores are those of the forward pass of training", () => {
         ...Array(maxTokens).fill("token"),
         "finish",
       ]);
-      expect(answer.end).toMatchObject({ reason: "length", usage: { promptTokens: 23 } });
+      expect(answer.end).toMatchObject({ finishReason: "length", usage: { promptTokens: 23 } });
     }
     expect(scoresOf(answers[3] as Answer)).toEqual([{ id: 4, logprob: null, top: [] }]);
   });
@@ -177,7 +177,7 @@ describe("a stop string", () => {
     const at = text.indexOf(stop);
     const [answer, other] = await answersOf([{ ...free, stop: ["##", stop] }, free]);
     expect(answer?.text).toBe(text.slice(0, at));
-    expect(answer?.end).toMatchObject({ reason: "stop", usage: { completionTokens: at + 3 } });
+    expect(answer?.end).toMatchObject({ finishReason: "stop", usage: { completionTokens: at + 3 } });
     expect(other?.text).toBe(text);
   });
 
@@ -186,7 +186,7 @@ describe("a stop string", () => {
     const text = whole?.text ?? "";
     const [answer] = await answersOf([{ ...free, stop: [`${text.slice(-3)}#`] }]);
     expect(answer?.text).toBe(text);
-    expect(answer?.end).toMatchObject({ reason: "length", text: text.slice(-3) });
+    expect(answer?.end).toMatchObject({ finishReason: "length", text: text.slice(-3) });
   });
 });
 
@@ -215,7 +215,7 @@ test("an end token ends the answer and is not part of it", async () => {
     if (at >= 0) ended++;
     expect(answer.ids).toEqual(at < 0 ? ids : ids.slice(0, at));
     expect(answer.end).toMatchObject({
-      reason: at < 0 ? "length" : "end",
+      finishReason: at < 0 ? "length" : "end",
       usage: { completionTokens: answer.ids.length },
     });
   });

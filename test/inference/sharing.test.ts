@@ -135,7 +135,7 @@ describe("slots", () => {
         const behind = answerOf(engine.submit(request()));
         expect(await tooLarge).toBe("bad_option");
         expect(isDone).toBe(false);
-        expect((await behind).end.reason).toBe("length");
+        expect((await behind).end.finishReason).toBe("length");
         await long;
         // also where the engine is idle
         const codes = [{ adapter: "rank 5" }, { adapter: "rank 5" }, {}].map((over) =>
@@ -269,7 +269,7 @@ describe("where memory for adapters is short", () => {
         const large = request({ tenant: "large", adapter: "rank 5", ignoreEos: true });
         const answer = await answerOf(engine.submit(large));
         isDone = true;
-        expect(answer.end.reason).toBe("length");
+        expect(answer.end.finishReason).toBe("length");
         expect(others).toBeLessThan(30);
         await Promise.all(crowd);
       },

@@ -155,7 +155,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     cancelled += Number(isCancelled);
     yield {
       type: "finish",
-      reason: reasonOf({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
+      finishReason: reasonOf({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
       text: detokenizer.flush(),
       usage: {
         promptTokens: prompt.length,
@@ -190,7 +190,10 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     defaults: options.defaults ?? { sampling: {}, sources: {} },
     submit,
     complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
-    chat: (messages, more) => submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) }),
+    chat: (given, more) => {
+      const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
+      return submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) });
+    },
     adapters,
     refusedAdapters: () => refused,
     onAdapters(listener) {

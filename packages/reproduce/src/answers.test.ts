@@ -56,9 +56,8 @@ const QUESTIONS = [
 async function answersAlone(): Promise<readonly string[]> {
   const answers: string[] = [];
   for (const content of QUESTIONS) {
-    const prompt = { kind: "chat", messages: [{ role: "user", content }] } as const;
     let answer = "";
-    for await (const event of generate(base, prompt, { maxTokens: 6 }))
+    for await (const event of generate(base, [{ role: "user", content }], { maxTokens: 6 }))
       if (event.type === "token" || event.type === "finish") answer += event.text;
     answers.push(answer);
   }

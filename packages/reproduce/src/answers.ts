@@ -57,7 +57,7 @@ async function answerTo(
   let text = "";
   for await (const event of engine.submit({ ...request, sampling: { temperature: 0 } })) {
     if (event.type === "token" || event.type === "finish") text += event.text;
-    if (event.type === "finish" && event.reason === "cancelled")
+    if (event.type === "finish" && event.finishReason === "cancelled")
       throw new MosError("cancelled", "the answers were stopped");
   }
   return text;

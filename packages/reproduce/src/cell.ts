@@ -150,7 +150,7 @@ export type CellEvent =
       readonly type: "benchmark";
       readonly task: BenchmarkName;
       readonly done: number;
-      readonly wanted: number;
+      readonly total: number;
     }
   | { readonly type: "finished" }
   | { readonly type: "stopped" }

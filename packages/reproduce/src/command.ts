@@ -235,7 +235,7 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
   let code = 0;
   for await (const event of events) {
     if (json) sayJson(event);
-    if (event.type === "end") {
+    if (event.type === "finish") {
       code = exitCodeOf(event);
       line.clear();
       if (!json && !options.quiet) sayLine(progress.summary(event));
@@ -248,7 +248,7 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
   return code;
 }
 
-function exitCodeOf({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "end" }>): number {
+function exitCodeOf({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
   if (stopped) return EXIT_INTERRUPTED;
   return missing > 0 ? EXIT_MISSING : 0;
 }

@@ -31,7 +31,7 @@ test("shows the progress of cells, the time left, and failures", () => {
   expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, answers, seconds: 75 })).toBe(
     "mos-2 seed 0: held-out loss 0.7123, 3 of 32 answers right, 1 min 15 s",
   );
-  progress.take({ type: "benchmark", cell, task: "gsm8k", done: 3, wanted: 8 });
+  progress.take({ type: "benchmark", cell, task: "gsm8k", done: 3, total: 8 });
   expect(progress.text()).toContain("mos-2 seed 0 gsm8k 3/8");
   const scores = { "GSM8K EM": 12.5, "Avg.": 7 };
   const questions = { "GSM8K EM": 1319, "Avg.": 164 };
@@ -51,8 +51,8 @@ test("shows the progress of cells, the time left, and failures", () => {
   expect(progress.text()).toMatch(/^3\/5/);
 });
 
-const end: Extract<ReproduceEvent, { type: "end" }> = {
-  ...{ type: "end", stopped: false, files: ["out/table1.md", "out/table1.json"], missing: 0 },
+const end: Extract<ReproduceEvent, { type: "finish" }> = {
+  ...{ type: "finish", stopped: false, files: ["out/table1.md", "out/table1.json"], missing: 0 },
   table: [
     ["Method", "Held-out loss"],
     ["LoRA", "0.7100 ± 0.0100"],

@@ -2,7 +2,7 @@ import { counted, formatDuration, paint, textTable } from "mixture-of-shards/cli
 import { percentDecimals } from "mixture-of-shards/evaluation";
 import type { ReproduceEvent } from "./index.ts";
 
-type EndEvent = Extract<ReproduceEvent, { readonly type: "end" }>;
+type EndEvent = Extract<ReproduceEvent, { readonly type: "finish" }>;
 type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;
 type Cell = Extract<ReproduceEvent, { readonly type: "started" }>["cell"];
 
@@ -113,7 +113,7 @@ export function reproduceProgress({
           left?.run(event.cell, event.step);
           return undefined;
         case "benchmark":
-          running.set(nameOf(event.cell), `${event.task} ${event.done}/${event.wanted}`);
+          running.set(nameOf(event.cell), `${event.task} ${event.done}/${event.total}`);
           return undefined;
         case "result":
           end(event.cell, true);
@@ -129,7 +129,7 @@ export function reproduceProgress({
           return event.learningRate === undefined
             ? `${event.key}: no rate could be chosen, and it is not measured`
             : `${event.key}: learning rate ${event.learningRate}`;
-        case "end":
+        case "finish":
           return undefined;
       }
     },

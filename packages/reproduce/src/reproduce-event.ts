@@ -38,7 +38,7 @@ export type ReproduceEvent =
       readonly cell: CellName;
       readonly task: BenchmarkName;
       readonly done: number;
-      readonly wanted: number;
+      readonly total: number;
     }
   | {
       readonly type: "result";
@@ -70,7 +70,7 @@ export type ReproduceEvent =
     }
   | { readonly type: "tuned"; readonly key: string; readonly learningRate: number | undefined }
   | {
-      readonly type: "end";
+      readonly type: "finish";
       readonly stopped: boolean;
       readonly files: readonly string[];
       /** A head and a line for each row: what came of it. */

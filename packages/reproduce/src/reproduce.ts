@@ -54,7 +54,12 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
       yield event;
     }
     const report = await writeReport(grid, outcomesOf(grid, records));
-    yield { type: "end", stopped: controller.signal.aborted, ...report, missing: missingOf(grid, records) };
+    yield {
+      type: "finish",
+      stopped: controller.signal.aborted,
+      ...report,
+      missing: missingOf(grid, records),
+    };
   } finally {
     // also where the caller stops reading the events
     controller.abort();

@@ -87,8 +87,8 @@ async function* ask(
     ...{ version: spec.version, now: date, signal },
   });
   for await (const event of events) {
-    if (event.type === "progress") yield { type: "benchmark", task, done: event.done, wanted: event.wanted };
-    if (event.type !== "end") continue;
+    if (event.type === "progress") yield { type: "benchmark", task, done: event.done, total: event.total };
+    if (event.type !== "finish") continue;
     const [record] = event.result.tasks;
     const [score] = event.result.scores;
     if (record === undefined || score === undefined) break;

@@ -64,7 +64,7 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
     openChecker: () => createProgramChecker(),
     ...{ version: "1", now: () => 0 },
   });
-  for await (const event of events) if (event.type === "end") return event.result.scores;
+  for await (const event of events) if (event.type === "finish") return event.result.scores;
   return [];
 }
 
@@ -75,7 +75,7 @@ test("a grid of two rows has the paper's seven columns, with the scores of `eval
     keepAdapters: true,
   });
   const events = await eventsOf(options);
-  expect(events.at(-1)).toMatchObject({ type: "end", missing: 0 });
+  expect(events.at(-1)).toMatchObject({ type: "finish", missing: 0 });
   const cell = await cellOf("columns", "mos-2");
   const benchmarks = cell["benchmarks"] as { task: string; scores: Record<string, number> }[];
   const byHand = await scoresByHand(cellPath("columns", "mos-2"), tasks);
@@ -90,7 +90,7 @@ test("a grid of two rows has the paper's seven columns, with the scores of `eval
   );
   expect(table).toMatch(/^\| MoS \| 6 \| 23,360 \| \d\.\d{4} \| 0\.0 \| 25\.00 \|/m);
   const again = await eventsOf(options);
-  expect(typesOf(again)).toEqual(new Set(["plan", "end"]));
+  expect(typesOf(again)).toEqual(new Set(["plan", "finish"]));
 });
 
 test("a kept adapter is evaluated without training, and stays", async () => {
@@ -132,7 +132,7 @@ test.each(["stopped", "killed"])("an evaluation that is %s resumes with the miss
     pid = undefined;
   });
   if (how === "stopped") {
-    expect(events.at(-1)).toMatchObject({ type: "end", stopped: true, missing: 1 });
+    expect(events.at(-1)).toMatchObject({ type: "finish", stopped: true, missing: 1 });
     expect((await cellOf(how, "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }]);
   } else expect(events.filter(({ type }) => type === "failed")).toMatchObject([{ retried: true }]);
   const again =

@@ -103,7 +103,7 @@ test("a cell that is stopped saves its state, and the next run resumes", async (
   const events = await eventsOf({ ...options, signal: controller.signal }, (event) => {
     if (event.type === "progress" && event.step === 5) controller.abort();
   });
-  expect(events.at(-1)).toMatchObject({ type: "end", stopped: true, missing: 1 });
+  expect(events.at(-1)).toMatchObject({ type: "finish", stopped: true, missing: 1 });
   await eventsOf(options);
   const cell = await cellOf("stopped", "mos-2");
   expect(cell["resumedAt"]).toBeGreaterThanOrEqual(5);

@@ -39,7 +39,7 @@ test("runs a cell; the exit code reports missing results", async () => {
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line).type);
-  expect(events).toEqual([...["plan", "started", "phase", "phase", "progress", "phase", "result", "end"]]);
+  expect(events).toEqual([...["plan", "started", "phase", "phase", "progress", "phase", "result", "finish"]]);
   expect((await readdir(out)).sort()).toEqual(["cells", "table1-loss.svg", "table1.json", "table1.md"]);
   const again = await mos(["reproduce", "table1", ...model, ...files, ...args.slice(0, -1), "--out", out]);
   expect(again.code).toBe(0);

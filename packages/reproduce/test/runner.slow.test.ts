@@ -37,7 +37,7 @@ const wishing = (system: string, more: Partial<ReproduceOptions> = {}): Reproduc
 
 const ofType = <T extends ReproduceEvent["type"]>(events: readonly ReproduceEvent[], type: T) =>
   events.filter((event): event is Extract<ReproduceEvent, { type: T }> => event.type === type);
-const endOf = (events: readonly ReproduceEvent[]) => ofType(events, "end")[0]!;
+const endOf = (events: readonly ReproduceEvent[]) => ofType(events, "finish")[0]!;
 const read = (name: string): Promise<string> => readFile(join(folder, "out", name), "utf8");
 const order = async (): Promise<readonly string[]> => (await read("order.txt")).trim().split("\n");
 

@@ -297,7 +297,7 @@ class Answer {
       if (choice === undefined) continue;
       if (event.type === "token" || event.type === "finish") choice.text += event.text;
       if (event.type === "token" && event.logprob !== undefined) choice.logprobs.push(event.logprob);
-      if (event.type === "finish") choice.finish = finishReasonOf(event.reason);
+      if (event.type === "finish") choice.finish = finishReasonOf(event.finishReason);
     }
     const listed = choices.map(({ text, logprobs, finish }, index) => {
       const content = jsonList(() => logprobs.map((entry) => this.#logprob(entry)));
@@ -343,7 +343,7 @@ class Answer {
         return text === "" ? [] : [{ delta: { content: text } }];
       }
       case "finish": {
-        const last = { delta: {}, finish: finishReasonOf(event.reason) };
+        const last = { delta: {}, finish: finishReasonOf(event.finishReason) };
         return event.text === "" ? [last] : [{ delta: { content: event.text } }, last];
       }
       default:

@@ -230,7 +230,7 @@ function createWriter(
       if (event.type === "scheduled") return { text: echoed, finish: null };
       if (event.type === "token") return { text: event.text, finish: null };
       if (event.type !== "finish") return { text: "", finish: null };
-      const finish = finishReasonOf(event.reason);
+      const finish = finishReasonOf(event.finishReason);
       const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(lastId ?? -1);
       return { text: event.text, finish: endsAnyway ? "stop" : finish };
     },

@@ -22,7 +22,7 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
         message: `Step ${event.step}/${steps ?? "?"}: validation loss=${shown(event.loss)}`,
         data: { total_steps: steps ?? null, ...measured(event) },
       };
-    case "early_stop":
+    case "earlyStop":
       return {
         name: "early-stop",
         message:

@@ -1,0 +1,100 @@
+// From what a user calls a model to its folder or file: a local path, the hub's cache, or the hub.
+import { MosError } from "#core";
+import {
+  type HubOptions,
+  type HubSettings,
+  looksLikeRepository,
+  pull,
+  resolveCached,
+  type TransferEvent,
+  withHubDefaults,
+} from "#hub";
+import { pathExists } from "#storage";
+
+/** How a model's files are found. */
+export interface LocateOptions {
+  /** Where `org/name` is looked up. */
+  readonly hub?: HubOptions | undefined;
+  /** Stops what has not ended; a download goes on from there the next time. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Which of the files are enough. */
+interface WantedFiles {
+  /** File names of a repository to take instead of the model; `*` stands for anything but a slash. */
+  readonly include?: readonly string[] | undefined;
+}
+
+/** The same where no events are given: a download calls a function. */
+export interface LocateCalls extends LocateOptions {
+  /** Called with what happens while files are downloaded from the hub. */
+  readonly onDownload?: ((transfer: TransferEvent) => void) | undefined;
+}
+
+/** Something happens while files are downloaded from the hub. */
+export interface DownloadEvent {
+  readonly type: "download";
+  readonly transfer: TransferEvent;
+}
+
+/**
+ * Finds the folder or GGUF file of a model: a local path as it is, `org/name[@revision][:file.gguf]` in the cache or else
+ * on the hub. Gives the events of a download, and returns the path.
+ *
+ * @throws MosError `not_found`, and what a download throws: `bad_option`, `unsupported`, `bad_model`, `network`, `storage`,
+ * `cancelled`.
+ * @example
+ * const found = locateModel("HuggingFaceTB/SmolLM2-135M-Instruct", { hub: { token: process.env.HF_TOKEN } });
+ * let step = await found.next();
+ * for (; !step.done; step = await found.next()) console.log(step.value.transfer);
+ * console.log(step.value); // the path
+ */
+export async function* locateModel(
+  model: string,
+  { hub: given, include, signal }: LocateOptions & WantedFiles = {},
+): AsyncGenerator<DownloadEvent, string> {
+  if (await pathExists(model)) return model;
+  if (!looksLikeRepository(model))
+    throw new MosError(
+      "not_found",
+      `${model}: no such folder or file; give a model folder, a .gguf file, or org/name of the Hugging Face Hub`,
+    );
+  const hub = await withHubDefaults(given);
+  const cached = await cachedPath(model, hub, include);
+  if (cached !== undefined) return cached;
+  if (hub.offline)
+    throw new MosError(
+      "not_found",
+      `${model}: no such folder or file here; ${model} is not in the cache ${hub.cacheFolder}, and the network is switched off`,
+    );
+  try {
+    for await (const transfer of pull(model, { ...hub, include, signal })) {
+      if (transfer.type === "finish") return transfer.model.path;
+      yield { type: "download", transfer };
+    }
+  } catch (error) {
+    throw error instanceof MosError && (error.code === "not_found" || error.code === "network")
+      ? new MosError(error.code, `${model}: no such folder or file here; ${error.message}`, { cause: error })
+      : error;
+  }
+  throw new MosError("network", `${model} could not be downloaded`);
+}
+
+/** What the cache has: the whole model, or else the files that are enough. */
+async function cachedPath(
+  model: string,
+  hub: HubSettings,
+  include: readonly string[] | undefined,
+): Promise<string | undefined> {
+  const whole = await resolveCached(model, hub);
+  if (whole !== undefined || include === undefined) return whole?.path;
+  return (await resolveCached(model, { ...hub, include }))?.path;
+}
+
+/** The folder or file of a model, downloaded if it has to be. Throws as `locateModel`. */
+export async function locatedPath(model: string, options: LocateCalls & WantedFiles = {}): Promise<string> {
+  const location = locateModel(model, options);
+  let step = await location.next();
+  for (; step.done !== true; step = await location.next()) options.onDownload?.(step.value.transfer);
+  return step.value;
+}
