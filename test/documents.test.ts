@@ -10,11 +10,16 @@ import {
   unmarkedCommands,
   wordsOf,
 } from "../scripts/ci/commands.ts";
-import { withOptionTables } from "../scripts/ci/option-tables.ts";
+import { CONFIG_SCHEMA } from "../scripts/ci/config-schema.ts";
+import { currentConfigSchema, withOptionTables } from "../scripts/ci/option-tables.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
 const ROOT_FOLDERS = "src|packages|scripts|bench|examples|test|assets";
+
+test("the schema of mos.config.json has the options that the commands declare (npm run options)", () => {
+  expect(read(CONFIG_SCHEMA)).toBe(currentConfigSchema());
+});
 
 describe.each(documents())("%s", (path) => {
   test("has the tables of options that the commands declare (npm run options)", () => {

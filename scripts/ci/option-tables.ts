@@ -2,12 +2,13 @@
 //   <!-- options: train Training, Evaluation and checkpoints -->
 //   <!-- end of options -->
 // with the command and the headings of its help.
-// usage: npm run options   (writes them anew; test/documents.test.ts checks that they are current)
+// usage: npm run options   (writes them anew, and the schema of mos.config.json; test/documents.test.ts checks that they are current)
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Setting } from "#core";
 import { flagsOf } from "../../src/cli/command.ts";
 import { loadCommands } from "../../src/cli/program.ts";
 import { documents } from "./commands.ts";
+import { CONFIG_SCHEMA, configSchema } from "./config-schema.ts";
 
 const COMMANDS = await loadCommands();
 const PLACE = /<!-- options: (\S+) ([^>]+?) -->\n[\s\S]*?<!-- end of options -->/g;
@@ -45,7 +46,11 @@ export const withOptionTables = (markdown: string): string =>
       `<!-- options: ${name} ${headings} -->\n${tableOf(name, headings.split(", "))}\n<!-- end of options -->`,
   );
 
-if (process.argv[1]?.endsWith("option-tables.ts") === true)
+/** The schema of mos.config.json as it should be. */
+export const currentConfigSchema = (): string => configSchema(COMMANDS);
+
+if (process.argv[1]?.endsWith("option-tables.ts") === true) {
+  writeFileSync(CONFIG_SCHEMA, currentConfigSchema());
   for (const path of documents()) {
     const before = readFileSync(path, "utf8");
     const after = withOptionTables(before);
@@ -53,3 +58,4 @@ if (process.argv[1]?.endsWith("option-tables.ts") === true)
     writeFileSync(path, after);
     console.log(`${path}: tables written`);
   }
+}

@@ -1,7 +1,14 @@
 // A command: its options and arguments as settings, its help, and the work. From the settings come the options of the
 // command line here, and the tables of the documents (scripts/ci/option-tables.ts).
 import { type Command as Commander, InvalidArgumentError, Option } from "commander";
-import { flag, type Setting, type Settings, type SettingValues } from "#core";
+import { flag, MosError, type Setting, type Settings, type SettingValues, text } from "#core";
+import {
+  CONFIG_FILE,
+  type SourcedValue,
+  type SourcedValues,
+  variableOf,
+  withOtherSources,
+} from "./sources.ts";
 import { note } from "./terminal.ts";
 
 /** A setting under a heading of the help. */
@@ -12,6 +19,15 @@ type Options = Grouped<Settings>;
 const generalOptions = group("General", {
   json: flag({ help: "print JSON instead of text" }),
   verbose: flag({ help: "show where an error came from" }),
+});
+
+/** The option of commands that a configuration file may have a section for. */
+const configOptions = group("General", {
+  config: text({
+    placeholder: "file",
+    defaultText: `${CONFIG_FILE}, where it is there`,
+    help: "a file of options, in JSON",
+  }),
 });
 
 /** The values of a command's options and arguments, defaults filled in. */
@@ -32,6 +48,11 @@ export interface CommandSpec<O extends Options, A extends Settings> {
   readonly json?: string;
   /** Shown below the options. */
   readonly examples?: string;
+  /**
+   * Whether its options may also come from the environment and from a configuration file: a command that runs for long,
+   * and is started by other programs.
+   */
+  readonly isConfigurable?: boolean;
   /** Does the work, and returns the exit code; 0 where it returns none. */
   readonly run: (
     values: CommandValues<O, A>,
@@ -43,6 +64,8 @@ export interface CommandSpec<O extends Options, A extends Settings> {
 export interface Command {
   /** For the tables of the documents. */
   readonly options: Options;
+  /** Those that the environment and a configuration file may have; undefined where they are not asked. */
+  readonly configurable: Settings | undefined;
   /** Adds it to a program. */
   attach(program: Commander, name: string): Commander;
 }
@@ -79,8 +102,8 @@ const reader =
       : given.data;
   };
 
-function optionOf(name: string, setting: Setting): Option {
-  const { help, kind, isRequired, isRepeated, default: standard, defaultText, choices } = setting;
+function optionOf(name: string, setting: Setting, isRequired: boolean): Option {
+  const { help, kind, isRepeated, default: standard, defaultText, choices } = setting;
   const shown =
     standard === undefined && defaultText !== undefined ? `${help} (default: ${defaultText})` : help;
   const option = new Option(flagsOf(name, setting), shown).makeOptionMandatory(isRequired);
@@ -98,18 +121,75 @@ const formerOption = (name: string, setting: Setting): Option =>
     )
     .hideHelp();
 
-function valuesOf(commander: Commander, options: Settings): Record<string, unknown> {
+/** What stands on the command line. */
+function valuesOfLine(commander: Commander, options: Settings): SourcedValues {
   const isGiven = (name: string): boolean => commander.getOptionValueSource(name) === "cli";
-  return Object.fromEntries(
-    Object.entries(options).map(([name, setting]) => {
-      const { formerly, default: standard } = setting;
-      if (formerly !== undefined && isGiven(formerly)) {
-        note(`${flagOf(formerly, setting)} is now ${flagOf(name, setting)}; the old name still works`);
-        return [name, commander.getOptionValue(formerly)];
-      }
-      return [name, isGiven(name) ? commander.getOptionValue(name) : standard];
-    }),
+  const values = new Map<string, SourcedValue>();
+  for (const [name, setting] of Object.entries(options)) {
+    const { formerly } = setting;
+    const [current, former] = [name, formerly ?? name].map((known) => flagOf(known, setting)) as [
+      string,
+      string,
+    ];
+    if (formerly !== undefined && isGiven(formerly)) {
+      note(`${former} is now ${current}; the old name still works`);
+      values.set(name, { value: commander.getOptionValue(formerly), origin: former });
+    } else if (isGiven(name)) values.set(name, { value: commander.getOptionValue(name), origin: current });
+  }
+  return values;
+}
+
+/** The end of the help of a command whose options have other sources. */
+const sourcesText = (name: string): string => `
+
+Every option but --json and --verbose can also be a variable of the environment or a field of ${CONFIG_FILE}:
+--max-batch 8 is MOS_MAX_BATCH=8 and {"${name}": {"maxBatch": 8}}. The command line comes first, then the environment.`;
+
+/** The values of the command line, the environment and the configuration file, with defaults. */
+async function valuesOf(
+  commander: Commander,
+  options: Settings,
+  { conflicts, isConfigurable }: Sources,
+): Promise<object> {
+  const line = valuesOfLine(commander, options);
+  const given = isConfigurable
+    ? await withOtherSources(line, { options: ownOptions(options), conflicts, section: commander.name() })
+    : line;
+  const values = Object.entries(options).map(([name, setting]) => {
+    const found = given.get(name);
+    if (found === undefined && isConfigurable && setting.isRequired)
+      throw missing(name, setting, commander.name());
+    return [name, found === undefined ? setting.default : found.value];
+  });
+  return Object.fromEntries(values);
+}
+
+interface Sources {
+  readonly conflicts: readonly (readonly string[])[];
+  /** Whether there are others than the command line. */
+  readonly isConfigurable: boolean;
+}
+
+const missing = (name: string, setting: Setting, section: string): MosError =>
+  new MosError(
+    "bad_option",
+    `${flagsOf(name, setting)} is needed; give it, set ${variableOf(name)}, or put "${name}" into "${section}" of ${CONFIG_FILE}`,
   );
+
+/** All but what says how this one call prints. */
+const ownOptions = ({ json: _json, verbose: _verbose, ...own }: Settings): Settings => own;
+
+/** Adds the options of a command under their headings. */
+function addOptions(commander: Commander, options: Options, { conflicts, isConfigurable }: Sources): void {
+  for (const [option, setting] of Object.entries<Options[string]>(options)) {
+    // other sources may have what the command line lacks
+    const made = optionOf(option, setting, setting.isRequired && !isConfigurable);
+    const others = conflicts.filter((one) => one.some((name) => name === option)).flat();
+    made.conflicts(others.filter((other) => other !== option));
+    commander.optionsGroup(`${setting.group}:`).addOption(made);
+    if (setting.formerly === undefined) continue;
+    commander.addOption(formerOption(setting.formerly, setting).conflicts(option));
+  }
 }
 
 /** Declares a command. */
@@ -117,10 +197,12 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
   spec: CommandSpec<O, A>,
 ): Command {
   const { json } = generalOptions;
-  const options = {
+  const { isConfigurable = false, conflicts = [] } = spec;
+  const options: Options = {
     ...spec.options,
+    ...(isConfigurable ? configOptions : {}),
     ...generalOptions,
-    json: spec.json === undefined ? json : { ...json, help: spec.json },
+    json: spec.json === undefined ? json : { ...json, group: "General", help: spec.json },
   };
   const names = Object.entries<Setting>(spec.arguments ?? {});
   const attach = (program: Commander, name: string): Commander => {
@@ -128,27 +210,23 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
       .command(name)
       .description(spec.description)
       .helpOption("-h, --help", "show this help")
-      .addHelpText("after", spec.examples ?? "");
+      .addHelpText("after", `${spec.examples ?? ""}${isConfigurable ? sourcesText(name) : ""}`);
     if (spec.usage !== undefined) commander.usage(spec.usage);
     for (const [argument, setting] of names) {
       const form = setting.isRequired ? `<${argument}>` : `[${argument}]`;
       commander.argument(form, setting.help, (text) => reader(setting)(text, undefined));
     }
-    for (const [option, setting] of Object.entries<Options[string]>(options)) {
-      const made = optionOf(option, setting);
-      const others = (spec.conflicts ?? []).filter((one) => one.some((name) => name === option)).flat();
-      made.conflicts(others.filter((other) => other !== option));
-      commander.optionsGroup(`${setting.group}:`).addOption(made);
-      if (setting.formerly === undefined) continue;
-      commander.addOption(formerOption(setting.formerly, setting).conflicts(option));
-    }
+    addOptions(commander, options, { conflicts, isConfigurable });
     return commander.action(async () => {
       const given = names.map(([argument], i) => [argument, commander.processedArgs[i]]);
-      const values = { ...valuesOf(commander, options), ...Object.fromEntries(given) };
-      // commander has read each value by the setting of its name
+      const values = {
+        ...(await valuesOf(commander, options, { conflicts, isConfigurable })),
+        ...Object.fromEntries(given),
+      };
+      // each value was read by the setting of its name
       const code = await spec.run(values as CommandValues<O, A>, { version: program.version() ?? "" });
       if (typeof code === "number") process.exitCode = code;
     });
   };
-  return { options, attach };
+  return { options, configurable: isConfigurable ? ownOptions(options) : undefined, attach };
 }

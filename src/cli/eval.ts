@@ -16,7 +16,14 @@ import { evaluateModel } from "#recipes";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { given, JSON_EVENTS, model, python, quiet } from "./common-options.ts";
-import { benchmarksOfUser, engineProgress, findModel, hubOfUser, pullProgress } from "./loading.ts";
+import {
+  benchmarksOfUser,
+  cacheOfUser,
+  engineProgress,
+  findModel,
+  hubOfUser,
+  pullProgress,
+} from "./loading.ts";
 import { counted, formatBar, formatDuration, formatInteger } from "./numbers.ts";
 import { labelled, markdownTable, textTable } from "./tables.ts";
 import {
@@ -98,11 +105,22 @@ async function watchEvaluation(
   );
   const { signal } = interrupt;
   const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat } = options;
-  const { adapter: adapters, base, baseDtype, compute, maxBatch, maxLength, threads, python } = options;
+  const {
+    adapter: adapters,
+    base,
+    baseDtype,
+    compute,
+    weightCache,
+    maxBatch,
+    maxLength,
+    threads,
+    python,
+  } = options;
   const events = evaluateModel({
     model: await findModel(options.model, { signal, silent }),
     data: options.data ?? { hub: await hubOfUser(), folder: benchmarksOfUser() },
     ...{ rules, seed, tasks, shots, limit, samples, temperature, direct, python },
+    ...{ weightCache, cacheFolder: cacheOfUser() },
     ...{ base, baseDtype, compute, maxBatch, out: resolve(options.out), version, signal },
     ...given({ adapters, format: chatFormat, maxLength, threads }),
     onProgress: engineProgress(line),

@@ -17,7 +17,7 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, model, threads, unescaped } from "./common-options.ts";
-import { engineProgress, findModel } from "./loading.ts";
+import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
@@ -142,10 +142,12 @@ async function run(given: Values): Promise<number> {
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
   const { signal } = interrupt;
   const path = await findModel(options.model, { signal, silent: options.json });
-  const { adapter, compare, maxLength, device, threads, baseDtype, compute, cacheDtype } = options;
+  const { adapter, compare, maxLength, device, threads, baseDtype, compute, weightCache, cacheDtype } =
+    options;
   await using engine = await openEngine({
     ...{ model: path, inProcess: true, baseDtype, compute, cacheDtype, maxLength, device, threads, signal },
     defaults: { generationConfig: options.generationConfig },
+    ...{ weightCache, cacheFolder: cacheOfUser() },
     // two requests at most run side by side
     maxBatch: 2,
     onProgress: engineProgress(line),

@@ -15,6 +15,10 @@ export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, ho
 /** Where benchmarks are kept that were fetched from the hub. */
 export const benchmarksOfUser = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
 
+/** Where packed weights of models are kept whose own folder cannot be written. */
+export const cacheOfUser = (): string =>
+  join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "mixture-of-shards", "weights");
+
 /** Draws the events of a download on a live line. */
 export function pullProgress(line: LiveLine, now: () => number): (event: PullEvent) => void {
   let startedAt = 0;
@@ -124,7 +128,7 @@ export async function configPath(model: string): Promise<string> {
   return await locatedPath(model, { hub: await hubOfUser(), include });
 }
 
-const PHASES: Readonly<Record<OpenProgress["type"], string>> = {
+const PHASES: Readonly<Record<Exclude<OpenProgress["type"], "note">, string>> = {
   model: "loading the model",
   adapters: "looking at the adapters",
   compile: "compiling",
@@ -133,12 +137,15 @@ const PHASES: Readonly<Record<OpenProgress["type"], string>> = {
 /** Shows how far opening an engine is. */
 export function engineProgress(line: LiveLine): (progress: OpenProgress) => void {
   const started = performance.now();
-  return ({ type, done, total }) =>
+  return (progress) => {
+    if (progress.type === "note") return line.print(progress.text);
+    const { type, done, total } = progress;
     line.update(
       type === "model"
         ? named(PHASES.model, readBytes(done, { total, seconds: (performance.now() - started) / 1000 }))
         : `${PHASES[type]} ${formatBar(done / Math.max(1, total), BAR)} ${done} of ${total}`,
     );
+  };
 }
 
 type OnProgress = (progress: { readonly done: number; readonly total: number }) => void;

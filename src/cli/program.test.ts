@@ -1,6 +1,8 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Command as Commander } from "commander";
-import { describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { METHOD_NAMES, type MethodName, methods } from "#adapters";
 import { choice, flag, integer, type Setting, text, texts } from "#core";
 import { finetuneSettings } from "#recipes";
@@ -8,6 +10,7 @@ import { adapterInput, adapterOptions } from "./adapter-options.ts";
 import { defineCommand, flagOf, group } from "./command.ts";
 import { given, unescaped } from "./common-options.ts";
 import { COMMANDS, createProgram, loadCommands } from "./program.ts";
+import { SECTIONS } from "./sources.ts";
 import { resumeCommand } from "./train.ts";
 
 const commands = await loadCommands();
@@ -105,6 +108,84 @@ describe("a command out of settings", () => {
     expect(help).toMatch(/\nGeneral:\n {2}--json[\s\S]*--verbose[\s\S]*-h, --help/);
     expect(help).not.toContain("--rules");
   });
+});
+
+describe("a command whose options have other sources", () => {
+  const options = group("All", {
+    model: text({ required: true, placeholder: "model", help: "model" }),
+    port: integer({ min: 0, default: 8080, help: "port" }),
+    keys: flag({ default: true, help: "let everyone in" }),
+    apiKeys: text({ placeholder: "file", help: "keys" }),
+    state: text({ help: "folder" }),
+    databaseUrl: text({ help: "url" }),
+  });
+  let seen: unknown;
+  const command = defineCommand({
+    description: "Tries sources.",
+    options,
+    conflicts: [
+      ["keys", "apiKeys"],
+      ["state", "databaseUrl"],
+    ],
+    isConfigurable: true,
+    run: async (values) => {
+      seen = values;
+    },
+  });
+  const folder = mkdtempSync(join(tmpdir(), "mos-sources-"));
+  const file = join(folder, "mos.json");
+  const run = async (...args: readonly string[]): Promise<unknown> => {
+    await createProgram(new Map([["serve", command]])).parseAsync(["serve", ...args], { from: "user" });
+    return seen;
+  };
+  const withFile = (serve: object, ...args: readonly string[]): Promise<unknown> => {
+    writeFileSync(file, JSON.stringify({ serve }));
+    return run("--config", file, ...args);
+  };
+  afterEach(() => vi.unstubAllEnvs());
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test("takes each from the command line, the environment, the file, or its default", async () => {
+    vi.stubEnv("MOS_PORT", "2");
+    vi.stubEnv("MOS_STATE", "of the environment");
+    const fields = { model: "of the file", port: 1, state: "of the file" };
+    expect(await withFile(fields, "--port", "3")).toMatchObject({
+      model: "of the file",
+      port: 3,
+      keys: true,
+    });
+    expect(await withFile(fields)).toMatchObject({ port: 2, state: "of the environment" });
+    expect(await withFile(fields, "--port", "8080")).toMatchObject({ port: 8080 });
+    vi.stubEnv("MOS_CONFIG", file);
+    expect(await run("--model", "m")).toMatchObject({ model: "m", port: 2 });
+  });
+
+  test("an option puts out what excludes it in a later source, and both in one are refused", async () => {
+    vi.stubEnv("MOS_MODEL", "m");
+    vi.stubEnv("MOS_DATABASE_URL", "postgres://db/mos\n");
+    expect(await run()).toMatchObject({ databaseUrl: "postgres://db/mos", state: undefined });
+    expect(await run("--state", "s")).toMatchObject({ state: "s", databaseUrl: undefined });
+    expect(await withFile({ state: "s" })).toMatchObject({ state: undefined });
+    expect(await withFile({ keys: true, apiKeys: "k" })).toMatchObject({ keys: true, apiKeys: "k" });
+    await expect(withFile({ keys: false, apiKeys: "k" })).rejects.toThrowError(
+      /serve\.keys cannot be used with .*serve\.apiKeys/,
+    );
+    vi.stubEnv("MOS_STATE", "s");
+    await expect(run()).rejects.toThrowError("MOS_STATE cannot be used with MOS_DATABASE_URL");
+  });
+
+  test("says what is missing, and where it may be given", async () => {
+    await expect(run()).rejects.toThrowError(
+      '--model <model> is needed; give it, set MOS_MODEL, or put "model" into "serve" of mos.config.json',
+    );
+    await expect(run("--config", join(folder, "none.json"))).rejects.toThrowError("none.json: no such file");
+    await expect(run("--modle", "m")).rejects.toThrowError("unknown option '--modle'");
+  });
+});
+
+test("the commands that a configuration file has sections for are those that read it", () => {
+  const configurable = [...commands].filter(([, { configurable }]) => configurable !== undefined);
+  expect(configurable.map(([name]) => name)).toEqual(SECTIONS);
 });
 
 test("mos train has an option for every setting of a run, and the former name of one", () => {

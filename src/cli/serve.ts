@@ -6,11 +6,11 @@ import { networkSettings, type RunningServer, serve } from "#recipes";
 import { describeMemory, describePlan } from "#storage";
 import { defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
-import { engineProgress, findModel } from "./loading.ts";
+import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted, formatBytes, formatInteger } from "./numbers.ts";
 import { importPackage, type Service } from "./packages.ts";
-import { databaseUrlOfUser, serviceOptions } from "./service-options.ts";
+import { serviceOptions } from "./service-options.ts";
 import { labelled } from "./tables.ts";
 import { type Interrupt, listenForInterrupt, liveLine, note, sayJson, sayLine } from "./terminal.ts";
 
@@ -75,6 +75,7 @@ export const command = defineCommand({
     ["state", "databaseUrl"],
   ],
   json: "print one JSON line on stdout when the server is ready",
+  isConfigurable: true,
   examples: `
 Examples:
   mos serve --model org/name --adapters adapters
@@ -135,6 +136,7 @@ async function openServer(
   using line = liveLine({ silent });
   return await serve({
     ...{ ...options, log, onProgress: engineProgress(line), signal: interrupt.signal },
+    cacheFolder: cacheOfUser(),
     ...(service === undefined
       ? {}
       : { adapters: service.adapters, extension: (model) => service.start(model) }),
@@ -147,7 +149,7 @@ async function openServiceOf(
   log: pino.Logger,
 ): Promise<Service | undefined> {
   const { state, storage, sliceSeconds, leaseSeconds, model, threads, peftFolder } = options;
-  const databaseUrl = state === undefined ? databaseUrlOfUser(options.databaseUrl) : undefined;
+  const { databaseUrl } = options;
   if (state === undefined && databaseUrl === undefined) {
     if ((storage ?? options.workers ?? peftFolder) === undefined) return undefined;
     throw new MosError(

@@ -1,19 +1,15 @@
 // Where fine-tuning as a service keeps its state: options of mos serve and of mos worker.
 import { integer, MosError, text } from "#core";
+import { variableOf } from "./sources.ts";
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
-const DATABASE_URL = "MOS_DATABASE_URL";
-
-/** `--database-url`, or what the environment has in its place. */
-export const databaseUrlOfUser = (given: string | undefined): string | undefined =>
-  given ?? (process.env[DATABASE_URL]?.trim() || undefined); // a file of a secret may end with a new line
+const DATABASE_URL = variableOf("databaseUrl");
 
 /** @throws MosError `bad_option` where there is none. */
 export function needDatabaseUrl(given: string | undefined): string {
-  const url = databaseUrlOfUser(given);
-  if (url === undefined)
+  if (given === undefined)
     throw new MosError("bad_option", `give --database-url, or set ${DATABASE_URL} in the environment`);
-  return url;
+  return given;
 }
 
 /** Of every process of a service. */

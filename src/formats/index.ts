@@ -22,7 +22,9 @@ export {
 } from "./write-gguf.ts";
 export {
   openSafetensorsWriter,
+  type PlacedTensor,
   type PlannedTensor,
+  safetensorsHeader,
   type WritableTensor,
   writeSafetensors,
 } from "./write-safetensors.ts";

@@ -2,6 +2,7 @@ import { MosError } from "#core";
 import { sizeOf } from "#graph";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
 import { openPlannedWriter } from "./planned-writer.ts";
+import type { SafetensorsDtype } from "./safetensors.ts";
 
 /** A tensor to be written; the last dimension runs fastest. */
 export type WritableTensor =
@@ -18,21 +19,31 @@ export type PlannedTensor = Pick<WritableTensor, "dtype" | "shape"> & { readonly
 const widthOf = (dtype: WritableTensor["dtype"]): number => (dtype === "F32" || dtype === "I32" ? 4 : 2);
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-function buildHeader(
-  tensors: readonly PlannedTensor[],
-  metadata: Readonly<Record<string, string>>,
+/** A tensor of any type, and how many bytes it takes. */
+export interface PlacedTensor {
+  readonly name: string;
+  readonly dtype: SafetensorsDtype;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+/** The begin of a file of these tensors, in their order: `length` bytes, or as many as are needed where those are more. */
+export function safetensorsHeader(
+  tensors: readonly PlacedTensor[],
+  { metadata, length = 0 }: { readonly metadata: Readonly<Record<string, string>>; readonly length?: number },
 ): Uint8Array {
   const pairs: string[] = [];
   const sorted = Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => compare(a, b)));
   if (Object.keys(sorted).length > 0) pairs.push(`"__metadata__":${JSON.stringify(sorted)}`);
   let position = 0;
-  for (const { name, dtype, shape } of tensors) {
-    const end = position + sizeOf(shape) * widthOf(dtype);
+  for (const { name, dtype, shape, bytes } of tensors) {
+    const end = position + bytes;
     pairs.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [position, end] })}`);
     position = end;
   }
   const json = new TextEncoder().encode(`{${pairs.join(",")}}`);
-  const header = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20); // padded with spaces
+  const size = Math.max(length, 8 + Math.ceil(json.length / 8) * 8);
+  const header = new Uint8Array(size).fill(0x20); // padded with spaces
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
   header.set(json, 8);
   return header;
@@ -62,7 +73,10 @@ export async function openSafetensorsWriter(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<SafetensorsWriter> {
   return openPlannedWriter(path, {
-    header: buildHeader(tensors, metadata),
+    header: safetensorsHeader(
+      tensors.map((tensor) => ({ ...tensor, bytes: sizeOf(tensor.shape) * widthOf(tensor.dtype) })),
+      { metadata },
+    ),
     ...{ tensors, unit: "numbers" },
     sizeOf: ({ shape }) => sizeOf(shape),
     put: (file, data: Float32Array | Int32Array, { dtype }) => writeNumbers(file, data, dtype),

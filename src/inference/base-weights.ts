@@ -3,7 +3,16 @@
 // process nor the disk's cache has to keep a second copy of the model.
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { constant, linear, packedLinear, storedWeight, type Value, weightLeaf, weightParts } from "#graph";
+import {
+  linear,
+  type PackedMatrix,
+  packedLinear,
+  storedWeight,
+  type TensorData,
+  type Value,
+  weightLeaf,
+  weightParts,
+} from "#graph";
 import {
   type Compute,
   dequantizeWeight,
@@ -17,11 +26,11 @@ import {
   weightShapes,
 } from "#models";
 import { GROUPS, type GroupName, type GroupSite } from "#nn";
-import { type CompileOptions, type ConstantsFile, type HostTensor, openConstantsFile } from "#runtime";
+import type { CompileOptions, HostTensor } from "#runtime";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { packMatrix } from "./pack-matrix.ts";
 import { type GroupWidths, layerOf, PackedLayers, type Product } from "./packed-layers.ts";
-import { writeMatrix } from "./write-matrix.ts";
+import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
 /** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
 export interface BaseWeights extends AsyncDisposable {
@@ -61,6 +70,8 @@ export interface PrepareOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** How the merging is computed. */
   readonly compile?: CompileOptions;
+  /** Where packed matrices go, or are already; disposed with the base (a temporary file). */
+  readonly store?: PackedStore;
 }
 
 const EMBEDDING = "model.embed_tokens.weight";
@@ -82,9 +93,9 @@ export function* drained(weights: Map<string, Weight>): Generator<readonly [stri
 export async function prepareWeights(
   config: LlamaConfig,
   weights: WeightStream,
-  { compute = "float32", expand = true, mergedAdapter, onProgress, compile = {} }: PrepareOptions = {},
+  { compute = "float32", expand = true, mergedAdapter, onProgress, compile = {}, store }: PrepareOptions = {},
 ): Promise<BaseWeights> {
-  const base = new BaseBuilder(config, { compute, expand });
+  const base = new BaseBuilder(config, { compute, expand, store: store ?? temporaryStore() });
   try {
     const total = weightShapes(config).size;
     let done = 0;
@@ -107,27 +118,28 @@ export async function prepareWeights(
 class BaseBuilder implements AsyncDisposable {
   readonly feeds: Record<string, HostTensor> = {};
   readonly #config: LlamaConfig;
-  readonly #options: { readonly compute: Compute; readonly expand: boolean };
+  readonly #options: BuilderOptions;
   readonly #values = new Map<string, Value>();
   readonly #layers: PackedLayers;
   #head: Product | undefined;
   #canMerge = true;
-  #file: ConstantsFile | undefined;
 
-  constructor(config: LlamaConfig, options: { readonly compute: Compute; readonly expand: boolean }) {
+  constructor(config: LlamaConfig, options: BuilderOptions) {
     this.#config = config;
     this.#options = options;
     this.#layers = new PackedLayers({
       isPlain: (weight) => this.#isPlain(weight),
       plain: (name, weight) => this.#leaf(name, weight),
-      packed: (packed) => this.#packed(packed),
+      packed: (name, packed) => this.#packed(name, packed),
     });
   }
 
   async take(name: string, given: Weight): Promise<void> {
     // norms and biases are constants, since every leaf costs some microseconds at each step
-    if (given.shape.length === 1) {
-      this.#values.set(name, constant(floatData(given), given.shape));
+    const { shape } = given;
+    if (shape.length === 1) {
+      const vector = { shape, dtype: "float32", data: () => floatData(given) } as const;
+      this.#values.set(name, await this.#options.store.vector(name, vector));
       return;
     }
     const is16Bits = given.form.kind === "float16" || given.form.kind === "bfloat16";
@@ -153,7 +165,7 @@ class BaseBuilder implements AsyncDisposable {
     const head = this.#head;
     if (head === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
     return {
-      ...{ config, widths, values, head, feeds: this.feeds, constantBytes: this.#file?.bytes ?? 0 },
+      ...{ config, widths, values, head, feeds: this.feeds, constantBytes: this.#options.store.bytes },
       canMerge: this.#canMerge,
       project: (x, site, branches) =>
         this.#layers.project(x, { site, widths: widths[site.group], values, branches }),
@@ -162,8 +174,7 @@ class BaseBuilder implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file?.[Symbol.asyncDispose]();
-    this.#file = undefined;
+    await this.#options.store[Symbol.asyncDispose]();
   }
 
   /** Weights that the graph's own product takes. */
@@ -181,30 +192,39 @@ class BaseBuilder implements AsyncDisposable {
     const { form, shape, parts } = weight;
     if (form.kind !== "blocks" && form.kind !== "nf4") return this.#leaf(name, weight);
     const values: [string, Value][] = [];
-    for (const type of weightParts(form, shape)) {
-      const data = parts[type.part];
-      if (data === undefined) throw missing(`${name}:${type.part}`);
-      values.push([type.part, await (await this.#constants()).add(data, type.shape, type.dtype)]);
+    for (const { part, ...type } of weightParts(form, shape)) {
+      const data = (): TensorData => {
+        const found = parts[part];
+        if (found === undefined) throw missing(`${name}:${part}`);
+        return found;
+      };
+      values.push([part, await this.#options.store.tensor(`${name}:${part}`, { ...type, data })]);
     }
     return storedWeight(form, shape, Object.fromEntries(values));
   }
 
   async #product(name: string, weight: Weight): Promise<Product> {
-    if (!this.#isPlain(weight)) return this.#packed([weight]);
+    if (!this.#isPlain(weight)) return this.#packed(HEAD, [weight]);
     const value = this.#values.get(name) ?? this.#leaf(name, weight);
     return (x) => linear(x, value);
   }
 
-  async #packed(weights: readonly Weight[]): Promise<Product> {
-    const { compute } = this.#options;
-    const matrix = await writeMatrix(packMatrix(weights, compute), await this.#constants());
-    return (x) => packedLinear(x, matrix, { compute });
+  async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
+    const { compute, store } = this.#options;
+    return productOf(await store.matrix(name, () => packMatrix(weights, compute)), compute);
   }
+}
 
-  async #constants(): Promise<ConstantsFile> {
-    this.#file ??= await openConstantsFile();
-    return this.#file;
-  }
+/** A function of its own, since one beside the packing would keep the weights in memory. */
+const productOf =
+  (matrix: PackedMatrix, compute: Compute): Product =>
+  (x) =>
+    packedLinear(x, matrix, { compute });
+
+interface BuilderOptions {
+  readonly compute: Compute;
+  readonly expand: boolean;
+  readonly store: PackedStore;
 }
 
 const HEAD = "lm_head.weight";

@@ -4,8 +4,9 @@ export { createEngine, type EngineOptions, type FrontLimits } from "./engine.ts"
 export { type CoreLimits, type CoreParts, createCore, type EngineCore } from "./engine-core.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
-export type { ModelWithText, OpenProgress } from "./open-core.ts";
+export type { OpenProgress } from "./open-core.ts";
 export { type OpenEngineOptions, openEngine } from "./open-engine.ts";
+export type { ModelWithText } from "./open-weights.ts";
 export type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 export {
   adapterSettings,

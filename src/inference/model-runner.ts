@@ -82,8 +82,7 @@ export async function createModelRunner(
   const [cache, slots] = [new KVCache(config, cacheDtype), new AdapterSlots(base)];
   const open = async (graph: StepGraph): Promise<BoundProgram> => {
     const outputs = graph.outputs(base, { maxLength, adapters, cacheDtype, device });
-    // quantised matrices go through a file, so that only the runtime holds them
-    const program = await compile(outputs, { ...given, inlineLimit: 0 });
+    const program = await compile(outputs, given);
     return { graph, program, bind: binder(program, { cache, slots, feeds: base.feeds }) };
   };
   const general = await open(generalStep);

@@ -1,33 +1,16 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
-import { MosError } from "#core";
-import {
-  baseForms,
-  geometryOf,
-  type LlamaConfig,
-  type LoadedModel,
-  loadModelText,
-  openModel,
-  readWeights,
-} from "#models";
+import { geometryOf, type LlamaConfig } from "#models";
 import type { Device } from "#runtime";
-import { type FreeMemory, freeMemory, type MemoryPlan } from "#storage";
-import type { LoadedText } from "#text";
+import type { FreeMemory } from "#storage";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
-import { type BaseWeights, prepareWeights } from "./base-weights.ts";
 import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
-import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { createModelRunner } from "./model-runner.ts";
+import { type ModelFacts, type ModelWithText, openWeights, type Report } from "./open-weights.ts";
 import { defaultCompute, type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
-
-/** A model that is loaded already. Its weights stay as they are. */
-export interface ModelWithText {
-  readonly model: LoadedModel;
-  readonly text: LoadedText;
-}
 
 /** What an engine runs, and how much of the machine it takes. */
 export interface CoreSettings extends EngineSettings {
@@ -41,16 +24,20 @@ export interface CoreSettings extends EngineSettings {
    * adapter without others beside it is not merged but used, from a slot, by every request.
    */
   readonly mergedAdapter?: string | Adapter | undefined;
+  /** A folder for packed weights of models whose own folder cannot be written; without it they are not kept then. */
+  readonly cacheFolder?: string | undefined;
   /** Where steps are computed ("cpu"). */
   readonly device?: Device | undefined;
 }
 
-/** How far opening is: bytes of the model read, adapters found, the programs compiled. */
-export interface OpenProgress {
-  readonly type: "model" | "adapters" | "compile";
-  readonly done: number;
-  readonly total: number;
-}
+/** How far opening is: bytes of the model read, adapters found, the programs compiled. A note says what happens beside. */
+export type OpenProgress =
+  | {
+      readonly type: "model" | "adapters" | "compile";
+      readonly done: number;
+      readonly total: number;
+    }
+  | { readonly type: "note"; readonly text: string };
 
 /** A core that waits to be started, and what its front has to know. */
 export interface OpenedCore {
@@ -68,16 +55,16 @@ export interface OpenCoreOptions {
   readonly free?: FreeMemory;
   /** Numbers of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
   readonly mergeLimit?: number;
+  /** Bytes of packed weights from which on they are kept (32 MB): fewer are made in a moment. */
+  readonly keepFrom?: number;
 }
 
 const MERGE_LIMIT = 300e6;
+const KEEP_FROM = 32e6;
 /** Prompt tokens between two tokens of the slots that decode. */
 const PREFILL_CHUNK = 128;
 /** Prompt tokens at a time when no slot decodes. */
 const LONE_PREFILL_CHUNK = 512;
-const MAX_LENGTH = 4096;
-
-type Report = (type: OpenProgress["type"], done: number, total: number) => void;
 
 /**
  * Opens a core whose steps block the thread that calls this.
@@ -91,16 +78,21 @@ export async function openCore(
     adapters: source,
     mergedAdapter,
     device = "cpu",
+    cacheFolder,
     ...rest
   }: Omit<CoreSettings, "model"> & { readonly model: string | ModelWithText },
-  { onProgress, signal, free, mergeLimit = MERGE_LIMIT }: OpenCoreOptions,
+  { onProgress, signal, free, mergeLimit = MERGE_LIMIT, keepFrom = KEEP_FROM }: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const settings = fullSettings(rest);
   const { baseDtype, compute = defaultCompute(baseDtype) } = settings;
   const compile = { device, threads: settings.threads };
   const report: Report = (type, done, total) => onProgress({ type, done, total });
   const size = { ...settings, compute, adapters: source !== undefined || mergedAdapter !== undefined };
-  const opened = await openWeights(given, { size, free, report, signal });
+  const opened = await openWeights(given, {
+    ...{ size, free, report, signal },
+    onNote: (text) => onProgress({ type: "note", text }),
+    keep: settings.weightCache ? { from: keepFrom, fallback: cacheFolder } : undefined,
+  });
   const { model, tokenizer, maxLength, cacheMemory, plan } = opened;
   await using base = opened.weights;
   const { config } = model;
@@ -152,82 +144,6 @@ export async function openCore(
   } catch (cause) {
     await adapters[Symbol.asyncDispose]();
     throw cause;
-  }
-}
-
-/** What is known of a model whose weights were taken. */
-type ModelFacts = Pick<LoadedModel, "config" | "fingerprint" | "identity">;
-
-interface OpenWeightsOptions {
-  readonly size: Omit<EngineSize, "maxLength"> & Pick<FullSettings, "maxLength">;
-  readonly free: FreeMemory | undefined;
-  readonly report: Report;
-  readonly signal: AbortSignal | undefined;
-}
-
-interface OpenedWeights {
-  readonly model: ModelFacts;
-  readonly weights: BaseWeights;
-  readonly tokenizer: LoadedText["tokenizer"];
-  /** The longest sequence. */
-  readonly maxLength: number;
-  readonly cacheMemory: number;
-  readonly plan: MemoryPlan | undefined;
-}
-
-/**
- * The base of a model, and its tokenizer. Of a path, each weight is prepared when it is read, and then let go of; what has
- * no room is refused before that. A loaded model has its room already.
- */
-async function openWeights(
-  given: string | ModelWithText,
-  { size, free, report, signal }: OpenWeightsOptions,
-): Promise<OpenedWeights> {
-  const { baseDtype, compute } = size;
-  const longest = ({ maxPositions }: LlamaConfig): number =>
-    Math.min(size.maxLength ?? MAX_LENGTH, maxPositions);
-  if (typeof given !== "string") {
-    const { model, text } = given;
-    const weights = await prepareWeights(model.config, model.weights, { compute });
-    const { cacheMemory = CACHE_MEMORY } = size;
-    const { tokenizer } = text;
-    return { model, weights, tokenizer, maxLength: longest(model.config), cacheMemory, plan: undefined };
-  }
-  await using files = await openModel(given);
-  const { name, config } = files;
-  const maxLength = longest(config);
-  const how = { compute: "float32", transposedCodes: false } as const;
-  const { cacheMemory, expand, plan } = expectEngineMemory(
-    { name, config, formsOf: (dtype) => baseForms(files, { ...how, baseDtype: dtype }) },
-    { ...size, maxLength },
-    free ?? (await freeMemory()),
-  );
-  const { tokenizer } = await loadModelText(files.source);
-  const reading = readWeights(files, {
-    ...{ ...how, baseDtype, signal },
-    onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
-  });
-  const stream = new Returning(reading);
-  const weights = await prepareWeights(config, stream, { compute, expand });
-  return { model: { config, ...stream.result() }, weights, tokenizer, maxLength, cacheMemory, plan };
-}
-
-/** An iterable whose end says more. */
-class Returning<T, R> implements AsyncIterable<T> {
-  readonly #items: AsyncGenerator<T, R>;
-  #result: R | undefined;
-
-  constructor(items: AsyncGenerator<T, R>) {
-    this.#items = items;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void> {
-    this.#result = yield* this.#items;
-  }
-
-  result(): R {
-    if (this.#result === undefined) throw new MosError("bad_config", "the items were not read to their end");
-    return this.#result;
   }
 }
 

@@ -3,7 +3,8 @@ import type { LoadedText } from "#text";
 import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
 import { openCoreProcess } from "./core-process.ts";
 import { createEngine } from "./engine.ts";
-import { type CoreSettings, type ModelWithText, type OpenProgress, openCore } from "./open-core.ts";
+import { type CoreSettings, type OpenProgress, openCore } from "./open-core.ts";
+import type { ModelWithText } from "./open-weights.ts";
 import type { Engine } from "./types.ts";
 
 /** What an engine runs and where, and how opening is watched and stopped. */
@@ -55,13 +56,27 @@ export async function openEngine({
     return createEngine({ ...opened, text, defaults });
   }
   const path = await locatedPath(model, { hub, onDownload, signal });
-  const text = await textOf(path, now);
-  const defaults = answerDefaults(given, text.generation);
-  const opened = await (inProcess ? openCore : openCoreProcess)(
-    { ...settings, model: path },
-    { onProgress, signal, silentSeconds },
-  );
-  return createEngine({ ...opened, text, defaults });
+  if (inProcess) {
+    const text = await textOf(path, now);
+    const opened = await openCore({ ...settings, model: path }, { onProgress, signal });
+    return createEngine({ ...opened, text, defaults: answerDefaults(given, text.generation) });
+  }
+  // this process reads the tokenizer while the other one opens the core, and ends that if it cannot
+  const stop = new AbortController();
+  // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
+  const follow = (): void => stop.abort(signal?.reason);
+  if (signal?.aborted === true) follow();
+  signal?.addEventListener("abort", follow, { once: true });
+  const calls = { onProgress, signal: stop.signal, silentSeconds };
+  const opening = openCoreProcess({ ...settings, model: path }, calls);
+  // it may fail before it is waited for
+  void opening.catch(() => undefined).finally(() => signal?.removeEventListener("abort", follow));
+  const text = await textOf(path, now).catch(async (cause: unknown) => {
+    stop.abort(cause);
+    await opening.catch(() => undefined);
+    throw cause;
+  });
+  return createEngine({ ...(await opening), text, defaults: answerDefaults(given, text.generation) });
 }
 
 async function textOf(path: string, now: Date | undefined): Promise<LoadedText> {

@@ -51,8 +51,8 @@ export interface LayerMaker {
   /** A plain weight is a product by itself: joined it would be a copy, and no faster. */
   readonly isPlain: (weight: Weight) => boolean;
   readonly plain: (name: string, weight: Weight) => Value;
-  /** Weights that can be rows of one matrix. */
-  readonly packed: (weights: readonly Weight[]) => Promise<Product>;
+  /** Weights that can be rows of one matrix, which is named. */
+  readonly packed: (name: string, weights: readonly Weight[]) => Promise<Product>;
 }
 
 /** The products of all groups. A group is made when its last weight arrives, so that few are held at a time. */
@@ -77,7 +77,7 @@ export class PackedLayers {
     this.#groups.set(
       key,
       !weights.some(isPlain) && canJoin(weights)
-        ? { kind: "joined", product: await packed(weights) }
+        ? { kind: "joined", product: await packed(key, weights) }
         : { kind: "each", products: await this.#each(site, names, weights) },
     );
   }
@@ -96,10 +96,11 @@ export class PackedLayers {
     const { isPlain, plain, packed } = this.#maker;
     const products: Product[] = [];
     for (const [i, weight] of weights.entries()) {
+      const name = `${modulePath({ layer, linear: names[i] as LinearName })}.weight`;
       if (isPlain(weight)) {
-        const value = plain(`${modulePath({ layer, linear: names[i] as LinearName })}.weight`, weight);
+        const value = plain(name, weight);
         products.push((x) => linear(x, value));
-      } else products.push(await packed([weight]));
+      } else products.push(await packed(name, [weight]));
     }
     return products;
   }

@@ -1,6 +1,7 @@
 import {
   bytes,
   choice,
+  flag,
   integer,
   number,
   parseSettings,
@@ -20,6 +21,10 @@ export const baseSettings = {
   compute: choice(COMPUTES, {
     defaultText: "int8 for the base dtypes int8 and int4, float32 for others",
     help: "what the base's products are computed in; int8 is several times faster and rounds",
+  }),
+  weightCache: flag({
+    default: true,
+    help: "do not keep the weights of a base dtype other than stored and float32 beside the model for the next start",
   }),
 };
 

@@ -46,6 +46,8 @@ async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
 
 /** The safetensors files of a folder taken as one. */
 export interface FolderWeights extends AsyncDisposable {
+  /** The files, by name. */
+  readonly paths: readonly string[];
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** How the numbers of a weight are stored. */
   dtypeOf(name: string): SafetensorsDtype | undefined;
@@ -130,6 +132,7 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
       return file;
     };
     return {
+      paths: [...files.values()].map(({ path }) => path).sort(),
       shapes: new Map([...homes].map(([name, file]) => [name, file.tensors.get(name)?.shape ?? []])),
       dtypeOf: (name) => homes.get(name)?.tensors.get(name)?.dtype,
       readFloat32: async (name, range) => homeOf(name).readFloat32(name, range),

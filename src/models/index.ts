@@ -33,9 +33,11 @@ export {
 export {
   baseForms,
   type LoadProgress,
+  type ModelHashes,
   readWeights,
 } from "./read-weights.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
+export { sourceDigest } from "./source-digest.ts";
 export {
   bytesOfWeight,
   type FloatTensor,

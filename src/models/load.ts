@@ -23,6 +23,8 @@ export interface ModelFiles extends AsyncDisposable {
   /** Name of the folder, of the repository in the hub's cache, or of the GGUF file without its ending. */
   readonly name: string;
   readonly path: string;
+  /** The files that hold its weights. */
+  readonly weightFiles: readonly string[];
   readonly config: LlamaConfig;
   readonly source: ModelSource;
   /** How a folder stores the numbers of a weight; undefined for GGUF, whose types are its own. */
@@ -90,6 +92,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
   return {
     name: folderName(resolve(folder)),
     path: folder,
+    weightFiles: weights.paths,
     config,
     source: { kind: "folder", folder },
     dtypeOf: (name) => weights.dtypeOf(name),
@@ -113,6 +116,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
     return {
       name: basename(path).replace(/\.gguf$/i, ""),
       path,
+      weightFiles: [path],
       config,
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
       dtypeOf: () => undefined,

@@ -24,7 +24,16 @@ export interface EvaluateModelOptions
   extends Partial<PromptSettings>,
     Pick<
       OpenEngineOptions,
-      "baseDtype" | "compute" | "maxBatch" | "maxLength" | "threads" | "hub" | "onProgress" | "signal"
+      | "baseDtype"
+      | "compute"
+      | "weightCache"
+      | "cacheFolder"
+      | "maxBatch"
+      | "maxLength"
+      | "threads"
+      | "hub"
+      | "onProgress"
+      | "signal"
     >,
     Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
   /** A model folder, a .gguf file or org/name of the hub. */
@@ -71,6 +80,8 @@ export async function* evaluateModel({
   python,
   baseDtype,
   compute,
+  weightCache,
+  cacheFolder,
   maxBatch = MAX_BATCH,
   maxLength,
   threads,
@@ -90,6 +101,7 @@ export async function* evaluateModel({
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
   await checkTasks(asked);
   await using engine = await openEngine({
+    ...{ weightCache, cacheFolder },
     ...{ model, baseDtype, compute, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
     maxAdapterRank: Number.MAX_SAFE_INTEGER,
     defaults: { generationConfig: "none" }, // the rules say how answers are sampled

@@ -118,6 +118,8 @@ export interface ServeOptions
   readonly modelName?: string | undefined;
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
+  /** For packed weights of a model whose own folder cannot be written; without it they are not kept then. */
+  readonly cacheFolder?: string | undefined;
   /** Where requests and failures are logged, such as `console`. Default: nowhere. */
   readonly log?: ServerLog;
   /** What another package adds to the server, once the model is open. */
@@ -225,6 +227,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       ...(adapters === undefined ? {} : { adapters }),
       ...pick(engineSettings, options),
       defaults: pick(defaultsSettings, options),
+      cacheFolder: options.cacheFolder,
       ...(onProgress === undefined ? {} : { onProgress }),
       silentSeconds: life.engineTimeout,
       signal,

@@ -50,7 +50,10 @@ async function writeProgram(
 /** The file of the constants that were given as arrays. */
 const externalName = (name: string): string => `${name}.bin`;
 
-/** Opens the session from memory, or from a temporary folder where constants are external data. */
+/**
+ * Opens the session from memory, where constants may lie in files; or from a temporary folder, where arrays are too large
+ * for that.
+ */
 async function openSession(
   program: SerializedProgram,
   { name, ...options }: InferenceSession.SessionOptions & { readonly name: string },
@@ -58,7 +61,14 @@ async function openSession(
   // a provider that fails to load is logged at the runtime's level, before that of a session applies
   env.logLevel = "fatal";
   const { external, folder: given } = program;
-  if (external.length === 0 && given === undefined) return InferenceSession.create(program.model, options);
+  if (external.length === 0)
+    return InferenceSession.create(program.model, {
+      ...options,
+      // constants in files are found from here, and nothing has to be written beside them
+      ...(given === undefined
+        ? {}
+        : { extra: { session: { model_external_initializers_file_folder_path: given } } }),
+    });
   const folder = given ?? (await makeTemporaryFolder("mos-"));
   try {
     const path = await writeProgram(program, { folder, name }).catch((cause: unknown) => {

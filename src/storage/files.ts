@@ -161,6 +161,10 @@ export async function syncFolder(folder: string): Promise<void> {
 export interface AtomicFile extends AsyncDisposable {
   /** Appends bytes. */
   write(bytes: Uint8Array): Promise<void>;
+  /** Puts bytes at a position; those before it that were never written are zero. */
+  writeAt(bytes: Uint8Array, position: number): Promise<void>;
+  /** Fills `target` with what was written from `position` on. */
+  read(target: Uint8Array, position: number): Promise<void>;
   /** Flushes to the disk and gives the file its name, replacing a file of that name. */
   commit(): Promise<void>;
 }
@@ -177,7 +181,7 @@ export interface AtomicFile extends AsyncDisposable {
 export async function openAtomicFile(path: string): Promise<AtomicFile> {
   await removeLeftovers(dirname(path), basename(path));
   const temporary = partialName(path);
-  const handle = await open(temporary, "wx").catch((error: unknown) => {
+  const handle = await open(temporary, "wx+").catch((error: unknown) => {
     throw storageError(error, path);
   });
   const stopBeat = keepAlive(temporary);
@@ -200,14 +204,17 @@ export async function openAtomicFile(path: string): Promise<AtomicFile> {
       throw storageError(error, path);
     }
   };
+  const put = async (bytes: Uint8Array, position: number | null): Promise<void> => {
+    for (let done = 0; done < bytes.length; ) {
+      const length = Math.min(bytes.length - done, LARGEST_READ);
+      const at = position === null ? null : position + done;
+      done += (await handle.write(bytes, done, length, at)).bytesWritten;
+    }
+  };
   return {
-    write: (bytes) =>
-      guarded(async () => {
-        for (let done = 0; done < bytes.length; ) {
-          const length = Math.min(bytes.length - done, LARGEST_READ);
-          done += (await handle.write(bytes, done, length)).bytesWritten;
-        }
-      }),
+    write: (bytes) => guarded(() => put(bytes, null)),
+    writeAt: (bytes, position) => guarded(() => put(bytes, position)),
+    read: (target, position) => guarded(() => handle.read(target, 0, target.length, position)),
     commit: () =>
       guarded(async () => {
         await handle.sync();

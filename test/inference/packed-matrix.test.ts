@@ -31,7 +31,9 @@ function dense(weights: readonly Weight[]): Float32Array {
 }
 
 async function product(weights: readonly Weight[], compute: "float32" | "int8"): Promise<Float32Array> {
-  const matrix = await writeMatrix(packMatrix(weights, compute), file);
+  const matrix = await writeMatrix(packMatrix(weights, compute), (_, { data, shape, dtype }) =>
+    file.add(data, shape, dtype),
+  );
   const y: Value = packedLinear(leaf("x", ["rows", WIDTH]), matrix, { compute });
   await using program = await compile({ y });
   const { y: result } = await program.run({ x: { shape: [ROWS, WIDTH], data: x } });

@@ -62,6 +62,7 @@ export const command = defineCommand({
   usage: "--model <model> --storage <folder> [options]",
   options,
   json: "log JSON lines on stdout instead of stderr",
+  isConfigurable: true,
   examples: `
 Examples:
   mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos

@@ -1,0 +1,103 @@
+import { expect, test } from "vitest";
+import { bytes, choice, flag, integer, names, text, texts } from "#core";
+import { valuesOfConfig, valuesOfEnvironment, variableOf } from "./sources.ts";
+
+const options = {
+  port: integer({ min: 0, max: 65_535, default: 8080, help: "port" }),
+  model: text({ required: true, help: "model" }),
+  cacheMemory: bytes({ min: 1, help: "memory" }),
+  baseDtype: {
+    ...choice(["stored", "float32", "int4"], { default: "stored", formerly: "quantize", help: "dtype" }),
+    formerValues: { none: "float32" },
+  },
+  keys: flag({ default: true, help: "let everyone in" }),
+  publicMetrics: flag({ help: "metrics" }),
+  cors: texts({ help: "origins" }),
+  parts: names(["a", "b"], { help: "parts" }),
+};
+
+const plain = (values: ReadonlyMap<string, { readonly value: unknown }>): object =>
+  Object.fromEntries([...values].map(([name, { value }]) => [name, value]));
+const environment = (given: Readonly<Record<string, string>>): object =>
+  plain(valuesOfEnvironment(options, given));
+const config = (given: unknown, section = "serve"): object =>
+  plain(
+    valuesOfConfig(typeof given === "string" ? given : JSON.stringify(given), {
+      ...{ where: "mos.config.json", section, options },
+    }),
+  );
+
+test("a variable for every option, read as the option is", () => {
+  expect(variableOf("maxAdapterRank")).toBe("MOS_MAX_ADAPTER_RANK");
+  const given = {
+    ...{ MOS_PORT: "9_000", MOS_MODEL: " org/name\n", MOS_CACHE_MEMORY: "2GB", MOS_BASE_DTYPE: "int4" },
+    ...{ MOS_KEYS: "false", MOS_PUBLIC_METRICS: "1", MOS_CORS: "https://a, https://b", MOS_PARTS: "a,b" },
+    MOS_PYTHON: "python3",
+  };
+  expect(environment(given)).toEqual({
+    ...{ port: 9000, model: "org/name", cacheMemory: 2e9, baseDtype: "int4", keys: false },
+    ...{ publicMetrics: true, cors: ["https://a", "https://b"], parts: ["a", "b"] },
+  });
+});
+
+test("empty variables are as if not set, and so is what Kubernetes tells of a service that is called mos", () => {
+  expect(environment({ MOS_PORT: "", MOS_MODEL: " \n", MOS_KEYS: "" })).toEqual({});
+  expect(environment({ MOS_PORT: "tcp://10.0.0.1:80" })).toEqual({});
+});
+
+test("former names work, with the values that they had", () => {
+  expect(environment({ MOS_QUANTIZE: "none" })).toEqual({ baseDtype: "float32" });
+  expect(environment({ MOS_QUANTIZE: "none", MOS_BASE_DTYPE: "int4" })).toEqual({ baseDtype: "int4" });
+  expect(config({ serve: { quantize: "none" } })).toEqual({ baseDtype: "float32" });
+});
+
+test.each([
+  [{ MOS_PORT: "x" }, 'MOS_PORT: "x" is not usable; give a whole number from 0 to 65535'],
+  [{ MOS_CACHE_MEMORY: "2 apples" }, /^MOS_CACHE_MEMORY: .* such as 500MB/],
+  [{ MOS_BASE_DTYPE: "int3" }, /^MOS_BASE_DTYPE: "int3" is not usable; give one of stored, float32, int4/],
+  [{ MOS_QUANTIZE: "int3" }, /^MOS_QUANTIZE: "int3"/],
+  [{ MOS_PUBLIC_METRICS: "maybe" }, 'MOS_PUBLIC_METRICS: "maybe" is not usable; give true or false'],
+  [{ MOS_NO_KEYS: "1" }, "MOS_NO_KEYS: this variable is not read; set MOS_KEYS=false"],
+] as const)("a variable that cannot be used is named: %o", (given, message) => {
+  expect(() => environment(given)).toThrowError(message);
+});
+
+test("a file has a section for each command, and JSON's own types", () => {
+  const serve = {
+    ...{ port: 0, model: "m", cacheMemory: "1.5GiB", keys: false, publicMetrics: true, cors: ["https://a"] },
+  };
+  const given = { $schema: "./schema.json", serve, worker: { whatever: 1 } };
+  expect(config(given)).toEqual({ ...serve, cacheMemory: 1.5 * 2 ** 30 });
+  expect(config({ serve: { cacheMemory: 5 } })).toEqual({ cacheMemory: 5 });
+  expect(config({})).toEqual({});
+  expect(config({ worker: {} })).toEqual({});
+});
+
+test.each([
+  ["{", /^mos\.config\.json: not valid JSON/],
+  [[], "mos.config.json: [] is not usable; give an object"],
+  [{ serve: 1 }, "mos.config.json: serve: 1 is not usable; give an object of its options"],
+  [{ serv: {} }, "mos.config.json: there is no serv; did you mean serve?"],
+  [{ port: 1 }, 'mos.config.json: port has its place in "serve"'],
+  [{ serve: { prot: 1 } }, "mos.config.json: serve: there is no prot; did you mean port?"],
+  [
+    { serve: { "cache-memory": 1 } },
+    "mos.config.json: serve: there is no cache-memory; did you mean cacheMemory?",
+  ],
+  [{ serve: { colour: 1 } }, /there is no colour; there are port, model, cacheMemory/],
+  [{ serve: { __proto__x: 1 } }, /there is no __proto__x/],
+  [
+    { serve: { port: "8080" } },
+    'mos.config.json: serve.port: "8080" is not usable; give a whole number from 0 to 65535',
+  ],
+  [{ serve: { port: null } }, /serve\.port: null is not usable/],
+  [{ serve: { keys: "false" } }, 'serve.keys: "false" is not usable; give true or false'],
+  [{ serve: { cors: "https://a" } }, 'serve.cors: "https://a" is not usable; give a list of texts'],
+  [
+    { serve: { cacheMemory: "2 apples" } },
+    /serve\.cacheMemory: "2 apples" is not usable; give a size of 1B or more/,
+  ],
+  [{ serve: { baseDtype: "int3" } }, /serve\.baseDtype: "int3" is not usable; give one of stored/],
+])("what cannot be used of a file is named: %o", (given, message) => {
+  expect(() => config(given)).toThrowError(message);
+});

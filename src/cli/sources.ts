@@ -1,0 +1,257 @@
+// Values of a command's options that do not stand on the command line: variables of the environment, and a section of a
+// configuration file. Each knows where it is from, so that messages can say so.
+import { readFile } from "node:fs/promises";
+import { MosError, parseJson, type Setting, type Settings, show } from "#core";
+
+/** The file that is read where no other one is named. */
+export const CONFIG_FILE = "mos.config.json";
+
+/** The commands that it may have a section for. */
+export const SECTIONS = ["serve", "worker"] as const;
+
+/** A checked value, and what messages call the place where it was given. */
+export interface SourcedValue {
+  readonly value: unknown;
+  readonly origin: string;
+}
+/** Values by the names of their settings. */
+export type SourcedValues = ReadonlyMap<string, SourcedValue>;
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+
+/** `maxBatch` is `MOS_MAX_BATCH`. */
+export const variableOf = (name: string): string => `MOS_${snake(name)}`;
+
+const refuse = (origin: string, found: string, expected: string): MosError =>
+  new MosError("bad_option", `${origin}: ${found} is not usable; give ${expected}`);
+
+const FLAGS: Readonly<Record<string, boolean>> = {
+  ...{ true: true, yes: true, on: true, "1": true },
+  ...{ false: false, no: false, off: false, "0": false },
+};
+
+/** What Kubernetes and Docker tell of a service that is called mos: MOS_PORT=tcp://10.0.0.1:80. */
+const isServiceLink = (text: string): boolean => /^(?:tcp|udp|sctp):\/\//.test(text);
+
+function readVariable(origin: string, setting: Setting, text: string): unknown {
+  if (setting.kind === "flag") {
+    const value = FLAGS[text.toLowerCase()];
+    if (value === undefined) throw refuse(origin, show(text), "true or false");
+    return value;
+  }
+  const parts = setting.isRepeated ? text.split(",").map((part) => part.trim()) : [text];
+  const read = parts.map((part) => setting.read(part));
+  const given = setting.check.safeParse(setting.isRepeated ? read.flat() : read[0]);
+  if (!given.success) throw refuse(origin, show(text), setting.expectedText);
+  return given.data;
+}
+
+/** The former name of a setting, too, with the values that it had. */
+const namesOf = (name: string, { formerly }: Setting): readonly string[] =>
+  formerly === undefined ? [name] : [name, formerly];
+
+const renamed = (setting: Setting, text: string, isFormer: boolean): string =>
+  isFormer ? (setting.formerValues?.[text] ?? text) : text;
+
+/**
+ * The values of the environment. Variables that are empty count as not set.
+ *
+ * @throws MosError `bad_option` that names the variable, what it holds and what would do.
+ */
+export function valuesOfEnvironment(
+  options: Settings,
+  environment: Readonly<Record<string, string | undefined>>,
+): SourcedValues {
+  const values = new Map<string, SourcedValue>();
+  for (const [name, setting] of Object.entries(options)) {
+    if (setting.kind === "flag" && setting.default === true) refuseNegation(name, environment);
+    for (const known of namesOf(name, setting)) {
+      const origin = variableOf(known);
+      // a file of a secret may end with a new line
+      const text = environment[origin]?.trim() ?? "";
+      if (text === "" || (setting.kind !== "text" && isServiceLink(text)) || values.has(name)) continue;
+      values.set(name, {
+        origin,
+        value: readVariable(origin, setting, renamed(setting, text, known !== name)),
+      });
+    }
+  }
+  return values;
+}
+
+/** `--no-keys` is not MOS_NO_KEYS: nobody should believe to have set what is not read. */
+function refuseNegation(name: string, environment: Readonly<Record<string, string | undefined>>): void {
+  const negated = `MOS_NO_${snake(name)}`;
+  if ((environment[negated] ?? "") !== "")
+    throw new MosError("bad_option", `${negated}: this variable is not read; set ${variableOf(name)}=false`);
+}
+
+/** Whose section of a file is read, and what it may hold. */
+interface Section {
+  readonly section: string;
+  readonly options: Settings;
+}
+
+/**
+ * The values of a section of a configuration file. Sections of other commands are checked when those run.
+ *
+ * @param where The file, for messages.
+ * @throws MosError `bad_option` that names the file, the field, what it holds and what would do.
+ */
+export function valuesOfConfig(
+  content: string,
+  { where, section, options }: Section & { readonly where: string },
+): SourcedValues {
+  const config = parseJson(content, { code: "bad_option", where });
+  if (!isObject(config)) throw refuse(where, shown(config), "an object");
+  let values: SourcedValues = new Map();
+  for (const [name, given] of Object.entries(config)) {
+    if (name === section) values = valuesOfSection(`${where}: ${name}`, options, given);
+    else if (Object.hasOwn(options, name))
+      throw new MosError(
+        "bad_option",
+        `${where}: ${name} has its place in "${section}": {"${section}": {"${name}": …}}`,
+      );
+    else if (name !== "$schema" && !SECTIONS.some((known) => known === name))
+      throw unknown(where, name, SECTIONS);
+  }
+  return values;
+}
+
+function valuesOfSection(where: string, settings: Settings, given: unknown): SourcedValues {
+  if (!isObject(given)) throw refuse(where, shown(given), "an object of its options");
+  const current = new Map(
+    Object.entries(settings).flatMap(([name, setting]) =>
+      namesOf(name, setting).map((known) => [known, { name, setting }] as const),
+    ),
+  );
+  const values = new Map<string, SourcedValue>();
+  for (const [known, value] of Object.entries(given)) {
+    const origin = `${where}.${known}`;
+    const found = current.get(known);
+    if (found === undefined) throw unknown(where, known, Object.keys(settings));
+    const { name, setting } = found;
+    const isFormer = known !== name;
+    values.set(name, {
+      origin,
+      value: readField(
+        origin,
+        setting,
+        isFormer && typeof value === "string" ? renamed(setting, value, true) : value,
+      ),
+    });
+  }
+  return values;
+}
+
+/** JSON has types of its own; only sizes may be texts as well, with their units. */
+function readField(origin: string, setting: Setting, value: unknown): unknown {
+  const read = setting.kind === "bytes" && typeof value === "string" ? setting.read(value) : value;
+  const given = setting.check.safeParse(read);
+  if (given.success) return given.data;
+  throw refuse(origin, shown(value), setting.kind === "bytes" ? setting.expectedText : setting.expected);
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const shown = (value: unknown): string => {
+  const text = show(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+};
+
+/** The error for a name that is none, with the one that was probably meant. */
+function unknown(where: string, name: string, known: readonly string[]): MosError {
+  const [best] = known
+    .map((candidate) => ({ candidate, distance: distanceOf(plain(candidate), plain(name)) }))
+    .sort((a, b) => a.distance - b.distance);
+  const isNear = best !== undefined && best.distance <= Math.max(2, Math.floor(name.length / 3));
+  const help = isNear ? `did you mean ${best.candidate}?` : `there are ${known.join(", ")}`;
+  return new MosError("bad_option", `${where}: there is no ${name}; ${help}`);
+}
+
+/** `max-batch` and `max_batch` are maxBatch to a reader. */
+const plain = (name: string): string => name.replace(/[-_]/g, "").toLowerCase();
+
+/** Characters to insert, remove or replace. */
+function distanceOf(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(
+        Math.min(
+          (row[j] ?? 0) + 1,
+          (next[j - 1] ?? 0) + 1,
+          (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
+        ),
+      );
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** Options that exclude each other. */
+type Conflicts = readonly (readonly string[])[];
+
+/**
+ * The first source that has a value gives it. One that excludes another puts it out where that is of a later source; in
+ * one source both are an error.
+ */
+function joinSources(
+  sources: readonly SourcedValues[],
+  { options, conflicts }: { readonly options: Settings; readonly conflicts: Conflicts },
+): SourcedValues {
+  const joined = new Map<string, SourcedValue>();
+  for (const source of sources) {
+    const others = (name: string, values: SourcedValues): SourcedValue | undefined =>
+      conflicts
+        .filter((one) => one.includes(name))
+        .flat()
+        .flatMap((other) => (other === name || isDefault(other, values) ? [] : (values.get(other) ?? [])))[0];
+    const isDefault = (name: string, values: SourcedValues): boolean =>
+      options[name]?.kind === "flag" && values.get(name)?.value === options[name].default;
+    const earlier = new Map(joined);
+    for (const [name, value] of source) {
+      if (earlier.has(name) || others(name, earlier) !== undefined) continue;
+      const other = isDefault(name, source) ? undefined : others(name, source);
+      if (other !== undefined)
+        throw new MosError("bad_option", `${value.origin} cannot be used with ${other.origin}`);
+      joined.set(name, value);
+    }
+  }
+  return joined;
+}
+
+/** The configuration file that was named, or the one of the working directory if there is one. */
+async function readConfigFile(given: string | undefined): Promise<string | undefined> {
+  try {
+    return await readFile(given ?? CONFIG_FILE, "utf8");
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (given === undefined && code === "ENOENT") return undefined;
+    const why = code === "ENOENT" ? "no such file; check the path" : `it cannot be read (${String(code)})`;
+    throw new MosError("bad_option", `${given ?? CONFIG_FILE}: ${why}`, { cause });
+  }
+}
+
+/**
+ * The values of the command line with those of the environment and of the configuration file.
+ *
+ * @throws MosError `bad_option`.
+ */
+export async function withOtherSources(
+  line: SourcedValues,
+  { options, conflicts, section }: Section & { readonly conflicts: Conflicts },
+): Promise<SourcedValues> {
+  const environment = valuesOfEnvironment(options, process.env);
+  const named = (line.get("config") ?? environment.get("config"))?.value;
+  const path = typeof named === "string" ? named : undefined;
+  const content = await readConfigFile(path);
+  const { config: _, ...fields } = options;
+  const file =
+    content === undefined
+      ? new Map<string, SourcedValue>()
+      : valuesOfConfig(content, { where: path ?? CONFIG_FILE, section, options: fields });
+  return joinSources([line, environment, file], { options, conflicts });
+}

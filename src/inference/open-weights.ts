@@ -1,0 +1,200 @@
+// The base of a model for an engine: weights that are loaded already, that are read and packed, or that were packed before.
+import { MosError } from "#core";
+import { weightBytes } from "#graph";
+import {
+  type BaseDtype,
+  baseForms,
+  type LlamaConfig,
+  type LoadedModel,
+  loadModelText,
+  type ModelFiles,
+  type ModelHashes,
+  openModel,
+  readWeights,
+  type Weight,
+  weightShapes,
+} from "#models";
+import { type FreeMemory, freeMemory, type MemoryPlan } from "#storage";
+import type { LoadedText } from "#text";
+import { type BaseWeights, prepareWeights } from "./base-weights.ts";
+import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
+import type { PackedStore } from "./packed-store.ts";
+import type { FullSettings } from "./settings.ts";
+import { keptNote, type WeightCache, weightCache } from "./weight-cache.ts";
+
+const MAX_LENGTH = 4096;
+
+/** A model that is loaded already. Its weights stay as they are. */
+export interface ModelWithText {
+  readonly model: LoadedModel;
+  readonly text: LoadedText;
+}
+
+export type Report = (type: "model" | "adapters" | "compile", done: number, total: number) => void;
+
+/** What is known of a model whose weights were taken. */
+export type ModelFacts = Pick<LoadedModel, "config" | "fingerprint" | "identity">;
+
+export interface OpenWeightsOptions {
+  readonly size: Omit<EngineSize, "maxLength"> & Pick<FullSettings, "maxLength">;
+  readonly free: FreeMemory | undefined;
+  readonly report: Report;
+  readonly signal: AbortSignal | undefined;
+  /** Whether packed weights are kept: from how many bytes on, and where else than beside the model. */
+  readonly keep: { readonly from: number; readonly fallback: string | undefined } | undefined;
+  readonly onNote: (text: string) => void;
+}
+
+export interface OpenedWeights {
+  readonly model: ModelFacts;
+  readonly weights: BaseWeights;
+  readonly tokenizer: LoadedText["tokenizer"];
+  /** The longest sequence. */
+  readonly maxLength: number;
+  readonly cacheMemory: number;
+  readonly plan: MemoryPlan | undefined;
+}
+
+/**
+ * The base of a model, and its tokenizer. Of a path, each weight is prepared when it is read, and then let go of; what has
+ * no room is refused before that. A loaded model has its room already.
+ */
+export async function openWeights(
+  given: string | ModelWithText,
+  options: OpenWeightsOptions,
+): Promise<OpenedWeights> {
+  const { size, free } = options;
+  const { compute } = size;
+  const longest = ({ maxPositions }: LlamaConfig): number =>
+    Math.min(size.maxLength ?? MAX_LENGTH, maxPositions);
+  if (typeof given !== "string") {
+    const { model, text } = given;
+    const weights = await prepareWeights(model.config, model.weights, { compute });
+    const { cacheMemory = CACHE_MEMORY } = size;
+    const { tokenizer } = text;
+    return { model, weights, tokenizer, maxLength: longest(model.config), cacheMemory, plan: undefined };
+  }
+  await using files = await openModel(given);
+  const { name, config } = files;
+  const maxLength = longest(config);
+  const { cacheMemory, expand, plan } = expectEngineMemory(
+    { name, config, formsOf: (baseDtype) => baseForms(files, { ...PLAIN, baseDtype }) },
+    { ...size, maxLength },
+    free ?? (await freeMemory()),
+  );
+  const { tokenizer } = await loadModelText(files.source);
+  const { hashes, weights } = await baseOf(files, { ...options, expand });
+  return { model: { config, ...hashes }, weights, tokenizer, maxLength, cacheMemory, plan };
+}
+
+/** How weights are read that are going to be packed. */
+const PLAIN = { compute: "float32", transposedCodes: false } as const;
+
+interface BaseOptions extends OpenWeightsOptions {
+  readonly expand: boolean;
+}
+
+interface HashedBase {
+  readonly hashes: ModelHashes;
+  readonly weights: BaseWeights;
+}
+
+/** The weights as they were packed before; or else they are read, packed, and kept where they should be. */
+async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
+  const { size, expand, onNote, report } = options;
+  const cache = await cacheOf(files, options);
+  const kept = await cache?.open();
+  if (kept !== undefined) {
+    const { hashes, store } = kept;
+    const outlines = outlinesOf(files, size.baseDtype);
+    const weights = await prepareWeights(files.config, outlines, { compute: size.compute, expand, store });
+    report("model", 1, 1);
+    return { hashes, weights };
+  }
+  const store = await cache?.create();
+  if (store === undefined) return readBase(files, options);
+  try {
+    const base = await readBase(files, options, store);
+    await store.keep(base.hashes);
+    onNote(keptNote(store));
+    return base;
+  } catch (cause) {
+    await store[Symbol.asyncDispose]();
+    if (store.failure === undefined) throw cause;
+    onNote(`packed weights are not kept for the next start: ${store.failure.message}`);
+    return readBase(files, options);
+  }
+}
+
+async function readBase(
+  files: ModelFiles,
+  { size: { baseDtype, compute }, expand, signal, report }: BaseOptions,
+  store?: PackedStore,
+): Promise<HashedBase> {
+  const reading = readWeights(files, {
+    ...{ ...PLAIN, baseDtype, signal },
+    onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
+  });
+  const stream = new Returning(reading);
+  const weights = await prepareWeights(files.config, stream, {
+    ...{ compute, expand },
+    ...(store === undefined ? {} : { store }),
+  });
+  return { hashes: stream.result(), weights };
+}
+
+/** Weights without their numbers. */
+function outlinesOf(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly [string, Weight])[] {
+  const shapes = weightShapes(files.config);
+  return [...baseForms(files, { ...PLAIN, baseDtype })].map(([name, form]) => [
+    name,
+    { shape: shapes.get(name) ?? [], form, parts: {} },
+  ]);
+}
+
+/** The cache of a base that is quantised here, all of whose matrices are packed. */
+async function cacheOf(
+  files: ModelFiles,
+  { size: { baseDtype, compute }, keep, onNote }: BaseOptions,
+): Promise<WeightCache | undefined> {
+  if (keep === undefined || baseDtype === "stored" || baseDtype === "float32") return undefined;
+  const { tiedHead } = files.config;
+  let bytes = 0;
+  const outlines = outlinesOf(files, baseDtype);
+  for (const [name, { shape, form }] of outlines) {
+    if (shape.length > 1 && form.kind !== "blocks" && form.kind !== "nf4") return undefined;
+    // a tied embedding is there as a table, too
+    bytes += weightBytes(form, shape) * (tiedHead && name === EMBEDDING ? 2 : 1);
+  }
+  if (bytes < keep.from) return undefined;
+  return weightCache(files, {
+    ...{ baseDtype, compute, fallback: keep.fallback, onNote },
+    bytes: bytes * MOST_GROWTH,
+    tensors: outlines.length * MOST_TENSORS,
+  });
+}
+
+const EMBEDDING = "model.embed_tokens.weight";
+/** Packed, a matrix takes at most this share of what it took before: float32 scales, and zero points. */
+const MOST_GROWTH = 1.5;
+/** A matrix becomes codes, scales, zero points and offsets; an embedding is a table besides. */
+const MOST_TENSORS = 5;
+
+/** An iterable whose end says more. */
+class Returning<T, R> implements AsyncIterable<T> {
+  readonly #items: AsyncGenerator<T, R>;
+  #result: R | undefined;
+
+  constructor(items: AsyncGenerator<T, R>) {
+    this.#items = items;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void> {
+    this.#result = yield* this.#items;
+  }
+
+  result(): R {
+    if (this.#result === undefined) throw new MosError("bad_config", "the items were not read to their end");
+    return this.#result;
+  }
+}

@@ -1,0 +1,44 @@
+// Where the tensors of a base lie that become constants of programs: in a temporary file that is filled while weights are
+// read, or in a cache (weight-cache.ts), where they may be already.
+import { constant, type DType, type PackedMatrix, type TensorData, type Value } from "#graph";
+import { type ConstantsFile, openConstantsFile } from "#runtime";
+import type { MatrixArrays } from "./packed-arrays.ts";
+import { type AddPart, writeMatrix } from "./write-matrix.ts";
+
+/** A tensor by name; its data are asked for where they are not there yet. */
+export interface StoredTensor {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly data: () => TensorData;
+}
+
+/** Tensors and packed matrices by name, as constants. Throws `storage` where the disk does not take them. */
+export interface PackedStore extends AsyncDisposable {
+  /** Bytes of its file. */
+  readonly bytes: number;
+  /** A norm or a bias. */
+  vector(name: string, tensor: StoredTensor): Promise<Value>;
+  tensor(name: string, tensor: StoredTensor): Promise<Value>;
+  matrix(name: string, pack: () => MatrixArrays): Promise<PackedMatrix>;
+}
+
+/** A store in a temporary file, which is made when it is needed and removed on disposal. */
+export function temporaryStore(): PackedStore {
+  let file: ConstantsFile | undefined;
+  const add: AddPart = async (_, { data, shape, dtype }) => {
+    file ??= await openConstantsFile();
+    return file.add(data, shape, dtype);
+  };
+  return {
+    get bytes() {
+      return file?.bytes ?? 0;
+    },
+    vector: async (_, { data, shape }) => constant(data(), shape),
+    tensor: (name, { data, ...type }) => add(name, { ...type, data: data() }),
+    matrix: (_, pack) => writeMatrix(pack(), add),
+    async [Symbol.asyncDispose]() {
+      await file?.[Symbol.asyncDispose]();
+      file = undefined;
+    },
+  };
+}

@@ -1,0 +1,302 @@
+// Packed weights that are kept for the next start: a safetensors file beside the model, whose tensors are the constants of
+// the programs, each at the begin of a page, so that the runtime maps them where they lie.
+import { createHash } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { MosError, parseJson, parseWith } from "#core";
+import {
+  openSafetensors,
+  type PlacedTensor,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+  safetensorsHeader,
+} from "#formats";
+import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
+import { type BaseDtype, type Compute, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
+import {
+  type AtomicFile,
+  describeBytes,
+  expectSpace,
+  openAtomicFile,
+  openForReading,
+  pathExists,
+  storageError,
+} from "#storage";
+import type { PackedStore, StoredTensor } from "./packed-store.ts";
+import { type AddPart, writeMatrix } from "./write-matrix.ts";
+
+/** Raise it when packing gives other bytes, or the file another shape: `test/inference/weight-cache.test.ts` says when. */
+const FORMAT = 1;
+/** Where a tensor begins: whole pages can be mapped. */
+const PAGE = 4096;
+/** Pages that are compared to see whether a file holds what was written. */
+const CHECKED_PAGES = 256;
+/** Bytes of the header for each tensor: its name, type, shape and place, and the padding behind it. */
+const HEADER_SHARE = 512;
+
+const DTYPES: Readonly<Partial<Record<DType, SafetensorsDtype>>> = {
+  uint8: "U8",
+  int8: "I8",
+  uint16: "U16",
+  float16: "F16",
+  float32: "F32",
+};
+
+const matrixShape = {
+  blockSize: z.int().positive(),
+  out: z.int().positive(),
+  in: z.int().positive(),
+};
+/** What a packed matrix is beside its tensors. */
+const matrixSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("blocks"),
+    bits: z.literal([4, 8]),
+    columns: z.literal(["x", "x twice", "x and means"]),
+    ...matrixShape,
+  }),
+  z.strictObject({ kind: z.literal("nf4"), ...matrixShape }),
+]);
+type MatrixFacts = z.output<typeof matrixSchema>;
+const factsSchema = z.strictObject({
+  fingerprint: z.string(),
+  identity: z.string().optional(),
+  matrices: z.record(z.string(), matrixSchema),
+});
+
+/** Which packed weights are meant, and where they may be. */
+export interface WeightCacheOptions {
+  readonly baseDtype: BaseDtype;
+  readonly compute: Compute;
+  /** A folder for those of models whose own folder cannot be written. */
+  readonly fallback: string | undefined;
+  /** Bytes that the file will have at most. */
+  readonly bytes: number;
+  /** Tensors that it will have at most. */
+  readonly tensors: number;
+  /** Told what happens to the cache, in a line. */
+  readonly onNote: (text: string) => void;
+}
+
+/** Packed weights that were kept, and what is known of the model that they come from. */
+export interface KeptWeights {
+  readonly store: PackedStore;
+  readonly hashes: ModelHashes;
+}
+
+/** A store that becomes the cache. Disposed before it is kept, it leaves nothing. */
+export interface KeepingStore extends PackedStore {
+  readonly folder: string;
+  /** What the disk refused. */
+  readonly failure: MosError | undefined;
+  /** Gives the file its name, once all tensors are there. */
+  keep(hashes: ModelHashes): Promise<void>;
+}
+
+/** The packed weights of a model in one form. */
+export interface WeightCache {
+  /** Those that were kept; undefined where there are none that can be used. */
+  open(): Promise<KeptWeights | undefined>;
+  /** A place for new ones; undefined where there is none. */
+  create(): Promise<KeepingStore | undefined>;
+}
+
+/** Beside the model: in its folder, or in one that is named after its file. */
+const folderBeside = ({ source, path }: ModelFiles): string =>
+  source.kind === "folder" ? join(path, ".mos") : `${path}.mos`;
+
+/** Finds out where the packed weights of an open model are, or will be. */
+export async function weightCache(
+  files: ModelFiles,
+  { baseDtype, compute, fallback, bytes, tensors, onNote }: WeightCacheOptions,
+): Promise<WeightCache> {
+  const source = await sourceDigest(files);
+  const key = `${FORMAT} ${baseDtype} ${compute} ${source}`;
+  const name = `${baseDtype}-${compute}.safetensors`;
+  const own = createHash("sha256").update(resolve(files.path)).digest("hex").slice(0, 16);
+  const folders = [
+    folderBeside(files),
+    ...(fallback === undefined ? [] : [join(fallback, `${basename(files.path)}-${own}`)]),
+  ];
+  return {
+    async open() {
+      for (const folder of folders) {
+        const path = join(folder, name);
+        if (!(await pathExists(path).catch(() => false))) continue;
+        try {
+          return await openKept(path, key);
+        } catch (cause) {
+          onNote(`the kept weights cannot be used and are made anew: ${messageOf(cause, path)}`);
+        }
+      }
+      return undefined;
+    },
+    async create() {
+      const refused: string[] = [];
+      for (const folder of folders) {
+        const path = join(folder, name);
+        try {
+          await expectSpace(folder, { what: "the cache of packed weights", bytes });
+          await mkdir(folder, { recursive: true });
+          return keepingStore(await openAtomicFile(path), { path, key, tensors });
+        } catch (cause) {
+          refused.push(messageOf(cause, path));
+        }
+      }
+      onNote(`packed weights are not kept for the next start: ${refused.join("; ")}`);
+      return undefined;
+    },
+  };
+}
+
+const messageOf = (cause: unknown, path: string): string => storageError(cause, path).message;
+
+/** A hash of pages that are evenly spread over the bytes from `begin` to `end`. */
+async function pagesDigest(
+  read: (target: Uint8Array, position: number) => Promise<unknown>,
+  begin: number,
+  end: number,
+): Promise<string> {
+  const hash = createHash("sha256");
+  const step = Math.max(PAGE, Math.ceil((end - begin) / CHECKED_PAGES / PAGE) * PAGE);
+  for (let at = begin; at < end; at += step) {
+    const page = new Uint8Array(Math.min(PAGE, end - at));
+    await read(page, at);
+    hash.update(page);
+  }
+  return hash.digest("hex");
+}
+
+/** @throws MosError `storage` for a file that is damaged, or of other weights. */
+async function openKept(path: string, key: string): Promise<KeptWeights> {
+  await using file = await openSafetensors(path, { code: "storage" });
+  const { metadata, tensors } = file;
+  if (metadata["mos_key"] !== key)
+    throw new MosError("storage", `${path}: it is of another model, or of another version of this program`);
+  const ends = [...tensors.values()].map(({ end }) => end);
+  const begin = [...tensors.values()].reduce((least, entry) => Math.min(least, entry.begin), Infinity);
+  await using bytes = await openForReading(path, "storage");
+  if ((await pagesDigest(bytes.read, begin, Math.max(...ends))) !== metadata["mos_pages"])
+    throw new MosError("storage", `${path}: its bytes are not those that were written`);
+  const place = { code: "storage", where: `${path}: mos_facts` } as const;
+  const facts = parseWith(factsSchema, parseJson(metadata["mos_facts"] ?? "", place), place);
+  const { fingerprint, identity, matrices } = facts;
+  return {
+    hashes: { fingerprint, identity },
+    store: keptStore(file, new Map(Object.entries(matrices))),
+  };
+}
+
+/** Tensors where they lie; nothing is read, and data are not asked for. */
+function keptStore(
+  { path, tensors }: SafetensorsFile,
+  matrices: ReadonlyMap<string, MatrixFacts>,
+): PackedStore {
+  const missing = (name: string): MosError =>
+    new MosError("storage", `${path}: ${name} is missing; remove this file`);
+  const at = (name: string, dtype: DType): Value | undefined => {
+    const found = tensors.get(name);
+    if (found === undefined || found.dtype !== DTYPES[dtype]) return undefined;
+    const { begin, end, shape } = found;
+    return fileConstant({ path, offset: begin, length: end - begin }, shape, dtype);
+  };
+  const tensor = async (name: string, { shape, dtype }: StoredTensor): Promise<Value> => {
+    const value = at(name, dtype);
+    if (value?.shape.join() !== shape.join()) throw missing(name);
+    return value;
+  };
+  return {
+    bytes: [...tensors.values()].reduce((most, { end }) => Math.max(most, end), 0),
+    ...{ tensor, vector: tensor },
+    async matrix(name): Promise<PackedMatrix> {
+      const facts = matrices.get(name);
+      const codes = at(`${name}.codes`, "uint8");
+      const scales = at(`${name}.scales`, "float32");
+      if (facts === undefined || codes === undefined || scales === undefined) throw missing(name);
+      if (facts.kind === "nf4") return { ...facts, codes, scales };
+      const zeroPoints = at(`${name}.zeroPoints`, "uint8");
+      return { ...facts, codes, scales, zeroPoints, offsets: at(`${name}.offsets`, "float32") };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+interface KeepingOptions {
+  readonly path: string;
+  readonly key: string;
+  readonly tensors: number;
+}
+
+/** Tensors are written behind room for the header, which comes last. */
+function keepingStore(file: AtomicFile, { path, key, tensors: most }: KeepingOptions): KeepingStore {
+  const begin = Math.ceil(((most + 16) * HEADER_SHARE) / PAGE) * PAGE;
+  const written: PlacedTensor[] = [];
+  const matrices: Record<string, MatrixFacts> = {};
+  let end = begin;
+  let failure: MosError | undefined;
+  const add: AddPart = async (name, { data, shape, dtype }) => {
+    const offset = Math.ceil(end / PAGE) * PAGE;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const type = DTYPES[dtype];
+    if (type === undefined) throw new MosError("bad_config", `${name}: ${dtype} is not kept`);
+    // a safetensors file has no gaps
+    const gap = offset - end;
+    if (gap > 0) written.push({ name: `padding.${written.length}`, dtype: "U8", shape: [gap], bytes: gap });
+    written.push({ name, dtype: type, shape, bytes: bytes.byteLength });
+    await file.writeAt(bytes, offset).catch((cause: unknown) => {
+      failure = storageError(cause, path);
+      throw failure;
+    });
+    end = offset + bytes.byteLength;
+    return fileConstant({ path, offset, length: bytes.byteLength }, shape, dtype);
+  };
+  const tensor = (name: string, { data, ...type }: StoredTensor): Promise<Value> =>
+    add(name, { ...type, data: data() });
+  return {
+    folder: dirname(path),
+    get bytes() {
+      return end;
+    },
+    get failure() {
+      return failure;
+    },
+    ...{ tensor, vector: tensor },
+    async matrix(name, pack) {
+      const matrix = await writeMatrix(pack(), (part, given) => add(`${name}.${part}`, given));
+      matrices[name] = factsOf(matrix);
+      return matrix;
+    },
+    async keep({ fingerprint, identity }) {
+      const facts = { fingerprint, ...(identity === undefined ? {} : { identity }), matrices };
+      try {
+        const header = safetensorsHeader(written, {
+          metadata: {
+            mos_key: key,
+            mos_pages: await pagesDigest(file.read, begin, end),
+            mos_facts: JSON.stringify(facts),
+          },
+          length: begin,
+        });
+        if (header.length > begin) throw new MosError("storage", `${path}: its header has no room`);
+        await file.writeAt(header, 0);
+        await file.commit();
+      } catch (cause) {
+        failure = storageError(cause, path);
+        throw failure;
+      }
+    },
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  };
+}
+
+function factsOf(matrix: PackedMatrix): MatrixFacts {
+  const { blockSize, out, in: width } = matrix;
+  const common = { blockSize, out, in: width };
+  if (matrix.kind === "nf4") return { kind: "nf4", ...common };
+  return { kind: "blocks", bits: matrix.bits, columns: matrix.columns, ...common };
+}
+
+/** The line that says what was kept. */
+export const keptNote = ({ folder, bytes }: KeepingStore): string =>
+  `packed weights are kept for the next start: ${describeBytes(bytes)} in ${folder}`;
