@@ -104,6 +104,7 @@ test("a wrong command is noticed", () => {
     /unknown option '--ranks'/,
   );
   expect(flawOf("npx mos generate --prompt Hi")).toMatch(/--model/);
+  expect(flawOf("npx mixture-of-shards generate --prompt Hi")).toMatch(/--model/);
   expect(flawOf("npx mos params --rank many")).toMatch(/rank/);
   expect(flawOf("npm run goldns -- DIR")).toMatch(/no script goldns/);
   expect(flawOf("npm run bench:decode -- --rowz 2")).toMatch(/no option --rowz/);

@@ -65,8 +65,14 @@ const scripts = (): Readonly<Record<string, string>> =>
 /** Places of blocks that show a command and are not marked as such, so that they are not checked. */
 export const unmarkedCommands = (path: string): readonly string[] =>
   blocksOf(readFileSync(path, "utf8"))
-    .filter(({ language, content }) => language === "" && /^(npm run|npx mos|python) /m.test(content))
+    .filter(
+      ({ language, content }) =>
+        language === "" && /^(npm run|npx (mos|mixture-of-shards)|python) /m.test(content),
+    )
     .map(({ line }) => `${path}:${line}`);
+
+/** The names of our command, of which "mos" alone is another package's on npm. */
+const IS_OURS = /^(mos|mixture-of-shards)$/;
 
 /** What is wrong with a command of ours, by the parser that it would meet; undefined if nothing is. */
 function flawOfMos(args: readonly string[]): string | undefined {
@@ -96,7 +102,7 @@ function flawOfScript(name: string, args: readonly string[]): string | undefined
 
 /** Programs that are not ours, and what they are shown with. */
 const OTHERS = new Set([
-  ...["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "bash .ci/run"],
+  ...["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "npx esbuild", "cp -r", "bash .ci/run"],
   ...[
     "docker build",
     "docker push",
@@ -111,6 +117,11 @@ const OTHERS = new Set([
     "vllm serve",
   ],
 ]);
+
+/** Of the page on bundlers, which scripts/ci/stranger.sh runs. */
+for (const folder of ["bundle", "whole"]) {
+  for (const program of ["generate", "server"]) OTHERS.add(`node ${folder}/${program}.js`);
+}
 
 /** The address of a server in the documents. */
 const SERVER = "http://127.0.0.1:8080";
@@ -134,8 +145,8 @@ export const flawOf = (text: string): string | undefined =>
 function flawOfOne(text: string): string | undefined {
   const words = wordsOf(text).filter((word) => !/^[A-Z_]+=/.test(word)); // VARIABLE=value command
   const [first = "", second = "", third = "", ...rest] = words;
-  if (first === "npx" && second === "mos") return flawOfMos(words.slice(2));
-  if (first === "mos") return flawOfMos(words.slice(1));
+  if (first === "npx" && IS_OURS.test(second)) return flawOfMos(words.slice(2));
+  if (IS_OURS.test(first)) return flawOfMos(words.slice(1));
   if (first === "docker" && words.includes("run")) return flawOfMos(words.slice(words.indexOf("server") + 1));
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
   const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
@@ -153,8 +164,8 @@ const LOCAL = /^(assets|test)\//;
 export function runsHere(text: string): boolean {
   const words = wordsOf(text);
   if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
-  if (words[0] !== "npx" || words[1] !== "mos" || words[2] === "pull" || words[2] === "quickstart")
-    return false;
+  if (words[0] !== "npx" || !IS_OURS.test(words[1] ?? "")) return false;
+  if (words[2] === "pull" || words[2] === "quickstart") return false;
   const files = words.filter((_, i) => /^--(model|data|held-out-data|config|file)$/.test(words[i - 1] ?? ""));
   if (words[2] === "eval" && !words.includes("--data")) return false; // it would be fetched
   return files.every((file) => LOCAL.test(file));

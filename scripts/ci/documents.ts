@@ -13,7 +13,7 @@ const root = resolve(".");
 function runIn(folder: string, { where, text }: ShownCommand): boolean {
   const npm = text.startsWith("npm ");
   const started = performance.now();
-  const command = text.replace(/\bnpx mos\b/g, MOS);
+  const command = text.replace(/\bnpx (mos|mixture-of-shards)\b/g, MOS);
   const { status, stdout, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", command], {
     cwd: npm ? root : folder,
     encoding: "utf8",

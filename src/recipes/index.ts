@@ -17,6 +17,7 @@ export {
   type TextRequest,
 } from "#inference";
 export {
+  type BaseDtype,
   type DownloadEvent,
   geometryOf,
   type LoadProgress,
@@ -29,6 +30,7 @@ export {
 } from "#models";
 export type { Device } from "#runtime";
 export type { ChatMessage, LoadedText } from "#text";
+export type { ScheduleName } from "#training";
 export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./adapters.ts";
 export { type BaseModel, type LoadOptions, loadModel, loadText } from "./base.ts";
 export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate.ts";

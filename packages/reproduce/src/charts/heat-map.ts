@@ -1,12 +1,11 @@
 import { axisX, axisY, cell, type PlotOptions, rect, type ScaleOptions, text } from "@observablehq/plot";
+import type { Better, Heading } from "./heading.ts";
 import {
   axisBelow,
-  type Better,
   check,
   draw,
   EDGE,
   EMPTY,
-  type Heading,
   INK,
   LINE,
   longest,

@@ -2,17 +2,7 @@
 import { axisX, frame, type Markish, type PlotOptions, plot, text } from "@observablehq/plot";
 import { DOMParser } from "linkedom";
 import { MosError } from "mixture-of-shards";
-
-/** The words above a picture, and below it. */
-export interface Heading {
-  readonly title?: string;
-  readonly subtitle?: string;
-  /** What a reader needs to know of the marks and the numbers; each line wraps. */
-  readonly note?: string;
-}
-
-/** Which end of the values is the good one. */
-export type Better = "lower" | "higher";
+import type { Heading } from "./heading.ts";
 
 export const INK = "#222222";
 const PALE = "#555555";

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# What a stranger does with the packages in a project of its own, outside of this repository: they are packed and installed
+# with npm 10 and 11, engines checked; the command is asked for its version; every door is compiled strictly; programs run
+# as CommonJS and as docs/15-bundlers.md bundles them. A warning of npm's that is ours to avoid is an error.
+# usage: bash scripts/ci/stranger.sh   (after npm run build; needs npm's registry)
+set -euo pipefail
+readonly ESBUILD=0.28.2
+repository=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+say() { echo "$((SECONDS / 60)):$(printf %02d $((SECONDS % 60)))  $1"; }
+version_of() { node -p 'require(process.argv[1]).devDependencies[process.argv[2]]' "$repository/package.json" "$1"; }
+
+# A log of npm's, of which no warning may be ours. npm 11 lists all packages that have an install script, in one notice: so
+# onnxruntime-node is in it whatever we do, and our script, without which that one's would download. Settings of this
+# machine are not ours either.
+expect_no_warning() {
+  local listed='install-scripts( +(mixture-of-shards@.*preinstall|(onnxruntime-node|esbuild)@.*postinstall).*| [0-9] packages .*| Run .*|)$'
+  local machine='Unknown (env|user|global|builtin) config'
+  if grep -E '^npm (warn|error)' "$1" | grep -vE "^npm warn ($listed|$machine)"; then
+    echo "npm warns of what is ours to avoid"
+    exit 1
+  fi
+}
+
+cd "$repository"
+npm pack --silent --ignore-scripts --pack-destination "$work" \
+  --workspace packages/reproduce --workspace packages/service --include-workspace-root >/dev/null
+say "packed: $(cd "$work" && echo *.tgz)"
+
+for npm in 10 11; do
+  mkdir "$work/npm-$npm" && cd "$work/npm-$npm"
+  echo '{ "name": "stranger", "private": true, "type": "module" }' >package.json
+  tools=()
+  if [ "$npm" = 11 ]; then
+    tools=("typescript@$(version_of typescript)" "@types/node@$(version_of @types/node)" "esbuild@$ESBUILD")
+  fi
+  npx --yes --package="npm@$npm" -- npm install --engine-strict --no-audit --no-fund \
+    "$work"/*.tgz "${tools[@]}" >log 2>&1 || { cat log; exit 1; }
+  expect_no_warning log
+  grep '^added ' log
+  [ "$(npx --no -- mixture-of-shards --version)" = "$(npx --no -- mos --version)" ]
+  npx --no -- mixture-of-shards params --preset llama2-7b >/dev/null
+  say "installed with npm $npm"
+done
+
+mkdir "$work/once" && cd "$work/once"
+npx --yes --package="$work/mixture-of-shards-0.1.0.tgz" -- mixture-of-shards --version
+say "run by npx, in a folder without a project"
+
+cd "$work/npm-11"
+cp "$repository"/examples/{budget,finetune,generate,server}.ts .
+ln -s node_modules/mixture-of-shards/assets assets
+mkdir adapters
+
+# every door of every package, from their own lists
+doors() {
+  node -p '
+    const { name, exports } = require(`${process.cwd()}/node_modules/${process.argv[1]}/package.json`);
+    Object.keys(exports).filter((door) => !door.endsWith(".json")).map((door) => name + door.slice(1)).join("\n")' "$1"
+}
+doors=$(for package in mixture-of-shards mixture-of-shards-{reproduce,service}; do doors "$package"; done)
+n=0
+for door in $doors; do echo "export * as a$((++n)) from \"$door\";"; done >doors.ts
+for door in $doors; do echo "if (Object.keys(require(\"$door\")).length === 0) throw new Error(\"$door is empty\");"; done >doors.cjs
+for resolution in "nodenext --moduleResolution nodenext" "esnext --moduleResolution bundler"; do
+  # shellcheck disable=SC2086 # two words
+  npx tsc --ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false \
+    --target es2023 --types node --module $resolution *.ts
+done
+say "compiled strictly: $(echo "$doors" | wc -l) doors and $(ls *.ts | wc -l) programs"
+
+node --throw-deprecation --trace-warnings doors.cjs >doors.txt 2>&1 || { cat doors.txt; exit 1; }
+if [ -s doors.txt ]; then cat doors.txt; exit 1; fi
+say "required by a CommonJS program, without a word"
+
+awk '/^```sh$/ { shown = 1; next } /^```$/ { shown = 0 } shown' "$repository/docs/15-bundlers.md" >bundlers.sh
+[ "$(grep -c '^npx esbuild' bundlers.sh)" = 2 ]
+bash -euo pipefail bundlers.sh >bundled.txt 2>&1 || { cat bundled.txt; exit 1; }
+[ "$(grep -c '"text_completion"' bundled.txt)" = 2 ] && [ "$(grep -c ' tokens, ' bundled.txt)" = 4 ]
+say "bundled by the commands of docs/15-bundlers.md, and run"
