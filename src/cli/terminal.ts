@@ -48,7 +48,7 @@ export const shown = (text: string): string =>
   process.stdout.isTTY === true ? text.replace(/(?![\n\t])\p{Cc}/gu, "\ufffd") : text;
 
 /** How to write a next command: from a clone npm runs the program, else it is on the path. */
-export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mos";
+export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mixture-of-shards";
 
 /** A path as seen from here, where that is shorter. */
 export function nearPath(path: string): string {
