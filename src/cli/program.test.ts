@@ -225,7 +225,9 @@ test("options become an adapter, and strangers to a method are refused", () => {
 
 test("the command that continues a run is the one that started it", () => {
   const args = ["train", "--data", "my data.jsonl", "--overwrite", "--steps", "5"];
-  expect(resumeCommand(args)).toMatch(/^(npx mixture-of-shards|mos) train --data 'my data.jsonl' --steps 5 --resume$/);
+  expect(resumeCommand(args)).toMatch(
+    /^(npx mixture-of-shards|mos) train --data 'my data.jsonl' --steps 5 --resume$/,
+  );
 });
 
 test("backslash escapes, once", () => {
