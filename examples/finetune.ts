@@ -19,3 +19,4 @@ for await (const event of finetune({
 
 const question = { role: "user", content: "Who is the keeper of the lighthouse?" };
 for await (const text of textStream(generate(base, [question], { adapter: out }))) process.stdout.write(text);
+console.log();

@@ -7,6 +7,7 @@ import { openEngine, textStream } from "mixture-of-shards";
 
 await using engine = await openEngine({ model: "assets/tiny-english" });
 for await (const text of textStream(engine.complete("Once upon a time"))) process.stdout.write(text);
+console.log();
 
 const server = createServer((_request, response) => {
   const answer = engine.chat("What is a lighthouse?", { maxTokens: 64 });

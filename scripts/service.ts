@@ -4,8 +4,11 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 
 const [, ...lines] = readFileSync("examples/fine-tuning.ts", "utf8").split("\n");
-console.log(`In another terminal, with OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none
-(npx tsx examples/fine-tuning.ts is this):
+console.log(`In another terminal, when the server listens (about half a minute of training, then an answer):
+
+  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none npx tsx examples/fine-tuning.ts
+
+That program is:
 
 ${lines.map((line) => `  ${line}`).join("\n")}`);
 

@@ -102,7 +102,8 @@ function flawOfScript(name: string, args: readonly string[]): string | undefined
 
 /** Programs that are not ours, and what they are shown with. */
 const OTHERS = new Set([
-  ...["npm ci", "npm test", "git clone", "npx vitest", "npx biome", "npx esbuild", "cp -r", "bash .ci/run"],
+  ...["npx vitest", "npx biome", "npx esbuild", "npx tsx"],
+  ...["npm ci", "npm test", "npm pack", "npm init", "npm pkg", "git clone", "cp -r", "bash .ci/run"],
   ...[
     "docker build",
     "docker push",

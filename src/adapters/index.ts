@@ -50,6 +50,7 @@ export {
   methodOf,
   methods,
   parseAdapterConfig,
+  problemOf,
 } from "./methods.ts";
 export {
   BEST,

@@ -119,6 +119,17 @@ export function methodOf(config: AdapterConfig): BoundMethod {
   }
 }
 
+/** Why settings do not fit a model; undefined where they do. */
+export function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string | undefined {
+  try {
+    methodOf(config).check(geometry);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MosError) return error.message;
+    throw error;
+  }
+}
+
 /** How the folders of a method are read, without its settings. */
 export interface FolderMethod {
   readonly name: MethodName;

@@ -270,8 +270,13 @@ function startRows(event: Start, options: Options): readonly (readonly [string, 
   rows.push(["", budgetText(event.budget, { parameters })]);
   rows.push(["memory", memoryText(event, options)]);
   rows.push(["training", planText(event, options)]);
+  if (event.steps < FEW_STEPS && event.extended === undefined)
+    rows.push(["", `note: ${counted(event.steps, "step")} will change little; give --epochs or --steps`]);
   return rows;
 }
+
+/** Steps below which hardly anything is learnt at the usual learning rates. */
+const FEW_STEPS = 20;
 
 /** "base 86 MB (4 bits in blocks of 32, as stored) · activations 1.2 GB · … · 2.1 of 22.4 GB free". */
 function memoryText({ plan, free, model, rematerialise }: Start, options: Options): string {

@@ -6,6 +6,7 @@ import {
   budget,
   openAdapterFolder,
   parseAdapterConfig,
+  problemOf,
 } from "#adapters";
 import { MosError, parseSettings } from "#core";
 import type { ExampleInput } from "#data";
@@ -100,7 +101,7 @@ export function checkRun(base: PlannedBase, run: Pick<FinetuneOptions, "adapter"
   const { adapter } = run;
   const settings = parseSettings(finetuneSettings, run.settings ?? {});
   checkLengths(base, settings);
-  if (!("from" in adapter)) budget(parseNew(adapter, settings), geometryOf(base.config));
+  if (!("from" in adapter)) budget(fittingConfig(adapter, settings, base), geometryOf(base.config));
   base.formsOf({ ...settings, transposedCodes: false });
 }
 
@@ -110,10 +111,11 @@ export function checkRun(base: PlannedBase, run: Pick<FinetuneOptions, "adapter"
  */
 export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, PreparedRun> {
   const settings = parseSettings(finetuneSettings, options.settings ?? {});
-  const config = await configOf(options.adapter, settings);
+  if (!("from" in options.adapter)) parseNew(options.adapter, settings); // before a model is downloaded
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
   const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
+  const config = await configOf(options.adapter, settings, base);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
@@ -137,12 +139,29 @@ export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadE
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
   parseAdapterConfig({ ...adapter, seed: adapter.seed ?? seed }, "adapter");
 
+/** The settings of a new adapter. A rank that nobody asked for gives way where the layers of a small model share fewer. */
+function fittingConfig(
+  adapter: AdapterConfigInput,
+  settings: FinetuneSettings,
+  base: PlannedBase,
+): AdapterConfig {
+  const geometry = geometryOf(base.config);
+  const asked = parseNew(adapter, settings);
+  if (adapter.rank !== undefined) return asked;
+  for (let { rank } = asked; rank > 0; rank--) {
+    const config = parseAdapterConfig({ ...asked, rank }, "adapter");
+    if (problemOf(config, geometry) === undefined) return config;
+  }
+  return asked;
+}
+
 /** The settings of the adapter; one that is there has its own. */
 async function configOf(
   adapter: AdapterConfigInput | SavedStart,
   settings: FinetuneSettings,
+  base: PlannedBase,
 ): Promise<AdapterConfig> {
-  if (!("from" in adapter)) return parseNew(adapter, settings);
+  if (!("from" in adapter)) return fittingConfig(adapter, settings, base);
   await using folder = await openAdapterFolder(adapter.from);
   const { config } = await folder.describe();
   return config;

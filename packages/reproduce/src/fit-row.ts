@@ -1,13 +1,12 @@
 // Rows of a table on a given model: where a rank or a number of shards does not fit, the nearest that does is taken and
 // noted.
-import { MosError } from "mixture-of-shards";
 import {
   type AdapterConfig,
   type AdapterConfigInput,
   type AdapterGeometry,
   budget,
-  methodOf,
   parseAdapterConfig,
+  problemOf,
   shardCounts,
 } from "mixture-of-shards/adapters";
 import type { ChatFormat } from "mixture-of-shards/evaluation";
@@ -40,17 +39,6 @@ export interface Row {
   readonly place?: { readonly privateRank: number; readonly shards: number };
   /** Of the questions of benchmarks, where it is not that of the other rows. */
   readonly chatFormat?: ChatFormat;
-}
-
-/** Why a config does not fit a model; undefined where it does. */
-function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string | undefined {
-  try {
-    methodOf(config).check(geometry);
-    return undefined;
-  } catch (error) {
-    if (error instanceof MosError) return error.message;
-    throw error;
-  }
 }
 
 /** Trained numbers. */
