@@ -55,7 +55,7 @@ describe.each(documents())("%s", (path) => {
       "generate",
       "gradients",
       "budget",
-      "serve",
+      "batch",
       "server",
       "stream",
       "evaluate",

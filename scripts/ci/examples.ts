@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 
 /** What each example has to say. An example without a line here fails. */
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
+  "batch.ts": [/The keeper of the lighthouse/, /In the morning/],
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
   "data.ts": [/^36 examples, 12 updates, \d+ tokens trained$/m, /^step 12: held-out loss \d/m],
   "evaluate.ts": [/^base\t\d+\.\d\d\t\d+\.\d\d$/m, /^{ exact_match: 1 }$/m],
@@ -16,7 +17,6 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "finetune.ts": [/^held-out loss/m, /^200 /m, /Clara/],
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
   "gradients.ts": [/^inputs x, w$/m, /^gradient 3 × 2$/m],
-  "serve.ts": [/The keeper of the lighthouse/, /In the morning/],
   "server.ts": [
     /^serving at http:\/\/127\.0\.0\.1:\d+\/v1$/m,
     /"object":"text_completion".*"completion_tokens":\d/,

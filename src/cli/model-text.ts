@@ -1,6 +1,6 @@
 // What `mos inspect` shows of a model, and what others say of its answers.
 import { basename } from "node:path";
-import type { AnswerDefaults } from "#inference";
+import { type AnswerDefaults, samplingBy } from "#inference";
 import type { ModelInspection } from "#recipes";
 import { flagName } from "./command.ts";
 import { counted, formatBytes, formatCount, formatInteger } from "./numbers.ts";
@@ -55,12 +55,17 @@ function memoryTable({ memory }: ModelInspection): string {
   return textTable([["--base-dtype", "bytes"], ...rows], { left: [0] });
 }
 
-/** `temperature 0.6, top-p 0.9 (generation_config.json); top-k 40 (option)`. */
+/**
+ * `temperature 0.6, top-p 0.9 (generation_config.json); top-k 40 (option)`. A temperature that nothing sets, but that is used,
+ * stands first.
+ */
 export function defaultsText({ sampling, maxTokens, sources }: AnswerDefaults): string {
   const values: Readonly<Record<string, unknown>> = { ...sampling, maxTokens };
   const bySource = new Map<string, string[]>();
   for (const [name, source] of Object.entries(sources))
     bySource.set(source, [...(bySource.get(source) ?? []), `${flagName(name)} ${String(values[name])}`]);
   if (bySource.size === 0) return "greedy: neither options nor the model's files set anything";
-  return [...bySource].map(([source, parts]) => `${parts.join(", ")} (${basename(source)})`).join("; ");
+  const implied = "temperature" in sources ? [] : [`temperature ${samplingBy({ sampling }).temperature}`];
+  const set = [...bySource].map(([source, parts]) => `${parts.join(", ")} (${basename(source)})`);
+  return [...implied, ...set].join("; ");
 }

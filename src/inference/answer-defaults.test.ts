@@ -40,10 +40,13 @@ describe("without a temperature", () => {
 
 test("numbers out of range are refused, by the name of the option or the model's file", () => {
   expect(() => answerDefaults({ temperature: -1 }, model())).toThrow(/^temperature: -1 is not usable/);
-  for (const broken of [{ sampling: { minP: 2 } }, { maxTokens: 0 }]) {
+  for (const broken of [{ sampling: { minP: 2 } }, { sampling: { minP: "2" } }, { maxTokens: 0 }]) {
     expect(() => answerDefaults({}, model(broken))).toThrow(
       /^models\/tiny\/generation_config\.json: (minP|maxTokens)/,
     );
     expect(answerDefaults({ generationConfig: "none" }, model(broken)).sampling).toEqual({});
+    expect(answerDefaults({ minP: 0.1, maxTokens: 7 }, model(broken))).toMatchObject({
+      ...{ sampling: { minP: 0.1 }, maxTokens: 7 },
+    });
   }
 });

@@ -12,10 +12,13 @@ export interface DefaultsInput extends SettingInput<typeof defaultsSettings> {}
 /** Of an engine that was made without any. */
 export const NO_DEFAULTS: AnswerDefaults = { sampling: {}, sources: {} };
 
-/** Throws `bad_model` for a number that cannot be used. */
-function checkModels({ where, sampling, maxTokens }: GenerationConfig): void {
+/** What a model's files have of the settings that no option sets. Throws `bad_model` for what cannot be used. */
+function modelDefaults({ where, sampling, maxTokens }: GenerationConfig, options: object) {
+  const found = Object.entries({ ...sampling, ...(maxTokens === undefined ? {} : { maxTokens }) });
+  const needed = Object.fromEntries(found.filter(([name]) => !(name in options)));
   try {
-    parseSettings(defaultsSettings, { ...sampling, ...(maxTokens === undefined ? {} : { maxTokens }) });
+    const { generationConfig: _, ...checked } = parseSettings(defaultsSettings, needed);
+    return pick(defaultsSettings, checked);
   } catch (cause) {
     if (!(cause instanceof MosError)) throw cause;
     throw new MosError(
@@ -33,10 +36,8 @@ function checkModels({ where, sampling, maxTokens }: GenerationConfig): void {
  */
 export function answerDefaults(given: DefaultsInput, model: GenerationConfig): AnswerDefaults {
   const { generationConfig, ...checked } = parseSettings(defaultsSettings, pick(defaultsSettings, given));
-  const isUsed = generationConfig === "auto";
-  if (isUsed) checkModels(model);
   const options = pick(defaultsSettings, checked);
-  const found = pick(defaultsSettings, isUsed ? { ...model.sampling, maxTokens: model.maxTokens } : {});
+  const found = generationConfig === "none" ? {} : modelDefaults(model, options);
   const all = { ...found, ...options };
   const sourceOf = (name: string): string => (name in options ? "option" : model.where);
   return {

@@ -1,3 +1,4 @@
+import { MosError } from "#core";
 import { type LocateCalls, loadModelText, locatedPath, openModel } from "#models";
 import type { LoadedText } from "#text";
 import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
@@ -5,7 +6,7 @@ import { openCoreProcess } from "./core-process.ts";
 import { createEngine } from "./engine.ts";
 import { type CoreSettings, type OpenProgress, openCore } from "./open-core.ts";
 import type { ModelWithText } from "./open-weights.ts";
-import type { Engine } from "./types.ts";
+import type { AnswerDefaults, Engine } from "./types.ts";
 
 /** What an engine runs and where, and how opening is watched and stopped. */
 export interface OpenEngineOptions extends Omit<CoreSettings, "model">, LocateCalls {
@@ -56,12 +57,18 @@ export async function openEngine({
     return createEngine({ ...opened, text, defaults });
   }
   const path = await locatedPath(model, { hub, onDownload, signal });
-  if (inProcess) {
+  const read = async (): Promise<{ readonly text: LoadedText; readonly defaults: AnswerDefaults }> => {
     const text = await textOf(path, now);
-    const opened = await openCore({ ...settings, model: path }, { onProgress, signal });
-    return createEngine({ ...opened, text, defaults: answerDefaults(given, text.generation) });
+    return { text, defaults: answerDefaults(given, text.generation) };
+  };
+  if (inProcess) {
+    const front = await read();
+    return createEngine({
+      ...(await openCore({ ...settings, model: path }, { onProgress, signal })),
+      ...front,
+    });
   }
-  // this process reads the tokenizer while the other one opens the core, and ends that if it cannot
+  // this process reads tokenizer and defaults while the other one opens the core, and ends that if it cannot
   const stop = new AbortController();
   // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
   const follow = (): void => stop.abort(signal?.reason);
@@ -71,12 +78,18 @@ export async function openEngine({
   const opening = openCoreProcess({ ...settings, model: path }, calls);
   // it may fail before it is waited for
   void opening.catch(() => undefined).finally(() => signal?.removeEventListener("abort", follow));
-  const text = await textOf(path, now).catch(async (cause: unknown) => {
+  const front = await read().catch(async (cause: unknown) => {
     stop.abort(cause);
-    await opening.catch(() => undefined);
+    await opening.then(
+      ({ core }) => core[Symbol.asyncDispose](), // it was open just before
+      () => undefined,
+    );
     throw cause;
   });
-  return createEngine({ ...(await opening), text, defaults: answerDefaults(given, text.generation) });
+  const engine = createEngine({ ...(await opening), ...front });
+  if (signal?.aborted !== true) return engine;
+  await engine[Symbol.asyncDispose]();
+  throw new MosError("cancelled", "opening the engine was stopped", { cause: signal.reason });
 }
 
 async function textOf(path: string, now: Date | undefined): Promise<LoadedText> {

@@ -148,17 +148,17 @@ export interface ServedApp extends AsyncDisposable {
   readonly engine: Engine;
   /** Answers a request. Its signal, or not reading the answer's body to the end, cancels it. */
   readonly fetch: (request: Request) => Promise<Response>;
+  /**
+   * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the port if there is
+   * one. Without its engine, at once.
+   */
+  stop(): Promise<void>;
 }
 
 /** A server that answers. Disposing it closes the port, too. `signal` stops opening, and no open server. */
 export interface RunningServer extends ServedApp {
   /** Such as `http://127.0.0.1:8080`. */
   readonly address: string;
-  /**
-   * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the port. Without its
-   * engine, at once.
-   */
-  stop(): Promise<void>;
 }
 
 const isLoopback = (host: string): boolean =>
@@ -171,10 +171,7 @@ const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 const SECONDS_WITHOUT_ENGINE = 2;
 
 /** What a server without a port is opened with. */
-export type AppOptions = Omit<
-  ServeOptions,
-  "host" | "port" | "keys" | "drainSeconds" | "drainDelay" | "keepAlive"
->;
+export type AppOptions = Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">;
 
 /**
  * Opens a model with its adapters and serves it by OpenAI's API.
@@ -211,7 +208,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
   const { adapters, log = NO_LOG, onProgress, signal, now = steadyNow, date = Date.now } = options;
   if (hasPort) checkReach(network);
-  const tls = await certificateOf(network, { date, log });
+  const tls = hasPort ? await certificateOf(network, { date, log }) : undefined;
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
   const { name, geometry, checkRun: check, checkAdapter } = await readModel(model);
@@ -246,14 +243,14 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     let isClosing = false;
     const close = async (drainSeconds: number): Promise<void> => {
       isClosing = true;
-      await listening?.close({ drainSeconds });
+      await (listening?.close({ drainSeconds }) ?? server.inFlight.drain(drainSeconds));
     };
     const gone = engine.closed.then(() => true);
     return {
       address: listening?.address ?? "",
       modelName,
       engine,
-      fetch: async (request) => await server.app.fetch(request),
+      fetch: async (request) => await server.app.fetch(request, {}),
       stop: async () => {
         const { inFlight } = server;
         inFlight.leave();

@@ -5,6 +5,7 @@ import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
+import type { QuotaShare } from "./quotas.ts";
 import type { UsageFields } from "./schemas.ts";
 
 /** An adapter that a key may use, by name. */
@@ -245,7 +246,7 @@ interface StartOptions {
  * later choice that the engine does not accept, end it with an error.
  *
  * @throws what the engine's `submit` throws; ApiError 400 or 429 for more log-probabilities than there is room for, and 429
- * where the key's quota has no room for the prompt.
+ * where the key's quota has no room for the prompt, or no more for a later choice.
  */
 export async function startChoices(
   context: RequestContext,
@@ -258,17 +259,22 @@ export async function startChoices(
   const promptTokens = firsts.reduce((sum, i) => sum + (requests[i]?.prompt.length ?? 0), 0);
   record.promptTokens = promptTokens;
   running.atEnd(server.logprobBudget.take(logprobsHeldBy(requests, limits, isStream)));
+  const answerTokens = requests.reduce((sum, { maxTokens = 0 }) => sum + maxTokens, 0);
+  const share = quotas.take(key, promptTokens, answerTokens);
+  running.atEnd(share.release);
   const start = async (): Promise<MergedEvents<EngineEvent>> => {
     const merging = mergeEvents(
-      requests.map((request) => (signal: AbortSignal) => engine.submit({ ...request, signal })),
-      { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context, new Set(firsts)) },
+      requests.map((request, i) => (signal: AbortSignal) => {
+        if (i >= limits.choicesAtOnce) share.check();
+        return engine.submit({ ...request, signal });
+      }),
+      { atOnce: limits.choicesAtOnce, signal: running.signal, onEvent: recorder(context, firsts, share) },
     );
     await merging.ready();
     return merging;
   };
-  const giveBack = quotas.take(key, promptTokens);
   const merged = await start().catch((error) => {
-    giveBack();
+    share.giveBack();
     throw error;
   });
   for (const [name, value] of Object.entries(quotas.headers(key))) context.header(name, value);
@@ -288,9 +294,13 @@ export async function startChoices(
 }
 
 /** Keeps a request's record and the metrics, event by event. `firsts` are the first choices of each prompt. */
-function recorder(context: RequestContext, firsts: ReadonlySet<number>): (event: ChoiceEvent) => void {
-  const { server, record, running, key } = context.var;
-  const { metrics, now, quotas } = server;
+function recorder(
+  context: RequestContext,
+  firsts: readonly number[],
+  share: QuotaShare,
+): (event: ChoiceEvent) => void {
+  const { server, record, running } = context.var;
+  const { metrics, now } = server;
   const lastTokenAt = new Map<number, number>();
   return ({ choice, event }) => {
     const { reason } = running.signal;
@@ -305,13 +315,13 @@ function recorder(context: RequestContext, firsts: ReadonlySet<number>): (event:
       else metrics.nextToken((at - before) / 1000);
       record.firstTokenAt ??= at;
       record.completionTokens++;
-      quotas.add(key, 1);
+      share.add(1);
       lastTokenAt.set(choice, at);
     }
     if (event.type !== "finish") return;
     const { queuedSeconds, cachedTokens } = event.usage;
     record.queuedSeconds = Math.max(record.queuedSeconds ?? 0, queuedSeconds);
-    if (firsts.has(choice)) record.cachedTokens += cachedTokens;
+    if (firsts.includes(choice)) record.cachedTokens += cachedTokens;
   };
 }
 

@@ -54,8 +54,7 @@ function makeHttp({ limits, app }: ListeningServer, tls: OpenCertificate | undef
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler: jsonAnswer });
   if (tls === undefined) return createHttpServer(options, listener);
   const handshakeTimeout = limits.headerSeconds * 1000;
-  const https = createHttpsServer({ ...options, handshakeTimeout, ...tls.pair }, listener);
-  return https.once("close", tls.watch(https));
+  return createHttpsServer({ ...options, handshakeTimeout, ...tls.pair }, listener);
 }
 
 /**
@@ -80,6 +79,7 @@ export async function listen(
   );
   // connections that wait to be accepted, in a burst of more than there may be
   const bound = await bind(http, { host, port, backlog: 4 * limits.connections });
+  if (tls !== undefined && http instanceof HttpsServer) http.once("close", tls.watch(http));
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
     port: bound,

@@ -14,16 +14,26 @@ export interface QuotaKey {
   readonly tokensPerMonth?: number | undefined;
 }
 
+/** What a request takes of its key's quota. */
+export interface QuotaShare {
+  /** Counts tokens of its answers. */
+  add(tokens: number): void;
+  /** @throws ApiError 429 where its answers have had all that was reserved for them, and that was less than they may take. */
+  check(): void;
+  /** Lets others have what was reserved and not used. */
+  release(): void;
+  /** Takes the prompt back, too, of a request that is not accepted. */
+  giveBack(): void;
+}
+
 /** Counts the tokens of keys that have a quota. */
 export interface Quotas {
   /**
-   * Counts a prompt, and returns what takes it back where the request is not accepted.
+   * Counts a prompt, and reserves what its answers may take, or as much as is left, until it is released.
    *
-   * @throws ApiError 429 where the quota has no room for it.
+   * @throws ApiError 429 where the quota has no room for the prompt.
    */
-  take(key: QuotaKey, promptTokens: number): () => void;
-  /** Counts tokens of an answer. */
-  add(key: QuotaKey, tokens: number): void;
+  take(key: QuotaKey, promptTokens: number, answerTokens: number): QuotaShare;
   /** What is left of the tightest quota, in OpenAI's headers. */
   headers(key: QuotaKey): Readonly<Record<string, string>>;
 }
@@ -41,6 +51,8 @@ interface QuotaOptions {
 
 /** Tokens by tenant and period, such as `2026-11-26` and `2026-11`. */
 type Counts = Map<string, Map<string, number>>;
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const countIn = (counts: Counts, name: string, period: string): number => counts.get(name)?.get(period) ?? 0;
 
@@ -79,9 +91,12 @@ function quotasOf({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): read
 
 interface State extends Quota {
   readonly used: number;
+  /** Reserved for answers that are being written. */
+  readonly held: number;
 }
 
 const leftOf = ({ limit, used }: State): number => Math.max(0, limit - used);
+const freeOf = (state: State): number => Math.max(0, leftOf(state) - state.held);
 
 /** As OpenAI writes times: `6h5m4s`. */
 function duration(milliseconds: number): string {
@@ -100,17 +115,27 @@ function headersOf(states: readonly State[], now: number): Readonly<Record<strin
   };
 }
 
-function exhausted(state: State, promptTokens: number, now: number): ApiError {
-  const { unit, limit, used, end } = state;
+function refusal(state: State, promptTokens: number, now: number): ApiError {
+  const { unit, limit, used, held, end } = state;
   const left = leftOf(state);
+  const details = {
+    ...{ status: 429, type: "insufficient_quota", code: "insufficient_quota" },
+    headers: { ...headersOf([state], now), "x-should-retry": "false" },
+  };
+  if (promptTokens > limit)
+    return new ApiError(
+      `the prompt has ${promptTokens} tokens; this key may have ${limit} a ${unit}`,
+      details,
+    );
+  if (left >= Math.max(1, promptTokens))
+    return new ApiError(
+      `this key may have ${limit} tokens a ${unit} and has had ${used}; ${held} more are reserved for its answers that are being written, so wait for one to end`,
+      { status: 429, code: "concurrency_limit_exceeded", retryAfter: 1, headers: headersOf([state], now) },
+    );
   const what = left === 0 ? "" : `, which leaves ${left} for a prompt of ${promptTokens}`;
   return new ApiError(
     `this key may have ${limit} tokens a ${unit} and has had ${used}${what}; the next ${unit} begins at ${new Date(end).toISOString()}`,
-    {
-      ...{ status: 429, type: "insufficient_quota", code: "insufficient_quota" },
-      retryAfter: (end - now) / 1000,
-      headers: { ...headersOf([state], now), "x-should-retry": "false" },
-    },
+    { ...details, retryAfter: (end - now) / 1000 },
   );
 }
 
@@ -119,11 +144,18 @@ function quotasOver(
   counts: { readonly saved: () => Counts; readonly fresh: Counts },
   { date }: QuotaOptions,
 ): Quotas {
+  /** Tokens reserved, by tenant. */
+  const held = new Map<string, number>();
+  const hold = (name: string, tokens: number): void => {
+    const all = (held.get(name) ?? 0) + tokens;
+    if (all === 0) held.delete(name);
+    else held.set(name, all);
+  };
   const statesOf = (key: QuotaKey): readonly State[] =>
     quotasOf(key, date()).map((quota) => {
       const { name } = key;
       const used = countIn(counts.saved(), name, quota.period) + countIn(counts.fresh, name, quota.period);
-      return { ...quota, used };
+      return { ...quota, used, held: held.get(name) ?? 0 };
     });
   const hasQuota = ({ tokensPerDay, tokensPerMonth }: QuotaKey): boolean =>
     (tokensPerDay ?? tokensPerMonth) !== undefined;
@@ -133,14 +165,36 @@ function quotasOver(
     addTo(counts.fresh, key.name, new Map([day, month].map((period) => [period, tokens])));
   };
   return {
-    take(key, promptTokens) {
+    take(key, promptTokens, answerTokens) {
       const at = date();
-      const full = statesOf(key).find((state) => leftOf(state) < Math.max(1, promptTokens));
-      if (full !== undefined) throw exhausted(full, promptTokens, at);
+      const full = statesOf(key).find((state) => freeOf(state) < Math.max(1, promptTokens));
+      if (full !== undefined) throw refusal(full, promptTokens, at);
       count(key, promptTokens, at);
-      return () => count(key, -promptTokens, at);
+      const reserved = Math.min(answerTokens, ...statesOf(key).map(freeOf));
+      let unused = hasQuota(key) ? reserved : 0;
+      const use = (tokens: number): void => {
+        const taken = Math.min(tokens, unused);
+        unused -= taken;
+        hold(key.name, -taken);
+      };
+      hold(key.name, unused);
+      return {
+        add(tokens) {
+          use(tokens);
+          count(key, tokens);
+        },
+        check() {
+          if (reserved === answerTokens || unused > 0) return;
+          const full = statesOf(key).find((state) => freeOf(state) === 0);
+          if (full !== undefined) throw refusal(full, 1, date());
+        },
+        release: () => use(unused),
+        giveBack() {
+          use(unused);
+          count(key, -promptTokens, at);
+        },
+      };
     },
-    add: (key, tokens) => count(key, tokens),
     headers: (key) => headersOf(statesOf(key), date()),
   };
 }
@@ -162,11 +216,12 @@ async function readCounts(path: string): Promise<Counts> {
   return new Map(Object.entries(tokens).map(([name, periods]) => [name, new Map(Object.entries(periods))]));
 }
 
-/** Periods that are over are not written any more. */
+/** Without periods that are long over: that the last one is may be an error of this machine's clock. */
 function textOf(counts: Counts, now: number): string {
-  const current = new Set<string>(Object.values(periodsAt(now)));
+  const at = new Date(now);
+  const oldest = periodsAt(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() - 2)).month;
   const tokens = [...counts].flatMap(([name, periods]) => {
-    const kept = [...periods].filter(([period]) => current.has(period));
+    const kept = [...periods].filter(([period]) => period >= oldest);
     return kept.length === 0
       ? []
       : [[name, Object.fromEntries(kept.map(([period, n]) => [period, Math.max(0, n)]))]];
@@ -176,6 +231,9 @@ function textOf(counts: Counts, now: number): string {
 
 /** How often the counts are written, in milliseconds: what a crash can lose. */
 const SAVE_EVERY = 5000;
+
+/** How long the last write waits for a lock that others hold, in milliseconds. */
+const PATIENCE_AT_END = 5000;
 
 /** How counts are kept. */
 export interface StoredQuotaOptions extends QuotaOptions {
@@ -199,8 +257,9 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
     const found = await stat(path).catch(() => undefined);
     return found === undefined ? "" : `${found.mtimeMs} ${found.size} ${found.ino}`;
   };
+  const ending = new AbortController();
   const write = async (): Promise<void> => {
-    await using _lock = await lockChanges(dirname(path));
+    await using _lock = await lockChanges(dirname(path), ending.signal);
     const counts = await readCounts(path);
     const added = [...fresh].map(([name, periods]) => [name, new Map(periods)] as const);
     for (const [name, periods] of added) addTo(counts, name, periods);
@@ -219,7 +278,7 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
   };
   let reported = "";
   const report = (error: unknown): void => {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     if (reason !== reported)
       log.error({ reason }, "tokens of keys cannot be written; a restart would forget them");
     reported = reason;
@@ -239,7 +298,14 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
     save,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
-      await save().catch(() => undefined);
+      const timeout = setTimeout(() => ending.abort(), PATIENCE_AT_END);
+      await save().catch((error) => {
+        const lost = Object.fromEntries(
+          [...fresh].map(([name, periods]) => [name, Object.fromEntries(periods)]),
+        );
+        log.error({ reason: reasonOf(error), lost }, "the last tokens of keys could not be written");
+      });
+      clearTimeout(timeout);
     },
   };
 }
@@ -247,6 +313,6 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
 const notWritable = (path: string, cause: unknown): MosError =>
   new MosError(
     cause instanceof MosError ? cause.code : "storage",
-    `${path}: keys have token quotas, whose counts cannot be kept here: ${cause instanceof Error ? cause.message : String(cause)}; name another file with --usage-file`,
+    `${path}: keys have token quotas, whose counts cannot be kept here: ${reasonOf(cause)}; name another file with --usage-file`,
     { cause },
   );

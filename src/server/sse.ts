@@ -51,13 +51,17 @@ export function streamBody(
     running.end();
     record.end?.();
   };
-  /** Closes the connection, since an answer that only ends would look whole. */
+  /** Closes the connection, or without one of its own fails the body, since an answer that only ends would look whole. */
   const drop = (controller: ReadableStreamDefaultController, reason: string): void => {
     if (isOver) return;
     record.error = reason;
     end();
-    context.env.outgoing?.destroy();
-    controller.close();
+    const outgoing = context.env?.outgoing;
+    if (outgoing === undefined) controller.error(new Error(reason));
+    else {
+      outgoing.destroy();
+      controller.close();
+    }
   };
   const body = new ReadableStream<Uint8Array>({
     start(controller) {

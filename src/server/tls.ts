@@ -94,7 +94,7 @@ const CHECK_EVERY = 10_000;
 /** Size and times of both files. */
 async function stampOf({ certFile, keyFile }: TlsOptions): Promise<string> {
   const found = await Promise.all([certFile, keyFile].map((path) => stat(path).catch(() => undefined)));
-  return found.map((one) => `${one?.mtimeMs} ${one?.size} ${one?.ino}`).join(" ");
+  return found.map((one) => `${one?.mtimeMs} ${one?.ctimeMs} ${one?.size} ${one?.ino}`).join(" ");
 }
 
 /**
@@ -109,18 +109,20 @@ export async function openCertificate(options: TlsOptions): Promise<OpenCertific
   return {
     pair,
     watch(server) {
+      let reported = "";
       const look = async (): Promise<void> => {
         const found = await stampOf(options);
         if (found === stamp) return;
-        stamp = found;
         try {
           server.setSecureContext(await readPair(options));
+          stamp = found; // not before: a file may become readable without a change
+          reported = "";
           log.info({}, "the TLS certificate was read again");
         } catch (error) {
-          log.error(
-            { reason: reasonOf(error) },
-            "the TLS certificate cannot be read; the old one stays in use",
-          );
+          const reason = reasonOf(error);
+          if (reason !== reported)
+            log.error({ reason }, "the TLS certificate cannot be read; the old one stays in use");
+          reported = reason;
         }
       };
       const timer = setInterval(() => void look(), checkEvery).unref();

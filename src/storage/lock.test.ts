@@ -103,6 +103,7 @@ test("changes wait for each other, and not for ever", async () => {
   clock.mockImplementation(() => (now += 5000));
   await expect(lockChanges(folder)).rejects.toMatchObject({ code: "busy" });
   clock.mockRestore();
+  await expect(lockChanges(folder, AbortSignal.timeout(30))).rejects.toMatchObject({ code: "busy" });
 });
 
 test("an empty lock, for which the disk was too full, counts as one, and is taken over when nobody touches it", async () => {

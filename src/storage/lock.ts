@@ -162,13 +162,13 @@ export async function lockFolder(folder: string): Promise<AsyncDisposable> {
 
 /**
  * Waits until no other process renames or removes sub-folders of a folder, and keeps others from it until it is disposed.
- * To be held for short.
+ * To be held for short. The signal ends the waiting, not the lock.
  *
  * @throws MosError `busy` where others hold it for long, `storage`, `not_found`.
  */
-export async function lockChanges(folder: string): Promise<AsyncDisposable> {
+export async function lockChanges(folder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
   const end = steadyNow() + PATIENCE;
-  const lock = await take(resolve(folder, CHANGE), () => steadyNow() > end);
+  const lock = await take(resolve(folder, CHANGE), () => signal?.aborted === true || steadyNow() > end);
   if (lock === undefined)
     throw new MosError("busy", `${folder}: another process is changing this folder; try again later`);
   return lock;

@@ -1,3 +1,6 @@
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEngine, type Engine, openEngine } from "#inference";
 import { generate, geometryOf, loadModel } from "#recipes";
@@ -118,4 +121,28 @@ test("an engine that cannot be opened throws, and its process ends", async () =>
   await expect(openEngine({ model: MODEL, maxBatch: 0 })).rejects.toMatchObject({ code: "bad_option" });
   const signal = AbortSignal.timeout(1);
   await expect(openEngine({ model: MODEL, signal })).rejects.toMatchObject({ code: "cancelled" });
+});
+
+test("defaults that cannot be used end the opening, and leave no process", async () => {
+  const processes = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
+  await expect.poll(processes).toBe(0);
+  const folder = await mkdtemp(join(tmpdir(), "mos-defaults-"));
+  try {
+    await cp(MODEL, folder, { recursive: true });
+    await writeFile(join(folder, "generation_config.json"), '{"temperature": -1}');
+    for (const inProcess of [false, true])
+      await expect(openEngine({ model: folder, threads: 1, inProcess })).rejects.toMatchObject({
+        code: "bad_model",
+      });
+    await expect(openEngine({ model: MODEL, threads: 1, defaults: { topP: 7 } })).rejects.toMatchObject({
+      code: "bad_option",
+    });
+    await expect.poll(processes).toBe(0);
+    await using _engine = await openEngine({
+      ...{ model: folder, threads: 1, defaults: { generationConfig: "none" } },
+    }); // the count would not show any if it were of something else
+    expect(processes()).toBe(1);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

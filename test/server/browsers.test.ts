@@ -95,10 +95,10 @@ test("/ leads browsers to the page of routes, and programs to its address", asyn
   const { status, json } = await server.send("/");
   expect([status, json]).toEqual([
     200,
-    expect.objectContaining({ model: "base", docs: "/docs", openapi: "/openapi.json" }),
+    expect.objectContaining({ model: "base", docs: "docs", openapi: "openapi.json" }),
   ]);
   for (const path of [json.docs, json.openapi, json.health, json.ready])
-    expect((await server.send(path)).status).toBe(200);
+    expect((await server.send(`/${path}`)).status).toBe(200);
 });
 
 test("probes are not logged, unless they are refused; they are counted", async () => {

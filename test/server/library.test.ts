@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text as whole } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -78,6 +79,25 @@ describe("without a port", () => {
     server.close();
   });
 });
+
+test("without a port, a stream that is not read in time fails and harms no other, and a host can drain", async () => {
+  await using app = await openApp({
+    ...{ model: MODEL, threads: 1, requestTimeout: 1, drainSeconds: 10 },
+    ...{ tlsCert: "none.pem" }, // which is for a port
+  });
+  const ask = (more: object) => app.fetch(completion("http://localhost", { ignore_eos: true, ...more }));
+  const slow = (await ask({ max_tokens: 400, stream: true })).body?.getReader();
+  expect((await slow?.read())?.done).toBe(false);
+  await sleep(3500);
+  const rest = async () => {
+    while ((await slow?.read())?.done === false);
+  };
+  await expect(rest()).rejects.toThrow("the client read too slowly");
+  const last = (await ask({ max_tokens: 20, stream: true })).text();
+  await app.stop();
+  expect(await last).toContain("[DONE]");
+  expect((await ask({ max_tokens: 4 })).status).toBe(503);
+}, 30_000);
 
 const addressOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 

@@ -151,5 +151,6 @@ test("the document describes the routes from their schemas, and its page loads n
   }
   const { text } = await server.send("/docs");
   expect(text).toContain("POST /v1/completions");
+  expect(text).toContain('href="openapi.json"'); // also below a path
   expect(text).not.toMatch(/src=|https?:\/\//);
 });

@@ -82,6 +82,21 @@ describe("a key with a quota", () => {
     expect((await stream).text).toContain("[DONE]");
   });
 
+  test("is not passed by many answers of one request, or by requests at the same time", async () => {
+    await using server = await open(2);
+    const answer = await ask(server, "acme", { n: 60 });
+    expect([answer.status, answer.json.error.code]).toEqual([429, "insufficient_quota"]);
+    const { text } = await server.send("/metrics", undefined, bearer("operator"));
+    const total = Number(/kind="completion",key="acme"\} (\d+)/.exec(text)?.[1]);
+    expect(total).toBeGreaterThanOrEqual(37);
+    expect(total).toBeLessThanOrEqual(37 + 16 * 5);
+    date = END; // the next day
+    const all = await Promise.all(Array.from({ length: 20 }, () => ask(server, "acme")));
+    expect(all.filter(({ status }) => status === 200)).toHaveLength(5);
+    const refused = all.filter(({ status }) => status === 429).map(({ json }) => json.error.code);
+    expect(new Set(refused)).toEqual(new Set(["concurrency_limit_exceeded"]));
+  });
+
   test("is not asked again by OpenAI's client", async () => {
     await using server = await open();
     for (let i = 0; i < 5; i++) await ask(server, "acme");

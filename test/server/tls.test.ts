@@ -3,7 +3,7 @@
 // openssl req -x509 -new -key key.pem -days 36500 -subj /CN=first -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -out first.pem
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { connect as connectPlain } from "node:net";
 import { tmpdir } from "node:os";
@@ -111,6 +111,39 @@ test("a renewed certificate is used without a restart; one that does not fit its
   expect(await send(server.address, "/health")).toMatchObject({ name: "second" });
   await copyFile(join(FOLDER, "first.pem"), join(folder, "cert.pem"));
   await sleep(100);
+});
+
+test("what is wrong is said once, and a pair that becomes readable without a change of its times is used", async () => {
+  const cert = join(folder, "cert.pem");
+  await using server = await startHttps({ checkEvery: 20 });
+  said.length = 0;
+  await rm(cert);
+  await expect.poll(() => said.length).toBe(1);
+  await sleep(100);
+  expect(said).toEqual(["the TLS certificate cannot be read; the old one stays in use"]);
+  await copyFile(join(FOLDER, "second.pem"), cert);
+  const { atime, mtime } = await stat(cert);
+  await expect.poll(() => said.at(-1)).toBe("the TLS certificate was read again");
+  expect(await send(server.address, "/health")).toMatchObject({ name: "second" });
+  // as large, and as old by its time
+  await copyFile(join(FOLDER, "first.pem"), cert);
+  await utimes(cert, atime, mtime);
+  await expect.poll(async () => (await send(server.address, "/health")).name).toBe("first");
+});
+
+test("a certificate of a port that cannot be opened is not watched", async () => {
+  await using server = await startHttps();
+  let watched = 0;
+  const tls = await openCertificate(options());
+  const watch = (on: Parameters<typeof tls.watch>[0]) => {
+    watched++;
+    return tls.watch(on);
+  };
+  const engine = fakeEngine({ text: await loadTextFromFolder("assets/tiny-english") });
+  const parts = createServer({ engine, modelName: "base", log, now: Date.now, nextSeed: () => 1 });
+  const taken = { host: "127.0.0.1", port: server.port, tls: { ...tls, watch } };
+  await expect(listen(parts, taken)).rejects.toThrow("another program listens there");
+  expect(watched).toBe(0);
 });
 
 test("files that cannot be used are refused at the start, by name", async () => {

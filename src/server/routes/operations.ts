@@ -82,8 +82,8 @@ export function operationRoutes(app: ServerApp): void {
     if (wantsPage) return context.redirect("docs"); // relative: a proxy may have put the server below a path
     const { modelName } = context.var.server;
     return context.json({
-      ...{ name: "mixture-of-shards", model: modelName, docs: "/docs", openapi: "/openapi.json" },
-      ...{ api: "/v1", health: "/health", ready: "/ready", metrics: "/metrics" },
+      ...{ name: "mixture-of-shards", model: modelName, docs: "docs", openapi: "openapi.json" },
+      ...{ api: "v1", health: "health", ready: "ready", metrics: "metrics" },
     });
   });
   let document: object | undefined;
@@ -160,6 +160,6 @@ function docsPage({ openAPIRegistry }: ServerApp, modelName: string): string {
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mos serve</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
 </head><body><h1>mos serve</h1><p>The base model is <code>${escaped(modelName)}</code>; <code>GET /v1/models</code> lists
-the adapters. Fields of requests and answers: <a href="/openapi.json">openapi.json</a>.</p>
+the adapters. Fields of requests and answers: <a href="openapi.json">openapi.json</a>.</p>
 <table>${rows.join("\n")}</table></body></html>\n`;
 }

@@ -1,0 +1,14 @@
+import { expect, test } from "vitest";
+import { defaultsText } from "./model-text.ts";
+
+const where = "models/tiny/generation_config.json";
+
+test("the temperature that is used is shown, also where nothing sets it", () => {
+  expect(defaultsText({ sampling: {}, sources: {} })).toMatch(/^greedy/);
+  const narrowed = { sampling: { topP: 0.9, topK: 40 }, sources: { topP: where, topK: "option" } };
+  expect(defaultsText(narrowed)).toBe("temperature 1; top-p 0.9 (generation_config.json); top-k 40 (option)");
+  const length = { sampling: {}, maxTokens: 512, sources: { maxTokens: where } };
+  expect(defaultsText(length)).toBe("temperature 0; max-tokens 512 (generation_config.json)");
+  const set = { sampling: { temperature: 0.6, topP: 0.9 }, sources: { temperature: where, topP: where } };
+  expect(defaultsText(set)).toBe("temperature 0.6, top-p 0.9 (generation_config.json)");
+});
