@@ -20,6 +20,7 @@ import { geometryOf, type LocateCalls, locatedPath, openModel } from "#models";
 import {
   createServer,
   defaultLimits,
+  expectFreePort,
   type KeyFile,
   listen,
   type OpenCertificate,
@@ -207,7 +208,10 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   const network = parseSettings(networkSettings, pick(networkSettings, options));
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
   const { adapters, log = NO_LOG, onProgress, signal, now = steadyNow, date = Date.now } = options;
-  if (hasPort) checkReach(network);
+  if (hasPort) {
+    checkReach(network);
+    await expectFreePort({ host, port });
+  }
   const tls = hasPort ? await certificateOf(network, { date, log }) : undefined;
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);

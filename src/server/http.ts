@@ -94,6 +94,17 @@ export async function listen(
   };
 }
 
+/**
+ * Opens a port and closes it again, so that one which is taken is known before anything is loaded.
+ *
+ * @throws MosError as `listen`.
+ */
+export async function expectFreePort(options: Pick<ListenOptions, "host" | "port">): Promise<void> {
+  const http = createHttpServer();
+  await bind(http, { ...options, backlog: 1 });
+  await new Promise<void>((resolve) => http.close(() => resolve()));
+}
+
 function bind(http: Server, options: ListenOptions & { readonly backlog: number }): Promise<number> {
   const { host, port } = options;
   return new Promise((resolve, reject) => {

@@ -14,7 +14,7 @@ export {
 export { findAdapter } from "./choices.ts";
 export type { ModelNotes, RequestContext, ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { ApiError, type ApiErrorDetails } from "./errors.ts";
-export { type Listening, type ListenOptions, listen } from "./http.ts";
+export { expectFreePort, type Listening, type ListenOptions, listen } from "./http.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
 export type { RequestRecord, ServerLog } from "./metrics.ts";
 export {
