@@ -52,8 +52,13 @@ async function start() {
   return { seconds, cpu, peak_gb: Math.max(...usage.map(({ peak }) => peak)) / 1e9 };
 }
 
-const kept = statSync(model).isDirectory() ? join(model, ".mos") : `${model}.mos`;
-rmSync(kept, { recursive: true, force: true });
+// a folder may also hold one GGUF file, which has its own
+const kept = statSync(model).isDirectory()
+  ? readdirSync(model)
+      .filter((name) => name.endsWith(".mos"))
+      .map((name) => join(model, name))
+  : [`${model}.mos`];
+for (const folder of kept) rmSync(folder, { recursive: true, force: true });
 const first = await start();
 const later: Awaited<ReturnType<typeof start>>[] = [];
 for (let i = 0; i < rounds; i++) later.push(await start());

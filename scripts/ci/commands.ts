@@ -112,7 +112,7 @@ const OTHERS = new Set([
     "cp -t",
     "mkdir -p",
     "mv keys.jsonl",
-    "node cuda/node_modules/onnxruntime-node/script/install.js",
+    "node node_modules/onnxruntime-node/script/install",
     "npm install",
     "printf %s",
     "vllm serve",

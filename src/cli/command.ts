@@ -153,7 +153,10 @@ async function valuesOf(
 ): Promise<object> {
   const line = valuesOfLine(commander, options);
   const given = isConfigurable
-    ? await withOtherSources(line, { options: ownOptions(options), conflicts, section: commander.name() })
+    ? await withOtherSources(line, {
+        ...{ options: ownOptions(options), conflicts, section: commander.name() },
+        onNote: isSilent(line) ? () => undefined : note,
+      })
     : line;
   const values = Object.entries(options).map(([name, setting]) => {
     const found = given.get(name);
@@ -163,6 +166,9 @@ async function valuesOf(
   });
   return Object.fromEntries(values);
 }
+
+/** Whether notes are not wanted: programs read the output, or nobody does. */
+const isSilent = (line: SourcedValues): boolean => line.has("json") || line.has("quiet");
 
 interface Sources {
   readonly conflicts: readonly (readonly string[])[];

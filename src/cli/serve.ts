@@ -73,6 +73,9 @@ export const command = defineCommand({
   conflicts: [
     ["keys", "apiKeys"],
     ["state", "databaseUrl"],
+    // the models of jobs are in adapters of --storage, where others can be put as well
+    ["adapters", "state"],
+    ["adapters", "databaseUrl"],
   ],
   json: "print one JSON line on stdout when the server is ready",
   isConfigurable: true,
@@ -157,11 +160,6 @@ async function openServiceOf(
       "--storage, --workers and --peft-folder are for fine-tuning jobs; give --state or --database-url",
     );
   }
-  if (options.adapters !== undefined)
-    throw new MosError(
-      "bad_option",
-      "--adapters cannot be given with fine-tuning jobs: their models are in adapters of --storage; put others there",
-    );
   const { openService } = await importPackage("service");
   const workers = options.workers ?? (state === undefined ? 0 : 1);
   return openService({

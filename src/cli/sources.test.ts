@@ -1,18 +1,19 @@
 import { expect, test } from "vitest";
-import { bytes, choice, flag, integer, names, text, texts } from "#core";
-import { valuesOfConfig, valuesOfEnvironment, variableOf } from "./sources.ts";
+import { bytes, choice, flag, integer, listOf, names, text } from "#core";
+import { notesOnEnvironment, valuesOfConfig, valuesOfEnvironment, variableOf } from "./sources.ts";
 
 const options = {
   port: integer({ min: 0, max: 65_535, default: 8080, help: "port" }),
   model: text({ required: true, help: "model" }),
   cacheMemory: bytes({ min: 1, help: "memory" }),
-  baseDtype: {
-    ...choice(["stored", "float32", "int4"], { default: "stored", formerly: "quantize", help: "dtype" }),
-    formerValues: { none: "float32" },
-  },
+  baseDtype: choice(["stored", "float32", "int4"], {
+    default: "stored",
+    formerly: "quantize",
+    help: "dtype",
+  }),
   keys: flag({ default: true, help: "let everyone in" }),
   publicMetrics: flag({ help: "metrics" }),
-  cors: texts({ help: "origins" }),
+  cors: listOf(text({ help: "origin" }), { what: "a list of texts", help: "origins" }),
   parts: names(["a", "b"], { help: "parts" }),
 };
 
@@ -45,17 +46,23 @@ test("empty variables are as if not set, and so is what Kubernetes tells of a se
   expect(environment({ MOS_PORT: "tcp://10.0.0.1:80" })).toEqual({});
 });
 
-test("former names work, with the values that they had", () => {
-  expect(environment({ MOS_QUANTIZE: "none" })).toEqual({ baseDtype: "float32" });
-  expect(environment({ MOS_QUANTIZE: "none", MOS_BASE_DTYPE: "int4" })).toEqual({ baseDtype: "int4" });
-  expect(config({ serve: { quantize: "none" } })).toEqual({ baseDtype: "float32" });
+test("former names of options are none here: nobody has them in a new place", () => {
+  expect(environment({ MOS_QUANTIZE: "int4" })).toEqual({});
+  expect(() => config({ serve: { quantize: "int4" } })).toThrowError(/there is no quantize/);
+});
+
+test("a variable that is nearly the name of one is noted", () => {
+  const given = { MOS_PORTT: "1", MOS_CACHEMEMORY: "2GB", MOS_PORT: "1", MOS_PYTHON: "python3", PORT: "1" };
+  expect(notesOnEnvironment(options, given)).toEqual([
+    "MOS_PORTT: this variable is not read; did you mean MOS_PORT?",
+    "MOS_CACHEMEMORY: this variable is not read; did you mean MOS_CACHE_MEMORY?",
+  ]);
 });
 
 test.each([
   [{ MOS_PORT: "x" }, 'MOS_PORT: "x" is not usable; give a whole number from 0 to 65535'],
   [{ MOS_CACHE_MEMORY: "2 apples" }, /^MOS_CACHE_MEMORY: .* such as 500MB/],
   [{ MOS_BASE_DTYPE: "int3" }, /^MOS_BASE_DTYPE: "int3" is not usable; give one of stored, float32, int4/],
-  [{ MOS_QUANTIZE: "int3" }, /^MOS_QUANTIZE: "int3"/],
   [{ MOS_PUBLIC_METRICS: "maybe" }, 'MOS_PUBLIC_METRICS: "maybe" is not usable; give true or false'],
   [{ MOS_NO_KEYS: "1" }, "MOS_NO_KEYS: this variable is not read; set MOS_KEYS=false"],
 ] as const)("a variable that cannot be used is named: %o", (given, message) => {

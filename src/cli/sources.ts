@@ -39,19 +39,10 @@ function readVariable(origin: string, setting: Setting, text: string): unknown {
     if (value === undefined) throw refuse(origin, show(text), "true or false");
     return value;
   }
-  const parts = setting.isRepeated ? text.split(",").map((part) => part.trim()) : [text];
-  const read = parts.map((part) => setting.read(part));
-  const given = setting.check.safeParse(setting.isRepeated ? read.flat() : read[0]);
+  const given = setting.check.safeParse(setting.read(text));
   if (!given.success) throw refuse(origin, show(text), setting.expectedText);
   return given.data;
 }
-
-/** The former name of a setting, too, with the values that it had. */
-const namesOf = (name: string, { formerly }: Setting): readonly string[] =>
-  formerly === undefined ? [name] : [name, formerly];
-
-const renamed = (setting: Setting, text: string, isFormer: boolean): string =>
-  isFormer ? (setting.formerValues?.[text] ?? text) : text;
 
 /**
  * The values of the environment. Variables that are empty count as not set.
@@ -65,18 +56,26 @@ export function valuesOfEnvironment(
   const values = new Map<string, SourcedValue>();
   for (const [name, setting] of Object.entries(options)) {
     if (setting.kind === "flag" && setting.default === true) refuseNegation(name, environment);
-    for (const known of namesOf(name, setting)) {
-      const origin = variableOf(known);
-      // a file of a secret may end with a new line
-      const text = environment[origin]?.trim() ?? "";
-      if (text === "" || (setting.kind !== "text" && isServiceLink(text)) || values.has(name)) continue;
-      values.set(name, {
-        origin,
-        value: readVariable(origin, setting, renamed(setting, text, known !== name)),
-      });
-    }
+    const origin = variableOf(name);
+    // a file of a secret may end with a new line
+    const text = environment[origin]?.trim() ?? "";
+    if (text === "" || (setting.kind !== "text" && isServiceLink(text))) continue;
+    values.set(name, { origin, value: readVariable(origin, setting, text) });
   }
   return values;
+}
+
+/** Notes on variables that nothing reads, where they are nearly the name of one that is read. */
+export function notesOnEnvironment(
+  options: Settings,
+  environment: Readonly<Record<string, string | undefined>>,
+): readonly string[] {
+  const known = Object.keys(options).map(variableOf);
+  return Object.keys(environment).flatMap((name) => {
+    if (!name.startsWith("MOS_") || known.includes(name)) return [];
+    const { best, distance } = nearest(name, known);
+    return distance <= 2 ? [`${name}: this variable is not read; did you mean ${best}?`] : [];
+  });
 }
 
 /** `--no-keys` is not MOS_NO_KEYS: nobody should believe to have set what is not read. */
@@ -120,26 +119,12 @@ export function valuesOfConfig(
 
 function valuesOfSection(where: string, settings: Settings, given: unknown): SourcedValues {
   if (!isObject(given)) throw refuse(where, shown(given), "an object of its options");
-  const current = new Map(
-    Object.entries(settings).flatMap(([name, setting]) =>
-      namesOf(name, setting).map((known) => [known, { name, setting }] as const),
-    ),
-  );
   const values = new Map<string, SourcedValue>();
-  for (const [known, value] of Object.entries(given)) {
-    const origin = `${where}.${known}`;
-    const found = current.get(known);
-    if (found === undefined) throw unknown(where, known, Object.keys(settings));
-    const { name, setting } = found;
-    const isFormer = known !== name;
-    values.set(name, {
-      origin,
-      value: readField(
-        origin,
-        setting,
-        isFormer && typeof value === "string" ? renamed(setting, value, true) : value,
-      ),
-    });
+  for (const [name, value] of Object.entries(given)) {
+    const origin = `${where}.${name}`;
+    const setting = Object.hasOwn(settings, name) ? settings[name] : undefined;
+    if (setting === undefined) throw unknown(where, name, Object.keys(settings));
+    values.set(name, { origin, value: readField(origin, setting, value) });
   }
   return values;
 }
@@ -162,12 +147,21 @@ const shown = (value: unknown): string => {
 
 /** The error for a name that is none, with the one that was probably meant. */
 function unknown(where: string, name: string, known: readonly string[]): MosError {
-  const [best] = known
-    .map((candidate) => ({ candidate, distance: distanceOf(plain(candidate), plain(name)) }))
-    .sort((a, b) => a.distance - b.distance);
-  const isNear = best !== undefined && best.distance <= Math.max(2, Math.floor(name.length / 3));
-  const help = isNear ? `did you mean ${best.candidate}?` : `there are ${known.join(", ")}`;
+  const { best, distance } = nearest(name, known);
+  const isNear = distance <= Math.max(2, Math.floor(name.length / 3));
+  const help = isNear ? `did you mean ${best}?` : `there are ${known.join(", ")}`;
   return new MosError("bad_option", `${where}: there is no ${name}; ${help}`);
+}
+
+/** Which of some names is the most like another one, and by how many characters they differ. */
+function nearest(
+  name: string,
+  known: readonly string[],
+): { readonly best: string; readonly distance: number } {
+  const [first = { best: "", distance: Infinity }] = known
+    .map((best) => ({ best, distance: distanceOf(plain(best), plain(name)) }))
+    .sort((a, b) => a.distance - b.distance);
+  return first;
 }
 
 /** `max-batch` and `max_batch` are maxBatch to a reader. */
@@ -238,12 +232,19 @@ async function readConfigFile(given: string | undefined): Promise<string | undef
 /**
  * The values of the command line with those of the environment and of the configuration file.
  *
+ * @param onNote Told what a user may not expect: a variable that is nearly an option's, a file that was found.
  * @throws MosError `bad_option`.
  */
 export async function withOtherSources(
   line: SourcedValues,
-  { options, conflicts, section }: Section & { readonly conflicts: Conflicts },
+  {
+    options,
+    conflicts,
+    section,
+    onNote,
+  }: Section & { readonly conflicts: Conflicts; readonly onNote: (text: string) => void },
 ): Promise<SourcedValues> {
+  for (const text of notesOnEnvironment(options, process.env)) onNote(text);
   const environment = valuesOfEnvironment(options, process.env);
   const named = (line.get("config") ?? environment.get("config"))?.value;
   const path = typeof named === "string" ? named : undefined;
@@ -253,5 +254,7 @@ export async function withOtherSources(
     content === undefined
       ? new Map<string, SourcedValue>()
       : valuesOfConfig(content, { where: path ?? CONFIG_FILE, section, options: fields });
+  if (path === undefined && file.size > 0)
+    onNote(`options from ${CONFIG_FILE}: ${[...file.keys()].join(", ")}`);
   return joinSources([line, environment, file], { options, conflicts });
 }

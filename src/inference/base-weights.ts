@@ -28,7 +28,7 @@ import {
 import { GROUPS, type GroupName, type GroupSite } from "#nn";
 import type { CompileOptions, HostTensor } from "#runtime";
 import { mergeAdapter } from "./merge-adapter.ts";
-import { packMatrix } from "./pack-matrix.ts";
+import { packMatrix, rowsOf } from "./pack-matrix.ts";
 import { type GroupWidths, layerOf, PackedLayers, type Product } from "./packed-layers.ts";
 import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
@@ -74,7 +74,8 @@ export interface PrepareOptions {
   readonly store?: PackedStore;
 }
 
-const EMBEDDING = "model.embed_tokens.weight";
+/** The embedding, by Hugging Face's name. */
+export const EMBEDDING = "model.embed_tokens.weight";
 
 /** Weights that are let go of as they are taken, so that no more than one is held twice. */
 export function* drained(weights: Map<string, Weight>): Generator<readonly [string, Weight]> {
@@ -211,7 +212,8 @@ class BaseBuilder implements AsyncDisposable {
 
   async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
     const { compute, store } = this.#options;
-    return productOf(await store.matrix(name, () => packMatrix(weights, compute)), compute);
+    const shape = { out: rowsOf(weights), in: weights[0]?.shape[1] ?? 0 };
+    return productOf(await store.matrix(name, shape, () => packMatrix(weights, compute)), compute);
   }
 }
 

@@ -3,6 +3,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { rmSync } from "node:fs";
 import { childOptions, type ErrorCode, MosError, moduleBeside } from "#core";
+import { openModel } from "#models";
 import { makeTemporaryFolder } from "#storage";
 import type { FrontLimits } from "./engine.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
@@ -10,6 +11,7 @@ import type { CoreSettings, OpenedCore, OpenProgress } from "./open-core.ts";
 import type { FullRequest } from "./request.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import type { AdapterInfo, EngineModel, EngineStats, RefusedAdapter } from "./types.ts";
+import { removeUnfinished } from "./weight-cache.ts";
 
 /** An error on its way between processes. */
 export interface SentError {
@@ -34,6 +36,8 @@ export interface CoreCalls {
 
 export type ToCore =
   | { readonly type: "open"; readonly settings: CoreSettings }
+  /** Ends opening. */
+  | { readonly type: "stop" }
   | { readonly type: "submit"; readonly id: number; readonly request: FullRequest }
   | { readonly type: "cancel"; readonly id: number }
   | { readonly type: "call"; readonly id: number; readonly name: keyof CoreCalls };
@@ -87,16 +91,23 @@ export async function openCoreProcess(
   settings: CoreSettings,
   { onProgress, signal, silentSeconds }: OpenCoreProcessOptions,
 ): Promise<OpenedCore> {
-  if (signal?.aborted === true) throw stopped(signal);
+  const isAborted = (): boolean => signal?.aborted === true;
+  if (signal !== undefined && isAborted()) throw stopped(signal);
   // what the process writes while it opens may be as large as the model, and must not stay when it is killed
   const folder = await makeTemporaryFolder(TEMPORARY);
   const child = startProcess(folder, silentSeconds);
-  const stop = (): void => void child.kill("SIGKILL");
+  const kill = (): void => void child.kill("SIGKILL");
   const clear = (): void => rmSync(folder, { recursive: true, force: true });
   // a process that was stopped would stay for ever
   const leave = (): void => {
-    stop();
+    kill();
     clear();
+  };
+  let killing: NodeJS.Timeout | undefined;
+  // between two weights it ends by itself, and takes away what it was writing; while programs are compiled it hears nothing
+  const stop = (): void => {
+    if (child.connected) child.send({ type: "stop" } satisfies ToCore, () => undefined);
+    killing = setTimeout(kill, STOP_WITHIN * 1000);
   };
   process.once("exit", leave);
   child.once("exit", () => {
@@ -104,10 +115,12 @@ export async function openCoreProcess(
     clear(); // at once: this process may end as soon as the other one has
   });
   signal?.addEventListener("abort", stop, { once: true });
+  if (isAborted()) stop(); // while the folder was made
   try {
     return await new Promise<OpenedCore>((resolve, reject) => {
       child.on("message", (message: FromCore) => {
         if (message.type === "progress") onProgress(message.progress);
+        else if (signal?.aborted === true) reject(stopped(signal));
         else if (message.type === "open") {
           const { model, limits, adapters, refused } = message;
           resolve({ core: new RemoteCore(child, silentSeconds), model, limits, adapters, refused });
@@ -120,11 +133,31 @@ export async function openCoreProcess(
       child.send({ type: "open", settings } satisfies ToCore);
     });
   } catch (error) {
-    stop();
+    kill();
+    await ended(child);
+    if (child.exitCode !== 0) await removeUnfinishedOf(settings);
     throw error;
   } finally {
+    clearTimeout(killing);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** Seconds that opening has to end in when it is stopped. */
+const STOP_WITHIN = 2;
+
+/** Waits for the end of a process; one that could not be started has none. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise((resolve) => child.once("exit", resolve));
+}
+
+/** A killed process leaves half of the packed weights that it was keeping. */
+async function removeUnfinishedOf({ model, cacheFolder }: CoreSettings): Promise<void> {
+  try {
+    await using files = await openModel(model);
+    await removeUnfinished(files, cacheFolder);
+  } catch {} // a model that cannot be opened has none
 }
 
 /** How the name of the temporary folder of an engine's process begins. */

@@ -44,11 +44,13 @@ const every = Number(process.argv[2]) * 1000;
 if (every > 0) new Worker(BEATS, { eval: true, execArgv: [], workerData: { fd: HEARTBEAT, every } }).unref();
 
 let core: EngineCore | undefined;
+const opening = new AbortController();
 
 async function open(settings: CoreSettings): Promise<void> {
   try {
     const opened = await openCore(settings, {
       onProgress: (progress) => send({ type: "progress", progress }),
+      signal: opening.signal,
     });
     core = opened.core;
     core.start({
@@ -93,6 +95,7 @@ process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit());
 process.on("message", (message: ToCore) => {
   if (message.type === "open") void open(message.settings);
+  else if (message.type === "stop") opening.abort();
   // the other side sends nothing else before it knows that the core is open
   else if (core === undefined) return;
   else if (message.type === "submit") core.submit(message.id, message.request);

@@ -16,11 +16,11 @@ import {
 } from "#models";
 import { type FreeMemory, freeMemory, type MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
-import { type BaseWeights, prepareWeights } from "./base-weights.ts";
+import { type BaseWeights, EMBEDDING, prepareWeights } from "./base-weights.ts";
 import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { FullSettings } from "./settings.ts";
-import { keptNote, type WeightCache, weightCache } from "./weight-cache.ts";
+import { keptNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
 const MAX_LENGTH = 4096;
 
@@ -106,10 +106,14 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
   const kept = await cache?.open();
   if (kept !== undefined) {
     const { hashes, store } = kept;
-    const outlines = outlinesOf(files, size.baseDtype);
-    const weights = await prepareWeights(files.config, outlines, { compute: size.compute, expand, store });
-    report("model", 1, 1);
-    return { hashes, weights };
+    try {
+      const outlines = outlinesOf(files, size.baseDtype);
+      const weights = await prepareWeights(files.config, outlines, { compute: size.compute, expand, store });
+      report("model", 1, 1);
+      return { hashes, weights };
+    } catch (cause) {
+      onNote(unusableNote(cause instanceof Error ? cause.message : String(cause)));
+    }
   }
   const store = await cache?.create();
   if (store === undefined) return readBase(files, options);
@@ -169,14 +173,13 @@ async function cacheOf(
   if (bytes < keep.from) return undefined;
   return weightCache(files, {
     ...{ baseDtype, compute, fallback: keep.fallback, onNote },
-    bytes: bytes * MOST_GROWTH,
+    bytes: bytes * (baseDtype === "nf4" && compute === "int8" ? 2 : GROWTH[baseDtype]),
     tensors: outlines.length * MOST_TENSORS,
   });
 }
 
-const EMBEDDING = "model.embed_tokens.weight";
-/** Packed, a matrix takes at most this share of what it took before: float32 scales, and zero points. */
-const MOST_GROWTH = 1.5;
+/** What packing adds at most: scales and offsets are float32. In int8, codes of NF4 become twice as wide. */
+const GROWTH = { int4: 1.25, int8: 1.1, nf4: 1.05 } as const;
 /** A matrix becomes codes, scales, zero points and offsets; an embedding is a table besides. */
 const MOST_TENSORS = 5;
 

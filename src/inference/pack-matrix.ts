@@ -31,7 +31,8 @@ export function packMatrix(weights: readonly Weight[], compute: Compute): Matrix
   throw new MosError("unsupported", `a weight stored as ${form.kind} cannot be packed`);
 }
 
-const rowsOf = (weights: readonly Weight[]): number =>
+/** Rows of weights under each other. */
+export const rowsOf = (weights: readonly Weight[]): number =>
   weights.reduce((sum, { shape: [out = 0] }) => sum + out, 0);
 
 function joined(weights: readonly Weight[], form: BlockForm): Blocks {

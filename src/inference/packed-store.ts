@@ -12,6 +12,12 @@ export interface StoredTensor {
   readonly data: () => TensorData;
 }
 
+/** Rows and columns of a matrix before it is packed. */
+export interface MatrixShape {
+  readonly out: number;
+  readonly in: number;
+}
+
 /** Tensors and packed matrices by name, as constants. Throws `storage` where the disk does not take them. */
 export interface PackedStore extends AsyncDisposable {
   /** Bytes of its file. */
@@ -19,7 +25,7 @@ export interface PackedStore extends AsyncDisposable {
   /** A norm or a bias. */
   vector(name: string, tensor: StoredTensor): Promise<Value>;
   tensor(name: string, tensor: StoredTensor): Promise<Value>;
-  matrix(name: string, pack: () => MatrixArrays): Promise<PackedMatrix>;
+  matrix(name: string, shape: MatrixShape, pack: () => MatrixArrays): Promise<PackedMatrix>;
 }
 
 /** A store in a temporary file, which is made when it is needed and removed on disposal. */
@@ -35,7 +41,7 @@ export function temporaryStore(): PackedStore {
     },
     vector: async (_, { data, shape }) => constant(data(), shape),
     tensor: (name, { data, ...type }) => add(name, { ...type, data: data() }),
-    matrix: (_, pack) => writeMatrix(pack(), add),
+    matrix: (_, _shape, pack) => writeMatrix(pack(), add),
     async [Symbol.asyncDispose]() {
       await file?.[Symbol.asyncDispose]();
       file = undefined;

@@ -14,6 +14,7 @@ test("missing settings get their defaults, given ones are kept", () => {
     maxWaiting: 256,
     slotMemory: 2e9,
     threads: 0,
+    weightCache: true,
   });
   const given = { baseDtype: "int4", compute: "float32", maxBatch: 3, maxLength: 9, threads: 2 } as const;
   expect(fullSettings(given)).toMatchObject(given);

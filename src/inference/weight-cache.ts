@@ -1,7 +1,7 @@
 // Packed weights that are kept for the next start: a safetensors file beside the model, whose tensors are the constants of
 // the programs, each at the begin of a page, so that the runtime maps them where they lie.
 import { createHash } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { MosError, parseJson, parseWith } from "#core";
@@ -21,6 +21,7 @@ import {
   openAtomicFile,
   openForReading,
   pathExists,
+  removeLeftovers,
   storageError,
 } from "#storage";
 import type { PackedStore, StoredTensor } from "./packed-store.ts";
@@ -106,6 +107,27 @@ export interface WeightCache {
 const folderBeside = ({ source, path }: ModelFiles): string =>
   source.kind === "folder" ? join(path, ".mos") : `${path}.mos`;
 
+/** Where packed weights of a model may be, the best place first. */
+function cacheFolders(files: ModelFiles, fallback: string | undefined): readonly string[] {
+  const own = digestOf(resolve(files.path)).slice(0, 16);
+  return [
+    folderBeside(files),
+    ...(fallback === undefined ? [] : [join(fallback, `${basename(files.path)}-${own}`)]),
+  ];
+}
+
+/** Removes what killed processes were writing for a model, which may be as large as the model. */
+export async function removeUnfinished(files: ModelFiles, fallback: string | undefined): Promise<void> {
+  for (const folder of cacheFolders(files, fallback)) {
+    await removeLeftovers(folder);
+    await removeEmpty(folder);
+  }
+}
+
+const removeEmpty = (folder: string): Promise<void> => rmdir(folder).catch(() => undefined);
+
+const digestOf = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex");
+
 /** Finds out where the packed weights of an open model are, or will be. */
 export async function weightCache(
   files: ModelFiles,
@@ -113,23 +135,24 @@ export async function weightCache(
 ): Promise<WeightCache> {
   const source = await sourceDigest(files);
   const key = `${FORMAT} ${baseDtype} ${compute} ${source}`;
-  const name = `${baseDtype}-${compute}.safetensors`;
-  const own = createHash("sha256").update(resolve(files.path)).digest("hex").slice(0, 16);
-  const folders = [
-    folderBeside(files),
-    ...(fallback === undefined ? [] : [join(fallback, `${basename(files.path)}-${own}`)]),
-  ];
+  // part of the name: the runtime opens the file later, and must not meet one that another model has put there meanwhile
+  const prefix = `${baseDtype}-${compute}-`;
+  const name = `${prefix}${digestOf(key).slice(0, 16)}.safetensors`;
+  const folders = cacheFolders(files, fallback);
   return {
     async open() {
+      const refused: string[] = [];
       for (const folder of folders) {
         const path = join(folder, name);
         if (!(await pathExists(path).catch(() => false))) continue;
         try {
+          await expectOwn([folder, path], files.path);
           return await openKept(path, key);
         } catch (cause) {
-          onNote(`the kept weights cannot be used and are made anew: ${messageOf(cause, path)}`);
+          refused.push(messageOf(cause, path));
         }
       }
+      if (refused.length > 0) onNote(unusableNote(refused.join("; ")));
       return undefined;
     },
     async create() {
@@ -137,10 +160,14 @@ export async function weightCache(
       for (const folder of folders) {
         const path = join(folder, name);
         try {
+          // first of all, since they may have the room that is needed
+          await removeLeftovers(folder);
           await expectSpace(folder, { what: "the cache of packed weights", bytes });
-          await mkdir(folder, { recursive: true });
-          return keepingStore(await openAtomicFile(path), { path, key, tensors });
+          await makeFolder(folder, files.path);
+          const file = await openAtomicFile(path, { mode: FILE_MODE });
+          return keepingStore(file, { path, prefix, key, tensors });
         } catch (cause) {
+          await removeEmpty(folder);
           refused.push(messageOf(cause, path));
         }
       }
@@ -148,6 +175,41 @@ export async function weightCache(
       return undefined;
     },
   };
+}
+
+/** The line that says why packed weights are not taken from where they are kept. */
+export const unusableNote = (why: string): string =>
+  `the kept weights cannot be used and are made anew: ${why}`;
+
+/** Group and others may read. */
+const FILE_MODE = 0o644;
+const FOLDER_MODE = 0o755;
+const SHARED = 0o022;
+
+/**
+ * Whoever can write the cache decides what the model answers: that may be who could write the model anyway. Windows has
+ * no such modes.
+ *
+ * @throws MosError `storage`.
+ */
+async function expectOwn(paths: readonly string[], model: string): Promise<void> {
+  const user = process.getuid?.();
+  if (user === undefined) return;
+  const owners = [user, 0, (await stat(model)).uid];
+  for (const path of paths) {
+    const { uid, mode } = await stat(path);
+    if (!owners.includes(uid))
+      throw new MosError("storage", `${path}: it belongs to another user, number ${uid}; remove it`);
+    if ((mode & SHARED) !== 0)
+      throw new MosError("storage", `${path}: other users may write it; remove it, or take that right away`);
+  }
+}
+
+async function makeFolder(folder: string, model: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  const { mode } = await stat(folder);
+  if ((mode & SHARED) !== 0) await chmod(folder, mode & ~SHARED);
+  await expectOwn([folder], model);
 }
 
 const messageOf = (cause: unknown, path: string): string => storageError(cause, path).message;
@@ -168,6 +230,17 @@ async function pagesDigest(
   return hash.digest("hex");
 }
 
+/** Stands in a header for its own hash, while that is made. */
+const NO_SEAL = "-".repeat(64);
+
+/** A header with another text in the place of its seal. */
+function withSeal(header: Uint8Array, seal: string, other: string): Uint8Array {
+  const changed = Buffer.from(header);
+  const at = changed.indexOf(`"mos_header":"${seal}"`);
+  if (at >= 0) changed.write(`"mos_header":"${other}"`, at);
+  return changed;
+}
+
 /** @throws MosError `storage` for a file that is damaged, or of other weights. */
 async function openKept(path: string, key: string): Promise<KeptWeights> {
   await using file = await openSafetensors(path, { code: "storage" });
@@ -177,7 +250,13 @@ async function openKept(path: string, key: string): Promise<KeptWeights> {
   const ends = [...tensors.values()].map(({ end }) => end);
   const begin = [...tensors.values()].reduce((least, entry) => Math.min(least, entry.begin), Infinity);
   await using bytes = await openForReading(path, "storage");
-  if ((await pagesDigest(bytes.read, begin, Math.max(...ends))) !== metadata["mos_pages"])
+  const header = new Uint8Array(Math.min(begin, bytes.size));
+  await bytes.read(header, 0);
+  const { mos_header: seal = "", mos_pages: pages } = metadata;
+  if (
+    digestOf(withSeal(header, seal, NO_SEAL)) !== seal ||
+    (await pagesDigest(bytes.read, begin, Math.max(...ends))) !== pages
+  )
     throw new MosError("storage", `${path}: its bytes are not those that were written`);
   const place = { code: "storage", where: `${path}: mos_facts` } as const;
   const facts = parseWith(factsSchema, parseJson(metadata["mos_facts"] ?? "", place), place);
@@ -209,27 +288,58 @@ function keptStore(
   return {
     bytes: [...tensors.values()].reduce((most, { end }) => Math.max(most, end), 0),
     ...{ tensor, vector: tensor },
-    async matrix(name): Promise<PackedMatrix> {
+    async matrix(name, { out, in: width }): Promise<PackedMatrix> {
       const facts = matrices.get(name);
-      const codes = at(`${name}.codes`, "uint8");
-      const scales = at(`${name}.scales`, "float32");
-      if (facts === undefined || codes === undefined || scales === undefined) throw missing(name);
+      if (facts?.out !== out || facts.in !== width) throw missing(name);
+      const shapes = partShapes(facts);
+      const part = <P extends keyof PartShapes>(key: P, dtype: DType): Value | undefined => {
+        const value = at(`${name}.${key}`, dtype);
+        if (value !== undefined && value.shape.join() !== shapes[key]?.join())
+          throw missing(`${name}.${key}`);
+        return value;
+      };
+      const codes = part("codes", "uint8");
+      const scales = part("scales", "float32");
+      if (codes === undefined || scales === undefined) throw missing(name);
       if (facts.kind === "nf4") return { ...facts, codes, scales };
-      const zeroPoints = at(`${name}.zeroPoints`, "uint8");
-      return { ...facts, codes, scales, zeroPoints, offsets: at(`${name}.offsets`, "float32") };
+      const [zeroPoints, offsets] = [part("zeroPoints", "uint8"), part("offsets", "float32")];
+      if (zeroPoints === undefined && facts.columns !== "x") throw missing(`${name}.zeroPoints`);
+      return { ...facts, codes, scales, zeroPoints, offsets };
     },
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
 
+type PartShapes = Readonly<
+  Record<"codes" | "scales", readonly number[]> & Partial<Record<"zeroPoints" | "offsets", readonly number[]>>
+>;
+
+/** The shapes that `writeMatrix` gives the tensors of a matrix. */
+function partShapes(facts: MatrixFacts): PartShapes {
+  const { blockSize, out, in: width } = facts;
+  if (facts.kind === "nf4") return { codes: [(out * width) / 2], scales: [(out * width) / blockSize] };
+  const own = width / blockSize;
+  const blocks = { x: own, "x twice": 2 * own, "x and means": own + Math.ceil(own / blockSize) }[
+    facts.columns
+  ];
+  return {
+    codes: [out, blocks, (blockSize * facts.bits) / 8],
+    scales: [out, blocks],
+    zeroPoints: [out, Math.ceil(blocks / 2)],
+    offsets: [out, own],
+  };
+}
+
 interface KeepingOptions {
   readonly path: string;
+  /** How the names of files begin that this one replaces. */
+  readonly prefix: string;
   readonly key: string;
   readonly tensors: number;
 }
 
 /** Tensors are written behind room for the header, which comes last. */
-function keepingStore(file: AtomicFile, { path, key, tensors: most }: KeepingOptions): KeepingStore {
+function keepingStore(file: AtomicFile, { path, prefix, key, tensors: most }: KeepingOptions): KeepingStore {
   const begin = Math.ceil(((most + 16) * HEADER_SHARE) / PAGE) * PAGE;
   const written: PlacedTensor[] = [];
   const matrices: Record<string, MatrixFacts> = {};
@@ -262,7 +372,7 @@ function keepingStore(file: AtomicFile, { path, key, tensors: most }: KeepingOpt
       return failure;
     },
     ...{ tensor, vector: tensor },
-    async matrix(name, pack) {
+    async matrix(name, _, pack) {
       const matrix = await writeMatrix(pack(), (part, given) => add(`${name}.${part}`, given));
       matrices[name] = factsOf(matrix);
       return matrix;
@@ -273,21 +383,34 @@ function keepingStore(file: AtomicFile, { path, key, tensors: most }: KeepingOpt
         const header = safetensorsHeader(written, {
           metadata: {
             mos_key: key,
+            mos_header: NO_SEAL,
             mos_pages: await pagesDigest(file.read, begin, end),
             mos_facts: JSON.stringify(facts),
           },
           length: begin,
         });
         if (header.length > begin) throw new MosError("storage", `${path}: its header has no room`);
-        await file.writeAt(header, 0);
+        await file.writeAt(withSeal(header, NO_SEAL, digestOf(header)), 0);
         await file.commit();
+        await removeOthers(path, prefix);
       } catch (cause) {
         failure = storageError(cause, path);
         throw failure;
       }
     },
-    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await file[Symbol.asyncDispose]();
+      await removeEmpty(dirname(path));
+    },
   };
+}
+
+/** Removes files of the same form that other weights had, or other versions of this program. */
+async function removeOthers(path: string, prefix: string): Promise<void> {
+  const folder = dirname(path);
+  for (const name of await readdir(folder).catch(() => []))
+    if (name.startsWith(prefix) && name.endsWith(".safetensors") && name !== basename(path))
+      await rm(join(folder, name), { force: true }).catch(() => undefined);
 }
 
 function factsOf(matrix: PackedMatrix): MatrixFacts {

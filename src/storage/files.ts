@@ -172,16 +172,20 @@ export interface AtomicFile extends AsyncDisposable {
 /**
  * Starts a file that is complete or absent, never partial.
  *
+ * @param options.mode Who may do what with it, less the umask.
  * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
  * @example
  * await using file = await openAtomicFile("adapter_model.safetensors");
  * await file.write(header);
  * await file.commit();
  */
-export async function openAtomicFile(path: string): Promise<AtomicFile> {
+export async function openAtomicFile(
+  path: string,
+  { mode = 0o666 }: { readonly mode?: number } = {},
+): Promise<AtomicFile> {
   await removeLeftovers(dirname(path), basename(path));
   const temporary = partialName(path);
-  const handle = await open(temporary, "wx+").catch((error: unknown) => {
+  const handle = await open(temporary, "wx+", mode).catch((error: unknown) => {
     throw storageError(error, path);
   });
   const stopBeat = keepAlive(temporary);

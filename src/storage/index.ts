@@ -9,6 +9,7 @@ export {
   type ReadableFile,
   readBytes,
   readJson,
+  removeLeftovers,
   writeFileAtomic,
 } from "./files.ts";
 export {

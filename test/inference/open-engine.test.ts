@@ -1,9 +1,10 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEngine, type Engine, openEngine } from "#inference";
 import { generate, geometryOf, loadModel } from "#recipes";
+import { openCoreProcess } from "../../src/inference/core-process.ts";
 import { openCore } from "../../src/inference/open-core.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { answerOf, refusalOf, request, thrownBy } from "./tiny-engine.ts";
@@ -146,3 +147,33 @@ test("defaults that cannot be used end the opening, and leave no process", async
     await rm(folder, { recursive: true });
   }
 });
+test.skipIf(process.platform === "win32")(
+  "opening that is stopped leaves nothing beside the model",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "mos-stopped-"));
+    const model = join(folder, "model");
+    await cp(MODEL, model, { recursive: true });
+    const unfinished = async (): Promise<readonly string[]> =>
+      await readdir(join(model, ".mos")).catch(() => []);
+    try {
+      for (const end of ["at once", "while weights are read"]) {
+        // what a process that was killed has left, too
+        await mkdir(join(model, ".mos"), { recursive: true });
+        await writeFile(join(model, ".mos", ".int4-int8-0.safetensors.999999999-00000000.partial"), "");
+        const controller = new AbortController();
+        const opening = openCoreProcess(
+          { model, baseDtype: "int4" },
+          {
+            onProgress: ({ type }) => type === "model" && end !== "at once" && controller.abort(),
+            ...{ signal: controller.signal, silentSeconds: 0 },
+          },
+        );
+        if (end === "at once") controller.abort();
+        await expect(opening).rejects.toMatchObject({ code: "cancelled" });
+        expect(await unfinished()).toEqual([]);
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);

@@ -4,12 +4,14 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import {
   chmod,
+  chown,
   cp,
   mkdir,
   mkdtemp,
   readdir,
   readFile,
   rm,
+  stat,
   truncate,
   utimes,
   writeFile,
@@ -96,8 +98,13 @@ async function start({
   return { logits: logits!.slice(), fingerprint, identity, notes };
 }
 
-const cacheFile = (name = "int4-int8"): string => join(model, ".mos", `${name}.safetensors`);
 const filesOf = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
+const named = (form: string) => expect.stringMatching(new RegExp(`^${form}-[\\da-f]{16}\\.safetensors$`));
+async function cacheFile(form = "int4-int8"): Promise<string> {
+  const found = (await filesOf(join(model, ".mos"))).filter((name) => name.startsWith(`${form}-`));
+  expect(found).toEqual([named(form)]);
+  return join(model, ".mos", found[0]!);
+}
 
 test.each([
   ["int4", "int8"],
@@ -110,7 +117,7 @@ test.each([
     const without = await start({ baseDtype, compute, keep: false });
     const first = await start({ baseDtype, compute });
     const second = await start({ baseDtype, compute });
-    expect(await filesOf(join(model, ".mos"))).toEqual([`${baseDtype}-${compute}.safetensors`]);
+    expect(await filesOf(join(model, ".mos"))).toEqual([named(`${baseDtype}-${compute}`)]);
     expect(first.notes).toEqual([
       expect.stringMatching(/^packed weights are kept for the next start: .* in .*\.mos$/),
     ]);
@@ -122,17 +129,71 @@ test.each([
 
 test("the second start reads the file that the first one wrote, and no weights", async () => {
   const { logits } = await start();
-  const before = await readFile(cacheFile());
+  const path = await cacheFile();
+  const before = await readFile(path);
   const changed = Buffer.from(before);
   // all of the last tensor, so that the sample of pages is what notices it
   changed.fill(0, changed.length - 200_000);
-  await writeFile(cacheFile(), changed);
+  await writeFile(path, changed);
   const again = await start();
   expect(again.notes[0]).toMatch(
     /cannot be used and are made anew: .*its bytes are not those that were written/,
   );
   expect(again.logits).toEqual(logits);
-  expect(before.equals(await readFile(cacheFile()))).toBe(true);
+  expect(before.equals(await readFile(path))).toBe(true);
+});
+
+/** Changes the header of a cache, and seals it again where `isSealed`. */
+async function changeHeader(path: string, from: RegExp, to: string, isSealed: boolean): Promise<void> {
+  const bytes = await readFile(path);
+  const length = 8 + Number(bytes.readBigUInt64LE(0));
+  let header = bytes.toString("latin1", 8, length);
+  expect(header).toMatch(from);
+  header = header.replace(from, to);
+  const withSeal = (seal: string): Buffer => {
+    const text = header.replace(/"mos_header":"[^"]{64}"/, `"mos_header":"${seal}"`);
+    bytes.write(text, 8, "latin1");
+    return bytes.subarray(0, length);
+  };
+  if (isSealed)
+    withSeal(
+      createHash("sha256")
+        .update(withSeal("-".repeat(64)))
+        .digest("hex"),
+    );
+  else withSeal(/"mos_header":"([^"]{64})"/.exec(header)![1]!);
+  await writeFile(path, bytes);
+}
+
+test("a header that was changed is noticed: the model's fingerprint, a type", async () => {
+  const { fingerprint, identity, logits } = await start();
+  for (const [from, to] of [
+    [/sha256:./, "sha256:x"],
+    [/("padding\.\d+":\{"dtype":)"U8"/, '$1"I8"'],
+  ] as const) {
+    await changeHeader(await cacheFile(), from, to, false);
+    const again = await start();
+    expect(again.notes[0]).toMatch(/its bytes are not those that were written/);
+    expect(again).toMatchObject({ fingerprint, identity, logits });
+  }
+});
+
+test("a cache whose matrices do not fit the model is made anew, however well it is sealed", async () => {
+  const { logits } = await start();
+  const path = await cacheFile();
+  const before = await readFile(path);
+  for (const [from, to] of [
+    [/(\\"out\\":)(\d)/, "$19"],
+    [/("[^"]*)codes(":)/, "$1coded$2"],
+    [/(scales":\{"dtype":"F32","shape":\[)(\d+),(\d+)\]/, "$1$3,$2]"],
+  ] as const) {
+    await changeHeader(path, from, to, true);
+    const again = await start();
+    expect(again.notes[0]).toMatch(/cannot be used and are made anew: .* is missing/);
+    expect(again.logits).toEqual(logits);
+    expect(before.equals(await readFile(path))).toBe(true);
+    expect((await start()).notes).toEqual([]);
+  }
 });
 
 const replaceByFolder = async (path: string): Promise<void> => {
@@ -148,27 +209,87 @@ const DAMAGES: readonly Damage[] = [
 ];
 test.each(DAMAGES)("a file that is %s is named in a line", async (_, damage, message) => {
   const { logits } = await start();
-  await damage(cacheFile());
+  const path = await cacheFile();
+  await damage(path);
   const again = await start();
   expect(again.notes[0]).toMatch(message);
-  expect(again.notes[0]).toContain(cacheFile());
+  expect(again.notes[0]).toContain(path);
   expect(again.logits).toEqual(logits);
 });
 
-test("weights of another model in the same place are not used: size, time and a page of each tensor tell", async () => {
-  const { fingerprint } = await start();
+test("weights of another model in the same place are not used: size, time and pages of each tensor tell", async () => {
   const path = join(model, "model.safetensors");
+  await utimes(path, 1000, 1000);
+  const first = await start();
   const bytes = await readFile(path);
   const at = bytes.length - 2048;
   bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
   await writeFile(path, bytes);
+  await utimes(path, 1000, 1000);
+  const kept = await cacheFile();
   const other = await start();
-  expect(other.notes[0]).toMatch(/of another model/);
-  expect(other.fingerprint).not.toBe("");
-  await utimes(path, 1, 1);
-  expect((await start()).notes[0]).toMatch(/of another model/);
+  expect(other.notes).toEqual([expect.stringMatching(/^packed weights are kept/)]);
+  expect(other.fingerprint).not.toBe(first.fingerprint);
+  const second = await cacheFile();
+  expect(second).not.toBe(kept);
   expect((await start()).notes).toEqual([]);
-  expect(fingerprint).toMatch(/^sha256:/);
+  await utimes(path, 1, 1);
+  expect((await start()).notes).toEqual([expect.stringMatching(/^packed weights are kept/)]);
+  expect(await cacheFile()).not.toBe(second);
+});
+
+test("a file under the name of another is not used", async () => {
+  const { logits } = await start();
+  const kept = await readFile(await cacheFile());
+  await utimes(join(model, "model.safetensors"), 1, 1);
+  await start();
+  await writeFile(await cacheFile(), kept);
+  const again = await start();
+  expect(again.notes[0]).toMatch(/of another model/);
+  expect(again.logits).toEqual(logits);
+});
+
+test.skipIf(process.platform === "win32")(
+  "what other users may write, or own, is not used, and made anew",
+  async () => {
+    await start();
+    const path = await cacheFile();
+    await chmod(path, 0o664);
+    expect((await start()).notes[0]).toMatch(/other users may write it/);
+    expect((await stat(path)).mode & 0o777).toBe(0o644);
+    await chmod(join(model, ".mos"), 0o777);
+    expect((await start()).notes[0]).toMatch(/other users may write it/);
+    expect((await stat(join(model, ".mos"))).mode & 0o777).toBe(0o755);
+    expect((await start()).notes).toEqual([]);
+    if (process.getuid?.() !== 0) return; // only root gives files away
+    await chown(path, 12_345, 12_345);
+    expect((await start()).notes[0]).toMatch(/belongs to another user, number 12345/);
+    await chown(path, 12_345, 12_345);
+    await chown(model, 12_345, 12_345);
+    expect((await start()).notes).toEqual([]);
+  },
+);
+
+test("a broken file in one place is not spoken of where the other has a good one", async () => {
+  const fallback = join(root, "good");
+  const folder = join(model, ".mos");
+  await writeFile(folder, "");
+  await start({ fallback });
+  const [own] = await filesOf(fallback);
+  const [name] = await filesOf(join(fallback, own!));
+  await rm(folder);
+  await mkdir(folder);
+  await writeFile(join(folder, name!), "broken");
+  expect((await start({ fallback })).notes).toEqual([]);
+});
+
+test("what a killed start left is removed before room is asked for", async () => {
+  const folder = join(model, ".mos");
+  await mkdir(folder);
+  const left = ".int4-int8-0123456789abcdef.safetensors.999999999-00000000.partial";
+  await writeFile(join(folder, left), "");
+  await start();
+  expect(await filesOf(folder)).toEqual([named("int4-int8")]);
 });
 
 test("where the model's folder cannot be written the other folder is used, else none, and both are said once", async () => {
@@ -220,36 +341,43 @@ test.skipIf(!mountable)("on a full disk it serves without, and leaves nothing", 
 test("two that write at once, and one that reads meanwhile", async () => {
   const all = await Promise.all([start(), start(), start()]);
   for (const one of all) expect(one.logits).toEqual(all[0]!.logits);
-  expect(await filesOf(join(model, ".mos"))).toEqual(["int4-int8.safetensors"]);
+  expect(await filesOf(join(model, ".mos"))).toEqual([named("int4-int8")]);
   expect((await start()).notes).toEqual([]);
 });
 
-test("a cache that is only read serves", async () => {
+test.skipIf(process.platform !== "linux" || !mountable)("a cache that is only read serves", async () => {
   const { logits } = await start();
-  await chmod(join(model, ".mos"), 0o555);
-  const again = await start();
-  await chmod(join(model, ".mos"), 0o755);
-  expect(again).toMatchObject({ logits, notes: [] });
+  const folder = join(model, ".mos");
+  execFileSync("mount", ["--bind", folder, folder], { stdio: "ignore" });
+  try {
+    execFileSync("mount", ["-o", "remount,bind,ro", folder], { stdio: "ignore" });
+    await expect(writeFile(join(folder, "probe"), "")).rejects.toMatchObject({ code: "EROFS" });
+    expect(await start()).toMatchObject({ logits, notes: [] });
+  } finally {
+    execFileSync("umount", [folder]);
+  }
 });
 
 test("what is packed stays what it was, or FORMAT of weight-cache.ts is raised", async () => {
   const digests: Record<string, string> = {};
-  for (const [baseDtype, compute] of [
-    ["int4", "int8"],
-    ["int8", "float32"],
-  ] as const) {
-    await start({ baseDtype, compute });
-    const bytes = await readFile(cacheFile(`${baseDtype}-${compute}`));
-    const header = Number(bytes.readBigUInt64LE(0));
-    digests[`${baseDtype} ${compute}`] = createHash("sha256")
-      .update(bytes.subarray(8 + header))
-      .digest("hex")
-      .slice(0, 16);
-  }
+  for (const baseDtype of ["int4", "int8"] as const)
+    for (const compute of ["int8", "float32"] as const) {
+      await start({ baseDtype, compute });
+      const bytes = await readFile(await cacheFile(`${baseDtype}-${compute}`));
+      const length = 8 + Number(bytes.readBigUInt64LE(0));
+      const { __metadata__, ...tensors } = JSON.parse(bytes.toString("utf8", 8, length));
+      digests[`${baseDtype} ${compute}`] = createHash("sha256")
+        .update(JSON.stringify([tensors, __metadata__.mos_facts]))
+        .update(bytes.subarray(length))
+        .digest("hex")
+        .slice(0, 16);
+    }
   expect(digests).toMatchInlineSnapshot(`
     {
-      "int4 int8": "feed5c9e4874d3a1",
-      "int8 float32": "79a32ac124d4e071",
+      "int4 float32": "38915f9aa2c29388",
+      "int4 int8": "2bc4febcfddc9f6f",
+      "int8 float32": "7dbfef78bbb6343a",
+      "int8 int8": "2f242f20e4ce0e7b",
     }
   `);
 });
