@@ -64,6 +64,33 @@ describe.each(documents())("%s", (path) => {
   });
 });
 
+test("commands are shown by the name that npx finds anywhere", () => {
+  // results keep the commands as they were typed
+  const shown = documents()
+    .filter((path) => !path.startsWith("docs/results/"))
+    .flatMap((path) => commandsIn(path));
+  expect(shown.filter(({ text }) => /^(npx )?mos /.test(text))).toEqual([]);
+});
+
+test("the documents lead from one to the next, and the last one back to README", () => {
+  const last = (page: string): string => read(`docs/${page}`).trimEnd().split("\n").at(-1) ?? "";
+  const pages = ["1-graph.md"];
+  for (const page of pages) {
+    const next = /Next: \[[^\]]+\]\(([^)]+)\)$/.exec(last(page))?.[1];
+    if (next === undefined) continue;
+    expect(last(next)).toMatch(/^Before: /);
+    expect(last(next)).toContain(`](${page})`);
+    expect(pages).not.toContain(next);
+    pages.push(next);
+  }
+  expect(pages.toSorted()).toEqual(
+    readdirSync("docs")
+      .filter((name) => name.endsWith(".md"))
+      .sort(),
+  );
+  expect(last(pages.at(-1) ?? "")).toMatch(/ · Back to the \[README\]\(\.\.\/README\.md\)$/);
+});
+
 test("comments name only files that exist", () => {
   const sources = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((path) =>
     path.endsWith(".ts"),

@@ -1,5 +1,5 @@
 // Runs on data in other shapes than one JSONL file, and their metrics as event files of TensorBoard.
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
@@ -106,6 +106,18 @@ describe("data", () => {
     expect(shown[0]).not.toHaveProperty("file");
   });
 
+  test("of an endless iterable, and of a file with a wrong line, only the examples asked for are read", async () => {
+    async function* endless() {
+      for (;;) yield* lines;
+    }
+    const few = { ...settings, examples: 10 };
+    expect((await previewRun(optionsOf({ data: endless(), settings: few }))).train.examples).toBe(6);
+    const wrong = join(folder, "wrong.jsonl");
+    await writeFile(wrong, [...lines.slice(0, 10).map((line) => JSON.stringify(line)), "{}"].join("\n"));
+    expect((await previewRun(optionsOf({ data: wrong, settings: few }))).train.examples).toBe(6);
+    await expect(previewRun(optionsOf({ data: wrong }))).rejects.toThrow(/wrong\.jsonl:11/);
+  });
+
   test("a line is shown of each file that has it", async () => {
     const table = join(folder, "table.csv");
     await writeFile(table, "question,answer\nWho?,Me\nWhere?,Here\n");
@@ -176,13 +188,13 @@ describe("event files of TensorBoard", () => {
     expect(await readdir(`${out}-without`)).not.toContain("tensorboard");
   });
 
-  test("a run that ended between checkpoints says from where on its first file does not count", async () => {
+  test("a run that ended between checkpoints says that its first file does not count, and has its steps", async () => {
     for await (const event of finetune(optionsOf({ tensorboard: true })))
       if (event.type === "step" && event.step === 5) break; // as after a kill: the checkpoint is of step 3
     await run({ tensorboard: true, resume: true });
     expect(await recorded(out)).toEqual([
       ["3:0", ...scalars(0, 1, 2, 2, 3, 4, 4, 5)],
-      ["3:0", "7:4", ...scalars(4, 4, 5, 6, 6)],
+      ["3:0", "7:0", ...ALL],
     ]);
     await rm(join(out, "checkpoints"), { recursive: true });
   });
@@ -204,10 +216,24 @@ describe("event files of TensorBoard", () => {
     await run({ tensorboard: true, resume: true, settings: { ...settings, steps: 7 } });
     expect(await recorded(out)).toEqual([
       ["3:0", ...ALL],
-      ["3:0", "7:7", ...scalars(7, 7)],
+      ["3:0", "7:0", ...ALL, ...scalars(7, 7)],
     ]);
     await run({ overwrite: true });
     expect(await readdir(out)).not.toContain("tensorboard");
+  });
+
+  test("steps that were made without the option are in the next file", async () => {
+    await run({ tensorboard: true }, 2);
+    await run({ resume: true }, 4);
+    await run({ tensorboard: true, resume: true });
+    expect((await recorded(out)).at(-1)).toEqual(["3:0", "7:0", ...ALL]);
+  });
+
+  test("the metrics of a killed run can be written, whose last line is torn", async () => {
+    await run();
+    await appendFile(join(out, "metrics.jsonl"), '{"type":"step","st');
+    await metricsToTensorboard(out, { now: () => 1e12 });
+    expect(await recorded(out)).toEqual([["3:0", ...ALL]]);
   });
 
   test("the metrics of a finished run can be written", async () => {
@@ -225,6 +251,6 @@ describe("event files of TensorBoard", () => {
       code: "bad_data",
       message: expect.stringMatching(/metrics\.jsonl:1: this is not a line/),
     });
-    expect(await readdir(join(broken, "tensorboard"))).toEqual([]);
+    expect(await readdir(broken)).not.toContain("tensorboard");
   });
 });

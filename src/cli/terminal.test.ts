@@ -10,7 +10,8 @@ test("a line is cut to the columns and cannot move the cursor", () => {
   expect(cutToColumns("0123456789", 10)).toBe("0123456789");
   expect(cutToColumns("0123456789", 9)).toBe("01234567…");
   expect(cutToColumns("a\u001b[2Jb\nc", 20)).toBe("a [2Jb c");
-  expect(cutToColumns("😀😀😀", 2)).toBe("😀…");
+  expect(cutToColumns("😀😀😀", 3)).toBe("😀…");
+  expect(cutToColumns("训练训练", 6)).toBe("训练…");
   expect(cutToColumns("abc", 0)).toBe("");
 });
 

@@ -2,7 +2,7 @@
 import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
 import { breakColumns, columnsOf, isTerminal, paint } from "./colour.ts";
-import { breakLines, commandText } from "./tables.ts";
+import { breakLines, commandText, displayWidth } from "./tables.ts";
 
 export { columnsOf } from "./colour.ts";
 
@@ -60,7 +60,7 @@ export function nearPath(path: string): string {
 export function fitParts(parts: readonly string[], columns: number): string {
   let text = parts[0] ?? "";
   for (const part of parts.slice(1)) {
-    if (text.length + 2 + part.length > columns) break;
+    if (displayWidth(text) + 2 + displayWidth(part) > columns) break;
     text += `  ${part}`;
   }
   return text;
@@ -68,9 +68,15 @@ export function fitParts(parts: readonly string[], columns: number): string {
 
 /** One line that fits: without control characters, and with "…" in place of what is beyond the columns. */
 export function cutToColumns(text: string, columns: number): string {
-  const characters = [...text.replace(/\p{Cc}+/gu, " ")];
-  if (characters.length <= columns) return characters.join("");
-  return columns < 1 ? "" : `${characters.slice(0, columns - 1).join("")}…`;
+  const line = text.replace(/\p{Cc}+/gu, " ");
+  if (displayWidth(line) <= columns) return line;
+  let [cut, width] = ["", 0];
+  for (const character of line) {
+    width += displayWidth(character);
+    if (width >= columns) break;
+    cut += character;
+  }
+  return columns < 1 ? "" : `${cut}…`;
 }
 
 /** The part of a terminal stream (`process.stderr`) that the live line uses. */

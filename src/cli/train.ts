@@ -1,3 +1,4 @@
+import { realpath } from "node:fs/promises";
 import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "#adapters";
 import { flag, integer, listOf, MosError, pick, type SettingValues, text, texts } from "#core";
@@ -167,12 +168,24 @@ function settingsOf(values: Options): FinetuneSettingsInput {
   return values.steps === undefined ? { ...settings, epochs } : settings;
 }
 
+/** What is trained on says nothing of how well other examples are done. */
+async function refuseShared(trained: readonly string[], heldOut: readonly string[]): Promise<void> {
+  const real = new Set(await Promise.all(trained.map((path) => realpath(path))));
+  for (const path of heldOut)
+    if (real.has(await realpath(path)))
+      throw new MosError(
+        "bad_option",
+        `${path} is trained on and held out at once; hold out another file, or a part of it by --held-out`,
+      );
+}
+
 /** The run that the options say, with its data on this machine. */
 async function runOf(options: Options, find: FindModelOptions) {
   const { device, threads } = options;
   const adapter = startOf(options);
   const data = await findData(options.data, find);
   const heldOutData = options.heldOutData && (await findData(options.heldOutData, find));
+  if (heldOutData !== undefined) await refuseShared(data, heldOutData);
   return {
     adapter,
     settings: settingsOf(options),

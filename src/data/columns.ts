@@ -5,7 +5,8 @@ import { fieldsOf, type NumberedRecord, placeText, type Source } from "./forms.t
 /** Fields of a form, and what they are called in the data. */
 export type Columns = Readonly<Record<string, string>>;
 
-const FIELDS = [
+/** The fields of all forms. */
+export const FIELDS: readonly string[] = [
   ...["messages", "conversations", "system", "prompt", "completion", "instruction", "input", "output"],
   ...["question", "answer", "text"],
 ];

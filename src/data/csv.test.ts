@@ -78,6 +78,7 @@ test.each<readonly [string, string | Uint8Array, RegExp]>([
   ],
   ["a row of fewer cells", "a,b\n1\n", /data\.csv:2: this row has 1 cells/],
   ["a column twice", "a,a\n1,2\n", /name the columns, each differently; "a" is there twice/],
+  ["more columns than are read", "a,".repeat(5000), /names 5001 columns, and at most 4096 are read/],
   ["a column without a name", "a,\n1,2\n", /one has no name/],
   ["another encoding", Buffer.from("a,b\ncafé,x\n", "latin1"), /data\.csv: the file is not valid UTF-8/],
   [

@@ -8,6 +8,7 @@ import type { NumberedRecord } from "./forms.ts";
 const CHUNK = 1 << 18;
 /** More than any context window holds. */
 const MAX_CHARACTERS = 1 << 24;
+const MAX_COLUMNS = 4096;
 
 interface CountedRow {
   /** The line on which the row begins. */
@@ -30,7 +31,13 @@ export async function* readCsv(path: string): AsyncGenerator<NumberedRecord, voi
 
 function columnNames(cells: readonly string[], path: string): readonly string[] {
   const names = cells.map((cell) => cell.trim());
-  const again = names.find((name, i) => names.indexOf(name) !== i);
+  if (names.length > MAX_COLUMNS)
+    throw new MosError(
+      "bad_data",
+      `${path}: the first row names ${names.length} columns, and at most ${MAX_COLUMNS} are read; leave out those that are not trained on`,
+    );
+  const seen = new Set<string>();
+  const again = names.find((name) => seen.size === seen.add(name).size);
   if (names.includes("") || again !== undefined)
     throw new MosError(
       "bad_data",

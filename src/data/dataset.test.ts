@@ -314,6 +314,12 @@ describe("tables and lists", () => {
     expect(list.examples.map(placeText)).toEqual(["example 1", "example 2"]);
     const lines = await readDataset(await write("lines.json", `${question}\n${question}`));
     expect(lines.examples.map(placeText)).toEqual(["line 1", "line 2"]);
+    await expect(readDataset(await write("pretty.json", '{\n  "question": "a"\n}'))).rejects.toMatchObject({
+      code: "bad_data",
+      message: expect.stringMatching(
+        /pretty\.json:1.*\na \.json file holds .*or one object on each line; jq -c \. FILE/,
+      ),
+    });
     await expect(readDataset(await write("bad.json", `[${question}, {}]`))).rejects.toThrow(
       /bad\.json: example 2: there is no field "question" \(found: no fields\); example 1 made this/,
     );

@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MosError } from "#core";
 import { readJsonLines } from "#storage";
-import { type Columns, withColumns } from "./columns.ts";
+import { type Columns, FIELDS, withColumns } from "./columns.ts";
 import {
   acceptedForms,
   describeValue,
@@ -23,7 +23,7 @@ import { countedRecords, type Records, recordsOf, withLists } from "./records.ts
 
 /** The examples of a data set. */
 export interface Dataset {
-  /** Of each file. */
+  /** Of each file that is read. */
   readonly forms: readonly FormName[];
   /** At least one, in the order of the files. */
   readonly examples: readonly Example[];
@@ -36,6 +36,8 @@ export type DataSource = readonly string[] | Iterable<unknown> | AsyncIterable<u
 export interface ReadDatasetOptions {
   /** What the fields of a form are called in the data: `{ prompt: "question" }`. */
   readonly columns?: Columns | undefined;
+  /** Examples that are read; what comes after them is neither read nor checked. */
+  readonly limit?: number | undefined;
 }
 
 /** A line of an untrusted file, which is parsed as a whole. */
@@ -62,10 +64,10 @@ const COLUMNS_HINT =
  */
 export async function readDataset(
   data: string | DataSource,
-  { columns }: ReadDatasetOptions = {},
+  { columns, limit = Number.POSITIVE_INFINITY }: ReadDatasetOptions = {},
 ): Promise<Dataset> {
   const examples: Example[] = [];
-  const use = (example: Example): number => examples.push(example);
+  const use = (example: Example): boolean => examples.push(example) < limit;
   const hint = acceptedForms(FORM_NAMES) + (columns === undefined ? COLUMNS_HINT : "");
   const read = async (path: string, records: Records, file?: string): Promise<FormName> => {
     const { unit, isTable = false } = records;
@@ -80,8 +82,11 @@ export async function readDataset(
     return { forms: [await read("data", records)], examples };
   }
   const forms: FormName[] = [];
-  for (const path of paths)
-    forms.push(await read(path, await recordsOf(path), paths.length === 1 ? undefined : path));
+  const names = columns === undefined ? FIELDS : Object.values(columns);
+  for (const path of paths) {
+    if (examples.length >= limit) break;
+    forms.push(await read(path, await recordsOf(path, names), paths.length === 1 ? undefined : path));
+  }
   return { forms, examples };
 }
 
@@ -104,7 +109,7 @@ export async function checkDataset(path: string): Promise<number> {
   const lines = inTurns(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
   await eachExample(lines, {
     ...{ path, unit: "line", source: undefined, names: UPLOADED, hint: acceptedForms(UPLOADED) },
-    use: () => count++,
+    use: () => ++count > 0,
   });
   return count;
 }
@@ -131,7 +136,8 @@ interface EachOptions {
   readonly names: readonly FormName[];
   /** What is said after an error. */
   readonly hint: string;
-  readonly use: (example: Example) => void;
+  /** Takes an example, and says whether another one is wanted. */
+  readonly use: (example: Example) => boolean;
 }
 
 async function eachExample(values: AsyncIterable<NumberedRecord>, options: EachOptions): Promise<FormName> {
@@ -145,7 +151,7 @@ async function eachExample(values: AsyncIterable<NumberedRecord>, options: EachO
     const example = readForm(first.form, value, { line, ...(source === undefined ? {} : { source }) });
     if (typeof example === "string") throw refuse(example);
     checkSize(example, refuse);
-    use(example);
+    if (!use(example)) break;
   }
   if (first === undefined)
     throw new MosError(

@@ -117,6 +117,11 @@ function filesOf(part: string, files: readonly ListedFile[], name: string): read
   if (named.length === 0) throw refuse(`there is no ${part}`, tables);
   const [only] = oneOf(named);
   if (only === undefined) throw refuse("there are several parts", named);
+  if (only.split.startsWith("partial-") && !part.includes(only.split))
+    throw refuse(
+      "the hub has converted only a part of it; name that part, or the repository's own files by @main",
+      named,
+    );
   return only.files;
 }
 

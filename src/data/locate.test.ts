@@ -54,6 +54,12 @@ describe("files", () => {
     expect(await locate(near)).toEqual([relative(process.cwd(), join(folder, "a.csv"))]);
   });
 
+  test("a pattern takes a file once where a link leads back into its folder", async () => {
+    await make("a.jsonl");
+    await symlink(folder, join(folder, "back"));
+    expect(await locate(join(folder, "**/*.jsonl"))).toEqual([join(folder, "a.jsonl")]);
+  });
+
   test("several names keep their order", async () => {
     await make("a.jsonl", "b.csv");
     const [a, b] = [join(folder, "a.jsonl"), join(folder, "b.csv")];
@@ -170,6 +176,12 @@ describe("data sets of the hub", () => {
       ["d/test/0000.parquet", "d/validation/0000.parquet"],
       "org/set",
       /one of d\/test, d\/validation/,
+    ],
+    [
+      "a split of which the hub has converted only a part",
+      ["d/partial-train/0000.parquet"],
+      "org/set",
+      /the hub has converted only a part of it.*write org\/set:… with one of d\/partial-train/,
     ],
     [
       "a split that is not there",

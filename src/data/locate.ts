@@ -1,6 +1,6 @@
 // Where data are: files by name or by pattern, or a data set of the Hugging Face Hub.
 import { realpath, stat } from "node:fs/promises";
-import { extname, isAbsolute } from "node:path";
+import { basename, dirname, extname, isAbsolute, join } from "node:path";
 import { glob } from "tinyglobby";
 import { MosError } from "#core";
 import { type HubOptions, looksLikeRepository, type TransferEvent, withHubDefaults } from "#hub";
@@ -66,8 +66,20 @@ async function matching(pattern: string): Promise<readonly string[]> {
     ...{ onlyFiles: true, expandDirectories: false },
     absolute: isAbsolute(pattern),
   });
-  if (found.length > 0) return found.sort((a, b) => (a < b ? -1 : 1));
+  if (found.length > 0) return await entriesOf(found.sort((a, b) => (a < b ? -1 : 1)));
   throw new MosError("not_found", `${pattern}: no file has such a name; patterns are read from this folder`);
+}
+
+/** Each entry of a folder once: a link to a folder may lead to one that was searched already. */
+async function entriesOf(paths: readonly string[]): Promise<readonly string[]> {
+  const entries = new Map<string, string>();
+  for (const path of paths) {
+    const entry = join(await realpath(dirname(path)), basename(path));
+    const other = entries.get(entry);
+    if (other === undefined || path.length < other.length) entries.set(entry, path);
+  }
+  const kept = new Set(entries.values());
+  return paths.filter((path) => kept.has(path));
 }
 
 async function refuseTwice(paths: readonly string[]): Promise<void> {

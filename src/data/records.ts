@@ -22,21 +22,22 @@ const MAX_LIST_BYTES = 256 << 20;
 const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
 
 /**
- * The values of a file, by how its name ends: JSON Lines where it is not another format's.
+ * The values of a file, by how its name ends: JSON Lines where it is not another format's. Of a Parquet table only some
+ * columns are read, if they are given; the others are undefined.
  *
  * @throws MosError `unsupported` for a packed file; the values throw `bad_data`, `not_found` and `storage` when they are read.
  */
-export async function recordsOf(path: string): Promise<Records> {
+export async function recordsOf(path: string, columns?: readonly string[]): Promise<Records> {
   switch (extname(path).toLowerCase()) {
     case ".csv":
     case ".tsv":
       return { unit: "line", isTable: true, values: readCsv(path) };
     case ".parquet":
-      return { unit: "row", isTable: true, values: parquetRecords(path) };
+      return { unit: "row", isTable: true, values: parquetRecords(path, columns) };
     case ".json":
       return (await isList(path))
         ? { unit: "example", values: listRecords(path) }
-        : { unit: "line", values: readJsonLines(path) }; // which are often called .json, too
+        : { unit: "line", values: jsonLinesOf(path) }; // which are often called .json, too
     case ".gz":
     case ".zip":
     case ".zst":
@@ -55,6 +56,21 @@ async function* listRecords(path: string): AsyncGenerator<NumberedRecord, void> 
   yield* countedRecords(list);
 }
 
+/** Lines of a file that is called .json, which may be one object over several lines instead. */
+async function* jsonLinesOf(path: string): AsyncGenerator<NumberedRecord, void> {
+  let count = 0;
+  try {
+    for await (const line of readJsonLines(path)) {
+      count++;
+      yield line;
+    }
+  } catch (error) {
+    if (count > 0 || !(error instanceof MosError) || error.code !== "bad_data") throw error;
+    const hint = `a ${extname(path)} file holds a list of examples, [{…}, {…}], or one object on each line; jq -c . FILE makes such lines`;
+    throw new MosError("bad_data", error.message, { hint, cause: error });
+  }
+}
+
 async function isList(path: string): Promise<boolean> {
   await using file = await openForReading(path, "bad_data");
   const start = new Uint8Array(Math.min(1024, file.size));
@@ -62,9 +78,13 @@ async function isList(path: string): Promise<boolean> {
   return /^\uFEFF?\s*\[/.test(Buffer.from(start).toString());
 }
 
-async function* parquetRecords(path: string): AsyncGenerator<NumberedRecord, void> {
+async function* parquetRecords(
+  path: string,
+  columns: readonly string[] | undefined,
+): AsyncGenerator<NumberedRecord, void> {
   let line = 0;
-  for await (const row of readParquetRows(path, TABLE_LIMITS)) yield { line: ++line, value: plain(row) };
+  for await (const row of readParquetRows(path, { ...TABLE_LIMITS, columns }))
+    yield { line: ++line, value: plain(row) };
 }
 
 /** As JSON would have it: missing fields for null, numbers for bigints. */
@@ -74,7 +94,7 @@ function plain(value: unknown): unknown {
   if (typeof value !== "object" || value === null || value instanceof Date || ArrayBuffer.isView(value))
     return value;
   return Object.fromEntries(
-    Object.entries(value).flatMap(([name, field]) => (field == null ? [] : [[name, plain(field)]])),
+    Object.entries(value).flatMap(([name, field]) => (field === null ? [] : [[name, plain(field)]])),
   );
 }
 

@@ -1,20 +1,43 @@
-// Parquet tables, read one row group at a time. What a file says of its own size is checked before anything is unpacked.
+// Parquet tables, read one row group at a time and only the columns that are asked for. What a file says of its own size is
+// checked before anything is unpacked: a page of a few bytes may stand for millions of values.
 import * as zlib from "node:zlib";
-import { type Compressors, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
+import { type Compressors, parquetMetadataAsync, parquetSchema } from "hyparquet";
+import { parquetHeader } from "hyparquet/src/column.js";
+import { parquetReadColumn } from "hyparquet/src/read.js";
 import { MosError } from "#core";
 import { openForReading } from "#storage";
 
 /** What a table may be at most. */
 export interface ParquetLimits {
   readonly maximumRows: number;
-  /** Of all its columns. */
+  /** Of the columns that are read. */
   readonly maximumUnpackedBytes: number;
+  /** Of a row group, which is unpacked as a whole: values of the columns that are read; 2²⁵. */
+  readonly maximumValues?: number;
+}
+
+export interface ReadParquetOptions extends ParquetLimits {
+  /** The columns that are read where the table has them, the others being undefined in a row; all. */
+  readonly columns?: readonly string[] | undefined;
 }
 
 /** A row by the names of its columns: 64-bit numbers are bigints, missing values null, lists and structs nested. */
 export type ParquetRow = Readonly<Record<string, unknown>>;
 
 type Metadata = Awaited<ReturnType<typeof parquetMetadataAsync>>;
+type Group = Metadata["row_groups"][number];
+
+/** An open table. */
+interface Table {
+  readonly path: string;
+  readonly file: { readonly byteLength: number; slice(start: number, end?: number): Promise<ArrayBuffer> };
+  readonly metadata: Metadata;
+  readonly compressors: Compressors;
+  /** Of all columns. */
+  readonly names: readonly string[];
+  /** Those of the columns that are read. */
+  readonly read: ReadonlySet<string>;
+}
 
 /**
  * The rows of a Parquet file, packed by Snappy, gzip, Brotli, Zstandard (Node 22.15 and later) or not at all.
@@ -25,7 +48,7 @@ type Metadata = Awaited<ReturnType<typeof parquetMetadataAsync>>;
  */
 export async function* readParquetRows(
   path: string,
-  limits: ParquetLimits,
+  options: ReadParquetOptions,
 ): AsyncGenerator<ParquetRow, void> {
   await using opened = await openForReading(path, "bad_data");
   const file = {
@@ -37,18 +60,95 @@ export async function* readParquetRows(
       return bytes.buffer;
     },
   };
-  const compressors = unpackers(limits.maximumUnpackedBytes);
-  const metadata = await guarded(path, async () => {
-    const found = await parquetMetadataAsync(file);
-    checkSizes(found, { path, limits, compressors });
-    return found;
-  });
+  const table = await guarded(path, () => openTable(path, file, options));
+  const left = { bytes: options.maximumUnpackedBytes };
   let rowStart = 0;
-  for (const { num_rows } of metadata.row_groups) {
-    const rowEnd = rowStart + Number(num_rows);
-    const range = { rowStart, rowEnd };
-    yield* await guarded(path, () => parquetReadObjects({ file, metadata, compressors, ...range }));
-    rowStart = rowEnd;
+  for (const group of table.metadata.row_groups) {
+    const rows = Number(group.num_rows);
+    const range = { rowStart, rowEnd: rowStart + rows };
+    const columns = await guarded(path, async () => {
+      await checkPages(group, { ...options, ...range, table, left });
+      return await readColumns(table, range);
+    });
+    for (let i = 0; i < rows; i++)
+      yield Object.fromEntries(table.names.map((name) => [name, columns.get(name)?.[i]]));
+    rowStart += rows;
+  }
+}
+
+async function openTable(path: string, file: Table["file"], options: ReadParquetOptions): Promise<Table> {
+  const compressors = unpackers(options.maximumUnpackedBytes);
+  const metadata = await parquetMetadataAsync(file);
+  const names = parquetSchema(metadata).children.map(({ element }) => element.name);
+  const read = new Set(names.filter((name) => options.columns?.includes(name) ?? true));
+  const table = { path, file, metadata, compressors, names, read };
+  checkSizes(table, options);
+  return table;
+}
+
+interface RowRange {
+  readonly rowStart: number;
+  readonly rowEnd: number;
+}
+
+/** The columns of a row group as lists of values: rows of all of them at once would take many times the memory. */
+async function readColumns(
+  { path, file, metadata, compressors, read }: Table,
+  range: RowRange,
+): Promise<ReadonlyMap<string, ArrayLike<unknown>>> {
+  const columns = new Map<string, ArrayLike<unknown>>();
+  for (const name of read) {
+    const values = await parquetReadColumn({ file, metadata, compressors, columns: [name], ...range });
+    if (values.length < range.rowEnd - range.rowStart)
+      throw new MosError("bad_data", `${path}: column "${name}" has fewer values than there are rows`);
+    columns.set(name, values);
+  }
+  return columns;
+}
+
+interface PageOptions extends ParquetLimits, RowRange {
+  readonly table: Table;
+  /** Of what may be unpacked of the file. */
+  readonly left: { bytes: number };
+}
+
+/** Adds up what the pages of a row group hold by their own headers, before one is unpacked. */
+async function checkPages({ columns }: Group, options: PageOptions): Promise<void> {
+  const { table, left, rowStart, rowEnd, maximumUnpackedBytes, maximumValues = 1 << 25 } = options;
+  let values = 0;
+  for (const { meta_data: column } of columns) {
+    if (column === undefined || !table.read.has(column.path_in_schema[0] ?? "")) continue;
+    const start = Number(column.dictionary_page_offset || column.data_page_offset);
+    const chunk = await table.file.slice(start, start + Number(column.total_compressed_size));
+    for (const page of pagesOf(new DataView(chunk))) {
+      values += page.values;
+      left.bytes -= page.bytes;
+    }
+    if (values > maximumValues)
+      throw new MosError(
+        "bad_data",
+        `${table.path}: rows ${rowStart + 1} to ${rowEnd} are one row group of more than ${maximumValues} values, which is read at once; write the table in smaller row groups`,
+      );
+    if (left.bytes < 0)
+      throw new MosError(
+        "bad_data",
+        `${table.path}: the table has more than ${maximumUnpackedBytes} bytes unpacked, which are too many`,
+      );
+  }
+}
+
+/** What each page says of itself. Throws where one says what cannot be. */
+function* pagesOf(view: DataView): Generator<{ readonly values: number; readonly bytes: number }, void> {
+  for (const reader = { view, offset: 0 }; reader.offset < view.byteLength - 1; ) {
+    const header = parquetHeader(reader);
+    const { compressed_page_size: packed, uncompressed_page_size: bytes } = header;
+    const { num_values: values } = header.data_page_header ??
+      header.data_page_header_v2 ??
+      header.dictionary_page_header ?? { num_values: 0 };
+    if (![packed, bytes, values].every((count) => Number.isInteger(count) && count >= 0))
+      throw new Error("a page has no size");
+    reader.offset += packed;
+    yield { values, bytes };
   }
 }
 
@@ -79,32 +179,23 @@ async function guarded<T>(path: string, read: () => Promise<T>): Promise<T> {
   }
 }
 
-interface CheckOptions {
-  readonly path: string;
-  readonly limits: ParquetLimits;
-  readonly compressors: Compressors;
-}
-
-function checkSizes(metadata: Metadata, { path, limits, compressors }: CheckOptions): void {
-  const { maximumRows, maximumUnpackedBytes } = limits;
-  const tooMany = (found: bigint, what: string, most: number): MosError =>
-    new MosError("bad_data", `${path}: ${found} ${what} are too many; at most ${most} are read`);
+function checkSizes({ path, metadata, compressors, read }: Table, { maximumRows }: ParquetLimits): void {
   const counts = metadata.row_groups.map(({ num_rows }) => num_rows);
   if (counts.some((count) => count < 0n))
     throw new MosError("bad_data", `${path}: a part of the table has fewer than no rows`);
   const rows = counts.reduce((sum, count) => sum + count, 0n);
-  if (rows > maximumRows) throw tooMany(rows, "rows", maximumRows);
+  if (rows > maximumRows)
+    throw new MosError("bad_data", `${path}: ${rows} rows are too many; at most ${maximumRows} are read`);
   const known = ["UNCOMPRESSED", "SNAPPY", ...Object.keys(compressors)];
-  let unpacked = 0n;
-  for (const { columns } of metadata.row_groups)
-    for (const { meta_data: column } of columns) {
-      if (column === undefined) continue;
-      unpacked += column.total_uncompressed_size;
-      if (!known.includes(column.codec))
-        throw new MosError(
-          "unsupported",
-          `${path}: packed by ${column.codec}, of which only ${known.join(", ")} are read here; write the table with one of these`,
-        );
-    }
-  if (unpacked > maximumUnpackedBytes) throw tooMany(unpacked, "bytes unpacked", maximumUnpackedBytes);
+  const packings = metadata.row_groups.flatMap(({ columns }) =>
+    columns.flatMap(({ meta_data: column }) =>
+      column !== undefined && read.has(column.path_in_schema[0] ?? "") ? [column.codec] : [],
+    ),
+  );
+  const unknown = packings.find((codec) => !known.includes(codec));
+  if (unknown !== undefined)
+    throw new MosError(
+      "unsupported",
+      `${path}: packed by ${unknown}, of which only ${known.join(", ")} are read here; write the table with one of these`,
+    );
 }

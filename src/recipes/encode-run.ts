@@ -2,6 +2,7 @@
 import { MosError } from "#core";
 import {
   columnsOf,
+  type DataSource,
   type EncodedDataset,
   type EncodedExample,
   type Example,
@@ -23,23 +24,33 @@ import { type DataInput, expectWarmup, type FinetuneOptions, type PreparedRun } 
 export interface RunData {
   readonly train: readonly Example[];
   readonly heldOut: readonly Example[];
-  /** Those of the data file, whatever is done with them. */
+  /** Those of the data that were read, whatever is done with them. */
   readonly all: readonly Example[];
 }
 
-/** Reads the data, and holds out a part of it. */
+interface RunDataOptions extends Pick<FinetuneOptions, "data" | "heldOutData" | "hub" | "signal"> {
+  /** Lines that are to be shown, which may be beyond the examples of the run: files are read to their end. */
+  readonly lines?: readonly number[];
+}
+
+/** Reads as much of the data as is used, and holds out a part of it. */
 export async function readRunData(
-  { data, heldOutData, ...options }: Pick<FinetuneOptions, "data" | "heldOutData" | "hub" | "signal">,
+  { data, heldOutData, lines, ...options }: RunDataOptions,
   { examples, heldOut, seed, dataColumns }: FinetuneSettings,
 ): Promise<RunData> {
-  const read = async (input: DataInput): Promise<readonly Example[]> => {
+  const columns = columnsOf(dataColumns);
+  const find = async (input: DataInput) => {
     const names = pathsOf(input);
-    const source = names === undefined ? input : await located(names, options);
-    return (await readDataset(source, { columns: columnsOf(dataColumns) })).examples;
+    const paths = names === undefined ? undefined : await located(names, options);
+    return { source: paths ?? (input as DataSource), paths };
   };
-  const all = await read(data);
+  const { source, paths } = await find(data);
+  const apart = heldOutData === undefined ? undefined : await find(heldOutData);
+  const limit = paths !== undefined && lines !== undefined ? undefined : examples;
+  const { examples: all } = await readDataset(source, { columns, limit });
   const chosen = examples === undefined ? all : all.slice(0, examples);
-  if (heldOutData !== undefined) return { all, train: chosen, heldOut: await read(heldOutData) };
+  if (apart !== undefined)
+    return { all, train: chosen, heldOut: (await readDataset(apart.source, { columns })).examples };
   return {
     all,
     ...splitHeldOut(chosen, heldOut < 1 ? { seed, fraction: heldOut } : { seed, count: heldOut }),

@@ -27,12 +27,7 @@ import {
 } from "#storage";
 import { type BestEvaluation, type Rematerialise, saveCheckpoint, type TrainEvent } from "#training";
 import type { ClaimedFolder } from "./run-folder.ts";
-import {
-  type Metric,
-  openTensorboard,
-  type TensorboardOptions,
-  type TensorboardWriter,
-} from "./tensorboard.ts";
+import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 
 /**
  * What happens in a run: perhaps a `download`, `memory` and `ready` once, then updates, evaluations, and what was saved; at
@@ -177,7 +172,9 @@ export interface RunFiles extends AsyncDisposable {
   begin(): Promise<MetricsWriter>;
 }
 
-export interface RunFilesOptions extends Pick<TensorboardOptions, "step"> {
+export interface RunFilesOptions {
+  /** Updates that the run has made. */
+  readonly step: number;
   /** Of the run. */
   readonly folder: string;
   /** Whether event files of TensorBoard are written, too. */
@@ -195,7 +192,7 @@ export function runFiles(
     begin: async () => {
       await claimed?.begin();
       metrics ??= await openMetrics(join(folder, "metrics.jsonl"), step);
-      if (tensorboard) board ??= await openTensorboard(folder, { step, now: steadyNow });
+      if (tensorboard) board ??= await openTensorboard(folder, { now: steadyNow });
       return {
         write: async (metric) => {
           await metrics?.write(metric);

@@ -1,6 +1,6 @@
 // The metrics of a run as event files of TensorBoard. A file is never written again: a run that resumes begins another one,
-// which says from which step on the files before it do not count.
-import { type FileHandle, open, rm, stat } from "node:fs/promises";
+// which says that the files before it do not count, and begins with what they and runs without event files measured.
+import { type FileHandle, open, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { RUN_TENSORBOARD } from "#adapters";
@@ -56,9 +56,7 @@ export interface TensorboardWriter extends AsyncDisposable {
   write(metric: Metric): Promise<void>;
 }
 
-export interface TensorboardOptions {
-  /** Updates that the run has made: of later ones, older files do not count. */
-  readonly step: number;
+interface TensorboardOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -66,15 +64,13 @@ export interface TensorboardOptions {
 const NAME = /^events\.out\.tfevents\.(\d+)\.mos$/;
 
 /**
- * Begins an event file in the folder of a run; the first one has what metrics.jsonl holds already.
+ * Begins an event file in the folder of a run with what metrics.jsonl holds already; older files do not count any more.
  *
  * @throws MosError `storage`; `bad_data` for a metrics.jsonl that is not a run's.
  */
-export async function openTensorboard(
-  run: string,
-  { step, now }: TensorboardOptions,
-): Promise<TensorboardWriter> {
+export async function openTensorboard(run: string, { now }: TensorboardOptions): Promise<TensorboardWriter> {
   const folder = join(run, RUN_TENSORBOARD);
+  const isNew = !(await pathExists(folder));
   await makeFolder(folder);
   const times = (await listFolder(folder)).map((name) => Number(NAME.exec(name)?.[1] ?? 0));
   const latest = Math.max(0, ...times);
@@ -87,11 +83,13 @@ export async function openTensorboard(
   const append = appendTo(handle, path);
   try {
     await append(versionRecord(now() / 1000));
-    if (latest > 0) await append(restartRecord(now() / 1000, step === 0 ? 0 : step + 1));
-    else for await (const record of pastRecords(join(run, "metrics.jsonl"))) await append(record);
+    // a part of the run between two of these files may have gone without one, so that nothing of them is kept
+    if (latest > 0) await append(restartRecord(now() / 1000, 0));
+    for await (const record of pastRecords(join(run, "metrics.jsonl"))) await append(record);
   } catch (error) {
     await handle.close();
     await rm(path, { force: true });
+    if (isNew) await rmdir(folder).catch(() => undefined); // what another process wrote there stays
     throw error;
   }
   return {
@@ -112,7 +110,7 @@ const appendTo =
 async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
   if (!(await pathExists(path))) return;
   const metrics: Metric[] = [];
-  for await (const { line, value } of readJsonLines(path)) {
+  for await (const { line, value } of readJsonLines(path, { wholeLines: true })) {
     const parsed = metricSchema.safeParse(value);
     if (!parsed.success)
       throw new MosError("bad_data", `${path}:${line}: this is not a line of a run's metrics`);
@@ -133,10 +131,7 @@ async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
  * @example
  * console.log(await metricsToTensorboard("adapters/tenant")); // then: tensorboard --logdir adapters
  */
-export async function metricsToTensorboard(
-  run: string,
-  { now }: Pick<TensorboardOptions, "now">,
-): Promise<string> {
+export async function metricsToTensorboard(run: string, { now }: TensorboardOptions): Promise<string> {
   const metrics = join(run, "metrics.jsonl");
   if (!(await pathExists(metrics)))
     throw new MosError(
@@ -147,6 +142,6 @@ export async function metricsToTensorboard(
   const names = (await pathExists(folder)) ? await listFolder(folder) : [];
   if (names.some((name) => NAME.test(name)))
     throw new MosError("bad_option", `${folder} has event files already; remove them to write them again`);
-  await using _writer = await openTensorboard(run, { step: 0, now });
+  await using _writer = await openTensorboard(run, { now });
   return folder;
 }

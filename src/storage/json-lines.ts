@@ -12,6 +12,8 @@ export interface JsonLine {
 export interface ReadJsonLinesOptions {
   /** A longer line is refused, so that a file without line ends cannot fill the memory. */
   readonly maximumLineBytes?: number;
+  /** Leave out a last line without a line end, which a process may have been killed over. */
+  readonly wholeLines?: boolean;
 }
 
 const CHUNK = 1 << 18;
@@ -27,7 +29,10 @@ const isBlank = (bytes: Uint8Array): boolean =>
 const [TAB, RETURN, SPACE] = [0x09, 0x0d, 0x20];
 
 /** The lines that are not blank, without their ends. Bytes are copied once per line that crosses a chunk. */
-async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<RawLine, void> {
+async function* rawLines(
+  file: ReadableFile,
+  { maximumLineBytes: maximum = 1 << 24, wholeLines = false }: ReadJsonLinesOptions,
+): AsyncGenerator<RawLine, void> {
   let parts: Uint8Array[] = [];
   let length = 0;
   let line = 1;
@@ -60,7 +65,7 @@ async function* rawLines(file: ReadableFile, maximum: number): AsyncGenerator<Ra
     }
     add(chunk.subarray(begin));
   }
-  if (length > 0) yield finish();
+  if (length > 0 && !wholeLines) yield finish();
 }
 
 function excerptAround(text: string, position: number): string {
@@ -123,11 +128,11 @@ function parseLine(text: string, where: string): unknown {
  */
 export async function* readJsonLines(
   path: string,
-  { maximumLineBytes = 1 << 24 }: ReadJsonLinesOptions = {},
+  options: ReadJsonLinesOptions = {},
 ): AsyncGenerator<JsonLine, void> {
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  for await (const { line, bytes } of rawLines(file, maximumLineBytes)) {
+  for await (const { line, bytes } of rawLines(file, options)) {
     let text: string;
     try {
       text = decoder.decode(bytes);

@@ -223,6 +223,13 @@ test("a device that never ends", async () => {
     untouched: folder,
   });
 });
+test("held-out data that are trained on", async () => {
+  await expectRefusal(train(good, "--held-out-data", good), {
+    code: 2,
+    message: /is trained on and held out at once/,
+    untouched: folder,
+  });
+});
 test("held-out data with a bad line", async () => {
   const data = join(folder, "held.jsonl");
   await writeFile(data, `${GOOD}{\n`);
