@@ -171,8 +171,7 @@ export interface AtomicFile extends AsyncDisposable {
 
 /**
  * Starts a file that is complete or absent, never partial.
- *
- * @param options.mode Who may do what with it, less the umask.
+ * `mode` says who may do what with it, less the umask.
  * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
  * @example
  * await using file = await openAtomicFile("adapter_model.safetensors");
