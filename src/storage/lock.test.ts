@@ -12,7 +12,10 @@ let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-lock-"));
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  vi.restoreAllMocks(); // a clock that a failed test leaves would fail the next
+  await rm(folder, { recursive: true, force: true });
+});
 
 const leave = (holder: object): Promise<void> =>
   writeFile(join(folder, "running.json"), JSON.stringify(holder));
@@ -76,9 +79,13 @@ test("a lock of another container is kept while it is touched, and taken over wh
   const path = join(folder, "running.json");
   const elsewhere = { pid: 1, start: "1", place: "00000000", host: hostname() };
   await leave(elsewhere);
-  const timer = setInterval(() => void utimes(path, new Date(), new Date()), 20);
+  let touched = Promise.resolve();
+  const timer = setInterval(() => {
+    touched = utimes(path, new Date(), new Date());
+  }, 20);
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on .*"));
   clearInterval(timer);
+  await touched; // one that comes later would be a sign of life
   const clock = vi.spyOn(performance, "now");
   let now = performance.now();
   clock.mockImplementation(() => (now += 5000));
