@@ -427,7 +427,7 @@ describe("benchmarks", () => {
       scores: { "MMLU EM": 25, "GSM8K EM": 25, "Avg.": 25 },
     });
     expect(await read("table2.md")).toContain(
-      "| 75.0 ± 0.0 | 37.50 ± 17.68 | 37.50 ± 17.68 | 37.50 ± 17.68 |",
+      "| 75.0 ± 0.0 | 38 ± 18 | 38 ± 18 | 38 ± 18 |",
     );
     const { rows, comparisons, benchmarks: asked } = JSON.parse(await read("table2.json"));
     expect(rows[0].scores.average).toMatchObject({ count: 2, mean: 37.5 });
@@ -461,7 +461,7 @@ describe("benchmarks", () => {
     expect(await order()).toContain("lora-2 measure 0 0.001 false");
     expect((await order()).filter((line) => line.endsWith("true"))).toEqual([]);
     const table = await read("table2.md");
-    expect(table).toMatch(/\| LoRA \| 2 \| 23,360 \| 2\.5000 \| 25\.0 \| 25\.00 \| – \| – \|/);
+    expect(table).toMatch(/\| LoRA \| 2 \| 23,360 \| 2\.5000 \| 25\.0 \| 25 \| – \| – \|/);
     expect(table).toContain("- lora-2, seed 0, learning rate 0.001: the engine broke");
   });
 });
