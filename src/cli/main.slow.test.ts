@@ -120,7 +120,7 @@ test("train, then generate", async () => {
     "trainable numbers",
     "held-out loss   ",
     "training loss",
-    "mos generate --model",
+    " generate --model",
   ])
     expect(trained.stdout).toContain(part);
   expect(await readdir(out)).toEqual(
