@@ -30,7 +30,7 @@ test("HumanEval's completions are run, and the reason is reported", async () => 
   ];
   const file = await fileOf(...bodies.map((prediction) => ({ prediction, references })));
   const ended = await mos(["score", "--task", "humaneval", "--file", file]);
-  expect(ended.stderr).toBe("humaneval by the rules of open-instruct: mean 0.4 of 5 cases\n");
+  expect(ended.stderr).toBe("humaneval by the rules of open-instruct: mean 0.4 ± 0.24 of 5 cases\n");
   expect(ended.code).toBe(0);
   expect(jsonLines(ended.stdout)).toEqual(
     [
