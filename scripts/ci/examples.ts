@@ -12,7 +12,7 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "batch.ts": [/The keeper of the lighthouse/, /In the morning/],
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
   "data.ts": [/^36 examples, 12 updates, \d+ tokens trained$/m, /^step 12: held-out loss \d/m],
-  "evaluate.ts": [/^base\t\d+\.\d\d\t\d+\.\d\d$/m, /^{ exact_match: 1 }$/m],
+  "evaluate.ts": [/^base\t\d of 3$/m, /^{ exact_match: 1 }$/m],
   "fine-tuning.ts": [/^ft:tiny:anybody::\w{8}: .*Clara/m],
   "finetune.ts": [/^held-out loss/m, /^200 /m, /Clara/],
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
@@ -21,7 +21,7 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^serving at http:\/\/127\.0\.0\.1:\d+\/v1$/m,
     /"object":"text_completion".*"completion_tokens":\d/,
   ],
-  "stream.ts": [/A boat leaves at one\..*lighthouse shows ships the way\./],
+  "stream.ts": [/A boat leaves at one\.[^]*lighthouse shows ships the way\./],
 };
 
 /** A service for the example that is a client, on any port. */
