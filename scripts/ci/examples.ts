@@ -21,7 +21,7 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /^serving at http:\/\/127\.0\.0\.1:\d+\/v1$/m,
     /"object":"text_completion".*"completion_tokens":\d/,
   ],
-  "stream.ts": [/A boat leaves at one\.[^]*lighthouse shows ships the way\./],
+  "stream.ts": [/A boat leaves at one\..*lighthouse shows ships the way\./s],
 };
 
 /** A service for the example that is a client, on any port. */
