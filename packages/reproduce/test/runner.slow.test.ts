@@ -426,9 +426,7 @@ describe("benchmarks", () => {
     expect(ofType(events, "result")[0]).toMatchObject({
       scores: { "MMLU EM": 25, "GSM8K EM": 25, "Avg.": 25 },
     });
-    expect(await read("table2.md")).toContain(
-      "| 75.0 ± 0.0 | 38 ± 18 | 38 ± 18 | 38 ± 18 |",
-    );
+    expect(await read("table2.md")).toContain("| 75.0 ± 0.0 | 38 ± 18 | 38 ± 18 | 38 ± 18 |");
     const { rows, comparisons, benchmarks: asked } = JSON.parse(await read("table2.json"));
     expect(rows[0].scores.average).toMatchObject({ count: 2, mean: 37.5 });
     expect(rows[0].cells[1].benchmarks).toHaveLength(2);
