@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { MosError, oneLine } from "#core";
+import { MosError, oneLine, reasonOf } from "#core";
 import { breakColumns, paint } from "./colour.ts";
 import { breakLines } from "./tables.ts";
 
@@ -55,7 +55,7 @@ export function describeFailure(error: unknown, { command, options }: FailedComm
     return { code, message: named, exitCode };
   }
   if (isAbort(error)) return { code: "cancelled", message: "stopped", exitCode: CANCELLED };
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = reasonOf(error);
   return {
     code: "unexpected",
     message: `unexpected: ${oneLine(reason.trim())}; run again with --verbose to see where`,

@@ -57,3 +57,6 @@ export class MosError extends Error {
     this.code = code;
   }
 }
+
+/** What an error says, of whatever kind it is. */
+export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,7 +1,7 @@
 export { childOptions, moduleBeside } from "./child-options.ts";
 export { pause, steadyNow } from "./clock.ts";
 export { limitConcurrency } from "./concurrency.ts";
-export { type ErrorCode, MosError, oneLine } from "./error.ts";
+export { type ErrorCode, MosError, oneLine, reasonOf } from "./error.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export { type Random, randomStream } from "./random.ts";
 export {

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { type ErrorCode, MosError } from "./error.ts";
+import { type ErrorCode, MosError, reasonOf } from "./error.ts";
 
 const KINDS: Readonly<Record<string, string>> = {
   number: "a number",
@@ -113,7 +113,7 @@ export function parseJson(text: string, { code, where }: { code: ErrorCode; wher
   try {
     return JSON.parse(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new MosError(code, `${where}: not valid JSON (${reason})`, { cause: error });
   }
 }

@@ -1,6 +1,5 @@
 // Data sets of the Hugging Face Hub: which of their files are a split. The hub keeps a copy of most data sets in Parquet, as
 // `configuration/split/0000.parquet`, on a branch of its own; else the files of the repository are taken by their names.
-import { extname } from "node:path";
 import { MosError } from "#core";
 import {
   cachedDataset,
@@ -12,7 +11,7 @@ import {
   type TransferEvent,
 } from "#hub";
 import { describeBytes } from "#storage";
-import { DATA_EXTENSIONS } from "./records.ts";
+import { isDataFile } from "./records.ts";
 
 /** One split of a configuration. */
 interface Table {
@@ -43,7 +42,7 @@ export async function* pullTables(
 ): AsyncGenerator<TransferEvent, readonly string[]> {
   const [repository = "", part = ""] = name.split(/:(.*)/s);
   const select = (files: readonly ListedFile[]): readonly string[] => {
-    const chosen = isFile(part) ? fileNamed(part, files, repository) : filesOf(part, files, repository);
+    const chosen = isDataFile(part) ? fileNamed(part, files, repository) : filesOf(part, files, repository);
     const bytes = chosen.reduce((sum, { size }) => sum + size, 0);
     if (bytes > MAX_BYTES)
       throw new MosError(
@@ -54,7 +53,7 @@ export async function* pullTables(
   };
   const revisions = repository.includes("@")
     ? [undefined]
-    : isFile(part)
+    : isDataFile(part)
       ? [undefined, CONVERTED]
       : [CONVERTED, undefined];
   let failure: unknown;
@@ -69,9 +68,6 @@ export async function* pullTables(
   }
   throw failure;
 }
-
-const isFile = (part: string): boolean =>
-  (DATA_EXTENSIONS as readonly string[]).includes(extname(part).toLowerCase());
 
 interface PullOneOptions extends PullTablesOptions, Pick<PullDatasetOptions, "select"> {
   readonly revision: string | undefined;

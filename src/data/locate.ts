@@ -1,12 +1,12 @@
 // Where data are: files by name or by pattern, or a data set of the Hugging Face Hub.
 import { realpath, stat } from "node:fs/promises";
-import { basename, dirname, extname, isAbsolute, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { glob } from "tinyglobby";
 import { MosError } from "#core";
 import { type HubOptions, looksLikeRepository, type TransferEvent, withHubDefaults } from "#hub";
 import { pathExists } from "#storage";
 import { pullTables } from "./hub-tables.ts";
-import { DATA_EXTENSIONS } from "./records.ts";
+import { DATA_EXTENSIONS, isDataFile } from "./records.ts";
 
 /** Where names of data are looked up. */
 export interface LocateDataOptions {
@@ -46,10 +46,7 @@ async function* locateOne(
     throw new MosError("bad_data", `${name}: this is a folder; name its files, such as "${name}/*.jsonl"`);
   }
   if (/[*?[\]{}]/.test(name)) return await matching(name);
-  const isFile = (DATA_EXTENSIONS as readonly string[]).includes(
-    extname(name.replace(/:.*/, "")).toLowerCase(),
-  );
-  if (isFile || !looksLikeRepository(name))
+  if (isDataFile(name.replace(/:.*/, "")) || !looksLikeRepository(name))
     throw new MosError(
       "not_found",
       `${name}: no such file; give a file (${DATA_EXTENSIONS.join(", ")}), a pattern in quotes such as "data/*.jsonl", or org/name of a data set of the Hugging Face Hub`,

@@ -4,7 +4,7 @@
 //   chatml         ChatML without the default system message that some templates add
 //   plain          prompt and completion as they are, then the end-of-text token
 //   open-instruct  the layout and the masking of open-instruct's training script
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import type { ChatMessage, ChatTemplate, RenderedPiece, Tokenizer } from "#text";
 import {
   type ChatExample,
@@ -114,7 +114,7 @@ function renderTurns(
   try {
     return template.renderTurns(turns.map(({ role, content }) => ({ role, content })));
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     const code = cause instanceof MosError ? cause.code : "bad_data";
     throw new MosError(code, `${placeText(place)}: the chat template refuses this conversation: ${reason}`, {
       cause,

@@ -17,6 +17,10 @@ export interface Records {
 /** How files are called that are read. */
 export const DATA_EXTENSIONS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"] as const;
 
+/** Whether a name ends as those of data files do. */
+export const isDataFile = (name: string): boolean =>
+  (DATA_EXTENSIONS as readonly string[]).includes(extname(name).toLowerCase());
+
 /** A list in one file is parsed as a whole. */
 const MAX_LIST_BYTES = 256 << 20;
 const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { z } from "zod";
-import { decodeText, MosError, parseJson, parseWith } from "#core";
+import { decodeText, MosError, parseJson, parseWith, reasonOf } from "#core";
 import { pathExists, readBytes, readJsonLines } from "#storage";
 
 /** Above all files of the five benchmarks (the largest has 45 MB), far below what fills the memory. */
@@ -121,7 +121,7 @@ function unpack(packed: Uint8Array, path: string): Uint8Array {
   try {
     return gunzipSync(packed, { maxOutputLength: MAX_BYTES });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new MosError("bad_data", `${path}: this is not a gzip file of at most 256 MiB (${reason})`, {
       cause,
     });

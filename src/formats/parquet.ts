@@ -4,7 +4,7 @@ import * as zlib from "node:zlib";
 import { type Compressors, parquetMetadataAsync, parquetSchema } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { parquetReadColumn } from "hyparquet/src/read.js";
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import { openForReading } from "#storage";
 
 /** What a table may be at most. */
@@ -172,7 +172,7 @@ async function guarded<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (cause) {
     if (cause instanceof MosError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new MosError("bad_data", `${path}: this is not a Parquet file that can be read (${reason})`, {
       cause,
     });

@@ -1,4 +1,4 @@
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import { isDiskFull, systemCode } from "#storage";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
@@ -51,7 +51,7 @@ export function failureOf(error: unknown, resource: Resource, signal?: AbortSign
   if (signal?.aborted) return { error: cancelled(resource, error), transient: false };
   if (isDiskError(error)) return { error: diskError(error), transient: false };
   const code = errorCode(error);
-  const reason = code === "" ? describe(error) : code;
+  const reason = code === "" ? reasonOf(error) : code;
   const advice = CERTIFICATE.test(code)
     ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
     : `check the connection, or use a ${resource.kind ?? "model"} that is already on this machine`;
@@ -96,7 +96,7 @@ function diskError(error: unknown): MosError {
   const advice = isDiskFull(error)
     ? "the disk is full; free some space and run again: what was downloaded is kept"
     : "check that the cache folder may be written";
-  return new MosError("storage", `the download cannot be stored: ${advice} (${describe(error)})`, {
+  return new MosError("storage", `the download cannot be stored: ${advice} (${reasonOf(error)})`, {
     cause: error,
   });
 }
@@ -117,8 +117,6 @@ function isDiskError(error: unknown): boolean {
 const TOKEN = "HF_TOKEN (in a program the option hub.token)";
 
 const final = (error: MosError): Failure => ({ error, transient: false });
-const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
 function notFound(headers: Headers, resource: Resource): MosError {
   const { name, revision, endpoint, hasToken, path, kind = "model" } = resource;
   const refusal = headers.get("x-error-code");

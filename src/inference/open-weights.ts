@@ -1,5 +1,5 @@
 // The base of a model for an engine: weights that are loaded already, that are read and packed, or that were packed before.
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import { weightBytes } from "#graph";
 import {
   type BaseDtype,
@@ -112,7 +112,7 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
       report("model", 1, 1);
       return { hashes, weights };
     } catch (cause) {
-      onNote(unusableNote(cause instanceof Error ? cause.message : String(cause)));
+      onNote(unusableNote(reasonOf(cause)));
     }
   }
   const store = await cache?.create();

@@ -1,4 +1,4 @@
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 
 /** Where programs run: an execution provider of ONNX Runtime, which the installed runtime must have. */
 export type Device = "cpu" | "webgpu" | "cuda";
@@ -27,6 +27,6 @@ const ADVICE: Readonly<Record<Device, string>> = {
 
 /** The error for a provider that is missing or failed to start. */
 export function deviceError(device: Device, cause: unknown): MosError {
-  const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
+  const reason = reasonOf(cause).split("\n")[0];
   return new MosError("device", `device ${device} could not start: ${reason}; ${ADVICE[device]}`, { cause });
 }

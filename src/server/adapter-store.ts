@@ -1,7 +1,7 @@
 // Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
 import { join } from "node:path";
 import { forgetVersions, LARGEST_CONFIG } from "#adapters";
-import { MosError, parseJson } from "#core";
+import { MosError, parseJson, reasonOf } from "#core";
 import { expectAdapterHeader, openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
 import {
@@ -135,7 +135,7 @@ export function wrongTensorsBegin(begin: Uint8Array): ApiError | undefined {
     expectAdapterHeader(begin, TENSORS);
     return undefined;
   } catch (cause) {
-    return badAdapter(cause instanceof Error ? cause.message : String(cause), cause);
+    return badAdapter(reasonOf(cause), cause);
   }
 }
 

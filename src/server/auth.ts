@@ -1,9 +1,8 @@
 // Authentication: API keys, the file with their hashes, and the host names that the server accepts.
 import { createHash, timingSafeEqual } from "node:crypto";
-import { stat } from "node:fs/promises";
 import { z } from "zod";
-import { decodeText, parseJson, parseWith } from "#core";
-import { readBytes } from "#storage";
+import { decodeText, parseJson, parseWith, reasonOf } from "#core";
+import { fileStamp, readBytes } from "#storage";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
@@ -184,12 +183,6 @@ const CHECK_EVERY = 1000;
 
 const place = (path: string) => ({ code: "bad_config", where: path }) as const;
 
-/** Size and times: another stamp means that the file was written to or replaced. */
-async function stampOf(path: string): Promise<string> {
-  const { mtimeNs, ctimeNs, size, ino } = await stat(path, { bigint: true });
-  return `${mtimeNs} ${ctimeNs} ${size} ${ino}`;
-}
-
 const readKeys = async (path: string): Promise<readonly HashedKey[]> =>
   parseKeys(decodeText(await readBytes(path, place(path)), place(path)), path);
 
@@ -200,18 +193,18 @@ const readKeys = async (path: string): Promise<readonly HashedKey[]> =>
  * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
  */
 export async function openKeyFile(path: string, { now, log }: KeyFileOptions): Promise<KeyFile> {
-  let stamp = await stampOf(path).catch(() => "");
+  let stamp = await fileStamp(path).catch(() => "");
   let keys = await readKeys(path);
   let checkedAt = now();
   const refresh = async (): Promise<void> => {
     try {
-      const current = await stampOf(path);
+      const current = await fileStamp(path);
       if (current === stamp) return;
       keys = await readKeys(path);
       stamp = current;
       log.info({ keys: keys.length }, "the key file was read again");
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = reasonOf(error);
       log.error({ reason }, "the key file cannot be read; the keys stay as they were");
     }
   };

@@ -1,9 +1,8 @@
 // Tokens that keys may have by day and month of UTC. The counts outlive the server in a file, to which several servers may add.
-import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
-import { MosError } from "#core";
-import { lockChanges, pathExists, readJson, writeFileAtomic } from "#storage";
+import { MosError, reasonOf } from "#core";
+import { fileStamp, lockChanges, pathExists, readJson, writeFileAtomic } from "#storage";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
@@ -51,8 +50,6 @@ interface QuotaOptions {
 
 /** Tokens by tenant and period, such as `2026-11-26` and `2026-11`. */
 type Counts = Map<string, Map<string, number>>;
-
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const countIn = (counts: Counts, name: string, period: string): number => counts.get(name)?.get(period) ?? 0;
 
@@ -253,10 +250,7 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
   let saved = await readCounts(path);
   const fresh: Counts = new Map();
   let stamp = "";
-  const stampOf = async (): Promise<string> => {
-    const found = await stat(path).catch(() => undefined);
-    return found === undefined ? "" : `${found.mtimeMs} ${found.size} ${found.ino}`;
-  };
+  const stampOf = (): Promise<string> => fileStamp(path).catch(() => "");
   const ending = new AbortController();
   const write = async (): Promise<void> => {
     await using _lock = await lockChanges(dirname(path), ending.signal);

@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { decodeText, describeIssues, parseJson } from "#core";
+import { decodeText, describeIssues, parseJson, reasonOf } from "#core";
 import type { ServerEnv } from "./context.ts";
 import { ApiError } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
@@ -77,7 +77,7 @@ function jsonOf(bytes: Uint8Array): unknown {
   try {
     return parseJson(decodeText(bytes, place), place);
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
+    const message = reasonOf(cause);
     throw new ApiError(message, { status: 400, code: "invalid_json", cause });
   }
 }

@@ -1,5 +1,6 @@
 // Answers that are sent while they are made. Server-sent events, as OpenAI's clients read them: one JSON object in each,
 // [DONE] at the end.
+import { reasonOf } from "#core";
 import type { RequestContext } from "./context.ts";
 import { GRACE } from "./limits.ts";
 
@@ -25,7 +26,7 @@ async function* eventsOf(
     yield event("[DONE]");
   } catch (thrown) {
     const error = server.engineWatch.explain(thrown);
-    record.error = error instanceof Error ? error.message : String(error);
+    record.error = reasonOf(error);
     yield event(JSON.stringify(server.answerTo(error).body));
   }
 }

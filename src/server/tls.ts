@@ -1,10 +1,9 @@
 // The certificate of HTTPS and its key: read and checked at the start, and again when their files change.
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { stat } from "node:fs/promises";
 import type { Server } from "node:https";
 import { createSecureContext } from "node:tls";
-import { MosError } from "#core";
-import { readBytes } from "#storage";
+import { MosError, reasonOf } from "#core";
+import { fileStamp, readBytes } from "#storage";
 import type { ServerLog } from "./metrics.ts";
 
 /** Files in PEM. */
@@ -38,8 +37,6 @@ export interface OpenCertificate {
 }
 
 const wrong = (message: string, cause?: unknown): MosError => new MosError("bad_option", message, { cause });
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
 const read = async (path: string): Promise<Buffer> =>
   Buffer.from(await readBytes(path, { code: "bad_option", maximumBytes: 1 << 20 }));
 
@@ -93,8 +90,8 @@ const CHECK_EVERY = 10_000;
 
 /** Size and times of both files. */
 async function stampOf({ certFile, keyFile }: TlsOptions): Promise<string> {
-  const found = await Promise.all([certFile, keyFile].map((path) => stat(path).catch(() => undefined)));
-  return found.map((one) => `${one?.mtimeMs} ${one?.ctimeMs} ${one?.size} ${one?.ino}`).join(" ");
+  const stamps = await Promise.all([certFile, keyFile].map((path) => fileStamp(path).catch(() => "")));
+  return stamps.join(" ");
 }
 
 /**

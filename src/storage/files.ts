@@ -107,6 +107,16 @@ export async function readJson<S extends z.ZodType>(
   return parseWith(schema, parseJson(decodeText(await readBytes(path, options), place), place), place);
 }
 
+/**
+ * Size and times of a file: another stamp means that it was written to or replaced.
+ *
+ * @throws the system's error where there is no such file.
+ */
+export async function fileStamp(path: string): Promise<string> {
+  const { mtimeNs, ctimeNs, size, ino } = await stat(path, { bigint: true });
+  return `${mtimeNs} ${ctimeNs} ${size} ${ino}`;
+}
+
 /** Whether something with this name exists (a file, a folder, anything). */
 export async function pathExists(path: string): Promise<boolean> {
   try {

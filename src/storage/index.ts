@@ -3,6 +3,7 @@ export {
   type AtomicFile,
   type ByteSource,
   bytesInMemory,
+  fileStamp,
   openAtomicFile,
   openForReading,
   pathExists,

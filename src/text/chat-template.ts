@@ -1,5 +1,5 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import { boundedInterpreter, MOST_STEPS } from "./bounded-interpreter.ts";
 import {
   type ChatMessage,
@@ -169,8 +169,6 @@ function attempt<Result>(what: string, action: () => Result): Result {
     throw new MosError("bad_model", `${what}: ${reason}`, { cause });
   }
 }
-
-const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 function globals(name: string, now: Date | undefined): Record<string, unknown> {
   const shared = {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import { pathExists, readJson } from "#storage";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
@@ -130,7 +130,7 @@ function createBackend(definition: TokenizerDefinition): Backend {
   try {
     return new Backend(definition.backendJson, {});
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new MosError("unsupported", `tokenizer.json asks for something not supported here: ${reason}`, {
       cause,
     });

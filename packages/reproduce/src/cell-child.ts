@@ -1,6 +1,6 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { childOptions, moduleBeside } from "mixture-of-shards/core";
+import { childOptions, moduleBeside, reasonOf } from "mixture-of-shards/core";
 import type { CellEvent, CellSpec } from "./cell.ts";
 import type { CellOrder } from "./cell-process.ts";
 
@@ -53,7 +53,7 @@ export async function runInChild(
     const [code, killedBy] = await once(child, "close");
     return end ?? { type: "failed", message: crashText({ code, killedBy, errors }) };
   } catch (error) {
-    return { type: "failed", message: error instanceof Error ? error.message : String(error) };
+    return { type: "failed", message: reasonOf(error) };
   } finally {
     signal?.removeEventListener("abort", stop);
   }

@@ -1,8 +1,10 @@
 // The process of one cell. Its parent sends the cell, receives its progress, and may ask it to stop; when the parent is
 // gone it stops, too. Ctrl-C reaches the whole group of processes: the parent decides what it means.
+
 import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
+import { reasonOf } from "mixture-of-shards/core";
 import { writeFileAtomic } from "mixture-of-shards/storage";
 import { type CellEvent, type CellSpec, RESULT } from "./cell.ts";
 import { runCell } from "./run-cell.ts";
@@ -35,7 +37,7 @@ async function work(spec: CellSpec): Promise<void> {
 
 async function fail({ folder, identity }: CellSpec, error: unknown): Promise<void> {
   const code = error instanceof MosError ? error.code : "unexpected";
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   if (code === "cancelled") return tell({ type: "stopped" });
   // it would diverge again, so this is what came of the cell
   if (code === "diverged") {

@@ -1,7 +1,7 @@
 // POST /v1/chat/completions: answers a conversation.
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
-import { MosError } from "#core";
+import { MosError, reasonOf } from "#core";
 import type { EngineEvent, TokenLogprob } from "#inference";
 import type { ChatMessage, LoadedText } from "#text";
 import { adapterOf, checkChoices, finishReasonOf, type RunningChoices, startChoices } from "../choices.ts";
@@ -237,7 +237,7 @@ function render({ template }: LoadedText, request: ChatRequest): string {
       variables: chat_template_kwargs,
     });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     if (cause instanceof MosError && cause.code === "bad_option")
       throw invalid(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
     throw invalid(`messages: the model's chat template does not take them: ${reason}`, "messages", cause);

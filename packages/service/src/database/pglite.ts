@@ -1,5 +1,5 @@
 import { PGlite } from "@electric-sql/pglite";
-import { MosError } from "mixture-of-shards/core";
+import { MosError, reasonOf } from "mixture-of-shards/core";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 
@@ -21,7 +21,7 @@ export async function openPglite(folder?: string): Promise<Database> {
     });
   } catch (cause) {
     await hold?.[Symbol.asyncDispose]();
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new MosError("storage", `${folder ?? "memory"}: the database cannot be opened: ${reason}`, {
       cause,
     });

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shards";
 import { finetuneSettings, METHOD_NAMES } from "mixture-of-shards";
 import { parseAdapterConfig } from "mixture-of-shards/adapters";
-import { MosError, parseSettings } from "mixture-of-shards/core";
+import { MosError, parseSettings, reasonOf } from "mixture-of-shards/core";
 import { storable } from "#database";
 import type { JobRow } from "./rows.ts";
 
@@ -219,7 +219,7 @@ export function expectKnownPlan({ adapter, settings, ...more }: JobRow["plan"], 
     parseSettings(finetuneSettings, settings);
     parseAdapterConfig(adapter);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new MosError("unsupported", `the job ${job} needs a newer version of mos worker: ${reason}`, {
       cause,
     });

@@ -1,5 +1,5 @@
 // Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
-import { pause } from "mixture-of-shards/core";
+import { pause, reasonOf } from "mixture-of-shards/core";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#jobs";
 import { sendDelivery } from "./send.ts";
@@ -88,7 +88,7 @@ async function endOf(
     return { type: "failed", again, status, error: `the receiver answered ${status}` };
   } catch (error) {
     if (signal.aborted) return { type: "failed", again: 0, error: "the server was stopped" };
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     const message = timeout.aborted ? `the receiver did not answer within ${answerSeconds} seconds` : reason;
     return { type: "failed", again, error: message };
   }

@@ -1,6 +1,8 @@
 // The process that makes one preview. It reads a file of any size, so the server does not.
+
 import { setPriority } from "node:os";
 import { MosError, previewRun } from "mixture-of-shards";
+import { reasonOf } from "mixture-of-shards/core";
 import { freeMemory } from "mixture-of-shards/storage";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 
@@ -17,7 +19,7 @@ async function preview({ threads, heldOutData, ...order }: PreviewOrder): Promis
     return { type: "preview", preview: { ...made, free: { bytes, resident, limit: "machine" } } };
   } catch (error) {
     const code = error instanceof MosError ? error.code : "unexpected";
-    return { type: "failed", code, message: error instanceof Error ? error.message : String(error) };
+    return { type: "failed", code, message: reasonOf(error) };
   }
 }
 

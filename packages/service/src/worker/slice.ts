@@ -1,8 +1,10 @@
 // One slice of a job: its run is fetched from the storage, trained for a while, and put back; what happens is noted as it
 // comes. Everything that a client will see is in the storage before a row names it.
+
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
+import { reasonOf } from "mixture-of-shards/core";
 import { makeFolder, pathExists, readJsonLines } from "mixture-of-shards/storage";
 import { failureOf, type JobRow, type NewEvent, type Progress, type SliceEnd, type Slices } from "#jobs";
 import type { Files, ObjectStore } from "#objects";
@@ -212,7 +214,7 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
   } catch (error) {
     if (isLost()) return { type: "lost" };
     trainer.kill();
-    return { type: "died", message: error instanceof Error ? error.message : String(error) };
+    return { type: "died", message: reasonOf(error) };
   } finally {
     signal.removeEventListener("abort", stop);
     notes.end();
@@ -371,9 +373,7 @@ function batchedNotes(job: JobRow, slices: Slices) {
 
 /** Without the paths of this machine. */
 const readable = (error: unknown, folder: string): string =>
-  (error instanceof Error ? error.message : String(error))
-    .replaceAll(`${folder}/`, "")
-    .replaceAll(folder, "");
+  reasonOf(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
 
 /**
  * A run that was right when it began, and now cannot be gone on with: its worker had another version or another base than

@@ -1,6 +1,8 @@
 // The process that trains. It keeps the base of its last slice, so that jobs on one base take turns on one copy of it. When its
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
+
 import { type BaseModel, finetune, loadModel, MosError } from "mixture-of-shards";
+import { reasonOf } from "mixture-of-shards/core";
 import { freeMemory } from "mixture-of-shards/storage";
 import type { Order, Report, TrainOrder } from "./orders.ts";
 
@@ -48,7 +50,7 @@ async function train(order: TrainOrder): Promise<void> {
   } catch (error) {
     const code = error instanceof MosError ? error.code : "unexpected";
     if (code === "cancelled") return tell({ type: "ended", isComplete: false });
-    tell({ type: "failed", code, message: error instanceof Error ? error.message : String(error) });
+    tell({ type: "failed", code, message: reasonOf(error) });
   }
 }
 
