@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { MosError } from "#core";
 import type { GgufType } from "#formats";
-import { type LlamaConfig, presetConfig, presets } from "#models";
+import { type ModelConfig, presetConfig, presets } from "#models";
 import { describeBytes, pathExists } from "#storage";
 import { blockFormats } from "../src/formats/dequantize.ts";
 import { checkConfig } from "../src/models/config.ts";
@@ -63,7 +63,7 @@ function typeAt(name: "type" | "head", fallback: GgufType): GgufType {
 }
 
 /** The preset, with the sizes that were given instead, and the special tokens of the tokenizer that is written. */
-function configOf(preset: string): LlamaConfig {
+function configOf(preset: string): ModelConfig {
   const config = presetConfig(preset);
   const hiddenSize = countAt("hidden", config.hiddenSize);
   const heads = countAt("heads", config.heads);
@@ -87,7 +87,7 @@ function configOf(preset: string): LlamaConfig {
 }
 
 /** What llama.cpp's quantiser makes of the matrix of the logits. */
-const headTypeFor = (type: GgufType, { hiddenSize }: LlamaConfig): GgufType =>
+const headTypeFor = (type: GgufType, { hiddenSize }: ModelConfig): GgufType =>
   /^Q[45]/.test(type) && hiddenSize % blockFormats.Q6_K.blockSize === 0 ? "Q6_K" : type;
 
 /** A line that is written over, or nothing where output is not a terminal. */

@@ -14,7 +14,10 @@ type Differentiable =
   | "log"
   | "sigmoid"
   | "silu"
-  | "swiglu"
+  | "tanh"
+  | "softCap"
+  | "geluTanh"
+  | "gatedUnit"
   | "matmul"
   | "linear"
   | "lowRankLinear"
@@ -111,16 +114,17 @@ export const cases: Cases = {
   log: [{ shapes: [[4]], build: (a) => ops.log(a!) }],
   sigmoid: [{ shapes: [[5]], signed: true, build: (a) => ops.sigmoid(a!) }],
   silu: [{ shapes: [[5]], signed: true, build: (a) => ops.silu(a!) }],
-  swiglu: [
-    {
-      shapes: [
-        [2, 3],
-        [2, 3],
-      ],
-      signed: true,
-      build: (a, b) => ops.swiglu(a!, b!),
-    },
-  ],
+  tanh: [{ shapes: [[5]], signed: true, build: (a) => ops.tanh(a!) }],
+  softCap: [{ shapes: [[2, 3]], signed: true, build: (a) => ops.softCap(a!, 0.5) }],
+  geluTanh: [{ shapes: [[7]], signed: true, build: (a) => ops.geluTanh(a!) }],
+  gatedUnit: (["silu", "gelu_tanh"] as const).map((kind) => ({
+    shapes: [
+      [2, 3],
+      [2, 3],
+    ],
+    signed: true,
+    build: (a, b) => ops.gatedUnit(a!, b!, kind),
+  })),
   matmul: [
     {
       shapes: [

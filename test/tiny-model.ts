@@ -7,7 +7,7 @@ import { type WritableTensor, writeSafetensors } from "#formats";
 import {
   type FloatTensor,
   floatWeight,
-  type LlamaConfig,
+  type ModelConfig,
   parseHuggingFaceConfig,
   type Weight,
   weightShapes,
@@ -44,7 +44,7 @@ export interface TinyModelOptions {
 }
 
 export interface TinyModel {
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly weights: ReadonlyMap<string, FloatTensor>;
 }
 

@@ -11,17 +11,17 @@ import {
   type PlannedGgufTensor,
   type WritableGgufValue,
 } from "#formats";
-import { ggufName, huggingFaceConfig, type LlamaConfig, weightShapes } from "#models";
+import { ggufName, huggingFaceConfig, type ModelConfig, weightShapes } from "#models";
 import { writeFileAtomic } from "#storage";
 import { blockFormats } from "../../src/formats/dequantize.ts";
-import { ropeFrequencies } from "../../src/models/config.ts";
+import { ropeFrequencies } from "../../src/models/geometry.ts";
 import { type PaddedTokenizer, SPECIAL } from "./padded-tokenizer.ts";
 import { normalTable, randomTensor } from "./random-blocks.ts";
 
 export interface RandomModel {
   /** What a GGUF file calls it. */
   readonly name: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly tokenizer: PaddedTokenizer;
   readonly seed: number;
   /** Of the layers' matrices, and of an embedding that is not the head. */
@@ -70,10 +70,10 @@ function* bytesOfWeight(
 }
 
 /** What GGUF's rope_freqs.weight says of Llama 3's frequencies: what each is divided by. */
-function ropeFactors({ rope, headDim }: LlamaConfig): Float32Array | undefined {
+function ropeFactors({ rope, headDim }: ModelConfig): Float32Array | undefined {
   if (rope.kind !== "llama3") return undefined;
-  const plain = ropeFrequencies({ headDim, rope: { kind: "default", theta: rope.theta } });
-  const scaled = ropeFrequencies({ headDim, rope });
+  const plain = ropeFrequencies({ rotaryDim: headDim, rope: { kind: "default", theta: rope.theta } });
+  const scaled = ropeFrequencies({ rotaryDim: headDim, rope });
   return Float32Array.from(plain, (frequency, i) => frequency / (scaled[i] ?? 1));
 }
 

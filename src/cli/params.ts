@@ -1,6 +1,6 @@
 import { parseAdapterConfig } from "#adapters";
 import { flag, MosError, type SettingValues, text } from "#core";
-import { type LlamaConfig, openModel, presetConfig, presets } from "#models";
+import { type ModelConfig, openModel, presetConfig, presets } from "#models";
 import {
   type AdapterParams,
   adapterParams,
@@ -105,7 +105,7 @@ async function run(options: Values): Promise<void> {
 
 interface NamedConfig {
   readonly name: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
 }
 
 async function modelOf({ model, preset, config }: Values): Promise<NamedConfig> {

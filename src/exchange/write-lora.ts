@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type Adapter, methodOf } from "#adapters";
 import { type WritableGgufTensor, writeGguf, writeSafetensors } from "#formats";
-import { ggufName, type LlamaConfig, toGgufRows } from "#models";
+import { ggufName, type ModelConfig, toGgufRows } from "#models";
 import { LINEAR_NAMES, modulePath, type Site } from "#nn";
 import { writeFileAtomic, writeFolderAtomic } from "#storage";
 import { type AssembledLora, peftTensorName } from "./assemble-lora.ts";
@@ -85,7 +85,7 @@ export async function writePeft(
 export interface WriteGgufLoraOptions {
   readonly dtype: FileDtype;
   /** The base's config: its heads decide the order of the rows of q and k. */
-  readonly model: LlamaConfig;
+  readonly model: ModelConfig;
 }
 
 /**

@@ -19,7 +19,7 @@ import {
   floatData,
   floatWeight,
   geometryOf,
-  type LlamaConfig,
+  type ModelConfig,
   type Weight,
   type WeightValues,
   weightFeeds,
@@ -34,7 +34,7 @@ import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
 /** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
 export interface BaseWeights extends AsyncDisposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly widths: Readonly<Record<GroupName, GroupWidths>>;
   /**
    * The linear layers of a group on their common input x [..., in], an output [..., out] for each. What an adapter adds
@@ -92,7 +92,7 @@ export function* drained(weights: Map<string, Weight>): Generator<readonly [stri
  * adapter that would have to be merged into numbers of fewer bits.
  */
 export async function prepareWeights(
-  config: LlamaConfig,
+  config: ModelConfig,
   weights: WeightStream,
   { compute = "float32", expand = true, mergedAdapter, onProgress, compile = {}, store }: PrepareOptions = {},
 ): Promise<BaseWeights> {
@@ -118,14 +118,14 @@ export async function prepareWeights(
 /** Sorts weights as they come into leaves, constants and packed matrices. */
 class BaseBuilder implements AsyncDisposable {
   readonly feeds: Record<string, HostTensor> = {};
-  readonly #config: LlamaConfig;
+  readonly #config: ModelConfig;
   readonly #options: BuilderOptions;
   readonly #values = new Map<string, Value>();
   readonly #layers: PackedLayers;
   #head: Product | undefined;
   #canMerge = true;
 
-  constructor(config: LlamaConfig, options: BuilderOptions) {
+  constructor(config: ModelConfig, options: BuilderOptions) {
     this.#config = config;
     this.#options = options;
     this.#layers = new PackedLayers({
@@ -233,7 +233,7 @@ const HEAD = "lm_head.weight";
 
 const missing = (name: string): MosError => new MosError("bad_model", `the model has no weight ${name}`);
 
-function groupWidths(config: LlamaConfig): BaseWeights["widths"] {
+function groupWidths(config: ModelConfig): BaseWeights["widths"] {
   const { widths } = geometryOf(config);
   const widthsOf = (group: GroupName): GroupWidths => {
     const [first] = GROUPS[group];

@@ -16,7 +16,7 @@ import {
   toCache,
   type Value,
 } from "#graph";
-import { type AttentionHook, decoder, type LlamaConfig, type ProjectHook } from "#models";
+import { type AttentionHook, decoder, type ModelConfig, type ProjectHook } from "#models";
 import { type Device, type HostTensor, supports } from "#runtime";
 import { slotNames } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
@@ -150,14 +150,14 @@ interface CachedPart {
 }
 
 /** The cache of one layer, [R, K, M, D]. */
-const cached = ({ keyValueHeads, headDim }: LlamaConfig, { layer, part, dtype }: CachedPart): Value =>
+const cached = ({ keyValueHeads, headDim }: ModelConfig, { layer, part, dtype }: CachedPart): Value =>
   fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], dtype));
 
 /**
  * The plain form: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
  * read where it lies and never copied.
  */
-function cachedAttention(config: LlamaConfig, written: NewKeysValues): AttentionHook {
+function cachedAttention(config: ModelConfig, written: NewKeysValues): AttentionHook {
   const { heads: H, keyValueHeads: K, headDim: D } = config;
   const cacheMask = leaf("past_mask", ["slots", 1, 1, "cached"]);
   const newMask = leaf("new_mask", [1, 1, "grouped", "tokens"]);
@@ -181,7 +181,7 @@ function cachedAttention(config: LlamaConfig, written: NewKeysValues): Attention
 }
 
 /** The same of one token in one operator. The runtime copies the cache for it. */
-function fusedAttention(config: LlamaConfig, written: NewKeysValues): AttentionHook {
+function fusedAttention(config: ModelConfig, written: NewKeysValues): AttentionHook {
   const lengths = leaf("lengths", ["slots"], "int32");
   const total = leaf("total", [], "int32");
   const { heads: H, keyValueHeads, headDim } = config;

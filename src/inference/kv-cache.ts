@@ -1,5 +1,5 @@
 // R slots · K key heads · M positions · D head width · L layers
-import type { LlamaConfig } from "#models";
+import type { ModelConfig } from "#models";
 import type { HostTensor } from "#runtime";
 
 const BLOCK = 64;
@@ -18,7 +18,7 @@ type CacheArray = Float32Array | Uint16Array;
 
 /** Bytes of keys and values of one position of one slot. */
 export const bytesPerPosition = (
-  { layers, keyValueHeads, headDim }: LlamaConfig,
+  { layers, keyValueHeads, headDim }: ModelConfig,
   dtype: CacheDtype = "float32",
 ): number => 2 * layers * keyValueHeads * headDim * (dtype === "float32" ? 4 : 2);
 
@@ -30,7 +30,7 @@ export const capacityFor = (tokens: number): number => Math.ceil(Math.max(1, tok
  * range of slots without copying. All slots have the capacity M that the longest needs.
  */
 export class KVCache {
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly dtype: CacheDtype;
   /** Tokens that each slot holds. */
   readonly lengths: number[] = [];
@@ -42,7 +42,7 @@ export class KVCache {
   /** Counts the times that the arrays were replaced: views of an older version are stale. */
   version = 0;
 
-  constructor(config: LlamaConfig, dtype: CacheDtype = "float32") {
+  constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
     this.config = config;
     this.dtype = dtype;
   }

@@ -1,6 +1,6 @@
 // What an engine will take of the memory, before anything is loaded.
 import { type BlockForm, sizeOf, type WeightForm, weightBytes } from "#graph";
-import { type BaseDtype, type Compute, geometryOf, type LlamaConfig, weightShapes } from "#models";
+import { type BaseDtype, type Compute, geometryOf, type ModelConfig, weightShapes } from "#models";
 import { GROUPS, groupSites } from "#nn";
 import {
   describeMemory,
@@ -28,7 +28,7 @@ export interface EngineSize {
 /** What is known of a model before its weights are read. */
 export interface PlannedModel {
   readonly name: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** How each weight will be kept. */
   readonly formsOf: (baseDtype: BaseDtype) => ReadonlyMap<string, WeightForm>;
 }
@@ -83,7 +83,7 @@ const isExpanded = ({ kind }: WeightForm): boolean => kind === "float16" || kind
 const isPlain = ({ kind }: WeightForm): boolean => kind !== "blocks" && kind !== "nf4";
 
 function baseBytes(
-  config: LlamaConfig,
+  config: ModelConfig,
   forms: ReadonlyMap<string, WeightForm>,
   { compute, expand }: BaseBytesOptions,
 ): number {
@@ -107,7 +107,7 @@ function baseBytes(
 const FLOAT32: WeightForm = { kind: "float32" };
 
 /** Factors of the slots of a full batch. */
-function slotBytes(config: LlamaConfig, { adapters, maxBatch, slotMemory }: EngineSize): number {
+function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: EngineSize): number {
   if (!adapters) return 0;
   const { widths } = geometryOf(config);
   let perRank = 0;
@@ -120,7 +120,7 @@ function slotBytes(config: LlamaConfig, { adapters, maxBatch, slotMemory }: Engi
 }
 
 /** What the largest step computes: the rows between the layers, scores of one layer, logits of a full batch. */
-function stepBytes(config: LlamaConfig, { maxLength, maxBatch }: EngineSize): number {
+function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): number {
   const { hiddenSize, intermediateSize, heads, vocabularySize } = config;
   const rows = Math.min(ROWS, maxLength);
   const numbers =

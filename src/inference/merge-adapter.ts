@@ -1,12 +1,12 @@
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
 import { add, leaf, matmul } from "#graph";
-import { geometryOf, type LlamaConfig } from "#models";
+import { geometryOf, type ModelConfig } from "#models";
 import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
 import { type CompileOptions, compile, type HostTensor } from "#runtime";
 
 export interface MergeOptions {
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly adapter: FactorMap;
   readonly compile: CompileOptions;
 }

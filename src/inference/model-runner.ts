@@ -1,7 +1,7 @@
 // R slots of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
 import type { TensorData } from "#graph";
-import type { LlamaConfig } from "#models";
+import type { ModelConfig } from "#models";
 import { type CompileOptions, compile, type Device, type HostTensor, type Program, supports } from "#runtime";
 import { AdapterSlots } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
@@ -42,7 +42,7 @@ const isWorthFusing = (
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
 export interface ModelRunner extends AsyncDisposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly cache: KVCache;
   readonly slots: AdapterSlots;
   /**
@@ -143,7 +143,7 @@ function binder(program: Program, { cache, slots, feeds }: Bindings): (range: Sl
 function logitsBySlot(
   logits: Float32Array,
   { tokens, allLogits = false }: Step,
-  { vocabularySize }: LlamaConfig,
+  { vocabularySize }: ModelConfig,
 ): readonly (readonly Float32Array[])[] {
   let next = 0;
   return tokens.map(({ length }) =>

@@ -1,6 +1,6 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
-import { geometryOf, type LlamaConfig } from "#models";
+import { geometryOf, type ModelConfig } from "#models";
 import type { Device } from "#runtime";
 import type { FreeMemory } from "#storage";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
@@ -153,7 +153,7 @@ async function adapterOf(adapter: string | Adapter, model: ModelFacts): Promise<
   return await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint, identity });
 }
 
-function linearNumbers(config: LlamaConfig): number {
+function linearNumbers(config: ModelConfig): number {
   const { layers, widths } = geometryOf(config);
   return layers * Object.values(widths).reduce((sum, width) => sum + width.in * width.out, 0);
 }

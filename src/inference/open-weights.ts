@@ -4,7 +4,7 @@ import { weightBytes } from "#graph";
 import {
   type BaseDtype,
   baseForms,
-  type LlamaConfig,
+  type ModelConfig,
   type LoadedModel,
   loadModelText,
   type ModelFiles,
@@ -65,7 +65,7 @@ export async function openWeights(
 ): Promise<OpenedWeights> {
   const { size, free } = options;
   const { compute } = size;
-  const longest = ({ maxPositions }: LlamaConfig): number =>
+  const longest = ({ maxPositions }: ModelConfig): number =>
     Math.min(size.maxLength ?? MAX_LENGTH, maxPositions);
   if (typeof given !== "string") {
     const { model, text } = given;

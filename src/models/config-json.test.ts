@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type LlamaConfig, ropeFrequencies } from "./config.ts";
+import { type ModelConfig, ropeFrequencies } from "./config.ts";
 import { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 import { presets } from "./registry.ts";
 
@@ -33,7 +33,7 @@ const llama32 = {
   vocab_size: 128256,
 };
 const { rope_scaling, rope_theta, ...withoutRope } = llama32;
-const parse = (changes: object = {}, generation?: unknown): LlamaConfig =>
+const parse = (changes: object = {}, generation?: unknown): ModelConfig =>
   parseHuggingFaceConfig(
     { ...llama32, ...changes },
     "config.json",
@@ -188,15 +188,15 @@ test.each<[string, unknown, RegExp]>([
 
 // Writing
 
-const again = (config: LlamaConfig): LlamaConfig =>
+const again = (config: ModelConfig): ModelConfig =>
   parseHuggingFaceConfig(JSON.parse(JSON.stringify(huggingFaceConfig(config, "here"))), "config.json");
 
-test.each(Object.entries<LlamaConfig>(presets))("the config of %s is read back as it was", (_, config) => {
+test.each(Object.entries<ModelConfig>(presets))("the config of %s is read back as it was", (_, config) => {
   expect(again(config)).toEqual(config);
 });
 
 test("several end tokens and a linear scaling too", () => {
-  const config: LlamaConfig = {
+  const config: ModelConfig = {
     ...presets["smollm2-135m"],
     eosTokens: [2, 5],
     rope: { kind: "linear", theta: 1e5, factor: 2.5 },
@@ -206,7 +206,7 @@ test("several end tokens and a linear scaling too", () => {
 });
 
 const llama = presets["llama3.2-1b"];
-const withFactors = (factors: readonly number[], factor = 1): LlamaConfig => ({
+const withFactors = (factors: readonly number[], factor = 1): ModelConfig => ({
   ...llama,
   rope: { kind: "factors", theta: llama.rope.theta, factor, factors },
 });

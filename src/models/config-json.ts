@@ -1,14 +1,9 @@
-// config.json of a Hugging Face folder → LlamaConfig, and back. What would change the numbers and is not implemented is
+// config.json of a Hugging Face folder → ModelConfig, and back. What would change the numbers and is not implemented is
 // refused by name; what does not matter for the forward pass is ignored.
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
-import {
-  type ConfigNames,
-  checkConfig,
-  type LlamaConfig,
-  type RopeConfig,
-  ropeFrequencies,
-} from "./config.ts";
+import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import { type RopeConfig, ropeFrequencies } from "./geometry.ts";
 
 const SUPPORTED =
   "supported are llama (Llama 2, 3.x, TinyLlama, SmolLM2) and mistral without a sliding window";
@@ -61,7 +56,7 @@ type RawConfig = z.output<typeof configSchema>;
 const unsupported = (where: string, what: string): MosError =>
   new MosError("unsupported", `${where}: ${what}`);
 
-function architectureOf(json: unknown, where: string): LlamaConfig["architecture"] {
+function architectureOf(json: unknown, where: string): ModelConfig["architecture"] {
   const { model_type, architectures } = parseWith(identitySchema, json, { code: "bad_model", where });
   const classes = architectures ?? [];
   const kind =
@@ -76,7 +71,7 @@ function architectureOf(json: unknown, where: string): LlamaConfig["architecture
   return kind;
 }
 
-function refuseUnsupported(raw: RawConfig, kind: LlamaConfig["architecture"], where: string): void {
+function refuseUnsupported(raw: RawConfig, kind: ModelConfig["architecture"], where: string): void {
   if (raw.hidden_act !== "silu")
     throw unsupported(where, `hidden_act "${raw.hidden_act}" cannot be run; only "silu" can`);
   const rotated = raw.rope_parameters?.partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
@@ -170,7 +165,7 @@ export interface ParseConfigOptions {
 const generationSchema = z.looseObject({ eos_token_id: tokens });
 
 /**
- * config.json → LlamaConfig, in the style of transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters).
+ * config.json → ModelConfig, in the style of transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters).
  * `where` names the file in messages.
  *
  * @throws MosError "bad_model" for fields that are missing or impossible, "unsupported" for other architectures.
@@ -181,7 +176,7 @@ export function parseHuggingFaceConfig(
   json: unknown,
   where: string,
   { generation = {} }: ParseConfigOptions = {},
-): LlamaConfig {
+): ModelConfig {
   const architecture = architectureOf(json, where);
   const raw = parseWith(configSchema, json, { code: "bad_model", where });
   refuseUnsupported(raw, architecture, where);
@@ -193,7 +188,7 @@ export function parseHuggingFaceConfig(
   const bosToken = asList(raw.bos_token_id).find((token) => token >= 0);
   // Some models state a padding token beyond their vocabulary. Nothing here needs one, so it is dropped.
   const padToken = asList(raw.pad_token_id).find((token) => token >= 0 && token < raw.vocab_size);
-  const config: LlamaConfig = {
+  const config: ModelConfig = {
     architecture,
     vocabularySize: raw.vocab_size,
     hiddenSize: raw.hidden_size,
@@ -225,7 +220,7 @@ const CLOSE_ENOUGH = 1e-4;
  * A GGUF file lists what each frequency is divided by. config.json cannot, so the list becomes Llama 3's rule
  * where it fits, or a linear scaling where all are equal.
  */
-function namedRope(config: Pick<LlamaConfig, "rope" | "headDim">, where: string): RopeConfig {
+function namedRope(config: Pick<ModelConfig, "rope" | "headDim">, where: string): RopeConfig {
   const { rope, headDim } = config;
   if (rope.kind !== "factors") return rope;
   const { theta } = rope;
@@ -275,7 +270,7 @@ const CLASSES = { llama: "LlamaForCausalLM", mistral: "MistralForCausalLM" } as 
  *
  * @throws MosError "unsupported" for rotary factors that config.json cannot state.
  */
-export function huggingFaceConfig(config: LlamaConfig, where: string): Readonly<Record<string, unknown>> {
+export function huggingFaceConfig(config: ModelConfig, where: string): Readonly<Record<string, unknown>> {
   const rope = namedRope(config, where);
   const [first, ...more] = config.eosTokens;
   return {

@@ -1,47 +1,23 @@
-// The geometry of a model of the Llama family, the same for every kind of file. config-json.ts and gguf.ts make it.
+// Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf.ts make it.
 import { MosError } from "#core";
+import type { ModelGeometry, RopeConfig } from "./geometry.ts";
 
-/** How rotary frequencies are scaled for contexts longer than the model was first trained on. */
-export type RopeConfig =
-  | { readonly kind: "default"; readonly theta: number }
-  | { readonly kind: "linear"; readonly theta: number; readonly factor: number }
-  | {
-      readonly kind: "llama3";
-      readonly theta: number;
-      readonly factor: number;
-      readonly lowFrequencyFactor: number;
-      readonly highFrequencyFactor: number;
-      readonly originalMaxPositions: number;
-    }
-  /** GGUF's rope_freqs.weight: frequency i is divided by `factors[i]`, and by `factor` (1 without linear scaling). */
-  | {
-      readonly kind: "factors";
-      readonly theta: number;
-      readonly factor: number;
-      readonly factors: readonly number[];
-    };
+/** A family that can be run, by its `model_type` in config.json. */
+export type FamilyName =
+  | "llama"
+  | "mistral"
+  | "qwen2"
+  | "qwen3"
+  | "smollm3"
+  | "gemma2"
+  | "gemma3_text"
+  | "phi3"
+  | "olmo2"
+  | "granite";
 
 /** Everything about a model but its weights. */
-export interface LlamaConfig {
-  readonly architecture: "llama" | "mistral";
-  readonly vocabularySize: number;
-  readonly hiddenSize: number;
-  readonly intermediateSize: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  /** Width of one head; often, but not always, hiddenSize / heads. */
-  readonly headDim: number;
-  /** The longest sequence that the model was trained for. */
-  readonly maxPositions: number;
-  readonly normEpsilon: number;
-  readonly rope: RopeConfig;
-  /** The head is the embedding; there is no lm_head.weight. */
-  readonly tiedHead: boolean;
-  /** q, k, v and o have biases. */
-  readonly attentionBias: boolean;
-  /** gate, up and down have biases. */
-  readonly mlpBias: boolean;
+export interface ModelConfig extends ModelGeometry {
+  readonly architecture: FamilyName;
   readonly bosToken?: number;
   readonly eosTokens: readonly number[];
   readonly padToken?: number;
@@ -56,7 +32,7 @@ interface ConfigPlace {
 }
 
 /** Generous bounds: no model comes near, and products of two of them stay exact. */
-const largestSizes = (config: LlamaConfig): readonly (readonly [string, number, number])[] => [
+const largestSizes = (config: ModelConfig): readonly (readonly [string, number, number])[] => [
   ["vocabularySize", config.vocabularySize, 2 ** 24],
   ["hiddenSize", config.hiddenSize, 2 ** 17],
   ["intermediateSize", config.intermediateSize, 2 ** 20],
@@ -67,7 +43,7 @@ const largestSizes = (config: LlamaConfig): readonly (readonly [string, number, 
   ["maxPositions", config.maxPositions, 2 ** 31],
 ];
 
-function checkSizes(config: LlamaConfig, { where, nameOf }: ConfigPlace): void {
+function checkSizes(config: ModelConfig, { where, nameOf }: ConfigPlace): void {
   for (const [field, value, largest] of largestSizes(config))
     if (!Number.isSafeInteger(value) || value < 1 || value > largest)
       throw new MosError(
@@ -76,7 +52,7 @@ function checkSizes(config: LlamaConfig, { where, nameOf }: ConfigPlace): void {
       );
 }
 
-function checkRope({ rope, headDim }: LlamaConfig, { where, nameOf }: ConfigPlace): void {
+function checkRope({ rope, headDim }: ModelConfig, { where, nameOf }: ConfigPlace): void {
   for (const [field, values] of Object.entries(rope)) {
     const bad = [values]
       .flat()
@@ -96,7 +72,7 @@ function checkRope({ rope, headDim }: LlamaConfig, { where, nameOf }: ConfigPlac
     );
 }
 
-function checkTokens(config: LlamaConfig, { where, nameOf }: ConfigPlace): void {
+function checkTokens(config: ModelConfig, { where, nameOf }: ConfigPlace): void {
   for (const field of ["bosToken", "padToken", "eosTokens"] as const)
     for (const token of [config[field] ?? []].flat())
       if (!(Number.isInteger(token) && token >= 0 && token < config.vocabularySize))
@@ -112,7 +88,7 @@ function checkTokens(config: LlamaConfig, { where, nameOf }: ConfigPlace): void 
  * @returns the config itself.
  * @throws MosError "bad_model" naming the field.
  */
-export function checkConfig(config: LlamaConfig, where: string, names: ConfigNames = {}): LlamaConfig {
+export function checkConfig(config: ModelConfig, where: string, names: ConfigNames = {}): ModelConfig {
   const nameOf = (field: string): string => names[field] ?? field;
   const place = { where, nameOf };
   checkSizes(config, place);
@@ -136,34 +112,3 @@ export function checkConfig(config: LlamaConfig, where: string, names: ConfigNam
   checkTokens(config, place);
   return config;
 }
-
-/** Turns of the slowest and fastest parts are treated differently (Llama 3.1): long waves are stretched by `factor`. */
-function stretchLongWaves(frequency: number, rope: Extract<RopeConfig, { kind: "llama3" }>): number {
-  const { factor, lowFrequencyFactor, highFrequencyFactor, originalMaxPositions } = rope;
-  const wavelength = (2 * Math.PI) / frequency;
-  if (wavelength < originalMaxPositions / highFrequencyFactor) return frequency;
-  if (wavelength > originalMaxPositions / lowFrequencyFactor) return frequency / factor;
-  const smooth =
-    (originalMaxPositions / wavelength - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
-  return ((1 - smooth) * frequency) / factor + smooth * frequency;
-}
-
-function scaled(frequency: number, rope: RopeConfig, index: number): number {
-  switch (rope.kind) {
-    case "default":
-      return frequency;
-    case "linear":
-      return frequency / rope.factor;
-    case "llama3":
-      return stretchLongWaves(frequency, rope);
-    case "factors":
-      return frequency / ((rope.factors[index] ?? 1) * rope.factor);
-  }
-}
-
-/** Rotary frequencies θ^(−2i/D), i < D / 2, after the model's scaling. */
-export const ropeFrequencies = ({
-  rope,
-  headDim,
-}: Pick<LlamaConfig, "rope" | "headDim">): readonly number[] =>
-  Array.from({ length: headDim / 2 }, (_, i) => scaled(1 / rope.theta ** ((2 * i) / headDim), rope, i));

@@ -14,14 +14,15 @@ import {
   rmsNorm,
   rotate,
   rotateJoined,
-  swiglu,
+  gatedUnit,
   transpose,
   type Value,
   type WeightForm,
   weightLeaf,
 } from "#graph";
 import { GROUPS, type GroupSite, type LinearHook, modulePath, plainLinear } from "#nn";
-import { type LlamaConfig, ropeFrequencies } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+import { type Rotation, ropeFrequencies } from "./geometry.ts";
 import { weightShapes } from "./weights.ts";
 
 /** The weights as values, by their Hugging Face names. */
@@ -29,7 +30,7 @@ export type WeightValues = ReadonlyMap<string, Value>;
 
 /** Leaves for every weight of the model, float32 unless `forms` says how it is stored: then one for each of its tensors. */
 export const weightLeaves = (
-  config: LlamaConfig,
+  config: ModelConfig,
   forms: ReadonlyMap<string, WeightForm> = new Map(),
 ): WeightValues =>
   new Map([...weightShapes(config)].map(([name, shape]) => [name, weightLeaf(name, shape, forms.get(name))]));
@@ -89,7 +90,7 @@ export interface DecoderOptions {
  *
  * @throws MosError "bad_model" where a weight is missing.
  */
-export function decoder(config: LlamaConfig, options: DecoderOptions): Value {
+export function decoder(config: ModelConfig, options: DecoderOptions): Value {
   const { ids, layout, weights, logitsIndices, addNorm = plainAddNorm } = options;
   const { project = eachLinear(weights, plainLinear) } = options;
   const attend = attendWith(config, options);
@@ -109,7 +110,7 @@ export function decoder(config: LlamaConfig, options: DecoderOptions): Value {
     const [q, k, v] = parts(norm(`model.layers.${layer}.input_layernorm`), "qkv");
     [branch] = parts(attend({ q, k, v, layer }), "o");
     const [gate, up] = parts(norm(`model.layers.${layer}.post_attention_layernorm`), "gateUp");
-    [branch] = parts(swiglu(gate, up), "down");
+    [branch] = parts(gatedUnit(gate, up), "down");
   }
   if (logitsIndices !== undefined && branch !== undefined) {
     const sum = add(residual, branch);
@@ -121,7 +122,7 @@ export function decoder(config: LlamaConfig, options: DecoderOptions): Value {
 }
 
 /** The head, one vector for each token of the vocabulary: [V, C]. */
-export const headWeight = (config: LlamaConfig, weights: WeightValues): Value =>
+export const headWeight = (config: ModelConfig, weights: WeightValues): Value =>
   weightOf(weights, config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
 
 /** A product for each linear layer of a group. */
@@ -144,11 +145,11 @@ const plainAddNorm: AddNormHook = (residual, branch, { gain, epsilon }) => {
 
 /** Rotates q and k in the form that the attention hook takes, and gives what it saw as [N, H · D]. */
 function attendWith(
-  config: LlamaConfig,
+  config: ModelConfig,
   { ids, positions, maxPositions, layout = ids.shape, attention: { heads, attend } }: DecoderOptions,
 ): (projected: Heads) => Value {
   const { heads: H, keyValueHeads: K, headDim: D } = config;
-  const tables = rotationTables(config, maxPositions);
+  const tables = rotationTables({ rope: config.rope, rotaryDim: D, positions: maxPositions });
   if (heads === "joined") {
     const turn = (x: Value, heads: number): Value => rotateJoined(x, positions, { ...tables, heads });
     return ({ q, k, v, layer }) => attend({ q: turn(q, H), k: turn(k, K), v, layer });
@@ -165,10 +166,10 @@ function attendWith(
 
 /** Cosine and sine of the angle of every position below `positions`, [positions, D / 2], computed in double precision. */
 export function rotationTables(
-  config: Pick<LlamaConfig, "rope" | "headDim">,
-  positions: number,
+  rotation: Rotation & { readonly positions: number },
 ): RotationTables {
-  const frequencies = ropeFrequencies(config);
+  const { positions } = rotation;
+  const frequencies = ropeFrequencies(rotation);
   const half = frequencies.length;
   const cosine = new Float32Array(positions * half);
   const sine = new Float32Array(positions * half);

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { MosError } from "#core";
 import { encodeBfloat16 } from "#formats";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { floatData, type Weight } from "./weight.ts";
 import { checkFinite, weightShapes } from "./weights.ts";
 
@@ -37,7 +37,7 @@ export function sampler(count: number): Sampler {
  * What the file formats agree on. Rope scaling, the norm's epsilon and the longest context are left out: GGUF states
  * them in other terms or rounds them. So are token ids, which people edit.
  */
-const geometry = (config: LlamaConfig): readonly unknown[] => [
+const geometry = (config: ModelConfig): readonly unknown[] => [
   config.vocabularySize,
   config.hiddenSize,
   config.intermediateSize,
@@ -53,7 +53,7 @@ const geometry = (config: LlamaConfig): readonly unknown[] => [
 
 type NamedShape = readonly [name: string, shape: readonly number[]];
 
-const startOf = (config: LlamaConfig): Hash => createHash("sha256").update(JSON.stringify(geometry(config)));
+const startOf = (config: ModelConfig): Hash => createHash("sha256").update(JSON.stringify(geometry(config)));
 
 const addWeight = (hash: Hash, [name, shape]: NamedShape, samples: Uint8Array): Hash =>
   hash.update(JSON.stringify([name, shape])).update(samples);
@@ -72,7 +72,7 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
  *
  * @returns "sha256:" and 64 hexadecimal digits.
  */
-export function fingerprintOfSamples(config: LlamaConfig, samples: ReadonlyMap<string, Uint8Array>): string {
+export function fingerprintOfSamples(config: ModelConfig, samples: ReadonlyMap<string, Uint8Array>): string {
   const hash = startOf(config);
   for (const [name, shape] of [...weightShapes(config)].sort(byName))
     addWeight(hash, [name, shape], samples.get(name) ?? new Uint8Array(0));
@@ -80,7 +80,7 @@ export function fingerprintOfSamples(config: LlamaConfig, samples: ReadonlyMap<s
 }
 
 /** Hashes the geometry and the gains, whose numbers are rounded to bfloat16: the narrowest type that files keep them in. */
-function hashGains(config: LlamaConfig, gains: ReadonlyMap<string, Float32Array>): string | undefined {
+function hashGains(config: ModelConfig, gains: ReadonlyMap<string, Float32Array>): string | undefined {
   // as before any training: all such models would be one
   if (new Set([...gains.values()].flatMap((gain) => [...gain])).size === 1) return undefined;
   const hash = startOf(config);
@@ -99,7 +99,7 @@ const isGain = (name: string): boolean => name.endsWith("norm.weight");
  *
  * @returns "sha256:" and 64 hexadecimal digits; undefined where all gains are one number, which tells nothing apart.
  */
-export function identity(config: LlamaConfig, weights: ReadonlyMap<string, Weight>): string | undefined {
+export function identity(config: ModelConfig, weights: ReadonlyMap<string, Weight>): string | undefined {
   const gains = [...weights].filter(([name]) => isGain(name));
   return hashGains(config, new Map(gains.map(([name, weight]) => [name, floatData(weight)])));
 }
@@ -132,7 +132,7 @@ export async function identityOf({
 /** What `fingerprintOf` needs of an open model. */
 export interface FingerprintSource {
   readonly path: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readWeightParts(name: string): AsyncIterable<Float32Array>;
 }
 

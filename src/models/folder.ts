@@ -11,7 +11,7 @@ import {
   type StoredType,
 } from "#formats";
 import { listFolder, pathExists, readJson } from "#storage";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 
 const WHOLE = "model.safetensors";
@@ -21,7 +21,7 @@ const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string())
 const options = { code: "bad_model" } as const;
 
 /** Reads config.json and, where there is one, generation_config.json. */
-export async function readFolderConfig(folder: string): Promise<LlamaConfig> {
+export async function readFolderConfig(folder: string): Promise<ModelConfig> {
   const where = join(folder, "config.json");
   const json = await readJson(where, z.unknown(), options);
   const generationPath = join(folder, "generation_config.json");

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { dequantizeWeight } from "./dequantize-weight.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -9,7 +9,7 @@ import { fromGgufRows, ggufName, toGgufRows } from "./gguf.ts";
 import { loadModel, openModel } from "./load.ts";
 
 const BUNDLED = "assets/tiny-english";
-const config = async (fields: Readonly<Record<string, number>>): Promise<LlamaConfig> =>
+const config = async (fields: Readonly<Record<string, number>>): Promise<ModelConfig> =>
   parseHuggingFaceConfig(
     { ...JSON.parse(await readFile(`${BUNDLED}/config.json`, "utf8")), ...fields },
     "config.json",

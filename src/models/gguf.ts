@@ -2,7 +2,8 @@
 // rows of q and k; adapters for it are written by the same rules.
 import { MosError } from "#core";
 import type { GgufFile, GgufMetadata, GgufTensor, GgufValue, NumberRange } from "#formats";
-import { type ConfigNames, checkConfig, type LlamaConfig, type RopeConfig } from "./config.ts";
+import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import type { RopeConfig } from "./geometry.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
@@ -32,7 +33,7 @@ export function ggufName(name: string): string {
 }
 
 /** Heads whose rows are reordered, for the weights that llama.cpp reorders: those of q and k. */
-function rotatedHeads({ heads, keyValueHeads }: LlamaConfig, name: string): number | undefined {
+function rotatedHeads({ heads, keyValueHeads }: ModelConfig, name: string): number | undefined {
   if (name.includes(".q_proj.")) return heads;
   return name.includes(".k_proj.") ? keyValueHeads : undefined;
 }
@@ -62,7 +63,7 @@ function moveRows(data: Float32Array, rows: number, target: (row: number) => num
  *
  * @param name The weight's Hugging Face name, such as "model.layers.0.self_attn.q_proj.weight".
  */
-export function toGgufRows(config: LlamaConfig, name: string, data: Float32Array): Float32Array {
+export function toGgufRows(config: ModelConfig, name: string, data: Float32Array): Float32Array {
   const heads = rotatedHeads(config, name);
   if (heads === undefined) return data;
   const { headDim } = config;
@@ -70,7 +71,7 @@ export function toGgufRows(config: LlamaConfig, name: string, data: Float32Array
 }
 
 /** Hugging Face's row for a row of a GGUF file: the inverse of what `toGgufRows` does. */
-export function rowFromGguf({ headDim }: LlamaConfig, name: string): (row: number) => number {
+export function rowFromGguf({ headDim }: ModelConfig, name: string): (row: number) => number {
   if (!isReordered(name)) return (row) => row;
   const half = headDim / 2;
   const sourceRow = (stored: number): number => (stored % 2) * half + Math.floor(stored / 2);
@@ -78,7 +79,7 @@ export function rowFromGguf({ headDim }: LlamaConfig, name: string): (row: numbe
 }
 
 /** Undoes `toGgufRows`. */
-export function fromGgufRows(config: LlamaConfig, name: string, data: Float32Array): Float32Array {
+export function fromGgufRows(config: ModelConfig, name: string, data: Float32Array): Float32Array {
   const heads = rotatedHeads(config, name);
   if (heads === undefined) return data;
   return moveRows(data, heads * config.headDim, rowFromGguf(config, name));
@@ -223,11 +224,11 @@ const NAMES: ConfigNames = {
 };
 
 /**
- * The header of a GGUF file → LlamaConfig. Reads rope_freqs.weight where there is one.
+ * The header of a GGUF file → ModelConfig. Reads rope_freqs.weight where there is one.
  *
  * @throws MosError "unsupported" for other architectures, "bad_model" for missing or impossible keys.
  */
-export async function parseGgufConfig(file: GgufFile): Promise<LlamaConfig> {
+export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   refuseUnsupported(file);
   const hiddenSize = requiredAt(file, "llama.embedding_length");
   const heads = requiredAt(file, "llama.attention.head_count");
@@ -239,7 +240,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<LlamaConfig> {
       `${file.path}: rope_freqs.weight has the shape [${frequencies.shape.join(", ")}]; one number per pair is expected`,
     );
   const factors = frequencies ? [...(await file.readFloat32("rope_freqs.weight"))] : undefined;
-  const config: LlamaConfig = {
+  const config: ModelConfig = {
     architecture: "llama",
     vocabularySize,
     hiddenSize,
@@ -275,7 +276,7 @@ export function ggufShapes(
 /** Reads a weight, or whole rows of it, by its Hugging Face name, in Hugging Face's order of rows. */
 export async function readGgufWeight(
   file: GgufFile,
-  config: LlamaConfig,
+  config: ModelConfig,
   { name, range }: { readonly name: string; readonly range?: NumberRange | undefined },
 ): Promise<Float32Array> {
   if (!isReordered(name)) return file.readFloat32(ggufName(name), range);

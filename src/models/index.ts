@@ -1,6 +1,6 @@
 export { type BaseDtype, type BaseForms, chooseForm } from "./base-dtype.ts";
 export { BASE_DTYPES, baseDtype, COMPUTES, type Compute, compute } from "./base-settings.ts";
-export type { LlamaConfig } from "./config.ts";
+export type { ModelConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {
   type AddNormHook,

@@ -6,7 +6,7 @@ import { type GgufMetadata, type NumberRange, openGguf, readableType, type Safet
 import { listFolder, pathExists, storageError } from "#storage";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import type { BaseForms } from "./base-dtype.ts";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
 import { ggufName, ggufShapes, isReordered, parseGgufConfig, readGgufWeight, rowFromGguf } from "./gguf.ts";
 import { type LoadProgress, readWeights, type StoredRows } from "./read-weights.ts";
@@ -25,7 +25,7 @@ export interface ModelFiles extends AsyncDisposable {
   readonly path: string;
   /** The files that hold its weights. */
   readonly weightFiles: readonly string[];
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly source: ModelSource;
   /** How a folder stores the numbers of a weight; undefined for GGUF, whose types are its own. */
   dtypeOf(name: string): SafetensorsDtype | undefined;
@@ -41,7 +41,7 @@ export interface ModelFiles extends AsyncDisposable {
 export interface LoadedModel {
   readonly name: string;
   readonly path: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly weights: ReadonlyMap<string, Weight>;
   /** Differs wherever a number of a weight does. */
   readonly fingerprint: string;
@@ -63,7 +63,7 @@ type ReadRange = (name: string, range?: NumberRange) => Promise<Float32Array>;
 
 /** Reads a weight whole, or some rows at a time. */
 function weightReaders(
-  config: LlamaConfig,
+  config: ModelConfig,
   read: ReadRange,
 ): Pick<ModelFiles, "readWeight" | "readWeightParts"> {
   const shapes = weightShapes(config);

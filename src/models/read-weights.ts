@@ -5,7 +5,7 @@ import { blockFormats, type StoredType, storedFormat } from "#formats";
 import { sizeOf, type WeightForm } from "#graph";
 import { type BaseForms, chooseForm } from "./base-dtype.ts";
 import { checkStored } from "./check-stored.ts";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { numberAt } from "./dequantize-weight.ts";
 import { fingerprintOfSamples, identity, sampler } from "./fingerprint.ts";
 import { isLossless, rowWriter } from "./row-writer.ts";
@@ -27,7 +27,7 @@ export interface StoredRows {
 /** What reading needs of an open model. */
 export interface WeightSource {
   readonly path: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** How a weight is stored. Throws `unsupported` for a type that cannot be read. */
   storedRows(name: string): StoredRows;
 }

@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 
 const base = {
   architecture: "llama",
@@ -132,7 +132,7 @@ export const presets = {
     maxPositions: 32768,
     rope: { kind: "default", theta: 1e6 },
   },
-} as const satisfies Readonly<Record<string, LlamaConfig>>;
+} as const satisfies Readonly<Record<string, ModelConfig>>;
 
 /** A name that `presetConfig` knows. */
 export type PresetName = keyof typeof presets;
@@ -142,8 +142,8 @@ export type PresetName = keyof typeof presets;
  *
  * @throws MosError "not_found", listing the names.
  */
-export function presetConfig(name: string): LlamaConfig {
-  const table: Readonly<Record<string, LlamaConfig>> = presets;
+export function presetConfig(name: string): ModelConfig {
+  const table: Readonly<Record<string, ModelConfig>> = presets;
   const config = Object.hasOwn(table, name) ? table[name] : undefined;
   if (config) return config;
   throw new MosError("not_found", `there is no preset "${name}"; known are ${Object.keys(table).join(", ")}`);

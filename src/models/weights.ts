@@ -1,11 +1,11 @@
 import { MosError } from "#core";
 import { LINEAR_NAMES, type LinearName, modulePath } from "#nn";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 
 type Shape = readonly number[];
 
 /** The weights of one layer, by their names behind `model.layers.N.`. */
-function layerShapes(config: LlamaConfig): readonly (readonly [string, Shape])[] {
+function layerShapes(config: ModelConfig): readonly (readonly [string, Shape])[] {
   const { hiddenSize: hidden, intermediateSize: inner, headDim } = config;
   const queries = config.heads * headDim;
   const keys = config.keyValueHeads * headDim;
@@ -30,7 +30,7 @@ function layerShapes(config: LlamaConfig): readonly (readonly [string, Shape])[]
  * Name and shape of every weight that a model of this config has, in Hugging Face's names and in the order of the
  * forward pass. With a tied head there is no lm_head.weight.
  */
-export function weightShapes(config: LlamaConfig): ReadonlyMap<string, Shape> {
+export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
   const shapes = new Map<string, Shape>();
   shapes.set("model.embed_tokens.weight", [config.vocabularySize, config.hiddenSize]);
   const layer = layerShapes(config);
@@ -42,7 +42,7 @@ export function weightShapes(config: LlamaConfig): ReadonlyMap<string, Shape> {
 }
 
 /** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
-export function geometryOf(config: LlamaConfig): {
+export function geometryOf(config: ModelConfig): {
   readonly layers: number;
   readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;
 } {
@@ -56,7 +56,7 @@ export function geometryOf(config: LlamaConfig): {
 }
 
 /** Weights that files may hold although nothing reads them. */
-const isHarmless = (name: string, { tiedHead }: LlamaConfig): boolean =>
+const isHarmless = (name: string, { tiedHead }: ModelConfig): boolean =>
   name.endsWith(".rotary_emb.inv_freq") || (tiedHead && name === "lm_head.weight");
 
 const written = (shape: Shape): string => `[${shape.join(", ")}]`;
@@ -68,7 +68,7 @@ const written = (shape: Shape): string => `[${shape.join(", ")}]`;
  */
 export function checkShapes(
   found: ReadonlyMap<string, Shape>,
-  { config, where }: { readonly config: LlamaConfig; readonly where: string },
+  { config, where }: { readonly config: ModelConfig; readonly where: string },
 ): void {
   const expected = weightShapes(config);
   for (const [name, shape] of expected) {

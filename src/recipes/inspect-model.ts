@@ -7,7 +7,7 @@ import {
   baseForms,
   fingerprintOf,
   identityOf,
-  type LlamaConfig,
+  type ModelConfig,
   type LocateCalls,
   locatedPath,
   type ModelFiles,
@@ -36,7 +36,7 @@ export interface ModelInspection {
   readonly name: string;
   readonly path: string;
   readonly format: "folder" | "gguf";
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   readonly parameters: number;
   /** By type, the one with most bytes first. */
   readonly types: readonly TypeUse[];

@@ -12,7 +12,7 @@ import {
   type SiteNorms,
   siteNorms,
 } from "#adapters";
-import { geometryOf, type LlamaConfig } from "#models";
+import { geometryOf, type ModelConfig } from "#models";
 
 /** What an adapter is, costs, and does to its base. */
 export interface Inspection {
@@ -30,7 +30,7 @@ export interface Inspection {
 /** What helps to inspect an adapter. */
 export interface InspectOptions {
   /** The base's config; some methods keep too little to tell the base's shape without it. */
-  readonly model?: LlamaConfig | undefined;
+  readonly model?: ModelConfig | undefined;
 }
 
 /**

@@ -7,7 +7,7 @@ import {
   type Compute,
   chooseForm,
   geometryOf,
-  type LlamaConfig,
+  type ModelConfig,
   type ModelFiles,
   weightShapes,
 } from "#models";
@@ -27,7 +27,7 @@ import { plannedModel } from "./trainable.ts";
 /** What is known of a base before its weights are read. */
 export interface PlannedBase {
   readonly name: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** How each weight will be kept. */
   readonly formsOf: (how: BaseHow) => ReadonlyMap<string, WeightForm>;
 }
@@ -46,7 +46,7 @@ export const baseOfFiles = (files: ModelFiles): PlannedBase => ({
 });
 
 /** A base without files; published models are stored in 16 bits. */
-export const baseOfConfig = (name: string, config: LlamaConfig): PlannedBase => ({
+export const baseOfConfig = (name: string, config: ModelConfig): PlannedBase => ({
   ...{ name, config },
   formsOf: (how) =>
     new Map(
@@ -90,7 +90,7 @@ const LARGE_MODEL = 2e9;
 /** The fastest way comes first. */
 function waysOf(
   compute: Compute,
-  config: LlamaConfig,
+  config: ModelConfig,
 ): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
   const isLarge = parameterCount(config) >= LARGE_MODEL;
   const codes = compute === "int8" && !isLarge ? [true, false] : [false];

@@ -8,7 +8,7 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import { MosError } from "#core";
-import { geometryOf, type LlamaConfig } from "#models";
+import { geometryOf, type ModelConfig } from "#models";
 
 /** Types of number that the memory is shown in. */
 export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
@@ -162,7 +162,7 @@ function costOf(row: PaperRow, geometry: AdapterGeometry): Budget | MosError {
  * @example
  * paperTable(presetConfig("llama2-7b")).map(({ method, rank, parameters }) => [method, rank, parameters]);
  */
-export function paperTable(model: LlamaConfig): readonly PaperTableRow[] {
+export function paperTable(model: ModelConfig): readonly PaperTableRow[] {
   const geometry = geometryOf(model);
   const nearest = (average: number) =>
     LORA_ROWS.reduce((a, b) => (Math.abs(b.average - average) < Math.abs(a.average - average) ? b : a));

@@ -10,7 +10,7 @@ import {
 } from "#adapters";
 import {
   geometryOf,
-  type LlamaConfig,
+  type ModelConfig,
   type LocateCalls,
   locatedPath,
   openModel,
@@ -42,7 +42,7 @@ export interface AdapterParams {
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /** Numbers of a whole model. */
-export const parameterCount = (model: LlamaConfig): number =>
+export const parameterCount = (model: ModelConfig): number =>
   [...weightShapes(model).values()].reduce((sum, shape) => sum + product(shape), 0);
 
 /**
@@ -52,7 +52,7 @@ export const parameterCount = (model: LlamaConfig): number =>
  * @example
  * adapterParams(presetConfig("llama2-7b"), { method: "mos", equivalentRank: 2, rank: 8 }).budget.trainable; // 4997120
  */
-export function adapterParams(model: LlamaConfig, input: AdapterConfigInput): AdapterParams {
+export function adapterParams(model: ModelConfig, input: AdapterConfigInput): AdapterParams {
   const adapter = parseAdapterConfig(input, "adapter");
   const geometry = geometryOf(model);
   const whole = budget(adapter, geometry);
@@ -79,7 +79,7 @@ export function adapterParams(model: LlamaConfig, input: AdapterConfigInput): Ad
  *
  * @throws MosError `not_found`, `bad_model`, `unsupported`, and what a download throws.
  */
-export async function readModelConfig(model: string, options: LocateCalls = {}): Promise<LlamaConfig> {
+export async function readModelConfig(model: string, options: LocateCalls = {}): Promise<ModelConfig> {
   const include = model.includes(":") ? undefined : ["config.json"];
   const path = await locatedPath(model, { ...options, include });
   const found = await stat(path);

@@ -1,6 +1,6 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import type { WeightForm } from "#graph";
-import { feedsOf, floatTensors, formsOf, type LlamaConfig, type LoadedModel, weightLeaves } from "#models";
+import { feedsOf, floatTensors, formsOf, type ModelConfig, type LoadedModel, weightLeaves } from "#models";
 import { plainLinear, type Site } from "#nn";
 import { dropoutMask, maskBufferLength, type PlannedModel, type TrainableModel } from "#training";
 
@@ -17,7 +17,7 @@ export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter)
 
 /** The same without the weights, of which only the forms are known. */
 export function plannedModel(
-  config: LlamaConfig,
+  config: ModelConfig,
   forms: ReadonlyMap<string, WeightForm>,
   adapter: Adapter,
 ): PlannedModel {

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 import type { Batch } from "#data";
 import { leaf, type Value } from "#graph";
-import type { LlamaConfig } from "#models";
+import type { ModelConfig } from "#models";
 import type { LinearHook } from "#nn";
 import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
@@ -14,7 +14,7 @@ export interface Parameter {
 
 /** A model, the part of it that is trained, and how its linear layers are computed. */
 export interface TrainableModel {
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** Every weight of the base as a value, and the contents of the leaves that it is made of. */
   readonly weights: ReadonlyMap<string, Value>;
   readonly weightData: ReadonlyMap<string, HostTensor>;

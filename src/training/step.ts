@@ -12,7 +12,7 @@ import {
   type TokenLoss,
   type Value,
 } from "#graph";
-import { type AddNormHook, decoder, eachLinear, headWeight, type LlamaConfig } from "#models";
+import { type AddNormHook, decoder, eachLinear, headWeight, type ModelConfig } from "#models";
 import type { LinearHook } from "#nn";
 
 /** The shape of a batch, for which a program is compiled. */
@@ -50,7 +50,7 @@ export interface BatchGraphOptions {
  * `positions` and `segments` [B, S]. A token attends to its own segment only.
  */
 export function hiddenStates(
-  config: LlamaConfig,
+  config: ModelConfig,
   { shape, weights, linear, queryBlock = 128, rematerialise = "none", logitsIndices }: BatchGraphOptions,
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
@@ -91,7 +91,7 @@ export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices
  * `label_indices` and `label_ids` [labels]. The last norm and the head run only where a target is predicted.
  */
 export function lossGraph(
-  config: LlamaConfig,
+  config: ModelConfig,
   { headChunk = 256, training = true, ...options }: LossGraphOptions,
 ): TokenLoss {
   const logitsIndices = leaf("label_indices", ["labels"], "int32");

@@ -86,23 +86,74 @@ export const sigmoid = (x: Value): Value =>
     mul(dy, mul(y, sub(scalar(1), y))),
   ]);
 
-/** x · σ(x), by the fused operator QuickGelu with α = 1. */
-export function silu(x: Value): Value {
-  const y = emit("QuickGelu", [x], { ...MICROSOFT, shape: x.shape, attributes: { alpha: { float: 1 } } });
-  // y' = σ (1 + x − y)
-  return withGradient(y, [x], (dy) => [mul(mul(dy, sigmoid(x)), sub(add(x, scalar(1)), y))]);
+/** tanh x, element by element. */
+export const tanh = (x: Value): Value =>
+  // y' = 1 − y²
+  withGradient(emit("Tanh", [x], { shape: x.shape }), [x], (dy, y) => [
+    mul(dy, sub(scalar(1), mul(y, y))),
+  ]);
+
+/** cap · tanh(x / cap): numbers that never exceed ± cap (Gemma 2). */
+export const softCap = (x: Value, cap: number): Value =>
+  mul(tanh(mul(x, scalar(1 / cap))), scalar(cap));
+
+/** An activation, and its derivative at x, where it is y. */
+interface Activation {
+  readonly forward: (x: Value) => Value;
+  readonly slope: (x: Value, y: Value) => Value;
 }
 
-/** silu(gate) · up: the gated activation of the Llama MLP. The backward pass rematerialises it. */
-export function swiglu(gate: Value, up: Value): Value {
-  const activation = withRematerialisation(silu(gate), () => silu(gate));
+/** The activation of a gated MLP. */
+export type GateActivation = "silu" | "gelu_tanh";
+
+const [GELU_SCALE, GELU_CUBE] = [Math.sqrt(2 / Math.PI), 0.044715];
+
+const ACTIVATIONS: Readonly<Record<GateActivation, Activation>> = {
+  silu: {
+    // the fused operator QuickGelu with α = 1
+    forward: (x) =>
+      emit("QuickGelu", [x], { ...MICROSOFT, shape: x.shape, attributes: { alpha: { float: 1 } } }),
+    // σ (1 + x − y)
+    slope: (x, y) => mul(sigmoid(x), sub(add(x, scalar(1)), y)),
+  },
+  gelu_tanh: {
+    forward: (x) => emit("FastGelu", [x], { ...MICROSOFT, shape: x.shape }),
+    // with t = tanh u: (1 + t)/2 + x/2 · (1 − t²) u'
+    slope(x) {
+      const square = mul(x, x);
+      const u = mul(mul(x, add(mul(square, scalar(GELU_CUBE)), scalar(1))), scalar(GELU_SCALE));
+      const t = tanh(u);
+      const du = mul(add(mul(square, scalar(3 * GELU_CUBE)), scalar(1)), scalar(GELU_SCALE));
+      const bend = mul(mul(x, du), sub(scalar(1), t));
+      return mul(mul(add(t, scalar(1)), add(bend, scalar(1))), scalar(0.5));
+    },
+  },
+};
+
+const activated = (x: Value, kind: GateActivation): Value => {
+  const { forward, slope } = ACTIVATIONS[kind];
+  const y = forward(x);
+  return withGradient(y, [x], (dy) => [mul(dy, slope(x, y))]);
+};
+
+/** x · σ(x) */
+export const silu = (x: Value): Value => activated(x, "silu");
+
+/** GELU in its tanh form, x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
+export const geluTanh = (x: Value): Value => activated(x, "gelu_tanh");
+
+/**
+ * activation(gate) · up: the gate of an MLP, SwiGLU with "silu" and GeGLU with "gelu_tanh". The backward pass
+ * rematerialises it.
+ */
+export function gatedUnit(gate: Value, up: Value, kind: GateActivation = "silu"): Value {
+  const { forward, slope } = ACTIVATIONS[kind];
+  const activation = withRematerialisation(forward(gate), () => forward(gate));
   const y = withRematerialisation(binary("Mul", activation, up), () =>
     binary("Mul", rematerialised(activation), up),
   );
   return withGradient(y, [gate, up], (dy) => {
     const activated = rematerialised(activation);
-    // ∂/∂gate = up · σ (1 + gate − silu)
-    const slope = mul(sigmoid(gate), sub(add(gate, scalar(1)), activated));
-    return [mul(mul(dy, up), slope), mul(dy, activated)];
+    return [mul(mul(dy, up), slope(gate, activated)), mul(dy, activated)];
   });
 }

@@ -1,0 +1,154 @@
+// What a decoder computes: its sizes, and where families differ. Everything but the sizes may be left out, and is then
+// as in Llama. The rotary frequencies follow from it.
+
+/** How rotary frequencies are scaled for contexts longer than the model was first trained on. */
+export type RopeConfig =
+  | { readonly kind: "default"; readonly theta: number }
+  | { readonly kind: "linear"; readonly theta: number; readonly factor: number }
+  | {
+      readonly kind: "llama3";
+      readonly theta: number;
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalMaxPositions: number;
+    }
+  /** GGUF's rope_freqs.weight: frequency i is divided by `factors[i]`, and by `factor` (1 without linear scaling). */
+  | {
+      readonly kind: "factors";
+      readonly theta: number;
+      readonly factor: number;
+      readonly factors: readonly number[];
+    }
+  /**
+   * Phi-3: frequency i is divided by `longFactors[i]` where positions go beyond the original ones, by `shortFactors[i]`
+   * otherwise; cosine and sine are multiplied by `attentionFactor`.
+   */
+  | {
+      readonly kind: "longrope";
+      readonly theta: number;
+      readonly shortFactors: readonly number[];
+      readonly longFactors: readonly number[];
+      readonly originalMaxPositions: number;
+      readonly attentionFactor: number;
+    };
+
+/** Where the decoders of the families differ. What is left out is as in Llama. */
+export interface DecoderChoices {
+  /** Norms of queries and keys before their rotation: of each head (Qwen3, Gemma 3), or of all heads together (OLMo 2). */
+  readonly queryKeyNorm?: "head" | "all";
+  /** Norms before each half of a layer ("pre"), after it ("post", OLMo 2), or both ("both", Gemma). */
+  readonly norms?: "pre" | "post" | "both";
+  /** Files store gains around 0, and 1 is added to them (Gemma). In memory it has been added. */
+  readonly gainOffset?: 1;
+  /** The activation of the MLP's gate: "silu", or GELU in its tanh form (Gemma). */
+  readonly activation?: "silu" | "gelu_tanh";
+  /** Factor on q kᵀ; 1 / √headDim. */
+  readonly attentionScale?: number;
+  /** Attention scores become cap · tanh(score / cap) (Gemma 2). */
+  readonly attentionSoftCap?: number;
+  /** The same for logits. */
+  readonly logitSoftCap?: number;
+  /** Tokens that a query of a windowed layer sees, itself among them, and which layers are windowed. */
+  readonly window?: { readonly size: number; readonly layers: readonly boolean[] };
+  /** Which layers rotate queries and keys; all (SmolLM3 leaves out every fourth). */
+  readonly rotatedLayers?: readonly boolean[];
+  /** The rotary frequencies of windowed layers; `rope` (Gemma 3). */
+  readonly localRope?: RopeConfig;
+  /** How many numbers of a head are rotated, the first ones; all (Phi-4-mini: three quarters). */
+  readonly rotaryDim?: number;
+  /** Factor on embeddings at the input; 1. */
+  readonly embeddingScale?: number;
+  /** Factor on each branch before it is added to the residual stream; 1 (Granite). */
+  readonly residualScale?: number;
+  /** Factor on the logits, before their soft cap; 1 (Granite). */
+  readonly logitScale?: number;
+  /** Files keep q, k and v as one matrix, and gate and up as another (Phi-3). In memory they are apart. */
+  readonly fusedProjections?: true;
+}
+
+/** Sizes of a model, and its choices. */
+export interface ModelGeometry extends DecoderChoices {
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  /** Width of one head; often, but not always, hiddenSize / heads. */
+  readonly headDim: number;
+  /** The longest sequence that the model was trained for. */
+  readonly maxPositions: number;
+  readonly normEpsilon: number;
+  readonly rope: RopeConfig;
+  /** The head is the embedding; there is no lm_head.weight. */
+  readonly tiedHead: boolean;
+  /** q, k, v and o have biases; or q, k and v alone. */
+  readonly attentionBias: boolean | "qkv";
+  /** gate, up and down have biases. */
+  readonly mlpBias: boolean;
+}
+
+/** Turns of the slowest and fastest parts are treated differently (Llama 3.1): long waves are stretched by `factor`. */
+function stretchLongWaves(frequency: number, rope: Extract<RopeConfig, { kind: "llama3" }>): number {
+  const { factor, lowFrequencyFactor, highFrequencyFactor, originalMaxPositions } = rope;
+  const wavelength = (2 * Math.PI) / frequency;
+  if (wavelength < originalMaxPositions / highFrequencyFactor) return frequency;
+  if (wavelength > originalMaxPositions / lowFrequencyFactor) return frequency / factor;
+  const smooth =
+    (originalMaxPositions / wavelength - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
+  return ((1 - smooth) * frequency) / factor + smooth * frequency;
+}
+
+/** Whose frequencies are asked for. */
+export interface Rotation {
+  readonly rope: RopeConfig;
+  /** How many numbers of a head are rotated. */
+  readonly rotaryDim: number;
+  /** Positions are below this number. It matters to longrope alone. */
+  readonly positions?: number;
+}
+
+function scaled(frequency: number, { rope, positions = 1 }: Rotation, index: number): number {
+  switch (rope.kind) {
+    case "default":
+      return frequency;
+    case "linear":
+      return frequency / rope.factor;
+    case "llama3":
+      return stretchLongWaves(frequency, rope);
+    case "factors":
+      return frequency / ((rope.factors[index] ?? 1) * rope.factor);
+    case "longrope": {
+      const { shortFactors, longFactors, originalMaxPositions } = rope;
+      const factors = positions > originalMaxPositions ? longFactors : shortFactors;
+      return frequency / (factors[index] ?? 1);
+    }
+  }
+}
+
+/** Rotary frequencies θ^(−2i/R), i < R / 2, after the model's scaling. R numbers of a head are rotated. */
+export function ropeFrequencies(rotation: Rotation): readonly number[] {
+  const { rope, rotaryDim } = rotation;
+  return Array.from({ length: rotaryDim / 2 }, (_, i) =>
+    scaled(1 / rope.theta ** ((2 * i) / rotaryDim), rotation, i),
+  );
+}
+
+/** How many numbers of a head are rotated. */
+export const rotaryDimOf = ({ rotaryDim, headDim }: ModelGeometry): number => rotaryDim ?? headDim;
+
+/** How many tokens a query of this layer sees, itself among them; undefined where it sees all. */
+export const windowOf = ({ window }: ModelGeometry, layer: number): number | undefined =>
+  window?.layers[layer] === true ? window.size : undefined;
+
+/** The rotation of a layer's queries and keys; undefined where it has none. */
+export function ropeOf(geometry: ModelGeometry, layer: number): RopeConfig | undefined {
+  const { rope, localRope = rope, rotatedLayers } = geometry;
+  if (rotatedLayers?.[layer] === false) return undefined;
+  return windowOf(geometry, layer) === undefined ? rope : localRope;
+}
+
+/** Factor on q kᵀ. */
+export const attentionScaleOf = ({ attentionScale, headDim }: ModelGeometry): number =>
+  attentionScale ?? 1 / Math.sqrt(headDim);
