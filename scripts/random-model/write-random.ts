@@ -128,7 +128,10 @@ export async function writeRandomGguf(path: string, model: RandomModel): Promise
   const { config, seed, onProgress } = model;
   const tensors = tensorsOf(model);
   const factors = ropeFactors(config);
-  const planned: PlannedGgufTensor[] = tensors.map((tensor) => ({ ...tensor, name: ggufName(tensor.name) }));
+  const planned: PlannedGgufTensor[] = tensors.map((tensor) => ({
+    ...tensor,
+    name: ggufName(config, tensor.name),
+  }));
   if (factors !== undefined)
     planned.unshift({ name: "rope_freqs.weight", type: "F32", shape: [factors.length] });
   await using file = await openGgufWriter(path, metadataOf(model), planned);
@@ -138,7 +141,7 @@ export async function writeRandomGguf(path: string, model: RandomModel): Promise
   let done = 0;
   for (const tensor of tensors)
     for (const part of bytesOfWeight(tensor, seed, table)) {
-      await file.write(ggufName(tensor.name), part);
+      await file.write(ggufName(config, tensor.name), part);
       done += part.length;
       onProgress(done, total);
     }

@@ -102,8 +102,8 @@ export async function writeGgufLora(
   const tensors = storedSites(adapter, dtype).flatMap(({ site, a, b }) => {
     const name = `${modulePath(site)}.weight`;
     return [
-      [`${ggufName(name)}.lora_a`, a],
-      [`${ggufName(name)}.lora_b`, { ...b, data: toGgufRows(model, name, b.data) }],
+      [`${ggufName(model, name)}.lora_a`, a],
+      [`${ggufName(model, name)}.lora_b`, { ...b, data: toGgufRows(model, name, b.data) }],
     ] as const;
   });
   await writeGguf(path, {

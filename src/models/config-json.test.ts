@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import { type ModelConfig, ropeFrequencies } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
+import { ropeFrequencies } from "./geometry.ts";
 import { presets } from "./registry.ts";
 
 /** config.json of Llama-3.2-1B, as transformers 4 writes it. */
@@ -84,31 +85,72 @@ test("a head width of its own, and biases", () => {
   });
 });
 
+test.each([
+  ...["gemma", "gemma3n", "gemma3n_text", "gpt2", "gpt_neox", "gpt_oss", "phi", "phimoe", "phi4_multimodal"],
+  ...["qwen2_moe", "qwen2_vl", "qwen2_5_vl", "qwen3_moe", "qwen3_next", "qwen3_vl", "mixtral", "mistral3"],
+  ...["llama4", "llama4_text", "mllama", "olmo", "olmoe", "olmo3", "granitemoe", "granitemoehybrid"],
+  ...["deepseek_v3", "mamba", "falcon", "bitnet", "t5"],
+])("a model of the type %s is refused by name, whatever else it has", (model_type) => {
+  const architectures = ["SomethingForCausalLM"];
+  for (const json of [
+    { model_type, architectures },
+    { ...llama32, model_type, architectures },
+  ])
+    expect(() => parseHuggingFaceConfig(json, "config.json")).toThrowError(
+      expect.objectContaining({
+        code: "unsupported",
+        message: expect.stringMatching(
+          new RegExp(`"${model_type}" cannot be run; supported are llama, .*qwen3, .*granite`),
+        ),
+      }),
+    );
+});
+
+const of = (model_type: string, name: string, fields: object): object => ({
+  ...fields,
+  model_type,
+  architectures: [`${name}ForCausalLM`],
+});
+const layer_types = Array.from({ length: 16 }, () => "full_attention");
+
 test.each<[string, object, RegExp]>([
   [
-    "qwen2",
-    { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] },
-    /type "qwen2" cannot be run; supported are llama/,
-  ],
-  [
-    "gemma by its class",
+    "a family by its class",
     { model_type: undefined, architectures: ["GemmaForCausalLM"] },
     /"GemmaForCausalLM"/,
   ],
-  ["phi3", { model_type: "phi3", architectures: undefined }, /"phi3"/],
-  ["gpt2, which has other fields", { model_type: "gpt2", hidden_size: undefined }, /"gpt2"/],
   ["a classifier", { architectures: ["LlamaForSequenceClassification"] }, /LlamaForSequenceClassification/],
-  ["gelu", { hidden_act: "gelu" }, /hidden_act "gelu"/],
-  ["half rotation", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5/],
+  ["an embedder", { model_type: "qwen3", architectures: ["Qwen3Model"] }, /architecture Qwen3Model cannot/],
+  ["gelu", { hidden_act: "gelu" }, /hidden_act "gelu" cannot be run; silu and gelu_pytorch_tanh can/],
+  ["relu²", of("granite", "Granite", { hidden_act: "relu2" }), /hidden_act "relu2"/],
+  [
+    "Gemma with another activation",
+    of("gemma2", "Gemma2", { hidden_activation: "relu" }),
+    /hidden_activation "relu"/,
+  ],
   ["tensor-parallel pretraining", { pretraining_tp: 2 }, /pretraining_tp 2/],
   ["quantised weights", { quantization_config: { quant_method: "awq" } }, /quantization_config/],
+  ["weights of 1.58 bits", { quantization_config: { quant_method: "bitnet" } }, /quantization_config/],
   ["yarn", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /"yarn"/],
+  ["Qwen's yarn", of("qwen2", "Qwen2", { rope_scaling: { type: "yarn", factor: 4 } }), /"yarn"/],
   ["dynamic scaling", { rope_scaling: { type: "dynamic", factor: 2 } }, /"dynamic"/],
-  ["longrope", { rope_parameters: { rope_type: "longrope", rope_theta: 1 } }, /"longrope"/],
+  ["rope by sections", { rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] } }, /"mrope"/],
+  ["experts", { num_local_experts: 8 }, /mixtures of experts \(num_local_experts 8\)/],
+  ["experts of Qwen", of("qwen3", "Qwen3", { num_experts: 128 }), /num_experts 128/],
   [
-    "a sliding window",
-    { model_type: "mistral", architectures: ["MistralForCausalLM"], sliding_window: 4096 },
-    /sliding window of 4096/,
+    "linear attention",
+    of("qwen3", "Qwen3", { layer_types: ["linear_attention", ...layer_types.slice(1)] }),
+    /layers of the type "linear_attention"/,
+  ],
+  [
+    "chunked attention",
+    of("mistral", "Mistral", { layer_types: [...layer_types.slice(1), "chunked_attention"] }),
+    /layers of the type "chunked_attention"/,
+  ],
+  [
+    "attention to later tokens",
+    of("gemma3_text", "Gemma3", { hidden_act: null, use_bidirectional_attention: true }),
+    /use_bidirectional_attention/,
   ],
 ])("%s is refused by name", (_, changes, message) => {
   expect(() => parse(changes)).toThrowError(
@@ -212,8 +254,9 @@ const withFactors = (factors: readonly number[], factor = 1): ModelConfig => ({
 });
 
 test("a GGUF file's factors are recognised as Llama 3's rule", () => {
-  const plain = ropeFrequencies({ headDim: llama.headDim, rope: { kind: "default", theta: 500000 } });
-  const factors = ropeFrequencies(llama).map((frequency, i) => Math.fround(plain[i]! / frequency));
+  const rotaryDim = llama.headDim;
+  const plain = ropeFrequencies({ rotaryDim, rope: { kind: "default", theta: 500000 } });
+  const factors = ropeFrequencies({ rotaryDim, rope: llama.rope }).map((frequency, i) => Math.fround(plain[i]! / frequency));
   expect(again(withFactors(factors)).rope).toEqual(llama.rope);
 });
 

@@ -1,6 +1,6 @@
 // Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf.ts make it.
 import { MosError } from "#core";
-import type { ModelGeometry, RopeConfig } from "./geometry.ts";
+import { type ModelGeometry, type RopeConfig, rotaryDimOf } from "./geometry.ts";
 
 /** A family that can be run, by its `model_type` in config.json. */
 export type FamilyName =
@@ -52,24 +52,53 @@ function checkSizes(config: ModelConfig, { where, nameOf }: ConfigPlace): void {
       );
 }
 
-function checkRope({ rope, headDim }: ModelConfig, { where, nameOf }: ConfigPlace): void {
+function checkRope(rope: RopeConfig, config: ModelConfig, { where, nameOf }: ConfigPlace): void {
+  const pairs = rotaryDimOf(config) / 2;
   for (const [field, values] of Object.entries(rope)) {
     const bad = [values]
       .flat()
       .find((value) => typeof value === "number" && !(Number.isFinite(value) && value > 0));
     if (bad !== undefined)
       throw new MosError("bad_model", `${where}: ${nameOf(field)} is ${bad}; a positive number is expected`);
+    if (Array.isArray(values) && values.length !== pairs)
+      throw new MosError(
+        "bad_model",
+        `${where}: ${nameOf(field)} has ${values.length} numbers for heads of which ${2 * pairs} numbers are rotated; ${pairs} are needed`,
+      );
   }
-  if (rope.kind === "factors" && rope.factors.length !== headDim / 2)
-    throw new MosError(
-      "bad_model",
-      `${where}: ${rope.factors.length} rotary factors for heads of width ${headDim}; ${headDim / 2} are needed`,
-    );
   if (rope.kind === "llama3" && rope.highFrequencyFactor <= rope.lowFrequencyFactor)
     throw new MosError(
       "bad_model",
       `${where}: ${nameOf("highFrequencyFactor")} is ${rope.highFrequencyFactor}; it must exceed ${nameOf("lowFrequencyFactor")}, which is ${rope.lowFrequencyFactor}`,
     );
+}
+
+const POSITIVE = [
+  "attentionScale",
+  "attentionSoftCap",
+  "logitSoftCap",
+  "embeddingScale",
+  "residualScale",
+  "logitScale",
+] as const;
+
+/** Widths of heads, and the numbers of a family's choices. */
+function checkChoices(config: ModelConfig, { where, nameOf }: ConfigPlace): void {
+  const refuse = (what: string): never => {
+    throw new MosError("bad_model", `${where}: ${what}`);
+  };
+  const { headDim, rotaryDim = headDim, window } = config;
+  if (headDim % 2 !== 0)
+    refuse(`${nameOf("headDim")} is ${headDim}; it must be even, since rotary embeddings need pairs`);
+  if (!Number.isInteger(rotaryDim) || rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 !== 0)
+    refuse(`${nameOf("rotaryDim")} is ${rotaryDim}; an even number from 2 to ${headDim} is possible`);
+  for (const field of POSITIVE) {
+    const value = config[field] ?? 1;
+    if (!(Number.isFinite(value) && value > 0))
+      refuse(`${nameOf(field)} is ${value}; a positive number is expected`);
+  }
+  if (window !== undefined && !(Number.isSafeInteger(window.size) && window.size > 0))
+    refuse(`${nameOf("window")} is ${window.size}; a whole number from 1 is possible`);
 }
 
 function checkTokens(config: ModelConfig, { where, nameOf }: ConfigPlace): void {
@@ -92,23 +121,20 @@ export function checkConfig(config: ModelConfig, where: string, names: ConfigNam
   const nameOf = (field: string): string => names[field] ?? field;
   const place = { where, nameOf };
   checkSizes(config, place);
-  const { heads, keyValueHeads, headDim, normEpsilon } = config;
+  const { heads, keyValueHeads, normEpsilon, rope, localRope = rope } = config;
   if (heads % keyValueHeads !== 0)
     throw new MosError(
       "bad_model",
       `${where}: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly (${nameOf("heads")}, ${nameOf("keyValueHeads")})`,
-    );
-  if (headDim % 2 !== 0)
-    throw new MosError(
-      "bad_model",
-      `${where}: ${nameOf("headDim")} is ${headDim}; it must be even, since rotary embeddings need pairs`,
     );
   if (!(normEpsilon > 0 && normEpsilon < 1))
     throw new MosError(
       "bad_model",
       `${where}: ${nameOf("normEpsilon")} is ${normEpsilon}; it must be in (0, 1)`,
     );
-  checkRope(config, place);
+  checkChoices(config, place);
+  checkRope(rope, config, place);
+  checkRope(localRope, config, place);
   checkTokens(config, place);
   return config;
 }

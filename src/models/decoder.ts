@@ -8,13 +8,15 @@ import {
   constant,
   type Dim,
   embed,
+  gatedUnit,
+  mul,
   type NormOptions,
   type RotationTables,
   reshape,
   rmsNorm,
   rotate,
   rotateJoined,
-  gatedUnit,
+  scalar,
   transpose,
   type Value,
   type WeightForm,
@@ -22,8 +24,8 @@ import {
 } from "#graph";
 import { GROUPS, type GroupSite, type LinearHook, modulePath, plainLinear } from "#nn";
 import type { ModelConfig } from "./config.ts";
-import { type Rotation, ropeFrequencies } from "./geometry.ts";
-import { weightShapes } from "./weights.ts";
+import { type RopeConfig, type Rotation, ropeFrequencies, ropeOf, rotaryDimOf } from "./geometry.ts";
+import { LAYER_NORMS, type LayerNorms, weightShapes } from "./weights.ts";
 
 /** The weights as values, by their Hugging Face names. */
 export type WeightValues = ReadonlyMap<string, Value>;
@@ -41,7 +43,7 @@ export const weightLeaves = (
  */
 export type ProjectHook = (x: Value, site: GroupSite) => readonly Value[];
 
-/** The branch of a layer added to the residual stream, and the norm of the sum. */
+/** The branch of a layer added to the residual stream, and the norm of the sum, by one operator. */
 export type AddNormHook = (
   residual: Value,
   branch: Value,
@@ -82,43 +84,84 @@ export interface DecoderOptions {
   readonly project?: ProjectHook;
   /** Left out, a sum and then a norm. */
   readonly addNorm?: AddNormHook;
+  /** What becomes of the residual stream before each half of a layer, without `addNorm`; it stays as it is. */
+  readonly keep?: (residual: Value) => Value;
 }
 
 /**
- * The decoder of the Llama family, from token ids to the last norm: hidden states [T, C], or [N, C] in the layout of
- * tokens, of which `headWeight` makes logits.
+ * The decoder, from token ids to the last norm: hidden states [T, C], or [N, C] in the layout of tokens, of which
+ * `headWeight` makes logits. What families do differently are the choices of their config.
  *
  * @throws MosError "bad_model" where a weight is missing.
  */
 export function decoder(config: ModelConfig, options: DecoderOptions): Value {
-  const { ids, layout, weights, logitsIndices, addNorm = plainAddNorm } = options;
-  const { project = eachLinear(weights, plainLinear) } = options;
+  const { weights, project = eachLinear(weights, plainLinear) } = options;
   const attend = attendWith(config, options);
-  const embedded = embed(weightOf(weights, "model.embed_tokens.weight"), ids); // [B, S, C]
-  let residual = layout === undefined ? embedded : reshape(embedded, [...layout, config.hiddenSize]);
-  let branch: Value | undefined; // not yet added to the residual stream
-  const norm = (name: string): Value => {
-    const [gain, epsilon] = [weightOf(weights, `${name}.weight`), config.normEpsilon];
-    if (branch === undefined) return rmsNorm(residual, gain, { epsilon });
-    const added = addNorm(residual, branch, { gain, epsilon });
-    residual = added.sum;
-    return added.norm;
-  };
+  const stream = residualStream(config, options);
+  const norms: LayerNorms = LAYER_NORMS[config.norms ?? "pre"];
   for (let layer = 0; layer < config.layers; layer++) {
     const parts = (x: Value, group: GroupSite["group"]) =>
       project(x, { layer, group }) as readonly [Value, Value, Value]; // as many as the group has
-    const [q, k, v] = parts(norm(`model.layers.${layer}.input_layernorm`), "qkv");
-    [branch] = parts(attend({ q, k, v, layer }), "o");
-    const [gate, up] = parts(norm(`model.layers.${layer}.post_attention_layernorm`), "gateUp");
-    [branch] = parts(gatedUnit(gate, up), "down");
+    const before = (name: string | undefined): Value => stream.read(layerNorm(layer, name));
+    const after = (name: string | undefined, branch: Value): void =>
+      stream.write(branch, layerNorm(layer, name));
+    const [q, k, v] = parts(before(norms.beforeAttention), "qkv");
+    after(norms.afterAttention, parts(attend({ q, k, v, layer }), "o")[0]);
+    const [gate, up] = parts(before(norms.beforeMlp), "gateUp");
+    after(norms.afterMlp, parts(gatedUnit(gate, up, config.activation), "down")[0]);
   }
-  if (logitsIndices !== undefined && branch !== undefined) {
-    const sum = add(residual, branch);
-    const rows = sum.shape.length === 2 ? sum : reshape(sum, ["positions", config.hiddenSize]);
-    residual = embed(rows, logitsIndices); // [T, C]
+  if (options.logitsIndices !== undefined) stream.select(options.logitsIndices);
+  return scaledBy(stream.read("model.norm"), config.logitScale);
+}
+
+const layerNorm = (layer: number, name: string | undefined): string | undefined =>
+  name === undefined ? undefined : `model.layers.${layer}.${name}`;
+
+const scaledBy = (x: Value, factor = 1): Value => (factor === 1 ? x : mul(x, scalar(factor)));
+
+/** What goes from layer to layer. A branch is added to it when it is next read, together with the norm that follows. */
+interface ResidualStream {
+  /** Its norm, or itself without one. */
+  readonly read: (norm: string | undefined) => Value;
+  /** Adds a branch, or the norm of one. */
+  readonly write: (branch: Value, norm: string | undefined) => void;
+  /** Keeps these tokens alone. */
+  readonly select: (indices: Value) => void;
+}
+
+function residualStream(config: ModelConfig, options: DecoderOptions): ResidualStream {
+  const { ids, layout, weights, addNorm, keep = (residual) => residual } = options;
+  const epsilon = config.normEpsilon;
+  const embedded = scaledBy(
+    embed(weightOf(weights, "model.embed_tokens.weight"), ids),
+    config.embeddingScale,
+  );
+  let residual = layout === undefined ? embedded : reshape(embedded, [...layout, config.hiddenSize]);
+  let branch: Value | undefined; // not yet added
+  const gainOf = (norm: string): Value => weightOf(weights, `${norm}.weight`);
+  const added = (): Value => {
+    if (branch !== undefined) residual = keep(add(residual, branch));
     branch = undefined;
-  }
-  return norm("model.norm");
+    return residual;
+  };
+  return {
+    read(norm) {
+      if (norm === undefined) return added();
+      if (branch === undefined || addNorm === undefined) return rmsNorm(added(), gainOf(norm), { epsilon });
+      const both = addNorm(residual, branch, { gain: gainOf(norm), epsilon });
+      [residual, branch] = [both.sum, undefined];
+      return both.norm;
+    },
+    write(value, norm) {
+      const normed = norm === undefined ? value : rmsNorm(value, gainOf(norm), { epsilon });
+      branch = scaledBy(normed, config.residualScale);
+    },
+    select(indices) {
+      const sum = branch === undefined ? residual : add(residual, branch);
+      const rows = sum.shape.length === 2 ? sum : reshape(sum, ["positions", config.hiddenSize]);
+      [residual, branch] = [embed(rows, indices), undefined]; // [T, C]
+    },
+  };
 }
 
 /** The head, one vector for each token of the vocabulary: [V, C]. */
@@ -138,47 +181,89 @@ export const eachLinear =
       });
     });
 
-const plainAddNorm: AddNormHook = (residual, branch, { gain, epsilon }) => {
-  const sum = add(residual, branch);
-  return { sum, norm: rmsNorm(sum, gain, { epsilon }) };
-};
-
-/** Rotates q and k in the form that the attention hook takes, and gives what it saw as [N, H · D]. */
-function attendWith(
-  config: ModelConfig,
-  { ids, positions, maxPositions, layout = ids.shape, attention: { heads, attend } }: DecoderOptions,
-): (projected: Heads) => Value {
+/** Norms and rotates q and k in the form that the attention hook takes, and gives what it saw as [N, H · D]. */
+function attendWith(config: ModelConfig, options: DecoderOptions): (projected: Heads) => Value {
+  const { ids, positions, layout = ids.shape, attention } = options;
   const { heads: H, keyValueHeads: K, headDim: D } = config;
-  const tables = rotationTables({ rope: config.rope, rotaryDim: D, positions: maxPositions });
-  if (heads === "joined") {
-    const turn = (x: Value, heads: number): Value => rotateJoined(x, positions, { ...tables, heads });
-    return ({ q, k, v, layer }) => attend({ q: turn(q, H), k: turn(k, K), v, layer });
-  }
   const [batch, length] = ids.shape as readonly [Dim, Dim];
+  const norm = headNorms(config, options);
+  const tablesOf = layerTables(config, options.maxPositions);
+  if (attention.heads === "joined") {
+    const turn = (x: Value, site: HeadNorm): Value => {
+      const normed = config.queryKeyNorm ? reshape(norm(x, site), [batch, length, site.heads * D]) : x;
+      const tables = tablesOf(site.layer);
+      return tables ? rotateJoined(normed, positions, { ...tables, heads: site.heads }) : normed;
+    };
+    return ({ q, k, v, layer }) =>
+      attention.attend({
+        q: turn(q, { layer, name: "q_norm", heads: H }),
+        k: turn(k, { layer, name: "k_norm", heads: K }),
+        ...{ v, layer },
+      });
+  }
   const split = (x: Value, heads: number): Value =>
     transpose(reshape(x, [batch, length, heads, D]), [0, 2, 1, 3]); // [B, H, S, D]
-  const turn = (x: Value, heads: number): Value => rotate(split(x, heads), positions, tables);
+  const turn = (x: Value, site: HeadNorm): Value => {
+    const apart = split(norm(x, site), site.heads);
+    const tables = tablesOf(site.layer);
+    return tables ? rotate(apart, positions, tables) : apart;
+  };
   return ({ q, k, v, layer }) => {
-    const seen = attend({ q: turn(q, H), k: turn(k, K), v: split(v, K), layer });
+    const seen = attention.attend({
+      q: turn(q, { layer, name: "q_norm", heads: H }),
+      k: turn(k, { layer, name: "k_norm", heads: K }),
+      ...{ v: split(v, K), layer },
+    });
     return reshape(transpose(seen, [0, 2, 1, 3]), [...layout, H * D]);
   };
 }
 
-/** Cosine and sine of the angle of every position below `positions`, [positions, D / 2], computed in double precision. */
-export function rotationTables(
-  rotation: Rotation & { readonly positions: number },
-): RotationTables {
+/** The norm of a layer's queries or keys. */
+interface HeadNorm {
+  readonly layer: number;
+  readonly name: "q_norm" | "k_norm";
+  readonly heads: number;
+}
+
+/** Norms of queries and keys: of each head, which gives [B, S, heads, D], or of all together, where the shape stays. */
+function headNorms(
+  { queryKeyNorm, headDim, normEpsilon: epsilon }: ModelConfig,
+  { ids, weights }: DecoderOptions,
+): (x: Value, norm: HeadNorm) => Value {
+  const [batch, length] = ids.shape as readonly [Dim, Dim];
+  return (x, { layer, name, heads }) => {
+    if (queryKeyNorm === undefined) return x;
+    const rows = queryKeyNorm === "all" ? x : reshape(x, [batch, length, heads, headDim]);
+    return rmsNorm(rows, weightOf(weights, `model.layers.${layer}.self_attn.${name}.weight`), { epsilon });
+  };
+}
+
+/** The rotation of each layer; layers with the same rope share it. */
+function layerTables(config: ModelConfig, positions: number): (layer: number) => RotationTables | undefined {
+  const tables = new Map<RopeConfig, RotationTables>();
+  return (layer) => {
+    const rope = ropeOf(config, layer);
+    if (rope === undefined) return undefined;
+    const found = tables.get(rope) ?? rotationTables({ rope, rotaryDim: rotaryDimOf(config), positions });
+    tables.set(rope, found);
+    return found;
+  };
+}
+
+/** Cosine and sine of the angle of every position below `positions`, [positions, R / 2], computed in double precision. */
+export function rotationTables(rotation: Rotation & { readonly positions: number }): RotationTables {
   const { positions } = rotation;
   const frequencies = ropeFrequencies(rotation);
   const half = frequencies.length;
+  const factor = rotation.rope.kind === "longrope" ? rotation.rope.attentionFactor : 1;
   const cosine = new Float32Array(positions * half);
   const sine = new Float32Array(positions * half);
   for (let p = 0; p < positions; p++)
     frequencies.forEach((frequency, i) => {
       // float32 angles, as the reference implementations have them
       const angle = Math.fround(p * Math.fround(frequency));
-      cosine[p * half + i] = Math.cos(angle);
-      sine[p * half + i] = Math.sin(angle);
+      cosine[p * half + i] = Math.cos(angle) * factor;
+      sine[p * half + i] = Math.sin(angle) * factor;
     });
   return { cosine: constant(cosine, [positions, half]), sine: constant(sine, [positions, half]) };
 }

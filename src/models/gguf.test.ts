@@ -15,10 +15,11 @@ const config = async (fields: Readonly<Record<string, number>>): Promise<ModelCo
     "config.json",
   );
 
-test("names as llama.cpp has them", () => {
-  expect(ggufName("model.layers.11.self_attn.o_proj.weight")).toBe("blk.11.attn_output.weight");
-  expect(ggufName("model.layers.0.mlp.down_proj.bias")).toBe("blk.0.ffn_down.bias");
-  expect(ggufName("lm_head.weight")).toBe("output.weight");
+test("names as llama.cpp has them", async () => {
+  const llama = await config({});
+  expect(ggufName(llama, "model.layers.11.self_attn.o_proj.weight")).toBe("blk.11.attn_output.weight");
+  expect(ggufName(llama, "model.layers.0.mlp.down_proj.bias")).toBe("blk.0.ffn_down.bias");
+  expect(ggufName(llama, "lm_head.weight")).toBe("output.weight");
 });
 
 test("rows of q in the order of llama.cpp: [heads, 2, D/2] becomes [heads, D/2, 2]", async () => {

@@ -1,9 +1,12 @@
 // A GGUF file as a model with Hugging Face's names and layout. llama.cpp has names of its own, and its own order of the
 // rows of q and k; adapters for it are written by the same rules.
 import { MosError } from "#core";
-import type { GgufFile, GgufMetadata, GgufTensor, GgufValue, NumberRange } from "#formats";
+import type { GgufFile, NumberRange } from "#formats";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import { ggufBiases, numberAt, shortDecimal } from "./families/family.ts";
+import { FAMILIES, type Family, type GgufHeader } from "./families/index.ts";
 import type { RopeConfig } from "./geometry.ts";
+import { storedPlace, storedShapes } from "./weights.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
@@ -11,11 +14,22 @@ const BLOCK_NAMES: Readonly<Record<string, string>> = {
   "self_attn.q_proj": "attn_q",
   "self_attn.k_proj": "attn_k",
   "self_attn.v_proj": "attn_v",
+  "self_attn.qkv_proj": "attn_qkv",
   "self_attn.o_proj": "attn_output",
+  "self_attn.q_norm": "attn_q_norm",
+  "self_attn.k_norm": "attn_k_norm",
   post_attention_layernorm: "ffn_norm",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
+  "mlp.gate_up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
+};
+
+/** Those that differ where norms follow attention and the MLP: Hugging Face's norm after attention is another one then. */
+const POST_NORM_NAMES: Readonly<Record<string, string>> = {
+  post_attention_layernorm: "post_attention_norm",
+  pre_feedforward_layernorm: "ffn_norm",
+  post_feedforward_layernorm: "post_ffw_norm",
 };
 
 const OUTER_NAMES: Readonly<Record<string, string>> = {
@@ -24,22 +38,30 @@ const OUTER_NAMES: Readonly<Record<string, string>> = {
   "lm_head.weight": "output.weight",
 };
 
-/** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight"; a name without a counterpart stays. */
-export function ggufName(name: string): string {
+/**
+ * "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight", or the fused matrix that holds it; a name without a
+ * counterpart stays.
+ */
+export function ggufName(config: ModelConfig, name: string): string {
+  const stored = storedPlace(config, name).name;
   const [, layer = "", inner = "", kind = ""] =
-    /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? [];
-  const block = BLOCK_NAMES[inner];
-  return block === undefined ? (OUTER_NAMES[name] ?? name) : `blk.${layer}.${block}.${kind}`;
+    /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(stored) ?? [];
+  const post = (config.norms ?? "pre") === "pre" ? undefined : POST_NORM_NAMES[inner];
+  const block = post ?? BLOCK_NAMES[inner];
+  return block === undefined ? (OUTER_NAMES[stored] ?? stored) : `blk.${layer}.${block}.${kind}`;
 }
 
 /** Heads whose rows are reordered, for the weights that llama.cpp reorders: those of q and k. */
-function rotatedHeads({ heads, keyValueHeads }: ModelConfig, name: string): number | undefined {
+function rotatedHeads(config: ModelConfig, name: string): number | undefined {
+  const { architecture, heads, keyValueHeads } = config;
+  if (!FAMILIES[architecture].gguf.interleaved) return undefined;
   if (name.includes(".q_proj.")) return heads;
   return name.includes(".k_proj.") ? keyValueHeads : undefined;
 }
 
 /** Whether llama.cpp keeps the rows of a weight in another order, so that no part can be read alone. */
-export const isReordered = (name: string): boolean => /\.[qk]_proj\./.test(name);
+export const isReordered = (config: ModelConfig, name: string): boolean =>
+  rotatedHeads(config, name) !== undefined;
 
 /**
  * llama.cpp stores the two halves of a head's rotary pairs side by side (0, D/2, 1, D/2 + 1, …), where Hugging Face
@@ -71,8 +93,9 @@ export function toGgufRows(config: ModelConfig, name: string, data: Float32Array
 }
 
 /** Hugging Face's row for a row of a GGUF file: the inverse of what `toGgufRows` does. */
-export function rowFromGguf({ headDim }: ModelConfig, name: string): (row: number) => number {
-  if (!isReordered(name)) return (row) => row;
+export function rowFromGguf(config: ModelConfig, name: string): (row: number) => number {
+  if (!isReordered(config, name)) return (row) => row;
+  const { headDim } = config;
   const half = headDim / 2;
   const sourceRow = (stored: number): number => (stored % 2) * half + Math.floor(stored / 2);
   return (row) => row - (row % headDim) + sourceRow(row % headDim);
@@ -85,95 +108,98 @@ export function fromGgufRows(config: ModelConfig, name: string, data: Float32Arr
   return moveRows(data, heads * config.headDim, rowFromGguf(config, name));
 }
 
-interface Header {
-  readonly path: string;
-  readonly metadata: GgufMetadata;
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
-}
-
-/** A number of the header, or undefined where the key is absent; a list of equal numbers counts as that number. */
-function numberAt({ path, metadata }: Header, key: string): number | undefined {
-  const value: GgufValue | undefined = metadata[key];
-  if (value === undefined) return undefined;
-  const single = Array.isArray(value) && value.every((item) => item === value[0]) ? value[0] : value;
-  if (typeof single === "number") return single;
-  if (Array.isArray(value))
-    throw new MosError(
-      "unsupported",
-      `${path}: ${key} differs from layer to layer; only equal layers can be run`,
-    );
-  throw new MosError(
-    "bad_model",
-    `${path}: ${key} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; a number is expected`,
-  );
-}
-
-function requiredAt(header: Header, key: string): number {
-  const value = numberAt(header, key);
-  if (value === undefined) throw new MosError("bad_model", `${header.path}: the header lacks ${key}`);
-  return value;
-}
-
-/** A float32 as the short decimal number that it was made from: 9.99999974e-6 → 1e-5. */
-function shortDecimal(value: number): number {
-  const short = Number(value.toPrecision(7));
-  return Math.fround(short) === value ? short : value;
-}
-
-function refuseUnsupported(header: Header): void {
-  const { path, metadata } = header;
+/** The header behind the keys of its architecture, and the family that it is of. */
+function openHeader(
+  { path, metadata, tensors }: GgufFile,
+  factors: GgufHeader["factors"],
+): { readonly header: GgufHeader; readonly family: Family } {
   const architecture = metadata["general.architecture"];
   if (typeof architecture !== "string")
     throw new MosError("bad_model", `${path}: the header lacks general.architecture`);
-  if (architecture !== "llama")
+  const at = (key: string): number | undefined => {
+    const value = numberAt({ path, metadata }, `${architecture}.${key}`);
+    return value === undefined ? undefined : shortDecimal(value);
+  };
+  const need = (key: string): number => {
+    const value = at(key);
+    if (value === undefined)
+      throw new MosError("bad_model", `${path}: the header lacks ${architecture}.${key}`);
+    return value;
+  };
+  const header = { path, metadata, tensors, at, need, factors };
+  const all = Object.values(FAMILIES);
+  const candidates = all.filter(({ gguf }) => gguf.architecture === architecture);
+  const family = candidates.find(({ gguf }) => gguf.isOurs?.(header) === true) ?? candidates[0];
+  if (family === undefined)
     throw new MosError(
       "unsupported",
-      `${path}: models of the type "${architecture}" cannot be run; only "llama" (Llama, Mistral, TinyLlama, SmolLM2) can`,
+      `${path}: models of the type "${architecture}" cannot be run; supported are ${ggufArchitectures()}`,
     );
+  return { header, family };
+}
+
+const ggufArchitectures = (): string =>
+  [...new Set(Object.values(FAMILIES).map(({ gguf }) => gguf.architecture))].join(", ");
+
+function refuseUnsupported(header: GgufHeader): void {
   const refuse = (what: string): never => {
-    throw new MosError("unsupported", `${path}: ${what}`);
+    throw new MosError("unsupported", `${header.path}: ${what}`);
   };
   if ((numberAt(header, "split.count") ?? 1) > 1)
     refuse("this is one part of a split GGUF; join the parts first (llama-gguf-split --merge)");
-  if ((numberAt(header, "llama.expert_count") ?? 0) > 0) refuse("mixtures of experts cannot be run");
-  const window = numberAt(header, "llama.attention.sliding_window") ?? 0;
-  if (window > 0 && window < requiredAt(header, "llama.context_length"))
-    refuse(`a sliding window of ${window} cannot be run`);
+  if ((header.at("expert_count") ?? 0) > 0) refuse("mixtures of experts cannot be run");
 }
 
-function parseRope(header: Header, factors: readonly number[] | undefined): RopeConfig {
-  const theta = numberAt(header, "llama.rope.freq_base") ?? 10000;
-  const kind = header.metadata["llama.rope.scaling.type"] ?? "linear";
-  if (kind !== "none" && kind !== "linear")
+const ROPE_FACTORS = ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"] as const;
+
+/** What frequencies are divided by, which files keep as tensors. */
+async function readFactors(file: GgufFile): Promise<GgufHeader["factors"]> {
+  const factors = new Map<string, readonly number[]>();
+  for (const name of ROPE_FACTORS) {
+    const shape = file.tensors.get(name)?.shape;
+    if (shape === undefined) continue;
+    if (shape.length !== 1 || (shape[0] ?? 0) > 4096)
+      throw new MosError(
+        "bad_model",
+        `${file.path}: ${name} has the shape [${shape.join(", ")}]; one number per pair is expected`,
+      );
+    factors.set(name, [...(await file.readFloat32(name))]);
+  }
+  return factors;
+}
+
+const SCALINGS: ReadonlySet<unknown> = new Set(["none", "linear", "longrope"]);
+
+function parseRope({ path, metadata, at, factors: tensors }: GgufHeader): RopeConfig {
+  const theta = at("rope.freq_base") ?? 10000;
+  const key = `${String(metadata["general.architecture"])}.rope.scaling.type`;
+  const kind = metadata[key] ?? "linear";
+  if (!SCALINGS.has(kind))
     throw new MosError(
       "unsupported",
-      `${header.path}: rope scaling of the type "${String(kind)}" cannot be run; none and linear can`,
+      `${path}: rope scaling of the type "${String(kind)}" cannot be run; none, linear and longrope can`,
     );
-  const stated =
-    numberAt(header, "llama.rope.scaling.factor") ?? numberAt(header, "llama.rope.scale_linear") ?? 1;
-  const factor = kind === "none" || stated === 0 ? 1 : stated;
+  const stated = at("rope.scaling.factor") ?? at("rope.scale_linear") ?? 1;
+  const factor = kind !== "linear" || stated === 0 ? 1 : stated;
+  const factors = tensors.get("rope_freqs.weight");
   if (factors) return { kind: "factors", theta, factor, factors };
   return factor === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor };
 }
 
-function headDimOf(header: Header, fallback: number): number {
-  const rotated = numberAt(header, "llama.rope.dimension_count");
-  const key = numberAt(header, "llama.attention.key_length") ?? rotated ?? fallback;
-  const value = numberAt(header, "llama.attention.value_length") ?? key;
-  if ((rotated ?? key) !== key)
+/** Width of a head, and how much of it is rotated where that is not all. */
+function headsOf({ path, at }: GgufHeader, fallback: number): Pick<ModelConfig, "headDim" | "rotaryDim"> {
+  const headDim = at("attention.key_length") ?? fallback;
+  const value = at("attention.value_length") ?? headDim;
+  if (value !== headDim)
     throw new MosError(
       "unsupported",
-      `${header.path}: only ${rotated} of ${key} numbers per head are rotated; whole heads can be run`,
+      `${path}: keys of width ${headDim} and values of width ${value} differ`,
     );
-  if (value !== key)
-    throw new MosError(
-      "unsupported",
-      `${header.path}: keys of width ${key} and values of width ${value} differ`,
-    );
-  return key;
+  const rotaryDim = at("rope.dimension_count") ?? headDim;
+  return rotaryDim === headDim ? { headDim } : { headDim, rotaryDim };
 }
 
-function vocabularyOf({ path, metadata, tensors }: Header): number {
+function vocabularyOf({ path, metadata, tensors }: GgufHeader): number {
   const tokens = metadata["tokenizer.ggml.tokens"];
   if (Array.isArray(tokens)) return tokens.length;
   const rows = tensors.get("token_embd.weight")?.shape[0];
@@ -181,18 +207,7 @@ function vocabularyOf({ path, metadata, tensors }: Header): number {
   return rows;
 }
 
-/** All or none of the linear layers of a kind may have biases, as in Hugging Face's configs. */
-function hasBias({ path, tensors }: Header, names: readonly string[]): boolean {
-  const present = names.filter((name) => tensors.has(`blk.0.${name}.bias`));
-  if (present.length === 0) return false;
-  if (present.length === names.length) return true;
-  throw new MosError(
-    "unsupported",
-    `${path}: only ${present.join(", ")} have biases; either all of ${names.join(", ")} or none can be run`,
-  );
-}
-
-function specialTokens(header: Header, vocabularySize: number) {
+function specialTokens(header: GgufHeader, vocabularySize: number) {
   const at = (name: string) => numberAt(header, `tokenizer.ggml.${name}_token_id`);
   const ends = [at("eos"), at("eot")].filter((token) => token !== undefined);
   const bosToken = at("bos");
@@ -205,71 +220,80 @@ function specialTokens(header: Header, vocabularySize: number) {
 }
 
 /** The keys of a GGUF's header. */
-const NAMES: ConfigNames = {
+const namesOf = (arch: string): ConfigNames => ({
   vocabularySize: "the number of tokenizer.ggml.tokens",
-  hiddenSize: "llama.embedding_length",
-  intermediateSize: "llama.feed_forward_length",
-  layers: "llama.block_count",
-  heads: "llama.attention.head_count",
-  keyValueHeads: "llama.attention.head_count_kv",
-  headDim: "llama.attention.key_length (or llama.embedding_length / llama.attention.head_count)",
-  maxPositions: "llama.context_length",
-  normEpsilon: "llama.attention.layer_norm_rms_epsilon",
+  hiddenSize: `${arch}.embedding_length`,
+  intermediateSize: `${arch}.feed_forward_length`,
+  layers: `${arch}.block_count`,
+  heads: `${arch}.attention.head_count`,
+  keyValueHeads: `${arch}.attention.head_count_kv`,
+  headDim: `${arch}.attention.key_length (or ${arch}.embedding_length / ${arch}.attention.head_count)`,
+  rotaryDim: `${arch}.rope.dimension_count`,
+  maxPositions: `${arch}.context_length`,
+  normEpsilon: `${arch}.attention.layer_norm_rms_epsilon`,
   bosToken: "tokenizer.ggml.bos_token_id",
   eosTokens: "tokenizer.ggml.eos_token_id",
   padToken: "tokenizer.ggml.padding_token_id",
-  theta: "llama.rope.freq_base",
-  factor: "llama.rope.scaling.factor",
+  theta: `${arch}.rope.freq_base`,
+  factor: `${arch}.rope.scaling.factor`,
   factors: "rope_freqs.weight",
-};
+  shortFactors: "rope_factors_short.weight",
+  longFactors: "rope_factors_long.weight",
+  attentionFactor: `${arch}.rope.scaling.attn_factor`,
+  originalMaxPositions: `${arch}.rope.scaling.original_context_length`,
+  window: `${arch}.attention.sliding_window`,
+  attentionScale: `${arch}.attention.scale`,
+  attentionSoftCap: `${arch}.attn_logit_softcapping`,
+  logitSoftCap: `${arch}.final_logit_softcapping`,
+  embeddingScale: `${arch}.embedding_scale`,
+  residualScale: `${arch}.residual_scale`,
+  logitScale: `1 / ${arch}.logit_scale`,
+});
 
 /**
- * The header of a GGUF file → ModelConfig. Reads rope_freqs.weight where there is one.
+ * The header of a GGUF file → ModelConfig. Reads the rotary factors where there are any.
  *
  * @throws MosError "unsupported" for other architectures, "bad_model" for missing or impossible keys.
  */
 export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
-  refuseUnsupported(file);
-  const hiddenSize = requiredAt(file, "llama.embedding_length");
-  const heads = requiredAt(file, "llama.attention.head_count");
-  const vocabularySize = vocabularyOf(file);
-  const frequencies = file.tensors.get("rope_freqs.weight");
-  if (frequencies && (frequencies.shape.length !== 1 || (frequencies.shape[0] ?? 0) > 4096))
-    throw new MosError(
-      "bad_model",
-      `${file.path}: rope_freqs.weight has the shape [${frequencies.shape.join(", ")}]; one number per pair is expected`,
-    );
-  const factors = frequencies ? [...(await file.readFloat32("rope_freqs.weight"))] : undefined;
+  const { header, family } = openHeader(file, await readFactors(file));
+  refuseUnsupported(header);
+  const { at, need } = header;
+  const hiddenSize = need("embedding_length");
+  const heads = need("attention.head_count");
+  const vocabularySize = vocabularyOf(header);
   const config: ModelConfig = {
-    architecture: "llama",
+    architecture: family.name,
     vocabularySize,
     hiddenSize,
-    intermediateSize: requiredAt(file, "llama.feed_forward_length"),
-    layers: requiredAt(file, "llama.block_count"),
+    intermediateSize: need("feed_forward_length"),
+    layers: need("block_count"),
     heads,
-    keyValueHeads: numberAt(file, "llama.attention.head_count_kv") ?? heads,
-    headDim: headDimOf(file, hiddenSize / heads),
-    maxPositions: requiredAt(file, "llama.context_length"),
-    normEpsilon: shortDecimal(requiredAt(file, "llama.attention.layer_norm_rms_epsilon")),
-    rope: parseRope(file, factors),
+    keyValueHeads: at("attention.head_count_kv") ?? heads,
+    ...headsOf(header, hiddenSize / heads),
+    maxPositions: need("context_length"),
+    normEpsilon: need("attention.layer_norm_rms_epsilon"),
+    rope: parseRope(header),
     tiedHead: !file.tensors.has("output.weight"),
-    attentionBias: hasBias(file, ["attn_q", "attn_k", "attn_v", "attn_output"]),
-    mlpBias: hasBias(file, ["ffn_gate", "ffn_up", "ffn_down"]),
-    ...specialTokens(file, vocabularySize),
+    ...ggufBiases(header),
+    ...family.decoder,
+    ...family.gguf.read(header),
+    ...specialTokens(header, vocabularySize),
   };
-  return checkConfig(config, file.path, NAMES);
+  return checkConfig(config, file.path, namesOf(family.gguf.architecture));
 }
+
+const isRotary = (name: string): boolean =>
+  ROPE_FACTORS.some((factors) => factors === name) || name.endsWith(".attn_rot_embd.weight");
 
 /** Shapes of the file's tensors under Hugging Face's names; names without a counterpart stay as they are. */
 export function ggufShapes(
   { tensors }: GgufFile,
-  expected: Iterable<string>,
+  config: ModelConfig,
 ): ReadonlyMap<string, readonly number[]> {
-  const names = new Map([...expected].map((name) => [ggufName(name), name]));
+  const names = new Map([...storedShapes(config).keys()].map((name) => [ggufName(config, name), name]));
   const shapes = new Map<string, readonly number[]>();
-  for (const [name, { shape }] of tensors)
-    if (name !== "rope_freqs.weight" && !name.endsWith(".attn_rot_embd.weight"))
-      shapes.set(names.get(name) ?? name, shape);
+  for (const [name, { shape }] of tensors) if (!isRotary(name)) shapes.set(names.get(name) ?? name, shape);
   return shapes;
 }
 
@@ -279,7 +303,8 @@ export async function readGgufWeight(
   config: ModelConfig,
   { name, range }: { readonly name: string; readonly range?: NumberRange | undefined },
 ): Promise<Float32Array> {
-  if (!isReordered(name)) return file.readFloat32(ggufName(name), range);
-  const whole = fromGgufRows(config, name, await file.readFloat32(ggufName(name)));
+  const stored = ggufName(config, name);
+  if (!isReordered(config, name)) return file.readFloat32(stored, range);
+  const whole = fromGgufRows(config, name, await file.readFloat32(stored));
   return range === undefined ? whole : whole.subarray(range.begin, range.end);
 }

@@ -2,7 +2,16 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { MosError } from "#core";
-import { type GgufMetadata, type NumberRange, openGguf, readableType, type SafetensorsDtype } from "#formats";
+import {
+  blockFormats,
+  type GgufMetadata,
+  type NumberRange,
+  openGguf,
+  readableType,
+  type SafetensorsDtype,
+  type StoredType,
+} from "#formats";
+import { sizeOf } from "#graph";
 import { listFolder, pathExists, storageError } from "#storage";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import type { BaseForms } from "./base-dtype.ts";
@@ -11,7 +20,7 @@ import { openFolderWeights, readFolderConfig } from "./folder.ts";
 import { ggufName, ggufShapes, isReordered, parseGgufConfig, readGgufWeight, rowFromGguf } from "./gguf.ts";
 import { type LoadProgress, readWeights, type StoredRows } from "./read-weights.ts";
 import type { Weight } from "./weight.ts";
-import { checkShapes, weightShapes } from "./weights.ts";
+import { checkShapes, gainOffsetOf, storedPlace, weightShapes } from "./weights.ts";
 
 /** Where a model came from; the tokenizer is found there too. */
 export type ModelSource =
@@ -59,7 +68,16 @@ export interface LoadModelOptions extends Partial<BaseForms> {
 /** Numbers that are read at a time, where a row has fewer. */
 const PART = 1 << 24;
 
+/** Reads numbers of a weight's place in its file; all of them without a range. */
 type ReadRange = (name: string, range?: NumberRange) => Promise<Float32Array>;
+
+/** Numbers before those of a weight in the tensor that files keep it in. */
+function numbersBefore(config: ModelConfig, name: string): number {
+  const { row } = storedPlace(config, name);
+  if (row === 0) return 0;
+  const shape = weightShapes(config).get(name) ?? [];
+  return shape.length > 1 ? row * (shape.at(-1) ?? 1) : row;
+}
 
 /** Reads a weight whole, or some rows at a time. */
 function weightReaders(
@@ -67,18 +85,34 @@ function weightReaders(
   read: ReadRange,
 ): Pick<ModelFiles, "readWeight" | "readWeightParts"> {
   const shapes = weightShapes(config);
+  const countOf = (name: string): number => sizeOf(shapes.get(name) ?? []);
+  const isFused = config.fusedProjections === true;
   return {
-    readWeight: (name) => read(name),
+    readWeight(name) {
+      if (!isFused) return read(name);
+      const begin = numbersBefore(config, name);
+      return read(name, { begin, end: begin + countOf(name) });
+    },
     async *readWeightParts(name) {
-      const shape = shapes.get(name) ?? [];
-      const count = shape.reduce((product, size) => product * size, 1);
-      const row = shape.at(-1) ?? 1;
+      const count = countOf(name);
+      const row = shapes.get(name)?.at(-1) ?? 1;
       const step = Math.max(1, Math.floor(PART / row)) * row;
+      const before = numbersBefore(config, name);
       for (let begin = 0; begin < count; begin += step)
-        yield await read(name, { begin, end: Math.min(count, begin + step) });
+        yield await read(name, { begin: before + begin, end: before + Math.min(count, begin + step) });
     },
   };
 }
+
+/** Bytes of so many numbers of a type, which are whole blocks. */
+function bytesOfNumbers(type: StoredType, numbers: number): number {
+  const { blockSize, bytes } = blockFormats[type];
+  return (numbers / blockSize) * bytes;
+}
+
+/** Adds a number to each of some numbers. */
+const plus = (numbers: Float32Array, offset: number): Float32Array =>
+  offset === 0 ? numbers : numbers.map((number) => number + offset);
 
 async function openFolder(folder: string): Promise<ModelFiles> {
   const config = await readFolderConfig(folder);
@@ -89,21 +123,29 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     await weights[Symbol.asyncDispose]();
     throw error;
   }
+  const shapes = weightShapes(config);
   return {
     name: folderName(resolve(folder)),
     path: folder,
     weightFiles: weights.paths,
     config,
     source: { kind: "folder", folder },
-    dtypeOf: (name) => weights.dtypeOf(name),
-    storedRows: (name) => ({
-      type: weights.typeOf(name),
-      shape: weights.shapes.get(name) ?? [],
-      width: weights.shapes.get(name)?.at(-1) ?? 1,
-      rowOf: (row) => row,
-      readInto: (target, begin) => weights.readInto(name, target, begin),
+    dtypeOf: (name) => weights.dtypeOf(storedPlace(config, name).name),
+    storedRows(name) {
+      const stored = storedPlace(config, name).name;
+      const type = weights.typeOf(stored);
+      const shape = shapes.get(name) ?? [];
+      const before = bytesOfNumbers(type, numbersBefore(config, name));
+      return {
+        ...{ type, shape, width: shape.at(-1) ?? 1, plus: gainOffsetOf(config, name) },
+        rowOf: (row) => row,
+        readInto: (target, begin) => weights.readInto(stored, target, before + begin),
+      };
+    },
+    ...weightReaders(config, async (name, range) => {
+      const numbers = await weights.readFloat32(storedPlace(config, name).name, range);
+      return plus(numbers, gainOffsetOf(config, name));
     }),
-    ...weightReaders(config, (name, range) => weights.readFloat32(name, range)),
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
 }
@@ -112,7 +154,8 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
   const file = await openGguf(path);
   try {
     const config = await parseGgufConfig(file);
-    checkShapes(ggufShapes(file, weightShapes(config).keys()), { config, where: path });
+    checkShapes(ggufShapes(file, config), { config, where: path });
+    const shapes = weightShapes(config);
     return {
       name: basename(path).replace(/\.gguf$/i, ""),
       path,
@@ -121,14 +164,15 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
       dtypeOf: () => undefined,
       storedRows: (name) => {
-        const stored = ggufName(name);
-        const { type, shape } = file.tensors.get(stored) ?? { type: "missing", shape: [] };
+        const stored = ggufName(config, name);
+        const type = readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
+        const shape = shapes.get(name) ?? [];
+        const before = bytesOfNumbers(type, numbersBefore(config, name));
         return {
-          type: readableType(type, `${path}: tensor "${stored}"`),
-          shape,
-          width: shape.length === 1 && isReordered(name) ? 1 : (shape.at(-1) ?? 1),
+          ...{ type, shape, plus: 0 },
+          width: shape.length === 1 && isReordered(config, name) ? 1 : (shape.at(-1) ?? 1),
           rowOf: rowFromGguf(config, name),
-          readInto: (target, begin) => file.readInto(stored, target, begin),
+          readInto: (target, begin) => file.readInto(stored, target, before + begin),
         };
       },
       ...weightReaders(config, (name, range) => readGgufWeight(file, config, { name, range })),

@@ -18,6 +18,8 @@ export interface StoredRows {
   readonly shape: readonly number[];
   /** Numbers of a row; those of a vector are one row, or a row each where they are reordered. */
   readonly width: number;
+  /** Added to every number; 0 but for gains that are stored around 0. */
+  readonly plus: number;
   /** Which row of the weight a row of the file is. */
   readonly rowOf: (stored: number) => number;
   /** Fills `target` with the tensor's bytes from `begin` on. */
@@ -128,10 +130,10 @@ export async function* readWeights(
   let doneBytes = 0;
   for (const [done, [name, form]] of planned.entries()) {
     const rows = files.storedRows(name);
-    const { type, shape, width } = rows;
+    const { type, shape, width, plus } = rows;
     const sample = sampler(sizeOf(shape));
     const writer = rowWriter({
-      ...{ type, shape, width, form },
+      ...{ type, shape, width, plus, form },
       onNumbers(row, numbers) {
         const begin = row * numbers.length;
         checkFinite(name, numbers, { where: path, begin });

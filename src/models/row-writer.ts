@@ -18,6 +18,8 @@ export interface RowWriterOptions {
   readonly shape: readonly number[];
   /** Numbers of a row as the file has them. */
   readonly width: number;
+  /** Added to every number of a vector; 0. */
+  readonly plus?: number;
   /** The form of the type, float32, or a quantised one. */
   readonly form: WeightForm;
   /** Sees the numbers of every row before they are quantised. */
@@ -65,10 +67,14 @@ function keepRows(weight: Weight, { unpack, form }: StoredFormat): RowWriter["wr
 }
 
 /** Rows that become float32. */
-function expandRows({ parts }: Weight, { type, width }: RowWriterOptions): RowWriter["write"] {
+function expandRows({ parts }: Weight, { type, width, plus = 0 }: RowWriterOptions): RowWriter["write"] {
   const data = parts.data as Float32Array;
   const { decode } = blockFormats[type];
-  return (row, bytes) => decode(bytes, data.subarray(row * width, (row + 1) * width));
+  return (row, bytes) => {
+    const numbers = data.subarray(row * width, (row + 1) * width);
+    decode(bytes, numbers);
+    if (plus !== 0) for (let i = 0; i < numbers.length; i++) numbers[i] = (numbers[i] ?? 0) + plus;
+  };
 }
 
 /** Rows that are quantised. */
@@ -94,14 +100,14 @@ export const isLossless = (type: StoredType, form: WeightForm): boolean =>
 
 /** A writer of the rows of one weight. */
 export function rowWriter(options: RowWriterOptions): RowWriter {
-  const { type, shape, form } = options;
+  const { type, shape, form, plus = 0 } = options;
   const weight = emptyWeight(form, shape);
   const stored = storedFormat(type);
   const finish = (): void => {
     const { codes, transposed } = weight.parts;
     if (transposed) transposeCodes(codes as Int8Array, shape, transposed as Int8Array);
   };
-  if (sameForm(form, stored.form)) return { weight, finish, write: keepRows(weight, stored) };
+  if (plus === 0 && sameForm(form, stored.form)) return { weight, finish, write: keepRows(weight, stored) };
   if (isQuantized(form)) return { weight, finish, write: quantizedRows(weight, { ...options, form }) };
   return { weight, finish, write: expandRows(weight, options) };
 }

@@ -4,31 +4,64 @@ import type { ModelConfig } from "./config.ts";
 
 type Shape = readonly number[];
 
+const linear = (
+  name: string,
+  [out, into]: readonly [number, number],
+  bias: boolean,
+): readonly (readonly [string, Shape])[] => {
+  const weight = [`${name}.weight`, [out, into]] as const;
+  return bias ? [weight, [`${name}.bias`, [out]] as const] : [weight];
+};
+
+/** Names of the norms of a layer, by where they stand. */
+export type LayerNorms = Readonly<
+  Partial<Record<"beforeAttention" | "afterAttention" | "beforeMlp" | "afterMlp", string>>
+>;
+
+export const LAYER_NORMS: Readonly<Record<NonNullable<ModelConfig["norms"]>, LayerNorms>> = {
+  pre: { beforeAttention: "input_layernorm", beforeMlp: "post_attention_layernorm" },
+  post: { afterAttention: "post_attention_layernorm", afterMlp: "post_feedforward_layernorm" },
+  both: {
+    beforeAttention: "input_layernorm",
+    afterAttention: "post_attention_layernorm",
+    beforeMlp: "pre_feedforward_layernorm",
+    afterMlp: "post_feedforward_layernorm",
+  },
+};
+
 /** The weights of one layer, by their names behind `model.layers.N.`. */
 function layerShapes(config: ModelConfig): readonly (readonly [string, Shape])[] {
-  const { hiddenSize: hidden, intermediateSize: inner, headDim } = config;
+  const { hiddenSize: hidden, intermediateSize: inner, headDim, norms = "pre", queryKeyNorm } = config;
   const queries = config.heads * headDim;
   const keys = config.keyValueHeads * headDim;
-  const linear = (name: string, [out, into]: readonly [number, number], bias: boolean) => {
-    const weight = [`${name}.weight`, [out, into]] as const;
-    return bias ? [weight, [`${name}.bias`, [out]] as const] : [weight];
-  };
+  const names = LAYER_NORMS[norms];
+  const norm = (place: keyof LayerNorms): readonly (readonly [string, Shape])[] =>
+    names[place] === undefined ? [] : [[`${names[place]}.weight`, [hidden]]];
+  const headNorm = (name: string, width: number): readonly (readonly [string, Shape])[] =>
+    queryKeyNorm === undefined
+      ? []
+      : [[`self_attn.${name}.weight`, [queryKeyNorm === "all" ? width : headDim]]];
+  const projectionBias = config.attentionBias !== false;
   return [
-    ["input_layernorm.weight", [hidden]],
-    ...linear("self_attn.q_proj", [queries, hidden], config.attentionBias),
-    ...linear("self_attn.k_proj", [keys, hidden], config.attentionBias),
-    ...linear("self_attn.v_proj", [keys, hidden], config.attentionBias),
-    ...linear("self_attn.o_proj", [hidden, queries], config.attentionBias),
-    ["post_attention_layernorm.weight", [hidden]],
+    ...norm("beforeAttention"),
+    ...linear("self_attn.q_proj", [queries, hidden], projectionBias),
+    ...linear("self_attn.k_proj", [keys, hidden], projectionBias),
+    ...linear("self_attn.v_proj", [keys, hidden], projectionBias),
+    ...headNorm("q_norm", queries),
+    ...headNorm("k_norm", keys),
+    ...linear("self_attn.o_proj", [hidden, queries], config.attentionBias === true),
+    ...norm("afterAttention"),
+    ...norm("beforeMlp"),
     ...linear("mlp.gate_proj", [inner, hidden], config.mlpBias),
     ...linear("mlp.up_proj", [inner, hidden], config.mlpBias),
     ...linear("mlp.down_proj", [hidden, inner], config.mlpBias),
+    ...norm("afterMlp"),
   ];
 }
 
 /**
  * Name and shape of every weight that a model of this config has, in Hugging Face's names and in the order of the
- * forward pass. With a tied head there is no lm_head.weight.
+ * forward pass. With a tied head there is no lm_head.weight. Projections that files keep fused are apart here.
  */
 export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
   const shapes = new Map<string, Shape>();
@@ -55,6 +88,52 @@ export function geometryOf(config: ModelConfig): {
   return { layers: config.layers, widths: widths as Record<LinearName, { in: number; out: number }> };
 }
 
+/** Matrices that some families' files keep as one: their rows follow each other. */
+const FUSED = {
+  "self_attn.qkv_proj": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+  "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"],
+} as const;
+
+/** Where a weight stands in the files of its family. */
+export interface StoredPlace {
+  /** The weight's name in the file. */
+  readonly name: string;
+  /** The first of its rows there. */
+  readonly row: number;
+}
+
+/** What is added to the numbers of a weight of a Hugging Face folder: 1 to Gemma's gains. GGUF has them added already. */
+export const gainOffsetOf = ({ gainOffset }: ModelConfig, name: string): number =>
+  name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
+
+/** Where files keep a weight: under its own name, or as rows of a fused one. */
+export function storedPlace(config: ModelConfig, name: string): StoredPlace {
+  const [, before = "", part = "", kind = ""] =
+    /^(model\.layers\.\d+\.)(.+)\.(weight|bias)$/.exec(name) ?? [];
+  if (config.fusedProjections !== true) return { name, row: 0 };
+  const shapes = new Map(layerShapes(config));
+  for (const [fused, parts] of Object.entries(FUSED)) {
+    const index = (parts as readonly string[]).indexOf(part);
+    if (index < 0) continue;
+    const row = parts
+      .slice(0, index)
+      .reduce((sum, each) => sum + (shapes.get(`${each}.${kind}`)?.[0] ?? 0), 0);
+    return { name: `${before}${fused}.${kind}`, row };
+  }
+  return { name, row: 0 };
+}
+
+/** Name and shape of every weight as files keep them: `weightShapes`, but for projections that are fused there. */
+export function storedShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
+  const stored = new Map<string, Shape>();
+  for (const [name, shape] of weightShapes(config)) {
+    const place = storedPlace(config, name);
+    const [rows = 0, ...rest] = shape;
+    stored.set(place.name, [place.row + rows, ...rest]);
+  }
+  return stored;
+}
+
 /** Weights that files may hold although nothing reads them. */
 const isHarmless = (name: string, { tiedHead }: ModelConfig): boolean =>
   name.endsWith(".rotary_emb.inv_freq") || (tiedHead && name === "lm_head.weight");
@@ -70,7 +149,7 @@ export function checkShapes(
   found: ReadonlyMap<string, Shape>,
   { config, where }: { readonly config: ModelConfig; readonly where: string },
 ): void {
-  const expected = weightShapes(config);
+  const expected = storedShapes(config);
   for (const [name, shape] of expected) {
     const actual = found.get(name);
     if (!actual)

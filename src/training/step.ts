@@ -1,6 +1,5 @@
 // The graph of a training step. B rows · S tokens per row · N = B · S · C hidden width
 import {
-  add,
   attention,
   checkpoint,
   crossEntropy,
@@ -8,11 +7,10 @@ import {
   grad,
   leaf,
   packedBlocks,
-  rmsNorm,
   type TokenLoss,
   type Value,
 } from "#graph";
-import { type AddNormHook, decoder, eachLinear, headWeight, type ModelConfig } from "#models";
+import { decoder, eachLinear, headWeight, type ModelConfig } from "#models";
 import type { LinearHook } from "#nn";
 
 /** The shape of a batch, for which a program is compiled. */
@@ -68,15 +66,9 @@ export function hiddenStates(
     project: eachLinear(weights, linear),
     attention: { heads: "split", attend: ({ q, k, v }) => attention(q, k, { v, scale, blocks }) },
     ...(logitsIndices === undefined ? {} : { logitsIndices }),
-    ...(rematerialise === "none" ? {} : { addNorm: checkpointedNorm }),
+    ...(rematerialise === "none" ? {} : { keep: checkpoint }),
   });
 }
-
-/** The residual stream is kept before each norm, and what follows it is computed again. */
-const checkpointedNorm: AddNormHook = (residual, branch, { gain, epsilon }) => {
-  const sum = checkpoint(add(residual, branch));
-  return { sum, norm: rmsNorm(sum, gain, { epsilon }) };
-};
 
 /** What a graph that ends in the loss is built from. */
 export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices"> {

@@ -1,0 +1,103 @@
+import type { DecoderChoices } from "../geometry.ts";
+import {
+  defined,
+  eachLayer,
+  type Family,
+  type FamilyChoices,
+  type GgufHeader,
+  given,
+  layerTypes,
+  shortDecimal,
+  unsupported,
+  windowedLayers,
+  windowOn,
+} from "./family.ts";
+import type { RawConfig } from "./raw-config.ts";
+
+/** What both versions of Gemma's decoder have. */
+export const GEMMA: DecoderChoices = { norms: "both", gainOffset: 1, activation: "gelu_tanh" };
+
+export const GEMMA_DEFAULTS = {
+  rms_norm_eps: 1e-6,
+  tie_word_embeddings: true,
+  num_key_value_heads: 4,
+  head_dim: 256,
+  query_pre_attn_scalar: 256,
+  sliding_window: 4096,
+};
+
+/** Scales and caps, which config.json has for both. */
+export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
+  if (raw.use_bidirectional_attention === true)
+    throw unsupported(where, "use_bidirectional_attention cannot be run; attention is causal here");
+  return {
+    embeddingScale: Math.sqrt(raw.hidden_size),
+    attentionScale: (given(raw.query_pre_attn_scalar) ?? 256) ** -0.5,
+    ...defined({
+      attentionSoftCap: given(raw.attn_logit_softcapping),
+      logitSoftCap: given(raw.final_logit_softcapping),
+    }),
+  };
+}
+
+export const gemmaJson: Family["toJson"] = (config) => ({
+  hidden_activation: "gelu_pytorch_tanh",
+  query_pre_attn_scalar: shortDecimal((config.attentionScale ?? 1) ** -2),
+  attn_logit_softcapping: config.attentionSoftCap ?? null,
+  final_logit_softcapping: config.logitSoftCap ?? null,
+  sliding_window: config.window?.size ?? config.maxPositions,
+  layer_types: layerTypes(config),
+});
+
+/** Scales that GGUF does not state: the largest model of a version divides by another width than its head's. */
+export function gemmaGgufScales(
+  { at, need }: GgufHeader,
+  largest: { readonly layers: number },
+): FamilyChoices {
+  const isLargest = need("block_count") === largest.layers;
+  const perHead = need("embedding_length") / need("attention.head_count");
+  const width = isLargest ? perHead : need("attention.key_length");
+  return {
+    embeddingScale: Math.sqrt(need("embedding_length")),
+    attentionScale: width ** -0.5,
+    ...defined({
+      attentionSoftCap: at("attn_logit_softcapping"),
+      logitSoftCap: at("final_logit_softcapping"),
+    }),
+  };
+}
+
+/** Gemma 2: four norms a layer, caps on scores and logits, a window on every other layer. */
+export const gemma2: Family = {
+  name: "gemma2",
+  models: "Gemma 2",
+  className: "Gemma2ForCausalLM",
+  defaults: {
+    ...GEMMA_DEFAULTS,
+    max_position_embeddings: 8192,
+    attn_logit_softcapping: 50,
+    final_logit_softcapping: 30,
+  },
+  decoder: GEMMA,
+  fromJson: (raw, where) => ({
+    ...gemmaScales(raw, where),
+    ...windowOn(given(raw.sliding_window), {
+      layers: windowedLayers(raw, where, (layer) => layer % 2 === 0),
+      maxPositions: raw.max_position_embeddings,
+    }),
+  }),
+  toJson: gemmaJson,
+  gguf: {
+    architecture: "gemma2",
+    interleaved: false,
+    read: (header) => ({
+      attentionSoftCap: 50,
+      logitSoftCap: 30,
+      ...gemmaGgufScales(header, { layers: 46 }),
+      ...windowOn(header.at("attention.sliding_window") ?? 4096, {
+        layers: eachLayer(header.need("block_count"), (layer) => layer % 2 === 0),
+        maxPositions: header.need("context_length"),
+      }),
+    }),
+  },
+};

@@ -1,0 +1,61 @@
+import { eachLayer, type Family, given, windowedLayers, windowOn } from "./family.ts";
+import { GEMMA, GEMMA_DEFAULTS, gemmaGgufScales, gemmaJson, gemmaScales } from "./gemma2.ts";
+import { ropeOfWindowed } from "./raw-config.ts";
+import { parseRope } from "./rope-json.ts";
+
+/** A full layer after five windowed ones, where a file does not say. */
+const PATTERN = 6;
+
+const isWindowed =
+  (pattern: number) =>
+  (layer: number): boolean =>
+    (layer + 1) % pattern !== 0;
+
+/** Gemma 3 (text): five windowed layers and a full one, each kind with its own rope, and norms of queries and keys. */
+export const gemma3: Family = {
+  name: "gemma3_text",
+  models: "Gemma 3 (text)",
+  className: "Gemma3ForCausalLM",
+  defaults: {
+    ...GEMMA_DEFAULTS,
+    // released files of the larger models leave these out
+    vocab_size: 262208,
+    num_attention_heads: 8,
+    max_position_embeddings: 131072,
+    rope_theta: 1e6,
+    rope_local_base_freq: 1e4,
+  },
+  decoder: { ...GEMMA, queryKeyNorm: "head" },
+  fromJson(raw, where) {
+    const pattern = given(raw._sliding_window_pattern) ?? given(raw.sliding_window_pattern) ?? PATTERN;
+    const local = ropeOfWindowed(raw) ?? { rope_theta: raw.rope_local_base_freq };
+    return {
+      ...gemmaScales(raw, where),
+      ...windowOn(given(raw.sliding_window), {
+        layers: windowedLayers(raw, where, isWindowed(pattern)),
+        maxPositions: Number.POSITIVE_INFINITY,
+      }),
+      localRope: parseRope(local, { raw, where }),
+    };
+  },
+  toJson: (config) => ({
+    ...gemmaJson(config),
+    rope_local_base_freq: (config.localRope ?? config.rope).theta,
+  }),
+  gguf: {
+    architecture: "gemma3",
+    interleaved: false,
+    read(header) {
+      const pattern = header.at("attention.sliding_window_pattern") ?? PATTERN;
+      return {
+        ...gemmaGgufScales(header, { layers: 62 }),
+        ...windowOn(header.at("attention.sliding_window") ?? 1024, {
+          layers: eachLayer(header.need("block_count"), isWindowed(pattern)),
+          // layers with a window have another rope even where no sequence is longer than it
+          maxPositions: Number.POSITIVE_INFINITY,
+        }),
+        localRope: { kind: "default", theta: header.at("rope.freq_base_swa") ?? 1e4 },
+      };
+    },
+  },
+};

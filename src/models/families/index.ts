@@ -1,0 +1,31 @@
+import type { FamilyName } from "../config.ts";
+import type { Family } from "./family.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3 } from "./gemma3.ts";
+import { granite } from "./granite.ts";
+import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { olmo2 } from "./olmo2.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+import { smollm3 } from "./smollm3.ts";
+
+/** The families that can be run. One more is a file of this folder and a row here. */
+export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  smollm3,
+  gemma2,
+  gemma3_text: gemma3,
+  phi3,
+  olmo2,
+  granite,
+};
+
+/** Their names, for messages. */
+export const supportedFamilies = (): string => Object.keys(FAMILIES).join(", ");
+
+export type { Family, FamilyChoices, GgufHeader } from "./family.ts";

@@ -1,0 +1,34 @@
+import { type Family, type FamilyChoices, given, layerTypes, windowedLayers, windowOn } from "./family.ts";
+import type { RawConfig } from "./raw-config.ts";
+
+/** Qwen's windows: off unless `use_sliding_window`, and then on the upper layers. Released models have none. */
+export function qwenWindow(raw: RawConfig, where: string): FamilyChoices {
+  const from = given(raw.max_window_layers) ?? 28;
+  const layers = windowedLayers(raw, where, (layer) => layer >= from);
+  const size = raw.use_sliding_window === true ? given(raw.sliding_window) : undefined;
+  return windowOn(size, { layers, maxPositions: raw.max_position_embeddings });
+}
+
+/** The fields of Qwen's windows. */
+export const qwenWindowJson: Family["toJson"] = (config) => ({
+  use_sliding_window: config.window !== undefined,
+  sliding_window: config.window?.size ?? null,
+  ...(config.window === undefined ? {} : { layer_types: layerTypes(config) }),
+});
+
+/** Qwen 2 and 2.5: Llama with biases on q, k and v. */
+export const qwen2: Family = {
+  name: "qwen2",
+  models: "Qwen 2 and 2.5",
+  className: "Qwen2ForCausalLM",
+  defaults: {
+    max_position_embeddings: 32768,
+    rms_norm_eps: 1e-6,
+    tie_word_embeddings: false,
+    num_key_value_heads: 32,
+  },
+  decoder: {},
+  fromJson: (raw, where) => ({ ...qwenWindow(raw, where), attentionBias: "qkv" }),
+  toJson: qwenWindowJson,
+  gguf: { architecture: "qwen2", interleaved: false, read: () => ({}) },
+};

@@ -1,0 +1,82 @@
+// config.json as files have it, of transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters).
+import { z } from "zod";
+
+/** One id or several. */
+export const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
+
+const ropeSchema = z.looseObject({
+  rope_type: z.string().optional(),
+  type: z.string().optional(),
+  rope_theta: z.number().nullish(),
+  factor: z.number().nullish(),
+  low_freq_factor: z.number().nullish(),
+  high_freq_factor: z.number().nullish(),
+  original_max_position_embeddings: z.number().nullish(),
+  partial_rotary_factor: z.number().nullish(),
+  attention_factor: z.number().nullish(),
+  short_factor: z.array(z.number()).nullish(),
+  long_factor: z.array(z.number()).nullish(),
+});
+export type RawRope = z.output<typeof ropeSchema>;
+
+/** transformers 5 states a rope for each type of layers where there are two. */
+const ropeByLayerType = z.object({ full_attention: ropeSchema, sliding_attention: ropeSchema });
+
+const limitedList = <T extends z.ZodType>(item: T) => z.array(item).max(1024);
+
+export const configSchema = z.looseObject({
+  vocab_size: z.number(),
+  hidden_size: z.number(),
+  intermediate_size: z.number(),
+  num_hidden_layers: z.number().max(1024),
+  num_attention_heads: z.number(),
+  num_key_value_heads: z.number().nullish(),
+  head_dim: z.number().nullish(),
+  max_position_embeddings: z.number(),
+  original_max_position_embeddings: z.number().nullish(),
+  rms_norm_eps: z.number(),
+  hidden_act: z.string().nullish(),
+  hidden_activation: z.string().nullish(),
+  rope_theta: z.number().nullish(),
+  rope_local_base_freq: z.number().nullish(),
+  rope_scaling: ropeSchema.nullish(),
+  rope_parameters: z.union([ropeByLayerType, ropeSchema]).nullish(),
+  partial_rotary_factor: z.number().nullish(),
+  no_rope_layers: limitedList(z.number()).nullish(),
+  no_rope_layer_interval: z.int().positive().nullish(),
+  tie_word_embeddings: z.boolean(),
+  attention_bias: z.boolean().nullish(),
+  mlp_bias: z.boolean().nullish(),
+  sliding_window: z.number().nullish(),
+  use_sliding_window: z.boolean().nullish(),
+  max_window_layers: z.number().nullish(),
+  sliding_window_pattern: z.int().positive().nullish(),
+  _sliding_window_pattern: z.int().positive().nullish(),
+  layer_types: limitedList(z.string()).nullish(),
+  query_pre_attn_scalar: z.number().positive().nullish(),
+  attn_logit_softcapping: z.number().nullish(),
+  final_logit_softcapping: z.number().nullish(),
+  use_bidirectional_attention: z.boolean().nullish(),
+  embedding_multiplier: z.number().nullish(),
+  attention_multiplier: z.number().nullish(),
+  residual_multiplier: z.number().nullish(),
+  logits_scaling: z.number().positive().nullish(),
+  pretraining_tp: z.number().nullish(),
+  quantization_config: z.unknown().optional(),
+  bos_token_id: tokenIds,
+  eos_token_id: tokenIds,
+  pad_token_id: tokenIds,
+});
+
+/** The fields of config.json that matter, after the family's defaults. */
+export type RawConfig = z.output<typeof configSchema>;
+
+/** The rope of all layers, or of the full ones where the layers' types differ. */
+export function ropeOfFull({ rope_parameters: parameters, rope_scaling: scaling }: RawConfig): RawRope {
+  if (parameters && "full_attention" in parameters) return parameters.full_attention as RawRope;
+  return parameters ?? scaling ?? {};
+}
+
+/** The rope of windowed layers, where config.json has one of their own. */
+export const ropeOfWindowed = ({ rope_parameters: parameters }: RawConfig): RawRope | undefined =>
+  parameters && "sliding_attention" in parameters ? (parameters.sliding_attention as RawRope) : undefined;

@@ -1,0 +1,46 @@
+import { MosError } from "#core";
+import { defined, eachLayer, type Family, type FamilyChoices } from "./family.ts";
+import { qwenWindow, qwenWindowJson } from "./qwen2.ts";
+import type { RawConfig } from "./raw-config.ts";
+
+/** llama.cpp has no key for it. */
+const INTERVAL = 4;
+
+const everyOther = (layers: number, interval: number): readonly boolean[] =>
+  eachLayer(layers, (layer) => (layer + 1) % interval !== 0);
+
+function rotatedLayers(raw: RawConfig, where: string): FamilyChoices {
+  const { no_rope_layers: flags, no_rope_layer_interval: interval, num_hidden_layers: layers } = raw;
+  if (flags && flags.length !== layers)
+    throw new MosError(
+      "bad_model",
+      `${where}: no_rope_layers has ${flags.length} entries for ${layers} layers (num_hidden_layers)`,
+    );
+  // in spite of the name, 1 is for layers with rope
+  return { rotatedLayers: flags?.map((flag) => flag !== 0) ?? everyOther(layers, interval ?? INTERVAL) };
+}
+
+/** SmolLM3: Llama without rope in every fourth layer. */
+export const smollm3: Family = {
+  name: "smollm3",
+  models: "SmolLM3",
+  className: "SmolLM3ForCausalLM",
+  defaults: {
+    max_position_embeddings: 32768,
+    rms_norm_eps: 1e-6,
+    rope_theta: 2e6,
+    tie_word_embeddings: true,
+    num_key_value_heads: 4,
+  },
+  decoder: {},
+  fromJson: (raw, where) => ({ ...qwenWindow(raw, where), ...rotatedLayers(raw, where) }),
+  toJson: (config) => ({
+    ...qwenWindowJson(config),
+    ...defined({ no_rope_layers: config.rotatedLayers?.map(Number) }),
+  }),
+  gguf: {
+    architecture: "smollm3",
+    interleaved: true,
+    read: (header) => ({ rotatedLayers: everyOther(header.need("block_count"), INTERVAL) }),
+  },
+};
