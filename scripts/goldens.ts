@@ -3,6 +3,7 @@
 // DIR is a folder with index.json, model folders, and one .safetensors for each case.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { reasonOf } from "#core";
 import { readModelConfig } from "#recipes";
 import { DEVICES, type Device } from "#runtime";
 import { configOf, type GoldenEntry, readIndex } from "./goldens/cases.ts";
@@ -60,27 +61,31 @@ async function main(golden: string, on: Device): Promise<void> {
     if (ok) passed++;
     else failed++;
   };
-  for (const [base, entry] of bases)
-    count(report(`${base}.base`, await compareCase(golden, entry, { config: undefined, device: on })));
-  const skipped: string[] = [];
-  for (const entry of entries) {
-    const name = `${entry.base}.${entry.method}`;
+  // one case that cannot be run must not hide the others
+  const attempt = async (name: string, compare: () => Promise<Comparison | undefined>): Promise<void> => {
     try {
-      const config = configOf(entry, await readModelConfig(join(golden, entry.base)));
-      if (config === undefined) skipped.push(name);
-      else count(report(name, await compareCase(golden, entry, { config, device: on })));
+      const result = await compare();
+      if (result === undefined) skipped.push(name);
+      else count(report(name, result));
     } catch (error) {
-      // one case that cannot be run must not hide the others
-      console.log(`FAIL  ${name}: ${error instanceof Error ? error.message : String(error)}`);
+      console.log(`FAIL  ${name}: ${reasonOf(error)}`);
       count(false);
     }
-  }
+  };
+  const skipped: string[] = [];
+  for (const [base, entry] of bases)
+    await attempt(`${base}.base`, () => compareCase(golden, entry, { config: undefined, device: on }));
+  for (const entry of entries)
+    await attempt(`${entry.base}.${entry.method}`, async () => {
+      const config = configOf(entry, await readModelConfig(join(golden, entry.base)));
+      return config && compareCase(golden, entry, { config, device: on });
+    });
   if (skipped.length > 0) console.log(`not known to this version: ${skipped.join(", ")}`);
   console.log(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""}`);
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 }
 
 await main(folder, device).catch((error: unknown) => {
-  console.error(`goldens: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`goldens: ${reasonOf(error)}`);
   process.exitCode = 1;
 });

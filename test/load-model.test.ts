@@ -4,9 +4,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { writeSafetensors } from "#formats";
-import { type FloatTensor, floatData, floatTensors, loadModel, openModel, presets } from "#models";
+import {
+  type FloatTensor,
+  fingerprintOf,
+  floatData,
+  floatTensors,
+  identityOf,
+  loadModel,
+  openModel,
+  presets,
+} from "#models";
+import { TINY_FAMILIES } from "./tiny-families.ts";
 import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
-import { asTensors, tinyConfigJson, tinyModel, writeTinyModel } from "./tiny-model.ts";
+import { asTensors, storedTensors, tinyConfigJson, tinyModel, writeTinyModel } from "./tiny-model.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -46,6 +56,48 @@ describe("Hugging Face folders", () => {
     const model = await loadModel(folder);
     expect(floatTensors(model.weights)).toEqual(weights);
     expect(model.fingerprint).toBe(whole.fingerprint);
+  });
+
+  test.each(Object.entries(TINY_FAMILIES))("a model of the family %s", async (_, overrides = {}) => {
+    const { config, weights } = await writeTinyModel(folder, { overrides });
+    await using files = await openModel(folder);
+    const model = await loadModel(folder);
+    expect(model.config).toEqual(config);
+    expect([...model.weights.keys()]).toEqual([...weights.keys()]);
+    for (const [name, { shape, data }] of weights) {
+      const loaded = floatData(model.weights.get(name)!);
+      const parts: number[] = [];
+      for await (const part of files.readWeightParts(name)) parts.push(...part);
+      expect(model.weights.get(name)?.shape).toEqual(shape);
+      // gains of Gemma lose a bit on the way to the file and back
+      expect(loaded.every((number, i) => Math.abs(number - data[i]!) < 1e-7)).toBe(true);
+      expect(parts).toEqual([...loaded]);
+      expect([...(await files.readWeight(name))]).toEqual(parts);
+    }
+    expect(await identityOf(files)).toBe(model.identity);
+    expect(await fingerprintOf(files)).toBe(model.fingerprint);
+  });
+
+  test("the language model of one that also sees is read, and its pictures' weights are not", async () => {
+    const overrides = TINY_FAMILIES["gemma3"]!;
+    const model = tinyModel({ overrides });
+    const vision = { dtype: "F32", shape: [3], data: new Float32Array(3) } as const;
+    for (const prefix of ["language_model.model.", "model.language_model."]) {
+      const tensors = Object.fromEntries(
+        Object.entries(asTensors(storedTensors(model))).map(([name, tensor]) => [
+          name.replace(/^model\./, prefix),
+          tensor,
+        ]),
+      );
+      await writeSafetensors(at("model.safetensors"), {
+        ...tensors,
+        "vision_tower.vision_model.head.weight": vision,
+        "multi_modal_projector.norm.weight": vision,
+      });
+      const text_config = { ...tinyConfigJson, ...overrides, architectures: undefined };
+      writeFileSync(at("config.json"), JSON.stringify({ model_type: "gemma3", text_config }));
+      expect((await loadModel(folder)).config.layers).toBe(3);
+    }
   });
 
   test("biases, a head width of its own and a tied head are read where the config says so", async () => {

@@ -12,6 +12,7 @@ import {
   type Weight,
   weightShapes,
 } from "#models";
+import { gainOffsetOf, storedPlace } from "../src/models/weights.ts";
 
 /** The content of config.json: two layers, four query heads on two key heads, an untied head. */
 export const tinyConfigJson = {
@@ -71,12 +72,29 @@ export const asTensors = (weights: ReadonlyMap<string, FloatTensor>): Record<str
     [...weights].map(([name, { shape, data }]) => [name, { dtype: "F32", shape, data } as const]),
   );
 
-/** Writes a tiny random Llama as a Hugging Face folder in float32: config.json and model.safetensors. */
+/** The weights as files of their family keep them: fused where they are, gains of Gemma around 0. */
+export function storedTensors({ config, weights }: TinyModel): ReadonlyMap<string, FloatTensor> {
+  const stored = new Map<string, FloatTensor>();
+  for (const [weight, { shape, data }] of weights) {
+    const { name } = storedPlace(config, weight);
+    const { shape: [rows = 0] = [], data: before = [] } = stored.get(name) ?? {};
+    const numbers = data.map((number) => number - gainOffsetOf(config, weight));
+    stored.set(name, {
+      shape: [rows + (shape[0] ?? 0), ...shape.slice(1)],
+      data: Float32Array.of(...before, ...numbers),
+    });
+  }
+  return stored;
+}
+
+/** Writes a tiny random model, a Llama without more, as a Hugging Face folder in float32. */
 export async function writeTinyModel(folder: string, options: TinyModelOptions = {}): Promise<TinyModel> {
   const model = tinyModel(options);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), JSON.stringify({ ...tinyConfigJson, ...options.overrides }));
-  await writeSafetensors(join(folder, "model.safetensors"), asTensors(model.weights), { format: "pt" });
+  await writeSafetensors(join(folder, "model.safetensors"), asTensors(storedTensors(model)), {
+    format: "pt",
+  });
   return model;
 }
 

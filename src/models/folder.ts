@@ -118,6 +118,29 @@ function findHomes(
   return homes;
 }
 
+/** A weight in a file. */
+interface StoredWeight {
+  readonly file: SafetensorsFile;
+  /** Its name there. */
+  readonly stored: string;
+}
+
+const VISION = /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./;
+
+/** The name of a weight in its language model. A model that also sees keeps that under a name of its own. */
+const textName = (name: string): string =>
+  name
+    .replace(/^(?:language_model\.model|model\.language_model)\./, "model.")
+    .replace(/^language_model\.lm_head\./, "lm_head.");
+
+/** The weights of the language model, by their names in it; those for pictures are left out. */
+const textWeights = (homes: ReadonlyMap<string, SafetensorsFile>): ReadonlyMap<string, StoredWeight> =>
+  new Map(
+    [...homes]
+      .filter(([name]) => !VISION.test(name))
+      .map(([stored, file]) => [textName(stored), { file, stored }]),
+  );
+
 /** Opens all weights of a folder: headers only. */
 export async function openFolderWeights(folder: string): Promise<FolderWeights> {
   const whole = await pathExists(join(folder, WHOLE));
@@ -125,21 +148,23 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
   const index = whole ? undefined : await readIndex(folder);
   const files = await openAll(folder, index ? new Set(index.values()) : [WHOLE]);
   try {
-    const homes = findHomes(files, { index, folder });
-    const homeOf = (name: string): SafetensorsFile => {
-      const file = homes.get(name);
-      if (!file) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
-      return file;
+    const homes = textWeights(findHomes(files, { index, folder }));
+    const homeOf = (name: string): StoredWeight => {
+      const home = homes.get(name);
+      if (!home) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
+      return home;
     };
+    const tensorOf = ({ file, stored }: StoredWeight) => file.tensors.get(stored);
     return {
       paths: [...files.values()].map(({ path }) => path).sort(),
-      shapes: new Map([...homes].map(([name, file]) => [name, file.tensors.get(name)?.shape ?? []])),
-      dtypeOf: (name) => homes.get(name)?.tensors.get(name)?.dtype,
-      readFloat32: async (name, range) => homeOf(name).readFloat32(name, range),
-      readInto: async (name, target, begin) => homeOf(name).readInto(name, target, begin),
+      shapes: new Map([...homes].map(([name, home]) => [name, tensorOf(home)?.shape ?? []])),
+      dtypeOf: (name) => tensorOf(homeOf(name))?.dtype,
+      readFloat32: async (name, range) => homeOf(name).file.readFloat32(homeOf(name).stored, range),
+      readInto: async (name, target, begin) => homeOf(name).file.readInto(homeOf(name).stored, target, begin),
       typeOf: (name) => {
-        const { path, tensors } = homeOf(name);
-        const dtype = tensors.get(name)?.dtype;
+        const home = homeOf(name);
+        const { path } = home.file;
+        const dtype = tensorOf(home)?.dtype;
         if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
         throw new MosError(
           "unsupported",

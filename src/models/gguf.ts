@@ -187,7 +187,11 @@ function parseRope({ path, metadata, at, factors: tensors }: GgufHeader): RopeCo
 }
 
 /** Width of a head, and how much of it is rotated where that is not all. */
-function headsOf({ path, at }: GgufHeader, fallback: number): Pick<ModelConfig, "headDim" | "rotaryDim"> {
+function headsOf(
+  { path, at }: GgufHeader,
+  { gguf: { interleaved } }: Family,
+  fallback: number,
+): Pick<ModelConfig, "headDim" | "rotaryDim"> {
   const headDim = at("attention.key_length") ?? fallback;
   const value = at("attention.value_length") ?? headDim;
   if (value !== headDim)
@@ -196,7 +200,14 @@ function headsOf({ path, at }: GgufHeader, fallback: number): Pick<ModelConfig, 
       `${path}: keys of width ${headDim} and values of width ${value} differ`,
     );
   const rotaryDim = at("rope.dimension_count") ?? headDim;
-  return rotaryDim === headDim ? { headDim } : { headDim, rotaryDim };
+  if (rotaryDim === headDim) return { headDim };
+  // rows lie side by side in whole heads
+  if (interleaved)
+    throw new MosError(
+      "unsupported",
+      `${path}: only ${rotaryDim} of ${headDim} numbers per head are rotated; whole heads can be run`,
+    );
+  return { headDim, rotaryDim };
 }
 
 function vocabularyOf({ path, metadata, tensors }: GgufHeader): number {
@@ -270,7 +281,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     layers: need("block_count"),
     heads,
     keyValueHeads: at("attention.head_count_kv") ?? heads,
-    ...headsOf(header, hiddenSize / heads),
+    ...headsOf(header, family, hiddenSize / heads),
     maxPositions: need("context_length"),
     normEpsilon: need("attention.layer_norm_rms_epsilon"),
     rope: parseRope(header),

@@ -1,0 +1,193 @@
+import { describe, expect, test } from "vitest";
+import type { FamilyName, ModelConfig } from "../config.ts";
+import { huggingFaceConfig, parseHuggingFaceConfig } from "../config-json.ts";
+import { storedPlace, storedShapes, weightShapes } from "../weights.ts";
+import { FAMILIES } from "./index.ts";
+
+const sizes = {
+  vocab_size: 100,
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 6,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 8,
+  max_position_embeddings: 1024,
+};
+const parse = (model_type: FamilyName, fields: object = {}): ModelConfig =>
+  parseHuggingFaceConfig({ ...sizes, model_type, ...fields }, "config.json");
+
+const windows = (config: ModelConfig): string =>
+  (config.window?.layers ?? []).map((isWindowed) => (isWindowed ? "w" : "f")).join("");
+
+/** Fields of a file, and what they make of a model. */
+const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
+  ["Llama has no choices", "llama", {}, { attentionBias: false, maxPositions: 1024 }],
+  ["Mistral's window is on all layers", "mistral", { sliding_window: 64 }, { window: "wwwwww" }],
+  ["a window longer than the model's context is none", "mistral", { sliding_window: 4096 }, { window: "" }],
+  ["Qwen 2 has biases on q, k and v", "qwen2", {}, { attentionBias: "qkv", window: "" }],
+  ["Qwen's window is off unless it is used", "qwen2", { sliding_window: 64 }, { window: "" }],
+  [
+    "and is on the upper layers then",
+    "qwen2",
+    { sliding_window: 64, use_sliding_window: true, max_window_layers: 4 },
+    { window: "ffffww" },
+  ],
+  ["Qwen 3 has norms of each head", "qwen3", {}, { queryKeyNorm: "head", attentionBias: false }],
+  [
+    "SmolLM3 rotates three layers of four",
+    "smollm3",
+    {},
+    { rotatedLayers: [true, true, true, false, true, true], tiedHead: true },
+  ],
+  [
+    "or those that are listed",
+    "smollm3",
+    { no_rope_layers: [0, 1, 0, 1, 1, 1] },
+    { rotatedLayers: [false, true, false, true, true, true] },
+  ],
+  [
+    "Gemma 2 has windows in every other layer, four norms and caps",
+    "gemma2",
+    { sliding_window: 64, query_pre_attn_scalar: 16 },
+    {
+      ...{ window: "wfwfwf", norms: "both", gainOffset: 1, activation: "gelu_tanh" },
+      ...{ attentionSoftCap: 50, logitSoftCap: 30, attentionScale: 0.25, embeddingScale: Math.sqrt(32) },
+    },
+  ],
+  [
+    "Gemma 3 has one full layer in six, and a rope for the others",
+    "gemma3_text",
+    { sliding_window: 64, rope_scaling: { rope_type: "linear", factor: 8 } },
+    {
+      ...{ window: "wwwwwf", queryKeyNorm: "head" },
+      rope: { kind: "linear", theta: 1e6, factor: 8 },
+      localRope: { kind: "default", theta: 1e4 },
+    },
+  ],
+  [
+    "Gemma 3 in the style of transformers 5",
+    "gemma3_text",
+    {
+      sliding_window: 64,
+      layer_types: ["full_attention", ...Array.from({ length: 5 }, () => "sliding_attention")],
+      rope_parameters: {
+        full_attention: { rope_type: "default", rope_theta: 5e5 },
+        sliding_attention: { rope_type: "default", rope_theta: 2e4 },
+      },
+    },
+    {
+      window: "fwwwww",
+      rope: { kind: "default", theta: 5e5 },
+      localRope: { kind: "default", theta: 2e4 },
+    },
+  ],
+  [
+    "Phi-4-mini rotates three quarters of a head",
+    "phi3",
+    { partial_rotary_factor: 0.75 },
+    { rotaryDim: 6, fusedProjections: true },
+  ],
+  [
+    "longrope",
+    "phi3",
+    {
+      original_max_position_embeddings: 256,
+      rope_scaling: { type: "su", short_factor: [1, 1, 1, 1], long_factor: [1, 2, 3, 4] },
+    },
+    {
+      rope: {
+        ...{ kind: "longrope", theta: 10000, originalMaxPositions: 256 },
+        ...{ shortFactors: [1, 1, 1, 1], longFactors: [1, 2, 3, 4] },
+        attentionFactor: Math.sqrt(1 + Math.log(4) / Math.log(256)),
+      },
+    },
+  ],
+  ["OLMo 2 has norms after each half", "olmo2", {}, { norms: "post", queryKeyNorm: "all" }],
+  [
+    "Granite has factors",
+    "granite",
+    { embedding_multiplier: 12, attention_multiplier: 0.1, residual_multiplier: 0.22, logits_scaling: 8 },
+    { embeddingScale: 12, attentionScale: 0.1, residualScale: 0.22, logitScale: 1 / 8 },
+  ],
+];
+
+describe("config.json", () => {
+  test.each(CASES)("%s", (_, family, fields, expected) => {
+    const config = parse(family, fields);
+    expect({ ...config, window: windows(config) }).toMatchObject(expected);
+  });
+
+  test.each(CASES)("written and read back it is the same: %s", (_, family, fields) => {
+    const config = parse(family, fields);
+    expect(parseHuggingFaceConfig(huggingFaceConfig(config, "here"), "config.json")).toEqual(config);
+  });
+
+  test("of a model that also sees, it is the language model", () => {
+    const text = { ...sizes, model_type: "gemma3_text", sliding_window: 64 };
+    const whole = { model_type: "gemma3", architectures: ["Gemma3ForConditionalGeneration"] };
+    const vision_config = { model_type: "siglip_vision_model" };
+    const json = { ...whole, text_config: text, vision_config, eos_token_id: [1, 16] };
+    expect(parseHuggingFaceConfig(json, "config.json")).toEqual({
+      ...parse("gemma3_text", { sliding_window: 64 }),
+      eosTokens: [1, 16],
+    });
+  });
+
+  test.each<[string, FamilyName, object, RegExp]>([
+    ["rope flags", "smollm3", { no_rope_layers: [1, 0] }, /no_rope_layers has 2 entries for 6 layers/],
+    ["layer types", "gemma2", { layer_types: ["full_attention"] }, /layer_types has 1 entries for 6/],
+    ["a window", "mistral", { sliding_window: 2.5 }, /sliding_window is 2.5/],
+    ["a cap", "gemma2", { attn_logit_softcapping: -1 }, /attn_logit_softcapping is -1/],
+    ["a part of a head", "phi3", { partial_rotary_factor: 0.4 }, /is 3; an even number from 2 to 8/],
+    ["a factor", "granite", { residual_multiplier: 0 }, /residual_multiplier is 0/],
+    [
+      "factors of longrope",
+      "phi3",
+      {
+        original_max_position_embeddings: 256,
+        rope_scaling: { type: "longrope", short_factor: [1, 1], long_factor: [1, 2, 3, 4] },
+      },
+      /rope_scaling.short_factor has 2 numbers .* 4 are needed/,
+    ],
+  ])("%s that cannot be is refused", (_, family, fields, message) => {
+    expect(() => parse(family, fields)).toThrowError(
+      expect.objectContaining({ code: "bad_model", message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+describe("weights", () => {
+  test("Phi-3's files keep q, k and v as one, and gate and up", () => {
+    const config = parse("phi3");
+    const stored = storedShapes(config);
+    expect(stored.get("model.layers.5.self_attn.qkv_proj.weight")).toEqual([32 + 16 + 16, 32]);
+    expect(stored.get("model.layers.5.mlp.gate_up_proj.weight")).toEqual([96, 32]);
+    expect(storedPlace(config, "model.layers.5.self_attn.v_proj.weight")).toEqual({
+      name: "model.layers.5.self_attn.qkv_proj.weight",
+      row: 48,
+    });
+    expect(storedPlace(config, "model.layers.5.self_attn.o_proj.weight").row).toBe(0);
+  });
+
+  test("a family that fuses nothing keeps every weight under its own name", () => {
+    for (const name of Object.keys(FAMILIES) as FamilyName[])
+      if (name !== "phi3") expect(storedShapes(parse(name))).toEqual(weightShapes(parse(name)));
+  });
+
+  test("norms stand where the family has them", () => {
+    const norms = (family: FamilyName): readonly string[] =>
+      [...weightShapes(parse(family)).keys()]
+        .filter((name) => name.includes("layers.0.") && name.includes("norm"))
+        .map((name) => name.replace("model.layers.0.", "").replace(".weight", ""));
+    expect(norms("llama")).toEqual(["input_layernorm", "post_attention_layernorm"]);
+    expect(norms("olmo2")).toEqual([
+      ...["self_attn.q_norm", "self_attn.k_norm"],
+      ...["post_attention_layernorm", "post_feedforward_layernorm"],
+    ]);
+    expect(norms("gemma3_text")).toEqual([
+      ...["input_layernorm", "self_attn.q_norm", "self_attn.k_norm", "post_attention_layernorm"],
+      ...["pre_feedforward_layernorm", "post_feedforward_layernorm"],
+    ]);
+  });
+});

@@ -1,0 +1,39 @@
+// A tiny model of each family, with every choice that it makes.
+import type { TinyModelOptions } from "./tiny-model.ts";
+
+const LONGROPE = {
+  original_max_position_embeddings: 16,
+  rope_scaling: { type: "longrope", short_factor: [1, 1.25], long_factor: [1, 3] },
+};
+
+const of = (model_type: string, name: string, fields: object = {}): TinyModelOptions["overrides"] => ({
+  model_type,
+  architectures: [`${name}ForCausalLM`],
+  num_hidden_layers: 3,
+  ...fields,
+});
+
+const GEMMA = { hidden_act: null, tie_word_embeddings: true, query_pre_attn_scalar: 6, sliding_window: 5 };
+
+/** What replaces fields of `tinyConfigJson`, by a name for the model. */
+export const TINY_FAMILIES: Readonly<Record<string, TinyModelOptions["overrides"]>> = {
+  llama: of("llama", "Llama"),
+  mistral: of("mistral", "Mistral", { sliding_window: 5 }),
+  qwen2: of("qwen2", "Qwen2", { use_sliding_window: true, sliding_window: 5, max_window_layers: 1 }),
+  qwen3: of("qwen3", "Qwen3", { head_dim: 8, tie_word_embeddings: true }),
+  smollm3: of("smollm3", "SmolLM3", { no_rope_layers: [1, 0, 1], attention_bias: true }),
+  gemma2: of("gemma2", "Gemma2", { ...GEMMA, attn_logit_softcapping: 2, final_logit_softcapping: 3 }),
+  gemma3: of("gemma3_text", "Gemma3", {
+    ...GEMMA,
+    head_dim: 8,
+    layer_types: ["sliding_attention", "full_attention", "sliding_attention"],
+    rope_scaling: { rope_type: "linear", factor: 8 },
+  }),
+  phi3: of("phi3", "Phi3", { head_dim: 8, partial_rotary_factor: 0.5, sliding_window: 5 }),
+  "phi3 with longrope": of("phi3", "Phi3", LONGROPE),
+  olmo2: of("olmo2", "Olmo2", { attention_bias: true }),
+  granite: of("granite", "Granite", {
+    ...{ embedding_multiplier: 3, attention_multiplier: 0.3, residual_multiplier: 0.5, logits_scaling: 2 },
+    mlp_bias: true,
+  }),
+};
