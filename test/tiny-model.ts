@@ -77,12 +77,12 @@ export function storedTensors({ config, weights }: TinyModel): ReadonlyMap<strin
   const stored = new Map<string, FloatTensor>();
   for (const [weight, { shape, data }] of weights) {
     const { name } = storedPlace(config, weight);
-    const { shape: [rows = 0] = [], data: before = [] } = stored.get(name) ?? {};
-    const numbers = data.map((number) => number - gainOffsetOf(config, weight));
-    stored.set(name, {
-      shape: [rows + (shape[0] ?? 0), ...shape.slice(1)],
-      data: Float32Array.of(...before, ...numbers),
-    });
+    const before = stored.get(name) ?? { shape: [0], data: new Float32Array() };
+    const joined = new Float32Array(before.data.length + data.length);
+    joined.set(before.data);
+    const offset = gainOffsetOf(config, weight);
+    joined.set(offset === 0 ? data : data.map((number) => number - offset), before.data.length);
+    stored.set(name, { shape: [before.shape[0]! + (shape[0] ?? 0), ...shape.slice(1)], data: joined });
   }
   return stored;
 }
