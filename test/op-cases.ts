@@ -53,6 +53,7 @@ type Plain =
   | "splitDynamic"
   | "splitEqual"
   | "toCache"
+  | "windowMask"
   | "zeros";
 
 /** Every op must be here or in Plain: a new export without a row does not compile. */
@@ -257,31 +258,34 @@ export const cases: Cases = {
   embed: [{ shapes: [[4, 3]], build: (t) => ops.embed(t!, constant(Int32Array.of(3, 3, 0, 1), [2, 2])) }],
   hadamard: [{ shapes: [[2, 12]], signed: true, build: (x) => ops.hadamard(x!) }],
   rmsNorm: [{ shapes: [[3, 4], [4]], signed: true, build: (x, g) => ops.rmsNorm(x!, g!, { epsilon: 1e-5 }) }],
-  rotate: [
-    {
-      shapes: [[1, 2, 3, 4]],
-      signed: true,
-      build: (x) =>
-        ops.rotate(x!, constant(Int32Array.of(0, 1, 0), [1, 3], "int64"), {
-          cosine: angles(4, 2, Math.cos),
-          sine: angles(4, 2, Math.sin),
-        }),
-    },
-  ],
+  // heads of 4 numbers: all of them, and half of them
+  rotate: [2, 1].map((half) => ({
+    shapes: [[1, 2, 3, 4]],
+    signed: true,
+    build: (x) =>
+      ops.rotate(x!, constant(Int32Array.of(0, 1, 3), [1, 3], "int64"), {
+        cosine: angles(4, half, Math.cos),
+        sine: angles(4, half, Math.sin),
+      }),
+  })),
   softmax: [{ shapes: [[2, 4]], signed: true, build: (x) => ops.softmax(x!) }],
-  attention: [3, 7].map((window) => ({
+  attention: [
+    { maxSegment: 3 },
+    { maxSegment: 7 },
+    { maxSegment: 7, window: 2 },
+    { maxSegment: 7, softCap: 0.4 },
+    { maxSegment: 7, window: 3, softCap: 0.6 },
+  ].map(({ softCap, ...options }: { maxSegment: number; window?: number; softCap?: number }) => ({
     shapes: [
       [2, 4, 7, 2],
       [2, 2, 7, 2],
       [2, 2, 7, 2],
     ],
     signed: true,
-    build: (q, k, v) =>
-      ops.attention(q!, k!, {
-        v: v!,
-        scale: 0.7,
-        blocks: ops.packedBlocks(segments, { blockSize: 3, window }),
-      }),
+    build: (q, k, v) => {
+      const blocks = ops.packedBlocks(segments, { blockSize: 3, ...options });
+      return ops.attention(q!, k!, { v: v!, scale: 0.7, softCap, blocks });
+    },
   })),
   crossEntropy: [
     {

@@ -38,6 +38,13 @@ describe("computing the layers again in the backward pass gives the same gradien
     expectSame(await gradientsOf(model, "none"), await gradientsOf(model, "layers"));
   });
 
+  test("attention with windows and a soft cap", async () => {
+    const loaded = tinyLoaded();
+    const window = { size: 3, layers: [true, false] };
+    const model = wholeModel({ ...loaded, config: { ...loaded.config, window, attentionSoftCap: 0.5 } });
+    expectSame(await gradientsOf(model, "none"), await gradientsOf(model, "layers"));
+  });
+
   test("all weights of four layers", async () => {
     const model = wholeModel(tinyLoaded({ overrides: { num_hidden_layers: 4 } }));
     expectSame(await gradientsOf(model, "none"), await gradientsOf(model, "layers"));

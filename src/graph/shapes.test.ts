@@ -76,12 +76,13 @@ describe("blocks of packed rows", () => {
       [0, 4, 8],
       [0, 8, 10],
     ]);
-    expect(spans({ blockSize: 4, window: 3 })).toEqual([
+    expect(spans({ blockSize: 4, maxSegment: 3 })).toEqual([
       [0, 0, 4],
       [2, 4, 8],
       [6, 8, 10],
     ]);
-    expect(spans({ blockSize: 4, window: 1 })).toEqual([
+    expect(spans({ blockSize: 4, window: 3 })).toEqual(spans({ blockSize: 4, maxSegment: 3 }));
+    expect(spans({ blockSize: 4, maxSegment: 9, window: 1 })).toEqual([
       [0, 0, 4],
       [4, 4, 8],
       [8, 8, 10],

@@ -10,15 +10,24 @@ import {
   leaf,
   matmul,
   reshape,
+  softCap,
   softmax,
   splitDynamic,
   splitEqual,
   toCache,
   type Value,
 } from "#graph";
-import { type AttentionHook, decoder, type ModelConfig, type ProjectHook } from "#models";
+import {
+  type AttentionHook,
+  attentionScaleOf,
+  decoder,
+  type ModelConfig,
+  type ProjectHook,
+  windowOf,
+} from "#models";
 import { type Device, type HostTensor, supports } from "#runtime";
 import { slotNames } from "./adapter-slots.ts";
+import { attentionMasks, maskFeeds } from "./attention-masks.ts";
 import type { BaseWeights } from "./base-weights.ts";
 import type { CacheDtype, KVCache, SlotRange } from "./kv-cache.ts";
 
@@ -43,8 +52,8 @@ export interface StepGraphOptions {
 /** A program of a step: its outputs are `logits` [T, V] and `new_keys_values`, of all layers the rotated keys, then the values. */
 export interface StepGraph {
   readonly outputs: (base: BaseWeights, options: StepGraphOptions) => Readonly<Record<string, Value>>;
-  /** All that changes with each step; cache, slots and weights are bound. */
-  readonly feeds: (step: Step, cache: KVCache) => Record<string, HostTensor>;
+  /** All that changes with each step, of a graph for sequences up to `maxLength`; cache, slots and weights are bound. */
+  readonly feeds: (step: Step, cache: KVCache, maxLength: number) => Record<string, HostTensor>;
 }
 
 /** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
@@ -59,14 +68,12 @@ export const generalStep: StepGraph = {
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
       project: withSlots(base, adapters),
-      attention: cachedAttention(base.config, written),
+      attention: cachedAttention(base.config, { written, maxLength }),
     });
     return { logits: base.head(hidden), new_keys_values: joined(written, 1) }; // [T, V], [R, 2·L·K, S, D]
   },
-  feeds({ from, count, tokens, allLogits = false }, cache) {
-    const { heads, keyValueHeads } = cache.config;
+  feeds({ from, count, tokens, allLogits = false }, cache, maxLength) {
     const S = Math.max(...tokens.map(({ length }) => length));
-    const groups = heads / keyValueHeads;
     const ids = new Int32Array(count * S);
     const positions = new Int32Array(count * S);
     const logitsIndices: number[] = [];
@@ -82,7 +89,7 @@ export const generalStep: StepGraph = {
     return {
       ids: { shape: [count, S], data: ids },
       positions: { shape: [count, S], data: positions },
-      new_mask: { shape: [1, 1, groups * S, S], data: causalMask(S, groups) },
+      ...maskFeeds(cache.config, { positions, count, maxLength }),
       key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
       logits_indices: { shape: [logitsIndices.length], data: Int32Array.from(logitsIndices) },
     };
@@ -100,7 +107,7 @@ export const fusedStep: StepGraph = {
       maxPositions: maxLength,
       weights: base.values,
       project: withSlots(base, adapters),
-      attention: fusedAttention(base.config, written),
+      attention: fusedAttention(base.config, { written, maxLength }),
       ...(supports(device, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
     return { logits: base.head(hidden), new_keys_values: joined(written, 2) }; // [R, 1, V], [R, 1, 2·L·K·D]
@@ -143,6 +150,12 @@ interface NewKeysValues {
 const joined = ({ dtype, keys, values }: NewKeysValues, axis: number): Value =>
   toCache(concat([...keys, ...values], axis), dtype);
 
+interface CachedHookOptions {
+  readonly written: NewKeysValues;
+  /** The longest sequence. */
+  readonly maxLength: number;
+}
+
 interface CachedPart {
   readonly layer: number;
   readonly part: "k" | "v";
@@ -150,29 +163,32 @@ interface CachedPart {
 }
 
 /** The cache of one layer, [R, K, M, D]. */
-const cached = ({ keyValueHeads, headDim }: ModelConfig, { layer, part, dtype }: CachedPart): Value =>
+const cachedPart = ({ keyValueHeads, headDim }: ModelConfig, { layer, part, dtype }: CachedPart): Value =>
   fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], dtype));
 
 /**
  * The plain form: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
  * read where it lies and never copied.
  */
-function cachedAttention(config: ModelConfig, written: NewKeysValues): AttentionHook {
-  const { heads: H, keyValueHeads: K, headDim: D } = config;
-  const cacheMask = leaf("past_mask", ["slots", 1, 1, "cached"]);
-  const newMask = leaf("new_mask", [1, 1, "grouped", "tokens"]);
+function cachedAttention(config: ModelConfig, { written, maxLength }: CachedHookOptions): AttentionHook {
+  const { heads: H, keyValueHeads: K, headDim: D, attentionSoftCap } = config;
+  const alpha = attentionScaleOf(config);
+  const masksOf = attentionMasks(config, maxLength);
   const counts = leaf("key_counts", [2], "int64");
   return {
     heads: "split",
     attend(heads) {
       const { q, k, v, layer } = heads;
-      const past = (part: "k" | "v"): Value => cached(config, { layer, part, dtype: written.dtype });
+      const past = (part: "k" | "v"): Value => cachedPart(config, { layer, part, dtype: written.dtype });
       written.keys.push(k);
       written.values.push(v);
       const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
-      const scores = (keys: Value, mask: Value): Value =>
-        add(matmul(grouped, keys, { transposeB: true, alpha: 1 / Math.sqrt(D) }), mask);
-      const p = softmax(concat([scores(past("k"), cacheMask), scores(k, newMask)], 3)); // [R, K, G·S, M + S]
+      const scores = (keys: Value, mask: Value): Value => {
+        const plain = matmul(grouped, keys, { transposeB: true, alpha });
+        return add(attentionSoftCap === undefined ? plain : softCap(plain, attentionSoftCap), mask);
+      };
+      const { cached, added } = masksOf(layer);
+      const p = softmax(concat([scores(past("k"), cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
       const [onCache, onNew] = splitDynamic(p, counts, ["cached", "tokens"]) as readonly [Value, Value];
       const seen = add(matmul(onCache, past("v")), matmul(onNew, v));
       return reshape(seen, ["slots", H, "tokens", D]);
@@ -181,7 +197,7 @@ function cachedAttention(config: ModelConfig, written: NewKeysValues): Attention
 }
 
 /** The same of one token in one operator. The runtime copies the cache for it. */
-function fusedAttention(config: ModelConfig, written: NewKeysValues): AttentionHook {
+function fusedAttention(config: ModelConfig, { written, maxLength }: CachedHookOptions): AttentionHook {
   const lengths = leaf("lengths", ["slots"], "int32");
   const total = leaf("total", [], "int32");
   const { heads: H, keyValueHeads, headDim } = config;
@@ -189,18 +205,15 @@ function fusedAttention(config: ModelConfig, written: NewKeysValues): AttentionH
     heads: "joined",
     attend(heads) {
       const { q, k, v, layer } = heads;
-      const past = (part: "k" | "v"): Value => cached(config, { layer, part, dtype: written.dtype });
+      const past = (part: "k" | "v"): Value => cachedPart(config, { layer, part, dtype: written.dtype });
       written.keys.push(k);
       written.values.push(v);
-      const cache = { pastKeys: past("k"), pastValues: past("v") };
-      return groupedAttention(q, [k, v], { ...cache, lengths, total, heads: H, keyValueHeads, headDim });
+      return groupedAttention(q, [k, v], {
+        ...{ pastKeys: past("k"), pastValues: past("v"), lengths, total, heads: H, keyValueHeads, headDim },
+        scale: attentionScaleOf(config),
+        softCap: config.attentionSoftCap,
+        window: windowOf(config, layer, maxLength),
+      });
     },
   };
-}
-
-/** 0 up to a query's own position, −10³⁰ behind it: [G · S, S] */
-function causalMask(S: number, groups: number): Float32Array {
-  const mask = new Float32Array(groups * S * S);
-  for (let q = 0; q < groups * S; q++) mask.fill(-1e30, q * S + (q % S) + 1, (q + 1) * S);
-  return mask;
 }

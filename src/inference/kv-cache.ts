@@ -80,7 +80,10 @@ export class KVCache {
       [`past.${layer}.v`, part(this.#values[layer] as CacheArray)] as const,
     ]);
     const mask = this.#mask.subarray(from * M, (from + count) * M);
-    return Object.fromEntries([...layers, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
+    const view = Object.fromEntries([...layers, ["past_mask", { shape: [count, 1, 1, M], data: mask }]]);
+    if (this.config.window === undefined) return view;
+    // which of them is in the window depends on the query
+    return { ...view, cached_positions: { shape: [M], data: Int32Array.from({ length: M }, (_, m) => m) } };
   }
 
   /** Gives the arrays another size and keeps what slots hold, none of which may be longer than `capacity`. */

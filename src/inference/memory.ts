@@ -119,13 +119,15 @@ function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: Engi
   return Math.min(slotMemory, maxBatch * RANK * perRank);
 }
 
-/** What the largest step computes: the rows between the layers, scores of one layer, logits of a full batch. */
+/** What the largest step computes: the rows between the layers, scores of one layer with its mask, logits of a full batch. */
 function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): number {
-  const { hiddenSize, intermediateSize, heads, vocabularySize } = config;
+  const { hiddenSize, intermediateSize, heads, keyValueHeads, vocabularySize } = config;
   const rows = Math.min(ROWS, maxLength);
+  // without windows masks do not depend on the query
+  const masks = config.window === undefined ? 0 : heads / keyValueHeads;
   const numbers =
     rows * (6 * hiddenSize + 3 * intermediateSize) +
-    2 * heads * rows * Math.min(maxLength, 4 * ROWS) +
+    (2 * heads + masks) * rows * Math.min(maxLength, 4 * ROWS) +
     2 * maxBatch * vocabularySize;
   return numbers * Float32Array.BYTES_PER_ELEMENT;
 }

@@ -28,8 +28,10 @@ const COPY_LIMIT = 600e3;
 const SECOND_COPY_LIMIT = 1e9;
 
 /** GroupQueryAttention needs head widths that are a multiple of 8. */
-const canFuse = ({ config, constantBytes }: BaseWeights, device: Device): boolean =>
-  supports(device, "groupedAttention") && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
+function canFuse({ config, constantBytes }: BaseWeights, device: Device): boolean {
+  const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
+  return supports(device, attention) && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
+}
 
 const isWorthFusing = (
   { count, tokens, allLogits = false }: Step,
@@ -94,7 +96,7 @@ export async function createModelRunner(
     async run(step) {
       const { graph, program, bind } = fused !== undefined && isWorthFusing(step, cache) ? fused : general;
       bind(step);
-      const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache));
+      const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache, maxLength));
       if (!(logits?.data instanceof Float32Array && isCacheArray(written?.data)))
         throw new MosError("device", "the step's program gave no logits");
       const counts = step.tokens.map(({ length }) => length);

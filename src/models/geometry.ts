@@ -138,9 +138,12 @@ export function ropeFrequencies(rotation: Rotation): readonly number[] {
 /** How many numbers of a head are rotated. */
 export const rotaryDimOf = ({ rotaryDim, headDim }: ModelGeometry): number => rotaryDim ?? headDim;
 
-/** How many tokens a query of this layer sees, itself among them; undefined where it sees all. */
-export const windowOf = ({ window }: ModelGeometry, layer: number): number | undefined =>
-  window?.layers[layer] === true ? window.size : undefined;
+/** How many tokens a query of this layer sees, itself among them; undefined where it sees all of a sequence of `length`. */
+export const windowOf = (
+  { window }: ModelGeometry,
+  layer: number,
+  length = Number.POSITIVE_INFINITY,
+): number | undefined => (window?.layers[layer] === true && window.size < length ? window.size : undefined);
 
 /** The rotation of a layer's queries and keys; undefined where it has none. */
 export function ropeOf(geometry: ModelGeometry, layer: number): RopeConfig | undefined {

@@ -5,14 +5,20 @@ export type Device = "cpu" | "webgpu" | "cuda";
 /** All devices. */
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
 
-/** Fused operators that not every provider has in float32; each has a plain form of several operators. */
-export type FusedOperator = "groupedAttention" | "addRmsNorm";
+/**
+ * Fused operators that not every provider has in float32; each has a plain form of several operators. Capped attention is
+ * the grouped one with a soft cap.
+ */
+export type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm";
 
-/** CUDA's attention takes only halves: such a node would run on the CPU, with the cache copied there at each step. */
+/**
+ * CUDA's attention takes only halves: such a node would run on the CPU, with the cache copied there at each step. WebGPU's
+ * ignores soft caps.
+ */
 const LACKS: Readonly<Record<Device, readonly FusedOperator[]>> = {
   cpu: [],
-  webgpu: [],
-  cuda: ["groupedAttention"],
+  webgpu: ["cappedAttention"],
+  cuda: ["groupedAttention", "cappedAttention"],
 };
 
 /** Whether a device computes a fused operator itself. Where it does not, graphs take the plain form. */

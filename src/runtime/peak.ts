@@ -21,6 +21,7 @@ const IN_PLACE = new Set([
   "Sqrt",
   "Reciprocal",
   "Sigmoid",
+  "Tanh",
   "QuickGelu",
   "Cast",
 ]);

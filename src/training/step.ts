@@ -1,5 +1,6 @@
 // The graph of a training step. B rows · S tokens per row · N = B · S · C hidden width
 import {
+  type AttentionBlock,
   attention,
   checkpoint,
   crossEntropy,
@@ -10,7 +11,7 @@ import {
   type TokenLoss,
   type Value,
 } from "#graph";
-import { decoder, eachLinear, headWeight, type ModelConfig } from "#models";
+import { attentionScaleOf, decoder, eachLinear, headWeight, type ModelConfig, windowOf } from "#models";
 import type { LinearHook } from "#nn";
 
 /** The shape of a batch, for which a program is compiled. */
@@ -52,11 +53,8 @@ export function hiddenStates(
   { shape, weights, linear, queryBlock = 128, rematerialise = "none", logitsIndices }: BatchGraphOptions,
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
-  const blocks = packedBlocks(leaf("segments", grid, "int32"), {
-    blockSize: Math.min(queryBlock, shape.length),
-    window: shape.maxSegment ?? shape.length,
-  });
-  const scale = 1 / Math.sqrt(config.headDim);
+  const blocksOf = layerBlocks(config, shape, Math.min(queryBlock, shape.length));
+  const [scale, softCap] = [attentionScaleOf(config), config.attentionSoftCap];
   return decoder(config, {
     ids: leaf("ids", grid, "int32"),
     positions: leaf("positions", grid, "int64"),
@@ -64,10 +62,29 @@ export function hiddenStates(
     maxPositions: shape.length,
     weights,
     project: eachLinear(weights, linear),
-    attention: { heads: "split", attend: ({ q, k, v }) => attention(q, k, { v, scale, blocks }) },
+    attention: {
+      heads: "split",
+      attend: ({ q, k, v, layer }) => attention(q, k, { v, scale, softCap, blocks: blocksOf(layer) }),
+    },
     ...(logitsIndices === undefined ? {} : { logitsIndices }),
     ...(rematerialise === "none" ? {} : { keep: checkpoint }),
   });
+}
+
+/** Blocks of queries for each layer, which all layers of a kind share. A window that no segment fills is none. */
+function layerBlocks(
+  config: ModelConfig,
+  { rows, length, maxSegment = length }: StepShape,
+  blockSize: number,
+): (layer: number) => readonly AttentionBlock[] {
+  const segments = leaf("segments", [rows, length], "int32");
+  const made = new Map<number | undefined, readonly AttentionBlock[]>();
+  return (layer) => {
+    const window = windowOf(config, layer, maxSegment);
+    const blocks = made.get(window) ?? packedBlocks(segments, { blockSize, maxSegment, window });
+    made.set(window, blocks);
+    return blocks;
+  };
 }
 
 /** What a graph that ends in the loss is built from. */

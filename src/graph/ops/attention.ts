@@ -1,38 +1,10 @@
 // B batch · S tokens · H query heads · K key heads · G = H / K · D head width · M keys in the cache
 import { MosError } from "#core";
-import {
-  constant,
-  emit,
-  MICROSOFT,
-  type Shape,
-  scalar,
-  showShape,
-  type Value,
-  withGradient,
-} from "../value.ts";
-import { add, mul, neg } from "./elementwise.ts";
+import { constant, emit, type Shape, scalar, showShape, type Value, withGradient } from "../value.ts";
+import { add, mul, neg, sub, tanh } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";
 import { after, concat, padAxis, reshape, slice, transpose } from "./shape.ts";
-
-/** The angles of rotary position embeddings. */
-export interface RotationTables {
-  /** Cosine of position · frequency, [positions, D / 2]. */
-  readonly cosine: Value;
-  /** Sine of the same, [positions, D / 2]. */
-  readonly sine: Value;
-}
-
-/** Rotary position embedding of x [B, heads, S, D] at `positions` [B, S] int64; its gradient is the inverse rotation. */
-export function rotate(x: Value, positions: Value, tables: RotationTables): Value {
-  const turn = (v: Value, sine: Value): Value =>
-    emit("RotaryEmbedding", [v, positions, tables.cosine, sine], {
-      ...MICROSOFT,
-      shape: v.shape,
-      attributes: { interleaved: 0 },
-    });
-  return withGradient(turn(x, tables.sine), [x], (dy) => [turn(dy, neg(tables.sine))]);
-}
 
 /** e^x / Σ e^x over the last axis. */
 export function softmax(x: Value): Value {
@@ -58,12 +30,14 @@ export interface PackedBlocksOptions {
   /** Queries of a block, in tokens. */
   readonly blockSize: number;
   /** The longest segment in tokens: keys further back belong to another segment and are left out. All of S by default. */
-  readonly window?: number;
+  readonly maxSegment?: number;
+  /** Tokens of its segment that a query sees: the last ones, itself among them. All by default. */
+  readonly window?: number | undefined;
 }
 
 /**
  * Blocks of queries for packed rows. `segments` [B, S] int32 are segment ids: the tokens of one example share an id. The
- * masks are 0 where a token may attend, up to itself in its own segment, and −10³⁰ elsewhere.
+ * masks are 0 where a token may attend, up to itself in its own segment and window, and −10³⁰ elsewhere.
  *
  * @throws MosError `bad_config` where the shape of the segments is not known.
  */
@@ -74,27 +48,30 @@ export function packedBlocks(segments: Value, options: PackedBlocksOptions): rea
       "bad_config",
       `packedBlocks needs segments of known shape, not ${showShape(segments.shape)}`,
     );
-  const { blockSize, window = length } = options;
+  const { blockSize, maxSegment = length, window = length } = options;
+  const reach = Math.min(maxSegment, window);
   return Array.from({ length: Math.ceil(length / blockSize) }, (_, i): AttentionBlock => {
     const from = i * blockSize;
     const to = Math.min(length, from + blockSize);
-    const first = Math.max(0, from - window + 1);
+    const first = Math.max(0, from - reach + 1);
     const queries = reshape(slice(segments, { axis: 1, from, to }), [batch, 1, 1, to - from, 1]);
     const keys = reshape(slice(segments, { axis: 1, from: first, to }), [batch, 1, 1, 1, to - first]);
     const shape: Shape = [batch, 1, 1, to - from, to - first];
     const same = emit("Equal", [queries, keys], { shape, dtype: "bool" });
-    const causal = causalMask({ from, to, first });
+    const causal = causalMask({ from, to, first }, window);
     const mask = emit("Where", [same, causal, scalar(-1e30)], { shape, dtype: "float32" });
     return { from, to, first, mask };
   });
 }
 
-/** 0 for keys up to the query's own position, −10³⁰ for later ones: [to − from, to − first] */
-function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">): Value {
+/** 0 for the last `window` keys up to the query's own position, −10³⁰ for all others: [to − from, to − first] */
+function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">, window: number): Value {
   const width = to - first;
-  const mask = new Float32Array((to - from) * width);
-  for (let q = from; q < to; q++)
-    mask.fill(-1e30, (q - from) * width + q - first + 1, (q - from + 1) * width);
+  const mask = new Float32Array((to - from) * width).fill(-1e30);
+  for (let q = from; q < to; q++) {
+    const row = (q - from) * width - first; // of key 0, which is before the row where first > 0
+    mask.fill(0, row + Math.max(first, q - window + 1), row + q + 1);
+  }
   return constant(mask, [to - from, width]);
 }
 
@@ -104,6 +81,8 @@ export interface AttentionOptions {
   readonly v: Value;
   /** Factor on q kᵀ, usually 1 / √D. */
   readonly scale: number;
+  /** Scores become softCap · tanh(score / softCap), before the mask (Gemma 2). */
+  readonly softCap?: number | undefined;
   /** From `packedBlocks`; together they cover all S queries. */
   readonly blocks: readonly AttentionBlock[];
 }
@@ -113,18 +92,25 @@ export interface AttentionOptions {
  * It is computed by blocks of queries; the backward pass rematerialises their probabilities. Query heads that share a
  * key head are rows of one product, so the gradients of k and v are summed over them for free.
  */
-export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOptions): Value {
+export function attention(q: Value, k: Value, { v, scale, softCap, blocks }: AttentionOptions): Value {
   const [B, H, S, D] = q.shape as readonly [number, number, number, number];
   const K = k.shape[1] as number;
   const G = H / K;
   const queries = (x: Value, { from, to }: AttentionBlock): Value =>
     reshape(slice(x, { axis: 2, from, to }), [B, K, G * (to - from), x.shape[3] as number]);
   const keys = (x: Value, { first, to }: AttentionBlock): Value => slice(x, { axis: 2, from: first, to });
-  const probabilities = (of: Value, block: AttentionBlock): Value => {
+  const product = (of: Value, block: AttentionBlock, alpha: number): Value =>
+    matmul(queries(of, block), keys(k, block), { transposeB: true, alpha }); //              [B, K, G·bs, lo]
+  /** With a cap also t = tanh(score / cap), of which the backward pass needs 1 − t². */
+  const probabilities = (
+    of: Value,
+    block: AttentionBlock,
+  ): { readonly p: Value; readonly t: Value | undefined } => {
     const [rows, width] = [block.to - block.from, block.to - block.first];
-    const scores = matmul(queries(of, block), keys(k, block), { transposeB: true, alpha: scale }); // [B, K, G·bs, lo]
+    const t = softCap === undefined ? undefined : tanh(product(of, block, scale / softCap));
+    const scores = t === undefined ? product(of, block, scale) : mul(t, scalar(softCap as number));
     const masked = add(reshape(scores, [B, K, G, rows, width]), block.mask);
-    return reshape(softmax(masked), [B, K, G * rows, width]);
+    return { p: reshape(softmax(masked), [B, K, G * rows, width]), t };
   };
   const joined = (parts: readonly Value[]): Value =>
     concat(
@@ -134,7 +120,7 @@ export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOpt
       }),
       2,
     );
-  const y = joined(blocks.map((block) => matmul(probabilities(q, block), keys(v, block))));
+  const y = joined(blocks.map((block) => matmul(probabilities(q, block).p, keys(v, block))));
   return withGradient(y, [q, k, v], (dy) => {
     // dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)): the last term is an extra column of dO times a column of ones in V
     const rowsum = sum(mul(dy, y), [3]); //                                               [B, H, S, 1]
@@ -147,8 +133,9 @@ export function attention(q: Value, k: Value, { v, scale, blocks }: AttentionOpt
       // one block after the other, so that the probabilities of two never exist together
       const [last] = dq.slice(-1);
       const inTurn = (x: Value): Value => (last && dk && dv ? after(x, [last, dk, dv]) : x);
-      const p = probabilities(inTurn(q), block); //                                       [B, K, G·bs, lo]
-      const ds = mul(p, matmul(queries(inTurn(dOne), block), keys(vOne, block), { transposeB: true }));
+      const { p, t } = probabilities(inTurn(q), block); //                                [B, K, G·bs, lo]
+      const dCapped = mul(p, matmul(queries(inTurn(dOne), block), keys(vOne, block), { transposeB: true }));
+      const ds = t === undefined ? dCapped : mul(dCapped, sub(scalar(1), mul(t, t)));
       dq.push(matmul(ds, keys(k, block), { alpha: scale }));
       const padding = { axis: 3, before: block.first, after: S - block.to };
       // computed as [B, K, D, lo], since the product with the short side first is the fast one

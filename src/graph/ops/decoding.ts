@@ -1,7 +1,6 @@
 // B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
 // Fused operators for inference: each replaces several small ones, and none has a gradient.
-import { type DType, emit, emitAll, MICROSOFT, type Value } from "../value.ts";
-import type { RotationTables } from "./attention.ts";
+import { type DType, emit, emitAll, MICROSOFT, scalar, type Value } from "../value.ts";
 import type { NormOptions } from "./norm.ts";
 
 /** The outputs of `addRmsNorm`, both in the shape of its inputs. */
@@ -24,18 +23,6 @@ export function addRmsNorm(x: Value, y: Value, options: NormOptions & { readonly
   return { norm: norm as Value, sum: sum as Value };
 }
 
-/** Rotary position embedding of heads side by side, x [B, S, heads · D], at `positions` [B, S] int64. */
-export const rotateJoined = (
-  x: Value,
-  positions: Value,
-  { cosine, sine, heads }: RotationTables & { readonly heads: number },
-): Value =>
-  emit("RotaryEmbedding", [x, positions, cosine, sine], {
-    ...MICROSOFT,
-    shape: x.shape,
-    attributes: { interleaved: 0, num_heads: heads },
-  });
-
 /** The numbers of a KV cache of float16 as float32. A float32 one stays as it is. */
 export const fromCache = (x: Value): Value => cast(x, "float32", 1);
 /** Float32 numbers as a KV cache of this type holds them. */
@@ -44,6 +31,16 @@ export const toCache = (x: Value, dtype: "float32" | "float16"): Value =>
 
 const cast = (x: Value, dtype: DType, to: number): Value =>
   x.dtype === dtype ? x : emit("Cast", [x], { shape: x.shape, dtype, attributes: { to } });
+
+/**
+ * The mask of a windowed layer: `mask` [B, 1, 1, M] on tokens of the cache at `positions` [M] int32, and −10³⁰ on those
+ * before the first that a query sees, `first` [B, 1, rows, 1] int32. [B, 1, rows, M]
+ */
+export function windowMask(mask: Value, positions: Value, first: Value): Value {
+  const shape = [...first.shape.slice(0, 3), ...positions.shape];
+  const isBefore = emit("Less", [positions, first], { shape, dtype: "bool" });
+  return emit("Where", [isBefore, scalar(-1e30), mask], { shape, dtype: "float32" });
+}
 
 /** The KV cache that new tokens attend to, and the heads of the model. */
 export interface CachedAttentionOptions {
@@ -61,6 +58,12 @@ export interface CachedAttentionOptions {
   readonly keyValueHeads: number;
   /** D */
   readonly headDim: number;
+  /** Factor on q kᵀ, usually 1 / √D. */
+  readonly scale: number;
+  /** Scores become softCap · tanh(score / softCap). */
+  readonly softCap?: number | undefined;
+  /** Tokens that the new one sees, itself among them; all where it is left out. */
+  readonly window?: number | undefined;
 }
 
 /**
@@ -73,6 +76,7 @@ export function groupedAttention(
   options: CachedAttentionOptions,
 ): Value {
   const { pastKeys, pastValues, lengths, total, heads, keyValueHeads, headDim } = options;
+  const { scale, softCap, window } = options;
   const present = [...pastKeys.shape.slice(0, 2), "present", headDim];
   const [seen] = emitAll("GroupQueryAttention", [q, k, v, pastKeys, pastValues, lengths, total], {
     ...MICROSOFT,
@@ -81,7 +85,9 @@ export function groupedAttention(
       num_heads: heads,
       kv_num_heads: keyValueHeads,
       do_rotary: 0,
-      scale: { float: 1 / Math.sqrt(headDim) },
+      scale: { float: scale },
+      ...(softCap === undefined ? {} : { softcap: { float: softCap } }),
+      ...(window === undefined ? {} : { local_window_size: window }),
     },
   });
   return seen as Value;

@@ -8,4 +8,5 @@ export * from "./loss.ts";
 export * from "./norm.ts";
 export * from "./packed.ts";
 export * from "./reduce.ts";
+export * from "./rotary.ts";
 export * from "./shape.ts";
