@@ -8,6 +8,7 @@ import { describeBytes, pathExists } from "#storage";
 import { blockFormats } from "../src/formats/dequantize.ts";
 import { checkConfig } from "../src/models/config.ts";
 import { paddedTokenizer, SPECIAL } from "./random-model/padded-tokenizer.ts";
+import { type OtherSizes, resizedConfig } from "./random-model/resized-config.ts";
 import {
   type PlainType,
   type RandomModel,
@@ -28,7 +29,7 @@ the same bytes.
                      (as llama.cpp chooses: Q6_K with the 4- and 5-bit types, where its blocks fit, otherwise TYPE)
   --format FORMAT    gguf, or folder for Hugging Face's layout (gguf)
   --seed N (0)
-  --layers N, --hidden N, --inner N, --heads N, --kv-heads N, --vocabulary N, --positions N
+  --layers N, --hidden N, --inner N, --heads N, --kv-heads N, --head-width N, --vocabulary N, --positions N
                      in place of the preset's`;
 
 const { values } = parseArgs({
@@ -38,7 +39,7 @@ const { values } = parseArgs({
     ...{ seed: { type: "string", default: "0" }, help: { type: "boolean" } },
     ...{ layers: { type: "string" }, hidden: { type: "string" }, inner: { type: "string" } },
     ...{ heads: { type: "string" }, "kv-heads": { type: "string" }, vocabulary: { type: "string" } },
-    positions: { type: "string" },
+    ...{ "head-width": { type: "string" }, positions: { type: "string" } },
   },
 });
 
@@ -46,13 +47,14 @@ const fail = (message: string): never => {
   throw new MosError("bad_option", message);
 };
 
-function countAt(name: keyof typeof values, fallback: number): number {
-  const value = values[name];
-  if (value === undefined) return fallback;
+/** A size that was given, under its name in a config. */
+function sizeAt(option: keyof typeof values, name: keyof OtherSizes): OtherSizes {
+  const value = values[option];
+  if (value === undefined) return {};
   const count = Number(value);
   return Number.isInteger(count) && count > 0
-    ? count
-    : fail(`--${name} ${value}: give a whole number above 0`);
+    ? { [name]: count }
+    : fail(`--${option} ${value}: give a whole number above 0`);
 }
 
 function typeAt(name: "type" | "head", fallback: GgufType): GgufType {
@@ -64,26 +66,19 @@ function typeAt(name: "type" | "head", fallback: GgufType): GgufType {
 
 /** The preset, with the sizes that were given instead, and the special tokens of the tokenizer that is written. */
 function configOf(preset: string): ModelConfig {
-  const config = presetConfig(preset);
-  const hiddenSize = countAt("hidden", config.hiddenSize);
-  const heads = countAt("heads", config.heads);
-  const resized = values.hidden !== undefined || values.heads !== undefined;
+  const sizes = {
+    ...sizeAt("layers", "layers"),
+    ...sizeAt("hidden", "hiddenSize"),
+    ...sizeAt("inner", "intermediateSize"),
+    ...sizeAt("heads", "heads"),
+    ...sizeAt("kv-heads", "keyValueHeads"),
+    ...sizeAt("head-width", "headDim"),
+    ...sizeAt("vocabulary", "vocabularySize"),
+    ...sizeAt("positions", "maxPositions"),
+  };
   const { start, end } = SPECIAL;
-  return checkConfig(
-    {
-      ...config,
-      hiddenSize,
-      heads,
-      headDim: resized ? hiddenSize / heads : config.headDim,
-      layers: countAt("layers", config.layers),
-      intermediateSize: countAt("inner", config.intermediateSize),
-      keyValueHeads: countAt("kv-heads", config.keyValueHeads),
-      vocabularySize: countAt("vocabulary", config.vocabularySize),
-      maxPositions: countAt("positions", config.maxPositions),
-      ...{ bosToken: start, eosTokens: [end], padToken: start },
-    },
-    preset,
-  );
+  const tokens = { bosToken: start, eosTokens: [end], padToken: start };
+  return checkConfig({ ...resizedConfig(presetConfig(preset), sizes), ...tokens }, preset);
 }
 
 /** What llama.cpp's quantiser makes of the matrix of the logits. */

@@ -9,13 +9,14 @@ import {
   openGgufWriter,
   openSafetensorsWriter,
   type PlannedGgufTensor,
-  type WritableGgufValue,
 } from "#formats";
-import { ggufName, huggingFaceConfig, type ModelConfig, weightShapes } from "#models";
+import { configText, ggufName, huggingFaceConfig, type ModelConfig } from "#models";
 import { writeFileAtomic } from "#storage";
 import { blockFormats } from "../../src/formats/dequantize.ts";
-import { ropeFrequencies } from "../../src/models/geometry.ts";
-import { type PaddedTokenizer, SPECIAL } from "./padded-tokenizer.ts";
+import { ropeFrequencies, rotaryDimOf } from "../../src/models/geometry.ts";
+import { storedShapes } from "../../src/models/weights.ts";
+import { ggufMetadata } from "./gguf-metadata.ts";
+import type { PaddedTokenizer } from "./padded-tokenizer.ts";
 import { normalTable, randomTensor } from "./random-blocks.ts";
 
 export interface RandomModel {
@@ -43,84 +44,60 @@ const countOf = (shape: readonly number[]): number => shape.reduce((a, b) => a *
 const bytesOf = ({ type, shape }: Tensor): number =>
   (countOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
 
+/** What a type becomes for rows that its blocks of 256 do not divide, as llama.cpp's quantiser chooses. */
+const SMALLER_BLOCKS: Partial<Readonly<Record<GgufType, GgufType>>> = {
+  Q4_K: "Q5_0",
+  Q5_K: "Q5_1",
+  Q6_K: "Q8_0",
+};
+
+/** The type, or the nearest one whose blocks divide a row. */
+const typeFor = (type: GgufType, shape: readonly number[]): GgufType =>
+  (shape.at(-1) ?? 0) % blockFormats[type].blockSize === 0 ? type : (SMALLER_BLOCKS[type] ?? type);
+
 function tensorsOf({ config, type, headType }: RandomModel): readonly Tensor[] {
   const head = config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight";
-  return [...weightShapes(config)].map(([name, shape]) => ({
+  return [...storedShapes(config)].map(([name, shape]) => ({
     name,
     shape,
-    type: shape.length === 1 ? "F32" : name === head ? headType : type,
+    type: shape.length === 1 ? "F32" : typeFor(name === head ? headType : type, shape),
   }));
+}
+
+interface Draw {
+  readonly seed: number;
+  readonly table: Float32Array;
+  /** What gains are near as the file keeps them. */
+  readonly gain: 0 | 1;
 }
 
 /**
  * The bytes of a weight: norm gains are near 1, all else is near 0. Gains are bfloat16 numbers, so that a seed's model has
  * the same ones in every type, as a real model has them.
  */
-function* bytesOfWeight(
-  { name, shape, type }: Tensor,
-  seed: number,
-  table: Float32Array,
-): Generator<Uint8Array> {
-  const parts = randomTensor(type, countOf(shape), { seed, label: name, table });
+function* bytesOfWeight({ name, shape, type }: Tensor, { gain, ...draw }: Draw): Generator<Uint8Array> {
+  const parts = randomTensor(type, countOf(shape), { ...draw, label: name });
   if (!name.endsWith("norm.weight")) return yield* parts;
   for (const part of parts) {
-    const gains = decodeBfloat16(encodeBfloat16(new Float32Array(part.buffer).map((value) => 1 + value)));
+    const gains = decodeBfloat16(encodeBfloat16(new Float32Array(part.buffer).map((value) => gain + value)));
     yield new Uint8Array(gains.buffer);
   }
 }
 
-/** What GGUF's rope_freqs.weight says of Llama 3's frequencies: what each is divided by. */
-function ropeFactors({ rope, headDim }: ModelConfig): Float32Array | undefined {
-  if (rope.kind !== "llama3") return undefined;
-  const plain = ropeFrequencies({ rotaryDim: headDim, rope: { kind: "default", theta: rope.theta } });
-  const scaled = ropeFrequencies({ rotaryDim: headDim, rope });
-  return Float32Array.from(plain, (frequency, i) => frequency / (scaled[i] ?? 1));
-}
-
-/** llama.cpp's numbers for what most tensors of a file are. */
-const FILE_TYPES: Readonly<Record<GgufType, number>> = {
-  ...{ F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q8_0: 7, Q5_0: 8, Q5_1: 9 },
-  ...{ Q4_K: 15, Q5_K: 17, Q6_K: 18, BF16: 32 },
-};
-
-/** llama.cpp's kinds of tokens. */
-const KIND = { normal: 1, control: 3, unused: 5 } as const;
-
-function metadataOf({ name, config, tokenizer, type }: RandomModel) {
-  const string = (value: string): WritableGgufValue => ({ type: "string", value });
-  const uint32 = (value: number): WritableGgufValue => ({ type: "uint32", value });
-  const float32 = (value: number): WritableGgufValue => ({ type: "float32", value });
-  const kinds = tokenizer.tokens.map((_, id) =>
-    id <= SPECIAL.end ? KIND.control : id < tokenizer.used ? KIND.normal : KIND.unused,
-  );
-  return {
-    "general.architecture": string("llama"),
-    "general.name": string(name),
-    "general.file_type": uint32(FILE_TYPES[type]),
-    "general.quantization_version": uint32(2),
-    "llama.block_count": uint32(config.layers),
-    "llama.context_length": uint32(config.maxPositions),
-    "llama.embedding_length": uint32(config.hiddenSize),
-    "llama.feed_forward_length": uint32(config.intermediateSize),
-    "llama.attention.head_count": uint32(config.heads),
-    "llama.attention.head_count_kv": uint32(config.keyValueHeads),
-    "llama.attention.key_length": uint32(config.headDim),
-    "llama.attention.value_length": uint32(config.headDim),
-    "llama.attention.layer_norm_rms_epsilon": float32(config.normEpsilon),
-    "llama.rope.dimension_count": uint32(config.headDim),
-    "llama.rope.freq_base": float32(config.rope.theta),
-    "llama.vocab_size": uint32(config.vocabularySize),
-    "tokenizer.ggml.model": string("gpt2"),
-    "tokenizer.ggml.pre": string("gpt-2"),
-    "tokenizer.ggml.tokens": { type: "strings", value: tokenizer.tokens },
-    "tokenizer.ggml.token_type": { type: "int32s", value: kinds },
-    "tokenizer.ggml.merges": { type: "strings", value: tokenizer.merges.map((pair) => pair.join(" ")) },
-    "tokenizer.ggml.bos_token_id": uint32(SPECIAL.start),
-    "tokenizer.ggml.eos_token_id": uint32(SPECIAL.end),
-    "tokenizer.ggml.padding_token_id": uint32(SPECIAL.start),
-    "tokenizer.ggml.add_bos_token": { type: "bool", value: false },
-    "tokenizer.chat_template": string(tokenizer.chatTemplate),
-  } satisfies Readonly<Record<string, WritableGgufValue>>;
+/** Tensors of what frequencies are divided by. GGUF has them for Llama 3, whose rule it cannot state, and for longrope. */
+function ropeFactors(config: ModelConfig): ReadonlyMap<string, Float32Array> {
+  const { rope } = config;
+  if (rope.kind === "longrope")
+    return new Map([
+      ["rope_factors_long.weight", Float32Array.from(rope.longFactors)],
+      ["rope_factors_short.weight", Float32Array.from(rope.shortFactors)],
+    ]);
+  if (rope.kind !== "llama3") return new Map();
+  const rotaryDim = rotaryDimOf(config);
+  const plain = ropeFrequencies({ rotaryDim, rope: { kind: "default", theta: rope.theta } });
+  const scaled = ropeFrequencies({ rotaryDim, rope });
+  const factors = Float32Array.from(plain, (frequency, i) => frequency / (scaled[i] ?? 1));
+  return new Map([["rope_freqs.weight", factors]]);
 }
 
 /** Writes the GGUF file. Rows of q and k are random, so their order in the file does not matter. */
@@ -128,20 +105,19 @@ export async function writeRandomGguf(path: string, model: RandomModel): Promise
   const { config, seed, onProgress } = model;
   const tensors = tensorsOf(model);
   const factors = ropeFactors(config);
-  const planned: PlannedGgufTensor[] = tensors.map((tensor) => ({
-    ...tensor,
-    name: ggufName(config, tensor.name),
-  }));
-  if (factors !== undefined)
-    planned.unshift({ name: "rope_freqs.weight", type: "F32", shape: [factors.length] });
-  await using file = await openGgufWriter(path, metadataOf(model), planned);
-  if (factors !== undefined) await file.write("rope_freqs.weight", new Uint8Array(factors.buffer));
-  const table = normalTable(seed);
+  const nameOf = (name: string): string => ggufName(config, name);
+  const planned: readonly PlannedGgufTensor[] = [
+    ...[...factors].map(([name, { length }]) => ({ name, type: "F32" as const, shape: [length] })),
+    ...tensors.map((tensor) => ({ ...tensor, name: nameOf(tensor.name) })),
+  ];
+  await using file = await openGgufWriter(path, ggufMetadata(model), planned);
+  for (const [name, { buffer }] of factors) await file.write(name, new Uint8Array(buffer as ArrayBuffer));
+  const draw: Draw = { seed, table: normalTable(seed), gain: 1 };
   const total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
   let done = 0;
   for (const tensor of tensors)
-    for (const part of bytesOfWeight(tensor, seed, table)) {
-      await file.write(ggufName(config, tensor.name), part);
+    for (const part of bytesOfWeight(tensor, draw)) {
+      await file.write(nameOf(tensor.name), part);
       done += part.length;
       onProgress(done, total);
     }
@@ -162,15 +138,15 @@ export async function writeRandomFolder(
   const { config, seed, tokenizer, type, onProgress } = model;
   await mkdir(folder, { recursive: true });
   const json = (name: string, content: object): Promise<void> =>
-    writeFileAtomic(join(folder, name), `${JSON.stringify(content, null, 1)}\n`);
-  const tensors = [...weightShapes(config)].map(([name, shape]) => ({ name, shape, type, dtype: type }));
+    writeFileAtomic(join(folder, name), configText(content));
+  const tensors = [...storedShapes(config)].map(([name, shape]) => ({ name, shape, type, dtype: type }));
   await using file = await openSafetensorsWriter(join(folder, "model.safetensors"), tensors);
-  const table = normalTable(seed);
+  const draw: Draw = { seed, table: normalTable(seed), gain: config.gainOffset === 1 ? 0 : 1 };
   const total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
   let done = 0;
   for (const tensor of tensors) {
     const stored = { ...tensor, type: tensor.shape.length === 1 ? ("F32" as const) : type };
-    for (const part of bytesOfWeight(stored, seed, table)) {
+    for (const part of bytesOfWeight(stored, draw)) {
       await file.write(tensor.name, decode(stored.type, part));
       done += stored.type === type ? part.length : part.length / 2;
       onProgress(done, total);

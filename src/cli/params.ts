@@ -225,8 +225,9 @@ function presetTable(): string {
     formatInteger(config.hiddenSize),
     formatInteger(config.intermediateSize),
     `${config.heads}/${config.keyValueHeads}`,
+    String(config.headDim),
   ]);
-  return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv"], ...rows]);
+  return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv", "head width"], ...rows]);
 }
 
 const nameOf = ({ method, rank }: PaperTableRow): readonly string[] => [method, rank];

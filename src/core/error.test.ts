@@ -12,6 +12,11 @@ test("quotations and words end after 150 and 200 characters", () => {
   expect(new MosError("bad_data", "a ".repeat(10_000)).message).toHaveLength(2001);
 });
 
+test("what follows a quotation is not one", () => {
+  const message = `there is no "a"; known are ${"b, ".repeat(100)}`;
+  expect(new MosError("not_found", message).message).toBe(message);
+});
+
 test("a hint is lines of our own", () => {
   expect(new MosError("bad_data", "no\nlines", { hint: "one\ntwo" }).message).toBe("no\\nlines\none\ntwo");
 });

@@ -26,7 +26,8 @@ export interface MosErrorOptions {
 const LONGEST_QUOTE = 150;
 const LONGEST_WORD = 200;
 const LONGEST_MESSAGE = 2000;
-const LONG_QUOTE = new RegExp(`"([^"]{${LONGEST_QUOTE}})[^"]+"?`, "g");
+/** A quotation, whole: the mark that ends one must not be taken for the start of the next. */
+const QUOTE = /"([^"]*)"?/g;
 const LONG_WORD = new RegExp(`(\\S{${LONGEST_WORD}})\\S+`, "g");
 
 const escaped = (character: string): string =>
@@ -34,7 +35,11 @@ const escaped = (character: string): string =>
 
 /** A message in one line: what stands in a file can neither forge a second one nor fill the screen. */
 export function oneLine(message: string): string {
-  const short = message.replace(LONG_QUOTE, '"$1…"').replace(LONG_WORD, "$1…");
+  const short = message
+    .replace(QUOTE, (whole, inner: string) =>
+      inner.length > LONGEST_QUOTE ? `"${inner.slice(0, LONGEST_QUOTE)}…"` : whole,
+    )
+    .replace(LONG_WORD, "$1…");
   const text = short.replace(/[\p{Cc}\u2028\u2029]/gu, escaped);
   return text.length > LONGEST_MESSAGE ? `${text.slice(0, LONGEST_MESSAGE)}…` : text;
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { type Adapter, deltaOf } from "#adapters";
 import { MosError } from "#core";
 import { openSafetensorsWriter } from "#formats";
-import { huggingFaceConfig, type ModelFiles } from "#models";
+import { configText, huggingFaceConfig, type ModelFiles } from "#models";
 import { modulePath, type Site } from "#nn";
 import {
   expectSpace,
@@ -24,8 +24,6 @@ import type { MergePlan, MergeShard } from "./merge-plan.ts";
 /** Files of a folder that the merged model takes over as they are. Weights and code are not among them. */
 const COPIED =
   /^(generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|tokenizer\.model|vocab\.json|merges\.txt|chat_template\.(jinja|json)|(LICEN[SC]E|NOTICE|USE_POLICY)(\.(md|txt))?)$/;
-
-const asText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** config.json of a folder, with another type of numbers; transformers 5 calls the field `dtype`. */
 async function retypedConfig(folder: string, dtype: FileDtype): Promise<object> {
@@ -68,8 +66,9 @@ async function writeMergedFiles(model: ModelFiles, plan: MergePlan, into: string
     source.kind === "folder"
       ? { "config.json": await retypedConfig(source.folder, plan.dtype) }
       : filesOfGguf({ ...model, source }, plan.dtype);
-  for (const [name, value] of Object.entries(files)) await writeFileAtomic(join(into, name), asText(value));
-  if (plan.shards.length > 1) await writeFileAtomic(join(into, INDEX), asText(indexOf(plan)));
+  for (const [name, value] of Object.entries(files))
+    await writeFileAtomic(join(into, name), configText(value));
+  if (plan.shards.length > 1) await writeFileAtomic(join(into, INDEX), configText(indexOf(plan)));
 }
 
 const INDEX = "model.safetensors.index.json";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { WeightForm } from "#graph";
-import { type BaseDtype, chooseForm, presetConfig, weightShapes } from "#models";
+import { type BaseDtype, chooseForm, type PresetName, presetConfig, presets, weightShapes } from "#models";
 import type { FreeMemory } from "#storage";
 import { type EngineSize, expectEngineMemory, type PlannedModel } from "./memory.ts";
 
@@ -9,7 +9,7 @@ const Q4_0: WeightForm = {
   ...{ scales: "float16", offsets: false },
 };
 
-function modelOf(preset: "llama2-7b" | "llama3.2-3b", stored: WeightForm): PlannedModel {
+function modelOf(preset: PresetName, stored: WeightForm): PlannedModel {
   const config = presetConfig(preset);
   const formsOf = (baseDtype: BaseDtype) =>
     new Map(
@@ -58,6 +58,27 @@ describe("the memory of an engine", () => {
     expect(small.expand).toBe(false);
     expect(partOf(small.plan, "base")).toBeLessThan(7e9);
   });
+
+  test.each(Object.keys(presets) as PresetName[])(
+    "of %s has its base, and keys and values of its heads",
+    (name) => {
+      const model = modelOf(name, { kind: "bfloat16" });
+      const wanted = { ...size, baseDtype: "int4", compute: "float32" } as const;
+      const { plan, cacheMemory } = expectEngineMemory(model, wanted, free(1000));
+      const { layers, keyValueHeads, headDim, vocabularySize } = model.config;
+      const position = 4 * 2 * layers * keyValueHeads * headDim;
+      expect(partOf(plan, "cache")).toBe(Math.min(cacheMemory, size.maxBatch * size.maxLength * position));
+      expect(cacheMemory).toBeGreaterThanOrEqual(Math.min(4e9, size.maxBatch * size.maxLength * position));
+      expect(partOf(plan, "steps")).toBeGreaterThan(4 * size.maxBatch * vocabularySize);
+      const numbers = [...weightShapes(model.config).values()].map((shape) =>
+        shape.reduce((a, b) => a * b, 1),
+      );
+      const parameters = numbers.reduce((a, b) => a + b, 0);
+      expect(partOf(plan, "base")).toBeGreaterThan(0.5 * parameters);
+      // small ones are part of two programs, with the table of a tied head in 8 bits besides
+      expect(partOf(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
+    },
+  );
 
   test("that has no room is refused with its parts and what would fit", () => {
     const model = modelOf("llama2-7b", { kind: "bfloat16" });

@@ -46,7 +46,9 @@ export const CACHE_MEMORY = 4e9;
 /** Of what is left, since a cache that grows has the old arrays and the new ones of a layer for a moment. */
 const CACHE_SHARE = 0.8;
 /** The process, the runtime and the programs. */
-const RUNTIME = 250e6;
+const RUNTIME = 200e6;
+/** The tokenizer, for each token of the vocabulary. */
+const TOKEN = 1500;
 /** The rank that slots are planned for. */
 const RANK = 8;
 /** Rows of the largest step. */
@@ -121,12 +123,12 @@ function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: Engi
 
 /** What the largest step computes: the rows between the layers, scores of one layer with its mask, logits of a full batch. */
 function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): number {
-  const { hiddenSize, intermediateSize, heads, keyValueHeads, vocabularySize } = config;
+  const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim, vocabularySize } = config;
   const rows = Math.min(ROWS, maxLength);
   // without windows masks do not depend on the query
   const masks = config.window === undefined ? 0 : heads / keyValueHeads;
   const numbers =
-    rows * (6 * hiddenSize + 3 * intermediateSize) +
+    rows * (2 * hiddenSize + 2 * (heads + keyValueHeads) * headDim + 3 * intermediateSize) +
     (2 * heads + masks) * rows * Math.min(maxLength, 4 * ROWS) +
     2 * maxBatch * vocabularySize;
   return numbers * Float32Array.BYTES_PER_ELEMENT;
@@ -143,7 +145,7 @@ function planEngine(
     cache: cacheMemory,
     slots: slotBytes(model.config, size),
     steps: stepBytes(model.config, size),
-    runtime: RUNTIME,
+    runtime: RUNTIME + TOKEN * model.config.vocabularySize,
   });
 }
 

@@ -2,6 +2,7 @@ export { type BaseDtype, type BaseForms, chooseForm } from "./base-dtype.ts";
 export { BASE_DTYPES, baseDtype, COMPUTES, type Compute, compute } from "./base-settings.ts";
 export type { ModelConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
+export { configText } from "./config-text.ts";
 export {
   type AddNormHook,
   type AttentionHook,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { checkConfig } from "./config.ts";
-import { presetConfig, presets } from "./registry.ts";
+import { checkConfig, type ModelConfig } from "./config.ts";
+import { type PresetName, presetConfig, presets } from "./registry.ts";
 import { weightShapes } from "./weights.ts";
 
 const parameters = (name: string): number =>
@@ -9,21 +9,59 @@ const parameters = (name: string): number =>
     0,
   );
 
-// The published numbers of parameters, to the last one.
-test.each([
-  ["llama2-7b", 6738415616],
-  ["llama2-13b", 13015864320],
-  ["llama3-8b", 8030261248],
-  ["llama3.2-1b", 1235814400],
-  ["llama3.2-3b", 3212749824],
-  ["smollm2-135m", 134515008],
-  ["smollm2-360m", 361821120],
-  ["smollm2-1.7b", 1711376384],
-  ["tinyllama", 1100048384],
-  ["mistral-7b", 7248023552],
-])("%s has %i parameters", (name, count) => {
-  expect(parameters(name)).toBe(count);
+const published: Readonly<Record<PresetName, number>> = {
+  "llama2-7b": 6738415616,
+  "llama2-13b": 13015864320,
+  "llama3-8b": 8030261248,
+  "llama3.2-1b": 1235814400,
+  "llama3.2-3b": 3212749824,
+  tinyllama: 1100048384,
+  "smollm2-135m": 134515008,
+  "smollm2-360m": 361821120,
+  "smollm2-1.7b": 1711376384,
+  "smollm3-3b": 3075098624,
+  "mistral-7b": 7248023552,
+  "mistral-7b-v0.1": 7241732096,
+  "qwen2.5-0.5b": 494032768,
+  "qwen2.5-1.5b": 1543714304,
+  "qwen2.5-3b": 3085938688,
+  "qwen2.5-7b": 7615616512,
+  "qwen2.5-14b": 14770033664,
+  "qwen3-0.6b": 596049920,
+  "qwen3-1.7b": 1720574976,
+  "qwen3-4b": 4022468096,
+  "qwen3-8b": 8190735360,
+  "qwen3-14b": 14768307200,
+  "gemma2-2b": 2614341888,
+  "gemma2-9b": 9241705984,
+  "gemma2-27b": 27227128320,
+  "gemma3-270m": 268098176,
+  "gemma3-1b": 999885952,
+  "gemma3-4b": 4300079472,
+  "gemma3-12b": 12187325040,
+  "gemma3-27b": 27432406640,
+  "phi3-mini-4k": 3821079552,
+  "phi3.5-mini": 3821079552,
+  "phi4-mini": 3836021760,
+  "olmo2-1b": 1484916736,
+  "olmo2-7b": 7298617344,
+  "olmo2-13b": 13716198400,
+  "granite3.3-2b": 2533539840,
+  "granite3.3-8b": 8170864640,
+};
+
+/** What Gemma 3 has beside its text part from 4B on: SigLIP of width 1152, a norm of its output, and a projection. */
+const visionOf = (name: string): number =>
+  /^gemma3-(4|12|27)b$/.test(name) ? 416866032 + 1152 * (1 + presetConfig(name).hiddenSize) : 0;
+
+test.each(Object.entries(published))("%s has the %i parameters that were published", (name, count) => {
+  expect(parameters(name)).toBe(count - visionOf(name));
   expect(() => checkConfig(presetConfig(name), name)).not.toThrow();
+});
+
+test("what is said of layers is said of all of them", () => {
+  for (const [name, { layers, window, rotatedLayers }] of Object.entries<ModelConfig>(presets))
+    for (const said of [window?.layers, rotatedLayers]) expect(said?.length ?? layers, name).toBe(layers);
 });
 
 test("the error for an unknown name lists the known ones", () => {

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import { parseAdapterConfig } from "#adapters";
-import { presetConfig } from "#models";
+import { type PresetName, presetConfig } from "#models";
 import type { FreeMemory } from "#storage";
 import { baseOfConfig, expectRunMemory, planMemory, type RunSize } from "./memory.ts";
+import { parameterCount } from "./params.ts";
 
 const GB = 1e9;
 const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
@@ -26,6 +27,26 @@ test("more rows, longer rows and a held-out part take more; a base in fewer bits
       ({ name }) => name === "base",
     )?.bytes;
   expect(baseOf("int4")).toBeLessThan((baseOf("float32") ?? 0) / 3);
+});
+
+test.each<PresetName>([
+  ...(["smollm2-135m", "mistral-7b-v0.1", "qwen2.5-0.5b", "qwen3-0.6b", "smollm3-3b"] as const),
+  ...(["gemma2-2b", "gemma3-270m", "phi4-mini", "olmo2-1b", "granite3.3-2b"] as const),
+])("the plan of %s has room for its base and for what lies between its layers", (name) => {
+  const config = presetConfig(name);
+  const whole = baseOfConfig(name, config);
+  const planned = planMemory(whole, adapter, { ...size, baseDtype: "int4", free: free(1000 * GB) });
+  const partOf = (part: string): number => planned.plan.parts.find((each) => each.name === part)?.bytes ?? 0;
+  const parameters = parameterCount(config);
+  expect(partOf("base")).toBeGreaterThan(0.5 * parameters);
+  expect(partOf("base")).toBeLessThan(1.1 * parameters);
+  const tokens = size.batchSize * size.maxLength;
+  const between = 4 * tokens * config.layers * config.hiddenSize;
+  expect(partOf("activations")).toBeGreaterThan(between);
+  const inLayers =
+    config.layers * (config.heads * (config.headDim + size.maxLength) + config.intermediateSize);
+  const logits = 4 * 1024 * config.vocabularySize;
+  expect(partOf("activations")).toBeLessThan(8 * (between + 4 * tokens * inLayers) + logits);
 });
 
 test("layers are computed again only where there is no room without", () => {

@@ -27,7 +27,7 @@ export interface TrainingMemoryOptions {
 /** Node, its code, ONNX Runtime, and its threads. */
 const PROCESS = 170e6;
 /** The tokenizer, for each token of the vocabulary. */
-const TOKEN = 1000;
+const TOKEN = 1500;
 /** A compiled program, for each of its nodes. */
 const NODE = 7500;
 

@@ -1,7 +1,7 @@
 // How long a step takes on this machine, found without the model: a model that is one layer thick, with weights of zeros and
 // its share of the vocabulary, makes real steps. The number of layers times its time is that of the whole one.
 import { type DType, leaf, nodesOf, type TensorData, type Value } from "#graph";
-import { type ModelConfig, weightLeaves } from "#models";
+import { geometryOf, type ModelConfig, weightLeaves } from "#models";
 import { type CompileOptions, compile, type HostTensor, type LeafType } from "#runtime";
 import type { PlannedModel, TrainingMemoryOptions } from "./memory.ts";
 import { lossGraph, stepOutputs } from "./step.ts";
@@ -46,6 +46,8 @@ export async function trainingSpeed(
     ...config,
     layers: 1,
     vocabularySize: Math.ceil(config.vocabularySize / config.layers),
+    // as much work, and there is a norm whose gradient comes through the whole layer
+    ...(config.norms === "post" ? { norms: "pre" } : {}),
   };
   const thin = { ...model, config: slice, weights: weightLeaves(slice, options.forms) };
   const update = await secondsOfToken(thin, { ...options, training: true });
@@ -90,8 +92,8 @@ function affordable(
   { config }: PlannedModel,
   { rows, length, maxSegment = length }: TrainingMemoryOptions["shape"],
 ): Required<TrainingMemoryOptions["shape"]> {
-  const { hiddenSize, intermediateSize } = config;
-  const numbers = 3 * hiddenSize * intermediateSize + 4 * hiddenSize * hiddenSize;
+  const widths = Object.values(geometryOf(config).widths);
+  const numbers = widths.reduce((sum, width) => sum + width.in * width.out, 0);
   const tokens = Math.max(SHORTEST, Math.floor(WORK / numbers));
   const fitting = Math.min(length, tokens);
   return {
