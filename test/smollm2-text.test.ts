@@ -49,7 +49,8 @@ needsModel(`SmolLM2: every text has transformers' ids, and they decode to its te
 needsModel(`SmolLM2: special ids and the chat template${reason}`, async () => {
   const { tokenizer, template } = await load();
   expect(tokenizer.vocabularySize).toBe(49152);
-  expect([tokenizer.bosToken, ...tokenizer.eosTokens]).toEqual([1, 2]);
+  // <|im_start|>; <|im_end|> and <|endoftext|>
+  expect([tokenizer.bosToken, ...tokenizer.eosTokens]).toEqual([1, 2, 0]);
   expect(template.source).toBe("model");
   expect(template.render([{ role: "user", content: "Hi" }], { addGenerationPrompt: true })).toBe(
     "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n" +

@@ -1,7 +1,9 @@
 """Makes the text for the tokenizer comparison from a seed, and the ids that transformers gives for it.
 
-    python scripts/verify/tokenizer_text.py FILE.gguf OUT.jsonl.gz [--lines 2600] [--seed 0]
+    python scripts/verify/tokenizer_text.py FILE.gguf OUT.jsonl.gz [--lines 2600] [--added 400] [--seed 0]
 
+--added is how many further texts hold the model's own added tokens (special ones, HTML tags, runs of blanks, ...).
+npm run verify:tokenizer compares the ids with this project's. A folder with tokenizer.json does for FILE.gguf, too.
 Each line of the output is {"text": ..., "ids": [...]}, with "decoded" added where transformers' decode of the
 ids differs from the text, and "plain" where leaving out the special tokens changes it. The first line says what
 made it. Needs transformers and gguf.
@@ -102,19 +104,32 @@ def make(rng):
     return text
 
 
+def make_with(rng, added):
+    """Phrases between which the model's own added tokens stand."""
+    scripts = [text.split(" ") for text in WORDS.values()]
+    parts = [phrase(rng, rng.choice(scripts)) + rng.choice(added) + rng.choice(["", "", "\n", " "]) for _ in range(rng.randint(1, 4))]
+    return "".join(parts) + rng.choice(["", rng.choice(added), phrase(rng, rng.choice(scripts))])
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("gguf")
     parser.add_argument("out")
     parser.add_argument("--lines", type=int, default=2600)
+    parser.add_argument("--added", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import transformers
 
     folder, name = os.path.split(os.path.abspath(options.gguf))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    if os.path.isdir(options.gguf):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(options.gguf)
+    else:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name)
     rng = random.Random(options.seed)
     texts = EDGES + [make(rng) for _ in range(options.lines - len(EDGES))]
+    added = [token.content for _, token in sorted(tokenizer.added_tokens_decoder.items()) if "unused" not in token.content]
+    texts += [make_with(rng, added) for _ in range(options.added)]
     lines = [{"made_by": "scripts/verify/tokenizer_text.py", "seed": options.seed, "transformers": transformers.__version__}]
     for text in texts:
         ids = tokenizer.encode(text)

@@ -13,6 +13,7 @@ import {
   type TextRequest,
 } from "#recipes";
 import { storageError } from "#storage";
+import { templateSettings } from "#text";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
@@ -54,6 +55,7 @@ const options = {
     promptFile: text({ placeholder: "file", help: "a file with the user's message" }),
     chat: flag({ help: "talk in the terminal" }),
     system: text({ help: "the system message" }),
+    ...templateSettings,
     raw: flag({ help: "continue the text as it stands, without the chat template" }),
   }),
   ...group("Sampling", { ...answerSettings, maxLength }),
@@ -72,6 +74,7 @@ export const command = defineCommand({
     ["chat", "compare"],
     ["chat", "json"],
     ["system", "raw"],
+    ["chatTemplateKwargs", "raw"],
   ],
   examples: `
 Examples:
@@ -124,6 +127,28 @@ function asPrompt(text: string, { raw, system }: Values): Prompt {
   return [...messages, { role: "user", content: text }];
 }
 
+/**
+ * The prompt for a model that has no chat template, and no adapter that was trained with the one that stands in for it: the
+ * text is continued then, since role tags that a model does not know make it write nonsense.
+ */
+function fittingPrompt({ text }: Engine, asked: Prompt | undefined, options: Values): Prompt | undefined {
+  const { adapter, system, json } = options;
+  if (typeof asked === "string" || adapter !== undefined || text.template.source !== "fallback") return asked;
+  if (asked === undefined) throw withoutTemplate(options.model, "--chat");
+  if (system !== undefined) throw withoutTemplate(options.model, "--system");
+  if (!json)
+    note(
+      `${options.model} has no chat template, as models have that are not trained to chat: the prompt is continued as it stands, as with --raw`,
+    );
+  return asked.at(-1)?.content ?? "";
+}
+
+const withoutTemplate = (model: string, option: string): MosError =>
+  new MosError(
+    "bad_option",
+    `${option} needs a chat template, and ${model} has none; give a model that is trained to chat, an --adapter, or --raw`,
+  );
+
 /** The adapter's folder; of a run that has not finished, that of what it has so far, which is said. */
 async function adapterOf(folder: string | undefined): Promise<string | undefined> {
   const found = folder === undefined ? undefined : await findAdapter(folder);
@@ -137,7 +162,7 @@ async function run(given: Values): Promise<number> {
   const options = { ...given, adapter: await adapterOf(given.adapter) };
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare shows the base beside an adapter; give --adapter FOLDER too");
-  const prompt = options.chat ? undefined : asPrompt(await readPrompt(options), options);
+  const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);
   using interrupt = listenForInterrupt();
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
   const { signal } = interrupt;
@@ -147,6 +172,7 @@ async function run(given: Values): Promise<number> {
   await using engine = await openEngine({
     ...{ model: path, inProcess: true, baseDtype, compute, cacheDtype, maxLength, device, threads, signal },
     defaults: { generationConfig: options.generationConfig },
+    chatTemplateKwargs: options.chatTemplateKwargs,
     ...{ weightCache, cacheFolder: cacheOfUser() },
     // two requests at most run side by side
     maxBatch: 2,
@@ -156,6 +182,7 @@ async function run(given: Values): Promise<number> {
   const trainedOn =
     adapter === undefined ? undefined : checkBase(adapter, await readAdapterBase(adapter), engine.model);
   line.clear();
+  const prompt = fittingPrompt(engine, asked, options);
   const isSaid = !options.json && process.stderr.isTTY === true;
   if (isSaid && Object.keys(engine.defaults.sources).length > 0)
     note(`the model asks for ${defaultsText(engine.defaults)}; options come before that`);

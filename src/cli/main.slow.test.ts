@@ -1,7 +1,7 @@
 // The program as a user has it: processes, exit codes, stdout and stderr. A start costs about a second, so each test
 // looks at several things.
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -143,6 +143,30 @@ test("train, then generate", async () => {
   expect(answers[0].text).not.toContain("Ahoy");
   expect(chat).toMatchObject({ code: 0, stdout: answer.stdout });
   expect(chat.stderr).toMatch(/\(forgotten\)\n\(there is no \/sytem;/);
+});
+
+test("a model that has no chat template continues the prompt, and cannot chat", async () => {
+  const model = join(folder, "plain");
+  await cp(MODEL, model, { recursive: true });
+  const edit = async (file: string, change: (text: string) => string) =>
+    writeFile(join(model, file), change(await readFile(join(model, file), "utf8")));
+  await edit("tokenizer.json", (text) => text.replaceAll("<|im_start|>", "<|other|>"));
+  await edit("tokenizer_config.json", (text) => JSON.stringify({ ...JSON.parse(text), chat_template: null }));
+  const generate = ["generate", "--model", model, "--max-tokens", "8"];
+  const prompt = ["--prompt", "Once upon a time"];
+  const [answer, raw, chat, system, kwargs] = await Promise.all([
+    mos([...generate, ...prompt]),
+    mos([...generate, ...prompt, "--raw"]),
+    mos([...generate, "--chat"], "Hi\n"),
+    mos([...generate, ...prompt, "--system", "Be brief."]),
+    mos([...generate, ...prompt, "--chat-template-kwargs", "enable_thinking=false"]),
+  ]);
+  expect(answer).toMatchObject({ code: 0, stdout: raw.stdout });
+  expect(answer.stderr).toMatch(/plain has no chat template.*as with --raw/);
+  expect([chat.code, system.code, kwargs.code]).toEqual([2, 2, 2]);
+  expect(chat.stderr).toMatch(/--chat needs a chat template, and .*plain has none/);
+  expect(system.stderr).toContain("--system needs a chat template");
+  expect(kwargs.stderr).toContain("It must be a JSON object such as");
 });
 
 test("an interrupt saves and prints how to resume; the same settings resume", async () => {

@@ -4,6 +4,7 @@ import { integer, MosError, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#recipes";
 import { describeMemory, describePlan } from "#storage";
+import { templateSettings } from "#text";
 import { defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
@@ -37,6 +38,7 @@ const options = {
       ...defaultsSettings.maxTokens,
       defaultText: "the model's, or what is left of the context; 16 in completions",
     },
+    ...templateSettings,
   }),
   ...group("Machine", batchSettings),
   ...group("Network", networkSettings),
@@ -195,6 +197,14 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
       ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
       ...movedRows(moved(adapters)),
       ["sampling", defaultsText(engine.defaults)],
+      ...(engine.text.template.source === "fallback"
+        ? [
+            [
+              "chats",
+              "in Tulu's layout, for adapters trained with it: the model has no chat template",
+            ] as const,
+          ]
+        : []),
       ["batch", `${counted(maxBatch, "request")} side by side`],
       ["keys", options.apiKeys ?? "none: everyone who reaches the port may use the server"],
       ["address", `${address}/v1`],

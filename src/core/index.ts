@@ -9,6 +9,7 @@ export {
   choice,
   flag,
   integer,
+  jsonObject,
   listOf,
   names,
   number,

@@ -5,7 +5,7 @@ import { MosError } from "./error.ts";
 
 /** One setting. `Value` includes undefined where it may be left out and has no default. */
 export interface Setting<Value = unknown> {
-  readonly kind: "integer" | "number" | "bytes" | "flag" | "choice" | "text" | "list";
+  readonly kind: "integer" | "number" | "bytes" | "flag" | "choice" | "text" | "list" | "object";
   /** What it does, in half a sentence. Of a flag that is on by default: what switching it off does. */
   readonly help: string;
   /** What stands for the value in a help text: the `n` of `--steps <n>`. */
@@ -243,6 +243,30 @@ export function text<
     check: pattern === undefined ? z.string(message) : z.string(message).regex(pattern, message),
     read: (given) => given,
   });
+}
+
+/** Values by name. On the command line they are written in JSON. */
+export function jsonObject<const Options extends About<Readonly<Record<string, unknown>>>>(
+  options: Options,
+): Setting<Readonly<Record<string, unknown>> | Absent<Options>> {
+  const what = "an object, name to value";
+  return setting(options, {
+    kind: "object",
+    placeholder: "json",
+    expected: what,
+    expectedText: 'a JSON object such as {"name": true}',
+    check: z.record(z.string(), z.unknown(), expected(what)),
+    read: readJsonText,
+  });
+}
+
+/** Undefined for what is no JSON. */
+function readJsonText(given: string): unknown {
+  try {
+    return JSON.parse(given);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Several texts; each use of the option adds one. */

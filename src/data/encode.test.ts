@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate, type Tokenizer } from "#text";
-import { encodeExample, encodeExamples } from "./encode.ts";
+import { encodeAnswers, encodeExample, encodeExamples } from "./encode.ts";
 import type { ChatExample, CompletionExample, Example, Turn } from "./forms.ts";
 import type { PromptFormatOptions } from "./prompt-formats.ts";
 
@@ -36,11 +36,14 @@ function fakeTokenizer({ addsBos = false }: { readonly addsBos?: boolean } = {})
 const template: ChatTemplate = {
   source: "model",
   render: () => "",
-  renderTurns: (messages) => [
+  renderTurns: (messages, { lastOnly = false } = {}) => [
     { text: messages[0]?.role === "system" ? "<s>" : "<s>system:default|", isAnswer: false },
-    ...messages.flatMap(({ role, content }) => [
+    ...messages.flatMap(({ role, content }, i) => [
       { text: `${role}:`, isAnswer: false },
-      { text: role === "assistant" ? `${content}</s>` : content, isAnswer: role === "assistant" },
+      {
+        text: role === "assistant" ? `${content}</s>` : content,
+        isAnswer: role === "assistant" && (!lastOnly || i === messages.length - 1),
+      },
       { text: "|", isAnswer: false },
     ]),
   ],
@@ -109,6 +112,45 @@ describe("template", () => {
       turn("assistant", "Yes"),
     );
     expect(read(two)).toMatchObject({ text: expect.stringContaining("No</s>"), targets: "Yes</s>" });
+  });
+
+  describe("that lays out earlier answers anew, without what their first line says", () => {
+    const forgetful = chatTemplate({
+      template:
+        "{% for m in messages %}{{ '>' + (m.content if m.role == 'user' or loop.last else m.content.split('~')[-1]) + '</s>' }}{% endfor %}" +
+        "{% if add_generation_prompt %}{{ '>' }}{% endif %}",
+      tokenizer,
+    });
+    const options = { ...base, template: forgetful };
+    const turns = [
+      turn("user", "a"),
+      turn("assistant", "why~x"),
+      turn("user", "b"),
+      turn("assistant", "y~z"),
+    ];
+    const shown = ({ ids, labels }: { readonly ids: Int32Array; readonly labels: Int32Array }) => [
+      tokenizer.decode([...ids]),
+      tokenizer.decode([...labels].filter((label) => label >= 0)),
+    ];
+
+    test("each answer is an example of its own", async () => {
+      expect(encodeAnswers(chat(...turns), options).map(shown)).toEqual([
+        [">a</s>>why~x</s>", "why~x</s>"],
+        [">a</s>>x</s>>b</s>>y~z</s>", "y~z</s>"],
+      ]);
+      const { report } = await encodeExamples([chat(...turns)], { ...options, maxLength: 10 });
+      expect(report).toMatchObject({ examples: 1, dropped: 1 });
+    });
+
+    test("one of weight 0 is none", () => {
+      const silent = turns.map((one, i) => ({ ...one, isTarget: i === 1 }));
+      expect(encodeAnswers(chat(...silent), options).map(shown)).toEqual([[">a</s>>why~x</s>", "why~x</s>"]]);
+    });
+
+    test("other conversations stay whole", () => {
+      expect(encodeAnswers(chat(...turns.slice(0, 2)), options)).toHaveLength(1);
+      expect(encodeAnswers(chat(...turns), base)).toHaveLength(1);
+    });
   });
 
   test("prompt and completion become a conversation", () => {

@@ -50,6 +50,38 @@ export function encodeExample(example: Example, options: PromptFormatOptions): E
   };
 }
 
+/**
+ * Encodes one example as it is trained: in one sequence, or in one for each answer where the chat template lays a
+ * conversation out anew for each, as those do that leave out the reasoning of earlier answers. Each answer then stands
+ * behind what the model is given when it writes it.
+ *
+ * @throws MosError as `encodeExample`.
+ */
+export function encodeAnswers(example: Example, options: PromptFormatOptions): readonly EncodedExample[] {
+  try {
+    return [encodeExample(example, options)];
+  } catch (error) {
+    const apart = error instanceof MosError && error.code === "bad_config" ? answersApart(example) : [];
+    if (apart.length === 0) throw error;
+    return apart.map((one) => encodeExample(one, options));
+  }
+}
+
+/** The conversation up to each of its answers that is to be learnt, and only that one to be learnt. */
+const answersApart = (example: Example): readonly Example[] =>
+  example.kind !== "chat"
+    ? []
+    : example.turns.flatMap((turn, k) =>
+        turn.isTarget
+          ? [
+              {
+                ...example,
+                turns: example.turns.slice(0, k + 1).map((one, i) => ({ ...one, isTarget: i === k })),
+              },
+            ]
+          : [],
+      );
+
 function countTargets(isTarget: readonly boolean[], length: number): number {
   let count = 0;
   for (let i = 1; i < length; i++) if (isTarget[i]) count++;
@@ -58,7 +90,7 @@ function countTargets(isTarget: readonly boolean[], length: number): number {
 
 /** What encoding kept of a data set. */
 export interface EncodingReport {
-  /** Examples that were kept, like all numbers here but `dropped`. */
+  /** Examples that were kept, like all numbers here but `dropped`; one for each answer where these are encoded apart. */
   readonly examples: number;
   readonly tokens: number;
   readonly targetTokens: number;
@@ -94,6 +126,7 @@ export async function encodeExamples(
   options: PromptFormatOptions & { readonly signal?: AbortSignal | undefined },
 ): Promise<EncodedDataset> {
   const encoded: EncodedExample[] = [];
+  let dropped = 0;
   let since = steadyNow();
   for (const [i, example] of examples.entries()) {
     if (steadyNow() - since > AT_ONCE) {
@@ -102,8 +135,10 @@ export async function encodeExamples(
     }
     if (options.signal?.aborted === true)
       throw new MosError("cancelled", `cancelled after ${i} of ${examples.length} examples were encoded`);
-    const one = encodeExample(example, options);
-    if (one.targetTokens > 0) encoded.push(one);
+    const answers = encodeAnswers(example, options);
+    const kept = answers.filter(({ targetTokens }) => targetTokens > 0);
+    encoded.push(...kept);
+    dropped += answers.length - kept.length;
   }
   if (encoded.length === 0)
     throw new MosError(
@@ -120,7 +155,7 @@ export async function encodeExamples(
     targetTokens: sum(({ targetTokens }) => targetTokens),
     truncated: sum(({ truncated }) => Number(truncated)),
     truncatedTargets: sum(({ truncatedTargets }) => truncatedTargets),
-    dropped: examples.length - encoded.length,
+    dropped,
     longest: encoded.reduce((max, { ids }) => Math.max(max, ids.length), 0),
   };
   return { encoded, report };

@@ -7,6 +7,7 @@ export {
   type EncodedDataset,
   type EncodedExample,
   type EncodingReport,
+  encodeAnswers,
   encodeExample,
   encodeExamples,
   IGNORED,

@@ -91,8 +91,9 @@ interface TemplateOptions extends SystemOption {
 /** The conversation in the model's own chat template. */
 function templatePieces(example: LaidOut, { template, system }: TemplateOptions): readonly Piece[] {
   const turns = turnsOf(example, { system });
-  const rendered = renderTurns(template, turns, example);
-  const answers = turns.filter(({ role }) => role === "assistant");
+  const lastOnly = turns.at(-1)?.isTarget === true && turns.filter(({ isTarget }) => isTarget).length === 1;
+  const rendered = renderTurns(template, { turns, lastOnly }, example);
+  const answers = turns.filter(({ role, isTarget }) => (lastOnly ? isTarget : role === "assistant"));
   if (rendered.filter(({ isAnswer }) => isAnswer).length !== answers.length)
     throw new MosError(
       "bad_data",
@@ -106,13 +107,20 @@ function templatePieces(example: LaidOut, { template, system }: TemplateOptions)
   }));
 }
 
+interface LocatedTurns {
+  readonly turns: readonly Turn[];
+  /** Only the last one is trained on. */
+  readonly lastOnly: boolean;
+}
+
 function renderTurns(
   template: ChatTemplate,
-  turns: readonly ChatMessage[],
+  { turns, lastOnly }: LocatedTurns,
   place: Place,
 ): readonly RenderedPiece[] {
+  const messages: readonly ChatMessage[] = turns.map(({ role, content }) => ({ role, content }));
   try {
-    return template.renderTurns(turns.map(({ role, content }) => ({ role, content })));
+    return template.renderTurns(messages, { lastOnly });
   } catch (cause) {
     const reason = reasonOf(cause);
     const code = cause instanceof MosError ? cause.code : "bad_data";

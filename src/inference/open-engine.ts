@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import { type LocateCalls, loadModelText, locatedPath, openModel } from "#models";
-import type { LoadedText } from "#text";
+import { type LoadedText, type TemplateVariables, withVariables } from "#text";
 import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
 import { openCoreProcess } from "./core-process.ts";
 import { createEngine } from "./engine.ts";
@@ -19,6 +19,8 @@ export interface OpenEngineOptions extends Omit<CoreSettings, "model">, LocateCa
   readonly inProcess?: boolean;
   /** How requests are answered that do not say it themselves; what is left out is as the model's files have it. */
   readonly defaults?: DefaultsInput | undefined;
+  /** Variables of the model's chat template, such as `enable_thinking`; those of a request come before them. */
+  readonly chatTemplateKwargs?: TemplateVariables | undefined;
   /** How long the engine's process may be silent before `isResponding` is false (30); 0 is for ever. */
   readonly silentSeconds?: number;
   /** The time for chat templates that print the date; without it they print the date they carry, or none. */
@@ -42,6 +44,7 @@ export async function openEngine({
   model,
   inProcess = false,
   defaults: given = {},
+  chatTemplateKwargs,
   silentSeconds = 30,
   onProgress = () => undefined,
   signal,
@@ -50,15 +53,19 @@ export async function openEngine({
   onDownload,
   ...settings
 }: OpenEngineOptions): Promise<Engine> {
+  const laidOut = (text: LoadedText): LoadedText => ({
+    ...text,
+    template: withVariables(text.template, chatTemplateKwargs),
+  });
   if (typeof model !== "string") {
-    const { text } = model;
+    const text = laidOut(model.text);
     const defaults = answerDefaults(given, text.generation);
     const opened = await openCore({ ...settings, model }, { onProgress, signal });
     return createEngine({ ...opened, text, defaults });
   }
   const path = await locatedPath(model, { hub, onDownload, signal });
   const read = async (): Promise<{ readonly text: LoadedText; readonly defaults: AnswerDefaults }> => {
-    const text = await textOf(path, now);
+    const text = laidOut(await textOf(path, now));
     return { text, defaults: answerDefaults(given, text.generation) };
   };
   if (inProcess) {

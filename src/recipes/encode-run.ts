@@ -14,7 +14,7 @@ import {
   readDataset,
   splitHeldOut,
 } from "#data";
-import type { LoadedText } from "#text";
+import { type LoadedText, withVariables } from "#text";
 import { stepsOfEpochs, type TrainSettings } from "#training";
 import type { FinetuneSettings } from "./finetune-settings.ts";
 import type { PlannedBase } from "./memory.ts";
@@ -74,8 +74,11 @@ export interface RunEncoding extends Pick<PreparedRun, "settings" | "config" | "
 /** How the examples of a run become tokens. */
 export const encodingOf = ({
   text: { tokenizer, template },
-  settings: { maxLength, promptFormat, system },
-}: Pick<RunEncoding, "text" | "settings">) => ({ tokenizer, template, maxLength, promptFormat, system });
+  settings: { maxLength, promptFormat, system, chatTemplateKwargs },
+}: Pick<RunEncoding, "text" | "settings">) => ({
+  template: withVariables(template, chatTemplateKwargs),
+  ...{ tokenizer, maxLength, promptFormat, system },
+});
 
 /** The examples of a run as tokens, and what is computed of them. */
 export interface EncodedRun {

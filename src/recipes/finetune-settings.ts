@@ -2,6 +2,7 @@
 import { bytes, choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, compute } from "#models";
+import { templateSettings } from "#text";
 import { SCHEDULES } from "#training";
 
 /** What becomes of the data. */
@@ -12,6 +13,7 @@ export const dataSettings = {
     formerly: "rules",
     help: "how an example becomes tokens; template is the model's chat template",
   }),
+  ...templateSettings,
   system: text({ help: "system message for conversations that have none" }),
   maxLength: integer({
     min: 2,

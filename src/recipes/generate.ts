@@ -9,7 +9,7 @@ export type Prompt = string | readonly ChatMessage[];
 /** A request's options, which adapter answers it, and how much of the machine it takes. */
 export interface GenerateOptions
   extends Omit<TextRequest, "adapter">,
-    Pick<OpenEngineOptions, "hub" | "onDownload" | "onProgress"> {
+    Pick<OpenEngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
   /** An adapter or its folder; the base answers without. */
   readonly adapter?: string | Adapter | undefined;
   /** Whether what the options leave out is as the model's files have it ("auto"), or as if they had nothing. */
@@ -40,6 +40,7 @@ export async function* generate(
   {
     adapter,
     generationConfig,
+    chatTemplateKwargs,
     maxLength = 8192,
     device,
     threads,
@@ -52,6 +53,7 @@ export async function* generate(
   await using engine = await openEngine({
     ...{ model: base, inProcess: true, mergedAdapter: adapter, maxLength, device, threads, hub, onDownload },
     defaults: { generationConfig },
+    chatTemplateKwargs,
     ...(onProgress === undefined ? {} : { onProgress }),
     signal: request.signal,
   });

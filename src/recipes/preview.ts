@@ -2,7 +2,14 @@
 // the header and the tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
 import { MosError, steadyNow } from "#core";
-import { type EncodedDataset, type EncodingReport, type Example, encodeExample, IGNORED } from "#data";
+import {
+  type EncodedDataset,
+  type EncodedExample,
+  type EncodingReport,
+  type Example,
+  encodeAnswers,
+  IGNORED,
+} from "#data";
 import { geometryOf, type LocateCalls } from "#models";
 import type { FreeMemory, MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
@@ -29,7 +36,7 @@ export interface PreviewedToken {
   readonly isTrained: boolean;
 }
 
-/** A line of the data as the run sees it. */
+/** A line of the data as the run sees it, or an answer of it where these are encoded apart. */
 export interface PreviewedLine {
   readonly line: number;
   /** What `line` counts: lines of a file, rows of a table, or examples of a list. */
@@ -160,17 +167,20 @@ function previewLines(
   const encoding = encodingOf(options);
   const { tokenizer } = encoding;
   const wanted = lines === undefined ? all.slice(0, SHOWN_LINES) : lines.flatMap((line) => onLine(line, all));
-  return wanted.map((example) => {
-    const { ids, labels, source = { unit: "line" }, ...encoded } = encodeExample(example, encoding);
-    const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
-      id,
-      text: Buffer.from(tokenizer.bytesOf(id)).toString(),
-      isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
-    }));
-    const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
-    const dropped = encoded.targetTokens === 0;
-    return { ...source, ...{ part, shown, tokens: ids.length, ...encoded }, dropped };
-  });
+  const shownOf =
+    (example: Example) =>
+    (one: EncodedExample): PreviewedLine => {
+      const { ids, labels, source = { unit: "line" }, ...encoded } = one;
+      const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
+        id,
+        text: Buffer.from(tokenizer.bytesOf(id)).toString(),
+        isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
+      }));
+      const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
+      const dropped = encoded.targetTokens === 0;
+      return { ...source, ...{ part, shown, tokens: ids.length, ...encoded }, dropped };
+    };
+  return wanted.flatMap((example) => encodeAnswers(example, encoding).map(shownOf(example)));
 }
 
 /** The examples on a line: one of each file that has it. */

@@ -33,6 +33,7 @@ import {
   type TlsOptions,
 } from "#server";
 import { repairFolder } from "#storage";
+import { templateSettings } from "#text";
 import { baseOfFiles } from "./memory.ts";
 import { checkRun, type FinetuneOptions } from "./prepare-run.ts";
 
@@ -112,6 +113,7 @@ export interface ServeOptions
   extends SettingInput<typeof networkSettings>,
     SettingInput<typeof engineSettings>,
     SettingInput<typeof defaultsSettings>,
+    SettingInput<typeof templateSettings>,
     LocateCalls {
   /** A model folder, a .gguf file or org/name of the hub. */
   readonly model: string;
@@ -228,6 +230,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       ...(adapters === undefined ? {} : { adapters }),
       ...pick(engineSettings, options),
       defaults: pick(defaultsSettings, options),
+      ...parseSettings(templateSettings, pick(templateSettings, options)),
       cacheFolder: options.cacheFolder,
       ...(onProgress === undefined ? {} : { onProgress }),
       silentSeconds: life.engineTimeout,

@@ -61,7 +61,8 @@ export function createPromptReader(
 ): PromptReader {
   let maxTokenBytes = 1;
   for (let id = 0; id < tokenizer.vocabularySize; id++)
-    maxTokenBytes = Math.max(maxTokenBytes, tokenizer.bytesOf(id).length);
+    // no token stands for more bytes than its spelling has; bytesOf would keep those of a quarter million tokens
+    maxTokenBytes = Math.max(maxTokenBytes, Buffer.byteLength(tokenizer.tokenOf(id) ?? ""));
   const checkLength = (text: string, field: string): void => {
     if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
       throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);

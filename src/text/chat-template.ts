@@ -1,31 +1,43 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { MosError, reasonOf } from "#core";
-import { boundedInterpreter, MOST_STEPS } from "./bounded-interpreter.ts";
+import { boundedInterpreter } from "./bounded-interpreter.ts";
 import {
   type ChatMessage,
+  type LocateOptions,
   type Render,
   type RenderedPiece,
   type RenderTurnsOptions,
   renderTurns,
 } from "./render-turns.ts";
+import { globals } from "./template-globals.ts";
+import { checkVariables, type TemplateVariables } from "./template-variables.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Lays out a conversation as the text that a model was trained on. */
 export interface ChatTemplate {
-  readonly source: "model" | "default";
   /**
-   * @throws MosError `bad_data` when the template refuses the messages, or the last one cannot be continued; `bad_option`
-   * for a variable that is not the caller's.
+   * "default" is ChatML, where the model has none of its own and its tokenizer has ChatML's tokens; "fallback" Tulu's layout
+   * in ordinary text, which says nothing to a model unless it, or its adapter, was trained with it.
+   */
+  readonly source: "model" | "default" | "fallback";
+  /**
+   * @throws MosError `bad_data` when the template refuses the messages or leaves out those of a role, or the last one cannot
+   * be continued; `bad_option` for a variable that is not the caller's.
    */
   render(messages: readonly ChatMessage[], options?: RenderOptions): string;
   /**
-   * The same text as `render(messages)` in pieces, one for each assistant message. It begins where the generation prompt
+   * The same text as `render(messages)`, but for an end-of-text token that only ends a conversation, in pieces, one for each
+   * assistant message. It begins where the generation prompt
    * ends (for a first message, where its content begins) and runs to the end of the turn, with the end-of-turn token and
    * a line break after it; but not a line break at the end of the conversation, since generation stops before it.
    *
-   * @throws MosError `bad_config` when the template renders earlier turns differently once later ones follow.
+   * @throws MosError `bad_config` when the template renders earlier turns differently once later ones follow, as those do
+   * that leave out the reasoning of earlier answers; then `lastOnly` locates the last message's.
    */
-  renderTurns(messages: readonly ChatMessage[]): RenderedPiece[];
+  renderTurns(
+    messages: readonly ChatMessage[],
+    options?: LocateOptions & Pick<RenderOptions, "variables">,
+  ): RenderedPiece[];
 }
 
 /** How a conversation is laid out. */
@@ -34,8 +46,8 @@ export interface RenderOptions {
   readonly addGenerationPrompt?: boolean;
   /** Ends the text with the content of the last message, so that an answer continues it (false). */
   readonly continueFinalMessage?: boolean;
-  /** Further variables for the template, such as `enable_thinking`. */
-  readonly variables?: Readonly<Record<string, unknown>>;
+  /** Further variables for the template, such as `enable_thinking`; one that it does not read changes nothing. */
+  readonly variables?: TemplateVariables;
 }
 
 /** A template, and what it needs to be rendered. */
@@ -82,23 +94,73 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
     checkVariables(variables, name);
     const layOut: Render = (all) =>
       run({ ...variables, ...tokens, messages: all, add_generation_prompt: addGenerationPrompt });
-    return continueFinalMessage ? untilEnd(messages, { name, render: layOut }) : layOut(messages);
+    const text = continueFinalMessage ? untilEnd(messages, { name, render: layOut }) : layOut(messages);
+    expectAllRoles(text, messages, { name, render: layOut });
+    return text;
   };
-  return { source, render, renderTurns: (messages) => renderTurns(messages, { name, render }) };
+  return {
+    ...{ source, render },
+    renderTurns: (messages, { lastOnly, variables = {} } = {}) => {
+      const full: Render = (all, given) => render(all, { ...given, variables });
+      const last = tokens.eos_token;
+      return renderTurns(messages, { name, lastOnly, render: withoutEnd(full, messages, last) });
+    },
+  };
 }
 
-/** What the messages, other options and the tokenizer decide, by transformers' names. */
-const OWN_VARIABLES: readonly string[] = [
-  ...["messages", "tools", "add_generation_prompt", "continue_final_message"],
-  ...["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"],
-  "additional_special_tokens",
-];
+/**
+ * A template with values for its variables; those of a call come before them.
+ *
+ * @throws MosError `bad_option` for a variable that is not the caller's, such as `messages`.
+ */
+export function withVariables(template: ChatTemplate, defaults: TemplateVariables = {}): ChatTemplate {
+  checkVariables(defaults, "the chat template");
+  const all = <Given extends Pick<RenderOptions, "variables">>(given: Given): Given => ({
+    ...given,
+    variables: { ...defaults, ...given.variables },
+  });
+  return {
+    ...template,
+    render: (messages, given = {}) => template.render(messages, all(given)),
+    renderTurns: (messages, given = {}) => template.renderTurns(messages, all(given)),
+  };
+}
 
-function checkVariables(variables: Readonly<Record<string, unknown>>, name: string): void {
-  const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
-  const own = Object.keys(variables).find((key) => names.includes(key));
-  if (own !== undefined)
-    throw new MosError("bad_option", `${own} cannot be set, since ${name} has it already; leave it out`);
+/** Some templates, such as Phi-3's, end a conversation by the end-of-text token, which is no part of its last turn. */
+function withoutEnd(render: Render, messages: readonly ChatMessage[], end: string): Render {
+  const whole = render(messages);
+  if (end === "" || !whole.endsWith(end)) return render;
+  if (render(messages, { addGenerationPrompt: true }).startsWith(whole)) return render;
+  return (all, given) => {
+    const text = render(all, given);
+    return given?.addGenerationPrompt !== true && text.endsWith(end) ? text.slice(0, -end.length) : text;
+  };
+}
+
+/** Takes the place of a content, to see whether a template shows it. */
+const SHOWN = "is-this-shown?";
+
+/** Some templates pass over messages of roles that they do not know, without a word. */
+function expectAllRoles(
+  text: string,
+  messages: readonly ChatMessage[],
+  { name, render }: RenderTurnsOptions,
+): void {
+  const others = new Map<string, string>();
+  for (const { role, content } of messages)
+    if (role !== "user" && role !== "assistant" && content.trim() !== "" && !others.has(role))
+      others.set(role, content.trim());
+  for (const [role, content] of others) {
+    // a template may also change a content, but hardly this one
+    const isShown =
+      text.includes(content) ||
+      render(messages.map((one) => (one.role === role ? { ...one, content: SHOWN } : one))).includes(SHOWN);
+    if (!isShown)
+      throw new MosError(
+        "bad_data",
+        `${name} leaves out messages of the role ${role}; put what they say into a message of the user`,
+      );
+  }
 }
 
 /** Marks the end of a content; the blank tells whether the template trims contents. */
@@ -127,7 +189,7 @@ function choose({ template, name = "the model's chat template", tokenizer }: Cha
   const hasChatMl = ["<|im_start|>", "<|im_end|>"].every((token) => tokenizer.idOf(token) !== undefined);
   return hasChatMl
     ? { source: "default", name: "the default chat template (ChatML)", template: CHATML }
-    : { source: "default", name: "the default chat template (Tulu)", template: TULU };
+    : { source: "fallback", name: "the default chat template (Tulu)", template: TULU };
 }
 
 /** Runs one compiled template with the given variables. */
@@ -149,9 +211,12 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
   const program = attempt(`${name} does not parse`, () =>
     parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true })),
   );
+  // some templates print the date without asking whether it is known
+  const needsDate = now === undefined && !/strftime_now\s+is\s+(not\s+)?defined/.test(template);
+  const dateless = needsDate ? { strftime_now: () => "" } : {};
   return (variables) => {
     const environment = new Environment();
-    for (const [key, value] of Object.entries({ ...globals(name, now), ...variables }))
+    for (const [key, value] of Object.entries({ ...globals(name, now), ...dateless, ...variables }))
       environment.set(key, value);
     const result = attempt(`${name} fails`, () => boundedInterpreter(environment).run(program));
     if (typeof result.value !== "string") throw new MosError("bad_model", `${name} gives no text`);
@@ -168,57 +233,4 @@ function attempt<Result>(what: string, action: () => Result): Result {
     const reason = cause instanceof TypeError ? "it ends too early, or is damaged" : reasonOf(cause);
     throw new MosError("bad_model", `${what}: ${reason}`, { cause });
   }
-}
-
-function globals(name: string, now: Date | undefined): Record<string, unknown> {
-  const shared = {
-    true: true,
-    True: true,
-    false: false,
-    False: false,
-    none: null,
-    None: null,
-    range,
-    raise_exception: (message: unknown) => {
-      throw new MosError("bad_data", `${name} refuses these messages: ${String(message)}`);
-    },
-  };
-  return now === undefined
-    ? shared
-    : { ...shared, strftime_now: (format: unknown) => strftime(String(format), now) };
-}
-
-function range(first: number, stop?: number, step = 1): number[] {
-  const from = stop === undefined ? 0 : first;
-  const to = stop ?? first;
-  const length = Math.max(0, Math.ceil((to - from) / step));
-  if (!(length <= MOST_STEPS)) throw new Error(`range of ${length} numbers`);
-  return Array.from({ length }, (_, i) => from + i * step);
-}
-
-const two = (value: number): string => String(value).padStart(2, "0");
-const inWords = (now: Date, options: Intl.DateTimeFormatOptions): string =>
-  new Intl.DateTimeFormat("en-US", { ...options, timeZone: "UTC" }).format(now);
-
-/** The directives of Python's strftime that chat templates use. */
-function strftime(format: string, now: Date): string {
-  const directives: Readonly<Record<string, () => string>> = {
-    "%Y": () => String(now.getUTCFullYear()),
-    "%m": () => two(now.getUTCMonth() + 1),
-    "%d": () => two(now.getUTCDate()),
-    "%-d": () => String(now.getUTCDate()),
-    "%b": () => inWords(now, { month: "short" }),
-    "%B": () => inWords(now, { month: "long" }),
-    "%a": () => inWords(now, { weekday: "short" }),
-    "%A": () => inWords(now, { weekday: "long" }),
-    "%H": () => two(now.getUTCHours()),
-    "%M": () => two(now.getUTCMinutes()),
-    "%S": () => two(now.getUTCSeconds()),
-    "%%": () => "%",
-  };
-  return format.replace(/%-?[A-Za-z%]/g, (directive) => {
-    const write = directives[directive];
-    if (write === undefined) throw new Error(`strftime_now does not know ${directive}`);
-    return write();
-  });
 }

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { tokenizerFilesFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { textFromGguf } from "./load-text.ts";
+import { tokenizerFromJson } from "./tokenizer.ts";
 
 // A vocabulary trained by sentencepiece, and its own ids for generated texts: scripts/verify/sentencepiece_text.py
 interface Fixture {
@@ -59,7 +61,7 @@ describe("the SentencePiece kind", () => {
 
   test("without a template takes Tulu's, which ends turns with </s>", () => {
     const { template, tokenizer: ends } = textFromGguf(fixture.metadata);
-    expect(template.source).toBe("default");
+    expect(template.source).toBe("fallback");
     expect(template.render([{ role: "assistant", content: " Hi \n" }])).toBe("<|assistant|>\nHi</s>\n");
     expect(ends.eosTokens).toEqual([2]);
   });
@@ -95,6 +97,127 @@ describe("the byte-level kind", () => {
     const tokenizer = tokenizerFromGguf({ ...gpt2, "tokenizer.ggml.pre": "llama-bpe" });
     expect(tokenizer.encode("abc")).toEqual([0, 7]);
   });
+});
+
+/** Gemma's kind: no blank in front, and HTML tags and runs of white space that are read whole. */
+const gemma = {
+  "tokenizer.ggml.model": "llama",
+  "tokenizer.ggml.tokens": [
+    ...["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "\n", "\n\n", "  ", "</s>"],
+    ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
+    ...["a", "b", "▁", "▁a", "ab"],
+  ],
+  "tokenizer.ggml.scores": [...new Array<number>(269).fill(0), -1, -2],
+  "tokenizer.ggml.token_type": [
+    ...[3, 3, 3, 2, 3, 3, 4, 4, 4, 4],
+    ...new Array<number>(256).fill(6),
+    ...[1, 1, 1, 1, 1],
+  ],
+  "tokenizer.ggml.bos_token_id": 2,
+  "tokenizer.ggml.eos_token_id": 1,
+  "tokenizer.ggml.add_space_prefix": false,
+};
+
+describe("Gemma's kind", () => {
+  const { tokenizer, generation } = textFromGguf(gemma);
+  const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
+
+  test("has no blank in front, and takes the longest run of white space", () => {
+    expect(encode("ab a")).toEqual([270, 269]);
+    expect(encode("a\n\n\n  b")).toEqual([266, 7, 6, 8, 267]);
+    expect(encode("<start_of_turn>a</s>é")).toEqual([4, 266, 9, 10 + 0xc3, 10 + 0xa9]);
+    expect(tokenizer.encode("a")).toEqual([2, 266]);
+  });
+
+  test("ends an answer at the end of a turn, too, and not at an HTML tag", () => {
+    expect(tokenizer.eosTokens).toEqual([1, 5]);
+    expect(generation.endTokens).toEqual([1, 5]);
+  });
+
+  test("gives back every text without its own sign for a blank", () => {
+    const piece = fc.constantFrom("a", "b", " ", "  ", "\n", "</s>", "<end_of_turn>", "é", "😀");
+    const text = fc.array(piece).map((pieces) => pieces.join(""));
+    fc.assert(
+      fc.property(text, (one) => {
+        expect(tokenizer.decode(encode(one))).toBe(one);
+      }),
+    );
+  });
+});
+
+describe("how a byte-level tokenizer splits, by tokenizer.ggml.pre", () => {
+  /** Every part of the text is a token here, and a word that is one is taken whole. */
+  const pieces = (pre: string, text: string): string => {
+    const tokens = [...partsOf(byteLevel(text)), ...partsOf(byteLevel(text.normalize("NFC")))];
+    const { tokenizer: described, config } = tokenizerFilesFromGguf({
+      "tokenizer.ggml.model": "gpt2",
+      "tokenizer.ggml.pre": pre,
+      "tokenizer.ggml.tokens": [...new Set(tokens)],
+      "tokenizer.ggml.merges": [],
+    });
+    const { model, ...steps } = Object(described);
+    const tokenizer = tokenizerFromJson({
+      tokenizer: { ...steps, model: { ...model, ignore_merges: true } },
+      config,
+    });
+    return tokenizer
+      .encode(text)
+      .map((id) => tokenizer.decode([id]))
+      .join("|");
+  };
+
+  test.each([
+    ["gpt-2", "ab 123  LT'd", "ab| 123| | LT|'d"],
+    ["smaug-bpe", "ab 1234_/\n", "ab| |123|4|_/\n"],
+    ["dbrx", "abLT'D 12", "abLT|'D| |12"],
+    ["qwen2", "ab 12", "ab| |1|2"],
+    ["qwen2", "e\u0301a", "éa"],
+    ["qwen35", "xe\u0323\u0302", "xệ"],
+    ["deepseek-r1-qwen", "ae\u0301", "ae|\u0301"],
+    ["tekken", "abLTab 12/\n/", "ab|LTab| |1|2|/\n/"],
+    ["gpt-4o", "abLTa'd 1234", "ab|LTa'd| |123|4"],
+    ["refact", "ab  12", "ab|  |1|2"],
+  ])("%s: %j", (pre, text, expected) => {
+    expect(pieces(pre, text)).toBe(expected);
+  });
+});
+
+const isPrintable = (byte: number): boolean =>
+  (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+const hidden = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !isPrintable(byte));
+/** A text in GPT-2's alphabet of bytes. */
+const byteLevel = (text: string): string =>
+  Array.from(new TextEncoder().encode(text), (byte) =>
+    String.fromCharCode(isPrintable(byte) ? byte : 0x100 + hidden.indexOf(byte)),
+  ).join("");
+const partsOf = (text: string): readonly string[] =>
+  Array.from({ length: text.length }, (_, from) =>
+    Array.from({ length: text.length - from }, (_, more) => text.slice(from, from + more + 1)),
+  ).flat();
+
+describe("what ends an answer", () => {
+  const ends = {
+    ...gpt2,
+    "tokenizer.ggml.tokens": ["<|im_end|>", "a", "b", "c", "d", "Ġ", "ab", "abc", "<|endoftext|>", "<|end|>"],
+  };
+
+  test("is what the file names, and what is spelt so and is no ordinary text", () => {
+    const kinds = [3, 1, 1, 1, 1, 1, 1, 1, 4, 1];
+    const { tokenizer } = textFromGguf({ ...ends, "tokenizer.ggml.token_type": kinds });
+    expect(tokenizer.eosTokens).toEqual([0, 8]);
+    expect(tokenizer.isSpecial(8)).toBe(true);
+  });
+
+  test("is named by eot and eom, too", () => {
+    const named = { "tokenizer.ggml.eot_token_id": 7, "tokenizer.ggml.eom_token_id": 6 };
+    expect(textFromGguf({ ...gpt2, ...named }).tokenizer.eosTokens).toEqual([0, 7, 6]);
+  });
+});
+
+test("Phi-3's special tokens take the white space behind them, others do not", () => {
+  const named = (name: string) => tokenizerFromGguf({ ...gpt2, "general.name": name });
+  expect(named("Phi 3 Mini 4k Instruct").encode("<|end|> a")).toEqual([0, 5, 1]);
+  expect(named("Phi-3-mini-4k-instruct").encode("<|end|> a")).toEqual([0, 1]);
 });
 
 describe("what cannot be used is refused", () => {

@@ -1,52 +1,11 @@
 import { MosError } from "#core";
 import { booleanAt, type GgufMetadata, indexAt, numbersAt, stringAt, stringsAt } from "./gguf-metadata.ts";
-import { BYTE_LEVEL_STEP, GPT2_SPLIT, splitStep } from "./pre-tokenizer.ts";
+import { ggufPreTokenizer } from "./gguf-pre-tokenizers.ts";
+import { BYTE_LEVEL_STEP, splitStep } from "./pre-tokenizer.ts";
 import { type Tokenizer, type TokenizerFiles, tokenizerFromJson } from "./tokenizer.ts";
 
 /** llama.cpp's numbers for kinds of tokens (llama.h, llama_token_type). */
 const KIND = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;
-
-const LLAMA3_SPLIT =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" +
-  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const QWEN2_SPLIT = LLAMA3_SPLIT.replace("\\p{N}{1,3}", "\\p{N}");
-const TEKKEN_SPLIT =
-  "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+" +
-  "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*" +
-  "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-interface PreTokenizer {
-  readonly split: string;
-  /** A word that is a token becomes that token, whatever the merges say. */
-  readonly ignoreMerges: boolean;
-  /** Whether BOS is added where the file does not say. */
-  readonly addBos: boolean;
-}
-
-const gpt2: PreTokenizer = { split: GPT2_SPLIT, ignoreMerges: false, addBos: false };
-const llama3: PreTokenizer = { split: LLAMA3_SPLIT, ignoreMerges: true, addBos: true };
-
-/**
- * `tokenizer.ggml.pre` → how text is split before merging.
- *
- * "smollm" is read as transformers 5 reads it from GGUF, as GPT-2's, so that both give the same ids. SmolLM's own
- * tokenizer.json, and llama.cpp, split at every digit first, which gives other ids where two or more blanks precede a
- * number, or where characters such as ½ follow each other. From a Hugging Face folder, its own rule is used.
- */
-const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
-  ["default", gpt2],
-  ["gpt-2", gpt2],
-  ["smollm", gpt2],
-  ["olmo", gpt2],
-  ["llama3", llama3],
-  ["llama-v3", llama3],
-  ["llama-bpe", llama3],
-  ["falcon3", llama3],
-  ["pixtral", llama3],
-  ["smaug-bpe", { ...llama3, ignoreMerges: false, addBos: false }],
-  ["tekken", { split: TEKKEN_SPLIT, ignoreMerges: true, addBos: true }],
-  ["qwen2", { split: QWEN2_SPLIT, ignoreMerges: false, addBos: false }],
-]);
 
 /**
  * The tokenizer that a GGUF file's metadata describes.
@@ -147,19 +106,13 @@ function kindOf(kind: string): Describe {
 }
 
 const describeByteLevel: Describe = (_, metadata) => {
-  const name = stringAt(metadata, "tokenizer.ggml.pre") ?? "default";
-  const pre = PRE_TOKENIZERS.get(name);
-  if (pre === undefined)
-    throw new MosError(
-      "unsupported",
-      `GGUF: tokenizer.ggml.pre "${name}" is not supported; known are ${[...PRE_TOKENIZERS.keys()].join(", ")}`,
-    );
+  const pre = ggufPreTokenizer(stringAt(metadata, "tokenizer.ggml.pre") ?? "default");
   const merges = stringsAt(metadata, "tokenizer.ggml.merges");
   if (merges === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.merges is missing");
   return {
     model: { merges, ignore_merges: pre.ignoreMerges },
-    normalizer: null,
-    pre_tokenizer: { type: "Sequence", pretokenizers: [splitStep(pre.split), BYTE_LEVEL_STEP] },
+    normalizer: pre.composes ? { type: "NFC" } : null,
+    pre_tokenizer: { type: "Sequence", pretokenizers: [...pre.splits.map(splitStep), BYTE_LEVEL_STEP] },
     decoder: { ...BYTE_LEVEL_STEP, use_regex: true },
     addBos: pre.addBos,
   };
@@ -206,39 +159,70 @@ interface ScoredPiece {
  * SentencePiece merges the pair whose union has the highest score, the leftmost of equals. So the merges are all ways to
  * cut a piece into two others, by descending score, and those of one piece by descending length of the left part.
  */
-function mergesFromScores(pieces: readonly ScoredPiece[]): [string, string][] {
-  const known = new Set(pieces.map((piece) => piece.token));
-  const merges: { readonly pair: [string, string]; readonly score: number }[] = [];
-  for (const { token, score } of pieces) {
+function mergesFromScores(pieces: readonly ScoredPiece[]): (readonly [string, string])[] {
+  // parts are the vocabulary's own strings, so that half a million merges hold no copies
+  const known = new Map(pieces.map(({ token }) => [token, token]));
+  const merges: [string, string][] = [];
+  // the sort is stable, so pieces of one score keep their order
+  for (const { token } of pieces.toSorted((a, b) => b.score - a.score)) {
     if (token.length > MAX_PIECE_LENGTH)
       throw new MosError(
         "bad_model",
         `tokenizer.ggml.tokens: a piece of ${token.length} characters is not credible`,
       );
     for (let cut = token.length - 1; cut > 0; cut--) {
-      const left = token.slice(0, cut);
-      const right = token.slice(cut);
-      if (known.has(left) && known.has(right)) merges.push({ pair: [left, right], score });
+      const left = known.get(token.slice(0, cut));
+      const right = left === undefined ? undefined : known.get(token.slice(cut));
+      if (left !== undefined && right !== undefined) merges.push([left, right]);
     }
   }
-  // the sort is stable, so the order of cuts above is kept
-  return merges.sort((a, b) => b.score - a.score).map((merge) => merge.pair);
+  return merges;
 }
 
-/** Control and unknown tokens and the named ones are special; user-defined ones are only matched whole. */
+/**
+ * Control and unknown tokens, the named ones and those that end an answer are special; user-defined ones are only matched
+ * whole. GGUF does not say which take the blanks behind them; as in llama.cpp, Phi-3's do, known by the model's name.
+ */
 function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): object[] {
-  const special = new Set<number>();
-  for (const name of ["bos", "eos", "unknown", "padding", "eot"]) {
+  const special = new Set(endsByText({ tokens, kinds }));
+  for (const name of ["bos", "eos", "unknown", "padding", "eot", "eom"]) {
     const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, tokens.length);
     if (id !== undefined) special.add(id);
   }
+  const isPhi3 = /phi-?3/i.test(stringAt(metadata, "general.name") ?? "");
   return tokens.flatMap((content, id) => {
     const kind = kinds[id];
     const isSpecial = special.has(id) || kind === KIND.control || kind === KIND.unknown;
     if (content === "" || (!isSpecial && kind !== KIND.userDefined)) return [];
-    const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-    return [{ id, content, ...plain, special: isSpecial }];
+    const rstrip = isPhi3 && !["<unk>", "<s>", "<|endoftext|>"].includes(content);
+    return [
+      { id, content, single_word: false, lstrip: false, rstrip, normalized: false, special: isSpecial },
+    ];
   });
+}
+
+/** Spellings that end an answer in any model, by llama.cpp's list; without </s>, which is an HTML tag to Gemma. */
+const END_TEXTS: ReadonlySet<string> = new Set([
+  ...["<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<eos>"],
+  ...["<|eot_id|>", "<|eom_id|>", "<EOT>", "<end_of_utterance>"],
+]);
+
+/** Tokens that are not pieces of ordinary text, and are spelt as an end. */
+const endsByText = ({ tokens, kinds }: Vocabulary): number[] =>
+  tokens.flatMap((token, id) => (END_TEXTS.has(token) && kinds[id] !== KIND.normal ? [id] : []));
+
+/**
+ * Ids that end an answer: those that the file names, then those that are spelt so, since converters often name only one.
+ *
+ * @throws MosError `bad_model` naming the key.
+ */
+export function endTokensOfGguf(metadata: GgufMetadata): readonly number[] {
+  const vocabulary = readVocabulary(metadata);
+  const named = ["eos", "eot", "eom"].flatMap((name) => {
+    const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, vocabulary.tokens.length);
+    return id === undefined ? [] : [id];
+  });
+  return [...new Set([...named, ...endsByText(vocabulary)])];
 }
 
 function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {

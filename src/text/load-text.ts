@@ -4,8 +4,8 @@ import { decodeText, MosError, parseWith } from "#core";
 import { pathExists, readBytes } from "#storage";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import { type GenerationConfig, generationOfFolder, generationOfGguf } from "./generation-config.ts";
-import { type GgufMetadata, indexAt, stringAt } from "./gguf-metadata.ts";
-import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { type GgufMetadata, stringAt } from "./gguf-metadata.ts";
+import { endTokensOfGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { readTokenizerFiles, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
 /** The tokenizer and the chat template of a model, and how it is meant to answer. */
@@ -60,12 +60,8 @@ function inFolder<T>(folder: string, make: () => T): T {
  */
 export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = {}): LoadedText {
   const tokenizer = tokenizerFromGguf(metadata);
-  const more = ["eot", "eom"].flatMap((name) => {
-    const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, tokenizer.vocabularySize);
-    return id === undefined ? [] : [id];
-  });
   const template = stringAt(metadata, "tokenizer.chat_template");
-  const generation = generationOfGguf(metadata, more);
+  const generation = generationOfGguf(metadata, endTokensOfGguf(metadata));
   return joined({
     ...{ tokenizer, generation },
     template: { template, name: "the GGUF file's chat template", now },

@@ -48,7 +48,7 @@ export function exactPreTokenizer(step: unknown): unknown {
     case "Metaspace":
       return exactMetaspace(step);
     case "Split":
-      return checkedSplit(step);
+      return exactSplit(step);
     default:
       return step;
   }
@@ -74,14 +74,24 @@ function exactMetaspace(step: Step): Step {
   return { type: "Sequence", pretokenizers: [metaspace, splitStep("▁[^▁]*")] };
 }
 
-function checkedSplit(step: Step): Step {
+function exactSplit(step: Step): Step {
   const behavior = String(step["behavior"]);
   const inverted = step["invert"] === true;
   const exact = inverted ? behavior === "Removed" : behavior === "Isolated" || behavior === "Removed";
-  if (!exact)
-    throw new MosError(
-      "unsupported",
-      `tokenizer.json: Split with behavior "${behavior}"${inverted ? ", inverted," : ""} is not supported`,
-    );
-  return step;
+  if (exact) return step;
+  const character = oneCharacter(step["pattern"]);
+  // a piece up to the character and with it, as Gemma's file has it for blanks
+  if (behavior === "MergedWithPrevious" && !inverted && character !== undefined)
+    return splitStep(`[^${character}]+${character}?|${character}`);
+  throw new MosError(
+    "unsupported",
+    `tokenizer.json: Split with behavior "${behavior}"${inverted ? ", inverted," : ""} is not supported`,
+  );
+}
+
+/** The character that a pattern is, for a regular expression; undefined for another pattern. */
+function oneCharacter(pattern: unknown): string | undefined {
+  const text = isStep(pattern) ? pattern["String"] : undefined;
+  if (typeof text !== "string" || [...text].length !== 1) return undefined;
+  return `\\x{${text.codePointAt(0)?.toString(16)}}`;
 }

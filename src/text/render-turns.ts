@@ -34,10 +34,21 @@ interface Span {
   readonly end: number;
 }
 
+/** Which answers are located. */
+export interface LocateOptions {
+  /** Only a last message's; that can be told also where a template lays earlier answers out anew. */
+  readonly lastOnly?: boolean | undefined;
+}
+
 /** The text of a conversation in pieces, as `ChatTemplate.renderTurns` says. */
-export function renderTurns(messages: readonly ChatMessage[], options: RenderTurnsOptions): RenderedPiece[] {
+export function renderTurns(
+  messages: readonly ChatMessage[],
+  { lastOnly = false, ...options }: RenderTurnsOptions & LocateOptions,
+): RenderedPiece[] {
   const whole = options.render(messages);
-  const spans = spansByNeighbours(messages, whole, options) ?? spansByPrefixes(messages, whole, options);
+  const spans = lastOnly
+    ? lastSpan(messages, whole, options)
+    : (spansByNeighbours(messages, whole, options) ?? spansByPrefixes(messages, whole, options));
   const pieces: RenderedPiece[] = [];
   let done = 0;
   for (const { begin, end } of spans) {
@@ -49,6 +60,24 @@ export function renderTurns(messages: readonly ChatMessage[], options: RenderTur
   }
   pieces.push({ text: whole.slice(done), isAnswer: false });
   return pieces.filter(({ text, isAnswer }) => isAnswer || text !== "");
+}
+
+/** Where a last message that is an assistant's is. */
+function lastSpan(
+  messages: readonly ChatMessage[],
+  whole: string,
+  { name, render }: RenderTurnsOptions,
+): readonly Span[] {
+  const last = messages.at(-1);
+  if (last?.role !== "assistant") return [];
+  const before = promptOf(messages.slice(0, -1), last, render);
+  if (!whole.startsWith(before))
+    throw new MosError(
+      "bad_config",
+      `${name}: the text up to message ${messages.length} is another one once that message is there, so the assistant's ` +
+        "part cannot be located; set the template's variables (--chat-template-kwargs), or use the chatml or plain prompt format",
+    );
+  return [{ begin: before.length, end: Math.max(answerEnd(whole, last.content), before.length) }];
 }
 
 /** Longer conversations take too long by their prefixes, whose texts grow with the square of their number. */
@@ -74,7 +103,7 @@ function spansByPrefixes(
       throw new MosError(
         "bad_config",
         `${name}: the text up to message ${index + 1} changes once further messages follow, so the assistant's part ` +
-          "of it cannot be located; train with another template",
+          "of it cannot be located; give each answer an example of its own, as the last message, or train with another template",
       );
     const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
     spans.push({ begin: before.length, end: Math.max(end, before.length) });

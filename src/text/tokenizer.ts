@@ -41,7 +41,7 @@ export interface TokenizerFiles {
  *
  * Only the BPE kinds of the Llama family are supported (byte-level, and SentencePiece with byte fallback).
  * `clean_up_tokenization_spaces` has no effect, as in transformers 5: for BPE it would remove blanks that the model
- * generated.
+ * generated; so have `add_bos_token` and `add_eos_token`, since tokenizer.json's `post_processor` says what is added.
  *
  * @throws MosError `bad_model` for a broken file, `unsupported` for another kind of tokenizer.
  * @example

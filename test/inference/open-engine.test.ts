@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEngine, type Engine, openEngine } from "#inference";
 import { generate, geometryOf, loadModel } from "#recipes";
+import { chatTemplate } from "#text";
 import { openCoreProcess } from "../../src/inference/core-process.ts";
 import { openCore } from "../../src/inference/open-core.ts";
 import { randomAdapter } from "../random-adapter.ts";
@@ -85,6 +86,22 @@ describe("an engine in a process of its own", () => {
       if (event.type === "token") break;
     await expect.poll(async () => (await engine.stats()).running).toBe(0);
   });
+});
+
+test("lays conversations out with the variables that it is given", async () => {
+  const base = await loadModel(MODEL);
+  const template = chatTemplate({
+    template: "{{ mood }}{{ messages[0].content }}",
+    tokenizer: base.text.tokenizer,
+  });
+  const model = { ...base, text: { ...base.text, template } };
+  await using engine = await openEngine({ model, threads: 1, chatTemplateKwargs: { mood: "calm: " } });
+  const { template: laidOut } = engine.text;
+  const messages = [{ role: "user", content: "Hi" }];
+  expect(laidOut.render(messages)).toBe("calm: Hi");
+  expect(laidOut.render(messages, { variables: { mood: "" } })).toBe("Hi");
+  const refused = openEngine({ model, threads: 1, chatTemplateKwargs: { bos_token: "x" } });
+  await expect(refused).rejects.toMatchObject({ code: "bad_option" });
 });
 
 describe("a merged adapter", async () => {

@@ -538,6 +538,7 @@ describe("whatever is asked of a job", () => {
     weight_decay: fc.constantFrom(0, 10),
     packing: fc.boolean(),
     prompt_format: fc.constantFrom("template", "chatml", "plain", "open-instruct"),
+    chat_template_kwargs: fc.constantFrom({}, { enable_thinking: false }, { deep: [{ x: null }] }),
     system: fc.constantFrom("", "be kind", "\ud800", "\0"),
     base_dtype: fc.constantFrom("stored", "float32", "int8", "int4", "nf4"),
     compute: fc.constantFrom("float32", "int8"),

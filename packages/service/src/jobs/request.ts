@@ -48,6 +48,9 @@ const mosFields = z
     packing: z.boolean(),
     prompt_format: z.enum(["template", "chatml", "plain", "open-instruct"]),
     system: textOf(10_000),
+    chat_template_kwargs: z
+      .record(textOf(64), z.unknown())
+      .refine((value) => JSON.stringify(value).length <= 10_000, "at most 10,000 characters"),
     base_dtype: z.enum(["stored", "float32", "int8", "int4", "nf4"]),
     compute: z.enum(["float32", "int8"]),
     evaluate_every: z.int().min(0),
@@ -194,6 +197,7 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
       packing: mos.packing,
       promptFormat: mos.prompt_format,
       system: mos.system,
+      chatTemplateKwargs: mos.chat_template_kwargs,
       baseDtype: mos.base_dtype,
       compute: mos.compute,
       evaluateEvery: mos.evaluate_every,

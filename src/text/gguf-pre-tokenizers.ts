@@ -1,0 +1,83 @@
+// `tokenizer.ggml.pre`: how a byte-level GGUF tokenizer splits text before merging. The names are llama.cpp's
+// (llama-vocab.cpp), the patterns those of the models' own tokenizer.json.
+import { MosError } from "#core";
+import { GPT2_SPLIT } from "./pre-tokenizer.ts";
+
+/** Text is split by each pattern in turn, every match and every gap a piece. */
+export interface GgufPreTokenizer {
+  readonly splits: readonly string[];
+  /** A word that is a token becomes that token, whatever the merges say. */
+  readonly ignoreMerges: boolean;
+  /** Whether BOS is added where the file does not say. */
+  readonly addBos: boolean;
+  /** Whether text is brought into Unicode's composed form (NFC) first. */
+  readonly composes: boolean;
+}
+
+const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const BLANKS = "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const LLAMA3_SPLIT =
+  `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}` + `| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|${BLANKS}`;
+const QWEN2_SPLIT = LLAMA3_SPLIT.replace("\\p{N}{1,3}", "\\p{N}");
+const QWEN35_SPLIT =
+  `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}` +
+  `| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|${BLANKS}`;
+
+const UPPER = "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}";
+const LOWER = "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}";
+/** Words begin anew where a capital follows small letters. */
+const cased = (ending: string, digits: string): string =>
+  `[^\\r\\n\\p{L}\\p{N}]?[${UPPER}]*[${LOWER}]+${ending}|[^\\r\\n\\p{L}\\p{N}]?[${UPPER}]+[${LOWER}]*${ending}` +
+  `|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${BLANKS}`;
+
+const plain = (...splits: readonly string[]): GgufPreTokenizer => ({
+  splits,
+  ...{ ignoreMerges: false, addBos: false, composes: false },
+});
+const gpt2 = plain(GPT2_SPLIT);
+const llama3: GgufPreTokenizer = { ...plain(LLAMA3_SPLIT), ignoreMerges: true, addBos: true };
+const digitsFirst = plain("\\p{N}", GPT2_SPLIT);
+const gpt4o = plain(cased(`${CONTRACTIONS}?`, "\\p{N}{1,3}"));
+
+/**
+ * "smollm" is read as transformers 5 reads it from GGUF, as GPT-2's, so that both give the same ids. SmolLM's own
+ * tokenizer.json, and llama.cpp, split at every digit first, which gives other ids where two or more blanks precede a
+ * number, or where characters such as ½ follow each other. From a Hugging Face folder, its own rule is used.
+ */
+const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
+  ["default", gpt2],
+  ["gpt-2", gpt2],
+  ["phi-2", gpt2],
+  ["smollm", gpt2],
+  ["olmo", gpt2],
+  ["llama3", llama3],
+  ["llama-v3", llama3],
+  ["llama-bpe", llama3],
+  ["falcon3", llama3],
+  ["pixtral", llama3],
+  // SmolLM3
+  ["smaug-bpe", plain(LLAMA3_SPLIT)],
+  // OLMo 2, Phi-4, Granite 4
+  ["dbrx", plain(LLAMA3_SPLIT)],
+  ["tekken", { ...plain(cased("", "\\p{N}")), ignoreMerges: true, addBos: true }],
+  // Qwen 2 to 3
+  ["qwen2", { ...plain(QWEN2_SPLIT), composes: true }],
+  ["deepseek-r1-qwen", plain(QWEN2_SPLIT)],
+  ["qwen35", { ...plain(QWEN35_SPLIT), composes: true }],
+  // Phi-4-mini
+  ["gpt-4o", gpt4o],
+  ["llama4", gpt4o],
+  // Granite 3
+  ["refact", digitsFirst],
+  ["starcoder", digitsFirst],
+]);
+
+/** @throws MosError `unsupported` for a name that is not in the table. */
+export function ggufPreTokenizer(name: string): GgufPreTokenizer {
+  const found = PRE_TOKENIZERS.get(name);
+  if (found !== undefined) return found;
+  throw new MosError(
+    "unsupported",
+    `GGUF: tokenizer.ggml.pre "${name}" is not supported; known are ${[...PRE_TOKENIZERS.keys()].join(", ")}`,
+  );
+}

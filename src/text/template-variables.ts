@@ -1,0 +1,28 @@
+// Variables that callers set for a chat template.
+import { jsonObject, MosError } from "#core";
+import { globals } from "./template-globals.ts";
+
+/** By name: `enable_thinking` of Qwen3 and SmolLM3, `thinking` of Granite. */
+export type TemplateVariables = Readonly<Record<string, unknown>>;
+
+/** How conversations are laid out. The name is that of vLLM's and llama.cpp's APIs. */
+export const templateSettings = {
+  chatTemplateKwargs: jsonObject({
+    help: 'variables of the chat template, such as {"enable_thinking": false}',
+  }),
+};
+
+/** What the messages, other options and the tokenizer decide, by transformers' names. */
+const OWN_VARIABLES: readonly string[] = [
+  ...["messages", "tools", "add_generation_prompt", "continue_final_message"],
+  ...["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"],
+  "additional_special_tokens",
+];
+
+/** @throws MosError `bad_option` for a variable that is not the caller's. */
+export function checkVariables(variables: TemplateVariables, name: string): void {
+  const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
+  const own = Object.keys(variables).find((key) => names.includes(key));
+  if (own !== undefined)
+    throw new MosError("bad_option", `${own} cannot be set, since ${name} has it already; leave it out`);
+}
