@@ -1,13 +1,13 @@
 // The other side of mos export --format gguf: llama.cpp, through node-llama-cpp, has to write the same greedy tokens with
 // the exported adapter on the same base. The base must be float32 or float16, as llama.cpp rounds activations otherwise.
 // usage (from this repository; node-llama-cpp@3.21.1 is installed elsewhere, with npm install):
-//   node scripts/verify/llama_cpp.mjs BASE.gguf FOLDER --llama PATH/TO/node_modules [--deviation 0.05] [--tokens 40]
+//   node --import tsx scripts/verify/llama_cpp.mjs BASE.gguf FOLDER --llama PATH/TO/node_modules [--deviation 0.05] [--tokens 40]
 // Adapters with random numbers are made in FOLDER, and exported to it.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { continuations, openLlama } from "./llama.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -40,42 +40,13 @@ const run = (file, ...args) =>
   execFileSync(process.execPath, [...ENGINE, file, ...args], { encoding: "utf8", maxBuffer: 1 << 26 });
 
 mkdirSync(folder, { recursive: true });
-const prompts = join(folder, "prompts.json");
-writeFileSync(prompts, JSON.stringify(PROMPTS));
-const { getLlama } = await import(
-  pathToFileURL(join(resolve(values.llama), "node-llama-cpp/dist/index.js")).href
-);
-const llama = await getLlama({ gpu: false, build: "never", logLevel: "error" });
+const promptsFile = join(folder, "prompts.json");
+writeFileSync(promptsFile, JSON.stringify(PROMPTS));
+const llama = await openLlama(values.llama);
 const model = await llama.loadModel({ modelPath: base });
 
-/** Greedy continuations of token ids by llama.cpp, with an adapter's file or none. */
-async function continuations(cases, lora) {
-  const context = await model.createContext({
-    contextSize: 256,
-    threads: 1, // its threads wait for each other in a loop, which is slow where a core has other work
-    batchSize: 256,
-    flashAttention: false,
-    experimentalKvCacheKeyType: "F32",
-    experimentalKvCacheValueType: "F32",
-    ...(lora === undefined ? {} : { lora }),
-  });
-  const sequence = context.getSequence();
-  const results = [];
-  for (const { ids } of cases) {
-    await sequence.clearHistory();
-    const tokens = [];
-    for await (const token of sequence.evaluate(ids, { temperature: 0, yieldEogToken: true })) {
-      tokens.push(token);
-      if (model.isEogToken(token) || tokens.length >= Number(values.tokens)) break;
-    }
-    results.push(tokens);
-  }
-  await context.dispose();
-  return results;
-}
-
 const generate = (adapter) =>
-  JSON.parse(run("scripts/verify/greedy-tokens.ts", base, adapter, values.tokens, prompts));
+  JSON.parse(run("scripts/verify/greedy-tokens.ts", base, adapter, values.tokens, promptsFile));
 /** This engine leaves the end token out of an answer. */
 const shared = (ours, theirs) => {
   const length = Math.min(ours.length, theirs.length);
@@ -100,7 +71,8 @@ for (const [name, cases] of [
     const options = ["--model", base, "--format", "gguf", "--out", file, "--overwrite"];
     run("src/cli/main.ts", "export", join(folder, name), ...options);
   }
-  const theirs = await continuations(cases, file);
+  const prompts = cases.map(({ ids }) => ids);
+  const theirs = await continuations(model, prompts, { tokens: Number(values.tokens), lora: file });
   const same = cases.filter(({ tokens }, i) => isSame(tokens, theirs[i])).length;
   const moved = cases.filter(({ tokens }, i) => tokens.join() !== bare[i].tokens.join()).length;
   const total = cases.reduce((sum, { tokens }) => sum + tokens.length, 0);

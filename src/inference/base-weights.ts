@@ -7,6 +7,7 @@ import {
   linear,
   type PackedMatrix,
   packedLinear,
+  softCap,
   storedWeight,
   type TensorData,
   type Value,
@@ -163,8 +164,10 @@ class BaseBuilder implements AsyncDisposable {
     for (const name of weightShapes(config).keys())
       if (!values.has(name) && !this.#layers.has(name) && this.feeds[name] === undefined && name !== HEAD)
         throw missing(name);
-    const head = this.#head;
-    if (head === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
+    const product = this.#head;
+    if (product === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
+    const cap = config.logitSoftCap;
+    const head: BaseWeights["head"] = cap === undefined ? product : (x) => softCap(product(x), cap);
     return {
       ...{ config, widths, values, head, feeds: this.feeds, constantBytes: this.#options.store.bytes },
       canMerge: this.#canMerge,

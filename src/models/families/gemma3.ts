@@ -49,7 +49,7 @@ export const gemma3: Family = {
       const pattern = header.at("attention.sliding_window_pattern") ?? PATTERN;
       return {
         ...gemmaGgufScales(header, { layers: 62 }),
-        ...windowOn(header.at("attention.sliding_window") ?? 1024, {
+        ...windowOn(header.at("attention.sliding_window"), {
           layers: eachLayer(header.need("block_count"), isWindowed(pattern)),
           // layers with a window have another rope even where no sequence is longer than it
           maxPositions: Number.POSITIVE_INFINITY,

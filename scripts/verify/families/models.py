@@ -1,0 +1,134 @@
+"""Tiny random models of the families that are not Llama, as Hugging Face folders.
+
+Whatever a family does differently is set so that it changes the numbers: windows are shorter than the prompts, soft caps
+are within reach of the scores, gains and biases are random. Weights are multiples of 1/64, so that files compress, and
+float16 and bfloat16 hold the same numbers.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import transformers
+
+WINDOW = 6
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row of the table below."""
+
+    config: str  # class of transformers
+    arch: str  # general.architecture
+    tokenizer: str  # tokenizer.ggml.pre of the byte-level kind, or "spm"
+    settings: dict = field(default_factory=dict)
+    permuted: bool = False  # llama.cpp's order of the rows of q and k
+    shifted: bool = False  # the folder stores gains as w and computes with 1 + w
+
+
+COMMON = dict(
+    hidden_size=32,
+    intermediate_size=40,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    rms_norm_eps=1e-6,
+)
+NARROW = dict(hidden_size=24, intermediate_size=32, head_dim=16, num_attention_heads=2, num_key_value_heads=1)
+GEMMA = dict(**NARROW, query_pre_attn_scalar=16, sliding_window=WINDOW)
+LONGROPE = dict(
+    rope_type="longrope",
+    rope_theta=10000.0,
+    partial_rotary_factor=0.75,
+    short_factor=[1.0, 1.25, 2.0],
+    long_factor=[1.5, 4.0, 9.0],
+)
+
+
+def rope(theta, **more):
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": theta, **more}}
+
+
+FAMILIES = {
+    "qwen2": Family("Qwen2Config", "qwen2", "qwen2", dict(tie_word_embeddings=False, **rope(1e6))),
+    "qwen3": Family("Qwen3Config", "qwen3", "qwen2", dict(**NARROW, tie_word_embeddings=True, **rope(1e6))),
+    # the fourth layer has no positions; llama.cpp knows no other pattern
+    "smollm3": Family("SmolLM3Config", "smollm3", "smaug-bpe", dict(num_hidden_layers=4, **rope(5e6)), permuted=True),
+    # llama.cpp's converter drops the window of Mistral, so there is none here
+    "mistral": Family("MistralConfig", "llama", "spm", dict(**NARROW, sliding_window=None, **rope(1e4)), permuted=True),
+    "gemma2": Family(
+        "Gemma2Config",
+        "gemma2",
+        "spm",
+        dict(**GEMMA, num_hidden_layers=4, attn_logit_softcapping=2.0, final_logit_softcapping=5.0, **rope(1e4)),
+        shifted=True,
+    ),
+    "gemma3_text": Family(
+        "Gemma3TextConfig",
+        "gemma3",
+        "spm",
+        dict(
+            **GEMMA,
+            num_hidden_layers=7,
+            rope_parameters={
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            },
+        ),
+        shifted=True,
+    ),
+    # llama.cpp runs no window of Phi-3
+    "phi3": Family("Phi3Config", "phi3", "spm", dict(original_max_position_embeddings=512, **rope(1e4))),
+    "phi3-long": Family(
+        "Phi3Config",
+        "phi3",
+        "gpt-4o",
+        dict(original_max_position_embeddings=8, tie_word_embeddings=True, rope_parameters=LONGROPE),
+    ),
+    "phi3-short": Family(
+        "Phi3Config",
+        "phi3",
+        "gpt-4o",
+        dict(original_max_position_embeddings=256, tie_word_embeddings=True, rope_parameters=LONGROPE),
+    ),
+    "olmo2": Family("Olmo2Config", "olmo2", "dbrx", rope(5e5)),
+    "granite": Family(
+        "GraniteConfig",
+        "granite",
+        "refact",
+        dict(
+            embedding_multiplier=2.0,
+            logits_scaling=4.0,
+            residual_multiplier=0.8,
+            attention_multiplier=0.2,
+            tie_word_embeddings=True,
+            **rope(1e4),
+        ),
+        permuted=True,
+    ),
+}
+
+
+def random_number(name, parameter, family, tied):
+    noise = torch.randn(parameter.shape)
+    if "norm" in name:
+        return 0.25 * noise + (0 if family.shifted else 1)
+    if name.endswith("bias"):
+        return 0.5 * noise
+    if "embed_tokens" in name:
+        return noise * (0.25 if tied else 1)  # a tied head would repeat its input otherwise
+    return 1.5 * noise / parameter.shape[1] ** 0.5
+
+
+def random_model(name, vocabulary):
+    """A model of the family; its numbers depend on the name alone."""
+    family = FAMILIES[name]
+    torch.manual_seed(sum(name.encode()))
+    special = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    settings = {**COMMON, **family.settings, **special, "vocab_size": vocabulary}
+    config = getattr(transformers, family.config)(**settings)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_((64 * random_number(key, parameter, family, config.tie_word_embeddings)).round() / 64)
+    return model.eval()
