@@ -304,16 +304,28 @@ export const cases: Cases = {
       signed: true,
       build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }).loss,
     },
-    ...Object.values(FORMS).map((form) => ({
-      shapes: [[3, 64]],
+    ...[{ chunk: 8 }, { chunk: 2 }, { chunk: 1, partSize: 4 }].map((sizes) => ({
+      shapes: [
+        [3, 2],
+        [5, 2],
+      ],
       signed: true,
-      build: (x?: Value) =>
-        ops.crossEntropy(x!, storedConstant(form), {
-          labels: ids(4, 0, 4),
-          chunk: 1,
-          maxRows: 3,
-          partSize: 150,
-        }).loss,
+      build: (x?: Value, e?: Value) =>
+        ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), maxRows: 3, softCap: 0.8, ...sizes }).loss,
     })),
+    ...[undefined, 1.5].flatMap((softCap) =>
+      Object.values(FORMS).map((form) => ({
+        shapes: [[3, 64]],
+        signed: true,
+        build: (x?: Value) =>
+          ops.crossEntropy(x!, storedConstant(form), {
+            labels: ids(4, 0, 4),
+            chunk: 1,
+            maxRows: 3,
+            partSize: 150,
+            softCap,
+          }).loss,
+      })),
+    ),
   ],
 };

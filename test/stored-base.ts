@@ -1,7 +1,7 @@
 // A base as its file stores it beside the same base expanded to float32: logits, loss, and gradients of an adapter.
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import type { Batch } from "#data";
-import { linear } from "#graph";
+import { linear, softCap } from "#graph";
 import { geometryOf, headWeight, type LoadedModel, loadModel, weightFeeds, weightLeaves } from "#models";
 import { adapterModel } from "#recipes";
 import { compile } from "#runtime";
@@ -48,7 +48,9 @@ async function logitsOf(
     weights: values,
     linear: adapterHook({ factors: leaves.factors(), merge: false }),
   });
-  await using program = await compile({ logits: linear(hidden, headWeight(config, values)) });
+  await using program = await compile({
+    logits: softCap(linear(hidden, headWeight(config, values)), config.logitSoftCap),
+  });
   const shape = [1, batch.length];
   const { logits } = await program.run({
     ...Object.assign({}, ...[...weights].map(([name, weight]) => weightFeeds(name, weight))),

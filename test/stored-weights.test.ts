@@ -67,17 +67,19 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
     );
   });
 
-  test.each([
+  test.each<[string, { readonly partSize?: number; readonly chunk?: number; readonly softCap?: number }]>([
     ["in one part", {}],
     ["in parts", { partSize: 300 }],
     ["in parts and rows", { partSize: 300, chunk: 1 }],
+    ["capped", { softCap: 100 }],
+    ["capped, in parts and rows", { softCap: 100, partSize: 300, chunk: 1 }],
   ])("has the cross-entropy of its numbers as a head, and the gradient: %s", async (_, sizes) => {
     const x = leaf("x", ["n", 128]);
     const labels = leaf("labels", ["n"], "int32");
-    const outputs = (head: typeof weight) => {
+    const outputs = (head: typeof weight, chosen: object) => {
       const { loss, misses } = crossEntropy(x, head, {
         ...{ labels, chunk: 8, maxRows: 5, training: true },
-        ...sizes,
+        ...chosen,
       });
       return { loss, misses, dx: grad(loss, [x])[0]! };
     };
@@ -85,8 +87,9 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
       x: { shape: [5, 128], data: normal(5 * 128, "x").map((v) => 30 * v) },
       labels: { shape: [5], data: Int32Array.of(6, 0, 3, 3, 1) },
     };
-    await using program = await compile(outputs(weight));
-    await using reference = await compile(outputs(leaf("w", shape)));
+    await using program = await compile(outputs(weight, sizes));
+    const { softCap } = sizes;
+    await using reference = await compile(outputs(leaf("w", shape), { softCap }));
     const found = await program.run({ ...given, ...feeds });
     const expected = await reference.run({ ...given, w: { shape, data: numbers } });
     for (const [name, { data }] of Object.entries(expected)) expectClose(found[name]!.data, data, 1e-5);

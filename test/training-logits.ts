@@ -1,6 +1,6 @@
 // The forward pass that training uses, as the reference for inference.
 import { adapterHook, type FactorMap } from "#adapters";
-import { constant, linear } from "#graph";
+import { constant, linear, softCap } from "#graph";
 import { headWeight, weightLeaves } from "#models";
 import { siteKey } from "#nn";
 import { compile } from "#runtime";
@@ -29,7 +29,8 @@ export async function trainingLogits(
     }),
     queryBlock: 50,
   });
-  await using program = await compile({ logits: linear(hidden, headWeight(config, leaves)) });
+  const logitsOf = softCap(linear(hidden, headWeight(config, leaves)), config.logitSoftCap);
+  await using program = await compile({ logits: logitsOf });
   const shape = [1, length];
   const { logits } = await program.run({
     ...Object.fromEntries(weights),

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type Adapter, type AdapterConfig, createAdapter, deltaOf } from "#adapters";
 import type { EncodedExample } from "#data";
 import { openSafetensors, type SafetensorsFile } from "#formats";
-import { linear } from "#graph";
+import { linear, softCap } from "#graph";
 import { headWeight, type LoadedModel, loadModel } from "#models";
 import { LINEAR_NAMES } from "#nn";
 import { adapterModel, geometryOf, wholeModel } from "#recipes";
@@ -84,7 +84,10 @@ async function allLogits(
     weights: model.weights,
     linear: model.linear(shape, undefined),
   });
-  const logitsOf = linear(hidden, headWeight(model.config, model.weights));
+  const logitsOf = softCap(
+    linear(hidden, headWeight(model.config, model.weights)),
+    model.config.logitSoftCap,
+  );
   await using program = await compile({ logits: logitsOf }, { device });
   for (const [name, data] of [...model.weightData, ...model.parameters])
     if (program.inputs.has(name)) program.bind({ [name]: data });

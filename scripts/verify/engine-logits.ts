@@ -1,6 +1,6 @@
 // Logits of this engine for whole rows of tokens: what the other side's are compared with.
 import type { Adapter } from "#adapters";
-import { linear } from "#graph";
+import { linear, softCap } from "#graph";
 import { headWeight, type LoadedModel } from "#models";
 import { adapterModel } from "#recipes";
 import { compile, type HostTensor } from "#runtime";
@@ -20,7 +20,7 @@ export async function logitsOf(
     linear: model.linear({ rows: count, length }, undefined),
   });
   await using program = await compile({
-    logits: linear(hidden, headWeight(model.config, model.weights)),
+    logits: softCap(linear(hidden, headWeight(model.config, model.weights)), model.config.logitSoftCap),
   });
   for (const [name, data] of [...model.weightData, ...model.parameters])
     if (program.inputs.has(name)) program.bind({ [name]: data });

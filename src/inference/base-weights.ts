@@ -164,12 +164,11 @@ class BaseBuilder implements AsyncDisposable {
     for (const name of weightShapes(config).keys())
       if (!values.has(name) && !this.#layers.has(name) && this.feeds[name] === undefined && name !== HEAD)
         throw missing(name);
-    const product = this.#head;
-    if (product === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
-    const cap = config.logitSoftCap;
-    const head: BaseWeights["head"] = cap === undefined ? product : (x) => softCap(product(x), cap);
+    const head = this.#head;
+    if (head === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
     return {
-      ...{ config, widths, values, head, feeds: this.feeds, constantBytes: this.#options.store.bytes },
+      ...{ config, widths, values, feeds: this.feeds, constantBytes: this.#options.store.bytes },
+      head: (x) => softCap(head(x), config.logitSoftCap),
       canMerge: this.#canMerge,
       project: (x, site, branches) =>
         this.#layers.project(x, { site, widths: widths[site.group], values, branches }),

@@ -65,6 +65,8 @@ const KEEP_FROM = 32e6;
 const PREFILL_CHUNK = 128;
 /** Prompt tokens at a time when no slot decodes. */
 const LONE_PREFILL_CHUNK = 512;
+/** Logits of prompt tokens that exist at a time, at most: 64 MiB, and twice while they are copied. */
+const SCORING_LOGITS = 2 ** 24;
 
 /**
  * Opens a core whose steps block the thread that calls this.
@@ -131,6 +133,7 @@ export async function openCore(
         ...{ maxBatch, cacheMemory, slotMemory },
         prefillChunk: PREFILL_CHUNK,
         lonePrefillChunk: LONE_PREFILL_CHUNK,
+        scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
       },
       now: () => performance.now(),
     });

@@ -17,14 +17,18 @@ const slotStates = fc.array(state, { maxLength: 8 }).chain((states) =>
     })),
   ),
 );
-const turn = fc.record({ prefillChunk: fc.integer({ min: 1, max: 16 }), more: fc.nat({ max: 30 }) });
+const turn = fc.record({
+  prefillChunk: fc.integer({ min: 1, max: 16 }),
+  more: fc.nat({ max: 30 }),
+  scoringChunk: fc.integer({ min: 1, max: 16 }),
+});
 
 describe("planStep", () => {
   test("decodes every slot with one pending token and prefills the oldest prompts within the chunk limits", () => {
     fc.assert(
-      fc.property(slotStates, turn, (slots, { prefillChunk, more }) => {
+      fc.property(slotStates, turn, (slots, { prefillChunk, more, scoringChunk }) => {
         const lonePrefillChunk = prefillChunk + more;
-        const { prefill, decode } = planStep(slots, { prefillChunk, lonePrefillChunk });
+        const { prefill, decode } = planStep(slots, { prefillChunk, lonePrefillChunk, scoringChunk });
         const of = (slot: number): SlotState => slots[slot] as SlotState;
         // exactly the slots with one pending token decode
         expect(decode).toEqual(
@@ -33,7 +37,7 @@ describe("planStep", () => {
         for (const { slot, tokens } of prefill) {
           expect(decode).not.toContain(slot);
           expect(tokens).toBeGreaterThan(0);
-          expect(tokens).toBeLessThanOrEqual(of(slot).allLogits ? prefillChunk : lonePrefillChunk);
+          expect(tokens).toBeLessThanOrEqual(of(slot).allLogits ? scoringChunk : lonePrefillChunk);
           expect(tokens).toBeLessThanOrEqual(of(slot).pending);
         }
         const total = prefill.reduce((sum, { tokens }) => sum + tokens, 0);
@@ -53,14 +57,14 @@ describe("planStep", () => {
   test("prefills in small chunks while other slots decode, and in large ones otherwise", () => {
     const prefilling = { slot: 0, order: 1, pending: 100, allLogits: false };
     const decoding = { slot: 1, order: 0, pending: 1, allLogits: false };
-    const options = { prefillChunk: 8, lonePrefillChunk: 64 };
+    const options = { prefillChunk: 8, lonePrefillChunk: 64, scoringChunk: 4 };
     expect(planStep([prefilling, decoding], options)).toEqual({
       prefill: [{ slot: 0, tokens: 8 }],
       decode: [1],
     });
     expect(planStep([prefilling], options)).toEqual({ prefill: [{ slot: 0, tokens: 64 }], decode: [] });
     expect(planStep([{ ...prefilling, allLogits: true }], options)).toEqual({
-      prefill: [{ slot: 0, tokens: 8 }],
+      prefill: [{ slot: 0, tokens: 4 }],
       decode: [],
     });
   });

@@ -34,12 +34,14 @@ export interface PrefillLimits {
   readonly prefillChunk: number;
   /** Prompt tokens at a time when no slot decodes. */
   readonly lonePrefillChunk: number;
+  /** Prompt tokens at a time where logits are needed at each of them. */
+  readonly scoringChunk: number;
 }
 
 /** Prefills prompts in the order of their arrival, in chunks, and decodes every slot whose prompt is done. */
 export function planStep(
   slots: readonly SlotState[],
-  { prefillChunk, lonePrefillChunk }: PrefillLimits,
+  { prefillChunk, lonePrefillChunk, scoringChunk }: PrefillLimits,
 ): SchedulerOutput {
   const prefills = ({ pending, allLogits }: SlotState): boolean => pending > 1 || allLogits;
   const decode = slots.filter((one) => one.pending > 0 && !prefills(one)).map(({ slot }) => slot);
@@ -47,7 +49,7 @@ export function planStep(
   const prefill: PrefillPart[] = [];
   for (const { slot, pending, allLogits } of slots.filter(prefills).sort((a, b) => a.order - b.order)) {
     // logits at every token are large, so such parts stay small
-    const tokens = Math.min(pending, left, allLogits ? prefillChunk : lonePrefillChunk);
+    const tokens = Math.min(pending, left, allLogits ? scoringChunk : lonePrefillChunk);
     if (tokens <= 0) break;
     prefill.push({ slot, tokens });
     left -= tokens;

@@ -110,6 +110,7 @@ export function lossGraph(
     chunk: headChunk,
     training,
     maxRows: options.shape.rows * options.shape.length,
+    softCap: config.logitSoftCap,
   });
 }
 

@@ -58,11 +58,16 @@ describe("a prompt's scores are those of the forward pass of training", () => {
   });
 
   test.each([
-    ["in one chunk", { prefillChunk: 64, lonePrefillChunk: 64 }, 0],
-    ["in chunks of 1", { prefillChunk: 1, lonePrefillChunk: 1 }, 3],
-    ["in chunks of 3", { prefillChunk: 3 }, 0],
-    ["in chunks of 22, which leave one token", { prefillChunk: 22, lonePrefillChunk: 22 }, 1],
-    ["in chunks of 23", { prefillChunk: 23, lonePrefillChunk: 23 }, 0],
+    ["in one chunk", { prefillChunk: 64, lonePrefillChunk: 64, scoringChunk: 64 }, 0],
+    ["in chunks of 1", { prefillChunk: 1, lonePrefillChunk: 1, scoringChunk: 1 }, 3],
+    ["in chunks of 3", { prefillChunk: 3, scoringChunk: 3 }, 0],
+    ["in chunks of 2, fewer than without scores", { scoringChunk: 2 }, 0],
+    [
+      "in chunks of 22, which leave one token",
+      { prefillChunk: 22, lonePrefillChunk: 22, scoringChunk: 22 },
+      1,
+    ],
+    ["in chunks of 23", { prefillChunk: 23, lonePrefillChunk: 23, scoringChunk: 23 }, 0],
   ])("%s", async (_, limits, maxTokens) => {
     const scored = { prompt, promptLogprobs: 4, maxTokens, ignoreEos: true };
     const company = request({ prompt: [9], maxTokens: 40, ignoreEos: true });

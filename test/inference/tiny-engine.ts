@@ -66,6 +66,7 @@ export const LIMITS: Limits = {
   slotMemory: 1e9,
   prefillChunk: 4,
   lonePrefillChunk: 8,
+  scoringChunk: 4,
 };
 
 export interface TinyEngineOptions extends Partial<Limits> {

@@ -91,8 +91,9 @@ export const tanh = (x: Value): Value =>
   // y' = 1 − y²
   withGradient(emit("Tanh", [x], { shape: x.shape }), [x], (dy, y) => [mul(dy, sub(scalar(1), mul(y, y)))]);
 
-/** cap · tanh(x / cap): numbers that never exceed ± cap (Gemma 2). */
-export const softCap = (x: Value, cap: number): Value => mul(tanh(mul(x, scalar(1 / cap))), scalar(cap));
+/** cap · tanh(x / cap): numbers that never exceed ± cap (Gemma 2). Without a cap, x. */
+export const softCap = (x: Value, cap: number | undefined): Value =>
+  cap === undefined ? x : mul(tanh(mul(x, scalar(1 / cap))), scalar(cap));
 
 /** An activation, and its derivative at x, where it is y. */
 interface Activation {

@@ -1,7 +1,7 @@
 // Rows of a cross-entropy, a chunk at a time. n rows · C hidden width · V vocabulary, or a part of it
 import { constant, emit, int64s, scalar, type Value } from "../value.ts";
 import type { StoredRange } from "./dequantise.ts";
-import { sub } from "./elementwise.ts";
+import { add, mul, softCap, sub } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
 import { sumAll } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
@@ -10,15 +10,24 @@ import { after, reshape } from "./shape.ts";
 export interface CrossEntropyOptions {
   /** The token that each row must predict, [N] int32. */
   readonly labels: Value;
-  /** Rows whose logits exist at the same time. */
+  /** Rows whose logits exist at the same time; of a head that is taken in parts, as many logits as these rows have. */
   readonly chunk: number;
   /** The largest N of any run; it decides how many chunks there are. */
   readonly maxRows: number;
   /** Whether the gradient is computed too, each chunk's part before the logits of the next; false. */
   readonly training?: boolean;
-  /** Numbers of a stored head that are dequantised at a time, at most; 2²⁵. */
+  /**
+   * Numbers of the head that are taken at a time, at most; a stored head 2²⁵, a vocabulary of more than 2¹⁷ tokens 2²³, and
+   * any other head whole.
+   */
   readonly partSize?: number;
+  /** Logits z become cap · tanh(z / cap) (Gemma 2); left out, they stay as they are. */
+  readonly softCap?: number | undefined;
 }
+
+/** dy times the derivative of the soft cap where its value is y, 1 − (y / cap)². Without a cap, dy. */
+export const uncap = (dy: Value, y: Value, cap: number | undefined): Value =>
+  cap === undefined ? dy : mul(dy, add(mul(mul(y, y), scalar(-1 / cap ** 2)), scalar(1)));
 
 /** Rows from … to − 1 of x, as many as the run has. */
 const rowsOf = (x: Value, { from, to }: { readonly from: number; readonly to: number }): Value =>
@@ -33,7 +42,7 @@ const peakOf = (x: Value): Value =>
 /** What the loss of some rows needs of their logits. */
 export interface Chunk {
   readonly rows: Value;
-  /** softmax of the logits [n, V] */
+  /** The derivative of lse by x Eᵀ [n, V]: softmax of the logits, times the slope of their cap. */
   readonly p: Value;
   /** log Σ e^logit [n, 1] */
   readonly lse: Value;
@@ -54,6 +63,7 @@ export interface ChunkOptions {
   readonly count: number;
   readonly size: number;
   readonly training: boolean;
+  readonly softCap: number | undefined;
 }
 
 /** Chunks of the rows of x, each computed after the one before. */
@@ -72,12 +82,17 @@ export function chunksOf(
   return chunks;
 }
 
-function chunkOf(rows: Value, labels: Value, { head, tokens }: Pick<ChunkOptions, "head" | "tokens">): Chunk {
-  const logits = matmul(rows, head, { transposeB: true }); //              [n, V]
-  const p = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
+function chunkOf(
+  rows: Value,
+  labels: Value,
+  { head, tokens, softCap: cap }: Pick<ChunkOptions, "head" | "tokens" | "softCap">,
+): Chunk {
+  const logits = softCap(matmul(rows, head, { transposeB: true }), cap); // [n, V]
+  const softmax = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
   // log Σ e^z = max z − log max p
   const peak = peakOf(logits);
-  const lse = sub(peak, emit("Log", [peakOf(p)], { shape: [logits.shape[0] ?? 1, 1] }));
+  const lse = sub(peak, emit("Log", [peakOf(softmax)], { shape: [logits.shape[0] ?? 1, 1] }));
+  const p = uncap(softmax, logits, cap);
   return { rows, p, lse, mixed: matmul(p, head), peak, own: ownLogit(logits, labels, tokens) };
 }
 

@@ -26,17 +26,14 @@ export const GEMMA_DEFAULTS = {
   sliding_window: 4096,
 };
 
-/** Scales and caps, which config.json has for both. */
+/** Scales and the cap on logits, which config.json has for both. transformers caps scores in Gemma 2 alone. */
 export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
   if (raw.use_bidirectional_attention === true)
     throw unsupported(where, "use_bidirectional_attention cannot be run; attention is causal here");
   return {
     embeddingScale: Math.sqrt(raw.hidden_size),
     attentionScale: (given(raw.query_pre_attn_scalar) ?? 256) ** -0.5,
-    ...defined({
-      attentionSoftCap: given(raw.attn_logit_softcapping),
-      logitSoftCap: given(raw.final_logit_softcapping),
-    }),
+    ...defined({ logitSoftCap: given(raw.final_logit_softcapping) }),
   };
 }
 
@@ -60,10 +57,7 @@ export function gemmaGgufScales(
   return {
     embeddingScale: Math.sqrt(need("embedding_length")),
     attentionScale: width ** -0.5,
-    ...defined({
-      attentionSoftCap: at("attn_logit_softcapping"),
-      logitSoftCap: at("final_logit_softcapping"),
-    }),
+    ...defined({ logitSoftCap: at("final_logit_softcapping") }),
   };
 }
 
@@ -81,6 +75,7 @@ export const gemma2: Family = {
   decoder: GEMMA,
   fromJson: (raw, where) => ({
     ...gemmaScales(raw, where),
+    ...defined({ attentionSoftCap: given(raw.attn_logit_softcapping) }),
     ...windowOn(given(raw.sliding_window), {
       layers: windowedLayers(raw, where, (layer) => layer % 2 === 0),
       maxPositions: raw.max_position_embeddings,
@@ -91,7 +86,7 @@ export const gemma2: Family = {
     architecture: "gemma2",
     interleaved: false,
     read: (header) => ({
-      attentionSoftCap: 50,
+      attentionSoftCap: header.at("attn_logit_softcapping") ?? 50,
       logitSoftCap: 30,
       ...gemmaGgufScales(header, { layers: 46 }),
       ...windowOn(header.at("attention.sliding_window") ?? 4096, {
