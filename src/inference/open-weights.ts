@@ -4,9 +4,9 @@ import { weightBytes } from "#graph";
 import {
   type BaseDtype,
   baseForms,
-  type ModelConfig,
   type LoadedModel,
   loadModelText,
+  type ModelConfig,
   type ModelFiles,
   type ModelHashes,
   openModel,

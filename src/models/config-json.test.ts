@@ -256,7 +256,9 @@ const withFactors = (factors: readonly number[], factor = 1): ModelConfig => ({
 test("a GGUF file's factors are recognised as Llama 3's rule", () => {
   const rotaryDim = llama.headDim;
   const plain = ropeFrequencies({ rotaryDim, rope: { kind: "default", theta: 500000 } });
-  const factors = ropeFrequencies({ rotaryDim, rope: llama.rope }).map((frequency, i) => Math.fround(plain[i]! / frequency));
+  const factors = ropeFrequencies({ rotaryDim, rope: llama.rope }).map((frequency, i) =>
+    Math.fround(plain[i]! / frequency),
+  );
   expect(again(withFactors(factors)).rope).toEqual(llama.rope);
 });
 

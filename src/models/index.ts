@@ -4,7 +4,6 @@ export type { ModelConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export { configText } from "./config-text.ts";
 export {
-  type AddNormHook,
   type AttentionHook,
   type DecoderOptions,
   decoder,

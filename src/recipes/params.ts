@@ -10,9 +10,9 @@ import {
 } from "#adapters";
 import {
   geometryOf,
-  type ModelConfig,
   type LocateCalls,
   locatedPath,
+  type ModelConfig,
   openModel,
   parseHuggingFaceConfig,
   weightShapes,

@@ -1,6 +1,6 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import type { WeightForm } from "#graph";
-import { feedsOf, floatTensors, formsOf, type ModelConfig, type LoadedModel, weightLeaves } from "#models";
+import { feedsOf, floatTensors, formsOf, type LoadedModel, type ModelConfig, weightLeaves } from "#models";
 import { plainLinear, type Site } from "#nn";
 import { dropoutMask, maskBufferLength, type PlannedModel, type TrainableModel } from "#training";
 

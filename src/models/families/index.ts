@@ -28,4 +28,4 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
 /** Their names, for messages. */
 export const supportedFamilies = (): string => Object.keys(FAMILIES).join(", ");
 
-export type { Family, FamilyChoices, GgufHeader } from "./family.ts";
+export type { Family, GgufHeader } from "./family.ts";
