@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
-import { FAMILIES, type Family, supportedFamilies } from "./families/index.ts";
+import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName } from "./families/index.ts";
 import { configSchema, type RawConfig, ropeOfFull, tokenIds } from "./families/raw-config.ts";
 import { parseRope, ropeFields } from "./families/rope-json.ts";
 
@@ -39,25 +39,25 @@ function unwrapped(json: unknown, where: string): unknown {
   };
 }
 
-function familyOf(json: unknown, where: string): Family {
+function familyOf(json: unknown, where: string): FamilyName {
   const { model_type, architectures } = parseWith(identitySchema, json, { code: "bad_model", where });
   const classes = architectures ?? [];
-  const table: Readonly<Record<string, Family>> = FAMILIES;
-  const byClass = Object.values(FAMILIES).find(({ className }) => className === classes[0]);
-  const kind = model_type ?? byClass?.name ?? classes[0];
+  const byClass = FAMILY_NAMES.find((name) => FAMILIES[name].className === classes[0]);
+  const kind = model_type ?? byClass ?? classes[0];
   if (kind === undefined)
     throw new MosError("bad_model", `${where}: neither model_type nor architectures say what this model is`);
-  const family = Object.hasOwn(table, kind) ? table[kind] : undefined;
+  const family = FAMILY_NAMES.find((name) => name === kind);
   if (family === undefined)
     throw unsupported(
       where,
-      `models of the type "${kind}" cannot be run; supported are ${supportedFamilies()}`,
+      `models of the type "${kind}" cannot be run; supported are ${FAMILY_NAMES.join(", ")}`,
     );
-  const other = classes.find((name) => name !== family.className);
+  const { className } = FAMILIES[family];
+  const other = classes.find((name) => name !== className);
   if (other !== undefined)
     throw unsupported(
       where,
-      `the architecture ${other} cannot be run; of the type "${kind}" only ${family.className} can`,
+      `the architecture ${other} cannot be run; of the type "${kind}" only ${className} can`,
     );
   return family;
 }
@@ -179,7 +179,8 @@ export function parseHuggingFaceConfig(
   { generation = {} }: ParseConfigOptions = {},
 ): ModelConfig {
   const text = unwrapped(json, where);
-  const family = familyOf(text, where);
+  const architecture = familyOf(text, where);
+  const family: Family = FAMILIES[architecture];
   const raw = rawConfig(text, { family, where });
   refuseUnsupported(raw, where);
   const place = {
@@ -192,7 +193,7 @@ export function parseHuggingFaceConfig(
   const padToken = asList(raw.pad_token_id).find((token) => token >= 0 && token < raw.vocab_size);
   const headDim = raw.head_dim ?? raw.hidden_size / raw.num_attention_heads;
   const config: ModelConfig = {
-    architecture: family.name,
+    architecture,
     vocabularySize: raw.vocab_size,
     hiddenSize: raw.hidden_size,
     intermediateSize: raw.intermediate_size,
@@ -224,11 +225,11 @@ export function parseHuggingFaceConfig(
  * @throws MosError "unsupported" for rotary factors that config.json cannot state.
  */
 export function huggingFaceConfig(config: ModelConfig, where: string): Readonly<Record<string, unknown>> {
-  const family = FAMILIES[config.architecture];
+  const family: Family = FAMILIES[config.architecture];
   const [first, ...more] = config.eosTokens;
   return {
     architectures: [family.className],
-    model_type: family.name,
+    model_type: config.architecture,
     vocab_size: config.vocabularySize,
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,

@@ -1,19 +1,7 @@
 // Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf.ts make it.
 import { MosError } from "#core";
+import type { FamilyName } from "./families/index.ts";
 import { type ModelGeometry, type RopeConfig, rotaryDimOf } from "./geometry.ts";
-
-/** A family that can be run, by its `model_type` in config.json. */
-export type FamilyName =
-  | "llama"
-  | "mistral"
-  | "qwen2"
-  | "qwen3"
-  | "smollm3"
-  | "gemma2"
-  | "gemma3_text"
-  | "phi3"
-  | "olmo2"
-  | "granite";
 
 /** Everything about a model but its weights. */
 export interface ModelConfig extends ModelGeometry {

@@ -3,8 +3,8 @@
 import { MosError } from "#core";
 import type { GgufFile, NumberRange } from "#formats";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
-import { ggufBiases, numberAt, shortDecimal } from "./families/family.ts";
-import { FAMILIES, type Family, type GgufHeader } from "./families/index.ts";
+import { type GgufFamily, ggufBiases, numberAt, shortDecimal } from "./families/family.ts";
+import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
 import type { RopeConfig } from "./geometry.ts";
 import { storedPlace, storedShapes } from "./weights.ts";
 
@@ -112,7 +112,7 @@ export function fromGgufRows(config: ModelConfig, name: string, data: Float32Arr
 function openHeader(
   { path, metadata, tensors }: GgufFile,
   factors: GgufHeader["factors"],
-): { readonly header: GgufHeader; readonly family: Family } {
+): { readonly header: GgufHeader; readonly name: FamilyName } {
   const architecture = metadata["general.architecture"];
   if (typeof architecture !== "string")
     throw new MosError("bad_model", `${path}: the header lacks general.architecture`);
@@ -127,15 +127,15 @@ function openHeader(
     return value;
   };
   const header = { path, metadata, tensors, at, need, factors };
-  const all = Object.values(FAMILIES);
-  const candidates = all.filter(({ gguf }) => gguf.architecture === architecture);
-  const family = candidates.find(({ gguf }) => gguf.isOurs?.(header) === true) ?? candidates[0];
-  if (family === undefined)
+  const ggufOf = (candidate: FamilyName): GgufFamily => FAMILIES[candidate].gguf;
+  const candidates = FAMILY_NAMES.filter((candidate) => ggufOf(candidate).architecture === architecture);
+  const name = candidates.find((candidate) => ggufOf(candidate).isOurs?.(header)) ?? candidates[0];
+  if (name === undefined)
     throw new MosError(
       "unsupported",
       `${path}: models of the type "${architecture}" cannot be run; supported are ${ggufArchitectures()}`,
     );
-  return { header, family };
+  return { header, name };
 }
 
 const ggufArchitectures = (): string =>
@@ -267,14 +267,15 @@ const namesOf = (arch: string): ConfigNames => ({
  * @throws MosError "unsupported" for other architectures, "bad_model" for missing or impossible keys.
  */
 export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
-  const { header, family } = openHeader(file, await readFactors(file));
+  const { header, name } = openHeader(file, await readFactors(file));
+  const family: Family = FAMILIES[name];
   refuseUnsupported(header);
   const { at, need } = header;
   const hiddenSize = need("embedding_length");
   const heads = need("attention.head_count");
   const vocabularySize = vocabularyOf(header);
   const config: ModelConfig = {
-    architecture: family.name,
+    architecture: name,
     vocabularySize,
     hiddenSize,
     intermediateSize: need("feed_forward_length"),

@@ -1,7 +1,6 @@
 // What a file of this folder says of one family: how config.json and GGUF state it, and what its decoder chooses.
 import { MosError } from "#core";
 import type { GgufMetadata, GgufTensor, GgufValue } from "#formats";
-import type { FamilyName, ModelConfig } from "../config.ts";
 import type { DecoderChoices, ModelGeometry } from "../geometry.ts";
 import type { RawConfig } from "./raw-config.ts";
 
@@ -11,8 +10,6 @@ export type FamilyChoices = DecoderChoices &
 
 /** One family of models. */
 export interface Family {
-  /** `model_type` in config.json. */
-  readonly name: FamilyName;
   /** The models that have it, for messages and documents. */
   readonly models: string;
   /** Its class in `architectures`. */
@@ -24,7 +21,7 @@ export interface Family {
   /** What config.json says beyond that. Throws `bad_model` and `unsupported`. */
   readonly fromJson: (raw: RawConfig, where: string) => FamilyChoices;
   /** The same fields, written. */
-  readonly toJson: (config: ModelConfig) => Readonly<Record<string, unknown>>;
+  readonly toJson: (config: ModelGeometry) => Readonly<Record<string, unknown>>;
   readonly gguf: GgufFamily;
 }
 
@@ -132,7 +129,7 @@ export function windowedLayers(
 }
 
 /** `layer_types` of a config, as transformers writes it. */
-export const layerTypes = ({ window, layers }: ModelConfig): readonly string[] =>
+export const layerTypes = ({ window, layers }: ModelGeometry): readonly string[] =>
   eachLayer(layers, (layer) => window?.layers[layer] === true).map((isWindowed) =>
     isWindowed ? "sliding_attention" : "full_attention",
   );

@@ -63,7 +63,6 @@ export function gemmaGgufScales(
 
 /** Gemma 2: four norms a layer, caps on scores and logits, a window on every other layer. */
 export const gemma2: Family = {
-  name: "gemma2",
   models: "Gemma 2",
   className: "Gemma2ForCausalLM",
   defaults: {

@@ -13,7 +13,6 @@ const isWindowed =
 
 /** Gemma 3 (text): five windowed layers and a full one, each kind with its own rope, and norms of queries and keys. */
 export const gemma3: Family = {
-  name: "gemma3_text",
   models: "Gemma 3 (text)",
   className: "Gemma3ForCausalLM",
   defaults: {

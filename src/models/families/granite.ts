@@ -2,7 +2,6 @@ import { defined, type Family, given } from "./family.ts";
 
 /** Granite 3 (dense): Llama with factors on embeddings, attention scores, branches and logits. */
 export const granite: Family = {
-  name: "granite",
   models: "Granite 3 (dense)",
   className: "GraniteForCausalLM",
   defaults: {

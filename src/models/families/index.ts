@@ -1,4 +1,3 @@
-import type { FamilyName } from "../config.ts";
 import type { Family } from "./family.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
@@ -11,8 +10,8 @@ import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { smollm3 } from "./smollm3.ts";
 
-/** The families that can be run. One more is a file of this folder and a row here. */
-export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
+/** The families that can be run, by their `model_type` in config.json. One more is a file of this folder and a row here. */
+export const FAMILIES = {
   llama,
   mistral,
   qwen2,
@@ -23,9 +22,12 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
   phi3,
   olmo2,
   granite,
-};
+} as const satisfies Readonly<Record<string, Family>>;
 
-/** Their names, for messages. */
-export const supportedFamilies = (): string => Object.keys(FAMILIES).join(", ");
+/** The name of one. */
+export type FamilyName = keyof typeof FAMILIES;
+
+/** Their names. */
+export const FAMILY_NAMES = Object.keys(FAMILIES) as readonly FamilyName[];
 
 export type { Family, GgufHeader } from "./family.ts";

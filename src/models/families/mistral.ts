@@ -3,7 +3,6 @@ import { llama } from "./llama.ts";
 
 /** Mistral: Llama, with a window on all layers in its first version. llama.cpp keeps it as a Llama. */
 export const mistral: Family = {
-  name: "mistral",
   models: "Mistral 7B and its kin",
   className: "MistralForCausalLM",
   defaults: {

@@ -2,7 +2,6 @@ import { type Family, unsupported } from "./family.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
 export const olmo2: Family = {
-  name: "olmo2",
   models: "OLMo 2",
   className: "Olmo2ForCausalLM",
   defaults: { max_position_embeddings: 2048, rms_norm_eps: 1e-5, tie_word_embeddings: false },

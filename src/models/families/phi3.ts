@@ -33,7 +33,6 @@ function ggufRope(header: GgufHeader): Pick<FamilyChoices, "rope"> {
 
 /** Phi-3, 3.5 and 4 mini: Llama with fused projections, and longrope and partly rotated heads in some. */
 export const phi3: Family = {
-  name: "phi3",
   models: "Phi-3, Phi-3.5-mini, Phi-4 and Phi-4-mini",
   className: "Phi3ForCausalLM",
   defaults: { max_position_embeddings: 4096, rms_norm_eps: 1e-5, tie_word_embeddings: false },

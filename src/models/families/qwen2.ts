@@ -18,7 +18,6 @@ export const qwenWindowJson: Family["toJson"] = (config) => ({
 
 /** Qwen 2 and 2.5: Llama with biases on q, k and v. */
 export const qwen2: Family = {
-  name: "qwen2",
   models: "Qwen 2 and 2.5",
   className: "Qwen2ForCausalLM",
   defaults: {

@@ -3,7 +3,6 @@ import { qwenWindow, qwenWindowJson } from "./qwen2.ts";
 
 /** Qwen 3 (dense): Llama with norms of each head's queries and keys. */
 export const qwen3: Family = {
-  name: "qwen3",
   models: "Qwen 3 (dense)",
   className: "Qwen3ForCausalLM",
   defaults: {

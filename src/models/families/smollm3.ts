@@ -22,7 +22,6 @@ function rotatedLayers(raw: RawConfig, where: string): FamilyChoices {
 
 /** SmolLM3: Llama without rope in every fourth layer. */
 export const smollm3: Family = {
-  name: "smollm3",
   models: "SmolLM3",
   className: "SmolLM3ForCausalLM",
   defaults: {
