@@ -12,6 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" scripts/verify/exchange.py "$work/exchange"
 "$python" scripts/verify/merged_folder.py "$work/merged"
+"$python" scripts/verify/family_exchange.py "$work/families"
 if "$python" -c 'import openai' 2>/dev/null; then
   "$python" scripts/verify/peft_folder.py
 else

@@ -137,10 +137,19 @@ function refuseOptions(fields: SavedFields, where: string): void {
     );
 }
 
+/** Matrices in which files of some families keep several linear layers. */
+const FUSED: readonly (string | undefined)[] = ["qkv_proj", "gate_up_proj"];
+
 /** Names of modules, whole paths or one name; a pattern is left as it is, to be refused as a target. */
-function readTargets(given: SavedFields["target_modules"]): readonly (string | undefined)[] {
+function readTargets(given: SavedFields["target_modules"], where: string): readonly (string | undefined)[] {
   if (given === "all-linear") return LINEAR_NAMES;
-  return Array.isArray(given) ? given.map((name) => name.split(".").at(-1)) : [given];
+  const names = Array.isArray(given) ? given.map((name) => name.split(".").at(-1)) : [given];
+  const fused = names.find((name) => FUSED.includes(name));
+  if (fused === undefined) return names;
+  throw new MosError(
+    "unsupported",
+    `${where}: it targets ${fused}, in which a model's files keep several linear layers; mos import makes an adapter of such a folder`,
+  );
 }
 
 /** The settings of an adapter_config.json. Throws `unsupported` or `bad_adapter`. */
@@ -162,13 +171,14 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
       "bad_adapter",
       `${where}: field "base_fingerprint" is missing, so its base is unknown; save the adapter again`,
     );
+  const targets = readTargets(fields.target_modules, where);
   try {
     return parseAdapterConfig(
       {
         method: method.name,
         rank: fields.r,
         dropout: fields.lora_dropout,
-        targets: readTargets(fields.target_modules),
+        targets,
         seed: fields.seed,
         ...Object.fromEntries(own.map(([name, field]) => [name, fields[field]])),
       },

@@ -12,14 +12,18 @@ import {
 import { MosError } from "#core";
 import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#nn";
 
-/** Factors of one site in PEFT's layout; the update is scale · B A. */
-export interface SiteFactors {
+/** Factors in PEFT's layout. */
+export interface Factors {
   readonly rank: number;
-  readonly scale: number;
   /** A [r, in] */
   readonly a: Float32Array;
   /** B [out, r] */
   readonly b: Float32Array;
+}
+
+/** Those of one site; the update is scale · B A. */
+export interface SiteFactors extends Factors {
+  readonly scale: number;
 }
 
 export interface AssembleOptions {
@@ -40,9 +44,9 @@ export interface AssembledLora {
   readonly absent: readonly string[];
 }
 
-/** PEFT's name of a factor in adapter_model.safetensors. */
-export const peftTensorName = (site: Site, side: "A" | "B"): string =>
-  `base_model.model.${modulePath(site)}.lora_${side}.weight`;
+/** PEFT's name of a factor of the module at `path` in adapter_model.safetensors. */
+export const peftTensorName = (path: string, side: "A" | "B"): string =>
+  `base_model.model.${path}.lora_${side}.weight`;
 
 const LARGEST_ALPHA = 1e6;
 /**
@@ -82,6 +86,9 @@ function checkGrowth(
     );
 }
 
+/** Whether scales are one but for the rounding of alpha / r with both multiplied. */
+const isSame = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-12 * Math.abs(b);
+
 /** A [r, in] → [R, in], or zeros. */
 function paddedA(site: SiteFactors | undefined, length: number): Float32Array {
   const result = new Float32Array(length);
@@ -96,7 +103,7 @@ function paddedB(
 ): Float32Array {
   const result = new Float32Array(out * rank);
   if (site === undefined) return result;
-  const factor = site.scale / scale;
+  const factor = isSame(site.scale, scale) ? 1 : site.scale / scale;
   for (let row = 0; row < out; row++)
     for (let i = 0; i < site.rank; i++) result[row * rank + i] = (site.b[row * site.rank + i] ?? 0) * factor;
   return result;
@@ -129,7 +136,7 @@ export function assembleLora(
   const own = new Map(method.tensors(geometry).map((spec) => [method.tensorName(spec.name), spec]));
   const tensors = new Map<string, AdapterTensor>();
   const put = (site: Site, side: "A" | "B", fill: (rows: number, width: number) => Float32Array): void => {
-    const spec = own.get(peftTensorName(site, side));
+    const spec = own.get(peftTensorName(modulePath(site), side));
     const [rows = 0, width = 0] = spec?.shape ?? [];
     if (spec !== undefined) tensors.set(spec.name, { shape: spec.shape, data: fill(rows, width) });
   };
@@ -145,7 +152,7 @@ export function assembleLora(
     adapter: { config, geometry, tensors },
     alpha,
     padded: keysWhere((site) => site.rank < rank),
-    folded: keysWhere((site) => site.scale !== scale),
+    folded: keysWhere((site) => !isSame(site.scale, scale)),
     absent: everySite(geometry.layers, targets)
       .map(siteKey)
       .filter((key) => !sites.has(key)),

@@ -79,8 +79,8 @@ describe.each(METHOD_NAMES)("%s as a plain LoRA", (name) => {
   test("comes back from PEFT's folder as it went", async () => {
     const lora = await toLora(adapter);
     const place = join(folder, `${name}-peft`);
-    await writePeft(place, lora, { dtype: "float32", baseName: "org/base" });
-    const back = await readLora(place, { geometry, from: "peft" });
+    await writePeft(place, lora, { dtype: "float32", model, baseName: "org/base" });
+    const back = await readLora(place, { model, from: "peft" });
     expect(back).toMatchObject({ base: { name: "org/base" }, padded: [], folded: [], absent: [] });
     expect(back.adapter.config).toEqual({ ...lora.adapter.config, seed: 0 });
     expect(back.adapter.tensors).toEqual(lora.adapter.tensors);
@@ -106,6 +106,7 @@ test("PEFT's folder has the fields that PEFT has had since 0.4, and no others", 
   const place = join(folder, "fields");
   await writePeft(place, await toLora(filled({ ...methods.mos.example, targets: ["v_proj", "q_proj"] })), {
     dtype: "bfloat16",
+    model,
     baseName: "org/base",
   });
   const fields = JSON.parse(await readFile(join(place, "adapter_config.json"), "utf8"));
@@ -162,7 +163,7 @@ test("float16 is refused for numbers that it cannot hold", async () => {
   (adapter.tensors.get("q_proj.1.B")!.data as Float32Array)[2] = 70_000;
   const lora = await toLora(adapter);
   const write = (dtype: "float16" | "bfloat16") =>
-    writePeft(join(folder, "wide"), lora, { dtype, baseName: "base" });
+    writePeft(join(folder, "wide"), lora, { dtype, model, baseName: "base" });
   await expect(write("float16")).rejects.toThrowError(
     "layers.1.self_attn.q_proj.lora_B.weight holds 70000, and float16 ends at 65504; store the numbers as bfloat16 or float32",
   );

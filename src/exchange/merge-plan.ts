@@ -1,7 +1,7 @@
 // Which tensors a merged model has, how their numbers are stored, and which file each goes to.
 import { MosError } from "#core";
 import type { PlannedTensor } from "#formats";
-import { type ModelFiles, weightShapes } from "#models";
+import { type ModelFiles, storedShapes, weightShapes } from "#models";
 import { bytesPerNumber, FILE_DTYPES, type FileDtype, STORED, type StoredDtype } from "./file-dtype.ts";
 
 export interface MergeShard {
@@ -106,7 +106,7 @@ export function planMerge(
     if (dtype !== undefined) return STORED[dtype];
     return types === undefined ? folderDtype(model, name) : ggufDtype(types);
   };
-  const tensors = [...weightShapes(model.config)].map(([name, shape]) => ({
+  const tensors = [...storedShapes(model.config)].map(([name, shape]) => ({
     ...{ name, shape, dtype: typeOf(name) },
   }));
   const parts = fillShards(tensors, shardSize);

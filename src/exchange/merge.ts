@@ -6,7 +6,14 @@ import { z } from "zod";
 import { type Adapter, deltaOf } from "#adapters";
 import { MosError } from "#core";
 import { openSafetensorsWriter } from "#formats";
-import { configText, huggingFaceConfig, type ModelFiles } from "#models";
+import {
+  configText,
+  gainOffsetOf,
+  huggingFaceConfig,
+  type ModelFiles,
+  storedPlace,
+  weightShapes,
+} from "#models";
 import { modulePath, type Site } from "#nn";
 import {
   expectSpace,
@@ -25,9 +32,13 @@ import type { MergePlan, MergeShard } from "./merge-plan.ts";
 const COPIED =
   /^(generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|tokenizer\.model|vocab\.json|merges\.txt|chat_template\.(jinja|json)|(LICEN[SC]E|NOTICE|USE_POLICY)(\.(md|txt))?)$/;
 
-/** config.json of a folder, with another type of numbers; transformers 5 calls the field `dtype`. */
-async function retypedConfig(folder: string, dtype: FileDtype): Promise<object> {
-  const config = await readJson(join(folder, "config.json"), z.looseObject({}), { code: "bad_model" });
+/**
+ * config.json of a folder, with another type of numbers; transformers 5 calls the field `dtype`. Of a model that also sees
+ * the merged one is the language model alone, which has a config of its own.
+ */
+async function retypedConfig(model: ModelFiles, folder: string, dtype: FileDtype): Promise<object> {
+  const stated = await readJson(join(folder, "config.json"), z.looseObject({}), { code: "bad_model" });
+  const config = Object.hasOwn(stated, "text_config") ? huggingFaceConfig(model.config, model.path) : stated;
   return { ...config, [Object.hasOwn(config, "dtype") ? "dtype" : "torch_dtype"]: dtype };
 }
 
@@ -64,7 +75,7 @@ async function writeMergedFiles(model: ModelFiles, plan: MergePlan, into: string
   if (source.kind === "folder") await copyFiles(source.folder, into);
   const files =
     source.kind === "folder"
-      ? { "config.json": await retypedConfig(source.folder, plan.dtype) }
+      ? { "config.json": await retypedConfig(model, source.folder, plan.dtype) }
       : filesOfGguf({ ...model, source }, plan.dtype);
   for (const [name, value] of Object.entries(files))
     await writeFileAtomic(join(into, name), configText(value));
@@ -108,11 +119,28 @@ const adaptedSites = ({ config, geometry }: Adapter): ReadonlyMap<string, Site> 
     ).flat(),
   );
 
-/** W + scale · B A where the adapter has a site, as a whole; W in parts elsewhere: embeddings can be very large. */
+/** The weights that each tensor of the family's files holds, in the order of their rows. */
+function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const name of weightShapes(config).keys()) {
+    const stored = storedPlace(config, name).name;
+    found.set(stored, [...(found.get(stored) ?? []), name]);
+  }
+  return found;
+}
+
+/**
+ * W + scale · B A where the adapter has a site, as a whole; W in parts elsewhere: embeddings can be very large. Gains that
+ * are stated around 0 are taken as they are stated, since adding 1 and subtracting it again would round.
+ */
 async function* mergedParts(
   name: string,
   { model, adapter, site }: MergedWeight,
 ): AsyncGenerator<Float32Array, void> {
+  if (gainOffsetOf(model.config, name) !== 0) {
+    yield model.readStatedGains(name);
+    return;
+  }
   const delta = site === undefined ? undefined : (await deltaOf(adapter, site))?.data;
   if (delta === undefined) {
     yield* model.readWeightParts(name);
@@ -133,17 +161,19 @@ async function* writeShard(
   { model, adapter, signal }: WriteMergedOptions,
 ): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void> {
   const sites = adaptedSites(adapter);
+  const weights = weightsByTensor(model);
   await using file = await openSafetensorsWriter(path, tensors, { format: "pt" });
   for (const tensor of tensors) {
     const { name, dtype } = tensor;
     if (signal?.aborted)
       throw new MosError("cancelled", "merging was stopped; nothing was written", { cause: signal.reason });
     let numbers = 0;
-    for await (const part of mergedParts(name, { model, adapter, site: sites.get(name) })) {
-      checkRange(part, tensor);
-      await file.write(name, part);
-      numbers += part.length;
-    }
+    for (const weight of weights.get(name) ?? [])
+      for await (const part of mergedParts(weight, { model, adapter, site: sites.get(weight) })) {
+        checkRange(part, tensor);
+        await file.write(name, part);
+        numbers += part.length;
+      }
     yield { name, bytes: numbers * bytesPerNumber(dtype) };
   }
   await file.commit();

@@ -1,7 +1,7 @@
 // The adapter_config.json of a LoRA that Hugging Face PEFT saved: what it says about each site, and what is refused.
 import { z } from "zod";
 import { MosError } from "#core";
-import { modulePath, type Site } from "#nn";
+import type { FileModule } from "./file-modules.ts";
 
 const LONGEST = 200;
 /** Ways to match that all patterns of a file may have together: three seconds at most on 560 layers, usually none. */
@@ -83,7 +83,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   lora_bias: `biases beside B have no place in a plain LoRA; ${MERGE}`,
   modules_to_save: `whole modules were trained and saved along; ${MERGE}`,
   trainable_token_indices: `rows of the embedding were trained along; ${MERGE}`,
-  target_parameters: "it adapts parameters that are not linear layers of a Llama",
+  target_parameters: "it adapts parameters that are not linear layers",
   layer_replication: "it repeats layers of the base; build that model first, and train on it",
   alora_invocation_tokens: "it switches on in the middle of a text, which no plain LoRA does",
   arrow_config: "it chooses among several adapters for each token; import them one by one",
@@ -91,7 +91,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   use_bdlora: "its factors are block-diagonal; train again without it",
   kasa_config: `it changes the base and puts singular values between A and B; ${MERGE}`,
   monteclora_config: "its factors are drawn at random; train again without it",
-  megatron_config: "its layers are Megatron's; save it from a Hugging Face Llama",
+  megatron_config: "its layers are Megatron's; save it from a Hugging Face model",
 };
 
 /** Ways to start that leave the base as it is; the others move a part of it into A and B. */
@@ -144,33 +144,32 @@ function inLayers({ layers_to_transform: given }: PeftFields, layer: number): bo
 }
 
 /**
- * Whether PEFT adapts a site by these fields. Undefined where only its tensors can tell: target_modules that is absent
+ * Whether PEFT adapts a module by these fields. Undefined where only its tensors can tell: target_modules that is absent
  * or a pattern, an exclude_modules that is a pattern, a layers_pattern for other models.
  */
-export function targetTest(fields: PeftFields): ((site: Site) => boolean) | undefined {
+export function targetTest(fields: PeftFields): ((module: FileModule) => boolean) | undefined {
   const { target_modules: targets, exclude_modules: excluded, layers_pattern: layers } = fields;
   const isAll = typeof targets === "string" && targets.toLowerCase() === "all-linear";
   if (targets === undefined || targets === null || (typeof targets === "string" && !isAll)) return undefined;
   if (typeof excluded === "string" && excluded !== "") return undefined;
   const patterns = asList(layers).filter((entry) => entry !== "");
   if (patterns.length > 0 && !patterns.includes("layers")) return undefined;
-  return (site) => {
-    const path = modulePath(site);
+  return ({ path, layer }) => {
     if (listed(path, asList(excluded))) return false;
     if (isAll || asList(targets).includes(path)) return true; // a whole path is meant, whatever the layers
-    return listed(path, asList(targets)) && inLayers(fields, site.layer);
+    return listed(path, asList(targets)) && inLayers(fields, layer);
   };
 }
 
-/** What a site's rank and scale are by these fields. */
-export interface SiteRule {
+/** What a module's rank and scale are by these fields. */
+export interface ModuleRule {
   readonly rank: number;
   /** The scale of a factor pair of a rank: alpha / r, or alpha / √r with rank-stabilised LoRA. */
   readonly scaleAt: (rank: number) => number;
 }
 
-/** Rank and scale of each site: rank_pattern and alpha_pattern before r and lora_alpha, the first key that fits. */
-export function siteRules(fields: PeftFields, where: string): (site: Site) => SiteRule {
+/** Rank and scale of each module: rank_pattern and alpha_pattern before r and lora_alpha, the first key that fits. */
+export function moduleRules(fields: PeftFields, where: string): (module: FileModule) => ModuleRule {
   const tests = (field: "rank_pattern" | "alpha_pattern") => {
     const given = fields[field] ?? {};
     const values = Object.values(given);
@@ -181,8 +180,7 @@ export function siteRules(fields: PeftFields, where: string): (site: Site) => Si
   };
   const [ranks, alphas] = [tests("rank_pattern"), tests("alpha_pattern")];
   const stabilised = fields.use_rslora === true;
-  return (site) => {
-    const path = modulePath(site);
+  return ({ path }) => {
     const rank = ranks.find(({ fits }) => fits(path))?.value ?? fields.r;
     const alpha = alphas.find(({ fits }) => fits(path))?.value ?? fields.lora_alpha;
     return { rank, scaleAt: (r) => alpha / (stabilised ? Math.sqrt(r) : r) };

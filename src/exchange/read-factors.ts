@@ -1,14 +1,13 @@
-// The tensors of an adapter_model.safetensors by the site they belong to, and the factors of a site: plain ones, and those
-// that the authors of MoS leave as pools with masks.
+// The tensors of an adapter_model.safetensors by the module they belong to, and the factors of a module: plain ones, and
+// those that the authors of MoS leave as pools with masks.
 // L layers · e rank that the pools pay for · r rank · l chunks of a vector.
-import type { AdapterGeometry, Widths } from "#adapters";
 import { MosError } from "#core";
 import type { SafetensorsFile } from "#formats";
-import { LINEAR_NAMES, modulePath, type Site, siteKey } from "#nn";
-import { maxNumbers, type SiteFactors } from "./assemble-lora.ts";
+import { type Factors, maxNumbers } from "./assemble-lora.ts";
+import { type FileModule, moduleNames } from "./file-modules.ts";
 
-/** What a tensor of a site can be; the last four only in the pools that the authors of MoS save. */
-export type SitePart = (typeof PARTS)[number];
+/** What a tensor of a module can be; the last four only in the pools that the authors of MoS save. */
+export type ModulePart = (typeof PARTS)[number];
 const PARTS = [
   "lora_A",
   "lora_B",
@@ -18,10 +17,10 @@ const PARTS = [
   "lora_A_anti_vec",
 ] as const;
 
-export interface SiteTensors {
-  readonly site: Site;
+export interface ModuleTensors {
+  readonly module: FileModule;
   /** Names in the file. */
-  readonly parts: ReadonlyMap<SitePart, string>;
+  readonly parts: ReadonlyMap<ModulePart, string>;
 }
 
 /** Tensors that show an option of PEFT that a plain LoRA does not have. */
@@ -36,95 +35,94 @@ const TELLING: readonly (readonly [RegExp, string])[] = [
 ];
 
 const NAME =
-  /^(?:base_model\.model\.)?(model\.layers\.(\d{1,6})\.[a-z_]+\.([a-z]+_proj))\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
+  /^(?:base_model\.model\.)?(model\.layers\.(\d{1,6})\.[a-z_]+\.[a-z_]+_proj)\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
 
 /** A name out of a file for a message: no more than a line, and nothing that steers a terminal. */
 const printable = (name: string): string =>
   (name.length > 200 ? `${name.slice(0, 200)}…` : name).replace(/\p{Cc}/gu, "\ufffd");
 
 interface Parsed {
-  readonly site: Site;
-  readonly part: SitePart;
+  readonly module: FileModule;
+  readonly part: ModulePart;
   /** "default" in `lora_A.default.weight`; empty in PEFT's own files. */
   readonly adapter: string;
 }
 
-function parseName(name: string, where: string): Parsed {
+/** The linear layers of the base by their paths. */
+type Modules = ReadonlyMap<string, FileModule>;
+
+function parseName(name: string, modules: Modules, where: string): Parsed {
   const told = TELLING.find(([pattern]) => pattern.test(name));
   if (told !== undefined)
     throw new MosError(
       "unsupported",
       `${where}: tensor ${printable(name)} is ${told[1]}; merge the adapter into its base with PEFT instead`,
     );
-  const [, path, layer, last, kind, adapter = ""] = NAME.exec(name) ?? [];
-  const linear = LINEAR_NAMES.find((known) => known === last);
+  const [, path = "", layer = "", kind, adapter = ""] = NAME.exec(name) ?? [];
+  const module = modules.get(path);
   const part = PARTS.find((known) => known === kind);
-  if (linear !== undefined && part !== undefined) {
-    const site = { layer: Number(layer), linear };
-    if (modulePath(site) === path) return { site, part, adapter };
+  if (module !== undefined && part !== undefined) return { module, part, adapter };
+  const [first] = modules.keys();
+  if (module === undefined && modules.has(path.replace(`.${layer}.`, ".0."))) {
+    const last = Math.max(...[...modules.values()].map((known) => known.layer));
+    throw new MosError(
+      "bad_adapter",
+      `${where}: tensor ${name} is for layer ${layer}; this base has layers 0 to ${last}`,
+    );
   }
   throw new MosError(
     "unsupported",
-    `${where}: tensor ${printable(name)} is not a factor of a linear layer of a Llama; names such as base_model.model.${modulePath({ layer: 0, linear: "q_proj" })}.lora_A.weight are read`,
+    `${where}: tensor ${printable(name)} is not a factor of a linear layer of this base, which has ${moduleNames(modules).join(", ")}; names such as base_model.model.${first}.lora_A.weight are read`,
   );
 }
 
-type Found = Map<string, { readonly site: Site; readonly parts: Map<SitePart, string> }>;
+type Found = Map<string, { readonly module: FileModule; readonly parts: Map<ModulePart, string> }>;
 
-function addPart(found: Found, { site, part }: Parsed, name: string): boolean {
-  const entry = found.get(siteKey(site)) ?? { site, parts: new Map() };
+function addPart(found: Found, { module, part }: Parsed, name: string): boolean {
+  const entry = found.get(module.path) ?? { module, parts: new Map() };
   if (entry.parts.has(part)) return false;
-  found.set(siteKey(site), entry);
+  found.set(module.path, entry);
   entry.parts.set(part, name);
   return true;
 }
 
 /**
- * The tensors of each site, by `${layer}.${linear}`, with and without an adapter's name in them.
+ * The tensors of each module by its path, with and without an adapter's name in them.
  *
  * @throws MosError "unsupported" by name for tensors that are not factors, "bad_adapter" for layers that the base lacks,
  * two adapters in one file, halves of a pair, and a file without any.
  */
-export function siteTensors(
+export function moduleTensors(
   { path: where, tensors }: Pick<SafetensorsFile, "path" | "tensors">,
-  { layers, widths }: AdapterGeometry,
-): ReadonlyMap<string, SiteTensors> {
+  modules: Modules,
+): ReadonlyMap<string, ModuleTensors> {
   const wrong = (what: string): MosError => new MosError("bad_adapter", `${where}: ${what}`);
   const found: Found = new Map();
   const adapters = new Set<string>();
   for (const name of tensors.keys()) {
-    const parsed = parseName(name, where);
-    const { layer, linear } = parsed.site;
-    if (layer >= layers)
-      throw wrong(`tensor ${name} is for layer ${layer}; this base has layers 0 to ${layers - 1}`);
-    if (widths[linear] === undefined) throw wrong(`this base has no ${linear}, as in ${name}`);
+    const parsed = parseName(name, modules, where);
     if (!addPart(found, parsed, name)) throw wrong(`tensor ${name} occurs under two names`);
     adapters.add(parsed.adapter);
   }
   if (adapters.size > 1)
     throw wrong(`tensors of several adapters (${[...adapters].join(", ")}); save one alone`);
   if (found.size === 0) throw wrong("there are no tensors in it");
-  for (const { site, parts } of found.values())
+  for (const { module, parts } of found.values())
     for (const part of ["lora_A", "lora_B"] as const)
-      if (!parts.has(part)) throw wrong(`${modulePath(site)} has no ${part}; the file is incomplete`);
+      if (!parts.has(part)) throw wrong(`${module.path} has no ${part}; the file is incomplete`);
   return found;
 }
 
 const LARGEST_RANK = 4096;
 
-export interface FactorSource {
-  readonly file: SafetensorsFile;
-  readonly widths: Widths;
-}
-
 const wrong = (file: SafetensorsFile, what: string): MosError =>
   new MosError("bad_adapter", `${file.path}: ${what}`);
 
 /** Name and shape of one part; every tensor that is needed was found before. */
-function partOf(file: SafetensorsFile, { site, parts }: SiteTensors, part: SitePart) {
+function partOf(file: SafetensorsFile, { module, parts }: ModuleTensors, part: ModulePart) {
   const name = parts.get(part) ?? "";
   const shape = file.tensors.get(name)?.shape;
-  if (shape === undefined) throw wrong(file, `${modulePath(site)} has no ${part}; the file is incomplete`);
+  if (shape === undefined) throw wrong(file, `${module.path} has no ${part}; the file is incomplete`);
   return { name, shape };
 }
 
@@ -144,10 +142,8 @@ function checkRank(file: SafetensorsFile, name: string, rank: number): void {
 }
 
 /** A [r, in] and B [out, r] as they stand in the file. */
-export async function readPlainFactors(
-  tensors: SiteTensors,
-  { file, widths }: FactorSource,
-): Promise<Omit<SiteFactors, "scale">> {
+export async function readPlainFactors(tensors: ModuleTensors, file: SafetensorsFile): Promise<Factors> {
+  const { widths } = tensors.module;
   const [a, b] = [partOf(file, tensors, "lora_A"), partOf(file, tensors, "lora_B")];
   const rank = a.shape[0] ?? 0;
   if (a.shape.length !== 2 || a.shape[1] !== widths.in)
@@ -176,7 +172,7 @@ function transposed(data: Float32Array, columns: number): Float32Array {
 
 /** lora_A_vec · lora_A_anti_vec, [r]: the authors' code multiplies the ranks by it; 1 where they are absent. */
 async function readVector(
-  tensors: SiteTensors,
+  tensors: ModuleTensors,
   { file, rank }: { readonly file: SafetensorsFile; readonly rank: number },
 ): Promise<Float32Array> {
   const result = new Float32Array(rank).fill(1);
@@ -197,10 +193,10 @@ const countOf = (shape: readonly number[] = []): number => shape.reduce((product
  * Refuses pools whose masks would make a large adapter of a small file: each entry becomes a chunk. Only headers are
  * read.
  */
-export function checkExpansion(sites: Iterable<SiteTensors>, file: SafetensorsFile): void {
+export function checkExpansion(sites: Iterable<ModuleTensors>, file: SafetensorsFile): void {
   let expanded = 0;
   for (const { parts } of sites) {
-    const shapeOf = (part: SitePart) => file.tensors.get(parts.get(part) ?? "")?.shape;
+    const shapeOf = (part: ModulePart) => file.tensors.get(parts.get(part) ?? "")?.shape;
     if (!parts.has("lora_pair_mask")) continue;
     expanded += countOf(shapeOf("lora_pair_mask")) * (shapeOf("lora_A")?.[1] ?? 0);
     expanded += countOf(shapeOf("lora_pair_mask_B")) * (shapeOf("lora_B")?.[0] ?? 0);
@@ -243,10 +239,8 @@ async function joinChunks(
  * Factors of pools A [L·e·l, in / l] and B [out / l, L·e·l] with a mask [r·l] for each, as PEFT's own saving leaves them
  * beside the expanded adapter_model.bin of the authors' code.
  */
-export async function readPooledFactors(
-  tensors: SiteTensors,
-  { file, widths }: FactorSource,
-): Promise<Omit<SiteFactors, "scale">> {
+export async function readPooledFactors(tensors: ModuleTensors, file: SafetensorsFile): Promise<Factors> {
+  const { widths } = tensors.module;
   const [poolA, poolB] = [partOf(file, tensors, "lora_A"), partOf(file, tensors, "lora_B")];
   const maskA = partOf(file, tensors, "lora_pair_mask");
   const maskB = partOf(file, tensors, "lora_pair_mask_B");

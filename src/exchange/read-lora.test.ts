@@ -3,25 +3,33 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type AdapterGeometry, createAdapter, expandFactors, methods, parseAdapterConfig } from "#adapters";
+import { createAdapter, expandFactors, methods, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#formats";
+import { geometryOf, parseHuggingFaceConfig } from "#models";
 import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#nn";
 import { modulePatterns } from "./peft-fields.ts";
 import { type ImportSource, readLora } from "./read-lora.ts";
 
-const geometry: AdapterGeometry = {
-  layers: 2,
-  widths: {
-    q_proj: { in: 8, out: 8 },
-    k_proj: { in: 8, out: 4 },
-    v_proj: { in: 8, out: 4 },
-    o_proj: { in: 8, out: 8 },
-    gate_proj: { in: 8, out: 12 },
-    up_proj: { in: 8, out: 12 },
-    down_proj: { in: 12, out: 8 },
-  },
-};
+const configOf = (fields: Readonly<Record<string, unknown>>) =>
+  parseHuggingFaceConfig(
+    {
+      model_type: "llama",
+      vocab_size: 16,
+      hidden_size: 8,
+      intermediate_size: 12,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      max_position_embeddings: 64,
+      rms_norm_eps: 1e-5,
+      tie_word_embeddings: false,
+      ...fields,
+    },
+    "config.json",
+  );
+const model = configOf({});
+const geometry = geometryOf(model);
 const sites = (linears: readonly LinearName[]): readonly Site[] =>
   linears.flatMap((linear) => [0, 1].map((layer) => ({ layer, linear })));
 
@@ -70,7 +78,7 @@ async function save(fields: Readonly<Record<string, unknown>>, tensors: Tensors)
   await writeFile(join(folder, "adapter_config.json"), JSON.stringify({ ...plain, ...fields }));
   await writeSafetensors(join(folder, "adapter_model.safetensors"), tensors, { format: "pt" });
 }
-const read = (from: ImportSource = "peft") => readLora(folder, { geometry, from });
+const read = (from: ImportSource = "peft") => readLora(folder, { model, from });
 
 /** Scale of each site by what was read: folded B beside the B of the file, times the adapter's own scale. */
 async function scalesOf(given: Tensors): Promise<Readonly<Record<string, number>>> {
@@ -252,7 +260,9 @@ describe("what the code of the authors of MoS saves", () => {
 });
 
 test("masks do not make a large adapter of a small file", async () => {
-  const wide: AdapterGeometry = { layers: 8, widths: { k_proj: { in: 16_384, out: 1024 } } };
+  const wide = configOf({
+    ...{ hidden_size: 16_384, num_hidden_layers: 8, num_attention_heads: 128, num_key_value_heads: 8 },
+  });
   const pool = (shape: readonly number[]): WritableTensor => ({
     ...{ dtype: "F32", shape },
     data: new Float32Array(shape[0]! * shape[1]!),
@@ -267,7 +277,7 @@ test("masks do not make a large adapter of a small file", async () => {
     tensors[`${path}.lora_pair_mask_B`] = mask;
   }
   await save({ target_modules: ["k_proj"] }, tensors);
-  await expect(readLora(folder, { geometry: wide, from: "mos-official" })).rejects.toThrowError(
+  await expect(readLora(folder, { model: wide, from: "mos-official" })).rejects.toThrowError(
     "its masks would make 570425344 numbers of the pools; at most 268435456 are read",
   );
 });
@@ -316,17 +326,17 @@ describe("what is refused, by name", () => {
     ["base_model.model.lm_head.weight", "is a whole module that was saved along"],
     [
       "base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight",
-      "is not a factor of a linear layer of a Llama",
+      "is not a factor of a linear layer of this base, which has q_proj, k_proj",
     ],
     [
       "base_model.model.model.layers.0.mlp.q_proj.lora_A.weight",
-      "is not a factor of a linear layer of a Llama",
+      "is not a factor of a linear layer of this base, which has q_proj, k_proj",
     ],
     [`${path.replace(".0.", ".7.")}.lora_A.weight`, "is for layer 7; this base has layers 0 to 1"],
     [`${path}.lora_A.other.weight`, "occurs under two names"],
     [`${path}.lora_A.\u001b[2J.weight`, "lora_A.\ufffd[2J.weight is not a factor"],
     [`${"x".repeat(300)}`, `tensor ${"x".repeat(200)}… is not a factor`],
-    [`${path}.lora_C.weight`, "is not a factor of a linear layer of a Llama"],
+    [`${path}.lora_C.weight`, "is not a factor of a linear layer of this base, which has q_proj, k_proj"],
   ])("a tensor %s", async (name, message) => {
     await save({}, { ...factors(places), [name]: one });
     await expect(read()).rejects.toThrowError(message);

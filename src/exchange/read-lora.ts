@@ -1,18 +1,21 @@
 // A LoRA of Hugging Face PEFT, or of the code of the authors of MoS, → a plain LoRA of this package.
 import { join } from "node:path";
-import type { AdapterGeometry, SavedBase } from "#adapters";
+import type { SavedBase } from "#adapters";
 import { MosError } from "#core";
 import { openSafetensors, type SafetensorsFile } from "#formats";
-import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
+import { geometryOf, type ModelConfig } from "#models";
+import { siteKey } from "#nn";
 import { pathExists, readJson } from "#storage";
 import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
-import { type PeftFields, peftFields, refuseOtherThanLora, siteRules, targetTest } from "./peft-fields.ts";
+import { type FileModule, fileModules } from "./file-modules.ts";
+import { splitFactors } from "./fuse-factors.ts";
+import { moduleRules, type PeftFields, peftFields, refuseOtherThanLora, targetTest } from "./peft-fields.ts";
 import {
   checkExpansion,
+  type ModuleTensors,
+  moduleTensors,
   readPlainFactors,
   readPooledFactors,
-  type SiteTensors,
-  siteTensors,
 } from "./read-factors.ts";
 
 /** The program that saved the folder. */
@@ -26,7 +29,8 @@ const MODEL = "adapter_model.safetensors";
 const LARGEST_CONFIG = 1 << 20;
 
 export interface ReadLoraOptions {
-  readonly geometry: AdapterGeometry;
+  /** The base's config: its family decides how linear layers are called, and which are fused. */
+  readonly model: ModelConfig;
   readonly from: ImportSource;
 }
 
@@ -45,60 +49,68 @@ async function tensorFile(folder: string): Promise<string> {
   );
 }
 
-/** Every site that the fields name must be in the file, and no other. */
+interface Targets {
+  readonly fields: PeftFields;
+  readonly modules: ReadonlyMap<string, FileModule>;
+  readonly path: string;
+}
+
+/** Every module that the fields name must be in the file, and no other. */
 function checkTargets(
-  found: ReadonlyMap<string, SiteTensors>,
-  { fields, geometry, path }: { fields: PeftFields; geometry: AdapterGeometry; path: string },
+  found: ReadonlyMap<string, ModuleTensors>,
+  { fields, modules, path: file }: Targets,
 ): void {
   const isTarget = targetTest(fields);
   if (isTarget === undefined) return;
-  for (let layer = 0; layer < geometry.layers; layer++)
-    for (const linear of LINEAR_NAMES) {
-      const site = { layer, linear };
-      const has = found.has(siteKey(site));
-      if (has === isTarget(site)) continue;
-      throw new MosError(
-        "bad_adapter",
-        has
-          ? `${path}: ${modulePath(site)} has tensors, but ${CONFIG} does not target it`
-          : `${path}: ${modulePath(site)} is targeted by ${CONFIG}, but its tensors are missing; the adapter may be for a base of another shape`,
-      );
-    }
+  for (const module of modules.values()) {
+    const { path } = module;
+    const has = found.has(path);
+    if (has === isTarget(module)) continue;
+    throw new MosError(
+      "bad_adapter",
+      has
+        ? `${file}: ${path} has tensors, but ${CONFIG} does not target it`
+        : `${file}: ${path} is targeted by ${CONFIG}, but its tensors are missing; the adapter may be for a base of another shape`,
+    );
+  }
 }
 
-interface FactorReading extends ReadLoraOptions {
+interface FactorReading extends Pick<ReadLoraOptions, "from"> {
   readonly file: SafetensorsFile;
   readonly fields: PeftFields;
 }
 
 async function readFactors(
-  found: ReadonlyMap<string, SiteTensors>,
-  { file, fields, geometry, from }: FactorReading,
+  found: ReadonlyMap<string, ModuleTensors>,
+  { file, fields, from }: FactorReading,
 ): Promise<ReadonlyMap<string, SiteFactors>> {
   checkExpansion(found.values(), file);
-  const ruleOf = siteRules(fields, CONFIG);
+  const ruleOf = moduleRules(fields, CONFIG);
   const result = new Map<string, SiteFactors>();
-  for (const [key, tensors] of found) {
-    const { site, parts } = tensors;
-    const widths = geometry.widths[site.linear];
-    if (widths === undefined) continue; // refused before
+  for (const tensors of found.values()) {
+    const { module, parts } = tensors;
     const extra = [...parts.keys()].find((part) => part !== "lora_A" && part !== "lora_B");
     if (extra !== undefined && from === "peft")
       throw new MosError(
         "unsupported",
         `${file.path}: ${parts.get(extra)} is none of PEFT's tensors; the code of the authors of MoS saves such ones: add --from mos-official`,
       );
-    const factors = await (extra === undefined ? readPlainFactors : readPooledFactors)(tensors, {
-      file,
-      widths,
-    });
-    const rule = ruleOf(site);
+    const factors = await (extra === undefined ? readPlainFactors : readPooledFactors)(tensors, file);
+    const rule = ruleOf(module);
     if (from === "peft" && factors.rank !== rule.rank)
       throw new MosError(
         "bad_adapter",
-        `${file.path}: ${modulePath(site)} has rank ${factors.rank}, ${CONFIG} says ${rule.rank} (r or rank_pattern)`,
+        `${file.path}: ${module.path} has rank ${factors.rank}, ${CONFIG} says ${rule.rank} (r or rank_pattern)`,
       );
-    result.set(key, { ...factors, scale: rule.scaleAt(factors.rank) });
+    const scale = rule.scaleAt(factors.rank);
+    const split = splitFactors(
+      factors,
+      module.parts.map(({ out }) => out),
+    );
+    for (const [i, { site }] of module.parts.entries()) {
+      const own = split[i];
+      if (own !== undefined) result.set(siteKey(site), { ...own, scale });
+    }
   }
   return result;
 }
@@ -106,14 +118,15 @@ async function readFactors(
 /**
  * Reads a LoRA's folder and makes one plain LoRA of it: rank_pattern, alpha_pattern, rank-stabilised scales, layers left
  * out and targets in any form become one rank, one alpha and a list of linear types (see `assembleLora` for what is
- * padded and folded). What is not a plain LoRA is refused by name.
+ * padded and folded). Of a LoRA on a fused matrix, such as Phi-3's qkv_proj, each layer in it gets its rows. What is not
+ * a plain LoRA is refused by name.
  *
  * `mos-official` is what the code of the authors of MoS leaves behind: an expanded LoRA under PEFT's names, whose scale
  * is lora_alpha / (rank of the tensors), or the pools with their masks (`lora_pair_mask`), which are expanded here.
  *
  * @throws MosError "not_found", "bad_adapter", "unsupported".
  */
-export async function readLora(folder: string, { geometry, from }: ReadLoraOptions): Promise<ReadLora> {
+export async function readLora(folder: string, { model, from }: ReadLoraOptions): Promise<ReadLora> {
   const where = join(folder, CONFIG);
   if (!(await pathExists(where)))
     throw new MosError("not_found", `${folder}: no adapter here (there is no ${CONFIG})`);
@@ -126,12 +139,13 @@ export async function readLora(folder: string, { geometry, from }: ReadLoraOptio
     );
   const path = await tensorFile(folder);
   await using file = await openSafetensors(path, { code: "bad_adapter" });
-  const found = siteTensors(file, geometry);
-  checkTargets(found, { fields, geometry, path });
-  const sites = await readFactors(found, { file, fields, geometry, from });
+  const modules = fileModules(model);
+  const found = moduleTensors(file, modules);
+  checkTargets(found, { fields, modules, path });
+  const sites = await readFactors(found, { file, fields, from });
   const dropout = fields.lora_dropout ?? 0;
   return {
-    ...assembleLora(sites, { geometry, dropout, seed: 0 }),
+    ...assembleLora(sites, { geometry: geometryOf(model), dropout, seed: 0 }),
     base: {
       name: fields.base_model_name_or_path ?? undefined,
       fingerprint: fields.base_fingerprint,

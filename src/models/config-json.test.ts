@@ -247,6 +247,15 @@ test("several end tokens and a linear scaling too", () => {
   expect(again(config)).toEqual(config);
 });
 
+test.each([128, 144, 168, 224, 256])("a query scalar of Gemma that is %d stays a whole number", (scalar) => {
+  const config = {
+    ...presets["smollm2-135m"],
+    architecture: "gemma2",
+    attentionScale: scalar ** -0.5,
+  } as const;
+  expect(huggingFaceConfig(config, "here")["query_pre_attn_scalar"]).toBe(scalar);
+});
+
 const llama = presets["llama3.2-1b"];
 const withFactors = (factors: readonly number[], factor = 1): ModelConfig => ({
   ...llama,

@@ -51,6 +51,10 @@ export function ggufName(config: ModelConfig, name: string): string {
   return block === undefined ? (OUTER_NAMES[stored] ?? stored) : `blk.${layer}.${block}.${kind}`;
 }
 
+/** What llama.cpp calls the models of a family. */
+export const ggufArchitecture = ({ architecture }: ModelConfig): string =>
+  FAMILIES[architecture].gguf.architecture;
+
 /** Heads whose rows are reordered, for the weights that llama.cpp reorders: those of q and k. */
 function rotatedHeads(config: ModelConfig, name: string): number | undefined {
   const { architecture, heads, keyValueHeads } = config;

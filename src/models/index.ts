@@ -16,7 +16,7 @@ export {
 export { dequantizeWeight } from "./dequantize-weight.ts";
 export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf } from "./fingerprint.ts";
 export { attentionScaleOf, windowOf } from "./geometry.ts";
-export { ggufName, toGgufRows } from "./gguf.ts";
+export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export {
   type LoadedModel,
   loadModel,
@@ -50,4 +50,4 @@ export {
   type Weight,
   weightFeeds,
 } from "./weight.ts";
-export { geometryOf, weightShapes } from "./weights.ts";
+export { gainOffsetOf, geometryOf, storedPlace, storedShapes, weightShapes } from "./weights.ts";

@@ -40,6 +40,8 @@ export interface ModelFiles extends AsyncDisposable {
   dtypeOf(name: string): SafetensorsDtype | undefined;
   /** One weight by its Hugging Face name; linear layers are [out, in]. */
   readWeight(name: string): Promise<Float32Array>;
+  /** A norm's gains as a Hugging Face folder of the model states them: Gemma's are less 1 there. */
+  readStatedGains(name: string): Promise<Float32Array>;
   /** How a weight is stored, and its bytes. Throws `unsupported` for a type that cannot be read. */
   storedRows(name: string): StoredRows;
   /** The same in parts of whole rows, so that a large embedding is never in memory as a whole. */
@@ -124,6 +126,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     throw error;
   }
   const shapes = weightShapes(config);
+  const read: ReadRange = (name, range) => weights.readFloat32(storedPlace(config, name).name, range);
   return {
     name: folderName(resolve(folder)),
     path: folder,
@@ -142,10 +145,10 @@ async function openFolder(folder: string): Promise<ModelFiles> {
         readInto: (target, begin) => weights.readInto(stored, target, before + begin),
       };
     },
-    ...weightReaders(config, async (name, range) => {
-      const numbers = await weights.readFloat32(storedPlace(config, name).name, range);
-      return plus(numbers, gainOffsetOf(config, name));
-    }),
+    readStatedGains: (name) => read(name),
+    ...weightReaders(config, async (name, range) =>
+      plus(await read(name, range), gainOffsetOf(config, name)),
+    ),
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
 }
@@ -175,6 +178,8 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
           readInto: (target, begin) => file.readInto(stored, target, before + begin),
         };
       },
+      readStatedGains: async (name) =>
+        plus(await readGgufWeight(file, config, { name }), -gainOffsetOf(config, name)),
       ...weightReaders(config, (name, range) => readGgufWeight(file, config, { name, range })),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };

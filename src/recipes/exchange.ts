@@ -144,7 +144,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const trainedOn = isCompared ? checkBase(folder, base, await marksOf(model, options)) : undefined;
   const baseName = options.baseName ?? base.name ?? model.name;
   const lora = await toLora(adapter);
-  if (format === "peft") await writePeft(out, lora, { dtype, baseName });
+  if (format === "peft") await writePeft(out, lora, { dtype, model: model.config, baseName });
   else {
     await makeFolder(dirname(out));
     await writeGgufLora(out, lora, { dtype, model: model.config });
@@ -171,7 +171,7 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   const { folder, model: source, out, from = "peft", overwrite = false } = options;
   await checkFolderTarget(out, { overwrite, sources: [folder, source] });
   await using model = await openModel(await locatedPath(source, options));
-  const lora = await readLora(folder, { geometry: geometryOf(model.config), from });
+  const lora = await readLora(folder, { model: model.config, from });
   const marks = await marksOf(model, options);
   const trainedOn = checkBase(folder, lora.base, marks);
   const baseName = lora.base.name ?? model.name;

@@ -7,7 +7,6 @@ import {
   type GgufHeader,
   given,
   layerTypes,
-  shortDecimal,
   unsupported,
   windowedLayers,
   windowOn,
@@ -39,7 +38,8 @@ export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
 
 export const gemmaJson: Family["toJson"] = (config) => ({
   hidden_activation: "gelu_pytorch_tanh",
-  query_pre_attn_scalar: shortDecimal((config.attentionScale ?? 1) ** -2),
+  // a whole number to transformers, which the two powers miss by a last bit
+  query_pre_attn_scalar: Number(((config.attentionScale ?? 1) ** -2).toPrecision(15)),
   attn_logit_softcapping: config.attentionSoftCap ?? null,
   final_logit_softcapping: config.logitSoftCap ?? null,
   sliding_window: config.window?.size ?? config.maxPositions,

@@ -1,0 +1,121 @@
+"""PEFT and transformers as the other side of mos export, import and merge, for every family that is not Llama.
+usage, from this repository: python scripts/verify/family_exchange.py FOLDER [FAMILY...]
+needs: pip install torch transformers peft; with gguf, bases in GGUF are merged, too
+
+Makes a tiny random model of each family. family-exchange.ts gives it adapters, exports and merges them, imports a LoRA that
+PEFT made on all linear layers, and computes logits. PEFT's logits with an exported adapter, and transformers' with a merged
+folder, must be this engine's with the adapter, and those of an imported LoRA PEFT's: within 1e-4, and 1e-2 away from the
+bare base's. A merged folder has the base's tensors; those that no adapter touches have the same bits.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from families.models import FAMILIES, random_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+NODE = ["node", "--conditions=source", "--import", "tsx", "scripts/verify/family-exchange.ts"]
+ADAPTERS = ["mos", "lora", "some"]  # family-exchange.ts knows what they are
+HAS_GGUF = importlib.util.find_spec("gguf") is not None
+
+
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+
+
+def logits(model, tokens):
+    with torch.no_grad():
+        return model.eval()(tokens).logits.flatten(0, 1)
+
+
+def write(folder, name):
+    """The base, a LoRA of PEFT for it, and tokens."""
+    vocabulary = 96
+    if HAS_GGUF:
+        from families.tokenizers import Tokenizer
+
+        tokenizer = Tokenizer(FAMILIES[name].tokenizer)
+        vocabulary = len(tokenizer.tokens)
+    model = random_model(name, vocabulary)
+    model.save_pretrained(folder / "base")
+    if HAS_GGUF:
+        from families.layout import write_model
+
+        write_model(folder / "base.gguf", FAMILIES[name], model, tokenizer)
+    tokens = torch.randint(3, vocabulary, (2, 24))
+    (folder / "tokens.json").write_text(json.dumps(tokens.tolist()))
+    tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=7, target_modules="all-linear"))
+    for key, parameter in tuned.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(parameter, std=0.1)
+    tuned.save_pretrained(folder / "peft")
+
+
+def same_tensors(base, merged):
+    """The first tensor that a merged folder has otherwise, though no adapter touches it."""
+    one, other = load_file(base / "model.safetensors"), load_file(merged / "model.safetensors")
+    if {key: value.shape for key, value in one.items()} != {key: value.shape for key, value in other.items()}:
+        return "their names"
+    return next((key for key in one if "_proj.weight" not in key and not torch.equal(one[key], other[key])), None)
+
+
+def one_scale(exported):
+    """Whether a server that reads neither rank_pattern nor alpha_pattern has room for every module, and its scale."""
+    config = json.loads((exported / "adapter_config.json").read_text())
+    ranks, alphas = config.get("rank_pattern", {}), config.get("alpha_pattern", {})
+    scale = config["lora_alpha"] / config["r"]
+    same = all(abs(alphas[name] / rank - scale) < 1e-9 for name, rank in ranks.items())
+    return same and ranks.keys() == alphas.keys() and all(rank < config["r"] for rank in ranks.values())
+
+
+def check(folder, name):
+    """Prints the comparisons of a family; returns whether all passed."""
+    tokens = torch.tensor(json.loads((folder / "tokens.json").read_text()))
+    bare = logits(load(folder / "base"), tokens)
+    ours = {key: load_file(folder / f"{key}.safetensors")["logits"] for key in [*ADAPTERS, "imported"]}
+    theirs = {"import": ("imported", logits(PeftModel.from_pretrained(load(folder / "base"), folder / "peft"), tokens))}
+    passed = True
+    for adapter in ADAPTERS:
+        exported = PeftModel.from_pretrained(load(folder / "base"), folder / f"{adapter}-peft")
+        theirs[f"export {adapter}"] = (adapter, logits(exported, tokens))
+        theirs[f"merge {adapter}"] = (adapter, logits(load(folder / f"{adapter}-merged"), tokens))
+        other = same_tensors(folder / "base", folder / f"{adapter}-merged")
+        if other is not None:
+            print(f"FAIL {name}, merge {adapter}: {other} changed")
+        if not one_scale(folder / f"{adapter}-peft"):
+            print(f"FAIL {name}, export {adapter}: servers without patterns have another scale")
+        passed = passed and other is None and one_scale(folder / f"{adapter}-peft")
+    if HAS_GGUF:
+        theirs["merge from GGUF"] = ("mos", logits(load(folder / "mos-merged-gguf"), tokens))
+    for what, (key, there) in theirs.items():
+        error, moved = (there - ours[key]).abs().max().item(), (there - bare).abs().max().item()
+        ok = error < 1e-4 and moved > 1e-2
+        print(f"{'ok  ' if ok else 'FAIL'} {name + ', ' + what:28} differs by {error:.1e}, moves logits by {moved:.3f}")
+        passed = passed and ok
+    return passed
+
+
+def main(folder, *names):
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    names = names or FAMILIES
+    for name in names:
+        (Path(folder) / name).mkdir(parents=True, exist_ok=True)
+        write(Path(folder) / name, name)
+    subprocess.run([*NODE, folder, *names], check=True)
+    failed = [name for name in names if not check(Path(folder) / name, name)]
+    print(f"FAILED: {', '.join(failed)}" if failed else f"{len(names)} families passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
