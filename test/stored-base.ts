@@ -2,7 +2,15 @@
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import type { Batch } from "#data";
 import { linear, softCap } from "#graph";
-import { geometryOf, headWeight, type LoadedModel, loadModel, weightFeeds, weightLeaves } from "#models";
+import {
+  type BaseDtype,
+  geometryOf,
+  headWeight,
+  type LoadedModel,
+  loadModel,
+  weightFeeds,
+  weightLeaves,
+} from "#models";
 import { adapterModel } from "#recipes";
 import { compile } from "#runtime";
 import { gradientSource, hiddenStates } from "#training";
@@ -86,8 +94,12 @@ export interface StoredDifference {
 }
 
 /** Computes both on a row of tokens, with a MoS adapter of random numbers. */
-export async function compareStored(path: string, tokens: readonly number[]): Promise<StoredDifference> {
-  const stored = await loadModel(path, { baseDtype: "stored" });
+export async function compareStored(
+  path: string,
+  tokens: readonly number[],
+  baseDtype: BaseDtype = "stored",
+): Promise<StoredDifference> {
+  const stored = await loadModel(path, { baseDtype });
   const adapter = randomAdapter(SETTINGS, geometryOf(stored.config), {
     seed: 5,
     deviation: 0.02,
@@ -107,4 +119,25 @@ export async function compareStored(path: string, tokens: readonly number[]): Pr
       gradients: gradients.reduce((worst, one) => (one > worst || Number.isNaN(one) ? one : worst), 0),
     },
   };
+}
+
+/** The log-probability of each token but the first, by the forward pass of training on the base alone. */
+export async function trainingLogprobs(
+  path: string,
+  tokens: readonly number[],
+  baseDtype: BaseDtype,
+): Promise<readonly number[]> {
+  const model = await loadModel(path, { baseDtype });
+  const { vocabularySize: V } = model.config;
+  const adapter = randomAdapter(SETTINGS, geometryOf(model.config), {
+    seed: 5,
+    deviation: 0,
+    only: "trainable",
+  });
+  const logits = await logitsOf(model, adapter, batchOf(tokens));
+  return tokens.slice(1).map((id, i) => {
+    const row = logits.subarray(i * V, (i + 1) * V);
+    const most = row.reduce((a, b) => Math.max(a, b));
+    return row[id]! - most - Math.log(row.reduce((sum, x) => sum + Math.exp(x - most), 0));
+  });
 }

@@ -28,9 +28,12 @@ export function tinyLoaded(options: TinyModelOptions = {}): LoadedModel {
 export const tinyMos = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
 
 /** An adapter on the tiny model whose B is not zero, so that all of it has a gradient. */
-export function tinyTrainable(input: AdapterConfigInput = tinyMos): TrainableModel {
-  const loaded = tinyLoaded();
-  const numbers = { seed: 7, deviation: 0.2 };
+export function tinyTrainable(
+  input: AdapterConfigInput = tinyMos,
+  { deviation = 0.2, ...options }: TinyModelOptions & { readonly deviation?: number } = {},
+): TrainableModel {
+  const loaded = tinyLoaded(options);
+  const numbers = { seed: 7, deviation };
   return adapterModel(loaded, randomAdapter(input, geometryOf(loaded.config), numbers));
 }
 

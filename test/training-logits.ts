@@ -7,16 +7,17 @@ import { compile } from "#runtime";
 import { hiddenStates } from "#training";
 import type { TinyModel } from "./tiny-model.ts";
 
-/** Logits [V] of every token of a sequence, with an adapter's factors or without. */
+/** Logits [V] of every token of a sequence, with an adapter's factors or without; no sequence is longer than `maxSegment`. */
 export async function trainingLogits(
   { config, weights }: TinyModel,
   tokens: readonly number[],
   adapter?: FactorMap,
+  maxSegment = tokens.length,
 ): Promise<readonly Float32Array[]> {
   const length = tokens.length;
   const leaves = weightLeaves(config);
   const hidden = hiddenStates(config, {
-    shape: { rows: 1, length },
+    shape: { rows: 1, length, maxSegment },
     weights: leaves,
     linear: adapterHook({
       factors(site) {

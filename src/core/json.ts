@@ -22,9 +22,15 @@ function expectedBy(issue: z.core.$ZodIssue): string {
     case "invalid_union":
       return issue.errors.flatMap(([first]) => (first === undefined ? [] : [expectedBy(first)])).join(" or ");
     case "too_small":
-      return limitOf(issue, `at least ${issue.minimum}`);
+      return limitOf(
+        issue,
+        issue.inclusive === false ? `more than ${issue.minimum}` : `at least ${issue.minimum}`,
+      );
     case "too_big":
-      return limitOf(issue, `at most ${issue.maximum}`);
+      return limitOf(
+        issue,
+        issue.inclusive === false ? `less than ${issue.maximum}` : `at most ${issue.maximum}`,
+      );
     default:
       return issue.message;
   }

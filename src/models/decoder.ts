@@ -187,7 +187,7 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
   const { heads: H, keyValueHeads: K, headDim: D } = config;
   const [batch, length] = ids.shape as readonly [Dim, Dim];
   const norm = headNorms(config, options);
-  const tablesOf = layerTables(config, options.maxPositions);
+  const tablesOf = layerTables(config, options);
   if (attention.heads === "joined") {
     const turn = (x: Value, site: HeadNorm): Value => {
       const normed = config.queryKeyNorm ? reshape(norm(x, site), [batch, length, site.heads * D]) : x;
@@ -239,33 +239,42 @@ function headNorms(
 }
 
 /** The rotation of each layer; layers with the same rope share it. */
-function layerTables(config: ModelConfig, positions: number): (layer: number) => RotationTables | undefined {
+function layerTables(
+  config: ModelConfig,
+  { ids, maxPositions: positions }: DecoderOptions,
+): (layer: number) => RotationTables | undefined {
+  const [, length] = ids.shape;
+  // the operator wants a row for each token, even where positions begin anew within a row of the batch
+  const rows = typeof length === "number" ? Math.max(length, positions) : positions;
   const tables = new Map<RopeConfig, RotationTables>();
   return (layer) => {
     const rope = ropeOf(config, layer);
     if (rope === undefined) return undefined;
-    const found = tables.get(rope) ?? rotationTables({ rope, rotaryDim: rotaryDimOf(config), positions });
+    const found =
+      tables.get(rope) ?? rotationTables({ rope, rotaryDim: rotaryDimOf(config), positions }, rows);
     tables.set(rope, found);
     return found;
   };
 }
 
-/** Cosine and sine of the angle of every position below `positions`, [positions, R / 2], computed in double precision. */
-export function rotationTables(rotation: Rotation & { readonly positions: number }): RotationTables {
-  const { positions } = rotation;
+/** Cosine and sine of the angle of every position below `rows`, [rows, R / 2], computed in double precision. */
+export function rotationTables(
+  rotation: Rotation & { readonly positions: number },
+  rows = rotation.positions,
+): RotationTables {
   const frequencies = ropeFrequencies(rotation);
   const half = frequencies.length;
   const factor = rotation.rope.kind === "longrope" ? rotation.rope.attentionFactor : 1;
-  const cosine = new Float32Array(positions * half);
-  const sine = new Float32Array(positions * half);
-  for (let p = 0; p < positions; p++)
+  const cosine = new Float32Array(rows * half);
+  const sine = new Float32Array(rows * half);
+  for (let p = 0; p < rows; p++)
     frequencies.forEach((frequency, i) => {
       // float32 angles, as the reference implementations have them
       const angle = Math.fround(p * Math.fround(frequency));
       cosine[p * half + i] = Math.cos(angle) * factor;
       sine[p * half + i] = Math.sin(angle) * factor;
     });
-  return { cosine: constant(cosine, [positions, half]), sine: constant(sine, [positions, half]) };
+  return { cosine: constant(cosine, [rows, half]), sine: constant(sine, [rows, half]) };
 }
 
 function weightOf(weights: WeightValues, name: string): Value {

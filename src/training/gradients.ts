@@ -86,7 +86,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
   const shapeOf = ({ rows, length }: Batch): StepShape => ({
     rows,
     length,
-    ...(maxSegment === undefined ? {} : { maxSegment: Math.min(maxSegment, length) }),
+    ...(maxSegment === undefined ? {} : { maxSegment }),
   });
   const programs = new Map<string, Program>();
   const build = async ({ shape, training }: ProgramKey): Promise<Program> => {

@@ -20,7 +20,7 @@ export interface StepShape {
   readonly rows: number;
   /** S */
   readonly length: number;
-  /** Tokens that no segment of a row exceeds; S where it is not known. */
+  /** Tokens that no segment exceeds, of this batch and others of the run; S where it is not known. */
   readonly maxSegment?: number;
 }
 
@@ -59,7 +59,8 @@ export function hiddenStates(
     ids: leaf("ids", grid, "int32"),
     positions: leaf("positions", grid, "int64"),
     layout: [shape.rows * shape.length],
-    maxPositions: shape.length,
+    // of the run, not of this batch: longrope goes by the longest sequence, and all batches train one model
+    maxPositions: shape.maxSegment ?? shape.length,
     weights,
     project: eachLinear(weights, linear),
     attention: {
@@ -74,10 +75,11 @@ export function hiddenStates(
 /** Blocks of queries for each layer, which all layers of a kind share. A window that no segment fills is none. */
 function layerBlocks(
   config: ModelConfig,
-  { rows, length, maxSegment = length }: StepShape,
+  { rows, length, ...shape }: StepShape,
   blockSize: number,
 ): (layer: number) => readonly AttentionBlock[] {
   const segments = leaf("segments", [rows, length], "int32");
+  const maxSegment = Math.min(shape.maxSegment ?? length, length);
   const made = new Map<number | undefined, readonly AttentionBlock[]>();
   return (layer) => {
     const window = windowOf(config, layer, maxSegment);

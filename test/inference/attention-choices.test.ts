@@ -62,7 +62,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   smollm3: { num_hidden_layers: 4 },
   gemma2: {
     ...{ sliding_window: WINDOW, query_pre_attn_scalar: 6, attn_logit_softcapping: 0.7 },
-    ...{ final_logit_softcapping: null, hidden_activation: "gelu_pytorch_tanh" },
+    ...{ final_logit_softcapping: 3, hidden_activation: "gelu_pytorch_tanh" },
   },
   gemma3_text: {
     ...{ sliding_window: WINDOW, sliding_window_pattern: 3, rope_local_base_freq: 100 },

@@ -18,10 +18,11 @@ import { geometryOf } from "#recipes";
 import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
 import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
-import { floatWeights, tinyModel } from "../tiny-model.ts";
+import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 
 // heads of 8, so that steps of few slots run the fused program and larger ones the general one
-export const { config, weights } = tinyModel({ overrides: { max_position_embeddings: 512, head_dim: 8 } });
+const TINY = tinyModel({ overrides: { max_position_embeddings: 512, head_dim: 8 } });
+export const { config, weights } = TINY;
 export const MAX_LENGTH = 64;
 
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -50,6 +51,7 @@ const text: LoadedText = {
 export async function randomFactors(
   seed: number,
   settings: object,
+  { config } = TINY,
 ): Promise<ReadonlyMap<string, ExpandedFactors>> {
   const numbers = { seed, deviation: 0.3 };
   return expandFactors(randomAdapter({ seed, ...settings }, geometryOf(config), numbers));
@@ -71,13 +73,15 @@ export const LIMITS: Limits = {
 
 export interface TinyEngineOptions extends Partial<Limits> {
   readonly maxLength?: number;
+  /** In place of the one above; of the same vocabulary. */
+  readonly model?: TinyModel;
   /** Changes the runner before the engine gets it. */
   readonly wrap?: (runner: ModelRunner) => ModelRunner;
 }
 
 export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOptions = {}): Promise<Engine> {
-  const { maxLength = MAX_LENGTH, wrap = (runner) => runner, ...given } = options;
-  const prepared = await prepareWeights(config, floatWeights(weights));
+  const { maxLength = MAX_LENGTH, wrap = (runner) => runner, model: tiny = TINY, ...given } = options;
+  const prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights));
   const limits = { ...LIMITS, ...given };
   const model: EngineModel = {
     vocabularySize: config.vocabularySize,
@@ -95,7 +99,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
   });
   return createEngine({
     ...{ core, model, text, adapters: [] },
-    limits: { ...limits, bytesPerPosition: bytesPerPosition(config) },
+    limits: { ...limits, bytesPerPosition: bytesPerPosition(tiny.config) },
   });
 }
 

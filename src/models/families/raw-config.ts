@@ -38,7 +38,7 @@ export const configSchema = z.looseObject({
   hidden_act: z.string().nullish(),
   hidden_activation: z.string().nullish(),
   rope_theta: z.number().nullish(),
-  rope_local_base_freq: z.number().nullish(),
+  rope_local_base_freq: z.number().positive().nullish(),
   rope_scaling: ropeSchema.nullish(),
   rope_parameters: z.union([ropeByLayerType, ropeSchema]).nullish(),
   partial_rotary_factor: z.number().nullish(),
