@@ -24,17 +24,22 @@ export interface Comparison {
   readonly losses: Difference | undefined;
 }
 
-function difference(found: ArrayLike<number>, expected: ArrayLike<number>): Difference {
+/** Numbers of which all should be 0 are compared with `scale`. */
+function difference(
+  found: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  scale = Number.MIN_VALUE,
+): Difference {
   if (found.length !== expected.length)
     return { absolute: Number.POSITIVE_INFINITY, relative: Number.POSITIVE_INFINITY };
   let absolute = 0;
-  let largest = 1e-30;
+  let largest = 0;
   for (let i = 0; i < found.length; i++) {
     const gap = Math.abs((found[i] as number) - (expected[i] as number));
     absolute = Number.isNaN(gap) ? Number.POSITIVE_INFINITY : Math.max(absolute, gap);
     largest = Math.max(largest, Math.abs(expected[i] as number));
   }
-  return { absolute, relative: absolute / largest };
+  return { absolute, relative: absolute === 0 ? 0 : absolute / (largest || scale) };
 }
 
 /** The rows of input_ids and labels, as the trainer takes them. */
@@ -157,6 +162,15 @@ export interface CaseOptions {
   readonly device: Device;
 }
 
+/** The largest magnitude in the tensors whose names begin so. */
+async function largestOf(file: SafetensorsFile, prefix: string): Promise<number> {
+  let largest = 0;
+  for (const name of file.tensors.keys())
+    if (name.startsWith(prefix))
+      for (const value of await file.readFloat32(name)) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
+
 /** Runs one case of a golden folder. */
 export async function compareCase(
   folder: string,
@@ -176,6 +190,7 @@ export async function compareCase(
   await using source = gradientSource(model, { device });
   const result = await source.gradients(batch, undefined);
   const loss = difference([result.loss / result.targets], await expected.readFloat32("loss"));
+  const largestGradient = await largestOf(expected, "grad.");
   const gradients = new Map<string, Difference>();
   const deltas = new Map<string, Difference>();
   for (const name of expected.tensors.keys()) {
@@ -187,6 +202,7 @@ export async function compareCase(
         difference(
           found.map((g) => g / result.targets),
           await expected.readFloat32(name),
+          largestGradient,
         ),
       );
     }

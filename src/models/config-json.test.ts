@@ -128,7 +128,22 @@ test.each<[string, object, RegExp]>([
     of("gemma2", "Gemma2", { hidden_activation: "relu" }),
     /hidden_activation "relu"/,
   ],
-  ["tensor-parallel pretraining", { pretraining_tp: 2 }, /pretraining_tp 2/],
+  ["half rotation", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5 cannot be run in this family/],
+  [
+    "a wrapper's class",
+    { model_type: "gemma3", architectures: ["Gemma3ForSequenceClassification"], text_config: {} },
+    /Gemma3ForSequenceClassification cannot be run/,
+  ],
+  [
+    "a wrapper's quantised weights",
+    {
+      model_type: "gemma3",
+      architectures: ["Gemma3ForConditionalGeneration"],
+      text_config: { ...llama32, model_type: "gemma3_text" },
+      quantization_config: { quant_method: "bitsandbytes" },
+    },
+    /quantization_config/,
+  ],
   ["quantised weights", { quantization_config: { quant_method: "awq" } }, /quantization_config/],
   ["weights of 1.58 bits", { quantization_config: { quant_method: "bitnet" } }, /quantization_config/],
   ["yarn", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /"yarn"/],
@@ -144,7 +159,7 @@ test.each<[string, object, RegExp]>([
   ],
   [
     "chunked attention",
-    of("mistral", "Mistral", { layer_types: [...layer_types.slice(1), "chunked_attention"] }),
+    of("qwen2", "Qwen2", { layer_types: [...layer_types.slice(1), "chunked_attention"] }),
     /layers of the type "chunked_attention"/,
   ],
   [

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import { unsupported } from "./families/family.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName } from "./families/index.ts";
 import { configSchema, type RawConfig, ropeOfFull, tokenIds } from "./families/raw-config.ts";
 import { parseRope, ropeFields } from "./families/rope-json.ts";
@@ -12,29 +13,40 @@ const identitySchema = z.looseObject({
   architectures: z.array(z.string()).nullish(),
 });
 
-const unsupported = (where: string, what: string): MosError =>
-  new MosError("unsupported", `${where}: ${what}`);
-
 /** Models that hold a language model of ours under `text_config`, and the class that such a model has. */
 const WRAPPERS: Readonly<Record<string, string>> = { gemma3: "Gemma3ForConditionalGeneration" };
 
-const wrapperSchema = z.looseObject({ text_config: z.looseObject({}) });
-const tokenFields = z.looseObject({ bos_token_id: tokenIds, eos_token_id: tokenIds, pad_token_id: tokenIds });
+const wrapperSchema = z.looseObject({
+  text_config: z.looseObject({}),
+  architectures: z.array(z.string()).nullish(),
+  bos_token_id: tokenIds,
+  eos_token_id: tokenIds,
+  pad_token_id: tokenIds,
+  quantization_config: z.unknown().optional(),
+});
 
-/** The language model of one that also sees: its `text_config` with the token ids around it. */
+/** The language model of one that also sees: its `text_config` with what stands around it. */
 function unwrapped(json: unknown, where: string): unknown {
   const { model_type = "" } = parseWith(identitySchema, json, { code: "bad_model", where });
-  if (!Object.hasOwn(WRAPPERS, model_type)) return json;
-  const { text_config } = parseWith(wrapperSchema, json, { code: "bad_model", where });
-  const { bos_token_id, eos_token_id, pad_token_id } = parseWith(tokenFields, json, {
+  const className = Object.hasOwn(WRAPPERS, model_type) ? WRAPPERS[model_type] : undefined;
+  if (className === undefined) return json;
+  const { text_config, architectures, ...outer } = parseWith(wrapperSchema, json, {
     code: "bad_model",
     where,
   });
-  const ids = Object.entries({ bos_token_id, eos_token_id, pad_token_id }).filter(([, id]) => id != null);
+  const other = architectures?.find((name) => name !== className);
+  if (other !== undefined)
+    throw unsupported(
+      where,
+      `the architecture ${other} cannot be run; of "${model_type}" only ${className} can`,
+    );
+  const { bos_token_id, eos_token_id, pad_token_id, quantization_config } = outer;
+  const around = { bos_token_id, eos_token_id, pad_token_id, quantization_config };
+  const stated = Object.entries(around).filter(([, value]) => value !== undefined && value !== null);
   return {
     model_type: `${model_type}_text`,
     ...text_config,
-    ...Object.fromEntries(ids),
+    ...Object.fromEntries(stated),
     architectures: undefined,
   };
 }
@@ -67,10 +79,10 @@ const ACTIVATIONS: Readonly<Record<string, "silu" | "gelu_tanh">> = {
   gelu_pytorch_tanh: "gelu_tanh",
 };
 
-/** The activation, where it is not SiLU. Gemma's `hidden_activation` wins over `hidden_act`, which is wrong in old files. */
+/** The activation, where it is not the family's. Gemma has a field of its own for it; the common one is wrong in old files. */
 function activationOf(raw: RawConfig, { family, where }: Place): Pick<ModelConfig, "activation"> {
-  const named = raw.hidden_activation ?? (family.decoder.activation ? undefined : raw.hidden_act);
-  const [key, name] = raw.hidden_activation ? ["hidden_activation", named] : ["hidden_act", named];
+  const key = family.decoder.activation === undefined ? "hidden_act" : "hidden_activation";
+  const name = raw[key];
   if (name === undefined || name === null) return {};
   const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
   if (activation === undefined)
@@ -90,8 +102,6 @@ function refuseUnsupported(raw: RawConfig, where: string): void {
   const experts = EXPERTS.find((key) => Number(raw[key] ?? 0) > 1);
   if (experts !== undefined)
     throw unsupported(where, `mixtures of experts (${experts} ${String(raw[experts])}) cannot be run`);
-  if ((raw.pretraining_tp ?? 1) > 1)
-    throw unsupported(where, `pretraining_tp ${raw.pretraining_tp} cannot be run; only 1 can`);
   if (raw.quantization_config !== undefined && raw.quantization_config !== null)
     throw unsupported(
       where,
@@ -100,8 +110,13 @@ function refuseUnsupported(raw: RawConfig, where: string): void {
 }
 
 /** How many numbers of a head are rotated, where not all are. */
-function rotaryOf(raw: RawConfig, headDim: number): Pick<ModelConfig, "rotaryDim"> {
+function rotaryOf(raw: RawConfig, headDim: number, { family, where }: Place): Pick<ModelConfig, "rotaryDim"> {
   const part = ropeOfFull(raw).partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
+  if (part !== 1 && family.rotatesParts !== true)
+    throw unsupported(
+      where,
+      `partial_rotary_factor ${part} cannot be run in this family; whole heads are rotated`,
+    );
   const rotaryDim = Math.trunc(headDim * part);
   return rotaryDim === headDim ? {} : { rotaryDim };
 }
@@ -205,11 +220,11 @@ export function parseHuggingFaceConfig(
     normEpsilon: raw.rms_norm_eps,
     rope: parseRope(ropeOfFull(raw), { raw, where }),
     tiedHead: raw.tie_word_embeddings,
-    attentionBias: raw.attention_bias ?? false,
-    mlpBias: raw.mlp_bias ?? false,
+    attentionBias: family.biases.includes("attention_bias") && raw.attention_bias === true,
+    mlpBias: family.biases.includes("mlp_bias") && raw.mlp_bias === true,
     ...family.decoder,
     ...activationOf(raw, { family, where }),
-    ...rotaryOf(raw, headDim),
+    ...rotaryOf(raw, headDim, { family, where }),
     ...family.fromJson(raw, where),
     eosTokens: endTokens(raw, eos_token_id),
     ...(bosToken === undefined ? {} : { bosToken }),

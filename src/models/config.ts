@@ -85,6 +85,10 @@ function checkChoices(config: ModelConfig, { where, nameOf }: ConfigPlace): void
     if (!(Number.isFinite(value) && value > 0))
       refuse(`${nameOf(field)} is ${value}; a positive number is expected`);
   }
+  if (config.rotatedLayers?.includes(true) === false)
+    refuse("no layer has rotary embeddings (no_rope_layers); such a model cannot be run");
+  if (window !== undefined && window.layers.length !== config.layers)
+    refuse(`${window.layers.length} layers are said to have a window or none, of ${config.layers} layers`);
   if (window !== undefined && !(Number.isSafeInteger(window.size) && window.size > 0))
     refuse(`${nameOf("window")} is ${window.size}; a whole number from 1 is possible`);
 }

@@ -186,6 +186,8 @@ function parseRope({ path, metadata, at, factors: tensors }: GgufHeader): RopeCo
   const stated = at("rope.scaling.factor") ?? at("rope.scale_linear") ?? 1;
   const factor = kind !== "linear" || stated === 0 ? 1 : stated;
   const factors = tensors.get("rope_freqs.weight");
+  if (kind === "longrope" && !tensors.has("rope_factors_long.weight"))
+    throw new MosError("bad_model", `${path}: longrope needs rope_factors_long.weight, which is missing`);
   if (factors) return { kind: "factors", theta, factor, factors };
   return factor === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor };
 }
@@ -296,6 +298,11 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     ...family.gguf.read(header),
     ...specialTokens(header, vocabularySize),
   };
+  if (header.factors.has("rope_factors_long.weight") && config.rope.kind !== "longrope")
+    throw new MosError(
+      "unsupported",
+      `${file.path}: longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
+    );
   return checkConfig(config, file.path, namesOf(family.gguf.architecture));
 }
 

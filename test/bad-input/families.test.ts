@@ -33,7 +33,7 @@ async function refused(
 describe("config.json with", () => {
   test.each<[family: string, fields: object, message: RegExp]>([
     ["mistral", { sliding_window: "x" }, /field "sliding_window" is "x"; a number is expected/],
-    ["mistral", { layer_types: ["a", "b", "c"] }, /layers of the type "a" \(layer_types\) cannot be run/],
+    ["qwen2", { layer_types: ["a", "b", "c"] }, /layers of the type "a" \(layer_types\) cannot be run/],
     ["qwen2", { use_sliding_window: "yes" }, /"use_sliding_window" is "yes"; true or false is expected/],
     ["qwen3", { head_dim: 7 }, /head_dim is 7; it must be even/],
     ["smollm3", { no_rope_layers: null, no_rope_layer_interval: 0 }, /_interval" is 0; more than 0 is/],

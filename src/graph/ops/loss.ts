@@ -16,8 +16,10 @@ export interface TokenLoss {
 }
 
 /**
- * The summed cross-entropy of x [N, C] with the head E [V, C], and how many rows predict another token. It works in chunks of rows, so that the logits of all rows never exist together, and its gradient
- * dx = softmax · E − E[label] needs no one-hot rows. Where logits are capped, both terms have the slope of the cap. A stored head is dequantised once, a part of the vocabulary at a time; a large vocabulary is taken in parts, too.
+ * The summed cross-entropy of x [N, C] with the head E [V, C], and how many rows predict another token. It works in chunks
+ * of rows, so that the logits of all rows never exist together, and its gradient dx = softmax · E − E[label] needs no
+ * one-hot rows. Where logits are capped, both terms have the slope of the cap. A stored head is dequantised once, a part of
+ * the vocabulary at a time; a large vocabulary is taken in parts, too.
  */
 export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions): TokenLoss {
   const { labels, chunk, maxRows, training = false, softCap: cap } = options;

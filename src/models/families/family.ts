@@ -14,6 +14,10 @@ export interface Family {
   readonly models: string;
   /** Its class in `architectures`. */
   readonly className: string;
+  /** Fields for biases that it has; in other families transformers reads none. */
+  readonly biases: readonly ("attention_bias" | "mlp_bias")[];
+  /** Heads can be rotated in part, by `partial_rotary_factor`. */
+  readonly rotatesParts?: true;
   /** What transformers takes for fields that config.json leaves out. */
   readonly defaults: Readonly<Record<string, unknown>>;
   /** What all models of the family have in common. */
@@ -93,18 +97,16 @@ export const given = <T>(value: T | null | undefined): T | undefined => value ??
 
 type Layers = readonly boolean[];
 
-/** A choice for each layer by its index. */
+/** A choice for each layer by its index. Headers are not checked yet; none of so many layers gets an array. */
 export const eachLayer = (layers: number, choose: (layer: number) => boolean): Layers =>
-  Array.from({ length: layers }, (_, layer) => choose(layer));
+  Array.from({ length: layers <= 1024 ? layers : 0 }, (_, layer) => choose(layer));
 
 /** The window of these layers. One that no sequence of the model exceeds is none. */
 export const windowOn = (
   size: number | undefined,
   { layers, maxPositions }: { readonly layers: Layers; readonly maxPositions: number },
 ): Pick<DecoderChoices, "window"> =>
-  size === undefined || size <= 0 || size >= maxPositions || !layers.includes(true)
-    ? {}
-    : { window: { size, layers } };
+  size === undefined || size >= maxPositions || !layers.includes(true) ? {} : { window: { size, layers } };
 
 /**
  * Which layers are windowed, by `layer_types` or, where config.json has none, by `otherwise`.
@@ -133,6 +135,10 @@ export const layerTypes = ({ window, layers }: ModelGeometry): readonly string[]
   eachLayer(layers, (layer) => window?.layers[layer] === true).map((isWindowed) =>
     isWindowed ? "sliding_attention" : "full_attention",
   );
+
+/** The window of a GGUF file, whose 0 is none. */
+export const ggufWindow = ({ at }: GgufHeader): number | undefined =>
+  at("attention.sliding_window") || undefined;
 
 /** Biases of q, k, v and o, or of q, k and v alone, by the tensors of the first block. */
 export function ggufBiases({ path, tensors }: GgufHeader): Pick<ModelGeometry, "attentionBias" | "mlpBias"> {

@@ -5,6 +5,7 @@ import {
   type Family,
   type FamilyChoices,
   type GgufHeader,
+  ggufWindow,
   given,
   layerTypes,
   unsupported,
@@ -37,7 +38,7 @@ export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
 }
 
 export const gemmaJson: Family["toJson"] = (config) => ({
-  hidden_activation: "gelu_pytorch_tanh",
+  hidden_activation: config.activation === "silu" ? "silu" : "gelu_pytorch_tanh",
   // a whole number to transformers, which the two powers miss by a last bit
   query_pre_attn_scalar: Number(((config.attentionScale ?? 1) ** -2).toPrecision(15)),
   attn_logit_softcapping: config.attentionSoftCap ?? null,
@@ -65,6 +66,7 @@ export function gemmaGgufScales(
 export const gemma2: Family = {
   models: "Gemma 2",
   className: "Gemma2ForCausalLM",
+  biases: ["attention_bias"],
   defaults: {
     ...GEMMA_DEFAULTS,
     max_position_embeddings: 8192,
@@ -88,7 +90,7 @@ export const gemma2: Family = {
       attentionSoftCap: header.at("attn_logit_softcapping") ?? 50,
       logitSoftCap: 30,
       ...gemmaGgufScales(header, { layers: 46 }),
-      ...windowOn(header.at("attention.sliding_window") ?? 4096, {
+      ...windowOn(ggufWindow(header) ?? 4096, {
         layers: eachLayer(header.need("block_count"), (layer) => layer % 2 === 0),
         maxPositions: header.need("context_length"),
       }),

@@ -1,7 +1,16 @@
-import { eachLayer, type Family, given, windowedLayers, windowOn } from "./family.ts";
+import type { ModelGeometry } from "../geometry.ts";
+import {
+  eachLayer,
+  type Family,
+  type GgufHeader,
+  ggufWindow,
+  given,
+  windowedLayers,
+  windowOn,
+} from "./family.ts";
 import { GEMMA, GEMMA_DEFAULTS, gemmaGgufScales, gemmaJson, gemmaScales } from "./gemma2.ts";
 import { ropeOfWindowed } from "./raw-config.ts";
-import { parseRope } from "./rope-json.ts";
+import { parseRope, ropeParameters } from "./rope-json.ts";
 
 /** A full layer after five windowed ones, where a file does not say. */
 const PATTERN = 6;
@@ -11,10 +20,29 @@ const isWindowed =
   (layer: number): boolean =>
     (layer + 1) % pattern !== 0;
 
+/** Which layers are windowed: a list of them, or every how many-th is not. */
+function ggufLayers({ metadata, at, need }: GgufHeader): readonly boolean[] {
+  const stated = metadata["gemma3.attention.sliding_window_pattern"];
+  if (Array.isArray(stated)) return stated.map(Boolean);
+  return eachLayer(need("block_count"), isWindowed(at("attention.sliding_window_pattern") ?? PATTERN));
+}
+
+/** The rope of windowed layers. Only transformers 5 can state one that is scaled. */
+function localRopeJson({ rope, localRope = rope }: ModelGeometry): Readonly<Record<string, unknown>> {
+  if (localRope.kind === "default") return { rope_local_base_freq: localRope.theta };
+  return {
+    rope_parameters: {
+      full_attention: ropeParameters(rope),
+      sliding_attention: ropeParameters(localRope),
+    },
+  };
+}
+
 /** Gemma 3 (text): five windowed layers and a full one, each kind with its own rope, and norms of queries and keys. */
 export const gemma3: Family = {
   models: "Gemma 3 (text)",
   className: "Gemma3ForCausalLM",
+  biases: ["attention_bias"],
   defaults: {
     ...GEMMA_DEFAULTS,
     // released files of the larger models leave these out
@@ -37,19 +65,15 @@ export const gemma3: Family = {
       localRope: parseRope(local, { raw, where }),
     };
   },
-  toJson: (config) => ({
-    ...gemmaJson(config),
-    rope_local_base_freq: (config.localRope ?? config.rope).theta,
-  }),
+  toJson: (config) => ({ ...gemmaJson(config), ...localRopeJson(config) }),
   gguf: {
     architecture: "gemma3",
     interleaved: false,
     read(header) {
-      const pattern = header.at("attention.sliding_window_pattern") ?? PATTERN;
       return {
         ...gemmaGgufScales(header, { layers: 62 }),
-        ...windowOn(header.at("attention.sliding_window"), {
-          layers: eachLayer(header.need("block_count"), isWindowed(pattern)),
+        ...windowOn(ggufWindow(header), {
+          layers: ggufLayers(header),
           // layers with a window have another rope even where no sequence is longer than it
           maxPositions: Number.POSITIVE_INFINITY,
         }),

@@ -4,6 +4,7 @@ import { defined, type Family, given } from "./family.ts";
 export const granite: Family = {
   models: "Granite 3 (dense)",
   className: "GraniteForCausalLM",
+  biases: ["attention_bias", "mlp_bias"],
   defaults: {
     max_position_embeddings: 2048,
     rms_norm_eps: 1e-6,

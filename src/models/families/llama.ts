@@ -4,6 +4,7 @@ import type { Family } from "./family.ts";
 export const llama: Family = {
   models: "Llama 2 and 3.x, TinyLlama, SmolLM2",
   className: "LlamaForCausalLM",
+  biases: ["attention_bias", "mlp_bias"],
   defaults: { max_position_embeddings: 2048, rms_norm_eps: 1e-6, tie_word_embeddings: false },
   decoder: {},
   fromJson: () => ({}),

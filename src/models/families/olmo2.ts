@@ -1,9 +1,10 @@
-import { type Family, unsupported } from "./family.ts";
+import { type Family, ggufWindow, unsupported } from "./family.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
 export const olmo2: Family = {
   models: "OLMo 2",
   className: "Olmo2ForCausalLM",
+  biases: ["attention_bias"],
   defaults: { max_position_embeddings: 2048, rms_norm_eps: 1e-5, tie_word_embeddings: false },
   decoder: { norms: "post", queryKeyNorm: "all" },
   fromJson: () => ({}),
@@ -11,10 +12,10 @@ export const olmo2: Family = {
   gguf: {
     architecture: "olmo2",
     interleaved: false,
-    read({ path, at }) {
+    read(header) {
       // Olmo 3 has the same architecture there
-      if ((at("attention.sliding_window") ?? 0) > 0)
-        throw unsupported(path, "Olmo 3 (olmo2 with a sliding window) cannot be run; OLMo 2 can");
+      if (ggufWindow(header) !== undefined)
+        throw unsupported(header.path, "Olmo 3 (olmo2 with a sliding window) cannot be run; OLMo 2 can");
       return {};
     },
   },

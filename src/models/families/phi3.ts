@@ -1,11 +1,11 @@
 import { MosError } from "#core";
 import type { RopeConfig } from "../geometry.ts";
 import {
-  defined,
   eachLayer,
   type Family,
   type FamilyChoices,
   type GgufHeader,
+  ggufWindow,
   given,
   windowOn,
 } from "./family.ts";
@@ -35,6 +35,8 @@ function ggufRope(header: GgufHeader): Pick<FamilyChoices, "rope"> {
 export const phi3: Family = {
   models: "Phi-3, Phi-3.5-mini, Phi-4 and Phi-4-mini",
   className: "Phi3ForCausalLM",
+  biases: [],
+  rotatesParts: true,
   defaults: { max_position_embeddings: 4096, rms_norm_eps: 1e-5, tie_word_embeddings: false },
   decoder: { fusedProjections: true },
   fromJson: (raw) =>
@@ -42,18 +44,13 @@ export const phi3: Family = {
       layers: eachLayer(raw.num_hidden_layers, () => true),
       maxPositions: raw.max_position_embeddings,
     }),
-  toJson: ({ window, rope }) => ({
-    sliding_window: window?.size ?? null,
-    ...defined({
-      original_max_position_embeddings: rope.kind === "longrope" ? rope.originalMaxPositions : undefined,
-    }),
-  }),
+  toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),
   gguf: {
     architecture: "phi3",
     interleaved: false,
     read: (header) => ({
       ...ggufRope(header),
-      ...windowOn(header.at("attention.sliding_window"), {
+      ...windowOn(ggufWindow(header), {
         layers: eachLayer(header.need("block_count"), () => true),
         maxPositions: header.need("context_length"),
       }),

@@ -20,11 +20,13 @@ export const qwenWindowJson: Family["toJson"] = (config) => ({
 export const qwen2: Family = {
   models: "Qwen 2 and 2.5",
   className: "Qwen2ForCausalLM",
+  biases: [],
   defaults: {
     max_position_embeddings: 32768,
     rms_norm_eps: 1e-6,
     tie_word_embeddings: false,
     num_key_value_heads: 32,
+    sliding_window: 4096,
   },
   decoder: {},
   fromJson: (raw, where) => ({ ...qwenWindow(raw, where), attentionBias: "qkv" }),

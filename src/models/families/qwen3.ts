@@ -5,12 +5,14 @@ import { qwenWindow, qwenWindowJson } from "./qwen2.ts";
 export const qwen3: Family = {
   models: "Qwen 3 (dense)",
   className: "Qwen3ForCausalLM",
+  biases: ["attention_bias"],
   defaults: {
     max_position_embeddings: 32768,
     rms_norm_eps: 1e-6,
     tie_word_embeddings: false,
     num_key_value_heads: 32,
     head_dim: 128,
+    sliding_window: 4096,
   },
   decoder: { queryKeyNorm: "head" },
   fromJson: qwenWindow,

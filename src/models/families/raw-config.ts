@@ -61,7 +61,6 @@ export const configSchema = z.looseObject({
   attention_multiplier: z.number().nullish(),
   residual_multiplier: z.number().nullish(),
   logits_scaling: z.number().positive().nullish(),
-  pretraining_tp: z.number().nullish(),
   quantization_config: z.unknown().optional(),
   bos_token_id: tokenIds,
   eos_token_id: tokenIds,

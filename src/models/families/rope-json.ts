@@ -20,7 +20,9 @@ const stretchFactor = (max: number, original: number): number =>
  */
 export function parseRope(rope: RawRope, { raw, where }: RopePlace): RopeConfig {
   const theta = rope.rope_theta ?? raw.rope_theta ?? 10000;
-  const kind = rope.rope_type ?? rope.type ?? "default";
+  const named = rope.rope_type ?? rope.type ?? "default";
+  // Phi-3 called it "su" first, and "yarn" for a while
+  const kind = rope.short_factor && (named === "su" || named === "yarn") ? "longrope" : named;
   const need = <K extends keyof RawRope & string>(field: K) => {
     const value = rope[field] ?? (raw as Readonly<Record<string, unknown>>)[field];
     if (value === undefined || value === null)
@@ -41,7 +43,6 @@ export function parseRope(rope: RawRope, { raw, where }: RopePlace): RopeConfig 
         highFrequencyFactor: need("high_freq_factor") as number,
         originalMaxPositions: need("original_max_position_embeddings") as number,
       };
-    case "su": // what Phi-3 called it first
     case "longrope": {
       const original = need("original_max_position_embeddings") as number;
       return {
@@ -97,6 +98,13 @@ function namedRope(config: ModelGeometry, where: string): RopeConfig {
   );
 }
 
+/** A rope as transformers 5 states it. */
+export const ropeParameters = (rope: RopeConfig): Readonly<Record<string, unknown>> => ({
+  rope_type: "default",
+  rope_theta: rope.theta,
+  ...scaling(rope),
+});
+
 function scaling(rope: RopeConfig): Readonly<Record<string, unknown>> | undefined {
   switch (rope.kind) {
     case "linear":
@@ -133,6 +141,7 @@ export function ropeFields(config: ModelGeometry, where: string): Readonly<Recor
   return {
     rope_theta: rope.theta,
     ...(stated === undefined ? {} : { rope_scaling: stated }),
+    ...(rope.kind === "longrope" ? { original_max_position_embeddings: rope.originalMaxPositions } : {}),
     ...(rotaryDim === undefined ? {} : { partial_rotary_factor: rotaryDim / headDim }),
   };
 }

@@ -1,6 +1,14 @@
 import { MosError } from "#core";
-import { defined, eachLayer, type Family, type FamilyChoices } from "./family.ts";
-import { qwenWindow, qwenWindowJson } from "./qwen2.ts";
+import {
+  defined,
+  eachLayer,
+  type Family,
+  type FamilyChoices,
+  given,
+  windowedLayers,
+  windowOn,
+} from "./family.ts";
+import { qwenWindowJson } from "./qwen2.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** llama.cpp has no key for it. */
@@ -9,7 +17,7 @@ const INTERVAL = 4;
 const everyOther = (layers: number, interval: number): readonly boolean[] =>
   eachLayer(layers, (layer) => (layer + 1) % interval !== 0);
 
-function rotatedLayers(raw: RawConfig, where: string): FamilyChoices {
+function rotatedLayers(raw: RawConfig, where: string): readonly boolean[] {
   const { no_rope_layers: flags, no_rope_layer_interval: interval, num_hidden_layers: layers } = raw;
   if (flags && flags.length !== layers)
     throw new MosError(
@@ -17,13 +25,22 @@ function rotatedLayers(raw: RawConfig, where: string): FamilyChoices {
       `${where}: no_rope_layers has ${flags.length} entries for ${layers} layers (num_hidden_layers)`,
     );
   // in spite of the name, 1 is for layers with rope
-  return { rotatedLayers: flags?.map((flag) => flag !== 0) ?? everyOther(layers, interval ?? INTERVAL) };
+  return flags?.map((flag) => flag !== 0) ?? everyOther(layers, interval ?? INTERVAL);
+}
+
+/** Windows are on the layers without rope, where config.json does not list the layers' types. */
+function choices(raw: RawConfig, where: string): FamilyChoices {
+  const rotated = rotatedLayers(raw, where);
+  const layers = windowedLayers(raw, where, (layer) => rotated[layer] === false);
+  const size = raw.use_sliding_window === true ? given(raw.sliding_window) : undefined;
+  return { rotatedLayers: rotated, ...windowOn(size, { layers, maxPositions: raw.max_position_embeddings }) };
 }
 
 /** SmolLM3: Llama without rope in every fourth layer. */
 export const smollm3: Family = {
   models: "SmolLM3",
   className: "SmolLM3ForCausalLM",
+  biases: ["attention_bias", "mlp_bias"],
   defaults: {
     max_position_embeddings: 32768,
     rms_norm_eps: 1e-6,
@@ -32,7 +49,7 @@ export const smollm3: Family = {
     num_key_value_heads: 4,
   },
   decoder: {},
-  fromJson: (raw, where) => ({ ...qwenWindow(raw, where), ...rotatedLayers(raw, where) }),
+  fromJson: choices,
   toJson: (config) => ({
     ...qwenWindowJson(config),
     ...defined({ no_rope_layers: config.rotatedLayers?.map(Number) }),
