@@ -18,7 +18,7 @@ for (const prompt of JSON.parse(await readFile(prompts, "utf8")) as readonly str
     if (event.type === "token") tokens.push(event.id);
     if (event.type === "token" || event.type === "finish") text += event.text;
   }
-  const ids = engine.text.tokenizer.encode(prompt, { addSpecialTokens: false });
+  const ids = engine.text.tokenizer.encode(prompt);
   results.push({ prompt, ids, tokens, text });
 }
 console.log(JSON.stringify(results));
