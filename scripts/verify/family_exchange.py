@@ -2,7 +2,7 @@
 usage, from this repository: python scripts/verify/family_exchange.py FOLDER [FAMILY...]
 needs: pip install torch transformers peft; with gguf, bases in GGUF are merged, too
 
-Makes a tiny random model of each family. family-exchange.ts gives it adapters, exports and merges them, imports a LoRA that
+Makes a tiny random model of each family; "gemma3" is gemma3_text as a part of a model that also sees. family-exchange.ts gives it adapters, exports and merges them, imports a LoRA that
 PEFT made on all linear layers, and computes logits. PEFT's logits with an exported adapter, and transformers' with a merged
 folder, must be this engine's with the adapter, and those of an imported LoRA PEFT's: within 1e-4, and 1e-2 away from the
 bare base's. A merged folder has the base's tensors; those that no adapter touches have the same bits.
@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import torch
+import transformers
 from families.models import FAMILIES, random_model
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
@@ -31,6 +32,24 @@ def load(folder):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
 
 
+NESTED = {"gemma3": "gemma3_text"}
+VISION = dict(
+    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+)
+
+
+def with_vision(text):
+    """Gemma 3 from 4B on: a language model beside one that sees."""
+    config = transformers.Gemma3Config(
+        text_config=text.config.to_dict(),
+        vision_config=VISION,
+        **dict(mm_tokens_per_image=4, boi_token_index=4, eoi_token_index=5, image_token_index=6),
+    )
+    model = transformers.Gemma3ForConditionalGeneration._from_config(config, attn_implementation="eager")
+    model.model.language_model.load_state_dict(text.model.state_dict())
+    return model.eval()
+
+
 def logits(model, tokens):
     with torch.no_grad():
         return model.eval()(tokens).logits.flatten(0, 1)
@@ -38,19 +57,21 @@ def logits(model, tokens):
 
 def write(folder, name):
     """The base, a LoRA of PEFT for it, and tokens."""
+    family = NESTED.get(name, name)
     vocabulary = 96
     if HAS_GGUF:
         from families.tokenizers import Tokenizer
 
-        tokenizer = Tokenizer(FAMILIES[name].tokenizer)
+        tokenizer = Tokenizer(FAMILIES[family].tokenizer)
         vocabulary = len(tokenizer.tokens)
-    model = random_model(name, vocabulary)
+    text = random_model(family, vocabulary)
+    model = with_vision(text) if name in NESTED else text
     model.save_pretrained(folder / "base")
     if HAS_GGUF:
         from families.layout import write_model
 
-        write_model(folder / "base.gguf", FAMILIES[name], model, tokenizer)
-    tokens = torch.randint(3, vocabulary, (2, 24))
+        write_model(folder / "base.gguf", FAMILIES[family], text, tokenizer)
+    tokens = torch.randint(7, vocabulary, (2, 24))
     (folder / "tokens.json").write_text(json.dumps(tokens.tolist()))
     tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=7, target_modules="all-linear"))
     for key, parameter in tuned.named_parameters():
@@ -60,8 +81,11 @@ def write(folder, name):
 
 
 def same_tensors(base, merged):
-    """The first tensor that a merged folder has otherwise, though no adapter touches it."""
+    """The first tensor of the language model that a merged folder has otherwise, though no adapter touches it."""
     one, other = load_file(base / "model.safetensors"), load_file(merged / "model.safetensors")
+    if any(key.startswith("language_model.") for key in one):
+        part = {key: value for key, value in one.items() if key.startswith("language_model.")}
+        one = {key.removeprefix("language_model."): value for key, value in part.items()}
     if {key: value.shape for key, value in one.items()} != {key: value.shape for key, value in other.items()}:
         return "their names"
     return next((key for key in one if "_proj.weight" not in key and not torch.equal(one[key], other[key])), None)
@@ -93,6 +117,9 @@ def check(folder, name):
         if not one_scale(folder / f"{adapter}-peft"):
             print(f"FAIL {name}, export {adapter}: servers without patterns have another scale")
         passed = passed and other is None and one_scale(folder / f"{adapter}-peft")
+        if name in NESTED and any("vision" in key for key, _ in exported.named_parameters() if "lora_" in key):
+            print(f"FAIL {name}, export {adapter}: PEFT adapts what sees, too")
+            passed = False
     if HAS_GGUF:
         theirs["merge from GGUF"] = ("mos", logits(load(folder / "mos-merged-gguf"), tokens))
     for what, (key, there) in theirs.items():
@@ -107,7 +134,7 @@ def main(folder, *names):
     warnings.simplefilter("ignore", FutureWarning)
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    names = names or FAMILIES
+    names = names or [*FAMILIES, *NESTED]
     for name in names:
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
         write(Path(folder) / name, name)

@@ -140,16 +140,17 @@ function refuseOptions(fields: SavedFields, where: string): void {
 /** Matrices in which files of some families keep several linear layers. */
 const FUSED: readonly (string | undefined)[] = ["qkv_proj", "gate_up_proj"];
 
-/** Names of modules, whole paths or one name; a pattern is left as it is, to be refused as a target. */
+/** Names of modules, whole paths or one name. Throws `unsupported` for patterns and fused matrices, which can be imported. */
 function readTargets(given: SavedFields["target_modules"], where: string): readonly (string | undefined)[] {
   if (given === "all-linear") return LINEAR_NAMES;
-  const names = Array.isArray(given) ? given.map((name) => name.split(".").at(-1)) : [given];
+  const refuse = (what: string): never => {
+    throw new MosError("unsupported", `${where}: ${what}; mos import makes an adapter of such a folder`);
+  };
+  if (typeof given === "string" && /\W/.test(given)) refuse("target_modules is a pattern");
+  const names = [given].flat().map((name) => name.split(".").at(-1));
   const fused = names.find((name) => FUSED.includes(name));
-  if (fused === undefined) return names;
-  throw new MosError(
-    "unsupported",
-    `${where}: it targets ${fused}, in which a model's files keep several linear layers; mos import makes an adapter of such a folder`,
-  );
+  if (fused !== undefined) refuse(`it targets ${fused}, in which a model's files keep several linear layers`);
+  return names;
 }
 
 /** The settings of an adapter_config.json. Throws `unsupported` or `bad_adapter`. */

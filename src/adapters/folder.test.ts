@@ -158,8 +158,8 @@ describe("adapter_config.json", () => {
     [
       "a pattern of targets",
       { target_modules: ".*_proj" },
-      "bad_adapter",
-      'target_modules.0 ".*_proj" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+      "unsupported",
+      "target_modules is a pattern; mos import makes an adapter of such a folder",
     ],
     [
       "fingerprint and format absent",

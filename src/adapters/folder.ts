@@ -419,6 +419,11 @@ function readSettings(
 /** The file must have the tensors of these settings and no others, in their shapes. Throws `bad_adapter`. */
 function checkTensors(file: SafetensorsFile, expected: ReadonlyMap<string, TensorSpec>): void {
   const wrong = (what: string): MosError => new MosError("bad_adapter", `${file.path}: ${what}`);
+  const part = [...file.tensors.keys()].find((name) => /\blanguage_model\./.test(name));
+  if (part !== undefined)
+    throw wrong(
+      `tensor ${part} is for a model that holds the language model as a part; mos import makes an adapter of such a folder`,
+    );
   for (const [name, { shape }] of expected) {
     const found = file.tensors.get(name);
     if (found === undefined)

@@ -6,7 +6,7 @@ import { LINEAR_NAMES, modulePath, type Site } from "#nn";
 
 /** One linear layer of a model's files. */
 export interface FileModule {
-  /** Such as `model.layers.0.self_attn.qkv_proj`. */
+  /** Such as `model.layers.0.self_attn.qkv_proj`; other prefixes than `model.` are those of models that also see. */
   readonly path: string;
   /** The last part of the path, by which PEFT targets it. */
   readonly name: string;
@@ -16,14 +16,15 @@ export interface FileModule {
   readonly widths: Widths;
 }
 
-/** The linear layers of a model by their paths, in the order of the forward pass. */
-export function fileModules(model: ModelConfig): ReadonlyMap<string, FileModule> {
+/** The linear layers of a model by their paths, which begin with `prefix`, in the order of the forward pass. */
+export function fileModules(model: ModelConfig, prefix = "model."): ReadonlyMap<string, FileModule> {
   const { layers, widths } = geometryOf(model);
   const modules = new Map<string, FileModule>();
   for (let layer = 0; layer < layers; layer++)
     for (const linear of LINEAR_NAMES) {
       const site = { layer, linear };
-      const path = storedPlace(model, `${modulePath(site)}.weight`).name.replace(/\.weight$/, "");
+      const { name } = storedPlace(model, `${modulePath(site)}.weight`);
+      const path = name.replace(/\.weight$/, "").replace(/^model\./, prefix);
       const before = modules.get(path);
       const { in: width, out } = widths[linear];
       modules.set(path, {

@@ -3,6 +3,7 @@
 // L layers · e rank that the pools pay for · r rank · l chunks of a vector.
 import { MosError } from "#core";
 import type { SafetensorsFile } from "#formats";
+import { isForPictures } from "#models";
 import { type Factors, maxNumbers } from "./assemble-lora.ts";
 import { type FileModule, moduleNames } from "./file-modules.ts";
 
@@ -26,16 +27,22 @@ export interface ModuleTensors {
 /** Tensors that show an option of PEFT that a plain LoRA does not have. */
 const TELLING: readonly (readonly [RegExp, string])[] = [
   [/lora_magnitude_vector/, "a magnitude of DoRA"],
-  [/lora_embedding_[AB]/, "a LoRA of the embedding; train again with linear layers of the decoder alone"],
+  [
+    /lm_head\.(?:lora_|base_layer\.)/,
+    "part of a LoRA of the head; train again with linear layers of the decoder alone",
+  ],
+  [
+    /lora_embedding_[AB]|embed_tokens\.base_layer\./,
+    "part of a LoRA of the embedding; train again with linear layers of the decoder alone",
+  ],
   [/trainable_tokens|token_adapter/, "trained rows of the embedding"],
   [/lora_B\.(?:\w+\.)?bias$/, "a bias beside B"],
   [/lora_diag/, "singular values of KaSA"],
   [/modules_to_save|(?:embed_tokens|lm_head)\.weight$/, "a whole module that was saved along"],
-  [/lm_head\.lora_/, "a LoRA of the head; only linear layers inside the decoder layers can be adapted here"],
 ];
 
 const NAME =
-  /^(?:base_model\.model\.)?(model\.layers\.(\d{1,6})\.[a-z_]+\.[a-z_]+_proj)\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
+  /^(?:base_model\.model\.)?((?:model|model\.language_model|language_model\.model)\.layers\.(\d{1,6})\.[a-z_]+\.[a-z_]+_proj)\.(lora_[A-Za-z_]+?)(?:\.([\w -]{1,99}))??(?:\.weight)?$/;
 
 /** A name out of a file for a message: no more than a line, and nothing that steers a terminal. */
 const printable = (name: string): string =>
@@ -47,6 +54,9 @@ interface Parsed {
   /** "default" in `lora_A.default.weight`; empty in PEFT's own files. */
   readonly adapter: string;
 }
+
+/** The name without what PEFT puts before every module. */
+export const nameInModel = (name: string): string => name.replace(/^base_model\.model\./, "");
 
 /** The linear layers of the base by their paths. */
 type Modules = ReadonlyMap<string, FileModule>;
@@ -87,7 +97,8 @@ function addPart(found: Found, { module, part }: Parsed, name: string): boolean 
 }
 
 /**
- * The tensors of each module by its path, with and without an adapter's name in them.
+ * The tensors of each module by its path, with and without an adapter's name in them. Those for pictures are left out, as
+ * of the base: PEFT adapts them along where only the last part of a name is said.
  *
  * @throws MosError "unsupported" by name for tensors that are not factors, "bad_adapter" for layers that the base lacks,
  * two adapters in one file, halves of a pair, and a file without any.
@@ -100,13 +111,14 @@ export function moduleTensors(
   const found: Found = new Map();
   const adapters = new Set<string>();
   for (const name of tensors.keys()) {
+    if (isForPictures(nameInModel(name))) continue;
     const parsed = parseName(name, modules, where);
     if (!addPart(found, parsed, name)) throw wrong(`tensor ${name} occurs under two names`);
     adapters.add(parsed.adapter);
   }
   if (adapters.size > 1)
     throw wrong(`tensors of several adapters (${[...adapters].join(", ")}); save one alone`);
-  if (found.size === 0) throw wrong("there are no tensors in it");
+  if (found.size === 0) throw wrong("there are no tensors in it for a language model");
   for (const { module, parts } of found.values())
     for (const part of ["lora_A", "lora_B"] as const)
       if (!parts.has(part)) throw wrong(`${module.path} has no ${part}; the file is incomplete`);

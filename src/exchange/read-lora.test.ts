@@ -321,8 +321,10 @@ describe("what is refused, by name", () => {
   test.each<[string, string]>([
     [`${path}.lora_magnitude_vector.weight`, "is a magnitude of DoRA"],
     [`${path}.lora_B.bias`, "is a bias beside B"],
-    ["base_model.model.model.embed_tokens.lora_embedding_A", "is a LoRA of the embedding"],
-    ["base_model.model.lm_head.lora_A.weight", "is a LoRA of the head"],
+    ["base_model.model.model.embed_tokens.lora_embedding_A", "is part of a LoRA of the embedding"],
+    ["base_model.model.model.embed_tokens.base_layer.weight", "is part of a LoRA of the embedding"],
+    ["base_model.model.lm_head.lora_A.weight", "is part of a LoRA of the head; train again"],
+    ["base_model.model.lm_head.base_layer.weight", "is part of a LoRA of the head; train again"],
     ["base_model.model.lm_head.weight", "is a whole module that was saved along"],
     [
       "base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight",

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { SavedBase } from "#adapters";
 import { MosError } from "#core";
 import { openSafetensors, type SafetensorsFile } from "#formats";
-import { geometryOf, type ModelConfig } from "#models";
+import { geometryOf, type ModelConfig, modulePrefixIn } from "#models";
 import { siteKey } from "#nn";
 import { pathExists, readJson } from "#storage";
 import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
@@ -14,6 +14,7 @@ import {
   checkExpansion,
   type ModuleTensors,
   moduleTensors,
+  nameInModel,
   readPlainFactors,
   readPooledFactors,
 } from "./read-factors.ts";
@@ -139,7 +140,7 @@ export async function readLora(folder: string, { model, from }: ReadLoraOptions)
     );
   const path = await tensorFile(folder);
   await using file = await openSafetensors(path, { code: "bad_adapter" });
-  const modules = fileModules(model);
+  const modules = fileModules(model, modulePrefixIn([...file.tensors.keys()].map(nameInModel)));
   const found = moduleTensors(file, modules);
   checkTargets(found, { fields, modules, path });
   const sites = await readFactors(found, { file, fields, from });

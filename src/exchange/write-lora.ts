@@ -24,12 +24,13 @@ interface StoredModule extends Pick<FileModule, "path" | "name"> {
 interface StoredOptions {
   readonly dtype: FileDtype;
   readonly model: ModelConfig;
+  readonly modulePrefix?: string | undefined;
 }
 
 /** Both factors of every module that has any, in the order of the layers. */
 function storedModules(
   { config, tensors }: Adapter,
-  { dtype, model }: StoredOptions,
+  { dtype, model, modulePrefix }: StoredOptions,
 ): readonly StoredModule[] {
   const method = methodOf(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));
@@ -41,7 +42,7 @@ function storedModules(
     const [a, b] = [read(site, "A"), read(site, "B")];
     return a === undefined || b === undefined ? undefined : { rank: config.rank, a, b };
   };
-  return [...fileModules(model).values()].flatMap(({ path, name, parts, widths }) => {
+  return [...fileModules(model, modulePrefix).values()].flatMap(({ path, name, parts, widths }) => {
     const own = parts.map(({ site, out }) => ({ out, factors: factorsOf(site) }));
     const stacked = own.filter(({ factors }) => factors !== undefined).length;
     if (stacked === 0) return [];
@@ -85,10 +86,23 @@ function rankFields(
   };
 }
 
+/**
+ * What PEFT is to adapt: modules of these names or, where the model has others of the same names that see, Python's regular
+ * expression for their paths.
+ */
+function targetsOf(modules: readonly StoredModule[], prefix: string): readonly string[] | string {
+  const names = [...new Set(modules.map(({ name }) => name))];
+  return prefix === "model."
+    ? names
+    : `${prefix.replaceAll(".", "\\.")}layers\\.\\d+\\.(self_attn|mlp)\\.(${names.join("|")})`;
+}
+
 export interface WritePeftOptions {
   readonly dtype: FileDtype;
   /** The base's config: its family decides which linear layers its files keep as one. */
   readonly model: ModelConfig;
+  /** How names of its linear layers begin in transformers; by default `model.`, as in language models alone. */
+  readonly modulePrefix?: string | undefined;
   /** For base_model_name_or_path: where other programs look for the base. */
   readonly baseName: string;
 }
@@ -104,10 +118,10 @@ export interface WritePeftOptions {
 export async function writePeft(
   folder: string,
   { adapter, alpha }: AssembledLora,
-  { dtype, model, baseName }: WritePeftOptions,
+  { dtype, model, modulePrefix = "model.", baseName }: WritePeftOptions,
 ): Promise<void> {
   const { rank, dropout } = adapter.config;
-  const modules = storedModules(adapter, { dtype, model });
+  const modules = storedModules(adapter, { dtype, model, modulePrefix });
   const fields = {
     auto_mapping: null,
     base_model_name_or_path: baseName,
@@ -122,7 +136,7 @@ export async function writePeft(
     modules_to_save: null,
     peft_type: "LORA",
     revision: null,
-    target_modules: [...new Set(modules.map(({ name }) => name))],
+    target_modules: targetsOf(modules, modulePrefix),
     task_type: "CAUSAL_LM",
   };
   const tensors = modules.flatMap(({ path, a, b }) => [

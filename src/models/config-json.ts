@@ -7,49 +7,12 @@ import { unsupported } from "./families/family.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName } from "./families/index.ts";
 import { configSchema, type RawConfig, ropeOfFull, tokenIds } from "./families/raw-config.ts";
 import { parseRope, ropeFields } from "./families/rope-json.ts";
+import { unwrapped } from "./nested.ts";
 
 const identitySchema = z.looseObject({
   model_type: z.string().optional(),
   architectures: z.array(z.string()).nullish(),
 });
-
-/** Models that hold a language model of ours under `text_config`, and the class that such a model has. */
-const WRAPPERS: Readonly<Record<string, string>> = { gemma3: "Gemma3ForConditionalGeneration" };
-
-const wrapperSchema = z.looseObject({
-  text_config: z.looseObject({}),
-  architectures: z.array(z.string()).nullish(),
-  bos_token_id: tokenIds,
-  eos_token_id: tokenIds,
-  pad_token_id: tokenIds,
-  quantization_config: z.unknown().optional(),
-});
-
-/** The language model of one that also sees: its `text_config` with what stands around it. */
-function unwrapped(json: unknown, where: string): unknown {
-  const { model_type = "" } = parseWith(identitySchema, json, { code: "bad_model", where });
-  const className = Object.hasOwn(WRAPPERS, model_type) ? WRAPPERS[model_type] : undefined;
-  if (className === undefined) return json;
-  const { text_config, architectures, ...outer } = parseWith(wrapperSchema, json, {
-    code: "bad_model",
-    where,
-  });
-  const other = architectures?.find((name) => name !== className);
-  if (other !== undefined)
-    throw unsupported(
-      where,
-      `the architecture ${other} cannot be run; of "${model_type}" only ${className} can`,
-    );
-  const { bos_token_id, eos_token_id, pad_token_id, quantization_config } = outer;
-  const around = { bos_token_id, eos_token_id, pad_token_id, quantization_config };
-  const stated = Object.entries(around).filter(([, value]) => value !== undefined && value !== null);
-  return {
-    model_type: `${model_type}_text`,
-    ...text_config,
-    ...Object.fromEntries(stated),
-    architectures: undefined,
-  };
-}
 
 function familyOf(json: unknown, where: string): FamilyName {
   const { model_type, architectures } = parseWith(identitySchema, json, { code: "bad_model", where });

@@ -13,6 +13,7 @@ import {
 import { listFolder, pathExists, readJson } from "#storage";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
+import { isForPictures, modulePrefix, textName } from "./nested.ts";
 
 const WHOLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -20,15 +21,23 @@ const INDEX = "model.safetensors.index.json";
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 const options = { code: "bad_model" } as const;
 
+/** What config.json says. */
+export interface FolderConfig {
+  readonly config: ModelConfig;
+  /** How names of the language model's modules begin in the model that transformers makes of it. */
+  readonly modulePrefix: string;
+}
+
 /** Reads config.json and, where there is one, generation_config.json. */
-export async function readFolderConfig(folder: string): Promise<ModelConfig> {
+export async function readFolderConfig(folder: string): Promise<FolderConfig> {
   const where = join(folder, "config.json");
   const json = await readJson(where, z.unknown(), options);
   const generationPath = join(folder, "generation_config.json");
   const generation = (await pathExists(generationPath))
     ? await readJson(generationPath, z.unknown(), options)
     : {};
-  return parseHuggingFaceConfig(json, where, { generation });
+  const config = parseHuggingFaceConfig(json, where, { generation });
+  return { config, modulePrefix: modulePrefix(json, where) };
 }
 
 /** Which file of the folder holds which weight, by the index. A shard is a plain file name: no way out of the folder. */
@@ -125,19 +134,11 @@ interface StoredWeight {
   readonly stored: string;
 }
 
-const VISION = /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./;
-
-/** The name of a weight in its language model. A model that also sees keeps that under a name of its own. */
-const textName = (name: string): string =>
-  name
-    .replace(/^(?:language_model\.model|model\.language_model)\./, "model.")
-    .replace(/^language_model\.lm_head\./, "lm_head.");
-
 /** The weights of the language model, by their names in it; those for pictures are left out. */
 const textWeights = (homes: ReadonlyMap<string, SafetensorsFile>): ReadonlyMap<string, StoredWeight> =>
   new Map(
     [...homes]
-      .filter(([name]) => !VISION.test(name))
+      .filter(([name]) => !isForPictures(name))
       .map(([stored, file]) => [textName(stored), { file, stored }]),
   );
 

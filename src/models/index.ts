@@ -31,6 +31,7 @@ export {
   locatedPath,
   locateModel,
 } from "./locate.ts";
+export { isForPictures, modulePrefixIn } from "./nested.ts";
 export {
   baseForms,
   type LoadProgress,

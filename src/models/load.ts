@@ -35,6 +35,8 @@ export interface ModelFiles extends AsyncDisposable {
   /** The files that hold its weights. */
   readonly weightFiles: readonly string[];
   readonly config: ModelConfig;
+  /** How names of its linear layers begin in transformers; `model.language_model.` in a folder of a model that also sees. */
+  readonly modulePrefix: string;
   readonly source: ModelSource;
   /** How a folder stores the numbers of a weight; undefined for GGUF, whose types are its own. */
   dtypeOf(name: string): SafetensorsDtype | undefined;
@@ -117,7 +119,7 @@ const plus = (numbers: Float32Array, offset: number): Float32Array =>
   offset === 0 ? numbers : numbers.map((number) => number + offset);
 
 async function openFolder(folder: string): Promise<ModelFiles> {
-  const config = await readFolderConfig(folder);
+  const { config, modulePrefix } = await readFolderConfig(folder);
   const weights = await openFolderWeights(folder);
   try {
     checkShapes(weights.shapes, { config, where: folder });
@@ -132,6 +134,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     path: folder,
     weightFiles: weights.paths,
     config,
+    modulePrefix,
     source: { kind: "folder", folder },
     dtypeOf: (name) => weights.dtypeOf(storedPlace(config, name).name),
     storedRows(name) {
@@ -164,6 +167,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
       path,
       weightFiles: [path],
       config,
+      modulePrefix: "model.",
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
       dtypeOf: () => undefined,
       storedRows: (name) => {

@@ -144,10 +144,11 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const trainedOn = isCompared ? checkBase(folder, base, await marksOf(model, options)) : undefined;
   const baseName = options.baseName ?? base.name ?? model.name;
   const lora = await toLora(adapter);
-  if (format === "peft") await writePeft(out, lora, { dtype, model: model.config, baseName });
+  const { config, modulePrefix } = model;
+  if (format === "peft") await writePeft(out, lora, { dtype, model: config, modulePrefix, baseName });
   else {
     await makeFolder(dirname(out));
-    await writeGgufLora(out, lora, { dtype, model: model.config });
+    await writeGgufLora(out, lora, { dtype, model: config });
   }
   const { rank, targets } = lora.adapter.config;
   return {

@@ -199,7 +199,11 @@ const configCases: readonly Case[] = [
     configEdit({ num_hidden_layers: 0 }),
     /config\.json: num_hidden_layers is 0; a whole number from 1 to/,
   ],
-  ["has a billion layers", configEdit({ num_hidden_layers: 1e9 }), /num_hidden_layers is 1000000000/],
+  [
+    "has a billion layers",
+    configEdit({ num_hidden_layers: 1e9 }),
+    /num_hidden_layers" is 1000000000; at most 1024/,
+  ],
   [
     "has more layers than the weights",
     configEdit({ num_hidden_layers: 3 }),
@@ -222,9 +226,9 @@ const configCases: readonly Case[] = [
     /type "gpt2" cannot be run; supported are llama/,
   ],
   [
-    "is of Qwen2",
-    configEdit({ model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] }),
-    /type "qwen2" cannot be run/,
+    "is of Qwen3's experts",
+    configEdit({ model_type: "qwen3_moe", architectures: ["Qwen3MoeForCausalLM"] }),
+    /type "qwen3_moe" cannot be run/,
   ],
   [
     "is of Gemma",
@@ -237,14 +241,14 @@ const configCases: readonly Case[] = [
     /LlamaForSequenceClassification/,
   ],
   [
-    "has a sliding window",
-    configEdit({ model_type: "mistral", architectures: ["MistralForCausalLM"], sliding_window: 32 }),
-    /sliding window of 32 cannot be run/,
+    "has an empty sliding window",
+    configEdit({ model_type: "mistral", architectures: ["MistralForCausalLM"], sliding_window: 0 }),
+    /sliding_window is 0; a whole number from 1 is possible/,
   ],
   [
     "has yarn scaling",
     configEdit({ rope_scaling: { rope_type: "yarn", factor: 4 } }),
-    /rope scaling of the type "yarn" cannot be run; default, linear and llama3 can/,
+    /rope scaling of the type "yarn" cannot be run; default, linear, llama3 and longrope can/,
   ],
   ["has scaling without a factor", configEdit({ rope_scaling: { rope_type: "linear" } }), /lacks factor/],
   [

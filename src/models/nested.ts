@@ -1,0 +1,74 @@
+// Models that also see hold a language model of ours as a part: under `text_config` in config.json, and with names of its
+// own in files of weights and adapters.
+import { z } from "zod";
+import { parseWith } from "#core";
+import { unsupported } from "./families/family.ts";
+import { tokenIds } from "./families/raw-config.ts";
+
+/** Their types, and the class that such a model has. */
+const WRAPPERS: ReadonlyMap<string, string> = new Map([["gemma3", "Gemma3ForConditionalGeneration"]]);
+
+const typeSchema = z.looseObject({ model_type: z.string().optional() });
+const wrapperSchema = z.looseObject({
+  model_type: z.string(),
+  text_config: z.looseObject({}),
+  architectures: z.array(z.string()).nullish(),
+  bos_token_id: tokenIds,
+  eos_token_id: tokenIds,
+  pad_token_id: tokenIds,
+  quantization_config: z.unknown().optional(),
+});
+
+/** Names of language models' modules begin so, alone and, since transformers 4.52, as a part. */
+const [ALONE, AS_PART] = ["model.", "model.language_model."] as const;
+/** The same as a part, in files and in older versions, too. */
+const PART = /^(?:language_model\.model|model\.language_model)\./;
+const VISION = /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./;
+
+/** Whether the model of a config.json holds the language model as a part. */
+const isNested = (json: unknown, where: string): boolean =>
+  WRAPPERS.has(parseWith(typeSchema, json, { code: "bad_model", where }).model_type ?? "");
+
+/** How names of the language model's modules begin in the model that transformers makes of a config.json. */
+export const modulePrefix = (json: unknown, where: string): string =>
+  isNested(json, where) ? AS_PART : ALONE;
+
+/** How they begin in a file with these names. */
+export const modulePrefixIn = (names: Iterable<string>): string =>
+  [...names].map((name) => PART.exec(name)?.[0]).find((prefix) => prefix !== undefined) ?? ALONE;
+
+/** Whether something of this name is for pictures alone. */
+export const isForPictures = (name: string): boolean => VISION.test(name);
+
+/** The name of a weight in its language model. */
+export const textName = (name: string): string =>
+  name.replace(PART, ALONE).replace(/^language_model\.lm_head\./, "lm_head.");
+
+/**
+ * The config.json of the language model of one that also sees: its `text_config` with what stands around it.
+ *
+ * @throws MosError "unsupported" for another class of the type, "bad_model" without a `text_config`.
+ */
+export function unwrapped(json: unknown, where: string): unknown {
+  if (!isNested(json, where)) return json;
+  const { text_config, model_type, architectures, ...outer } = parseWith(wrapperSchema, json, {
+    code: "bad_model",
+    where,
+  });
+  const className = WRAPPERS.get(model_type);
+  const other = architectures?.find((name) => name !== className);
+  if (other !== undefined)
+    throw unsupported(
+      where,
+      `the architecture ${other} cannot be run; of the type "${model_type}" only ${className} can`,
+    );
+  const { bos_token_id, eos_token_id, pad_token_id, quantization_config } = outer;
+  const around = { bos_token_id, eos_token_id, pad_token_id, quantization_config };
+  const stated = Object.entries(around).filter(([, value]) => value !== undefined && value !== null);
+  return {
+    model_type: `${model_type}_text`,
+    ...text_config,
+    ...Object.fromEntries(stated),
+    architectures: undefined,
+  };
+}
