@@ -13,6 +13,7 @@ import {
 } from "#evaluation";
 import { baseSettings, batchSettings } from "#inference";
 import { evaluateModel } from "#recipes";
+import { templateSettings } from "#text";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { given, JSON_EVENTS, model, python, quiet } from "./common-options.ts";
@@ -43,7 +44,7 @@ const options = {
     base: flag({ help: "evaluate the base, too, where there are adapters" }),
     ...baseSettings,
   }),
-  ...group("Benchmarks", evaluationSettings),
+  ...group("Benchmarks", { ...evaluationSettings, ...templateSettings }),
   ...group("Data", {
     data: text({
       placeholder: "folder",
@@ -104,7 +105,8 @@ async function watchEvaluation(
     line.print("stopping; the same command resumes. Ctrl-C again ends at once"),
   );
   const { signal } = interrupt;
-  const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat } = options;
+  const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat, chatTemplateKwargs } =
+    options;
   const {
     adapter: adapters,
     base,
@@ -122,7 +124,7 @@ async function watchEvaluation(
     ...{ rules, seed, tasks, shots, limit, samples, temperature, direct, python },
     ...{ weightCache, cacheFolder: cacheOfUser() },
     ...{ base, baseDtype, compute, maxBatch, out: resolve(options.out), version, signal },
-    ...given({ adapters, format: chatFormat, maxLength, threads }),
+    ...given({ adapters, format: chatFormat, chatTemplateKwargs, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),
     now: steadyNow,

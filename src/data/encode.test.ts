@@ -142,6 +142,25 @@ describe("template", () => {
       expect(report).toMatchObject({ examples: 1, dropped: 1 });
     });
 
+    test("also where only a prompt shows the system message, as Mistral NeMo's", () => {
+      const template = chatTemplate({
+        template:
+          "{% for m in messages %}{% if m.role == 'user' %}{{ '[' + (messages[0].content + '|' if loop.last and messages[0].role == 'system' else '') + m.content + ']' }}" +
+          "{% elif m.role == 'assistant' %}{{ m.content + '</s>' }}{% endif %}{% endfor %}",
+        tokenizer,
+      });
+      const encoded = (...given: readonly Turn[]) =>
+        encodeAnswers(chat(turn("system", "s"), ...given), { ...options, template }).map(shown);
+      expect(encoded(...turns)).toEqual([
+        ["[s|a]why~x</s>", "why~x</s>"],
+        ["[a]why~x</s>[s|b]y~z</s>", "y~z</s>"],
+      ]);
+      expect(encoded(...turns.slice(0, 3))).toEqual([["[s|a]why~x</s>", "why~x</s>"]]);
+      expect(() => encoded(...turns.slice(0, 2), turn("system", "t"), ...turns.slice(2))).toThrowError(
+        /leaves out message 4, of the role system; put what it says into a message of the user/,
+      );
+    });
+
     test("one of weight 0 is none", () => {
       const silent = turns.map((one, i) => ({ ...one, isTarget: i === 1 }));
       expect(encodeAnswers(chat(...silent), options).map(shown)).toEqual([[">a</s>>why~x</s>", "why~x</s>"]]);

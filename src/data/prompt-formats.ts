@@ -5,7 +5,7 @@
 //   plain          prompt and completion as they are, then the end-of-text token
 //   open-instruct  the layout and the masking of open-instruct's training script
 import { MosError, reasonOf } from "#core";
-import type { ChatMessage, ChatTemplate, RenderedPiece, Tokenizer } from "#text";
+import { type ChatMessage, type ChatTemplate, pythonStrip, type RenderedPiece, type Tokenizer } from "#text";
 import {
   type ChatExample,
   type CompletionExample,
@@ -217,17 +217,4 @@ const withSpecials =
 function endOfText(tokenizer: Tokenizer): string {
   const eos = tokenizer.eosTokens[0];
   return (eos === undefined ? undefined : tokenizer.tokenOf(eos)) ?? "";
-}
-
-// Python's str.strip() differs from trim(): it removes U+001C-1F and U+0085, too, and keeps U+FEFF
-const SPACE = "[\\t-\\r\\u001c- \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
-const LEADING = new RegExp(`^${SPACE}+`, "u");
-const IS_SPACE = new RegExp(SPACE, "u");
-
-/** Python's `str.strip()`. */
-function pythonStrip(text: string): string {
-  const start = text.replace(LEADING, "");
-  let end = start.length; // a loop, since a pattern anchored at the end takes quadratic time
-  while (end > 0 && IS_SPACE.test(start.charAt(end - 1))) end--;
-  return start.slice(0, end);
 }

@@ -3,7 +3,7 @@
 import type { z } from "zod";
 import { MosError } from "#core";
 import type { CheckReason, ProgramChecker } from "#sandbox";
-import type { LoadedText } from "#text";
+import type { LoadedText, TemplateVariables } from "#text";
 import type { BenchmarkData } from "./data.ts";
 import type { Tables } from "./parquet.ts";
 
@@ -60,6 +60,8 @@ export interface Question {
 export interface PromptSettings {
   readonly rules: Rules;
   readonly format: ChatFormat;
+  /** Variables of the model's chat template, where that is the format. */
+  readonly chatTemplateKwargs?: TemplateVariables | undefined;
   /** Examples before the question. Default: the rules' own number. */
   readonly shots?: number | undefined;
   /** How many questions, from the first of a random order that `seed` draws (all groups alike). Default: all. */

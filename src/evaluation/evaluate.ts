@@ -81,7 +81,12 @@ export async function checkTasks(options: TaskOptions): Promise<ReadonlyMap<Benc
 export async function previewTasks(
   options: Omit<TaskOptions, "out">,
 ): Promise<ReadonlyMap<BenchmarkName, QuestionSet>> {
-  const { limit } = options;
+  const { limit, format, chatTemplateKwargs } = options;
+  if (chatTemplateKwargs !== undefined && format !== "model")
+    throw new MosError(
+      "bad_option",
+      `variables of the chat template change nothing in the chat format ${format}; choose the format model, or leave them out`,
+    );
   const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
   const previews = new Map<BenchmarkName, QuestionSet>();
   for (const name of options.tasks) {
@@ -150,7 +155,8 @@ function resultOf(
   }: Pick<EvaluationResult, "subjects" | "tasks" | "scores" | "differences">,
   { version, command, environment, model, now, ...options }: EvaluateOptions,
 ): EvaluationResult {
-  const { rules, format, seed, shots, limit, samples, temperature, direct, engine } = options;
+  const { rules, format, seed, shots, limit, samples, temperature, direct, engine, chatTemplateKwargs } =
+    options;
   return {
     ...{ version, date: new Date(now()).toISOString(), command },
     ...(environment === undefined ? {} : { environment }),
@@ -158,6 +164,7 @@ function resultOf(
     settings: {
       ...{ rules, format, seed, shots: shots ?? null, limit: limit ?? null, samples: samples ?? null },
       ...{ temperature: temperature ?? null, direct: direct === true, maxLength: engine.model.maxLength },
+      chatTemplateKwargs: chatTemplateKwargs === undefined ? null : JSON.stringify(chatTemplateKwargs),
     },
     ...{ subjects, tasks: [...tasks] },
     // in the order of tasks and subjects, whichever came first: two runs are to be compared

@@ -21,6 +21,20 @@ test.each([
   expect(renderPrompt(layout("x", leadIn), { format: "model", text: says(rendered) })).toBe(expected);
 });
 
+test("variables reach the model's template", () => {
+  const text = {
+    template: {
+      ...says("").template,
+      render: (_: unknown, { variables = {} }: { readonly variables?: object } = {}) =>
+        JSON.stringify(variables),
+    },
+  };
+  const chatTemplateKwargs = { enable_thinking: false };
+  expect(renderPrompt(layout("x", ""), { format: "model", text, chatTemplateKwargs })).toBe(
+    '{"enable_thinking":false}',
+  );
+});
+
 test("Tulu's tags stand around contents as they are", () => {
   const messages = [
     { role: "system", content: " s\n\n" },

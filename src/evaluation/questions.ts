@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { MosError, randomStream } from "#core";
 import { missingBos } from "#data";
 import type { ChatMessage, LoadedText, Tokenizer } from "#text";
-import type { ChatFormat, OutputSpec, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
+import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
 import { type BenchmarkData, notesOfCounts } from "./data.ts";
 
 /** What a question says, before it is known which chat format the model expects. */
@@ -24,10 +24,15 @@ export interface Draft {
   readonly prompt: () => ChatPrompt;
 }
 
+/** How a prompt is laid out, and with what. */
+type RenderPromptOptions = Pick<PromptSettings, "format" | "chatTemplateKwargs"> & {
+  readonly text: Pick<LoadedText, "template">;
+};
+
 /** The text that the model sees. */
 export function renderPrompt(
   { messages, leadIn, plain }: ChatPrompt,
-  { format, text }: { readonly format: ChatFormat; readonly text: Pick<LoadedText, "template"> },
+  { format, text, chatTemplateKwargs: variables = {} }: RenderPromptOptions,
 ): string {
   switch (format) {
     case "none":
@@ -35,7 +40,7 @@ export function renderPrompt(
     case "tulu":
       return withLeadIn(tulu(messages), leadIn);
     case "model":
-      return withLeadIn(text.template.render(messages, { addGenerationPrompt: true }), leadIn);
+      return withLeadIn(text.template.render(messages, { addGenerationPrompt: true, variables }), leadIn);
   }
 }
 
@@ -123,12 +128,12 @@ function chooseDrafts(
 
 async function renderDrafts(
   drafts: readonly Draft[],
-  { format, text, signal }: QuestionOptions,
+  { format, text, chatTemplateKwargs, signal }: QuestionOptions,
   output: OutputSpec,
 ): Promise<readonly Question[]> {
   const questions: Question[] = [];
   for (const { id, group, references, prompt: make } of drafts) {
-    const prompt = renderPrompt(make(), { format, text });
+    const prompt = renderPrompt(make(), { format, text, chatTemplateKwargs });
     questions.push({
       ...{ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer) },
       ...{ output, references },

@@ -103,7 +103,7 @@ const logOptionsOf = (subject: Subject, task: Task, options: EvaluateOptions): S
 
 /** Everything that a prediction depends on. */
 function identityOf({ name }: Subject, { record, set, digests }: Task, options: EvaluateOptions): Identity {
-  const { rules, format, seed, model, version, engine } = options;
+  const { rules, format, chatTemplateKwargs, seed, model, version, engine } = options;
   const { shots, direct = false, dataDigest: data, questions } = set;
   const output = questions[0]?.output;
   // the settings that apply to this task
@@ -112,6 +112,7 @@ function identityOf({ name }: Subject, { record, set, digests }: Task, options: 
     ...{ task: record.task, rules, format, shots, direct, seed, samples, temperature, data },
     ...{ model: model.fingerprint, baseDtype: model.baseDtype, compute: model.compute },
     ...{ maxLength: engine.model.maxLength, adapter: digests.get(name) ?? null, version },
+    ...(chatTemplateKwargs === undefined ? {} : { chatTemplateKwargs: JSON.stringify(chatTemplateKwargs) }),
   };
 }
 

@@ -1,5 +1,6 @@
 // Templates are programs of whoever made the model's file. This counts what a template does, so that it ends.
 import { type Environment, Interpreter } from "@huggingface/jinja";
+import { asInPython, type Evaluate, type Expression } from "./as-in-python.ts";
 
 /** A conversation of 10,000 turns takes about half of these, and all of them take about a second. */
 export const MOST_STEPS = 500_000;
@@ -10,14 +11,6 @@ const [PASSED, MADE] = [256, 64];
 const TURN = 8;
 /** The longest text, in characters. */
 const LONGEST = 1 << 26;
-
-/** A part of a template, as far as it is looked at here. */
-interface Expression {
-  readonly type: string;
-  /** What a loop runs over. */
-  readonly iterable?: unknown;
-}
-type Evaluate = (expression: Expression | undefined, scope: unknown) => { readonly value: unknown };
 
 /** What makes a text or a list. */
 const MAKERS: ReadonlySet<string> = new Set(["CallExpression", "FilterExpression", "ArrayLiteral"]);
@@ -35,7 +28,7 @@ function costOf({ type }: Expression, value: string | readonly unknown[], isLoop
 /** An interpreter that throws where a template takes more than `MOST_STEPS` steps, or makes a huge text. */
 export function boundedInterpreter(environment: Environment): Interpreter {
   const interpreter = new Interpreter(environment);
-  const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
+  const evaluate: Evaluate = asInPython(interpreter);
   const looped = new Set<unknown>();
   let steps = 0;
   const counted: Evaluate = (expression, scope) => {

@@ -124,6 +124,15 @@ describe("variables of the caller", () => {
   });
 });
 
+test.each(["true", "false", "False"])("the text %j is no truth value", (enable_thinking) => {
+  expect(() => instruct.render([user("a")], { variables: { enable_thinking } })).toThrowError(
+    expect.objectContaining({
+      code: "bad_option",
+      message: expect.stringMatching(/^enable_thinking is the text "\w+".*without quotes$/),
+    }),
+  );
+});
+
 test("tags take their line with them (trim_blocks, lstrip_blocks)", () => {
   expect(from("{% if true %}\na\n  {% endif %}\nb\n").render([])).toBe("a\nb");
 });

@@ -1,6 +1,7 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { MosError, reasonOf } from "#core";
 import { boundedInterpreter } from "./bounded-interpreter.ts";
+import { expectAllShown, leftOut } from "./left-out.ts";
 import {
   type ChatMessage,
   type LocateOptions,
@@ -89,21 +90,38 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { bosToken, eosTokens, tokenOf } = options.tokenizer;
   const textOf = (id: number | undefined): string => (id === undefined ? "" : (tokenOf(id) ?? ""));
   const tokens = { bos_token: textOf(bosToken), eos_token: textOf(eosTokens[0]) };
-  const render = (messages: readonly ChatMessage[], given: RenderOptions = {}): string => {
+  const layOut = (messages: readonly ChatMessage[], given: RenderOptions): string => {
     const { addGenerationPrompt = false, continueFinalMessage = false, variables = {} } = given;
     checkVariables(variables, name);
-    const layOut: Render = (all) =>
+    const render: Render = (all) =>
       run({ ...variables, ...tokens, messages: all, add_generation_prompt: addGenerationPrompt });
-    const text = continueFinalMessage ? untilEnd(messages, { name, render: layOut }) : layOut(messages);
-    expectAllRoles(text, messages, { name, render: layOut });
+    return continueFinalMessage ? untilEnd(messages, { name, render }) : render(messages);
+  };
+  const render = (messages: readonly ChatMessage[], given: RenderOptions = {}): string => {
+    const text = layOut(messages, given);
+    expectAllShown(messages, { name, render: (all) => layOut(all, given) });
     return text;
   };
   return {
     ...{ source, render },
     renderTurns: (messages, { lastOnly, variables = {} } = {}) => {
-      const full: Render = (all, given) => render(all, { ...given, variables });
-      const last = tokens.eos_token;
-      return renderTurns(messages, { name, lastOnly, render: withoutEnd(full, messages, last) });
+      const full: Render = (all, given) => layOut(all, { ...given, variables });
+      const locate = (all: readonly ChatMessage[]): RenderedPiece[] =>
+        renderTurns(all, { name, lastOnly, render: withoutEnd(full, all, tokens.eos_token) });
+      const hidden = leftOut(messages, full);
+      if (hidden.length === 0) return locate(messages);
+      // Mistral's shows the system message only where the last message is the user's: in a prompt, so that is taken
+      const isAnswer = messages.at(-1)?.role === "assistant";
+      const prompt = isAnswer
+        ? render(messages.slice(0, -1), { addGenerationPrompt: true, variables })
+        : render(messages, { variables });
+      if (lastOnly !== true)
+        throw new MosError(
+          "bad_config",
+          `${name} shows the ${hidden[0]?.role} message in the prompt of an answer only; give each answer an example of its own, as the last message`,
+        );
+      const pieces = locate(messages.filter((one) => !hidden.includes(one)));
+      return [{ text: prompt, isAnswer: false }, ...pieces.slice(pieces.findIndex((one) => one.isAnswer))];
     },
   };
 }
@@ -135,32 +153,6 @@ function withoutEnd(render: Render, messages: readonly ChatMessage[], end: strin
     const text = render(all, given);
     return given?.addGenerationPrompt !== true && text.endsWith(end) ? text.slice(0, -end.length) : text;
   };
-}
-
-/** Takes the place of a content, to see whether a template shows it. */
-const SHOWN = "is-this-shown?";
-
-/** Some templates pass over messages of roles that they do not know, without a word. */
-function expectAllRoles(
-  text: string,
-  messages: readonly ChatMessage[],
-  { name, render }: RenderTurnsOptions,
-): void {
-  const others = new Map<string, string>();
-  for (const { role, content } of messages)
-    if (role !== "user" && role !== "assistant" && content.trim() !== "" && !others.has(role))
-      others.set(role, content.trim());
-  for (const [role, content] of others) {
-    // a template may also change a content, but hardly this one
-    const isShown =
-      text.includes(content) ||
-      render(messages.map((one) => (one.role === role ? { ...one, content: SHOWN } : one))).includes(SHOWN);
-    if (!isShown)
-      throw new MosError(
-        "bad_data",
-        `${name} leaves out messages of the role ${role}; put what they say into a message of the user`,
-      );
-  }
 }
 
 /** Marks the end of a content; the blank tells whether the template trims contents. */
@@ -214,7 +206,7 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
   // some templates print the date without asking whether it is known
   const needsDate = now === undefined && !/strftime_now\s+is\s+(not\s+)?defined/.test(template);
   const dateless = needsDate ? { strftime_now: () => "" } : {};
-  return (variables) => {
+  const run: RunTemplate = (variables) => {
     const environment = new Environment();
     for (const [key, value] of Object.entries({ ...globals(name, now), ...dateless, ...variables }))
       environment.set(key, value);
@@ -222,6 +214,22 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
     if (typeof result.value !== "string") throw new MosError("bad_model", `${name} gives no text`);
     return result.value;
   };
+  return READS_PARTS.test(template) ? (variables) => withParts(run, variables) : run;
+}
+
+/** Some templates, such as Gemma 3's first, take the text of a system message from a list of parts only. */
+const READS_PARTS = /content(['"]\])?\[0\]/;
+
+/** Runs a template with contents as they are, and where it fails with each as a list of one part. */
+function withParts(run: RunTemplate, variables: TemplateVariables): string {
+  try {
+    return run(variables);
+  } catch (error) {
+    if (!(error instanceof MosError) || error.code !== "bad_model") throw error;
+    const { messages } = variables as { readonly messages: readonly ChatMessage[] };
+    const parts = messages.map((one) => ({ ...one, content: [{ type: "text", text: one.content }] }));
+    return run({ ...variables, messages: parts });
+  }
 }
 
 function attempt<Result>(what: string, action: () => Result): Result {

@@ -50,6 +50,19 @@ describe("Gemma", () => {
     );
   });
 
+  test("the first template of Gemma 3 has contents in parts", () => {
+    const inParts = from(
+      "{{ bos_token }}{% set lead = messages[0]['content'][0]['text'] + '\n\n' if messages[0]['role'] == 'system' else '' %}" +
+        "{% for m in (messages[1:] if lead else messages) %}{{ '<start_of_turn>' + m['role'] + '\n' + (lead if loop.first else '') }}" +
+        "{% if m['content'] is string %}{{ m['content'] | trim }}{% elif m['content'] is iterable %}{% for item in m['content'] %}{{ item['text'] | trim }}{% endfor %}{% endif %}" +
+        "{{ '<end_of_turn>\n' }}{% endfor %}",
+    );
+    expect(inParts.render([system("Be brief."), user(" Hi ")])).toBe(
+      "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n",
+    );
+    expect(inParts.render([user(" Hi ")])).toBe("<bos><start_of_turn>user\nHi<end_of_turn>\n");
+  });
+
   test("Gemma 3 puts it in front of the first message", () => {
     const [shown] = gemma3.renderTurns([system("Be brief."), ...talk]);
     expect(shown?.text).toBe(
@@ -104,6 +117,20 @@ describe("Qwen3", () => {
     );
   });
 
+  // as Jinja in Python lays them out: line breaks go, blanks stay
+  test.each([
+    [" x", " x"],
+    ["    return x\n    pass", "    return x\n    pass"],
+    ["\n\n  x\n", "  x\n"],
+    ["<think>\n\n    so\n</think>\n\n    return x", "    return x"],
+  ])("the indentation of %j stays", (content, said) => {
+    const thought = content.includes("so") ? "    so" : "";
+    expect(answers(qwen3, [user("Code?"), assistant(content)])).toEqual([
+      `<think>\n${thought}\n</think>\n\n${said}<|im_end|>`,
+    ]);
+    expect(brief.render([user(content)])).toBe(`<|im_start|>user\n${said}<|im_end|>\n`);
+  });
+
   test("variables that are not the caller's are refused at once", () => {
     expect(() => withVariables(qwen3, { messages: [] })).toThrowError(
       refused("bad_option", /^messages cannot be set/),
@@ -140,7 +167,7 @@ describe("SmolLM3", () => {
     expect(() => smollm3.render([...talk, tool])).toThrowError(
       refused(
         "bad_data",
-        /^test\.jinja leaves out messages of the role tool; put what they say into a message/,
+        /^test\.jinja leaves out message 5, of the role tool; put what it says into a message of the user/,
       ),
     );
   });
@@ -153,6 +180,72 @@ test("Phi-3: the token that ends a conversation is no part of an answer", () => 
   );
   expect(phi3.render(talk)).toMatch(/See you<\|end\|>\n<eos>$/);
   expect(answers(phi3, talk)).toEqual(["Hello<|end|>\n", "See you<|end|>"]);
+});
+
+describe("a message that is left out is refused", () => {
+  const later = [system("Be brief."), user("Hi"), assistant("Hello"), system("Be kind."), user("Bye")];
+  // as Phi-3.5's; the other one, as SmolLM3's, looks for a system message in the first place only
+  const anywhere = from(
+    "{% for m in messages %}{% if m.role in ['system', 'user', 'assistant'] %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endif %}{% endfor %}" +
+      "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+  );
+  const onlyFirst = from(
+    "{% if messages[0].role == 'system' %}{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{% endif %}" +
+      "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endif %}{% endfor %}",
+  );
+
+  test("also where another one of its role is shown", () => {
+    expect(anywhere.render(later)).toContain("Be kind.");
+    expect(() => onlyFirst.render(later)).toThrowError(
+      refused("bad_data", /leaves out message 4, of the role system/),
+    );
+    expect(() => onlyFirst.renderTurns(later)).toThrowError(refused("bad_data", /leaves out message 4/));
+  });
+
+  test("also where another message says the same", () => {
+    const same = [system("Hi"), user("Hi"), assistant("Hi"), system("Hi"), user("Hi")];
+    expect(() => onlyFirst.render(same)).toThrowError(refused("bad_data", /leaves out message 4/));
+    const tool: ChatMessage = { role: "tool", content: "22" };
+    expect(() => anywhere.render([user("What is 20 + 2?"), tool, user("22?")])).toThrowError(
+      refused("bad_data", /leaves out message 2, of the role tool/),
+    );
+  });
+});
+
+describe("Mistral NeMo shows the system message in front of a last message of the user", () => {
+  const nemo = from(
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST]' }}{% if loop.last and messages[0].role == 'system' %}" +
+      "{{ messages[0].content + '\n\n' }}{% endif %}{{ m.content + '[/INST]' }}{% elif m.role == 'assistant' %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}",
+  );
+  const asked = [system("Be brief."), ...talk];
+
+  test("and roles have to alternate", () => {
+    const alternating = from(
+      "{% set ns = namespace(i=0) %}{% for m in messages | rejectattr('role', 'equalto', 'tool') | selectattr('tool_calls', 'undefined') %}" +
+        "{% if (m.role == 'user') != (ns.i % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}{% set ns.i = ns.i + 1 %}{% endfor %}" +
+        "{{ messages | rejectattr('tool_calls', 'undefined') | list | length }}",
+    );
+    expect(alternating.render(talk)).toBe("0");
+    expect(() => alternating.render([user("Hi"), user("Hi")])).toThrowError(
+      refused("bad_data", /roles must alternate/),
+    );
+  });
+
+  test("so an answer is located behind its prompt", () => {
+    expect(nemo.renderTurns(asked, { lastOnly: true })).toEqual([
+      { text: "<bos>[INST]Hi[/INST] Hello<eos>[INST]Be brief.\n\nBye[/INST]", isAnswer: false },
+      { text: " See you<eos>", isAnswer: true },
+    ]);
+  });
+
+  test("several answers cannot be in one text", () => {
+    expect(() => nemo.renderTurns(asked)).toThrowError(
+      refused("bad_config", /shows the system message in the prompt of an answer only; give each answer/),
+    );
+    expect(() => nemo.renderTurns([...asked, user("Hm")])).toThrowError(
+      refused("bad_config", /changes once/),
+    );
+  });
 });
 
 test("Mistral and OLMo 2: the token that ends an answer is", () => {

@@ -215,9 +215,14 @@ describe("what ends an answer", () => {
 });
 
 test("Phi-3's special tokens take the white space behind them, others do not", () => {
-  const named = (name: string) => tokenizerFromGguf({ ...gpt2, "general.name": name });
-  expect(named("Phi 3 Mini 4k Instruct").encode("<|end|> a")).toEqual([0, 5, 1]);
-  expect(named("Phi-3-mini-4k-instruct").encode("<|end|> a")).toEqual([0, 1]);
+  const encode = (text: string, architecture: string) =>
+    tokenizerFromGguf({ ...fixture.metadata, "general.architecture": architecture }).encode(text);
+  expect(encode("</s> \n Hi", "phi3")).toEqual(encode("</s>Hi", "phi3"));
+  expect(encode("<s> Hi", "phi3")).not.toEqual(encode("<s>Hi", "phi3"));
+  expect(encode("</s> \n Hi", "llama")).not.toEqual(encode("</s>Hi", "llama"));
+  // Phi-4's tokenizer is byte-level
+  const phi4 = tokenizerFromGguf({ ...gpt2, "general.architecture": "phi3" });
+  expect(phi4.encode("<|end|> a")).toEqual(tokenizerFromGguf(gpt2).encode("<|end|> a"));
 });
 
 describe("what cannot be used is refused", () => {

@@ -181,7 +181,8 @@ function mergesFromScores(pieces: readonly ScoredPiece[]): (readonly [string, st
 
 /**
  * Control and unknown tokens, the named ones and those that end an answer are special; user-defined ones are only matched
- * whole. GGUF does not say which take the blanks behind them; as in llama.cpp, Phi-3's do, known by the model's name.
+ * whole. GGUF does not say which take the blanks behind them; as in llama.cpp, Phi-3's do; those of Phi-4, whose
+ * architecture is the same, are byte-level and do not.
  */
 function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): object[] {
   const special = new Set(endsByText({ tokens, kinds }));
@@ -189,7 +190,9 @@ function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): obj
     const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, tokens.length);
     if (id !== undefined) special.add(id);
   }
-  const isPhi3 = /phi-?3/i.test(stringAt(metadata, "general.name") ?? "");
+  const isPhi3 =
+    stringAt(metadata, "general.architecture") === "phi3" &&
+    stringAt(metadata, "tokenizer.ggml.model") === "llama";
   return tokens.flatMap((content, id) => {
     const kind = kinds[id];
     const isSpecial = special.has(id) || kind === KIND.control || kind === KIND.unknown;

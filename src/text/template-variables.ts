@@ -19,10 +19,16 @@ const OWN_VARIABLES: readonly string[] = [
   "additional_special_tokens",
 ];
 
-/** @throws MosError `bad_option` for a variable that is not the caller's. */
+/** @throws MosError `bad_option` for a variable that is not the caller's, or a truth value that is written as a text. */
 export function checkVariables(variables: TemplateVariables, name: string): void {
   const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
   const own = Object.keys(variables).find((key) => names.includes(key));
   if (own !== undefined)
     throw new MosError("bad_option", `${own} cannot be set, since ${name} has it already; leave it out`);
+  for (const [key, value] of Object.entries(variables))
+    if (typeof value === "string" && /^(true|false)$/i.test(value))
+      throw new MosError(
+        "bad_option",
+        `${key} is the text "${value}", which counts as true in a template; write true or false without quotes`,
+      );
 }

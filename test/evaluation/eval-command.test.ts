@@ -41,6 +41,17 @@ test("help names the benchmarks as the library has them", async () => {
   expect((await mos(["eval", "--help"])).code).toBe(0);
 });
 
+test("variables of the model's chat template are used, and recorded", async () => {
+  const variables = ["--chat-template-kwargs", '{"enable_thinking":false}'];
+  const chosen = ["--tasks", "gsm8k", "--shots", "0", ...variables];
+  const { code, stderr } = await mos(evalArgs("variables.json", ...chosen, "--chat-format", "model"));
+  expect(code, stderr).toBe(0);
+  expect((await read("variables.json")).settings.chatTemplateKwargs).toBe('{"enable_thinking":false}');
+  const unused = await mos(evalArgs("unused.json", ...chosen));
+  expect(unused.code).toBe(2);
+  expect(unused.stderr).toMatch(/change nothing in the chat format tulu; choose the format model/);
+});
+
 test("one table of the base and two adapters, all rules' settings in the result", async () => {
   const chosen = ["--tasks", "mmlu,gsm8k", "--base", "--adapter", adapters[0]!, "--adapter", adapters[1]!];
   const { code, stdout, stderr } = await mos(evalArgs("table.json", ...chosen, ...plain));

@@ -192,6 +192,7 @@ test("other settings do not mix with a log, and are named", async () => {
     [{ seed: 1 }, /seed was 0, now 1/],
     [{ format: "tulu" }, /format was none, now tulu/],
     [{ shots: 1 }, /shots was 0, now 1/],
+    [{ chatTemplateKwargs: {} }, /variables of the chat template change nothing in the chat format none/],
     [{ dataFolder: () => sums }, /data was [0-9a-f]+, now/],
     [{ subjects: [{ name: "base", adapter: "one" }] }, /adapter was not set, now sha256/],
   ] as const) {

@@ -137,24 +137,26 @@ interface Shown {
 }
 
 /** As many of the first examples as leave the prompt at its length. */
-function promptOf({ row, examples }: Shown, { rules, format, text }: QuestionOptions): ChatPrompt {
+function promptOf({ row, examples }: Shown, options: QuestionOptions): ChatPrompt {
+  const { rules, text } = options;
   if (rules === "lm-eval") return harnessPrompt({ row, examples });
   for (let shots = examples.length; ; shots--) {
     const prompt = openInstructPrompt({ row, examples: examples.slice(0, shots) });
     if (shots === 0) return prompt;
-    const rendered = renderPrompt(prompt, { format, text });
+    const rendered = renderPrompt(prompt, options);
     if (text.tokenizer.encode(rendered, { addSpecialTokens: false }).length <= MAX_TOKENS) return prompt;
   }
 }
 
-function outputOf(first: Draft | undefined, { rules, format, text }: QuestionOptions): OutputSpec {
+function outputOf(first: Draft | undefined, options: QuestionOptions): OutputSpec {
+  const { rules, format, text } = options;
   const encode = (written: string): readonly number[] =>
     text.tokenizer.encode(written, { addSpecialTokens: false });
   // The harness continues a chat's answer without the blank that it puts after "Answer:".
   const before =
     rules === "open-instruct" || first === undefined
       ? " "
-      : renderPrompt(first.prompt(), { format, text }) + (format === "none" ? " " : "");
+      : renderPrompt(first.prompt(), options) + (format === "none" ? " " : "");
   const candidates = LETTERS.map((letter) => encode(before + letter).at(-1) ?? -1);
   if (new Set(candidates).size < LETTERS.length || candidates.includes(-1))
     throw new MosError(

@@ -3,7 +3,7 @@ import { llama } from "./llama.ts";
 
 /** Mistral: Llama, with a window on all layers in its first version. llama.cpp keeps it as a Llama. */
 export const mistral: Family = {
-  models: "Mistral 7B and its kin",
+  models: "Mistral 7B and Mistral NeMo",
   className: "MistralForCausalLM",
   biases: [],
   defaults: {
