@@ -1,4 +1,4 @@
-// Mistral 7B: v0.3, and v0.1 with its window. From their config.json on the hub.
+// Mistral 7B, v0.3 and v0.1 with its window, and Mistral NeMo. From their config.json on the hub.
 import type { ModelConfig } from "../config.ts";
 import { eachLayer } from "../families/family.ts";
 import { llama2 } from "./llama.ts";
@@ -17,4 +17,12 @@ const sevenBillion = {
 export const mistral = {
   "mistral-7b": { ...sevenBillion, vocabularySize: 32768, rope: { kind: "default", theta: 1e6 } },
   "mistral-7b-v0.1": { ...sevenBillion, window: { size: 4096, layers: eachLayer(32, () => true) } },
+  "mistral-nemo": {
+    ...sevenBillion,
+    vocabularySize: 131072,
+    hiddenSize: 5120,
+    layers: 40,
+    maxPositions: 131072,
+    rope: { kind: "default", theta: 1e6 },
+  },
 } as const satisfies Readonly<Record<string, ModelConfig>>;

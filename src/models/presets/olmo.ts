@@ -41,4 +41,12 @@ export const olmo = {
     heads: 40,
     keyValueHeads: 40,
   },
+  "olmo2-32b": {
+    ...olmo2,
+    hiddenSize: 5120,
+    intermediateSize: 27648,
+    layers: 64,
+    heads: 40,
+    keyValueHeads: 8,
+  },
 } as const satisfies Readonly<Record<string, ModelConfig>>;

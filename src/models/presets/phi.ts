@@ -1,4 +1,4 @@
-// Phi-3 and Phi-4 of the small size, from their config.json and generation_config.json on the hub. A window beyond the
+// Phi-3 and Phi-4, from their config.json and generation_config.json on the hub. A window beyond the
 // longest context, as two of them state, is none.
 import type { ModelConfig } from "../config.ts";
 import { eachLayer } from "../families/family.ts";
@@ -94,5 +94,19 @@ export const phis = {
     bosToken: 199999,
     eosTokens: [199999, 200020],
     padToken: 199999,
+  },
+  phi4: {
+    ...phi,
+    vocabularySize: 100352,
+    hiddenSize: 5120,
+    intermediateSize: 17920,
+    layers: 40,
+    heads: 40,
+    keyValueHeads: 10,
+    headDim: 128,
+    maxPositions: 16384,
+    rope: { kind: "default", theta: 250000 },
+    bosToken: 100257,
+    eosTokens: [100257, 100265],
   },
 } as const satisfies Readonly<Record<string, ModelConfig>>;

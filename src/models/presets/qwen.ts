@@ -68,6 +68,15 @@ export const qwens = {
     heads: 40,
     keyValueHeads: 8,
   },
+  "qwen2.5-32b": {
+    ...qwen25,
+    vocabularySize: 152064,
+    hiddenSize: 5120,
+    intermediateSize: 27648,
+    layers: 64,
+    heads: 40,
+    keyValueHeads: 8,
+  },
   "qwen3-0.6b": {
     ...qwen3,
     hiddenSize: 1024,
@@ -94,4 +103,5 @@ export const qwens = {
   },
   "qwen3-8b": { ...qwen3, hiddenSize: 4096, intermediateSize: 12288, layers: 36, heads: 32 },
   "qwen3-14b": { ...qwen3, hiddenSize: 5120, intermediateSize: 17408, layers: 40, heads: 40 },
+  "qwen3-32b": { ...qwen3, hiddenSize: 5120, intermediateSize: 25600, layers: 64, heads: 64 },
 } as const satisfies Readonly<Record<string, ModelConfig>>;
