@@ -3,7 +3,8 @@
 import { MosError } from "#core";
 import type { GgufFile, NumberRange } from "#formats";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
-import { type GgufFamily, ggufBiases, numberAt, shortDecimal } from "./families/family.ts";
+import type { GgufFamily } from "./families/family.ts";
+import { ggufBiases, numberAt, shortDecimal } from "./families/gguf-header.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
 import type { RopeConfig } from "./geometry.ts";
 import { storedPlace, storedShapes } from "./weights.ts";

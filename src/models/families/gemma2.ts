@@ -1,17 +1,7 @@
 import type { DecoderChoices } from "../geometry.ts";
-import {
-  defined,
-  eachLayer,
-  type Family,
-  type FamilyChoices,
-  type GgufHeader,
-  ggufWindow,
-  given,
-  layerTypes,
-  unsupported,
-  windowedLayers,
-  windowOn,
-} from "./family.ts";
+import { defined, type Family, type FamilyChoices, type GgufHeader, given, unsupported } from "./family.ts";
+import { ggufWindow } from "./gguf-header.ts";
+import { eachLayer, layerTypes, windowedLayers, windowOn } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** What both versions of Gemma's decoder have. */

@@ -1,14 +1,8 @@
 import type { ModelGeometry } from "../geometry.ts";
-import {
-  eachLayer,
-  type Family,
-  type GgufHeader,
-  ggufWindow,
-  given,
-  windowedLayers,
-  windowOn,
-} from "./family.ts";
+import { type Family, type GgufHeader, given } from "./family.ts";
 import { GEMMA, GEMMA_DEFAULTS, gemmaGgufScales, gemmaJson, gemmaScales } from "./gemma2.ts";
+import { ggufWindow } from "./gguf-header.ts";
+import { eachLayer, windowedLayers, windowOn } from "./layers.ts";
 import { ropeOfWindowed } from "./raw-config.ts";
 import { parseRope, ropeParameters } from "./rope-json.ts";
 

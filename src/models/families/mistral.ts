@@ -1,4 +1,6 @@
-import { eachLayer, type Family, ggufWindow, given, windowOn } from "./family.ts";
+import { type Family, given } from "./family.ts";
+import { ggufWindow } from "./gguf-header.ts";
+import { eachLayer, windowOn } from "./layers.ts";
 import { llama } from "./llama.ts";
 
 /** Mistral: Llama, with a window on all layers in its first version. llama.cpp keeps it as a Llama. */

@@ -1,4 +1,5 @@
-import { type Family, ggufWindow, unsupported } from "./family.ts";
+import { type Family, unsupported } from "./family.ts";
+import { ggufWindow } from "./gguf-header.ts";
 
 /** OLMo 2: norms after each half of a layer rather than before, and of all queries and all keys together. */
 export const olmo2: Family = {

@@ -1,14 +1,8 @@
 import { MosError } from "#core";
 import type { RopeConfig } from "../geometry.ts";
-import {
-  eachLayer,
-  type Family,
-  type FamilyChoices,
-  type GgufHeader,
-  ggufWindow,
-  given,
-  windowOn,
-} from "./family.ts";
+import { type Family, type FamilyChoices, type GgufHeader, given } from "./family.ts";
+import { ggufWindow } from "./gguf-header.ts";
+import { eachLayer, windowOn } from "./layers.ts";
 
 /** Factors for short and long sequences, which GGUF keeps as tensors. */
 function ggufRope(header: GgufHeader): Pick<FamilyChoices, "rope"> {

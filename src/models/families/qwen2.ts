@@ -1,4 +1,5 @@
-import { type Family, type FamilyChoices, given, layerTypes, windowedLayers, windowOn } from "./family.ts";
+import { type Family, type FamilyChoices, given } from "./family.ts";
+import { layerTypes, windowedLayers, windowOn } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Qwen's windows: off unless `use_sliding_window`, and then on the upper layers. Released models have none. */

@@ -1,13 +1,6 @@
 import { MosError } from "#core";
-import {
-  defined,
-  eachLayer,
-  type Family,
-  type FamilyChoices,
-  given,
-  windowedLayers,
-  windowOn,
-} from "./family.ts";
+import { defined, type Family, type FamilyChoices, given } from "./family.ts";
+import { eachLayer, windowedLayers, windowOn } from "./layers.ts";
 import { qwenWindowJson } from "./qwen2.ts";
 import type { RawConfig } from "./raw-config.ts";
 

@@ -1,6 +1,6 @@
 // Gemma 2, and the text parts of Gemma 3, from their config.json on the hub. `scalar` is their query_pre_attn_scalar.
 import type { ModelConfig } from "../config.ts";
-import { eachLayer } from "../families/family.ts";
+import { eachLayer } from "../families/layers.ts";
 import { plain } from "./llama.ts";
 
 type Sizes = Pick<

@@ -1,6 +1,6 @@
 // Mistral 7B, v0.3 and v0.1 with its window, and Mistral NeMo. From their config.json on the hub.
 import type { ModelConfig } from "../config.ts";
-import { eachLayer } from "../families/family.ts";
+import { eachLayer } from "../families/layers.ts";
 import { llama2 } from "./llama.ts";
 
 const sevenBillion = {

@@ -1,7 +1,7 @@
 // Phi-3 and Phi-4, from their config.json and generation_config.json on the hub. A window beyond the
 // longest context, as two of them state, is none.
 import type { ModelConfig } from "../config.ts";
-import { eachLayer } from "../families/family.ts";
+import { eachLayer } from "../families/layers.ts";
 import { plain } from "./llama.ts";
 
 const LONGEST = 131072;

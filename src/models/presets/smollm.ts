@@ -1,6 +1,6 @@
 // SmolLM2 and SmolLM3, from their config.json on the hub.
 import type { ModelConfig } from "../config.ts";
-import { eachLayer } from "../families/family.ts";
+import { eachLayer } from "../families/layers.ts";
 import { plain } from "./llama.ts";
 
 const smollm2 = {
