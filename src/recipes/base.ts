@@ -23,7 +23,7 @@ export interface LoadOptions extends LocateCalls, Partial<BaseForms> {
 }
 
 /**
- * Loads a Llama-type model from a Hugging Face folder, a GGUF file, or `org/name[@revision][:file.gguf]` of the hub, which
+ * Loads a model from a Hugging Face folder, a GGUF file, or `org/name[@revision][:file.gguf]` of the hub, which
  * is downloaded unless the cache has it.
  *
  * @throws MosError `not_found`, `bad_model`, `unsupported`, `cancelled`, and what a download throws: `network`, `storage`.

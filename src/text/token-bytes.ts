@@ -16,7 +16,7 @@ export interface DecodeRule {
  * byte of the run to U+FFFD, valid characters included; here only the invalid part is replaced, so that a stream holds
  * back at most three bytes.
  *
- * @throws MosError `unsupported` for decoders outside the Llama family.
+ * @throws MosError `unsupported` for decoders of other kinds.
  */
 export function decodeRuleOf(decoder: unknown): DecodeRule {
   const steps = stepsOf(decoder);

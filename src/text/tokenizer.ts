@@ -39,7 +39,7 @@ export interface TokenizerFiles {
 /**
  * A tokenizer from parsed tokenizer.json and tokenizer_config.json.
  *
- * Only the BPE kinds of the Llama family are supported (byte-level, and SentencePiece with byte fallback).
+ * Only two kinds of BPE are supported: byte-level, and SentencePiece with byte fallback.
  * `clean_up_tokenization_spaces` has no effect, as in transformers 5: for BPE it would remove blanks that the model
  * generated; so have `add_bos_token` and `add_eos_token`, since tokenizer.json's `post_processor` says what is added.
  *

@@ -1,8 +1,9 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import type { ModelConfig } from "../config.ts";
 import { huggingFaceConfig, parseHuggingFaceConfig } from "../config-json.ts";
 import { storedPlace, storedShapes, weightShapes } from "../weights.ts";
-import { FAMILY_NAMES, type FamilyName } from "./index.ts";
+import { FAMILIES, FAMILY_NAMES, type FamilyName } from "./index.ts";
 
 const sizes = {
   vocab_size: 100,
@@ -155,6 +156,14 @@ describe("config.json", () => {
       expect.objectContaining({ code: "bad_model", message: expect.stringMatching(message) }),
     );
   });
+});
+
+test("the table of the documents has a row for each family", async () => {
+  const document = await readFile("docs/2-models.md", "utf8");
+  for (const name of FAMILY_NAMES) {
+    const { models, gguf } = FAMILIES[name];
+    expect(document).toContain(`| \`${name}\` | ${models} | \`${gguf.architecture}\` |`);
+  }
 });
 
 describe("weights", () => {

@@ -10,7 +10,7 @@ export type FamilyChoices = DecoderChoices &
 
 /** One family of models. */
 export interface Family {
-  /** The models that have it, for messages and documents. */
+  /** The models that have it, for the documents. */
   readonly models: string;
   /** Its class in `architectures`. */
   readonly className: string;
