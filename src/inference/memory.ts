@@ -10,6 +10,7 @@ import {
   type MemoryPlan,
   memoryPlan,
 } from "#storage";
+import { TOKENIZER_BYTES } from "#text";
 import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
 
 /** What decides how much memory an engine takes. */
@@ -47,8 +48,6 @@ export const CACHE_MEMORY = 4e9;
 const CACHE_SHARE = 0.8;
 /** The process, the runtime and the programs. */
 const RUNTIME = 200e6;
-/** The tokenizer, for each token of the vocabulary. */
-const TOKEN = 1500;
 /** The rank that slots are planned for. */
 const RANK = 8;
 /** Rows of the largest step. */
@@ -145,7 +144,7 @@ function planEngine(
     cache: cacheMemory,
     slots: slotBytes(model.config, size),
     steps: stepBytes(model.config, size),
-    runtime: RUNTIME + TOKEN * model.config.vocabularySize,
+    runtime: RUNTIME + TOKENIZER_BYTES * model.config.vocabularySize,
   });
 }
 

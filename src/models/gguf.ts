@@ -3,8 +3,8 @@
 import { MosError } from "#core";
 import type { GgufFile, NumberRange } from "#formats";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
-import type { GgufFamily } from "./families/family.ts";
-import { ggufBiases, numberAt, shortDecimal } from "./families/gguf-header.ts";
+import { type GgufFamily, unsupported } from "./families/family.ts";
+import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
 import type { RopeConfig } from "./geometry.ts";
 import { storedPlace, storedShapes } from "./weights.ts";
@@ -122,7 +122,7 @@ function openHeader(
   if (typeof architecture !== "string")
     throw new MosError("bad_model", `${path}: the header lacks general.architecture`);
   const at = (key: string): number | undefined => {
-    const value = numberAt({ path, metadata }, `${architecture}.${key}`);
+    const value = headerNumber({ path, metadata }, `${architecture}.${key}`);
     return value === undefined ? undefined : shortDecimal(value);
   };
   const need = (key: string): number => {
@@ -136,9 +136,9 @@ function openHeader(
   const candidates = FAMILY_NAMES.filter((candidate) => ggufOf(candidate).architecture === architecture);
   const name = candidates.find((candidate) => ggufOf(candidate).isOurs?.(header)) ?? candidates[0];
   if (name === undefined)
-    throw new MosError(
-      "unsupported",
-      `${path}: models of the type "${architecture}" cannot be run; supported are ${ggufArchitectures()}`,
+    throw unsupported(
+      path,
+      `models of the type "${architecture}" cannot be run; supported are ${ggufArchitectures()}`,
     );
   return { header, name };
 }
@@ -147,12 +147,13 @@ const ggufArchitectures = (): string =>
   [...new Set(Object.values(FAMILIES).map(({ gguf }) => gguf.architecture))].join(", ");
 
 function refuseUnsupported(header: GgufHeader): void {
-  const refuse = (what: string): never => {
-    throw new MosError("unsupported", `${header.path}: ${what}`);
-  };
-  if ((numberAt(header, "split.count") ?? 1) > 1)
-    refuse("this is one part of a split GGUF; join the parts first (llama-gguf-split --merge)");
-  if ((header.at("expert_count") ?? 0) > 0) refuse("mixtures of experts cannot be run");
+  const { path } = header;
+  if ((headerNumber(header, "split.count") ?? 1) > 1)
+    throw unsupported(
+      path,
+      "this is one part of a split GGUF; join the parts first (llama-gguf-split --merge)",
+    );
+  if ((header.at("expert_count") ?? 0) > 0) throw unsupported(path, "mixtures of experts cannot be run");
 }
 
 const ROPE_FACTORS = ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"] as const;
@@ -180,9 +181,9 @@ function parseRope({ path, metadata, at, factors: tensors }: GgufHeader): RopeCo
   const key = `${String(metadata["general.architecture"])}.rope.scaling.type`;
   const kind = metadata[key] ?? "linear";
   if (!SCALINGS.has(kind))
-    throw new MosError(
-      "unsupported",
-      `${path}: rope scaling of the type "${String(kind)}" cannot be run; none, linear and longrope can`,
+    throw unsupported(
+      path,
+      `rope scaling of the type "${String(kind)}" cannot be run; none, linear and longrope can`,
     );
   const stated = at("rope.scaling.factor") ?? at("rope.scale_linear") ?? 1;
   const factor = kind !== "linear" || stated === 0 ? 1 : stated;
@@ -202,17 +203,14 @@ function headsOf(
   const headDim = at("attention.key_length") ?? fallback;
   const value = at("attention.value_length") ?? headDim;
   if (value !== headDim)
-    throw new MosError(
-      "unsupported",
-      `${path}: keys of width ${headDim} and values of width ${value} differ`,
-    );
+    throw unsupported(path, `keys of width ${headDim} and values of width ${value} differ`);
   const rotaryDim = at("rope.dimension_count") ?? headDim;
   if (rotaryDim === headDim) return { headDim };
   // rows lie side by side in whole heads
   if (interleaved)
-    throw new MosError(
-      "unsupported",
-      `${path}: only ${rotaryDim} of ${headDim} numbers per head are rotated; whole heads can be run`,
+    throw unsupported(
+      path,
+      `only ${rotaryDim} of ${headDim} numbers per head are rotated; whole heads can be run`,
     );
   return { headDim, rotaryDim };
 }
@@ -226,7 +224,7 @@ function vocabularyOf({ path, metadata, tensors }: GgufHeader): number {
 }
 
 function specialTokens(header: GgufHeader, vocabularySize: number) {
-  const at = (name: string) => numberAt(header, `tokenizer.ggml.${name}_token_id`);
+  const at = (name: string) => headerNumber(header, `tokenizer.ggml.${name}_token_id`);
   const ends = [at("eos"), at("eot")].filter((token) => token !== undefined);
   const bosToken = at("bos");
   const padToken = at("padding");
@@ -300,9 +298,9 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     ...specialTokens(header, vocabularySize),
   };
   if (header.factors.has("rope_factors_long.weight") && config.rope.kind !== "longrope")
-    throw new MosError(
-      "unsupported",
-      `${file.path}: longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
+    throw unsupported(
+      file.path,
+      `longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
     );
   return checkConfig(config, file.path, namesOf(family.gguf.architecture));
 }

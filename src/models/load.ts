@@ -75,11 +75,9 @@ const PART = 1 << 24;
 /** Reads numbers of a weight's place in its file; all of them without a range. */
 type ReadRange = (name: string, range?: NumberRange) => Promise<Float32Array>;
 
-/** Numbers before those of a weight in the tensor that files keep it in. */
-function numbersBefore(config: ModelConfig, name: string): number {
+/** Numbers before those of a weight of this shape in the tensor that files keep it in. */
+function numbersBefore(config: ModelConfig, name: string, shape: readonly number[]): number {
   const { row } = storedPlace(config, name);
-  if (row === 0) return 0;
-  const shape = weightShapes(config).get(name) ?? [];
   return shape.length > 1 ? row * (shape.at(-1) ?? 1) : row;
 }
 
@@ -89,19 +87,19 @@ function weightReaders(
   read: ReadRange,
 ): Pick<ModelFiles, "readWeight" | "readWeightParts"> {
   const shapes = weightShapes(config);
-  const countOf = (name: string): number => sizeOf(shapes.get(name) ?? []);
+  const shapeOf = (name: string): readonly number[] => shapes.get(name) ?? [];
   const isFused = config.fusedProjections === true;
   return {
     readWeight(name) {
       if (!isFused) return read(name);
-      const begin = numbersBefore(config, name);
-      return read(name, { begin, end: begin + countOf(name) });
+      const begin = numbersBefore(config, name, shapeOf(name));
+      return read(name, { begin, end: begin + sizeOf(shapeOf(name)) });
     },
     async *readWeightParts(name) {
-      const count = countOf(name);
-      const row = shapes.get(name)?.at(-1) ?? 1;
+      const count = sizeOf(shapeOf(name));
+      const row = shapeOf(name).at(-1) ?? 1;
       const step = Math.max(1, Math.floor(PART / row)) * row;
-      const before = numbersBefore(config, name);
+      const before = numbersBefore(config, name, shapeOf(name));
       for (let begin = 0; begin < count; begin += step)
         yield await read(name, { begin: before + begin, end: before + Math.min(count, begin + step) });
     },
@@ -141,7 +139,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
       const stored = storedPlace(config, name).name;
       const type = weights.typeOf(stored);
       const shape = shapes.get(name) ?? [];
-      const before = bytesOfNumbers(type, numbersBefore(config, name));
+      const before = bytesOfNumbers(type, numbersBefore(config, name, shape));
       return {
         ...{ type, shape, width: shape.at(-1) ?? 1, plus: gainOffsetOf(config, name) },
         rowOf: (row) => row,
@@ -174,7 +172,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
         const stored = ggufName(config, name);
         const type = readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
         const shape = shapes.get(name) ?? [];
-        const before = bytesOfNumbers(type, numbersBefore(config, name));
+        const before = bytesOfNumbers(type, numbersBefore(config, name, shape));
         return {
           ...{ type, shape, plus: 0 },
           width: shape.length === 1 && isReordered(config, name) ? 1 : (shape.at(-1) ?? 1),

@@ -108,9 +108,9 @@ export const gainOffsetOf = ({ gainOffset }: ModelConfig, name: string): number 
 
 /** Where files keep a weight: under its own name, or as rows of a fused one. */
 export function storedPlace(config: ModelConfig, name: string): StoredPlace {
+  if (config.fusedProjections !== true) return { name, row: 0 };
   const [, before = "", part = "", kind = ""] =
     /^(model\.layers\.\d+\.)(.+)\.(weight|bias)$/.exec(name) ?? [];
-  if (config.fusedProjections !== true) return { name, row: 0 };
   const shapes = new Map(layerShapes(config));
   for (const [fused, parts] of Object.entries(FUSED)) {
     const index = (parts as readonly string[]).indexOf(part);

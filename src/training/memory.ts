@@ -4,6 +4,7 @@ import { leaf, type WeightForm, weightBytes } from "#graph";
 import { weightShapes } from "#models";
 import { type ProgramPeak, programPeak } from "#runtime";
 import { type MemoryPlan, memoryPlan } from "#storage";
+import { TOKENIZER_BYTES } from "#text";
 import type { TrainableModel } from "./gradients.ts";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
 
@@ -26,8 +27,6 @@ export interface TrainingMemoryOptions {
 // Measured: what the process has beside tensors.
 /** Node, its code, ONNX Runtime, and its threads. */
 const PROCESS = 170e6;
-/** The tokenizer, for each token of the vocabulary: Gemma's. */
-const TOKEN = 1500;
 /** A compiled program, for each of its nodes. */
 const NODE = 7500;
 
@@ -65,7 +64,7 @@ export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptio
     evaluation: evaluation.workspace,
     runtime:
       PROCESS +
-      TOKEN * config.vocabularySize +
+      TOKENIZER_BYTES * config.vocabularySize +
       NODE * (step.nodes + evaluation.nodes) +
       2 * (step.constants + evaluation.constants),
   });

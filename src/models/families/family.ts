@@ -6,7 +6,7 @@ import type { RawConfig } from "./raw-config.ts";
 
 /** What a family says of a model beyond the fields that all have. */
 export type FamilyChoices = DecoderChoices &
-  Partial<Pick<ModelGeometry, "attentionBias" | "mlpBias" | "headDim" | "rope">>;
+  Partial<Pick<ModelGeometry, "attentionBias" | "mlpBias" | "rope">>;
 
 /** One family of models. */
 export interface Family {

@@ -5,7 +5,7 @@ import type { ModelGeometry } from "../geometry.ts";
 import { type GgufHeader, unsupported } from "./family.ts";
 
 /** A number of the header, or undefined where the key is absent; a list of equal numbers counts as that number. */
-export function numberAt(
+export function headerNumber(
   { path, metadata }: Pick<GgufHeader, "path" | "metadata">,
   key: string,
 ): number | undefined {
@@ -14,10 +14,7 @@ export function numberAt(
   const single = Array.isArray(value) && value.every((item) => item === value[0]) ? value[0] : value;
   if (typeof single === "number") return single;
   if (Array.isArray(value))
-    throw new MosError(
-      "unsupported",
-      `${path}: ${key} differs from layer to layer; only equal layers can be run`,
-    );
+    throw unsupported(path, `${key} differs from layer to layer; only equal layers can be run`);
   throw new MosError(
     "bad_model",
     `${path}: ${key} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; a number is expected`,

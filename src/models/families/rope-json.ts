@@ -92,9 +92,9 @@ function namedRope(config: ModelGeometry, where: string): RopeConfig {
     ),
   );
   if (found !== undefined) return found;
-  throw new MosError(
-    "unsupported",
-    `${where}: its rotary factors (rope_freqs.weight) are not those of Llama 3 with any factor, so config.json cannot state them; use the model's Hugging Face folder`,
+  throw unsupported(
+    where,
+    `its rotary factors (rope_freqs.weight) are not those of Llama 3 with any factor, so config.json cannot state them; use the model's Hugging Face folder`,
   );
 }
 
