@@ -59,7 +59,7 @@ const without = (value: Readonly<Record<string, unknown>>, names: readonly strin
   Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)));
 
 export interface Origin {
-  /** Name of the runs' folder: the task, and its length in the pilot. */
+  /** Name of the runs' folder: the task, with its length where that is another. */
   readonly task: string;
   readonly commit: string;
   /** With names in place of the machine's paths. */

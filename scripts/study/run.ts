@@ -9,36 +9,38 @@ import { MosError } from "#core";
 import { makeFolder, pathExists, readJson } from "#storage";
 import { exportCells, importCells, type Origin } from "./cell-files.ts";
 import { runChild, whilePaused } from "./child.ts";
-import { argumentsOf, FACTS, folderOf, PILOT, type Places, STAGES, type Stage } from "./stages.ts";
+import { argumentsOf, FACTS, folderOf, type Places, STAGES, type Stage } from "./stages.ts";
 
 const HELP = `usage: node --conditions=source --import tsx scripts/study/run.ts --model FILE.gguf --data DIR --work DIR --tree DIR
 
 Runs the stages of the study that are not finished, in their order, with the build of this clone (npm run build).
 
   --model FILE   SmolLM2-135M-Instruct.Q4_1.gguf
+  --gemma FILE   gemma-3-270m-q4_k_m.gguf; without it the stages of Gemma 3 are left out
   --data DIR     holds gsm8k/train.jsonl, gsm8k/test.jsonl and tydiqa/*-train.json, *-dev.json
   --work DIR     converted data and cells in the making; a cell that was killed goes on from its checkpoint there
   --tree DIR     a clone: each finished cell becomes a file in its docs/results/study/cells, to be committed from time to
                  time, and is known from there on another machine
   --pause FILE   while this file exists, nothing runs (default: WORK.pause)
-  --pilot        the pilot's stages only
   --tasks NAMES  stages of these tasks only, with commas between them
   --list         the stages, and nothing is run
   --status       what is done and what remains; nothing is run`;
 
 const { values } = parseArgs({
   options: {
-    ...{ model: { type: "string" }, data: { type: "string" }, work: { type: "string" } },
+    ...{ model: { type: "string" }, gemma: { type: "string" } },
+    ...{ data: { type: "string" }, work: { type: "string" } },
     ...{ tree: { type: "string" }, pause: { type: "string" }, tasks: { type: "string" } },
-    ...{ pilot: { type: "boolean" }, list: { type: "boolean" }, status: { type: "boolean" } },
+    ...{ list: { type: "boolean" }, status: { type: "boolean" } },
     help: { type: "boolean" },
   },
 });
 
 /** The word that stands for a path in what is committed. */
-const nameless = (text: string, { model, data, work }: Places): string =>
+const nameless = (text: string, { model, gemma = model, data, work }: Places): string =>
   [
     [model, basename(model)],
+    [gemma, basename(gemma)],
     [work, "WORK"],
     [data, "DATA"],
   ].reduce((named, [path = "", word = ""]) => named.replaceAll(path, word), text);
@@ -105,6 +107,7 @@ async function runStage(stage: Stage, { places, cells, pause, commit, signal }: 
   const rates = await ratesOf(stage, run);
   if (rates === undefined) return say(`${stage.name}: left out, since its rate is not known`);
   const args = argumentsOf(stage, places, rates);
+  if (args === undefined) return say(`${stage.name}: left out, since its model is not given`);
   const task = basename(run);
   const origin: Origin = { task, commit, command: nameless(`mos ${args.join(" ")}`, places) };
   await importCells(run, cells, task);
@@ -125,7 +128,7 @@ async function runStage(stage: Stage, { places, cells, pause, commit, signal }: 
   if (!signal.aborted) say(`${stage.name}: ended with ${code}`);
 }
 
-/** What is finished of each run, and what is left of each stage; a cell of the pilot counts whatever its rate. */
+/** What is finished of each run, and what is left of each stage. */
 async function status(cells: string): Promise<void> {
   const tasks = (await pathExists(cells)) ? (await readdir(cells)).sort() : [];
   for (const task of tasks) {
@@ -154,13 +157,12 @@ async function status(cells: string): Promise<void> {
 async function main(): Promise<void> {
   if (values.help === true) return console.log(HELP);
   const tasks = values.tasks?.split(",");
-  const stages = (values.pilot === true ? PILOT : STAGES).filter(
-    ({ task }) => tasks === undefined || tasks.includes(task),
-  );
+  const stages = STAGES.filter(({ task }) => tasks === undefined || tasks.includes(task));
   if (values.list === true) return console.log(stages.map(({ name }) => name).join("\n"));
   const cells = join(required("tree"), "docs", "results", "study", "cells");
   if (values.status === true) return status(cells);
-  const places = { model: required("model"), data: required("data"), work: required("work") };
+  const { gemma } = values;
+  const places = { model: required("model"), gemma, data: required("data"), work: required("work") };
   const pause = values.pause ?? `${places.work}.pause`;
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => controller.abort());

@@ -89,8 +89,8 @@ async function main(): Promise<void> {
       out: { type: "string" },
       tuning: { type: "string", default: "300" },
       "held-out": { type: "string", default: "400" },
-      // longer prompts would be cut in a row of 512 tokens, and lose their answers
-      "most-tokens": { type: "string", default: "480" },
+      // two questions fit in a row of 512 tokens
+      "most-tokens": { type: "string", default: "256" },
       seed: { type: "string", default: "0" },
     },
   });
