@@ -1,7 +1,7 @@
 // What a reader sees: the words, their order and positions, and whether they are legible.
 import { DOMParser } from "linkedom";
 import { expect, test } from "vitest";
-import { type DotRow, dotPlot, heatMap } from "./index.ts";
+import { budgetPlot, type DotRow, dotPlot, heatMap } from "./index.ts";
 
 const rows: readonly DotRow[] = [
   { label: "LoRA", mean: 0.41, deviation: 0.02, points: [0.38, 0.44], details: ["23,360", "0.01"] },
@@ -12,6 +12,20 @@ const cells = [
   { x: "q", y: "0", value: 1.5 },
   { x: "v", y: "0", value: 2, text: "two" },
   { x: "q", y: "1" },
+];
+const budgets = [
+  {
+    name: "LoRA",
+    points: [
+      { label: "LoRA r = 2", numbers: 20_000, mean: 0.5, half: 0.02 },
+      { label: "LoRA r = 8", numbers: 80_000, mean: 0.4 },
+    ],
+  },
+  {
+    name: "MoS",
+    emphasised: true,
+    points: [{ label: "MoS e = 2", numbers: 20_000, mean: 0.45, half: 0.01 }],
+  },
 ];
 const everything = {
   "a dot plot": dotPlot({
@@ -31,6 +45,14 @@ const everything = {
     note: "Rings: the seeds.",
     decimals: 4,
     rows: [0.4441, 0.4448].map((mean, i) => ({ label: `row ${i}`, mean, deviation: 1e-4, points: [mean] })),
+  }),
+  "a plot of budgets": budgetPlot({
+    title: `Loss of ${long}`,
+    subtitle: "two methods",
+    note: "Lines: intervals.",
+    valueTitle: "loss",
+    better: "lower",
+    series: budgets,
   }),
   "a heat map": heatMap({
     title: "Norms",

@@ -1,12 +1,20 @@
 // What the charts share: Observable Plot draws, on a document of linkedom's; a heading, and room for words.
-import { axisX, frame, type Markish, type PlotOptions, plot, text } from "@observablehq/plot";
+import {
+  type AxisXOptions,
+  axisX,
+  frame,
+  type Markish,
+  type PlotOptions,
+  plot,
+  text,
+} from "@observablehq/plot";
 import { DOMParser } from "linkedom";
 import { MosError } from "mixture-of-shards";
 import type { Heading } from "./heading.ts";
 
 export const INK = "#222222";
 const PALE = "#555555";
-const PAPER = "#ffffff";
+export const PAPER = "#ffffff";
 /** Lines behind the data. */
 export const GRID = "#dddddd";
 /** Blue, and orange where something is emphasised (Okabe and Ito, 2008): distinguishable with any colour vision. */
@@ -59,8 +67,9 @@ export const heightOf = (words: string, fontSize: number = FONT_SIZE): number =>
 export const roomBelow = (title: string): number => 2 * PADDING + heightOf(title);
 
 /** That axis: its values, without ticks, and a title. */
-export const axisBelow = (title: string): Markish =>
+export const axisBelow = (title: string, ticks: AxisXOptions = {}): Markish =>
   axisX({
+    ...ticks,
     ...{ tickSize: 0, label: title || null, labelAnchor: "center", labelArrow: "none" },
     labelOffset: roomBelow(title) - 3,
   });

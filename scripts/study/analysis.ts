@@ -1,0 +1,242 @@
+// n seeds · d differences of pairs that share a seed, ours − theirs. What the cells of the study say: each row at the rate
+// that its own search chose, and each hypothesis of docs/results/plan.md by the tests that stand there.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { pathExists, readJson } from "#storage";
+import { bestOf, stepsOf, type TriedRate } from "../../packages/reproduce/src/rate-search.ts";
+import {
+  halfWidth,
+  holm,
+  pairedTest,
+  type Summary,
+  summarize,
+} from "../../packages/reproduce/src/statistics.ts";
+
+const score = z.looseObject({
+  task: z.string(),
+  questions: z.int(),
+  scores: z.record(z.string(), z.number()),
+  groups: z.record(z.string(), z.object({ scores: z.record(z.string(), z.number()) })).optional(),
+});
+const cellFile = z.looseObject({
+  commit: z.string(),
+  command: z.string(),
+  key: z.string(),
+  purpose: z.enum(["tune", "measure"]),
+  learningRate: z.number(),
+  seed: z.int(),
+  result: z.looseObject({
+    failure: z.looseObject({ code: z.string() }).optional(),
+    trainable: z.int().optional(),
+    heldOutLoss: z.number().optional(),
+    answers: z.object({ correct: z.int(), total: z.int() }).optional(),
+    benchmarks: z.array(score).optional(),
+  }),
+});
+export type Cell = Readonly<z.output<typeof cellFile>>;
+
+/** All finished cells of a task. Throws MosError `bad_data`, `storage`. */
+export async function readCells(folder: string): Promise<readonly Cell[]> {
+  if (!(await pathExists(folder))) return [];
+  const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".json")).sort();
+  return Promise.all(names.map((name) => readJson(join(folder, name), cellFile, { code: "bad_data" })));
+}
+
+/** A row of a task, as far as it is known. */
+export interface StudyRow {
+  readonly key: string;
+  readonly trainable: number;
+  /** Of the search: the rate with the lowest tuning loss, and by how much one step of the grid changes that loss. */
+  readonly rate: number;
+  readonly tried: readonly TriedRate[];
+  readonly step: number | undefined;
+  /** Measured at that rate, by seed; those that diverged are not among them. */
+  readonly cells: ReadonlyMap<number, Cell>;
+  readonly failures: number;
+}
+
+/** What is measured of a cell; undefined where it was not. */
+export type Measure = (cell: Cell) => number | undefined;
+export const lossOf: Measure = ({ result }) => result.heldOutLoss;
+export const recallOf: Measure = ({ result: { answers } }) => answers && answers.correct / answers.total;
+export const f1Of: Measure = ({ result }) => result.benchmarks?.[0]?.scores["f1"];
+
+/**
+ * The rows of a task that have been measured. A row without a search of its own (`rateOf`) is taken at the rate of another.
+ */
+export function rowsOf(cells: readonly Cell[], rateOf?: string): readonly StudyRow[] {
+  const keys = [...new Set(cells.map(({ key }) => key))];
+  const searches = new Map(keys.map((key) => [key, triedOf(cells, key)]));
+  return keys.flatMap((key) => {
+    const tried = searches.get(key) ?? [];
+    const chosen = bestOf(tried.length > 0 ? tried : (searches.get(rateOf ?? "") ?? []))?.learningRate;
+    const measured = cells.filter(
+      (cell) =>
+        cell.key === key && cell.purpose === "measure" && (key === "base" || cell.learningRate === chosen),
+    );
+    const [first] = measured;
+    if (first === undefined) return [];
+    const finished = measured.filter((cell) => lossOf(cell) !== undefined);
+    return {
+      key,
+      trainable: finished[0]?.result.trainable ?? 0,
+      rate: first.learningRate,
+      tried,
+      step: stepsOf(tried)?.change,
+      cells: new Map(finished.map((cell) => [cell.seed, cell])),
+      failures: measured.length - finished.length,
+    };
+  });
+}
+
+const triedOf = (cells: readonly Cell[], key: string): readonly TriedRate[] =>
+  cells
+    .filter((cell) => cell.key === key && cell.purpose === "tune")
+    .map((cell) => ({
+      learningRate: cell.learningRate,
+      loss: lossOf(cell) ?? Number.POSITIVE_INFINITY,
+    }));
+
+/** Mean, deviation and the half width of the 95 % interval over a row's seeds; undefined where nothing was measured. */
+export function spreadOf(
+  row: StudyRow,
+  measure: Measure,
+): (Summary & { readonly half: number | undefined }) | undefined {
+  const summary = summarize([...row.cells.values()].flatMap((cell) => measure(cell) ?? []));
+  return summary && { ...summary, half: halfWidth(summary) };
+}
+
+/** One comparison of the plan. */
+export interface Hypothesis {
+  readonly name: string;
+  readonly says: string;
+  readonly ours: string;
+  readonly theirs: string;
+  /** The sign of ours − theirs, where the hypothesis holds. */
+  readonly sign: -1 | 1;
+  /** `equal`: within a share of theirs; `gain`: refuted where the interval excludes a gain of that share. */
+  readonly margin?: { readonly kind: "equal" | "gain"; readonly share: number };
+}
+
+const ablation = (part: string, says: string): Hypothesis => ({
+  ...{ name: `H5 −${part}`, says, ours: `mos-2-${part}`, theirs: "mos-2", sign: 1 },
+});
+
+/** Those of the loss, in the order of the plan: the family of tests on one task. */
+export const HYPOTHESES: readonly Hypothesis[] = [
+  { name: "H1", says: "MoS e = 2 is better than LoRA r = 2", ours: "mos-2", theirs: "lora-2", sign: -1 },
+  { name: "H2", says: "MoS e = 8 is better than LoRA r = 8", ours: "mos-8", theirs: "lora-8", sign: -1 },
+  {
+    name: "H3",
+    says: "pure sharing is worse than LoRA r = 2",
+    ours: "pure-sharing",
+    theirs: "lora-2",
+    sign: 1,
+  },
+  {
+    ...{ name: "H4", says: "subset selection is better than pure sharing" },
+    ...{ ours: "subset-selection", theirs: "pure-sharing", sign: -1 },
+  },
+  ablation("sp", "MoS is worse without private ranks"),
+  ablation("vs", "MoS is worse without shards"),
+  ablation("pd", "MoS is worse without pair dissociation"),
+  {
+    ...{ name: "H6", says: "MoS e = 2 equals LoRA r = 16 within 1 %", ours: "mos-2", theirs: "lora-16" },
+    ...{ sign: -1, margin: { kind: "equal", share: 0.01 } },
+  },
+  {
+    ...{ name: "H7", says: "MoS e = 2 is better with LoRA's scaling", ours: "mos-2-scaled", theirs: "mos-2" },
+    ...{ sign: -1, margin: { kind: "gain", share: 0.005 } },
+  },
+];
+
+/** H8: the share of facts kept, at the same budget. */
+export const RECALL: readonly Hypothesis[] = ["2", "8"].map((budget) => ({
+  ...{ name: `H8 e = ${budget}`, says: `MoS e = ${budget} keeps more facts than LoRA r = ${budget}` },
+  ...{ ours: `mos-${budget}`, theirs: `lora-${budget}`, sign: 1 },
+}));
+
+export type Verdict = "supported" | "refuted" | "open" | "not run";
+
+export interface Finding {
+  readonly hypothesis: Hypothesis;
+  readonly task: string;
+  readonly pairs: number;
+  /** Mean of d, half of its 95 % interval, and the mean that it is a share of. */
+  readonly difference?: number;
+  readonly half?: number;
+  readonly theirMean?: number;
+  /** Corrected by Holm among the tests of the family that could be made. */
+  readonly p?: number;
+  /** The larger change of the tuning loss by one step of the rates, of the two rows. */
+  readonly step?: number;
+  /** The smallest difference that so many pairs show with power 0.8. */
+  readonly visible?: number;
+  readonly verdict: Verdict;
+}
+
+/** The findings of one family: these hypotheses on one task, or on several where `rows` has them. */
+export function findingsOf(
+  hypotheses: readonly Hypothesis[],
+  tasks: ReadonlyMap<string, readonly StudyRow[]>,
+  measure: Measure,
+): readonly Finding[] {
+  const compared = [...tasks].flatMap(([task, rows]) =>
+    hypotheses.map((hypothesis) => ({ hypothesis, task, ...compare(hypothesis, rows, measure) })),
+  );
+  const tested = compared.flatMap(({ p }) => p ?? []);
+  const corrected = holm(tested);
+  let next = 0;
+  return compared.map((one): Finding => {
+    if (one.p === undefined) return { ...one, verdict: "not run" };
+    const finding = { ...one, p: corrected[next++] ?? 1 };
+    return { ...finding, verdict: verdictOf(finding, measure === lossOf) };
+  });
+}
+
+type Comparison = Omit<Finding, "hypothesis" | "task" | "verdict">;
+
+function compare({ ours, theirs }: Hypothesis, rows: readonly StudyRow[], measure: Measure): Comparison {
+  const [mine, other] = [ours, theirs].map((key) => rows.find((row) => row.key === key));
+  const pairs = [...(mine?.cells ?? [])].flatMap(([seed, cell]) => {
+    const partner = other?.cells.get(seed);
+    const [a, b] = [measure(cell), partner && measure(partner)];
+    return a === undefined || b === undefined ? [] : [[a, b] as const];
+  });
+  const test = pairedTest(pairs);
+  const differences = summarize(pairs.map(([a, b]) => a - b));
+  if (test === undefined || differences?.deviation === undefined) return { pairs: pairs.length };
+  const half = halfWidth(differences);
+  const theirMean = summarize(pairs.map(([, b]) => b))?.mean;
+  const steps = [mine?.step, other?.step].filter((step) => step !== undefined);
+  return {
+    ...{ pairs: pairs.length, difference: test.difference, p: test.p },
+    ...(half === undefined ? {} : { half }),
+    ...(theirMean === undefined ? {} : { theirMean }),
+    ...(steps.length === 0 ? {} : { step: Math.max(...steps) }),
+    visible: (2.8 * differences.deviation) / Math.sqrt(pairs.length),
+  };
+}
+
+type Unjudged = Omit<Finding, "verdict">;
+
+/** By the plan: p below 0.05 after correction, and more than one step of the rates changes the tuning loss. */
+function verdictOf(finding: Unjudged, isLoss: boolean): Verdict {
+  const { hypothesis, difference = 0, p = 1, step = 0 } = finding;
+  const { sign, margin } = hypothesis;
+  if (margin?.kind === "equal") return equality(finding, margin.share);
+  const isSignificant = p < 0.05 && (!isLoss || Math.abs(difference) > step);
+  if (isSignificant && Math.sign(difference) === sign) return "supported";
+  if (margin !== undefined) return excludesGain(finding, margin.share) ? "refuted" : "open";
+  return isSignificant ? "refuted" : "open";
+}
+
+function equality({ difference = 0, half = 0, theirMean = 0 }: Unjudged, share: number): Verdict {
+  const allowed = share * theirMean;
+  if (Math.abs(difference) + half < allowed) return "supported";
+  return Math.abs(difference) - half > allowed ? "refuted" : "open";
+}
+
+const excludesGain = ({ difference = 0, half = 0, theirMean = 0 }: Unjudged, share: number): boolean =>
+  difference - half > -share * theirMean;
