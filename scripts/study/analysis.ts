@@ -26,6 +26,7 @@ const cellFile = z.looseObject({
   purpose: z.enum(["tune", "measure"]),
   learningRate: z.number(),
   seed: z.int(),
+  adapter: z.unknown(),
   result: z.looseObject({
     failure: z.looseObject({ code: z.string() }).optional(),
     trainable: z.int().optional(),

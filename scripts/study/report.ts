@@ -19,6 +19,7 @@ import {
   type StudyRow,
   spreadOf,
 } from "./analysis.ts";
+import { type Fitting, servingLines } from "./serving.ts";
 
 /** Rows by key, in the order of the tables. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -197,6 +198,33 @@ function picture(
   });
 }
 
+/** Which row so many adapters can have, what they take, and how good it is. */
+function fittingCells(adapters: number, fitting: Fitting | undefined): readonly string[] {
+  if (fitting === undefined) return ["none fits", NONE, NONE];
+  const { row, bytes } = fitting;
+  return [
+    LABELS[row.key] ?? row.key,
+    `${((adapters * bytes) / 1e9).toFixed(2)} GB`,
+    spreadCells(row, lossOf, 4)[0] ?? NONE,
+  ];
+}
+
+async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Promise<string> {
+  const lines: (readonly string[])[] = [];
+  for (const task of JUDGED)
+    for (const { adapters, lora, mos } of await servingLines(task, tasks.get(task) ?? [], lossOf))
+      lines.push([
+        task,
+        adapters.toLocaleString("en-US"),
+        ...fittingCells(adapters, lora),
+        ...fittingCells(adapters, mos),
+      ]);
+  return table(
+    ["task", "adapters", "LoRA", "they take", "held-out loss", "MoS", "they take", "held-out loss"],
+    lines,
+  );
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { tree: { type: "string", default: "." } } });
   const folder = join(values.tree, "docs", "results", "study");
@@ -236,6 +264,9 @@ async function main(): Promise<void> {
     findingsTable(kept, 3),
     "## H1 on Gemma 3 270M",
     findingsTable(gemma, 4),
+    "## Quality in 2 GB",
+    "All N adapters resident in bfloat16 (`mos serve --adapter-memory 2GB --adapter-dtype bfloat16`): the measured row with the lowest loss that fits, of LoRA and of MoS. Bytes are those that a server counts, indices included; `npm run bench:adapter-memory` measures the same ones ([benchmarks](../../benchmarks.md#adapters-in-memory)).",
+    await servingText(tasks),
     ...texts,
   ];
   await writeFileAtomic(join(folder, "tables.md"), `${text.join("\n\n")}\n`);
