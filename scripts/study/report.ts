@@ -193,8 +193,9 @@ function picture(
     ...{ series, better: isLoss ? "lower" : "higher", decimals: isLoss ? 3 : 0 },
     valueTitle: isLoss ? "held-out loss (nats per token)" : "facts kept (%)",
     title: `${title}: quality against budget`,
-    subtitle: `Held to ${about}. Each row at the learning rate that its own search chose (task ${task}).`,
-    note: `Dots: means over ${seeds} seeds or more. Lines through dots: 95 % intervals of the mean, between seeds; methods are compared by pairs that share a seed, which is much finer. Orange: MoS (rank 4 e), blue: LoRA.`,
+    subtitle: `${about[0]?.toUpperCase()}${about.slice(1)} (task ${task}). Each row at the learning rate that its own search chose.`,
+    note: `Dots: means over ${seeds} seeds or more. Lines through dots: 95 % intervals of the mean, between seeds; methods are compared by pairs that share a seed, which is finer. Orange: MoS, blue: LoRA.`,
+    ...(isLoss ? {} : { limits: [0, 100] as const }),
   });
 }
 

@@ -41,6 +41,8 @@ export interface BudgetPlotOptions extends Heading {
   readonly valueTitle: string;
   readonly better: Better;
   readonly decimals?: number;
+  /** The least and the largest possible value: intervals and the axis end there. */
+  readonly limits?: readonly [least: number, largest: number];
   /** Pixels of the whole picture (800) and of the part inside the axes (260). */
   readonly width?: number;
   readonly height?: number;
@@ -66,14 +68,15 @@ const AWAY = 10;
  * });
  */
 export function budgetPlot(options: BudgetPlotOptions): string {
-  const { series, valueTitle, better, decimals, width = 800, height = 260 } = options;
+  const { series, valueTitle, better, decimals, limits, width = 800, height = 260 } = options;
+  const [least, largest] = limits ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   const points = series.flatMap(({ points, emphasised = false }) =>
     points.map((point) => ({
       ...point,
       emphasised,
       x: point.numbers * (emphasised ? ASIDE : 1 / ASIDE),
-      low: point.mean - (point.half ?? 0),
-      high: point.mean + (point.half ?? 0),
+      low: Math.max(least, point.mean - (point.half ?? 0)),
+      high: Math.min(largest, point.mean + (point.half ?? 0)),
     })),
   );
   check(
@@ -89,7 +92,11 @@ export function budgetPlot(options: BudgetPlotOptions): string {
     ...{ width, height, above: 2.5 * PADDING, marginLeft: MARGIN, marginRight: PADDING },
     marginBottom: roomBelow(axis),
     x: { type: "log", inset: room },
-    y: { domain: rangeOf(points.flatMap(({ low, high }) => [low, high])), nice: 5, inset: AWAY },
+    y: {
+      domain: rangeOf(points.flatMap(({ low, high }) => [low, high])),
+      inset: AWAY,
+      ...(limits ? {} : { nice: 5 }),
+    },
     marks: [
       gridX(ticks, { stroke: GRID, strokeOpacity: 1 }),
       gridY({ stroke: GRID, strokeOpacity: 1 }),
