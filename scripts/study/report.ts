@@ -1,12 +1,12 @@
-// The study's numbers as docs/results/study/tables.md and its pictures, from the cells that are there; the words around
-// them are docs/results/README.md's. usage: node --conditions=source --import tsx scripts/study/report.ts [--tree DIR]
+// The study's numbers as docs/results/study/tables.md, its pictures, and the tables of docs/results/README.md, whose words
+// are written by hand; all from the cells that are there. usage: node --conditions=source --import tsx scripts/study/report.ts [--tree DIR]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { writeFileAtomic } from "#storage";
 import { budgetPlot } from "../../packages/reproduce/src/charts/index.ts";
+import { summarize } from "../../packages/reproduce/src/statistics.ts";
 import {
   type Cell,
-  type Finding,
   f1Of,
   findingsOf,
   HYPOTHESES,
@@ -19,6 +19,8 @@ import {
   type StudyRow,
   spreadOf,
 } from "./analysis.ts";
+import { findingsTable, overview } from "./findings-text.ts";
+import { fill, fixed, NONE, table } from "./markdown.ts";
 import { type Fitting, servingLines } from "./serving.ts";
 
 /** Rows by key, in the order of the tables. */
@@ -77,13 +79,6 @@ const PARTS: readonly Part[] = [
 /** Whose hypotheses are judged by the loss; figures are drawn of these. */
 const JUDGED = ["gsm8k", "tydiqa", "capacity-80"];
 
-const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [line(head), `|${"---|".repeat(head.length)}`, ...rows.map(line)].join("\n");
-const NONE = "–";
-const fixed = (value: number | undefined, decimals: number): string =>
-  value === undefined ? NONE : value.toFixed(decimals).replace("-", "−");
-
 /** Mean ± deviation and the interval of the mean. */
 function spreadCells(row: StudyRow, measure: Measure, decimals: number): readonly string[] {
   const spread = spreadOf(row, measure);
@@ -132,34 +127,31 @@ function partText(
   ].join("\n\n");
 }
 
-function findingCells(finding: Finding, decimals: number): readonly string[] {
-  const { hypothesis, task, pairs, difference, half, theirMean, p, step, visible, verdict } = finding;
-  const share =
-    difference === undefined || theirMean === undefined ? undefined : (100 * difference) / theirMean;
-  return [
-    hypothesis.name,
-    hypothesis.says,
-    task,
-    String(pairs),
-    fixed(difference, decimals),
-    half === undefined || difference === undefined
-      ? NONE
-      : `${fixed(difference - half, decimals)} to ${fixed(difference + half, decimals)}`,
-    share === undefined ? NONE : `${fixed(share, 1)} %`,
-    p === undefined ? NONE : p < 0.001 ? "< 0.001" : fixed(p, 3),
-    fixed(step, decimals),
-    fixed(visible, decimals),
-    verdict === "supported" || verdict === "refuted" ? `**${verdict}**` : verdict,
+/** F1 of each language's questions, means over the seeds that were asked; undefined before any was. */
+function languagesText(rows: readonly StudyRow[]): string | undefined {
+  const groupsOf = (cell: Cell) => cell.result.benchmarks?.[0]?.groups ?? {};
+  const asked = rows
+    .map((row) => ({
+      key: row.key,
+      cells: [...row.cells.values()].filter((cell) => f1Of(cell) !== undefined),
+    }))
+    .filter(({ cells }) => cells.length > 0);
+  const languages = [
+    ...new Set(asked.flatMap(({ cells }) => cells.flatMap((cell) => Object.keys(groupsOf(cell))))),
   ];
-}
-
-const findingsTable = (findings: readonly Finding[], decimals: number): string =>
-  table(
-    ...([
-      ["", "", "task", "pairs", "difference", "95 % interval", "of theirs", "p", "one step", "visible", ""],
-      findings.map((finding) => findingCells(finding, decimals)),
-    ] as const),
+  if (languages.length === 0) return undefined;
+  const f1 = (cells: readonly Cell[], language: string): string =>
+    fixed(summarize(cells.flatMap((cell) => groupsOf(cell)[language]?.scores["f1"] ?? []))?.mean, 1);
+  return table(
+    ["", "seeds", ...languages, "all"],
+    asked.map(({ key, cells }) => [
+      LABELS[key] ?? key,
+      String(cells.length),
+      ...languages.map((language) => f1(cells, language)),
+      fixed(summarize(cells.flatMap((cell) => f1Of(cell) ?? []))?.mean, 1),
+    ]),
   );
+}
 
 const FAMILIES = [
   { name: "LoRA", keys: ["lora-2", "lora-8", "lora-16"], emphasised: false },
@@ -226,6 +218,17 @@ async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Pro
   );
 }
 
+/** The pictures of a task, by the ends of their names. */
+function picturesOf(part: Part, rows: readonly StudyRow[]): Readonly<Record<string, string | undefined>> {
+  return {
+    loss: picture(part, rows, lossOf),
+    ...(part.extra === recall ? { recall: picture(part, rows, recall.of) } : {}),
+  };
+}
+
+const SIZES = [40, 80, 160].map((tenants) => `capacity-${tenants}`);
+const GEMMA = "gemma-gsm8k";
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { tree: { type: "string", default: "." } } });
   const folder = join(values.tree, "docs", "results", "study");
@@ -237,25 +240,14 @@ async function main(): Promise<void> {
     if (rows.length === 0) continue;
     tasks.set(part.task, rows);
     texts.push(partText(part, rows, cells));
-    if (part.task === "gemma-gsm8k") continue;
-    for (const [name, measure] of [
-      ["loss", lossOf],
-      ["recall", recall.of],
-    ] as const) {
-      const svg = part.extra === recall || measure === lossOf ? picture(part, rows, measure) : undefined;
-      if (svg !== undefined) await writeFileAtomic(join(folder, `${part.task}-${name}.svg`), svg);
-    }
+    for (const [name, svg] of Object.entries(picturesOf(part, rows)))
+      if (svg !== undefined && part.task !== GEMMA)
+        await writeFileAtomic(join(folder, `${part.task}-${name}.svg`), svg);
   }
-  const judged = JUDGED.flatMap((task) =>
-    findingsOf(HYPOTHESES, new Map([[task, tasks.get(task) ?? []]]), lossOf),
-  );
-  const sizes = [40, 80, 160].map((size) => `capacity-${size}`);
-  const kept = findingsOf(RECALL, new Map(sizes.map((task) => [task, tasks.get(task) ?? []])), recallOf);
-  const gemma = findingsOf(
-    HYPOTHESES.slice(0, 1),
-    new Map([["gemma-gsm8k", tasks.get("gemma-gsm8k") ?? []]]),
-    lossOf,
-  );
+  const only = (names: readonly string[]) => new Map(names.map((name) => [name, tasks.get(name) ?? []]));
+  const judged = JUDGED.flatMap((task) => findingsOf(HYPOTHESES, only([task]), lossOf));
+  const kept = findingsOf(RECALL, only(SIZES), recallOf);
+  const gemma = findingsOf(HYPOTHESES.slice(0, 1), only([GEMMA]), lossOf);
   const text = [
     "# The study's numbers",
     'Written by `node --conditions=source --import tsx scripts/study/report.ts` from the cells in `cells/`; what they mean is in [the report](../README.md), how they are judged in [the plan](../plan.md). Differences are ours − theirs, of pairs that share a seed; p is corrected by Holm among the tests of a task; "visible" is the difference that so many pairs show with power 0.8.',
@@ -265,12 +257,15 @@ async function main(): Promise<void> {
     findingsTable(kept, 3),
     "## H1 on Gemma 3 270M",
     findingsTable(gemma, 4),
-    "## Quality in 2 GB",
-    "All N adapters resident in bfloat16 (`mos serve --adapter-memory 2GB --adapter-dtype bfloat16`): the measured row with the lowest loss that fits, of LoRA and of MoS. Bytes are those that a server counts, indices included; `npm run bench:adapter-memory` measures the same ones ([benchmarks](../../benchmarks.md#adapters-in-memory)).",
-    await servingText(tasks),
     ...texts,
   ];
   await writeFileAtomic(join(folder, "tables.md"), `${text.join("\n\n")}\n`);
+  await fill(join(folder, "..", "README.md"), {
+    loss: overview(judged, JUDGED),
+    recall: overview(kept, SIZES),
+    languages: languagesText(tasks.get("tydiqa") ?? []) ?? "Not run yet.",
+    serving: await servingText(tasks),
+  });
 }
 
 if (process.argv[1] === import.meta.filename) await main();
