@@ -14,8 +14,6 @@ import {
 } from "../../packages/reproduce/src/statistics.ts";
 
 const score = z.looseObject({
-  task: z.string(),
-  questions: z.int(),
   scores: z.record(z.string(), z.number()),
   groups: z.record(z.string(), z.object({ scores: z.record(z.string(), z.number()) })).optional(),
 });

@@ -5,6 +5,7 @@ import {
   check,
   draw,
   EMPHASISED,
+  endsOf,
   GRID,
   INK,
   longest,
@@ -69,21 +70,16 @@ const AWAY = 10;
  */
 export function budgetPlot(options: BudgetPlotOptions): string {
   const { series, valueTitle, better, decimals, limits, width = 800, height = 260 } = options;
-  const [least, largest] = limits ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   const points = series.flatMap(({ points, emphasised = false }) =>
-    points.map((point) => ({
-      ...point,
-      emphasised,
-      x: point.numbers * (emphasised ? ASIDE : 1 / ASIDE),
-      low: Math.max(least, point.mean - (point.half ?? 0)),
-      high: Math.min(largest, point.mean + (point.half ?? 0)),
-    })),
+    points.map((point) => {
+      const [low, high] = endsOf(point.mean, point.half, limits);
+      return { ...point, emphasised, x: point.numbers * (emphasised ? ASIDE : 1 / ASIDE), low, high };
+    }),
   );
   check(
     "point",
     points.map(({ label, x, low, high }) => ({ name: `"${label}"`, values: [x, low, high] })),
   );
-  const colour = (emphasised: boolean): string => (emphasised ? EMPHASISED : PLAIN);
   const axis = "trainable parameters";
   const room = longest(points.map(({ label }) => label)) + AWAY;
   const tickFormat = (numbers: number): string => numbers.toLocaleString("en-US");
@@ -107,7 +103,7 @@ export function budgetPlot(options: BudgetPlotOptions): string {
       }),
       ...[false, true].flatMap((emphasised) => {
         const own = points.filter((point) => point.emphasised === emphasised);
-        const stroke = colour(emphasised);
+        const stroke = emphasised ? EMPHASISED : PLAIN;
         return [
           ...series
             .filter((one) => (one.emphasised ?? false) === emphasised)

@@ -6,6 +6,7 @@ import {
   check,
   draw,
   EMPHASISED,
+  endsOf,
   GRID,
   heightOf,
   INK,
@@ -93,7 +94,7 @@ export function dotPlot(options: DotPlotOptions): string {
   const axis = [valueTitle, better && `${better} is better`]
     .filter((words) => words !== undefined)
     .join("; ");
-  const values = rows.flatMap((row) => [row.mean, ...(row.points ?? []), ...endsOf(row, limits)]);
+  const values = rows.flatMap((row) => [row.mean, ...(row.points ?? []), ...barOf(row, limits)]);
   return draw(options, {
     width,
     height: step * rows.length,
@@ -143,13 +144,8 @@ function columnOf(
 }
 
 /** Where a row's error bar ends; at its mean if it has none. */
-function endsOf(
-  { mean, deviation = 0 }: DotRow,
-  limits?: readonly [number, number],
-): readonly [low: number, high: number] {
-  const [least, largest] = limits ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
-  return [Math.max(least, mean - deviation), Math.min(largest, mean + deviation)];
-}
+const barOf = ({ mean, deviation }: DotRow, limits?: DotPlotOptions["limits"]) =>
+  endsOf(mean, deviation, limits);
 
 /** Means, error bars and rings; each row has `step` pixels. */
 function marksOf({ rows, limits }: DotPlotOptions, step: number): readonly Markish[] {
@@ -162,13 +158,13 @@ function marksOf({ rows, limits }: DotPlotOptions, step: number): readonly Marki
   return [
     ruleY(deviating, {
       ...{ ...line, dy: UP },
-      x1: (row: DotRow) => endsOf(row, limits)[0],
-      x2: (row: DotRow) => endsOf(row, limits)[1],
+      x1: (row: DotRow) => barOf(row, limits)[0],
+      x2: (row: DotRow) => barOf(row, limits)[1],
     }),
     // no cap where a bar is cut
     ...([-1, 1] as const).map((side) => {
       const end = ({ mean, deviation = 0 }: DotRow): number => mean + side * deviation;
-      const isWhole = (row: DotRow): boolean => endsOf(row, limits).includes(end(row));
+      const isWhole = (row: DotRow): boolean => barOf(row, limits).includes(end(row));
       return tickX(deviating.filter(isWhole), { ...caps, x: end });
     }),
     dot(rows, { x: "mean", y, fill, r: 5, dy: UP }),
@@ -190,7 +186,7 @@ function checkRows({ rows }: DotPlotOptions): void {
     "row",
     rows.map((row) => ({
       name: `"${row.label}"`,
-      values: [row.mean, ...(row.points ?? []), ...endsOf(row)],
+      values: [row.mean, ...(row.points ?? []), ...barOf(row)],
     })),
   );
   for (const { label, deviation = 0 } of rows)

@@ -87,6 +87,15 @@ export function rangeOf(values: readonly number[]): [low: number, high: number] 
   return high > low ? [low, high] : [low, low + (Math.abs(low) || 1)];
 }
 
+/** Where a bar of this half width around a mean ends, between the least and the largest possible value. */
+export function endsOf(
+  mean: number,
+  half = 0,
+  limits: readonly [least: number, largest: number] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+): readonly [low: number, high: number] {
+  return [Math.max(limits[0], mean - half), Math.min(limits[1], mean + half)];
+}
+
 /** @throws MosError `bad_option`: nothing to draw, a name twice, or a number that is not finite. */
 export function check(
   kind: string,
