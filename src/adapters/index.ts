@@ -1,3 +1,4 @@
+export { LINEAR_NAMES, type LinearName } from "#nn";
 export {
   type Adapter,
   type AdapterHookOptions,

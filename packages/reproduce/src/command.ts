@@ -176,14 +176,14 @@ function required(flag: string, value: string | undefined): string {
 function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version" | "signal"> {
   const { experiment, evalExamples, jobs, threads, tuneTrain, tuneEval } = options;
   const { privateRanks, shards, ...grid } = pick(gridSettings, options);
-  const { seeds, steps, alpha, dropout, answers, answerTokens } = options;
+  const { seeds, steps, alpha, dropout, targets, answers, answerTokens } = options;
   return {
     experiment,
     train: required("--train", options.train),
     evaluation: required("--eval", options.eval),
     out: required("--out", options.out),
     ...given(grid),
-    ...{ seeds, steps, alpha, dropout, answers, answerTokens, jobs },
+    ...{ seeds, steps, alpha, dropout, targets, answers, answerTokens, jobs },
     training: pick(trainingSettings, options),
     ...pick(baseSettings, options),
     axes: given({ privateRanks, shards }),
@@ -202,9 +202,9 @@ function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version
 /** The rows of an experiment on a model, without running anything. */
 async function list(model: string, options: Values): Promise<number> {
   const geometry = geometryOf(await readModelConfig(model));
-  const { experiment, alpha, dropout, privateRanks, shards } = options;
+  const { experiment, alpha, dropout, targets, privateRanks, shards } = options;
   const axes = { privateRanks, shards };
-  const plain = experimentOf(experiment, { geometry, alpha, dropout }, axes);
+  const plain = experimentOf(experiment, { geometry, alpha, dropout, targets }, axes);
   const isAsked = options.benchmarks !== undefined && options.benchmarkFormat !== "none";
   const { rows, title } = isAsked ? withPlainBase(plain) : plain;
   if (options.json) sayJson({ experiment, title, rows });

@@ -5,6 +5,8 @@ import {
   type AdapterConfigInput,
   type AdapterGeometry,
   budget,
+  type LinearName,
+  methods,
   parseAdapterConfig,
   problemOf,
   shardCounts,
@@ -17,6 +19,8 @@ export interface RowContext {
   /** Of every method that has one. */
   readonly alpha: number;
   readonly dropout: number;
+  /** Linear layers that every method adapts; what each adapts by default without. */
+  readonly targets?: readonly LinearName[] | undefined;
 }
 
 /** A row as it will be run on a model. */
@@ -41,9 +45,20 @@ export interface Row {
   readonly chatFormat?: ChatFormat;
 }
 
-/** Trained numbers. */
-export const trainableOf = (config: AdapterConfig, { geometry }: RowContext): number =>
-  budget(config, geometry).trainable;
+const configOf = (adapter: AdapterConfigInput, { targets }: RowContext, key: string): AdapterConfig =>
+  parseAdapterConfig(targets === undefined ? adapter : { ...adapter, targets }, key);
+
+/** A target of all rows that this method cannot adapt. */
+function foreignTarget({ method }: AdapterConfigInput, { targets = [] }: RowContext): string | undefined {
+  const known = methods[method].settings["targets"]?.choices ?? [];
+  return targets.find((name) => !known.includes(name));
+}
+
+/** Trained numbers; infinitely many where the method cannot adapt the targets. */
+export const trainableOf = (adapter: AdapterConfigInput, context: RowContext): number =>
+  foreignTarget(adapter, context) === undefined
+    ? budget(configOf(adapter, context, adapter.method), context.geometry).trainable
+    : Number.POSITIVE_INFINITY;
 
 /** A row as the paper has it. */
 export interface AskedRow {
@@ -64,15 +79,18 @@ export function fitRow(
   context: RowContext,
 ): Row {
   const { geometry } = context;
-  const asked = parseAdapterConfig(adapter, key);
+  const more = ablates === undefined ? {} : { ablates };
+  const unfit = (rank: string, note: string): Row => ({
+    ...{ key, label, rank, adapter: undefined, trainable: 0, notes: [note], ...more },
+  });
+  const foreign = foreignTarget(adapter, context);
+  if (foreign !== undefined) return unfit("–", `${adapter.method} does not adapt ${foreign}`);
+  const asked = configOf(adapter, context, key);
   let config = asked;
   while (!isExact && config.rank > 1 && problemOf(config, geometry) !== undefined)
     config = parseAdapterConfig({ ...asked, rank: config.rank - 1 }, key);
-  const more = ablates === undefined ? {} : { ablates };
-  if (problemOf(config, geometry) !== undefined) {
-    const notes = [problemOf(asked, geometry) ?? ""];
-    return { key, label, rank: shown(asked.rank), adapter: undefined, trainable: 0, notes, ...more };
-  }
+  if (problemOf(config, geometry) !== undefined)
+    return unfit(shown(asked.rank), problemOf(asked, geometry) ?? "");
   const lower =
     config.rank < asked.rank ? [`rank ${config.rank}, the most that fits, in place of ${asked.rank}`] : [];
   return {
@@ -80,7 +98,7 @@ export function fitRow(
     label,
     rank: shown(config.rank),
     adapter: config,
-    trainable: trainableOf(config, context),
+    trainable: budget(config, geometry).trainable,
     notes: [...notes, ...lower],
     ...more,
   };

@@ -57,8 +57,8 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
       `maxLength ${maxLength} is more than the ${config.maxPositions} positions of ${model}; use at most ${config.maxPositions}`,
     );
   checkTraining(settings);
-  const { alpha, dropout, axes, experiment: name } = settings;
-  const context = { geometry: geometryOf(config), alpha, dropout };
+  const { alpha, dropout, targets, axes, experiment: name } = settings;
+  const context = { geometry: geometryOf(config), alpha, dropout, targets };
   const asked = settings.benchmarks;
   // a base that knows no chat is asked without one, too, as the paper does
   const isChat = asked !== undefined && asked.format !== "none";

@@ -1,7 +1,9 @@
 import { finetuneSettings } from "mixture-of-shards";
+import { LINEAR_NAMES, type LinearName } from "mixture-of-shards/adapters";
 import {
   integer,
   listOf,
+  names,
   number,
   parseSettings,
   pick,
@@ -83,6 +85,10 @@ export const adapterSettings = {
     placeholder: "p",
     help: "share of the adapter's inputs that is dropped in training",
   }),
+  targets: names(LINEAR_NAMES, {
+    defaultText: "all that a method can adapt",
+    help: "linear layers that every method adapts",
+  }),
 };
 
 /** What is trained alike in every cell: settings of `finetune`, but for the paper's gradient norm. */
@@ -155,6 +161,8 @@ export interface ReproduceOptions {
   readonly tuneTrain?: string | undefined;
   readonly alpha?: number;
   readonly dropout?: number;
+  /** Linear layers that every method adapts; all that it can without. */
+  readonly targets?: readonly LinearName[] | undefined;
   readonly training?: SettingInput<typeof trainingSettings>;
   /** How the base's weights are kept ("stored"), and what its products are computed in ("float32"). */
   readonly baseDtype?: BaseSettings["baseDtype"] | undefined;
@@ -195,6 +203,7 @@ export interface Settings {
   readonly tuneExamples?: number | undefined;
   readonly alpha: number;
   readonly dropout: number;
+  readonly targets?: readonly LinearName[] | undefined;
   readonly training: TrainingSettings;
   readonly base: BaseSettings;
   readonly axes: FigureAxes;

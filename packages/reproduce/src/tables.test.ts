@@ -78,6 +78,25 @@ test("a rank that does not fit few layers is lowered, and the row says so", () =
   expect(rows.get("subset-selection")).toMatchObject({ rank: "6 of 6" });
 });
 
+test("all rows adapt the targets that are asked for; a method that cannot has no adapter", () => {
+  const context = contextOf("smollm2-135m");
+  const rows = rowsOf({ ...context, targets: ["v_proj", "k_proj"] });
+  for (const [key, { adapter }] of rows)
+    if (adapter !== null) expect(adapter?.targets, key).toEqual(["k_proj", "v_proj"]);
+  const trained = 2 * 30 * 2 * (576 + 192);
+  for (const key of ["lora-2", "mos-2", "pure-sharing"]) expect(rows.get(key)!.trainable).toBe(trained);
+  const { trainable } = rows.get("tied-lora")!;
+  expect(trainable).toBeLessThanOrEqual(trained);
+  expect(trained - trainable).toBeLessThan(576 + 2 * 192 + 30);
+
+  const up = rowsOf({ ...context, targets: ["k_proj", "up_proj"] });
+  expect(up.get("tied-lora")).toMatchObject({
+    adapter: undefined,
+    notes: ["tied-lora does not adapt up_proj"],
+  });
+  expect(up.get("mos-2")!.adapter).toMatchObject({ targets: ["k_proj", "up_proj"] });
+});
+
 test("figure 1 has every point of its grid; points that do not fit have no adapter", () => {
   const all = experimentOf("figure1", contextOf("smollm2-135m")).rows;
   expect(all).toHaveLength(20);

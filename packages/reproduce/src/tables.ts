@@ -2,7 +2,7 @@
 // methods at one budget, and the grid of its figure 1, as data. What the paper has is decided by PAPER_ROWS; here its rows
 // are fitted to a model.
 import { MosError, PAPER_ROWS } from "mixture-of-shards";
-import { type AdapterConfigInput, parseAdapterConfig } from "mixture-of-shards/adapters";
+import type { AdapterConfigInput } from "mixture-of-shards/adapters";
 import {
   type AskedRow,
   fitRow,
@@ -106,8 +106,10 @@ function sharing(context: RowContext): readonly Row[] {
 function veraRows(context: RowContext): readonly Row[] {
   const { dropout } = context;
   const limit = lora(BUDGET, context).trainable;
-  const vera = (rank: number) => parseAdapterConfig({ method: "vera", rank, dropout }, "vera");
-  const equal = largestRank((rank) => trainableOf(vera(rank), context), { limit, most: MAX_VERA_RANK });
+  const equal = largestRank((rank) => trainableOf({ method: "vera", rank }, context), {
+    limit,
+    most: MAX_VERA_RANK,
+  });
   return [
     paperRow("vera-256", context),
     fitRow(
@@ -126,10 +128,9 @@ function veraRows(context: RowContext): readonly Row[] {
 
 /** Its rank in the paper is that of this budget on LLaMA2-7B. */
 function tiedRow(context: RowContext): Row {
-  const tied = (rank: number) =>
-    parseAdapterConfig({ method: "tied-lora", rank, ...scaled(context) }, "tied-lora");
   const limit = lora(BUDGET, context).trainable;
-  const rank = largestRank((r) => trainableOf(tied(r), context), { limit, most: MAX_RANK });
+  const trainable = (rank: number): number => trainableOf({ method: "tied-lora", rank }, context);
+  const rank = largestRank(trainable, { limit, most: MAX_RANK });
   const { key, label } = ofPaper("tied-lora", context);
   return fitRow({ key, label, adapter: { method: "tied-lora", rank, ...scaled(context) } }, context);
 }
