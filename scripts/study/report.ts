@@ -2,6 +2,7 @@
 // are written by hand; all from the cells that are there. usage: node --conditions=source --import tsx scripts/study/report.ts [--tree DIR]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { LINEAR_NAMES } from "#adapters";
 import { writeFileAtomic } from "#storage";
 import { budgetPlot } from "../../packages/reproduce/src/charts/index.ts";
 import { summarize } from "../../packages/reproduce/src/statistics.ts";
@@ -74,6 +75,10 @@ const PARTS: readonly Part[] = [
     about: "SmolLM2-135M-Instruct; 128 questions of other documents, F1 on 90 of the dev files",
   },
   ...[80, 40, 160].map(facts),
+  {
+    ...{ task: "gsm8k-kv", title: "GSM8K, adapters of the k and v projections only" },
+    about: "SmolLM2-135M-Instruct; 96 examples of the test file",
+  },
   { task: "gemma-gsm8k", title: "GSM8K, Gemma 3 270M", about: "64 examples of the test file" },
 ];
 /** Whose hypotheses are judged by the loss; figures are drawn of these. */
@@ -194,9 +199,10 @@ function picture(
 /** Which row so many adapters can have, what they take, and how good it is. */
 function fittingCells(adapters: number, fitting: Fitting | undefined): readonly string[] {
   if (fitting === undefined) return ["none fits", NONE, NONE];
-  const { row, bytes } = fitting;
+  const { row, targets, bytes } = fitting;
+  const on = targets.length < LINEAR_NAMES.length ? ` on ${targets.join(", ").replaceAll("_proj", "")}` : "";
   return [
-    LABELS[row.key] ?? row.key,
+    `${LABELS[row.key] ?? row.key}${on}`,
     `${((adapters * bytes) / 1e9).toFixed(2)} GB`,
     spreadCells(row, lossOf, 4)[0] ?? NONE,
   ];
@@ -204,8 +210,9 @@ function fittingCells(adapters: number, fitting: Fitting | undefined): readonly 
 
 async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Promise<string> {
   const lines: (readonly string[])[] = [];
+  const rowsBySize = (task: string) => [...(tasks.get(task) ?? []), ...(tasks.get(`${task}-kv`) ?? [])];
   for (const task of JUDGED)
-    for (const { adapters, lora, mos } of await servingLines(task, tasks.get(task) ?? [], lossOf))
+    for (const { adapters, lora, mos } of await servingLines(task, rowsBySize(task), lossOf))
       lines.push([
         task,
         adapters.toLocaleString("en-US"),
@@ -241,7 +248,7 @@ async function main(): Promise<void> {
     tasks.set(part.task, rows);
     texts.push(partText(part, rows, cells));
     for (const [name, svg] of Object.entries(picturesOf(part, rows)))
-      if (svg !== undefined && part.task !== GEMMA)
+      if (svg !== undefined && JUDGED.includes(part.task))
         await writeFileAtomic(join(folder, `${part.task}-${name}.svg`), svg);
   }
   const only = (names: readonly string[]) => new Map(names.map((name) => [name, tasks.get(name) ?? []]));

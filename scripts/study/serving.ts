@@ -1,5 +1,5 @@
 // Quality at a given memory: how good an answer N adapters of one server can be, when all of them are to stay resident.
-import { parseAdapterConfig } from "#adapters";
+import { type LinearName, parseAdapterConfig } from "#adapters";
 import { geometryOf, presetConfig } from "#models";
 import { readModelConfig } from "#recipes";
 import { residentBytes } from "../../src/inference/adapters/index.ts";
@@ -12,6 +12,7 @@ const COUNTS = [100, 1000, 10_000] as const;
 /** Of one method, the row with the best result of those whose adapters fit. */
 export interface Fitting {
   readonly row: StudyRow;
+  readonly targets: readonly LinearName[];
   /** Of one adapter. */
   readonly bytes: number;
 }
@@ -39,7 +40,8 @@ export async function servingLines(
     const mean = spreadOf(row, measure)?.mean;
     if (row.key === "base" || cell === undefined || mean === undefined) return [];
     const config = parseAdapterConfig(cell.adapter, row.key);
-    return [{ row, mean, bytes: residentBytes(config, geometry, "bfloat16").own }];
+    const { targets } = config;
+    return [{ row, mean, targets, bytes: residentBytes(config, geometry, "bfloat16").own }];
   });
   const best = (adapters: number, isOf: (key: string) => boolean): Fitting | undefined =>
     sized

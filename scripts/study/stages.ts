@@ -73,9 +73,22 @@ const gsm8k = (data: string): readonly string[] => [
   ...words("--compute int8 --batch-size 1 --max-length 512 --answers 0"),
 ];
 
+const gsm8kOnSmolLm2 = ({ model, data }: Places): readonly string[] => [
+  "--model",
+  model,
+  ...gsm8k(data),
+  ...words("--eval-examples 96"),
+];
+
 export const TASKS: Readonly<Record<string, Task>> = {
   gsm8k: {
-    args: ({ model, data }) => ["--model", model, ...gsm8k(data), ...words("--eval-examples 96")],
+    args: gsm8kOnSmolLm2,
+    steps: 48,
+    rates: RATES,
+  },
+  // so small that 10,000 adapters fit in 2 GB
+  "gsm8k-kv": {
+    args: (places) => [...gsm8kOnSmolLm2(places), ...words("--targets k_proj,v_proj")],
     steps: 48,
     rates: RATES,
   },
@@ -118,6 +131,8 @@ const FINER: readonly { readonly rows: readonly string[]; readonly rates: readon
 /** What the first question needs: does MoS beat LoRA of its budget, and does it equal one of four times as much? */
 const FIRST = words("base lora-2 mos-2 lora-8");
 const CORE = words("base lora-2 lora-8 mos-2 mos-2-sp mos-2-vs mos-2-pd pure-sharing subset-selection");
+/** The smallest budget, of adapters for k and v only. */
+const SMALLEST = words("lora-2 mos-2");
 /** The larger budget, which the core is compared with, and LoRA's scaling, at as many seeds. */
 const LARGER = words("lora-16 mos-8 mos-2-scaled");
 const REST = words("random-scaling vera-equal tied-lora prolora");
@@ -178,6 +193,7 @@ export const STAGES: readonly Stage[] = [
   scoredStage(FIRST, FEWER_SEEDS),
   budgetStage("gemma-gsm8k", FIRST, FEWER_SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, CORE, SEEDS)),
+  budgetStage("gsm8k-kv", SMALLEST, FEWER_SEEDS),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
   budgetStage(TENANTS, ["mos-2-scaled"], SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, SEEDS)),
