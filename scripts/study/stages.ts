@@ -176,6 +176,14 @@ function lengthStages(task: string): readonly Stage[] {
   });
 }
 
+/** What is lost at a rate that nobody searched for, as a default is. */
+function fixedRateStages(task: string): readonly Stage[] {
+  return [0.0002, 0.001].map((rate) => {
+    const stage = budgetStage(task, ["lora-2", "mos-2"], 1);
+    return { ...stage, name: `${task}: lora-2 mos-2 at ${rate}`, rates: [rate] };
+  });
+}
+
 /** The adapters of `rows` are asked TyDi QA's dev files. */
 function scoredStage(rows: readonly string[], seeds: number): Stage {
   const stage = budgetStage("tydiqa", rows, seeds);
@@ -194,6 +202,7 @@ export const STAGES: readonly Stage[] = [
   budgetStage("gemma-gsm8k", FIRST, FEWER_SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, CORE, SEEDS)),
   budgetStage("gsm8k-kv", SMALLEST, FEWER_SEEDS),
+  ...[TENANTS, ...SMOLLM2_TASKS].flatMap(fixedRateStages),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
   budgetStage(TENANTS, ["mos-2-scaled"], SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, SEEDS)),
