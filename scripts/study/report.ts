@@ -23,6 +23,7 @@ import {
 import { findingsTable, overview } from "./findings-text.ts";
 import { fill, fixed, NONE, table } from "./markdown.ts";
 import { type Fitting, servingLines } from "./serving.ts";
+import { FIXED_RATE_ROWS, FIXED_RATES } from "./stages.ts";
 
 /** Rows by key, in the order of the tables. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -110,23 +111,28 @@ function rowCells(row: StudyRow, extra: Part["extra"]): readonly string[] {
   ];
 }
 
+/** The rows of a task, in the order of LABELS. */
+function rowsText(rows: readonly StudyRow[], extra: Part["extra"]): string {
+  const order = Object.keys(LABELS);
+  const place = ({ key }: StudyRow): number => (order.indexOf(key) + order.length + 1) % (order.length + 1);
+  const sorted = [...rows].sort((a, b) => place(a) - place(b));
+  const head = ["", "trained", "rate (tried)", "one step", "seeds", "held-out loss", "95 % interval"];
+  return table(
+    extra === undefined ? head : [...head, extra.title, "95 % interval"],
+    sorted.map((row) => rowCells(row, extra)),
+  );
+}
+
 function partText(
   { task, title, about, extra }: Part,
   rows: readonly StudyRow[],
   cells: readonly Cell[],
 ): string {
-  const order = Object.keys(LABELS);
-  const place = ({ key }: StudyRow): number => (order.indexOf(key) + order.length + 1) % (order.length + 1);
-  const sorted = [...rows].sort((a, b) => place(a) - place(b));
-  const head = ["", "trained", "rate (tried)", "one step", "seeds", "held-out loss", "95 % interval"];
   const last = cells.findLast(({ purpose }) => purpose === "measure");
   return [
     `## ${title}`,
     `\`${task}\`: ${about}. "One step" is what one step of the rates changes the tuning loss by.`,
-    table(
-      extra === undefined ? head : [...head, extra.title, "95 % interval"],
-      sorted.map((row) => rowCells(row, extra)),
-    ),
+    rowsText(rows, extra),
     "Each row's command, with other names behind `--only`, and the commit of the program:",
     `\`\`\`text\n${last?.command}\n${[...new Set(cells.map(({ commit }) => commit.slice(0, 7)))].join(", ")}\n\`\`\``,
   ].join("\n\n");
@@ -208,6 +214,26 @@ function fittingCells(adapters: number, fitting: Fitting | undefined): readonly 
   ];
 }
 
+/** What a row loses with the seed 0 at rates that a default could be, beside its own. */
+function ratesText(
+  cells: ReadonlyMap<string, readonly Cell[]>,
+  tasks: ReadonlyMap<string, readonly StudyRow[]>,
+): string {
+  const lines = JUDGED.flatMap((task) =>
+    FIXED_RATE_ROWS.map((key) => {
+      const own = tasks.get(task)?.find((row) => row.key === key)?.rate;
+      const measured = (cells.get(task) ?? []).filter(
+        (cell) => cell.key === key && cell.purpose === "measure" && cell.seed === 0,
+      );
+      const losses = [...FIXED_RATES, own].map((rate) =>
+        fixed(measured.filter((cell) => cell.learningRate === rate).map(lossOf)[0], 3),
+      );
+      return [task, LABELS[key] ?? key, ...losses, String(own ?? NONE)];
+    }),
+  );
+  return table(["task", "", ...FIXED_RATES.map(String), "its best", "which is"], lines);
+}
+
 async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Promise<string> {
   const lines: (readonly string[])[] = [];
   const rowsBySize = (task: string) => [...(tasks.get(task) ?? []), ...(tasks.get(`${task}-kv`) ?? [])];
@@ -240,12 +266,14 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { tree: { type: "string", default: "." } } });
   const folder = join(values.tree, "docs", "results", "study");
   const tasks = new Map<string, readonly StudyRow[]>();
+  const read = new Map<string, readonly Cell[]>();
   const texts: string[] = [];
   for (const part of PARTS) {
     const cells = await readCells(join(folder, "cells", part.task));
     const rows = rowsOf(cells, CENTRE);
     if (rows.length === 0) continue;
     tasks.set(part.task, rows);
+    read.set(part.task, cells);
     texts.push(partText(part, rows, cells));
     for (const [name, svg] of Object.entries(picturesOf(part, rows)))
       if (svg !== undefined && JUDGED.includes(part.task))
@@ -272,6 +300,8 @@ async function main(): Promise<void> {
     recall: overview(kept, SIZES),
     languages: languagesText(tasks.get("tydiqa") ?? []) ?? "Not run yet.",
     serving: await servingText(tasks),
+    gemma: rowsText(tasks.get(GEMMA) ?? [], undefined),
+    rates: ratesText(read, tasks),
   });
 }
 

@@ -176,11 +176,15 @@ function lengthStages(task: string): readonly Stage[] {
   });
 }
 
+/** Rates that a default could be, and the rows that they are tried on. */
+export const FIXED_RATES = [0.0002, 0.001, 0.002];
+export const FIXED_RATE_ROWS = words("lora-2 mos-2");
+
 /** What is lost at a rate that nobody searched for, as a default is. */
 function fixedRateStages(task: string): readonly Stage[] {
-  return [0.0002, 0.001].map((rate) => {
-    const stage = budgetStage(task, ["lora-2", "mos-2"], 1);
-    return { ...stage, name: `${task}: lora-2 mos-2 at ${rate}`, rates: [rate] };
+  return FIXED_RATES.map((rate) => {
+    const stage = budgetStage(task, FIXED_RATE_ROWS, 1);
+    return { ...stage, name: `${task}: ${FIXED_RATE_ROWS.join(" ")} at ${rate}`, rates: [rate] };
   });
 }
 
