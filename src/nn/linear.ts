@@ -10,6 +10,7 @@ export const LINEAR_NAMES = [
   "up_proj",
   "down_proj",
 ] as const;
+/** One of them: "q_proj". */
 export type LinearName = (typeof LINEAR_NAMES)[number];
 
 /** One linear layer of one decoder layer: the place where an adapter enters. */
