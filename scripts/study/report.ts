@@ -23,7 +23,7 @@ import {
 import { findingsTable, overview } from "./findings-text.ts";
 import { fill, fixed, NONE, table } from "./markdown.ts";
 import { type Fitting, servingLines } from "./serving.ts";
-import { FIXED_RATE_ROWS, FIXED_RATES } from "./stages.ts";
+import { FIXED_RATES, SAME_BUDGET } from "./stages.ts";
 
 /** Rows by key, in the order of the tables. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -220,7 +220,7 @@ function ratesText(
   tasks: ReadonlyMap<string, readonly StudyRow[]>,
 ): string {
   const lines = JUDGED.flatMap((task) =>
-    FIXED_RATE_ROWS.map((key) => {
+    SAME_BUDGET.map((key) => {
       const own = tasks.get(task)?.find((row) => row.key === key)?.rate;
       const measured = (cells.get(task) ?? []).filter(
         (cell) => cell.key === key && cell.purpose === "measure" && cell.seed === 0,

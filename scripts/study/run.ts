@@ -138,7 +138,11 @@ async function status(cells: string): Promise<void> {
     const tuning = files.filter((name) => basename(name).startsWith("tuning-")).length;
     console.log(`${task}: ${files.length - tuning} cells measured, ${tuning} tuned`);
   }
-  for (const { name, task, rows, seeds } of STAGES) {
+  for (const stage of STAGES) {
+    const { name, rows, seeds, rates } = stage;
+    // a stage with one rate is done with that rate; another length has a folder of its own
+    const end = "tunedOf" in rates || rates.length > 1 ? "" : `-rate-${rates[0]}.json`;
+    const task = basename(folderOf({ work: "" }, stage));
     const wanted = rows.flatMap((row) =>
       Array.from({ length: row === "base" ? 1 : seeds }, (_, seed) => ({ row, seed })),
     );
@@ -146,7 +150,7 @@ async function status(cells: string): Promise<void> {
       wanted.map(async ({ row, seed }) => {
         const folder = join(cells, task, row);
         const names = (await pathExists(folder)) ? await readdir(folder) : [];
-        return names.some((file) => file.startsWith(`seed-${seed}-`));
+        return names.some((file) => file.startsWith(`seed-${seed}-`) && file.endsWith(end));
       }),
     );
     const left = files.filter((isThere) => !isThere).length;

@@ -131,8 +131,8 @@ const FINER: readonly { readonly rows: readonly string[]; readonly rates: readon
 /** What the first question needs: does MoS beat LoRA of its budget, and does it equal one of four times as much? */
 const FIRST = words("base lora-2 mos-2 lora-8");
 const CORE = words("base lora-2 lora-8 mos-2 mos-2-sp mos-2-vs mos-2-pd pure-sharing subset-selection");
-/** The smallest budget, of adapters for k and v only. */
-const SMALLEST = words("lora-2 mos-2");
+/** LoRA and MoS of one budget. */
+export const SAME_BUDGET = words("lora-2 mos-2");
 /** The larger budget, which the core is compared with, and LoRA's scaling, at as many seeds. */
 const LARGER = words("lora-16 mos-8 mos-2-scaled");
 const REST = words("random-scaling vera-equal tied-lora prolora");
@@ -176,15 +176,14 @@ function lengthStages(task: string): readonly Stage[] {
   });
 }
 
-/** Rates that a default could be, and the rows that they are tried on. */
+/** Rates that a default could be. */
 export const FIXED_RATES = [0.0002, 0.001, 0.002];
-export const FIXED_RATE_ROWS = words("lora-2 mos-2");
 
 /** What is lost at a rate that nobody searched for, as a default is. */
 function fixedRateStages(task: string): readonly Stage[] {
   return FIXED_RATES.map((rate) => {
-    const stage = budgetStage(task, FIXED_RATE_ROWS, 1);
-    return { ...stage, name: `${task}: ${FIXED_RATE_ROWS.join(" ")} at ${rate}`, rates: [rate] };
+    const stage = budgetStage(task, SAME_BUDGET, 1);
+    return { ...stage, name: `${task}: ${SAME_BUDGET.join(" ")} at ${rate}`, rates: [rate] };
   });
 }
 
@@ -205,7 +204,7 @@ export const STAGES: readonly Stage[] = [
   scoredStage(FIRST, FEWER_SEEDS),
   budgetStage("gemma-gsm8k", FIRST, FEWER_SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, CORE, SEEDS)),
-  budgetStage("gsm8k-kv", SMALLEST, FEWER_SEEDS),
+  budgetStage("gsm8k-kv", SAME_BUDGET, FEWER_SEEDS),
   ...[TENANTS, ...SMOLLM2_TASKS].flatMap(fixedRateStages),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
   budgetStage(TENANTS, ["mos-2-scaled"], SEEDS),
