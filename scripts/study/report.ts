@@ -23,7 +23,7 @@ import {
 import { findingsTable, overview } from "./findings-text.ts";
 import { fill, fixed, NONE, table } from "./markdown.ts";
 import { type Fitting, servingLines } from "./serving.ts";
-import { FIXED_RATES, SAME_BUDGET } from "./stages.ts";
+import { FIGURE, FIXED_RATES, pointOf, SAME_BUDGET, TENANTS } from "./stages.ts";
 
 /** Rows by key, in the order of the tables. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -34,6 +34,7 @@ const LABELS: Readonly<Record<string, string>> = {
   "mos-2": "MoS e = 2",
   "mos-8": "MoS e = 8",
   "mos-2-scaled": "MoS e = 2, LoRA's scaling",
+  "mos-2-half-rank": "MoS e = 2, half the rank",
   "mos-2-sp": "MoS e = 2 −sp",
   "mos-2-vs": "MoS e = 2 −vs",
   "mos-2-pd": "MoS e = 2 −pd",
@@ -44,8 +45,6 @@ const LABELS: Readonly<Record<string, string>> = {
   "tied-lora": "Tied LoRA",
   prolora: "PRoLoRA",
 };
-/** Of figure 1, whose rows have a rate in common. */
-const CENTRE = "mos-p1-l4";
 
 interface Part {
   readonly task: string;
@@ -76,6 +75,10 @@ const PARTS: readonly Part[] = [
     about: "SmolLM2-135M-Instruct; 128 questions of other documents, F1 on 90 of the dev files",
   },
   ...[80, 40, 160].map(facts),
+  {
+    ...{ task: "gsm8k-float32", title: "GSM8K in float32" },
+    about: "as GSM8K, at one rate, with the base in float32 and its products too",
+  },
   {
     ...{ task: "gsm8k-kv", title: "GSM8K, adapters of the k and v projections only" },
     about: "SmolLM2-135M-Instruct; 96 examples of the test file",
@@ -234,6 +237,21 @@ function ratesText(
   return table(["task", "", ...FIXED_RATES.map(String), "its best", "which is"], lines);
 }
 
+/** Facts kept at the points of figure 1, in per cent. */
+function figureText(rows: readonly StudyRow[]): string {
+  const cellOf = (key: string): string => {
+    const row = rows.find((one) => one.key === key);
+    return row === undefined ? NONE : (spreadCells(row, recall.of, recall.decimals)[0] ?? NONE);
+  };
+  return table(
+    ["", ...FIGURE.shards.map((shards) => `l = ${shards}`)],
+    FIGURE.privateRanks.map((rank) => [
+      `p = ${rank}`,
+      ...FIGURE.shards.map((shards) => cellOf(pointOf(rank, shards))),
+    ]),
+  );
+}
+
 async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Promise<string> {
   const lines: (readonly string[])[] = [];
   const rowsBySize = (task: string) => [...(tasks.get(task) ?? []), ...(tasks.get(`${task}-kv`) ?? [])];
@@ -270,7 +288,7 @@ async function main(): Promise<void> {
   const texts: string[] = [];
   for (const part of PARTS) {
     const cells = await readCells(join(folder, "cells", part.task));
-    const rows = rowsOf(cells, CENTRE);
+    const rows = rowsOf(cells, FIGURE.centre);
     if (rows.length === 0) continue;
     tasks.set(part.task, rows);
     read.set(part.task, cells);
@@ -302,6 +320,7 @@ async function main(): Promise<void> {
     serving: await servingText(tasks),
     gemma: rowsText(tasks.get(GEMMA) ?? [], undefined),
     rates: ratesText(read, tasks),
+    figure: figureText(tasks.get(TENANTS) ?? []),
   });
 }
 

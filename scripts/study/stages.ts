@@ -68,23 +68,28 @@ export const FACTS: Readonly<Record<string, readonly string[]>> = {
   "capacity-160": words("--tenants 160 --words 3"),
 };
 
-const gsm8k = (data: string): readonly string[] => [
+const gsm8k = (data: string, arithmetic = "--compute int8"): readonly string[] => [
   ...["--train", join(data, "gsm8k", "train.jsonl"), "--eval", join(data, "gsm8k", "test.jsonl")],
-  ...words("--compute int8 --batch-size 1 --max-length 512 --answers 0"),
+  ...words(`${arithmetic} --batch-size 1 --max-length 512 --answers 0`),
 ];
 
-const gsm8kOnSmolLm2 = ({ model, data }: Places): readonly string[] => [
+const gsm8kOnSmolLm2 = ({ model, data }: Places, arithmetic?: string): readonly string[] => [
   "--model",
   model,
-  ...gsm8k(data),
+  ...gsm8k(data, arithmetic),
   ...words("--eval-examples 96"),
 ];
 
 export const TASKS: Readonly<Record<string, Task>> = {
   gsm8k: {
-    args: gsm8kOnSmolLm2,
+    args: (places) => gsm8kOnSmolLm2(places),
     steps: 48,
     rates: RATES,
+  },
+  "gsm8k-float32": {
+    args: (places) => gsm8kOnSmolLm2(places, "--base-dtype float32"),
+    steps: 48,
+    rates: [0.002],
   },
   // so small that 10,000 adapters fit in 2 GB
   "gsm8k-kv": {
@@ -137,13 +142,13 @@ export const SAME_BUDGET = words("lora-2 mos-2");
 const LARGER = words("lora-16 mos-8 mos-2-scaled");
 const REST = words("random-scaling vera-equal tied-lora prolora");
 const CAPACITY = words("lora-2 lora-8 mos-2 mos-8 pure-sharing subset-selection");
-const TENANTS = "capacity-80";
+export const TENANTS = "capacity-80";
 const SMOLLM2_TASKS = ["gsm8k", "tydiqa"];
 const SEEDS = 5;
 const FEWER_SEEDS = 3;
-/** Of figure 1, which is tuned, and its rate used for all: private ranks × shards. */
-const CENTRE = "mos-p1-l4";
-const POINTS = [0, 1, 2, 3].flatMap((rank) => [1, 4, 16].map((shards) => `mos-p${rank}-l${shards}`));
+/** Of figure 1, at the rate that its centre was tuned to. */
+export const FIGURE = { privateRanks: [0, 1, 2, 3], shards: [1, 4, 16], centre: "mos-p1-l4" } as const;
+export const pointOf = (privateRank: number, shards: number): string => `mos-p${privateRank}-l${shards}`;
 
 function budgetStage(task: string, rows: readonly string[], seeds: number): Stage {
   const { steps, rates } = taskOf(task);
@@ -154,11 +159,13 @@ function budgetStage(task: string, rows: readonly string[], seeds: number): Stag
 function figureStages(task: string): readonly Stage[] {
   const { steps, rates } = taskOf(task);
   const centre: Stage = {
-    ...{ name: `${task}: figure 1, its centre`, task, experiment: "figure1", rows: [CENTRE] },
+    ...{ name: `${task}: figure 1, its centre`, task, experiment: "figure1", rows: [FIGURE.centre] },
     ...{ seeds: FEWER_SEEDS, steps, rates },
   };
-  const points = POINTS.filter((key) => key !== CENTRE);
-  return [centre, { ...centre, name: `${task}: figure 1`, rows: points, rates: { tunedOf: CENTRE } }];
+  const points = FIGURE.privateRanks
+    .flatMap((rank) => FIGURE.shards.map((shards) => pointOf(rank, shards)))
+    .filter((key) => key !== FIGURE.centre);
+  return [centre, { ...centre, name: `${task}: figure 1`, rows: points, rates: { tunedOf: FIGURE.centre } }];
 }
 
 export function taskOf(name: string): Task {
@@ -206,8 +213,9 @@ export const STAGES: readonly Stage[] = [
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, CORE, SEEDS)),
   budgetStage("gsm8k-kv", SAME_BUDGET, FEWER_SEEDS),
   ...[TENANTS, ...SMOLLM2_TASKS].flatMap(fixedRateStages),
+  budgetStage("gsm8k-float32", SAME_BUDGET, 1),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
-  budgetStage(TENANTS, ["mos-2-scaled"], SEEDS),
+  budgetStage(TENANTS, ["mos-2-scaled", "mos-2-half-rank"], SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, SEEDS)),
   ...[40, 160].map((tenants) => budgetStage(`capacity-${tenants}`, CAPACITY, FEWER_SEEDS)),
   ...figureStages(TENANTS),
@@ -230,7 +238,9 @@ export function argumentsOf(
     args && [
       ...["reproduce", experiment, ...args, ...COMMON],
       ...["--seeds", String(seeds), "--steps", String(steps), "--learning-rates", rates.join(",")],
-      ...(experiment === "figure1" ? words("--private-ranks 0,1,2,3 --shards 1,4,16") : []),
+      ...(experiment === "figure1"
+        ? ["--private-ranks", FIGURE.privateRanks.join(","), "--shards", FIGURE.shards.join(",")]
+        : []),
       ...(benchmarks === undefined ? [] : [...benchmarks, "--benchmark-data", places.data]),
       ...["--only", ...rows, "--out", folderOf(places, stage), "--json"],
     ]

@@ -142,7 +142,7 @@ const mosRows = (context: RowContext): readonly Row[] => [
   ...["mos-8-sp", "mos-8-vs", "mos-8-pd"].map((key) => paperMos(key, context, "mos-8")),
 ];
 
-/** MoS at the budget of LoRA r = 2: what is taken from it, and the same with LoRA's scaling at that budget. */
+/** MoS at the budget of LoRA r = 2: what is taken from it, the same with LoRA's scaling at that budget, and with less rank. */
 function smallMosRows(context: RowContext): readonly Row[] {
   const small = { equivalentRank: BUDGET, rank: SMALL_RANK } as const;
   const ablates = "mos-2";
@@ -157,6 +157,7 @@ function smallMosRows(context: RowContext): readonly Row[] {
     ablation("pd", { pairDissociation: false }),
     // alpha / r is then what LoRA of the same budget has
     ablation("scaled", {}, { ...context, alpha: (context.alpha * rank) / BUDGET }),
+    ablation("half-rank", { rank: Math.ceil(rank / 2) }),
   ];
 }
 

@@ -19,11 +19,13 @@ test("lists the methods at one budget, MoS's ablations and scaling with them", a
   const { stdout } = await mos(["reproduce", "budget", "--list", "--json", ...model]);
   const { rows } = JSON.parse(stdout);
   const of = (key: string) => rows.find((row: { key: string }) => row.key === key);
-  for (const key of ["lora-2", "pure-sharing", "mos-2", "mos-2-sp", "mos-2-vs", "mos-2-pd", "mos-2-scaled"])
+  const ofMos = ["mos-2", "mos-2-sp", "mos-2-vs", "mos-2-pd", "mos-2-scaled", "mos-2-half-rank"];
+  for (const key of ["lora-2", "pure-sharing", ...ofMos])
     expect([key, of(key).trainable]).toEqual([key, 23_360]);
   expect(of("mos-2-sp")).toMatchObject({ ablates: "mos-2", adapter: { privateRank: 0, rank: 6 } });
   expect(of("mos-2-vs").adapter.shardsPerVector).toBe(1);
   expect(of("mos-2-pd").adapter.pairDissociation).toBe(false);
+  expect([of("mos-2").adapter.rank, of("mos-2-half-rank").adapter.rank]).toEqual([6, 3]);
   const scaleOf = (key: string) => of(key).adapter.alpha / of(key).adapter.rank;
   expect([scaleOf("mos-2-scaled"), scaleOf("mos-2")]).toEqual([scaleOf("lora-2"), 16 / 6]);
 });
