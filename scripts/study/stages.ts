@@ -130,6 +130,7 @@ const FINER: readonly { readonly rows: readonly string[]; readonly rates: readon
     rows: words("lora-16 pure-sharing subset-selection mos-2 mos-2-sp mos-2-vs mos-2-pd"),
     rates: [0.003, 0.00367, 0.0045, 0.00551, 0.00675],
   },
+  { rows: words("mos-2-scaled mos-2-half-rank"), rates: [0.002, 0.00245, 0.003, 0.00367, 0.0045, 0.00551] },
   { rows: words("base mos-8"), rates: [0.0045, 0.00551, 0.00675, 0.00827, 0.0101] },
 ];
 
@@ -215,7 +216,6 @@ export const STAGES: readonly Stage[] = [
   ...[TENANTS, ...SMOLLM2_TASKS].flatMap(fixedRateStages),
   budgetStage("gsm8k-float32", SAME_BUDGET, 1),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
-  budgetStage(TENANTS, ["mos-2-scaled", "mos-2-half-rank"], SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, SEEDS)),
   ...[40, 160].map((tenants) => budgetStage(`capacity-${tenants}`, CAPACITY, FEWER_SEEDS)),
   ...figureStages(TENANTS),
