@@ -102,11 +102,12 @@ function spreadCells(row: StudyRow, measure: Measure, decimals: number): readonl
 function rowCells(row: StudyRow, extra: Part["extra"]): readonly string[] {
   const { key, trainable, rate, tried, step, cells, failures } = row;
   const range = tried.map(({ learningRate }) => learningRate).sort((a, b) => a - b);
-  const searched = range.length === 0 ? NONE : `${rate} (${range.length}: ${range[0]} to ${range.at(-1)})`;
+  const searched =
+    range.length === 0 ? `${rate} (none)` : `${rate} (${range.length}: ${range[0]} to ${range.at(-1)})`;
   return [
     LABELS[key] ?? key,
     trainable === 0 ? NONE : trainable.toLocaleString("en-US"),
-    searched,
+    trainable === 0 ? NONE : searched,
     fixed(step, 4),
     `${cells.size}${failures === 0 ? "" : `, ${failures} diverged`}`,
     ...spreadCells(row, lossOf, 4),
@@ -194,7 +195,8 @@ function picture(
     }),
   })).filter(({ points }) => points.length > 0);
   if (series.length === 0) return undefined;
-  const seeds = Math.min(...rows.filter(({ key }) => key !== "base").map(({ cells }) => cells.size));
+  const drawn = FAMILIES.flatMap(({ keys }) => keys);
+  const seeds = Math.min(...rows.filter(({ key }) => drawn.includes(key)).map(({ cells }) => cells.size));
   return budgetPlot({
     ...{ series, better: isLoss ? "lower" : "higher", decimals: isLoss ? 3 : 0 },
     valueTitle: isLoss ? "held-out loss (nats per token)" : "facts kept (%)",
