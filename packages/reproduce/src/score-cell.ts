@@ -26,6 +26,7 @@ export async function openCellEngine(
 ): Promise<Engine> {
   return openEngine({
     ...{ model, ...base, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    maxAdapterRank: Number.MAX_SAFE_INTEGER, // VeRA's at an equal budget is hundreds
     defaults: { generationConfig: "none" },
     ...(adapter === null ? {} : { adapters: folder }),
     ...(threads === undefined ? {} : { threads }),

@@ -77,6 +77,12 @@ test("a cell is measured as `finetune` measures, and answers are counted", async
   ]);
 });
 
+test("an adapter of hundreds of ranks is asked too", async () => {
+  await eventsOf(optionsOf("ranks", { only: ["vera-equal"], steps: 1, answers: 1, answerTokens: 1 }));
+  const cell = await cellOf("ranks", "vera-equal");
+  expect(cell).toMatchObject({ answers: { total: 1 } });
+});
+
 test("a cell that is killed resumes from its checkpoint, to the same numbers", async () => {
   const steps = { steps: 60, evaluationExamples: 4 };
   await eventsOf(optionsOf("unbroken", steps));
