@@ -177,8 +177,8 @@ async function main(): Promise<void> {
   await makeData(places);
   for (const stage of stages) {
     await whilePaused(pause, signal);
+    if (!signal.aborted) await runStage(stage, { places, cells, pause, commit, signal });
     if (signal.aborted) return say("stopped; the same command goes on");
-    await runStage(stage, { places, cells, pause, commit, signal });
   }
   say("all stages have been run; --status says what is missing");
 }
