@@ -88,7 +88,7 @@ async function trainedTogether(): Promise<{
       const request = jobRequestSchema.parse({
         ...{ model: BASE, training_file: training.id, mos: { ...mos, batch_size: 1 } },
       });
-      const plan = planOf(request, { seed: i, layers: 30 });
+      const plan = planOf(request, { seed: i, layers: 30, learningRate: RATE });
       return jobs.create({ tenant, request, plan, training, validation: undefined });
     }),
   );

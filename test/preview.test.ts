@@ -12,6 +12,7 @@ import {
   METHOD_NAMES,
   type PreviewOptions,
   previewRun,
+  usualLearningRate,
 } from "#recipes";
 import { snapshot } from "./bad-input/run-mos.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
@@ -55,8 +56,8 @@ test("a preview says what the run then is, and writes nothing", async () => {
   await rm(join(folder, "run"), { recursive: true, force: true });
   const [memory, ready] = events;
   if (memory?.type !== "memory" || ready?.type !== "ready") throw new Error("a run begins otherwise");
-  const { train, heldOut, steps, budget, adapter: config } = ready;
-  expect(preview).toMatchObject({ train, heldOut, steps, budget, adapter: config });
+  const { train, heldOut, steps, learningRate, budget, adapter: config } = ready;
+  expect(preview).toMatchObject({ train, heldOut, steps, learningRate, budget, adapter: config });
   expect(preview).toMatchObject({
     plan: memory.plan,
     model: memory.model,
@@ -64,6 +65,13 @@ test("a preview says what the run then is, and writes nothing", async () => {
   });
   expect(preview.epochs).toBeCloseTo(2, 0);
   expect(preview.seconds).toBeGreaterThan(0);
+});
+
+test("the base decides the learning rate where none is given", async () => {
+  expect([64, 576, 640, 2048, 4096].map(usualLearningRate)).toEqual([0.002, 0.002, 0.002, 0.00063, 0.00031]);
+  expect((await previewRun(optionsOf())).learningRate).toBe(0.002);
+  const given = { ...settings, learningRate: 0.03 };
+  expect((await previewRun(optionsOf({ settings: given }))).learningRate).toBe(0.03);
 });
 
 test("lines are shown as they are encoded", async () => {

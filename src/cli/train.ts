@@ -263,7 +263,7 @@ const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 
 /** A run that begins, or would. */
 type Start = Omit<MemoryEvent, "type"> &
-  Pick<ReadyEvent, "adapter" | "budget" | "train" | "heldOut" | "steps"> &
+  Pick<ReadyEvent, "adapter" | "budget" | "train" | "heldOut" | "steps" | "learningRate"> &
   Partial<Pick<ReadyEvent, "step" | "extended">>;
 
 /** What is about to happen, before the first step. */
@@ -327,12 +327,12 @@ function dataText(
   ].join(" · ");
 }
 
-function planText({ steps, step = 0, extended }: Start, options: Options): string {
+function planText({ steps, learningRate, step = 0, extended }: Start, options: Options): string {
   const rows = options.batchSize * options.accumulate;
   return [
     counted(steps, "step"),
     `${counted(rows, options.packing ? "packed row" : "row")} of up to ${formatInteger(options.maxLength)} tokens`,
-    `learning rate ${options.learningRate} ${options.schedule}`,
+    `learning rate ${learningRate} ${options.schedule}`,
     ...(extended !== undefined
       ? [
           `extending a finished run of ${counted(extended, "step")}; the learning rate follows the schedule of ${formatInteger(steps)}`,

@@ -18,7 +18,13 @@ import { type LoadedText, withVariables } from "#text";
 import { stepsOfEpochs, type TrainSettings } from "#training";
 import type { FinetuneSettings } from "./finetune-settings.ts";
 import type { PlannedBase } from "./memory.ts";
-import { type DataInput, expectWarmup, type FinetuneOptions, type PreparedRun } from "./prepare-run.ts";
+import {
+  type DataInput,
+  expectWarmup,
+  type FinetuneOptions,
+  type PreparedRun,
+  type RunSettings,
+} from "./prepare-run.ts";
 
 /** The examples of a run. */
 export interface RunData {
@@ -121,10 +127,7 @@ interface EncodedFacts {
   readonly padToken: number;
 }
 
-function trainSettings(
-  settings: FinetuneSettings,
-  { encoded, dropout, padToken }: EncodedFacts,
-): TrainSettings {
+function trainSettings(settings: RunSettings, { encoded, dropout, padToken }: EncodedFacts): TrainSettings {
   const { learningRate, schedule, maxGradientNorm, accumulate, packing, seed } = settings;
   const { evaluateEvery, earlyStoppingPatience, saveEvery } = settings;
   const common = {

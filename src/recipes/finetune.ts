@@ -149,7 +149,8 @@ async function* runPlan(
     budget: budget(adapter.config, adapter.geometry),
     train: plan.train.report,
     heldOut: plan.heldOut?.report,
-    ...{ steps: run.steps, step, fingerprint: base.model.fingerprint, folder, extended, baseLoss },
+    ...{ steps: run.steps, learningRate: run.learningRate, step },
+    ...{ fingerprint: base.model.fingerprint, folder, extended, baseLoss },
   };
   const events = train({
     model,

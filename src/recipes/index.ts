@@ -56,6 +56,7 @@ export {
   finetuneSettings,
   memorySettings,
   trainingSettings,
+  usualLearningRate,
 } from "./finetune-settings.ts";
 export { type GenerateOptions, generate, type Prompt, textStream } from "./generate.ts";
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect.ts";

@@ -14,7 +14,12 @@ import { type DownloadEvent, formsOf, geometryOf, locateModel, openModel } from 
 import type { CompileOptions } from "#runtime";
 import { expectSpace, type FreeMemory, freeMemory, limitedMemory } from "#storage";
 import type { BaseModel, LoadOptions } from "./base.ts";
-import { type FinetuneSettings, type FinetuneSettingsInput, finetuneSettings } from "./finetune-settings.ts";
+import {
+  type FinetuneSettings,
+  type FinetuneSettingsInput,
+  finetuneSettings,
+  usualLearningRate,
+} from "./finetune-settings.ts";
 import { baseOfFiles, expectRunMemory, keptAs, type PlannedBase, type RunMemory } from "./memory.ts";
 import { parameterCount } from "./params.ts";
 import type { ModelSummary } from "./run-results.ts";
@@ -64,9 +69,12 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
 /** A run that may have no folder. */
 export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
 
+/** Settings with those that the base decides where they are not given. */
+export type RunSettings = FinetuneSettings & { readonly learningRate: number };
+
 /** What is known before the base is loaded. */
 export interface PreparedRun {
-  readonly settings: FinetuneSettings;
+  readonly settings: RunSettings;
   readonly config: AdapterConfig;
   readonly model: string | BaseModel;
   readonly base: PlannedBase;
@@ -133,7 +141,8 @@ export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadE
     ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
     kept: keptAs(base.formsOf({ ...settings, ...memory })),
   };
-  return { settings, config, model, base, free, summary, memory };
+  const { learningRate = usualLearningRate(hiddenSize) } = settings;
+  return { settings: { ...settings, learningRate }, config, model, base, free, summary, memory };
 }
 
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>

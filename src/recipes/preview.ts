@@ -75,6 +75,8 @@ export interface RunPreview {
   readonly epochs: number;
   /** Updates of warm-up. */
   readonly warmup: number;
+  /** The peak. */
+  readonly learningRate: number;
   readonly plan: MemoryPlan;
   readonly free: FreeMemory;
   readonly rematerialise: Rematerialise;
@@ -104,7 +106,8 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   return {
     ...{ model: summary, adapter: config, budget: budget(config, geometryOf(base.config)) },
     ...{ train: train.report, heldOut: heldOut?.report },
-    ...{ steps: run.steps, epochs: (run.steps * run.accumulate) / batches.batches, warmup: run.warmup },
+    ...{ steps: run.steps, epochs: (run.steps * run.accumulate) / batches.batches },
+    ...{ warmup: run.warmup, learningRate: run.learningRate },
     ...{ plan: memory.plan, free, rematerialise: memory.rematerialise },
     seconds: await secondsOf({ train, heldOut, run, batches }, { ...options, prepared }),
     lines,

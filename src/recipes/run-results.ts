@@ -51,6 +51,8 @@ export type FinetuneEvent =
       readonly train: EncodingReport;
       readonly heldOut: EncodingReport | undefined;
       readonly steps: number;
+      /** The peak. */
+      readonly learningRate: number;
       /** Updates already made, of a resumed run. */
       readonly step: number;
       readonly fingerprint: string;

@@ -141,6 +141,7 @@ export interface ServedModel {
   readonly name: string;
   /** What adapters of it are shaped by. */
   readonly geometry: AdapterGeometry;
+  readonly hiddenSize: number;
   /** Throws a MosError for a run that it cannot have, whatever its data are. */
   readonly checkRun: (run: Pick<FinetuneOptions, "adapter" | "settings">) => void;
 }
@@ -217,7 +218,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   const tls = hasPort ? await certificateOf(network, { date, log }) : undefined;
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
-  const { name, geometry, checkRun: check, checkAdapter } = await readModel(model);
+  const { name, geometry, hiddenSize, checkRun: check, checkAdapter } = await readModel(model);
   const { keys, quotas } = await openKeys(network, { now, date, log });
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
@@ -238,7 +239,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     });
     owned.push(engine);
     const server = createServer({
-      extension: await options.extension?.({ name: modelName, geometry, checkRun: check }),
+      extension: await options.extension?.({ name: modelName, geometry, hiddenSize, checkRun: check }),
       ...{ engine, modelName, log, now, date, keys, quotas, checkAdapter, publicMetrics, cors },
       nextSeed: () => randomInt(2 ** 32),
       hosts: hasPort && keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
@@ -320,6 +321,7 @@ async function readModel(path: string) {
   return {
     name,
     geometry,
+    hiddenSize: config.hiddenSize,
     checkRun: (run: Parameters<ServedModel["checkRun"]>[0]) => checkRun(base, run),
     // whether it was trained on this base is for the engine to say, which has read the weights
     checkAdapter: async (folder: string) => {

@@ -1,6 +1,6 @@
 // What a server gets of a service: routes, and the models of tenants.
 import { randomInt } from "node:crypto";
-import type { ServedModel } from "mixture-of-shards";
+import { type ServedModel, usualLearningRate } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
 import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, found, type ServiceEnv, seconds } from "#api";
@@ -47,6 +47,7 @@ export function extensionOf({
         ...service,
         modelName: model.name,
         layers: model.geometry.layers,
+        learningRate: usualLearningRate(model.hiddenSize),
         checkPlan: checkedAgainst(model),
         unpublish,
         lookAtExpiry: () => expired.look(),

@@ -47,7 +47,7 @@ describe.each(databases)("%s", (_, open) => {
     const unpublish = (name: string): Promise<void> => publisher.remove(name);
     const expired = openExpired(own);
     looks.push(() => expired.look());
-    const model = { name: "base", geometry: { layers: 1, widths: {} }, checkRun: unused };
+    const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, checkRun: unused };
     return makeServer({
       engine: {
         delay: 5,
@@ -424,7 +424,7 @@ describe.each(databases)("%s", (_, open) => {
     });
     const made = async (mos: object) => {
       const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });
-      const plan = planOf(request, { seed: 1, layers: 5 });
+      const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
       await jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
       const slices = openSlices(opened.database, queue);
       const message = await queue.take("base");

@@ -55,7 +55,7 @@ describe.each(databases)("%s", (_, open) => {
       ...{ status: "processed", status_details: null },
     });
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, layers: 5 });
+    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
     return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
   }
 

@@ -121,7 +121,14 @@ describe.each(databases)("%s", (_, open) => {
         extension: {
           addRoutes: (app) =>
             addServiceRoutes(app, {
-              ...{ jobs, modelName: "tiny", layers: 5, maxFileBytes: 1000, objects: {} as never },
+              ...{
+                jobs,
+                modelName: "tiny",
+                layers: 5,
+                learningRate: 0.002,
+                maxFileBytes: 1000,
+                objects: {} as never,
+              },
               ...{ checkPlan: unused, unpublish: unused, nextSeed: unused, lookAtExpiry: unused },
               preview: unused,
             }),
@@ -162,7 +169,7 @@ describe.each(databases)("%s", (_, open) => {
     return jobs.create({
       tenant,
       request,
-      plan: planOf(request, { seed: 1, layers: 5 }),
+      plan: planOf(request, { seed: 1, layers: 5, learningRate: 0.002 }),
       training,
       validation: undefined,
     });

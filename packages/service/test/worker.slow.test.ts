@@ -42,7 +42,12 @@ describe.each(databases)("%s", (_, open) => {
     });
     const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
     return jobs.create({
-      ...{ tenant: "acme", request, plan: planOf(request, { seed: 5, layers: 5 }), training },
+      ...{
+        tenant: "acme",
+        request,
+        plan: planOf(request, { seed: 5, layers: 5, learningRate: 0.002 }),
+        training,
+      },
       ...{ validation: undefined, limits },
     });
   }

@@ -65,6 +65,7 @@ const previewSchema = z
     total_steps: z.int(),
     n_epochs: z.number(),
     warmup_steps: z.int(),
+    learning_rate: z.number().describe("The peak."),
     trainable_numbers: z.int(),
     adapter_bytes: z.int(),
     estimated_seconds: z
@@ -124,6 +125,7 @@ const shownPreview = (preview: RunPreview, model: string): z.output<typeof previ
   total_steps: preview.steps,
   n_epochs: preview.epochs,
   warmup_steps: preview.warmup,
+  learning_rate: preview.learningRate,
   trainable_numbers: preview.budget.trainable,
   adapter_bytes: preview.budget.bytes.float32,
   estimated_seconds: preview.seconds,

@@ -26,6 +26,8 @@ export interface ServiceEnv {
   readonly modelName: string;
   /** Layers of that model. */
   readonly layers: number;
+  /** That a multiplier of 1 means. */
+  readonly learningRate: number;
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;
   /** Previews a run on the base. Throws a MosError, `busy` where too many wait for theirs. */

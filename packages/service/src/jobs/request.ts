@@ -109,8 +109,6 @@ export interface TrainingPlan {
 
 /** Passes over the data where the client leaves them to us. */
 const EPOCHS = 3;
-/** The learning rate that a multiplier of 1 means. */
-const LEARNING_RATE = 2e-4;
 
 const set = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
@@ -129,6 +127,8 @@ export interface PlanOptions {
   readonly seed: number;
   /** Layers of the base: a small one has no room for the usual rank. */
   readonly layers: number;
+  /** The usual one of the base: what a multiplier of 1 means. */
+  readonly learningRate: number;
   /** Whether the job starts from a fine-tuned model. */
   readonly isContinued?: boolean;
 }
@@ -168,7 +168,7 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
  * @throws MosError `bad_option` for fields that do not go with each other.
  */
 export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan {
-  const { seed, layers } = options;
+  const { seed, layers, learningRate } = options;
   checkTogether(request, options);
   const { batch_size, n_epochs, learning_rate_multiplier } = hyperparametersOf(request);
   const mos = request.mos ?? {};
@@ -190,7 +190,7 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
       batchSize: mos.batch_size ?? known(batch_size),
       accumulate: mos.accumulate,
       maxLength: mos.max_length,
-      learningRate: mos.learning_rate ?? (multiplier === undefined ? undefined : multiplier * LEARNING_RATE),
+      learningRate: mos.learning_rate ?? (multiplier === undefined ? undefined : multiplier * learningRate),
       schedule: mos.schedule,
       warmup: mos.warmup,
       weightDecay: mos.weight_decay,
