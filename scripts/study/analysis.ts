@@ -62,18 +62,18 @@ export const recallOf: Measure = ({ result: { answers } }) => answers && answers
 export const f1Of: Measure = ({ result }) => result.benchmarks?.[0]?.scores["f1"];
 
 /**
- * The rows of a task that have been measured. A row without a search of its own (`rateOf`) is taken at the rate of another.
+ * The rows of a task that have been measured. A row without a search of its own is taken at the rate of another (`rateOf`),
+ * or at the one that it was measured at.
  */
 export function rowsOf(cells: readonly Cell[], rateOf?: string): readonly StudyRow[] {
   const keys = [...new Set(cells.map(({ key }) => key))];
   const searches = new Map(keys.map((key) => [key, triedOf(cells, key)]));
   return keys.flatMap((key) => {
     const tried = searches.get(key) ?? [];
-    const chosen = bestOf(tried.length > 0 ? tried : (searches.get(rateOf ?? "") ?? []))?.learningRate;
-    const measured = cells.filter(
-      (cell) =>
-        cell.key === key && cell.purpose === "measure" && (key === "base" || cell.learningRate === chosen),
-    );
+    const own = cells.filter((cell) => cell.key === key && cell.purpose === "measure");
+    const searched = bestOf(tried.length > 0 ? tried : (searches.get(rateOf ?? "") ?? []));
+    const chosen = searched?.learningRate ?? own[0]?.learningRate;
+    const measured = own.filter((cell) => key === "base" || cell.learningRate === chosen);
     const [first] = measured;
     if (first === undefined) return [];
     const finished = measured.filter((cell) => lossOf(cell) !== undefined);

@@ -23,7 +23,18 @@ import {
 import { findingsTable, overview } from "./findings-text.ts";
 import { fill, fixed, NONE, table } from "./markdown.ts";
 import { type Fitting, servingLines } from "./serving.ts";
-import { FIGURE, FIXED_RATES, pointOf, SAME_BUDGET, TENANTS } from "./stages.ts";
+import {
+  cellsName,
+  FIGURE,
+  FIXED_RATES,
+  LENGTHENED,
+  lengthStages,
+  pointOf,
+  SAME_BUDGET,
+  SMOLLM2_TASKS,
+  type Stage,
+  TENANTS,
+} from "./stages.ts";
 
 /** Rows by key, in the order of the tables. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -239,6 +250,30 @@ function ratesText(
   return table(["task", "", ...FIXED_RATES.map(String), "its best", "which is"], lines);
 }
 
+/** The loss after half, all and twice the updates of a task, and what each doubling gains. */
+async function lengthsText(folder: string): Promise<string> {
+  const { row, rate } = LENGTHENED;
+  const lossAfter = async (stage: Stage): Promise<number | undefined> => {
+    const cells = await readCells(join(folder, "cells", cellsName(stage)));
+    return cells
+      .filter(({ key, purpose, seed }) => key === row && purpose === "measure" && seed === 0)
+      .filter(({ learningRate }) => learningRate === rate)
+      .map(lossOf)[0];
+  };
+  const lines = SMOLLM2_TASKS.map(async (task) => {
+    const stages = lengthStages(task);
+    const losses = await Promise.all(stages.map(lossAfter));
+    const cells = losses.map((loss, i) => {
+      const before = losses[i - 1];
+      if (loss === undefined) return NONE;
+      const gain = before === undefined ? "" : ` (${fixed((100 * (loss - before)) / before, 1)} %)`;
+      return `${fixed(loss, 3)} after ${stages[i]?.steps}${gain}`;
+    });
+    return [task, ...cells];
+  });
+  return table(["task", "half the updates", "as measured", "twice the updates"], await Promise.all(lines));
+}
+
 /** Facts kept at the points of figure 1, in per cent. */
 function figureText(rows: readonly StudyRow[]): string {
   const cellOf = (key: string): string => {
@@ -322,6 +357,7 @@ async function main(): Promise<void> {
     serving: await servingText(tasks),
     gemma: rowsText(tasks.get(GEMMA) ?? [], undefined),
     rates: ratesText(read, tasks),
+    lengths: await lengthsText(folder),
     figure: figureText(tasks.get(TENANTS) ?? []),
   });
 }

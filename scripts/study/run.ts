@@ -9,7 +9,7 @@ import { MosError } from "#core";
 import { makeFolder, pathExists, readJson } from "#storage";
 import { exportCells, importCells, type Origin } from "./cell-files.ts";
 import { runChild, whilePaused } from "./child.ts";
-import { argumentsOf, FACTS, folderOf, type Places, STAGES, type Stage } from "./stages.ts";
+import { argumentsOf, cellsName, FACTS, folderOf, type Places, STAGES, type Stage } from "./stages.ts";
 
 const HELP = `usage: node --conditions=source --import tsx scripts/study/run.ts --model FILE.gguf --data DIR --work DIR --tree DIR
 
@@ -108,7 +108,7 @@ async function runStage(stage: Stage, { places, cells, pause, commit, signal }: 
   if (rates === undefined) return say(`${stage.name}: left out, since its rate is not known`);
   const args = argumentsOf(stage, places, rates);
   if (args === undefined) return say(`${stage.name}: left out, since its model is not given`);
-  const task = basename(run);
+  const task = cellsName(stage);
   const origin: Origin = { task, commit, command: nameless(`mos ${args.join(" ")}`, places) };
   await importCells(run, cells, task);
   await endOrphan(run);
@@ -142,7 +142,7 @@ async function status(cells: string): Promise<void> {
     const { name, rows, seeds, rates } = stage;
     // a stage with one rate is done with that rate; another length has a folder of its own
     const end = "tunedOf" in rates || rates.length > 1 ? "" : `-rate-${rates[0]}.json`;
-    const task = basename(folderOf({ work: "" }, stage));
+    const task = cellsName(stage);
     const wanted = rows.flatMap((row) =>
       Array.from({ length: row === "base" ? 1 : seeds }, (_, seed) => ({ row, seed })),
     );

@@ -144,7 +144,7 @@ const LARGER = words("lora-16 mos-8 mos-2-scaled");
 const REST = words("random-scaling vera-equal tied-lora prolora");
 const CAPACITY = words("lora-2 lora-8 mos-2 mos-8 pure-sharing subset-selection");
 export const TENANTS = "capacity-80";
-const SMOLLM2_TASKS = ["gsm8k", "tydiqa"];
+export const SMOLLM2_TASKS = ["gsm8k", "tydiqa"];
 const SEEDS = 5;
 const FEWER_SEEDS = 3;
 /** Of figure 1, at the rate that its centre was tuned to. */
@@ -175,12 +175,14 @@ export function taskOf(name: string): Task {
   return task;
 }
 
-/** How much a doubling of the length still gains: LoRA r = 8 at half and twice the task's, at one rate. */
-function lengthStages(task: string): readonly Stage[] {
+/** How much a doubling of the length still gains: this row at half and twice the task's, at one rate. */
+export const LENGTHENED = { row: "lora-8", rate: 0.003 } as const;
+export function lengthStages(task: string): readonly Stage[] {
+  const { row, rate } = LENGTHENED;
   return [0.5, 1, 2].map((length) => {
-    const stage = budgetStage(task, ["lora-8"], 1);
+    const stage = budgetStage(task, [row], 1);
     const steps = stage.steps * length;
-    return { ...stage, name: `${task}: lora-8 at 0.003, ${steps} updates`, steps, rates: [0.003] };
+    return { ...stage, name: `${task}: ${row} at ${rate}, ${steps} updates`, steps, rates: [rate] };
   });
 }
 
@@ -222,9 +224,12 @@ export const STAGES: readonly Stage[] = [
   ...[TENANTS, ...SMOLLM2_TASKS].map((task) => budgetStage(task, REST, FEWER_SEEDS)),
 ];
 
-/** The folder of a stage's cells. Another length has its own. */
-export const folderOf = ({ work }: Pick<Places, "work">, { task, steps }: Stage): string =>
-  join(work, "runs", steps === taskOf(task).steps ? task : `${task}-${steps}-updates`);
+/** What a stage's cells are kept under. Another length has a name of its own. */
+export const cellsName = ({ task, steps }: Stage): string =>
+  steps === taskOf(task).steps ? task : `${task}-${steps}-updates`;
+
+export const folderOf = ({ work }: Pick<Places, "work">, stage: Stage): string =>
+  join(work, "runs", cellsName(stage));
 
 /** The arguments of `mos` for a stage; undefined where its model is missing. */
 export function argumentsOf(
