@@ -57,6 +57,10 @@ const LABELS: Readonly<Record<string, string>> = {
   prolora: "PRoLoRA",
 };
 
+/** Points of figure 1 say where they are. */
+const labelOf = (key: string): string =>
+  LABELS[key] ?? key.replace(/^mos-p(\d+)-l(\d+)$/, "MoS e = 4, p = $1, l = $2");
+
 interface Part {
   readonly task: string;
   readonly title: string;
@@ -114,9 +118,11 @@ function rowCells(row: StudyRow, extra: Part["extra"]): readonly string[] {
   const { key, trainable, rate, tried, step, cells, failures } = row;
   const range = tried.map(({ learningRate }) => learningRate).sort((a, b) => a - b);
   const searched =
-    range.length === 0 ? `${rate} (none)` : `${rate} (${range.length}: ${range[0]} to ${range.at(-1)})`;
+    range.length === 0
+      ? `${rate} (not searched)`
+      : `${rate} (${range.length}: ${range[0]} to ${range.at(-1)})`;
   return [
-    LABELS[key] ?? key,
+    labelOf(key),
     trainable === 0 ? NONE : trainable.toLocaleString("en-US"),
     trainable === 0 ? NONE : searched,
     fixed(step, 4),
@@ -143,13 +149,15 @@ function partText(
   rows: readonly StudyRow[],
   cells: readonly Cell[],
 ): string {
-  const last = cells.findLast(({ purpose }) => purpose === "measure");
+  const measured = rows.flatMap((row) => [...row.cells.values()]);
+  const commands = [...new Set(measured.map(({ command }) => command))];
+  const commits = [...new Set(cells.map(({ commit }) => commit.slice(0, 7)))];
   return [
     `## ${title}`,
     `\`${task}\`: ${about}. "One step" is what one step of the rates changes the tuning loss by.`,
     rowsText(rows, extra),
-    "Each row's command, with other names behind `--only`, and the commit of the program:",
-    `\`\`\`text\n${last?.command}\n${[...new Set(cells.map(({ commit }) => commit.slice(0, 7)))].join(", ")}\n\`\`\``,
+    `The commands that measured these rows, of commits ${commits.join(", ")}; each cell's file has its own:`,
+    `\`\`\`text\n${commands.join("\n\n")}\n\`\`\``,
   ].join("\n\n");
 }
 
@@ -171,7 +179,7 @@ function languagesText(rows: readonly StudyRow[]): string | undefined {
   return table(
     ["", "seeds", ...languages, "all"],
     asked.map(({ key, cells }) => [
-      LABELS[key] ?? key,
+      labelOf(key),
       String(cells.length),
       ...languages.map((language) => f1(cells, language)),
       fixed(summarize(cells.flatMap((cell) => f1Of(cell) ?? []))?.mean, 1),
@@ -198,7 +206,7 @@ function picture(
       if (row === undefined || spread === undefined) return [];
       const { mean, half } = spread;
       return {
-        label: LABELS[key] ?? key,
+        label: labelOf(key),
         numbers: row.trainable,
         mean,
         ...(half === undefined ? {} : { half }),
@@ -224,7 +232,7 @@ function fittingCells(adapters: number, fitting: Fitting | undefined): readonly 
   const { row, targets, bytes } = fitting;
   const on = targets.length < LINEAR_NAMES.length ? ` on ${targets.join(", ").replaceAll("_proj", "")}` : "";
   return [
-    `${LABELS[row.key] ?? row.key}${on}`,
+    `${labelOf(row.key)}${on}`,
     `${((adapters * bytes) / 1e9).toFixed(2)} GB`,
     spreadCells(row, lossOf, 4)[0] ?? NONE,
   ];
@@ -244,7 +252,7 @@ function ratesText(
       const losses = [...FIXED_RATES, own].map((rate) =>
         fixed(measured.filter((cell) => cell.learningRate === rate).map(lossOf)[0], 3),
       );
-      return [task, LABELS[key] ?? key, ...losses, String(own ?? NONE)];
+      return [task, labelOf(key), ...losses, String(own ?? NONE)];
     }),
   );
   return table(["task", "", ...FIXED_RATES.map(String), "its best", "which is"], lines);

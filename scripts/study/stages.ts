@@ -131,6 +131,9 @@ const FINER: readonly { readonly rows: readonly string[]; readonly rates: readon
     rates: [0.003, 0.00367, 0.0045, 0.00551, 0.00675],
   },
   { rows: words("mos-2-scaled mos-2-half-rank"), rates: [0.002, 0.00245, 0.003, 0.00367, 0.0045, 0.00551] },
+  { rows: words("random-scaling prolora"), rates: [0.003, 0.00367, 0.0045, 0.00551, 0.00675] },
+  { rows: ["tied-lora"], rates: [0.00675, 0.00827, 0.0101, 0.0124, 0.0151] },
+  { rows: ["vera-equal"], rates: [0.0226, 0.0277, 0.0339, 0.0415, 0.0508] },
   { rows: words("base mos-8"), rates: [0.0045, 0.00551, 0.00675, 0.00827, 0.0101] },
 ];
 
@@ -221,7 +224,7 @@ export const STAGES: readonly Stage[] = [
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, SEEDS)),
   ...[40, 160].map((tenants) => budgetStage(`capacity-${tenants}`, CAPACITY, FEWER_SEEDS)),
   ...figureStages(TENANTS),
-  ...[TENANTS, ...SMOLLM2_TASKS].map((task) => budgetStage(task, REST, FEWER_SEEDS)),
+  ...SMOLLM2_TASKS.map((task) => budgetStage(task, REST, FEWER_SEEDS)),
 ];
 
 /** What a stage's cells are kept under. Another length has a name of its own. */

@@ -161,7 +161,7 @@ describe("mos train", () => {
     [
       "--resume --learning-rate 1e-3",
       2,
-      /was started with other settings: --learning-rate was 0\.0002, now 0\.001.*Give the same/,
+      /was started with other settings: --learning-rate was 0\.002, now 0\.001.*Give the same/,
     ],
     [
       "--resume --rank 2 --private-rank 0",

@@ -7,9 +7,9 @@ const rateOf = (asked: object): number | undefined => {
   return planOf(request, { seed: 1, layers: 30, learningRate: 0.002 }).settings.learningRate;
 };
 
-test("a multiplier is of the learning rate that is usual for the base; without one training chooses", () => {
-  expect(rateOf({})).toBeUndefined();
-  expect(rateOf({ hyperparameters: { learning_rate_multiplier: "auto" } })).toBeUndefined();
+test("a multiplier is of the learning rate that is usual for the base", () => {
+  expect(rateOf({})).toBe(0.002);
+  expect(rateOf({ hyperparameters: { learning_rate_multiplier: "auto" } })).toBe(0.002);
   expect(rateOf({ hyperparameters: { learning_rate_multiplier: 0.5 } })).toBe(0.001);
   const supervised = { hyperparameters: { learning_rate_multiplier: 2 } };
   expect(rateOf({ method: { type: "supervised", supervised } })).toBe(0.004);

@@ -65,7 +65,7 @@ const previewSchema = z
     total_steps: z.int(),
     n_epochs: z.number(),
     warmup_steps: z.int(),
-    learning_rate: z.number().describe("The peak."),
+    learning_rate: z.number().describe("The peak learning rate."),
     trainable_numbers: z.int(),
     adapter_bytes: z.int(),
     estimated_seconds: z

@@ -26,7 +26,7 @@ export interface ServiceEnv {
   readonly modelName: string;
   /** Layers of that model. */
   readonly layers: number;
-  /** That a multiplier of 1 means. */
+  /** What a multiplier of 1 stands for. */
   readonly learningRate: number;
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;

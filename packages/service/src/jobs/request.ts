@@ -172,7 +172,7 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
   checkTogether(request, options);
   const { batch_size, n_epochs, learning_rate_multiplier } = hyperparametersOf(request);
   const mos = request.mos ?? {};
-  const multiplier = known(learning_rate_multiplier);
+  const multiplier = known(learning_rate_multiplier) ?? 1;
   const epochs = mos.epochs ?? known(n_epochs) ?? EPOCHS;
   return {
     adapter: set({
@@ -190,7 +190,8 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
       batchSize: mos.batch_size ?? known(batch_size),
       accumulate: mos.accumulate,
       maxLength: mos.max_length,
-      learningRate: mos.learning_rate ?? (multiplier === undefined ? undefined : multiplier * learningRate),
+      // kept with the job, so that another default later does not change it
+      learningRate: mos.learning_rate ?? multiplier * learningRate,
       schedule: mos.schedule,
       warmup: mos.warmup,
       weightDecay: mos.weight_decay,
