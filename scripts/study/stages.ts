@@ -222,6 +222,7 @@ export const STAGES: readonly Stage[] = [
   budgetStage("gsm8k-float32", SAME_BUDGET, 1),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, LARGER, SEEDS)),
+  budgetStage("capacity-160", SAME_BUDGET, FEWER_SEEDS),
   ...[40, 160].map((tenants) => budgetStage(`capacity-${tenants}`, CAPACITY, FEWER_SEEDS)),
   ...figureStages(TENANTS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, REST, FEWER_SEEDS)),
