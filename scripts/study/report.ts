@@ -238,6 +238,14 @@ function fittingCells(adapters: number, fitting: Fitting | undefined): readonly 
   ];
 }
 
+/** The loss of a row with the seed 0 at a rate, whether or not the row's search chose it. */
+function lossAt(cells: readonly Cell[], key: string, rate: number | undefined): number | undefined {
+  const found = cells.find(
+    (cell) => cell.key === key && cell.purpose === "measure" && cell.seed === 0 && cell.learningRate === rate,
+  );
+  return found && lossOf(found);
+}
+
 /** What a row loses with the seed 0 at rates that a default could be, beside its own. */
 function ratesText(
   cells: ReadonlyMap<string, readonly Cell[]>,
@@ -246,12 +254,7 @@ function ratesText(
   const lines = JUDGED.flatMap((task) =>
     SAME_BUDGET.map((key) => {
       const own = tasks.get(task)?.find((row) => row.key === key)?.rate;
-      const measured = (cells.get(task) ?? []).filter(
-        (cell) => cell.key === key && cell.purpose === "measure" && cell.seed === 0,
-      );
-      const losses = [...FIXED_RATES, own].map((rate) =>
-        fixed(measured.filter((cell) => cell.learningRate === rate).map(lossOf)[0], 3),
-      );
+      const losses = [...FIXED_RATES, own].map((rate) => fixed(lossAt(cells.get(task) ?? [], key, rate), 3));
       return [task, labelOf(key), ...losses, String(own ?? NONE)];
     }),
   );
@@ -261,13 +264,8 @@ function ratesText(
 /** The loss after half, all and twice the updates of a task, and what each doubling gains. */
 async function lengthsText(folder: string): Promise<string> {
   const { row, rate } = LENGTHENED;
-  const lossAfter = async (stage: Stage): Promise<number | undefined> => {
-    const cells = await readCells(join(folder, "cells", cellsName(stage)));
-    return cells
-      .filter(({ key, purpose, seed }) => key === row && purpose === "measure" && seed === 0)
-      .filter(({ learningRate }) => learningRate === rate)
-      .map(lossOf)[0];
-  };
+  const lossAfter = async (stage: Stage): Promise<number | undefined> =>
+    lossAt(await readCells(join(folder, "cells", cellsName(stage))), row, rate);
   const lines = SMOLLM2_TASKS.map(async (task) => {
     const stages = lengthStages(task);
     const losses = await Promise.all(stages.map(lossAfter));
