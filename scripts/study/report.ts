@@ -98,6 +98,10 @@ const PARTS: readonly Part[] = [
     ...{ task: "gsm8k-kv", title: "GSM8K, adapters of the k and v projections only" },
     about: "SmolLM2-135M-Instruct; 96 examples of the test file",
   },
+  {
+    ...{ task: "tydiqa-kv", title: "TyDi QA, adapters of the k and v projections only" },
+    about: "SmolLM2-135M-Instruct; 128 questions of other documents",
+  },
   { task: "gemma-gsm8k", title: "GSM8K, Gemma 3 270M", about: "64 examples of the test file" },
 ];
 /** Whose hypotheses are judged by the loss; figures are drawn of these. */

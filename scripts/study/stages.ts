@@ -80,6 +80,19 @@ const gsm8kOnSmolLm2 = ({ model, data }: Places, arithmetic?: string): readonly 
   ...words("--eval-examples 96"),
 ];
 
+function tydiqaOnSmolLm2({ model, work }: Places): readonly string[] {
+  const folder = join(work, "data", "tydiqa");
+  return [
+    ...["--model", model, "--train", join(folder, "train.jsonl")],
+    ...["--eval", join(folder, "held-out.jsonl"), "--tune-eval", join(folder, "tuning.jsonl")],
+    ...words("--compute int8 --prompt-format plain --batch-size 1 --max-length 512 --answers 0"),
+    ...words("--eval-examples 128 --tune-examples 96"),
+  ];
+}
+
+/** Adapters so small that 10,000 of them fit in 2 GB. */
+const KEY_VALUE = words("--targets k_proj,v_proj");
+
 export const TASKS: Readonly<Record<string, Task>> = {
   gsm8k: {
     args: (places) => gsm8kOnSmolLm2(places),
@@ -91,22 +104,18 @@ export const TASKS: Readonly<Record<string, Task>> = {
     steps: 48,
     rates: [0.002],
   },
-  // so small that 10,000 adapters fit in 2 GB
   "gsm8k-kv": {
-    args: (places) => [...gsm8kOnSmolLm2(places), ...words("--targets k_proj,v_proj")],
+    args: (places) => [...gsm8kOnSmolLm2(places), ...KEY_VALUE],
     steps: 48,
     rates: RATES,
   },
   tydiqa: {
-    args: ({ model, work }) => {
-      const folder = join(work, "data", "tydiqa");
-      return [
-        ...["--model", model, "--train", join(folder, "train.jsonl")],
-        ...["--eval", join(folder, "held-out.jsonl"), "--tune-eval", join(folder, "tuning.jsonl")],
-        ...words("--compute int8 --prompt-format plain --batch-size 1 --max-length 512 --answers 0"),
-        ...words("--eval-examples 128 --tune-examples 96"),
-      ];
-    },
+    args: tydiqaOnSmolLm2,
+    steps: 64,
+    rates: RATES,
+  },
+  "tydiqa-kv": {
+    args: (places) => [...tydiqaOnSmolLm2(places), ...KEY_VALUE],
     steps: 64,
     rates: RATES,
   },
@@ -228,7 +237,7 @@ export const STAGES: readonly Stage[] = [
   scoredStage(FIRST, FEWER_SEEDS),
   budgetStage("gemma-gsm8k", FIRST, FEWER_SEEDS),
   ...SMOLLM2_TASKS.map((task) => budgetStage(task, CORE, SEEDS)),
-  budgetStage("gsm8k-kv", SAME_BUDGET, FEWER_SEEDS),
+  ...SMOLLM2_TASKS.map((task) => budgetStage(`${task}-kv`, SAME_BUDGET, FEWER_SEEDS)),
   ...[TENANTS, ...SMOLLM2_TASKS].flatMap(fixedRateStages),
   budgetStage("gsm8k-float32", SAME_BUDGET, 1),
   ...SMOLLM2_TASKS.flatMap(lengthStages),
