@@ -53,6 +53,8 @@ export interface CommandSpec<O extends Options, A extends Settings> {
    * and is started by other programs.
    */
   readonly isConfigurable?: boolean;
+  /** Options that decide who gets in: a configuration file may set them only where the user named that file. */
+  readonly guarded?: readonly (keyof O & string)[];
   /** Does the work, and returns the exit code; 0 where it returns none. */
   readonly run: (
     values: CommandValues<O, A>,
@@ -149,13 +151,18 @@ Every option but --json and --verbose can also be a variable of the environment 
 async function valuesOf(
   commander: Commander,
   options: Settings,
-  { conflicts, isConfigurable }: Sources,
+  { conflicts, isConfigurable, guarded }: Sources,
 ): Promise<object> {
   const line = valuesOfLine(commander, options);
   const given = isConfigurable
     ? await withOtherSources(line, {
-        ...{ options: ownOptions(options), conflicts, section: commander.name() },
+        options: ownOptions(options),
+        conflicts,
+        guarded,
+        section: commander.name(),
         onNote: isSilent(line) ? () => undefined : note,
+        // always: whoever starts a program in somebody else's folder has to see what that folder decided
+        onFound: note,
       })
     : line;
   const values = Object.entries(options).map(([name, setting]) => {
@@ -174,6 +181,8 @@ interface Sources {
   readonly conflicts: readonly (readonly string[])[];
   /** Whether there are others than the command line. */
   readonly isConfigurable: boolean;
+  /** Options that a file which is only found may not set. */
+  readonly guarded: readonly string[];
 }
 
 const missing = (name: string, setting: Setting, section: string): MosError =>
@@ -186,7 +195,11 @@ const missing = (name: string, setting: Setting, section: string): MosError =>
 const ownOptions = ({ json: _json, verbose: _verbose, ...own }: Settings): Settings => own;
 
 /** Adds the options of a command under their headings. */
-function addOptions(commander: Commander, options: Options, { conflicts, isConfigurable }: Sources): void {
+function addOptions(
+  commander: Commander,
+  options: Options,
+  { conflicts, isConfigurable }: Omit<Sources, "guarded">,
+): void {
   for (const [option, setting] of Object.entries<Options[string]>(options)) {
     // other sources may have what the command line lacks
     const made = optionOf(option, setting, setting.isRequired && !isConfigurable);
@@ -203,7 +216,7 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
   spec: CommandSpec<O, A>,
 ): Command {
   const { json } = generalOptions;
-  const { isConfigurable = false, conflicts = [] } = spec;
+  const { isConfigurable = false, conflicts = [], guarded = [] } = spec;
   const options: Options = {
     ...spec.options,
     ...(isConfigurable ? configOptions : {}),
@@ -226,7 +239,7 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
     return commander.action(async () => {
       const given = names.map(([argument], i) => [argument, commander.processedArgs[i]]);
       const values = {
-        ...(await valuesOf(commander, options, { conflicts, isConfigurable })),
+        ...(await valuesOf(commander, options, { conflicts, isConfigurable, guarded })),
         ...Object.fromEntries(given),
       };
       // each value was read by the setting of its name

@@ -118,6 +118,7 @@ describe("a command whose options have other sources", () => {
     apiKeys: text({ placeholder: "file", help: "keys" }),
     state: text({ help: "folder" }),
     databaseUrl: text({ help: "url" }),
+    quiet: flag({ help: "print errors only" }),
   });
   let seen: unknown;
   const command = defineCommand({
@@ -128,6 +129,7 @@ describe("a command whose options have other sources", () => {
       ["state", "databaseUrl"],
     ],
     isConfigurable: true,
+    guarded: ["keys"],
     run: async (values) => {
       seen = values;
     },
@@ -172,6 +174,37 @@ describe("a command whose options have other sources", () => {
     );
     vi.stubEnv("MOS_STATE", "s");
     await expect(run()).rejects.toThrowError("MOS_STATE cannot be used with MOS_DATABASE_URL");
+  });
+
+  test("a file that is only found opens nothing, and is told whatever else is silent", async () => {
+    const before = process.cwd();
+    process.chdir(folder);
+    const told = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    const found = async (serve: object, ...args: readonly string[]): Promise<unknown> => {
+      writeFileSync("mos.config.json", JSON.stringify({ serve }));
+      return run("--model", "m", ...args);
+    };
+    try {
+      await expect(found({ port: 1, keys: false })).rejects.toThrowError(
+        "mos.config.json: serve.keys: a file that is only found in the working directory may not set keys; " +
+          "name it with --config mos.config.json, or set MOS_KEYS",
+      );
+      await expect(found({ keys: false }, "--no-keys")).rejects.toThrowError("may not set keys");
+      expect(await found({ keys: false }, "--config", "mos.config.json")).toMatchObject({ keys: false });
+      vi.stubEnv("MOS_CONFIG", "mos.config.json");
+      expect(await found({ keys: false })).toMatchObject({ keys: false });
+      vi.unstubAllEnvs();
+      expect(told).not.toHaveBeenCalled();
+      for (const silent of ["--json", "--quiet"]) {
+        expect(await found({ port: 1 }, silent)).toMatchObject({ port: 1 });
+        expect(told, silent).toHaveBeenLastCalledWith("options from mos.config.json: port\n");
+        told.mockClear();
+      }
+    } finally {
+      process.chdir(before);
+      rmSync(join(folder, "mos.config.json"));
+      told.mockRestore();
+    }
   });
 
   test("says what is missing, and where it may be given", async () => {

@@ -81,6 +81,7 @@ export const command = defineCommand({
   ],
   json: "print one JSON line on stdout when the server is ready",
   isConfigurable: true,
+  guarded: ["host", "keys", "cors", "publicMetrics", "databaseUrl"],
   examples: `
 Examples:
   mos serve --model org/name --adapters adapters

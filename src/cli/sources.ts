@@ -229,20 +229,39 @@ async function readConfigFile(given: string | undefined): Promise<string | undef
   }
 }
 
+/** How the other sources of a command's options are read. */
+interface SourceOptions extends Section {
+  readonly conflicts: Conflicts;
+  /** Options that the file of the working directory may not set unless it is named. */
+  readonly guarded: readonly string[];
+  /** Told of variables that have nearly an option's name. */
+  readonly onNote: (text: string) => void;
+  /** Told of the file that was found, and what it sets. */
+  readonly onFound: (text: string) => void;
+}
+
+/**
+ * The folder may be somebody else's, such as a repository that was cloned.
+ *
+ * @throws MosError `bad_option` where a file that nobody named sets one of these options.
+ */
+function refuseGuarded(file: SourcedValues, guarded: readonly string[]): void {
+  const name = guarded.find((one) => file.has(one));
+  if (name === undefined) return;
+  throw new MosError(
+    "bad_option",
+    `${file.get(name)?.origin}: a file that is only found in the working directory may not set ${name}; name it with --config ${CONFIG_FILE}, or set ${variableOf(name)}`,
+  );
+}
+
 /**
  * The values of the command line with those of the environment and of the configuration file.
  *
- * @param onNote Told what a user may not expect: a variable that is nearly an option's, a file that was found.
  * @throws MosError `bad_option`.
  */
 export async function withOtherSources(
   line: SourcedValues,
-  {
-    options,
-    conflicts,
-    section,
-    onNote,
-  }: Section & { readonly conflicts: Conflicts; readonly onNote: (text: string) => void },
+  { options, conflicts, section, guarded, onNote, onFound }: SourceOptions,
 ): Promise<SourcedValues> {
   for (const text of notesOnEnvironment(options, process.env)) onNote(text);
   const environment = valuesOfEnvironment(options, process.env);
@@ -254,7 +273,9 @@ export async function withOtherSources(
     content === undefined
       ? new Map<string, SourcedValue>()
       : valuesOfConfig(content, { where: path ?? CONFIG_FILE, section, options: fields });
-  if (path === undefined && file.size > 0)
-    onNote(`options from ${CONFIG_FILE}: ${[...file.keys()].join(", ")}`);
+  if (path === undefined && file.size > 0) {
+    refuseGuarded(file, guarded);
+    onFound(`options from ${CONFIG_FILE}: ${[...file.keys()].join(", ")}`);
+  }
   return joinSources([line, environment, file], { options, conflicts });
 }

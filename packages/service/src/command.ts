@@ -63,6 +63,7 @@ export const command = defineCommand({
   options,
   json: "log JSON lines on stdout instead of stderr",
   isConfigurable: true,
+  guarded: ["host", "databaseUrl"],
   examples: `
 Examples:
   mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos
