@@ -270,6 +270,7 @@ function paperTableText(model: string, rows: readonly PaperTableRow[]): string {
     ...PRECISIONS.map((precision) => memoryTable(rows, precision)),
     [
       "paper's avg: mean of six benchmark scores on LLaMA2-7B. LoRA as good: the rank whose average is nearest.",
+      "Methods that share all pairs: rank is the number of pairs, twice the layers; subset selection uses 8 of them in a layer.",
       "PRoLoRA with u = 0 and m = 2 or 4; VeRA's shared projections, drawn from the seed, are counted once.",
       ...problems,
     ].join("\n"),

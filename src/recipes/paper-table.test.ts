@@ -65,6 +65,12 @@ test.each(Object.keys(presets) as PresetName[])(
   },
 );
 
+test("methods that share all pairs show the rank that is counted, twice the layers", () => {
+  const found = paperTable(presetConfig("llama3.2-3b"));
+  for (const method of ["Pure Sharing", "+ Random Scaling", "+ Subset Selection"])
+    expect(found.find((row) => row.method === method)).toMatchObject({ rank: "56", parameters: 3_039_232 });
+});
+
 test("a row that does not fit a model says why, and the others stand", () => {
   const small = { ...presetConfig("smollm2-135m"), layers: 2 };
   const problem = paperTable(small).find(({ method }) => method === "MoS")!;

@@ -21,21 +21,23 @@ export const FLEETS = [1, 1_000, 10_000] as const;
 /** Bytes of the adapters of each of `FLEETS`. */
 export type FleetBytes = Readonly<Record<Precision, readonly number[]>>;
 
-/** A row of the paper's tables. A rank of two numbers stands for two settings that cost the same. */
+/** A row of the paper's tables. */
 export interface PaperRow {
   /** Names the row: `lora-8`, `mos-8-sp`. */
   readonly key: string;
   readonly method: string;
-  readonly rank: string;
+  /** The rank that the table shows, where it is not that of the settings. */
+  readonly rank?: (geometry: AdapterGeometry) => number;
   /** The paper's average score. */
   readonly average: number;
-  /** For a model of this geometry, the first rank first. */
+  /** For a model of this geometry, the first rank first; where there are two, they cost the same. */
   readonly settings: (geometry: AdapterGeometry) => readonly AdapterConfigInput[];
 }
 
 /** A row of the paper's tables on a model. */
 export interface PaperTableRow {
   readonly method: string;
+  /** That of the settings that are counted; two with a slash between them cost the same. */
   readonly rank: string;
   /** Undefined where the settings do not fit the model; `problem` says why. */
   readonly parameters: number | undefined;
@@ -47,6 +49,9 @@ export interface PaperTableRow {
   readonly lora: { readonly rank: number; readonly parameters: number; readonly bytes: FleetBytes };
 }
 
+/** Pairs that all layers share at the budget of LoRA r = 2: 64 in the paper, whose model has 32 layers. */
+const sharedPairs = ({ layers }: AdapterGeometry): number => 2 * layers;
+
 const same =
   (...settings: readonly AdapterConfigInput[]) =>
   () =>
@@ -55,7 +60,6 @@ const same =
 const lora = (rank: number, average: number): PaperRow & { readonly loraRank: number } => ({
   key: `lora-${rank}`,
   method: "LoRA",
-  rank: String(rank),
   average,
   settings: same({ method: "lora", rank }),
   loraRank: rank,
@@ -69,7 +73,6 @@ function mos(name: Pick<PaperRow, "key" | "method" | "average">, settings: Parti
   const ranks = [2 * equivalentRank, 4 * equivalentRank];
   return {
     ...name,
-    rank: ranks.join("/"),
     settings: same(...ranks.map((rank) => ({ method: "mos" as const, ...settings, equivalentRank, rank }))),
   };
 }
@@ -86,42 +89,37 @@ export const PAPER_ROWS: readonly PaperRow[] = [
   {
     key: "pure-sharing",
     method: "Pure Sharing",
-    rank: "64",
     average: 34.33,
-    settings: ({ layers }) => [{ method: "pure-sharing", rank: 2 * layers }],
+    settings: (geometry) => [{ method: "pure-sharing", rank: sharedPairs(geometry) }],
   },
   {
     key: "random-scaling",
     method: "+ Random Scaling",
-    rank: "64",
     average: 34.77,
-    settings: ({ layers }) => [{ method: "random-scaling", rank: 2 * layers }],
+    settings: (geometry) => [{ method: "random-scaling", rank: sharedPairs(geometry) }],
   },
   {
     key: "subset-selection",
     method: "+ Subset Selection",
-    rank: "64",
+    rank: sharedPairs,
     average: 36.12,
     settings: same({ method: "subset-selection", rank: 8, equivalentRank: 2 }),
   },
   {
     key: "vera-256",
     method: "VeRA",
-    rank: "256",
     average: 34.0,
     settings: same({ method: "vera", rank: 256 }),
   },
   {
     key: "tied-lora",
     method: "Tied LoRA",
-    rank: "280",
     average: 35.26,
     settings: same({ method: "tied-lora", rank: 280 }),
   },
   {
     key: "prolora",
     method: "PRoLoRA",
-    rank: "4/8",
     average: 36.03,
     settings: same(
       { method: "prolora", rank: 4, unsharedRank: 0, chunks: 2 },
@@ -143,6 +141,13 @@ function fleetBytes({ bytes, seeded }: Pick<Budget, "bytes" | "seeded">): FleetB
     FLEETS.map((count) => count * bytes[precision] + NUMBER_BYTES[precision] * seeded);
   return { float32: of("float32"), bfloat16: of("bfloat16"), int8: of("int8") };
 }
+
+const shownRank = ({ rank, settings }: PaperRow, geometry: AdapterGeometry): string =>
+  rank === undefined
+    ? settings(geometry)
+        .map((input) => input.rank)
+        .join("/")
+    : String(rank(geometry));
 
 /** The largest cost of a row's settings. */
 function costOf(row: PaperRow, geometry: AdapterGeometry): Budget | MosError {
@@ -170,10 +175,10 @@ export function paperTable(model: ModelConfig): readonly PaperTableRow[] {
     const cost = costOf(row, geometry);
     const { loraRank } = nearest(row.average);
     const beside = budget(parseAdapterConfig({ method: "lora", rank: loraRank }), geometry);
-    const { method, rank, average } = row;
+    const { method, average } = row;
     return {
       method,
-      rank,
+      rank: shownRank(row, geometry),
       average,
       parameters: cost instanceof MosError ? undefined : cost.trainable,
       bytes: cost instanceof MosError ? undefined : fleetBytes(cost),
