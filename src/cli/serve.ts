@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { trainedOnText } from "#adapters";
-import { integer, MosError, type SettingValues, text } from "#core";
+import { integer, listOf, MosError, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#recipes";
 import { describeMemory, describePlan } from "#storage";
@@ -52,6 +52,12 @@ const options = {
       min: 0,
       defaultText: "1, or 0 with --database-url",
       help: "jobs that this server trains side by side; mos worker adds others",
+    }),
+    webhookPorts: listOf(integer({ min: 1, max: 65_535, help: "port" }), {
+      default: [443, 80],
+      defaultText: "443,80",
+      what: "a list of different ports",
+      help: "ports that webhooks of ordinary keys may have",
     }),
     peftFolder: text({
       placeholder: "folder",
@@ -155,7 +161,7 @@ async function openServiceOf(
   log: pino.Logger,
 ): Promise<Service | undefined> {
   const { state, storage, sliceSeconds, leaseSeconds, model, threads, peftFolder } = options;
-  const { databaseUrl } = options;
+  const { databaseUrl, webhookPorts } = options;
   if (state === undefined && databaseUrl === undefined) {
     if ((storage ?? options.workers ?? peftFolder) === undefined) return undefined;
     throw new MosError(
@@ -167,6 +173,7 @@ async function openServiceOf(
   const workers = options.workers ?? (state === undefined ? 0 : 1);
   return openService({
     ...{ state, databaseUrl, storage, workers, sliceSeconds, leaseSeconds, model, threads, log },
+    webhookPorts,
     peft: peftFolder === undefined ? undefined : { folder: peftFolder, baseName: peftBaseName },
   });
 }

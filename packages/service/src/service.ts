@@ -71,7 +71,12 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       running = backgroundOf({ ...options, ...models, parts, others, modelName: model.name, signal });
       const state = { read: openWatch(database).state, model: model.name };
       return {
-        ...extensionOf({ ...models, model, unpublish, service: { jobs, objects, preview } }),
+        ...extensionOf({
+          ...models,
+          model,
+          unpublish,
+          service: { jobs, objects, preview, webhookPorts: options.webhookPorts },
+        }),
         metrics: () => metrics.render(state),
       };
     },
@@ -101,7 +106,10 @@ async function syncModels({ expired, publisher }: Pick<Models, "expired" | "publ
 
 interface BackgroundOptions
   extends Models,
-    Pick<ServiceOptions, "workers" | "model" | "sliceSeconds" | "leaseSeconds" | "threads" | "log"> {
+    Pick<
+      ServiceOptions,
+      "workers" | "model" | "sliceSeconds" | "leaseSeconds" | "threads" | "log" | "webhookPorts"
+    > {
   readonly parts: ServiceParts;
   /** Other folders of models. */
   readonly others: Pick<Publisher, "sync"> | undefined;
@@ -134,7 +142,13 @@ function backgroundOf({ workers, others, ...options }: BackgroundOptions): reado
     log.error({ reason: String(error) }, "a worker of this server has ended");
   return [
     ...chores.map(([seconds, chore]) => repeat(seconds, { signal, log, work: chore })),
-    deliverWebhooks({ outbox, log, signal, onAttempt: metrics.webhookAttempted }),
+    deliverWebhooks({
+      outbox,
+      log,
+      signal,
+      ports: options.webhookPorts,
+      onAttempt: metrics.webhookAttempted,
+    }),
     ...Array.from({ length: workers }, (_, i) => work({ ...options, name: workerName(i) }).catch(onEnd)),
   ];
 }

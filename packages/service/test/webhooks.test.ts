@@ -81,6 +81,8 @@ describe.each(databases)("%s", (_, open) => {
   let server: Harness;
   let receiver: Awaited<ReturnType<typeof startReceiver>>;
   const log: object[] = [];
+  /** The last is the receiver's, another one for each test. */
+  const webhookPorts = [443, 80, 8080, 0];
   const stops: (() => Promise<void>)[] = [];
 
   beforeAll(async () => {
@@ -100,6 +102,7 @@ describe.each(databases)("%s", (_, open) => {
     );
     while ((await queue.take("tiny")) !== undefined);
     receiver = await startReceiver();
+    webhookPorts[3] = receiver.port;
   });
   afterEach(async () => {
     for (const stop of stops.splice(0)) await stop();
@@ -129,6 +132,7 @@ describe.each(databases)("%s", (_, open) => {
                 maxFileBytes: 1000,
                 objects: {} as never,
               },
+              webhookPorts,
               ...{ checkPlan: unused, unpublish: unused, nextSeed: unused, lookAtExpiry: unused },
               preview: unused,
             }),
@@ -149,6 +153,7 @@ describe.each(databases)("%s", (_, open) => {
     const write = (fields: object): void => void log.push(fields);
     const done = deliverWebhooks({
       ...{ outbox, log: { info: write, warn: write, error: write }, signal: stopping.signal },
+      ports: webhookPorts,
       ...{ idleSeconds: 0.02, pauses: [0.01, 0.01, 0.01, 0.01, 0.01, 0.01], ...more },
       onAttempt: (outcome) => outcomes.push(outcome),
     });
@@ -379,6 +384,27 @@ describe.each(databases)("%s", (_, open) => {
         "https://[::ffff:127.0.0.1]/",
         "https://[fd00::1]/",
         "https://[64:ff9b::7f00:1]/",
+        // IPv4 in IPv6 in every form that there was, of public addresses as well
+        "https://[::127.0.0.1]/",
+        "https://[::8.8.8.8]/",
+        "https://[::ffff:8.8.8.8]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[2002:7f00:1::]/",
+        "https://[2001:0:7f00:1::]/",
+        // none of the internet's, though none of a private network's either
+        "https://[1000::1]/",
+        "https://[4000::1]/",
+        "https://[fec0::1]/",
+        "https://[2001:db8::1]/",
+        "http://192.0.2.1/",
+        "http://240.0.0.1/",
+        // services of clouds: Azure, Alibaba, Oracle, IBM, and Amazon by IPv6
+        "http://168.63.129.16/",
+        "http://100.100.100.200/latest/meta-data/",
+        "http://192.0.0.192/",
+        "http://161.26.0.10/",
+        "http://166.9.0.1/",
+        "http://[fd00:ec2::254]/latest/meta-data/",
         "https://user:password@example.com/",
         "ftp://example.com/",
         "file:///etc/passwd",
@@ -388,6 +414,36 @@ describe.each(databases)("%s", (_, open) => {
         const { status, json } = await post(url);
         expect([url, status, json.error?.param]).toEqual([url, 400, "url"]);
       }
+    });
+
+    test("an ordinary key may name the ports of the option only", async () => {
+      for (const url of [
+        "https://example.com:22/",
+        "http://example.com:6379/",
+        "https://[2606:2800::1]:25/",
+      ]) {
+        const { status, json } = await post(url);
+        expect([url, status, json.error?.param]).toEqual([url, 400, "url"]);
+        expect(json.error.message).toMatch(
+          /port \d+ is not one that webhooks may have; these are 443, 80, 8080/,
+        );
+      }
+      for (const url of ["https://example.com/", "http://example.com/", "http://example.com:8080/"])
+        expect([url, (await post(url, "ports")).status]).toEqual([url, 200]);
+      expect((await post("https://example.com:22/", "root")).status).toBe(200);
+      // one that was named when the option said otherwise
+      const webhook = {
+        tenant: "acme",
+        url: "http://192.88.98.1:9/",
+        description: null,
+        allowsPrivate: false,
+      };
+      const { id } = await jobs.addWebhook({ ...webhook, events: ["fine_tuning.job.cancelled"] });
+      await cancelOne("acme");
+      const { outcomes } = deliver({ pauses: [] });
+      await until(() => expect(outcomes).toEqual(["failed"]));
+      const { last_delivery } = (await guarded.send(`/v1/webhooks/${id}`, undefined, as("acme"))).json;
+      expect(last_delivery.error).toBe("port 9 is not one that webhooks may have");
     });
 
     test("an administrator may, and a name of the internet is taken as it is", async () => {
@@ -406,6 +462,8 @@ describe.each(databases)("%s", (_, open) => {
       ["private", ["127.0.0.1"]],
       ["private in part", ["93.184.215.14", "127.0.0.1"]],
       ["private and mapped", ["::ffff:127.0.0.1"]],
+      ["private and compatible", ["::127.0.0.1"]],
+      ["a cloud's own", ["168.63.129.16"]],
     ])("a name whose addresses are %s is not connected to", async (_, addresses) => {
       names.set("hooks.test", addresses);
       const { json } = await post(`http://hooks.test:${receiver.port}/x`);

@@ -41,6 +41,8 @@ export interface ServiceEnv {
   readonly lookAtExpiry: () => Promise<void>;
   /** Bytes of the largest file. */
   readonly maxFileBytes: number;
+  /** That webhooks of tenants may have. */
+  readonly webhookPorts: readonly number[];
   /** The seed of a job that brings none. */
   readonly nextSeed: () => number;
 }

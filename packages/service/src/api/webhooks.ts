@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
 import { webhookEvents } from "#jobs";
-import { isPrivateHost } from "#signals";
+import { isPrivateHost, portOf } from "#signals";
 import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
 import {
   deliverySchema,
@@ -96,7 +96,11 @@ const deliveriesRoute = createRoute({
   responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries."), default: failed },
 });
 
-function checkedUrl(text: string, allowsPrivate: boolean): string {
+/** @throws ApiError 400 for a URL that this client may not name. */
+function checkedUrl(
+  text: string,
+  { allowsPrivate, ports }: { readonly allowsPrivate: boolean; readonly ports: readonly number[] },
+): string {
   const url = new URL(text);
   if (url.username !== "" || url.password !== "") throw invalid("url: leave user and password out", "url");
   if (!allowsPrivate && isPrivateHost(url))
@@ -104,11 +108,16 @@ function checkedUrl(text: string, allowsPrivate: boolean): string {
       `url: ${url.hostname} is not an address of the internet, which only administrators may name`,
       "url",
     );
+  if (!allowsPrivate && !ports.includes(portOf(url)))
+    throw invalid(
+      `url: port ${portOf(url)} is not one that webhooks may have; these are ${ports.join(", ")}`,
+      "url",
+    );
   url.hash = "";
   return url.href;
 }
 
-export const webhookRoutes: AddRoutes = (app, { jobs }) => {
+export const webhookRoutes: AddRoutes = (app, { jobs, webhookPorts }) => {
   app.openapi(
     addRoute,
     async (context) => {
@@ -118,7 +127,10 @@ export const webhookRoutes: AddRoutes = (app, { jobs }) => {
       const allowsPrivate = key.isAdmin || server.keys === undefined;
       const webhook = await found(
         jobs.addWebhook({
-          ...{ tenant: key.name, url: checkedUrl(url, allowsPrivate), description, allowsPrivate },
+          tenant: key.name,
+          url: checkedUrl(url, { allowsPrivate, ports: webhookPorts }),
+          description,
+          allowsPrivate,
           events: [...new Set(events)],
         }),
       );

@@ -8,6 +8,8 @@ import { sendDelivery } from "./send.ts";
 export interface DeliverOptions {
   readonly outbox: Outbox;
   readonly log: ServerLog;
+  /** That URLs of tenants may have. */
+  readonly ports: readonly number[];
   /** Ends running attempts; they are made again. */
   readonly signal: AbortSignal;
   /** An attempt has ended. */
@@ -77,12 +79,12 @@ async function attempt(delivery: ClaimedDelivery, options: AttemptOptions): Prom
 
 async function endOf(
   delivery: ClaimedDelivery,
-  { signal, answerSeconds, pauses = PAUSES }: AttemptOptions,
+  { ports, signal, answerSeconds, pauses = PAUSES }: AttemptOptions,
 ): Promise<AttemptEnd> {
   const again = pauses[delivery.attempts - 1];
   const timeout = AbortSignal.timeout(answerSeconds * 1000);
   try {
-    const status = await sendDelivery(delivery, AbortSignal.any([signal, timeout]));
+    const status = await sendDelivery(delivery, { ports, signal: AbortSignal.any([signal, timeout]) });
     if (status >= 200 && status < 300) return { type: "delivered", status };
     if (status === 410) return { type: "gone", status };
     return { type: "failed", again, status, error: `the receiver answered ${status}` };

@@ -3,7 +3,7 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { Webhook } from "standardwebhooks";
 import type { ClaimedDelivery } from "#jobs";
-import { isPrivateHost, lookupPublic } from "./address.ts";
+import { isPrivateHost, lookupPublic, portOf } from "./address.ts";
 
 /** The same bytes at each attempt. */
 function bodyOf({ event, type, created_at, job }: ClaimedDelivery): string {
@@ -16,11 +16,16 @@ function bodyOf({ event, type, created_at, job }: ClaimedDelivery): string {
  *
  * @throws what the connection throws, and where the address is private and must not be.
  */
-export async function sendDelivery(delivery: ClaimedDelivery, signal: AbortSignal): Promise<number> {
+export async function sendDelivery(
+  delivery: ClaimedDelivery,
+  { ports, signal }: { readonly ports: readonly number[]; readonly signal: AbortSignal },
+): Promise<number> {
   const { event, secret, claimed_at, allows_private } = delivery;
   const url = new URL(delivery.url);
   // a connection to an address looks no name up
   if (!allows_private && isPrivateHost(url)) throw new Error(`${url.hostname} has no public address`);
+  if (!allows_private && !ports.includes(portOf(url)))
+    throw new Error(`port ${portOf(url)} is not one that webhooks may have`);
   const body = bodyOf(delivery);
   const headers = {
     "content-type": "application/json",
