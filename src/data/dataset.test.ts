@@ -149,6 +149,13 @@ describe("refused", () => {
       /messages\[0\]\.content is 3; text was expected/,
     ],
     [
+      "an image",
+      [
+        '{"messages": [{"role": "user", "content": [{"type": "text", "text": "Who?"}, {"type": "image_url", "image_url": {"url": "a.png"}}]}]}',
+      ],
+      /messages\[0\]\.content\[1\] is an image \(type "image_url"\); models are trained on text only/,
+    ],
+    [
       "content that is null",
       [chat(user, { role: "assistant", content: null })],
       /messages\[1\]\.content is null; text was expected/,

@@ -1,5 +1,6 @@
 // The forms that a line of a data set may have, and the example that it becomes.
 import { z } from "zod";
+import { mediaPart } from "#text";
 
 /** A value of a data file. */
 export interface NumberedRecord {
@@ -293,6 +294,9 @@ function describeIssue(error: z.ZodError, value: unknown): string {
   if (issue === undefined) return "it cannot be read";
   const keys = issue.path.map((key) => (typeof key === "symbol" ? key.toString() : key));
   const found = keys.reduce<unknown>(at, value);
+  const media = mediaPart(found);
+  if (media !== undefined)
+    return `${pathOf([...keys, media.index])} is ${media.what}; models are trained on text only`;
   const last = keys.at(-1);
   if (found === undefined && typeof last === "string") {
     const parent = keys.slice(0, -1);

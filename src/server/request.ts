@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText, describeIssues, parseJson, reasonOf } from "#core";
+import { mediaPart } from "#text";
 import type { ServerEnv } from "./context.ts";
 import { ApiError } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
@@ -159,10 +160,27 @@ function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | u
   return undefined;
 }
 
+/** An image, a sound or a file where a message has its text, by the path of the issue about it. */
+function mediaAt(path: readonly string[], value: unknown): { what: string; param: string } | undefined {
+  const found = path.reduce<unknown>((at, key) => (isParent(at) ? at[key] : undefined), value);
+  const media = mediaPart(found);
+  return media && { what: media.what, param: [...path, media.index].join(".") };
+}
+
+const isParent = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
+
 function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown): ApiError {
   const pathOf = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] => path.map(String);
   const invalid = (message: string, code: string, param: string): ApiError =>
     new ApiError(message, { status: 400, code, param: param === "" ? undefined : param, cause: error });
+  const media = error.issues.map((issue) => mediaAt(pathOf(issue), value)).find((part) => part !== undefined);
+  if (media !== undefined)
+    return invalid(
+      `${media.param} is ${media.what}; this server's models read text only`,
+      "unsupported_value",
+      media.param,
+    );
   // before other complaints: a message that calls tools need not have a content
   const unsupported = error.issues
     .map((issue) => unsupportedOn(pathOf(issue), schema))

@@ -116,6 +116,21 @@ describe("messages", () => {
     }
   });
 
+  test.each([
+    ["an image", { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } }],
+    ["an image", { type: "input_image", image_url: "https://example.com/a.png" }],
+    ["audio", { type: "input_audio", input_audio: { data: "AAAA", format: "wav" } }],
+    ["a file", { type: "file", file: { file_id: "file-1" } }],
+  ])("with %s are refused in words of their own: %j", async (what, part) => {
+    const content = [{ type: "text", text: "What is this?" }, part];
+    const { status, json } = await chat({ messages: [...hello, { role: "user", content }] });
+    expect(status).toBe(400);
+    expect(json.error).toMatchObject({
+      message: `messages.1.content.1 is ${what} (type "${part.type}"); this server's models read text only`,
+      ...{ type: "invalid_request_error", param: "messages.1.content.1", code: "unsupported_value" },
+    });
+  });
+
   test("end with an assistant's beginning, which the answer continues", async () => {
     await chat({});
     const start = promptText();

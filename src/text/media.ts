@@ -1,0 +1,34 @@
+// Parts of a message that are no text: images, audio and files, as OpenAI's and other clients and data sets write them.
+
+const KINDS: Readonly<Record<string, string>> = {
+  image_url: "an image",
+  input_image: "an image",
+  image_file: "an image",
+  image: "an image",
+  input_audio: "audio",
+  audio_url: "audio",
+  audio: "audio",
+  video_url: "a video",
+  video: "a video",
+  input_file: "a file",
+  file: "a file",
+  document: "a file",
+};
+
+/** The first part that is no text. */
+export interface MediaPart {
+  readonly index: number;
+  /** As a sentence calls it: `an image (type "image_url")`. */
+  readonly what: string;
+}
+
+/** The first image, sound or file among the parts of a message's content; undefined where there is none. */
+export function mediaPart(content: unknown): MediaPart | undefined {
+  if (!Array.isArray(content)) return undefined;
+  for (const [index, part] of content.entries()) {
+    const type: unknown = part?.type;
+    if (typeof type === "string" && Object.hasOwn(KINDS, type))
+      return { index, what: `${KINDS[type]} (type "${type}")` };
+  }
+  return undefined;
+}
