@@ -241,8 +241,12 @@ export async function openAtomicFile(
 }
 
 /** Writes a whole file at once: afterwards it holds all of `content`, or what it held before. */
-export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
-  await using file = await openAtomicFile(path);
+export async function writeFileAtomic(
+  path: string,
+  content: Uint8Array | string,
+  options: { readonly mode?: number } = {},
+): Promise<void> {
+  await using file = await openAtomicFile(path, options);
   await file.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
   await file.commit();
 }

@@ -153,10 +153,14 @@ export interface AtomicFolder extends AsyncDisposable {
 
 /**
  * Starts a folder that is complete or absent, never half there.
+ * `mode` says who may do what with it, less the umask.
  *
  * @throws MosError "storage" or "not_found"; nothing is left behind.
  */
-export async function openAtomicFolder(path: string): Promise<AtomicFolder> {
+export async function openAtomicFolder(
+  path: string,
+  { mode = 0o777 }: { readonly mode?: number } = {},
+): Promise<AtomicFolder> {
   const temporary = partialName(path);
   let stopBeat = (): void => undefined;
   let state: "open" | "done" = "open";
@@ -185,7 +189,7 @@ export async function openAtomicFolder(path: string): Promise<AtomicFolder> {
   await removeLeftovers(dirname(path), basename(path));
   await guarded(async () => {
     await makeFolder(dirname(path));
-    await mkdir(temporary);
+    await mkdir(temporary, { mode });
     stopBeat = keepAlive(temporary);
   });
   const replace = (): Promise<KeptFolder> =>
@@ -255,8 +259,9 @@ export async function replaceFolder(path: string, by: string): Promise<void> {
 export async function writeFolderAtomic(
   path: string,
   fill: (folder: string) => Promise<void>,
+  options: { readonly mode?: number } = {},
 ): Promise<void> {
-  await using folder = await openAtomicFolder(path);
+  await using folder = await openAtomicFolder(path, options);
   try {
     await fill(folder.path);
   } catch (error) {

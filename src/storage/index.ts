@@ -41,4 +41,11 @@ export {
   type MemoryPlan,
   memoryPlan,
 } from "./memory-plan.ts";
+export {
+  makeNamedFolder,
+  makePrivateFolder,
+  makePrivateTree,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
+} from "./private.ts";
 export { describeBytes, expectSpace } from "./space.ts";

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { ServiceOptions } from "mixture-of-shards/cli";
 import { MosError } from "mixture-of-shards/core";
 import type { ServerLog } from "mixture-of-shards/server";
+import { makeNamedFolder } from "mixture-of-shards/storage";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { openQueue, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
@@ -22,6 +23,9 @@ export interface ServiceParts extends AsyncDisposable {
   readonly metrics: ServiceMetrics;
 }
 
+/** What a service makes in --state and --storage. */
+const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "objects", "adapters"];
+
 /**
  * Opens database, queue and storage, and brings the tables up to date.
  *
@@ -37,6 +41,7 @@ export async function openParts(
       "bad_option",
       "--database-url needs --storage, a folder that all machines of the service have",
     );
+  for (const folder of new Set([state ?? storage, storage])) await makeNamedFolder(folder, OWN_ENTRIES);
   const objects = await openObjects(storage);
   const metrics = createMetrics();
   const opened =

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Service, ServiceOptions } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-import { writeFolderAtomic } from "mixture-of-shards/storage";
+import { makePrivateFolder, PRIVATE_FOLDER, writeFolderAtomic } from "mixture-of-shards/storage";
 import type { ServiceEnv } from "#api";
 import { type Jobs, openJobs, openOutbox, openWatch } from "#jobs";
 import { deliverWebhooks } from "#signals";
@@ -35,10 +35,12 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const { database, queue, objects, storage, metrics } = parts;
   const { log } = options;
   const adapters = join(storage, "adapters");
+  await makePrivateFolder(adapters);
   const jobs = openJobs(database, queue);
   const publisher = await openPublisher(adapters, {
     jobs,
-    write: (files, path) => writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true })),
+    write: (files, path) =>
+      writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: PRIVATE_FOLDER }),
     onError: (model, error) => log.warn({ model, reason: String(error) }, "a model cannot be published now"),
   });
   const expired = openExpired(jobs);

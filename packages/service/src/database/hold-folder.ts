@@ -1,12 +1,12 @@
 // A socket in a folder as its lock: the kernel closes it with its process, however that ends. A file with a process number
 // would mislead in containers, where the process before had the same one.
 import { createHash } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { chmod, rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MosError } from "mixture-of-shards/core";
-import { lockChanges } from "mixture-of-shards/storage";
+import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/storage";
 
 /** Sockets' paths are at most 107 bytes long. */
 const LONGEST = 100;
@@ -45,7 +45,7 @@ const isHeld = (address: string): Promise<boolean> =>
  * @throws MosError `bad_option` where another process holds it.
  */
 export async function holdFolder(folder: string): Promise<AsyncDisposable> {
-  await mkdir(folder, { recursive: true });
+  await makePrivateFolder(folder);
   const address = addressOf(folder);
   const server = await listenAt(address).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "EADDRINUSE") throw error;
@@ -59,6 +59,7 @@ export async function holdFolder(folder: string): Promise<AsyncDisposable> {
     await rm(address, { force: true }); // left by a process that was killed
     return listenAt(address);
   });
+  if (process.platform !== "win32") await chmod(address, PRIVATE_FILE);
   return {
     [Symbol.asyncDispose]: () => new Promise<void>((resolved) => server.close(() => resolved())),
   };

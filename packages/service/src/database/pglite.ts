@@ -1,5 +1,7 @@
 import { PGlite } from "@electric-sql/pglite";
+import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError, reasonOf } from "mixture-of-shards/core";
+import { makePrivateTree } from "mixture-of-shards/storage";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 
@@ -13,7 +15,8 @@ import { holdFolder } from "./hold-folder.ts";
 export async function openPglite(folder?: string): Promise<Database> {
   const hold = folder === undefined ? undefined : await holdFolder(folder);
   try {
-    const pglite = await PGlite.create(folder === undefined ? {} : { dataDir: folder });
+    if (folder !== undefined) await makePrivateTree(folder); // of a version before
+    const pglite = await PGlite.create(folder === undefined ? {} : { fs: new PrivateFiles(folder) });
     await pglite.query("set time zone 'UTC'");
     return databaseOf(pglite, async () => {
       await pglite.close();
@@ -25,6 +28,28 @@ export async function openPglite(folder?: string): Promise<Database> {
     throw new MosError("storage", `${folder ?? "memory"}: the database cannot be opened: ${reason}`, {
       cause,
     });
+  }
+}
+
+/** The part of Emscripten's file system by which modes are set. */
+interface ModeOperations {
+  mknod(parent: unknown, name: string, ...rest: readonly [mode: number, device: unknown]): unknown;
+  setattr(node: unknown, attributes: { readonly mode?: number }): void;
+}
+
+/** Files of mode 0600 in folders of mode 0700: PGlite itself gives every user all rights to its files, whatever the umask is. */
+class PrivateFiles extends NodeFS {
+  override async init(...args: Parameters<NodeFS["init"]>): ReturnType<NodeFS["init"]> {
+    const { emscriptenOpts } = await super.init(...args);
+    const keepPrivate = (module: { readonly NODEFS?: { readonly node_ops: ModeOperations } }): void => {
+      const operations = module.NODEFS?.node_ops;
+      if (operations === undefined) throw new Error("this version of PGlite does not say how it sets modes");
+      const { mknod, setattr } = operations;
+      operations.mknod = (parent, name, ...[mode, device]) => mknod(parent, name, mode & ~0o077, device);
+      operations.setattr = (node, { mode, ...others }) =>
+        setattr(node, mode === undefined ? others : { ...others, mode: mode & ~0o077 });
+    };
+    return { emscriptenOpts: { ...emscriptenOpts, preRun: [keepPrivate, ...(emscriptenOpts.preRun ?? [])] } };
   }
 }
 

@@ -3,7 +3,15 @@ import { createReadStream } from "node:fs";
 import { copyFile, link, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "mixture-of-shards/core";
-import { makeFolder, openAtomicFile, pathExists, storageError, systemCode } from "mixture-of-shards/storage";
+import {
+  makeFolder,
+  makePrivateFolder,
+  openAtomicFile,
+  PRIVATE_FILE,
+  pathExists,
+  storageError,
+  systemCode,
+} from "mixture-of-shards/storage";
 
 /** A content: its SHA-256 in hexadecimal digits, and its size. */
 export interface StoredObject {
@@ -43,7 +51,8 @@ const DIGEST = /^[0-9a-f]{64}$/;
  */
 export async function openObjects(folder: string): Promise<ObjectStore> {
   const incoming = join(folder, "incoming");
-  await makeFolder(incoming);
+  await makePrivateFolder(incoming);
+  await makePrivateFolder(join(folder, "objects"));
   const placeOf = (digest: string): string => {
     if (!DIGEST.test(digest)) throw new MosError("storage", "a digest has 64 hexadecimal digits");
     return join(folder, "objects", digest.slice(0, 2), digest);
@@ -61,7 +70,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     const temporary = join(incoming, randomUUID());
     const hash = createHash("sha256");
     let bytes = 0;
-    await using file = await openAtomicFile(temporary).catch(failed);
+    await using file = await openAtomicFile(temporary, { mode: PRIVATE_FILE }).catch(failed);
     for await (const chunk of source) {
       hash.update(chunk);
       bytes += chunk.length;
@@ -72,7 +81,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     // a sweep must not take it before a row names it
     if (await touch(place)) return { digest, bytes };
     await file.commit().catch(failed);
-    await makeFolder(dirname(place)).catch(failed);
+    await makePrivateFolder(dirname(place)).catch(failed);
     await rename(temporary, place).catch(failed);
     return { digest, bytes };
   };
