@@ -5,7 +5,6 @@ import {
   checkedBy,
   failed,
   findAdapter,
-  jsonBody,
   ok,
   type RequestContext,
   security,
@@ -13,6 +12,7 @@ import {
 import { type AliasId, type AliasRow, type AliasVersionRow, isAliasName } from "#jobs";
 import { type AddRoutes, found, invalid } from "./service-env.ts";
 import { aliasSchema, pageQuery, pageSchema, shownAlias, shownPage } from "./shown.ts";
+import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/aliases";
 const params = z.object({
@@ -43,7 +43,7 @@ const setRoute = createRoute({
   summary: "Make an alias, or switch it to another model",
   description: "Every request that begins after the answer, on any server, has the new model.",
   security,
-  middleware: jsonBody,
+  middleware: storedBody,
   request: { params, query, body: { content: { "application/json": { schema: setRequest } } } },
   responses: answers,
 });
@@ -59,8 +59,8 @@ const rollbackRequest = z
 const bodyIfAny = ((context, next) => {
   const { headers } = context.req.raw;
   const isEmpty = Number(headers.get("content-length") ?? 0) === 0 && !headers.has("transfer-encoding");
-  return isEmpty && !headers.has("content-type") ? next() : jsonBody(context, next);
-}) satisfies typeof jsonBody;
+  return isEmpty && !headers.has("content-type") ? next() : storedBody(context, next);
+}) satisfies typeof storedBody;
 
 const rollbackRoute = createRoute({
   method: "post",

@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
-import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv, wholeNumber } from "./service-env.ts";
 import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
 import { FORM_BYTES, readUpload, wrongTrainingFile } from "./upload.ts";
 
@@ -70,14 +70,16 @@ const removeRoute = createRoute({
   responses: { 200: ok(deleted, "It is deleted."), default: failed },
 });
 
+const expirySeconds = wholeNumber(3600, 2_592_000);
+
 /** Seconds after which a file goes, as its form says. */
 function expiry(fields: ReadonlyMap<string, string>): number | undefined {
   const given = fields.get("expires_after[seconds]");
   if (given === undefined) return undefined;
-  const seconds = Number(given);
-  if (!Number.isInteger(seconds) || seconds < 3600 || seconds > 2_592_000)
+  const seconds = expirySeconds.safeParse(given);
+  if (!seconds.success)
     throw invalid("expires_after[seconds] is a whole number from 3600 to 2592000", "expires_after");
-  return seconds;
+  return seconds.data;
 }
 
 /** The tenant's files take too much. */

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import { ApiError, type ApiKey, checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, checkedBy, failed, ok, security } from "mixture-of-shards/server";
 import { storable } from "#database";
 import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
@@ -18,6 +18,7 @@ import {
   shownJob,
   shownPage,
 } from "./shown.ts";
+import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/fine_tuning/jobs";
 const params = z.object({ id: z.string().max(200) });
@@ -29,7 +30,7 @@ const createJobRoute = createRoute({
   summary: "Fine-tune an adapter on a file",
   description: "The same request with the same Idempotency-Key makes one job.",
   security,
-  middleware: jsonBody,
+  middleware: storedBody,
   request: {
     headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
     body: { content: { "application/json": { schema: jobRequestSchema } } },

@@ -1,9 +1,10 @@
 // /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
 import { createRoute, z } from "@hono/zod-openapi";
-import { checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
 import { lifetimeSchema, type ModelRow } from "#jobs";
 import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
 import { seconds } from "./shown.ts";
+import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/models/{model{.+}}";
 const params = z.object({ model: z.string().max(512) });
@@ -44,7 +45,7 @@ const updateRoute = createRoute({
   path,
   summary: "Set when a fine-tuned model expires; without a time, or with null, it does not",
   security,
-  middleware: jsonBody,
+  middleware: storedBody,
   request: { params, body: { content: { "application/json": { schema: updateRequest } } } },
   responses: { 200: ok(modelSchema, "The model."), default: failed },
 });

@@ -9,7 +9,6 @@ import {
   checkedBy,
   type FineTuningLimits,
   failed,
-  jsonBody,
   ok,
   security,
 } from "mixture-of-shards/server";
@@ -17,6 +16,7 @@ import { makeTemporaryFolder } from "mixture-of-shards/storage";
 import { expectAllowed, type JobRequest, jobRequestSchema } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { storedBody } from "./stored-body.ts";
 
 /** Lines that are shown at most, and tokens of each. */
 const [MAX_LINES, MAX_SHOWN] = [20, 1000];
@@ -89,7 +89,7 @@ const route = createRoute({
   summary: "What a job would be: examples as tokens with what is trained, updates, time and memory",
   description: "The body is that of a job. Nothing is made, and the base is not loaded for it.",
   security,
-  middleware: jsonBody,
+  middleware: storedBody,
   request: { body: { content: { "application/json": { schema: requestSchema } } } },
   responses: { 200: ok(previewSchema, "The preview."), default: failed },
 });

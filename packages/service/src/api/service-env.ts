@@ -1,5 +1,5 @@
 // What the routes of the service work with.
-
+import { z } from "@hono/zod-openapi";
 import type { FinetuneOptions, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
@@ -55,6 +55,15 @@ export const ownerOf = (key: { readonly name: string; readonly isAdmin: boolean 
   tenant: key.name,
   isAdmin: key.isAdmin,
 });
+
+/** A whole number as a query or a form has it: decimal digits and nothing else, neither 0x10 nor 1e3 nor a blank. */
+export const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `a whole number from ${least} to ${most}`)
+    .transform(Number)
+    .pipe(z.int().min(least).max(most))
+    .openapi({ type: "integer", minimum: least, maximum: most });
 
 /** A field of a request is wrong. */
 export const invalid = (message: string, param: string, code = "invalid_value"): ApiError =>

@@ -12,6 +12,7 @@ import {
   type JobRow,
   type WebhookRow,
 } from "#jobs";
+import { wholeNumber } from "./service-env.ts";
 
 /** Of OpenAI's objects: since 1970. */
 export const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
@@ -274,5 +275,5 @@ export const shownPage = <T extends { readonly id: string }>(data: readonly T[],
 /** `after` and `limit` of a list. */
 export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
   after: z.string().max(200).optional().describe("The id that the page before ended with."),
-  limit: z.coerce.number().int().min(1).max(limits.most).default(limits.standard),
+  limit: wholeNumber(1, limits.most).default(limits.standard),
 });

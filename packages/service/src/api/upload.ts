@@ -83,6 +83,7 @@ export async function readUpload<T>(
   }
   parser.on("field", (name: string, value: string, ...[, isCut]: readonly boolean[]) => {
     if (isCut) parser.destroy(invalidForm(`${name} is too long`));
+    else if (fields.has(name)) parser.destroy(invalidForm(`${name} comes twice; send it once`));
     else fields.set(name, value);
   });
   parser.on("partsLimit", () => parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts`)));

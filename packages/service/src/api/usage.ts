@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { failed, ok, security } from "mixture-of-shards/server";
 import type { UsageRow } from "#jobs";
-import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
+import { type AddRoutes, found, invalid, ownerOf, wholeNumber } from "./service-env.ts";
 
 /** Seconds of a bucket, and how many buckets a page has. */
 const WIDTHS = {
@@ -11,7 +11,7 @@ const WIDTHS = {
 } as const;
 
 /** Until the year 2100. */
-const time = z.coerce.number().int().min(0).max(4_102_444_800);
+const time = wholeNumber(0, 4_102_444_800);
 
 const resultSchema = z
   .object({
@@ -54,7 +54,7 @@ const usageRoute = createRoute({
       bucket_width: z.enum(["1h", "1d"]).default("1d"),
       group_by: z.enum(["model"]).optional(),
       api_key_id: z.string().max(64).optional().describe("Only of the key of this name."),
-      limit: z.coerce.number().int().min(1).max(WIDTHS["1h"].most).optional(),
+      limit: wholeNumber(1, WIDTHS["1h"].most).optional(),
       page: time.optional().describe("next_page of the page before."),
     }),
   },

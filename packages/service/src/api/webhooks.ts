@@ -1,6 +1,6 @@
 // /v1/webhooks: where a tenant is told that its jobs have ended.
 import { createRoute, z } from "@hono/zod-openapi";
-import { checkedBy, failed, jsonBody, ok, security } from "mixture-of-shards/server";
+import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
 import { webhookEvents } from "#jobs";
 import { isPrivateHost, portOf } from "#signals";
 import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
@@ -13,6 +13,7 @@ import {
   shownWebhook,
   webhookSchema,
 } from "./shown.ts";
+import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/webhooks";
 const params = z.object({ id: z.string().max(200) });
@@ -34,7 +35,7 @@ const addRoute = createRoute({
   summary: "Have a URL told when jobs of the key's tenant end",
   description: "The secret of its signatures is in this answer only.",
   security,
-  middleware: jsonBody,
+  middleware: storedBody,
   request: { body: { content: { "application/json": { schema: newWebhookSchema } } } },
   responses: {
     200: ok(webhookSchema.extend({ secret: z.string() }), "The webhook with its secret."),

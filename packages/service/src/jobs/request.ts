@@ -4,7 +4,6 @@ import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shard
 import { finetuneSettings, METHOD_NAMES } from "mixture-of-shards";
 import { parseAdapterConfig } from "mixture-of-shards/adapters";
 import { MosError, parseSettings, reasonOf } from "mixture-of-shards/core";
-import { storable } from "#database";
 import type { JobRow } from "./rows.ts";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
@@ -14,13 +13,6 @@ const hyperparameters = z.strictObject({
   n_epochs: autoOr(z.number().gt(0).max(50)).optional(),
   learning_rate_multiplier: autoOr(z.number().gt(0).max(1000)).optional(),
 });
-
-/** A text that PostgreSQL keeps. */
-const textOf = (most: number) =>
-  z
-    .string()
-    .max(most)
-    .refine((text) => storable(text) === text, "a text without zero bytes and lone surrogates");
 
 /** Seconds after which a model expires, at most ten years. */
 export const lifetimeSchema = z.int().min(60).max(315_360_000);
@@ -35,7 +27,7 @@ const mosFields = z
     shards_per_vector: z.int().min(1).max(4096),
     alpha: z.number().gt(0),
     dropout: z.number().min(0).lt(1),
-    target_modules: z.array(textOf(64)).min(1).max(16),
+    target_modules: z.array(z.string().max(64)).min(1).max(16),
     steps: z.int().min(1).max(10_000_000),
     epochs: z.number().gt(0).max(10_000),
     batch_size: z.int().min(1).max(4096),
@@ -47,9 +39,9 @@ const mosFields = z
     weight_decay: z.number().min(0).max(10),
     packing: z.boolean(),
     prompt_format: z.enum(["template", "chatml", "plain", "open-instruct"]),
-    system: textOf(10_000),
+    system: z.string().max(10_000),
     chat_template_kwargs: z
-      .record(textOf(64), z.unknown())
+      .record(z.string().max(64), z.unknown())
       .refine((value) => JSON.stringify(value).length <= 10_000, "at most 10,000 characters"),
     base_dtype: z.enum(["stored", "float32", "int8", "int4", "nf4"]),
     compute: z.enum(["float32", "int8"]),
@@ -72,7 +64,7 @@ const notOffered = (what: string) =>
 
 /** The metadata of OpenAI's objects. */
 export const metadataSchema = z
-  .record(textOf(64), textOf(512))
+  .record(z.string().max(64), z.string().max(512))
   .refine((value) => Object.keys(value).length <= 16, "at most 16 pairs");
 
 /** The body of `POST /v1/fine_tuning/jobs`. */
@@ -81,7 +73,7 @@ export const jobRequestSchema = z
     model: z.string().min(1).max(512),
     training_file: z.string().min(1).max(128),
     validation_file: z.string().min(1).max(128).nullish(),
-    suffix: textOf(64).min(1).nullish(),
+    suffix: z.string().max(64).min(1).nullish(),
     seed: z.int().min(0).max(2_147_483_647).nullish(),
     hyperparameters: hyperparameters.nullish(),
     method: z
