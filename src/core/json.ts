@@ -39,14 +39,25 @@ function expectedBy(issue: z.core.$ZodIssue): string {
 const limitOf = ({ origin }: { readonly origin: string }, limit: string): string =>
   origin === "array" ? `${limit} items` : origin === "string" ? `${limit} characters` : limit;
 
+const clip = (text: string, length: number): string =>
+  text.length > length ? `${text.slice(0, length)}…` : text;
+
+/** Names that are listed, and characters of each. */
+const [MAX_NAMES, MAX_NAME] = [8, 100];
+
+/** Names of fields in quotation marks. They are the client's, and may be megabytes. */
+function namesOf(keys: readonly string[]): string {
+  const listed = keys.slice(0, MAX_NAMES).map((key) => `"${clip(key, MAX_NAME)}"`);
+  return listed.join(", ") + (keys.length > MAX_NAMES ? ", …" : "");
+}
+
 /** A value in a few words. */
 function shown(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "an object";
   if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY)
     return "beyond the range of numbers";
-  const text = JSON.stringify(value) ?? "missing";
-  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  return clip(JSON.stringify(typeof value === "string" ? value.slice(0, 40) : value) ?? "missing", 40);
 }
 
 const at = (value: unknown, key: PropertyKey): unknown =>
@@ -57,9 +68,8 @@ const at = (value: unknown, key: PropertyKey): unknown =>
 /** The message of a failed parse: `field "rope_scaling.factor" is "2"; a number is expected`. */
 export function describeIssues({ issues }: z.ZodError, value: unknown): string {
   const parts = issues.slice(0, 3).map((issue) => {
-    if (issue.code === "unrecognized_keys")
-      return `${issue.keys.map((key) => `"${key}"`).join(", ")} is not a known field`;
-    const field = issue.path.map(String).join(".");
+    if (issue.code === "unrecognized_keys") return `${namesOf(issue.keys)} is not a known field`;
+    const field = issue.path.map((key) => clip(String(key), MAX_NAME)).join(".");
     const found = shown(issue.path.reduce(at, value));
     return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${expectedBy(issue)} is expected`;
   });
@@ -90,7 +100,7 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
 /** Deeper values are no data of ours, and would overflow the stack of what walks through them. */
 const DEEPEST = 100;
 
-const [QUOTE, BACKSLASH] = [34, 92];
+const [QUOTE, COLON, BACKSLASH, FIRST_BRACKET] = [34, 58, 92, 91];
 /** What each character adds to the depth. */
 const STEPS: Readonly<Record<number, number>> = { 91: 1, 93: -1, 123: 1, 125: -1 };
 
@@ -101,21 +111,39 @@ function endOfText(text: string, begin: number): number {
   return i;
 }
 
-/** Whether lists and objects are nested too deeply. Brackets are counted outside of texts. */
-function isTooDeep(text: string): boolean {
-  let depth = 0;
+/** Counts brackets and colons outside of strings: how deep a text is nested, and how many parts it has. */
+function excessOf(text: string, maxParts: number): string | undefined {
+  let [depth, parts] = [0, 0];
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);
     if (character === QUOTE) i = endOfText(text, i);
-    else if (character >= 91) depth += STEPS[character] ?? 0;
-    if (depth > DEEPEST) return true;
+    else if (character === COLON) parts++;
+    else if (character >= FIRST_BRACKET) {
+      const step = STEPS[character] ?? 0;
+      depth += step;
+      if (step > 0) parts++;
+    }
+    if (depth > DEEPEST) return `nested more than ${DEEPEST} levels deep`;
+    if (parts > maxParts) return `it holds more than ${maxParts} lists, objects and members`;
   }
-  return false;
+  return undefined;
 }
 
-/** Text as a JSON value. Throws MosError with `code` where it is not JSON, or nested more than 100 levels deep. */
-export function parseJson(text: string, { code, where }: { code: ErrorCode; where: string }): unknown {
-  if (isTooDeep(text)) throw new MosError(code, `${where}: nested more than ${DEEPEST} levels deep`);
+/** How a text is parsed, and what an error says. */
+export interface ParseJsonOptions {
+  readonly code: ErrorCode;
+  readonly where: string;
+  /** Lists, objects and members of objects. Each takes many times the bytes of its text, so they are counted before. */
+  readonly maxParts?: number;
+}
+
+/** Text as a JSON value. Throws MosError with `code` where it is not JSON, nested more than 100 levels deep, or too much. */
+export function parseJson(
+  text: string,
+  { code, where, maxParts = Number.POSITIVE_INFINITY }: ParseJsonOptions,
+): unknown {
+  const excess = excessOf(text, maxParts);
+  if (excess !== undefined) throw new MosError(code, `${where}: ${excess}`);
   try {
     return JSON.parse(text);
   } catch (error) {

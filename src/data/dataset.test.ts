@@ -233,6 +233,19 @@ describe("refused", () => {
     expect(error).toMatchObject({ code: "bad_data", message: expect.stringMatching(message) });
   });
 
+  test("too many messages are refused by their number, without a look at each", async () => {
+    let looks = 0;
+    const messages = new Proxy(Array(10_001).fill(user), {
+      get: (list, key) => {
+        if (typeof key === "string" && /^\d+$/.test(key)) looks++;
+        return Reflect.get(list, key);
+      },
+    });
+    for (const value of [{ messages }, { conversations: messages }])
+      await expect(readDataset([value])).rejects.toThrow(/is a list; a list of at most 10000 messages/);
+    expect(looks).toBeLessThan(4000);
+  });
+
   test("the message shows every accepted form", async () => {
     await expect(parse("{}")).rejects.toThrowError(
       /"messages".*\n.*"conversations".*\n.*"prompt".*\n.*"instruction".*\n.*"question".*\n.*"text"/,

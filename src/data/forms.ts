@@ -106,15 +106,16 @@ const message = z.object(
   },
   "an object with role and content",
 );
-/** More than any context window holds: a schema would complain about each of millions. */
+/** More than any context window holds. */
 const MAX_MESSAGES = 10_000;
-const conversation = z.object({
-  messages: z
-    .array(z.unknown(), "a list of messages")
-    .min(1, "at least one message")
-    .max(MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
-    .pipe(z.array(message)),
-});
+/** The length comes first: a schema of the items takes seconds and hundreds of megabytes for millions of them. */
+const listOf = <T extends z.ZodType>(item: T) =>
+  z
+    .custom<z.input<T>[]>(Array.isArray, "a list of messages")
+    .refine(({ length }) => length > 0, "at least one message")
+    .refine(({ length }) => length <= MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
+    .pipe(z.array(item));
+const conversation = z.object({ messages: listOf(message) });
 const SPEAKERS = {
   system: "system",
   human: "user",
@@ -131,11 +132,7 @@ const said = z.object(
 );
 const sharegpt = z.object({
   system: text.nullish(),
-  conversations: z
-    .array(z.unknown(), "a list of messages")
-    .min(1, "at least one message")
-    .max(MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
-    .pipe(z.array(said)),
+  conversations: listOf(said),
 });
 const completion = z.object({ prompt: text, completion: text });
 const instruction = z.object({ instruction: text, input: text.nullish(), output: text });

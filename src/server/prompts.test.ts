@@ -6,15 +6,15 @@ const text = await loadTextFromFolder("assets/tiny-english");
 const reader = (maxLength: number) =>
   createPromptReader(text, { vocabularySize: text.tokenizer.vocabularySize, maxLength });
 
-test("a text that fits exactly is taken, and with one token more refused", () => {
+test("a text that fits exactly is taken, and with one token more refused", async () => {
   const words = "The opposite of up is down. ".repeat(40);
   const { length } = text.tokenizer.encode(words);
-  expect(reader(length).fromText(words, "prompt").ids).toHaveLength(length);
-  expect(() => reader(length - 1).fromText(words, "prompt")).toThrowError(/maximum context length/);
-  expect(() => reader(10).fromText("", "prompt")).toThrowError(/no token/);
+  expect((await reader(length).fromText(words, "prompt")).ids).toHaveLength(length);
+  await expect(reader(length - 1).fromText(words, "prompt")).rejects.toThrowError(/maximum context length/);
+  await expect(reader(10).fromText("", "prompt")).rejects.toThrowError(/no token/);
 });
 
-test("a long text of few tokens is taken: counting in parts refuses only what cannot fit", () => {
+test("a long text of few tokens is taken: counting in parts refuses only what cannot fit", async () => {
   const longest = Math.max(
     ...Array.from({ length: text.tokenizer.vocabularySize }, (_, id) => text.tokenizer.bytesOf(id).length),
   );
@@ -24,17 +24,40 @@ test("a long text of few tokens is taken: counting in parts refuses only what ca
   const word = Buffer.from(text.tokenizer.bytesOf(id ?? 0)).toString();
   const repeated = word.repeat(600);
   const { length } = text.tokenizer.encode(repeated);
-  expect(reader(length).fromText(repeated, "prompt").ids).toHaveLength(length);
+  expect((await reader(length).fromText(repeated, "prompt")).ids).toHaveLength(length);
 });
 
 test.each(["x", " ", "7", "-"])(
   "thousands of %j in a row are refused before the tokenizer sees them",
-  (letter) => {
+  async (letter) => {
     const started = performance.now();
-    expect(() => reader(100_000).fromText(letter.repeat(300_000), "prompt")).toThrowError(/in a row|maximum/);
+    const read = reader(100_000).fromText(letter.repeat(300_000), "prompt");
+    await expect(read).rejects.toThrowError(/in a row|maximum/);
     expect(performance.now() - started).toBeLessThan(2000);
   },
 );
+
+test("other requests have their turn while a long text is counted", async () => {
+  const slow = Object.create(text.tokenizer, {
+    encode: {
+      value: (part: string) => {
+        for (const until = performance.now() + 11; performance.now() < until; );
+        return text.tokenizer.encode(part, { addSpecialTokens: false });
+      },
+    },
+  });
+  const { fromText } = createPromptReader({ tokenizer: slow }, { vocabularySize: 1000, maxLength: 5000 });
+  let turns = 0;
+  let isOver = false;
+  const turn = (): void => {
+    turns++;
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await expect(fromText("a. ".repeat(20_000), "prompt")).rejects.toThrowError(/maximum context length/);
+  isOver = true;
+  expect(turns).toBeGreaterThan(5);
+});
 
 test("a vocabulary of a million tokens is read", () => {
   const { tokenizer } = text;

@@ -1,4 +1,6 @@
 // Prompts as token ids. A text that cannot fit is refused before the tokenizer has worked through it.
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { steadyNow } from "#core";
 import { missingBos } from "#data";
 import type { LoadedText } from "#text";
 import { ApiError } from "./errors.ts";
@@ -14,8 +16,11 @@ export interface EncodedPrompt {
 
 /** Encodes prompts. Its methods throw ApiError 400, naming the field. */
 export interface PromptReader {
-  /** As in training: with a BOS if the tokenizer begins texts with one and this text does not, and never with an EOS. */
-  fromText(text: string, field: string): EncodedPrompt;
+  /**
+   * As in training: with a BOS if the tokenizer begins texts with one and this text does not, and never with an EOS. Other
+   * requests are answered while the tokens of a long text are counted.
+   */
+  fromText(text: string, field: string): Promise<EncodedPrompt>;
   fromIds(ids: readonly number[], field: string): EncodedPrompt;
 }
 
@@ -30,9 +35,13 @@ export const tooLong = (maxLength: number, found: string, field: string): ApiErr
     param: field,
   });
 
-/** A suspiciously long text is counted in chunks of this many characters; each cut may add this many tokens. */
+/** A text of more characters than this for each token of the context is counted before it is encoded as a whole. */
+const COUNTED_FROM = 2;
+/** It is counted in chunks of this many characters; each cut may add this many tokens. */
 const CHUNK = 1024;
 const CUT = 32;
+/** Milliseconds of counting after which other requests have their turn. */
+const TURN = 10;
 
 /** A tokenizer's work grows with the square of a word's length. No word of any language comes near this. */
 const MAX_WORD = 4096;
@@ -63,15 +72,19 @@ export function createPromptReader(
   for (let id = 0; id < tokenizer.vocabularySize; id++)
     // no token stands for more bytes than its spelling has; bytesOf would keep those of a quarter million tokens
     maxTokenBytes = Math.max(maxTokenBytes, Buffer.byteLength(tokenizer.tokenOf(id) ?? ""));
-  const checkLength = (text: string, field: string): void => {
+  const checkLength = async (text: string, field: string): Promise<void> => {
     if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
       throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
-    if (text.length < 8 * maxLength) return;
+    if (text.length < COUNTED_FROM * maxLength) return;
     let tokens = 0;
+    let since = steadyNow();
     for (let start = 0; start < text.length; start += CHUNK) {
       const chunk = text.slice(start, start + CHUNK);
       tokens += Math.max(0, tokenizer.encode(chunk, { addSpecialTokens: false }).length - CUT);
       if (tokens > maxLength) throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+      if (steadyNow() - since < TURN) continue;
+      await nextTurn();
+      since = steadyNow();
     }
   };
   const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {
@@ -81,8 +94,8 @@ export function createPromptReader(
     return prompt;
   };
   return {
-    fromText: (text, field) => {
-      checkLength(text, field);
+    fromText: async (text, field) => {
+      await checkLength(text, field);
       checkWords(text, field);
       const ids = tokenizer.encode(text, { addSpecialTokens: false });
       const bos = missingBos(ids, tokenizer);

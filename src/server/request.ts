@@ -4,9 +4,11 @@ import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText, describeIssues, parseJson, reasonOf } from "#core";
 import { mediaPart } from "#text";
+import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
 import { ApiError } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
+import { tooLong } from "./prompts.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
 const tooLarge = (limit: number): ApiError =>
@@ -73,10 +75,15 @@ function checkJsonType(request: Request): void {
   });
 }
 
+/** Values of a request. Far more than any real one has, and few enough that a schema's complaints about each stay cheap. */
+const MAX_VALUES = 20_000;
+/** Items of a list, such as messages, and members of an object. */
+const MAX_ITEMS = 4096;
+
 function jsonOf(bytes: Uint8Array): unknown {
   const place = { code: "bad_option", where: "the request's body" } as const;
   try {
-    return parseJson(decodeText(bytes, place), place);
+    return parseJson(decodeText(bytes, place), { ...place, maxParts: MAX_VALUES });
   } catch (cause) {
     const message = reasonOf(cause);
     throw new ApiError(message, { status: 400, code: "invalid_json", cause });
@@ -86,24 +93,46 @@ function jsonOf(bytes: Uint8Array): unknown {
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Far more than any real request holds, and few enough that a schema's complaints about each stay cheap. */
-const MAX_VALUES = 50_000;
+const invalidValue = (message: string, param?: string): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param });
 
-/** Counts the values that a schema would walk through. Prompts are checked separately. */
+/** Looks at lengths before a schema looks at each value. Prompts have limits of their own. */
 function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unknown>>): void {
-  const pending: unknown[] = [fields];
-  for (let count = 0; pending.length > 0; count++) {
-    const value = pending.pop();
+  const pending = Object.entries(fields);
+  let count = pending.length;
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const [field, value] = next;
     if (typeof value !== "object" || value === null) continue;
-    const parts = Object.values(value);
-    if (count + pending.length + parts.length > MAX_VALUES)
-      throw new ApiError(`the request holds more than ${MAX_VALUES} values; send fewer messages`, {
-        status: 400,
-        code: "invalid_value",
-      });
-    for (const part of parts) pending.push(part);
+    const parts: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+    const param = clipped(field);
+    if (parts.length > MAX_ITEMS) {
+      const what = Array.isArray(value) ? "items" : "members";
+      throw invalidValue(`${param} has ${parts.length} ${what}; at most ${MAX_ITEMS} are taken`, param);
+    }
+    count += parts.length;
+    if (count > MAX_VALUES)
+      throw invalidValue(`the request holds more than ${MAX_VALUES} values; send fewer messages`);
+    for (const part of parts) pending.push([field, part]);
   }
 }
+
+/** What decides how many prompts a request may have, and how long one may be. */
+export interface PromptLimits {
+  /** Of a request. */
+  readonly choices: number;
+  /** Tokens. */
+  readonly maxLength: number;
+}
+
+/** Looks at the length of a list of prompts or token ids. What it holds is the schema's business. */
+function checkPrompt(prompt: unknown, { choices, maxLength }: PromptLimits): void {
+  if (!Array.isArray(prompt)) return;
+  if (typeof prompt[0] !== "number") checkChoices(prompt.length, choices);
+  else if (prompt.length > maxLength) throw tooLong(maxLength, `the prompt has ${prompt.length}`, "prompt");
+}
+
+/** A client's own name of a field, which may be megabytes. */
+const clipped = (name: string): string => (name.length > 100 ? `${name.slice(0, 100)}…` : name);
 
 /** How deep OpenAI's fields go: body, messages, message, content, part. */
 const FIELD_DEPTH = 5;
@@ -124,13 +153,14 @@ function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
  */
 export async function readJsonBody(
   request: Request,
-  limits: BodyLimits,
+  limits: BodyLimits & PromptLimits,
 ): Promise<Readonly<Record<string, unknown>>> {
   checkJsonType(request);
   const body = jsonOf(await readBody(request, limits));
   if (!isObject(body))
     throw new ApiError("the request's body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
+  checkPrompt(body["prompt"], limits);
   const { prompt, ...fields } = body;
   const kept = withoutNulls(fields);
   await nextTurn(); // a body of megabytes took its time
@@ -139,7 +169,8 @@ export async function readJsonBody(
 
 /** Reads a JSON body before the route's schema checks it, in place of Hono's reader, which knows no limits. */
 export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
-  const fields = await readJsonBody(context.req.raw, context.var.server.limits);
+  const { limits, engine } = context.var.server;
+  const fields = await readJsonBody(context.req.raw, { ...limits, maxLength: engine.model.maxLength });
   context.req.json = async () => fields as never;
   await next();
 };
@@ -171,7 +202,8 @@ const isParent = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null;
 
 function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown): ApiError {
-  const pathOf = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] => path.map(String);
+  const pathOf = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] =>
+    path.map((key) => clipped(String(key)));
   const invalid = (message: string, code: string, param: string): ApiError =>
     new ApiError(message, { status: 400, code, param: param === "" ? undefined : param, cause: error });
   const media = error.issues.map((issue) => mediaAt(pathOf(issue), value)).find((part) => part !== undefined);
@@ -194,7 +226,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
   const [issue] = error.issues;
   const path = issue === undefined ? [] : pathOf(issue);
   if (issue?.code === "unrecognized_keys") {
-    const field = [...path, issue.keys[0]].join(".");
+    const field = [...path, clipped(issue.keys[0] ?? "")].join(".");
     return invalid(`${field} is not a known field; leave it out`, "unknown_parameter", field);
   }
   const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";

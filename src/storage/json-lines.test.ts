@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { type JsonLine, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mos-jsonl-"));
@@ -62,6 +62,19 @@ test("a line without end is refused before it fills the memory", async () => {
     code: "bad_data",
     message: expect.stringMatching(/data\.jsonl:2: the line is longer than 50 bytes/),
   });
+});
+
+test("a line of millions of values is refused before it is parsed", async () => {
+  const parse = vi.spyOn(JSON, "parse");
+  try {
+    await expect(read(`1\n{"messages": [${"{},".repeat(2_000_000)}{}]}`)).rejects.toMatchObject({
+      code: "bad_data",
+      message: expect.stringMatching(/data\.jsonl:2: it holds more than 2000000 lists, objects and members/),
+    });
+    expect(parse.mock.calls.map(([text]) => text)).toEqual(["1"]);
+  } finally {
+    parse.mockRestore();
+  }
 });
 
 test("a missing file", async () => {

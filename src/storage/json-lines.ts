@@ -103,9 +103,12 @@ function flawPosition(text: string, flaw: string): number | undefined {
   return broken - 1;
 }
 
+/** Lists, objects and members of one line. Millions of them would take gigabytes, and no record of data has as many. */
+const MAX_PARTS = 2_000_000;
+
 function parseLine(text: string, where: string): unknown {
   try {
-    return parseJson(text, { code: "bad_data", where });
+    return parseJson(text, { code: "bad_data", where, maxParts: MAX_PARTS });
   } catch (error) {
     const flaw = error instanceof MosError ? error.cause : undefined;
     if (!(flaw instanceof SyntaxError)) throw error;
@@ -122,7 +125,8 @@ function parseLine(text: string, where: string): unknown {
 /**
  * Reads a JSON Lines file as a stream: a byte order mark, CRLF and blank lines are tolerated.
  *
- * @throws MosError "bad_data" as `file:line[:column]` for bytes that are not UTF-8 or text that is not JSON; "not_found".
+ * @throws MosError "bad_data" as `file:line[:column]` for bytes that are not UTF-8, text that is not JSON, and a line of more
+ * than two million lists, objects and members; "not_found".
  * @example
  * for await (const { line, value } of readJsonLines("train.jsonl")) check(value, line);
  */

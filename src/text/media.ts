@@ -22,10 +22,13 @@ export interface MediaPart {
   readonly what: string;
 }
 
+/** Parts that are looked at; a wrong list may have millions. */
+const LOOKED_AT = 1000;
+
 /** The first image, sound or file among the parts of a message's content; undefined where there is none. */
 export function mediaPart(content: unknown): MediaPart | undefined {
   if (!Array.isArray(content)) return undefined;
-  for (const [index, part] of content.entries()) {
+  for (const [index, part] of content.slice(0, LOOKED_AT).entries()) {
     const type: unknown = part?.type;
     if (typeof type === "string" && Object.hasOwn(KINDS, type))
       return { index, what: `${KINDS[type]} (type "${type}")` };

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { hashOfKey, openKeyFile } from "#server";
 import { type Harness, makeServer } from "./harness.ts";
 
@@ -44,6 +44,21 @@ describe("without keys", () => {
     ["deep nesting", "[".repeat(400_000), 400, "invalid_json"],
     ["bytes that are not UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), 400, "invalid_json"],
     ["many wrong messages", `{"model":"base","messages":[${"1,".repeat(400_000)}1]}`, 400, "invalid_value"],
+    ["a million objects", `{"model":"base","messages":[${"{},".repeat(300_000)}{}]}`, 400, "invalid_json"],
+    ["a million members", `{"a":{${'"":1,'.repeat(190_000)}"":1}}`, 400, "invalid_json"],
+    [
+      "many token ids",
+      `{"model":"base","prompt":[${"1,".repeat(400_000)}1]}`,
+      400,
+      "context_length_exceeded",
+    ],
+    ["many prompts", `{"model":"base","prompt":[${'"",'.repeat(300_000)}""]}`, 400, "invalid_value"],
+    [
+      "a list of stops that is too long",
+      JSON.stringify(chat("base", { stop: Array(5000).fill("x") })),
+      400,
+      "invalid_value",
+    ],
     [
       "many wrong parts",
       JSON.stringify(chat("base", { messages: [{ role: "user", content: Array(90_000).fill(1) }] })),
@@ -54,6 +69,20 @@ describe("without keys", () => {
     const answer = await post(body);
     expect([answer.status, answer.error.code]).toEqual([status, code]);
     await stillServes();
+  });
+
+  test("nothing of a body with too many values is parsed or checked, and no field is repeated as a whole", async () => {
+    const parse = vi.spyOn(JSON, "parse");
+    try {
+      const { status } = await server.send("/v1/chat/completions", { messages: Array(30_000).fill({}) });
+      expect(status).toBe(400);
+      expect(parse.mock.calls.filter(([text]) => text.includes("messages"))).toEqual([]);
+    } finally {
+      parse.mockRestore();
+    }
+    const name = "k".repeat(200_000);
+    for (const more of [{ [name]: 1 }, { metadata: { [name]: 1 } }, { stream_options: { [name]: true } }])
+      expect((await server.send("/v1/chat/completions", chat("base", more))).text.length).toBeLessThan(1000);
   });
 
   test("an unknown or unsupported field is named, at any depth", async () => {

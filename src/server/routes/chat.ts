@@ -193,7 +193,7 @@ async function startChat(context: RequestContext, request: ChatRequest): Promise
   const adapter = await adapterOf(context, request.model);
   checkChoices(request.n ?? 1, server.limits.choices);
   const logprobs = logprobsOf(request);
-  const prompt = server.prompts.fromText(render(server.engine.text, request), "messages");
+  const prompt = await server.prompts.fromText(render(server.engine.text, request), "messages");
   checkTokenIds(request, server.engine.model);
   const { model, defaults } = server.engine;
   const { maxLength } = model;

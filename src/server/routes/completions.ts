@@ -165,7 +165,8 @@ function promptItems(input: PromptInput): readonly (string | readonly number[])[
 async function readPrompts(input: PromptInput, reader: PromptReader): Promise<readonly EncodedPrompt[]> {
   const prompts: EncodedPrompt[] = [];
   for (const item of promptItems(input)) {
-    prompts.push(typeof item === "string" ? reader.fromText(item, "prompt") : reader.fromIds(item, "prompt"));
+    const isText = typeof item === "string";
+    prompts.push(isText ? await reader.fromText(item, "prompt") : reader.fromIds(item, "prompt"));
     await nextTurn();
   }
   return prompts;
