@@ -7,7 +7,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { createAdapterStore } from "./adapter-store.ts";
 import { authenticate, checkHost, checkSite } from "./auth.ts";
 import type { RequestContext, ServerApp, ServerContext, ServerEnv, ServerOptions } from "./context.ts";
-import { ApiError, createAnswers, watchEngine } from "./errors.ts";
+import { createAnswers, watchEngine } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
 import {
   createConcurrencyLimiter,
@@ -25,6 +25,7 @@ import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { nothingAt, type UnservedRequest, wrongMethod } from "./unserved.ts";
 
 const ROUTES: readonly ((app: ServerApp) => void)[] = [
   chatRoutes,
@@ -72,7 +73,7 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));
   app.onError((error, context) => failed(context, error));
-  app.notFound((context) => failed(context, nothingAt(context.req.path)));
+  app.notFound((context) => failed(context, nothingAt(unserved(context))));
   for (const addTo of ROUTES) addTo(app);
   options.extension?.addRoutes(app);
   refuseOtherMethods(app);
@@ -196,13 +197,11 @@ function failed(context: RequestContext, error: unknown): Response {
   return context.json(body, status as ContentfulStatusCode, { ...headers });
 }
 
-/** Clients that can use either of OpenAI's APIs may ask for the other one first. */
-function nothingAt(path: string): ApiError {
-  const message = path.startsWith("/v1/responses")
-    ? "the Responses API is not supported by this server; use /v1/chat/completions"
-    : `there is nothing at ${path.slice(0, 200)}`;
-  return new ApiError(message, { status: 404, code: "unknown_url" });
-}
+const unserved = ({ req: { method, path }, var: { server } }: RequestContext): UnservedRequest => ({
+  method,
+  path,
+  hasService: server.extension !== undefined,
+});
 
 /** Answers 405 where a path has routes, but none for the method. */
 function refuseOtherMethods(app: ServerApp): void {
@@ -210,11 +209,5 @@ function refuseOtherMethods(app: ServerApp): void {
   for (const { path, method } of app.routes)
     if (method !== "ALL") allowed.set(path, (allowed.get(path) ?? new Set()).add(method));
   for (const [path, methods] of allowed)
-    app.all(path, (context) => failed(context, wrongMethod(context.req.method, [...methods])));
+    app.all(path, (context) => failed(context, wrongMethod(unserved(context), [...methods])));
 }
-
-const wrongMethod = (method: string, allowed: readonly string[]): ApiError =>
-  new ApiError(
-    `${method} is not possible here; ${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`,
-    { status: 405, code: "method_not_allowed", headers: { allow: allowed.join(", ") } },
-  );

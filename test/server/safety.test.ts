@@ -141,6 +141,20 @@ describe("without keys", () => {
     await stillServes();
   });
 
+  test.each([
+    ["POST", "/v1/files", 404],
+    ["GET", "/v1/files/file-1/content", 404],
+    ["POST", "/v1/fine_tuning/jobs", 404],
+    ["GET", "/v1/webhooks", 404],
+    ["DELETE", "/v1/models/base", 405],
+  ])("%s %s, which fine-tuning as a service has, says how to get it", async (method, path, wanted) => {
+    const answer = await server.fetch(path, { method });
+    expect(answer.status).toBe(wanted);
+    const code = wanted === 404 ? "unknown_url" : "method_not_allowed";
+    const message = expect.stringContaining("start it with mos serve --state FOLDER");
+    expect(await answer.json()).toMatchObject({ error: { code, message } });
+  });
+
   test("unknown routes and methods have the same form of error", async () => {
     const missing = await server.send("/v1/embeddings", {});
     expect([missing.status, missing.json.error.code]).toEqual([404, "unknown_url"]);

@@ -1,0 +1,46 @@
+// What is said of requests that no route takes.
+import { ApiError } from "./errors.ts";
+
+/** Paths of fine-tuning as a service. */
+const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
+/** It also adds methods to this one. */
+const MODEL_PATH = /^\/v1\/models\/./;
+const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
+
+const HOW_TO_GET =
+  "start it with mos serve --state FOLDER, which needs the package mixture-of-shards-service (docs/13-fine-tuning-service.md)";
+
+/** A request of a client, and whether the server has the routes of fine-tuning as a service. */
+export interface UnservedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly hasService: boolean;
+}
+
+/** Clients that can use either of OpenAI's APIs may ask for the other one first. */
+export function nothingAt({ path, hasService }: UnservedRequest): ApiError {
+  const shown = path.slice(0, 200);
+  const message = path.startsWith("/v1/responses")
+    ? "the Responses API is not supported by this server; use /v1/chat/completions"
+    : !hasService && SERVICE_PATH.test(path)
+      ? `there is nothing at ${shown}, since this server takes no fine-tuning jobs; ${HOW_TO_GET}`
+      : `there is nothing at ${shown}`;
+  return new ApiError(message, { status: 404, code: "unknown_url" });
+}
+
+/** The path has routes, but none for the method. */
+export function wrongMethod(
+  { method, path, hasService }: UnservedRequest,
+  allowed: readonly string[],
+): ApiError {
+  const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
+  const isOfService = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
+  const more = isOfService
+    ? `. A server that takes fine-tuning jobs can change its models; ${HOW_TO_GET}`
+    : "";
+  return new ApiError(`${method} is not possible here; ${possible}${more}`, {
+    status: 405,
+    code: "method_not_allowed",
+    headers: { allow: allowed.join(", ") },
+  });
+}
