@@ -72,6 +72,10 @@ const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
   ["starcoder", digitsFirst],
 ]);
 
+/** The patterns of all of them, which end in time on any text. */
+export const knownSplits = (): readonly string[] =>
+  [...PRE_TOKENIZERS.values()].flatMap(({ splits }) => splits);
+
 /** @throws MosError `unsupported` for a name that is not in the table. */
 export function ggufPreTokenizer(name: string): GgufPreTokenizer {
   const found = PRE_TOKENIZERS.get(name);

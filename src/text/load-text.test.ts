@@ -197,3 +197,30 @@ describe("pre-tokenizers are run as in Rust", () => {
     expect(plain.encode("  1")).toEqual([0, 9]);
   });
 });
+
+describe("a regular expression that would not end", () => {
+  const evil = "(?:a+)+$";
+  const normalizer = { type: "Replace", pattern: { Regex: evil }, content: "b" };
+  const split = { type: "Split", pattern: { Regex: evil }, behavior: "Isolated", invert: false };
+  const preTokenizer = {
+    type: "Sequence",
+    pretokenizers: [split, { ...tokenizerJson.pre_tokenizer, use_regex: false }],
+  };
+
+  test.each([
+    ["normalizer", { normalizer }],
+    ["pre-tokenizer", { pre_tokenizer: preTokenizer }],
+  ])("of the %s is given up, and what ends is encoded", async (_, change) => {
+    await write({ "tokenizer.json": { ...tokenizerJson, ...change } });
+    const tokenizer = await loadTokenizer(folder);
+    const started = performance.now();
+    expect(() => tokenizer.encode(`${"a".repeat(60)}!`)).toThrowError(
+      expect.objectContaining({
+        ...{ name: "MosError", code: "bad_model" },
+        message: expect.stringMatching(/^tokenizer\.json: .* more than 2\.001 s for 61 characters/),
+      }),
+    );
+    expect(performance.now() - started).toBeLessThan(10_000); // it would take years
+    expect(tokenizer.encode("ab")).toEqual([3]);
+  });
+});

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
 import { exactPreTokenizer } from "./pre-tokenizer.ts";
+import { hasOwnPattern } from "./time-limit.ts";
 
 /** A token beside the vocabulary of the BPE. */
 export interface AddedToken {
@@ -14,6 +15,8 @@ export interface TokenizerDefinition {
   readonly vocabulary: ReadonlyMap<string, number>;
   readonly addedTokens: readonly AddedToken[];
   readonly decoder: unknown;
+  /** Whether it has regular expressions that are not known to end. */
+  readonly hasOwnPattern: boolean;
   /** The definition that the tokenizer library is given. */
   readonly backendJson: object;
 }
@@ -77,6 +80,7 @@ export function parseTokenizerJson(json: unknown): TokenizerDefinition {
     vocabulary,
     addedTokens,
     decoder,
+    hasOwnPattern: hasOwnPattern(normalizer) || hasOwnPattern(pre_tokenizer),
     backendJson: {
       added_tokens: addedTokens,
       normalizer: normalizer ?? null,

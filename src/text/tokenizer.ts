@@ -3,6 +3,7 @@ import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { MosError, reasonOf } from "#core";
 import { pathExists, readJson } from "#storage";
+import { withTimeLimit } from "./time-limit.ts";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
 
@@ -94,8 +95,11 @@ function assemble({ backend, definition, rule, tokens, bosToken, eos, idOf }: To
   const special = new Set(definition.addedTokens.filter((token) => token.special).map((token) => token.id));
   const added = new Set(definition.addedTokens.map((token) => token.id));
   const bytesOf = byteTable({ tokens, added, rule });
-  const encode: Tokenizer["encode"] = (text, { addSpecialTokens = true } = {}) =>
-    backend.encode(wellFormed(text), { add_special_tokens: addSpecialTokens }).ids;
+  const limited = definition.hasOwnPattern ? withTimeLimit : undefined;
+  const encode: Tokenizer["encode"] = (text, { addSpecialTokens: add_special_tokens = true } = {}) => {
+    const encodeText = (given: string): number[] => backend.encode(given, { add_special_tokens }).ids;
+    return (limited?.(encodeText) ?? encodeText)(wellFormed(text));
+  };
   if (encode("").some((id) => !Number.isInteger(id)))
     throw new MosError(
       "bad_model",

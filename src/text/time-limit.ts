@@ -1,0 +1,65 @@
+// A regular expression of a tokenizer.json is a program of whoever made that file, and some take longer than anybody's life on
+// forty characters. While one runs, the process hears no signal, so it runs under a watch that V8 keeps.
+import { createContext, Script } from "node:vm";
+import { MosError } from "#core";
+import { knownSplits } from "./gguf-pre-tokenizers.ts";
+import { GPT2_SPLIT, isStep } from "./pre-tokenizer.ts";
+
+/** Milliseconds for a text, and for each of its characters: ten times what a slow machine takes. */
+const [EACH_TEXT, EACH_CHARACTER] = [2000, 0.01];
+
+const KNOWN: ReadonlySet<string> = new Set([GPT2_SPLIT, ...knownSplits()]);
+
+/** Whether a part of a tokenizer.json has a regular expression other than those of the models that are known here. */
+export function hasOwnPattern(part: unknown): boolean {
+  if (!isStep(part)) return false;
+  return Object.entries(part).some(([name, value]) =>
+    name === "Regex" ? typeof value !== "string" || !KNOWN.has(value) : hasOwnPattern(value),
+  );
+}
+
+/** What the script calls: only the context of a script is watched. */
+const shared: { work: () => unknown } = { work: () => undefined };
+let watch: ((milliseconds: number) => void) | undefined;
+
+function makeWatch(): (milliseconds: number) => void {
+  const [script, context] = [new Script("work()"), createContext(shared)];
+  return (timeout) => script.runInContext(context, { timeout });
+}
+
+/** By its code: the error need not be of this context. */
+const isTimeout = (error: unknown): boolean =>
+  typeof error === "object" &&
+  error !== null &&
+  "code" in error &&
+  error.code === "ERR_SCRIPT_EXECUTION_TIMEOUT";
+
+/**
+ * A function of a text that ends within a time that is many times what it should take.
+ *
+ * @throws MosError `bad_model` from that function where it does not.
+ */
+export function withTimeLimit<T>(encode: (text: string) => T): (text: string) => T {
+  return (text) => {
+    let result: { readonly value: T } | undefined;
+    shared.work = () => {
+      result = { value: encode(text) };
+    };
+    const milliseconds = Math.ceil(EACH_TEXT + EACH_CHARACTER * text.length);
+    watch ??= makeWatch();
+    try {
+      watch(milliseconds);
+    } catch (cause) {
+      if (!isTimeout(cause)) throw cause;
+      throw new MosError(
+        "bad_model",
+        `tokenizer.json: its regular expressions take more than ${milliseconds / 1000} s for ${text.length} characters; they may never end, so do not use this tokenizer`,
+        { cause },
+      );
+    } finally {
+      shared.work = () => undefined;
+    }
+    if (result === undefined) throw new Error("the text was not encoded");
+    return result.value;
+  };
+}
