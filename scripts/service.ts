@@ -3,19 +3,37 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-const [, ...lines] = readFileSync("examples/fine-tuning.ts", "utf8").split("\n");
-console.log(`In another terminal, when the server listens (about half a minute of training, then an answer):
+const state = ["--state", ".mos/service"];
+const asked = process.argv.slice(2);
+const hasPlace = asked.some((option) => /^--(state|database-url)(=|$)/.test(option));
+const args = ["serve", "--model", "assets/tiny-english", "--model-name", "tiny", ...(hasPlace ? [] : state)];
+const child = spawn(process.execPath, ["dist/cli/main.js", ...args, ...asked], {
+  stdio: ["inherit", "pipe", "inherit"],
+});
+let said = "";
+child.stdout.on("data", (data: Buffer) => {
+  process.stdout.write(data);
+  if (said === "listening") return;
+  said += data;
+  // what is printed when the server listens, as text or with --json
+  const address = /\baddress"?[\s:]+"?(https?:\/\/[^\s"]+)[\s"]/.exec(said)?.[1];
+  if (address === undefined) return;
+  said = "listening";
+  explain(address.replace(/\/v1$/, ""));
+});
 
-  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none npx tsx examples/fine-tuning.ts
+function explain(address: string): void {
+  const [, ...lines] = readFileSync("examples/fine-tuning.ts", "utf8").split("\n");
+  console.error(`
+In another terminal (about half a minute of training, then an answer):
+
+  OPENAI_BASE_URL=${address}/v1 OPENAI_API_KEY=none npx tsx examples/fine-tuning.ts
 
 That program is:
 
 ${lines.map((line) => `  ${line}`).join("\n")}`);
+}
 
-const args = ["serve", "--model", "assets/tiny-english", "--model-name", "tiny", "--state", ".mos/service"];
-const child = spawn(process.execPath, ["dist/cli/main.js", ...args, ...process.argv.slice(2)], {
-  stdio: "inherit",
-});
 // both get Ctrl-C; the server ends when its jobs are at a checkpoint
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => child.kill("SIGTERM"));
