@@ -29,7 +29,7 @@ interface ExtensionParts {
   /** Takes a model that was deleted out of all folders. */
   readonly unpublish: (name: string) => Promise<void>;
   readonly expired: Expired;
-  readonly service: Pick<ServiceEnv, "jobs" | "objects" | "preview" | "webhookPorts">;
+  readonly service: Pick<ServiceEnv, "jobs" | "objects" | "preview" | "checkFile" | "webhookPorts">;
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */

@@ -7,7 +7,7 @@ import { makePrivateFolder, PRIVATE_FOLDER, writeFolderAtomic } from "mixture-of
 import type { ServiceEnv } from "#api";
 import { type Jobs, openJobs, openOutbox, openWatch } from "#jobs";
 import { deliverWebhooks } from "#signals";
-import { createPreviewer } from "#worker";
+import { createFileChecker, createPreviewer } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
 import { extensionOf } from "./extension.ts";
 import { openParts, type ServiceParts } from "./parts.ts";
@@ -48,6 +48,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   await syncModels(models).catch((error: unknown) =>
     log.warn({ reason: String(error) }, "models are published later"),
   );
+  const checkFile = createFileChecker();
   const makePreview = createPreviewer();
   const preview: ServiceEnv["preview"] = (order, client) =>
     makePreview({ ...order, model: options.model, threads: options.threads }, client);
@@ -77,7 +78,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
           ...models,
           model,
           unpublish,
-          service: { jobs, objects, preview, webhookPorts: options.webhookPorts },
+          service: { jobs, objects, preview, checkFile, webhookPorts: options.webhookPorts },
         }),
         metrics: () => metrics.render(state),
       };

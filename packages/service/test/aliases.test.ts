@@ -61,7 +61,7 @@ describe.each(databases)("%s", (_, open) => {
             publisher,
             unpublish,
             expired,
-            service: { jobs: own, objects, preview: unused, webhookPorts: [443] },
+            service: { jobs: own, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
           }),
           metrics: async () => "",
         },

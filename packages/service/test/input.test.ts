@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openJobs } from "#jobs";
 import { openObjects } from "#objects";
+import { createFileChecker } from "#worker";
 import { type Answer, type Harness, makeServer } from "../../../test/server/harness.ts";
 import { openExpired } from "../src/expired.ts";
 import { extensionOf } from "../src/extension.ts";
@@ -39,7 +40,7 @@ describe.each(databases)("%s", (_, open) => {
             publisher: { fetch: unused },
             unpublish: unused,
             expired: openExpired(jobs),
-            service: { jobs, objects, preview: unused, webhookPorts: [443] },
+            service: { jobs, objects, preview: unused, checkFile: createFileChecker(), webhookPorts: [443] },
           }),
           metrics: async () => "",
         },

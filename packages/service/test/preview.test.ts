@@ -6,15 +6,16 @@ const order: Parameters<ReturnType<typeof createPreviewer>>[0] = {
   ...{ model: "assets/tiny-english", data: "assets/quickstart/train.jsonl", heldOutData: undefined },
   ...{ adapter: { method: "lora", rank: 2 }, settings: { steps: 1 }, threads: 1, maxShown: 10 },
 };
+const oneAtATime = { running: 1, runningOfTenant: 1 };
 const never = { tenant: "acme", signal: new AbortController().signal };
 
 test("a preview that takes too long is ended", async () => {
-  const preview = createPreviewer({ waiting: 1, ofTenant: 2, seconds: 0.01, megabytes: 500 });
+  const preview = createPreviewer({ ...oneAtATime, waiting: 1, ofTenant: 2, seconds: 0.01, megabytes: 500 });
   await expect(preview(order, never)).rejects.toMatchObject({ code: "memory" });
 });
 
 test("too many are refused; one whose client has left makes room", async () => {
-  const preview = createPreviewer({ waiting: 1, ofTenant: 2, seconds: 30, megabytes: 500 });
+  const preview = createPreviewer({ ...oneAtATime, waiting: 1, ofTenant: 2, seconds: 30, megabytes: 500 });
   const [first, second] = [new AbortController(), new AbortController()];
   const made = preview(order, { tenant: "acme", signal: first.signal });
   const waits = preview(order, { tenant: "zeta", signal: second.signal });
@@ -27,7 +28,7 @@ test("too many are refused; one whose client has left makes room", async () => {
 });
 
 test("a tenant that has many leaves room for others", async () => {
-  const preview = createPreviewer({ waiting: 8, ofTenant: 1, seconds: 30, megabytes: 500 });
+  const preview = createPreviewer({ ...oneAtATime, waiting: 8, ofTenant: 1, seconds: 30, megabytes: 500 });
   const first = new AbortController();
   const made = preview(order, { tenant: "acme", signal: first.signal });
   await expect(preview(order, never)).rejects.toMatchObject({ code: "busy" });

@@ -135,6 +135,7 @@ describe.each(databases)("%s", (_, open) => {
               webhookPorts,
               ...{ checkPlan: unused, unpublish: unused, nextSeed: unused, lookAtExpiry: unused },
               preview: unused,
+              checkFile: unused,
             }),
           keyOf: (key) => key,
           fetch: async () => false,

@@ -6,7 +6,7 @@ import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv, wholeNumber } from "./service-env.ts";
 import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
-import { FORM_BYTES, readUpload, wrongTrainingFile } from "./upload.ts";
+import { FORM_BYTES, readUpload } from "./upload.ts";
 
 const PURPOSES = ["fine-tune"] as const;
 const params = z.object({ id: z.string().max(200) });
@@ -97,7 +97,15 @@ function fieldsOf(fields: ReadonlyMap<string, string>) {
   return { purpose, expiresSeconds: expiry(fields) };
 }
 
-async function addFile(request: Request, service: ServiceEnv, { name: tenant, fineTuning }: ApiKey) {
+interface Upload {
+  readonly request: Request;
+  readonly key: ApiKey;
+  /** Fires when the client has left. */
+  readonly signal: AbortSignal;
+}
+
+async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
+  const { name: tenant, fineTuning } = key;
   const { jobs, objects, maxFileBytes: maxBytes } = service;
   const maxStorageBytes = fineTuning?.max_storage_bytes;
   const checkSize = await jobs.openRoom(tenant, maxStorageBytes);
@@ -105,7 +113,10 @@ async function addFile(request: Request, service: ServiceEnv, { name: tenant, fi
   checkSize(Math.max(1, Number(request.headers.get("content-length") ?? 0) - FORM_BYTES));
   const upload = { objects, maxBytes, fieldsOf, checkSize };
   const { fields, filename, file } = await readUpload(request, upload);
-  const wrong = await wrongTrainingFile(await objects.pathOf(file.digest));
+  const path = await objects.pathOf(file.digest);
+  const wrong = await service.checkFile(path, { tenant, signal }).catch((error: unknown) => {
+    throw signal.aborted ? signal.reason : error;
+  });
   return await jobs.addFile({
     ...{ tenant, filename, ...fields, ...file, maxStorageBytes },
     ...(wrong === undefined
@@ -122,7 +133,9 @@ export const fileRoutes: AddRoutes = (app, service) => {
     request: { body: { content: { "multipart/form-data": { schema: uploadForm } } } },
   });
   app.post(addRoute.path, async (context) => {
-    const row = await found(addFile(context.req.raw, service, context.var.key).catch(tooLarge));
+    const { key, running } = context.var;
+    const upload = { request: context.req.raw, key, signal: running.signal };
+    const row = await found(addFile(service, upload).catch(tooLarge));
     return context.json(shownFile(row), 200);
   });
   app.openapi(listRoute, async (context) => {

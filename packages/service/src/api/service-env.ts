@@ -35,6 +35,11 @@ export interface ServiceEnv {
     run: PreviewedRun,
     client: { readonly tenant: string; readonly signal: AbortSignal },
   ) => Promise<RunPreview>;
+  /** What is wrong with an uploaded file, with its line; undefined for a good one. */
+  readonly checkFile: (
+    path: string,
+    client: { readonly tenant: string; readonly signal: AbortSignal },
+  ) => Promise<string | undefined>;
   /** Takes a model that was deleted out of the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */

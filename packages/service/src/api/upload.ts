@@ -1,10 +1,8 @@
 // A file as it arrives in a form: its bytes go to the storage, everything else is small.
-import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
 import { MosError } from "mixture-of-shards/core";
-import { checkDataset } from "mixture-of-shards/data";
 import { ApiError, bodyChunks } from "mixture-of-shards/server";
 import { storable } from "#database";
 import type { ObjectStore, StoredObject } from "#objects";
@@ -121,23 +119,4 @@ export async function readUpload<T>(
 
 async function discard(chunks: AsyncIterable<unknown>): Promise<void> {
   for await (const _chunk of chunks);
-}
-
-/** What is wrong with a training file, with its line; undefined for a good one. */
-export async function wrongTrainingFile(path: string): Promise<string | undefined> {
-  try {
-    await firstBytes(path);
-    await checkDataset(path);
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof MosError) || error.code !== "bad_data") throw error;
-    return error.message.replaceAll(`${path}:`, "line ").replaceAll(path, "the file");
-  }
-}
-
-/** @throws MosError `bad_data` for compressed files, which look like broken JSON. */
-async function firstBytes(path: string): Promise<void> {
-  for await (const chunk of createReadStream(path, { end: 1 }))
-    if (Buffer.compare(chunk as Buffer, Buffer.of(0x1f, 0x8b)) === 0)
-      throw new MosError("bad_data", `${path} is compressed with gzip; send it uncompressed`);
 }

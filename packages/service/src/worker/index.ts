@@ -1,5 +1,7 @@
 // Workers: they take slices, train them in a process of their own, and put the results where everyone finds them. Previews of
-// runs have such processes, too.
+// runs and checks of files have such processes, too.
 
+export { createFileChecker } from "./check.ts";
 export { createPreviewer } from "./preview.ts";
+export { createTurns } from "./turns.ts";
 export { runWorker } from "./worker.ts";

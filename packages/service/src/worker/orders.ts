@@ -29,6 +29,11 @@ export type PreviewReport =
   | { readonly type: "preview"; readonly preview: RunPreview }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 
+/** What a check of an uploaded file says: what is wrong with it, or that it could not be checked. */
+export type CheckReport =
+  | { readonly type: "checked"; readonly wrong: string | undefined }
+  | { readonly type: "failed"; readonly message: string };
+
 /** To the trainer. */
 export type Order =
   | TrainOrder

@@ -1,21 +1,13 @@
 // Previews of jobs, each in a process of its own that is ended when it takes too long or its client has left.
 import { fork } from "node:child_process";
 import type { RunPreview } from "mixture-of-shards";
-import {
-  childOptions,
-  type ErrorCode,
-  limitConcurrency,
-  MosError,
-  moduleBeside,
-} from "mixture-of-shards/core";
+import { childOptions, type ErrorCode, MosError, moduleBeside } from "mixture-of-shards/core";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
+import { createTurns, type TurnClient, type TurnLimits } from "./turns.ts";
 
 /** What previews may take of the server. */
-export interface PreviewLimits {
-  /** Previews that wait for the one that is made. */
-  readonly waiting: number;
-  /** Previews that a tenant may have at a time. */
-  readonly ofTenant: number;
+export interface PreviewLimits extends TurnLimits {
+  /** Of one preview. */
   readonly seconds: number;
   /** Of the process's heap. */
   readonly megabytes: number;
@@ -23,31 +15,17 @@ export interface PreviewLimits {
 
 /** What previews may take unless it is said otherwise. */
 export const defaultPreviewLimits: PreviewLimits = {
-  ...{ waiting: 8, ofTenant: 2 },
+  ...{ running: 2, runningOfTenant: 1, ofTenant: 2, waiting: 64 },
   ...{ seconds: 300, megabytes: 2048 },
 };
 
 /** Makes a preview, or throws MosError: `busy` where too many wait, and as `previewRun`. */
-export type MakePreview = (
-  order: PreviewOrder,
-  client: { readonly tenant: string; readonly signal: AbortSignal },
-) => Promise<RunPreview>;
+export type MakePreview = (order: PreviewOrder, client: TurnClient) => Promise<RunPreview>;
 
-/** Previews one after the other. */
+/** Previews in turn for each tenant: one that is slow holds up those of its own tenant only. */
 export function createPreviewer(limits: PreviewLimits = defaultPreviewLimits): MakePreview {
-  const oneAtATime = limitConcurrency(1);
-  let all: readonly string[] = [];
-  return async (order, { tenant, signal }) => {
-    const own = all.filter((name) => name === tenant);
-    if (all.length > limits.waiting || own.length >= limits.ofTenant)
-      throw new MosError("busy", `${all.length} previews are waiting already; send the request again later`);
-    all = [...all, tenant];
-    try {
-      return await oneAtATime(() => inProcess(order, { ...limits, signal }), signal);
-    } finally {
-      all = all.toSpliced(all.indexOf(tenant), 1);
-    }
-  };
+  const takeTurn = createTurns(limits);
+  return (order, client) => takeTurn(() => inProcess(order, { ...limits, signal: client.signal }), client);
 }
 
 const ENTRY = moduleBeside(import.meta.url, "preview-process");

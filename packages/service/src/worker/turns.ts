@@ -1,0 +1,83 @@
+// Places that tenants share: each has its turn, however much the others ask for.
+import { MosError } from "mixture-of-shards/core";
+
+/** How many tasks there may be. */
+export interface TurnLimits {
+  /** That run. */
+  readonly running: number;
+  /** That run, of one tenant: with fewer than `running`, no tenant has all places. */
+  readonly runningOfTenant: number;
+  /** That run or wait, of one tenant. */
+  readonly ofTenant: number;
+  /** That wait. */
+  readonly waiting: number;
+}
+
+/** Whose task it is, and what ends its waiting. */
+export interface TurnClient {
+  readonly tenant: string;
+  readonly signal: AbortSignal;
+}
+
+/** Runs a task in the turn of its tenant. Throws MosError `busy` where too many wait, `cancelled`, and what the task throws. */
+export type TakeTurn = <T>(task: () => Promise<T>, client: TurnClient) => Promise<T>;
+
+interface Waiting {
+  readonly tenant: string;
+  readonly start: () => void;
+}
+
+/** Of the tenants that wait, the one whose last task began longest ago has the next free place. */
+export function createTurns({ running, runningOfTenant, ofTenant, waiting }: TurnLimits): TakeTurn {
+  const queue: Waiting[] = [];
+  const runs: string[] = [];
+  /** When the last task of a tenant began, in tasks. */
+  const lastTurn = new Map<string, number>();
+  let turn = 0;
+  const countOf = (tenant: string): number => runs.filter((name) => name === tenant).length;
+  const next = (): void => {
+    if (runs.length >= running) return;
+    const [first] = queue
+      .filter(({ tenant }) => countOf(tenant) < runningOfTenant)
+      .sort((a, b) => (lastTurn.get(a.tenant) ?? 0) - (lastTurn.get(b.tenant) ?? 0));
+    if (first === undefined) return;
+    queue.splice(queue.indexOf(first), 1);
+    runs.push(first.tenant);
+    lastTurn.set(first.tenant, ++turn);
+    first.start();
+  };
+  const wait = ({ tenant, signal }: TurnClient): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const leave = (): void => {
+        queue.splice(queue.indexOf(entry), 1);
+        reject(new MosError("cancelled", "the client left before its turn", { cause: signal.reason }));
+      };
+      const start = (): void => {
+        signal.removeEventListener("abort", leave);
+        resolve();
+      };
+      const entry = { tenant, start };
+      queue.push(entry);
+      signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
+      else next();
+    });
+  return async (task, client) => {
+    const { tenant } = client;
+    const own = countOf(tenant) + queue.filter((one) => one.tenant === tenant).length;
+    if (own >= ofTenant)
+      throw new MosError(
+        "busy",
+        `${own} requests of ${tenant} are being made already; send this one again later`,
+      );
+    if (queue.length >= waiting)
+      throw new MosError("busy", `${queue.length} requests are waiting already; send this one again later`);
+    await wait(client);
+    try {
+      return await task();
+    } finally {
+      runs.splice(runs.indexOf(tenant), 1);
+      next();
+    }
+  };
+}
