@@ -1,8 +1,9 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { brotliCompressSync, constants } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { type ParquetRow, type ReadParquetOptions, readParquetRows } from "./parquet.ts";
 
 let path: string;
@@ -52,4 +53,51 @@ test("a table is refused before more is unpacked than it may have", async () => 
   await expect(read({ columns: ["id"], maximumUnpackedBytes: 1000 })).rejects.toMatchObject(
     refused(/more than 1000 bytes unpacked/),
   );
+});
+
+describe("a small file that holds gigabytes is refused by its own numbers", () => {
+  const LARGE = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
+  const FAST = { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } };
+  const bombs = (name: string) => join(path, "..", name);
+
+  async function refusal(file: string): Promise<{ readonly rows: number; readonly error: unknown }> {
+    let rows = 0;
+    try {
+      for await (const _ of readParquetRows(file, LARGE)) rows++;
+    } catch (error) {
+      return { rows, error };
+    }
+    return { rows, error: undefined };
+  }
+  const tooMany = expect.objectContaining({
+    code: "bad_data",
+    message: expect.stringMatching(/more than 1\d{7} bytes unpacked.*a file of its size/),
+  });
+  const write = async (name: string, data: readonly string[]): Promise<number> => {
+    const bytes = parquetWriteBuffer({
+      columnData: [{ name: "text", data: [...data], type: "STRING" }],
+      rowGroupSize: data.length,
+      codec: "BROTLI",
+      compressors: { BROTLI: (page) => brotliCompressSync(page, FAST) },
+    });
+    await writeFile(bombs(name), new Uint8Array(bytes));
+    return bytes.byteLength;
+  };
+
+  test("one text in millions of rows, before a row is read", async () => {
+    expect(await write("rows.parquet", Array(3_000_000).fill("x".repeat(150)))).toBeLessThan(1800);
+    expect(await refusal(bombs("rows.parquet"))).toEqual({ rows: 0, error: tooMany });
+  });
+
+  test("one long text in thousands of rows, as soon as they are too many", async () => {
+    expect(await write("long.parquet", Array(50_000).fill("x".repeat(60_000)))).toBeLessThan(1800);
+    const { rows, error } = await refusal(bombs("long.parquet"));
+    expect(error).toEqual(tooMany);
+    expect(rows).toBeLessThan(1000);
+  });
+
+  test("a page that says that it is large, before it is unpacked", async () => {
+    expect(await write("page.parquet", ["x".repeat(40_000_000)])).toBeLessThan(1800);
+    expect(await refusal(bombs("page.parquet"))).toEqual({ rows: 0, error: tooMany });
+  });
 });
