@@ -105,12 +105,10 @@ class FrontEngine implements Engine {
   }
 
   submit(given: EngineRequest): AsyncIterable<EngineEvent> {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (this.#isDraining)
-      throw new MosError("busy", "the engine is shutting down and accepts no more requests; ask another one");
+    this.#checkOpen();
     const { model, defaults } = this;
     const request = fullRequest(given, { model, defaults, ...this.#limits });
-    this.#checkRoom(request.tenant);
+    this.#checkRoom(request.tenant, 1);
     const id = this.#nextId++;
     const cancel = (): void => this.#cancel(id);
     const queue = new EventQueue(cancel, readEvent);
@@ -120,6 +118,11 @@ class FrontEngine implements Engine {
     if (given.signal?.aborted === true) cancel();
     given.signal?.addEventListener("abort", cancel, { once: true });
     return queue;
+  }
+
+  expectRoom(tenant: string, count: number): void {
+    this.#checkOpen();
+    this.#checkRoom(tenant, count);
   }
 
   chat(given: string | readonly ChatMessage[], options: TextRequest = {}): AsyncIterable<EngineEvent> {
@@ -196,19 +199,29 @@ class FrontEngine implements Engine {
     this.#core.cancel(id);
   }
 
-  /** A request that finds a free slot does not wait, and one that was cancelled makes room at once. Throws `busy`. */
-  #checkRoom(tenant: string): void {
+  /** Throws `busy` while the engine is shutting down, and what it has failed with. */
+  #checkOpen(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isDraining)
+      throw new MosError("busy", "the engine is shutting down and accepts no more requests; ask another one");
+  }
+
+  /** Requests that find a free slot do not wait, and one that was cancelled makes room at once. Throws `busy`. */
+  #checkRoom(tenant: string, count: number): void {
     const { maxBatch, maxWaiting } = this.#limits;
     const live = [...this.#live.values()];
     const waiting = live.filter(({ state }) => state === "waiting");
     const own = waiting.filter((one) => one.tenant === tenant).length;
     const others = waiting.length - own;
     const free = maxBatch - live.filter(({ state }) => state === "running").length - others;
-    if (own >= maxWaiting + Math.max(0, free))
-      throw new MosError(
-        "busy",
-        `${maxWaiting} requests of ${tenant} are waiting already; try again when some have ended`,
-      );
+    const room = maxWaiting + Math.max(0, free) - own;
+    if (count <= room) return;
+    throw new MosError(
+      "busy",
+      own >= maxWaiting
+        ? `${maxWaiting} requests of ${tenant} are waiting already; try again when some have ended`
+        : `${count} requests of ${tenant} at once are more than the ${room} that there is room for; try again when others have ended, or ask for fewer answers`,
+    );
   }
 
   #take({ id, events, error }: SequenceUpdate): void {

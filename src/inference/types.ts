@@ -187,6 +187,13 @@ export interface Engine extends AsyncDisposable {
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;
   /**
+   * Whether so many requests of a tenant would be accepted now, as far as others decide it: several that belong together
+   * are refused by this before the first of them is queued.
+   *
+   * @throws MosError `busy` and `device` as `submit`.
+   */
+  expectRoom(tenant: string, count: number): void;
+  /**
    * Answers a conversation, or one message of a user, laid out by the model's chat template. `maxTokens` is cut to what the
    * model's length leaves.
    *

@@ -263,6 +263,8 @@ export async function startChoices(
   const share = quotas.take(key, promptTokens, answerTokens);
   running.atEnd(share.release);
   const start = async (): Promise<MergedEvents<EngineEvent>> => {
+    // all of them or none: those before a refused one would be queued and cancelled
+    engine.expectRoom(key.name, Math.min(requests.length, limits.choicesAtOnce));
     const merging = mergeEvents(
       requests.map((request, i) => (signal: AbortSignal) => {
         if (i >= limits.choicesAtOnce) share.check();

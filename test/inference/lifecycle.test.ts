@@ -156,6 +156,8 @@ describe("refusals", () => {
       async (engine) => {
         const codes = Array.from({ length: 6 }, () => refusalOf(() => engine.submit(request())));
         expect(await Promise.all(codes)).toEqual([...Array(5).fill("answered"), "busy"]);
+        expect(() => engine.expectRoom("a", 5)).not.toThrow();
+        expect(thrownBy(() => engine.expectRoom("a", 6))).toBe("busy");
       },
       { maxBatch: 4, maxWaiting: 1 },
     ));

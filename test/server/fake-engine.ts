@@ -100,6 +100,12 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     return run(request);
   }
 
+  function expectRoom(_tenant: string, count: number): void {
+    if (broken !== undefined) throw broken;
+    if (draining || running + count > capacity)
+      throw new MosError("busy", "too many requests wait; send it again later");
+  }
+
   async function* run(request: EngineRequest): AsyncGenerator<EngineEvent> {
     if (request.adapter != null && !names.includes(request.adapter))
       throw new MosError("not_found", `there is no adapter ${request.adapter}`);
@@ -189,6 +195,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     text,
     defaults: options.defaults ?? { sampling: {}, sources: {} },
     submit,
+    expectRoom,
     complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
     chat: (given, more) => {
       const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;

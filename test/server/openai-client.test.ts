@@ -260,6 +260,7 @@ test("a stream of several answers does not begin if one of them is not accepted"
     expect([status, json.error.code]).toEqual([429, "busy"]);
     await expect.poll(() => narrow.engine.running).toBe(0);
   }
+  expect(narrow.engine.seen).toEqual([]); // one refusal, and not one for each answer
 });
 
 test("a choice that is refused in the middle of a stream ends the stream with an error, and cancels the other choices", async () => {
