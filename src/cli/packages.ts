@@ -13,6 +13,8 @@ export interface ServiceOptions {
   readonly workers: number;
   readonly sliceSeconds: number;
   readonly leaseSeconds: number;
+  readonly stopSeconds: number;
+  readonly stallSeconds: number;
   /** That webhooks of tenants may have. */
   readonly webhookPorts: readonly number[];
   /** Where models are also written for other servers, and what these call the base. */

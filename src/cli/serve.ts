@@ -160,8 +160,8 @@ async function openServiceOf(
   { peftBaseName, ...options }: Values & { readonly peftBaseName: string },
   log: pino.Logger,
 ): Promise<Service | undefined> {
-  const { state, storage, sliceSeconds, leaseSeconds, model, threads, peftFolder } = options;
-  const { databaseUrl, webhookPorts } = options;
+  const { state, storage, sliceSeconds, leaseSeconds, stopSeconds, stallSeconds } = options;
+  const { databaseUrl, model, threads, peftFolder, webhookPorts } = options;
   if (state === undefined && databaseUrl === undefined) {
     if ((storage ?? options.workers ?? peftFolder) === undefined) return undefined;
     throw new MosError(
@@ -172,8 +172,8 @@ async function openServiceOf(
   const { openService } = await importPackage("service");
   const workers = options.workers ?? (state === undefined ? 0 : 1);
   return openService({
-    ...{ state, databaseUrl, storage, workers, sliceSeconds, leaseSeconds, model, threads, log },
-    webhookPorts,
+    ...{ state, databaseUrl, storage, workers, model, threads, log, webhookPorts },
+    ...{ sliceSeconds, leaseSeconds, stopSeconds, stallSeconds },
     peft: peftFolder === undefined ? undefined : { folder: peftFolder, baseName: peftBaseName },
   });
 }

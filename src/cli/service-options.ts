@@ -38,4 +38,18 @@ export const serviceOptions = {
     placeholder: "n",
     help: "how long a worker may be silent before another one goes on with its job",
   }),
+  stopSeconds: integer({
+    min: 0,
+    max: 3600,
+    default: 60,
+    placeholder: "n",
+    help: "how long a job may take to reach a checkpoint after SIGTERM; then its trainer is killed",
+  }),
+  stallSeconds: integer({
+    min: 10,
+    max: 86_400,
+    default: 120,
+    placeholder: "n",
+    help: "how long a trainer may neither say nor compute anything before it is killed, and the job goes on elsewhere",
+  }),
 };

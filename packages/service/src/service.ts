@@ -111,7 +111,8 @@ interface BackgroundOptions
   extends Models,
     Pick<
       ServiceOptions,
-      "workers" | "model" | "sliceSeconds" | "leaseSeconds" | "threads" | "log" | "webhookPorts"
+      | ("workers" | "model" | "threads" | "log" | "webhookPorts")
+      | ("sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds")
     > {
   readonly parts: ServiceParts;
   /** Other folders of models. */

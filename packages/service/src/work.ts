@@ -43,7 +43,10 @@ function isAlive(pid: number): boolean {
 export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
 
 interface WorkOptions
-  extends Pick<ServiceOptions, "model" | "sliceSeconds" | "leaseSeconds" | "threads" | "log"> {
+  extends Pick<
+    ServiceOptions,
+    "model" | "sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds" | "threads" | "log"
+  > {
   readonly name: string;
   readonly modelName: string;
   readonly parts: ServiceParts;
@@ -61,6 +64,7 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
     await runWorker({
       ...{ ...options, queue, objects, scratch, models: new Map([[modelName, model]]) },
       onSlice: metrics.sliceEnded,
+      onStall: metrics.trainerStalled,
       slices: slicesOf(parts, options),
     });
   } finally {

@@ -30,7 +30,8 @@ describe.each(databases)("%s", (name, open) => {
     const place = name === "PGlite" ? { state, databaseUrl: undefined } : { state: undefined };
     service = await openService({
       ...{ databaseUrl: database?.url, storage, ...place, workers: 0, model: MODEL, threads: 1, log },
-      ...{ sliceSeconds: 60, leaseSeconds: 60, peft: undefined, webhookPorts: [443] },
+      ...{ sliceSeconds: 60, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60 },
+      ...{ peft: undefined, webhookPorts: [443] },
     });
     server = await serve({
       ...{ model: MODEL, modelName: "tiny", port: 0, log, threads: 1, apiKeys: join(folder, "keys.jsonl") },

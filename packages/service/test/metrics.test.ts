@@ -104,7 +104,7 @@ describe.each(databases)("%s", (_, open) => {
         signal: stopping.signal,
       },
       ...{ models: new Map([["tiny", "nowhere"]]), scratch: join(folder, "scratch") },
-      ...{ sliceSeconds: 1, leaseSeconds: 20, threads: 1 },
+      ...{ sliceSeconds: 1, leaseSeconds: 20, stopSeconds: 60, stallSeconds: 60, threads: 1 },
     });
     await vi.waitFor(() => expect(lines).toHaveLength(2), { timeout: 30_000 });
     const second = await create();

@@ -63,7 +63,7 @@ describe.each(databases)("%s", (_, open) => {
     const worker = runWorker({
       ...{ name: "w", slices: openSlices(opened.database, queue), queue, objects, log, sliceSeconds },
       ...{ models: new Map([["tiny-english", MODEL]]), scratch: join(folder, "scratch") },
-      ...{ leaseSeconds: 20, threads: 1, signal: stopped.signal },
+      ...{ leaseSeconds: 20, stopSeconds: 60, stallSeconds: 60, threads: 1, signal: stopped.signal },
     });
     for (;;) {
       const job = await jobs.job(owner, id);

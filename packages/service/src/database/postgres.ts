@@ -4,7 +4,10 @@ import { type Database, type Queryable, type Row, storableValues } from "./datab
 
 /** What a connection could not be made for, or lost by: the same statement may succeed later. */
 const CONNECTION =
-  /^(08|57P|53300|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|EHOST|ENET)|terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i;
+  /^(08|57P|25P03|53300|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|EHOST|ENET)|terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i;
+
+/** Milliseconds that a transaction may wait for its process. */
+const IDLE_IN_TRANSACTION = 30_000;
 
 /** Where a URL leads, without its password. */
 function hostOf(url: string): string {
@@ -61,6 +64,8 @@ export async function openPostgres(
     max: connections,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
+    // a process that was stopped in the middle of a transaction must not keep its locks
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION,
     application_name: "mixture-of-shards",
     types,
   });

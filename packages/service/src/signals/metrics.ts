@@ -15,6 +15,7 @@ export interface EndedSlice {
 /** Counts of one process of a service. */
 export interface ServiceMetrics {
   sliceEnded(slice: EndedSlice): void;
+  trainerStalled(trainer: { readonly model: string }): void;
   webhookAttempted(outcome: "delivered" | "retried" | "failed"): void;
   databaseFailed(): void;
   /** Prometheus' text format, with the state of the service where it is asked for. */
@@ -55,6 +56,12 @@ export function createMetrics(): ServiceMetrics {
     labelNames: ["model"],
     registers,
   });
+  const stalled = new Counter({
+    name: "mos_trainers_stalled_total",
+    help: "Trainers that workers of this process killed because they made no progress.",
+    labelNames: ["model"],
+    registers,
+  });
   const attempts = new Counter({
     name: "mos_webhook_attempts_total",
     help: "Attempts of this process to deliver a webhook: delivered, retried later, or failed for good.",
@@ -73,6 +80,7 @@ export function createMetrics(): ServiceMetrics {
       seconds.observe({ model }, taken);
       tokens.inc({ model }, trainedTokens);
     },
+    trainerStalled: ({ model }) => stalled.inc({ model }),
     webhookAttempted: (outcome) => attempts.inc({ outcome }),
     databaseFailed: () => failures.inc(),
     render: async (state) => {

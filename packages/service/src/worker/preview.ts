@@ -1,7 +1,7 @@
 // Previews of jobs, each in a process of its own that is ended when it takes too long or its client has left.
-import { fork } from "node:child_process";
 import type { RunPreview } from "mixture-of-shards";
-import { childOptions, type ErrorCode, MosError, moduleBeside } from "mixture-of-shards/core";
+import { type ErrorCode, MosError, moduleBeside } from "mixture-of-shards/core";
+import { startChild } from "./child.ts";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 import { createTurns, type TurnClient, type TurnLimits } from "./turns.ts";
 
@@ -34,13 +34,8 @@ function inProcess(
   order: PreviewOrder,
   { seconds, megabytes, signal }: PreviewLimits & { readonly signal: AbortSignal },
 ): Promise<RunPreview> {
-  const child = fork(ENTRY, [], {
-    execArgv: [...childOptions(ENTRY), `--max-old-space-size=${megabytes}`],
-    serialization: "advanced",
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-    killSignal: "SIGKILL",
-    ...{ signal, timeout: seconds * 1000 },
-  });
+  const execArgv = [`--max-old-space-size=${megabytes}`];
+  const child = startChild(ENTRY, { execArgv, signal, timeout: seconds * 1000 });
   return new Promise((resolve, reject) => {
     child.once("message", (report: PreviewReport) => {
       if (report.type === "preview") resolve(report.preview);

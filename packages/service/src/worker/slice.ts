@@ -11,7 +11,7 @@ import type { Files, ObjectStore } from "#objects";
 import { metricsOf, noteOf, resultsOf } from "./metrics.ts";
 import type { Report, TrainOrder } from "./orders.ts";
 import { type Patience, patiently } from "./patience.ts";
-import type { Trainer } from "./trainer.ts";
+import { type Trainer, TrainerStalled } from "./trainer.ts";
 
 /** What slices are run with. */
 export interface SliceContext {
@@ -29,8 +29,12 @@ export interface SliceContext {
   readonly threads: number;
   /** Ends the slice at a checkpoint. */
   readonly signal: AbortSignal;
+  /** How long that may take; then the slice is given back as it was. */
+  readonly stopSeconds: number;
   /** The database or the storage is away, and is waited for. */
   readonly onWait: (error: unknown) => void;
+  /** The trainer was killed because it made no progress. */
+  readonly onStall: (job: JobRow, message: string) => void;
 }
 
 /** How a slice went, for operators. */
@@ -57,17 +61,42 @@ export async function runSlice(job: JobRow, context: SliceContext): Promise<Slic
   const lease = holdLease(job, context);
   const isOver = (): boolean => lease.isLost() || context.signal.aborted;
   const wait = { isOver, onWait: context.onWait };
+  const deadline = startDeadline(context);
   try {
-    const end = await trainSlice(job, folder, { ...context, isLost: lease.isLost, wait, times }).catch(
+    const trained = trainSlice(job, folder, { ...context, isLost: lease.isLost, wait, times }).catch(
       (error: unknown): SliceEnd => ({ type: "interrupted", message: readable(error, folder) }),
     );
+    const end = await Promise.race([trained, deadline.passed]);
     if (end === "lost" || lease.isLost()) return { result: "lost", times };
     const isEnded = await patiently(() => context.slices.end(job, end), wait);
     return isEnded ? { ...reportOf(job, end), times } : { result: "lost", times };
   } finally {
+    deadline.end();
     lease.end();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Kills the trainer some seconds after the worker was asked to end, and gives up whatever else the slice waits for. */
+function startDeadline({ signal, trainer, stopSeconds }: SliceContext) {
+  let timer: NodeJS.Timeout | undefined;
+  const stopping = new AbortController();
+  const passed = new Promise<SliceEnd>((resolve) => {
+    const start = (): void => {
+      timer = setTimeout(() => {
+        trainer.kill();
+        const message = `the worker was stopped, and the slice did not end within ${stopSeconds} s`;
+        resolve({ type: "interrupted", message });
+      }, stopSeconds * 1000);
+    };
+    if (signal.aborted) start();
+    else signal.addEventListener("abort", start, { once: true, signal: stopping.signal });
+  });
+  const end = (): void => {
+    stopping.abort();
+    clearTimeout(timer);
+  };
+  return { passed, end };
 }
 
 function reportOf(job: JobRow, end: SliceEnd): Omit<SliceReport, "times"> {
@@ -109,6 +138,7 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }
+  if (context.signal.aborted) return { type: "interrupted", message: "the worker was stopped" };
   const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
   if (watched.type === "lost") return "lost";
   if (watched.type === "limited") return watched.end;
@@ -214,6 +244,7 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
   } catch (error) {
     if (isLost()) return { type: "lost" };
     trainer.kill();
+    if (error instanceof TrainerStalled) context.onStall(job, error.message);
     return { type: "died", message: reasonOf(error) };
   } finally {
     signal.removeEventListener("abort", stop);

@@ -22,7 +22,10 @@ async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
   const key = JSON.stringify([model, baseDtype, compute]);
   if (loaded?.key === key) return loaded.base;
   loaded = undefined; // its memory is needed for the next one
-  const base = await loadModel(model, { baseDtype, compute, transposedCodes: compute === "int8" });
+  const base = await loadModel(model, {
+    ...{ baseDtype, compute, transposedCodes: compute === "int8" },
+    signal: controller.signal,
+  });
   loaded = { key, base };
   return base;
 }

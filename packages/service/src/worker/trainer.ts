@@ -1,14 +1,19 @@
 // The trainer as its supervisor sees it: a child process that is started when it is needed, and again after it has died.
-import { type ChildProcess, fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { childOptions, moduleBeside } from "mixture-of-shards/core";
+import { setTimeout as sleep } from "node:timers/promises";
+import { moduleBeside } from "mixture-of-shards/core";
+import { onComputing, startChild } from "./child.ts";
 import type { Order, Report, TrainOrder } from "./orders.ts";
 
 /** Trains one slice at a time. */
 export interface Trainer extends AsyncDisposable {
   /** The model whose base it has loaded. */
   readonly model: string | undefined;
-  /** What it says until the slice has ended. Throws where the process dies in the middle. */
+  /**
+   * What it says until the slice has ended. Throws where the process dies in the middle, and `TrainerStalled` where it was
+   * killed because it made no progress.
+   */
   train(order: TrainOrder): AsyncIterable<Report>;
   /** Ends the running slice at a checkpoint. */
   stop(): void;
@@ -18,78 +23,133 @@ export interface Trainer extends AsyncDisposable {
   kill(): void;
 }
 
+/** A trainer was killed because it neither said nor computed anything. */
+export class TrainerStalled extends Error {
+  constructor(seconds: number) {
+    super(`the trainer made no progress for ${seconds} s and was killed`);
+  }
+}
+
+export interface TrainerOptions {
+  /** Seconds without a report and without computing after which the process is killed. */
+  readonly stallSeconds: number;
+}
+
 const ENTRY = moduleBeside(import.meta.url, "trainer-process");
 
+/** Seconds in which a killed process ends, unless a disk that hangs holds it. */
+const KILLED_WITHIN = 2;
+
 /** A trainer whose process is not started yet. */
-export function createTrainer(): Trainer {
+export function createTrainer(options: TrainerOptions): Trainer {
   let child: ChildProcess | undefined;
   let model: string | undefined;
-  const start = async (): Promise<ChildProcess> => {
-    if (child?.connected === true) return child;
-    model = undefined;
-    const started = fork(ENTRY, [], {
-      execArgv: [...childOptions(ENTRY)],
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-    });
-    started.on("error", () => undefined); // its exit says it
-    child = started;
-    await Promise.race([once(started, "message"), once(started, "exit")]);
+  const alive = new Set<ChildProcess>();
+  const launch = (): ChildProcess => {
+    const started = startChild(ENTRY);
+    alive.add(started);
+    const isGone = (): void => void alive.delete(started);
+    started.once("exit", isGone).on("error", () => undefined);
+    if (started.pid === undefined) isGone();
     return started;
   };
   const send = (order: Order): void => {
     if (child?.connected === true) child.send(order, () => undefined);
+  };
+  const kill = (): void => {
+    child?.kill("SIGKILL");
+    child = undefined; // it counts as connected until its end was noticed
   };
   return {
     get model() {
       return child?.connected === true ? model : undefined;
     },
     async *train(order) {
-      const running = await start();
-      const reports = reportsOf(running);
-      running.send(order, () => undefined);
-      model = order.model;
-      yield* reports;
+      try {
+        if (child?.connected !== true) {
+          model = undefined;
+          child = launch();
+          for await (const _ready of reportsOf(child, options));
+        }
+        const reports = reportsOf(child, options);
+        send(order);
+        model = order.model;
+        yield* reports;
+      } catch (error) {
+        kill();
+        throw error;
+      }
     },
     stop: () => send({ type: "stop" }),
     continue: () => send({ type: "continue" }),
-    kill: () => child?.kill("SIGKILL"),
+    kill,
     [Symbol.asyncDispose]: async () => {
-      if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, "exit");
-      child.kill("SIGKILL");
-      await ended;
+      kill();
+      const ended = Promise.all([...alive].map((one) => once(one, "exit")));
+      await Promise.race([ended, sleep(KILLED_WITHIN * 1000)]);
+      for (const one of alive) letGo(one);
     },
   };
 }
 
+/** A process that does not end even now must not keep this one. */
+function letGo(child: ChildProcess): void {
+  child.unref();
+  if (child.connected) child.disconnect();
+  for (const stream of child.stdio) stream?.destroy();
+}
+
 /** Reports in order, up to the one that ends the slice. */
-async function* reportsOf(child: ChildProcess): AsyncGenerator<Report, void> {
+async function* reportsOf(
+  child: ChildProcess,
+  { stallSeconds }: TrainerOptions,
+): AsyncGenerator<Report, void> {
   const waiting: Report[] = [];
-  let died: string | undefined = child.connected ? undefined : "it could not be started";
+  let failure = child.connected ? undefined : new Error("the trainer is gone: it could not be started");
   let wake: (() => void) | undefined;
+  // counted, not timed: this process may have been stopped itself
+  let quietSeconds = 0;
   const onMessage = (report: Report): void => {
+    quietSeconds = 0;
     waiting.push(report);
     wake?.();
   };
-  const onExit = (code: number | null, signal: string | null): void => {
-    died = signal === null ? `its exit code is ${code}` : `it was ended by ${signal}`;
+  const fail = (error: Error): void => {
+    failure = error;
     wake?.();
   };
-  child.on("message", onMessage).once("exit", onExit);
+  const onExit = (code: number | null, signal: string | null): void =>
+    fail(
+      new Error(
+        `the trainer is gone: ${signal === null ? `its exit code is ${code}` : `it was ended by ${signal}`}`,
+      ),
+    );
+  const stopListening = onComputing(child, () => {
+    quietSeconds = 0;
+  });
+  child.on("message", onMessage).once("exit", onExit).once("error", fail);
   try {
     for (;;) {
       const report = waiting.shift();
       if (report !== undefined) {
         yield report;
+        // a trainer that waits for its supervisor computes nothing
+        quietSeconds = 0;
         if (report.type !== "event") return;
-      } else if (died !== undefined) throw new Error(`the trainer is gone: ${died}`);
-      else
+      } else if (failure !== undefined) throw failure;
+      else {
+        const second = setInterval(() => {
+          quietSeconds++;
+          if (quietSeconds >= stallSeconds) fail(new TrainerStalled(stallSeconds));
+        }, 1000);
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
+        clearInterval(second);
+      }
     }
   } finally {
-    child.off("message", onMessage).off("exit", onExit);
+    stopListening();
+    child.off("message", onMessage).off("exit", onExit).off("error", fail);
   }
 }

@@ -25,12 +25,18 @@ export interface WorkerOptions {
   readonly scratch: string;
   readonly sliceSeconds: number;
   readonly leaseSeconds: number;
+  /** How long a slice may take to end when the worker is to end; then its trainer is killed. */
+  readonly stopSeconds: number;
+  /** How long a trainer may make no progress before it is killed. */
+  readonly stallSeconds: number;
   readonly threads: number;
   readonly log: WorkerLog;
   /** Ends the worker at the next checkpoint. */
   readonly signal: AbortSignal;
   /** A slice has ended; for metrics. */
   readonly onSlice?: (slice: { readonly model: string; readonly seconds: number } & SliceReport) => void;
+  /** A trainer was killed because it made no progress; for metrics. */
+  readonly onStall?: (stall: { readonly model: string }) => void;
   /** In place of the trainer that is a process of its own. */
   readonly trainer?: Trainer;
 }
@@ -47,11 +53,17 @@ const BROKEN = 2;
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { queue, slices, signal, log, leaseSeconds } = options;
-  await using trainer = options.trainer ?? createTrainer();
+  await using trainer = options.trainer ?? createTrainer(options);
   const context: SliceContext = {
     ...{ ...options, trainer, renewSeconds: Math.min(5, leaseSeconds / 4) },
     onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
+    onStall: ({ id, tenant, model, slice, lease }, reason) => {
+      const fields = { job: id, tenant, model, slice, lease, worker: options.name, reason };
+      log.warn(fields, "a trainer without progress was killed");
+      options.onStall?.({ model });
+    },
   };
+  const bases = basesInTurn(options.models);
   let recovered = 0;
   while (!signal.aborted) {
     try {
@@ -60,7 +72,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         const count = await slices.recover();
         if (count > 0) log.warn({ slices: count }, "slices of workers that fell silent are due again");
       }
-      const job = await nextJob(options, trainer);
+      const job = await nextJob();
       if (job === undefined) await pause(IDLE, signal);
       else await work(job, context, options);
     } catch (error) {
@@ -70,21 +82,45 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     }
   }
 
-  async function nextJob({ models, name }: WorkerOptions, { model }: Trainer): Promise<JobRow | undefined> {
-    const loadedFirst = [...models].sort(([, a], [, b]) => Number(b === model) - Number(a === model));
-    for (const [wanted] of loadedFirst) {
+  async function nextJob(): Promise<JobRow | undefined> {
+    for (const wanted of bases.order(trainer.model)) {
       const message = await queue.take(wanted);
       if (message === undefined) continue;
       const due: SliceMessage = { job: message.job, slice: message.slice };
-      const job = await slices.claim(due, name).catch(async (error: unknown) => {
+      const job = await slices.claim(due, options.name).catch(async (error: unknown) => {
         await message.giveBack().catch(() => undefined); // it comes back after a while
         throw error;
       });
       await message.acknowledge();
-      return job ?? nextJob(options, trainer);
+      if (job === undefined) return nextJob();
+      bases.took(wanted);
+      return job;
     }
     return undefined;
   }
+}
+
+/** Slices in a row of the base that is loaded; then those of other bases come first. */
+const SLICES_OF_A_BASE = 5;
+
+/**
+ * In which order a worker looks for slices: first for those of the base that is loaded, but not for ever, then for those of the
+ * base that it has not had for longest.
+ */
+function basesInTurn(models: ReadonlyMap<string, string>) {
+  let longestAgo = [...models.keys()];
+  let inRow = 0;
+  return {
+    order: (loaded: string | undefined): readonly string[] => {
+      const first = longestAgo.filter((name) => models.get(name) === loaded);
+      const others = longestAgo.filter((name) => models.get(name) !== loaded);
+      return inRow < SLICES_OF_A_BASE ? [...first, ...others] : [...others, ...first];
+    },
+    took: (name: string): void => {
+      inRow = models.get(name) === models.get(longestAgo.at(-1) ?? "") ? inRow + 1 : 1;
+      longestAgo = [...longestAgo.filter((other) => other !== name), name];
+    },
+  };
 }
 
 async function work(job: JobRow, context: SliceContext, options: WorkerOptions): Promise<void> {

@@ -1,0 +1,119 @@
+// Two tenants whose jobs never end have all workers; a third one's job begins when the first slice ends.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { makeFolder } from "mixture-of-shards/storage";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#jobs";
+import { type ObjectStore, openObjects } from "#objects";
+import { runWorker } from "#worker";
+import type { Trainer } from "../src/worker/trainer.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
+
+const BASES = new Map([
+  ["one", "path-of-one"],
+  ["two", "path-of-two"],
+  ["three", "path-of-three"],
+]);
+
+/** Trains some milliseconds, keeps the base, and never comes to an end. */
+function endlessTrainer(): Trainer {
+  let model: string | undefined;
+  return {
+    get model() {
+      return model;
+    },
+    ...{ stop: () => undefined, continue: () => undefined, kill: () => undefined },
+    async *train(order) {
+      ({ model } = order);
+      await makeFolder(order.out);
+      yield { type: "event", event: { type: "ready", steps: 1e6, train: { tokens: 1 } } as never };
+      await sleep(30);
+      yield { type: "ended", isComplete: false };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+describe.each(databases)("%s", (_, open) => {
+  let opened: TestTables;
+  let jobs: Jobs;
+  let objects: ObjectStore;
+  let folder: string;
+  beforeAll(async () => {
+    opened = await openTables(open);
+    ({ jobs } = opened);
+    folder = await mkdtemp(join(tmpdir(), "mos-fairness-"));
+    objects = await openObjects(join(folder, "storage"));
+  });
+  afterAll(async () => {
+    await opened[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  async function create(tenant: string, model: string): Promise<JobRow> {
+    const { digest, bytes } = await objects.put(Readable.from(["{}\n"]));
+    const training = await jobs.addFile({
+      ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes, digest },
+      ...{ status: "processed", status_details: null },
+    });
+    const request = jobRequestSchema.parse({ model, training_file: training.id });
+    const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
+    return jobs.create({ tenant, request, plan, training, validation: undefined });
+  }
+
+  /** The tenants of slices in the order in which they ended, once `last` tenants have had one. */
+  async function slicesUntil(last: readonly string[], late: () => Promise<unknown>): Promise<string[]> {
+    const stopping = new AbortController();
+    const tenants: string[] = [];
+    const info = (fields: object): void => void tenants.push((fields as { tenant: string }).tenant);
+    const log = { info, warn: () => undefined, error: () => undefined };
+    const workers = [1, 2].map((number) =>
+      runWorker({
+        ...{ name: `w${number}`, slices: openSlices(opened.database, opened.queue), queue: opened.queue },
+        ...{ objects, log, models: BASES, scratch: join(folder, `${number}`), signal: stopping.signal },
+        ...{ sliceSeconds: 1, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
+        trainer: endlessTrainer(),
+      }),
+    );
+    try {
+      await vi.waitFor(() => expect(tenants.length).toBeGreaterThan(3), { timeout: 20_000 });
+      await late();
+      tenants.length = 0;
+      await vi.waitFor(() => expect(new Set(tenants)).toEqual(new Set(last)), {
+        timeout: 20_000,
+        interval: 10,
+      });
+    } finally {
+      stopping.abort();
+      await Promise.all(workers);
+    }
+    return tenants;
+  }
+
+  const cancelAll = async (): Promise<void> => {
+    const { rows } = await jobs.jobs({ tenant: "", isAdmin: true }, { limit: 100 });
+    for (const { id } of rows) await jobs.cancel({ tenant: "", isAdmin: true }, id).catch(() => undefined);
+  };
+
+  test("on one base, though each of the two has many jobs", async () => {
+    for (let i = 0; i < 5; i++) for (const tenant of ["acme", "zeta"]) await create(tenant, "one");
+    const order = await slicesUntil(["acme", "zeta", "late"], () => create("late", "one"));
+    // what ran when the job was made, and as many again that ended beside it
+    expect(order.indexOf("late")).toBeLessThan(5);
+    await cancelAll();
+  });
+
+  test("on another base than the one that the workers have loaded", async () => {
+    for (const tenant of ["acme", "zeta", "more"]) await create(tenant, "one");
+    const all = ["acme", "zeta", "more", "late", "later"];
+    const order = await slicesUntil(all, async () => {
+      await create("late", "two");
+      await create("later", "three");
+    });
+    expect(order.length).toBeLessThan(40);
+    await cancelAll();
+  });
+});

@@ -1,0 +1,157 @@
+// What ends trainers: a worker that is told to end, one that is killed, and too long a time without progress.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { finetune } from "mixture-of-shards";
+import type OpenAI from "openai";
+import { toFile } from "openai";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#jobs";
+import { type ObjectStore, openObjects } from "#objects";
+import { createMetrics } from "#signals";
+import { runWorker } from "#worker";
+import { databases, openTables, type TestTables } from "./databases.ts";
+import { stateOf, trainersOf } from "./processes.ts";
+import { startServing } from "./serving.ts";
+
+const MODEL = "assets/tiny-english";
+const DATA = "assets/quickstart/train.jsonl";
+const owner = { tenant: "acme", isAdmin: false };
+const MOS = { rank: 6, equivalent_rank: 2, steps: 8, save_every: 2, learning_rate: 0.01, max_length: 64 };
+/** Of a job that does not end within this test. */
+const ENDLESS = { ...MOS, steps: 100_000 };
+
+/** The trainer of a process, once it has one. */
+const trainerOf = (pid: number | undefined): Promise<number> =>
+  vi.waitFor(
+    async () => {
+      const [trainer] = await trainersOf([pid]);
+      if (trainer === undefined) throw new Error("there is no trainer");
+      return trainer;
+    },
+    { timeout: 60_000, interval: 50 },
+  );
+
+const isGone = (pid: number, seconds: number): Promise<void> =>
+  vi.waitFor(async () => expect(await stateOf(pid)).toBeUndefined(), {
+    timeout: seconds * 1000,
+    interval: 100,
+  });
+
+describe.each(databases)("a worker on %s", (_, open) => {
+  let opened: TestTables;
+  let jobs: Jobs;
+  let objects: ObjectStore;
+  let folder: string;
+  beforeAll(async () => {
+    opened = await openTables(open);
+    ({ jobs } = opened);
+    folder = await mkdtemp(join(tmpdir(), "mos-stopping-"));
+    objects = await openObjects(join(folder, "storage"));
+  });
+  afterAll(async () => {
+    await opened[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  async function create(mos: Readonly<Record<string, unknown>>): Promise<JobRow> {
+    const { digest, bytes } = await objects.put(Readable.from([await readFile(DATA)]));
+    const training = await jobs.addFile({
+      ...{ tenant: "acme", purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
+      ...{ status: "processed", status_details: null },
+    });
+    const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
+    const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
+    return jobs.create({ ...{ tenant: "acme", request, plan, training, validation: undefined } });
+  }
+
+  function startWorker(times: { readonly stopSeconds: number; readonly stallSeconds: number }) {
+    const stopping = new AbortController();
+    const warnings: object[] = [];
+    const metrics = createMetrics();
+    const silent = (): void => undefined;
+    const ended = runWorker({
+      ...{ name: "w", slices: openSlices(opened.database, opened.queue), queue: opened.queue, objects },
+      ...{ models: new Map([["tiny-english", MODEL]]), scratch: join(folder, "scratch"), ...times },
+      log: { info: silent, error: silent, warn: (fields, msg) => void warnings.push({ ...fields, msg }) },
+      ...{ onSlice: metrics.sliceEnded, onStall: metrics.trainerStalled },
+      ...{ sliceSeconds: 60, leaseSeconds: 20, threads: 1, signal: stopping.signal },
+    });
+    return { ended, metrics, warnings, stop: () => stopping.abort() };
+  }
+
+  test("a trainer that is stopped is killed, which is said, and the job has the bytes of one run", async () => {
+    const { id, plan } = await create(MOS);
+    const worker = startWorker({ stopSeconds: 60, stallSeconds: 5 });
+    const first = await trainerOf(process.pid);
+    process.kill(first, "SIGSTOP");
+    const ended = async (): Promise<JobRow> => {
+      const job = await jobs.job(owner, id);
+      expect(job.status).toBe("succeeded");
+      return job;
+    };
+    const job = await vi.waitFor(ended, { timeout: 120_000, interval: 200 });
+    worker.stop();
+    await worker.ended;
+    expect(worker.warnings).toEqual([
+      expect.objectContaining({
+        ...{ job: id, tenant: "acme", model: "tiny-english", msg: "a trainer without progress was killed" },
+        reason: "the trainer made no progress for 5 s and was killed",
+      }),
+    ]);
+    expect(await worker.metrics.render()).toContain('mos_trainers_stalled_total{model="tiny-english"} 1');
+    expect(await stateOf(first)).toBeUndefined();
+    const out = join(folder, "alone");
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
+    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
+    const adapter = await readFile(await objects.pathOf(files?.["adapter_model.safetensors"] ?? ""));
+    expect(adapter.equals(await readFile(join(out, "adapter_model.safetensors")))).toBe(true);
+  });
+
+  test("a worker ends within its deadline though its trainer is stopped, and gives the slice back", async () => {
+    const { id } = await create(ENDLESS);
+    const worker = startWorker({ stopSeconds: 1, stallSeconds: 600 });
+    const trainer = await trainerOf(process.pid);
+    process.kill(trainer, "SIGSTOP");
+    const started = performance.now();
+    worker.stop();
+    await worker.ended;
+    expect(performance.now() - started).toBeLessThan(5000);
+    expect(await stateOf(trainer)).toBeUndefined();
+    expect(await jobs.job(owner, id)).toMatchObject({ status: "queued", failures: 1 });
+    await jobs.cancel(owner, id);
+  });
+});
+
+describe("a server with a worker", () => {
+  /** A job that takes its trainer's time. */
+  async function train(client: OpenAI, mos: object): Promise<void> {
+    const file = await client.files.create({
+      ...{ file: await toFile(await readFile(DATA), "train.jsonl"), purpose: "fine-tune" },
+    });
+    const body = { model: "tiny", training_file: file.id, seed: 1, mos };
+    await client.fineTuning.jobs.create(body as OpenAI.FineTuning.JobCreateParams);
+  }
+
+  test("SIGTERM ends it within its deadline though the trainer is stopped", async () => {
+    await using server = await startServing(["acme"], { more: ["--stop-seconds", "2"] });
+    await train(server.client("acme"), ENDLESS);
+    const trainer = await trainerOf(server.process.pid);
+    process.kill(trainer, "SIGSTOP");
+    const started = performance.now();
+    server.process.kill("SIGTERM");
+    await vi.waitFor(() => expect(server.process.exitCode).toBe(0), { timeout: 15_000 });
+    expect(performance.now() - started).toBeLessThan(15_000);
+    expect(await stateOf(trainer)).toBeUndefined();
+  });
+
+  test("a kill of it ends the trainer in the middle of a step", async () => {
+    await using server = await startServing(["acme"]);
+    await train(server.client("acme"), { ...MOS, batch_size: 256, max_length: 512 });
+    const trainer = await trainerOf(server.process.pid);
+    server.process.kill("SIGKILL");
+    await isGone(trainer, 4);
+  });
+});
