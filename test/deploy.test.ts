@@ -101,7 +101,10 @@ describe("compose.yaml", () => {
     for (const name of ["server", "worker"]) expect(optionOf(commandOf(name), "port"), name).toBe("8080");
   });
 
-  test("gives running requests the time that the server gives them", () => {
+  test("gives running requests and slices the time that the programs give them", () => {
+    expect(Number.parseInt(services["worker"]?.stop_grace_period ?? "", 10)).toBeGreaterThan(
+      secondsOf(commandOf("worker"), "stop-seconds") + 10,
+    );
     expect(Number.parseInt(server?.stop_grace_period ?? "", 10)).toBeGreaterThan(
       secondsOf(commandOf("server"), "drain-seconds") + 10,
     );
@@ -241,6 +244,8 @@ describe("kubernetes", () => {
     expect(named("Service", "mos")?.spec).toMatchObject({ ports: [{ targetPort: port?.name }] });
     const drain = secondsOf(serving.args, "drain-delay") + secondsOf(serving.args, "drain-seconds");
     expect(server.terminationGracePeriodSeconds).toBeGreaterThan(drain + 10);
+    const stop = secondsOf(working.args, "stop-seconds");
+    expect(worker.terminationGracePeriodSeconds).toBeGreaterThan(stop + 10);
   });
 
   test("scales by metrics that the program has", () => {

@@ -69,7 +69,8 @@ Examples:
   mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos
 
 It takes a slice of a job after the other; each ends at a checkpoint, from which any worker goes on. SIGTERM or Ctrl-C ends
-the slice at its next step; a worker that is killed loses the time since its last checkpoint.`,
+the slice at its next step, or after --stop-seconds at the checkpoint before; a worker that is killed loses the time since its
+last checkpoint.`,
   run,
 });
 

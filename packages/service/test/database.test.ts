@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate, openPglite, openPostgres } from "#database";
 import { databases, type TestDatabase } from "./databases.ts";
 
+const POSTGRES = process.env["MOS_DATABASE_URL"];
+
 describe.each(databases)("%s", (_, open) => {
   let opened: TestDatabase;
   beforeAll(async () => {
@@ -49,6 +51,24 @@ describe.each(databases)("%s", (_, open) => {
     await expect(migrate(database)).rejects.toMatchObject({ code: "unsupported" });
     await database.query("delete from migrations where number = 1000");
   });
+});
+
+test.runIf(POSTGRES)("PostgreSQL: a process that was stopped in a transaction keeps no locks", async () => {
+  await using stopped = await openPostgres(POSTGRES ?? "", { idleSeconds: 1 });
+  await using other = await openPostgres(POSTGRES ?? "");
+  const lock = "select pg_advisory_xact_lock(5)";
+  let resume: () => void = () => undefined;
+  const resumed = new Promise<void>((resolve) => {
+    resume = resolve;
+  });
+  const failed = stopped.transaction(async (transaction) => {
+    await transaction.query(lock);
+    await resumed;
+    await transaction.query("select 1");
+  });
+  const locked = other.transaction((transaction) => transaction.query(lock));
+  await locked.finally(resume);
+  await expect(failed).rejects.toMatchObject({ code: "network" });
 });
 
 test("a folder has one process", async () => {

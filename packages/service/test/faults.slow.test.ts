@@ -1,5 +1,6 @@
 // Everything is killed again and again while jobs run, and every job comes to the end that it would have had: workers with
-// their trainers, the server, the database. MOS_FAULT_SECONDS says for how long (60), MOS_FAULT_JOBS how many jobs (6).
+// their trainers, the server, the database. Workers and trainers are also stopped by SIGSTOP: workers go on later, trainers do
+// not. MOS_FAULT_SECONDS says for how long (60), MOS_FAULT_JOBS how many jobs (6); npm run test:faults takes ten minutes and 30.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -10,11 +11,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { finetune } from "mixture-of-shards";
 import { randomStream } from "mixture-of-shards/core";
 import OpenAI, { toFile } from "openai";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openPglite, openPostgres } from "#database";
 import { type Jobs, openJobs, openQueue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
+import { stateOf, trainersOf } from "./processes.ts";
 
 const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 60);
 const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
@@ -27,8 +29,10 @@ const MOS = { rank: 6, equivalent_rank: 2, steps: STEPS, save_every: 3, learning
 /** Runs of other seeds have other bytes. */
 const SEEDS = 3;
 
-/** What is killed, one after the other. */
-const KINDS = ["worker", "database", "trainer", "server"] as const;
+/** What happens, one after the other. */
+const KINDS = ["worker", "stoppedTrainer", "database", "trainer", "stoppedWorker", "server"] as const;
+/** Seconds for which a worker is stopped: its lease of 4 s ends meanwhile, or does not. */
+const STOPPED = [2, 10] as const;
 
 /** A process that is started again whenever it has ended, as an orchestrator does. */
 function supervised(args: readonly string[]) {
@@ -54,10 +58,17 @@ function supervised(args: readonly string[]) {
     /** Ends that nobody asked for, of processes that had begun to work. */
     exits,
     kill: () => child.kill("SIGKILL"),
+    /** Stops it for some seconds. */
+    stop: (seconds: number) => {
+      const stopped = child;
+      stopped.kill("SIGSTOP");
+      setTimeout(() => stopped.kill("SIGCONT"), seconds * 1000);
+    },
     pid: () => child.pid,
     end: async () => {
       isOver = true;
       const ended = child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined;
+      child.kill("SIGCONT");
       child.kill("SIGTERM");
       await ended;
     },
@@ -74,18 +85,6 @@ async function keysIn(folder: string): Promise<readonly string[]> {
     await once(made, "close");
   }
   return keys;
-}
-
-/** The processes of trainers, which are children of these workers. */
-async function trainersOf(workers: readonly (number | undefined)[]): Promise<readonly number[]> {
-  const found: number[] = [];
-  for (const pid of await readdir("/proc")) {
-    const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (!line.includes("trainer-process")) continue;
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    if (workers.includes(Number(/PPid:\s+(\d+)/.exec(status)?.[1]))) found.push(Number(pid));
-  }
-  return found;
 }
 
 /** The adapter of an uninterrupted run. */
@@ -172,10 +171,61 @@ async function checkJob({ id, seed }: Made, { jobs, objects, folder }: Checked):
   expect(rows.filter(({ message }) => message.startsWith("New fine-tuned model"))).toHaveLength(1);
 }
 
+interface Faulty {
+  readonly server: ReturnType<typeof supervised>;
+  readonly workers: readonly ReturnType<typeof supervised>[];
+  readonly cluster: Cluster | undefined;
+}
+
+/** Kills and stops processes in turn. */
+function faultsOf({ server, workers, cluster }: Faulty) {
+  const random = randomStream(1, "faults");
+  const counts: Record<string, number> = {};
+  const trainers = new Set<number>();
+  const oneOf = <T>(all: readonly T[]): T | undefined => all[Math.floor(random.uniform() * all.length)];
+  const signalTrainer = (running: readonly number[], signal: NodeJS.Signals): void => {
+    const trainer = oneOf(running);
+    if (trainer !== undefined) process.kill(trainer, signal);
+  };
+  const worker = () => oneOf(workers) ?? server;
+  const [least, most] = STOPPED;
+  const doings = {
+    worker: () => worker().kill(),
+    stoppedTrainer: (running: readonly number[]) => signalTrainer(running, "SIGSTOP"),
+    database: () => cluster?.kill() ?? server.kill(),
+    trainer: (running: readonly number[]) => signalTrainer(running, "SIGKILL"),
+    stoppedWorker: () => worker().stop(least + (most - least) * random.uniform()),
+    server: () => server.kill(),
+  };
+  const happen = async (what: (typeof KINDS)[number]): Promise<void> => {
+    const running = await trainersOf([server, ...workers].map(({ pid }) => pid()));
+    for (const pid of running) trainers.add(pid);
+    await doings[what](running);
+    counts[what] = (counts[what] ?? 0) + 1;
+  };
+  return {
+    counts,
+    happen: async (seconds: number): Promise<void> => {
+      const until = performance.now() + seconds * 1000;
+      for (let count = 0; performance.now() < until; count++) {
+        await sleep(1000 + 6000 * random.uniform());
+        await happen(KINDS[count % KINDS.length] as (typeof KINDS)[number]);
+      }
+    },
+    /** One that was stopped when its worker was killed ends as soon as it goes on. */
+    expectNoTrainers: async (): Promise<void> => {
+      for (const pid of trainers) if ((await stateOf(pid)) === "T") process.kill(pid, "SIGCONT");
+      const left = async () => (await trainersOf()).filter((pid) => trainers.has(pid));
+      await vi.waitFor(async () => expect(await left()).toEqual([]), { timeout: 10_000 });
+    },
+  };
+}
+
 async function faults(cluster: Cluster | undefined): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "mos-faults-"));
   const place = { storage: join(folder, "storage"), state: join(folder, "state") };
   const times = ["--slice-seconds", "2", "--lease-seconds", "4", "--threads", "1", "--json"];
+  times.push("--stop-seconds", "10", "--stall-seconds", "10");
   const shared =
     cluster === undefined
       ? ["--state", place.state, "--storage", place.storage]
@@ -199,35 +249,18 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
     const baseURL = `http://127.0.0.1:${port}/v1`;
     const clients = keys.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0, timeout: 10_000 }));
     const made = await createJobs(clients);
-    const random = randomStream(1, "faults");
-    const until = performance.now() + SECONDS * 1000;
-    const kills: Record<string, number> = {};
-    let count = 0;
-    const kill = async (): Promise<void> => {
-      const what = KINDS[count++ % KINDS.length] as (typeof KINDS)[number];
-      kills[what] = (kills[what] ?? 0) + 1;
-      if (what === "trainer") {
-        const all = await trainersOf([server, ...workers].map(({ pid }) => pid()));
-        const pid = all[Math.floor(random.uniform() * all.length)];
-        if (pid !== undefined) process.kill(pid, "SIGKILL");
-      } else if (what === "worker" && workers.length > 0)
-        workers[Math.floor(random.uniform() * workers.length)]?.kill();
-      else if (what === "database" && cluster !== undefined) await cluster.kill();
-      else server.kill();
-    };
+    const faulty = faultsOf({ server, workers, cluster });
     const [cancelled, paused] = [made[0] as Made, made[1] as Made];
     await insist(() => cancelled.client.fineTuning.jobs.cancel(cancelled.id)).catch(() => undefined);
     await insist(() => paused.client.fineTuning.jobs.pause(paused.id)).catch(() => undefined);
-    while (performance.now() < until) {
-      await sleep(1000 + 6000 * random.uniform());
-      await kill();
-    }
+    await faulty.happen(SECONDS);
     const statuses = await allEnded(made);
-    process.stderr.write(`${JSON.stringify({ kills, statuses })}\n`);
+    process.stderr.write(`${JSON.stringify({ ...faulty.counts, statuses })}\n`);
     expect(statuses.slice(1)).toEqual(statuses.slice(1).map(() => "succeeded"));
     expect([server, ...workers].flatMap(({ exits }) => exits)).toEqual([]);
     await server.end();
     for (const worker of workers) await worker.end();
+    await faulty.expectNoTrainers();
 
     await using database =
       cluster === undefined

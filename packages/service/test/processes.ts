@@ -8,14 +8,15 @@ export async function stateOf(pid: number): Promise<string | undefined> {
   return state === "Z" ? undefined : state;
 }
 
-/** The processes of trainers, which are children of these processes. */
-export async function trainersOf(parents: readonly (number | undefined)[]): Promise<readonly number[]> {
+/** The processes of trainers, which are children of these processes; without any, all trainers of this machine. */
+export async function trainersOf(parents?: readonly (number | undefined)[]): Promise<readonly number[]> {
   const found: number[] = [];
   for (const pid of await readdir("/proc")) {
     const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
     if (!line.includes("trainer-process")) continue;
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    if (parents.includes(Number(/PPid:\s+(\d+)/.exec(status)?.[1]))) found.push(Number(pid));
+    const parent = Number(/PPid:\s+(\d+)/.exec(status)?.[1]);
+    if (parents === undefined || parents.includes(parent)) found.push(Number(pid));
   }
   return found;
 }

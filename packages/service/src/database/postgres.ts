@@ -6,9 +6,6 @@ import { type Database, type Queryable, type Row, storableValues } from "./datab
 const CONNECTION =
   /^(08|57P|25P03|53300|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|EHOST|ENET)|terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i;
 
-/** Milliseconds that a transaction may wait for its process. */
-const IDLE_IN_TRANSACTION = 30_000;
-
 /** Where a URL leads, without its password. */
 function hostOf(url: string): string {
   try {
@@ -45,6 +42,12 @@ const queryable = (client: pg.PoolClient): Queryable => ({
     rowsOf(await client.query(text, values === undefined ? [] : storableValues(values))),
 });
 
+interface PostgresOptions {
+  readonly connections?: number;
+  /** How long a transaction waits for its process: one that was stopped in the middle must not keep its locks. */
+  readonly idleSeconds?: number;
+}
+
 /**
  * A pool of connections to PostgreSQL, opened when they are needed.
  *
@@ -52,7 +55,7 @@ const queryable = (client: pg.PoolClient): Queryable => ({
  */
 export async function openPostgres(
   url: string,
-  { connections = 8 }: { readonly connections?: number } = {},
+  { connections = 8, idleSeconds = 30 }: PostgresOptions = {},
 ): Promise<Database> {
   if (!/^postgres(ql)?:\/\//.test(url))
     throw new MosError(
@@ -64,8 +67,6 @@ export async function openPostgres(
     max: connections,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
-    // a process that was stopped in the middle of a transaction must not keep its locks
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION,
     application_name: "mixture-of-shards",
     types,
   });
@@ -90,7 +91,7 @@ export async function openPostgres(
     query: (text, values) => withClient((client) => queryable(client).query(text, values)),
     transaction: (work) =>
       withClient(async (client) => {
-        await client.query("begin");
+        await client.query(`begin; set local idle_in_transaction_session_timeout = '${idleSeconds} s'`);
         try {
           const result = await work(queryable(client));
           await client.query("commit");
