@@ -1,4 +1,4 @@
-// Texts with the ids that transformers gives for them (scripts/verify/tokenizer_text.py), beside a tokenizer of ours.
+// Texts with the ids of the model's own tokenizer (scripts/verify/tokenizer_text.py), beside a tokenizer of ours.
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { openGguf } from "#formats";

@@ -17,7 +17,7 @@ interface Model {
 }
 
 interface Llama {
-  loadModel(options: { readonly modelPath: string }): Promise<Model>;
+  loadModel(options: { readonly modelPath: string; readonly vocabOnly?: boolean }): Promise<Model>;
 }
 
 export interface ContinueOptions {

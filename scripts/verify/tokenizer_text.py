@@ -1,10 +1,13 @@
-"""Makes the text for the tokenizer comparison from a seed, and the ids that transformers gives for it.
+"""Makes the text for the tokenizer comparison from a seed, and the ids that the model's own tokenizer gives for it.
 
-    python scripts/verify/tokenizer_text.py FILE.gguf OUT.jsonl.gz [--lines 2600] [--added 400] [--seed 0]
+    python scripts/verify/tokenizer_text.py FILE.gguf|FOLDER OUT.jsonl.gz [--lines 2600] [--added 400] [--seed 0]
 
+FOLDER has the model's tokenizer.json, which is followed to the letter. A GGUF file is read by transformers, which takes
+GPT-2's split for SmolLM; the digits that SmolLM's tokenizer.json splits off first are put back here. For Gemma it needs
+the folder, since transformers merges the runs of blanks of a GGUF file in another order than Gemma's tokenizer.json.
 --added is how many further texts hold the model's own added tokens (special ones, HTML tags, runs of blanks, ...).
-npm run verify:tokenizer compares the ids with this project's. A folder with tokenizer.json does for FILE.gguf, too.
-Each line of the output is {"text": ..., "ids": [...]}, with "decoded" added where transformers' decode of the
+Texts with a byte for which the vocabulary has no token are left out: docs/2-models.md says why.
+npm run verify:tokenizer compares the ids with this project's and, with --llama, with llama.cpp's. Each line of the output is {"text": ..., "ids": [...]}, with "decoded" added where transformers' decode of the
 ids differs from the text, and "plain" where leaving out the special tokens changes it. The first line says what
 made it. Needs transformers and gguf.
 """
@@ -56,6 +59,89 @@ CODE = [
     "| a | b  |\n|---|----|\n| 1 |  2 |\n",
 ]
 EDGES = ["", " ", "  ", "\n", "\t", "\r\n", "\ufeff", "\u0085", "a", " a", "a ", "  a  ", "'s", "'S", "1 2  3   4", "\x00", "\x7f\x80"]
+
+LATIN = WORDS["latin"].split(" ")
+ALL_WORDS = [word for words in WORDS.values() for word in words.split(" ")]
+MARKS = ["{0}.", "{0})", "-", "*", "+", "({0})", "- [ ]", "{0}.{0}"]
+RUNS = [" "] * 6 + ["\t", "\n", "▁", "▁ ", " ▁", " \n", "\n ", "\r\n", "\u00a0", "=", "-", "_", "1", "0", "a", "é", "世", "<", "'"]
+RUNS += ["\u3000", "\x00", "\x1b", ".", " 1"]
+CONTROLS = [chr(point) for point in range(1, 32)] + ["\x7f", "\x80", "\x9f", "\u200b", "\u200e", "\u2066", "\ufeff", "\ufffd"]
+CONTROLS += ["\ufffe", "\ue000", "\u0300", "\u0301", "\u20e3", "\ufe0f", "\u200d"]
+
+
+def number(rng):
+    whole = str(rng.randint(0, 10 ** rng.randint(1, 9)))
+    decimal = f"{rng.random() * 10 ** rng.randint(0, 5):.{rng.randint(0, 4)}f}"
+    return rng.choice([whole, decimal, f"{rng.randint(0, 999)},{rng.randint(0, 999):03d}", *"½²Ⅷ", "١٢", "十二"])
+
+
+def some(rng, most=6):
+    return " ".join(rng.choice(ALL_WORDS) for _ in range(rng.randint(1, most)))
+
+
+def listing(rng):
+    indent = rng.choice([0, 0, 1, 2, 3, 4, 8])
+    lines = [rng.choice(["", "\n", "List:\n"])]
+    for i in range(rng.randint(1, 13), rng.randint(13, 16)):
+        mark = " " * (indent * rng.randint(0, 3)) + rng.choice(MARKS).format(i) + " " * rng.randint(0, 4)
+        lines.append(mark + some(rng) + rng.choice(["\n", "\n", "\n\n", " \n", "\r\n"]))
+    return "".join(lines)
+
+
+def table(rng):
+    columns, width, side = rng.randint(1, 5), rng.randint(1, 12), rng.choice("<>^")
+
+    def row():
+        cells = [number(rng) if rng.random() < 0.7 else rng.choice(ALL_WORDS) for _ in range(columns)]
+        return "|" + "|".join(f" {cell:{side}{width}} " for cell in cells) + "|"
+
+    rows = [row() for _ in range(rng.randint(1, 6))]
+    if rng.random() < 0.6:
+        rows.insert(1, "|" + "|".join(rng.choice(":-") + "-" * width + rng.choice(":-") for _ in range(columns)) + "|")
+    text = "\n".join(rows)
+    return text if rng.random() < 0.7 else text.replace("|", rng.choice(["\t", "  ", ",", " "]))
+
+
+def assignments(rng):
+    def line():
+        left = rng.choice(LATIN) + " " * rng.randint(0, 9) + rng.choice(["=", ":", "==", "+=", "->"])
+        return left + " " * rng.randint(0, 12) + number(rng) + rng.choice(["", ";", ","])
+
+    return "\n".join(line() for _ in range(rng.randint(1, 6)))
+
+
+def runs(rng):
+    parts = []
+    for _ in range(rng.randint(1, 4)):
+        parts.append(rng.choice(["", some(rng, 2), number(rng)]))
+        length = rng.choice([rng.randint(1, 5), rng.randint(1, 100), rng.randint(28, 36), rng.randint(60, 66)])
+        parts.append(rng.choice(RUNS) * length)
+    return "".join(parts) + rng.choice(["", some(rng, 2), number(rng)])
+
+
+def code(rng):
+    lines = [line.strip() for text in CODE for line in text.split("\n")]
+
+    def line():
+        return rng.choice([" ", "\t", "  "]) * rng.randint(0, 9) + rng.choice(lines) + rng.choice(["", "", " # " + some(rng, 4)])
+
+    return "\n".join(line() for _ in range(rng.randint(1, 9)))
+
+
+def controls(rng):
+    kinds = [lambda: rng.choice(CONTROLS), lambda: rng.choice(ALL_WORDS), lambda: " ", lambda: number(rng)]
+    return "".join(rng.choice(kinds)() for _ in range(rng.randint(1, 12)))
+
+
+def low_lines(rng):
+    """The sign that SentencePiece has for a blank, as text."""
+    kinds = ["▁", "▁▁", " ", "  ", "1", "\n", rng.choice(ALL_WORDS), rng.choice(ALL_WORDS), "▁" + rng.choice(LATIN)]
+    return "".join(rng.choice(kinds) for _ in range(rng.randint(1, 9)))
+
+
+def layout(rng):
+    """Texts whose white space, digits and control characters matter."""
+    return rng.choice([listing, table, assignments, runs, runs, code, controls, low_lines])(rng)
 
 
 def points(rng):
@@ -111,9 +197,36 @@ def make_with(rng, added):
     return "".join(parts) + rng.choice(["", rng.choice(added), phrase(rng, rng.choice(scripts))])
 
 
+def read_tokenizer(path):
+    import transformers
+
+    if os.path.isdir(path):
+        return transformers.PreTrainedTokenizerFast(tokenizer_file=os.path.join(path, "tokenizer.json"))
+    folder, name = os.path.split(os.path.abspath(path))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    import gguf
+    from tokenizers import pre_tokenizers
+
+    if gguf.GGUFReader(path).fields["tokenizer.ggml.pre"].contents() == "smollm":
+        steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    return tokenizer
+
+
+def covered_by(tokenizer):
+    """Whether the vocabulary has a token for every byte of a text."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    vocabulary = tokenizer.get_vocab()
+    missing = {byte for byte, letter in bytes_to_unicode().items() if letter not in vocabulary}
+    if "<0x00>" in vocabulary:
+        missing = set()
+    return lambda text: missing.isdisjoint(text.encode("utf-8"))
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("gguf")
+    parser.add_argument("model")
     parser.add_argument("out")
     parser.add_argument("--lines", type=int, default=2600)
     parser.add_argument("--added", type=int, default=0)
@@ -121,15 +234,21 @@ def main():
     options = parser.parse_args()
     import transformers
 
-    folder, name = os.path.split(os.path.abspath(options.gguf))
-    if os.path.isdir(options.gguf):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(options.gguf)
-    else:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    tokenizer = read_tokenizer(options.model)
+    is_covered = covered_by(tokenizer)
     rng = random.Random(options.seed)
-    texts = EDGES + [make(rng) for _ in range(options.lines - len(EDGES))]
-    added = [token.content for _, token in sorted(tokenizer.added_tokens_decoder.items()) if "unused" not in token.content]
-    texts += [make_with(rng, added) for _ in range(options.added)]
+
+    def text_of(draw, *more):
+        return next(text for text in iter(lambda: draw(rng, *more), None) if is_covered(text))
+
+    plain_texts = (options.lines - len(EDGES)) // 3
+    texts = [text for text in EDGES if is_covered(text)] + [text_of(make) for _ in range(plain_texts)]
+    texts += [text_of(layout) for _ in range(options.lines - len(texts))]
+    # GGUF files of text models lack these, or mark them otherwise
+    left_out = ("unused", "_soft_token", "_of_image", "<mask>")
+    contents = [token.content for _, token in sorted(tokenizer.added_tokens_decoder.items())]
+    added = [content for content in contents if not any(part in content for part in left_out)]
+    texts += [text_of(make_with, added) for _ in range(options.added)]
     lines = [{"made_by": "scripts/verify/tokenizer_text.py", "seed": options.seed, "transformers": transformers.__version__}]
     for text in texts:
         ids = tokenizer.encode(text)

@@ -1,5 +1,5 @@
 // `tokenizer.ggml.pre`: how a byte-level GGUF tokenizer splits text before merging. The names are llama.cpp's
-// (llama-vocab.cpp), the patterns those of the models' own tokenizer.json.
+// (llama-vocab.cpp), the patterns those of the models' own tokenizer.json; docs/2-models.md says where llama.cpp differs.
 import { MosError } from "#core";
 import { GPT2_SPLIT } from "./pre-tokenizer.ts";
 
@@ -39,16 +39,13 @@ const llama3: GgufPreTokenizer = { ...plain(LLAMA3_SPLIT), ignoreMerges: true, a
 const digitsFirst = plain("\\p{N}", GPT2_SPLIT);
 const gpt4o = plain(cased(`${CONTRACTIONS}?`, "\\p{N}{1,3}"));
 
-/**
- * "smollm" is read as transformers 5 reads it from GGUF, as GPT-2's, so that both give the same ids. SmolLM's own
- * tokenizer.json, and llama.cpp, split at every digit first, which gives other ids where two or more blanks precede a
- * number, or where characters such as ½ follow each other. From a Hugging Face folder, its own rule is used.
- */
+/** llama.cpp's rule for files of which it does not know the model; no model was trained with it. */
+const unknownModel = plain("[\\p{P}$+<=>^~|]+", GPT2_SPLIT, "\\p{N}+", "[0-9][0-9][0-9]");
+
 const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
-  ["default", gpt2],
+  ["default", unknownModel],
   ["gpt-2", gpt2],
   ["phi-2", gpt2],
-  ["smollm", gpt2],
   ["olmo", gpt2],
   ["llama3", llama3],
   ["llama-v3", llama3],
@@ -67,6 +64,8 @@ const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
   // Phi-4-mini
   ["gpt-4o", gpt4o],
   ["llama4", gpt4o],
+  // SmolLM, SmolLM2
+  ["smollm", digitsFirst],
   // Granite 3
   ["refact", digitsFirst],
   ["starcoder", digitsFirst],
@@ -76,8 +75,13 @@ const PRE_TOKENIZERS: ReadonlyMap<string, GgufPreTokenizer> = new Map([
 export const knownSplits = (): readonly string[] =>
   [...PRE_TOKENIZERS.values()].flatMap(({ splits }) => splits);
 
-/** @throws MosError `unsupported` for a name that is not in the table. */
-export function ggufPreTokenizer(name: string): GgufPreTokenizer {
+/** @throws MosError `bad_model` where the file names none, `unsupported` for a name that is not in the table. */
+export function ggufPreTokenizer(name: string | undefined): GgufPreTokenizer {
+  if (name === undefined)
+    throw new MosError(
+      "bad_model",
+      "GGUF: tokenizer.ggml.pre is missing, so it is not known how the model splits text; llama.cpp's converter has written it since May 2024: convert the model again, or take a newer file",
+    );
   const found = PRE_TOKENIZERS.get(name);
   if (found !== undefined) return found;
   throw new MosError(

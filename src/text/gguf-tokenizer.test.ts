@@ -76,7 +76,7 @@ describe("the SentencePiece kind", () => {
 /** Byte-level: the letters a–d, the blank, and a few words. */
 const gpt2 = {
   "tokenizer.ggml.model": "gpt2",
-  "tokenizer.ggml.pre": "default",
+  "tokenizer.ggml.pre": "gpt-2",
   "tokenizer.ggml.tokens": ["<|end|>", "a", "b", "c", "d", "Ġ", "ab", "abc", "Ġab", "<think>"],
   "tokenizer.ggml.token_type": [3, 1, 1, 1, 1, 1, 1, 1, 1, 4],
   "tokenizer.ggml.merges": ["a b", "Ġ ab"],
@@ -129,6 +129,35 @@ describe("Gemma's kind", () => {
     expect(tokenizer.encode("a")).toEqual([2, 266]);
   });
 
+  test("takes the sign for a blank as the model's own file does, whose runs are spelt with it", () => {
+    // tokenizer.json: the longest run of the sign as it stands, else as blanks
+    expect(encode("  ")).toEqual([8]);
+    expect(encode("▁▁")).toEqual([8]);
+    expect(encode("▁▁a▁a")).toEqual([8, 266, 269]);
+    expect(encode(" ▁a")).toEqual([8, 266]);
+    expect(encode(" ▁▁")).toEqual([268, 8]);
+    expect(tokenizer.decode([266, 8, 267])).toBe("a  b");
+  });
+
+  test("a run of blanks fills the longest pieces from the left", () => {
+    const longer = gemma["tokenizer.ggml.tokens"].with(0, "   ");
+    const kinds = gemma["tokenizer.ggml.token_type"].with(0, 4);
+    const { tokenizer: three } = textFromGguf({
+      ...gemma,
+      "tokenizer.ggml.tokens": longer,
+      "tokenizer.ggml.token_type": kinds,
+    });
+    const ids = (blanks: number) => three.encode(`${" ".repeat(blanks)}a`, { addSpecialTokens: false });
+    expect([1, 2, 3, 4, 5, 8].map(ids)).toEqual([
+      [269],
+      [8, 266],
+      [0, 266],
+      [0, 269],
+      [0, 8, 266],
+      [0, 0, 8, 266],
+    ]);
+  });
+
   test("ends an answer at the end of a turn, too, and not at an HTML tag", () => {
     expect(tokenizer.eosTokens).toEqual([1, 5]);
     expect(generation.endTokens).toEqual([1, 5]);
@@ -168,6 +197,11 @@ describe("how a byte-level tokenizer splits, by tokenizer.ggml.pre", () => {
 
   test.each([
     ["gpt-2", "ab 123  LT'd", "ab| 123| | LT|'d"],
+    ["smollm", "x =  10", "x| =|  |1|0"],
+    ["smollm", "  1. a\n 2", "  |1|.| a|\n |2"],
+    ["smollm", "| 1 |  ½½ |", "|| |1| ||  |½|½| |"],
+    ["starcoder", "x =  10", "x| =|  |1|0"],
+    ["default", "x==  1234", "x|==| | |123|4"],
     ["smaug-bpe", "ab 1234_/\n", "ab| |123|4|_/\n"],
     ["dbrx", "abLT'D 12", "abLT|'D| |12"],
     ["qwen2", "ab 12", "ab| |1|2"],
@@ -235,6 +269,7 @@ describe("what cannot be used is refused", () => {
       "unsupported",
       /"viking".*known are default/,
     ],
+    ["no pre-tokenizer", { "tokenizer.ggml.pre": undefined }, "bad_model", /pre is missing.*convert/],
     ["no tokens", { "tokenizer.ggml.tokens": [] }, "bad_model", /tokens is missing or empty/],
     [
       "tokens that are numbers",

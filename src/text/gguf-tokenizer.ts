@@ -83,7 +83,13 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
   if (tokens === undefined || tokens.length === 0)
     throw new MosError("bad_model", "GGUF: tokenizer.ggml.tokens is missing or empty");
   const kinds = numbersAt(metadata, "tokenizer.ggml.token_type", tokens.length);
-  return { tokens, kinds: kinds ?? new Float64Array(tokens.length).fill(KIND.normal) };
+  const known = kinds ?? new Float64Array(tokens.length).fill(KIND.normal);
+  if (stringAt(metadata, "tokenizer.ggml.model") !== "llama") return { tokens, kinds: known };
+  // the model's own file spells these with ▁ like all others, GGUF with blanks
+  const spelled = tokens.map((token, id) =>
+    known[id] === KIND.userDefined ? token.replaceAll(" ", "▁") : token,
+  );
+  return { tokens: spelled, kinds: known };
 }
 
 interface Described {
@@ -106,7 +112,7 @@ function kindOf(kind: string): Describe {
 }
 
 const describeByteLevel: Describe = (_, metadata) => {
-  const pre = ggufPreTokenizer(stringAt(metadata, "tokenizer.ggml.pre") ?? "default");
+  const pre = ggufPreTokenizer(stringAt(metadata, "tokenizer.ggml.pre"));
   const merges = stringsAt(metadata, "tokenizer.ggml.merges");
   if (merges === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.merges is missing");
   return {
@@ -121,8 +127,10 @@ const describeByteLevel: Describe = (_, metadata) => {
 const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
   const scores = numbersAt(metadata, "tokenizer.ggml.scores", tokens.length);
   if (scores === undefined) throw new MosError("bad_model", "GGUF: tokenizer.ggml.scores is missing");
-  const pieces = tokens.map((token, id) => ({ token, score: scores[id] ?? 0 }));
-  const merges = mergesFromScores(pieces.filter((_, id) => kinds[id] === KIND.normal));
+  const ofKind = (kind: number): readonly number[] => [...tokens.keys()].filter((id) => kinds[id] === kind);
+  const score = (id: number): number => scores[id] ?? 0;
+  const normal = ofKind(KIND.normal).toSorted((a, b) => score(b) - score(a));
+  const merges = mergesOf([...blankRuns({ tokens, kinds }), ...normal.map((id) => tokens[id] ?? "")]);
   const unknown = indexAt(metadata, "tokenizer.ggml.unknown_token_id", tokens.length);
   const firstUnknown = unknown ?? kinds.indexOf(KIND.unknown);
   const blank = { type: "Replace", pattern: { String: " " }, content: "▁" };
@@ -147,24 +155,27 @@ const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
 /** SentencePiece's pieces are at most 16 characters by default; the limit bounds the time that a broken file can take. */
 const MAX_PIECE_LENGTH = 512;
 
-interface ScoredPiece {
-  readonly token: string;
-  /** Higher merges first. */
-  readonly score: number;
-}
+/**
+ * User-defined pieces with blanks, which merge before all others. The longest come first: a run grows to the longest
+ * piece before the next run begins, as where SentencePiece looks for user-defined pieces. Those without blanks need no
+ * merges, since they are added tokens and cut out of the text as they stand.
+ */
+const blankRuns = ({ tokens, kinds }: Vocabulary): readonly string[] =>
+  tokens
+    .filter((token, id) => kinds[id] === KIND.userDefined && token.includes("▁"))
+    .toSorted((a, b) => b.length - a.length);
 
 /**
- * The merges of a SentencePiece BPE vocabulary, best first.
+ * The merges of a SentencePiece BPE vocabulary, whose pieces are given best first.
  *
  * SentencePiece merges the pair whose union has the highest score, the leftmost of equals. So the merges are all ways to
  * cut a piece into two others, by descending score, and those of one piece by descending length of the left part.
  */
-function mergesFromScores(pieces: readonly ScoredPiece[]): (readonly [string, string])[] {
+function mergesOf(pieces: readonly string[]): (readonly [string, string])[] {
   // parts are the vocabulary's own strings, so that half a million merges hold no copies
-  const known = new Map(pieces.map(({ token }) => [token, token]));
+  const known = new Map(pieces.map((token) => [token, token]));
   const merges: [string, string][] = [];
-  // the sort is stable, so pieces of one score keep their order
-  for (const { token } of pieces.toSorted((a, b) => b.score - a.score)) {
+  for (const token of pieces) {
     if (token.length > MAX_PIECE_LENGTH)
       throw new MosError(
         "bad_model",

@@ -75,7 +75,7 @@ const NOTHING = new Uint8Array(0);
 /** A vocabulary, and how it spells bytes. */
 export interface ByteTableOptions {
   readonly tokens: readonly (string | undefined)[];
-  /** Ids of added tokens: their text is plain, not written in the byte alphabet. */
+  /** Ids of added tokens: those of a byte-level tokenizer are plain text, not written in the byte alphabet. */
   readonly added: ReadonlySet<number>;
   readonly rule: DecodeRule;
 }
@@ -88,7 +88,8 @@ export function byteTable({ tokens, added, rule }: ByteTableOptions): (id: numbe
     if (found !== undefined) return found;
     const token = tokens[id];
     if (token === undefined) return NOTHING;
-    const bytes = added.has(id) ? encoder.encode(token) : bytesOfToken(token, rule);
+    const isPlain = added.has(id) && rule.kind === "byte-level";
+    const bytes = isPlain ? encoder.encode(token) : bytesOfToken(token, rule);
     known.set(id, bytes);
     return bytes;
   };

@@ -146,6 +146,7 @@ const cases: readonly (readonly [string, (good: Good) => GgufInput | Uint8Array,
 /** A tokenizer is read before the weights. */
 const withTokenizer = withKeys({
   "tokenizer.ggml.model": ["string", "gpt2"],
+  "tokenizer.ggml.pre": ["string", "gpt-2"],
   "tokenizer.ggml.merges": ["strings", []],
 });
 
