@@ -108,6 +108,32 @@ test("generate uses what a stopped run has so far, and says so", async () => {
   expect(best).toMatchObject({ code: 0, stdout, stderr: "" });
 });
 
+test("eval, export, merge and inspect use the same, and say the same", async () => {
+  const path = join(adapters, "stopped");
+  const said = `${path}: this run has not finished; its best adapter so far is used, ${path}/best\n`;
+  const model = ["--model", tiny.model];
+  const out = (name: string): readonly string[] => ["--out", join(folder, name)];
+  const questions = [
+    "--data",
+    "test/fixtures/benchmarks",
+    "--tasks",
+    "gsm8k",
+    "--limit",
+    "1",
+    "--shots",
+    "0",
+  ];
+  for (const args of [
+    ["inspect", path],
+    ["export", path, ...model, "--format", "peft", ...out("stopped-peft")],
+    ["merge", path, ...model, ...out("stopped-merged"), "--quiet"],
+    ["eval", ...model, "--adapter", path, ...questions, ...out("stopped.json"), "--quiet"],
+  ])
+    expect(await mos(args), args[0]).toMatchObject({ code: 0, stderr: said });
+  const { subjects } = JSON.parse(await readFile(join(folder, "stopped.json"), "utf8"));
+  expect(subjects).toMatchObject([{ name: "stopped" }]);
+});
+
 test("a run that has collapsed says so also to those who want errors only, and in its result", async () => {
   const steep = ["--learning-rate", "10", "--held-out", "4", "--steps", "4"];
   const quiet = await train("steep", ...steep);

@@ -54,6 +54,7 @@ export {
   problemOf,
 } from "./methods.ts";
 export {
+  adapterInUse,
   BEST,
   CHECKPOINTS,
   type FoundAdapter,
@@ -69,5 +70,6 @@ export {
   replaceAdapter,
   retrainingFolder,
   rollBack,
+  unfinishedText,
   whyNoAdapter,
 } from "./versions.ts";

@@ -76,6 +76,17 @@ export async function findAdapter(folder: string): Promise<FoundAdapter | undefi
   return undefined;
 }
 
+/** The adapter to use of a folder, as `findAdapter` finds it. Where there is none, the folder: loading it says what is missing. */
+export const adapterInUse = async (folder: string): Promise<FoundAdapter> =>
+  (await findAdapter(folder)) ?? { path: folder, what: "adapter" };
+
+/** Says that what is used is not a folder's own adapter; undefined where it is. */
+export function unfinishedText(folder: string, { path, what }: FoundAdapter): string | undefined {
+  if (what === "adapter") return undefined;
+  const used = what === "best" ? "its best adapter so far" : "the adapter of its last checkpoint";
+  return `${folder}: this run has not finished; ${used} is used, ${path}`;
+}
+
 /** Why a folder holds no adapter, for whoever expects one there. */
 export async function whyNoAdapter(folder: string): Promise<string> {
   return (await pathExists(join(folder, RUN_RECORD)))

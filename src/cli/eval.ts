@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { trainedOnText } from "#adapters";
+import { trainedOnText, unfinishedText } from "#adapters";
 import { flag, type SettingValues, steadyNow, text, texts } from "#core";
 import {
   type EvaluateEvent,
@@ -32,6 +32,7 @@ import {
   listenForInterrupt,
   liveLine,
   nearPath,
+  note,
   sayJson,
   sayLine,
   thisRun,
@@ -134,6 +135,11 @@ async function watchEvaluation(
     if (options.json) sayJson(event);
     if (event.type === "download") {
       showTransfer(event.transfer);
+      continue;
+    }
+    if (event.type === "unfinished") {
+      const said = unfinishedText(event.adapter, event);
+      if (said !== undefined) note(said);
       continue;
     }
     show(event, line);

@@ -3,7 +3,7 @@ import { type ExportSummary, exportAdapter, exportSettings } from "#recipes";
 import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";
-import { findModel, withReadingLine } from "./loading.ts";
+import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { commandText, labelled } from "./tables.ts";
 import { heading, listenForInterrupt, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
@@ -36,9 +36,10 @@ Every method becomes a plain LoRA by this, exactly: routing does not depend on t
   run,
 });
 
-async function run({ adapter, model, json, ...options }: Values): Promise<void> {
+async function run({ adapter: folder, model, json, ...options }: Values): Promise<void> {
   using interrupt = listenForInterrupt();
   const { signal } = interrupt;
+  const adapter = await usableAdapter(folder);
   const summary = await withReadingLine({ json }, async (onProgress) => {
     const path = await findModel(model, { signal, silent: json });
     return exportAdapter({ ...options, adapter, model: path, onProgress, signal });

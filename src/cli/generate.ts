@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
-import { checkBase, findAdapter, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
+import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
 import { answerSettings, baseSettings, batchSettings, type EngineUsage } from "#inference";
 import {
@@ -18,7 +18,7 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, model, threads, unescaped } from "./common-options.ts";
-import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
+import { cacheOfUser, engineProgress, findModel, usableAdapter } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
@@ -149,17 +149,8 @@ const withoutTemplate = (model: string, option: string): MosError =>
     `${option} needs a chat template, and ${model} has none; give a model that is trained to chat, an --adapter, or --raw`,
   );
 
-/** The adapter's folder; of a run that has not finished, that of what it has so far, which is said. */
-async function adapterOf(folder: string | undefined): Promise<string | undefined> {
-  const found = folder === undefined ? undefined : await findAdapter(folder);
-  if (found === undefined || found.what === "adapter") return folder;
-  const what = found.what === "best" ? "its best adapter so far" : "the adapter of its last checkpoint";
-  note(`${folder}: this run has not finished; ${what} is used, ${found.path}`);
-  return found.path;
-}
-
 async function run(given: Values): Promise<number> {
-  const options = { ...given, adapter: await adapterOf(given.adapter) };
+  const options = { ...given, adapter: given.adapter && (await usableAdapter(given.adapter)) };
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare shows the base beside an adapter; give --adapter FOLDER too");
   const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);

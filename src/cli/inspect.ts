@@ -6,7 +6,7 @@ import { listFolder, pathExists, writeFileAtomic } from "#storage";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
-import { configPath, hubOfUser, withReadingLine } from "./loading.ts";
+import { configPath, hubOfUser, usableAdapter, withReadingLine } from "./loading.ts";
 import { modelText } from "./model-text.ts";
 import { formatBytes, formatInteger } from "./numbers.ts";
 import { importPackage } from "./packages.ts";
@@ -51,9 +51,10 @@ async function run({ adapter: folder, model, svg, json }: Values): Promise<void>
       throw new MosError("bad_option", `${folder} is a model; --model and --svg are for adapters`);
     return await describeModel(isOfModel, json);
   }
+  const path = await usableAdapter(folder);
   const charts = svg === undefined ? undefined : await importPackage("reproduce/charts");
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
-  const inspection = await inspectAdapter(folder, { model: config });
+  const inspection = await inspectAdapter(path, { model: config });
   const name = basename(resolve(folder));
   if (svg !== undefined && charts !== undefined)
     await writeFileAtomic(svg, charts.drawNorms(inspection, name));

@@ -1,13 +1,14 @@
 // What has to be there before work begins: models and engines, with lines that show how far they are.
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { adapterInUse, unfinishedText } from "#adapters";
 import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { given } from "./common-options.ts";
 import { counted, formatBar, formatBytes, formatDuration, formatRate } from "./numbers.ts";
-import { type LiveLine, liveLine } from "./terminal.ts";
+import { type LiveLine, liveLine, note } from "./terminal.ts";
 
 /** The hub as the user's environment has it. */
 export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, homedir());
@@ -18,6 +19,14 @@ export const benchmarksOfUser = (): string => join(hubAssetsFolder(process.env, 
 /** Where packed weights of models are kept whose own folder cannot be written. */
 export const cacheOfUser = (): string =>
   join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "mixture-of-shards", "weights");
+
+/** The folder of the adapter that is in a folder; of a run that has not finished, that of what it has so far, which is said. */
+export async function usableAdapter(folder: string): Promise<string> {
+  const found = await adapterInUse(folder);
+  const said = unfinishedText(folder, found);
+  if (said !== undefined) note(said);
+  return found.path;
+}
 
 /** Draws the events of a download on a live line. */
 export function pullProgress(line: LiveLine, now: () => number): (event: PullEvent) => void {

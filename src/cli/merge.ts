@@ -3,7 +3,7 @@ import { type SettingValues, text } from "#core";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#recipes";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, given, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
-import { findModel } from "./loading.ts";
+import { findModel, usableAdapter } from "./loading.ts";
 import { counted, formatBar, formatBytes, formatDuration } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import {
@@ -50,10 +50,11 @@ ${SIZES}`,
 
 type Done = Extract<MergeEvent, { readonly type: "finish" }>;
 
-async function run({ adapter, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
+async function run({ adapter: folder, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
   const silent = quiet || json;
   using interrupt = listenForInterrupt();
   const { signal } = interrupt;
+  const adapter = await usableAdapter(folder);
   const path = await findModel(model, { signal, silent });
   const done = await (async (): Promise<Done | undefined> => {
     using line = liveLine({ silent });

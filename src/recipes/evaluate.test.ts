@@ -18,7 +18,7 @@ test("adapters have the names of their folders, with numbers where these are not
   const namesOf = async (...chosen: readonly number[]): Promise<readonly string[]> => {
     const folders = chosen.map((i) => paths[i] ?? "");
     const named = await nameAdapters(folders, geometry);
-    expect([...named.values()]).toEqual(folders);
+    expect([...named.values()].map(({ path }) => path)).toEqual(folders);
     return [...named.keys()];
   };
   expect(await namesOf()).toEqual([]);

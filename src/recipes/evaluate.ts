@@ -1,6 +1,6 @@
 // A whole evaluation: the model's text, adapters from anywhere, the benchmarks' data, the engine, the result.
 import { basename, resolve } from "node:path";
-import { type AdapterGeometry, loadAdapter } from "#adapters";
+import { type AdapterGeometry, adapterInUse, type FoundAdapter, loadAdapter } from "#adapters";
 import { MosError } from "#core";
 import {
   BENCHMARK_NAMES,
@@ -38,7 +38,10 @@ export interface EvaluateModelOptions
     Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
   /** A model folder, a .gguf file or org/name of the hub. */
   readonly model: string;
-  /** Folders of adapters on it. Default: none, so that the base is evaluated. */
+  /**
+   * Folders of adapters on it; of a run that has not finished, what it has so far. Default: none, so that the base is
+   * evaluated.
+   */
   readonly adapters?: readonly string[];
   /** The base is evaluated beside its adapters. Default: only where there are none. */
   readonly base?: boolean;
@@ -53,7 +56,10 @@ export interface EvaluateModelOptions
 /** What happens in an evaluation: downloads, then the events of `evaluate`. */
 export type EvaluateModelEvent =
   /** The model is downloaded, or the data of a benchmark. */
-  (DownloadEvent & { readonly task?: BenchmarkName }) | EvaluateEvent;
+  | (DownloadEvent & { readonly task?: BenchmarkName })
+  /** The adapter of a run that has not finished: `path` is what it has so far. */
+  | ({ readonly type: "unfinished"; readonly adapter: string } & FoundAdapter)
+  | EvaluateEvent;
 
 /** What results call the model without an adapter. */
 const BASE_NAME = "base";
@@ -96,6 +102,8 @@ export async function* evaluateModel({
   const { name, text, geometry } = await readModel(model);
   const named = await nameAdapters(adapters, geometry);
   const names = [...named.keys()];
+  for (const [i, found] of [...named.values()].entries())
+    if (found.what !== "adapter") yield { type: "unfinished", adapter: adapters[i] ?? "", ...found };
   const folders = yield* findData(tasks, data, signal);
   const dataFolder = (task: BenchmarkName): string => folders.get(task) ?? "";
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
@@ -105,7 +113,9 @@ export async function* evaluateModel({
     ...{ model, baseDtype, compute, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
     maxAdapterRank: Number.MAX_SAFE_INTEGER,
     defaults: { generationConfig: "none" }, // the rules say how answers are sampled
-    ...(names.length === 0 ? {} : { adapters: Object.fromEntries(named) }),
+    ...(names.length === 0
+      ? {}
+      : { adapters: Object.fromEntries([...named].map(([adapter, { path }]) => [adapter, path])) }),
     ...(maxLength === undefined ? {} : { maxLength }),
     ...(threads === undefined ? {} : { threads }),
     ...(onProgress === undefined ? {} : { onProgress }),
@@ -167,14 +177,15 @@ async function* findData(
 export async function nameAdapters(
   folders: readonly string[],
   geometry: AdapterGeometry,
-): Promise<ReadonlyMap<string, string>> {
+): Promise<ReadonlyMap<string, FoundAdapter>> {
   const paths = folders.map((folder) => resolve(folder));
   const twice = paths.find((path, i) => paths.indexOf(path) < i);
   if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
   // the engine would leave a broken one out; here every one is needed, so what is wrong is reported
-  for (const path of paths) await loadAdapter(path, { geometry, fingerprint: undefined });
+  const found = await Promise.all(paths.map(adapterInUse));
+  for (const { path } of found) await loadAdapter(path, { geometry, fingerprint: undefined });
   const short = paths.map((path) => basename(path));
   const isPlain =
     new Set([...short, BASE_NAME]).size > short.length && !short.some((name) => name.startsWith("."));
-  return new Map(paths.map((path, i) => [isPlain ? basename(path) : `${i + 1}-${basename(path)}`, path]));
+  return new Map(found.map((one, i) => [isPlain ? (short[i] ?? "") : `${i + 1}-${short[i]}`, one]));
 }
