@@ -163,5 +163,5 @@ export const defaultsSettings = {
 export const answerSettings = {
   ...defaultsSettings,
   stop: texts({ help: "text that ends an answer, \\n for a line break; may be repeated" }),
-  seed: integer({ min: 0, default: 0, help: "the same seed gives the same answer" }),
+  seed: integer({ min: 0, default: 0, help: "the same seed gives the same answer on the same machine" }),
 };

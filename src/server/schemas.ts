@@ -27,7 +27,10 @@ export const samplingFields = {
     .describe("0 takes the likeliest token. Default: default_parameters of GET /v1/models."),
   top_p: z.number().min(0).max(1).optional(),
   n: z.int().min(1).max(128).optional().describe("Answers for each prompt."),
-  seed: z.int().optional().describe("The same request with the same seed has the same answer."),
+  seed: z
+    .int()
+    .optional()
+    .describe("The same request with the same seed has the same answer on the same machine."),
   stop: z
     .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)])
     .optional()
