@@ -248,6 +248,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
     });
     const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;
+    if (listening !== undefined) warnOfFewFiles(listening.connections, log);
     let isClosing = false;
     const close = async (drainSeconds: number): Promise<void> => {
       isClosing = true;
@@ -275,6 +276,14 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     await dispose();
     throw error;
   }
+}
+
+function warnOfFewFiles(connections: number, log: ServerLog): void {
+  if (connections < defaultLimits.connections)
+    log.warn(
+      { connections },
+      "this process may open few files, so that it accepts fewer connections; raise ulimit -n",
+    );
 }
 
 type NetworkSettings = SettingValues<typeof networkSettings>;

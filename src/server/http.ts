@@ -12,6 +12,7 @@ import { TLSSocket } from "node:tls";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
 import type { ErrorBody } from "./errors.ts";
+import { withinFiles } from "./file-limit.ts";
 import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 import type { OpenCertificate } from "./tls.ts";
 
@@ -36,6 +37,8 @@ export interface ListeningServer {
 export interface Listening {
   readonly port: number;
   readonly address: string;
+  /** That are accepted at a time: fewer than the server's limit where the process may open few files. */
+  readonly connections: number;
   /** Accepts no more requests, gives running ones this long to end (30 seconds), then cancels them and closes the port. */
   close(options?: { readonly drainSeconds?: number }): Promise<void>;
 }
@@ -66,7 +69,8 @@ export async function listen(
   server: ListeningServer,
   { host, port, tls }: ListenOptions,
 ): Promise<Listening> {
-  const { limits, inFlight } = server;
+  const { inFlight } = server;
+  const limits = withinFiles(server.limits);
   const http = makeHttp(server, tls);
   http.maxHeadersCount = limits.headerCount;
   http.maxRequestsPerSocket = limits.requestsPerConnection;
@@ -83,6 +87,7 @@ export async function listen(
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
     port: bound,
+    connections: limits.connections,
     address: `${tls === undefined ? "http" : "https"}://${shownHost}:${bound}`,
     async close({ drainSeconds = 30 } = {}) {
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));

@@ -1,10 +1,13 @@
 // Clients that hold connections: as many as a server accepts, each sending a byte now and then, whatever it is told.
+import { mkdtemp, rm } from "node:fs/promises";
 import { get } from "node:http";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { defaultLimits } from "../../src/server/limits.ts";
-import { startServer } from "../server/harness.ts";
+import { serveCommand, startServer } from "../server/harness.ts";
 
 const HEAD =
   "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n";
@@ -65,4 +68,45 @@ test("a request that is told that it came too late is closed, though its client 
   const closed = new Promise<boolean>((resolve) => socket.once("close", () => resolve(true)));
   expect(await Promise.race([closed, sleep(8000, false)])).toBe(true);
   clearInterval(timer);
+});
+
+test("a process that may open 200 files is held by no slow client, and has files left to work with", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mos-few-files-"));
+  const options = ["--model", "assets/tiny-english", "--state", join(folder, "state"), "--workers", "0"];
+  const { child, said, ready } = await serveCommand(options, { files: 200 });
+  const { address } = ready as { readonly address: string };
+  const port = Number(new URL(address).port);
+  const sockets = new Set<Socket>();
+  try {
+    for (let i = 0; i < 400; i++) {
+      const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+      sockets.add(socket);
+      socket.on("error", () => undefined);
+      socket.write(`${HEAD}\r\n{`);
+      socket.resume();
+    }
+    await sleep(500);
+    for (let i = 0; i < 5; i++) {
+      expect(await health(port)).toBe(200);
+      const body = JSON.stringify({ model: "tiny-english", prompt: "One", max_tokens: 1 });
+      const headers = { "content-type": "application/json", connection: "close" };
+      const answer = await fetch(`${address}/v1/completions`, { method: "POST", headers, body });
+      expect(answer.status).toBe(200);
+      const form = new FormData();
+      form.append("purpose", "fine-tune");
+      form.append("file", new Blob([`{"prompt":"a","completion":" ${i}"}\n`]), "a.jsonl");
+      const init = { method: "POST", headers: { connection: "close" }, body: form };
+      const uploaded = await fetch(`${address}/v1/files`, init);
+      expect([uploaded.status, ((await uploaded.json()) as { status: string }).status]).toEqual([
+        200,
+        "processed",
+      ]);
+    }
+    expect(said.log).toMatch(/"connections":\d+,"msg":"this process may open few files/);
+    expect(said.log).not.toContain("EMFILE");
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    child.kill("SIGKILL");
+    await rm(folder, { recursive: true, force: true });
+  }
 });

@@ -121,10 +121,12 @@ function requests(request: Harness["fetch"]): Pick<Harness, "fetch" | "send" | "
   };
 }
 
-/** Starts `mos serve` on a free port, and reads the line that it prints when it is ready. */
-export async function serveCommand(options: readonly string[]) {
+/** Starts `mos serve` on a free port, and reads the line that it prints when it is ready; `files`: that it may open. */
+export async function serveCommand(options: readonly string[], { files }: { readonly files?: number } = {}) {
   const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
-  const child = spawn(process.execPath, [...main, ...options, "--port", "0", "--json"], {
+  const limited = files === undefined ? "" : `ulimit -n ${files} && `;
+  const command = ["-c", `${limited}exec "$0" "$@"`, process.execPath];
+  const child = spawn("bash", [...command, ...main, ...options, "--port", "0", "--json"], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const said = { log: "" };

@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { filesOfProcess, withinFiles } from "./file-limit.ts";
+import { defaultLimits } from "./limits.ts";
+
+const within = (limit: number, open = 40): readonly [number, number] => {
+  const { connections, connectionsPerAddress } = withinFiles(defaultLimits, { limit, open });
+  return [connections, connectionsPerAddress];
+};
+
+test("connections take half of the files that a process has left, and one address half of them", () => {
+  expect(within(200)).toEqual([64, 32]);
+  expect(within(1024)).toEqual([476, 238]);
+  expect(within(4096)).toEqual([1024, 512]);
+  expect(within(64)).toEqual([8, 4]);
+  expect(withinFiles(defaultLimits, undefined)).toBe(defaultLimits);
+});
+
+test.skipIf(process.platform === "win32")("the process says what it may open and what it has open", () => {
+  const files = filesOfProcess();
+  expect(files?.limit).toBeGreaterThan(100);
+  expect(files?.open).toBeGreaterThan(2);
+  expect(files?.open).toBeLessThan(files?.limit ?? 0);
+});
