@@ -19,7 +19,9 @@ import { slicesOf, work, workerName } from "./work.ts";
 const SYNC_SECONDS = 5;
 /** Seconds of requests that a killed server has not counted. */
 const USAGE_SECONDS = 5;
-/** Seconds between sweeps of the storage, and the age of what they take. */
+/** Seconds between looks at what nobody needs any more. */
+const COLLECT_SECONDS = 2;
+/** Seconds between searches for contents that no row has ever named, and their age. */
 const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
 
 /**
@@ -44,6 +46,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     onError: (model, error) => log.warn({ model, reason: String(error) }, "a model cannot be published now"),
   });
   const expired = openExpired(jobs);
+  // nobody else has this database
+  if (database.kind === "pglite") await jobs.endForgotten(objects.discard, 0);
   const models: Models = { jobs, publisher, expired };
   await syncModels(models).catch((error: unknown) =>
     log.warn({ reason: String(error) }, "models are published later"),
@@ -127,12 +131,17 @@ function backgroundOf({ workers, others, ...options }: BackgroundOptions): reado
   const { database, objects, metrics } = parts;
   const outbox = openOutbox(database);
   const slices = slicesOf(parts, options);
-  const sweep = async (): Promise<void> => {
+  const collect = async (): Promise<void> => {
     await jobs.removeExpired();
     await jobs.removeExpiredModels();
+    await jobs.endForgotten(objects.discard);
+    await jobs.collect(objects.remove);
+  };
+  const sweep = async (): Promise<void> => {
     await outbox.removeOld();
-    const count = await objects.sweep((digests) => jobs.used(digests), SWEEP_AGE);
-    if (count > 0) log.info({ files: count }, "files that nobody uses were removed");
+    const unused = await objects.sweep(jobs.used, SWEEP_AGE);
+    await jobs.release(unused);
+    if (unused.length > 0) log.info({ files: unused.length }, "files that nobody uses are removed");
   };
   const chores: readonly (readonly [number, () => Promise<unknown>])[] = [
     [SYNC_SECONDS, () => syncModels(options)],
@@ -140,6 +149,7 @@ function backgroundOf({ workers, others, ...options }: BackgroundOptions): reado
     [USAGE_SECONDS, () => jobs.writeServed()],
     // also where workers are on other machines, and all of them are gone
     [options.leaseSeconds, () => slices.recover()],
+    [COLLECT_SECONDS, collect],
     [SWEEP_SECONDS, sweep],
   ];
   const onEnd = (error: unknown): void =>

@@ -270,7 +270,9 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
     const jobs = openJobs(database, queue);
     const objects = await openObjects(place.storage);
     for (const job of made.slice(1)) await checkJob(job, { jobs, objects, folder });
-    await objects.sweep((digests) => jobs.used(digests), 0);
+    await jobs.endForgotten(objects.discard, 0); // of killed workers
+    await jobs.release(await objects.sweep(jobs.used, 0));
+    await jobs.collect(objects.remove);
     const kept = (await readdir(join(place.storage, "objects"), { recursive: true })).filter(
       (name) => name.length > 10,
     );

@@ -1,5 +1,6 @@
 // What a service leaves on the disk: who may read it, and what stays readable to nobody else while it runs.
 import { execFile } from "node:child_process";
+import { readdirSync, statSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type OpenAI from "openai";
 import { toFile } from "openai";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { databases } from "./databases.ts";
 import { startServing } from "./serving.ts";
 
@@ -79,5 +80,114 @@ test.skipIf(process.platform === "win32").each(databases)(
     } finally {
       process.umask(umask);
     }
+  },
+);
+
+/** Bytes of all files in folders, by their inodes: one that is renamed meanwhile counts once. */
+function bytesIn(folders: readonly string[]): number {
+  const sizes = new Map<number, number>();
+  for (const place of folders)
+    for (const name of readdirSync(place, { recursive: true, encoding: "utf8" })) {
+      const found = statSync(join(place, name), { throwIfNoEntry: false });
+      if (found?.isFile() === true) sizes.set(found.ino, found.size);
+    }
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+/** The same as du tells. */
+async function duOf(folders: readonly string[]): Promise<number> {
+  const find = `find ${folders.join(" ")} -type f -print0 | du --apparent-size -bc --files0-from=- 2>/dev/null | tail -1`;
+  return Number.parseInt((await run("bash", ["-c", find])).stdout, 10);
+}
+
+/** What is counted while something is removed and something else arrives may be both: it is counted again. */
+async function least(count: () => number | Promise<number>, most: number): Promise<number> {
+  let bytes = await count();
+  for (let again = 0; bytes > most && again < 5; again++) bytes = Math.min(bytes, await count());
+  return bytes;
+}
+
+test.each(databases)(
+  "%s: files never take more than a key allows, at any moment of uploads, refusals and deletions",
+  { timeout: 180_000 },
+  async (name, open) => {
+    const MOST = 3_000_000;
+    await using database = name === "PGlite" ? undefined : await open();
+    const limits = { max_storage_bytes: MOST };
+    await using serving = await startServing(["acme"], {
+      url: database?.url,
+      more: ["--workers", "0"],
+      limits,
+    });
+    const acme = serving.client("acme");
+    const places = ["incoming", "objects"].map((part) => join(serving.storage, part));
+    const seen = { accepted: 0, refused: 0, wrong: 0, deleted: 0, left: 0, most: 0, du: 0, looks: 0 };
+    const end = performance.now() + 12_000;
+    const isOver = (): boolean => performance.now() > end;
+
+    const line = (seed: number): string =>
+      `${JSON.stringify({ prompt: `${seed} ${"a".repeat(1000)}`, completion: " b" })}\n`;
+    const create = async (bytes: number, { isWrong = false, signal = AbortSignal.timeout(30_000) } = {}) =>
+      acme.files.create(
+        {
+          file: await toFile(Buffer.from((isWrong ? "{" : "") + line(bytes).repeat(bytes / 1030)), "a.jsonl"),
+          purpose: "fine-tune",
+        },
+        { signal },
+      );
+    const isRefusal = (error: unknown): boolean =>
+      error instanceof Error && "code" in error && error.code === "storage_limit_exceeded";
+
+    /** Uploads a file in one of the ways in which clients do; undefined where none is there afterwards. */
+    async function uploadOne(round: number): Promise<string | undefined> {
+      const bytes = 100_000 + ((round * 7919) % 10) * 110_000 + round;
+      const isLeaving = round % 7 === 3;
+      const signal = AbortSignal.timeout(isLeaving ? 30 : 30_000);
+      try {
+        const { id, status } = await create(bytes, { isWrong: round % 5 === 1, signal });
+        seen[status === "error" ? "wrong" : "accepted"]++;
+        return id;
+      } catch (error) {
+        if (!isRefusal(error) && !isLeaving) throw error;
+        seen[isRefusal(error) ? "refused" : "left"]++;
+        return undefined;
+      }
+    }
+    async function client(seed: number): Promise<void> {
+      const own: string[] = [];
+      for (let round = seed; !isOver(); round++) {
+        const id = await uploadOne(round);
+        if (id !== undefined) own.push(id);
+        const gone = round % 3 === 0 ? own.shift() : undefined;
+        if (gone === undefined) continue;
+        await acme.files.delete(gone);
+        seen.deleted++;
+      }
+      for (const id of own) await acme.files.delete(id);
+    }
+    const look = async (): Promise<void> => {
+      for (let second = 0; !isOver(); await sleep(10)) {
+        seen.most = Math.max(seen.most, await least(() => bytesIn(places), MOST));
+        seen.looks++;
+        if (performance.now() < second) continue;
+        second = performance.now() + 1000;
+        seen.du = Math.max(seen.du, await least(() => duOf(places), MOST));
+      }
+    };
+    await Promise.all([look(), ...Array.from({ length: 6 }, (_, i) => client(1000 * i))]);
+    process.stderr.write(`${JSON.stringify({ database: name, ...seen })}\n`);
+    expect(Math.max(seen.most, seen.du)).toBeLessThanOrEqual(MOST);
+    expect(seen.most).toBeGreaterThan(MOST / 2);
+    for (const what of ["accepted", "refused", "wrong", "deleted", "looks"] as const)
+      expect(seen[what]).toBeGreaterThan(0);
+    // what clients deleted, and what those that left had sent, is gone, and all of the room is there again
+    await vi.waitFor(
+      async () => {
+        for (const { id } of (await acme.files.list()).data) await acme.files.delete(id);
+        expect(bytesIn(places)).toBe(0);
+      },
+      { timeout: 10_000, interval: 200 },
+    );
+    await create(2_900_000);
   },
 );

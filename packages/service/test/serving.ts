@@ -49,14 +49,23 @@ export interface Serving extends AsyncDisposable {
 /** Starts a server, on PGlite unless `url` names a database. A tenant called admin is an administrator. */
 export async function startServing(
   tenants: readonly string[],
-  { url, more = [] }: { readonly url?: string | undefined; readonly more?: readonly string[] } = {},
+  {
+    url,
+    more = [],
+    limits = {},
+  }: {
+    readonly url?: string | undefined;
+    readonly more?: readonly string[];
+    /** `fine_tuning` of all keys. */
+    readonly limits?: object;
+  } = {},
 ): Promise<Serving> {
   const folder = await mkdtemp(join(tmpdir(), "mos-serving-"));
   const storage = more[more.indexOf("--storage") + 1 || more.length] ?? join(folder, "storage");
   const keyOf = (tenant: string): string => `sk-${tenant}-of-a-test`;
   const keys = tenants.map((name) => {
     const sha256 = createHash("sha256").update(keyOf(name)).digest("hex");
-    return `${JSON.stringify({ name, sha256, ...(name === "admin" ? { admin: true } : {}) })}\n`;
+    return `${JSON.stringify({ name, sha256, fine_tuning: limits, ...(name === "admin" ? { admin: true } : {}) })}\n`;
   });
   await writeFile(join(folder, "keys.jsonl"), keys.join(""));
   const lines: string[] = [];

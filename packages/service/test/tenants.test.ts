@@ -281,9 +281,10 @@ describe.each(databases)("%s", (_, open) => {
     const all = await Promise.allSettled(Array.from({ length: 6 }, () => fileOf("acme", 40, 100)));
     expect(all.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
     await fileOf("zeta", 90, 100);
-    const check = await jobs.openRoom("acme", 100);
-    check(20);
-    expect(() => check(21)).toThrowError(/100 bytes, and 80 are taken/);
+    const arrival = jobs.arrive("acme", { maxStorageBytes: 100 });
+    await arrival.reserve(20);
+    await expect(arrival.reserve(21)).rejects.toThrowError(/100 bytes, and 80 are taken/);
+    await arrival.end();
     const [file] = (await jobs.files(ownerOf("acme"), { limit: 1 })).rows;
     await jobs.removeFile(ownerOf("acme"), file?.id ?? "");
     await fileOf("acme", 60, 100);

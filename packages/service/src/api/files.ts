@@ -1,9 +1,10 @@
 // /v1/files: what clients upload to train on, and what jobs leave.
-import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
+import { storageError } from "mixture-of-shards/storage";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv, wholeNumber } from "./service-env.ts";
 import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
 import { FORM_BYTES, readUpload } from "./upload.ts";
@@ -108,21 +109,33 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
   const { name: tenant, fineTuning } = key;
   const { jobs, objects, maxFileBytes: maxBytes } = service;
   const maxStorageBytes = fineTuning?.max_storage_bytes;
-  const checkSize = await jobs.openRoom(tenant, maxStorageBytes);
-  // of a file that cannot fit, nothing is read
-  checkSize(Math.max(1, Number(request.headers.get("content-length") ?? 0) - FORM_BYTES));
-  const upload = { objects, maxBytes, fieldsOf, checkSize };
-  const { fields, filename, file } = await readUpload(request, upload);
-  const path = await objects.pathOf(file.digest);
-  const wrong = await service.checkFile(path, { tenant, signal }).catch((error: unknown) => {
-    throw signal.aborted ? signal.reason : error;
+  const length = Number(request.headers.get("content-length") ?? 0);
+  const arrival = jobs.arrive(tenant, { maxStorageBytes, mostBytes: length > 0 ? length : undefined });
+  try {
+    // of a file that cannot fit, nothing is read
+    await arrival.reserve(Math.max(1, length - FORM_BYTES));
+    const { fields, filename, file } = await readUpload(request, { objects, maxBytes, fieldsOf, arrival });
+    const path = await objects.pathOf(file.digest);
+    const wrong = await service.checkFile(path, { tenant, signal }).catch((error: unknown) => {
+      throw signal.aborted ? signal.reason : error;
+    });
+    return await jobs.addFile({
+      ...{ tenant, filename, ...fields, ...file, maxStorageBytes, arrival: arrival.id },
+      ...(wrong === undefined
+        ? { status: "processed", status_details: null }
+        : { status: "error", status_details: wrong }),
+    });
+  } finally {
+    await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
+  }
+}
+
+/** Opens a content before the answer begins: it can be deleted while it is sent. */
+async function openContent(path: string): Promise<Readable> {
+  const handle = await open(path).catch((error: unknown) => {
+    throw storageError(error, path);
   });
-  return await jobs.addFile({
-    ...{ tenant, filename, ...fields, ...file, maxStorageBytes },
-    ...(wrong === undefined
-      ? { status: "processed", status_details: null }
-      : { status: "error", status_details: wrong }),
-  });
+  return handle.createReadStream();
 }
 
 export const fileRoutes: AddRoutes = (app, service) => {
@@ -148,7 +161,7 @@ export const fileRoutes: AddRoutes = (app, service) => {
   });
   app.openapi(contentRoute, async (context) => {
     const row = await found(jobs.file(ownerOf(context.var.key), context.req.valid("param").id));
-    const bytes = Readable.toWeb(createReadStream(await found(objects.pathOf(row.digest))));
+    const bytes = Readable.toWeb(await found(openContent(await found(objects.pathOf(row.digest)))));
     return context.body(bytes as ReadableStream, 200, {
       "content-type": "application/octet-stream",
       "content-length": String(row.bytes),
@@ -158,6 +171,8 @@ export const fileRoutes: AddRoutes = (app, service) => {
   app.openapi(removeRoute, async (context) => {
     const { id } = context.req.valid("param");
     await found(jobs.removeFile(ownerOf(context.var.key), id));
+    // what fails now is tried again, and said, by the server
+    await jobs.collect(objects.remove).catch(() => undefined);
     return context.json({ id, object: "file" as const, deleted: true as const }, 200);
   });
 };

@@ -68,12 +68,14 @@ const shownModel = ({ name, created_at, expires_at }: ModelRow): z.output<typeof
   ...(expires_at === null ? {} : { expires_at: seconds(expires_at) }),
 });
 
-export const modelRoutes: AddRoutes = (app, { jobs, unpublish, lookAtExpiry }) => {
+export const modelRoutes: AddRoutes = (app, { jobs, objects, unpublish, lookAtExpiry }) => {
   app.openapi(removeRoute, async (context) => {
     const { key, server } = context.var;
     const id = context.req.valid("param").model;
     await found(jobs.removeModel(ownerOf(key), id), "model");
     await unpublish(id);
+    // what fails now is tried again, and said, by the server
+    await jobs.collect(objects.remove).catch(() => undefined);
     await server.engine.refreshAdapters();
     return context.json({ id, object: "model" as const, deleted: true as const }, 200);
   });

@@ -5,6 +5,7 @@ import { Busboy, type BusboyInstance } from "@fastify/busboy";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, bodyChunks } from "mixture-of-shards/server";
 import { storable } from "#database";
+import type { Arrival } from "#jobs";
 import type { ObjectStore, StoredObject } from "#objects";
 
 /** A form of `POST /v1/files`, with its fields as `fieldsOf` reads them. */
@@ -19,8 +20,8 @@ export interface UploadOptions<T> {
   readonly objects: ObjectStore;
   /** Of the file. */
   readonly maxBytes: number;
-  /** Ends the upload by throwing, given the bytes of the file so far. */
-  readonly checkSize: (bytes: number) => void;
+  /** Makes room for the bytes of the file, or ends the upload by throwing. */
+  readonly arrival: Arrival;
   /** Throws where a field is wrong or missing. */
   readonly fieldsOf: (fields: ReadonlyMap<string, string>) => T;
 }
@@ -53,11 +54,11 @@ function parserOf(request: Request): BusboyInstance {
 /**
  * Reads a form to its end. The file is kept only where all of the form is right.
  *
- * @throws ApiError 400, 413 or 415; what `checkSize` throws.
+ * @throws ApiError 400, 413 or 415; MosError `busy` where there is no room.
  */
 export async function readUpload<T>(
   request: Request,
-  { objects, maxBytes, checkSize, fieldsOf }: UploadOptions<T>,
+  { objects, maxBytes, arrival, fieldsOf }: UploadOptions<T>,
 ): Promise<UploadedForm<T>> {
   const parser = parserOf(request);
   // a little more than the file itself
@@ -73,7 +74,7 @@ export async function readUpload<T>(
     let bytes = 0;
     for await (const chunk of part) {
       bytes += chunk.length;
-      checkSize(bytes);
+      await arrival.reserve(bytes);
       yield chunk;
     }
     await arrived;
@@ -95,7 +96,7 @@ export async function readUpload<T>(
     // a name only: no path of a client is ever opened
     filename = storable((given ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "");
     sent = part;
-    file = objects.put(checked(part));
+    file = objects.put(checked(part), arrival);
     file.catch((error: unknown) => parser.destroy(error instanceof Error ? error : undefined));
   });
   try {

@@ -218,6 +218,70 @@ const STEPS: readonly string[] = [
     select * from models
     where expires_at is null or expires_at > now() or exists (select from held_models where model = name);
   `,
+  `
+  -- contents that are put into the storage before a row of their own names them, and bytes of files that arrive
+  create table arrivals (
+    id text primary key,
+    tenant text not null,
+    bytes bigint not null default 0,
+    digests text[] not null default '{}',
+    seen_at timestamptz not null default now()
+  );
+  create index arrivals_by_tenant on arrivals (tenant);
+
+  -- contents that a row named and that are removed when none does; with bytes, those of a tenant's file, which count until then
+  create table released (
+    number bigserial primary key,
+    digest text not null,
+    tenant text not null,
+    bytes bigint not null default 0,
+    -- an unfinished job of the tenant needs it: looked at again when a row lets go of it
+    is_used boolean not null default false
+  );
+  create index released_by_digest on released (digest);
+  create index released_by_tenant on released (tenant) where bytes > 0;
+  create index released_now on released (digest) where not is_used;
+
+  create index files_expiring on files (expires_at) where expires_at is not null;
+  create index models_expiring on models (expires_at) where expires_at is not null;
+
+  create function release_file() returns trigger language plpgsql as $$ begin
+    insert into released (digest, tenant, bytes) values (old.digest, old.tenant, old.bytes);
+    return null;
+  end $$;
+  create trigger files_released after delete on files for each row execute function release_file();
+
+  create function release_arrival() returns trigger language plpgsql as $$ begin
+    insert into released (digest, tenant, bytes) select distinct digest, old.tenant, old.bytes
+      from unnest(old.digests) as named (digest);
+    return null;
+  end $$;
+  create trigger arrivals_released after delete on arrivals for each row execute function release_arrival();
+
+  create function release_model() returns trigger language plpgsql as $$ begin
+    insert into released (digest, tenant) select distinct value, old.tenant from jsonb_each_text(old.files);
+    return null;
+  end $$;
+  create trigger models_released after delete on models for each row execute function release_model();
+
+  create function contents_of(job jobs) returns setof text language sql immutable as $$
+    select value from jsonb_each_text(coalesce(job.run, '{}') || coalesce(job.initial, '{}'))
+      where job.status in ('queued', 'running', 'paused')
+    union select digest from unnest(array[job.training_digest, job.validation_digest]) as named (digest)
+      where digest is not null and job.status in ('queued', 'running', 'paused')
+  $$;
+  create function release_job() returns trigger language plpgsql as $$ begin
+    if tg_op = 'DELETE' then
+      insert into released (digest, tenant) select digest, old.tenant from contents_of(old) as digest;
+    else
+      insert into released (digest, tenant) select digest, old.tenant
+        from (select contents_of(old) except select contents_of(new)) as gone (digest);
+    end if;
+    return null;
+  end $$;
+  create trigger jobs_released after update of status, run or delete on jobs for each row
+    when (old.status in ('queued', 'running', 'paused')) execute function release_job();
+  `,
 ];
 
 /** Any number; every process that brings the tables up to date takes this lock first. */

@@ -1,8 +1,8 @@
 // Rows of files: what clients upload, and what jobs leave.
 import { MosError } from "mixture-of-shards/core";
 import type { Database, Queryable } from "#database";
+import { expectRoom, keeps } from "./contents.ts";
 import { randomId } from "./ids.ts";
-import { lockTenant } from "./limits.ts";
 import {
   type FileRow,
   isOwned,
@@ -23,14 +23,14 @@ export type NewFile = Pick<
   readonly expiresSeconds?: number | undefined;
   /** Bytes that all files of the tenant may take. */
   readonly maxStorageBytes?: number | undefined;
+  /** What has kept the content so far; it ends when the file is there. */
+  readonly arrival?: string | undefined;
 };
 
 /** Files by their owners. */
 export interface FileStore {
-  /** @throws MosError `busy` where the tenant's files would take more than they may. */
+  /** @throws MosError `busy` where the tenant's files would take more than they may; `storage` where its arrival is over. */
   addFile(file: NewFile): Promise<FileRow>;
-  /** Checks the bytes of one more file, again and again while it arrives. It throws as `addFile`. */
-  openRoom(tenant: string, maxStorageBytes?: number): Promise<(bytes: number) => void>;
   file(owner: Owner, id: string): Promise<FileRow>;
   files(owner: Owner, options: FileListOptions): Promise<Page<FileRow>>;
   removeFile(owner: Owner, id: string): Promise<void>;
@@ -46,30 +46,23 @@ export interface FileListOptions extends ListOptions {
 
 const isCurrent = "(expires_at is null or expires_at > now())";
 
-/** Checks bytes beside those of the tenant's files as they are now. */
-async function roomOf(on: Queryable, tenant: string, most: number): Promise<(bytes: number) => void> {
-  const [row] = await on.query(
-    `select coalesce(sum(bytes), 0)::bigint as used from files where tenant = $1 and ${isCurrent}`,
-    [tenant],
-  );
-  const used = Number(row?.["used"]);
-  return (bytes) => {
-    if (used + bytes > most)
-      throw new MosError(
-        "busy",
-        `the files of this key may take ${most} bytes, and ${used} are taken; delete files that are not needed`,
-      );
-  };
-}
-
 async function addFile(
   on: Queryable,
-  { tenant, purpose, filename, bytes, digest, expiresSeconds, maxStorageBytes, ...checked }: NewFile,
+  {
+    tenant,
+    purpose,
+    filename,
+    bytes,
+    digest,
+    expiresSeconds,
+    maxStorageBytes: most,
+    arrival,
+    ...checked
+  }: NewFile,
 ): Promise<FileRow> {
-  if (maxStorageBytes !== undefined) {
-    await lockTenant(on, tenant);
-    (await roomOf(on, tenant, maxStorageBytes))(bytes);
-  }
+  if (most !== undefined) await expectRoom(on, tenant, { bytes, most, arrival });
+  if (arrival !== undefined && !(await keeps(on, arrival, [digest])))
+    throw new MosError("storage", "the file was away for too long before it was complete; send it again");
   const rows = await on.query(
     `insert into files (id, tenant, purpose, filename, bytes, digest, status, status_details, expires_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9::float8)) returning *`,
@@ -79,13 +72,13 @@ async function addFile(
       ...[checked.status, checked.status_details, expiresSeconds ?? null],
     ],
   );
+  await on.query("delete from arrivals where id = $1", [arrival ?? null]);
   return rowsOf("files", rows)[0] as FileRow;
 }
 
 export function openFiles(database: Database): FileStore {
   return {
     addFile: (file) => database.transaction((transaction) => addFile(transaction, file)),
-    openRoom: async (tenant, most) => (most === undefined ? () => undefined : roomOf(database, tenant, most)),
     file: async (owner, id) => {
       const rows = await database.query(`select * from files where ${isOwned} and id = $3 and ${isCurrent}`, [
         ...valuesOf(owner),

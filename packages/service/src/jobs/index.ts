@@ -1,5 +1,6 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
 export { type AliasId, isAliasName, MAX_ALIASES } from "./aliases.ts";
+export type { Arrival } from "./contents.ts";
 export { isMadeOf, isModelOf, tenantOfModel } from "./ids.ts";
 export { type Jobs, type NewEvent, type NewJob, openJobs } from "./jobs.ts";
 export { expectAllowed } from "./limits.ts";

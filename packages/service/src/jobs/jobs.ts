@@ -5,6 +5,7 @@ import type { FineTuningLimits } from "mixture-of-shards/server";
 import { type Database, type Queryable, storable } from "#database";
 import type { Files } from "#objects";
 import { type AliasStore, openAliases } from "./aliases.ts";
+import { type ContentStore, openContents } from "./contents.ts";
 import { type ExpiryStore, openExpiry } from "./expiry.ts";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
@@ -56,6 +57,7 @@ export interface JobListOptions extends ListOptions {
 export interface Jobs
   extends FileStore,
     ModelStore,
+    ContentStore,
     AliasStore,
     ExpiryStore,
     UsageStore,
@@ -95,6 +97,7 @@ export function openJobs(database: Database, queue: Queue): Jobs {
   return {
     ...openFiles(database),
     ...openModels(database),
+    ...openContents(database),
     ...openUsage(database),
     ...openAliases(database),
     ...openExpiry(database),
@@ -273,6 +276,7 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
   await queue.prepare(baseOf(job));
   return database.transaction(async (transaction) => {
     if (limits.max_active_jobs !== undefined) await lockTenant(transaction, tenant);
+    await keepContents(transaction, job);
     const made = await insertJob(transaction, job);
     if (made === undefined) {
       const key = { tenant, request: sent, idempotencyKey: idempotencyKey ?? "" };
@@ -286,6 +290,17 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
     await sendSlice(transaction, queue, made);
     return made;
   });
+}
+
+/** Until the job's row is there, nobody deletes what it names. @throws MosError `not_found`. */
+async function keepContents(on: Queryable, { training, validation, initial }: NewJob): Promise<void> {
+  for (const { id } of validation === undefined ? [training] : [training, validation]) {
+    const rows = await on.query("select id from files where id = $1 for share", [id]);
+    if (rows.length === 0) throw missing("file", id);
+  }
+  if (initial === undefined) return;
+  const models = await on.query("select name from models where files = $1 for share", [initial.adapter]);
+  if (models.length === 0) throw new MosError("not_found", "the model that the job starts from was deleted");
 }
 
 const baseOf = ({ initial, request }: NewJob): string => initial?.base ?? request.model;

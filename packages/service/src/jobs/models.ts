@@ -1,4 +1,4 @@
-// Rows of models: what was published, and which contents rows name.
+// Rows of models: what was published.
 import { MosError } from "mixture-of-shards/core";
 import type { Database } from "#database";
 import type { Files } from "#objects";
@@ -14,8 +14,6 @@ export interface ModelStore {
   model(owner: Owner, name: string): Promise<Files>;
   /** The files of one of them, whoever's it is. */
   filesOfModel(name: string): Promise<Files | undefined>;
-  /** Which of these contents a row names. */
-  used(digests: readonly string[]): Promise<ReadonlySet<string>>;
 }
 
 export function openModels(database: Database): ModelStore {
@@ -51,18 +49,5 @@ export function openModels(database: Database): ModelStore {
     },
     filesOfModel: async (name) =>
       rowsOf("models", await database.query("select * from live_models where name = $1", [name]))[0]?.files,
-    used: async (digests) => {
-      const rows = await database.query(
-        `select digest from unnest($1::text[]) as given (digest) where
-           exists (select 1 from files where files.digest = given.digest)
-           or exists (select 1 from jobs where status in ('queued', 'running', 'paused')
-             and (training_digest = given.digest or validation_digest = given.digest))
-           or exists (select 1 from jobs, jsonb_each_text(coalesce(run, '{}') || coalesce(initial, '{}'))
-             where status in ('queued', 'running', 'paused') and value = given.digest)
-           or exists (select 1 from models, jsonb_each_text(models.files) where value = given.digest)`,
-        [digests],
-      );
-      return new Set(rows.map(({ digest }) => String(digest)));
-    },
   };
 }

@@ -10,6 +10,7 @@ import {
   publishCheckpoint,
   publishModel,
 } from "./checkpoints.ts";
+import { type Arrival, keeps, openContents } from "./contents.ts";
 import { randomId } from "./ids.ts";
 import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
 import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
@@ -56,9 +57,12 @@ export interface Slices {
   renew(job: JobRow): Promise<Renewal>;
   /** Says something about a job, once for each name. Nothing where the lease is lost. */
   note(job: JobRow, events: readonly Omit<NewEvent, "job">[]): Promise<void>;
-  publishCheckpoint(job: JobRow, checkpoint: NewCheckpoint): Promise<void>;
-  /** False where the lease was lost, and nothing was changed. */
-  end(job: JobRow, end: SliceEnd): Promise<boolean>;
+  /** Keeps contents that a slice puts into the storage until rows name them. */
+  arrive(job: JobRow): Arrival;
+  /** @throws MosError `storage` where the arrival of its files is over. */
+  publishCheckpoint(job: JobRow, checkpoint: NewCheckpoint, arrival?: string): Promise<void>;
+  /** False where the lease was lost, and nothing was changed. Where the arrival is over, the slice was interrupted. */
+  end(job: JobRow, end: SliceEnd, arrival?: string): Promise<boolean>;
   /** Makes slices due again whose workers fell silent. Gives their number. */
   recover(): Promise<number>;
 }
@@ -94,6 +98,7 @@ export function openSlices(
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
+    arrive: ({ tenant }) => openContents(database).arrive(tenant),
     claim: (message, worker) =>
       database.transaction((transaction) => claimSlice(transaction, message, { worker, leaseSeconds })),
     renew: async ({ id, slice, lease }) => {
@@ -112,11 +117,15 @@ export function openSlices(
           await addEvent(on, { job: job.id, name: `${job.restarts}-${name}`, ...event });
       });
     },
-    publishCheckpoint: async (job, checkpoint) => {
-      await held(job, (on) => publishCheckpoint(on, job, checkpoint));
+    publishCheckpoint: async (job, checkpoint, arrival) => {
+      await held(job, async (on) => {
+        await expectKept(on, checkpoint, arrival);
+        await publishCheckpoint(on, job, checkpoint);
+      });
     },
-    end: async (job, end) =>
+    end: async (job, given, arrival) =>
       (await held(job, async (on, now) => {
+        const end = await keptEnd(on, given, arrival);
         await endSlice(on, { queue, maxFailures, job: now }, end);
         if (end.type === "stopped" || end.type === "succeeded") await addTrained(on, now, end);
         return true;
@@ -148,6 +157,25 @@ export function openSlices(
       return true;
     });
   }
+}
+
+/** Nobody heard of the worker for long, and others may have removed what it had stored. */
+const FORGOTTEN = "what was stored was forgotten while the database was away";
+
+async function keptEnd(on: Queryable, end: SliceEnd, arrival?: string): Promise<SliceEnd> {
+  const isKept = arrival === undefined || (await keeps(on, arrival, contentsOf(end)));
+  return isKept ? end : { type: "interrupted", message: FORGOTTEN };
+}
+
+async function expectKept(on: Queryable, { files }: NewCheckpoint, arrival?: string): Promise<void> {
+  if (arrival !== undefined && !(await keeps(on, arrival, Object.values(files))))
+    throw new MosError("storage", FORGOTTEN);
+}
+
+/** What the rows of an end name in the storage. */
+function contentsOf(end: SliceEnd): readonly string[] {
+  if (end.type === "stopped") return Object.values(end.run);
+  return end.type === "succeeded" ? [...Object.values(end.adapter), end.results.digest] : [];
 }
 
 async function claimSlice(

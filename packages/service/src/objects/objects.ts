@@ -22,21 +22,34 @@ export interface StoredObject {
 /** A folder as digests by relative path, with "/" between folders. */
 export type Files = Readonly<Record<string, string>>;
 
+/** Who puts a content: a row of its names the content before anybody relies on it. */
+export interface Putter {
+  readonly id: string;
+  name(digest: string): Promise<void>;
+}
+
+/** For contents that only the age in `sweep` keeps until a row names them. */
+const NOBODY: Putter = { id: "unnamed", name: async () => undefined };
+
 /** What is put is complete on the disk before its digest is known, so that a row can name it. */
 export interface ObjectStore {
   /** Keeps bytes as they arrive. What fails in the middle leaves nothing. */
-  put(source: AsyncIterable<Uint8Array>): Promise<StoredObject>;
+  put(source: AsyncIterable<Uint8Array>, putter?: Putter): Promise<StoredObject>;
   /** Keeps all files of a folder, but those whose path `skip` names. */
-  putFolder(folder: string, skip?: (path: string) => boolean): Promise<Files>;
+  putFolder(folder: string, skip?: (path: string) => boolean, putter?: Putter): Promise<Files>;
   /** Where the content lies; for reading only. @throws MosError `not_found` where it is missing, `storage` where all are. */
   pathOf(digest: string): Promise<string>;
   /** Writes copies, which may be changed, into a folder; with `link`, files that share their content and may not. */
   restore(files: Files, folder: string, options?: { readonly link?: boolean }): Promise<void>;
-  /** Removes contents that nobody uses and that are older than some seconds. Gives their number. */
+  /** Removes a content that no row names. @throws MosError `storage`, also where the storage is not there. */
+  remove(digest: string): Promise<void>;
+  /** Removes what a putter that is gone has left half. It throws as `remove`. */
+  discard(id: string): Promise<void>;
+  /** Contents that nobody uses and that are older than some seconds; of files that arrive, removes those that are older. */
   sweep(
     isUsed: (digests: readonly string[]) => Promise<ReadonlySet<string>>,
     olderThan: number,
-  ): Promise<number>;
+  ): Promise<readonly string[]>;
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;
@@ -66,8 +79,8 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     throw cause.code === "not_found" ? away(cause) : cause;
   };
 
-  const put: ObjectStore["put"] = async (source) => {
-    const temporary = join(incoming, randomUUID());
+  const put: ObjectStore["put"] = async (source, putter = NOBODY) => {
+    const temporary = join(incoming, `${putter.id}.${randomUUID()}`);
     const hash = createHash("sha256");
     let bytes = 0;
     await using file = await openAtomicFile(temporary, { mode: PRIVATE_FILE }).catch(failed);
@@ -78,7 +91,8 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     }
     const digest = hash.digest("hex");
     const place = placeOf(digest);
-    // a sweep must not take it before a row names it
+    await putter.name(digest);
+    // without a row, its time keeps it from a sweep
     if (await touch(place)) return { digest, bytes };
     await file.commit().catch(failed);
     await makePrivateFolder(dirname(place)).catch(failed);
@@ -96,11 +110,11 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
   return {
     put,
     pathOf,
-    putFolder: async (from, skip = () => false) => {
+    putFolder: async (from, skip = () => false, putter = NOBODY) => {
       const files: Record<string, string> = {};
       for (const path of await filesIn(from)) {
         const name = relative(from, path).split(sep).join("/");
-        if (!skip(name)) files[name] = (await put(createReadStream(path))).digest;
+        if (!skip(name)) files[name] = (await put(createReadStream(path), putter)).digest;
       }
       return files;
     },
@@ -114,24 +128,42 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
         });
       }
     },
+    remove: async (digest) => {
+      await rm(placeOf(digest)).catch(expectGone(incoming)).catch(failed);
+    },
+    discard: (id) => discard(incoming, id).catch(failed),
     sweep: (isUsed, olderThan) => sweep(folder, isUsed, olderThan),
   };
+}
+
+/** What is not there needs no removing, but the whole storage may be away. */
+const expectGone =
+  (incoming: string) =>
+  async (error: unknown): Promise<void> => {
+    if (systemCode(error) !== "ENOENT" || !(await pathExists(incoming))) throw error;
+  };
+
+async function discard(incoming: string, id: string): Promise<void> {
+  for (const name of await readdir(incoming))
+    if (name.startsWith(`.${id}.`) || name.startsWith(`${id}.`))
+      await rm(join(incoming, name), { force: true });
 }
 
 async function sweep(
   folder: string,
   ...[isUsed, olderThan]: Parameters<ObjectStore["sweep"]>
-): Promise<number> {
+): Promise<readonly string[]> {
   const [objects, incoming] = [join(folder, "objects"), join(folder, "incoming")];
-  let removed = 0;
+  const unused: string[] = [];
   for (const part of await namesIn(objects)) {
-    const names = await namesIn(join(objects, part));
+    const names = (await namesIn(join(objects, part))).filter((name) => DIGEST.test(name));
     const used = await isUsed(names);
     for (const name of names)
-      if (!used.has(name) && (await removeOld(join(objects, part, name), olderThan))) removed++;
+      if (!used.has(name) && (await isOlder(join(objects, part, name), olderThan))) unused.push(name);
   }
-  for (const name of await namesIn(incoming)) await removeOld(join(incoming, name), olderThan);
-  return removed;
+  for (const name of await namesIn(incoming))
+    if (await isOlder(join(incoming, name), olderThan)) await rm(join(incoming, name), { force: true });
+  return unused;
 }
 
 /** Whether a file was there, whose time is now. */
@@ -163,10 +195,8 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
   }
 }
 
-async function removeOld(path: string, olderThan: number): Promise<boolean> {
+async function isOlder(path: string, olderThan: number): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   // its time and the present by the same clock, that of the file system's machine at best
-  if (found === undefined || Date.now() - found.mtimeMs < olderThan * 1000) return false;
-  await rm(path, { force: true });
-  return true;
+  return found !== undefined && Date.now() - found.mtimeMs >= olderThan * 1000;
 }

@@ -6,7 +6,15 @@ import { join } from "node:path";
 import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
 import { reasonOf } from "mixture-of-shards/core";
 import { makeFolder, pathExists, readJsonLines } from "mixture-of-shards/storage";
-import { failureOf, type JobRow, type NewEvent, type Progress, type SliceEnd, type Slices } from "#jobs";
+import {
+  type Arrival,
+  failureOf,
+  type JobRow,
+  type NewEvent,
+  type Progress,
+  type SliceEnd,
+  type Slices,
+} from "#jobs";
 import type { Files, ObjectStore } from "#objects";
 import { metricsOf, noteOf, resultsOf } from "./metrics.ts";
 import type { Report, TrainOrder } from "./orders.ts";
@@ -59,20 +67,23 @@ export async function runSlice(job: JobRow, context: SliceContext): Promise<Slic
   const times: SliceTimes = {};
   const folder = join(context.scratch, `${job.id}-${job.slice}-${job.lease}`);
   const lease = holdLease(job, context);
+  const arrival = context.slices.arrive(job);
   const isOver = (): boolean => lease.isLost() || context.signal.aborted;
   const wait = { isOver, onWait: context.onWait };
   const deadline = startDeadline(context);
   try {
-    const trained = trainSlice(job, folder, { ...context, isLost: lease.isLost, wait, times }).catch(
+    const held = { ...context, arrival, isLost: lease.isLost, wait, times };
+    const trained = trainSlice(job, folder, held).catch(
       (error: unknown): SliceEnd => ({ type: "interrupted", message: readable(error, folder) }),
     );
     const end = await Promise.race([trained, deadline.passed]);
     if (end === "lost" || lease.isLost()) return { result: "lost", times };
-    const isEnded = await patiently(() => context.slices.end(job, end), wait);
+    const isEnded = await patiently(() => context.slices.end(job, end, arrival.id), wait);
     return isEnded ? { ...reportOf(job, end), times } : { result: "lost", times };
   } finally {
     deadline.end();
     lease.end();
+    await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -118,12 +129,14 @@ async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => P
 /** A slice whose lease is held. */
 interface HeldContext extends SliceContext {
   readonly times: SliceTimes;
+  /** Keeps what the slice stores. */
+  readonly arrival: Arrival;
   readonly isLost: () => boolean;
   readonly wait: Patience;
 }
 
 async function trainSlice(job: JobRow, folder: string, context: HeldContext): Promise<SliceEnd | "lost"> {
-  const { objects, models, threads, times } = context;
+  const { objects, models, threads, times, arrival } = context;
   const model = models.get(job.model);
   if (model === undefined)
     return { type: "interrupted", message: `this worker does not have the model ${job.model}` };
@@ -148,9 +161,9 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   const seconds = (performance.now() - started) / 1000;
   const kept = async (): Promise<SliceEnd> => {
     if (!watched.isComplete)
-      return { type: "stopped", run: await runFiles(out, objects), ...progress, seconds };
-    const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path));
-    const results = await objects.put(resultsOf(join(out, METRICS)));
+      return { type: "stopped", run: await runFiles(out, objects, arrival), ...progress, seconds };
+    const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path), arrival);
+    const results = await objects.put(resultsOf(join(out, METRICS)), arrival);
     return { type: "succeeded", adapter, results, ...progress, seconds };
   };
   try {
@@ -200,11 +213,12 @@ async function fetchRun(
 }
 
 /** Everything of a run but what only its process needs. */
-async function runFiles(out: string, objects: ObjectStore): Promise<Files> {
+async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Promise<Files> {
   if (!(await pathExists(out))) return {};
   return objects.putFolder(
     out,
     (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")),
+    arrival,
   );
 }
 
@@ -355,6 +369,7 @@ function turnOf(
 }
 
 interface Seen extends SliceContext {
+  readonly arrival: Arrival;
   readonly seen: readonly FinetuneEvent[];
   readonly steps: number | undefined;
 }
@@ -363,11 +378,11 @@ interface Seen extends SliceContext {
 async function publishCheckpoint(
   job: JobRow,
   { step, path }: { readonly step: number; readonly path: string },
-  { slices, objects, seen, steps }: Seen,
+  { slices, objects, arrival, seen, steps }: Seen,
 ): Promise<void> {
   if (!isAskedFor(job, step, steps)) return;
-  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name));
-  await slices.publishCheckpoint(job, { step, files, metrics: metricsOf(seen, step) });
+  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
+  await slices.publishCheckpoint(job, { step, files, metrics: metricsOf(seen, step) }, arrival.id);
 }
 
 /** Notes go to the database together, about once a second. */

@@ -1,0 +1,258 @@
+// Which contents of the storage are needed, and how many bytes of a tenant's files lie there. A content is named by a row from
+// before it is relied on: by an arrival first, by a file, a job or a model then. When a row lets go of one, triggers write it
+// down as released, and it is removed once no row names it. Both happen under a lock of the content, so that nobody begins to
+// rely on one that is being removed. It costs one connection of the database while a file is removed.
+import { randomUUID } from "node:crypto";
+import { MosError } from "mixture-of-shards/core";
+import type { Database, Queryable } from "#database";
+import { lockTenant } from "./limits.ts";
+
+/** Contents that are put into the storage and not named by a row of their own yet. */
+export interface Arrival {
+  readonly id: string;
+  /**
+   * Makes room for so many bytes in all, before they are written.
+   *
+   * @throws MosError `busy` where the tenant's files would take more than they may.
+   */
+  reserve(bytes: number): Promise<void>;
+  /** Keeps a content from being removed until the arrival ends. */
+  name(digest: string): Promise<void>;
+  /** Other rows name the contents by now, or nobody needs them. */
+  end(): Promise<void>;
+}
+
+/** Limits of what arrives. */
+export interface ArrivalOptions {
+  /** Bytes that all files of the tenant may take. */
+  readonly maxStorageBytes?: number | undefined;
+  /** Bytes that are expected at most; without it, room is made a block at a time. */
+  readonly mostBytes?: number | undefined;
+}
+
+/** Contents that are needed, and those that are not. */
+export interface ContentStore {
+  arrive(tenant: string, options?: ArrivalOptions): Arrival;
+  /** Which of these contents a row names. */
+  used(digests: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Writes contents down as released, whatever named them. */
+  release(digests: readonly string[]): Promise<void>;
+  /** Removes what was released and no row names. Bytes count until `remove` has returned. */
+  collect(remove: (digest: string) => Promise<void>): Promise<void>;
+  /** Ends arrivals of processes that have been silent for some seconds. `discard` removes what had arrived. */
+  endForgotten(discard: (id: string) => Promise<void>, seconds?: number): Promise<void>;
+}
+
+/** Any number; the lock's other half is the content's. */
+const LOCK = 7_205_421;
+/** Bytes of room that are made at once. */
+const BLOCK = 1 << 20;
+/** Seconds between signs of life of arrivals, and after which they are forgotten: longer than workers wait for a database. */
+const [BEAT, SILENCE] = [60, 1800];
+
+export function openContents(database: Database): ContentStore {
+  const signs = signsOfLife(database);
+  return {
+    arrive: (tenant, options) => openArrival(database, signs, { tenant, ...options }),
+    used: (digests) => usedAmong(database, digests),
+    release: async (digests) => {
+      await database.query(
+        "insert into released (digest, tenant) select digest, '' from unnest($1::text[]) digest",
+        [digests],
+      );
+    },
+    collect: async (remove) => {
+      const rows = await database.query(
+        "select distinct digest from released where not is_used limit 1000",
+        [],
+      );
+      for (const { digest } of rows)
+        await database.transaction((on) => collectContent(on, String(digest), remove));
+    },
+    endForgotten: async (discard, seconds = SILENCE) => {
+      const rows = await database.query(
+        "select id from arrivals where seen_at <= now() - make_interval(secs => $1::float8)",
+        [seconds],
+      );
+      for (const { id } of rows.filter((row) => !signs.has(String(row["id"])))) {
+        await discard(String(id));
+        await database.query("delete from arrivals where id = $1", [id]);
+      }
+    },
+  };
+}
+
+type Signs = ReturnType<typeof signsOfLife>;
+
+/** Tells others, now and then, that the arrivals of this process are not forgotten. */
+function signsOfLife(database: Database) {
+  const live = new Set<string>();
+  let timer: NodeJS.Timeout | undefined;
+  const beat = (): void =>
+    void database
+      .query("update arrivals set seen_at = now() where id = any($1)", [[...live]])
+      .catch(() => undefined);
+  return {
+    has: (id: string) => live.has(id),
+    begin: (id: string): void => {
+      live.add(id);
+      timer ??= setInterval(beat, BEAT * 1000).unref();
+    },
+    end: (id: string): void => {
+      live.delete(id);
+      if (live.size > 0) return;
+      clearInterval(timer);
+      timer = undefined;
+    },
+  };
+}
+
+function openArrival(
+  database: Database,
+  signs: Signs,
+  {
+    tenant,
+    maxStorageBytes: most,
+    mostBytes = Number.POSITIVE_INFINITY,
+  }: ArrivalOptions & { readonly tenant: string },
+): Arrival {
+  const id = randomUUID();
+  let reserved = 0;
+  return {
+    id,
+    reserve: async (bytes) => {
+      if (most === undefined || bytes <= reserved) return;
+      signs.begin(id);
+      const wanted = Math.max(bytes, Math.min(mostBytes, bytes + BLOCK));
+      reserved = await database.transaction((on) => makeRoom(on, { id, tenant, bytes, wanted, most }));
+    },
+    name: async (digest) => {
+      signs.begin(id);
+      await database.transaction((on) => nameContent(on, { id, tenant, digest }));
+    },
+    end: async () => {
+      if (!signs.has(id)) return;
+      signs.end(id);
+      await database.query("delete from arrivals where id = $1", [id]);
+    },
+  };
+}
+
+/** Bytes of a tenant's files: of those that it has, that arrive, and that are deleted but still there. */
+async function takenBytes(on: Queryable, tenant: string, arrival: string | undefined): Promise<number> {
+  const [row] = await on.query(
+    `select (coalesce((select sum(bytes) from files where tenant = $1), 0)
+       + coalesce((select sum(bytes) from arrivals where tenant = $1 and id is distinct from $2), 0)
+       + coalesce((select sum(bytes) from (
+           select max(bytes) as bytes from released where tenant = $1 and bytes > 0
+             and not exists (select from files where files.tenant = $1 and files.digest = released.digest)
+           group by digest) as gone), 0))::bigint as taken`,
+    [tenant, arrival ?? null],
+  );
+  return Number(row?.["taken"]);
+}
+
+/**
+ * Checks that a tenant has room for so many bytes beside what it has; those of one arrival do not count. The tenant's lock is
+ * held from here on. Gives the room that is left.
+ *
+ * @throws MosError `busy`.
+ */
+export async function expectRoom(
+  on: Queryable,
+  tenant: string,
+  {
+    bytes,
+    most,
+    arrival,
+  }: { readonly bytes: number; readonly most: number; readonly arrival?: string | undefined },
+): Promise<number> {
+  await lockTenant(on, tenant);
+  const taken = await takenBytes(on, tenant, arrival);
+  if (taken + bytes <= most) return most - taken;
+  throw new MosError(
+    "busy",
+    `the files of this key may take ${most} bytes, and ${taken} are taken, also by files that arrive now or that unfinished jobs still need; delete files that are not needed`,
+  );
+}
+
+interface Room {
+  readonly id: string;
+  readonly tenant: string;
+  readonly bytes: number;
+  /** More than is needed now, where there is room for it. */
+  readonly wanted: number;
+  readonly most: number;
+}
+
+async function makeRoom(on: Queryable, { id, tenant, bytes, wanted, most }: Room): Promise<number> {
+  const room = await expectRoom(on, tenant, { bytes, most, arrival: id });
+  const reserved = Math.min(room, wanted);
+  await on.query(
+    `insert into arrivals (id, tenant, bytes) values ($1, $2, $3)
+     on conflict (id) do update set bytes = excluded.bytes, seen_at = now()`,
+    [id, tenant, reserved],
+  );
+  return reserved;
+}
+
+const lockContent = (on: Queryable, digest: string): Promise<unknown> =>
+  on.query("select pg_advisory_xact_lock($1::integer, hashtext($2))", [LOCK, digest]);
+
+async function nameContent(
+  on: Queryable,
+  { id, tenant, digest }: { readonly id: string; readonly tenant: string; readonly digest: string },
+): Promise<void> {
+  await lockContent(on, digest);
+  await on.query(
+    `insert into arrivals (id, tenant, digests) values ($1, $2, array[$3])
+     on conflict (id) do update set digests = arrivals.digests || excluded.digests, seen_at = now()`,
+    [id, tenant, digest],
+  );
+}
+
+/** Whether an arrival still keeps these contents: one that was forgotten does not. */
+export async function keeps(on: Queryable, arrival: string, digests: readonly string[]): Promise<boolean> {
+  if (digests.length === 0) return true;
+  const rows = await on.query("select id from arrivals where id = $1 and digests @> $2::text[]", [
+    arrival,
+    digests,
+  ]);
+  return rows.length > 0;
+}
+
+async function usedAmong(on: Queryable, digests: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await on.query(
+    `select digest from unnest($1::text[]) as given (digest) where
+       exists (select 1 from files where files.digest = given.digest)
+       or exists (select 1 from arrivals where given.digest = any(digests))
+       or exists (select 1 from jobs where status in ('queued', 'running', 'paused')
+         and (training_digest = given.digest or validation_digest = given.digest))
+       or exists (select 1 from jobs, jsonb_each_text(coalesce(run, '{}') || coalesce(initial, '{}'))
+         where status in ('queued', 'running', 'paused') and value = given.digest)
+       or exists (select 1 from models, jsonb_each_text(models.files) where value = given.digest)`,
+    [digests],
+  );
+  return new Set(rows.map(({ digest }) => String(digest)));
+}
+
+async function collectContent(
+  on: Queryable,
+  digest: string,
+  remove: (digest: string) => Promise<void>,
+): Promise<void> {
+  await lockContent(on, digest);
+  const isUsed = (await usedAmong(on, [digest])).has(digest);
+  if (!isUsed) await remove(digest);
+  // what a job of the same tenant still trains on counts as that tenant's; who else has the same content is nobody's business
+  await on.query(
+    `with looked_at as (
+       update released set is_used = true where digest = $1 and $2 and bytes > 0
+         and exists (select from jobs where jobs.tenant = released.tenant and status in ('queued', 'running', 'paused')
+           and (training_digest = $1 or validation_digest = $1))
+         and not exists (select from files where files.tenant = released.tenant and files.digest = $1)
+       returning number)
+     delete from released where digest = $1 and number not in (select number from looked_at)`,
+    [digest, isUsed],
+  );
+}

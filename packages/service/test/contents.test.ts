@@ -1,0 +1,136 @@
+// Contents of the storage: removed as soon as no row names them, and never while somebody begins to rely on one.
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Arrival, type FileRow, jobRequestSchema, openSlices, planOf } from "#jobs";
+import { type ObjectStore, openObjects } from "#objects";
+import { databases, openTables, type TestTables } from "./databases.ts";
+
+describe.each(databases)("%s", (_, open) => {
+  let opened: TestTables;
+  let folder: string;
+  let objects: ObjectStore;
+  beforeAll(async () => {
+    opened = await openTables(open);
+  });
+  afterAll(() => opened[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await opened.database.query("truncate jobs, files, models, events, checkpoints, arrivals, released");
+    while ((await opened.queue.take("tiny")) !== undefined);
+    folder = await mkdtemp(join(tmpdir(), "mos-contents-"));
+    objects = await openObjects(folder);
+    return () => rm(folder, { recursive: true });
+  });
+
+  const owner = { tenant: "acme", isAdmin: false };
+  const bytesOf = (text: string) => Readable.from([Buffer.from(text)]);
+  const collect = () => opened.jobs.collect(objects.remove);
+  const contents = async (): Promise<readonly string[]> =>
+    (await readdir(join(folder, "objects"), { recursive: true })).filter((name) => name.length > 10);
+
+  async function upload(text: string, tenant = "acme", maxStorageBytes?: number): Promise<FileRow> {
+    const arrival = opened.jobs.arrive(tenant, { maxStorageBytes });
+    try {
+      await arrival.reserve(text.length);
+      const file = await objects.put(bytesOf(text), arrival);
+      return await opened.jobs.addFile({
+        ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", ...file, arrival: arrival.id },
+        ...{ status: "processed", status_details: null, maxStorageBytes },
+      });
+    } finally {
+      await arrival.end();
+    }
+  }
+  const remove = async ({ id }: FileRow): Promise<void> => {
+    await opened.jobs.removeFile(owner, id);
+    await collect();
+  };
+
+  test("a content goes with the last row that names it", async () => {
+    const [first, second] = [await upload("abc"), await upload("abc")];
+    await remove(first);
+    expect(await contents()).toHaveLength(1);
+    await remove(second);
+    expect(await contents()).toEqual([]);
+  });
+
+  test("what a job trains on stays until it ends, and counts as its tenant's", async () => {
+    const training = await upload("x".repeat(60));
+    const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
+    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    const made = { tenant: "acme", request, plan, training, validation: undefined };
+    const { id } = await opened.jobs.create(made);
+    await remove(training);
+    expect(await contents()).toHaveLength(1);
+    await expect(upload("y".repeat(41), "acme", 100)).rejects.toMatchObject({ code: "busy" });
+    await upload("x".repeat(60), "zeta", 100); // another tenant has the same
+    await opened.jobs.cancel(owner, id);
+    await collect();
+    await upload("y".repeat(41), "acme", 100);
+    await expect(opened.jobs.create(made)).rejects.toMatchObject({ code: "not_found" });
+  });
+
+  test("what a slice leaves behind goes, and what it stores is kept before its rows are there", async () => {
+    const training = await upload("data");
+    const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
+    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    await opened.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
+    const slices = openSlices(opened.database, opened.queue);
+    const progress = { step: 1, steps: 3, trainedTokens: 3, seconds: 1 };
+    const endOne = async (text: string, arrival?: Arrival): Promise<boolean> => {
+      const message = await opened.queue.take("tiny");
+      const job = message && (await slices.claim(message, "w"));
+      if (job === undefined) throw new Error("no slice is due");
+      const own = arrival ?? slices.arrive(job);
+      const { digest } = await objects.put(bytesOf(text), own);
+      await opened.jobs.release([digest]);
+      await collect();
+      await objects.pathOf(digest);
+      const isEnded = await slices.end(job, { type: "stopped", run: { a: digest }, ...progress }, own.id);
+      await own.end();
+      await collect();
+      return isEnded;
+    };
+    expect(await endOne("first")).toBe(true);
+    expect(await contents()).toHaveLength(2);
+    expect(await endOne("second")).toBe(true);
+    expect(await contents()).toHaveLength(2);
+  });
+
+  test("an arrival that is forgotten ends with what had arrived", async () => {
+    const other = await openTables(async () => ({ ...opened, [Symbol.asyncDispose]: async () => undefined }));
+    const arrival = other.jobs.arrive("acme", { maxStorageBytes: 100 });
+    await arrival.reserve(90);
+    const { digest } = await objects.put(bytesOf("abc"), arrival);
+    await expect(upload("y".repeat(20), "acme", 100)).rejects.toMatchObject({ code: "busy" });
+    await opened.jobs.endForgotten(objects.discard);
+    await objects.pathOf(digest);
+    await opened.jobs.endForgotten(objects.discard, 0);
+    await collect();
+    expect(await contents()).toEqual([]);
+    await upload("y".repeat(20), "acme", 100);
+    const late = {
+      tenant: "acme",
+      purpose: "fine-tune",
+      filename: "a",
+      bytes: 3,
+      digest,
+      arrival: arrival.id,
+    };
+    await expect(
+      opened.jobs.addFile({ ...late, status: "processed", status_details: null }),
+    ).rejects.toMatchObject({ code: "storage" });
+    await arrival.end();
+  });
+
+  test("a content that arrives again while it is being removed is there when its row is", async () => {
+    let last = await upload("same");
+    for (let round = 0; round < 40; round++) {
+      const [next] = await Promise.all([upload("same"), remove(last), collect()]);
+      expect(await contents()).toEqual([expect.stringContaining(next.digest)]);
+      last = next;
+    }
+  });
+});
