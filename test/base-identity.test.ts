@@ -101,6 +101,34 @@ test("an engine says for each of its adapters what it was trained on", async () 
   expect(own.adapters()[0]).not.toHaveProperty("trainedOn");
 });
 
+test("an engine and generate say which adapter has learnt other token ids", async () => {
+  const old = at("other-ids");
+  await cp(adapter, old, { recursive: true });
+  const file = join(old, "adapter_config.json");
+  const saved = JSON.parse(await readFile(file, "utf8"));
+  await writeFile(file, JSON.stringify({ ...saved, base_tokens: "sha256:other" }));
+  await using engine = await openEngine({ model, adapters: { acme: adapter, old } });
+  expect(engine.adapters()).toMatchObject([
+    { name: "acme" },
+    { name: "old", trainedOn: { ...trainedOn, sameNumbers: true, otherTokens: true } },
+  ]);
+  expect(engine.adapters()[0]).not.toHaveProperty("trainedOn");
+  const said = await mos([
+    "generate",
+    "--model",
+    model,
+    "--adapter",
+    old,
+    "--prompt",
+    "Hello",
+    "--max-tokens",
+    "2",
+  ]);
+  expect(said.stderr).toMatch(
+    /other-ids: trained with other token ids than this base gives now.*train it again/,
+  );
+});
+
 test("merge, export and import say it", async () => {
   const events = [];
   for await (const event of mergeAdapter({ model: halved, adapter, out: at("merged") })) events.push(event);

@@ -704,4 +704,17 @@ describe("a run that starts from an adapter", () => {
     expect(events.at(-1)).toMatchObject({ what: "adapter", replaced: 1 });
     expect((await adapterBytes())[1]).not.toEqual(before[1]);
   });
+
+  test("warns where it was trained with other token ids", async () => {
+    await run();
+    const from = out;
+    const file = join(from, "adapter_config.json");
+    const saved = JSON.parse(await readFile(file, "utf8"));
+    expect(saved.base_tokens).toMatch(/^sha256:[0-9a-f]{64}$/);
+    await writeFile(file, JSON.stringify({ ...saved, base_tokens: "sha256:other" }));
+    out = join(folder, `run-${runs++}`);
+    expect(await run({ adapter: { from } })).toContainEqual(
+      expect.objectContaining({ type: "warning", reason: "other_tokens" }),
+    );
+  });
 });

@@ -9,30 +9,48 @@ export interface BaseMarks {
   readonly fingerprint: string;
   /** A digest that all quantisations of a model share; without it only equal numbers count as the same model. */
   readonly identity?: string | undefined;
+  /** How its tokenizer turns text into ids; left out, that is not compared. */
+  readonly tokens?: { readonly digest: string; readonly hadOtherIds: boolean } | undefined;
 }
 
-/** The base that an adapter was trained on, where that is another quantisation of the model that it is used with. */
+/** The base that an adapter was trained on, where that differs from the one that it is used with. */
 export interface TrainedOn {
   readonly name: string | undefined;
   readonly fingerprint: string;
+  /** Whether the numbers are the same, and only token ids differ; else it is another quantisation. */
+  readonly sameNumbers?: true;
+  /** Whether some texts had other token ids in training than they have now. */
+  readonly otherTokens?: true;
 }
+
+/** What the folder of an imported adapter says: nobody knows with which ids it was trained. */
+export const UNKNOWN_TOKENS = "unknown";
+
+/** An adapter from before this was recorded has the ids of that time. */
+const hasOtherTokens = (saved: string | undefined, actual: BaseMarks["tokens"]): boolean =>
+  actual !== undefined &&
+  (saved === undefined ? actual.hadOtherIds : saved !== UNKNOWN_TOKENS && saved !== actual.digest);
 
 /** As much of a fingerprint as people compare. */
 const short = (fingerprint: string): string => `${fingerprint.slice(0, 19)}…`;
 
 /**
  * Compares the base that an adapter was made for with the one that it is to be used with. Equal fingerprints, or a
- * folder without one, as PEFT saves them, say nothing; another quantisation of the same model is told.
+ * folder without one, as PEFT saves them, say nothing; another quantisation of the same model is told, and so are other
+ * token ids.
  *
  * @throws MosError `bad_adapter` for another model, and for other numbers where one side has no identity.
  */
 export function checkBase(
   folder: string,
-  { name, fingerprint, identity }: SavedBase,
+  { name, fingerprint, identity, tokens }: SavedBase,
   actual: BaseMarks,
 ): TrainedOn | undefined {
-  if (fingerprint === undefined || fingerprint === actual.fingerprint) return undefined;
-  if (identity !== undefined && identity === actual.identity) return { name, fingerprint };
+  if (fingerprint === undefined) return undefined;
+  const other = hasOtherTokens(tokens, actual.tokens) ? ({ otherTokens: true } as const) : undefined;
+  if (fingerprint === actual.fingerprint)
+    return other === undefined ? undefined : { name, fingerprint, sameNumbers: true, ...other };
+  if (identity !== undefined && identity === actual.identity) return { name, fingerprint, ...other };
   throw new MosError(
     "bad_adapter",
     `${folder} was trained on another base: ${name ?? "unnamed"} (${short(fingerprint)}), this one is ${short(actual.fingerprint)}; use the base it was trained on`,
@@ -40,5 +58,11 @@ export function checkBase(
 }
 
 /** The line that says so: "trained on another quantisation of the same model: SmolLM2 (sha256:0123456789ab…); used as it is". */
-export const trainedOnText = ({ name, fingerprint }: TrainedOn): string =>
-  `trained on another quantisation of the same model: ${name ?? "unnamed"} (${short(fingerprint)}); used as it is`;
+export function trainedOnText({ name, fingerprint, sameNumbers, otherTokens }: TrainedOn): string {
+  const numbers = `trained on another quantisation of the same model: ${name ?? "unnamed"} (${short(fingerprint)})`;
+  const said = [...(sameNumbers ? [] : [numbers]), ...(otherTokens ? [OTHER_TOKENS] : [])];
+  return `${said.join("; ")}; used as it is`;
+}
+
+export const OTHER_TOKENS =
+  "trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again";

@@ -23,6 +23,8 @@ export interface AdapterBase {
   readonly fingerprint: string;
   /** A hash that every quantisation of the model shares; left out, the adapter fits these very weights alone. */
   readonly identity?: string | undefined;
+  /** A digest of how its tokenizer turns text into ids. */
+  readonly tokens?: string | undefined;
 }
 
 /** The fields of an adapter_config.json. */
@@ -35,6 +37,7 @@ export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Re
     base_model_name_or_path: base.name,
     base_fingerprint: base.fingerprint,
     ...(base.identity === undefined ? {} : { base_identity: base.identity }),
+    ...(base.tokens === undefined ? {} : { base_tokens: base.tokens }),
     r: config.rank,
     lora_dropout: config.dropout,
     target_modules: config.targets,
@@ -51,6 +54,7 @@ export const savedFields = z.looseObject({
   base_model_name_or_path: z.string().nullish(),
   base_fingerprint: z.string().optional(),
   base_identity: z.string().optional(),
+  base_tokens: z.string().optional(),
   r: z.int(),
   lora_dropout: z.number().default(0),
   target_modules: z.union([z.array(z.string()), z.string()]),
@@ -67,6 +71,8 @@ export interface SavedBase {
   readonly fingerprint: string | undefined;
   /** Undefined there too, and for adapters that were saved before it was recorded. */
   readonly identity: string | undefined;
+  /** Undefined there, and for adapters that were saved before it was recorded. */
+  readonly tokens?: string | undefined;
 }
 
 /** The base that the fields name. */
@@ -74,6 +80,7 @@ export const baseOf = (fields: SavedFields): SavedBase => ({
   name: fields.base_model_name_or_path ?? undefined,
   fingerprint: fields.base_fingerprint,
   identity: fields.base_identity,
+  tokens: fields.base_tokens,
 });
 
 /** PEFT's options that change what a LoRA computes and that are not read. */

@@ -21,7 +21,7 @@ import {
   writeFolderAtomic,
 } from "#storage";
 import { type Adapter, drawSeeded, NUMBERS_AT_ONCE } from "./adapter.ts";
-import { checkBase, type TrainedOn } from "./base-match.ts";
+import { type BaseMarks, checkBase, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
   baseOf,
@@ -240,12 +240,14 @@ export interface LoadAdapterOptions {
   readonly fingerprint: string | undefined;
   /** Of that base, which its other quantisations share. */
   readonly identity?: string | undefined;
+  /** How its tokenizer turns text into ids; left out, that is not compared. */
+  readonly tokens?: BaseMarks["tokens"];
 }
 
 /** An adapter whose settings and tensors' names and shapes were checked, and whose numbers were not read yet. */
 export interface CheckedAdapter {
   readonly config: AdapterConfig;
-  /** Where it was trained on another quantisation of the base. */
+  /** Where it was trained on another quantisation of the base, or with other token ids. */
   readonly trainedOn: TrainedOn | undefined;
   /**
    * Reads the tensors. `draw` may give seeded tensors that exist already.
@@ -395,11 +397,13 @@ interface SavedSettings {
 /** The settings, which fit the base. Throws `bad_adapter`, `unsupported`. */
 function readSettings(
   { folder, where, fields }: SavedSettings,
-  { geometry, fingerprint, identity }: LoadAdapterOptions,
+  { geometry, fingerprint, identity, tokens }: LoadAdapterOptions,
 ): Pick<CheckedAdapter, "config" | "trainedOn"> {
   const config = readFields(fields, where);
   const trainedOn =
-    fingerprint === undefined ? undefined : checkBase(folder, baseOf(fields), { fingerprint, identity });
+    fingerprint === undefined
+      ? undefined
+      : checkBase(folder, baseOf(fields), { fingerprint, identity, tokens });
   const method = methodOf(config);
   try {
     method.check(geometry);

@@ -10,7 +10,14 @@ export {
   drawSeeded,
   drawTensor,
 } from "./adapter.ts";
-export { type BaseMarks, checkBase, type TrainedOn, trainedOnText } from "./base-match.ts";
+export {
+  type BaseMarks,
+  checkBase,
+  OTHER_TOKENS,
+  type TrainedOn,
+  trainedOnText,
+  UNKNOWN_TOKENS,
+} from "./base-match.ts";
 export { type Budget, budget } from "./budget.ts";
 export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost, type FactorMap } from "./expand.ts";
 export {

@@ -245,15 +245,37 @@ function adapterRows(
   });
 }
 
-/** Adapters of another quantisation of the model. */
+/** Adapters that were trained on another quantisation of the model, or with other token ids. */
 const moved = (adapters: readonly AdapterInfo[]): readonly AdapterInfo[] =>
   adapters.filter(({ trainedOn }) => trainedOn !== undefined);
 
-/** One line for all of them; which one is which, /v1/adapters says. */
+/** A line for all that differ in one way; which one is which, /v1/adapters says. */
 function movedRows(adapters: readonly AdapterInfo[]): readonly (readonly [string, string])[] {
   const [first] = adapters;
   if (first?.trainedOn === undefined) return [];
   if (adapters.length === 1) return [["", `${first.name}: ${trainedOnText(first.trainedOn)}`]];
-  const what = `${counted(adapters.length, "adapter")} were trained on another quantisation of the same model, such as`;
-  return [["", `${what} ${first.name} on ${first.trainedOn.name ?? "an unnamed one"}; used as they are`]];
+  const others = adapters.filter(({ trainedOn }) => trainedOn?.sameNumbers !== true);
+  const old = adapters.filter(({ trainedOn }) => trainedOn?.otherTokens === true);
+  return [
+    ...groupRows(
+      others,
+      (one) =>
+        `on another quantisation of the same model, such as ${one.name} on ${one.trainedOn?.name ?? "an unnamed one"}`,
+    ),
+    ...groupRows(
+      old,
+      (one) => `with other token ids than this base gives now, such as ${one.name}: train them again`,
+    ),
+  ];
+}
+
+function groupRows(
+  adapters: readonly AdapterInfo[],
+  what: (first: AdapterInfo) => string,
+): readonly (readonly [string, string])[] {
+  const [first] = adapters;
+  if (first === undefined) return [];
+  const were = adapters.length === 1 ? "1 adapter was" : `${counted(adapters.length, "adapter")} were`;
+  const used = adapters.length === 1 ? "used as it is" : "used as they are";
+  return [["", `${were} trained ${what(first)}; ${used}`]];
 }

@@ -3,6 +3,7 @@ import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapter
 import { geometryOf, type ModelConfig } from "#models";
 import type { Device } from "#runtime";
 import type { FreeMemory } from "#storage";
+import { type TokenMarks, tokenMarks } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
@@ -98,6 +99,7 @@ export async function openCore(
   const { model, tokenizer, maxLength, cacheMemory, plan } = opened;
   await using base = opened.weights;
   const { config } = model;
+  const tokens = tokenMarks(tokenizer);
   const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
   // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
   // into numbers of fewer bits nothing can be merged without rounding it
@@ -105,7 +107,7 @@ export async function openCore(
   const usesSlot =
     own !== undefined &&
     (!base.canMerge || (source === undefined && isCopied && linearNumbers(config) > mergeLimit));
-  const adapters = await openManager(model, settings, { source, signal });
+  const adapters = await openManager(model, settings, { source, tokens, signal });
   const registered = adapters.list();
   report("adapters", registered.length, registered.length);
   try {
@@ -122,7 +124,8 @@ export async function openCore(
       vocabularySize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...eosTokens])],
-      ...{ fingerprint: model.fingerprint, identity: model.identity, baseDtype: settings.baseDtype, compute },
+      ...{ fingerprint: model.fingerprint, identity: model.identity, tokens },
+      ...{ baseDtype: settings.baseDtype, compute },
       plan,
     };
     const { maxBatch, maxWaiting, slotMemory } = settings;
@@ -171,11 +174,19 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
 function openManager(
   { config, fingerprint, identity }: ModelFacts,
   { adapterMemory, maxAdapterRank, adapterDtype }: FullSettings,
-  { source, signal }: { readonly source: CoreSettings["adapters"]; readonly signal: AbortSignal | undefined },
+  {
+    source,
+    tokens,
+    signal,
+  }: {
+    readonly source: CoreSettings["adapters"];
+    readonly tokens: TokenMarks;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<AdapterManager> {
   if (source === undefined) return Promise.resolve(noAdapters);
   return openAdapterManager({
-    ...{ source, geometry: geometryOf(config), fingerprint, identity },
+    ...{ source, geometry: geometryOf(config), fingerprint, identity, tokens },
     signal,
     limitBytes: adapterMemory,
     maxRank: maxAdapterRank,

@@ -3,7 +3,7 @@ import type { TrainedOn } from "#adapters";
 import type { MosError } from "#core";
 import type { BaseDtype, Compute } from "#models";
 import type { MemoryPlan } from "#storage";
-import type { ChatMessage, LoadedText } from "#text";
+import type { ChatMessage, LoadedText, TokenMarks } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
@@ -93,7 +93,7 @@ export interface AdapterInfo {
   readonly residentBytes: number;
   /** Seconds since 1970. */
   readonly changedAt: number;
-  /** Where that is another quantisation of the engine's model. */
+  /** Where that is another quantisation of the engine's model, or other token ids. */
   readonly trainedOn?: TrainedOn;
 }
 
@@ -144,6 +144,8 @@ export interface EngineModel {
   readonly fingerprint: string;
   /** Equal in all quantisations of a model. */
   readonly identity?: string | undefined;
+  /** How its tokenizer turns text into ids. */
+  readonly tokens?: TokenMarks | undefined;
   /** How the base is kept, and what its products are computed in. */
   readonly baseDtype: BaseDtype;
   readonly compute: Compute;

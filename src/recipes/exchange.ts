@@ -9,6 +9,7 @@ import {
   readAdapterBase,
   saveAdapter,
   type TrainedOn,
+  UNKNOWN_TOKENS,
 } from "#adapters";
 import { choice, MosError, text } from "#core";
 import {
@@ -176,7 +177,7 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   const marks = await marksOf(model, options);
   const trainedOn = checkBase(folder, lora.base, marks);
   const baseName = lora.base.name ?? model.name;
-  await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks } });
+  await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks, tokens: UNKNOWN_TOKENS } });
   const { rank, targets } = lora.adapter.config;
   const { alpha, padded, folded, absent } = lora;
   return {

@@ -7,12 +7,14 @@ import {
   budget,
   CHECKPOINTS,
   createAdapter,
+  OTHER_TOKENS,
   openAdapterFolder,
   retrainingFolder,
 } from "#adapters";
 import { MosError } from "#core";
-import { geometryOf, type LoadedModel } from "#models";
+import { geometryOf } from "#models";
 import { lockFolder, pathExists } from "#storage";
+import { tokenMarks } from "#text";
 import {
   initialState,
   loadCheckpoint,
@@ -51,6 +53,8 @@ interface Plan extends EncodedRun {
   readonly adapter: Adapter;
   readonly settings: FinetuneSettings;
   readonly record: RunRecord;
+  /** Whether the adapter that is trained further has learnt other token ids than the base gives now. */
+  readonly otherTokens: boolean;
 }
 
 /**
@@ -152,6 +156,8 @@ async function* runPlan(
     ...{ steps: run.steps, learningRate: run.learningRate, step },
     ...{ fingerprint: base.model.fingerprint, folder, extended, baseLoss },
   };
+  if (plan.otherTokens)
+    yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };
   const events = train({
     model,
     settings: run,
@@ -178,24 +184,30 @@ async function* runPlan(
 }
 
 /** What the adapter's folder says about its base. */
-const nameOf = ({ model: { name, fingerprint, identity } }: BaseModel): AdapterBase => ({
+const nameOf = ({ model: { name, fingerprint, identity }, text }: BaseModel): AdapterBase => ({
   name,
   fingerprint,
   identity,
+  tokens: tokenMarks(text.tokenizer).digest,
 });
 
 /** The adapter before the first step, and the digest of the one that it is. */
 async function startOf(
   { adapter: given }: FinetuneOptions,
   config: AdapterConfig,
-  { config: model, fingerprint, identity }: LoadedModel,
-): Promise<{ readonly adapter: Adapter; readonly digest: string | undefined }> {
+  { model: { config: model, fingerprint, identity }, text }: BaseModel,
+): Promise<Pick<Plan, "adapter" | "otherTokens"> & { readonly digest: string | undefined }> {
   const geometry = geometryOf(model);
-  if (!("from" in given)) return { adapter: createAdapter(config, geometry), digest: undefined };
+  if (!("from" in given))
+    return { adapter: createAdapter(config, geometry), digest: undefined, otherTokens: false };
   await using folder = await openAdapterFolder(given.from, { inMemory: true });
-  const checked = await folder.check({ geometry, fingerprint, identity });
+  const checked = await folder.check({
+    ...{ geometry, fingerprint, identity },
+    tokens: tokenMarks(text.tokenizer),
+  });
   const adapter = await checked.read();
-  return { adapter, digest: await folder.digest() };
+  const otherTokens = checked.trainedOn?.otherTokens === true;
+  return { adapter, digest: await folder.digest(), otherTokens };
 }
 
 /** Reads and checks everything that a run needs, before anything is written. */
@@ -210,7 +222,7 @@ async function planRun(options: FinetuneOptions, prepared: PreparedRun): Promise
           ...{ baseDtype, compute, transposedCodes: memory.transposedCodes },
         })
       : given;
-  const { adapter, digest } = await startOf(options, config, base.model);
+  const { adapter, digest, otherTokens } = await startOf(options, config, base);
   const { train, heldOut, run } = await encodeRun(data, {
     ...prepared,
     text: base.text,
@@ -228,5 +240,5 @@ async function planRun(options: FinetuneOptions, prepared: PreparedRun): Promise
     train: dataDigest(train.encoded),
     heldOut: heldOut === undefined ? null : dataDigest(heldOut.encoded),
   };
-  return { base, adapter, settings, train, heldOut, run, record };
+  return { base, adapter, settings, train, heldOut, run, record, otherTokens };
 }

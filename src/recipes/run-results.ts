@@ -92,7 +92,7 @@ export type FinetuneEvent =
  * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
  * held-out loss after training is not lower than before.
  */
-export type WarningReason = "no_gradient" | "guessing" | "worse_than_base";
+export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens";
 
 /** What is said of a model. */
 export interface ModelSummary {

@@ -15,7 +15,10 @@ const KIND = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;
  * const tokenizer = tokenizerFromGguf(metadata);
  */
 export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
-  return tokenizerFromJson(tokenizerFilesFromGguf(metadata));
+  const tokenizer = tokenizerFromJson(tokenizerFilesFromGguf(metadata));
+  const rule = stringAt(metadata, "tokenizer.ggml.pre") ?? "";
+  const isByteLevel = stringAt(metadata, "tokenizer.ggml.model") === "gpt2";
+  return { ...tokenizer, hadOtherIds: isByteLevel && ["smollm", "default"].includes(rule) };
 }
 
 /**

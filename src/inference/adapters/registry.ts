@@ -58,7 +58,7 @@ const isFolder = (path: string): Promise<boolean> =>
 /** What the options say about every adapter. */
 type RegistryOptions = Pick<
   AdapterManagerOptions,
-  "source" | "geometry" | "fingerprint" | "identity" | "dtype" | "limitBytes" | "maxRank"
+  "source" | "geometry" | "fingerprint" | "identity" | "tokens" | "dtype" | "limitBytes" | "maxRank"
 >;
 
 export class Registry {
@@ -245,9 +245,9 @@ export class Registry {
   }
 
   private async register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
-    const { geometry, dtype, fingerprint, identity, limitBytes, maxRank = Infinity } = this.options;
+    const { geometry, dtype, fingerprint, identity, tokens, limitBytes, maxRank = Infinity } = this.options;
     const { version } = folder;
-    const { config, trainedOn } = await folder.check({ geometry, fingerprint, identity });
+    const { config, trainedOn } = await folder.check({ geometry, fingerprint, identity, tokens });
     if (config.rank > maxRank)
       throw new MosError(
         "bad_adapter",

@@ -1,5 +1,5 @@
 // The contract between the engine and its adapters on disk and in memory.
-import type { AdapterGeometry, ExpandedFactors } from "#adapters";
+import type { AdapterGeometry, BaseMarks, ExpandedFactors } from "#adapters";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 
 /** How trained numbers are kept in memory. */
@@ -13,6 +13,7 @@ export interface AdapterManagerOptions {
   /** Of the base; adapters that name another one, and another identity, are `bad_adapter`. */
   readonly fingerprint: string;
   readonly identity?: string | undefined;
+  readonly tokens?: BaseMarks["tokens"];
   /** Maximum bytes of resident adapters. */
   readonly limitBytes: number;
   readonly dtype: ResidentDtype;

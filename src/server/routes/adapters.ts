@@ -161,7 +161,7 @@ const adapterJson = (info: AdapterInfo): z.output<typeof adapterSchema> => ({
   rank: info.rank,
   resident_bytes: info.residentBytes,
   trained_on:
-    info.trainedOn === undefined
+    info.trainedOn === undefined || info.trainedOn.sameNumbers === true
       ? null
       : { model: fileName(info.trainedOn.name), fingerprint: info.trainedOn.fingerprint },
 });

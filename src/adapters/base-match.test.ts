@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { checkBase, type TrainedOn, trainedOnText, UNKNOWN_TOKENS } from "./base-match.ts";
+
+const saved = { name: "tiny", fingerprint: "sha256:0123456789abcdef", identity: "sha256:1" };
+const actual = { ...saved, tokens: { digest: "sha256:new", hadOtherIds: false } };
+
+test.each<[string, string | undefined, boolean, true | undefined]>([
+  ["the same ids", "sha256:new", true, undefined],
+  ["other ids", "sha256:old", false, true],
+  ["none recorded, and the base's ids have changed since", undefined, true, true],
+  ["none recorded, and they have not", undefined, false, undefined],
+  ["an imported adapter, whose ids nobody knows", UNKNOWN_TOKENS, true, undefined],
+])("an adapter with %s", (_, tokens, hadOtherIds, otherTokens) => {
+  const now = { ...actual, tokens: { ...actual.tokens, hadOtherIds } };
+  const trainedOn = checkBase("a", { ...saved, tokens }, now);
+  expect(trainedOn?.otherTokens).toBe(otherTokens);
+  // where no tokenizer is at hand, ids are not compared
+  expect(checkBase("a", { ...saved, tokens }, { ...now, tokens: undefined })).toBeUndefined();
+});
+
+test("one line says what differs", () => {
+  const { name, fingerprint } = saved;
+  const says = (one: Partial<TrainedOn>): string => trainedOnText({ name, fingerprint, ...one });
+  expect(says({ sameNumbers: true, otherTokens: true })).toBe(
+    "trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again; used as it is",
+  );
+  expect(says({ otherTokens: true })).toMatch(
+    /^trained on another quantisation.*tiny.*; trained with other token ids.*; used as it is$/,
+  );
+  expect(says({})).not.toMatch(/token/);
+});
