@@ -7,7 +7,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { createAdapterStore } from "./adapter-store.ts";
 import { authenticate, checkHost, checkSite } from "./auth.ts";
 import type { RequestContext, ServerApp, ServerContext, ServerEnv, ServerOptions } from "./context.ts";
-import { createAnswers, watchEngine } from "./errors.ts";
+import { ApiError, createAnswers, watchEngine } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
 import {
   createConcurrencyLimiter,
@@ -191,7 +191,9 @@ function failed(context: RequestContext, error: unknown): Response {
   const { status, body, headers, isServerFault } = server.answerTo(error);
   record.error = body.error.code ?? body.error.type;
   if (isServerFault && !context.req.raw.signal.aborted) {
-    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    // what a client is told may leave out what was found, and where
+    const cause = error instanceof ApiError ? (error.details.cause ?? error) : error;
+    const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
     server.log.error({ request: record.id, reason }, "a request failed");
   }
   return context.json(body, status as ContentfulStatusCode, { ...headers });

@@ -174,7 +174,10 @@ export function createAnswers(
 
 /** The text of an unknown error stays here: it may name files or other clients' data. */
 function answerTo(error: unknown): ErrorAnswer {
-  if (error instanceof ApiError) return answer(error.message, error.details);
+  if (error instanceof ApiError) {
+    const { status, cause } = error.details;
+    return answer(error.message, error.details, status >= 500 && cause instanceof MosError);
+  }
   // Hono's own validators throw these before a schema is reached
   if (error instanceof HTTPException)
     return answer(error.message, {

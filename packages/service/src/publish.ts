@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { MosError } from "mixture-of-shards/core";
 import { makeFolder, pathExists } from "mixture-of-shards/storage";
 import { type Jobs, tenantOfModel } from "#jobs";
 import type { Files } from "#objects";
@@ -34,7 +35,10 @@ export async function openPublisher(
 ): Promise<Publisher> {
   await makeFolder(folder);
   const add = async (name: string, files: Files): Promise<void> => {
-    if (!(await pathExists(join(folder, name)))) await write(files, join(folder, name));
+    if (await pathExists(join(folder, name))) return;
+    if (!(await pathExists(folder)))
+      throw new MosError("storage", `${folder}: the folder of models is not there; mount or restore it`);
+    await write(files, join(folder, name));
   };
   const remove = async (name: string): Promise<void> => {
     // hidden at once, so that nobody sees half of it

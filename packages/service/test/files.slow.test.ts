@@ -1,7 +1,7 @@
 // What a service leaves on the disk: who may read it, and what stays readable to nobody else while it runs.
 import { execFile } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { access, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, expect, test, vi } from "vitest";
+import { openPglite } from "#database";
 import { databases } from "./databases.ts";
 import { startServing } from "./serving.ts";
 
@@ -191,3 +192,22 @@ test.each(databases)(
     await create(2_900_000);
   },
 );
+
+test("a state that is removed is noticed, and not made again", { timeout: 60_000 }, async () => {
+  const place = join(folder, "removed");
+  const database = await openPglite(place);
+  await database.query("create table kept (number integer)");
+  await rename(place, `${place}.away`);
+  await sleep(1100);
+  const message = expect.stringMatching(`${place}: the database was removed`);
+  await expect(database.query("insert into kept values (1)", [])).rejects.toMatchObject({
+    code: "storage",
+    message,
+  });
+  await expect(database.transaction(async () => 1)).rejects.toMatchObject({ code: "storage", message });
+  await expect(access(place)).rejects.toMatchObject({ code: "ENOENT" });
+  await rename(`${place}.away`, place);
+  // it is not gone on with
+  await expect(database.query("select 1")).rejects.toMatchObject({ code: "storage" });
+  await database[Symbol.asyncDispose]();
+});

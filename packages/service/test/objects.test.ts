@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type ObjectStore, openObjects } from "#objects";
 
@@ -68,3 +70,46 @@ test("a sweep finds what is old and unused", async () => {
   await objects.pathOf(young.digest);
   await expect(objects.pathOf("../../x")).rejects.toMatchObject({ code: "storage" });
 });
+
+const run = promisify(execFile);
+
+// only root may mount what it needs
+test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
+  "a storage that is read-only or removed is named, and nothing is made in its place",
+  async (context) => {
+    const place = join(folder, "mounted");
+    await mkdir(place);
+    const isMounted = await run("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", place]).then(
+      () => true,
+      () => false,
+    );
+    if (!isMounted) return context.skip();
+    try {
+      const mounted = await openObjects(place);
+      const { digest } = await mounted.put(Readable.from([Buffer.from("abc")]));
+      await run("mount", ["-o", "remount,ro", place]);
+      for (const work of [() => mounted.put(Readable.from([Buffer.from("x")])), () => mounted.remove(digest)])
+        await expect(work()).rejects.toMatchObject({
+          ...{ code: "storage", message: expect.stringMatching(`${place}.*read-only`) },
+        });
+      await mounted.pathOf(digest);
+    } finally {
+      await run("umount", ["-l", place]);
+    }
+    const removed = join(folder, "removed");
+    const objects = await openObjects(removed);
+    await rm(removed, { recursive: true });
+    for (const work of [
+      () => objects.put(Readable.from([Buffer.from("x")])),
+      () => objects.remove("a".repeat(64)),
+      () => objects.discard("x"),
+    ])
+      await expect(work()).rejects.toMatchObject({
+        ...{
+          code: "storage",
+          message: expect.stringContaining(`${removed}: the storage folder is not there`),
+        },
+      });
+    expect(await readdir(folder)).not.toContain("removed");
+  },
+);

@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError, reasonOf } from "mixture-of-shards/core";
@@ -18,10 +20,12 @@ export async function openPglite(folder?: string): Promise<Database> {
     if (folder !== undefined) await makePrivateTree(folder); // of a version before
     const pglite = await PGlite.create(folder === undefined ? {} : { fs: new PrivateFiles(folder) });
     await pglite.query("set time zone 'UTC'");
-    return databaseOf(pglite, async () => {
+    const close = async (): Promise<void> => {
       await pglite.close();
       await hold?.[Symbol.asyncDispose]();
-    });
+    };
+    const database = databaseOf(pglite, close);
+    return folder === undefined ? database : watchFolder(database, folder);
   } catch (cause) {
     await hold?.[Symbol.asyncDispose]();
     const reason = reasonOf(cause);
@@ -29,6 +33,42 @@ export async function openPglite(folder?: string): Promise<Database> {
       cause,
     });
   }
+}
+
+/** Milliseconds for which a folder that was there counts as there. */
+const KNOWN = 1000;
+
+/**
+ * The same database, which refuses to work when its folder is removed or replaced: PGlite would go on with files that are open,
+ * and all of that would be lost at its end.
+ */
+async function watchFolder(database: Database, folder: string): Promise<Database> {
+  const mark = join(folder, "PG_VERSION");
+  const { ino } = await stat(mark);
+  let looked = performance.now();
+  let isGone = false;
+  const expectFolder = async (): Promise<void> => {
+    if (!isGone && performance.now() - looked < KNOWN) return;
+    // once it was gone, what is in memory and what is on the disk may differ
+    isGone ||= (await stat(mark).catch(() => undefined))?.ino !== ino;
+    looked = performance.now();
+    if (isGone)
+      throw new MosError(
+        "storage",
+        `${folder}: the database was removed or replaced while this process runs; put it back, and start the process again`,
+      );
+  };
+  return {
+    ...database,
+    query: async (text, values) => {
+      await expectFolder();
+      return database.query(text, values);
+    },
+    transaction: async (work) => {
+      await expectFolder();
+      return database.transaction(work);
+    },
+  };
 }
 
 /** The part of Emscripten's file system by which modes are set. */
