@@ -1,4 +1,14 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -580,4 +590,25 @@ describe("a LoRA as PEFT saves it", () => {
         expect(Math.abs(value - data[i]!)).toBeLessThanOrEqual(Math.abs(data[i]!) / 256);
       });
   });
+});
+
+test.each([CONFIG, MODEL])("nothing of a file that %s is a link to is in a message", async (name) => {
+  await save(MOS);
+  const secret = join(folder, "..", "secret");
+  await writeFile(secret, `root:x:0:0:root:/root:/bin/bash\n${"x".repeat(100)}\n`);
+  await rm(join(folder, name));
+  await symlink(secret, join(folder, name));
+  const { message } = await load().then(
+    () => new Error("it was loaded"),
+    (error: Error) => error,
+  );
+  expect(message).toMatch(
+    name === CONFIG
+      ? /adapter_config\.json: not valid JSON/
+      : /the header claims 9007199254740991 bytes, but/,
+  );
+  // neither as text nor as the number that the first eight bytes are
+  const first = Buffer.from("root:x:0").readBigUInt64LE();
+  for (const part of ["root", "'r'", String(first), String(Number(first))])
+    expect(message).not.toContain(part);
 });

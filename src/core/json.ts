@@ -129,6 +129,13 @@ function excessOf(text: string, maxParts: number): string | undefined {
   return undefined;
 }
 
+/**
+ * What V8 says of a text, without the part of it that V8 shows: the text may be of another file, to which a link leads, and the
+ * message be for somebody who may not read it.
+ */
+const flawOf = (error: unknown): string =>
+  reasonOf(error).replace(/^Unexpected token .*$|^".*" is not valid JSON$/s, "unexpected character");
+
 /** How a text is parsed, and what an error says. */
 export interface ParseJsonOptions {
   readonly code: ErrorCode;
@@ -147,8 +154,7 @@ export function parseJson(
   try {
     return JSON.parse(text);
   } catch (error) {
-    const reason = reasonOf(error);
-    throw new MosError(code, `${where}: not valid JSON (${reason})`, { cause: error });
+    throw new MosError(code, `${where}: not valid JSON (${flawOf(error)})`, { cause: error });
   }
 }
 

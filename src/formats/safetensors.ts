@@ -104,9 +104,13 @@ interface Written extends Place {
 const headerLength = (prefix: Uint8Array): number =>
   Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
 
+/** A length beyond the limit is not shown: it is the first bytes of whatever file this is. */
 function expectShort(length: number, limits: HeaderLimits, { code, where }: Place): void {
   if (length > limits.bytes)
-    throw new MosError(code, `${where}: the header has ${length} bytes; at most ${limits.bytes} are read`);
+    throw new MosError(
+      code,
+      `${where}: the header claims more than the ${limits.bytes} bytes that are read; this is not a safetensors file, or a damaged one`,
+    );
 }
 
 /**
@@ -128,10 +132,12 @@ async function readHeader(
   const prefix = new Uint8Array(8);
   await file.read(prefix, 0);
   const length = headerLength(prefix);
+  // the first eight bytes of a text make a larger number, which would show them
+  const shown = Math.min(length, Number.MAX_SAFE_INTEGER);
   if (8 + length > size)
     throw new MosError(
       code,
-      `${path}: the header claims ${length} bytes, but the file has ${size}; it is cut short or not a safetensors file`,
+      `${path}: the header claims ${shown} bytes, but the file has ${size}; it is cut short or not a safetensors file`,
     );
   expectShort(length, limits, { code, where: path });
   const bytes = new Uint8Array(length);
