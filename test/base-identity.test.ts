@@ -4,10 +4,11 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { loadAdapter, saveAdapter, type TrainedOn } from "#adapters";
+import { checkDecoder, loadAdapter, saveAdapter, type TrainedOn } from "#adapters";
 import { writeSafetensors } from "#formats";
 import { geometryOf, identityOf, type LoadedModel, loadModel, openModel } from "#models";
 import { exportAdapter, importAdapter, mergeAdapter, openEngine } from "#recipes";
+import { type RopeConfig, ropeFrequencies } from "../src/models/geometry.ts";
 import { mos } from "./bad-input/run-mos.ts";
 import { randomAdapter } from "./random-adapter.ts";
 import { writeTinyFolder } from "./tiny-folder.ts";
@@ -92,6 +93,85 @@ test("loading takes an adapter of another quantisation, not of another model, an
   await writeFile(at("old/acme/adapter_config.json"), JSON.stringify(old));
   await load(base, at("old/acme"));
   await expect(load(half, at("old/acme"))).rejects.toThrow(REFUSAL);
+});
+
+/** Fields of config.json that change no weight. */
+const OTHER_FUNCTIONS: readonly (readonly [string, object, RegExp])[] = [
+  ["a window", { model_type: "mistral", sliding_window: 8 }, /sliding_window is none, in this one 8;/],
+  ["an activation", { hidden_act: "relu" }, /activation is "silu", in this one "relu"/],
+  ["an epsilon", { rms_norm_eps: 1e-3 }, /norm_epsilon is 0.00001, in this one 0.001/],
+  [
+    "a scale",
+    { model_type: "granite", attention_multiplier: 0.25 },
+    /attention_scale is 0.5, in this one 0.25/,
+  ],
+  [
+    "a linear rope",
+    { rope_scaling: { rope_type: "linear", factor: 4 } },
+    /rope_frequencies\[0\] is 1, in this one 0.25/,
+  ],
+  [
+    "YaRN",
+    { rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 16 } },
+    /rope_frequencies\[\d\] is .* in this one/,
+  ],
+  [
+    "dynamic scaling",
+    { rope_scaling: { rope_type: "dynamic", factor: 2 } },
+    /rope_original_positions is none, in this one 128/,
+  ],
+];
+
+/** A copy of the model with other fields in its config.json. */
+async function changed(name: string, fields: object): Promise<string> {
+  await cp(model, at(name), { recursive: true });
+  const json = JSON.parse(await readFile(join(model, "config.json"), "utf8"));
+  await writeFile(
+    at(`${name}/config.json`),
+    JSON.stringify({ ...json, architectures: undefined, ...fields }),
+  );
+  return at(name);
+}
+
+test.each(OTHER_FUNCTIONS)("%s makes another base of the same weights", async (name, fields, message) => {
+  const { config, fingerprint, identity } = await loadModel(await changed(name, fields));
+  expect(fingerprint).toBe(base.fingerprint);
+  const refusal = { code: "bad_adapter", message: expect.stringMatching(message) };
+  await expect(
+    loadAdapter(adapter, { geometry: geometryOf(config), fingerprint, identity }),
+  ).rejects.toMatchObject(refusal);
+});
+
+test("an engine, a merge and an import refuse an adapter of such a base", async () => {
+  const windowed = await changed("windowed", { model_type: "mistral", sliding_window: 8 });
+  const message = /was trained on another base: in model sliding_window is none, in this one 8/;
+  await using engine = await openEngine({ model: windowed, adapters: { acme: adapter } });
+  expect(engine.refusedAdapters()).toMatchObject([{ name: "acme", reason: expect.stringMatching(message) }]);
+  const merging = mergeAdapter({ model: windowed, adapter, out: at("windowed-merged") });
+  await expect(merging.next()).rejects.toThrow(message);
+  const imported = { folder: adapter, model: windowed, out: at("windowed-imported") };
+  await expect(importAdapter(imported)).rejects.toThrow(message);
+});
+
+test("the rule of a rope and the list of its factors are one function, in float32 too", () => {
+  const llama3 = {
+    kind: "llama3",
+    theta: 10000,
+    factor: 8,
+    lowFrequencyFactor: 1,
+    highFrequencyFactor: 4,
+    originalMaxPositions: 256,
+  } as const;
+  const rotaryDim = base.config.headDim;
+  const of = (rope: RopeConfig) => ropeFrequencies({ rope, rotaryDim });
+  const plain = of({ kind: "default", theta: 10000 });
+  const factors = of(llama3).map((frequency, i) => Math.fround(plain[i]! / frequency));
+  const [rule, list] = [llama3, { kind: "factors", theta: 10000, factor: 1, factors } as const].map((rope) =>
+    geometryOf({ ...base.config, rope, normEpsilon: 1e-5 }),
+  );
+  const saved = { name: "model", fingerprint: undefined, identity: undefined, decoder: rule!.decoder };
+  expect(() => checkDecoder("acme", saved, list!.decoder)).not.toThrow();
+  expect(() => checkDecoder("acme", saved, geometryOf(base.config).decoder)).toThrow(/rope_frequencies/);
 });
 
 test("an engine says for each of its adapters what it was trained on", async () => {

@@ -2,6 +2,7 @@
 // the same model: its update is added to weights that differ by rounding alone.
 import { MosError } from "#core";
 import type { SavedBase } from "./folder-config.ts";
+import type { DecoderSettings } from "./method.ts";
 
 /** What a base is known by. */
 export interface BaseMarks {
@@ -54,6 +55,53 @@ export function checkBase(
   throw new MosError(
     "bad_adapter",
     `${folder} was trained on another base: ${name ?? "unnamed"} (${short(fingerprint)}), this one is ${short(actual.fingerprint)}; use the base it was trained on`,
+  );
+}
+
+/** Relative. Files state some numbers in float32, and lists of rotary factors for the rule that they follow. */
+const CLOSE_ENOUGH = 1e-4;
+
+const isClose = (a: unknown, b: unknown): boolean =>
+  typeof a === "number" && typeof b === "number"
+    ? Math.abs(a - b) <= CLOSE_ENOUGH * Math.max(Math.abs(a), Math.abs(b))
+    : a === b;
+
+/** Where two settings differ: the name, with an index in a list, and both values. */
+function differenceOf(
+  name: string,
+  saved: unknown,
+  actual: unknown,
+): readonly [string, unknown, unknown] | undefined {
+  if (!Array.isArray(saved) || !Array.isArray(actual) || saved.length !== actual.length)
+    return isClose(saved, actual) ? undefined : [name, saved, actual];
+  const at = saved.findIndex((value, i) => !isClose(value, actual[i]));
+  return at < 0 ? undefined : [`${name}[${at}]`, saved[at], actual[at]];
+}
+
+const shown = (value: unknown): string =>
+  value === undefined || value === null ? "none" : `${JSON.stringify(value).slice(0, 80)}`;
+
+/**
+ * Compares what the base of an adapter computed beside its weights with what this one does. Folders from before that was
+ * recorded, and PEFT's, say nothing.
+ *
+ * @throws MosError `bad_adapter` with the first setting that differs.
+ */
+export function checkDecoder(
+  folder: string,
+  { name, decoder: saved }: SavedBase,
+  actual: DecoderSettings | undefined,
+): void {
+  if (saved === undefined || actual === undefined) return;
+  const names = [...new Set([...Object.keys(actual), ...Object.keys(saved)])];
+  const found = names
+    .map((key) => differenceOf(key, saved[key] ?? null, actual[key] ?? null))
+    .find((one) => one !== undefined);
+  if (found === undefined) return;
+  const [setting, before, now] = found;
+  throw new MosError(
+    "bad_adapter",
+    `${folder} was trained on another base: in ${name ?? "the unnamed one"} ${setting} is ${shown(before)}, in this one ${shown(now)}; use the base it was trained on`,
   );
 }
 

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { MosError } from "#core";
 import { LINEAR_NAMES } from "#nn";
 import type { Adapter } from "./adapter.ts";
+import type { DecoderSettings } from "./method.ts";
 import {
   type AdapterConfig,
   anyOf,
@@ -28,7 +29,10 @@ export interface AdapterBase {
 }
 
 /** The fields of an adapter_config.json. */
-export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Record<string, unknown>> {
+export function writeFields(
+  { config, geometry }: Adapter,
+  base: AdapterBase,
+): Readonly<Record<string, unknown>> {
   const method = methodOf(config);
   return {
     peft_type: method.peftType,
@@ -38,6 +42,7 @@ export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Re
     base_fingerprint: base.fingerprint,
     ...(base.identity === undefined ? {} : { base_identity: base.identity }),
     ...(base.tokens === undefined ? {} : { base_tokens: base.tokens }),
+    ...(geometry.decoder === undefined ? {} : { base_decoder: geometry.decoder }),
     r: config.rank,
     lora_dropout: config.dropout,
     target_modules: config.targets,
@@ -48,6 +53,12 @@ export function writeFields({ config }: Adapter, base: AdapterBase): Readonly<Re
   };
 }
 
+/** What the base computes beside its weights. */
+export const decoderFields = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.null(), z.array(z.number())]),
+);
+
 /** What any adapter_config.json has, ours or PEFT's; other fields are kept for the method. */
 export const savedFields = z.looseObject({
   peft_type: z.string(),
@@ -55,6 +66,7 @@ export const savedFields = z.looseObject({
   base_fingerprint: z.string().optional(),
   base_identity: z.string().optional(),
   base_tokens: z.string().optional(),
+  base_decoder: decoderFields.optional(),
   r: z.int(),
   lora_dropout: z.number().default(0),
   target_modules: z.union([z.array(z.string()), z.string()]),
@@ -73,6 +85,8 @@ export interface SavedBase {
   readonly identity: string | undefined;
   /** Undefined there, and for adapters that were saved before it was recorded. */
   readonly tokens?: string | undefined;
+  /** Undefined there too. */
+  readonly decoder?: DecoderSettings | undefined;
 }
 
 /** The base that the fields name. */
@@ -81,6 +95,7 @@ export const baseOf = (fields: SavedFields): SavedBase => ({
   fingerprint: fields.base_fingerprint,
   identity: fields.base_identity,
   tokens: fields.base_tokens,
+  decoder: fields.base_decoder,
 });
 
 /** PEFT's options that change what a LoRA computes and that are not read. */

@@ -21,7 +21,7 @@ import {
   writeFolderAtomic,
 } from "#storage";
 import { type Adapter, drawSeeded, NUMBERS_AT_ONCE } from "./adapter.ts";
-import { type BaseMarks, checkBase, type TrainedOn } from "./base-match.ts";
+import { type BaseMarks, checkBase, checkDecoder, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
   baseOf,
@@ -404,6 +404,7 @@ function readSettings(
     fingerprint === undefined
       ? undefined
       : checkBase(folder, baseOf(fields), { fingerprint, identity, tokens });
+  checkDecoder(folder, baseOf(fields), geometry.decoder);
   const method = methodOf(config);
   try {
     method.check(geometry);

@@ -13,6 +13,7 @@ export {
 export {
   type BaseMarks,
   checkBase,
+  checkDecoder,
   OTHER_TOKENS,
   type TrainedOn,
   trainedOnText,
@@ -37,7 +38,7 @@ export {
   saveAdapter,
   writeAdapterFiles,
 } from "./folder.ts";
-export type { AdapterBase, SavedBase } from "./folder-config.ts";
+export { type AdapterBase, decoderFields, type SavedBase } from "./folder-config.ts";
 export { type RoutingUse, routingUse, type SiteNorms, siteNorms } from "./inspect.ts";
 export type {
   AdapterGeometry,

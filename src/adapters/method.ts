@@ -8,7 +8,12 @@ export interface AdapterGeometry {
   /** L */
   readonly layers: number;
   readonly widths: Readonly<Partial<Record<LinearName, Widths>>>;
+  /** What the model computes beside its weights; undefined where only its shape is known. */
+  readonly decoder?: DecoderSettings | undefined;
 }
+
+/** Windows, caps, scales and rotary frequencies of a model, by name. */
+export type DecoderSettings = Readonly<Record<string, string | number | null | readonly number[]>>;
 
 /** d_in and d_out of a linear layer. */
 export interface Widths {

@@ -1,5 +1,6 @@
 // The adapter_config.json of a LoRA that Hugging Face PEFT saved: what it says about each site, and what is refused.
 import { z } from "zod";
+import { decoderFields } from "#adapters";
 import { MosError } from "#core";
 import type { FileModule } from "./file-modules.ts";
 
@@ -61,6 +62,7 @@ export const peftFields = z.looseObject({
   base_model_name_or_path: z.string().nullish(),
   base_fingerprint: z.string().optional(),
   base_identity: z.string().optional(),
+  base_decoder: decoderFields.optional(),
   r: z.int(),
   lora_alpha: z.number(),
   lora_dropout: z.number().min(0).lt(1).nullish(),

@@ -151,6 +151,7 @@ export async function readLora(folder: string, { model, from }: ReadLoraOptions)
       name: fields.base_model_name_or_path ?? undefined,
       fingerprint: fields.base_fingerprint,
       identity: fields.base_identity,
+      decoder: fields.base_decoder,
     },
   };
 }

@@ -1,6 +1,7 @@
 import { MosError } from "#core";
 import { LINEAR_NAMES, type LinearName, modulePath } from "#nn";
 import type { ModelConfig } from "./config.ts";
+import { type DecoderSettings, decoderSettings } from "./decoder-settings.ts";
 
 type Shape = readonly number[];
 
@@ -78,6 +79,7 @@ export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
 export function geometryOf(config: ModelConfig): {
   readonly layers: number;
   readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;
+  readonly decoder: DecoderSettings;
 } {
   const shapes = weightShapes(config);
   const widthsOf = (linear: LinearName) => {
@@ -85,7 +87,11 @@ export function geometryOf(config: ModelConfig): {
     return { in: width, out };
   };
   const widths = Object.fromEntries(LINEAR_NAMES.map((name) => [name, widthsOf(name)]));
-  return { layers: config.layers, widths: widths as Record<LinearName, { in: number; out: number }> };
+  return {
+    layers: config.layers,
+    widths: widths as Record<LinearName, { in: number; out: number }>,
+    decoder: decoderSettings(config),
+  };
 }
 
 /** Matrices that some families' files keep as one: their rows follow each other. */

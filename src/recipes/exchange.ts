@@ -5,6 +5,7 @@ import {
   type Adapter,
   type BaseMarks,
   checkBase,
+  checkDecoder,
   loadAdapter,
   readAdapterBase,
   saveAdapter,
@@ -176,6 +177,7 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   const lora = await readLora(folder, { model: model.config, from });
   const marks = await marksOf(model, options);
   const trainedOn = checkBase(folder, lora.base, marks);
+  checkDecoder(folder, lora.base, lora.adapter.geometry.decoder);
   const baseName = lora.base.name ?? model.name;
   await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks, tokens: UNKNOWN_TOKENS } });
   const { rank, targets } = lora.adapter.config;
