@@ -175,7 +175,27 @@ test.each<[string, GgufInput, RegExp, string?]>([
   ["no architecture", withKeys({ "general.architecture": undefined }), /lacks general.architecture/],
   ["experts", withKeys({ "llama.expert_count": ["uint32", 8] }), /mixtures of experts/, "unsupported"],
   ["one part of several", withKeys({ "split.count": ["uint32", 3] }), /split GGUF/, "unsupported"],
-  ["yarn", withKeys({ "llama.rope.scaling.type": ["string", "yarn"] }), /"yarn"/, "unsupported"],
+  [
+    "a rope by sections",
+    withKeys({ "llama.rope.scaling.type": ["string", "mrope"] }),
+    /"mrope"/,
+    "unsupported",
+  ],
+  [
+    "YaRN of its own turns",
+    withKeys({
+      "llama.rope.scaling.type": ["string", "yarn"],
+      "llama.rope.scaling.factor": ["float32", 4],
+      "llama.rope.scaling.yarn_beta_fast": ["float32", 8],
+    }),
+    /YaRN with rope\.scaling\.yarn_beta_fast 8 cannot be run/,
+    "unsupported",
+  ],
+  [
+    "YaRN without a factor",
+    withKeys({ "llama.rope.scaling.type": ["string", "yarn"] }),
+    /lacks llama.rope.scaling.factor/,
+  ],
   ["half rotation", withKeys({ "llama.rope.dimension_count": ["uint32", 2] }), /only 2 of 4/, "unsupported"],
   ["a missing width", withKeys({ "llama.embedding_length": undefined }), /lacks llama.embedding_length/],
   [

@@ -9,9 +9,11 @@ import {
   fingerprintOf,
   floatData,
   floatTensors,
+  huggingFaceConfig,
   identityOf,
   loadModel,
   openModel,
+  parseHuggingFaceConfig,
   presets,
 } from "#models";
 import { TINY_FAMILIES } from "./tiny-families.ts";
@@ -279,6 +281,21 @@ describe("GGUF", () => {
       shape: [2],
       bytes: new Uint8Array(Float32Array.of(1, 8).buffer),
     };
+    const yarn = {
+      ...input.metadata,
+      "llama.rope.scaling.type": ["string", "yarn"],
+      "llama.rope.scaling.factor": ["float32", 4],
+      "llama.rope.scaling.original_context_length": ["uint32", 32],
+    } as const;
+    await writeGguf(at("c.gguf"), { ...input, metadata: yarn });
+    await using extended = await openModel(at("c.gguf"));
+    expect(extended.config).toMatchObject({
+      rope: { kind: "yarn", factor: 4, originalMaxPositions: 32, attentionFactor: 0.1 * Math.log(4) + 1 },
+      maxPositions: 128,
+    });
+    expect(parseHuggingFaceConfig(huggingFaceConfig(extended.config, "here"), "config.json")).toMatchObject({
+      rope: extended.config.rope,
+    });
     await writeGguf(at("b.gguf"), { ...input, tensors: [...input.tensors, factors] });
     await using stretched = await openModel(at("b.gguf"));
     expect(stretched.config.rope).toEqual({ kind: "factors", theta: 10000, factor: 1, factors: [1, 8] });

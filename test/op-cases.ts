@@ -16,6 +16,8 @@ type Differentiable =
   | "silu"
   | "tanh"
   | "softCap"
+  | "relu"
+  | "gelu"
   | "geluTanh"
   | "gatedUnit"
   | "matmul"
@@ -118,7 +120,9 @@ export const cases: Cases = {
   tanh: [{ shapes: [[5]], signed: true, build: (a) => ops.tanh(a!) }],
   softCap: [{ shapes: [[2, 3]], signed: true, build: (a) => ops.softCap(a!, 0.5) }],
   geluTanh: [{ shapes: [[7]], signed: true, build: (a) => ops.geluTanh(a!) }],
-  gatedUnit: (["silu", "gelu_tanh"] as const).map((kind) => ({
+  relu: [{ shapes: [[7]], signed: true, build: (a) => ops.relu(a!) }],
+  gelu: [{ shapes: [[7]], signed: true, build: (a) => ops.gelu(a!) }],
+  gatedUnit: (["silu", "relu", "gelu", "gelu_tanh"] as const).map((kind) => ({
     shapes: [
       [2, 3],
       [2, 3],

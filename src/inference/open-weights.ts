@@ -11,6 +11,7 @@ import {
   type ModelHashes,
   openModel,
   readWeights,
+  steadyPositions,
   type Weight,
   weightShapes,
 } from "#models";
@@ -65,8 +66,8 @@ export async function openWeights(
 ): Promise<OpenedWeights> {
   const { size, free } = options;
   const { compute } = size;
-  const longest = ({ maxPositions }: ModelConfig): number =>
-    Math.min(size.maxLength ?? MAX_LENGTH, maxPositions);
+  const longest = (config: ModelConfig): number =>
+    Math.min(size.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
   if (typeof given !== "string") {
     const { model, text } = given;
     const weights = await prepareWeights(model.config, model.weights, { compute });

@@ -41,6 +41,15 @@ const parse = (changes: object = {}, generation?: unknown): ModelConfig =>
     generation === undefined ? {} : { generation },
   );
 
+const of = (model_type: string, name: string, fields: object): object => ({
+  ...fields,
+  model_type,
+  architectures: [`${name}ForCausalLM`],
+});
+
+const again = (config: ModelConfig): ModelConfig =>
+  parseHuggingFaceConfig(JSON.parse(JSON.stringify(huggingFaceConfig(config, "here"))), "config.json");
+
 test("the style of transformers 4 and of 5 give the same config, which is the preset's", () => {
   expect(parse()).toEqual(presets["llama3.2-1b"]);
   const newer = { ...withoutRope, rope_parameters: { ...rope_scaling, rope_theta } };
@@ -69,6 +78,56 @@ test("linear scaling in the old spelling", () => {
     theta: 500000,
     factor: 4,
   });
+});
+
+const yarn = {
+  kind: "yarn",
+  theta: 500000,
+  factor: 4,
+  originalMaxPositions: 32768,
+  betaFast: 32,
+  betaSlow: 1,
+  truncate: true,
+  attentionFactor: 0.1 * Math.log(4) + 1,
+};
+
+test("YaRN as Qwen's instructions have it extends the context", () => {
+  const rope_scaling = { type: "yarn", factor: 4, original_max_position_embeddings: 32768 };
+  const qwen = of("qwen2", "Qwen2", { max_position_embeddings: 32768, rope_scaling });
+  expect(parse(qwen)).toMatchObject({ rope: yarn, maxPositions: 131072 });
+  const newer = { rope_parameters: { ...rope_scaling, rope_theta: 500000 }, rope_scaling: undefined };
+  expect(parse({ ...qwen, ...newer })).toEqual(parse(qwen));
+  expect(parse({ ...qwen, rope_scaling: { ...rope_scaling, beta_fast: 8, truncate: false } }).rope).toEqual({
+    ...yarn,
+    betaFast: 8,
+    truncate: false,
+  });
+});
+
+test("dynamic scaling extends the context, and scales nothing up to the original one", () => {
+  const config = parse({ max_position_embeddings: 2048, rope_scaling: { type: "dynamic", factor: 2 } });
+  const rope = { kind: "dynamic", theta: 500000, factor: 2, originalMaxPositions: 2048 } as const;
+  expect(config).toMatchObject({ rope, maxPositions: 4096 });
+  const rotaryDim = config.headDim;
+  const at = (positions: number) => ropeFrequencies({ rope, rotaryDim, positions });
+  expect(at(2048)).toEqual(ropeFrequencies({ rope: { kind: "default", theta: 500000 }, rotaryDim }));
+  expect(at(4096)[1]).toBeCloseTo((500000 * 3 ** (64 / 62)) ** (-2 / 64), 12);
+});
+
+test("an original length on top counts before that in the rope", () => {
+  const { rope } = parse({ original_max_position_embeddings: 4096 });
+  expect(rope).toMatchObject({ kind: "llama3", originalMaxPositions: 4096 });
+});
+
+test.each([
+  ["swish", undefined],
+  ["gelu_new", "gelu_tanh"],
+  ["gelu", "gelu"],
+  ["relu", "relu"],
+])("the activation %s", (hidden_act, activation) => {
+  const config = parse({ hidden_act });
+  expect(config.activation).toBe(activation);
+  expect(again(config)).toEqual(config);
 });
 
 test("ends of sequence of both files are merged", () => {
@@ -106,11 +165,6 @@ test.each([
     );
 });
 
-const of = (model_type: string, name: string, fields: object): object => ({
-  ...fields,
-  model_type,
-  architectures: [`${name}ForCausalLM`],
-});
 const layer_types = Array.from({ length: 16 }, () => "full_attention");
 
 test.each<[string, object, RegExp]>([
@@ -121,12 +175,12 @@ test.each<[string, object, RegExp]>([
   ],
   ["a classifier", { architectures: ["LlamaForSequenceClassification"] }, /LlamaForSequenceClassification/],
   ["an embedder", { model_type: "qwen3", architectures: ["Qwen3Model"] }, /architecture Qwen3Model cannot/],
-  ["gelu", { hidden_act: "gelu" }, /hidden_act "gelu" cannot be run; silu and gelu_pytorch_tanh can/],
+  ["mish", { hidden_act: "mish" }, /hidden_act "mish" cannot be run; silu, swish, relu, gelu,/],
   ["relu²", of("granite", "Granite", { hidden_act: "relu2" }), /hidden_act "relu2"/],
   [
     "Gemma with another activation",
-    of("gemma2", "Gemma2", { hidden_activation: "relu" }),
-    /hidden_activation "relu"/,
+    of("gemma2", "Gemma2", { hidden_activation: "relu6" }),
+    /hidden_activation "relu6"/,
   ],
   ["half rotation", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5 cannot be run in this family/],
   [
@@ -146,9 +200,46 @@ test.each<[string, object, RegExp]>([
   ],
   ["quantised weights", { quantization_config: { quant_method: "awq" } }, /quantization_config/],
   ["weights of 1.58 bits", { quantization_config: { quant_method: "bitnet" } }, /quantization_config/],
-  ["yarn", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /"yarn"/],
-  ["Qwen's yarn", of("qwen2", "Qwen2", { rope_scaling: { type: "yarn", factor: 4 } }), /"yarn"/],
-  ["dynamic scaling", { rope_scaling: { type: "dynamic", factor: 2 } }, /"dynamic"/],
+  [
+    "a theta that transformers drops",
+    { rope_parameters: { rope_theta: 1e6 }, rope_scaling: { rope_type: "yarn", factor: 4 } },
+    /rope_scaling stands beside rope_parameters, whose rope_theta 1000000 transformers drops for 500000/,
+  ],
+  [
+    "ropes of types of layers that share one",
+    { rope_parameters: { full_attention: { rope_type: "linear", factor: 2 } } },
+    /rope_parameters.full_attention cannot be run/,
+  ],
+  [
+    "proportional scaling",
+    { rope_scaling: { rope_type: "proportional" } },
+    /"proportional" cannot be run; default, linear/,
+  ],
+  [
+    "a linear Phi-3",
+    of("phi3", "Phi3", { rope_scaling: { rope_type: "linear", factor: 2 } }),
+    /"linear" cannot be run in this family; default and longrope can/,
+  ],
+  [
+    "an original length of Phi-3 that transformers drops",
+    of("phi3", "Phi3", {
+      rope_scaling: {
+        ...{ rope_type: "longrope", short_factor: [1], long_factor: [1] },
+        original_max_position_embeddings: 2048,
+      },
+    }),
+    /original_max_position_embeddings 2048 is stated in the rope alone/,
+  ],
+  [
+    "flat parameters of Gemma 3",
+    of("gemma3_text", "Gemma3", { rope_scaling: null, rope_parameters: { rope_theta: 1e5 } }),
+    /rope_parameters.rope_theta is read by no layer/,
+  ],
+  [
+    "a pattern of Gemma 3 that is not read",
+    of("gemma3_text", "Gemma3", { _sliding_window_pattern: 4 }),
+    /_sliding_window_pattern 4 is not read, and 6 taken/,
+  ],
   ["rope by sections", { rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] } }, /"mrope"/],
   ["experts", { num_local_experts: 8 }, /mixtures of experts \(num_local_experts 8\)/],
   ["experts of Qwen", of("qwen3", "Qwen3", { num_experts: 128 }), /num_experts 128/],
@@ -245,10 +336,23 @@ test.each<[string, unknown, RegExp]>([
 
 // Writing
 
-const again = (config: ModelConfig): ModelConfig =>
-  parseHuggingFaceConfig(JSON.parse(JSON.stringify(huggingFaceConfig(config, "here"))), "config.json");
-
 test.each(Object.entries<ModelConfig>(presets))("the config of %s is read back as it was", (_, config) => {
+  expect(again(config)).toEqual(config);
+});
+
+test.each<[string, object]>([
+  ["YaRN", { rope_scaling: { rope_type: "yarn", factor: 4, truncate: false, mscale: 2, mscale_all_dim: 1 } }],
+  ["dynamic scaling", { rope_scaling: { rope_type: "dynamic", factor: 3 } }],
+  [
+    "longrope",
+    { head_dim: 4, rope_scaling: { rope_type: "longrope", short_factor: [1, 1], long_factor: [1, 2] } },
+  ],
+  [
+    "YaRN of Gemma 3",
+    of("gemma3_text", "Gemma3", { rope_scaling: { rope_type: "yarn", factor: 4 }, sliding_window: 512 }),
+  ],
+])("%s is read back as it was", (_, changes) => {
+  const config = parse(changes);
   expect(again(config)).toEqual(config);
 });
 

@@ -3,10 +3,12 @@
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import { ACTIVATIONS, activationName } from "./families/activations.ts";
 import { unsupported } from "./families/family.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName } from "./families/index.ts";
-import { configSchema, type RawConfig, ropeOfFull, tokenIds } from "./families/raw-config.ts";
-import { parseRope, ropeFields } from "./families/rope-json.ts";
+import { withoutIdleWindow } from "./families/layers.ts";
+import { configSchema, type RawConfig, tokenIds } from "./families/raw-config.ts";
+import { parseRopes, ropeFields } from "./families/rope-json.ts";
 import { unwrapped } from "./nested.ts";
 
 const identitySchema = z.looseObject({
@@ -37,19 +39,14 @@ function familyOf(json: unknown, where: string): FamilyName {
   return family;
 }
 
-const ACTIVATIONS: Readonly<Record<string, "silu" | "gelu_tanh">> = {
-  silu: "silu",
-  gelu_pytorch_tanh: "gelu_tanh",
-};
-
 /** The activation, where it is not the family's. Gemma has a field of its own for it; the common one is wrong in old files. */
 function activationOf(raw: RawConfig, { family, where }: Place): Pick<ModelConfig, "activation"> {
   const key = family.decoder.activation === undefined ? "hidden_act" : "hidden_activation";
   const name = raw[key];
   if (name === undefined || name === null) return {};
-  const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
+  const activation = ACTIVATIONS.get(name);
   if (activation === undefined)
-    throw unsupported(where, `${key} "${name}" cannot be run; ${Object.keys(ACTIVATIONS).join(" and ")} can`);
+    throw unsupported(where, `${key} "${name}" cannot be run; ${[...ACTIVATIONS.keys()].join(", ")} can`);
   return activation === "silu" && !family.decoder.activation ? {} : { activation };
 }
 
@@ -72,18 +69,6 @@ function refuseUnsupported(raw: RawConfig, where: string): void {
     );
 }
 
-/** How many numbers of a head are rotated, where not all are. */
-function rotaryOf(raw: RawConfig, headDim: number, { family, where }: Place): Pick<ModelConfig, "rotaryDim"> {
-  const part = ropeOfFull(raw).partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
-  if (part !== 1 && family.rotatesParts !== true)
-    throw unsupported(
-      where,
-      `partial_rotary_factor ${part} cannot be run in this family; whole heads are rotated`,
-    );
-  const rotaryDim = Math.trunc(headDim * part);
-  return rotaryDim === headDim ? {} : { rotaryDim };
-}
-
 type Tokens = z.output<typeof tokenIds>;
 const asList = (value: Tokens): readonly number[] =>
   value === null || value === undefined ? [] : [value].flat();
@@ -95,8 +80,8 @@ function endTokens(raw: RawConfig, generation: Tokens): readonly number[] {
 }
 
 /** The keys of config.json. */
-function namesIn({ head_dim, rope_parameters }: RawConfig): ConfigNames {
-  const rope = (rope_parameters ?? undefined) === undefined ? "rope_scaling" : "rope_parameters";
+function namesIn({ head_dim, rope_scaling }: RawConfig): ConfigNames {
+  const rope = Object.keys(rope_scaling ?? {}).length > 0 ? "rope_scaling" : "rope_parameters";
   return {
     vocabularySize: "vocab_size",
     hiddenSize: "hidden_size",
@@ -118,6 +103,8 @@ function namesIn({ head_dim, rope_parameters }: RawConfig): ConfigNames {
     shortFactors: `${rope}.short_factor`,
     longFactors: `${rope}.long_factor`,
     attentionFactor: `${rope}.attention_factor`,
+    betaFast: `${rope}.beta_fast`,
+    betaSlow: `${rope}.beta_slow`,
     rotaryDim: "head_dim · partial_rotary_factor",
     window: "sliding_window",
     attentionScale: "the factor on attention scores",
@@ -179,21 +166,19 @@ export function parseHuggingFaceConfig(
     heads: raw.num_attention_heads,
     keyValueHeads: raw.num_key_value_heads ?? raw.num_attention_heads,
     headDim,
-    maxPositions: raw.max_position_embeddings,
     normEpsilon: raw.rms_norm_eps,
-    rope: parseRope(ropeOfFull(raw), { raw, where }),
+    ...parseRopes(headDim, { raw, family, where }),
     tiedHead: raw.tie_word_embeddings,
     attentionBias: family.biases.includes("attention_bias") && raw.attention_bias === true,
     mlpBias: family.biases.includes("mlp_bias") && raw.mlp_bias === true,
     ...family.decoder,
     ...activationOf(raw, { family, where }),
-    ...rotaryOf(raw, headDim, { family, where }),
     ...family.fromJson(raw, where),
     eosTokens: endTokens(raw, eos_token_id),
     ...(bosToken === undefined ? {} : { bosToken }),
     ...(padToken === undefined ? {} : { padToken }),
   };
-  return checkConfig(config, where, namesIn(raw));
+  return checkConfig(withoutIdleWindow(config), where, namesIn(raw));
 }
 
 /**
@@ -215,8 +200,7 @@ export function huggingFaceConfig(config: ModelConfig, where: string): Readonly<
     num_attention_heads: config.heads,
     num_key_value_heads: config.keyValueHeads,
     head_dim: config.headDim,
-    hidden_act: config.activation === "gelu_tanh" ? "gelu_pytorch_tanh" : "silu",
-    max_position_embeddings: config.maxPositions,
+    hidden_act: activationName(config.activation),
     rms_norm_eps: config.normEpsilon,
     ...ropeFields(config, where),
     tie_word_embeddings: config.tiedHead,

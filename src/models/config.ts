@@ -1,7 +1,7 @@
 // Everything about a model but its weights, the same for every kind of file. config-json.ts and gguf.ts make it.
 import { MosError } from "#core";
 import type { FamilyName } from "./families/index.ts";
-import { type ModelGeometry, type RopeConfig, rotaryDimOf } from "./geometry.ts";
+import { type ModelGeometry, type RopeConfig, ropeFrequencies, rotaryDimOf } from "./geometry.ts";
 
 /** Everything about a model but its weights. */
 export interface ModelConfig extends ModelGeometry {
@@ -54,6 +54,12 @@ function checkRope(rope: RopeConfig, config: ModelConfig, { where, nameOf }: Con
         `${where}: ${nameOf(field)} has ${values.length} numbers for heads of which ${2 * pairs} numbers are rotated; ${pairs} are needed`,
       );
   }
+  const longest = ropeFrequencies({ rope, rotaryDim: 2 * pairs, positions: config.maxPositions });
+  if (!longest.every((frequency) => Number.isFinite(frequency) && frequency > 0))
+    throw new MosError(
+      "bad_model",
+      `${where}: the rotary frequencies of the type "${rope.kind}" are no positive numbers with ${nameOf("theta")} ${rope.theta} and ${2 * pairs} rotated numbers per head`,
+    );
   if (rope.kind === "llama3" && rope.highFrequencyFactor <= rope.lowFrequencyFactor)
     throw new MosError(
       "bad_model",

@@ -264,7 +264,7 @@ export function rotationTables(
 ): RotationTables {
   const frequencies = ropeFrequencies(rotation);
   const half = frequencies.length;
-  const factor = rotation.rope.kind === "longrope" ? rotation.rope.attentionFactor : 1;
+  const factor = "attentionFactor" in rotation.rope ? rotation.rope.attentionFactor : 1;
   const cosine = new Float32Array(rows * half);
   const sine = new Float32Array(rows * half);
   for (let p = 0; p < rows; p++)

@@ -1,5 +1,6 @@
 // What a decoder computes: its sizes, and where families differ. Everything but the sizes may be left out, and is then
 // as in Llama. The rotary frequencies follow from it.
+import type { GateActivation } from "#graph";
 
 /** How rotary frequencies are scaled for contexts longer than the model was first trained on. */
 export type RopeConfig =
@@ -11,6 +12,28 @@ export type RopeConfig =
       readonly factor: number;
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
+      readonly originalMaxPositions: number;
+    }
+  /**
+   * YaRN: slow parts are stretched by `factor` and fast ones are not, with a ramp between those that turn `betaFast` and
+   * `betaSlow` times in the original context; cosine and sine are multiplied by `attentionFactor`.
+   */
+  | {
+      readonly kind: "yarn";
+      readonly theta: number;
+      readonly factor: number;
+      readonly originalMaxPositions: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** Whether the ramp begins and ends at whole pairs. */
+      readonly truncate: boolean;
+      readonly attentionFactor: number;
+    }
+  /** Beyond the original context theta grows with the number of positions (NTK); up to it nothing is scaled. */
+  | {
+      readonly kind: "dynamic";
+      readonly theta: number;
+      readonly factor: number;
       readonly originalMaxPositions: number;
     }
   /** GGUF's rope_freqs.weight: frequency i is divided by `factors[i]`, and by `factor` (1 without linear scaling). */
@@ -41,8 +64,8 @@ export interface DecoderChoices {
   readonly norms?: "pre" | "post" | "both";
   /** Files store gains around 0, and 1 is added to them (Gemma). In memory it has been added. */
   readonly gainOffset?: 1;
-  /** The activation of the MLP's gate: "silu", or GELU in its tanh form (Gemma). */
-  readonly activation?: "silu" | "gelu_tanh";
+  /** The activation of the MLP's gate; "silu". */
+  readonly activation?: GateActivation;
   /** Factor on q kᵀ; 1 / √headDim. */
   readonly attentionScale?: number;
   /** Attention scores become cap · tanh(score / cap) (Gemma 2). */
@@ -105,18 +128,43 @@ export interface Rotation {
   readonly rope: RopeConfig;
   /** How many numbers of a head are rotated. */
   readonly rotaryDim: number;
-  /** Positions are below this number. It matters to longrope alone. */
+  /** Positions are below this number. It matters to longrope and dynamic scaling alone. */
   readonly positions?: number;
 }
 
-function scaled(frequency: number, { rope, positions = 1 }: Rotation, index: number): number {
+/** How much of pair i YaRN stretches, from 0 to 1. */
+function rampOf(rope: Extract<RopeConfig, { kind: "yarn" }>, rotaryDim: number): (pair: number) => number {
+  const { theta, originalMaxPositions, betaFast, betaSlow, truncate } = rope;
+  // the pair that turns so many times in the original context
+  const pairOf = (turns: number): number =>
+    (rotaryDim * Math.log(originalMaxPositions / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const low = Math.max(0, truncate ? Math.floor(pairOf(betaFast)) : pairOf(betaFast));
+  const high = Math.min(rotaryDim - 1, truncate ? Math.ceil(pairOf(betaSlow)) : pairOf(betaSlow));
+  const width = low === high ? 0.001 : high - low;
+  return (pair) => Math.min(1, Math.max(0, (pair - low) / width));
+}
+
+/** The base of the frequencies, which dynamic scaling makes larger where positions go beyond the original ones. */
+function baseOf({ rope, rotaryDim, positions = 1 }: Rotation): number {
+  if (rope.kind !== "dynamic") return rope.theta;
+  const { theta, factor, originalMaxPositions: original } = rope;
+  if (positions <= original) return theta;
+  return theta * ((factor * positions) / original - (factor - 1)) ** (rotaryDim / (rotaryDim - 2));
+}
+
+function scaled(frequency: number, { rope, rotaryDim, positions = 1 }: Rotation, index: number): number {
   switch (rope.kind) {
     case "default":
+    case "dynamic":
       return frequency;
     case "linear":
       return frequency / rope.factor;
     case "llama3":
       return stretchLongWaves(frequency, rope);
+    case "yarn": {
+      const stretched = rampOf(rope, rotaryDim)(index);
+      return (frequency / rope.factor) * stretched + frequency * (1 - stretched);
+    }
     case "factors":
       return frequency / ((rope.factors[index] ?? 1) * rope.factor);
     case "longrope": {
@@ -129,11 +177,26 @@ function scaled(frequency: number, { rope, positions = 1 }: Rotation, index: num
 
 /** Rotary frequencies θ^(−2i/R), i < R / 2, after the model's scaling. R numbers of a head are rotated. */
 export function ropeFrequencies(rotation: Rotation): readonly number[] {
-  const { rope, rotaryDim } = rotation;
+  const { rotaryDim } = rotation;
+  const base = baseOf(rotation);
   return Array.from({ length: rotaryDim / 2 }, (_, i) =>
-    scaled(1 / rope.theta ** ((2 * i) / rotaryDim), rotation, i),
+    scaled(1 / base ** ((2 * i) / rotaryDim), rotation, i),
   );
 }
+
+/** YaRN's factor on cosine and sine: 0.1 m ln(factor) + 1. */
+export const yarnFactor = (factor: number, m = 1): number =>
+  factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1;
+
+/** The longest sequence. YaRN and dynamic scaling are stated for `factor` times the original context, which files leave as it was. */
+export const longestOf = (rope: RopeConfig, stated: number): number =>
+  rope.kind === "yarn" || rope.kind === "dynamic"
+    ? Math.max(stated, Math.floor(rope.factor * rope.originalMaxPositions))
+    : stated;
+
+/** The longest sequence whose rotation does not depend on the longest one that a run is made for. */
+export const steadyPositions = ({ rope, maxPositions }: ModelGeometry): number =>
+  rope.kind === "dynamic" ? rope.originalMaxPositions : maxPositions;
 
 /** How many numbers of a head are rotated. */
 export const rotaryDimOf = ({ rotaryDim, headDim }: ModelGeometry): number => rotaryDim ?? headDim;

@@ -6,7 +6,8 @@ import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
-import type { RopeConfig } from "./geometry.ts";
+import { withoutIdleWindow } from "./families/layers.ts";
+import { longestOf, type RopeConfig, yarnFactor } from "./geometry.ts";
 import { storedPlace, storedShapes } from "./weights.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
@@ -174,22 +175,55 @@ async function readFactors(file: GgufFile): Promise<GgufHeader["factors"]> {
   return factors;
 }
 
-const SCALINGS: ReadonlySet<unknown> = new Set(["none", "linear", "longrope"]);
+const SCALINGS: ReadonlySet<unknown> = new Set(["none", "linear", "yarn", "longrope"]);
 
-function parseRope({ path, metadata, at, factors: tensors }: GgufHeader): RopeConfig {
+/** Keys that change YaRN in some versions and families of llama.cpp, with the value that changes nothing. */
+const YARN_DEFAULTS = [
+  ["rope.scaling.yarn_beta_fast", 32],
+  ["rope.scaling.yarn_beta_slow", 1],
+  ["rope.scaling.attn_factor", 1],
+  ["rope.scaling.yarn_attn_factor", 1],
+  ["rope.scaling.yarn_ext_factor", 1],
+  ["rope.scaling.yarn_log_multiplier", 0],
+] as const;
+
+function parseYarn({ path, at, need }: GgufHeader, theta: number): RopeConfig {
+  const [key] = YARN_DEFAULTS.find(([name, value]) => (at(name) ?? value) !== value) ?? [];
+  if (key !== undefined)
+    throw unsupported(
+      path,
+      `YaRN with ${key} ${at(key)} cannot be run; leave the key out, or use the model's Hugging Face folder`,
+    );
+  const factor = need("rope.scaling.factor");
+  return {
+    kind: "yarn",
+    theta,
+    factor,
+    originalMaxPositions: at("rope.scaling.original_context_length") ?? need("context_length"),
+    betaFast: 32,
+    betaSlow: 1,
+    truncate: true,
+    attentionFactor: yarnFactor(factor),
+  };
+}
+
+function parseRope(header: GgufHeader): RopeConfig {
+  const { path, metadata, at, factors: tensors } = header;
   const theta = at("rope.freq_base") ?? 10000;
   const key = `${String(metadata["general.architecture"])}.rope.scaling.type`;
   const kind = metadata[key] ?? "linear";
   if (!SCALINGS.has(kind))
     throw unsupported(
       path,
-      `rope scaling of the type "${String(kind)}" cannot be run; none, linear and longrope can`,
+      `rope scaling of the type "${String(kind)}" cannot be run; none, linear, yarn and longrope can`,
     );
   const stated = at("rope.scaling.factor") ?? at("rope.scale_linear") ?? 1;
   const factor = kind !== "linear" || stated === 0 ? 1 : stated;
   const factors = tensors.get("rope_freqs.weight");
   if (kind === "longrope" && !tensors.has("rope_factors_long.weight"))
     throw new MosError("bad_model", `${path}: longrope needs rope_factors_long.weight, which is missing`);
+  if (factors && kind === "yarn") throw unsupported(path, "YaRN beside rope_freqs.weight cannot be run");
+  if (kind === "yarn") return parseYarn(header, theta);
   if (factors) return { kind: "factors", theta, factor, factors };
   return factor === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor };
 }
@@ -279,6 +313,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   const hiddenSize = need("embedding_length");
   const heads = need("attention.head_count");
   const vocabularySize = vocabularyOf(header);
+  const rope = parseRope(header);
   const config: ModelConfig = {
     architecture: name,
     vocabularySize,
@@ -288,9 +323,9 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     heads,
     keyValueHeads: at("attention.head_count_kv") ?? heads,
     ...headsOf(header, family, hiddenSize / heads),
-    maxPositions: need("context_length"),
+    maxPositions: longestOf(rope, need("context_length")),
     normEpsilon: need("attention.layer_norm_rms_epsilon"),
-    rope: parseRope(header),
+    rope,
     tiedHead: !file.tensors.has("output.weight"),
     ...ggufBiases(header),
     ...family.decoder,
@@ -302,7 +337,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
       file.path,
       `longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
     );
-  return checkConfig(config, file.path, namesOf(family.gguf.architecture));
+  return checkConfig(withoutIdleWindow(config), file.path, namesOf(family.gguf.architecture));
 }
 
 const isRotary = (name: string): boolean =>

@@ -15,7 +15,7 @@ export {
 } from "./decoder.ts";
 export { dequantizeWeight } from "./dequantize-weight.ts";
 export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf } from "./fingerprint.ts";
-export { attentionScaleOf, windowOf } from "./geometry.ts";
+export { attentionScaleOf, steadyPositions, windowOf } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export {
   type LoadedModel,

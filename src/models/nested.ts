@@ -11,7 +11,9 @@ const WRAPPERS: ReadonlyMap<string, string> = new Map([["gemma3", "Gemma3ForCond
 const typeSchema = z.looseObject({ model_type: z.string().optional() });
 const wrapperSchema = z.looseObject({
   model_type: z.string(),
-  text_config: z.looseObject({}),
+  text_config: z.looseObject({ final_logit_softcapping: z.number().nullish() }),
+  /** transformers ties the head by this one, whatever the language model's says. */
+  tie_word_embeddings: z.boolean().nullish(),
   architectures: z.array(z.string()).nullish(),
   bos_token_id: tokenIds,
   eos_token_id: tokenIds,
@@ -62,6 +64,13 @@ export function unwrapped(json: unknown, where: string): unknown {
       where,
       `the architecture ${other} cannot be run; of the type "${model_type}" only ${className} can`,
     );
+  const { final_logit_softcapping: cap } = text_config;
+  if (cap !== undefined && cap !== null)
+    throw unsupported(
+      where,
+      `text_config.final_logit_softcapping ${cap} is not read in models of the type "${model_type}"; leave it out`,
+    );
+  const { tie_word_embeddings = true } = outer;
   const { bos_token_id, eos_token_id, pad_token_id, quantization_config } = outer;
   const around = { bos_token_id, eos_token_id, pad_token_id, quantization_config };
   const stated = Object.entries(around).filter(([, value]) => value !== undefined && value !== null);
@@ -69,6 +78,7 @@ export function unwrapped(json: unknown, where: string): unknown {
     model_type: `${model_type}_text`,
     ...text_config,
     ...Object.fromEntries(stated),
+    tie_word_embeddings: tie_word_embeddings === true,
     architectures: undefined,
   };
 }

@@ -246,9 +246,9 @@ const configCases: readonly Case[] = [
     /sliding_window is 0; a whole number from 1 is possible/,
   ],
   [
-    "has yarn scaling",
-    configEdit({ rope_scaling: { rope_type: "yarn", factor: 4 } }),
-    /rope scaling of the type "yarn" cannot be run; default, linear, llama3 and longrope can/,
+    "has proportional scaling",
+    configEdit({ rope_scaling: { rope_type: "proportional", factor: 4 } }),
+    /rope scaling of the type "proportional" cannot be run; default, linear, dynamic, yarn, longrope and llama3/,
   ],
   ["has scaling without a factor", configEdit({ rope_scaling: { rope_type: "linear" } }), /lacks factor/],
   [
@@ -256,7 +256,7 @@ const configCases: readonly Case[] = [
     configEdit({ quantization_config: { quant_method: "gptq" } }),
     /quantised weights \(quantization_config\)/,
   ],
-  ["has another activation", configEdit({ hidden_act: "gelu" }), /hidden_act "gelu"/],
+  ["has another activation", configEdit({ hidden_act: "mish" }), /hidden_act "mish"/],
   [
     "has a token outside the vocabulary",
     configEdit({ eos_token_id: 5000 }),

@@ -64,6 +64,10 @@ def write_rope(writer, family, config):
     if whole["rope_type"] == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(whole["factor"])
+    if whole["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(whole["factor"])
+        writer.add_rope_scaling_orig_ctx_len(whole["original_max_position_embeddings"])
     if "sliding_attention" in parameters:
         writer.add_rope_freq_base_swa(parameters["sliding_attention"]["rope_theta"])
 

@@ -36,6 +36,7 @@ COMMON = dict(
 )
 NARROW = dict(hidden_size=24, intermediate_size=32, head_dim=16, num_attention_heads=2, num_key_value_heads=1)
 GEMMA = dict(**NARROW, query_pre_attn_scalar=16, sliding_window=WINDOW)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16)
 LONGROPE = dict(
     rope_type="longrope",
     rope_theta=10000.0,
@@ -52,6 +53,7 @@ def rope(theta, **more):
 FAMILIES = {
     "qwen2": Family("Qwen2Config", "qwen2", "qwen2", dict(tie_word_embeddings=False, **rope(1e6))),
     "qwen3": Family("Qwen3Config", "qwen3", "qwen2", dict(**NARROW, tie_word_embeddings=True, **rope(1e6))),
+    "qwen3-yarn": Family("Qwen3Config", "qwen3", "qwen2", dict(**NARROW, tie_word_embeddings=True, **rope(1e4, **YARN))),
     # the fourth layer has no positions; llama.cpp knows no other pattern
     "smollm3": Family("SmolLM3Config", "smollm3", "smaug-bpe", dict(num_hidden_layers=4, **rope(5e6)), permuted=True),
     # llama.cpp's converter drops the window of Mistral, so there is none here

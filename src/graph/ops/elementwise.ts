@@ -101,10 +101,13 @@ interface Activation {
   readonly slope: (x: Value, y: Value) => Value;
 }
 
-/** The activation of a gated MLP. */
-export type GateActivation = "silu" | "gelu_tanh";
+/** The activation of a gated MLP. "gelu" is the exact one, "gelu_tanh" its common approximation. */
+export type GateActivation = "silu" | "relu" | "gelu" | "gelu_tanh";
 
 const [GELU_SCALE, GELU_CUBE] = [Math.sqrt(2 / Math.PI), 0.044715];
+
+/** A standard operator of one operand, without a gradient. */
+const plain = (op: string, x: Value): Value => emit(op, [x], { shape: x.shape });
 
 const ACTIVATIONS: Readonly<Record<GateActivation, Activation>> = {
   silu: {
@@ -113,6 +116,20 @@ const ACTIVATIONS: Readonly<Record<GateActivation, Activation>> = {
       emit("QuickGelu", [x], { ...MICROSOFT, shape: x.shape, attributes: { alpha: { float: 1 } } }),
     // σ (1 + x − y)
     slope: (x, y) => mul(sigmoid(x), sub(add(x, scalar(1)), y)),
+  },
+  relu: {
+    forward: (x) => plain("Relu", x),
+    // 1 where y > 0, else 0
+    slope: (_, y) => plain("Sign", y),
+  },
+  gelu: {
+    forward: (x) => emit("Gelu", [x], { ...MICROSOFT, shape: x.shape }),
+    // Φ(x) + x φ(x)
+    slope(x) {
+      const below = mul(add(plain("Erf", mul(x, scalar(Math.SQRT1_2))), scalar(1)), scalar(0.5));
+      const density = mul(plain("Exp", mul(mul(x, x), scalar(-0.5))), scalar(1 / Math.sqrt(2 * Math.PI)));
+      return add(below, mul(x, density));
+    },
   },
   gelu_tanh: {
     forward: (x) => emit("FastGelu", [x], { ...MICROSOFT, shape: x.shape }),
@@ -137,11 +154,17 @@ const activated = (x: Value, kind: GateActivation): Value => {
 /** x · σ(x) */
 export const silu = (x: Value): Value => activated(x, "silu");
 
+/** max(x, 0) */
+export const relu = (x: Value): Value => activated(x, "relu");
+
+/** GELU, x · Φ(x) with the normal distribution Φ. */
+export const gelu = (x: Value): Value => activated(x, "gelu");
+
 /** GELU in its tanh form, x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 export const geluTanh = (x: Value): Value => activated(x, "gelu_tanh");
 
 /**
- * activation(gate) · up: the gate of an MLP, SwiGLU with "silu" and GeGLU with "gelu_tanh". The backward pass
+ * activation(gate) · up: the gate of an MLP, such as SwiGLU with "silu" and GeGLU with "gelu_tanh". The backward pass
  * rematerialises it.
  */
 export function gatedUnit(gate: Value, up: Value, kind: GateActivation = "silu"): Value {

@@ -84,6 +84,27 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     },
   ],
   [
+    "ropes of Gemma 3 that name no theta have those of their layers",
+    "gemma3_text",
+    {
+      sliding_window: 64,
+      rope_parameters: {
+        full_attention: { rope_type: "default" },
+        sliding_attention: { rope_type: "default" },
+      },
+    },
+    { rope: { kind: "default", theta: 1e6 }, localRope: { kind: "default", theta: 1e4 } },
+  ],
+  [
+    "layers of SmolLM3 that are listed have a window, used or not",
+    "smollm3",
+    {
+      ...{ use_sliding_window: false, sliding_window: 64 },
+      layer_types: ["full_attention", ...Array.from({ length: 5 }, () => "sliding_attention")],
+    },
+    { window: "fwwwww" },
+  ],
+  [
     "Phi-4-mini rotates three quarters of a head",
     "phi3",
     { partial_rotary_factor: 0.75 },
@@ -138,6 +159,18 @@ describe("config.json", () => {
   test.each<[string, FamilyName, object, RegExp]>([
     ["rope flags", "smollm3", { no_rope_layers: [1, 0] }, /no_rope_layers has 2 entries for 6 layers/],
     ["layer types", "gemma2", { layer_types: ["full_attention"] }, /layer_types has 1 entries for 6/],
+    [
+      "no window",
+      "gemma2",
+      { sliding_window: null },
+      /some layers are windowed .* but sliding_window is null/,
+    ],
+    [
+      "a window that is off",
+      "qwen3",
+      { use_sliding_window: false, layer_types: Array.from({ length: 6 }, () => "sliding_attention") },
+      /sliding_window is 4096 and use_sliding_window false/,
+    ],
     ["a window", "mistral", { sliding_window: 2.5 }, /sliding_window is 2.5/],
     ["a cap", "gemma2", { attn_logit_softcapping: -1 }, /attn_logit_softcapping is -1/],
     ["a part of a head", "phi3", { partial_rotary_factor: 0.4 }, /is 3; an even number from 2 to 8/],

@@ -18,6 +18,12 @@ export interface Family {
   readonly biases: readonly ("attention_bias" | "mlp_bias")[];
   /** Heads can be rotated in part, by `partial_rotary_factor`. */
   readonly rotatesParts?: true;
+  /** Windowed layers have a rope of their own, which config.json states beside that of full ones. */
+  readonly ropesByLayerType?: true;
+  /** The types of rope that it can have, by the names that files have for them; all that can be run. */
+  readonly ropeTypes?: Readonly<Record<string, "default" | "longrope">>;
+  /** What transformers takes for `original_max_position_embeddings` unless config.json has it on top. */
+  readonly originalMaxPositions?: number;
   /** What transformers takes for fields that config.json leaves out. */
   readonly defaults: Readonly<Record<string, unknown>>;
   /** What all models of the family have in common. */

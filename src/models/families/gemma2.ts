@@ -1,7 +1,8 @@
 import type { DecoderChoices } from "../geometry.ts";
+import { activationName } from "./activations.ts";
 import { defined, type Family, type FamilyChoices, type GgufHeader, given, unsupported } from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
-import { eachLayer, layerTypes, windowedLayers, windowOn } from "./layers.ts";
+import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** What both versions of Gemma's decoder have. */
@@ -28,7 +29,7 @@ export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
 }
 
 export const gemmaJson: Family["toJson"] = (config) => ({
-  hidden_activation: config.activation === "silu" ? "silu" : "gelu_pytorch_tanh",
+  hidden_activation: activationName(config.activation),
   // a whole number to transformers, which the two powers miss by a last bit
   query_pre_attn_scalar: Number(((config.attentionScale ?? 1) ** -2).toPrecision(15)),
   attn_logit_softcapping: config.attentionSoftCap ?? null,
@@ -67,9 +68,10 @@ export const gemma2: Family = {
   fromJson: (raw, where) => ({
     ...gemmaScales(raw, where),
     ...defined({ attentionSoftCap: given(raw.attn_logit_softcapping) }),
-    ...windowOn(given(raw.sliding_window), {
-      layers: windowedLayers(raw, where, (layer) => layer % 2 === 0),
-      maxPositions: raw.max_position_embeddings,
+    ...windowByTypes(raw, {
+      where,
+      size: given(raw.sliding_window),
+      otherwise: (layer) => layer % 2 === 0,
     }),
   }),
   toJson: gemmaJson,
@@ -80,10 +82,10 @@ export const gemma2: Family = {
       attentionSoftCap: header.at("attn_logit_softcapping") ?? 50,
       logitSoftCap: 30,
       ...gemmaGgufScales(header, { layers: 46 }),
-      ...windowOn(ggufWindow(header) ?? 4096, {
-        layers: eachLayer(header.need("block_count"), (layer) => layer % 2 === 0),
-        maxPositions: header.need("context_length"),
-      }),
+      ...windowOn(
+        ggufWindow(header) ?? 4096,
+        eachLayer(header.need("block_count"), (layer) => layer % 2 === 0),
+      ),
     }),
   },
 };

@@ -1,10 +1,10 @@
 import type { ModelGeometry } from "../geometry.ts";
-import { type Family, type GgufHeader, given } from "./family.ts";
+import { type Family, type GgufHeader, given, unsupported } from "./family.ts";
 import { GEMMA, GEMMA_DEFAULTS, gemmaGgufScales, gemmaJson, gemmaScales } from "./gemma2.ts";
 import { ggufWindow } from "./gguf-header.ts";
-import { eachLayer, windowedLayers, windowOn } from "./layers.ts";
-import { ropeOfWindowed } from "./raw-config.ts";
-import { parseRope, ropeParameters } from "./rope-json.ts";
+import { eachLayer, windowByTypes, windowOn } from "./layers.ts";
+import type { RawConfig } from "./raw-config.ts";
+import { ropeParameters } from "./rope-json.ts";
 
 /** A full layer after five windowed ones, where a file does not say. */
 const PATTERN = 6;
@@ -19,6 +19,22 @@ function ggufLayers({ metadata, at, need }: GgufHeader): readonly boolean[] {
   const stated = metadata["gemma3.attention.sliding_window_pattern"];
   if (Array.isArray(stated)) return stated.map(Boolean);
   return eachLayer(need("block_count"), isWindowed(at("attention.sliding_window_pattern") ?? PATTERN));
+}
+
+/**
+ * Every how many-th layer is full. transformers writes `_sliding_window_pattern` beside `layer_types` and does not read it.
+ *
+ * @throws MosError "unsupported" where it stands alone and says otherwise.
+ */
+function patternOf(raw: RawConfig, where: string): number {
+  const { sliding_window_pattern: stated, _sliding_window_pattern: unread, layer_types } = raw;
+  const pattern = given(stated) ?? PATTERN;
+  if (!layer_types && (unread ?? pattern) !== pattern)
+    throw unsupported(
+      where,
+      `_sliding_window_pattern ${unread} is not read, and ${pattern} taken in its place; call it sliding_window_pattern, or list layer_types`,
+    );
+  return pattern;
 }
 
 /** The rope of windowed layers. Only transformers 5 can state one that is scaled. */
@@ -37,6 +53,7 @@ export const gemma3: Family = {
   models: "Gemma 3 (text)",
   className: "Gemma3ForCausalLM",
   biases: ["attention_bias"],
+  ropesByLayerType: true,
   defaults: {
     ...GEMMA_DEFAULTS,
     // released files of the larger models leave these out
@@ -48,15 +65,13 @@ export const gemma3: Family = {
   },
   decoder: { ...GEMMA, queryKeyNorm: "head" },
   fromJson(raw, where) {
-    const pattern = given(raw._sliding_window_pattern) ?? given(raw.sliding_window_pattern) ?? PATTERN;
-    const local = ropeOfWindowed(raw) ?? { rope_theta: raw.rope_local_base_freq };
     return {
       ...gemmaScales(raw, where),
-      ...windowOn(given(raw.sliding_window), {
-        layers: windowedLayers(raw, where, isWindowed(pattern)),
-        maxPositions: Number.POSITIVE_INFINITY,
+      ...windowByTypes(raw, {
+        where,
+        size: given(raw.sliding_window),
+        otherwise: isWindowed(patternOf(raw, where)),
       }),
-      localRope: parseRope(local, { raw, where }),
     };
   },
   toJson: (config) => ({ ...gemmaJson(config), ...localRopeJson(config) }),
@@ -66,11 +81,7 @@ export const gemma3: Family = {
     read(header) {
       return {
         ...gemmaGgufScales(header, { layers: 62 }),
-        ...windowOn(ggufWindow(header), {
-          layers: ggufLayers(header),
-          // layers with a window have another rope even where no sequence is longer than it
-          maxPositions: Number.POSITIVE_INFINITY,
-        }),
+        ...windowOn(ggufWindow(header), ggufLayers(header)),
         localRope: { kind: "default", theta: header.at("rope.freq_base_swa") ?? 1e4 },
       };
     },

@@ -10,19 +10,50 @@ type Layers = readonly boolean[];
 export const eachLayer = (layers: number, choose: (layer: number) => boolean): Layers =>
   Array.from({ length: layers <= 1024 ? layers : 0 }, (_, layer) => choose(layer));
 
-/** The window of these layers. One that no sequence of the model exceeds is none. */
-export const windowOn = (
-  size: number | undefined,
-  { layers, maxPositions }: { readonly layers: Layers; readonly maxPositions: number },
-): Pick<DecoderChoices, "window"> =>
-  size === undefined || size >= maxPositions || !layers.includes(true) ? {} : { window: { size, layers } };
+/** The window of these layers. */
+export const windowOn = (size: number | undefined, layers: Layers): Pick<DecoderChoices, "window"> =>
+  size === undefined || !layers.includes(true) ? {} : { window: { size, layers } };
+
+/** A window that no sequence of the model exceeds is none, unless its layers have another rope. */
+export function withoutIdleWindow<T extends ModelGeometry>(config: T): T {
+  const { window, ...rest } = config;
+  const isIdle = window !== undefined && window.size >= config.maxPositions && config.localRope === undefined;
+  return isIdle ? (rest as T) : config;
+}
+
+interface WindowFields {
+  readonly where: string;
+  readonly size: number | undefined;
+  /** The layers that are windowed where config.json does not list their types. */
+  readonly otherwise: (layer: number) => boolean;
+}
+
+/**
+ * The window of the layers that `layer_types` lists or, where config.json has none, of `otherwise`.
+ *
+ * @throws MosError as `windowedLayers` does, and "bad_model" for windowed layers without a window.
+ */
+export function windowByTypes(
+  raw: RawConfig,
+  { where, size, otherwise }: WindowFields,
+): Pick<DecoderChoices, "window"> {
+  const layers = windowedLayers(raw, where, otherwise);
+  if (size === undefined && layers.includes(true)) {
+    const { sliding_window = null, use_sliding_window: use } = raw;
+    throw new MosError(
+      "bad_model",
+      `${where}: some layers are windowed (layer_types, or by the model's type), but sliding_window is ${sliding_window}${use === undefined ? "" : ` and use_sliding_window ${use}`}; state a window, or full_attention for all layers`,
+    );
+  }
+  return windowOn(size, layers);
+}
 
 /**
  * Which layers are windowed, by `layer_types` or, where config.json has none, by `otherwise`.
  *
  * @throws MosError "unsupported" for a type of layer that cannot be run, "bad_model" where their number is wrong.
  */
-export function windowedLayers(
+function windowedLayers(
   { layer_types: types, num_hidden_layers: layers }: RawConfig,
   where: string,
   otherwise: (layer: number) => boolean,

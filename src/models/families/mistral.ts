@@ -17,18 +17,18 @@ export const mistral: Family = {
   },
   decoder: {},
   fromJson: (raw) =>
-    windowOn(given(raw.sliding_window), {
-      layers: eachLayer(raw.num_hidden_layers, () => true), // whatever `layer_types` says, as in transformers
-      maxPositions: raw.max_position_embeddings,
-    }),
+    windowOn(
+      given(raw.sliding_window),
+      eachLayer(raw.num_hidden_layers, () => true), // whatever `layer_types` says, as in transformers
+    ),
   toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),
   gguf: {
     ...llama.gguf,
     isOurs: (header) => (ggufWindow(header) ?? 0) > 0,
     read: (header) =>
-      windowOn(ggufWindow(header), {
-        layers: eachLayer(header.need("block_count"), () => true),
-        maxPositions: header.need("context_length"),
-      }),
+      windowOn(
+        ggufWindow(header),
+        eachLayer(header.need("block_count"), () => true),
+      ),
   },
 };

@@ -31,23 +31,29 @@ export const phi3: Family = {
   className: "Phi3ForCausalLM",
   biases: [],
   rotatesParts: true,
+  // longrope was called "su" first, and "yarn" for a while
+  ropeTypes: { default: "default", longrope: "longrope", su: "longrope", yarn: "longrope" },
+  originalMaxPositions: 4096,
   defaults: { max_position_embeddings: 4096, rms_norm_eps: 1e-5, tie_word_embeddings: false },
   decoder: { fusedProjections: true },
   fromJson: (raw) =>
-    windowOn(given(raw.sliding_window), {
-      layers: eachLayer(raw.num_hidden_layers, () => true),
-      maxPositions: raw.max_position_embeddings,
-    }),
-  toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),
+    windowOn(
+      given(raw.sliding_window),
+      eachLayer(raw.num_hidden_layers, () => true),
+    ),
+  toJson: ({ window, rope }) => ({
+    sliding_window: window?.size ?? null,
+    ...(rope.kind === "longrope" ? { original_max_position_embeddings: rope.originalMaxPositions } : {}),
+  }),
   gguf: {
     architecture: "phi3",
     interleaved: false,
     read: (header) => ({
       ...ggufRope(header),
-      ...windowOn(ggufWindow(header), {
-        layers: eachLayer(header.need("block_count"), () => true),
-        maxPositions: header.need("context_length"),
-      }),
+      ...windowOn(
+        ggufWindow(header),
+        eachLayer(header.need("block_count"), () => true),
+      ),
     }),
   },
 };

@@ -1,13 +1,12 @@
 import { type Family, type FamilyChoices, given } from "./family.ts";
-import { layerTypes, windowedLayers, windowOn } from "./layers.ts";
+import { layerTypes, windowByTypes } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Qwen's windows: off unless `use_sliding_window`, and then on the upper layers. Released models have none. */
 export function qwenWindow(raw: RawConfig, where: string): FamilyChoices {
   const from = given(raw.max_window_layers) ?? 28;
-  const layers = windowedLayers(raw, where, (layer) => layer >= from);
   const size = raw.use_sliding_window === true ? given(raw.sliding_window) : undefined;
-  return windowOn(size, { layers, maxPositions: raw.max_position_embeddings });
+  return windowByTypes(raw, { where, size, otherwise: (layer) => size !== undefined && layer >= from });
 }
 
 /** The fields of Qwen's windows. */

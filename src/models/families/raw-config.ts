@@ -4,6 +4,9 @@ import { z } from "zod";
 /** One id or several. */
 export const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
 
+/** Types of layers that can have a rope of their own. */
+export const LAYER_TYPES = ["full_attention", "sliding_attention"] as const;
+
 const ropeSchema = z.looseObject({
   rope_type: z.string().optional(),
   type: z.string().optional(),
@@ -14,13 +17,21 @@ const ropeSchema = z.looseObject({
   original_max_position_embeddings: z.number().nullish(),
   partial_rotary_factor: z.number().nullish(),
   attention_factor: z.number().nullish(),
+  beta_fast: z.number().nullish(),
+  beta_slow: z.number().nullish(),
+  mscale: z.number().nullish(),
+  mscale_all_dim: z.number().nullish(),
+  truncate: z.boolean().nullish(),
   short_factor: z.array(z.number()).nullish(),
   long_factor: z.array(z.number()).nullish(),
 });
 export type RawRope = z.output<typeof ropeSchema>;
 
 /** transformers 5 states a rope for each type of layers where there are two. */
-const ropeByLayerType = z.object({ full_attention: ropeSchema, sliding_attention: ropeSchema });
+const ropesSchema = ropeSchema.extend({
+  full_attention: ropeSchema.nullish(),
+  sliding_attention: ropeSchema.nullish(),
+});
 
 const limitedList = <T extends z.ZodType>(item: T) => z.array(item).max(1024);
 
@@ -39,8 +50,8 @@ export const configSchema = z.looseObject({
   hidden_activation: z.string().nullish(),
   rope_theta: z.number().nullish(),
   rope_local_base_freq: z.number().positive().nullish(),
-  rope_scaling: ropeSchema.nullish(),
-  rope_parameters: z.union([ropeByLayerType, ropeSchema]).nullish(),
+  rope_scaling: ropesSchema.nullish(),
+  rope_parameters: ropesSchema.nullish(),
   partial_rotary_factor: z.number().nullish(),
   no_rope_layers: limitedList(z.number()).nullish(),
   no_rope_layer_interval: z.int().positive().nullish(),
@@ -69,13 +80,3 @@ export const configSchema = z.looseObject({
 
 /** The fields of config.json that matter, after the family's defaults. */
 export type RawConfig = z.output<typeof configSchema>;
-
-/** The rope of all layers, or of the full ones where the layers' types differ. */
-export function ropeOfFull({ rope_parameters: parameters, rope_scaling: scaling }: RawConfig): RawRope {
-  if (parameters && "full_attention" in parameters) return parameters.full_attention as RawRope;
-  return parameters ?? scaling ?? {};
-}
-
-/** The rope of windowed layers, where config.json has one of their own. */
-export const ropeOfWindowed = ({ rope_parameters: parameters }: RawConfig): RawRope | undefined =>
-  parameters && "sliding_attention" in parameters ? (parameters.sliding_attention as RawRope) : undefined;

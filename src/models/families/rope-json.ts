@@ -1,67 +1,146 @@
 // Rotary frequencies in config.json.
 import { MosError } from "#core";
-import { type ModelGeometry, type RopeConfig, ropeFrequencies, rotaryDimOf } from "../geometry.ts";
-import { given, unsupported } from "./family.ts";
+import {
+  longestOf,
+  type ModelGeometry,
+  type RopeConfig,
+  ropeFrequencies,
+  rotaryDimOf,
+  yarnFactor,
+} from "../geometry.ts";
+import { type Family, given, unsupported } from "./family.ts";
 import type { RawConfig, RawRope } from "./raw-config.ts";
+import { type RopeFields, ropesOf } from "./rope-fields.ts";
 
 interface RopePlace {
   readonly raw: RawConfig;
+  readonly family: Family;
   readonly where: string;
 }
 
-/** √(1 + ln(max / original) / ln(original)), where the model was stretched (Phi-3). */
-const stretchFactor = (max: number, original: number): number =>
-  max <= original ? 1 : Math.sqrt(1 + Math.log(max / original) / Math.log(original));
+/** What config.json says of the rotation. */
+export type Ropes = Pick<ModelGeometry, "rope" | "localRope" | "rotaryDim" | "maxPositions">;
 
 /**
- * A rope of config.json.
+ * The rotation of a config.json, and the longest sequence, which some scalings extend.
  *
  * @throws MosError "unsupported" for a scaling that cannot be run, "bad_model" for one that lacks a field.
  */
-export function parseRope(rope: RawRope, { raw, where }: RopePlace): RopeConfig {
-  const theta = rope.rope_theta ?? raw.rope_theta ?? 10000;
-  const named = rope.rope_type ?? rope.type ?? "default";
-  // Phi-3 called it "su" first, and "yarn" for a while
-  const kind = rope.short_factor && (named === "su" || named === "yarn") ? "longrope" : named;
-  const need = <K extends keyof RawRope & string>(field: K) => {
-    const value = rope[field] ?? (raw as Readonly<Record<string, unknown>>)[field];
+export function parseRopes(headDim: number, { raw, family, where }: RopePlace): Ropes {
+  const { full, windowed } = ropesOf(raw, { family, where });
+  const place = { raw, family, where };
+  const rope = parseRope(full, place);
+  const part = [full.part, windowed?.part].find((stated) => stated !== undefined && stated !== 1) ?? 1;
+  if (part !== 1 && family.rotatesParts !== true)
+    throw unsupported(
+      where,
+      `partial_rotary_factor ${part} cannot be run in this family; whole heads are rotated`,
+    );
+  const rotaryDim = Math.trunc(headDim * part);
+  return {
+    rope,
+    ...(windowed === undefined ? {} : { localRope: parseRope(windowed, place) }),
+    ...(rotaryDim === headDim ? {} : { rotaryDim }),
+    maxPositions: longestOf(rope, raw.max_position_embeddings),
+  };
+}
+
+const ROPE_TYPES = ["default", "linear", "dynamic", "yarn", "longrope", "llama3"] as const;
+
+function kindOf({ type }: RopeFields, { family, where }: RopePlace): (typeof ROPE_TYPES)[number] {
+  const { ropeTypes } = family;
+  const kind =
+    ropeTypes === undefined
+      ? ROPE_TYPES.find((name) => name === type)
+      : Object.hasOwn(ropeTypes, type)
+        ? ropeTypes[type]
+        : undefined;
+  if (kind !== undefined) return kind;
+  const names = [...new Set(ropeTypes === undefined ? ROPE_TYPES : Object.values(ropeTypes))];
+  throw unsupported(
+    where,
+    `rope scaling of the type "${type}" cannot be run${ropeTypes === undefined ? "" : " in this family"}; ${names.slice(0, -1).join(", ")} and ${names.at(-1)} can`,
+  );
+}
+
+function parseRope(stated: RopeFields, place: RopePlace): RopeConfig {
+  const { raw, where } = place;
+  const { rope, theta } = stated;
+  const kind = kindOf(stated, place);
+  const need = <K extends keyof RawRope & string>(field: K): NonNullable<RawRope[K]> => {
+    const value = rope[field];
     if (value === undefined || value === null)
       throw new MosError("bad_model", `${where}: rope scaling of the type "${kind}" lacks ${field}`);
-    return value as NonNullable<RawRope[K]>;
+    return value;
   };
+  /** A ratio of contexts where it is null. */
+  const factorOr = (original: number): number => given(rope.factor) ?? raw.max_position_embeddings / original;
   switch (kind) {
     case "default":
       return { kind, theta };
     case "linear":
-      return { kind, theta, factor: need("factor") as number };
+      return { kind, theta, factor: need("factor") };
+    case "dynamic":
+      return { kind, theta, factor: need("factor"), originalMaxPositions: raw.max_position_embeddings };
     case "llama3":
       return {
         kind,
         theta,
-        factor: need("factor") as number,
-        lowFrequencyFactor: need("low_freq_factor") as number,
-        highFrequencyFactor: need("high_freq_factor") as number,
-        originalMaxPositions: need("original_max_position_embeddings") as number,
+        factor: need("factor"),
+        lowFrequencyFactor: need("low_freq_factor"),
+        highFrequencyFactor: need("high_freq_factor"),
+        originalMaxPositions: stated.original(),
       };
+    case "yarn":
+      return parseYarn(stated, { where, factorOr });
     case "longrope": {
-      const original = need("original_max_position_embeddings") as number;
+      const originalMaxPositions = stated.original();
       return {
-        kind: "longrope",
+        kind,
         theta,
-        shortFactors: need("short_factor") as readonly number[],
-        longFactors: need("long_factor") as readonly number[],
-        originalMaxPositions: original,
+        shortFactors: need("short_factor"),
+        longFactors: need("long_factor"),
+        originalMaxPositions,
         attentionFactor:
-          given(rope.attention_factor) ??
-          stretchFactor((given(rope.factor) ?? raw.max_position_embeddings / original) * original, original),
+          given(rope.attention_factor) ?? stretchFactor(factorOr(originalMaxPositions), originalMaxPositions),
       };
     }
-    default:
-      throw unsupported(
-        where,
-        `rope scaling of the type "${kind}" cannot be run; default, linear, llama3 and longrope can`,
-      );
   }
+}
+
+/** √(1 + ln(factor) / ln(original)), where the model was stretched (Phi-3). */
+const stretchFactor = (factor: number, original: number): number =>
+  factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
+
+interface YarnPlace {
+  readonly where: string;
+  readonly factorOr: (original: number) => number;
+}
+
+function parseYarn(
+  { rope, theta, isOfLayerType, ...stated }: RopeFields,
+  { where, factorOr }: YarnPlace,
+): RopeConfig {
+  if (rope.factor === undefined)
+    throw new MosError("bad_model", `${where}: rope scaling of the type "yarn" lacks factor`);
+  // null is false to transformers
+  const truncate = rope.truncate === undefined || rope.truncate === true;
+  if (isOfLayerType && !truncate)
+    throw unsupported(where, "truncate false is not read in the ropes of this family; leave it out");
+  const originalMaxPositions = stated.original();
+  const factor = factorOr(originalMaxPositions);
+  const { mscale, mscale_all_dim: allDim } = rope;
+  const ratio = mscale && allDim ? yarnFactor(factor, mscale) / yarnFactor(factor, allDim) : undefined;
+  return {
+    kind: "yarn",
+    theta,
+    factor,
+    originalMaxPositions,
+    betaFast: rope.beta_fast || 32,
+    betaSlow: rope.beta_slow || 1,
+    truncate,
+    attentionFactor: given(rope.attention_factor) ?? ratio ?? yarnFactor(factor),
+  };
 }
 
 /** What Meta's Llama 3.1 and later were trained with; only `factor` differs among them. */
@@ -117,9 +196,22 @@ function scaling(rope: RopeConfig): Readonly<Record<string, unknown>> | undefine
         high_freq_factor: rope.highFrequencyFactor,
         original_max_position_embeddings: rope.originalMaxPositions,
       };
+    case "dynamic":
+      return { rope_type: "dynamic", factor: rope.factor };
+    case "yarn":
+      return {
+        rope_type: "yarn",
+        factor: rope.factor,
+        original_max_position_embeddings: rope.originalMaxPositions,
+        attention_factor: rope.attentionFactor,
+        beta_fast: rope.betaFast,
+        beta_slow: rope.betaSlow,
+        ...(rope.truncate ? {} : { truncate: false }),
+      };
     case "longrope":
       return {
         rope_type: "longrope",
+        original_max_position_embeddings: rope.originalMaxPositions,
         short_factor: rope.shortFactors,
         long_factor: rope.longFactors,
         attention_factor: rope.attentionFactor,
@@ -130,7 +222,7 @@ function scaling(rope: RopeConfig): Readonly<Record<string, unknown>> | undefine
 }
 
 /**
- * The fields of config.json that state the rotation.
+ * The fields of config.json that state the rotation and the context.
  *
  * @throws MosError "unsupported" for factors that config.json cannot state.
  */
@@ -139,9 +231,9 @@ export function ropeFields(config: ModelGeometry, where: string): Readonly<Recor
   const stated = scaling(rope);
   const { rotaryDim, headDim } = config;
   return {
+    max_position_embeddings: rope.kind === "dynamic" ? rope.originalMaxPositions : config.maxPositions,
     rope_theta: rope.theta,
     ...(stated === undefined ? {} : { rope_scaling: stated }),
-    ...(rope.kind === "longrope" ? { original_max_position_embeddings: rope.originalMaxPositions } : {}),
     ...(rotaryDim === undefined ? {} : { partial_rotary_factor: rotaryDim / headDim }),
   };
 }

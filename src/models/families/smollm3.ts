@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import { defined, type Family, type FamilyChoices, given } from "./family.ts";
-import { eachLayer, windowedLayers, windowOn } from "./layers.ts";
+import { eachLayer, windowByTypes } from "./layers.ts";
 import { qwenWindowJson } from "./qwen2.ts";
 import type { RawConfig } from "./raw-config.ts";
 
@@ -21,12 +21,18 @@ function rotatedLayers(raw: RawConfig, where: string): readonly boolean[] {
   return flags?.map((flag) => flag !== 0) ?? everyOther(layers, interval ?? INTERVAL);
 }
 
-/** Windows are on the layers without rope, where config.json does not list the layers' types. */
+/**
+ * Where config.json does not list the layers' types, windows are on the layers without rope if they are used at all.
+ * Layers that it lists as windowed are, whatever `use_sliding_window` says.
+ */
 function choices(raw: RawConfig, where: string): FamilyChoices {
   const rotated = rotatedLayers(raw, where);
-  const layers = windowedLayers(raw, where, (layer) => rotated[layer] === false);
-  const size = raw.use_sliding_window === true ? given(raw.sliding_window) : undefined;
-  return { rotatedLayers: rotated, ...windowOn(size, { layers, maxPositions: raw.max_position_embeddings }) };
+  const size = given(raw.sliding_window);
+  const isUsed = raw.use_sliding_window === true && size !== undefined;
+  return {
+    rotatedLayers: rotated,
+    ...windowByTypes(raw, { where, size, otherwise: (layer) => isUsed && rotated[layer] === false }),
+  };
 }
 
 /** SmolLM3: Llama without rope in every fourth layer. */
