@@ -35,7 +35,10 @@ export interface ModelRopes {
 function firstStated(name: string, where: string, values: readonly (number | null | undefined)[]): number {
   const value = values.find((candidate) => candidate !== undefined);
   if (value === undefined || value === null)
-    throw new MosError("bad_model", `${where}: ${name} is ${value === null ? "null" : "missing"}; a number is expected`);
+    throw new MosError(
+      "bad_model",
+      `${where}: ${name} is ${value === null ? "null" : "missing"}; a number is expected`,
+    );
   return value;
 }
 
