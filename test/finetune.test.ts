@@ -273,6 +273,54 @@ describe("metrics of a resumed run", () => {
   });
 });
 
+describe("a run that is stopped within an update", () => {
+  const long = { ...settings, steps: 2, accumulate: 6 };
+  /** Stops after the evaluation before the first step and so many batches: each reads the clock twice. */
+  const stopWithin = (batches: number, change: Partial<FinetuneOptions> = {}) => {
+    const controller = new AbortController();
+    let read = 0;
+    const now = () => {
+      read += 1;
+      if (read === 2 + 2 * batches) controller.abort();
+      return 0;
+    };
+    return run({ settings: long, now, signal: controller.signal, ...change });
+  };
+
+  test("goes on with its next batch, to the same bytes and metrics", async () => {
+    const whole = join(folder, "whole-updates");
+    await run({ out: whole, settings: long });
+    const stopped = await stopWithin(2);
+    expect(kinds(stopped).slice(2)).toEqual(["evaluation 0", "checkpoint 0", "stopped 0"]);
+    expect(stopped.at(-2)).toMatchObject({ what: "checkpoint", microBatches: 2 });
+    // there is no adapter yet but the one that it began with
+    expect(await readdir(join(out, "checkpoints", "step-00000000"))).not.toContain("adapter_config.json");
+    expect(await findAdapter(out)).toBeUndefined();
+    await stopWithin(2, { resume: true }); // four batches and a half step more: no evaluation first
+    const resumed = await run({ settings: long, resume: true });
+    expect(kinds(resumed).slice(1, 3)).toEqual(["ready 0", "step 1"]);
+    for (const name of ["adapter_model.safetensors", "metrics.jsonl", "run.json"])
+      expect(await bytes(name), name).toEqual(await bytes(name, whole));
+    const state = join("checkpoints", "step-00000002", "state.safetensors");
+    expect(await bytes(state)).toEqual(await bytes(state, whole));
+  });
+
+  test("that may not train as many tokens as its epochs have does not begin", async () => {
+    const { steps: _, ...byEpochs } = long;
+    const tokens = await run({ settings: byEpochs }).then((events) =>
+      events.reduce((sum, event) => sum + (event.type === "step" ? event.tokens : 0), 0),
+    );
+    out = join(folder, `run-${runs++}`);
+    const events: FinetuneEvent[] = [];
+    for await (const event of finetune(optionsOf({ settings: byEpochs, maxTokens: tokens - 1 })))
+      events.push(event);
+    expect(kinds(events)).toEqual(["memory", "ready 0", "limited 0"]);
+    expect(events.at(-1)).toMatchObject({ tokens });
+    expect(await pathExists(out)).toBe(false);
+    await run({ settings: byEpochs, maxTokens: tokens });
+  });
+});
+
 const stoppedAtOnce = ["memory", "ready 0", "evaluation 0", "step 1", "checkpoint 1", "stopped 1"];
 
 describe("an out folder in use", () => {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeBatch } from "#data";
 import {
@@ -27,16 +28,18 @@ interface RunOptions {
   readonly state?: TrainingState;
   readonly heldOut?: TrainOptions["heldOut"];
   readonly signal?: AbortSignal;
+  readonly now?: () => number;
+  readonly maxTokens?: number;
   readonly onEvent?: (event: TrainEvent) => unknown;
 }
 
 /** Trains a new tiny adapter, or resumes one, and gives its events (checkpoints without their states) and numbers. */
 async function run(settings: Partial<TrainSettings>, options: RunOptions = {}) {
-  const { model = tinyTrainable(), signal, onEvent } = options;
+  const { model = tinyTrainable(), signal, onEvent, now = () => 0, maxTokens } = options;
   const events: TrainEvent[] = [];
   const all = { ...tinySettings, ...settings };
   const state = options.state ?? initialState(model.parameters);
-  const shared = { model, train: examples, heldOut: options.heldOut ?? [], signal, now: () => 0 };
+  const shared = { model, train: examples, heldOut: options.heldOut ?? [], signal, now, maxTokens };
   for await (const event of train({ ...shared, settings: all, state })) {
     events.push(event);
     await onEvent?.(event);
@@ -188,6 +191,15 @@ test("two batches of two rows added up are one batch of four", async () => {
   });
 });
 
+test("a batch of more tokens than are computed at once is the sum of its parts", async () => {
+  // two rows of 8,192 at once, of which the examples fill a little
+  const settings = { packed: false, rowLength: 8192, dropout: 0.2, steps: 3 };
+  const parts = await run({ ...settings, batchRows: 4 });
+  const two = await run({ ...settings, batchRows: 2, accumulate: 2 });
+  expect(parts).toEqual(two);
+  expect(stepsIn(parts.events)[0]?.examples).toBe(4);
+});
+
 test("the held-out loss does not depend on how examples are laid out", async () => {
   await using source = gradientSource(tinyTrainable());
   const loss = async (settings: Partial<TrainSettings>) =>
@@ -233,6 +245,20 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
     }
   });
 
+  test("wherever it stops within its updates", { timeout: 60_000 }, async () => {
+    const settings = { ...busy, accumulate: 5, steps: 2, evaluateEvery: 1 };
+    const whole = await run(settings, { heldOut });
+    const gaps = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(gaps, async (gaps) => {
+        const resumed = await runInParts(settings, gaps);
+        expect(resumed.numbers).toEqual(whole.numbers);
+        expect(resumed.events).toEqual(whole.events.filter(({ type }) => type !== "checkpoint"));
+      }),
+      { numRuns: 3, examples: [[[1, 1, 1, 1, 1, 1]]] },
+    );
+  });
+
   test("a finished run has nothing left to do", async () => {
     const model = tinyTrainable();
     const { steps } = tinySettings;
@@ -240,6 +266,41 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
     expect((await run({}, { model, state, heldOut })).events).toEqual([]);
   });
 });
+
+/** Runs that each stop after so many micro-batches and go on from the disk, and one to the end; with all that they measured. */
+async function runInParts(settings: Partial<TrainSettings>, gaps: readonly number[]) {
+  const folder = await mkdtemp(join(tmpdir(), "mos-parts-"));
+  try {
+    // an evaluation that was stopped or not saved is made again
+    const measured = new Map<string, TrainEvent>();
+    for (const gap of [...gaps, Number.POSITIVE_INFINITY]) {
+      const controller = new AbortController();
+      const model = tinyTrainable();
+      const state = (await loadCheckpoint(folder, model.parameters)) ?? initialState(model.parameters);
+      let ended = 0;
+      // the clock is read before and after each micro-batch and evaluation
+      const now = () => {
+        ended += 0.5;
+        if (ended >= gap) controller.abort();
+        return 0;
+      };
+      const part = await run(settings, {
+        ...{ model, state, heldOut, now, signal: controller.signal },
+        onEvent: async (event) => {
+          if (event.type === "checkpoint") await saveCheckpoint(folder, event.state);
+        },
+      });
+      for (const event of part.events)
+        if (event.type === "step" || event.type === "evaluation")
+          measured.set(`${event.type} ${event.step}`, event);
+      if (part.events.at(-1)?.type !== "stopped")
+        return { events: [...measured.values()], numbers: part.numbers };
+    }
+    throw new Error("the run has no end");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
 
 describe("a run that diverges", () => {
   const poisoned = (): TrainableModel => {
@@ -320,6 +381,50 @@ describe("stopping", () => {
 
   test("a signal that is aborted from the start makes no step", async () => {
     expect(kinds((await run({}, { signal: AbortSignal.abort() })).events)).toEqual(["stopped 0"]);
+  });
+
+  test("an update of many batches ends after the current one, and its sums are saved", async () => {
+    const controller = new AbortController();
+    const { events } = await run(
+      { accumulate: 1000, steps: 1 },
+      {
+        signal: controller.signal,
+        now: () => {
+          controller.abort();
+          return 0;
+        },
+      },
+    );
+    expect(kinds(events)).toEqual(["checkpoint 0", "stopped 0"]);
+    expect(events[0]).toMatchObject({ state: { tokens: 0, unfinished: { microBatches: 1 } } });
+    expect(events[1]).toMatchObject({ type: "stopped", step: 0, microBatches: 1 });
+  });
+
+  test("an update that takes long says each second how far it is", async () => {
+    let seconds = 0;
+    const now = () => {
+      seconds += 0.3;
+      return 1000 * seconds;
+    };
+    const { events } = await run({ accumulate: 8, steps: 1 }, { now });
+    const progress = events.filter((event) => event.type === "progress");
+    expect(progress.map(({ microBatches }) => microBatches)).toEqual([4, 7]);
+    expect(events.at(-2)).toMatchObject({ type: "step", seconds: expect.closeTo(2.7) });
+    expect(progress[0]?.tokens).toBeGreaterThan(0);
+  });
+
+  test("a run ends before the update with which it would train more tokens than it may", async () => {
+    const settings = { accumulate: 3, steps: 4, packed: false };
+    const tokens = stepsIn((await run(settings)).events).map((event) => event.tokens);
+    const three = tokens.slice(0, 3).reduce((a, b) => a + b, 0);
+    expect(kinds((await run(settings, { maxTokens: three })).events)).toEqual([
+      ...["step 1", "step 2", "step 3", "checkpoint 3", "limited 3"],
+    ]);
+    const { events } = await run(settings, { maxTokens: three - 1 });
+    expect(kinds(events)).toEqual(["step 1", "step 2", "checkpoint 2", "limited 2"]);
+    expect(events.at(-1)).toMatchObject({ tokens: three });
+    const enough = three + (tokens[3] ?? 0);
+    expect(kinds((await run(settings, { maxTokens: enough })).events).at(-1)).toBe("checkpoint 4");
   });
 
   test("a timer can abort in the middle of a step's batches", async () => {

@@ -83,7 +83,7 @@ async function run(options: Values): Promise<number> {
   const started = performance.now();
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
-    line?.print("stopping after this step; Ctrl-C again ends at once"),
+    line?.print("stopping after this batch; Ctrl-C again ends at once"),
   );
   const base = await loadModel(MODEL, { signal: interrupt.signal });
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));

@@ -150,7 +150,7 @@ A line of the data: {"messages": [{"role": "user", "content": "…"}, {"role": "
 Loss counts only where the assistant speaks. Other lines: conversations of ShareGPT; prompt and completion; question and
 answer; instruction, input and output; text, all of which is learnt. In CSV and Parquet these are columns.
 
-Ctrl-C finishes the step, saves and ends; --resume continues. A second Ctrl-C ends at once.
+Ctrl-C finishes the batch, saves and ends; --resume continues. A second Ctrl-C ends at once.
 mos params shows what a configuration costs, before any training.`,
   run: (values) => (values.dryRun ? dryRun(values) : train(values)),
 });
@@ -222,7 +222,7 @@ async function train({ out, ...others }: Options): Promise<number> {
   const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
-    line?.print("stopping after this step; Ctrl-C again ends at once, without saving"),
+    line?.print("stopping after this batch; Ctrl-C again ends at once, without saving"),
   );
   const find = { signal: interrupt.signal, silent };
   const run = await runOf(options, find);

@@ -17,6 +17,8 @@ const MEMORY = 0.9;
 /** What the live line of a training run knows. */
 export interface TrainProgress {
   step(event: StepEvent): void;
+  /** Within a step that takes long. */
+  within(tokens: number): void;
   evaluation(loss: number): void;
   /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
   parts(residentBytes: number): readonly string[];
@@ -28,19 +30,26 @@ export function trainProgress(steps: number): TrainProgress {
   let sum = 0;
   let weight = 0;
   let heldOut: number | undefined;
+  let within = 0;
   return {
     step(event) {
+      within = 0;
       recent.push(event);
       if (recent.length > WINDOW) recent.shift();
       sum = MEMORY * sum + event.loss;
       weight = MEMORY * weight + 1;
+    },
+    within(tokens) {
+      within = tokens;
     },
     evaluation(loss) {
       heldOut = loss;
     },
     parts(residentBytes) {
       const last = recent.at(-1);
-      if (last === undefined) return heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`];
+      const next = within === 0 ? [] : [`${formatInteger(within)} tokens of the next step`];
+      if (last === undefined)
+        return [...next, ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`])];
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
       const tokens = recent.reduce((total, event) => total + event.tokens, 0);
       return [
@@ -48,6 +57,7 @@ export function trainProgress(steps: number): TrainProgress {
         `loss ${(sum / weight).toFixed(3)}`,
         formatRate(tokens / seconds, "tok"),
         `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
+        ...next,
         ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`]),
         `lr ${last.learningRate.toExponential(1)}`,
         formatBytes(residentBytes),
@@ -115,6 +125,9 @@ export async function watchTraining(
       case "step":
         progress.step(event);
         break;
+      case "progress":
+        progress.within(event.tokens);
+        break;
       case "evaluation":
         if (event.step === 0) baseLoss = event.loss;
         progress.evaluation(event.loss);
@@ -128,6 +141,7 @@ export async function watchTraining(
         break;
       case "download":
       case "stopped":
+      case "limited":
       case "saved":
       case "finish":
     }
@@ -166,6 +180,8 @@ function outcomeOf(
       return { step: event.step };
     case "download":
     case "memory":
+    case "progress":
+    case "limited":
     case "earlyStop":
       return {};
   }

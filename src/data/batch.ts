@@ -124,10 +124,22 @@ function* batchesOf(
   encoded: readonly EncodedExample[],
   { start = 0, lengthMultiple = 32, rowLength, padToken }: BatchesOptions,
 ): Generator<Batch, void, undefined> {
-  for (const planned of plan.slice(start)) {
-    const rows = planned.map((row) => row.map((i) => encoded[i]).filter((example) => example !== undefined));
-    const longest = Math.max(...rows.map(rowTokens));
-    const length = Math.min(rowLength, Math.ceil(longest / lengthMultiple) * lengthMultiple);
-    yield makeBatch(rows, { length, padToken });
-  }
+  for (const planned of plan.slice(start))
+    yield plannedBatch(planned, encoded, { lengthMultiple, rowLength, padToken });
+}
+
+/** The batch of planned rows, which are lists of indices into `encoded`. */
+export function plannedBatch(
+  planned: EpochPlan[number],
+  encoded: readonly EncodedExample[],
+  {
+    lengthMultiple,
+    rowLength,
+    padToken,
+  }: Required<Pick<BatchesOptions, "lengthMultiple" | "rowLength" | "padToken">>,
+): Batch {
+  const rows = planned.map((row) => row.map((i) => encoded[i]).filter((example) => example !== undefined));
+  const longest = Math.max(...rows.map(rowTokens));
+  const length = Math.min(rowLength, Math.ceil(longest / lengthMultiple) * lengthMultiple);
+  return makeBatch(rows, { length, padToken });
 }

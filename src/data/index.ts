@@ -1,6 +1,6 @@
 // Files (locate.ts, records.ts) → examples (dataset.ts, forms.ts) → token ids and labels (encode.ts, prompt-formats.ts,
 // tokenize-pieces.ts) → rows of an epoch (plan.ts) → batches (batch.ts).
-export { type Batch, batches, makeBatch } from "./batch.ts";
+export { type Batch, batches, makeBatch, plannedBatch } from "./batch.ts";
 export { type Columns, columnsOf, dataColumns } from "./columns.ts";
 export { checkDataset, type DataSource, pathsOf, type ReadDatasetOptions, readDataset } from "./dataset.ts";
 export {
@@ -14,7 +14,7 @@ export {
 } from "./encode.ts";
 export { type Example, type ExampleInput, type Place, placeText } from "./forms.ts";
 export { type LocateDataOptions, locateData } from "./locate.ts";
-export { type PlanOptions, planEpoch } from "./plan.ts";
+export { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
 export { PROMPT_FORMATS, type PromptFormat } from "./prompt-formats.ts";
 export { splitHeldOut } from "./split.ts";
 export { missingBos } from "./tokenize-pieces.ts";

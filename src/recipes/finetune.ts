@@ -20,6 +20,7 @@ import {
   loadCheckpoint,
   type Parameter,
   type Rematerialise,
+  runTokens,
   type TrainableModel,
   type TrainingState,
   train,
@@ -97,6 +98,8 @@ interface StartedRun {
   readonly folder: string;
   readonly claimed: ClaimedFolder | undefined;
   readonly state: TrainingState;
+  /** Whether the state is that of a checkpoint. */
+  readonly isResumed: boolean;
   /** Steps of the finished run that is extended. */
   readonly extended: number | undefined;
 }
@@ -114,7 +117,7 @@ async function startRun({ record }: Plan, start: StartOptions): Promise<StartedR
   const { out, place, resume, overwrite, parameters } = start;
   if (!resume) {
     const claimed = await claimFolder(place, record, { overwrite });
-    return { folder: place, claimed, state: initialState(parameters), extended: undefined };
+    return { folder: place, claimed, state: initialState(parameters), isResumed: false, extended: undefined };
   }
   const extended = await checkResume(place, record, { mayExtend: place === out });
   const found = await loadCheckpoint(join(place, CHECKPOINTS), parameters);
@@ -124,15 +127,16 @@ async function startRun({ record }: Plan, start: StartOptions): Promise<StartedR
       `${place}: the run is complete, and has no checkpoint to go on from; train anew with --overwrite`,
     );
   const state = found ?? initialState(parameters);
-  if (extended === undefined) return { folder: place, claimed: undefined, state, extended };
+  const resumed = { state, isResumed: found !== undefined, extended };
+  if (extended === undefined) return { folder: place, claimed: undefined, ...resumed };
   const folder = retrainingFolder(out);
   const claimed = await claimFolder(folder, record, { overwrite: true, from: out });
-  return { folder, claimed, state, extended };
+  return { folder, claimed, ...resumed };
 }
 
 interface RunningPlan
   extends StartedRun,
-    Pick<FinetuneOptions, "signal" | "compile" | "keep" | "now" | "tensorboard"> {
+    Pick<FinetuneOptions, "signal" | "compile" | "keep" | "maxTokens" | "now" | "tensorboard"> {
   readonly out: string;
   readonly model: TrainableModel;
   readonly rematerialise: Rematerialise;
@@ -141,12 +145,13 @@ interface RunningPlan
 /** Trains from where the run stands to its end. */
 async function* runPlan(
   plan: Plan,
-  { out, folder, claimed, state, extended, ...options }: RunningPlan,
+  { out, folder, claimed, state, isResumed, extended, ...options }: RunningPlan,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { base, adapter, run } = plan;
-  const { model, rematerialise, signal, compile, now = () => performance.now() } = options;
+  const { model, rematerialise, signal, compile, maxTokens, now = () => performance.now() } = options;
   const { best, baseLoss, step } = state;
-  await using files = runFiles(claimed, { folder, step, tensorboard: options.tensorboard ?? false });
+  const from = isResumed ? step : undefined;
+  await using files = runFiles(claimed, { folder, from, tensorboard: options.tensorboard ?? false });
   yield {
     type: "ready",
     adapter: adapter.config,
@@ -158,12 +163,14 @@ async function* runPlan(
   };
   if (plan.otherTokens)
     yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };
+  const limited = limitOf(plan, { step, maxTokens });
+  if (limited !== undefined) return yield limited;
   const events = train({
     model,
     settings: run,
     train: plan.train.encoded,
     heldOut: plan.heldOut?.encoded ?? [],
-    ...{ state, now, signal, rematerialise },
+    ...{ state, now, signal, rematerialise, maxTokens },
     ...(compile === undefined ? {} : { compile }),
   });
   const save = { folder, checkpoints: join(folder, CHECKPOINTS), adapter, base: nameOf(base) };
@@ -171,17 +178,31 @@ async function* runPlan(
   const warningsOf = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
   let ended: Completion = { out, step: run.steps, keep: options.keep, isBest: false };
   for await (const event of events) {
-    // stopped before the first result: nothing was computed, and nothing is written
-    if (event.type === "stopped" && event.step === 0) yield event;
+    if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
     else yield* persist(event, { ...save, metrics: await files.begin() });
     yield* warningsOf(event);
-    if (event.type === "stopped") return;
+    if (event.type === "stopped" || event.type === "limited") return;
     if (event.type === "earlyStop")
       ended = { ...ended, step: event.best?.step ?? event.step, isBest: event.best !== undefined };
   }
   yield* complete(save, ended);
   yield { type: "finish", out, step: ended.step, steps: run.steps };
 }
+
+/** A run by epochs whose tokens are more than it may train. How many a run by updates has is known before each of these. */
+function limitOf(
+  { settings, train: { encoded }, run }: Plan,
+  { step, maxTokens }: { readonly step: number; readonly maxTokens: number | undefined },
+): FinetuneEvent | undefined {
+  if (maxTokens === undefined || settings.steps !== undefined) return undefined;
+  const tokens = runTokens(encoded, run);
+  return tokens > maxTokens ? { type: "limited", step, tokens } : undefined;
+}
+
+/** Where the run ends before anything was computed, nothing is written. */
+const isWithoutResult = (event: FinetuneEvent): boolean =>
+  event.type === "limited" ||
+  (event.type === "stopped" && event.step === 0 && event.microBatches === undefined);
 
 /** What the adapter's folder says about its base. */
 const nameOf = ({ model: { name, fingerprint, identity }, text }: BaseModel): AdapterBase => ({

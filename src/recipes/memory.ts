@@ -19,7 +19,7 @@ import {
   type MemoryPlan,
   memoryPlan,
 } from "#storage";
-import { baseBytes, type Rematerialise, trainingMemory } from "#training";
+import { baseBytes, type Rematerialise, rowsAtOnce, trainingMemory } from "#training";
 import { formText } from "./inspect-model.ts";
 import { parameterCount } from "./params.ts";
 import { plannedModel } from "./trainable.ts";
@@ -100,6 +100,12 @@ function waysOf(
   );
 }
 
+/** The rows that are computed at once, and how often, for one update. */
+function microBatchesOf({ batchSize, maxLength, accumulate }: RunSize) {
+  const rows = rowsAtOnce({ batchRows: batchSize, rowLength: maxLength });
+  return { rows, accumulate: Math.ceil((batchSize * accumulate) / rows) };
+}
+
 /**
  * The fastest way to make a run that has room, or else the one that takes least. Nothing is loaded.
  *
@@ -112,8 +118,9 @@ export function planMemory(
 ): RunMemory {
   const { config } = base;
   const adapter = blankAdapter(adapterConfig, geometryOf(config));
-  const shape = { rows: size.batchSize, length: size.maxLength };
-  const { accumulate, evaluates } = size;
+  const { rows, accumulate } = microBatchesOf(size);
+  const shape = { rows, length: size.maxLength };
+  const { evaluates } = size;
   let least: RunMemory | undefined;
   const ways = waysOf(size.compute, config);
   const planOf = (way: (typeof ways)[number]): MemoryPlan => {
@@ -193,9 +200,9 @@ function firstFitting<T>(changes: readonly T[], said: (change: T) => readonly st
 }
 
 /** Half the rows at a time and twice the batches of an update, which computes the same. */
-function smallerBatches({ batchSize, accumulate }: RunSize): readonly Partial<RunSize>[] {
+function smallerBatches(size: RunSize): readonly Partial<RunSize>[] {
   const changes: Partial<RunSize>[] = [];
-  let [rows, batches] = [batchSize, accumulate];
+  let { rows, accumulate: batches } = microBatchesOf(size);
   for (let i = 0; i < HALVINGS && rows % 2 === 0; i++) {
     [rows, batches] = [rows / 2, batches * 2];
     changes.push({ batchSize: rows, accumulate: batches });

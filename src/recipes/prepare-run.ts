@@ -57,6 +57,8 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   readonly tensorboard?: boolean;
   /** Versions of an adapter that are kept when it is replaced; 3. */
   readonly keep?: number;
+  /** Tokens that the whole run may train, before a resume too; left out, any number. */
+  readonly maxTokens?: number;
   readonly compile?: CompileOptions;
   /** What the machine has left; asked of the system without it. */
   readonly free?: FreeMemory;
@@ -176,12 +178,15 @@ async function configOf(
   return config;
 }
 
-/** What a run has on the disk at most: a checkpoint or an adapter is complete before the one before it goes. */
+/**
+ * What a run has on the disk at most: a checkpoint, which may have the gradients of an unfinished update, or an adapter is
+ * complete before the one before it goes.
+ */
 function runBytes(
   { trainable, bytes: { float32 } }: Budget,
   { evaluates, resume }: { readonly evaluates: boolean; readonly resume: boolean },
 ): number {
-  const checkpoint = 3 * 4 * trainable + float32;
+  const checkpoint = 4 * 4 * trainable + float32;
   return (resume ? 1 : 2) * checkpoint + (evaluates ? 3 : 1) * float32;
 }
 

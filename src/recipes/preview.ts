@@ -13,7 +13,7 @@ import {
 import { geometryOf, type LocateCalls } from "#models";
 import type { FreeMemory, MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
-import { paddedTokens, type Rematerialise, type TrainSettings, trainingSpeed } from "#training";
+import { paddedTokens, type Rematerialise, rowsAtOnce, type TrainSettings, trainingSpeed } from "#training";
 import { loadText } from "./base.ts";
 import { encodeRun, encodingOf, type RunData, readRunData } from "./encode-run.ts";
 import { type PreparedRun, prepareRun, type RunOptions } from "./prepare-run.ts";
@@ -143,7 +143,7 @@ async function secondsOf(
   const speed = await trainingSpeed(model, {
     ...{ forms, rematerialise: memory.rematerialise, evaluates: heldOut !== undefined, now },
     shape: {
-      rows: run.batchRows,
+      rows: rowsAtOnce(run),
       length: longest,
       maxSegment: Math.max(train.report.longest, heldOut?.report.longest ?? 0),
     },

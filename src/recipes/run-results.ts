@@ -76,6 +76,8 @@ export type FinetuneEvent =
       readonly what: "checkpoint" | "best" | "adapter";
       readonly step: number;
       readonly path: string;
+      /** Of a checkpoint within an update: micro-batches of it. Its adapter is that of the last complete update. */
+      readonly microBatches?: number;
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
     }
@@ -125,12 +127,13 @@ export async function* persist(
     yield { type: "saved", what: "best", path, step: event.step };
   }
   if (event.type === "checkpoint") {
-    const { step } = event.state;
-    // with its adapter, which can be used before the run is complete
-    const path = await saveCheckpoint(to.checkpoints, event.state, (into) =>
-      writeAdapterFiles(into, to.adapter, { base: to.base }),
-    );
-    yield { type: "saved", what: "checkpoint", path, step };
+    const { step, unfinished } = event.state;
+    const path = await saveCheckpoint(to.checkpoints, event.state, async (into) => {
+      // with its adapter, which can be used before the run is complete
+      if (step > 0) await writeAdapterFiles(into, to.adapter, { base: to.base });
+    });
+    const within = unfinished === undefined ? {} : { microBatches: unfinished.microBatches };
+    yield { type: "saved", what: "checkpoint", path, step, ...within };
   }
 }
 
@@ -175,8 +178,8 @@ export interface RunFiles extends AsyncDisposable {
 }
 
 export interface RunFilesOptions {
-  /** Updates that the run has made. */
-  readonly step: number;
+  /** Updates of the checkpoint that the run goes on from; undefined where it begins. */
+  readonly from: number | undefined;
   /** Of the run. */
   readonly folder: string;
   /** Whether event files of TensorBoard are written, too. */
@@ -186,14 +189,14 @@ export interface RunFilesOptions {
 /** What is written from the first result on; before it, a run that fails leaves nothing behind. */
 export function runFiles(
   claimed: ClaimedFolder | undefined,
-  { folder, step, tensorboard }: RunFilesOptions,
+  { folder, from, tensorboard }: RunFilesOptions,
 ): RunFiles {
   let metrics: JsonLinesWriter | undefined;
   let board: TensorboardWriter | undefined;
   return {
     begin: async () => {
       await claimed?.begin();
-      metrics ??= await openMetrics(join(folder, "metrics.jsonl"), step);
+      metrics ??= await openMetrics(join(folder, "metrics.jsonl"), from);
       if (tensorboard) board ??= await openTensorboard(folder, { now: steadyNow });
       return {
         write: async (metric) => {
@@ -211,14 +214,14 @@ export function runFiles(
 }
 
 /** The metrics of the steps that count: a resumed run drops the lines of the steps that it makes again. */
-async function openMetrics(path: string, step: number): Promise<JsonLinesWriter> {
+async function openMetrics(path: string, from: number | undefined): Promise<JsonLinesWriter> {
   if (await pathExists(path)) {
     const kept: string[] = [];
     await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
     // a run without a checkpoint makes everything again, the evaluation before its first step too
-    if (step > 0)
+    if (from !== undefined)
       for await (const { value } of readJsonLines(path))
-        if (Number((value as { step?: unknown } | null)?.step) <= step)
+        if (Number((value as { step?: unknown } | null)?.step) <= from)
           kept.push(`${JSON.stringify(value)}\n`);
     await writeFileAtomic(path, kept.join(""));
   }

@@ -57,6 +57,20 @@ test("a state without a best evaluation comes back without one", async () => {
   expect((await load())?.best).toBeUndefined();
 });
 
+/** A state within an update. */
+function stateWithin(step: number): TrainingState {
+  const gradients = new Map([...parametersOf(0.3)].map(([name, { data }]) => [name, data]));
+  const sums = { microBatches: 2, epoch: 1, loss: 1 / 3, correct: 4, targets: 9, tokens: 20, examples: 3 };
+  return { ...stateAt(step), tokens: 70, unfinished: { ...sums, seconds: 0.1, gradients } };
+}
+
+test("the sums of an unfinished update are loaded, too, and gone when it is complete", async () => {
+  await saveCheckpoint(folder, stateWithin(3));
+  expect(await load()).toEqual(stateWithin(3));
+  await saveCheckpoint(folder, stateAt(3));
+  expect(await load()).toEqual(stateAt(3));
+});
+
 test("there is no checkpoint in an empty or missing folder", async () => {
   expect(await load()).toBeUndefined();
   expect(await loadCheckpoint(join(folder, "missing"), parametersOf(0))).toBeUndefined();
@@ -160,8 +174,24 @@ describe("a broken checkpoint is an error that names it:", () => {
     await refusal(/progress\.json.*step/);
   });
 
+  test("sums that cannot be", async () => {
+    const text = await readFile(progress(), "utf8");
+    const { gradients: _, ...sums } = stateWithin(4).unfinished!;
+    for (const [name, value] of [
+      ["loss", null],
+      ["microBatches", 0],
+      ["correct", 10],
+    ] as const) {
+      const unfinished = { ...sums, [name]: value };
+      await writeFile(progress(), JSON.stringify({ ...JSON.parse(text), unfinished }));
+      await refusal(/step-00000004\/progress\.json: .*unfinished/);
+    }
+    await writeFile(progress(), JSON.stringify({ ...JSON.parse(text), unfinished: sums }));
+    await refusal(/no tensor "gradient\.a"/);
+  });
+
   test("progress of another format", async () => {
-    await writeFile(progress(), '{"format": 2, "step": 4}');
+    await writeFile(progress(), '{"format": 2, "step": 4, "tokens": 0}');
     await refusal(/progress\.json.*format/);
   });
 

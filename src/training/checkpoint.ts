@@ -6,11 +6,16 @@ import { openSafetensors, writeSafetensors } from "#formats";
 import { pathExists, readJson, restoreFolder, writeFileAtomic, writeFolderAtomic } from "#storage";
 import type { Parameter } from "./gradients.ts";
 import { emptyMoments, type Moments } from "./optimizer.ts";
+import type { UnfinishedUpdate } from "./update.ts";
 
 /** Everything from which a run resumes as if it had not been interrupted. */
 export interface TrainingState {
   /** Updates made. */
   readonly step: number;
+  /** Tokens of these updates, without padding. */
+  readonly tokens: number;
+  /** The next update, where a part of it is computed. */
+  readonly unfinished?: UnfinishedUpdate | undefined;
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly moments: ReadonlyMap<string, Moments>;
   /** Undefined as long as no evaluation is better than the one before training. */
@@ -30,20 +35,36 @@ export interface BestEvaluation {
 /** The state before the first update of these parameters. */
 export const initialState = (parameters: ReadonlyMap<string, Parameter>): TrainingState => ({
   step: 0,
+  tokens: 0,
   parameters,
   moments: new Map([...parameters].map(([name, { data }]) => [name, emptyMoments(data.length)])),
   best: undefined,
 });
 
-const progress = z.object({
+const progressSchema = z.object({
   format: z.literal(1),
   step: z.int().nonnegative(),
+  tokens: z.int().nonnegative(),
+  unfinished: z
+    .strictObject({
+      microBatches: z.int().positive(),
+      epoch: z.int().nonnegative(),
+      loss: z.number(),
+      correct: z.int().nonnegative(),
+      targets: z.int().nonnegative(),
+      tokens: z.int().positive(),
+      examples: z.int().positive(),
+      seconds: z.number().nonnegative(),
+    })
+    .refine(({ correct, targets }) => correct <= targets, "more tokens are right than are targets")
+    .optional(),
   best: z.object({ step: z.int(), loss: z.number() }).optional(),
   baseLoss: z.number().optional(),
   evaluated: z.int().optional(),
 });
 
-const PARTS = ["parameter", "first", "second"] as const;
+/** Tensors of a parameter; the last one is the sum of its gradients in an unfinished update. */
+type Part = "parameter" | "first" | "second" | "gradient";
 const folderName = (step: number): string => `step-${String(step).padStart(8, "0")}`;
 
 /**
@@ -54,26 +75,34 @@ const folderName = (step: number): string => `step-${String(step).padStart(8, "0
  */
 export async function saveCheckpoint(
   folder: string,
-  { step, parameters, moments, best, baseLoss, evaluated }: TrainingState,
+  { parameters, moments, unfinished, ...state }: TrainingState,
   fill: (into: string) => Promise<void> = async () => undefined,
 ): Promise<string> {
-  const target = join(folder, folderName(step));
+  const target = join(folder, folderName(state.step));
+  const { gradients, ...sums } = unfinished ?? {};
   const tensors = [...parameters].flatMap(([name, { shape, data }]) => {
     const { first, second } = moments.get(name) ?? emptyMoments(data.length);
-    return [data, first, second].map(
-      (part, i) => [`${PARTS[i]}.${name}`, { dtype: "F32" as const, shape, data: part }] as const,
+    const gradient = gradients?.get(name);
+    const parts: readonly (readonly [Part, Float32Array])[] = [
+      ...([
+        ["parameter", data],
+        ["first", first],
+        ["second", second],
+      ] as const),
+      ...(gradient === undefined ? [] : [["gradient", gradient] as const]),
+    ];
+    return parts.map(
+      ([part, numbers]) => [`${part}.${name}`, { dtype: "F32" as const, shape, data: numbers }] as const,
     );
   });
+  const progress = { format: 1, ...state, ...(unfinished === undefined ? {} : { unfinished: sums }) };
   await writeFolderAtomic(target, async (into) => {
     await writeSafetensors(join(into, "state.safetensors"), Object.fromEntries(tensors));
-    await writeFileAtomic(
-      join(into, "progress.json"),
-      `${JSON.stringify({ format: 1, step, best, baseLoss, evaluated }, null, 2)}\n`,
-    );
+    await writeFileAtomic(join(into, "progress.json"), `${JSON.stringify(progress, null, 2)}\n`);
     await fill(into);
   });
   for (const { name } of await checkpointsIn(folder, ANY))
-    if (name !== folderName(step)) await rm(join(folder, name), { recursive: true, force: true });
+    if (name !== folderName(state.step)) await rm(join(folder, name), { recursive: true, force: true });
   return target;
 }
 
@@ -110,14 +139,16 @@ export async function loadCheckpoint(
   if (latest === undefined) return undefined;
   const at = join(folder, latest);
   const progressFile = join(at, "progress.json");
-  const { step, best, baseLoss, evaluated } = await readJson(progressFile, progress, { code: "bad_data" });
+  const progress = await readJson(progressFile, progressSchema, { code: "bad_data" });
+  const { format: _, unfinished: sums, ...state } = progress;
+  const { step } = state;
   if (folderName(step) !== latest)
     throw new MosError(
       "bad_data",
       `${at} is of step ${step}; was the folder renamed? Name it ${folderName(step)}`,
     );
   await using file = await openSafetensors(join(at, "state.safetensors"), { code: "bad_data" });
-  const read = async (part: (typeof PARTS)[number], name: string, length: number): Promise<Float32Array> => {
+  const read = async (part: Part, name: string, length: number): Promise<Float32Array> => {
     const shape = file.tensors.get(`${part}.${name}`)?.shape;
     const size = shape?.reduce((a, b) => a * b, 1);
     if (size !== undefined && size !== length)
@@ -128,12 +159,15 @@ export async function loadCheckpoint(
     return file.readFloat32(`${part}.${name}`);
   };
   const moments = new Map<string, Moments>();
+  const gradients = new Map<string, Float32Array>();
   for (const [name, { data }] of parameters) {
     data.set(await read("parameter", name, data.length));
     moments.set(name, {
       first: await read("first", name, data.length),
       second: await read("second", name, data.length),
     });
+    if (sums !== undefined) gradients.set(name, await read("gradient", name, data.length));
   }
-  return { step, parameters, moments, best, baseLoss, evaluated };
+  const unfinished = sums === undefined ? undefined : { ...sums, gradients };
+  return { ...state, parameters, moments, best: state.best, unfinished };
 }

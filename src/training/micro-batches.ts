@@ -1,10 +1,18 @@
 // Which examples each micro-batch of a run holds: a function of the data, the settings and the seed alone, so that a
 // resumed run continues with the micro-batch at which it stopped.
-import { type Batch, batches, type EncodedExample, type PlanOptions, planEpoch } from "#data";
+import { MosError } from "#core";
+import {
+  type Batch,
+  type EncodedExample,
+  type EpochPlan,
+  type PlanOptions,
+  planEpoch,
+  plannedBatch,
+} from "#data";
 
 /** How examples are laid out in batches. */
 export interface BatchSettings {
-  /** Rows of a micro-batch. */
+  /** Rows of a batch. */
   readonly batchRows: number;
   /** The longest row, in tokens. */
   readonly rowLength: number;
@@ -17,16 +25,41 @@ export interface BatchSettings {
 /** What decides the micro-batches of a run. */
 export interface MicroBatchSettings extends BatchSettings {
   readonly seed: number;
-  /** Micro-batches of one update. */
+  /** Batches of one update. */
   readonly accumulate: number;
 }
 
-/** A batch, its number in the run and its epoch, both from 0. */
+/** What is computed at once: a batch, or a part of a large one. */
 export interface MicroBatch {
   readonly batch: Batch;
+  /** Its number in the run, from 0. */
   readonly index: number;
+  /** From 0. */
   readonly epoch: number;
+  /** Whether it is the last one of its update. */
+  readonly isLast: boolean;
 }
+
+/** Where a run goes on. */
+export interface Position {
+  /** Complete updates. */
+  readonly updates: number;
+  /** Micro-batches of the next update that are computed already. */
+  readonly microBatches: number;
+}
+
+/**
+ * Tokens that are computed at once, padding included; at least one row. A run that is told to stop ends after what it
+ * computes now, which therefore must not take long, and more tokens at once are not faster.
+ */
+const TOKENS_AT_ONCE = 16_384;
+
+/** Rows that are computed at once. Larger batches are divided, and what comes of their parts is added up. */
+export const rowsAtOnce = ({
+  batchRows,
+  rowLength,
+}: Pick<BatchSettings, "batchRows" | "rowLength">): number =>
+  Math.min(batchRows, Math.max(1, Math.floor(TOKENS_AT_ONCE / rowLength)));
 
 const planOf = (settings: MicroBatchSettings, epoch: number): PlanOptions => ({
   epoch,
@@ -60,51 +93,130 @@ export function stepsOfEpochs(
   return Math.max(1, Math.ceil(count / settings.accumulate));
 }
 
-/** Tokens of all batches of the first epoch, padding included, and how many batches these are. */
+/** Tokens of all micro-batches of the first epoch, padding included, and how many batches these are. */
 export function paddedTokens(
   lengths: readonly number[],
   settings: MicroBatchSettings,
 ): { readonly tokens: number; readonly batches: number; readonly longest: number } {
   const plan = planEpoch(lengths, planOf(settings, 0));
   const multiple = lengthMultiple(settings);
-  const tokensOf = (row: readonly number[]): number => row.reduce((sum, i) => sum + (lengths[i] ?? 0), 0);
-  const shapes = plan.map((rows) => {
-    const longest = rows.reduce((most, row) => Math.max(most, tokensOf(row)), 0);
-    return {
-      rows: rows.length,
-      length: Math.min(settings.rowLength, Math.ceil(longest / multiple) * multiple),
-    };
-  });
+  const shapes = plan
+    .flatMap((batch) => partsOf(batch, settings))
+    .map((rows) => {
+      const longest = rows.reduce((most, row) => Math.max(most, tokensOf([row], lengths)), 0);
+      return {
+        rows: rows.length,
+        length: Math.min(settings.rowLength, Math.ceil(longest / multiple) * multiple),
+      };
+    });
   return {
     tokens: shapes.reduce((sum, { rows, length }) => sum + rows * length, 0),
-    batches: shapes.length,
+    batches: plan.length,
     longest: shapes.reduce((most, { length }) => Math.max(most, length), 0),
   };
 }
 
-/** Micro-batches from number `start` on, epoch after epoch, without end. */
+/** The rows of a batch, as indices of examples. */
+type PlannedRows = EpochPlan[number];
+
+const tokensOf = (rows: PlannedRows, lengths: readonly number[]): number =>
+  rows.reduce((sum, row) => sum + row.reduce((more, i) => more + (lengths[i] ?? 0), 0), 0);
+
+/** The micro-batches of a batch. */
+function partsOf(rows: PlannedRows, settings: BatchSettings): readonly PlannedRows[] {
+  const size = rowsAtOnce(settings);
+  return Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
+    rows.slice(i * size, (i + 1) * size),
+  );
+}
+
+interface Planned extends Omit<MicroBatch, "batch"> {
+  readonly rows: PlannedRows;
+  /** Updates before its own. */
+  readonly updates: number;
+}
+
+/** Plans the micro-batches of a run, epoch after epoch, without end. */
+function* planFromStart(lengths: readonly number[], settings: MicroBatchSettings): Generator<Planned, never> {
+  const { accumulate } = settings;
+  let [batches, index] = [0, 0];
+  for (let epoch = 0; ; epoch++)
+    for (const batch of planEpoch(lengths, planOf(settings, epoch))) {
+      const updates = Math.floor(batches / accumulate);
+      batches += 1;
+      const parts = partsOf(batch, settings);
+      for (const [i, rows] of parts.entries()) {
+        const isLast = batches % accumulate === 0 && i === parts.length - 1;
+        yield { rows, updates, index, epoch, isLast };
+        index += 1;
+      }
+    }
+}
+
+/** Plans them from a position on. Throws `bad_data` where the next update ends before it. */
+function* planFrom(
+  { updates, microBatches: done }: Position,
+  lengths: readonly number[],
+  settings: MicroBatchSettings,
+): Generator<Planned, never> {
+  const planned = planFromStart(lengths, settings);
+  let skipped = 0;
+  for (;;) {
+    const next = planned.next().value;
+    if (next.updates < updates) continue;
+    if (skipped === done) yield next;
+    else if (!next.isLast) skipped += 1;
+    else
+      throw new MosError(
+        "bad_data",
+        `the checkpoint has ${done} micro-batches of an unfinished update, which has ${skipped + 1} in all; start again without --resume`,
+      );
+  }
+}
+
+const lengthsOf = (examples: readonly EncodedExample[]): readonly number[] =>
+  examples.map(({ ids }) => ids.length);
+
+/** Micro-batches from a position on, epoch after epoch, without end. */
 export function* microBatches(
   examples: readonly EncodedExample[],
   settings: MicroBatchSettings,
-  start: number,
+  start: Position,
 ): Generator<MicroBatch, never> {
-  const lengths = examples.map(({ ids }) => ids.length);
-  let index = 0;
-  for (let epoch = 0; ; epoch++) {
-    const plan = planOf(settings, epoch);
-    const count = planEpoch(lengths, plan).length;
-    if (index + count <= start) {
-      index += count;
-      continue;
-    }
-    const skip = Math.max(0, start - index);
-    index += skip;
-    const options = {
-      ...plan,
-      start: skip,
-      padToken: settings.padToken,
-      lengthMultiple: lengthMultiple(settings),
-    };
-    for (const batch of batches(examples, options)) yield { batch, index: index++, epoch };
+  const options = { ...settings, lengthMultiple: lengthMultiple(settings) };
+  const planned = planFrom(start, lengthsOf(examples), settings);
+  for (;;) {
+    const { rows, index, epoch, isLast } = planned.next().value;
+    yield { batch: plannedBatch(rows, examples, options), index, epoch, isLast };
   }
+}
+
+/** Tokens of each update from a position on, without padding; of an unfinished update those that are left. */
+export function* updateTokens(
+  examples: readonly EncodedExample[],
+  settings: MicroBatchSettings,
+  start: Position,
+): Generator<number, never> {
+  const lengths = lengthsOf(examples);
+  const planned = planFrom(start, lengths, settings);
+  for (;;) {
+    let tokens = 0;
+    let next: Planned;
+    do {
+      next = planned.next().value;
+      tokens += tokensOf(next.rows, lengths);
+    } while (!next.isLast);
+    yield tokens;
+  }
+}
+
+/** Tokens of a whole run, without padding. Every epoch of it is planned for that. */
+export function runTokens(
+  examples: readonly EncodedExample[],
+  settings: MicroBatchSettings & { readonly steps: number },
+): number {
+  const updates = updateTokens(examples, settings, { updates: 0, microBatches: 0 });
+  let tokens = 0;
+  for (let step = 0; step < settings.steps; step++) tokens += updates.next().value;
+  return tokens;
 }

@@ -4,9 +4,22 @@ import { batches, type EncodedExample } from "#data";
 import type { CompileOptions } from "#runtime";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
-import { type BatchSettings, lengthMultiple, microBatches } from "./micro-batches.ts";
+import {
+  type BatchSettings,
+  lengthMultiple,
+  microBatches,
+  rowsAtOnce,
+  updateTokens,
+} from "./micro-batches.ts";
 import type { Rematerialise } from "./step.ts";
-import { makeUpdate, type StepEvent, type UpdateSettings, yieldToEventLoop } from "./update.ts";
+import {
+  advance,
+  progressOf,
+  type StepEvent,
+  type UpdateProgress,
+  type UpdateSettings,
+  yieldToEventLoop,
+} from "./update.ts";
 
 /** What a run computes. Together with the data and the initial state, it decides every bit of the result. */
 export interface TrainSettings extends UpdateSettings {
@@ -30,6 +43,8 @@ export interface TrainOptions {
   readonly compile?: CompileOptions;
   /** What the backward pass computes again rather than keeping it; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;
+  /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
+  readonly maxTokens?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
@@ -38,6 +53,8 @@ export interface TrainOptions {
 /** What happens in a run, in order. Losses are means over target tokens in nats, times are in seconds. */
 export type TrainEvent =
   | StepEvent
+  /** After each second of an update of several micro-batches. */
+  | ({ readonly type: "progress" } & UpdateProgress)
   | {
       readonly type: "evaluation";
       readonly step: number;
@@ -50,7 +67,10 @@ export type TrainEvent =
     }
   /** A checkpoint is due: the state is valid until the next event is asked for. */
   | { readonly type: "checkpoint"; readonly state: TrainingState }
-  | { readonly type: "stopped"; readonly step: number }
+  /** By the signal; `microBatches` and `tokens` are those of an update that is not complete. */
+  | ({ readonly type: "stopped"; readonly step: number } & Partial<UpdateProgress>)
+  /** The run ends before an update with which it would have trained `tokens`, more than `maxTokens`. */
+  | { readonly type: "limited"; readonly step: number; readonly tokens: number }
   /** The held-out loss gets no better: the run is complete before its last step. */
   | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
 
@@ -74,7 +94,7 @@ export async function evaluateLoss(
 ): Promise<HeldOutLoss> {
   const inOrder = { epoch: 0, seed: 0, shuffle: false, lengthMultiple: lengthMultiple(settings) };
   let [loss, correct, targets] = [0, 0, 0];
-  for (const batch of batches(examples, { ...settings, ...inOrder })) {
+  for (const batch of batches(examples, { ...settings, ...inOrder, batchRows: rowsAtOnce(settings) })) {
     const part = await source.loss(batch);
     loss += part.loss;
     correct += part.correct;
@@ -85,8 +105,13 @@ export async function evaluateLoss(
   return { loss: loss / targets, accuracy: correct / targets };
 }
 
-/** Parameters that are not finite must not replace a good checkpoint. Throws `diverged`. */
-function checkParameters({ step, parameters }: TrainingState): void {
+/** Numbers that are not finite must not replace a good checkpoint. Throws `diverged`. */
+function checkState({ step, parameters, unfinished }: TrainingState): void {
+  if (unfinished !== undefined && !Number.isFinite(unfinished.loss))
+    throw new MosError(
+      "diverged",
+      `step ${step + 1}: the loss is ${unfinished.loss}; use a lower --learning-rate. Checkpoints made before are kept`,
+    );
   for (const [name, { data }] of parameters)
     if (!data.every(Number.isFinite))
       throw new MosError(
@@ -114,10 +139,10 @@ function endOf(
   return since < patience ? undefined : [{ type: "earlyStop", step, best }];
 }
 
-/** The checkpoint of a state that is not saved yet. */
-function* checkpointAfter(saved: number, state: TrainingState): Generator<TrainEvent, void> {
-  if (saved === state.step) return;
-  checkParameters(state);
+/** The checkpoint of a state that has come further than the saved one. */
+function* checkpointAfter(saved: TrainingState, state: TrainingState): Generator<TrainEvent, void> {
+  if (saved.step === state.step && saved.unfinished === state.unfinished) return;
+  checkState(state);
   yield { type: "checkpoint", state };
 }
 
@@ -127,8 +152,56 @@ function longestOf({ train: examples, heldOut }: TrainOptions): number {
   return [...examples, ...heldOut].reduce((max, { ids }) => Math.max(max, ids.length), 1);
 }
 
+/** Whether a run ends before its next update, asked once before each: with that one it would train more than it may. */
+function tokenLimit({
+  train: examples,
+  settings,
+  state,
+  maxTokens,
+}: TrainOptions): (state: TrainingState) => readonly TrainEvent[] | undefined {
+  if (maxTokens === undefined) return () => undefined;
+  // an unfinished update was counted when it began
+  const first = state.unfinished === undefined ? state.step : state.step + 1;
+  const updates = updateTokens(examples, settings, { updates: first, microBatches: 0 });
+  return (now) => {
+    const tokens = now.tokens + updates.next().value;
+    return tokens > maxTokens ? [{ type: "limited", step: now.step, tokens }] : undefined;
+  };
+}
+
+/** The state of a run, and what of it was saved last. */
+interface Reached {
+  readonly state: TrainingState;
+  readonly saved: TrainingState;
+}
+
+interface BetweenOptions {
+  readonly source: GradientSource;
+  readonly options: TrainOptions;
+  readonly limit: ReturnType<typeof tokenLimit>;
+}
+
+/** What comes between two updates: an evaluation, a checkpoint, or the end of the run. */
+async function* betweenUpdates(
+  { state, saved }: Reached,
+  { source, options, limit }: BetweenOptions,
+): AsyncGenerator<TrainEvent, Reached & { readonly isOver: boolean }> {
+  let now = state;
+  if (isEvaluationDue(state, options)) {
+    const evaluated = await evaluate(state, source, options);
+    if (evaluated === undefined) return { state, saved, isOver: false };
+    now = evaluated.state;
+    yield evaluated.event;
+  }
+  const end = endOf(now, options) ?? limit(now);
+  const isSaved = end !== undefined || isDue(now.step, options.settings.saveEvery, options.settings);
+  if (isSaved) yield* checkpointAfter(saved, now);
+  if (end !== undefined) yield* end;
+  return { state: now, saved: isSaved ? now : saved, isOver: end !== undefined };
+}
+
 /**
- * Trains in place from `state` to the last step. An aborted signal ends the run after the current step, with a
+ * Trains in place from `state` to the last step. An aborted signal ends the run after the current micro-batch, with a
  * checkpoint; an evaluation that it interrupts is repeated first when the run is resumed.
  *
  * @throws MosError `diverged` at a loss or a parameter that is not finite, `bad_data` where there are no examples.
@@ -138,37 +211,28 @@ function longestOf({ train: examples, heldOut }: TrainOptions): number {
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, signal, now, rematerialise = "none" } = options;
   const maxSegment = longestOf(options);
-  await using source = gradientSource(model, {
-    ...options.compile,
-    maxSegment,
-    rematerialise,
-  });
-  const stream = microBatches(options.train, settings, options.state.step * settings.accumulate);
+  await using source = gradientSource(model, { ...options.compile, maxSegment, rematerialise });
   let state = options.state;
-  let saved = state.step;
+  let saved = state;
+  const start = { updates: state.step, microBatches: progressOf(state).microBatches };
+  const stream = microBatches(options.train, settings, start);
+  const limit = tokenLimit(options);
   const isStopped = (): boolean => signal?.aborted === true;
   while (!isStopped()) {
-    if (isEvaluationDue(state, options)) {
-      const evaluated = await evaluate(state, source, options);
-      if (evaluated === undefined) break;
-      state = evaluated.state;
-      yield evaluated.event;
+    if (state.unfinished === undefined) {
+      const reached = yield* betweenUpdates({ state, saved }, { source, options, limit });
+      if (reached.isOver) return;
+      ({ state, saved } = reached);
+      // the consumer may have aborted the signal while it handled these events
+      if (isStopped()) break;
     }
-    const end = endOf(state, options);
-    if (end !== undefined || isDue(state.step, settings.saveEvery, settings)) {
-      yield* checkpointAfter(saved, state);
-      saved = state.step;
-    }
-    if (end !== undefined) return yield* end;
-    // the consumer may have aborted the signal while it handled these events
-    if (isStopped()) break;
-    const updated = await makeUpdate(state, { source, stream, settings, now });
-    state = updated.state;
-    yield updated.event;
+    const advanced = await advance(state, { source, stream, settings, now });
+    state = advanced.state;
+    if (advanced.event !== undefined) yield advanced.event;
   }
   yield* checkpointAfter(saved, state);
   if (state.step < settings.steps || isEvaluationDue(state, options))
-    yield { type: "stopped", step: state.step };
+    yield { type: "stopped", ...(state.unfinished === undefined ? { step: state.step } : progressOf(state)) };
 }
 
 /** Evaluates on the held-out part; undefined where the signal interrupted it. */

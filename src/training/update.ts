@@ -2,7 +2,7 @@
 import { MosError } from "#core";
 import type { TrainingState } from "./checkpoint.ts";
 import { drawMaskBuffer } from "./dropout.ts";
-import type { BatchGradients, GradientSource } from "./gradients.ts";
+import type { GradientSource } from "./gradients.ts";
 import type { MicroBatch, MicroBatchSettings } from "./micro-batches.ts";
 import {
   type AdamWOptions,
@@ -35,7 +35,7 @@ export interface StepEvent {
   readonly type: "step";
   /** Updates made, this one included. */
   readonly step: number;
-  /** Of the first micro-batch, from 0. */
+  /** Of the first batch, from 0. */
   readonly epoch: number;
   /** Mean cross-entropy over the target tokens, in nats. */
   readonly loss: number;
@@ -44,7 +44,7 @@ export interface StepEvent {
   readonly learningRate: number;
   /** Global norm of the mean gradient before clipping. */
   readonly gradientNorm: number;
-  /** Tokens of the micro-batches, without padding. */
+  /** Tokens of the batches, without padding. */
   readonly tokens: number;
   /** Tokens in the loss. */
   readonly targetTokens: number;
@@ -52,53 +52,92 @@ export interface StepEvent {
   readonly seconds: number;
 }
 
+/** How far a run is, within an update too. */
+export interface UpdateProgress {
+  /** Complete updates. */
+  readonly step: number;
+  /** Computed of the next update. */
+  readonly microBatches: number;
+  /** Of these micro-batches, without padding. */
+  readonly tokens: number;
+}
+
+export const progressOf = ({ step, unfinished }: TrainingState): UpdateProgress => ({
+  step,
+  microBatches: unfinished?.microBatches ?? 0,
+  tokens: unfinished?.tokens ?? 0,
+});
+
 /** Lets signals and timers run, since the runtime computes on this thread. */
 export const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-interface Accumulated {
+/** What an update has summed up, as far as it is computed. */
+export interface UnfinishedUpdate {
+  /** Those that are computed, at least 1. */
+  readonly microBatches: number;
+  /** Of the first one, from 0. */
+  readonly epoch: number;
   readonly loss: number;
   readonly correct: number;
   readonly targets: number;
   readonly tokens: number;
   readonly examples: number;
-  readonly epoch: number;
+  readonly seconds: number;
+  /** By parameter. The next micro-batch is added in place. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
-async function accumulateGradients(
-  source: GradientSource,
-  stream: Iterator<MicroBatch, never>,
-  settings: UpdateSettings,
-): Promise<Accumulated> {
-  const { accumulate, seed, dropout } = settings;
-  const parts: (BatchGradients & MicroBatch)[] = [];
-  let sums: ReadonlyMap<string, Float32Array> | undefined;
-  for (let i = 0; i < accumulate; i++) {
-    const micro = stream.next().value;
-    const drawMasks =
-      dropout === 0
-        ? undefined
-        : (length: number) => drawMaskBuffer(length, { seed, microBatch: micro.index, probability: dropout });
-    const part = await source.gradients(micro.batch, drawMasks);
-    for (const [name, sum] of sums ?? []) {
-      const more = part.gradients.get(name) ?? new Float32Array(0);
-      for (let k = 0; k < more.length; k++) sum[k] = (sum[k] as number) + (more[k] as number);
-    }
-    sums ??= part.gradients;
-    parts.push({ ...part, ...micro });
-    await yieldToEventLoop();
-  }
-  const total = (of: (part: BatchGradients & MicroBatch) => number): number =>
-    parts.reduce((sum, part) => sum + of(part), 0);
+/** What a micro-batch needs besides the state. */
+export interface AdvanceOptions {
+  readonly source: GradientSource;
+  readonly stream: Iterator<MicroBatch, never>;
+  readonly settings: UpdateSettings;
+  /** Milliseconds of a monotonic clock. */
+  readonly now: () => number;
+}
+
+/** Computes the next micro-batch, and adds it to the update at hand. */
+async function addMicroBatch(
+  { unfinished }: TrainingState,
+  { source, stream, settings, now }: AdvanceOptions,
+): Promise<{ readonly unfinished: UnfinishedUpdate; readonly isLast: boolean }> {
+  const started = now();
+  const { batch, epoch, index, isLast } = stream.next().value;
+  const { seed, dropout } = settings;
+  const drawMasks =
+    dropout === 0
+      ? undefined
+      : (length: number) => drawMaskBuffer(length, { seed, microBatch: index, probability: dropout });
+  const part = await source.gradients(batch, drawMasks);
+  const sums = unfinished ?? { ...NOTHING, epoch, gradients: part.gradients };
+  if (unfinished !== undefined) addGradients(sums.gradients, part.gradients);
+  await yieldToEventLoop();
   return {
-    loss: total(({ loss }) => loss),
-    correct: total(({ correct }) => correct),
-    targets: total(({ targets }) => targets),
-    tokens: total(({ batch }) => batch.tokens),
-    examples: total(({ batch }) => batch.examples),
-    epoch: parts[0]?.epoch ?? 0,
-    gradients: sums ?? new Map(),
+    isLast,
+    unfinished: {
+      microBatches: sums.microBatches + 1,
+      epoch: sums.epoch,
+      loss: sums.loss + part.loss,
+      correct: sums.correct + part.correct,
+      targets: sums.targets + part.targets,
+      tokens: sums.tokens + batch.tokens,
+      examples: sums.examples + batch.examples,
+      seconds: sums.seconds + (now() - started) / 1000,
+      gradients: sums.gradients,
+    },
   };
+}
+
+const NOTHING = { microBatches: 0, loss: 0, correct: 0, targets: 0, tokens: 0, examples: 0, seconds: 0 };
+
+function addGradients(
+  sums: ReadonlyMap<string, Float32Array>,
+  gradients: ReadonlyMap<string, Float32Array>,
+): void {
+  for (const [name, sum] of sums) {
+    const more = gradients.get(name) ?? new Float32Array(0);
+    for (let k = 0; k < more.length; k++) sum[k] = (sum[k] as number) + (more[k] as number);
+  }
 }
 
 function checkFinite(
@@ -120,7 +159,7 @@ function checkFinite(
  */
 function applyGradients(
   state: TrainingState,
-  { loss, gradients, targets }: Accumulated,
+  { loss, gradients, targets }: UnfinishedUpdate,
   options: { settings: UpdateSettings; learningRate: number; step: number },
 ): number {
   const { settings, learningRate, step } = options;
@@ -141,39 +180,54 @@ function applyGradients(
   return norm;
 }
 
-/** What an update needs besides the state. */
-export interface UpdateOptions {
-  readonly source: GradientSource;
-  readonly stream: Iterator<MicroBatch, never>;
-  readonly settings: UpdateSettings;
-  /** Milliseconds of a monotonic clock. */
-  readonly now: () => number;
-}
-
-/** Makes one update in place, and returns the state after it with its event. Throws `diverged`. */
-export async function makeUpdate(
-  state: TrainingState,
-  { source, stream, settings, now }: UpdateOptions,
-): Promise<{ readonly state: TrainingState; readonly event: StepEvent }> {
+/**
+ * Applies the sums of an update in place, and returns the state after it with its event.
+ *
+ * @throws MosError `diverged`.
+ */
+function completeUpdate(
+  { unfinished: _, ...state }: TrainingState,
+  update: UnfinishedUpdate,
+  { settings, now }: Pick<AdvanceOptions, "settings" | "now">,
+): { readonly state: TrainingState; readonly event: StepEvent } {
   const started = now();
   const { steps, warmup, schedule: name } = settings;
+  const { tokens, targets, examples, epoch } = update;
   const learningRate = settings.learningRate * learningRateFactor(state.step, { name, steps, warmup });
-  const accumulated = await accumulateGradients(source, stream, settings);
   const step = state.step + 1;
-  const gradientNorm = applyGradients(state, accumulated, { settings, learningRate, step });
-  const { tokens, targets, examples, epoch } = accumulated;
+  const gradientNorm = applyGradients(state, update, { settings, learningRate, step });
   const event: StepEvent = {
     type: "step",
     step,
     epoch,
-    loss: accumulated.loss / targets,
-    accuracy: accumulated.correct / targets,
+    loss: update.loss / targets,
+    accuracy: update.correct / targets,
     learningRate,
     gradientNorm,
     tokens,
     targetTokens: targets,
     examples,
-    seconds: (now() - started) / 1000,
+    seconds: update.seconds + (now() - started) / 1000,
   };
-  return { state: { ...state, step }, event };
+  return { state: { ...state, step, tokens: state.tokens + tokens }, event };
+}
+
+/** A state, and what is said of the way to it. */
+export interface Advanced {
+  readonly state: TrainingState;
+  readonly event: StepEvent | ({ readonly type: "progress" } & UpdateProgress) | undefined;
+}
+
+/**
+ * Computes the next micro-batch. The update that it completes is applied in place; within one there is an event after each
+ * second.
+ *
+ * @throws MosError `diverged`.
+ */
+export async function advance(before: TrainingState, options: AdvanceOptions): Promise<Advanced> {
+  const { unfinished, isLast } = await addMicroBatch(before, options);
+  if (isLast) return completeUpdate(before, unfinished, options);
+  const state = { ...before, unfinished };
+  const isDue = Math.floor(unfinished.seconds) > Math.floor(before.unfinished?.seconds ?? 0);
+  return { state, event: isDue ? { type: "progress", ...progressOf(state) } : undefined };
 }
