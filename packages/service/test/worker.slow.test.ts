@@ -34,16 +34,17 @@ describe.each(databases)("%s", (_, open) => {
   async function create(
     mos: Readonly<Record<string, unknown>>,
     limits: Parameters<Jobs["create"]>[0]["limits"] = {},
+    tenant = "acme",
   ): Promise<JobRow> {
     const { digest, bytes } = await objects.put(Readable.from([await readFile(DATA)]));
     const training = await jobs.addFile({
-      ...{ tenant: "acme", purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
+      ...{ tenant, purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
       ...{ status: "processed", status_details: null },
     });
     const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
     return jobs.create({
       ...{
-        tenant: "acme",
+        tenant,
         request,
         plan: planOf(request, { seed: 5, layers: 5, learningRate: 0.002 }),
         training,
@@ -57,6 +58,7 @@ describe.each(databases)("%s", (_, open) => {
     id: string,
     sliceSeconds: number,
     isThere: (job: JobRow) => boolean = ({ status }) => ["succeeded", "failed"].includes(status),
+    by = owner,
   ): Promise<JobRow> {
     const stopped = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -66,7 +68,7 @@ describe.each(databases)("%s", (_, open) => {
       ...{ leaseSeconds: 20, stopSeconds: 60, stallSeconds: 60, threads: 1, signal: stopped.signal },
     });
     for (;;) {
-      const job = await jobs.job(owner, id);
+      const job = await jobs.job(by, id);
       if (isThere(job)) {
         stopped.abort();
         await worker;
@@ -118,6 +120,49 @@ describe.each(databases)("%s", (_, open) => {
     expect(cut.slice).toBeGreaterThanOrEqual(2);
     const enough = await workUntil((await create(MOS, { max_tokens_per_job: most + 1 })).id, 0);
     expect(enough.status).toBe("succeeded");
+  });
+
+  test("a job of one long step gives way within it, and pauses there", { timeout: 300_000 }, async () => {
+    const long = { ...MOS, steps: 1, batch_size: 1, max_length: 64, accumulate: 700 };
+    const { id, plan } = await create(long, {}, "other");
+    const other = { tenant: "other", isAdmin: false };
+    const { id: short } = await create(MOS);
+    await workUntil(short, 0.1);
+    const waiting = await jobs.job(other, id);
+    expect(waiting).toMatchObject({ status: "queued", step: 0 });
+    expect(waiting.slice).toBeGreaterThanOrEqual(1);
+    expect(waiting.trained_tokens).toBeGreaterThan(0);
+    expect((await jobs.events(waiting, { limit: 1 })).rows[0]?.message).toBe(
+      `Step 1/1: ${waiting.trained_tokens} tokens so far`,
+    );
+    expect((await jobs.checkpoints(waiting, { limit: 10 })).rows).toEqual([]);
+    // in the middle of a slice
+    const pausing = workUntil(id, 600, ({ status }) => status === "paused", other);
+    await jobs.pause(other, id);
+    const paused = await pausing;
+    expect(paused).toMatchObject({ step: 0, seconds: expect.any(Number) });
+    await jobs.resume(other, id);
+    const job = await workUntil(id, 3, undefined, other);
+    expect(job).toMatchObject({ status: "succeeded", step: 1, steps: 1 });
+    const out = join(folder, "long-alone");
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    let tokens = 0;
+    for await (const event of finetune(options as Parameters<typeof finetune>[0]))
+      if (event.type === "step") ({ tokens } = event);
+    expect(job.trained_tokens).toBe(tokens);
+    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
+    const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");
+    expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
+    // counted before the step: nothing is trained of one that is too large
+    for (const length of [{ steps: 1 }, { steps: undefined, epochs: 0.1 }]) {
+      const { id: large } = await create({ ...long, ...length }, { max_tokens_per_job: tokens - 1 });
+      const refused = await workUntil(large, 0.1);
+      expect(refused).toMatchObject({ status: "failed", step: 0, slice: 1 });
+      expect(refused.error).toMatchObject({
+        code: "token_limit_exceeded",
+        message: `the job takes ${tokens} tokens, and a job of this key may take ${tokens - 1}`,
+      });
+    }
   });
 
   test("a run of another version is made anew, and says so", async () => {

@@ -155,9 +155,26 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
 }
 
 /**
+ * Tokens of a step at most, padding included: with it the steps of a job are a measure of its work. Full batches of 256 rows
+ * of 4,096 tokens have as many.
+ */
+const MAX_STEP_TOKENS = 2 ** 20;
+
+/** Throws `bad_option` for a step that would be too large. */
+function checkStep(settings: FinetuneSettingsInput): void {
+  const { batchSize, accumulate, maxLength } = parseSettings(finetuneSettings, settings);
+  const tokens = batchSize * accumulate * maxLength;
+  if (tokens > MAX_STEP_TOKENS)
+    throw new MosError(
+      "bad_option",
+      `a step of ${accumulate} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${MAX_STEP_TOKENS} are allowed; use a smaller batch_size, mos.accumulate or mos.max_length`,
+    );
+}
+
+/**
  * What a request means; `mos` has the last word.
  *
- * @throws MosError `bad_option` for fields that do not go with each other.
+ * @throws MosError `bad_option` for fields that do not go with each other, and for too large a step.
  */
 export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan {
   const { seed, layers, learningRate } = options;
@@ -166,7 +183,7 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
   const mos = request.mos ?? {};
   const multiplier = known(learning_rate_multiplier) ?? 1;
   const epochs = mos.epochs ?? known(n_epochs) ?? EPOCHS;
-  return {
+  const plan: TrainingPlan = {
     adapter: set({
       method: mos.method ?? "mos",
       rank: mos.rank ?? standardRank(mos, layers),
@@ -201,6 +218,8 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
       seed,
     }),
   };
+  checkStep(plan.settings);
+  return plan;
 }
 
 /**

@@ -16,6 +16,13 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
         message: `Step ${event.step}/${steps ?? "?"}: training loss=${shown(event.loss)}`,
         data: { total_steps: steps ?? null, ...measured(event) },
       };
+    case "stopped":
+      return event.microBatches === undefined
+        ? undefined
+        : {
+            name: `step-${event.step + 1}-${event.microBatches}`,
+            message: `Step ${event.step + 1}/${steps ?? "?"}: ${event.tokens} tokens so far`,
+          };
     case "evaluation":
       return {
         name: `evaluation-${event.step}`,
@@ -33,7 +40,7 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
     case "saved":
-      return event.what === "checkpoint"
+      return event.what === "checkpoint" && event.microBatches === undefined
         ? { name: `checkpoint-${event.step}`, message: `Checkpoint created at step ${event.step}` }
         : undefined;
     default:

@@ -12,6 +12,8 @@ export interface TrainOrder {
   readonly resume: boolean;
   readonly adapter: FinetuneOptions["adapter"];
   readonly settings: FinetuneSettingsInput;
+  /** Tokens that the whole job may train; undefined for any number. */
+  readonly maxTokens: number | undefined;
   readonly threads: number;
 }
 

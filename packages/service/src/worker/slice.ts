@@ -157,7 +157,8 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   if (watched.type === "limited") return watched.end;
   if (watched.type === "failed") return failureIn(order, watched, failureOf(errorOf(watched, folder)));
   if (watched.type === "died") return { type: "interrupted", message: watched.message };
-  const progress = await progressOf(out, watched.steps ?? job.steps ?? 0);
+  const { steps = job.steps ?? 0, unfinishedTokens } = watched;
+  const progress = await progressOf(out, { steps, unfinishedTokens });
   const seconds = (performance.now() - started) / 1000;
   const kept = async (): Promise<SliceEnd> => {
     if (!watched.isComplete)
@@ -207,6 +208,7 @@ async function fetchRun(
     heldOutData: file === null || digest === null ? undefined : await dataOf(file, digest),
     out,
     resume: run !== null && Object.hasOwn(run, RECORD),
+    maxTokens: job.max_tokens ?? undefined,
     ...(job.plan as unknown as Pick<TrainOrder, "adapter" | "settings">),
     ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
   };
@@ -222,9 +224,12 @@ async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Pr
   );
 }
 
-/** How far a run has come, by its metrics. */
-async function progressOf(out: string, steps: number): Promise<Omit<Progress, "seconds">> {
-  let [step, trainedTokens] = [0, 0];
+/** How far a run has come, by its metrics and the tokens of a step that is not complete. */
+async function progressOf(
+  out: string,
+  { steps, unfinishedTokens }: { readonly steps: number; readonly unfinishedTokens: number },
+): Promise<Omit<Progress, "seconds">> {
+  let [step, trainedTokens] = [0, unfinishedTokens];
   const path = join(out, METRICS);
   if (await pathExists(path))
     for await (const { value } of readJsonLines(path)) {
@@ -237,7 +242,13 @@ async function progressOf(out: string, steps: number): Promise<Omit<Progress, "s
 }
 
 type Watched =
-  | { readonly type: "ended"; readonly isComplete: boolean; readonly steps: number | undefined }
+  | {
+      readonly type: "ended";
+      readonly isComplete: boolean;
+      readonly steps: number | undefined;
+      /** Of a step that is not complete. */
+      readonly unfinishedTokens: number;
+    }
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly hasBegun: boolean }
   /** It takes more than its key allows. */
   | { readonly type: "limited"; readonly end: SliceEnd }
@@ -268,6 +279,15 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
 
 type Note = Omit<NewEvent, "job">;
 
+function endOf(
+  report: Exclude<Report, { readonly type: "event" }>,
+  { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
+): Watched {
+  if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
+  const unfinishedTokens = last?.type === "stopped" ? (last.tokens ?? 0) : 0;
+  return { ...report, steps, unfinishedTokens };
+}
+
 async function watchTrainer(
   job: JobRow,
   order: TrainOrder,
@@ -280,8 +300,7 @@ async function watchTrainer(
   let steps: number | undefined;
   for await (const report of trainer.train(order)) {
     if (report.type !== "event") {
-      const hasBegun = steps !== undefined;
-      return limits.exceeded() ?? (report.type === "failed" ? { ...report, hasBegun } : { ...report, steps });
+      return limits.exceeded() ?? endOf(report, { steps, last: seen.at(-1) });
     }
     const { event } = report;
     seen.push(event);
@@ -312,13 +331,11 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
   return { isLost: () => isLost, end: () => clearInterval(timer) };
 }
 
-/** Stops a job that takes more than its key allows, as soon as its trainer says how much it takes. */
-function limitsOf({ max_steps, max_tokens, trained_tokens, plan }: JobRow, stop: () => void) {
-  let trained = trained_tokens ?? 0;
-  let steps = 0;
+/** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
+function limitsOf({ max_steps, max_tokens }: JobRow, stop: () => void) {
   let exceeded: Watched | undefined;
   const check = (what: "step" | "token", count: number, most: number | null): void => {
-    if (most === null || count <= most || exceeded !== undefined) return;
+    if (most === null || count <= most) return;
     const message = `the job takes ${count} ${what}s, and a job of this key may take ${most}`;
     const end = {
       type: "failed",
@@ -332,17 +349,9 @@ function limitsOf({ max_steps, max_tokens, trained_tokens, plan }: JobRow, stop:
   return {
     exceeded: () => exceeded,
     look: (event: FinetuneEvent): void => {
-      if (event.type === "ready") {
-        ({ steps } = event);
-        check("step", steps, max_steps);
-        // of a job by steps, nobody knows before
-        check("token", Math.round(event.train.tokens * Number(plan.settings["epochs"] ?? 0)), max_tokens);
-      }
-      if (event.type !== "step") return;
-      // the last step of a job by epochs may begin another pass
-      if (event.step === steps && plan.settings["epochs"] !== undefined) return;
-      trained += event.tokens;
-      check("token", trained, max_tokens);
+      if (event.type === "ready") check("step", event.steps, max_steps);
+      // the trainer counts them before each step
+      if (event.type === "limited") check("token", event.tokens, max_tokens);
     },
   };
 }
@@ -356,7 +365,10 @@ function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
   return step === steps || (every > 0 && step % every === 0);
 }
 
-/** Ends a turn after some seconds, but not before a step was made: a slice without progress would be repeated for ever. */
+/**
+ * Ends a turn after some seconds, in the middle of a step too, but not before a batch was computed: a slice without progress
+ * would be repeated for ever.
+ */
 function turnOf(
   { sliceSeconds, signal }: Pick<SliceContext, "sliceSeconds" | "signal">,
   stop: () => void,
@@ -364,7 +376,8 @@ function turnOf(
   let until = Number.POSITIVE_INFINITY;
   return (event) => {
     if (event.type === "ready") until = performance.now() + sliceSeconds * 1000;
-    if (event.type === "step" && (signal.aborted || performance.now() >= until)) stop();
+    const hasAdvanced = event.type === "step" || event.type === "progress";
+    if (hasAdvanced && (signal.aborted || performance.now() >= until)) stop();
   };
 }
 
@@ -377,10 +390,15 @@ interface Seen extends SliceContext {
 /** Makes the adapter of a checkpoint a model that can be used; one at the end of a slice is no business of the owner's. */
 async function publishCheckpoint(
   job: JobRow,
-  { step, path }: { readonly step: number; readonly path: string },
+  {
+    step,
+    path,
+    microBatches,
+  }: { readonly step: number; readonly path: string; readonly microBatches?: number },
   { slices, objects, arrival, seen, steps }: Seen,
 ): Promise<void> {
-  if (!isAskedFor(job, step, steps)) return;
+  // within a step it has the adapter of the one before, which is published already
+  if (microBatches !== undefined || !isAskedFor(job, step, steps)) return;
   const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
   await slices.publishCheckpoint(job, { step, files, metrics: metricsOf(seen, step) }, arrival.id);
 }

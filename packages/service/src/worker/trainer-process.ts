@@ -31,13 +31,14 @@ async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
 }
 
 async function train(order: TrainOrder): Promise<void> {
-  const { data, heldOutData, out, resume, adapter, settings, threads } = order;
+  const { data, heldOutData, out, resume, adapter, settings, maxTokens, threads } = order;
   let isComplete = false;
   try {
     const events = finetune({
       model: await baseOf(order),
       ...{ data, out, resume, adapter, settings, free },
       ...(heldOutData === undefined ? {} : { heldOutData }),
+      ...(maxTokens === undefined ? {} : { maxTokens }),
       compile: { threads },
       signal: controller.signal,
     });
