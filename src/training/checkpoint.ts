@@ -6,7 +6,6 @@ import { openSafetensors, writeSafetensors } from "#formats";
 import { pathExists, readJson, restoreFolder, writeFileAtomic, writeFolderAtomic } from "#storage";
 import type { Parameter } from "./gradients.ts";
 import { emptyMoments, type Moments } from "./optimizer.ts";
-import type { UnfinishedUpdate } from "./update.ts";
 
 /** Everything from which a run resumes as if it had not been interrupted. */
 export interface TrainingState {
@@ -24,6 +23,22 @@ export interface TrainingState {
   readonly baseLoss?: number | undefined;
   /** The update after which the held-out loss was last measured. */
   readonly evaluated?: number | undefined;
+}
+
+/** What an update has summed up, as far as it is computed. */
+export interface UnfinishedUpdate {
+  /** Those that are computed, at least 1. */
+  readonly microBatches: number;
+  /** Of the first one, from 0. */
+  readonly epoch: number;
+  readonly loss: number;
+  readonly correct: number;
+  readonly targets: number;
+  readonly tokens: number;
+  readonly examples: number;
+  readonly seconds: number;
+  /** By parameter. The next micro-batch is added in place. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
 /** The lowest held-out loss so far, in nats, and the step after which it was measured. */

@@ -1,6 +1,6 @@
 // One update: gradients accumulated over micro-batches, clipped, and applied by AdamW.
 import { MosError } from "#core";
-import type { TrainingState } from "./checkpoint.ts";
+import type { TrainingState, UnfinishedUpdate } from "./checkpoint.ts";
 import { drawMaskBuffer } from "./dropout.ts";
 import type { GradientSource } from "./gradients.ts";
 import type { MicroBatch, MicroBatchSettings } from "./micro-batches.ts";
@@ -70,22 +70,6 @@ export const progressOf = ({ step, unfinished }: TrainingState): UpdateProgress 
 
 /** Lets signals and timers run, since the runtime computes on this thread. */
 export const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-/** What an update has summed up, as far as it is computed. */
-export interface UnfinishedUpdate {
-  /** Those that are computed, at least 1. */
-  readonly microBatches: number;
-  /** Of the first one, from 0. */
-  readonly epoch: number;
-  readonly loss: number;
-  readonly correct: number;
-  readonly targets: number;
-  readonly tokens: number;
-  readonly examples: number;
-  readonly seconds: number;
-  /** By parameter. The next micro-batch is added in place. */
-  readonly gradients: ReadonlyMap<string, Float32Array>;
-}
 
 /** What a micro-batch needs besides the state. */
 export interface AdvanceOptions {
