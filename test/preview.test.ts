@@ -67,6 +67,25 @@ test("a preview says what the run then is, and writes nothing", async () => {
   expect(preview.seconds).toBeGreaterThan(0);
 });
 
+test("memory and time are those of the batches that the data make, not of full ones", async () => {
+  const few = { ...settings, heldOut: 0, examples: 3, maxLength: 64, accumulate: 1, packing: false };
+  const three = await previewRun(optionsOf({ settings: { ...few, batchSize: 3 } }));
+  const many = { ...few, batchSize: 200, maxLength: 128 };
+  expect((await previewRun(optionsOf({ settings: many }))).plan).toEqual(three.plan);
+  // there is room for what the run takes, and for no full batch
+  const free = { bytes: 1.04 * three.plan.bytes, resident: 0, limit: "machine" } as const;
+  const run = finetune({ ...optionsOf({ settings: many, free }), out: join(folder, "few") });
+  expect(await run.next()).toMatchObject({ value: { type: "memory", plan: three.plan } });
+  await run.return();
+  const base = { bytes: 100_000, resident: 0, limit: "machine" } as const;
+  const options = {
+    ...optionsOf({ settings: many, free: base }),
+    model: "assets/tiny-english",
+    data: "none.jsonl",
+  };
+  await expect(previewRun(options)).rejects.toMatchObject({ code: "memory" }); // before the data are looked for
+});
+
 test("the base decides the learning rate where none is given", async () => {
   expect([64, 576, 640, 2048, 4096].map(usualLearningRate)).toEqual([0.002, 0.002, 0.002, 0.00063, 0.00031]);
   expect((await previewRun(optionsOf())).learningRate).toBe(0.002);

@@ -32,14 +32,18 @@ export interface LoadOptions extends LocateCalls, Partial<BaseForms> {
  * const other = await loadModel("org/name", { hub: { token: process.env.HF_TOKEN } });
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
+  const loaded = await loadBase(model, options);
+  return { model: loaded, text: await loadModelText(loaded.source) };
+}
+
+/** The weights without the text, which may be loaded already. */
+export async function loadBase(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const { signal, onProgress, baseDtype = "stored", compute = "float32", transposedCodes = false } = options;
-  const loaded = await loadWeights(await locatedPath(model, options), {
+  return await loadWeights(await locatedPath(model, options), {
     ...{ baseDtype, compute, transposedCodes },
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });
-  const text = await loadModelText(loaded.source);
-  return { model: loaded, text };
 }
 
 /**

@@ -15,9 +15,17 @@ import {
   splitHeldOut,
 } from "#data";
 import { type LoadedText, withVariables } from "#text";
-import { stepsOfEpochs, type TrainSettings } from "#training";
+import { paddedTokens, stepsOfEpochs, type TrainSettings } from "#training";
 import type { FinetuneSettings } from "./finetune-settings.ts";
-import type { PlannedBase } from "./memory.ts";
+import {
+  type BatchSize,
+  expectRunMemory,
+  keptAs,
+  type PlannedBase,
+  type RunMemory,
+  type RunShapes,
+} from "./memory.ts";
+import { parameterCount } from "./params.ts";
 import {
   type DataInput,
   expectWarmup,
@@ -25,6 +33,7 @@ import {
   type PreparedRun,
   type RunSettings,
 } from "./prepare-run.ts";
+import type { ModelSummary } from "./run-results.ts";
 
 /** The examples of a run. */
 export interface RunData {
@@ -106,6 +115,33 @@ export async function encodeRun(data: RunData, options: RunEncoding): Promise<En
     padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
   });
   return { train, heldOut, run };
+}
+
+/** The memory of a run, by the batches that its examples make. Throws `memory` where there is no room. */
+export function runMemory(
+  { base, config, settings, evaluates, free }: PreparedRun,
+  { train, heldOut, run }: EncodedRun,
+): RunMemory {
+  const shapeOf = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
+    const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
+    const { rows, longest } = paddedTokens(lengths, { ...run, batchRows: batchSize, rowLength: maxLength });
+    const maxSegment = Math.max(train.report.longest, heldOut?.report.longest ?? 0);
+    return { rows, length: longest, maxSegment: Math.min(maxSegment, maxLength) };
+  };
+  const shapesOf = (size: BatchSize): RunShapes => ({
+    shape: shapeOf(train, size),
+    heldOutShape: heldOut === undefined ? undefined : shapeOf(heldOut, size),
+  });
+  return expectRunMemory(base, config, { ...settings, evaluates, free, shapesOf });
+}
+
+/** The base of a run, in what is shown of it. */
+export function summaryOf({ base, settings }: PreparedRun, memory: RunMemory): ModelSummary {
+  const { layers, hiddenSize } = base.config;
+  return {
+    ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
+    kept: keptAs(base.formsOf({ ...settings, ...memory })),
+  };
 }
 
 /** A tokenizer may know tokens that its model has no embedding for. */

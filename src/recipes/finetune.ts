@@ -14,7 +14,7 @@ import {
 import { MosError } from "#core";
 import { geometryOf } from "#models";
 import { lockFolder, pathExists } from "#storage";
-import { tokenMarks } from "#text";
+import { type LoadedText, tokenMarks } from "#text";
 import {
   initialState,
   loadCheckpoint,
@@ -25,8 +25,8 @@ import {
   type TrainingState,
   train,
 } from "#training";
-import { type BaseModel, loadModel } from "./base.ts";
-import { type EncodedRun, encodeRun, readRunData } from "./encode-run.ts";
+import { type BaseModel, loadBase, loadText } from "./base.ts";
+import { type EncodedRun, encodeRun, readRunData, runMemory, summaryOf } from "./encode-run.ts";
 import type { FinetuneSettings } from "./finetune-settings.ts";
 import { type FinetuneOptions, type PreparedRun, prepareRun } from "./prepare-run.ts";
 import {
@@ -83,10 +83,14 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   await using _adapter = place === out ? undefined : await lockFolder(out);
   await using _run = resume ? await lockRun(place) : undefined;
   const prepared = yield* prepareRun(options);
-  const { memory, free } = prepared;
-  const { plan: taken, rematerialise } = memory;
-  yield { type: "memory", model: prepared.summary, plan: taken, free, rematerialise };
-  const plan = await planRun(options, prepared);
+  const { free, model: given } = prepared;
+  const data = await readRunData(options, prepared.settings);
+  const text = typeof given === "string" ? await loadText(given) : given.text;
+  const encoded = await encodeRun(data, { ...prepared, text, signal: options.signal });
+  const memory = runMemory(prepared, encoded);
+  const { plan: taken, rematerialise, transposedCodes } = memory;
+  yield { type: "memory", model: summaryOf(prepared, memory), plan: taken, free, rematerialise };
+  const plan = await planRun(options, { ...prepared, ...encoded, text, transposedCodes });
   const model = adapterModel(plan.base.model, plan.adapter);
   const { parameters } = model;
   const started = await startRun(plan, { out, place, resume, overwrite, parameters });
@@ -231,24 +235,18 @@ async function startOf(
   return { adapter, digest: await folder.digest(), otherTokens };
 }
 
-/** Reads and checks everything that a run needs, before anything is written. */
-async function planRun(options: FinetuneOptions, prepared: PreparedRun): Promise<Plan> {
-  const { settings, config, model: given, memory } = prepared;
+interface PlanOptions extends PreparedRun, EncodedRun {
+  readonly text: LoadedText;
+  readonly transposedCodes: boolean;
+}
+
+/** Loads the base, and checks everything else that a run needs before anything is written. */
+async function planRun(options: FinetuneOptions, prepared: PlanOptions): Promise<Plan> {
+  const { settings, config, model: given, text, transposedCodes, train, heldOut, run } = prepared;
   const { baseDtype, compute } = settings;
-  const data = await readRunData(options, settings);
-  const base =
-    typeof given === "string"
-      ? await loadModel(given, {
-          ...options,
-          ...{ baseDtype, compute, transposedCodes: memory.transposedCodes },
-        })
-      : given;
+  const how = { ...options, baseDtype, compute, transposedCodes };
+  const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
   const { adapter, digest, otherTokens } = await startOf(options, config, base);
-  const { train, heldOut, run } = await encodeRun(data, {
-    ...prepared,
-    text: base.text,
-    signal: options.signal,
-  });
   const record: RunRecord = {
     format: 1,
     fingerprint: base.model.fingerprint,

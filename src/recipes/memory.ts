@@ -19,7 +19,7 @@ import {
   type MemoryPlan,
   memoryPlan,
 } from "#storage";
-import { baseBytes, type Rematerialise, rowsAtOnce, trainingMemory } from "#training";
+import { baseBytes, type Rematerialise, rowsAtOnce, type StepShape, trainingMemory } from "#training";
 import { formText } from "./inspect-model.ts";
 import { parameterCount } from "./params.ts";
 import { plannedModel } from "./trainable.ts";
@@ -74,6 +74,17 @@ export interface RunSize {
   readonly accumulate: number;
   /** Whether a part of the data is held out. */
   readonly evaluates: boolean;
+  /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
+  readonly shapesOf?: (size: BatchSize) => RunShapes;
+}
+
+/** What decides how examples are divided into batches. */
+export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
+
+/** The largest batches of a run. */
+export interface RunShapes {
+  readonly shape: StepShape;
+  readonly heldOutShape: StepShape | undefined;
 }
 
 /** How a run will be made, and what it takes. */
@@ -118,8 +129,10 @@ export function planMemory(
 ): RunMemory {
   const { config } = base;
   const adapter = blankAdapter(adapterConfig, geometryOf(config));
-  const { rows, accumulate } = microBatchesOf(size);
-  const shape = { rows, length: size.maxLength };
+  const { rows, accumulate: parts } = microBatchesOf(size);
+  const full = { shape: { rows, length: size.maxLength }, heldOutShape: undefined };
+  const shapes = size.shapesOf?.(size) ?? full;
+  const accumulate = shapes.shape.rows < rows ? size.accumulate : parts; // a batch of few rows is not divided
   const { evaluates } = size;
   let least: RunMemory | undefined;
   const ways = waysOf(size.compute, config);
@@ -128,7 +141,7 @@ export function planMemory(
     const alone = memoryPlan({ base: baseBytes(config, forms) });
     // the rest takes a second to plan, and changes nothing
     if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
-    const options = { forms, shape, accumulate, evaluates, rematerialise: way.rematerialise };
+    const options = { forms, ...shapes, accumulate, evaluates, rematerialise: way.rematerialise };
     return trainingMemory(plannedModel(config, forms, adapter), options);
   };
   for (const way of ways) {
@@ -137,6 +150,21 @@ export function planMemory(
     if (least === undefined || found.plan.bytes < least.plan.bytes) least = found;
   }
   return least as RunMemory;
+}
+
+/**
+ * What can be said before the data are read, which may take minutes.
+ *
+ * @throws MosError "memory" where the base alone has no room, as `expectRunMemory`.
+ */
+export function expectBaseMemory(
+  base: PlannedBase,
+  adapter: AdapterConfig,
+  size: RunSize & { readonly free: FreeMemory },
+): void {
+  const forms = base.formsOf({ ...size, transposedCodes: false });
+  if (fitsMemory(memoryPlan({ base: baseBytes(base.config, forms) }), size.free)) return;
+  expectRunMemory(base, adapter, size);
 }
 
 /** Lengths and batches are halved at most this often to find what fits. */

@@ -20,9 +20,7 @@ import {
   finetuneSettings,
   usualLearningRate,
 } from "./finetune-settings.ts";
-import { baseOfFiles, expectRunMemory, keptAs, type PlannedBase, type RunMemory } from "./memory.ts";
-import { parameterCount } from "./params.ts";
-import type { ModelSummary } from "./run-results.ts";
+import { baseOfFiles, expectBaseMemory, type PlannedBase } from "./memory.ts";
 
 /**
  * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator
@@ -74,14 +72,13 @@ export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOpt
 /** Settings with those that the base decides where they are not given. */
 export type RunSettings = FinetuneSettings & { readonly learningRate: number };
 
-/** What is known before the base is loaded. */
+/** What is known before the data are read. */
 export interface PreparedRun {
   readonly settings: RunSettings;
   readonly config: AdapterConfig;
   readonly model: string | BaseModel;
   readonly base: PlannedBase;
-  readonly summary: ModelSummary;
-  readonly memory: RunMemory;
+  readonly evaluates: boolean;
   readonly free: FreeMemory;
 }
 
@@ -116,7 +113,7 @@ export function checkRun(base: PlannedBase, run: Pick<FinetuneOptions, "adapter"
 }
 
 /**
- * Checks the settings against the model's header, and that there is memory for the run. A model of the hub is downloaded;
+ * Checks the settings against the model's header, and that there is memory for its base. A model of the hub is downloaded;
  * nothing is loaded.
  */
 export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, PreparedRun> {
@@ -134,17 +131,12 @@ export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadE
       "bad_option",
       "earlyStoppingPatience needs held-out examples, and evaluateEvery above 0 to measure the loss on them",
     );
-  const memory = expectRunMemory(base, config, { ...settings, evaluates, free });
+  expectBaseMemory(base, config, { ...settings, evaluates, free });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, geometryOf(base.config)), { evaluates, resume });
   if (out !== undefined) await expectSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
-  const { layers, hiddenSize } = base.config;
-  const summary: ModelSummary = {
-    ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
-    kept: keptAs(base.formsOf({ ...settings, ...memory })),
-  };
-  const { learningRate = usualLearningRate(hiddenSize) } = settings;
-  return { settings: { ...settings, learningRate }, config, model, base, free, summary, memory };
+  const { learningRate = usualLearningRate(base.config.hiddenSize) } = settings;
+  return { settings: { ...settings, learningRate }, config, model, base, evaluates, free };
 }
 
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>

@@ -13,9 +13,18 @@ import {
 import { geometryOf, type LocateCalls } from "#models";
 import type { FreeMemory, MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
-import { paddedTokens, type Rematerialise, rowsAtOnce, type TrainSettings, trainingSpeed } from "#training";
+import { type PaddedBatches, paddedTokens, type Rematerialise, trainingSpeed } from "#training";
 import { loadText } from "./base.ts";
-import { encodeRun, encodingOf, type RunData, readRunData } from "./encode-run.ts";
+import {
+  type EncodedRun,
+  encodeRun,
+  encodingOf,
+  type RunData,
+  readRunData,
+  runMemory,
+  summaryOf,
+} from "./encode-run.ts";
+import type { RunMemory } from "./memory.ts";
 import { type PreparedRun, prepareRun, type RunOptions } from "./prepare-run.ts";
 import type { ModelSummary } from "./run-results.ts";
 import { plannedModel } from "./trainable.ts";
@@ -97,19 +106,25 @@ const SHOWN_LINES = 3;
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   const prepared = await preparedRun(options);
-  const { settings, config, model, base, summary, memory, free } = prepared;
+  const { settings, config, model, base, free } = prepared;
   const data = await readRunData(options, settings);
   const text = typeof model === "string" ? await loadText(model) : model.text;
   const lines = previewLines(data, { ...options, text, settings });
-  const { train, heldOut, run } = await encodeRun(data, { ...prepared, text, signal: options.signal });
+  const encoded = await encodeRun(data, { ...prepared, text, signal: options.signal });
+  const { train, heldOut, run } = encoded;
+  const memory = runMemory(prepared, encoded);
   const batches = paddedTokens(lengthsOf(train), run);
   return {
-    ...{ model: summary, adapter: config, budget: budget(config, geometryOf(base.config)) },
+    ...{
+      model: summaryOf(prepared, memory),
+      adapter: config,
+      budget: budget(config, geometryOf(base.config)),
+    },
     ...{ train: train.report, heldOut: heldOut?.report },
     ...{ steps: run.steps, epochs: (run.steps * run.accumulate) / batches.batches },
     ...{ warmup: run.warmup, learningRate: run.learningRate },
     ...{ plan: memory.plan, free, rematerialise: memory.rematerialise },
-    seconds: await secondsOf({ train, heldOut, run, batches }, { ...options, prepared }),
+    seconds: await secondsOf({ ...encoded, batches, memory }, { ...options, prepared }),
     lines,
     warnings: warningsOf({ train, heldOut, maxLength: settings.maxLength }),
   };
@@ -122,28 +137,27 @@ async function preparedRun(options: PreviewOptions): Promise<PreparedRun> {
   return step.value;
 }
 
-interface Encoded {
-  readonly train: EncodedDataset;
-  readonly heldOut: EncodedDataset | undefined;
-  readonly run: TrainSettings;
+interface Timed extends EncodedRun {
+  readonly batches: PaddedBatches;
+  readonly memory: RunMemory;
 }
 
 const lengthsOf = ({ encoded }: EncodedDataset): readonly number[] => encoded.map(({ ids }) => ids.length);
 
 /** The tokens of all batches, by the time that one layer needs for a token. */
 async function secondsOf(
-  { train, heldOut, run, batches }: Encoded & { readonly batches: ReturnType<typeof paddedTokens> },
+  { train, heldOut, run, batches, memory }: Timed,
   { prepared, compile, now = steadyNow }: PreviewOptions & { readonly prepared: PreparedRun },
 ): Promise<number> {
-  const { base, config, settings, memory } = prepared;
+  const { base, config, settings } = prepared;
   const forms = base.formsOf({ ...settings, ...memory });
   const model = plannedModel(base.config, forms, blankAdapter(config, geometryOf(base.config)));
-  const { tokens, longest } = batches;
+  const { tokens, rows, longest } = batches;
   const heldOutTokens = heldOut === undefined ? 0 : paddedTokens(lengthsOf(heldOut), run).tokens;
   const speed = await trainingSpeed(model, {
     ...{ forms, rematerialise: memory.rematerialise, evaluates: heldOut !== undefined, now },
     shape: {
-      rows: rowsAtOnce(run),
+      rows,
       length: longest,
       maxSegment: Math.max(train.report.longest, heldOut?.report.longest ?? 0),
     },
@@ -200,7 +214,7 @@ function warningsOf({
   train,
   heldOut,
   maxLength,
-}: Omit<Encoded, "run"> & { readonly maxLength: number }): readonly PreviewWarning[] {
+}: Omit<EncodedRun, "run"> & { readonly maxLength: number }): readonly PreviewWarning[] {
   const { truncated, truncatedTargets, dropped } = train.report;
   return [
     ...(dropped === 0

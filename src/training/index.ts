@@ -15,7 +15,14 @@ export {
   type TrainableModel,
 } from "./gradients.ts";
 export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
-export { type BatchSettings, paddedTokens, rowsAtOnce, runTokens, stepsOfEpochs } from "./micro-batches.ts";
+export {
+  type BatchSettings,
+  type PaddedBatches,
+  paddedTokens,
+  rowsAtOnce,
+  runTokens,
+  stepsOfEpochs,
+} from "./micro-batches.ts";
 export {
   type AdamWOptions,
   adamW,

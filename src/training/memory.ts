@@ -22,6 +22,8 @@ export interface TrainingMemoryOptions {
   readonly accumulate?: number;
   /** Whether the loss is measured on held-out examples, by a program of its own; false. */
   readonly evaluates?: boolean;
+  /** The largest batch of these; as of those that are trained on. */
+  readonly heldOutShape?: StepShape | undefined;
 }
 
 // Measured: what the process has beside tensors.
@@ -48,12 +50,13 @@ export function baseBytes(config: PlannedModel["config"], forms: ReadonlyMap<str
  */
 export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
   const { forms, shape, rematerialise, accumulate = 1, evaluates = false } = options;
+  const { heldOutShape = shape } = options;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const masks = 4 * model.maskBufferLength(shape);
   const step = stepPeak(model, { shape, training: true, rematerialise });
   const evaluation = evaluates
-    ? stepPeak(model, { shape, training: false, rematerialise: "none" })
+    ? stepPeak(model, { shape: heldOutShape, training: false, rematerialise: "none" })
     : { workspace: 0, constants: 0, results: 0, nodes: 0 };
   return memoryPlan({
     base: baseBytes(config, forms),

@@ -93,11 +93,18 @@ export function stepsOfEpochs(
   return Math.max(1, Math.ceil(count / settings.accumulate));
 }
 
-/** Tokens of all micro-batches of the first epoch, padding included, and how many batches these are. */
-export function paddedTokens(
-  lengths: readonly number[],
-  settings: MicroBatchSettings,
-): { readonly tokens: number; readonly batches: number; readonly longest: number } {
+/** What the batches of an epoch are like. */
+export interface PaddedBatches {
+  /** Of all of them, padding included. */
+  readonly tokens: number;
+  readonly batches: number;
+  /** Of the largest micro-batch: the most rows, and the most tokens of a row. */
+  readonly rows: number;
+  readonly longest: number;
+}
+
+/** The batches of the first epoch; `lengths` are the tokens of each example. */
+export function paddedTokens(lengths: readonly number[], settings: MicroBatchSettings): PaddedBatches {
   const plan = planEpoch(lengths, planOf(settings, 0));
   const multiple = lengthMultiple(settings);
   const shapes = plan
@@ -112,6 +119,7 @@ export function paddedTokens(
   return {
     tokens: shapes.reduce((sum, { rows, length }) => sum + rows * length, 0),
     batches: plan.length,
+    rows: shapes.reduce((most, { rows }) => Math.max(most, rows), 0),
     longest: shapes.reduce((most, { length }) => Math.max(most, length), 0),
   };
 }
