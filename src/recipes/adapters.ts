@@ -14,7 +14,7 @@ import {
   whyNoAdapter,
 } from "#adapters";
 import { MosError } from "#core";
-import { listFolder, pathExists } from "#storage";
+import { listFolder, nameOfFile, pathExists } from "#storage";
 
 /** A sub-folder of a folder of adapters. */
 export interface ListedAdapter {
@@ -56,7 +56,7 @@ export async function listAdapters(folder: string): Promise<readonly ListedAdapt
   for (const name of names.sort()) {
     const path = join(folder, name);
     const found = await stat(path).catch(() => undefined);
-    if (found?.isDirectory() === true) listed.push(await describe(name, path));
+    if (found?.isDirectory() === true) listed.push(await describe(nameOfFile(name), path));
   }
   return listed;
 }

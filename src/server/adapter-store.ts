@@ -5,8 +5,10 @@ import { MosError, parseJson, reasonOf } from "#core";
 import { expectAdapterHeader, openSafetensors } from "#formats";
 import type { AdapterInfo, Engine } from "#inference";
 import {
+  fileNameOf,
   type KeptFolder,
   lockChanges,
+  nameOfFile,
   openAtomicFile,
   openAtomicFolder,
   pathExists,
@@ -64,8 +66,11 @@ export function checkAdapterName(name: string): void {
   );
 }
 
-/** Whether a name can be that of a folder in the adapters' folder, and of nothing elsewhere. */
-const isFolderName = (name: string): boolean => !name.startsWith(".") && /^[^/\\\0]{1,255}$/.test(name);
+/** Folders that an adapter's name may have; the operator may have named one as `fileNameOf` does not. None is elsewhere. */
+function foldersFor(name: string): readonly string[] {
+  if (name.startsWith(".") || !/^[^/\\\0]{1,255}$/.test(name)) return [];
+  return [fileNameOf(name), name].filter((file) => nameOfFile(file) === name);
+}
 
 /** The adapters' folder. @throws ApiError 400 if the server has none. */
 function folderOf({ folder }: AdapterStoreOptions): string {
@@ -92,7 +97,8 @@ function newPath(name: string, options: AdapterStoreOptions): string {
 /** The path of an existing adapter, whose name need not be a plain one: the operator may have put it there. @throws ApiError 404. */
 async function knownPath(name: string, options: AdapterStoreOptions): Promise<string> {
   const folder = folderOf(options);
-  if (isFolderName(name) && (await pathExists(join(folder, name, CONFIG)))) return join(folder, name);
+  for (const file of foldersFor(name))
+    if (await pathExists(join(folder, file, CONFIG))) return join(folder, file);
   throw new ApiError(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, {
     status: 404,
     code: "model_not_found",

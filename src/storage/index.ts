@@ -1,4 +1,5 @@
 export { isDiskFull, storageError, systemCode } from "./error.ts";
+export { fileNameOf, nameOfFile } from "./file-names.ts";
 export {
   type AtomicFile,
   type ByteSource,

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { childOptions, MosError, moduleBeside } from "mixture-of-shards/core";
 import type { ServerLog } from "mixture-of-shards/server";
-import { makeFolder, makeTemporaryFolder, repairFolder } from "mixture-of-shards/storage";
+import { fileNameOf, makeFolder, makeTemporaryFolder, repairFolder } from "mixture-of-shards/storage";
 import { isModelOf, type Jobs } from "#jobs";
 import type { ObjectStore } from "#objects";
 import type { Conversion, Converted } from "./peft-process.ts";
@@ -54,6 +54,8 @@ export async function openPeftFolder(
   const publisher = await openPublisher(folder, {
     jobs,
     isWanted: (name) => isModelOf(name, modelName) && isDue(name),
+    // vLLM's resolver looks for a folder that has the name of the model
+    folderName: process.platform === "win32" ? fileNameOf : (name) => name,
     write: async (files, out) => {
       const adapter = await makeTemporaryFolder("mos-peft-");
       try {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards/core";
-import { makeFolder, pathExists } from "mixture-of-shards/storage";
+import { fileNameOf, makeFolder, nameOfFile, pathExists } from "mixture-of-shards/storage";
 import { type Jobs, tenantOfModel } from "#jobs";
 import type { Files } from "#objects";
 
@@ -22,6 +22,8 @@ export interface PublisherOptions {
   readonly jobs: Pick<Jobs, "published" | "filesOfModel">;
   /** Which of the published models belong into the folder (all). */
   readonly isWanted?: (name: string) => boolean;
+  /** The name of a model's folder (`fileNameOf`). */
+  readonly folderName?: (name: string) => string;
   /** Writes a model's folder, which is complete or absent. */
   readonly write: (files: Files, path: string) => Promise<void>;
   /** A model whose folder cannot be made is tried again; others do not wait for it. */
@@ -31,32 +33,36 @@ export interface PublisherOptions {
 /** The folders of fine-tuned models in `folder`, beside which there may be others. */
 export async function openPublisher(
   folder: string,
-  { jobs, isWanted = () => true, write, onError }: PublisherOptions,
+  { jobs, isWanted = () => true, folderName = fileNameOf, write, onError }: PublisherOptions,
 ): Promise<Publisher> {
   await makeFolder(folder);
   const add = async (name: string, files: Files): Promise<void> => {
-    if (await pathExists(join(folder, name))) return;
+    const path = join(folder, folderName(name));
+    if (await pathExists(path)) return;
     if (!(await pathExists(folder)))
       throw new MosError("storage", `${folder}: the folder of models is not there; mount or restore it`);
-    await write(files, join(folder, name));
+    await write(files, path);
   };
-  const remove = async (name: string): Promise<void> => {
+  const removeFolder = async (name: string): Promise<void> => {
     // hidden at once, so that nobody sees half of it
     const hidden = join(folder, `.${randomUUID()}.removed`);
     await rename(join(folder, name), hidden).catch(() => undefined);
     await rm(hidden, { recursive: true, force: true });
   };
   return {
-    remove,
+    remove: (name) => removeFolder(folderName(name)),
     sync: async () => {
       // what is there first: a model that is published meanwhile is not in the way
       const folders = await readdir(folder);
       const published = await jobs.published();
       for (const [name, files] of published)
         if (isWanted(name)) await add(name, files).catch((error: unknown) => onError(name, error));
+      // others are no longer published, or were named by another version
+      const current = new Set([...published.keys()].map(folderName));
       for (const name of folders)
         if (name.endsWith(".removed")) await rm(join(folder, name), { recursive: true, force: true });
-        else if (tenantOfModel(name) !== undefined && !published.has(name)) await remove(name);
+        else if (tenantOfModel(nameOfFile(name)) !== undefined && !current.has(name))
+          await removeFolder(name);
     },
     fetch: async (name) => {
       if (tenantOfModel(name) === undefined || name.includes("\0")) return false;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards/core";
-import { writeFolderAtomic } from "mixture-of-shards/storage";
+import { nameOfFile, writeFolderAtomic } from "mixture-of-shards/storage";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { type Jobs, jobRequestSchema, openJobs, openSlices, planOf, type Queue } from "#jobs";
@@ -51,7 +51,10 @@ describe.each(databases)("%s", (_, open) => {
     return makeServer({
       engine: {
         delay: 5,
-        look: async () => ["plain", ...(await readdir(adapters)).filter((each) => !each.startsWith("."))],
+        look: async () => {
+          const folders = (await readdir(adapters)).filter((each) => !each.startsWith("."));
+          return ["plain", ...folders.map(nameOfFile)];
+        },
         adapters: ["plain"],
       },
       server: {

@@ -3,9 +3,10 @@ import { execFile } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { access, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { fileNameOf } from "mixture-of-shards/storage";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, expect, test, vi } from "vitest";
@@ -27,6 +28,9 @@ async function modesIn(root: string): Promise<ReadonlyMap<string, string>> {
   }
   return modes;
 }
+
+/** Names that Windows cannot have, of those that a service might make. */
+const NOT_ON_WINDOWS = /[<>:"|?*\\]|[. ]$/;
 
 const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
 
@@ -67,12 +71,21 @@ test.skipIf(process.platform === "win32").each(databases)(
         messages: [{ role: "user", content: "Hi" }],
         max_tokens: 2,
       });
+      // checkpoints are published at the next look
+      const folders = [model, `${model}:ckpt-step-1`, `${model}:ckpt-step-2`].map(fileNameOf).sort();
+      await vi.waitFor(
+        async () => expect((await readdir(join(storage, "adapters"))).sort()).toEqual(folders),
+        {
+          ...{ timeout: 20_000, interval: 200 },
+        },
+      );
       const state = join(serving.folder, "state");
       for (const place of name === "PGlite" ? [state, storage] : [storage]) {
         expect(await modeOf(place)).toBe("700");
         const modes = await modesIn(place);
         expect(modes.size).toBeGreaterThan(5);
         expect([...modes].filter(([, mode]) => mode !== "700" && mode !== "600")).toEqual([]);
+        expect([...modes.keys()].filter((path) => NOT_ON_WINDOWS.test(basename(path)))).toEqual([]);
         if (process.getuid?.() !== 0) continue;
         await chmod(folder, 0o755);
         const asOther = run("find", [place, "-maxdepth", "1"], { uid: 65_534, gid: 65_534 });

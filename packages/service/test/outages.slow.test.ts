@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { finetune } from "mixture-of-shards";
+import { fileNameOf } from "mixture-of-shards/storage";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -82,7 +83,7 @@ async function expectSuccess({ client, storage }: Serving, id: string): Promise<
     job = await jobs.retrieve(id);
   }
   expect(job).toMatchObject({ status: "succeeded", error: null });
-  const path = join(storage, "adapters", job.fine_tuned_model ?? "", "adapter_model.safetensors");
+  const path = join(storage, "adapters", fileNameOf(job.fine_tuned_model ?? ""), "adapter_model.safetensors");
   while (
     !(await access(path).then(
       () => true,

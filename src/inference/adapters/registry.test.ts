@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createAdapter, openAdapterFolder, parseAdapterConfig, saveAdapter } from "#adapters";
 import { MosError } from "#core";
+import { fileNameOf } from "#storage";
 import { Registry } from "./registry.ts";
 import { ResidentCache } from "./resident-cache.ts";
 
@@ -37,6 +38,27 @@ test("an open folder detects that it was replaced or removed", async () => {
   expect(await open.isCurrent()).toBe(false);
   await rm(join(folder, "acme"), { recursive: true });
   expect(await open.isCurrent()).toBe(false);
+});
+
+test("a folder is found by the name that it encodes, and by its own where it encodes none", async () => {
+  const names = ["ft:base:acme:x:1", "CON", "50%"];
+  for (const name of names) await save(fileNameOf(name), 2);
+  await save("odd:name", 3);
+  const registry = await registryOf();
+  const all = registry.list().map(({ name }) => name);
+  expect(all.sort()).toEqual([...names, "acme", "odd:name"].sort());
+  // of two folders for one name, the encoded one is the one that was published
+  await save("ft:base:acme:x:1", 4);
+  await save(fileNameOf("odd:name"), 2);
+  await registry.look();
+  expect(
+    registry
+      .list()
+      .map(({ name }) => name)
+      .sort(),
+  ).toEqual(all);
+  expect(registry.get("odd:name").info.digest).toBe(registry.get("CON").info.digest);
+  expect(registry.get("ft:base:acme:x:1").info.digest).toBe(registry.get("CON").info.digest);
 });
 
 test("a failure found by a load survives a scan that was already running", async () => {

@@ -10,7 +10,7 @@ import {
   whyNoAdapter,
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
-import { pathExists, repairFolder, replacedName, storageError } from "#storage";
+import { fileNameOf, nameOfFile, pathExists, repairFolder, replacedName, storageError } from "#storage";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 import { residentBytes } from "./compact-adapter.ts";
 import type { AdapterManagerOptions } from "./types.ts";
@@ -65,6 +65,8 @@ export class Registry {
   failures = 0;
   private readonly options: RegistryOptions;
   private states: ReadonlyMap<string, State> = new Map();
+  /** Adapters whose folders an operator named as `fileNameOf` does not. */
+  private oddlyNamed: ReadonlySet<string> = new Set();
   private infos: readonly AdapterInfo[] = [];
   /** Folders without an adapter, which requests do not know. */
   private empty: readonly RefusedAdapter[] = [];
@@ -176,7 +178,12 @@ export class Registry {
     if (typeof source !== "string") return Object.keys(source);
     const found = await foldersIn(source);
     if (found.some((name) => /^\..*\.(partial|replaced)$/.test(name))) this.repairBeside(source);
-    return found.filter(canBeName);
+    const folders = new Set(found);
+    const names = new Set(found.map(nameOfFile).filter(canBeName));
+    // one that is being replaced is not listed; of two folders for one name, the one of `fileNameOf` counts
+    const before = [...this.oddlyNamed].filter((name) => this.states.has(name));
+    this.oddlyNamed = new Set([...names, ...before].filter((name) => !folders.has(fileNameOf(name))));
+    return [...names];
   }
 
   /** Not waited for: it waits for a server that is changing the folder, which may be waiting for this scan. */
@@ -190,7 +197,8 @@ export class Registry {
 
   private pathOf(name: string): string {
     const { source } = this.options;
-    return typeof source === "string" ? join(source, name) : (source[name] ?? "");
+    if (typeof source !== "string") return source[name] ?? "";
+    return join(source, this.oddlyNamed.has(name) ? name : fileNameOf(name));
   }
 
   private async stateOf(name: string, before: State | undefined): Promise<State | undefined> {

@@ -1,0 +1,47 @@
+// Folders of published models follow the table, also in a folder that another version filled.
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { writeFolderAtomic } from "mixture-of-shards/storage";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Files } from "#objects";
+import { openPublisher } from "../src/publish.ts";
+
+const MODEL = "ft:tiny:acme@example.com:support:12345678";
+const CHECKPOINT = `${MODEL}:ckpt-step-3`;
+const folderOf = (name: string): string => name.replaceAll(":", "%3A");
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-publish-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const open = (published: ReadonlyMap<string, Files>) =>
+  openPublisher(folder, {
+    jobs: { published: async () => published, filesOfModel: async (name) => published.get(name) },
+    write: (_files, path) => writeFolderAtomic(path, async () => undefined),
+    onError: (_name, error) => {
+      throw error;
+    },
+  });
+
+test("no folder of a model has a name that Windows cannot have", async () => {
+  const published = new Map<string, Files>([[MODEL, {}]]);
+  const publisher = await open(published);
+  await publisher.sync();
+  published.set(CHECKPOINT, {});
+  expect(await publisher.fetch(CHECKPOINT)).toBe(true);
+  expect((await readdir(folder)).sort()).toEqual([MODEL, CHECKPOINT].map(folderOf));
+  await publisher.remove(MODEL);
+  expect(await readdir(folder)).toEqual([folderOf(CHECKPOINT)]);
+});
+
+test("folders named by a version before, and those of models that are gone, are removed; others stay", async () => {
+  const own = ["notes", "50%", "a:b", "plain"];
+  const old = [MODEL, CHECKPOINT, folderOf("ft:tiny:acme:gone:1"), "ft:tiny:acme:gone:2"];
+  for (const name of [...own, ...old]) await mkdir(join(folder, name));
+  const publisher = await open(new Map([[MODEL, {}]]));
+  await publisher.sync();
+  expect((await readdir(folder)).sort()).toEqual([...own, folderOf(MODEL)].sort());
+});

@@ -1,0 +1,37 @@
+// Names that users and clients chose, as names of files and folders that every system can have, and back.
+
+/** What Windows, or any system, does not have in a name. `%` marks what is encoded. */
+const FORBIDDEN = /[<>:"/\\|?*%\p{Cc}]/gu;
+
+/** What Windows takes off the end of a name. */
+const DROPPED_AT_END = /[. ]$/;
+
+/** Names that Windows keeps for devices, with any ending. */
+const DEVICE = /^(?:con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]|conin\$|conout\$|clock\$) *(?:\.|$)/i;
+
+/** Bytes of UTF-8 as `%` and two hexadecimal digits, also those that URLs may contain. */
+const encoded = (text: string): string =>
+  [...Buffer.from(text)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+
+/**
+ * The name of the file or folder for a name. Different names get different ones, and plain names keep theirs. Its length is not
+ * looked at.
+ *
+ * @example
+ * fileNameOf("ft:base:acme:support:Ab12Cd34"); // "ft%3Abase%3Aacme%3Asupport%3AAb12Cd34"
+ * fileNameOf("con.txt"); // "%63on.txt"
+ */
+export function fileNameOf(name: string): string {
+  const allowed = name.replace(FORBIDDEN, encoded).replace(DROPPED_AT_END, encoded);
+  return DEVICE.test(allowed) ? encoded(allowed.slice(0, 1)) + allowed.slice(1) : allowed;
+}
+
+/** The name whose `fileNameOf` this is; of a file or folder that somebody named otherwise, its own name. */
+export function nameOfFile(file: string): string {
+  try {
+    const name = decodeURIComponent(file);
+    return fileNameOf(name) === file ? name : file;
+  } catch {
+    return file; // % followed by something else
+  }
+}
