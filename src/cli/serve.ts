@@ -245,12 +245,14 @@ function adapterRows(
   });
 }
 
+type Moved = Pick<AdapterInfo, "name" | "trainedOn">;
+
 /** Adapters that were trained on another quantisation of the model, or with other token ids. */
 const moved = (adapters: readonly AdapterInfo[]): readonly AdapterInfo[] =>
   adapters.filter(({ trainedOn }) => trainedOn !== undefined);
 
 /** A line for all that differ in one way; which one is which, /v1/adapters says. */
-function movedRows(adapters: readonly AdapterInfo[]): readonly (readonly [string, string])[] {
+export function movedRows(adapters: readonly Moved[]): readonly (readonly [string, string])[] {
   const [first] = adapters;
   if (first?.trainedOn === undefined) return [];
   if (adapters.length === 1) return [["", `${first.name}: ${trainedOnText(first.trainedOn)}`]];
@@ -270,8 +272,8 @@ function movedRows(adapters: readonly AdapterInfo[]): readonly (readonly [string
 }
 
 function groupRows(
-  adapters: readonly AdapterInfo[],
-  what: (first: AdapterInfo) => string,
+  adapters: readonly Moved[],
+  what: (first: Moved) => string,
 ): readonly (readonly [string, string])[] {
   const [first] = adapters;
   if (first === undefined) return [];

@@ -22,13 +22,14 @@ export async function writeAdapter(
   folder: string,
   {
     fingerprint = FINGERPRINT,
+    tokens,
     ...config
-  }: Partial<AdapterConfigInput> & { readonly fingerprint?: string } = {},
+  }: Partial<AdapterConfigInput> & { readonly fingerprint?: string; readonly tokens?: string } = {},
 ): Promise<string> {
   const { geometry } = await readBundled();
   const input = { method: "lora", rank: 2, seed: 1, ...config };
   const adapter = randomAdapter(input, geometry, { seed: 1, deviation: 0.06 });
-  await saveAdapter(folder, adapter, { base: { name: "tiny-english", fingerprint } });
+  await saveAdapter(folder, adapter, { base: { name: "tiny-english", fingerprint, tokens } });
   return folder;
 }
 

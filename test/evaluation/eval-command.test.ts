@@ -14,7 +14,12 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-eval-"));
   adapters = [
     await writeAdapter(join(folder, "lora")),
-    await writeAdapter(join(folder, "mos"), { method: "mos", rank: 6, equivalentRank: 2 }),
+    await writeAdapter(join(folder, "mos"), {
+      method: "mos",
+      rank: 6,
+      equivalentRank: 2,
+      tokens: "sha256:other",
+    }),
   ];
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -60,6 +65,8 @@ test("one table of the base and two adapters, all rules' settings in the result"
   expect(rows[0]).toEqual(["mmlu average_acc", "gsm8k exact_match", "mean"]);
   expect(rows.slice(1, 4).map(([name]) => name)).toEqual(["base", "lora", "mos"]);
   expect(stderr).toMatch(/^mmlu: 3 questions of MMLU instead of 14042$/m);
+  expect(stderr).toMatch(/^mos: trained with other token ids than this base gives now.*; used as it is$/m);
+  expect(stderr).not.toMatch(/^lora: trained/m);
   expect(stderr).toMatch(/^gsm8k mos: exact_match \d of 3, /m);
   const result = await read("table.json");
   expect(result).toMatchObject({

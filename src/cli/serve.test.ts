@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { movedRows } from "./serve.ts";
+
+const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
+const requantised = { name: "half", trainedOn: base };
+const retokenised = { name: "old", trainedOn: { ...base, sameNumbers: true, otherTokens: true } } as const;
+const both = { name: "both", trainedOn: { ...base, otherTokens: true } } as const;
+
+const linesFor = (...adapters: Parameters<typeof movedRows>[0]) =>
+  movedRows(adapters).map(([, line]) => line);
+
+test("a lone adapter that differs has a line of its own", () => {
+  expect(linesFor()).toEqual([]);
+  expect(linesFor(retokenised)).toEqual([
+    "old: trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again; used as it is",
+  ]);
+});
+
+test("several have a line for each way in which they differ", () => {
+  expect(linesFor(requantised, retokenised, both)).toEqual([
+    "2 adapters were trained on another quantisation of the same model, such as half on tiny; used as they are",
+    "2 adapters were trained with other token ids than this base gives now, such as old: train them again; used as they are",
+  ]);
+  expect(linesFor(requantised, { ...requantised, name: "quarter" })).toHaveLength(1);
+  expect(linesFor(retokenised, { ...retokenised, name: "older" })).toHaveLength(1);
+});
