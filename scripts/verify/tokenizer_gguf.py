@@ -23,6 +23,16 @@ def kind_of(token, added, is_byte_level):
     return BYTE if not is_byte_level and len(token) == 6 and token.startswith("<0x") else NORMAL
 
 
+def bos_of(described):
+    """The id that tokenizer.json puts before a text, where it does."""
+    processor = described["post_processor"] or {}
+    for step in processor.get("processors", [processor]):
+        first = step.get("single", [{}])[0]
+        if "SpecialToken" in first:
+            return step["special_tokens"][first["SpecialToken"]["id"]]["ids"][0]
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -55,7 +65,10 @@ def main():
         writer.add_add_space_prefix("Prepend" in json.dumps(described["normalizer"]))
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_add_bos_token(False)
+    bos = bos_of(described)
+    writer.add_add_bos_token(bos is not None)
+    if bos is not None:
+        writer.add_bos_token_id(bos)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
