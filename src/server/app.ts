@@ -25,6 +25,7 @@ import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { watchStorage } from "./storage-watch.ts";
 import { nothingAt, type UnservedRequest, wrongMethod } from "./unserved.ts";
 
 const ROUTES: readonly ((app: ServerApp) => void)[] = [
@@ -117,6 +118,7 @@ function contextOf(options: ServerOptions): ServerContext {
     inFlight: createInFlight(limits.answerSeconds),
     logprobBudget: createLogprobBudget(limits.logprobsInFlight),
     engineWatch,
+    storageWatch: watchStorage({ check: async () => options.extension?.check?.(), log: options.log }),
     answerTo: createAnswers(engineWatch, [
       ...(adapterFolder === undefined ? [] : [adapterFolder]),
       ...privatePaths,

@@ -17,6 +17,7 @@ import type {
 import type { RequestRecord, ServerLog, ServerMetrics } from "./metrics.ts";
 import type { PromptReader } from "./prompts.ts";
 import type { Quotas } from "./quotas.ts";
+import type { StorageWatch } from "./storage-watch.ts";
 
 /** What another package adds to a server. */
 export interface ServerExtension {
@@ -37,6 +38,8 @@ export interface ServerExtension {
   resolve(name: string, key: ApiKey): Promise<string | undefined>;
   /** What the list of a key's models has beside adapters. */
   describe(key: ApiKey): Promise<ModelNotes>;
+  /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
+  check?(): Promise<void>;
   /** Further lines of /metrics, in Prometheus' text format. */
   metrics(): Promise<string>;
 }
@@ -91,6 +94,7 @@ export interface ServerContext extends Omit<ServerOptions, "limits" | "date" | "
   readonly createdAt: number;
   readonly inFlight: InFlight;
   readonly engineWatch: EngineWatch;
+  readonly storageWatch: StorageWatch;
   readonly answerTo: Answers;
   readonly rateLimiter: RateLimiter;
   readonly concurrencyLimiter: ConcurrencyLimiter;

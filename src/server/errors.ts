@@ -5,7 +5,7 @@ import { basename, isAbsolute, resolve } from "node:path";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "#core";
 import type { Engine } from "#inference";
-import { systemCode } from "#storage";
+import { isDiskFull, storageProblem } from "#storage";
 
 /** What the client of a failed request receives, in the terms of OpenAI's API. */
 export interface ApiErrorDetails {
@@ -77,21 +77,9 @@ function answer(message: string, details: ApiErrorDetails, isServerFault = false
 export const shuttingDown = (message = "the server is shutting down; send the request again"): ApiError =>
   new ApiError(message, { status: 503, code: "shutting_down", retryAfter: 5 });
 
-const FULL_DISKS: Readonly<Record<string, string>> = {
-  ENOSPC: "the server's disk is full",
-  EDQUOT: "the server's disk quota is used up",
-};
-
-/** Which full disk an error was caused by in the end. */
-function fullDisk(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
-  return FULL_DISKS[systemCode(error) ?? ""] ?? fullDisk(error.cause);
-}
-
 function storageAnswer(error: MosError): ErrorAnswer | undefined {
-  const full = fullDisk(error);
-  if (full === undefined) return undefined;
-  const message = `${full}, so nothing was changed; free some space there, and send the request again`;
+  if (!isDiskFull(error)) return undefined;
+  const message = `${storageProblem(error)}, so nothing was changed; free some space there, and send the request again`;
   return answer(message, { status: 507, code: "insufficient_storage" }, true);
 }
 

@@ -26,4 +26,5 @@ export {
 } from "./quotas.ts";
 export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";
+export { type StorageWatch, watchStorage } from "./storage-watch.ts";
 export { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";

@@ -6,11 +6,31 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** Whether a system call failed because the disk, or what a user may have of it, is full. */
+/** The code of the system call by which an error was caused in the end. */
+function causeCode(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return (error instanceof MosError ? undefined : systemCode(error)) ?? causeCode(error.cause);
+}
+
+/** Whether an error was caused by a disk, or what a user may have of it, that is full. */
 export function isDiskFull(error: unknown): boolean {
-  const code = systemCode(error);
+  const code = causeCode(error);
   return code === "ENOSPC" || code === "EDQUOT";
 }
+
+const PROBLEMS: Readonly<Record<string, string>> = {
+  ENOSPC: "the server's disk is full",
+  EDQUOT: "the server's disk quota is used up",
+  EROFS: "the server's storage is read-only now",
+  EACCES: "the server may not use its storage now",
+  EPERM: "the server may not use its storage now",
+  ENOENT: "the server's storage is not there now",
+  ENOTDIR: "the server's storage is not there now",
+};
+
+/** What is wrong with a disk, for those who may not know its place. */
+export const storageProblem = (error: unknown): string =>
+  PROBLEMS[causeCode(error) ?? ""] ?? "the server's storage cannot be used now";
 
 const EXPLANATIONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ENOENT: ["not_found", "no such file or folder; check the path"],

@@ -3,6 +3,7 @@
 
 import { constants } from "node:fs";
 import {
+  access,
   copyFile,
   link,
   lstat,
@@ -56,6 +57,10 @@ async function makeWithParents(path: string): Promise<string | undefined> {
   });
   return made ?? path;
 }
+
+/** Looks whether files can be made in a folder. @throws MosError "not_found" or "storage". */
+export const expectWritable = (folder: string): Promise<void> =>
+  guarded(folder, () => access(folder, constants.W_OK));
 
 /**
  * Makes a folder of its own among the system's temporary ones, named by `prefix` and a random end. The caller

@@ -1,4 +1,4 @@
-export { isDiskFull, storageError, systemCode } from "./error.ts";
+export { isDiskFull, storageError, storageProblem, systemCode } from "./error.ts";
 export { fileNameOf, nameOfFile } from "./file-names.ts";
 export {
   type AtomicFile,
@@ -16,6 +16,7 @@ export {
 } from "./files.ts";
 export {
   expectNoFolder,
+  expectWritable,
   type KeptFolder,
   linkEntries,
   listFolder,

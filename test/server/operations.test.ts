@@ -3,6 +3,15 @@ import { describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { makeServer } from "./harness.ts";
 
+const noExtension = {
+  addRoutes: () => undefined,
+  keyOf: <T>(key: T): T => key,
+  fetch: async () => false,
+  resolve: async () => undefined,
+  describe: async () => ({ aliases: [], expiresAt: new Map() }),
+  metrics: async () => "",
+};
+
 test("/health and /ready say whether the engine is busy or gone", async () => {
   await using server = await makeServer();
   const asked = () => Promise.all(["/health", "/ready"].map((path) => server.send(path)));
@@ -20,6 +29,38 @@ test("/health and /ready say whether the engine is busy or gone", async () => {
     [503, "broken"],
     [503, "broken"],
   ]);
+});
+
+test("/ready looks at the disks of an extension; the log has what is wrong once, and where", async () => {
+  let error: Error | undefined;
+  const check = async (): Promise<void> => {
+    if (error !== undefined) throw error;
+  };
+  await using server = await makeServer({ server: { extension: { ...noExtension, check } } });
+  const ready = async () => {
+    const { status, json } = await server.send("/ready");
+    return [status, json];
+  };
+  const lines = () => server.log.map(({ level, message, fields }) => [level, message, fields["reason"]]);
+  expect(await ready()).toEqual([200, { status: "ready" }]);
+  for (const [code, reason] of [
+    ["EROFS", "the server's storage is read-only now"],
+    ["ENOENT", "the server's storage is not there now"],
+    ["EACCES", "the server may not use its storage now"],
+    ["EIO", "the server's storage cannot be used now"],
+  ]) {
+    server.log.length = 0;
+    const cause = Object.assign(new Error(code), { code });
+    error = new MosError("storage", `/mnt/secret: ${code}`, { cause });
+    for (let i = 0; i < 3; i++)
+      expect(await ready()).toEqual([503, { status: "storage_unavailable", reason }]);
+    expect(lines()).toContainEqual(["error", "the server is not ready", `/mnt/secret: ${code}`]);
+    expect(server.log.filter(({ level }) => level === "error")).toHaveLength(1);
+    expect((await server.send("/health")).status).toBe(200);
+  }
+  error = undefined;
+  expect(await ready()).toEqual([200, { status: "ready" }]);
+  expect(lines()).toContainEqual(["info", "the storage can be used again", undefined]);
 });
 
 test("requests whose engine ends, before them or in the middle, are answered with 503", async () => {

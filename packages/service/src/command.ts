@@ -11,6 +11,7 @@ import {
   serviceOptions,
 } from "mixture-of-shards/cli";
 import { integer, type SettingValues, text } from "mixture-of-shards/core";
+import { watchStorage } from "mixture-of-shards/server";
 import { listenForProbes } from "#signals";
 import { openParts } from "./parts.ts";
 import { work, workerName } from "./work.ts";
@@ -44,7 +45,7 @@ const options = {
       max: 65_535,
       placeholder: "n",
       defaultText: "none",
-      help: "answer /health, and /metrics for Prometheus, on this port",
+      help: "answer /health, /ready, and /metrics for Prometheus, on this port",
     }),
     host: text({
       placeholder: "address",
@@ -86,7 +87,9 @@ async function run(given: Values): Promise<number> {
   await using parts = await openParts({ ...options, state: undefined }, { log });
   const { host, port } = options;
   const metrics = (): Promise<string> => parts.metrics.render();
-  await using _probes = port === undefined ? undefined : await listenForProbes({ host, port, metrics });
+  const problem = watchStorage({ check: parts.check, log });
+  await using _probes =
+    port === undefined ? undefined : await listenForProbes({ host, port, metrics, problem });
   const name = workerName(0);
   log.info({ worker: name, model: modelName }, "ready");
   await work({ ...options, model: path, log, name, modelName, parts, signal });

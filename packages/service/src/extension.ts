@@ -39,7 +39,7 @@ export function extensionOf({
   unpublish,
   expired,
   service,
-}: ExtensionParts): Omit<ServerExtension, "metrics"> {
+}: ExtensionParts): Omit<ServerExtension, "metrics" | "check"> {
   const { jobs } = service;
   return {
     addRoutes: (app) =>

@@ -19,6 +19,8 @@ export interface ServiceParts extends AsyncDisposable {
   readonly objects: ObjectStore;
   /** The folder of files, checkpoints and models. */
   readonly storage: string;
+  /** Looks whether database and storage are there and can be written. @throws MosError `storage`. */
+  check(): Promise<void>;
   /** Counts of this process. */
   readonly metrics: ServiceMetrics;
 }
@@ -58,7 +60,11 @@ export async function openParts(
       await queue[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     };
-    return { database, queue, objects, storage, metrics, [Symbol.asyncDispose]: close };
+    const check = async (): Promise<void> => {
+      await database.check();
+      await objects.check();
+    };
+    return { database, queue, objects, storage, metrics, check, [Symbol.asyncDispose]: close };
   } catch (error) {
     await database[Symbol.asyncDispose]();
     throw error;

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards/core";
-import { fileNameOf, makeFolder, nameOfFile, pathExists } from "mixture-of-shards/storage";
+import { expectWritable, fileNameOf, makeFolder, nameOfFile, pathExists } from "mixture-of-shards/storage";
 import { type Jobs, tenantOfModel } from "#jobs";
 import type { Files } from "#objects";
 
@@ -15,6 +15,8 @@ export interface Publisher {
   fetch(name: string): Promise<boolean>;
   /** Removes the folder of a model. */
   remove(name: string): Promise<void>;
+  /** Looks whether models can be added. @throws MosError `storage`. */
+  check(): Promise<void>;
 }
 
 /** What a publisher works with. */
@@ -36,11 +38,18 @@ export async function openPublisher(
   { jobs, isWanted = () => true, folderName = fileNameOf, write, onError }: PublisherOptions,
 ): Promise<Publisher> {
   await makeFolder(folder);
+  const check = async (): Promise<void> => {
+    await expectWritable(folder).catch((cause: unknown) => {
+      if (!(cause instanceof MosError) || cause.code !== "not_found") throw cause;
+      throw new MosError("storage", `${folder}: the folder of models is not there; mount or restore it`, {
+        cause,
+      });
+    });
+  };
   const add = async (name: string, files: Files): Promise<void> => {
     const path = join(folder, folderName(name));
     if (await pathExists(path)) return;
-    if (!(await pathExists(folder)))
-      throw new MosError("storage", `${folder}: the folder of models is not there; mount or restore it`);
+    await check();
     await write(files, path);
   };
   const removeFolder = async (name: string): Promise<void> => {
@@ -50,6 +59,7 @@ export async function openPublisher(
     await rm(hidden, { recursive: true, force: true });
   };
   return {
+    check,
     remove: (name) => removeFolder(folderName(name)),
     sync: async () => {
       // what is there first: a model that is published meanwhile is not in the way

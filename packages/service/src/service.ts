@@ -84,6 +84,10 @@ export async function openService(options: ServiceOptions): Promise<Service> {
           unpublish,
           service: { jobs, objects, preview, checkFile, webhookPorts: options.webhookPorts },
         }),
+        check: async () => {
+          await parts.check();
+          await publisher.check();
+        },
         metrics: () => metrics.render(state),
       };
     },

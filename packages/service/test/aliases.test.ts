@@ -1,6 +1,6 @@
 // Aliases and expiry over HTTP, on two servers with one database.
 import { EventEmitter, once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -158,6 +158,27 @@ describe.each(databases)("%s", (_, open) => {
   };
   const listed = async (options: Call = {}): Promise<Record<string, unknown>[]> =>
     (await call("/models", options)).json.data;
+
+  test("without the folder of models, a client knows that it is away, and the log knows which", async () => {
+    const adapters = join(folder, "one");
+    one.log.length = 0;
+    await rename(adapters, `${adapters}.away`);
+    try {
+      const { status, json, headers } = await chat(V1);
+      expect([status, json.error.code, headers.get("retry-after")]).toEqual([
+        503,
+        "storage_unavailable",
+        "5",
+      ]);
+      expect(json.error.message).toBe("the server's storage is not there now; send the request again");
+    } finally {
+      await rename(`${adapters}.away`, adapters);
+    }
+    const reason = expect.stringContaining(`${adapters}: the folder of models is not there`);
+    expect(one.log).toContainEqual(
+      expect.objectContaining({ level: "error", fields: expect.objectContaining({ reason }) }),
+    );
+  });
 
   test("a switch and a rollback on one server are what the next request on another one has", async () => {
     expect(await answerer("support")).toBe("404 model_not_found");

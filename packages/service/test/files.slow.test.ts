@@ -206,6 +206,86 @@ test.each(databases)(
   },
 );
 
+/** A small file system for one test; undefined where this process may not mount one. */
+async function mountIn(place: string) {
+  await mkdir(place);
+  const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=20m", "tmpfs", place]).then(
+    () => true,
+    () => false,
+  );
+  if (!mounted) return undefined;
+  return {
+    mode: (mode: "ro" | "rw") => run("mount", ["-o", `remount,${mode}`, place]),
+    [Symbol.asyncDispose]: async () => void (await run("umount", ["-l", place])),
+  };
+}
+
+test("what is read-only or gone is told to clients without its place, and to the log with it", {
+  timeout: 120_000,
+}, async (context) => {
+  const place = join(folder, "mounted");
+  await using disk = await mountIn(place);
+  const storage = join(disk === undefined ? folder : place, "storage");
+  await using serving = await startServing(["acme"], { more: ["--storage", storage, "--workers", "0"] });
+  const acme = serving.client("acme");
+  const upload = async () =>
+    acme.files.create({
+      file: await toFile(Buffer.from('{"prompt":"a","completion":"b"}\n'), "a.jsonl"),
+      purpose: "fine-tune",
+    });
+  const ready = async () => {
+    const answer = await fetch(`${serving.address}/ready`);
+    const { reason } = (await answer.json()) as { readonly reason?: string };
+    return [answer.status, reason];
+  };
+  /** A line of the log comes by another pipe than the answer. */
+  const expectLogged = (message: string, reason: string): Promise<void> =>
+    vi.waitFor(() =>
+      expect(serving.lines).toContainEqual(expect.stringMatching(`${reason}.*"msg":"${message}"`)),
+    );
+  const expectProblem = async (reason: string, logged: string): Promise<void> => {
+    expect(await ready()).toEqual([503, reason]);
+    await expectLogged("the server is not ready", logged);
+  };
+  const expectRefusal = async (reason: string, logged: string): Promise<void> => {
+    const refusal = { status: 503, code: "storage_unavailable" };
+    const message = expect.stringContaining(`${reason}; send the request again`);
+    await expect(upload()).rejects.toMatchObject({ ...refusal, message });
+    await expectLogged("a request failed", logged);
+    await expectProblem(reason, logged);
+  };
+  const READY = [200, undefined];
+
+  await upload();
+  expect(await ready()).toEqual(READY);
+  if (disk !== undefined) {
+    await disk.mode("ro");
+    await expectRefusal(
+      "the server's storage is read-only now",
+      `${storage}.*: the file system is read-only`,
+    );
+    await disk.mode("rw");
+    expect(await ready()).toEqual(READY);
+  }
+  const AWAY = "the server's storage is not there now";
+  await rename(storage, `${storage}.away`);
+  await expectRefusal(AWAY, `${storage}: the storage folder is not there`);
+  await rename(`${storage}.away`, storage);
+  expect(await ready()).toEqual(READY);
+  const adapters = join(storage, "adapters");
+  await rename(adapters, `${adapters}.away`);
+  await expectProblem(AWAY, `${adapters}: the folder of models is not there`);
+  await sleep(6000); // longer than between two looks at models
+  await expect(access(adapters)).rejects.toMatchObject({ code: "ENOENT" });
+  await rename(`${adapters}.away`, adapters);
+  expect(await ready()).toEqual(READY);
+  const database = join(serving.folder, "state", "database");
+  await rename(database, `${database}.away`);
+  await sleep(1100); // for which it counts as there
+  await expectRefusal(AWAY, `${database}: the database was removed`);
+  if (disk === undefined) context.skip();
+});
+
 test("a state that is removed is noticed, and not made again", { timeout: 60_000 }, async () => {
   const place = join(folder, "removed");
   const database = await openPglite(place);

@@ -174,6 +174,7 @@ test("a database that is away, or that hangs, does not hold up a scrape, and no 
   const database = watchFailures(
     {
       kind: "postgres",
+      check: async () => undefined,
       query: async () => Promise.reject(away),
       transaction: async () => Promise.reject(away),
       [Symbol.asyncDispose]: async () => undefined,
@@ -192,10 +193,18 @@ test("a database that is away, or that hangs, does not hold up a scrape, and no 
 test("the port of a worker", async () => {
   const metrics = createMetrics();
   metrics.sliceEnded({ model: "tiny", result: "stopped", seconds: 1, trainedTokens: 5 });
-  const options = { host: "127.0.0.1", port: 0, metrics: () => metrics.render() };
+  let reason: string | undefined;
+  const options = {
+    ...{ host: "127.0.0.1", port: 0 },
+    ...{ metrics: () => metrics.render(), problem: async () => reason },
+  };
   await using probes = await listenForProbes(options);
   const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${probes.port}${path}`, init);
   expect(await (await get("/health")).json()).toEqual({ status: "up" });
+  expect(await (await get("/ready")).json()).toEqual({ status: "ready" });
+  reason = "the server's storage is not there now";
+  const unready = await get("/ready");
+  expect([unready.status, await unready.json()]).toEqual([503, { status: "storage_unavailable", reason }]);
   const answer = await get("/metrics");
   expect(answer.headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
   const samples = parsed(await answer.text());

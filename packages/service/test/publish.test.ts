@@ -1,5 +1,5 @@
 // Folders of published models follow the table, also in a folder that another version filled.
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFolderAtomic } from "mixture-of-shards/storage";
@@ -44,4 +44,21 @@ test("folders named by a version before, and those of models that are gone, are 
   const publisher = await open(new Map([[MODEL, {}]]));
   await publisher.sync();
   expect((await readdir(folder)).sort()).toEqual([...own, folderOf(MODEL)].sort());
+});
+
+test("a folder of models that is not there is named, and not made again", async () => {
+  const published = new Map<string, Files>([[MODEL, {}]]);
+  const publisher = await open(published);
+  await publisher.check();
+  await rename(folder, `${folder}.away`);
+  const away = {
+    code: "storage",
+    message: `${folder}: the folder of models is not there; mount or restore it`,
+  };
+  for (const work of [() => publisher.check(), () => publisher.fetch(MODEL)])
+    await expect(work()).rejects.toMatchObject(away);
+  await expect(access(folder)).rejects.toMatchObject({ code: "ENOENT" });
+  await rename(`${folder}.away`, folder);
+  await publisher.check();
+  expect(await publisher.fetch(MODEL)).toBe(true);
 });

@@ -26,7 +26,7 @@ const readyRoute = createRoute({
   summary: "Whether requests are accepted",
   responses: {
     200: ok(state("ready"), "They are."),
-    503: ok(problem("draining", "broken", "stuck"), "They are not."),
+    503: ok(problem("draining", "broken", "stuck", "storage_unavailable"), "They are not."),
   },
 });
 
@@ -62,13 +62,15 @@ export function operationRoutes(app: ServerApp): void {
     const { problem } = context.var.server.engineWatch;
     return problem === undefined ? context.json({ status: "up" as const }, 200) : context.json(problem, 503);
   });
-  app.openapi(readyRoute, (context) => {
-    const { inFlight, engineWatch } = context.var.server;
+  app.openapi(readyRoute, async (context) => {
+    const { inFlight, engineWatch, storageWatch } = context.var.server;
     if (inFlight.leaving)
       return context.json({ status: "draining" as const, reason: "the server is shutting down" }, 503);
-    return engineWatch.problem === undefined
+    if (engineWatch.problem !== undefined) return context.json(engineWatch.problem, 503);
+    const reason = await storageWatch();
+    return reason === undefined
       ? context.json({ status: "ready" as const }, 200)
-      : context.json(engineWatch.problem, 503);
+      : context.json({ status: "storage_unavailable" as const, reason }, 503);
   });
   app.openapi(metricsRoute, async (context) => {
     await checkMayReadMetrics(context);

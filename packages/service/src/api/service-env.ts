@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { FinetuneOptions, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
-import { isDiskFull } from "mixture-of-shards/storage";
+import { isDiskFull, storageProblem } from "mixture-of-shards/storage";
 import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";
 
@@ -93,8 +93,8 @@ export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
         ...away,
         code: "database_unavailable",
       });
-    if (error.code === "storage" && !isDiskFull(error.cause))
-      throw new ApiError("the storage cannot be used now; send the request again", {
+    if (error.code === "storage" && !isDiskFull(error))
+      throw new ApiError(`${storageProblem(error)}; send the request again`, {
         ...away,
         code: "storage_unavailable",
       });

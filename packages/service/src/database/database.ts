@@ -16,6 +16,8 @@ export interface Database extends Queryable, AsyncDisposable {
   readonly kind: "pglite" | "postgres";
   /** Commits what `work` did, or nothing of it where it throws. */
   transaction<T>(work: (transaction: Queryable) => Promise<T>): Promise<T>;
+  /** @throws MosError `storage` where its folder, if it has one here, is not there or cannot be written. */
+  check(): Promise<void>;
 }
 
 /** The same database, which says when it could not be reached. */
@@ -32,6 +34,7 @@ export function watchFailures(database: Database, onFailure: () => void): Databa
     kind: database.kind,
     query: (text, values) => watched(database.query(text, values)),
     transaction: (work) => watched(database.transaction(work)),
+    check: () => database.check(),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   };
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError, reasonOf } from "mixture-of-shards/core";
-import { makePrivateTree } from "mixture-of-shards/storage";
+import { expectWritable, makePrivateTree } from "mixture-of-shards/storage";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 
@@ -47,16 +47,23 @@ async function watchFolder(database: Database, folder: string): Promise<Database
   const { ino } = await stat(mark);
   let looked = performance.now();
   let isGone = false;
-  const expectFolder = async (): Promise<void> => {
-    if (!isGone && performance.now() - looked < KNOWN) return;
+  let cause: unknown;
+  const look = async (): Promise<void> => {
+    const found = await stat(mark).catch((error: unknown) => {
+      cause = error;
+    });
     // once it was gone, what is in memory and what is on the disk may differ
-    isGone ||= (await stat(mark).catch(() => undefined))?.ino !== ino;
+    isGone ||= found?.ino !== ino;
     looked = performance.now();
     if (isGone)
       throw new MosError(
         "storage",
         `${folder}: the database was removed or replaced while this process runs; put it back, and start the process again`,
+        { cause },
       );
+  };
+  const expectFolder = async (): Promise<void> => {
+    if (isGone || performance.now() - looked >= KNOWN) await look();
   };
   return {
     ...database,
@@ -67,6 +74,10 @@ async function watchFolder(database: Database, folder: string): Promise<Database
     transaction: async (work) => {
       await expectFolder();
       return database.transaction(work);
+    },
+    check: async () => {
+      await look();
+      await expectWritable(folder);
     },
   };
 }
@@ -112,6 +123,7 @@ const queryable = (on: Statements): Queryable => ({
 function databaseOf(pglite: PGlite, close: () => Promise<void>): Database {
   return {
     kind: "pglite",
+    check: async () => undefined,
     ...queryable(pglite),
     transaction: async (work) => pglite.transaction((transaction) => work(queryable(transaction))),
     [Symbol.asyncDispose]: close,

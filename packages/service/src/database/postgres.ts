@@ -88,6 +88,7 @@ export async function openPostgres(
   };
   const database: Database = {
     kind: "postgres",
+    check: async () => undefined,
     query: (text, values) => withClient((client) => queryable(client).query(text, values)),
     transaction: (work) =>
       withClient(async (client) => {

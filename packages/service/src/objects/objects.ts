@@ -1,9 +1,10 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { copyFile, link, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { access, copyFile, link, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "mixture-of-shards/core";
 import {
+  expectWritable,
   makeFolder,
   makePrivateFolder,
   openAtomicFile,
@@ -43,6 +44,8 @@ export interface ObjectStore {
   restore(files: Files, folder: string, options?: { readonly link?: boolean }): Promise<void>;
   /** Removes a content that no row names. @throws MosError `storage`, also where the storage is not there. */
   remove(digest: string): Promise<void>;
+  /** Looks whether contents can be kept. @throws MosError `storage`. */
+  check(): Promise<void>;
   /** Removes what a putter that is gone has left half. It throws as `remove`. */
   discard(id: string): Promise<void>;
   /** Contents that nobody uses and that are older than some seconds; of files that arrive, removes those that are older. */
@@ -71,12 +74,11 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     return join(folder, "objects", digest.slice(0, 2), digest);
   };
 
-  const away = (cause?: unknown): MosError =>
-    new MosError("storage", `${folder}: the storage folder is not there; mount it again`, { cause });
   /** The storage's own folders are always there, but while it is not mounted. */
   const failed = (error: unknown): never => {
     const cause = storageError(error, folder);
-    throw cause.code === "not_found" ? away(cause) : cause;
+    if (cause.code !== "not_found") throw cause;
+    throw new MosError("storage", `${folder}: the storage folder is not there; mount it again`, { cause });
   };
 
   const put: ObjectStore["put"] = async (source, putter = NOBODY) => {
@@ -103,7 +105,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
   const pathOf: ObjectStore["pathOf"] = async (digest) => {
     const place = placeOf(digest);
     if (await pathExists(place)) return place;
-    if (!(await pathExists(incoming))) throw away();
+    await access(incoming).catch(failed);
     throw new MosError("not_found", `the content ${digest.slice(0, 12)}… is missing in the storage`);
   };
 
@@ -130,6 +132,9 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     },
     remove: async (digest) => {
       await rm(placeOf(digest)).catch(expectGone(incoming)).catch(failed);
+    },
+    check: async () => {
+      for (const place of [incoming, join(folder, "objects")]) await expectWritable(place).catch(failed);
     },
     discard: (id) => discard(incoming, id).catch(failed),
     sweep: (isUsed, olderThan) => sweep(folder, isUsed, olderThan),

@@ -8,10 +8,12 @@ export interface ProbeOptions {
   readonly host: string;
   readonly port: number;
   readonly metrics: () => Promise<string>;
+  /** What is wrong with its storage, for anybody to read; undefined while all is well. */
+  readonly problem: () => Promise<string | undefined>;
 }
 
 /**
- * Answers /health and /metrics until it is disposed.
+ * Answers /health, /ready and /metrics until it is disposed.
  *
  * @throws MosError `bad_option` where the port is taken or not allowed.
  */
@@ -19,6 +21,7 @@ export async function listenForProbes({
   host,
   port,
   metrics,
+  problem,
 }: ProbeOptions): Promise<AsyncDisposable & { readonly port: number }> {
   const server = createServer(async ({ method, url }, response) => {
     const answer = (status: number, type: string, text: string): void => {
@@ -26,8 +29,12 @@ export async function listenForProbes({
     };
     if (method !== "GET") answer(405, "text/plain", "only GET is possible here\n");
     else if (url === "/health") answer(200, "application/json", '{"status":"up"}');
-    else if (url === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", await metrics());
-    else answer(404, "text/plain", "there are /health and /metrics\n");
+    else if (url === "/ready") {
+      const reason = await problem();
+      const state = reason === undefined ? { status: "ready" } : { status: "storage_unavailable", reason };
+      answer(reason === undefined ? 200 : 503, "application/json", JSON.stringify(state));
+    } else if (url === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", await metrics());
+    else answer(404, "text/plain", "there are /health, /ready and /metrics\n");
   });
   server.maxConnections = 100;
   server.listen(port, host);
