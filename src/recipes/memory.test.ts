@@ -105,3 +105,20 @@ test("what nothing can make fit is said to be so", () => {
     /no setting of it would fit here$/,
   );
 });
+
+test("a way that a base cannot be kept in is no remedy", () => {
+  const odd = baseOfConfig("odd", { ...presetConfig("smollm2-135m"), layers: 2, hiddenSize: 568 });
+  const refuse = (change: Partial<RunSize>) => (): unknown =>
+    expectRunMemory(odd, adapter, { ...size, free: free(1e8), ...change });
+  expect(refuse({})).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: expect.stringMatching(/no setting of it would fit here$/),
+    }),
+  );
+  expect(refuse({ baseDtype: "int4" })).toThrow(expect.objectContaining({ code: "unsupported" }));
+  const least = planMemory(odd, adapter, { ...size, batchSize: 1, maxLength: 128, free: free(100 * GB) });
+  expect(refuse({ batchSize: 8, free: free(1.02 * least.plan.bytes) })).toThrow(
+    /what would fit: --batch-size 1 --accumulate 8 --max-length \d+ \(/,
+  );
+});

@@ -1,5 +1,6 @@
 // What a training run will take of the memory, how it is made to fit, and what is said where it does not.
 import { type AdapterConfig, blankAdapter } from "#adapters";
+import { MosError } from "#core";
 import type { WeightForm } from "#graph";
 import {
   type BaseDtype,
@@ -188,25 +189,44 @@ export function expectRunMemory(
   };
   expectMemory(found.plan, {
     ...{ what: `training ${base.name}`, free: size.free },
-    remedies: () => remediesOf(size, { fits, isBaseTooLarge: found.plan.isPartial === true }),
+    remedies: () =>
+      remediesOf(size, {
+        fits,
+        smallerBase: smallerBaseOf(base, size),
+        isBaseTooLarge: found.plan.isPartial === true,
+      }),
   });
   return found;
 }
 
+/** A base in 4 bits, where it is not in 4 bits already and can be kept so. */
+function smallerBaseOf(base: PlannedBase, size: RunSize): Partial<RunSize> | undefined {
+  if (size.baseDtype === "int4") return undefined;
+  const smaller: Partial<RunSize> = { baseDtype: "int4" };
+  try {
+    base.formsOf({ ...size, ...smaller, transposedCodes: false });
+    return smaller;
+  } catch (error) {
+    if (error instanceof MosError && error.code === "unsupported") return undefined;
+    throw error;
+  }
+}
+
 interface Search {
   readonly fits: (change: Partial<RunSize>) => MemoryPlan | undefined;
+  /** Undefined where there is none. */
+  readonly smallerBase: Partial<RunSize> | undefined;
   readonly isBaseTooLarge: boolean;
 }
 
 /** Settings that fit: a smaller base, smaller batches, shorter rows, or all of them. */
-function remediesOf(size: RunSize, { fits, isBaseTooLarge }: Search): readonly string[] {
+function remediesOf(size: RunSize, { fits, smallerBase, isBaseTooLarge }: Search): readonly string[] {
   const said = (change: Partial<RunSize>): readonly string[] => {
     const plan = fits(change);
     return plan === undefined ? [] : [`${optionsText(change)} (${describeMemory(plan.bytes)})`];
   };
-  const smallerBase: Partial<RunSize> = size.baseDtype === "int4" ? {} : { baseDtype: "int4" };
   const found = [
-    ...(size.baseDtype === "int4" ? [] : said(smallerBase)),
+    ...(smallerBase === undefined ? [] : said(smallerBase)),
     ...(isBaseTooLarge
       ? []
       : [...firstFitting(smallerBatches(size), said), ...firstFitting(shorterRows(size), said)]),
