@@ -1,13 +1,14 @@
 // Published models for other servers: as plain LoRAs of PEFT, each in a folder of its name. vLLM's filesystem resolver reads
 // such a tree.
-import { type ChildProcess, fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { childOptions, MosError, moduleBeside } from "mixture-of-shards/core";
+import { MosError, moduleBeside } from "mixture-of-shards/core";
 import type { ServerLog } from "mixture-of-shards/server";
 import { fileNameOf, makeFolder, makeTemporaryFolder, repairFolder } from "mixture-of-shards/storage";
 import { isModelOf, type Jobs } from "#jobs";
 import type { ObjectStore } from "#objects";
+import { startChild } from "#worker";
 import type { Conversion, Converted } from "./peft-process.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
 
@@ -91,11 +92,7 @@ interface Converter {
 function createConverter(signal: AbortSignal): Converter {
   let running: { readonly child: ChildProcess; readonly ended: Promise<Converted> } | undefined;
   const start = (): NonNullable<typeof running> => {
-    const child = fork(ENTRY, [], {
-      execArgv: [...childOptions(ENTRY)],
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-      signal,
-    });
+    const child = startChild(ENTRY, { signal });
     const ended = new Promise<Converted>((resolve) => {
       const end = (why: unknown): void =>
         resolve({ error: { code: "busy", message: `the process of the conversion ended: ${why}` } });

@@ -1,47 +1,81 @@
 // Processes that compute end soon after their parent, also where their main thread hears nothing, and tell whether they compute.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { onComputing, startChild } from "../src/worker/child.ts";
 import { stateOf } from "./processes.ts";
 
-/** Computes without a pause, as a step does, once it is told to. */
 const ENTRY = `
 process.on("disconnect", () => process.exit());
 process.on("message", () => { for (;;); });
 process.send("ready");`;
 
+/** Has a child compute without a pause from its first message on, and say so in a file that is named after its parent. */
+const BUSY = `
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+const compute = () => {
+  writeFileSync(join(import.meta.dirname, String(process.ppid)), String(process.pid));
+  for (;;);
+};
+process.on("newListener", (event, listener) => {
+  if (event === "message" && listener !== compute) process.prependListener("message", compute);
+});`;
+
+const WITHIN = { timeout: 10_000 };
+
 let folder: string;
 let entry: string;
+let busy: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-child-"));
   entry = join(folder, "entry.mts");
   await writeFile(entry, ENTRY);
+  busy = join(folder, "busy.mjs");
+  await writeFile(busy, BUSY);
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-test("a child in the middle of a step ends when its parent is killed", async () => {
-  const parent = `
-    import { startChild } from ${JSON.stringify(join(import.meta.dirname, "../src/worker/child.ts"))};
+const inSource = (path: string): string => JSON.stringify(join(import.meta.dirname, "../src", path));
+
+/** What starts a process that then computes without a pause. */
+const PARENTS = {
+  startChild: () => `
+    import { startChild } from ${inSource("worker/child.ts")};
     const child = startChild(${JSON.stringify(entry)});
-    child.once("message", () => child.send("go", () => console.log(child.pid)));`;
-  const source = join(folder, "parent.ts");
-  await writeFile(source, parent);
+    child.once("message", () => child.send("go"));`,
+  "a check of a file": () => `
+    import { createFileChecker } from ${inSource("worker/check.ts")};
+    void createFileChecker()("train.jsonl", { tenant: "acme", signal: new AbortController().signal });`,
+  "a conversion": () => `
+    import { openPeftFolder } from ${inSource("peft-folder.ts")};
+    const models = new Map([["ft:tiny:acme::12345678", {}]]);
+    const peft = await openPeftFolder({
+      ...{ folder: ${JSON.stringify(join(folder, "peft"))}, baseName: "tiny", model: "tiny", modelName: "tiny" },
+      jobs: { published: async () => models, filesOfModel: async (name) => models.get(name) },
+      ...{ objects: { restore: async () => undefined }, signal: new AbortController().signal },
+      log: { warn: console.error },
+    });
+    await peft.sync();`,
+};
+
+test.each(Object.entries(PARENTS))("the process of %s ends when its parent is killed", async (_, parent) => {
+  const source = join(folder, "parent.mts");
+  await writeFile(source, `process.execArgv.push("--import", ${JSON.stringify(busy)});${parent()}`);
   const started = spawn(process.execPath, ["--conditions=source", "--import", "tsx", source], {
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "ignore", "inherit"],
   });
-  const [line] = (await once(createInterface(started.stdout), "line")) as [string];
-  const pid = Number(line);
+  let child: number | undefined;
   try {
-    await vi.waitFor(async () => expect(await stateOf(pid)).toBe("R"), { timeout: 10_000 });
+    child = Number(await vi.waitFor(() => readFile(join(folder, String(started.pid)), "utf8"), WITHIN));
     started.kill("SIGKILL");
-    await vi.waitFor(async () => expect(await stateOf(pid)).toBeUndefined(), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await stateOf(Number(child))).toBeUndefined(), WITHIN);
   } finally {
-    if ((await stateOf(pid)) !== undefined) process.kill(pid, "SIGKILL");
+    started.kill("SIGKILL");
+    if (child !== undefined && (await stateOf(child)) !== undefined) process.kill(child, "SIGKILL");
   }
 });
 

@@ -1,6 +1,7 @@
 // Checks of uploaded files, in processes of their own: a line of megabytes takes seconds to parse, and would hold all requests.
-import { type ChildProcess, fork } from "node:child_process";
-import { childOptions, moduleBeside } from "mixture-of-shards/core";
+import type { ChildProcess } from "node:child_process";
+import { moduleBeside } from "mixture-of-shards/core";
+import { startChild } from "./child.ts";
 import type { CheckReport } from "./orders.ts";
 import { createTurns, type TurnClient } from "./turns.ts";
 
@@ -30,11 +31,7 @@ export function createFileChecker(limits: CheckLimits = defaultCheckLimits): Che
   /** Processes without work, and what ends each after a while. */
   const idle = new Map<ChildProcess, NodeJS.Timeout>();
   const start = (): ChildProcess => {
-    const child = fork(ENTRY, [], {
-      execArgv: [...childOptions(ENTRY), `--max-old-space-size=${limits.megabytes}`],
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-    });
+    const child = startChild(ENTRY, { execArgv: [`--max-old-space-size=${limits.megabytes}`] });
     child.on("error", () => undefined); // its exit says it
     child.on("exit", () => forget(child));
     return child;
