@@ -11,9 +11,17 @@ import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted, formatBytes, formatInteger } from "./numbers.ts";
 import { importPackage, type Service } from "./packages.ts";
-import { serviceOptions } from "./service-options.ts";
+import { END_SECONDS, serviceOptions } from "./service-options.ts";
 import { labelled } from "./tables.ts";
-import { type Interrupt, listenForInterrupt, liveLine, note, sayJson, sayLine } from "./terminal.ts";
+import {
+  forceExit,
+  type Interrupt,
+  listenForInterrupt,
+  liveLine,
+  note,
+  sayJson,
+  sayLine,
+} from "./terminal.ts";
 
 const options = {
   ...group("Model", {
@@ -100,7 +108,7 @@ Examples:
 The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.
 What a request leaves out is as the sampling options say, or else the model's generation_config.json or GGUF metadata.
 /docs lists the routes, /metrics is for Prometheus. Requests are logged on stderr, one JSON object a line.
-SIGTERM or Ctrl-C lets running requests finish, and ends within --drain-delay, --drain-seconds and a few more; a second
+SIGTERM or Ctrl-C lets running requests finish, and ends within --drain-delay, --drain-seconds and ${END_SECONDS} more; a second
 one ends at once.
 ${SIZES}`,
   run,
@@ -119,6 +127,12 @@ async function run(options: Values): Promise<number> {
     if (!silent) note("stopping when running requests have finished; Ctrl-C again ends at once");
   });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
+  const { drainDelay, drainSeconds, stopSeconds } = options;
+  const seconds = Math.max(drainDelay + drainSeconds, stopSeconds) + END_SECONDS;
+  using _exit = forceExit(interrupt.signal, {
+    seconds,
+    onForced: () => log.error({}, `the server did not end within ${seconds} s, and is ended by force`),
+  });
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
   await using service = await openServiceOf({ ...options, peftBaseName, model }, log);
   await using server = await openServer({ ...options, model }, { log, interrupt, silent, service });

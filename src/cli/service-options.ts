@@ -12,6 +12,9 @@ export function needDatabaseUrl(given: string | undefined): string {
   return given;
 }
 
+/** How long a process may take to end after --stop-seconds; then it is ended by force. */
+export const END_SECONDS = 15;
+
 /** Of every process of a service. */
 export const serviceOptions = {
   databaseUrl: text({

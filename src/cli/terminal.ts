@@ -178,6 +178,32 @@ export function listenForInterrupt(onFirst: () => void = () => undefined): Inter
   return { signal: controller.signal, ignore, listen, [Symbol.dispose]: ignore };
 }
 
+interface ForcedExit {
+  /** Ends the process where it is still there so long after the signal. */
+  readonly seconds: number;
+  /** Says so. */
+  readonly onForced: () => void;
+}
+
+/** Ends the process some seconds after a signal, with exit code 1, unless it is disposed of before: what it waits for may hang. */
+export function forceExit(signal: AbortSignal, { seconds, onForced }: ForcedExit): Disposable {
+  let timer: NodeJS.Timeout | undefined;
+  const force = (): void => {
+    onForced();
+    process.exit(1);
+  };
+  const start = (): void => {
+    timer = setTimeout(force, seconds * 1000);
+  };
+  signal.addEventListener("abort", start, { once: true });
+  return {
+    [Symbol.dispose]: () => {
+      signal.removeEventListener("abort", start);
+      clearTimeout(timer);
+    },
+  };
+}
+
 /** What a result keeps of how it was made: the command as it was typed, and the machine. */
 export function thisRun(): {
   readonly command: string;

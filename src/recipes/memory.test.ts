@@ -108,7 +108,7 @@ test("what nothing can make fit is said to be so", () => {
 
 test("a way that a base cannot be kept in is no remedy", () => {
   const odd = baseOfConfig("odd", { ...presetConfig("smollm2-135m"), layers: 2, hiddenSize: 568 });
-  const refuse = (change: Partial<RunSize>) => (): unknown =>
+  const refuse = (change: Partial<RunSize & { readonly free: FreeMemory }>) => (): unknown =>
     expectRunMemory(odd, adapter, { ...size, free: free(1e8), ...change });
   expect(refuse({})).toThrow(
     expect.objectContaining({

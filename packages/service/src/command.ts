@@ -1,7 +1,9 @@
 import { basename } from "node:path";
 import {
   defineCommand,
+  END_SECONDS,
   findModel,
+  forceExit,
   group,
   listenForInterrupt,
   model,
@@ -70,8 +72,8 @@ Examples:
   mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos
 
 It takes a slice of a job after the other; each ends at a checkpoint, from which any worker goes on. SIGTERM or Ctrl-C ends
-the slice at its next step, or after --stop-seconds at the checkpoint before; a worker that is killed loses the time since its
-last checkpoint.`,
+the slice at its next step, or after --stop-seconds at the checkpoint before, and the process within ${END_SECONDS} more seconds; a
+worker that is killed loses the time since its last checkpoint.`,
   run,
 });
 
@@ -81,19 +83,25 @@ async function run(given: Values): Promise<number> {
   const options = { ...given, databaseUrl: needDatabaseUrl(given.databaseUrl) };
   using interrupt = listenForInterrupt(() => undefined);
   const { signal } = interrupt;
+  const log = lineLog(options);
+  const seconds = options.stopSeconds + END_SECONDS;
+  const worker = workerName(0);
+  using _exit = forceExit(signal, {
+    seconds,
+    onForced: () =>
+      log.error({ worker }, `the worker did not end within ${seconds} s, and is ended by force`),
+  });
   const path = await findModel(options.model, { signal, silent: options.quiet });
   const modelName = options.modelName ?? basename(path).replace(/\.gguf$/i, "");
-  const log = lineLog(options);
   await using parts = await openParts({ ...options, state: undefined }, { log });
   const { host, port } = options;
   const metrics = (): Promise<string> => parts.metrics.render();
   const problem = watchStorage({ check: parts.check, log });
   await using _probes =
     port === undefined ? undefined : await listenForProbes({ host, port, metrics, problem });
-  const name = workerName(0);
-  log.info({ worker: name, model: modelName }, "ready");
-  await work({ ...options, model: path, log, name, modelName, parts, signal });
-  log.info({ worker: name }, "stopped");
+  log.info({ worker, model: modelName }, "ready");
+  await work({ ...options, model: path, log, name: worker, modelName, parts, signal });
+  log.info({ worker }, "stopped");
   return 0;
 }
 

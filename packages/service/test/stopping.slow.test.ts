@@ -11,9 +11,11 @@ import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#j
 import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics } from "#signals";
 import { runWorker } from "#worker";
+import { type Cluster, postgresPrograms, startCluster } from "./cluster.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { stateOf, trainersOf } from "./processes.ts";
-import { startServing } from "./serving.ts";
+import { startProxy } from "./proxy.ts";
+import { endProcess, startMos, startServing } from "./serving.ts";
 
 const MODEL = "assets/tiny-english";
 const DATA = "assets/quickstart/train.jsonl";
@@ -119,16 +121,16 @@ describe.each(databases)("a worker on %s", (_, open) => {
   });
 });
 
-describe("a server with a worker", () => {
-  /** A job that takes its trainer's time. */
-  async function train(client: OpenAI, mos: object): Promise<void> {
-    const file = await client.files.create({
-      ...{ file: await toFile(await readFile(DATA), "train.jsonl"), purpose: "fine-tune" },
-    });
-    const body = { model: "tiny", training_file: file.id, seed: 1, mos };
-    await client.fineTuning.jobs.create(body as OpenAI.FineTuning.JobCreateParams);
-  }
+/** Creates a job. */
+async function train(client: OpenAI, mos: object): Promise<string> {
+  const file = await client.files.create({
+    ...{ file: await toFile(await readFile(DATA), "train.jsonl"), purpose: "fine-tune" },
+  });
+  const body = { model: "tiny", training_file: file.id, seed: 1, mos };
+  return (await client.fineTuning.jobs.create(body as OpenAI.FineTuning.JobCreateParams)).id;
+}
 
+describe("a server with a worker", () => {
   test("SIGTERM ends it within its deadline though the trainer is stopped", async () => {
     await using server = await startServing(["acme"], { more: ["--stop-seconds", "2"] });
     await train(server.client("acme"), ENDLESS);
@@ -139,5 +141,45 @@ describe("a server with a worker", () => {
     await vi.waitFor(() => expect(server.process.exitCode).toBe(0), { timeout: 15_000 });
     expect(performance.now() - started).toBeLessThan(15_000);
     expect(await stateOf(trainer)).toBeUndefined();
+  });
+});
+
+const programs = await postgresPrograms();
+
+describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster(programs ?? "");
+  });
+  afterAll(() => cluster[Symbol.asyncDispose]());
+
+  function startWorker(url: string, more: readonly string[]) {
+    const lines: string[] = [];
+    const child = startMos(["worker", "--database-url", url, ...more], {
+      onLine: (line) => lines.push(line),
+    });
+    return { child, lines, [Symbol.asyncDispose]: () => endProcess(child, "SIGKILL") };
+  }
+
+  test("SIGTERM ends server and worker though the database hangs", async () => {
+    await using proxy = await startProxy(cluster.url);
+    const more = ["--stop-seconds", "1", "--drain-seconds", "0", "--workers", "1"];
+    await using server = await startServing(["acme", "other"], { url: proxy.url, more });
+    await using worker = startWorker(proxy.url, ["--storage", server.storage, "--stop-seconds", "1"]);
+    for (const tenant of ["acme", "other"]) await train(server.client(tenant), ENDLESS);
+    const processes = [server.process, worker.child];
+    const trainers = await Promise.all(processes.map(({ pid }) => trainerOf(pid)));
+    proxy.silence();
+    for (const one of processes) one.kill("SIGTERM");
+    const exits = (): unknown => processes.map(({ exitCode }) => exitCode);
+    try {
+      await vi.waitFor(() => expect(exits()).toEqual([1, 1]), { timeout: 30_000 });
+      expect(server.lines.join("\n")).toContain("the server did not end within 16 s, and is ended by force");
+      expect(worker.lines.join("\n")).toContain("the worker did not end within 16 s, and is ended by force");
+      for (const trainer of trainers)
+        await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined());
+    } finally {
+      server.process.kill("SIGKILL");
+    }
   });
 });
