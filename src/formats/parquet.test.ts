@@ -1,103 +1,58 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { brotliCompressSync, constants } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { beforeAll, describe, expect, test } from "vitest";
-import { type ParquetRow, type ReadParquetOptions, readParquetRows } from "./parquet.ts";
+import { beforeAll, expect, test } from "vitest";
+import { readParquetRows } from "./parquet.ts";
+import { decodeParquetRows, type ParquetRow } from "./parquet-decode.ts";
 
-let path: string;
+const LIMITS = { maximumRows: 10_000, maximumUnpackedBytes: 1 << 24 };
+
+let folder: string;
 beforeAll(async () => {
-  const folder = await mkdtemp(join(tmpdir(), "mos-parquet-"));
-  path = join(folder, "a.parquet");
-  const rows = Array.from({ length: 250 }, (_, i) => i);
-  const columnData = [
-    { name: "text", data: rows.map(() => "again and again"), type: "STRING" as const },
-    { name: "empty", data: rows.map(() => null), type: "INT32" as const },
-    { name: "id", data: rows, type: "INT32" as const },
-  ];
-  await writeFile(path, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 100 })));
+  folder = await mkdtemp(join(tmpdir(), "mos-parquet-"));
   return () => rm(folder, { recursive: true });
 });
 
-const LIMITS = { maximumRows: 1000, maximumUnpackedBytes: 1 << 20 };
+const all = async (rows: AsyncIterable<ParquetRow>): Promise<readonly ParquetRow[]> => {
+  const list: ParquetRow[] = [];
+  for await (const row of rows) list.push(row);
+  return list;
+};
 
-async function read(options: Partial<ReadParquetOptions> = {}): Promise<readonly ParquetRow[]> {
-  const rows: ParquetRow[] = [];
-  for await (const row of readParquetRows(path, { ...LIMITS, ...options })) rows.push(row);
-  return rows;
-}
-
-test("rows of all row groups, in their order", async () => {
-  const rows = await read();
-  expect(rows.map(({ id }) => id)).toEqual(Array.from({ length: 250 }, (_, i) => i));
-  expect(rows[249]).toEqual({ text: "again and again", empty: null, id: 249 });
+test("the process sends all rows as they are decoded, of several batches and of every kind", async () => {
+  const path = join(folder, "many.parquet");
+  const rows = Array.from({ length: 2500 }, (_, i) => i);
+  const columnData = [
+    { name: "id", data: rows.map(BigInt), type: "INT64" as const },
+    { name: "text", data: rows.map((i) => (i % 2 === 0 ? null : `text ${i}`)), type: "STRING" as const },
+    { name: "time", data: rows.map((i) => new Date(i * 1e6)), type: "TIMESTAMP" as const },
+    { name: "part", data: rows.map((i) => ({ of: [i, { it: "x" }] })), type: "JSON" as const },
+  ];
+  await writeFile(path, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 600 })));
+  const options = { ...LIMITS, columns: ["id", "text", "time", "part", "none"] };
+  const read = await all(readParquetRows(path, options));
+  expect(read).toHaveLength(2500);
+  expect(read).toStrictEqual(await all(decodeParquetRows(path, options)));
 });
 
-test("columns that are not asked for are named and not read", async () => {
-  const rows = await read({ columns: ["id", "prompt"], maximumValues: 200 });
-  expect(Object.entries(rows[101] ?? {})).toEqual([
-    ["text", undefined],
-    ["empty", undefined],
-    ["id", 101],
-  ]);
-});
-
-test("a table is refused before more is unpacked than it may have", async () => {
-  const refused = (message: RegExp) => ({ code: "bad_data", message: expect.stringMatching(message) });
-  await expect(read({ maximumRows: 249 })).rejects.toMatchObject(refused(/250 rows are too many/));
-  await expect(read({ maximumValues: 290 })).rejects.toMatchObject(
-    refused(/rows 1 to 100 are one row group of more than 290 values.*smaller row groups/),
-  );
-  // three row groups, of which each alone may be unpacked
-  await expect(read({ columns: ["id"], maximumUnpackedBytes: 1000 })).rejects.toMatchObject(
-    refused(/more than 1000 bytes unpacked/),
-  );
-});
-
-describe("a small file that holds gigabytes is refused by its own numbers", () => {
-  const LARGE = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
-  const FAST = { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } };
-  const bombs = (name: string) => join(path, "..", name);
-
-  async function refusal(file: string): Promise<{ readonly rows: number; readonly error: unknown }> {
-    let rows = 0;
-    try {
-      for await (const _ of readParquetRows(file, LARGE)) rows++;
-    } catch (error) {
-      return { rows, error };
-    }
-    return { rows, error: undefined };
-  }
-  const tooMany = expect.objectContaining({
+test("errors keep their codes and name the file", async () => {
+  const path = join(folder, "text.parquet");
+  await writeFile(path, "this is no table");
+  await expect(all(readParquetRows(path, LIMITS))).rejects.toMatchObject({
     code: "bad_data",
-    message: expect.stringMatching(/more than 1\d{7} bytes unpacked.*a file of its size/),
+    message: expect.stringMatching(/text\.parquet: this is not a Parquet file that can be read/),
   });
-  const write = async (name: string, data: readonly string[]): Promise<number> => {
-    const bytes = parquetWriteBuffer({
-      columnData: [{ name: "text", data: [...data], type: "STRING" }],
-      rowGroupSize: data.length,
-      codec: "BROTLI",
-      compressors: { BROTLI: (page) => brotliCompressSync(page, FAST) },
-    });
-    await writeFile(bombs(name), new Uint8Array(bytes));
-    return bytes.byteLength;
-  };
+  await expect(all(readParquetRows(join(folder, "none"), LIMITS))).rejects.toMatchObject({
+    code: "not_found",
+  });
+});
 
-  test("one text in millions of rows, before a row is read", async () => {
-    expect(await write("rows.parquet", Array(3_000_000).fill("x".repeat(150)))).toBeLessThan(1800);
-    expect(await refusal(bombs("rows.parquet"))).toEqual({ rows: 0, error: tooMany });
-  });
-
-  test("one long text in thousands of rows, as soon as they are too many", async () => {
-    expect(await write("long.parquet", Array(50_000).fill("x".repeat(60_000)))).toBeLessThan(1800);
-    const { rows, error } = await refusal(bombs("long.parquet"));
-    expect(error).toEqual(tooMany);
-    expect(rows).toBeLessThan(1000);
-  });
-
-  test("a page that says that it is large, before it is unpacked", async () => {
-    expect(await write("page.parquet", ["x".repeat(40_000_000)])).toBeLessThan(1800);
-    expect(await refusal(bombs("page.parquet"))).toEqual({ rows: 0, error: tooMany });
-  });
+test("a reader that leaves ends the process", async () => {
+  for await (const row of readParquetRows(join(folder, "many.parquet"), LIMITS)) {
+    expect(row).toMatchObject({ id: 0n });
+    expect(process.getActiveResourcesInfo()).toContain("ProcessWrap");
+    break;
+  }
+  await expect.poll(() => process.getActiveResourcesInfo()).not.toContain("ProcessWrap");
 });
