@@ -4,10 +4,20 @@ import { fileURLToPath } from "node:url";
 export const moduleBeside = (url: string, name: string): string =>
   fileURLToPath(new URL(`./${name}${url.endsWith(".ts") ? ".ts" : ".js"}`, url));
 
+const SCRIPT = /^(-e|-p|-pe|--eval|--print|--input-type)(=|$)/;
+
+/** This process's options without a script of its command line, which a child would run instead of its module. */
+const inherited = (): readonly string[] =>
+  process.execArgv.filter((option, i, all) => {
+    const isScript = SCRIPT.test(all[i - 1] ?? "") && !option.startsWith("-") && !all[i - 1]?.includes("=");
+    return !isScript && !SCRIPT.test(option);
+  });
+
 /** Node's options for a child process that runs the module `entry`: from source it needs the loader of this process. */
 export function childOptions(entry: string): readonly string[] {
-  if (!/\.m?ts$/.test(entry)) return process.execArgv;
-  return process.execArgv.some((option) => option.includes("tsx"))
-    ? process.execArgv
+  const options = inherited();
+  if (!/\.m?ts$/.test(entry)) return options;
+  return options.some((option) => option.includes("tsx"))
+    ? options
     : ["--conditions=source", "--import", "tsx"];
 }
