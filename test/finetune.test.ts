@@ -274,7 +274,7 @@ describe("metrics of a resumed run", () => {
 });
 
 describe("a run that is stopped within an update", () => {
-  const long = { ...settings, steps: 2, accumulate: 6 };
+  const long = { ...settings, steps: 2, accumulate: 6, heldOut: 1 };
   /** Stops after the evaluation before the first step and so many batches: each reads the clock twice. */
   const stopWithin = (batches: number, change: Partial<FinetuneOptions> = {}) => {
     const controller = new AbortController();
@@ -318,6 +318,49 @@ describe("a run that is stopped within an update", () => {
     expect(events.at(-1)).toMatchObject({ tokens });
     expect(await pathExists(out)).toBe(false);
     await run({ settings: byEpochs, maxTokens: tokens });
+  });
+});
+
+describe("a run that is stopped within an evaluation", () => {
+  const long = { ...settings, steps: 2, evaluateEvery: 1, packing: false };
+  /** Stops while its first batch is computed. */
+  const stopSoon = (change: Partial<FinetuneOptions> = {}) => {
+    const controller = new AbortController();
+    return run(
+      { settings: long, signal: controller.signal, ...change },
+      (event) => event.type === "ready" && setImmediate(() => controller.abort()),
+    );
+  };
+
+  test("goes on with its next batch, to the same bytes and metrics", { timeout: 60_000 }, async () => {
+    const whole = join(folder, "whole-evaluations");
+    await run({ out: whole, settings: long });
+    const stopped = await stopSoon();
+    expect(stopped.slice(2)).toMatchObject([
+      { type: "saved", what: "checkpoint", step: 0, evaluationBatches: 1 },
+      { type: "stopped", step: 0, evaluationBatches: 1 },
+    ]);
+    expect(await readFile(join(out, "metrics.jsonl"), "utf8")).toBe("");
+    for (let part = 1; part < 10; part++) await stopSoon({ resume: true });
+    await run({ settings: long, resume: true });
+    for (const name of ["adapter_model.safetensors", "metrics.jsonl", "run.json"])
+      expect(await bytes(name), name).toEqual(await bytes(name, whole));
+    const state = join("checkpoints", "step-00000002", "state.safetensors");
+    expect(await bytes(state)).toEqual(await bytes(state, whole));
+  });
+
+  test("and killed after the evaluation that it went on with, has its line once", async () => {
+    await stopSoon();
+    await appendFile(join(out, "metrics.jsonl"), '{"type":"evaluation","step":0,"loss":9}\n');
+    await run({ settings: long, resume: true });
+    expect((await metrics()).map(({ type, step }) => `${type} ${step}`)).toEqual([
+      "evaluation 0",
+      "step 1",
+      "evaluation 1",
+      "step 2",
+      "evaluation 2",
+    ]);
+    expect((await metrics()).some(({ loss }) => loss === 9)).toBe(false);
   });
 });
 

@@ -259,6 +259,16 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
     );
   });
 
+  test("wherever it stops within its evaluations", { timeout: 60_000 }, async () => {
+    const settings = { ...busy, steps: 2, evaluateEvery: 1, packed: false, batchRows: 1 };
+    const whole = await run(settings, { heldOut });
+    const resumed = await runInParts(settings, Array<number>(20).fill(0));
+    expect(resumed.numbers).toEqual(whole.numbers);
+    expect(resumed.events).toEqual(whole.events.filter(({ type }) => type !== "checkpoint"));
+    // one for each batch of the two updates and the three evaluations, and one to say what the last came to
+    expect(resumed.parts).toBe(2 * 2 + 3 * heldOut.length + 1);
+  });
+
   test("a finished run has nothing left to do", async () => {
     const model = tinyTrainable();
     const { steps } = tinySettings;
@@ -267,23 +277,28 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
   });
 });
 
-/** Runs that each stop after so many micro-batches and go on from the disk, and one to the end; with all that they measured. */
+/**
+ * Runs that each stop after so many batches and go on from the disk, and one to the end; with all that they measured. With 0
+ * they are stopped while they compute their first batch.
+ */
 async function runInParts(settings: Partial<TrainSettings>, gaps: readonly number[]) {
   const folder = await mkdtemp(join(tmpdir(), "mos-parts-"));
   try {
-    // an evaluation that was stopped or not saved is made again
+    let parts = 0;
     const measured = new Map<string, TrainEvent>();
     for (const gap of [...gaps, Number.POSITIVE_INFINITY]) {
       const controller = new AbortController();
       const model = tinyTrainable();
       const state = (await loadCheckpoint(folder, model.parameters)) ?? initialState(model.parameters);
       let ended = 0;
-      // the clock is read before and after each micro-batch and evaluation
+      // the clock is read before and after each batch
       const now = () => {
         ended += 0.5;
-        if (ended >= gap) controller.abort();
+        if (gap > 0 && ended >= gap) controller.abort();
         return 0;
       };
+      parts += 1;
+      if (gap === 0) setImmediate(() => controller.abort());
       const part = await run(settings, {
         ...{ model, state, heldOut, now, signal: controller.signal },
         onEvent: async (event) => {
@@ -294,7 +309,7 @@ async function runInParts(settings: Partial<TrainSettings>, gaps: readonly numbe
         if (event.type === "step" || event.type === "evaluation")
           measured.set(`${event.type} ${event.step}`, event);
       if (part.events.at(-1)?.type !== "stopped")
-        return { events: [...measured.values()], numbers: part.numbers };
+        return { events: [...measured.values()], numbers: part.numbers, parts };
     }
     throw new Error("the run has no end");
   } finally {
@@ -411,6 +426,30 @@ describe("stopping", () => {
     expect(progress.map(({ microBatches }) => microBatches)).toEqual([4, 7]);
     expect(events.at(-2)).toMatchObject({ type: "step", seconds: expect.closeTo(2.7) });
     expect(progress[0]?.tokens).toBeGreaterThan(0);
+  });
+
+  test("an evaluation of many batches ends after the current one, and its sums are saved", async () => {
+    const controller = new AbortController();
+    setImmediate(() => controller.abort());
+    const settings = { packed: false, batchRows: 1 };
+    const { events } = await run(settings, { heldOut, signal: controller.signal });
+    expect(kinds(events)).toEqual(["checkpoint 0", "stopped 0"]);
+    expect(events[0]).toMatchObject({ state: { evaluating: { batches: 1 } }, evaluationBatches: 1 });
+    expect(events[1]).toEqual({ type: "stopped", step: 0, evaluationBatches: 1 });
+  });
+
+  test("an evaluation that takes long says each second how far it is", async () => {
+    let seconds = 0;
+    const now = () => {
+      seconds += 0.5;
+      return 1000 * seconds;
+    };
+    const settings = { steps: 1, packed: false, batchRows: 1 };
+    const { events } = await run(settings, { heldOut: [...heldOut, ...heldOut], now });
+    expect(events.slice(0, 5)).toMatchObject([
+      ...[2, 4, 6, 8].map((batches) => ({ type: "evaluating", step: 0, batches })),
+      { type: "evaluation", step: 0, seconds: 4 },
+    ]);
   });
 
   test("a run ends before the update with which it would train more tokens than it may", async () => {

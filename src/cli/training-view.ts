@@ -19,6 +19,8 @@ export interface TrainProgress {
   step(event: StepEvent): void;
   /** Within a step that takes long. */
   within(tokens: number): void;
+  /** Within an evaluation that takes long. */
+  evaluating(batches: number): void;
   evaluation(loss: number): void;
   /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
   parts(residentBytes: number): readonly string[];
@@ -30,24 +32,27 @@ export function trainProgress(steps: number): TrainProgress {
   let sum = 0;
   let weight = 0;
   let heldOut: number | undefined;
-  let within = 0;
+  let next: readonly string[] = [];
   return {
     step(event) {
-      within = 0;
+      next = [];
       recent.push(event);
       if (recent.length > WINDOW) recent.shift();
       sum = MEMORY * sum + event.loss;
       weight = MEMORY * weight + 1;
     },
     within(tokens) {
-      within = tokens;
+      next = [`${formatInteger(tokens)} tokens of the next step`];
+    },
+    evaluating(batches) {
+      next = [`${formatInteger(batches)} held-out batches`];
     },
     evaluation(loss) {
+      next = [];
       heldOut = loss;
     },
     parts(residentBytes) {
       const last = recent.at(-1);
-      const next = within === 0 ? [] : [`${formatInteger(within)} tokens of the next step`];
       if (last === undefined)
         return [...next, ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`])];
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
@@ -128,6 +133,9 @@ export async function watchTraining(
       case "progress":
         progress.within(event.tokens);
         break;
+      case "evaluating":
+        progress.evaluating(event.batches);
+        break;
       case "evaluation":
         if (event.step === 0) baseLoss = event.loss;
         progress.evaluation(event.loss);
@@ -181,6 +189,7 @@ function outcomeOf(
     case "download":
     case "memory":
     case "progress":
+    case "evaluating":
     case "limited":
     case "earlyStop":
       return {};

@@ -154,7 +154,7 @@ async function* runPlan(
   const { base, adapter, run } = plan;
   const { model, rematerialise, signal, compile, maxTokens, now = () => performance.now() } = options;
   const { best, baseLoss, step } = state;
-  const from = isResumed ? step : undefined;
+  const from = isResumed ? state : undefined;
   await using files = runFiles(claimed, { folder, from, tensorboard: options.tensorboard ?? false });
   yield {
     type: "ready",

@@ -25,7 +25,13 @@ import {
   readJsonLines,
   writeFileAtomic,
 } from "#storage";
-import { type BestEvaluation, type Rematerialise, saveCheckpoint, type TrainEvent } from "#training";
+import {
+  type BestEvaluation,
+  type Rematerialise,
+  saveCheckpoint,
+  type TrainEvent,
+  type TrainingState,
+} from "#training";
 import type { ClaimedFolder } from "./run-folder.ts";
 import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 
@@ -78,6 +84,8 @@ export type FinetuneEvent =
       readonly path: string;
       /** Of a checkpoint within an update: micro-batches of it. Its adapter is that of the last complete update. */
       readonly microBatches?: number;
+      /** Of a checkpoint before or within the evaluation after its update: batches of it. */
+      readonly evaluationBatches?: number;
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
     }
@@ -127,13 +135,22 @@ export async function* persist(
     yield { type: "saved", what: "best", path, step: event.step };
   }
   if (event.type === "checkpoint") {
-    const { step, unfinished } = event.state;
+    const {
+      state: { step, unfinished },
+      evaluationBatches,
+    } = event;
     const path = await saveCheckpoint(to.checkpoints, event.state, async (into) => {
       // with its adapter, which can be used before the run is complete
       if (step > 0) await writeAdapterFiles(into, to.adapter, { base: to.base });
     });
-    const within = unfinished === undefined ? {} : { microBatches: unfinished.microBatches };
-    yield { type: "saved", what: "checkpoint", path, step, ...within };
+    yield {
+      type: "saved",
+      what: "checkpoint",
+      path,
+      step,
+      ...(unfinished === undefined ? {} : { microBatches: unfinished.microBatches }),
+      ...(evaluationBatches === undefined ? {} : { evaluationBatches }),
+    };
   }
 }
 
@@ -178,8 +195,8 @@ export interface RunFiles extends AsyncDisposable {
 }
 
 export interface RunFilesOptions {
-  /** Updates of the checkpoint that the run goes on from; undefined where it begins. */
-  readonly from: number | undefined;
+  /** The checkpoint that the run goes on from; undefined where it begins. */
+  readonly from: Pick<TrainingState, "step" | "evaluated"> | undefined;
   /** Of the run. */
   readonly folder: string;
   /** Whether event files of TensorBoard are written, too. */
@@ -213,16 +230,22 @@ export function runFiles(
   };
 }
 
-/** The metrics of the steps that count: a resumed run drops the lines of the steps that it makes again. */
-async function openMetrics(path: string, from: number | undefined): Promise<JsonLinesWriter> {
+/** Whether a line of the metrics is of what a checkpoint has behind it. */
+function isBefore(line: unknown, { step, evaluated }: NonNullable<RunFilesOptions["from"]>): boolean {
+  const metric = line as { readonly type?: unknown; readonly step?: unknown } | null;
+  if (metric?.type === "evaluation" && metric.step === step) return evaluated === step;
+  return Number(metric?.step) <= step;
+}
+
+/** The metrics that count: a resumed run drops the lines of the steps and the evaluation that it makes again. */
+async function openMetrics(path: string, from: RunFilesOptions["from"]): Promise<JsonLinesWriter> {
   if (await pathExists(path)) {
     const kept: string[] = [];
     await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
     // a run without a checkpoint makes everything again, the evaluation before its first step too
     if (from !== undefined)
       for await (const { value } of readJsonLines(path))
-        if (Number((value as { step?: unknown } | null)?.step) <= from)
-          kept.push(`${JSON.stringify(value)}\n`);
+        if (isBefore(value, from)) kept.push(`${JSON.stringify(value)}\n`);
     await writeFileAtomic(path, kept.join(""));
   }
   return openJsonLinesWriter(path);

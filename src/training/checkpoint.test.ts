@@ -71,6 +71,19 @@ test("the sums of an unfinished update are loaded, too, and gone when it is comp
   expect(await load()).toEqual(stateAt(3));
 });
 
+/** A state within the evaluation after an update. */
+const stateEvaluating = (step: number): TrainingState => ({
+  ...stateAt(step),
+  evaluating: { batches: 3, loss: 20 / 3, correct: 4, targets: 9, seconds: 0.1 },
+});
+
+test("the sums of an unfinished evaluation are loaded, too, and gone when it is complete", async () => {
+  await saveCheckpoint(folder, stateEvaluating(3));
+  expect(await load()).toEqual(stateEvaluating(3));
+  await saveCheckpoint(folder, { ...stateAt(3), evaluated: 3, evaluating: undefined });
+  expect(await load()).toEqual({ ...stateAt(3), evaluated: 3 });
+});
+
 test("there is no checkpoint in an empty or missing folder", async () => {
   expect(await load()).toBeUndefined();
   expect(await loadCheckpoint(join(folder, "missing"), parametersOf(0))).toBeUndefined();
@@ -185,6 +198,11 @@ describe("a broken checkpoint is an error that names it:", () => {
       const unfinished = { ...sums, [name]: value };
       await writeFile(progress(), JSON.stringify({ ...JSON.parse(text), unfinished }));
       await refusal(/step-00000004\/progress\.json: .*unfinished/);
+    }
+    for (const change of [{ loss: null }, { batches: 0 }, { correct: 10 }]) {
+      const evaluating = { ...stateEvaluating(4).evaluating, ...change };
+      await writeFile(progress(), JSON.stringify({ ...JSON.parse(text), evaluating }));
+      await refusal(/step-00000004\/progress\.json: .*evaluating/);
     }
     await writeFile(progress(), JSON.stringify({ ...JSON.parse(text), unfinished: sums }));
     await refusal(/no tensor "gradient\.a"/);

@@ -23,6 +23,8 @@ export interface TrainingState {
   readonly baseLoss?: number | undefined;
   /** The update after which the held-out loss was last measured. */
   readonly evaluated?: number | undefined;
+  /** The evaluation after this update, where a part of it is computed. */
+  readonly evaluating?: UnfinishedEvaluation | undefined;
 }
 
 /** What an update has summed up, as far as it is computed. */
@@ -41,6 +43,15 @@ export interface UnfinishedUpdate {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
+/** What an evaluation has summed up, as far as it is computed. */
+export interface UnfinishedEvaluation {
+  readonly batches: number;
+  readonly loss: number;
+  readonly correct: number;
+  readonly targets: number;
+  readonly seconds: number;
+}
+
 /** The lowest held-out loss so far, in nats, and the step after which it was measured. */
 export interface BestEvaluation {
   readonly step: number;
@@ -55,6 +66,10 @@ export const initialState = (parameters: ReadonlyMap<string, Parameter>): Traini
   moments: new Map([...parameters].map(([name, { data }]) => [name, emptyMoments(data.length)])),
   best: undefined,
 });
+
+const ofTheirTargets = ({ correct, targets }: { correct: number; targets: number }): boolean =>
+  correct <= targets;
+const MORE_RIGHT = "more tokens are right than are targets";
 
 const progressSchema = z.object({
   format: z.literal(1),
@@ -71,11 +86,21 @@ const progressSchema = z.object({
       examples: z.int().positive(),
       seconds: z.number().nonnegative(),
     })
-    .refine(({ correct, targets }) => correct <= targets, "more tokens are right than are targets")
+    .refine(ofTheirTargets, MORE_RIGHT)
     .optional(),
   best: z.object({ step: z.int(), loss: z.number() }).optional(),
   baseLoss: z.number().optional(),
   evaluated: z.int().optional(),
+  evaluating: z
+    .strictObject({
+      batches: z.int().positive(),
+      loss: z.number(),
+      correct: z.int().nonnegative(),
+      targets: z.int().nonnegative(),
+      seconds: z.number().nonnegative(),
+    })
+    .refine(ofTheirTargets, MORE_RIGHT)
+    .optional(),
 });
 
 /** Tensors of a parameter; the last one is the sum of its gradients in an unfinished update. */

@@ -14,6 +14,7 @@ export {
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
+export { evaluateLoss, type HeldOutLoss } from "./held-out.ts";
 export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
 export {
   type BatchSettings,
@@ -44,12 +45,5 @@ export {
   type StepShape,
   stepOutputs,
 } from "./step.ts";
-export {
-  evaluateLoss,
-  type HeldOutLoss,
-  type TrainEvent,
-  type TrainOptions,
-  type TrainSettings,
-  train,
-} from "./trainer.ts";
+export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";

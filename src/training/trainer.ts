@@ -1,25 +1,13 @@
 // The loop of a run, as events: evaluate, save, update, until the last step or until the signal is aborted.
 import { MosError } from "#core";
-import { batches, type EncodedExample } from "#data";
+import type { EncodedExample } from "#data";
 import type { CompileOptions } from "#runtime";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
-import {
-  type BatchSettings,
-  lengthMultiple,
-  microBatches,
-  rowsAtOnce,
-  updateTokens,
-} from "./micro-batches.ts";
+import { heldOutSums, meansOf, NOTHING_EVALUATED } from "./held-out.ts";
+import { microBatches, updateTokens } from "./micro-batches.ts";
 import type { Rematerialise } from "./step.ts";
-import {
-  advance,
-  progressOf,
-  type StepEvent,
-  type UpdateProgress,
-  type UpdateSettings,
-  yieldToEventLoop,
-} from "./update.ts";
+import { advance, progressOf, type StepEvent, type UpdateProgress, type UpdateSettings } from "./update.ts";
 
 /** What a run computes. Together with the data and the initial state, it decides every bit of the result. */
 export interface TrainSettings extends UpdateSettings {
@@ -55,6 +43,8 @@ export type TrainEvent =
   | StepEvent
   /** After each second of an update of several micro-batches. */
   | ({ readonly type: "progress" } & UpdateProgress)
+  /** After each second of an evaluation of several batches. */
+  | { readonly type: "evaluating"; readonly step: number; readonly batches: number }
   | {
       readonly type: "evaluation";
       readonly step: number;
@@ -66,44 +56,25 @@ export type TrainEvent =
       readonly seconds: number;
     }
   /** A checkpoint is due: the state is valid until the next event is asked for. */
-  | { readonly type: "checkpoint"; readonly state: TrainingState }
-  /** By the signal; `microBatches` and `tokens` are those of an update that is not complete. */
-  | ({ readonly type: "stopped"; readonly step: number } & Partial<UpdateProgress>)
+  | {
+      readonly type: "checkpoint";
+      readonly state: TrainingState;
+      /** Where an evaluation comes next: batches of it that are computed, from 0. */
+      readonly evaluationBatches?: number;
+    }
+  /**
+   * By the signal; `microBatches` and `tokens` are those of an update that is not complete, `evaluationBatches` those of an
+   * evaluation.
+   */
+  | ({
+      readonly type: "stopped";
+      readonly step: number;
+      readonly evaluationBatches?: number;
+    } & Partial<UpdateProgress>)
   /** The run ends before an update with which it would have trained `tokens`, more than `maxTokens`. */
   | { readonly type: "limited"; readonly step: number; readonly tokens: number }
   /** The held-out loss gets no better: the run is complete before its last step. */
   | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
-
-/** The loss over a set of examples: means over its target tokens. */
-export interface HeldOutLoss {
-  /** In nats. */
-  readonly loss: number;
-  /** Share of the target tokens that are the likeliest. */
-  readonly accuracy: number;
-}
-
-/**
- * The mean cross-entropy over the target tokens of all examples, and the share of them that are the likeliest.
- *
- * @throws MosError `cancelled` when the signal is aborted.
- */
-export async function evaluateLoss(
-  source: GradientSource,
-  examples: readonly EncodedExample[],
-  { signal, ...settings }: BatchSettings & { readonly signal?: AbortSignal | undefined },
-): Promise<HeldOutLoss> {
-  const inOrder = { epoch: 0, seed: 0, shuffle: false, lengthMultiple: lengthMultiple(settings) };
-  let [loss, correct, targets] = [0, 0, 0];
-  for (const batch of batches(examples, { ...settings, ...inOrder, batchRows: rowsAtOnce(settings) })) {
-    const part = await source.loss(batch);
-    loss += part.loss;
-    correct += part.correct;
-    targets += part.targets;
-    await yieldToEventLoop();
-    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
-  }
-  return { loss: loss / targets, accuracy: correct / targets };
-}
 
 /** Numbers that are not finite must not replace a good checkpoint. Throws `diverged`. */
 function checkState({ step, parameters, unfinished }: TrainingState): void {
@@ -122,7 +93,7 @@ function checkState({ step, parameters, unfinished }: TrainingState): void {
 
 /** The last update, and every `every`-th before it; with 0, the last one alone. */
 const isDue = (step: number, every: number, { steps }: TrainSettings): boolean =>
-  step === steps || (every > 0 && step % every === 0);
+  step === steps || (every > 0 && step > 0 && step % every === 0);
 
 const isEvaluationDue = ({ step, evaluated }: TrainingState, { heldOut, settings }: TrainOptions): boolean =>
   heldOut.length > 0 && evaluated !== step && (step === 0 || isDue(step, settings.evaluateEvery, settings));
@@ -139,11 +110,19 @@ function endOf(
   return since < patience ? undefined : [{ type: "earlyStop", step, best }];
 }
 
+/** What changes from one checkpoint to the next. */
+const PROGRESS = ["step", "unfinished", "evaluated", "evaluating"] as const;
+
 /** The checkpoint of a state that has come further than the saved one. */
-function* checkpointAfter(saved: TrainingState, state: TrainingState): Generator<TrainEvent, void> {
-  if (saved.step === state.step && saved.unfinished === state.unfinished) return;
+function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Generator<TrainEvent, void> {
+  if (PROGRESS.every((name) => saved[name] === state[name])) return;
   checkState(state);
-  yield { type: "checkpoint", state };
+  const isUnevaluated = isEvaluationDue(state, options);
+  yield {
+    type: "checkpoint",
+    state,
+    ...(isUnevaluated ? { evaluationBatches: state.evaluating?.batches ?? 0 } : {}),
+  };
 }
 
 /** Tokens of the longest example. Throws `bad_data` where there is none to train on. */
@@ -186,23 +165,20 @@ async function* betweenUpdates(
   { state, saved }: Reached,
   { source, options, limit }: BetweenOptions,
 ): AsyncGenerator<TrainEvent, Reached & { readonly isOver: boolean }> {
-  let now = state;
-  if (isEvaluationDue(state, options)) {
-    const evaluated = await evaluate(state, source, options);
-    if (evaluated === undefined) return { state, saved, isOver: false };
-    now = evaluated.state;
-    yield evaluated.event;
-  }
+  const now = isEvaluationDue(state, options)
+    ? yield* evaluate(state, source, options)
+    : { ...state, evaluating: undefined };
+  if (now.evaluating !== undefined) return { state: now, saved, isOver: false };
   const end = endOf(now, options) ?? limit(now);
   const isSaved = end !== undefined || isDue(now.step, options.settings.saveEvery, options.settings);
-  if (isSaved) yield* checkpointAfter(saved, now);
+  if (isSaved) yield* checkpointAfter({ state: now, saved }, options);
   if (end !== undefined) yield* end;
   return { state: now, saved: isSaved ? now : saved, isOver: end !== undefined };
 }
 
 /**
- * Trains in place from `state` to the last step. An aborted signal ends the run after the current micro-batch, with a
- * checkpoint; an evaluation that it interrupts is repeated first when the run is resumed.
+ * Trains in place from `state` to the last step. An aborted signal ends the run after the current batch, of an update or of
+ * an evaluation, with a checkpoint that goes on with the next one.
  *
  * @throws MosError `diverged` at a loss or a parameter that is not finite, `bad_data` where there are no examples.
  * @example
@@ -230,34 +206,50 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     state = advanced.state;
     if (advanced.event !== undefined) yield advanced.event;
   }
-  yield* checkpointAfter(saved, state);
-  if (state.step < settings.steps || isEvaluationDue(state, options))
-    yield { type: "stopped", ...(state.unfinished === undefined ? { step: state.step } : progressOf(state)) };
+  yield* stop({ state, saved }, options);
 }
 
-/** Evaluates on the held-out part; undefined where the signal interrupted it. */
-async function evaluate(
+/** The end of a run whose signal is aborted. */
+function* stop({ state, saved }: Reached, options: TrainOptions): Generator<TrainEvent, void> {
+  yield* checkpointAfter({ state, saved }, options);
+  const { step, unfinished, evaluating } = state;
+  if (step === options.settings.steps && !isEvaluationDue(state, options)) return;
+  yield {
+    type: "stopped",
+    ...(unfinished === undefined ? { step } : progressOf(state)),
+    ...(evaluating === undefined ? {} : { evaluationBatches: evaluating.batches }),
+  };
+}
+
+/** Throws `diverged` for a held-out loss that is not finite. */
+function checkHeldOut(step: number, loss: number): void {
+  if (Number.isFinite(loss)) return;
+  throw new MosError(
+    "diverged",
+    `step ${step}: the held-out loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
+  );
+}
+
+/** Evaluates on the held-out part. Where the signal interrupts it, the state has what is summed up. */
+async function* evaluate(
   state: TrainingState,
   source: GradientSource,
   { heldOut, settings, signal, now }: TrainOptions,
-): Promise<{ readonly state: TrainingState; readonly event: TrainEvent } | undefined> {
-  const started = now();
+): AsyncGenerator<TrainEvent, TrainingState> {
   const { step } = state;
-  const measured = await evaluateLoss(source, heldOut, { ...settings, signal }).catch((error: unknown) => {
-    if (error instanceof MosError && error.code === "cancelled") return undefined;
-    throw error;
-  });
-  if (measured === undefined) return undefined;
-  const { loss, accuracy } = measured;
-  if (!Number.isFinite(loss))
-    throw new MosError(
-      "diverged",
-      `step ${step}: the held-out loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
-    );
+  let sums = state.evaluating ?? NOTHING_EVALUATED;
+  for await (const next of heldOutSums(source, heldOut, { ...settings, done: sums, now })) {
+    checkHeldOut(step, next.loss);
+    const isTold = Math.floor(next.seconds) > Math.floor(sums.seconds);
+    sums = next;
+    if (isTold) yield { type: "evaluating", step, batches: sums.batches };
+    if (signal?.aborted === true) return { ...state, evaluating: sums };
+  }
+  const { loss, accuracy } = meansOf(sums);
+  checkHeldOut(step, loss);
   const baseLoss = step === 0 ? loss : state.baseLoss;
   const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);
-  return {
-    state: { ...state, baseLoss, evaluated: step, best: isBest ? { step, loss } : state.best },
-    event: { type: "evaluation", step, loss, accuracy, best: isBest, seconds: (now() - started) / 1000 },
-  };
+  yield { type: "evaluation", step, loss, accuracy, best: isBest, seconds: sums.seconds };
+  const best = isBest ? { step, loss } : state.best;
+  return { ...state, baseLoss, best, evaluated: step, evaluating: undefined };
 }

@@ -1,10 +1,10 @@
 // Workers train real jobs on the bundled model, in slices as short as can be, and the result is that of an uninterrupted run.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { runWorker } from "#worker";
@@ -35,13 +35,23 @@ describe.each(databases)("%s", (_, open) => {
     mos: Readonly<Record<string, unknown>>,
     limits: Parameters<Jobs["create"]>[0]["limits"] = {},
     tenant = "acme",
+    heldOut?: Buffer,
   ): Promise<JobRow> {
-    const { digest, bytes } = await objects.put(Readable.from([await readFile(DATA)]));
-    const training = await jobs.addFile({
-      ...{ tenant, purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
-      ...{ status: "processed", status_details: null },
+    const add = async (data: Buffer) => {
+      const { digest, bytes } = await objects.put(Readable.from([data]));
+      return jobs.addFile({
+        ...{ tenant, purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
+        ...{ status: "processed", status_details: null },
+      });
+    };
+    const training = await add(await readFile(DATA));
+    const validation = heldOut === undefined ? undefined : await add(heldOut);
+    const request = jobRequestSchema.parse({
+      model: "tiny-english",
+      training_file: training.id,
+      validation_file: validation?.id,
+      mos,
     });
-    const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
     return jobs.create({
       ...{
         tenant,
@@ -49,7 +59,7 @@ describe.each(databases)("%s", (_, open) => {
         plan: planOf(request, { seed: 5, layers: 5, learningRate: 0.002 }),
         training,
       },
-      ...{ validation: undefined, limits },
+      ...{ validation, limits },
     });
   }
 
@@ -59,13 +69,14 @@ describe.each(databases)("%s", (_, open) => {
     sliceSeconds: number,
     isThere: (job: JobRow) => boolean = ({ status }) => ["succeeded", "failed"].includes(status),
     by = owner,
+    leaseSeconds = 20,
   ): Promise<JobRow> {
     const stopped = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const worker = runWorker({
       ...{ name: "w", slices: openSlices(opened.database, queue), queue, objects, log, sliceSeconds },
       ...{ models: new Map([["tiny-english", MODEL]]), scratch: join(folder, "scratch") },
-      ...{ leaseSeconds: 20, stopSeconds: 60, stallSeconds: 60, threads: 1, signal: stopped.signal },
+      ...{ leaseSeconds, stopSeconds: 60, stallSeconds: 60, threads: 1, signal: stopped.signal },
     });
     for (;;) {
       const job = await jobs.job(by, id);
@@ -163,6 +174,60 @@ describe.each(databases)("%s", (_, open) => {
         message: `the job takes ${tokens} tokens, and a job of this key may take ${tokens - 1}`,
       });
     }
+  });
+
+  test("a job with a long validation file gives way within its evaluations, and pauses there", {
+    timeout: 300_000,
+  }, async () => {
+    const mos = { ...MOS, steps: 1, batch_size: 1, max_length: 64 };
+    const heldOut = Buffer.concat(Array<Buffer>(4).fill(await readFile(DATA)));
+    const { id, plan } = await create(mos, {}, "other", heldOut);
+    const other = { tenant: "other", isAdmin: false };
+    const { id: short } = await create(MOS);
+    await workUntil(short, 0.1);
+    const waiting = await jobs.job(other, id);
+    expect(waiting).toMatchObject({ status: "queued", step: 0, trained_tokens: 0 });
+    expect(waiting.slice).toBeGreaterThanOrEqual(1);
+    expect((await jobs.events(waiting, { limit: 1 })).rows[0]?.message).toMatch(
+      /^Step 0\/1: \d+ batches of the validation file evaluated so far$/,
+    );
+    // in the middle of a slice
+    const pausing = workUntil(id, 600, ({ status }) => status === "paused", other, 6);
+    await vi.waitFor(
+      async () => expect(await jobs.job(other, id)).toMatchObject({ status: "running" }),
+      20_000,
+    );
+    await jobs.pause(other, id);
+    expect(await pausing).toMatchObject({ step: 0, slice: waiting.slice + 1 });
+    await jobs.resume(other, id);
+    const job = await workUntil(id, 3, undefined, other);
+    expect(job).toMatchObject({ status: "succeeded", step: 1, steps: 1 });
+    const [out, heldOutData] = [join(folder, "evaluated-alone"), join(folder, "held-out.jsonl")];
+    await writeFile(heldOutData, heldOut);
+    const options = {
+      model: MODEL,
+      data: DATA,
+      heldOutData,
+      out,
+      ...(plan as object),
+      compile: { threads: 1 },
+    };
+    const valid = new Map<number, number>();
+    for await (const event of finetune(options as Parameters<typeof finetune>[0]))
+      if (event.type === "evaluation") valid.set(event.step, event.loss);
+    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
+    const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");
+    expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
+    const { rows } = await jobs.events(job, { limit: 100 });
+    const losses = rows.flatMap(({ data }) => (data?.["full_valid_loss"] === undefined ? [] : [data]));
+    expect(new Map(losses.map((data) => [data["step"], data["full_valid_loss"]]))).toEqual(valid);
+    expect(losses).toHaveLength(2);
+    // a checkpoint is published with the evaluation of its step, though slices end between them
+    const checkpoints = (await jobs.checkpoints(job, { limit: 10 })).rows;
+    expect(checkpoints.map(({ step, metrics }) => [step, metrics["full_valid_loss"]])).toEqual([
+      [1, valid.get(1)],
+    ]);
+    for (const { metrics } of checkpoints) expect(metrics["train_loss"]).toBeGreaterThan(0);
   });
 
   test("a run of another version is made anew, and says so", async () => {

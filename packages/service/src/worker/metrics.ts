@@ -17,12 +17,7 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
         data: { total_steps: steps ?? null, ...measured(event) },
       };
     case "stopped":
-      return event.microBatches === undefined
-        ? undefined
-        : {
-            name: `step-${event.step + 1}-${event.microBatches}`,
-            message: `Step ${event.step + 1}/${steps ?? "?"}: ${event.tokens} tokens so far`,
-          };
+      return stoppedWithin(event, steps);
     case "evaluation":
       return {
         name: `evaluation-${event.step}`,
@@ -40,13 +35,39 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
     case "saved":
-      return event.what === "checkpoint" && event.microBatches === undefined
+      return isAfterStep(event)
         ? { name: `checkpoint-${event.step}`, message: `Checkpoint created at step ${event.step}` }
         : undefined;
     default:
       return undefined;
   }
 }
+
+/** How far an unfinished step or evaluation is. */
+function stoppedWithin(
+  { step, microBatches, tokens, evaluationBatches = 0 }: FinetuneEvent & { readonly type: "stopped" },
+  steps: number | undefined,
+): Omit<NewEvent, "job"> | undefined {
+  const of = steps ?? "?";
+  if (microBatches !== undefined)
+    return {
+      name: `step-${step + 1}-${microBatches}`,
+      message: `Step ${step + 1}/${of}: ${tokens} tokens so far`,
+    };
+  if (evaluationBatches === 0) return undefined;
+  return {
+    name: `evaluation-${step}-${evaluationBatches}`,
+    message: `Step ${step}/${of}: ${evaluationBatches} batches of the validation file evaluated so far`,
+  };
+}
+
+/** Whether a checkpoint was saved between two steps, with the evaluation that is due there. */
+export const isAfterStep = ({
+  what,
+  microBatches,
+  evaluationBatches,
+}: FinetuneEvent & { readonly type: "saved" }): boolean =>
+  what === "checkpoint" && microBatches === undefined && evaluationBatches === undefined;
 
 type Measurement = Extract<FinetuneEvent, { readonly type: "step" | "evaluation" }>;
 
@@ -56,13 +77,14 @@ const measured = ({ type, step, loss, accuracy }: Measurement): Readonly<Record<
     ? { step, train_loss: loss, train_mean_token_accuracy: accuracy }
     : { step, full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy };
 
-/** What was measured last at a step. */
-export function metricsOf(events: readonly FinetuneEvent[], step: number): Readonly<Record<string, number>> {
-  const last = (type: Measurement["type"]): Readonly<Record<string, number>> => {
-    const found = events.findLast((event) => event.type === type && event.step <= step);
-    return found?.type === "step" || found?.type === "evaluation" ? measured(found) : {};
-  };
-  return { ...last("evaluation"), ...last("step"), step };
+/** What was measured last, up to a step, from the metrics of its run. */
+export async function metricsAt(metrics: string, step: number): Promise<Readonly<Record<string, number>>> {
+  let last: Readonly<Record<string, number>> = {};
+  for await (const { value } of readJsonLines(metrics)) {
+    const measurement = value as Measurement;
+    if (measurement.step <= step) last = { ...last, ...measured(measurement) };
+  }
+  return { ...last, step };
 }
 
 const COLUMNS = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n";

@@ -16,7 +16,7 @@ import {
   type Slices,
 } from "#jobs";
 import type { Files, ObjectStore } from "#objects";
-import { metricsOf, noteOf, resultsOf } from "./metrics.ts";
+import { isAfterStep, metricsAt, noteOf, resultsOf } from "./metrics.ts";
 import type { Report, TrainOrder } from "./orders.ts";
 import { type Patience, patiently } from "./patience.ts";
 import { type Trainer, TrainerStalled } from "./trainer.ts";
@@ -296,24 +296,25 @@ async function watchTrainer(
   const { trainer, add, wait } = context;
   const turn = turnOf(context, () => trainer.stop());
   const limits = limitsOf(job, () => trainer.stop());
-  const seen: FinetuneEvent[] = [];
+  let last: FinetuneEvent | undefined;
   let steps: number | undefined;
   for await (const report of trainer.train(order)) {
     if (report.type !== "event") {
-      return limits.exceeded() ?? endOf(report, { steps, last: seen.at(-1) });
+      return limits.exceeded() ?? endOf(report, { steps, last });
     }
     const { event } = report;
-    seen.push(event);
+    last = event;
     if (event.type === "ready") ({ steps } = event);
     turn(event);
     limits.look(event);
     const note = noteOf(event, steps);
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
-    await patiently(() => publishCheckpoint(job, event, { ...context, seen, steps }), wait);
+    const { out } = order;
+    await patiently(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
     trainer.continue();
   }
-  return { type: "died", message: `the trainer stopped at ${seen.at(-1)?.type ?? "its start"}` };
+  return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
 }
 
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */
@@ -365,9 +366,17 @@ function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
   return step === steps || (every > 0 && step % every === 0);
 }
 
+/** Events that say that a batch was computed. */
+const ADVANCES: ReadonlySet<FinetuneEvent["type"]> = new Set([
+  "step",
+  "progress",
+  "evaluation",
+  "evaluating",
+]);
+
 /**
- * Ends a turn after some seconds, in the middle of a step too, but not before a batch was computed: a slice without progress
- * would be repeated for ever.
+ * Ends a turn after some seconds, in the middle of a step or an evaluation too, but not before a batch was computed: a slice
+ * without progress would be repeated for ever.
  */
 function turnOf(
   { sliceSeconds, signal }: Pick<SliceContext, "sliceSeconds" | "signal">,
@@ -376,31 +385,29 @@ function turnOf(
   let until = Number.POSITIVE_INFINITY;
   return (event) => {
     if (event.type === "ready") until = performance.now() + sliceSeconds * 1000;
-    const hasAdvanced = event.type === "step" || event.type === "progress";
-    if (hasAdvanced && (signal.aborted || performance.now() >= until)) stop();
+    if (ADVANCES.has(event.type) && (signal.aborted || performance.now() >= until)) stop();
   };
 }
 
-interface Seen extends SliceContext {
+interface PublishContext extends SliceContext {
   readonly arrival: Arrival;
-  readonly seen: readonly FinetuneEvent[];
+  /** The folder of the run. */
+  readonly out: string;
   readonly steps: number | undefined;
 }
 
 /** Makes the adapter of a checkpoint a model that can be used; one at the end of a slice is no business of the owner's. */
 async function publishCheckpoint(
   job: JobRow,
-  {
-    step,
-    path,
-    microBatches,
-  }: { readonly step: number; readonly path: string; readonly microBatches?: number },
-  { slices, objects, arrival, seen, steps }: Seen,
+  event: FinetuneEvent & { readonly type: "saved" },
+  { slices, objects, arrival, out, steps }: PublishContext,
 ): Promise<void> {
+  const { step, path } = event;
   // within a step it has the adapter of the one before, which is published already
-  if (microBatches !== undefined || !isAskedFor(job, step, steps)) return;
+  if (!isAfterStep(event) || !isAskedFor(job, step, steps)) return;
   const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
-  await slices.publishCheckpoint(job, { step, files, metrics: metricsOf(seen, step) }, arrival.id);
+  const metrics = await metricsAt(join(out, METRICS), step);
+  await slices.publishCheckpoint(job, { step, files, metrics }, arrival.id);
 }
 
 /** Notes go to the database together, about once a second. */

@@ -1,0 +1,87 @@
+// The loss on held-out examples, batch by batch.
+import { MosError } from "#core";
+import { batches, type EncodedExample } from "#data";
+import type { UnfinishedEvaluation } from "./checkpoint.ts";
+import type { GradientSource } from "./gradients.ts";
+import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
+import { yieldToEventLoop } from "./update.ts";
+
+/** The loss over a set of examples: means over its target tokens. */
+export interface HeldOutLoss {
+  /** In nats. */
+  readonly loss: number;
+  /** Share of the target tokens that are the likeliest. */
+  readonly accuracy: number;
+}
+
+/** The sums of an evaluation before its first batch. */
+export const NOTHING_EVALUATED: UnfinishedEvaluation = {
+  batches: 0,
+  loss: 0,
+  correct: 0,
+  targets: 0,
+  seconds: 0,
+};
+
+/** How the batches of an evaluation are made, and which of them come next. */
+export interface HeldOutOptions extends BatchSettings {
+  /** The sums of the batches that are evaluated already. */
+  readonly done: UnfinishedEvaluation;
+  /** Milliseconds of a monotonic clock. */
+  readonly now: () => number;
+}
+
+/** Evaluates the batches that are left, in the order of the examples, and gives the sums after each. */
+export async function* heldOutSums(
+  source: GradientSource,
+  examples: readonly EncodedExample[],
+  { done, now, ...settings }: HeldOutOptions,
+): AsyncGenerator<UnfinishedEvaluation, void> {
+  const planned = batches(examples, {
+    ...settings,
+    epoch: 0,
+    seed: 0,
+    shuffle: false,
+    lengthMultiple: lengthMultiple(settings),
+    batchRows: rowsAtOnce(settings),
+    start: done.batches,
+  });
+  let sums = done;
+  for (const batch of planned) {
+    const started = now();
+    const part = await source.loss(batch);
+    await yieldToEventLoop();
+    sums = {
+      batches: sums.batches + 1,
+      loss: sums.loss + part.loss,
+      correct: sums.correct + part.correct,
+      targets: sums.targets + part.targets,
+      seconds: sums.seconds + (now() - started) / 1000,
+    };
+    yield sums;
+  }
+}
+
+/** The means of these sums. */
+export const meansOf = ({ loss, correct, targets }: UnfinishedEvaluation): HeldOutLoss => ({
+  loss: loss / targets,
+  accuracy: correct / targets,
+});
+
+/**
+ * The mean cross-entropy over the target tokens of all examples, and the share of them that are the likeliest.
+ *
+ * @throws MosError `cancelled` when the signal is aborted.
+ */
+export async function evaluateLoss(
+  source: GradientSource,
+  examples: readonly EncodedExample[],
+  { signal, ...settings }: BatchSettings & { readonly signal?: AbortSignal | undefined },
+): Promise<HeldOutLoss> {
+  let sums = NOTHING_EVALUATED;
+  for await (const next of heldOutSums(source, examples, { ...settings, done: sums, now: () => 0 })) {
+    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
+    sums = next;
+  }
+  return meansOf(sums);
+}
