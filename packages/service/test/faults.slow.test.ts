@@ -1,6 +1,7 @@
 // Everything is killed again and again while jobs run, and every job comes to the end that it would have had: workers with
 // their trainers, the server, the database. Workers and trainers are also stopped by SIGSTOP: workers go on later, trainers do
-// not. MOS_FAULT_SECONDS says for how long (60), MOS_FAULT_JOBS how many jobs (6); npm run test:faults takes ten minutes and 30.
+// not. MOS_FAULT_SECONDS says for how long (60), MOS_FAULT_JOBS how many jobs (6), MOS_FAULT_STEPS how long each (12); npm run
+// test:faults takes ten minutes, 30 jobs and 40 steps, so that jobs run to the end of that time.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -24,7 +25,7 @@ const TENANTS = Math.min(6, Math.ceil(JOBS / 2));
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
 const DATA = "assets/quickstart/train.jsonl";
-const STEPS = 12;
+const STEPS = Number(process.env["MOS_FAULT_STEPS"] ?? 12);
 const MOS = { rank: 6, equivalent_rank: 2, steps: STEPS, save_every: 3, learning_rate: 0.01, max_length: 64 };
 /** Runs of other seeds have other bytes. */
 const SEEDS = 3;
