@@ -1,12 +1,14 @@
-// What ends trainers: a worker that is told to end, and too long a time without progress.
+// What ends trainers: a worker that is told to end, or has lost its lease, and too long a time without progress.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
+import { fileNameOf } from "mixture-of-shards/storage";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { openPostgres } from "#database";
 import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics } from "#signals";
@@ -161,6 +163,56 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
     return { child, lines, [Symbol.asyncDispose]: () => endProcess(child, "SIGKILL") };
   }
 
+  test("a worker that was stopped past its lease leaves the slice to others", async () => {
+    await using server = await startServing(["acme"], { url: cluster.url, more: ["--workers", "0"] });
+    await using database = await openPostgres(cluster.url);
+    const { jobs: api } = server.client("acme").fineTuning;
+    const shared = ["--storage", server.storage, "--lease-seconds", "4"];
+    const succeeded = async (id: string): Promise<string> =>
+      vi.waitFor(
+        async () => {
+          const job = await api.retrieve(id);
+          expect(job.status).toBe("succeeded");
+          return job.fine_tuned_model ?? "";
+        },
+        { timeout: 90_000, interval: 200 },
+      );
+    const rowsOf = async (id: string): Promise<unknown> => ({
+      job: await database.query("select * from jobs where id = $1", [id]),
+      events: await database.query("select * from events where job = $1 order by id", [id]),
+      checkpoints: await database.query("select * from checkpoints where job = $1 order by step", [id]),
+    });
+    await using stopped = startWorker(cluster.url, shared);
+    const id = await train(server.client("acme"), { ...MOS, steps: 60 });
+    const step = async (): Promise<void> =>
+      expect((await api.listEvents(id)).data.map(({ message }) => message).join()).toMatch(/Step 1\//);
+    await vi.waitFor(step, { timeout: 60_000, interval: 50 });
+    const trainer = await trainerOf(stopped.child.pid);
+    stopped.child.kill("SIGSTOP");
+    const model = await (async () => {
+      await using _other = startWorker(cluster.url, shared);
+      return await succeeded(id); // the other worker ends after it
+    })();
+    const before = await rowsOf(id);
+    expect(await stateOf(trainer)).toBeDefined();
+    stopped.child.kill("SIGCONT");
+    await vi.waitFor(() => expect(stopped.lines.join("\n")).toContain('"result":"lost"'), {
+      timeout: 20_000,
+    });
+    await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined());
+    const next = await train(server.client("acme"), MOS);
+    await succeeded(next);
+    expect(await rowsOf(id)).toEqual(before);
+    const out = join(server.folder, "lone");
+    const [row] = await database.query("select plan from jobs where id = $1", [id]);
+    const options = { model: MODEL, data: DATA, out, ...(row?.["plan"] as object), compile: { threads: 1 } };
+    for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
+    const served = join(server.storage, "adapters", fileNameOf(model));
+    const adapter = await readFile(join(served, "adapter_model.safetensors"));
+    expect(adapter.equals(await readFile(join(out, "adapter_model.safetensors")))).toBe(true);
+  });
+
+  // the last one, since its jobs do not end
   test("SIGTERM ends server and worker though the database hangs", async () => {
     await using proxy = await startProxy(cluster.url);
     const more = ["--stop-seconds", "1", "--drain-seconds", "0", "--workers", "1"];
