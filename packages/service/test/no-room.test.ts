@@ -1,0 +1,77 @@
+// A job that has no room where it is trained fails with what its trainer says, and the worker goes on with the next one.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { makeFolder } from "mixture-of-shards/storage";
+import { expect, test, vi } from "vitest";
+import { jobRequestSchema, openSlices, planOf } from "#jobs";
+import { openObjects } from "#objects";
+import { runWorker } from "#worker";
+import type { Trainer } from "../src/worker/trainer.ts";
+import { databases, openTables } from "./databases.ts";
+
+const admin = { tenant: "", isAdmin: true };
+
+/** Has no room for its first run, and never ends the others. */
+function smallTrainer(): Trainer {
+  let runs = 0;
+  return {
+    ...{ model: undefined, stop: () => undefined, continue: () => undefined, kill: () => undefined },
+    async *train({ out }) {
+      if (++runs === 1) {
+        yield { type: "failed", code: "memory", message: `${out}: 91 GB are needed, and 14 GB are free` };
+        return;
+      }
+      await makeFolder(out);
+      yield { type: "event", event: { type: "ready", steps: 1e6, train: { tokens: 1 } } as never };
+      yield { type: "ended", isComplete: false };
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+test.each(databases)(
+  "%s: a job that has no room fails with numbers, and the next one goes on",
+  async (_, open) => {
+    await using opened = await openTables(open);
+    const { jobs, database, queue } = opened;
+    const folder = await mkdtemp(join(tmpdir(), "mos-no-room-"));
+    const objects = await openObjects(join(folder, "storage"));
+    const create = async (): Promise<string> => {
+      const { digest, bytes } = await objects.put(Readable.from(["{}\n"]));
+      const training = await jobs.addFile({
+        ...{ tenant: "acme", purpose: "fine-tune", filename: "a.jsonl", bytes, digest },
+        ...{ status: "processed", status_details: null },
+      });
+      const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
+      const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
+      return (await jobs.create({ tenant: "acme", request, plan, training, validation: undefined })).id;
+    };
+    const [large, next] = [await create(), await create()];
+    const stopping = new AbortController();
+    const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    const working = runWorker({
+      ...{ name: "w", slices: openSlices(database, queue), queue, objects, log, trainer: smallTrainer() },
+      ...{ models: new Map([["tiny", "path"]]), scratch: join(folder, "scratch"), signal: stopping.signal },
+      ...{ sliceSeconds: 1, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
+    });
+    try {
+      await vi.waitFor(
+        async () => {
+          expect(await jobs.job(admin, large)).toMatchObject({ status: "failed" });
+          expect(await jobs.job(admin, next)).toMatchObject({ status: "running" });
+        },
+        { timeout: 20_000, interval: 50 },
+      );
+      const { error } = await jobs.job(admin, large);
+      expect(error).toMatchObject({ code: "insufficient_memory" });
+      expect(error?.message).toMatch(/91 GB.*14 GB/);
+      expect(error?.message).not.toContain("/");
+    } finally {
+      stopping.abort();
+      await working;
+      await rm(folder, { recursive: true });
+    }
+  },
+);
