@@ -112,5 +112,6 @@ export function trainedOnText({ name, fingerprint, sameNumbers, otherTokens }: T
   return `${said.join("; ")}; used as it is`;
 }
 
+/** Warns that the ids of the base's tokenizer have changed since the adapter was trained. */
 export const OTHER_TOKENS =
   "trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again";
