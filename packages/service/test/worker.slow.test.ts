@@ -180,7 +180,7 @@ describe.each(databases)("%s", (_, open) => {
     timeout: 300_000,
   }, async () => {
     const mos = { ...MOS, steps: 1, batch_size: 1, max_length: 64 };
-    const heldOut = Buffer.concat(Array<Buffer>(4).fill(await readFile(DATA)));
+    const heldOut = Buffer.concat(Array<Buffer>(20).fill(await readFile(DATA)));
     const { id, plan } = await create(mos, {}, "other", heldOut);
     const other = { tenant: "other", isAdmin: false };
     const { id: short } = await create(MOS);
