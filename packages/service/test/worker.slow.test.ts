@@ -134,7 +134,7 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   test("a job of one long step gives way within it, and pauses there", { timeout: 300_000 }, async () => {
-    const long = { ...MOS, steps: 1, batch_size: 1, max_length: 64, accumulate: 700 };
+    const long = { ...MOS, steps: 1, batch_size: 1, max_length: 64, accumulate: 2500 };
     const { id, plan } = await create(long, {}, "other");
     const other = { tenant: "other", isAdmin: false };
     const { id: short } = await create(MOS);
@@ -148,7 +148,7 @@ describe.each(databases)("%s", (_, open) => {
     );
     expect((await jobs.checkpoints(waiting, { limit: 10 })).rows).toEqual([]);
     // in the middle of a slice
-    const pausing = workUntil(id, 600, ({ status }) => status === "paused", other);
+    const pausing = workUntil(id, 600, ({ status }) => status === "paused", other, 6);
     await jobs.pause(other, id);
     const paused = await pausing;
     expect(paused).toMatchObject({ step: 0, seconds: expect.any(Number) });
