@@ -68,7 +68,7 @@ const withTensors =
 const adapters: Readonly<Record<string, Case>> = {
   "a header of 99 MB of empty lists": {
     files: withTensors(() => safetensors(emptyLists(99_000_000))),
-    message: /adapter_model\.safetensors: the header has \d+ bytes; at most 500000 are read/,
+    message: /adapter_model\.safetensors: the header claims more than the 500000 bytes that are read;/,
   },
   "a header of 100,000 nested lists": {
     files: withTensors(() => safetensors(`{"a":${DEEP}}`)),
@@ -128,8 +128,7 @@ test("Ctrl-C ends a training at once whose conversations take long to encode", a
     stdio: ["ignore", "pipe", "inherit"],
   });
   const events = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  expect(JSON.parse((await events.next()).value)).toMatchObject({ type: "memory" });
-  await sleep(5000); // what follows before it encodes takes less than a second
+  await sleep(8000); // what comes before it encodes takes some seconds at most, and encoding a minute or more
   const ended = once(child, "exit");
   const since = performance.now();
   child.kill("SIGINT");
