@@ -199,7 +199,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
     await vi.waitFor(() => expect(stopped.lines.join("\n")).toContain('"result":"lost"'), {
       timeout: 20_000,
     });
-    await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined());
+    await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined(), { timeout: 10_000 });
     const next = await train(server.client("acme"), MOS);
     await succeeded(next);
     expect(await rowsOf(id)).toEqual(before);
@@ -229,7 +229,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
       expect(server.lines.join("\n")).toContain("the server did not end within 16 s, and is ended by force");
       expect(worker.lines.join("\n")).toContain("the worker did not end within 16 s, and is ended by force");
       for (const trainer of trainers)
-        await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined());
+        await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined(), { timeout: 10_000 });
     } finally {
       server.process.kill("SIGKILL");
     }
