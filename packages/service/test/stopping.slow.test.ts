@@ -183,7 +183,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
       checkpoints: await database.query("select * from checkpoints where job = $1 order by step", [id]),
     });
     await using stopped = startWorker(cluster.url, shared);
-    const id = await train(server.client("acme"), { ...MOS, steps: 60 });
+    const id = await train(server.client("acme"), { ...MOS, steps: 60, accumulate: 16 });
     const step = async (): Promise<void> =>
       expect((await api.listEvents(id)).data.map(({ message }) => message).join()).toMatch(/Step 1\//);
     await vi.waitFor(step, { timeout: 60_000, interval: 50 });
