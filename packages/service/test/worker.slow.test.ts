@@ -137,9 +137,7 @@ describe.each(databases)("%s", (_, open) => {
     const long = { ...MOS, steps: 1, batch_size: 1, max_length: 64, accumulate: 2500 };
     const { id, plan } = await create(long, {}, "other");
     const other = { tenant: "other", isAdmin: false };
-    const hasBegun = ({ status, trained_tokens }: JobRow): boolean =>
-      status === "queued" && (trained_tokens ?? 0) > 0;
-    await workUntil(id, 0, hasBegun, other);
+    await workUntil(id, 0, ({ trained_tokens }) => (trained_tokens ?? 0) > 0, other);
     const { id: short } = await create(MOS);
     await workUntil(short, 0.1);
     const waiting = await jobs.job(other, id);
@@ -186,7 +184,7 @@ describe.each(databases)("%s", (_, open) => {
     const heldOut = Buffer.concat(Array<Buffer>(30).fill(await readFile(DATA)));
     const { id, plan } = await create(mos, {}, "other", heldOut);
     const other = { tenant: "other", isAdmin: false };
-    await workUntil(id, 0, ({ status, slice }) => status === "queued" && slice > 1, other);
+    await workUntil(id, 0, ({ slice }) => slice > 0, other);
     const { id: short } = await create({ ...MOS, steps: 1 });
     await workUntil(short, 0.1);
     const waiting = await jobs.job(other, id);

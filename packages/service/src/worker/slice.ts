@@ -158,7 +158,9 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   if (watched.type === "failed") return failureIn(order, watched, failureOf(errorOf(watched, folder)));
   if (watched.type === "died") return { type: "interrupted", message: watched.message };
   const { steps = job.steps ?? 0, unfinishedTokens } = watched;
-  const progress = await progressOf(out, { steps, unfinishedTokens });
+  const computed = await progressOf(out, { steps, unfinishedTokens });
+  // a slice that was stopped before it trained says nothing of the step that an earlier one began
+  const progress = { ...computed, trainedTokens: Math.max(computed.trainedTokens, job.trained_tokens ?? 0) };
   const seconds = (performance.now() - started) / 1000;
   const kept = async (): Promise<SliceEnd> => {
     if (!watched.isComplete)
