@@ -10,8 +10,8 @@ import {
   saveAdapter,
 } from "#adapters";
 import { randomStream } from "#core";
+import { makeFolder } from "#files";
 import { geometryOf, type LoadedModel } from "#models";
-import { makeFolder } from "#storage";
 
 /** MoS at a quarter of the numbers of the LoRA beside it. */
 export const KINDS = {

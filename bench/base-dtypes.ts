@@ -1,7 +1,7 @@
 // Fine-tuning and decoding by how the base is kept and computed, beside PEFT and llama.cpp (docs/benchmarks.md).
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { pathExists } from "#storage";
+import { pathExists } from "#files";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 import { type Result, runForJson } from "./child.ts";
 import { DECODE, decodeTable } from "./dtypes/decode.ts";

@@ -1,9 +1,9 @@
 // Speed of greedy decoding in float32, every slot with an adapter, beside the peer's script (see docs/benchmarks.md).
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
+import { LINEAR_NAMES } from "#graph";
 import { capacityFor, createModelRunner, prepareWeights } from "#inference";
-import { LINEAR_NAMES } from "#nn";
-import { geometryOf, loadModel } from "#recipes";
+import { geometryOf, loadModel } from "#models";
 import { argmax } from "../src/inference/sampler.ts";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 

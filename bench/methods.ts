@@ -2,8 +2,8 @@
 import { createAdapter, METHOD_NAMES, type MethodName, methods, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
-import { adapterModel, geometryOf, loadModel } from "#recipes";
-import { initialState, type TrainEvent, train } from "#training";
+import { geometryOf, loadModel } from "#models";
+import { adapterModel, initialState, type TrainEvent, train } from "#training";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:methods -- --model DIR|FILE.gguf [--methods mos,vera] [--rank 8] [--batch 4] [--seq 256] [--steps 9] [--json]

@@ -4,8 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Random, randomStream } from "#core";
 import { type Engine, type EngineEvent, openEngine } from "#inference";
-import { BASE_DTYPES, type BaseDtype, COMPUTES, type Compute, fingerprintOf, openModel } from "#models";
-import { geometryOf } from "#recipes";
+import {
+  BASE_DTYPES,
+  type BaseDtype,
+  COMPUTES,
+  type Compute,
+  fingerprintOf,
+  geometryOf,
+  openModel,
+} from "#models";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 

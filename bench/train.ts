@@ -3,9 +3,15 @@ import { basename } from "node:path";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, loadModel, loadModelText } from "#models";
-import { adapterModel, type BaseModel, geometryOf } from "#recipes";
-import { initialState, type StepEvent, stepsOfEpochs, type TrainSettings, train } from "#training";
+import { type BaseDtype, type BaseModel, geometryOf, loadModelText, loadWeights } from "#models";
+import {
+  adapterModel,
+  initialState,
+  type StepEvent,
+  stepsOfEpochs,
+  type TrainSettings,
+  train,
+} from "#training";
 import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]
@@ -86,7 +92,7 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
 
 const baseDtype = given.choice<BaseDtype>("base-dtype", ["stored", "float32", "int8", "int4", "nf4"]);
 const compute = given.choice("compute", ["float32", "int8"] as const);
-const loaded = await loadModel(path, { baseDtype, compute });
+const loaded = await loadWeights(path, { baseDtype, compute });
 const base: BaseModel = { model: loaded, text: await loadModelText(loaded.source) };
 const { config } = base.model;
 const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);

@@ -4,8 +4,8 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { reasonOf } from "#core";
-import { readModelConfig } from "#recipes";
-import { DEVICES, type Device } from "#runtime";
+import { DEVICES, type Device } from "#graph";
+import { readModelConfig } from "#models";
 import { configOf, type GoldenEntry, readIndex } from "./goldens/cases.ts";
 import { type Comparison, compareCase, type Difference } from "./goldens/compare.ts";
 

@@ -5,12 +5,10 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
-import { writeSafetensors } from "#formats";
+import { readJson, writeSafetensors } from "#files";
 import { floatWeight, parseHuggingFaceConfig, weightShapes } from "#models";
-import { wholeModel } from "#recipes";
-import { readJson } from "#storage";
 import { loadTextFromFolder } from "#text";
-import { initialState, type Parameter, type TrainSettings, train } from "#training";
+import { initialState, type Parameter, type TrainSettings, train, wholeModel } from "#training";
 import { pretrainingDocuments } from "./bundled/documents.ts";
 
 const { values } = parseArgs({

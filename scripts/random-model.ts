@@ -1,11 +1,10 @@
 // Random weights in the shapes of a published model: for measurements of speed and memory, which do not mind what a
 // model says. usage: npm run random-model -- --help
 import { parseArgs } from "node:util";
-import { MosError } from "#core";
-import type { GgufType } from "#formats";
+import { describeBytes, MosError } from "#core";
+import { type GgufType, pathExists } from "#files";
 import { type ModelConfig, presetConfig, presets } from "#models";
-import { describeBytes, pathExists } from "#storage";
-import { blockFormats } from "../src/formats/dequantize.ts";
+import { blockFormats } from "../src/files/dequantize.ts";
 import { checkConfig } from "../src/models/config.ts";
 import { paddedTokenizer, SPECIAL } from "./random-model/padded-tokenizer.ts";
 import { type OtherSizes, resizedConfig } from "./random-model/resized-config.ts";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { finetune } from "#recipes";
+import { finetune } from "#training";
 import { expectRefusal, jsonLines, mos } from "./bad-input/run-mos.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 

@@ -26,9 +26,21 @@ import {
   saveAdapter,
 } from "../src/adapters/index.ts";
 import { randomStream } from "../src/core/index.ts";
-import { add, constant, grad, leaf, matmul, mul, sumAll, type Value } from "../src/graph/index.ts";
-import { LINEAR_NAMES, type LinearName, type Site, siteKey } from "../src/nn/index.ts";
-import { compile } from "../src/runtime/index.ts";
+import {
+  add,
+  compile,
+  constant,
+  grad,
+  LINEAR_NAMES,
+  type LinearName,
+  leaf,
+  matmul,
+  mul,
+  type Site,
+  siteKey,
+  sumAll,
+  type Value,
+} from "../src/graph/index.ts";
 import { fillRandom } from "./random-adapter.ts";
 
 const geometry: AdapterGeometry = {

@@ -2,8 +2,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { attention, constant, leaf, packedBlocks, type RotationTables, rotate, rotateJoined } from "#graph";
-import { compile } from "#runtime";
+import {
+  attention,
+  compile,
+  constant,
+  leaf,
+  packedBlocks,
+  type RotationTables,
+  rotate,
+  rotateJoined,
+} from "#graph";
 
 // heads · key heads · head width
 const [H, K, D] = [4, 2, 3];

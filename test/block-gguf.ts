@@ -1,6 +1,6 @@
 // GGUF files of tiny models whose matrices are random blocks of a type, and the same files expanded to float32.
 import { randomStream } from "../src/core/index.ts";
-import { blockFormats, type StoredType } from "../src/formats/index.ts";
+import { blockFormats, type StoredType } from "../src/files/index.ts";
 import { type GgufInput, tinyGguf } from "./tiny-gguf.ts";
 import { tinyModel } from "./tiny-model.ts";
 

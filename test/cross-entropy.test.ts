@@ -1,8 +1,7 @@
 // The head's loss and its gradients beside a literal softmax in double precision.
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { crossEntropy, grad, leaf } from "#graph";
-import { compile } from "#runtime";
+import { compile, crossEntropy, grad, leaf } from "#graph";
 
 const C = 2;
 const LABELS = [5, 0, 3, 5];

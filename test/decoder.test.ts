@@ -5,10 +5,13 @@ import {
   add,
   addRmsNorm,
   attention,
+  compile,
   concat,
   embed,
+  GROUPS,
   leaf,
   linear,
+  modulePath,
   packedBlocks,
   reshape,
   split,
@@ -23,8 +26,6 @@ import {
   type ProjectHook,
   weightLeaves,
 } from "#models";
-import { GROUPS, modulePath } from "#nn";
-import { compile } from "#runtime";
 import { tinyModel } from "./tiny-model.ts";
 
 const { config, weights } = tinyModel({

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { GgufType } from "#formats";
+import type { GgufType } from "#files";
 import { openEngine } from "#inference";
 import { type BaseDtype, type PresetName, presetConfig } from "#models";
 import { type PaddedTokenizer, paddedTokenizer, SPECIAL } from "../scripts/random-model/padded-tokenizer.ts";

@@ -1,6 +1,6 @@
 // A fine-tuning run in a process of its own, to be killed: <model> <data> <out> and "resume" to continue.
 
-import { finetune } from "#recipes";
+import { finetune } from "#training";
 import { killable } from "./finetune-options.ts";
 
 const [model = "", data = "", out = "", resume] = process.argv.slice(2);

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { finetune } from "#recipes";
+import { finetune } from "#training";
 import { killable } from "./finetune-options.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 

@@ -1,6 +1,6 @@
 // What the runs that are killed, and the one that is not, have in common.
 
-import type { FinetuneOptions } from "#recipes";
+import type { FinetuneOptions } from "#training";
 
 /** Small steps and much writing: a kill is likely to come while files are written. */
 export const killable = {

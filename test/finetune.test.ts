@@ -5,17 +5,10 @@ import { basename, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { findAdapter, keptVersions, rollBack } from "#adapters";
 import type { ErrorCode } from "#core";
-import { openSafetensors } from "#formats";
-import {
-  type BaseModel,
-  type FinetuneEvent,
-  type FinetuneOptions,
-  finetune,
-  generate,
-  loadModel,
-  openEngine,
-} from "#recipes";
-import { pathExists } from "#storage";
+import { openSafetensors, pathExists } from "#files";
+import { generate, openEngine } from "#inference";
+import { type BaseModel, loadModel } from "#models";
+import { type FinetuneEvent, type FinetuneOptions, finetune } from "#training";
 import { snapshot } from "./bad-input/run-mos.ts";
 import { answerOf } from "./inference/tiny-engine.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";

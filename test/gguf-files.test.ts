@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { openGguf } from "#formats";
+import { openGguf } from "#files";
 import { openModel } from "#models";
 import { type GgufInput, ggufBytes, type Typed, tinyGguf } from "./tiny-gguf.ts";
 import { tinyModel } from "./tiny-model.ts";

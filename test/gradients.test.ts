@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { randomStream } from "../src/core/index.ts";
-import { constant, grad, leaf, mul, sizeOf, sumAll, type Value } from "../src/graph/index.ts";
+import { randomStream, sizeOf } from "../src/core/index.ts";
+import { compile, constant, grad, leaf, mul, sumAll, type Value } from "../src/graph/index.ts";
 import { add } from "../src/graph/ops/index.ts";
-import { compile } from "../src/runtime/index.ts";
 import { type Case, cases } from "./op-cases.ts";
 
 /** Gradients of a random weighting of the outputs, against central differences through the runtime. */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect } from "vitest";
 import { capacityFor, createModelRunner, prepareWeights } from "../src/inference/index.ts";
 import { argmax } from "../src/inference/sampler.ts";
-import { loadModel } from "../src/recipes/index.ts";
+import { loadModel } from "../src/models/index.ts";
 import { type Continuation, departure } from "./greedy-cases.ts";
 
 interface Case extends Continuation {

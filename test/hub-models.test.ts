@@ -8,22 +8,12 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import {
-  exportAdapter,
-  finetune,
-  generate,
-  type HubOptions,
-  inspectModel,
-  loadModel,
-  loadText,
-  mergeAdapter,
-  openApp,
-  openEngine,
-  previewRun,
-  readModelConfig,
-  type TransferEvent,
-  textStream,
-} from "#recipes";
+import { exportAdapter, mergeAdapter } from "#convert";
+import type { HubOptions, TransferEvent } from "#hub";
+import { generate, openEngine, textStream } from "#inference";
+import { inspectModel, loadModel, loadText, readModelConfig } from "#models";
+import { openApp } from "#server";
+import { finetune, previewRun } from "#training";
 import { writeTinyFolder } from "./tiny-folder.ts";
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";

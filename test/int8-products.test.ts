@@ -1,11 +1,12 @@
 // Products of bytes against the same arithmetic in whole numbers, and against the numbers that the codes stand for.
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
+import { LARGEST_ROW_CODE } from "#files";
 import {
+  compile,
   grad,
   hadamard,
   hadamardRows,
-  LARGEST_ROW_CODE,
   leaf,
   linear,
   lowRankLinear,
@@ -13,7 +14,6 @@ import {
   sumAll,
   weightLeaf,
 } from "#graph";
-import { compile } from "#runtime";
 import { expand, randomWeight } from "./stored-weights.ts";
 
 const [rows, width, out] = [9, 128, 24];

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { writeSafetensors } from "#formats";
+import { writeSafetensors } from "#files";
 import {
   type FloatTensor,
   fingerprintOf,
@@ -11,7 +11,7 @@ import {
   floatTensors,
   huggingFaceConfig,
   identityOf,
-  loadModel,
+  loadWeights,
   openModel,
   parseHuggingFaceConfig,
   presets,
@@ -32,7 +32,7 @@ describe("Hugging Face folders", () => {
   test("config and every weight arrive", async () => {
     const { config, weights } = await writeTinyModel(at("tiny"));
     const progress: number[] = [];
-    const model = await loadModel(at("tiny"), {
+    const model = await loadWeights(at("tiny"), {
       onProgress: ({ done, total }) => progress.push(done / total),
     });
     expect(model.config).toEqual(config);
@@ -44,7 +44,7 @@ describe("Hugging Face folders", () => {
 
   test("shards are joined by the index", async () => {
     const { weights } = await writeTinyModel(folder);
-    const whole = await loadModel(folder);
+    const whole = await loadWeights(folder);
     rmSync(at("model.safetensors"));
     const entries = [...weights];
     const parts = [entries.slice(0, 5), entries.slice(5)];
@@ -55,7 +55,7 @@ describe("Hugging Face folders", () => {
       for (const [name] of part) map[name] = shard;
     }
     writeFileSync(at("model.safetensors.index.json"), JSON.stringify({ metadata: {}, weight_map: map }));
-    const model = await loadModel(folder);
+    const model = await loadWeights(folder);
     expect(floatTensors(model.weights)).toEqual(weights);
     expect(model.fingerprint).toBe(whole.fingerprint);
   });
@@ -63,7 +63,7 @@ describe("Hugging Face folders", () => {
   test.each(Object.entries(TINY_FAMILIES))("a model of the family %s", async (_, overrides = {}) => {
     const { config, weights } = await writeTinyModel(folder, { overrides });
     await using files = await openModel(folder);
-    const model = await loadModel(folder);
+    const model = await loadWeights(folder);
     expect(model.config).toEqual(config);
     expect([...model.weights.keys()]).toEqual([...weights.keys()]);
     for (const [name, { shape, data }] of weights) {
@@ -98,14 +98,14 @@ describe("Hugging Face folders", () => {
       });
       const text_config = { ...tinyConfigJson, ...overrides, architectures: undefined };
       writeFileSync(at("config.json"), JSON.stringify({ model_type: "gemma3", text_config }));
-      expect((await loadModel(folder)).config.layers).toBe(3);
+      expect((await loadWeights(folder)).config.layers).toBe(3);
     }
   });
 
   test("biases, a head width of its own and a tied head are read where the config says so", async () => {
     const overrides = { attention_bias: true, mlp_bias: true, head_dim: 6, tie_word_embeddings: true };
     await writeTinyModel(folder, { overrides });
-    const { weights } = await loadModel(folder);
+    const { weights } = await loadWeights(folder);
     expect(weights.get("model.layers.1.self_attn.k_proj.bias")?.shape).toEqual([12]);
     expect(weights.get("model.layers.0.self_attn.o_proj.weight")?.shape).toEqual([16, 24]);
     expect(weights.get("model.layers.0.mlp.down_proj.bias")?.shape).toEqual([16]);
@@ -118,7 +118,7 @@ describe("Hugging Face folders", () => {
       weights.set("lm_head.weight", { shape: [48, 16], data: new Float32Array(768) });
     };
     await writeTinyModel(folder, { overrides: { tie_word_embeddings: true }, edit });
-    expect((await loadModel(folder)).weights.has("lm_head.weight")).toBe(false);
+    expect((await loadWeights(folder)).weights.has("lm_head.weight")).toBe(false);
   });
 
   test("vectors of 16 bits are read as float32, matrices keep their type", async () => {
@@ -128,7 +128,7 @@ describe("Hugging Face folders", () => {
       { ...tensor, dtype: "BF16" },
     ]);
     await writeSafetensors(at("model.safetensors"), Object.fromEntries(halves));
-    const loaded = await loadModel(folder, { baseDtype: "stored" });
+    const loaded = await loadWeights(folder, { baseDtype: "stored" });
     expect(loaded.weights.get("model.embed_tokens.weight")!.form).toEqual({ kind: "bfloat16" });
     const norm = floatData(loaded.weights.get("model.norm.weight")!);
     for (const [i, x] of weights.get("model.norm.weight")!.data.entries())
@@ -171,32 +171,32 @@ describe("Hugging Face folders", () => {
     ],
   ])("%s is refused", async (_, edit, message) => {
     await writeTinyModel(folder, { edit });
-    await expect(loadModel(folder)).rejects.toMatchObject(failing("bad_model", message));
+    await expect(loadWeights(folder)).rejects.toMatchObject(failing("bad_model", message));
   });
 
   test("files that are missing or cut short", async () => {
-    await expect(loadModel(at("none"))).rejects.toMatchObject(failing("not_found", /none/));
-    await expect(loadModel(folder)).rejects.toMatchObject(
+    await expect(loadWeights(at("none"))).rejects.toMatchObject(failing("not_found", /none/));
+    await expect(loadWeights(folder)).rejects.toMatchObject(
       failing("not_found", /no config.json and no .gguf/),
     );
     writeFileSync(at("config.json"), JSON.stringify(tinyConfigJson));
-    await expect(loadModel(folder)).rejects.toMatchObject(
+    await expect(loadWeights(folder)).rejects.toMatchObject(
       failing("not_found", /neither model.safetensors nor/),
     );
     writeFileSync(at("pytorch_model.bin"), "");
-    await expect(loadModel(folder)).rejects.toMatchObject(
+    await expect(loadWeights(folder)).rejects.toMatchObject(
       failing("unsupported", /pytorch_model.bin is a Python pickle/),
     );
     await writeTinyModel(folder);
-    await expect(loadModel(at("model.safetensors"))).rejects.toMatchObject(
+    await expect(loadWeights(at("model.safetensors"))).rejects.toMatchObject(
       failing("bad_option", /give the folder/),
     );
     truncateSync(at("model.safetensors"), 3000);
-    await expect(loadModel(folder)).rejects.toMatchObject(
+    await expect(loadWeights(folder)).rejects.toMatchObject(
       failing("bad_model", /model.safetensors: .*cut short/),
     );
     writeFileSync(at("generation_config.json"), '{"eos_token_id":"x"}');
-    await expect(loadModel(folder)).rejects.toMatchObject(
+    await expect(loadWeights(folder)).rejects.toMatchObject(
       failing("bad_model", /generation_config.json: field "eos_token_id"/),
     );
   });
@@ -205,7 +205,7 @@ describe("Hugging Face folders", () => {
     await writeTinyModel(folder);
     const index = (map: Record<string, string>) => {
       writeFileSync(at("model.safetensors.index.json"), JSON.stringify({ weight_map: map }));
-      return expect(loadModel(folder)).rejects;
+      return expect(loadWeights(folder)).rejects;
     };
     writeFileSync(at("a.safetensors"), readFileSync(at("model.safetensors")));
     rmSync(at("model.safetensors"));
@@ -226,7 +226,7 @@ describe("Hugging Face folders", () => {
 
   test("a signal stops the loading", async () => {
     await writeTinyModel(folder);
-    await expect(loadModel(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(loadWeights(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: "cancelled",
     });
   });
@@ -240,7 +240,7 @@ describe("the fingerprint", () => {
     await writeTinyModel(at("d"), { overrides: { rope_theta: 20000 } });
     await writeGguf(at("e.gguf"), tinyGguf(tinyModel()));
     const [a, b, c, d, e] = await Promise.all(
-      ["a", "b", "c", "d", "e.gguf"].map(async (name) => (await loadModel(at(name))).fingerprint),
+      ["a", "b", "c", "d", "e.gguf"].map(async (name) => (await loadWeights(at(name))).fingerprint),
     );
     expect(b).toBe(a);
     expect(e).toBe(a);
@@ -258,12 +258,12 @@ describe("GGUF", () => {
   ])("%s: config and weights equal those of the folder", async (_, overrides) => {
     const model = tinyModel({ overrides });
     await writeGguf(at("tiny.gguf"), tinyGguf(model));
-    const loaded = await loadModel(at("tiny.gguf"));
+    const loaded = await loadWeights(at("tiny.gguf"));
     expect(loaded.config).toEqual(model.config);
     expect(floatTensors(loaded.weights)).toEqual(model.weights);
     expect(loaded).toMatchObject({ name: "tiny", source: { kind: "gguf", file: { path: at("tiny.gguf") } } });
     // a folder that holds only this file
-    expect((await loadModel(folder)).fingerprint).toBe(loaded.fingerprint);
+    expect((await loadWeights(folder)).fingerprint).toBe(loaded.fingerprint);
   });
 
   test("rope scaling", async () => {
@@ -309,7 +309,7 @@ describe("GGUF", () => {
 
   test("version 2 is read", async () => {
     await writeGguf(at("a.gguf"), { ...tinyGguf(tinyModel()), version: 2 });
-    expect((await loadModel(at("a.gguf"))).weights.size).toBe(21);
+    expect((await loadWeights(at("a.gguf"))).weights.size).toBe(21);
   });
 });
 
@@ -320,7 +320,7 @@ const smollm2 = process.env["MOS_TEST_MODEL"];
 test.skipIf(!smollm2)(
   "SmolLM2's weights equal those of transformers, bit for bit (needs MOS_TEST_MODEL)",
   async () => {
-    const { config, weights } = await loadModel(smollm2!, { baseDtype: "float32" });
+    const { config, weights } = await loadWeights(smollm2!, { baseDtype: "float32" });
     expect(config).toEqual(presets["smollm2-135m"]);
     const digest = createHash("sha256");
     for (const [name, { data }] of [...floatTensors(weights)].sort(([a], [b]) => (a < b ? -1 : 1)))

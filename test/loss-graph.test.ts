@@ -1,11 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { type Batch, type EncodedExample, makeBatch } from "#data";
-import { grad } from "#graph";
+import { compile, grad, type HostTensor, plainLinear } from "#graph";
 import { weightLeaves } from "#models";
-import { plainLinear } from "#nn";
-import { wholeModel } from "#recipes";
-import { compile, type HostTensor } from "#runtime";
-import { type BatchGradients, gradientSource, lossGraph, type TrainableModel } from "#training";
+import { type BatchGradients, gradientSource, lossGraph, type TrainableModel, wholeModel } from "#training";
 import { tinyModel } from "./tiny-model.ts";
 import { randomExamples, tinyLoaded, tinyTrainable } from "./tiny-training.ts";
 

@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, loadAdapter, METHOD_NAMES, methods } from "#adapters";
-import { toLora } from "#exchange";
-import { type BaseModel, type FinetuneEvent, finetune, generate, geometryOf, loadModel } from "#recipes";
+import { toLora } from "#convert";
+import { generate } from "#inference";
+import { type BaseModel, geometryOf, loadModel } from "#models";
+import { type FinetuneEvent, finetune } from "#training";
 import { answerOf } from "./inference/tiny-engine.ts";
 import { writeTinyFolder } from "./tiny-folder.ts";
 

@@ -1,7 +1,7 @@
+import { type WeightForm, weightParts } from "../src/files/weight-form.ts";
 import * as ops from "../src/graph/ops/index.ts";
 import { storedWeight } from "../src/graph/stored-weight.ts";
 import { constant, type TensorData, type Value } from "../src/graph/value.ts";
-import { type WeightForm, weightParts } from "../src/graph/weight-form.ts";
 import { FORMS, randomWeight } from "./stored-weights.ts";
 
 type Differentiable =

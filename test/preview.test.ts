@@ -2,18 +2,10 @@ import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type AdapterConfigInput, METHOD_NAMES } from "#adapters";
 import { encodeExamples, IGNORED, readDataset } from "#data";
-import { BASE_DTYPES, COMPUTES } from "#models";
-import {
-  type AdapterConfigInput,
-  type FinetuneEvent,
-  finetune,
-  loadText,
-  METHOD_NAMES,
-  type PreviewOptions,
-  previewRun,
-  usualLearningRate,
-} from "#recipes";
+import { BASE_DTYPES, COMPUTES, loadText } from "#models";
+import { type FinetuneEvent, finetune, type PreviewOptions, previewRun, usualLearningRate } from "#training";
 import { snapshot } from "./bad-input/run-mos.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 

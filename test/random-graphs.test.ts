@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { randomStream } from "#core";
 import {
   add,
+  compile,
   concat,
   constant,
   div,
@@ -32,7 +33,6 @@ import {
   transpose,
   type Value,
 } from "#graph";
-import { compile } from "#runtime";
 
 /** Rows and columns of every value; small enough for quick programs. */
 const R = 3;

@@ -1,8 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
 import { makeBatch } from "#data";
-import { wholeModel } from "#recipes";
-import { type BatchGradients, gradientSource, type Rematerialise, type TrainableModel } from "#training";
+import {
+  type BatchGradients,
+  gradientSource,
+  type Rematerialise,
+  type TrainableModel,
+  wholeModel,
+} from "#training";
 import { randomExamples, tinyLoaded, tinyTrainable } from "./tiny-training.ts";
 
 const [a, b, c, d, e] = randomExamples([9, 5, 14, 3, 2]) as [never, never, never, never, never];

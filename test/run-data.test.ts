@@ -4,16 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { ExampleInput } from "#data";
+import { type BaseModel, loadModel } from "#models";
 import {
-  type BaseModel,
-  type ExampleInput,
   type FinetuneEvent,
   type FinetuneOptions,
   finetune,
-  loadModel,
   metricsToTensorboard,
   previewRun,
-} from "#recipes";
+} from "#training";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 
 let folder: string;

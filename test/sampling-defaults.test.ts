@@ -3,7 +3,9 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type EngineEvent, generate, loadModel, openEngine, serve } from "#recipes";
+import { type EngineEvent, generate, openEngine } from "#inference";
+import { loadModel } from "#models";
+import { serve } from "#server";
 import { mos } from "./bad-input/run-mos.ts";
 
 const PROMPT = "Once upon a time";

@@ -1,19 +1,17 @@
 // A base as its file stores it beside the same base expanded to float32: logits, loss, and gradients of an adapter.
 import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
 import type { Batch } from "#data";
-import { linear, softCap } from "#graph";
+import { compile, linear, softCap } from "#graph";
 import {
   type BaseDtype,
   geometryOf,
   headWeight,
   type LoadedModel,
-  loadModel,
+  loadWeights,
   weightFeeds,
   weightLeaves,
 } from "#models";
-import { adapterModel } from "#recipes";
-import { compile } from "#runtime";
-import { gradientSource, hiddenStates } from "#training";
+import { adapterModel, gradientSource, hiddenStates } from "#training";
 import { randomAdapter } from "./random-adapter.ts";
 
 const SETTINGS = {
@@ -99,7 +97,7 @@ export async function compareStored(
   tokens: readonly number[],
   baseDtype: BaseDtype = "stored",
 ): Promise<StoredDifference> {
-  const stored = await loadModel(path, { baseDtype });
+  const stored = await loadWeights(path, { baseDtype });
   const adapter = randomAdapter(SETTINGS, geometryOf(stored.config), {
     seed: 5,
     deviation: 0.02,
@@ -107,7 +105,7 @@ export async function compareStored(
   });
   const batch = batchOf(tokens);
   const ours = await numbersOf(stored, adapter, batch);
-  const theirs = await numbersOf(await loadModel(path, { baseDtype: "float32" }), adapter, batch);
+  const theirs = await numbersOf(await loadWeights(path, { baseDtype: "float32" }), adapter, batch);
   const gradients = [...theirs.gradients].map(([name, gradient]) =>
     farthest(gradient, ours.gradients.get(name) ?? new Float32Array(0)),
   );
@@ -127,7 +125,7 @@ export async function trainingLogprobs(
   tokens: readonly number[],
   baseDtype: BaseDtype,
 ): Promise<readonly number[]> {
-  const model = await loadModel(path, { baseDtype });
+  const model = await loadWeights(path, { baseDtype });
   const { vocabularySize: V } = model.config;
   const adapter = randomAdapter(SETTINGS, geometryOf(model.config), {
     seed: 5,

@@ -2,10 +2,11 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
 import { makeBatch } from "#data";
-import { grad, leaf, type WeightForm } from "#graph";
-import { floatWeight, type LoadedModel, type Weight } from "#models";
-import { adapterModel, geometryOf } from "#recipes";
+import type { WeightForm } from "#files";
+import { grad, leaf } from "#graph";
+import { floatWeight, geometryOf, type LoadedModel, type Weight } from "#models";
 import {
+  adapterModel,
   type BatchGradients,
   type GradientSourceOptions,
   gradientSource,

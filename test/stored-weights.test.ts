@@ -1,10 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { randomStream } from "../src/core/index.ts";
+import { type WeightPart, weightParts } from "../src/files/index.ts";
 import {
+  compile,
   constant,
   crossEntropy,
   embed,
   grad,
+  type HostTensor,
   leaf,
   linear,
   lowRankLinear,
@@ -12,12 +15,9 @@ import {
   partName,
   storedWeight,
   sumAll,
-  type WeightPart,
   weightLeaf,
-  weightParts,
 } from "../src/graph/index.ts";
 import { nodesOf } from "../src/graph/value.ts";
-import { compile, type HostTensor } from "../src/runtime/index.ts";
 import { expand, FORMS, type HostWeight, randomWeight } from "./stored-weights.ts";
 
 /** What the leaves of a weight are fed. */

@@ -1,7 +1,7 @@
 // Random stored weights of every form, and their numbers in plain TypeScript.
 import { randomStream } from "../src/core/index.ts";
-import type { TensorData, WeightForm, WeightPart } from "../src/graph/index.ts";
-import { hadamardRows, LARGEST_ROW_CODE, weightParts } from "../src/graph/index.ts";
+import { LARGEST_ROW_CODE, type WeightForm, type WeightPart, weightParts } from "../src/files/index.ts";
+import { hadamardRows, type TensorData } from "../src/graph/index.ts";
 import { NF4_LEVELS } from "../src/graph/ops/dequantise.ts";
 
 export const FORMS: Readonly<Record<string, WeightForm>> = {

@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { randomStream } from "#core";
-import { type WritableTensor, writeSafetensors } from "#formats";
+import { type WritableTensor, writeSafetensors } from "#files";
 import {
   type FloatTensor,
   floatWeight,

@@ -3,9 +3,8 @@
 import type { AdapterConfigInput } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
-import { floatWeight, type LoadedModel } from "#models";
-import { adapterModel, geometryOf } from "#recipes";
-import type { Parameter, TrainableModel, TrainSettings } from "#training";
+import { floatWeight, geometryOf, type LoadedModel } from "#models";
+import { adapterModel, type Parameter, type TrainableModel, type TrainSettings } from "#training";
 import { randomAdapter } from "./random-adapter.ts";
 import { type TinyModelOptions, tinyModel } from "./tiny-model.ts";
 

@@ -1,7 +1,7 @@
 // Texts with the ids of the model's own tokenizer (scripts/verify/tokenizer_text.py), beside a tokenizer of ours.
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
-import { openGguf } from "#formats";
+import { openGguf } from "#files";
 import { createDetokenizer, type LoadedText, type Tokenizer, textFromGguf } from "#text";
 
 export interface Line {

@@ -1,9 +1,7 @@
 // The forward pass that training uses, as the reference for inference.
 import { adapterHook, type FactorMap } from "#adapters";
-import { constant, linear, softCap } from "#graph";
+import { compile, constant, linear, siteKey, softCap } from "#graph";
 import { headWeight, weightLeaves } from "#models";
-import { siteKey } from "#nn";
-import { compile } from "#runtime";
 import { hiddenStates } from "#training";
 import type { TinyModel } from "./tiny-model.ts";
 

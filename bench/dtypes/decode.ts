@@ -1,7 +1,7 @@
 // Decoding and prompt reading at the shape of Llama 3.2 1B beside llama.cpp on the same file, with the bytes that a token
 // reads and the bandwidth that this makes.
-import { openGguf } from "#formats";
-import { blockFormats } from "../../src/formats/dequantize.ts";
+import { openGguf } from "#files";
+import { blockFormats } from "../../src/files/dequantize.ts";
 import { rounded } from "../arguments.ts";
 import type { Measured, Measurements, Places, Variant } from "./train.ts";
 

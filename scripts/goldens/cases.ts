@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "#adapters";
-import { pathExists, readJson } from "#storage";
+import { pathExists, readJson } from "#files";
 
 /** One row of a golden folder's index.json. */
 const entrySchema = z.looseObject({

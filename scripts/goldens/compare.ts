@@ -1,13 +1,18 @@
 import { join } from "node:path";
 import { type Adapter, type AdapterConfig, createAdapter, deltaOf } from "#adapters";
 import type { EncodedExample } from "#data";
-import { openSafetensors, type SafetensorsFile } from "#formats";
-import { linear, softCap } from "#graph";
-import { headWeight, type LoadedModel, loadModel } from "#models";
-import { LINEAR_NAMES } from "#nn";
-import { adapterModel, geometryOf, wholeModel } from "#recipes";
-import { compile, type Device } from "#runtime";
-import { gradientSource, hiddenStates, initialState, type TrainableModel, train } from "#training";
+import { openSafetensors, type SafetensorsFile } from "#files";
+import { compile, type Device, LINEAR_NAMES, linear, softCap } from "#graph";
+import { geometryOf, headWeight, type LoadedModel, loadWeights } from "#models";
+import {
+  adapterModel,
+  gradientSource,
+  hiddenStates,
+  initialState,
+  type TrainableModel,
+  train,
+  wholeModel,
+} from "#training";
 import type { GoldenEntry } from "./cases.ts";
 
 /** Largest absolute difference, and the same as a share of the largest expected number. */
@@ -177,7 +182,7 @@ export async function compareCase(
   entry: GoldenEntry,
   { config, device }: CaseOptions,
 ): Promise<Comparison> {
-  const loaded = await loadModel(join(folder, entry.base), { baseDtype: "float32" });
+  const loaded = await loadWeights(join(folder, entry.base), { baseDtype: "float32" });
   await using inputs = await openSafetensors(join(folder, entry.inputs));
   await using expected = await openSafetensors(
     join(folder, config === undefined ? entry.inputs : entry.file),

@@ -1,5 +1,5 @@
 // The header of a random model's GGUF file: its sizes and choices under llama.cpp's keys, and the tokenizer.
-import type { GgufType, WritableGgufValue } from "#formats";
+import type { GgufType, WritableGgufValue } from "#files";
 import type { ModelConfig } from "#models";
 import { FAMILIES } from "../../src/models/families/index.ts";
 import { rotaryDimOf } from "../../src/models/geometry.ts";

@@ -1,9 +1,9 @@
 // The bundled model's tokenizer with as many further tokens as a vocabulary has, which no text becomes.
 import { z } from "zod";
 import { MosError } from "#core";
-import { readJson } from "#storage";
+import { readJson } from "#files";
 
-const FOLDER = new URL("../../assets/tiny-english/", import.meta.url);
+const FOLDER = new URL("../../assets/tiny-english", import.meta.url);
 
 const tokenizerSchema = z.looseObject({
   model: z.looseObject({

@@ -2,8 +2,8 @@
 // random bytes; the scales of a block are drawn from a table, so that 7B takes seconds rather than hours.
 import { createCipheriv, createHash } from "node:crypto";
 import { randomStream } from "#core";
-import { encodeBfloat16, encodeFloat16, type GgufType } from "#formats";
-import { blockFormats } from "../../src/formats/dequantize.ts";
+import { encodeBfloat16, encodeFloat16, type GgufType } from "#files";
+import { blockFormats } from "../../src/files/dequantize.ts";
 
 const DEVIATION = 0.02;
 const TABLE = 1 << 16;

@@ -9,10 +9,10 @@ import {
   openGgufWriter,
   openSafetensorsWriter,
   type PlannedGgufTensor,
-} from "#formats";
+  writeFileAtomic,
+} from "#files";
 import { configText, ggufName, huggingFaceConfig, type ModelConfig } from "#models";
-import { writeFileAtomic } from "#storage";
-import { blockFormats } from "../../src/formats/dequantize.ts";
+import { blockFormats } from "../../src/files/dequantize.ts";
 import { ropeFrequencies, rotaryDimOf } from "../../src/models/geometry.ts";
 import { storedShapes } from "../../src/models/weights.ts";
 import { ggufMetadata } from "./gguf-metadata.ts";

@@ -3,7 +3,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { pathExists, readJson } from "#storage";
+import { pathExists, readJson } from "#files";
 import { bestOf, stepsOf, type TriedRate } from "../../packages/reproduce/src/rate-search.ts";
 import {
   halfWidth,

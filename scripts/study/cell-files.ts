@@ -3,7 +3,7 @@
 import { mkdir, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { pathExists, readJson, writeFileAtomic } from "#storage";
+import { pathExists, readJson, writeFileAtomic } from "#files";
 
 const score = z.looseObject({ task: z.string() });
 const failure = z.object({ code: z.string(), message: z.string() });

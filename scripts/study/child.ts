@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pathExists } from "#storage";
+import { pathExists } from "#files";
 
 const LOOK_EVERY = 1000;
 

@@ -1,7 +1,7 @@
 // Tables in Markdown, and parts of documents that a program writes.
 import { readFile } from "node:fs/promises";
 import { MosError } from "#core";
-import { writeFileAtomic } from "#storage";
+import { writeFileAtomic } from "#files";
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 export const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>

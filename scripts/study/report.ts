@@ -2,8 +2,8 @@
 // are written by hand; all from the cells that are there. usage: node --conditions=source --import tsx scripts/study/report.ts [--tree DIR]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { LINEAR_NAMES } from "#adapters";
-import { writeFileAtomic } from "#storage";
+import { writeFileAtomic } from "#files";
+import { LINEAR_NAMES } from "#graph";
 import { budgetPlot } from "../../packages/reproduce/src/charts/index.ts";
 import { summarize } from "../../packages/reproduce/src/statistics.ts";
 import {

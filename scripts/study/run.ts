@@ -6,7 +6,7 @@ import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { MosError } from "#core";
-import { makeFolder, pathExists, readJson } from "#storage";
+import { makeFolder, pathExists, readJson } from "#files";
 import { exportCells, importCells, type Origin } from "./cell-files.ts";
 import { runChild, whilePaused } from "./child.ts";
 import { argumentsOf, cellsName, FACTS, folderOf, type Places, STAGES, type Stage } from "./stages.ts";

@@ -1,7 +1,8 @@
 // Quality at a given memory: how good an answer N adapters of one server can be, when all of them are to stay resident.
-import { type LinearName, parseAdapterConfig } from "#adapters";
-import { geometryOf, presetConfig } from "#models";
-import { readModelConfig } from "#recipes";
+
+import { parseAdapterConfig } from "#adapters";
+import type { LinearName } from "#graph";
+import { geometryOf, presetConfig, readModelConfig } from "#models";
 import { residentBytes } from "../../src/inference/adapters/index.ts";
 import { type Measure, type StudyRow, spreadOf } from "./analysis.ts";
 

@@ -6,7 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { MosError, type Random, randomStream } from "#core";
-import { writeFileAtomic } from "#storage";
+import { writeFileAtomic } from "#files";
 
 const PLACES = [
   ...["Amber", "Birch", "Cedar", "Copper", "Coral", "Crystal", "Eagle", "Elm", "Falcon", "Forest"],

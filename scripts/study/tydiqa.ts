@@ -8,8 +8,8 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { MosError, randomStream } from "#core";
 import { benchmarkOf, type Question } from "#evaluation";
+import { readJson, writeFileAtomic } from "#files";
 import { loadModelText, openModel } from "#models";
-import { readJson, writeFileAtomic } from "#storage";
 
 /** The languages that have a train file here. */
 const LANGUAGES = ["english", "korean", "swahili"] as const;

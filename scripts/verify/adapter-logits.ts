@@ -4,15 +4,13 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "#adapters";
-import { writeSafetensors } from "#formats";
-import { loadModel } from "#models";
-import { geometryOf } from "#recipes";
-import { readJson } from "#storage";
+import { readJson, writeSafetensors } from "#files";
+import { geometryOf, loadWeights } from "#models";
 import { logitsOf } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);
 if (base === undefined || folder === undefined) throw new Error("usage: adapter-logits.ts BASE FOLDER NAME…");
-const loaded = await loadModel(base);
+const loaded = await loadWeights(base);
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 for (const name of names) {
   const { config, fingerprint } = loaded;

@@ -3,9 +3,15 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Adapter, loadAdapter } from "#adapters";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, loadModel, loadModelText } from "#models";
-import { adapterModel, type BaseModel, finetune, frozenModel, geometryOf } from "#recipes";
-import { evaluateLoss, gradientSource, type TrainableModel } from "#training";
+import { type BaseDtype, type BaseModel, geometryOf, loadModelText, loadWeights } from "#models";
+import {
+  adapterModel,
+  evaluateLoss,
+  finetune,
+  frozenModel,
+  gradientSource,
+  type TrainableModel,
+} from "#training";
 import { type Arguments, fail, readArguments, rounded } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:base-dtypes -- --model PATH --held-out FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
@@ -92,7 +98,7 @@ function planOf(given: Arguments): Plan {
 }
 
 async function openBase({ model: path }: Plan, { baseDtype, compute }: Base): Promise<BaseModel> {
-  const model = await loadModel(path, { baseDtype, compute });
+  const model = await loadWeights(path, { baseDtype, compute });
   return { model, text: await loadModelText(model.source) };
 }
 

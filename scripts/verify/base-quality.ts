@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { pathExists, readJson, readJsonLines, writeFileAtomic } from "#storage";
+import { pathExists, readJson, readJsonLines, writeFileAtomic } from "#files";
 import { fail, readArguments } from "../../bench/arguments.ts";
 import { type Cell, cellSchema, reportOf } from "./base-quality/report.ts";
 

@@ -1,10 +1,8 @@
 // Logits of this engine for whole rows of tokens: what the other side's are compared with.
 import type { Adapter } from "#adapters";
-import { linear, softCap } from "#graph";
+import { compile, type HostTensor, linear, softCap } from "#graph";
 import { headWeight, type LoadedModel } from "#models";
-import { adapterModel } from "#recipes";
-import { compile, type HostTensor } from "#runtime";
-import { hiddenStates } from "#training";
+import { adapterModel, hiddenStates } from "#training";
 
 /** Logits [B · S, V] of rows of equal length. */
 export async function logitsOf(

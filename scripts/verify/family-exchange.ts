@@ -6,10 +6,9 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter, methods, saveAdapter } from "#adapters";
-import { writeSafetensors } from "#formats";
-import { type LoadedModel, loadModel } from "#models";
-import { exportAdapter, geometryOf, importAdapter, mergeAdapter } from "#recipes";
-import { pathExists, readJson } from "#storage";
+import { exportAdapter, importAdapter, mergeAdapter } from "#convert";
+import { pathExists, readJson, writeSafetensors } from "#files";
+import { geometryOf, type LoadedModel, loadWeights } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { logitsOf } from "./engine-logits.ts";
 
@@ -36,7 +35,7 @@ async function writeLogits(folder: string, { base, name }: { base: LoadedModel; 
 
 async function exchange(folder: string): Promise<void> {
   const model = join(folder, "base");
-  const base = await loadModel(model);
+  const base = await loadWeights(model);
   for (const [name, settings] of Object.entries(ADAPTERS)) {
     const adapter = join(folder, name);
     const numbers = { seed: 7, deviation: 0.1, only: "zeros" } as const;

@@ -9,7 +9,7 @@ import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { readJson } from "#storage";
+import { readJson } from "#files";
 import { type Continuation, continuePrompts, departure, gapError } from "../../test/greedy-cases.ts";
 import { continuations, openLlama } from "./llama.ts";
 

@@ -4,7 +4,7 @@
 // Exits with 1 where a difference is above 1e-4 of the largest number.
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
-import { loadText } from "#recipes";
+import { loadText } from "#models";
 import { compareStored } from "../../test/stored-base.ts";
 
 const LIMIT = 1e-4;

@@ -3,8 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { z } from "zod";
-import { humanEvalProgram } from "#evaluation";
-import { createProgramChecker } from "#sandbox";
+import { createProgramChecker, humanEvalProgram } from "#evaluation";
 import { fail, readArguments } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:humaneval -- --data FOLDER|HumanEval.jsonl.gz [--python PATH] [--completion TEXT]

@@ -5,10 +5,8 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
-import { writeSafetensors } from "#formats";
-import { type LoadedModel, loadModel } from "#models";
-import { geometryOf } from "#recipes";
-import { readJson } from "#storage";
+import { readJson, writeSafetensors } from "#files";
+import { geometryOf, type LoadedModel, loadWeights } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { logitsOf } from "./engine-logits.ts";
 
@@ -20,7 +18,7 @@ function ownAdapter({ config }: LoadedModel): Adapter {
 
 const [base, folder] = process.argv.slice(2);
 if (base === undefined || folder === undefined) throw new Error("usage: lora-logits.ts BASE FOLDER");
-const loaded = await loadModel(base);
+const loaded = await loadWeights(base);
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 const { config, fingerprint } = loaded;
 const given = await loadAdapter(join(folder, "peft"), { geometry: geometryOf(config), fingerprint });

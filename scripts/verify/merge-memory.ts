@@ -6,11 +6,10 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
+import { mergeAdapter, planMerge } from "#convert";
 import { randomStream } from "#core";
-import { planMerge } from "#exchange";
-import { openSafetensorsWriter } from "#formats";
-import { fingerprintOf, huggingFaceConfig, openModel, presetConfig } from "#models";
-import { geometryOf, mergeAdapter } from "#recipes";
+import { openSafetensorsWriter } from "#files";
+import { fingerprintOf, geometryOf, huggingFaceConfig, openModel, presetConfig } from "#models";
 
 async function writeBase(folder: string, layers: number, preset: string): Promise<void> {
   const config = { ...presetConfig(preset), layers };

@@ -7,10 +7,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "#adapters";
-import { writeSafetensors } from "#formats";
-import { loadModel as loadWeights } from "#models";
-import { geometryOf, loadModel, mergeAdapter } from "#recipes";
-import { pathExists, readJson } from "#storage";
+import { mergeAdapter } from "#convert";
+import { pathExists, readJson, writeSafetensors } from "#files";
+import { geometryOf, loadModel, loadWeights } from "#models";
 import { logitsOf } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Engine, type EngineRequest, openEngine, type TokenLogprob } from "#inference";
-import { loadModel } from "#recipes";
+import { loadModel } from "#models";
 import { makeAdapters } from "../../bench/adapter-folders.ts";
 import { fail, readArguments, rounded } from "../../bench/arguments.ts";
 

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { readJson } from "#storage";
+import { readJson } from "#files";
 import { fail, readArguments } from "../../bench/arguments.ts";
 import { type CellResult, type CellSpec, isResult, readResult } from "../../packages/reproduce/src/cell.ts";
 import { runInChild } from "../../packages/reproduce/src/cell-child.ts";

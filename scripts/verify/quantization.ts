@@ -3,8 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeExample, IGNORED, readDataset } from "#data";
 import { type Engine, openEngine, type TokenLogprob } from "#inference";
-import type { BaseDtype } from "#models";
-import { loadText } from "#recipes";
+import { type BaseDtype, loadText } from "#models";
 import type { LoadedText } from "#text";
 import { fail, readArguments } from "../../bench/arguments.ts";
 

@@ -1,8 +1,16 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
 import { setImmediate } from "node:timers/promises";
-import { MosError, randomStream } from "#core";
-import { constant, leaf, lowRankLinear, sizeOf, type Value } from "#graph";
-import { type LinearHook, plainLinear, type Site, withBias } from "#nn";
+import { MosError, randomStream, sizeOf } from "#core";
+import {
+  constant,
+  type LinearHook,
+  leaf,
+  lowRankLinear,
+  plainLinear,
+  type Site,
+  type Value,
+  withBias,
+} from "#graph";
 import type {
   AdapterGeometry,
   AdapterTensor,

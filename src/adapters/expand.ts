@@ -1,6 +1,14 @@
-import { evaluateOnHost, type HostArray, matmul, type Value } from "#graph";
-import { LINEAR_NAMES, type Site, siteKey } from "#nn";
-import { compile, type HostTensor } from "#runtime";
+import {
+  compile,
+  evaluateOnHost,
+  type HostArray,
+  type HostTensor,
+  LINEAR_NAMES,
+  matmul,
+  type Site,
+  siteKey,
+  type Value,
+} from "#graph";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
 
 /** A site's factors as numbers: A [r, in], Bᵀ [r, out]. */

@@ -1,7 +1,7 @@
 // adapter_config.json: our settings under PEFT's names, and back. What PEFT can do and we cannot is refused by name.
 import { z } from "zod";
 import { MosError } from "#core";
-import { LINEAR_NAMES } from "#nn";
+import { LINEAR_NAMES } from "#graph";
 import type { Adapter } from "./adapter.ts";
 import type { DecoderSettings } from "./method.ts";
 import {

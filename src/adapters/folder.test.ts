@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { openSafetensors, type WritableTensor, writeSafetensors } from "#formats";
+import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
 import { loadAdapter, saveAdapter, writeAdapterFiles } from "./folder.ts";

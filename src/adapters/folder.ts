@@ -6,20 +6,23 @@ import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { decodeText, MosError, parseJson, parseWith } from "#core";
-import { openSafetensors, type SafetensorsFile, type WritableTensor, writeSafetensors } from "#formats";
 import {
   type ByteSource,
   bytesInMemory,
   openForReading,
+  openSafetensors,
   pathExists,
   type ReadableFile,
   readBytes,
   restoreFolder,
+  type SafetensorsFile,
   storageError,
   systemCode,
+  type WritableTensor,
   writeFileAtomic,
   writeFolderAtomic,
-} from "#storage";
+  writeSafetensors,
+} from "#files";
 import { type Adapter, drawSeeded, NUMBERS_AT_ONCE } from "./adapter.ts";
 import { type BaseMarks, checkBase, checkDecoder, type TrainedOn } from "./base-match.ts";
 import {

@@ -1,4 +1,3 @@
-export { LINEAR_NAMES, type LinearName } from "#nn";
 export {
   type Adapter,
   type AdapterHookOptions,
@@ -40,6 +39,8 @@ export {
 } from "./folder.ts";
 export { type AdapterBase, decoderFields, type SavedBase } from "./folder-config.ts";
 export { type RoutingUse, routingUse, type SiteNorms, siteNorms } from "./inspect.ts";
+export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect-folder.ts";
+export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./list.ts";
 export type {
   AdapterGeometry,
   AdapterMethod,
@@ -61,6 +62,21 @@ export {
   parseAdapterConfig,
   problemOf,
 } from "./methods.ts";
+export {
+  FLEETS,
+  type FleetBytes,
+  PAPER_ROWS,
+  type PaperRow,
+  type PaperTableRow,
+  PRECISIONS,
+  type Precision,
+  paperTable,
+} from "./paper-table.ts";
+export {
+  type AdapterParams,
+  adapterParams,
+  type TypeParams,
+} from "./params.ts";
 export {
   adapterInUse,
   BEST,

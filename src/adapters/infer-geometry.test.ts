@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { LINEAR_NAMES } from "#nn";
+import { LINEAR_NAMES } from "#graph";
 import { inferGeometry } from "./infer-geometry.ts";
 import type { AdapterGeometry } from "./method.ts";
 import { type AdapterConfig, METHOD_NAMES, methodOf, methods } from "./methods.ts";

@@ -1,7 +1,7 @@
 // The shape of the base that an adapter fits, from the adapter's own tensors: the geometry for which the method would
 // make tensors of exactly these names and shapes.
 import { MosError } from "#core";
-import type { LinearName } from "#nn";
+import type { LinearName } from "#graph";
 import type { AdapterGeometry, Widths } from "./method.ts";
 import { type AdapterConfig, methodOf } from "./methods.ts";
 

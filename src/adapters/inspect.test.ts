@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LINEAR_NAMES } from "#nn";
+import { LINEAR_NAMES } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
 import { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";

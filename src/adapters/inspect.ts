@@ -1,9 +1,7 @@
 // How large and how many-sided the update of each layer is, from products of size r × r: with G_A = A Aᵀ and G_B = Bᵀ B,
 // ‖B A‖²_F = Σ G_A ∘ G_B, and the squares of the singular values of B A are the eigenvalues of G_A G_B.
 import { MosError, randomStream } from "#core";
-import { matmul, type Value } from "#graph";
-import { type Site, siteKey } from "#nn";
-import { compile } from "#runtime";
+import { compile, matmul, type Site, siteKey, type Value } from "#graph";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
 import type { RoutingTable } from "./method.ts";
 import { methodOf } from "./methods.ts";

@@ -1,7 +1,6 @@
 // L layers · r rank. LoRA (Hu et al., 2022): every site has an A and a B of its own.
 import type { z } from "zod";
-import { transpose } from "#graph";
-import { type LinearName, modulePath } from "#nn";
+import { type LinearName, modulePath, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
 import { checkTargets, kaiming, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
 import { alphaSetting, commonSettings, schemaOf } from "./settings.ts";

@@ -1,7 +1,7 @@
 // What methods are built from: tensors and how they start, widths of the layers that they adapt.
 // L layers · r rank.
 import { MosError } from "#core";
-import type { LinearName } from "#nn";
+import type { LinearName } from "#graph";
 import type { AdapterGeometry, TensorSpec, Widths } from "./method.ts";
 
 /** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */

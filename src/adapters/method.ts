@@ -1,7 +1,6 @@
 import type { z } from "zod";
 import type { Random, Settings } from "#core";
-import type { Value } from "#graph";
-import type { LinearName, Site } from "#nn";
+import type { LinearName, Site, Value } from "#graph";
 
 /** The linear layers that a model has, by their widths, in each of its decoder layers. */
 export interface AdapterGeometry {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { MosError, show } from "#core";
-import type { Site } from "#nn";
+import type { Site } from "#graph";
 import { type LoraConfig, lora } from "./lora.ts";
 import type {
   AdapterGeometry,

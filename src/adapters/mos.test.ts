@@ -1,9 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { randomStream } from "#core";
-import { add, constant, grad, matmul, mul, sizeOf, sumAll } from "#graph";
-import { LINEAR_NAMES, type LinearName } from "#nn";
-import { compile } from "#runtime";
+import { randomStream, sizeOf } from "#core";
+import { add, compile, constant, grad, LINEAR_NAMES, type LinearName, matmul, mul, sumAll } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
 import { budget } from "./budget.ts";

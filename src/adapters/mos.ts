@@ -3,8 +3,7 @@
 // layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
 import type { z } from "zod";
 import { flag, integer, MosError, type Random, randomStream } from "#core";
-import { gatherRows, reshape, split, type Value } from "#graph";
-import type { LinearName } from "#nn";
+import { gatherRows, type LinearName, reshape, split, type Value } from "#graph";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
 import {
   checkTargets,

@@ -2,8 +2,7 @@
 // first u are as in LoRA; the others are m copies of one chunk side by side, copy c rotated by c along the ranks.
 import type { z } from "zod";
 import { integer, MosError } from "#core";
-import { concat, gatherRows, reshape, slice, transpose, type Value } from "#graph";
-import type { LinearName } from "#nn";
+import { concat, gatherRows, type LinearName, reshape, slice, transpose, type Value } from "#graph";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
 import { checkTargets, kaiming, ownTensorName, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
 import { alphaSetting, commonSettings, rankOf, schemaOf } from "./settings.ts";

@@ -1,7 +1,7 @@
 // Settings that several methods have. Each is an option of `mos train` and `mos params`.
 import { z } from "zod";
 import { integer, names, number, type Settings, shapeOf } from "#core";
-import { LINEAR_NAMES, type LinearName } from "#nn";
+import { LINEAR_NAMES, type LinearName } from "#graph";
 
 /** Linear types of those that a method can adapt, in the model's order; all of them by default. */
 export function targetsOf(known: readonly LinearName[]) {

@@ -2,8 +2,7 @@
 // [d_q + d_k + d_v, r]; a layer trains a vector u over the ranks and a vector v over the outputs.
 import type { z } from "zod";
 import { MosError } from "#core";
-import { mul, reshape, slice, split, transpose, type Value } from "#graph";
-import type { LinearName } from "#nn";
+import { type LinearName, mul, reshape, slice, split, transpose, type Value } from "#graph";
 import type { AdapterGeometry, AdapterMethod } from "./method.ts";
 import { filled, kaiming, ownTensorName, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
 import { alphaSetting, commonSettings, schemaOf, targetsOf } from "./settings.ts";

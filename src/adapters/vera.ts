@@ -2,8 +2,7 @@
 // a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
 // not saved, so a file holds L · Σ (r + d_out) numbers. PEFT slices one pair for all types instead, another method.
 import type { z } from "zod";
-import { mul, reshape, transpose } from "#graph";
-import type { LinearName } from "#nn";
+import { type LinearName, mul, reshape, transpose } from "#graph";
 import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
 import { checkTargets, filled, ownTensorName, trainable, uniform, widthsOf, zeros } from "./method-parts.ts";
 import { commonSettings, rankOf, schemaOf } from "./settings.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { lockChanges, pathExists } from "#storage";
+import { lockChanges, pathExists } from "#files";
 import { createAdapter } from "./adapter.ts";
 import { loadAdapter, saveAdapter } from "./folder.ts";
 import { parseAdapterConfig } from "./methods.ts";

@@ -13,7 +13,7 @@ import {
   restoreFolder,
   storageError,
   writeFolderAtomic,
-} from "#storage";
+} from "#files";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder.ts";
 
 const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS];

@@ -1,5 +1,5 @@
-import { trainedOnText } from "#adapters";
-import type { AdapterConfig, Budget, LoraSummary } from "#recipes";
+import { type AdapterConfig, type Budget, trainedOnText } from "#adapters";
+import type { LoraSummary } from "#convert";
 import { formatBytes, formatCount, formatInteger } from "./numbers.ts";
 
 const LETTERS: Readonly<Record<string, string>> = {

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
-import { type RolledBack, rollBack } from "#adapters";
+import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "#adapters";
 import { choice, integer, MosError, type SettingValues, steadyNow, text } from "#core";
-import { type ListedAdapter, listAdapters, metricsToTensorboard } from "#recipes";
+import { metricsToTensorboard } from "#training";
 import { defineCommand, group } from "./command.ts";
 import { counted, formatCount } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";

@@ -1,6 +1,6 @@
 import { createInterface, type Interface } from "node:readline";
 import { MosError } from "#core";
-import type { Engine, FinishReason, TextRequest } from "#recipes";
+import type { Engine, FinishReason, TextRequest } from "#inference";
 import type { ChatMessage } from "#text";
 import { isTerminal, paint } from "./colour.ts";
 import { counted, formatDuration, formatRate } from "./numbers.ts";

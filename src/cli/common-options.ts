@@ -1,6 +1,6 @@
 // Options that several commands have.
 import { choice, flag, integer, text } from "#core";
-import { DEVICES } from "#runtime";
+import { DEVICES } from "#graph";
 
 /** A model as every command takes it. */
 export const model = text({

@@ -3,6 +3,7 @@ import { trainedOnText, unfinishedText } from "#adapters";
 import { flag, type SettingValues, steadyNow, text, texts } from "#core";
 import {
   type EvaluateEvent,
+  evaluateModel,
   evaluationSettings,
   inPercent,
   percentageOf,
@@ -12,7 +13,6 @@ import {
   type TaskScore,
 } from "#evaluation";
 import { baseSettings, batchSettings } from "#inference";
-import { evaluateModel } from "#recipes";
 import { templateSettings } from "#text";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";

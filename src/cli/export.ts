@@ -1,5 +1,5 @@
+import { type ExportSummary, exportAdapter, exportSettings } from "#convert";
 import { flag, type SettingValues, text } from "#core";
-import { type ExportSummary, exportAdapter, exportSettings } from "#recipes";
 import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";

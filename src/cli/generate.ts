@@ -3,16 +3,19 @@ import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
-import { answerSettings, baseSettings, batchSettings, type EngineUsage } from "#inference";
+import { storageError } from "#files";
 import {
+  answerSettings,
+  baseSettings,
+  batchSettings,
   type Engine,
   type EngineEvent,
+  type EngineUsage,
   type FinishReason,
   openEngine,
   type Prompt,
   type TextRequest,
-} from "#recipes";
-import { storageError } from "#storage";
+} from "#inference";
 import { templateSettings } from "#text";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";

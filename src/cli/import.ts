@@ -1,5 +1,5 @@
+import { type ImportSummary, importAdapter, importSettings } from "#convert";
 import { flag, type SettingValues, text } from "#core";
-import { type ImportSummary, importAdapter, importSettings } from "#recipes";
 import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { base } from "./common-options.ts";

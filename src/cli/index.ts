@@ -1,5 +1,3 @@
-// What a package needs that adds a command to mos: the declaration of a command, lines on the terminal, models and data
-// found as the other commands find them.
 export { paint } from "./colour.ts";
 export { type Command, defineCommand, group } from "./command.ts";
 export { given, JSON_EVENTS, model, quiet } from "./common-options.ts";

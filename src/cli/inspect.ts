@@ -1,8 +1,9 @@
 import { basename, join, resolve } from "node:path";
+import { type Inspection, inspectAdapter } from "#adapters";
 import { MosError, type SettingValues, text } from "#core";
+import { listFolder, pathExists, writeFileAtomic } from "#files";
 import { looksLikeRepository, resolveCached } from "#hub";
-import { type Inspection, inspectAdapter, inspectModel, readModelConfig } from "#recipes";
-import { listFolder, pathExists, writeFileAtomic } from "#storage";
+import { inspectModel, readModelConfig } from "#models";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";

@@ -12,8 +12,8 @@ import {
   text,
   texts,
 } from "#core";
+import { pathExists, readBytes, storageError } from "#files";
 import { hashOfKey, type KeyLine, keyLines } from "#server";
-import { pathExists, readBytes, storageError } from "#storage";
 import { defineCommand, flagOf, group } from "./command.ts";
 import { given } from "./common-options.ts";
 import { counted, formatInteger } from "./numbers.ts";

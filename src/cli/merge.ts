@@ -1,6 +1,6 @@
 import { trainedOnText } from "#adapters";
+import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
 import { type SettingValues, text } from "#core";
-import { type MergeEvent, mergeAdapter, mergeSettings } from "#recipes";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, given, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
 import { findModel, usableAdapter } from "./loading.ts";

@@ -1,7 +1,7 @@
 // What `mos inspect` shows of a model, and what others say of its answers.
 import { basename } from "node:path";
 import { type AnswerDefaults, samplingBy } from "#inference";
-import type { ModelInspection } from "#recipes";
+import type { ModelInspection } from "#models";
 import { flagName } from "./command.ts";
 import { counted, formatBytes, formatCount, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";

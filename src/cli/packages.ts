@@ -1,8 +1,9 @@
 // The packages of the paper's tables and of fine-tuning as a service. They depend on this one, which finds them at run time
 // where they are installed.
+
+import type { Inspection } from "#adapters";
 import { MosError } from "#core";
-import type { Inspection, ServedModel } from "#recipes";
-import type { ServerExtension, ServerLog } from "#server";
+import type { ServedModel, ServerExtension, ServerLog } from "#server";
 import type { Command } from "./command.ts";
 
 /** Where a service keeps its state, and who works for it. */

@@ -1,26 +1,35 @@
-import { parseAdapterConfig } from "#adapters";
-import { flag, MosError, type SettingValues, text } from "#core";
-import { type ModelConfig, openModel, presetConfig, presets } from "#models";
 import {
   type AdapterParams,
   adapterParams,
-  baseOfConfig,
-  baseOfFiles,
-  dataSettings,
   FLEETS,
-  keptAs,
-  memorySettings,
   type PaperTableRow,
-  type PlannedBase,
   PRECISIONS,
   type Precision,
   paperTable,
-  parameterCount,
+  parseAdapterConfig,
+} from "#adapters";
+import {
+  describeMemory,
+  fitsMemory,
+  flag,
+  freeMemory,
+  limitedMemory,
+  MosError,
+  type SettingValues,
+  text,
+} from "#core";
+import { listFolder } from "#files";
+import { type ModelConfig, openModel, parameterCount, presetConfig, presets, readModelConfig } from "#models";
+import {
+  baseOfConfig,
+  baseOfFiles,
+  dataSettings,
+  keptAs,
+  memorySettings,
+  type PlannedBase,
   planMemory,
-  readModelConfig,
   trainingSettings,
-} from "#recipes";
-import { describeMemory, fitsMemory, freeMemory, limitedMemory, listFolder } from "#storage";
+} from "#training";
 import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";

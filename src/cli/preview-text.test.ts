@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { PreviewedLine } from "#recipes";
+import type { PreviewedLine } from "#training";
 import { linesText } from "./preview-text.ts";
 
 const shown = [

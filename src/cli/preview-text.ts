@@ -1,6 +1,6 @@
 // What mos train --dry-run says beside the first lines of a run: how long it takes, and examples token by token.
 import { placeText } from "#data";
-import type { PreviewedLine, PreviewedToken, RunPreview } from "#recipes";
+import type { PreviewedLine, PreviewedToken, RunPreview } from "#training";
 import { counted, formatCount, formatDuration } from "./numbers.ts";
 import { displayWidth, wrapText } from "./tables.ts";
 

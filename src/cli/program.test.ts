@@ -5,7 +5,7 @@ import type { Command as Commander } from "commander";
 import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { METHOD_NAMES, type MethodName, methods } from "#adapters";
 import { choice, flag, integer, type Setting, text, texts } from "#core";
-import { finetuneSettings } from "#recipes";
+import { finetuneSettings } from "#training";
 import { adapterInput, adapterOptions } from "./adapter-options.ts";
 import { defineCommand, flagOf, group } from "./command.ts";
 import { given, unescaped } from "./common-options.ts";

@@ -2,15 +2,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type SettingValues, text } from "#core";
-import {
-  type BaseModel,
-  type FinetuneSettingsInput,
-  finetune,
-  finetuneSettings,
-  loadModel,
-  openEngine,
-  parameterCount,
-} from "#recipes";
+import { openEngine } from "#inference";
+import { type BaseModel, loadModel, parameterCount } from "#models";
+import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { JSON_EVENTS } from "./common-options.ts";

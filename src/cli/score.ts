@@ -11,7 +11,7 @@ import {
   scorePrediction,
   type Verdict,
 } from "#evaluation";
-import { expectNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "#storage";
+import { expectNoFolder, makeFolder, readJsonLines, writeFileAtomic } from "#files";
 import { defineCommand, group } from "./command.ts";
 import { given, python } from "./common-options.ts";
 import { counted } from "./numbers.ts";

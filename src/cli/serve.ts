@@ -1,9 +1,8 @@
 import { pino } from "pino";
 import { trainedOnText } from "#adapters";
-import { integer, listOf, MosError, type SettingValues, text } from "#core";
+import { describeMemory, describePlan, integer, listOf, MosError, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
-import { networkSettings, type RunningServer, serve } from "#recipes";
-import { describeMemory, describePlan } from "#storage";
+import { networkSettings, type RunningServer, serve } from "#server";
 import { templateSettings } from "#text";
 import { defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";

@@ -1,7 +1,17 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "#adapters";
-import { flag, integer, listOf, MosError, pick, type SettingValues, text, texts } from "#core";
+import {
+  describeMemory,
+  flag,
+  integer,
+  listOf,
+  MosError,
+  pick,
+  type SettingValues,
+  text,
+  texts,
+} from "#core";
 import {
   checkpointSettings,
   dataSettings,
@@ -13,8 +23,7 @@ import {
   memorySettings,
   previewRun,
   trainingSettings,
-} from "#recipes";
-import { describeMemory } from "#storage";
+} from "#training";
 import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { paint } from "./colour.ts";

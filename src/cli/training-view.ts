@@ -1,7 +1,7 @@
 // How a training run is shown: the live line while it runs, its losses afterwards.
 import { join } from "node:path";
-import type { FinetuneEvent } from "#recipes";
-import { pathExists, readJsonLines } from "#storage";
+import { pathExists, readJsonLines } from "#files";
+import type { FinetuneEvent } from "#training";
 import { isTerminal, paint } from "./colour.ts";
 import { type CurvePoint, drawCurve } from "./curve.ts";
 import { formatBytes, formatDuration, formatInteger, formatRate } from "./numbers.ts";

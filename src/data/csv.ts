@@ -2,7 +2,7 @@
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { MosError } from "#core";
-import { openForReading } from "#storage";
+import { openForReading } from "#files";
 import type { NumberedRecord } from "./forms.ts";
 
 const CHUNK = 1 << 18;

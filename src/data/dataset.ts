@@ -2,7 +2,7 @@
 // one must have the same: a mixture of forms is most likely a mistake.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MosError } from "#core";
-import { readJsonLines } from "#storage";
+import { readJsonLines } from "#files";
 import { type Columns, FIELDS, withColumns } from "./columns.ts";
 import {
   acceptedForms,

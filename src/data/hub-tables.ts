@@ -1,6 +1,6 @@
 // Data sets of the Hugging Face Hub: which of their files are a split. The hub keeps a copy of most data sets in Parquet, as
 // `configuration/split/0000.parquet`, on a branch of its own; else the files of the repository are taken by their names.
-import { MosError } from "#core";
+import { describeBytes, MosError } from "#core";
 import {
   cachedDataset,
   type HubSettings,
@@ -10,7 +10,6 @@ import {
   pullDataset,
   type TransferEvent,
 } from "#hub";
-import { describeBytes } from "#storage";
 import { isDataFile } from "./records.ts";
 
 /** One split of a configuration. */

@@ -1,5 +1,3 @@
-// Files (locate.ts, records.ts) → examples (dataset.ts, forms.ts) → token ids and labels (encode.ts, prompt-formats.ts,
-// tokenize-pieces.ts) → rows of an epoch (plan.ts) → batches (batch.ts).
 export { type Batch, batches, makeBatch, plannedBatch } from "./batch.ts";
 export { type Columns, columnsOf, dataColumns } from "./columns.ts";
 export { checkDataset, type DataSource, pathsOf, type ReadDatasetOptions, readDataset } from "./dataset.ts";

@@ -3,8 +3,8 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { glob } from "tinyglobby";
 import { MosError } from "#core";
+import { pathExists } from "#files";
 import { type HubOptions, looksLikeRepository, type TransferEvent, withHubDefaults } from "#hub";
-import { pathExists } from "#storage";
 import { pullTables } from "./hub-tables.ts";
 import { DATA_EXTENSIONS, isDataFile } from "./records.ts";
 

@@ -1,8 +1,7 @@
 // What a data file holds, one example after another, before it is known what the examples mean.
 import { extname } from "node:path";
 import { decodeText, MosError, parseJson } from "#core";
-import { readParquetRows } from "#formats";
-import { openForReading, readBytes, readJsonLines } from "#storage";
+import { openForReading, readBytes, readJsonLines, readParquetRows } from "#files";
 import { readCsv } from "./csv.ts";
 import type { NumberedRecord, Source } from "./forms.ts";
 

@@ -2,10 +2,10 @@
 // the figures of a table.
 import type { z } from "zod";
 import { MosError } from "#core";
-import type { CheckReason, ProgramChecker } from "#sandbox";
 import type { LoadedText, TemplateVariables } from "#text";
 import type { BenchmarkData } from "./data.ts";
 import type { Tables } from "./parquet.ts";
+import type { CheckReason, ProgramChecker } from "./sandbox/types.ts";
 
 /** Whose rules: open-instruct's of November 2023, which the paper's tables use, or lm-evaluation-harness's. */
 export const RULES = ["open-instruct", "lm-eval"] as const;

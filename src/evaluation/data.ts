@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { z } from "zod";
 import { decodeText, MosError, parseJson, parseWith, reasonOf } from "#core";
-import { pathExists, readBytes, readJsonLines } from "#storage";
+import { pathExists, readBytes, readJsonLines } from "#files";
 
 /** Above all files of the five benchmarks (the largest has 45 MB), far below what fills the memory. */
 const MAX_BYTES = 256 << 20;

@@ -1,8 +1,8 @@
 // Tasks × subjects × questions through one engine, as events. Samples are logged as they come, and the result is written
 // whenever a subject has all its samples of a task.
 import { MosError } from "#core";
+import { lockFolder, makeFolder } from "#files";
 import type { Engine } from "#inference";
-import { lockFolder, makeFolder } from "#storage";
 import type { QuestionSet } from "./benchmark.ts";
 import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
 import { expectResult, writeResult } from "./results.ts";

@@ -1,6 +1,7 @@
 // Benchmarks from the Hugging Face Hub, kept as the folders that `--data` takes.
 import { join } from "node:path";
 import { MosError } from "#core";
+import { pathExists, writeFileAtomic, writeFolderAtomic } from "#files";
 import {
   type ConnectionOptions,
   fetchTextFile,
@@ -10,7 +11,6 @@ import {
   pullDataset,
   type TransferEvent,
 } from "#hub";
-import { pathExists, writeFileAtomic, writeFolderAtomic } from "#storage";
 import type { HubSource } from "./benchmark.ts";
 import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
 import { expectCounts } from "./data.ts";

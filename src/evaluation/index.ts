@@ -1,7 +1,3 @@
-// Benchmarks, and runs of them through the engine. Start with benchmark.ts (the contract), then benchmarks/gsm8k.ts (one
-// benchmark), evaluate.ts and run-task.ts.
-export { type HubSettings, hubSettings } from "#hub";
-export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export {
   type Benchmark,
   CHAT_FORMATS,
@@ -28,13 +24,9 @@ export {
   type PassCount,
   passAtK,
 } from "./benchmarks/humaneval.ts";
-export {
-  BENCHMARK_NAMES,
-  type BenchmarkName,
-  benchmarkOf,
-  benchmarks,
-} from "./benchmarks/index.ts";
+export { BENCHMARK_NAMES, type BenchmarkName, benchmarkOf, benchmarks } from "./benchmarks/index.ts";
 export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
+export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate-model.ts";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
 export {
   inPercent,
@@ -46,6 +38,8 @@ export {
   pointsText,
   resultTable,
 } from "./results.ts";
+export { createProgramChecker } from "./sandbox/create-checker.ts";
+export type { CheckerOptions, CheckReason, ProgramChecker } from "./sandbox/types.ts";
 export { meanWithError } from "./scoring.ts";
 export { evaluationSettings, rulesSetting } from "./settings.ts";
 export type {

@@ -2,8 +2,7 @@
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { parseWith } from "#core";
-import { readParquetRows } from "#formats";
-import { makeFolder, writeFileAtomic } from "#storage";
+import { makeFolder, readParquetRows, writeFileAtomic } from "#files";
 
 /** Above all tables of the benchmarks, the largest of which has 54 MB packed. */
 const LIMITS = { maximumRows: 500_000, maximumUnpackedBytes: 1 << 30 };

@@ -1,7 +1,7 @@
 // Results: as a table, and as a file.
 import { z } from "zod";
 import { MosError } from "#core";
-import { expectNoFolder, pathExists, readJson, writeFileAtomic } from "#storage";
+import { expectNoFolder, pathExists, readJson, writeFileAtomic } from "#files";
 import type { ScoreSummary } from "./benchmark.ts";
 import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
 import { meanError } from "./scoring.ts";

@@ -1,6 +1,5 @@
 // One task for all subjects: opens their logs, asks what is missing, and scores predictions as they come.
 import { MosError } from "#core";
-import type { ProgramChecker } from "#sandbox";
 import {
   type Benchmark,
   type Question,
@@ -20,6 +19,7 @@ import {
   type SampleLog,
   type SampleLogOptions,
 } from "./sample-log.ts";
+import type { ProgramChecker } from "./sandbox/types.ts";
 import { pairedDifferences } from "./scoring.ts";
 import type { EvaluateEvent, EvaluateOptions, Subject, TaskRecord, TaskScore } from "./types.ts";
 

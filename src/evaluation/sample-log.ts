@@ -9,7 +9,7 @@ import {
   pathExists,
   readJsonLines,
   writeFileAtomic,
-} from "#storage";
+} from "#files";
 
 const sampleSchema = z.looseObject({
   type: z.literal("sample"),

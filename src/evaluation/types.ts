@@ -2,9 +2,9 @@
 import type { TrainedOn } from "#adapters";
 import type { Engine } from "#inference";
 import type { BaseDtype, Compute } from "#models";
-import type { ProgramChecker } from "#sandbox";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
 import type { BenchmarkName } from "./benchmarks/index.ts";
+import type { ProgramChecker } from "./sandbox/types.ts";
 
 /** What is evaluated: the base, or an adapter on it. */
 export interface Subject {

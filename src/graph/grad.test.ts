@@ -1,5 +1,9 @@
 import { expect, test } from "vitest";
-import { add, constant, grad, leaf, mul, scalar, split, sumAll } from "./index.ts";
+import { grad } from "./grad.ts";
+import { add, mul } from "./ops/elementwise.ts";
+import { sumAll } from "./ops/reduce.ts";
+import { split } from "./ops/shape.ts";
+import { constant, leaf, scalar } from "./value.ts";
 
 const refusal = (message: string) =>
   expect.objectContaining({ name: "MosError", code: "bad_config", message });

@@ -1,7 +1,7 @@
 // An interpreter of graphs in TypeScript, for work so small that compiling a program for ONNX Runtime would dominate. It
 // has the ops that adapters' factors are made of, on float32, with the same rounding as the runtime.
-import { MosError } from "#core";
-import { type Node, nodesOf, type Shape, showShape, sizeOf, type TensorData, type Value } from "./value.ts";
+import { MosError, type Shape, sizeOf } from "#core";
+import { type Node, nodesOf, showShape, type TensorData, type Value } from "./value.ts";
 
 /** A tensor of known shape in memory, in row-major order. */
 export interface HostArray {

@@ -1,14 +1,103 @@
 export { grad } from "./grad.ts";
 export { evaluateOnHost, type HostArray } from "./host.ts";
+export {
+  GROUPS,
+  type GroupName,
+  type GroupSite,
+  groupKey,
+  groupSites,
+  LINEAR_NAMES,
+  type LinearHook,
+  type LinearName,
+  modulePath,
+  plainLinear,
+  type Site,
+  siteKey,
+  withBias,
+} from "./linear-layers.ts";
 export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
+export {
+  type AttentionBlock,
+  type AttentionOptions,
+  attention,
+  type PackedBlocksOptions,
+  packedBlocks,
+  softmax,
+} from "./ops/attention.ts";
+export {
+  type AddedNorm,
+  addRmsNorm,
+  type CachedAttentionOptions,
+  fromCache,
+  groupedAttention,
+  toCache,
+  windowMask,
+} from "./ops/decoding.ts";
 export { NF4_LEVELS } from "./ops/dequantise.ts";
-export { hadamardRows } from "./ops/hadamard.ts";
-export * from "./ops/index.ts";
+export {
+  add,
+  broadcast,
+  div,
+  exp,
+  type GateActivation,
+  gatedUnit,
+  gelu,
+  geluTanh,
+  log,
+  mul,
+  neg,
+  relu,
+  sigmoid,
+  silu,
+  softCap,
+  sub,
+  tanh,
+} from "./ops/elementwise.ts";
+export { embed, gatherRows, inverseIndex, scatterRows } from "./ops/gather.ts";
+export { hadamard, hadamardRows } from "./ops/hadamard.ts";
+export {
+  type LowRank,
+  type LowRankLinearOptions,
+  linear,
+  lowRankLinear,
+  type MatmulOptions,
+  matmul,
+} from "./ops/linear.ts";
+export { crossEntropy, type TokenLoss } from "./ops/loss.ts";
+export { type NormOptions, rmsNorm } from "./ops/norm.ts";
+export {
+  type BlockMatrix,
+  type Nf4Matrix,
+  type PackedLinearOptions,
+  type PackedMatrix,
+  packedLinear,
+} from "./ops/packed.ts";
+export { mean, sum, sumAll } from "./ops/reduce.ts";
+export { type RotationTables, rotate, rotateJoined } from "./ops/rotary.ts";
+export {
+  after,
+  concat,
+  type PadOptions,
+  padAxis,
+  reshape,
+  type SliceOptions,
+  type SplitOptions,
+  slice,
+  split,
+  splitDynamic,
+  splitEqual,
+  transpose,
+  zeros,
+} from "./ops/shape.ts";
+export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
+export { DEVICES, type Device, supports } from "./runtime/device.ts";
+export type { HostTensor, LeafType } from "./runtime/host-tensor.ts";
+export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
+export { type CompileOptions, compile, type Program } from "./runtime/program.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {
   checkpoint,
   constant,
-  type Dim,
   type DType,
   type FileRange,
   fileConstant,
@@ -16,25 +105,11 @@ export {
   leaf,
   type Node,
   nodesOf,
-  type Shape,
   type StoredWeight,
   scalar,
   showShape,
-  sizeOf,
   type TensorData,
   type Value,
   withGradient,
   withRematerialisation,
 } from "./value.ts";
-export {
-  type BlockForm,
-  type Int8RowsForm,
-  LARGEST_ROW_CODE,
-  type Nf4Form,
-  type PartType,
-  type PlainForm,
-  type WeightForm,
-  type WeightPart,
-  weightBytes,
-  weightParts,
-} from "./weight-form.ts";

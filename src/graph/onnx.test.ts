@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { add, constant, type DType, leaf, matmul, mul, type Shape, serialize } from "./index.ts";
+import type { Shape } from "#core";
+import { serialize } from "./onnx.ts";
+import { add, mul } from "./ops/elementwise.ts";
+import { matmul } from "./ops/linear.ts";
+import { constant, type DType, leaf } from "./value.ts";
 
 const weights = (rows: number, columns: number) =>
   constant(new Float32Array(rows * columns), [rows, columns]);

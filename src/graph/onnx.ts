@@ -1,13 +1,12 @@
 import { basename, dirname } from "node:path";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { MosError } from "#core";
+import { MosError, type Shape } from "#core";
 import {
   type Attribute,
   type DType,
   type FileRange,
   type Node,
   nodesOf,
-  type Shape,
   type Source,
   type TensorData,
   type Value,

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
+import { type WeightForm, type WeightPart, weightParts } from "#files";
 import { dequantise } from "./ops/dequantise.ts";
 import { leaf, type StoredWeight, showShape, type Value, withRematerialisation } from "./value.ts";
-import { type WeightForm, type WeightPart, weightParts } from "./weight-form.ts";
 
 /** The name of a leaf that holds a tensor of a weight: the weight's own for `data`, else `name:part`. */
 export const partName = (name: string, part: WeightPart): string =>

@@ -1,13 +1,7 @@
-import { MosError } from "#core";
-import { DTYPE_BYTES, type DType } from "./dtype.ts";
-import type { WeightForm, WeightPart } from "./weight-form.ts";
+import { DTYPE_BYTES, type DType, MosError, type Shape, sizeOf } from "#core";
+import type { WeightForm, WeightPart } from "#files";
 
-export type { DType } from "./dtype.ts";
-
-/** A dimension is a number, or a name where only the run knows it. Equal names mean equal sizes. */
-export type Dim = number | string;
-/** The sizes of all axes, the outermost first; `[]` is a scalar. */
-export type Shape = readonly Dim[];
+export type { DType } from "#core";
 
 /**
  * What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too; halves
@@ -99,18 +93,6 @@ export const leaf = (name: string, shape: Shape, dtype: DType = "float32"): Valu
   dtype,
   source: { kind: "leaf", name },
 });
-
-/**
- * The number of elements of a tensor of this shape.
- *
- * @throws MosError `bad_config` where a dimension is a name, known only to the run.
- */
-export const sizeOf = (shape: Shape): number =>
-  shape.reduce<number>((size, dim) => {
-    if (typeof dim === "string")
-      throw new MosError("bad_config", `dimension ${dim} has no size before the run`);
-    return size * dim;
-  }, 1);
 
 /**
  * A tensor whose content is part of the program: one axis of all numbers unless `shape` says otherwise, and of the type

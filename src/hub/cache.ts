@@ -3,7 +3,7 @@ import { copyFile, link, readdir, readFile, rename, rm, stat, symlink } from "no
 import { dirname, join, relative, sep } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { makeFolder, pathExists, readJson, writeFileAtomic } from "#storage";
+import { makeFolder, pathExists, readJson, writeFileAtomic } from "#files";
 import { isCommit, isSafePath, parseRepository, type Repository, type RepositoryKind } from "./repository.ts";
 import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 

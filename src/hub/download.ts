@@ -1,5 +1,4 @@
-import { MosError } from "#core";
-import { describeBytes } from "#storage";
+import { describeBytes, MosError } from "#core";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
 import { cancelled, type Failure, failureOf, failureOfResponse, type Resource } from "./failure.ts";
 import type { HubFile } from "./listing.ts";

@@ -1,5 +1,5 @@
 import { MosError, reasonOf } from "#core";
-import { isDiskFull, systemCode } from "#storage";
+import { isDiskFull, systemCode } from "#files";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
 /** What a request is about; error messages name it. */

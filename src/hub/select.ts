@@ -1,5 +1,4 @@
-import { MosError } from "#core";
-import { describeBytes } from "#storage";
+import { describeBytes, MosError } from "#core";
 import type { Repository } from "./repository.ts";
 
 /** A file as the hub or a folder lists it; `size` in bytes. */

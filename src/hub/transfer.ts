@@ -1,6 +1,6 @@
 // Brings the files of one commit into the cache: what is cached already, what is downloaded, and where it is linked.
 import { dirname, join } from "node:path";
-import { expectSpace, makeFolder } from "#storage";
+import { expectSpace, makeFolder } from "#files";
 import { type CacheEntry, fileSize, placeInSnapshot, writeRef } from "./cache.ts";
 import type { Connection } from "./connection.ts";
 import { download } from "./download.ts";

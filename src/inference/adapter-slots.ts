@@ -1,7 +1,6 @@
 // R slots · r their rank. The factors of the adapters whose requests run, expanded to A and B: one slot for each.
 import type { ExpandedFactors, FactorMap } from "#adapters";
-import { GROUPS, type GroupSite, groupKey, groupSites, siteKey } from "#nn";
-import type { HostTensor } from "#runtime";
+import { GROUPS, type GroupSite, groupKey, groupSites, type HostTensor, siteKey } from "#graph";
 import type { BaseWeights } from "./base-weights.ts";
 import type { SlotRange } from "./kv-cache.ts";
 import type { GroupWidths } from "./packed-layers.ts";

@@ -1,8 +1,7 @@
 // Which tokens each new one sees, in the general program: masks of layers that see all, and of layers with a window.
 // R slots of the step · S new tokens of each · M positions of the cache · G query heads of a key head · W tokens of a window
-import { leaf, type Value, windowMask } from "#graph";
+import { type HostTensor, leaf, type Value, windowMask } from "#graph";
 import { type ModelConfig, windowOf } from "#models";
-import type { HostTensor } from "#runtime";
 
 /** What is added to attention scores. */
 export interface AttentionMasks {

@@ -3,7 +3,13 @@
 // process nor the disk's cache has to keep a second copy of the model.
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
+import { weightParts } from "#files";
 import {
+  type CompileOptions,
+  GROUPS,
+  type GroupName,
+  type GroupSite,
+  type HostTensor,
   linear,
   type PackedMatrix,
   packedLinear,
@@ -12,7 +18,6 @@ import {
   type TensorData,
   type Value,
   weightLeaf,
-  weightParts,
 } from "#graph";
 import {
   type Compute,
@@ -26,8 +31,6 @@ import {
   weightFeeds,
   weightShapes,
 } from "#models";
-import { GROUPS, type GroupName, type GroupSite } from "#nn";
-import type { CompileOptions, HostTensor } from "#runtime";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { packMatrix, rowsOf } from "./pack-matrix.ts";
 import { type GroupWidths, layerOf, PackedLayers, type Product } from "./packed-layers.ts";

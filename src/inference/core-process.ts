@@ -3,8 +3,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { rmSync } from "node:fs";
 import { childOptions, type ErrorCode, MosError, moduleBeside } from "#core";
+import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
-import { makeTemporaryFolder } from "#storage";
 import type { FrontLimits } from "./engine.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreSettings, OpenedCore, OpenProgress } from "./open-core.ts";

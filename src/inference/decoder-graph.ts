@@ -5,8 +5,10 @@ import {
   add,
   addRmsNorm,
   concat,
+  type Device,
   fromCache,
   groupedAttention,
+  type HostTensor,
   leaf,
   matmul,
   reshape,
@@ -14,6 +16,7 @@ import {
   softmax,
   splitDynamic,
   splitEqual,
+  supports,
   toCache,
   type Value,
 } from "#graph";
@@ -25,7 +28,6 @@ import {
   type ProjectHook,
   windowOf,
 } from "#models";
-import { type Device, type HostTensor, supports } from "#runtime";
 import { slotNames } from "./adapter-slots.ts";
 import { attentionMasks, maskFeeds } from "./attention-masks.ts";
 import type { BaseWeights } from "./base-weights.ts";

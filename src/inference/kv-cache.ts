@@ -1,6 +1,7 @@
 // R slots · K key heads · M positions · D head width · L layers
+
+import type { HostTensor } from "#graph";
 import type { ModelConfig } from "#models";
-import type { HostTensor } from "#runtime";
 
 const BLOCK = 64;
 const MASKED = -1e30;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { WeightForm } from "#graph";
+import type { FreeMemory } from "#core";
+import type { WeightForm } from "#files";
 import { type BaseDtype, chooseForm, type PresetName, presetConfig, presets, weightShapes } from "#models";
-import type { FreeMemory } from "#storage";
 import { type EngineSize, expectEngineMemory, type PlannedModel } from "./memory.ts";
 
 const Q4_0: WeightForm = {

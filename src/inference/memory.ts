@@ -1,7 +1,5 @@
 // What an engine will take of the memory, before anything is loaded.
-import { type BlockForm, sizeOf, type WeightForm, weightBytes } from "#graph";
-import { type BaseDtype, type Compute, geometryOf, type ModelConfig, weightShapes } from "#models";
-import { GROUPS, groupSites } from "#nn";
+
 import {
   describeMemory,
   expectMemory,
@@ -9,7 +7,11 @@ import {
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
-} from "#storage";
+  sizeOf,
+} from "#core";
+import { type BlockForm, type WeightForm, weightBytes } from "#files";
+import { GROUPS, groupSites } from "#graph";
+import { type BaseDtype, type Compute, geometryOf, type ModelConfig, weightShapes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
 import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
 

@@ -1,9 +1,17 @@
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { add, leaf, matmul } from "#graph";
+import {
+  add,
+  type CompileOptions,
+  compile,
+  type HostTensor,
+  LINEAR_NAMES,
+  leaf,
+  matmul,
+  modulePath,
+  siteKey,
+} from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
-import { LINEAR_NAMES, modulePath, siteKey } from "#nn";
-import { type CompileOptions, compile, type HostTensor } from "#runtime";
 
 export interface MergeOptions {
   readonly config: ModelConfig;

@@ -1,8 +1,15 @@
 // R slots of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
-import type { TensorData } from "#graph";
+import {
+  type CompileOptions,
+  compile,
+  type Device,
+  type HostTensor,
+  type Program,
+  supports,
+  type TensorData,
+} from "#graph";
 import type { ModelConfig } from "#models";
-import { type CompileOptions, compile, type Device, type HostTensor, type Program, supports } from "#runtime";
 import { AdapterSlots } from "./adapter-slots.ts";
 import type { BaseWeights } from "./base-weights.ts";
 import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";

@@ -1,8 +1,8 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
+import type { FreeMemory } from "#core";
+import type { Device } from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
-import type { Device } from "#runtime";
-import type { FreeMemory } from "#storage";
 import { type TokenMarks, tokenMarks } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import type { FrontLimits } from "./engine.ts";

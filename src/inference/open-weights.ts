@@ -1,6 +1,6 @@
 // The base of a model for an engine: weights that are loaded already, that are read and packed, or that were packed before.
-import { MosError, reasonOf } from "#core";
-import { weightBytes } from "#graph";
+import { type FreeMemory, freeMemory, type MemoryPlan, MosError, reasonOf } from "#core";
+import { weightBytes } from "#files";
 import {
   type BaseDtype,
   baseForms,
@@ -15,7 +15,6 @@ import {
   type Weight,
   weightShapes,
 } from "#models";
-import { type FreeMemory, freeMemory, type MemoryPlan } from "#storage";
 import type { LoadedText } from "#text";
 import { type BaseWeights, EMBEDDING, prepareWeights } from "./base-weights.ts";
 import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";

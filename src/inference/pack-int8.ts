@@ -1,6 +1,7 @@
 // Weights of other forms as 8-bit codes in blocks of 64: what the products in int8 read fastest.
 import { MosError } from "#core";
-import { type BlockForm, NF4_LEVELS, type Nf4Form } from "#graph";
+import type { BlockForm, Nf4Form } from "#files";
+import { NF4_LEVELS } from "#graph";
 import { dequantizeWeight, type Weight } from "#models";
 
 export type BlockWeight = Weight & { readonly form: BlockForm };

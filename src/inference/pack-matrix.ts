@@ -1,6 +1,7 @@
 // A weight as it is stored → the arrays of a matrix that the runtime packs. Loops over typed arrays: a model has 10⁹ weights.
 import { MosError } from "#core";
-import type { BlockForm, Nf4Form, TensorData } from "#graph";
+import type { BlockForm, Nf4Form } from "#files";
+import type { TensorData } from "#graph";
 import { type Compute, dequantizeWeight, type Weight } from "#models";
 import { fillHalves, fillNibbles, fillSigned, scalesOfHalves, zeroPointsOfHalves } from "./pack-codes.ts";
 import { toInt8 } from "./pack-int8.ts";

@@ -1,5 +1,6 @@
 // What packing works on, and what it gives.
-import type { BlockForm, BlockMatrix, Nf4Matrix } from "#graph";
+import type { BlockForm } from "#files";
+import type { BlockMatrix, Nf4Matrix } from "#graph";
 
 /** The arrays of a packed matrix, in the place of the constants that it is made of. */
 interface Arrays {

@@ -1,15 +1,18 @@
 // The linear layers of a base as they arrive, one weight after the other, and the products that they make.
-import { add, linear, split, type Value } from "#graph";
-import type { Weight, WeightValues } from "#models";
 import {
+  add,
   GROUPS,
   type GroupName,
   type GroupSite,
   groupKey,
   LINEAR_NAMES,
   type LinearName,
+  linear,
   modulePath,
-} from "#nn";
+  split,
+  type Value,
+} from "#graph";
+import type { Weight, WeightValues } from "#models";
 import { canJoin } from "./pack-matrix.ts";
 
 /** d_in of a group, d_out of each of its linear layers, and their sum. */

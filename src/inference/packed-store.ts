@@ -1,7 +1,14 @@
 // Where the tensors of a base lie that become constants of programs: in a temporary file that is filled while weights are
 // read, or in a cache (weight-cache.ts), where they may be already.
-import { constant, type DType, type PackedMatrix, type TensorData, type Value } from "#graph";
-import { type ConstantsFile, openConstantsFile } from "#runtime";
+import {
+  type ConstantsFile,
+  constant,
+  type DType,
+  openConstantsFile,
+  type PackedMatrix,
+  type TensorData,
+  type Value,
+} from "#graph";
 import type { MatrixArrays } from "./packed-arrays.ts";
 import { type AddPart, writeMatrix } from "./write-matrix.ts";
 

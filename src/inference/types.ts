@@ -1,8 +1,7 @@
 // The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
 import type { TrainedOn } from "#adapters";
-import type { MosError } from "#core";
+import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, Compute } from "#models";
-import type { MemoryPlan } from "#storage";
 import type { ChatMessage, LoadedText, TokenMarks } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 

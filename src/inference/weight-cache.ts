@@ -4,26 +4,23 @@ import { createHash } from "node:crypto";
 import { chmod, mkdir, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { MosError, parseJson, parseWith } from "#core";
-import {
-  openSafetensors,
-  type PlacedTensor,
-  type SafetensorsDtype,
-  type SafetensorsFile,
-  safetensorsHeader,
-} from "#formats";
-import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
-import { type BaseDtype, type Compute, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
+import { describeBytes, MosError, parseJson, parseWith } from "#core";
 import {
   type AtomicFile,
-  describeBytes,
   expectSpace,
   openAtomicFile,
   openForReading,
+  openSafetensors,
+  type PlacedTensor,
   pathExists,
   removeLeftovers,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+  safetensorsHeader,
   storageError,
-} from "#storage";
+} from "#files";
+import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
+import { type BaseDtype, type Compute, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
 import type { PackedStore, StoredTensor } from "./packed-store.ts";
 import { type AddPart, writeMatrix } from "./write-matrix.ts";
 

@@ -1,6 +1,6 @@
 // Which form each weight of a base gets in memory, from how its file stores it and what was asked for.
 import { MosError } from "#core";
-import type { WeightForm } from "#graph";
+import type { WeightForm } from "#files";
 
 /** How the matrices of a base are kept in memory. "stored": as the file has them. */
 export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";

@@ -1,7 +1,7 @@
 // Whether all numbers of a stored weight are finite, seen from its parts.
 import { MosError } from "#core";
-import { float16Value } from "#formats";
-import type { TensorData, WeightForm, WeightPart } from "#graph";
+import { float16Value, type WeightForm, type WeightPart } from "#files";
+import type { TensorData } from "#graph";
 import type { Weight } from "./weight.ts";
 import { checkFinite } from "./weights.ts";
 

@@ -1,16 +1,21 @@
 // The forward pass of the model, for training, prefill and decoding. These differ in the hooks they pass, and only there.
 // B batch · S tokens · N = B · S · C hidden width · H query heads · K key heads · D head width
 
-import { MosError } from "#core";
+import { type Dim, MosError } from "#core";
+import type { WeightForm } from "#files";
 import {
   type AddedNorm,
   add,
   constant,
-  type Dim,
   embed,
+  GROUPS,
+  type GroupSite,
   gatedUnit,
+  type LinearHook,
+  modulePath,
   mul,
   type NormOptions,
+  plainLinear,
   type RotationTables,
   reshape,
   rmsNorm,
@@ -19,10 +24,8 @@ import {
   scalar,
   transpose,
   type Value,
-  type WeightForm,
   weightLeaf,
 } from "#graph";
-import { GROUPS, type GroupSite, type LinearHook, modulePath, plainLinear } from "#nn";
 import type { ModelConfig } from "./config.ts";
 import { type RopeConfig, type Rotation, ropeFrequencies, ropeOf, rotaryDimOf } from "./geometry.ts";
 import { LAYER_NORMS, type LayerNorms, weightShapes } from "./weights.ts";

@@ -1,14 +1,15 @@
 // The numbers that a stored weight stands for, on the host.
-import { decodeBfloat16, decodeFloat16, float16Value } from "#formats";
+
+import { sizeOf } from "#core";
 import {
   type BlockForm,
-  hadamardRows,
+  decodeBfloat16,
+  decodeFloat16,
+  float16Value,
   type Int8RowsForm,
-  NF4_LEVELS,
   type Nf4Form,
-  sizeOf,
-  type TensorData,
-} from "#graph";
+} from "#files";
+import { hadamardRows, NF4_LEVELS, type TensorData } from "#graph";
 import { floatData, type Weight } from "./weight.ts";
 
 const LEVELS = Float32Array.from(NF4_LEVELS);

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { MosError } from "#core";
-import { encodeBfloat16 } from "#formats";
+import { encodeBfloat16 } from "#files";
 import type { ModelConfig } from "./config.ts";
 import { floatData, type Weight } from "./weight.ts";
 import { checkFinite, weightShapes } from "./weights.ts";

@@ -4,13 +4,15 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import {
+  listFolder,
   type NumberRange,
   openSafetensors,
+  pathExists,
+  readJson,
   type SafetensorsDtype,
   type SafetensorsFile,
   type StoredType,
-} from "#formats";
-import { listFolder, pathExists, readJson } from "#storage";
+} from "#files";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { isForPictures, modulePrefix, textName } from "./nested.ts";

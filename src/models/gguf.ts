@@ -1,7 +1,7 @@
 // A GGUF file as a model with Hugging Face's names and layout. llama.cpp has names of its own, and its own order of the
 // rows of q and k; adapters for it are written by the same rules.
 import { MosError } from "#core";
-import type { GgufFile, NumberRange } from "#formats";
+import type { GgufFile, NumberRange } from "#files";
 import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";

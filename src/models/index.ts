@@ -1,4 +1,5 @@
-export { type BaseDtype, type BaseForms, chooseForm } from "./base-dtype.ts";
+export { type BaseDtype, chooseForm } from "./base-dtype.ts";
+export { type BaseModel, type LoadOptions, loadBase, loadModel, loadText } from "./base-model.ts";
 export { BASE_DTYPES, baseDtype, COMPUTES, type Compute, compute } from "./base-settings.ts";
 export type { ModelConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
@@ -18,12 +19,13 @@ export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf }
 export { attentionScaleOf, steadyPositions, windowOf } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export {
-  type LoadedModel,
-  loadModel,
-  loadModelText,
-  type ModelFiles,
-  openModel,
-} from "./load.ts";
+  formText,
+  type InspectModelOptions,
+  inspectModel,
+  type ModelInspection,
+  type TypeUse,
+} from "./inspect-model.ts";
+export { type LoadedModel, loadModelText, loadWeights, type ModelFiles, openModel } from "./load.ts";
 export {
   type DownloadEvent,
   type LocateCalls,
@@ -32,12 +34,8 @@ export {
   locateModel,
 } from "./locate.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
-export {
-  baseForms,
-  type LoadProgress,
-  type ModelHashes,
-  readWeights,
-} from "./read-weights.ts";
+export { parameterCount, readModelConfig } from "./read-config.ts";
+export { baseForms, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
 export { type PresetName, presetConfig, presets } from "./registry.ts";
 export { sourceDigest } from "./source-digest.ts";
 export {

@@ -1,18 +1,19 @@
 // A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { MosError } from "#core";
+import { MosError, sizeOf } from "#core";
 import {
   blockFormats,
   type GgufMetadata,
+  listFolder,
   type NumberRange,
   openGguf,
+  pathExists,
   readableType,
   type SafetensorsDtype,
   type StoredType,
-} from "#formats";
-import { sizeOf } from "#graph";
-import { listFolder, pathExists, storageError } from "#storage";
+  storageError,
+} from "#files";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import type { BaseForms } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
@@ -235,12 +236,12 @@ export async function openModel(path: string): Promise<ModelFiles> {
  *
  * @throws MosError as `openModel`, "unsupported" where a weight cannot be kept so, and "cancelled" when the signal fires.
  * @example
- * const model = await loadModel("SmolLM2-135M-Instruct.gguf", { baseDtype: "stored" });
+ * const model = await loadWeights("SmolLM2-135M-Instruct.gguf", { baseDtype: "stored" });
  * const weight = model.weights.get("model.layers.0.self_attn.q_proj.weight");
  * weight?.shape; // [576, 576]
  * weight?.form; // { kind: "blocks", bits: 4, … }
  */
-export async function loadModel(
+export async function loadWeights(
   path: string,
   { baseDtype = "stored", compute = "float32", transposedCodes = false, ...options }: LoadModelOptions = {},
 ): Promise<LoadedModel> {

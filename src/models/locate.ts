@@ -1,5 +1,6 @@
 // From what a user calls a model to its folder or file: a local path, the hub's cache, or the hub.
 import { MosError } from "#core";
+import { pathExists } from "#files";
 import {
   type HubOptions,
   type HubSettings,
@@ -9,7 +10,6 @@ import {
   type TransferEvent,
   withHubDefaults,
 } from "#hub";
-import { pathExists } from "#storage";
 
 /** How a model's files are found. */
 export interface LocateOptions {

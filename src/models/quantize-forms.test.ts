@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { LARGEST_ROW_CODE, type WeightForm } from "#graph";
+import { LARGEST_ROW_CODE, type WeightForm } from "#files";
 import { dequantizeWeight } from "./dequantize-weight.ts";
 import { rowWriter } from "./row-writer.ts";
 

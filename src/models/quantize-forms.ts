@@ -1,14 +1,14 @@
 // Rows of float32 numbers → the codes and scales of a form. Loops over typed arrays: a base has up to 10¹⁰ weights.
-import { decodeFloat16, encodeFloat16 } from "#formats";
 import {
   type BlockForm,
-  hadamardRows,
+  decodeFloat16,
+  encodeFloat16,
   type Int8RowsForm,
   LARGEST_ROW_CODE,
   type Nf4Form,
-  type TensorData,
   type WeightForm,
-} from "#graph";
+} from "#files";
+import { hadamardRows, type TensorData } from "#graph";
 import { nf4Codes } from "./nf4.ts";
 import { absMax, Block, fitLine, halfByteCodes, signedCodes } from "./quantize-blocks.ts";
 

@@ -4,14 +4,22 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { blockFormats, type StoredType, storedFormat, writeSafetensors } from "#formats";
-import { type TensorData, type WeightForm, weightBytes, weightParts } from "#graph";
+import {
+  blockFormats,
+  type StoredType,
+  storedFormat,
+  type WeightForm,
+  weightBytes,
+  weightParts,
+  writeSafetensors,
+} from "#files";
+import type { TensorData } from "#graph";
 import { blocksGguf, GGUF_TYPES, randomBlocks } from "../../test/block-gguf.ts";
 import { writeGguf } from "../../test/tiny-gguf.ts";
 import { asTensors, tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
 import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
 import { identityOf } from "./fingerprint.ts";
-import { loadModel, openModel } from "./load.ts";
+import { loadWeights, openModel } from "./load.ts";
 import { baseForms, type LoadProgress, readWeights } from "./read-weights.ts";
 import { rowWriter } from "./row-writer.ts";
 import { bytesOfWeight, type Weight, weightFeeds } from "./weight.ts";
@@ -85,9 +93,9 @@ describe.each(ALL)("%s", (type) => {
     const { kept, expanded } = blocksGguf(type);
     await writeGguf(at("kept.gguf"), kept);
     await writeGguf(at("expanded.gguf"), expanded);
-    const stored = await loadModel(at("kept.gguf"), { baseDtype: "stored" });
-    const float = await loadModel(at("expanded.gguf"), { baseDtype: "float32" });
-    const opened = await loadModel(at("kept.gguf"), { baseDtype: "float32" });
+    const stored = await loadWeights(at("kept.gguf"), { baseDtype: "stored" });
+    const float = await loadWeights(at("expanded.gguf"), { baseDtype: "float32" });
+    const opened = await loadWeights(at("kept.gguf"), { baseDtype: "float32" });
     expect(stored.fingerprint).toBe(float.fingerprint);
     expect(stored.identity).toBe(float.identity);
     expect(opened).toMatchObject({ fingerprint: float.fingerprint, identity: float.identity });
@@ -119,7 +127,7 @@ describe("identity", () => {
     await writeTinyModel(at("e"), { edit: (weights) => weights.get("lm_head.weight")!.data.fill(1.5, 3, 4) });
     await writeTinyModel(at("f"), { overrides: { rope_theta: 20000 } });
     const [a, b, c, d, e, f] = await Promise.all(
-      ["a.gguf", "b.gguf", "c", "d", "e", "f"].map((name) => loadModel(at(name))),
+      ["a.gguf", "b.gguf", "c", "d", "e", "f"].map((name) => loadWeights(at(name))),
     );
     expect(a!.identity).toBe(b!.identity);
     expect(a!.fingerprint).not.toBe(b!.fingerprint);
@@ -169,8 +177,8 @@ describe("quantised while it is read", () => {
     "%s keeps the fingerprint of the file and leaves vectors alone",
     async (baseDtype) => {
       await writeTinyModel(at("m"), { overrides: { hidden_size: 64, intermediate_size: 192, head_dim: 16 } });
-      const float = await loadModel(at("m"));
-      const loaded = await loadModel(at("m"), { baseDtype });
+      const float = await loadWeights(at("m"));
+      const loaded = await loadWeights(at("m"), { baseDtype });
       expect(loaded).toMatchObject({ fingerprint: float.fingerprint, identity: float.identity });
       for (const [name, weight] of loaded.weights) {
         const expected = model.weights.get(name)!.data;
@@ -209,10 +217,10 @@ describe("what is refused", () => {
       return { ...tensor, bytes: bad };
     });
     await writeGguf(at("bad.gguf"), { ...kept, tensors });
-    await expect(loadModel(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
+    await expect(loadWeights(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal("bad_model", message),
     );
-    const loaded = loadModel(at("bad.gguf"), { baseDtype: "float32" });
+    const loaded = loadWeights(at("bad.gguf"), { baseDtype: "float32" });
     await expect(loaded).rejects.toMatchObject(
       refusal("bad_model", /q_proj.weight holds the value (NaN|-?Infinity) at 16/),
     );
@@ -224,7 +232,7 @@ describe("what is refused", () => {
       tensor.name === "output.weight" ? { ...tensor, type: 20 } : tensor,
     );
     await writeGguf(at("bad.gguf"), { ...kept, tensors });
-    await expect(loadModel(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
+    await expect(loadWeights(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal(
         "unsupported",
         /bad.gguf: tensor "output.weight" has type IQ4_NL; readable are F32, F16, BF16, Q4_0/,
@@ -235,7 +243,7 @@ describe("what is refused", () => {
   test("rows that no block size divides", async () => {
     await writeTinyModel(at("tiny"));
     for (const baseDtype of ["int8", "int4", "nf4"] as const)
-      await expect(loadModel(at("tiny"), { baseDtype })).rejects.toMatchObject(
+      await expect(loadWeights(at("tiny"), { baseDtype })).rejects.toMatchObject(
         refusal(
           "unsupported",
           new RegExp(
@@ -243,7 +251,7 @@ describe("what is refused", () => {
           ),
         ),
       );
-    await loadModel(at("tiny"), { compute: "int8" });
+    await loadWeights(at("tiny"), { compute: "int8" });
   });
 
   test("numbers that int4 has no scale for", async () => {
@@ -251,13 +259,13 @@ describe("what is refused", () => {
       overrides: wide,
       edit: (weights) => weights.get(q)!.data.fill(3e6, 0, 1),
     });
-    await expect(loadModel(at("big"), { baseDtype: "int4" })).rejects.toMatchObject(
+    await expect(loadWeights(at("big"), { baseDtype: "int4" })).rejects.toMatchObject(
       refusal(
         "unsupported",
         /q_proj.weight holds numbers in block 0 of row 0 that are too large to be quantised \(the scale/,
       ),
     );
-    await loadModel(at("big"), { baseDtype: "int8" });
+    await loadWeights(at("big"), { baseDtype: "int8" });
   });
 
   test("whole numbers in safetensors", async () => {
@@ -268,7 +276,7 @@ describe("what is refused", () => {
       ...asTensors(weights),
       [q]: { dtype: "I32", shape, data },
     });
-    await expect(loadModel(at("whole"), { baseDtype: "stored" })).rejects.toMatchObject(
+    await expect(loadWeights(at("whole"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal("unsupported", /q_proj.weight" has type I32; F32, F16 or BF16/),
     );
   });
@@ -286,7 +294,7 @@ describe("loading", () => {
   test("tells the bytes that were read, and ends at all of them", async () => {
     await writeGguf(at("a.gguf"), blocksGguf("Q4_0").kept);
     const seen: LoadProgress[] = [];
-    const { weights } = await loadModel(at("a.gguf"), {
+    const { weights } = await loadWeights(at("a.gguf"), {
       baseDtype: "stored",
       onProgress: (progress) => seen.push(progress),
     });

@@ -1,8 +1,7 @@
 // The weights of an open model → memory, in one pass over its file: each part of a tensor is read once, checked, sampled
 // for the fingerprint, and written in the form in which it is kept. At no moment is there more than the result and a part.
-import { MosError } from "#core";
-import { blockFormats, type StoredType, storedFormat } from "#formats";
-import { sizeOf, type WeightForm } from "#graph";
+import { MosError, sizeOf } from "#core";
+import { blockFormats, type StoredType, storedFormat, type WeightForm } from "#files";
 import { type BaseForms, chooseForm } from "./base-dtype.ts";
 import { checkStored } from "./check-stored.ts";
 import type { ModelConfig } from "./config.ts";

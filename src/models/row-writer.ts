@@ -1,6 +1,16 @@
 // The rows of a weight as a file stores them → a weight in memory, in the same form or another, row by row.
-import { blockFormats, type RowTarget, type StoredFormat, type StoredType, storedFormat } from "#formats";
-import { type DType, sizeOf, type TensorData, type WeightForm, weightParts } from "#graph";
+
+import { sizeOf } from "#core";
+import {
+  blockFormats,
+  type RowTarget,
+  type StoredFormat,
+  type StoredType,
+  storedFormat,
+  type WeightForm,
+  weightParts,
+} from "#files";
+import type { DType, TensorData } from "#graph";
 import { isQuantized, type QuantizedForm, quantizeRows, transposeCodes } from "./quantize-forms.ts";
 import type { Weight } from "./weight.ts";
 

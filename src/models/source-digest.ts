@@ -2,9 +2,8 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { blockFormats } from "#formats";
-import { sizeOf } from "#graph";
-import { storageError } from "#storage";
+import { sizeOf } from "#core";
+import { blockFormats, storageError } from "#files";
 import type { ModelFiles } from "./load.ts";
 import { weightShapes } from "./weights.ts";
 

@@ -1,6 +1,7 @@
 // One weight in memory, in the form in which it is stored.
-import { MosError } from "#core";
-import { partName, sizeOf, type TensorData, type WeightForm, type WeightPart, weightParts } from "#graph";
+import { MosError, sizeOf } from "#core";
+import { type WeightForm, type WeightPart, weightParts } from "#files";
+import { partName, type TensorData } from "#graph";
 
 /**
  * A weight in memory; linear layers are [out, in], the last dimension runs fastest. Vectors (norms, biases) are always

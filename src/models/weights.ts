@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { LINEAR_NAMES, type LinearName, modulePath } from "#nn";
+import { LINEAR_NAMES, type LinearName, modulePath } from "#graph";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderSettings, decoderSettings } from "./decoder-settings.ts";
 

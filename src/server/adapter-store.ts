@@ -2,20 +2,21 @@
 import { join } from "node:path";
 import { forgetVersions, LARGEST_CONFIG } from "#adapters";
 import { MosError, parseJson, reasonOf } from "#core";
-import { expectAdapterHeader, openSafetensors } from "#formats";
-import type { AdapterInfo, Engine } from "#inference";
 import {
+  expectAdapterHeader,
   fileNameOf,
   type KeptFolder,
   lockChanges,
   nameOfFile,
   openAtomicFile,
   openAtomicFolder,
+  openSafetensors,
   pathExists,
   repairFolder,
   takeFolder,
   writeFileAtomic,
-} from "#storage";
+} from "#files";
+import type { AdapterInfo, Engine } from "#inference";
 import { ApiError } from "./errors.ts";
 
 const CONFIG = "adapter_config.json";

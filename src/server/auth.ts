@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { decodeText, parseJson, parseWith, reasonOf } from "#core";
-import { fileStamp, readBytes } from "#storage";
+import { fileStamp, readBytes } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 

@@ -4,8 +4,8 @@ import { homedir, tmpdir } from "node:os";
 import { basename, isAbsolute, resolve } from "node:path";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "#core";
+import { isDiskFull, storageProblem } from "#files";
 import type { Engine } from "#inference";
-import { isDiskFull, storageProblem } from "#storage";
 
 /** What the client of a failed request receives, in the terms of OpenAI's API. */
 export interface ApiErrorDetails {

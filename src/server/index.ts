@@ -1,4 +1,3 @@
-// Server: OpenAI's API over HTTP in front of an engine. Start with app.ts, then routes/chat.ts and choices.ts.
 export { type ApiServer, createServer } from "./app.ts";
 export {
   type ApiKey,
@@ -26,5 +25,15 @@ export {
 } from "./quotas.ts";
 export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";
+export {
+  type AppOptions,
+  networkSettings,
+  openApp,
+  type RunningServer,
+  type ServedApp,
+  type ServedModel,
+  type ServeOptions,
+  serve,
+} from "./serve.ts";
 export { type StorageWatch, watchStorage } from "./storage-watch.ts";
 export { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";

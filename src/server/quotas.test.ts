@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { lockChanges } from "#storage";
+import { lockChanges } from "#files";
 import { ApiError } from "./errors.ts";
 import { createQuotas, openQuotas, type Quotas } from "./quotas.ts";
 

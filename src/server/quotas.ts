@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { MosError, reasonOf } from "#core";
-import { fileStamp, lockChanges, PRIVATE_FILE, pathExists, readJson, writeFileAtomic } from "#storage";
+import { fileStamp, lockChanges, PRIVATE_FILE, pathExists, readJson, writeFileAtomic } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 

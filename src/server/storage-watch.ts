@@ -1,7 +1,7 @@
 // Whether the disks that a process needs can be used, as /ready says it to load balancers and the log to the operator.
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "#core";
-import { storageProblem } from "#storage";
+import { storageProblem } from "#files";
 import type { ServerLog } from "./metrics.ts";
 
 /** Milliseconds after which a disk that does not answer, such as one of a machine that is gone, counts as away. */

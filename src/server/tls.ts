@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import { createSecureContext } from "node:tls";
 import { MosError, reasonOf } from "#core";
-import { fileStamp, readBytes } from "#storage";
+import { fileStamp, readBytes } from "#files";
 import type { ServerLog } from "./metrics.ts";
 
 /** Files in PEM. */

@@ -1,7 +1,7 @@
 // How a model's makers would have it answer: generation_config.json of a folder, or general.sampling of a GGUF file.
 import { join } from "node:path";
 import { z } from "zod";
-import { pathExists, readJson } from "#storage";
+import { pathExists, readJson } from "#files";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 
 /**

@@ -1,5 +1,3 @@
-// Text to token ids and back, conversations to text. tokenizer.ts first, then gguf-tokenizer.ts, chat-template.ts and
-// detokenizer.ts; load-text.ts joins them for a model.
 export { type ChatTemplate, chatTemplate, withVariables } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export type { GenerationConfig } from "./generation-config.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { decodeText, MosError, parseWith } from "#core";
-import { pathExists, readBytes } from "#storage";
+import { pathExists, readBytes } from "#files";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import { type GenerationConfig, generationOfFolder, generationOfGguf } from "./generation-config.ts";
 import { type GgufMetadata, stringAt } from "./gguf-metadata.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { MosError, reasonOf } from "#core";
-import { pathExists, readJson } from "#storage";
+import { pathExists, readJson } from "#files";
 import { withTimeLimit } from "./time-limit.ts";
 import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";

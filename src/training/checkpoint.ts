@@ -2,8 +2,15 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { openSafetensors, writeSafetensors } from "#formats";
-import { pathExists, readJson, restoreFolder, writeFileAtomic, writeFolderAtomic } from "#storage";
+import {
+  openSafetensors,
+  pathExists,
+  readJson,
+  restoreFolder,
+  writeFileAtomic,
+  writeFolderAtomic,
+  writeSafetensors,
+} from "#files";
 import type { Parameter } from "./gradients.ts";
 import { emptyMoments, type Moments } from "./optimizer.ts";
 

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { leaf } from "#graph";
-import { compile } from "#runtime";
+import { compile, leaf } from "#graph";
 import { drawMaskBuffer, dropoutMask, maskBufferLength } from "./dropout.ts";
 
 test("a buffer holds 0 and 1 / (1 − probability), so that its mean is 1", () => {

@@ -1,9 +1,15 @@
 import { MosError } from "#core";
 import type { Batch } from "#data";
-import { leaf, type Value } from "#graph";
+import {
+  type CompileOptions,
+  compile,
+  type HostTensor,
+  type LinearHook,
+  leaf,
+  type Program,
+  type Value,
+} from "#graph";
 import type { ModelConfig } from "#models";
-import type { LinearHook } from "#nn";
-import { type CompileOptions, compile, type HostTensor, type Program } from "#runtime";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
 
 /** A float32 tensor that training changes in place. */

@@ -6,6 +6,7 @@ export {
   type TrainingState,
 } from "./checkpoint.ts";
 export { drawMaskBuffer, dropoutMask, maskBufferLength } from "./dropout.ts";
+export { finetune } from "./finetune.ts";
 export {
   type BatchGradients,
   type GradientSource,
@@ -16,6 +17,16 @@ export {
 } from "./gradients.ts";
 export { evaluateLoss, type HeldOutLoss } from "./held-out.ts";
 export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
+export {
+  baseOfConfig,
+  baseOfFiles,
+  expectRunMemory,
+  keptAs,
+  type PlannedBase,
+  planMemory,
+  type RunMemory,
+  type RunSize,
+} from "./memory-plan.ts";
 export {
   type BatchSettings,
   type PaddedBatches,
@@ -35,6 +46,26 @@ export {
   SCHEDULES,
   type ScheduleName,
 } from "./optimizer.ts";
+export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./prepare-run.ts";
+export {
+  type PreviewedLine,
+  type PreviewedToken,
+  type PreviewOptions,
+  type PreviewWarning,
+  previewRun,
+  type RunPreview,
+} from "./preview.ts";
+export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
+export {
+  checkpointSettings,
+  dataSettings,
+  type FinetuneSettings,
+  type FinetuneSettingsInput,
+  finetuneSettings,
+  memorySettings,
+  trainingSettings,
+  usualLearningRate,
+} from "./settings.ts";
 export { type TrainingSpeed, trainingSpeed } from "./speed.ts";
 export {
   type BatchGraphOptions,
@@ -45,5 +76,7 @@ export {
   type StepShape,
   stepOutputs,
 } from "./step.ts";
+export { metricsToTensorboard } from "./tensorboard.ts";
+export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";

@@ -1,9 +1,10 @@
 // What training will take of the memory, before anything of the model is read: the bytes of its base by their forms, and
 // what the runtime will hold for its programs, which are built here as they will be compiled.
-import { leaf, type WeightForm, weightBytes } from "#graph";
+
+import { type MemoryPlan, memoryPlan } from "#core";
+import { type WeightForm, weightBytes } from "#files";
+import { leaf, type ProgramPeak, programPeak } from "#graph";
 import { weightShapes } from "#models";
-import { type ProgramPeak, programPeak } from "#runtime";
-import { type MemoryPlan, memoryPlan } from "#storage";
 import { TOKENIZER_BYTES } from "#text";
 import type { TrainableModel } from "./gradients.ts";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";

@@ -1,8 +1,17 @@
 // How long a step takes on this machine, found without the model: a model that is one layer thick, with weights of zeros and
 // its share of the vocabulary, makes real steps. The number of layers times its time is that of the whole one.
-import { type DType, leaf, nodesOf, type TensorData, type Value } from "#graph";
+import {
+  type CompileOptions,
+  compile,
+  type DType,
+  type HostTensor,
+  type LeafType,
+  leaf,
+  nodesOf,
+  type TensorData,
+  type Value,
+} from "#graph";
 import { geometryOf, type ModelConfig, weightLeaves } from "#models";
-import { type CompileOptions, compile, type HostTensor, type LeafType } from "#runtime";
 import type { PlannedModel, TrainingMemoryOptions } from "./memory.ts";
 import { lossGraph, stepOutputs } from "./step.ts";
 

@@ -1,18 +1,19 @@
 // The graph of a training step. B rows · S tokens per row · N = B · S · C hidden width
+
+import type { Dim } from "#core";
 import {
   type AttentionBlock,
   attention,
   checkpoint,
   crossEntropy,
-  type Dim,
   grad,
+  type LinearHook,
   leaf,
   packedBlocks,
   type TokenLoss,
   type Value,
 } from "#graph";
 import { attentionScaleOf, decoder, eachLinear, headWeight, type ModelConfig, windowOf } from "#models";
-import type { LinearHook } from "#nn";
 
 /** The shape of a batch, for which a program is compiled. */
 export interface StepShape {

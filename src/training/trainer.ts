@@ -1,7 +1,7 @@
 // The loop of a run, as events: evaluate, save, update, until the last step or until the signal is aborted.
 import { MosError } from "#core";
 import type { EncodedExample } from "#data";
-import type { CompileOptions } from "#runtime";
+import type { CompileOptions } from "#graph";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
 import { heldOutSums, meansOf, NOTHING_EVALUATED } from "./held-out.ts";

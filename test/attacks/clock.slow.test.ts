@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
-import { geometryOf, loadModel } from "#models";
+import { geometryOf, loadWeights } from "#models";
 import { hashOfKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
@@ -56,7 +56,7 @@ test("keys are revoked and added, limits end, and adapters appear as before", as
   await expect.poll(() => statusOf("old"), { timeout: 10_000 }).toBe(401);
   expect(await statusOf("new")).toBe(200);
 
-  const { config, fingerprint } = await loadModel(MODEL);
+  const { config, fingerprint } = await loadWeights(MODEL);
   const adapter = randomAdapter({ method: "lora", rank: 2 }, geometryOf(config), { seed: 1 });
   await saveAdapter(at("acme"), adapter, { base: { name: "tiny-english", fingerprint } });
   await rename(at("acme"), join(at("adapters"), "acme"));

@@ -1,7 +1,7 @@
 // A process that decodes mutated tables, one for each message, and says how each ended. The tables may end it.
 import { writeFileSync } from "node:fs";
 import { MosError } from "#core";
-import { decodeParquetRows } from "../../src/formats/parquet-decode.ts";
+import { decodeParquetRows } from "../../src/files/parquet-decode.ts";
 import { mutated, validTables } from "./parquet-mutations.ts";
 
 export interface Mutation {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { childOptions } from "#core";
-import { readParquetRows } from "#formats";
+import { readParquetRows } from "#files";
 import type { Mutation, Outcome } from "./parquet-fuzz-process.ts";
 import { validTables } from "./parquet-mutations.ts";
 

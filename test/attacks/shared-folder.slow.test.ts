@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
 import { randomStream } from "#core";
-import { geometryOf, loadModel } from "#models";
+import { geometryOf, loadWeights } from "#models";
 import { hashOfKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
@@ -57,7 +57,7 @@ beforeAll(async () => {
   await mkdir(adapters);
   const key = { name: "operator", sha256: hashOfKey("operator"), admin: true };
   await writeFile(join(folder, "keys.jsonl"), `${JSON.stringify(key)}\n`);
-  const { config, fingerprint } = await loadModel(MODEL);
+  const { config, fingerprint } = await loadWeights(MODEL);
   for (const seed of [1, 2, 3]) {
     const into = join(folder, `made-${seed}`);
     const adapter = randomAdapter({ method: "lora", rank: 2 }, geometryOf(config), { seed });
@@ -204,7 +204,7 @@ test.skipIf(!canUnshare)(
   "what a process with the id 1 left is done away with (where containers can be made)",
   async () => {
     const { stdout } = asFirst(`
-      import { lockChanges, openAtomicFolder } from "#storage";
+      import { lockChanges, openAtomicFolder } from "#files";
       const folder = ${JSON.stringify(adapters)};
       await openAtomicFolder(folder + "/late");
       await lockChanges(folder);

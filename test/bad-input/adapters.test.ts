@@ -5,9 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
-import { openSafetensors, type WritableTensor, writeSafetensors } from "#formats";
-import { loadModel } from "#models";
-import { geometryOf } from "#recipes";
+import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
+import { geometryOf, loadWeights } from "#models";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos } from "./run-mos.ts";
@@ -263,7 +262,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
   ],
 ];
 test.each(otherCases)("%s", async (_, settings, arrange, message) => {
-  const { config, fingerprint } = await loadModel(model);
+  const { config, fingerprint } = await loadWeights(model);
   const at = join(folder, `adapter-${count++}`);
   const made = createAdapter(parseAdapterConfig(settings), geometryOf(config));
   await saveAdapter(at, made, { base: { name: "model", fingerprint } });
@@ -277,7 +276,7 @@ test.each(otherCases)("%s", async (_, settings, arrange, message) => {
 });
 
 test("finite numbers that overflow in use", async () => {
-  const { config, fingerprint } = await loadModel(model);
+  const { config, fingerprint } = await loadWeights(model);
   const at = join(folder, "large");
   const made = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), geometryOf(config));
   for (const { data } of made.tensors.values()) data.fill(9e17);

@@ -3,7 +3,7 @@ import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { writeSafetensors } from "#formats";
+import { writeSafetensors } from "#files";
 import type { FloatTensor } from "#models";
 import { TINY_FAMILIES } from "../tiny-families.ts";
 import { asTensors, storedTensors, type TinyModel, writeTinyModel } from "../tiny-model.ts";

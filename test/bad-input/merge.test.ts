@@ -7,9 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
-import { writeSafetensors } from "#formats";
-import { floatTensors, loadModel } from "#models";
-import { geometryOf } from "#recipes";
+import { writeSafetensors } from "#files";
+import { floatTensors, geometryOf, loadWeights } from "#models";
 import { tinyGguf, writeGguf } from "../tiny-gguf.ts";
 import { asTensors, writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos, snapshot } from "./run-mos.ts";
@@ -29,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function newAdapter(settings: unknown, path: string): Promise<void> {
-  const { config, fingerprint } = await loadModel(model);
+  const { config, fingerprint } = await loadWeights(model);
   const made = createAdapter(parseAdapterConfig(settings), geometryOf(config));
   await saveAdapter(path, made, { base: { name: "model", fingerprint } });
 }
@@ -46,7 +45,7 @@ async function sharded(name: string): Promise<string> {
   await cp(model, path, { recursive: true });
   await rm(join(path, "model.safetensors"));
   const tensors = Object.entries(
-    asTensors(floatTensors((await loadModel(model, { baseDtype: "float32" })).weights)),
+    asTensors(floatTensors((await loadWeights(model, { baseDtype: "float32" })).weights)),
   );
   const parts = [tensors.slice(0, 9), tensors.slice(9)];
   const homes: Record<string, string> = {};

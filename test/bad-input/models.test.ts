@@ -4,7 +4,7 @@ import { copyFile, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { writeSafetensors } from "#formats";
+import { writeSafetensors } from "#files";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { asTensors, type TinyModelOptions, tinyConfigJson, writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal } from "./run-mos.ts";

@@ -12,8 +12,8 @@ import {
   type ProgramChecker,
   resultTable,
 } from "#evaluation";
+import { lockFolder } from "#files";
 import { type Engine, openEngine } from "#inference";
-import { lockFolder } from "#storage";
 import type { LoadedText } from "#text";
 import { MODEL, optionsOf, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";
 

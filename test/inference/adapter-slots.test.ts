@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { FactorMap } from "#adapters";
-import { GROUPS, groupSites } from "#nn";
-import type { HostTensor } from "#runtime";
+import { GROUPS, groupSites, type HostTensor } from "#graph";
 import { AdapterSlots, slotNames } from "../../src/inference/adapter-slots.ts";
 import { prepareWeights } from "../../src/inference/base-weights.ts";
 import { floatWeights, tinyModel } from "../tiny-model.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { HostTensor } from "#graph";
 import { bytesPerPosition, capacityFor, KVCache } from "#inference";
-import type { HostTensor } from "#runtime";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config } = tinyModel();

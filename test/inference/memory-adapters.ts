@@ -1,8 +1,7 @@
 // An adapter manager over factors in memory, for tests of the engine.
 import type { ExpandedFactors } from "#adapters";
 import { MosError } from "#core";
-import type { AdapterManager } from "../../src/inference/adapters/index.ts";
-import { noAdapters } from "../../src/inference/adapters/index.ts";
+import { type AdapterManager, noAdapters } from "../../src/inference/adapters/index.ts";
 
 export interface MemoryAdapters extends AdapterManager {
   /** Replaces the factors of a name; the digest changes too. */

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expandFactors, type FactorMap } from "#adapters";
 import { randomStream } from "#core";
-import type { WeightForm } from "#graph";
+import type { WeightForm } from "#files";
 import {
   createModelRunner,
   type ModelRunner,
@@ -10,8 +10,7 @@ import {
   type PrepareOptions,
   prepareWeights,
 } from "#inference";
-import { dequantizeWeight, floatWeight, type Weight } from "#models";
-import { geometryOf } from "#recipes";
+import { dequantizeWeight, floatWeight, geometryOf, type Weight } from "#models";
 import { drained } from "../../src/inference/base-weights.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { FORMS, randomWeight } from "../stored-weights.ts";

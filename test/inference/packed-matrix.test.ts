@@ -1,9 +1,8 @@
 // Products with packed matrices against those with the numbers that they stand for.
 import { afterAll, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { leaf, packedLinear, type Value } from "#graph";
+import { compile, leaf, openConstantsFile, packedLinear, type Value } from "#graph";
 import type { Weight } from "#models";
-import { compile, openConstantsFile } from "#runtime";
 import { packMatrix } from "../../src/inference/pack-matrix.ts";
 import { writeMatrix } from "../../src/inference/write-matrix.ts";
 import { expand, FORMS, randomWeight } from "../stored-weights.ts";

@@ -14,7 +14,7 @@ import {
   type ModelRunner,
   prepareWeights,
 } from "#inference";
-import { geometryOf } from "#recipes";
+import { geometryOf } from "#models";
 import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
 import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";

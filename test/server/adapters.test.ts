@@ -5,9 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
-import { writeSafetensors } from "#formats";
+import { storageError, writeSafetensors } from "#files";
 import { type ApiKey, hashOfKey, type KeyRing } from "#server";
-import { storageError } from "#storage";
 import { type Harness, makeServer } from "./harness.ts";
 
 /** A system call's error, whose code is written in a config. */

@@ -11,7 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Engine, openApp, openEngine, type ServedApp, serve, textStream } from "#recipes";
+import { type Engine, openEngine, textStream } from "#inference";
+import { openApp, type ServedApp, serve } from "#server";
 
 const MODEL = "assets/tiny-english";
 /** Goes on for long enough to be stopped before its end. */

@@ -5,9 +5,8 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { geometryOf, loadModel } from "#models";
-import { type RunningServer, serve } from "#recipes";
-import { hashOfKey } from "#server";
+import { geometryOf, loadWeights } from "#models";
+import { hashOfKey, type RunningServer, serve } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 import { makeServer } from "./harness.ts";
 
@@ -49,7 +48,7 @@ beforeAll(async () => {
     join(base, "keys.jsonl"),
     JSON.stringify({ name: "operator", sha256: hashOfKey("operator"), admin: true }),
   );
-  const { config, fingerprint } = await loadModel(MODEL);
+  const { config, fingerprint } = await loadWeights(MODEL);
   const adapter = randomAdapter({ method: "lora", rank: 2 }, geometryOf(config), { seed: 1 });
   await saveAdapter(join(adapters, "good"), adapter, { base: { name: resolve(MODEL), fingerprint } });
   files.config = JSON.parse(await readFile(join(adapters, "good/adapter_config.json"), "utf8"));

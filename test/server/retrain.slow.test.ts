@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { openEngine } from "#recipes";
+import { openEngine } from "#inference";
 import { answerOf } from "../inference/tiny-engine.ts";
 
 const MODEL = "assets/tiny-english";

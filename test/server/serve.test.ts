@@ -6,8 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ServeOptions, serve } from "#recipes";
-import { hashOfKey } from "#server";
+import { hashOfKey, type ServeOptions, serve } from "#server";
 import { expectRefusal } from "../bad-input/run-mos.ts";
 
 const MODEL = "assets/tiny-english";

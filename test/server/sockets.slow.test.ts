@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { writeSafetensors } from "#formats";
+import { writeSafetensors } from "#files";
 import type { KeyRing } from "#server";
 import { sendBytes, startServer } from "./harness.ts";
 

@@ -5,7 +5,7 @@ import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { reasonOf } from "mixture-of-shards/core";
-import { writeFileAtomic } from "mixture-of-shards/storage";
+import { writeFileAtomic } from "mixture-of-shards/files";
 import { type CellEvent, type CellSpec, RESULT } from "./cell.ts";
 import { runCell } from "./run-cell.ts";
 

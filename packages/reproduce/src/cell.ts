@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { FinetuneSettingsInput } from "mixture-of-shards";
 import type { AdapterConfig } from "mixture-of-shards/adapters";
 import { BENCHMARK_NAMES, type BenchmarkName } from "mixture-of-shards/evaluation";
-import { pathExists, readJson } from "mixture-of-shards/storage";
+import { pathExists, readJson } from "mixture-of-shards/files";
 import { z } from "zod";
 import type { BenchmarkSpec } from "./benchmarks.ts";
 import type { BaseSettings } from "./settings.ts";

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { canonicalJson } from "mixture-of-shards/core";
-import { openForReading, storageError } from "mixture-of-shards/storage";
+import { openForReading, storageError } from "mixture-of-shards/files";
 
 /** Files up to this size are read whole; of larger ones, evenly spread blocks. */
 const WHOLE = 16 << 20;

@@ -5,13 +5,13 @@ import {
   type AdapterConfigInput,
   type AdapterGeometry,
   budget,
-  type LinearName,
   methods,
   parseAdapterConfig,
   problemOf,
   shardCounts,
 } from "mixture-of-shards/adapters";
 import type { ChatFormat } from "mixture-of-shards/evaluation";
+import type { LinearName } from "mixture-of-shards/graph";
 
 /** What rows are built for. */
 export interface RowContext {

@@ -11,7 +11,7 @@ import {
 import { type Adapter, loadAdapter } from "mixture-of-shards/adapters";
 import { parseWith } from "mixture-of-shards/core";
 import { type Example, encodeExamples, readDataset } from "mixture-of-shards/data";
-import { readJsonLines } from "mixture-of-shards/storage";
+import { readJsonLines } from "mixture-of-shards/files";
 import { evaluateLoss, gradientSource } from "mixture-of-shards/training";
 import { z } from "zod";
 import { type Question, questionOf } from "./answers.ts";

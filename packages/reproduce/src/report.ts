@@ -1,7 +1,7 @@
 // Everything that is written of an experiment: numbers as JSON, the table as Markdown, and pictures.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "mixture-of-shards/storage";
+import { writeFileAtomic } from "mixture-of-shards/files";
 import type { Grid } from "./grid.ts";
 import { mainTable } from "./main-table.ts";
 import { markdownOf } from "./markdown.ts";

@@ -1,5 +1,5 @@
 // Runs an experiment: plans its cells, runs what is not finished, and writes the tables again after every cell.
-import { lockFolder, makeFolder } from "mixture-of-shards/storage";
+import { lockFolder, makeFolder } from "mixture-of-shards/files";
 import { type CellSpec, isFinished } from "./cell.ts";
 import { channel } from "./channel.ts";
 import { type Grid, measuringCells, planGrid } from "./grid.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { finetune, finetuneSettings, geometryOf, loadModel } from "mixture-of-shards";
 import { budget } from "mixture-of-shards/adapters";
 import { parseSettings } from "mixture-of-shards/core";
-import { pathExists, readJson, writeFileAtomic } from "mixture-of-shards/storage";
+import { pathExists, readJson, writeFileAtomic } from "mixture-of-shards/files";
 import { z } from "zod";
 import { countCorrect, type Question } from "./answers.ts";
 import {

@@ -2,8 +2,8 @@
 import { basename, join } from "node:path";
 import { type LoadedText, loadText } from "mixture-of-shards";
 import { createProgramChecker, type EvaluateEvent, evaluate } from "mixture-of-shards/evaluation";
+import { makeFolder, writeFileAtomic } from "mixture-of-shards/files";
 import { type Engine, openEngine } from "mixture-of-shards/inference";
-import { makeFolder, writeFileAtomic } from "mixture-of-shards/storage";
 import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
 import {
   BENCHMARKS,

@@ -1,5 +1,4 @@
 import { finetuneSettings } from "mixture-of-shards";
-import { LINEAR_NAMES, type LinearName } from "mixture-of-shards/adapters";
 import {
   integer,
   listOf,
@@ -10,6 +9,7 @@ import {
   type SettingInput,
   type SettingValues,
 } from "mixture-of-shards/core";
+import { LINEAR_NAMES, type LinearName } from "mixture-of-shards/graph";
 import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
 

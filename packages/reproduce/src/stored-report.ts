@@ -1,7 +1,7 @@
 // What pictures are drawn from: a part of the JSON that an experiment leaves, so that they can be drawn again without it.
 import { join } from "node:path";
 import { BENCHMARK_NAMES } from "mixture-of-shards/evaluation";
-import { readJson } from "mixture-of-shards/storage";
+import { readJson } from "mixture-of-shards/files";
 import { z } from "zod";
 import { COLUMN_KEYS } from "./columns.ts";
 import { EXPERIMENTS, type ExperimentName } from "./tables.ts";

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { readDataset, splitHeldOut } from "mixture-of-shards/data";
-import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards/storage";
+import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards/files";
 import { fileDigest } from "./digest.ts";
 import type { ReproduceOptions, Settings } from "./settings.ts";
 

@@ -1,6 +1,6 @@
 // What a server gets of a service: routes, and the models of tenants.
 import { randomInt } from "node:crypto";
-import { type ServedModel, usualLearningRate } from "mixture-of-shards";
+import { type PlannedRun, type ServedModel, usualLearningRate } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
 import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, found, type ServiceEnv, seconds } from "#api";
@@ -12,8 +12,8 @@ import type { Publisher } from "./publish.ts";
 const MAX_FILE_BYTES = 512_000_000;
 
 /** A plan that the model cannot be trained by is refused before it is queued. Throws `bad_option`. */
-const checkedAgainst =
-  ({ checkRun }: ServedModel) =>
+const refusing =
+  (checkRun: (run: PlannedRun) => void) =>
   (plan: TrainingPlan): void => {
     try {
       checkRun(plan);
@@ -25,6 +25,8 @@ const checkedAgainst =
 
 interface ExtensionParts {
   readonly model: ServedModel;
+  /** Throws for a run that the model cannot have, whatever its data are. */
+  readonly checkRun: (run: PlannedRun) => void;
   readonly publisher: Pick<Publisher, "fetch">;
   /** Takes a model that was deleted out of all folders. */
   readonly unpublish: (name: string) => Promise<void>;
@@ -35,6 +37,7 @@ interface ExtensionParts {
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
 export function extensionOf({
   model,
+  checkRun,
   publisher,
   unpublish,
   expired,
@@ -48,7 +51,7 @@ export function extensionOf({
         modelName: model.name,
         layers: model.geometry.layers,
         learningRate: usualLearningRate(model.hiddenSize),
-        checkPlan: checkedAgainst(model),
+        checkPlan: refusing(checkRun),
         unpublish,
         lookAtExpiry: () => expired.look(),
         maxFileBytes: MAX_FILE_BYTES,

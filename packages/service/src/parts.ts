@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import type { ServiceOptions } from "mixture-of-shards/cli";
 import { MosError } from "mixture-of-shards/core";
+import { makeNamedFolder } from "mixture-of-shards/files";
 import type { ServerLog } from "mixture-of-shards/server";
-import { makeNamedFolder } from "mixture-of-shards/storage";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { openQueue, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";

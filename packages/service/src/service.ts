@@ -1,9 +1,11 @@
 // A service, wired together: its parts, the models that it publishes, local workers, and what a server gets of it.
+
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runCheck } from "mixture-of-shards";
 import type { Service, ServiceOptions } from "mixture-of-shards/cli";
+import { makePrivateFolder, PRIVATE_FOLDER, writeFolderAtomic } from "mixture-of-shards/files";
 import type { ServerLog } from "mixture-of-shards/server";
-import { makePrivateFolder, PRIVATE_FOLDER, writeFolderAtomic } from "mixture-of-shards/storage";
 import type { ServiceEnv } from "#api";
 import { type Jobs, openJobs, openOutbox, openWatch } from "#jobs";
 import { deliverWebhooks } from "#signals";
@@ -53,9 +55,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     log.warn({ reason: String(error) }, "models are published later"),
   );
   const checkFile = createFileChecker();
-  const makePreview = createPreviewer();
-  const preview: ServiceEnv["preview"] = (order, client) =>
-    makePreview({ ...order, model: options.model, threads: options.threads }, client);
+  const preview = previewerOf(options);
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   const stopWorkers = async (): Promise<void> => {
@@ -81,6 +81,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         ...extensionOf({
           ...models,
           model,
+          checkRun: await runCheck(model.path),
           unpublish,
           service: { jobs, objects, preview, checkFile, webhookPorts: options.webhookPorts },
         }),
@@ -102,6 +103,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       await parts[Symbol.asyncDispose]();
     },
   };
+}
+
+function previewerOf({ model, threads }: ServiceOptions): ServiceEnv["preview"] {
+  const preview = createPreviewer();
+  return (order, client) => preview({ ...order, model, threads }, client);
 }
 
 interface Models {

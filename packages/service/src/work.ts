@@ -3,7 +3,7 @@ import { readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ServiceOptions } from "mixture-of-shards/cli";
-import { makeTemporaryFolder } from "mixture-of-shards/storage";
+import { makeTemporaryFolder } from "mixture-of-shards/files";
 import { defaultSliceOptions, openSlices, openWatch, type Slices } from "#jobs";
 import { startHeart } from "#signals";
 import { runWorker } from "#worker";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards/core";
-import { nameOfFile, writeFolderAtomic } from "mixture-of-shards/storage";
+import { nameOfFile, writeFolderAtomic } from "mixture-of-shards/files";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { type Jobs, jobRequestSchema, openJobs, openSlices, planOf, type Queue } from "#jobs";
@@ -47,7 +47,7 @@ describe.each(databases)("%s", (_, open) => {
     const unpublish = (name: string): Promise<void> => publisher.remove(name);
     const expired = openExpired(own);
     looks.push(() => expired.look());
-    const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, checkRun: unused };
+    const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     return makeServer({
       engine: {
         delay: 5,
@@ -61,6 +61,7 @@ describe.each(databases)("%s", (_, open) => {
         extension: {
           ...extensionOf({
             model,
+            checkRun: unused,
             publisher,
             unpublish,
             expired,

@@ -29,14 +29,14 @@ describe.each(databases)("%s", (_, open) => {
     const jobs = openJobs(opened.database, opened.queue);
     const objects = await openObjects(join(folder, "objects"));
     const model = {
-      ...{ name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64 },
-      checkRun: () => undefined,
+      ...{ name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" },
     };
     server = await makeServer({
       server: {
         extension: {
           ...extensionOf({
             model,
+            checkRun: () => undefined,
             publisher: { fetch: unused },
             unpublish: unused,
             expired: openExpired(jobs),

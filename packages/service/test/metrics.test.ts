@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { MosError } from "mixture-of-shards/core";
-import { makeFolder } from "mixture-of-shards/storage";
+import { makeFolder } from "mixture-of-shards/files";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { watchFailures } from "#database";
 import { type JobRow, type Jobs, jobRequestSchema, openSlices, openWatch, planOf, type Queue } from "#jobs";

@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
-import { storageError, systemCode } from "#storage";
+import { storageError, systemCode } from "#files";
 import type {
   OutputSpec,
   QuestionOptions,

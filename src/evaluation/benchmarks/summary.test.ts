@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { ProgramChecker } from "#sandbox";
 import { type ScoredQuestion, scorePrediction } from "../benchmark.ts";
+import type { ProgramChecker } from "../sandbox/types.ts";
 import { benchmarks } from "./index.ts";
 
 const scored = (group: string, ...answers: Readonly<Record<string, number>>[]): ScoredQuestion => ({

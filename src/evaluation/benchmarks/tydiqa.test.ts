@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { loadTextFromFolder } from "#text";
-import type { TydiqaRow } from "./tydiqa.ts";
-import { cutPassage, drawExamples, drawnIndices, LANGUAGES } from "./tydiqa.ts";
+import { cutPassage, drawExamples, drawnIndices, LANGUAGES, type TydiqaRow } from "./tydiqa.ts";
 
 const rows = (language: string, count: number): TydiqaRow[] =>
   Array.from({ length: count }, (_, i) => ({

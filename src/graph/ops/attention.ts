@@ -1,6 +1,6 @@
 // B batch · S tokens · H query heads · K key heads · G = H / K · D head width · M keys in the cache
-import { MosError } from "#core";
-import { constant, emit, type Shape, scalar, showShape, type Value, withGradient } from "../value.ts";
+import { MosError, type Shape } from "#core";
+import { constant, emit, scalar, showShape, type Value, withGradient } from "../value.ts";
 import { add, mul, neg, sub, tanh } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";

@@ -1,17 +1,8 @@
 // Nodes that make float32 numbers of a stored weight. They have no gradient: such weights are frozen.
 // R rows, of any number of axes · K blocks per row
-import { MosError } from "#core";
-import {
-  constant,
-  emit,
-  int64s,
-  type Shape,
-  type StoredWeight,
-  scalar,
-  sizeOf,
-  type Value,
-} from "../value.ts";
-import type { BlockForm, WeightPart } from "../weight-form.ts";
+import { MosError, type Shape, sizeOf } from "#core";
+import type { BlockForm, WeightPart } from "#files";
+import { constant, emit, int64s, type StoredWeight, scalar, type Value } from "../value.ts";
 import { hadamard } from "./hadamard.ts";
 import { after, concat, reshape, slice } from "./shape.ts";
 

@@ -1,10 +1,8 @@
-import { MosError } from "#core";
+import { type Dim, MosError, type Shape } from "#core";
 import {
-  type Dim,
   emit,
   MICROSOFT,
   rematerialised,
-  type Shape,
   scalar,
   showShape,
   type Value,

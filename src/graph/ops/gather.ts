@@ -1,5 +1,5 @@
-import { MosError } from "#core";
-import { constant, emit, int64s, scalar, showShape, sizeOf, type Value, withGradient } from "../value.ts";
+import { MosError, sizeOf } from "#core";
+import { constant, emit, int64s, scalar, showShape, type Value, withGradient } from "../value.ts";
 import { dequantiseRows } from "./dequantise.ts";
 import { sum } from "./reduce.ts";
 import { concat, reshape, zeros } from "./shape.ts";

@@ -1,8 +1,7 @@
 // Products of activations with signed bytes, as whole numbers. u8 · s8 is the pair that processors multiply fastest: codes
 // of activations have a zero point of 128. N rows · in, out widths of the matrix
 
-import type { StoredWeight } from "../value.ts";
-import { constant, emit, int64s, MICROSOFT, scalar, type Value } from "../value.ts";
+import { constant, emit, int64s, MICROSOFT, type StoredWeight, scalar, type Value } from "../value.ts";
 import { partOf } from "./dequantise.ts";
 import { mul } from "./elementwise.ts";
 import { hadamard } from "./hadamard.ts";

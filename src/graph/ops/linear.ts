@@ -1,14 +1,5 @@
-import { MosError } from "#core";
-import {
-  type Dim,
-  emit,
-  MICROSOFT,
-  rematerialised,
-  type Shape,
-  showShape,
-  type Value,
-  withGradient,
-} from "../value.ts";
+import { type Dim, MosError, type Shape } from "#core";
+import { emit, MICROSOFT, rematerialised, showShape, type Value, withGradient } from "../value.ts";
 import { dequantise } from "./dequantise.ts";
 import { add, mul } from "./elementwise.ts";
 import { int8Backward, int8Forward } from "./int8.ts";

@@ -1,13 +1,5 @@
-import {
-  constant,
-  type Dim,
-  emit,
-  scalar,
-  sizeOf,
-  type Value,
-  withGradient,
-  withRematerialisation,
-} from "../value.ts";
+import { type Dim, sizeOf } from "#core";
+import { constant, emit, scalar, type Value, withGradient, withRematerialisation } from "../value.ts";
 import { mul, sub } from "./elementwise.ts";
 import { mean, sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";

@@ -1,4 +1,5 @@
-import { emit, int64s, type Shape, scalar, sizeOf, type Value, withGradient } from "../value.ts";
+import { type Shape, sizeOf } from "#core";
+import { emit, int64s, scalar, type Value, withGradient } from "../value.ts";
 
 const kept = (shape: Shape, axes: readonly number[]): Shape =>
   shape.map((dim, i) => (axes.includes(i) ? 1 : dim));

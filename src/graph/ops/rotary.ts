@@ -1,5 +1,7 @@
 // B batch · S tokens · H heads · D head width · R numbers of a head that are rotated, the first ones; usually all D
-import { type Dim, emit, MICROSOFT, type Value, withGradient } from "../value.ts";
+
+import type { Dim } from "#core";
+import { emit, MICROSOFT, type Value, withGradient } from "../value.ts";
 import { neg } from "./elementwise.ts";
 
 /** The angles of rotary position embeddings. Where R < D, the rest of each head passes unchanged. */

@@ -1,13 +1,10 @@
-import { MosError } from "#core";
+import { type Dim, MosError, type Shape, sizeOf } from "#core";
 import {
   constant,
-  type Dim,
   emit,
   emitAll,
   int64s,
-  type Shape,
   showShape,
-  sizeOf,
   type Value,
   withGradient,
   withGradients,

@@ -10,7 +10,7 @@ import {
   type TensorSpec,
 } from "#adapters";
 import { MosError } from "#core";
-import { decodeBfloat16, encodeBfloat16 } from "#formats";
+import { decodeBfloat16, encodeBfloat16 } from "#files";
 import type { ResidentDtype } from "./types.ts";
 
 /** Where a tensor lies. `offset` counts bytes, `length` numbers. */

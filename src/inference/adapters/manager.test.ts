@@ -14,7 +14,7 @@ import {
   saveAdapter,
 } from "#adapters";
 import { randomStream } from "#core";
-import { decodeBfloat16, encodeBfloat16 } from "#formats";
+import { decodeBfloat16, encodeBfloat16 } from "#files";
 import { layoutOf, residentBytes } from "./compact-adapter.ts";
 import { openAdapterManager } from "./manager.ts";
 import type { AdapterManager, AdapterManagerOptions } from "./types.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createAdapter, openAdapterFolder, parseAdapterConfig, saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { fileNameOf } from "#storage";
+import { fileNameOf } from "#files";
 import { Registry } from "./registry.ts";
 import { ResidentCache } from "./resident-cache.ts";
 

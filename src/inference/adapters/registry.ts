@@ -10,7 +10,7 @@ import {
   whyNoAdapter,
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
-import { fileNameOf, nameOfFile, pathExists, repairFolder, replacedName, storageError } from "#storage";
+import { fileNameOf, nameOfFile, pathExists, repairFolder, replacedName, storageError } from "#files";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 import { residentBytes } from "./compact-adapter.ts";
 import type { AdapterManagerOptions } from "./types.ts";

@@ -1,6 +1,6 @@
 // What a file of this folder says of one family: how config.json and GGUF state it, and what its decoder chooses.
 import { MosError } from "#core";
-import type { GgufMetadata, GgufTensor } from "#formats";
+import type { GgufMetadata, GgufTensor } from "#files";
 import type { DecoderChoices, ModelGeometry } from "../geometry.ts";
 import type { RawConfig } from "./raw-config.ts";
 

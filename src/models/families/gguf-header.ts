@@ -1,6 +1,6 @@
 // What families read in a GGUF file's header in the same way.
 import { MosError } from "#core";
-import type { GgufValue } from "#formats";
+import type { GgufValue } from "#files";
 import type { ModelGeometry } from "../geometry.ts";
 import { type GgufHeader, unsupported } from "./family.ts";
 

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { PreviewedLine, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
+import { makeTemporaryFolder } from "mixture-of-shards/files";
 import {
   ApiError,
   type ApiKey,
@@ -12,7 +13,6 @@ import {
   ok,
   security,
 } from "mixture-of-shards/server";
-import { makeTemporaryFolder } from "mixture-of-shards/storage";
 import { expectAllowed, type JobRequest, jobRequestSchema } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";

@@ -2,8 +2,8 @@
 import { z } from "@hono/zod-openapi";
 import type { FinetuneOptions, RunPreview } from "mixture-of-shards";
 import { MosError } from "mixture-of-shards/core";
+import { isDiskFull, storageProblem } from "mixture-of-shards/files";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
-import { isDiskFull, storageProblem } from "mixture-of-shards/storage";
 import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";
 

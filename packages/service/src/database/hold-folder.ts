@@ -6,7 +6,7 @@ import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MosError } from "mixture-of-shards/core";
-import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/storage";
+import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/files";
 
 /** Sockets' paths are at most 107 bytes long. */
 const LONGEST = 100;

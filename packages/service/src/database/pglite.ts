@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError, reasonOf } from "mixture-of-shards/core";
-import { expectWritable, makePrivateTree } from "mixture-of-shards/storage";
+import { expectWritable, makePrivateTree } from "mixture-of-shards/files";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 

@@ -1,7 +1,11 @@
 // What a client asks for, as OpenAI's API has it with settings of our own under `mos`, and what that means to a run.
 import { z } from "@hono/zod-openapi";
-import type { AdapterConfigInput, FinetuneSettingsInput } from "mixture-of-shards";
-import { finetuneSettings, METHOD_NAMES } from "mixture-of-shards";
+import {
+  type AdapterConfigInput,
+  type FinetuneSettingsInput,
+  finetuneSettings,
+  METHOD_NAMES,
+} from "mixture-of-shards";
 import { parseAdapterConfig } from "mixture-of-shards/adapters";
 import { MosError, parseSettings, reasonOf } from "mixture-of-shards/core";
 import type { JobRow } from "./rows.ts";

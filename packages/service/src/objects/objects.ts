@@ -12,7 +12,7 @@ import {
   pathExists,
   storageError,
   systemCode,
-} from "mixture-of-shards/storage";
+} from "mixture-of-shards/files";
 
 /** A content: its SHA-256 in hexadecimal digits, and its size. */
 export interface StoredObject {

@@ -2,8 +2,7 @@
 
 import { setPriority } from "node:os";
 import { MosError, previewRun } from "mixture-of-shards";
-import { reasonOf } from "mixture-of-shards/core";
-import { freeMemory } from "mixture-of-shards/storage";
+import { freeMemory, reasonOf } from "mixture-of-shards/core";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 
 async function preview({ threads, heldOutData, ...order }: PreviewOrder): Promise<PreviewReport> {

@@ -1,0 +1,201 @@
+// R the largest rank of all sites · r a site's own rank. Factors of single sites → one plain LoRA adapter, which has one
+// rank and one scale for all of them.
+import {
+  type Adapter,
+  type AdapterGeometry,
+  type AdapterTensor,
+  type ExpandedFactors,
+  expandFactors,
+  methodOf,
+  parseAdapterConfig,
+} from "#adapters";
+import { MosError } from "#core";
+import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#graph";
+
+/** Factors in PEFT's layout. */
+export interface Factors {
+  readonly rank: number;
+  /** A [r, in] */
+  readonly a: Float32Array;
+  /** B [out, r] */
+  readonly b: Float32Array;
+}
+
+/** Those of one site; the update is scale · B A. */
+export interface SiteFactors extends Factors {
+  readonly scale: number;
+}
+
+export interface AssembleOptions {
+  readonly geometry: AdapterGeometry;
+  readonly dropout: number;
+  readonly seed: number;
+}
+
+/** A plain LoRA, and what had to change to give its sites one rank and one scale. Sites are named `${layer}.${linear}`. */
+export interface AssembledLora {
+  readonly adapter: Adapter;
+  readonly alpha: number;
+  /** Sites of lower rank: their factors were filled up with zeros, which changes no result. */
+  readonly padded: readonly string[];
+  /** Sites of another scale: B was multiplied by the quotient of the scales, and rounded to float32. */
+  readonly folded: readonly string[];
+  /** Sites of a target that had no factors: all zeros. */
+  readonly absent: readonly string[];
+}
+
+/** PEFT's name of a factor of the module at `path` in adapter_model.safetensors. */
+export const peftTensorName = (path: string, side: "A" | "B"): string =>
+  `base_model.model.${path}.lora_${side}.weight`;
+
+const LARGEST_ALPHA = 1e6;
+/**
+ * The most numbers that a LoRA made from a file of `given` numbers may have: 2²⁸, or four times as many as the file. So a
+ * small file cannot fill the memory.
+ */
+export const maxNumbers = (given: number): number => Math.max(2 ** 28, 4 * given);
+
+/** alpha as the short decimal that it probably was: 16 / 3 · 3 is 16. */
+const alphaOf = (scale: number, rank: number): number => Number((scale * rank).toPrecision(15));
+
+/** The scale that most sites have, if an adapter can have it; else 1. */
+function commonScale(sites: Iterable<SiteFactors>, rank: number): number {
+  const counts = new Map<number, number>();
+  for (const { scale } of sites) counts.set(scale, (counts.get(scale) ?? 0) + 1);
+  const [scale] = [...counts].reduce((most, entry) => (entry[1] > most[1] ? entry : most), [1, 0]);
+  const alpha = alphaOf(scale, rank);
+  return alpha > 0 && alpha <= LARGEST_ALPHA ? scale : 1;
+}
+
+/** Refuses ranks so unlike that padding would multiply a small file into a large adapter. */
+function checkGrowth(
+  sites: ReadonlyMap<string, SiteFactors>,
+  { rank, targets, geometry }: { rank: number; targets: readonly LinearName[]; geometry: AdapterGeometry },
+): void {
+  let given = 0;
+  for (const { a, b } of sites.values()) given += a.length + b.length;
+  const width = targets.reduce((sum, name) => {
+    const found = geometry.widths[name];
+    return found === undefined ? sum : sum + found.in + found.out;
+  }, 0);
+  const needed = rank * geometry.layers * width;
+  if (needed > maxNumbers(given))
+    throw new MosError(
+      "unsupported",
+      `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}; merge the adapter into its base with PEFT (merge_and_unload) instead`,
+    );
+}
+
+/** Whether scales are one but for the rounding of alpha / r with both multiplied. */
+const isSame = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-12 * Math.abs(b);
+
+/** A [r, in] → [R, in], or zeros. */
+function paddedA(site: SiteFactors | undefined, length: number): Float32Array {
+  const result = new Float32Array(length);
+  if (site !== undefined) result.set(site.a);
+  return result;
+}
+
+/** B [out, r] → [out, R] times `factor`, or zeros. */
+function paddedB(
+  site: SiteFactors | undefined,
+  { out, rank, scale }: { readonly out: number; readonly rank: number; readonly scale: number },
+): Float32Array {
+  const result = new Float32Array(out * rank);
+  if (site === undefined) return result;
+  const factor = isSame(site.scale, scale) ? 1 : site.scale / scale;
+  for (let row = 0; row < out; row++)
+    for (let i = 0; i < site.rank; i++) result[row * rank + i] = (site.b[row * site.rank + i] ?? 0) * factor;
+  return result;
+}
+
+const everySite = (layers: number, targets: readonly LinearName[]): readonly Site[] =>
+  targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
+
+/**
+ * Makes one LoRA of factors that may differ in rank and scale. The rank becomes the largest; lower ones are filled up
+ * with zeros. The scale becomes the one that most sites have; elsewhere the quotient is multiplied into B, which rounds
+ * to float32 unless it is a power of two. Sites of a target without factors become zeros.
+ *
+ * @throws MosError "unsupported" or "bad_config" for what no LoRA of one rank can hold, "bad_adapter" if B overflows.
+ */
+export function assembleLora(
+  sites: ReadonlyMap<string, SiteFactors>,
+  { geometry, dropout, seed }: AssembleOptions,
+): AssembledLora {
+  const rank = Math.max(...[...sites.values()].map((site) => site.rank));
+  const scale = commonScale(sites.values(), rank);
+  const targets = LINEAR_NAMES.filter((linear) =>
+    everySite(geometry.layers, [linear]).some((site) => sites.has(siteKey(site))),
+  );
+  checkGrowth(sites, { rank, targets, geometry });
+  const alpha = alphaOf(scale, rank);
+  const config = parseAdapterConfig({ method: "lora", rank, alpha, dropout, targets, seed }, "LoRA");
+  const method = methodOf(config);
+  method.check(geometry);
+  const own = new Map(method.tensors(geometry).map((spec) => [method.tensorName(spec.name), spec]));
+  const tensors = new Map<string, AdapterTensor>();
+  const put = (site: Site, side: "A" | "B", fill: (rows: number, width: number) => Float32Array): void => {
+    const spec = own.get(peftTensorName(modulePath(site), side));
+    const [rows = 0, width = 0] = spec?.shape ?? [];
+    if (spec !== undefined) tensors.set(spec.name, { shape: spec.shape, data: fill(rows, width) });
+  };
+  for (const site of everySite(geometry.layers, targets)) {
+    const found = sites.get(siteKey(site));
+    put(site, "A", (rows, width) => paddedA(found, rows * width));
+    put(site, "B", (out) => paddedB(found, { out, rank, scale }));
+  }
+  checkNumbers(tensors);
+  const keysWhere = (is: (site: SiteFactors) => boolean): readonly string[] =>
+    [...sites].filter(([, site]) => is(site)).map(([key]) => key);
+  return {
+    adapter: { config, geometry, tensors },
+    alpha,
+    padded: keysWhere((site) => site.rank < rank),
+    folded: keysWhere((site) => !isSame(site.scale, scale)),
+    absent: everySite(geometry.layers, targets)
+      .map(siteKey)
+      .filter((key) => !sites.has(key)),
+  };
+}
+
+function checkNumbers(tensors: ReadonlyMap<string, AdapterTensor>): void {
+  for (const [name, { data }] of tensors)
+    for (const value of data)
+      if (!Number.isFinite(value))
+        throw new MosError("bad_adapter", `${name}: scaled to the adapter's one alpha it overflows float32`);
+}
+
+/** Bᵀ [r, out] → B [out, r]. */
+function transposed({ rank, b }: ExpandedFactors): Float32Array {
+  const out = b.length / rank;
+  const result = new Float32Array(b.length);
+  for (let i = 0; i < rank; i++)
+    for (let row = 0; row < out; row++) result[row * rank + i] = b[i * out + row] ?? 0;
+  return result;
+}
+
+const siteFactors = (factors: ExpandedFactors): SiteFactors => ({
+  rank: factors.rank,
+  scale: factors.scale,
+  a: factors.a,
+  b: transposed(factors),
+});
+
+/**
+ * Any adapter as a plain LoRA: the rank of its factors, alpha = scale · rank, and the linear types that it really
+ * changes. Exact where every site has the same rank and scale, as in all methods of this package: no number is rounded.
+ *
+ * @throws MosError "bad_config" for factors of a rank that no LoRA can have.
+ * @example
+ * const { adapter: lora, alpha } = await toLora(adapter);
+ */
+export async function toLora(adapter: Adapter): Promise<AssembledLora> {
+  const factors = await expandFactors(adapter);
+  const { geometry, config } = adapter;
+  return assembleLora(new Map([...factors].map(([key, found]) => [key, siteFactors(found)])), {
+    geometry,
+    dropout: config.dropout,
+    seed: config.seed,
+  });
+}

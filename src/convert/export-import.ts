@@ -1,0 +1,264 @@
+// Adapters that go to other programs, and LoRAs that come from them.
+import { readdir, realpath, stat } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import {
+  type Adapter,
+  type BaseMarks,
+  checkBase,
+  checkDecoder,
+  loadAdapter,
+  readAdapterBase,
+  saveAdapter,
+  type TrainedOn,
+  UNKNOWN_TOKENS,
+} from "#adapters";
+import { choice, MosError, text } from "#core";
+import { makeFolder, openGguf, storageError } from "#files";
+import type { LinearName } from "#graph";
+import {
+  fingerprintOf,
+  geometryOf,
+  identityOf,
+  type LocateCalls,
+  locatedPath,
+  type ModelFiles,
+  openModel,
+} from "#models";
+import { toLora } from "./assemble-lora.ts";
+import { FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
+import { IMPORT_SOURCES, type ImportSource, readLora } from "./read-lora.ts";
+import { writeGgufLora, writePeft } from "./write-lora.ts";
+
+/** What `exportAdapter` can write. */
+export const EXPORT_FORMATS = ["peft", "gguf"] as const;
+/** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+/** How an exported adapter is written. */
+export const exportSettings = {
+  format: choice(EXPORT_FORMATS, { required: true, help: "peft: a folder; gguf: a file" }),
+  dtype: choice(FILE_DTYPES, { default: "float32", help: "how numbers are stored" }),
+  baseName: text({
+    placeholder: "name",
+    defaultText: "what the adapter calls it",
+    help: "base_model_name_or_path in the folder: where the other program finds the base",
+  }),
+};
+
+/** What an imported adapter is read from. */
+export const importSettings = {
+  from: choice(IMPORT_SOURCES, {
+    default: "peft",
+    placeholder: "who",
+    help: "which program saved the folder",
+  }),
+};
+
+interface ExchangeOptions extends LocateCalls {
+  /** A model folder, a GGUF file or org/name of the hub: the base of the adapter. Its weights are read one at a time. */
+  readonly model: string;
+  /** Where the result goes: a folder, or a file for GGUF. */
+  readonly out: string;
+  /** Replace what is there, if it is such a result. */
+  readonly overwrite?: boolean | undefined;
+  /** How much of the base was read, to know it by its numbers. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+/** What is exported, and how. */
+export interface ExportOptions extends ExchangeOptions {
+  /** An adapter's folder. */
+  readonly adapter: string;
+  readonly format: ExportFormat;
+  /** How numbers are stored (float32, which loses nothing). */
+  readonly dtype?: FileDtype | undefined;
+  /** What the result calls the base; by default what the adapter calls it. */
+  readonly baseName?: string | undefined;
+  /** Whether the adapter is known to be of this base, so that the base's numbers are not read. */
+  readonly isBaseKnown?: boolean | undefined;
+}
+
+/** The plain LoRA that was written. */
+export interface LoraSummary {
+  readonly out: string;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly targets: readonly LinearName[];
+  /** Linear layers that have factors. */
+  readonly sites: number;
+  readonly baseName: string;
+  /** Where the adapter was trained on another quantisation of `model`. */
+  readonly trainedOn?: TrainedOn;
+}
+
+export interface ExportSummary extends LoraSummary {
+  readonly format: ExportFormat;
+  readonly dtype: FileDtype;
+  /** The method that the adapter was trained with. */
+  readonly method: Adapter["config"]["method"];
+}
+
+/** What is imported. */
+export interface ImportOptions extends ExchangeOptions {
+  /** The folder that PEFT or the authors' code saved. */
+  readonly folder: string;
+  /** "peft" by default. */
+  readonly from?: ImportSource | undefined;
+}
+
+/** Sites are named `${layer}.${linear}`. */
+export interface ImportSummary extends LoraSummary {
+  readonly from: ImportSource;
+  /** Sites of lower rank, filled up with zeros. */
+  readonly padded: readonly string[];
+  /** Sites of another scale, folded into B. */
+  readonly folded: readonly string[];
+  /** Sites that the folder leaves as the base has them. */
+  readonly absent: readonly string[];
+}
+
+/**
+ * Writes any adapter as a plain LoRA for other programs. Every method of this package expands exactly; `float16` and
+ * `bfloat16` round the numbers.
+ *
+ * @throws MosError "bad_option" for a place that is taken, and what loading the adapter and the base throws.
+ * @example
+ * await exportAdapter({ adapter: "adapters/acme", model: "models/llama", format: "peft", out: "acme-peft" });
+ */
+export async function exportAdapter(options: ExportOptions): Promise<ExportSummary> {
+  const { adapter: folder, model: source, format, out, dtype = "float32", overwrite = false } = options;
+  const target = { overwrite, sources: [folder, source] };
+  await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
+  const base = await readAdapterBase(folder);
+  await using model = await openModel(await locatedPath(source, options));
+  const adapter = await loadAdapter(folder, {
+    geometry: geometryOf(model.config),
+    fingerprint: undefined, // is compared below, as that takes a while
+  });
+  const isCompared = base.fingerprint !== undefined && options.isBaseKnown !== true;
+  const trainedOn = isCompared ? checkBase(folder, base, await marksOf(model, options)) : undefined;
+  const baseName = options.baseName ?? base.name ?? model.name;
+  const lora = await toLora(adapter);
+  const { config, modulePrefix } = model;
+  if (format === "peft") await writePeft(out, lora, { dtype, model: config, modulePrefix, baseName });
+  else {
+    await makeFolder(dirname(out));
+    await writeGgufLora(out, lora, { dtype, model: config });
+  }
+  const { rank, targets } = lora.adapter.config;
+  return {
+    ...{ out, format, dtype, method: adapter.config.method, rank, alpha: lora.alpha, targets, baseName },
+    sites: targets.length * adapter.geometry.layers - lora.absent.length,
+    ...(trainedOn === undefined ? {} : { trainedOn }),
+  };
+}
+
+/**
+ * Reads a LoRA that another program saved, and saves it as an adapter of this package, bound to its base by the base's
+ * numbers. Lower ranks of single layers are filled up with zeros, and other scales are multiplied into B: the summary
+ * names the layers.
+ *
+ * @throws MosError "bad_option" for a place that is taken; "not_found", "bad_adapter"; "unsupported" by name for what is
+ * no plain LoRA.
+ * @example
+ * await importAdapter({ folder: "peft-lora", model: "models/llama", out: "adapters/acme" });
+ */
+export async function importAdapter(options: ImportOptions): Promise<ImportSummary> {
+  const { folder, model: source, out, from = "peft", overwrite = false } = options;
+  await checkFolderTarget(out, { overwrite, sources: [folder, source] });
+  await using model = await openModel(await locatedPath(source, options));
+  const lora = await readLora(folder, { model: model.config, from });
+  const marks = await marksOf(model, options);
+  const trainedOn = checkBase(folder, lora.base, marks);
+  checkDecoder(folder, lora.base, lora.adapter.geometry.decoder);
+  const baseName = lora.base.name ?? model.name;
+  await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks, tokens: UNKNOWN_TOKENS } });
+  const { rank, targets } = lora.adapter.config;
+  const { alpha, padded, folded, absent } = lora;
+  return {
+    ...{ out, from, rank, alpha, targets, baseName, padded, folded, absent },
+    sites: targets.length * lora.adapter.geometry.layers - absent.length,
+    ...(trainedOn === undefined ? {} : { trainedOn }),
+  };
+}
+
+/** What a base is known by. Its weights are read one at a time. */
+const marksOf = async (model: ModelFiles, options: ExchangeOptions): Promise<BaseMarks> => ({
+  fingerprint: await fingerprintOf(model, options),
+  identity: await identityOf(model),
+});
+
+interface TargetOptions {
+  readonly overwrite: boolean;
+  /** What is read: it may not be replaced by the result. */
+  readonly sources: readonly string[];
+}
+
+const realPath = (path: string): Promise<string> => realpath(path).catch(() => resolve(path));
+const refuse = (message: string): never => {
+  throw new MosError("bad_option", message);
+};
+
+/** Refuses a place that no file or folder can be moved to: nothing, ".", "..", "/". Throws `bad_option`. */
+export function checkName(path: string): void {
+  if (["", ".", ".."].includes(basename(path)))
+    refuse(
+      `${JSON.stringify(path)} is not a name for a result; name the file or folder that is to be written`,
+    );
+}
+
+/** Refuses a place without a name, and what is read. Throws `bad_option`. */
+async function checkPlace(path: string, sources: readonly string[]): Promise<void> {
+  checkName(path);
+  const own = await realPath(path);
+  for (const source of sources)
+    if ((await realPath(source)) === own)
+      refuse(`${path} is what is read, and would be replaced; choose another place for the result`);
+}
+
+const kindOf = async (path: string): Promise<"folder" | "file" | undefined> => {
+  const found = await stat(path).catch(() => undefined);
+  return found === undefined ? undefined : found.isDirectory() ? "folder" : "file";
+};
+
+/** Whether a file is what export writes: a GGUF file that says that it holds an adapter. */
+async function isGgufLora(path: string): Promise<boolean> {
+  try {
+    await using file = await openGguf(path);
+    return file.metadata["general.type"] === "adapter";
+  } catch (error) {
+    if (error instanceof MosError) return false;
+    throw error;
+  }
+}
+
+/** Refuses to write a GGUF file where something is, and ever to replace another file. Throws `bad_option`. */
+async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
+  await checkPlace(path, sources);
+  const kind = await kindOf(path);
+  if (kind === "folder") refuse(`${path} is a folder; name the file that is to be written`);
+  if (kind !== "file") return;
+  if (!(await isGgufLora(path)))
+    refuse(`${path} is not an adapter in GGUF and would be lost; choose another name`);
+  if (!overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
+}
+
+const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);
+
+/** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
+async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
+  await checkPlace(path, sources);
+  const kind = await kindOf(path);
+  if (kind === undefined) return;
+  if (kind === "file") refuse(`${path} is a file; name the folder that is to be written`);
+  const names = await readdir(path).catch((cause: unknown) => {
+    throw storageError(cause, path);
+  });
+  const foreign = names.find((name) => !ADAPTER_FILES.has(name));
+  if (foreign !== undefined)
+    refuse(
+      `${path} holds ${foreign}, which is not part of an adapter and would be lost; choose another folder`,
+    );
+  if (names.length > 0 && !overwrite)
+    refuse(`${path} holds an adapter already; add --overwrite to replace it`);
+}

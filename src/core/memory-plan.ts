@@ -1,0 +1,78 @@
+// What a job will take of the memory, in parts, and the refusal of one that has no room.
+
+import { MosError } from "./error.ts";
+import type { FreeMemory } from "./free-memory.ts";
+import { describeBytes } from "./units.ts";
+
+/** A part of what a job takes. */
+export interface MemoryPart {
+  /** "base", "activations". */
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** What a job takes at its peak. */
+export interface MemoryPlan {
+  readonly parts: readonly MemoryPart[];
+  /** Their sum. */
+  readonly bytes: number;
+  /** Parts are missing, since these have no room by themselves. */
+  readonly isPartial?: boolean;
+}
+
+/** A plan of the parts that take anything. */
+export function memoryPlan(parts: Readonly<Record<string, number>>): MemoryPlan {
+  const entries = Object.entries(parts).filter(([, bytes]) => bytes > 0);
+  return {
+    parts: entries.map(([name, bytes]) => ({ name, bytes })),
+    bytes: entries.reduce((sum, [, bytes]) => sum + bytes, 0),
+  };
+}
+
+/** Bytes in GB with one digit, or in smaller units: "13.5 GB", "270 MB". */
+export const describeMemory = (bytes: number): string =>
+  bytes < 999.5e6 ? describeBytes(bytes) : `${(bytes / 1e9).toFixed(1)} GB`;
+
+/** "base 3.9 GB, activations 1.2 GB". */
+export const describePlan = ({ parts }: MemoryPlan): string =>
+  parts.map(({ name, bytes }) => `${name} ${describeMemory(bytes)}`).join(", ");
+
+/** Share of what is free that a plan may take: the peak can be a little above the plan. */
+const USABLE = 0.97;
+
+/** Whether a plan has room. What the process has already is part of the plan. */
+export const fitsMemory = ({ bytes }: MemoryPlan, free: FreeMemory): boolean =>
+  bytes <= USABLE * (free.bytes + free.resident);
+
+const LIMITS: Readonly<Record<FreeMemory["limit"], string>> = {
+  machine: "",
+  cgroup: " under this process's memory limit",
+  option: " by --memory-limit",
+};
+
+/** What a plan is compared with, and what is said where it does not fit. */
+export interface ExpectMemoryOptions {
+  /** What needs it, as the start of a sentence: "training llama-7b". */
+  readonly what: string;
+  readonly free: FreeMemory;
+  /** What would fit, in words: "--base-dtype int4 (3.9 GB)". Asked for only where the plan does not. */
+  readonly remedies: () => readonly string[];
+}
+
+/**
+ * Checks that a plan has room.
+ *
+ * @throws MosError "memory" with the parts of the plan, what is free, and what would fit.
+ */
+export function expectMemory(plan: MemoryPlan, { what, free, remedies }: ExpectMemoryOptions): void {
+  if (fitsMemory(plan, free)) return;
+  const found = remedies();
+  const total = free.bytes + free.resident;
+  const reserve = plan.bytes <= total ? `, ${Math.round(100 * (1 - USABLE))} % of which are kept back` : "";
+  throw new MosError(
+    "memory",
+    `${what} needs ${plan.isPartial === true ? "more than" : "about"} ${describeMemory(plan.bytes)} (${describePlan(plan)}), ` +
+      `and ${describeMemory(total)} are free${LIMITS[free.limit]}${reserve}; ` +
+      (found.length === 0 ? "no setting of it would fit here" : `what would fit: ${found.join(", or ")}`),
+  );
+}

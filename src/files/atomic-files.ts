@@ -1,0 +1,252 @@
+// Files are read with their size checked first, and written under a temporary name that is renamed at the end, so that
+// a reader never sees half a file, even if the writer is killed.
+
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { z } from "zod";
+import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
+import { storageError, systemCode } from "./system-error.ts";
+import { hasEnded, isRunning, isTouched, keepAlive, thisWriter } from "./writer.ts";
+
+/** One system call moves at most this many bytes; larger ones fail on some platforms. */
+const LARGEST_READ = 1 << 30;
+
+/** A file's bytes, on the disk or in memory. The owner closes it (`await using`). */
+export interface ByteSource extends AsyncDisposable {
+  /** What messages call it. */
+  readonly path: string;
+  readonly size: number;
+  /** Fills `target` from byte `position` on; a file that ends too early is an error. */
+  read(target: Uint8Array, position: number): Promise<void>;
+}
+
+/** An open regular file whose size is known. */
+export interface ReadableFile extends ByteSource {
+  readonly handle: FileHandle;
+}
+
+/** Bytes in memory as a `ByteSource`; `path` is what messages call them. */
+export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
+  path,
+  size: bytes.length,
+  async read(target, position) {
+    if (position + target.length > bytes.length)
+      throw new MosError("storage", `${path}: the file ends at byte ${bytes.length}; fetch it again`);
+    target.set(bytes.subarray(position, position + target.length));
+  },
+  [Symbol.asyncDispose]: async () => {},
+});
+
+/**
+ * Opens a regular file for reading; `code` is the kind of error that a short file is.
+ *
+ * @throws MosError "not_found" or "storage".
+ */
+export async function openForReading(path: string, code: ErrorCode): Promise<ReadableFile> {
+  try {
+    const found = await stat(path);
+    if (found.isDirectory()) throw new MosError(code, `${path}: this is a folder, a file was expected`);
+    if (!found.isFile()) throw new MosError(code, `${path}: this is not a regular file`);
+    const handle = await open(path, "r");
+    const read = async (target: Uint8Array, position: number): Promise<void> => {
+      for (let done = 0; done < target.length; ) {
+        const length = Math.min(target.length - done, LARGEST_READ);
+        const { bytesRead } = await handle
+          .read(target, done, length, position + done)
+          .catch((error: unknown) => {
+            throw storageError(error, path);
+          });
+        if (bytesRead === 0)
+          throw new MosError(
+            code,
+            `${path}: the file ends at byte ${position + done}, ${position + target.length} were expected; fetch it again`,
+          );
+        done += bytesRead;
+      }
+    };
+    return { path, size: found.size, handle, read, [Symbol.asyncDispose]: () => handle.close() };
+  } catch (error) {
+    throw storageError(error, path);
+  }
+}
+
+export interface ReadOptions {
+  /** What a file that is too large, or not readable as what it should be, counts as. */
+  readonly code: ErrorCode;
+  /** Files above this many bytes are refused before anything is allocated. */
+  readonly maximumBytes?: number;
+}
+
+/** Reads a whole file of bounded size (64 MiB by default). */
+export async function readBytes(
+  path: string,
+  { code, maximumBytes = 64 << 20 }: ReadOptions,
+): Promise<Uint8Array> {
+  await using file = await openForReading(path, code);
+  if (file.size > maximumBytes)
+    throw new MosError(code, `${path}: ${file.size} bytes are too many; at most ${maximumBytes} are read`);
+  const bytes = new Uint8Array(file.size);
+  await file.read(bytes, 0);
+  return bytes;
+}
+
+/**
+ * Reads a JSON file of bounded size and checks it against a zod schema.
+ *
+ * @throws MosError "not_found" or "storage" from the disk; `options.code` for anything wrong with the content.
+ * @example
+ * const config = await readJson("config.json", z.looseObject({ hidden_size: z.int() }), { code: "bad_model" });
+ */
+export async function readJson<S extends z.ZodType>(
+  path: string,
+  schema: S,
+  options: ReadOptions,
+): Promise<z.output<S>> {
+  const place = { code: options.code, where: path };
+  return parseWith(schema, parseJson(decodeText(await readBytes(path, options), place), place), place);
+}
+
+/**
+ * Size and times of a file: another stamp means that it was written to or replaced.
+ *
+ * @throws the system's error where there is no such file.
+ */
+export async function fileStamp(path: string): Promise<string> {
+  const { mtimeNs, ctimeNs, size, ino } = await stat(path, { bigint: true });
+  return `${mtimeNs} ${ctimeNs} ${size} ${ino}`;
+}
+
+/** Whether something with this name exists (a file, a folder, anything). */
+export async function pathExists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return false;
+    throw storageError(error, path);
+  }
+}
+
+/** Older versions named only the process. */
+const PARTIAL = /^\.(.+?)\.(\d+)-(?:(\w+)-([0-9a-f]{8})-)?[0-9a-f]{8}\.partial$/;
+
+/** A hidden neighbour of `path`: the same file system, so that a rename is atomic. Its name tells who writes it. */
+export function partialName(path: string): string {
+  const { pid, start, place } = thisWriter;
+  const end = `${pid}-${start}-${place}-${randomBytes(4).toString("hex")}.partial`;
+  return join(dirname(path), `.${basename(path)}.${end}`);
+}
+
+/** Whether a writer that was killed has left this. */
+async function isLeftover(folder: string, [name, , pid, start, place]: RegExpExecArray): Promise<boolean> {
+  if (start === undefined || place === undefined) return !isRunning(Number(pid));
+  const path = join(folder, name);
+  return hasEnded({ pid: Number(pid), start, place }) ?? (await isTouched(path)) === false;
+}
+
+/**
+ * Removes what killed writers of `target`, or of anything, left in a folder. What running processes write stays; for those
+ * of other machines and containers that shows only when their files were watched for a while.
+ */
+export async function removeLeftovers(folder: string, target?: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const found = PARTIAL.exec(name);
+    if (found === null || (target !== undefined && found[1] !== target)) continue;
+    if (await isLeftover(folder, found))
+      await rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/** Makes a rename in `folder` survive a power cut. Not every platform can open a folder; that is not a failure. */
+export async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, "r");
+    await handle.sync().finally(() => handle.close());
+  } catch {}
+}
+
+/** A file being written: it appears under its name at `commit`; without a commit, disposal removes it. */
+export interface AtomicFile extends AsyncDisposable {
+  /** Appends bytes. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Puts bytes at a position; those before it that were never written are zero. */
+  writeAt(bytes: Uint8Array, position: number): Promise<void>;
+  /** Fills `target` with what was written from `position` on. */
+  read(target: Uint8Array, position: number): Promise<void>;
+  /** Flushes to the disk and gives the file its name, replacing a file of that name. */
+  commit(): Promise<void>;
+}
+
+/**
+ * Starts a file that is complete or absent, never partial.
+ * `mode` says who may do what with it, less the umask.
+ * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
+ * @example
+ * await using file = await openAtomicFile("adapter_model.safetensors");
+ * await file.write(header);
+ * await file.commit();
+ */
+export async function openAtomicFile(
+  path: string,
+  { mode = 0o666 }: { readonly mode?: number } = {},
+): Promise<AtomicFile> {
+  await removeLeftovers(dirname(path), basename(path));
+  const temporary = partialName(path);
+  const handle = await open(temporary, "wx+", mode).catch((error: unknown) => {
+    throw storageError(error, path);
+  });
+  const stopBeat = keepAlive(temporary);
+  let state: "open" | "done" = "open";
+  const end = (): void => {
+    state = "done";
+    stopBeat();
+  };
+  const discard = async (): Promise<void> => {
+    if (state === "done") return;
+    end();
+    await handle.close().catch(() => undefined);
+    await rm(temporary, { force: true }).catch(() => undefined);
+  };
+  const guarded = async (action: () => Promise<unknown>): Promise<void> => {
+    try {
+      await action();
+    } catch (error) {
+      await discard();
+      throw storageError(error, path);
+    }
+  };
+  const put = async (bytes: Uint8Array, position: number | null): Promise<void> => {
+    for (let done = 0; done < bytes.length; ) {
+      const length = Math.min(bytes.length - done, LARGEST_READ);
+      const at = position === null ? null : position + done;
+      done += (await handle.write(bytes, done, length, at)).bytesWritten;
+    }
+  };
+  return {
+    write: (bytes) => guarded(() => put(bytes, null)),
+    writeAt: (bytes, position) => guarded(() => put(bytes, position)),
+    read: (target, position) => guarded(() => handle.read(target, 0, target.length, position)),
+    commit: () =>
+      guarded(async () => {
+        await handle.sync();
+        await handle.close();
+        await rename(temporary, path);
+        end();
+        await syncFolder(dirname(path));
+      }),
+    [Symbol.asyncDispose]: discard,
+  };
+}
+
+/** Writes a whole file at once: afterwards it holds all of `content`, or what it held before. */
+export async function writeFileAtomic(
+  path: string,
+  content: Uint8Array | string,
+  options: { readonly mode?: number } = {},
+): Promise<void> {
+  await using file = await openAtomicFile(path, options);
+  await file.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
+  await file.commit();
+}

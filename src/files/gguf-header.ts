@@ -1,0 +1,179 @@
+// The head of a GGUF file: a checked cursor over its values, and the metadata.
+import { readSync } from "node:fs";
+import { MosError } from "#core";
+import type { ReadableFile } from "./atomic-files.ts";
+import { storageError } from "./system-error.ts";
+
+const WINDOW = 1 << 20;
+
+/**
+ * Reads little-endian values one after another from the head of a file, a window at a time. Whatever a value claims to
+ * need is compared with what the file still has before anything is allocated.
+ */
+export interface GgufCursor {
+  readonly position: number;
+  /** Bytes between the position and the end of the file. */
+  readonly remaining: number;
+  /** The next `length` bytes, valid until the next call; `what` names them in the error of a file that ends. */
+  take(length: number, what: string): DataView;
+  uint32(what: string): number;
+  /** An unsigned 64-bit number of at most `maximum`. */
+  count(what: string, maximum: number): number;
+  /** A string of at most `maximum` bytes, with its length in front. */
+  string(what: string, maximum: number): string;
+}
+
+/** A cursor at byte 0. The file must stay open while the cursor is used. */
+export function ggufCursor(file: ReadableFile): GgufCursor {
+  const { path, size } = file;
+  let window = new Uint8Array(0);
+  let begin = 0; // of the window in the file
+  let position = 0;
+
+  const refill = (length: number): void => {
+    const wanted = Math.min(Math.max(length, WINDOW), size - position);
+    const buffer = window.length === wanted ? window : new Uint8Array(wanted);
+    let filled = 0;
+    while (filled < wanted) {
+      let read: number;
+      try {
+        read = readSync(file.handle.fd, buffer, filled, wanted - filled, position + filled);
+      } catch (error) {
+        throw storageError(error, path);
+      }
+      if (read === 0) throw new MosError("bad_model", `${path}: the file became shorter while it was read`);
+      filled += read;
+    }
+    window = buffer;
+    begin = position;
+  };
+
+  const take = (length: number, what: string): DataView => {
+    if (length > size - position)
+      throw new MosError(
+        "bad_model",
+        `${path}: ${what} needs ${length} bytes at byte ${position}, but the file ends at ${size}; it is cut short or damaged, fetch it again`,
+      );
+    if (position + length > begin + window.length) refill(length);
+    const view = new DataView(window.buffer, position - begin, length);
+    position += length;
+    return view;
+  };
+
+  const count = (what: string, maximum: number): number => {
+    const value = take(8, what).getBigUint64(0, true);
+    if (value > BigInt(maximum))
+      throw new MosError("bad_model", `${path}: ${what} is ${value}; at most ${maximum} is possible here`);
+    return Number(value);
+  };
+
+  return {
+    get position() {
+      return position;
+    },
+    get remaining() {
+      return size - position;
+    },
+    take,
+    count,
+    uint32: (what) => take(4, what).getUint32(0, true),
+    string: (what, maximum) => {
+      const length = count(`the length of ${what}`, Math.min(maximum, size));
+      const { buffer, byteOffset } = take(length, what);
+      // Vocabularies may hold pieces of code points, so invalid UTF-8 is not an error here.
+      return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new Uint8Array(buffer, byteOffset, length));
+    },
+  };
+}
+
+/** A value of the header. 64-bit numbers that float64 cannot hold stay bigint. */
+export type GgufValue = string | number | bigint | boolean | readonly GgufValue[];
+
+/** Key → value of a GGUF file's header, in the file's own names ("llama.block_count"). */
+export type GgufMetadata = Readonly<Record<string, GgufValue>>;
+
+const LONGEST_STRING = 1 << 26;
+const LONGEST_KEY = 1 << 16;
+const MAX_ITEMS = 1 << 23;
+const MAX_KEYS = 1 << 16;
+const DEEPEST = 4;
+
+const STRING = 8;
+const ARRAY = 9;
+
+const narrow = (value: bigint): number | bigint => {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+};
+
+interface Scalar {
+  readonly bytes: number;
+  readonly read: (view: DataView) => GgufValue;
+}
+
+/** The value types of fixed size, by GGUF's type number. */
+const SCALARS: Readonly<Record<number, Scalar>> = {
+  0: { bytes: 1, read: (view) => view.getUint8(0) },
+  1: { bytes: 1, read: (view) => view.getInt8(0) },
+  2: { bytes: 2, read: (view) => view.getUint16(0, true) },
+  3: { bytes: 2, read: (view) => view.getInt16(0, true) },
+  4: { bytes: 4, read: (view) => view.getUint32(0, true) },
+  5: { bytes: 4, read: (view) => view.getInt32(0, true) },
+  6: { bytes: 4, read: (view) => view.getFloat32(0, true) },
+  7: { bytes: 1, read: (view) => view.getUint8(0) !== 0 },
+  10: { bytes: 8, read: (view) => narrow(view.getBigUint64(0, true)) },
+  11: { bytes: 8, read: (view) => narrow(view.getBigInt64(0, true)) },
+  12: { bytes: 8, read: (view) => view.getFloat64(0, true) },
+};
+
+interface Item {
+  readonly path: string;
+  readonly key: string;
+  readonly depth: number;
+}
+
+const smallestItem = (type: number): number => SCALARS[type]?.bytes ?? (type === STRING ? 8 : 12);
+
+function readArray(cursor: GgufCursor, { path, key, depth }: Item): readonly GgufValue[] {
+  if (depth >= DEEPEST)
+    throw new MosError("bad_model", `${path}: ${key} holds lists nested more than ${DEEPEST} deep`);
+  const type = cursor.uint32(`the item type of ${key}`);
+  const length = cursor.count(`the length of ${key}`, MAX_ITEMS);
+  if (length * smallestItem(type) > cursor.remaining)
+    throw new MosError(
+      "bad_model",
+      `${path}: ${key} claims ${length} items, but only ${cursor.remaining} bytes follow; the file is cut short or damaged`,
+    );
+  const items: GgufValue[] = [];
+  for (let i = 0; i < length; i++) items.push(readValue(cursor, type, { path, key, depth: depth + 1 }));
+  return items;
+}
+
+function readValue(cursor: GgufCursor, type: number, item: Item): GgufValue {
+  const scalar = SCALARS[type];
+  if (scalar) return scalar.read(cursor.take(scalar.bytes, item.key));
+  if (type === STRING) return cursor.string(item.key, LONGEST_STRING);
+  if (type === ARRAY) return readArray(cursor, item);
+  throw new MosError("bad_model", `${item.path}: ${item.key} has the unknown value type ${type}`);
+}
+
+/** Reads `count` keys with their values. */
+export function readGgufMetadata(
+  cursor: GgufCursor,
+  { path, count }: { readonly path: string; readonly count: number },
+): GgufMetadata {
+  if (count > MAX_KEYS)
+    throw new MosError("bad_model", `${path}: the header claims ${count} keys; at most ${MAX_KEYS} are read`);
+  const values = new Map<string, GgufValue>();
+  for (let i = 0; i < count; i++) {
+    const key = cursor.string(`key ${i + 1} of the header`, LONGEST_KEY);
+    if (key === "__proto__" || values.has(key))
+      throw new MosError(
+        "bad_model",
+        `${path}: the key "${key}" of the header is not allowed or occurs twice`,
+      );
+    const type = cursor.uint32(`the type of ${key}`);
+    values.set(key, readValue(cursor, type, { path, key, depth: 0 }));
+  }
+  return Object.fromEntries(values);
+}

@@ -1,0 +1,84 @@
+export {
+  type AtomicFile,
+  type ByteSource,
+  bytesInMemory,
+  fileStamp,
+  openAtomicFile,
+  openForReading,
+  pathExists,
+  type ReadableFile,
+  readBytes,
+  readJson,
+  removeLeftovers,
+  writeFileAtomic,
+} from "./atomic-files.ts";
+export { blockFormats, type StoredType } from "./dequantize.ts";
+export { fileNameOf, nameOfFile } from "./file-names.ts";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
+export {
+  expectNoFolder,
+  expectWritable,
+  type KeptFolder,
+  linkEntries,
+  listFolder,
+  makeFolder,
+  makeTemporaryFolder,
+  openAtomicFolder,
+  repairFolder,
+  replacedName,
+  replaceFolder,
+  restoreFolder,
+  takeFolder,
+  writeFolderAtomic,
+} from "./folders.ts";
+export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
+export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
+export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
+export { lockChanges, lockFolder } from "./lock.ts";
+export { readParquetRows } from "./parquet.ts";
+export {
+  makeNamedFolder,
+  makePrivateFolder,
+  makePrivateTree,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
+} from "./private.ts";
+export {
+  expectAdapterHeader,
+  type NumberRange,
+  openSafetensors,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+} from "./safetensors.ts";
+export { expectSpace } from "./space.ts";
+export { isDiskFull, storageError, storageProblem, systemCode } from "./system-error.ts";
+export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
+export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
+export {
+  type BlockForm,
+  type Int8RowsForm,
+  LARGEST_ROW_CODE,
+  type Nf4Form,
+  type PartType,
+  type PlainForm,
+  type WeightForm,
+  type WeightPart,
+  weightBytes,
+  weightParts,
+} from "./weight-form.ts";
+export {
+  type GgufType,
+  openGgufWriter,
+  type PlannedGgufTensor,
+  type WritableGgufTensor,
+  type WritableGgufValue,
+  writeGguf,
+} from "./write-gguf.ts";
+export {
+  openSafetensorsWriter,
+  type PlacedTensor,
+  type PlannedTensor,
+  safetensorsHeader,
+  type WritableTensor,
+  writeSafetensors,
+} from "./write-safetensors.ts";

@@ -1,0 +1,204 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { MosError, parseJson } from "#core";
+import { openForReading, type ReadableFile } from "./atomic-files.ts";
+import { storageError } from "./system-error.ts";
+
+/** One value of a JSON Lines file; `line` counts from 1, blank lines included. */
+export interface JsonLine {
+  readonly line: number;
+  readonly value: unknown;
+}
+
+export interface ReadJsonLinesOptions {
+  /** A longer line is refused, so that a file without line ends cannot fill the memory. */
+  readonly maximumLineBytes?: number;
+  /** Leave out a last line without a line end, which a process may have been killed over. */
+  readonly wholeLines?: boolean;
+}
+
+const CHUNK = 1 << 18;
+const NEWLINE = 0x0a;
+
+interface RawLine {
+  readonly line: number;
+  readonly bytes: Uint8Array;
+}
+
+const isBlank = (bytes: Uint8Array): boolean =>
+  bytes.every((byte) => byte === SPACE || (byte >= TAB && byte <= RETURN));
+const [TAB, RETURN, SPACE] = [0x09, 0x0d, 0x20];
+
+/** The lines that are not blank, without their ends. Bytes are copied once per line that crosses a chunk. */
+async function* rawLines(
+  file: ReadableFile,
+  { maximumLineBytes: maximum = 1 << 24, wholeLines = false }: ReadJsonLinesOptions,
+): AsyncGenerator<RawLine, void> {
+  let parts: Uint8Array[] = [];
+  let length = 0;
+  let line = 1;
+  const add = (part: Uint8Array): void => {
+    length += part.length;
+    if (length > maximum)
+      throw new MosError(
+        "bad_data",
+        `${file.path}:${line}: the line is longer than ${maximum} bytes; is this JSON Lines, one object per line?`,
+      );
+    if (part.length > 0) parts.push(part);
+  };
+  const finish = (): RawLine => {
+    const bytes = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+    parts = [];
+    length = 0;
+    return { line: line++, bytes };
+  };
+  for (let position = 0; position < file.size; position += CHUNK) {
+    const chunk = new Uint8Array(Math.min(CHUNK, file.size - position));
+    await file.read(chunk, position);
+    let begin = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
+      add(chunk.subarray(begin, end));
+      const found = finish();
+      if (!isBlank(found.bytes)) yield found;
+      begin = end + 1;
+      // a file of empty lines would take a minute one by one
+      for (; chunk[begin] === NEWLINE; begin++) line++;
+    }
+    add(chunk.subarray(begin));
+  }
+  if (length > 0 && !wholeLines) yield finish();
+}
+
+function excerptAround(text: string, position: number): string {
+  const begin = Math.max(0, position - 20);
+  const end = Math.min(text.length, position + 20);
+  return `${begin > 0 ? "…" : ""}${text.slice(begin, end)}${end < text.length ? "…" : ""}`;
+}
+
+/** What V8 says about a text that is not JSON, or undefined for one that is. */
+function flawOf(text: string): string | undefined {
+  try {
+    JSON.parse(text);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : "";
+  }
+}
+
+/** A longer text is not parsed again and again. */
+const LONGEST_SEARCHED = 1 << 18;
+
+/** Where the text stops being JSON. V8 gives no position for an unexpected token, so prefixes are tried. */
+function flawPosition(text: string, flaw: string): number | undefined {
+  const told = /at position (\d+)/.exec(flaw)?.[1];
+  if (told !== undefined) return Number(told);
+  if (text.length > LONGEST_SEARCHED) return undefined;
+  const isToken = (reason: string | undefined): boolean => reason?.startsWith("Unexpected token") === true;
+  if (!isToken(flaw)) return text.length;
+  let [sound, broken] = [0, text.length];
+  while (broken - sound > 1) {
+    const middle = (sound + broken) >> 1;
+    if (isToken(flawOf(text.slice(0, middle)))) broken = middle;
+    else sound = middle;
+  }
+  return broken - 1;
+}
+
+/** Lists, objects and members of one line. Millions of them would take gigabytes, and no record of data has as many. */
+const MAX_PARTS = 2_000_000;
+
+function parseLine(text: string, where: string): unknown {
+  try {
+    return parseJson(text, { code: "bad_data", where, maxParts: MAX_PARTS });
+  } catch (error) {
+    const flaw = error instanceof MosError ? error.cause : undefined;
+    if (!(flaw instanceof SyntaxError)) throw error;
+    const position = flawPosition(text, flaw.message);
+    if (position === undefined) throw error;
+    throw new MosError(
+      "bad_data",
+      `${where}:${position + 1}: not valid JSON near ${JSON.stringify(excerptAround(text, position))}`,
+      { cause: flaw },
+    );
+  }
+}
+
+/**
+ * Reads a JSON Lines file as a stream: a byte order mark, CRLF and blank lines are tolerated.
+ *
+ * @throws MosError "bad_data" as `file:line[:column]` for bytes that are not UTF-8, text that is not JSON, and a line of more
+ * than two million lists, objects and members; "not_found".
+ * @example
+ * for await (const { line, value } of readJsonLines("train.jsonl")) check(value, line);
+ */
+export async function* readJsonLines(
+  path: string,
+  options: ReadJsonLinesOptions = {},
+): AsyncGenerator<JsonLine, void> {
+  await using file = await openForReading(path, "bad_data");
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  for await (const { line, bytes } of rawLines(file, options)) {
+    let text: string;
+    try {
+      text = decoder.decode(bytes);
+    } catch (error) {
+      throw new MosError("bad_data", `${path}:${line}: the line is not valid UTF-8; save the file as UTF-8`, {
+        cause: error,
+      });
+    }
+    if (line === 1 && text.startsWith("\uFEFF")) text = text.slice(1);
+    if (text.trim() !== "") yield { line, value: parseLine(text, `${path}:${line}`) };
+  }
+}
+
+/** Appends values to a JSON Lines file; every value is one write, so that readers see whole lines. */
+export interface JsonLinesWriter extends AsyncDisposable {
+  /** Appends one value as a line. Throws "storage". */
+  write(value: unknown): Promise<void>;
+}
+
+/** Cuts off a last line without its end, which a killed writer has left. */
+async function removeTornLine(handle: FileHandle): Promise<void> {
+  const { size } = await handle.stat();
+  const buffer = new Uint8Array(1 << 16);
+  for (let end = size; end > 0; ) {
+    const begin = Math.max(0, end - buffer.length);
+    const { bytesRead } = await handle.read(buffer, 0, end - begin, begin);
+    const last = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE);
+    if (last >= 0) {
+      if (begin + last + 1 < size) await handle.truncate(begin + last + 1);
+      return;
+    }
+    end = begin;
+  }
+  if (size > 0) await handle.truncate(0);
+}
+
+/**
+ * Opens a JSON Lines file for appending, and makes it if need be. A last line without its end is removed first.
+ *
+ * @throws MosError "storage" or "not_found" (the folder does not exist).
+ * @example
+ * await using metrics = await openJsonLinesWriter("metrics.jsonl");
+ * await metrics.write({ step: 1, loss: 2.5 });
+ */
+export async function openJsonLinesWriter(path: string): Promise<JsonLinesWriter> {
+  try {
+    const handle = await open(path, "a+");
+    try {
+      await removeTornLine(handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    return {
+      write: async (value) => {
+        await handle.appendFile(`${JSON.stringify(value)}\n`).catch((error: unknown) => {
+          throw storageError(error, path);
+        });
+      },
+      [Symbol.asyncDispose]: () => handle.close(),
+    };
+  } catch (error) {
+    throw storageError(error, path);
+  }
+}

@@ -1,0 +1,175 @@
+// Locks of folders among processes, also of other machines and containers: files that one process alone can create, and
+// touches as long as it runs.
+import { open, readFile, rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import { MosError, steadyNow } from "#core";
+import { isDiskFull, storageError, systemCode } from "./system-error.ts";
+import { hasEnded, isRunning, isTouched, keepAlive, thisWriter } from "./writer.ts";
+
+const RUN = "running.json";
+const CHANGE = ".changing.json";
+/** Longer than it takes to know that a lock of another machine was left by a crash. */
+const PATIENCE = 45_000;
+
+/** Locks that this process holds. */
+const held = new Set<string>();
+/** Older versions wrote only the first two. */
+const holderSchema = z.object({
+  pid: z.int().positive(),
+  host: z.string(),
+  start: z.string().optional(),
+  place: z.string().optional(),
+});
+type Holder = z.output<typeof holderSchema>;
+
+const isMine = ({ pid, start, place }: Holder): boolean =>
+  pid === thisWriter.pid && start === thisWriter.start && place === thisWriter.place;
+
+/** Whether the process has ended; undefined where only watching the lock shows it. */
+function isGone(holder: Holder, path: string): boolean | undefined {
+  const { pid, host, start, place } = holder;
+  if (isMine(holder)) return !held.has(path);
+  if (start !== undefined && place !== undefined) return hasEnded({ pid, start, place });
+  return host === hostname() && (pid === process.pid || !isRunning(pid));
+}
+
+/** Creates a lock's file, unless it exists; atomic among processes. */
+async function make(path: string): Promise<boolean> {
+  if (held.has(path)) return false;
+  held.add(path); // before it can be read
+  let isMade = false;
+  try {
+    isMade = await create(path);
+  } finally {
+    if (!isMade) held.delete(path);
+  }
+  return isMade;
+}
+
+async function create(path: string): Promise<boolean> {
+  const handle = await open(path, "wx").catch((error: unknown) => {
+    if (systemCode(error) === "EEXIST") return undefined;
+    throw storageError(error, path);
+  });
+  if (handle === undefined) return false;
+  try {
+    await handle.writeFile(JSON.stringify({ ...thisWriter, host: hostname() }));
+  } catch (error) {
+    // a full disk has room for a name: an empty lock is one, too, and the change may well free space
+    if (!isDiskFull(error)) {
+      await rm(path, { force: true });
+      throw storageError(error, path);
+    }
+  } finally {
+    await handle.close();
+  }
+  return true;
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { force: true });
+  held.delete(path);
+}
+
+/** Who holds a lock; "unknown" while it is empty, undefined for a file that is no lock of ours. */
+async function holderOf(path: string): Promise<Holder | "unknown" | undefined> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  if (text === "") return "unknown";
+  try {
+    return holderSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a lock was left by a process that crashed; undefined as long as that is not known. */
+async function isStale(path: string): Promise<boolean | undefined> {
+  const holder = await holderOf(path);
+  if (holder === undefined) return false;
+  const gone = holder === "unknown" ? undefined : isGone(holder, path);
+  if (gone !== undefined) return gone;
+  const isAlive = await isTouched(path);
+  return isAlive === undefined ? undefined : !isAlive;
+}
+
+/** Removes a lock that a crash has left, one process at a time: a second one could remove the lock of the first. */
+async function clear(path: string): Promise<void> {
+  const guard = `${path}.clearing`;
+  if (!(await make(guard))) {
+    if ((await isStale(guard)) === true) await rm(guard, { force: true });
+    return;
+  }
+  try {
+    if ((await isStale(path)) === true) await rm(path, { force: true });
+  } finally {
+    await remove(guard);
+  }
+}
+
+/** Takes a lock; `isOver` says when not to wait any longer for one that is held, or may be. */
+async function take(
+  path: string,
+  isOver: (isHeld: boolean) => boolean,
+): Promise<AsyncDisposable | undefined> {
+  for (;;) {
+    if (await make(path)) return holding(path);
+    const stale = await isStale(path);
+    if (stale === true) await clear(path);
+    else if (isOver(stale === false)) return undefined;
+    await sleep(10);
+  }
+}
+
+function holding(path: string): AsyncDisposable {
+  const stopBeat = keepAlive(path);
+  return {
+    async [Symbol.asyncDispose]() {
+      stopBeat();
+      // another process may have taken it over, if this one was suspended
+      const holder = await holderOf(path);
+      if (holder === "unknown" || (holder !== undefined && isMine(holder))) await remove(path);
+      else held.delete(path);
+    },
+  };
+}
+
+function inUse(folder: string, holder: Awaited<ReturnType<typeof holderOf>>): MosError {
+  const by = typeof holder === "object" ? ` by process ${holder.pid} on ${holder.host}` : "";
+  return new MosError(
+    "bad_option",
+    `the folder ${folder} is in use${by}: ` +
+      `wait for it, or choose another --out. If nothing runs there any more, remove ${join(folder, RUN)}`,
+  );
+}
+
+/**
+ * Locks a folder until it is disposed, so that two processes do not write the same files. A lock that a crash has left is
+ * taken over.
+ *
+ * @throws MosError `bad_option` where another process holds the lock, `storage`.
+ * @example
+ * await using _lock = await lockFolder(out);
+ */
+export async function lockFolder(folder: string): Promise<AsyncDisposable> {
+  const path = resolve(folder, RUN);
+  const lock = await take(path, (isHeld) => isHeld);
+  if (lock === undefined) throw inUse(folder, await holderOf(path));
+  return lock;
+}
+
+/**
+ * Waits until no other process renames or removes sub-folders of a folder, and keeps others from it until it is disposed.
+ * To be held for short. The signal ends the waiting, not the lock.
+ *
+ * @throws MosError `busy` where others hold it for long, `storage`, `not_found`.
+ */
+export async function lockChanges(folder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
+  const end = steadyNow() + PATIENCE;
+  const lock = await take(resolve(folder, CHANGE), () => signal?.aborted === true || steadyNow() > end);
+  if (lock === undefined)
+    throw new MosError("busy", `${folder}: another process is changing this folder; try again later`);
+  return lock;
+}

@@ -1,0 +1,69 @@
+// A file whose tensors come one after another, in the order of a plan, each in any number of parts.
+import { MosError } from "#core";
+import { openAtomicFile } from "./atomic-files.ts";
+
+type AtomicFile = Awaited<ReturnType<typeof openAtomicFile>>;
+
+/** Writes the parts of tensors, and commits what is whole. Disposed without that, it leaves no file. */
+export interface PlannedWriter<Data> extends AsyncDisposable {
+  write(name: string, data: Data): Promise<void>;
+  commit(): Promise<void>;
+}
+
+export interface PlannedWriterOptions<Tensor, Data> {
+  readonly header: Uint8Array;
+  readonly tensors: readonly Tensor[];
+  /** What the length of a part counts. */
+  readonly unit: "bytes" | "numbers";
+  readonly sizeOf: (tensor: Tensor) => number;
+  readonly put: (file: AtomicFile, data: Data, tensor: Tensor) => Promise<void>;
+  /** What follows a tensor that is whole. */
+  readonly end?: (file: AtomicFile, tensor: Tensor) => Promise<void>;
+}
+
+/**
+ * Begins the file with its header.
+ *
+ * @throws MosError "bad_config" for a tensor out of turn, too long, or missing at the end; "storage", "not_found".
+ */
+export async function openPlannedWriter<
+  Tensor extends { readonly name: string },
+  Data extends { readonly length: number },
+>(path: string, options: PlannedWriterOptions<Tensor, Data>): Promise<PlannedWriter<Data>> {
+  const { header, tensors, unit, sizeOf, put, end } = options;
+  const file = await openAtomicFile(path);
+  let done = 0;
+  let filled = 0;
+  try {
+    await file.write(header);
+  } catch (error) {
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    async write(name, data) {
+      const next = tensors[done];
+      if (next?.name !== name)
+        throw new MosError(
+          "bad_config",
+          `tensor "${name}" is not the next of the plan: ${next?.name ?? "none"} is`,
+        );
+      const size = sizeOf(next);
+      filled += data.length;
+      if (filled > size)
+        throw new MosError("bad_config", `tensor "${name}" has ${size} ${unit}, and ${filled} were given`);
+      await put(file, data, next);
+      if (filled < size) return;
+      await end?.(file, next);
+      done++;
+      filled = 0;
+    },
+    async commit() {
+      const missing = tensors[done];
+      if (missing !== undefined)
+        throw new MosError("bad_config", `tensor "${missing.name}" was not written to its end`);
+      await file.commit();
+    },
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  };
+}

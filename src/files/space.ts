@@ -1,0 +1,43 @@
+import { statfs } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { describeBytes, MosError } from "#core";
+import { pathExists } from "./atomic-files.ts";
+import { storageError } from "./system-error.ts";
+
+/** The folder itself, or the nearest above it that exists. */
+async function existing(path: string): Promise<string> {
+  return (await pathExists(path)) || dirname(path) === path ? path : existing(dirname(path));
+}
+
+/** Some network file systems report no size; they are taken as large enough. */
+async function freeBytesOf(folder: string): Promise<number> {
+  const { bavail, blocks, bsize } = await statfs(folder).catch((error: unknown) => {
+    throw storageError(error, folder);
+  });
+  return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
+}
+
+export interface ExpectSpaceOptions {
+  /** What will be written, as the start of a sentence: "the merged model". */
+  readonly what: string;
+  readonly bytes: number;
+  /** Bytes that a user may still write to the disk of a folder. */
+  readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
+}
+
+/**
+ * Checks that the disk of a folder, which need not exist yet, has room for so many bytes.
+ *
+ * @throws MosError "storage".
+ */
+export async function expectSpace(
+  folder: string,
+  { what, bytes, freeBytes = freeBytesOf }: ExpectSpaceOptions,
+): Promise<void> {
+  const free = await freeBytes(await existing(resolve(folder)));
+  if (free >= bytes) return;
+  throw new MosError(
+    "storage",
+    `${folder}: ${what} takes ${describeBytes(bytes)}, but its disk has ${describeBytes(free)} free; make room, or choose another folder`,
+  );
+}

@@ -1,0 +1,99 @@
+// How the numbers of a weight of the base are stored, and the tensors that they are stored in.
+import { DTYPE_BYTES, type DType } from "#core";
+
+/** One number for each weight: what files call F32, F16 and BF16. */
+export interface PlainForm {
+  readonly kind: "float32" | "float16" | "bfloat16";
+}
+
+/**
+ * Whole numbers with a scale, and perhaps an offset, for each block of a row:
+ * weight = scale · (code − zeroPoint) + offset. GGUF's block types are of this form, and so are int8 and int4.
+ */
+export interface BlockForm {
+  readonly kind: "blocks";
+  /** 8: signed codes, one in a byte. 4: codes from 0 to 15; row r has the low half of a byte, row r + ⌈out / 2⌉ the high. */
+  readonly bits: 4 | 8;
+  /** Weights of a row that share a scale; it divides the width of the row. */
+  readonly blockSize: number;
+  /** 0 or 8 with 4 bits, 0 with 8. */
+  readonly zeroPoint: 0 | 8;
+  /** What scales and offsets are stored as. */
+  readonly scales: "float32" | "float16";
+  readonly offsets: boolean;
+}
+
+/** 16 levels of a normal distribution, times the largest magnitude of a block (QLoRA, appendix E). */
+export interface Nf4Form {
+  readonly kind: "nf4";
+  /** 64, or less where that does not divide the width of a row. */
+  readonly blockSize: number;
+}
+
+/** The largest code of `Int8RowsForm`. */
+export const LARGEST_ROW_CODE = 63;
+
+/**
+ * Signed bytes with one scale for each row, which products in int8 read. Codes go to ±63 only: processors without VNNI add
+ * two products of a code and an unsigned byte in 16 bits. They are codes of the transformed rows W Q
+ * (`hadamardRows`), by which those of the activations are multiplied: W Q ≈ scale · code.
+ */
+export interface Int8RowsForm {
+  readonly kind: "int8rows";
+  /** Whether the transpose of the codes is there too: faster forward products, for another byte for each weight. */
+  readonly transposed: boolean;
+}
+
+/** How the numbers of a matrix [out, in] are stored; vectors are always float32. */
+export type WeightForm = PlainForm | BlockForm | Nf4Form | Int8RowsForm;
+
+/** The tensors of a stored weight. A plain one has `data` alone. */
+export type WeightPart = "data" | "codes" | "transposed" | "scales" | "offsets";
+
+/** One tensor of a stored weight. */
+export interface PartType {
+  readonly part: WeightPart;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** The tensors that a weight [out, in] of this form is stored in. */
+export function weightParts(form: WeightForm, shape: readonly number[]): readonly PartType[] {
+  const [out = 0, width = 0] = shape;
+  switch (form.kind) {
+    case "float32":
+    case "float16":
+      return [{ part: "data", shape, dtype: form.kind }];
+    case "bfloat16":
+      return [{ part: "data", shape, dtype: "uint16" }];
+    case "blocks": {
+      const blocks = { shape: [out, width / form.blockSize], dtype: form.scales };
+      return [
+        form.bits === 4
+          ? { part: "codes", shape: [Math.ceil(out / 2), width], dtype: "uint8" }
+          : { part: "codes", shape, dtype: "int8" },
+        { part: "scales", ...blocks },
+        ...(form.offsets ? [{ part: "offsets", ...blocks } as const] : []),
+      ];
+    }
+    case "nf4":
+      // two codes in a byte, the first in the high half, as MatMulBnb4 reads them
+      return [
+        { part: "codes", shape: [out, width / 2], dtype: "uint8" },
+        { part: "scales", shape: [out, width / form.blockSize], dtype: "float32" },
+      ];
+    case "int8rows":
+      return [
+        { part: "codes", shape, dtype: "int8" },
+        ...(form.transposed ? [{ part: "transposed", shape: [width, out], dtype: "int8" } as const] : []),
+        { part: "scales", shape: [out], dtype: "float32" },
+      ];
+  }
+}
+
+/** Bytes of a weight of this form. */
+export const weightBytes = (form: WeightForm, shape: readonly number[]): number =>
+  weightParts(form, shape).reduce(
+    (sum, part) => sum + part.shape.reduce((a, b) => a * b, 1) * DTYPE_BYTES[part.dtype],
+    0,
+  );

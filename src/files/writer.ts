@@ -1,0 +1,105 @@
+// Which process writes a temporary file or holds a lock, and whether it still does. An id alone does not say: in containers
+// every process may have the id 1, and machines may share a folder.
+import { createHash } from "node:crypto";
+import { readFileSync, readlinkSync } from "node:fs";
+import { stat, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { steadyNow } from "#core";
+import { systemCode } from "./system-error.ts";
+
+/** One run of a process. */
+export interface Writer {
+  readonly pid: number;
+  /** When it was started: another process may get its id later. */
+  readonly start: string;
+  /** Where ids mean the same as here: a boot of a machine, and in it a container. */
+  readonly place: string;
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+/** In clock ticks since the machine was booted; undefined where the system does not tell. */
+const startOf = (process: number | "self"): string | undefined =>
+  attempt(() => {
+    const text = readFileSync(`/proc/${process}/stat`, "utf8");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
+  });
+
+function placeOf(): string {
+  const boot = attempt(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8"));
+  const ids = attempt(() => readlinkSync("/proc/self/ns/pid"));
+  const place = boot === undefined || ids === undefined ? hostname() : boot + ids;
+  return createHash("sha256").update(place).digest("hex").slice(0, 8);
+}
+
+export const thisWriter: Writer = { pid: process.pid, start: startOf("self") ?? "0", place: placeOf() };
+
+/** Whether `/proc` shows the processes by the ids that they have here. */
+const seesProcesses = attempt(() => readlinkSync("/proc/self")) === String(process.pid);
+
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0); // signal 0 only asks
+    return true;
+  } catch (error) {
+    return systemCode(error) === "EPERM";
+  }
+}
+
+/** Whether a process has ended; undefined where that cannot be known from here. */
+export function hasEnded({ pid, start, place }: Writer): boolean | undefined {
+  if (place !== thisWriter.place) return undefined;
+  if (pid === process.pid) return start !== thisWriter.start;
+  if (!isRunning(pid)) return true;
+  const found = seesProcesses ? startOf(pid) : undefined;
+  return found !== undefined && found !== start;
+}
+
+const BEAT = 5_000;
+/** A running process does not miss so many beats. */
+const SILENCE = 30_000;
+
+const beating = new Set<string>();
+let timer: NodeJS.Timeout | undefined;
+
+async function touch(path: string): Promise<void> {
+  const now = new Date(Date.now());
+  await utimes(path, now, now).catch(() => undefined);
+}
+
+/** Touches a file or folder now and then, which shows processes elsewhere that this one runs. Returns what ends it. */
+export function keepAlive(path: string): () => void {
+  beating.add(path);
+  timer ??= setInterval(() => void Promise.all([...beating].map(touch)), BEAT).unref();
+  return () => {
+    beating.delete(path);
+    if (beating.size > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  };
+}
+
+/** When a path was first seen with its time of change. */
+const seen = new Map<string, { readonly changed: number; readonly at: number }>();
+
+/**
+ * Whether the writer of a path touches it still; undefined as long as it has not been watched for long enough. Only
+ * changes of its time count, not the time itself, since clocks of machines differ.
+ */
+export async function isTouched(path: string, now: number = steadyNow()): Promise<boolean | undefined> {
+  const changed = (await stat(path).catch(() => undefined))?.mtimeMs;
+  const before = seen.get(path);
+  if (changed === undefined) {
+    seen.delete(path);
+    return undefined;
+  }
+  if (before?.changed === changed) return now - before.at > SILENCE ? false : undefined;
+  seen.set(path, { changed, at: now });
+  return before === undefined ? undefined : true;
+}

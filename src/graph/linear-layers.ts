@@ -1,0 +1,76 @@
+import { add } from "./ops/elementwise.ts";
+import { linear } from "./ops/linear.ts";
+import type { Value } from "./value.ts";
+
+/** The linear layers of a decoder block, by the last part of their checkpoint names. */
+export const LINEAR_NAMES = [
+  "q_proj",
+  "k_proj",
+  "v_proj",
+  "o_proj",
+  "gate_proj",
+  "up_proj",
+  "down_proj",
+] as const;
+/** One of them: "q_proj". */
+export type LinearName = (typeof LINEAR_NAMES)[number];
+
+/** One linear layer of one decoder layer: the place where an adapter enters. */
+export interface Site {
+  readonly layer: number;
+  readonly linear: LinearName;
+}
+
+/** A site as a key: `${layer}.${linear}`. */
+export const siteKey = ({ layer, linear }: Site): string => `${layer}.${linear}`;
+
+const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
+  q_proj: "self_attn",
+  k_proj: "self_attn",
+  v_proj: "self_attn",
+  o_proj: "self_attn",
+  gate_proj: "mlp",
+  up_proj: "mlp",
+  down_proj: "mlp",
+};
+
+/** Where a Hugging Face Llama keeps a site: `model.layers.0.self_attn.q_proj`. */
+export const modulePath = ({ layer, linear }: Site): string =>
+  `model.layers.${layer}.${BLOCKS[linear]}.${linear}`;
+
+/** Linear layers that read the same input, so that one product can serve all of a group. */
+export const GROUPS = {
+  qkv: ["q_proj", "k_proj", "v_proj"],
+  o: ["o_proj"],
+  gateUp: ["gate_proj", "up_proj"],
+  down: ["down_proj"],
+} as const satisfies Readonly<Record<string, readonly LinearName[]>>;
+export type GroupName = keyof typeof GROUPS;
+export const GROUP_NAMES: readonly GroupName[] = ["qkv", "o", "gateUp", "down"];
+
+/** One group of one decoder layer. */
+export interface GroupSite {
+  readonly layer: number;
+  readonly group: GroupName;
+}
+
+/** A group as a key: `${layer}.${group}`. */
+export const groupKey = ({ layer, group }: GroupSite): string => `${layer}.${group}`;
+
+/** All groups of a model with this many layers. */
+export const groupSites = (layers: number): readonly GroupSite[] =>
+  Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
+
+/** Weights of a linear layer: W [out, in] and, where the model has one, a bias [out]. */
+export interface LinearWeights {
+  readonly weight: Value;
+  readonly bias: Value | undefined;
+}
+
+/** Computes one linear layer on x [N, in]. A model calls it for every site; adapters come in by replacing it. */
+export type LinearHook = (x: Value, site: Site, weights: LinearWeights) => Value;
+
+/** The linear layer as the checkpoint has it: x Wᵀ + b. */
+export const plainLinear: LinearHook = (x, _site, { weight, bias }) => withBias(linear(x, weight), bias);
+
+export const withBias = (y: Value, bias: Value | undefined): Value => (bias === undefined ? y : add(y, bias));

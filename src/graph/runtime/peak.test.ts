@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { add, mul } from "../ops/elementwise.ts";
+import { matmul } from "../ops/linear.ts";
+import { reshape } from "../ops/shape.ts";
+import { constant, leaf } from "../value.ts";
+import { Arena } from "./arena.ts";
+import { programPeak } from "./peak.ts";
+
+const sizeOf = (): number => 1024;
+const KB = 1024;
+const matrix = (name: string) => leaf(name, [512, 512]); // 1 MiB
+
+test("what is not needed any more makes room, and a chain of equal tensors needs two", () => {
+  const a = matrix("a");
+  const chain = (length: number) => {
+    let x = a;
+    for (let i = 0; i < length; i++) x = matmul(x, a);
+    return programPeak({ y: x }, { sizeOf });
+  };
+  expect(chain(12).workspace).toBe(chain(4).workspace);
+  expect(chain(12).results).toBe(1024 * KB);
+});
+
+test("sums in place and other shapes of a tensor take nothing", () => {
+  const [a, b] = [matrix("a"), matrix("b")];
+  const product = matmul(a, b);
+  const plain = programPeak({ y: product }, { sizeOf });
+  const more = reshape(
+    mul(add(reshape(product, [512 * 512]), reshape(b, [512 * 512])), leaf("s", [])),
+    [256, 1024],
+  );
+  expect(programPeak({ y: more }, { sizeOf }).workspace).toBe(plain.workspace);
+});
+
+test("what several read is kept until the last of them", () => {
+  const a = matrix("a");
+  const kept = Array.from({ length: 8 }, (_, i) => matmul(a, matrix(`b${i}`)));
+  // the sum begins at the last, so that all products are there at once
+  const joined = kept.reduceRight((sum, x) => matmul(x, sum));
+  const few = programPeak({ y: matmul(a, a) }, { sizeOf }).workspace;
+  expect(programPeak({ y: joined }, { sizeOf }).workspace).toBeGreaterThan(few);
+});
+
+test("dimensions that only a run knows are asked for", () => {
+  const x = leaf("x", ["tokens", 64]);
+  const peakOf = (tokens: number): number =>
+    programPeak({ y: matmul(x, leaf("w", [64, 4096])) }, { sizeOf: () => tokens }).workspace;
+  // the product and the copy that is given back
+  expect(peakOf(1024)).toBeGreaterThanOrEqual(2 * 4 * 1024 * 4096);
+  expect(peakOf(2048) / peakOf(1024)).toBeCloseTo(2, 1);
+});
+
+test("constants are counted once", () => {
+  const c = constant(new Float32Array(1000));
+  const x = leaf("x", [1000]);
+  expect(programPeak({ y: add(mul(x, c), c) }, { sizeOf }).constants).toBe(4000);
+});
+
+test("the arena gives the smallest piece that is large enough, joins neighbours, and never gives memory back", () => {
+  const arena = new Arena();
+  const pieces = [300, 64, 200].map((size) => arena.allocate(size * KB));
+  const before = arena.touched;
+  expect(before).toBe((300 + 64 + 200 + 12) * KB); // whole pages
+  arena.free(pieces[0]!);
+  arena.free(pieces[2]!);
+  expect(arena.allocate(190 * KB)).toMatchObject({ begin: 0 }); // what is behind the last piece is one with the rest
+  arena.free(pieces[1]!);
+  expect(arena.touched).toBe(before);
+  expect(arena.allocate(4096 * KB)).toMatchObject({ region: 1, size: 4096 * KB });
+  expect(arena.touched).toBe(before + 4096 * KB);
+});

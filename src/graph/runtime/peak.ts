@@ -1,0 +1,236 @@
+// What a program will take of the machine while it runs, known before it is compiled: the runtime's own rules for the
+// order of nodes and the reuse of buffers, applied to the shapes of the graph.
+import type { Dim } from "#core";
+import { type DType, type Node, nodesOf, type Value } from "../value.ts";
+import { Arena, type Piece } from "./arena.ts";
+
+const BYTES: Readonly<Record<DType, number>> = {
+  ...{ float32: 4, float16: 2, bfloat16: 2, int64: 8, int32: 4, uint16: 2, uint8: 1, int8: 1, bool: 1 },
+};
+
+/** Operators whose output is their first input in another shape. */
+const ALIASES = new Set(["Reshape", "Squeeze", "Unsqueeze", "Flatten"]);
+/** Operators that may write over an input of the output's size that nothing else reads. */
+const IN_PLACE = new Set([
+  "Add",
+  "Sub",
+  "Mul",
+  "Div",
+  "Neg",
+  "Exp",
+  "Log",
+  "Sqrt",
+  "Reciprocal",
+  "Sigmoid",
+  "Tanh",
+  "QuickGelu",
+  "Cast",
+]);
+
+/** What decides the sizes of a program's tensors. */
+export interface PeakOptions {
+  /** The size of a dimension that only a run knows. */
+  readonly sizeOf: (name: string) => number;
+}
+
+/** What a program takes beside its inputs. */
+export interface ProgramPeak {
+  /** Bytes of its intermediate tensors and results, as the runtime's allocator holds them. */
+  readonly workspace: number;
+  /** Bytes of the constants that are part of it. */
+  readonly constants: number;
+  /** Bytes of its results. */
+  readonly results: number;
+  readonly nodes: number;
+}
+
+/**
+ * The memory of one run of the program that computes `outputs`.
+ *
+ * @example
+ * programPeak({ y: mul(x, x) }, { sizeOf: () => 512 }).workspace;
+ */
+export function programPeak(outputs: Readonly<Record<string, Value>>, { sizeOf }: PeakOptions): ProgramPeak {
+  const results = Object.values(outputs);
+  const program = orderedProgram(results);
+  const bytesOf = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): number =>
+    shape.reduce<number>((size, dim) => size * (typeof dim === "number" ? dim : sizeOf(dim)), BYTES[dtype]);
+  const { buffers } = new BufferPlan(program, bytesOf);
+  return {
+    workspace: replay(program.length, buffers),
+    constants: constantsOf(program).reduce((sum, value) => sum + bytesOf(value), 0),
+    results: results.reduce((sum, value) => sum + bytesOf(value), 0),
+    nodes: program.length,
+  };
+}
+
+/** A node as it is run. */
+interface Step {
+  readonly op: string;
+  readonly inputs: readonly (Value | undefined)[];
+  /** The steps that compute the inputs; undefined for an input of the program or a constant. */
+  readonly sources: readonly (Step | undefined)[];
+  readonly outputs: Node["outputs"];
+  /** How many steps read each output, and the buffers that these are in. */
+  readonly readers: number[];
+  readonly buffers: (Buffer | undefined)[];
+  readonly index: number;
+  /** The results of a run are copies in memory of their own. */
+  readonly isResult: boolean;
+}
+
+/** The runtime's order: depth first from the last result, later nodes before earlier ones. */
+function orderedProgram(results: readonly Value[]): readonly Step[] {
+  const copies = stepsOf(results);
+  const order: Step[] = [];
+  const entered = new Set<Step>();
+  const left = new Set<Step>();
+  const stack = [...copies];
+  for (let step = stack.at(-1); step !== undefined; step = stack.at(-1)) {
+    if (entered.has(step)) {
+      stack.pop();
+      if (!left.has(step)) order.push(step);
+      left.add(step);
+      continue;
+    }
+    entered.add(step);
+    const before = step.sources.filter((source) => source !== undefined && !entered.has(source)) as Step[];
+    if (before.length > 1) before.sort((one, other) => one.index - other.index);
+    stack.push(...before);
+  }
+  return order;
+}
+
+/** A step for each node, and one that copies each result, which are returned. */
+function stepsOf(results: readonly Value[]): readonly Step[] {
+  const made = new Map<Node, Step>();
+  let index = 0;
+  const add = (node: Pick<Node, "op" | "inputs" | "outputs">, isResult: boolean): Step => {
+    const { op, inputs, outputs } = node;
+    const sources = inputs.map((value) =>
+      value?.source.kind === "output" ? made.get(value.source.node) : undefined,
+    );
+    inputs.forEach((value, i) => {
+      const [source, output] = [sources[i], value?.source.kind === "output" ? value.source.index : 0];
+      if (source !== undefined) source.readers[output] = (source.readers[output] ?? 0) + 1;
+    });
+    return { op, inputs, sources, outputs, readers: [], buffers: [], index: index++, isResult };
+  };
+  for (const node of nodesOf(results)) made.set(node, add(node, false));
+  return results.map((value) => add({ op: "Identity", inputs: [value], outputs: [value] }, true));
+}
+
+/** A buffer, and between which steps it is taken. */
+interface Buffer {
+  readonly bytes: number;
+  /** Equal where one may take the other's place. */
+  readonly kind: string;
+  readonly from: number;
+  to: number;
+  /** Readers of the tensor that is in it now. */
+  readers: number;
+}
+
+/**
+ * Which tensors share a buffer: views, results in the place of an input, and what takes the place of what is not needed
+ * any more.
+ */
+class BufferPlan {
+  /** In the order in which they are taken. */
+  readonly buffers: Buffer[] = [];
+  readonly #bytesOf: BytesOf;
+  /** Buffers of each kind that nothing reads any more, the latest last. */
+  readonly #idle = new Map<string, Buffer[]>();
+
+  constructor(order: readonly Step[], bytesOf: BytesOf) {
+    this.#bytesOf = bytesOf;
+    order.forEach((step, at) => {
+      step.outputs.forEach((output, i) => {
+        const buffer = this.#bufferFor(step, output, at);
+        if (buffer === undefined) return;
+        buffer.readers += step.readers[i] ?? 0;
+        step.buffers[i] = buffer;
+      });
+      this.#release(step, at);
+    });
+  }
+
+  /** Undefined for another shape of an input or a constant, which is no buffer. */
+  #bufferFor(step: Step, output: Step["outputs"][number], at: number): Buffer | undefined {
+    const { op, inputs, isResult } = step;
+    const bytes = this.#bytesOf(output);
+    const kind = kindOf(output);
+    const made = (): Buffer => {
+      const buffer = { bytes, kind, from: at, to: isResult ? Number.POSITIVE_INFINITY : at, readers: 0 };
+      this.buffers.push(buffer);
+      return buffer;
+    };
+    if (isResult) return made();
+    if (ALIASES.has(op)) return bufferOf(step, 0);
+    const inPlace =
+      IN_PLACE.has(op) && kind !== ""
+        ? inputs.map((_, i) => bufferOf(step, i)).find((one) => one?.readers === 1 && one.bytes === bytes)
+        : undefined;
+    return inPlace ?? this.#idle.get(kind)?.pop() ?? made();
+  }
+
+  #release(step: Step, at: number): void {
+    for (let i = 0; i < step.inputs.length; i++) {
+      const buffer = bufferOf(step, i);
+      if (buffer === undefined) continue;
+      buffer.readers--;
+      buffer.to = at;
+      if (buffer.readers > 0 || buffer.kind === "") continue;
+      listIn(this.#idle, buffer.kind).push(buffer);
+    }
+  }
+}
+
+/** The buffer of one of the inputs of a step. */
+function bufferOf({ inputs, sources }: Step, i: number): Buffer | undefined {
+  const source = inputs[i]?.source;
+  return source?.kind === "output" ? sources[i]?.buffers[source.index] : undefined;
+}
+
+type BytesOf = (value: Pick<Value, "shape" | "dtype">) => number;
+
+/** A dimension that the runtime cannot compare is written as a sum or a part of another. */
+const isComparable = (dim: Dim): boolean => typeof dim === "number" || /^\w+$/.test(dim);
+
+/** The runtime reuses a buffer for tensors of the same shape and width of numbers; "" is like none. */
+const kindOf = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): string =>
+  shape.every(isComparable) ? `${BYTES[dtype]} ${shape.join()}` : "";
+
+function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {
+  const list = lists.get(key) ?? [];
+  lists.set(key, list);
+  return list;
+}
+
+/** Takes and frees the buffers in an arena, in the order of the steps. */
+function replay(steps: number, buffers: readonly Buffer[]): number {
+  const begins = new Map<number, Buffer[]>();
+  const ends = new Map<number, Buffer[]>();
+  for (const buffer of buffers) {
+    listIn(begins, buffer.from).push(buffer);
+    // results are copied and freed when a run is over
+    listIn(ends, Math.min(buffer.to, steps)).push(buffer);
+  }
+  const arena = new Arena();
+  const pieces = new Map<Buffer, Piece>();
+  // what the first run took is filled in another way by the next
+  for (let run = 0; run < 2; run++)
+    for (let at = 0; at <= steps; at++) {
+      for (const buffer of begins.get(at) ?? []) pieces.set(buffer, arena.allocate(buffer.bytes));
+      for (const buffer of ends.get(at) ?? []) arena.free(pieces.get(buffer) as Piece);
+    }
+  return arena.touched;
+}
+
+/** The constants that nodes read, each once. */
+function constantsOf(order: readonly Step[]): readonly Value[] {
+  const found = new Map<unknown, Value>();
+  for (const { inputs } of order)
+    for (const value of inputs) if (value?.source.kind === "constant") found.set(value.source.data, value);
+  return [...found.values()];
+}

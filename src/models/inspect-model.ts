@@ -1,0 +1,125 @@
+// What a model's files hold: types of tensors, bytes in the file and in memory, and what the model is known by.
+
+import { sizeOf } from "#core";
+import { blockFormats, type WeightForm, weightBytes } from "#files";
+import type { BaseDtype } from "./base-dtype.ts";
+import { BASE_DTYPES } from "./base-settings.ts";
+import type { ModelConfig } from "./config.ts";
+import { fingerprintOf, identityOf } from "./fingerprint.ts";
+import { type ModelFiles, openModel } from "./load.ts";
+import { type LocateCalls, locatedPath } from "./locate.ts";
+import { parameterCount } from "./read-config.ts";
+import { baseForms } from "./read-weights.ts";
+import { weightShapes } from "./weights.ts";
+
+/** The weights that are stored as one type. */
+export interface TypeUse {
+  /** As the file names it: "F32", "BF16", "Q4_K" … */
+  readonly type: string;
+  readonly tensors: number;
+  /** Weights, not bytes. */
+  readonly numbers: number;
+  /** In the file. */
+  readonly bytes: number;
+  /** The form in memory under the base dtype "stored": "float32", "4-bit blocks of 32" … */
+  readonly form: string;
+  /** In memory, so kept. */
+  readonly storedBytes: number;
+}
+
+/** What a model's files hold. */
+export interface ModelInspection {
+  readonly name: string;
+  readonly path: string;
+  readonly format: "folder" | "gguf";
+  readonly config: ModelConfig;
+  readonly parameters: number;
+  /** By type, the one with most bytes first. */
+  readonly types: readonly TypeUse[];
+  /** Bytes of all weights in memory under each base dtype; undefined where a weight cannot be kept so. */
+  readonly memory: Readonly<Record<BaseDtype, number | undefined>>;
+  /** A digest of the numbers. */
+  readonly fingerprint: string;
+  /** A digest that all quantisations of the model share; undefined where its norms tell nothing. */
+  readonly identity: string | undefined;
+}
+
+/** What helps to inspect a model. */
+export interface InspectModelOptions extends LocateCalls {
+  /** Weights that were read for the fingerprint. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+/** "4-bit blocks of 32 with offsets". */
+export function formText(form: WeightForm): string {
+  switch (form.kind) {
+    case "blocks":
+      return `${form.bits}-bit blocks of ${form.blockSize}${form.offsets ? " with offsets" : ""}`;
+    case "nf4":
+      return `NF4 in blocks of ${form.blockSize}`;
+    case "int8rows":
+      return "int8 rows";
+    default:
+      return form.kind;
+  }
+}
+
+const STORED = { baseDtype: "stored", compute: "float32", transposedCodes: false } as const;
+
+function typesOf(files: ModelFiles): readonly TypeUse[] {
+  const uses = new Map<string, TypeUse>();
+  const forms = baseForms(files, STORED);
+  for (const [name, shape] of weightShapes(files.config)) {
+    const { type } = files.storedRows(name);
+    const form = forms.get(name) ?? { kind: "float32" };
+    const numbers = sizeOf(shape);
+    const { blockSize, bytes } = blockFormats[type];
+    // vectors are float32 in memory, whatever their type
+    const key = `${type} ${formText(form)}`;
+    const before = uses.get(key);
+    uses.set(key, {
+      ...{ type, form: formText(form), tensors: (before?.tensors ?? 0) + 1 },
+      numbers: (before?.numbers ?? 0) + numbers,
+      bytes: (before?.bytes ?? 0) + (numbers / blockSize) * bytes,
+      storedBytes: (before?.storedBytes ?? 0) + weightBytes(form, shape),
+    });
+  }
+  return [...uses.values()].sort((a, b) => b.bytes - a.bytes);
+}
+
+function bytesAs(files: ModelFiles, baseDtype: BaseDtype): number | undefined {
+  const shapes = weightShapes(files.config);
+  try {
+    const forms = baseForms(files, { ...STORED, baseDtype });
+    return [...forms].reduce((sum, [name, form]) => sum + weightBytes(form, shapes.get(name) ?? []), 0);
+  } catch {
+    return undefined; // rows that no block divides
+  }
+}
+
+/**
+ * Describes a model by its files: a Hugging Face folder, a GGUF file or `org/name` of the hub. All of it is read once, for the fingerprint, a part
+ * of one weight at a time.
+ *
+ * @throws MosError what opening a model throws, "bad_model" for numbers that are none, "cancelled".
+ * @example
+ * const { types, memory } = await inspectModel("assets/tiny-english");
+ * types.map(({ type, bytes }) => `${type}: ${bytes}`);
+ */
+export async function inspectModel(
+  model: string,
+  options: InspectModelOptions = {},
+): Promise<ModelInspection> {
+  await using files = await openModel(await locatedPath(model, options));
+  const { name, config, source } = files;
+  return {
+    ...{ name, path: files.path, format: source.kind, config },
+    parameters: parameterCount(config),
+    types: typesOf(files),
+    memory: Object.fromEntries(
+      BASE_DTYPES.map((dtype) => [dtype, bytesAs(files, dtype)]),
+    ) as ModelInspection["memory"],
+    fingerprint: await fingerprintOf(files, options),
+    identity: await identityOf(files),
+  };
+}

@@ -1,2 +1,0 @@
-export { createProgramChecker } from "./create-checker.ts";
-export type { CheckerOptions, CheckReason, ProgramChecker } from "./types.ts";

@@ -1,0 +1,331 @@
+// A server over a model and its adapters: the keys, the engine, the routes, the port.
+import { randomInt } from "node:crypto";
+import { isIPv4 } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type AdapterGeometry, openAdapterFolder } from "#adapters";
+import {
+  flag,
+  integer,
+  listOf,
+  MosError,
+  parseSettings,
+  pick,
+  type SettingInput,
+  type SettingValues,
+  steadyNow,
+  text,
+} from "#core";
+import { repairFolder } from "#files";
+import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
+import { geometryOf, type LocateCalls, locatedPath, openModel } from "#models";
+import { templateSettings } from "#text";
+import { createServer } from "./app.ts";
+import { type KeyFile, openKeyFile } from "./auth.ts";
+import type { ServerExtension } from "./context.ts";
+import { expectFreePort, listen } from "./http.ts";
+import { defaultLimits } from "./limits.ts";
+import type { ServerLog } from "./metrics.ts";
+import { openQuotas, type StoredQuotas } from "./quotas.ts";
+import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
+
+/** In seconds; timers cannot be set to much more. */
+const DAY = 86_400;
+
+/** As browsers send it: no path, and no capitals. */
+const origin = text({
+  pattern: /^(\*|[a-z][a-z\d+.-]*:\/\/[^\s/A-Z,]+)$/,
+  what: "an origin such as https://app.example.com, without a path, or *",
+  help: "an origin",
+});
+
+/** Which clients reach the server, and how long it waits for what. */
+export const networkSettings = {
+  host: text({
+    default: "127.0.0.1",
+    placeholder: "address",
+    help: "where to listen; addresses that other machines reach need --api-keys",
+  }),
+  port: integer({ min: 0, max: 65_535, default: 8080, help: "0 takes a free one" }),
+  apiKeys: text({
+    placeholder: "file",
+    help: "keys as mos keys writes them; the file is read again when it changes",
+  }),
+  usageFile: text({
+    placeholder: "file",
+    defaultText: "--api-keys with .usage.json at its end",
+    help: "where the tokens of keys with a quota are counted",
+  }),
+  keys: flag({ default: true, help: "let everyone who reaches the port use the server" }),
+  tlsCert: text({
+    placeholder: "file",
+    help: "serve HTTPS with this certificate, in PEM with those between it and a root; read again when it changes",
+  }),
+  tlsKey: text({ placeholder: "file", help: "the certificate's private key, in PEM" }),
+  cors: listOf(origin, {
+    what: "a list of different origins",
+    help: "origins whose pages may use the server from browsers, or * for all",
+  }),
+  publicMetrics: flag({ help: "show /metrics, which names adapters, without a key" }),
+  drainSeconds: integer({
+    min: 0,
+    default: 30,
+    help: "how long running requests may continue after SIGTERM",
+  }),
+  drainDelay: integer({
+    min: 0,
+    max: DAY,
+    default: 0,
+    placeholder: "seconds",
+    help: "how long requests are still accepted after SIGTERM, while /ready says 503",
+  }),
+  requestTimeout: integer({
+    min: 0,
+    default: defaultLimits.answerSeconds,
+    placeholder: "seconds",
+    help: "how long a request may take before it ends with an error; 0 is for ever",
+  }),
+  engineTimeout: integer({
+    min: 0,
+    default: 30,
+    placeholder: "seconds",
+    help: "how long the engine may be silent before /health says 503 and requests are refused; 0 is for ever",
+  }),
+  keepAlive: integer({
+    min: 1,
+    max: DAY,
+    default: defaultLimits.idleSeconds,
+    placeholder: "seconds",
+    help: "how long a connection stays open without a request",
+  }),
+};
+
+/** What is served, to which clients, and how much of the machine it takes. */
+export interface ServeOptions
+  extends SettingInput<typeof networkSettings>,
+    SettingInput<typeof engineSettings>,
+    SettingInput<typeof defaultsSettings>,
+    SettingInput<typeof templateSettings>,
+    LocateCalls {
+  /** A model folder, a .gguf file or org/name of the hub. */
+  readonly model: string;
+  /** What clients call the base. Default: the name of its folder, file or repository. */
+  readonly modelName?: string | undefined;
+  /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
+  readonly adapters?: string | undefined;
+  /** For packed weights of a model whose own folder cannot be written; without it they are not kept then. */
+  readonly cacheFolder?: string | undefined;
+  /** Where requests and failures are logged, such as `console`. Default: nowhere. */
+  readonly log?: ServerLog;
+  /** What another package adds to the server, once the model is open. */
+  readonly extension?: ((model: ServedModel) => Promise<ServerExtension>) | undefined;
+  /** Called while the model is loaded. */
+  readonly onProgress?: (progress: OpenProgress) => void;
+  /** Milliseconds since 1970, by a clock that never goes back; `steadyNow` by default. */
+  readonly now?: () => number;
+  /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire; `Date.now` by default. */
+  readonly date?: () => number;
+}
+
+/** The model of a server. */
+export interface ServedModel {
+  /** What clients call the base. */
+  readonly name: string;
+  /** What adapters of it are shaped by. */
+  readonly geometry: AdapterGeometry;
+  readonly hiddenSize: number;
+  /** Its folder or file. */
+  readonly path: string;
+}
+
+/** OpenAI's API over an engine. Disposing it closes the engine, which cancels what runs. */
+export interface ServedApp extends AsyncDisposable {
+  readonly modelName: string;
+  readonly engine: Engine;
+  /** Answers a request. Its signal, or not reading the answer's body to the end, cancels it. */
+  readonly fetch: (request: Request) => Promise<Response>;
+  /**
+   * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the port if there is
+   * one. Without its engine, at once.
+   */
+  stop(): Promise<void>;
+}
+
+/** A server that answers. Disposing it closes the port, too. `signal` stops opening, and no open server. */
+export interface RunningServer extends ServedApp {
+  /** Such as `http://127.0.0.1:8080`. */
+  readonly address: string;
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+
+/** With any other name a request has not come from here, but from a page that was given this address. */
+const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
+
+/** Without its engine a server has only errors to give, which are sent at once. */
+const SECONDS_WITHOUT_ENGINE = 2;
+
+/** What a server without a port is opened with. */
+export type AppOptions = Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">;
+
+/**
+ * Opens a model with its adapters and serves it by OpenAI's API.
+ *
+ * @throws MosError `bad_option`, also for a host that other machines reach without keys; what opening an engine throws.
+ * @example
+ * const server = await serve({ model: "assets/tiny-english", adapters: "adapters", port: 8080 });
+ * console.log(`${server.address}/v1`); // until the process ends, or server.stop()
+ */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  return await openServer(options, true);
+}
+
+/**
+ * The same without a port, as a part of another server: whatever speaks in web-standard `Request` and `Response` calls
+ * `fetch`. Without `apiKeys` everyone who gets there may use it, so the other server decides who does. Paths begin with
+ * `/v1`; below another path cut that off, as Hono's `mount` does.
+ *
+ * @throws MosError as `serve`.
+ * @example
+ * await using app = await openApp({ model: "assets/tiny-english", adapters: "adapters" });
+ * const answer = await app.fetch(new Request("http://localhost/v1/models"));
+ * new Hono().mount("/llm", app.fetch); // or createServer(getRequestListener(app.fetch)) of @hono/node-server
+ */
+export async function openApp(options: AppOptions): Promise<ServedApp> {
+  return await openServer(options, false);
+}
+
+const silent = (): void => undefined;
+const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
+
+async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
+  const network = parseSettings(networkSettings, pick(networkSettings, options));
+  const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
+  const { adapters, log = NO_LOG, onProgress, signal, now = steadyNow, date = Date.now } = options;
+  if (hasPort) {
+    checkReach(network);
+    await expectFreePort({ host, port });
+  }
+  const tls = hasPort ? await certificateOf(network, { date, log }) : undefined;
+  const model = await locatedPath(options.model, options);
+  if (adapters !== undefined) await repairFolder(adapters);
+  const { name, geometry, hiddenSize, checkAdapter } = await readModel(model);
+  const { keys, quotas } = await openKeys(network, { now, date, log });
+  const modelName = options.modelName ?? name;
+  const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
+  const dispose = async (): Promise<void> => {
+    for (const one of owned.splice(0).reverse()) await one[Symbol.asyncDispose]();
+  };
+  try {
+    const engine = await openEngine({
+      model,
+      ...(adapters === undefined ? {} : { adapters }),
+      ...pick(engineSettings, options),
+      defaults: pick(defaultsSettings, options),
+      ...parseSettings(templateSettings, pick(templateSettings, options)),
+      cacheFolder: options.cacheFolder,
+      ...(onProgress === undefined ? {} : { onProgress }),
+      silentSeconds: life.engineTimeout,
+      signal,
+    });
+    owned.push(engine);
+    const server = createServer({
+      extension: await options.extension?.({ name: modelName, path: model, geometry, hiddenSize }),
+      ...{ engine, modelName, log, now, date, keys, quotas, checkAdapter, publicMetrics, cors },
+      nextSeed: () => randomInt(2 ** 32),
+      hosts: hasPort && keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
+      adapterFolder: adapters,
+      limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
+      privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
+    });
+    const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;
+    if (listening !== undefined) warnOfFewFiles(listening.connections, log);
+    let isClosing = false;
+    const close = async (drainSeconds: number): Promise<void> => {
+      isClosing = true;
+      await (listening?.close({ drainSeconds }) ?? server.inFlight.drain(drainSeconds));
+    };
+    const gone = engine.closed.then(() => true);
+    return {
+      address: listening?.address ?? "",
+      modelName,
+      engine,
+      fetch: async (request) => await server.app.fetch(request, {}),
+      stop: async () => {
+        const { inFlight } = server;
+        inFlight.leave();
+        log.info({ running: inFlight.count, drainDelay: life.drainDelay }, "draining");
+        const isGone = await Promise.race([gone, sleep(life.drainDelay * 1000, false, { ref: false })]);
+        await close(isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds);
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (!isClosing) await close(0);
+        await dispose();
+      },
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+function warnOfFewFiles(connections: number, log: ServerLog): void {
+  if (connections < defaultLimits.connections)
+    log.warn(
+      { connections },
+      "this process may open few files, so that it accepts fewer connections; raise ulimit -n",
+    );
+}
+
+type NetworkSettings = SettingValues<typeof networkSettings>;
+
+/** Throws `bad_option` where everyone would get in and nobody has said so. */
+function checkReach({ host, apiKeys, keys }: NetworkSettings): void {
+  if (apiKeys === undefined && keys && !isLoopback(host))
+    throw new MosError(
+      "bad_option",
+      `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
+    );
+}
+
+async function certificateOf(
+  { tlsCert: certFile, tlsKey: keyFile }: NetworkSettings,
+  parts: Pick<TlsOptions, "date" | "log">,
+): Promise<OpenCertificate | undefined> {
+  if (certFile !== undefined && keyFile !== undefined)
+    return openCertificate({ certFile, keyFile, ...parts });
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  const [there, missing] = certFile === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
+  throw new MosError("bad_option", `${there} is given without ${missing}; HTTPS needs both`);
+}
+
+/** The keys of clients, and the tokens that they have had. */
+async function openKeys(
+  { apiKeys, usageFile = `${apiKeys}.usage.json` }: NetworkSettings,
+  { now, date, log }: Pick<Required<ServeOptions>, "now" | "date" | "log">,
+): Promise<{ readonly keys?: KeyFile; readonly quotas?: StoredQuotas }> {
+  if (apiKeys === undefined) return {};
+  const keys = await openKeyFile(apiKeys, { now, log });
+  return { keys, quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }) };
+}
+
+/** In place of tensors that the seed gives, which need no check and may be large. */
+const NOT_DRAWN = new Float32Array(0);
+
+/** What the server itself needs of a model; its weights are the engine's. */
+async function readModel(path: string) {
+  await using files = await openModel(path);
+  const { config, name } = files;
+  const geometry = geometryOf(config);
+  return {
+    name,
+    geometry,
+    hiddenSize: config.hiddenSize,
+    // whether it was trained on this base is for the engine to say, which has read the weights
+    checkAdapter: async (folder: string) => {
+      await using opened = await openAdapterFolder(folder);
+      const { read } = await opened.check({ geometry, fingerprint: undefined });
+      await read(async ({ shape }) => ({ shape, data: NOT_DRAWN }));
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import { expect, test } from "vitest";
+import { parseAdapterConfig } from "#adapters";
+import type { FreeMemory } from "#core";
+import { type PresetName, parameterCount, presetConfig } from "#models";
+import { baseOfConfig, expectRunMemory, planMemory, type RunSize } from "./memory-plan.ts";
+
+const GB = 1e9;
+const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
+/** A model of the shape of SmolLM2 with two layers. */
+const base = baseOfConfig("small", { ...presetConfig("smollm2-135m"), layers: 2 });
+const size: RunSize = {
+  ...{ baseDtype: "float32", compute: "float32", batchSize: 4, maxLength: 256 },
+  ...{ accumulate: 1, evaluates: false },
+};
+const free = (bytes: number): FreeMemory => ({ bytes, limit: "machine", resident: 0 });
+const bytesOf = (change: Partial<RunSize>, room = 100 * GB): number =>
+  planMemory(base, adapter, { ...size, ...change, free: free(room) }).plan.bytes;
+
+test("more rows, longer rows and a held-out part take more; a base in fewer bits takes less", () => {
+  const plain = bytesOf({});
+  expect(bytesOf({ batchSize: 8 })).toBeGreaterThan(plain);
+  expect(bytesOf({ maxLength: 512 })).toBeGreaterThan(plain);
+  expect(bytesOf({ evaluates: true })).toBeGreaterThan(plain);
+  const baseOf = (baseDtype: RunSize["baseDtype"]): number | undefined =>
+    planMemory(base, adapter, { ...size, baseDtype, free: free(100 * GB) }).plan.parts.find(
+      ({ name }) => name === "base",
+    )?.bytes;
+  expect(baseOf("int4")).toBeLessThan((baseOf("float32") ?? 0) / 3);
+});
+
+test.each<PresetName>([
+  ...(["smollm2-135m", "mistral-7b-v0.1", "qwen2.5-0.5b", "qwen3-0.6b", "smollm3-3b"] as const),
+  ...(["gemma2-2b", "gemma3-270m", "phi4-mini", "olmo2-1b", "granite3.3-2b"] as const),
+])("the plan of %s has room for its base and for what lies between its layers", (name) => {
+  const config = presetConfig(name);
+  const whole = baseOfConfig(name, config);
+  const planned = planMemory(whole, adapter, { ...size, baseDtype: "int4", free: free(1000 * GB) });
+  const partOf = (part: string): number => planned.plan.parts.find((each) => each.name === part)?.bytes ?? 0;
+  const parameters = parameterCount(config);
+  expect(partOf("base")).toBeGreaterThan(0.5 * parameters);
+  expect(partOf("base")).toBeLessThan(1.1 * parameters);
+  const tokens = size.batchSize * size.maxLength;
+  const between = 4 * tokens * config.layers * config.hiddenSize;
+  expect(partOf("activations")).toBeGreaterThan(between);
+  const inLayers =
+    config.layers * (config.heads * (config.headDim + size.maxLength) + config.intermediateSize);
+  const logits = 4 * 1024 * config.vocabularySize;
+  expect(partOf("activations")).toBeLessThan(8 * (between + 4 * tokens * inLayers) + logits);
+});
+
+test("layers are computed again only where there is no room without", () => {
+  const deep = baseOfConfig("deep", { ...presetConfig("smollm2-135m"), layers: 12 });
+  const planned = (room: number) => planMemory(deep, adapter, { ...size, free: free(room) });
+  const fast = planned(100 * GB);
+  expect(fast.rematerialise).toBe("none");
+  const tight = planned(fast.plan.bytes - 1e6);
+  expect(tight.rematerialise).toBe("layers");
+  expect(tight.plan.bytes).toBeLessThan(fast.plan.bytes);
+});
+
+test("layers of a large model are computed again wherever it runs", () => {
+  const large = baseOfConfig("large", presetConfig("llama2-7b"));
+  const rows = { ...size, baseDtype: "int4" as const, batchSize: 1, maxLength: 512 };
+  const planned = planMemory(large, adapter, { ...rows, free: free(100 * GB) });
+  expect(planned.rematerialise).toBe("layers");
+  const activations = planned.plan.parts.find(({ name }) => name === "activations")?.bytes;
+  expect(activations).toBeLessThan(2 * GB);
+});
+
+test("a run without room is refused with its parts and with settings that were computed to fit", () => {
+  const one = { ...size, batchSize: 1 };
+  const roomy = planMemory(base, adapter, { ...one, free: free(100 * GB) }).plan;
+  const alone = roomy.parts.find(({ name }) => name === "base")?.bytes ?? 0;
+  const least = planMemory(base, adapter, { ...one, free: free(1.1 * alone) }).plan.bytes;
+  const room = free(least * 1.1);
+  const refused = (): unknown => expectRunMemory(base, adapter, { ...size, batchSize: 8, free: room });
+  expect(refused).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: expect.stringMatching(
+        /^training small needs about .* [MG]B \(base 1.* MB, .*activations .*\), and .* are free; what would fit: .*--batch-size [12] --accumulate [48]/,
+      ),
+    }),
+  );
+  expect(expectRunMemory(base, adapter, { ...size, batchSize: 1, free: room }).plan.bytes).toBeLessThan(
+    room.bytes,
+  );
+});
+
+test("where the base alone is too large, only a smaller one is offered", () => {
+  const refused = (): unknown =>
+    expectRunMemory(
+      baseOfConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 6, vocabularySize: 4096 }),
+      adapter,
+      {
+        ...{ ...size, batchSize: 1, maxLength: 64, free: free(1.2 * GB) },
+      },
+    );
+  expect(refused).toThrow(/what would fit: --base-dtype int4 \(\d+ MB\)$/);
+});
+
+test("what nothing can make fit is said to be so", () => {
+  expect(() => expectRunMemory(base, adapter, { ...size, free: free(1e8) })).toThrow(
+    /no setting of it would fit here$/,
+  );
+});
+
+test("a way that a base cannot be kept in is no remedy", () => {
+  const odd = baseOfConfig("odd", { ...presetConfig("smollm2-135m"), layers: 2, hiddenSize: 568 });
+  const refuse = (change: Partial<RunSize & { readonly free: FreeMemory }>) => (): unknown =>
+    expectRunMemory(odd, adapter, { ...size, free: free(1e8), ...change });
+  expect(refuse({})).toThrow(
+    expect.objectContaining({
+      code: "memory",
+      message: expect.stringMatching(/no setting of it would fit here$/),
+    }),
+  );
+  expect(refuse({ baseDtype: "int4" })).toThrow(expect.objectContaining({ code: "unsupported" }));
+  const least = planMemory(odd, adapter, { ...size, batchSize: 1, maxLength: 128, free: free(100 * GB) });
+  expect(refuse({ batchSize: 8, free: free(1.02 * least.plan.bytes) })).toThrow(
+    /what would fit: --batch-size 1 --accumulate 8 --max-length \d+ \(/,
+  );
+});

@@ -1,0 +1,246 @@
+// What a run would be, without making it: what is trained on, how many updates, how long, and how much memory. Of the model
+// the header and the tokenizer are read, and nothing is written.
+import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
+import { type FreeMemory, type MemoryPlan, MosError, steadyNow } from "#core";
+import {
+  type EncodedDataset,
+  type EncodedExample,
+  type EncodingReport,
+  type Example,
+  encodeAnswers,
+  IGNORED,
+} from "#data";
+import { geometryOf, type LocateCalls, loadText } from "#models";
+import type { LoadedText } from "#text";
+import {
+  type EncodedRun,
+  encodeRun,
+  encodingOf,
+  type RunData,
+  readRunData,
+  runMemory,
+  summaryOf,
+} from "./encode-run.ts";
+import type { RunMemory } from "./memory-plan.ts";
+import { type PaddedBatches, paddedTokens } from "./micro-batches.ts";
+import { type PreparedRun, prepareRun, type RunOptions } from "./prepare-run.ts";
+import type { ModelSummary } from "./run-results.ts";
+import { trainingSpeed } from "./speed.ts";
+import type { Rematerialise } from "./step.ts";
+import { plannedModel } from "./trainable.ts";
+
+/** A run, and what is shown of it. */
+export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {
+  /** Lines of the data whose tokens are shown, of each file that has them; the first three examples. */
+  readonly lines?: readonly number[];
+  /** Tokens that are shown of a line at most; all. */
+  readonly maxShown?: number;
+}
+
+/** A token of an example. */
+export interface PreviewedToken {
+  readonly id: number;
+  readonly text: string;
+  /** Whether the loss counts it. */
+  readonly isTrained: boolean;
+}
+
+/** A line of the data as the run sees it, or an answer of it where these are encoded apart. */
+export interface PreviewedLine {
+  readonly line: number;
+  /** What `line` counts: lines of a file, rows of a table, or examples of a list. */
+  readonly unit: "line" | "row" | "example";
+  /** The file, where there are several. */
+  readonly file?: string;
+  /** "unused": beyond the first `examples`. */
+  readonly part: "train" | "heldOut" | "unused";
+  /** Up to where the example is cut off, or `maxShown` of these. */
+  readonly shown: readonly PreviewedToken[];
+  readonly tokens: number;
+  readonly targetTokens: number;
+  readonly truncated: boolean;
+  /** Targets that truncation cut off. */
+  readonly truncatedTargets: number;
+  /** Left out, since no target is left in it. */
+  readonly dropped: boolean;
+}
+
+/** What to look at before the run is made. */
+export interface PreviewWarning {
+  readonly reason: "dropped" | "truncated" | "no_held_out";
+  readonly message: string;
+}
+
+/** What a run would be. */
+export interface RunPreview {
+  readonly model: ModelSummary;
+  readonly adapter: AdapterConfig;
+  readonly budget: Budget;
+  readonly train: EncodingReport;
+  readonly heldOut: EncodingReport | undefined;
+  /** Updates. */
+  readonly steps: number;
+  /** Passes over the data that these are. */
+  readonly epochs: number;
+  /** Updates of warm-up. */
+  readonly warmup: number;
+  /** The peak. */
+  readonly learningRate: number;
+  readonly plan: MemoryPlan;
+  readonly free: FreeMemory;
+  readonly rematerialise: Rematerialise;
+  /** About how long the updates and evaluations take on this machine, from the speed of one layer; loading is not in it. */
+  readonly seconds: number;
+  readonly lines: readonly PreviewedLine[];
+  readonly warnings: readonly PreviewWarning[];
+}
+
+const SHOWN_LINES = 3;
+
+/**
+ * What `finetune` with the same options would do. The base is not loaded, and nothing is written.
+ *
+ * @throws MosError as `finetune` does before it loads the base; `bad_option` for a line that has no example.
+ * @example
+ * const { steps, seconds, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
+ */
+export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
+  const prepared = await preparedRun(options);
+  const { settings, config, model, base, free } = prepared;
+  const data = await readRunData(options, settings);
+  const text = typeof model === "string" ? await loadText(model) : model.text;
+  const lines = previewLines(data, { ...options, text, settings });
+  const encoded = await encodeRun(data, { ...prepared, text, signal: options.signal });
+  const { train, heldOut, run } = encoded;
+  const memory = runMemory(prepared, encoded);
+  const batches = paddedTokens(lengthsOf(train), run);
+  return {
+    ...{
+      model: summaryOf(prepared, memory),
+      adapter: config,
+      budget: budget(config, geometryOf(base.config)),
+    },
+    ...{ train: train.report, heldOut: heldOut?.report },
+    ...{ steps: run.steps, epochs: (run.steps * run.accumulate) / batches.batches },
+    ...{ warmup: run.warmup, learningRate: run.learningRate },
+    ...{ plan: memory.plan, free, rematerialise: memory.rematerialise },
+    seconds: await secondsOf({ ...encoded, batches, memory }, { ...options, prepared }),
+    lines,
+    warnings: warningsOf({ train, heldOut, maxLength: settings.maxLength }),
+  };
+}
+
+async function preparedRun(options: PreviewOptions): Promise<PreparedRun> {
+  const preparing = prepareRun(options);
+  let step = await preparing.next();
+  for (; step.done !== true; step = await preparing.next()) options.onDownload?.(step.value.transfer);
+  return step.value;
+}
+
+interface Timed extends EncodedRun {
+  readonly batches: PaddedBatches;
+  readonly memory: RunMemory;
+}
+
+const lengthsOf = ({ encoded }: EncodedDataset): readonly number[] => encoded.map(({ ids }) => ids.length);
+
+/** The tokens of all batches, by the time that one layer needs for a token. */
+async function secondsOf(
+  { train, heldOut, run, batches, memory }: Timed,
+  { prepared, compile, now = steadyNow }: PreviewOptions & { readonly prepared: PreparedRun },
+): Promise<number> {
+  const { base, config, settings } = prepared;
+  const forms = base.formsOf({ ...settings, ...memory });
+  const model = plannedModel(base.config, forms, blankAdapter(config, geometryOf(base.config)));
+  const { tokens, rows, longest } = batches;
+  const heldOutTokens = heldOut === undefined ? 0 : paddedTokens(lengthsOf(heldOut), run).tokens;
+  const speed = await trainingSpeed(model, {
+    ...{ forms, rematerialise: memory.rematerialise, evaluates: heldOut !== undefined, now },
+    shape: {
+      rows,
+      length: longest,
+      maxSegment: Math.max(train.report.longest, heldOut?.report.longest ?? 0),
+    },
+    targetShare: train.report.targetTokens / tokens,
+    ...(compile === undefined ? {} : { compile }),
+  });
+  const { steps, accumulate, evaluateEvery } = run;
+  const evaluations = 1 + (evaluateEvery === 0 ? 1 : Math.ceil(steps / evaluateEvery));
+  return (
+    ((steps * accumulate * tokens) / batches.batches) * speed.update +
+    evaluations * heldOutTokens * speed.evaluation
+  );
+}
+
+interface LineOptions extends Pick<PreviewOptions, "lines" | "maxShown"> {
+  readonly text: LoadedText;
+  readonly settings: PreparedRun["settings"];
+}
+
+function previewLines(
+  { all, train, heldOut }: RunData,
+  { lines, maxShown, ...options }: LineOptions,
+): readonly PreviewedLine[] {
+  const encoding = encodingOf(options);
+  const { tokenizer } = encoding;
+  const wanted = lines === undefined ? all.slice(0, SHOWN_LINES) : lines.flatMap((line) => onLine(line, all));
+  const shownOf =
+    (example: Example) =>
+    (one: EncodedExample): PreviewedLine => {
+      const { ids, labels, source = { unit: "line" }, ...encoded } = one;
+      const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
+        id,
+        text: Buffer.from(tokenizer.bytesOf(id)).toString(),
+        isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
+      }));
+      const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
+      const dropped = encoded.targetTokens === 0;
+      return { ...source, ...{ part, shown, tokens: ids.length, ...encoded }, dropped };
+    };
+  return wanted.flatMap((example) => encodeAnswers(example, encoding).map(shownOf(example)));
+}
+
+/** The examples on a line: one of each file that has it. */
+function onLine(number: number, all: readonly Example[]): readonly Example[] {
+  const found = all.filter(({ line }) => line === number);
+  if (found.length > 0) return found;
+  throw new MosError(
+    "bad_option",
+    `line ${number} has no example; the data has ${all.length}, on lines ${all[0]?.line} to ${all.at(-1)?.line}`,
+  );
+}
+
+function warningsOf({
+  train,
+  heldOut,
+  maxLength,
+}: Omit<EncodedRun, "run"> & { readonly maxLength: number }): readonly PreviewWarning[] {
+  const { truncated, truncatedTargets, dropped } = train.report;
+  return [
+    ...(dropped === 0
+      ? []
+      : [
+          {
+            reason: "dropped",
+            message: `${dropped} of ${train.report.examples + dropped} examples have no token to train within the first ${maxLength}, and are left out`,
+          } as const,
+        ]),
+    ...(truncatedTargets === 0
+      ? []
+      : [
+          {
+            reason: "truncated",
+            message: `${truncated} examples are cut off after ${maxLength} tokens, and ${truncatedTargets} tokens of their answers are not trained`,
+          } as const,
+        ]),
+    ...(heldOut !== undefined
+      ? []
+      : [
+          {
+            reason: "no_held_out",
+            message:
+              "nothing is held out, so it will not be known how the adapter does on what it has not seen",
+          } as const,
+        ]),
+  ];
+}

@@ -1,0 +1,309 @@
+// What a run says, and what it leaves in its folder.
+import { join } from "node:path";
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
+  type Adapter,
+  type AdapterBase,
+  type AdapterConfig,
+  BEST,
+  type Budget,
+  replaceAdapter,
+  saveAdapter,
+  writeAdapterFiles,
+} from "#adapters";
+import { type FreeMemory, type MemoryPlan, steadyNow } from "#core";
+import type { EncodingReport } from "#data";
+import {
+  type JsonLinesWriter,
+  linkEntries,
+  openJsonLinesWriter,
+  pathExists,
+  readJsonLines,
+  writeFileAtomic,
+} from "#files";
+import type { DownloadEvent } from "#models";
+import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { ClaimedFolder } from "./run-folder.ts";
+import type { Rematerialise } from "./step.ts";
+import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
+import type { TrainEvent } from "./trainer.ts";
+
+/**
+ * What happens in a run: perhaps a `download`, `memory` and `ready` once, then updates, evaluations, and what was saved; at
+ * the end `finish`, or `stopped` where the signal was aborted.
+ */
+export type FinetuneEvent =
+  | DownloadEvent
+  /** Before anything is loaded: what the run will take, and how it was made to fit. */
+  | {
+      readonly type: "memory";
+      readonly model: ModelSummary;
+      readonly plan: MemoryPlan;
+      readonly free: FreeMemory;
+      /** "layers": they are computed again in the backward pass. */
+      readonly rematerialise: Rematerialise;
+    }
+  | {
+      readonly type: "ready";
+      readonly adapter: AdapterConfig;
+      readonly budget: Budget;
+      readonly train: EncodingReport;
+      readonly heldOut: EncodingReport | undefined;
+      readonly steps: number;
+      /** The peak. */
+      readonly learningRate: number;
+      /** Updates already made, of a resumed run. */
+      readonly step: number;
+      readonly fingerprint: string;
+      /** Where the run lives until it is complete: `out`, or a hidden folder beside the adapter that it will replace. */
+      readonly folder: string;
+      /** Steps of the finished run that is extended. */
+      readonly extended: number | undefined;
+      /** The held-out loss before training, of a resumed run. */
+      readonly baseLoss: number | undefined;
+    }
+  | Exclude<TrainEvent, { type: "checkpoint" }>
+  /** Training has gone wrong; it goes on. Each reason is given once. */
+  | {
+      readonly type: "warning";
+      readonly reason: WarningReason;
+      readonly step: number;
+      readonly message: string;
+    }
+  | {
+      readonly type: "saved";
+      readonly what: "checkpoint" | "best" | "adapter";
+      readonly step: number;
+      readonly path: string;
+      /** Of a checkpoint within an update: micro-batches of it. Its adapter is that of the last complete update. */
+      readonly microBatches?: number;
+      /** Of a checkpoint before or within the evaluation after its update: batches of it. */
+      readonly evaluationBatches?: number;
+      /** The version that the replaced adapter is kept as. */
+      readonly replaced?: number;
+    }
+  /** The adapter is complete, in the folder that was asked for. */
+  | {
+      readonly type: "finish";
+      readonly out: string;
+      /** After which update the adapter was taken. */
+      readonly step: number;
+      readonly steps: number;
+    };
+
+/**
+ * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
+ * held-out loss after training is not lower than before.
+ */
+export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens";
+
+/** What is said of a model. */
+export interface ModelSummary {
+  readonly name: string;
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly parameters: number;
+  /** How most of its numbers are kept in memory. */
+  readonly kept: string;
+}
+
+/** Where the files of a run go, and what the adapters among them are. */
+export interface Persistence {
+  readonly folder: string;
+  readonly checkpoints: string;
+  readonly adapter: Adapter;
+  readonly base: AdapterBase;
+}
+
+/** Writes the files of an event, and passes it on. */
+export async function* persist(
+  event: TrainEvent,
+  { metrics, ...to }: Persistence & { readonly metrics: MetricsWriter },
+): AsyncGenerator<FinetuneEvent> {
+  if (event.type === "step" || event.type === "evaluation") await metrics.write(event);
+  if (event.type !== "checkpoint") yield event;
+  if (event.type === "evaluation" && event.best) {
+    const path = join(to.folder, BEST);
+    await saveAdapter(path, to.adapter, { base: to.base });
+    yield { type: "saved", what: "best", path, step: event.step };
+  }
+  if (event.type === "checkpoint") {
+    const {
+      state: { step, unfinished },
+      evaluationBatches,
+    } = event;
+    const path = await saveCheckpoint(to.checkpoints, event.state, async (into) => {
+      // with its adapter, which can be used before the run is complete
+      if (step > 0) await writeAdapterFiles(into, to.adapter, { base: to.base });
+    });
+    yield {
+      type: "saved",
+      what: "checkpoint",
+      path,
+      step,
+      ...(unfinished === undefined ? {} : { microBatches: unfinished.microBatches }),
+      ...(evaluationBatches === undefined ? {} : { evaluationBatches }),
+    };
+  }
+}
+
+/** Versions of a replaced adapter that are kept where it is not said. */
+export const KEPT_VERSIONS = 3;
+
+export interface Completion {
+  readonly out: string;
+  /** Of the adapter. */
+  readonly step: number;
+  readonly keep: number | undefined;
+  /** The adapter is the best one so far, not that of the last step. */
+  readonly isBest: boolean;
+}
+
+/** Writes the adapter of a run that is over, and puts it in the place of the one that it replaces. */
+export async function* complete(
+  { folder, adapter, base }: Persistence,
+  { out, step, isBest, keep = KEPT_VERSIONS }: Completion,
+): AsyncGenerator<FinetuneEvent> {
+  const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
+  // the config last, as without it the folder is no adapter
+  if (isBest) await linkEntries(join(folder, BEST), folder, [ADAPTER_TENSORS, ADAPTER_CONFIG]);
+  else if (!isWritten) await writeAdapterFiles(folder, adapter, { base });
+  if (folder === out) {
+    if (!isWritten) yield { type: "saved", what: "adapter", path: out, step };
+    return;
+  }
+  const replaced = await replaceAdapter(out, folder, { keep });
+  yield { type: "saved", what: "adapter", path: out, step, ...(replaced === undefined ? {} : { replaced }) };
+}
+
+/** Where the metrics of a run go. */
+export interface MetricsWriter {
+  write(metric: Metric): Promise<void>;
+}
+
+/** The metrics of a run, and the folder that begins with them. */
+export interface RunFiles extends AsyncDisposable {
+  /** Begins the run's folder at the first call, and gives the metrics. */
+  begin(): Promise<MetricsWriter>;
+}
+
+export interface RunFilesOptions {
+  /** The checkpoint that the run goes on from; undefined where it begins. */
+  readonly from: Pick<TrainingState, "step" | "evaluated"> | undefined;
+  /** Of the run. */
+  readonly folder: string;
+  /** Whether event files of TensorBoard are written, too. */
+  readonly tensorboard: boolean;
+}
+
+/** What is written from the first result on; before it, a run that fails leaves nothing behind. */
+export function runFiles(
+  claimed: ClaimedFolder | undefined,
+  { folder, from, tensorboard }: RunFilesOptions,
+): RunFiles {
+  let metrics: JsonLinesWriter | undefined;
+  let board: TensorboardWriter | undefined;
+  return {
+    begin: async () => {
+      await claimed?.begin();
+      metrics ??= await openMetrics(join(folder, "metrics.jsonl"), from);
+      if (tensorboard) board ??= await openTensorboard(folder, { now: steadyNow });
+      return {
+        write: async (metric) => {
+          await metrics?.write(metric);
+          await board?.write(metric);
+        },
+      };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await metrics?.[Symbol.asyncDispose]();
+      await board?.[Symbol.asyncDispose]();
+      await claimed?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Whether a line of the metrics is of what a checkpoint has behind it. */
+function isBefore(line: unknown, { step, evaluated }: NonNullable<RunFilesOptions["from"]>): boolean {
+  const metric = line as { readonly type?: unknown; readonly step?: unknown } | null;
+  if (metric?.type === "evaluation" && metric.step === step) return evaluated === step;
+  return Number(metric?.step) <= step;
+}
+
+/** The metrics that count: a resumed run drops the lines of the steps and the evaluation that it makes again. */
+async function openMetrics(path: string, from: RunFilesOptions["from"]): Promise<JsonLinesWriter> {
+  if (await pathExists(path)) {
+    const kept: string[] = [];
+    await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
+    // a run without a checkpoint makes everything again, the evaluation before its first step too
+    if (from !== undefined)
+      for await (const { value } of readJsonLines(path))
+        if (isBefore(value, from)) kept.push(`${JSON.stringify(value)}\n`);
+    await writeFileAtomic(path, kept.join(""));
+  }
+  return openJsonLinesWriter(path);
+}
+
+/** What is known of a run when it starts or resumes. */
+export interface RunFacts {
+  /** Updates of the whole run. */
+  readonly steps: number;
+  readonly vocabularySize: number;
+  readonly baseLoss: number | undefined;
+  readonly best: BestEvaluation | undefined;
+}
+
+/** Loss that a run must have been below that of guessing, before reaching it is a sign of anything. */
+const CLEARLY = 0.05;
+
+/** Looks at each event of a run for signs that training has gone wrong, and says so once for each. */
+export function watchForCollapse({
+  steps,
+  vocabularySize,
+  ...run
+}: RunFacts): (event: TrainEvent) => readonly FinetuneEvent[] {
+  let { baseLoss, best } = run;
+  let firstLoss = baseLoss;
+  const said = new Set<WarningReason>();
+  const guessing = Math.log(vocabularySize);
+  const advice = "use a lower --learning-rate";
+  const signsOf = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+    if (event.type !== "step") return [];
+    const { step, loss, gradientNorm } = event;
+    firstLoss ??= loss;
+    const wasBetter = firstLoss < guessing - CLEARLY;
+    return [
+      ...(gradientNorm === 0
+        ? [["no_gradient", `step ${step}: the gradient is exactly 0, so nothing is learnt any more`] as const]
+        : []),
+      ...(wasBetter && loss > guessing - 1e-3
+        ? [
+            [
+              "guessing",
+              `step ${step}: the loss ${loss.toFixed(3)} is no better than guessing (${guessing.toFixed(3)} for ${vocabularySize} tokens), and began at ${firstLoss.toFixed(3)}`,
+            ] as const,
+          ]
+        : []),
+    ];
+  };
+  const resultOf = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+    if (event.type !== "evaluation") return [];
+    const { step, loss } = event;
+    if (step === 0) baseLoss = loss;
+    if (event.best) best = { step, loss };
+    if (step !== steps || baseLoss === undefined || loss < baseLoss) return [];
+    const kept =
+      best === undefined
+        ? "no evaluation was better than the base, so there is no best adapter"
+        : `${BEST}/ holds the best one, of step ${best.step} with ${best.loss.toFixed(3)}`;
+    const said = `the held-out loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${kept}`;
+    return [["worse_than_base", said]];
+  };
+  return (event) =>
+    [...signsOf(event), ...resultOf(event)].flatMap(([reason, message]) => {
+      if (said.has(reason) || event.type === "checkpoint") return [];
+      said.add(reason);
+      return [{ type: "warning", reason, step: event.step, message: `${message}; ${advice}` }] as const;
+    });
+}
