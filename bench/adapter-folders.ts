@@ -75,7 +75,12 @@ export async function makeAdapters(
   const kinds: readonly Kind[] = ["mos", "lora"];
   for (const [i, kind] of kinds.entries())
     await writeAdapters(folder, {
-      ...{ geometry, kind, rank, fingerprint, scale, prefix: kind },
+      geometry,
+      kind,
+      rank,
+      fingerprint,
+      scale,
+      prefix: kind,
       count: Math.floor((count + 1 - i) / 2),
     });
   return Array.from({ length: count }, (_, i) => `${kinds[i % 2]}-${Math.floor(i / 2)}`);

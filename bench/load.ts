@@ -177,7 +177,11 @@ async function load(): Promise<Readonly<Record<string, unknown>>> {
   const logged = await loggedErrors();
   for (const line of logged.slice(0, 5)) console.error(`the server's log: ${line}`);
   return {
-    ...{ model, baseDtype, adapters: adapterCount, connections, seconds: rounded(seconds, 1) },
+    model,
+    baseDtype,
+    adapters: adapterCount,
+    connections,
+    seconds: rounded(seconds, 1),
     visits: tally.visits,
     requests_per_s: rounded(tally.requests / seconds, 1),
     tokens_per_s: rounded(tally.completionTokens / seconds, 1),

@@ -186,11 +186,9 @@ try {
   await prepare(folder);
   await using engine = await openEngine({
     model: path,
-    ...{
-      baseDtype,
-      compute,
-      cacheDtype: given.choice<"float32" | "float16">("cache-dtype", ["float32", "float16"]),
-    },
+    baseDtype,
+    compute,
+    cacheDtype: given.choice<"float32" | "float16">("cache-dtype", ["float32", "float16"]),
     ...(adapters > 0 ? { adapters: folder } : {}),
     adapterDtype: given.choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
     adapterMemory: given.number("memory", 2e9),

@@ -39,8 +39,13 @@ const jobs = openJobs(database, queue);
 const tenantOf = (i: number): string => `tenant${i % TENANTS}`;
 const file = (tenant: string) =>
   jobs.addFile({
-    ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes: 1, digest: "a".repeat(64) },
-    ...{ status: "processed", status_details: null },
+    tenant,
+    purpose: "fine-tune",
+    filename: "a.jsonl",
+    bytes: 1,
+    digest: "a".repeat(64),
+    status: "processed",
+    status_details: null,
   });
 const files = await Promise.all(Array.from({ length: TENANTS }, (_, i) => file(tenantOf(i))));
 

@@ -81,12 +81,18 @@ async function trainedTogether(): Promise<{
     owners.map(async ({ tenant }, i) => {
       const stored = await objects.put(Readable.from([Buffer.from(await linesOf(i))]));
       const training = await jobs.addFile({
-        ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", ...stored },
-        ...{ status: "processed", status_details: null },
+        tenant,
+        purpose: "fine-tune",
+        filename: "a.jsonl",
+        ...stored,
+        status: "processed",
+        status_details: null,
       });
       const mos = { rank: 8, equivalent_rank: 2, steps: STEPS, max_length: LENGTH, learning_rate: RATE };
       const request = jobRequestSchema.parse({
-        ...{ model: BASE, training_file: training.id, mos: { ...mos, batch_size: 1 } },
+        model: BASE,
+        training_file: training.id,
+        mos: { ...mos, batch_size: 1 },
       });
       const plan = planOf(request, { seed: i, layers: 30, learningRate: RATE });
       return jobs.create({ tenant, request, plan, training, validation: undefined });

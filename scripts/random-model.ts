@@ -33,12 +33,21 @@ the same bytes.
 
 const { values } = parseArgs({
   options: {
-    ...{ preset: { type: "string" }, type: { type: "string" }, head: { type: "string" } },
-    ...{ format: { type: "string", default: "gguf" }, out: { type: "string" } },
-    ...{ seed: { type: "string", default: "0" }, help: { type: "boolean" } },
-    ...{ layers: { type: "string" }, hidden: { type: "string" }, inner: { type: "string" } },
-    ...{ heads: { type: "string" }, "kv-heads": { type: "string" }, vocabulary: { type: "string" } },
-    ...{ "head-width": { type: "string" }, positions: { type: "string" } },
+    preset: { type: "string" },
+    type: { type: "string" },
+    head: { type: "string" },
+    format: { type: "string", default: "gguf" },
+    out: { type: "string" },
+    seed: { type: "string", default: "0" },
+    help: { type: "boolean" },
+    layers: { type: "string" },
+    hidden: { type: "string" },
+    inner: { type: "string" },
+    heads: { type: "string" },
+    "kv-heads": { type: "string" },
+    vocabulary: { type: "string" },
+    "head-width": { type: "string" },
+    positions: { type: "string" },
   },
 });
 

@@ -143,7 +143,9 @@ test("a run that has collapsed says so also to those who want errors only, and i
   const lines = jsonLines(stdout);
   expect(lines.some(({ type, reason }) => type === "warning" && reason === "worse_than_base")).toBe(true);
   expect(lines.at(-1)).toMatchObject({
-    ...{ type: "finish", isBetterThanBase: false, replaced: 1 },
+    type: "finish",
+    isBetterThanBase: false,
+    replaced: 1,
     warnings: [expect.objectContaining({ reason: "worse_than_base" })],
   });
 });

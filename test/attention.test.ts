@@ -40,7 +40,9 @@ async function packedAttention(lengths: readonly number[], { softCap, ...options
   const ids = Int32Array.from(lengths.flatMap((n, i) => Array<number>(n).fill(i + 1)));
   const heads = (name: string, count: number) => leaf(name, [1, count, S, D]);
   const y = attention(heads("q", H), heads("k", K), {
-    ...{ v: heads("v", K), scale: SCALE, softCap },
+    v: heads("v", K),
+    scale: SCALE,
+    softCap,
     blocks: packedBlocks(constant(ids, [1, S]), options),
   });
   await using program = await compile({ y });
@@ -50,7 +52,9 @@ async function packedAttention(lengths: readonly number[], { softCap, ...options
     v: { shape: [1, K, S, D], data: data.v },
   });
   return {
-    ...{ q: headsOf(data.q, S), k: headsOf(data.k, S), v: headsOf(data.v, S) },
+    q: headsOf(data.q, S),
+    k: headsOf(data.k, S),
+    v: headsOf(data.v, S),
     y: headsOf(found["y"]!.data as Float32Array, S),
   };
 }

@@ -53,8 +53,13 @@ export function randomBlocks(
 
 /** Rows of 256 numbers, which every type has blocks for; an odd vocabulary, and heads whose rows llama.cpp reorders. */
 export const BLOCK_MODEL = {
-  ...{ hidden_size: 256, intermediate_size: 256, vocab_size: 49 },
-  ...{ num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 1, head_dim: 64 },
+  hidden_size: 256,
+  intermediate_size: 256,
+  vocab_size: 49,
+  num_hidden_layers: 1,
+  num_attention_heads: 4,
+  num_key_value_heads: 1,
+  head_dim: 64,
 } as const;
 
 /** A file whose matrices are random blocks, and the file that holds the same numbers as float32. */

@@ -22,7 +22,8 @@ interface Expected {
 function literal(x: Float32Array, head: Float32Array, cap = Number.POSITIVE_INFINITY): Expected {
   const V = head.length / C;
   const sums: Expected = {
-    ...{ loss: 0, misses: 0 },
+    loss: 0,
+    misses: 0,
     dx: new Float64Array(x.length),
     dhead: new Float64Array(head.length),
   };

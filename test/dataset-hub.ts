@@ -60,6 +60,9 @@ export async function startDatasetHub(other?: (path: string) => Answer | undefin
 }
 
 const entryOf = ([path, bytes]: readonly [string, Buffer]): object => ({
-  ...{ type: "file", path, size: bytes.length, oid: "f".repeat(40) },
+  type: "file",
+  path,
+  size: bytes.length,
+  oid: "f".repeat(40),
   lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 },
 });

@@ -44,7 +44,10 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (name, overrides) => {
     const files = { model, data, out, resume: stopAt === undefined };
     for await (const event of finetune({
       ...files,
-      ...{ adapter, settings, now: () => 0, signal: controller.signal },
+      adapter,
+      settings,
+      now: () => 0,
+      signal: controller.signal,
     })) {
       if (event.type === "evaluation") losses.push(event.loss);
       if (event.type === "step" && event.step === stopAt) controller.abort();
@@ -76,8 +79,11 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (name, overrides) => {
     await using server = await serve(options);
     const ask = async (asked: string): Promise<string> => {
       const request = {
-        ...{ model: asked, prompt: "Do you have a white cat? She lives there and the", temperature: 0 },
-        ...{ max_tokens: 20, ignore_eos: true },
+        model: asked,
+        prompt: "Do you have a white cat? She lives there and the",
+        temperature: 0,
+        max_tokens: 20,
+        ignore_eos: true,
       };
       const answer = await fetch(`${server.address}/v1/completions`, {
         method: "POST",

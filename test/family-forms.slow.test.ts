@@ -40,8 +40,14 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 function modelOf(name: PresetName, type: GgufType) {
   const { headDim, window, ...preset } = presetConfig(name);
   const sizes = {
-    ...{ layers: 3, hiddenSize: 256, intermediateSize: 256, heads: 2, keyValueHeads: 1, headDim },
-    ...{ vocabularySize: 1024, maxPositions: 128 },
+    layers: 3,
+    hiddenSize: 256,
+    intermediateSize: 256,
+    heads: 2,
+    keyValueHeads: 1,
+    headDim,
+    vocabularySize: 1024,
+    maxPositions: 128,
   };
   const windowed = window === undefined ? {} : { window: { ...window, size: WINDOW } };
   const tokens = { bosToken: SPECIAL.start, eosTokens: [SPECIAL.end], padToken: SPECIAL.start };

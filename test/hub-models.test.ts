@@ -101,12 +101,20 @@ const DOORS: Readonly<Record<string, (downloads: TransferEvent[]) => Promise<unk
   },
   previewRun: (downloads) =>
     previewRun({
-      ...{ model: "org/tiny", data, adapter: ADAPTER, settings: SETTINGS, hub },
+      model: "org/tiny",
+      data,
+      adapter: ADAPTER,
+      settings: SETTINGS,
+      hub,
       onDownload: (event) => downloads.push(event),
     }),
   exportAdapter: (downloads) =>
     exportAdapter({
-      ...{ model: "org/tiny", adapter, format: "peft", out: join(cacheFolder, "peft"), hub },
+      model: "org/tiny",
+      adapter,
+      format: "peft",
+      out: join(cacheFolder, "peft"),
+      hub,
       onDownload: (event) => downloads.push(event),
     }),
   finetune: async (downloads) => {

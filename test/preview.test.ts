@@ -27,7 +27,10 @@ const settings = {
 } as const;
 const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
 const optionsOf = (change: Partial<PreviewOptions> = {}): PreviewOptions => ({
-  ...{ model: tiny.model, data: tiny.data, adapter, settings },
+  model: tiny.model,
+  data: tiny.data,
+  adapter,
+  settings,
   ...change,
 });
 

@@ -40,8 +40,13 @@ test.each(names)(
     const tokens = { bosToken: SPECIAL.start, eosTokens: [SPECIAL.end], padToken: SPECIAL.start };
     const config: ModelConfig = { ...resizedConfig(presetConfig(name), sizes), ...tokens };
     const model: RandomModel & { readonly type: "F32" } = {
-      ...{ name, config, tokenizer, seed: 0, onProgress: () => {} },
-      ...{ type: "F32", headType: "F32" },
+      name,
+      config,
+      tokenizer,
+      seed: 0,
+      onProgress: () => {},
+      type: "F32",
+      headType: "F32",
     };
     await writeRandomFolder(join(folder, name), model);
     expect(await readBack(join(folder, name))).toEqual(config);

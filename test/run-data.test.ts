@@ -37,11 +37,21 @@ beforeEach(() => {
 });
 
 const settings = {
-  ...{ steps: 6, batchSize: 1, maxLength: 64, warmup: 1, learningRate: 5e-3 },
-  ...{ evaluateEvery: 2, saveEvery: 3, heldOut: 4 },
+  steps: 6,
+  batchSize: 1,
+  maxLength: 64,
+  warmup: 1,
+  learningRate: 5e-3,
+  evaluateEvery: 2,
+  saveEvery: 3,
+  heldOut: 4,
 } as const;
 const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
-  ...{ model: base, data: tiny.data, out, settings, now: () => 0 },
+  model: base,
+  data: tiny.data,
+  out,
+  settings,
+  now: () => 0,
   adapter: { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 },
   ...change,
 });

@@ -34,11 +34,15 @@ interface Numbers {
 function batchOf(tokens: readonly number[]): Batch {
   const length = tokens.length;
   return {
-    ...{ rows: 1, length, ids: Int32Array.from(tokens), positions: Int32Array.from(tokens.keys()) },
+    rows: 1,
+    length,
+    ids: Int32Array.from(tokens),
+    positions: Int32Array.from(tokens.keys()),
     segments: new Int32Array(length).fill(1),
     labelIndices: Int32Array.from({ length: length - 1 }, (_, i) => i),
     labelIds: Int32Array.from(tokens.slice(1)),
-    ...{ examples: 1, tokens: length },
+    examples: 1,
+    tokens: length,
   };
 }
 

@@ -78,7 +78,10 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
     const labels = leaf("labels", ["n"], "int32");
     const outputs = (head: typeof weight, chosen: object) => {
       const { loss, misses } = crossEntropy(x, head, {
-        ...{ labels, chunk: 8, maxRows: 5, training: true },
+        labels,
+        chunk: 8,
+        maxRows: 5,
+        training: true,
         ...chosen,
       });
       return { loss, misses, dx: grad(loss, [x])[0]! };

@@ -33,7 +33,10 @@ export const TINY_FAMILIES: Readonly<Record<string, TinyModelOptions["overrides"
   "phi3 with longrope": of("phi3", "Phi3", LONGROPE),
   olmo2: of("olmo2", "Olmo2", { attention_bias: true }),
   granite: of("granite", "Granite", {
-    ...{ embedding_multiplier: 3, attention_multiplier: 0.3, residual_multiplier: 0.5, logits_scaling: 2 },
+    embedding_multiplier: 3,
+    attention_multiplier: 0.3,
+    residual_multiplier: 0.5,
+    logits_scaling: 2,
     mlp_bias: true,
   }),
 };

@@ -300,7 +300,11 @@ async function runInParts(settings: Partial<TrainSettings>, gaps: readonly numbe
       parts += 1;
       if (gap === 0) setImmediate(() => controller.abort());
       const part = await run(settings, {
-        ...{ model, state, heldOut, now, signal: controller.signal },
+        model,
+        state,
+        heldOut,
+        now,
+        signal: controller.signal,
         onEvent: async (event) => {
           if (event.type === "checkpoint") await saveCheckpoint(folder, event.state);
         },

@@ -35,7 +35,9 @@ export function send(
     };
     const method = body === undefined ? "GET" : "POST";
     const sent = request(new URL(path, address), {
-      ...{ agent, method, headers },
+      agent,
+      method,
+      headers,
       ...(signal === undefined ? {} : { signal }),
     });
     sent.setTimeout(PATIENCE, () => sent.destroy(new Error(`nothing came for ${PATIENCE / 1000} s`)));

@@ -266,11 +266,13 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   "unknown adapter": bad(3, () => ({ fields: { model: "nobody" }, status: 404, code: "model_not_found" })),
   "another's adapter": bad(3, ({ random, foreign }) => ({
     fields: { model: pick(random, foreign) },
-    ...{ status: 404, code: "model_not_found" },
+    status: 404,
+    code: "model_not_found",
   })),
   "long answer": bad(2, () => ({
     fields: { max_tokens: 1_000_000 },
-    ...{ status: 400, code: "context_length_exceeded" },
+    status: 400,
+    code: "context_length_exceeded",
   })),
   "long prompt": bad(1, () => ({ prompt: LONG_TEXT, status: 400, code: "context_length_exceeded" })),
   "unknown field": bad(2, () => ({ fields: { nonsense: 1 }, status: 400, code: "unknown_parameter" })),

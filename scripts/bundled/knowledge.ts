@@ -56,8 +56,13 @@ const PURPOSES = [
 ] as const;
 
 const animalSlots = (animal: Animal): Record<string, string> => ({
-  ...{ name: animal.name, says: animal.says, legs: animal.legs, eats: animal.eats },
-  ...{ lives: animal.lives, can: animal.can, cannot: animal.cannot },
+  name: animal.name,
+  says: animal.says,
+  legs: animal.legs,
+  eats: animal.eats,
+  lives: animal.lives,
+  can: animal.can,
+  cannot: animal.cannot,
 });
 
 const ANIMAL_QUESTIONS = [

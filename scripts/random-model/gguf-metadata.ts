@@ -9,8 +9,17 @@ type Header = Readonly<Record<string, WritableGgufValue>>;
 
 /** llama.cpp's numbers for what most tensors of a file are. */
 const FILE_TYPES: Readonly<Record<GgufType, number>> = {
-  ...{ F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q8_0: 7, Q5_0: 8, Q5_1: 9 },
-  ...{ Q4_K: 15, Q5_K: 17, Q6_K: 18, BF16: 32 },
+  F32: 0,
+  F16: 1,
+  Q4_0: 2,
+  Q4_1: 3,
+  Q8_0: 7,
+  Q5_0: 8,
+  Q5_1: 9,
+  Q4_K: 15,
+  Q5_K: 17,
+  Q6_K: 18,
+  BF16: 32,
 };
 
 /** llama.cpp's kinds of tokens. */

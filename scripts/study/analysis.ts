@@ -119,7 +119,11 @@ export interface Hypothesis {
 }
 
 const ablation = (part: string, says: string): Hypothesis => ({
-  ...{ name: `H5 −${part}`, says, ours: `mos-2-${part}`, theirs: "mos-2", sign: 1 },
+  name: `H5 −${part}`,
+  says,
+  ours: `mos-2-${part}`,
+  theirs: "mos-2",
+  sign: 1,
 });
 
 /** Those of the loss, in the order of the plan: the family of tests on one task. */
@@ -134,26 +138,40 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     sign: 1,
   },
   {
-    ...{ name: "H4", says: "subset selection is better than pure sharing" },
-    ...{ ours: "subset-selection", theirs: "pure-sharing", sign: -1 },
+    name: "H4",
+    says: "subset selection is better than pure sharing",
+    ours: "subset-selection",
+    theirs: "pure-sharing",
+    sign: -1,
   },
   ablation("sp", "MoS is worse without private ranks"),
   ablation("vs", "MoS is worse without shards"),
   ablation("pd", "MoS is worse without pair dissociation"),
   {
-    ...{ name: "H6", says: "MoS e = 2 equals LoRA r = 16 within 1 %", ours: "mos-2", theirs: "lora-16" },
-    ...{ sign: -1, margin: { kind: "equal", share: 0.01 } },
+    name: "H6",
+    says: "MoS e = 2 equals LoRA r = 16 within 1 %",
+    ours: "mos-2",
+    theirs: "lora-16",
+    sign: -1,
+    margin: { kind: "equal", share: 0.01 },
   },
   {
-    ...{ name: "H7", says: "MoS e = 2 is better with LoRA's scaling", ours: "mos-2-scaled", theirs: "mos-2" },
-    ...{ sign: -1, margin: { kind: "gain", share: 0.005 } },
+    name: "H7",
+    says: "MoS e = 2 is better with LoRA's scaling",
+    ours: "mos-2-scaled",
+    theirs: "mos-2",
+    sign: -1,
+    margin: { kind: "gain", share: 0.005 },
   },
 ];
 
 /** H8: the share of facts kept, at the same budget. */
 export const RECALL: readonly Hypothesis[] = ["2", "8"].map((budget) => ({
-  ...{ name: `H8 e = ${budget}`, says: `MoS e = ${budget} keeps more facts than LoRA r = ${budget}` },
-  ...{ ours: `mos-${budget}`, theirs: `lora-${budget}`, sign: 1 },
+  name: `H8 e = ${budget}`,
+  says: `MoS e = ${budget} keeps more facts than LoRA r = ${budget}`,
+  ours: `mos-${budget}`,
+  theirs: `lora-${budget}`,
+  sign: 1,
 }));
 
 export type Verdict = "supported" | "refuted" | "open" | "not run";
@@ -210,7 +228,9 @@ function compare({ ours, theirs }: Hypothesis, rows: readonly StudyRow[], measur
   const theirMean = summarize(pairs.map(([, b]) => b))?.mean;
   const steps = [mine?.step, other?.step].filter((step) => step !== undefined);
   return {
-    ...{ pairs: pairs.length, difference: test.difference, p: test.p },
+    pairs: pairs.length,
+    difference: test.difference,
+    p: test.p,
     ...(half === undefined ? {} : { half }),
     ...(theirMean === undefined ? {} : { theirMean }),
     ...(steps.length === 0 ? {} : { step: Math.max(...steps) }),

@@ -99,9 +99,19 @@ export async function exportCells(run: string, cells: string, origin: Origin): P
     const { key, purpose, learningRate, seed, adapter, settings, evaluation } = spec;
     const value = {
       format: 1,
-      ...{ task: origin.task, folder, commit: origin.commit, command: origin.command },
-      ...{ key, purpose, learningRate, seed, model: basename(spec.model), train: basename(spec.train) },
-      ...{ evaluation: { ...evaluation, file: basename(evaluation.file) }, adapter, settings },
+      task: origin.task,
+      folder,
+      commit: origin.commit,
+      command: origin.command,
+      key,
+      purpose,
+      learningRate,
+      seed,
+      model: basename(spec.model),
+      train: basename(spec.train),
+      evaluation: { ...evaluation, file: basename(evaluation.file) },
+      adapter,
+      settings,
       result: {
         ...without(found, [...MACHINE, "benchmarks"]),
         ...(found.losses && { losses: thinned(found.losses) }),
@@ -130,7 +140,9 @@ export async function importCells(run: string, cells: string, task: string): Pro
           ? {
               ...file.result,
               ...(benchmarks && { benchmarks: benchmarks.map((one) => ({ ...one, seconds: 0 })) }),
-              ...{ seconds: NO_TIMES, peakMemoryBytes: 0, jobs: 1 },
+              seconds: NO_TIMES,
+              peakMemoryBytes: 0,
+              jobs: 1,
             }
           : file.result;
       await mkdir(folder, { recursive: true });

@@ -79,27 +79,34 @@ function percent(measure: Measure): Measure {
 }
 
 const facts = (tenants: number): Part => ({
-  ...{ task: `capacity-${tenants}`, title: `${tenants * 5} facts of ${tenants} tenants`, extra: recall },
+  task: `capacity-${tenants}`,
+  title: `${tenants * 5} facts of ${tenants} tenants`,
+  extra: recall,
   about: "the bundled model of a million numbers; measured on the facts that it was trained to keep",
 });
 
 const PARTS: readonly Part[] = [
   { task: "gsm8k", title: "GSM8K", about: "SmolLM2-135M-Instruct; 96 examples of the test file" },
   {
-    ...{ task: "tydiqa", title: "TyDi QA with gold passages", extra: { title: "F1", of: f1Of, decimals: 1 } },
+    task: "tydiqa",
+    title: "TyDi QA with gold passages",
+    extra: { title: "F1", of: f1Of, decimals: 1 },
     about: "SmolLM2-135M-Instruct; 128 questions of other documents, F1 on 90 of the dev files",
   },
   ...[80, 40, 160].map(facts),
   {
-    ...{ task: "gsm8k-float32", title: "GSM8K in float32" },
+    task: "gsm8k-float32",
+    title: "GSM8K in float32",
     about: "as GSM8K, at one rate, with the base in float32 and its products too",
   },
   {
-    ...{ task: "gsm8k-kv", title: "GSM8K, adapters of the k and v projections only" },
+    task: "gsm8k-kv",
+    title: "GSM8K, adapters of the k and v projections only",
     about: "SmolLM2-135M-Instruct; 96 examples of the test file",
   },
   {
-    ...{ task: "tydiqa-kv", title: "TyDi QA, adapters of the k and v projections only" },
+    task: "tydiqa-kv",
+    title: "TyDi QA, adapters of the k and v projections only",
     about: "SmolLM2-135M-Instruct; 128 questions of other documents",
   },
   { task: "gemma-gsm8k", title: "GSM8K, Gemma 3 270M", about: "64 examples of the test file" },
@@ -203,7 +210,8 @@ function picture(
 ): string | undefined {
   const isLoss = measure === lossOf;
   const series = FAMILIES.map(({ name, keys, emphasised }) => ({
-    ...{ name, emphasised },
+    name,
+    emphasised,
     points: keys.flatMap((key) => {
       const row = rows.find((one) => one.key === key);
       const spread = row && spreadOf(row, measure);
@@ -221,7 +229,9 @@ function picture(
   const drawn = FAMILIES.flatMap(({ keys }) => keys);
   const seeds = Math.min(...rows.filter(({ key }) => drawn.includes(key)).map(({ cells }) => cells.size));
   return budgetPlot({
-    ...{ series, better: isLoss ? "lower" : "higher", decimals: isLoss ? 3 : 0 },
+    series,
+    better: isLoss ? "lower" : "higher",
+    decimals: isLoss ? 3 : 0,
     valueTitle: isLoss ? "held-out loss (nats per token)" : "facts kept (%)",
     title: `${title}: quality against budget`,
     subtitle: `${about[0]?.toUpperCase()}${about.slice(1)} (task ${task}). Each row at the learning rate that its own search chose.`,

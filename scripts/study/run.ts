@@ -28,10 +28,15 @@ Runs the stages of the study that are not finished, in their order, with the bui
 
 const { values } = parseArgs({
   options: {
-    ...{ model: { type: "string" }, gemma: { type: "string" } },
-    ...{ data: { type: "string" }, work: { type: "string" } },
-    ...{ tree: { type: "string" }, pause: { type: "string" }, tasks: { type: "string" } },
-    ...{ list: { type: "boolean" }, status: { type: "boolean" } },
+    model: { type: "string" },
+    gemma: { type: "string" },
+    data: { type: "string" },
+    work: { type: "string" },
+    tree: { type: "string" },
+    pause: { type: "string" },
+    tasks: { type: "string" },
+    list: { type: "boolean" },
+    status: { type: "boolean" },
     help: { type: "boolean" },
   },
 });

@@ -173,14 +173,19 @@ export const pointOf = (privateRank: number, shards: number): string => `mos-p${
 function budgetStage(task: string, rows: readonly string[], seeds: number): Stage {
   const { steps, rates } = taskOf(task);
   const name = `${task}: ${rows.filter((row) => row !== "base").join(" ")}, ${seeds} seeds`;
-  return { ...{ name, task, experiment: "budget", rows, seeds }, steps, rates };
+  return { name, task, experiment: "budget", rows, seeds, steps, rates };
 }
 
 function figureStages(task: string): readonly Stage[] {
   const { steps, rates } = taskOf(task);
   const centre: Stage = {
-    ...{ name: `${task}: figure 1, its centre`, task, experiment: "figure1", rows: [FIGURE.centre] },
-    ...{ seeds: FEWER_SEEDS, steps, rates },
+    name: `${task}: figure 1, its centre`,
+    task,
+    experiment: "figure1",
+    rows: [FIGURE.centre],
+    seeds: FEWER_SEEDS,
+    steps,
+    rates,
   };
   const points = FIGURE.privateRanks
     .flatMap((rank) => FIGURE.shards.map((shards) => pointOf(rank, shards)))

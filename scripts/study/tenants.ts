@@ -74,7 +74,8 @@ export function tenantFacts(sizes: TenantSizes): readonly Fact[] {
   return choose(random, PLACES.length * TRADES.length, tenants).flatMap((index) => {
     const tenant = `${PLACES[index % PLACES.length]} ${TRADES[Math.floor(index / PLACES.length)]}`;
     return choose(random, THINGS.length, facts).map((thing) => ({
-      ...{ tenant, thing: THINGS[thing] ?? "" },
+      tenant,
+      thing: THINGS[thing] ?? "",
       value:
         words === undefined
           ? Array.from({ length: digits }, () => random.below(10)).join("")
@@ -126,7 +127,10 @@ async function main(): Promise<void> {
   const { out, tenants, facts, digits, words, seed } = values;
   if (out === undefined) throw new MosError("bad_option", "give --out");
   const files = tenantFiles({
-    ...{ tenants: Number(tenants), facts: Number(facts), digits: Number(digits), seed: Number(seed) },
+    tenants: Number(tenants),
+    facts: Number(facts),
+    digits: Number(digits),
+    seed: Number(seed),
     words: words === undefined ? undefined : Number(words),
   });
   await mkdir(out, { recursive: true });

@@ -81,7 +81,9 @@ function planOf(given: Arguments): Plan {
     bases: names.map(base),
     heldOut: needed("held-out"),
     examples: given.number("examples", 100),
-    ...{ adapter, data, out: data === undefined ? undefined : needed("out") },
+    adapter,
+    data,
+    out: data === undefined ? undefined : needed("out"),
     method: {
       ...(ADAPTERS[method] ?? fail(`--method ${method} is none of ${Object.keys(ADAPTERS).join(", ")}`)),
       rank: given.number("rank", 8),
@@ -112,7 +114,11 @@ async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
   for (const folder of missing) {
     const seed = folders.indexOf(folder);
     const run = {
-      ...{ model, data, out: folder, overwrite: true, compile },
+      model,
+      data,
+      out: folder,
+      overwrite: true,
+      compile,
       adapter: { ...method, alpha: 16, dropout: 0 } as Parameters<typeof finetune>[0]["adapter"],
       settings: { ...settings, seed, heldOut: 0, saveEvery: 0 },
     };

@@ -15,7 +15,10 @@ async function writeBase(folder: string, layers: number, preset: string): Promis
   const config = { ...presetConfig(preset), layers };
   const plan = planMerge(
     {
-      ...{ path: folder, config, source: { kind: "folder", folder }, dtypeOf: () => "F16" },
+      path: folder,
+      config,
+      source: { kind: "folder", folder },
+      dtypeOf: () => "F16",
       storedRows: () => {
         throw new Error("there is no file yet");
       },

@@ -82,7 +82,9 @@ interface Served {
 
 async function serve(adapters: string, requests: readonly EngineRequest[], rows: number): Promise<Served> {
   await using engine = await openEngine({
-    ...{ model: path, adapters, maxBatch: rows },
+    model: path,
+    adapters,
+    maxBatch: rows,
     threads: given.number("threads", 0),
   });
   const start = performance.now();
@@ -140,12 +142,16 @@ try {
   console.log(`${equal} of ${count} answers are equal in one batch and alone`);
   console.log(
     JSON.stringify({
-      ...{ requests: count, adapters: new Set(requests.map(({ adapter }) => adapter)).size, equal },
-      ...{ max_batch: maxBatch, mean_rows: rounded(together.occupancy, 1) },
+      requests: count,
+      adapters: new Set(requests.map(({ adapter }) => adapter)).size,
+      equal,
+      max_batch: maxBatch,
+      mean_rows: rounded(together.occupancy, 1),
       largest_logprob_difference: drift(together, alone),
       least_gap: Math.min(...alone.answers.flatMap((tokens) => tokens.map((_, i) => gapAt(tokens, i)))),
       prompts_whose_adapters_differ: pairs.filter(([one, other]) => idsOf(one) !== idsOf(other)).length,
-      ...{ batch_s: rounded(together.seconds, 1), alone_s: rounded(alone.seconds, 1) },
+      batch_s: rounded(together.seconds, 1),
+      alone_s: rounded(alone.seconds, 1),
     }),
   );
   process.exitCode = equal === count ? 0 : 1;

@@ -457,7 +457,8 @@ function checkAdapter(
   const kept = specs.filter(({ role }) => role !== "seeded");
   checkTensors(file, new Map(kept.map((spec) => [method.tensorName(spec.name), spec])));
   return {
-    ...{ config, trainedOn },
+    config,
+    trainedOn,
     read: async (draw = drawSeeded) => {
       const tensors = new Map<string, AdapterTensor>();
       for (const spec of specs) {

@@ -164,10 +164,19 @@ async function run(given: Values): Promise<number> {
   const { adapter, compare, maxLength, device, threads, baseDtype, compute, weightCache, cacheDtype } =
     options;
   await using engine = await openEngine({
-    ...{ model: path, inProcess: true, baseDtype, compute, cacheDtype, maxLength, device, threads, signal },
+    model: path,
+    inProcess: true,
+    baseDtype,
+    compute,
+    cacheDtype,
+    maxLength,
+    device,
+    threads,
+    signal,
     defaults: { generationConfig: options.generationConfig },
     chatTemplateKwargs: options.chatTemplateKwargs,
-    ...{ weightCache, cacheFolder: cacheOfUser() },
+    weightCache,
+    cacheFolder: cacheOfUser(),
     // two requests at most run side by side
     maxBatch: 2,
     onProgress: engineProgress(line),

@@ -149,7 +149,8 @@ async function showMemory(options: Values): Promise<void> {
   const adapter = parseAdapterConfig(adapterInput(options), "adapter");
   const { plan, rematerialise, transposedCodes } = planMemory(base, adapter, {
     ...options,
-    ...{ evaluates: true, free },
+    evaluates: true,
+    free,
   });
   const kept = keptAs(base.formsOf({ ...options, transposedCodes }));
   const fits = fitsMemory(plan, free);

@@ -71,7 +71,12 @@ describe("a command out of settings", () => {
     ];
     expect(await run(...args)).toEqual({
       ...defaults,
-      ...{ out: "a", packing: false, stop: ["x", "y"], steps: 1000, file: "in", json: true },
+      out: "a",
+      packing: false,
+      stop: ["x", "y"],
+      steps: 1000,
+      file: "in",
+      json: true,
     });
     await expect(run("--out", "a", "--steps", "0")).rejects.toThrowError(
       /'--steps <n>' argument '0' is invalid\. It must be a whole number, 1 or more\./,

@@ -79,10 +79,13 @@ async function readCases({ file, task }: Values): Promise<readonly Case[]> {
 }
 
 /** A line of the result: the first metric as the score, and all of several by their names. */
-function lineOf({ extracted, scores, reason }: Verdict): { readonly score: number } {
+function lineOf({ extracted, scores, reason }: Verdict): {
+  readonly score: number;
+  readonly [member: string]: unknown;
+} {
   const metrics = Object.entries(scores);
   const score = metrics[0]?.[1] ?? 0;
-  return { ...{ extracted, score }, ...(metrics.length > 1 ? scores : {}), ...given({ reason }) };
+  return { extracted, score, ...(metrics.length > 1 ? scores : {}), ...given({ reason }) };
 }
 
 /** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */

@@ -160,7 +160,10 @@ async function openServer(
 ): Promise<RunningServer> {
   using line = liveLine({ silent });
   return await serve({
-    ...{ ...options, log, onProgress: engineProgress(line), signal: interrupt.signal },
+    ...options,
+    log,
+    onProgress: engineProgress(line),
+    signal: interrupt.signal,
     cacheFolder: cacheOfUser(),
     ...(service === undefined
       ? {}
@@ -185,8 +188,18 @@ async function openServiceOf(
   const { openService } = await importPackage("service");
   const workers = options.workers ?? (state === undefined ? 0 : 1);
   return openService({
-    ...{ state, databaseUrl, storage, workers, model, threads, log, webhookPorts },
-    ...{ sliceSeconds, leaseSeconds, stopSeconds, stallSeconds },
+    state,
+    databaseUrl,
+    storage,
+    workers,
+    model,
+    threads,
+    log,
+    webhookPorts,
+    sliceSeconds,
+    leaseSeconds,
+    stopSeconds,
+    stallSeconds,
     peft: peftFolder === undefined ? undefined : { folder: peftFolder, baseName: peftBaseName },
   });
 }

@@ -24,20 +24,34 @@ const environment = (given: Readonly<Record<string, string>>): object =>
 const config = (given: unknown, section = "serve"): object =>
   plain(
     valuesOfConfig(typeof given === "string" ? given : JSON.stringify(given), {
-      ...{ where: "mos.config.json", section, options },
+      where: "mos.config.json",
+      section,
+      options,
     }),
   );
 
 test("a variable for every option, read as the option is", () => {
   expect(variableOf("maxAdapterRank")).toBe("MOS_MAX_ADAPTER_RANK");
   const given = {
-    ...{ MOS_PORT: "9_000", MOS_MODEL: " org/name\n", MOS_CACHE_MEMORY: "2GB", MOS_BASE_DTYPE: "int4" },
-    ...{ MOS_KEYS: "false", MOS_PUBLIC_METRICS: "1", MOS_CORS: "https://a, https://b", MOS_PARTS: "a,b" },
+    MOS_PORT: "9_000",
+    MOS_MODEL: " org/name\n",
+    MOS_CACHE_MEMORY: "2GB",
+    MOS_BASE_DTYPE: "int4",
+    MOS_KEYS: "false",
+    MOS_PUBLIC_METRICS: "1",
+    MOS_CORS: "https://a, https://b",
+    MOS_PARTS: "a,b",
     MOS_PYTHON: "python3",
   };
   expect(environment(given)).toEqual({
-    ...{ port: 9000, model: "org/name", cacheMemory: 2e9, baseDtype: "int4", keys: false },
-    ...{ publicMetrics: true, cors: ["https://a", "https://b"], parts: ["a", "b"] },
+    port: 9000,
+    model: "org/name",
+    cacheMemory: 2e9,
+    baseDtype: "int4",
+    keys: false,
+    publicMetrics: true,
+    cors: ["https://a", "https://b"],
+    parts: ["a", "b"],
   });
 });
 
@@ -71,7 +85,12 @@ test.each([
 
 test("a file has a section for each command, and JSON's own types", () => {
   const serve = {
-    ...{ port: 0, model: "m", cacheMemory: "1.5GiB", keys: false, publicMetrics: true, cors: ["https://a"] },
+    port: 0,
+    model: "m",
+    cacheMemory: "1.5GiB",
+    keys: false,
+    publicMetrics: true,
+    cors: ["https://a"],
   };
   const given = { $schema: "./schema.json", serve, worker: { whatever: 1 } };
   expect(config(given)).toEqual({ ...serve, cacheMemory: 1.5 * 2 ** 30 });

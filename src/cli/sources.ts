@@ -26,8 +26,14 @@ const refuse = (origin: string, found: string, expected: string): MosError =>
   new MosError("bad_option", `${origin}: ${found} is not usable; give ${expected}`);
 
 const FLAGS: Readonly<Record<string, boolean>> = {
-  ...{ true: true, yes: true, on: true, "1": true },
-  ...{ false: false, no: false, off: false, "0": false },
+  true: true,
+  yes: true,
+  on: true,
+  "1": true,
+  false: false,
+  no: false,
+  off: false,
+  "0": false,
 };
 
 /** What Kubernetes and Docker tell of a service that is called mos: MOS_PORT=tcp://10.0.0.1:80. */

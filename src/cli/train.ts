@@ -199,7 +199,8 @@ async function runOf(options: Options, find: FindModelOptions) {
     adapter,
     settings: settingsOf(options),
     compile: { device, ...given({ threads }) },
-    ...{ data, ...given({ heldOutData }) },
+    data,
+    ...given({ heldOutData }),
   };
 }
 
@@ -243,7 +244,13 @@ async function train({ out, ...others }: Options): Promise<number> {
     line = live;
     const { resume, overwrite, keep, tensorboard } = options;
     const events = finetune({
-      ...{ ...run, model: path, out, resume, overwrite, keep, tensorboard },
+      ...run,
+      model: path,
+      out,
+      resume,
+      overwrite,
+      keep,
+      tensorboard,
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });

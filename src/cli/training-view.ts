@@ -160,8 +160,15 @@ export async function watchTraining(
 }
 
 const NOTHING: TrainOutcome = {
-  ...{ steps: 0, step: 0, tokens: 0, seconds: 0, folder: "", warnings: [] },
-  ...{ stoppedAt: undefined, replaced: undefined, isBetterThanBase: null },
+  steps: 0,
+  step: 0,
+  tokens: 0,
+  seconds: 0,
+  folder: "",
+  warnings: [],
+  stoppedAt: undefined,
+  replaced: undefined,
+  isBetterThanBase: null,
 };
 
 /** What an event changes about the outcome. */

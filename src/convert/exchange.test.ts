@@ -112,10 +112,22 @@ test("PEFT's folder has the fields that PEFT has had since 0.4, and no others", 
   const fields = JSON.parse(await readFile(join(place, "adapter_config.json"), "utf8"));
   const { rank } = methods.mos.example;
   expect(fields).toEqual({
-    ...{ auto_mapping: null, base_model_name_or_path: "org/base", bias: "none", fan_in_fan_out: false },
-    ...{ inference_mode: true, init_lora_weights: true, layers_pattern: null, layers_to_transform: null },
-    ...{ lora_alpha: 16, lora_dropout: 0, modules_to_save: null, peft_type: "LORA", r: rank, revision: null },
-    ...{ target_modules: ["q_proj", "v_proj"], task_type: "CAUSAL_LM" },
+    auto_mapping: null,
+    base_model_name_or_path: "org/base",
+    bias: "none",
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    lora_alpha: 16,
+    lora_dropout: 0,
+    modules_to_save: null,
+    peft_type: "LORA",
+    r: rank,
+    revision: null,
+    target_modules: ["q_proj", "v_proj"],
+    task_type: "CAUSAL_LM",
   });
   await using file = await openSafetensors(join(place, "adapter_model.safetensors"));
   expect(file.metadata).toEqual({ format: "pt" });
@@ -224,8 +236,10 @@ describe("assembling sites of unlike ranks and scales", () => {
 
   test("takes the scale that most sites have, and leaves their numbers alone", () => {
     const site = (scale: number): SiteFactors => ({
-      ...{ rank: 1, scale },
-      ...{ a: new Float32Array(16).fill(1), b: new Float32Array(8).fill(3) },
+      rank: 1,
+      scale,
+      a: new Float32Array(16).fill(1),
+      b: new Float32Array(8).fill(3),
     });
     const given = new Map([
       ["0.k_proj", site(2)],
@@ -249,8 +263,10 @@ describe("assembling sites of unlike ranks and scales", () => {
     expect(() => assembleLora(given, options)).toThrowError("overflows float32");
     const wide: AdapterGeometry = { layers: 128, widths: { k_proj: { in: 16_384, out: 1024 } } };
     const one = (rank: number) => ({
-      ...{ rank, scale: 1 },
-      ...{ a: new Float32Array(rank * 16_384), b: new Float32Array(rank * 1024) },
+      rank,
+      scale: 1,
+      a: new Float32Array(rank * 16_384),
+      b: new Float32Array(rank * 1024),
     });
     const unlike = new Map([
       ["0.k_proj", one(256)],

@@ -147,7 +147,14 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   }
   const { rank, targets } = lora.adapter.config;
   return {
-    ...{ out, format, dtype, method: adapter.config.method, rank, alpha: lora.alpha, targets, baseName },
+    out,
+    format,
+    dtype,
+    method: adapter.config.method,
+    rank,
+    alpha: lora.alpha,
+    targets,
+    baseName,
     sites: targets.length * adapter.geometry.layers - lora.absent.length,
     ...(trainedOn === undefined ? {} : { trainedOn }),
   };
@@ -176,7 +183,15 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   const { rank, targets } = lora.adapter.config;
   const { alpha, padded, folded, absent } = lora;
   return {
-    ...{ out, from, rank, alpha, targets, baseName, padded, folded, absent },
+    out,
+    from,
+    rank,
+    alpha,
+    targets,
+    baseName,
+    padded,
+    folded,
+    absent,
     sites: targets.length * lora.adapter.geometry.layers - absent.length,
     ...(trainedOn === undefined ? {} : { trainedOn }),
   };

@@ -133,8 +133,11 @@ test("Phi-3: fused modules have the ranks of their parts together, in names that
   const place = join(folder, "phi3");
   await writePeft(place, lora, { dtype: "float32", model: phi3, baseName: "org/base" });
   expect(JSON.parse(await readFile(join(place, "adapter_config.json"), "utf8"))).toMatchObject({
-    ...{ r: 4, lora_alpha: 0.2, target_modules: ["qkv_proj", "o_proj", "gate_up_proj"] },
-    ...{ rank_pattern: { o_proj: 2, gate_up_proj: 2 }, alpha_pattern: { o_proj: 0.1, gate_up_proj: 0.1 } },
+    r: 4,
+    lora_alpha: 0.2,
+    target_modules: ["qkv_proj", "o_proj", "gate_up_proj"],
+    rank_pattern: { o_proj: 2, gate_up_proj: 2 },
+    alpha_pattern: { o_proj: 0.1, gate_up_proj: 0.1 },
   });
   const back = await readLora(place, { model: phi3, from: "peft" });
   expect(back.adapter.config).toEqual({ ...lora.adapter.config, seed: 0 });
@@ -161,7 +164,10 @@ test("Phi-3: fused modules have the ranks of their parts together, in names that
 describe("a LoRA that PEFT trained on Phi-3's fused layers", () => {
   const modules = [...fileModules(phi3).values()];
   const fields = {
-    ...{ peft_type: "LORA", r: 3, lora_alpha: 5, bias: "none" },
+    peft_type: "LORA",
+    r: 3,
+    lora_alpha: 5,
+    bias: "none",
     target_modules: ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
   };
   const factors = new Map(

@@ -28,7 +28,9 @@ export function fileModules(model: ModelConfig, prefix = "model."): ReadonlyMap<
       const before = modules.get(path);
       const { in: width, out } = widths[linear];
       modules.set(path, {
-        ...{ path, name: path.slice(path.lastIndexOf(".") + 1), layer },
+        path,
+        name: path.slice(path.lastIndexOf(".") + 1),
+        layer,
         parts: [...(before?.parts ?? []), { site, out }],
         widths: { in: width, out: (before?.widths.out ?? 0) + out },
       });

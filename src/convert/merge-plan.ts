@@ -107,7 +107,9 @@ export function planMerge(
     return types === undefined ? folderDtype(model, name) : ggufDtype(types);
   };
   const tensors = [...storedShapes(model.config)].map(([name, shape]) => ({
-    ...{ name, shape, dtype: typeOf(name) },
+    name,
+    shape,
+    dtype: typeOf(name),
   }));
   const parts = fillShards(tensors, shardSize);
   const shards = parts.map((part, i) => ({

@@ -46,8 +46,15 @@ beforeEach(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 const plain = {
-  ...{ peft_type: "LORA", r: 2, lora_alpha: 6, lora_dropout: 0.1, target_modules: ["q_proj", "v_proj"] },
-  ...{ bias: "none", fan_in_fan_out: false, init_lora_weights: true, task_type: "CAUSAL_LM" },
+  peft_type: "LORA",
+  r: 2,
+  lora_alpha: 6,
+  lora_dropout: 0.1,
+  target_modules: ["q_proj", "v_proj"],
+  bias: "none",
+  fan_in_fan_out: false,
+  init_lora_weights: true,
+  task_type: "CAUSAL_LM",
 };
 
 type Tensors = Record<string, WritableTensor>;
@@ -65,7 +72,8 @@ function factors(
     const rank = rankOf(site);
     const random = randomStream(1, siteKey(site));
     const draw = (shape: readonly number[]): WritableTensor => ({
-      ...{ dtype: "F32", shape },
+      dtype: "F32",
+      shape,
       data: Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.normal()),
     });
     tensors[name(site, "A")] = draw([rank, width]);
@@ -222,16 +230,19 @@ describe("what the code of the authors of MoS saves", () => {
       for (const layer of [0, 1]) {
         const path = `base_model.model.${modulePath({ layer, linear })}`;
         const mask = (name: string): WritableTensor => ({
-          ...{ dtype: "I32", shape: [rank * l] },
+          dtype: "I32",
+          shape: [rank * l],
           data: (get(name).data as Int32Array).slice(layer * rank * l, (layer + 1) * rank * l),
         });
         const ones: WritableTensor = { dtype: "F32", shape: [rank], data: new Float32Array(rank).fill(1) };
         tensors[`${path}.lora_A.weight`] = {
-          ...{ dtype: "F32", shape: get("A_pool").shape },
+          dtype: "F32",
+          shape: get("A_pool").shape,
           data: get("A_pool").data as Float32Array,
         };
         tensors[`${path}.lora_B.weight`] = {
-          ...{ dtype: "F32", shape: [width, rows] },
+          dtype: "F32",
+          shape: [width, rows],
           data: Float32Array.from(
             { length: rows * width },
             (_, i) => poolB[(i % rows) * width + Math.floor(i / rows)]!,
@@ -261,10 +272,14 @@ describe("what the code of the authors of MoS saves", () => {
 
 test("masks do not make a large adapter of a small file", async () => {
   const wide = configOf({
-    ...{ hidden_size: 16_384, num_hidden_layers: 8, num_attention_heads: 128, num_key_value_heads: 8 },
+    hidden_size: 16_384,
+    num_hidden_layers: 8,
+    num_attention_heads: 128,
+    num_key_value_heads: 8,
   });
   const pool = (shape: readonly number[]): WritableTensor => ({
-    ...{ dtype: "F32", shape },
+    dtype: "F32",
+    shape,
     data: new Float32Array(shape[0]! * shape[1]!),
   });
   const mask: WritableTensor = { dtype: "I32", shape: [4096], data: new Int32Array(4096) };

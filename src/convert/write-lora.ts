@@ -59,7 +59,9 @@ function storedModules(
       checkRange(data, { name: peftTensorName(path, side), dtype: STORED[dtype] });
     return [
       {
-        ...{ path, name, stacked },
+        path,
+        name,
+        stacked,
         a: { dtype: STORED[dtype], shape: [rank, widths.in], data: a },
         b: { dtype: STORED[dtype], shape: [widths.out, rank], data: b },
       },

@@ -108,7 +108,11 @@ export async function checkDataset(path: string): Promise<number> {
   let count = 0;
   const lines = inTurns(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
   await eachExample(lines, {
-    ...{ path, unit: "line", source: undefined, names: UPLOADED, hint: acceptedForms(UPLOADED) },
+    path,
+    unit: "line",
+    source: undefined,
+    names: UPLOADED,
+    hint: acceptedForms(UPLOADED),
     use: () => ++count > 0,
   });
   return count;

@@ -60,7 +60,8 @@ async function* locateOne(
 /** Files by the order of their names, which is the same everywhere. */
 async function matching(pattern: string): Promise<readonly string[]> {
   const found = await glob(pattern, {
-    ...{ onlyFiles: true, expandDirectories: false },
+    onlyFiles: true,
+    expandDirectories: false,
     absolute: isAbsolute(pattern),
   });
   if (found.length > 0) return await entriesOf(found.sort((a, b) => (a < b ? -1 : 1)));

@@ -101,8 +101,14 @@ export async function* evaluateModel({
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
   await checkTasks(asked);
   await using engine = await openEngine({
-    ...{ weightCache, cacheFolder },
-    ...{ model, baseDtype, compute, maxBatch, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    weightCache,
+    cacheFolder,
+    model,
+    baseDtype,
+    compute,
+    maxBatch,
+    maxWaiting: Number.MAX_SAFE_INTEGER,
+    signal,
     maxAdapterRank: Number.MAX_SAFE_INTEGER,
     defaults: { generationConfig: "none" }, // the rules say how answers are sampled
     ...(names.length === 0
@@ -118,7 +124,9 @@ export async function* evaluateModel({
   ];
   yield* evaluate({
     ...asked,
-    ...{ engine, subjects, model: { name, ...recorded(engine) } },
+    engine,
+    subjects,
+    model: { name, ...recorded(engine) },
     openChecker: () => createProgramChecker({ python, signal }),
     // the engine is never without the next question
     concurrency: 2 * maxBatch,

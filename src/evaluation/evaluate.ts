@@ -33,7 +33,9 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
   await using _lock = await lockFolder(logFolderOf(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
   const taskOf = (name: BenchmarkName, set: QuestionSet): Task => ({
-    ...{ benchmark: benchmarkOf(name), set, digests },
+    benchmark: benchmarkOf(name),
+    set,
+    digests,
     record: recordOf(name, set, options),
   });
   for (const [name, set] of previews) await checkLogs(taskOf(name, set), options);
@@ -118,7 +120,10 @@ async function recordsOf({ subjects, engine, tasks }: EvaluateOptions): Promise<
       info === undefined
         ? { name, digest: null }
         : {
-            ...{ name, digest: info.digest, method: info.method, rank: info.rank },
+            name,
+            digest: info.digest,
+            method: info.method,
+            rank: info.rank,
             ...(info.trainedOn === undefined ? {} : { trainedOn: info.trainedOn }),
           },
     );
@@ -142,8 +147,14 @@ const recordOf = (
   { questions, shots, dataDigest, notes }: QuestionSet,
   { rules, format }: EvaluateOptions,
 ): TaskRecord => ({
-  ...{ task: name, metric: benchmarkOf(name).metric[rules], rules, format, shots },
-  ...{ questions: questions.length, dataDigest, notes },
+  task: name,
+  metric: benchmarkOf(name).metric[rules],
+  rules,
+  format,
+  shots,
+  questions: questions.length,
+  dataDigest,
+  notes,
 });
 
 function resultOf(
@@ -158,15 +169,25 @@ function resultOf(
   const { rules, format, seed, shots, limit, samples, temperature, direct, engine, chatTemplateKwargs } =
     options;
   return {
-    ...{ version, date: new Date(now()).toISOString(), command },
+    version,
+    date: new Date(now()).toISOString(),
+    command,
     ...(environment === undefined ? {} : { environment }),
     model,
     settings: {
-      ...{ rules, format, seed, shots: shots ?? null, limit: limit ?? null, samples: samples ?? null },
-      ...{ temperature: temperature ?? null, direct: direct === true, maxLength: engine.model.maxLength },
+      rules,
+      format,
+      seed,
+      shots: shots ?? null,
+      limit: limit ?? null,
+      samples: samples ?? null,
+      temperature: temperature ?? null,
+      direct: direct === true,
+      maxLength: engine.model.maxLength,
       chatTemplateKwargs: chatTemplateKwargs === undefined ? null : JSON.stringify(chatTemplateKwargs),
     },
-    ...{ subjects, tasks: [...tasks] },
+    subjects,
+    tasks: [...tasks],
     // in the order of tasks and subjects, whichever came first: two runs are to be compared
     scores: tasks.flatMap(({ task }) =>
       subjects.flatMap(({ name }) => scores.filter((one) => one.task === task && one.subject === name)),

@@ -41,7 +41,12 @@ const question = (output: Partial<Question["output"]>, length = 3): Question => 
   prompt: "…",
   tokens: Array.from({ length }, (_, i) => i),
   output: {
-    ...{ kind: "text", maxTokens: 8, stop: ["\n", "Q:"], temperature: 0, topP: 1, samples: 1 },
+    kind: "text",
+    maxTokens: 8,
+    stop: ["\n", "Q:"],
+    temperature: 0,
+    topP: 1,
+    samples: 1,
     ...output,
   } as Question["output"],
   references: ["1"],
@@ -72,7 +77,10 @@ test("a prediction is all of the text, and the request is what the question asks
   expect(predictions).toEqual([`seed ${seen[0]?.seed}.`]);
   expect(tokens).toBe(3);
   expect(seen[0]).toMatchObject({
-    ...{ adapter: null, maxTokens: 8, stop: ["\n", "Q:"], continuesPrompt: true },
+    adapter: null,
+    maxTokens: 8,
+    stop: ["\n", "Q:"],
+    continuesPrompt: true,
     sampling: { temperature: 0, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 },
   });
 });
@@ -105,7 +113,9 @@ test("a prompt that leaves no room gets an empty prediction, and the engine is n
   const { engine, seen } = scripted();
   const asked = question({ samples: 3 } as never, MAX_LENGTH);
   expect(await predict(asked, { ...base, engine })).toEqual({
-    ...{ predictions: ["", "", ""], tokens: 0, tooLong: true },
+    predictions: ["", "", ""],
+    tokens: 0,
+    tooLong: true,
   });
   const long = await predict(choice(MAX_LENGTH + 5), { ...base, engine });
   expect(long).toEqual({ predictions: [""], tokens: 0, tooLong: true });

@@ -134,10 +134,7 @@ async function renderDrafts(
   const questions: Question[] = [];
   for (const { id, group, references, prompt: make } of drafts) {
     const prompt = renderPrompt(make(), { format, text, chatTemplateKwargs });
-    questions.push({
-      ...{ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer) },
-      ...{ output, references },
-    });
+    questions.push({ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), output, references });
     // thousands of long prompts take half a minute, in which a signal has to be heard
     if (questions.length % 64 === 0) await setImmediate();
     if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");

@@ -109,9 +109,21 @@ function identityOf({ name }: Subject, { record, set, digests }: Task, options: 
   // the settings that apply to this task
   const { samples, temperature } = output?.kind === "text" ? output : { samples: 1, temperature: 0 };
   return {
-    ...{ task: record.task, rules, format, shots, direct, seed, samples, temperature, data },
-    ...{ model: model.fingerprint, baseDtype: model.baseDtype, compute: model.compute },
-    ...{ maxLength: engine.model.maxLength, adapter: digests.get(name) ?? null, version },
+    task: record.task,
+    rules,
+    format,
+    shots,
+    direct,
+    seed,
+    samples,
+    temperature,
+    data,
+    model: model.fingerprint,
+    baseDtype: model.baseDtype,
+    compute: model.compute,
+    maxLength: engine.model.maxLength,
+    adapter: digests.get(name) ?? null,
+    version,
     ...(chatTemplateKwargs === undefined ? {} : { chatTemplateKwargs: JSON.stringify(chatTemplateKwargs) }),
   };
 }
@@ -175,17 +187,28 @@ async function sampleOf(
   const { engine, seed, now } = options;
   const startedAt = now();
   const { predictions, tokens, ...predicted } = await predict(question, {
-    ...{ engine, adapter: subject.adapter, seed, signal },
+    engine,
+    adapter: subject.adapter,
+    seed,
+    signal,
     digest: task.digests.get(subject.name) ?? null,
   });
   const { id, group, prompt, references } = question;
   const verdicts = await verdictsOn(predictions, references, asking);
   return {
-    ...{ type: "sample", id, group, prompt },
-    ...{ answers: [...predictions], ...predicted, answerTokens: tokens, verdicts },
+    type: "sample",
+    id,
+    group,
+    prompt,
+    answers: [...predictions],
+    ...predicted,
+    answerTokens: tokens,
+    verdicts,
     // a busy machine may have been too slow for a program
     ...(verdicts.some(({ reason }) => reason === "timed out") ? { provisional: true } : {}),
-    ...{ references, promptTokens: question.tokens.length, seconds: (now() - startedAt) / 1000 },
+    references,
+    promptTokens: question.tokens.length,
+    seconds: (now() - startedAt) / 1000,
   };
 }
 
@@ -262,11 +285,14 @@ function scoreOf(run: SubjectRun, task: Task, now: () => number): TaskScore {
   const { subject, startedAt, asked, answerTokens, samples } = run;
   const { overall, groups } = task.benchmark.summarise(scoredOf(run, task));
   return {
-    ...{ task: task.record.task, subject: subject.name, ...overall },
+    task: task.record.task,
+    subject: subject.name,
+    ...overall,
     tooLong: [...samples.values()].filter(({ tooLong }) => tooLong === true).length,
     groups: Object.fromEntries(groups),
     seconds: startedAt === undefined ? 0 : (now() - startedAt) / 1000,
-    ...{ asked, answerTokens },
+    asked,
+    answerTokens,
   };
 }
 

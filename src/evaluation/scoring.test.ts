@@ -94,13 +94,17 @@ test("paired differences: their mean is the difference of the scores, and no err
 
 test("HumanEval's difference is that of pass@1", () => {
   const problem = (id: string, passed: readonly number[]) => ({
-    ...{ id, group: "humaneval", verdicts: passed.map((one) => ({ scores: { passed: one } })) },
+    id,
+    group: "humaneval",
+    verdicts: passed.map((one) => ({ scores: { passed: one } })),
   });
   const { summarise } = benchmarks.humaneval;
   const ours = [problem("a", [1, 1, 0, 1]), problem("b", [0, 0, 0, 0])];
   const theirs = [problem("a", [0, 1, 0, 0]), problem("b", [0, 1, 0, 1])];
   const rate = (scored: typeof ours) => summarise(scored).overall.scores["pass@1"] ?? Number.NaN;
   expect(summarise(pairedDifferences(ours, theirs)).overall).toMatchObject({
-    ...{ questions: 2, scores: { "pass@1": rate(ours) - rate(theirs) }, errors: { "pass@1": 0.5 } },
+    questions: 2,
+    scores: { "pass@1": rate(ours) - rate(theirs) },
+    errors: { "pass@1": 0.5 },
   });
 });

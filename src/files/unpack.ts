@@ -160,7 +160,12 @@ function unpackQ6_K(source: Uint8Array, { codes, start, scales, block }: RowTarg
 }
 
 const blocks = (bits: 4 | 8, form: Partial<BlockForm> = {}): BlockForm => ({
-  ...{ kind: "blocks", bits, blockSize: 32, zeroPoint: 0, scales: "float16", offsets: false },
+  kind: "blocks",
+  bits,
+  blockSize: 32,
+  zeroPoint: 0,
+  scales: "float16",
+  offsets: false,
   ...form,
 });
 

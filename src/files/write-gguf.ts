@@ -52,8 +52,17 @@ const ARRAY = 9;
 const VALUE_TYPES = { uint32: 4, float32: 6, bool: 7, string: 8, strings: ARRAY, int32s: ARRAY } as const;
 const INT32 = 5;
 const TENSOR_TYPES = {
-  ...{ F32: 0, F16: 1, BF16: 30, Q4_0: 2, Q4_1: 3, Q5_0: 6, Q5_1: 7, Q8_0: 8 },
-  ...{ Q4_K: 12, Q5_K: 13, Q6_K: 14 },
+  F32: 0,
+  F16: 1,
+  BF16: 30,
+  Q4_0: 2,
+  Q4_1: 3,
+  Q5_0: 6,
+  Q5_1: 7,
+  Q8_0: 8,
+  Q4_K: 12,
+  Q5_K: 13,
+  Q6_K: 14,
 } as const satisfies Readonly<Record<GgufType, number>>;
 
 const padded = (size: number): number => Math.ceil(size / ALIGNMENT) * ALIGNMENT;
@@ -160,7 +169,9 @@ export async function openGgufWriter(
   for (const tensor of tensors) checkTensor(tensor);
   return openPlannedWriter(path, {
     header: buildHeader(metadata, tensors),
-    ...{ tensors, unit: "bytes", sizeOf: bytesOfTensor },
+    tensors,
+    unit: "bytes",
+    sizeOf: bytesOfTensor,
     put: (file, bytes: Uint8Array) => file.write(bytes),
     end: (file, tensor) => {
       const size = bytesOfTensor(tensor);

@@ -76,7 +76,8 @@ export async function openSafetensorsWriter(
       tensors.map((tensor) => ({ ...tensor, bytes: sizeOf(tensor.shape) * widthOf(tensor.dtype) })),
       { metadata },
     ),
-    ...{ tensors, unit: "numbers" },
+    tensors,
+    unit: "numbers",
     sizeOf: ({ shape }) => sizeOf(shape),
     put: (file, data: Float32Array | Int32Array, { dtype }) => writeNumbers(file, data, dtype),
   });

@@ -4,7 +4,9 @@ import { answerDefaults, samplingBy } from "./answer-defaults.ts";
 
 const WHERE = "models/tiny/generation_config.json";
 const model = (more: Partial<GenerationConfig> = {}): GenerationConfig => ({
-  ...{ where: WHERE, sampling: {}, endTokens: [] },
+  where: WHERE,
+  sampling: {},
+  endTokens: [],
   ...more,
 });
 
@@ -14,13 +16,13 @@ test("a request comes before an option, an option before the model", () => {
   expect(defaults).toEqual({
     sampling: { temperature: 0.6, topP: 0.8, topK: 50, presencePenalty: 0.5 },
     maxTokens: 100,
-    sources: {
-      ...{ temperature: WHERE, topP: "option", topK: WHERE, presencePenalty: "option", maxTokens: WHERE },
-    },
+    sources: { temperature: WHERE, topP: "option", topK: WHERE, presencePenalty: "option", maxTokens: WHERE },
   });
   expect(samplingBy(defaults, { topK: 7, minP: undefined })).toEqual({ ...defaults.sampling, topK: 7 });
   expect(answerDefaults({ generationConfig: "none", maxTokens: 5 }, makers)).toEqual({
-    ...{ sampling: {}, maxTokens: 5, sources: { maxTokens: "option" } },
+    sampling: {},
+    maxTokens: 5,
+    sources: { maxTokens: "option" },
   });
 });
 
@@ -46,7 +48,8 @@ test("numbers out of range are refused, by the name of the option or the model's
     );
     expect(answerDefaults({ generationConfig: "none" }, model(broken)).sampling).toEqual({});
     expect(answerDefaults({ minP: 0.1, maxTokens: 7 }, model(broken))).toMatchObject({
-      ...{ sampling: { minP: 0.1 }, maxTokens: 7 },
+      sampling: { minP: 0.1 },
+      maxTokens: 7,
     });
   }
 });

@@ -170,7 +170,11 @@ class BaseBuilder implements AsyncDisposable {
     const head = this.#head;
     if (head === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
     return {
-      ...{ config, widths, values, feeds: this.feeds, constantBytes: this.#options.store.bytes },
+      config,
+      widths,
+      values,
+      feeds: this.feeds,
+      constantBytes: this.#options.store.bytes,
       head: (x) => softCap(head(x), config.logitSoftCap),
       canMerge: this.#canMerge,
       project: (x, site, branches) =>

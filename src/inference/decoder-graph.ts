@@ -211,7 +211,13 @@ function fusedAttention(config: ModelConfig, { written, maxLength }: CachedHookO
       written.keys.push(k);
       written.values.push(v);
       return groupedAttention(q, [k, v], {
-        ...{ pastKeys: past("k"), pastValues: past("v"), lengths, total, heads: H, keyValueHeads, headDim },
+        pastKeys: past("k"),
+        pastValues: past("v"),
+        lengths,
+        total,
+        heads: H,
+        keyValueHeads,
+        headDim,
         scale: attentionScaleOf(config),
         softCap: config.attentionSoftCap,
         window: windowOf(config, layer, maxLength),

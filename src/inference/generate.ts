@@ -52,7 +52,14 @@ export async function* generate(
   }: GenerateOptions = {},
 ): AsyncGenerator<EngineEvent, void> {
   await using engine = await openEngine({
-    ...{ model: base, inProcess: true, mergedAdapter: adapter, maxLength, device, threads, hub, onDownload },
+    model: base,
+    inProcess: true,
+    mergedAdapter: adapter,
+    maxLength,
+    device,
+    threads,
+    hub,
+    onDownload,
     defaults: { generationConfig },
     chatTemplateKwargs,
     ...(onProgress === undefined ? {} : { onProgress }),

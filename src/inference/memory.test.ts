@@ -5,8 +5,12 @@ import { type BaseDtype, chooseForm, type PresetName, presetConfig, presets, wei
 import { type EngineSize, expectEngineMemory, type PlannedModel } from "./memory.ts";
 
 const Q4_0: WeightForm = {
-  ...{ kind: "blocks", bits: 4, blockSize: 32, zeroPoint: 8 },
-  ...{ scales: "float16", offsets: false },
+  kind: "blocks",
+  bits: 4,
+  blockSize: 32,
+  zeroPoint: 8,
+  scales: "float16",
+  offsets: false,
 };
 
 function modelOf(preset: PresetName, stored: WeightForm): PlannedModel {
@@ -25,8 +29,14 @@ function modelOf(preset: PresetName, stored: WeightForm): PlannedModel {
 }
 
 const size: EngineSize = {
-  ...{ baseDtype: "stored", compute: "int8", cacheDtype: "float32", cacheMemory: undefined },
-  ...{ slotMemory: 2e9, maxBatch: 16, maxLength: 2048, adapters: true },
+  baseDtype: "stored",
+  compute: "int8",
+  cacheDtype: "float32",
+  cacheMemory: undefined,
+  slotMemory: 2e9,
+  maxBatch: 16,
+  maxLength: 2048,
+  adapters: true,
 };
 const free = (gigabytes: number): FreeMemory => ({ bytes: gigabytes * 1e9, limit: "machine", resident: 1e8 });
 const partOf = (plan: { readonly parts: readonly { name: string; bytes: number }[] }, name: string): number =>

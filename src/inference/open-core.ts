@@ -9,7 +9,13 @@ import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { createModelRunner } from "./model-runner.ts";
-import { type ModelFacts, type ModelWithText, openWeights, type Report } from "./open-weights.ts";
+import {
+  type ModelFacts,
+  type ModelWithText,
+  type OpenedWeights,
+  openWeights,
+  type Report,
+} from "./open-weights.ts";
 import { defaultCompute, type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 
@@ -92,7 +98,10 @@ export async function openCore(
   const report: Report = (type, done, total) => onProgress({ type, done, total });
   const size = { ...settings, compute, adapters: source !== undefined || mergedAdapter !== undefined };
   const opened = await openWeights(given, {
-    ...{ size, free, report, signal },
+    size,
+    free,
+    report,
+    signal,
     onNote: (text) => onProgress({ type: "note", text }),
     keep: settings.weightCache ? { from: keepFrom, fallback: cacheFolder } : undefined,
   });
@@ -115,29 +124,26 @@ export async function openCore(
       await mergeAdapter(base.feeds, { config, adapter: await expandFactors(own), compile });
     report("compile", 0, 1);
     const runner = await createModelRunner(base, {
-      ...{ maxLength, compile, cacheDtype: settings.cacheDtype },
+      maxLength,
+      compile,
+      cacheDtype: settings.cacheDtype,
       adapters: source !== undefined || usesSlot,
     });
     report("compile", 1, 1);
-    const { vocabularySize, eosTokens } = model.config;
     const engineModel: EngineModel = {
-      vocabularySize,
-      maxLength,
-      endTokens: [...new Set([...tokenizer.eosTokens, ...eosTokens])],
-      ...{ fingerprint: model.fingerprint, identity: model.identity, tokens },
-      ...{ baseDtype: settings.baseDtype, compute },
+      ...describeModel(opened, tokens),
+      baseDtype: settings.baseDtype,
+      compute,
       plan,
     };
-    const { maxBatch, maxWaiting, slotMemory } = settings;
+    const { maxBatch, maxWaiting } = settings;
     const core = createCore({
-      ...{ runner, adapters, tokenizer, model: engineModel },
+      runner,
+      adapters,
+      tokenizer,
+      model: engineModel,
       defaultAdapter: usesSlot ? permanentLease(own) : undefined,
-      limits: {
-        ...{ maxBatch, cacheMemory, slotMemory },
-        prefillChunk: PREFILL_CHUNK,
-        lonePrefillChunk: LONE_PREFILL_CHUNK,
-        scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
-      },
+      limits: { ...coreLimits(settings, config.vocabularySize), cacheMemory },
       now: () => performance.now(),
     });
     return {
@@ -153,6 +159,26 @@ export async function openCore(
   }
 }
 
+const describeModel = (
+  { model, tokenizer, maxLength }: Pick<OpenedWeights, "model" | "tokenizer" | "maxLength">,
+  tokens: EngineModel["tokens"],
+) => ({
+  vocabularySize: model.config.vocabularySize,
+  maxLength,
+  endTokens: [...new Set([...tokenizer.eosTokens, ...model.config.eosTokens])],
+  fingerprint: model.fingerprint,
+  identity: model.identity,
+  tokens,
+});
+
+const coreLimits = ({ maxBatch, slotMemory }: FullSettings, vocabularySize: number) => ({
+  maxBatch,
+  slotMemory,
+  prefillChunk: PREFILL_CHUNK,
+  lonePrefillChunk: LONE_PREFILL_CHUNK,
+  scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
+});
+
 async function adapterOf(adapter: string | Adapter, model: ModelFacts): Promise<Adapter> {
   if (typeof adapter !== "string") return adapter;
   const { config, fingerprint, identity } = model;
@@ -166,7 +192,9 @@ function linearNumbers(config: ModelConfig): number {
 
 /** An adapter that stays in memory as long as its engine. */
 const permanentLease = (adapter: Adapter): AdapterLease => ({
-  ...{ name: "merged", digest: "merged", rank: adapter.config.rank },
+  name: "merged",
+  digest: "merged",
+  rank: adapter.config.rank,
   expand: () => expandOnHost(adapter),
   [Symbol.dispose]: () => undefined,
 });
@@ -186,7 +214,11 @@ function openManager(
 ): Promise<AdapterManager> {
   if (source === undefined) return Promise.resolve(noAdapters);
   return openAdapterManager({
-    ...{ source, geometry: geometryOf(config), fingerprint, identity, tokens },
+    source,
+    geometry: geometryOf(config),
+    fingerprint,
+    identity,
+    tokens,
     signal,
     limitBytes: adapterMemory,
     maxRank: maxAdapterRank,

@@ -136,12 +136,15 @@ async function readBase(
   store?: PackedStore,
 ): Promise<HashedBase> {
   const reading = readWeights(files, {
-    ...{ ...PLAIN, baseDtype, signal },
+    ...PLAIN,
+    baseDtype,
+    signal,
     onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
   });
   const stream = new Returning(reading);
   const weights = await prepareWeights(files.config, stream, {
-    ...{ compute, expand },
+    compute,
+    expand,
     ...(store === undefined ? {} : { store }),
   });
   return { hashes: stream.result(), weights };
@@ -172,7 +175,10 @@ async function cacheOf(
   }
   if (bytes < keep.from) return undefined;
   return weightCache(files, {
-    ...{ baseDtype, compute, fallback: keep.fallback, onNote },
+    baseDtype,
+    compute,
+    fallback: keep.fallback,
+    onNote,
     bytes: bytes * (baseDtype === "nf4" && compute === "int8" ? 2 : GROWTH[baseDtype]),
     tensors: outlines.length * MOST_TENSORS,
   });

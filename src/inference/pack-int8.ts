@@ -38,7 +38,12 @@ export function toInt8(weight: Weight): BlockWeight {
 }
 
 const int8Form = (blockSize: number): BlockForm => ({
-  ...{ kind: "blocks", bits: 8, blockSize, zeroPoint: 0, scales: "float32", offsets: false },
+  kind: "blocks",
+  bits: 8,
+  blockSize,
+  zeroPoint: 0,
+  scales: "float32",
+  offsets: false,
 });
 
 /** The sixteen levels rounded to 127ths: no weight has to be looked at. */

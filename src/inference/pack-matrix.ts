@@ -39,7 +39,10 @@ export const rowsOf = (weights: readonly Weight[]): number =>
 function joined(weights: readonly Weight[], form: BlockForm): Blocks {
   const width = weights[0]?.shape[1] ?? 0;
   return {
-    ...{ form, width, out: rowsOf(weights), blocks: width / form.blockSize },
+    form,
+    width,
+    out: rowsOf(weights),
+    blocks: width / form.blockSize,
     scales: joinedFloats(weights.map(({ parts }) => floats(parts.scales))),
     offsets: form.offsets ? joinedFloats(weights.map(({ parts }) => floats(parts.offsets))) : undefined,
   };
@@ -106,8 +109,12 @@ function packForFloat32(blocks: Blocks, weights: readonly Weight[]): BlockArrays
     fillHalves(weights, codes);
     return {
       ...common(blocks),
-      ...{ bits: 4, columns: "x twice", codes, scales: scalesOfHalves(blocks) },
-      ...{ zeroPoints: zeroPointsOfHalves(blocks), offsets: offsets && sumsOf(blocks, offsets, 0) },
+      bits: 4,
+      columns: "x twice",
+      codes,
+      scales: scalesOfHalves(blocks),
+      zeroPoints: zeroPointsOfHalves(blocks),
+      offsets: offsets && sumsOf(blocks, offsets, 0),
     };
   }
   const codes = new Uint8Array((out * width) / 2);

@@ -7,14 +7,12 @@ import type { EngineModel, EngineRequest } from "./types.ts";
 const { config } = tinyModel();
 const model: EngineModel = {
   vocabularySize: config.vocabularySize,
-  ...{
-    maxLength: 200,
-    endTokens: [2],
-    fingerprint: "test",
-    identity: "test",
-    baseDtype: "float32",
-    compute: "float32",
-  },
+  maxLength: 200,
+  endTokens: [2],
+  fingerprint: "test",
+  identity: "test",
+  baseDtype: "float32",
+  compute: "float32",
 };
 const bounds = { model, bytesPerPosition: bytesPerPosition(config), cacheMemory: 1e9 };
 const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5, seed: 1, tenant: "test" };

@@ -284,7 +284,8 @@ function keptStore(
   };
   return {
     bytes: [...tensors.values()].reduce((most, { end }) => Math.max(most, end), 0),
-    ...{ tensor, vector: tensor },
+    tensor,
+    vector: tensor,
     async matrix(name, { out, in: width }): Promise<PackedMatrix> {
       const facts = matrices.get(name);
       if (facts?.out !== out || facts.in !== width) throw missing(name);
@@ -368,7 +369,8 @@ function keepingStore(file: AtomicFile, { path, prefix, key, tensors: most }: Ke
     get failure() {
       return failure;
     },
-    ...{ tensor, vector: tensor },
+    tensor,
+    vector: tensor,
     async matrix(name, _, pack) {
       const matrix = await writeMatrix(pack(), (part, given) => add(`${name}.${part}`, given));
       matrices[name] = factsOf(matrix);

@@ -34,7 +34,9 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
 export async function loadBase(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const { signal, onProgress, baseDtype = "stored", compute = "float32", transposedCodes = false } = options;
   return await loadWeights(await locatedPath(model, options), {
-    ...{ baseDtype, compute, transposedCodes },
+    baseDtype,
+    compute,
+    transposedCodes,
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
   });

@@ -224,7 +224,9 @@ test.each<[string, object, RegExp]>([
     "an original length of Phi-3 that transformers drops",
     of("phi3", "Phi3", {
       rope_scaling: {
-        ...{ rope_type: "longrope", short_factor: [1], long_factor: [1] },
+        rope_type: "longrope",
+        short_factor: [1],
+        long_factor: [1],
         original_max_position_embeddings: 2048,
       },
     }),

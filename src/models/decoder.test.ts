@@ -8,7 +8,8 @@ const numbersOf = ({ source }: Value): Float32Array => {
 };
 
 const ofTheta = (rotaryDim: number, theta: number, positions: number) => ({
-  ...{ rotaryDim, positions },
+  rotaryDim,
+  positions,
   rope: { kind: "default", theta } as const,
 });
 

@@ -201,7 +201,8 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
       attention.attend({
         q: turn(q, { layer, name: "q_norm", heads: H }),
         k: turn(k, { layer, name: "k_norm", heads: K }),
-        ...{ v, layer },
+        v,
+        layer,
       });
   }
   const split = (x: Value, heads: number): Value =>
@@ -215,7 +216,8 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
     const seen = attention.attend({
       q: turn(q, { layer, name: "q_norm", heads: H }),
       k: turn(k, { layer, name: "k_norm", heads: K }),
-      ...{ v: split(v, K), layer },
+      v: split(v, K),
+      layer,
     });
     return reshape(transpose(seen, [0, 2, 1, 3]), [...layout, H * D]);
   };

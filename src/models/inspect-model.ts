@@ -78,7 +78,9 @@ function typesOf(files: ModelFiles): readonly TypeUse[] {
     const key = `${type} ${formText(form)}`;
     const before = uses.get(key);
     uses.set(key, {
-      ...{ type, form: formText(form), tensors: (before?.tensors ?? 0) + 1 },
+      type,
+      form: formText(form),
+      tensors: (before?.tensors ?? 0) + 1,
       numbers: (before?.numbers ?? 0) + numbers,
       bytes: (before?.bytes ?? 0) + (numbers / blockSize) * bytes,
       storedBytes: (before?.storedBytes ?? 0) + weightBytes(form, shape),
@@ -113,7 +115,10 @@ export async function inspectModel(
   await using files = await openModel(await locatedPath(model, options));
   const { name, config, source } = files;
   return {
-    ...{ name, path: files.path, format: source.kind, config },
+    name,
+    path: files.path,
+    format: source.kind,
+    config,
     parameters: parameterCount(config),
     types: typesOf(files),
     memory: Object.fromEntries(

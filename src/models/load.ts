@@ -142,7 +142,10 @@ async function openFolder(folder: string): Promise<ModelFiles> {
       const shape = shapes.get(name) ?? [];
       const before = bytesOfNumbers(type, numbersBefore(config, name, shape));
       return {
-        ...{ type, shape, width: shape.at(-1) ?? 1, plus: gainOffsetOf(config, name) },
+        type,
+        shape,
+        width: shape.at(-1) ?? 1,
+        plus: gainOffsetOf(config, name),
         rowOf: (row) => row,
         readInto: (target, begin) => weights.readInto(stored, target, before + begin),
       };
@@ -175,7 +178,9 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
         const shape = shapes.get(name) ?? [];
         const before = bytesOfNumbers(type, numbersBefore(config, name, shape));
         return {
-          ...{ type, shape, plus: 0 },
+          type,
+          shape,
+          plus: 0,
           width: shape.length === 1 && isReordered(config, name) ? 1 : (shape.at(-1) ?? 1),
           rowOf: rowFromGguf(config, name),
           readInto: (target, begin) => file.readInto(stored, target, before + begin),

@@ -16,10 +16,20 @@ function kept(form: WeightForm, numbers: Float32Array, width: number): Float32Ar
 }
 
 const int4 = (blockSize: number): WeightForm => ({
-  ...{ kind: "blocks", bits: 4, blockSize, zeroPoint: 0, scales: "float16", offsets: true },
+  kind: "blocks",
+  bits: 4,
+  blockSize,
+  zeroPoint: 0,
+  scales: "float16",
+  offsets: true,
 });
 const int8 = (blockSize: number): WeightForm => ({
-  ...{ kind: "blocks", bits: 8, blockSize, zeroPoint: 0, scales: "float32", offsets: false },
+  kind: "blocks",
+  bits: 8,
+  blockSize,
+  zeroPoint: 0,
+  scales: "float32",
+  offsets: false,
 });
 
 const matrices = fc

@@ -132,7 +132,11 @@ export async function* readWeights(
     const { type, shape, width, plus } = rows;
     const sample = sampler(sizeOf(shape));
     const writer = rowWriter({
-      ...{ type, shape, width, plus, form },
+      type,
+      shape,
+      width,
+      plus,
+      form,
       onNumbers(row, numbers) {
         const begin = row * numbers.length;
         checkFinite(name, numbers, { where: path, begin });

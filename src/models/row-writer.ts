@@ -70,7 +70,11 @@ function keepRows(weight: Weight, { unpack, form }: StoredFormat): RowWriter["wr
   return (row, bytes) => {
     const isHigh = form.bits === 4 && row >= half;
     unpack(bytes, {
-      ...{ codes, scales, offsets, block: row * blocks, shift: isHigh ? 4 : 0 },
+      codes,
+      scales,
+      offsets,
+      block: row * blocks,
+      shift: isHigh ? 4 : 0,
       start: (isHigh ? row - half : row) * width,
     });
   };

@@ -112,13 +112,18 @@ const lockServed = (folder: string): Promise<AsyncDisposable> =>
   lockChanges(folder).catch((error: unknown) => {
     if (!(error instanceof MosError) || error.code !== "busy") throw error;
     throw new ApiError("another server is changing the adapters' folder; send the request again later", {
-      ...{ status: 503, code: "adapters_locked", retryAfter: 5, cause: error },
+      status: 503,
+      code: "adapters_locked",
+      retryAfter: 5,
+      cause: error,
     });
   });
 
 const takenAway = (name: string): ApiError =>
   new ApiError(`${name}: its folder was taken away while it was added; send it again`, {
-    ...{ status: 409, code: "conflict", param: "name" },
+    status: 409,
+    code: "conflict",
+    param: "name",
   });
 
 const badAdapter = (message: string, cause?: unknown): ApiError =>

@@ -113,7 +113,9 @@ function contextOf(options: ServerOptions): ServerContext {
   const { adapterFolder, privatePaths = [] } = options;
   return {
     ...options,
-    ...{ limits, date, quotas },
+    limits,
+    date,
+    quotas,
     createdAt: Math.floor(now() / 1000),
     inFlight: createInFlight(limits.answerSeconds),
     logprobBudget: createLogprobBudget(limits.logprobsInFlight),

@@ -36,7 +36,10 @@ describe("a day's tokens", () => {
       "x-ratelimit-reset-tokens": "12h0m0s",
     });
     expect(refusal(quotas, acme, 11)).toMatchObject({
-      ...{ status: 429, type: "insufficient_quota", code: "insufficient_quota", retryAfter: 43_200 },
+      status: 429,
+      type: "insufficient_quota",
+      code: "insufficient_quota",
+      retryAfter: 43_200,
       headers: { "x-should-retry": "false", "x-ratelimit-remaining-tokens": "10" },
       message:
         "this key may have 100 tokens a day and has had 90, which leaves 10 for a prompt of 11; the next day begins at 2026-11-27T00:00:00.000Z",

@@ -116,7 +116,9 @@ function refusal(state: State, promptTokens: number, now: number): ApiError {
   const { unit, limit, used, held, end } = state;
   const left = leftOf(state);
   const details = {
-    ...{ status: 429, type: "insufficient_quota", code: "insufficient_quota" },
+    status: 429,
+    type: "insufficient_quota",
+    code: "insufficient_quota",
     headers: { ...headersOf([state], now), "x-should-retry": "false" },
   };
   if (promptTokens > limit)

@@ -53,7 +53,9 @@ async function readBody(request: Request, { bodyBytes, requestSeconds }: BodyLim
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     const error = new ApiError(`the request's body did not arrive within ${requestSeconds} s`, {
-      ...{ status: 408, code: "request_timeout", headers: { connection: "close" } },
+      status: 408,
+      code: "request_timeout",
+      headers: { connection: "close" },
     });
     timer = setTimeout(() => reject(error), requestSeconds * 1000);
   });

@@ -201,7 +201,7 @@ const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   const network = parseSettings(networkSettings, pick(networkSettings, options));
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
-  const { adapters, log = NO_LOG, onProgress, signal, now = steadyNow, date = Date.now } = options;
+  const { adapters, log = NO_LOG, now = steadyNow, date = Date.now } = options;
   if (hasPort) {
     checkReach(network);
     await expectFreePort({ host, port });
@@ -217,21 +217,20 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     for (const one of owned.splice(0).reverse()) await one[Symbol.asyncDispose]();
   };
   try {
-    const engine = await openEngine({
-      model,
-      ...(adapters === undefined ? {} : { adapters }),
-      ...pick(engineSettings, options),
-      defaults: pick(defaultsSettings, options),
-      ...parseSettings(templateSettings, pick(templateSettings, options)),
-      cacheFolder: options.cacheFolder,
-      ...(onProgress === undefined ? {} : { onProgress }),
-      silentSeconds: life.engineTimeout,
-      signal,
-    });
+    const engine = await engineOf(options, { model, silentSeconds: life.engineTimeout });
     owned.push(engine);
     const server = createServer({
       extension: await options.extension?.({ name: modelName, path: model, geometry, hiddenSize }),
-      ...{ engine, modelName, log, now, date, keys, quotas, checkAdapter, publicMetrics, cors },
+      engine,
+      modelName,
+      log,
+      now,
+      date,
+      keys,
+      quotas,
+      checkAdapter,
+      publicMetrics,
+      cors,
       nextSeed: () => randomInt(2 ** 32),
       hosts: hasPort && keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
@@ -268,6 +267,22 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     throw error;
   }
 }
+
+const engineOf = (
+  { adapters, cacheFolder, onProgress, signal, ...options }: ServeOptions,
+  { model, silentSeconds }: { readonly model: string; readonly silentSeconds: number },
+): Promise<Engine> =>
+  openEngine({
+    model,
+    ...(adapters === undefined ? {} : { adapters }),
+    ...pick(engineSettings, options),
+    defaults: pick(defaultsSettings, options),
+    ...parseSettings(templateSettings, pick(templateSettings, options)),
+    cacheFolder,
+    ...(onProgress === undefined ? {} : { onProgress }),
+    silentSeconds,
+    signal,
+  });
 
 function warnOfFewFiles(connections: number, log: ServerLog): void {
   if (connections < defaultLimits.connections)

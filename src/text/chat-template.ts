@@ -103,7 +103,8 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
     return text;
   };
   return {
-    ...{ source, render },
+    source,
+    render,
     renderTurns: (messages, { lastOnly, variables = {} } = {}) => {
       const full: Render = (all, given) => layOut(all, { ...given, variables });
       const locate = (all: readonly ChatMessage[]): RenderedPiece[] =>

@@ -44,14 +44,18 @@ test.each([
 
 test("the length of answers and the end tokens are read, too", async () => {
   expect(await read({ max_new_tokens: 512, eos_token_id: [1, 2] })).toMatchObject({
-    ...{ where: join(folder, "generation_config.json"), maxTokens: 512, endTokens: [1, 2] },
+    where: join(folder, "generation_config.json"),
+    maxTokens: 512,
+    endTokens: [1, 2],
   });
 });
 
 test("what no sampler takes is for who samples to refuse; end tokens that are none are an error", async () => {
   const broken = { temperature: "hot", top_k: 1.5, max_new_tokens: "many", eos_token_id: 2 };
   expect(await read(broken)).toMatchObject({
-    ...{ sampling: { temperature: "hot", topK: 1.5 }, maxTokens: "many", endTokens: [2] },
+    sampling: { temperature: "hot", topK: 1.5 },
+    maxTokens: "many",
+    endTokens: [2],
   });
   expect((await read({ do_sample: 1, temperature: 0.5 })).sampling).toEqual({
     temperature: { do_sample: 1 },
@@ -61,9 +65,13 @@ test("what no sampler takes is for who samples to refuse; end tokens that are no
 
 test("a GGUF file has the keys of llama.cpp, in 32 bits", () => {
   const metadata = {
-    ...{ "general.sampling.temp": Math.fround(0.6), "general.sampling.top_p": Math.fround(0.95) },
-    ...{ "general.sampling.top_k": 20n, "general.sampling.min_p": 0, "general.sampling.xtc_threshold": 0.1 },
-    ...{ "general.sampling.penalty_repeat": Math.fround(1.05), "general.name": "tiny" },
+    "general.sampling.temp": Math.fround(0.6),
+    "general.sampling.top_p": Math.fround(0.95),
+    "general.sampling.top_k": 20n,
+    "general.sampling.min_p": 0,
+    "general.sampling.xtc_threshold": 0.1,
+    "general.sampling.penalty_repeat": Math.fround(1.05),
+    "general.name": "tiny",
   };
   expect(generationOfGguf(metadata, [7])).toEqual({
     where: "the GGUF file's metadata",

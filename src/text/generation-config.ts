@@ -68,7 +68,9 @@ export async function generationOfFolder(folder: string): Promise<GenerationConf
     where,
     sampling: samplingOf({
       temperature: temperatureOf(found),
-      ...{ topP: found.top_p, topK: found.top_k, minP: found.min_p },
+      topP: found.top_p,
+      topK: found.top_k,
+      minP: found.min_p,
       repetitionPenalty: found.repetition_penalty,
     }),
     ...(max_new_tokens === undefined || max_new_tokens === null ? {} : { maxTokens: max_new_tokens }),
@@ -89,7 +91,9 @@ export function generationOfGguf(metadata: GgufMetadata, endTokens: readonly num
     where: "the GGUF file's metadata",
     sampling: samplingOf({
       temperature: found("temp"),
-      ...{ topP: found("top_p"), topK: found("top_k"), minP: found("min_p") },
+      topP: found("top_p"),
+      topK: found("top_k"),
+      minP: found("min_p"),
       repetitionPenalty: found("penalty_repeat"),
     }),
     endTokens,

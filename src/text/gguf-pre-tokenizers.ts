@@ -32,7 +32,9 @@ const cased = (ending: string, digits: string): string =>
 
 const plain = (...splits: readonly string[]): GgufPreTokenizer => ({
   splits,
-  ...{ ignoreMerges: false, addBos: false, composes: false },
+  ignoreMerges: false,
+  addBos: false,
+  composes: false,
 });
 const gpt2 = plain(GPT2_SPLIT);
 const llama3: GgufPreTokenizer = { ...plain(LLAMA3_SPLIT), ignoreMerges: true, addBos: true };

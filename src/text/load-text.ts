@@ -63,7 +63,8 @@ export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = 
   const template = stringAt(metadata, "tokenizer.chat_template");
   const generation = generationOfGguf(metadata, endTokensOfGguf(metadata));
   return joined({
-    ...{ tokenizer, generation },
+    tokenizer,
+    generation,
     template: { template, name: "the GGUF file's chat template", now },
   });
 }

@@ -94,7 +94,10 @@ export const encodingOf = ({
   settings: { maxLength, promptFormat, system, chatTemplateKwargs },
 }: Pick<RunEncoding, "text" | "settings">) => ({
   template: withVariables(template, chatTemplateKwargs),
-  ...{ tokenizer, maxLength, promptFormat, system },
+  tokenizer,
+  maxLength,
+  promptFormat,
+  system,
 });
 
 /** The examples of a run as tokens, and what is computed of them. */
@@ -141,7 +144,10 @@ export function runMemory(
 export function summaryOf({ base, settings }: PreparedRun, memory: RunMemory): ModelSummary {
   const { layers, hiddenSize } = base.config;
   return {
-    ...{ name: base.name, layers, hiddenSize, parameters: parameterCount(base.config) },
+    name: base.name,
+    layers,
+    hiddenSize,
+    parameters: parameterCount(base.config),
     kept: keptAs(base.formsOf({ ...settings, ...memory })),
   };
 }

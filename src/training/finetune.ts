@@ -156,8 +156,13 @@ async function* runPlan(
     budget: budget(adapter.config, adapter.geometry),
     train: plan.train.report,
     heldOut: plan.heldOut?.report,
-    ...{ steps: run.steps, learningRate: run.learningRate, step },
-    ...{ fingerprint: base.model.fingerprint, folder, extended, baseLoss },
+    steps: run.steps,
+    learningRate: run.learningRate,
+    step,
+    fingerprint: base.model.fingerprint,
+    folder,
+    extended,
+    baseLoss,
   };
   if (plan.otherTokens)
     yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };
@@ -168,7 +173,11 @@ async function* runPlan(
     settings: run,
     train: plan.train.encoded,
     heldOut: plan.heldOut?.encoded ?? [],
-    ...{ state, now, signal, rematerialise, maxTokens },
+    state,
+    now,
+    signal,
+    rematerialise,
+    maxTokens,
     ...(compile === undefined ? {} : { compile }),
   });
   const save = { folder, checkpoints: join(folder, CHECKPOINTS), adapter, base: nameOf(base) };
@@ -220,10 +229,7 @@ async function startOf(
   if (!("from" in given))
     return { adapter: createAdapter(config, geometry), digest: undefined, otherTokens: false };
   await using folder = await openAdapterFolder(given.from, { inMemory: true });
-  const checked = await folder.check({
-    ...{ geometry, fingerprint, identity },
-    tokens: tokenMarks(text.tokenizer),
-  });
+  const checked = await folder.check({ geometry, fingerprint, identity, tokens: tokenMarks(text.tokenizer) });
   const adapter = await checked.read();
   const otherTokens = checked.trainedOn?.otherTokens === true;
   return { adapter, digest: await folder.digest(), otherTokens };

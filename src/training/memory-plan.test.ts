@@ -9,8 +9,12 @@ const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
 /** A model of the shape of SmolLM2 with two layers. */
 const base = baseOfConfig("small", { ...presetConfig("smollm2-135m"), layers: 2 });
 const size: RunSize = {
-  ...{ baseDtype: "float32", compute: "float32", batchSize: 4, maxLength: 256 },
-  ...{ accumulate: 1, evaluates: false },
+  baseDtype: "float32",
+  compute: "float32",
+  batchSize: 4,
+  maxLength: 256,
+  accumulate: 1,
+  evaluates: false,
 };
 const free = (bytes: number): FreeMemory => ({ bytes, limit: "machine", resident: 0 });
 const bytesOf = (change: Partial<RunSize>, room = 100 * GB): number =>
@@ -92,9 +96,7 @@ test("where the base alone is too large, only a smaller one is offered", () => {
     expectRunMemory(
       baseOfConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 6, vocabularySize: 4096 }),
       adapter,
-      {
-        ...{ ...size, batchSize: 1, maxLength: 64, free: free(1.2 * GB) },
-      },
+      { ...size, batchSize: 1, maxLength: 64, free: free(1.2 * GB) },
     );
   expect(refused).toThrow(/what would fit: --base-dtype int4 \(\d+ MB\)$/);
 });

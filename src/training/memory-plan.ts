@@ -44,13 +44,15 @@ export interface BaseHow {
 
 /** The base of an open file. */
 export const baseOfFiles = (files: ModelFiles): PlannedBase => ({
-  ...{ name: files.name, config: files.config },
+  name: files.name,
+  config: files.config,
   formsOf: (how) => baseForms(files, how),
 });
 
 /** A base without files; published models are stored in 16 bits. */
 export const baseOfConfig = (name: string, config: ModelConfig): PlannedBase => ({
-  ...{ name, config },
+  name,
+  config,
   formsOf: (how) =>
     new Map(
       [...weightShapes(config)].map(([weight, shape]) => [
@@ -190,7 +192,8 @@ export function expectRunMemory(
     return fitsMemory(plan, size.free) ? plan : undefined;
   };
   expectMemory(found.plan, {
-    ...{ what: `training ${base.name}`, free: size.free },
+    what: `training ${base.name}`,
+    free: size.free,
     remedies: () =>
       remediesOf(size, {
         fits,

@@ -83,7 +83,10 @@ interface StepOptions {
 function stepPeak(model: PlannedModel, { shape, training, rematerialise }: StepOptions): ProgramPeak {
   const masks = training ? model.maskBufferLength(shape) : 0;
   const loss = lossGraph(model.config, {
-    ...{ shape, training, rematerialise, weights: model.weights },
+    shape,
+    training,
+    rematerialise,
+    weights: model.weights,
     linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
   });
   const targets = shape.rows * shape.length;

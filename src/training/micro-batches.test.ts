@@ -13,8 +13,12 @@ import {
 } from "./micro-batches.ts";
 
 const example = (length: number, line: number): EncodedExample => ({
-  ...{ line, ids: new Int32Array(length).fill(line), labels: new Int32Array(length).fill(line) },
-  ...{ targetTokens: length - 1, truncated: false, truncatedTargets: 0 },
+  line,
+  ids: new Int32Array(length).fill(line),
+  labels: new Int32Array(length).fill(line),
+  targetTokens: length - 1,
+  truncated: false,
+  truncatedTargets: 0,
 });
 
 const layout = { padToken: 0, seed: 3 } as const;

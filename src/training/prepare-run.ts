@@ -207,6 +207,7 @@ async function plannedBase(path: string): Promise<PlannedBase> {
 }
 
 const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
-  ...{ name, config },
+  name,
+  config,
   formsOf: () => formsOf(weights),
 });

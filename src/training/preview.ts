@@ -115,15 +115,18 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   const memory = runMemory(prepared, encoded);
   const batches = paddedTokens(lengthsOf(train), run);
   return {
-    ...{
-      model: summaryOf(prepared, memory),
-      adapter: config,
-      budget: budget(config, geometryOf(base.config)),
-    },
-    ...{ train: train.report, heldOut: heldOut?.report },
-    ...{ steps: run.steps, epochs: (run.steps * run.accumulate) / batches.batches },
-    ...{ warmup: run.warmup, learningRate: run.learningRate },
-    ...{ plan: memory.plan, free, rematerialise: memory.rematerialise },
+    model: summaryOf(prepared, memory),
+    adapter: config,
+    budget: budget(config, geometryOf(base.config)),
+    train: train.report,
+    heldOut: heldOut?.report,
+    steps: run.steps,
+    epochs: (run.steps * run.accumulate) / batches.batches,
+    warmup: run.warmup,
+    learningRate: run.learningRate,
+    plan: memory.plan,
+    free,
+    rematerialise: memory.rematerialise,
     seconds: await secondsOf({ ...encoded, batches, memory }, { ...options, prepared }),
     lines,
     warnings: warningsOf({ train, heldOut, maxLength: settings.maxLength }),
@@ -155,7 +158,10 @@ async function secondsOf(
   const { tokens, rows, longest } = batches;
   const heldOutTokens = heldOut === undefined ? 0 : paddedTokens(lengthsOf(heldOut), run).tokens;
   const speed = await trainingSpeed(model, {
-    ...{ forms, rematerialise: memory.rematerialise, evaluates: heldOut !== undefined, now },
+    forms,
+    rematerialise: memory.rematerialise,
+    evaluates: heldOut !== undefined,
+    now,
     shape: {
       rows,
       length: longest,
@@ -195,7 +201,7 @@ function previewLines(
       }));
       const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
       const dropped = encoded.targetTokens === 0;
-      return { ...source, ...{ part, shown, tokens: ids.length, ...encoded }, dropped };
+      return { ...source, part, shown, tokens: ids.length, ...encoded, dropped };
     };
   return wanted.flatMap((example) => encodeAnswers(example, encoding).map(shownOf(example)));
 }

@@ -74,7 +74,9 @@ async function secondsOfToken(
   const tokens = shape.rows * shape.length;
   const masks = training ? model.maskBufferLength(shape) : 0;
   const loss = lossGraph(model.config, {
-    ...{ shape, training, weights: model.weights },
+    shape,
+    training,
+    weights: model.weights,
     rematerialise: training ? options.rematerialise : "none",
     linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
   });
@@ -123,17 +125,15 @@ function reached(loss: Value, { trainable, weights }: PlannedModel): ReadonlyMap
 }
 
 const ARRAYS: Readonly<Record<DType, (length: number) => TensorData>> = {
-  ...{
-    float32: (n) => new Float32Array(n),
-    int32: (n) => new Int32Array(n),
-    int64: (n) => new Int32Array(n),
-  },
-  ...{
-    float16: (n) => new Uint16Array(n),
-    bfloat16: (n) => new Uint16Array(n),
-    uint16: (n) => new Uint16Array(n),
-  },
-  ...{ uint8: (n) => new Uint8Array(n), int8: (n) => new Int8Array(n), bool: (n) => new Uint8Array(n) },
+  float32: (n) => new Float32Array(n),
+  int32: (n) => new Int32Array(n),
+  int64: (n) => new Int32Array(n),
+  float16: (n) => new Uint16Array(n),
+  bfloat16: (n) => new Uint16Array(n),
+  uint16: (n) => new Uint16Array(n),
+  uint8: (n) => new Uint8Array(n),
+  int8: (n) => new Int8Array(n),
+  bool: (n) => new Uint8Array(n),
 };
 
 function zeros({ shape, dtype }: LeafType, labels: number): HostTensor {

@@ -186,19 +186,18 @@ test.each(files)("%s", async (_, name, content, more, message) => {
 
 test("a pattern that no file has", async () => {
   await expectRefusal(train(join(folder, "none-*.jsonl")), {
-    ...{ code: 1, untouched: folder },
+    code: 1,
+    untouched: folder,
     message: /none-\*\.jsonl: no file has such a name/,
   });
 });
 test("a file that is named twice", async () => {
-  await expectRefusal(train(good, "--data", good), {
-    ...{ code: 2, untouched: folder },
-    message: /is named twice/,
-  });
+  await expectRefusal(train(good, "--data", good), { code: 2, untouched: folder, message: /is named twice/ });
 });
 test("a field that no form has", async () => {
   await expectRefusal(train(good, "--data-columns", "promt=a"), {
-    ...{ code: 2, untouched: folder },
+    code: 2,
+    untouched: folder,
     message: /promt=a/,
   });
 });

@@ -48,7 +48,13 @@ export const optionsOf = (
   { engine, text, out }: { readonly engine: Engine; readonly text: LoadedText; readonly out: string },
   more: Partial<EvaluateOptions> = {},
 ): EvaluateOptions => ({
-  ...{ engine, text, out, rules: "open-instruct", format: "none", shots: 0, seed: 0 },
+  engine,
+  text,
+  out,
+  rules: "open-instruct",
+  format: "none",
+  shots: 0,
+  seed: 0,
   model: {
     name: "tiny-english",
     fingerprint: engine.model.fingerprint,
@@ -59,7 +65,9 @@ export const optionsOf = (
   tasks: ["gsm8k"],
   dataFolder: () => DATA,
   openChecker: () => Promise.reject(new Error("no checker is needed")),
-  ...{ concurrency: 8, version: "1", now: () => 0 },
+  concurrency: 8,
+  version: "1",
+  now: () => 0,
   ...more,
 });
 

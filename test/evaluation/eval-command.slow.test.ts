@@ -39,7 +39,9 @@ test("a run that is killed and then interrupted resumes to the same result, with
     sums,
   ];
   expect(await ended(start(evalArgs("whole.json", ...chosen)))).toMatchObject({
-    ...{ code: 0, answers: 240, stderr: "" },
+    code: 0,
+    answers: 240,
+    stderr: "",
   });
   expect((await read("whole.json")).command).toMatch(
     /^(npx mixture-of-shards|mos) eval --model assets\/tiny-english --data /,

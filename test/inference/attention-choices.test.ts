@@ -61,18 +61,25 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   qwen3: {},
   smollm3: { num_hidden_layers: 4 },
   gemma2: {
-    ...{ sliding_window: WINDOW, query_pre_attn_scalar: 6, attn_logit_softcapping: 0.7 },
-    ...{ final_logit_softcapping: 3, hidden_activation: "gelu_pytorch_tanh" },
+    sliding_window: WINDOW,
+    query_pre_attn_scalar: 6,
+    attn_logit_softcapping: 0.7,
+    final_logit_softcapping: 3,
+    hidden_activation: "gelu_pytorch_tanh",
   },
   gemma3_text: {
-    ...{ sliding_window: WINDOW, sliding_window_pattern: 3, rope_local_base_freq: 100 },
+    sliding_window: WINDOW,
+    sliding_window_pattern: 3,
+    rope_local_base_freq: 100,
     hidden_activation: "gelu_pytorch_tanh",
   },
   phi3: { partial_rotary_factor: 0.5 },
   olmo2: {},
   granite: {
-    ...{ embedding_multiplier: 3, attention_multiplier: 0.5 },
-    ...{ residual_multiplier: 0.4, logits_scaling: 2 },
+    embedding_multiplier: 3,
+    attention_multiplier: 0.5,
+    residual_multiplier: 0.4,
+    logits_scaling: 2,
   },
 };
 

@@ -120,7 +120,9 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (_, overrides) => {
     const requests: readonly EngineRequest[] = [...SLOTS, undefined, "lora", "mos"].map((method, i) =>
       request({
         prompt: [...promptOf(40, 16), ...promptOf(50 + i, 5)],
-        ...{ adapter: method ?? null, maxTokens: 50, ignoreEos: true },
+        adapter: method ?? null,
+        maxTokens: 50,
+        ignoreEos: true,
       }),
     );
     const manager = memoryAdapters(adapters);

@@ -243,7 +243,11 @@ describe("one slot", () => {
 describe("a stored base", () => {
   const wide = tinyModel({
     overrides: {
-      ...{ hidden_size: 64, intermediate_size: 96, head_dim: 16, attention_bias: true, mlp_bias: true },
+      hidden_size: 64,
+      intermediate_size: 96,
+      head_dim: 16,
+      attention_bias: true,
+      mlp_bias: true,
       tie_word_embeddings: true,
     },
   });

@@ -157,7 +157,9 @@ test("defaults that cannot be used end the opening, and leave no process", async
     });
     await expect.poll(processes).toBe(0);
     await using _engine = await openEngine({
-      ...{ model: folder, threads: 1, defaults: { generationConfig: "none" } },
+      model: folder,
+      threads: 1,
+      defaults: { generationConfig: "none" },
     }); // the count would not show any if it were of something else
     expect(processes()).toBe(1);
   } finally {
@@ -182,7 +184,8 @@ test.skipIf(process.platform === "win32")(
           { model, baseDtype: "int4" },
           {
             onProgress: ({ type }) => type === "model" && end !== "at once" && controller.abort(),
-            ...{ signal: controller.signal, silentSeconds: 0 },
+            signal: controller.signal,
+            silentSeconds: 0,
           },
         );
         if (end === "at once") controller.abort();

@@ -43,7 +43,8 @@ export const tokenizer: Tokenizer = {
 };
 
 const text: LoadedText = {
-  ...{ tokenizer, template: chatTemplate({ tokenizer }) },
+  tokenizer,
+  template: chatTemplate({ tokenizer }),
   generation: { where: "", sampling: {}, endTokens: [] },
 };
 
@@ -94,11 +95,17 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
   };
   const core = createCore({
     runner: wrap(await createModelRunner(prepared, { maxLength, compile: { threads: 1 } })),
-    ...{ adapters, tokenizer, model, limits },
+    adapters,
+    tokenizer,
+    model,
+    limits,
     now: () => performance.now(),
   });
   return createEngine({
-    ...{ core, model, text, adapters: [] },
+    core,
+    model,
+    text,
+    adapters: [],
     limits: { ...limits, bytesPerPosition: bytesPerPosition(tiny.config) },
   });
 }

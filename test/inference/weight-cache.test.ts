@@ -86,7 +86,9 @@ async function start({
   const notes: string[] = [];
   const opened = await openWeights(path, {
     size: { ...fullSettings({ baseDtype, maxLength: 64 }), compute, adapters: false },
-    ...{ free: undefined, signal: undefined, report: () => undefined },
+    free: undefined,
+    signal: undefined,
+    report: () => undefined,
     keep: keep ? { from, fallback } : undefined,
     onNote: (text) => notes.push(text),
   });

@@ -10,12 +10,15 @@ const keys: ServerOptions["keys"] = {
 const preflight = (origin: string): RequestInit => ({
   method: "OPTIONS",
   headers: {
-    ...{ origin, "access-control-request-method": "POST" },
+    origin,
+    "access-control-request-method": "POST",
     "access-control-request-headers": "authorization,content-type,x-stainless-lang",
   },
 });
 const fromPage = (origin: string, more: Record<string, string> = {}) => ({
-  ...{ origin, "sec-fetch-site": "cross-site", authorization: "Bearer k" },
+  origin,
+  "sec-fetch-site": "cross-site",
+  authorization: "Bearer k",
   ...more,
 });
 const body = { model: "base", prompt: "x" };

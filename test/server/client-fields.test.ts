@@ -15,22 +15,35 @@ const promptText = () => server.engine.text.tokenizer.decode(server.engine.seen.
 
 test("penalties, biases and conditions of the end reach the engine, of chats and completions", async () => {
   const fields = {
-    ...{ presence_penalty: -1.5, frequency_penalty: 0.5, repetition_penalty: 1.1 },
-    ...{ logit_bias: { "5": -100, "17": 3.5 }, top_k: -1, min_tokens: 2, ignore_eos: true },
-    ...{ stop_token_ids: [7, 8], stop: ["", "a", "b", "c", "d", "e", ""], skip_special_tokens: true },
+    presence_penalty: -1.5,
+    frequency_penalty: 0.5,
+    repetition_penalty: 1.1,
+    logit_bias: { "5": -100, "17": 3.5 },
+    top_k: -1,
+    min_tokens: 2,
+    ignore_eos: true,
+    stop_token_ids: [7, 8],
+    stop: ["", "a", "b", "c", "d", "e", ""],
+    skip_special_tokens: true,
   };
   for (const send of [chat, complete]) {
     expect((await send(fields)).status).toBe(200);
     const { sampling, ...request } = server.engine.seen.at(-1)!;
     expect(sampling).toMatchObject({
-      ...{ presencePenalty: -1.5, frequencyPenalty: 0.5, repetitionPenalty: 1.1, topK: 0 },
+      presencePenalty: -1.5,
+      frequencyPenalty: 0.5,
+      repetitionPenalty: 1.1,
+      topK: 0,
       logitBias: new Map([
         [5, -100],
         [17, 3.5],
       ]),
     });
     expect(request).toMatchObject({
-      ...{ minTokens: 2, ignoreEos: true, stopTokens: [7, 8], stop: ["a", "b", "c", "d", "e"] },
+      minTokens: 2,
+      ignoreEos: true,
+      stopTokens: [7, 8],
+      stop: ["a", "b", "c", "d", "e"],
     });
   }
   expect((await chat({ stop: "" })).status).toBe(200);
@@ -39,17 +52,25 @@ test("penalties, biases and conditions of the end reach the engine, of chats and
 
 test("fields that change no answer are accepted", async () => {
   const { status } = await chat({
-    ...{
-      store: true,
-      metadata: { purpose: "test" },
-      user: "u",
-      prediction: { type: "content", content: "x" },
-      safety_identifier: "s",
-      service_tier: "flex",
-    },
-    ...{ prompt_cache_key: "k", prompt_cache_retention: "24h", reasoning_effort: "low", verbosity: "medium" },
-    ...{ tools: [], tool_choice: "auto", functions: [], function_call: "none", parallel_tool_calls: false },
-    ...{ response_format: { type: "text" }, modalities: ["text"], web_search_options: null, audio: null },
+    store: true,
+    metadata: { purpose: "test" },
+    user: "u",
+    prediction: { type: "content", content: "x" },
+    safety_identifier: "s",
+    service_tier: "flex",
+    prompt_cache_key: "k",
+    prompt_cache_retention: "24h",
+    reasoning_effort: "low",
+    verbosity: "medium",
+    tools: [],
+    tool_choice: "auto",
+    functions: [],
+    function_call: "none",
+    parallel_tool_calls: false,
+    response_format: { type: "text" },
+    modalities: ["text"],
+    web_search_options: null,
+    audio: null,
   });
   expect(status).toBe(200);
 });
@@ -127,7 +148,9 @@ describe("messages", () => {
     expect(status).toBe(400);
     expect(json.error).toMatchObject({
       message: `messages.1.content.1 is ${what} (type "${part.type}"); this server's models read text only`,
-      ...{ type: "invalid_request_error", param: "messages.1.content.1", code: "unsupported_value" },
+      type: "invalid_request_error",
+      param: "messages.1.content.1",
+      code: "unsupported_value",
     });
   });
 

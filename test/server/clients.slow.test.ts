@@ -30,7 +30,9 @@ async function expectedText(more: object = {}): Promise<string> {
     body: JSON.stringify({
       model: MODEL,
       messages: [{ role: "user", content: PROMPT }],
-      ...{ temperature: 0, max_tokens: 6, ...more },
+      temperature: 0,
+      max_tokens: 6,
+      ...more,
     }),
   });
   // biome-ignore lint/suspicious/noExplicitAny: tests read answers of any shape
@@ -89,22 +91,25 @@ describe.each<[string, () => LanguageModel]>([
     const { text } = await generateText({
       ...call(),
       system: "Be brief.",
-      ...{ topP: 0.9, presencePenalty: 0.5, frequencyPenalty: 0.5, seed: 3 },
+      topP: 0.9,
+      presencePenalty: 0.5,
+      frequencyPenalty: 0.5,
+      seed: 3,
       stopSequences: ["?!", "\n\n\n", "###", "<|", "Q:"],
       providerOptions: {
         openai: {
-          ...{ user: "user-1", logitBias: { 5: -100 }, logprobs: 2, store: true, parallelToolCalls: true },
-          ...{
-            metadata: { purpose: "test" },
-            serviceTier: "auto",
-            promptCacheKey: "k",
-            safetyIdentifier: "s",
-          },
-          ...{
-            textVerbosity: "low",
-            promptCacheRetention: "24h",
-            prediction: { type: "content", content: "x" },
-          },
+          user: "user-1",
+          logitBias: { 5: -100 },
+          logprobs: 2,
+          store: true,
+          parallelToolCalls: true,
+          metadata: { purpose: "test" },
+          serviceTier: "auto",
+          promptCacheKey: "k",
+          safetyIdentifier: "s",
+          textVerbosity: "low",
+          promptCacheRetention: "24h",
+          prediction: { type: "content", content: "x" },
         },
         mos: { ...shared, textVerbosity: "low", min_tokens: 3, repetition_penalty: 1.1, top_k: -1 },
       },
@@ -115,7 +120,9 @@ describe.each<[string, () => LanguageModel]>([
   test("a conversation goes on with its own messages", async () => {
     const first = await generateText(call());
     const { text } = await generateText({
-      ...{ model: model(), maxRetries: 0, maxOutputTokens: 5 },
+      model: model(),
+      maxRetries: 0,
+      maxOutputTokens: 5,
       messages: [
         { role: "user", content: PROMPT },
         ...first.response.messages,
@@ -159,8 +166,12 @@ test("the AI SDK's default, the Responses API, is told what to use", async () =>
 
 describe("LangChain", () => {
   const fields = () => ({
-    ...{ model: MODEL, apiKey: "none", configuration: { baseURL }, maxRetries: 0 },
-    ...{ temperature: 0, maxTokens: 6 },
+    model: MODEL,
+    apiKey: "none",
+    configuration: { baseURL },
+    maxRetries: 0,
+    temperature: 0,
+    maxTokens: 6,
   });
 
   test("invoke answers as a plain request does, with usage", async () => {
@@ -195,12 +206,24 @@ describe("LangChain", () => {
   test("the settings that it has are accepted, and a conversation goes on", async () => {
     const model = new ChatOpenAI({
       ...fields(),
-      ...{ topP: 0.9, frequencyPenalty: 0.5, presencePenalty: 0.5, logitBias: { "5": -100 }, n: 2 },
-      ...{ stop: ["?!", "###", "<|", "Q:", "A:"], user: "user-1", logprobs: true, topLogprobs: 2 },
-      ...{ service_tier: "auto", promptCacheKey: "k", verbosity: "low" },
+      topP: 0.9,
+      frequencyPenalty: 0.5,
+      presencePenalty: 0.5,
+      logitBias: { "5": -100 },
+      n: 2,
+      stop: ["?!", "###", "<|", "Q:", "A:"],
+      user: "user-1",
+      logprobs: true,
+      topLogprobs: 2,
+      service_tier: "auto",
+      promptCacheKey: "k",
+      verbosity: "low",
       modelKwargs: {
-        ...{ min_tokens: 2, repetition_penalty: 1.1, chat_template_kwargs: { enable_thinking: false } },
-        ...{ store: true, metadata: { purpose: "test" } },
+        min_tokens: 2,
+        repetition_penalty: 1.1,
+        chat_template_kwargs: { enable_thinking: false },
+        store: true,
+        metadata: { purpose: "test" },
       },
     });
     const message = await model.invoke([

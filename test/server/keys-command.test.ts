@@ -60,8 +60,12 @@ test("limits of fine-tuning are written, and shown where a key has some", async 
   const given = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const made = await create("acme", ...given, "--max-tokens-per-job", "9", "--max-storage-bytes", "2GB");
   const fine_tuning = {
-    ...{ max_active_jobs: 8, max_running_jobs: 2, max_steps_per_job: 500, max_tokens_per_job: 9 },
-    ...{ max_storage_bytes: 2e9, priority: -1 },
+    max_active_jobs: 8,
+    max_running_jobs: 2,
+    max_steps_per_job: 500,
+    max_tokens_per_job: 9,
+    max_storage_bytes: 2e9,
+    priority: -1,
   };
   expect(made.line).toEqual({ name: "acme", sha256: made.line.sha256, fine_tuning });
   expect((await (await ring()).find(made.key))?.fineTuning).toEqual(fine_tuning);

@@ -82,9 +82,13 @@ describe("without a port", () => {
 });
 
 test("without a port, a stream that is not read in time fails and harms no other, and a host can drain", async () => {
+  const forPorts = { tlsCert: "none.pem" };
   await using app = await openApp({
-    ...{ model: MODEL, threads: 1, requestTimeout: 1, drainSeconds: 10 },
-    ...{ tlsCert: "none.pem" }, // which is for a port
+    model: MODEL,
+    threads: 1,
+    requestTimeout: 1,
+    drainSeconds: 10,
+    ...forPorts,
   });
   const ask = (more: object) => app.fetch(completion("http://localhost", { ignore_eos: true, ...more }));
   const slow = (await ask({ max_tokens: 400, stream: true })).body?.getReader();

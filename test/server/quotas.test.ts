@@ -50,7 +50,9 @@ describe("a key with a quota", () => {
     expect([refused.status, refused.json.error]).toEqual([
       429,
       {
-        ...{ type: "insufficient_quota", code: "insufficient_quota", param: null },
+        type: "insufficient_quota",
+        code: "insufficient_quota",
+        param: null,
         message: expect.stringContaining(
           "may have 40 tokens a day and has had 40; the next day begins at 2027-01-01",
         ),

@@ -24,7 +24,10 @@ const said: string[] = [];
 const write = (_: object, message: string) => void said.push(message);
 const log: TlsOptions["log"] = { info: write, warn: write, error: write };
 const options = (more: Partial<TlsOptions> = {}): TlsOptions => ({
-  ...{ certFile: join(folder, "cert.pem"), keyFile: join(FOLDER, "key.pem"), date: Date.now, log },
+  certFile: join(folder, "cert.pem"),
+  keyFile: join(FOLDER, "key.pem"),
+  date: Date.now,
+  log,
   ...more,
 });
 
@@ -46,7 +49,8 @@ async function startHttps({ delay = 0, checkEvery = 50, limits = {} } = {}) {
 async function send(address: string, path: string, body?: object) {
   const agent = new Agent({ ca });
   const asked = request(new URL(path, address), {
-    ...{ agent, method: body === undefined ? "GET" : "POST" },
+    agent,
+    method: body === undefined ? "GET" : "POST",
     headers: { "content-type": "application/json" },
   });
   asked.end(body === undefined ? undefined : JSON.stringify(body));

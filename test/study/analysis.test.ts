@@ -10,7 +10,13 @@ interface Told {
   readonly purpose?: Cell["purpose"];
 }
 const cell = ({ key, seed = 0, rate, loss, purpose = "measure" }: Told): Cell => ({
-  ...{ commit: "abc", command: "mos reproduce", key, purpose, learningRate: rate, seed, adapter: null },
+  commit: "abc",
+  command: "mos reproduce",
+  key,
+  purpose,
+  learningRate: rate,
+  seed,
+  adapter: null,
   result: loss === undefined ? { failure: { code: "diverged" } } : { trainable: 10, heldOutLoss: loss },
 });
 

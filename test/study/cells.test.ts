@@ -15,9 +15,14 @@ const optionsOf = (out: string, system?: string): ReproduceOptions => ({
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
   evaluation: "assets/quickstart/heldout.jsonl",
-  ...{ seeds: 2, steps: 2, only: ["base", "lora-2"], answers: 4, version: "1" },
+  seeds: 2,
+  steps: 2,
+  only: ["base", "lora-2"],
+  answers: 4,
+  version: "1",
   training: { maxLength: 64, ...(system === undefined ? {} : { system }) },
-  ...{ out: join(folder, out), entry: "test/study/recorded-cell.mjs" },
+  out: join(folder, out),
+  entry: "test/study/recorded-cell.mjs",
 });
 const started = async (out: string) =>
   (await eventsOf(optionsOf(out))).filter(({ type }) => type === "started").length;
@@ -39,8 +44,15 @@ describe("a finished cell", () => {
     expect(text).not.toContain(folder);
     expect(text).not.toContain(process.cwd());
     expect(JSON.parse(text)).toMatchObject({
-      ...{ task: "facts", commit: "abc", key: "lora-2", purpose: "measure", seed: 1, learningRate: 0.001 },
-      ...{ model: "tiny-english", train: "train.jsonl", evaluation: { file: "heldout.jsonl", answers: 4 } },
+      task: "facts",
+      commit: "abc",
+      key: "lora-2",
+      purpose: "measure",
+      seed: 1,
+      learningRate: 0.001,
+      model: "tiny-english",
+      train: "train.jsonl",
+      evaluation: { file: "heldout.jsonl", answers: 4 },
       adapter: { method: "lora", rank: 2, seed: 1 },
       settings: { steps: 2, maxGradientNorm: 0.3 },
       result: { heldOutLoss: 2.54, losses: [3, 2], answers: { total: 4 } },

@@ -29,7 +29,10 @@ afterAll(async () => {
 });
 
 const settingsOf = (engine: Engine, adapter: string | null = null): AnswerSettings => ({
-  ...{ engine, adapter, maxTokens: 6, signal: undefined },
+  engine,
+  adapter,
+  maxTokens: 6,
+  signal: undefined,
 });
 const questionsOf = (examples: readonly Example[]): readonly Question[] =>
   examples.map((example) =>

@@ -115,7 +115,11 @@ export async function planBenchmarks(
   // making all prompts is for the cells
   const previews = await previewTasks({ ...settings, dataFolder, seed: BENCHMARK_SEED, text });
   return [...previews].map(([task, { dataDigest, shots, notes }]) => ({
-    ...{ task, folder: dataFolder(task), dataDigest, shots, notes },
+    task,
+    folder: dataFolder(task),
+    dataDigest,
+    shots,
+    notes,
   }));
 }
 

@@ -8,13 +8,32 @@ const score = (
   metric: string,
   scores: Readonly<Record<string, number>>,
 ): BenchmarkScore => ({
-  ...{ task, identity: task, metric, scores: { ...scores }, questions: 4, tooLong: 0 },
-  ...{ rules: "open-instruct", format: "tulu", shots: 0, seconds: 1 },
+  task,
+  identity: task,
+  metric,
+  scores: { ...scores },
+  questions: 4,
+  tooLong: 0,
+  rules: "open-instruct",
+  format: "tulu",
+  shots: 0,
+  seconds: 1,
 });
 
 const cell: CellResult = {
-  ...{ format: 1, identity: "", key: "mos-2", purpose: "measure", learningRate: 1e-3, seed: 0, trainable: 1 },
-  ...{ losses: [1], heldOutLoss: 1, heldOutExamples: 1, tokens: 10, peakMemoryBytes: 1e9, jobs: 1 },
+  format: 1,
+  identity: "",
+  key: "mos-2",
+  purpose: "measure",
+  learningRate: 1e-3,
+  seed: 0,
+  trainable: 1,
+  losses: [1],
+  heldOutLoss: 1,
+  heldOutExamples: 1,
+  tokens: 10,
+  peakMemoryBytes: 1e9,
+  jobs: 1,
   seconds: { total: 1, load: 1, training: 1, step: 1, evaluation: 1, answers: 1 },
   // LoRA of rank 2 in the paper
   benchmarks: [

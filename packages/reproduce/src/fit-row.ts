@@ -81,7 +81,13 @@ export function fitRow(
   const { geometry } = context;
   const more = ablates === undefined ? {} : { ablates };
   const unfit = (rank: string, note: string): Row => ({
-    ...{ key, label, rank, adapter: undefined, trainable: 0, notes: [note], ...more },
+    key,
+    label,
+    rank,
+    adapter: undefined,
+    trainable: 0,
+    notes: [note],
+    ...more,
   });
   const foreign = foreignTarget(adapter, context);
   if (foreign !== undefined) return unfit("–", `${adapter.method} does not adapt ${foreign}`);

@@ -114,7 +114,9 @@ async function heldOutLoss(
   await using source = gradientSource(model, { ...compileOf(spec), maxSegment });
   const { padToken, eosTokens } = base.model.config;
   const { loss: mean } = await evaluateLoss(source, encoded, {
-    ...{ batchRows: settings.batchSize, rowLength: maxLength, packed: settings.packing },
+    batchRows: settings.batchSize,
+    rowLength: maxLength,
+    packed: settings.packing,
     padToken: padToken ?? eosTokens[0] ?? 0,
     signal,
   });

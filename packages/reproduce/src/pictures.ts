@@ -62,8 +62,11 @@ function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[]
   const column = columnsOf(tasks).at(-1);
   return [
     {
-      ...{ kind: "loss", title: "Held-out loss", valueTitle: "held-out loss (nats per token)" },
-      ...{ better: "lower", decimals: 4 },
+      kind: "loss",
+      title: "Held-out loss",
+      valueTitle: "held-out loss (nats per token)",
+      better: "lower",
+      decimals: 4,
       on: of(cells[0]?.heldOutExamples),
       // the base is so far away that the others would look alike beside it
       of: ({ adapter, heldOutLoss, cells }) =>
@@ -72,8 +75,11 @@ function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[]
           : { ...heldOutLoss, points: cells.map((cell) => cell.heldOutLoss) },
     },
     {
-      ...{ kind: "answers", title: "Exactly right answers", valueTitle: "exact match (%)" },
-      ...{ ...PERCENT, decimals: 1 },
+      kind: "answers",
+      title: "Exactly right answers",
+      valueTitle: "exact match (%)",
+      ...PERCENT,
+      decimals: 1,
       on: `greedy answers to ${of(cells.find(({ answers }) => answers !== undefined)?.answers?.total)}`,
       of: ({ exactMatch, cells }) =>
         exactMatch && {
@@ -89,9 +95,10 @@ function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[]
       : [
           {
             kind: "benchmarks" as const,
-            ...{ title: column.key === "average" ? "Mean of benchmarks" : column.title },
-            ...{ valueTitle: `${column.key === "average" ? "mean of the columns" : column.title} (%)` },
-            ...{ ...PERCENT, decimals: 2 },
+            title: column.key === "average" ? "Mean of benchmarks" : column.title,
+            valueTitle: `${column.key === "average" ? "mean of the columns" : column.title} (%)`,
+            ...PERCENT,
+            decimals: 2,
             on: `${limit === undefined ? "all questions" : plural(limit, "question")} of ${tasks.join(", ")}`,
             of: ({ scores }: StoredRow) => {
               const found = scores?.[column.key];
@@ -122,7 +129,10 @@ function drawRows(report: StoredReport, measure: Measure): string {
     if (measured === undefined) return [];
     const { mean, deviation, points } = measured;
     return {
-      ...{ label: namedRow(row), mean, points, ...(deviation === undefined ? {} : { deviation }) },
+      label: namedRow(row),
+      mean,
+      points,
+      ...(deviation === undefined ? {} : { deviation }),
       emphasised: REFERENCES[report.experiment].includes(row.key),
       details: [
         row.trainable === 0 ? MISSING : row.trainable.toLocaleString("en-US"),
@@ -132,7 +142,11 @@ function drawRows(report: StoredReport, measure: Measure): string {
   });
   const rings = rows.some(({ points }) => points.length > 0);
   return dotPlot({
-    ...{ rows, valueTitle, better, decimals, ...(limits && { limits }) },
+    rows,
+    valueTitle,
+    better,
+    decimals,
+    ...(limits && { limits }),
     detailTitles: ["trainable\nparameters", "learning\nrate"],
     title: `${title}: ${SUBJECTS[report.experiment]}`,
     subtitle: aboutRun(report, measure),
@@ -166,7 +180,12 @@ function drawGrid(report: StoredReport, measure: Measure): string {
     n.toLocaleString("en-US"),
   );
   return heatMap({
-    ...{ cells, xTitle: "shards per vector", yTitle: "private rank", valueTitle, better, decimals },
+    cells,
+    xTitle: "shards per vector",
+    yTitle: "private rank",
+    valueTitle,
+    better,
+    decimals,
     title: `${title}: ${SUBJECTS[report.experiment]}`,
     subtitle: `${aboutRun(report, measure)} Each cell has ${sizes.join(" to ")} trainable parameters.`,
     note: [

@@ -52,12 +52,16 @@ test("shows the progress of cells, the time left, and failures", () => {
 });
 
 const end: Extract<ReproduceEvent, { type: "finish" }> = {
-  ...{ type: "finish", stopped: false, files: ["out/table1.md", "out/table1.json"], missing: 0 },
+  type: "finish",
+  stopped: false,
+  files: ["out/table1.md", "out/table1.json"],
+  missing: 0,
   table: [
     ["Method", "Held-out loss"],
     ["LoRA", "0.7100 ± 0.0100"],
   ],
-  ...{ rates: [], warnings: [] },
+  rates: [],
+  warnings: [],
 };
 const summaryOf = (more: Partial<typeof end>): string =>
   reproduceProgress({ jobs: 1, now: () => 0 }).summary({ ...end, ...more });
@@ -81,15 +85,13 @@ test("labels tuning losses, and counts the cells that a search adds", () => {
   const progress = reproduceProgress({ jobs: 1, now: () => time });
   const updates = { tune: 10, measure: 10, left: 40 };
   progress.take({
-    ...{
-      type: "plan",
-      experiment: "table1",
-      title: "Table 1",
-      rows: [],
-      cells: 4,
-      finished: 0,
-      retrained: 0,
-    },
+    type: "plan",
+    experiment: "table1",
+    title: "Table 1",
+    rows: [],
+    cells: 4,
+    finished: 0,
+    retrained: 0,
     updates,
   });
   const cell = { key: "lora-2", purpose: "tune", learningRate: 0.01, seed: 1_000_003 } as const;

@@ -24,10 +24,21 @@ const asked = await planGrid({
 });
 
 const cell = (key: string, seed: number, heldOutLoss: number): CellResult => ({
-  ...{ format: 1, identity: "", key, purpose: "measure", learningRate: 1e-3, seed, trainable: 1 },
-  ...{ losses: [1], heldOutLoss, heldOutExamples: 1, answers: { correct: 0, total: 4 }, tokens: 10 },
+  format: 1,
+  identity: "",
+  key,
+  purpose: "measure",
+  learningRate: 1e-3,
+  seed,
+  trainable: 1,
+  losses: [1],
+  heldOutLoss,
+  heldOutExamples: 1,
+  answers: { correct: 0, total: 4 },
+  tokens: 10,
   seconds: { total: 1, load: 1, training: 1, step: 1, evaluation: 1, answers: 1 },
-  ...{ peakMemoryBytes: 1e9, jobs: 1 },
+  peakMemoryBytes: 1e9,
+  jobs: 1,
 });
 
 /** Outcomes of rows of which some seeds are missing: their losses by seed. */
@@ -35,7 +46,11 @@ const outcomes = (losses: Readonly<Record<string, readonly (number | undefined)[
   grid.experiment.rows
     .filter(({ key }) => key in losses)
     .map((row) => ({
-      ...{ row, learningRate: 1e-3, expected: 3, failures: [], tuning: [] },
+      row,
+      learningRate: 1e-3,
+      expected: 3,
+      failures: [],
+      tuning: [],
       cells: losses[row.key]!.flatMap((loss, seed) =>
         loss === undefined ? [] : [cell(row.key, seed, loss)],
       ),
@@ -44,7 +59,11 @@ const outcomes = (losses: Readonly<Record<string, readonly (number | undefined)[
 test("only seeds that both rows have make pairs, ours − theirs", () => {
   const found = comparisonsOf(outcomes({ "lora-2": [1, undefined, 3], "mos-2": [0.5, 7, 2] }), references);
   expect(found[0]).toMatchObject({
-    ...{ metric: "heldOutLoss", ours: "mos-2", theirs: "lora-2", pairs: 2, difference: -0.75 },
+    metric: "heldOutLoss",
+    ours: "mos-2",
+    theirs: "lora-2",
+    pairs: 2,
+    difference: -0.75,
     test: { difference: -0.75, pairs: 2 },
   });
   expect(comparisonsOf(outcomes({ "lora-2": [1], "mos-2": [undefined, 2] }), references)).toEqual([]);
@@ -65,7 +84,9 @@ test("the base and the other reference are not tested, ablations against their o
 test("a report with one pair, a row without cells, and no right answers", () => {
   const made = outcomes({ "lora-2": [1], "lora-8": [], "mos-2": [0.5, 2] });
   const text = markdownOf(grid, {
-    ...{ rows: summariesOf(made), comparisons: comparisonsOf(made, references), pictures: [] },
+    rows: summariesOf(made),
+    comparisons: comparisonsOf(made, references),
+    pictures: [],
   });
   expect(text).toContain("trained on the first 100 examples of train.jsonl");
   expect(text).not.toContain("can be found in the training file");
@@ -99,15 +120,13 @@ test("benchmarks are columns in the paper's order after the losses, with tests o
     ],
   });
   const score = {
-    ...{
-      identity: "",
-      questions: 2,
-      tooLong: 0,
-      rules: "open-instruct",
-      format: "tulu",
-      shots: 8,
-      seconds: 1,
-    },
+    identity: "",
+    questions: 2,
+    tooLong: 0,
+    rules: "open-instruct",
+    format: "tulu",
+    shots: 8,
+    seconds: 1,
   };
   const made = outcomes({ base: [3], "lora-2": [1, 2], "mos-2": [0.5, 2] }).map((outcome) => ({
     ...outcome,

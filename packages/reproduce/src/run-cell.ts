@@ -140,9 +140,7 @@ async function* askAdapter(
   let answered = result;
   if (questions.length > 0) {
     const { answerTokens: maxTokens } = spec.evaluation;
-    const answers = await countCorrect(questions, {
-      ...{ engine, adapter: adapterName(spec), maxTokens, signal },
-    });
+    const answers = await countCorrect(questions, { engine, adapter: adapterName(spec), maxTokens, signal });
     const seconds = { ...result.seconds, total: now() / 1000, answers: (now() - started) / 1000 };
     answered = { ...result, answers, seconds };
   }

@@ -65,7 +65,10 @@ async function tune(work: Work): Promise<void> {
 }
 
 const refineEvent = (key: string, cells: readonly CellSpec[], { settings }: Grid): ReproduceEvent => ({
-  ...{ type: "refine", key, cells: cells.length, updates: cells.length * settings.tuneSteps },
+  type: "refine",
+  key,
+  cells: cells.length,
+  updates: cells.length * settings.tuneSteps,
   learningRates: [...new Set(cells.map(({ learningRate }) => learningRate))],
 });
 
@@ -122,7 +125,10 @@ function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): Re
   const byTitle = (number: (score: (typeof scores)[number]) => number): Readonly<Record<string, number>> =>
     Object.fromEntries(scores.map((score) => [score.title, number(score)]));
   return {
-    ...{ type: "result", cell: nameOf(spec), heldOutLoss, seconds: seconds.total },
+    type: "result",
+    cell: nameOf(spec),
+    heldOutLoss,
+    seconds: seconds.total,
     ...(answers === undefined ? {} : { answers }),
     ...(scores.length === 0
       ? {}

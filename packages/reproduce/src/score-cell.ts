@@ -25,7 +25,11 @@ export async function openCellEngine(
   signal: AbortSignal,
 ): Promise<Engine> {
   return openEngine({
-    ...{ model, ...base, maxBatch: ROWS, maxWaiting: Number.MAX_SAFE_INTEGER, signal },
+    model,
+    ...base,
+    maxBatch: ROWS,
+    maxWaiting: Number.MAX_SAFE_INTEGER,
+    signal,
     maxAdapterRank: Number.MAX_SAFE_INTEGER, // VeRA's at an equal budget is hundreds
     defaults: { generationConfig: "none" },
     ...(adapter === null ? {} : { adapters: folder }),
@@ -77,7 +81,15 @@ async function* ask(
   const adapter = adapterName(spec);
   const { fingerprint, baseDtype, compute } = engine.model;
   const events: AsyncIterable<EvaluateEvent> = evaluate({
-    ...{ engine, text, rules, format, limit, samples, shots: wanted, seed: BENCHMARK_SEED, tasks: [task] },
+    engine,
+    text,
+    rules,
+    format,
+    limit,
+    samples,
+    shots: wanted,
+    seed: BENCHMARK_SEED,
+    tasks: [task],
     model: { name: modelName(spec.model), fingerprint, baseDtype, compute },
     subjects: [{ name: spec.key, adapter }],
     dataFolder: () => folder,
@@ -85,7 +97,9 @@ async function* ask(
     openChecker: () => createProgramChecker({ signal }),
     // the engine is never without the next question
     concurrency: 2 * ROWS,
-    ...{ version: spec.version, now: date, signal },
+    version: spec.version,
+    now: date,
+    signal,
   });
   for await (const event of events) {
     if (event.type === "progress") yield { type: "benchmark", task, done: event.done, total: event.total };

@@ -93,9 +93,17 @@ export const adapterSettings = {
 
 /** What is trained alike in every cell: settings of `finetune`, but for the paper's gradient norm. */
 export const trainingSettings = {
-  ...{ batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay },
+  batchSize,
+  accumulate,
+  maxLength,
+  packing,
+  schedule,
+  warmup,
+  weightDecay,
   maxGradientNorm: number({ min: 0, default: 0.3, help: maxGradientNorm.help }),
-  ...{ promptFormat, system, examples },
+  promptFormat,
+  system,
+  examples,
 };
 export type TrainingSettings = SettingValues<typeof trainingSettings>;
 

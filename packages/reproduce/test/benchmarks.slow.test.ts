@@ -28,7 +28,9 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const benchmarksOf = (...tasks: readonly BenchmarkName[]): BenchmarkOptions => ({
-  ...{ tasks, dataFolder: () => join(folder, "data"), samples: 1 },
+  tasks,
+  dataFolder: () => join(folder, "data"),
+  samples: 1,
 });
 
 const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
@@ -40,7 +42,11 @@ const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): Reproduce
   steps: 3,
   only: ["mos-2"],
   training: { maxLength: 64, batchSize: 2 },
-  ...{ evaluationExamples: 4, answers: 0, threads: 1, out: join(folder, out), version: "1" },
+  evaluationExamples: 4,
+  answers: 0,
+  threads: 1,
+  out: join(folder, out),
+  version: "1",
   ...more,
 });
 
@@ -57,12 +63,21 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   await using engine = await openEngine({ model: MODEL, adapters, threads: 1 });
   const { samples, dataFolder } = benchmarksOf(...tasks);
   const events = evaluate({
-    ...{ engine, text: await loadText(MODEL), rules: "open-instruct", format: "tulu", seed: 0 },
+    engine,
+    text: await loadText(MODEL),
+    rules: "open-instruct",
+    format: "tulu",
+    seed: 0,
     model: { name: "tiny", fingerprint: engine.model.fingerprint, baseDtype: "float32", compute: "float32" },
     subjects: [{ name: "run", adapter: "run" }],
-    ...{ tasks, dataFolder, samples, out: join(folder, "by-hand.json"), concurrency: 4 },
+    tasks,
+    dataFolder,
+    samples,
+    out: join(folder, "by-hand.json"),
+    concurrency: 4,
     openChecker: () => createProgramChecker(),
-    ...{ version: "1", now: () => 0 },
+    version: "1",
+    now: () => 0,
   });
   for await (const event of events) if (event.type === "finish") return event.result.scores;
   return [];
@@ -71,7 +86,10 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
 test("a grid of two rows has the paper's seven columns, with the scores of `evaluate`", async () => {
   const tasks = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
   const options = optionsOf("columns", {
-    ...{ only: ["base", "mos-2"], benchmarks: benchmarksOf(...tasks), answers: 2, answerTokens: 4 },
+    only: ["base", "mos-2"],
+    benchmarks: benchmarksOf(...tasks),
+    answers: 2,
+    answerTokens: 4,
     keepAdapters: true,
   });
   const events = await eventsOf(options);

@@ -24,7 +24,8 @@ test("draws pictures again from their numbers, without model and data", async ()
     await writeFile(join(out, "table1-benchmarks.svg"), "of other settings");
     const names = ["table1-loss.svg", "table1-answers.svg"];
     expect(await redraw("--out", out)).toEqual({
-      ...{ code: 0, stderr: "" },
+      code: 0,
+      stderr: "",
       stdout: `${names.map((name) => join(out, name)).join("\n")}\n`,
     });
     expect((await readdir(out)).sort()).toEqual([...names, "table1.json"].sort());

@@ -87,7 +87,9 @@ describe("cells", () => {
     const again = await eventsOf(optionsOf());
     expect(ofType(again, "started")).toEqual([]);
     expect(ofType(again, "plan")[0]).toMatchObject({
-      ...{ cells: 5, finished: 5, updates: { tune: 2, measure: 2, left: 0 } },
+      cells: 5,
+      finished: 5,
+      updates: { tune: 2, measure: 2, left: 0 },
     });
     const more = await eventsOf(optionsOf({ only: ["lora-8"], seeds: 3 }));
     expect(ofType(more, "started").map(({ cell }) => cell.key)).toEqual(["lora-8", "lora-8", "lora-8"]);
@@ -231,7 +233,11 @@ describe("several rates", () => {
     expect(ofType(events, "plan")[0]).toMatchObject({ cells: 2 * 3 * 2 + 3, updates: { left: 12 + 4 } });
     expect(ofType(events, "refine")).toEqual(
       ["lora-2", "mos-2"].map((key) => ({
-        ...{ type: "refine", key, learningRates: refined, cells: 4, updates: 4 },
+        type: "refine",
+        key,
+        learningRates: refined,
+        cells: 4,
+        updates: 4,
       })),
     );
     expect(ofType(events, "tuned")).toEqual([
@@ -409,7 +415,8 @@ test("the folder has only the files of the report", async () => {
 
 describe("benchmarks", () => {
   const benchmarks: BenchmarkOptions = {
-    ...{ dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
+    dataFolder: () => "test/fixtures/benchmarks",
+    limit: 2,
     tasks: ["mmlu", "gsm8k"],
   };
   const only = ["lora-2", "mos-2"];

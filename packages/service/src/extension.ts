@@ -77,8 +77,13 @@ export function extensionOf({
       if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
         return;
       jobs.addServed({
-        ...{ tenant, model: name, requests: 1, serving_seconds: seconds, prompt_tokens: tokens.promptTokens },
-        ...{ cached_tokens: tokens.cachedTokens, completion_tokens: tokens.completionTokens },
+        tenant,
+        model: name,
+        requests: 1,
+        serving_seconds: seconds,
+        prompt_tokens: tokens.promptTokens,
+        cached_tokens: tokens.cachedTokens,
+        completion_tokens: tokens.completionTokens,
       });
     },
   };

@@ -69,8 +69,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       const { signal } = stopping;
       const { peft } = options;
       const others =
-        peft &&
-        (await openPeftFolder({ ...{ ...options, ...peft, jobs, objects, signal }, modelName: model.name }));
+        peft && (await openPeftFolder({ ...options, ...peft, jobs, objects, signal, modelName: model.name }));
       const everywhere = others === undefined ? [publisher] : [publisher, others];
       const unpublish = async (name: string): Promise<void> => {
         for (const place of everywhere) await place.remove(name);

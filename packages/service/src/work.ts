@@ -62,7 +62,11 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
   const heart = startHeart(openWatch(database), { name: options.name, models: [modelName] });
   try {
     await runWorker({
-      ...{ ...options, queue, objects, scratch, models: new Map([[modelName, model]]) },
+      ...options,
+      queue,
+      objects,
+      scratch,
+      models: new Map([[modelName, model]]),
       onSlice: metrics.sliceEnded,
       onStall: metrics.trainerStalled,
       slices: slicesOf(parts, options),

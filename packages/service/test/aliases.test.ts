@@ -444,8 +444,13 @@ describe.each(databases)("%s", (_, open) => {
 
   test("a job says after how long its models expire", async () => {
     const training = await jobs.addFile({
-      ...{ tenant: "acme", purpose: "fine-tune", filename: "a.jsonl", bytes: 3, digest: "a".repeat(64) },
-      ...{ status: "processed", status_details: null },
+      tenant: "acme",
+      purpose: "fine-tune",
+      filename: "a.jsonl",
+      bytes: 3,
+      digest: "a".repeat(64),
+      status: "processed",
+      status_details: null,
     });
     const made = async (mos: object) => {
       const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });

@@ -36,8 +36,14 @@ describe.each(databases)("%s", (_, open) => {
       await arrival.reserve(text.length);
       const file = await objects.put(bytesOf(text), arrival);
       return await opened.jobs.addFile({
-        ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", ...file, arrival: arrival.id },
-        ...{ status: "processed", status_details: null, maxStorageBytes },
+        tenant,
+        purpose: "fine-tune",
+        filename: "a.jsonl",
+        ...file,
+        arrival: arrival.id,
+        status: "processed",
+        status_details: null,
+        maxStorageBytes,
       });
     } finally {
       await arrival.end();

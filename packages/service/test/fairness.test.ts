@@ -25,7 +25,9 @@ function endlessTrainer(): Trainer {
     get model() {
       return model;
     },
-    ...{ stop: () => undefined, continue: () => undefined, kill: () => undefined },
+    stop: () => undefined,
+    continue: () => undefined,
+    kill: () => undefined,
     async *train(order) {
       ({ model } = order);
       await makeFolder(order.out);
@@ -56,8 +58,13 @@ describe.each(databases)("%s", (_, open) => {
   async function create(tenant: string, model: string): Promise<JobRow> {
     const { digest, bytes } = await objects.put(Readable.from(["{}\n"]));
     const training = await jobs.addFile({
-      ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes, digest },
-      ...{ status: "processed", status_details: null },
+      tenant,
+      purpose: "fine-tune",
+      filename: "a.jsonl",
+      bytes,
+      digest,
+      status: "processed",
+      status_details: null,
     });
     const request = jobRequestSchema.parse({ model, training_file: training.id });
     const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
@@ -72,9 +79,19 @@ describe.each(databases)("%s", (_, open) => {
     const log = { info, warn: () => undefined, error: () => undefined };
     const workers = [1, 2].map((number) =>
       runWorker({
-        ...{ name: `w${number}`, slices: openSlices(opened.database, opened.queue), queue: opened.queue },
-        ...{ objects, log, models: BASES, scratch: join(folder, `${number}`), signal: stopping.signal },
-        ...{ sliceSeconds: 1, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
+        name: `w${number}`,
+        slices: openSlices(opened.database, opened.queue),
+        queue: opened.queue,
+        objects,
+        log,
+        models: BASES,
+        scratch: join(folder, `${number}`),
+        signal: stopping.signal,
+        sliceSeconds: 1,
+        leaseSeconds: 60,
+        stopSeconds: 60,
+        stallSeconds: 60,
+        threads: 1,
         trainer: endlessTrainer(),
       }),
     );

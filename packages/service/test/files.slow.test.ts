@@ -75,9 +75,7 @@ test.skipIf(process.platform === "win32").each(databases)(
       const folders = [model, `${model}:ckpt-step-1`, `${model}:ckpt-step-2`].map(fileNameOf).sort();
       await vi.waitFor(
         async () => expect((await readdir(join(storage, "adapters"))).sort()).toEqual(folders),
-        {
-          ...{ timeout: 20_000, interval: 200 },
-        },
+        { timeout: 20_000, interval: 200 },
       );
       const state = join(serving.folder, "state");
       for (const place of name === "PGlite" ? [state, storage] : [storage]) {

@@ -28,9 +28,7 @@ describe.each(databases)("%s", (_, open) => {
     folder = await mkdtemp(join(tmpdir(), "mos-input-"));
     const jobs = openJobs(opened.database, opened.queue);
     const objects = await openObjects(join(folder, "objects"));
-    const model = {
-      ...{ name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" },
-    };
+    const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     server = await makeServer({
       server: {
         extension: {

@@ -41,8 +41,13 @@ describe.each(databases)("%s", (_, open) => {
 
   const fileOf = (tenant: string): Promise<FileRow> =>
     jobs.addFile({
-      ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes: 3, digest: digest("a") },
-      ...{ status: "processed", status_details: null },
+      tenant,
+      purpose: "fine-tune",
+      filename: "a.jsonl",
+      bytes: 3,
+      digest: digest("a"),
+      status: "processed",
+      status_details: null,
     });
 
   async function create(tenant: string, more: { key?: string; suffix?: string } = {}): Promise<JobRow> {

@@ -29,13 +29,29 @@ describe.each(databases)("%s", (name, open) => {
     const [state, storage] = [join(folder, "state"), join(folder, "storage")];
     const place = name === "PGlite" ? { state, databaseUrl: undefined } : { state: undefined };
     service = await openService({
-      ...{ databaseUrl: database?.url, storage, ...place, workers: 0, model: MODEL, threads: 1, log },
-      ...{ sliceSeconds: 60, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60 },
-      ...{ peft: undefined, webhookPorts: [443] },
+      databaseUrl: database?.url,
+      storage,
+      ...place,
+      workers: 0,
+      model: MODEL,
+      threads: 1,
+      log,
+      sliceSeconds: 60,
+      leaseSeconds: 60,
+      stopSeconds: 60,
+      stallSeconds: 60,
+      peft: undefined,
+      webhookPorts: [443],
     });
     server = await serve({
-      ...{ model: MODEL, modelName: "tiny", port: 0, log, threads: 1, apiKeys: join(folder, "keys.jsonl") },
-      ...{ adapters: service.adapters, extension: (model) => service.start(model) },
+      model: MODEL,
+      modelName: "tiny",
+      port: 0,
+      log,
+      threads: 1,
+      apiKeys: join(folder, "keys.jsonl"),
+      adapters: service.adapters,
+      extension: (model) => service.start(model),
     });
   }
   async function stop(): Promise<void> {
@@ -81,7 +97,9 @@ describe.each(databases)("%s", (name, open) => {
     expect((await create({ steps: 50 }, "once")).id).toBe(job.id);
     sent.length = 0;
     await expect(create({ steps: 50 })).rejects.toMatchObject({
-      ...{ status: 429, code: "rate_limit_exceeded", message: expect.stringMatching(/1 jobs/) },
+      status: 429,
+      code: "rate_limit_exceeded",
+      message: expect.stringMatching(/1 jobs/),
     });
     expect(sent).toHaveLength(1);
     await clientOf("acme").fineTuning.jobs.cancel(job.id);
@@ -116,7 +134,9 @@ describe.each(databases)("%s", (name, open) => {
       (await clientOf(tenant).get<Usage>("/usage", { query })).data.flatMap(({ results }) => results);
     const say = (tenant: string, model: string) =>
       clientOf(tenant).chat.completions.create({
-        ...{ model, messages: [{ role: "user", content: "Hi" }], max_tokens: 3 },
+        model,
+        messages: [{ role: "user", content: "Hi" }],
+        max_tokens: 3,
       });
     const { usage: tokens } = await say("acme", "tiny");
     await say("acme", "tiny");
@@ -127,12 +147,14 @@ describe.each(databases)("%s", (name, open) => {
     const [mine, ...others] = await usage("acme", { group_by: "model" });
     expect(others).toEqual([]);
     expect(mine).toMatchObject({
-      ...{ object: "usage.result", api_key_id: "acme", model: "tiny", num_model_requests: 2 },
-      ...{
-        input_tokens: 2 * (tokens?.prompt_tokens ?? 0),
-        output_tokens: 2 * (tokens?.completion_tokens ?? 0),
-      },
-      ...{ trained_tokens: 0, training_seconds: 0 },
+      object: "usage.result",
+      api_key_id: "acme",
+      model: "tiny",
+      num_model_requests: 2,
+      input_tokens: 2 * (tokens?.prompt_tokens ?? 0),
+      output_tokens: 2 * (tokens?.completion_tokens ?? 0),
+      trained_tokens: 0,
+      training_seconds: 0,
     });
     expect(mine?.["serving_seconds"]).toBeGreaterThan(0);
     expect((await usage("root")).map((result) => [result["api_key_id"], result["model"]])).toEqual([

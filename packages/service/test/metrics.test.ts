@@ -51,8 +51,13 @@ describe.each(databases)("%s", (_, open) => {
   async function create(): Promise<JobRow> {
     const { digest, bytes } = await objects.put(Readable.from([Buffer.from("{}\n")]));
     const training = await jobs.addFile({
-      ...{ tenant: "acme", purpose: "fine-tune", filename: "a.jsonl", bytes, digest },
-      ...{ status: "processed", status_details: null },
+      tenant: "acme",
+      purpose: "fine-tune",
+      filename: "a.jsonl",
+      bytes,
+      digest,
+      status: "processed",
+      status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
     const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
@@ -63,7 +68,10 @@ describe.each(databases)("%s", (_, open) => {
   function fakeTrainer(): Trainer {
     let slices = 0;
     return {
-      ...{ model: undefined, stop: () => undefined, continue: () => undefined, kill: () => undefined },
+      model: undefined,
+      stop: () => undefined,
+      continue: () => undefined,
+      kill: () => undefined,
       async *train({ out }) {
         slices++;
         if (slices === 3) throw new Error("the trainer is gone: its exit code is 1");
@@ -97,28 +105,44 @@ describe.each(databases)("%s", (_, open) => {
     };
     const heart = startHeart(openWatch(opened.database), { name: "w", models: ["tiny"] });
     const worker = runWorker({
-      ...{ name: "w", slices: openSlices(opened.database, queue), queue, objects, trainer: fakeTrainer() },
-      ...{
-        log: { info: write, warn: write, error: write },
-        onSlice: metrics.sliceEnded,
-        signal: stopping.signal,
-      },
-      ...{ models: new Map([["tiny", "nowhere"]]), scratch: join(folder, "scratch") },
-      ...{ sliceSeconds: 1, leaseSeconds: 20, stopSeconds: 60, stallSeconds: 60, threads: 1 },
+      name: "w",
+      slices: openSlices(opened.database, queue),
+      queue,
+      objects,
+      trainer: fakeTrainer(),
+      log: { info: write, warn: write, error: write },
+      onSlice: metrics.sliceEnded,
+      signal: stopping.signal,
+      models: new Map([["tiny", "nowhere"]]),
+      scratch: join(folder, "scratch"),
+      sliceSeconds: 1,
+      leaseSeconds: 20,
+      stopSeconds: 60,
+      stallSeconds: 60,
+      threads: 1,
     });
     await vi.waitFor(() => expect(lines).toHaveLength(2), { timeout: 30_000 });
     const second = await create();
     await worker;
     const common = {
-      ...{ tenant: "acme", model: "tiny", worker: "w", seconds: expect.any(Number) },
-      ...{ fetchSeconds: expect.any(Number), trainSeconds: expect.any(Number) },
+      tenant: "acme",
+      model: "tiny",
+      worker: "w",
+      seconds: expect.any(Number),
+      fetchSeconds: expect.any(Number),
+      trainSeconds: expect.any(Number),
     };
     const kept = { ...common, storeSeconds: expect.any(Number), steps: 4, trainedTokens: 20 };
     expect(lines).toEqual([
       { ...kept, job: first.id, slice: 0, lease: 1, fromStep: 0, toStep: 2, result: "stopped" },
       { ...kept, job: first.id, slice: 1, lease: 2, fromStep: 2, toStep: 4, result: "succeeded" },
       {
-        ...{ ...common, job: second.id, slice: 0, lease: 1, fromStep: 0, result: "interrupted" },
+        ...common,
+        job: second.id,
+        slice: 0,
+        lease: 1,
+        fromStep: 0,
+        result: "interrupted",
         reason: "the trainer is gone: its exit code is 1",
       },
     ]);
@@ -195,8 +219,10 @@ test("the port of a worker", async () => {
   metrics.sliceEnded({ model: "tiny", result: "stopped", seconds: 1, trainedTokens: 5 });
   let reason: string | undefined;
   const options = {
-    ...{ host: "127.0.0.1", port: 0 },
-    ...{ metrics: () => metrics.render(), problem: async () => reason },
+    host: "127.0.0.1",
+    port: 0,
+    metrics: () => metrics.render(),
+    problem: async () => reason,
   };
   await using probes = await listenForProbes(options);
   const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${probes.port}${path}`, init);

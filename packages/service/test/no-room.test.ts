@@ -17,7 +17,10 @@ const admin = { tenant: "", isAdmin: true };
 function smallTrainer(): Trainer {
   let runs = 0;
   return {
-    ...{ model: undefined, stop: () => undefined, continue: () => undefined, kill: () => undefined },
+    model: undefined,
+    stop: () => undefined,
+    continue: () => undefined,
+    kill: () => undefined,
     async *train({ out }) {
       if (++runs === 1) {
         yield { type: "failed", code: "memory", message: `${out}: 91 GB are needed, and 14 GB are free` };
@@ -41,8 +44,13 @@ test.each(databases)(
     const create = async (): Promise<string> => {
       const { digest, bytes } = await objects.put(Readable.from(["{}\n"]));
       const training = await jobs.addFile({
-        ...{ tenant: "acme", purpose: "fine-tune", filename: "a.jsonl", bytes, digest },
-        ...{ status: "processed", status_details: null },
+        tenant: "acme",
+        purpose: "fine-tune",
+        filename: "a.jsonl",
+        bytes,
+        digest,
+        status: "processed",
+        status_details: null,
       });
       const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
       const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
@@ -52,9 +60,20 @@ test.each(databases)(
     const stopping = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const working = runWorker({
-      ...{ name: "w", slices: openSlices(database, queue), queue, objects, log, trainer: smallTrainer() },
-      ...{ models: new Map([["tiny", "path"]]), scratch: join(folder, "scratch"), signal: stopping.signal },
-      ...{ sliceSeconds: 1, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
+      name: "w",
+      slices: openSlices(database, queue),
+      queue,
+      objects,
+      log,
+      trainer: smallTrainer(),
+      models: new Map([["tiny", "path"]]),
+      scratch: join(folder, "scratch"),
+      signal: stopping.signal,
+      sliceSeconds: 1,
+      leaseSeconds: 60,
+      stopSeconds: 60,
+      stallSeconds: 60,
+      threads: 1,
     });
     try {
       await vi.waitFor(

@@ -90,7 +90,8 @@ test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
       await run("mount", ["-o", "remount,ro", place]);
       for (const work of [() => mounted.put(Readable.from([Buffer.from("x")])), () => mounted.remove(digest)])
         await expect(work()).rejects.toMatchObject({
-          ...{ code: "storage", message: expect.stringMatching(`${place}.*read-only`) },
+          code: "storage",
+          message: expect.stringMatching(`${place}.*read-only`),
         });
       await mounted.pathOf(digest);
     } finally {
@@ -105,10 +106,8 @@ test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
       () => objects.discard("x"),
     ])
       await expect(work()).rejects.toMatchObject({
-        ...{
-          code: "storage",
-          message: expect.stringContaining(`${removed}: the storage folder is not there`),
-        },
+        code: "storage",
+        message: expect.stringContaining(`${removed}: the storage folder is not there`),
       });
     expect(await readdir(folder)).not.toContain("removed");
   },

@@ -147,7 +147,8 @@ describe.runIf(programs !== undefined)("PostgreSQL", () => {
       () => say(acme, "ft:tiny:acme::unknown"),
     ])
       await expect(ask()).rejects.toMatchObject({
-        ...{ status: 503, code: "database_unavailable" },
+        status: 503,
+        code: "database_unavailable",
         message: expect.stringContaining("the database cannot be reached now"),
       });
     await say(acme); // what needs no database goes on

@@ -31,14 +31,12 @@ afterEach(async () => {
 
 const open = () =>
   openPeftFolder({
-    ...{
-      folder: out,
-      baseName: "org/tiny",
-      model: MODEL,
-      modelName: "tiny",
-      objects,
-      signal: stopping.signal,
-    },
+    folder: out,
+    baseName: "org/tiny",
+    model: MODEL,
+    modelName: "tiny",
+    objects,
+    signal: stopping.signal,
     jobs: { published: async () => published, filesOfModel: async (name) => published.get(name) },
     log: { warn: (fields) => void warnings.push(fields) },
   });

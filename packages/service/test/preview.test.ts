@@ -3,8 +3,13 @@ import { expect, test } from "vitest";
 import { createPreviewer } from "#worker";
 
 const order: Parameters<ReturnType<typeof createPreviewer>>[0] = {
-  ...{ model: "assets/tiny-english", data: "assets/quickstart/train.jsonl", heldOutData: undefined },
-  ...{ adapter: { method: "lora", rank: 2 }, settings: { steps: 1 }, threads: 1, maxShown: 10 },
+  model: "assets/tiny-english",
+  data: "assets/quickstart/train.jsonl",
+  heldOutData: undefined,
+  adapter: { method: "lora", rank: 2 },
+  settings: { steps: 1 },
+  threads: 1,
+  maxShown: 10,
 };
 const oneAtATime = { running: 1, runningOfTenant: 1 };
 const never = { tenant: "acme", signal: new AbortController().signal };

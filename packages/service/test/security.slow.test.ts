@@ -41,7 +41,9 @@ const upload = async (client: OpenAI, text: string | Buffer = DATA): Promise<Ope
 
 const createJob = (client: OpenAI, training_file: string, more: object = {}) =>
   client.fineTuning.jobs.create({
-    ...{ model: "tiny", training_file, seed: 7 },
+    model: "tiny",
+    training_file,
+    seed: 7,
     mos: { rank: 6, equivalent_rank: 2, steps: 2, save_every: 1, max_length: 64, ...more },
   } as OpenAI.FineTuning.JobCreateParams);
 
@@ -80,7 +82,10 @@ async function raw({
 }: RawRequest) {
   const { hostname, port } = new URL(serving.address);
   const sent = httpRequest({
-    ...{ hostname, port, method, path },
+    hostname,
+    port,
+    method,
+    path,
     headers: { authorization: `Bearer ${serving.keyOf(tenant)}`, ...headers },
   });
   let isOver = false;
@@ -121,7 +126,9 @@ const fileHead = (filename: string, name = "file"): string =>
   `--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"; ${filename}\r\n\r\n`;
 const END = `\r\n--${BOUNDARY}--\r\n`;
 const form = (...parts: readonly string[]): RawRequest => ({
-  ...{ path: "/v1/files", headers: FORM, body: [...parts, `--${BOUNDARY}--\r\n`] },
+  path: "/v1/files",
+  headers: FORM,
+  body: [...parts, `--${BOUNDARY}--\r\n`],
 });
 
 /** Everything in the storage: contents, and files that are still arriving. */
@@ -584,7 +591,8 @@ describe("whatever is asked of a job", () => {
     const property = fc.asyncProperty(request, async (asked) => {
       const body = { model: "tiny", training_file: file.id, ...asked };
       const { answer } = await raw({
-        ...{ path: "/v1/fine_tuning/jobs", headers: { "content-type": "application/json" } },
+        path: "/v1/fine_tuning/jobs",
+        headers: { "content-type": "application/json" },
         body: [JSON.stringify(body)],
       });
       expect([200, 400], answer?.text).toContain(answer?.status);

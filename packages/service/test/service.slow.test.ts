@@ -93,7 +93,10 @@ describe.each(databases)("%s", (name, open) => {
   };
   const create = (training_file: string, more: object = {}): Promise<OpenAI.FineTuning.FineTuningJob> =>
     acme.fineTuning.jobs.create({
-      ...{ model: "tiny", training_file, seed: 7, ...more },
+      model: "tiny",
+      training_file,
+      seed: 7,
+      ...more,
       mos: { rank: 6, equivalent_rank: 2, steps: 6, save_every: 2, learning_rate: 0.01, ...Object(more).mos },
     } as OpenAI.FineTuning.JobCreateParams);
 
@@ -153,7 +156,10 @@ describe.each(databases)("%s", (name, open) => {
     const point = (to: string) => acme.put<{ model: string }>("/aliases/support", { body: { model: to } });
     expect(await point(model)).toMatchObject({ object: "alias", version: 1, model });
     const stream = await acme.chat.completions.create({
-      ...{ model: "support", messages: [{ role: "user", content: "Hi" }], max_tokens: 40, stream: true },
+      model: "support",
+      messages: [{ role: "user", content: "Hi" }],
+      max_tokens: 40,
+      stream: true,
     });
     const models: string[] = [];
     for await (const chunk of stream) {

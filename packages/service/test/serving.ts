@@ -18,7 +18,8 @@ export function startMos(
 ): ChildProcess {
   const [command = "", ...rest] = args;
   const child = spawn(process.execPath, [...MAIN, command, ...MODEL, ...rest], {
-    ...{ stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } },
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
   });
   for (const stream of [child.stdout, child.stderr])
     if (stream !== null) createInterface(stream).on("line", onLine);
@@ -81,7 +82,12 @@ export async function startServing(
   child.once("exit", () => reject(new Error(lines.join("\n"))));
   const address = await promise;
   return {
-    ...{ folder, storage, address, lines, keyOf, process: child },
+    folder,
+    storage,
+    address,
+    lines,
+    keyOf,
+    process: child,
     client: (tenant) =>
       new OpenAI({ apiKey: keyOf(tenant), baseURL: `${address}/v1`, maxRetries: 0, timeout: 60_000 }),
     [Symbol.asyncDispose]: async () => {

@@ -56,12 +56,17 @@ describe.each(databases)("a worker on %s", (_, open) => {
   async function create(mos: Readonly<Record<string, unknown>>): Promise<JobRow> {
     const { digest, bytes } = await objects.put(Readable.from([await readFile(DATA)]));
     const training = await jobs.addFile({
-      ...{ tenant: "acme", purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
-      ...{ status: "processed", status_details: null },
+      tenant: "acme",
+      purpose: "fine-tune",
+      filename: "train.jsonl",
+      bytes,
+      digest,
+      status: "processed",
+      status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
     const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
-    return jobs.create({ ...{ tenant: "acme", request, plan, training, validation: undefined } });
+    return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
   }
 
   function startWorker(times: { readonly stopSeconds: number; readonly stallSeconds: number }) {
@@ -70,11 +75,20 @@ describe.each(databases)("a worker on %s", (_, open) => {
     const metrics = createMetrics();
     const silent = (): void => undefined;
     const ended = runWorker({
-      ...{ name: "w", slices: openSlices(opened.database, opened.queue), queue: opened.queue, objects },
-      ...{ models: new Map([["tiny-english", MODEL]]), scratch: join(folder, "scratch"), ...times },
+      name: "w",
+      slices: openSlices(opened.database, opened.queue),
+      queue: opened.queue,
+      objects,
+      models: new Map([["tiny-english", MODEL]]),
+      scratch: join(folder, "scratch"),
+      ...times,
       log: { info: silent, error: silent, warn: (fields, msg) => void warnings.push({ ...fields, msg }) },
-      ...{ onSlice: metrics.sliceEnded, onStall: metrics.trainerStalled },
-      ...{ sliceSeconds: 60, leaseSeconds: 20, threads: 1, signal: stopping.signal },
+      onSlice: metrics.sliceEnded,
+      onStall: metrics.trainerStalled,
+      sliceSeconds: 60,
+      leaseSeconds: 20,
+      threads: 1,
+      signal: stopping.signal,
     });
     return { ended, metrics, warnings, stop: () => stopping.abort() };
   }
@@ -94,7 +108,10 @@ describe.each(databases)("a worker on %s", (_, open) => {
     await worker.ended;
     expect(worker.warnings).toEqual([
       expect.objectContaining({
-        ...{ job: id, tenant: "acme", model: "tiny-english", msg: "a trainer without progress was killed" },
+        job: id,
+        tenant: "acme",
+        model: "tiny-english",
+        msg: "a trainer without progress was killed",
         reason: "the trainer made no progress for 5 s and was killed",
       }),
     ]);
@@ -126,7 +143,8 @@ describe.each(databases)("a worker on %s", (_, open) => {
 /** Creates a job. */
 async function train(client: OpenAI, mos: object): Promise<string> {
   const file = await client.files.create({
-    ...{ file: await toFile(await readFile(DATA), "train.jsonl"), purpose: "fine-tune" },
+    file: await toFile(await readFile(DATA), "train.jsonl"),
+    purpose: "fine-tune",
   });
   const body = { model: "tiny", training_file: file.id, seed: 1, mos };
   return (await client.fineTuning.jobs.create(body as OpenAI.FineTuning.JobCreateParams)).id;

@@ -43,8 +43,14 @@ describe.each(databases)("%s", (_, open) => {
   const root = { tenant: "root", isAdmin: true };
   const fileOf = (tenant: string, bytes = 3, maxStorageBytes?: number): Promise<FileRow> =>
     jobs.addFile({
-      ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes, digest: digest("a") },
-      ...{ status: "processed", status_details: null, maxStorageBytes },
+      tenant,
+      purpose: "fine-tune",
+      filename: "a.jsonl",
+      bytes,
+      digest: digest("a"),
+      status: "processed",
+      status_details: null,
+      maxStorageBytes,
     });
 
   interface Asked {
@@ -56,7 +62,13 @@ describe.each(databases)("%s", (_, open) => {
     const request = jobRequestSchema.parse({ model: MODEL, training_file: "file-1", mos });
     const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
     return jobs.create({
-      ...{ tenant, request, plan, training, validation: undefined, limits, idempotencyKey: key },
+      tenant,
+      request,
+      plan,
+      training,
+      validation: undefined,
+      limits,
+      idempotencyKey: key,
     });
   }
 
@@ -126,7 +138,10 @@ describe.each(databases)("%s", (_, open) => {
     expect((await jobs.jobs(root, { limit: 9 })).rows).toEqual([]);
     expect(await claimNext()).toBeUndefined();
     expect(await create("acme", limits, { mos: { steps: 100 } })).toMatchObject({
-      ...{ priority: 2, max_steps: 100, max_tokens: 5, max_running_jobs: null },
+      priority: 2,
+      max_steps: 100,
+      max_tokens: 5,
+      max_running_jobs: null,
     });
   });
 
@@ -296,12 +311,23 @@ describe.each(databases)("%s", (_, open) => {
     const total = async (owner = ownerOf("acme")) =>
       (await jobs.usage(owner, days)).rows.map(({ start: __, ...row }) => row);
     const nothing = {
-      ...{ model: null, requests: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 },
-      ...{ serving_seconds: 0, trained_tokens: 0, training_seconds: 0 },
+      model: null,
+      requests: 0,
+      prompt_tokens: 0,
+      cached_tokens: 0,
+      completion_tokens: 0,
+      serving_seconds: 0,
+      trained_tokens: 0,
+      training_seconds: 0,
     };
     const served = (tenant: string, model: string, requests = 1) => ({
-      ...{ tenant, model, requests, prompt_tokens: 5 * requests, cached_tokens: 2 * requests },
-      ...{ completion_tokens: 3 * requests, serving_seconds: 0.5 * requests },
+      tenant,
+      model,
+      requests,
+      prompt_tokens: 5 * requests,
+      cached_tokens: 2 * requests,
+      completion_tokens: 3 * requests,
+      serving_seconds: 0.5 * requests,
     });
 
     test("counts what was trained and kept once, however often slices are done again", async () => {

@@ -63,7 +63,11 @@ async function startReceiver() {
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
-    ...{ received, hung, answers, port, url: `http://127.0.0.1:${port}` },
+    received,
+    hung,
+    answers,
+    port,
+    url: `http://127.0.0.1:${port}`,
     at: (path: string) => received.filter((one) => one.path === path),
     [Symbol.asyncDispose]: async () => {
       server.close();
@@ -124,16 +128,17 @@ describe.each(databases)("%s", (_, open) => {
         extension: {
           addRoutes: (app) =>
             addServiceRoutes(app, {
-              ...{
-                jobs,
-                modelName: "tiny",
-                layers: 5,
-                learningRate: 0.002,
-                maxFileBytes: 1000,
-                objects: {} as never,
-              },
+              jobs,
+              modelName: "tiny",
+              layers: 5,
+              learningRate: 0.002,
+              maxFileBytes: 1000,
+              objects: {} as never,
               webhookPorts,
-              ...{ checkPlan: unused, unpublish: unused, nextSeed: unused, lookAtExpiry: unused },
+              checkPlan: unused,
+              unpublish: unused,
+              nextSeed: unused,
+              lookAtExpiry: unused,
               preview: unused,
               checkFile: unused,
             }),
@@ -153,9 +158,13 @@ describe.each(databases)("%s", (_, open) => {
     const outcomes: string[] = [];
     const write = (fields: object): void => void log.push(fields);
     const done = deliverWebhooks({
-      ...{ outbox, log: { info: write, warn: write, error: write }, signal: stopping.signal },
+      outbox,
+      log: { info: write, warn: write, error: write },
+      signal: stopping.signal,
       ports: webhookPorts,
-      ...{ idleSeconds: 0.02, pauses: [0.01, 0.01, 0.01, 0.01, 0.01, 0.01], ...more },
+      idleSeconds: 0.02,
+      pauses: [0.01, 0.01, 0.01, 0.01, 0.01, 0.01],
+      ...more,
       onAttempt: (outcome) => outcomes.push(outcome),
     });
     const stop = async (): Promise<void> => {
@@ -168,8 +177,13 @@ describe.each(databases)("%s", (_, open) => {
 
   async function create(tenant = "anybody"): Promise<JobRow> {
     const training: FileRow = await jobs.addFile({
-      ...{ tenant, purpose: "fine-tune", filename: "a.jsonl", bytes: 3, digest: "a".repeat(64) },
-      ...{ status: "processed", status_details: null },
+      tenant,
+      purpose: "fine-tune",
+      filename: "a.jsonl",
+      bytes: 3,
+      digest: "a".repeat(64),
+      status: "processed",
+      status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
     return jobs.create({
@@ -190,8 +204,12 @@ describe.each(databases)("%s", (_, open) => {
   }
   const succeeded = {
     type: "succeeded",
-    ...{ adapter: {}, results: { digest: "d".repeat(64), bytes: 7 } },
-    ...{ step: 3, steps: 3, trainedTokens: 30, seconds: 1 },
+    adapter: {},
+    results: { digest: "d".repeat(64), bytes: 7 },
+    step: 3,
+    steps: 3,
+    trainedTokens: 30,
+    seconds: 1,
   } as const;
   const failed = { type: "failed", code: "invalid_training_file", message: "no" } as const;
   const cancelOne = async (tenant = "anybody"): Promise<JobRow> => {
@@ -208,12 +226,10 @@ describe.each(databases)("%s", (_, open) => {
     const webhook = await add("/all", { description: "all of them" });
     const few = await add("/few", { events: ["fine_tuning.job.failed"] });
     expect(webhook).toMatchObject({
-      ...{
-        object: "webhook",
-        status: "enabled",
-        description: "all of them",
-        secret: expect.stringMatching(/^whsec_/),
-      },
+      object: "webhook",
+      status: "enabled",
+      description: "all of them",
+      secret: expect.stringMatching(/^whsec_/),
       events: ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"],
     });
     const ids: Record<string, string> = {};
@@ -237,7 +253,10 @@ describe.each(databases)("%s", (_, open) => {
       const event = await client.webhooks.unwrap(body, headers as Record<string, string>, webhook.secret);
       if (!event.type.startsWith("fine_tuning.job")) throw new Error(event.type);
       expect(event).toEqual({
-        ...{ id: headers["webhook-id"], object: "event", created_at: expect.any(Number), type: event.type },
+        id: headers["webhook-id"],
+        object: "event",
+        created_at: expect.any(Number),
+        type: event.type,
         data: { id: expect.any(String) },
       });
       told[event.type] = (event.data as { id: string }).id;
@@ -275,7 +294,11 @@ describe.each(databases)("%s", (_, open) => {
     expect(receiver.at("/elsewhere")).toEqual([]);
     await until(async () =>
       expect(await lastOf(webhook.id)).toMatchObject({
-        ...{ status: "delivered", attempts: 5, response_status: 204, error: null, next_attempt_at: null },
+        status: "delivered",
+        attempts: 5,
+        response_status: 204,
+        error: null,
+        next_attempt_at: null,
         data: { id: job.id },
       }),
     );
@@ -292,7 +315,10 @@ describe.each(databases)("%s", (_, open) => {
     await until(() => expect(receiver.at("/stubborn")).toHaveLength(6));
     await until(async () =>
       expect(await lastOf(stubborn.id)).toMatchObject({
-        ...{ status: "failed", attempts: 3, response_status: 503, error: "the receiver answered 503" },
+        status: "failed",
+        attempts: 3,
+        response_status: 503,
+        error: "the receiver answered 503",
         next_attempt_at: null,
       }),
     );
@@ -308,7 +334,10 @@ describe.each(databases)("%s", (_, open) => {
     await add("/hangs");
     for (let i = 0; i < 10; i++) await cancelOne();
     await jobs.addWebhook({
-      ...{ tenant: "zeta", url: `${receiver.url}/zeta`, description: null, allowsPrivate: true },
+      tenant: "zeta",
+      url: `${receiver.url}/zeta`,
+      description: null,
+      allowsPrivate: true,
       events: ["fine_tuning.job.cancelled"],
     });
     for (let i = 0; i < 30; i++) await cancelOne("zeta");

@@ -40,8 +40,13 @@ describe.each(databases)("%s", (_, open) => {
     const add = async (data: Buffer) => {
       const { digest, bytes } = await objects.put(Readable.from([data]));
       return jobs.addFile({
-        ...{ tenant, purpose: "fine-tune", filename: "train.jsonl", bytes, digest },
-        ...{ status: "processed", status_details: null },
+        tenant,
+        purpose: "fine-tune",
+        filename: "train.jsonl",
+        bytes,
+        digest,
+        status: "processed",
+        status_details: null,
       });
     };
     const training = await add(await readFile(DATA));
@@ -53,13 +58,12 @@ describe.each(databases)("%s", (_, open) => {
       mos,
     });
     return jobs.create({
-      ...{
-        tenant,
-        request,
-        plan: planOf(request, { seed: 5, layers: 5, learningRate: 0.002 }),
-        training,
-      },
-      ...{ validation, limits },
+      tenant,
+      request,
+      plan: planOf(request, { seed: 5, layers: 5, learningRate: 0.002 }),
+      training,
+      validation,
+      limits,
     });
   }
 
@@ -74,9 +78,19 @@ describe.each(databases)("%s", (_, open) => {
     const stopped = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const worker = runWorker({
-      ...{ name: "w", slices: openSlices(opened.database, queue), queue, objects, log, sliceSeconds },
-      ...{ models: new Map([["tiny-english", MODEL]]), scratch: join(folder, "scratch") },
-      ...{ leaseSeconds, stopSeconds: 60, stallSeconds: 60, threads: 1, signal: stopped.signal },
+      name: "w",
+      slices: openSlices(opened.database, queue),
+      queue,
+      objects,
+      log,
+      sliceSeconds,
+      models: new Map([["tiny-english", MODEL]]),
+      scratch: join(folder, "scratch"),
+      leaseSeconds,
+      stopSeconds: 60,
+      stallSeconds: 60,
+      threads: 1,
+      signal: stopped.signal,
     });
     for (;;) {
       const job = await jobs.job(by, id);

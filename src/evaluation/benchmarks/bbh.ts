@@ -131,10 +131,7 @@ async function questionsOf(folder: string, options: QuestionOptions): Promise<Qu
   const data = await readBbh(folder);
   const drafts = data.tasks.flatMap((task) => draftsOf(task, makePrompt));
   return finishQuestions(
-    {
-      ...{ benchmark: "bbh", data, drafts, output: outputOf(options), shots },
-      direct: options.direct === true,
-    },
+    { benchmark: "bbh", data, drafts, output: outputOf(options), shots, direct: options.direct === true },
     options,
   );
 }

@@ -42,7 +42,10 @@ test("MMLU counts every question alike, in all and in categories", () => {
     "virology",
   ]);
   expect(groups.get("college_mathematics")).toEqual({
-    ...{ questions: 2, scores: { acc: 0 }, errors: { acc: 0 }, right: { acc: 0 } },
+    questions: 2,
+    scores: { acc: 0 },
+    errors: { acc: 0 },
+    right: { acc: 0 },
   });
 });
 
@@ -50,7 +53,9 @@ test("BBH's mean counts tasks alike, the harness's questions", () => {
   const navigate = [0, 0, 1].map((exact_match) => scored("navigate", { exact_match }));
   const { overall, groups } = benchmarks.bbh.summarise([scored("snarks", { exact_match: 1 }), ...navigate]);
   expect(overall).toMatchObject({
-    ...{ questions: 4, scores: { average_exact_match: 2 / 3, exact_match: 0.5 }, right: { exact_match: 2 } },
+    questions: 4,
+    scores: { average_exact_match: 2 / 3, exact_match: 0.5 },
+    right: { exact_match: 2 },
   });
   // of one question there is no error, and so none of the mean of tasks
   expect(Object.keys(overall.errors)).toEqual(["exact_match"]);
@@ -101,7 +106,8 @@ test("HumanEval reports pass@k only where every problem has k answers", () => {
 test("no questions have no scores", () => {
   for (const task of Object.values(benchmarks))
     expect(task.summarise([])).toEqual({
-      ...{ overall: { questions: 0, scores: {}, errors: {}, right: {} }, groups: new Map() },
+      overall: { questions: 0, scores: {}, errors: {}, right: {} },
+      groups: new Map(),
     });
 });
 
@@ -119,12 +125,14 @@ test("predictions are scored by the rules that are asked for", async () => {
   const score = (name: "gsm8k" | "mmlu" | "bbh", rules: "open-instruct" | "lm-eval", prediction: string) =>
     scorePrediction(benchmarks[name], { prediction, references: ["5"] }, { rules });
   expect(await score("gsm8k", "open-instruct", "4 and then 5")).toEqual({
-    ...{ extracted: "5", scores: { exact_match: 1 } },
+    extracted: "5",
+    scores: { exact_match: 1 },
   });
   expect((await score("gsm8k", "lm-eval", "4 and then 5")).scores["strict-match"]).toBe(0);
   const choice = { prediction: "B", references: ["B"] };
   expect(await scorePrediction(benchmarks.mmlu, choice, { rules: "open-instruct" })).toEqual({
-    ...{ extracted: "B", scores: { acc: 1 } },
+    extracted: "B",
+    scores: { acc: 1 },
   });
 });
 
@@ -145,7 +153,9 @@ test("HumanEval's completions are run with their tests", async () => {
     ["    return 2", 0],
   ] as const)
     expect(await score(prediction, { checker })).toEqual({
-      ...{ extracted: prediction, scores: { passed }, reason: "failed: why" },
+      extracted: prediction,
+      scores: { passed },
+      reason: "failed: why",
     });
   expect(programs[0]).toBe("def f():\n    return 1\ndef check(f): pass\ncheck(f)");
   await expect(score("x", {})).rejects.toThrow(/give a checker/);

@@ -42,6 +42,8 @@ test("a run leaves no listeners on the process, and the end of the process ends 
   expect(await endless).toMatchObject({ passed: false, reason: "failed: the program ended its process" });
   await worker.exited;
   expect(await worker.run("assert True", undefined)).toEqual({
-    ...{ passed: false, reason: "failed: the process is gone", reusable: false },
+    passed: false,
+    reason: "failed: the process is gone",
+    reusable: false,
   });
 });

@@ -82,7 +82,9 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
   return new Promise((resolve, reject) => {
     // a group of its own, which can be killed with all that it started
     const child = spawn(python, ["-I", "-c", HARNESS], {
-      ...{ cwd: folder, env: {}, detached: true },
+      cwd: folder,
+      env: {},
+      detached: true,
       stdio: ["pipe", "ignore", "ignore", "pipe"],
     });
     const kill = (): void => {

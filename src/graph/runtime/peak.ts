@@ -5,7 +5,15 @@ import { type DType, type Node, nodesOf, type Value } from "../value.ts";
 import { Arena, type Piece } from "./arena.ts";
 
 const BYTES: Readonly<Record<DType, number>> = {
-  ...{ float32: 4, float16: 2, bfloat16: 2, int64: 8, int32: 4, uint16: 2, uint8: 1, int8: 1, bool: 1 },
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  uint16: 2,
+  uint8: 1,
+  int8: 1,
+  bool: 1,
 };
 
 /** Operators whose output is their first input in another shape. */

@@ -52,8 +52,14 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     "gemma2",
     { sliding_window: 64, query_pre_attn_scalar: 16 },
     {
-      ...{ window: "wfwfwf", norms: "both", gainOffset: 1, activation: "gelu_tanh" },
-      ...{ attentionSoftCap: 50, logitSoftCap: 30, attentionScale: 0.25, embeddingScale: Math.sqrt(32) },
+      window: "wfwfwf",
+      norms: "both",
+      gainOffset: 1,
+      activation: "gelu_tanh",
+      attentionSoftCap: 50,
+      logitSoftCap: 30,
+      attentionScale: 0.25,
+      embeddingScale: Math.sqrt(32),
     },
   ],
   [
@@ -61,7 +67,8 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     "gemma3_text",
     { sliding_window: 64, rope_scaling: { rope_type: "linear", factor: 8 } },
     {
-      ...{ window: "wwwwwf", queryKeyNorm: "head" },
+      window: "wwwwwf",
+      queryKeyNorm: "head",
       rope: { kind: "linear", theta: 1e6, factor: 8 },
       localRope: { kind: "default", theta: 1e4 },
     },
@@ -99,7 +106,8 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     "layers of SmolLM3 that are listed have a window, used or not",
     "smollm3",
     {
-      ...{ use_sliding_window: false, sliding_window: 64 },
+      use_sliding_window: false,
+      sliding_window: 64,
       layer_types: ["full_attention", ...Array.from({ length: 5 }, () => "sliding_attention")],
     },
     { window: "fwwwww" },
@@ -119,8 +127,11 @@ const CASES: readonly (readonly [string, FamilyName, object, object])[] = [
     },
     {
       rope: {
-        ...{ kind: "longrope", theta: 10000, originalMaxPositions: 256 },
-        ...{ shortFactors: [1, 1, 1, 1], longFactors: [1, 2, 3, 4] },
+        kind: "longrope",
+        theta: 10000,
+        originalMaxPositions: 256,
+        shortFactors: [1, 1, 1, 1],
+        longFactors: [1, 2, 3, 4],
         attentionFactor: Math.sqrt(1 + Math.log(4) / Math.log(256)),
       },
     },

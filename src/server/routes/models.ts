@@ -60,8 +60,13 @@ function defaultParameters({ engine: { defaults } }: ServerContext): z.output<ty
   const { temperature, topP = 1, topK = 0, minP = 0, ...penalties } = samplingBy(defaults);
   const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = penalties;
   return {
-    ...{ temperature, top_p: topP, top_k: topK, min_p: minP, repetition_penalty: repetitionPenalty },
-    ...{ presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty },
+    temperature,
+    top_p: topP,
+    top_k: topK,
+    min_p: minP,
+    repetition_penalty: repetitionPenalty,
+    presence_penalty: presencePenalty,
+    frequency_penalty: frequencyPenalty,
     ...(defaults.maxTokens === undefined ? {} : { max_tokens: defaults.maxTokens }),
   };
 }

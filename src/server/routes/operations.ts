@@ -84,8 +84,14 @@ export function operationRoutes(app: ServerApp): void {
     if (wantsPage) return context.redirect("docs"); // relative: a proxy may have put the server below a path
     const { modelName } = context.var.server;
     return context.json({
-      ...{ name: "mixture-of-shards", model: modelName, docs: "docs", openapi: "openapi.json" },
-      ...{ api: "v1", health: "health", ready: "ready", metrics: "metrics" },
+      name: "mixture-of-shards",
+      model: modelName,
+      docs: "docs",
+      openapi: "openapi.json",
+      api: "v1",
+      health: "health",
+      ready: "ready",
+      metrics: "metrics",
     });
   });
   let document: object | undefined;

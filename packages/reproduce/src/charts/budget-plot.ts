@@ -85,7 +85,11 @@ export function budgetPlot(options: BudgetPlotOptions): string {
   const tickFormat = (numbers: number): string => numbers.toLocaleString("en-US");
   const ticks = [...new Set(points.map(({ numbers }) => numbers))];
   return draw(options, {
-    ...{ width, height, above: 2.5 * PADDING, marginLeft: MARGIN, marginRight: PADDING },
+    width,
+    height,
+    above: 2.5 * PADDING,
+    marginLeft: MARGIN,
+    marginRight: PADDING,
     marginBottom: roomBelow(axis),
     x: { type: "log", inset: room },
     y: {
@@ -99,7 +103,10 @@ export function budgetPlot(options: BudgetPlotOptions): string {
       axisBelow(axis, { ticks, tickFormat }),
       axisY({ tickSize: 0, label: null, tickFormat: (value: number) => written(value, decimals) }),
       text([`${valueTitle}; ${better} is better`], {
-        ...{ frameAnchor: "top-left", lineAnchor: "bottom", dx: PADDING - MARGIN, dy: -AWAY },
+        frameAnchor: "top-left",
+        lineAnchor: "bottom",
+        dx: PADDING - MARGIN,
+        dy: -AWAY,
       }),
       ...[false, true].flatMap((emphasised) => {
         const own = points.filter((point) => point.emphasised === emphasised);
@@ -116,7 +123,12 @@ export function budgetPlot(options: BudgetPlotOptions): string {
           ruleX(own, { x: "x", y1: "low", y2: "high", stroke: INK, strokeWidth: 1.5 }),
           dot(own, { x: "x", y: "mean", fill: stroke, r: 5 }),
           text(own, {
-            ...{ x: "x", y: "mean", text: "label", stroke: PAPER, strokeWidth: 4, fill: INK },
+            x: "x",
+            y: "mean",
+            text: "label",
+            stroke: PAPER,
+            strokeWidth: 4,
+            fill: INK,
             ...(emphasised ? { textAnchor: "start", dx: AWAY } : { textAnchor: "end", dx: -AWAY }),
           }),
         ];

@@ -133,8 +133,10 @@ function shapesOf(svg: string): {
     const box =
       element.tagName === "rect"
         ? {
-            ...{ x: x + number(element, "x"), y: y + number(element, "y") },
-            ...{ width: number(element, "width"), height: number(element, "height") },
+            x: x + number(element, "x"),
+            y: y + number(element, "y"),
+            width: number(element, "width"),
+            height: number(element, "height"),
           }
         : lineBox(element);
     return [

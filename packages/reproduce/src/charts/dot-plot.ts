@@ -84,7 +84,8 @@ export function dotPlot(options: DotPlotOptions): string {
   const labels = new Map(rows.map(({ label }) => [label, wrap(label, LABEL_WIDTH)]));
   const step = PADDING + heightOf([...labels.values()].reduce(taller));
   const details = detailTitles.map((title, i) => ({
-    ...{ title, of: ({ details }: DotRow) => details?.[i] ?? "" },
+    title,
+    of: ({ details }: DotRow) => details?.[i] ?? "",
     width: 2 * PADDING + longest([title, ...rows.map(({ details }) => details?.[i] ?? "")]),
   }));
   const means = { title: "mean", of: ({ mean }: DotRow) => written(mean, decimals) };
@@ -111,8 +112,12 @@ export function dotPlot(options: DotPlotOptions): string {
         text(
           rows.filter(({ emphasised = false }) => emphasised === bold),
           {
-            ...{ y: labelOf, text: ({ label }: DotRow) => labels.get(label), lineHeight: LEADING },
-            ...{ frameAnchor: "left", textAnchor: "start", dx: PADDING - marginLeft },
+            y: labelOf,
+            text: ({ label }: DotRow) => labels.get(label),
+            lineHeight: LEADING,
+            frameAnchor: "left",
+            textAnchor: "start",
+            dx: PADDING - marginLeft,
             fontWeight: bold ? "bold" : "normal",
           },
         ),
@@ -157,7 +162,8 @@ function marksOf({ rows, limits }: DotPlotOptions, step: number): readonly Marki
   const rings = rows.flatMap(({ label, points = [] }) => points.map((point) => ({ label, point })));
   return [
     ruleY(deviating, {
-      ...{ ...line, dy: UP },
+      ...line,
+      dy: UP,
       x1: (row: DotRow) => barOf(row, limits)[0],
       x2: (row: DotRow) => barOf(row, limits)[1],
     }),

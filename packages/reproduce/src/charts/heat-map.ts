@@ -106,7 +106,10 @@ export function heatMap(options: HeatMapOptions): string {
       text(cells, { ...at, text: said, fill: ink }),
       axisBelow(xTitle),
       axisY({
-        ...{ tickSize: 0, label: yTitle ?? null, labelAnchor: "center", labelArrow: "none" },
+        tickSize: 0,
+        label: yTitle ?? null,
+        labelAnchor: "center",
+        labelArrow: "none",
         labelOffset: names + PADDING + LINE / 2,
       }),
     ],
@@ -124,8 +127,10 @@ function scaleOf(
   const steps = Array.from({ length: SCALE_STEPS }, (_, i) => low + i * step);
   const meaning = better === undefined ? "higher" : `${better}, and better`;
   return {
-    ...{ marginTop: LINE + 4, marginBottom: LINE + 2 * PADDING },
-    ...{ marginLeft, marginRight: width - marginLeft - SCALE_WIDTH },
+    marginTop: LINE + 4,
+    marginBottom: LINE + 2 * PADDING,
+    marginLeft,
+    marginRight: width - marginLeft - SCALE_WIDTH,
     x: { domain: [low, high] },
     y: { axis: null },
     color,
@@ -141,7 +146,9 @@ function scaleOf(
       }),
       axisX({ ticks: 4, tickSize: 4, label: null }),
       text([`${valueTitle}; darker is ${meaning}`], {
-        ...{ frameAnchor: "top-left", lineAnchor: "bottom", dy: -6 },
+        frameAnchor: "top-left",
+        lineAnchor: "bottom",
+        dy: -6,
       }),
     ],
   };

@@ -70,7 +70,10 @@ export const roomBelow = (title: string): number => 2 * PADDING + heightOf(title
 export const axisBelow = (title: string, ticks: AxisXOptions = {}): Markish =>
   axisX({
     ...ticks,
-    ...{ tickSize: 0, label: title || null, labelAnchor: "center", labelArrow: "none" },
+    tickSize: 0,
+    label: title || null,
+    labelAnchor: "center",
+    labelArrow: "none",
     labelOffset: roomBelow(title) - 3,
   });
 
@@ -150,8 +153,12 @@ export function draw(
     text([lines], { frameAnchor: "top-left", dx: PADDING - marginLeft, lineHeight: LEADING, ...options });
   const edges = { insetLeft: -marginLeft, insetRight: -marginRight, insetTop: -marginTop };
   const svg = plot({
-    ...{ ...common, ...drawing, ...(title === "" ? {} : { ariaLabel: title }) },
-    ...{ marginTop, marginBottom, height: marginTop + height + marginBottom },
+    ...common,
+    ...drawing,
+    ...(title === "" ? {} : { ariaLabel: title }),
+    marginTop,
+    marginBottom,
+    height: marginTop + height + marginBottom,
     marks: [
       frame({ ...edges, insetBottom: -marginBottom, fill: PAPER, stroke: "none" }),
       words(big, { dy: PADDING - marginTop, fontSize: TITLE_SIZE, fontWeight: "bold" }),

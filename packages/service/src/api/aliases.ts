@@ -107,7 +107,9 @@ type Variables = RequestContext["var"];
 function tenantOf({ key }: Variables, given: string | undefined): string {
   if (given === undefined || given === key.name || key.isAdmin) return given ?? key.name;
   throw new ApiError("only keys with admin: true may name another tenant", {
-    ...{ status: 403, code: "admin_key_required", param: "tenant" },
+    status: 403,
+    code: "admin_key_required",
+    param: "tenant",
   });
 }
 
@@ -153,7 +155,9 @@ function targetOf(versions: readonly AliasVersionRow[], wanted: number | undefin
 
 const conflict = (expected: number): ApiError =>
   new ApiError(`the alias is not at version ${expected}; it was changed meanwhile`, {
-    ...{ status: 409, code: "conflict", param: "expected_version" },
+    status: 409,
+    code: "conflict",
+    param: "expected_version",
     headers: { "x-should-retry": "false" }, // it would be answered the same
   });
 

@@ -87,7 +87,10 @@ function expiry(fields: ReadonlyMap<string, string>): number | undefined {
 function tooLarge(error: unknown): never {
   if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "busy") throw error;
   throw new ApiError(error.message, {
-    ...{ status: 413, code: "storage_limit_exceeded", param: "file", cause: error },
+    status: 413,
+    code: "storage_limit_exceeded",
+    param: "file",
+    cause: error,
   });
 }
 
@@ -120,7 +123,12 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
       throw signal.aborted ? signal.reason : error;
     });
     return await jobs.addFile({
-      ...{ tenant, filename, ...fields, ...file, maxStorageBytes, arrival: arrival.id },
+      tenant,
+      filename,
+      ...fields,
+      ...file,
+      maxStorageBytes,
+      arrival: arrival.id,
       ...(wrong === undefined
         ? { status: "processed", status_details: null }
         : { status: "error", status_details: wrong }),

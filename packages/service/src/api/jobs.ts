@@ -156,7 +156,9 @@ function openStreams(): (tenant: string, texts: AsyncGenerator<string, void>) =>
     if (add(tenant, 1) > MAX_STREAMS) {
       add(tenant, -1);
       throw new ApiError(`there are ${MAX_STREAMS} streams of events already; close one of them first`, {
-        ...{ status: 429, code: "rate_limit_exceeded", retryAfter: 30 },
+        status: 429,
+        code: "rate_limit_exceeded",
+        retryAfter: 30,
       });
     }
     const encoder = new TextEncoder();

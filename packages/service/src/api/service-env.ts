@@ -85,7 +85,10 @@ export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
     if (error.code === "busy")
       // the official clients would send it again at once, and a job takes its time
       throw new ApiError(error.message, {
-        ...{ status: 429, code: "rate_limit_exceeded", headers: { "x-should-retry": "false" }, cause: error },
+        status: 429,
+        code: "rate_limit_exceeded",
+        headers: { "x-should-retry": "false" },
+        cause: error,
       });
     const away = { status: 503, retryAfter: 5, cause: error };
     if (error.code === "network")

@@ -15,8 +15,12 @@ export interface PreviewLimits extends TurnLimits {
 
 /** What previews may take unless it is said otherwise. */
 export const defaultPreviewLimits: PreviewLimits = {
-  ...{ running: 2, runningOfTenant: 1, ofTenant: 2, waiting: 64 },
-  ...{ seconds: 300, megabytes: 2048 },
+  running: 2,
+  runningOfTenant: 1,
+  ofTenant: 2,
+  waiting: 64,
+  seconds: 300,
+  megabytes: 2048,
 };
 
 /** Makes a preview, or throws MosError: `busy` where too many wait, and as `previewRun`. */

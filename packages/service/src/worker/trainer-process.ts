@@ -22,7 +22,9 @@ async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
   if (loaded?.key === key) return loaded.base;
   loaded = undefined; // its memory is needed for the next one
   const base = await loadModel(model, {
-    ...{ baseDtype, compute, transposedCodes: compute === "int8" },
+    baseDtype,
+    compute,
+    transposedCodes: compute === "int8",
     signal: controller.signal,
   });
   loaded = { key, base };
@@ -35,7 +37,12 @@ async function train(order: TrainOrder): Promise<void> {
   try {
     const events = finetune({
       model: await baseOf(order),
-      ...{ data, out, resume, adapter, settings, free },
+      data,
+      out,
+      resume,
+      adapter,
+      settings,
+      free,
       ...(heldOutData === undefined ? {} : { heldOutData }),
       ...(maxTokens === undefined ? {} : { maxTokens }),
       compile: { threads },

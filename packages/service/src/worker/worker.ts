@@ -55,7 +55,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const { queue, slices, signal, log, leaseSeconds } = options;
   await using trainer = options.trainer ?? createTrainer(options);
   const context: SliceContext = {
-    ...{ ...options, trainer, renewSeconds: Math.min(5, leaseSeconds / 4) },
+    ...options,
+    trainer,
+    renewSeconds: Math.min(5, leaseSeconds / 4),
     onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
     onStall: ({ id, tenant, model, slice, lease }, reason) => {
       const fields = { job: id, tenant, model, slice, lease, worker: options.name, reason };
