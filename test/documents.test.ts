@@ -1,16 +1,19 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { sidebar } from "../docs/.vitepress/sidebar.ts";
 import {
   blocksOf,
   commandsIn,
   documents,
   flawOf,
+  isReport,
   runsHere,
   unmarkedCommands,
   wordsOf,
 } from "../scripts/ci/commands.ts";
 import { CONFIG_SCHEMA } from "../scripts/ci/config-schema.ts";
+import { brokenLinks } from "../scripts/ci/links.ts";
 import { currentConfigSchema, withOptionTables } from "../scripts/ci/option-tables.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
@@ -35,10 +38,8 @@ describe.each(documents())("%s", (path) => {
     expect(unmarkedCommands(path)).toEqual([]);
   });
 
-  test("has no link that leads nowhere", () => {
-    const targets = [...read(path).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map((found) => found[1]!);
-    const local = targets.filter((target) => !/^[a-z]+:/.test(target));
-    expect(local.filter((target) => !existsSync(join(dirname(path), target)))).toEqual([]);
+  test("has no link to a file or a heading that does not exist", () => {
+    expect(brokenLinks(path)).toEqual([]);
   });
 
   test("names only files of the repository that exist", () => {
@@ -65,30 +66,17 @@ describe.each(documents())("%s", (path) => {
 });
 
 test("commands are shown by the name that npx finds anywhere", () => {
-  // results keep the commands as they were typed
   const shown = documents()
-    .filter((path) => !path.startsWith("docs/results/"))
+    .filter((path) => !isReport(path))
     .flatMap((path) => commandsIn(path));
   expect(shown.filter(({ text }) => /^(npx )?mos /.test(text))).toEqual([]);
 });
 
-test("the documents lead from one to the next, and the last one back to README", () => {
-  const last = (page: string): string => read(`docs/${page}`).trimEnd().split("\n").at(-1) ?? "";
-  const pages = ["1-graph.md"];
-  for (const page of pages) {
-    const next = /Next: \[[^\]]+\]\(([^)]+)\)$/.exec(last(page))?.[1];
-    if (next === undefined) continue;
-    expect(last(next)).toMatch(/^Before: /);
-    expect(last(next)).toContain(`](${page})`);
-    expect(pages).not.toContain(next);
-    pages.push(next);
-  }
-  expect(pages.toSorted()).toEqual(
-    readdirSync("docs")
-      .filter((name) => name.endsWith(".md"))
-      .sort(),
-  );
-  expect(last(pages.at(-1) ?? "")).toMatch(/ · Back to the \[README\]\(\.\.\/README\.md\)$/);
+test("every page of the documentation is in the sidebar once", () => {
+  const listed = sidebar.flatMap(({ pages }) => pages).map((page) => `docs/${page}.md`);
+  const pages = documents().filter((path) => /^docs\/(how-to|reference|explanation)\//.test(path));
+  expect(pages.filter((path) => !listed.includes(path))).toEqual([]);
+  expect(new Set(listed).size).toBe(listed.length);
 });
 
 test("comments name only files that exist", () => {

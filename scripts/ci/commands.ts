@@ -10,15 +10,22 @@ export interface ShownCommand {
   readonly text: string;
 }
 
-/** README, CONTRIBUTING and docs, in the order in which a person reads them. */
+const markdownIn = (folder: string): readonly string[] =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md") && !/(^|\/)(node_modules|dist|test)\//.test(name))
+    .sort()
+    .map((name) => `${folder}/${name}`);
+
+/** Every document of the repository: README and CONTRIBUTING, those of the packages, and docs. */
 export const documents = (): readonly string[] => [
   "README.md",
   "CONTRIBUTING.md",
-  ...readdirSync("docs", { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".md"))
-    .sort()
-    .map((name) => `docs/${name}`),
+  ...markdownIn("packages"),
+  ...markdownIn("docs"),
 ];
+
+/** A report of measurements that took hours: its commands stay as they were typed, and are read but not run. */
+export const isReport = (path: string): boolean => /^docs\/(results\/|explanation\/study\.md)/.test(path);
 
 export interface Block {
   readonly language: string;

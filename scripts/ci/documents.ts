@@ -1,11 +1,11 @@
-// Runs the commands of README.md, CONTRIBUTING.md and docs/ that need nothing but the bundled model, in their order,
-// in a folder of their own; checks the others with the parsers that they would meet.
+// Runs the commands of all documents that need nothing but the bundled model, in their order and each document in a folder
+// of its own; checks the others with the parsers that they would meet.
 // usage: npm run documents
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { commandsIn, documents, flawOf, runsHere, type ShownCommand } from "./commands.ts";
+import { commandsIn, documents, flawOf, isReport, runsHere, type ShownCommand } from "./commands.ts";
 
 const MOS = `node ${JSON.stringify(resolve("dist/cli/main.js"))}`;
 const root = resolve(".");
@@ -27,9 +27,7 @@ function runIn(folder: string, { where, text }: ShownCommand): boolean {
   return passed;
 }
 
-/** What made the figures of docs/results takes hours. */
-const isRun = ({ where, text }: ShownCommand): boolean =>
-  runsHere(text) && !where.startsWith("docs/results/");
+const isRun = ({ where, text }: ShownCommand): boolean => runsHere(text) && !isReport(where);
 
 function check({ where, text }: ShownCommand): boolean {
   const flaw = flawOf(text);
