@@ -26,18 +26,18 @@ const settings = {
     max: 65_536,
     default: 4,
     placeholder: "l",
-    help: "equal shards that a vector is assembled from",
+    help: "shards per vector",
   }),
   privateRank: integer({
     min: 0,
     max: 4096,
     default: 1,
     placeholder: "p",
-    help: "ranks that each layer keeps to itself, 0 to e",
+    help: "ranks private to each layer, 0 to e",
   }),
   pairDissociation: flag({
     default: true,
-    help: "choose the shards of B by the same indices as those of A",
+    help: "route B with the same indices as A",
   }),
 };
 const schema = schemaOf("mos", settings);

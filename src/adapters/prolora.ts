@@ -16,14 +16,14 @@ const settings = {
     max: 4096,
     default: 1,
     placeholder: "u",
-    help: "ranks that are as in LoRA, 0 to r",
+    help: "unshared ranks, 0 to r",
   }),
   chunks: integer({
     min: 1,
     max: 65_536,
     default: 3,
     placeholder: "m",
-    help: "copies of the shared chunk along the features",
+    help: "copies of the shared chunk along the feature dimension",
   }),
 };
 const schema = schemaOf("prolora", settings);

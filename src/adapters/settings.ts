@@ -22,7 +22,7 @@ export const alphaSetting = {
     max: 1e6,
     default: 16,
     placeholder: "a",
-    help: "the update is scaled by alpha / rank",
+    help: "scale the update by alpha / rank",
   }),
 };
 
@@ -33,7 +33,7 @@ export const poolRank = {
     max: 65_536,
     default: 64,
     placeholder: "r",
-    help: "pairs of vectors that all layers share",
+    help: "number of vector pairs shared by all layers",
   }),
 };
 
@@ -44,11 +44,11 @@ export const equivalentRankSetting = {
     max: 4096,
     default: 2,
     placeholder: "e",
-    help: "the budget: the rank of a LoRA with as many trainable numbers",
+    help: "parameter budget: the rank of a LoRA with as many trainable parameters",
   }),
 };
 
-const RANK = { min: 1, placeholder: "r", help: "rank of the update of each layer" } as const;
+const RANK = { min: 1, placeholder: "r", help: "rank of each layer's update" } as const;
 
 /** The rank of each layer, where another default or a higher limit suits a method. */
 export const rankOf = ({ standard, max = 4096 }: { readonly standard: number; readonly max?: number }) =>
@@ -63,14 +63,14 @@ export const commonSettings = {
     default: 0,
     what: "a probability",
     placeholder: "p",
-    help: "share of the adapter's inputs that is dropped in training",
+    help: "dropout probability of the adapter's inputs in training",
   }),
   targets: targetsOf(LINEAR_NAMES),
   seed: integer({
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     default: 0,
-    help: "decides routing and initial values",
+    help: "random seed of routing and initialisation",
   }),
 };
 

@@ -60,7 +60,7 @@ const settings: Settings = Object.fromEntries(
 export const adapterOptions: { readonly method: Setting<MethodName> } = {
   method: choice(METHOD_NAMES, {
     default: DEFAULT_METHOD,
-    help: "how ranks are shared; mos is Mixture of Shards",
+    help: "adapter method; mos is Mixture of Shards",
   }),
   ...settings,
 };

@@ -15,20 +15,23 @@ const options = {
       min: 1,
       placeholder: "version",
       defaultText: "the one that was replaced last",
-      help: "rollback: the version to put back, as list shows it",
+      help: "rollback: version to restore, as shown by list",
     }),
   }),
 };
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  folder: text({ required: true, help: "list: a folder of adapters; else the folder of one" }),
+  folder: text({
+    required: true,
+    help: "list: folder of adapters; rollback, tensorboard: folder of one adapter",
+  }),
 };
 type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
-    "Lists the adapters of a folder, with the versions of each that are kept and what cannot be served; puts a kept version " +
-    "of one back; writes the metrics of one for TensorBoard.",
+    "Lists the adapters of a folder with their kept versions and problems; rolls an adapter back to a kept " +
+    "version; writes an adapter's metrics for TensorBoard.",
   usage: "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder>",
   arguments: positional,
   options,
@@ -36,10 +39,10 @@ export const command = defineCommand({
 Examples:
   mos adapters list adapters
   mos adapters rollback adapters/acme
-      undoes the last mos train --overwrite; once more undoes that
+      undo the last mos train --overwrite; a second rollback redoes it
   mos adapters rollback adapters/acme --to 2
   mos adapters tensorboard adapters/acme
-      writes metrics.jsonl as event files into tensorboard/ there, as mos train --tensorboard does while it runs
+      convert metrics.jsonl to event files in tensorboard/, as mos train --tensorboard does during training
 
 mos train keeps what it replaces (--keep). An adapter is replaced in one move, and the one that a rollback replaces is kept
 too: a server that runs with --adapters answers with either, and needs no restart. list does not read a model, so whether an

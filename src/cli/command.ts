@@ -18,15 +18,15 @@ type Options = Grouped<Settings>;
 /** Options of every command. The program itself looks for them too, for errors of parsing. */
 const generalOptions = group("General", {
   json: flag({ help: "print JSON instead of text" }),
-  verbose: flag({ help: "show where an error came from" }),
+  verbose: flag({ help: "show stack traces" }),
 });
 
 /** The option of commands that a configuration file may have a section for. */
 const configOptions = group("General", {
   config: text({
     placeholder: "file",
-    defaultText: `${CONFIG_FILE}, where it is there`,
-    help: "a file of options, in JSON",
+    defaultText: `${CONFIG_FILE} in the working directory, if present`,
+    help: "JSON file of options",
   }),
 });
 
@@ -144,8 +144,8 @@ function valuesOfLine(commander: Commander, options: Settings): SourcedValues {
 /** The end of the help of a command whose options have other sources. */
 const sourcesText = (name: string): string => `
 
-Every option but --json and --verbose can also be a variable of the environment or a field of ${CONFIG_FILE}:
---max-batch 8 is MOS_MAX_BATCH=8 and {"${name}": {"maxBatch": 8}}. The command line comes first, then the environment.`;
+Every option except --json and --verbose can also be set by an environment variable or in ${CONFIG_FILE}:
+--threads 8, MOS_THREADS=8 and {"${name}": {"threads": 8}} are equivalent, in order of priority.`;
 
 /** The values of the command line, the environment and the configuration file, with defaults. */
 async function valuesOf(

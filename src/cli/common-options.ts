@@ -6,41 +6,41 @@ import { DEVICES } from "#graph";
 export const model = text({
   required: true,
   placeholder: "model",
-  help: "a model folder, a .gguf file, or org/name of the Hugging Face Hub",
+  help: "model folder, .gguf file, or org/name on the Hugging Face Hub",
 });
 
 /** The same where an adapter comes first. */
 export const base = text({
   required: true,
   placeholder: "model",
-  help: "its base: a model folder, a .gguf file, or org/name of the Hugging Face Hub",
+  help: "base model: folder, .gguf file, or org/name on the Hugging Face Hub",
 });
 
 /** The same where its weights are not needed. */
 export const configOnly = text({
   placeholder: "model",
-  help: "a model folder, a .gguf file, or org/name; only its config is read",
+  help: "model folder, .gguf file, or org/name; only its config is read",
 });
 
-export const adapterFolder = text({ required: true, help: "an adapter's folder" });
+export const adapterFolder = text({ required: true, help: "adapter folder" });
 
-export const device = choice(DEVICES, { default: "cpu", help: "where to compute" });
+export const device = choice(DEVICES, { default: "cpu", help: "device to compute on" });
 
-export const threads = integer({ min: 1, defaultText: "one for each core", help: "threads to compute with" });
+export const threads = integer({ min: 1, defaultText: "one per core", help: "compute threads" });
 
 export const python = text({
   placeholder: "path",
-  help: "run HumanEval's programs with this Python, which is not a sandbox",
+  help: "run HumanEval programs with this Python interpreter, without a sandbox",
 });
 
 /** `--quiet`. */
 export const quiet = flag({ help: "print errors only" });
 
 /** What --json does at commands that report events. */
-export const JSON_EVENTS = "print one JSON line for each event on stdout";
+export const JSON_EVENTS = "print one JSON line per event on stdout";
 
 export const SIZES =
-  "A size is in bytes, or has a unit: kB, MB, GB and TB count by 1000, KiB, MiB, GiB and TiB by 1024.";
+  "Sizes are in bytes or take a unit: kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).";
 
 /** Backslash escapes of a text that no shell quotes easily: \n, \t and \\. */
 export const unescaped = (given: string): string =>

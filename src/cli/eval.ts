@@ -41,8 +41,8 @@ import {
 const options = {
   ...group("Model", {
     model,
-    adapter: texts({ placeholder: "folder", help: "an adapter to evaluate; may be given several times" }),
-    base: flag({ help: "evaluate the base, too, where there are adapters" }),
+    adapter: texts({ placeholder: "folder", help: "adapter to evaluate; repeatable" }),
+    base: flag({ help: "with --adapter, also evaluate the base" }),
     ...baseSettings,
   }),
   ...group("Benchmarks", { ...evaluationSettings, ...templateSettings }),
@@ -54,13 +54,13 @@ const options = {
     }),
   }),
   ...group("Output", {
-    out: text({ required: true, placeholder: "file", help: "the result as JSON" }),
-    markdown: flag({ help: "print the table at the end as Markdown" }),
+    out: text({ required: true, placeholder: "file", help: "output file for the result, in JSON" }),
+    markdown: flag({ help: "print the final table as Markdown" }),
     quiet,
   }),
   ...group("Machine", {
     python,
-    maxBatch: { ...batchSettings.maxBatch, default: 32, help: "questions that are answered side by side" },
+    maxBatch: { ...batchSettings.maxBatch, default: 32, help: "questions answered concurrently" },
     maxLength: batchSettings.maxLength,
     threads: batchSettings.threads,
   }),
@@ -69,8 +69,8 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
-    "Asks a model, and adapters on it, the questions of five benchmarks, and scores the predictions as the " +
-    "Mixture-of-Shards paper's authors did, or as lm-evaluation-harness does.",
+    "Evaluates a model and its adapters on five benchmarks, scored by the rules of the " +
+    "Mixture-of-Shards paper or of lm-evaluation-harness.",
   usage: "--model <model> --out <file> [options]",
   options,
   json: JSON_EVENTS,
@@ -81,10 +81,10 @@ Examples:
   mos eval --model org/name --tasks mmlu,bbh --rules lm-eval --data benchmarks --out results.json
   mos eval --model org/name --tasks humaneval --samples 5 --chat-format model --out results.json
 
-Without --data the benchmarks are fetched from the Hugging Face Hub, once. Answers are logged in a folder beside the
-result (results.answers), one JSON line each. Ctrl-C stops; the same command resumes with what is missing, and a larger
---limit keeps what is there. HumanEval runs the model's programs in a sandbox, without files and network; --python runs
-them with a Python of this machine instead, which is not a sandbox.`,
+Without --data the benchmarks are downloaded from the Hugging Face Hub once. Answers are logged in a folder beside the
+result (results.answers) as JSON lines. Ctrl-C stops; the same command resumes, and a larger --limit reuses existing
+answers. HumanEval runs the model's programs in a sandbox without files or network; --python runs them with a local
+Python instead, without a sandbox.`,
   run,
 });
 

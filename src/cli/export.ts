@@ -12,10 +12,10 @@ const options = {
   ...group("Model", { model: base }),
   ...group("Output", {
     format: exportSettings.format,
-    out: text({ required: true, placeholder: "path", help: "the folder or file to write" }),
+    out: text({ required: true, placeholder: "path", help: "output folder or file" }),
     dtype: exportSettings.dtype,
     baseName: exportSettings.baseName,
-    overwrite: flag({ help: "replace an earlier result in that place" }),
+    overwrite: flag({ help: "replace an existing --out" }),
   }),
 };
 type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
@@ -32,7 +32,7 @@ Examples:
   mos export adapters/acme --model org/name --format gguf --out acme.gguf --dtype float16
       a file for llama.cpp: llama-cli --model base.gguf --lora acme.gguf
 
-Every method becomes a plain LoRA by this, exactly: routing does not depend on the text. float16 and bfloat16 round.`,
+The conversion is exact for every method, since routing does not depend on the input; float16 and bfloat16 round.`,
   run,
 });
 

@@ -43,23 +43,23 @@ const maxLength = integer({
   min: 2,
   default: 8192,
   placeholder: "tokens",
-  defaultText: "what the model allows, at most 8192",
-  help: "longest prompt and answer together",
+  defaultText: "the model's limit, at most 8192",
+  help: "largest number of tokens of prompt and output together",
 });
 
 const options = {
   ...group("Model", {
     model,
-    adapter: text({ placeholder: "folder", help: "an adapter that was trained on this model" }),
-    compare: flag({ help: "show the model's own answer beside the adapter's" }),
+    adapter: text({ placeholder: "folder", help: "adapter folder, trained on this model" }),
+    compare: flag({ help: "show the base model's answer beside the adapter's" }),
   }),
   ...group("Prompt", {
-    prompt: text({ help: "the user's message; without any of these it is read from stdin" }),
-    promptFile: text({ placeholder: "file", help: "a file with the user's message" }),
-    chat: flag({ help: "talk in the terminal" }),
-    system: text({ help: "the system message" }),
+    prompt: text({ help: "user message; read from stdin if neither this nor --prompt-file is given" }),
+    promptFile: text({ placeholder: "file", help: "file with the user message" }),
+    chat: flag({ help: "chat interactively" }),
+    system: text({ help: "system message" }),
     ...templateSettings,
-    raw: flag({ help: "continue the text as it stands, without the chat template" }),
+    raw: flag({ help: "continue the text without the chat template" }),
   }),
   ...group("Sampling", { ...answerSettings, maxLength }),
   ...group("Machine", { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads }),
@@ -67,8 +67,7 @@ const options = {
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
-  description:
-    "Answers a prompt, or chats, with a model and an adapter. The answer is shown as it is written.",
+  description: "Answers a prompt or chats, with or without an adapter. Output is streamed.",
   usage: "--model <model> [--adapter <folder>] [--prompt <text> | --chat] [options]",
   options,
   conflicts: [
@@ -84,10 +83,10 @@ Examples:
   mos generate --model org/name --prompt "What is a lighthouse?"
   mos generate --model org/name --adapter adapters/acme --chat
   mos generate --model org/name --adapter adapters/acme --compare --prompt "When can I come in?"
-      the base and the adapted model side by side
+      base and adapter side by side
   echo "Once upon a time" | mos generate --model org/name --raw --temperature 0.8 --top-p 0.95
 
-In --chat: /reset forgets, /system TEXT sets the system message, /exit ends; Ctrl-C stops an answer, Ctrl-D ends.`,
+In --chat: /reset clears the conversation, /system TEXT sets the system message, Ctrl-C stops an answer, /exit or Ctrl-D exits.`,
   run,
 });
 

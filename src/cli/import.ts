@@ -10,21 +10,20 @@ import { listenForInterrupt, MOS, nextText, sayJson, sayLine, shellWord, shown }
 
 const folder = text({
   required: true,
-  help: "a folder with adapter_config.json and adapter_model.safetensors",
+  help: "folder with adapter_config.json and adapter_model.safetensors",
 });
 
 const options = {
   ...group("Model", { model: base, from: importSettings.from }),
   ...group("Output", {
-    out: text({ required: true, placeholder: "folder", help: "the adapter's folder to write" }),
-    overwrite: flag({ help: "replace an adapter in that folder" }),
+    out: text({ required: true, placeholder: "folder", help: "output folder" }),
+    overwrite: flag({ help: "replace an existing adapter in --out" }),
   }),
 };
 type Values = SettingValues<typeof options> & { readonly folder: string; readonly json: boolean };
 
 export const command = defineCommand({
-  description:
-    "Reads a LoRA that Hugging Face PEFT saved and makes an adapter of it, checked against its base.",
+  description: "Imports a LoRA saved by Hugging Face PEFT and checks it against its base.",
   usage: "<folder> --model <model> --out <folder> [options]",
   arguments: { folder },
   options,
@@ -33,10 +32,10 @@ Examples:
   mos import peft-lora --model org/name --out adapters/acme
   mos generate --model org/name --adapter adapters/acme --chat
   mos import official-run --from mos-official --model org/name --out adapters/acme
-      what the code of the authors of MoS saved, as adapter_model.safetensors
+      an adapter saved by the MoS authors' code, as adapter_model.safetensors
 
-Read are rank_pattern, alpha_pattern, use_rslora, layers_to_transform and any target_modules: lower ranks are filled up
-with zeros and other scales are multiplied into B. What is not a plain LoRA (DoRA, saved modules, PiSSA …) is refused.`,
+rank_pattern, alpha_pattern, use_rslora, layers_to_transform and any target_modules are supported: lower ranks are padded
+with zeros and scales are folded into B. Anything but a plain LoRA (DoRA, saved modules, PiSSA …) is refused.`,
   run,
 });
 

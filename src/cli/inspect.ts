@@ -17,17 +17,17 @@ import { listenForInterrupt, sayJson, sayLine } from "./terminal.ts";
 const options = {
   ...group("Model", { model: configOnly }),
   ...group("Output", {
-    svg: text({ placeholder: "file", help: "also draw the norms of all layers as a heat map" }),
+    svg: text({ placeholder: "file", help: "write a heat map of all layers' norms as SVG" }),
   }),
 };
 type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
 
 export const command = defineCommand({
   description:
-    "Shows an adapter's settings and budget, the size of its update in each layer, and how its shards are used;\n" +
-    "or the types and sizes of a model's weights, and what the model is known by.",
+    "Shows an adapter's settings and budget, the norm of its update in each layer and the use of its shards;\n" +
+    "or a model's weight types and sizes, fingerprint and identity.",
   arguments: {
-    adapter: text({ required: true, help: "an adapter's folder, or a model folder or .gguf file" }),
+    adapter: text({ required: true, help: "adapter folder, model folder or .gguf file" }),
   },
   options,
   examples: `
@@ -38,9 +38,9 @@ Examples:
   mos inspect model.gguf
       types of the tensors, bytes under each --base-dtype, fingerprint and identity
 
-Pictures need the package mixture-of-shards-reproduce, installed beside this one.
-An adapter's base is not read. Of most methods not even its config is needed; pure-sharing, vera, tied-lora, and prolora
-without unshared ranks keep too little to tell the base's shape, and need --model.`,
+--svg requires the package mixture-of-shards-reproduce.
+The base is not read. pure-sharing, vera, tied-lora, and prolora without unshared ranks do not record the shapes of
+their base and need --model, of which only the config is read.`,
   run,
 });
 

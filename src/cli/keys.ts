@@ -24,15 +24,15 @@ const ACTIONS = ["create", "list", "revoke"] as const;
 type KeyAction = (typeof ACTIONS)[number];
 
 const fineTuning = {
-  maxActiveJobs: integer({ min: 0, help: "jobs that it may have that have not ended" }),
-  maxRunningJobs: integer({ min: 1, help: "jobs of it that train at the same time; further ones wait" }),
-  maxStepsPerJob: integer({ min: 1, help: "steps that a job may take" }),
-  maxTokensPerJob: integer({ min: 1, help: "tokens that a job may train on, each as often as it comes" }),
-  maxStorageBytes: bytes({ min: 0, help: "what all its files may take" }),
+  maxActiveJobs: integer({ min: 0, help: "maximum number of unfinished jobs" }),
+  maxRunningJobs: integer({ min: 1, help: "maximum number of jobs that train at the same time" }),
+  maxStepsPerJob: integer({ min: 1, help: "maximum number of steps per job" }),
+  maxTokensPerJob: integer({ min: 1, help: "maximum number of trained tokens per job, over all epochs" }),
+  maxStorageBytes: bytes({ min: 0, help: "maximum total size of its files" }),
   priority: integer({
     min: -10,
     max: 10,
-    help: "when their turns come, and the most that a job may ask for; larger ones come first",
+    help: "default and maximum job priority (higher runs first)",
   }),
 };
 const options = {
@@ -41,51 +41,51 @@ const options = {
       pattern: /^[\w.@-]{1,64}$/,
       what: "letters, digits and . _ - @, at most 64 of them",
       placeholder: "name",
-      help: "the tenant that the key is for; fair shares and limits apply to it",
+      help: "tenant that owns the key; fair scheduling and limits apply per tenant",
     }),
     sha256: text({
       // fewer digits could be those of another key that is made later
       pattern: /^[\da-f]{8,64}$/i,
       what: "the first digits of a hash as mos keys list shows it, 8 at least",
       placeholder: "start",
-      help: "revoke: the key whose hash begins like this",
+      help: "revoke: key whose hash starts with these digits",
     }),
   }),
   ...group("New key", {
-    admin: flag({ help: "it may add, replace and remove adapters" }),
+    admin: flag({ help: "allow adding, replacing and removing adapters, and reading /metrics" }),
     adapters: texts({
       placeholder: "pattern...",
       defaultText: "all",
-      help: 'adapters that it may use, such as "acme-*"',
+      help: 'adapters that the key may use, such as "acme-*"',
     }),
-    requestsPerMinute: integer({ min: 1, help: "requests that it may send a minute" }),
-    maxConcurrent: integer({ min: 1, help: "requests that it may have at a time" }),
-    tokensPerDay: integer({ min: 1, help: "tokens of prompts and answers that it may have in a day of UTC" }),
-    tokensPerMonth: integer({ min: 1, help: "the same in a month" }),
+    requestsPerMinute: integer({ min: 1, help: "rate limit: requests per minute" }),
+    maxConcurrent: integer({ min: 1, help: "maximum number of concurrent requests" }),
+    tokensPerDay: integer({ min: 1, help: "quota of prompt and output tokens per UTC day" }),
+    tokensPerMonth: integer({ min: 1, help: "quota of prompt and output tokens per UTC month" }),
     expires: text({
       pattern: /^(\d{1,5}[mhdw]|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?)$/,
       what: "a time from now such as 12h, 30d or 8w, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z",
       placeholder: "when",
       defaultText: "never",
-      help: "when it is refused: 12h, 30d, 8w, or a date of UTC",
+      help: "expiry: 12h, 30d, 8w, or a date in UTC",
     }),
   }),
   ...group("New key's fine-tuning jobs", fineTuning),
   ...group("Output", {
-    append: text({ placeholder: "file", help: "create: add the line to this key file" }),
+    append: text({ placeholder: "file", help: "create: append the key to this file" }),
   }),
 };
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  file: text({ help: "list, revoke: the key file" }),
+  file: text({ help: "list, revoke: key file" }),
 };
 type Options = SettingValues<typeof options> & { readonly json: boolean };
 type Values = Options & SettingValues<typeof positional>;
 
 export const command = defineCommand({
   description:
-    "Makes a random API key, and the line of a key file that lets mos serve know it by its hash; lists the keys of such " +
-    "a file, and revokes them.",
+    "Creates API keys for mos serve, and lists and revokes the keys of a key file. " +
+    "The file stores only the hash of each key.",
   usage: "create --name <name> [options] | list <file> | revoke <file> (--name <name> | --sha256 <start>)",
   arguments: positional,
   options,
@@ -100,8 +100,8 @@ Examples:
   mos keys revoke keys.jsonl --sha256 5e884898da28
       one key, by the start of its hash as list shows it
 
-A new key is shown once: only its hash is kept. revoke adds a line that says so; a server that runs with --api-keys
-reads the file again, and refuses the key within a second or so. Requests that are running finish.`,
+A new key is shown once; the file stores only its hash. revoke appends a line to the file; a server that runs with
+--api-keys then refuses the key within about a second. Running requests finish.`,
   run,
 });
 

@@ -23,7 +23,7 @@ const options = {
     out: text({
       required: true,
       placeholder: "folder",
-      help: "the folder to write; it must not exist yet",
+      help: "output folder; must not exist",
     }),
     ...mergeSettings,
     quiet,
@@ -32,7 +32,7 @@ const options = {
 type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
 
 export const command = defineCommand({
-  description: "Adds an adapter to its base model, and writes the sum as a Hugging Face folder of its own.",
+  description: "Merges an adapter into its base model and writes the result as a Hugging Face model folder.",
   arguments: { adapter: adapterFolder },
   options,
   json: JSON_EVENTS,
@@ -42,8 +42,8 @@ Examples:
   mos merge adapters/acme --model model.gguf --out models/acme --dtype bfloat16
   mos merge adapters/acme --model models/llama --out models/acme --shard-size 2GB
 
-The folder that is written opens in transformers, vLLM and others, and as --model here. One weight at a time is in
-memory, so a model may be larger than the memory. W + scale * B A is computed in float32 and rounded once.
+The output loads in transformers, vLLM and others, and as --model here. Weights are merged one at a time, so the
+model may be larger than memory. W + scale * B A is computed in float32 and rounded once.
 ${SIZES}`,
   run,
 });

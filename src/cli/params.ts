@@ -42,17 +42,17 @@ import { sayJson, sayLine } from "./terminal.ts";
 const options = {
   ...group("Model", {
     model: configOnly,
-    preset: text({ placeholder: "name", help: "a well-known model by name" }),
+    preset: text({ placeholder: "name", help: "name of a preset model shape" }),
     config: text({ placeholder: "file", help: "a config.json" }),
-    listPresets: flag({ help: "show the names that --preset takes" }),
+    listPresets: flag({ help: "list the presets" }),
   }),
   ...group("Output", {
     table: flag({
-      help: "all methods of the paper's tables, and the memory of 1, 1,000 and 10,000 adapters",
+      help: "compare all methods of the paper's tables, and the memory of 1, 1,000 and 10,000 adapters",
     }),
   }),
   ...group("Memory of training", {
-    memory: flag({ help: "what training would take of the memory, and whether this machine has it" }),
+    memory: flag({ help: "estimate training memory and check that this machine has it" }),
     batchSize: trainingSettings.batchSize,
     maxLength: dataSettings.maxLength,
     accumulate: trainingSettings.accumulate,
@@ -63,8 +63,7 @@ const options = {
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
-  description:
-    "Shows what an adapter will cost before any training: trainable numbers, bytes, and how they compare with LoRA.",
+  description: "Shows the trainable parameters and size of an adapter before training, compared with LoRA.",
   usage: "--model <model> | --preset <name> | --config <file> [options]",
   options,
   conflicts: [
@@ -80,7 +79,7 @@ Examples:
   mos params --preset llama2-7b --memory --base-dtype int4 --batch-size 1 --max-length 512
   mos params --list-presets
 
-Of a model folder only config.json is read, so the weights need not be there.`,
+Only config.json of a model folder is read; the weights are not needed.`,
   run,
 });
 

@@ -16,45 +16,48 @@ interface Entry {
 /** Every command, in the order of the help. */
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   quickstart: {
-    summary: "the whole way on a bundled model and data, in well under 90 s",
+    summary: "train an adapter for a bundled toy model, in under 90 s",
     load: () => import("./quickstart.ts"),
   },
   pull: { summary: "download a model from the Hugging Face Hub", load: () => import("./pull.ts") },
   train: { summary: "fine-tune an adapter on your data", load: () => import("./train.ts") },
   generate: {
-    summary: "answer a prompt or chat, with or without an adapter",
+    summary: "answer a prompt or chat in the terminal",
     load: () => import("./generate.ts"),
   },
   inspect: {
-    summary: "what an adapter is and does: budget, norms, use of its shards",
+    summary: "show an adapter's settings, size and norms, or a model's weights",
     load: () => import("./inspect.ts"),
   },
-  export: { summary: "an adapter as a plain LoRA for other programs", load: () => import("./export.ts") },
-  import: { summary: "a LoRA of PEFT as an adapter", load: () => import("./import.ts") },
-  merge: { summary: "write base and adapter as one model", load: () => import("./merge.ts") },
-  params: { summary: "what an adapter will cost, before training", load: () => import("./params.ts") },
+  export: {
+    summary: "export an adapter as a plain LoRA for PEFT or llama.cpp",
+    load: () => import("./export.ts"),
+  },
+  import: { summary: "import a LoRA saved by PEFT", load: () => import("./import.ts") },
+  merge: { summary: "merge an adapter into its base model", load: () => import("./merge.ts") },
+  params: { summary: "estimate an adapter's size and training memory", load: () => import("./params.ts") },
   reproduce: {
-    summary: "run the tables and the figure of the MoS paper again, on any model and data",
+    summary: "reproduce the tables and figure of the MoS paper on any model and data",
     load: () => importPackage("reproduce/command"),
   },
   eval: {
-    summary: "score a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval",
+    summary: "evaluate a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval",
     load: () => import("./eval.ts"),
   },
   score: {
-    summary: "score predictions that are there already, by the rules of a benchmark",
+    summary: "score existing predictions by a benchmark's rules",
     load: () => import("./score.ts"),
   },
-  serve: { summary: "serve a model and its adapters by OpenAI's API", load: () => import("./serve.ts") },
+  serve: { summary: "serve a model and its adapters through OpenAI's API", load: () => import("./serve.ts") },
   worker: {
-    summary: "train the jobs of mos serve --database-url, on this or any machine",
+    summary: "run fine-tuning jobs of mos serve --database-url, on any machine",
     load: () => importPackage("service/command"),
   },
   adapters: {
-    summary: "list the adapters of a folder, put an earlier version back, write metrics for TensorBoard",
+    summary: "list adapters, roll back to an earlier version, write metrics for TensorBoard",
     load: () => import("./adapters.ts"),
   },
-  keys: { summary: "make, list and revoke API keys of mos serve", load: () => import("./keys.ts") },
+  keys: { summary: "create, list and revoke API keys for mos serve", load: () => import("./keys.ts") },
 };
 
 /** Commands by name, as far as they were loaded. */
@@ -84,13 +87,13 @@ function versionOf(): string {
 export function createProgram(commands: LoadedCommands): Commander {
   const program = new Commander("mos")
     .description(
-      "Fine-tunes open language models with Mixture-of-Shards adapters; runs, evaluates, serves, merges and exports them, " +
-        "and reproduces the tables and the figure of the paper.",
+      "Fine-tunes open language models with Mixture-of-Shards adapters; runs, evaluates, serves, merges and exports them; " +
+        "and reproduces the tables and figure of the paper.",
     )
     .version(versionOf(), "-v, --version", "show the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
-    .option("--verbose", "show where an error came from")
+    .option("--verbose", "show stack traces")
     .exitOverride() // errors are thrown, and worded in one place
     .configureOutput({
       outputError: () => undefined,
@@ -102,7 +105,7 @@ export function createProgram(commands: LoadedCommands): Commander {
       "after",
       `
 First steps:
-  mos quickstart                                  the whole way on a bundled model, in well under 90 s
+  mos quickstart                                  train and try an adapter on a bundled model, in under 90 s
   mos pull HuggingFaceTB/SmolLM2-135M-Instruct    download a model
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/mine
   mos generate --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --chat
@@ -111,7 +114,7 @@ First steps:
   mos export adapters/mine --model HuggingFaceTB/SmolLM2-135M-Instruct --format peft --out mine-lora
   mos reproduce table2 --list --model HuggingFaceTB/SmolLM2-135M-Instruct
 
-mos COMMAND --help describes a command.`,
+Run mos COMMAND --help for the options of a command.`,
     );
   for (const [name, { summary }] of Object.entries(COMMANDS)) {
     const command = commands.get(name);

@@ -10,14 +10,14 @@ import { listenForInterrupt, liveLine, MOS, nextText, sayJson, sayLine, shellWor
 const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });
 
 const options = group("Output", {
-  cache: text({ placeholder: "folder", help: "the cache, in place of Hugging Face's own" }),
-  include: texts({ placeholder: "pattern", help: "files to take, such as *Q4_K_M.gguf; may be repeated" }),
+  cache: text({ placeholder: "folder", help: "cache folder (default: Hugging Face's)" }),
+  include: texts({ placeholder: "pattern", help: "files to download, such as *Q4_K_M.gguf; repeatable" }),
   quiet,
 });
 type Values = SettingValues<typeof options> & { readonly model: string; readonly json: boolean };
 
 export const command = defineCommand({
-  description: "Downloads a model from the Hugging Face Hub into the local cache, and checks it.",
+  description: "Downloads a model from the Hugging Face Hub into the local cache and verifies its checksums.",
   arguments: { model: repository },
   options,
   json: JSON_EVENTS,
@@ -27,9 +27,9 @@ Examples:
   mos pull org/name@v1.0                      a branch, a tag or a commit
   mos pull org/name:name.Q4_K_M.gguf          one of several GGUF files
 
-An interrupted download resumes where it stopped. Only settings, safetensors and GGUF are taken, never code.
-The cache is the one of Hugging Face's own tools. Environment: HF_TOKEN for models that need a login, HF_HOME or
-HF_HUB_CACHE for the cache, HF_ENDPOINT for another hub.`,
+Interrupted downloads resume. Only config files, safetensors and GGUF are downloaded, never code.
+The cache is shared with Hugging Face's own tools. Environment: HF_TOKEN for gated models, HF_HOME or
+HF_HUB_CACHE for the cache folder, HF_ENDPOINT for a mirror.`,
   run,
 });
 

@@ -31,7 +31,7 @@ const options = group("Output", {
   out: text({
     default: "adapters/quickstart",
     placeholder: "folder",
-    help: "the folder of the adapter; what it holds is replaced",
+    help: "output folder of the adapter; its contents are replaced",
   }),
   seed: finetuneSettings.seed,
 });
@@ -39,8 +39,8 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
-    "Teaches a bundled toy model of a million parameters one tenant's facts and tone with a Mixture-of-Shards adapter,\n" +
-    "and shows what changed. Needs no network and no GPU.",
+    "Trains a Mixture-of-Shards adapter on one tenant's facts and tone, for a bundled toy model of a million parameters,\n" +
+    "and shows what changed. Requires neither network nor GPU.",
   options,
   json: JSON_EVENTS,
   run,

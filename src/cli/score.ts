@@ -19,19 +19,23 @@ import { listenForInterrupt, liveLine, note, say } from "./terminal.ts";
 
 const options = {
   ...group("Data", {
-    task: choice(BENCHMARK_NAMES, { required: true, help: "the benchmark whose rules count" }),
+    task: choice(BENCHMARK_NAMES, { required: true, help: "benchmark whose rules apply" }),
     rules: rulesSetting,
-    file: text({ required: true, placeholder: "file", help: "JSON Lines of predictions and references" }),
+    file: text({
+      required: true,
+      placeholder: "file",
+      help: "JSON Lines file of predictions and references",
+    }),
   }),
   ...group("Output", {
-    out: text({ placeholder: "file", help: "write the scores to this file instead of stdout" }),
+    out: text({ placeholder: "file", help: "output file for the scores (default: stdout)" }),
   }),
   ...group("Machine", { python }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
-  description: "Scores predictions that any program wrote, by the rules of one of the five benchmarks.",
+  description: "Scores predictions from any program by the rules of one of the five benchmarks.",
   usage: "--task <name> --file <file> [options]",
   options,
   json: "print the mean as JSON, too; scores are always JSON Lines",
@@ -42,12 +46,12 @@ Examples:
   mos score --task humaneval --file completions.jsonl
   mos score --task humaneval --file completions.jsonl --python /usr/bin/python3
 
-A line of the file is {"prediction": "So the answer is 18.", "references": "18"}; references may be a list, of which the best
-counts. In mmlu they are a letter, in gsm8k a number or a worked answer with ####, in humaneval the list
-["<prompt>", "<test>", "<entry point>"], and programs run in a sandbox, without files and network; --python runs them with a
-Python of this machine instead, which is not a sandbox.
-Each becomes a line {"extracted": "18", "score": 1}: 0 to 1, but 0 to 100 in tydiqa, where score is f1. Where a task has
-several metrics, each has a field of its own. The mean goes to stderr.`,
+Each line is {"prediction": "So the answer is 18.", "references": "18"}; references may be a list, of which the best match
+counts: a letter for mmlu, a number or a worked answer with #### for gsm8k, and for humaneval the list
+["<prompt>", "<test>", "<entry point>"]. HumanEval programs run in a sandbox without files or network; --python runs them
+with a local Python instead, without a sandbox.
+Each result is a line {"extracted": "18", "score": 1}: 0 to 1, or 0 to 100 for tydiqa, whose score is F1. Tasks with
+several metrics have a field for each. The mean is printed on stderr.`,
   run,
 });
 

@@ -27,15 +27,15 @@ const options = {
     model,
     modelName: text({
       placeholder: "name",
-      defaultText: "the name of its folder or file",
-      help: "what clients call the base",
+      defaultText: "name of its folder or file",
+      help: "name of the base model in the API",
     }),
     ...baseSettings,
   }),
   ...group("Adapters", {
     adapters: text({
       placeholder: "folder",
-      help: "each of its sub-folders is an adapter, and its name a model of the API",
+      help: "folder of adapters; each sub-folder is served as a model of that name",
     }),
     ...adapterSettings,
   }),
@@ -43,7 +43,7 @@ const options = {
     ...defaultsSettings,
     maxTokens: {
       ...defaultsSettings.maxTokens,
-      defaultText: "the model's, or what is left of the context; 16 in completions",
+      defaultText: "the model's, else the rest of the context; 16 for /v1/completions",
     },
     ...templateSettings,
   }),
@@ -52,28 +52,28 @@ const options = {
   ...group("Fine-tuning", {
     state: text({
       placeholder: "folder",
-      help: "take fine-tuning jobs, and keep them in a database in this folder",
+      help: "accept fine-tuning jobs and store their state in this folder",
     }),
     ...serviceOptions,
     workers: integer({
       min: 0,
       defaultText: "1, or 0 with --database-url",
-      help: "jobs that this server trains side by side; mos worker adds others",
+      help: "jobs that this server trains in parallel; mos worker adds more",
     }),
     webhookPorts: listOf(integer({ min: 1, max: 65_535, help: "port" }), {
       default: [443, 80],
       defaultText: "443,80",
       what: "a list of different ports",
-      help: "ports that webhooks of ordinary keys may have",
+      help: "ports allowed in webhook URLs of non-admin keys",
     }),
     peftFolder: text({
       placeholder: "folder",
-      help: "write each trained model here, too, as a LoRA of PEFT in the tree that vLLM's filesystem resolver reads",
+      help: "also export each trained model here as a PEFT LoRA, in the layout of vLLM's filesystem resolver",
     }),
     peftBaseName: text({
       placeholder: "name",
       defaultText: "--model",
-      help: "their base_model_name_or_path: what vLLM has as its --model",
+      help: "base_model_name_or_path of these exports: the --model of vLLM",
     }),
   }),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
@@ -82,7 +82,7 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
-    "Serves a base model and any number of adapters by OpenAI's API. Requests with different adapters run side by side.",
+    "Serves a base model and any number of adapters through OpenAI's API. Requests for different adapters run in one batch.",
   usage: "--model <model> [--adapters <folder>] [options]",
   options,
   conflicts: [
@@ -104,11 +104,11 @@ Examples:
   mos serve --model org/name --host 0.0.0.0 --api-keys keys.jsonl --tls-cert cert.pem --tls-key key.pem
   mos serve --model org/name --cors https://app.example.com --temperature 0.7 --top-p 0.9
 
-The address is a base URL of OpenAI's clients: http://127.0.0.1:8080/v1. A request's model is the base or an adapter.
-What a request leaves out is as the sampling options say, or else the model's generation_config.json or GGUF metadata.
-/docs lists the routes, /metrics is for Prometheus. Requests are logged on stderr, one JSON object a line.
-SIGTERM or Ctrl-C lets running requests finish, and ends within --drain-delay, --drain-seconds and ${END_SECONDS} more; a second
-one ends at once.
+Point OpenAI clients at http://127.0.0.1:8080/v1 and name the base or an adapter as model.
+Sampling options set the defaults of requests; without them, the model's generation_config.json or GGUF metadata apply.
+/docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr as JSON lines.
+On SIGTERM or Ctrl-C, running requests finish and the server exits within --drain-delay + --drain-seconds + ${END_SECONDS} s.
+A second signal exits at once.
 ${SIZES}`,
   run,
 });

@@ -64,50 +64,50 @@ const options = {
     data: texts({
       required: true,
       placeholder: "name",
-      help: "a file of JSON Lines, JSON, CSV or Parquet, a pattern such as 'data/*.jsonl', or org/name[:split] of the Hub; may be given several times",
+      help: "training data: a JSON Lines, JSON, CSV or Parquet file, a glob such as 'data/*.jsonl', or org/name[:split] on the Hub; repeatable",
     }),
     ...dataSettings,
     heldOutData: texts({
       placeholder: "name",
-      defaultText: "a part of the data",
-      help: "held-out examples in files of their own, named as --data",
+      defaultText: "a split of --data",
+      help: "validation data, given like --data",
     }),
   }),
   ...group("Adapter", {
     ...adapterOptions,
     fromAdapter: text({
       placeholder: "folder",
-      help: "start from this adapter, its settings and numbers, instead of a new one",
+      help: "continue training from this adapter, with its settings and weights",
     }),
   }),
   ...group("Training", trainingSettings),
   ...group("Evaluation and checkpoints", {
     ...checkpointSettings,
-    tensorboard: flag({ help: "write the metrics for TensorBoard, too, into tensorboard/ in the folder" }),
+    tensorboard: flag({ help: "also write TensorBoard event files to tensorboard/ in the output folder" }),
   }),
   ...group("Memory", memorySettings),
   ...group("Output", {
-    out: text({ placeholder: "folder", help: "the folder of the adapter; needed for all but --dry-run" }),
+    out: text({ placeholder: "folder", help: "output folder; required unless --dry-run is given" }),
     resume: flag({
-      help: "continue the run in the folder, to the same result as without a break; with more --steps, extend a finished one",
+      help: "resume the run in --out with identical results; with more --steps, extend a finished run",
     }),
     overwrite: flag({
-      help: "replace what the folder holds; an adapter stays in use until the new one is complete",
+      help: "replace the contents of --out; the old adapter stays in use until the new one is complete",
     }),
     keep: integer({
       min: 0,
       default: KEPT_VERSIONS,
-      help: "replaced versions of the adapter to keep; mos adapters lists them and puts them back",
+      help: "earlier versions to keep for mos adapters rollback",
     }),
     quiet,
     dryRun: flag({
-      help: "show what the run would be, with some examples as tokens, and write nothing; the model is not loaded",
+      help: "preview the run and some tokenised examples without loading the model or writing anything",
     }),
     previewLines: listOf(integer({ min: 1, help: "a line" }), {
       what: "one or more different lines",
       placeholder: "lines",
       defaultText: "the first three",
-      help: "lines of the data that --dry-run shows: 1,5,9",
+      help: "lines of the data for --dry-run to show, such as 1,5,9",
     }),
   }),
   ...group("Machine", { device, threads }),
@@ -118,7 +118,7 @@ type Values = Options & { readonly out: string };
 
 export const command = defineCommand({
   description:
-    "Fine-tunes an adapter on your data and saves it in PEFT's folder layout. The model itself stays as it is.",
+    "Fine-tunes an adapter on your data and saves it in PEFT's folder layout. The base model is not changed.",
   usage: "--model <model> --data <name> --out <folder> [options]",
   options,
   conflicts: [
@@ -133,7 +133,7 @@ export const command = defineCommand({
   examples: `
 Examples:
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/acme
-      one pass over the data; Mixture of Shards with the numbers of a LoRA of rank 2
+      one epoch; Mixture of Shards with the parameter count of a LoRA of rank 2
 
   mos train --model model.gguf --data train.jsonl --out adapters/acme \\
       --equivalent-rank 8 --rank 32 --epochs 3 --learning-rate 3e-4 --evaluate-every 50
@@ -141,26 +141,26 @@ Examples:
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
 
   mos train --model model.gguf --data train.jsonl --epochs 3 --dry-run --preview-lines 1,20
-      tokens and what is trained of them, updates, memory and time, before anything is written
+      preview tokens, trained spans, updates, memory and time; nothing is written
 
   mos train … --data 'data/*.jsonl' --data HuggingFaceH4/no_robots:train --data-columns prompt=article,completion=summary
-      several files and a data set of the Hub, one after the other; what fields are called, where that differs
+      several files and a data set on the Hub, with column names mapped to fields
 
   mos train … --out adapters/acme-2 --from-adapter adapters/acme
-      trains an adapter further, with its method and rank; the one there stays as it is
+      continue from an existing adapter, which is not changed
 
   mos train … --out adapters/acme --overwrite
-      the adapter there is served until the new one is complete; mos adapters rollback adapters/acme undoes it
+      replace an adapter that is being served; undo with mos adapters rollback adapters/acme
 
   mos train … --out adapters/acme --steps 200 --resume
-      makes 200 of a finished run of 100; the learning rate of the new steps is that of a schedule of 200
+      extend a finished run of 100 steps; new steps follow the schedule of 200
 
-A line of the data: {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
-Loss counts only where the assistant speaks. Other lines: conversations of ShareGPT; prompt and completion; question and
-answer; instruction, input and output; text, all of which is learnt. In CSV and Parquet these are columns.
+A line of data: {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
+Only assistant messages are trained on. Also accepted: ShareGPT conversations; prompt and completion; question and
+answer; instruction, input and output; text, which is trained in full. In CSV and Parquet these are columns.
 
-Ctrl-C finishes the batch, saves and ends; --resume continues. A second Ctrl-C ends at once.
-mos params shows what a configuration costs, before any training.`,
+Ctrl-C finishes the batch, saves a checkpoint and exits; --resume continues. A second Ctrl-C exits at once.
+mos params estimates size and memory before training.`,
   run: (values) => (values.dryRun ? dryRun(values) : train(values)),
 });
 

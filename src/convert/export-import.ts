@@ -37,11 +37,11 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 /** How an exported adapter is written. */
 export const exportSettings = {
   format: choice(EXPORT_FORMATS, { required: true, help: "peft: a folder; gguf: a file" }),
-  dtype: choice(FILE_DTYPES, { default: "float32", help: "how numbers are stored" }),
+  dtype: choice(FILE_DTYPES, { default: "float32", help: "data type of the written weights" }),
   baseName: text({
     placeholder: "name",
-    defaultText: "what the adapter calls it",
-    help: "base_model_name_or_path in the folder: where the other program finds the base",
+    defaultText: "the name in the adapter",
+    help: "base_model_name_or_path to write: where the other program finds the base",
   }),
 };
 
@@ -50,7 +50,7 @@ export const importSettings = {
   from: choice(IMPORT_SOURCES, {
     default: "peft",
     placeholder: "who",
-    help: "which program saved the folder",
+    help: "program that saved the folder",
   }),
 };
 

@@ -21,13 +21,13 @@ export const mergeSettings = {
   dtype: choice(FILE_DTYPES, {
     placeholder: "type",
     defaultText: "as in the base; of a .gguf base bfloat16 if it is that, else float16",
-    help: "how numbers are stored",
+    help: "data type of the written weights",
   }),
   shardSize: bytes({
     min: 1,
     default: DEFAULT_SHARD_SIZE,
     defaultText: "5GB",
-    help: "largest file of weights; a larger model is split",
+    help: "maximum size of a weight file; larger models are split",
   }),
 };
 

@@ -22,7 +22,7 @@ export const dataColumns = listOf(
   {
     what: "different pairs field=column, with fields of a form such as prompt, completion, messages or text",
     placeholder: "pairs",
-    help: "what the fields of a form are called in the data: prompt=article,completion=summary",
+    help: "column names of the fields, such as prompt=article,completion=summary",
   },
 );
 

@@ -5,7 +5,7 @@ import { BENCHMARK_NAMES } from "./benchmarks/index.ts";
 /** Whose rules score a prediction. */
 export const rulesSetting = choice(RULES, {
   default: "open-instruct",
-  help: "rules of open-instruct, as in the paper, or of lm-evaluation-harness",
+  help: "scoring rules: open-instruct's, as in the paper, or lm-evaluation-harness's",
 });
 
 /** What is asked, and how. Each is an option of `mos eval`. */
@@ -13,25 +13,25 @@ export const evaluationSettings = {
   tasks: names(BENCHMARK_NAMES, {
     default: BENCHMARK_NAMES,
     defaultText: "all",
-    help: `benchmarks, with commas between them: ${BENCHMARK_NAMES.join(", ")}`,
+    help: `comma-separated benchmarks: ${BENCHMARK_NAMES.join(", ")}`,
   }),
   rules: rulesSetting,
   chatFormat: choice(CHAT_FORMATS, {
-    defaultText: "what the rules use",
-    help: "how a prompt becomes a chat: Tulu's tags, the model's own template, or not at all",
+    defaultText: "by --rules",
+    help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
-  shots: integer({ min: 0, defaultText: "what the rules show", help: "examples before a question" }),
-  limit: integer({ min: 1, defaultText: "all", help: "questions of each benchmark, drawn by the seed" }),
+  shots: integer({ min: 0, defaultText: "by --rules", help: "few-shot examples per question" }),
+  limit: integer({ min: 1, defaultText: "all", help: "questions per benchmark, sampled with --seed" }),
   samples: integer({
     min: 1,
-    defaultText: "what the rules draw",
-    help: "HumanEval: predictions for each problem",
+    defaultText: "by --rules",
+    help: "HumanEval: samples per problem",
   }),
   temperature: number({
     min: 0,
-    defaultText: "what the rules draw at",
-    help: "HumanEval: temperature of the predictions",
+    defaultText: "by --rules",
+    help: "HumanEval: sampling temperature",
   }),
-  direct: flag({ help: "BBH: examples with nothing but the answer" }),
-  seed: integer({ min: 0, default: 0, help: "of questions and predictions that are drawn" }),
+  direct: flag({ help: "BBH: direct answers without chain of thought" }),
+  seed: integer({ min: 0, default: 0, help: "random seed of question and prediction sampling" }),
 };

@@ -19,12 +19,12 @@ const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 export const baseSettings = {
   baseDtype: { ...baseDtype, formerly: "quantize", formerValues: { none: "float32" } },
   compute: choice(COMPUTES, {
-    defaultText: "int8 for the base dtypes int8 and int4, float32 for others",
-    help: "what the base's products are computed in; int8 is several times faster and rounds",
+    defaultText: "int8 for --base-dtype int8 and int4, else float32",
+    help: "data type of matrix products with the base weights; int8 is several times faster but rounds",
   }),
   weightCache: flag({
     default: true,
-    help: "do not keep the weights of a base dtype other than stored and float32 beside the model for the next start",
+    help: "do not cache quantised weights on disk",
   }),
 };
 
@@ -37,23 +37,23 @@ export const adapterSettings = {
   adapterMemory: bytes({
     default: 2e9,
     defaultText: "2GB",
-    help: "memory of resident adapters, which are ready to be used",
+    help: "memory for adapters kept loaded",
   }),
   slotMemory: bytes({
     min: 1,
     default: 2e9,
     defaultText: "2GB",
-    help: "memory of the adapters of running requests, each expanded in its slot",
+    help: "memory for the expanded adapters of running requests",
   }),
   maxAdapterRank: integer({
     min: 1,
     default: 256,
     placeholder: "rank",
-    help: "largest rank of an adapter; every running request pays for the largest one in the batch",
+    help: "largest adapter rank accepted; the largest rank in a batch slows all of it",
   }),
   adapterDtype: choice(RESIDENT_DTYPES, {
     default: "float32",
-    help: "how resident adapters keep their numbers",
+    help: "data type of loaded adapters",
   }),
 };
 
@@ -61,26 +61,26 @@ export const adapterSettings = {
 export const batchSettings = {
   cacheMemory: bytes({
     min: 1,
-    defaultText: "4GB, or what is free",
-    help: "memory of the keys and values of running requests",
+    defaultText: "4GB, or less if less is free",
+    help: "memory for the KV cache",
   }),
   cacheDtype: choice(CACHE_DTYPES, {
     default: "float32",
-    help: "what keys and values are stored as; float16 takes half the memory and rounds",
+    help: "data type of the KV cache; float16 halves its memory but rounds",
   }),
-  maxBatch: integer({ min: 1, default: 16, help: "requests that run side by side" }),
+  maxBatch: integer({ min: 1, default: 16, help: "largest number of concurrent requests" }),
   maxWaiting: integer({
     min: 1,
     default: 256,
-    help: "requests of one tenant that may wait; more are refused until there is room",
+    help: "largest number of queued requests per tenant; more get status 429",
   }),
   maxLength: integer({
     min: 2,
     placeholder: "tokens",
-    defaultText: "what the model allows, at most 4096",
-    help: "longest prompt and answer together",
+    defaultText: "the model's limit, at most 4096",
+    help: "largest number of tokens of prompt and output together",
   }),
-  threads: integer({ min: 0, default: 0, defaultText: "one for each core", help: "threads to compute with" }),
+  threads: integer({ min: 0, default: 0, defaultText: "one per core", help: "compute threads" }),
 };
 
 /** All settings of an engine but its model and adapters. */
@@ -100,52 +100,52 @@ export interface FullSettings extends SettingValues<typeof engineSettings> {}
 export const fullSettings = (settings: EngineSettings): FullSettings =>
   parseSettings(engineSettings, settings);
 
-const modelsOr = (value: number): string => `the model's, or ${value}`;
+const modelsOr = (value: number): string => `the model's, else ${value}`;
 
 /** How the next token is chosen. */
 export const samplingSettings = {
   temperature: number({
     min: 0,
     placeholder: "t",
-    defaultText: "the model's, or 0; 1 where only --top-p, --top-k or --min-p is set",
-    help: "0 always takes the most likely token",
+    defaultText: "the model's, else 0, or 1 if --top-p, --top-k or --min-p is set",
+    help: "sampling temperature; 0 is greedy decoding",
   }),
   topP: number({
     above: 0,
     max: 1,
     placeholder: "p",
     defaultText: modelsOr(1),
-    help: "keep the fewest tokens whose probabilities reach this sum; 1 keeps all",
+    help: "sample from the smallest set of tokens with this total probability; 1 disables",
   }),
   topK: integer({
     min: 0,
     placeholder: "k",
     defaultText: modelsOr(0),
-    help: "keep this many of the most likely tokens; 0 keeps all",
+    help: "sample from this many most likely tokens; 0 disables",
   }),
   minP: number({
     min: 0,
     max: 1,
     placeholder: "p",
     defaultText: modelsOr(0),
-    help: "keep tokens at least this likely, relative to the most likely one; 0 keeps all",
+    help: "drop tokens below this fraction of the top token's probability; 0 disables",
   }),
   repetitionPenalty: number({
     above: 0,
     defaultText: modelsOr(1),
-    help: "above 1 avoids tokens that have occurred before",
+    help: "penalise tokens that occur in the prompt or output; 1 disables",
   }),
   presencePenalty: number({
     min: -2,
     max: 2,
     defaultText: "0",
-    help: "above 0 avoids tokens that the answer has already",
+    help: "penalise tokens that already occur in the output",
   }),
   frequencyPenalty: number({
     min: -2,
     max: 2,
     defaultText: "0",
-    help: "above 0 avoids tokens the more, the more often the answer has them",
+    help: "penalise tokens by how often they already occur in the output",
   }),
 };
 
@@ -153,15 +153,19 @@ export const samplingSettings = {
 export const defaultsSettings = {
   generationConfig: choice(["auto", "none"], {
     default: "auto",
-    help: "auto samples as the model's generation_config.json or GGUF metadata say; none leaves them out",
+    help: "auto takes sampling defaults from generation_config.json or GGUF metadata; none ignores them",
   }),
   ...samplingSettings,
-  maxTokens: integer({ min: 1, defaultText: modelsOr(256), help: "most tokens of an answer" }),
+  maxTokens: integer({ min: 1, defaultText: modelsOr(256), help: "maximum number of output tokens" }),
 };
 
 /** How an answer is written. */
 export const answerSettings = {
   ...defaultsSettings,
-  stop: texts({ help: "text that ends an answer, \\n for a line break; may be repeated" }),
-  seed: integer({ min: 0, default: 0, help: "the same seed gives the same answer on the same machine" }),
+  stop: texts({ help: "stop sequence, \\n for a line break; repeatable" }),
+  seed: integer({
+    min: 0,
+    default: 0,
+    help: "random seed; equal seeds give equal output on the same machine",
+  }),
 };

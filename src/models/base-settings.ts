@@ -13,11 +13,11 @@ export const COMPUTES: readonly Compute[] = ["float32", "int8"];
 /** How the weights of a base are kept. */
 export const baseDtype = choice(BASE_DTYPES, {
   default: "stored",
-  help: "how the base's weights are kept in memory; stored is as the file has them",
+  help: "data type of the base weights in memory; stored keeps the file's",
 });
 
 /** What the frozen products are computed in. */
 export const compute = choice(COMPUTES, {
   default: "float32",
-  help: "what the base's products are computed in; int8 is faster and rounds, everything else stays float32",
+  help: "data type of matrix products with the base weights; int8 is faster but rounds",
 });

@@ -8,7 +8,7 @@ export type TemplateVariables = Readonly<Record<string, unknown>>;
 /** How conversations are laid out. The name is that of vLLM's and llama.cpp's APIs. */
 export const templateSettings = {
   chatTemplateKwargs: jsonObject({
-    help: 'variables of the chat template, such as {"enable_thinking": false}',
+    help: 'variables for the chat template, such as {"enable_thinking": false}',
   }),
 };
 

@@ -11,26 +11,26 @@ export const dataSettings = {
   promptFormat: choice(PROMPT_FORMATS, {
     default: "template",
     formerly: "rules",
-    help: "how an example becomes tokens; template is the model's chat template",
+    help: "prompt format; template is the model's chat template",
   }),
   ...templateSettings,
-  system: text({ help: "system message for conversations that have none" }),
+  system: text({ help: "system message for conversations without one" }),
   maxLength: integer({
     min: 2,
     default: 512,
     placeholder: "tokens",
-    help: "tokens kept of an example, and tokens in a row of a batch",
+    help: "maximum tokens of an example and of a packed sequence",
   }),
   packing: flag({
     default: true,
-    help: "put one example in a row, instead of several that attend only to themselves",
+    help: "do not pack several examples into one sequence",
   }),
-  examples: integer({ min: 1, defaultText: "all", help: "use only the first examples of the data" }),
+  examples: integer({ min: 1, defaultText: "all", help: "train on only the first n examples" }),
   heldOut: number({
     min: 0,
     default: 0.05,
     placeholder: "n",
-    help: "examples held out to measure the loss on: a share below 1, or a number of them",
+    help: "examples to hold out for validation: a fraction below 1, or a count",
   }),
 };
 
@@ -41,42 +41,42 @@ export const trainingSettings = {
     max: 10_000,
     default: 1,
     placeholder: "n",
-    help: "passes over the data; fractions are allowed",
+    help: "passes over the data; may be fractional",
   }),
-  steps: integer({ min: 1, help: "updates to make, instead of epochs" }),
-  batchSize: integer({ min: 1, max: 4096, default: 4, placeholder: "rows", help: "rows of a batch" }),
+  steps: integer({ min: 1, help: "number of updates, instead of --epochs" }),
+  batchSize: integer({ min: 1, max: 4096, default: 4, placeholder: "rows", help: "sequences per batch" }),
   accumulate: integer({
     min: 1,
     max: 65_536,
     default: 1,
-    help: "batches whose gradients are summed for one update",
+    help: "batches accumulated per update",
   }),
   learningRate: number({
     above: 0,
     max: 10,
-    defaultText: "0.002, less where the base is wider than 640",
+    defaultText: "0.002, less for bases wider than 640",
     placeholder: "rate",
     help: "peak learning rate",
   }),
-  schedule: choice(SCHEDULES, { default: "linear", help: "how the learning rate decays" }),
+  schedule: choice(SCHEDULES, { default: "linear", help: "learning rate schedule" }),
   warmup: number({
     min: 0,
     default: 0.03,
     placeholder: "n",
-    help: "updates of warm-up: a share of all below 1, or a number of them",
+    help: "warm-up updates: a fraction below 1, or a count",
   }),
-  weightDecay: number({ min: 0, max: 10, default: 0, help: "AdamW's weight decay" }),
-  beta1: number({ min: 0, below: 1, default: 0.9, help: "AdamW's decay of the mean" }),
-  beta2: number({ min: 0, below: 1, default: 0.999, help: "AdamW's decay of the mean square" }),
+  weightDecay: number({ min: 0, max: 10, default: 0, help: "AdamW weight decay" }),
+  beta1: number({ min: 0, below: 1, default: 0.9, help: "AdamW beta1" }),
+  beta2: number({ min: 0, below: 1, default: 0.999, help: "AdamW beta2" }),
   maxGradientNorm: number({
     min: 0,
     default: 1,
-    help: "gradients with a larger norm are scaled down to it; 0 switches this off",
+    help: "clip gradients to this norm; 0 disables",
   }),
   seed: integer({
     min: 0,
     default: 0,
-    help: "decides routing, initial values, the held-out part, order and dropout",
+    help: "random seed of routing, initialisation, validation split, data order and dropout",
   }),
 };
 
@@ -85,17 +85,17 @@ export const checkpointSettings = {
   evaluateEvery: integer({
     min: 0,
     default: 0,
-    help: "updates between measurements; 0 measures only before and after",
+    help: "updates between evaluations; 0 evaluates only before and after training",
   }),
   earlyStoppingPatience: integer({
     min: 1,
     defaultText: "never",
-    help: "end after this many measurements in a row without a lower loss, and keep the best adapter",
+    help: "stop after this many evaluations without a lower loss, and keep the best adapter",
   }),
   saveEvery: integer({
     min: 0,
     default: 100,
-    help: "updates between checkpoints; 0 saves only at the end and when stopped",
+    help: "updates between checkpoints; 0 saves only at the end or when interrupted",
   }),
 };
 
@@ -105,8 +105,8 @@ export const memorySettings = {
   compute,
   memoryLimit: bytes({
     min: 1,
-    defaultText: "what is free",
-    help: "memory that the run may take; one that needs more is refused",
+    defaultText: "the free memory",
+    help: "memory limit of the run; a run that needs more is refused",
   }),
 };
 

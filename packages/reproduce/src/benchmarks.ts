@@ -65,27 +65,27 @@ export const benchmarkSettings = {
   benchmarks: listOf(choice(BENCHMARK_NAMES, { help: "a benchmark" }), {
     what: `one or more different ones of ${BENCHMARK_NAMES.join(", ")}`,
     placeholder: "names",
-    help: `scores as columns, with commas between them: ${BENCHMARK_NAMES.join(", ")}`,
+    help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
   }),
   benchmarkLimit: integer({
     min: 1,
     defaultText: "all",
-    help: "questions of each, the same ones for all cells",
+    help: "questions per benchmark, the same for all cells",
   }),
   benchmarkSamples: integer({
     min: 1,
-    defaultText: "what the rules draw",
-    help: "HumanEval: predictions for each problem",
+    defaultText: "by --rules",
+    help: "HumanEval: samples per problem",
   }),
   benchmarkShots: integer({
     min: 0,
-    defaultText: "what the rules show",
-    help: "examples before each question",
+    defaultText: "by --rules",
+    help: "few-shot examples per question",
   }),
   benchmarkRules: rulesSetting,
   benchmarkFormat: choice(CHAT_FORMATS, {
-    defaultText: "what the rules use",
-    help: "how a prompt becomes a chat: Tulu's tags, the model's own template, or not at all",
+    defaultText: "by --rules",
+    help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
 };
 

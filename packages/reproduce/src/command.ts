@@ -51,19 +51,19 @@ const { evaluationExamples: evalExamples, answers, answerTokens } = measuringSet
 const options = {
   ...group("Model", { model: text({ placeholder: "model", help: model.help }), ...baseSettings }),
   ...group("Data", {
-    train: text({ ...file, help: "JSON Lines to train on, as for mos train" }),
-    eval: text({ ...file, help: "JSON Lines to measure on; never trained on" }),
+    train: text({ ...file, help: "training data in JSON Lines, as for mos train" }),
+    eval: text({ ...file, help: "test data in JSON Lines; never trained on" }),
   }),
   ...group("Grid", {
     seeds,
     steps,
-    only: texts({ placeholder: "row...", help: "only these rows, by key or by label (see --list)" }),
-    list: flag({ help: "show the rows of the experiment on this model, and run nothing" }),
+    only: texts({ placeholder: "row...", help: "run only these rows, by key or label (see --list)" }),
+    list: flag({ help: "list the rows of the experiment on this model without running it" }),
     privateRanks,
     shards,
     ...tuning,
-    tuneEval: text({ ...file, help: "choose rates on this file, and hold nothing out of --train" }),
-    tuneTrain: text({ ...file, help: "with --tune-eval, train on this file meanwhile" }),
+    tuneEval: text({ ...file, help: "choose learning rates on this file, without a split of --train" }),
+    tuneTrain: text({ ...file, help: "with --tune-eval, train on this file while choosing" }),
   }),
   ...group("Training", { ...adapterSettings, ...trainingSettings }),
   ...group("Evaluation", { evalExamples, answers, answerTokens }),
@@ -72,15 +72,15 @@ const options = {
     benchmarkData: text({
       placeholder: "folder",
       defaultText: "fetched from the Hub",
-      help: "their data, as for mos eval",
+      help: "benchmark data, as for mos eval",
     }),
   }),
   ...group("Output", {
     out: text({
       placeholder: "folder",
-      help: "the folder of tables, pictures and cells; finished cells are not run again",
+      help: "output folder for tables, pictures and cells; finished cells are not rerun",
     }),
-    redraw: flag({ help: "draw the pictures again from the numbers in --out, and run nothing" }),
+    redraw: flag({ help: "redraw the pictures from the results in --out without running anything" }),
     keepAdapters: flag({ help: "keep the adapter of every cell" }),
     quiet,
   }),
@@ -92,8 +92,8 @@ type Values = SettingValues<typeof options> &
 
 export const command = defineCommand({
   description:
-    "Runs the rows of the Mixture-of-Shards paper's tables 1 and 2, its methods at one budget, or the grid of its figure 1,\n" +
-    "on your model and data: every method with the same training, over several seeds, with paired tests.",
+    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at one budget, or the grid of its figure 1,\n" +
+    "on your model and data, with the same training for every method, several seeds and paired tests.",
   usage: "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
   arguments: { experiment },
   options,
@@ -101,26 +101,26 @@ export const command = defineCommand({
   examples: `
 Examples:
   mos reproduce table2 --list --model model.gguf
-      the rows on this model: keys, ranks and trainable numbers
+      rows on this model: keys, ranks and trainable parameters
 
   mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl \\
       --learning-rates 1e-3,3e-3,1e-2 --steps 200 --seeds 5 --jobs 2 --out reproduction
-      each row with its own rate: the search continues beyond an end, and to a factor of 1.5 around the best
+      a learning rate per row: the search extends beyond the ends and refines to a factor of 1.5
 
   mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl --out reproduction \\
       --benchmarks mmlu,bbh,gsm8k,tydiqa,humaneval --benchmark-limit 100
-      the paper's seven columns, beside the held-out loss
+      the paper's seven columns beside the validation loss
 
   mos reproduce table2 --model models/llama2-7b --base-dtype nf4 --train train.jsonl --eval test.jsonl --out reproduction
-      on a base in NF4, as the paper trains
+      an NF4 base, as in the paper
 
   mos reproduce figure1 --model model.gguf --train train.jsonl --eval test.jsonl --answers 0 --out reproduction
 
   mos reproduce table2 --redraw --out reproduction
-      the pictures again, from reproduction/table2.json
+      redraw the pictures from reproduction/table2.json
 
-Ctrl-C stops the cells with a checkpoint; the same command resumes. Seeds are run one after another over all rows, and
-the tables are written anew after each cell, so what is there early can be compared early. The exit code is 1 while a
+Ctrl-C stops with a checkpoint; the same command resumes. Seeds run one after another over all rows, and tables are
+rewritten after each cell, so partial results are comparable early. The exit code is 1 while a
 result is missing.`,
   run,
 });

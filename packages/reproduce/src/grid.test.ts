@@ -54,7 +54,7 @@ describe("a cell's identity changes with everything that decides its result:", (
     ["seeds to choose rates with", { tuneSeeds: 3 }, ""],
     ["the program's version", { version: "2" }, "base measuring tuning"],
     ["dropout", { dropout: 0 }, "measuring tuning"],
-    ["rows of a batch", { training: { maxLength: 64, batchSize: 2 } }, "base measuring tuning"],
+    ["sequences per batch", { training: { maxLength: 64, batchSize: 2 } }, "base measuring tuning"],
     ["examples to train on", { training: { maxLength: 64, examples: 100 } }, "measuring tuning"],
     ["examples to measure on", { evaluationExamples: 5 }, "base measuring"],
     ["answers", { answers: 5 }, "base measuring"],

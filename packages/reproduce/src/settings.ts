@@ -22,39 +22,39 @@ export const gridSettings = {
     min: 1,
     max: 1000,
     default: 3,
-    help: "how often each row is run: with seeds 0 to n − 1",
+    help: "runs per row, with seeds 0 to n − 1",
   }),
-  steps: integer({ min: 1, max: MAX, default: 200, help: "updates of a cell" }),
+  steps: integer({ min: 1, max: MAX, default: 200, help: "updates per cell" }),
   privateRanks: listOf(integer({ min: 0, max: 4096, help: "private rank" }), {
     what: AXIS,
     default: FIGURE_AXES.privateRanks,
     defaultText: FIGURE_AXES.privateRanks.join(","),
-    help: "figure1: one axis",
+    help: "figure1: private ranks on one axis",
   }),
   shards: listOf(integer({ min: 1, max: 65_536, help: "shards" }), {
     what: AXIS,
     default: FIGURE_AXES.shards,
     defaultText: FIGURE_AXES.shards.join(","),
-    help: "figure1: the other axis, shards per vector",
+    help: "figure1: shards per vector on the other axis",
   }),
   learningRates: listOf(number({ above: 0, max: 10, help: "rate" }), {
     what: "one or more different rates",
     default: [1e-3],
     defaultText: "1e-3",
-    help: "peak learning rate of all rows; several begin each row's search for its own",
+    help: "peak learning rate of all rows; several start a search per row",
   }),
   tuneSteps: integer({
     min: 1,
     max: MAX,
     defaultText: "as many as --steps",
-    help: "updates for choosing the rate",
+    help: "updates per run while choosing learning rates",
   }),
-  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds that each rate is tried with" }),
+  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds per learning rate while choosing" }),
   tuneExamples: integer({
     min: 1,
     max: MAX,
     defaultText: "64, or a tenth of a small file",
-    help: "examples held out of --train while rates are chosen on them",
+    help: "examples of --train to hold out for choosing learning rates",
   }),
 };
 
@@ -63,7 +63,10 @@ const { maxGradientNorm, promptFormat, system, examples } = finetuneSettings;
 
 /** How the base of all cells is kept and computed, in training and in answers. */
 export const baseSettings = {
-  baseDtype: { ...finetuneSettings.baseDtype, help: "how the base is kept in memory; nf4 as in the paper" },
+  baseDtype: {
+    ...finetuneSettings.baseDtype,
+    help: "data type of the base weights in memory; the paper uses nf4",
+  },
   compute: finetuneSettings.compute,
 };
 export type BaseSettings = SettingValues<typeof baseSettings>;
@@ -75,7 +78,7 @@ export const adapterSettings = {
     max: 1e6,
     default: 16,
     placeholder: "a",
-    help: "the update is scaled by alpha / rank; for every method but VeRA",
+    help: "scale the update by alpha / rank, for every method but VeRA",
   }),
   dropout: number({
     min: 0,
@@ -83,11 +86,11 @@ export const adapterSettings = {
     default: 0.1,
     what: "a probability",
     placeholder: "p",
-    help: "share of the adapter's inputs that is dropped in training",
+    help: "dropout probability of the adapter's inputs in training",
   }),
   targets: names(LINEAR_NAMES, {
-    defaultText: "all that a method can adapt",
-    help: "linear layers that every method adapts",
+    defaultText: "all that the method supports",
+    help: "linear layers to adapt with every method",
   }),
 };
 
@@ -113,15 +116,15 @@ export const measuringSettings = {
     min: 1,
     max: MAX,
     defaultText: "all",
-    help: "measure on only the first examples of the file",
+    help: "evaluate only the first n examples",
   }),
   answers: integer({
     min: 0,
     max: MAX,
     default: 32,
-    help: "greedy answers to the first examples, compared exactly; 0 for none",
+    help: "greedy answers to compare exactly with the first n examples",
   }),
-  answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "most tokens of an answer" }),
+  answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "maximum number of output tokens" }),
 };
 
 /** What the cells may take of the machine. */
@@ -130,13 +133,13 @@ export const machineSettings = {
     min: 1,
     max: 1024,
     default: 1,
-    help: "cells at a time, each in a process of its own",
+    help: "cells to run in parallel, each in its own process",
   }),
   threads: integer({
     min: 1,
     max: 1024,
     defaultText: "the cores, shared by the jobs",
-    help: "threads of a cell",
+    help: "threads per cell",
   }),
 };
 

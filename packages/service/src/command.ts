@@ -25,8 +25,8 @@ const options = {
     model,
     modelName: text({
       placeholder: "name",
-      defaultText: "the name of its folder or file",
-      help: "what clients call the base, as for mos serve",
+      defaultText: "name of its folder or file",
+      help: "name of the base model in the API, as given to mos serve",
     }),
   }),
   ...group("Service", {
@@ -37,8 +37,8 @@ const options = {
     threads: integer({
       min: 0,
       default: 0,
-      defaultText: "one for each core",
-      help: "threads to compute with",
+      defaultText: "one per core",
+      help: "compute threads",
     }),
   }),
   ...group("Network", {
@@ -47,12 +47,12 @@ const options = {
       max: 65_535,
       placeholder: "n",
       defaultText: "none",
-      help: "answer /health, /ready, and /metrics for Prometheus, on this port",
+      help: "serve /health, /ready and Prometheus /metrics on this port",
     }),
     host: text({
       placeholder: "address",
       default: "127.0.0.1",
-      help: "where to listen; 0.0.0.0 for all networks",
+      help: "address to listen on; 0.0.0.0 for all interfaces",
     }),
   }),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
@@ -61,7 +61,7 @@ const options = {
 /** `mos worker`: trains the jobs of a service until it is stopped. */
 export const command = defineCommand({
   description:
-    "Trains the fine-tuning jobs of mos serve --database-url, on any machine that reaches the database and the storage.",
+    "Runs the fine-tuning jobs of mos serve --database-url, on any machine with access to the database and the storage.",
   usage: "--model <model> --storage <folder> [options]",
   options,
   json: "log JSON lines on stdout instead of stderr",
@@ -71,9 +71,9 @@ export const command = defineCommand({
 Examples:
   mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos
 
-It takes a slice of a job after the other; each ends at a checkpoint, from which any worker goes on. SIGTERM or Ctrl-C ends
-the slice at its next step, or after --stop-seconds at the checkpoint before, and the process within ${END_SECONDS} more seconds; a
-worker that is killed loses the time since its last checkpoint.`,
+A worker runs one slice of a job at a time. Each slice ends at a checkpoint from which any worker can resume. On SIGTERM or
+Ctrl-C the slice stops at its next step, or after --stop-seconds at the previous checkpoint, and the process exits within
+${END_SECONDS} more seconds. A killed worker loses only the work since its last checkpoint.`,
   run,
 });
 
