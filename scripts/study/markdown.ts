@@ -1,7 +1,5 @@
-// Tables in Markdown, and parts of documents that a program writes.
-import { readFile } from "node:fs/promises";
+// Tables in Markdown, and documents with tables that a program computes.
 import { MosError } from "#core";
-import { writeFileAtomic } from "#files";
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 export const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
@@ -11,14 +9,17 @@ export const NONE = "–";
 export const fixed = (value: number | undefined, decimals: number): string =>
   value === undefined ? NONE : value.toFixed(decimals).replace("-", "−");
 
-/** Writes the part of a document between `<!-- study: name -->` and `<!-- end of study -->` anew. */
-export async function fill(path: string, parts: Readonly<Record<string, string>>): Promise<void> {
-  let text = await readFile(path, "utf8");
-  for (const [name, part] of Object.entries(parts)) {
-    const [start, end] = [`<!-- study: ${name} -->`, "<!-- end of study -->"];
-    const [begin, stop] = [text.indexOf(start), text.indexOf(end, text.indexOf(start))];
-    if (begin < 0 || stop < 0) throw new MosError("bad_data", `${path} has no part ${start}`);
-    text = `${text.slice(0, begin + start.length)}\n\n${part}\n\n${text.slice(stop)}`;
-  }
-  await writeFileAtomic(path, text);
-}
+/**
+ * The document with each table between `<!-- study: name -->` and `<!-- end of study -->` computed anew.
+ * Throws MosError `bad_data` for a name that is not among `parts`.
+ */
+export const fillTables = (document: string, parts: Readonly<Record<string, string>>): string =>
+  document.replaceAll(/<!-- study: ([\w-]+) -->.*?<!-- end of study -->/gs, (_, name: string) => {
+    const part = parts[name];
+    if (part === undefined)
+      throw new MosError(
+        "bad_data",
+        `there is no table ${name}; use one of ${Object.keys(parts).join(", ")}`,
+      );
+    return `<!-- study: ${name} -->\n\n${part}\n\n<!-- end of study -->`;
+  });

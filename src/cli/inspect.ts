@@ -1,7 +1,7 @@
 import { basename, join, resolve } from "node:path";
 import { type Inspection, inspectAdapter } from "#adapters";
 import { MosError, type SettingValues, text } from "#core";
-import { listFolder, pathExists, writeFileAtomic } from "#files";
+import { listFolder, pathExists } from "#files";
 import { looksLikeRepository, resolveCached } from "#hub";
 import { inspectModel, readModelConfig } from "#models";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
@@ -10,15 +10,11 @@ import { configOnly } from "./common-options.ts";
 import { configPath, hubOfUser, usableAdapter, withReadingLine } from "./loading.ts";
 import { modelText } from "./model-text.ts";
 import { formatBytes, formatInteger } from "./numbers.ts";
-import { importPackage } from "./packages.ts";
 import { labelled, textTable } from "./tables.ts";
 import { listenForInterrupt, sayJson, sayLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: configOnly }),
-  ...group("Output", {
-    svg: text({ placeholder: "file", help: "write a heat map of all layers' norms as SVG" }),
-  }),
 };
 type Values = SettingValues<typeof options> & { readonly adapter: string; readonly json: boolean };
 
@@ -33,32 +29,27 @@ export const command = defineCommand({
   examples: `
 Examples:
   mos inspect adapters/acme
-  mos inspect adapters/acme --svg norms.svg
   mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
   mos inspect model.gguf
       types of the tensors, bytes under each --base-dtype, fingerprint and identity
 
---svg requires the package mixture-of-shards-reproduce.
 The base is not read. pure-sharing, vera, tied-lora, and prolora without unshared ranks do not record the shapes of
 their base and need --model, of which only the config is read.`,
   run,
 });
 
 /** Prints what an adapter is and does, or what a model's files hold. */
-async function run({ adapter: folder, model, svg, json }: Values): Promise<void> {
+async function run({ adapter: folder, model, json }: Values): Promise<void> {
   const isOfModel = await modelAt(folder);
   if (isOfModel !== undefined) {
-    if (model !== undefined || svg !== undefined)
-      throw new MosError("bad_option", `${folder} is a model; --model and --svg are for adapters`);
+    if (model !== undefined)
+      throw new MosError("bad_option", `${folder} is a model; --model is for adapters`);
     return await describeModel(isOfModel, json);
   }
   const path = await usableAdapter(folder);
-  const charts = svg === undefined ? undefined : await importPackage("reproduce/charts");
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(path, { model: config });
   const name = basename(resolve(folder));
-  if (svg !== undefined && charts !== undefined)
-    await writeFileAtomic(svg, charts.drawNorms(inspection, name));
   if (json) sayJson({ name, ...inspection });
   else sayLine(inspectionText(folder, inspection));
 }

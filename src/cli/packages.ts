@@ -1,7 +1,6 @@
 // The packages of the paper's tables and of fine-tuning as a service. They depend on this one, which finds them at run time
 // where they are installed.
 
-import type { Inspection } from "#adapters";
 import { MosError } from "#core";
 import type { ServedModel, ServerExtension, ServerLog } from "#server";
 import type { Command } from "./command.ts";
@@ -39,7 +38,6 @@ export interface Service extends AsyncDisposable {
 /** What the command line uses of each of their doors. */
 interface Doors {
   readonly "reproduce/command": { readonly command: Command };
-  readonly "reproduce/charts": { readonly drawNorms: (inspection: Inspection, title: string) => string };
   readonly service: { readonly openService: (options: ServiceOptions) => Promise<Service> };
   readonly "service/command": { readonly command: Command };
 }

@@ -130,7 +130,6 @@ test("inspect: no adapter, and one that needs its base's config", async () => {
   expect(told).toMatchObject({ code: 0, stderr: "" });
   expect(told.stdout).toContain("this adapter was not trained");
   await refusal(["inspect", adapter, "--model", at("absent")], /no such folder or file/);
-  await refusal(["inspect", adapter, "--svg", join(at("absent"), "x.svg")], /x\.svg: no such file or folder/);
 });
 
 const mount = (...args: readonly string[]): void => {

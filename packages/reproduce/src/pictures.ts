@@ -1,7 +1,8 @@
 // Each picture says all that a reader without the text needs: what was measured of which model on which data, how often,
 // which end of the scale is good, and what may explain a difference.
 import { basename } from "node:path";
-import { type Better, dotPlot, type HeatCell, heatMap } from "./charts/index.ts";
+import { dotPlot } from "./charts/dot-plot.ts";
+import type { Better } from "./charts/svg.ts";
 import { columnsOf } from "./columns.ts";
 import { MISSING, namedRow, plural } from "./main-table.ts";
 import type { StoredReport, StoredRow } from "./stored-report.ts";
@@ -115,8 +116,7 @@ export function drawPictures(report: StoredReport): Pictures {
     const means = report.rows.flatMap((row) => measure.of(row)?.mean ?? []);
     // where no model gets anything right there is nothing to see
     if (means.length === 0 || (measure.limits !== undefined && means.every((mean) => mean === 0))) return [];
-    const draw = report.experiment === "figure1" ? drawGrid : drawRows;
-    return [[`${report.experiment}-${measure.kind}.svg`, draw(report, measure)] as const];
+    return [[`${report.experiment}-${measure.kind}.svg`, drawRows(report, measure)] as const];
   });
   return Object.fromEntries(drawn);
 }
@@ -161,42 +161,6 @@ function drawRows(report: StoredReport, measure: Measure): string {
   });
 }
 
-/** The grid of figure 1. */
-function drawGrid(report: StoredReport, measure: Measure): string {
-  const { title, valueTitle, better, decimals } = measure;
-  const measured = report.rows.flatMap((row) => measure.of(row) ?? []);
-  const cells = report.rows.flatMap((row): HeatCell[] => {
-    if (row.place === undefined) return [];
-    const at = { x: String(row.place.shards), y: String(row.place.privateRank) };
-    const found = measure.of(row);
-    if (found === undefined)
-      return [{ ...at, text: row.adapter === undefined ? "does not fit" : "not measured" }];
-    const { mean: value, deviation } = found;
-    const spread = deviation === undefined ? "" : ` ± ${deviation.toFixed(decimals)}`;
-    return [{ ...at, value, text: `${value.toFixed(decimals)}${spread}` }];
-  });
-  const numbers = report.rows.filter((row) => row.adapter).map(({ trainable }) => trainable);
-  const sizes = [...new Set([Math.min(...numbers), Math.max(...numbers)])].map((n) =>
-    n.toLocaleString("en-US"),
-  );
-  return heatMap({
-    cells,
-    xTitle: "shards per vector",
-    yTitle: "private rank",
-    valueTitle,
-    better,
-    decimals,
-    title: `${title}: ${SUBJECTS[report.experiment]}`,
-    subtitle: `${aboutRun(report, measure)} Each cell has ${sizes.join(" to ")} trainable parameters.`,
-    note: [
-      `Means over the seeds ± standard deviation. ${ROWS[report.experiment]}`,
-      rateNote(report),
-      ...seedsNote(report),
-      ...(isWithinSeeds(measured) ? ["The means differ by less than the seeds of one cell usually do."] : []),
-    ].join("\n"),
-  });
-}
-
 const aboutRun = ({ files, settings: { seeds, steps } }: StoredReport, { on }: Measure): string =>
   `${basename(files.model)}, trained for ${plural(steps, "update")} on ${shortPath(files.train)}; measured on ${on}; ${plural(seeds, "seed")}.`;
 
@@ -212,12 +176,4 @@ function seedsNote({ rows }: StoredReport): readonly string[] {
     .filter(({ adapter, cells, expected }) => adapter && cells.length < expected)
     .map((row) => `${namedRow(row)} (${row.cells.length} of ${row.expected})`);
   return some.length === 0 ? [] : [`Seeds are missing: ${some.join(", ")}.`];
-}
-
-/** Whether what a grid shows is no more than the mean deviation of its cells. */
-function isWithinSeeds(measured: readonly Measured[]): boolean {
-  const means = measured.map(({ mean }) => mean);
-  const deviations = measured.flatMap(({ deviation }) => deviation ?? []);
-  const usual = deviations.reduce((sum, deviation) => sum + deviation, 0) / deviations.length;
-  return means.length > 1 && Math.max(...means) - Math.min(...means) < usual;
 }

@@ -2,6 +2,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { withStudy } from "../../../scripts/study/archive.ts";
 import { mos } from "../../../test/bad-input/run-mos.ts";
 
 const model = ["--model", "assets/tiny-english"];
@@ -20,7 +21,7 @@ test("draws pictures again from their numbers, without model and data", async ()
   const out = await mkdtemp(join(tmpdir(), "mos-redraw-"));
   try {
     const redraw = (...more: readonly string[]) => mos(["reproduce", "table1", "--redraw", ...more]);
-    await copyFile("docs/results/bundled/table1.json", join(out, "table1.json"));
+    await withStudy((study) => copyFile(join(study, "tables/bundled/table1.json"), join(out, "table1.json")));
     await writeFile(join(out, "table1-benchmarks.svg"), "of other settings");
     const names = ["table1-loss.svg", "table1-answers.svg"];
     expect(await redraw("--out", out)).toEqual({

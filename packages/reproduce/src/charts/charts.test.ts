@@ -1,32 +1,13 @@
 // What a reader sees: the words, their order and positions, and whether they are legible.
 import { DOMParser } from "linkedom";
 import { expect, test } from "vitest";
-import { budgetPlot, type DotRow, dotPlot, heatMap } from "./index.ts";
+import { type DotRow, dotPlot } from "./dot-plot.ts";
 
 const rows: readonly DotRow[] = [
   { label: "LoRA", mean: 0.41, deviation: 0.02, points: [0.38, 0.44], details: ["23,360", "0.01"] },
   { label: "MoS <4/2>", mean: 0.47, deviation: 0.01, points: [0.46, 0.48], emphasised: true },
 ];
 const long = "MoS with one private pair and three shared ones";
-const cells = [
-  { x: "q", y: "0", value: 1.5 },
-  { x: "v", y: "0", value: 2, text: "two" },
-  { x: "q", y: "1" },
-];
-const budgets = [
-  {
-    name: "LoRA",
-    points: [
-      { label: "LoRA r = 2", numbers: 20_000, mean: 0.5, half: 0.02 },
-      { label: "LoRA r = 8", numbers: 80_000, mean: 0.4 },
-    ],
-  },
-  {
-    name: "MoS",
-    emphasised: true,
-    points: [{ label: "MoS e = 2", numbers: 20_000, mean: 0.45, half: 0.01 }],
-  },
-];
 const everything = {
   "a dot plot": dotPlot({
     title: `Accuracy of ${long}, ${long} and ${long}`,
@@ -45,25 +26,6 @@ const everything = {
     note: "Rings: the seeds.",
     decimals: 4,
     rows: [0.4441, 0.4448].map((mean, i) => ({ label: `row ${i}`, mean, deviation: 1e-4, points: [mean] })),
-  }),
-  "a plot of budgets": budgetPlot({
-    title: `Loss of ${long}`,
-    subtitle: "two methods",
-    note: "Lines: intervals.",
-    valueTitle: "loss",
-    better: "lower",
-    series: budgets,
-  }),
-  "a heat map": heatMap({
-    title: "Norms",
-    subtitle: "of each layer",
-    note: "Larger is not better.",
-    xTitle: "linear type",
-    yTitle: "layer",
-    valueTitle: "norm",
-    cells: ["q_proj", "a_linear_layer_of_a_long_name", "down_proj"].flatMap((x, i) =>
-      Array.from({ length: 30 }, (_, y) => ({ x, y: String(y), value: (i * 30 + y) / 30 })),
-    ),
   }),
 };
 
@@ -198,8 +160,7 @@ test("means are numbers in a column of their own, beyond every ring", () => {
 });
 
 test("the same options give the same SVG", () => {
-  const draw = () => [dotPlot({ rows }), heatMap({ cells, title: "Norms" })];
-  expect(draw()).toEqual(draw());
+  expect(dotPlot({ rows })).toBe(dotPlot({ rows }));
 });
 
 test("an axis begins at the least possible value, where there is one, and error bars end there", () => {
@@ -253,17 +214,6 @@ test.each([
   );
 });
 
-test("a heat map writes values or given texts in its cells, and leaves missing cells empty", () => {
-  const svg = heatMap({ cells, xTitle: "type", yTitle: "layer", valueTitle: "norm" });
-  expect(wordsOf(svg)).toEqual(expect.arrayContaining(["type", "layer", "norm; darker is higher", "q", "v"]));
-  const middle = (text: string) => find(svg, text).x + find(svg, text).width / 2;
-  expect(middle("1.50")).toBeCloseTo(middle("q"), 0);
-  expect(middle("two")).toBeCloseTo(middle("v"), 0);
-  expect(find(svg, "1.50").y).toBeCloseTo(find(svg, "0").y, 0);
-  expect(find(svg, "1").y).toBeGreaterThan(find(svg, "0").y);
-  expect(svg.match(/stroke-dasharray="3,3"/g)).toHaveLength(1);
-});
-
 /** WCAG 2's relative luminance. */
 function luminance(colour: string): number {
   const named = { black: "#000000", white: "#ffffff" }[colour] ?? colour;
@@ -275,34 +225,6 @@ function luminance(colour: string): number {
     .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
-
-test.each([
-  [undefined, "darker is higher"],
-  ["higher", "darker is higher, and better"],
-  ["lower", "darker is lower, and better"],
-] as const)(
-  "of values that are better %s, the scale says that %s; text has WCAG's contrast of 4.5",
-  (better, said) => {
-    const values = Array.from({ length: 50 }, (_, i) => ({ x: "q", y: `layer ${i}`, value: i }));
-    const svg = heatMap({ cells: values, decimals: 0, valueTitle: "norm", ...(better && { better }) });
-    expect(wordsOf(svg)).toContain(`norm; ${said}`);
-    const { shapes } = shapesOf(svg);
-    // the scale comes after the cells
-    const colours = shapes
-      .filter(({ tag }) => tag === "rect")
-      .slice(1, 51)
-      .map(({ fill }) => luminance(fill));
-    const inks = shapes
-      .filter(({ text }) => /^\d+$/.test(text))
-      .slice(0, 50)
-      .map(({ fill }) => luminance(fill));
-    const [light, dark] = better === "lower" ? [49, 0] : [0, 49];
-    expect(colours[light]).toBe(Math.max(...colours));
-    expect(colours[dark]).toBe(Math.min(...colours));
-    for (const [i, colour] of colours.entries())
-      expect(contrast(colour, inks[i]!), `cell ${i}`).toBeGreaterThanOrEqual(4.5);
-  },
-);
 
 const contrast = (a: number, b: number): number => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 
@@ -326,25 +248,3 @@ test.each(Object.entries(everything))(
     }
   },
 );
-
-test.each([
-  ["no cells", [], "without cells"],
-  ["infinity", [{ x: "q", y: "0", value: Number.POSITIVE_INFINITY }], 'cell "q", "0" holds Infinity'],
-  [
-    "a cell twice",
-    [
-      { x: "q", y: "0" },
-      { x: "q", y: "0" },
-    ],
-    "occurs twice",
-  ],
-] as const)("a heat map refuses %s", (_, some, message) => {
-  expect(() => heatMap({ cells: some })).toThrowError(
-    expect.objectContaining({ code: "bad_option", message: expect.stringContaining(message) }),
-  );
-});
-
-test("a heat map of equal values, or of none, still draws", () => {
-  expect(wordsOf(heatMap({ cells: [{ x: "q", y: "0", value: 3 }] }))).toEqual(["3.00", "q", "0"]);
-  expect(wordsOf(heatMap({ cells: [{ x: "q", y: "0" }] }))).toEqual(["q", "0"]);
-});

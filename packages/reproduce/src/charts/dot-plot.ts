@@ -1,13 +1,14 @@
 import { dot, gridX, type Markish, ruleY, text, tickX } from "@observablehq/plot";
 import { MosError } from "mixture-of-shards";
-import type { Better, Heading } from "./heading.ts";
 import {
   axisBelow,
+  type Better,
   check,
   draw,
   EMPHASISED,
   endsOf,
   GRID,
+  type Heading,
   heightOf,
   INK,
   LEADING,

@@ -10,7 +10,17 @@ import {
 } from "@observablehq/plot";
 import { DOMParser } from "linkedom";
 import { MosError } from "mixture-of-shards";
-import type { Heading } from "./heading.ts";
+
+/** The words above a picture, and below it. */
+export interface Heading {
+  readonly title?: string;
+  readonly subtitle?: string;
+  /** What a reader needs to know of the marks and the numbers; each line wraps. */
+  readonly note?: string;
+}
+
+/** The end of the values that is the good one. */
+export type Better = "lower" | "higher";
 
 export const INK = "#222222";
 const PALE = "#555555";
@@ -19,8 +29,6 @@ export const PAPER = "#ffffff";
 export const GRID = "#dddddd";
 /** Blue, and orange where something is emphasised (Okabe and Ito, 2008): distinguishable with any colour vision. */
 export const [PLAIN, EMPHASISED] = ["#0072b2", "#d55e00"];
-/** Of cells without a number: their filling and their edge. */
-export const [EMPTY, EDGE] = ["#f4f4f4", "#bbbbbb"];
 /** The same colours where the reader's system is dark. Paper changes with ink: a page may be of the other kind. */
 const AT_NIGHT: Readonly<Record<string, string>> = {
   [INK]: "#e6edf3",
@@ -28,8 +36,6 @@ const AT_NIGHT: Readonly<Record<string, string>> = {
   [PAPER]: "#0d1117",
   [GRID]: "#30363d",
   [PLAIN]: "#56b4e9",
-  [EMPTY]: "#161b22",
-  [EDGE]: "#484f58",
 };
 /** Pixels between the picture's edge and its content. */
 export const PADDING = 12;
@@ -38,8 +44,6 @@ const FONT_SIZE = 12;
 const TITLE_SIZE = 16;
 /** From one line of text to the next, as a share of the font's size. */
 export const LEADING = 1.3;
-/** Pixels from one line of a label to the next. */
-export const LINE = LEADING * FONT_SIZE;
 /** A letter's width as a share of the font's size: rather too much, as fonts differ from viewer to viewer. */
 const LETTER = 0.6;
 
@@ -128,21 +132,18 @@ export interface Drawing extends PlotOptions {
   readonly marks: Markish[];
   /** Pixels between the heading and the axes. */
   readonly above?: number;
-  /** Another picture there, such as a scale of colours. */
-  readonly key?: PlotOptions;
 }
 
 /** Draws on light or dark paper, as the reader's system has it, as a self-contained SVG: the same text for the same options. */
 export function draw(
   { title = "", subtitle = "", note = "" }: Heading,
-  { key, above = 0, ...drawing }: Drawing,
+  { above = 0, ...drawing }: Drawing,
 ): string {
   const { width, height, marginLeft, marginRight } = drawing;
   const room = width - 2 * PADDING;
   const [big, small, last] = [wrap(title, room, TITLE_SIZE), wrap(subtitle, room), wrap(note, room)];
   const below = PADDING + heightOf(big, TITLE_SIZE);
-  const headed = below + heightOf(small) + (title + subtitle === "" ? 0 : PADDING);
-  const marginTop = headed + above;
+  const marginTop = below + heightOf(small) + (title + subtitle === "" ? 0 : PADDING) + above;
   const marginBottom = drawing.marginBottom + (note === "" ? 0 : heightOf(last) + 1.5 * PADDING);
   const common = {
     document: new DOMParser().parseFromString("<svg/>", "image/svg+xml"),
@@ -170,11 +171,6 @@ export function draw(
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   svg.setAttribute("role", "img");
   svg.setAttribute("color", INK);
-  if (key !== undefined) {
-    const inner = plot({ ...common, ...key, width, height: above });
-    inner.setAttribute("y", String(headed));
-    svg.append(inner);
-  }
   const style = common.document.createElement("style");
   style.textContent = nightStyle();
   svg.append(style);
