@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { DOMParser } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { withStudy } from "../../../scripts/study/archive.ts";
-import { drawPictures } from "./pictures.ts";
-import { readReport, type StoredReport } from "./stored-report.ts";
-import { EXPERIMENTS } from "./tables.ts";
+import { drawPictures } from "../src/pictures.ts";
+import { readReport, type StoredReport } from "../src/stored-report.ts";
+import { EXPERIMENTS } from "../src/tables.ts";
 
 const reports = await withStudy((study) =>
   Promise.all(
