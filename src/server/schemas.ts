@@ -3,10 +3,10 @@ import { z } from "@hono/zod-openapi";
 
 /** A field of OpenAI's that this server does not support: only the value that changes nothing is taken. */
 export const neutral = <T extends z.ZodType>(schema: T) =>
-  schema.optional().describe("Not supported: only the value that changes nothing is taken.");
+  schema.optional().describe("Not supported: only the neutral value is accepted.");
 
 /** A field that is accepted, since an answer without it is as good. */
-export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Taken and not used.");
+export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Accepted and ignored.");
 
 /** Of a field that may only be null, which counts as left out. */
 export const nothing = z.never().openapi({ type: "null" });
@@ -18,57 +18,60 @@ const MAX_IDS = 1024;
 
 /** Fields that chat and completions share. */
 export const samplingFields = {
-  model: z.string().min(1).max(256).describe("The base model's name or an adapter's."),
+  model: z.string().min(1).max(256).describe("Name of the base model or an adapter."),
   temperature: z
     .number()
     .min(0)
     .max(2)
     .optional()
-    .describe("0 takes the likeliest token. Default: default_parameters of GET /v1/models."),
+    .describe("0 is greedy decoding. Default: default_parameters of GET /v1/models."),
   top_p: z.number().min(0).max(1).optional(),
-  n: z.int().min(1).max(128).optional().describe("Answers for each prompt."),
-  seed: z
-    .int()
-    .optional()
-    .describe("The same request with the same seed has the same answer on the same machine."),
+  n: z.int().min(1).max(128).optional().describe("Number of choices per prompt."),
+  seed: z.int().optional().describe("Equal requests with equal seeds give equal output on the same machine."),
   stop: z
     .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)])
     .optional()
-    .describe("Texts that end the answer and are not part of it. Empty ones are ignored."),
+    .describe("Stop sequences, not included in the output. Empty ones are ignored."),
   stream: z.boolean().optional(),
   stream_options: z
     .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.literal(false).optional() })
     .optional(),
-  presence_penalty: penalty.describe("Taken off the logits of tokens that the answer has already."),
-  frequency_penalty: penalty.describe("The same, once for each time that the answer has the token."),
+  presence_penalty: penalty.describe(
+    "Subtracted from the logits of tokens that already occur in the output.",
+  ),
+  frequency_penalty: penalty.describe(
+    "Subtracted from the logits of tokens once per occurrence in the output.",
+  ),
   logit_bias: z
     .record(z.string(), z.number().min(-100).max(100))
     .refine((biases) => Object.keys(biases).length <= MAX_IDS, `an object of at most ${MAX_IDS} token ids`)
     .optional()
-    .describe("Numbers from -100 to 100, by token id, that are added to logits."),
+    .describe("Values from -100 to 100 added to logits, by token id."),
   user: unused(z.string().max(1000)),
-  top_k: z.int().min(-1).optional().describe("Beyond OpenAI's API: this many tokens; 0 and -1 keep all."),
-  min_p: z.number().min(0).max(1).optional().describe("Beyond OpenAI's API."),
+  top_k: z
+    .int()
+    .min(-1)
+    .optional()
+    .describe("vLLM extension: sample from this many most likely tokens; 0 and -1 disable."),
+  min_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("vLLM extension: drop tokens below this fraction of the top token's probability."),
   repetition_penalty: z
     .number()
     .gt(0)
     .max(100)
     .optional()
-    .describe("Beyond OpenAI's API, as vLLM's: divides logits of tokens that prompt or answer have."),
-  min_tokens: z
-    .int()
-    .min(0)
-    .optional()
-    .describe("Beyond OpenAI's API, as vLLM's: nothing ends the answer before it has this many tokens."),
-  ignore_eos: z
-    .boolean()
-    .optional()
-    .describe("Beyond OpenAI's API, as vLLM's: end-of-sequence tokens do not end the answer."),
+    .describe("vLLM extension: penalise tokens that occur in the prompt or output."),
+  min_tokens: z.int().min(0).optional().describe("vLLM extension: minimum number of output tokens."),
+  ignore_eos: z.boolean().optional().describe("vLLM extension: do not stop at end-of-sequence tokens."),
   stop_token_ids: z
     .array(z.int().min(0))
     .max(MAX_IDS)
     .optional()
-    .describe("Beyond OpenAI's API, as vLLM's: further tokens that end the answer."),
+    .describe("vLLM extension: additional token ids to stop at."),
   skip_special_tokens: neutral(z.literal(true)),
   spaces_between_special_tokens: unused(z.boolean()),
   include_stop_str_in_output: neutral(z.literal(false)),
@@ -94,7 +97,7 @@ const usage = z
     completion_tokens: z.int(),
     total_tokens: z.int(),
     prompt_tokens_details: z.object({
-      cached_tokens: z.int().describe("Tokens of the prompt that were not computed again."),
+      cached_tokens: z.int().describe("Prompt tokens served from the prefix cache."),
     }),
   })
   .openapi("Usage");
@@ -106,7 +109,7 @@ const headFields = {
   id: z.string(),
   created: z.int(),
   model: z.string(),
-  system_fingerprint: z.string().nullable().describe("Digest of the adapter's content; null for the base."),
+  system_fingerprint: z.string().nullable().describe("Digest of the adapter; null for the base."),
 };
 
 /** Fields that the answers of chat and completions share. */
@@ -118,7 +121,7 @@ export const chunkFields = {
   usage: usage
     .nullable()
     .optional()
-    .describe("With stream_options.include_usage: in the last chunk, which has no choices; null before."),
+    .describe("With stream_options.include_usage: null except in the last chunk, which has no choices."),
 };
 
 export const finishReason = z.enum(["stop", "length"]);
@@ -134,13 +137,13 @@ export const ok = <T extends z.ZodType>(schema: T, description: string) => ({
 /** An answer as a whole or as a stream, whose events each have a chunk as JSON. */
 export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, chunk: C) => ({
   description:
-    "The answer; or with stream: true its parts as server-sent events, each with a chunk as its data. The last event " +
+    "The completion or, with stream: true, server-sent events with a chunk each. The last event " +
     "is [DONE], or an error.",
   content: { ...json(schema), "text/event-stream": { schema: chunk } },
 });
 
 /** Any other answer. */
-export const failed = { content: json(error), description: "An error in OpenAI's form." };
+export const failed = { content: json(error), description: "An error in OpenAI's format." };
 
 /** The key that a route asks for. */
 export const security = [{ key: [] }];

@@ -28,7 +28,9 @@ const adapterSchema = z
     trained_on: z
       .object({ model: z.string().nullable(), fingerprint: z.string() })
       .nullable()
-      .describe("The model's file, where that is another quantisation of the served model."),
+      .describe(
+        "File of the base that the adapter was trained on, if it is another quantisation of the served model.",
+      ),
   })
   .openapi("Adapter");
 
@@ -39,11 +41,11 @@ const adapterList = z
     unavailable: z
       .array(z.object({ id: z.string(), reason: z.string() }))
       .optional()
-      .describe("For administrators: folders that cannot be served, and why."),
+      .describe("Administrators only: folders that cannot be served, with the reasons."),
   })
   .openapi("AdapterList");
 
-const name = z.string().describe("The model name by which it is called.");
+const name = z.string().describe("Name of the adapter, used as model in requests.");
 
 const uploadJson = z
   .strictObject({
@@ -105,10 +107,10 @@ function adviseForm(error: unknown): never {
 const listRoute = createRoute({
   method: "get",
   path: "/v1/adapters",
-  summary: "The adapters that the key may use, with their sizes",
+  summary: "List the adapters that the key may use",
   security,
   responses: {
-    200: ok(adapterList, "All adapters."),
+    200: ok(adapterList, "The adapters with their sizes."),
     default: failed,
   },
 });
@@ -116,7 +118,7 @@ const listRoute = createRoute({
 const addRoute = createRoute({
   method: "post",
   path: "/v1/adapters",
-  summary: "Add or replace an adapter (administrators)",
+  summary: "Upload or replace an adapter (administrators)",
   security,
   middleware: [adminOnly, uploadBody] as const,
   request: {
@@ -127,20 +129,20 @@ const addRoute = createRoute({
       },
     },
   },
-  responses: { 201: ok(adapterSchema, "The adapter as it is served now."), default: failed },
+  responses: { 201: ok(adapterSchema, "The adapter."), default: failed },
 });
 
 const removeRoute = createRoute({
   method: "delete",
   path: "/v1/adapters/{name{.+}}",
-  summary: "Remove an adapter (administrators)",
+  summary: "Delete an adapter (administrators)",
   security,
   middleware: adminOnly,
   request: { params: z.object({ name: z.string() }) },
   responses: {
     200: ok(
       z.object({ id: z.string(), object: z.literal("adapter"), deleted: z.literal(true) }),
-      "It is removed. Requests that run with it end as they began.",
+      "The adapter was deleted. Running requests finish with it.",
     ),
     default: failed,
   },

@@ -40,7 +40,7 @@ const message = z
     content: z
       .union([z.string(), z.array(textPart.nullable())])
       .optional()
-      .describe("Only an assistant's may be missing or null, which is no text."),
+      .describe("May be missing or null in assistant messages only."),
     name: z.string().optional(),
     tool_call_id: z.string().optional(),
     reasoning_content: unused(z.string()),
@@ -75,25 +75,23 @@ const chatRequest = z
       .int()
       .min(1)
       .optional()
-      .describe("Default: the server's; without one what is left of the context."),
+      .describe("Default: the server's, else the rest of the context."),
     logprobs: z.boolean().optional(),
     top_logprobs: z.int().min(0).max(20).optional(),
     add_generation_prompt: z
       .boolean()
       .optional()
-      .describe(
-        "Beyond OpenAI's API, as vLLM's: false leaves out the start of an assistant's turn. Default true.",
-      ),
+      .describe("vLLM extension: false omits the start of the assistant turn. Default: true."),
     continue_final_message: z
       .boolean()
       .optional()
-      .describe("Beyond OpenAI's API, as vLLM's: the answer continues the last message, as a prefill of it."),
+      .describe("vLLM extension: continue the last message instead of starting a new one."),
     chat_template_kwargs: z
       .record(z.string(), z.unknown())
       .optional()
-      .describe("Beyond OpenAI's API, as vLLM's: variables of the model's chat template."),
+      .describe("vLLM extension: variables for the model's chat template."),
     metadata: unused(metadata),
-    store: z.boolean().optional().describe("Taken and not used: this server stores no answer."),
+    store: z.boolean().optional().describe("Accepted and ignored: nothing is stored."),
     safety_identifier: unused(z.string().max(1000)),
     prompt_cache_key: unused(z.string().max(1000)),
     prompt_cache_retention: unused(z.string().max(1000)),
@@ -167,7 +165,7 @@ type ChatLogprobs = z.output<typeof chatLogprobs>["content"];
 const chatRoute = createRoute({
   method: "post",
   path: "/v1/chat/completions",
-  summary: "Answer a conversation",
+  summary: "Create a chat completion",
   security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(chatRequest) } },

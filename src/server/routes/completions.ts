@@ -67,11 +67,11 @@ const completionRequest = z
       .int()
       .min(0)
       .optional()
-      .describe(`Default: the server's, without one ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`),
+      .describe(`Default: the server's, else ${DEFAULT_TOKENS}; 0 with echo scores the prompt.`),
     max_completion_tokens: z.int().min(0).optional(),
     logprobs: z.int().min(0).max(20).optional(),
-    echo: z.boolean().optional().describe("The prompt is part of the text, and of the log-probabilities."),
-    best_of: z.int().optional().describe("Only if it equals n."),
+    echo: z.boolean().optional().describe("Include the prompt in the text and the log-probabilities."),
+    best_of: z.int().optional().describe("Accepted only if equal to n."),
     suffix: neutral(nothing),
   })
   .openapi("CompletionRequest");
@@ -108,7 +108,7 @@ type CompletionChunk = z.output<typeof completionChunk>;
 const completionRoute = createRoute({
   method: "post",
   path: "/v1/completions",
-  summary: "Continue or score texts",
+  summary: "Create a completion or score a text",
   security,
   middleware: jsonBody,
   request: { body: { required: true, content: json(completionRequest) } },

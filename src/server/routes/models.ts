@@ -18,7 +18,7 @@ const parametersSchema = z
     max_tokens: z.int().optional(),
   })
   .describe(
-    "What a request has that leaves them out: by the server's options, or else by the model's files.",
+    "Sampling parameters of requests that omit them, from the server's options or else the model's files.",
   );
 
 const modelSchema = z
@@ -37,10 +37,10 @@ const modelSchema = z
 const listRoute = createRoute({
   method: "get",
   path: "/v1/models",
-  summary: "The base and the adapters that the key may use",
+  summary: "List the base and the adapters that the key may use",
   security,
   responses: {
-    200: ok(z.object({ object: z.literal("list"), data: z.array(modelSchema) }), "All models."),
+    200: ok(z.object({ object: z.literal("list"), data: z.array(modelSchema) }), "The models."),
     default: failed,
   },
 });
@@ -48,7 +48,7 @@ const listRoute = createRoute({
 const describeRoute = createRoute({
   method: "get",
   path: "/v1/models/{model{.+}}",
-  summary: "One of them",
+  summary: "Retrieve a model",
   security,
   request: { params: z.object({ model: z.string() }) },
   responses: { 200: ok(modelSchema, "The model."), default: failed },

@@ -13,30 +13,33 @@ const problem = <const T extends readonly [string, ...string[]]>(...statuses: T)
 const healthRoute = createRoute({
   method: "get",
   path: "/health",
-  summary: "Whether the process and its engine are up",
+  summary: "Liveness probe: process and engine",
   responses: {
-    200: ok(state("up"), "They are."),
-    503: ok(problem("broken", "stuck"), "The engine is gone, or does not answer."),
+    200: ok(state("up"), "Both are up."),
+    503: ok(problem("broken", "stuck"), "The engine has exited or does not respond."),
   },
 });
 
 const readyRoute = createRoute({
   method: "get",
   path: "/ready",
-  summary: "Whether requests are accepted",
+  summary: "Readiness probe: accepting requests",
   responses: {
-    200: ok(state("ready"), "They are."),
-    503: ok(problem("draining", "broken", "stuck", "storage_unavailable"), "They are not."),
+    200: ok(state("ready"), "Requests are accepted."),
+    503: ok(problem("draining", "broken", "stuck", "storage_unavailable"), "Requests are not accepted."),
   },
 });
 
 const metricsRoute = createRoute({
   method: "get",
   path: "/metrics",
-  summary: "Counts and times for Prometheus (administrators)",
+  summary: "Prometheus metrics (administrators)",
   security,
   responses: {
-    200: { description: "Prometheus' text format.", content: { "text/plain": { schema: z.string() } } },
+    200: {
+      description: "Metrics in Prometheus' text format.",
+      content: { "text/plain": { schema: z.string() } },
+    },
     default: failed,
   },
 });
@@ -145,7 +148,8 @@ function openApiDocument(app: ServerApp): object {
     info: {
       title: "mixture-of-shards",
       version: "1",
-      description: "A base model and its adapters by OpenAI's API. The adapter is the model of a request.",
+      description:
+        "OpenAI's API for a base model and its adapters. Requests name an adapter, or the base, as model.",
     },
   });
   const paths = Object.entries(document.paths ?? {}).map(([path, item]) => [documentPath(path), item]);
@@ -167,7 +171,7 @@ function docsPage({ openAPIRegistry }: ServerApp, modelName: string): string {
   });
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mos serve</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
-</head><body><h1>mos serve</h1><p>The base model is <code>${escaped(modelName)}</code>; <code>GET /v1/models</code> lists
-the adapters. Fields of requests and answers: <a href="openapi.json">openapi.json</a>.</p>
+</head><body><h1>mos serve</h1><p>Base model: <code>${escaped(modelName)}</code>. <code>GET /v1/models</code> lists
+its adapters. Request and response schemas: <a href="openapi.json">openapi.json</a>.</p>
 <table>${rows.join("\n")}</table></body></html>\n`;
 }

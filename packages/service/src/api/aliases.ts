@@ -24,14 +24,14 @@ const tenant = z
   .string()
   .regex(/^[\w.@-]{1,64}$/)
   .optional()
-  .describe("Whose aliases these are: for administrators.");
+  .describe("Administrators only: name of the tenant that owns the alias.");
 const query = z.object({ tenant });
 const expected_version = z
   .int()
   .min(0)
   .optional()
-  .describe("Refused with 409 unless the alias is at this version; 0: unless it does not exist.");
-const answers = { 200: ok(aliasSchema, "The alias as it is now."), default: failed };
+  .describe("Fail with 409 unless the alias is at this version; 0 requires that it does not exist.");
+const answers = { 200: ok(aliasSchema, "The updated alias."), default: failed };
 
 const setRequest = z
   .strictObject({ model: z.string().min(1).max(256), expected_version })
@@ -40,8 +40,8 @@ const setRequest = z
 const setRoute = createRoute({
   method: "put",
   path: `${path}/{name}`,
-  summary: "Make an alias, or switch it to another model",
-  description: "Every request that begins after the answer, on any server, has the new model.",
+  summary: "Create an alias or point it to another model",
+  description: "Requests that start after the response use the new model, on every server.",
   security,
   middleware: storedBody,
   request: { params, query, body: { content: { "application/json": { schema: setRequest } } } },
@@ -50,7 +50,7 @@ const setRoute = createRoute({
 
 const rollbackRequest = z
   .strictObject({
-    version: z.int().min(1).optional().describe("Left out, the one before the current one."),
+    version: z.int().min(1).optional().describe("Version to restore. Default: the previous one."),
     expected_version,
   })
   .openapi("RollbackAliasRequest");
@@ -65,7 +65,7 @@ const bodyIfAny = ((context, next) => {
 const rollbackRoute = createRoute({
   method: "post",
   path: `${path}/{name}/rollback`,
-  summary: "Let an alias stand for what it stood for before",
+  summary: "Roll back an alias to an earlier version",
   security,
   middleware: bodyIfAny,
   request: { params, query, body: { content: { "application/json": { schema: rollbackRequest } } } },
@@ -75,16 +75,16 @@ const rollbackRoute = createRoute({
 const listRoute = createRoute({
   method: "get",
   path,
-  summary: "The aliases of the key's tenant, the newest first",
+  summary: "List aliases",
   security,
   request: { query: z.object({ ...pageQuery({ standard: 20, most: 100 }), tenant }) },
-  responses: { 200: ok(pageSchema(aliasSchema), "A page of them."), default: failed },
+  responses: { 200: ok(pageSchema(aliasSchema), "A page of aliases, newest first."), default: failed },
 });
 
 const getRoute = createRoute({
   method: "get",
   path: `${path}/{name}`,
-  summary: "One of them, with its versions",
+  summary: "Retrieve an alias with its versions",
   security,
   request: { params, query },
   responses: answers,
@@ -95,10 +95,10 @@ const deleted = z.object({ id: z.string(), object: z.literal("alias"), deleted: 
 const removeRoute = createRoute({
   method: "delete",
   path: `${path}/{name}`,
-  summary: "Delete an alias; its models stay",
+  summary: "Delete an alias",
   security,
   request: { params, query },
-  responses: { 200: ok(deleted, "It is deleted."), default: failed },
+  responses: { 200: ok(deleted, "The alias was deleted; its models are kept."), default: failed },
 });
 
 type Variables = RequestContext["var"];

@@ -16,21 +16,27 @@ const uploadForm = z.object({
   file: z.string().openapi({ format: "binary" }),
   purpose: z.enum(PURPOSES),
   "expires_after[anchor]": z.literal("created_at").optional(),
-  "expires_after[seconds]": z.string().optional().describe("From 3600 to 2592000."),
+  "expires_after[seconds]": z
+    .string()
+    .optional()
+    .describe("Seconds after which the file is deleted, from 3600 to 2592000."),
 });
 
 const addRoute = createRoute({
   method: "post",
   path: "/v1/files",
-  summary: "Upload a JSON Lines file to train or validate on",
+  summary: "Upload a JSON Lines file for training or validation",
   security,
-  responses: { 200: ok(fileSchema, "The file; its status says whether it can be used."), default: failed },
+  responses: {
+    200: ok(fileSchema, "The file; its status says whether it passed validation."),
+    default: failed,
+  },
 });
 
 const listRoute = createRoute({
   method: "get",
   path: "/v1/files",
-  summary: "The files of the key's tenant",
+  summary: "List files",
   security,
   request: {
     query: z.object({
@@ -39,25 +45,25 @@ const listRoute = createRoute({
       order: z.enum(["asc", "desc"]).optional(),
     }),
   },
-  responses: { 200: ok(pageSchema(fileSchema), "A page of them."), default: failed },
+  responses: { 200: ok(pageSchema(fileSchema), "A page of files."), default: failed },
 });
 
 const getRoute = createRoute({
   method: "get",
   path: "/v1/files/{id}",
-  summary: "One of them",
+  summary: "Retrieve a file",
   security,
   request: { params },
-  responses: { 200: ok(fileSchema, "The file."), default: failed },
+  responses: { 200: ok(fileSchema, "The file object."), default: failed },
 });
 
 const contentRoute = createRoute({
   method: "get",
   path: "/v1/files/{id}/content",
-  summary: "Its bytes",
+  summary: "Download file content",
   security,
   request: { params },
-  responses: { 200: { description: "The bytes." }, default: failed },
+  responses: { 200: { description: "The content of the file." }, default: failed },
 });
 
 const deleted = z.object({ id: z.string(), object: z.literal("file"), deleted: z.literal(true) });
@@ -65,10 +71,10 @@ const deleted = z.object({ id: z.string(), object: z.literal("file"), deleted: z
 const removeRoute = createRoute({
   method: "delete",
   path: "/v1/files/{id}",
-  summary: "Delete a file; jobs that have it go on",
+  summary: "Delete a file",
   security,
   request: { params },
-  responses: { 200: ok(deleted, "It is deleted."), default: failed },
+  responses: { 200: ok(deleted, "The file was deleted; jobs that use it continue."), default: failed },
 });
 
 const expirySeconds = wholeNumber(3600, 2_592_000);

@@ -22,13 +22,14 @@ import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/fine_tuning/jobs";
 const params = z.object({ id: z.string().max(200) });
-const answers = { 200: ok(jobSchema, "The job as it is now."), default: failed };
+const answers = { 200: ok(jobSchema, "The job."), default: failed };
 
 const createJobRoute = createRoute({
   method: "post",
   path,
-  summary: "Fine-tune an adapter on a file",
-  description: "The same request with the same Idempotency-Key makes one job.",
+  summary: "Create a fine-tuning job",
+  description:
+    "Repeating a request with the same Idempotency-Key returns the job that the first one created.",
   security,
   middleware: storedBody,
   request: {
@@ -41,16 +42,16 @@ const createJobRoute = createRoute({
 const listRoute = createRoute({
   method: "get",
   path,
-  summary: "The jobs of the key's tenant, the newest first",
+  summary: "List fine-tuning jobs",
   security,
   request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(jobSchema), "A page of them."), default: failed },
+  responses: { 200: ok(pageSchema(jobSchema), "A page, newest first."), default: failed },
 });
 
 const getRoute = createRoute({
   method: "get",
   path: `${path}/{id}`,
-  summary: "One of them",
+  summary: "Retrieve a fine-tuning job",
   security,
   request: { params },
   responses: answers,
@@ -67,15 +68,15 @@ const change = (what: "cancel" | "pause" | "resume", summary: string) =>
   });
 
 const CHANGES = {
-  cancel: change("cancel", "Cancel a job"),
-  pause: change("pause", "Pause a job at its next checkpoint"),
-  resume: change("resume", "Resume a paused job"),
+  cancel: change("cancel", "Cancel a fine-tuning job"),
+  pause: change("pause", "Pause a fine-tuning job"),
+  resume: change("resume", "Resume a paused fine-tuning job"),
 } as const;
 
 const eventsRoute = createRoute({
   method: "get",
   path: `${path}/{id}/events`,
-  summary: "What happened in a job, the newest first; with stream=true as it happens",
+  summary: "List the events of a job, or stream them with stream=true",
   security,
   request: {
     params,
@@ -84,16 +85,22 @@ const eventsRoute = createRoute({
       stream: z.enum(["true", "false"]).optional(),
     }),
   },
-  responses: { 200: ok(pageSchema(eventSchema), "A page of events."), default: failed },
+  responses: {
+    200: ok(
+      pageSchema(eventSchema),
+      "A page of events, newest first; with stream=true, server-sent events from the first one on.",
+    ),
+    default: failed,
+  },
 });
 
 const checkpointsRoute = createRoute({
   method: "get",
   path: `${path}/{id}/checkpoints`,
-  summary: "The checkpoints of a job, whose models can be used, the newest first",
+  summary: "List the checkpoints of a job, each usable as a model",
   security,
   request: { params, query: z.object(pageQuery({ standard: 10, most: 100 })) },
-  responses: { 200: ok(pageSchema(checkpointSchema), "A page of them."), default: failed },
+  responses: { 200: ok(pageSchema(checkpointSchema), "A page, newest first."), default: failed },
 });
 
 interface Creation {

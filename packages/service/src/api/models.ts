@@ -21,11 +21,14 @@ const modelSchema = z.object({
 const removeRoute = createRoute({
   method: "delete",
   path,
-  summary: "Delete a fine-tuned model that no alias stands for",
+  summary: "Delete a fine-tuned model",
   security,
   request: { params },
   responses: {
-    200: ok(deleted, "It is deleted. Requests that run with it end as they began."),
+    200: ok(
+      deleted,
+      "The model was deleted. Running requests finish with it. A model with an alias cannot be deleted.",
+    ),
     default: failed,
   },
 });
@@ -35,15 +38,15 @@ const LATEST = 253_402_300_799;
 
 const updateRequest = z
   .strictObject({
-    expires_at: z.int().max(LATEST).optional().describe("In seconds since 1970."),
-    expires_after: lifetimeSchema.optional().describe("In seconds from now."),
+    expires_at: z.int().max(LATEST).optional().describe("Unix time in seconds."),
+    expires_after: lifetimeSchema.optional().describe("Seconds from now."),
   })
   .openapi("UpdateModelRequest");
 
 const updateRoute = createRoute({
   method: "post",
   path,
-  summary: "Set when a fine-tuned model expires; without a time, or with null, it does not",
+  summary: "Set or remove the expiry of a fine-tuned model",
   security,
   middleware: storedBody,
   request: { params, body: { content: { "application/json": { schema: updateRequest } } } },

@@ -29,7 +29,7 @@ const requestSchema = z
       .min(1)
       .max(MAX_LINES)
       .optional()
-      .describe("Lines of the training file to show; the first three."),
+      .describe("Lines of the training file to show. Default: the first three examples."),
   })
   .openapi("PreviewFineTuningJobRequest");
 
@@ -53,7 +53,7 @@ const line = z.object({
   dropped: z.boolean(),
   tokens: z
     .array(z.object({ id: z.int(), text: z.string(), trained: z.boolean() }))
-    .describe(`The first ${MAX_SHOWN} tokens.`),
+    .describe(`The first ${MAX_SHOWN} tokens of the line.`),
 });
 
 const previewSchema = z
@@ -65,18 +65,20 @@ const previewSchema = z
     total_steps: z.int(),
     n_epochs: z.number(),
     warmup_steps: z.int(),
-    learning_rate: z.number().describe("The peak learning rate."),
+    learning_rate: z.number().describe("Peak learning rate."),
     trainable_numbers: z.int(),
     adapter_bytes: z.int(),
     estimated_seconds: z
       .number()
-      .describe("Of training: by the latest jobs on this base, or else on the machine of this server."),
+      .describe(
+        "Estimated training time, from recent jobs on this base or else timed on this server's machine.",
+      ),
     memory: z.object({
       bytes: z.number(),
       parts: z.record(z.string(), z.number()),
       free_bytes: z
         .number()
-        .describe("Of the machine of this server; where workers are elsewhere, theirs counts."),
+        .describe("Free memory of this server's machine, which may differ from that of the workers."),
     }),
     lines: z.array(line),
     warnings: z.array(z.object({ code: z.string(), message: z.string() })),
@@ -86,8 +88,8 @@ const previewSchema = z
 const route = createRoute({
   method: "post",
   path: "/v1/fine_tuning/preview",
-  summary: "What a job would be: examples as tokens with what is trained, updates, time and memory",
-  description: "The body is that of a job. Nothing is made, and the base is not loaded for it.",
+  summary: "Preview a fine-tuning job: tokenised examples, steps, time and memory",
+  description: "Takes the body of a job. Creates nothing and does not load the base.",
   security,
   middleware: storedBody,
   request: { body: { content: { "application/json": { schema: requestSchema } } } },

@@ -70,7 +70,9 @@ export const jobSchema = z
     integrations: z.array(z.unknown()),
     metadata: z.record(z.string(), z.string()).nullable(),
     user_provided_suffix: z.string().nullable(),
-    mos: z.record(z.string(), z.unknown()).describe("Settings of our own, and how far the job has come."),
+    mos: z
+      .record(z.string(), z.unknown())
+      .describe("Extensions to OpenAI's API: the job's settings and progress."),
   })
   .openapi("FineTuningJob");
 
@@ -172,13 +174,13 @@ export const aliasSchema = z
         z.object({
           version: z.int(),
           model: z.string(),
-          previous: z.int().nullable().describe("Where a rollback leads from here."),
+          previous: z.int().nullable().describe("Version that a rollback from this one restores."),
           created_at: z.int(),
-          available: z.boolean().describe("Whether the model is still there."),
+          available: z.boolean().describe("False once the model has been deleted or has expired."),
         }),
       )
       .optional()
-      .describe("The newest first; not in lists."),
+      .describe("Versions, newest first; absent in lists."),
   })
   .openapi("Alias");
 
@@ -227,13 +229,13 @@ export const deliverySchema = z
     id: z.string(),
     object: z.literal("webhook.delivery"),
     created_at: z.int(),
-    event: z.string().describe("The webhook-id of all attempts."),
+    event: z.string().describe("The webhook-id header, the same for all attempts."),
     type: z.string(),
     data: z.object({ id: z.string() }),
     status: z.enum(["waiting", "delivered", "failed"]),
     attempts: z.int(),
     next_attempt_at: z.int().nullable(),
-    response_status: z.int().nullable().describe("Of the last attempt."),
+    response_status: z.int().nullable().describe("HTTP status of the last attempt."),
     error: z.string().nullable(),
     finished_at: z.int().nullable(),
   })
@@ -274,6 +276,6 @@ export const shownPage = <T extends { readonly id: string }>(data: readonly T[],
 
 /** `after` and `limit` of a list. */
 export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
-  after: z.string().max(200).optional().describe("The id that the page before ended with."),
+  after: z.string().max(200).optional().describe("Last id of the previous page."),
   limit: wholeNumber(1, limits.most).default(limits.standard),
 });

@@ -16,13 +16,13 @@ const time = wholeNumber(0, 4_102_444_800);
 const resultSchema = z
   .object({
     object: z.literal("usage.result"),
-    api_key_id: z.string().describe("The name of the key, which is the tenant."),
+    api_key_id: z.string().describe("Name of the key, which is the tenant."),
     model: z.string().nullable(),
     num_model_requests: z.int(),
     input_tokens: z.int(),
     input_cached_tokens: z.int(),
     output_tokens: z.int(),
-    serving_seconds: z.number().describe("From the arrival of each request to its end."),
+    serving_seconds: z.number().describe("Total time from arrival to end of the requests."),
     trained_tokens: z.int(),
     training_seconds: z.number(),
   })
@@ -45,20 +45,22 @@ const usageSchema = z.object({
 const usageRoute = createRoute({
   method: "get",
   path: "/v1/usage",
-  summary: "What the key's tenant has used, by hours or days of UTC; all tenants for administrators",
+  summary: "Report usage per UTC hour or day; administrators see all tenants",
   security,
   request: {
     query: z.object({
-      start_time: time.optional().describe("Seconds since 1970, rounded down; without it, the last buckets."),
-      end_time: time.optional().describe("The first second that does not count."),
+      start_time: time
+        .optional()
+        .describe("Unix time in seconds, rounded down to a bucket. Default: the latest buckets."),
+      end_time: time.optional().describe("Exclusive end, Unix time in seconds."),
       bucket_width: z.enum(["1h", "1d"]).default("1d"),
       group_by: z.enum(["model"]).optional(),
-      api_key_id: z.string().max(64).optional().describe("Only of the key of this name."),
+      api_key_id: z.string().max(64).optional().describe("Restrict to the key of this name."),
       limit: wholeNumber(1, WIDTHS["1h"].most).optional(),
-      page: time.optional().describe("next_page of the page before."),
+      page: time.optional().describe("next_page of the previous page."),
     }),
   },
-  responses: { 200: ok(usageSchema, "A page of buckets, the oldest first."), default: failed },
+  responses: { 200: ok(usageSchema, "A page of buckets, oldest first."), default: failed },
 });
 
 const shownUsage = (row: UsageRow): z.output<typeof resultSchema> => ({

@@ -32,8 +32,9 @@ const newWebhookSchema = z
 const addRoute = createRoute({
   method: "post",
   path,
-  summary: "Have a URL told when jobs of the key's tenant end",
-  description: "The secret of its signatures is in this answer only.",
+  summary: "Create a webhook",
+  description:
+    "The webhook is called when a job of the tenant ends. Only this response contains its signing secret.",
   security,
   middleware: storedBody,
   request: { body: { content: { "application/json": { schema: newWebhookSchema } } } },
@@ -46,16 +47,16 @@ const addRoute = createRoute({
 const listRoute = createRoute({
   method: "get",
   path,
-  summary: "The webhooks of the key's tenant, the newest first",
+  summary: "List webhooks",
   security,
   request: { query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(webhookSchema), "A page of them."), default: failed },
+  responses: { 200: ok(pageSchema(webhookSchema), "A page of webhooks, newest first."), default: failed },
 });
 
 const getRoute = createRoute({
   method: "get",
   path: `${path}/{id}`,
-  summary: "One of them, with its last delivery",
+  summary: "Retrieve a webhook with its last delivery",
   security,
   request: { params },
   responses: {
@@ -67,13 +68,13 @@ const getRoute = createRoute({
 const removeRoute = createRoute({
   method: "delete",
   path: `${path}/{id}`,
-  summary: "Delete a webhook, and what it was still to be told",
+  summary: "Delete a webhook and its pending deliveries",
   security,
   request: { params },
   responses: {
     200: ok(
       z.object({ id: z.string(), object: z.literal("webhook"), deleted: z.literal(true) }),
-      "It is deleted.",
+      "The webhook was deleted.",
     ),
     default: failed,
   },
@@ -82,19 +83,19 @@ const removeRoute = createRoute({
 const testRoute = createRoute({
   method: "post",
   path: `${path}/{id}/test`,
-  summary: "Tell it of a job that does not exist, ftjob-test",
+  summary: "Send a test event for the job ftjob-test",
   security,
   request: { params },
-  responses: { 200: ok(deliverySchema, "The delivery, which is on its way."), default: failed },
+  responses: { 200: ok(deliverySchema, "The delivery, which is being attempted."), default: failed },
 });
 
 const deliveriesRoute = createRoute({
   method: "get",
   path: `${path}/{id}/deliveries`,
-  summary: "What it was told in the last 30 days, the newest first",
+  summary: "List the deliveries of the last 30 days",
   security,
   request: { params, query: z.object(pageQuery({ standard: 20, most: 100 })) },
-  responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries."), default: failed },
+  responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries, newest first."), default: failed },
 });
 
 /** @throws ApiError 400 for a URL that this client may not name. */
