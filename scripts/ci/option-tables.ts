@@ -9,6 +9,7 @@ import { flagsOf } from "../../src/cli/command.ts";
 import { loadCommands } from "../../src/cli/program.ts";
 import { documents } from "./commands.ts";
 import { CONFIG_SCHEMA, configSchema } from "./config-schema.ts";
+import { withReferenceLists } from "./reference-lists.ts";
 
 const COMMANDS = await loadCommands();
 const PLACE = /<!-- options: (\S+) ([^>]+?) -->\n[\s\S]*?<!-- end of options -->/g;
@@ -40,7 +41,7 @@ function tableOf(name: string, headings: readonly string[]): string {
 
 /** A document with its tables as they should be. */
 export const withOptionTables = (markdown: string): string =>
-  markdown.replace(
+  withReferenceLists(markdown).replace(
     PLACE,
     (_, name: string, headings: string) =>
       `<!-- options: ${name} ${headings} -->\n${tableOf(name, headings.split(", "))}\n<!-- end of options -->`,

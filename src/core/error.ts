@@ -1,19 +1,19 @@
 /** Every kind of failure of this package. The server maps codes to status codes, the CLI to exit codes. */
 export type ErrorCode =
-  | "bad_option" // a command-line or library option that cannot be used
-  | "bad_config" // settings that contradict each other or the model
-  | "bad_data" // a data set that cannot be read or holds nothing usable
-  | "bad_model" // a model file or folder that is broken or contradicts itself
-  | "bad_adapter" // an adapter that is broken or belongs to another base
-  | "unsupported" // well formed, but not something this version can run
-  | "not_found" // a file, folder, repository or name that does not exist
-  | "device" // an execution provider or its memory is not available
-  | "storage" // the disk is full, read-only, or fails
-  | "network" // the hub cannot be reached or denies access
-  | "busy" // a queue or the memory is full: the same request can succeed later
-  | "diverged" // a loss, or what a model computes, is not a finite number
-  | "cancelled" // stopped by the caller's signal
-  | "memory"; // what is asked for takes more memory than there is
+  | "bad_option" // an invalid option or argument
+  | "bad_config" // settings that conflict with each other or with the model
+  | "bad_data" // a data set that cannot be read or has no usable examples
+  | "bad_model" // a corrupt or inconsistent model
+  | "bad_adapter" // a corrupt adapter, or one trained on another base
+  | "unsupported" // valid input that this version does not support
+  | "not_found" // no such file, folder, repository or name
+  | "device" // an execution provider or its memory is unavailable, or the engine process failed
+  | "storage" // the disk is full, read-only or failing
+  | "network" // the Hub is unreachable or denies access
+  | "busy" // a queue or memory is full; retry later
+  | "diverged" // a loss or model output is NaN or infinite
+  | "cancelled" // aborted by the caller's signal
+  | "memory"; // not enough memory
 
 /** What an error was caused by, and what helps. */
 export interface MosErrorOptions {

@@ -28,7 +28,8 @@ import { operationRoutes } from "./routes/operations.ts";
 import { watchStorage } from "./storage-watch.ts";
 import { nothingAt, type UnservedRequest, wrongMethod } from "./unserved.ts";
 
-const ROUTES: readonly ((app: ServerApp) => void)[] = [
+/** What adds the routes of each file. */
+export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   chatRoutes,
   completionRoutes,
   modelRoutes,

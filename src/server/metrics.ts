@@ -94,7 +94,7 @@ export interface ServerMetrics {
 }
 
 export interface MetricsOptions {
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "stats">;
   readonly modelName: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -113,35 +113,35 @@ const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 4
 type Reading = readonly [name: string, help: string, read: (stats: EngineStats) => number];
 
 const GAUGES: readonly Reading[] = [
-  ["mos_requests_waiting", "Requests that wait for a slot of the batch.", (s) => s.waiting],
-  ["mos_requests_running", "Requests that have a slot of the batch.", (s) => s.running],
-  ["mos_batch_rows", "Slots of the batch.", (s) => s.maxBatch],
-  ["mos_batch_occupancy", "Share of the slots that are taken.", (s) => s.running / s.maxBatch],
-  ["mos_adapters_registered", "Adapters known by name.", (s) => s.adapters.registered],
-  ["mos_adapters_resident", "Adapters in memory in compact form.", (s) => s.adapters.resident],
-  ["mos_adapters_resident_bytes", "Bytes of the adapters in memory.", (s) => s.adapters.residentBytes],
-  ["mos_adapters_resident_limit_bytes", "Bytes that they may take.", (s) => s.adapters.residentLimit],
-  ["mos_adapters_active", "Adapters expanded in adapter slots.", (s) => s.adapters.active],
-  ["mos_adapters_active_bytes", "Bytes of the expanded adapters.", (s) => s.adapters.activeBytes],
-  ["vllm:num_requests_waiting", "As mos_requests_waiting, for inference gateways.", (s) => s.waiting],
-  ["vllm:num_requests_running", "As mos_requests_running, for inference gateways.", (s) => s.running],
+  ["mos_requests_waiting", "Queued requests.", (s) => s.waiting],
+  ["mos_requests_running", "Running requests.", (s) => s.running],
+  ["mos_batch_rows", "Batch slots.", (s) => s.maxBatch],
+  ["mos_batch_occupancy", "Fraction of batch slots in use.", (s) => s.running / s.maxBatch],
+  ["mos_adapters_registered", "Registered adapters.", (s) => s.adapters.registered],
+  ["mos_adapters_resident", "Adapters loaded in memory.", (s) => s.adapters.resident],
+  ["mos_adapters_resident_bytes", "Memory of loaded adapters.", (s) => s.adapters.residentBytes],
+  ["mos_adapters_resident_limit_bytes", "Memory limit of loaded adapters.", (s) => s.adapters.residentLimit],
+  ["mos_adapters_active", "Adapters expanded for running requests.", (s) => s.adapters.active],
+  ["mos_adapters_active_bytes", "Memory of expanded adapters.", (s) => s.adapters.activeBytes],
+  ["vllm:num_requests_waiting", "Same as mos_requests_waiting, for inference gateways.", (s) => s.waiting],
+  ["vllm:num_requests_running", "Same as mos_requests_running, for inference gateways.", (s) => s.running],
 ];
 
 const COUNTERS: readonly Reading[] = [
-  ["mos_engine_steps_total", "Steps of the engine.", (s) => s.steps],
+  ["mos_engine_steps_total", "Engine steps.", (s) => s.steps],
   [
     "mos_engine_decoded_rows_total",
-    "Slots that decoded, summed over steps: over the steps, the mean occupancy.",
+    "Decoding slots, summed over steps; divided by mos_engine_steps_total, the mean decoding batch.",
     (s) => s.decodedTokens,
   ],
-  ["mos_engine_prompt_tokens_total", "Prompt tokens computed.", (s) => s.promptTokens],
+  ["mos_engine_prompt_tokens_total", "Prompt tokens prefilled.", (s) => s.promptTokens],
   ["mos_engine_completion_tokens_total", "Tokens generated.", (s) => s.completionTokens],
-  ["mos_adapter_hits_total", "Requests that found their adapter in memory.", (s) => s.adapters.hits],
-  ["mos_adapter_misses_total", "Requests that did not.", (s) => s.adapters.misses],
-  ["mos_adapter_evictions_total", "Adapters dropped from memory for others.", (s) => s.adapters.evictions],
-  ["mos_adapter_loads_total", "Adapters read into memory.", (s) => s.adapters.loads],
-  ["mos_adapter_load_seconds_total", "Seconds that reading took.", (s) => s.adapters.loadSeconds],
-  ["mos_adapter_failures_total", "Adapters that could not be read.", (s) => s.adapters.failures],
+  ["mos_adapter_hits_total", "Requests whose adapter was loaded.", (s) => s.adapters.hits],
+  ["mos_adapter_misses_total", "Requests whose adapter had to be loaded.", (s) => s.adapters.misses],
+  ["mos_adapter_evictions_total", "Adapters evicted from memory.", (s) => s.adapters.evictions],
+  ["mos_adapter_loads_total", "Adapter loads.", (s) => s.adapters.loads],
+  ["mos_adapter_load_seconds_total", "Total time of adapter loads.", (s) => s.adapters.loadSeconds],
+  ["mos_adapter_failures_total", "Failed adapter loads.", (s) => s.adapters.failures],
 ];
 
 export function createMetrics({ engine, modelName, now, more }: MetricsOptions): ServerMetrics {
@@ -149,25 +149,25 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
   const registers = [registry];
   const requests = new Counter({
     name: "mos_http_requests_total",
-    help: "Requests by route, model and status; adapters beyond the first hundred share the model other.",
+    help: "HTTP requests by route, model and status; models beyond the first 100 share the label other.",
     labelNames: ["route", "model", "status"],
     registers,
   });
   const tokens = new Counter({
     name: "mos_tokens_total",
-    help: "Tokens of prompts and answers by model.",
+    help: "Tokens by model and kind: prompt, completion.",
     labelNames: ["kind", "model"],
     registers,
   });
   const keyRequests = new Counter({
     name: "mos_key_requests_total",
-    help: "Requests by the name of their key and status; keys beyond the first thousand share the name other.",
+    help: "HTTP requests by key name and status; keys beyond the first 1000 share the label other.",
     labelNames: ["key", "status"],
     registers,
   });
   const keyTokens = new Counter({
     name: "mos_key_tokens_total",
-    help: "Tokens of prompts and answers by the name of the key; cached are those of the prompts that were not computed.",
+    help: "Tokens by key name and kind: prompt, cached (prompt tokens from the prefix cache), completion.",
     labelNames: ["kind", "key"],
     registers,
   });
@@ -175,13 +175,13 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
     new Histogram({ name, help, buckets, registers });
   const firstToken = histogram(
     "mos_time_to_first_token_seconds",
-    "From a request's arrival to the first token of an answer.",
+    "Time from arrival of a request to its first token.",
     REQUEST_SECONDS,
   );
-  const nextToken = histogram("mos_inter_token_seconds", "Between tokens of the same answer.", TOKEN_SECONDS);
+  const nextToken = histogram("mos_inter_token_seconds", "Time between tokens of an answer.", TOKEN_SECONDS);
   const whole = histogram(
     "mos_request_seconds",
-    "From the arrival of a request for an answer to its end.",
+    "Time from arrival of a request to the end of its answer.",
     REQUEST_SECONDS,
   );
   const updateEngine = engineReadings(registers, now);
@@ -238,7 +238,7 @@ function engineReadings(registers: Registry[], now: () => number): (stats: Engin
   }));
   const adapters = new Gauge({
     name: "vllm:lora_requests_info",
-    help: "Adapters of running and waiting requests, at the time that is the value.",
+    help: "Running and waiting adapters, as labels; the value is the current time.",
     labelNames: ["max_lora", "waiting_lora_adapters", "running_lora_adapters"],
     registers,
   });

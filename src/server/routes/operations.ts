@@ -162,13 +162,20 @@ function openApiDocument(app: ServerApp): object {
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (letter) => `&#${letter.codePointAt(0)};`);
 
 /** The routes as a page that loads nothing from elsewhere. */
-function docsPage({ openAPIRegistry }: ServerApp, modelName: string): string {
-  const rows = openAPIRegistry.definitions.flatMap((definition) => {
+/** The routes that an app has, as the document and the page of routes name them. */
+export const documentedRoutes = ({ openAPIRegistry }: Pick<ServerApp, "openAPIRegistry">) =>
+  openAPIRegistry.definitions.flatMap((definition) => {
     if (definition.type !== "route") return [];
     const { method, path, summary = "" } = definition.route;
-    const name = escaped(`${method.toUpperCase()} ${documentPath(path)}`);
-    return [`<tr><td><code>${name}</code></td><td>${escaped(summary)}</td></tr>`];
+    return [{ method: method.toUpperCase(), path: documentPath(path), summary }];
   });
+
+/** A page of the routes, for people. */
+function docsPage(app: ServerApp, modelName: string): string {
+  const rows = documentedRoutes(app).map(
+    ({ method, path, summary }) =>
+      `<tr><td><code>${escaped(`${method} ${path}`)}</code></td><td>${escaped(summary)}</td></tr>`,
+  );
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mos serve</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
 </head><body><h1>mos serve</h1><p>Base model: <code>${escaped(modelName)}</code>. <code>GET /v1/models</code> lists

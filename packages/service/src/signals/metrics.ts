@@ -39,38 +39,38 @@ export function createMetrics(): ServiceMetrics {
   const registers = [registry];
   const slices = new Counter({
     name: "mos_slices_total",
-    help: "Slices that workers of this process ended, by result.",
+    help: "Slices ended by this process, by result: stopped, succeeded, failed, interrupted, restarted, lost.",
     labelNames: ["model", "result"],
     registers,
   });
   const seconds = new Histogram({
     name: "mos_slice_seconds",
-    help: "From the claim of a slice to its end, with fetching and storing.",
+    help: "Time from claiming a slice to its end, including storage transfers.",
     labelNames: ["model"],
     buckets: SLICE_SECONDS,
     registers,
   });
   const tokens = new Counter({
     name: "mos_trained_tokens_total",
-    help: "Target tokens of the steps that workers of this process trained and kept.",
+    help: "Trained tokens of this process, without padding.",
     labelNames: ["model"],
     registers,
   });
   const stalled = new Counter({
     name: "mos_trainers_stalled_total",
-    help: "Trainers that workers of this process killed because they made no progress.",
+    help: "Trainers killed by this process for lack of progress.",
     labelNames: ["model"],
     registers,
   });
   const attempts = new Counter({
     name: "mos_webhook_attempts_total",
-    help: "Attempts of this process to deliver a webhook: delivered, retried later, or failed for good.",
+    help: "Webhook delivery attempts of this process, by outcome: delivered, retried, failed.",
     labelNames: ["outcome"],
     registers,
   });
   const failures = new Counter({
     name: "mos_database_failures_total",
-    help: "Statements of this process that could not reach the database.",
+    help: "Database statements of this process that failed to connect.",
     registers,
   });
   const stateText = stateGauges();
@@ -97,21 +97,23 @@ function stateGauges(): (reading: StateReading) => Promise<string> {
   const registers = [registry];
   const gauge = <T extends string>(name: string, help: string, labelNames: readonly T[]): Gauge<T> =>
     new Gauge({ name, help, labelNames: [...labelNames], registers });
-  const jobs = gauge("mos_jobs", "Jobs of the service by status.", ["model", "status"]);
-  const waiting = gauge("mos_slices_waiting", "Slices of all jobs that wait for a worker.", ["model"]);
-  const oldest = gauge("mos_slices_oldest_waiting_seconds", "How long the oldest of them has waited.", [
+  const jobs = gauge("mos_jobs", "Jobs by status; held jobs wait for other jobs of their tenant.", [
+    "model",
+    "status",
+  ]);
+  const waiting = gauge("mos_slices_waiting", "Queued slices; scale workers by this.", ["model"]);
+  const oldest = gauge("mos_slices_oldest_waiting_seconds", "Waiting time of the oldest queued slice.", [
     "model",
   ]);
-  const running = gauge("mos_slices_running", "Slices that workers have.", ["model"]);
-  const workers = gauge("mos_workers", "Workers that are alive.", ["model", "version"]);
-  const deliveries = gauge(
-    "mos_webhook_deliveries_waiting",
-    "Webhook deliveries that wait for an attempt.",
-    [],
-  );
+  const running = gauge("mos_slices_running", "Slices being trained.", ["model"]);
+  const workers = gauge("mos_workers", "Workers with a heartbeat in the last minute, by version.", [
+    "model",
+    "version",
+  ]);
+  const deliveries = gauge("mos_webhook_deliveries_waiting", "Pending webhook deliveries.", []);
   const isUp = gauge(
     "mos_database_up",
-    "Whether the database answers; without it, the state is not shown.",
+    "1 if the database answers within 3 seconds, else 0, without the other metrics of shared state.",
     [],
   );
   const show = (state: ServiceState, model: string): void => {
