@@ -1,0 +1,62 @@
+// The documentation as a site: `npm run docs` writes it to .mos/docs, with the reference of the TypeScript API in api/.
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { defineConfig, type MarkdownRenderer } from "vitepress";
+import { slugify } from "../../scripts/ci/links.ts";
+import { accessible } from "./accessible.ts";
+import { sidebar } from "./sidebar.ts";
+
+const REPOSITORY = "https://github.com/mixture-of-shards/mixture-of-shards";
+const DOCS = join(import.meta.dirname, "..");
+
+function title(page: string): string {
+  const heading = /^# (.+)$/m.exec(readFileSync(join(DOCS, `${page}.md`), "utf8"))?.[1] ?? page;
+  return heading.replaceAll("`", "");
+}
+
+/** The pages are also read on a code host, so they link to sources as files; on the site these are the host's. */
+function linkSourcesToRepository(md: MarkdownRenderer): void {
+  md.core.ruler.push("source-links", ({ tokens, env }) => {
+    for (const token of tokens.flatMap(({ children }) => children ?? [])) {
+      const href = token.attrGet("href");
+      if (token.type !== "link_open" || href === null || /^([a-z]+:|#)/.test(href)) continue;
+      const target = join(dirname(env.path), href);
+      const path = relative(join(DOCS, ".."), target);
+      if (relative(DOCS, target).startsWith("..")) token.attrSet("href", `${REPOSITORY}/blob/main/${path}`);
+    }
+  });
+}
+
+export default defineConfig({
+  title: "Mixture of Shards",
+  description:
+    "Fine-tune open language models with small adapters and serve thousands of them, in TypeScript.",
+  lang: "en",
+  outDir: "../.mos/docs",
+  cacheDir: "../.mos/vitepress",
+  cleanUrls: true,
+  ignoreDeadLinks: [/^\/api\//],
+  vite: { plugins: [accessible] },
+  markdown: {
+    anchor: { slugify },
+    config: linkSourcesToRepository,
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    outline: [2, 3],
+    nav: [
+      { text: "Tutorial", link: "/tutorial" },
+      { text: "TypeScript API", link: "/api/index.html", target: "_self" },
+      { text: "Changes", link: `${REPOSITORY}/blob/main/CHANGELOG.md` },
+    ],
+    sidebar: sidebar.map(({ text, pages }) => ({
+      text,
+      items: pages
+        .filter((page) => existsSync(join(DOCS, `${page}.md`)))
+        .map((page) => ({ text: title(page), link: page === "index" ? "/" : `/${page}` })),
+    })),
+    socialLinks: [{ icon: "github", link: REPOSITORY }],
+    editLink: { pattern: `${REPOSITORY}/edit/main/docs/:path`, text: "Edit this page" },
+  },
+});
