@@ -2,20 +2,16 @@ import { expect, test } from "vitest";
 import { checkBase, type TrainedOn, trainedOnText, UNKNOWN_TOKENS } from "./base-match.ts";
 
 const saved = { name: "tiny", fingerprint: "sha256:0123456789abcdef", identity: "sha256:1" };
-const actual = { ...saved, tokens: { digest: "sha256:new", hadOtherIds: false } };
-
-test.each<[string, string | undefined, boolean, true | undefined]>([
-  ["the same ids", "sha256:new", true, undefined],
-  ["other ids", "sha256:old", false, true],
-  ["none recorded, and the base's ids have changed since", undefined, true, true],
-  ["none recorded, and they have not", undefined, false, undefined],
-  ["an imported adapter, whose ids nobody knows", UNKNOWN_TOKENS, true, undefined],
-])("an adapter with %s", (_, tokens, hadOtherIds, otherTokens) => {
-  const now = { ...actual, tokens: { ...actual.tokens, hadOtherIds } };
-  const trainedOn = checkBase("a", { ...saved, tokens }, now);
+test.each<[string, string | undefined, true | undefined]>([
+  ["the same ids", "sha256:new", undefined],
+  ["other ids", "sha256:old", true],
+  ["none recorded", undefined, undefined],
+  ["an imported adapter, whose ids nobody knows", UNKNOWN_TOKENS, undefined],
+])("an adapter with %s", (_, tokens, otherTokens) => {
+  const trainedOn = checkBase("a", { ...saved, tokens }, { ...saved, tokens: "sha256:new" });
   expect(trainedOn?.otherTokens).toBe(otherTokens);
   // where no tokenizer is at hand, ids are not compared
-  expect(checkBase("a", { ...saved, tokens }, { ...now, tokens: undefined })).toBeUndefined();
+  expect(checkBase("a", { ...saved, tokens }, { ...saved, tokens: undefined })).toBeUndefined();
 });
 
 test("one line says what differs", () => {

@@ -10,8 +10,8 @@ export interface BaseMarks {
   readonly fingerprint: string;
   /** A digest that all quantisations of a model share; without it only equal numbers count as the same model. */
   readonly identity?: string | undefined;
-  /** How its tokenizer turns text into ids; left out, that is not compared. */
-  readonly tokens?: { readonly digest: string; readonly hadOtherIds: boolean } | undefined;
+  /** A digest of how its tokenizer turns text into ids; left out, that is not compared. */
+  readonly tokens?: string | undefined;
 }
 
 /** The base that an adapter was trained on, where that differs from the one that it is used with. */
@@ -27,10 +27,8 @@ export interface TrainedOn {
 /** What the folder of an imported adapter says: nobody knows with which ids it was trained. */
 export const UNKNOWN_TOKENS = "unknown";
 
-/** An adapter from before this was recorded has the ids of that time. */
-const hasOtherTokens = (saved: string | undefined, actual: BaseMarks["tokens"]): boolean =>
-  actual !== undefined &&
-  (saved === undefined ? actual.hadOtherIds : saved !== UNKNOWN_TOKENS && saved !== actual.digest);
+const hasOtherTokens = (saved: string | undefined, actual: string | undefined): boolean =>
+  actual !== undefined && saved !== undefined && saved !== UNKNOWN_TOKENS && saved !== actual;
 
 /** As much of a fingerprint as people compare. */
 const short = (fingerprint: string): string => `${fingerprint.slice(0, 19)}…`;
@@ -82,8 +80,7 @@ const shown = (value: unknown): string =>
   value === undefined || value === null ? "none" : `${JSON.stringify(value).slice(0, 80)}`;
 
 /**
- * Compares what the base of an adapter computed beside its weights with what this one does. Folders from before that was
- * recorded, and PEFT's, say nothing.
+ * Compares what the base of an adapter computed beside its weights with what this one does. PEFT's folders say nothing.
  *
  * @throws MosError `bad_adapter` with the first setting that differs.
  */

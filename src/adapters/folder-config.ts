@@ -14,7 +14,7 @@ import {
   parseAdapterConfig,
 } from "./methods.ts";
 
-/** Raised when a folder of an older version could be misread. PEFT's own folders have no such field. */
+/** The number of this form of folders. PEFT's own folders have no such field. */
 const FORMAT = 1;
 
 /** The model that an adapter was made for. */

@@ -115,30 +115,15 @@ function optionOf(name: string, setting: Setting, isRequired: boolean): Option {
   return option.argParser(reader(setting));
 }
 
-/** The name that an option had before; it works as the new one does, and says so. */
-const formerOption = (name: string, setting: Setting): Option =>
-  new Option(flagsOf(name, setting))
-    .argParser((text: string, before: unknown) =>
-      reader(setting)(setting.formerValues?.[text] ?? text, before),
-    )
-    .hideHelp();
-
 /** What stands on the command line. */
 function valuesOfLine(commander: Commander, options: Settings): SourcedValues {
-  const isGiven = (name: string): boolean => commander.getOptionValueSource(name) === "cli";
-  const values = new Map<string, SourcedValue>();
-  for (const [name, setting] of Object.entries(options)) {
-    const { formerly } = setting;
-    const [current, former] = [name, formerly ?? name].map((known) => flagOf(known, setting)) as [
-      string,
-      string,
-    ];
-    if (formerly !== undefined && isGiven(formerly)) {
-      note(`${former} is now ${current}; the old name still works`);
-      values.set(name, { value: commander.getOptionValue(formerly), origin: former });
-    } else if (isGiven(name)) values.set(name, { value: commander.getOptionValue(name), origin: current });
-  }
-  return values;
+  const given = Object.entries(options).filter(([name]) => commander.getOptionValueSource(name) === "cli");
+  return new Map(
+    given.map(([name, setting]): [string, SourcedValue] => [
+      name,
+      { value: commander.getOptionValue(name), origin: flagOf(name, setting) },
+    ]),
+  );
 }
 
 /** The end of the help of a command whose options have other sources. */
@@ -206,8 +191,6 @@ function addOptions(
     const others = conflicts.filter((one) => one.some((name) => name === option)).flat();
     made.conflicts(others.filter((other) => other !== option));
     commander.optionsGroup(`${setting.group}:`).addOption(made);
-    if (setting.formerly === undefined) continue;
-    commander.addOption(formerOption(setting.formerly, setting).conflicts(option));
   }
 }
 

@@ -24,7 +24,7 @@ describe("a command out of settings", () => {
       rank: integer({ min: 1, defaultText: "the method's", placeholder: "r", help: "rank" }),
     }),
     ...group("Others", {
-      form: choice(["plain", "chatml"], { default: "plain", formerly: "rules", help: "form" }),
+      form: choice(["plain", "chatml"], { default: "plain", help: "form" }),
       stop: texts({ help: "may be repeated" }),
       packing: flag({ default: true, help: "one example in a row" }),
       out: text({ required: true, placeholder: "folder", help: "the folder" }),
@@ -88,20 +88,7 @@ describe("a command out of settings", () => {
     );
   });
 
-  test("takes the former name of an option, and says so", async () => {
-    const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
-    try {
-      expect(await run("--out", "a", "--rules", "chatml")).toEqual({ ...defaults, out: "a", form: "chatml" });
-      expect(write).toHaveBeenCalledExactlyOnceWith("--rules is now --form; the old name still works\n");
-    } finally {
-      write.mockRestore();
-    }
-    await expect(run("--out", "a", "--rules", "chatml", "--form", "plain")).rejects.toThrowError(
-      "cannot be used with",
-    );
-  });
-
-  test("shows groups, defaults and what decides them, but no former name", () => {
+  test("shows groups, defaults and what decides them", () => {
     const help = program()
       .commands.find((one) => one.name() === "try")!
       .helpInformation();
@@ -111,7 +98,6 @@ describe("a command out of settings", () => {
     expect(help).toMatch(/rank \(default: the method's\)/);
     expect(help).toMatch(/\n {2}--no-packing +one example in a row\n/);
     expect(help).toMatch(/\nGeneral:\n {2}--json[\s\S]*--verbose[\s\S]*-h, --help/);
-    expect(help).not.toContain("--rules");
   });
 });
 
@@ -226,12 +212,11 @@ test("the commands that a configuration file has sections for are those that rea
   expect(configurable.map(([name]) => name)).toEqual(SECTIONS);
 });
 
-test("mos train has an option for every setting of a run, and the former name of one", () => {
+test("mos train has an option for every setting of a run", () => {
   const { options } = commandNamed("train");
   const flags = options.map(({ long }) => long);
   for (const [name, setting] of Object.entries<Setting>(finetuneSettings))
     expect(flags, name).toContain(flagOf(name, setting));
-  expect(flags).toContain("--rules");
 });
 
 test("every setting of every method is an option, with the methods that have it and their defaults", () => {

@@ -8,7 +8,6 @@ const options = {
   cacheMemory: bytes({ min: 1, help: "memory" }),
   baseDtype: choice(["stored", "float32", "int4"], {
     default: "stored",
-    formerly: "quantize",
     help: "dtype",
   }),
   keys: flag({ default: true, help: "let everyone in" }),
@@ -58,11 +57,6 @@ test("a variable for every option, read as the option is", () => {
 test("empty variables are as if not set, and so is what Kubernetes tells of a service that is called mos", () => {
   expect(environment({ MOS_PORT: "", MOS_MODEL: " \n", MOS_KEYS: "" })).toEqual({});
   expect(environment({ MOS_PORT: "tcp://10.0.0.1:80" })).toEqual({});
-});
-
-test("former names of options are none here: nobody has them in a new place", () => {
-  expect(environment({ MOS_QUANTIZE: "int4" })).toEqual({});
-  expect(() => config({ serve: { quantize: "int4" } })).toThrowError(/there is no quantize/);
 });
 
 test("a variable that is nearly the name of one is noted", () => {

@@ -22,10 +22,6 @@ export interface Setting<Value = unknown> {
   readonly choices: readonly string[] | undefined;
   /** Whether each use of the option adds one entry to a list. */
   readonly isRepeated: boolean;
-  /** The option's name before it was renamed; it still works, with a note. */
-  readonly formerly: string | undefined;
-  /** What values of the old name are called now, where that changed, too. */
-  readonly formerValues?: Readonly<Record<string, string>> | undefined;
   /** Checks a value that was given. */
   readonly check: z.ZodType<Exclude<Value, undefined>>;
   /** The same with the default filled in. */
@@ -49,7 +45,6 @@ interface About<Value> {
   readonly default?: Value;
   readonly defaultText?: string;
   readonly required?: boolean;
-  readonly formerly?: string;
 }
 interface Bounds {
   readonly min?: number;
@@ -84,7 +79,7 @@ function setting<Value, const Options extends About<Value>>(
   options: Options,
   { check, ...form }: Form<Value>,
 ): Setting<Value | Absent<Options>> {
-  const { help, placeholder, default: standard, defaultText, required = false, formerly } = options;
+  const { help, placeholder, default: standard, defaultText, required = false } = options;
   // zod takes readonly lists for defaults only as a function
   const schema =
     standard !== undefined ? check.default(() => standard as never) : required ? check : check.optional();
@@ -92,7 +87,6 @@ function setting<Value, const Options extends About<Value>>(
     ...form,
     check,
     help,
-    formerly,
     placeholder: placeholder ?? form.placeholder,
     expectedText: form.expectedText ?? form.expected,
     choices: form.choices,

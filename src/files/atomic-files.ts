@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path";
 import type { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { storageError, systemCode } from "./system-error.ts";
-import { hasEnded, isRunning, isTouched, keepAlive, thisWriter } from "./writer.ts";
+import { hasEnded, isTouched, keepAlive, thisWriter } from "./writer.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const LARGEST_READ = 1 << 30;
@@ -129,8 +129,7 @@ export async function pathExists(path: string): Promise<boolean> {
   }
 }
 
-/** Older versions named only the process. */
-const PARTIAL = /^\.(.+?)\.(\d+)-(?:(\w+)-([0-9a-f]{8})-)?[0-9a-f]{8}\.partial$/;
+const PARTIAL = /^\.(.+?)\.(\d+)-(\w+)-([0-9a-f]{8})-[0-9a-f]{8}\.partial$/;
 
 /** A hidden neighbour of `path`: the same file system, so that a rename is atomic. Its name tells who writes it. */
 export function partialName(path: string): string {
@@ -140,8 +139,10 @@ export function partialName(path: string): string {
 }
 
 /** Whether a writer that was killed has left this. */
-async function isLeftover(folder: string, [name, , pid, start, place]: RegExpExecArray): Promise<boolean> {
-  if (start === undefined || place === undefined) return !isRunning(Number(pid));
+async function isLeftover(
+  folder: string,
+  [name, , pid, start = "", place = ""]: RegExpExecArray,
+): Promise<boolean> {
   const path = join(folder, name);
   return hasEnded({ pid: Number(pid), start, place }) ?? (await isTouched(path)) === false;
 }

@@ -17,8 +17,16 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const holder = { ...thisWriter, host: hostname() };
 const leave = (holder: object): Promise<void> =>
   writeFile(join(folder, "running.json"), JSON.stringify(holder));
+const RUN_SOURCE = ["--conditions=source", "--import", "tsx", "--input-type=module", "--eval"];
+const LOCK_AND_WAIT = `
+  import { lockFolder } from ${JSON.stringify(join(import.meta.dirname, "lock.ts"))};
+  await lockFolder(process.argv[1]);
+  process.stdout.write("locked");
+  await new Promise(() => setInterval(() => undefined, 1000));
+`;
 const inUse = (by: string) => ({
   code: "bad_option",
   message: expect.stringMatching(`^the folder ${folder} is in use${by}: .* remove ${folder}/running.json$`),
@@ -44,7 +52,7 @@ test("a stale lock is taken over: its process is gone, or another process has it
   const child = spawn(process.execPath, ["--version"], { stdio: "ignore" });
   await once(child, "exit");
   for (const pid of [child.pid, process.pid]) {
-    await leave({ pid, host: hostname() });
+    await leave({ ...holder, pid, start: "1" });
     await using _lock = await lockFolder(folder);
   }
 });
@@ -53,7 +61,7 @@ test("of several that find a stale lock, one takes it over", async () => {
   const child = spawn(process.execPath, ["--version"], { stdio: "ignore" });
   await once(child, "exit");
   for (let round = 0; round < 20; round++) {
-    await leave({ pid: child.pid, host: hostname() });
+    await leave({ ...holder, pid: child.pid });
     const locks = await Promise.allSettled(Array.from({ length: 50 }, () => lockFolder(folder)));
     expect(locks.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     for (const lock of locks) if (lock.status === "fulfilled") await lock.value[Symbol.asyncDispose]();
@@ -61,29 +69,27 @@ test("of several that find a stale lock, one takes it over", async () => {
   }
 });
 
-test("a lock of a running process, of another machine, or that cannot be read is kept", async () => {
-  await leave({ pid: process.ppid, host: hostname() });
-  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${process.ppid} on .*`));
-  await leave({ pid: 1, host: "elsewhere" });
-  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on elsewhere"));
+test("a lock of a running process, or that cannot be read, is kept", async () => {
+  const child = spawn(process.execPath, [...RUN_SOURCE, LOCK_AND_WAIT, folder], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  await once(child.stdout, "data");
+  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(` by process ${child.pid} on .*`));
+  child.kill("SIGKILL");
+  await once(child, "exit");
   await leave({});
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(""));
 });
 
-test("a lock of a process that had this one's id is taken over: in containers each has the id 1", async () => {
-  await leave({ ...thisWriter, start: "1", host: hostname() });
-  await using _lock = await lockFolder(folder);
-});
-
 test("a lock of another container is kept while it is touched, and taken over when it is not", async () => {
   const path = join(folder, "running.json");
-  const elsewhere = { pid: 1, start: "1", place: "00000000", host: hostname() };
+  const elsewhere = { pid: 1, start: "1", place: "00000000", host: "elsewhere" };
   await leave(elsewhere);
   let touched = Promise.resolve();
   const timer = setInterval(() => {
     touched = utimes(path, new Date(), new Date());
   }, 20);
-  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on .*"));
+  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on elsewhere"));
   clearInterval(timer);
   await touched; // one that comes later would be a sign of life
   const clock = vi.spyOn(performance, "now");

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { MosError, steadyNow } from "#core";
 import { isDiskFull, storageError, systemCode } from "./system-error.ts";
-import { hasEnded, isRunning, isTouched, keepAlive, thisWriter } from "./writer.ts";
+import { hasEnded, isTouched, keepAlive, thisWriter } from "./writer.ts";
 
 const RUN = "running.json";
 const CHANGE = ".changing.json";
@@ -16,12 +16,11 @@ const PATIENCE = 45_000;
 
 /** Locks that this process holds. */
 const held = new Set<string>();
-/** Older versions wrote only the first two. */
 const holderSchema = z.object({
   pid: z.int().positive(),
   host: z.string(),
-  start: z.string().optional(),
-  place: z.string().optional(),
+  start: z.string(),
+  place: z.string(),
 });
 type Holder = z.output<typeof holderSchema>;
 
@@ -29,12 +28,8 @@ const isMine = ({ pid, start, place }: Holder): boolean =>
   pid === thisWriter.pid && start === thisWriter.start && place === thisWriter.place;
 
 /** Whether the process has ended; undefined where only watching the lock shows it. */
-function isGone(holder: Holder, path: string): boolean | undefined {
-  const { pid, host, start, place } = holder;
-  if (isMine(holder)) return !held.has(path);
-  if (start !== undefined && place !== undefined) return hasEnded({ pid, start, place });
-  return host === hostname() && (pid === process.pid || !isRunning(pid));
-}
+const isGone = (holder: Holder, path: string): boolean | undefined =>
+  isMine(holder) ? !held.has(path) : hasEnded(holder);
 
 /** Creates a lock's file, unless it exists; atomic among processes. */
 async function make(path: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapter
 import type { FreeMemory } from "#core";
 import type { Device } from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
-import { type TokenMarks, tokenMarks } from "#text";
+import { tokenDigest } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import type { FrontLimits } from "./engine.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
@@ -108,7 +108,7 @@ export async function openCore(
   const { model, tokenizer, maxLength, cacheMemory, plan } = opened;
   await using base = opened.weights;
   const { config } = model;
-  const tokens = tokenMarks(tokenizer);
+  const tokens = tokenDigest(tokenizer);
   const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
   // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
   // into numbers of fewer bits nothing can be merged without rounding it
@@ -208,7 +208,7 @@ function openManager(
     signal,
   }: {
     readonly source: CoreSettings["adapters"];
-    readonly tokens: TokenMarks;
+    readonly tokens: string;
     readonly signal: AbortSignal | undefined;
   },
 ): Promise<AdapterManager> {

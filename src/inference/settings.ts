@@ -17,7 +17,7 @@ const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 
 /** How the base is kept in memory, and what its products are computed in. */
 export const baseSettings = {
-  baseDtype: { ...baseDtype, formerly: "quantize", formerValues: { none: "float32" } },
+  baseDtype,
   compute: choice(COMPUTES, {
     defaultText: "int8 for --base-dtype int8 and int4, else float32",
     help: "data type of matrix products with the base weights; int8 is several times faster but rounds",

@@ -2,7 +2,7 @@
 import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, Compute } from "#models";
-import type { ChatMessage, LoadedText, TokenMarks } from "#text";
+import type { ChatMessage, LoadedText } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
@@ -143,8 +143,8 @@ export interface EngineModel {
   readonly fingerprint: string;
   /** Equal in all quantisations of a model. */
   readonly identity?: string | undefined;
-  /** How its tokenizer turns text into ids. */
-  readonly tokens?: TokenMarks | undefined;
+  /** A digest of how its tokenizer turns text into ids. */
+  readonly tokens?: string | undefined;
   /** How the base is kept, and what its products are computed in. */
   readonly baseDtype: BaseDtype;
   readonly compute: Compute;

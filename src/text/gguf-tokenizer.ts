@@ -14,12 +14,8 @@ const KIND = { normal: 1, unknown: 2, control: 3, userDefined: 4 } as const;
  * @example
  * const tokenizer = tokenizerFromGguf(metadata);
  */
-export function tokenizerFromGguf(metadata: GgufMetadata): Tokenizer {
-  const tokenizer = tokenizerFromJson(tokenizerFilesFromGguf(metadata));
-  const rule = stringAt(metadata, "tokenizer.ggml.pre") ?? "";
-  const isByteLevel = stringAt(metadata, "tokenizer.ggml.model") === "gpt2";
-  return { ...tokenizer, hadOtherIds: isByteLevel && ["smollm", "default"].includes(rule) };
-}
+export const tokenizerFromGguf = (metadata: GgufMetadata): Tokenizer =>
+  tokenizerFromJson(tokenizerFilesFromGguf(metadata));
 
 /**
  * The same as tokenizer.json and tokenizer_config.json, so that a tokenizer is built in one way; complete, so that

@@ -9,5 +9,5 @@ export type { ChatMessage, RenderedPiece } from "./render-turns.ts";
 export { createStopScanner, type StopScanner } from "./stop-scanner.ts";
 export { type TemplateVariables, templateSettings } from "./template-variables.ts";
 export { incompleteTail } from "./token-bytes.ts";
-export { type TokenMarks, tokenMarks } from "./token-marks.ts";
+export { tokenDigest } from "./token-digest.ts";
 export { TOKENIZER_BYTES, type Tokenizer } from "./tokenizer.ts";

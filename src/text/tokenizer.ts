@@ -17,8 +17,6 @@ export interface Tokenizer {
   readonly eosTokens: readonly number[];
   /** How many leading blanks `decode` removes: 1 for SentencePiece kinds, which prepend one, else 0. */
   readonly strippedBlanks: number;
-  /** Whether earlier versions of this package gave other ids for some texts (false). */
-  readonly hadOtherIds?: boolean;
   /** Token ids. Special tokens in the text become their ids; `addSpecialTokens` (true) adds BOS and the like. */
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
   /** Ids outside the vocabulary are skipped; bytes that are not UTF-8 become U+FFFD. */

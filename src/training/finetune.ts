@@ -14,7 +14,7 @@ import {
 import { MosError } from "#core";
 import { lockFolder, pathExists } from "#files";
 import { type BaseModel, geometryOf, loadBase, loadText } from "#models";
-import { type LoadedText, tokenMarks } from "#text";
+import { type LoadedText, tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type EncodedRun, encodeRun, readRunData, runMemory, summaryOf } from "./encode-run.ts";
 import type { Parameter, TrainableModel } from "./gradients.ts";
@@ -216,7 +216,7 @@ const nameOf = ({ model: { name, fingerprint, identity }, text }: BaseModel): Ad
   name,
   fingerprint,
   identity,
-  tokens: tokenMarks(text.tokenizer).digest,
+  tokens: tokenDigest(text.tokenizer),
 });
 
 /** The adapter before the first step, and the digest of the one that it is. */
@@ -229,7 +229,12 @@ async function startOf(
   if (!("from" in given))
     return { adapter: createAdapter(config, geometry), digest: undefined, otherTokens: false };
   await using folder = await openAdapterFolder(given.from, { inMemory: true });
-  const checked = await folder.check({ geometry, fingerprint, identity, tokens: tokenMarks(text.tokenizer) });
+  const checked = await folder.check({
+    geometry,
+    fingerprint,
+    identity,
+    tokens: tokenDigest(text.tokenizer),
+  });
   const adapter = await checked.read();
   const otherTokens = checked.trainedOn?.otherTokens === true;
   return { adapter, digest: await folder.digest(), otherTokens };

@@ -213,7 +213,7 @@ function expectSame(
   { before, record }: { readonly before: RunRecord; readonly record: RunRecord },
 ): void {
   const names = new Set([...Object.keys(before), ...Object.keys(record)]);
-  names.delete("identity"); // follows from the fingerprint, and older runs have none
+  names.delete("identity"); // follows from the fingerprint
   const changed = [...names].filter(
     (name) => canonicalJson(before[name]) !== canonicalJson(JSON.parse(JSON.stringify(record))[name]),
   );

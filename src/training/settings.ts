@@ -10,7 +10,6 @@ export const dataSettings = {
   dataColumns,
   promptFormat: choice(PROMPT_FORMATS, {
     default: "template",
-    formerly: "rules",
     help: "prompt format; template is the model's chat template",
   }),
   ...templateSettings,

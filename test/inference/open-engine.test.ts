@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEngine, type Engine, generate, openEngine } from "#inference";
 import { geometryOf, loadModel } from "#models";
 import { chatTemplate } from "#text";
+import { thisWriter } from "../../src/files/writer.ts";
 import { openCoreProcess } from "../../src/inference/core-process.ts";
 import { openCore } from "../../src/inference/open-core.ts";
 import { randomAdapter } from "../random-adapter.ts";
@@ -178,7 +179,8 @@ test.skipIf(process.platform === "win32")(
       for (const end of ["at once", "while weights are read"]) {
         // what a process that was killed has left, too
         await mkdir(join(model, ".mos"), { recursive: true });
-        await writeFile(join(model, ".mos", ".int4-int8-0.safetensors.999999999-00000000.partial"), "");
+        const left = `.int4-int8-0.safetensors.999999999-1-${thisWriter.place}-00000000.partial`;
+        await writeFile(join(model, ".mos", left), "");
         const controller = new AbortController();
         const opening = openCoreProcess(
           { model, baseDtype: "int4" },

@@ -21,6 +21,7 @@ import { join } from "node:path";
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, Compute } from "#models";
+import { thisWriter } from "../../src/files/writer.ts";
 import { openWeights } from "../../src/inference/open-weights.ts";
 import { fullSettings } from "../../src/inference/settings.ts";
 
@@ -288,7 +289,7 @@ test("a broken file in one place is not spoken of where the other has a good one
 test("what a killed start left is removed before room is asked for", async () => {
   const folder = join(model, ".mos");
   await mkdir(folder);
-  const left = ".int4-int8-0123456789abcdef.safetensors.999999999-00000000.partial";
+  const left = `.int4-int8-0123456789abcdef.safetensors.999999999-1-${thisWriter.place}-00000000.partial`;
   await writeFile(join(folder, left), "");
   await start();
   expect(await filesOf(folder)).toEqual([named("int4-int8")]);

@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { lockFolder } from "mixture-of-shards/files";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   type BenchmarkOptions,
@@ -351,30 +352,29 @@ describe("several rates", () => {
 });
 
 describe("another process", () => {
-  const lock = (holder: object): Promise<void> =>
-    mkdir(join(folder, "out")).then(() =>
-      writeFile(join(folder, "out", "running.json"), JSON.stringify(holder)),
-    );
+  const out = (): string => join(folder, "out");
 
-  test.each([
-    ["on this machine", { pid: process.ppid, host: hostname() }],
-    ["on another one", { pid: 4_000_000, host: "elsewhere" }],
-  ])("that runs in the folder %s keeps this one out", async (_, holder) => {
-    await lock(holder);
+  test("that runs in the folder keeps this one out", async () => {
+    await mkdir(out());
+    await using _lock = await lockFolder(out());
     await expect(eventsOf(optionsOf())).rejects.toMatchObject({
       code: "bad_option",
-      message: expect.stringMatching(`is in use by process ${holder.pid} on ${holder.host}: .*running.json$`),
+      message: expect.stringMatching(`is in use by process ${process.pid} on ${hostname()}: .*running.json$`),
     });
-    expect(await readdir(join(folder, "out"))).toEqual(["running.json"]);
+    expect(await readdir(out())).toEqual(["running.json"]);
   });
 
   test.each([
-    ["that was killed", 4_194_305],
-    ["of this number, from before a restart", process.pid],
-  ])("%s does not", async (_, pid) => {
-    await lock({ pid, host: hostname() });
+    ["that was killed", { pid: 4_194_305 }],
+    ["of this number, from before a restart", { start: "1" }],
+  ])("%s does not", async (_, other) => {
+    await mkdir(out());
+    const lock = await lockFolder(out());
+    const holder = JSON.parse(await read("running.json"));
+    await lock[Symbol.asyncDispose]();
+    await writeFile(join(out(), "running.json"), JSON.stringify({ ...holder, ...other }));
     expect(endOf(await eventsOf(optionsOf({ seeds: 1 }))).missing).toBe(0);
-    expect(await readdir(join(folder, "out"))).not.toContain("running.json");
+    expect(await readdir(out())).not.toContain("running.json");
   });
 });
 
