@@ -1,0 +1,170 @@
+// The size of the project in figures: what there is to read, to learn and to install.
+// usage: npm run figures [-- --json] [-- --against REV]   (REV is checked out into a temporary folder and counted by the same rules)
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import type { Command } from "commander";
+import ts from "typescript";
+
+interface Manifest {
+  readonly name: string;
+  readonly exports?: Readonly<Record<string, string | { readonly source?: string }>>;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+type Figures = Readonly<Record<string, number>>;
+
+const git = (folder: string, ...args: string[]): string =>
+  execFileSync("git", ["-C", folder, ...args], { encoding: "utf8", maxBuffer: 1 << 28 });
+
+const readManifest = (folder: string): Manifest =>
+  JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
+
+const PRODUCTION = /^(src|packages\/[^/]+\/src)\/.*\.(ts|tsx|js|mjs|css)$/;
+const isProduction = (path: string): boolean => PRODUCTION.test(path) && !/\.test\.\w+$/.test(path);
+const isBarrel = (path: string): boolean => path.endsWith("/index.ts");
+
+/** Source files of the packages in a tree, by the names under which they are imported: "mixture-of-shards/graph". */
+function entryPoints(tree: string): ReadonlyMap<string, string> {
+  const folders = ["", ...readdirSync(join(tree, "packages")).map((name) => `packages/${name}`)];
+  const entries = folders
+    .filter((folder) => existsSync(join(tree, folder, "package.json")))
+    .flatMap((folder) => {
+      const { name, exports = {} } = readManifest(join(tree, folder));
+      return Object.entries(exports).flatMap(([path, target]) =>
+        typeof target === "string" || target.source === undefined
+          ? []
+          : [[join(name, path), join(folder, target.source)] as const],
+      );
+    });
+  return new Map(entries);
+}
+
+/** The files of production that import each file of production; an index.ts that passes names on does not count. */
+function importers(tree: string, files: readonly string[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const entries = entryPoints(tree);
+  const found = new Map(files.map((file) => [file, new Set<string>()]));
+  for (const file of files.filter((path) => !isBarrel(path))) {
+    const { importedFiles } = ts.preProcessFile(readFileSync(join(tree, file), "utf8"), true, true);
+    for (const { fileName } of importedFiles) {
+      const isLocal = /^[.]/.test(fileName);
+      const home = /^packages\/[^/]+\//.exec(file)?.[0] ?? "";
+      const target = isLocal
+        ? join(dirname(file), fileName)
+        : fileName.startsWith("#")
+          ? `${home}src/${fileName.slice(1)}/index.ts`
+          : entries.get(fileName);
+      if (target !== undefined) found.get(target)?.add(file);
+    }
+  }
+  return found;
+}
+
+/** The names that a program can import from the entry points of the root package. */
+function publicNames(tree: string): ReadonlySet<string> {
+  const { name } = readManifest(tree);
+  const sources = [...entryPoints(tree)]
+    .filter(([path]) => path === name || path.startsWith(`${name}/`))
+    .map(([, source]) => join(tree, source));
+  const { options } = ts.parseJsonConfigFileContent(
+    ts.readConfigFile(join(tree, "tsconfig.json"), ts.sys.readFile).config,
+    ts.sys,
+    tree,
+  );
+  const program = ts.createProgram(sources, options);
+  const checker = program.getTypeChecker();
+  const names = sources.flatMap((source) => {
+    const file = program.getSourceFile(source);
+    const symbol = file && checker.getSymbolAtLocation(file);
+    return symbol === undefined ? [] : checker.getExportsOfModule(symbol).map(({ name }) => name);
+  });
+  return new Set(names);
+}
+
+const optionNames = ({ commands, options }: Command): readonly string[] => [
+  ...options.map((option) => option.long ?? option.flags),
+  ...commands.flatMap(optionNames),
+];
+
+/** The options of every command, those of the add-ons included. */
+async function cliOptions(tree: string): Promise<readonly string[]> {
+  const { createProgram, loadCommands } = (await import(
+    pathToFileURL(join(tree, "src/cli/program.ts")).href
+  )) as typeof import("../src/cli/program.ts");
+  return optionNames(createProgram(await loadCommands()));
+}
+
+async function measure(tree: string): Promise<Figures> {
+  const tracked = git(tree, "ls-files", "-z")
+    .split("\0")
+    .filter((path) => path !== "" && existsSync(join(tree, path)));
+  const read = (path: string): string => readFileSync(join(tree, path), "utf8");
+  const production = tracked.filter(isProduction);
+  const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+  const words = (pattern: RegExp): number =>
+    sum(tracked.filter((path) => pattern.test(path)).map((path) => read(path).match(/\S+/g)?.length ?? 0));
+  const folders = (pattern: RegExp): number =>
+    new Set(production.flatMap((path) => pattern.exec(path)?.[0] ?? [])).size;
+  const imported = importers(tree, production);
+  const options = await cliOptions(tree);
+  return {
+    "production lines": sum(production.map((path) => read(path).split("\n").length - 1)),
+    "production files": production.length,
+    "modules of the core": folders(/^src\/[^/]+\//),
+    "add-ons": folders(/^packages\/[^/]+\//),
+    "entry points of the core": [...entryPoints(tree).values()].filter((path) => path.startsWith("src/"))
+      .length,
+    "public names of the core": publicNames(tree).size,
+    "files with one importer": production.filter((path) => !isBarrel(path) && imported.get(path)?.size === 1)
+      .length,
+    "dependencies of the core": Object.keys(readManifest(tree).dependencies ?? {}).length,
+    "options of the commands": options.length,
+    "names of options": new Set(options).size,
+    "words in docs": words(/^docs\/.*\.md$/),
+    "words in other documents": words(/^([A-Z]+|packages\/[^/]+\/[A-Z]+)\.md$/),
+    "tracked files": tracked.length,
+  };
+}
+
+/** Makes the packages that are installed here importable in another tree, except for its own. */
+function linkPackages(tree: string): void {
+  const installed = resolve("node_modules");
+  mkdirSync(join(tree, "node_modules"));
+  const folders = [tree, ...readdirSync(join(tree, "packages")).map((name) => join(tree, "packages", name))];
+  const own = new Map(folders.map((folder) => [readManifest(folder).name, folder]));
+  for (const name of new Set([...readdirSync(installed), ...own.keys()]))
+    symlinkSync(own.get(name) ?? join(installed, name), join(tree, "node_modules", name));
+}
+
+async function measureCommit(revision: string): Promise<Figures> {
+  const folder = mkdtempSync(join(tmpdir(), "mos-figures-"));
+  const tree = join(folder, "tree");
+  try {
+    git(".", "worktree", "add", "--detach", "--quiet", tree, revision);
+    linkPackages(tree);
+    return await measure(tree);
+  } finally {
+    git(".", "worktree", "remove", "--force", tree);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const { values } = parseArgs({ options: { json: { type: "boolean" }, against: { type: "string" } } });
+const now = await measure(resolve("."));
+const before = values.against === undefined ? undefined : await measureCommit(values.against);
+
+if (values.json === true) {
+  console.log(JSON.stringify(before === undefined ? now : { now, before }, null, 2));
+} else {
+  const width = Math.max(...Object.keys(now).map((name) => name.length));
+  const column = (text: string): string => text.padStart(10);
+  if (values.against !== undefined)
+    console.log(`${" ".repeat(width)}${column("now")}${column(values.against.slice(0, 9))}`);
+  for (const [name, figure] of Object.entries(now)) {
+    const earlier = before === undefined ? "" : column((before[name] ?? 0).toLocaleString("en"));
+    console.log(`${name.padEnd(width)}${column(figure.toLocaleString("en"))}${earlier}`);
+  }
+}
