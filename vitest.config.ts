@@ -1,7 +1,16 @@
+import { readFileSync } from "node:fs";
+import { globSync } from "tinyglobby";
 import { defineConfig } from "vitest/config";
 
-/** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. All others: `npm test`. */
-const SLOW = ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts", "packages/*/{src,test}/**/*.slow.test.ts"];
+const ALL = ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"];
+
+/** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. */
+const SLOW = ALL.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
+
+/** Files that replace a module: they need a process of their own, where nobody has loaded it before. */
+const MOCKING = globSync(ALL, { ignore: SLOW }).filter((path) =>
+  readFileSync(path, "utf8").includes("vi.mock("),
+);
 
 /** Packages that have a "source" of their own, in TypeScript that Node does not read, and what imports them. */
 const SOURCES = [/node_modules\/(ai|@ai-sdk|eventsource-parser)\//];
@@ -9,6 +18,9 @@ const SOURCES = [/node_modules\/(ai|@ai-sdk|eventsource-parser)\//];
 interface Tier {
   readonly include: string[];
   readonly exclude?: string[];
+  /** Whether each file has a process of its own; the others share one for each worker, and what it has loaded. */
+  readonly isolate: boolean;
+  readonly setupFiles?: string[];
   /** Seconds that one test may take. */
   readonly seconds: number;
 }
@@ -33,11 +45,14 @@ export default defineConfig({
     maxWorkers: "100%",
     projects: [
       tier("fast", {
-        include: ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"],
-        exclude: SLOW,
+        include: ALL,
+        exclude: [...SLOW, ...MOCKING],
+        isolate: false,
+        setupFiles: ["test/setup.ts"],
         seconds: 60,
       }),
-      tier("slow", { include: SLOW, seconds: 300 }),
+      tier("fast-isolated", { include: MOCKING, isolate: true, setupFiles: ["test/setup.ts"], seconds: 60 }),
+      tier("slow", { include: SLOW, isolate: true, seconds: 300 }),
     ],
   },
 });

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # What a stranger does with the packages in a project of its own, outside of this repository: they are packed and installed
-# with npm 10 and 11, engines checked; the command is asked for its version; every door is compiled strictly; programs run
+# with npm 10 and 11, or those given, engines checked; the command is asked for its version; every door is compiled
+# strictly; programs run
 # as CommonJS and as docs/15-bundlers.md bundles them. A warning of npm's that is ours to avoid is an error.
-# usage: bash scripts/ci/stranger.sh   (after npm run build; needs npm's registry)
+# usage: bash scripts/ci/stranger.sh [NPM ...]   (10 and 11 by default; after npm run build; needs npm's registry)
 set -euo pipefail
 readonly ESBUILD=0.28.2
+[ $# -gt 0 ] || set -- 10 11
+readonly last=${!#}
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -28,11 +31,11 @@ npm pack --silent --ignore-scripts --pack-destination "$work" \
   --workspace packages/reproduce --workspace packages/service --include-workspace-root >/dev/null
 say "packed: $(cd "$work" && echo *.tgz)"
 
-for npm in 10 11; do
+for npm in "$@"; do
   mkdir "$work/npm-$npm" && cd "$work/npm-$npm"
   echo '{ "name": "stranger", "private": true, "type": "module" }' >package.json
   tools=()
-  if [ "$npm" = 11 ]; then
+  if [ "$npm" = "$last" ]; then
     tools=("typescript@$(version_of typescript)" "@types/node@$(version_of @types/node)" "esbuild@$ESBUILD")
   fi
   npx --yes --package="npm@$npm" -- npm install --engine-strict --no-audit --no-fund \
@@ -48,7 +51,7 @@ mkdir "$work/once" && cd "$work/once"
 npx --yes --package="$work/mixture-of-shards-0.1.0.tgz" -- mixture-of-shards --version
 say "run by npx, in a folder without a project"
 
-cd "$work/npm-11"
+cd "$work/npm-$last"
 cp "$repository"/examples/{budget,finetune,generate,server}.ts .
 ln -s node_modules/mixture-of-shards/assets assets
 mkdir adapters
