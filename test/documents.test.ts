@@ -8,7 +8,6 @@ import {
   documents,
   flawOf,
   isReport,
-  runsHere,
   unmarkedCommands,
   wordsOf,
 } from "../scripts/ci/commands.ts";
@@ -24,44 +23,37 @@ test("the schema of mos.config.json has the options that the commands declare (n
   expect(read(CONFIG_SCHEMA)).toBe(currentConfigSchema());
 });
 
-describe.each(documents())("%s", (path) => {
-  test("has the tables of options that the commands declare (npm run options)", () => {
-    expect(withOptionTables(read(path))).toBe(read(path));
+describe("all documents", () => {
+  const pages = documents();
+  /** What is wrong, each flaw with its page. */
+  const flaws = (find: (path: string) => readonly unknown[]) =>
+    pages.flatMap((path) => find(path).map((flaw) => [path, flaw] as const));
+
+  test("have the tables of options that the commands declare (npm run options)", () => {
+    for (const path of pages) expect(withOptionTables(read(path)), path).toBe(read(path));
   });
 
-  test("shows only commands that the programs understand", () => {
-    const flaws = commandsIn(path).map(({ where, text }) => [where, text, flawOf(text)] as const);
-    expect(flaws.filter(([, , flaw]) => flaw !== undefined)).toEqual([]);
+  test("show only commands that the programs understand, marked as commands", () => {
+    expect(flaws((path) => commandsIn(path).filter(({ text }) => flawOf(text) !== undefined))).toEqual([]);
+    expect(flaws(unmarkedCommands)).toEqual([]);
   });
 
-  test("marks its commands, so that they are checked", () => {
-    expect(unmarkedCommands(path)).toEqual([]);
+  test("link to files and headings, and name files of the repository, that exist", () => {
+    expect(flaws(brokenLinks)).toEqual([]);
+    const names = new RegExp(`\`((?:${ROOT_FOLDERS})/[\\w./-]+)\``, "g");
+    const missing = (path: string) =>
+      [...read(path).matchAll(names)].map((found) => found[1]!).filter((name) => !existsSync(name));
+    expect(flaws(missing)).toEqual([]);
   });
 
-  test("has no link to a file or a heading that does not exist", () => {
-    expect(brokenLinks(path)).toEqual([]);
-  });
-
-  test("names only files of the repository that exist", () => {
-    const names = [...read(path).matchAll(new RegExp(`\`((?:${ROOT_FOLDERS})/[\\w./-]+)\``, "g"))];
-    expect(names.map((found) => found[1]!).filter((name) => !existsSync(name))).toEqual([]);
-  });
-
-  test("shows no TypeScript but that of the examples, which are run", () => {
-    const shown = blocksOf(read(path)).filter(({ language }) => language === "ts");
-    const examples = [
-      "finetune",
-      "data",
-      "fine-tuning",
-      "generate",
-      "gradients",
-      "budget",
-      "batch",
-      "server",
-      "stream",
-      "evaluate",
-    ].map((name) => read(`examples/${name}.ts`));
-    expect(shown.filter(({ content }) => !examples.some((example) => example.includes(content)))).toEqual([]);
+  test("show no TypeScript but that of the examples, which are run", () => {
+    const examples = readdirSync("examples").map((name) => read(join("examples", name)));
+    const foreign = (path: string) =>
+      blocksOf(read(path)).filter(
+        ({ language, content }) =>
+          language === "ts" && !examples.some((example) => example.includes(content)),
+      );
+    expect(flaws(foreign)).toEqual([]);
   });
 });
 
@@ -106,12 +98,6 @@ test("every public door has its documentation checked, and is named in README", 
   const { entryPoints } = JSON.parse(read("typedoc.json")) as { entryPoints: string[] };
   expect(doors.map(({ source }) => source)).toEqual(entryPoints);
   for (const { name } of doors) expect(read("README.md")).toContain(name.slice(1));
-});
-
-test("README shows commands that are run, and others that are read", () => {
-  const commands = commandsIn("README.md").map(({ text }) => text);
-  expect(commands.filter(runsHere).length).toBeGreaterThan(3);
-  expect(commands.filter((text) => !runsHere(text)).length).toBeGreaterThan(3);
 });
 
 test("a wrong command is noticed", () => {
