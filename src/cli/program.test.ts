@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command as Commander } from "commander";
 import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
 import { METHOD_NAMES, type MethodName, methods } from "#adapters";
 import { choice, flag, integer, type Setting, text, texts } from "#core";
 import { finetuneSettings } from "#training";
@@ -211,6 +212,46 @@ test("the commands that a configuration file has sections for are those that rea
   const configurable = [...commands].filter(([, { configurable }]) => configurable !== undefined);
   expect(configurable.map(([name]) => name)).toEqual(SECTIONS);
 });
+
+/** Texts that stand for no value of a number. */
+function outside({ check, kind }: Setting): readonly string[] {
+  const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = z.toJSONSchema(
+    check,
+  ) as z.core.JSONSchema.NumberSchema;
+  const beyond = [
+    exclusiveMinimum,
+    exclusiveMaximum,
+    (minimum ?? Number.NaN) - 1,
+    (maximum ?? Number.NaN) + 1,
+  ];
+  const numbers = beyond.filter((bound) => bound !== undefined && Number.isFinite(bound)).map(String);
+  return [
+    "",
+    "many",
+    "NaN",
+    "Infinity",
+    "5e-4x",
+    ...(kind === "number" ? [] : ["1e9999"]),
+    ...(kind === "integer" ? ["2.5"] : []),
+    ...numbers,
+  ];
+}
+
+test.each([...commands])(
+  "mos %s refuses numbers beyond the bounds of their settings, and names those",
+  async (name, command) => {
+    for (const [option, setting] of Object.entries<Setting>(command.options)) {
+      if (!["integer", "number", "bytes"].includes(setting.kind)) continue;
+      for (const value of outside(setting)) {
+        const args = [name, `${flagOf(option, setting)}=${value}`];
+        await expect(
+          createProgram(new Map([[name, command]])).parseAsync(args, { from: "user" }),
+          args.join(" "),
+        ).rejects.toThrowError(`argument '${value}' is invalid. It must be ${setting.expectedText}.`);
+      }
+    }
+  },
+);
 
 test("mos train has an option for every setting of a run", () => {
   const { options } = commandNamed("train");

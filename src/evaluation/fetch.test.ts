@@ -123,7 +123,7 @@ test("a cancelled download is cancelled", async () => {
   await expect(run("gsm8k", { signal: AbortSignal.abort() })).rejects.toThrow(failure("cancelled", /gsm8k/));
 });
 
-test("fetches MMLU with its lists of choices, sorted by subject", async () => {
+test("fetches MMLU with its lists of choices, sorted by subject", { tags: "thorough" }, async () => {
   const subjects = count(
     57,
     (i) => `subject_${String.fromCharCode(97 + (i % 26))}${i < 26 ? "" : i < 52 ? "b" : "c"}`,
@@ -163,7 +163,9 @@ test("fetches MMLU with its lists of choices, sorted by subject", async () => {
   });
 });
 
-test("fetches BBH from the hub's own conversion, and its prompts from elsewhere", async () => {
+test("fetches BBH from the hub's own conversion, and its prompts from elsewhere", {
+  tags: "thorough",
+}, async () => {
   const files = Object.fromEntries(
     count(27, (i) => {
       const examples = i < 26 ? 250 : 11;
@@ -194,7 +196,7 @@ test("fetches BBH from the hub's own conversion, and its prompts from elsewhere"
   );
 });
 
-test("fetches TyDi QA, whose one table holds all languages", async () => {
+test("fetches TyDi QA, whose one table holds all languages", { tags: "thorough" }, async () => {
   const table = (split: "dev" | "train", factor: number): Buffer => {
     const rows = LANGUAGES.flatMap((language) =>
       count(Math.ceil(language[split] * factor), (i) => `${language.name}-${i}-${split}`),
@@ -305,7 +307,7 @@ test("a page packed by gzip is unpacked up to the size that it says", async () =
   await expect(read()).rejects.toThrow(failure("bad_data", /Cannot create a Buffer larger than 10 bytes/));
 });
 
-test("a table of more rows than a call takes arguments is copied whole", async () => {
+test("a table of more rows than a call takes arguments is copied whole", { tags: "thorough" }, async () => {
   const rows = 150_000;
   const path = join(folder, "a.parquet");
   await writeFile(path, gsm8k(rows));
