@@ -119,14 +119,16 @@ const wholeRun = [
   "checkpoint 3",
 ].concat(["step 4", "evaluation 4", "step 5", "step 6", "evaluation 6", "checkpoint 6", "adapter 6"]);
 
-describe("a whole run", () => {
-  let whole: string;
-  let events: readonly FinetuneEvent[];
-  beforeAll(async () => {
-    whole = join(folder, "whole");
-    events = await run({ out: whole, model: tiny.model });
-  });
+let whole: string;
+let events: readonly FinetuneEvent[];
+beforeAll(async () => {
+  whole = join(folder, "whole");
+  events = await run({ out: whole, model: tiny.model });
+});
+/** What a run leaves in `out`: it is the same each time, so it is made once. */
+const copyWhole = () => cp(whole, out, { recursive: true });
 
+describe("a whole run", () => {
   test("emits its events in order", () => {
     expect(kinds(events)).toEqual(wholeRun);
     expect(events[0]).toMatchObject({ type: "memory", rematerialise: "none" });
@@ -207,7 +209,7 @@ describe("a whole run", () => {
     expect((await Promise.all(side)).map(({ ids }) => ids)).toEqual([await answer(whole), await answer()]);
   });
 
-  test.each([1, 2, 3, 4, 5])("stopped after step %i and resumed, it leaves the same files", async (step) => {
+  const stopAndResume = async (step: number): Promise<void> => {
     const stopped = await stopAt(step);
     expect(stopped.at(-1)).toEqual({ type: "stopped", step });
     expect(await readdir(out)).not.toContain("adapter_config.json");
@@ -227,7 +229,10 @@ describe("a whole run", () => {
       expect(await bytes(name), name).toEqual(await bytes(name, whole));
     const file = "checkpoints/step-00000006/state.safetensors";
     expect(await bytes(file)).toEqual(await bytes(file, whole));
-  });
+  };
+  // within the checkpoints' interval, and at its end
+  test.each([2, 3])("stopped after step %i and resumed, it leaves the same files", stopAndResume);
+  test.each([1, 4, 5])("so it does after step %i", { tags: "thorough" }, stopAndResume);
 
   test("resumed once more, it has nothing to do", async () => {
     const before = await bytes("metrics.jsonl", whole);
@@ -406,7 +411,7 @@ const again = { overwrite: true, settings: { ...settings, seed: 1 } } as const;
 
 describe("an adapter that is trained anew", () => {
   test("stays until the new one is complete, is replaced in one move, and is kept", async () => {
-    await run();
+    await copyWhole();
     await writeFile(join(out, "notes.txt"), "mine");
     const before = await adapterBytes();
     const seen = new Set<boolean>();
@@ -426,18 +431,19 @@ describe("an adapter that is trained anew", () => {
     expect(await metrics()).toHaveLength(10);
     expect(await pathExists(hidden("retraining"))).toBe(false);
     expect(await adapterBytes(join(hidden("versions"), "1"))).toEqual(before);
-    expect(await adapterBytes()).toEqual(await adapterBytes((await fresh(again)).path));
+    expect(await adapterBytes()).toEqual(await adapterBytes(await fresh()));
   });
 
+  let freshFolder: string | undefined;
   /** The same run in a folder of its own. */
-  async function fresh({ settings }: Pick<typeof again, "settings">): Promise<{ readonly path: string }> {
-    const path = join(folder, `fresh-${runs++}`);
-    await run({ out: path, settings });
-    return { path };
+  async function fresh(): Promise<string> {
+    if (freshFolder === undefined) await run({ out: join(folder, "fresh"), settings: again.settings });
+    freshFolder = join(folder, "fresh");
+    return freshFolder;
   }
 
   test("is untouched by a run that is stopped, which goes on where it was", async () => {
-    await run();
+    await copyWhole();
     const before = await snapshot(out);
     expect((await stopAt(3, again)).at(-1)).toEqual({ type: "stopped", step: 3 });
     expect(await snapshot(out)).toEqual(before);
@@ -446,14 +452,14 @@ describe("an adapter that is trained anew", () => {
     );
     const resumed = await run({ settings: again.settings, resume: true });
     expect(resumed[1]).toMatchObject({ type: "ready", step: 3 });
-    expect(await adapterBytes()).toEqual(await adapterBytes((await fresh(again)).path));
+    expect(await adapterBytes()).toEqual(await adapterBytes(await fresh()));
     expect((await readdir(out)).sort()).not.toContain("running.json");
   });
 
   test("is replaced by a run that was killed when it had only to take its place", async () => {
-    await run();
+    await copyWhole();
     await stopAt(5, again);
-    const other = (await fresh(again)).path;
+    const other = await fresh();
     await rm(hidden("retraining"), { recursive: true });
     await cp(other, hidden("retraining"), { recursive: true });
     // between its two renames
@@ -465,7 +471,7 @@ describe("an adapter that is trained anew", () => {
   });
 
   test("is refused to a second run meanwhile, by whoever has it", async () => {
-    await run();
+    await copyWhole();
     const refused: unknown[] = [];
     await run(again, () => undefined);
     for await (const event of finetune(optionsOf(again)))
@@ -505,7 +511,7 @@ describe("an adapter that is trained anew", () => {
 
 describe("a run that is complete", () => {
   test("is extended by more steps on the schedule of all of them, beside the adapter that it has", async () => {
-    await run();
+    await copyWhole();
     const before = await adapterBytes();
     const longer = { resume: true, settings: { ...settings, steps: 9 } } as const;
     const events = await run(longer, (event) => {
@@ -525,7 +531,7 @@ describe("a run that is complete", () => {
   });
 
   test("is not resumed with fewer steps, other settings, or without a checkpoint", async () => {
-    await run();
+    await copyWhole();
     const before = await snapshot(out);
     const resumed = (change: object) => run({ resume: true, settings: { ...settings, ...change } });
     await expect(resumed({ steps: 5 })).rejects.toThrowError(
@@ -581,6 +587,12 @@ test("a run whose learning rate is far too high says that it has collapsed, and 
 });
 
 describe("resuming is refused", () => {
+  let stopped: string;
+  beforeAll(async () => {
+    stopped = join(folder, "stopped");
+    await stopAt(1, { out: stopped });
+  });
+
   test("where there is no run", async () => {
     await expect(run({ resume: true })).rejects.toThrowError(
       refusal("not_found", /no run to resume.*without --resume$/),
@@ -608,14 +620,14 @@ describe("resuming is refused", () => {
       /the held-out examples are not the same/,
     ],
   ])("with %s, which it names", async (_, change, message) => {
-    await stopAt(1);
-    await expect(run({ ...change, resume: true })).rejects.toThrowError(refusal("bad_option", message));
-    await expect(run({ ...change, resume: true })).rejects.toThrowError(/started with other settings/);
-    expect(await readdir(join(out, "checkpoints"))).toEqual(["step-00000001"]);
+    const resumed = run({ ...change, out: stopped, resume: true });
+    await expect(resumed).rejects.toThrowError(refusal("bad_option", message));
+    await expect(resumed).rejects.toThrowError(/started with other settings/);
+    expect(await readdir(join(stopped, "checkpoints"))).toEqual(["step-00000001"]);
   });
 
   test("with a record or a state that is broken", async () => {
-    await stopAt(1);
+    await cp(stopped, out, { recursive: true });
     const state = join(out, "checkpoints/step-00000001/state.safetensors");
     await writeFile(state, (await readFile(state)).subarray(0, 1000));
     await expect(run({ resume: true })).rejects.toThrowError(refusal("bad_data", /state\.safetensors/));
@@ -701,7 +713,7 @@ test("leaving the loop closes the files, and the run can be resumed", async () =
 });
 
 test("an adapter that is moved elsewhere still works", async () => {
-  await run();
+  await copyWhole();
   const moved = join(folder, "moved");
   await rename(out, moved);
   await using engine = await openEngine({ model: base, adapters: { moved, best: join(moved, "best") } });
@@ -731,7 +743,7 @@ describe("early stopping", () => {
     expect(await adapterBytes()).toEqual(await adapterBytes(join(out, kept)));
   });
 
-  test("does so again after each stop, to the same bytes", async () => {
+  test("does so again after each stop, to the same bytes", { tags: "thorough" }, async () => {
     await run({ settings: rising });
     const whole = await adapterBytes();
     const last = (await metrics()).at(-1)!.step;
@@ -769,7 +781,7 @@ describe("a run that starts from an adapter", () => {
   });
 
   test("is resumed to the same bytes, from the same adapter only", async () => {
-    await run();
+    await copyWhole();
     const from = out;
     out = join(folder, `run-${runs++}`);
     await run({ adapter: { from } });
@@ -782,7 +794,7 @@ describe("a run that starts from an adapter", () => {
   });
 
   test("may replace it", async () => {
-    await run();
+    await copyWhole();
     const before = await adapterBytes();
     const events = await run({ adapter: { from: out }, overwrite: true });
     expect(events.at(-1)).toMatchObject({ what: "adapter", replaced: 1 });
@@ -790,7 +802,7 @@ describe("a run that starts from an adapter", () => {
   });
 
   test("warns where it was trained with other token ids", async () => {
-    await run();
+    await copyWhole();
     const from = out;
     const file = join(from, "adapter_config.json");
     const saved = JSON.parse(await readFile(file, "utf8"));
