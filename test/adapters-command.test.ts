@@ -108,7 +108,7 @@ test("generate uses what a stopped run has so far, and says so", async () => {
   expect(best).toMatchObject({ code: 0, stdout, stderr: "" });
 });
 
-test("eval, export, merge and inspect use the same, and say the same", async () => {
+test("eval, export, merge and inspect use the same, and say the same", { tags: "thorough" }, async () => {
   const path = join(adapters, "stopped");
   const said = `${path}: this run has not finished; its best adapter so far is used, ${path}/best\n`;
   const model = ["--model", tiny.model];

@@ -146,7 +146,7 @@ test.each(OTHER_FUNCTIONS)("%s makes another base of the same weights", async (n
 test("an engine, a merge and an import refuse an adapter of such a base", async () => {
   const windowed = await changed("windowed", { model_type: "mistral", sliding_window: 8 });
   const message = /was trained on another base: in model sliding_window is none, in this one 8/;
-  await using engine = await openEngine({ model: windowed, adapters: { acme: adapter } });
+  await using engine = await openEngine({ inProcess: true, model: windowed, adapters: { acme: adapter } });
   expect(engine.refusedAdapters()).toMatchObject([{ name: "acme", reason: expect.stringMatching(message) }]);
   const merging = mergeAdapter({ model: windowed, adapter, out: at("windowed-merged") });
   await expect(merging.next()).rejects.toThrow(message);
@@ -176,9 +176,9 @@ test("the rule of a rope and the list of its factors are one function, in float3
 });
 
 test("an engine says for each of its adapters what it was trained on", async () => {
-  await using engine = await openEngine({ model: halved, adapters: { acme: adapter } });
+  await using engine = await openEngine({ inProcess: true, model: halved, adapters: { acme: adapter } });
   expect(engine.adapters()).toMatchObject([{ name: "acme", trainedOn }]);
-  await using own = await openEngine({ model, adapters: { acme: adapter } });
+  await using own = await openEngine({ inProcess: true, model, adapters: { acme: adapter } });
   expect(own.adapters()[0]).not.toHaveProperty("trainedOn");
 });
 
@@ -188,7 +188,7 @@ test("an engine and generate say which adapter has learnt other token ids", asyn
   const file = join(old, "adapter_config.json");
   const saved = JSON.parse(await readFile(file, "utf8"));
   await writeFile(file, JSON.stringify({ ...saved, base_tokens: "sha256:other" }));
-  await using engine = await openEngine({ model, adapters: { acme: adapter, old } });
+  await using engine = await openEngine({ inProcess: true, model, adapters: { acme: adapter, old } });
   expect(engine.adapters()).toMatchObject([
     { name: "acme" },
     { name: "old", trainedOn: { ...trainedOn, sameNumbers: true, otherTokens: true } },

@@ -186,7 +186,7 @@ test("the token is the one that is given, and the environment has none", async (
   expect(await readdir(folder)).not.toContain("elsewhere");
 });
 
-test("what is neither here nor there is one clear message", async () => {
+test("what is neither here nor there is one clear message", { tags: "thorough" }, async () => {
   const offline = loadModel("org/tiny", { hub: { ...hub, offline: true } });
   await expect(offline).rejects.toEqual(
     failure(
@@ -204,7 +204,7 @@ test("what is neither here nor there is one clear message", async () => {
   await expect(loadModel("models/tiny/none", { hub })).rejects.toEqual(
     failure("not_found", /no such folder or file; give/),
   );
-}, 30_000);
+});
 
 test("a signal stops a download", async () => {
   const controller = new AbortController();

@@ -74,7 +74,9 @@ async function* later(examples: readonly ExampleInput[]) {
 }
 
 describe("data", () => {
-  test("an iterable gives the run of the file that holds it, also in pieces and across a stop", async () => {
+  test("an iterable gives the run of the file that holds it, also in pieces and across a stop", {
+    tags: "thorough",
+  }, async () => {
     await run();
     const whole = await adapterOf(out);
     const [first, second] = [join(folder, "first.jsonl"), join(folder, "second.json")];
@@ -218,7 +220,9 @@ describe("event files of TensorBoard", () => {
     ]);
   });
 
-  test("a run that is given the option later has its first part, too, and one that is extended both", async () => {
+  test("a run that is given the option later has its first part, too, and one that is extended both", {
+    tags: "thorough",
+  }, async () => {
     await run({}, 4);
     await run({ tensorboard: true, resume: true });
     expect(await recorded(out)).toEqual([["3:0", ...ALL]]);

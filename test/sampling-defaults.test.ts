@@ -44,29 +44,31 @@ async function fromCommand({ flags = ["--raw"] }: Asked): Promise<string> {
   return JSON.parse(stdout).answers[0].text;
 }
 
-/** A chat's answer by the server. */
-async function chatted(): Promise<string> {
-  await using server = await serve({ model, port: 0, log: quiet, threads: 1 });
-  const response = await fetch(`${server.address}/v1/chat/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "tiny", messages: [{ role: "user", content: PROMPT }], seed: SEED }),
-  });
-  const answer = (await response.json()) as { choices: [{ message: { content: string } }] };
-  await server.stop();
-  return answer.choices[0].message.content;
+interface Served {
+  readonly completed: string;
+  readonly chatted: string;
 }
 
-async function fromServer({ more = {} }: Asked): Promise<string> {
+/** A completion and a chat by one server. */
+async function fromServer({ more = {} }: Asked): Promise<Served> {
   await using server = await serve({ model, port: 0, log: quiet, threads: 1, ...more });
-  const response = await fetch(`${server.address}/v1/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "tiny", prompt: PROMPT, seed: SEED }),
-  });
-  const answer = (await response.json()) as { choices: [{ text: string }] };
+  const ask = async (route: string, body: object): Promise<Choice> => {
+    const response = await fetch(`${server.address}/v1/${route}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "tiny", seed: SEED, ...body }),
+    });
+    const { choices } = (await response.json()) as { choices: [Choice] };
+    return choices[0];
+  };
+  const completion = await ask("completions", { prompt: PROMPT });
+  const chat = await ask("chat/completions", { messages: [{ role: "user", content: PROMPT }] });
   await server.stop();
-  return answer.choices[0].text;
+  return { completed: completion.text ?? "", chatted: chat.message?.content ?? "" };
+}
+interface Choice {
+  readonly text?: string;
+  readonly message?: { readonly content: string };
 }
 
 async function fromEngine({ more = {} }: Asked): Promise<string> {
@@ -82,18 +84,18 @@ test("generation_config.json gives the same tokens from the command, the library
   const sampled = await fromEngine({});
   expect(await fromCommand({})).toBe(sampled);
   expect(await fromLibrary()).toBe(sampled);
-  expect(await fromServer({})).toBe(sampled);
-  const chat = await chatted();
-  expect(chat).not.toBe("");
-  expect(await fromCommand({ flags: [] })).toBe(chat);
+  const served = await fromServer({});
+  expect(served.completed).toBe(sampled);
+  expect(served.chatted).not.toBe("");
+  expect(await fromCommand({ flags: [] })).toBe(served.chatted);
   await makersSay({ max_new_tokens: 12 });
   const greedy = await fromEngine({});
   expect(greedy).not.toBe(sampled);
-  for (const answer of [await fromCommand({}), await fromLibrary(), await fromServer({})])
+  for (const answer of [await fromCommand({}), await fromLibrary(), (await fromServer({})).completed])
     expect(answer).toBe(greedy);
 });
 
-test("options come before the model's, and none passes over it", async () => {
+test("options come before the model's, and none passes over it", { tags: "thorough" }, async () => {
   await makersSay(MAKERS);
   const asked = {
     more: { temperature: 0.7, maxTokens: 9 },
@@ -101,7 +103,7 @@ test("options come before the model's, and none passes over it", async () => {
   };
   const answer = await fromEngine(asked);
   expect(await fromCommand(asked)).toBe(answer);
-  expect(await fromServer(asked)).toBe(answer);
+  expect((await fromServer(asked)).completed).toBe(answer);
   const plain = { more: { generationConfig: "none", maxTokens: 9 } };
   const greedy = await fromEngine(plain);
   expect(greedy).not.toBe(answer);

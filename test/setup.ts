@@ -6,7 +6,7 @@ const { create } = InferenceSession;
 
 /** The files of one worker share the class. */
 if (create.name !== "createOnOneThread") {
-  const createOnOneThread = (model: string, options: InferenceSession.SessionOptions) =>
+  const createOnOneThread = (model: Uint8Array, options: InferenceSession.SessionOptions) =>
     create.call(InferenceSession, model, {
       ...options,
       intraOpNumThreads: Math.max(1, options.intraOpNumThreads ?? 0),

@@ -94,7 +94,7 @@ test("numbers too large to be squared are an error, not NaN", async () => {
   });
 });
 
-test("layers of a large rank are compared one after the other", async () => {
+test("layers of a large rank are compared one after the other", { tags: "thorough" }, async () => {
   const widths = { q_proj: { in: 4, out: 4 } };
   const settings = { method: "pure-sharing", rank: 5000, targets: ["q_proj"] };
   const adapter = createAdapter(parseAdapterConfig(settings), { layers: 3, widths });

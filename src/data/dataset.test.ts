@@ -367,7 +367,7 @@ describe("tables and lists", () => {
     expect(examples.at(-1)).toEqual({ kind: "chat", line: 250, source: { unit: "row" }, turns });
   });
 
-  test("a Parquet file that was cut off, or is none", async () => {
+  test("a Parquet file that was cut off, or is none", { tags: "thorough" }, async () => {
     const whole = parquet(250);
     for (const end of [0, 3, 100, whole.length - 8, whole.length - 1])
       await expect(readDataset(await write("cut.parquet", whole.subarray(0, end)))).rejects.toMatchObject({

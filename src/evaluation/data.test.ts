@@ -177,7 +177,7 @@ test("two questions with one id are refused", async () => {
   );
 });
 
-test("a packed file that would fill the memory is refused", async () => {
+test("a packed file that would fill the memory is refused", { tags: "thorough" }, async () => {
   await put("humaneval/HumanEval.jsonl.gz", gzipSync(Buffer.alloc(300 << 20, " ")));
   await expect(readHumanEval(folder)).rejects.toThrow(failure("bad_data", /gzip file of at most 256 MiB/));
 });

@@ -46,7 +46,7 @@ test("help names the benchmarks as the library has them", async () => {
   expect((await mos(["eval", "--help"])).code).toBe(0);
 });
 
-test("variables of the model's chat template are used, and recorded", async () => {
+test("variables of the model's chat template are used, and recorded", { tags: "thorough" }, async () => {
   const variables = ["--chat-template-kwargs", '{"enable_thinking":false}'];
   const chosen = ["--tasks", "gsm8k", "--shots", "0", ...variables];
   const { code, stderr } = await mos(evalArgs("variables.json", ...chosen, "--chat-format", "model"));
@@ -86,7 +86,7 @@ test("--json: one line for each event, and no words", async () => {
   expect(jsonLines(stdout).at(-1).result).toEqual(await read("json.json"));
 });
 
-test("rules other than the paper's have their own format and metric", async () => {
+test("rules other than the paper's have their own format and metric", { tags: "thorough" }, async () => {
   const { code } = await mos(evalArgs("rules.json", "--tasks", "gsm8k", "--rules", "lm-eval", "--quiet"));
   expect(code).toBe(0);
   const { tasks, settings } = await read("rules.json");
@@ -125,7 +125,7 @@ test("options and folders that cannot be used", async () => {
     await expectRefusal(["eval", ...args, "--quiet"], { code, message, untouched: folder });
 });
 
-test("an adapter of another base says so", async () => {
+test("an adapter of another base says so", { tags: "thorough" }, async () => {
   const foreign = await writeAdapter(join(folder, "foreign"), { fingerprint: `sha256:${"0".repeat(64)}` });
   const args = evalArgs("no.json", "--tasks", "gsm8k", "--quiet", "--adapter", foreign);
   await expectRefusal(args, { code: 1, message: /adapter "foreign" cannot be used: /, untouched: folder });

@@ -74,7 +74,9 @@ test("closing succeeds when the process dies meanwhile", async () => {
   expect(await engine.closed).toBeUndefined();
 });
 
-test("an engine whose process is stopped does not respond, goes on when it may, and is killed to be closed", async () => {
+test("an engine whose process is stopped does not respond, goes on when it may, and is killed to be closed", {
+  tags: "thorough",
+}, async () => {
   const engine = await openEngine({ ...settings, silentSeconds: 0.4 });
   const child = children.at(-1) as ChildProcess;
   const asked = engine.submit(long);

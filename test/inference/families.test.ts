@@ -52,7 +52,10 @@ function expectClose(actual: readonly Float32Array[] | undefined, expected: read
   expect(worst).toBeLessThan(1e-4);
 }
 
-describe.each(Object.entries(TINY_FAMILIES))("%s", (_, overrides) => {
+/** Scheduling is the same for all families; these differ in what the cache holds, and in their positions. */
+const SCHEDULED = new Set(["llama", "gemma3", "phi3 with longrope"]);
+
+describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   const model = tinyModel({ overrides: { max_position_embeddings: 256, ...overrides } });
   let adapters: Awaited<ReturnType<typeof adaptersOf>>;
   let runner: ModelRunner;
@@ -116,7 +119,10 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (_, overrides) => {
     }
   });
 
-  test("requests that share prefixes, and that are preempted, are answered as each is alone", async () => {
+  const tags = SCHEDULED.has(family) ? [] : ["thorough"];
+  test("requests that share prefixes, and that are preempted, are answered as each is alone", {
+    tags,
+  }, async () => {
     const requests: readonly EngineRequest[] = [...SLOTS, undefined, "lora", "mos"].map((method, i) =>
       request({
         prompt: [...promptOf(40, 16), ...promptOf(50 + i, 5)],

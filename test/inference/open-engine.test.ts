@@ -142,7 +142,7 @@ test("an engine that cannot be opened throws, and its process ends", async () =>
   await expect(openEngine({ model: MODEL, signal })).rejects.toMatchObject({ code: "cancelled" });
 });
 
-test("defaults that cannot be used end the opening, and leave no process", async () => {
+test("defaults that cannot be used end the opening, and leave no process", { tags: "thorough" }, async () => {
   const processes = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
   await expect.poll(processes).toBe(0);
   const folder = await mkdtemp(join(tmpdir(), "mos-defaults-"));
@@ -169,6 +169,7 @@ test("defaults that cannot be used end the opening, and leave no process", async
 });
 test.skipIf(process.platform === "win32")(
   "opening that is stopped leaves nothing beside the model",
+  { tags: "thorough" },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "mos-stopped-"));
     const model = join(folder, "model");

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Engine, openEngine, textStream } from "#inference";
+import { type Engine, textStream } from "#inference";
 import { openApp, type ServedApp, serve } from "#server";
 
 const MODEL = "assets/tiny-english";
@@ -48,14 +48,14 @@ test("a server on a port answers, and disposing it closes the port and ends what
   expect(await server.engine.closed).toBeUndefined();
 }, 30_000);
 
-describe("without a port", () => {
-  let app: ServedApp;
-  beforeAll(async () => {
-    app = await openApp({ model: MODEL, threads: 1 });
-  }, 30_000);
-  afterAll(() => app[Symbol.asyncDispose]());
-  const running = async () => (await app.engine.stats()).running;
+let app: ServedApp;
+beforeAll(async () => {
+  app = await openApp({ model: MODEL, threads: 1 });
+}, 30_000);
+afterAll(() => app[Symbol.asyncDispose]());
+const running = async () => (await app.engine.stats()).running;
 
+describe("without a port", () => {
   test("it is a part of a server in Hono, under any path and host", async () => {
     const own = new Hono().get("/", (context) => context.text("own")).mount("/llm", app.fetch);
     expect(await (await own.request("https://example.org/")).text()).toBe("own");
@@ -81,7 +81,9 @@ describe("without a port", () => {
   });
 });
 
-test("without a port, a stream that is not read in time fails and harms no other, and a host can drain", async () => {
+test("without a port, a stream that is not read in time fails and harms no other, and a host can drain", {
+  tags: "thorough",
+}, async () => {
   const forPorts = { tlsCert: "none.pem" };
   await using app = await openApp({
     model: MODEL,
@@ -102,17 +104,15 @@ test("without a port, a stream that is not read in time fails and harms no other
   await app.stop();
   expect(await last).toContain("[DONE]");
   expect((await ask({ max_tokens: 4 })).status).toBe(503);
-}, 30_000);
+});
 
 const addressOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
 describe("an answer as a stream", () => {
   let engine: Engine;
-  beforeAll(async () => {
-    engine = await openEngine({ model: MODEL, threads: 1 });
-  }, 30_000);
-  afterAll(() => engine[Symbol.asyncDispose]());
-  const running = async () => (await engine.stats()).running;
+  beforeAll(() => {
+    engine = app.engine;
+  });
 
   test("has the whole text, also what is held back for the end", async () => {
     const options = { maxTokens: 24, stop: ["A boat leaves at six. And"] };

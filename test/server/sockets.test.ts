@@ -99,7 +99,9 @@ test("a client that disconnects cancels its request, during a stream or before a
     .toEqual([499, 499]);
 });
 
-test("a client that has not read its answer when its time is over is dropped, and what was held for it is free", async () => {
+test("a client that has not read its answer when its time is over is dropped, and what was held for it is free", {
+  tags: "thorough",
+}, async () => {
   await using server = await startServer({
     server: { limits: { answerSeconds: 1, logprobsInFlight: 350_000 } },
   });

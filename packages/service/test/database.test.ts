@@ -65,7 +65,7 @@ test.runIf(POSTGRES)("PostgreSQL: a process that was stopped in a transaction ke
   await expect(failed).rejects.toMatchObject({ code: "network" });
 });
 
-test("a folder has one process", async () => {
+test("a folder has one process", { tags: "thorough" }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-state-"));
   try {
     const first = await openPglite(join(folder, "state"));

@@ -192,7 +192,9 @@ describe.each(databases)("%s", (_, open) => {
   });
 });
 
-test("a database that is away, or that hangs, does not hold up a scrape, and no old numbers are shown", async () => {
+test("a database that is away, or that hangs, does not hold up a scrape, and no old numbers are shown", {
+  tags: "thorough",
+}, async () => {
   const away = new MosError("network", "PostgreSQL cannot be reached");
   const metrics = createMetrics();
   const database = watchFailures(

@@ -406,7 +406,9 @@ describe("memory", () => {
   });
 });
 
-test("hundreds of adapters are registered, and unchanged ones are not read again", async () => {
+test("hundreds of adapters are registered, and unchanged ones are not read again", {
+  tags: "thorough",
+}, async () => {
   const adapters = Array.from({ length: 300 }, (_, i) => trained({ ...MOS, targets: ["q_proj"] }, i));
   for (const [i, adapter] of adapters.entries()) await save(`tenant-${i}`, adapter);
   await using manager = await open();
