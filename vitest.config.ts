@@ -41,7 +41,9 @@ export default defineConfig({
   test: {
     // a tier may be empty in a filtered run
     passWithNoTests: true,
-    tags: [{ name: "thorough", description: "further cases of what a fast test decides: `npm run test:thorough`" }],
+    tags: [
+      { name: "thorough", description: "further cases of what a fast test decides: `npm run test:thorough`" },
+    ],
     // the default leaves one core idle, which is half of a small machine
     maxWorkers: "100%",
     projects: [
