@@ -14,8 +14,8 @@ import {
 } from "../packages/service/src/jobs/index.ts";
 import { openObjects } from "../packages/service/src/objects/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
-import { watch } from "../scripts/verify/base-memory/watched.ts";
 import { fail, printResult, readArguments, rounded } from "./arguments.ts";
+import { watch } from "./watched.ts";
 
 const HELP = `usage: npm run bench:sharing -- --model FILE --data FILE [--tenants 8] [--steps 40] [--length 256] [--slice-seconds 15]
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# deploy/ by the linters of its files, which are installed for it, and the image: with Docker where there is one, else its
-# steps without a container. What cannot be had is named as skipped.
+# deploy/ by the linters of its files, which are installed for it, and the image where there is Docker. What cannot be had is
+# named as skipped.
 # usage: bash scripts/ci/deploy.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -45,6 +45,5 @@ if docker info >/dev/null 2>&1; then
   POSTGRES_PASSWORD=test docker compose --file deploy/compose.yaml config --quiet
   docker image ls mos-test
 else
-  echo "skipped: docker build, as there is no Docker; its steps without a container:"
-  node --import tsx scripts/ci/image.ts
+  echo "skipped: docker build, as there is no Docker"
 fi

@@ -2,7 +2,7 @@
 import { cp, mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fail, readArguments } from "../../bench/arguments.ts";
-import { type Watched, watch } from "./base-memory/watched.ts";
+import { type Watched, watch } from "../../bench/watched.ts";
 
 const HELP = `usage: npm run verify:base-memory -- --model FILE --work DIR [--only train,resume,generate,serve,refuse]
 
