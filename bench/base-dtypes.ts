@@ -1,4 +1,4 @@
-// Fine-tuning and decoding by how the base is kept and computed, beside PEFT and llama.cpp (docs/benchmarks.md).
+// Fine-tuning and decoding by how the base is kept and computed, beside PEFT and llama.cpp (docs/explanation/benchmarks.md).
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathExists } from "#files";

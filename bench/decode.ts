@@ -1,4 +1,4 @@
-// Speed of greedy decoding in float32, every slot with an adapter, beside the peer's script (see docs/benchmarks.md).
+// Speed of greedy decoding in float32, every slot with an adapter, beside the peer's script (see docs/explanation/benchmarks.md).
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
 import { LINEAR_NAMES } from "#graph";

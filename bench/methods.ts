@@ -1,4 +1,4 @@
-// What a training step costs with each method, beside LoRA of the same rank (see docs/benchmarks.md).
+// What a training step costs with each method, beside LoRA of the same rank (see docs/explanation/benchmarks.md).
 import { createAdapter, METHOD_NAMES, type MethodName, methods, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";

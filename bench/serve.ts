@@ -1,4 +1,4 @@
-// Throughput of the engine with many adapters in one batch, and time to the first token (see docs/benchmarks.md).
+// Throughput of the engine with many adapters in one batch, and time to the first token (see docs/explanation/benchmarks.md).
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

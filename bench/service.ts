@@ -1,4 +1,4 @@
-// The queue and the API of fine-tuning as a service with many jobs and events, on PostgreSQL (docs/benchmarks.md).
+// The queue and the API of fine-tuning as a service with many jobs and events, on PostgreSQL (docs/explanation/benchmarks.md).
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";

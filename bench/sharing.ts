@@ -1,4 +1,4 @@
-// Jobs of several tenants on one worker beside the same runs of `mos train`, one after the other (docs/benchmarks.md).
+// Jobs of several tenants on one worker beside the same runs of `mos train`, one after the other (docs/explanation/benchmarks.md).
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// Speed and memory of fine-tuning, beside the peers' scripts with the same arguments (see docs/benchmarks.md).
+// Speed and memory of fine-tuning, beside the peers' scripts with the same arguments (see docs/explanation/benchmarks.md).
 import { basename } from "node:path";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";

@@ -1,4 +1,4 @@
-// The study of docs/results, from its archive.
+// The study of docs/explanation/study.md, from its archive.
 // usage: npm run study                 prints every row with its rates, seeds, intervals and commands
 //        npm run study -- --page FILE  computes the tables of a page again
 // `tar -tzf docs/results/study.tar.gz` lists the archive, `tar -xzf` unpacks it: cells (a file for each training), facts (the

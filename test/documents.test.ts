@@ -13,7 +13,7 @@ import {
 } from "../scripts/ci/commands.ts";
 import { CONFIG_SCHEMA } from "../scripts/ci/config-schema.ts";
 import { brokenLinks } from "../scripts/ci/links.ts";
-import { currentConfigSchema, withOptionTables } from "../scripts/ci/option-tables.ts";
+import { currentConfigSchema, withTables } from "../scripts/ci/option-tables.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
@@ -29,8 +29,8 @@ describe("all documents", () => {
   const flaws = (find: (path: string) => readonly unknown[]) =>
     pages.flatMap((path) => find(path).map((flaw) => [path, flaw] as const));
 
-  test("have the tables of options that the commands declare (npm run options)", () => {
-    for (const path of pages) expect(withOptionTables(read(path)), path).toBe(read(path));
+  test("have the lists and tables that the code declares (npm run options)", () => {
+    for (const path of pages) expect(withTables(read(path)), path).toBe(read(path));
   });
 
   test("show only commands that the programs understand, marked as commands", () => {

@@ -1,7 +1,7 @@
-// The tables of options in the documents, made from the settings that the commands declare. A document marks a place by
+// The lists of options in the documents, made from the settings that the commands declare. A document marks a place by
 //   <!-- options: train Training, Evaluation and checkpoints -->
 //   <!-- end of options -->
-// with the command and the headings of its help.
+// with the command and the headings of its help; "without train" leaves out what is an option of that command, too.
 // usage: npm run options   (writes them anew, and the schema of mos.config.json; test/documents.test.ts checks that they are current)
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Setting } from "#core";
@@ -10,42 +10,47 @@ import { loadCommands } from "../../src/cli/program.ts";
 import { documents } from "./commands.ts";
 import { CONFIG_SCHEMA, configSchema } from "./config-schema.ts";
 import { withReferenceLists } from "./reference-lists.ts";
+import { withReferenceTables } from "./reference-tables.ts";
 
 const COMMANDS = await loadCommands();
 const PLACE = /<!-- options: (\S+) ([^>]+?) -->\n[\s\S]*?<!-- end of options -->/g;
 
-function defaultOf({ kind, default: standard, defaultText, isRequired }: Setting): string {
-  if (isRequired) return "required";
+/** In brackets behind an option: whether it must be given, or its default. */
+function noteOf({ kind, default: standard, defaultText, isRequired }: Setting): string {
+  if (isRequired) return " (required)";
   if (kind === "flag") return "";
-  if (defaultText !== undefined) return defaultText;
-  if (typeof standard === "number" && standard !== 0 && Math.abs(standard) < 1e-3)
-    return standard.toExponential();
-  return standard === undefined ? "" : String(standard);
+  const small = typeof standard === "number" && standard !== 0 && Math.abs(standard) < 1e-3;
+  const shown = defaultText ?? (small ? standard.toExponential() : standard);
+  return shown === undefined ? "" : ` (${shown})`;
 }
 
-const cell = (text: string): string => text.replaceAll("|", "\\|");
+const optionsOf = (name: string) => COMMANDS.get(name)?.options ?? {};
 
-/** A table of the options under some headings of a command's help. */
-function tableOf(name: string, headings: readonly string[]): string {
-  const options = Object.entries(COMMANDS.get(name)?.options ?? {});
-  const rows = headings.flatMap((heading) => {
+/** The options under some headings of a command's help, one an item, without those that another command has too. */
+function listOf(name: string, headings: readonly string[], without = ""): string {
+  const other = optionsOf(without);
+  const isSame = (setting: Setting, others: Setting | undefined): boolean =>
+    others?.help === setting.help && noteOf(others) === noteOf(setting);
+  const options = Object.entries(optionsOf(name)).filter(
+    ([option, setting]) => !isSame(setting, other[option]),
+  );
+  const items = headings.flatMap((heading) => {
     const shown = options.filter(([, { group }]) => group === heading);
     if (shown.length === 0) throw new Error(`mos ${name} has no options under the heading "${heading}"`);
     return shown.map(([option, setting]) => {
-      const names = setting.kind === "choice" ? `: ${setting.choices?.join(", ")}` : "";
-      return `| \`${flagsOf(option, setting)}\` | ${cell(defaultOf(setting))} | ${cell(setting.help + names)} |`;
+      const names = setting.kind === "choice" ? `; one of ${setting.choices?.join(", ")}` : "";
+      return `- \`${flagsOf(option, setting)}\`${noteOf(setting)}: ${setting.help}${names}`;
     });
   });
-  return ["| option | default | |", "|---|---|---|", ...rows].join("\n");
+  return items.join("\n");
 }
 
-/** A document with its tables as they should be. */
-export const withOptionTables = (markdown: string): string =>
-  withReferenceLists(markdown).replace(
-    PLACE,
-    (_, name: string, headings: string) =>
-      `<!-- options: ${name} ${headings} -->\n${tableOf(name, headings.split(", "))}\n<!-- end of options -->`,
-  );
+/** A document with its lists and tables as they should be. */
+export const withTables = (markdown: string): string =>
+  withReferenceLists(withReferenceTables(markdown)).replace(PLACE, (_, name: string, headings: string) => {
+    const [shown = "", without] = headings.split(" without ");
+    return `<!-- options: ${name} ${headings} -->\n${listOf(name, shown.split(", "), without)}\n<!-- end of options -->`;
+  });
 
 /** The schema of mos.config.json as it should be. */
 export const currentConfigSchema = (): string => configSchema(COMMANDS);
@@ -54,9 +59,9 @@ if (process.argv[1]?.endsWith("option-tables.ts") === true) {
   writeFileSync(CONFIG_SCHEMA, currentConfigSchema());
   for (const path of documents()) {
     const before = readFileSync(path, "utf8");
-    const after = withOptionTables(before);
+    const after = withTables(before);
     if (after === before) continue;
     writeFileSync(path, after);
-    console.log(`${path}: tables written`);
+    console.log(`${path}: written`);
   }
 }

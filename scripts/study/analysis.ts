@@ -1,5 +1,5 @@
 // n seeds · d differences of pairs that share a seed, ours − theirs. What the cells of the study say: each row at the rate
-// that its own search chose, and each hypothesis of docs/results/plan.md by the tests that stand there.
+// that its own search chose, and each hypothesis of the plan (in the archive) by its tests.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";

@@ -306,6 +306,14 @@ export async function computeTables(folder: string): Promise<StudyTables> {
     findingsTable(kept, 3),
     "## H1 on Gemma 3 270M",
     findingsTable(gemma, 4),
+    "## F1 on TyDi QA, by language",
+    languagesText(tasks.get("tydiqa") ?? []),
+    "## The best row in 2 GB",
+    await servingText(tasks),
+    "## Half and twice the updates",
+    await lengthsText(read),
+    "## Figure 1, facts kept in per cent",
+    figureText(tasks.get(FACTS) ?? []),
     ...PARTS.map((part) => partText(part, tasks.get(part.task) ?? [], cells.get(part.task) ?? [])),
   ];
   return {
@@ -313,12 +321,7 @@ export async function computeTables(folder: string): Promise<StudyTables> {
     parts: {
       loss: overview(judged, JUDGED),
       recall: overview(kept, SIZES),
-      languages: languagesText(tasks.get("tydiqa") ?? []),
-      serving: await servingText(tasks),
-      gemma: rowsText(tasks.get(GEMMA) ?? [], undefined),
       rates: ratesText(cells, tasks),
-      lengths: await lengthsText(read),
-      figure: figureText(tasks.get(FACTS) ?? []),
     },
   };
 }

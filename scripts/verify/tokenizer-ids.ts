@@ -1,6 +1,6 @@
 // Whether a model's tokenizer, from its GGUF file or its folder, gives the ids of its own tokenizer for the texts of
 // scripts/verify/tokenizer_text.py, and whether these decode to its texts, at once and id by id. With --llama, also for how
-// many texts llama.cpp gives other ids for a GGUF file; docs/2-models.md names the kinds, which are no failure.
+// many texts llama.cpp gives other ids for a GGUF file; docs/reference/models.md names the kinds, which are no failure.
 // usage: node --conditions=source --import tsx scripts/verify/tokenizer-ids.ts MODEL IDS.jsonl.gz [--json]
 //   [--llama PATH/TO/node_modules]
 // Exits with 1 where any text differs from the model's own tokenizer.

@@ -6,9 +6,11 @@ FOLDER has the model's tokenizer.json, which is followed to the letter. A GGUF f
 GPT-2's split for SmolLM; the digits that SmolLM's tokenizer.json splits off first are put back here. For Gemma it needs
 the folder, since transformers merges the runs of blanks of a GGUF file in another order than Gemma's tokenizer.json.
 --added is how many further texts hold the model's own added tokens (special ones, HTML tags, runs of blanks, ...).
-Texts with a byte for which the vocabulary has no token are left out: docs/2-models.md says why.
-npm run verify:tokenizer compares the ids with this project's and, with --llama, with llama.cpp's. Each line of the output is {"text": ..., "ids": [...]}, with "decoded" added where transformers' decode of the
-ids differs from the text, and "plain" where leaving out the special tokens changes it. The first line says what
+Texts with a byte for which the vocabulary has no token are left out: tokenizers drops such bytes before it merges, so
+that their neighbours may merge; llama.cpp and this package drop them afterwards. npm run verify:tokenizer compares the
+ids with this project's and, with --llama, with llama.cpp's. Each line of the output is {"text": ..., "ids": [...]}, with
+"decoded" added where transformers' decode of the ids differs from the text, and "plain" where leaving out the special
+tokens changes it. The first line says what
 made it. Needs transformers and gguf.
 """
 

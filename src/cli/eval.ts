@@ -50,7 +50,7 @@ const options = {
     data: text({
       placeholder: "folder",
       defaultText: "fetched from the Hub, once",
-      help: "gsm8k/test.jsonl and so on, as docs/12-evaluation.md lists them",
+      help: "gsm8k/test.jsonl and so on, as docs/reference/files.md lists them",
     }),
   }),
   ...group("Output", {

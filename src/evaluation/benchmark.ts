@@ -162,7 +162,7 @@ interface BenchmarkBase<Name extends string> {
   readonly source: HubSource;
   /** Reads and checks all of its data. Throws `not_found`, `bad_data`, `storage`. */
   read(folder: string): Promise<BenchmarkData>;
-  /** Reads its data from a folder laid out as `docs/12-evaluation.md` says. Throws `bad_option`, `not_found`, `bad_data`. */
+  /** Reads its data from a folder laid out as `docs/reference/files.md` says. Throws `bad_option`, `not_found`, `bad_data`. */
   questions(folder: string, options: QuestionOptions): Promise<QuestionSet>;
   /** References as the lines of `mos score` hold them. Default: a text, or a list of texts. */
   readonly references?: z.ZodType<string | readonly string[]>;

@@ -39,7 +39,7 @@ export interface EvaluateModelOptions
   readonly base?: boolean;
   /** Default: all benchmarks. */
   readonly tasks?: readonly BenchmarkName[];
-  /** A folder laid out as `docs/12-evaluation.md` says, or how to fetch the data and where to keep them. */
+  /** A folder laid out as `docs/reference/files.md` says, or how to fetch the data and where to keep them. */
   readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
   /** Runs HumanEval's programs with this Python of the machine, which is not a sandbox. Default: in the sandbox. */
   readonly python?: string | undefined;

@@ -1,5 +1,5 @@
 // `tokenizer.ggml.pre`: how a byte-level GGUF tokenizer splits text before merging. The names are llama.cpp's
-// (llama-vocab.cpp), the patterns those of the models' own tokenizer.json; docs/2-models.md says where llama.cpp differs.
+// (llama-vocab.cpp), the patterns those of the models' own tokenizer.json; docs/reference/models.md says where llama.cpp differs.
 import { MosError } from "#core";
 import { GPT2_SPLIT } from "./pre-tokenizer.ts";
 

@@ -1,4 +1,4 @@
-// Every setting of a training run. Each is an option of `mos train` and a row of docs/5-training.md.
+// Every setting of a training run. Each is an option of `mos train` and an entry of docs/reference/options.md.
 import { bytes, choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, compute } from "#models";
@@ -122,7 +122,7 @@ export type FinetuneSettings = SettingValues<typeof finetuneSettings>;
 export type FinetuneSettingsInput = SettingInput<typeof finetuneSettings>;
 
 /**
- * The peak learning rate of a run that is given none. Up to a width of 640 docs/3-adapters.md says why. The best rate is known
+ * The peak learning rate of a run that is given none. Up to a width of 640 docs/explanation/mos.md says why. The best rate is known
  * to fall with the width; none wider was measured here. At 4,096 this is 0.00031, where the code of MoS's authors has 2e-4.
  */
 export const usualLearningRate = (hiddenSize: number): number =>

@@ -40,7 +40,7 @@ test("help names the benchmarks as the library has them", async () => {
     "--chat-format",
     "--limit",
     "--python",
-    "docs/12-evaluation.md",
+    "docs/reference/files.md",
   ])
     expect(help).toContain(word);
   expect((await mos(["eval", "--help"])).code).toBe(0);

@@ -1,9 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import type { ModelConfig } from "../config.ts";
 import { huggingFaceConfig, parseHuggingFaceConfig } from "../config-json.ts";
 import { storedPlace, storedShapes, weightShapes } from "../weights.ts";
-import { FAMILIES, FAMILY_NAMES, type FamilyName } from "./index.ts";
+import { FAMILY_NAMES, type FamilyName } from "./index.ts";
 
 const sizes = {
   vocab_size: 100,
@@ -200,14 +199,6 @@ describe("config.json", () => {
       expect.objectContaining({ code: "bad_model", message: expect.stringMatching(message) }),
     );
   });
-});
-
-test("the table of the documents has a row for each family", async () => {
-  const document = await readFile("docs/2-models.md", "utf8");
-  for (const name of FAMILY_NAMES) {
-    const { models, gguf } = FAMILIES[name];
-    expect(document).toContain(`| \`${name}\` | ${models} | \`${gguf.architecture}\` |`);
-  }
 });
 
 describe("weights", () => {
