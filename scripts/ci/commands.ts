@@ -16,10 +16,11 @@ const markdownIn = (folder: string): readonly string[] =>
     .sort()
     .map((name) => `${folder}/${name}`);
 
-/** Every document of the repository: README and CONTRIBUTING, those of the packages, and docs. */
+/** Every document of the repository, in the order in which a person reads them. */
 export const documents = (): readonly string[] => [
   "README.md",
   "CONTRIBUTING.md",
+  "CHANGELOG.md",
   ...markdownIn("packages"),
   ...markdownIn("docs"),
 ];
@@ -110,7 +111,17 @@ function flawOfScript(name: string, args: readonly string[]): string | undefined
 /** Programs that are not ours, and what they are shown with. */
 const OTHERS = new Set([
   ...["npx vitest", "npx biome", "npx esbuild", "npx tsx"],
-  ...["npm ci", "npm test", "npm pack", "npm init", "npm pkg", "git clone", "cp -r", "bash .ci/run"],
+  ...[
+    "npm ci",
+    "npm test",
+    "npm pack",
+    "npm init",
+    "npm pkg",
+    "git clone",
+    "cp -r",
+    "bash .ci/run",
+    "bash .ci/full",
+  ],
   ...[
     "docker build",
     "docker push",
@@ -132,7 +143,7 @@ for (const folder of ["bundle", "whole"]) {
 }
 
 /** The address of a server in the documents. */
-const SERVER = "http://127.0.0.1:8080";
+export const SERVER = "http://127.0.0.1:8080";
 
 /** A request must be to a route that a file of the server declares. */
 function flawOfRequest(path: string): string | undefined {
