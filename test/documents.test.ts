@@ -13,7 +13,7 @@ import {
 } from "../scripts/ci/commands.ts";
 import { CONFIG_SCHEMA } from "../scripts/ci/config-schema.ts";
 import { brokenLinks } from "../scripts/ci/links.ts";
-import { currentConfigSchema, withTables } from "../scripts/ci/option-tables.ts";
+import { currentConfigSchema, withReference } from "../scripts/ci/option-lists.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8");
 
@@ -30,7 +30,7 @@ describe("all documents", () => {
     pages.flatMap((path) => find(path).map((flaw) => [path, flaw] as const));
 
   test("have the lists and tables that the code declares (npm run options)", () => {
-    for (const path of pages) expect(withTables(read(path)), path).toBe(read(path));
+    for (const path of pages) expect(withReference(read(path)), path).toBe(read(path));
   });
 
   test("show only commands that the programs understand, marked as commands", () => {

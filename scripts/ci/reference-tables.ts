@@ -1,5 +1,5 @@
 // Tables of the reference that restate what the code declares: families, forms of data, types of GGUF files. A document
-// marks a place by <!-- table: families --> and <!-- end of table -->; option-tables.ts fills it.
+// marks a place by <!-- table: families --> and <!-- end of table -->; option-lists.ts fills it.
 
 import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
 import { FORMS } from "../../src/data/forms.ts";

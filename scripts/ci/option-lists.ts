@@ -46,7 +46,7 @@ function listOf(name: string, headings: readonly string[], without = ""): string
 }
 
 /** A document with its lists and tables as they should be. */
-export const withTables = (markdown: string): string =>
+export const withReference = (markdown: string): string =>
   withReferenceLists(withReferenceTables(markdown)).replace(PLACE, (_, name: string, headings: string) => {
     const [shown = "", without] = headings.split(" without ");
     return `<!-- options: ${name} ${headings} -->\n${listOf(name, shown.split(", "), without)}\n<!-- end of options -->`;
@@ -55,11 +55,11 @@ export const withTables = (markdown: string): string =>
 /** The schema of mos.config.json as it should be. */
 export const currentConfigSchema = (): string => configSchema(COMMANDS);
 
-if (process.argv[1]?.endsWith("option-tables.ts") === true) {
+if (process.argv[1]?.endsWith("option-lists.ts") === true) {
   writeFileSync(CONFIG_SCHEMA, currentConfigSchema());
   for (const path of documents()) {
     const before = readFileSync(path, "utf8");
-    const after = withTables(before);
+    const after = withReference(before);
     if (after === before) continue;
     writeFileSync(path, after);
     console.log(`${path}: written`);
