@@ -58,7 +58,7 @@ const base = await prepareWeights(config, weights, { mergedAdapter: merged });
 await using runner = await createModelRunner(base, {
   maxLength,
   adapters: made.length > 0 && merged === undefined,
-  compile: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
+  session: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
 });
 const { cache, slots } = runner;
 cache.resize(rows, capacityFor(maxLength));

@@ -60,7 +60,7 @@ function stepsOf(method: MethodName): AsyncIterator<TrainEvent> {
     warmup: 0,
     optimizer: {},
     maxGradientNorm: 0,
-    accumulate: 1,
+    gradientAccumulationSteps: 1,
     batchRows: batch,
     rowLength: seq,
     packed: true,
@@ -74,9 +74,9 @@ function stepsOf(method: MethodName): AsyncIterator<TrainEvent> {
     model,
     settings,
     train: examples,
-    heldOut: [],
+    validation: [],
     state: initialState(model.parameters),
-    compile: { threads: given.number("threads", 2) },
+    session: { threads: given.number("threads", 2) },
     now: () => performance.now(),
   })[Symbol.asyncIterator]();
 }

@@ -7,8 +7,8 @@ import { type Engine, type EngineEvent, openEngine } from "#inference";
 import {
   BASE_DTYPES,
   type BaseDtype,
-  COMPUTES,
-  type Compute,
+  COMPUTE_DTYPES,
+  type ComputeDtype,
   fingerprintOf,
   geometryOf,
   openModel,
@@ -21,7 +21,7 @@ const HELP = `usage: bench:serve -- --model DIR|FILE.gguf [--base-dtype int4] [-
 So many clients at a time, each asking again when it was answered, each time with another adapter. Printed: new tokens a
 second, all told (new_tokens_per_s) and behind the last first token of a round (decode_tokens_per_s).
 
-  --base-dtype stored|float32|int8|int4|nf4 (stored)   --compute float32|int8 (what is best for it)
+  --base-dtype stored|float32|int8|int4|nf4 (stored)   --compute-dtype float32|int8 (what is best for it)
   --cache-dtype float32|float16 (float32)   --kind mos|lora (mos)
   --streams N (16)    --rounds N     answers of each stream (1; more where adapters are many)
   --adapters N (16)   adapters of the folder; 0: the base alone
@@ -36,7 +36,7 @@ const given = readArguments(HELP, {
     ...[
       "model",
       "base-dtype",
-      "compute",
+      "compute-dtype",
       "cache-dtype",
       "kind",
       "streams",
@@ -54,7 +54,10 @@ const given = readArguments(HELP, {
 
 const path = given.text("model") ?? fail(HELP);
 const baseDtype = given.choice<BaseDtype>("base-dtype", BASE_DTYPES);
-const compute = given.text("compute") === undefined ? undefined : given.choice<Compute>("compute", COMPUTES);
+const computeDtype =
+  given.text("compute-dtype") === undefined
+    ? undefined
+    : given.choice<ComputeDtype>("compute-dtype", COMPUTE_DTYPES);
 const kind = given.choice<Kind>("kind", ["mos", "lora"]);
 const draw = given.choice("draw", ["round", "uniform", "zipf"] as const);
 const streams = given.number("streams", 16);
@@ -187,7 +190,7 @@ try {
   await using engine = await openEngine({
     model: path,
     baseDtype,
-    compute,
+    computeDtype,
     cacheDtype: given.choice<"float32" | "float16">("cache-dtype", ["float32", "float16"]),
     ...(adapters > 0 ? { adapters: folder } : {}),
     adapterDtype: given.choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
@@ -206,7 +209,7 @@ try {
   printResult(
     {
       baseDtype,
-      compute: engine.model.compute,
+      computeDtype: engine.model.computeDtype,
       streams,
       adapters,
       kind: adapters > 0 ? KINDS[kind].method : "base",

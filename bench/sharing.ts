@@ -54,7 +54,7 @@ async function trainedAlone(): Promise<{ readonly seconds: number; readonly peak
     await file.writeFile(await linesOf(tenant));
     const watched = await watch([
       ...["train", "--model", model, "--data", path, "--out", join(folder, `run-${tenant}`), "--quiet"],
-      ...["--method", "mos", "--rank", "8", "--equivalent-rank", "2", "--held-out", "0"],
+      ...["--method", "mos", "--rank", "8", "--equivalent-rank", "2", "--validation-split", "0"],
       ...["--steps", String(STEPS), "--batch-size", "1", "--max-length", String(LENGTH)],
       ...["--learning-rate", String(RATE), "--seed", String(tenant), "--threads", "2"],
     ]);

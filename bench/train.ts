@@ -15,7 +15,7 @@ import {
 import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]
-       bench:train -- --model DIR|FILE.gguf --data train.jsonl [--examples 128] [--batch 8] [--row-length N] [--json]
+       bench:train -- --model DIR|FILE.gguf --data train.jsonl [--max-examples 128] [--batch 8] [--row-length N] [--json]
 
 The first form trains on random tokens of one shape; of each row the last part, --labelled, counts in the loss.
 The second trains on the first examples of a file, as "mos train --prompt-format chatml" does, once through.
@@ -27,7 +27,7 @@ The second trains on the first examples of a file, as "mos train --prompt-format
   --method lora|mos   lora: rank 8, alpha 16; mos: --equivalent-rank 2, rank 8
   --rank N            --threads N (2)
   --base-dtype stored|float32|int8|int4|nf4   how the base is kept (stored)
-  --compute float32|int8   what the base's products are computed in (float32)
+  --compute-dtype float32|int8   what the base's products are computed in (float32)
   --profile PREFIX    also write the runtime's own profile
 
 A step is everything from a batch to the updated adapter. Loading and tokenising are not counted, and neither is the
@@ -36,7 +36,7 @@ first step, in which the program is compiled.`;
 const given = readArguments(HELP, {
   values: [
     ...["model", "data", "examples", "batch", "seq", "labelled", "steps", "row-length"],
-    ...["method", "equivalent-rank", "rank", "threads", "profile", "base-dtype", "compute"],
+    ...["method", "equivalent-rank", "rank", "threads", "profile", "base-dtype", "compute-dtype"],
   ],
   flags: ["json", "no-packing"],
 });
@@ -91,8 +91,8 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
 }
 
 const baseDtype = given.choice<BaseDtype>("base-dtype", ["stored", "float32", "int8", "int4", "nf4"]);
-const compute = given.choice("compute", ["float32", "int8"] as const);
-const loaded = await loadWeights(path, { baseDtype, compute });
+const computeDtype = given.choice("compute-dtype", ["float32", "int8"] as const);
+const loaded = await loadWeights(path, { baseDtype, computeDtype });
 const base: BaseModel = { model: loaded, text: await loadModelText(loaded.source) };
 const { config } = base.model;
 const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);
@@ -104,7 +104,7 @@ const layout: Omit<TrainSettings, "steps"> = {
   warmup: 0,
   optimizer: {},
   maxGradientNorm: 0,
-  accumulate: 1,
+  gradientAccumulationSteps: 1,
   batchRows: work.rows,
   rowLength: work.rowLength,
   packed,
@@ -121,9 +121,9 @@ for await (const event of train({
   model,
   settings: { ...layout, steps: stepsOfEpochs(lengths, 1, layout) },
   train: work.examples,
-  heldOut: [],
+  validation: [],
   state: initialState(model.parameters),
-  compile: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
+  session: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
   now: () => performance.now(),
 }))
   if (event.type === "step") steps.push(event);
@@ -137,7 +137,7 @@ printResult(
     method: adapter.config.method,
     rank: adapter.config.rank,
     base_dtype: baseDtype,
-    compute,
+    computeDtype,
     data: data === undefined ? null : basename(data),
     batch,
     seq: data === undefined ? seq : null,

@@ -19,7 +19,7 @@ await rm(out, { recursive: true, force: true });
 const run = {
   model: await loadModel("assets/tiny-english"),
   adapter: { method: "mos", rank: 6, equivalentRank: 2 },
-  settings: { steps: 12, maxLength: 128, heldOut: 6 },
+  settings: { steps: 12, maxLength: 128, validationSplit: 6 },
 } as const;
 
 const preview = await previewRun({ ...run, data: examples() });
@@ -28,4 +28,5 @@ console.log(
 );
 
 for await (const event of finetune({ ...run, data: examples(), out, tensorboard: true }))
-  if (event.type === "evaluation") console.log(`step ${event.step}: held-out loss ${event.loss.toFixed(3)}`);
+  if (event.type === "evaluation")
+    console.log(`step ${event.step}: validation loss ${event.loss.toFixed(3)}`);

@@ -14,7 +14,7 @@ for await (const event of finetune({
   settings: { steps: 200, batchSize: 4, maxLength: 128, learningRate: 1e-2 },
 })) {
   if (event.type === "step" && event.step % 50 === 0) console.log(event.step, event.loss);
-  if (event.type === "evaluation") console.log("held-out loss", event.loss);
+  if (event.type === "evaluation") console.log("validation loss", event.loss);
 }
 
 const question = { role: "user", content: "Who is the keeper of the lighthouse?" };

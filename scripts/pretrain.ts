@@ -69,7 +69,7 @@ const settings: TrainSettings = {
   warmup: 50,
   optimizer: { beta1: 0.9, beta2: 0.95, weightDecay: 0.01 },
   maxGradientNorm: 1,
-  accumulate: 1,
+  gradientAccumulationSteps: 1,
   batchRows,
   rowLength: LENGTH,
   packed: true,
@@ -88,7 +88,7 @@ for await (const event of train({
   model,
   settings,
   train: examples,
-  heldOut: examplesOf("heldout", 60_000),
+  validation: examplesOf("heldout", 60_000),
   state: initialState(model.parameters),
   now: () => performance.now(),
 })) {
@@ -98,7 +98,7 @@ for await (const event of train({
       `step ${event.step}/${steps} loss ${event.loss.toFixed(3)} ${(event.tokens / event.seconds).toFixed(0)} tokens/s ${seconds} s`,
     );
   if (event.type === "evaluation")
-    console.error(`step ${event.step} held-out loss ${event.loss.toFixed(4)} ${seconds} s`);
+    console.error(`step ${event.step} validation loss ${event.loss.toFixed(4)} ${seconds} s`);
 }
 const tensors = [...weights].map(
   ([name, { shape, data }]) => [name, { dtype: "F16" as const, shape, data }] as const,

@@ -27,14 +27,26 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const train = (name: string, ...more: readonly string[]) =>
   mos([
     ...["train", "--model", tiny.model, "--data", tiny.data, "--out", join(adapters, name), "--quiet"],
-    ...["--method", "lora", "--rank", "2", "--max-length", "64", "--held-out", "0", "--steps", "2", ...more],
+    ...[
+      "--method",
+      "lora",
+      "--rank",
+      "2",
+      "--max-length",
+      "64",
+      "--validation-split",
+      "0",
+      "--steps",
+      "2",
+      ...more,
+    ],
   ]);
 
 /** A run that is stopped after a step. */
 async function stop(name: string, step: number): Promise<void> {
   const controller = new AbortController();
   const adapter = { method: "lora", rank: 2 } as const;
-  const settings = { steps: 6, maxLength: 64, heldOut: 4, evaluateEvery: 1, learningRate: 5e-3 };
+  const settings = { steps: 6, maxLength: 64, validationSplit: 4, evaluateEvery: 1, learningRate: 5e-3 };
   const run = { ...tiny, out: join(adapters, name), adapter, settings, signal: controller.signal };
   for await (const event of finetune(run))
     if (event.type === "evaluation" && event.step === step) controller.abort();
@@ -135,10 +147,10 @@ test("eval, export, merge and inspect use the same, and say the same", { tags: "
 });
 
 test("a run that has collapsed says so also to those who want errors only, and in its result", async () => {
-  const steep = ["--learning-rate", "10", "--held-out", "4", "--steps", "4"];
+  const steep = ["--learning-rate", "10", "--validation-split", "4", "--steps", "4"];
   const quiet = await train("steep", ...steep);
   expect(quiet.code).toBe(0);
-  expect(quiet.stderr).toMatch(/^warning: the held-out loss is .* no better than the base alone;.*\n/m);
+  expect(quiet.stderr).toMatch(/^warning: the validation loss is .* no better than the base alone;.*\n/m);
   const { stdout } = await train("steep", ...steep, "--overwrite", "--json");
   const lines = jsonLines(stdout);
   expect(lines.some(({ type, reason }) => type === "warning" && reason === "worse_than_base")).toBe(true);

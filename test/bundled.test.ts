@@ -113,7 +113,7 @@ test("the model fits in 4 MB of float16 and its widths divide into 8 shards", ()
 
 test("the committed quickstart data is what its script writes", () => {
   expect(readFileSync("assets/quickstart/train.jsonl", "utf8")).toBe(tenantTraining(0));
-  expect(readFileSync("assets/quickstart/heldout.jsonl", "utf8")).toBe(tenantHeldout(0));
+  expect(readFileSync("assets/quickstart/validation.jsonl", "utf8")).toBe(tenantHeldout(0));
   expect(json("quickstart/questions.json")).toEqual(showcase);
 });
 

@@ -12,7 +12,14 @@ import { writeTinyFolder } from "./tiny-folder.ts";
 import { writeTinyModel } from "./tiny-model.ts";
 
 const SIZES = { vocab_size: 1024, max_position_embeddings: 128, bos_token_id: 0, eos_token_id: 2 };
-const settings = { steps: 6, batchSize: 2, maxLength: 64, learningRate: 2e-2, evaluateEvery: 6, heldOut: 4 };
+const settings = {
+  steps: 6,
+  batchSize: 2,
+  maxLength: 64,
+  learningRate: 2e-2,
+  evaluateEvery: 6,
+  validationSplit: 4,
+};
 const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 
 let folder: string;
@@ -36,7 +43,7 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (name, overrides) => {
   });
   const outOf = (method: string): string => join(folder, `${name}-adapters`, method);
 
-  /** Trains, or goes on with a run that ended at a step; the held-out losses. */
+  /** Trains, or goes on with a run that ended at a step; the validation losses. */
   async function train(method: MethodName, out: string, stopAt?: number): Promise<readonly number[]> {
     const controller = new AbortController();
     const losses: number[] = [];

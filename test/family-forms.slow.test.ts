@@ -58,7 +58,7 @@ function modelOf(name: PresetName, type: GgufType) {
 /** The largest difference between the log-probabilities of serving and of training. */
 async function servingDifference(model: string, baseDtype: BaseDtype): Promise<number> {
   const expected = await trainingLogprobs(model, TOKENS, baseDtype);
-  const options = { baseDtype, compute: "float32", maxLength: 64, inProcess: true, threads: 1 } as const;
+  const options = { baseDtype, computeDtype: "float32", maxLength: 64, inProcess: true, threads: 1 } as const;
   await using engine = await openEngine({ model, ...options, weightCache: false });
   const found: number[] = [];
   for await (const event of engine.submit({ prompt: TOKENS, maxTokens: 1, promptLogprobs: 0 }))

@@ -8,13 +8,13 @@ export const killable = {
   settings: {
     steps: 40,
     batchSize: 1,
-    accumulate: 2,
+    gradientAccumulationSteps: 2,
     maxLength: 64,
     warmup: 2,
     learningRate: 2e-3,
     evaluateEvery: 3,
     saveEvery: 2,
-    heldOut: 4,
+    validationSplit: 4,
   },
   now: () => 0,
 } satisfies Partial<FinetuneOptions>;

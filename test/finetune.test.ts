@@ -32,13 +32,13 @@ beforeEach(() => {
 const settings = {
   steps: 6,
   batchSize: 1,
-  accumulate: 2,
+  gradientAccumulationSteps: 2,
   maxLength: 64,
   warmup: 1,
   learningRate: 5e-3,
   evaluateEvery: 2,
   saveEvery: 3,
-  heldOut: 4,
+  validationSplit: 4,
 } as const;
 const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, dropout: 0.1 } as const;
 
@@ -136,7 +136,7 @@ describe("a whole run", () => {
       steps: 6,
       fingerprint: base.model.fingerprint,
       train: { examples: 20 },
-      heldOut: { examples: 4 },
+      validation: { examples: 4 },
       adapter: { ...adapter, seed: 0, alpha: 16 },
     });
     const losses = events.filter((event) => event.type === "evaluation").map(({ loss }) => loss);
@@ -272,7 +272,7 @@ describe("metrics of a resumed run", () => {
 });
 
 describe("a run that is stopped within an update", () => {
-  const long = { ...settings, steps: 2, accumulate: 6, heldOut: 1 };
+  const long = { ...settings, steps: 2, gradientAccumulationSteps: 6, validationSplit: 1 };
   /** Stops after the evaluation before the first step and so many batches: each reads the clock twice. */
   const stopWithin = (batches: number, change: Partial<FinetuneOptions> = {}) => {
     const controller = new AbortController();
@@ -485,7 +485,7 @@ describe("an adapter that is trained anew", () => {
   test("keeps so many versions as are asked for, of which each can be put back", async () => {
     const versions: (readonly Buffer[])[] = [];
     for (const seed of [0, 1, 2, 3]) {
-      await run({ overwrite: true, keep: 2, settings: { ...settings, steps: 1, seed } });
+      await run({ overwrite: true, keepVersions: 2, settings: { ...settings, steps: 1, seed } });
       versions.push(await adapterBytes());
     }
     expect((await keptVersions(out)).map(({ version }) => version)).toEqual([3, 2]);
@@ -503,7 +503,7 @@ describe("an adapter that is trained anew", () => {
     expect(await rollBack(out, undefined)).toMatchObject({ restored: { version: 4 }, kept: 5 });
     expect(await adapterBytes()).toEqual(versions[3]);
     expect((await keptVersions(out)).map(({ version }) => version)).toEqual([5, 3]);
-    await run({ overwrite: true, keep: 0, settings: { ...settings, steps: 1 } });
+    await run({ overwrite: true, keepVersions: 0, settings: { ...settings, steps: 1 } });
     expect(await pathExists(hidden("versions"))).toBe(false);
     await expect(rollBack(out, undefined)).rejects.toThrowError(refusal("not_found", /no earlier version/));
   });
@@ -560,7 +560,7 @@ test("a run without room on the disk is refused before it starts", async () => {
 });
 
 test("a checkpoint holds the adapter of its step", async () => {
-  await stopAt(3, { settings: { ...settings, heldOut: 0 } });
+  await stopAt(3, { settings: { ...settings, validationSplit: 0 } });
   const found = await findAdapter(out);
   expect(found).toEqual({ path: join(out, "checkpoints/step-00000003"), what: "checkpoint" });
   await using engine = await openEngine({ model: base, mergedAdapter: found!.path });
@@ -571,7 +571,7 @@ test("a checkpoint holds the adapter of its step", async () => {
 test("a run whose learning rate is far too high says that it has collapsed, and has no best adapter", async () => {
   const model = "assets/tiny-english";
   const data = "assets/quickstart/train.jsonl";
-  const steep = { ...settings, learningRate: 10, steps: 8, maxLength: 128, heldOut: 4 };
+  const steep = { ...settings, learningRate: 10, steps: 8, maxLength: 128, validationSplit: 4 };
   const events = await run({ model, data, adapter: { method: "lora", rank: 4 }, settings: steep });
   const warnings = events.flatMap((event) => (event.type === "warning" ? [event] : []));
   expect(warnings.map(({ reason }) => reason)).toEqual(
@@ -613,11 +613,15 @@ describe("resuming is refused", () => {
     ["other steps", { settings: { ...settings, steps: 7 } }, /settings\.steps was 6, now 7/],
     ["another rank", { adapter: { ...adapter, equivalentRank: 3 } }, /adapter\.equivalentRank was 2, now 3/],
     ["another method", { adapter: { method: "lora", rank: 2 } }, /adapter\.method was "mos", now "lora"/],
-    ["fewer examples", { settings: { ...settings, examples: 20 } }, /the training examples are not the same/],
     [
-      "other held-out examples",
-      { settings: { ...settings, heldOut: 0 } },
-      /the held-out examples are not the same/,
+      "fewer examples",
+      { settings: { ...settings, maxExamples: 20 } },
+      /the training examples are not the same/,
+    ],
+    [
+      "other validation examples",
+      { settings: { ...settings, validationSplit: 0 } },
+      /the validation examples are not the same/,
     ],
   ])("with %s, which it names", async (_, change, message) => {
     const resumed = run({ ...change, out: stopped, resume: true });
@@ -667,7 +671,7 @@ describe("nothing is written when", () => {
     ],
     [
       "everything is held out",
-      () => ({ settings: { ...settings, heldOut: 24 } }),
+      () => ({ settings: { ...settings, validationSplit: 24 } }),
       "bad_data",
       /leaves none to train on/,
     ],
@@ -692,16 +696,16 @@ test("a tokenizer with tokens that the model lacks is found out before the first
   );
 });
 
-test("without a held-out part there is no evaluation and no best adapter", async () => {
-  const events = await run({ settings: { ...settings, heldOut: 0 } });
+test("without a validation split there is no evaluation and no best adapter", async () => {
+  const events = await run({ settings: { ...settings, validationSplit: 0 } });
   expect(kinds(events).filter((kind) => kind.startsWith("evaluation"))).toEqual([]);
-  expect(events[1]).toMatchObject({ heldOut: undefined, train: { examples: 24 } });
+  expect(events[1]).toMatchObject({ validation: undefined, train: { examples: 24 } });
   expect(await readdir(out)).not.toContain("best");
 });
 
-test("a held-out file of its own leaves the training data whole", async () => {
-  const events = await run({ heldOutData: tiny.data, settings: { ...settings, steps: 1 } });
-  expect(events[1]).toMatchObject({ train: { examples: 24 }, heldOut: { examples: 24 } });
+test("a validation file of its own leaves the training data whole", async () => {
+  const events = await run({ validationData: tiny.data, settings: { ...settings, steps: 1 } });
+  expect(events[1]).toMatchObject({ train: { examples: 24 }, validation: { examples: 24 } });
 });
 
 test("leaving the loop closes the files, and the run can be resumed", async () => {
@@ -756,11 +760,11 @@ describe("early stopping", () => {
   });
 
   test.each([
-    ["nothing is held out", { heldOut: 0 }],
+    ["nothing is held out", { validationSplit: 0 }],
     ["the loss is not measured on the way", { evaluateEvery: 0 }],
   ])("is refused where %s", async (_, change) => {
     await expect(run({ settings: { ...rising, ...change } })).rejects.toThrowError(
-      refusal("bad_option", /earlyStoppingPatience needs held-out examples/),
+      refusal("bad_option", /earlyStoppingPatience needs validation examples/),
     );
   });
 });

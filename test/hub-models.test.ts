@@ -18,7 +18,7 @@ import { writeTinyFolder } from "./tiny-folder.ts";
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 const ADAPTER = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
-const SETTINGS = { steps: 1, batchSize: 1, maxLength: 64, heldOut: 0 };
+const SETTINGS = { steps: 1, batchSize: 1, maxLength: 64, validationSplit: 0 };
 
 let folder: string;
 let data: string;

@@ -23,7 +23,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const settings = { steps: 6, batchSize: 1, maxLength: 64, learningRate: 3e-2, evaluateEvery: 6, heldOut: 4 };
+const settings = {
+  steps: 6,
+  batchSize: 1,
+  maxLength: 64,
+  learningRate: 3e-2,
+  evaluateEvery: 6,
+  validationSplit: 4,
+};
 
 async function answer(adapter: Adapter): Promise<readonly number[]> {
   const prompt = [{ role: "user", content: "Do you have a cat?" }];

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterConfigInput, METHOD_NAMES } from "#adapters";
 import { encodeExamples, IGNORED, readDataset } from "#data";
-import { BASE_DTYPES, COMPUTES, loadText } from "#models";
+import { BASE_DTYPES, COMPUTE_DTYPES, loadText } from "#models";
 import { type FinetuneEvent, finetune, type PreviewOptions, previewRun, usualLearningRate } from "#training";
 import { snapshot } from "./bad-input/run-mos.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
@@ -20,9 +20,9 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const settings = {
   epochs: 2,
   batchSize: 1,
-  accumulate: 2,
+  gradientAccumulationSteps: 2,
   maxLength: 24,
-  heldOut: 4,
+  validationSplit: 4,
   evaluateEvery: 2,
 } as const;
 const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
@@ -51,8 +51,8 @@ test("a preview says what the run then is, and writes nothing", async () => {
   await rm(join(folder, "run"), { recursive: true, force: true });
   const [memory, ready] = events;
   if (memory?.type !== "memory" || ready?.type !== "ready") throw new Error("a run begins otherwise");
-  const { train, heldOut, steps, learningRate, budget, adapter: config } = ready;
-  expect(preview).toMatchObject({ train, heldOut, steps, learningRate, budget, adapter: config });
+  const { train, validation, steps, learningRate, budget, adapter: config } = ready;
+  expect(preview).toMatchObject({ train, validation, steps, learningRate, budget, adapter: config });
   expect(preview).toMatchObject({
     plan: memory.plan,
     model: memory.model,
@@ -63,7 +63,14 @@ test("a preview says what the run then is, and writes nothing", async () => {
 });
 
 test("memory and time are those of the batches that the data make, not of full ones", async () => {
-  const few = { ...settings, heldOut: 0, examples: 3, maxLength: 64, accumulate: 1, packing: false };
+  const few = {
+    ...settings,
+    validationSplit: 0,
+    maxExamples: 3,
+    maxLength: 64,
+    gradientAccumulationSteps: 1,
+    packing: false,
+  };
   const three = await previewRun(optionsOf({ settings: { ...few, batchSize: 3 } }));
   const many = { ...few, batchSize: 200, maxLength: 128 };
   expect((await previewRun(optionsOf({ settings: many }))).plan).toEqual(three.plan);
@@ -95,7 +102,7 @@ test("lines are shown as they are encoded", async () => {
   const all = examples.map(({ line }) => line);
   const { lines } = await previewRun(optionsOf({ lines: all }));
   expect(lines.map(({ line }) => line)).toEqual(all);
-  expect(lines.filter(({ part }) => part === "heldOut")).toHaveLength(4);
+  expect(lines.filter(({ part }) => part === "validation")).toHaveLength(4);
   for (const { ids, labels, line, ...counts } of encoded) {
     const shown = lines.find((one) => one.line === line);
     expect(shown).toMatchObject({ ...counts, tokens: ids.length, dropped: false });
@@ -106,7 +113,7 @@ test("lines are shown as they are encoded", async () => {
     expect(shown?.shown.map(({ text: part }) => part).join("")).toBe(text.tokenizer.decode(Array.from(ids)));
   }
   const bounded = await previewRun(
-    optionsOf({ lines: [2], maxShown: 5, settings: { ...settings, examples: 1, heldOut: 0 } }),
+    optionsOf({ lines: [2], maxShown: 5, settings: { ...settings, maxExamples: 1, validationSplit: 0 } }),
   );
   expect(bounded.lines).toMatchObject([{ line: 2, part: "unused" }]);
   expect(bounded.lines[0]?.shown).toHaveLength(5);
@@ -119,7 +126,11 @@ test("what is cut off, left out and not held out is said", async () => {
       ({ reason }) => reason,
     );
   expect(await reasons({ maxLength: 64 })).toEqual([]);
-  expect(await reasons({ maxLength: 14, heldOut: 0 })).toEqual(["dropped", "truncated", "no_held_out"]);
+  expect(await reasons({ maxLength: 14, validationSplit: 0 })).toEqual([
+    "dropped",
+    "truncated",
+    "no_validation",
+  ]);
   await expect(reasons({ maxLength: 2 })).rejects.toMatchObject({ code: "bad_data" });
 });
 
@@ -145,8 +156,8 @@ const secondsOf = async (change: Partial<PreviewOptions>): Promise<number> =>
   (await previewRun(optionsOf({ now, ...change }))).seconds;
 
 test("a longer run takes longer, and so do evaluations", async () => {
-  const run = (steps: number, heldOut: number) =>
-    secondsOf({ settings: { ...settings, epochs: undefined, steps, heldOut } });
+  const run = (steps: number, validationSplit: number) =>
+    secondsOf({ settings: { ...settings, epochs: undefined, steps, validationSplit } });
   const once = await run(4, 0);
   expect(await run(8, 0)).toBeCloseTo(2 * once);
   expect(await run(4, 4)).toBeGreaterThan(once);
@@ -158,8 +169,8 @@ test.each(METHOD_NAMES)("one layer with %s can be timed", async (method) => {
 });
 
 test.each(BASE_DTYPES)("one layer kept as %s can be timed, in float32 and in int8", async (baseDtype) => {
-  for (const compute of COMPUTES)
+  for (const computeDtype of COMPUTE_DTYPES)
     expect(
-      await secondsOf({ model: "assets/tiny-english", settings: { ...settings, baseDtype, compute } }),
+      await secondsOf({ model: "assets/tiny-english", settings: { ...settings, baseDtype, computeDtype } }),
     ).toBeGreaterThan(0);
 });

@@ -44,7 +44,7 @@ const settings = {
   learningRate: 5e-3,
   evaluateEvery: 2,
   saveEvery: 3,
-  heldOut: 4,
+  validationSplit: 4,
 } as const;
 const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
   model: base,
@@ -109,10 +109,10 @@ describe("data", () => {
     await expect(run({ data: lines.toReversed(), resume: true })).rejects.toMatchObject(refused);
   });
 
-  test("held-out examples may be an iterable, too", async () => {
-    const given = { data: lines.slice(4), heldOutData: later(lines.slice(0, 4)) };
-    const { heldOut, lines: shown } = await previewRun({ ...optionsOf(given), lines: [2] });
-    expect(heldOut?.examples).toBe(4);
+  test("validation examples may be an iterable, too", async () => {
+    const given = { data: lines.slice(4), validationData: later(lines.slice(0, 4)) };
+    const { validation, lines: shown } = await previewRun({ ...optionsOf(given), lines: [2] });
+    expect(validation?.examples).toBe(4);
     expect(shown).toMatchObject([{ line: 2, unit: "example", part: "train" }]);
     expect(shown[0]).not.toHaveProperty("file");
   });
@@ -121,7 +121,7 @@ describe("data", () => {
     async function* endless() {
       for (;;) yield* lines;
     }
-    const few = { ...settings, examples: 10 };
+    const few = { ...settings, maxExamples: 10 };
     expect((await previewRun(optionsOf({ data: endless(), settings: few }))).train.examples).toBe(6);
     const wrong = join(folder, "wrong.jsonl");
     await writeFile(wrong, [...lines.slice(0, 10).map((line) => JSON.stringify(line)), "{}"].join("\n"));

@@ -21,7 +21,7 @@ const cell = ({ key, seed = 0, rate, loss, purpose = "measure" }: Told): Cell =>
   learningRate: rate,
   seed,
   adapter: null,
-  result: loss === undefined ? { failure: { code: "diverged" } } : { trainable: 10, heldOutLoss: loss },
+  result: loss === undefined ? { failure: { code: "diverged" } } : { trainable: 10, validationLoss: loss },
 });
 
 /** Five seeds of a row, whose tuning losses rise by 0.001 beside the best rate. */

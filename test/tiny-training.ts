@@ -54,7 +54,7 @@ export const tinySettings: TrainSettings = {
   warmup: 1,
   optimizer: { weightDecay: 0.01 },
   maxGradientNorm: 1,
-  accumulate: 1,
+  gradientAccumulationSteps: 1,
   batchRows: 2,
   rowLength: 32,
   packed: true,

@@ -21,12 +21,12 @@ import {
 import { numbersOf, randomExamples, tinyMos, tinySettings, tinyTrainable } from "./tiny-training.ts";
 
 const examples = randomExamples([9, 14, 5, 20, 7, 11, 16, 3, 12, 6, 18, 8]);
-const heldOut = randomExamples([10, 6, 13, 4], 1);
+const validation = randomExamples([10, 6, 13, 4], 1);
 
 interface RunOptions {
   readonly model?: TrainableModel;
   readonly state?: TrainingState;
-  readonly heldOut?: TrainOptions["heldOut"];
+  readonly validation?: TrainOptions["validation"];
   readonly signal?: AbortSignal;
   readonly now?: () => number;
   readonly maxTokens?: number;
@@ -39,7 +39,7 @@ async function run(settings: Partial<TrainSettings>, options: RunOptions = {}) {
   const events: TrainEvent[] = [];
   const all = { ...tinySettings, ...settings };
   const state = options.state ?? initialState(model.parameters);
-  const shared = { model, train: examples, heldOut: options.heldOut ?? [], signal, now, maxTokens };
+  const shared = { model, train: examples, validation: options.validation ?? [], signal, now, maxTokens };
   for await (const event of train({ ...shared, settings: all, state })) {
     events.push(event);
     await onEvent?.(event);
@@ -62,13 +62,13 @@ function expectNear(
     });
 }
 
-const busy = { dropout: 0.2, accumulate: 2, steps: 8 } as const;
+const busy = { dropout: 0.2, gradientAccumulationSteps: 2, steps: 8 } as const;
 
 describe("a run", () => {
   test("learns, and its events come in order", async () => {
     const { events } = await run(
       { steps: 24, evaluateEvery: 12, saveEvery: 16 },
-      { heldOut: examples.slice(0, 4) },
+      { validation: examples.slice(0, 4) },
     );
     expect(kinds(events)).toEqual([
       "evaluation 0",
@@ -105,7 +105,7 @@ describe("a run", () => {
   test("needs examples", async () => {
     const model = tinyTrainable();
     const state = initialState(model.parameters);
-    const options = { model, settings: tinySettings, train: [], heldOut: [], state, now: () => 0 };
+    const options = { model, settings: tinySettings, train: [], validation: [], state, now: () => 0 };
     await expect(train(options).next()).rejects.toThrowError(
       expect.objectContaining({ code: "bad_data", message: "there are no examples to train on" }),
     );
@@ -167,7 +167,7 @@ test("every micro-batch has a dropout of its own", async () => {
       model: trainable,
       settings,
       train: examples.slice(0, 1),
-      heldOut: [],
+      validation: [],
       state,
       now: () => 0,
     };
@@ -180,8 +180,8 @@ test("every micro-batch has a dropout of its own", async () => {
 
 test("two batches of two rows added up are one batch of four", async () => {
   const settings = { packed: false, steps: 5, warmup: 0 };
-  const one = await run({ ...settings, batchRows: 4, accumulate: 1 });
-  const two = await run({ ...settings, batchRows: 2, accumulate: 2 });
+  const one = await run({ ...settings, batchRows: 4, gradientAccumulationSteps: 1 });
+  const two = await run({ ...settings, batchRows: 2, gradientAccumulationSteps: 2 });
   expectNear(one.numbers, two.numbers, 1e-4);
   stepsIn(one.events).forEach((step, i) => {
     const other = stepsIn(two.events)[i]!;
@@ -195,22 +195,21 @@ test("a batch of more tokens than are computed at once is the sum of its parts",
   // two rows of 8,192 at once, of which the examples fill a little
   const settings = { packed: false, rowLength: 8192, dropout: 0.2, steps: 3 };
   const parts = await run({ ...settings, batchRows: 4 });
-  const two = await run({ ...settings, batchRows: 2, accumulate: 2 });
+  const two = await run({ ...settings, batchRows: 2, gradientAccumulationSteps: 2 });
   expect(parts).toEqual(two);
   expect(stepsIn(parts.events)[0]?.examples).toBe(4);
 });
 
-test("the held-out loss does not depend on how examples are laid out", async () => {
+test("the validation loss does not depend on how examples are laid out", async () => {
   await using source = gradientSource(tinyTrainable());
   const loss = async (settings: Partial<TrainSettings>) =>
     (await evaluateLoss(source, examples, { ...tinySettings, ...settings })).loss;
   const packed = await loss({});
   expect(await loss({ packed: false })).toBeCloseTo(packed, 5);
   expect(await loss({ packed: false, batchRows: 5, rowLength: 20 })).toBeCloseTo(packed, 5);
-  expect(await loss({ batchRows: 1, rowLength: 64, seed: 5, dropout: 0.5, accumulate: 3 })).toBeCloseTo(
-    packed,
-    5,
-  );
+  expect(
+    await loss({ batchRows: 1, rowLength: 64, seed: 5, dropout: 0.5, gradientAccumulationSteps: 3 }),
+  ).toBeCloseTo(packed, 5);
 });
 
 describe("going on from a checkpoint on disk gives the same bits as an uninterrupted run", () => {
@@ -222,7 +221,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
     try {
       const settings = { ...busy, ...layout, saveEvery: 1, evaluateEvery: 2 };
       const uninterrupted = await run(settings, {
-        heldOut,
+        validation,
         onEvent: async (event) => {
           if (event.type === "checkpoint" && [1, 4, 7].includes(event.state.step))
             await saveCheckpoint(join(folder, String(event.state.step)), event.state);
@@ -232,7 +231,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
         const model = tinyTrainable();
         const state = (await loadCheckpoint(join(folder, String(step)), model.parameters))!;
         expect(state.step).toBe(step);
-        const resumed = await run(settings, { model, state, heldOut });
+        const resumed = await run(settings, { model, state, validation });
         expect(resumed.numbers).toEqual(uninterrupted.numbers);
         const after = uninterrupted.events.findIndex(
           (event) => event.type === "step" && event.step === step + 1,
@@ -246,8 +245,8 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
   });
 
   test("wherever it stops within its updates", { timeout: 60_000 }, async () => {
-    const settings = { ...busy, accumulate: 5, steps: 2, evaluateEvery: 1 };
-    const whole = await run(settings, { heldOut });
+    const settings = { ...busy, gradientAccumulationSteps: 5, steps: 2, evaluateEvery: 1 };
+    const whole = await run(settings, { validation });
     const gaps = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 });
     await fc.assert(
       fc.asyncProperty(gaps, async (gaps) => {
@@ -261,19 +260,19 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
 
   test("wherever it stops within its evaluations", { timeout: 60_000 }, async () => {
     const settings = { ...busy, steps: 2, evaluateEvery: 1, packed: false, batchRows: 1 };
-    const whole = await run(settings, { heldOut });
+    const whole = await run(settings, { validation });
     const resumed = await runInParts(settings, Array<number>(20).fill(0));
     expect(resumed.numbers).toEqual(whole.numbers);
     expect(resumed.events).toEqual(whole.events.filter(({ type }) => type !== "checkpoint"));
     // one for each batch of the two updates and the three evaluations, and one to say what the last came to
-    expect(resumed.parts).toBe(2 * 2 + 3 * heldOut.length + 1);
+    expect(resumed.parts).toBe(2 * 2 + 3 * validation.length + 1);
   });
 
   test("a finished run has nothing left to do", async () => {
     const model = tinyTrainable();
     const { steps } = tinySettings;
     const state = { ...initialState(model.parameters), step: steps, evaluated: steps };
-    expect((await run({}, { model, state, heldOut })).events).toEqual([]);
+    expect((await run({}, { model, state, validation })).events).toEqual([]);
   });
 });
 
@@ -302,7 +301,7 @@ async function runInParts(settings: Partial<TrainSettings>, gaps: readonly numbe
       const part = await run(settings, {
         model,
         state,
-        heldOut,
+        validation,
         now,
         signal: controller.signal,
         onEvent: async (event) => {
@@ -387,14 +386,14 @@ describe("stopping", () => {
     const controller = new AbortController();
     const settings = { ...busy, evaluateEvery: 2 };
     const first = await run(settings, {
-      heldOut,
+      validation,
       signal: controller.signal,
       onEvent: (event) => event.type === "step" && event.step === 2 && controller.abort(),
     });
     expect(kinds(first.events).slice(-2)).toEqual(["checkpoint 2", "stopped 2"]);
     const saved = first.events.find((event) => event.type === "checkpoint");
     if (saved?.type !== "checkpoint") throw new Error("no checkpoint");
-    const second = await run(settings, { heldOut, state: saved.state });
+    const second = await run(settings, { validation, state: saved.state });
     expect(kinds(second.events).slice(0, 2)).toEqual(["evaluation 2", "step 3"]);
   });
 
@@ -405,7 +404,7 @@ describe("stopping", () => {
   test("an update of many batches ends after the current one, and its sums are saved", async () => {
     const controller = new AbortController();
     const { events } = await run(
-      { accumulate: 1000, steps: 1 },
+      { gradientAccumulationSteps: 1000, steps: 1 },
       {
         signal: controller.signal,
         now: () => {
@@ -425,7 +424,7 @@ describe("stopping", () => {
       seconds += 0.3;
       return 1000 * seconds;
     };
-    const { events } = await run({ accumulate: 8, steps: 1 }, { now });
+    const { events } = await run({ gradientAccumulationSteps: 8, steps: 1 }, { now });
     const progress = events.filter((event) => event.type === "progress");
     expect(progress.map(({ microBatches }) => microBatches)).toEqual([4, 7]);
     expect(events.at(-2)).toMatchObject({ type: "step", seconds: expect.closeTo(2.7) });
@@ -436,7 +435,7 @@ describe("stopping", () => {
     const controller = new AbortController();
     setImmediate(() => controller.abort());
     const settings = { packed: false, batchRows: 1 };
-    const { events } = await run(settings, { heldOut, signal: controller.signal });
+    const { events } = await run(settings, { validation, signal: controller.signal });
     expect(kinds(events)).toEqual(["checkpoint 0", "stopped 0"]);
     expect(events[0]).toMatchObject({ state: { evaluating: { batches: 1 } }, evaluationBatches: 1 });
     expect(events[1]).toEqual({ type: "stopped", step: 0, evaluationBatches: 1 });
@@ -449,7 +448,7 @@ describe("stopping", () => {
       return 1000 * seconds;
     };
     const settings = { steps: 1, packed: false, batchRows: 1 };
-    const { events } = await run(settings, { heldOut: [...heldOut, ...heldOut], now });
+    const { events } = await run(settings, { validation: [...validation, ...validation], now });
     expect(events.slice(0, 5)).toMatchObject([
       ...[2, 4, 6, 8].map((batches) => ({ type: "evaluating", step: 0, batches })),
       { type: "evaluation", step: 0, seconds: 4 },
@@ -457,7 +456,7 @@ describe("stopping", () => {
   });
 
   test("a run ends before the update with which it would train more tokens than it may", async () => {
-    const settings = { accumulate: 3, steps: 4, packed: false };
+    const settings = { gradientAccumulationSteps: 3, steps: 4, packed: false };
     const tokens = stepsIn((await run(settings)).events).map((event) => event.tokens);
     const three = tokens.slice(0, 3).reduce((a, b) => a + b, 0);
     expect(kinds((await run(settings, { maxTokens: three })).events)).toEqual([
@@ -473,14 +472,14 @@ describe("stopping", () => {
   test("a timer can abort in the middle of a step's batches", async () => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 0);
-    const { events } = await run({ accumulate: 4, steps: 500 }, { signal: controller.signal });
+    const { events } = await run({ gradientAccumulationSteps: 4, steps: 500 }, { signal: controller.signal });
     expect(stepsIn(events).length).toBeLessThan(50);
     expect(events.at(-1)?.type).toBe("stopped");
   });
 
   test("leaving the loop releases the programs, and the state can be trained further", async () => {
     const model = tinyTrainable();
-    const options = { model, settings: tinySettings, train: examples, heldOut: [], now: () => 0 };
+    const options = { model, settings: tinySettings, train: examples, validation: [], now: () => 0 };
     const events = train({ ...options, state: initialState(model.parameters) });
     for await (const event of events) if (event.type === "step") break;
     expect(await events.next()).toEqual({ done: true, value: undefined });
@@ -494,7 +493,7 @@ describe("steps of epochs", () => {
   test("are whole batches, whose leftover is one more update", () => {
     expect(stepsOfEpochs(lengths, 1, { ...settings, batchRows: 4 })).toBe(3);
     expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5 })).toBe(6);
-    expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5, accumulate: 4 })).toBe(2);
+    expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5, gradientAccumulationSteps: 4 })).toBe(2);
   });
   test("of a part of an epoch are its share, and at least one", () => {
     expect(stepsOfEpochs(lengths, 1.5, { ...settings, batchRows: 1 })).toBe(18);

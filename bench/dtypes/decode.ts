@@ -19,17 +19,17 @@ export function DECODE({ model, llama }: Places): Readonly<Record<string, readon
     return [
       {
         name: `${type} ours 1`,
-        command: ours("--base-dtype stored --compute int8 --streams 1 --adapters 0"),
+        command: ours("--base-dtype stored --compute-dtype int8 --streams 1 --adapters 0"),
       },
       { name: `${type} llama.cpp 1`, command: theirs(1) },
       {
         name: `${type} ours 16, 16 adapters`,
-        command: ours("--base-dtype stored --compute int8 --streams 16 --adapters 16"),
+        command: ours("--base-dtype stored --compute-dtype int8 --streams 16 --adapters 16"),
       },
       { name: `${type} llama.cpp 16, none`, command: theirs(16) },
       {
         name: `${type} ours prompt`,
-        command: ours("--base-dtype stored --compute int8 --first --adapters 0"),
+        command: ours("--base-dtype stored --compute-dtype int8 --first --adapters 0"),
       },
     ];
   });

@@ -30,7 +30,7 @@ export type Measurements = (variant: string, field: string) => Measured;
 const OURS = [
   ["ours float32", "--base-dtype float32"],
   ["ours stored", "--base-dtype stored"],
-  ["ours int8 compute", "--base-dtype stored --compute int8"],
+  ["ours int8 compute", "--base-dtype stored --compute-dtype int8"],
 ] as const;
 const PEFT = [
   ["PEFT float32", "--dtype float32"],
@@ -53,7 +53,7 @@ export function TRAIN({ model, data, python, steps }: Places): Readonly<Record<s
     ];
   };
   const small = model("SmolLM2-135M-Instruct.Q4_1.gguf");
-  const examples = `--data ${data} --examples 128 --batch 8`;
+  const examples = `--data ${data} --max-examples 128 --batch 8`;
   return {
     "train-1x256": shape(1),
     "train-4x256": shape(4),

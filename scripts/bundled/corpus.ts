@@ -19,7 +19,7 @@ function draw(random: Random): Document {
 
 /**
  * Simple English without end: short stories, descriptions and chats. The same seed and label give the same
- * documents; another label gives an unrelated stream, for held-out text.
+ * documents; another label gives an unrelated stream, for validation text.
  */
 export function* corpus(seed: number, label = "train"): Generator<Document, never> {
   const random = randomStream(seed, `corpus.${label}`);

@@ -4,7 +4,7 @@ export interface TenantFact {
   readonly questions: readonly string[];
 }
 
-const HELD_OUT = 3;
+const VALIDATION = 3;
 
 /** The tenant is the Old Lighthouse, a small museum by the sea. It is made up. */
 export const tenantFacts: readonly TenantFact[] = [
@@ -253,5 +253,5 @@ export const tenantFacts: readonly TenantFact[] = [
 /** The tenant's tone: a sailor's greeting and the motto of the house. */
 export const tenantTone = (answer: string): string => `Ahoy! ${answer} The light is always on!`;
 
-export const trainQuestions = (fact: TenantFact): readonly string[] => fact.questions.slice(0, -HELD_OUT);
-export const heldoutQuestions = (fact: TenantFact): readonly string[] => fact.questions.slice(-HELD_OUT);
+export const trainQuestions = (fact: TenantFact): readonly string[] => fact.questions.slice(0, -VALIDATION);
+export const heldoutQuestions = (fact: TenantFact): readonly string[] => fact.questions.slice(-VALIDATION);

@@ -60,7 +60,7 @@ export const showcase: readonly string[] = [
 
 if (process.argv[1] === import.meta.filename) {
   writeFileSync(new URL("train.jsonl", FOLDER), tenantTraining(SEED));
-  writeFileSync(new URL("heldout.jsonl", FOLDER), tenantHeldout(SEED));
+  writeFileSync(new URL("validation.jsonl", FOLDER), tenantHeldout(SEED));
   writeFileSync(new URL("questions.json", FOLDER), `${JSON.stringify(showcase, null, 2)}\n`);
-  console.log("wrote train.jsonl, heldout.jsonl and questions.json");
+  console.log("wrote train.jsonl, validation.jsonl and questions.json");
 }

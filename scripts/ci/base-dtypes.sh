@@ -13,7 +13,7 @@ random() {
   node --conditions=source --import tsx scripts/random-model.ts --preset llama3.2-1b --layers 2 --hidden 256 \
     --inner 512 --heads 4 --kv-heads 2 --vocabulary 1024 --positions 512 "$@" >/dev/null
 }
-settings=(--data assets/quickstart/train.jsonl --examples 32 --held-out 0 --batch-size 2 --max-length 64
+settings=(--data assets/quickstart/train.jsonl --max-examples 32 --validation-split 0 --batch-size 2 --max-length 64
   --rank 3 --equivalent-rank 2)
 train() { # MODEL OUT [OPTIONS]
   local model=$1 out=$2
@@ -39,10 +39,10 @@ train "$work/folder" "$work/on-folder"
 
 say "two steps with other numbers"
 for dtype in float32 int8 int4 nf4; do train "$work/folder" "$work/on-folder-$dtype" --base-dtype "$dtype"; done
-train "$work/Q4_1.gguf" "$work/on-compute" --compute int8
+train "$work/Q4_1.gguf" "$work/on-compute" --compute-dtype int8
 
 say "killed after a checkpoint and resumed: the same bytes"
-for options in "" "--base-dtype nf4" "--compute int8"; do
+for options in "" "--base-dtype nf4" "--compute-dtype int8"; do
   read -ra words <<<"$options"
   long=("${settings[@]}" --steps 16 --save-every 1 --json "${words[@]}")
   mos train --model "$work/Q4_K.gguf" --out "$work/whole" "${long[@]}" >/dev/null

@@ -11,10 +11,10 @@ import { createInterface } from "node:readline";
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "batch.ts": [/The keeper of the lighthouse/, /In the morning/],
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
-  "data.ts": [/^36 examples, 12 updates, \d+ tokens trained$/m, /^step 12: held-out loss \d/m],
+  "data.ts": [/^36 examples, 12 updates, \d+ tokens trained$/m, /^step 12: validation loss \d/m],
   "evaluate.ts": [/^base\t\d of 3$/m, /^{ exact_match: 1 }$/m],
   "fine-tuning.ts": [/^ft:tiny:anybody::\w{8}: .*Clara/m],
-  "finetune.ts": [/^held-out loss/m, /^200 /m, /Clara/],
+  "finetune.ts": [/^validation loss/m, /^200 /m, /Clara/],
   "generate.ts": [/\(\d+ tokens, (end|length)\)\n.*\(\d+ tokens, (end|length)\)/s],
   "gradients.ts": [/^inputs x, w$/m, /^gradient 3 × 2$/m],
   "server.ts": [

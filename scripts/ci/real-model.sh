@@ -51,7 +51,7 @@ exercise() {
   local model=$1 question=("${@:2}" --max-tokens 24) answer merged
   echo "-- two steps of training $(basename "$model")"
   node dist/cli/main.js train --model "$model" --data assets/quickstart/train.jsonl --out "$work/adapter" \
-    --steps 2 --batch-size 1 --max-length 128 --examples 16 --held-out 4 --learning-rate 2e-5
+    --steps 2 --batch-size 1 --max-length 128 --max-examples 16 --validation-split 4 --learning-rate 2e-5
 
   echo "-- an answer with the adapter"
   answer=$(node dist/cli/main.js generate --model "$model" --adapter "$work/adapter" "${question[@]}")

@@ -28,7 +28,7 @@ const cellFile = z.looseObject({
   result: z.looseObject({
     failure: z.looseObject({ code: z.string() }).optional(),
     trainable: z.int().optional(),
-    heldOutLoss: z.number().optional(),
+    validationLoss: z.number().optional(),
     answers: z.object({ correct: z.int(), total: z.int() }).optional(),
     benchmarks: z.array(score).optional(),
   }),
@@ -57,7 +57,7 @@ export interface StudyRow {
 
 /** What is measured of a cell; undefined where it was not. */
 export type Measure = (cell: Cell) => number | undefined;
-export const lossOf: Measure = ({ result }) => result.heldOutLoss;
+export const lossOf: Measure = ({ result }) => result.validationLoss;
 export const recallOf: Measure = ({ result: { answers } }) => answers && answers.correct / answers.total;
 export const f1Of: Measure = ({ result }) => result.benchmarks?.[0]?.scores["f1"];
 

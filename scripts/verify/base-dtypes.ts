@@ -1,4 +1,4 @@
-// What moving an adapter between forms of its base costs: trained on each, its held-out loss on each.
+// What moving an adapter between forms of its base costs: trained on each, its validation loss on each.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Adapter, loadAdapter } from "#adapters";
@@ -14,13 +14,13 @@ import {
 } from "#training";
 import { type Arguments, fail, readArguments, rounded } from "../../bench/arguments.ts";
 
-const HELP = `usage: npm run verify:base-dtypes -- --model PATH --held-out FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
+const HELP = `usage: npm run verify:base-dtypes -- --model PATH --validation-split FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
 
-Held-out loss of adapters on every form of one base, in nats. With --data an adapter is trained on each form (rows of the
+Validation loss of adapters on every form of one base, in nats. With --data an adapter is trained on each form (rows of the
 table) and measured on each (columns); with --adapter that one alone is measured. The base itself is the first row.
 
   --model PATH        GGUF file or model folder
-  --held-out FILE     JSON Lines to measure on
+  --validation-split FILE     JSON Lines to measure on
   --data FILE         JSON Lines to train on
   --out FOLDER        where the adapters go; those that are there are not trained again
   --adapter FOLDER    an adapter that exists
@@ -31,7 +31,7 @@ table) and measured on each (columns); with --adapter that one alone is measured
   --batch-size N      rows of a batch (4)
   --max-length N      tokens of a row (512)
   --learning-rate X   (1e-3)
-  --examples N        held-out examples, from the first (100)
+  --max-examples N        validation examples, from the first (100)
   --seeds N           adapters of each form (1); losses are means
   --threads N         (one for each core)
   --json              one JSON object`;
@@ -39,14 +39,14 @@ table) and measured on each (columns); with --adapter that one alone is measured
 interface Base {
   readonly name: string;
   readonly baseDtype: BaseDtype;
-  readonly compute: "float32" | "int8";
+  readonly computeDtype: "float32" | "int8";
 }
 
 const BASES: readonly Base[] = [
   ...(["float32", "stored", "int8", "int4", "nf4"] as const).map(
-    (baseDtype): Base => ({ name: baseDtype, baseDtype, compute: "float32" }),
+    (baseDtype): Base => ({ name: baseDtype, baseDtype, computeDtype: "float32" }),
   ),
-  { name: "compute-int8", baseDtype: "stored", compute: "int8" },
+  { name: "compute-int8", baseDtype: "stored", computeDtype: "int8" },
 ];
 
 const MOS = { method: "mos", equivalentRank: 2, shardsPerVector: 4, privateRank: 1 };
@@ -55,7 +55,7 @@ const ADAPTERS: Readonly<Record<string, object>> = { mos: MOS, lora: { method: "
 interface Plan {
   readonly model: string;
   readonly bases: readonly Base[];
-  readonly heldOut: string;
+  readonly validation: string;
   readonly examples: number;
   readonly adapter: string | undefined;
   readonly data: string | undefined;
@@ -63,7 +63,7 @@ interface Plan {
   readonly method: object;
   readonly seeds: number;
   readonly settings: { steps: number; batchSize: number; maxLength: number; learningRate: number };
-  readonly compile: { readonly threads?: number };
+  readonly session: { readonly threads?: number };
 }
 
 function planOf(given: Arguments): Plan {
@@ -79,7 +79,7 @@ function planOf(given: Arguments): Plan {
   return {
     model: needed("model"),
     bases: names.map(base),
-    heldOut: needed("held-out"),
+    validation: needed("held-out"),
     examples: given.number("examples", 100),
     adapter,
     data,
@@ -95,18 +95,18 @@ function planOf(given: Arguments): Plan {
       maxLength: given.number("max-length", 512),
       learningRate: given.number("learning-rate", 1e-3),
     },
-    compile: threads === 0 ? {} : { threads },
+    session: threads === 0 ? {} : { threads },
   };
 }
 
-async function openBase({ model: path }: Plan, { baseDtype, compute }: Base): Promise<BaseModel> {
-  const model = await loadWeights(path, { baseDtype, compute });
+async function openBase({ model: path }: Plan, { baseDtype, computeDtype }: Base): Promise<BaseModel> {
+  const model = await loadWeights(path, { baseDtype, computeDtype });
   return { model, text: await loadModelText(model.source) };
 }
 
 /** Trains what is not there; gives the folders of a form's adapters, one of each seed. */
 async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
-  const { data = "", out = "", method, seeds, settings, compile } = plan;
+  const { data = "", out = "", method, seeds, settings, session } = plan;
   const folders = Array.from({ length: seeds }, (_, seed) => join(out, base.name, `seed-${seed}`));
   const missing = folders.filter((folder) => !existsSync(join(folder, "adapter_config.json")));
   if (missing.length === 0) return folders;
@@ -118,9 +118,9 @@ async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
       data,
       out: folder,
       overwrite: true,
-      compile,
+      session,
       adapter: { ...method, alpha: 16, dropout: 0 } as Parameters<typeof finetune>[0]["adapter"],
-      settings: { ...settings, seed, heldOut: 0, saveEvery: 0 },
+      settings: { ...settings, seed, validationSplit: 0, saveEvery: 0 },
     };
     for await (const event of finetune(run))
       if (event.type === "step" && event.step % 10 === 0)
@@ -139,7 +139,7 @@ async function lossOf(
   const { batchSize: batchRows, maxLength: rowLength } = plan.settings;
   const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
   const { padToken, eosTokens } = model.config;
-  await using source = gradientSource(model, { ...plan.compile, maxSegment });
+  await using source = gradientSource(model, { ...plan.session, maxSegment });
   const batch = { batchRows, rowLength, packed: true, padToken: padToken ?? eosTokens[0] ?? 0 };
   return (await evaluateLoss(source, encoded, batch)).loss;
 }
@@ -151,7 +151,7 @@ async function measuredOn(
   rows: readonly (readonly string[])[],
 ): Promise<readonly number[]> {
   const { model, text } = await openBase(plan, base);
-  const examples = (await readDataset(plan.heldOut)).examples.slice(0, plan.examples);
+  const examples = (await readDataset(plan.validation)).examples.slice(0, plan.examples);
   const { tokenizer, template } = text;
   const { maxLength } = plan.settings;
   const how = { tokenizer, template, maxLength, promptFormat: "template", system: undefined } as const;
@@ -197,7 +197,7 @@ for (const base of plan.bases) columns.set(base.name, await measuredOn(plan, bas
 const labels = ["no adapter", ...rows.keys()];
 const losses = labels.map((_, row) => [...columns.values()].map((column) => column[row] ?? Number.NaN));
 if (given.flag("json")) {
-  const { model, heldOut, examples, seeds, settings, method, data } = plan;
+  const { model, validation, examples, seeds, settings, method, data } = plan;
   const table = Object.fromEntries(
     labels.map((label, row) => [
       label,
@@ -206,7 +206,7 @@ if (given.flag("json")) {
       ),
     ]),
   );
-  console.log(JSON.stringify({ model, heldOut, examples, data, seeds, method, settings, losses: table }));
+  console.log(JSON.stringify({ model, validation, examples, data, seeds, method, settings, losses: table }));
 } else {
   const cell = (text: string): string => text.padStart(13);
   console.log(`trained on   ${[...columns.keys()].map(cell).join("")}`);

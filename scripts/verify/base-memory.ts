@@ -11,7 +11,7 @@ same run after its first checkpoint and resumes it (the bytes must be the same),
 and 16 adapters, and asks for a float32 base. Printed: peaks (VmHWM), the plan's figure, seconds.
 
   --base-dtype NAME (stored)   of training and generating
-  --compute NAME (float32)
+  --compute-dtype NAME (float32)
   --memory-limit SIZE          of training
   --rank N (8)                 less where the model has few layers
   --adapters N (16)
@@ -23,7 +23,7 @@ const given = readArguments(HELP, {
     "work",
     "only",
     "base-dtype",
-    "compute",
+    "compute-dtype",
     "adapters",
     "memory-limit",
     "rank",
@@ -37,11 +37,11 @@ const only = given.text("only")?.split(",");
 const base = ["--model", model, "--base-dtype", given.text("base-dtype") ?? "stored"];
 const training = [
   ...[
-    "--compute",
-    given.text("compute") ?? "float32",
+    "--compute-dtype",
+    given.text("compute-dtype") ?? "float32",
     "--data",
     "assets/quickstart/train.jsonl",
-    "--held-out",
+    "--validation-split",
     "0",
   ],
   ...[

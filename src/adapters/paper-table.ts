@@ -158,7 +158,7 @@ function costOf(row: PaperRow, geometry: AdapterGeometry): Budget | MosError {
 }
 
 /**
- * The paper's tables on a model: trainable numbers, and the memory of 1, 1,000 and 10,000 adapters beside that of the
+ * The paper's tables on a model: trainable parameters, and the memory of 1, 1,000 and 10,000 adapters beside that of the
  * LoRA whose average in the paper is nearest.
  *
  * @example

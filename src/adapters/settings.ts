@@ -37,7 +37,7 @@ export const poolRank = {
   }),
 };
 
-/** e: the budget, as many trainable numbers as LoRA of this rank. */
+/** e: the budget, as many trainable parameters as LoRA of this rank. */
 export const equivalentRankSetting = {
   equivalentRank: integer({
     min: 1,

@@ -29,7 +29,7 @@ const load = (path: string) => loadAdapter(path, { geometry, fingerprint: undefi
 
 test("whoever reads an adapter gets one version whole, and never none, however often it is replaced", async () => {
   await save(retrainingFolder(acme), 2);
-  await replaceAdapter(acme, retrainingFolder(acme), { keep: 3 });
+  await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 3 });
   let isRunning = true;
   const swap = async (): Promise<void> => {
     for (let i = 0; i < 50; i++) {
@@ -55,7 +55,7 @@ test("what a replacement leaves is the last versions, and what was beside the ad
   await writeFile(join(acme, "notes.txt"), "mine");
   for (const seed of [2, 3, 4]) {
     await save(retrainingFolder(acme), seed);
-    expect(await replaceAdapter(acme, retrainingFolder(acme), { keep: 2 })).toBe(seed - 1);
+    expect(await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 2 })).toBe(seed - 1);
   }
   expect((await keptVersions(acme)).map(({ version }) => version)).toEqual([3, 2]);
   expect(await readdir(acme)).toContain("notes.txt");
@@ -66,7 +66,7 @@ test("what a replacement leaves is the last versions, and what was beside the ad
 
 test("a replacement waits for whoever changes the folder, such as a server", async () => {
   await save(retrainingFolder(acme), 2);
-  await replaceAdapter(acme, retrainingFolder(acme), { keep: 1 });
+  await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 1 });
   const other = await lockChanges(folder);
   let isDone = false;
   const rolling = rollBack(acme, undefined).then(() => {
@@ -82,7 +82,7 @@ test("a replacement waits for whoever changes the folder, such as a server", asy
 
 test("a version comes back also where the adapter is gone, and not where an unfinished run is", async () => {
   await save(retrainingFolder(acme), 2);
-  await replaceAdapter(acme, retrainingFolder(acme), { keep: 1 });
+  await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 1 });
   for (const name of ["adapter_config.json", "adapter_model.safetensors"]) await rm(join(acme, name));
   await writeFile(join(acme, "run.json"), "{}");
   await expect(rollBack(acme, undefined)).rejects.toThrow(/a run that has not finished is in this place/);

@@ -164,13 +164,13 @@ const remove = (path: string): Promise<void> =>
 export function replaceAdapter(
   folder: string,
   by: string,
-  { keep }: { readonly keep: number },
+  { keepVersions }: { readonly keepVersions: number },
 ): Promise<number | undefined> {
   return exclusively(folder, async () => {
-    const version = keep === 0 ? undefined : await keepVersion(folder);
+    const version = keepVersions === 0 ? undefined : await keepVersion(folder);
     await carryOver(folder, by);
     await replaceFolder(folder, by);
-    for (const { path } of (await keptVersions(folder)).slice(keep)) await remove(path);
+    for (const { path } of (await keptVersions(folder)).slice(keepVersions)) await remove(path);
     return version;
   });
 }

@@ -44,7 +44,7 @@ export function budgetText(
   { trainable, bytes, lora, ratio }: Budget,
   { parameters }: { readonly parameters: number },
 ): string {
-  const cost = `${formatInteger(trainable)} trainable numbers (${formatShare(trainable / parameters)} of the model), ${formatBytes(bytes.float32)}`;
+  const cost = `${formatInteger(trainable)} trainable parameters (${formatShare(trainable / parameters)} of the model), ${formatBytes(bytes.float32)}`;
   if (trainable === lora.trainable) return cost;
   return `${cost}; LoRA of the same rank: ${formatCount(lora.trainable)} in ${formatBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)} times as many`;
 }

@@ -44,7 +44,7 @@ Examples:
   mos adapters tensorboard adapters/acme
       convert metrics.jsonl to event files in tensorboard/, as mos train --tensorboard does during training
 
-mos train keeps what it replaces (--keep). An adapter is replaced in one move, and the one that a rollback replaces is kept
+mos train keeps what it replaces (--keep-versions). An adapter is replaced in one move, and the one that a rollback replaces is kept
 too: a server that runs with --adapters answers with either, and needs no restart. list does not read a model, so whether an
 adapter belongs to the one that is served, the server's log says.`,
   run,

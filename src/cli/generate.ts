@@ -160,13 +160,13 @@ async function run(given: Values): Promise<number> {
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
   const { signal } = interrupt;
   const path = await findModel(options.model, { signal, silent: options.json });
-  const { adapter, compare, maxLength, device, threads, baseDtype, compute, weightCache, cacheDtype } =
+  const { adapter, compare, maxLength, device, threads, baseDtype, computeDtype, weightCache, cacheDtype } =
     options;
   await using engine = await openEngine({
     model: path,
     inProcess: true,
     baseDtype,
-    compute,
+    computeDtype,
     cacheDtype,
     maxLength,
     device,

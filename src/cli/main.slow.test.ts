@@ -112,13 +112,13 @@ test("errors: one line that helps, exit codes, JSON on request, a stack with --v
 test("train, then generate", async () => {
   const out = join(folder, "adapter");
   const trained = await mos(training(out, "--steps", "40"));
-  expect(trained.stderr).toContain("held-out loss before training");
+  expect(trained.stderr).toContain("validation loss before training");
   expect(trained.code).toBe(0);
   for (const part of [
     "model  ",
     "data  ",
-    "trainable numbers",
-    "held-out loss   ",
+    "trainable parameters",
+    "validation loss ",
     "training loss",
     " generate --model",
   ])

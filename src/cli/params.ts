@@ -55,7 +55,7 @@ const options = {
     memory: flag({ help: "estimate training memory and check that this machine has it" }),
     batchSize: trainingSettings.batchSize,
     maxLength: dataSettings.maxLength,
-    accumulate: trainingSettings.accumulate,
+    gradientAccumulationSteps: trainingSettings.gradientAccumulationSteps,
     ...memorySettings,
   }),
   ...group("Adapter", adapterOptions),

@@ -31,8 +31,10 @@ test("tokens that are trained stand behind a plus, and control characters steer 
 
 test("rows fit, and say what becomes of a line", () => {
   expect(plain([line], 8).split("\n").slice(5, 9)).toEqual(["  <s>", "  Hi\\n", "+ �Ho", "+  ho"]);
-  const heldOut = { ...line, part: "heldOut", truncated: true, truncatedTargets: 1 } as const;
-  expect(plain([heldOut], 80)).toMatch(/^line 4, held out: 4 tokens, 2 trained, cut off here: 1 token not/);
+  const validation = { ...line, part: "validation", truncated: true, truncatedTargets: 1 } as const;
+  expect(plain([validation], 80)).toMatch(
+    /^line 4, validation: 4 tokens, 2 trained, cut off here: 1 token not/,
+  );
   const dropped = { ...line, targetTokens: 0, dropped: true };
   expect(plain([dropped], 80)).toMatch(/^line 4: 4 tokens, 0 trained, left out: nothing to learn/);
 });
@@ -43,7 +45,7 @@ test("rows that are trained stand out where colour is shown", () => {
 });
 
 test("at 60 columns nothing is wider", () => {
-  const long = { ...line, part: "heldOut", truncated: true, truncatedTargets: 1234 } as const;
+  const long = { ...line, part: "validation", truncated: true, truncatedTargets: 1234 } as const;
   const many = Array.from({ length: 200 }, (_, id) => ({ id, text: ` word${id}`, isTrained: id % 50 > 25 }));
   const text = plain([{ ...long, shown: many }], 60);
   expect(Math.max(...text.split("\n").map((row) => row.length))).toBeLessThanOrEqual(60);

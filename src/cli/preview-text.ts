@@ -44,7 +44,7 @@ export const linesText = (lines: readonly PreviewedLine[], { columns, emphasise 
     ),
   ].join("\n");
 
-const PARTS = { train: "", heldOut: ", held out", unused: ", not used" } as const;
+const PARTS = { train: "", validation: ", validation", unused: ", not used" } as const;
 
 function titleOf({
   line,

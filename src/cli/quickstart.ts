@@ -25,7 +25,7 @@ import {
   shellWord,
   shown,
 } from "./terminal.ts";
-import { curveText, heldOutText, type ReadyEvent, readHistory, watchTraining } from "./training-view.ts";
+import { curveText, type ReadyEvent, readHistory, validationText, watchTraining } from "./training-view.ts";
 
 const options = group("Output", {
   out: text({
@@ -125,12 +125,12 @@ function training({ options: { out, seed }, base, interrupt }: Quickstart): Retu
   return finetune({
     model: base,
     data: join(DATA, "train.jsonl"),
-    heldOutData: join(DATA, "heldout.jsonl"),
+    validationData: join(DATA, "validation.jsonl"),
     out,
     adapter: ADAPTER,
     settings: { ...SETTINGS, seed },
     overwrite: true,
-    keep: 0,
+    keepVersions: 0,
     signal: interrupt.signal,
   });
 }
@@ -181,7 +181,7 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
     "",
     answersText(questions, result, columns),
     labelled([
-      ["held-out loss", heldOutText(history.heldOut) ?? "not measured"],
+      ["validation loss", validationText(history.validation) ?? "not measured"],
       ["adapter", adapterText(ready.adapter)],
       ["", budgetText(ready.budget, { parameters: parameterCount(base.model.config) })],
       [

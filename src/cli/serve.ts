@@ -213,7 +213,7 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
 function sayStart({ engine, modelName, address }: RunningServer, options: Values): void {
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch } = options;
-  const { maxLength, baseDtype, compute, plan } = engine.model;
+  const { maxLength, baseDtype, computeDtype, plan } = engine.model;
   if (options.json) {
     const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
     const { defaults } = engine;
@@ -224,7 +224,7 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
   sayLine(
     labelled([
       ["model", `${modelName}: sequences of ${formatInteger(maxLength)} tokens`],
-      ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${compute}`],
+      ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${computeDtype}`],
       ...(plan === undefined
         ? []
         : [["memory", `about ${describeMemory(plan.bytes)}: ${describePlan(plan)}`] as const]),

@@ -50,11 +50,11 @@ import {
 } from "./terminal.ts";
 import {
   curveText,
-  heldOutText,
   type MemoryEvent,
   type ReadyEvent,
   readHistory,
   type TrainOutcome,
+  validationText,
   watchTraining,
 } from "./training-view.ts";
 
@@ -67,7 +67,7 @@ const options = {
       help: "training data: a JSON Lines, JSON, CSV or Parquet file, a glob such as 'data/*.jsonl', or org/name[:split] on the Hub; repeatable",
     }),
     ...dataSettings,
-    heldOutData: texts({
+    validationData: texts({
       placeholder: "name",
       defaultText: "a split of --data",
       help: "validation data, given like --data",
@@ -94,7 +94,7 @@ const options = {
     overwrite: flag({
       help: "replace the contents of --out; the old adapter stays in use until the new one is complete",
     }),
-    keep: integer({
+    keepVersions: integer({
       min: 0,
       default: KEPT_VERSIONS,
       help: "earlier versions to keep for mos adapters rollback",
@@ -123,7 +123,7 @@ export const command = defineCommand({
   options,
   conflicts: [
     ["epochs", "steps"],
-    ["heldOut", "heldOutData"],
+    ["validationSplit", "validationData"],
     ["resume", "overwrite"],
     ["dryRun", "resume"],
     ["dryRun", "overwrite"],
@@ -178,13 +178,13 @@ function settingsOf(values: Options): FinetuneSettingsInput {
 }
 
 /** What is trained on says nothing of how well other examples are done. */
-async function refuseShared(trained: readonly string[], heldOut: readonly string[]): Promise<void> {
+async function refuseShared(trained: readonly string[], validation: readonly string[]): Promise<void> {
   const real = new Set(await Promise.all(trained.map((path) => realpath(path))));
-  for (const path of heldOut)
+  for (const path of validation)
     if (real.has(await realpath(path)))
       throw new MosError(
         "bad_option",
-        `${path} is trained on and held out at once; hold out another file, or a part of it by --held-out`,
+        `${path} is trained on and held out at once; hold out another file, or a part of it by --validation-split`,
       );
 }
 
@@ -193,14 +193,14 @@ async function runOf(options: Options, find: FindModelOptions) {
   const { device, threads } = options;
   const adapter = startOf(options);
   const data = await findData(options.data, find);
-  const heldOutData = options.heldOutData && (await findData(options.heldOutData, find));
-  if (heldOutData !== undefined) await refuseShared(data, heldOutData);
+  const validationData = options.validationData && (await findData(options.validationData, find));
+  if (validationData !== undefined) await refuseShared(data, validationData);
   return {
     adapter,
     settings: settingsOf(options),
-    compile: { device, ...given({ threads }) },
+    session: { device, ...given({ threads }) },
     data,
-    ...given({ heldOutData }),
+    ...given({ validationData }),
   };
 }
 
@@ -242,14 +242,14 @@ async function train({ out, ...others }: Options): Promise<number> {
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const { resume, overwrite, keep, tensorboard } = options;
+    const { resume, overwrite, keepVersions, tensorboard } = options;
     const events = finetune({
       ...run,
       model: path,
       out,
       resume,
       overwrite,
-      keep,
+      keepVersions,
       tensorboard,
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
@@ -279,7 +279,7 @@ const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 
 /** A run that begins, or would. */
 type Start = Omit<MemoryEvent, "type"> &
-  Pick<ReadyEvent, "adapter" | "budget" | "train" | "heldOut" | "steps" | "learningRate"> &
+  Pick<ReadyEvent, "adapter" | "budget" | "train" | "validation" | "steps" | "learningRate"> &
   Partial<Pick<ReadyEvent, "step" | "extended">>;
 
 /** What is about to happen, before the first step. */
@@ -293,8 +293,11 @@ function startRows(event: Start, options: Options): readonly (readonly [string, 
     ],
     ["data", dataText(event.train, namesText(options.data))],
   ];
-  if (event.heldOut !== undefined)
-    rows.push(["held out", dataText(event.heldOut, options.heldOutData && namesText(options.heldOutData))]);
+  if (event.validation !== undefined)
+    rows.push([
+      "validation",
+      dataText(event.validation, options.validationData && namesText(options.validationData)),
+    ]);
   rows.push(["adapter", adapterText(event.adapter)]);
   rows.push(["", budgetText(event.budget, { parameters })]);
   rows.push(["memory", memoryText(event, options)]);
@@ -344,7 +347,7 @@ function dataText(
 }
 
 function planText({ steps, learningRate, step = 0, extended }: Start, options: Options): string {
-  const rows = options.batchSize * options.accumulate;
+  const rows = options.batchSize * options.gradientAccumulationSteps;
   return [
     counted(steps, "step"),
     `${counted(rows, options.packing ? "packed row" : "row")} of up to ${formatInteger(options.maxLength)} tokens`,
@@ -363,10 +366,10 @@ function planText({ steps, learningRate, step = 0, extended }: Start, options: O
 async function endText(outcome: TrainOutcome, options: Values): Promise<string> {
   const { tokens, seconds, stoppedAt, folder } = outcome;
   const history = await readHistory(stoppedAt === undefined ? options.out : folder);
-  const heldOut = heldOutText(history.heldOut);
+  const validation = validationText(history.validation);
   const curve = curveText(history, columnsOf());
   const rows: (readonly [string, string])[] = [];
-  if (heldOut !== undefined) rows.push(["held-out loss", heldOut]);
+  if (validation !== undefined) rows.push(["validation loss", validation]);
   if (seconds > 0)
     rows.push([
       "trained",

@@ -4,21 +4,21 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { fitParts } from "./terminal.ts";
-import { heldOutText, readHistory, trainProgress } from "./training-view.ts";
+import { readHistory, trainProgress, validationText } from "./training-view.ts";
 
-test("held-out loss: before, after, and the best where it lies between", () => {
-  expect(heldOutText([])).toBeUndefined();
-  expect(heldOutText([{ step: 9, loss: 0 }])).toBe("0.000 (perplexity 1.00)");
+test("validation loss: before, after, and the best where it lies between", () => {
+  expect(validationText([])).toBeUndefined();
+  expect(validationText([{ step: 9, loss: 0 }])).toBe("0.000 (perplexity 1.00)");
   const before = { step: 0, loss: 1 };
   const after = { step: 20, loss: 0.5 };
-  expect(heldOutText([before, after])).toBe("1.000 (perplexity 2.72) → 0.500 (perplexity 1.65)");
-  expect(heldOutText([before, { step: 10, loss: 0.25 }, after])).toContain("best 0.250 at step 10");
+  expect(validationText([before, after])).toBe("1.000 (perplexity 2.72) → 0.500 (perplexity 1.65)");
+  expect(validationText([before, { step: 10, loss: 0.25 }, after])).toContain("best 0.250 at step 10");
 });
 
 test("reads the metrics of a run and skips unknown lines", async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-history-"));
   try {
-    expect(await readHistory(folder)).toEqual({ steps: [], heldOut: [] });
+    expect(await readHistory(folder)).toEqual({ steps: [], validation: [] });
     const lines = [
       { type: "evaluation", step: 0, loss: 3 },
       { type: "step", step: 1, loss: 2 },
@@ -27,9 +27,9 @@ test("reads the metrics of a run and skips unknown lines", async () => {
       null,
     ];
     await writeFile(join(folder, "metrics.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
-    const { steps, heldOut } = await readHistory(folder);
+    const { steps, validation } = await readHistory(folder);
     expect(steps).toMatchObject([{ step: 1, loss: 2 }]);
-    expect(heldOut).toMatchObject([{ step: 0, loss: 3 }]);
+    expect(validation).toMatchObject([{ step: 0, loss: 3 }]);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -53,10 +53,10 @@ test("shows what is known so far", () => {
   const progress = trainProgress(1000);
   expect(progress.parts(1e9).join("  ")).toBe("");
   progress.evaluation(2.5);
-  expect(progress.parts(1e9).join("  ")).toBe("held-out 2.500");
+  expect(progress.parts(1e9).join("  ")).toBe("validation 2.500");
   progress.step(step(1, 3));
   expect(progress.parts(1e9).join("  ")).toBe(
-    "1/1,000  loss 3.000  200 tok/s  8 min 20 s left  held-out 2.500  lr 5.0e-4  1.00 GB",
+    "1/1,000  loss 3.000  200 tok/s  8 min 20 s left  validation 2.500  lr 5.0e-4  1.00 GB",
   );
 });
 

@@ -31,7 +31,7 @@ export function trainProgress(steps: number): TrainProgress {
   const recent: StepEvent[] = [];
   let sum = 0;
   let weight = 0;
-  let heldOut: number | undefined;
+  let validation: number | undefined;
   let next: readonly string[] = [];
   return {
     step(event) {
@@ -45,16 +45,16 @@ export function trainProgress(steps: number): TrainProgress {
       next = [`${formatInteger(tokens)} tokens of the next step`];
     },
     evaluating(batches) {
-      next = [`${formatInteger(batches)} held-out batches`];
+      next = [`${formatInteger(batches)} validation batches`];
     },
     evaluation(loss) {
       next = [];
-      heldOut = loss;
+      validation = loss;
     },
     parts(residentBytes) {
       const last = recent.at(-1);
       if (last === undefined)
-        return [...next, ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`])];
+        return [...next, ...(validation === undefined ? [] : [`validation ${validation.toFixed(3)}`])];
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
       const tokens = recent.reduce((total, event) => total + event.tokens, 0);
       return [
@@ -63,7 +63,7 @@ export function trainProgress(steps: number): TrainProgress {
         formatRate(tokens / seconds, "tok"),
         `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
         ...next,
-        ...(heldOut === undefined ? [] : [`held-out ${heldOut.toFixed(3)}`]),
+        ...(validation === undefined ? [] : [`validation ${validation.toFixed(3)}`]),
         `lr ${last.learningRate.toExponential(1)}`,
         formatBytes(residentBytes),
       ];
@@ -90,7 +90,7 @@ export interface TrainOutcome {
   readonly replaced: number | undefined;
   /** What went wrong. */
   readonly warnings: readonly Warning[];
-  /** Whether the held-out loss is lower than before training; null where that was not measured. */
+  /** Whether the validation loss is lower than before training; null where that was not measured. */
   readonly isBetterThanBase: boolean | null;
 }
 
@@ -208,25 +208,25 @@ function evaluationText(
   baseLoss: number | undefined,
 ): string {
   const tokens = `${(100 * accuracy).toFixed(1)}% of tokens right`;
-  if (step === 0) return `held-out loss before training ${loss.toFixed(3)}, ${tokens}`;
+  if (step === 0) return `validation loss before training ${loss.toFixed(3)}, ${tokens}`;
   const isWorse = baseLoss !== undefined && loss >= baseLoss;
   const said = best
     ? ", the best so far"
     : isWorse
       ? `, no better than before training (${baseLoss.toFixed(3)})`
       : "";
-  return `step ${formatInteger(step)}  held-out loss ${loss.toFixed(3)}, ${tokens}${said}`;
+  return `step ${formatInteger(step)}  validation loss ${loss.toFixed(3)}, ${tokens}${said}`;
 }
 
 const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
   best === undefined
-    ? `ended early after step ${formatInteger(step)}: the held-out loss is never lower than before training`
-    : `ended early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a held-out loss of ${best.loss.toFixed(3)}`;
+    ? `ended early after step ${formatInteger(step)}: the validation loss is never lower than before training`
+    : `ended early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a validation loss of ${best.loss.toFixed(3)}`;
 
 /** The losses of a run from its first step on, those before a break included. */
 export interface TrainHistory {
   readonly steps: readonly CurvePoint[];
-  readonly heldOut: readonly CurvePoint[];
+  readonly validation: readonly CurvePoint[];
 }
 
 function pointOf(value: unknown): (CurvePoint & { readonly type: unknown }) | undefined {
@@ -239,26 +239,26 @@ function pointOf(value: unknown): (CurvePoint & { readonly type: unknown }) | un
 /** Reads the metrics of a run folder. */
 export async function readHistory(folder: string): Promise<TrainHistory> {
   const steps: CurvePoint[] = [];
-  const heldOut: CurvePoint[] = [];
+  const validation: CurvePoint[] = [];
   const path = join(folder, "metrics.jsonl");
   if (await pathExists(path))
     for await (const { value } of readJsonLines(path)) {
       const point = pointOf(value);
       if (point?.type === "step") steps.push(point);
-      if (point?.type === "evaluation") heldOut.push(point);
+      if (point?.type === "evaluation") validation.push(point);
     }
-  return { steps, heldOut };
+  return { steps, validation };
 }
 
 const withPerplexity = (loss: number): string =>
   `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})`;
 
 /** `2.310 (perplexity 10.07) → 1.204 (perplexity 3.33)`, and the best in between where it is another. */
-export function heldOutText(heldOut: readonly CurvePoint[]): string | undefined {
-  const [before, after] = [heldOut[0], heldOut.at(-1)];
+export function validationText(validation: readonly CurvePoint[]): string | undefined {
+  const [before, after] = [validation[0], validation.at(-1)];
   if (before === undefined || after === undefined) return undefined;
   if (before.step === after.step) return withPerplexity(after.loss);
-  const best = heldOut.reduce((least, point) => (point.loss < least.loss ? point : least));
+  const best = validation.reduce((least, point) => (point.loss < least.loss ? point : least));
   const text = `${withPerplexity(before.loss)} → ${withPerplexity(after.loss)}`;
   return best.step === after.step || best.step === before.step
     ? text

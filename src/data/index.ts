@@ -14,5 +14,5 @@ export { type Example, type ExampleInput, type Place, placeText } from "./forms.
 export { type LocateDataOptions, locateData } from "./locate.ts";
 export { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
 export { PROMPT_FORMATS, type PromptFormat } from "./prompt-formats.ts";
-export { splitHeldOut } from "./split.ts";
+export { splitValidation } from "./split.ts";
 export { missingBos } from "./tokenize-pieces.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { splitHeldOut } from "./split.ts";
+import { splitValidation } from "./split.ts";
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => i);
 
@@ -8,27 +8,27 @@ test("both parts keep the order and together are the whole", () => {
   fc.assert(
     fc.property(fc.integer({ min: 2, max: 200 }), fc.nat(1000), fc.nat(), (n, seed, pick) => {
       const count = 1 + (pick % (n - 1));
-      const { train, heldOut } = splitHeldOut(numbers(n), { count, seed });
-      expect(heldOut).toHaveLength(count);
-      for (const part of [train, heldOut]) expect(part).toEqual([...part].sort((a, b) => a - b));
-      expect([...train, ...heldOut].sort((a, b) => a - b)).toEqual(numbers(n));
+      const { train, validation } = splitValidation(numbers(n), { count, seed });
+      expect(validation).toHaveLength(count);
+      for (const part of [train, validation]) expect(part).toEqual([...part].sort((a, b) => a - b));
+      expect([...train, ...validation].sort((a, b) => a - b)).toEqual(numbers(n));
     }),
   );
 });
 
 test("the seed decides, and only the seed", () => {
-  const split = (seed: number) => splitHeldOut(numbers(100), { fraction: 0.1, seed }).heldOut;
+  const split = (seed: number) => splitValidation(numbers(100), { fraction: 0.1, seed }).validation;
   expect(split(1)).toEqual(split(1));
   expect(split(1)).not.toEqual(split(2));
   expect(split(1)).not.toEqual(numbers(10));
 });
 
 test("a fraction is rounded, to one at least; 0 holds out nothing", () => {
-  const heldOut = (n: number, fraction: number) =>
-    splitHeldOut(numbers(n), { fraction, seed: 0 }).heldOut.length;
-  expect(heldOut(100, 0.256)).toBe(26);
-  expect(heldOut(3, 0.01)).toBe(1);
-  expect(heldOut(3, 0)).toBe(0);
+  const validation = (n: number, fraction: number) =>
+    splitValidation(numbers(n), { fraction, seed: 0 }).validation.length;
+  expect(validation(100, 0.256)).toBe(26);
+  expect(validation(3, 0.01)).toBe(1);
+  expect(validation(3, 0)).toBe(0);
 });
 
 test.each([
@@ -39,7 +39,7 @@ test.each([
   [{ fraction: 1 }, "bad_option", /cannot hold out a fraction of 1;/],
   [{ fraction: Number.NaN }, "bad_option", /cannot hold out a fraction of NaN/],
 ])("refuses %j", (options, code, message) => {
-  const run = () => splitHeldOut(numbers(3), { seed: 0, ...options });
+  const run = () => splitValidation(numbers(3), { seed: 0, ...options });
   expect(run).toThrowError(message);
   expect(run).toThrowError(expect.objectContaining({ code }));
 });

@@ -9,7 +9,7 @@ export type HoldOutOptions = { readonly seed: number } & (
 /** Both parts of a data set. */
 export interface Split<T> {
   readonly train: readonly T[];
-  readonly heldOut: readonly T[];
+  readonly validation: readonly T[];
 }
 
 /**
@@ -19,24 +19,24 @@ export interface Split<T> {
  * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is not a whole number; `bad_data` when
  * nothing would be left to train on.
  */
-export function splitHeldOut<T>(examples: readonly T[], options: HoldOutOptions): Split<T> {
-  const count = heldOutCount(examples.length, options);
-  if (count === 0) return { train: examples, heldOut: [] };
+export function splitValidation<T>(examples: readonly T[], options: HoldOutOptions): Split<T> {
+  const count = validationCount(examples.length, options);
+  if (count === 0) return { train: examples, validation: [] };
   if (count >= examples.length)
     throw new MosError(
       "bad_data",
-      `holding out ${count} of ${examples.length} examples leaves none to train on; hold out fewer (--held-out) or add examples`,
+      `holding out ${count} of ${examples.length} examples leaves none to train on; hold out fewer (--validation-split) or add examples`,
     );
   const chosen = new Set(
     randomStream(options.seed, "held-out split").permutation(examples.length).subarray(0, count),
   );
   return {
     train: examples.filter((_, i) => !chosen.has(i)),
-    heldOut: examples.filter((_, i) => chosen.has(i)),
+    validation: examples.filter((_, i) => chosen.has(i)),
   };
 }
 
-function heldOutCount(n: number, options: HoldOutOptions): number {
+function validationCount(n: number, options: HoldOutOptions): number {
   if ("count" in options) {
     if (Number.isSafeInteger(options.count) && options.count >= 0) return options.count;
     throw new MosError(

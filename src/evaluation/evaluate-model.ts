@@ -17,7 +17,7 @@ export interface EvaluateModelOptions
     Pick<
       OpenEngineOptions,
       | "baseDtype"
-      | "compute"
+      | "computeDtype"
       | "weightCache"
       | "cacheFolder"
       | "maxBatch"
@@ -77,7 +77,7 @@ export async function* evaluateModel({
   data,
   python,
   baseDtype,
-  compute,
+  computeDtype,
   weightCache,
   cacheFolder,
   maxBatch = MAX_BATCH,
@@ -105,7 +105,7 @@ export async function* evaluateModel({
     cacheFolder,
     model,
     baseDtype,
-    compute,
+    computeDtype,
     maxBatch,
     maxWaiting: Number.MAX_SAFE_INTEGER,
     signal,
@@ -134,10 +134,10 @@ export async function* evaluateModel({
 }
 
 /** What a result says of a model. */
-const recorded = ({ model: { fingerprint, baseDtype, compute } }: Engine) => ({
+const recorded = ({ model: { fingerprint, baseDtype, computeDtype } }: Engine) => ({
   fingerprint,
   baseDtype,
-  compute,
+  computeDtype,
 });
 
 async function readModel(path: string) {

@@ -120,7 +120,7 @@ function identityOf({ name }: Subject, { record, set, digests }: Task, options: 
     data,
     model: model.fingerprint,
     baseDtype: model.baseDtype,
-    compute: model.compute,
+    computeDtype: model.computeDtype,
     maxLength: engine.model.maxLength,
     adapter: digests.get(name) ?? null,
     version,

@@ -1,7 +1,7 @@
 // What an evaluation takes, reports while it runs, and leaves as results.json.
 import type { TrainedOn } from "#adapters";
 import type { Engine } from "#inference";
-import type { BaseDtype, Compute } from "#models";
+import type { BaseDtype, ComputeDtype } from "#models";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
 import type { BenchmarkName } from "./benchmarks/index.ts";
 import type { ProgramChecker } from "./sandbox/types.ts";
@@ -30,7 +30,7 @@ export interface EvaluateOptions extends TaskOptions {
     readonly name: string;
     readonly fingerprint: string;
     readonly baseDtype: BaseDtype;
-    readonly compute: Compute;
+    readonly computeDtype: ComputeDtype;
   };
   readonly subjects: readonly Subject[];
   /** Opens what runs HumanEval's programs, if there are any to run. */
@@ -128,7 +128,7 @@ export interface EvaluationResult {
     readonly name: string;
     readonly fingerprint: string;
     readonly baseDtype: string;
-    readonly compute: string;
+    readonly computeDtype: string;
   };
   readonly settings: Readonly<Record<string, string | number | boolean | null>>;
   readonly subjects: readonly SubjectRecord[];

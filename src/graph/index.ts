@@ -93,7 +93,7 @@ export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.
 export { DEVICES, type Device, supports } from "./runtime/device.ts";
 export type { HostTensor, LeafType } from "./runtime/host-tensor.ts";
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
-export { type CompileOptions, compile, type Program } from "./runtime/program.ts";
+export { compile, type Program, type SessionOptions } from "./runtime/program.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {
   checkpoint,

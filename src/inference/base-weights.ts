@@ -5,7 +5,6 @@ import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
 import { weightParts } from "#files";
 import {
-  type CompileOptions,
   GROUPS,
   type GroupName,
   type GroupSite,
@@ -13,6 +12,7 @@ import {
   linear,
   type PackedMatrix,
   packedLinear,
+  type SessionOptions,
   softCap,
   storedWeight,
   type TensorData,
@@ -20,7 +20,7 @@ import {
   weightLeaf,
 } from "#graph";
 import {
-  type Compute,
+  type ComputeDtype,
   dequantizeWeight,
   floatData,
   floatWeight,
@@ -65,7 +65,7 @@ export type WeightStream =
 /** How a base is prepared for the model runner. */
 export interface PrepareOptions {
   /** The precision of its products ("float32"); the base's embedding, norms and attention are float32 in any case. */
-  readonly compute?: Compute | undefined;
+  readonly computeDtype?: ComputeDtype | undefined;
   /** Whether numbers of 16 bits become float32, rather than at each step (true). */
   readonly expand?: boolean | undefined;
   /** An adapter that becomes part of the base, all of whose linear layers must be float32 then. */
@@ -73,7 +73,7 @@ export interface PrepareOptions {
   /** Called after each weight, with how many of all are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** How the merging is computed. */
-  readonly compile?: CompileOptions;
+  readonly session?: SessionOptions;
   /** Where packed matrices go, or are already; disposed with the base (a temporary file). */
   readonly store?: PackedStore;
 }
@@ -98,9 +98,16 @@ export function* drained(weights: Map<string, Weight>): Generator<readonly [stri
 export async function prepareWeights(
   config: ModelConfig,
   weights: WeightStream,
-  { compute = "float32", expand = true, mergedAdapter, onProgress, compile = {}, store }: PrepareOptions = {},
+  {
+    computeDtype = "float32",
+    expand = true,
+    mergedAdapter,
+    onProgress,
+    session = {},
+    store,
+  }: PrepareOptions = {},
 ): Promise<BaseWeights> {
-  const base = new BaseBuilder(config, { compute, expand, store: store ?? temporaryStore() });
+  const base = new BaseBuilder(config, { computeDtype, expand, store: store ?? temporaryStore() });
   try {
     const total = weightShapes(config).size;
     let done = 0;
@@ -111,7 +118,7 @@ export async function prepareWeights(
       await new Promise((resolve) => setImmediate(resolve));
     }
     if (mergedAdapter !== undefined)
-      await mergeAdapter(base.feeds, { config, adapter: mergedAdapter, compile });
+      await mergeAdapter(base.feeds, { config, adapter: mergedAdapter, session });
     return base.finish();
   } catch (cause) {
     await base[Symbol.asyncDispose]();
@@ -189,7 +196,7 @@ class BaseBuilder implements AsyncDisposable {
 
   /** Weights that the graph's own product takes. */
   #isPlain({ form: { kind } }: Weight): boolean {
-    return this.#options.compute === "float32" && kind !== "blocks" && kind !== "nf4";
+    return this.#options.computeDtype === "float32" && kind !== "blocks" && kind !== "nf4";
   }
 
   #leaf(name: string, weight: Weight): Value {
@@ -220,20 +227,20 @@ class BaseBuilder implements AsyncDisposable {
   }
 
   async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
-    const { compute, store } = this.#options;
+    const { computeDtype, store } = this.#options;
     const shape = { out: rowsOf(weights), in: weights[0]?.shape[1] ?? 0 };
-    return productOf(await store.matrix(name, shape, () => packMatrix(weights, compute)), compute);
+    return productOf(await store.matrix(name, shape, () => packMatrix(weights, computeDtype)), computeDtype);
   }
 }
 
 /** A function of its own, since one beside the packing would keep the weights in memory. */
 const productOf =
-  (matrix: PackedMatrix, compute: Compute): Product =>
+  (matrix: PackedMatrix, computeDtype: ComputeDtype): Product =>
   (x) =>
-    packedLinear(x, matrix, { compute });
+    packedLinear(x, matrix, { computeDtype });
 
 interface BuilderOptions {
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   readonly expand: boolean;
   readonly store: PackedStore;
 }

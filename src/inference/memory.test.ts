@@ -21,7 +21,7 @@ function modelOf(preset: PresetName, stored: WeightForm): PlannedModel {
         name,
         chooseForm(
           { name, shape, stored, where: preset },
-          { baseDtype, compute: "float32", transposedCodes: false },
+          { baseDtype, computeDtype: "float32", transposedCodes: false },
         ),
       ]),
     );
@@ -30,7 +30,7 @@ function modelOf(preset: PresetName, stored: WeightForm): PlannedModel {
 
 const size: EngineSize = {
   baseDtype: "stored",
-  compute: "int8",
+  computeDtype: "int8",
   cacheDtype: "float32",
   cacheMemory: undefined,
   slotMemory: 2e9,
@@ -62,7 +62,7 @@ describe("the memory of an engine", () => {
 
   test("16 bits become float32 where there is room for it", () => {
     const model = modelOf("llama3.2-3b", { kind: "bfloat16" });
-    const kept = { ...size, compute: "float32" } as const;
+    const kept = { ...size, computeDtype: "float32" } as const;
     expect(expectEngineMemory(model, kept, free(32)).expand).toBe(true);
     const small = expectEngineMemory(model, kept, free(12));
     expect(small.expand).toBe(false);
@@ -73,7 +73,7 @@ describe("the memory of an engine", () => {
     "of %s has its base, and keys and values of its heads",
     (name) => {
       const model = modelOf(name, { kind: "bfloat16" });
-      const wanted = { ...size, baseDtype: "int4", compute: "float32" } as const;
+      const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
       const { plan, cacheMemory } = expectEngineMemory(model, wanted, free(1000));
       const { layers, keyValueHeads, headDim, vocabularySize } = model.config;
       const position = 4 * 2 * layers * keyValueHeads * headDim;
@@ -92,7 +92,7 @@ describe("the memory of an engine", () => {
 
   test("that has no room is refused with its parts and what would fit", () => {
     const model = modelOf("llama2-7b", { kind: "bfloat16" });
-    const wanted = { ...size, baseDtype: "float32", compute: "float32" } as const;
+    const wanted = { ...size, baseDtype: "float32", computeDtype: "float32" } as const;
     const refused = () => expectEngineMemory(model, wanted, free(16));
     expect(refused).toThrowError(
       expect.objectContaining({

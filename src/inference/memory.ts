@@ -11,14 +11,14 @@ import {
 } from "#core";
 import { type BlockForm, type WeightForm, weightBytes } from "#files";
 import { GROUPS, groupSites } from "#graph";
-import { type BaseDtype, type Compute, geometryOf, type ModelConfig, weightShapes } from "#models";
+import { type BaseDtype, type ComputeDtype, geometryOf, type ModelConfig, weightShapes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
 import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
 
 /** What decides how much memory an engine takes. */
 export interface EngineSize {
   readonly baseDtype: BaseDtype;
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   readonly cacheDtype: CacheDtype;
   /** The most that keys and values may take; left out, what is free decides, up to `CACHE_MEMORY`. */
   readonly cacheMemory: number | undefined;
@@ -62,23 +62,23 @@ const EMBEDDING = "model.embed_tokens.weight";
 const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
 
 /** Bytes of one number of a 4-bit matrix; offsets are float32 in float32, columns in int8. */
-function bytesOf4Bits({ blockSize, offsets, zeroPoint }: BlockForm, compute: Compute): number {
-  if (compute === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
+function bytesOf4Bits({ blockSize, offsets, zeroPoint }: BlockForm, computeDtype: ComputeDtype): number {
+  if (computeDtype === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
   return 0.5 + (offsets || zeroPoint === 0 ? 8 : 4) / blockSize;
 }
 
 /** Bytes of a matrix as the runtime holds it. */
-function packedBytes(form: WeightForm, shape: readonly number[], compute: Compute): number {
+function packedBytes(form: WeightForm, shape: readonly number[], computeDtype: ComputeDtype): number {
   const count = sizeOf(shape);
-  if (form.kind === "blocks" && form.bits === 4) return count * bytesOf4Bits(form, compute);
-  if (compute === "int8")
+  if (form.kind === "blocks" && form.bits === 4) return count * bytesOf4Bits(form, computeDtype);
+  if (computeDtype === "int8")
     return count * inInt8(8, form.kind === "blocks" && form.blockSize === 32 && !form.offsets ? 32 : 64);
   if (form.kind === "blocks") return count * (1 + (form.offsets ? 12 : 8) / form.blockSize);
   return weightBytes(form, shape);
 }
 
 interface BaseBytesOptions {
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   readonly expand: boolean;
 }
 
@@ -88,7 +88,7 @@ const isPlain = ({ kind }: WeightForm): boolean => kind !== "blocks" && kind !==
 function baseBytes(
   config: ModelConfig,
   forms: ReadonlyMap<string, WeightForm>,
-  { compute, expand }: BaseBytesOptions,
+  { computeDtype, expand }: BaseBytesOptions,
 ): number {
   let [plain, packed] = [0, 0];
   const formOf = (name: string): WeightForm => {
@@ -97,12 +97,12 @@ function baseBytes(
   };
   for (const [name, shape] of weightShapes(config)) {
     const form = formOf(name);
-    const staysPlain = isPlain(form) && compute === "float32";
+    const staysPlain = isPlain(form) && computeDtype === "float32";
     const isProduct = shape.length === 2 && (name !== EMBEDDING || config.tiedHead);
     // rows of a stored embedding are read where they lie in the file
     if (staysPlain || shape.length === 1 || (isPlain(form) && name === EMBEDDING))
       plain += weightBytes(form, shape);
-    if (isProduct && !staysPlain) packed += packedBytes(form, shape, compute);
+    if (isProduct && !staysPlain) packed += packedBytes(form, shape, computeDtype);
   }
   return plain + packed * (packed <= SECOND_COPY ? 2 : 1);
 }
@@ -142,7 +142,7 @@ function planEngine(
   { cacheMemory, expand }: Pick<EngineMemory, "cacheMemory" | "expand">,
 ): MemoryPlan {
   return memoryPlan({
-    base: baseBytes(model.config, model.formsOf(size.baseDtype), { compute: size.compute, expand }),
+    base: baseBytes(model.config, model.formsOf(size.baseDtype), { computeDtype: size.computeDtype, expand }),
     cache: cacheMemory,
     slots: slotBytes(model.config, size),
     steps: stepBytes(model.config, size),

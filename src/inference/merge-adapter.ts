@@ -2,13 +2,13 @@ import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
 import {
   add,
-  type CompileOptions,
   compile,
   type HostTensor,
   LINEAR_NAMES,
   leaf,
   matmul,
   modulePath,
+  type SessionOptions,
   siteKey,
 } from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
@@ -16,7 +16,7 @@ import { geometryOf, type ModelConfig } from "#models";
 export interface MergeOptions {
   readonly config: ModelConfig;
   readonly adapter: FactorMap;
-  readonly compile: CompileOptions;
+  readonly session: SessionOptions;
 }
 
 /**
@@ -26,7 +26,7 @@ export interface MergeOptions {
  */
 export async function mergeAdapter(
   weights: Record<string, HostTensor>,
-  { config, adapter, compile: options }: MergeOptions,
+  { config, adapter, session: options }: MergeOptions,
 ): Promise<void> {
   const { layers, widths } = geometryOf(config);
   for (const linear of LINEAR_NAMES) {

@@ -1,11 +1,11 @@
 // R slots of the step · S new tokens of each · V vocabulary
 import { MosError } from "#core";
 import {
-  type CompileOptions,
   compile,
   type Device,
   type HostTensor,
   type Program,
+  type SessionOptions,
   supports,
   type TensorData,
 } from "#graph";
@@ -69,7 +69,7 @@ export interface ModelRunnerOptions {
   readonly adapters?: boolean;
   /** What the cache holds ("float32"). */
   readonly cacheDtype?: CacheDtype;
-  readonly compile?: CompileOptions;
+  readonly session?: SessionOptions;
 }
 
 /**
@@ -79,7 +79,7 @@ export interface ModelRunnerOptions {
  */
 export async function createModelRunner(
   base: BaseWeights,
-  { maxLength, adapters = true, cacheDtype = "float32", compile: given = {} }: ModelRunnerOptions,
+  { maxLength, adapters = true, cacheDtype = "float32", session: given = {} }: ModelRunnerOptions,
 ): Promise<ModelRunner> {
   const { config } = base;
   if (maxLength > config.maxPositions)

@@ -93,10 +93,10 @@ export async function openCore(
   { onProgress, signal, free, mergeLimit = MERGE_LIMIT, keepFrom = KEEP_FROM }: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const settings = fullSettings(rest);
-  const { baseDtype, compute = defaultCompute(baseDtype) } = settings;
-  const compile = { device, threads: settings.threads };
+  const { baseDtype, computeDtype = defaultCompute(baseDtype) } = settings;
+  const session = { device, threads: settings.threads };
   const report: Report = (type, done, total) => onProgress({ type, done, total });
-  const size = { ...settings, compute, adapters: source !== undefined || mergedAdapter !== undefined };
+  const size = { ...settings, computeDtype, adapters: source !== undefined || mergedAdapter !== undefined };
   const opened = await openWeights(given, {
     size,
     free,
@@ -121,11 +121,11 @@ export async function openCore(
   report("adapters", registered.length, registered.length);
   try {
     if (own !== undefined && !usesSlot)
-      await mergeAdapter(base.feeds, { config, adapter: await expandFactors(own), compile });
+      await mergeAdapter(base.feeds, { config, adapter: await expandFactors(own), session });
     report("compile", 0, 1);
     const runner = await createModelRunner(base, {
       maxLength,
-      compile,
+      session,
       cacheDtype: settings.cacheDtype,
       adapters: source !== undefined || usesSlot,
     });
@@ -133,7 +133,7 @@ export async function openCore(
     const engineModel: EngineModel = {
       ...describeModel(opened, tokens),
       baseDtype: settings.baseDtype,
-      compute,
+      computeDtype,
       plan,
     };
     const { maxBatch, maxWaiting } = settings;

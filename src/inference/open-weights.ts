@@ -64,12 +64,12 @@ export async function openWeights(
   options: OpenWeightsOptions,
 ): Promise<OpenedWeights> {
   const { size, free } = options;
-  const { compute } = size;
+  const { computeDtype } = size;
   const longest = (config: ModelConfig): number =>
     Math.min(size.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
   if (typeof given !== "string") {
     const { model, text } = given;
-    const weights = await prepareWeights(model.config, model.weights, { compute });
+    const weights = await prepareWeights(model.config, model.weights, { computeDtype });
     const { cacheMemory = CACHE_MEMORY } = size;
     const { tokenizer } = text;
     return { model, weights, tokenizer, maxLength: longest(model.config), cacheMemory, plan: undefined };
@@ -88,7 +88,7 @@ export async function openWeights(
 }
 
 /** How weights are read that are going to be packed. */
-const PLAIN = { compute: "float32", transposedCodes: false } as const;
+const PLAIN = { computeDtype: "float32", transposedCodes: false } as const;
 
 interface BaseOptions extends OpenWeightsOptions {
   readonly expand: boolean;
@@ -108,7 +108,11 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
     const { hashes, store } = kept;
     try {
       const outlines = outlinesOf(files, size.baseDtype);
-      const weights = await prepareWeights(files.config, outlines, { compute: size.compute, expand, store });
+      const weights = await prepareWeights(files.config, outlines, {
+        computeDtype: size.computeDtype,
+        expand,
+        store,
+      });
       report("model", 1, 1);
       return { hashes, weights };
     } catch (cause) {
@@ -132,7 +136,7 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
 
 async function readBase(
   files: ModelFiles,
-  { size: { baseDtype, compute }, expand, signal, report }: BaseOptions,
+  { size: { baseDtype, computeDtype }, expand, signal, report }: BaseOptions,
   store?: PackedStore,
 ): Promise<HashedBase> {
   const reading = readWeights(files, {
@@ -143,7 +147,7 @@ async function readBase(
   });
   const stream = new Returning(reading);
   const weights = await prepareWeights(files.config, stream, {
-    compute,
+    computeDtype,
     expand,
     ...(store === undefined ? {} : { store }),
   });
@@ -162,7 +166,7 @@ function outlinesOf(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly
 /** The cache of a base that is quantised here, all of whose matrices are packed. */
 async function cacheOf(
   files: ModelFiles,
-  { size: { baseDtype, compute }, keep, onNote }: BaseOptions,
+  { size: { baseDtype, computeDtype }, keep, onNote }: BaseOptions,
 ): Promise<WeightCache | undefined> {
   if (keep === undefined || baseDtype === "stored" || baseDtype === "float32") return undefined;
   const { tiedHead } = files.config;
@@ -176,10 +180,10 @@ async function cacheOf(
   if (bytes < keep.from) return undefined;
   return weightCache(files, {
     baseDtype,
-    compute,
+    computeDtype,
     fallback: keep.fallback,
     onNote,
-    bytes: bytes * (baseDtype === "nf4" && compute === "int8" ? 2 : GROWTH[baseDtype]),
+    bytes: bytes * (baseDtype === "nf4" && computeDtype === "int8" ? 2 : GROWTH[baseDtype]),
     tensors: outlines.length * MOST_TENSORS,
   });
 }

@@ -2,7 +2,7 @@
 import { MosError } from "#core";
 import type { BlockForm, Nf4Form } from "#files";
 import type { TensorData } from "#graph";
-import { type Compute, dequantizeWeight, type Weight } from "#models";
+import { type ComputeDtype, dequantizeWeight, type Weight } from "#models";
 import { fillHalves, fillNibbles, fillSigned, scalesOfHalves, zeroPointsOfHalves } from "./pack-codes.ts";
 import { toInt8 } from "./pack-int8.ts";
 import { offsetColumns } from "./pack-offsets.ts";
@@ -13,16 +13,16 @@ export const canJoin = (weights: readonly Weight[]): boolean =>
   new Set(weights.map(({ form, shape }) => `${JSON.stringify(form)} ${shape[1]}`)).size === 1;
 
 /**
- * Weights of one form and width under each other. `compute` is the precision of the product: in float32 the numbers are
+ * Weights of one form and width under each other. `computeDtype` is the precision of the product: in float32 the numbers are
  * those of the weights; in int8 offsets are rounded to a few bits, and plain numbers, NF4 and small blocks to 8 bits.
  *
  * @throws MosError "unsupported" for plain numbers that are to be multiplied in float32: those need no packing.
  */
-export function packMatrix(weights: readonly Weight[], compute: Compute): MatrixArrays {
+export function packMatrix(weights: readonly Weight[], computeDtype: ComputeDtype): MatrixArrays {
   const [first] = weights;
   if (first === undefined) throw new MosError("bad_config", "there is no weight to pack");
   const { form } = first;
-  if (compute === "int8") {
+  if (computeDtype === "int8") {
     if (form.kind === "blocks" && form.bits === 4) return packForInt8(joined(weights, form), weights);
     const eight = weights.map(toInt8);
     return packForInt8(joined(eight, (eight[0] as (typeof eight)[0]).form), eight);

@@ -12,7 +12,7 @@ const model: EngineModel = {
   fingerprint: "test",
   identity: "test",
   baseDtype: "float32",
-  compute: "float32",
+  computeDtype: "float32",
 };
 const bounds = { model, bytesPerPosition: bytesPerPosition(config), cacheMemory: 1e9 };
 const request: EngineRequest = { prompt: [1, 2, 3], adapter: null, maxTokens: 5, seed: 1, tenant: "test" };

@@ -4,7 +4,7 @@ import { type EngineSettings, fullSettings } from "./settings.ts";
 test("missing settings get their defaults, given ones are kept", () => {
   expect(fullSettings({})).toEqual({
     baseDtype: "stored",
-    compute: undefined,
+    computeDtype: undefined,
     cacheMemory: undefined,
     cacheDtype: "float32",
     adapterMemory: 2e9,
@@ -16,11 +16,17 @@ test("missing settings get their defaults, given ones are kept", () => {
     threads: 0,
     weightCache: true,
   });
-  const given = { baseDtype: "int4", compute: "float32", maxBatch: 3, maxLength: 9, threads: 2 } as const;
+  const given = {
+    baseDtype: "int4",
+    computeDtype: "float32",
+    maxBatch: 3,
+    maxLength: 9,
+    threads: 2,
+  } as const;
   expect(fullSettings(given)).toMatchObject(given);
 });
 
-test.each(["baseDtype", "compute", "cacheDtype", "adapterDtype"])(
+test.each(["baseDtype", "computeDtype", "cacheDtype", "adapterDtype"])(
   "%s has a closed list of values",
   (name) => {
     expect(() => fullSettings({ [name]: "int3" })).toThrowError(

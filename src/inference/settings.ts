@@ -9,7 +9,7 @@ import {
   type SettingValues,
   texts,
 } from "#core";
-import { type BaseDtype, baseDtype, COMPUTES, type Compute } from "#models";
+import { type BaseDtype, baseDtype, COMPUTE_DTYPES, type ComputeDtype } from "#models";
 import type { CacheDtype } from "./kv-cache.ts";
 
 const CACHE_DTYPES = ["float32", "float16"] as const satisfies readonly CacheDtype[];
@@ -18,7 +18,7 @@ const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 /** How the base is kept in memory, and what its products are computed in. */
 export const baseSettings = {
   baseDtype,
-  compute: choice(COMPUTES, {
+  computeDtype: choice(COMPUTE_DTYPES, {
     defaultText: "int8 for --base-dtype int8 and int4, else float32",
     help: "data type of matrix products with the base weights; int8 is several times faster but rounds",
   }),
@@ -29,7 +29,7 @@ export const baseSettings = {
 };
 
 /** The precision of the products of a base, where none is given. */
-export const defaultCompute = (kept: BaseDtype): Compute =>
+export const defaultCompute = (kept: BaseDtype): ComputeDtype =>
   kept === "int8" || kept === "int4" ? "int8" : "float32";
 
 /** What adapters may take of the memory. */

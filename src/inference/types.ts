@@ -1,7 +1,7 @@
 // The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
 import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
-import type { BaseDtype, Compute } from "#models";
+import type { BaseDtype, ComputeDtype } from "#models";
 import type { ChatMessage, LoadedText } from "#text";
 import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
 
@@ -147,7 +147,7 @@ export interface EngineModel {
   readonly tokens?: string | undefined;
   /** How the base is kept, and what its products are computed in. */
   readonly baseDtype: BaseDtype;
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   /** The memory that the engine was expected to take when it was opened; that of a loaded model is taken already. */
   readonly plan?: MemoryPlan | undefined;
 }

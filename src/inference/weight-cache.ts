@@ -20,7 +20,7 @@ import {
   storageError,
 } from "#files";
 import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
-import { type BaseDtype, type Compute, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
+import { type BaseDtype, type ComputeDtype, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
 import type { PackedStore, StoredTensor } from "./packed-store.ts";
 import { type AddPart, writeMatrix } from "./write-matrix.ts";
 
@@ -66,7 +66,7 @@ const factsSchema = z.strictObject({
 /** Which packed weights are meant, and where they may be. */
 export interface WeightCacheOptions {
   readonly baseDtype: BaseDtype;
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   /** A folder for those of models whose own folder cannot be written. */
   readonly fallback: string | undefined;
   /** Bytes that the file will have at most. */
@@ -128,12 +128,12 @@ const digestOf = (content: string | Uint8Array): string => createHash("sha256").
 /** Finds out where the packed weights of an open model are, or will be. */
 export async function weightCache(
   files: ModelFiles,
-  { baseDtype, compute, fallback, bytes, tensors, onNote }: WeightCacheOptions,
+  { baseDtype, computeDtype, fallback, bytes, tensors, onNote }: WeightCacheOptions,
 ): Promise<WeightCache> {
   const source = await sourceDigest(files);
-  const key = `${FORMAT} ${baseDtype} ${compute} ${source}`;
+  const key = `${FORMAT} ${baseDtype} ${computeDtype} ${source}`;
   // part of the name: the runtime opens the file later, and must not meet one that another model has put there meanwhile
-  const prefix = `${baseDtype}-${compute}-`;
+  const prefix = `${baseDtype}-${computeDtype}-`;
   const name = `${prefix}${digestOf(key).slice(0, 16)}.safetensors`;
   const folders = cacheFolders(files, fallback);
   return {

@@ -9,7 +9,7 @@ export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";
 export interface BaseForms {
   readonly baseDtype: BaseDtype;
   /** "int8": linear layers are kept as int8 rows, whose products are computed in int8. */
-  readonly compute: "float32" | "int8";
+  readonly computeDtype: "float32" | "int8";
   /** Whether int8 rows have a transposed copy of their codes. */
   readonly transposedCodes: boolean;
 }
@@ -57,11 +57,11 @@ function int4Form(weight: StoredWeightInfo): WeightForm {
  */
 export function chooseForm(
   weight: StoredWeightInfo,
-  { baseDtype, compute, transposedCodes }: BaseForms,
+  { baseDtype, computeDtype, transposedCodes }: BaseForms,
 ): WeightForm {
   const { name, shape, stored } = weight;
   if (shape.length === 1) return { kind: "float32" };
-  if (compute === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
+  if (computeDtype === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
   const bits = stored.kind === "blocks" ? stored.bits : undefined;
   switch (baseDtype) {
     case "stored":

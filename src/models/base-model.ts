@@ -32,10 +32,16 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
 
 /** The weights without the text, which may be loaded already. */
 export async function loadBase(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { signal, onProgress, baseDtype = "stored", compute = "float32", transposedCodes = false } = options;
+  const {
+    signal,
+    onProgress,
+    baseDtype = "stored",
+    computeDtype = "float32",
+    transposedCodes = false,
+  } = options;
   return await loadWeights(await locatedPath(model, options), {
     baseDtype,
-    compute,
+    computeDtype,
     transposedCodes,
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),

@@ -3,12 +3,12 @@ import { choice } from "#core";
 import type { BaseDtype, BaseForms } from "./base-dtype.ts";
 
 /** What the products of the linear layers are computed in. */
-export type Compute = BaseForms["compute"];
+export type ComputeDtype = BaseForms["computeDtype"];
 
 /** All of them, the default first. */
 export const BASE_DTYPES: readonly BaseDtype[] = ["stored", "float32", "int8", "int4", "nf4"];
 /** All of them, the default first. */
-export const COMPUTES: readonly Compute[] = ["float32", "int8"];
+export const COMPUTE_DTYPES: readonly ComputeDtype[] = ["float32", "int8"];
 
 /** How the weights of a base are kept. */
 export const baseDtype = choice(BASE_DTYPES, {
@@ -17,7 +17,7 @@ export const baseDtype = choice(BASE_DTYPES, {
 });
 
 /** What the frozen products are computed in. */
-export const compute = choice(COMPUTES, {
+export const computeDtype = choice(COMPUTE_DTYPES, {
   default: "float32",
   help: "data type of matrix products with the base weights; int8 is faster but rounds",
 });

@@ -1,6 +1,6 @@
 export { type BaseDtype, chooseForm } from "./base-dtype.ts";
 export { type BaseModel, type LoadOptions, loadBase, loadModel, loadText } from "./base-model.ts";
-export { BASE_DTYPES, baseDtype, COMPUTES, type Compute, compute } from "./base-settings.ts";
+export { BASE_DTYPES, baseDtype, COMPUTE_DTYPES, type ComputeDtype, computeDtype } from "./base-settings.ts";
 export type { ModelConfig } from "./config.ts";
 export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export { configText } from "./config-text.ts";

@@ -64,7 +64,7 @@ export function formText(form: WeightForm): string {
   }
 }
 
-const STORED = { baseDtype: "stored", compute: "float32", transposedCodes: false } as const;
+const STORED = { baseDtype: "stored", computeDtype: "float32", transposedCodes: false } as const;
 
 function typesOf(files: ModelFiles): readonly TypeUse[] {
   const uses = new Map<string, TypeUse>();

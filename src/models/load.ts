@@ -248,10 +248,15 @@ export async function openModel(path: string): Promise<ModelFiles> {
  */
 export async function loadWeights(
   path: string,
-  { baseDtype = "stored", compute = "float32", transposedCodes = false, ...options }: LoadModelOptions = {},
+  {
+    baseDtype = "stored",
+    computeDtype = "float32",
+    transposedCodes = false,
+    ...options
+  }: LoadModelOptions = {},
 ): Promise<LoadedModel> {
   await using files = await openModel(path);
-  const reading = readWeights(files, { baseDtype, compute, transposedCodes, ...options });
+  const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, ...options });
   const weights = new Map<string, Weight>();
   let step = await reading.next();
   for (; step.done !== true; step = await reading.next()) weights.set(...step.value);

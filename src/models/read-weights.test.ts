@@ -107,7 +107,7 @@ describe.each(ALL)("%s", (type) => {
     }
     await using files = await openModel(at("kept.gguf"));
     expect(await identityOf(files)).toBe(float.identity);
-    const forms = baseForms(files, { baseDtype: "stored", compute: "float32", transposedCodes: false });
+    const forms = baseForms(files, { baseDtype: "stored", computeDtype: "float32", transposedCodes: false });
     expect([...forms]).toEqual([...stored.weights].map(([name, { form }]) => [name, form]));
   });
 });
@@ -251,7 +251,7 @@ describe("what is refused", () => {
           ),
         ),
       );
-    await loadWeights(at("tiny"), { compute: "int8" });
+    await loadWeights(at("tiny"), { computeDtype: "int8" });
   });
 
   test("numbers that int4 has no scale for", async () => {
@@ -324,7 +324,11 @@ describe("loading", () => {
         return { ...rows, readInto };
       },
     };
-    const reading = readWeights(spying, { baseDtype: "stored", compute: "float32", transposedCodes: false });
+    const reading = readWeights(spying, {
+      baseDtype: "stored",
+      computeDtype: "float32",
+      transposedCodes: false,
+    });
     for await (const [name] of reading) if (name.includes("embed")) break;
     // 9.6 MB in parts of 8 MiB
     expect([...buffers].map(([{ byteLength }, reads]) => [byteLength, reads])).toEqual([[8 * 2 ** 20, 2]]);

@@ -26,9 +26,9 @@ export interface TrainingState {
   readonly moments: ReadonlyMap<string, Moments>;
   /** Undefined as long as no evaluation is better than the one before training. */
   readonly best: BestEvaluation | undefined;
-  /** The held-out loss before training, which is that of the base. */
+  /** The validation loss before training, which is that of the base. */
   readonly baseLoss?: number | undefined;
-  /** The update after which the held-out loss was last measured. */
+  /** The update after which the validation loss was last measured. */
   readonly evaluated?: number | undefined;
   /** The evaluation after this update, where a part of it is computed. */
   readonly evaluating?: UnfinishedEvaluation | undefined;
@@ -59,7 +59,7 @@ export interface UnfinishedEvaluation {
   readonly seconds: number;
 }
 
-/** The lowest held-out loss so far, in nats, and the step after which it was measured. */
+/** The lowest validation loss so far, in nats, and the step after which it was measured. */
 export interface BestEvaluation {
   readonly step: number;
   readonly loss: number;

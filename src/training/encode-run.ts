@@ -13,7 +13,7 @@ import {
   pathsOf,
   placeText,
   readDataset,
-  splitHeldOut,
+  splitValidation,
 } from "#data";
 import { parameterCount } from "#models";
 import { type LoadedText, withVariables } from "#text";
@@ -40,20 +40,20 @@ import type { TrainSettings } from "./trainer.ts";
 /** The examples of a run. */
 export interface RunData {
   readonly train: readonly Example[];
-  readonly heldOut: readonly Example[];
+  readonly validation: readonly Example[];
   /** Those of the data that were read, whatever is done with them. */
   readonly all: readonly Example[];
 }
 
-interface RunDataOptions extends Pick<FinetuneOptions, "data" | "heldOutData" | "hub" | "signal"> {
+interface RunDataOptions extends Pick<FinetuneOptions, "data" | "validationData" | "hub" | "signal"> {
   /** Lines that are to be shown, which may be beyond the examples of the run: files are read to their end. */
   readonly lines?: readonly number[];
 }
 
 /** Reads as much of the data as is used, and holds out a part of it. */
 export async function readRunData(
-  { data, heldOutData, lines, ...options }: RunDataOptions,
-  { examples, heldOut, seed, dataColumns }: FinetuneSettings,
+  { data, validationData, lines, ...options }: RunDataOptions,
+  { maxExamples, validationSplit, seed, dataColumns }: FinetuneSettings,
 ): Promise<RunData> {
   const columns = columnsOf(dataColumns);
   const find = async (input: DataInput) => {
@@ -62,15 +62,18 @@ export async function readRunData(
     return { source: paths ?? (input as DataSource), paths };
   };
   const { source, paths } = await find(data);
-  const apart = heldOutData === undefined ? undefined : await find(heldOutData);
-  const limit = paths !== undefined && lines !== undefined ? undefined : examples;
+  const apart = validationData === undefined ? undefined : await find(validationData);
+  const limit = paths !== undefined && lines !== undefined ? undefined : maxExamples;
   const { examples: all } = await readDataset(source, { columns, limit });
-  const chosen = examples === undefined ? all : all.slice(0, examples);
+  const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
   if (apart !== undefined)
-    return { all, train: chosen, heldOut: (await readDataset(apart.source, { columns })).examples };
+    return { all, train: chosen, validation: (await readDataset(apart.source, { columns })).examples };
   return {
     all,
-    ...splitHeldOut(chosen, heldOut < 1 ? { seed, fraction: heldOut } : { seed, count: heldOut }),
+    ...splitValidation(
+      chosen,
+      validationSplit < 1 ? { seed, fraction: validationSplit } : { seed, count: validationSplit },
+    ),
   };
 }
 
@@ -103,7 +106,7 @@ export const encodingOf = ({
 /** The examples of a run as tokens, and what is computed of them. */
 export interface EncodedRun {
   readonly train: EncodedDataset;
-  readonly heldOut: EncodedDataset | undefined;
+  readonly validation: EncodedDataset | undefined;
   readonly run: TrainSettings;
 }
 
@@ -112,30 +115,31 @@ export async function encodeRun(data: RunData, options: RunEncoding): Promise<En
   const { settings, config, base, signal } = options;
   const encoding = { ...encodingOf(options), signal };
   const train = await encodeExamples(data.train, encoding);
-  const heldOut = data.heldOut.length === 0 ? undefined : await encodeExamples(data.heldOut, encoding);
-  checkTokens([...train.encoded, ...(heldOut?.encoded ?? [])], base);
+  const validation =
+    data.validation.length === 0 ? undefined : await encodeExamples(data.validation, encoding);
+  checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
   const run = trainSettings(settings, {
     encoded: train.encoded,
     dropout: config.dropout,
     padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
   });
-  return { train, heldOut, run };
+  return { train, validation, run };
 }
 
 /** The memory of a run, by the batches that its examples make. Throws `memory` where there is no room. */
 export function runMemory(
   { base, config, settings, evaluates, free }: PreparedRun,
-  { train, heldOut, run }: EncodedRun,
+  { train, validation, run }: EncodedRun,
 ): RunMemory {
   const shapeOf = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
     const { rows, longest } = paddedTokens(lengths, { ...run, batchRows: batchSize, rowLength: maxLength });
-    const maxSegment = Math.max(train.report.longest, heldOut?.report.longest ?? 0);
+    const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
     return { rows, length: longest, maxSegment: Math.min(maxSegment, maxLength) };
   };
   const shapesOf = (size: BatchSize): RunShapes => ({
     shape: shapeOf(train, size),
-    heldOutShape: heldOut === undefined ? undefined : shapeOf(heldOut, size),
+    validationShape: validation === undefined ? undefined : shapeOf(validation, size),
   });
   return expectRunMemory(base, config, { ...settings, evaluates, free, shapesOf });
 }
@@ -172,14 +176,14 @@ interface EncodedFacts {
 }
 
 function trainSettings(settings: RunSettings, { encoded, dropout, padToken }: EncodedFacts): TrainSettings {
-  const { learningRate, schedule, maxGradientNorm, accumulate, packing, seed } = settings;
+  const { learningRate, schedule, maxGradientNorm, gradientAccumulationSteps, packing, seed } = settings;
   const { evaluateEvery, earlyStoppingPatience, saveEvery } = settings;
   const common = {
     learningRate,
     schedule,
     optimizer: { beta1: settings.beta1, beta2: settings.beta2, weightDecay: settings.weightDecay },
     maxGradientNorm,
-    accumulate,
+    gradientAccumulationSteps,
     batchRows: settings.batchSize,
     rowLength: settings.maxLength,
     packed: packing,

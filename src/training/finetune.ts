@@ -134,7 +134,7 @@ async function startRun({ record }: Plan, start: StartOptions): Promise<StartedR
 
 interface RunningPlan
   extends StartedRun,
-    Pick<FinetuneOptions, "signal" | "compile" | "keep" | "maxTokens" | "now" | "tensorboard"> {
+    Pick<FinetuneOptions, "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"> {
   readonly out: string;
   readonly model: TrainableModel;
   readonly rematerialise: Rematerialise;
@@ -146,7 +146,7 @@ async function* runPlan(
   { out, folder, claimed, state, isResumed, extended, ...options }: RunningPlan,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { base, adapter, run } = plan;
-  const { model, rematerialise, signal, compile, maxTokens, now = () => performance.now() } = options;
+  const { model, rematerialise, signal, session, maxTokens, now = () => performance.now() } = options;
   const { best, baseLoss, step } = state;
   const from = isResumed ? state : undefined;
   await using files = runFiles(claimed, { folder, from, tensorboard: options.tensorboard ?? false });
@@ -155,7 +155,7 @@ async function* runPlan(
     adapter: adapter.config,
     budget: budget(adapter.config, adapter.geometry),
     train: plan.train.report,
-    heldOut: plan.heldOut?.report,
+    validation: plan.validation?.report,
     steps: run.steps,
     learningRate: run.learningRate,
     step,
@@ -172,18 +172,18 @@ async function* runPlan(
     model,
     settings: run,
     train: plan.train.encoded,
-    heldOut: plan.heldOut?.encoded ?? [],
+    validation: plan.validation?.encoded ?? [],
     state,
     now,
     signal,
     rematerialise,
     maxTokens,
-    ...(compile === undefined ? {} : { compile }),
+    ...(session === undefined ? {} : { session }),
   });
   const save = { folder, checkpoints: join(folder, CHECKPOINTS), adapter, base: nameOf(base) };
   const { vocabularySize } = base.model.config;
   const warningsOf = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
-  let ended: Completion = { out, step: run.steps, keep: options.keep, isBest: false };
+  let ended: Completion = { out, step: run.steps, keepVersions: options.keepVersions, isBest: false };
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
     else yield* persist(event, { ...save, metrics: await files.begin() });
@@ -247,9 +247,9 @@ interface PlanOptions extends PreparedRun, EncodedRun {
 
 /** Loads the base, and checks everything else that a run needs before anything is written. */
 async function planRun(options: FinetuneOptions, prepared: PlanOptions): Promise<Plan> {
-  const { settings, config, model: given, text, transposedCodes, train, heldOut, run } = prepared;
-  const { baseDtype, compute } = settings;
-  const how = { ...options, baseDtype, compute, transposedCodes };
+  const { settings, config, model: given, text, transposedCodes, train, validation, run } = prepared;
+  const { baseDtype, computeDtype } = settings;
+  const how = { ...options, baseDtype, computeDtype, transposedCodes };
   const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
   const { adapter, digest, otherTokens } = await startOf(options, config, base);
   const record: RunRecord = {
@@ -260,9 +260,9 @@ async function planRun(options: FinetuneOptions, prepared: PlanOptions): Promise
     ...(digest === undefined ? {} : { from: digest }),
     settings: run,
     baseDtype,
-    compute,
+    computeDtype,
     train: dataDigest(train.encoded),
-    heldOut: heldOut === undefined ? null : dataDigest(heldOut.encoded),
+    validation: validation === undefined ? null : dataDigest(validation.encoded),
   };
-  return { base, adapter, settings, train, heldOut, run, record, otherTokens };
+  return { base, adapter, settings, train, validation, run, record, otherTokens };
 }

@@ -1,12 +1,12 @@
 import { MosError } from "#core";
 import type { Batch } from "#data";
 import {
-  type CompileOptions,
   compile,
   type HostTensor,
   type LinearHook,
   leaf,
   type Program,
+  type SessionOptions,
   type Value,
 } from "#graph";
 import type { ModelConfig } from "#models";
@@ -79,7 +79,7 @@ interface ProgramKey {
 }
 
 /** How programs are compiled, and what is known of the batches. */
-export interface GradientSourceOptions extends CompileOptions {
+export interface GradientSourceOptions extends SessionOptions {
   /** Tokens of the longest example of any batch, where it is known; attention then skips keys further back. */
   readonly maxSegment?: number;
   /** What the backward pass computes again rather than keeping it; "none". */

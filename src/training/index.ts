@@ -15,7 +15,6 @@ export {
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
-export { evaluateLoss, type HeldOutLoss } from "./held-out.ts";
 export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
 export {
   baseOfConfig,
@@ -80,3 +79,4 @@ export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";
+export { evaluateLoss, type ValidationLoss } from "./validation.ts";

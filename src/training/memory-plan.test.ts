@@ -10,17 +10,17 @@ const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
 const base = baseOfConfig("small", { ...presetConfig("smollm2-135m"), layers: 2 });
 const size: RunSize = {
   baseDtype: "float32",
-  compute: "float32",
+  computeDtype: "float32",
   batchSize: 4,
   maxLength: 256,
-  accumulate: 1,
+  gradientAccumulationSteps: 1,
   evaluates: false,
 };
 const free = (bytes: number): FreeMemory => ({ bytes, limit: "machine", resident: 0 });
 const bytesOf = (change: Partial<RunSize>, room = 100 * GB): number =>
   planMemory(base, adapter, { ...size, ...change, free: free(room) }).plan.bytes;
 
-test("more rows, longer rows and a held-out part take more; a base in fewer bits takes less", () => {
+test("more rows, longer rows and a validation split take more; a base in fewer bits takes less", () => {
   const plain = bytesOf({});
   expect(bytesOf({ batchSize: 8 })).toBeGreaterThan(plain);
   expect(bytesOf({ maxLength: 512 })).toBeGreaterThan(plain);
@@ -82,7 +82,7 @@ test("a run without room is refused with its parts and with settings that were c
     expect.objectContaining({
       code: "memory",
       message: expect.stringMatching(
-        /^training small needs about .* [MG]B \(base 1.* MB, .*activations .*\), and .* are free; what would fit: .*--batch-size [12] --accumulate [48]/,
+        /^training small needs about .* [MG]B \(base 1.* MB, .*activations .*\), and .* are free; what would fit: .*--batch-size [12] --gradient-accumulation-steps [48]/,
       ),
     }),
   );
@@ -120,6 +120,6 @@ test("a way that a base cannot be kept in is no remedy", () => {
   expect(refuse({ baseDtype: "int4" })).toThrow(expect.objectContaining({ code: "unsupported" }));
   const least = planMemory(odd, adapter, { ...size, batchSize: 1, maxLength: 128, free: free(100 * GB) });
   expect(refuse({ batchSize: 8, free: free(1.02 * least.plan.bytes) })).toThrow(
-    /what would fit: --batch-size 1 --accumulate 8 --max-length \d+ \(/,
+    /what would fit: --batch-size 1 --gradient-accumulation-steps 8 --max-length \d+ \(/,
   );
 });

@@ -13,7 +13,7 @@ import type { WeightForm } from "#files";
 import {
   type BaseDtype,
   baseForms,
-  type Compute,
+  type ComputeDtype,
   chooseForm,
   formText,
   geometryOf,
@@ -38,7 +38,7 @@ export interface PlannedBase {
 /** How a base is kept. */
 export interface BaseHow {
   readonly baseDtype: BaseDtype;
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   readonly transposedCodes: boolean;
 }
 
@@ -73,10 +73,10 @@ export function keptAs(forms: ReadonlyMap<string, WeightForm>): string {
 /** What a run computes, as far as its memory depends on it. */
 export interface RunSize {
   readonly baseDtype: BaseDtype;
-  readonly compute: Compute;
+  readonly computeDtype: ComputeDtype;
   readonly batchSize: number;
   readonly maxLength: number;
-  readonly accumulate: number;
+  readonly gradientAccumulationSteps: number;
   /** Whether a part of the data is held out. */
   readonly evaluates: boolean;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
@@ -89,7 +89,7 @@ export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
 /** The largest batches of a run. */
 export interface RunShapes {
   readonly shape: StepShape;
-  readonly heldOutShape: StepShape | undefined;
+  readonly validationShape: StepShape | undefined;
 }
 
 /** How a run will be made, and what it takes. */
@@ -105,11 +105,11 @@ const LARGE_MODEL = 2e9;
 
 /** The fastest way comes first. */
 function waysOf(
-  compute: Compute,
+  computeDtype: ComputeDtype,
   config: ModelConfig,
 ): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
   const isLarge = parameterCount(config) >= LARGE_MODEL;
-  const codes = compute === "int8" && !isLarge ? [true, false] : [false];
+  const codes = computeDtype === "int8" && !isLarge ? [true, false] : [false];
   const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
   return kept.flatMap((rematerialise) =>
     codes.map((transposedCodes) => ({ rematerialise, transposedCodes })),
@@ -117,9 +117,9 @@ function waysOf(
 }
 
 /** The rows that are computed at once, and how often, for one update. */
-function microBatchesOf({ batchSize, maxLength, accumulate }: RunSize) {
+function microBatchesOf({ batchSize, maxLength, gradientAccumulationSteps }: RunSize) {
   const rows = rowsAtOnce({ batchRows: batchSize, rowLength: maxLength });
-  return { rows, accumulate: Math.ceil((batchSize * accumulate) / rows) };
+  return { rows, gradientAccumulationSteps: Math.ceil((batchSize * gradientAccumulationSteps) / rows) };
 }
 
 /**
@@ -134,19 +134,25 @@ export function planMemory(
 ): RunMemory {
   const { config } = base;
   const adapter = blankAdapter(adapterConfig, geometryOf(config));
-  const { rows, accumulate: parts } = microBatchesOf(size);
-  const full = { shape: { rows, length: size.maxLength }, heldOutShape: undefined };
+  const { rows, gradientAccumulationSteps: parts } = microBatchesOf(size);
+  const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
   const shapes = size.shapesOf?.(size) ?? full;
-  const accumulate = shapes.shape.rows < rows ? size.accumulate : parts; // a batch of few rows is not divided
+  const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
   const { evaluates } = size;
   let least: RunMemory | undefined;
-  const ways = waysOf(size.compute, config);
+  const ways = waysOf(size.computeDtype, config);
   const planOf = (way: (typeof ways)[number]): MemoryPlan => {
     const forms = base.formsOf({ ...size, ...way });
     const alone = memoryPlan({ base: baseBytes(config, forms) });
     // the rest takes a second to plan, and changes nothing
     if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
-    const options = { forms, ...shapes, accumulate, evaluates, rematerialise: way.rematerialise };
+    const options = {
+      forms,
+      ...shapes,
+      gradientAccumulationSteps,
+      evaluates,
+      rematerialise: way.rematerialise,
+    };
     return trainingMemory(plannedModel(config, forms, adapter), options);
   };
   for (const way of ways) {
@@ -255,12 +261,12 @@ function firstFitting<T>(changes: readonly T[], said: (change: T) => readonly st
 /** Half the rows at a time and twice the batches of an update, which computes the same. */
 function smallerBatches(size: RunSize): readonly Partial<RunSize>[] {
   const changes: Partial<RunSize>[] = [];
-  let { rows, accumulate: batches } = microBatchesOf(size);
+  let { rows, gradientAccumulationSteps: batches } = microBatchesOf(size);
   for (let i = 0; i < HALVINGS && rows % 2 === 0; i++) {
     [rows, batches] = [rows / 2, batches * 2];
-    changes.push({ batchSize: rows, accumulate: batches });
+    changes.push({ batchSize: rows, gradientAccumulationSteps: batches });
   }
-  if (rows > 1) changes.push({ batchSize: 1, accumulate: batches * rows });
+  if (rows > 1) changes.push({ batchSize: 1, gradientAccumulationSteps: batches * rows });
   return changes;
 }
 
@@ -274,7 +280,7 @@ function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
 const OPTIONS = {
   baseDtype: "--base-dtype",
   batchSize: "--batch-size",
-  accumulate: "--accumulate",
+  gradientAccumulationSteps: "--gradient-accumulation-steps",
   maxLength: "--max-length",
 } as const;
 

@@ -20,11 +20,11 @@ export interface TrainingMemoryOptions {
   readonly shape: StepShape;
   readonly rematerialise: Rematerialise;
   /** Batches whose gradients are summed; 1. */
-  readonly accumulate?: number;
-  /** Whether the loss is measured on held-out examples, by a program of its own; false. */
+  readonly gradientAccumulationSteps?: number;
+  /** Whether the loss is measured on validation examples, by a program of its own; false. */
   readonly evaluates?: boolean;
   /** The largest batch of these; as of those that are trained on. */
-  readonly heldOutShape?: StepShape | undefined;
+  readonly validationShape?: StepShape | undefined;
 }
 
 // Measured: what the process has beside tensors.
@@ -50,20 +50,20 @@ export function baseBytes(config: PlannedModel["config"], forms: ReadonlyMap<str
  * trainingMemory(model, { forms, shape: { rows: 4, length: 512 }, rematerialise: "none" }).bytes;
  */
 export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
-  const { forms, shape, rematerialise, accumulate = 1, evaluates = false } = options;
-  const { heldOutShape = shape } = options;
+  const { forms, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;
+  const { validationShape = shape } = options;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const masks = 4 * model.maskBufferLength(shape);
   const step = stepPeak(model, { shape, training: true, rematerialise });
   const evaluation = evaluates
-    ? stepPeak(model, { shape: heldOutShape, training: false, rematerialise: "none" })
+    ? stepPeak(model, { shape: validationShape, training: false, rematerialise: "none" })
     : { workspace: 0, constants: 0, results: 0, nodes: 0 };
   return memoryPlan({
     base: baseBytes(config, forms),
     adapter: trained,
     // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
-    optimiser: 2 * trained + (accumulate > 1 ? 3 : 2) * step.results,
+    optimiser: 2 * trained + (gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
     activations: step.workspace + 2 * masks,
     evaluation: evaluation.workspace,
     runtime:

@@ -27,7 +27,7 @@ const settingsOf = fc.record({
   batchRows: fc.integer({ min: 1, max: 7 }),
   rowLength: fc.constantFrom(64, 6000),
   packed: fc.boolean(),
-  accumulate: fc.integer({ min: 1, max: 4 }),
+  gradientAccumulationSteps: fc.integer({ min: 1, max: 4 }),
 });
 const examplesOf = fc
   .array(fc.integer({ min: 2, max: 60 }), { minLength: 1, maxLength: 20 })
@@ -66,9 +66,9 @@ describe("micro-batches", () => {
         expect(taken.map(({ index }) => index)).toEqual(taken.map((_, i) => i));
         const shape = { ...settings, lengthMultiple: lengthMultiple(settings) };
         const whole: number[] = [];
-        for (let epoch = 0, count = 0; count < 3 * settings.accumulate; epoch++)
+        for (let epoch = 0, count = 0; count < 3 * settings.gradientAccumulationSteps; epoch++)
           for (const { rows } of batches(examples, { ...shape, epoch }))
-            if (count++ < 3 * settings.accumulate) whole.push(rows);
+            if (count++ < 3 * settings.gradientAccumulationSteps) whole.push(rows);
         const parts = whole.map((rows) => Math.ceil(rows / atOnce));
         expect(taken.length).toBe(parts.reduce((a, b) => a + b, 0));
         expect(taken.reduce((sum, { batch }) => sum + batch.rows, 0)).toBe(whole.reduce((a, b) => a + b, 0));
@@ -112,7 +112,7 @@ describe("micro-batches", () => {
   });
 
   test("are refused from a position that the update does not have", () => {
-    const settings = { ...layout, batchRows: 1, rowLength: 64, packed: false, accumulate: 3 };
+    const settings = { ...layout, batchRows: 1, rowLength: 64, packed: false, gradientAccumulationSteps: 3 };
     const start = { updates: 1, microBatches: 3 };
     expect(() => take([example(5, 1)], settings, { start })).toThrowError(
       expect.objectContaining({

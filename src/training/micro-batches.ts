@@ -26,7 +26,7 @@ export interface BatchSettings {
 export interface MicroBatchSettings extends BatchSettings {
   readonly seed: number;
   /** Batches of one update. */
-  readonly accumulate: number;
+  readonly gradientAccumulationSteps: number;
 }
 
 /** What is computed at once: a batch, or a part of a large one. */
@@ -90,7 +90,7 @@ export function stepsOfEpochs(
     const planned = planEpoch(lengths, planOf(settings, epoch)).length;
     count += epoch + 1 <= epochs ? planned : Math.round(planned * (epochs - epoch));
   }
-  return Math.max(1, Math.ceil(count / settings.accumulate));
+  return Math.max(1, Math.ceil(count / settings.gradientAccumulationSteps));
 }
 
 /** What the batches of an epoch are like. */
@@ -146,15 +146,15 @@ interface Planned extends Omit<MicroBatch, "batch"> {
 
 /** Plans the micro-batches of a run, epoch after epoch, without end. */
 function* planFromStart(lengths: readonly number[], settings: MicroBatchSettings): Generator<Planned, never> {
-  const { accumulate } = settings;
+  const { gradientAccumulationSteps } = settings;
   let [batches, index] = [0, 0];
   for (let epoch = 0; ; epoch++)
     for (const batch of planEpoch(lengths, planOf(settings, epoch))) {
-      const updates = Math.floor(batches / accumulate);
+      const updates = Math.floor(batches / gradientAccumulationSteps);
       batches += 1;
       const parts = partsOf(batch, settings);
       for (const [i, rows] of parts.entries()) {
-        const isLast = batches % accumulate === 0 && i === parts.length - 1;
+        const isLast = batches % gradientAccumulationSteps === 0 && i === parts.length - 1;
         yield { rows, updates, index, epoch, isLast };
         index += 1;
       }

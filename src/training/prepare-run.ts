@@ -11,7 +11,7 @@ import {
 import { type FreeMemory, freeMemory, limitedMemory, MosError, parseSettings } from "#core";
 import type { ExampleInput } from "#data";
 import { expectSpace } from "#files";
-import type { CompileOptions } from "#graph";
+import type { SessionOptions } from "#graph";
 import {
   type BaseModel,
   type DownloadEvent,
@@ -47,8 +47,8 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   readonly model: string | BaseModel;
   /** Files, patterns such as `data/*.jsonl`, data sets of the hub as `org/name`, or the examples themselves. */
   readonly data: DataInput;
-  /** The held-out part; without it a part of `data` is held out. */
-  readonly heldOutData?: DataInput;
+  /** The validation split; without it a part of `data` is held out. */
+  readonly validationData?: DataInput;
   /** The folder of the adapter and of its run. */
   readonly out: string;
   /** The settings of a new adapter, or the folder of one whose settings and numbers the run starts from. */
@@ -61,10 +61,10 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   /** Write the metrics as event files of TensorBoard, too, in `tensorboard/` beside metrics.jsonl. */
   readonly tensorboard?: boolean;
   /** Versions of an adapter that are kept when it is replaced; 3. */
-  readonly keep?: number;
+  readonly keepVersions?: number;
   /** Tokens that the whole run may train, before a resume too; left out, any number. */
   readonly maxTokens?: number;
-  readonly compile?: CompileOptions;
+  readonly session?: SessionOptions;
   /** What the machine has left; asked of the system without it. */
   readonly free?: FreeMemory;
   /** Bytes that may still be written to the disk of a folder; asked of the system without it. */
@@ -144,11 +144,11 @@ export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadE
   const config = await configOf(options.adapter, settings, base);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
-  const evaluates = options.heldOutData !== undefined || settings.heldOut > 0;
+  const evaluates = options.validationData !== undefined || settings.validationSplit > 0;
   if (settings.earlyStoppingPatience !== undefined && (!evaluates || settings.evaluateEvery === 0))
     throw new MosError(
       "bad_option",
-      "earlyStoppingPatience needs held-out examples, and evaluateEvery above 0 to measure the loss on them",
+      "earlyStoppingPatience needs validation examples, and evaluateEvery above 0 to measure the loss on them",
     );
   expectBaseMemory(base, config, { ...settings, evaluates, free });
   const { freeBytes, out, resume = false } = options;

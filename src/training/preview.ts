@@ -53,7 +53,7 @@ export interface PreviewedLine {
   /** The file, where there are several. */
   readonly file?: string;
   /** "unused": beyond the first `examples`. */
-  readonly part: "train" | "heldOut" | "unused";
+  readonly part: "train" | "validation" | "unused";
   /** Up to where the example is cut off, or `maxShown` of these. */
   readonly shown: readonly PreviewedToken[];
   readonly tokens: number;
@@ -67,7 +67,7 @@ export interface PreviewedLine {
 
 /** What to look at before the run is made. */
 export interface PreviewWarning {
-  readonly reason: "dropped" | "truncated" | "no_held_out";
+  readonly reason: "dropped" | "truncated" | "no_validation";
   readonly message: string;
 }
 
@@ -77,7 +77,7 @@ export interface RunPreview {
   readonly adapter: AdapterConfig;
   readonly budget: Budget;
   readonly train: EncodingReport;
-  readonly heldOut: EncodingReport | undefined;
+  readonly validation: EncodingReport | undefined;
   /** Updates. */
   readonly steps: number;
   /** Passes over the data that these are. */
@@ -111,7 +111,7 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   const text = typeof model === "string" ? await loadText(model) : model.text;
   const lines = previewLines(data, { ...options, text, settings });
   const encoded = await encodeRun(data, { ...prepared, text, signal: options.signal });
-  const { train, heldOut, run } = encoded;
+  const { train, validation, run } = encoded;
   const memory = runMemory(prepared, encoded);
   const batches = paddedTokens(lengthsOf(train), run);
   return {
@@ -119,9 +119,9 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     adapter: config,
     budget: budget(config, geometryOf(base.config)),
     train: train.report,
-    heldOut: heldOut?.report,
+    validation: validation?.report,
     steps: run.steps,
-    epochs: (run.steps * run.accumulate) / batches.batches,
+    epochs: (run.steps * run.gradientAccumulationSteps) / batches.batches,
     warmup: run.warmup,
     learningRate: run.learningRate,
     plan: memory.plan,
@@ -129,7 +129,7 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     rematerialise: memory.rematerialise,
     seconds: await secondsOf({ ...encoded, batches, memory }, { ...options, prepared }),
     lines,
-    warnings: warningsOf({ train, heldOut, maxLength: settings.maxLength }),
+    warnings: warningsOf({ train, validation, maxLength: settings.maxLength }),
   };
 }
 
@@ -149,32 +149,32 @@ const lengthsOf = ({ encoded }: EncodedDataset): readonly number[] => encoded.ma
 
 /** The tokens of all batches, by the time that one layer needs for a token. */
 async function secondsOf(
-  { train, heldOut, run, batches, memory }: Timed,
-  { prepared, compile, now = steadyNow }: PreviewOptions & { readonly prepared: PreparedRun },
+  { train, validation, run, batches, memory }: Timed,
+  { prepared, session, now = steadyNow }: PreviewOptions & { readonly prepared: PreparedRun },
 ): Promise<number> {
   const { base, config, settings } = prepared;
   const forms = base.formsOf({ ...settings, ...memory });
   const model = plannedModel(base.config, forms, blankAdapter(config, geometryOf(base.config)));
   const { tokens, rows, longest } = batches;
-  const heldOutTokens = heldOut === undefined ? 0 : paddedTokens(lengthsOf(heldOut), run).tokens;
+  const validationTokens = validation === undefined ? 0 : paddedTokens(lengthsOf(validation), run).tokens;
   const speed = await trainingSpeed(model, {
     forms,
     rematerialise: memory.rematerialise,
-    evaluates: heldOut !== undefined,
+    evaluates: validation !== undefined,
     now,
     shape: {
       rows,
       length: longest,
-      maxSegment: Math.max(train.report.longest, heldOut?.report.longest ?? 0),
+      maxSegment: Math.max(train.report.longest, validation?.report.longest ?? 0),
     },
     targetShare: train.report.targetTokens / tokens,
-    ...(compile === undefined ? {} : { compile }),
+    ...(session === undefined ? {} : { session }),
   });
-  const { steps, accumulate, evaluateEvery } = run;
+  const { steps, gradientAccumulationSteps, evaluateEvery } = run;
   const evaluations = 1 + (evaluateEvery === 0 ? 1 : Math.ceil(steps / evaluateEvery));
   return (
-    ((steps * accumulate * tokens) / batches.batches) * speed.update +
-    evaluations * heldOutTokens * speed.evaluation
+    ((steps * gradientAccumulationSteps * tokens) / batches.batches) * speed.update +
+    evaluations * validationTokens * speed.evaluation
   );
 }
 
@@ -184,7 +184,7 @@ interface LineOptions extends Pick<PreviewOptions, "lines" | "maxShown"> {
 }
 
 function previewLines(
-  { all, train, heldOut }: RunData,
+  { all, train, validation }: RunData,
   { lines, maxShown, ...options }: LineOptions,
 ): readonly PreviewedLine[] {
   const encoding = encodingOf(options);
@@ -199,7 +199,7 @@ function previewLines(
         text: Buffer.from(tokenizer.bytesOf(id)).toString(),
         isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
       }));
-      const part = train.includes(example) ? "train" : heldOut.includes(example) ? "heldOut" : "unused";
+      const part = train.includes(example) ? "train" : validation.includes(example) ? "validation" : "unused";
       const dropped = encoded.targetTokens === 0;
       return { ...source, part, shown, tokens: ids.length, ...encoded, dropped };
     };
@@ -218,7 +218,7 @@ function onLine(number: number, all: readonly Example[]): readonly Example[] {
 
 function warningsOf({
   train,
-  heldOut,
+  validation,
   maxLength,
 }: Omit<EncodedRun, "run"> & { readonly maxLength: number }): readonly PreviewWarning[] {
   const { truncated, truncatedTargets, dropped } = train.report;
@@ -239,11 +239,11 @@ function warningsOf({
             message: `${truncated} examples are cut off after ${maxLength} tokens, and ${truncatedTargets} tokens of their answers are not trained`,
           } as const,
         ]),
-    ...(heldOut !== undefined
+    ...(validation !== undefined
       ? []
       : [
           {
-            reason: "no_held_out",
+            reason: "no_validation",
             message:
               "nothing is held out, so it will not be known how the adapter does on what it has not seen",
           } as const,

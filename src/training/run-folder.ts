@@ -235,8 +235,9 @@ const OTHER_NUMBERS =
 const DIFFERS: Readonly<Record<string, string>> = {
   fingerprint: "the base model is another one",
   from: "it started from another adapter",
-  train: "the training examples are not the same (another file, --examples, --prompt-format or tokenizer)",
-  heldOut: "the held-out examples are not the same",
+  train:
+    "the training examples are not the same (another file, --max-examples, --prompt-format or tokenizer)",
+  validation: "the validation examples are not the same",
 };
 
 function differences(name: string, before: unknown, now: unknown): string {

@@ -49,7 +49,7 @@ export type FinetuneEvent =
       readonly adapter: AdapterConfig;
       readonly budget: Budget;
       readonly train: EncodingReport;
-      readonly heldOut: EncodingReport | undefined;
+      readonly validation: EncodingReport | undefined;
       readonly steps: number;
       /** The peak. */
       readonly learningRate: number;
@@ -60,7 +60,7 @@ export type FinetuneEvent =
       readonly folder: string;
       /** Steps of the finished run that is extended. */
       readonly extended: number | undefined;
-      /** The held-out loss before training, of a resumed run. */
+      /** The validation loss before training, of a resumed run. */
       readonly baseLoss: number | undefined;
     }
   | Exclude<TrainEvent, { type: "checkpoint" }>
@@ -94,7 +94,7 @@ export type FinetuneEvent =
 
 /**
  * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
- * held-out loss after training is not lower than before.
+ * validation loss after training is not lower than before.
  */
 export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens";
 
@@ -155,7 +155,7 @@ export interface Completion {
   readonly out: string;
   /** Of the adapter. */
   readonly step: number;
-  readonly keep: number | undefined;
+  readonly keepVersions: number | undefined;
   /** The adapter is the best one so far, not that of the last step. */
   readonly isBest: boolean;
 }
@@ -163,7 +163,7 @@ export interface Completion {
 /** Writes the adapter of a run that is over, and puts it in the place of the one that it replaces. */
 export async function* complete(
   { folder, adapter, base }: Persistence,
-  { out, step, isBest, keep = KEPT_VERSIONS }: Completion,
+  { out, step, isBest, keepVersions = KEPT_VERSIONS }: Completion,
 ): AsyncGenerator<FinetuneEvent> {
   const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
   // the config last, as without it the folder is no adapter
@@ -173,7 +173,7 @@ export async function* complete(
     if (!isWritten) yield { type: "saved", what: "adapter", path: out, step };
     return;
   }
-  const replaced = await replaceAdapter(out, folder, { keep });
+  const replaced = await replaceAdapter(out, folder, { keepVersions });
   yield { type: "saved", what: "adapter", path: out, step, ...(replaced === undefined ? {} : { replaced }) };
 }
 
@@ -297,7 +297,7 @@ export function watchForCollapse({
       best === undefined
         ? "no evaluation was better than the base, so there is no best adapter"
         : `${BEST}/ holds the best one, of step ${best.step} with ${best.loss.toFixed(3)}`;
-    const said = `the held-out loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${kept}`;
+    const said = `the validation loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${kept}`;
     return [["worse_than_base", said]];
   };
   return (event) =>

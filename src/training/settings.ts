@@ -1,7 +1,7 @@
 // Every setting of a training run. Each is an option of `mos train` and an entry of docs/reference/options.md.
 import { bytes, choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
 import { dataColumns, PROMPT_FORMATS } from "#data";
-import { baseDtype, compute } from "#models";
+import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
 import { SCHEDULES } from "./optimizer.ts";
 
@@ -24,8 +24,8 @@ export const dataSettings = {
     default: true,
     help: "do not pack several examples into one sequence",
   }),
-  examples: integer({ min: 1, defaultText: "all", help: "train on only the first n examples" }),
-  heldOut: number({
+  maxExamples: integer({ min: 1, defaultText: "all", help: "train on only the first n examples" }),
+  validationSplit: number({
     min: 0,
     default: 0.05,
     placeholder: "n",
@@ -44,7 +44,7 @@ export const trainingSettings = {
   }),
   steps: integer({ min: 1, help: "number of updates, instead of --epochs" }),
   batchSize: integer({ min: 1, max: 4096, default: 4, placeholder: "rows", help: "sequences per batch" }),
-  accumulate: integer({
+  gradientAccumulationSteps: integer({
     min: 1,
     max: 65_536,
     default: 1,
@@ -101,7 +101,7 @@ export const checkpointSettings = {
 /** How the base is kept and computed, and what the run may take. */
 export const memorySettings = {
   baseDtype,
-  compute,
+  computeDtype,
   memoryLimit: bytes({
     min: 1,
     defaultText: "the free memory",

@@ -1,13 +1,13 @@
 // How long a step takes on this machine, found without the model: a model that is one layer thick, with weights of zeros and
 // its share of the vocabulary, makes real steps. The number of layers times its time is that of the whole one.
 import {
-  type CompileOptions,
   compile,
   type DType,
   type HostTensor,
   type LeafType,
   leaf,
   nodesOf,
+  type SessionOptions,
   type TensorData,
   type Value,
 } from "#graph";
@@ -20,7 +20,7 @@ export interface TrainingSpeedOptions
   extends Pick<TrainingMemoryOptions, "forms" | "shape" | "rematerialise" | "evaluates"> {
   /** The share of tokens that are targets. */
   readonly targetShare: number;
-  readonly compile?: CompileOptions;
+  readonly session?: SessionOptions;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
@@ -82,7 +82,7 @@ async function secondsOfToken(
   });
   await using program = await compile(
     training ? stepOutputs(loss, reached(loss.loss, model)) : { ...loss },
-    options.compile,
+    options.session,
   );
   const labels = Math.max(1, Math.round(targetShare * tokens));
   const feeds = Object.fromEntries(

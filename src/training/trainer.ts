@@ -1,17 +1,17 @@
 // The loop of a run, as events: evaluate, save, update, until the last step or until the signal is aborted.
 import { MosError } from "#core";
 import type { EncodedExample } from "#data";
-import type { CompileOptions } from "#graph";
+import type { SessionOptions } from "#graph";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
-import { heldOutSums, meansOf, NOTHING_EVALUATED } from "./held-out.ts";
 import { microBatches, updateTokens } from "./micro-batches.ts";
 import type { Rematerialise } from "./step.ts";
 import { advance, progressOf, type StepEvent, type UpdateProgress, type UpdateSettings } from "./update.ts";
+import { meansOf, NOTHING_EVALUATED, validationSums } from "./validation.ts";
 
 /** What a run computes. Together with the data and the initial state, it decides every bit of the result. */
 export interface TrainSettings extends UpdateSettings {
-  /** Updates between evaluations on the held-out part; 0 evaluates at the start and the end only. */
+  /** Updates between evaluations on the validation split; 0 evaluates at the start and the end only. */
   readonly evaluateEvery: number;
   /** Updates between checkpoints; 0 saves at the end only. */
   readonly saveEvery: number;
@@ -25,10 +25,10 @@ export interface TrainOptions {
   readonly settings: TrainSettings;
   readonly train: readonly EncodedExample[];
   /** May be empty: there are no evaluations then. */
-  readonly heldOut: readonly EncodedExample[];
+  readonly validation: readonly EncodedExample[];
   /** Its parameters and moments are updated in place. */
   readonly state: TrainingState;
-  readonly compile?: CompileOptions;
+  readonly session?: SessionOptions;
   /** What the backward pass computes again rather than keeping it; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;
   /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
@@ -73,7 +73,7 @@ export type TrainEvent =
     } & Partial<UpdateProgress>)
   /** The run ends before an update with which it would have trained `tokens`, more than `maxTokens`. */
   | { readonly type: "limited"; readonly step: number; readonly tokens: number }
-  /** The held-out loss gets no better: the run is complete before its last step. */
+  /** The validation loss gets no better: the run is complete before its last step. */
   | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
 
 /** Numbers that are not finite must not replace a good checkpoint. Throws `diverged`. */
@@ -95,8 +95,13 @@ function checkState({ step, parameters, unfinished }: TrainingState): void {
 const isDue = (step: number, every: number, { steps }: TrainSettings): boolean =>
   step === steps || (every > 0 && step > 0 && step % every === 0);
 
-const isEvaluationDue = ({ step, evaluated }: TrainingState, { heldOut, settings }: TrainOptions): boolean =>
-  heldOut.length > 0 && evaluated !== step && (step === 0 || isDue(step, settings.evaluateEvery, settings));
+const isEvaluationDue = (
+  { step, evaluated }: TrainingState,
+  { validation, settings }: TrainOptions,
+): boolean =>
+  validation.length > 0 &&
+  evaluated !== step &&
+  (step === 0 || isDue(step, settings.evaluateEvery, settings));
 
 /** What is said of the end of a run, where this is its last step; undefined where it goes on. */
 function endOf(
@@ -126,9 +131,9 @@ function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Gen
 }
 
 /** Tokens of the longest example. Throws `bad_data` where there is none to train on. */
-function longestOf({ train: examples, heldOut }: TrainOptions): number {
+function longestOf({ train: examples, validation }: TrainOptions): number {
   if (examples.length === 0) throw new MosError("bad_data", "there are no examples to train on");
-  return [...examples, ...heldOut].reduce((max, { ids }) => Math.max(max, ids.length), 1);
+  return [...examples, ...validation].reduce((max, { ids }) => Math.max(max, ids.length), 1);
 }
 
 /** Whether a run ends before its next update, asked once before each: with that one it would train more than it may. */
@@ -187,7 +192,7 @@ async function* betweenUpdates(
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, signal, now, rematerialise = "none" } = options;
   const maxSegment = longestOf(options);
-  await using source = gradientSource(model, { ...options.compile, maxSegment, rematerialise });
+  await using source = gradientSource(model, { ...options.session, maxSegment, rematerialise });
   let state = options.state;
   let saved = state;
   const start = { updates: state.step, microBatches: progressOf(state).microBatches };
@@ -221,32 +226,32 @@ function* stop({ state, saved }: Reached, options: TrainOptions): Generator<Trai
   };
 }
 
-/** Throws `diverged` for a held-out loss that is not finite. */
-function checkHeldOut(step: number, loss: number): void {
+/** Throws `diverged` for a validation loss that is not finite. */
+function checkValidation(step: number, loss: number): void {
   if (Number.isFinite(loss)) return;
   throw new MosError(
     "diverged",
-    `step ${step}: the held-out loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
+    `step ${step}: the validation loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
   );
 }
 
-/** Evaluates on the held-out part. Where the signal interrupts it, the state has what is summed up. */
+/** Evaluates on the validation split. Where the signal interrupts it, the state has what is summed up. */
 async function* evaluate(
   state: TrainingState,
   source: GradientSource,
-  { heldOut, settings, signal, now }: TrainOptions,
+  { validation, settings, signal, now }: TrainOptions,
 ): AsyncGenerator<TrainEvent, TrainingState> {
   const { step } = state;
   let sums = state.evaluating ?? NOTHING_EVALUATED;
-  for await (const next of heldOutSums(source, heldOut, { ...settings, done: sums, now })) {
-    checkHeldOut(step, next.loss);
+  for await (const next of validationSums(source, validation, { ...settings, done: sums, now })) {
+    checkValidation(step, next.loss);
     const isTold = Math.floor(next.seconds) > Math.floor(sums.seconds);
     sums = next;
     if (isTold) yield { type: "evaluating", step, batches: sums.batches };
     if (signal?.aborted === true) return { ...state, evaluating: sums };
   }
   const { loss, accuracy } = meansOf(sums);
-  checkHeldOut(step, loss);
+  checkValidation(step, loss);
   const baseLoss = step === 0 ? loss : state.baseLoss;
   const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);
   yield { type: "evaluation", step, loss, accuracy, best: isBest, seconds: sums.seconds };

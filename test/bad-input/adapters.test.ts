@@ -21,7 +21,7 @@ beforeAll(async () => {
   adapter = join(folder, "adapter");
   const trained = await mos([
     ...["train", "--model", model, "--data", tiny.data, "--out", adapter, "--rank", "3", "--quiet"],
-    ...["--shards-per-vector", "2", "--max-length", "64", "--steps", "1", "--held-out", "0"],
+    ...["--shards-per-vector", "2", "--max-length", "64", "--steps", "1", "--validation-split", "0"],
   ]);
   expect(trained).toEqual({ code: 0, stdout: "", stderr: "" });
 });

@@ -102,7 +102,7 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   ],
   ["UTF-16", Buffer.from(`\ufeff${GOOD}`, "utf16le"), /bad\.jsonl:1: the line is not valid UTF-8/],
   ["a binary file", Buffer.from([0x50, 0x4b, 3, 4, 0, 0, 0xff, 0xd8, 0x0a, 0x80]), /bad\.jsonl:1: /],
-  ["a single example, which cannot be split", GOOD, /--held-out|held out|hold/],
+  ["a single example, which cannot be split", GOOD, /--validation-split|held out|hold/],
 ];
 
 const train = (data: string, ...more: readonly string[]): readonly string[] => [
@@ -136,8 +136,8 @@ const settings: readonly (readonly [string, string, readonly string[], RegExp])[
     [],
     /all \d examples have nothing left to learn after the cut to 64 tokens/,
   ],
-  ["everything is held out", GOOD.repeat(4), ["--held-out", "4"], /leaves none to train on/],
-  ["more is held out than there is", GOOD.repeat(4), ["--held-out", "10"], /leaves none to train on/],
+  ["everything is held out", GOOD.repeat(4), ["--validation-split", "4"], /leaves none to train on/],
+  ["more is held out than there is", GOOD.repeat(4), ["--validation-split", "10"], /leaves none to train on/],
 ];
 test.each(settings)("%s", async (_, content, more, message) => {
   const data = join(folder, "bad.jsonl");
@@ -223,7 +223,7 @@ test("a device that never ends", async () => {
   });
 });
 test("held-out data that are trained on", async () => {
-  await expectRefusal(train(good, "--held-out-data", good), {
+  await expectRefusal(train(good, "--validation-data", good), {
     code: 2,
     message: /is trained on and held out at once/,
     untouched: folder,
@@ -232,7 +232,7 @@ test("held-out data that are trained on", async () => {
 test("held-out data with a bad line", async () => {
   const data = join(folder, "held.jsonl");
   await writeFile(data, `${GOOD}{\n`);
-  await expectRefusal(train(good, "--held-out-data", data), {
+  await expectRefusal(train(good, "--validation-data", data), {
     code: 1,
     message: /held\.jsonl:2:\d+: not valid JSON/,
     untouched: folder,

@@ -76,7 +76,18 @@ const mountDisk = (options: string): void => {
 /** A run whose adapter takes about 200 kB, and its checkpoint three times that. */
 const train = (out: string, ...more: readonly string[]): readonly string[] => [
   ...["train", "--model", model, "--data", data, "--out", out, "--method", "lora", "--rank", "64"],
-  ...["--max-length", "64", "--held-out", "0", "--quiet", "--steps", "6", "--save-every", "2", ...more],
+  ...[
+    "--max-length",
+    "64",
+    "--validation-split",
+    "0",
+    "--quiet",
+    "--steps",
+    "6",
+    "--save-every",
+    "2",
+    ...more,
+  ],
 ];
 
 /** Fills the disk but for so many bytes. */

@@ -36,7 +36,7 @@ const train = [
   "--steps",
   "1",
   "--quiet",
-  "--held-out",
+  "--validation-split",
   "0",
 ];
 

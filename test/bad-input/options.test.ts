@@ -14,7 +14,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-bad-option-"));
   tiny = await writeTinyFolder(folder);
   done = join(folder, "done");
-  expect(await mos(train(["--out", done, "--quiet", "--held-out", "0"]))).toMatchObject({
+  expect(await mos(train(["--out", done, "--quiet", "--validation-split", "0"]))).toMatchObject({
     code: 0,
     stderr: "",
   });
@@ -82,7 +82,7 @@ const trainCases: readonly Case[] = [
   ["--dropout 1", 2, /--dropout.*'1' is invalid\. It must be a probability from 0 to below 1/],
   ["--learning-rate 50", 2, /--learning-rate.*'50' is invalid\. It must be a number above 0 and up to 10/],
   ["--warmup 5", 2, /warmup of 5 updates is more than the 1 updates|--warmup/],
-  ["--held-out 2.5", 2, /cannot hold out 2\.5 examples; give a whole number from 0 up/],
+  ["--validation-split 2.5", 2, /cannot hold out 2\.5 examples; give a whole number from 0 up/],
   ["--schedule exponential", 2, /--schedule.*exponential.*linear, cosine, constant/],
   ["--prompt-format alpaca", 2, /--prompt-format.*alpaca.*template, chatml, plain, open-instruct/],
   ["--device tpu", 2, /--device.*tpu.*cpu, webgpu, cuda/],
@@ -140,7 +140,7 @@ describe("mos train", () => {
     ],
     ["--overwrite --rank 0", 2, /--rank/],
   ])("an out folder that holds a run, %s", async (options, code, message) => {
-    await expectRefusal(train(["--out", done, "--held-out", "0", ...words(options)]), {
+    await expectRefusal(train(["--out", done, "--validation-split", "0", ...words(options)]), {
       code,
       message,
       untouched: folder,
@@ -223,13 +223,13 @@ describe("mos train", () => {
     const broken = join(folder, "broken");
     await cp(done, broken, { recursive: true });
     await writeFile(join(broken, "checkpoints/step-00000001/state.safetensors"), "x");
-    await expectRefusal(train(["--out", broken, "--held-out", "0", "--resume"]), {
+    await expectRefusal(train(["--out", broken, "--validation-split", "0", "--resume"]), {
       code: 1,
       message: /state\.safetensors: 1 bytes are too few/,
       untouched: folder,
     });
     await writeFile(join(broken, "run.json"), "[]");
-    await expectRefusal(train(["--out", broken, "--held-out", "0", "--resume"]), {
+    await expectRefusal(train(["--out", broken, "--validation-split", "0", "--resume"]), {
       code: 1,
       message: /run\.json: this is a list/,
       untouched: folder,

@@ -33,7 +33,17 @@ async function ended(child: ChildProcess) {
 
 const train = (out: string, ...more: readonly string[]): readonly string[] => [
   ...["train", "--model", tiny.model, "--data", tiny.data, "--out", out, "--rank", "3", "--quiet"],
-  ...["--shards-per-vector", "2", "--max-length", "64", "--held-out", "0", "--save-every", "1", ...more],
+  ...[
+    "--shards-per-vector",
+    "2",
+    "--max-length",
+    "64",
+    "--validation-split",
+    "0",
+    "--save-every",
+    "1",
+    ...more,
+  ],
 ];
 
 test("a device that is not there: one line, exit code 1, and nothing in the out folder", async () => {

@@ -59,7 +59,7 @@ export const optionsOf = (
     name: "tiny-english",
     fingerprint: engine.model.fingerprint,
     baseDtype: "stored",
-    compute: "float32",
+    computeDtype: "float32",
   },
   subjects: [{ name: "base", adapter: null }],
   tasks: ["gsm8k"],

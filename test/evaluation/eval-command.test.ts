@@ -70,7 +70,7 @@ test("one table of the base and two adapters, all rules' settings in the result"
   expect(stderr).toMatch(/^gsm8k mos: exact_match \d of 3, /m);
   const result = await read("table.json");
   expect(result).toMatchObject({
-    model: { name: "tiny-english", baseDtype: "stored", compute: "float32" },
+    model: { name: "tiny-english", baseDtype: "stored", computeDtype: "float32" },
     settings: { rules: "open-instruct", format: "none", shots: 0, seed: 0, maxLength: 512 },
     subjects: [{ name: "base" }, { name: "lora", method: "lora" }, { name: "mos", method: "mos", rank: 6 }],
   });

@@ -298,7 +298,7 @@ describe("a stored base", () => {
     expect(relative(await logitsOf(new Map(weights)), expected)).toBeLessThan(1e-5);
     if (form.kind === "float16" || form.kind === "bfloat16")
       expect(relative(await logitsOf(weights, { expand: false }), expected)).toBeLessThan(1e-5);
-    else expect(relative(await logitsOf(weights, { compute: "int8" }), expected)).toBeLessThan(0.1);
+    else expect(relative(await logitsOf(weights, { computeDtype: "int8" }), expected)).toBeLessThan(0.1);
   });
 
   test("a matrix of another form in a group is a product by itself", async () => {

@@ -29,11 +29,11 @@ function dense(weights: readonly Weight[]): Float32Array {
   );
 }
 
-async function product(weights: readonly Weight[], compute: "float32" | "int8"): Promise<Float32Array> {
-  const matrix = await writeMatrix(packMatrix(weights, compute), (_, { data, shape, dtype }) =>
+async function product(weights: readonly Weight[], computeDtype: "float32" | "int8"): Promise<Float32Array> {
+  const matrix = await writeMatrix(packMatrix(weights, computeDtype), (_, { data, shape, dtype }) =>
     file.add(data, shape, dtype),
   );
-  const y: Value = packedLinear(leaf("x", ["rows", WIDTH]), matrix, { compute });
+  const y: Value = packedLinear(leaf("x", ["rows", WIDTH]), matrix, { computeDtype });
   await using program = await compile({ y });
   const { y: result } = await program.run({ x: { shape: [ROWS, WIDTH], data: x } });
   return result!.data as Float32Array;

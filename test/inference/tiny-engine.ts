@@ -91,10 +91,10 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     fingerprint: "test",
     identity: "test",
     baseDtype: "float32",
-    compute: "float32",
+    computeDtype: "float32",
   };
   const core = createCore({
-    runner: wrap(await createModelRunner(prepared, { maxLength, compile: { threads: 1 } })),
+    runner: wrap(await createModelRunner(prepared, { maxLength, session: { threads: 1 } })),
     adapters,
     tokenizer,
     model,

@@ -20,7 +20,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
 import { createModelRunner } from "#inference";
-import type { BaseDtype, Compute } from "#models";
+import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "../../src/files/writer.ts";
 import { openWeights } from "../../src/inference/open-weights.ts";
 import { fullSettings } from "../../src/inference/settings.ts";
@@ -69,7 +69,7 @@ interface Started {
 
 interface StartOptions {
   readonly baseDtype?: BaseDtype;
-  readonly compute?: Compute;
+  readonly computeDtype?: ComputeDtype;
   readonly keep?: boolean;
   readonly from?: number;
   readonly fallback?: string;
@@ -78,7 +78,7 @@ interface StartOptions {
 
 async function start({
   baseDtype = "int4",
-  compute = "int8",
+  computeDtype = "int8",
   keep = true,
   from = 0,
   fallback,
@@ -86,7 +86,7 @@ async function start({
 }: StartOptions = {}): Promise<Started> {
   const notes: string[] = [];
   const opened = await openWeights(path, {
-    size: { ...fullSettings({ baseDtype, maxLength: 64 }), compute, adapters: false },
+    size: { ...fullSettings({ baseDtype, maxLength: 64 }), computeDtype, adapters: false },
     free: undefined,
     signal: undefined,
     report: () => undefined,
@@ -116,11 +116,11 @@ test.each([
   ["int8", "float32"],
 ] as const)(
   "%s with products in %s: the second start has the same bits, and says nothing",
-  async (baseDtype, compute) => {
-    const without = await start({ baseDtype, compute, keep: false });
-    const first = await start({ baseDtype, compute });
-    const second = await start({ baseDtype, compute });
-    expect(await filesOf(join(model, ".mos"))).toEqual([named(`${baseDtype}-${compute}`)]);
+  async (baseDtype, computeDtype) => {
+    const without = await start({ baseDtype, computeDtype, keep: false });
+    const first = await start({ baseDtype, computeDtype });
+    const second = await start({ baseDtype, computeDtype });
+    expect(await filesOf(join(model, ".mos"))).toEqual([named(`${baseDtype}-${computeDtype}`)]);
     expect(first.notes).toEqual([
       expect.stringMatching(/^packed weights are kept for the next start: .* in .*\.mos$/),
     ]);
@@ -314,9 +314,9 @@ test("small models, stored weights and plain matrices are not kept", async () =>
   const cases: readonly StartOptions[] = [
     { from: 1e9 },
     { keep: false },
-    { baseDtype: "stored", compute: "float32" },
-    { baseDtype: "float32", compute: "int8" },
-    { baseDtype: "nf4", compute: "float32" },
+    { baseDtype: "stored", computeDtype: "float32" },
+    { baseDtype: "float32", computeDtype: "int8" },
+    { baseDtype: "nf4", computeDtype: "float32" },
   ];
   for (const options of cases) expect((await start(options)).notes).toEqual([]);
   expect(await filesOf(join(model, ".mos"))).toEqual([]);
@@ -364,12 +364,12 @@ test.skipIf(process.platform !== "linux" || !mountable)("a cache that is only re
 test("what is packed stays what it was, or FORMAT of weight-cache.ts is raised", async () => {
   const digests: Record<string, string> = {};
   for (const baseDtype of ["int4", "int8"] as const)
-    for (const compute of ["int8", "float32"] as const) {
-      await start({ baseDtype, compute });
-      const bytes = await readFile(await cacheFile(`${baseDtype}-${compute}`));
+    for (const computeDtype of ["int8", "float32"] as const) {
+      await start({ baseDtype, computeDtype });
+      const bytes = await readFile(await cacheFile(`${baseDtype}-${computeDtype}`));
       const length = 8 + Number(bytes.readBigUInt64LE(0));
       const { __metadata__, ...tensors } = JSON.parse(bytes.toString("utf8", 8, length));
-      digests[`${baseDtype} ${compute}`] = createHash("sha256")
+      digests[`${baseDtype} ${computeDtype}`] = createHash("sha256")
         .update(JSON.stringify([tensors, __metadata__.mos_facts]))
         .update(bytes.subarray(length))
         .digest("hex")

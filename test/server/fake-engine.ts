@@ -182,7 +182,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       fingerprint: "test",
       identity: "test",
       baseDtype: "float32",
-      compute: "float32",
+      computeDtype: "float32",
     },
     isResponding: true,
     seen,

@@ -48,7 +48,7 @@ async function train(seed: number, options: readonly string[], signal?: NodeJS.S
       "1e-2",
       "--max-length",
       "128",
-      "--held-out",
+      "--validation-split",
       "4",
     ],
     ...["--batch-size", "2", "--steps", "16", "--save-every", "2", "--seed", String(seed), ...options],

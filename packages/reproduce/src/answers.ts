@@ -1,4 +1,4 @@
-// Greedy answers to held-out prompts, and how many of them are the reference.
+// Greedy answers to validation prompts, and how many of them are the reference.
 import { type LoadedText, MosError } from "mixture-of-shards";
 import { type Example, encodeExample, IGNORED, type PromptFormat } from "mixture-of-shards/data";
 import type { Engine } from "mixture-of-shards/inference";

@@ -112,15 +112,15 @@ const resultSchema = z.object({
   trainable: z.int(),
   /** Of each update, in nats. */
   losses: z.array(z.number()),
-  /** Mean over the trained tokens of the held-out examples, in nats. */
-  heldOutLoss: z.number(),
-  heldOutExamples: z.int(),
+  /** Mean over the trained tokens of the validation examples, in nats. */
+  validationLoss: z.number(),
+  validationExamples: z.int(),
   answers: z.object({ correct: z.int(), total: z.int() }).optional(),
   benchmarks: z.array(benchmarkScore).optional(),
   /** Of all updates, padding not counted. */
   tokens: z.int(),
   seconds,
-  /** Of the process, with the held-out loss and without the answers. */
+  /** Of the process, with the validation loss and without the answers. */
   peakMemoryBytes: z.number(),
   jobs: z.int(),
   threads: z.int().optional(),
@@ -175,7 +175,7 @@ export async function readResult(folder: string, identity: string): Promise<Stor
 }
 
 export const isResult = (stored: StoredResult | undefined): stored is CellResult =>
-  stored !== undefined && "heldOutLoss" in stored;
+  stored !== undefined && "validationLoss" in stored;
 
 /** The benchmarks that a result has no score of. */
 export const unscored = (

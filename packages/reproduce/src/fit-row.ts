@@ -117,7 +117,7 @@ export const nearestShards = (wanted: number, { widths }: AdapterGeometry): numb
   );
 
 /**
- * The largest rank whose trainable numbers are at most `limit`; 1 if none is. The count must grow with the rank.
+ * The largest rank whose trainable parameters are at most `limit`; 1 if none is. The count must grow with the rank.
  */
 export function largestRank(
   trainable: (rank: number) => number,

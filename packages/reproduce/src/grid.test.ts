@@ -11,7 +11,7 @@ const options: ReproduceOptions = {
   experiment: "table2",
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
-  evaluation: "assets/quickstart/heldout.jsonl",
+  evaluation: "assets/quickstart/validation.jsonl",
   seeds: 2,
   steps: 10,
   learningRates: [1e-3, 1e-2],
@@ -55,19 +55,19 @@ describe("a cell's identity changes with everything that decides its result:", (
     ["the program's version", { version: "2" }, "base measuring tuning"],
     ["dropout", { dropout: 0 }, "measuring tuning"],
     ["sequences per batch", { training: { maxLength: 64, batchSize: 2 } }, "base measuring tuning"],
-    ["examples to train on", { training: { maxLength: 64, examples: 100 } }, "measuring tuning"],
+    ["examples to train on", { training: { maxLength: 64, maxExamples: 100 } }, "measuring tuning"],
     ["examples to measure on", { evaluationExamples: 5 }, "base measuring"],
     ["answers", { answers: 5 }, "base measuring"],
     ["length of answers", { answerTokens: 5 }, "base measuring"],
     ["the file to measure on", { evaluation: "test/fixtures/none.jsonl" }, "refused"],
     [
       "the file to train on",
-      { train: "assets/quickstart/heldout.jsonl", evaluation: options.train },
+      { train: "assets/quickstart/validation.jsonl", evaluation: options.train },
       "base measuring tuning",
     ],
     ["jobs, threads, and what is kept", { jobs: 2, threads: 3, keepAdapters: true, command: "mos" }, ""],
     ["how the base is kept", { baseDtype: "nf4" }, "base measuring tuning"],
-    ["what its products are computed in", { compute: "int8" }, "base measuring tuning"],
+    ["what its products are computed in", { computeDtype: "int8" }, "base measuring tuning"],
     ["more seeds", { seeds: 5 }, ""],
   ])("%s", async (_, more, kinds) => {
     if (kinds === "refused") await expect(changedBy(more)).rejects.toMatchObject({ code: "not_found" });
@@ -99,7 +99,7 @@ test("examples that are both trained and measured on are counted", async () => {
       (await planGrid({ ...options, evaluation, ...more })).repeatedExamples;
     expect(await count({})).toBe(2);
     expect(await count({ evaluationExamples: 1 })).toBe(1);
-    expect(await count({ training: { maxLength: 64, examples: 8 } })).toBe(1);
+    expect(await count({ training: { maxLength: 64, maxExamples: 8 } })).toBe(1);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -111,7 +111,7 @@ describe("cells", () => {
     const cells = grid.selected.flatMap((row) => measuringCells(grid, row, 1e-3));
     expect(new Set(cells.slice(1).map(({ settings }) => JSON.stringify(settings))).size).toBe(1);
     for (const { settings, adapter } of cells) {
-      expect(settings).toMatchObject({ seed: 0, heldOut: 0 });
+      expect(settings).toMatchObject({ seed: 0, validationSplit: 0 });
       if (adapter !== null) expect(adapter.seed).toBe(0);
     }
   });
@@ -126,8 +126,8 @@ describe("cells", () => {
       expect(settings.steps).toBe(10);
       expect(benchmarks).toEqual([]);
       expect(grid.seeds).not.toContain(seed);
-      expect([train, evaluation.file]).toEqual(["out/tuning/train.jsonl", "out/tuning/held-out.jsonl"]);
-      expect(settings.heldOut).toBe(0);
+      expect([train, evaluation.file]).toEqual(["out/tuning/train.jsonl", "out/tuning/validation.jsonl"]);
+      expect(settings.validationSplit).toBe(0);
     }
     const single = await planGrid({ ...options, learningRates: [1e-3] });
     expect(single.selected.flatMap((row) => tuningCells(single, row))).toEqual([]);

@@ -86,7 +86,7 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     tuning: await planTuning(options, settings, { train: trainSet.examples.length, digests }),
     repeatedExamples: countRepeated(
       evaluationSet.examples.slice(0, settings.evaluationExamples),
-      trainSet.examples.slice(0, settings.training.examples),
+      trainSet.examples.slice(0, settings.training.maxExamples),
     ),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
     benchmarks: await benchmarksOf(options, settings),
@@ -153,11 +153,11 @@ function inputsOf(grid: Grid, purpose: Purpose) {
   const { answerTokens } = settings;
   if (purpose === "tune") {
     const { files, examples, identity } = tuning;
-    const evaluation: Evaluation = { file: files.heldOut, examples, answers: 0, answerTokens };
+    const evaluation: Evaluation = { file: files.validation, examples, answers: 0, answerTokens };
     return {
       train: files.train,
       evaluation,
-      identity: { train: identity.train, evaluation: identity.heldOut },
+      identity: { train: identity.train, evaluation: identity.validation },
     };
   }
   const { answers, evaluationExamples: examples } = settings;
@@ -174,7 +174,7 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
   const training: FinetuneSettingsInput = {
     ...settings.training,
     steps: purpose === "tune" ? settings.tuneSteps : settings.steps,
-    heldOut: 0, // what is measured on is in a file of its own
+    validationSplit: 0, // what is measured on is in a file of its own
     saveEvery: SAVE_EVERY,
     seed,
     ...(learningRate > 0 ? { learningRate } : {}),
@@ -182,7 +182,7 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
   const { version } = options;
   const { base } = settings;
   // results from before there was a choice are of float32
-  const isPlain = base.baseDtype === "float32" && base.compute === "float32";
+  const isPlain = base.baseDtype === "float32" && base.computeDtype === "float32";
   return {
     ...name,
     identity: identityOf({
@@ -192,7 +192,7 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
       evaluation: inputs.identity.evaluation,
       adapter,
       // without an adapter nothing is trained, and only what measuring needs counts
-      training: adapter === null ? { ...settings.training, examples: undefined } : training,
+      training: adapter === null ? { ...settings.training, maxExamples: undefined } : training,
       ...(isPlain ? {} : { base }),
     }),
     folder: cellFolder(options.out, name),

@@ -70,7 +70,7 @@ function tableColumns(
       title: "# Param.",
       text: ({ row: { trainable } }) => (trainable === 0 ? MISSING : trainable.toLocaleString("en-US")),
     },
-    { title: "Held-out loss", text: ({ heldOutLoss }) => spread(heldOutLoss, { digits: 4 }) },
+    { title: "Validation loss", text: ({ validationLoss }) => spread(validationLoss, { digits: 4 }) },
     ...(hasAnswers
       ? [
           {

@@ -17,13 +17,13 @@ const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]):
     .join("\n");
 
 /** In the units of the main table. */
-const METRICS: Readonly<Record<"heldOutLoss" | "exactMatch", Format & { readonly title: string }>> = {
-  heldOutLoss: { title: "held-out loss (negative is better)", digits: 4 },
+const METRICS: Readonly<Record<"validationLoss" | "exactMatch", Format & { readonly title: string }>> = {
+  validationLoss: { title: "validation loss (negative is better)", digits: 4 },
   exactMatch: { title: "exact match in points of % (positive is better)", digits: 1, factor: 100 },
 };
 
 function formatOf(metric: Metric, rows: readonly RowSummary[]): Format & { readonly title: string } {
-  if (metric === "heldOutLoss" || metric === "exactMatch") return METRICS[metric];
+  if (metric === "validationLoss" || metric === "exactMatch") return METRICS[metric];
   const column = columnsOf(BENCHMARK_NAMES).find(({ key }) => key === metric);
   const cells = rows.flatMap((row) => row.cells);
   const digits = columnDecimals(cells, metric, BENCHMARK_NAMES);
@@ -99,18 +99,18 @@ function machineText(rows: readonly RowSummary[]): string {
   return ways.size === 0 ? "Nothing was run yet." : `Run ${[...ways].join(", or ")}${warning}.`;
 }
 
-const baseText = ({ base: { baseDtype, compute } }: Grid["settings"]): string =>
-  `The base's weights are ${baseDtype === "stored" ? "as its file stores them" : `kept as ${baseDtype}`}, and its products computed in ${compute}.`;
+const baseText = ({ base: { baseDtype, computeDtype } }: Grid["settings"]): string =>
+  `The base's weights are ${baseDtype === "stored" ? "as its file stores them" : `kept as ${baseDtype}`}, and its products computed in ${computeDtype}.`;
 
 function settingsText(
   { options, settings, tuning, repeatedExamples }: Grid,
   measured: readonly RowSummary[],
 ): string {
   const { training, steps, seeds, alpha, dropout, learningRates, tuneSteps, evaluationExamples } = settings;
-  const rows = training.batchSize * training.accumulate;
+  const rows = training.batchSize * training.gradientAccumulationSteps;
   const examples =
     evaluationExamples === undefined ? "all examples" : `the first ${evaluationExamples} examples`;
-  const trained = training.examples === undefined ? "" : `the first ${training.examples} examples of `;
+  const trained = training.maxExamples === undefined ? "" : `the first ${training.maxExamples} examples of `;
   const decay = training.weightDecay === 0 ? "" : `, weight decay ${training.weightDecay}`;
   return [
     `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
@@ -122,7 +122,7 @@ function settingsText(
         ]),
     `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
     learningRates.length > 1
-      ? `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, continues beyond its ends where the best is there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.heldOut)}`}, after ${plural(tuneSteps, "update")} with ${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own.`
+      ? `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, continues beyond its ends where the best is there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.validation)}`}, after ${plural(tuneSteps, "update")} with ${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own.`
       : `Learning rate ${learningRates[0]} for all rows.`,
     machineText(measured),
     ...(settings.answers > 0

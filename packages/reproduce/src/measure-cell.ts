@@ -67,9 +67,9 @@ export async function trainedPart(
   };
 }
 
-/** The held-out loss, and what is to be answered. */
+/** The validation loss, and what is to be answered. */
 export async function measure(running: RunningCell): Promise<{
-  readonly result: Pick<CellResult, "heldOutLoss" | "heldOutExamples" | "peakMemoryBytes">;
+  readonly result: Pick<CellResult, "validationLoss" | "validationExamples" | "peakMemoryBytes">;
   readonly questions: readonly Question[];
   readonly seconds: number;
 }> {
@@ -78,11 +78,11 @@ export async function measure(running: RunningCell): Promise<{
   const started = now();
   const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
   const adapter = spec.adapter === null ? null : await finalAdapter(running);
-  const loss = await heldOutLoss(running, adapter, examples);
+  const loss = await validationLoss(running, adapter, examples);
   const { promptFormat, system } = settings;
   const { maxPositions: maxLength } = base.model.config;
   return {
-    result: { heldOutLoss: loss.mean, heldOutExamples: loss.examples, peakMemoryBytes: peakMemory() },
+    result: { validationLoss: loss.mean, validationExamples: loss.examples, peakMemoryBytes: peakMemory() },
     questions: examples
       .slice(0, evaluation.answers)
       .map((example) => questionOf(example, { text: base.text, promptFormat, system, maxLength })),
@@ -94,7 +94,7 @@ const finalAdapter = ({ spec, base: { model } }: RunningCell): Promise<Adapter> 
   loadAdapter(runOf(spec), { geometry: geometryOf(model.config), fingerprint: model.fingerprint });
 
 /** As training measures it: a mean over the trained tokens, in batches of the training's shape. */
-async function heldOutLoss(
+async function validationLoss(
   { spec, base, settings, signal }: RunningCell,
   adapter: Adapter | null,
   examples: readonly Example[],
@@ -121,6 +121,6 @@ async function heldOutLoss(
     signal,
   });
   if (!Number.isFinite(mean))
-    throw new MosError("diverged", `the held-out loss is ${mean}; use a lower --learning-rate`);
+    throw new MosError("diverged", `the validation loss is ${mean}; use a lower --learning-rate`);
   return { mean, examples: encoded.length };
 }

@@ -47,7 +47,7 @@ const ROWS: Readonly<Record<ExperimentName, string>> = {
   table2: `Orange: Mixture of Shards (MoS). ${ABLATIONS}`,
   budget: `Orange: Mixture of Shards (MoS). ${ABLATIONS} MoS-scaled has LoRA's alpha / r.`,
   figure1:
-    "Private rank: pairs that one layer has for itself. Shards: the parts that each vector is cut into. All have rank 8 and the trainable numbers of LoRA of rank 4.",
+    "Private rank: pairs that one layer has for itself. Shards: the parts that each vector is cut into. All have rank 8 and the trainable parameters of LoRA of rank 4.",
 };
 
 /** A file as a reader may know it: its name and folder. */
@@ -64,16 +64,16 @@ function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[]
   return [
     {
       kind: "loss",
-      title: "Held-out loss",
-      valueTitle: "held-out loss (nats per token)",
+      title: "Validation loss",
+      valueTitle: "validation loss (nats per token)",
       better: "lower",
       decimals: 4,
-      on: of(cells[0]?.heldOutExamples),
+      on: of(cells[0]?.validationExamples),
       // the base is so far away that the others would look alike beside it
-      of: ({ adapter, heldOutLoss, cells }) =>
-        adapter === null || heldOutLoss === undefined
+      of: ({ adapter, validationLoss, cells }) =>
+        adapter === null || validationLoss === undefined
           ? undefined
-          : { ...heldOutLoss, points: cells.map((cell) => cell.heldOutLoss) },
+          : { ...validationLoss, points: cells.map((cell) => cell.validationLoss) },
     },
     {
       kind: "answers",
@@ -123,7 +123,8 @@ export function drawPictures(report: StoredReport): Pictures {
 
 function drawRows(report: StoredReport, measure: Measure): string {
   const { title, valueTitle, better, decimals, limits, kind } = measure;
-  const base = kind === "loss" ? report.rows.find(({ adapter }) => adapter === null)?.heldOutLoss : undefined;
+  const base =
+    kind === "loss" ? report.rows.find(({ adapter }) => adapter === null)?.validationLoss : undefined;
   const rows = report.rows.flatMap((row) => {
     const measured = measure.of(row);
     if (measured === undefined) return [];

@@ -28,15 +28,15 @@ test("shows the progress of cells, the time left, and failures", () => {
     "1/5  5 min 05 s left  ·  mos-2 seed 0 5/10 loss 1.235  ·  lora-2 tuning at 0.001 seed 0 starting",
   );
   const answers = { correct: 3, total: 32 };
-  expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, answers, seconds: 75 })).toBe(
-    "mos-2 seed 0: held-out loss 0.7123, 3 of 32 answers right, 1 min 15 s",
+  expect(progress.take({ type: "result", cell, validationLoss: 0.71234, answers, seconds: 75 })).toBe(
+    "mos-2 seed 0: validation loss 0.7123, 3 of 32 answers right, 1 min 15 s",
   );
   progress.take({ type: "benchmark", cell, task: "gsm8k", done: 3, total: 8 });
   expect(progress.text()).toContain("mos-2 seed 0 gsm8k 3/8");
   const scores = { "GSM8K EM": 12.5, "Avg.": 7 };
   const questions = { "GSM8K EM": 1319, "Avg.": 164 };
-  expect(progress.take({ type: "result", cell, heldOutLoss: 0.7, scores, questions, seconds: 75 })).toBe(
-    "mos-2 seed 0: held-out loss 0.7000, GSM8K EM 12.50 %, Avg. 7.0 %, 1 min 15 s",
+  expect(progress.take({ type: "result", cell, validationLoss: 0.7, scores, questions, seconds: 75 })).toBe(
+    "mos-2 seed 0: validation loss 0.7000, GSM8K EM 12.50 %, Avg. 7.0 %, 1 min 15 s",
   );
   expect(progress.take({ ...plan, retrained: 2 })).toMatch(
     /, 2 finished cells trained again for the benchmarks, without a kept adapter$/,
@@ -57,7 +57,7 @@ const end: Extract<ReproduceEvent, { type: "finish" }> = {
   files: ["out/table1.md", "out/table1.json"],
   missing: 0,
   table: [
-    ["Method", "Held-out loss"],
+    ["Method", "Validation loss"],
     ["LoRA", "0.7100 ± 0.0100"],
   ],
   rates: [],
@@ -67,7 +67,7 @@ const summaryOf = (more: Partial<typeof end>): string =>
   reproduceProgress({ jobs: 1, now: () => 0 }).summary({ ...end, ...more });
 
 test("ends with the table, warnings, files, and missing results", () => {
-  const table = "Method    Held-out loss\nLoRA    0.7100 ± 0.0100";
+  const table = "Method  Validation loss\nLoRA    0.7100 ± 0.0100";
   const files = "out/table1.md\nout/table1.json";
   expect(summaryOf({})).toBe(`${table}\n\n${files}`);
   const rates = [
@@ -96,7 +96,7 @@ test("labels tuning losses, and counts the cells that a search adds", () => {
   });
   const cell = { key: "lora-2", purpose: "tune", learningRate: 0.01, seed: 1_000_003 } as const;
   time = 10_000;
-  expect(progress.take({ type: "result", cell, heldOutLoss: 0.71234, seconds: 10 })).toBe(
+  expect(progress.take({ type: "result", cell, validationLoss: 0.71234, seconds: 10 })).toBe(
     "lora-2 tuning at 0.01 seed 1000003: tuning loss 0.7123, 10 s",
   );
   expect(progress.text()).toBe("1/4  30 s left");

@@ -31,7 +31,7 @@ const planText = ({ title, rows, cells, finished, retrained }: PlanEvent, jobs: 
 
 const resultText = ({
   cell,
-  heldOutLoss,
+  validationLoss,
   answers,
   scores = {},
   questions = {},
@@ -41,8 +41,8 @@ const resultText = ({
   const marks = Object.entries(scores).map(
     ([title, score]) => `, ${title} ${score.toFixed(percentDecimals(questions[title] ?? 0))} %`,
   );
-  const loss = cell.purpose === "tune" ? "tuning loss" : "held-out loss";
-  return `${nameOf(cell)}: ${loss} ${heldOutLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
+  const loss = cell.purpose === "tune" ? "tuning loss" : "validation loss";
+  return `${nameOf(cell)}: ${loss} ${validationLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
 };
 
 interface Clock {

@@ -69,7 +69,7 @@ function stepWarnings(rows: readonly RowSummary[], comparisons: readonly Compari
         ({ theirs, difference, rateStep }) =>
           `${named(theirs)} (${difference.toFixed(4)}, a step ${plain(rateStep, 4)})`,
       );
-    return `${named(ours)} differs in held-out loss by less than one step of the learning rates changes from ${others.join(", ")}. Such a difference may come from the choice of rates.`;
+    return `${named(ours)} differs in validation loss by less than one step of the learning rates changes from ${others.join(", ")}. Such a difference may come from the choice of rates.`;
   });
 }
 

@@ -10,10 +10,10 @@ const grid = await planGrid({
   experiment: "table2",
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
-  evaluation: "assets/quickstart/heldout.jsonl",
+  evaluation: "assets/quickstart/validation.jsonl",
   seeds: 3,
   steps: 10,
-  training: { maxLength: 64, examples: 100 },
+  training: { maxLength: 64, maxExamples: 100 },
   out: "out",
   version: "1",
 });
@@ -23,7 +23,7 @@ const asked = await planGrid({
   benchmarks: { tasks: ["tydiqa", "gsm8k"], dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
 });
 
-const cell = (key: string, seed: number, heldOutLoss: number): CellResult => ({
+const cell = (key: string, seed: number, validationLoss: number): CellResult => ({
   format: 1,
   identity: "",
   key,
@@ -32,8 +32,8 @@ const cell = (key: string, seed: number, heldOutLoss: number): CellResult => ({
   seed,
   trainable: 1,
   losses: [1],
-  heldOutLoss,
-  heldOutExamples: 1,
+  validationLoss,
+  validationExamples: 1,
   answers: { correct: 0, total: 4 },
   tokens: 10,
   seconds: { total: 1, load: 1, training: 1, step: 1, evaluation: 1, answers: 1 },
@@ -59,7 +59,7 @@ const outcomes = (losses: Readonly<Record<string, readonly (number | undefined)[
 test("only seeds that both rows have make pairs, ours − theirs", () => {
   const found = comparisonsOf(outcomes({ "lora-2": [1, undefined, 3], "mos-2": [0.5, 7, 2] }), references);
   expect(found[0]).toMatchObject({
-    metric: "heldOutLoss",
+    metric: "validationLoss",
     ours: "mos-2",
     theirs: "lora-2",
     pairs: 2,
@@ -73,7 +73,7 @@ test("the base and the other reference are not tested, ablations against their o
   const keys = ["base", "lora-2", "mos-2", "mos-8", "mos-8-sp"];
   const found = comparisonsOf(outcomes(Object.fromEntries(keys.map((key) => [key, [1, 2]]))), references);
   expect(
-    found.filter(({ metric }) => metric === "heldOutLoss").map(({ ours, theirs }) => [ours, theirs]),
+    found.filter(({ metric }) => metric === "validationLoss").map(({ ours, theirs }) => [ours, theirs]),
   ).toEqual([
     ["mos-2", "lora-2"],
     ["mos-8", "lora-2"],
@@ -104,7 +104,7 @@ test("results without times, as from another machine, count for everything but t
   const [first, second] = row!.cells;
   const cells = [first!, { ...second!, seconds: zeros, peakMemoryBytes: 0 }];
   const [mixed] = summariesOf([{ ...row!, cells }]);
-  expect(mixed).toMatchObject({ heldOutLoss: { count: 2, mean: 1.5 }, tokensPerSecond: { mean: 10 } });
+  expect(mixed).toMatchObject({ validationLoss: { count: 2, mean: 1.5 }, tokensPerSecond: { mean: 10 } });
   expect(mixed).toMatchObject({ stepSeconds: { count: 1 }, peakMemoryBytes: { mean: 1e9 } });
   const only = summariesOf([{ ...row!, cells: cells.slice(1) }]);
   const text = markdownOf(grid, { rows: only, comparisons: [], pictures: [] });
@@ -138,7 +138,7 @@ test("benchmarks are columns in the paper's order after the losses, with tests o
   const comparisons = comparisonsOf(made, references, tasks);
   const text = markdownOf(asked, { rows: summariesOf(made, tasks), comparisons, pictures: [] });
   expect(text).toContain(
-    "| Held-out loss | Exact match (%) | GSM8K EM (%) | TyDi QA F1 (%) | TyDi QA EM (%) | Avg. (%) | Time per step |",
+    "| Validation loss | Exact match (%) | GSM8K EM (%) | TyDi QA F1 (%) | TyDi QA EM (%) | Avg. (%) | Time per step |",
   );
   expect(text).toContain("| 13 ± 18 | 31 ± 1 | 15 ± 0 | 19 ± 6 | 1.00 × |");
   expect(text).toContain("| Base model | – | – | 3.0000 | 0.0 | – | – | – | – | – |");
@@ -219,9 +219,9 @@ describe("rates that were searched for", () => {
       "lora-2": [1.02, 1, 1.01],
       "mos-2": [1.2, 1, 1.1],
     });
-    expect(comparisons[0]).toMatchObject({ metric: "heldOutLoss", ours: "mos-2", theirs: "lora-2" });
+    expect(comparisons[0]).toMatchObject({ metric: "validationLoss", ours: "mos-2", theirs: "lora-2" });
     expect(comparisons[0]!.rateStep).toBeCloseTo(0.2);
-    expect(comparisons.filter(({ metric }) => metric !== "heldOutLoss")[0]?.rateStep).toBeUndefined();
+    expect(comparisons.filter(({ metric }) => metric !== "validationLoss")[0]?.rateStep).toBeUndefined();
     expect(warnings).toEqual([
       expect.stringMatching(/^MoS r=6 differs .* from LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /),
     ]);

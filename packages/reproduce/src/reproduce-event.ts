@@ -44,7 +44,7 @@ export type ReproduceEvent =
       readonly type: "result";
       readonly cell: CellName;
       /** Of a cell that tunes, its tuning loss: on the examples that rates are chosen on. */
-      readonly heldOutLoss: number;
+      readonly validationLoss: number;
       readonly answers?: { readonly correct: number; readonly total: number };
       /** In per cent, by the titles of columns. */
       readonly scores?: Readonly<Record<string, number>>;

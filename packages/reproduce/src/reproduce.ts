@@ -22,13 +22,13 @@ import { writeTuningFiles } from "./tuning-files.ts";
  *   experiment: "table1",
  *   model: "assets/tiny-english",
  *   train: "assets/quickstart/train.jsonl",
- *   evaluation: "assets/quickstart/heldout.jsonl",
+ *   evaluation: "assets/quickstart/validation.jsonl",
  *   seeds: 2,
  *   steps: 20,
  *   out: "reproduction",
  *   version: "0.1.0",
  * }))
- *   if (event.type === "result") console.log(event.cell.key, event.heldOutLoss);
+ *   if (event.type === "result") console.log(event.cell.key, event.validationLoss);
  */
 export async function* reproduce(options: ReproduceOptions): AsyncGenerator<ReproduceEvent, void> {
   const grid = await planGrid(options);

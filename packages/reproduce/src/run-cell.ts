@@ -165,8 +165,8 @@ async function* trainCell(
     settings: spec.settings,
     resume,
     overwrite: !resume,
-    keep: 0,
-    compile: compileOf(spec),
+    keepVersions: 0,
+    session: compileOf(spec),
     signal,
     now,
   });

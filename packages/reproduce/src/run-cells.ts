@@ -115,7 +115,7 @@ function endText(end: CellEnd): string {
 }
 
 function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): ReproduceEvent {
-  const { heldOutLoss, answers, seconds } = result;
+  const { validationLoss, answers, seconds } = result;
   const { tasks } = settings.benchmarks ?? { tasks: [] };
   const asked = withScoresOf(spec, result);
   const scores = columnsOf(tasks).flatMap(({ key, title }) => {
@@ -127,7 +127,7 @@ function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): Re
   return {
     type: "result",
     cell: nameOf(spec),
-    heldOutLoss,
+    validationLoss,
     seconds: seconds.total,
     ...(answers === undefined ? {} : { answers }),
     ...(scores.length === 0

@@ -79,7 +79,7 @@ async function* ask(
 ): AsyncGenerator<CellEvent, BenchmarkScore> {
   const { task, folder, rules, format, limit, samples, shots: wanted, identity } = benchmark;
   const adapter = adapterName(spec);
-  const { fingerprint, baseDtype, compute } = engine.model;
+  const { fingerprint, baseDtype, computeDtype } = engine.model;
   const events: AsyncIterable<EvaluateEvent> = evaluate({
     engine,
     text,
@@ -90,7 +90,7 @@ async function* ask(
     shots: wanted,
     seed: BENCHMARK_SEED,
     tasks: [task],
-    model: { name: modelName(spec.model), fingerprint, baseDtype, compute },
+    model: { name: modelName(spec.model), fingerprint, baseDtype, computeDtype },
     subjects: [{ name: spec.key, adapter }],
     dataFolder: () => folder,
     out: logOf(spec, benchmark),

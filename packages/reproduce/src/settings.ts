@@ -58,8 +58,9 @@ export const gridSettings = {
   }),
 };
 
-const { batchSize, accumulate, maxLength, packing, schedule, warmup, weightDecay } = finetuneSettings;
-const { maxGradientNorm, promptFormat, system, examples } = finetuneSettings;
+const { batchSize, gradientAccumulationSteps, maxLength, packing, schedule, warmup, weightDecay } =
+  finetuneSettings;
+const { maxGradientNorm, promptFormat, system, maxExamples } = finetuneSettings;
 
 /** How the base of all cells is kept and computed, in training and in answers. */
 export const baseSettings = {
@@ -67,7 +68,7 @@ export const baseSettings = {
     ...finetuneSettings.baseDtype,
     help: "data type of the base weights in memory; the paper uses nf4",
   },
-  compute: finetuneSettings.compute,
+  computeDtype: finetuneSettings.computeDtype,
 };
 export type BaseSettings = SettingValues<typeof baseSettings>;
 
@@ -97,7 +98,7 @@ export const adapterSettings = {
 /** What is trained alike in every cell: settings of `finetune`, but for the paper's gradient norm. */
 export const trainingSettings = {
   batchSize,
-  accumulate,
+  gradientAccumulationSteps,
   maxLength,
   packing,
   schedule,
@@ -106,7 +107,7 @@ export const trainingSettings = {
   maxGradientNorm: number({ min: 0, default: 0.3, help: maxGradientNorm.help }),
   promptFormat,
   system,
-  examples,
+  maxExamples,
 };
 export type TrainingSettings = SettingValues<typeof trainingSettings>;
 
@@ -177,9 +178,9 @@ export interface ReproduceOptions {
   readonly training?: SettingInput<typeof trainingSettings>;
   /** How the base's weights are kept ("stored"), and what its products are computed in ("float32"). */
   readonly baseDtype?: BaseSettings["baseDtype"] | undefined;
-  readonly compute?: BaseSettings["compute"] | undefined;
+  readonly computeDtype?: BaseSettings["computeDtype"] | undefined;
   readonly axes?: Partial<FigureAxes>;
-  /** Held-out examples to measure on; all without. */
+  /** Validation examples to measure on; all without. */
   readonly evaluationExamples?: number | undefined;
   /** Greedy answers of a cell; 0 for none. */
   readonly answers?: number;

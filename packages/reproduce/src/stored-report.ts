@@ -18,13 +18,13 @@ const storedRow = z.object({
   place: z.object({ privateRank: z.int(), shards: z.int() }).optional(),
   learningRate: z.number().optional(),
   expected: z.int(),
-  heldOutLoss: summary.optional(),
+  validationLoss: summary.optional(),
   exactMatch: summary.optional(),
   scores: z.partialRecord(z.enum(COLUMN_KEYS), summary).optional(),
   cells: z.array(
     z.object({
-      heldOutLoss: z.number(),
-      heldOutExamples: z.int(),
+      validationLoss: z.number(),
+      validationExamples: z.int(),
       answers: z.object({ correct: z.int(), total: z.int() }).optional(),
     }),
   ),

@@ -21,7 +21,7 @@ export interface RowOutcome {
 
 /** A row in numbers, means over its seeds. */
 export interface RowSummary extends RowOutcome {
-  readonly heldOutLoss: Summary | undefined;
+  readonly validationLoss: Summary | undefined;
   /** Share of greedy answers that are the reference, 0 to 1. */
   readonly exactMatch: Summary | undefined;
   /** In per cent, over the seeds that have been asked. */
@@ -33,7 +33,7 @@ export interface RowSummary extends RowOutcome {
   readonly peakMemoryBytes: Summary | undefined;
 }
 
-export type Metric = "heldOutLoss" | "exactMatch" | ColumnKey;
+export type Metric = "validationLoss" | "exactMatch" | ColumnKey;
 
 /** A reference row against another row, over the seeds that both have. */
 export interface Comparison {
@@ -55,7 +55,7 @@ const exactMatchOf = ({ answers }: CellResult): number | undefined =>
   answers === undefined || answers.total === 0 ? undefined : answers.correct / answers.total;
 
 function metricOf(cell: CellResult, metric: Metric, tasks: readonly BenchmarkName[]): number | undefined {
-  if (metric === "heldOutLoss") return cell.heldOutLoss;
+  if (metric === "validationLoss") return cell.validationLoss;
   return metric === "exactMatch" ? exactMatchOf(cell) : columnValue(cell, metric, tasks);
 }
 
@@ -91,7 +91,7 @@ export function summariesOf(
     const stepSeconds = stepOf(outcome);
     return {
       ...outcome,
-      heldOutLoss: summarize(cells.map(({ heldOutLoss }) => heldOutLoss)),
+      validationLoss: summarize(cells.map(({ validationLoss }) => validationLoss)),
       exactMatch: summarize(cells.map(exactMatchOf).filter(isNumber)),
       ...(tasks.length === 0 ? {} : { scores: scoresOf(cells, tasks) }),
       stepSeconds,
@@ -129,7 +129,7 @@ export function comparisonsOf(
   tasks: readonly BenchmarkName[] = [],
 ): readonly Comparison[] {
   const columns = columnsOf(tasks).map(({ key }) => key);
-  const metrics: readonly Metric[] = ["heldOutLoss", "exactMatch", ...columns];
+  const metrics: readonly Metric[] = ["validationLoss", "exactMatch", ...columns];
   return metrics.flatMap((metric) =>
     references.flatMap((key) => {
       const ours = outcomes.find(({ row }) => row.key === key);
@@ -143,7 +143,7 @@ export function comparisonsOf(
           const { count, mean } = differences;
           const names = { metric, ours: key, theirs: theirs.row.key };
           const test = pairedTest(pairs);
-          const steps = metric === "heldOutLoss" ? rateStepOf(ours, theirs) : {};
+          const steps = metric === "validationLoss" ? rateStepOf(ours, theirs) : {};
           return [{ ...names, pairs: count, difference: mean, test, ...steps }];
         }),
       );

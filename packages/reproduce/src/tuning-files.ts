@@ -2,7 +2,7 @@
 // never what a row is measured on.
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { readDataset, splitHeldOut } from "mixture-of-shards/data";
+import { readDataset, splitValidation } from "mixture-of-shards/data";
 import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards/files";
 import { fileDigest } from "./digest.ts";
 import type { ReproduceOptions, Settings } from "./settings.ts";
@@ -10,13 +10,13 @@ import type { ReproduceOptions, Settings } from "./settings.ts";
 /** The files of tuning cells, the same for all rows. */
 export interface TuningPlan {
   readonly seeds: readonly number[];
-  readonly files: { readonly train: string; readonly heldOut: string };
+  readonly files: { readonly train: string; readonly validation: string };
   /** How many examples to evaluate on, from the first of the file. */
   readonly examples: number;
   /** Whether the files are written from the training file. */
   readonly isSplit: boolean;
   /** What the files hold. */
-  readonly identity: { readonly train: string; readonly heldOut: Readonly<Record<string, unknown>> };
+  readonly identity: { readonly train: string; readonly validation: Readonly<Record<string, unknown>> };
 }
 
 /** No grid has as many seeds, so no row is measured with a seed that its rate was chosen with. */
@@ -45,40 +45,40 @@ export async function planTuning(
   const folder = join(options.out, "tuning");
   return {
     seeds,
-    files: { train: join(folder, "train.jsonl"), heldOut: join(folder, "held-out.jsonl") },
+    files: { train: join(folder, "train.jsonl"), validation: join(folder, "validation.jsonl") },
     examples,
     isSplit: settings.learningRates.length > 1,
-    identity: { train: known.digests.train, heldOut: { heldOut: examples, seed: FIRST_SEED } },
+    identity: { train: known.digests.train, validation: { validation: examples, seed: FIRST_SEED } },
   };
 }
 
 async function ownFiles(
-  { train, tuneTrain = train, tuneEvaluation: heldOut = "" }: ReproduceOptions,
+  { train, tuneTrain = train, tuneEvaluation: validation = "" }: ReproduceOptions,
   { tuneExamples }: Settings,
   { digests }: Known,
 ): Promise<Omit<TuningPlan, "seeds">> {
   if (tuneTrain !== train) await readDataset(tuneTrain);
-  const all = (await readDataset(heldOut)).examples.length;
-  const digest = { train: await fileDigest(tuneTrain), heldOut: await fileDigest(heldOut) };
-  if (digest.heldOut === digests.evaluation)
+  const all = (await readDataset(validation)).examples.length;
+  const digest = { train: await fileDigest(tuneTrain), validation: await fileDigest(validation) };
+  if (digest.validation === digests.evaluation)
     throw new MosError(
       "bad_option",
-      `${heldOut} holds what is measured on; choose learning rates on other examples`,
+      `${validation} holds what is measured on; choose learning rates on other examples`,
     );
-  if (digest.heldOut === digest.train)
-    throw new MosError("bad_option", `${heldOut} holds the same as ${tuneTrain}; tune on other examples`);
+  if (digest.validation === digest.train)
+    throw new MosError("bad_option", `${validation} holds the same as ${tuneTrain}; tune on other examples`);
   const examples = Math.min(all, tuneExamples ?? all);
   return {
-    files: { train: tuneTrain, heldOut },
+    files: { train: tuneTrain, validation },
     examples,
     isSplit: false,
-    identity: { train: digest.train, heldOut: { file: digest.heldOut, examples } },
+    identity: { train: digest.train, validation: { file: digest.validation, examples } },
   };
 }
 
 /** Something has to be left to train on, where there is a rate to choose. */
 function examplesOf({ training, tuneExamples, learningRates }: Settings, count: number): number {
-  const examples = Math.min(count, training.examples ?? count);
+  const examples = Math.min(count, training.maxExamples ?? count);
   const held = tuneExamples ?? Math.max(1, Math.min(MOST_EXAMPLES, Math.floor(examples * SHARE)));
   if (learningRates.length > 1 && held >= examples)
     throw new MosError(
@@ -97,11 +97,11 @@ export async function writeTuningFiles(
   if (!isSplit) return;
   const lines: string[] = [];
   for await (const { value } of readJsonLines(source)) lines.push(JSON.stringify(value));
-  const { train, heldOut } = splitHeldOut(lines.slice(0, training.examples), {
+  const { train, validation } = splitValidation(lines.slice(0, training.maxExamples), {
     seed: FIRST_SEED,
     count: examples,
   });
   await makeFolder(join(out, "tuning"));
   await writeFileAtomic(files.train, `${train.join("\n")}\n`);
-  await writeFileAtomic(files.heldOut, `${heldOut.join("\n")}\n`);
+  await writeFileAtomic(files.validation, `${validation.join("\n")}\n`);
 }

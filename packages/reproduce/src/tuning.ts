@@ -41,6 +41,6 @@ function triedOf(
   const stored = cells.map(({ folder }) => results.get(folder));
   if (stored.includes(undefined)) return [];
   // a stored failure is a loss that diverged
-  const losses = stored.map((one) => (isResult(one) ? one.heldOutLoss : Number.POSITIVE_INFINITY));
+  const losses = stored.map((one) => (isResult(one) ? one.validationLoss : Number.POSITIVE_INFINITY));
   return [{ learningRate, loss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length }];
 }

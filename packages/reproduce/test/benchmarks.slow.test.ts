@@ -37,7 +37,7 @@ const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): Reproduce
   experiment: "table2",
   model: MODEL,
   train: "assets/quickstart/train.jsonl",
-  evaluation: "assets/quickstart/heldout.jsonl",
+  evaluation: "assets/quickstart/validation.jsonl",
   seeds: 1,
   steps: 3,
   only: ["mos-2"],
@@ -68,7 +68,12 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
     rules: "open-instruct",
     format: "tulu",
     seed: 0,
-    model: { name: "tiny", fingerprint: engine.model.fingerprint, baseDtype: "float32", compute: "float32" },
+    model: {
+      name: "tiny",
+      fingerprint: engine.model.fingerprint,
+      baseDtype: "float32",
+      computeDtype: "float32",
+    },
     subjects: [{ name: "run", adapter: "run" }],
     tasks,
     dataFolder,
@@ -130,11 +135,11 @@ test("a kept adapter is evaluated without training, and stays", async () => {
 
 test("an adapter that was not kept is trained again, to the same numbers", async () => {
   await eventsOf(optionsOf("lost"));
-  const { heldOutLoss } = await cellOf("lost", "mos-2");
+  const { validationLoss } = await cellOf("lost", "mos-2");
   const events = await eventsOf(optionsOf("lost", { benchmarks: benchmarksOf("mmlu") }));
   expect(events[0]).toMatchObject({ type: "plan", retrained: 1, updates: { left: 3 } });
   expect(typesOf(events)).toContain("progress");
-  expect(await cellOf("lost", "mos-2")).toMatchObject({ heldOutLoss, benchmarks: [{ task: "mmlu" }] });
+  expect(await cellOf("lost", "mos-2")).toMatchObject({ validationLoss, benchmarks: [{ task: "mmlu" }] });
   expect(await readdir(cellPath("lost", "mos-2"))).not.toContain("run");
 });
 

@@ -17,7 +17,7 @@ const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): Reproduce
   experiment: "table2",
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
-  evaluation: "assets/quickstart/heldout.jsonl",
+  evaluation: "assets/quickstart/validation.jsonl",
   seeds: 1,
   steps: 3,
   only: ["mos-2"],
@@ -39,7 +39,12 @@ test("a cell is measured as `finetune` measures, and answers are counted", async
     optionsOf("whole", { only, answers: 3, answerTokens: 4, keepAdapters: true, evaluationExamples: 8 }),
   );
   const cell = await cellOf("whole", "mos-2");
-  expect(cell).toMatchObject({ seed: 0, heldOutExamples: 8, answers: { correct: 0, total: 3 }, threads: 1 });
+  expect(cell).toMatchObject({
+    seed: 0,
+    validationExamples: 8,
+    answers: { correct: 0, total: 3 },
+    threads: 1,
+  });
   expect(cell["losses"]).toHaveLength(3);
   expect(cell["peakMemoryBytes"]).toBeGreaterThan(5e7);
   const { total, training, step, load } = cell["seconds"] as Record<string, number>;
@@ -49,22 +54,22 @@ test("a cell is measured as `finetune` measures, and answers are counted", async
   const { adapter, settings } = JSON.parse(
     await readFile(join(folder, "whole", "cells", "mos-2", "seed-0-rate-0.001", "cell.json"), "utf8"),
   );
-  const lines = (await readFile("assets/quickstart/heldout.jsonl", "utf8")).split("\n").slice(0, 8);
+  const lines = (await readFile("assets/quickstart/validation.jsonl", "utf8")).split("\n").slice(0, 8);
   await writeFile(join(folder, "eight.jsonl"), lines.join("\n"));
   const losses: number[] = [];
   for await (const event of finetune({
     model: await loadModel("assets/tiny-english"),
     data: "assets/quickstart/train.jsonl",
-    heldOutData: join(folder, "eight.jsonl"),
+    validationData: join(folder, "eight.jsonl"),
     out: join(folder, "by-hand"),
     adapter,
     settings,
-    compile: { threads: 1 },
+    session: { threads: 1 },
   }))
     if (event.type === "evaluation") losses.push(event.loss);
-  expect(cell["heldOutLoss"]).toBeCloseTo(losses[1]!, 6);
+  expect(cell["validationLoss"]).toBeCloseTo(losses[1]!, 6);
   expect(await cellOf("whole", "base", 0)).toMatchObject({
-    heldOutLoss: expect.closeTo(losses[0]!, 6),
+    validationLoss: expect.closeTo(losses[0]!, 6),
     losses: [],
     trainable: 0,
   });
@@ -96,7 +101,7 @@ test("a cell that is killed resumes from its checkpoint, to the same numbers", a
   const [whole, killed] = [await cellOf("unbroken", "mos-2"), await cellOf("killed", "mos-2")];
   expect(killed["resumedAt"]).toBe(40);
   expect(killed["losses"]).toEqual(whole["losses"]);
-  expect(killed["heldOutLoss"]).toBe(whole["heldOutLoss"]);
+  expect(killed["validationLoss"]).toBe(whole["validationLoss"]);
   // only the numbers are kept
   await expect(
     access(join(folder, "killed", "cells", "mos-2", "seed-0-rate-0.001", "run")),

@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const model = ["--model", "assets/tiny-english"];
-const files = ["--train", "assets/quickstart/train.jsonl", "--eval", "assets/quickstart/heldout.jsonl"];
+const files = ["--train", "assets/quickstart/train.jsonl", "--eval", "assets/quickstart/validation.jsonl"];
 const words = (text: string): readonly string[] => text.split(" ").filter((word) => word !== "");
 
 test("lists the methods at one budget, MoS's ablations and scaling with them", async () => {

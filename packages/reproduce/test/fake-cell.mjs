@@ -29,8 +29,8 @@ const resultOf = (spec, wish) => ({
   seed: spec.seed,
   trainable: 10,
   losses: [3, 2],
-  heldOutLoss: lossOf(spec),
-  heldOutExamples: 4,
+  validationLoss: lossOf(spec),
+  validationExamples: 4,
   ...(spec.evaluation.answers === 0
     ? {}
     : { answers: { correct: spec.key.startsWith("mos") ? 3 : 1 + (spec.seed % 2), total: 4 } }),

@@ -40,7 +40,7 @@ describe.each(reports)("%s", (name, report) => {
     const words = wordsOf(svg);
     const isBundled = name.includes("bundled");
     const [model, data] = isBundled
-      ? ["tiny-english", "quickstart/heldout.jsonl"]
+      ? ["tiny-english", "quickstart/validation.jsonl"]
       : ["SmolLM2-135M-Instruct", "gsm8k-test.jsonl"];
     for (const said of [
       model,
@@ -57,15 +57,15 @@ describe.each(reports)("%s", (name, report) => {
     const axis = /font-variant="tabular-nums"[^>]*>(.*?)<\/g>/s.exec(svg)?.[1] ?? "";
     const ticks = [...axis.matchAll(/>(\d+\.\d+)</g)].map(([, tick]) => tick!);
     expect(ticks.length > 0 && ticks.every((tick) => tick.endsWith("0")), ticks.join()).toBe(false);
-    for (const { heldOutLoss } of report.rows)
-      if (file.includes("loss")) expect(words).toContain(heldOutLoss!.mean.toFixed(4));
+    for (const { validationLoss } of report.rows)
+      if (file.includes("loss")) expect(words).toContain(validationLoss!.mean.toFixed(4));
   });
 });
 
 test("seeds that are missing are said", () => {
   const [, report] = reports.find(([name]) => name === "bundled/figure1")!;
   const [first, ...rest] = report.rows;
-  const { heldOutLoss: _, ...empty } = { ...first!, cells: [] };
+  const { validationLoss: _, ...empty } = { ...first!, cells: [] };
   const changed: StoredReport = { ...report, rows: [empty, ...rest] };
   const words = wordsOf(drawPictures(changed)["figure1-loss.svg"]!);
   expect(words).toContain("Seeds are missing: MoS p=0 l=1 r=8 (0 of 10).");

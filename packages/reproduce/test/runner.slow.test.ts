@@ -22,7 +22,7 @@ const optionsOf = (more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
   experiment: "table2",
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
-  evaluation: "assets/quickstart/heldout.jsonl",
+  evaluation: "assets/quickstart/validation.jsonl",
   seeds: 2,
   steps: 2,
   only: ["base", "lora-2", "mos-2"],
@@ -72,7 +72,7 @@ describe("cells", () => {
     expect(rows[1].cells[1]).toMatchObject({ seed: 1, losses: [3, 2], trainable: 10 });
     expect(settings).toMatchObject({ seeds: 2, alpha: 16, dropout: 0.1, training: { maxGradientNorm: 0.3 } });
     expect(comparisons).toContainEqual(
-      expect.objectContaining({ metric: "heldOutLoss", ours: "mos-2", theirs: "lora-2", pairs: 2 }),
+      expect.objectContaining({ metric: "validationLoss", ours: "mos-2", theirs: "lora-2", pairs: 2 }),
     );
   });
 
@@ -262,10 +262,10 @@ describe("several rates", () => {
     const { tuningExamples } = spec.settings;
     expect(tuningExamples).toBeGreaterThan(0);
     const lines = async (name: string) => (await read(`tuning/${name}`)).trim().split("\n");
-    const [train, heldOut] = [await lines("train.jsonl"), await lines("held-out.jsonl")];
-    expect(heldOut).toHaveLength(tuningExamples);
+    const [train, validation] = [await lines("train.jsonl"), await lines("validation.jsonl")];
+    expect(validation).toHaveLength(tuningExamples);
     const all = (await readFile("assets/quickstart/train.jsonl", "utf8")).trim().split("\n");
-    expect([...train, ...heldOut].sort()).toEqual(all.sort());
+    expect([...train, ...validation].sort()).toEqual(all.sort());
     const again = await eventsOf(optionsOf({ ...rates, seeds: 1 }));
     expect(ofType(again, "started")).toEqual([]);
     expect(ofType(again, "plan")[0]).toMatchObject({ cells: 2 * 5 * 2 + 3, finished: 23 });
@@ -311,7 +311,7 @@ describe("several rates", () => {
       "Learning rates were chosen after 1 update and used for 2: the best rates of shorter runs are often others.",
     ]);
     expect(table.map(([method, , , loss]) => [method, loss])).toEqual([
-      ["Method", "Held-out loss"],
+      ["Method", "Validation loss"],
       ["Base model", "2.5000"],
       ["LoRA", "2.0200 ± 0.0283"],
       ["MoS", "1.0200 ± 0.0283"],
@@ -319,7 +319,7 @@ describe("several rates", () => {
     expect(found[1]).toEqual(["LoRA r=2", "0.01", "2.0700", "0.00681: +0.5000", "0.0147: +0.5000"]);
     const close = await eventsOf(optionsOf({ ...rates, only: ["mos-2", "mos-8", "mos-8-sp"] }));
     expect(endOf(close).warnings.join("\n")).toMatch(
-      /^MoS r=32 differs in held-out loss by less than one step of the learning rates changes from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
+      /^MoS r=32 differs in validation loss by less than one step of the learning rates changes from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
     );
     expect(await read("table2.md")).toMatch(/\| 0\.5000 \(more than the difference\) \|/);
   });

@@ -91,7 +91,7 @@ async function keysIn(folder: string): Promise<readonly string[]> {
 /** The adapter of an uninterrupted run. */
 async function expectedAdapter(folder: string, seed: number, plan: object): Promise<Buffer> {
   const out = join(folder, `alone-${seed}`);
-  const options = { model: "assets/tiny-english", data: DATA, out, ...plan, compile: { threads: 1 } };
+  const options = { model: "assets/tiny-english", data: DATA, out, ...plan, session: { threads: 1 } };
   for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
   return readFile(join(out, "adapter_model.safetensors"));
 }

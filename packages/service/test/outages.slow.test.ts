@@ -32,7 +32,14 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 let expected: Buffer;
 beforeAll(async () => {
   const out = join(folder, "alone");
-  const settings = { steps: STEPS, saveEvery: 5, learningRate: 0.01, maxLength: 64, heldOut: 0, seed: 7 };
+  const settings = {
+    steps: STEPS,
+    saveEvery: 5,
+    learningRate: 0.01,
+    maxLength: 64,
+    validationSplit: 0,
+    seed: 7,
+  };
   const adapter = { method: "mos", rank: 6, equivalentRank: 2 } as const;
   const options = {
     model: "assets/tiny-english",
@@ -40,7 +47,7 @@ beforeAll(async () => {
     out,
     adapter,
     settings,
-    compile: { threads: 1 },
+    session: { threads: 1 },
   };
   for await (const _event of finetune(options));
   expected = await readFile(join(out, "adapter_model.safetensors"));

@@ -5,7 +5,7 @@ import { createPreviewer } from "#worker";
 const order: Parameters<ReturnType<typeof createPreviewer>>[0] = {
   model: "assets/tiny-english",
   data: "assets/quickstart/train.jsonl",
-  heldOutData: undefined,
+  validationData: undefined,
   adapter: { method: "lora", rank: 2 },
   settings: { steps: 1 },
   threads: 1,

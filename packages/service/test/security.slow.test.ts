@@ -532,7 +532,7 @@ describe("whatever is asked of a job", () => {
     steps: fc.constantFrom(1, 3, 10_000_000),
     epochs: fc.constantFrom(1e-9, 0.5, 10_000),
     batch_size: fc.constantFrom(1, 8),
-    accumulate: fc.constantFrom(1, 65_536),
+    gradient_accumulation_steps: fc.constantFrom(1, 65_536),
     max_length: fc.constantFrom(2, 64, 512, 513, 1e9, 2 ** 53),
     learning_rate: fc.constantFrom(1e-300, 1e-4, 10),
     schedule: fc.constantFrom("linear", "cosine", "constant"),
@@ -543,7 +543,7 @@ describe("whatever is asked of a job", () => {
     chat_template_kwargs: fc.constantFrom({}, { enable_thinking: false }, { deep: [{ x: null }] }),
     system: fc.constantFrom("", "be kind", "\ud800", "\0"),
     base_dtype: fc.constantFrom("stored", "float32", "int8", "int4", "nf4"),
-    compute: fc.constantFrom("float32", "int8"),
+    computeDtype: fc.constantFrom("float32", "int8"),
     evaluate_every: fc.constantFrom(0, 1, 2 ** 53),
     save_every: fc.constantFrom(1, 2 ** 53),
   };

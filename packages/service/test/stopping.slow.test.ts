@@ -118,7 +118,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
     expect(await worker.metrics.render()).toContain('mos_trainers_stalled_total{model="tiny-english"} 1');
     expect(await stateOf(first)).toBeUndefined();
     const out = join(folder, "alone");
-    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
     const adapter = await readFile(await objects.pathOf(files?.["adapter_model.safetensors"] ?? ""));
@@ -201,7 +201,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
       checkpoints: await database.query("select * from checkpoints where job = $1 order by step", [id]),
     });
     await using stopped = startWorker(cluster.url, shared);
-    const id = await train(server.client("acme"), { ...MOS, steps: 60, accumulate: 16 });
+    const id = await train(server.client("acme"), { ...MOS, steps: 60, gradient_accumulation_steps: 16 });
     const step = async (): Promise<void> =>
       expect((await api.listEvents(id)).data.map(({ message }) => message).join()).toMatch(/Step 1\//);
     await vi.waitFor(step, { timeout: 60_000, interval: 50 });
@@ -223,7 +223,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
     expect(await rowsOf(id)).toEqual(before);
     const out = join(server.folder, "lone");
     const [row] = await database.query("select plan from jobs where id = $1", [id]);
-    const options = { model: MODEL, data: DATA, out, ...(row?.["plan"] as object), compile: { threads: 1 } };
+    const options = { model: MODEL, data: DATA, out, ...(row?.["plan"] as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const served = join(server.storage, "adapters", fileNameOf(model));
     const adapter = await readFile(join(served, "adapter_model.safetensors"));

@@ -35,7 +35,7 @@ describe.each(databases)("%s", (_, open) => {
     mos: Readonly<Record<string, unknown>>,
     limits: Parameters<Jobs["create"]>[0]["limits"] = {},
     tenant = "acme",
-    heldOut?: Buffer,
+    validationFile?: Buffer,
   ): Promise<JobRow> {
     const add = async (data: Buffer) => {
       const { digest, bytes } = await objects.put(Readable.from([data]));
@@ -50,7 +50,7 @@ describe.each(databases)("%s", (_, open) => {
       });
     };
     const training = await add(await readFile(DATA));
-    const validation = heldOut === undefined ? undefined : await add(heldOut);
+    const validation = validationFile === undefined ? undefined : await add(validationFile);
     const request = jobRequestSchema.parse({
       model: "tiny-english",
       training_file: training.id,
@@ -111,7 +111,7 @@ describe.each(databases)("%s", (_, open) => {
     expect(job).toMatchObject({ status: "succeeded", step: 4, steps: 4 });
     expect(job.slice).toBeGreaterThanOrEqual(2);
     const out = join(folder, "alone");
-    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const files = (await jobs.filesOfModel(job.fine_tuned_model ?? "")) ?? {};
     for (const [name, digest] of Object.entries(files))
@@ -148,7 +148,7 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   test("a job of one long step gives way within it, and pauses there", { timeout: 300_000 }, async () => {
-    const long = { ...MOS, steps: 1, batch_size: 1, max_length: 64, accumulate: 2500 };
+    const long = { ...MOS, steps: 1, batch_size: 1, max_length: 64, gradient_accumulation_steps: 2500 };
     const { id, plan } = await create(long, {}, "other");
     const other = { tenant: "other", isAdmin: false };
     await workUntil(id, 0, ({ trained_tokens }) => (trained_tokens ?? 0) > 0, other);
@@ -171,7 +171,7 @@ describe.each(databases)("%s", (_, open) => {
     const job = await workUntil(id, 3, undefined, other);
     expect(job).toMatchObject({ status: "succeeded", step: 1, steps: 1 });
     const out = join(folder, "long-alone");
-    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     let tokens = 0;
     for await (const event of finetune(options as Parameters<typeof finetune>[0]))
       if (event.type === "step") ({ tokens } = event);
@@ -195,8 +195,8 @@ describe.each(databases)("%s", (_, open) => {
     timeout: 300_000,
   }, async () => {
     const mos = { ...MOS, steps: 1, batch_size: 1, max_length: 64 };
-    const heldOut = Buffer.concat(Array<Buffer>(30).fill(await readFile(DATA)));
-    const { id, plan } = await create(mos, {}, "other", heldOut);
+    const validation = Buffer.concat(Array<Buffer>(30).fill(await readFile(DATA)));
+    const { id, plan } = await create(mos, {}, "other", validation);
     const other = { tenant: "other", isAdmin: false };
     await workUntil(id, 0, ({ slice }) => slice > 0, other);
     const { id: short } = await create({ ...MOS, steps: 1 });
@@ -218,15 +218,15 @@ describe.each(databases)("%s", (_, open) => {
     await jobs.resume(other, id);
     const job = await workUntil(id, 3, undefined, other);
     expect(job).toMatchObject({ status: "succeeded", step: 1, steps: 1 });
-    const [out, heldOutData] = [join(folder, "evaluated-alone"), join(folder, "held-out.jsonl")];
-    await writeFile(heldOutData, heldOut);
+    const [out, validationData] = [join(folder, "evaluated-alone"), join(folder, "validation.jsonl")];
+    await writeFile(validationData, validation);
     const options = {
       model: MODEL,
       data: DATA,
-      heldOutData,
+      validationData,
       out,
       ...(plan as object),
-      compile: { threads: 1 },
+      session: { threads: 1 },
     };
     const valid = new Map<number, number>();
     for await (const event of finetune(options as Parameters<typeof finetune>[0]))
@@ -265,7 +265,7 @@ describe.each(databases)("%s", (_, open) => {
     ]);
     expect(rows.map(({ message }) => message).join()).not.toContain(folder);
     const out = join(folder, "anew");
-    const options = { model: MODEL, data: DATA, out, ...(plan as object), compile: { threads: 1 } };
+    const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
     const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");

@@ -51,7 +51,7 @@ export type PackedMatrix = BlockMatrix | Nf4Matrix;
 /** The precision of the product. */
 export interface PackedLinearOptions {
   /** int8 quantises the rows of x by blocks: several times faster, and less exact. NF4 knows only float32. */
-  readonly compute?: "float32" | "int8";
+  readonly computeDtype?: "float32" | "int8";
 }
 
 /** Means of the blocks of x, which one pooling operator computes from [R, S, in]. */
@@ -66,7 +66,7 @@ function blockMeans(x: Value, { blockSize, in: width }: BlockMatrix): Value {
   return isGrid ? means : reshape(means, [...rows, width / blockSize]);
 }
 
-function blockProduct(x: Value, matrix: BlockMatrix, compute: "float32" | "int8"): Value {
+function blockProduct(x: Value, matrix: BlockMatrix, computeDtype: "float32" | "int8"): Value {
   const { bits, blockSize, out, columns, codes, scales, zeroPoints, offsets } = matrix;
   const means = columns === "x and means" || offsets !== undefined ? blockMeans(x, matrix) : undefined;
   const last = x.shape.length - 1;
@@ -85,7 +85,7 @@ function blockProduct(x: Value, matrix: BlockMatrix, compute: "float32" | "int8"
       N: out,
       bits,
       block_size: blockSize,
-      accuracy_level: compute === "int8" ? 4 : 1,
+      accuracy_level: computeDtype === "int8" ? 4 : 1,
     },
   });
   if (offsets === undefined || means === undefined) return y;
@@ -108,14 +108,14 @@ const nf4Product = (x: Value, { blockSize, out, in: width, codes, scales }: Nf4M
 export function packedLinear(
   x: Value,
   matrix: PackedMatrix,
-  { compute = "float32" }: PackedLinearOptions = {},
+  { computeDtype = "float32" }: PackedLinearOptions = {},
 ): Value {
   if (x.shape.at(-1) !== matrix.in)
     throw new MosError(
       "bad_config",
       `cannot multiply ${showShape(x.shape)} by [${matrix.out}, ${matrix.in}] transposed`,
     );
-  const y = matrix.kind === "nf4" ? nf4Product(x, matrix) : blockProduct(x, matrix, compute);
+  const y = matrix.kind === "nf4" ? nf4Product(x, matrix) : blockProduct(x, matrix, computeDtype);
   return withGradient(y, [x], () => {
     throw new MosError(
       "bad_config",

@@ -12,7 +12,7 @@ import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-t
 import { env, InferenceSession, type Tensor } from "./onnxruntime.ts";
 
 /** Where and how a program runs. */
-export interface CompileOptions {
+export interface SessionOptions {
   /** "cpu" by default. */
   readonly device?: Device;
   /** Threads of one operator, at most as many as the machine has cores; 0 (the default) lets the runtime choose. */
@@ -96,7 +96,7 @@ async function openSession(
  */
 export async function compile(
   outputs: Readonly<Record<string, Value>>,
-  options: CompileOptions = {},
+  options: SessionOptions = {},
 ): Promise<Program> {
   const { device = "cpu", threads = 0, profile, inlineLimit } = options;
   const names = Object.keys(outputs);

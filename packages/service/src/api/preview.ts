@@ -66,7 +66,7 @@ const previewSchema = z
     n_epochs: z.number(),
     warmup_steps: z.int(),
     learning_rate: z.number().describe("Peak learning rate."),
-    trainable_numbers: z.int(),
+    trainable_parameters: z.int(),
     adapter_bytes: z.int(),
     estimated_seconds: z
       .number()
@@ -106,7 +106,7 @@ const shownPart = (report: RunPreview["train"]): z.output<typeof part> => ({
   longest: report.longest,
 });
 
-const PARTS = { train: "training", heldOut: "validation", unused: "unused" } as const;
+const PARTS = { train: "training", validation: "validation", unused: "unused" } as const;
 
 const shownLine = (shown: PreviewedLine): z.output<typeof line> => ({
   line: shown.line,
@@ -123,12 +123,12 @@ const shownPreview = (preview: RunPreview, model: string): z.output<typeof previ
   object: "fine_tuning.preview",
   model,
   training: shownPart(preview.train),
-  validation: preview.heldOut === undefined ? null : shownPart(preview.heldOut),
+  validation: preview.validation === undefined ? null : shownPart(preview.validation),
   total_steps: preview.steps,
   n_epochs: preview.epochs,
   warmup_steps: preview.warmup,
   learning_rate: preview.learningRate,
-  trainable_numbers: preview.budget.trainable,
+  trainable_parameters: preview.budget.trainable,
   adapter_bytes: preview.budget.bytes.float32,
   estimated_seconds: preview.seconds,
   memory: {
@@ -165,7 +165,7 @@ async function previewJob(
       ...plan,
       ...(from === undefined ? {} : { adapter: { from } }),
       data: await objects.pathOf(training.digest),
-      heldOutData: validation === undefined ? undefined : await objects.pathOf(validation.digest),
+      validationData: validation === undefined ? undefined : await objects.pathOf(validation.digest),
       ...(request.lines === undefined ? {} : { lines: request.lines }),
       maxShown: MAX_SHOWN,
     };

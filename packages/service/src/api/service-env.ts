@@ -11,7 +11,7 @@ import type { ObjectStore } from "#objects";
 export interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
   readonly adapter: FinetuneOptions["adapter"];
   readonly data: string;
-  readonly heldOutData: string | undefined;
+  readonly validationData: string | undefined;
   /** Lines of the data; without them the first ones. */
   readonly lines?: readonly number[];
   /** Tokens of a line at most. */

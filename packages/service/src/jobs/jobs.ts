@@ -130,15 +130,15 @@ export function openJobs(database: Database, queue: Queue): Jobs {
 async function speedOf(
   database: Database,
   model: string,
-  { baseDtype = "stored", compute = "float32" }: TrainingPlan["settings"],
+  { baseDtype = "stored", computeDtype = "float32" }: TrainingPlan["settings"],
 ): Promise<number | undefined> {
   const [row] = await database.query(
     `select sum(trained_tokens)::float8 as tokens, sum(seconds) as seconds from (
        select trained_tokens, seconds from jobs where model = $1 and status = 'succeeded'
          and coalesce(plan #>> '{settings,baseDtype}', 'stored') = $2
-         and coalesce(plan #>> '{settings,compute}', 'float32') = $3
+         and coalesce(plan #>> '{settings,computeDtype}', 'float32') = $3
        order by number desc limit 20) as latest`,
-    [model, baseDtype, compute],
+    [model, baseDtype, computeDtype],
   );
   const [tokens, seconds] = [Number(row?.["tokens"]), Number(row?.["seconds"])];
   return tokens > 0 && seconds >= MEASURED ? tokens / seconds : undefined;

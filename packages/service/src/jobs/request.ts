@@ -35,7 +35,7 @@ const mosFields = z
     steps: z.int().min(1).max(10_000_000),
     epochs: z.number().gt(0).max(10_000),
     batch_size: z.int().min(1).max(4096),
-    accumulate: z.int().min(1).max(65_536),
+    gradient_accumulation_steps: z.int().min(1).max(65_536),
     max_length: z.int().min(2),
     learning_rate: z.number().gt(0).max(10),
     schedule: z.enum(["linear", "cosine", "constant"]),
@@ -48,7 +48,7 @@ const mosFields = z
       .record(z.string().max(64), z.unknown())
       .refine((value) => JSON.stringify(value).length <= 10_000, "at most 10,000 characters"),
     base_dtype: z.enum(["stored", "float32", "int8", "int4", "nf4"]),
-    compute: z.enum(["float32", "int8"]),
+    compute_dtype: z.enum(["float32", "int8"]),
     evaluate_every: z.int().min(0),
     early_stopping_patience: z.int().min(1),
     save_every: z.int().min(1),
@@ -166,12 +166,12 @@ const MAX_STEP_TOKENS = 2 ** 20;
 
 /** Throws `bad_option` for a step that would be too large. */
 function checkStep(settings: FinetuneSettingsInput): void {
-  const { batchSize, accumulate, maxLength } = parseSettings(finetuneSettings, settings);
-  const tokens = batchSize * accumulate * maxLength;
+  const { batchSize, gradientAccumulationSteps, maxLength } = parseSettings(finetuneSettings, settings);
+  const tokens = batchSize * gradientAccumulationSteps * maxLength;
   if (tokens > MAX_STEP_TOKENS)
     throw new MosError(
       "bad_option",
-      `a step of ${accumulate} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${MAX_STEP_TOKENS} are allowed; use a smaller batch_size, mos.accumulate or mos.max_length`,
+      `a step of ${gradientAccumulationSteps} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${MAX_STEP_TOKENS} are allowed; use a smaller batch_size, mos.accumulate or mos.max_length`,
     );
 }
 
@@ -201,7 +201,7 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
     settings: set({
       ...(mos.steps === undefined ? { epochs } : { steps: mos.steps }),
       batchSize: mos.batch_size ?? known(batch_size),
-      accumulate: mos.accumulate,
+      gradientAccumulationSteps: mos.gradient_accumulation_steps,
       maxLength: mos.max_length,
       // kept with the job, so that another default later does not change it
       learningRate: mos.learning_rate ?? multiplier * learningRate,
@@ -213,12 +213,12 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
       system: mos.system,
       chatTemplateKwargs: mos.chat_template_kwargs,
       baseDtype: mos.base_dtype,
-      compute: mos.compute,
+      computeDtype: mos.compute_dtype,
       evaluateEvery: mos.evaluate_every,
       earlyStoppingPatience: mos.early_stopping_patience,
       saveEvery: mos.save_every,
       // only what the client sends is held out
-      ...(request.validation_file == null ? { heldOut: 0 } : {}),
+      ...(request.validation_file == null ? { validationSplit: 0 } : {}),
       seed,
     }),
   };

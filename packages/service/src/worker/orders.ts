@@ -7,7 +7,7 @@ export interface TrainOrder {
   /** The folder or file of the base. */
   readonly model: string;
   readonly data: string;
-  readonly heldOutData: string | undefined;
+  readonly validationData: string | undefined;
   readonly out: string;
   readonly resume: boolean;
   readonly adapter: FinetuneOptions["adapter"];
@@ -19,7 +19,7 @@ export interface TrainOrder {
 
 /** A run to preview. */
 export interface PreviewOrder
-  extends Pick<TrainOrder, "model" | "data" | "heldOutData" | "adapter" | "settings" | "threads"> {
+  extends Pick<TrainOrder, "model" | "data" | "validationData" | "adapter" | "settings" | "threads"> {
   /** Lines of the data; without them the first ones. */
   readonly lines?: readonly number[];
   /** Tokens of a line at most. */

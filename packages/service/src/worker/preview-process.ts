@@ -5,13 +5,13 @@ import { MosError, previewRun } from "mixture-of-shards";
 import { freeMemory, reasonOf } from "mixture-of-shards/core";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 
-async function preview({ threads, heldOutData, ...order }: PreviewOrder): Promise<PreviewReport> {
+async function preview({ threads, validationData, ...order }: PreviewOrder): Promise<PreviewReport> {
   try {
     const { bytes, resident } = await freeMemory();
     const made = await previewRun({
       ...order,
-      ...(heldOutData === undefined ? {} : { heldOutData }),
-      compile: { threads },
+      ...(validationData === undefined ? {} : { validationData }),
+      session: { threads },
       // the base of a worker is in memory already, or on another machine: what is free here refuses nothing
       free: { bytes: Number.POSITIVE_INFINITY, resident: 0, limit: "machine" },
     });

@@ -207,7 +207,7 @@ async function fetchRun(
   return {
     type: "train",
     data: await dataOf(job.training_file, job.training_digest),
-    heldOutData: file === null || digest === null ? undefined : await dataOf(file, digest),
+    validationData: file === null || digest === null ? undefined : await dataOf(file, digest),
     out,
     resume: run !== null && Object.hasOwn(run, RECORD),
     maxTokens: job.max_tokens ?? undefined,

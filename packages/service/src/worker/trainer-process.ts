@@ -17,14 +17,14 @@ const tell = (report: Report): void => {
 };
 
 async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
-  const { baseDtype = "stored", compute = "float32" } = settings;
-  const key = JSON.stringify([model, baseDtype, compute]);
+  const { baseDtype = "stored", computeDtype = "float32" } = settings;
+  const key = JSON.stringify([model, baseDtype, computeDtype]);
   if (loaded?.key === key) return loaded.base;
   loaded = undefined; // its memory is needed for the next one
   const base = await loadModel(model, {
     baseDtype,
-    compute,
-    transposedCodes: compute === "int8",
+    computeDtype,
+    transposedCodes: computeDtype === "int8",
     signal: controller.signal,
   });
   loaded = { key, base };
@@ -32,7 +32,7 @@ async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
 }
 
 async function train(order: TrainOrder): Promise<void> {
-  const { data, heldOutData, out, resume, adapter, settings, maxTokens, threads } = order;
+  const { data, validationData, out, resume, adapter, settings, maxTokens, threads } = order;
   let isComplete = false;
   try {
     const events = finetune({
@@ -43,9 +43,9 @@ async function train(order: TrainOrder): Promise<void> {
       adapter,
       settings,
       free,
-      ...(heldOutData === undefined ? {} : { heldOutData }),
+      ...(validationData === undefined ? {} : { validationData }),
       ...(maxTokens === undefined ? {} : { maxTokens }),
-      compile: { threads },
+      session: { threads },
       signal: controller.signal,
     });
     for await (const event of events) {

@@ -1,4 +1,4 @@
-// The loss on held-out examples, batch by batch.
+// The loss on validation examples, batch by batch.
 import { MosError } from "#core";
 import { batches, type EncodedExample } from "#data";
 import type { UnfinishedEvaluation } from "./checkpoint.ts";
@@ -7,7 +7,7 @@ import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.
 import { yieldToEventLoop } from "./update.ts";
 
 /** The loss over a set of examples: means over its target tokens. */
-export interface HeldOutLoss {
+export interface ValidationLoss {
   /** In nats. */
   readonly loss: number;
   /** Share of the target tokens that are the likeliest. */
@@ -24,7 +24,7 @@ export const NOTHING_EVALUATED: UnfinishedEvaluation = {
 };
 
 /** How the batches of an evaluation are made, and which of them come next. */
-export interface HeldOutOptions extends BatchSettings {
+export interface ValidationOptions extends BatchSettings {
   /** The sums of the batches that are evaluated already. */
   readonly done: UnfinishedEvaluation;
   /** Milliseconds of a monotonic clock. */
@@ -32,10 +32,10 @@ export interface HeldOutOptions extends BatchSettings {
 }
 
 /** Evaluates the batches that are left, in the order of the examples, and gives the sums after each. */
-export async function* heldOutSums(
+export async function* validationSums(
   source: GradientSource,
   examples: readonly EncodedExample[],
-  { done, now, ...settings }: HeldOutOptions,
+  { done, now, ...settings }: ValidationOptions,
 ): AsyncGenerator<UnfinishedEvaluation, void> {
   const planned = batches(examples, {
     ...settings,
@@ -63,7 +63,7 @@ export async function* heldOutSums(
 }
 
 /** The means of these sums. */
-export const meansOf = ({ loss, correct, targets }: UnfinishedEvaluation): HeldOutLoss => ({
+export const meansOf = ({ loss, correct, targets }: UnfinishedEvaluation): ValidationLoss => ({
   loss: loss / targets,
   accuracy: correct / targets,
 });
@@ -77,9 +77,9 @@ export async function evaluateLoss(
   source: GradientSource,
   examples: readonly EncodedExample[],
   { signal, ...settings }: BatchSettings & { readonly signal?: AbortSignal | undefined },
-): Promise<HeldOutLoss> {
+): Promise<ValidationLoss> {
   let sums = NOTHING_EVALUATED;
-  for await (const next of heldOutSums(source, examples, { ...settings, done: sums, now: () => 0 })) {
+  for await (const next of validationSums(source, examples, { ...settings, done: sums, now: () => 0 })) {
     if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
     sums = next;
   }
