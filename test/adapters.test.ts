@@ -42,6 +42,7 @@ import {
   type Value,
 } from "../src/graph/index.ts";
 import { fillRandom } from "./random-adapter.ts";
+import { runs } from "./runs.ts";
 
 const geometry: AdapterGeometry = {
   layers: 3,
@@ -570,7 +571,7 @@ test("gradients through the factors agree with finite differences, on random set
         }
       }
     }),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });
 
@@ -611,6 +612,6 @@ test("budgets, tables and expansion hold for random settings", async () => {
       for (const site of sitesOf(adapter))
         expect(expanded.get(`${site.layer}.${site.linear}`)).toEqual(definitionOf(adapter, site));
     }),
-    { numRuns: 80 },
+    { numRuns: runs(80) },
   );
 });

@@ -12,6 +12,7 @@ import {
   rotate,
   rotateJoined,
 } from "#graph";
+import { runs } from "./runs.ts";
 
 // heads · key heads · head width
 const [H, K, D] = [4, 2, 3];
@@ -111,7 +112,7 @@ test("a query sees the last tokens of its own example, whatever else is in its r
         from += length;
       }
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import { openGguf } from "#files";
 import { openModel } from "#models";
+import { runs } from "./runs.ts";
 import { type GgufInput, ggufBytes, type Typed, tinyGguf } from "./tiny-gguf.ts";
 import { tinyModel } from "./tiny-model.ts";
 
@@ -257,6 +258,6 @@ test("no damage to the header goes further than a clear error", async () => {
         }
       },
     ),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });

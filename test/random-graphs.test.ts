@@ -33,6 +33,7 @@ import {
   transpose,
   type Value,
 } from "#graph";
+import { runs } from "./runs.ts";
 
 /** Rows and columns of every value; small enough for quick programs. */
 const R = 3;
@@ -129,5 +130,5 @@ test.each(operations.map((_, i) => i))(
 test("random compositions agree with finite differences", async () => {
   const step = fc.record({ operation: fc.nat(operations.length - 1), left: fc.nat(6), right: fc.nat(6) });
   const steps = fc.array(step, { minLength: 2, maxLength: 7 });
-  await fc.assert(fc.asyncProperty(steps, fc.nat(), check), { numRuns: 50 });
+  await fc.assert(fc.asyncProperty(steps, fc.nat(), check), { numRuns: runs(50) });
 });

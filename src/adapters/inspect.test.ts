@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LINEAR_NAMES } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
+import { runs } from "../../test/runs.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
 import { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
 import { readGeometry, saveAdapter } from "./folder.ts";
@@ -112,7 +113,7 @@ test("the stable rank is between 1 and the rank, and 1 for a single pair", async
         expect(stableRank).toBeLessThanOrEqual(rank + 1e-6);
       }
     }),
-    { numRuns: 20 },
+    { numRuns: runs(20) },
   );
 });
 

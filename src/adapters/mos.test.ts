@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { randomStream, sizeOf } from "#core";
 import { add, compile, constant, grad, LINEAR_NAMES, type LinearName, matmul, mul, sumAll } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
+import { runs } from "../../test/runs.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
 import { budget } from "./budget.ts";
 import { expandFactors } from "./expand.ts";
@@ -152,7 +153,7 @@ test("routing: distinct shared rows, then the layer's own in order", () => {
             );
           }
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 
@@ -188,7 +189,7 @@ test("factors are the joined shards, by a loop of our own", async () => {
         }
       }
     }),
-    { numRuns: 25 },
+    { numRuns: runs(25) },
   );
 });
 
@@ -238,7 +239,7 @@ test("gradients of the pools agree with finite differences for any settings", as
         }
       }
     }),
-    { numRuns: 15 },
+    { numRuns: runs(15) },
   );
 });
 

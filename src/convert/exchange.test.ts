@@ -9,6 +9,7 @@ import { openGguf, openSafetensors } from "#files";
 import { LINEAR_NAMES, type Site, siteKey } from "#graph";
 import { parseHuggingFaceConfig } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
+import { runs } from "../../test/runs.ts";
 import { assembleLora, type SiteFactors, toLora } from "./assemble-lora.ts";
 import { readLora } from "./read-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
@@ -230,7 +231,7 @@ describe("assembling sites of unlike ranks and scales", () => {
           for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, 4);
         }
       }),
-      { numRuns: 12 },
+      { numRuns: runs(12) },
     );
   });
 

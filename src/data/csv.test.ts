@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { readCsv } from "./csv.ts";
 import type { NumberedRecord } from "./forms.ts";
 
@@ -55,7 +56,7 @@ test("what is written as RFC 4180 has it comes back, with the lines on which row
       const text = ["a,b", ...rows.map((row) => row.map(quoted).join(","))].join("\n");
       expect(await read(text)).toEqual(expected);
     }),
-    { numRuns: 50 },
+    { numRuns: runs(50) },
   );
 });
 

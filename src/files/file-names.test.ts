@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { fileNameOf, nameOfFile } from "./file-names.ts";
 
 /** Microsoft's rules for names, in other words than those of the code. */
@@ -51,7 +52,7 @@ test("a name is got back from its file's, which Windows can have", () => {
       expect(nameOfFile(file)).toBe(name);
       expect(isAllowedOnWindows(file)).toBe(true);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });
 
@@ -61,7 +62,7 @@ test("a file that somebody named otherwise has its own name", () => {
       const name = nameOfFile(file);
       expect(name === file || fileNameOf(name) === file).toBe(true);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
   for (const file of ["a:b", "50%", "a%3ab", "a%41", "%FF", "CON", "two words"])
     expect(nameOfFile(file)).toBe(file);

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
 
 const everyHalf = Uint16Array.from({ length: 65536 }, (_, i) => i);
@@ -56,7 +57,7 @@ test("float16 rounds to the nearest, ties to even, over the whole range", () => 
       const value = negative ? -x : x;
       expect(encodeFloat16(Float32Array.of(value))[0]).toBe(nearestHalf(value));
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
 });
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { openSafetensorsWriter, writeSafetensors } from "./write-safetensors.ts";
@@ -212,7 +213,7 @@ test("no damage to the header goes further than a clear error", async () => {
         expect(error).toMatchObject({ name: "MosError" });
       }
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./floats.ts";
 import { openGguf } from "./gguf.ts";
 import {
@@ -76,7 +77,7 @@ describe("writeGguf", () => {
           expect(await file.readFloat32(name)).toEqual(rounded(given));
         }
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

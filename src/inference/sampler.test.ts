@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Random, randomStream } from "#core";
+import { runs } from "../../test/runs.ts";
 import { argmax, checkSampling, type SamplingOptions, sample } from "./sampler.ts";
 
 /** A stream whose next uniform number is this one. */
@@ -99,7 +100,7 @@ describe("candidates and their probabilities follow the definitions:", () => {
         }),
         ({ size, seed, spread }, options) => expectSameChoices(logitsOf(size, seed, spread), options),
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

@@ -15,6 +15,7 @@ import {
 } from "#files";
 import type { TensorData } from "#graph";
 import { blocksGguf, GGUF_TYPES, randomBlocks } from "../../test/block-gguf.ts";
+import { runs } from "../../test/runs.ts";
 import { writeGguf } from "../../test/tiny-gguf.ts";
 import { asTensors, tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
 import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
@@ -85,7 +86,7 @@ describe.each(ALL)("%s", (type) => {
           expect(blocks * out * Math.max(64, blockSize)).toBe((bytes.length / blockBytes) * blockSize);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: runs(25) },
     );
   });
 

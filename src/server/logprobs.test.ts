@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { jsonList, jsonObject } from "./json.ts";
 import { HeldLogprobs, textOffsets } from "./logprobs.ts";
 
@@ -55,7 +56,7 @@ test("a token's offset is that of the character that its first byte belongs to",
       });
       expect(offsets).toEqual(expected);
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });
 

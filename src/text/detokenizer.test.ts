@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { createDetokenizer } from "./detokenizer.ts";
 import { type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
@@ -87,7 +88,7 @@ describe.each([
           tokenizer.decode(ids, { skipSpecialTokens }),
         );
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/runs.ts";
 import { createStopScanner } from "./stop-scanner.ts";
 
 // Few letters, so that stop strings overlap with text and with each other.
@@ -31,7 +32,7 @@ test("however the text is split, the same text comes out, and stops at the same 
       const text = parts.map((part) => part.text).join("") + scanner.flush();
       expect({ text, stopped: parts.at(-1)?.stopped ?? false }).toEqual(reference(pieces.join(""), stops));
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { batches, type EncodedExample } from "#data";
+import { runs } from "../../test/runs.ts";
 import {
   lengthMultiple,
   type MicroBatch,
@@ -73,7 +74,7 @@ describe("micro-batches", () => {
         expect(taken.length).toBe(parts.reduce((a, b) => a + b, 0));
         expect(taken.reduce((sum, { batch }) => sum + batch.rows, 0)).toBe(whole.reduce((a, b) => a + b, 0));
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 
@@ -89,7 +90,7 @@ describe("micro-batches", () => {
         const start = { updates, microBatches };
         expect(take(examples, settings, { start, updates: 3 - updates })).toEqual(whole.slice(position));
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 
@@ -107,7 +108,7 @@ describe("micro-batches", () => {
         expect(counted.map(() => ahead.next().value)).toEqual(counted);
         expect(runTokens(examples, { ...settings, steps: 3 })).toBe(counted.reduce((a, b) => a + b, 0));
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { HostTensor } from "#graph";
 import { bytesPerPosition, capacityFor, KVCache } from "#inference";
+import { runs } from "../runs.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const { config } = tinyModel();
@@ -122,7 +123,7 @@ test("slots hold exactly what was appended, moved and kept", () => {
       for (const one of actions) act(cache, model, one, () => ++token);
       expectHolds(cache, model);
     }),
-    { numRuns: 150 },
+    { numRuns: runs(150) },
   );
 });
 

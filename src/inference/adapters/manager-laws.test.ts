@@ -15,6 +15,7 @@ import {
   saveAdapter,
 } from "#adapters";
 import { MosError, randomStream } from "#core";
+import { runs } from "../../../test/runs.ts";
 import { residentBytes } from "./compact-adapter.ts";
 import { openAdapterManager } from "./manager.ts";
 import type { AdapterLease, AdapterManager } from "./types.ts";
@@ -210,7 +211,7 @@ test("bytes stay within the limit, leases keep their content, and pinned adapter
         expect(manager.stats()).toMatchObject({ resident: 0, residentBytes: 0 });
       },
     ),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });
 
