@@ -10,11 +10,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { type Jobs, jobRequestSchema, openJobs, openSlices, planOf, type Queue } from "#jobs";
 import { openObjects } from "#objects";
-import { type Answer, type Harness, makeServer } from "../../../test/server/harness.ts";
 import { openExpired } from "../src/expired.ts";
 import { extensionOf } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { type Answer, answerOf, makeServer, type TestServer } from "./server.ts";
 
 const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
 const unreachable = new MosError("network", "PostgreSQL at db:5432 cannot be reached: ECONNREFUSED");
@@ -26,8 +26,8 @@ describe.each(databases)("%s", (_, open) => {
   let folder: string;
   let isReachable = true;
   let beforeCommit = async (): Promise<void> => undefined;
-  let one: Harness;
-  let two: Harness;
+  let one: TestServer;
+  let two: TestServer;
   const looks: (() => Promise<void>)[] = [];
 
   const unused = (): never => {
@@ -35,7 +35,7 @@ describe.each(databases)("%s", (_, open) => {
   };
 
   /** A server with a folder of its own. */
-  async function serverOf(name: string, database: Database): Promise<Harness> {
+  async function serverOf(name: string, database: Database): Promise<TestServer> {
     const adapters = join(folder, name);
     const own = openJobs(database, queue);
     const objects = await openObjects(join(folder, "objects"));
@@ -49,33 +49,27 @@ describe.each(databases)("%s", (_, open) => {
     looks.push(() => expired.look());
     const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     return makeServer({
-      engine: {
-        delay: 5,
-        look: async () => {
-          const folders = (await readdir(adapters)).filter((each) => !each.startsWith("."));
-          return ["plain", ...folders.map(nameOfFile)];
-        },
-        adapters: ["plain"],
+      look: async () => {
+        const folders = (await readdir(adapters)).filter((each) => !each.startsWith("."));
+        return ["plain", ...folders.map(nameOfFile)];
       },
-      server: {
-        extension: {
-          ...extensionOf({
-            model,
-            checkRun: unused,
-            publisher,
-            unpublish,
-            expired,
-            service: { jobs: own, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
-          }),
-          metrics: async () => "",
-        },
-        keys: {
-          find: async (token) => ({
-            name: token,
-            isAdmin: token === "root",
-            mayUse: (adapter) => token !== "zeta" || adapter !== "plain",
-          }),
-        },
+      extension: {
+        ...extensionOf({
+          model,
+          checkRun: unused,
+          publisher,
+          unpublish,
+          expired,
+          service: { jobs: own, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
+        }),
+        metrics: async () => "",
+      },
+      keys: {
+        find: async (token) => ({
+          name: token,
+          isAdmin: token === "root",
+          mayUse: (adapter) => token !== "zeta" || adapter !== "plain",
+        }),
       },
     });
   }
@@ -119,7 +113,7 @@ describe.each(databases)("%s", (_, open) => {
     ]);
 
   interface Call {
-    readonly server?: Harness;
+    readonly server?: TestServer;
     readonly tenant?: string;
     readonly method?: string;
     readonly body?: unknown;
@@ -136,10 +130,7 @@ describe.each(databases)("%s", (_, open) => {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    const text = await response.text();
-    const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
-    const { status, headers } = response;
-    return { status, headers, text, json: isJson ? JSON.parse(text) : undefined };
+    return answerOf(response);
   }
   const put = (model: string, more: object = {}, options: Call & { name?: string } = {}) =>
     call(`/aliases/${options.name ?? "support"}`, { method: "PUT", body: { model, ...more }, ...options });

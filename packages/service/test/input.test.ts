@@ -6,10 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openJobs } from "#jobs";
 import { openObjects } from "#objects";
 import { createFileChecker } from "#worker";
-import { type Answer, type Harness, makeServer } from "../../../test/server/harness.ts";
 import { openExpired } from "../src/expired.ts";
 import { extensionOf } from "../src/extension.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { type Answer, answerOf, makeServer, type TestServer } from "./server.ts";
 
 const LINE = '{"prompt":"a","completion":" b"}\n';
 const MODEL = "ft:base:acme::1";
@@ -17,7 +17,7 @@ const MODEL = "ft:base:acme::1";
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
   let folder: string;
-  let server: Harness;
+  let server: TestServer;
   let fileId: string;
 
   const unused = (): never => {
@@ -30,20 +30,18 @@ describe.each(databases)("%s", (_, open) => {
     const objects = await openObjects(join(folder, "objects"));
     const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     server = await makeServer({
-      server: {
-        extension: {
-          ...extensionOf({
-            model,
-            checkRun: () => undefined,
-            publisher: { fetch: unused },
-            unpublish: unused,
-            expired: openExpired(jobs),
-            service: { jobs, objects, preview: unused, checkFile: createFileChecker(), webhookPorts: [443] },
-          }),
-          metrics: async () => "",
-        },
-        keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
+      extension: {
+        ...extensionOf({
+          model,
+          checkRun: () => undefined,
+          publisher: { fetch: unused },
+          unpublish: unused,
+          expired: openExpired(jobs),
+          service: { jobs, objects, preview: unused, checkFile: createFileChecker(), webhookPorts: [443] },
+        }),
+        metrics: async () => "",
       },
+      keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
     });
     await opened.database.query("insert into models (name, tenant, files) values ($1, 'acme', '{}')", [
       MODEL,
@@ -63,9 +61,7 @@ describe.each(databases)("%s", (_, open) => {
     const form = new FormData();
     for (const [name, value] of fields) form.append(name, value);
     form.append("file", new Blob([LINE]), "a.jsonl");
-    const answer = await server.fetch("/v1/files", { method: "POST", headers, body: form });
-    const text = await answer.text();
-    return { status: answer.status, text, json: JSON.parse(text) } as Answer;
+    return answerOf(await server.fetch("/v1/files", { method: "POST", headers, body: form }));
   }
 
   test.each([

@@ -1,25 +1,23 @@
 // A server without the service knows each of its routes, and says how to get it.
 import { expect, test } from "vitest";
 import { addServiceRoutes, type ServiceEnv } from "#api";
-import { makeServer } from "../../../test/server/harness.ts";
+import { makeServer } from "./server.ts";
 
 test("a server without fine-tuning says how to get it, at every route of the service", async () => {
   const routes = new Set<string>();
   await makeServer({
-    server: {
-      extension: {
-        addRoutes: (app) => {
-          const before = new Set(app.routes);
-          addServiceRoutes(app, {} as ServiceEnv); // nothing is asked
-          const added = app.routes.filter((route) => !before.has(route) && route.method !== "ALL");
-          for (const { method, path } of added) routes.add(`${method} ${path}`);
-        },
-        keyOf: (key) => key,
-        fetch: async () => false,
-        resolve: async () => undefined,
-        describe: async () => ({ aliases: [], expiresAt: new Map() }),
-        metrics: async () => "",
+    extension: {
+      addRoutes: (app) => {
+        const before = new Set(app.routes);
+        addServiceRoutes(app, {} as ServiceEnv); // nothing is asked
+        const added = app.routes.filter((route) => !before.has(route) && route.method !== "ALL");
+        for (const { method, path } of added) routes.add(`${method} ${path}`);
       },
+      keyOf: (key) => key,
+      fetch: async () => false,
+      resolve: async () => undefined,
+      describe: async () => ({ aliases: [], expiresAt: new Map() }),
+      metrics: async () => "",
     },
   });
   expect(routes.size).toBeGreaterThan(25);

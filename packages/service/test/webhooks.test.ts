@@ -18,9 +18,9 @@ import {
   type Slices,
 } from "#jobs";
 import { deliverWebhooks } from "#signals";
-import { type Harness, makeServer } from "../../../test/server/harness.ts";
 import { lookupPublic } from "../src/signals/address.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { makeServer, type TestServer } from "./server.ts";
 
 /** What names of these tests mean, in place of what a network says. */
 const names = vi.hoisted(() => new Map<string, readonly string[]>());
@@ -82,7 +82,7 @@ describe.each(databases)("%s", (_, open) => {
   let jobs: Jobs;
   let slices: Slices;
   let outbox: Outbox;
-  let server: Harness;
+  let server: TestServer;
   let receiver: Awaited<ReturnType<typeof startReceiver>>;
   const log: object[] = [];
   /** The last is the receiver's, another one for each test. */
@@ -118,36 +118,34 @@ describe.each(databases)("%s", (_, open) => {
     throw new Error("not used here");
   };
   /** The service's routes; with keys, the token is the tenant's name, and "root" is an administrator. */
-  const serverOf = (options: { readonly hasKeys?: boolean }): Promise<Harness> =>
+  const serverOf = (options: { readonly hasKeys?: boolean }): Promise<TestServer> =>
     makeServer({
-      server: {
-        keys:
-          options.hasKeys === true
-            ? { find: async (name) => ({ name, isAdmin: name === "root", mayUse: () => true }) }
-            : undefined,
-        extension: {
-          addRoutes: (app) =>
-            addServiceRoutes(app, {
-              jobs,
-              modelName: "tiny",
-              layers: 5,
-              learningRate: 0.002,
-              maxFileBytes: 1000,
-              objects: {} as never,
-              webhookPorts,
-              checkPlan: unused,
-              unpublish: unused,
-              nextSeed: unused,
-              lookAtExpiry: unused,
-              preview: unused,
-              checkFile: unused,
-            }),
-          keyOf: (key) => key,
-          fetch: async () => false,
-          resolve: async () => undefined,
-          describe: async () => ({ aliases: [], expiresAt: new Map() }),
-          metrics: async () => "",
-        },
+      keys:
+        options.hasKeys === true
+          ? { find: async (name) => ({ name, isAdmin: name === "root", mayUse: () => true }) }
+          : undefined,
+      extension: {
+        addRoutes: (app) =>
+          addServiceRoutes(app, {
+            jobs,
+            modelName: "tiny",
+            layers: 5,
+            learningRate: 0.002,
+            maxFileBytes: 1000,
+            objects: {} as never,
+            webhookPorts,
+            checkPlan: unused,
+            unpublish: unused,
+            nextSeed: unused,
+            lookAtExpiry: unused,
+            preview: unused,
+            checkFile: unused,
+          }),
+        keyOf: (key) => key,
+        fetch: async () => false,
+        resolve: async () => undefined,
+        describe: async () => ({ aliases: [], expiresAt: new Map() }),
+        metrics: async () => "",
       },
     });
   const as = (tenant: string) => ({ authorization: `Bearer ${tenant}` });
@@ -392,7 +390,7 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   describe("with keys", () => {
-    let guarded: Harness;
+    let guarded: TestServer;
     beforeAll(async () => {
       guarded = await serverOf({ hasKeys: true });
     });
