@@ -60,11 +60,11 @@ test("list shows what is there, which versions are kept, and what cannot be serv
   expect(head).toMatch(/^name +method, rank +parameters +base +written \(UTC\) +kept/);
   expect(rows[0]).toMatch(/^acme +lora 2 +[\d.]+ k +model +\d{4}-\d\d-\d\d \d\d:\d\d +2, 1/);
   expect(rows[1]).toMatch(/^broken +–/);
-  expect(stdout).toContain("1 adapter, 2 of the folders cannot be served");
+  expect(stdout).toContain("1 adapter; 2 folders cannot be served");
   expect(stderr).toMatch(/^broken cannot be served: broken\/adapter_config\.json: /);
   const best = join(adapters, "stopped", "best");
   expect(stderr).toContain(
-    `stopped cannot be served: its training has not finished, or was stopped; what it has so far is in ${best}`,
+    `stopped cannot be served: its training has not finished, or was stopped; its progress is in ${best}`,
   );
   const [json] = jsonLines((await mos(["adapters", "list", adapters, "--json"])).stdout);
   expect(json.adapters).toMatchObject([
@@ -98,7 +98,7 @@ test.each([
   [["list"], 2, /missing required argument 'folder'/],
   [["list", "none"], 1, /none: no such file or folder/],
   [["list", "adapters/acme"], 2, /acme is an adapter; give the folder that it is in/],
-  [["list", "adapters", "--to", "1"], 2, /--to does not go with mos adapters list/],
+  [["list", "adapters", "--to", "1"], 2, /--to cannot be used with mos adapters list/],
   [["rollback", "adapters/acme", "--to", "9"], 1, /version 9 is not kept; there is \d, \d/],
   [["rollback", "adapters/stopped"], 1, /stopped: no earlier version is kept/],
 ])("%s is refused", async (args, code, message) => {

@@ -52,7 +52,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const NOTICE =
-  /acme: trained on another quantisation of the same model: model \(sha256:[0-9a-f]{12}…\); used as it is/;
+  /acme: trained on another quantisation of the same model: model \(sha256:[0-9a-f]{12}…\); used unchanged/;
 const REFUSAL = /acme was trained on another base: model \(sha256:/;
 
 const identityAt = async (path: string): Promise<string | undefined> => {
@@ -206,7 +206,7 @@ test("an engine and generate say which adapter has learnt other token ids", asyn
     "2",
   ]);
   expect(said.stderr).toMatch(
-    /other-ids: trained with other token ids than this base gives now.*train it again/,
+    /other-ids: trained with token ids that differ from this base's.*train it again/,
   );
 });
 

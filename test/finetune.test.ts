@@ -646,7 +646,7 @@ describe("nothing is written when", () => {
       "a setting is out of range",
       () => ({ settings: { batchSize: 0 } }),
       "bad_option",
-      /^batchSize: 0 is not usable/,
+      /^batchSize: 0 is invalid/,
     ],
     ["a setting is unknown", () => ({ settings: { rate: 1 } as never }), "bad_option", /rate/],
     [

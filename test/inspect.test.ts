@@ -33,7 +33,7 @@ test("a MoS adapter: facts, norms, use of shards", async () => {
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toContain("method      mos: e 2, r 4, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down\n");
   expect(stdout).toMatch(/^base +tiny-english \(sha256:[0-9a-f]{12}…\), 5 layers$/m);
-  expect(stdout).toMatch(/^trainable +23,360 numbers, 97\.9 kB in float32; 50% of LoRA of rank 4$/m);
+  expect(stdout).toMatch(/^trainable +23,360 parameters, 97\.9 kB in float32; 50% of LoRA of rank 4$/m);
   expect(stdout).toMatch(/^layer +q_proj +k_proj/m);
   expect(stdout.match(/^[0-4]( +\d[\d.e-]*){7}$/gm)).toHaveLength(5);
   expect(stdout).toMatch(/^pool +shared +0× +1×.* mean +most used +private$/m);
@@ -67,7 +67,7 @@ test("a model: types, bytes under each base dtype, fingerprint and identity", as
   expect(types[0]).toMatchObject({ type: "F16", tensors: 36, bytes: 2 * 1_052_672, form: "float16" });
   expect(memory).toMatchObject({ stored: 2 * 1_052_672 + 4 * 1408, float32: 4 * (1_052_672 + 1408) });
   const refused = await mos(["inspect", MODEL, "--model", MODEL]);
-  expect(refused.stderr).toMatch(/assets\/tiny-english is a model; --model is for adapters/);
+  expect(refused.stderr).toMatch(/assets\/tiny-english is a model, for which --model cannot be used/);
 });
 
 test.each(METHOD_NAMES)("%s can be inspected", async (method) => {

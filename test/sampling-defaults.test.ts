@@ -117,7 +117,7 @@ describe("numbers of a model that cannot be used", () => {
   test("are named with their file, and none passes over them", async () => {
     await makersSay({ top_p: 1.5, max_new_tokens: 3 });
     await expect(fromEngine({})).rejects.toThrow(
-      /generation_config\.json: topP: 1\.5 is not usable; .*--generation-config none/,
+      /generation_config\.json: topP: 1\.5 is invalid; .*--generation-config none/,
     );
     expect(await fromEngine({ more: { generationConfig: "none", maxTokens: 3 } })).not.toBe("");
   });

@@ -18,10 +18,10 @@ test("one line says what differs", () => {
   const { name, fingerprint } = saved;
   const says = (one: Partial<TrainedOn>): string => trainedOnText({ name, fingerprint, ...one });
   expect(says({ sameNumbers: true, otherTokens: true })).toBe(
-    "trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again; used as it is",
+    "trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again; used unchanged",
   );
   expect(says({ otherTokens: true })).toMatch(
-    /^trained on another quantisation.*tiny.*; trained with other token ids.*; used as it is$/,
+    /^trained on another quantisation.*tiny.*; trained with token ids that differ.*; used unchanged$/,
   );
   expect(says({})).not.toMatch(/token/);
 });

@@ -102,13 +102,13 @@ export function checkDecoder(
   );
 }
 
-/** The line that says so: "trained on another quantisation of the same model: SmolLM2 (sha256:0123456789ab…); used as it is". */
+/** The line that says so: "trained on another quantisation of the same model: SmolLM2 (sha256:0123456789ab…); used unchanged". */
 export function trainedOnText({ name, fingerprint, sameNumbers, otherTokens }: TrainedOn): string {
   const numbers = `trained on another quantisation of the same model: ${name ?? "unnamed"} (${short(fingerprint)})`;
   const said = [...(sameNumbers ? [] : [numbers]), ...(otherTokens ? [OTHER_TOKENS] : [])];
-  return `${said.join("; ")}; used as it is`;
+  return `${said.join("; ")}; used unchanged`;
 }
 
 /** Warns that the ids of the base's tokenizer have changed since the adapter was trained. */
 export const OTHER_TOKENS =
-  "trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again";
+  "trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again";

@@ -128,12 +128,12 @@ describe("adapter_config.json", () => {
       'field "private_rank" is missing; save the adapter again',
     ],
     ["rank as text", { r: "3" }, "bad_adapter", 'field "r" is "3"; a number is expected'],
-    ["rank 0", { r: 0 }, "bad_adapter", "r 0 is not usable; give a whole number from 1 to 4096"],
+    ["rank 0", { r: 0 }, "bad_adapter", "r 0 is invalid; give a whole number from 1 to 4096"],
     [
       "private rank −1",
       { private_rank: -1 },
       "bad_adapter",
-      "private_rank -1 is not usable; give a whole number from 0 to 4096",
+      "private_rank -1 is invalid; give a whole number from 0 to 4096",
     ],
     [
       "private rank above the budget",
@@ -151,13 +151,13 @@ describe("adapter_config.json", () => {
       "dropout 1",
       { lora_dropout: 1 },
       "bad_adapter",
-      "lora_dropout 1 is not usable; give a probability from 0 to below 1",
+      "lora_dropout 1 is invalid; give a probability from 0 to below 1",
     ],
     [
       "a target that Llama lacks",
       { target_modules: ["q_proj", "c_attn"] },
       "bad_adapter",
-      'target_modules.1 "c_attn" is not usable; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+      'target_modules.1 "c_attn" is invalid; give one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
     ],
     [
       "a target that this base lacks",
@@ -402,10 +402,7 @@ describe("adapter_model.safetensors", () => {
     );
     await save(SCALED);
     await editConfig({ scale_deviation: -1 });
-    await expectRefusal(
-      "bad_adapter",
-      "CONFIG: scale_deviation -1 is not usable; give a number from 0 to 1000",
-    );
+    await expectRefusal("bad_adapter", "CONFIG: scale_deviation -1 is invalid; give a number from 0 to 1000");
   });
 
   test("two routings where the config says that there is one", async () => {

@@ -41,14 +41,14 @@ test("targets are put in the order of the model, each once", () => {
 });
 
 describe("settings that cannot be read", () => {
-  const whole = (from: number, to: number): string => `not usable; give a whole number from ${from} to ${to}`;
+  const whole = (from: number, to: number): string => `invalid; give a whole number from ${from} to ${to}`;
   const all = "lora, mos, pure-sharing, random-scaling, subset-selection, vera, tied-lora or prolora";
   const ofMos =
     "rank, dropout, targets, seed, alpha, equivalentRank, shardsPerVector, privateRank, pairDissociation";
   test.each<[unknown, string]>([
-    [null, "null is not usable; give an object with a method and its settings"],
-    ["lora", '"lora" is not usable; give an object with a method and its settings'],
-    [[], "[] is not usable; give an object with a method and its settings"],
+    [null, "null is invalid; give an object with a method and its settings"],
+    ["lora", '"lora" is invalid; give an object with a method and its settings'],
+    [[], "[] is invalid; give an object with a method and its settings"],
     [{}, `method is missing; it can be ${all}`],
     [{ rank: 8 }, `method is missing; it can be ${all}`],
     [{ method: "dora" }, `method "dora" is not known; it can be ${all}`],
@@ -70,14 +70,14 @@ describe("settings that cannot be read", () => {
     [{ method: "mos", equivalentRank: 0 }, `equivalentRank 0 is ${whole(1, 4096)}`],
     [{ method: "mos", privateRank: -1 }, `privateRank -1 is ${whole(0, 4096)}`],
     [{ method: "mos", shardsPerVector: 0 }, `shardsPerVector 0 is ${whole(1, 65_536)}`],
-    [{ method: "mos", pairDissociation: "no" }, 'pairDissociation "no" is not usable; give true or false'],
-    [{ method: "lora", alpha: 0 }, "alpha 0 is not usable; give a number above 0 and up to 1000000"],
-    [{ method: "lora", alpha: "16" }, 'alpha "16" is not usable; give a number above 0 and up to 1000000'],
-    [{ method: "lora", dropout: 1 }, "dropout 1 is not usable; give a probability from 0 to below 1"],
-    [{ method: "lora", dropout: -0.1 }, "dropout -0.1 is not usable; give a probability from 0 to below 1"],
-    [{ method: "lora", targets: [] }, `targets [] is not usable; give a list of one or more of ${seven}`],
-    [{ method: "lora", targets: "q" }, `targets "q" is not usable; give a list of one or more of ${seven}`],
-    [{ method: "lora", targets: ["q_proj", "q"] }, `targets.1 "q" is not usable; give one of ${seven}`],
+    [{ method: "mos", pairDissociation: "no" }, 'pairDissociation "no" is invalid; give true or false'],
+    [{ method: "lora", alpha: 0 }, "alpha 0 is invalid; give a number above 0 and up to 1000000"],
+    [{ method: "lora", alpha: "16" }, 'alpha "16" is invalid; give a number above 0 and up to 1000000'],
+    [{ method: "lora", dropout: 1 }, "dropout 1 is invalid; give a probability from 0 to below 1"],
+    [{ method: "lora", dropout: -0.1 }, "dropout -0.1 is invalid; give a probability from 0 to below 1"],
+    [{ method: "lora", targets: [] }, `targets [] is invalid; give a list of one or more of ${seven}`],
+    [{ method: "lora", targets: "q" }, `targets "q" is invalid; give a list of one or more of ${seven}`],
+    [{ method: "lora", targets: ["q_proj", "q"] }, `targets.1 "q" is invalid; give one of ${seven}`],
     [{ method: "lora", seed: -1 }, `seed -1 is ${whole(0, Number.MAX_SAFE_INTEGER)}`],
     [{ method: "lora", seed: 2 ** 53 }, `seed 9007199254740992 is ${whole(0, Number.MAX_SAFE_INTEGER)}`],
   ])("%o", (input, message) => {
@@ -149,7 +149,7 @@ describe("settings that contradict each other or the model", () => {
 
   test("tied-lora takes q, k and v only, and one A must fit all of them", () => {
     expect(() => parseAdapterConfig({ method: "tied-lora", targets: ["up_proj"] })).toThrowError(
-      'adapter: targets.0 "up_proj" is not usable; give one of q_proj, k_proj, v_proj',
+      'adapter: targets.0 "up_proj" is invalid; give one of q_proj, k_proj, v_proj',
     );
     const widths = { q_proj: { in: 16, out: 16 }, v_proj: { in: 8, out: 8 } };
     const config = parseAdapterConfig({ method: "tied-lora", targets: ["q_proj", "v_proj"] });

@@ -157,7 +157,7 @@ function describeIssue(method: MethodName, error: z.ZodError, called: Names): st
   const [setting = "", ...inside] = (issue?.path ?? []).map(String);
   const field = [called[setting] ?? setting, ...inside].join(".");
   if (issue?.code !== "unrecognized_keys")
-    return `${field === "" ? "" : `${field} `}${show(issue?.input)} is not usable; ${issue?.message}`;
+    return `${field === "" ? "" : `${field} `}${show(issue?.input)} is invalid; ${issue?.message}`;
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
   const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
   return `${keys} ${issue.keys.length === 1 ? "is not a setting" : "are not settings"} of ${method}; it has ${known.join(", ")}`;
@@ -167,7 +167,7 @@ function describeIssue(method: MethodName, error: z.ZodError, called: Names): st
 export function parseAdapterConfig(input: unknown, where = "adapter", called: Names = {}): AdapterConfig {
   const object = z.looseObject({ method: z.unknown().optional() }).safeParse(input);
   if (!object.success)
-    throw bad(`${where}: ${show(input)} is not usable; give an object with a method and its settings`);
+    throw bad(`${where}: ${show(input)} is invalid; give an object with a method and its settings`);
   const name = object.data.method;
   const method = METHOD_NAMES.find((known) => known === name);
   if (method === undefined)

@@ -39,7 +39,7 @@ function scopeOf(users: Users): string {
 function joined(users: Users): Setting {
   const all = [...users.values()];
   const [first] = all;
-  if (first === undefined) throw new Error("a setting that no method has");
+  if (first === undefined) throw new Error("an unknown setting");
   const isUsable = (value: unknown): boolean => all.some(({ check }) => check.safeParse(value).success);
   const check = z.unknown().refine(isUsable);
   return {
@@ -75,7 +75,7 @@ function givenSettings(values: Readonly<Record<string, unknown>>): ReadonlyMap<s
 
 const refuse = (name: string, why: string): never => {
   const setting = settings[name] ?? adapterOptions.method;
-  throw new MosError("bad_option", `${flagOf(name, setting)} does not go with ${why}`);
+  throw new MosError("bad_option", `${flagOf(name, setting)} cannot be used with ${why}`);
 };
 
 /**
@@ -90,7 +90,7 @@ export function adapterInput(
   const given = givenSettings(values);
   for (const name of given.keys())
     if (!(name in methods[method].settings))
-      refuse(name, `--method ${method}; leave it out, or take another method`);
+      refuse(name, `--method ${method}; omit it, or choose another method`);
   // each setting was checked to be one of this method, which the union's type cannot see
   return { method, ...Object.fromEntries(given) } as AdapterConfigInput;
 }

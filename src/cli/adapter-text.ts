@@ -29,10 +29,12 @@ export function adapterText(adapter: AdapterConfig): string {
 /** Rows of numbers that are not trained, for `labelled`; none where there are none. */
 export const frozenRows = ({ frozen, seeded }: Budget): readonly (readonly [string, string])[] => [
   ...(frozen > 0
-    ? ([["tables", `${formatInteger(frozen)} numbers, drawn once and saved along`]] as const)
+    ? ([["tables", `${formatInteger(frozen)} parameters, drawn once and saved with the adapter`]] as const)
     : []),
   ...(seeded > 0
-    ? ([["from the seed", `${formatInteger(seeded)} numbers, drawn again at loading, not saved`]] as const)
+    ? ([
+        ["from the seed", `${formatInteger(seeded)} parameters, regenerated from the seed, not saved`],
+      ] as const)
     : []),
 ];
 
@@ -46,7 +48,7 @@ export function budgetText(
 ): string {
   const cost = `${formatInteger(trainable)} trainable parameters (${formatShare(trainable / parameters)} of the model), ${formatBytes(bytes.float32)}`;
   if (trainable === lora.trainable) return cost;
-  return `${cost}; LoRA of the same rank: ${formatCount(lora.trainable)} in ${formatBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)} times as many`;
+  return `${cost}; LoRA of the same rank: ${formatCount(lora.trainable)} in ${formatBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)}× as many`;
 }
 
 /** "rank 8, alpha 16; on q, k, v". */

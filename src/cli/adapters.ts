@@ -14,7 +14,7 @@ const options = {
     to: integer({
       min: 1,
       placeholder: "version",
-      defaultText: "the one that was replaced last",
+      defaultText: "the version replaced last",
       help: "rollback: version to restore, as shown by list",
     }),
   }),
@@ -52,7 +52,7 @@ adapter belongs to the one that is served, the server's log says.`,
 
 async function run({ action, folder, to, json }: Values): Promise<void> {
   if (action !== "rollback" && to !== undefined)
-    throw new MosError("bad_option", `--to does not go with mos adapters ${action}`);
+    throw new MosError("bad_option", `--to cannot be used with mos adapters ${action}`);
   if (action === "tensorboard") {
     const tensorboard = await metricsToTensorboard(folder, { now: steadyNow });
     if (json) sayJson({ tensorboard });
@@ -98,7 +98,7 @@ function adapterJson({ name, adapter, reason, soFar, versions, isRetrained }: Li
 
 function list(adapters: readonly ListedAdapter[]): void {
   if (adapters.length === 0) {
-    sayLine("there are no adapters in this folder");
+    sayLine("no adapters in this folder");
     return;
   }
   const rows = adapters.map(({ name, adapter, versions, isRetrained }) => [
@@ -108,24 +108,26 @@ function list(adapters: readonly ListedAdapter[]): void {
     shown(adapter?.base.name ?? "–"),
     adapter === undefined ? "–" : dayOf(adapter.changedAt),
     versions.length === 0 ? "–" : versions.map(({ version }) => version).join(", "),
-    isRetrained ? "a new run is not complete" : "",
+    isRetrained ? "replacement run unfinished" : "",
   ]);
   const head = ["name", "method, rank", "parameters", "base", "written (UTC)", "kept", ""];
   sayLine(textTable([head, ...rows], { left: [0, 1, 3, 4, 5, 6] }));
   for (const { name, reason, soFar } of adapters)
     if (reason !== undefined)
       note(
-        `${shown(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; what it has so far is in ${soFar}`}`,
+        `${shown(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; its progress is in ${soFar}`}`,
       );
   const broken = adapters.filter(({ reason }) => reason !== undefined).length;
   if (broken > 0)
-    sayLine(`\n${counted(adapters.length - broken, "adapter")}, ${broken} of the folders cannot be served`);
+    sayLine(
+      `\n${counted(adapters.length - broken, "adapter")}; ${counted(broken, "folder")} cannot be served`,
+    );
 }
 
 function rolledBackText({ restored, kept }: RolledBack, folder: string): string {
   return labelled([
     ["in use", `version ${restored.version}, written ${dayOf(restored.changedAt)} UTC`],
-    ...(kept === undefined ? [] : [["kept", `what it replaced, as version ${kept}`] as const]),
+    ...(kept === undefined ? [] : [["kept", `the replaced adapter, as version ${kept}`] as const]),
     ["adapter", folder],
   ]);
 }

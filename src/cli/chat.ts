@@ -31,7 +31,7 @@ export function startClock(now: () => number = () => performance.now()): AnswerC
       const speed = tokens > 1 && seconds > 0 ? `, ${formatRate((tokens - 1) / seconds, "tokens")}` : "";
       const wait = tokens > 0 ? `, first after ${formatDuration((first - started) / 1000)}` : "";
       const cut = answers.some(({ finishReason }) => finishReason === "length")
-        ? "; cut off: --max-tokens or the context allows no more"
+        ? "; cut off at --max-tokens or the end of the context"
         : "";
       return `${counted(tokens, "token")}${wait}${speed}${cut}`;
     },
@@ -62,7 +62,7 @@ export type ChatCommand =
   | { readonly type: "unknown"; readonly name: string };
 
 const HELP =
-  "/reset forgets the conversation, /system TEXT sets the system message (alone: removes it), /exit ends";
+  "/reset clears the conversation, /system TEXT sets the system message (alone: removes it), /exit exits";
 
 /** What a line that the user typed means. Two slashes begin a message with one. */
 export function parseLine(line: string): ChatCommand {
@@ -100,7 +100,7 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
   });
   if (person)
     note(
-      `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D ends.`,
+      `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D exits.`,
     );
   // piped input may end while an answer is written, and newer Nodes refuse to ask for more then
   let isOpen = true;
@@ -113,7 +113,7 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
   let answering: AbortController | undefined;
   const interrupted = (): void => {
     if (answering === undefined) {
-      note("\n(Ctrl-D or /exit ends)");
+      note("\n(Ctrl-D or /exit exits)");
       askForLine();
     } else answering.abort();
   };
@@ -156,17 +156,17 @@ function obey(
       note(HELP);
       return conversation;
     case "reset":
-      note("(forgotten)");
+      note("(conversation cleared)");
       return { ...conversation, turns: [] };
     case "system":
       note(
         command.text === undefined
           ? "(no system message)"
-          : "(system message set; it counts for the whole conversation)",
+          : "(system message set for the whole conversation)",
       );
       return { ...conversation, system: command.text };
     case "unknown":
-      note(`(there is no /${command.name}; ${HELP})`);
+      note(`(unknown command /${command.name}; ${HELP})`);
       return conversation;
   }
 }
@@ -197,7 +197,7 @@ async function answerTurn(
     }
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "bad_option" || before.turns.length === 0) throw error;
-    note(`(${error.message}. /reset forgets the conversation; nothing was dropped from it)`);
+    note(`(${error.message}. /reset clears the conversation; it is unchanged)`);
     return before;
   }
   sayLine();

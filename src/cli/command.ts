@@ -173,7 +173,7 @@ interface Sources {
 const missing = (name: string, setting: Setting, section: string): MosError =>
   new MosError(
     "bad_option",
-    `${flagsOf(name, setting)} is needed; give it, set ${variableOf(name)}, or put "${name}" into "${section}" of ${CONFIG_FILE}`,
+    `${flagsOf(name, setting)} is required; pass it, set ${variableOf(name)}, or set "${name}" in "${section}" of ${CONFIG_FILE}`,
   );
 
 /** All but what says how this one call prints. */

@@ -49,7 +49,7 @@ const options = {
   ...group("Data", {
     data: text({
       placeholder: "folder",
-      defaultText: "fetched from the Hub, once",
+      defaultText: "downloaded from the Hub once",
       help: "gsm8k/test.jsonl and so on, as docs/reference/files.md lists them",
     }),
   }),
@@ -103,7 +103,7 @@ async function watchEvaluation(
 ): Promise<End | undefined> {
   using line = liveLine({ silent });
   using interrupt = listenForInterrupt(() =>
-    line.print("stopping; the same command resumes. Ctrl-C again ends at once"),
+    line.print("stopping; the same command resumes. Ctrl-C again exits at once"),
   );
   const { signal } = interrupt;
   const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat, chatTemplateKwargs } =
@@ -168,7 +168,7 @@ function show(event: EvaluateEvent, line: LiveLine): void {
   else if (event.type === "task") {
     const { task, done, total } = { ...event, task: event.task.task };
     for (const text of event.task.notes) line.print(`${task}: ${text}`);
-    if (done > 0) line.print(`${task}: ${formatInteger(done)} of ${formatInteger(total)} answers are there`);
+    if (done > 0) line.print(`${task}: ${formatInteger(done)} of ${formatInteger(total)} answers reused`);
   } else if (event.type === "progress") {
     const { task, subject, done, total, score, secondsLeft } = event;
     line.update([
@@ -182,7 +182,7 @@ function show(event: EvaluateEvent, line: LiveLine): void {
     line.print(`${task} ${subject}: ${metric} ${scoreText(event.score, metric)}, ${formatDuration(seconds)}`);
     if (tooLong > 0)
       line.print(
-        `${task} ${subject}: ${formatInteger(tooLong)} of them left no room for an answer, and count as wrong`,
+        `${task} ${subject}: ${formatInteger(tooLong)} prompts left no room for an answer and count as wrong`,
       );
   }
 }
@@ -196,7 +196,7 @@ function scoreText(score: TaskScore, metric: string): string {
 }
 
 const HOW_TO_READ =
-  "Per cent ± one standard error over questions; of up to 100 questions, how many were right. A difference is of paired questions.";
+  "Percent ± one standard error over questions, or correct answers for up to 100 questions. Differences are paired by question.";
 
 function endText({ result, out }: End, { markdown }: Values): string {
   const rows = resultTable(result);

@@ -12,10 +12,10 @@ const train = {
 };
 
 test("an option that cannot be used is named as the user wrote it, with exit code 2", () => {
-  const error = new MosError("bad_option", "learningRate: 50 is not usable (too big)");
+  const error = new MosError("bad_option", "learningRate: 50 is invalid (too big)");
   expect(describeFailure(error, train)).toEqual({
     code: "bad_option",
-    message: "--learning-rate: 50 is not usable (too big)",
+    message: "--learning-rate: 50 is invalid (too big)",
     exitCode: 2,
   });
 });
@@ -47,7 +47,9 @@ test("stopping is exit code 130, wherever the signal was noticed", () => {
 test("what was not foreseen says so, and where to look", () => {
   const failure = describeFailure(new TypeError("x is not a function"), train);
   expect(failure).toMatchObject({ code: "unexpected", exitCode: 1 });
-  expect(failure.message).toBe("unexpected: x is not a function; run again with --verbose to see where");
+  expect(failure.message).toBe(
+    "unexpected error: x is not a function; run again with --verbose for a stack trace",
+  );
 });
 
 test("the stack is shown on request only, causes included", () => {

@@ -58,7 +58,7 @@ export function describeFailure(error: unknown, { command, options }: FailedComm
   const reason = reasonOf(error);
   return {
     code: "unexpected",
-    message: `unexpected: ${oneLine(reason.trim())}; run again with --verbose to see where`,
+    message: `unexpected error: ${oneLine(reason.trim())}; run again with --verbose for a stack trace`,
     exitCode: 1,
   };
 }

@@ -109,7 +109,7 @@ async function readPrompt(options: Values): Promise<string> {
   if (process.stdin.isTTY === true)
     throw new MosError(
       "bad_option",
-      "there is no prompt; give --prompt TEXT, --prompt-file FILE or --chat, or pipe a text in",
+      "no prompt; pass --prompt TEXT, --prompt-file FILE or --chat, or pipe text in",
     );
   const text = await readAll(process.stdin);
   return options.raw ? text : text.trimEnd();
@@ -122,8 +122,7 @@ function readPromptFile(path: string): Promise<string> {
 }
 
 function asPrompt(text: string, { raw, system }: Values): Prompt {
-  if (text.trim() === "")
-    throw new MosError("bad_option", "the prompt is empty; write what the model shall answer");
+  if (text.trim() === "") throw new MosError("bad_option", "the prompt is empty");
   if (raw) return text;
   const messages = system === undefined ? [] : [{ role: "system", content: system }];
   return [...messages, { role: "user", content: text }];
@@ -140,7 +139,7 @@ function fittingPrompt({ text }: Engine, asked: Prompt | undefined, options: Val
   if (system !== undefined) throw withoutTemplate(options.model, "--system");
   if (!json)
     note(
-      `${options.model} has no chat template, as models have that are not trained to chat: the prompt is continued as it stands, as with --raw`,
+      `${options.model} has no chat template, so it was probably not trained to chat: continuing the prompt as with --raw`,
     );
   return asked.at(-1)?.content ?? "";
 }
@@ -148,13 +147,13 @@ function fittingPrompt({ text }: Engine, asked: Prompt | undefined, options: Val
 const withoutTemplate = (model: string, option: string): MosError =>
   new MosError(
     "bad_option",
-    `${option} needs a chat template, and ${model} has none; give a model that is trained to chat, an --adapter, or --raw`,
+    `${option} requires a chat template, and ${model} has none; use a chat model, an --adapter, or --raw`,
   );
 
 async function run(given: Values): Promise<number> {
   const options = { ...given, adapter: given.adapter && (await usableAdapter(given.adapter)) };
   if (options.compare && options.adapter === undefined)
-    throw new MosError("bad_option", "--compare shows the base beside an adapter; give --adapter FOLDER too");
+    throw new MosError("bad_option", "--compare requires --adapter FOLDER");
   const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);
   using interrupt = listenForInterrupt();
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
@@ -187,7 +186,7 @@ async function run(given: Values): Promise<number> {
   const prompt = fittingPrompt(engine, asked, options);
   const isSaid = !options.json && process.stderr.isTTY === true;
   if (isSaid && Object.keys(engine.defaults.sources).length > 0)
-    note(`the model asks for ${defaultsText(engine.defaults)}; options come before that`);
+    note(`sampling defaults of the model: ${defaultsText(engine.defaults)}; options override them`);
   if (trainedOn !== undefined && !options.json) note(`${adapter}: ${trainedOnText(trainedOn)}`);
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C

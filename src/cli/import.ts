@@ -59,11 +59,11 @@ function importText(summary: ImportSummary, model: string): string {
     ...trainedOnRow(summary),
   ];
   if (padded.length > 0)
-    rows.push(["ranks", `${counted(padded.length, "linear layer")} of lower rank filled up with zeros`]);
+    rows.push(["ranks", `${counted(padded.length, "linear layer")} of lower rank padded with zeros`]);
   if (folded.length > 0)
-    rows.push(["scales", `${counted(folded.length, "linear layer")} of another scale, multiplied into B`]);
+    rows.push(["scales", `${counted(folded.length, "linear layer")} of another scale, folded into B`]);
   if (absent.length > 0)
-    rows.push(["left out", `${counted(absent.length, "linear layer")} of these types stay as in the base`]);
+    rows.push(["left out", `${counted(absent.length, "linear layer")} of these types not adapted`]);
   return [
     labelled(rows),
     "",

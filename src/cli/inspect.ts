@@ -43,7 +43,7 @@ async function run({ adapter: folder, model, json }: Values): Promise<void> {
   const isOfModel = await modelAt(folder);
   if (isOfModel !== undefined) {
     if (model !== undefined)
-      throw new MosError("bad_option", `${folder} is a model; --model is for adapters`);
+      throw new MosError("bad_option", `${folder} is a model, for which --model cannot be used`);
     return await describeModel(isOfModel, json);
   }
   const path = await usableAdapter(folder);
@@ -80,18 +80,18 @@ function inspectionText(folder: string, inspection: Inspection): string {
   const isNew = sites.every(({ update }) => update === 0);
   return [
     facts(folder, inspection),
-    ...(isNew ? ["All updates are zero: this adapter was not trained."] : []),
-    `Size of the update, the Frobenius norm of scale * B A\n${normTable(inspection)}`,
+    ...(isNew ? ["All updates are zero: this adapter is untrained."] : []),
+    `Norm of the update: Frobenius norm of scale * B A\n${normTable(inspection)}`,
     `Means over the layers\n${typeTable(inspection)}`,
     ...(routing.length === 0
       ? []
-      : [`How many shared ${routing[0]?.unit}s are used how often\n${useTable(inspection)}`]),
+      : [`Number of shared ${routing[0]?.unit}s by how often they are used\n${useTable(inspection)}`]),
   ].join("\n\n");
 }
 
 function facts(folder: string, { adapter, base, budget, geometry }: Inspection): string {
   const { trainable, bytes, ratio } = budget;
-  const cost = `${formatInteger(trainable)} numbers, ${formatBytes(bytes.float32)} in float32`;
+  const cost = `${formatInteger(trainable)} parameters, ${formatBytes(bytes.float32)} in float32`;
   const fingerprint =
     base.fingerprint === undefined ? ", without a fingerprint" : ` (${base.fingerprint.slice(0, 19)}…)`;
   return labelled([

@@ -46,7 +46,7 @@ const options = {
     sha256: text({
       // fewer digits could be those of another key that is made later
       pattern: /^[\da-f]{8,64}$/i,
-      what: "the first digits of a hash as mos keys list shows it, 8 at least",
+      what: "the first digits of a hash as mos keys list shows it, at least 8",
       placeholder: "start",
       help: "revoke: key whose hash starts with these digits",
     }),
@@ -133,14 +133,14 @@ async function run({ action, file, ...values }: Values): Promise<void> {
   for (const [name, setting] of Object.entries<Setting>(options)) {
     const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
     if (isGiven && !OPTIONS[action].includes(name))
-      throw wrong(`${flagOf(name, setting)} does not go with mos keys ${action}; see mos keys --help`);
+      throw wrong(`${flagOf(name, setting)} cannot be used with mos keys ${action}; see mos keys --help`);
   }
   if (action === "create") {
-    if (file !== undefined) throw wrong(`mos keys create reads no file; write --append ${file}`);
+    if (file !== undefined) throw wrong(`mos keys create takes no file; use --append ${file}`);
     await create(values);
     return;
   }
-  if (file === undefined) throw wrong(`mos keys ${action} needs the key file: mos keys ${action} keys.jsonl`);
+  if (file === undefined) throw wrong(`the key file is missing: mos keys ${action} keys.jsonl`);
   const keys = keyLines(await textOf(file), file);
   if (action === "list") list(keys, values);
   else await revoke(keys, { file, options: values });
@@ -157,7 +157,7 @@ async function append(path: string, lines: readonly object[]): Promise<void> {
   if (before.trimStart().startsWith("["))
     throw new MosError(
       "bad_config",
-      `${path}: this is an array, and lines cannot be added to it; write one object a line, or change it by hand`,
+      `${path}: cannot append to a JSON array; write one object per line, or edit the file by hand`,
     );
   const start = before === "" || before.endsWith("\n") ? "" : "\n";
   const added = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
@@ -179,8 +179,8 @@ function expiryOf(text: string, now: number): string {
   const [, count, unit = ""] = /^(\d+)([mhdw])$/.exec(text) ?? [];
   const dated = isDay(text) ? Date.parse(text) : Number.NaN;
   const at = count === undefined ? dated : now + Number(count) * (MINUTES[unit] ?? 0) * 60_000;
-  if (Number.isNaN(at)) throw wrong(`--expires ${text}: there is no such day or time`);
-  if (at <= now) throw wrong(`--expires ${text}: this is over, so the key could never be used`);
+  if (Number.isNaN(at)) throw wrong(`--expires ${text}: no such date or time`);
+  if (at <= now) throw wrong(`--expires ${text} is in the past`);
   return new Date(at).toISOString();
 }
 
@@ -195,7 +195,7 @@ async function create(options: Options): Promise<void> {
     max_storage_bytes: options.maxStorageBytes,
     priority: options.priority,
   });
-  if (name === undefined) throw wrong("required option '--name <name>' not given; it says whose key it is");
+  if (name === undefined) throw wrong("--name is required: the tenant that owns the key");
   const key = `mos-${randomBytes(32).toString("base64url")}`;
   const line = {
     name,
@@ -251,7 +251,7 @@ const MORE_COLUMNS: readonly { readonly head: string; readonly of: (key: KeyLine
 
 function list(keys: readonly KeyLine[], { json }: Options): void {
   if (json) sayJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
-  else if (keys.length === 0) sayLine("the file holds no keys");
+  else if (keys.length === 0) sayLine("no keys");
   else {
     const more = MORE_COLUMNS.filter(({ of }) => keys.some((key) => of(key) !== undefined));
     const rows = keys.map((key) => [
@@ -269,18 +269,17 @@ function list(keys: readonly KeyLine[], { json }: Options): void {
 /** The keys that are meant: all of a name, or the one whose hash begins so. */
 function chosen(keys: readonly KeyLine[], file: string, { name, sha256 }: Options): readonly KeyLine[] {
   if (name === undefined && sha256 === undefined)
-    throw wrong("which keys? Give --name NAME for all of that name, or --sha256 START for one of them");
+    throw wrong(
+      "--name or --sha256 is required: --name NAME for all keys of a name, --sha256 START for one key",
+    );
   const found = keys.filter(
     (key) => (name === undefined || key.name === name) && key.sha256.startsWith(sha256?.toLowerCase() ?? ""),
   );
-  const asked = [name === undefined ? "" : ` of the name ${name}`, sha256 === undefined ? "" : ` ${sha256}…`];
+  const asked = [name === undefined ? "" : ` named ${name}`, sha256 === undefined ? "" : ` ${sha256}…`];
   if (found.length === 0)
-    throw new MosError(
-      "not_found",
-      `${file}: there is no key${asked.join("")}; mos keys list ${file} shows those that there are`,
-    );
+    throw new MosError("not_found", `${file}: no key${asked.join("")}; mos keys list ${file} lists the keys`);
   if (sha256 !== undefined && found.length > 1)
-    throw wrong(`--sha256 ${sha256} is the start of ${found.length} hashes; give more digits`);
+    throw wrong(`--sha256 ${sha256} matches ${found.length} keys; give more digits`);
   return found;
 }
 
@@ -298,6 +297,6 @@ async function revoke(
     );
   const rows = live.map((key) => ({ name: key.name, sha256: shortHash(key) }));
   if (options.json) sayJson({ revoked: rows });
-  else if (rows.length === 0) sayLine(`nothing to do: ${counted(found.length, "key")} revoked before`);
+  else if (rows.length === 0) sayLine(`nothing to do: ${counted(found.length, "key")} already revoked`);
   else sayLine(labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])));
 }

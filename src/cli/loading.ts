@@ -39,7 +39,7 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
         receivedBefore = event.doneBytes;
         line.print(
           `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${formatBytes(event.totalBytes)}` +
-            (event.doneBytes > 0 ? `, ${formatBytes(event.doneBytes)} already here` : ""),
+            (event.doneBytes > 0 ? `, ${formatBytes(event.doneBytes)} already downloaded` : ""),
         );
         return;
       case "progress": {
@@ -56,7 +56,7 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
       }
       case "retry":
         line.print(
-          `${event.path}: ${event.message}; trying again in ${formatDuration(event.seconds)} (${event.attempt})`,
+          `${event.path}: ${event.message}; retrying in ${formatDuration(event.seconds)} (${event.attempt})`,
         );
         return;
       case "file":
@@ -139,7 +139,7 @@ export async function configPath(model: string): Promise<string> {
 
 const PHASES: Readonly<Record<Exclude<OpenProgress["type"], "note">, string>> = {
   model: "loading the model",
-  adapters: "looking at the adapters",
+  adapters: "scanning adapters",
   compile: "compiling",
 };
 

@@ -118,7 +118,7 @@ test("train, then generate", async () => {
     "model  ",
     "data  ",
     "trainable parameters",
-    "validation loss ",
+    "validation loss",
     "training loss",
     " generate --model",
   ])
@@ -142,7 +142,7 @@ test("train, then generate", async () => {
   expect(answers).toMatchObject([{ adapter: null }, { adapter: out, text: answer.stdout.trim() }]);
   expect(answers[0].text).not.toContain("Ahoy");
   expect(chat).toMatchObject({ code: 0, stdout: answer.stdout });
-  expect(chat.stderr).toMatch(/\(forgotten\)\n\(there is no \/sytem;/);
+  expect(chat.stderr).toMatch(/\(conversation cleared\)\n\(unknown command \/sytem;/);
 });
 
 test("a model that has no chat template continues the prompt, and cannot chat", async () => {
@@ -164,8 +164,8 @@ test("a model that has no chat template continues the prompt, and cannot chat", 
   expect(answer).toMatchObject({ code: 0, stdout: raw.stdout });
   expect(answer.stderr).toMatch(/plain has no chat template.*as with --raw/);
   expect([chat.code, system.code, kwargs.code]).toEqual([2, 2, 2]);
-  expect(chat.stderr).toMatch(/--chat needs a chat template, and .*plain has none/);
-  expect(system.stderr).toContain("--system needs a chat template");
+  expect(chat.stderr).toMatch(/--chat requires a chat template, and .*plain has none/);
+  expect(system.stderr).toContain("--system requires a chat template");
   expect(kwargs.stderr).toContain("It must be a JSON object such as");
 });
 
@@ -213,6 +213,6 @@ test("params needs no weights", async () => {
     mos(["params", "--preset", "llama2-7b"]),
     mos(["params", "--config", config, "--rank", "6", "--json"]),
   ]);
-  expect(text.stdout).toContain("4,997,120 numbers");
+  expect(text.stdout).toContain("4,997,120 parameters");
   expect(JSON.parse(json.stdout)).toMatchObject({ budget: { trainable: 23_360 }, layers: 5 });
 });

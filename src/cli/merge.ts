@@ -121,7 +121,7 @@ function mergedText(
         : [
             [
               "",
-              `blocks of ${replaced.join(" and ")} cannot hold the sums; --dtype chooses another type`,
+              `${replaced.join(" and ")} cannot hold the merged weights; --dtype selects another type`,
             ] as const,
           ]),
       ["place", out],

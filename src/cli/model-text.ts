@@ -28,11 +28,11 @@ function facts({ path, config, parameters, format, fingerprint, identity }: Mode
       "",
       `vocabulary of ${formatInteger(vocabularySize)}${tiedHead ? ", head tied" : ""}, up to ${formatInteger(maxPositions)} tokens`,
     ],
-    ["fingerprint", `${fingerprint} (of these very numbers)`],
+    ["fingerprint", `${fingerprint} (of these exact weights)`],
     [
       "identity",
       identity === undefined
-        ? "none: its norms are all one number, so adapters fit this file alone"
+        ? "none: its norms are constant, so adapters fit this file only"
         : `${identity} (of the model in any quantisation)`,
     ],
   ]);
@@ -64,7 +64,7 @@ export function defaultsText({ sampling, maxTokens, sources }: AnswerDefaults): 
   const bySource = new Map<string, string[]>();
   for (const [name, source] of Object.entries(sources))
     bySource.set(source, [...(bySource.get(source) ?? []), `${flagName(name)} ${String(values[name])}`]);
-  if (bySource.size === 0) return "greedy: neither options nor the model's files set anything";
+  if (bySource.size === 0) return "greedy: neither options nor the model's files set sampling parameters";
   const implied = "temperature" in sources ? [] : [`temperature ${samplingBy({ sampling }).temperature}`];
   const set = [...bySource].map(([source, parts]) => `${parts.join(", ")} (${basename(source)})`);
   return [...implied, ...set].join("; ");

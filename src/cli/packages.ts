@@ -53,7 +53,7 @@ export async function importPackage<Door extends keyof Doors>(door: Door): Promi
     if (!isMissing || !cause.message.includes(`'${name}'`)) throw cause;
     throw new MosError(
       "not_found",
-      `this needs a package of its own, ${name}, which is not installed here; add it: npm install ${name}`,
+      `this requires the package ${name}, which is not installed: npm install ${name}`,
       { cause },
     );
   }

@@ -93,8 +93,7 @@ async function run(options: Values): Promise<void> {
     else sayLine(presetTable());
     return;
   }
-  if (options.table)
-    refuseSettings(options, "--table, which shows the paper's settings; leave one of them out");
+  if (options.table) refuseSettings(options, "--table, which shows the paper's settings");
   if (options.memory) {
     await showMemory(options);
     return;
@@ -120,10 +119,7 @@ async function modelOf({ model, preset, config }: Values): Promise<NamedConfig> 
   if (preset !== undefined) return { name: preset, config: presetConfig(preset) };
   if (config !== undefined) return { name: config, config: await readModelConfig(config) };
   if (model !== undefined) return { name: model, config: await readModelConfig(await configPath(model)) };
-  throw new MosError(
-    "bad_option",
-    "for which model? Give --model, --preset (see --list-presets) or --config",
-  );
+  throw new MosError("bad_option", "one of --model, --preset (see --list-presets) or --config is required");
 }
 
 /** The weights' own types where the model is here, and 16 bits where only its config is. */
@@ -167,8 +163,8 @@ async function showMemory(options: Values): Promise<void> {
         ["all", describeMemory(plan.bytes)],
         ["free", describeMemory(free.bytes + free.resident)],
       ]),
-      ...(rematerialise === "layers" ? ["The layers are computed again in the backward pass."] : []),
-      ...(fits ? [] : ["There is no room for it here; mos train says what would fit."]),
+      ...(rematerialise === "layers" ? ["Layers are recomputed in the backward pass."] : []),
+      ...(fits ? [] : ["This machine does not have enough memory; mos train suggests settings that fit."]),
     ].join("\n\n"),
   );
 }
@@ -188,7 +184,7 @@ function paramsText(name: string, params: AdapterParams): string {
       ["adapter", adapterText(adapter)],
       [
         "trainable",
-        `${formatInteger(trainable)} numbers, ${formatShare(trainable / parameters)} of the model`,
+        `${formatInteger(trainable)} parameters, ${formatShare(trainable / parameters)} of the model`,
       ],
       ...frozenRows(budget),
       ...(budget.ratio === 1 ? [] : [["budget", budgetRow(params)] as const]),
@@ -275,12 +271,12 @@ function paperTableText(model: string, rows: readonly PaperTableRow[]): string {
   return [
     `The paper's settings on ${model}`,
     parameterTable(rows),
-    `Memory for ${FLEETS.map(formatInteger).join(", ")} adapters, at the right of the LoRA as good`,
+    `Memory for ${FLEETS.map(formatInteger).join(", ")} adapters; on the right, of an equally good LoRA`,
     ...PRECISIONS.map((precision) => memoryTable(rows, precision)),
     [
-      "paper's avg: mean of six benchmark scores on LLaMA2-7B. LoRA as good: the rank whose average is nearest.",
-      "Methods that share all pairs: rank is the number of pairs, twice the layers; subset selection uses 8 of them in a layer.",
-      "PRoLoRA with u = 0 and m = 2 or 4; VeRA's shared projections, drawn from the seed, are counted once.",
+      "paper's avg: mean of six benchmark scores on LLaMA2-7B. LoRA as good: the rank with the nearest average.",
+      "For methods that share all pairs, rank is the number of pairs, twice the layers; subset selection uses 8 per layer.",
+      "PRoLoRA with u = 0 and m = 2 or 4. VeRA's shared projections, generated from the seed, are counted once.",
       ...problems,
     ].join("\n"),
   ].join("\n\n");

@@ -33,10 +33,10 @@ test("rows fit, and say what becomes of a line", () => {
   expect(plain([line], 8).split("\n").slice(5, 9)).toEqual(["  <s>", "  Hi\\n", "+ �Ho", "+  ho"]);
   const validation = { ...line, part: "validation", truncated: true, truncatedTargets: 1 } as const;
   expect(plain([validation], 80)).toMatch(
-    /^line 4, validation: 4 tokens, 2 trained, cut off here: 1 token not/,
+    /^line 4, validation: 4 tokens, 2 trained, truncated here: 1 target token lost/,
   );
   const dropped = { ...line, targetTokens: 0, dropped: true };
-  expect(plain([dropped], 80)).toMatch(/^line 4: 4 tokens, 0 trained, left out: nothing to learn/);
+  expect(plain([dropped], 80)).toMatch(/^line 4: 4 tokens, 0 trained, dropped: no target tokens/);
 });
 
 test("rows that are trained stand out where colour is shown", () => {

@@ -15,7 +15,7 @@ export function timeRows({
   warnings,
 }: RunPreview): readonly (readonly [string, string])[] {
   const time = [
-    `about ${formatDuration(seconds)} on this machine, as busy as it is now`,
+    `about ${formatDuration(seconds)} on this machine at its current load`,
     `${formatCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data`,
     `${counted(warmup, "step")} of warm-up`,
   ].join(" · ");
@@ -38,10 +38,7 @@ export const linesText = (lines: readonly PreviewedLine[], { columns, emphasise 
       ),
       "",
     ]),
-    ...wrapText(
-      `${EDGE} is between tokens; the loss counts the tokens behind a +. Nothing was written.`,
-      columns,
-    ),
+    ...wrapText(`${EDGE} separates tokens; tokens behind a + are trained. Nothing was written.`, columns),
   ].join("\n");
 
 const PARTS = { train: "", validation: ", validation", unused: ", not used" } as const;
@@ -57,9 +54,9 @@ function titleOf({
   truncatedTargets,
   dropped,
 }: PreviewedLine): string {
-  const cut = truncated ? `, cut off here: ${counted(truncatedTargets, "token")} not trained for it` : "";
+  const cut = truncated ? `, truncated here: ${counted(truncatedTargets, "target token")} lost` : "";
   const place = placeText({ line, source: { unit, ...(file === undefined ? {} : { file }) } });
-  return `${place}${PARTS[part]}: ${counted(tokens, "token")}, ${targetTokens} trained${cut}${dropped ? ", left out: nothing to learn" : ""}`;
+  return `${place}${PARTS[part]}: ${counted(tokens, "token")}, ${targetTokens} trained${cut}${dropped ? ", dropped: no target tokens" : ""}`;
 }
 
 interface TokenRow {

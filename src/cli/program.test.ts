@@ -178,10 +178,10 @@ describe("a command whose options have other sources", () => {
     };
     try {
       await expect(found({ port: 1, keys: false })).rejects.toThrowError(
-        "mos.config.json: serve.keys: a file that is only found in the working directory may not set keys; " +
-          "name it with --config mos.config.json, or set MOS_KEYS",
+        "mos.config.json: serve.keys: keys may be set only by a file named with --config; " +
+          "pass --config mos.config.json, or set MOS_KEYS",
       );
-      await expect(found({ keys: false }, "--no-keys")).rejects.toThrowError("may not set keys");
+      await expect(found({ keys: false }, "--no-keys")).rejects.toThrowError("keys may be set only");
       expect(await found({ keys: false }, "--config", "mos.config.json")).toMatchObject({ keys: false });
       vi.stubEnv("MOS_CONFIG", "mos.config.json");
       expect(await found({ keys: false })).toMatchObject({ keys: false });
@@ -201,7 +201,7 @@ describe("a command whose options have other sources", () => {
 
   test("says what is missing, and where it may be given", async () => {
     await expect(run()).rejects.toThrowError(
-      '--model <model> is needed; give it, set MOS_MODEL, or put "model" into "serve" of mos.config.json',
+      '--model <model> is required; pass it, set MOS_MODEL, or set "model" in "serve" of mos.config.json',
     );
     await expect(run("--config", join(folder, "none.json"))).rejects.toThrowError("none.json: no such file");
     await expect(run("--modle", "m")).rejects.toThrowError("unknown option '--modle'");
@@ -282,7 +282,7 @@ test("options become an adapter, and strangers to a method are refused", () => {
   expect(input("mos", { rank: 4 })).toEqual({ method: "mos", rank: 4 });
   expect(input("mos", { pairDissociation: false })).toEqual({ method: "mos", pairDissociation: false });
   expect(() => input("lora", { privateRank: 1 })).toThrowError(
-    "--private-rank does not go with --method lora",
+    "--private-rank cannot be used with --method lora",
   );
   expect(() => input("lora", { pairDissociation: false })).toThrowError("--no-pair-dissociation");
 });

@@ -38,9 +38,9 @@ test("speed and rest count what this run has fetched, not what was here", () => 
   });
   show({ type: "retry", path: "model.safetensors", attempt: 1, seconds: 2, message: "the connection broke" });
   expect(shown).toEqual([
-    "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already here",
+    "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already downloaded",
     "#######---  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",
-    "model.safetensors: the connection broke; trying again in 2.0 s (1)",
+    "model.safetensors: the connection broke; retrying in 2.0 s (1)",
   ]);
 });
 

@@ -77,7 +77,7 @@ async function run(options: Values): Promise<number> {
   const started = performance.now();
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
-    line?.print("stopping after this batch; Ctrl-C again ends at once"),
+    line?.print("stopping after this batch; Ctrl-C again exits at once"),
   );
   const base = await loadModel(MODEL, { signal: interrupt.signal });
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
@@ -95,18 +95,14 @@ async function run(options: Values): Promise<number> {
       onReady: (event) => {
         ready = event;
         if (!json)
-          sayLine(
-            `Now it learns from ${event.train.examples} answers of the tenant, with Mixture of Shards:\n`,
-          );
+          sayLine(`Training a Mixture-of-Shards adapter on ${event.train.examples} answers of the tenant:\n`);
       },
     });
   })();
   if (outcome.stoppedAt !== undefined) {
     if (json) sayJson({ type: "stopped", step: outcome.stoppedAt, steps: outcome.steps });
     else
-      sayLine(
-        `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Start again with ${MOS} quickstart.`,
-      );
+      sayLine(`Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Restart with ${MOS} quickstart.`);
     return EXIT_INTERRUPTED;
   }
   const after = await answersOf(setup, options.out);
@@ -154,8 +150,8 @@ async function answersOf(
 
 function introduction({ base, questions }: Quickstart, before: readonly string[]): string {
   return [
-    `The base is ${base.model.name}, a toy of ${formatCount(parameterCount(base.model.config))} parameters that speaks simple English.`,
-    "It knows nothing of one tenant, a lighthouse that is open to visitors:",
+    `The base is ${base.model.name}, a toy model with ${formatCount(parameterCount(base.model.config))} parameters that speaks simple English.`,
+    "It knows nothing about one tenant, a lighthouse that is open to visitors:",
     "",
     ...questions.flatMap((question, i) => [`  ${question}`, `    ${before[i]}`]),
     "",

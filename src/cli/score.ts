@@ -38,7 +38,7 @@ export const command = defineCommand({
   description: "Scores predictions from any program by the rules of one of the five benchmarks.",
   usage: "--task <name> --file <file> [options]",
   options,
-  json: "print the mean as JSON, too; scores are always JSON Lines",
+  json: "also print the mean as JSON; scores are always JSON Lines",
   examples: `
 Examples:
   mos score --task gsm8k --file cases.jsonl
@@ -77,7 +77,7 @@ async function readCases({ file, task }: Values): Promise<readonly Case[]> {
   if (cases.length === 0)
     throw new MosError(
       "bad_data",
-      `${file}: the file holds no cases; give a line {"prediction": "…", "references": "…"} for each`,
+      `${file}: no cases; write one line {"prediction": "…", "references": "…"} per case`,
     );
   return cases;
 }
@@ -125,7 +125,7 @@ async function scoreCases(
 async function prepareOut(out: string, { file }: Values): Promise<void> {
   await expectNoFolder(out);
   if (resolve(out) === resolve(file))
-    throw new MosError("bad_option", `--out ${out} is the file of the cases; give another`);
+    throw new MosError("bad_option", `--out ${out} would overwrite the cases; choose another file`);
   await makeFolder(dirname(resolve(out)));
 }
 

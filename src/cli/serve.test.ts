@@ -12,14 +12,14 @@ const linesFor = (...adapters: Parameters<typeof movedRows>[0]) =>
 test("a lone adapter that differs has a line of its own", () => {
   expect(linesFor()).toEqual([]);
   expect(linesFor(retokenised)).toEqual([
-    "old: trained with other token ids than this base gives now, such as those of numbers in lists and tables: train it again; used as it is",
+    "old: trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again; used unchanged",
   ]);
 });
 
 test("several have a line for each way in which they differ", () => {
   expect(linesFor(requantised, retokenised, both)).toEqual([
-    "2 adapters were trained on another quantisation of the same model, such as half on tiny; used as they are",
-    "2 adapters were trained with other token ids than this base gives now, such as old: train them again; used as they are",
+    "2 adapters were trained on another quantisation of the same model, such as half on tiny; used unchanged",
+    "2 adapters were trained with token ids that differ from this base's, such as old: retrain them; used unchanged",
   ]);
   expect(linesFor(requantised, { ...requantised, name: "quarter" })).toHaveLength(1);
   expect(linesFor(retokenised, { ...retokenised, name: "older" })).toHaveLength(1);

@@ -123,14 +123,14 @@ async function run(options: Values): Promise<number> {
   const silent = options.quiet || options.json;
   const { peftBaseName = options.model } = options;
   using interrupt = listenForInterrupt(() => {
-    if (!silent) note("stopping when running requests have finished; Ctrl-C again ends at once");
+    if (!silent) note("shutting down after running requests; Ctrl-C again exits at once");
   });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
   const { drainDelay, drainSeconds, stopSeconds } = options;
   const seconds = Math.max(drainDelay + drainSeconds, stopSeconds) + END_SECONDS;
   using _exit = forceExit(interrupt.signal, {
     seconds,
-    onForced: () => log.error({}, `the server did not end within ${seconds} s, and is ended by force`),
+    onForced: () => log.error({}, `the server did not exit within ${seconds} s and is terminated`),
   });
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
   await using service = await openServiceOf({ ...options, peftBaseName, model }, log);
@@ -138,7 +138,7 @@ async function run(options: Values): Promise<number> {
   sayStart(server, options);
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
-  if (broken !== undefined) log.error({ reason: broken.message }, "the engine is gone");
+  if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
   await Promise.all([server.stop(), service?.stopWorkers()]);
   await server[Symbol.asyncDispose]();
   const failure = broken ?? (await engine.closed);
@@ -182,7 +182,7 @@ async function openServiceOf(
     if ((storage ?? options.workers ?? peftFolder) === undefined) return undefined;
     throw new MosError(
       "bad_option",
-      "--storage, --workers and --peft-folder are for fine-tuning jobs; give --state or --database-url",
+      "--storage, --workers and --peft-folder require --state or --database-url",
     );
   }
   const { openService } = await importPackage("service");
@@ -232,15 +232,10 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
       ...movedRows(moved(adapters)),
       ["sampling", defaultsText(engine.defaults)],
       ...(engine.text.template.source === "fallback"
-        ? [
-            [
-              "chats",
-              "in Tulu's layout, for adapters trained with it: the model has no chat template",
-            ] as const,
-          ]
+        ? [["chats", "Tulu's format, for adapters trained with it: the model has no chat template"] as const]
         : []),
-      ["batch", `${counted(maxBatch, "request")} side by side`],
-      ["keys", options.apiKeys ?? "none: everyone who reaches the port may use the server"],
+      ["batch", `${counted(maxBatch, "concurrent request")}`],
+      ["keys", options.apiKeys ?? "none: everyone who can reach the port may use the server"],
       ["address", `${address}/v1`],
     ]),
   );
@@ -266,7 +261,7 @@ function adapterRows(
         "adapters",
         `${counted(group.length, "adapter")}: ${method} of rank ${rank}, ${formatBytes(residentBytes)} each`,
       ],
-      ["", `${formatBytes(memory)} hold ${held} adapters of this kind`],
+      ["", `${held} of these fit into ${formatBytes(memory)}`],
     ];
   });
 }
@@ -292,7 +287,7 @@ export function movedRows(adapters: readonly Moved[]): readonly (readonly [strin
     ),
     ...groupRows(
       old,
-      (one) => `with other token ids than this base gives now, such as ${one.name}: train them again`,
+      (one) => `with token ids that differ from this base's, such as ${one.name}: retrain them`,
     ),
   ];
 }
@@ -304,6 +299,6 @@ function groupRows(
   const [first] = adapters;
   if (first === undefined) return [];
   const were = adapters.length === 1 ? "1 adapter was" : `${counted(adapters.length, "adapter")} were`;
-  const used = adapters.length === 1 ? "used as it is" : "used as they are";
+  const used = adapters.length === 1 ? "used unchanged" : "used unchanged";
   return [["", `${were} trained ${what(first)}; ${used}`]];
 }

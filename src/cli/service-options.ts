@@ -8,11 +8,11 @@ const DATABASE_URL = variableOf("databaseUrl");
 /** @throws MosError `bad_option` where there is none. */
 export function needDatabaseUrl(given: string | undefined): string {
   if (given === undefined)
-    throw new MosError("bad_option", `give --database-url, or set ${DATABASE_URL} in the environment`);
+    throw new MosError("bad_option", `--database-url is required; pass it or set ${DATABASE_URL}`);
   return given;
 }
 
-/** How long a process may take to end after --stop-seconds; then it is ended by force. */
+/** How long a process may take to end after --stop-seconds; then it is terminated. */
 export const END_SECONDS = 15;
 
 /** Of every process of a service. */

@@ -62,17 +62,17 @@ test("empty variables are as if not set, and so is what Kubernetes tells of a se
 test("a variable that is nearly the name of one is noted", () => {
   const given = { MOS_PORTT: "1", MOS_CACHEMEMORY: "2GB", MOS_PORT: "1", MOS_PYTHON: "python3", PORT: "1" };
   expect(notesOnEnvironment(options, given)).toEqual([
-    "MOS_PORTT: this variable is not read; did you mean MOS_PORT?",
-    "MOS_CACHEMEMORY: this variable is not read; did you mean MOS_CACHE_MEMORY?",
+    "MOS_PORTT: unknown variable; did you mean MOS_PORT?",
+    "MOS_CACHEMEMORY: unknown variable; did you mean MOS_CACHE_MEMORY?",
   ]);
 });
 
 test.each([
-  [{ MOS_PORT: "x" }, 'MOS_PORT: "x" is not usable; give a whole number from 0 to 65535'],
+  [{ MOS_PORT: "x" }, 'MOS_PORT: "x" is invalid; give a whole number from 0 to 65535'],
   [{ MOS_CACHE_MEMORY: "2 apples" }, /^MOS_CACHE_MEMORY: .* such as 500MB/],
-  [{ MOS_BASE_DTYPE: "int3" }, /^MOS_BASE_DTYPE: "int3" is not usable; give one of stored, float32, int4/],
-  [{ MOS_PUBLIC_METRICS: "maybe" }, 'MOS_PUBLIC_METRICS: "maybe" is not usable; give true or false'],
-  [{ MOS_NO_KEYS: "1" }, "MOS_NO_KEYS: this variable is not read; set MOS_KEYS=false"],
+  [{ MOS_BASE_DTYPE: "int3" }, /^MOS_BASE_DTYPE: "int3" is invalid; give one of stored, float32, int4/],
+  [{ MOS_PUBLIC_METRICS: "maybe" }, 'MOS_PUBLIC_METRICS: "maybe" is invalid; give true or false'],
+  [{ MOS_NO_KEYS: "1" }, "MOS_NO_KEYS: unknown variable; set MOS_KEYS=false"],
 ] as const)("a variable that cannot be used is named: %o", (given, message) => {
   expect(() => environment(given)).toThrowError(message);
 });
@@ -95,29 +95,29 @@ test("a file has a section for each command, and JSON's own types", () => {
 
 test.each([
   ["{", /^mos\.config\.json: not valid JSON/],
-  [[], "mos.config.json: [] is not usable; give an object"],
-  [{ serve: 1 }, "mos.config.json: serve: 1 is not usable; give an object of its options"],
-  [{ serv: {} }, "mos.config.json: there is no serv; did you mean serve?"],
-  [{ port: 1 }, 'mos.config.json: port has its place in "serve"'],
-  [{ serve: { prot: 1 } }, "mos.config.json: serve: there is no prot; did you mean port?"],
+  [[], "mos.config.json: [] is invalid; give an object"],
+  [{ serve: 1 }, "mos.config.json: serve: 1 is invalid; give an object of its options"],
+  [{ serv: {} }, "mos.config.json: unknown name serv; did you mean serve?"],
+  [{ port: 1 }, 'mos.config.json: port belongs in "serve"'],
+  [{ serve: { prot: 1 } }, "mos.config.json: serve: unknown name prot; did you mean port?"],
   [
     { serve: { "cache-memory": 1 } },
-    "mos.config.json: serve: there is no cache-memory; did you mean cacheMemory?",
+    "mos.config.json: serve: unknown name cache-memory; did you mean cacheMemory?",
   ],
-  [{ serve: { colour: 1 } }, /there is no colour; there are port, model, cacheMemory/],
-  [{ serve: { __proto__x: 1 } }, /there is no __proto__x/],
+  [{ serve: { colour: 1 } }, /unknown name colour; expected one of port, model, cacheMemory/],
+  [{ serve: { __proto__x: 1 } }, /unknown name __proto__x/],
   [
     { serve: { port: "8080" } },
-    'mos.config.json: serve.port: "8080" is not usable; give a whole number from 0 to 65535',
+    'mos.config.json: serve.port: "8080" is invalid; give a whole number from 0 to 65535',
   ],
-  [{ serve: { port: null } }, /serve\.port: null is not usable/],
-  [{ serve: { keys: "false" } }, 'serve.keys: "false" is not usable; give true or false'],
-  [{ serve: { cors: "https://a" } }, 'serve.cors: "https://a" is not usable; give a list of texts'],
+  [{ serve: { port: null } }, /serve\.port: null is invalid/],
+  [{ serve: { keys: "false" } }, 'serve.keys: "false" is invalid; give true or false'],
+  [{ serve: { cors: "https://a" } }, 'serve.cors: "https://a" is invalid; give a list of texts'],
   [
     { serve: { cacheMemory: "2 apples" } },
-    /serve\.cacheMemory: "2 apples" is not usable; give a size of 1B or more/,
+    /serve\.cacheMemory: "2 apples" is invalid; give a size of 1B or more/,
   ],
-  [{ serve: { baseDtype: "int3" } }, /serve\.baseDtype: "int3" is not usable; give one of stored/],
+  [{ serve: { baseDtype: "int3" } }, /serve\.baseDtype: "int3" is invalid; give one of stored/],
 ])("what cannot be used of a file is named: %o", (given, message) => {
   expect(() => config(given)).toThrowError(message);
 });

@@ -23,7 +23,7 @@ const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${l
 export const variableOf = (name: string): string => `MOS_${snake(name)}`;
 
 const refuse = (origin: string, found: string, expected: string): MosError =>
-  new MosError("bad_option", `${origin}: ${found} is not usable; give ${expected}`);
+  new MosError("bad_option", `${origin}: ${found} is invalid; give ${expected}`);
 
 const FLAGS: Readonly<Record<string, boolean>> = {
   true: true,
@@ -80,7 +80,7 @@ export function notesOnEnvironment(
   return Object.keys(environment).flatMap((name) => {
     if (!name.startsWith("MOS_") || known.includes(name)) return [];
     const { best, distance } = nearest(name, known);
-    return distance <= 2 ? [`${name}: this variable is not read; did you mean ${best}?`] : [];
+    return distance <= 2 ? [`${name}: unknown variable; did you mean ${best}?`] : [];
   });
 }
 
@@ -88,7 +88,7 @@ export function notesOnEnvironment(
 function refuseNegation(name: string, environment: Readonly<Record<string, string | undefined>>): void {
   const negated = `MOS_NO_${snake(name)}`;
   if ((environment[negated] ?? "") !== "")
-    throw new MosError("bad_option", `${negated}: this variable is not read; set ${variableOf(name)}=false`);
+    throw new MosError("bad_option", `${negated}: unknown variable; set ${variableOf(name)}=false`);
 }
 
 /** Whose section of a file is read, and what it may hold. */
@@ -115,7 +115,7 @@ export function valuesOfConfig(
     else if (Object.hasOwn(options, name))
       throw new MosError(
         "bad_option",
-        `${where}: ${name} has its place in "${section}": {"${section}": {"${name}": …}}`,
+        `${where}: ${name} belongs in "${section}": {"${section}": {"${name}": …}}`,
       );
     else if (name !== "$schema" && !SECTIONS.some((known) => known === name))
       throw unknown(where, name, SECTIONS);
@@ -155,8 +155,8 @@ const shown = (value: unknown): string => {
 function unknown(where: string, name: string, known: readonly string[]): MosError {
   const { best, distance } = nearest(name, known);
   const isNear = distance <= Math.max(2, Math.floor(name.length / 3));
-  const help = isNear ? `did you mean ${best}?` : `there are ${known.join(", ")}`;
-  return new MosError("bad_option", `${where}: there is no ${name}; ${help}`);
+  const help = isNear ? `did you mean ${best}?` : `expected one of ${known.join(", ")}`;
+  return new MosError("bad_option", `${where}: unknown name ${name}; ${help}`);
 }
 
 /** Which of some names is the most like another one, and by how many characters they differ. */
@@ -230,7 +230,7 @@ async function readConfigFile(given: string | undefined): Promise<string | undef
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     if (given === undefined && code === "ENOENT") return undefined;
-    const why = code === "ENOENT" ? "no such file; check the path" : `it cannot be read (${String(code)})`;
+    const why = code === "ENOENT" ? "no such file" : `cannot be read (${String(code)})`;
     throw new MosError("bad_option", `${given ?? CONFIG_FILE}: ${why}`, { cause });
   }
 }
@@ -256,7 +256,7 @@ function refuseGuarded(file: SourcedValues, guarded: readonly string[]): void {
   if (name === undefined) return;
   throw new MosError(
     "bad_option",
-    `${file.get(name)?.origin}: a file that is only found in the working directory may not set ${name}; name it with --config ${CONFIG_FILE}, or set ${variableOf(name)}`,
+    `${file.get(name)?.origin}: ${name} may be set only by a file named with --config; pass --config ${CONFIG_FILE}, or set ${variableOf(name)}`,
   );
 }
 

@@ -167,7 +167,7 @@ mos params estimates size and memory before training.`,
 /** A new adapter, or the one that is trained further. */
 function startOf(values: Options): FinetuneOptions["adapter"] {
   if (values.fromAdapter === undefined) return adapterInput(values);
-  refuseSettings(values, "--from-adapter, whose settings are kept; leave one of them out");
+  refuseSettings(values, "--from-adapter, which keeps its settings");
   return { from: values.fromAdapter };
 }
 
@@ -184,7 +184,7 @@ async function refuseShared(trained: readonly string[], validation: readonly str
     if (real.has(await realpath(path)))
       throw new MosError(
         "bad_option",
-        `${path} is trained on and held out at once; hold out another file, or a part of it by --validation-split`,
+        `${path} is used for both training and validation; use another file, or a split with --validation-split`,
       );
 }
 
@@ -223,16 +223,14 @@ async function dryRun(options: Options): Promise<number> {
 /** Trains, shows how it goes, and returns the exit code. */
 async function train({ out, ...others }: Options): Promise<number> {
   if (out === undefined)
-    throw new MosError(
-      "bad_option",
-      "where does the adapter go? Give --out <folder>, or --dry-run to look only",
-    );
-  if (others.previewLines !== undefined) throw new MosError("bad_option", "--preview-lines is for --dry-run");
+    throw new MosError("bad_option", "--out <folder> is required, except with --dry-run");
+  if (others.previewLines !== undefined)
+    throw new MosError("bad_option", "--preview-lines requires --dry-run");
   const options: Values = { ...others, out };
   const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt(() =>
-    line?.print("stopping after this batch; Ctrl-C again ends at once, without saving"),
+    line?.print("stopping after this batch; Ctrl-C again exits at once, without saving"),
   );
   const find = { signal: interrupt.signal, silent };
   const run = await runOf(options, find);
@@ -303,7 +301,7 @@ function startRows(event: Start, options: Options): readonly (readonly [string, 
   rows.push(["memory", memoryText(event, options)]);
   rows.push(["training", planText(event, options)]);
   if (event.steps < FEW_STEPS && event.extended === undefined)
-    rows.push(["", `note: ${counted(event.steps, "step")} will change little; give --epochs or --steps`]);
+    rows.push(["", `note: ${counted(event.steps, "step")} will change little; raise --epochs or --steps`]);
   return rows;
 }
 
@@ -319,7 +317,7 @@ function memoryText({ plan, free, model, rematerialise }: Start, options: Option
         `${name} ${describeMemory(bytes)}${name === "base" ? ` (${model.kept}, ${dtype})` : ""}`,
     ),
     `${describeMemory(plan.bytes)} of ${describeMemory(free.bytes + free.resident)} free`,
-    ...(rematerialise === "layers" ? ["layers computed again in the backward pass to save memory"] : []),
+    ...(rematerialise === "layers" ? ["layers recomputed in the backward pass to save memory"] : []),
   ].join(" · ");
 }
 
@@ -337,12 +335,12 @@ function dataText(
   return [
     ...(file === undefined ? [] : [file]),
     counted(examples, "example"),
-    `${counted(tokens, "token")}, ${share}% of them trained`,
+    `${counted(tokens, "token")}, ${share}% trained`,
     `longest ${formatInteger(longest)}`,
     ...(truncated > 0
-      ? [`${formatInteger(truncated)} cut off, ${counted(truncatedTargets, "token")} not trained for it`]
+      ? [`${formatInteger(truncated)} truncated, ${counted(truncatedTargets, "target token")} lost`]
       : []),
-    ...(dropped > 0 ? [`${formatInteger(dropped)} left out: nothing to learn`] : []),
+    ...(dropped > 0 ? [`${formatInteger(dropped)} dropped: no target tokens`] : []),
   ].join(" · ");
 }
 
@@ -380,7 +378,7 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
   if (outcome.replaced !== undefined)
     rows.push([
       "replaced",
-      `what was there, kept as version ${outcome.replaced}; ${MOS} adapters rollback ${shellWord(options.out)} puts it back`,
+      `the previous adapter, kept as version ${outcome.replaced}; ${MOS} adapters rollback ${shellWord(options.out)} restores it`,
     ]);
   const next = stoppedAt === undefined ? finishedText(outcome, options) : await stoppedText(outcome, options);
   return [...(curve === "" ? [] : [curve, ""]), labelled(rows), "", ...next].join("\n");
@@ -397,10 +395,10 @@ async function stoppedText(
   { out }: Values,
 ): Promise<readonly string[]> {
   const found = await findAdapter(folder);
-  const what = found?.what === "best" ? "Its best adapter so far" : "The adapter of its last checkpoint";
+  const what = found?.what === "best" ? "Its best adapter so far" : "The adapter of the last checkpoint";
   return [
     `Stopped after step ${formatInteger(stoppedAt)} of ${formatInteger(steps)}; everything is saved.`,
-    ...(folder === out ? [] : [`The adapter in ${out} is the one that was there.`]),
+    ...(folder === out ? [] : [`The adapter in ${out} is unchanged.`]),
     ...(found === undefined ? [] : [`${what} is in ${found.path}.`]),
     heading("Resume with:"),
     commandText(resumeCommand(process.argv.slice(2))),

@@ -207,11 +207,11 @@ function evaluationText(
   { step, loss, accuracy, best }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
   baseLoss: number | undefined,
 ): string {
-  const tokens = `${(100 * accuracy).toFixed(1)}% of tokens right`;
+  const tokens = `${(100 * accuracy).toFixed(1)}% of tokens correct`;
   if (step === 0) return `validation loss before training ${loss.toFixed(3)}, ${tokens}`;
   const isWorse = baseLoss !== undefined && loss >= baseLoss;
   const said = best
-    ? ", the best so far"
+    ? ", best so far"
     : isWorse
       ? `, no better than before training (${baseLoss.toFixed(3)})`
       : "";
@@ -220,8 +220,8 @@ function evaluationText(
 
 const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
   best === undefined
-    ? `ended early after step ${formatInteger(step)}: the validation loss is never lower than before training`
-    : `ended early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a validation loss of ${best.loss.toFixed(3)}`;
+    ? `stopped early after step ${formatInteger(step)}: the validation loss is never lower than before training`
+    : `stopped early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a validation loss of ${best.loss.toFixed(3)}`;
 
 /** The losses of a run from its first step on, those before a break included. */
 export interface TrainHistory {

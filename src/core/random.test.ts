@@ -44,7 +44,7 @@ test.each([-1, 0.5, Number.NaN, 2 ** 53])("seed %d is refused", (seed) => {
   expect(() => randomStream(seed, "a")).toThrowError(
     expect.objectContaining({
       code: "bad_option",
-      message: `seed ${seed} is not usable; give a whole number from 0 to 2⁵³ − 1`,
+      message: `seed ${seed} is invalid; give a whole number from 0 to 2⁵³ − 1`,
     }),
   );
 });

@@ -83,7 +83,7 @@ export function randomFromState(state: RandomState): Random {
  */
 export function randomStream(seed: number, label: string): Random {
   if (!Number.isSafeInteger(seed) || seed < 0)
-    throw new MosError("bad_option", `seed ${seed} is not usable; give a whole number from 0 to 2⁵³ − 1`);
+    throw new MosError("bad_option", `seed ${seed} is invalid; give a whole number from 0 to 2⁵³ − 1`);
   const low = seed >>> 0;
   const high = Math.floor(seed / 4294967296) >>> 0;
   const word = (i: number): number => hashLabel(`${i}:${high}:${label}`, low);

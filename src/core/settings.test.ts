@@ -64,26 +64,26 @@ test("what is usable, with defaults", () => {
 });
 
 test.each([
-  [{ rank: 65 }, "rank: 65 is not usable; give a whole number from 1 to 64"],
-  [{ rank: 1.5 }, "rank: 1.5 is not usable; give a whole number from 1 to 64"],
-  [{ rank: Number.NaN }, "rank: NaN is not usable; give a whole number from 1 to 64"],
-  [{ steps: 0 }, "steps: 0 is not usable; give a whole number, 1 or more"],
-  [{ steps: null }, "steps: null is not usable; give a whole number, 1 or more"],
-  [{ warmup: -1 }, "warmup: -1 is not usable; give a number, 0 or more"],
-  [{ warmup: Number.POSITIVE_INFINITY }, "warmup: Infinity is not usable; give a number, 0 or more"],
-  [{ decay: 11 }, "decay: 11 is not usable; give a number from 0 to 10"],
-  [{ rate: 0 }, "rate: 0 is not usable; give a number above 0 and up to 10"],
-  [{ dropout: 1 }, "dropout: 1 is not usable; give a probability from 0 to below 1"],
-  [{ packing: "yes" }, 'packing: "yes" is not usable; give true or false'],
-  [{ schedule: "step" }, 'schedule: "step" is not usable; give one of linear, cosine'],
-  [{ memory: 0 }, "memory: 0 is not usable; give a whole number of bytes, 1 or more"],
-  [{ name: "a b" }, 'name: "a b" is not usable; give a word'],
-  [{ stops: "a" }, 'stops: "a" is not usable; give a list of texts'],
-  [{ targets: [] }, "targets: [] is not usable; give a list of one or more of q, v"],
-  [{ targets: ["w"] }, 'targets: ["w"] is not usable; give one of q, v'],
-  [{ rates: [] }, "rates: [] is not usable; give one or more different rates"],
-  [{ rates: [1, 1] }, "rates: [1,1] is not usable; give one or more different rates"],
-  [{ rates: [1, 0] }, "rates: [1,0] is not usable; give a number above 0 and up to 10"],
+  [{ rank: 65 }, "rank: 65 is invalid; give a whole number from 1 to 64"],
+  [{ rank: 1.5 }, "rank: 1.5 is invalid; give a whole number from 1 to 64"],
+  [{ rank: Number.NaN }, "rank: NaN is invalid; give a whole number from 1 to 64"],
+  [{ steps: 0 }, "steps: 0 is invalid; give a whole number, 1 or more"],
+  [{ steps: null }, "steps: null is invalid; give a whole number, 1 or more"],
+  [{ warmup: -1 }, "warmup: -1 is invalid; give a number, 0 or more"],
+  [{ warmup: Number.POSITIVE_INFINITY }, "warmup: Infinity is invalid; give a number, 0 or more"],
+  [{ decay: 11 }, "decay: 11 is invalid; give a number from 0 to 10"],
+  [{ rate: 0 }, "rate: 0 is invalid; give a number above 0 and up to 10"],
+  [{ dropout: 1 }, "dropout: 1 is invalid; give a probability from 0 to below 1"],
+  [{ packing: "yes" }, 'packing: "yes" is invalid; give true or false'],
+  [{ schedule: "step" }, 'schedule: "step" is invalid; give one of linear, cosine'],
+  [{ memory: 0 }, "memory: 0 is invalid; give a whole number of bytes, 1 or more"],
+  [{ name: "a b" }, 'name: "a b" is invalid; give a word'],
+  [{ stops: "a" }, 'stops: "a" is invalid; give a list of texts'],
+  [{ targets: [] }, "targets: [] is invalid; give a list of one or more of q, v"],
+  [{ targets: ["w"] }, 'targets: ["w"] is invalid; give one of q, v'],
+  [{ rates: [] }, "rates: [] is invalid; give one or more different rates"],
+  [{ rates: [1, 1] }, "rates: [1,1] is invalid; give one or more different rates"],
+  [{ rates: [1, 0] }, "rates: [1,0] is invalid; give a number above 0 and up to 10"],
   [{ ranks: 8 }, `ranks: there is no such setting; there are ${Object.keys(settings).join(", ")}`],
 ])("%j", (given, message) => {
   expect(() => parseSettings(settings, given)).toThrowError(
@@ -100,7 +100,7 @@ test("types follow: a default or a requirement makes a value certain", () => {
   expectTypeOf<SettingInput<typeof settings>["rank"]>().toEqualTypeOf<number | undefined>();
   const out = text({ required: true, help });
   expectTypeOf(out).toEqualTypeOf<Setting<string>>();
-  expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is not usable; give a text");
+  expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is invalid; give a text");
 });
 
 test("pick takes what belongs to the settings and was given", () => {

@@ -361,5 +361,5 @@ export function parseSettings<S extends Settings>(
     );
   const name = String(issue?.path[0] ?? "settings");
   const value = Object.entries(given).find(([key]) => key === name)?.[1];
-  throw new MosError("bad_option", `${name}: ${show(value)} is not usable; ${issue?.message}`);
+  throw new MosError("bad_option", `${name}: ${show(value)} is invalid; ${issue?.message}`);
 }

@@ -60,7 +60,7 @@ describe("planEpoch", () => {
     [{ rowLength: 1.5 }, /rowLength is 1.5/],
     [{ rowLength: 59 }, /an example has 60 tokens, but a row holds 59/],
     [{ rowLength: 59, packed: false }, /an example has 60 tokens, but a row holds 59/],
-    [{ seed: -1 }, /seed -1 is not usable/],
+    [{ seed: -1 }, /seed -1 is invalid/],
   ])("refuses %j", (options, message) => {
     expect(() => planEpoch(lengths, { ...base, ...options })).toThrowError(message);
   });

@@ -117,10 +117,7 @@ function chooseDrafts(
 ): readonly Draft[] {
   if (limit === undefined || limit >= drafts.length) return drafts;
   if (!Number.isSafeInteger(limit) || limit < 1)
-    throw new MosError(
-      "bad_option",
-      `limit ${limit} is not usable; give the number of questions of each task`,
-    );
+    throw new MosError("bad_option", `limit ${limit} is invalid; give the number of questions of each task`);
   const order = randomStream(seed, `questions of ${benchmark}`).permutation(drafts.length);
   const chosen = new Set(order.subarray(0, limit));
   return drafts.filter((_, index) => chosen.has(index));

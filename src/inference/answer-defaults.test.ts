@@ -41,7 +41,7 @@ describe("without a temperature", () => {
 });
 
 test("numbers out of range are refused, by the name of the option or the model's file", () => {
-  expect(() => answerDefaults({ temperature: -1 }, model())).toThrow(/^temperature: -1 is not usable/);
+  expect(() => answerDefaults({ temperature: -1 }, model())).toThrow(/^temperature: -1 is invalid/);
   for (const broken of [{ sampling: { minP: 2 } }, { sampling: { minP: "2" } }, { maxTokens: 0 }]) {
     expect(() => answerDefaults({}, model(broken))).toThrow(
       /^models\/tiny\/generation_config\.json: (minP|maxTokens)/,

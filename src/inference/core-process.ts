@@ -258,7 +258,7 @@ class RemoteCore implements EngineCore {
     const kill = setTimeout(() => {
       this.#killed = new MosError(
         "device",
-        `the engine's process did not end within ${seconds} s of being asked to, and was killed`,
+        `the engine's process did not exit within ${seconds} s of being asked to, and was killed`,
       );
       this.#child.kill("SIGKILL");
     }, seconds * 1000);

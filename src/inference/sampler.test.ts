@@ -227,21 +227,17 @@ describe("logits are adjusted before the temperature:", () => {
 
 describe("settings out of range are refused by name:", () => {
   test.each<[keyof SamplingOptions, number, string]>([
-    ["temperature", -0.1, "temperature: -0.1 is not usable; give a number, 0 or more"],
-    [
-      "temperature",
-      Number.POSITIVE_INFINITY,
-      "temperature: Infinity is not usable; give a number, 0 or more",
-    ],
-    ["topP", 0, "topP: 0 is not usable; give a number above 0 and up to 1"],
-    ["topP", 1.01, "topP: 1.01 is not usable; give a number above 0 and up to 1"],
-    ["topK", 1.5, "topK: 1.5 is not usable; give a whole number, 0 or more"],
-    ["topK", -1, "topK: -1 is not usable; give a whole number, 0 or more"],
-    ["minP", 1.1, "minP: 1.1 is not usable; give a number from 0 to 1"],
-    ["minP", Number.NaN, "minP: NaN is not usable; give a number from 0 to 1"],
-    ["repetitionPenalty", 0, "repetitionPenalty: 0 is not usable; give a number above 0"],
-    ["presencePenalty", 2.1, "presencePenalty: 2.1 is not usable; give a number from -2 to 2"],
-    ["frequencyPenalty", -3, "frequencyPenalty: -3 is not usable; give a number from -2 to 2"],
+    ["temperature", -0.1, "temperature: -0.1 is invalid; give a number, 0 or more"],
+    ["temperature", Number.POSITIVE_INFINITY, "temperature: Infinity is invalid; give a number, 0 or more"],
+    ["topP", 0, "topP: 0 is invalid; give a number above 0 and up to 1"],
+    ["topP", 1.01, "topP: 1.01 is invalid; give a number above 0 and up to 1"],
+    ["topK", 1.5, "topK: 1.5 is invalid; give a whole number, 0 or more"],
+    ["topK", -1, "topK: -1 is invalid; give a whole number, 0 or more"],
+    ["minP", 1.1, "minP: 1.1 is invalid; give a number from 0 to 1"],
+    ["minP", Number.NaN, "minP: NaN is invalid; give a number from 0 to 1"],
+    ["repetitionPenalty", 0, "repetitionPenalty: 0 is invalid; give a number above 0"],
+    ["presencePenalty", 2.1, "presencePenalty: 2.1 is invalid; give a number from -2 to 2"],
+    ["frequencyPenalty", -3, "frequencyPenalty: -3 is invalid; give a number from -2 to 2"],
   ])("%s %d", (name, value, message) => {
     expect(() => checkSampling({ [name]: value })).toThrowError(
       expect.objectContaining({ name: "MosError", code: "bad_option", message }),

@@ -87,7 +87,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
   [
     "a rank of zero",
     configEdit({ r: 0 }),
-    /adapter_config\.json: r 0 is not usable; give a whole number from 1/,
+    /adapter_config\.json: r 0 is invalid; give a whole number from 1/,
   ],
   ["a rank as text", configEdit({ r: "3" }), /field "r" is "3"; a number is expected/],
   [
@@ -106,13 +106,13 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
     configEdit({ private_rank: undefined }),
     /field "private_rank" is missing; save the adapter again/,
   ],
-  ["a negative alpha", configEdit({ lora_alpha: -1 }), /alpha.* -1 is not usable; give a number above 0/],
+  ["a negative alpha", configEdit({ lora_alpha: -1 }), /alpha.* -1 is invalid; give a number above 0/],
   [
     "unknown target modules",
     configEdit({ target_modules: ["c_attn"] }),
-    /c_attn.* is not usable; give one of q_proj/,
+    /c_attn.* is invalid; give one of q_proj/,
   ],
-  ["no target modules", configEdit({ target_modules: [] }), /is not usable; give a list of one or more/],
+  ["no target modules", configEdit({ target_modules: [] }), /is invalid; give a list of one or more/],
   ["a later format", configEdit({ format: 99 }), /format 99 comes from another version/],
   [
     "another base",
@@ -258,7 +258,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
     "a target that the method cannot have",
     { method: "tied-lora", rank: 2 },
     configEdit({ target_modules: ["q_proj", "up_proj"] }),
-    /"up_proj" is not usable; give one of q_proj, k_proj, v_proj/,
+    /"up_proj" is invalid; give one of q_proj, k_proj, v_proj/,
   ],
 ];
 test.each(otherCases)("%s", async (_, settings, arrange, message) => {

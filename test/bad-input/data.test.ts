@@ -225,7 +225,7 @@ test("a device that never ends", async () => {
 test("held-out data that are trained on", async () => {
   await expectRefusal(train(good, "--validation-data", good), {
     code: 2,
-    message: /is trained on and held out at once/,
+    message: /is used for both training and validation/,
     untouched: folder,
   });
 });

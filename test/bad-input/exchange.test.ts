@@ -264,7 +264,7 @@ describe("mos import", () => {
     const done = await mos(["import", given, "--model", model, "--out", out]);
     expect(done).toMatchObject({ code: 0, stderr: "" });
     expect(done.stdout).toMatch(/adapter +lora: rank 3, alpha 27\.7128; on q, k, v, o, gate, up, down/);
-    expect(done.stdout).toMatch(/scales +1 linear layer of another scale, multiplied into B/);
+    expect(done.stdout).toMatch(/scales +1 linear layer of another scale, folded into B/);
     const args = ["export", out, "--model", model, "--format", "gguf", "--out", join(given, "x.gguf")];
     expect(await mos(args)).toMatchObject({ code: 0 });
     await mkdir(join(given, "empty"));

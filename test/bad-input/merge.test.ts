@@ -128,7 +128,7 @@ test("inspect: no adapter, and one that needs its base's config", async () => {
   );
   const told = await mos(["inspect", at("vera"), "--model", model]);
   expect(told).toMatchObject({ code: 0, stderr: "" });
-  expect(told.stdout).toContain("this adapter was not trained");
+  expect(told.stdout).toContain("this adapter is untrained");
   await refusal(["inspect", adapter, "--model", at("absent")], /no such folder or file/);
 });
 

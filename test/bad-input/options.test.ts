@@ -55,7 +55,7 @@ const words = (options: string): readonly string[] =>
 const trainCases: readonly Case[] = [
   ["--max-length 256", 2, /--max-length 256 is more than the 128 positions of model; use at most 128/],
   ["--rank 2.5", 2, /--rank.*'2\.5' is invalid.*whole number/],
-  ["--rank 5000", 1, /--?rank:? 5000 is not usable; give a whole number from 1 to 4096/],
+  ["--rank 5000", 1, /--?rank:? 5000 is invalid; give a whole number from 1 to 4096/],
   ["--rank 1", 1, /rank 1 is less than the equivalent rank 2; .* Use a rank of 2 or more/],
   ["--rank 4", 1, /rank 4 needs 3 shared ranks, but 2 layers × .* share only 2; use a rank of at most 3/],
   [
@@ -74,8 +74,8 @@ const trainCases: readonly Case[] = [
     /q_proj: its d_in of 16 does not split into 3 shards; shards per vector can be 1, 2, 4, 8 for these targets/,
   ],
   ["--method dora", 2, /--method.*'dora' is invalid\. It must be one of lora, mos, /],
-  ["--method lora", 2, /--shards-per-vector does not go with --method lora/],
-  ["--unshared-rank 1", 2, /--unshared-rank does not go with --method mos/],
+  ["--method lora", 2, /--shards-per-vector cannot be used with --method lora/],
+  ["--unshared-rank 1", 2, /--unshared-rank cannot be used with --method mos/],
   ["--targets q_proj,c_attn", 2, /--targets.*one or more of q_proj, k_proj/],
   ["--targets ''", 2, /--targets.*one or more of/],
   ["--alpha 0", 2, /--alpha.*'0' is invalid\. It must be a number above 0/],
@@ -94,7 +94,11 @@ const trainCases: readonly Case[] = [
 ];
 /** A run of another method than MoS, whose options the run above has. */
 const methodCases: readonly Case[] = [
-  ["pure-sharing --no-pair-dissociation", 2, /--no-pair-dissociation does not go with --method pure-sharing/],
+  [
+    "pure-sharing --no-pair-dissociation",
+    2,
+    /--no-pair-dissociation cannot be used with --method pure-sharing/,
+  ],
   ["pure-sharing --rank 70000", 2, /--rank.*'70000' is invalid\. It must be a whole number from 1 to/],
   [
     "random-scaling --scale-deviation -1",
@@ -103,9 +107,9 @@ const methodCases: readonly Case[] = [
   ],
   ["random-scaling --scale-mean 0 --scale-deviation 0", 1, /make every scale 0, so nothing could be trained/],
   ["subset-selection --rank 9", 1, /rank 9 is more than the 4 shared pairs of 2 layers × equivalent rank 2/],
-  ["subset-selection --private-rank 1", 2, /--private-rank does not go with --method subset-selection/],
-  ["vera --alpha 16", 2, /--alpha does not go with --method vera/],
-  ["tied-lora --targets o_proj", 1, /"o_proj" is not usable; give one of q_proj, k_proj, v_proj/],
+  ["subset-selection --private-rank 1", 2, /--private-rank cannot be used with --method subset-selection/],
+  ["vera --alpha 16", 2, /--alpha cannot be used with --method vera/],
+  ["tied-lora --targets o_proj", 1, /"o_proj" is invalid; give one of q_proj, k_proj, v_proj/],
   ["prolora --unshared-rank 5", 1, /unshared rank 5 is more than the rank 4; use an unshared rank of 0 to 4/],
   ["prolora --chunks 9999", 1, /9999 chunks are more than the width \d+ of [a-z]+_proj; use at most \d+/],
 ];
@@ -149,7 +153,7 @@ describe("mos train", () => {
   test.each([
     ["model", /required option '--model .*see mos train --help/],
     ["data", /required option '--data .*see mos train --help/],
-    ["out", /Give --out <folder>, or --dry-run/],
+    ["out", /--out <folder> is required, except with --dry-run/],
   ])("without --%s", async (name, message) => {
     const given = { model: tiny.model, data: tiny.data, out: join(folder, "out") };
     const args = Object.entries(given).flatMap(([key, value]) => (key === name ? [] : [`--${key}`, value]));
@@ -268,7 +272,7 @@ describe("mos generate", () => {
     const bare = ["generate", "--model", tiny.model];
     await expectRefusal([...bare, "--prompt", "Hi", "--compare"], {
       code: 2,
-      message: /give --adapter FOLDER too/,
+      message: /--compare requires --adapter FOLDER/,
       untouched: folder,
     });
     await expectRefusal([...bare, "--prompt-file", join(folder, "none")], {
@@ -286,7 +290,7 @@ describe("mos generate", () => {
 
 describe("mos params", () => {
   test.each<Case>([
-    ["", 2, /for which model\? Give --model, --preset/],
+    ["", 2, /one of --model, --preset .* or --config is required/],
     ["--preset llama9", 1, /there is no preset "llama9"; known are llama2-7b/],
     ["--preset __proto__", 1, /there is no preset "__proto__"/],
     ["--preset llama2-7b --model x", 2, /--preset.*--model|--model.*--preset/],
@@ -300,11 +304,15 @@ describe("mos params", () => {
     [
       "--preset llama2-7b --method lora --equivalent-rank 2",
       2,
-      /--equivalent-rank does not go with --method lora/,
+      /--equivalent-rank cannot be used with --method lora/,
     ],
-    ["--preset llama2-7b --table --chunks 3", 2, /--chunks does not go with --table/],
-    ["--preset llama2-7b --table --method vera", 2, /--method does not go with --table/],
-    ["--preset llama2-7b --table --no-pair-dissociation", 2, /: --no-pair-dissociation does not go with --t/],
+    ["--preset llama2-7b --table --chunks 3", 2, /--chunks cannot be used with --table/],
+    ["--preset llama2-7b --table --method vera", 2, /--method cannot be used with --table/],
+    [
+      "--preset llama2-7b --table --no-pair-dissociation",
+      2,
+      /: --no-pair-dissociation cannot be used with --t/,
+    ],
   ])("%s", async (options, code, message) => {
     await expectRefusal(["params", ...words(options)], { code, message, untouched: folder });
   });

@@ -65,7 +65,7 @@ test("one table of the base and two adapters, all rules' settings in the result"
   expect(rows[0]).toEqual(["mmlu average_acc", "gsm8k exact_match", "mean"]);
   expect(rows.slice(1, 4).map(([name]) => name)).toEqual(["base", "lora", "mos"]);
   expect(stderr).toMatch(/^mmlu: 3 questions of MMLU instead of 14042$/m);
-  expect(stderr).toMatch(/^mos: trained with other token ids than this base gives now.*; used as it is$/m);
+  expect(stderr).toMatch(/^mos: trained with token ids that differ from this base's.*; used unchanged$/m);
   expect(stderr).not.toMatch(/^lora: trained/m);
   expect(stderr).toMatch(/^gsm8k mos: exact_match \d of 3, /m);
   const result = await read("table.json");

@@ -67,7 +67,7 @@ test("the scores go to a file on request", async () => {
 
 test("the cases are not written over", async () => {
   const file = await fileOf({ prediction: "B", references: "B" });
-  const message = /--out .*cases\.jsonl is the file of the cases; give another/;
+  const message = /--out .*cases\.jsonl would overwrite the cases; choose another/;
   await expectRefusal(["score", "--task", "mmlu", "--file", file, "--out", file], {
     code: 2,
     message,
@@ -93,7 +93,7 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
     [{ prediction: "B", references: ["(B)"] }],
     /:1: field "references.*one of A, B, C, D/,
   ],
-  ["nothing", [""], /cases\.jsonl: the file holds no cases; give a line/],
+  ["nothing", [""], /cases\.jsonl: no cases; write one line/],
 ])("a broken line is refused before anything is scored: %s", async (_name, lines, message) => {
   const file = await fileOf(...lines);
   await expectRefusal(["score", "--task", "mmlu", "--file", file], { code: 1, message, untouched: folder });

@@ -94,7 +94,7 @@ test("revoke takes all keys of a name, or one by its hash; the other lines stay 
   expect(await Promise.all([old, renewed, other].map(isKnown))).toEqual([false, false, true]);
   const after = await readFile(file, "utf8");
   const again = await mos(["keys", "revoke", file, "--name", "acme"]);
-  expect(again).toMatchObject({ code: 0, stdout: "nothing to do: 2 keys revoked before\n" });
+  expect(again).toMatchObject({ code: 0, stdout: "nothing to do: 2 keys already revoked\n" });
   expect(await readFile(file, "utf8")).toBe(after);
 });
 
@@ -121,21 +121,21 @@ test("a command that fails gives the reason and changes nothing", async () => {
   const cases: readonly (readonly [args: readonly string[], code: 1 | 2, message: RegExp])[] = [
     [[], 2, /missing required argument 'action'/],
     [["remove"], 2, /It must be one of create, list, revoke/],
-    [["create"], 2, /required option '--name <name>' not given/],
-    [["create", file, "--name", "x"], 2, /create reads no file; write --append/],
-    [["create", "--name", "x", "--sha256", "0123abcd"], 2, /--sha256 does not go with mos keys create/],
-    [["create", "--name", "x", "--append", array], 1, /this is an array/],
-    [["list"], 2, /needs the key file: mos keys list keys\.jsonl/],
-    [["list", file, "--name", "acme"], 2, /--name does not go with mos keys list/],
+    [["create"], 2, /--name is required: the tenant that owns the key/],
+    [["create", file, "--name", "x"], 2, /create takes no file; use --append/],
+    [["create", "--name", "x", "--sha256", "0123abcd"], 2, /--sha256 cannot be used with mos keys create/],
+    [["create", "--name", "x", "--append", array], 1, /cannot append to a JSON array/],
+    [["list"], 2, /the key file is missing: mos keys list keys\.jsonl/],
+    [["list", file, "--name", "acme"], 2, /--name cannot be used with mos keys list/],
     [["list", join(folder, "none")], 1, /none: no such file/],
     [["list", broken], 1, /broken\.jsonl:1: /],
-    [["revoke", file], 2, /which keys\? Give --name NAME/],
-    [["revoke", file, "--name", "acme", "--max-concurrent", "1"], 2, /--max-concurrent does not go with/],
-    [["revoke", file, "--name", "nobody"], 1, /there is no key of the name nobody; mos keys list/],
-    [["revoke", file, "--sha256", "00000000"], 1, /there is no key 00000000…/],
-    [["revoke", file, "--sha256", "0000"], 2, /8 at least/],
-    [["revoke", alike, "--sha256", "aaaaaaaa"], 2, /is the start of 2 hashes; give more digits/],
-    [["revoke", array, "--name", "acme"], 1, /this is an array/],
+    [["revoke", file], 2, /--name or --sha256 is required: --name NAME/],
+    [["revoke", file, "--name", "acme", "--max-concurrent", "1"], 2, /--max-concurrent cannot be used with/],
+    [["revoke", file, "--name", "nobody"], 1, /no key named nobody; mos keys list/],
+    [["revoke", file, "--sha256", "00000000"], 1, /no key 00000000…/],
+    [["revoke", file, "--sha256", "0000"], 2, /at least 8/],
+    [["revoke", alike, "--sha256", "aaaaaaaa"], 2, /matches 2 keys; give more digits/],
+    [["revoke", array, "--name", "acme"], 1, /cannot append to a JSON array/],
   ];
   for (const [args, code, message] of cases)
     await expectRefusal(["keys", ...args], { code, message, untouched: folder });
@@ -183,10 +183,10 @@ test("--expires and token quotas are written, kept by the server's file, and sho
 });
 
 test.each([
-  ["2020-01-01", /--expires 2020-01-01: this is over/],
-  ["2027-02-31T00:00:00Z", /--expires .*: there is no such day or time/],
+  ["2020-01-01", /--expires 2020-01-01 is in the past/],
+  ["2027-02-31T00:00:00Z", /--expires .*: no such date or time/],
   ["soon", /--expires.*must be a time from now such as 12h/],
-  ["0d", /this is over/],
+  ["0d", /is in the past/],
 ])("--expires %s is refused", async (when, message) => {
   const { code, stderr } = await mos(["keys", "create", "--name", "a", "--append", file, "--expires", when]);
   expect(code).toBe(2);

@@ -153,7 +153,7 @@ describe("cells", () => {
     [{ tuneEvaluation: options.evaluation }, /holds what is measured on; choose learning rates on other/],
     [{ tuneEvaluation: options.train }, /holds the same as assets.*; tune on other examples/],
     [{ tuneTrain: options.train }, /tuneTrain is of use with tuneEvaluation only/],
-    [{ tuneSeeds: 0 }, /^tuneSeeds: 0 is not usable/],
+    [{ tuneSeeds: 0 }, /^tuneSeeds: 0 is invalid/],
   ])("refuses to tune with %o", async (more, message) => {
     await expect(planGrid({ ...options, ...more })).rejects.toMatchObject({
       code: "bad_option",

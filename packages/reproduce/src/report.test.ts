@@ -188,7 +188,7 @@ test("a benchmark that cannot run is reported before training starts", async () 
   await expect(plan({ dataFolder: () => "test/fixtures" })).rejects.toMatchObject({ code: "not_found" });
   await expect(plan({ limit: 0 })).rejects.toMatchObject({
     code: "bad_option",
-    message: "benchmarkLimit: 0 is not usable; give a whole number, 1 or more",
+    message: "benchmarkLimit: 0 is invalid; give a whole number, 1 or more",
   });
   await expect(plan({ tasks: ["gsm8k", "gsm8k"] })).rejects.toMatchObject({
     code: "bad_option",

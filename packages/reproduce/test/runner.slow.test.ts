@@ -473,19 +473,19 @@ describe("benchmarks", () => {
 
 describe("refuses, before any cell is started", () => {
   test.each<[string, Partial<ReproduceOptions>, RegExp]>([
-    ["bad_option", { seeds: 0 }, /^seeds: 0 is not usable; give a whole number from 1/],
+    ["bad_option", { seeds: 0 }, /^seeds: 0 is invalid; give a whole number from 1/],
     [
       "bad_option",
       { learningRates: [] },
-      /^learningRates: \[\] is not usable; give one or more different rates/,
+      /^learningRates: \[\] is invalid; give one or more different rates/,
     ],
     ["bad_option", { learningRates: [1e-3, 1e-3] }, /different rates/],
     ["bad_option", { learningRates: [50] }, /^learningRates: .*50.* above 0 and up to 10/],
-    ["bad_option", { dropout: 1 }, /^dropout: 1 is not usable/],
+    ["bad_option", { dropout: 1 }, /^dropout: 1 is invalid/],
     ["bad_option", { only: ["lora-3"] }, /^only: there is no row "lora-3"; there are base, lora-2/],
     ["bad_option", { training: { maxLength: 5000 } }, /^maxLength 5000 is more than the \d+ positions/],
     ["bad_option", { training: { warmup: 3 } }, /^warmup of 3 updates is more than the 2 updates/],
-    ["bad_option", { training: { batchSize: 0 } }, /^batchSize: 0 is not usable; give a whole number/],
+    ["bad_option", { training: { batchSize: 0 } }, /^batchSize: 0 is invalid; give a whole number/],
     [
       "bad_option",
       { evaluation: "assets/quickstart/train.jsonl" },

@@ -192,7 +192,7 @@ describe.each(databases)("%s", (name, open) => {
     const model = middle?.fine_tuned_model_checkpoint ?? "";
     const first = { validation_file: file.id, mos: { steps: 40, evaluate_every: 2, learning_rate: 1 } };
     const wrong = [
-      [{ model, ...first }, /mos\.rank does not go with a fine-tuned model/],
+      [{ model, ...first }, /mos\.rank cannot be used with a fine-tuned model/],
       [{ validation_file: null, mos: { early_stopping_patience: 1 } }, /needs a validation_file/],
     ] as const;
     for (const [more, message] of wrong)

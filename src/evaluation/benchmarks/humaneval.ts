@@ -117,7 +117,7 @@ function outputOf({ rules, samples, temperature }: QuestionOptions): OutputSpec 
       `humaneval: ${samples} samples cannot be drawn; give a whole number from 1`,
     );
   if (temperature !== undefined && !(Number.isFinite(temperature) && temperature >= 0))
-    throw new MosError("bad_option", `humaneval: temperature ${temperature} is not usable; give 0 or more`);
+    throw new MosError("bad_option", `humaneval: temperature ${temperature} is invalid; give 0 or more`);
   const text = { kind: "text", stop: STOP } as const;
   const own =
     rules === "open-instruct"

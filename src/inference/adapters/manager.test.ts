@@ -220,7 +220,7 @@ describe("an adapter that cannot be used", () => {
       "was trained on another base",
       (path) => edit(path, { base_fingerprint: "sha256:ffff" }),
     ],
-    ["a setting", "r 0 is not usable", (path) => edit(path, { r: 0 })],
+    ["a setting", "r 0 is invalid", (path) => edit(path, { r: 0 })],
     [
       "no tensors",
       "adapter_model.safetensors is missing",

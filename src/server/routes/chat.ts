@@ -224,10 +224,7 @@ function messagesOf({ messages }: ChatRequest): readonly ChatMessage[] {
 function render({ template }: LoadedText, request: ChatRequest): string {
   const { add_generation_prompt = true, continue_final_message = false, chat_template_kwargs = {} } = request;
   if (continue_final_message && add_generation_prompt)
-    throw invalid(
-      "continue_final_message goes only with add_generation_prompt: false",
-      "continue_final_message",
-    );
+    throw invalid("continue_final_message requires add_generation_prompt: false", "continue_final_message");
   try {
     return template.render(messagesOf(request), {
       addGenerationPrompt: add_generation_prompt,
@@ -248,7 +245,7 @@ const invalid = (message: string, param: string, cause?: unknown): ApiError =>
 function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | undefined {
   if (logprobs === true) return top_logprobs ?? 0;
   if (top_logprobs === undefined) return undefined;
-  throw invalid("top_logprobs goes only with logprobs: true", "top_logprobs");
+  throw invalid("top_logprobs requires logprobs: true", "top_logprobs");
 }
 
 interface WholeChoice {

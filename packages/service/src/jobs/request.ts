@@ -149,7 +149,7 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
   if (isContinued && given !== undefined)
     throw new MosError(
       "bad_option",
-      `mos.${given} does not go with a fine-tuned model, whose adapter keeps its settings; leave it out`,
+      `mos.${given} cannot be used with a fine-tuned model, whose adapter keeps its settings; leave it out`,
     );
   if (mos?.early_stopping_patience !== undefined && (validation_file == null || !mos.evaluate_every))
     throw new MosError(

@@ -96,7 +96,7 @@ function startDeadline({ signal, trainer, stopSeconds }: SliceContext) {
     const start = (): void => {
       timer = setTimeout(() => {
         trainer.kill();
-        const message = `the worker was stopped, and the slice did not end within ${stopSeconds} s`;
+        const message = `the worker was stopped, and the slice did not exit within ${stopSeconds} s`;
         resolve({ type: "interrupted", message });
       }, stopSeconds * 1000);
     };
