@@ -220,8 +220,8 @@ function evaluationText(
 
 const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
   best === undefined
-    ? `stopped early after step ${formatInteger(step)}: the validation loss is never lower than before training`
-    : `stopped early after step ${formatInteger(step)}: the adapter is the one of step ${formatInteger(best.step)}, with a validation loss of ${best.loss.toFixed(3)}`;
+    ? `stopped early after step ${formatInteger(step)}: the validation loss never fell below its value before training`
+    : `stopped early after step ${formatInteger(step)}: keeping the adapter of step ${formatInteger(best.step)}, with a validation loss of ${best.loss.toFixed(3)}`;
 
 /** The losses of a run from its first step on, those before a break included. */
 export interface TrainHistory {
