@@ -71,6 +71,20 @@ test("every page of the documentation is in the sidebar once", () => {
   expect(new Set(listed).size).toBe(listed.length);
 });
 
+test("the reference has every error code of the HTTP API", () => {
+  const reference = read("docs/reference/errors.md");
+  const sources = ["src/server", "packages/service/src/api"].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+      .map((name) => read(join(folder, name))),
+  );
+  const codes = sources.flatMap((source) =>
+    [...source.matchAll(/status: \d{3},\s+code: "(\w+)"/g)].map((found) => found[1]!),
+  );
+  expect(codes.length).toBeGreaterThan(30);
+  expect(codes.filter((code) => !reference.includes(`\`${code}\``))).toEqual([]);
+});
+
 test("comments name only files that exist", () => {
   const sources = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((path) =>
     path.endsWith(".ts"),

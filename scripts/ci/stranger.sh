@@ -2,7 +2,7 @@
 # What a stranger does with the packages in a project of its own, outside of this repository: they are packed and installed
 # with npm 10 and 11, or those given, engines checked; the command is asked for its version; every door is compiled
 # strictly; programs run
-# as CommonJS and as docs/15-bundlers.md bundles them. A warning of npm's that is ours to avoid is an error.
+# as CommonJS and as docs/how-to/bundlers.md bundles them. A warning of npm's that is ours to avoid is an error.
 # usage: bash scripts/ci/stranger.sh [NPM ...]   (10 and 11 by default; after npm run build; needs npm's registry)
 set -euo pipefail
 readonly ESBUILD=0.28.2
@@ -77,8 +77,8 @@ node --throw-deprecation --trace-warnings doors.cjs >doors.txt 2>&1 || { cat doo
 if [ -s doors.txt ]; then cat doors.txt; exit 1; fi
 say "required by a CommonJS program, without a word"
 
-awk '/^```sh$/ { shown = 1; next } /^```$/ { shown = 0 } shown' "$repository/docs/15-bundlers.md" >bundlers.sh
+awk '/^```sh$/ { shown = 1; next } /^```$/ { shown = 0 } shown' "$repository/docs/how-to/bundlers.md" >bundlers.sh
 [ "$(grep -c '^npx esbuild' bundlers.sh)" = 2 ]
 bash -euo pipefail bundlers.sh >bundled.txt 2>&1 || { cat bundled.txt; exit 1; }
 [ "$(grep -c '"text_completion"' bundled.txt)" = 2 ] && [ "$(grep -c ' tokens, ' bundled.txt)" = 4 ]
-say "bundled by the commands of docs/15-bundlers.md, and run"
+say "bundled by the commands of docs/how-to/bundlers.md, and run"

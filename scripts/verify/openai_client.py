@@ -1,4 +1,4 @@
-"""OpenAI's Python client against mos serve: everything that docs/10-serving.md says of the API, asserted.
+"""OpenAI's Python client against mos serve: everything that docs/reference/http-api.md says of the API, asserted.
 usage: openai_client.py [--model assets/tiny-english] [--steps 20]        trains two adapters and starts a server
        openai_client.py --url http://127.0.0.1:8080 [--key KEY]           a server that runs, with the adapters it has
 needs: pip install openai, and npm run build unless --url is given

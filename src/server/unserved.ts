@@ -8,7 +8,7 @@ const MODEL_PATH = /^\/v1\/models\/./;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
 const HOW_TO_GET =
-  "start it with mos serve --state FOLDER, which needs the package mixture-of-shards-service (docs/13-fine-tuning-service.md)";
+  "start it with mos serve --state FOLDER, which needs the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
 
 /** A request of a client, and whether the server has the routes of fine-tuning as a service. */
 export interface UnservedRequest {
