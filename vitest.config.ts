@@ -7,9 +7,9 @@ const ALL = ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/
 /** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. */
 const SLOW = ALL.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
 
-/** Files that replace a module: they need a process of their own, where nobody has loaded it before. */
-const MOCKING = globSync(ALL, { ignore: SLOW }).filter((path) =>
-  readFileSync(path, "utf8").includes("vi.mock("),
+/** Files that replace a module, or count what their process holds: they need one of their own. */
+const ISOLATED = globSync(ALL, { ignore: SLOW }).filter((path) =>
+  /vi\.mock\(|getActiveResourcesInfo/.test(readFileSync(path, "utf8")),
 );
 
 /** Packages that have a "source" of their own, in TypeScript that Node does not read, and what imports them. */
@@ -49,12 +49,12 @@ export default defineConfig({
     projects: [
       tier("fast", {
         include: ALL,
-        exclude: [...SLOW, ...MOCKING],
+        exclude: [...SLOW, ...ISOLATED],
         isolate: false,
         setupFiles: ["test/setup.ts"],
         seconds: 60,
       }),
-      tier("fast-isolated", { include: MOCKING, isolate: true, setupFiles: ["test/setup.ts"], seconds: 60 }),
+      tier("fast-isolated", { include: ISOLATED, isolate: true, setupFiles: ["test/setup.ts"], seconds: 60 }),
       tier("slow", { include: SLOW, isolate: true, seconds: 300 }),
     ],
   },

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { MosError } from "#core";
 import { readJson } from "#files";
 
-const FOLDER = new URL("../../assets/tiny-english", import.meta.url);
+const FOLDER = new URL("../../assets/tiny-english/", import.meta.url);
 
 const tokenizerSchema = z.looseObject({
   model: z.looseObject({
