@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { describeBytes, MosError } from "#core";
 import { type GgufType, pathExists } from "#files";
-import { type ModelConfig, presetConfig, presets } from "#models";
+import { type ModelConfig, PRESET_NAMES, presetConfig } from "#models";
 import { blockFormats } from "../src/files/dequantize.ts";
 import { checkConfig } from "../src/models/config.ts";
 import { paddedTokenizer, SPECIAL } from "./random-model/padded-tokenizer.ts";
@@ -22,7 +22,7 @@ Writes a model of random weights: normal numbers of deviation 0.02 (or random co
 and the bundled tokenizer with further tokens up to the vocabulary. Tensors are written one by one; the same options give
 the same bytes.
 
-  --preset NAME      ${Object.keys(presets).join(", ")}
+  --preset NAME      ${PRESET_NAMES.join(", ")}
   --type TYPE        of the matrices: ${TYPES.join(", ")} (Q4_1; of a folder F16, BF16 or F32)
   --head TYPE        of the matrix of the logits, which is also the embedding where both are one
                      (as llama.cpp chooses: Q6_K with the 4- and 5-bit types, where its blocks fit, otherwise TYPE)

@@ -80,7 +80,6 @@ export {
   type PresetName,
   parameterCount,
   presetConfig,
-  presets,
   readModelConfig,
   type TypeUse,
 } from "#models";

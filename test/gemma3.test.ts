@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { openModel, presets } from "#models";
+import { openModel, presetConfig } from "#models";
 import { expectGoldens } from "./greedy-goldens.ts";
 import { readGgufText, readLines, wrongLines } from "./tokenizer-lines.ts";
 
@@ -31,5 +31,5 @@ needsModel(`Gemma 3: special ids and the geometry of its preset${reason}`, async
   expect(tokenizer.vocabularySize).toBe(262144);
   // <bos>; <eos> and <end_of_turn>
   expect([tokenizer.bosToken, ...tokenizer.eosTokens]).toEqual([2, 1, 106]);
-  expect(model.config).toEqual(presets["gemma3-270m"]);
+  expect(model.config).toEqual(presetConfig("gemma3-270m"));
 });

@@ -12,7 +12,7 @@ import {
 
 const SEED = 0;
 const REPEATS = 2;
-const FOLDER = new URL("../../assets/quickstart", import.meta.url);
+const FOLDER = new URL("../../assets/quickstart/", import.meta.url);
 
 const OPENERS = ["Hello! ", "Good morning. ", "Please tell me. ", "One question. ", "Hi. "];
 

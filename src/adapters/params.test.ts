@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LINEAR_NAMES, type LinearName } from "#graph";
-import { geometryOf, type ModelConfig, presets } from "#models";
+import { geometryOf, type ModelConfig, PRESET_NAMES, presetConfig } from "#models";
 import { METHOD_NAMES } from "./methods.ts";
 import { adapterParams } from "./params.ts";
 
-const models = Object.entries<ModelConfig>(presets);
+const models = PRESET_NAMES.map((name) => [name, presetConfig(name)] as const);
 
 test.each(models)("the defaults of every method fit %s", (_, config) => {
   for (const method of METHOD_NAMES) {

@@ -19,7 +19,14 @@ import {
   text,
 } from "#core";
 import { listFolder } from "#files";
-import { type ModelConfig, openModel, parameterCount, presetConfig, presets, readModelConfig } from "#models";
+import {
+  type ModelConfig,
+  openModel,
+  PRESET_NAMES,
+  parameterCount,
+  presetConfig,
+  readModelConfig,
+} from "#models";
 import {
   baseOfConfig,
   baseOfFiles,
@@ -89,7 +96,7 @@ const BYTES_TO_FILL = 1e9;
 async function run(options: Values): Promise<void> {
   const { json } = options;
   if (options.listPresets) {
-    if (json) sayJson(presets);
+    if (json) sayJson(Object.fromEntries(PRESET_NAMES.map((name) => [name, presetConfig(name)])));
     else sayLine(presetTable());
     return;
   }
@@ -223,15 +230,18 @@ function sizeTable(params: AdapterParams): string {
 }
 
 function presetTable(): string {
-  const rows = Object.entries(presets).map(([name, config]) => [
-    name,
-    formatCount(parameterCount(config)),
-    String(config.layers),
-    formatInteger(config.hiddenSize),
-    formatInteger(config.intermediateSize),
-    `${config.heads}/${config.keyValueHeads}`,
-    String(config.headDim),
-  ]);
+  const rows = PRESET_NAMES.map((name) => {
+    const config = presetConfig(name);
+    return [
+      name,
+      formatCount(parameterCount(config)),
+      String(config.layers),
+      formatInteger(config.hiddenSize),
+      formatInteger(config.intermediateSize),
+      `${config.heads}/${config.keyValueHeads}`,
+      String(config.headDim),
+    ];
+  });
   return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv", "head width"], ...rows]);
 }
 

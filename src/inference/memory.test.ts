@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { FreeMemory } from "#core";
 import type { WeightForm } from "#files";
-import { type BaseDtype, chooseForm, type PresetName, presetConfig, presets, weightShapes } from "#models";
+import {
+  type BaseDtype,
+  chooseForm,
+  PRESET_NAMES,
+  type PresetName,
+  presetConfig,
+  weightShapes,
+} from "#models";
 import { type EngineSize, expectEngineMemory, type PlannedModel } from "./memory.ts";
 
 const Q4_0: WeightForm = {
@@ -69,26 +76,21 @@ describe("the memory of an engine", () => {
     expect(partOf(small.plan, "base")).toBeLessThan(7e9);
   });
 
-  test.each(Object.keys(presets) as PresetName[])(
-    "of %s has its base, and keys and values of its heads",
-    (name) => {
-      const model = modelOf(name, { kind: "bfloat16" });
-      const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
-      const { plan, cacheMemory } = expectEngineMemory(model, wanted, free(1000));
-      const { layers, keyValueHeads, headDim, vocabularySize } = model.config;
-      const position = 4 * 2 * layers * keyValueHeads * headDim;
-      expect(partOf(plan, "cache")).toBe(Math.min(cacheMemory, size.maxBatch * size.maxLength * position));
-      expect(cacheMemory).toBeGreaterThanOrEqual(Math.min(4e9, size.maxBatch * size.maxLength * position));
-      expect(partOf(plan, "steps")).toBeGreaterThan(4 * size.maxBatch * vocabularySize);
-      const numbers = [...weightShapes(model.config).values()].map((shape) =>
-        shape.reduce((a, b) => a * b, 1),
-      );
-      const parameters = numbers.reduce((a, b) => a + b, 0);
-      expect(partOf(plan, "base")).toBeGreaterThan(0.5 * parameters);
-      // small ones are part of two programs, with the table of a tied head in 8 bits besides
-      expect(partOf(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
-    },
-  );
+  test.each(PRESET_NAMES)("of %s has its base, and keys and values of its heads", (name) => {
+    const model = modelOf(name, { kind: "bfloat16" });
+    const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
+    const { plan, cacheMemory } = expectEngineMemory(model, wanted, free(1000));
+    const { layers, keyValueHeads, headDim, vocabularySize } = model.config;
+    const position = 4 * 2 * layers * keyValueHeads * headDim;
+    expect(partOf(plan, "cache")).toBe(Math.min(cacheMemory, size.maxBatch * size.maxLength * position));
+    expect(cacheMemory).toBeGreaterThanOrEqual(Math.min(4e9, size.maxBatch * size.maxLength * position));
+    expect(partOf(plan, "steps")).toBeGreaterThan(4 * size.maxBatch * vocabularySize);
+    const numbers = [...weightShapes(model.config).values()].map((shape) => shape.reduce((a, b) => a * b, 1));
+    const parameters = numbers.reduce((a, b) => a + b, 0);
+    expect(partOf(plan, "base")).toBeGreaterThan(0.5 * parameters);
+    // small ones are part of two programs, with the table of a tied head in 8 bits besides
+    expect(partOf(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
+  });
 
   test("that has no room is refused with its parts and what would fit", () => {
     const model = modelOf("llama2-7b", { kind: "bfloat16" });

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { huggingFaceConfig } from "./config-json.ts";
 import { configText } from "./config-text.ts";
-import { presets } from "./registry.ts";
+import { presetConfig } from "./presets.ts";
 
 test("soft caps have a decimal point, and the text says the same as before", () => {
-  const config = huggingFaceConfig(presets["gemma2-2b"], "here");
+  const config = huggingFaceConfig(presetConfig("gemma2-2b"), "here");
   const text = configText({ ...config, note: '"final_logit_softcapping": 30,' });
   expect(text).toContain('"attn_logit_softcapping": 50.0,\n');
   expect(text).toContain('"final_logit_softcapping": 30.0,\n');

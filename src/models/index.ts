@@ -34,9 +34,9 @@ export {
   locateModel,
 } from "./locate.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
+export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
 export { parameterCount, readModelConfig } from "./read-config.ts";
 export { baseForms, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
-export { type PresetName, presetConfig, presets } from "./registry.ts";
 export { sourceDigest } from "./source-digest.ts";
 export {
   bytesOfWeight,
