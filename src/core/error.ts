@@ -15,7 +15,7 @@ export type ErrorCode =
   | "cancelled" // aborted by the caller's signal
   | "memory"; // not enough memory
 
-/** What an error was caused by, and what helps. */
+/** Cause and remedy of an error. */
 export interface MosErrorOptions {
   readonly cause?: unknown;
   /** Lines of our own after the message. */
@@ -63,5 +63,5 @@ export class MosError extends Error {
   }
 }
 
-/** What an error says, of whatever kind it is. */
+/** Message of a thrown value of any type. */
 export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,5 +1,5 @@
-// How much memory this process can still have: what the machine has left, and what the limits of its control groups
-// leave. A process that takes more is killed by the system without a word.
+// Memory that this process can still allocate: the least of the machine's free memory and the limits of its control
+// groups. A process that takes more is killed by the system without a word.
 import { readFile } from "node:fs/promises";
 import { freemem } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ export interface FreeMemory {
   readonly resident: number;
 }
 
-/** Where the numbers come from. */
+/** Sources of the numbers. */
 export interface MemorySources {
   /** The text of a file of the system; undefined where there is none. */
   readonly read: (path: string) => Promise<string | undefined>;
@@ -32,8 +32,8 @@ const systemSources: MemorySources = {
 };
 
 /**
- * What is free: the least of what the machine has available and the room that control groups leave. Cached pages of
- * files do not count as taken, since the system gives them up when memory is needed.
+ * Free memory: the least of what the machine has available and what its control groups allow. Cached pages of files
+ * do not count as used, since the system frees them when memory is needed.
  */
 export async function freeMemory(sources: MemorySources = systemSources): Promise<FreeMemory> {
   const rooms = [await machineRoom(sources), ...(await groupRooms(sources))];

@@ -12,7 +12,7 @@ const KINDS: Readonly<Record<string, string>> = {
   tuple: "a list",
 };
 
-/** What would have been accepted, in plain words. */
+/** Description of an acceptable value. */
 function expectedBy(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case "invalid_type":

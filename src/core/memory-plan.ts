@@ -1,4 +1,4 @@
-// What a job will take of the memory, in parts, and the refusal of one that has no room.
+// Memory plans: the parts of a job's peak memory, and the refusal of a job that does not fit.
 
 import { MosError } from "./error.ts";
 import type { FreeMemory } from "./free-memory.ts";
@@ -11,7 +11,7 @@ export interface MemoryPart {
   readonly bytes: number;
 }
 
-/** What a job takes at its peak. */
+/** Peak memory of a job. */
 export interface MemoryPlan {
   readonly parts: readonly MemoryPart[];
   /** Their sum. */

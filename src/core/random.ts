@@ -15,7 +15,7 @@ export interface Random {
   below(limit: number): number;
   /** 0 … n − 1 in random order (Fisher-Yates). */
   permutation(n: number): Uint32Array;
-  /** What `randomFromState` resumes from. */
+  /** State from which `randomFromState` resumes. */
   readonly state: RandomState;
 }
 

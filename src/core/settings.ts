@@ -6,9 +6,9 @@ import { MosError } from "./error.ts";
 /** One setting. `Value` includes undefined where it may be left out and has no default. */
 export interface Setting<Value = unknown> {
   readonly kind: "integer" | "number" | "bytes" | "flag" | "choice" | "text" | "list" | "object";
-  /** What it does, in half a sentence. Of a flag that is on by default: what switching it off does. */
+  /** Effect of the option, in half a sentence; for a flag that is on by default, the effect of switching it off. */
   readonly help: string;
-  /** What stands for the value in a help text: the `n` of `--steps <n>`. */
+  /** Name of the value in help texts: the `n` of `--steps <n>`. */
   readonly placeholder: string;
   /** The end of an error message: "give a whole number, 1 or more". */
   readonly expected: string;
@@ -16,11 +16,11 @@ export interface Setting<Value = unknown> {
   readonly expectedText: string;
   readonly isRequired: boolean;
   readonly default: Value | undefined;
-  /** How a default is shown: `5GB` for 5e9, or what decides it where it is not a constant. */
+  /** Text of the default: `5GB` for 5e9, or a description if it is not a constant. */
   readonly defaultText: string | undefined;
   /** All values of a choice, or the names that a list may hold. */
   readonly choices: readonly string[] | undefined;
-  /** Whether each use of the option adds one entry to a list. */
+  /** True if each use of the option adds one entry to a list. */
   readonly isRepeated: boolean;
   /** Checks a value that was given. */
   readonly check: z.ZodType<Exclude<Value, undefined>>;
@@ -55,11 +55,11 @@ interface NumberBounds extends Bounds {
   readonly above?: number;
   /** Every number less than this. */
   readonly below?: number;
-  /** What the number is, for messages: "a probability". */
+  /** Description of the number in messages: "a probability". */
   readonly what?: string;
 }
 
-/** What a setting without a default and without a value is. */
+/** Type of a setting that has neither a default nor a value. */
 type Absent<Options> = Options extends { readonly required: true } | { readonly default: unknown }
   ? never
   : undefined;

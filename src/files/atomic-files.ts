@@ -14,7 +14,7 @@ const LARGEST_READ = 1 << 30;
 
 /** A file's bytes, on the disk or in memory. The owner closes it (`await using`). */
 export interface ByteSource extends AsyncDisposable {
-  /** What messages call it. */
+  /** Name in messages. */
   readonly path: string;
   readonly size: number;
   /** Fills `target` from byte `position` on; a file that ends too early is an error. */

@@ -1,9 +1,9 @@
 // Names that users and clients chose, as names of files and folders that every system can have, and back.
 
-/** What Windows, or any system, does not have in a name. `%` marks what is encoded. */
+/** Characters that Windows, or any system, forbids in names. `%` marks encoded ones. */
 const FORBIDDEN = /[<>:"/\\|?*%\p{Cc}]/gu;
 
-/** What Windows takes off the end of a name. */
+/** Characters that Windows drops at the end of a name. */
 const DROPPED_AT_END = /[. ]$/;
 
 /** Names that Windows keeps for devices, with any ending. */

@@ -79,7 +79,7 @@ export function encodeBfloat16(source: Float32Array): Uint16Array {
   return target;
 }
 
-/** How float32 numbers can be stored, as safetensors and GGUF name it. */
+/** Storage types of float32 numbers, as safetensors and GGUF name them. */
 export type FloatDtype = "F32" | "F16" | "BF16";
 
 /** Numbers converted and written at a time. */

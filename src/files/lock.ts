@@ -27,7 +27,7 @@ type Holder = z.output<typeof holderSchema>;
 const isMine = ({ pid, start, place }: Holder): boolean =>
   pid === thisWriter.pid && start === thisWriter.start && place === thisWriter.place;
 
-/** Whether the process has ended; undefined where only watching the lock shows it. */
+/** Tests whether the process has ended; undefined if only watching the lock can tell. */
 const isGone = (holder: Holder, path: string): boolean | undefined =>
   isMine(holder) ? !held.has(path) : hasEnded(holder);
 
@@ -80,7 +80,7 @@ async function holderOf(path: string): Promise<Holder | "unknown" | undefined> {
   }
 }
 
-/** Whether a lock was left by a process that crashed; undefined as long as that is not known. */
+/** Tests whether a crashed process left a lock; undefined while that is unknown. */
 async function isStale(path: string): Promise<boolean | undefined> {
   const holder = await holderOf(path);
   if (holder === undefined) return false;

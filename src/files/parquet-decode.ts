@@ -8,19 +8,19 @@ import { MosError, reasonOf } from "#core";
 import { openForReading } from "./atomic-files.ts";
 
 /**
- * What a table may hold unpacked by the bytes of its file: tables of texts have 3 to 30 times these, while one text that is
- * repeated by its number in a dictionary makes gigabytes of a kilobyte.
+ * Limits of a table's unpacked size by the size of its file: tables of texts have 3 to 30 times that, while one text that
+ * is repeated by its number in a dictionary makes gigabytes of a kilobyte.
  */
 const [LEAST_UNPACKED, UNPACKED_FOR_EACH_BYTE] = [1 << 24, 1000];
 /** A value in memory, whatever it is. */
 const VALUE_BYTES = 8;
 
-/** What a table may be at most. */
+/** Limits of a table. */
 export interface ParquetLimits {
   readonly maximumRows: number;
-  /** Of the columns that are read. */
+  /** Limit for the columns that are read. */
   readonly maximumUnpackedBytes: number;
-  /** Of a row group, which is unpacked as a whole: values of the columns that are read; 2²⁵. */
+  /** Limit for a row group, which is unpacked as a whole: values of the columns that are read; 2²⁵. */
   readonly maximumValues?: number;
 }
 
@@ -41,7 +41,7 @@ interface Table {
   readonly file: { readonly byteLength: number; slice(start: number, end?: number): Promise<ArrayBuffer> };
   readonly metadata: Metadata;
   readonly compressors: Compressors;
-  /** Of all columns. */
+  /** Names of all columns. */
   readonly names: readonly string[];
   /** Those of the columns that are read. */
   readonly read: ReadonlySet<string>;
@@ -89,7 +89,7 @@ export async function* decodeParquetRows(
   }
 }
 
-/** What may still be unpacked of a file. */
+/** Remaining budget of unpacked bytes of a file. */
 class Budget {
   readonly #path: string;
   readonly #limit: number;

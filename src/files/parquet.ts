@@ -6,7 +6,7 @@ import { stat } from "node:fs/promises";
 import { childOptions, type ErrorCode, MosError, moduleBeside } from "#core";
 import type { ParquetRow, ReadParquetOptions } from "./parquet-decode.ts";
 
-/** What the process may take. */
+/** Resource limits of the process. */
 export interface DecodeLimits {
   /** Resident memory. */
   readonly bytes: number;
@@ -20,7 +20,7 @@ export interface DecodeOrder {
   readonly limits: DecodeLimits;
 }
 
-/** What the process answers to an order, and to each "next". */
+/** Reply of the process to a request, and to each "next". */
 export type DecodeReply =
   | { readonly type: "rows"; readonly rows: readonly ParquetRow[] }
   | { readonly type: "end" }

@@ -13,11 +13,11 @@ export interface PlannedWriter<Data> extends AsyncDisposable {
 export interface PlannedWriterOptions<Tensor, Data> {
   readonly header: Uint8Array;
   readonly tensors: readonly Tensor[];
-  /** What the length of a part counts. */
+  /** Unit of the length of a part. */
   readonly unit: "bytes" | "numbers";
   readonly sizeOf: (tensor: Tensor) => number;
   readonly put: (file: AtomicFile, data: Data, tensor: Tensor) => Promise<void>;
-  /** What follows a tensor that is whole. */
+  /** Runs after each complete tensor. */
   readonly end?: (file: AtomicFile, tensor: Tensor) => Promise<void>;
 }
 

@@ -5,9 +5,9 @@ import { MosError } from "#core";
 import { makeFolder } from "./folders.ts";
 import { storageError, systemCode } from "./system-error.ts";
 
-/** What only the owner may read and write. */
+/** Mode of files that only the owner may read and write. */
 export const PRIVATE_FILE = 0o600;
-/** What only the owner may enter. */
+/** Mode of folders that only the owner may enter. */
 export const PRIVATE_FOLDER = 0o700;
 
 const OTHERS = 0o077;

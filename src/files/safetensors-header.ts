@@ -1,7 +1,7 @@
-// What bounds the header of a safetensors file before it is parsed: an object of objects, whose lists are short.
+// Validation of a safetensors header before it is parsed: an object of objects, whose lists are short.
 import { type ErrorCode, MosError } from "#core";
 
-/** How much a header may hold. */
+/** Limits of a header. */
 export interface HeaderLimits {
   readonly bytes: number;
   readonly tensors: number;

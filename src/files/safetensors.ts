@@ -58,7 +58,7 @@ export interface SafetensorsFile extends AsyncDisposable {
 }
 
 export interface OpenSafetensorsOptions {
-  /** What a broken file counts as: "bad_model" (the default) or "bad_adapter", whose header is shorter. */
+  /** Error code of a broken file: "bad_model" (the default) or "bad_adapter", whose header is shorter. */
   readonly code?: ErrorCode;
 }
 

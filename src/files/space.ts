@@ -18,7 +18,7 @@ async function freeBytesOf(folder: string): Promise<number> {
 }
 
 export interface ExpectSpaceOptions {
-  /** What will be written, as the start of a sentence: "the merged model". */
+  /** Name of the data to write, as the start of a sentence: "the merged model". */
   readonly what: string;
   readonly bytes: number;
   /** Bytes that a user may still write to the disk of a folder. */

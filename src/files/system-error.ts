@@ -12,7 +12,7 @@ function causeCode(error: unknown): string | undefined {
   return (error instanceof MosError ? undefined : systemCode(error)) ?? causeCode(error.cause);
 }
 
-/** Whether an error was caused by a disk, or what a user may have of it, that is full. */
+/** Tests whether an error was caused by a full disk or an exhausted disk quota. */
 export function isDiskFull(error: unknown): boolean {
   const code = causeCode(error);
   return code === "ENOSPC" || code === "EDQUOT";
@@ -28,7 +28,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   ENOTDIR: "the server's storage is not there now",
 };
 
-/** What is wrong with a disk, for those who may not know its place. */
+/** Problem of a disk, for readers who may not see its path. */
 export const storageProblem = (error: unknown): string =>
   PROBLEMS[causeCode(error) ?? ""] ?? "the server's storage cannot be used now";
 

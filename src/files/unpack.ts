@@ -6,7 +6,7 @@
 import { halfAt, highBits, int8, packedMinimum, packedScale, type StoredType } from "./dequantize.ts";
 import type { BlockForm, PlainForm } from "./weight-form.ts";
 
-/** Where the codes of a row go. */
+/** Destination of a row's codes. */
 export interface RowTarget {
   readonly codes: Uint8Array | Int8Array;
   /** Index of the row's first code. */
@@ -22,7 +22,7 @@ export interface RowTarget {
 /** Writes the blocks of a row where they belong; codes of 4 bits are added to bytes that were zero at first. */
 export type UnpackRow = (source: Uint8Array, target: RowTarget) => void;
 
-/** How a type is kept in memory, and what makes blocks of it. */
+/** In-memory format of a type, and its unpacking into blocks. */
 export type StoredFormat =
   | { readonly form: PlainForm; readonly unpack?: undefined }
   | { readonly form: BlockForm; readonly unpack: UnpackRow };
@@ -183,5 +183,5 @@ const storedFormats: Readonly<Record<StoredType, StoredFormat>> = {
   Q6_K: { form: blocks(8, { scales: "float32", blockSize: 16 }), unpack: unpackQ6_K },
 };
 
-/** How a readable tensor type is kept in memory. */
+/** In-memory format of a readable tensor type. */
 export const storedFormat = (type: StoredType): StoredFormat => storedFormats[type];

@@ -1,4 +1,4 @@
-// How the numbers of a weight of the base are stored, and the tensors that they are stored in.
+// Storage formats of base weights, and the tensors that each consists of.
 import { DTYPE_BYTES, type DType } from "#core";
 
 /** One number for each weight: what files call F32, F16 and BF16. */
@@ -18,7 +18,7 @@ export interface BlockForm {
   readonly blockSize: number;
   /** 0 or 8 with 4 bits, 0 with 8. */
   readonly zeroPoint: 0 | 8;
-  /** What scales and offsets are stored as. */
+  /** Type of scales and offsets. */
   readonly scales: "float32" | "float16";
   readonly offsets: boolean;
 }
@@ -40,11 +40,11 @@ export const LARGEST_ROW_CODE = 63;
  */
 export interface Int8RowsForm {
   readonly kind: "int8rows";
-  /** Whether the transpose of the codes is there too: faster forward products, for another byte for each weight. */
+  /** True if the transpose of the codes is stored too: faster forward products, for another byte per weight. */
   readonly transposed: boolean;
 }
 
-/** How the numbers of a matrix [out, in] are stored; vectors are always float32. */
+/** Storage format of a matrix [out, in]; vectors are always float32. */
 export type WeightForm = PlainForm | BlockForm | Nf4Form | Int8RowsForm;
 
 /** The tensors of a stored weight. A plain one has `data` alone. */

@@ -1,5 +1,5 @@
-// Which process writes a temporary file or holds a lock, and whether it still does. An id alone does not say: in containers
-// every process may have the id 1, and machines may share a folder.
+// Identity of the process that writes a temporary file or holds a lock, and whether it is alive. An id alone is not
+// enough: in containers every process may have the id 1, and machines may share a folder.
 import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import { stat, utimes } from "node:fs/promises";
@@ -12,7 +12,7 @@ export interface Writer {
   readonly pid: number;
   /** When it was started: another process may get its id later. */
   readonly start: string;
-  /** Where ids mean the same as here: a boot of a machine, and in it a container. */
+  /** Scope of process ids: a boot of a machine, and a container in it. */
   readonly place: string;
 }
 

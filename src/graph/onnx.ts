@@ -57,7 +57,7 @@ export interface SerializedProgram {
   readonly folder: string | undefined;
 }
 
-/** Where large constants go. */
+/** File for large constants. */
 export interface SerializeOptions {
   /** Constants of at least this many bytes become external data once all together exceed `inlineLimit`; 1024. */
   readonly externalAbove?: number;

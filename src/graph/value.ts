@@ -4,8 +4,8 @@ import type { WeightForm, WeightPart } from "#files";
 export type { DType } from "#core";
 
 /**
- * What constants and feeds are made of, in row-major order. Whole numbers are Int32Array, for int64 inputs too; halves
- * are the 16 bits of each in a Uint16Array.
+ * Data of constants and feeds, in row-major order. Integers are Int32Array, for int64 inputs too; halves are their
+ * 16 bits in a Uint16Array.
  */
 export type TensorData = Float32Array | Int32Array | Uint8Array | Int8Array | Uint16Array;
 
@@ -34,14 +34,14 @@ export type Source =
   | { readonly kind: "output"; readonly node: Node; readonly index: number };
 
 /**
- * How gradients flow back through one operation: the vector-Jacobian product `vjp` maps the gradients of its outputs,
+ * Differentiation rule of one operation: the vector-Jacobian product `vjp` maps the gradients of its outputs,
  * undefined for an output that the result does not depend on, to the gradients of its inputs.
  */
 export interface Rule {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly vjp: (gradients: readonly (Value | undefined)[]) => readonly (Value | undefined)[];
-  /** Whether `grad` computes what follows again, up to the next checkpoint, rather than having it kept. */
+  /** Makes `grad` recompute what follows, up to the next checkpoint, rather than keep it. */
   readonly isCheckpoint?: boolean;
 }
 
@@ -65,7 +65,7 @@ export interface StoredWeight {
 }
 
 /**
- * What the backward pass reads instead of a value: the value itself, or its rematerialisation, which all readers share.
+ * Substitute of a value in the backward pass: the value itself, or its rematerialisation, which all readers share.
  * With `others` it is the reader's own, and computed after them.
  */
 export const rematerialised = (value: Value, others: readonly Value[] = []): Value =>

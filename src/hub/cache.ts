@@ -30,7 +30,7 @@ export interface CacheEntry {
   readonly blob: (digest: string) => string;
   readonly snapshot: (commit: string) => string;
   readonly ref: (revision: string) => string;
-  /** What the hub lists at a commit; Python has no such file, and does not mind it. */
+  /** File with the hub's listing of a commit; Python's cache has no such file, and ignores it. */
   readonly listing: (commit: string) => string;
 }
 

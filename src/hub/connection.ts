@@ -14,7 +14,7 @@ export interface Connection {
   readonly fetch: typeof fetch;
   readonly sleep: Sleep;
   readonly signal: AbortSignal | undefined;
-  /** How many times in a row a request is retried. */
+  /** Maximum number of consecutive retries of a request. */
   readonly retries: number;
   /** After how many milliseconds without a byte a download counts as broken. */
   readonly stallMilliseconds: number;
@@ -30,7 +30,7 @@ export interface ConnectionOptions {
   readonly fetch?: typeof fetch;
   /** In place of a timer, for tests. */
   readonly sleep?: Sleep;
-  /** How many times in a row a transfer is retried without any progress. */
+  /** Maximum number of consecutive retries of a transfer without progress. */
   readonly retries?: number;
   /** After how many milliseconds without a byte a download counts as broken (60,000). */
   readonly stallMilliseconds?: number;

@@ -2,7 +2,7 @@ import { MosError, reasonOf } from "#core";
 import { isDiskFull, systemCode } from "#files";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
-/** What a request is about; error messages name it. */
+/** Resource of a request, as error messages name it. */
 export interface Resource {
   readonly name: string;
   readonly revision: string;
@@ -13,7 +13,7 @@ export interface Resource {
   readonly kind?: RepositoryKind;
 }
 
-/** What a request about a repository is about. */
+/** Resource of a request for a repository. */
 export const resourceOf = (
   { name, revision }: Repository,
   { endpoint, token }: { readonly endpoint: string; readonly token: string | undefined },

@@ -6,7 +6,7 @@ import { failureOf, type Resource, resourceOf } from "./failure.ts";
 import { isCommit, isSafePath, type Repository, type RepositoryKind } from "./repository.ts";
 import type { ListedFile } from "./select.ts";
 
-/** What the content of a file must hash to. Git hashes a header and the content with SHA-1. */
+/** Expected hash of a file's content. Git hashes a header and the content with SHA-1. */
 export interface Digest {
   readonly algorithm: "sha256" | "git-sha1";
   readonly hex: string;

@@ -1,4 +1,4 @@
-// What is fetched from the hub: a model, files of a data set, a text file of any server.
+// Downloads from the hub: a model, files of a data set, a text file of any server.
 import { join } from "node:path";
 import { MosError } from "#core";
 import {
@@ -17,13 +17,13 @@ import { parseRepository } from "./repository.ts";
 import { type ListedFile, selectFiles } from "./select.ts";
 import { type TransferEvent, transfer } from "./transfer.ts";
 
-/** What happens during a pull. */
+/** Event of a pull. */
 export type PullEvent = TransferEvent | { readonly type: "finish"; readonly model: PulledModel };
 
 export interface PullOptions extends ConnectionOptions {
   /** The hub cache, as Python lays it out: see `hubSettings`. */
   readonly cacheFolder: string;
-  /** Where the repository is written without `@revision`. */
+  /** Revision of a repository that is written without `@revision`. */
   readonly revision?: string;
   /** File names to take instead of the default choice; `*` stands for anything but a slash. */
   readonly include?: readonly string[] | undefined;

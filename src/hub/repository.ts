@@ -21,7 +21,7 @@ const REVISION = /^[A-Za-z0-9][\w.+/-]{0,199}$/;
 export const isCommit = (text: string): boolean => /^[0-9a-f]{40}$/.test(text);
 
 /**
- * Whether a file name from a server may be joined to a folder on any platform: relative, with no ".." or
+ * Tests whether a file name from a server is safe to join to a folder on any platform: relative, with no ".." or
  * "." or empty part, no backslash, no drive letter and no control character.
  */
 export function isSafePath(path: string): boolean {
@@ -33,7 +33,7 @@ export function isSafePath(path: string): boolean {
 }
 
 /**
- * Whether text has the form `org/name[@revision][:file]`. The caller rules out local paths of the same form
+ * Tests whether text has the form `org/name[@revision][:file]`. The caller rules out local paths of the same form
  * first.
  */
 export const looksLikeRepository = (text: string): boolean =>

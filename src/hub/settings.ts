@@ -62,7 +62,7 @@ export async function hubSettings(
 }
 
 /**
- * Where `org/name` is looked up. What is left out is as Hugging Face's own tools have it without any environment variables;
+ * Options of the hub. Defaults are those of Hugging Face's own tools without environment variables;
  * `await hubSettings(process.env)` takes these into account.
  */
 export interface HubOptions {
@@ -73,13 +73,13 @@ export interface HubOptions {
   readonly token?: string | undefined;
   /** The address of the hub or of a mirror ("https://huggingface.co"). The token is sent there and nowhere else. */
   readonly endpoint?: string | undefined;
-  /** Where downloads are kept, as Hugging Face's own tools lay them out ("~/.cache/huggingface/hub"). */
+  /** Folder of downloads, in the layout of Hugging Face's own tools ("~/.cache/huggingface/hub"). */
   readonly cacheFolder?: string | undefined;
-  /** Whether only the cache is used (false). */
+  /** Uses only the cache (false). */
   readonly offline?: boolean | undefined;
 }
 
-/** What is not given, as a user without any environment variables has it. */
+/** Fills in the defaults of a user without any environment variables. */
 export async function withHubDefaults(given: HubOptions = {}): Promise<HubSettings> {
   const usual = await hubSettings({});
   // a login is for the hub itself; whoever names another endpoint names the token for it, too

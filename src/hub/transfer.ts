@@ -16,7 +16,7 @@ export type TransferEvent =
       readonly commit: string;
       readonly files: readonly ListedFile[];
       readonly totalBytes: number;
-      /** What is on this machine already. */
+      /** Bytes that are on this machine already. */
       readonly doneBytes: number;
     }
   | {
@@ -28,10 +28,10 @@ export type TransferEvent =
   | {
       readonly type: "progress";
       readonly path: string;
-      /** Of this file. */
+      /** Bytes of this file. */
       readonly fileDoneBytes: number;
       readonly fileTotalBytes: number;
-      /** Of all files. */
+      /** Bytes of all files. */
       readonly doneBytes: number;
       readonly totalBytes: number;
     }

@@ -1,4 +1,4 @@
-// Where the interpreter differs from Jinja in Python: a text is to be laid out as it was when the model was trained.
+// Differences of the interpreter from Jinja in Python: a text must be rendered as it was when the model was trained.
 import type { Interpreter } from "@huggingface/jinja";
 import { pythonStrip, type StripSide } from "./python-strip.ts";
 
@@ -7,7 +7,7 @@ export interface Expression {
   readonly type: string;
   /** A name, or a text. */
   readonly value?: unknown;
-  /** What a loop runs over. */
+  /** Iterable of a loop. */
   readonly iterable?: unknown;
   /** `object.property`, or `object[property]`, which is `computed`. */
   readonly object?: Expression;
@@ -19,7 +19,7 @@ export interface Expression {
   readonly args?: readonly Expression[];
 }
 
-/** What an expression gives. */
+/** Result of an expression. */
 interface Value {
   readonly type: string;
   value: unknown;

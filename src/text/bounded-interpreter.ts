@@ -12,10 +12,10 @@ const TURN = 8;
 /** The longest text, in characters. */
 const LONGEST = 1 << 26;
 
-/** What makes a text or a list. */
+/** Expressions that make a text or a list. */
 const MAKERS: ReadonlySet<string> = new Set(["CallExpression", "FilterExpression", "ArrayLiteral"]);
 
-/** What an expression costs whose value is a text or a list; `isLooped`: a loop runs over it. */
+/** Cost of an expression whose value is a text or a list; `isLooped`: a loop runs over it. */
 function costOf({ type }: Expression, value: string | readonly unknown[], isLooped: boolean): number {
   const { length } = value;
   const parts = Math.floor(length / (MAKERS.has(type) ? MADE : PASSED));

@@ -41,7 +41,7 @@ export interface ChatTemplate {
   ): RenderedPiece[];
 }
 
-/** How a conversation is laid out. */
+/** Options of rendering a conversation. */
 export interface RenderOptions {
   /** Ends the text where the assistant's answer begins (false). */
   readonly addGenerationPrompt?: boolean;
@@ -55,7 +55,7 @@ export interface RenderOptions {
 export interface ChatTemplateOptions {
   /** The model's own Jinja template; without one, a default is used. */
   readonly template?: string | undefined;
-  /** Where the template was found, for messages. */
+  /** Origin of the template, for messages. */
   readonly name?: string;
   readonly tokenizer: Pick<Tokenizer, "bosToken" | "eosTokens" | "idOf" | "tokenOf">;
   /** The time for templates that print the date (in UTC); without it they print the date that they contain, or none. */

@@ -9,7 +9,7 @@ export interface Detokenizer {
   flush(): string;
 }
 
-/** What is left out of the text. */
+/** Options of a detokenizer. */
 export interface DetokenizerOptions {
   readonly skipSpecialTokens?: boolean;
   /** The ids continue a text, so that a leading blank, which SentencePiece prepends to a text, is part of it. */

@@ -17,7 +17,7 @@ const system = (content: string): ChatMessage => ({ role: "system", content });
 const user = (content: string): ChatMessage => ({ role: "user", content });
 const assistant = (content: string): ChatMessage => ({ role: "assistant", content });
 const talk = [user("Hi"), assistant("Hello"), user("Bye"), assistant("See you")];
-/** What a template asks the model to write. */
+/** Text that a template asks the model to write. */
 const answers = (template: ChatTemplate, messages: readonly ChatMessage[], lastOnly = false) =>
   template.renderTurns(messages, { lastOnly }).flatMap(({ text, isAnswer }) => (isAnswer ? [text] : []));
 const refused = (code: string, message: RegExp) =>

@@ -1,12 +1,12 @@
-// How a model's makers would have it answer: generation_config.json of a folder, or general.sampling of a GGUF file.
+// Generation defaults by a model's makers: generation_config.json of a folder, or general.sampling of a GGUF file.
 import { join } from "node:path";
 import { z } from "zod";
 import { pathExists, readJson } from "#files";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 
 /**
- * What a model's files say about its answers, of any type: whether they can be used is for who uses them to say, so that a
- * broken field is in nobody else's way.
+ * Generation defaults in a model's files, unvalidated: the reader of a field validates it, so that a broken field is in
+ * nobody else's way.
  */
 export interface GenerationConfig {
   /** The file, for messages. */
@@ -37,7 +37,7 @@ const folderSchema = z.looseObject({
   max_new_tokens: z.unknown().optional(),
 });
 
-/** What a file has, by the names of the sampler. */
+/** Values of a file, by the names of the sampler. */
 type Found = Readonly<Record<keyof GenerationConfig["sampling"], unknown>>;
 
 /** -1 and 0 keep all tokens, and the smallest set of tokens that reaches 0 is the likeliest one. */

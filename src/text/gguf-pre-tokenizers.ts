@@ -8,9 +8,9 @@ export interface GgufPreTokenizer {
   readonly splits: readonly string[];
   /** A word that is a token becomes that token, whatever the merges say. */
   readonly ignoreMerges: boolean;
-  /** Whether BOS is added where the file does not say. */
+  /** True if BOS is added unless the file says otherwise. */
   readonly addBos: boolean;
-  /** Whether text is brought into Unicode's composed form (NFC) first. */
+  /** True if text is normalised to Unicode's composed form (NFC) first. */
   readonly composes: boolean;
 }
 

@@ -1,4 +1,4 @@
-// Which messages a chat template passes over without a word, as some do with roles that they do not know.
+// Detection of messages that a chat template silently omits, as some do for roles that they do not know.
 import { MosError } from "#core";
 import type { ChatMessage, Render, RenderTurnsOptions } from "./render-turns.ts";
 

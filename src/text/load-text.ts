@@ -16,7 +16,7 @@ export interface LoadedText {
   readonly generation: GenerationConfig;
 }
 
-/** How text is rendered. */
+/** Options of rendering text. */
 export interface LoadTextOptions {
   /** The time for chat templates that print the date; without it they print the one that they contain. */
   readonly now?: Date | undefined;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { pythonStrip } from "./python-strip.ts";
 
-// what Python 3.12 gives
+// results of Python 3.12
 test.each([
   ["strip", undefined, " \t\u001c\u0085 a b \n\u3000", "a b"],
   ["strip", undefined, "\ufeff a \ufeff", "\ufeff a \ufeff"],

@@ -7,7 +7,7 @@ const IS_SPACE = new RegExp(SPACE, "u");
 /** Python's methods by name: at both ends, at the start, at the end. */
 export type StripSide = "strip" | "lstrip" | "rstrip";
 
-/** What is removed, and where. */
+/** Characters to remove, and from which side. */
 export interface StripOptions {
   /** Its characters are removed, in any order and number. Default: white space. */
   readonly chars?: string | undefined;

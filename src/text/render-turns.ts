@@ -1,4 +1,4 @@
-// Where in the text of a conversation the assistant's parts are. A chat template is a program, so it is asked: by the
+// Locations of the assistant's parts in the text of a conversation. A chat template is a program, so it is probed: by the
 // texts of prefixes of the conversation.
 import { MosError } from "#core";
 
@@ -11,7 +11,7 @@ export interface ChatMessage {
 /** A part of a rendered conversation. */
 export interface RenderedPiece {
   readonly text: string;
-  /** What the assistant writes: content and end of turn. */
+  /** True for text that the assistant writes: content and end of turn. */
   readonly isAnswer: boolean;
 }
 
@@ -21,7 +21,7 @@ export type Render = (
   options?: { readonly addGenerationPrompt?: boolean },
 ) => string;
 
-/** What a template is asked by. */
+/** Template, and its name for messages. */
 export interface RenderTurnsOptions {
   /** The template's name in messages. */
   readonly name: string;
@@ -34,7 +34,7 @@ interface Span {
   readonly end: number;
 }
 
-/** Which answers are located. */
+/** Choice of the answers to locate. */
 export interface LocateOptions {
   /** Only a last message's; that can be told also where a template lays earlier answers out anew. */
   readonly lastOnly?: boolean | undefined;
@@ -62,7 +62,7 @@ export function renderTurns(
   return pieces.filter(({ text, isAnswer }) => isAnswer || text !== "");
 }
 
-/** Where a last message that is an assistant's is. */
+/** Span of a last message that is the assistant's. */
 function lastSpan(
   messages: readonly ChatMessage[],
   whole: string,
@@ -134,7 +134,7 @@ function spansByNeighbours(
   }
 }
 
-/** What a turn adds to the text of its neighbours must be what follows in the whole: undefined where it is not. */
+/** Span of a turn by what it adds to the text of its neighbours; undefined if the whole continues otherwise. */
 function neighbouringSpans(
   messages: readonly ChatMessage[],
   whole: string,
@@ -171,8 +171,8 @@ function promptOf(messages: readonly ChatMessage[], answer: ChatMessage, render:
 }
 
 /**
- * What precedes the content of a first message. Templates treat that message specially (BOS, a system text), so there is
- * no generation prompt to ask for: it is what stays the same when the content begins with another letter.
+ * Text before the content of a first message. Templates treat that message specially (BOS, a system text), so there is
+ * no generation prompt to render: it is what stays the same when the content begins with another letter.
  */
 function untilContent(message: ChatMessage, render: Render): string {
   const text = render([message]);

@@ -1,10 +1,10 @@
 import { MosError } from "#core";
 
-/** What a scanner releases. */
+/** Text that a scanner releases. */
 export interface ScannedText {
   /** Text that is not part of a stop string. */
   readonly text: string;
-  /** Whether a stop string was found; it and all that follows is dropped. */
+  /** True if a stop string was found; it and all that follows is dropped. */
   readonly stopped: boolean;
 }
 

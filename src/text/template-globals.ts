@@ -1,4 +1,4 @@
-// What a chat template finds beside the messages: the names of Jinja, and the functions that transformers adds.
+// Globals of chat templates: the names of Jinja, and the functions that transformers adds.
 import { MosError } from "#core";
 import { MOST_STEPS } from "./bounded-interpreter.ts";
 

@@ -5,14 +5,14 @@ import { globals } from "./template-globals.ts";
 /** By name: `enable_thinking` of Qwen3 and SmolLM3, `thinking` of Granite. */
 export type TemplateVariables = Readonly<Record<string, unknown>>;
 
-/** How conversations are laid out. The name is that of vLLM's and llama.cpp's APIs. */
+/** Settings of rendering conversations. The name is that of vLLM's and llama.cpp's APIs. */
 export const templateSettings = {
   chatTemplateKwargs: jsonObject({
     help: 'variables for the chat template, such as {"enable_thinking": false}',
   }),
 };
 
-/** What the messages, other options and the tokenizer decide, by transformers' names. */
+/** Variables set by the messages, other options and the tokenizer, by transformers' names. */
 const OWN_VARIABLES: readonly string[] = [
   ...["messages", "tools", "add_generation_prompt", "continue_final_message"],
   ...["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"],

@@ -10,7 +10,7 @@ const [EACH_TEXT, EACH_CHARACTER] = [2000, 0.01];
 
 const KNOWN: ReadonlySet<string> = new Set([GPT2_SPLIT, ...knownSplits()]);
 
-/** Whether a part of a tokenizer.json has a regular expression other than those of the models that are known here. */
+/** Tests whether a part of a tokenizer.json has a regular expression other than those of known models. */
 export function hasOwnPattern(part: unknown): boolean {
   if (!isStep(part)) return false;
   return Object.entries(part).some(([name, value]) =>
@@ -18,7 +18,7 @@ export function hasOwnPattern(part: unknown): boolean {
   );
 }
 
-/** What the script calls: only the context of a script is watched. */
+/** Function that the script calls: only the context of a script is watched. */
 const shared: { work: () => unknown } = { work: () => undefined };
 let watch: ((milliseconds: number) => void) | undefined;
 

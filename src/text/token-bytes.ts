@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 import { isStep, type Step } from "./pre-tokenizer.ts";
 
-/** How tokens are decoded to bytes. */
+/** Rule of decoding tokens to bytes. */
 export interface DecodeRule {
   /** byte-level: each character stands for a byte (GPT-2's alphabet); sentencepiece: ▁ is a blank, <0xNN> a byte */
   readonly kind: "byte-level" | "sentencepiece";

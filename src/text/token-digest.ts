@@ -1,4 +1,4 @@
-// What an adapter knows the token ids by that it was trained with.
+// Digest by which an adapter recognises the token ids that it was trained with.
 import { createHash } from "node:crypto";
 import type { Tokenizer } from "./tokenizer.ts";
 

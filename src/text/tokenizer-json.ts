@@ -15,7 +15,7 @@ export interface TokenizerDefinition {
   readonly vocabulary: ReadonlyMap<string, number>;
   readonly addedTokens: readonly AddedToken[];
   readonly decoder: unknown;
-  /** Whether it has regular expressions that are not known to end. */
+  /** True if it has regular expressions that are not known to terminate. */
   readonly hasOwnPattern: boolean;
   /** The definition that the tokenizer library is given. */
   readonly backendJson: object;

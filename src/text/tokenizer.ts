@@ -15,7 +15,7 @@ export interface Tokenizer {
   readonly bosToken: number | undefined;
   /** Ids that end a generation; the first is the end-of-text token. */
   readonly eosTokens: readonly number[];
-  /** How many leading blanks `decode` removes: 1 for SentencePiece kinds, which prepend one, else 0. */
+  /** Number of leading blanks that `decode` removes: 1 for SentencePiece kinds, which prepend one, else 0. */
   readonly strippedBlanks: number;
   /** Token ids. Special tokens in the text become their ids; `addSpecialTokens` (true) adds BOS and the like. */
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];

@@ -25,7 +25,7 @@ export interface AttentionBlock {
   readonly mask: Value;
 }
 
-/** How queries are split into blocks. */
+/** Split of the queries into blocks. */
 export interface PackedBlocksOptions {
   /** Queries of a block, in tokens. */
   readonly blockSize: number;

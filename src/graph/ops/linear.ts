@@ -7,7 +7,7 @@ import { nf4Forward } from "./nf4.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
-/** What is part of a product besides its operands. */
+/** Options of a matrix product. */
 export interface MatmulOptions {
   /** Use the transpose of the last two axes of a. */
   readonly transposeA?: boolean;

@@ -14,7 +14,7 @@ export interface CrossEntropyOptions {
   readonly chunk: number;
   /** The largest N of any run; it decides how many chunks there are. */
   readonly maxRows: number;
-  /** Whether the gradient is computed too, each chunk's part before the logits of the next; false. */
+  /** Computes the gradient too, each chunk's part before the logits of the next; false by default. */
   readonly training?: boolean;
   /**
    * Numbers of the head that are taken at a time, at most; a stored head 2²⁵, a vocabulary of more than 2¹⁷ tokens 2²³, and

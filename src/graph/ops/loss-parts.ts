@@ -9,7 +9,7 @@ import { type CrossEntropyOptions, chunksOf, type Joined, joined } from "./loss-
 /** Tokens of a vocabulary that is large: rows of its logits are, too. Llama's have fewer. */
 const LARGE = 2 ** 17;
 
-/** What exists at a time, at most: 128 MiB of the head, or 32 and 64 MiB of logits where the vocabulary is large. */
+/** Upper limit of what exists at once: 128 MiB of the head, or 32 and 64 MiB of logits for large vocabularies. */
 const PART_SIZE = 2 ** 25;
 const LARGE_PART_SIZE = 2 ** 23;
 const LARGE_LOGITS = 2 ** 24;
@@ -23,7 +23,7 @@ export function inParts(head: Value, { partSize }: CrossEntropyOptions): StoredW
   return { form: { kind: "float32" }, shape, parts: { data: head } };
 }
 
-/** What the rows of x make of the whole vocabulary. */
+/** Loss of the rows of x over the whole vocabulary. */
 export function partwiseLoss(x: Value, head: StoredWeight, options: CrossEntropyOptions): Joined {
   const { labels, maxRows, training = false, softCap } = options;
   const [vocabulary = 0, width = 0] = head.shape;

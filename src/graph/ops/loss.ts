@@ -7,7 +7,7 @@ import { type Chunk, type CrossEntropyOptions, chunksOf, joined, missesOf, uncap
 import { inParts, partwiseLoss } from "./loss-parts.ts";
 import { sum, sumAll } from "./reduce.ts";
 
-/** What the head makes of a batch, both scalars. */
+/** Loss and hits of a batch, both scalars. */
 export interface TokenLoss {
   /** The summed cross-entropy in nats, Σ over rows of −log softmax(x Eᵀ)[label]. */
   readonly loss: Value;

@@ -19,7 +19,7 @@ export interface BlockMatrix {
   readonly out: number;
   readonly in: number;
   /**
-   * What the columns of a row meet: x; x twice, for numbers of 8 bits whose high halves are followed by their low halves;
+   * Operand of a row's columns: x; x twice, for 8-bit numbers whose high halves are followed by their low halves;
    * or x and the means of its blocks, for offsets that are columns, too.
    */
   readonly columns: "x" | "x twice" | "x and means";

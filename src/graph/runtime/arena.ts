@@ -1,4 +1,4 @@
-// How much memory the runtime's allocator touches: that of its CPU provider, an arena which takes memory in growing
+// Memory touched by the allocator of the runtime's CPU provider: an arena which takes memory in growing
 // regions, gives the smallest free piece that is large enough, and keeps everything until its program is closed.
 
 /** A piece of memory: where it lies, and how much of it there is. */

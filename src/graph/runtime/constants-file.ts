@@ -9,7 +9,7 @@ import { type DType, fileConstant, type TensorData, type Value } from "../value.
 /** Bytes of one system call, which may write only a part of more than 2 GiB. */
 const MAX_WRITE = 1 << 30;
 
-/** Where a constant begins: whole pages can be mapped. */
+/** Alignment of constants: whole pages can be mapped. */
 const ALIGNMENT = 4096;
 
 /** Writes all of `bytes` at an offset. */

@@ -1,6 +1,6 @@
 import { MosError, reasonOf } from "#core";
 
-/** Where programs run: an execution provider of ONNX Runtime, which the installed runtime must have. */
+/** Execution provider of ONNX Runtime, which the installed runtime must include. */
 export type Device = "cpu" | "webgpu" | "cuda";
 /** All devices. */
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
@@ -21,7 +21,7 @@ const LACKS: Readonly<Record<Device, readonly FusedOperator[]>> = {
   cuda: ["groupedAttention", "cappedAttention"],
 };
 
-/** Whether a device computes a fused operator itself. Where it does not, graphs take the plain form. */
+/** Tests whether a device implements a fused operator; if not, graphs use the unfused form. */
 export const supports = (device: Device, operator: FusedOperator): boolean =>
   !LACKS[device].includes(operator);
 

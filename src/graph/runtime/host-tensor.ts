@@ -8,7 +8,7 @@ export interface HostTensor {
   readonly data: TensorData;
 }
 
-/** What a leaf of a program accepts. */
+/** Types that a leaf of a program accepts. */
 export interface LeafType {
   readonly shape: Shape;
   readonly dtype: DType;

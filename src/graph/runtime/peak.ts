@@ -1,4 +1,4 @@
-// What a program will take of the machine while it runs, known before it is compiled: the runtime's own rules for the
+// Peak memory of a program, known before it is compiled: the runtime's own rules for the
 // order of nodes and the reuse of buffers, applied to the shapes of the graph.
 import type { Dim } from "#core";
 import { type DType, type Node, nodesOf, type Value } from "../value.ts";
@@ -35,13 +35,13 @@ const IN_PLACE = new Set([
   "Cast",
 ]);
 
-/** What decides the sizes of a program's tensors. */
+/** Sizes of the symbolic dimensions of a program. */
 export interface PeakOptions {
   /** The size of a dimension that only a run knows. */
   readonly sizeOf: (name: string) => number;
 }
 
-/** What a program takes beside its inputs. */
+/** Memory of a program without its inputs. */
 export interface ProgramPeak {
   /** Bytes of its intermediate tensors and results, as the runtime's allocator holds them. */
   readonly workspace: number;
@@ -79,7 +79,7 @@ interface Step {
   /** The steps that compute the inputs; undefined for an input of the program or a constant. */
   readonly sources: readonly (Step | undefined)[];
   readonly outputs: Node["outputs"];
-  /** How many steps read each output, and the buffers that these are in. */
+  /** Number of steps that read each output, and the buffers of the outputs. */
   readonly readers: number[];
   readonly buffers: (Buffer | undefined)[];
   readonly index: number;
@@ -140,8 +140,7 @@ interface Buffer {
 }
 
 /**
- * Which tensors share a buffer: views, results in the place of an input, and what takes the place of what is not needed
- * any more.
+ * Assignment of tensors to buffers, which views, in-place results and tensors whose lifetimes do not overlap share.
  */
 class BufferPlan {
   /** In the order in which they are taken. */

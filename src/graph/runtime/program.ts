@@ -11,7 +11,7 @@ import { type Device, deviceError } from "./device.ts";
 import { fromRuntime, type HostTensor, type LeafType, toRuntime } from "./host-tensor.ts";
 import { env, InferenceSession, type Tensor } from "./onnxruntime.ts";
 
-/** Where and how a program runs. */
+/** Options of a session. */
 export interface SessionOptions {
   /** "cpu" by default. */
   readonly device?: Device;
