@@ -64,25 +64,9 @@ test("commands are shown by the name that npx finds anywhere", () => {
   expect(shown.filter(({ text }) => /^(npx )?mos /.test(text))).toEqual([]);
 });
 
-test("every page of the documentation is in the sidebar once", () => {
+test("the sidebar lists every page of the documentation once", () => {
   const listed = sidebar.flatMap(({ pages }) => pages).map((page) => `docs/${page}.md`);
-  const pages = documents().filter((path) => /^docs\/(how-to|reference|explanation)\//.test(path));
-  expect(pages.filter((path) => !listed.includes(path))).toEqual([]);
-  expect(new Set(listed).size).toBe(listed.length);
-});
-
-test("the reference has every error code of the HTTP API", () => {
-  const reference = read("docs/reference/errors.md");
-  const sources = ["src/server", "packages/service/src/api"].flatMap((folder) =>
-    readdirSync(folder, { recursive: true, encoding: "utf8" })
-      .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
-      .map((name) => read(join(folder, name))),
-  );
-  const codes = sources.flatMap((source) =>
-    [...source.matchAll(/status: \d{3},\s+code: "(\w+)"/g)].map((found) => found[1]!),
-  );
-  expect(codes.length).toBeGreaterThan(30);
-  expect(codes.filter((code) => !reference.includes(`\`${code}\``))).toEqual([]);
+  expect(listed.toSorted()).toEqual(documents().filter((path) => path.startsWith("docs/")));
 });
 
 test("comments name only files that exist", () => {

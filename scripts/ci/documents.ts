@@ -1,6 +1,6 @@
 // Runs the commands of all documents that need nothing but the bundled model, in their order and each document in a folder
 // of its own; checks the others with the parsers that they would meet.
-// usage: npm run documents
+// usage: npm run documents [-- docs/tutorial.md ...]
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
@@ -48,7 +48,9 @@ const isServer = (text: string): boolean => /\bserve\b/.test(text);
 const isRequest = (text: string): boolean => text.startsWith("curl ");
 
 function runCommand(folder: string, text: string): boolean {
-  const command = asTyped(text).replaceAll(SERVER, server?.address ?? SERVER);
+  const command = asTyped(text)
+    .replace(/^curl /, "curl --fail-with-body ")
+    .replaceAll(SERVER, server?.address ?? SERVER);
   const { status, stdout, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", command], {
     cwd: text.startsWith("npm ") ? root : folder,
     encoding: "utf8",
@@ -82,7 +84,8 @@ function check({ where, text }: ShownCommand): boolean {
 
 let passed = 0;
 let failed = 0;
-for (const document of documents()) {
+const chosen = process.argv.slice(2);
+for (const document of chosen.length > 0 ? chosen : documents()) {
   const folder = mkdtempSync(join(tmpdir(), "mos-documents-"));
   for (const name of ["assets", "test"]) symlinkSync(resolve(name), join(folder, name));
   for (const command of commandsIn(document)) {
