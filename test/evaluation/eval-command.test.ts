@@ -77,7 +77,7 @@ test("one table of the base and two adapters, all rules' settings in the result"
   expect(result.subjects[1].digest).toMatch(/^sha256:/);
 });
 
-test("--json: one line for each event, and no words", async () => {
+test("--json: one line for each event, and no words", { tags: "thorough" }, async () => {
   const { code, stdout, stderr } = await mos(evalArgs("json.json", "--tasks", "gsm8k", "--json", ...plain));
   expect([code, stderr]).toEqual([0, ""]);
   expect(jsonLines(stdout).map(({ type }) => type)).toEqual([
@@ -131,7 +131,7 @@ test("an adapter of another base says so", { tags: "thorough" }, async () => {
   await expectRefusal(args, { code: 1, message: /adapter "foreign" cannot be used: /, untouched: folder });
 });
 
-test("without --data and without the network it says what is missing", async () => {
+test("without --data and without the network it says what is missing", { tags: "thorough" }, async () => {
   const args = ["eval", "--model", MODEL, "--out", join(folder, "no.json"), "--tasks", "gsm8k"];
   const home = join(folder, "home");
   const { code, stderr } = await ended(start(args, { HF_HOME: home, HF_HUB_OFFLINE: "1" }));
