@@ -1,4 +1,5 @@
-// adapter_config.json: our settings under PEFT's names, and back. What PEFT can do and we cannot is refused by name.
+// adapter_config.json, ours and PEFT's: the one place that knows its fields. Options of PEFT that change what an adapter
+// computes are refused by name, whether the folder is opened or imported.
 import { z } from "zod";
 import { MosError } from "#core";
 import { LINEAR_NAMES } from "#graph";
@@ -28,25 +29,39 @@ export interface AdapterBase {
   readonly tokens?: string | undefined;
 }
 
-/** The fields of an adapter_config.json. */
+/** What every adapter_config.json says. */
+interface CommonFields {
+  readonly peftType: string;
+  readonly baseName: string;
+  readonly rank: number;
+  readonly dropout: number;
+  readonly targets: readonly string[] | string;
+}
+
+/** These under PEFT's names. */
+export const commonFields = ({ peftType, baseName, rank, dropout, targets }: CommonFields) => ({
+  peft_type: peftType,
+  task_type: "CAUSAL_LM",
+  inference_mode: true,
+  base_model_name_or_path: baseName,
+  r: rank,
+  lora_dropout: dropout,
+  target_modules: targets,
+  bias: "none",
+});
+
+/** The fields of an adapter of this package. */
 export function writeFields(
   { config, geometry }: Adapter,
   base: AdapterBase,
 ): Readonly<Record<string, unknown>> {
   const method = methodOf(config);
   return {
-    peft_type: method.peftType,
-    task_type: "CAUSAL_LM",
-    inference_mode: true,
-    base_model_name_or_path: base.name,
+    ...commonFields({ ...config, peftType: method.peftType, baseName: base.name }),
     base_fingerprint: base.fingerprint,
     ...(base.identity === undefined ? {} : { base_identity: base.identity }),
     ...(base.tokens === undefined ? {} : { base_tokens: base.tokens }),
     ...(geometry.decoder === undefined ? {} : { base_decoder: geometry.decoder }),
-    r: config.rank,
-    lora_dropout: config.dropout,
-    target_modules: config.targets,
-    bias: "none",
     ...method.fields(),
     seed: config.seed,
     format: FORMAT,
@@ -54,10 +69,10 @@ export function writeFields(
 }
 
 /** What the base computes beside its weights. */
-export const decoderFields = z.record(
-  z.string(),
-  z.union([z.string(), z.number(), z.null(), z.array(z.number())]),
-);
+const decoderFields = z.record(z.string(), z.union([z.string(), z.number(), z.null(), z.array(z.number())]));
+
+const names = z.union([z.array(z.string()), z.string()]).nullish();
+const numbersByModule = z.record(z.string(), z.number()).nullish();
 
 /** What any adapter_config.json has, ours or PEFT's; other fields are kept for the method. */
 export const savedFields = z.looseObject({
@@ -68,8 +83,15 @@ export const savedFields = z.looseObject({
   base_tokens: z.string().optional(),
   base_decoder: decoderFields.optional(),
   r: z.int(),
-  lora_dropout: z.number().default(0),
-  target_modules: z.union([z.array(z.string()), z.string()]),
+  lora_alpha: z.number().optional(),
+  lora_dropout: z.number().min(0).lt(1).nullish(),
+  target_modules: names,
+  exclude_modules: names,
+  layers_to_transform: z.union([z.array(z.int()), z.int()]).nullish(),
+  layers_pattern: names,
+  rank_pattern: numbersByModule,
+  alpha_pattern: numbersByModule,
+  use_rslora: z.boolean().nullish(),
   /** A LoRA of PEFT has none, and needs none. */
   seed: z.int().min(0).optional(),
   format: z.int().optional(),
@@ -90,7 +112,7 @@ export interface SavedBase {
 }
 
 /** The base that the fields name. */
-export const baseOf = (fields: SavedFields): SavedBase => ({
+export const savedBase = (fields: SavedFields): SavedBase => ({
   name: fields.base_model_name_or_path ?? undefined,
   fingerprint: fields.base_fingerprint,
   identity: fields.base_identity,
@@ -98,29 +120,36 @@ export const baseOf = (fields: SavedFields): SavedBase => ({
   decoder: fields.base_decoder,
 });
 
-/** PEFT's options that change what a LoRA computes and that are not read. */
-const REFUSED = [
-  "use_dora",
+const MERGE =
+  "merge the adapter into its base with PEFT (merge_and_unload) and use the merged model as the base";
+
+/** PEFT's options that change what a LoRA computes beyond A, B and a scale, with what would do instead. */
+export const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
+  use_dora: `DoRA also trains magnitudes, which no plain LoRA has; ${MERGE}`,
+  lora_bias: `biases beside B have no place in a plain LoRA; ${MERGE}`,
+  modules_to_save: `whole modules were trained and saved along; ${MERGE}`,
+  trainable_token_indices: `rows of the embedding were trained along; ${MERGE}`,
+  target_parameters: "it adapts parameters that are not linear layers",
+  layer_replication: "it repeats layers of the base; build that model first, and train on it",
+  alora_invocation_tokens: "it switches on in the middle of a text, which no plain LoRA does",
+  arrow_config: "it chooses among several adapters for each token; import them one by one",
+  use_qalora: "it pools the inputs of A; train again without it",
+  use_bdlora: "its factors are block-diagonal; train again without it",
+  kasa_config: `it changes the base and puts singular values between A and B; ${MERGE}`,
+  monteclora_config: "its factors are drawn at random; train again without it",
+  megatron_config: "its layers are Megatron's; save it from a Hugging Face model",
+  fan_in_fan_out: "its base stores transposed weights, as GPT-2 does; no such model is supported",
+};
+
+/** Options that make a plain LoRA of another shape, which `mos import` reads. */
+export const IMPORTED_OPTIONS = [
   "use_rslora",
-  "use_qalora",
-  "use_bdlora",
-  "lora_bias",
-  "modules_to_save",
   "rank_pattern",
   "alpha_pattern",
   "layers_to_transform",
-  "layer_replication",
-  "target_parameters",
-  "trainable_token_indices",
-  "alora_invocation_tokens",
-  "arrow_config",
-  "kasa_config",
-  "monteclora_config",
-  "fan_in_fan_out",
 ] as const;
 
-/** Those of them that still make a plain LoRA of another shape, which `mos import` can read. */
-const IMPORTED: readonly string[] = ["use_rslora", "rank_pattern", "alpha_pattern", "layers_to_transform"];
+const IMPORT = "mos import makes an adapter of such a folder";
 
 /** Ways to start that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, …) move a part of it into A and B. */
 const PLAIN_STARTS: readonly unknown[] = [
@@ -140,22 +169,35 @@ const isSet = (value: unknown): boolean =>
   value !== false &&
   !(typeof value === "object" && Object.keys(value).length === 0);
 
-function refuseOptions(fields: SavedFields, where: string): void {
+const shown = (value: unknown): string => {
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+};
+
+/**
+ * Refuses options of PEFT that A, B and a scale cannot express.
+ *
+ * @throws MosError `unsupported`, naming the option.
+ */
+export function refuseOptions(
+  fields: SavedFields,
+  { where, isImport }: { readonly where: string; readonly isImport: boolean },
+): void {
   const refuse = (message: string): never => {
     throw new MosError("unsupported", `${where}: ${message}`);
   };
-  const { format = FORMAT, bias = "none", init_lora_weights: start } = fields;
+  const { format = FORMAT, bias, init_lora_weights: start } = fields;
   if (format !== FORMAT)
     refuse(`format ${format} comes from another version of this program; this one reads format ${FORMAT}`);
-  const refused = REFUSED.find((name) => isSet(fields[name]));
-  if (refused !== undefined)
-    refuse(
-      `${refused} ${JSON.stringify(fields[refused])} changes what the adapter computes and is not supported${IMPORTED.includes(refused) ? " here; mos import makes an adapter of such a folder" : ""}`,
-    );
-  if (bias !== "none") refuse(`bias ${JSON.stringify(bias)} is not supported; only "none" is`);
+  for (const [name, reason] of Object.entries(REFUSED_OPTIONS))
+    if (isSet(fields[name])) refuse(`${name} is ${shown(fields[name])}: ${reason}`);
+  const imported = isImport ? undefined : IMPORTED_OPTIONS.find((name) => isSet(fields[name]));
+  if (imported !== undefined) refuse(`${imported} is ${shown(fields[imported])}; ${IMPORT}`);
+  if (isSet(bias) && bias !== "none")
+    refuse(`bias is ${shown(bias)}: biases of the base were trained along; ${MERGE}`);
   if (!PLAIN_STARTS.includes(start))
     refuse(
-      `init_lora_weights ${JSON.stringify(start)} changes the base; let PEFT convert the adapter to a plain LoRA when it saves it`,
+      `init_lora_weights is ${shown(start)}, a start that changes the base; let PEFT save it as a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)`,
     );
 }
 
@@ -164,9 +206,11 @@ const FUSED: readonly (string | undefined)[] = ["qkv_proj", "gate_up_proj"];
 
 /** Names of modules, whole paths or one name. Throws `unsupported` for patterns and fused matrices, which can be imported. */
 function readTargets(given: SavedFields["target_modules"], where: string): readonly (string | undefined)[] {
+  if (given === undefined || given === null)
+    throw new MosError("bad_adapter", `${where}: field "target_modules" is missing; ${IMPORT}`);
   if (given === "all-linear") return LINEAR_NAMES;
   const refuse = (what: string): never => {
-    throw new MosError("unsupported", `${where}: ${what}; mos import makes an adapter of such a folder`);
+    throw new MosError("unsupported", `${where}: ${what}; ${IMPORT}`);
   };
   if (typeof given === "string" && /\W/.test(given)) refuse("target_modules is a pattern");
   const names = [given].flat().map((name) => name.split(".").at(-1));
@@ -183,7 +227,7 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
       "unsupported",
       `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; it can be ${anyOf(METHOD_NAMES.map((name) => methods[name].folder.peftType))}`,
     );
-  refuseOptions(fields, where);
+  refuseOptions(fields, { where, isImport: false });
   const own = Object.entries(method.settings);
   const missing = own.find(([, field]) => fields[field] === undefined);
   if (missing !== undefined)
@@ -200,7 +244,7 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
       {
         method: method.name,
         rank: fields.r,
-        dropout: fields.lora_dropout,
+        dropout: fields.lora_dropout ?? 0,
         targets,
         seed: fields.seed,
         ...Object.fromEntries(own.map(([name, field]) => [name, fields[field]])),

@@ -1,58 +1,43 @@
-// An adapter's folder in the shape of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors. It may be
-// replaced while it is read; reading gives the content of one moment, or an error.
-import { createHash, webcrypto } from "node:crypto";
-import type { BigIntStats } from "node:fs";
-import { realpath, stat } from "node:fs/promises";
+// An adapter's folder: saved, opened, and checked against a base. Reading gives the content of one moment, or an error.
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { decodeText, MosError, parseJson, parseWith } from "#core";
+import { MosError } from "#core";
 import {
-  type ByteSource,
   bytesInMemory,
-  openForReading,
   openSafetensors,
-  pathExists,
-  type ReadableFile,
-  readBytes,
   restoreFolder,
   type SafetensorsFile,
-  storageError,
-  systemCode,
   type WritableTensor,
-  writeFileAtomic,
   writeFolderAtomic,
-  writeSafetensors,
 } from "#files";
 import { type Adapter, drawSeeded, NUMBERS_AT_ONCE } from "./adapter.ts";
 import { type BaseMarks, checkBase, checkDecoder, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
-  baseOf,
   readFields,
   type SavedBase,
   type SavedFields,
-  savedFields,
+  savedBase,
   writeFields,
 } from "./folder-config.ts";
+import {
+  ADAPTER_CONFIG,
+  contentDigest,
+  type FolderVersion,
+  folderVersion,
+  openFiles,
+  parseFields,
+  readAll,
+  writeFolderFiles,
+} from "./folder-files.ts";
 import { inferGeometry } from "./infer-geometry.ts";
 import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
 import { type AdapterConfig, methodOf } from "./methods.ts";
 
-/** The file of an adapter's folder that holds its settings. */
-export const ADAPTER_CONFIG = "adapter_config.json";
-/** The file of an adapter's folder that holds its tensors. */
-export const ADAPTER_TENSORS = "adapter_model.safetensors";
-
-/** Bytes of an adapter_config.json: more than any adapter has, and few enough to be parsed at once. */
-export const LARGEST_CONFIG = 1 << 18;
-/** The same for entries of a list or an object in it. */
-const MOST_ENTRIES = 2_000;
-
 // Writing
 
 /**
- * Writes the two files into a folder that may hold other things, each complete or absent. The config comes last:
- * a folder without it is not an adapter.
+ * Writes an adapter's two files into a folder that may hold other things, as `writeFolderFiles`.
  *
  * @throws MosError `storage`, `not_found`.
  */
@@ -73,11 +58,7 @@ export async function writeAdapterFiles(
       data instanceof Int32Array ? { dtype: "I32", shape, data } : { dtype: "F32", shape, data },
     );
   }
-  await writeSafetensors(join(folder, ADAPTER_TENSORS), Object.fromEntries(named), { format: "pt" });
-  await writeFileAtomic(
-    join(folder, ADAPTER_CONFIG),
-    `${JSON.stringify(writeFields(adapter, base), null, 2)}\n`,
-  );
+  await writeFolderFiles(folder, { fields: writeFields(adapter, base), tensors: Object.fromEntries(named) });
 }
 
 /**
@@ -91,150 +72,7 @@ export const saveAdapter = (
   options: { readonly base: AdapterBase },
 ): Promise<void> => writeFolderAtomic(folder, (into) => writeAdapterFiles(into, adapter, options));
 
-// Versions
-
-/** When the files of an adapter's folder changed last, and a text that differs whenever one of them has changed. */
-export interface FolderVersion {
-  readonly text: string;
-  /** Seconds since 1970. */
-  readonly changedAt: number;
-}
-
-/** Changes whenever the file does; needs no reading. */
-const stampOf = ({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>
-  `${ino}:${size}:${mtimeNs}:${ctimeNs}`;
-
-function versionOf(config: BigIntStats, tensors: BigIntStats | undefined): FolderVersion {
-  const newest = Math.max(Number(config.mtimeMs), Number(tensors?.mtimeMs ?? 0));
-  return {
-    text: `${stampOf(config)} ${tensors === undefined ? "" : stampOf(tensors)}`,
-    changedAt: newest / 1000,
-  };
-}
-
-async function statOf(path: string): Promise<BigIntStats | undefined> {
-  try {
-    return await stat(path, { bigint: true });
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw error;
-  }
-}
-
-/** The version of an adapter's folder; undefined where there is no adapter. */
-export async function folderVersion(folder: string): Promise<FolderVersion | undefined> {
-  const [config, tensors] = await Promise.all([
-    statOf(join(folder, ADAPTER_CONFIG)),
-    statOf(join(folder, ADAPTER_TENSORS)),
-  ]);
-  return config === undefined ? undefined : versionOf(config, tensors);
-}
-
-/** Hashed a piece at a time, on the threads of Web Crypto, so that the event loop is not blocked. */
-const PIECE = 1 << 22;
-
-/** SHA-256 over the settings and the digests of the tensors' pieces of 4 MiB. */
-async function contentDigest(config: Uint8Array, tensors: ByteSource): Promise<string> {
-  const hash = createHash("sha256").update(`${config.length} ${tensors.size}\n`).update(config);
-  const buffer = new Uint8Array(Math.min(PIECE, tensors.size));
-  for (let done = 0; done < tensors.size; done += buffer.length) {
-    const piece = buffer.subarray(0, Math.min(buffer.length, tensors.size - done));
-    await tensors.read(piece, done);
-    hash.update(new Uint8Array(await webcrypto.subtle.digest("SHA-256", piece)));
-  }
-  return `sha256:${hash.digest("hex")}`;
-}
-
 // Opening
-
-const noAdapter = (folder: string): MosError =>
-  new MosError("not_found", `${folder}: no adapter here (there is no ${ADAPTER_CONFIG})`);
-
-/** What has too many entries is refused before they are looked at one by one. */
-function refuseLong(value: unknown, where: string): void {
-  if (typeof value !== "object" || value === null) return;
-  const { length } = Object.keys(value);
-  if (length > MOST_ENTRIES)
-    throw new MosError("bad_adapter", `${where} has ${length} entries; at most ${MOST_ENTRIES} are read`);
-}
-
-function parseFields(bytes: Uint8Array, where: string): SavedFields {
-  const place = { code: "bad_adapter", where } as const;
-  const value = parseJson(decodeText(bytes, place), place);
-  refuseLong(value, `${where}: this`);
-  for (const [name, field] of Object.entries(value ?? {})) refuseLong(field, `${where}: field "${name}"`);
-  return parseWith(savedFields, value, place);
-}
-
-/**
- * What an adapter's folder says about its base; the tensors are not looked at.
- *
- * @throws MosError `not_found`, `bad_adapter`, `storage`.
- */
-export async function readAdapterBase(folder: string): Promise<SavedBase> {
-  await restoreFolder(folder);
-  const where = join(folder, ADAPTER_CONFIG);
-  if (!(await pathExists(where))) throw noAdapter(folder);
-  const bytes = await readBytes(where, { code: "bad_adapter", maximumBytes: LARGEST_CONFIG });
-  return baseOf(parseFields(bytes, where));
-}
-
-/** Opens a file of the folder `real`, which messages call `folder`. */
-async function openFile(real: string, folder: string, name: string): Promise<ReadableFile> {
-  try {
-    const file = await openForReading(join(real, name), "bad_adapter");
-    return { ...file, path: join(folder, name) };
-  } catch (error) {
-    if (!(error instanceof MosError)) throw error;
-    throw new MosError(error.code, error.message.replaceAll(real, folder), { cause: error });
-  }
-}
-
-async function openTensors(real: string, folder: string): Promise<ReadableFile> {
-  if (await pathExists(join(real, ADAPTER_TENSORS))) return openFile(real, folder, ADAPTER_TENSORS);
-  const advice = (await pathExists(join(real, "adapter_model.bin")))
-    ? "; adapter_model.bin may hold code and is never read, save the adapter as safetensors"
-    : "";
-  throw new MosError("not_found", `${folder}: ${ADAPTER_TENSORS} is missing${advice}`);
-}
-
-async function readAll(file: ByteSource): Promise<Uint8Array> {
-  const bytes = new Uint8Array(file.size);
-  await file.read(bytes, 0);
-  return bytes;
-}
-
-interface FolderFiles {
-  readonly config: Uint8Array;
-  readonly tensors: ReadableFile;
-  readonly version: FolderVersion;
-}
-
-async function openFiles(folder: string): Promise<FolderFiles> {
-  if (!(await pathExists(join(folder, ADAPTER_CONFIG)))) throw noAdapter(folder);
-  // if `folder` is a link that changes now, both files still come from one folder
-  const real = await realpath(folder).catch((error: unknown) => {
-    throw storageError(error, folder);
-  });
-  await using config = await openFile(real, folder, ADAPTER_CONFIG);
-  if (config.size > LARGEST_CONFIG)
-    throw new MosError(
-      "bad_adapter",
-      `${config.path}: ${config.size} bytes are too many; at most ${LARGEST_CONFIG} are read`,
-    );
-  const tensors = await openTensors(real, folder);
-  try {
-    const stats = [
-      await config.handle.stat({ bigint: true }),
-      await tensors.handle.stat({ bigint: true }),
-    ] as const;
-    return { config: await readAll(config), tensors, version: versionOf(...stats) };
-  } catch (error) {
-    await tensors[Symbol.asyncDispose]();
-    throw error;
-  }
-}
 
 /** What an adapter is checked against. */
 export interface LoadAdapterOptions {
@@ -268,6 +106,10 @@ export interface AdapterFolder extends AsyncDisposable {
   readonly version: FolderVersion;
   /** SHA-256 of the content of both files. */
   digest(): Promise<string>;
+  /** What its adapter_config.json says, ours or PEFT's. Throws `bad_adapter`. */
+  fields(): SavedFields;
+  /** Its tensors, as long as the folder is open. Throws `bad_adapter`, `unsupported`. */
+  tensors(): Promise<SafetensorsFile>;
   /** Whether the folder still holds these two files, which shows that they belong together. */
   isCurrent(): Promise<boolean>;
   /**
@@ -319,26 +161,28 @@ export async function openAdapterFolder(
     // the handle belongs to the folder, which may be checked more than once
     const open = (): Promise<SafetensorsFile> =>
       openSafetensors({ ...source, [Symbol.asyncDispose]: async () => {} }, { code: "bad_adapter" });
+    const fields = (): SavedFields => parseFields(config, where);
     return {
       version,
+      fields,
+      tensors: open,
       digest: () => contentDigest(config, source),
       isCurrent: async () => (await folderVersion(folder))?.text === version.text,
       geometry: async () => {
-        const settings = readFields(parseFields(config, where), where);
+        const settings = readFields(fields(), where);
         const shapes = [...(await open()).tensors].map(([name, { shape }]) => [name, shape] as const);
         return inferGeometry(settings, new Map(shapes));
       },
       describe: async () => {
-        const fields = parseFields(config, where);
+        const said = fields();
         const floats = [...(await open()).tensors.values()].filter(({ dtype }) => dtype !== "I32");
         return {
-          config: readFields(fields, where),
-          base: baseOf(fields),
+          config: readFields(said, where),
+          base: savedBase(said),
           parameters: floats.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
         };
       },
-      check: async (options) =>
-        checkAdapter({ folder, where, fields: parseFields(config, where) }, await open(), options),
+      check: async (options) => checkAdapter({ folder, where, fields: fields() }, await open(), options),
       [Symbol.asyncDispose]: () => tensors[Symbol.asyncDispose](),
     };
   } catch (error) {
@@ -406,8 +250,8 @@ function readSettings(
   const trainedOn =
     fingerprint === undefined
       ? undefined
-      : checkBase(folder, baseOf(fields), { fingerprint, identity, tokens });
-  checkDecoder(folder, baseOf(fields), geometry.decoder);
+      : checkBase(folder, savedBase(fields), { fingerprint, identity, tokens });
+  checkDecoder(folder, savedBase(fields), geometry.decoder);
   const method = methodOf(config);
   try {
     method.check(geometry);

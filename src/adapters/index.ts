@@ -21,23 +21,35 @@ export {
 export { type Budget, budget } from "./budget.ts";
 export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost, type FactorMap } from "./expand.ts";
 export {
-  ADAPTER_CONFIG,
-  ADAPTER_TENSORS,
   type AdapterFolder,
   type CheckedAdapter,
   type DrawTensor,
-  type FolderVersion,
-  folderVersion,
-  LARGEST_CONFIG,
   type LoadAdapterOptions,
   loadAdapter,
   openAdapterFolder,
-  readAdapterBase,
   readGeometry,
   saveAdapter,
   writeAdapterFiles,
 } from "./folder.ts";
-export { type AdapterBase, decoderFields, type SavedBase } from "./folder-config.ts";
+export {
+  type AdapterBase,
+  commonFields,
+  IMPORTED_OPTIONS,
+  REFUSED_OPTIONS,
+  refuseOptions,
+  type SavedBase,
+  type SavedFields,
+  savedBase,
+} from "./folder-config.ts";
+export {
+  ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
+  type FolderVersion,
+  folderVersion,
+  LARGEST_CONFIG,
+  readAdapterBase,
+  writeFolderFiles,
+} from "./folder-files.ts";
 export { type RoutingUse, routingUse, type SiteNorms, siteNorms } from "./inspect.ts";
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect-folder.ts";
 export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./list.ts";

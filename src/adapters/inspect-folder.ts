@@ -1,7 +1,8 @@
 import { geometryOf, type ModelConfig } from "#models";
 import { type Budget, budget } from "./budget.ts";
-import { loadAdapter, readAdapterBase, readGeometry } from "./folder.ts";
+import { loadAdapter, readGeometry } from "./folder.ts";
 import type { SavedBase } from "./folder-config.ts";
+import { readAdapterBase } from "./folder-files.ts";
 import { type RoutingUse, routingUse, type SiteNorms, siteNorms } from "./inspect.ts";
 import type { AdapterGeometry } from "./method.ts";
 import type { AdapterConfig } from "./methods.ts";

@@ -177,7 +177,7 @@ describe("the geometry of the base", () => {
     await rename(join(path, "adapter_model.safetensors"), join(path, "adapter_model.bin"));
     await expect(readGeometry(path)).rejects.toMatchObject({
       code: "not_found",
-      message: `${path}: adapter_model.safetensors is missing; adapter_model.bin may hold code and is never read, save the adapter as safetensors`,
+      message: `${path}: adapter_model.safetensors is missing; adapter_model.bin may hold code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file`,
     });
   });
 

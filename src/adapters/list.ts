@@ -3,8 +3,9 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "#core";
 import { listFolder, nameOfFile, pathExists } from "#files";
-import { folderVersion, openAdapterFolder } from "./folder.ts";
+import { openAdapterFolder } from "./folder.ts";
 import type { SavedBase } from "./folder-config.ts";
+import { folderVersion } from "./folder-files.ts";
 import type { AdapterConfig } from "./methods.ts";
 import {
   findAdapter,

@@ -14,7 +14,7 @@ import {
   storageError,
   writeFolderAtomic,
 } from "#files";
-import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder.ts";
+import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder-files.ts";
 
 const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS];
 

@@ -2,6 +2,8 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import {
+  ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
   type Adapter,
   type BaseMarks,
   checkBase,
@@ -258,7 +260,7 @@ async function checkFileTarget(path: string, { overwrite, sources }: TargetOptio
   if (!overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
 }
 
-const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);
+const ADAPTER_FILES: ReadonlySet<string> = new Set([ADAPTER_CONFIG, ADAPTER_TENSORS]);
 
 /** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
 async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {

@@ -3,12 +3,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createAdapter, expandFactors, methods, parseAdapterConfig } from "#adapters";
+import {
+  createAdapter,
+  expandFactors,
+  IMPORTED_OPTIONS,
+  methods,
+  openAdapterFolder,
+  parseAdapterConfig,
+  REFUSED_OPTIONS,
+} from "#adapters";
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#files";
 import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#graph";
 import { geometryOf, parseHuggingFaceConfig } from "#models";
-import { modulePatterns } from "./peft-fields.ts";
+import { modulePatterns } from "./module-rules.ts";
 import { type ImportSource, readLora } from "./read-lora.ts";
 
 const configOf = (fields: Readonly<Record<string, unknown>>) =>
@@ -297,22 +305,71 @@ test("masks do not make a large adapter of a small file", async () => {
   );
 });
 
+describe("an option of PEFT that A, B and a scale cannot express", () => {
+  const places = sites(["q_proj", "v_proj"]);
+  const open = async (): Promise<void> => {
+    await using opened = await openAdapterFolder(folder);
+    await opened.check({ geometry, fingerprint: undefined });
+  };
+  const given: Readonly<Record<string, readonly [unknown, string]>> = {
+    use_dora: [true, "true: DoRA also trains magnitudes"],
+    lora_bias: [true, "true: biases beside B"],
+    modules_to_save: [["lm_head"], '["lm_head"]: whole modules were trained'],
+    trainable_token_indices: [[1], "[1]: rows of the embedding"],
+    target_parameters: [["experts"], '["experts"]: it adapts parameters'],
+    layer_replication: [[[0, 2]], "[[0,2]]: it repeats layers"],
+    alora_invocation_tokens: [[1], "[1]: it switches on"],
+    arrow_config: [{ top_k: 3 }, '{"top_k":3}: it chooses'],
+    use_qalora: [true, "true: it pools the inputs of A"],
+    use_bdlora: [{ blocks: 2 }, '{"blocks":2}: its factors are block-diagonal'],
+    kasa_config: [{ beta: 1 }, '{"beta":1}: it changes the base'],
+    monteclora_config: [{ draws: 2 }, '{"draws":2}: its factors are drawn'],
+    megatron_config: [{ layers: 2 }, '{"layers":2}: its layers are Megatron\'s'],
+    fan_in_fan_out: [true, "true: its base stores transposed weights"],
+  };
+  const more: readonly (readonly [string, unknown, string])[] = [
+    ["bias", "all", '"all": biases of the base'],
+    ["bias", "lora_only", '"lora_only": biases of the base'],
+    ["init_lora_weights", "pissa", '"pissa", a start that changes the base'],
+    ["init_lora_weights", "pissa_niter_4", '"pissa_niter_4", a start that changes the base'],
+    ["init_lora_weights", "loftq", '"loftq", a start that changes the base'],
+  ];
+
+  test("is known to this test", () => {
+    expect(Object.keys(given).toSorted()).toEqual(Object.keys(REFUSED_OPTIONS).toSorted());
+  });
+
+  test.each([...Object.entries(given).map(([name, [value, said]]) => [name, value, said] as const), ...more])(
+    "%s %j is refused where the folder is opened and where it is imported",
+    async (name, value, said) => {
+      await save({ [name]: value }, factors(places));
+      const refusal = expect.objectContaining({
+        code: "unsupported",
+        message: expect.stringContaining(`${join(folder, "adapter_config.json")}: ${name} is ${said}`),
+      });
+      await expect(open()).rejects.toThrowError(refusal);
+      await expect(read()).rejects.toThrowError(refusal);
+    },
+  );
+
+  test.each([
+    ["use_rslora", true],
+    ["rank_pattern", { q_proj: 2 }],
+    ["alpha_pattern", { q_proj: 6 }],
+    ["layers_to_transform", [0, 1]],
+  ] as const)("%s %j is for mos import alone", async (name, value) => {
+    expect(IMPORTED_OPTIONS).toContain(name);
+    await save({ [name]: value }, factors(places));
+    await expect(open()).rejects.toThrowError(
+      `${name} is ${JSON.stringify(value)}; mos import makes an adapter`,
+    );
+    await expect(read()).resolves.toBeDefined();
+  });
+});
+
 describe("what is refused, by name", () => {
   const places = sites(["q_proj", "v_proj"]);
   test.each<[Readonly<Record<string, unknown>>, string]>([
-    [{ use_dora: true }, "use_dora is true: DoRA also trains magnitudes"],
-    [{ lora_bias: true }, "lora_bias is true"],
-    [{ bias: "lora_only" }, 'bias is "lora_only"'],
-    [{ modules_to_save: ["lm_head"] }, 'modules_to_save is ["lm_head"]: whole modules'],
-    [{ trainable_token_indices: [1] }, "trainable_token_indices is [1]"],
-    [
-      { init_lora_weights: "pissa_niter_4" },
-      'init_lora_weights is "pissa_niter_4", a start that changes the base',
-    ],
-    [{ init_lora_weights: "loftq" }, 'init_lora_weights is "loftq"'],
-    [{ layer_replication: [[0, 2]] }, "layer_replication is [[0,2]]"],
-    [{ target_parameters: ["experts"] }, "target_parameters is"],
-    [{ alora_invocation_tokens: [1] }, "alora_invocation_tokens is"],
     [{ peft_type: "LOHA" }, 'peft_type "LOHA" is not a LoRA'],
     [{ lora_alpha: 0 }, "lora_alpha 0 switches the adapter off"],
     [{ lora_alpha: "6" }, 'field "lora_alpha" is "6"; a number is expected'],
@@ -404,7 +461,7 @@ describe("what is refused, by name", () => {
 
   test("a config that is far too long", async () => {
     await save({ target_modules: ["x".repeat(1 << 20)] }, factors(places));
-    await expect(read()).rejects.toThrowError("bytes are too many; at most 1048576 are read");
+    await expect(read()).rejects.toThrowError("bytes are too many; at most 262144 are read");
   });
 
   test("a pickled file is never opened", async () => {

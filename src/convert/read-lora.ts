@@ -1,14 +1,21 @@
 // A LoRA of Hugging Face PEFT, or of the code of the authors of MoS, → a plain LoRA of this package.
 import { join } from "node:path";
-import type { SavedBase } from "#adapters";
+import {
+  ADAPTER_CONFIG,
+  openAdapterFolder,
+  refuseOptions,
+  type SavedBase,
+  type SavedFields,
+  savedBase,
+} from "#adapters";
 import { MosError } from "#core";
-import { openSafetensors, pathExists, readJson, type SafetensorsFile } from "#files";
+import type { SafetensorsFile } from "#files";
 import { siteKey } from "#graph";
 import { geometryOf, type ModelConfig, modulePrefixIn } from "#models";
 import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
 import { type FileModule, fileModules } from "./file-modules.ts";
 import { splitFactors } from "./fuse-factors.ts";
-import { moduleRules, type PeftFields, peftFields, refuseOtherThanLora, targetTest } from "./peft-fields.ts";
+import { type LoraFields, moduleRules, targetTest } from "./module-rules.ts";
 import {
   checkExpansion,
   type ModuleTensors,
@@ -23,11 +30,6 @@ export const IMPORT_SOURCES = ["peft", "mos-official"] as const;
 /** One of `IMPORT_SOURCES`. */
 export type ImportSource = (typeof IMPORT_SOURCES)[number];
 
-const CONFIG = "adapter_config.json";
-const MODEL = "adapter_model.safetensors";
-/** A config that names each layer of a large model three times has a tenth of this. */
-const LARGEST_CONFIG = 1 << 20;
-
 export interface ReadLoraOptions {
   /** The base's config: its family decides how linear layers are called, and which are fused. */
   readonly model: ModelConfig;
@@ -39,18 +41,27 @@ export interface ReadLora extends AssembledLora {
   readonly base: SavedBase;
 }
 
-/** Which file holds the tensors; pickled ones are never opened. */
-async function tensorFile(folder: string): Promise<string> {
-  if (await pathExists(join(folder, MODEL))) return join(folder, MODEL);
-  const isPickled = await pathExists(join(folder, "adapter_model.bin"));
-  throw new MosError(
-    "not_found",
-    `${folder}: ${MODEL} is missing${isPickled ? "; adapter_model.bin may hold code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file" : ""}`,
-  );
+/** The fields of a LoRA. Throws `unsupported` for another method, and `bad_adapter` for one without effect. */
+function loraFields(fields: SavedFields, where: string): LoraFields {
+  const { peft_type: type, lora_alpha: alpha } = fields;
+  if (type !== "LORA")
+    throw new MosError(
+      "unsupported",
+      `${where}: peft_type ${JSON.stringify(type)} is not a LoRA; only "LORA" is imported, and adapters of this program need no import`,
+    );
+  refuseOptions(fields, { where, isImport: true });
+  if (alpha === undefined)
+    throw new MosError("bad_adapter", `${where}: field "lora_alpha" is missing; a number is expected`);
+  if (alpha === 0)
+    throw new MosError(
+      "bad_adapter",
+      `${where}: lora_alpha 0 switches the adapter off; there is nothing to import`,
+    );
+  return { ...fields, lora_alpha: alpha };
 }
 
 interface Targets {
-  readonly fields: PeftFields;
+  readonly fields: LoraFields;
   readonly modules: ReadonlyMap<string, FileModule>;
   readonly path: string;
 }
@@ -69,15 +80,15 @@ function checkTargets(
     throw new MosError(
       "bad_adapter",
       has
-        ? `${file}: ${path} has tensors, but ${CONFIG} does not target it`
-        : `${file}: ${path} is targeted by ${CONFIG}, but its tensors are missing; the adapter may be for a base of another shape`,
+        ? `${file}: ${path} has tensors, but ${ADAPTER_CONFIG} does not target it`
+        : `${file}: ${path} is targeted by ${ADAPTER_CONFIG}, but its tensors are missing; the adapter may be for a base of another shape`,
     );
   }
 }
 
 interface FactorReading extends Pick<ReadLoraOptions, "from"> {
   readonly file: SafetensorsFile;
-  readonly fields: PeftFields;
+  readonly fields: LoraFields;
 }
 
 async function readFactors(
@@ -85,7 +96,7 @@ async function readFactors(
   { file, fields, from }: FactorReading,
 ): Promise<ReadonlyMap<string, SiteFactors>> {
   checkExpansion(found.values(), file);
-  const ruleOf = moduleRules(fields, CONFIG);
+  const ruleOf = moduleRules(fields, ADAPTER_CONFIG);
   const result = new Map<string, SiteFactors>();
   for (const tensors of found.values()) {
     const { module, parts } = tensors;
@@ -100,7 +111,7 @@ async function readFactors(
     if (from === "peft" && factors.rank !== rule.rank)
       throw new MosError(
         "bad_adapter",
-        `${file.path}: ${module.path} has rank ${factors.rank}, ${CONFIG} says ${rule.rank} (r or rank_pattern)`,
+        `${file.path}: ${module.path} has rank ${factors.rank}, ${ADAPTER_CONFIG} says ${rule.rank} (r or rank_pattern)`,
       );
     const scale = rule.scaleAt(factors.rank);
     const split = splitFactors(
@@ -127,30 +138,16 @@ async function readFactors(
  * @throws MosError "not_found", "bad_adapter", "unsupported".
  */
 export async function readLora(folder: string, { model, from }: ReadLoraOptions): Promise<ReadLora> {
-  const where = join(folder, CONFIG);
-  if (!(await pathExists(where)))
-    throw new MosError("not_found", `${folder}: no adapter here (there is no ${CONFIG})`);
-  const fields = await readJson(where, peftFields, { code: "bad_adapter", maximumBytes: LARGEST_CONFIG });
-  refuseOtherThanLora(fields, where);
-  if (fields.lora_alpha === 0)
-    throw new MosError(
-      "bad_adapter",
-      `${where}: lora_alpha 0 switches the adapter off; there is nothing to import`,
-    );
-  const path = await tensorFile(folder);
-  await using file = await openSafetensors(path, { code: "bad_adapter" });
+  await using opened = await openAdapterFolder(folder);
+  const fields = loraFields(opened.fields(), join(folder, ADAPTER_CONFIG));
+  const file = await opened.tensors();
   const modules = fileModules(model, modulePrefixIn([...file.tensors.keys()].map(nameInModel)));
   const found = moduleTensors(file, modules);
-  checkTargets(found, { fields, modules, path });
+  checkTargets(found, { fields, modules, path: file.path });
   const sites = await readFactors(found, { file, fields, from });
   const dropout = fields.lora_dropout ?? 0;
   return {
     ...assembleLora(sites, { geometry: geometryOf(model), dropout, seed: 0 }),
-    base: {
-      name: fields.base_model_name_or_path ?? undefined,
-      fingerprint: fields.base_fingerprint,
-      identity: fields.base_identity,
-      decoder: fields.base_decoder,
-    },
+    base: savedBase(fields),
   };
 }

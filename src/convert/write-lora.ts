@@ -1,13 +1,6 @@
 // A plain LoRA for other programs: as the folder that Hugging Face PEFT saves, and as the GGUF file that llama.cpp takes.
-import { join } from "node:path";
-import { type Adapter, methodOf } from "#adapters";
-import {
-  type WritableGgufTensor,
-  writeFileAtomic,
-  writeFolderAtomic,
-  writeGguf,
-  writeSafetensors,
-} from "#files";
+import { type Adapter, commonFields, methodOf, writeFolderFiles } from "#adapters";
+import { type WritableGgufTensor, writeFolderAtomic, writeGguf } from "#files";
 import { modulePath, type Site } from "#graph";
 import { ggufArchitecture, ggufName, type ModelConfig, toGgufRows } from "#models";
 import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lora.ts";
@@ -130,32 +123,29 @@ export async function writePeft(
   const { rank, dropout } = adapter.config;
   const modules = storedModules(adapter, { dtype, model, modulePrefix });
   const fields = {
+    ...commonFields({
+      peftType: "LORA",
+      baseName,
+      rank,
+      dropout,
+      targets: targetsOf(modules, modulePrefix),
+    }),
+    ...rankFields(modules, { rank, alpha }),
     auto_mapping: null,
-    base_model_name_or_path: baseName,
-    bias: "none",
     fan_in_fan_out: false,
-    inference_mode: true,
     init_lora_weights: true,
     layers_pattern: null,
     layers_to_transform: null,
-    ...rankFields(modules, { rank, alpha }),
-    lora_dropout: dropout,
     modules_to_save: null,
-    peft_type: "LORA",
     revision: null,
-    target_modules: targetsOf(modules, modulePrefix),
-    task_type: "CAUSAL_LM",
   };
   const tensors = modules.flatMap(({ path, a, b }) => [
     [peftTensorName(path, "A"), a] as const,
     [peftTensorName(path, "B"), b] as const,
   ]);
-  await writeFolderAtomic(folder, async (into) => {
-    await writeSafetensors(join(into, "adapter_model.safetensors"), Object.fromEntries(tensors), {
-      format: "pt",
-    });
-    await writeFileAtomic(join(into, "adapter_config.json"), `${JSON.stringify(fields, null, 2)}\n`);
-  });
+  await writeFolderAtomic(folder, (into) =>
+    writeFolderFiles(into, { fields, tensors: Object.fromEntries(tensors) }),
+  );
 }
 
 export interface WriteGgufLoraOptions {

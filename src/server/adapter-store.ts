@@ -1,6 +1,11 @@
 // Adapters on disk: a folder for each, complete or absent. Names come from clients, paths never do.
 import { join } from "node:path";
-import { forgetVersions, LARGEST_CONFIG } from "#adapters";
+import {
+  ADAPTER_CONFIG as CONFIG,
+  forgetVersions,
+  LARGEST_CONFIG,
+  ADAPTER_TENSORS as TENSORS,
+} from "#adapters";
 import { MosError, parseJson, reasonOf } from "#core";
 import {
   expectAdapterHeader,
@@ -18,9 +23,6 @@ import {
 } from "#files";
 import type { AdapterInfo, Engine } from "#inference";
 import { ApiError } from "./errors.ts";
-
-const CONFIG = "adapter_config.json";
-const TENSORS = "adapter_model.safetensors";
 
 /** An adapter's two files as a client sent them. */
 export interface UploadedAdapter {
