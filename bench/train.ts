@@ -35,7 +35,7 @@ first step, in which the program is compiled.`;
 
 const given = readArguments(HELP, {
   values: [
-    ...["model", "data", "examples", "batch", "seq", "labelled", "steps", "row-length"],
+    ...["model", "data", "max-examples", "batch", "seq", "labelled", "steps", "row-length"],
     ...["method", "equivalent-rank", "rank", "threads", "profile", "base-dtype", "compute-dtype"],
   ],
   flags: ["json", "no-packing"],
@@ -76,7 +76,7 @@ function randomWork(vocabulary: number): Work {
 
 async function fileWork(file: string, { model, text }: BaseModel): Promise<Work> {
   const { examples } = await readDataset(file);
-  const { encoded, report } = await encodeExamples(examples.slice(0, given.number("examples", 128)), {
+  const { encoded, report } = await encodeExamples(examples.slice(0, given.number("max-examples", 128)), {
     tokenizer: text.tokenizer,
     template: text.template,
     maxLength: model.config.maxPositions,

@@ -39,7 +39,7 @@ def example_batches() -> Iterator[Batch]:
 
     examples = []
     with open(args.data, encoding="utf-8") as lines:
-        for line, _ in zip(lines, range(args.examples)):
+        for line, _ in zip(lines, range(args.max_examples)):
             row = json.loads(line)
             prompt = tokens(f"<|im_start|>user\n{row['question']}<|im_end|>\n<|im_start|>assistant\n")
             answer = tokens(f"{row['answer']}<|im_end|>\n")

@@ -140,7 +140,7 @@ function rowsText(rows: readonly StudyRow[], extra: Part["extra"]): string {
   const order = Object.keys(LABELS);
   const place = ({ key }: StudyRow): number => (order.indexOf(key) + order.length + 1) % (order.length + 1);
   const sorted = [...rows].sort((a, b) => place(a) - place(b));
-  const head = ["", "trained", "rate (tried)", "one step", "seeds", "held-out loss", "95 % interval"];
+  const head = ["", "trained", "rate (tried)", "one step", "seeds", "validation loss", "95 % interval"];
   return table(
     extra === undefined ? head : [...head, extra.title, "95 % interval"],
     sorted.map((row) => rowCells(row, extra)),
@@ -269,7 +269,7 @@ async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Pro
         ...fittingCells(adapters, mos),
       ]);
   return table(
-    ["task", "adapters", "LoRA", "they take", "held-out loss", "MoS", "they take", "held-out loss"],
+    ["task", "adapters", "LoRA", "they take", "validation loss", "MoS", "they take", "validation loss"],
     lines,
   );
 }

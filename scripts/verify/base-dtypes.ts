@@ -14,13 +14,13 @@ import {
 } from "#training";
 import { type Arguments, fail, readArguments, rounded } from "../../bench/arguments.ts";
 
-const HELP = `usage: npm run verify:base-dtypes -- --model PATH --validation-split FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
+const HELP = `usage: npm run verify:base-dtypes -- --model PATH --validation-data FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
 
 Validation loss of adapters on every form of one base, in nats. With --data an adapter is trained on each form (rows of the
 table) and measured on each (columns); with --adapter that one alone is measured. The base itself is the first row.
 
   --model PATH        GGUF file or model folder
-  --validation-split FILE     JSON Lines to measure on
+  --validation-data FILE  JSON Lines to measure on
   --data FILE         JSON Lines to train on
   --out FOLDER        where the adapters go; those that are there are not trained again
   --adapter FOLDER    an adapter that exists
@@ -31,7 +31,7 @@ table) and measured on each (columns); with --adapter that one alone is measured
   --batch-size N      rows of a batch (4)
   --max-length N      tokens of a row (512)
   --learning-rate X   (1e-3)
-  --max-examples N        validation examples, from the first (100)
+  --max-examples N    validation examples, from the first (100)
   --seeds N           adapters of each form (1); losses are means
   --threads N         (one for each core)
   --json              one JSON object`;
@@ -79,8 +79,8 @@ function planOf(given: Arguments): Plan {
   return {
     model: needed("model"),
     bases: names.map(base),
-    validation: needed("held-out"),
-    examples: given.number("examples", 100),
+    validation: needed("validation-data"),
+    examples: given.number("max-examples", 100),
     adapter,
     data,
     out: data === undefined ? undefined : needed("out"),
@@ -173,7 +173,7 @@ const given = readArguments(HELP, {
   values: [
     ...[
       "model",
-      "held-out",
+      "validation-data",
       "data",
       "out",
       "adapter",
@@ -183,7 +183,7 @@ const given = readArguments(HELP, {
       "batch-size",
       "max-length",
     ],
-    ...["learning-rate", "examples", "seeds", "threads", "rank"],
+    ...["learning-rate", "max-examples", "seeds", "threads", "rank"],
   ],
   flags: ["json"],
 });
