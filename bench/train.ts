@@ -137,7 +137,7 @@ printResult(
     method: adapter.config.method,
     rank: adapter.config.rank,
     base_dtype: baseDtype,
-    computeDtype,
+    compute_dtype: computeDtype,
     data: data === undefined ? null : basename(data),
     batch,
     seq: data === undefined ? seq : null,
