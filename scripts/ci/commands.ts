@@ -186,7 +186,9 @@ export function runsHere(text: string): boolean {
   if (words[0] !== "npx" || !IS_OURS.test(words[1] ?? "")) return false;
   if (words[2] === "pull" || words[2] === "quickstart") return false;
   if (words[2] === "adapters") return false; // of runs that a reader has made
-  const files = words.filter((_, i) => /^--(model|data|validation-data|config|file)$/.test(words[i - 1] ?? ""));
+  const files = words.filter((_, i) =>
+    /^--(model|data|validation-data|config|file)$/.test(words[i - 1] ?? ""),
+  );
   if (words[2] === "eval" && !words.includes("--data")) return false; // it would be fetched
   return files.every((file) => LOCAL.test(file));
 }
