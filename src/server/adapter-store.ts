@@ -64,7 +64,7 @@ const DEVICE_NAME = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 export function checkAdapterName(name: string): void {
   if (PLAIN_NAME.test(name) && !name.endsWith(".") && !DEVICE_NAME.test(name)) return;
   throw new ApiError(
-    "name: an adapter's name begins with a letter or digit; letters, digits and . _ - follow, 128 at most; it does not end with a dot, and is not that of a device, such as CON or COM1",
+    "name: must start with a letter or digit, followed by letters, digits and . _ -, at most 128, and must not end with a dot or be a device name such as CON or COM1",
     { status: 400, code: "invalid_value", param: "name" },
   );
 }
@@ -78,7 +78,7 @@ function foldersFor(name: string): readonly string[] {
 /** The adapters' folder. @throws ApiError 400 if the server has none. */
 function folderOf({ folder }: AdapterStoreOptions): string {
   if (folder !== undefined) return folder;
-  throw new ApiError("the server runs without a folder of adapters; start it with --adapters", {
+  throw new ApiError("the server has no adapter folder; start it with --adapters", {
     status: 400,
     code: "no_adapter_folder",
   });
@@ -89,7 +89,7 @@ function newPath(name: string, options: AdapterStoreOptions): string {
   const folder = folderOf(options);
   checkAdapterName(name);
   if (name === options.modelName)
-    throw new ApiError(`name: ${name} is the base model; take another name`, {
+    throw new ApiError(`name: ${name} is the base model; choose another name`, {
       status: 400,
       code: "invalid_value",
       param: "name",
@@ -113,7 +113,7 @@ async function knownPath(name: string, options: AdapterStoreOptions): Promise<st
 const lockServed = (folder: string): Promise<AsyncDisposable> =>
   lockChanges(folder).catch((error: unknown) => {
     if (!(error instanceof MosError) || error.code !== "busy") throw error;
-    throw new ApiError("another server is changing the adapters' folder; send the request again later", {
+    throw new ApiError("another server is changing the adapter folder; retry later", {
       status: 503,
       code: "adapters_locked",
       retryAfter: 5,
@@ -122,7 +122,7 @@ const lockServed = (folder: string): Promise<AsyncDisposable> =>
   });
 
 const takenAway = (name: string): ApiError =>
-  new ApiError(`${name}: its folder was taken away while it was added; send it again`, {
+  new ApiError(`${name}: its folder was removed during the upload; retry`, {
     status: 409,
     code: "conflict",
     param: "name",
@@ -156,13 +156,10 @@ export function wrongTensorsBegin(begin: Uint8Array): ApiError | undefined {
 function checkConfig(config: string): void {
   const size = Buffer.byteLength(config);
   if (size > LARGEST_CONFIG)
-    throw new MosError(
-      "bad_adapter",
-      `${CONFIG}: ${size} bytes are too many; at most ${LARGEST_CONFIG} are read`,
-    );
+    throw new MosError("bad_adapter", `${CONFIG}: ${size} bytes exceed the limit of ${LARGEST_CONFIG}`);
   const value = parseJson(config, { code: "bad_adapter", where: CONFIG });
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new MosError("bad_adapter", `${CONFIG}: this is not a JSON object`);
+    throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
 }
 
 async function writeUpload(folder: string, { files, check }: Upload): Promise<void> {
@@ -172,8 +169,7 @@ async function writeUpload(folder: string, { files, check }: Upload): Promise<vo
     for await (const chunk of files.tensors.stream()) await tensors.write(chunk);
     await tensors.commit();
     await using opened = await openSafetensors(join(folder, TENSORS), { code: "bad_adapter" });
-    if (opened.tensors.size === 0)
-      throw new MosError("bad_adapter", `${TENSORS}: there are no tensors in it`);
+    if (opened.tensors.size === 0) throw new MosError("bad_adapter", `${TENSORS}: contains no tensors`);
     await writeFileAtomic(join(folder, CONFIG), files.config);
     await check?.(folder);
   });
@@ -212,7 +208,7 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
       const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
       if (found !== undefined) return found;
       if (!(await pathExists(join(path, CONFIG)))) throw takenAway(name);
-      throw badAdapter(`${name}: this is not an adapter of this model, so nothing was changed`);
+      throw badAdapter(`${name}: not an adapter of this model; nothing was changed`);
     } catch (error) {
       await undo(old);
       throw error;

@@ -68,7 +68,7 @@ const keySchema = z.strictObject({
   tokens_per_day: z.int().min(1).optional(),
   tokens_per_month: z.int().min(1).optional(),
   expires_at: z.iso
-    .datetime({ offset: true, error: "a date and time with its zone, such as 2027-01-31T00:00:00Z," })
+    .datetime({ offset: true, error: "a date and time with time zone, such as 2027-01-31T00:00:00Z," })
     .optional(),
   fine_tuning: fineTuningSchema.optional(),
   revoked: z.boolean().optional(),
@@ -202,10 +202,10 @@ export async function openKeyFile(path: string, { now, log }: KeyFileOptions): P
       if (current === stamp) return;
       keys = await readKeys(path);
       stamp = current;
-      log.info({ keys: keys.length }, "the key file was read again");
+      log.info({ keys: keys.length }, "reloaded the key file");
     } catch (error) {
       const reason = reasonOf(error);
-      log.error({ reason }, "the key file cannot be read; the keys stay as they were");
+      log.error({ reason }, "the key file cannot be read; keeping the previous keys");
     }
   };
   return {
@@ -250,13 +250,13 @@ export async function authenticate(
       headers: { "www-authenticate": "Bearer" },
     });
   if (token === undefined)
-    throw unauthorized("there is no API key; send it in the header Authorization: Bearer KEY");
+    throw unauthorized("missing API key; send it in the header Authorization: Bearer KEY");
   const key = token.length > MAX_KEY_LENGTH ? undefined : await keys.find(token);
-  if (key === undefined) throw unauthorized("the API key is not valid");
+  if (key === undefined) throw unauthorized("invalid API key");
   const { expiresAt } = key;
   if (expiresAt === undefined || date() < expiresAt) return key;
   throw unauthorized(
-    `the API key expired at ${new Date(expiresAt).toISOString()}; ask the operator of this server for a new one`,
+    `the API key expired at ${new Date(expiresAt).toISOString()}; ask the server's operator for a new one`,
     "expired_api_key",
   );
 }
@@ -276,7 +276,7 @@ export function checkSite(
 ): void {
   if ((site === "cross-site" || site === "same-site") && !isAllowed(origin, cors))
     throw new ApiError(
-      "requests of other sites' pages are not taken; the operator can allow some with --cors",
+      "requests from pages of other origins are refused; the operator can allow origins with --cors",
       {
         status: 403,
         code: "wrong_site",
@@ -293,7 +293,7 @@ export function checkSite(
 export function checkHost(hosts: readonly string[] | undefined, url: string): void {
   const { hostname } = new URL(url);
   if (hosts === undefined || hosts.includes(hostname)) return;
-  throw new ApiError(`this server is not called ${hostname}; use ${hosts.join(" or ")}`, {
+  throw new ApiError(`unknown host ${hostname}; use ${hosts.join(" or ")}`, {
     status: 403,
     code: "wrong_host",
   });

@@ -37,7 +37,7 @@ export async function adapterOf(context: RequestContext, model: string): Promise
     throw new ApiError(
       name === undefined
         ? `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`
-        : `${JSON.stringify(model)} stands for ${JSON.stringify(name)}, which is not there any more; switch it to another model`,
+        : `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
       { status: 404, code: "model_not_found", param: "model" },
     );
   record.model = name;
@@ -47,7 +47,7 @@ export async function adapterOf(context: RequestContext, model: string): Promise
 /** @throws ApiError 400 if a request asks for too many choices. */
 export function checkChoices(count: number, limit: number): void {
   if (count > limit)
-    throw new ApiError(`the request asks for ${count} answers; at most ${limit} are given at once`, {
+    throw new ApiError(`the request asks for ${count} choices; at most ${limit} are allowed`, {
       status: 400,
       code: "invalid_value",
       param: "n",
@@ -70,7 +70,7 @@ function logprobsHeldBy(requests: readonly EngineRequest[], limits: ServerLimits
   if (held <= limits.logprobs) return held;
   const fitting = Math.floor(limits.logprobs / answers / (alternatives + 1));
   throw new ApiError(
-    `${answers} answers of ${tokens} tokens with ${alternatives} alternatives each are ${held} log-probabilities, and ${limits.logprobs} are given at once; ask for ${fitting} tokens, fewer answers, or fewer alternatives`,
+    `${answers} answers of ${tokens} tokens with ${alternatives} alternatives each are ${held} log-probabilities; at most ${limits.logprobs} are allowed: ask for ${fitting} tokens, fewer answers, or fewer alternatives`,
     { status: 400, code: "invalid_value", param: "logprobs" },
   );
 }
@@ -331,5 +331,5 @@ function recorder(
 export function finishReasonOf(reason: FinishReason): "stop" | "length" {
   if (reason === "length") return "length";
   if (reason !== "cancelled") return "stop";
-  throw shuttingDown("the answer was cut off, since the server is shutting down; send the request again");
+  throw shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 }

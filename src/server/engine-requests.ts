@@ -31,7 +31,7 @@ export function maxTokensOf(prompt: EncodedPrompt, fields: LengthFields, options
   const { min_tokens = 0 } = fields;
   const max = roomOf(prompt, fields, options);
   if (min_tokens <= max) return max;
-  throw invalidField(`min_tokens is ${min_tokens}, and the answer may have ${max} tokens`, "min_tokens");
+  throw invalidField(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
 }
 
 function roomOf(
@@ -46,8 +46,8 @@ function roomOf(
   throw tooLong(
     maxLength,
     asked === undefined
-      ? `the prompt has ${length}, which leaves none for the answer`
-      : `${length + asked} were asked for (${length} in the prompt, ${asked} in the answer)`,
+      ? `the prompt has ${length}, which leaves no room for the answer`
+      : `${length + asked} were requested (${length} in the prompt, ${asked} in the answer)`,
     field,
   );
 }

@@ -74,12 +74,12 @@ function answer(message: string, details: ApiErrorDetails, isServerFault = false
 }
 
 /** @returns 503 for requests that come, or are cut off, while the server shuts down. */
-export const shuttingDown = (message = "the server is shutting down; send the request again"): ApiError =>
+export const shuttingDown = (message = "the server is shutting down; retry the request"): ApiError =>
   new ApiError(message, { status: 503, code: "shutting_down", retryAfter: 5 });
 
 function storageAnswer(error: MosError): ErrorAnswer | undefined {
   if (!isDiskFull(error)) return undefined;
-  const message = `${storageProblem(error)}, so nothing was changed; free some space there, and send the request again`;
+  const message = `${storageProblem(error)}; nothing was changed. Free some space and retry`;
   return answer(message, { status: 507, code: "insufficient_storage" }, true);
 }
 
@@ -176,7 +176,7 @@ function answerTo(error: unknown): ErrorAnswer {
   return (
     known ??
     answer(
-      "something went wrong in the server; its log has the reason under this answer's x-request-id",
+      "internal error; the server's log has the reason under this response's x-request-id",
       { status: 500, code: "internal_error" },
       true,
     )
@@ -190,8 +190,8 @@ interface EngineProblem {
   readonly reason: string;
 }
 
-const BROKEN: EngineProblem = { status: "broken", reason: "the engine's process has ended" };
-const STUCK: EngineProblem = { status: "stuck", reason: "the engine's process does not answer" };
+const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
+const STUCK: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
 
 /** Whether the engine still runs. */
 export interface EngineWatch {
@@ -206,8 +206,8 @@ function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError
   const isBroken = status === "broken";
   return new ApiError(
     isBroken
-      ? "the engine behind this server is gone; send the request again when the server is back"
-      : "the engine behind this server does not answer; send the request again later",
+      ? "the engine exited; retry when the server has restarted"
+      : "the engine does not respond; retry later",
     {
       status: 503,
       code: "engine_unavailable",

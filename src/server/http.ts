@@ -115,9 +115,9 @@ function bind(http: Server, options: ListenOptions & { readonly backlog: number 
   return new Promise((resolve, reject) => {
     http.once("error", (cause: NodeJS.ErrnoException) => {
       const known: Readonly<Record<string, string>> = {
-        EADDRINUSE: "another program listens there; choose another --port",
-        EACCES: "it is not allowed; choose a port above 1023",
-        EADDRNOTAVAIL: "this machine has no such address; choose another --host",
+        EADDRINUSE: "the port is in use; choose another --port",
+        EACCES: "permission denied; choose a port above 1023",
+        EADDRNOTAVAIL: "this machine does not have that address; choose another --host",
       };
       const reason = known[cause.code ?? ""] ?? cause.message;
       reject(new MosError("bad_option", `${host}:${port}: ${reason}`, { cause }));
@@ -135,12 +135,11 @@ const badRequest = (message: string): ErrorBody => ({
 });
 
 /** The answer to requests whose address or host makes no URL. */
-const jsonAnswer = (): Response =>
-  Response.json(badRequest("the request's address or host is not valid"), { status: 400 });
+const jsonAnswer = (): Response => Response.json(badRequest("invalid request URL or host"), { status: 400 });
 
 const BROKEN: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "the headers are too large"],
-  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request did not arrive in time"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request timed out"],
 };
 
 /** Bytes that are not HTTP get an answer in the same form, and the connection is closed. */
@@ -149,7 +148,7 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
     socket.destroy();
     return;
   }
-  const [status, message] = BROKEN[error.code ?? ""] ?? ["400 Bad Request", "this is not valid HTTP"];
+  const [status, message] = BROKEN[error.code ?? ""] ?? ["400 Bad Request", "invalid HTTP"];
   const body = JSON.stringify(badRequest(message));
   socket.end(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,

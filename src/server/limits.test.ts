@@ -7,7 +7,7 @@ test("a minute's requests at once, then steadily", () => {
   let now = 0;
   const limiter = createRateLimiter(() => now);
   for (let i = 0; i < 60; i++) limiter.count(key);
-  expect(() => limiter.count(key)).toThrowError(/60 requests a minute/);
+  expect(() => limiter.count(key)).toThrowError(/60 requests per minute/);
   now += 999;
   expect(() => limiter.count(key)).toThrowError();
   now += 1;
@@ -19,7 +19,7 @@ test("a request that has ended makes room once", () => {
   const limiter = createConcurrencyLimiter();
   const leave = limiter.enter(key);
   limiter.enter(key);
-  expect(() => limiter.enter(key)).toThrowError(/2 requests at a time/);
+  expect(() => limiter.enter(key)).toThrowError(/2 concurrent requests/);
   leave();
   leave();
   limiter.enter(key);

@@ -96,7 +96,7 @@ export function createRateLimiter(now: () => number): RateLimiter {
       const tokens = Math.min(capacity, bucket.tokens + (elapsed / 60_000) * limit);
       buckets.set(name, { tokens: tokens < 1 ? tokens : tokens - 1, filledAt: now() });
       if (tokens < 1)
-        throw new ApiError(`this key may send ${limit} requests a minute; wait as long as retry-after says`, {
+        throw new ApiError(`rate limit: ${limit} requests per minute; wait for the time in retry-after`, {
           status: 429,
           code: "rate_limit_exceeded",
           retryAfter: ((1 - tokens) / limit) * 60,
@@ -111,7 +111,7 @@ export function createConcurrencyLimiter(): ConcurrencyLimiter {
     enter({ name, maxConcurrent = Number.POSITIVE_INFINITY }) {
       const count = running.get(name) ?? 0;
       if (count >= maxConcurrent)
-        throw new ApiError(`this key may have ${maxConcurrent} requests at a time; wait for one to end`, {
+        throw new ApiError(`this key may have ${maxConcurrent} concurrent requests; wait for one to finish`, {
           status: 429,
           code: "concurrency_limit_exceeded",
           retryAfter: 1,
@@ -141,7 +141,7 @@ export function createLogprobBudget(limit: number): Budget {
     take(amount) {
       if (taken + amount > limit)
         throw new ApiError(
-          `requests that are being answered hold ${taken} of ${limit} log-probabilities, which leaves no room for the ${amount} of this one; send it again when they have ended, or ask for fewer`,
+          `running requests hold ${taken} of ${limit} log-probabilities, which leaves no room for the ${amount} of this one; retry later, or ask for fewer`,
           { status: 429, code: "busy", retryAfter: 5 },
         );
       taken += amount;
@@ -187,16 +187,13 @@ export const GRACE = 2000;
 const MAX_DELAY = 2 ** 31 - 1 - GRACE;
 
 const timedOut = (seconds: number): ApiError =>
-  new ApiError(
-    `the request took longer than the ${seconds} s that it may; ask for less, or try again later`,
-    {
-      status: 504,
-      code: "request_timeout",
-    },
-  );
+  new ApiError(`the request exceeded the time limit of ${seconds} s; ask for less, or retry later`, {
+    status: 504,
+    code: "request_timeout",
+  });
 
 const cutOff = (): ApiError =>
-  shuttingDown("the answer was cut off, since the server is shutting down; send the request again");
+  shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 
 /** @param seconds That a request may take; 0 is for ever. */
 export function createInFlight(seconds = 0): InFlight {

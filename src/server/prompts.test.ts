@@ -11,7 +11,7 @@ test("a text that fits exactly is taken, and with one token more refused", async
   const { length } = text.tokenizer.encode(words);
   expect((await reader(length).fromText(words, "prompt")).ids).toHaveLength(length);
   await expect(reader(length - 1).fromText(words, "prompt")).rejects.toThrowError(/maximum context length/);
-  await expect(reader(10).fromText("", "prompt")).rejects.toThrowError(/no token/);
+  await expect(reader(10).fromText("", "prompt")).rejects.toThrowError(/prompt is empty/);
 });
 
 test("a long text of few tokens is taken: counting in parts refuses only what cannot fit", async () => {

@@ -54,7 +54,7 @@ function checkWords(text: string, field: string): void {
   for (const [word] of text.matchAll(WORDS))
     if (word.length > MAX_WORD)
       throw invalid(
-        `${field} holds ${word.length} letters, digits, blanks or signs in a row; at most ${MAX_WORD} are taken`,
+        `${field} has ${word.length} letters, digits, blanks or symbols in a row; at most ${MAX_WORD} are allowed`,
         field,
       );
 }
@@ -89,7 +89,7 @@ export function createPromptReader(
   };
   const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {
     const { ids } = prompt;
-    if (ids.length === 0) throw invalid(`${field} holds no token; send a text`, field);
+    if (ids.length === 0) throw invalid(`${field} is empty`, field);
     if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
     return prompt;
   };
@@ -105,7 +105,7 @@ export function createPromptReader(
     fromIds: (ids, field) => {
       const wrong = ids.find((id) => id >= vocabularySize);
       if (wrong !== undefined)
-        throw invalid(`${field} holds token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`, field);
+        throw invalid(`${field} has token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`, field);
       return checked({ ids }, field);
     },
   };

@@ -42,10 +42,10 @@ describe("a day's tokens", () => {
       retryAfter: 43_200,
       headers: { "x-should-retry": "false", "x-ratelimit-remaining-tokens": "10" },
       message:
-        "this key may have 100 tokens a day and has had 90, which leaves 10 for a prompt of 11; the next day begins at 2026-11-27T00:00:00.000Z",
+        "this key has used 90 of 100 tokens per day, which leaves 10 for a prompt of 11; the next day begins at 2026-11-27T00:00:00.000Z",
     });
     quotas.take(acme, 10, 0).add(5); // of an answer that had begun
-    expect(refusal(quotas, acme, 0).message).toContain("may have 100 tokens a day and has had 105; the next");
+    expect(refusal(quotas, acme, 0).message).toContain("has used 105 of 100 tokens per day; the next");
     now += 12 * HOUR - 1;
     expect(() => quotas.take(acme, 1, 0)).toThrow();
     now += 1;
@@ -74,7 +74,7 @@ describe("what answers may take", () => {
     expect(refusal(quotas, acme, 1)).toMatchObject({
       ...wait,
       message:
-        "this key may have 100 tokens a day and has had 20; 80 more are reserved for its answers that are being written, so wait for one to end",
+        "this key has used 20 of 100 tokens per day, and running requests reserve 80 more; wait for one to finish",
     });
     expect(quotas.headers(acme)["x-ratelimit-remaining-tokens"]).toBe("80");
     first.add(40);
@@ -98,7 +98,7 @@ describe("what answers may take", () => {
     fitting.add(20);
     fitting.check();
     more.add(60);
-    expect(() => more.check()).toThrow(/100 tokens a day and has had 100; the next day/);
+    expect(() => more.check()).toThrow(/has used 100 of 100 tokens per day; the next day/);
     const free = quotas.take({ name: "free" }, 1e9, 1e9);
     free.add(1e9);
     free.check();
@@ -115,7 +115,7 @@ describe("what answers may take", () => {
   test("a prompt larger than the whole quota is told so, and not to come back", () => {
     const { retryAfter, ...refused } = refusal(createQuotas({ date: () => NOON }), acme, 101);
     expect([refused.message, refused.code, retryAfter]).toEqual([
-      "the prompt has 101 tokens; this key may have 100 a day",
+      "the prompt has 101 tokens; the quota of this key is 100 per day",
       "insufficient_quota",
       undefined,
     ]);
@@ -133,10 +133,10 @@ test("a month counts all its days; the tighter quota decides; keys of a name sha
     "x-ratelimit-remaining-tokens": "60",
   });
   expect(refusal(quotas, both, 61).message).toMatch(
-    /150 tokens a month and has had 90, .*begins at 2026-12-01T00/,
+    /used 90 of 150 tokens per month, .*begins at 2026-12-01T00/,
   );
   quotas.take({ ...acme, tokensPerDay: 60 }, 60, 0);
-  expect(() => quotas.take(both, 1, 0)).toThrow(/a month/);
+  expect(() => quotas.take(both, 1, 0)).toThrow(/per month/);
   const free = { name: "free" };
   quotas.take(free, 1e9, 0);
   expect(quotas.headers(free)).toEqual({});
@@ -218,7 +218,7 @@ describe("kept in a file,", () => {
     await expect(open()).rejects.toThrow(/usage\.json.*today|usage\.json: field/);
     await rm(file);
     file = join(folder, "missing", "usage.json");
-    await expect(open()).rejects.toThrow(/keys have token quotas, .*--usage-file/);
+    await expect(open()).rejects.toThrow(/token counts cannot be saved here: .*--usage-file/);
   });
 
   test("where writing fails later, counting goes on, the log says so once, and the next time all is written", async () => {

@@ -123,17 +123,17 @@ function refusal(state: State, promptTokens: number, now: number): ApiError {
   };
   if (promptTokens > limit)
     return new ApiError(
-      `the prompt has ${promptTokens} tokens; this key may have ${limit} a ${unit}`,
+      `the prompt has ${promptTokens} tokens; the quota of this key is ${limit} per ${unit}`,
       details,
     );
   if (left >= Math.max(1, promptTokens))
     return new ApiError(
-      `this key may have ${limit} tokens a ${unit} and has had ${used}; ${held} more are reserved for its answers that are being written, so wait for one to end`,
+      `this key has used ${used} of ${limit} tokens per ${unit}, and running requests reserve ${held} more; wait for one to finish`,
       { status: 429, code: "concurrency_limit_exceeded", retryAfter: 1, headers: headersOf([state], now) },
     );
   const what = left === 0 ? "" : `, which leaves ${left} for a prompt of ${promptTokens}`;
   return new ApiError(
-    `this key may have ${limit} tokens a ${unit} and has had ${used}${what}; the next ${unit} begins at ${new Date(end).toISOString()}`,
+    `this key has used ${used} of ${limit} tokens per ${unit}${what}; the next ${unit} begins at ${new Date(end).toISOString()}`,
     { ...details, retryAfter: (end - now) / 1000 },
   );
 }
@@ -276,7 +276,7 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
   const report = (error: unknown): void => {
     const reason = reasonOf(error);
     if (reason !== reported)
-      log.error({ reason }, "tokens of keys cannot be written; a restart would forget them");
+      log.error({ reason }, "token counts cannot be saved and would be lost by a restart");
     reported = reason;
   };
   let running = Promise.resolve();
@@ -299,7 +299,7 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
         const lost = Object.fromEntries(
           [...fresh].map(([name, periods]) => [name, Object.fromEntries(periods)]),
         );
-        log.error({ reason: reasonOf(error), lost }, "the last tokens of keys could not be written");
+        log.error({ reason: reasonOf(error), lost }, "the last token counts could not be saved");
       });
       clearTimeout(timeout);
     },
@@ -309,6 +309,6 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
 const notWritable = (path: string, cause: unknown): MosError =>
   new MosError(
     cause instanceof MosError ? cause.code : "storage",
-    `${path}: keys have token quotas, whose counts cannot be kept here: ${reasonOf(cause)}; name another file with --usage-file`,
+    `${path}: token counts cannot be saved here: ${reasonOf(cause)}; choose another file with --usage-file`,
     { cause },
   );

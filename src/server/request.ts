@@ -12,7 +12,7 @@ import { tooLong } from "./prompts.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
 const tooLarge = (limit: number): ApiError =>
-  new ApiError(`the request's body is larger than the ${limit} bytes that are taken; send less at once`, {
+  new ApiError(`the request body exceeds the limit of ${limit} bytes`, {
     status: 413,
     code: "request_too_large",
   });
@@ -20,7 +20,7 @@ const tooLarge = (limit: number): ApiError =>
 function checkHeaders(headers: Headers, limit: number): void {
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity")
-    throw new ApiError(`content-encoding ${encoding} is not taken; send the body as it is`, {
+    throw new ApiError(`content-encoding ${encoding} is not supported; send the body uncompressed`, {
       status: 415,
       code: "unsupported_encoding",
     });
@@ -52,7 +52,7 @@ async function readBody(request: Request, { bodyBytes, requestSeconds }: BodyLim
   };
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const error = new ApiError(`the request's body did not arrive within ${requestSeconds} s`, {
+    const error = new ApiError(`the request body did not arrive within ${requestSeconds} s`, {
       status: 408,
       code: "request_timeout",
       headers: { connection: "close" },
@@ -109,11 +109,11 @@ function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unk
     const param = clipped(field);
     if (parts.length > MAX_ITEMS) {
       const what = Array.isArray(value) ? "items" : "members";
-      throw invalidValue(`${param} has ${parts.length} ${what}; at most ${MAX_ITEMS} are taken`, param);
+      throw invalidValue(`${param} has ${parts.length} ${what}; at most ${MAX_ITEMS} are allowed`, param);
     }
     count += parts.length;
     if (count > MAX_VALUES)
-      throw invalidValue(`the request holds more than ${MAX_VALUES} values; send fewer messages`);
+      throw invalidValue(`the request has more than ${MAX_VALUES} values; send fewer messages`);
     for (const part of parts) pending.push([field, part]);
   }
 }
@@ -160,7 +160,7 @@ export async function readJsonBody(
   checkJsonType(request);
   const body = jsonOf(await readBody(request, limits));
   if (!isObject(body))
-    throw new ApiError("the request's body is not a JSON object", { status: 400, code: "invalid_json" });
+    throw new ApiError("the request body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
   checkPrompt(body["prompt"], limits);
   const { prompt, ...fields } = body;
@@ -221,7 +221,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
     .find((field) => field !== undefined);
   if (unsupported !== undefined)
     return invalid(
-      `${unsupported} is not supported by this server; leave it out`,
+      `${unsupported} is not supported by this server; omit it`,
       "unsupported_parameter",
       unsupported,
     );
@@ -229,7 +229,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
   const path = issue === undefined ? [] : pathOf(issue);
   if (issue?.code === "unrecognized_keys") {
     const field = [...path, clipped(issue.keys[0] ?? "")].join(".");
-    return invalid(`${field} is not a known field; leave it out`, "unknown_parameter", field);
+    return invalid(`unknown field ${field}; omit it`, "unknown_parameter", field);
   }
   const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
   return invalid(`the request: ${describeIssues(error, value)}`, code, path.join("."));

@@ -288,7 +288,7 @@ function warnOfFewFiles(connections: number, log: ServerLog): void {
   if (connections < defaultLimits.connections)
     log.warn(
       { connections },
-      "this process may open few files, so that it accepts fewer connections; raise ulimit -n",
+      "the limit of open files is low, so fewer connections are accepted; raise ulimit -n",
     );
 }
 
@@ -299,7 +299,7 @@ function checkReach({ host, apiKeys, keys }: NetworkSettings): void {
   if (apiKeys === undefined && keys && !isLoopback(host))
     throw new MosError(
       "bad_option",
-      `--host ${host} lets other machines in; give --api-keys FILE (mos keys create makes keys), or --no-keys to let everyone in`,
+      `--host ${host} is reachable from other machines; pass --api-keys FILE (see mos keys create), or --no-keys to let everyone in`,
     );
 }
 
@@ -311,7 +311,7 @@ async function certificateOf(
     return openCertificate({ certFile, keyFile, ...parts });
   if (certFile === undefined && keyFile === undefined) return undefined;
   const [there, missing] = certFile === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
-  throw new MosError("bad_option", `${there} is given without ${missing}; HTTPS needs both`);
+  throw new MosError("bad_option", `${there} requires ${missing}`);
 }
 
 /** The keys of clients, and the tokens that they have had. */

@@ -66,7 +66,7 @@ export function streamBody(
   };
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      const cutOff = (): void => drop(controller, "the client read too slowly");
+      const cutOff = (): void => drop(controller, "the client reads too slowly");
       running.signal.addEventListener("abort", () => void setTimeout(cutOff, GRACE).unref(), { once: true });
     },
     async pull(controller) {

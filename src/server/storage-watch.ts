@@ -35,7 +35,7 @@ export function watchStorage({ check, log }: WatchOptions): StorageWatch {
   return async () => {
     try {
       await look();
-      if (logged !== undefined) log.info({}, "the storage can be used again");
+      if (logged !== undefined) log.info({}, "the storage is available again");
       logged = undefined;
       return undefined;
     } catch (error) {
@@ -49,5 +49,5 @@ export function watchStorage({ check, log }: WatchOptions): StorageWatch {
 
 async function tooLate(): Promise<never> {
   await sleep(PATIENCE, undefined, { ref: false });
-  throw new MosError("storage", `the storage has not answered for ${PATIENCE / 1000} s`);
+  throw new MosError("storage", `the storage has not responded for ${PATIENCE / 1000} s`);
 }

@@ -44,10 +44,7 @@ function certificateOf(bytes: Buffer, path: string): X509Certificate {
   try {
     return new X509Certificate(bytes);
   } catch (cause) {
-    throw wrong(
-      `--tls-cert ${path}: this is not a certificate in PEM; give the one that the server shall show`,
-      cause,
-    );
+    throw wrong(`--tls-cert ${path}: not a PEM certificate`, cause);
   }
 }
 
@@ -58,8 +55,8 @@ function keyOf(bytes: Buffer, path: string): KeyObject {
     const isEncrypted = bytes.includes("ENCRYPTED");
     throw wrong(
       isEncrypted
-        ? `--tls-key ${path}: the key is encrypted; give it without a passphrase, in a file that only the server can read`
-        : `--tls-key ${path}: this is not a private key in PEM; give the certificate's`,
+        ? `--tls-key ${path}: the key is encrypted; store it without a passphrase, readable by the server only`
+        : `--tls-key ${path}: not a PEM private key`,
       cause,
     );
   }
@@ -69,19 +66,14 @@ async function readPair({ certFile, keyFile, date, log }: TlsOptions): Promise<P
   const [cert, key] = [await read(certFile), await read(keyFile)];
   const certificate = certificateOf(cert, certFile);
   if (!certificate.checkPrivateKey(keyOf(key, keyFile)))
-    throw wrong(
-      `--tls-key ${keyFile} is not the key of the certificate in --tls-cert ${certFile}; give the two that belong together`,
-    );
+    throw wrong(`--tls-key ${keyFile} does not match the certificate in --tls-cert ${certFile}`);
   try {
     createSecureContext({ cert, key });
   } catch (cause) {
-    throw wrong(
-      `--tls-cert ${certFile}, --tls-key ${keyFile}: they cannot be used: ${reasonOf(cause)}`,
-      cause,
-    );
+    throw wrong(`--tls-cert ${certFile}, --tls-key ${keyFile}: ${reasonOf(cause)}`, cause);
   }
   if (Date.parse(certificate.validTo) < date())
-    log.warn({ expired: certificate.validTo }, "the TLS certificate has expired; clients will refuse it");
+    log.warn({ expired: certificate.validTo }, "the TLS certificate has expired");
   return { cert, key };
 }
 
@@ -114,11 +106,11 @@ export async function openCertificate(options: TlsOptions): Promise<OpenCertific
           server.setSecureContext(await readPair(options));
           stamp = found; // not before: a file may become readable without a change
           reported = "";
-          log.info({}, "the TLS certificate was read again");
+          log.info({}, "reloaded the TLS certificate");
         } catch (error) {
           const reason = reasonOf(error);
           if (reason !== reported)
-            log.error({ reason }, "the TLS certificate cannot be read; the old one stays in use");
+            log.error({ reason }, "the TLS certificate cannot be read; keeping the previous one");
           reported = reason;
         }
       };

@@ -8,7 +8,7 @@ const MODEL_PATH = /^\/v1\/models\/./;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
 const HOW_TO_GET =
-  "start it with mos serve --state FOLDER, which needs the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
+  "start it with mos serve --state FOLDER and the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
 
 /** A request of a client, and whether the server has the routes of fine-tuning as a service. */
 export interface UnservedRequest {
@@ -23,8 +23,8 @@ export function nothingAt({ path, hasService }: UnservedRequest): ApiError {
   const message = path.startsWith("/v1/responses")
     ? "the Responses API is not supported by this server; use /v1/chat/completions"
     : !hasService && SERVICE_PATH.test(path)
-      ? `there is nothing at ${shown}, since this server takes no fine-tuning jobs; ${HOW_TO_GET}`
-      : `there is nothing at ${shown}`;
+      ? `no route ${shown}: this server does not accept fine-tuning jobs; ${HOW_TO_GET}`
+      : `no route ${shown}`;
   return new ApiError(message, { status: 404, code: "unknown_url" });
 }
 
@@ -36,9 +36,9 @@ export function wrongMethod(
   const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
   const isOfService = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
   const more = isOfService
-    ? `. A server that takes fine-tuning jobs can change its models; ${HOW_TO_GET}`
+    ? `. Only servers that accept fine-tuning jobs can change models; ${HOW_TO_GET}`
     : "";
-  return new ApiError(`${method} is not possible here; ${possible}${more}`, {
+  return new ApiError(`${method} is not allowed; ${possible}${more}`, {
     status: 405,
     code: "method_not_allowed",
     headers: { allow: allowed.join(", ") },

@@ -281,8 +281,8 @@ describe("adapters", () => {
   });
 
   test.each([
-    ["ENOSPC", 507, "insufficient_storage", /^the server's disk is full, so nothing was changed; /],
-    ["EDQUOT", 507, "insufficient_storage", /^the server's disk quota is used up, so nothing was changed; /],
+    ["ENOSPC", 507, "insufficient_storage", /^the server's disk is full; nothing was changed\. /],
+    ["EDQUOT", 507, "insufficient_storage", /^the server's disk quota is used up; nothing was changed\. /],
     ["EIO", 500, "internal_error", /log has the reason/],
   ])(
     "an upload that the disk refuses with %s is %i and changes nothing",

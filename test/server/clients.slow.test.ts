@@ -150,7 +150,7 @@ describe.each<[string, () => LanguageModel]>([
       const output = Output.object({ schema: z.object({ name: z.string() }) });
       await expect(generateText({ ...call(), output })).rejects.toMatchObject({
         statusCode: 400,
-        message: "response_format is not supported by this server; leave it out",
+        message: "response_format is not supported by this server; omit it",
       });
     }
   });
@@ -252,7 +252,7 @@ describe("LangChain", () => {
     await expect(withTools).rejects.toMatchObject({
       status: 400,
       code: "unsupported_parameter",
-      message: expect.stringContaining("tools is not supported by this server; leave it out"),
+      message: expect.stringContaining("tools is not supported by this server; omit it"),
     });
   });
 });

@@ -99,7 +99,7 @@ test("without a port, a stream that is not read in time fails and harms no other
   const rest = async () => {
     while ((await slow?.read())?.done === false);
   };
-  await expect(rest()).rejects.toThrow("the client read too slowly");
+  await expect(rest()).rejects.toThrow("the client reads too slowly");
   const last = (await ask({ max_tokens: 20, stream: true })).text();
   await app.stop();
   expect(await last).toContain("[DONE]");

@@ -60,7 +60,7 @@ test("/ready looks at the disks of an extension; the log has what is wrong once,
   }
   error = undefined;
   expect(await ready()).toEqual([200, { status: "ready" }]);
-  expect(lines()).toContainEqual(["info", "the storage can be used again", undefined]);
+  expect(lines()).toContainEqual(["info", "the storage is available again", undefined]);
 });
 
 test("requests whose engine ends, before them or in the middle, are answered with 503", async () => {
@@ -84,7 +84,7 @@ test("requests whose engine ends, before them or in the middle, are answered wit
 test("an engine that does not answer for a while is reported, and takes no requests until it does", async () => {
   await using server = await makeServer();
   server.engine.isResponding = false;
-  const stuck = { status: "stuck", reason: "the engine's process does not answer" };
+  const stuck = { status: "stuck", reason: "the engine process does not respond" };
   for (const path of ["/health", "/ready"])
     expect(await server.send(path)).toMatchObject({ status: 503, json: stuck });
   const refused = await server.send("/v1/completions", { model: "base", prompt: "x" });

@@ -54,7 +54,7 @@ describe("a key with a quota", () => {
         code: "insufficient_quota",
         param: null,
         message: expect.stringContaining(
-          "may have 40 tokens a day and has had 40; the next day begins at 2027-01-01",
+          "has used 40 of 40 tokens per day; the next day begins at 2027-01-01",
         ),
       },
     ]);

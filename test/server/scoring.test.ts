@@ -115,7 +115,7 @@ test("a request for more log-probabilities than one may hold is told what would 
   const refused = await small.send("/v1/chat/completions", { ...chat, n: 4, max_tokens: 20 });
   expect([refused.status, refused.json.error.message]).toEqual([
     400,
-    "4 answers of 20 tokens with 19 alternatives each are 1600 log-probabilities, and 1000 are given at once; ask for 12 tokens, fewer answers, or fewer alternatives",
+    "4 answers of 20 tokens with 19 alternatives each are 1600 log-probabilities; at most 1000 are allowed: ask for 12 tokens, fewer answers, or fewer alternatives",
   ]);
   expect(small.engine.seen).toEqual([]);
   expect((await small.send("/v1/chat/completions", { ...chat, n: 4, max_tokens: 12 })).status).toBe(200);

@@ -66,11 +66,14 @@ test("HTTPS, with the defaults of sampling in the list of models", async () => {
 
 test("options that cannot be used are refused before the model is opened", async () => {
   const cases: readonly (readonly [Partial<ServeOptions>, RegExp])[] = [
-    [{ tlsCert: TLS.tlsCert }, /--tls-cert is given without --tls-key/],
-    [{ tlsKey: TLS.tlsKey }, /--tls-key is given without --tls-cert/],
-    [{ tlsCert: TLS.tlsKey, tlsKey: TLS.tlsKey }, /this is not a certificate/],
+    [{ tlsCert: TLS.tlsCert }, /--tls-cert requires --tls-key/],
+    [{ tlsKey: TLS.tlsKey }, /--tls-key requires --tls-cert/],
+    [{ tlsCert: TLS.tlsKey, tlsKey: TLS.tlsKey }, /not a PEM certificate/],
     [{ cors: ["https://app.example.com/"] }, /cors.*a list of different origins|an origin such as/],
-    [{ apiKeys, usageFile: join(folder, "none", "usage.json") }, /token quotas.*--usage-file/],
+    [
+      { apiKeys, usageFile: join(folder, "none", "usage.json") },
+      /token counts cannot be saved.*--usage-file/,
+    ],
   ];
   for (const [more, message] of cases) await expect(open(more)).rejects.toThrow(message);
   const refused: readonly (readonly [string, string, RegExp])[] = [

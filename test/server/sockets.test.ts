@@ -116,7 +116,7 @@ test("a client that has not read its answer when its time is over is dropped, an
   await expect.poll(() => server.engine.seen.length, { timeout: 10_000 }).toBe(64);
   const other = { ...asked, prompt: prompt.slice(0, 20) };
   expect((await server.send("/v1/completions", other)).status).toBe(429);
-  const ended = () => server.log.filter(({ fields }) => fields["error"] === "the client read too slowly");
+  const ended = () => server.log.filter(({ fields }) => fields["error"] === "the client reads too slowly");
   await expect.poll(() => ended().length, { timeout: 10_000 }).toBe(1);
   const closed = once(socket, "close");
   socket.resume();

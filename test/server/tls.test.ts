@@ -102,16 +102,16 @@ test("broken HTTP inside of TLS is answered", async () => {
   await using server = await startHttps();
   const socket = connect({ port: server.port, host: "127.0.0.1", ca });
   socket.write("NOT HTTP\r\n\r\n");
-  expect(await text(socket)).toMatch(/^HTTP\/1\.1 400 Bad Request[\s\S]*this is not valid HTTP/);
+  expect(await text(socket)).toMatch(/^HTTP\/1\.1 400 Bad Request[\s\S]*invalid HTTP/);
 });
 
 test("a renewed certificate is used without a restart; one that does not fit its key is not", async () => {
   await using server = await startHttps();
   await writeFile(join(folder, "cert.pem"), "half a cert");
-  await expect.poll(() => said.at(-1)).toBe("the TLS certificate cannot be read; the old one stays in use");
+  await expect.poll(() => said.at(-1)).toBe("the TLS certificate cannot be read; keeping the previous one");
   expect(await send(server.address, "/health")).toMatchObject({ name: "first" });
   await copyFile(join(FOLDER, "second.pem"), join(folder, "cert.pem"));
-  await expect.poll(() => said.at(-1)).toBe("the TLS certificate was read again");
+  await expect.poll(() => said.at(-1)).toBe("reloaded the TLS certificate");
   expect(await send(server.address, "/health")).toMatchObject({ name: "second" });
   await copyFile(join(FOLDER, "first.pem"), join(folder, "cert.pem"));
   await sleep(100);
@@ -124,10 +124,10 @@ test("what is wrong is said once, and a pair that becomes readable without a cha
   await rm(cert);
   await expect.poll(() => said.length).toBe(1);
   await sleep(100);
-  expect(said).toEqual(["the TLS certificate cannot be read; the old one stays in use"]);
+  expect(said).toEqual(["the TLS certificate cannot be read; keeping the previous one"]);
   await copyFile(join(FOLDER, "second.pem"), cert);
   const { atime, mtime } = await stat(cert);
-  await expect.poll(() => said.at(-1)).toBe("the TLS certificate was read again");
+  await expect.poll(() => said.at(-1)).toBe("reloaded the TLS certificate");
   expect(await send(server.address, "/health")).toMatchObject({ name: "second" });
   // as large, and as old by its time
   await copyFile(join(FOLDER, "first.pem"), cert);
@@ -146,7 +146,7 @@ test("a certificate of a port that cannot be opened is not watched", async () =>
   const engine = fakeEngine({ text: await loadTextFromFolder("assets/tiny-english") });
   const parts = createServer({ engine, modelName: "base", log, now: Date.now, nextSeed: () => 1 });
   const taken = { host: "127.0.0.1", port: server.port, tls: { ...tls, watch } };
-  await expect(listen(parts, taken)).rejects.toThrow("another program listens there");
+  await expect(listen(parts, taken)).rejects.toThrow("the port is in use");
   expect(watched).toBe(0);
 });
 
@@ -161,17 +161,14 @@ test("files that cannot be used are refused at the start, by name", async () => 
     key.export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "x" }),
   );
   const cases: readonly (readonly [Partial<TlsOptions>, RegExp])[] = [
-    [
-      { keyFile: other },
-      /--tls-key .*other\.pem is not the key of the certificate in --tls-cert .*cert\.pem/,
-    ],
+    [{ keyFile: other }, /--tls-key .*other\.pem does not match the certificate in --tls-cert .*cert\.pem/],
     [{ keyFile: locked }, /--tls-key .*locked\.pem: the key is encrypted/],
-    [{ keyFile: join(FOLDER, "first.pem") }, /--tls-key .*first\.pem: this is not a private key/],
-    [{ certFile: join(FOLDER, "key.pem") }, /--tls-cert .*key\.pem: this is not a certificate/],
+    [{ keyFile: join(FOLDER, "first.pem") }, /--tls-key .*first\.pem: not a PEM private key/],
+    [{ certFile: join(FOLDER, "key.pem") }, /--tls-cert .*key\.pem: not a PEM certificate/],
     [{ certFile: join(folder, "none.pem") }, /none\.pem/],
   ];
   for (const [more, message] of cases) await expect(openCertificate(options(more))).rejects.toThrow(message);
   said.length = 0;
   await openCertificate(options({ date: () => Date.UTC(2200, 0) }));
-  expect(said).toEqual(["the TLS certificate has expired; clients will refuse it"]);
+  expect(said).toEqual(["the TLS certificate has expired"]);
 });

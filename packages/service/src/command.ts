@@ -88,7 +88,7 @@ async function run(given: Values): Promise<number> {
   const worker = workerName(0);
   using _exit = forceExit(signal, {
     seconds,
-    onForced: () => log.error({ worker }, `the worker did not exit within ${seconds} s, and is terminated`),
+    onForced: () => log.error({ worker }, `the worker did not exit within ${seconds} s and is terminated`),
   });
   const path = await findModel(options.model, { signal, silent: options.quiet });
   const modelName = options.modelName ?? basename(path).replace(/\.gguf$/i, "");

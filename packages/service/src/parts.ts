@@ -39,10 +39,7 @@ export async function openParts(
 ): Promise<ServiceParts> {
   const storage = given ?? (state === undefined ? undefined : join(state, "storage"));
   if (storage === undefined)
-    throw new MosError(
-      "bad_option",
-      "--database-url needs --storage, a folder that all machines of the service have",
-    );
+    throw new MosError("bad_option", "--database-url requires --storage, a folder shared by all machines");
   for (const folder of new Set([state ?? storage, storage])) await makeNamedFolder(folder, OWN_ENTRIES);
   const objects = await openObjects(storage);
   const metrics = createMetrics();
@@ -54,7 +51,7 @@ export async function openParts(
   try {
     await migrate(database);
     const onError = (error: Error): void =>
-      log.warn({ reason: error.message }, "the queue cannot reach its database");
+      log.warn({ reason: error.message }, "the queue cannot reach the database");
     const queue = await openQueue(database, { onError });
     const close = async (): Promise<void> => {
       await queue[Symbol.asyncDispose]();

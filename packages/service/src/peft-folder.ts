@@ -69,7 +69,7 @@ export async function openPeftFolder(
     onError: (name, error) => {
       if (signal.aborted) return;
       failures.set(name, (failures.get(name) ?? 0) + 1);
-      log.warn({ model: name, reason: String(error) }, "a model cannot be written for other servers now");
+      log.warn({ model: name, reason: String(error) }, "exporting a model failed; retrying later");
     },
   });
   return {
@@ -95,7 +95,7 @@ function createConverter(signal: AbortSignal): Converter {
     const child = startChild(ENTRY, { signal });
     const ended = new Promise<Converted>((resolve) => {
       const end = (why: unknown): void =>
-        resolve({ error: { code: "busy", message: `the process of the conversion ended: ${why}` } });
+        resolve({ error: { code: "busy", message: `the conversion process exited: ${why}` } });
       child.on("error", ({ message }) => end(message)).on("exit", (code, killed) => end(code ?? killed));
     });
     return { child, ended };

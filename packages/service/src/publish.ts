@@ -41,7 +41,7 @@ export async function openPublisher(
   const check = async (): Promise<void> => {
     await expectWritable(folder).catch((cause: unknown) => {
       if (!(cause instanceof MosError) || cause.code !== "not_found") throw cause;
-      throw new MosError("storage", `${folder}: the folder of models is not there; mount or restore it`, {
+      throw new MosError("storage", `${folder}: the folder of models is missing; remount or restore it`, {
         cause,
       });
     });

@@ -45,14 +45,14 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     jobs,
     write: (files, path) =>
       writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: PRIVATE_FOLDER }),
-    onError: (model, error) => log.warn({ model, reason: String(error) }, "a model cannot be published now"),
+    onError: (model, error) => log.warn({ model, reason: String(error) }, "publishing failed; retrying"),
   });
   const expired = openExpired(jobs);
   // nobody else has this database
   if (database.kind === "pglite") await jobs.endForgotten(objects.discard, 0);
   const models: Models = { jobs, publisher, expired };
   await syncModels(models).catch((error: unknown) =>
-    log.warn({ reason: String(error) }, "models are published later"),
+    log.warn({ reason: String(error) }, "publishing failed; retrying"),
   );
   const checkFile = createFileChecker();
   const preview = previewerOf(options);
@@ -98,7 +98,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       await stopWorkers();
       await jobs
         .writeServed()
-        .catch((error: unknown) => log.error({ reason: String(error) }, "the last requests are not counted"));
+        .catch((error: unknown) => log.error({ reason: String(error) }, "lost usage of the last requests"));
       await parts[Symbol.asyncDispose]();
     },
   };
@@ -150,7 +150,7 @@ function backgroundOf({ workers, others, ...options }: BackgroundOptions): reado
     await outbox.removeOld();
     const unused = await objects.sweep(jobs.used, SWEEP_AGE);
     await jobs.release(unused);
-    if (unused.length > 0) log.info({ files: unused.length }, "files that nobody uses are removed");
+    if (unused.length > 0) log.info({ files: unused.length }, "removed unused files");
   };
   const chores: readonly (readonly [number, () => Promise<unknown>])[] = [
     [SYNC_SECONDS, () => syncModels(options)],
@@ -162,7 +162,7 @@ function backgroundOf({ workers, others, ...options }: BackgroundOptions): reado
     [SWEEP_SECONDS, sweep],
   ];
   const onEnd = (error: unknown): void =>
-    log.error({ reason: String(error) }, "a worker of this server has ended");
+    log.error({ reason: String(error) }, "a worker of this server exited");
   return [
     ...chores.map(([seconds, chore]) => repeat(seconds, { signal, log, work: chore })),
     deliverWebhooks({
@@ -186,6 +186,6 @@ async function repeat(seconds: number, { signal, log, work: once }: RepeatOption
   while (!signal.aborted) {
     await sleep(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
-    await once().catch((error: unknown) => log.warn({ reason: String(error) }, "the service tries again"));
+    await once().catch((error: unknown) => log.warn({ reason: String(error) }, "service error; retrying"));
   }
 }

@@ -162,11 +162,11 @@ describe.each(databases)("%s", (_, open) => {
         "storage_unavailable",
         "5",
       ]);
-      expect(json.error.message).toBe("the server's storage is not there now; send the request again");
+      expect(json.error.message).toBe("the server's storage is not there now; retry the request");
     } finally {
       await rename(`${adapters}.away`, adapters);
     }
-    const reason = expect.stringContaining(`${adapters}: the folder of models is not there`);
+    const reason = expect.stringContaining(`${adapters}: the folder of models is missing`);
     expect(one.log).toContainEqual(
       expect.objectContaining({ level: "error", fields: expect.objectContaining({ reason }) }),
     );
@@ -188,7 +188,7 @@ describe.each(databases)("%s", (_, open) => {
     expect(await answerer("support")).toBe(V1);
     const { json } = await rollback();
     expect(json.error).toMatchObject({
-      message: "there is no version before the current one",
+      message: "there is no previous version",
       param: "version",
     });
     // what a rollback left is not where the next one leads
@@ -331,7 +331,7 @@ describe.each(databases)("%s", (_, open) => {
     const [older, old, now] = ["ft:base:acme::older", "ft:base:acme::old", "ft:base:acme::now"];
     for (const name of [older, old, now]) await publish(name);
     for (const name of [older, old, now]) await put(name);
-    expect((await remove(now)).json.error.message).toContain("the alias support stands for this model");
+    expect((await remove(now)).json.error.message).toContain("the alias support points to this model");
     expect(await answerer("support")).toBe(now);
     expect((await remove(old)).status).toBe(200);
     const refused = (await rollback()).json.error;

@@ -46,5 +46,5 @@ test("a check ends with its client, and one that takes too long with a word abou
   left.abort(new Error("left"));
   await expect(slow).rejects.toThrow(/left/);
   const short = createFileChecker({ ...limits, seconds: 0.05 });
-  expect(await short(path, client())).toMatch(/takes more than the 0\.05 s/);
+  expect(await short(path, client())).toMatch(/validating the file exceeded 0\.05 s/);
 });

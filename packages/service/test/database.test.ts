@@ -71,7 +71,7 @@ test("a folder has one process", { tags: "thorough" }, async () => {
     const first = await openPglite(join(folder, "state"));
     await expect(openPglite(join(folder, "state"))).rejects.toMatchObject({
       code: "bad_option",
-      message: expect.stringContaining("another process has this folder open"),
+      message: expect.stringContaining("is in use by another process"),
     });
     await first.query("create table t (a integer)");
     await first[Symbol.asyncDispose]();

@@ -247,7 +247,7 @@ test("what is read-only or gone is told to clients without its place, and to the
   };
   const expectRefusal = async (reason: string, logged: string): Promise<void> => {
     const refusal = { status: 503, code: "storage_unavailable" };
-    const message = expect.stringContaining(`${reason}; send the request again`);
+    const message = expect.stringContaining(`${reason}; retry the request`);
     await expect(upload()).rejects.toMatchObject({ ...refusal, message });
     await expectLogged("a request failed", logged);
     await expectProblem(reason, logged);

@@ -88,7 +88,7 @@ describe.each(databases)("%s", (_, open) => {
     for (const [param, ask] of cases) {
       const { status, json } = await ask();
       expect([param, status, json.error.param, json.error.message]).toEqual([
-        ...[param, 400, param, expect.stringMatching(/zero byte or half of a surrogate pair/)],
+        ...[param, 400, param, expect.stringMatching(/zero byte or half a surrogate pair/)],
       ]);
     }
     // whole pairs are texts like any other
@@ -129,7 +129,7 @@ describe.each(databases)("%s", (_, open) => {
     ]) {
       const { status, json } = await upload(twice);
       expect([status, json.error?.code, json.error?.message]).toEqual([
-        ...[400, "invalid_multipart", expect.stringMatching(/comes twice/)],
+        ...[400, "invalid_multipart", expect.stringMatching(/occurs twice/)],
       ]);
     }
     const { status, json } = await upload([purpose, seconds("4000")]);

@@ -218,7 +218,7 @@ describe.each(databases)("%s", (_, open) => {
     await database.query("insert into migrations values (1000)");
     await expect(slices.claim(message, "old")).rejects.toMatchObject({
       code: "unsupported",
-      message: expect.stringContaining("made by a newer version"),
+      message: expect.stringContaining("created by a newer version"),
     });
     await database.query("delete from migrations where number = 1000");
     for (const newer of [
@@ -230,7 +230,7 @@ describe.each(databases)("%s", (_, open) => {
       await database.query("update jobs set plan = $2 where id = $1", [id, newer]);
       await expect(slices.claim(message, "old")).rejects.toMatchObject({
         code: "unsupported",
-        message: expect.stringContaining("needs a newer version"),
+        message: expect.stringContaining("requires a newer version"),
       });
       expect(await jobs.job(acme, id)).toMatchObject({ status: "queued", slice: 0, lease: 0 });
     }
@@ -252,7 +252,7 @@ describe.each(databases)("%s", (_, open) => {
     expect((await jobs.published()).size).toBe(0);
     const { rows } = await jobs.events(await jobs.job(acme, id), { limit: 1 });
     expect(rows).toMatchObject([
-      { level: "warn", message: "The job starts anew from its first step: x was 1, now 2" },
+      { level: "warn", message: "The job restarts from its first step: x was 1, now 2" },
     ]);
     // the new run has checkpoints and events of the same steps
     await slices.note(anew, [{ name: "step-1", message: "Step 1 again" }]);

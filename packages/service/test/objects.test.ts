@@ -107,7 +107,7 @@ test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
     ])
       await expect(work()).rejects.toMatchObject({
         code: "storage",
-        message: expect.stringContaining(`${removed}: the storage folder is not there`),
+        message: expect.stringContaining(`${removed}: the storage folder is missing`),
       });
     expect(await readdir(folder)).not.toContain("removed");
   },

@@ -53,7 +53,7 @@ test("a folder of models that is not there is named, and not made again", async 
   await rename(folder, `${folder}.away`);
   const away = {
     code: "storage",
-    message: `${folder}: the folder of models is not there; mount or restore it`,
+    message: `${folder}: the folder of models is missing; remount or restore it`,
   };
   for (const work of [() => publisher.check(), () => publisher.fetch(MODEL)])
     await expect(work()).rejects.toMatchObject(away);

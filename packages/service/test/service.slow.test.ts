@@ -193,7 +193,7 @@ describe.each(databases)("%s", (name, open) => {
     const first = { validation_file: file.id, mos: { steps: 40, evaluate_every: 2, learning_rate: 1 } };
     const wrong = [
       [{ model, ...first }, /mos\.rank cannot be used with a fine-tuned model/],
-      [{ validation_file: null, mos: { early_stopping_patience: 1 } }, /needs a validation_file/],
+      [{ validation_file: null, mos: { early_stopping_patience: 1 } }, /requires a validation_file/],
     ] as const;
     for (const [more, message] of wrong)
       await expect(create(file.id, more)).rejects.toMatchObject({
@@ -212,7 +212,7 @@ describe.each(databases)("%s", (name, open) => {
     expect(job).toMatchObject({ status: "succeeded", error: null });
     expect(job.fine_tuned_model).toMatch(/^ft:tiny:acme::/);
     const { data } = await acme.fineTuning.jobs.listEvents(job.id, { limit: 100 });
-    expect(data.some(({ message }) => message.startsWith("Ended early at step"))).toBe(true);
+    expect(data.some(({ message }) => message.startsWith("Stopped early at step"))).toBe(true);
     const valid = data.flatMap((event) => {
       const { full_valid_loss, full_valid_mean_token_accuracy } = (event.data ?? {}) as Record<
         string,

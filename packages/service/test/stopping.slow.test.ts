@@ -111,7 +111,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
         job: id,
         tenant: "acme",
         model: "tiny-english",
-        msg: "a trainer without progress was killed",
+        msg: "killed a trainer that made no progress",
         reason: "the trainer made no progress for 5 s and was killed",
       }),
     ]);

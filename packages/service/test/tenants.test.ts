@@ -102,7 +102,7 @@ describe.each(databases)("%s", (_, open) => {
   const succeeded: SliceEnd = { type: "succeeded", adapter: {}, results, ...done };
   const interrupted = { type: "interrupted", message: "it fell" } as const;
 
-  describe("jobs that have not ended", () => {
+  describe("unfinished jobs", () => {
     const limits = { max_active_jobs: 3 };
 
     test("are counted, also where many are made at once", async () => {
@@ -111,7 +111,7 @@ describe.each(databases)("%s", (_, open) => {
       const refused = made.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
       expect(refused).toHaveLength(9);
       for (const reason of refused)
-        expect(reason).toMatchObject({ code: "busy", message: expect.stringMatching(/3 jobs/) });
+        expect(reason).toMatchObject({ code: "busy", message: expect.stringMatching(/3 unfinished jobs/) });
       const { rows } = await jobs.jobs(ownerOf("acme"), { limit: 20 });
       expect(rows).toHaveLength(3);
       await jobs.pause(ownerOf("acme"), rows[0]?.id ?? "");
@@ -298,7 +298,7 @@ describe.each(databases)("%s", (_, open) => {
     await fileOf("zeta", 90, 100);
     const arrival = jobs.arrive("acme", { maxStorageBytes: 100 });
     await arrival.reserve(20);
-    await expect(arrival.reserve(21)).rejects.toThrowError(/100 bytes, and 80 are taken/);
+    await expect(arrival.reserve(21)).rejects.toThrowError(/100 bytes, and 80 are in use/);
     await arrival.end();
     const [file] = (await jobs.files(ownerOf("acme"), { limit: 1 })).rows;
     await jobs.removeFile(ownerOf("acme"), file?.id ?? "");

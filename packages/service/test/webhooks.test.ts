@@ -316,7 +316,7 @@ describe.each(databases)("%s", (_, open) => {
         status: "failed",
         attempts: 3,
         response_status: 503,
-        error: "the receiver answered 503",
+        error: "the receiver returned status 503",
         next_attempt_at: null,
       }),
     );
@@ -452,9 +452,7 @@ describe.each(databases)("%s", (_, open) => {
       ]) {
         const { status, json } = await post(url);
         expect([url, status, json.error?.param]).toEqual([url, 400, "url"]);
-        expect(json.error.message).toMatch(
-          /port \d+ is not one that webhooks may have; these are 443, 80, 8080/,
-        );
+        expect(json.error.message).toMatch(/port \d+ is not allowed for webhooks; use 443, 80, 8080/);
       }
       for (const url of ["https://example.com/", "http://example.com/", "http://example.com:8080/"])
         expect([url, (await post(url, "ports")).status]).toEqual([url, 200]);
@@ -471,7 +469,7 @@ describe.each(databases)("%s", (_, open) => {
       const { outcomes } = deliver({ pauses: [] });
       await until(() => expect(outcomes).toEqual(["failed"]));
       const { last_delivery } = (await guarded.send(`/v1/webhooks/${id}`, undefined, as("acme"))).json;
-      expect(last_delivery.error).toBe("port 9 is not one that webhooks may have");
+      expect(last_delivery.error).toBe("port 9 is not allowed for webhooks");
     });
 
     test("an administrator may, and a name of the internet is taken as it is", async () => {

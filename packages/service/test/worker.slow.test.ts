@@ -133,7 +133,7 @@ describe.each(databases)("%s", (_, open) => {
     const { steps: _, ...epochs } = MOS;
     const long = await workUntil((await create(epochs, { max_steps_per_job: 2 })).id, 60);
     expect(long).toMatchObject({ status: "failed", error: { code: "step_limit_exceeded" }, step: 0 });
-    expect(long.error?.message).toMatch(/^the job takes \d+ steps, and a job of this key may take 2$/);
+    expect(long.error?.message).toMatch(/^the job takes \d+ steps, more than the limit of this key, 2$/);
     const large = await workUntil((await create(epochs, { max_tokens_per_job: 3000 })).id, 60);
     expect(large.error).toMatchObject({ code: "token_limit_exceeded" });
     for (const job of [long, large]) expect((await events(job)).length).toBeLessThan(2);
@@ -186,7 +186,7 @@ describe.each(databases)("%s", (_, open) => {
       expect(refused).toMatchObject({ status: "failed", step: 0, slice: 1 });
       expect(refused.error).toMatchObject({
         code: "token_limit_exceeded",
-        message: `the job takes ${tokens} tokens, and a job of this key may take ${tokens - 1}`,
+        message: `the job takes ${tokens} tokens, more than the limit of this key, ${tokens - 1}`,
       });
     }
   });
@@ -205,7 +205,7 @@ describe.each(databases)("%s", (_, open) => {
     expect(waiting).toMatchObject({ status: "queued", step: 0, trained_tokens: 0 });
     expect(waiting.slice).toBeGreaterThanOrEqual(1);
     expect((await jobs.events(waiting, { limit: 1 })).rows[0]?.message).toMatch(
-      /^Step 0\/1: \d+ batches of the validation file evaluated so far$/,
+      /^Step 0\/1: \d+ validation batches so far$/,
     );
     // in the middle of a slice
     const pausing = workUntil(id, 600, ({ status }) => status === "paused", other, 6);
@@ -261,7 +261,7 @@ describe.each(databases)("%s", (_, open) => {
     expect(job).toMatchObject({ status: "succeeded", step: 5 });
     const { rows } = await jobs.events(job, { limit: 100 });
     expect(rows.filter(({ level }) => level === "warn").map(({ message }) => message)).toEqual([
-      expect.stringMatching(/^The job starts anew from its first step: .*settings\.lookahead was 3/),
+      expect.stringMatching(/^The job restarts from its first step: .*settings\.lookahead was 3/),
     ]);
     expect(rows.map(({ message }) => message).join()).not.toContain(folder);
     const out = join(folder, "anew");

@@ -76,9 +76,7 @@ const adminOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
   const { server, key } = context.var;
   if (!key.isAdmin) {
     const way =
-      server.keys === undefined
-        ? "start the server with --api-keys and a key with admin: true"
-        : "use a key with admin: true";
+      server.keys === undefined ? "start the server with --api-keys and an admin key" : "use an admin key";
     throw new ApiError(`this key may not change adapters; ${way}`, {
       status: 403,
       code: "admin_key_required",
@@ -247,13 +245,13 @@ async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimi
     await pipeline(Readable.from(bodyChunks(request, uploadBytes)), parser);
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
-    throw invalidForm("the request's body is not valid multipart/form-data", cause);
+    throw invalidForm("the request body is not valid multipart/form-data", cause);
   }
   return withTexts(form);
 }
 
 const tooLarge = (bodyBytes: number): ApiError =>
-  new ApiError(`beside adapter_model the form is larger than the ${bodyBytes} bytes that are taken`, {
+  new ApiError(`without adapter_model, the form exceeds the limit of ${bodyBytes} bytes`, {
     status: 413,
     code: "request_too_large",
   });
@@ -267,7 +265,7 @@ function createParser(request: Request): BusboyInstance {
       isPartAFile: () => true,
     });
   } catch (cause) {
-    throw invalidForm("the form's content-type names no boundary", cause);
+    throw invalidForm("the content-type has no boundary", cause);
   }
 }
 

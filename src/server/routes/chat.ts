@@ -235,7 +235,7 @@ function render({ template }: LoadedText, request: ChatRequest): string {
     const reason = reasonOf(cause);
     if (cause instanceof MosError && cause.code === "bad_option")
       throw invalid(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
-    throw invalid(`messages: the model's chat template does not take them: ${reason}`, "messages", cause);
+    throw invalid(`messages: rejected by the model's chat template: ${reason}`, "messages", cause);
   }
 }
 

@@ -174,7 +174,7 @@ async function readPrompts(input: PromptInput, reader: PromptReader): Promise<re
 
 function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {
   if (best_of !== undefined && best_of !== n)
-    throw new ApiError(`best_of is ${best_of} and n is ${n}; only the same number is supported`, {
+    throw new ApiError(`best_of is ${best_of} and n is ${n}; only equal values are supported`, {
       status: 400,
       code: "unsupported_parameter",
       param: "best_of",

@@ -53,7 +53,7 @@ async function checkMayReadMetrics(context: RequestContext): Promise<void> {
   context.var.record.keyName = key.name;
   rateLimiter.count(key);
   if (!key.isAdmin)
-    throw new ApiError("metrics name the adapters of all tenants; use a key with admin: true", {
+    throw new ApiError("metrics name the adapters of all tenants; use an admin key", {
       status: 403,
       code: "admin_key_required",
     });

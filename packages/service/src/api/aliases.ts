@@ -18,7 +18,7 @@ const path = "/v1/aliases";
 const params = z.object({
   name: z
     .string()
-    .refine(isAliasName, "a letter or digit; letters, digits and . _ - follow, 128 characters at most"),
+    .refine(isAliasName, "a letter or digit, followed by letters, digits and . _ -, at most 128 characters"),
 });
 const tenant = z
   .string()
@@ -106,7 +106,7 @@ type Variables = RequestContext["var"];
 /** The tenant whose aliases a request is about. @throws ApiError 403 for another one's without an administrator's key. */
 function tenantOf({ key }: Variables, given: string | undefined): string {
   if (given === undefined || given === key.name || key.isAdmin) return given ?? key.name;
-  throw new ApiError("only keys with admin: true may name another tenant", {
+  throw new ApiError("only administrators may name another tenant", {
     status: 403,
     code: "admin_key_required",
     param: "tenant",
@@ -121,14 +121,14 @@ const aliasOf = (
 /** @throws ApiError 400 for the name of a model, which an alias would not change. */
 async function checkName({ server, key }: Variables, name: string): Promise<void> {
   if (name === server.modelName || (await findAdapter(server, { name, key })) !== undefined)
-    throw invalid(`${name} is the name of a model already; take another one`, "name");
+    throw invalid(`${name} is already the name of a model; choose another one`, "name");
 }
 
 /** @throws ApiError 404 for a model that the key may not use, or that is not there. */
 async function checkModel({ server, key }: Variables, name: string): Promise<void> {
   if (name === server.modelName || (await findAdapter(server, { name, key })) !== undefined) return;
   throw new ApiError(
-    `the model ${JSON.stringify(name)} does not exist or you do not have access to it; an alias stands for a model by its own name`,
+    `the model ${JSON.stringify(name)} does not exist or you do not have access to it; an alias cannot point to another alias`,
     { status: 404, code: "model_not_found", param: "model" },
   );
 }
@@ -140,21 +140,21 @@ function targetOf(versions: readonly AliasVersionRow[], wanted: number | undefin
   const target = byNumber(number);
   if (target === undefined)
     throw invalid(
-      number == null ? "there is no version before the current one" : `there is no version ${number}`,
+      number == null ? "there is no previous version" : `there is no version ${number}`,
       "version",
     );
   if (target.available) return target;
   let older: AliasVersionRow | undefined = target;
   while (older !== undefined && !older.available) older = byNumber(older.previous);
   throw invalid(
-    `the model of version ${target.version} was deleted or has expired; ${older === undefined ? "there is none before it that is left" : `the one before it that is left is version ${older.version}`}`,
+    `the model of version ${target.version} was deleted or has expired; ${older === undefined ? "no earlier version is available" : `the one before it that is left is version ${older.version}`}`,
     "version",
     "model_deleted",
   );
 }
 
 const conflict = (expected: number): ApiError =>
-  new ApiError(`the alias is not at version ${expected}; it was changed meanwhile`, {
+  new ApiError(`the alias is no longer at version ${expected}`, {
     status: 409,
     code: "conflict",
     param: "expected_version",

@@ -25,7 +25,7 @@ async function usableFile(
     throw error;
   });
   if (file.purpose !== "fine-tune")
-    throw invalid(`${param} has the purpose ${file.purpose}, not fine-tune`, param);
+    throw invalid(`${param} has purpose ${file.purpose}, not fine-tune`, param);
   if (file.status === "error")
     throw invalid(`${param} cannot be used: ${file.status_details}`, param, "invalid_training_file");
   return file;
@@ -50,7 +50,7 @@ async function initialOf(
 ): Promise<NewJob["initial"]> {
   if (model === modelName) return undefined;
   const refused = invalid(
-    `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model that was made of it here`,
+    `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model fine-tuned from it`,
     "model",
     "model_not_available",
   );

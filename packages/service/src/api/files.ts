@@ -85,7 +85,7 @@ function expiry(fields: ReadonlyMap<string, string>): number | undefined {
   if (given === undefined) return undefined;
   const seconds = expirySeconds.safeParse(given);
   if (!seconds.success)
-    throw invalid("expires_after[seconds] is a whole number from 3600 to 2592000", "expires_after");
+    throw invalid("expires_after[seconds] must be a whole number from 3600 to 2592000", "expires_after");
   return seconds.data;
 }
 

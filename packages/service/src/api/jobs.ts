@@ -162,7 +162,7 @@ function openStreams(): (tenant: string, texts: AsyncGenerator<string, void>) =>
   return (tenant, texts) => {
     if (add(tenant, 1) > MAX_STREAMS) {
       add(tenant, -1);
-      throw new ApiError(`there are ${MAX_STREAMS} streams of events already; close one of them first`, {
+      throw new ApiError(`too many event streams (${MAX_STREAMS}); close one first`, {
         status: 429,
         code: "rate_limit_exceeded",
         retryAfter: 30,

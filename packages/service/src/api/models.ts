@@ -56,9 +56,9 @@ const updateRoute = createRoute({
 /** What a request says of the time at which a model expires. */
 function expiryOf({ expires_at: at, expires_after: after }: z.output<typeof updateRequest>, now: number) {
   if (at !== undefined && after !== undefined)
-    throw invalid("expires_at and expires_after exclude each other", "expires_at");
+    throw invalid("expires_at and expires_after cannot be used together", "expires_at");
   if (at !== undefined && at * 1000 <= now)
-    throw invalid("expires_at is over; DELETE removes a model", "expires_at");
+    throw invalid("expires_at is in the past; use DELETE to remove a model", "expires_at");
   if (at !== undefined) return { at };
   return after === undefined ? null : { after };
 }

@@ -191,7 +191,7 @@ function limitWarnings(
       : [
           {
             code: `${what}_limit_exceeded`,
-            message: `the job would take ${count} ${what}s, and fail: one of this key may take ${most}`,
+            message: `the job would take ${count} ${what}s and fail: the limit of this key is ${most}`,
           },
         ];
   return [

@@ -92,12 +92,12 @@ export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
       });
     const away = { status: 503, retryAfter: 5, cause: error };
     if (error.code === "network")
-      throw new ApiError("the database cannot be reached now; send the request again", {
+      throw new ApiError("the database cannot be reached; retry the request", {
         ...away,
         code: "database_unavailable",
       });
     if (error.code === "storage" && !isDiskFull(error))
-      throw new ApiError(`${storageProblem(error)}; send the request again`, {
+      throw new ApiError(`${storageProblem(error)}; retry the request`, {
         ...away,
         code: "storage_unavailable",
       });

@@ -24,7 +24,7 @@ export const storedBody: typeof jsonBody = (context, next) =>
     const path = unstorableAt(await context.req.json())?.join(".");
     if (path !== undefined)
       throw invalid(
-        `${path === "" ? "the request" : path} holds a zero byte or half of a surrogate pair, which are no text; leave them out`,
+        `${path === "" ? "the request" : path} contains a zero byte or half a surrogate pair; remove it`,
         path,
       );
     await next();

@@ -82,7 +82,7 @@ export async function readUpload<T>(
   }
   parser.on("field", (name: string, value: string, ...[, isCut]: readonly boolean[]) => {
     if (isCut) parser.destroy(invalidForm(`${name} is too long`));
-    else if (fields.has(name)) parser.destroy(invalidForm(`${name} comes twice; send it once`));
+    else if (fields.has(name)) parser.destroy(invalidForm(`${name} occurs twice; send it once`));
     else fields.set(name, value);
   });
   parser.on("partsLimit", () => parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts`)));
@@ -90,7 +90,7 @@ export async function readUpload<T>(
     // before somebody reads it: an error that nobody hears ends the process
     part.on("error", (error) => parser.destroy(error));
     if (name !== "file" || file !== undefined) {
-      parser.destroy(invalidForm("the form has one file, whose name is file"));
+      parser.destroy(invalidForm("the form must have exactly one file, named file"));
       return;
     }
     // a name only: no path of a client is ever opened
@@ -114,7 +114,7 @@ export async function readUpload<T>(
     for (const error of [cause, failure]) if (error instanceof MosError) throw error;
     throw invalidForm("the request's body is not valid multipart/form-data", cause);
   }
-  if (file === undefined) throw invalidForm("the form has no file; send one whose name is file");
+  if (file === undefined) throw invalidForm("the form has no file; send one named file");
   return { fields: fieldsOf(fields), filename, file: await file };
 }
 

@@ -82,9 +82,9 @@ export const usageRoutes: AddRoutes = (app, { jobs }) => {
     const { width, standard, most } = WIDTHS[query.bucket_width];
     const { start_time, end_time, page, limit = standard } = query;
     if (limit > most)
-      throw invalid(`limit is at most ${most} where bucket_width is ${query.bucket_width}`, "limit");
+      throw invalid(`limit must be at most ${most} for bucket_width ${query.bucket_width}`, "limit");
     if (start_time !== undefined && end_time !== undefined && end_time <= start_time)
-      throw invalid("end_time is not after start_time", "end_time");
+      throw invalid("end_time must be after start_time", "end_time");
     const options = { width, limit, start: page ?? start_time, end: end_time, tenant: query.api_key_id };
     const { starts, rows, next } = await found(
       jobs.usage(ownerOf(context.var.key), { ...options, byModel: query.group_by === "model" }),

@@ -104,17 +104,12 @@ function checkedUrl(
   { allowsPrivate, ports }: { readonly allowsPrivate: boolean; readonly ports: readonly number[] },
 ): string {
   const url = new URL(text);
-  if (url.username !== "" || url.password !== "") throw invalid("url: leave user and password out", "url");
+  if (url.username !== "" || url.password !== "")
+    throw invalid("url: must not contain a user or password", "url");
   if (!allowsPrivate && isPrivateHost(url))
-    throw invalid(
-      `url: ${url.hostname} is not an address of the internet, which only administrators may name`,
-      "url",
-    );
+    throw invalid(`url: ${url.hostname} is not a public address, which only administrators may use`, "url");
   if (!allowsPrivate && !ports.includes(portOf(url)))
-    throw invalid(
-      `url: port ${portOf(url)} is not one that webhooks may have; these are ${ports.join(", ")}`,
-      "url",
-    );
+    throw invalid(`url: port ${portOf(url)} is not allowed for webhooks; use ${ports.join(", ")}`, "url");
   url.hash = "";
   return url.href;
 }

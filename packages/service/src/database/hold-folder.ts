@@ -54,7 +54,7 @@ export async function holdFolder(folder: string): Promise<AsyncDisposable> {
     if (await isHeld(address))
       throw new MosError(
         "bad_option",
-        `${folder}: another process has this folder open; stop it, choose another folder, or use --database-url for several processes`,
+        `${folder} is in use by another process; stop it, choose another folder, or use --database-url for several processes`,
       );
     await rm(address, { force: true }); // left by a process that was killed
     return listenAt(address);

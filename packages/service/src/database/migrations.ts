@@ -331,7 +331,7 @@ export async function expectKnownTables(
   if (done > steps.length)
     throw new MosError(
       "unsupported",
-      `the database was made by a newer version: it is at step ${done}, and this one knows ${steps.length}; use the newer version`,
+      `the database was created by a newer version: its schema is ${done}, and this version supports ${steps.length}; upgrade`,
     );
   return done;
 }

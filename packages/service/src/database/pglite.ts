@@ -58,7 +58,7 @@ async function watchFolder(database: Database, folder: string): Promise<Database
     if (isGone)
       throw new MosError(
         "storage",
-        `${folder}: the database was removed or replaced while this process runs; put it back, and start the process again`,
+        `${folder}: the database was removed or replaced while in use; restore it and restart this process`,
         { cause },
       );
   };

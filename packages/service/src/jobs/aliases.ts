@@ -131,7 +131,7 @@ async function setAlias(
 async function checkRoom(on: Queryable, tenant: string): Promise<void> {
   const [row] = await on.query("select count(*)::integer as count from aliases where tenant = $1", [tenant]);
   if (Number(row?.["count"]) > MAX_ALIASES)
-    throw new MosError("bad_option", `there are ${MAX_ALIASES} aliases already; delete one first`);
+    throw new MosError("bad_option", `too many aliases (${MAX_ALIASES}); delete one first`);
 }
 
 /** A fine-tuned model stays until the alias has been switched to it. Other models are not the database's. */

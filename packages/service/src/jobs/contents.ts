@@ -172,7 +172,7 @@ export async function expectRoom(
   if (taken + bytes <= most) return most - taken;
   throw new MosError(
     "busy",
-    `the files of this key may take ${most} bytes, and ${taken} are taken, also by files that arrive now or that unfinished jobs still need; delete files that are not needed`,
+    `the files of this key may take ${most} bytes, and ${taken} are in use, including uploads and files of unfinished jobs; delete some files`,
   );
 }
 

@@ -62,7 +62,7 @@ async function addFile(
 ): Promise<FileRow> {
   if (most !== undefined) await expectRoom(on, tenant, { bytes, most, arrival });
   if (arrival !== undefined && !(await keeps(on, arrival, [digest])))
-    throw new MosError("storage", "the file was away for too long before it was complete; send it again");
+    throw new MosError("storage", "the upload took too long; send the file again");
   const rows = await on.query(
     `insert into files (id, tenant, purpose, filename, bytes, digest, status, status_details, expires_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9::float8)) returning *`,

@@ -187,13 +187,10 @@ function openChanges(database: Database, queue: Queue): JobChanges {
         expectLive(job, "resumed");
         if (job.wanted === "pause") {
           await on.query("update jobs set wanted = null where id = $1", [id]);
-          return "The job goes on";
+          return "The job continues";
         }
         if (job.status !== "paused")
-          throw new MosError(
-            "bad_option",
-            `the job ${id} is ${job.status}, and only a paused one can be resumed`,
-          );
+          throw new MosError("bad_option", `the job ${id} is ${job.status}; only paused jobs can be resumed`);
         await on.query("update jobs set status = 'queued' where id = $1", [id]);
         await sendSlice(on, queue, job);
         return "The job was resumed";
@@ -216,7 +213,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
 
 function expectLive(job: JobRow, what: string): void {
   if (hasEnded(job))
-    throw new MosError("bad_option", `the job ${job.id} is ${job.status} and cannot be ${what} any more`);
+    throw new MosError("bad_option", `the job ${job.id} is ${job.status} and can no longer be ${what}`);
 }
 
 /** Something to be said of a job, once for each name. */
@@ -300,7 +297,7 @@ async function keepContents(on: Queryable, { training, validation, initial }: Ne
   }
   if (initial === undefined) return;
   const models = await on.query("select name from models where files = $1 for share", [initial.adapter]);
-  if (models.length === 0) throw new MosError("not_found", "the model that the job starts from was deleted");
+  if (models.length === 0) throw new MosError("not_found", "the base model of the job was deleted");
 }
 
 const baseOf = ({ initial, request }: NewJob): string => initial?.base ?? request.model;

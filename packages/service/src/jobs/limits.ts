@@ -23,10 +23,10 @@ export function expectAllowed(
   if (max_steps_per_job !== undefined && steps > max_steps_per_job)
     throw new MosError(
       "bad_option",
-      `mos.steps: ${steps}; a job of this key has at most ${max_steps_per_job}`,
+      `mos.steps: ${steps} exceeds the limit of this key, ${max_steps_per_job}`,
     );
   if (priority > most)
-    throw new MosError("bad_option", `mos.priority: ${priority}; a job of this key has at most ${most}`);
+    throw new MosError("bad_option", `mos.priority: ${priority} exceeds the limit of this key, ${most}`);
 }
 
 /**
@@ -47,7 +47,7 @@ export async function expectWithinLimits(
   if (Number(row?.["jobs"]) > max_active_jobs)
     throw new MosError(
       "busy",
-      `this key may have ${max_active_jobs} jobs that have not ended; wait until one ends, or cancel one`,
+      `this key may have ${max_active_jobs} unfinished jobs; wait for one to finish, or cancel one`,
     );
 }
 

@@ -30,7 +30,7 @@ export function openModels(database: Database): ModelStore {
         if (alias !== undefined)
           throw new MosError(
             "bad_option",
-            `the alias ${alias["id"]} stands for this model; switch it to another one, or delete it, first`,
+            `the alias ${alias["id"]} points to this model; switch or delete it first`,
           );
         await transaction.query("delete from models where name = $1", [name]);
       }),

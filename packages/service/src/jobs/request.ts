@@ -62,9 +62,7 @@ const mosFields = z
 type MosFields = z.output<typeof mosFields>;
 
 const notOffered = (what: string) =>
-  z
-    .unknown()
-    .refine((value) => value === undefined || value === null, { error: `${what} is not offered here` });
+  z.unknown().refine((value) => value === undefined || value === null, { error: `${what} is not supported` });
 
 /** The metadata of OpenAI's objects. */
 export const metadataSchema = z
@@ -82,14 +80,14 @@ export const jobRequestSchema = z
     hyperparameters: hyperparameters.nullish(),
     method: z
       .strictObject({
-        type: z.enum(["supervised"], { error: "only supervised is offered here" }),
+        type: z.enum(["supervised"], { error: "only supervised is supported" }),
         supervised: z.strictObject({ hyperparameters: hyperparameters.nullish() }).nullish(),
         dpo: notOffered("dpo").optional(),
         reinforcement: notOffered("reinforcement").optional(),
       })
       .nullish(),
     metadata: metadataSchema.nullish(),
-    integrations: z.array(z.unknown()).max(0, "integrations are not offered here").nullish(),
+    integrations: z.array(z.unknown()).max(0, "integrations are not supported").nullish(),
     mos: mosFields.nullish(),
   })
   .openapi("CreateFineTuningJobRequest");
@@ -149,12 +147,12 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
   if (isContinued && given !== undefined)
     throw new MosError(
       "bad_option",
-      `mos.${given} cannot be used with a fine-tuned model, whose adapter keeps its settings; leave it out`,
+      `mos.${given} cannot be used with a fine-tuned model, which keeps its settings; omit it`,
     );
   if (mos?.early_stopping_patience !== undefined && (validation_file == null || !mos.evaluate_every))
     throw new MosError(
       "bad_option",
-      "mos.early_stopping_patience needs a validation_file, and mos.evaluate_every above 0",
+      "mos.early_stopping_patience requires a validation_file and mos.evaluate_every above 0",
     );
 }
 
@@ -235,12 +233,12 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
 export function expectKnownPlan({ adapter, settings, ...more }: JobRow["plan"], job: string): void {
   try {
     const [unknown] = Object.keys(more);
-    if (unknown !== undefined) throw new MosError("bad_option", `${unknown} is not known`);
+    if (unknown !== undefined) throw new MosError("bad_option", `unknown field ${unknown}`);
     parseSettings(finetuneSettings, settings);
     parseAdapterConfig(adapter);
   } catch (cause) {
     const reason = reasonOf(cause);
-    throw new MosError("unsupported", `the job ${job} needs a newer version of mos worker: ${reason}`, {
+    throw new MosError("unsupported", `the job ${job} requires a newer version of mos worker: ${reason}`, {
       cause,
     });
   }

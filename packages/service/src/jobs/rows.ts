@@ -225,10 +225,7 @@ export async function pageOf<T extends Exclude<keyof Rows, "models" | "alias_ver
       after,
     ]);
     if (row === undefined)
-      throw new MosError(
-        "bad_option",
-        `after: there is no ${JSON.stringify(after.slice(0, 100))} in this list`,
-      );
+      throw new MosError("bad_option", `after: ${JSON.stringify(after.slice(0, 100))} is not in this list`);
     start = `and number ${order === "desc" ? "<" : ">"} $${next}`;
     more.push(row["number"]);
   }

@@ -152,7 +152,7 @@ export function openSlices(
       const [job] = rowsOf("jobs", rows);
       if (job === undefined) return false;
       await transaction.query("update jobs set lease = lease + 1 where id = $1", [id]);
-      const end = { type: "interrupted", message: "the worker fell silent" } as const;
+      const end = { type: "interrupted", message: "worker heartbeat lost" } as const;
       await endSlice(transaction, { queue, maxFailures, job }, end);
       return true;
     });
@@ -160,7 +160,7 @@ export function openSlices(
 }
 
 /** Nobody heard of the worker for long, and others may have removed what it had stored. */
-const FORGOTTEN = "what was stored was forgotten while the database was away";
+const FORGOTTEN = "the result expired while the database was unavailable";
 
 async function keptEnd(on: Queryable, end: SliceEnd, arrival?: string): Promise<SliceEnd> {
   const isKept = arrival === undefined || (await keeps(on, arrival, contentsOf(end)));
@@ -288,7 +288,7 @@ async function restartJob(
     [job.id, isPaused ? "paused" : "queued"],
   );
   await forgetCheckpoints(on, job); // they are not on the way to what comes of it
-  const message = `The job starts anew from its first step: ${reason}`;
+  const message = `The job restarts from its first step: ${reason}`;
   await addEvent(on, { job: job.id, name: `restarted-${job.slice}`, level: "warn", message });
   if (!isPaused) await sendSlice(on, queue, job);
 }

@@ -84,7 +84,7 @@ export function openWebhooks(database: Database): WebhookStore {
       if (delivery === undefined)
         throw new MosError(
           "bad_option",
-          `the webhook ${id} is disabled, or a test of it still waits; look at its deliveries`,
+          `the webhook ${id} is disabled or already has a pending test; see its deliveries`,
         );
       return delivery;
     },
@@ -110,7 +110,7 @@ function addWebhook(
     );
     const [webhook] = rowsOf("webhooks", rows);
     if (webhook === undefined)
-      throw new MosError("bad_option", `there are ${MOST} webhooks already; delete one of them first`);
+      throw new MosError("bad_option", `too many webhooks (${MOST}); delete one first`);
     return webhook;
   });
 }

@@ -70,7 +70,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
   await makePrivateFolder(incoming);
   await makePrivateFolder(join(folder, "objects"));
   const placeOf = (digest: string): string => {
-    if (!DIGEST.test(digest)) throw new MosError("storage", "a digest has 64 hexadecimal digits");
+    if (!DIGEST.test(digest)) throw new MosError("storage", "a digest must have 64 hexadecimal digits");
     return join(folder, "objects", digest.slice(0, 2), digest);
   };
 
@@ -78,7 +78,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
   const failed = (error: unknown): never => {
     const cause = storageError(error, folder);
     if (cause.code !== "not_found") throw cause;
-    throw new MosError("storage", `${folder}: the storage folder is not there; mount it again`, { cause });
+    throw new MosError("storage", `${folder}: the storage folder is missing; remount it`, { cause });
   };
 
   const put: ObjectStore["put"] = async (source, putter = NOBODY) => {
@@ -106,7 +106,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     const place = placeOf(digest);
     if (await pathExists(place)) return place;
     await access(incoming).catch(failed);
-    throw new MosError("not_found", `the content ${digest.slice(0, 12)}… is missing in the storage`);
+    throw new MosError("not_found", `content ${digest.slice(0, 12)}… is missing from the storage`);
   };
 
   return {

@@ -50,7 +50,7 @@ export async function deliverWebhooks(options: DeliverOptions): Promise<void> {
         running.set(work, delivery.tenant);
       }
     } catch (error) {
-      log.warn({ reason: String(error) }, "webhooks are delivered later");
+      log.warn({ reason: String(error) }, "delivering webhooks failed; retrying later");
       await pause(BROKEN, signal);
     }
   }
@@ -73,7 +73,7 @@ async function attempt(delivery: ClaimedDelivery, options: AttemptOptions): Prom
   );
   onAttempt(outcome);
   await outbox.end(delivery, end).catch((error: unknown) => {
-    log.warn({ delivery: id, reason: String(error) }, "a webhook may be delivered a second time");
+    log.warn({ delivery: id, reason: String(error) }, "a webhook may be delivered twice");
   });
 }
 
@@ -87,11 +87,11 @@ async function endOf(
     const status = await sendDelivery(delivery, { ports, signal: AbortSignal.any([signal, timeout]) });
     if (status >= 200 && status < 300) return { type: "delivered", status };
     if (status === 410) return { type: "gone", status };
-    return { type: "failed", again, status, error: `the receiver answered ${status}` };
+    return { type: "failed", again, status, error: `the receiver returned status ${status}` };
   } catch (error) {
-    if (signal.aborted) return { type: "failed", again: 0, error: "the server was stopped" };
+    if (signal.aborted) return { type: "failed", again: 0, error: "the server stopped" };
     const reason = reasonOf(error);
-    const message = timeout.aborted ? `the receiver did not answer within ${answerSeconds} seconds` : reason;
+    const message = timeout.aborted ? `the receiver did not respond within ${answerSeconds} seconds` : reason;
     return { type: "failed", again, error: message };
   }
 }

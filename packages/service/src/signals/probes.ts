@@ -27,14 +27,14 @@ export async function listenForProbes({
     const answer = (status: number, type: string, text: string): void => {
       response.writeHead(status, { "content-type": type, connection: "close" }).end(text);
     };
-    if (method !== "GET") answer(405, "text/plain", "only GET is possible here\n");
+    if (method !== "GET") answer(405, "text/plain", "only GET is allowed\n");
     else if (url === "/health") answer(200, "application/json", '{"status":"up"}');
     else if (url === "/ready") {
       const reason = await problem();
       const state = reason === undefined ? { status: "ready" } : { status: "storage_unavailable", reason };
       answer(reason === undefined ? 200 : 503, "application/json", JSON.stringify(state));
     } else if (url === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", await metrics());
-    else answer(404, "text/plain", "there are /health, /ready and /metrics\n");
+    else answer(404, "text/plain", "not found; use /health, /ready or /metrics\n");
   });
   server.maxConnections = 100;
   server.listen(port, host);

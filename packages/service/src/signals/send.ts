@@ -25,7 +25,7 @@ export async function sendDelivery(
   // a connection to an address looks no name up
   if (!allows_private && isPrivateHost(url)) throw new Error(`${url.hostname} has no public address`);
   if (!allows_private && !ports.includes(portOf(url)))
-    throw new Error(`port ${portOf(url)} is not one that webhooks may have`);
+    throw new Error(`port ${portOf(url)} is not allowed for webhooks`);
   const body = bodyOf(delivery);
   const headers = {
     "content-type": "application/json",

@@ -69,7 +69,7 @@ function ask(
   path: string,
   { seconds, megabytes, signal }: CheckLimits & TurnClient,
 ): Promise<string | undefined> {
-  const tooMuch = `the file takes more than the ${seconds} s or the ${megabytes} MB that its check may; split it`;
+  const tooMuch = `validating the file exceeded ${seconds} s or ${megabytes} MB; split it`;
   return new Promise((resolve, reject) => {
     const kill = (): void => void child.kill("SIGKILL");
     const timer = setTimeout(kill, seconds * 1000);

@@ -29,8 +29,8 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
         name: "early-stop",
         message:
           event.best === undefined
-            ? `Ended early at step ${event.step}: the validation loss is never lower than before training`
-            : `Ended early at step ${event.step}: the lowest validation loss is that of step ${event.best.step}`,
+            ? `Stopped early at step ${event.step}: the validation loss never fell below its value before training`
+            : `Stopped early at step ${event.step}: the lowest validation loss was at step ${event.best.step}`,
       };
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
@@ -57,7 +57,7 @@ function stoppedWithin(
   if (evaluationBatches === 0) return undefined;
   return {
     name: `evaluation-${step}-${evaluationBatches}`,
-    message: `Step ${step}/${of}: ${evaluationBatches} batches of the validation file evaluated so far`,
+    message: `Step ${step}/${of}: ${evaluationBatches} validation batches so far`,
   };
 }
 

@@ -51,7 +51,7 @@ function inProcess(
       reject(
         new MosError(
           "memory",
-          `the file takes more than the ${seconds} s or the ${megabytes} MB that a preview may; preview a part of it`,
+          `the preview exceeded ${seconds} s or ${megabytes} MB; preview a part of the file`,
         ),
       ),
     );

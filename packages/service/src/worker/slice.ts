@@ -96,7 +96,7 @@ function startDeadline({ signal, trainer, stopSeconds }: SliceContext) {
     const start = (): void => {
       timer = setTimeout(() => {
         trainer.kill();
-        const message = `the worker was stopped, and the slice did not exit within ${stopSeconds} s`;
+        const message = `the worker stopped, and the slice did not end within ${stopSeconds} s`;
         resolve({ type: "interrupted", message });
       }, stopSeconds * 1000);
     };
@@ -151,7 +151,7 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }
-  if (context.signal.aborted) return { type: "interrupted", message: "the worker was stopped" };
+  if (context.signal.aborted) return { type: "interrupted", message: "the worker stopped" };
   const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
   if (watched.type === "lost") return "lost";
   if (watched.type === "limited") return watched.end;
@@ -339,7 +339,7 @@ function limitsOf({ max_steps, max_tokens }: JobRow, stop: () => void) {
   let exceeded: Watched | undefined;
   const check = (what: "step" | "token", count: number, most: number | null): void => {
     if (most === null || count <= most) return;
-    const message = `the job takes ${count} ${what}s, and a job of this key may take ${most}`;
+    const message = `the job takes ${count} ${what}s, more than the limit of this key, ${most}`;
     const end = {
       type: "failed",
       code: `${what}_limit_exceeded`,

@@ -105,7 +105,7 @@ async function* reportsOf(
   { stallSeconds }: TrainerOptions,
 ): AsyncGenerator<Report, void> {
   const waiting: Report[] = [];
-  let failure = child.connected ? undefined : new Error("the trainer is gone: it could not be started");
+  let failure = child.connected ? undefined : new Error("the trainer could not be started");
   let wake: (() => void) | undefined;
   // counted, not timed: this process may have been stopped itself
   let quietSeconds = 0;
@@ -121,7 +121,7 @@ async function* reportsOf(
   const onExit = (code: number | null, signal: string | null): void =>
     fail(
       new Error(
-        `the trainer is gone: ${signal === null ? `its exit code is ${code}` : `it was ended by ${signal}`}`,
+        `the trainer exited: ${signal === null ? `its exit code is ${code}` : `it was ended by ${signal}`}`,
       ),
     );
   const stopListening = onComputing(child, () => {

@@ -50,7 +50,7 @@ export function createTurns({ running, runningOfTenant, ofTenant, waiting }: Tur
     new Promise((resolve, reject) => {
       const leave = (): void => {
         queue.splice(queue.indexOf(entry), 1);
-        reject(new MosError("cancelled", "the client left before its turn", { cause: signal.reason }));
+        reject(new MosError("cancelled", "the client disconnected while waiting", { cause: signal.reason }));
       };
       const start = (): void => {
         signal.removeEventListener("abort", leave);
@@ -66,12 +66,9 @@ export function createTurns({ running, runningOfTenant, ofTenant, waiting }: Tur
     const { tenant } = client;
     const own = countOf(tenant) + queue.filter((one) => one.tenant === tenant).length;
     if (own >= ofTenant)
-      throw new MosError(
-        "busy",
-        `${own} requests of ${tenant} are being made already; send this one again later`,
-      );
+      throw new MosError("busy", `${tenant} already has ${own} previews in progress; retry later`);
     if (queue.length >= waiting)
-      throw new MosError("busy", `${queue.length} requests are waiting already; send this one again later`);
+      throw new MosError("busy", `${queue.length} previews are already queued; retry later`);
     await wait(client);
     try {
       return await task();

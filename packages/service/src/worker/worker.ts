@@ -61,7 +61,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
     onStall: ({ id, tenant, model, slice, lease }, reason) => {
       const fields = { job: id, tenant, model, slice, lease, worker: options.name, reason };
-      log.warn(fields, "a trainer without progress was killed");
+      log.warn(fields, "killed a trainer that made no progress");
       options.onStall?.({ model });
     },
   };
@@ -72,14 +72,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       if (performance.now() >= recovered) {
         recovered = performance.now() + leaseSeconds * 250;
         const count = await slices.recover();
-        if (count > 0) log.warn({ slices: count }, "slices of workers that fell silent are due again");
+        if (count > 0) log.warn({ slices: count }, "requeued slices of workers without heartbeat");
       }
       const job = await nextJob();
       if (job === undefined) await pause(IDLE, signal);
       else await work(job, context, options);
     } catch (error) {
       if (error instanceof MosError && error.code === "unsupported") throw error;
-      log.error({ reason: String(error) }, "the worker cannot work now, and tries again");
+      log.error({ reason: String(error) }, "worker error; retrying");
       await pause(BROKEN, signal);
     }
   }
